@@ -1,0 +1,86 @@
+"""Every error that the parts raise, and whose fault each one is.
+
+SeederError                  anything that we raise on purpose; str() is one line for the operator
+├── ConfigError              the operator's: every mistake of a file, exit code 2
+├── BencodeError             the sender's: bytes that are not the bencode that BEP 3 describes
+├── MetainfoError            the publisher's: a torrent that is malformed or doesn't fit the object
+├── OriginError              the origin's, or the way to it; retried by whoever keeps the object
+│   ├── OriginUnreachable    no answer after every retry
+│   ├── AccessDenied         401 or 403: credentials, policy, requester pays, expected owner, SSE-C
+│   ├── ObjectMissing        404: no such bucket, key or version
+│   ├── ObjectChanged        412: the object is no longer the one that the torrent describes
+│   └── OriginFault          an answer that is wrong: a bad status, a short body, a failed hash
+├── AnnounceError            an announcing client's; the text goes to that client
+├── WireError                a peer's: ends that peer's session, counted by `reason`
+└── StorageError             the local disk's: unwritable, full, unreadable
+
+No I/O.
+"""
+
+from collections.abc import Sequence
+
+
+class SeederError(Exception):
+    """Base of every error raised on purpose; its text is one line that says what to do."""
+
+
+class ConfigError(SeederError):
+    """A configuration that can't be used; `problems` lists every mistake, one line each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(self.problems))
+
+
+class BencodeError(SeederError):
+    """Bytes that are not valid bencode (BEP 3)."""
+
+
+class MetainfoError(SeederError):
+    """A torrent that is malformed, unsafe, or describes another object."""
+
+
+class OriginError(SeederError):
+    """S3 could not give what was asked of it."""
+
+
+class OriginUnreachable(OriginError):
+    """S3 gave no answer, or only 5xx, until the retries ran out."""
+
+
+class AccessDenied(OriginError):
+    """S3 refused (401, 403); trying again without a change is useless."""
+
+
+class ObjectMissing(OriginError):
+    """The bucket, the key or the version is not there (404)."""
+
+
+class ObjectChanged(OriginError):
+    """The pinned object was replaced (412, or another ETag)."""
+
+
+class OriginFault(OriginError):
+    """S3 answered, but the answer is wrong: unexpected status, wrong range, failed hash."""
+
+
+class AnnounceError(SeederError):
+    """An announce or scrape that is refused; the text is the client's `failure reason`."""
+
+    def __init__(self, reason: str, *, retry_in: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_in = retry_in
+        """BEP 31: minutes as a decimal string, or "never"; None leaves the key out."""
+
+
+class WireError(SeederError):
+    """A peer broke the protocol; `reason` is the slug that its close is counted under."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+
+
+class StorageError(SeederError):
+    """A local file or directory can't be used."""
