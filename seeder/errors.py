@@ -9,7 +9,8 @@ SeederError                  anything that we raise on purpose; str() is one lin
 │   ├── AccessDenied         401 or 403: credentials, policy, requester pays, expected owner, SSE-C
 │   ├── ObjectMissing        404: no such bucket, key or version
 │   ├── ObjectChanged        412: the object is no longer the one that the torrent describes
-│   └── OriginFault          an answer that is wrong: a bad status, a short body, a failed hash
+│   └── OriginFault          an answer that is wrong: a bad status, a short body, a wrong range
+│       └── PieceMismatch    a piece that doesn't have the hash that the torrent says, twice
 ├── AnnounceError            an announcing client's; the text goes to that client
 ├── WireError                a peer's: ends that peer's session, counted by `reason`
 └── StorageError             the local disk's: unwritable, full, unreadable
@@ -61,7 +62,11 @@ class ObjectChanged(OriginError):
 
 
 class OriginFault(OriginError):
-    """S3 answered, but the answer is wrong: unexpected status, wrong range, failed hash."""
+    """S3 answered, but the answer is wrong: unexpected status, wrong range."""
+
+
+class PieceMismatch(OriginFault):
+    """The bytes of a piece, read twice, don't have the hash that the torrent says."""
 
 
 class AnnounceError(SeederError):

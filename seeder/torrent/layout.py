@@ -16,7 +16,8 @@ _PIECE_LENGTHS = (
     (176_000_000_000, 4 * MIB),
     (704_000_000_000, 8 * MIB),
 )
-LARGEST_PIECE_LENGTH = 16 * MIB
+_USUAL_PIECE_LENGTH = 16 * MIB
+LARGEST_PIECE_LENGTH = 64 * MIB
 # libtorrent refuses metadata above 4 MiB (BEP 9); 20 bytes a piece leave room for the rest.
 MOST_PIECES = 200_000
 
@@ -26,8 +27,8 @@ def default_piece_length(size: int) -> int:
     for limit, length in _PIECE_LENGTHS:
         if size <= limit:
             return length
-    length = LARGEST_PIECE_LENGTH
-    while size > length * MOST_PIECES:
+    length = _USUAL_PIECE_LENGTH
+    while size > length * MOST_PIECES and length < LARGEST_PIECE_LENGTH:
         length *= 2
     return length
 

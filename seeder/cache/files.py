@@ -1,0 +1,159 @@
+"""What the disk tier does to its directory, as plain functions for threads.
+
+`<root>/<cache_id>/<index // 256>/<index>` is one piece; `<root>/writing.tmp` is the one that is
+being written, and `<root>/lock` keeps a second process out. All of them raise OSError.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+from seeder.cache.memory import Key, Piece
+
+_LOCK = "lock"
+_TEMPORARY = "writing.tmp"
+_CACHE_ID = re.compile(r"[0-9a-f]{32}-[1-9][0-9]*", re.ASCII)
+_NUMBER = re.compile(r"0|[1-9][0-9]*", re.ASCII)
+_PIECES_A_DIRECTORY = 256
+
+
+def check_cache_id(cache_id: str) -> None:
+    """Raise ValueError unless `cache_id` is 32 hex digits, a hyphen and a piece length."""
+    if not _CACHE_ID.fullmatch(cache_id):
+        raise ValueError(f"not a cache id: {cache_id!r}")
+
+
+def piece_path(root: str, key: Key) -> str:
+    """Return where a piece is, or would be."""
+    return f"{root}/{key[0]}/{key[1] // _PIECES_A_DIRECTORY}/{key[1]}"
+
+
+def lock_directory(root: str) -> int:
+    """Return a descriptor that holds the lock until it is closed; BlockingIOError if it's taken."""
+    descriptor = os.open(f"{root}/{_LOCK}", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def remove_leftover(root: str) -> None:
+    """Unlink the temporary file that a killed process left, if it did."""
+    with suppress(FileNotFoundError):
+        os.unlink(f"{root}/{_TEMPORARY}")
+
+
+def try_writing(root: str) -> None:
+    """Create and unlink an empty file."""
+    temporary = f"{root}/{_TEMPORARY}"
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    os.unlink(temporary)
+
+
+def scan(root: str) -> tuple[list[tuple[Key, int]], int]:
+    """Return every piece with its size, oldest mtime first, and how many bad sizes were unlinked.
+
+    Whatever is named otherwise isn't ours and is left alone.
+    """
+    found: list[tuple[int, Key, int]] = []
+    bad: list[Key] = []
+    for cache_id in _entries(root, _CACHE_ID, directories=True):
+        piece_length = int(cache_id.name.rpartition("-")[2])
+        for group in _entries(cache_id.path, _NUMBER, directories=True):
+            for file in _entries(group.path, _NUMBER, directories=False):
+                key = (cache_id.name, int(file.name))
+                if file.path != piece_path(root, key):
+                    continue
+                stat = file.stat(follow_symlinks=False)
+                if 0 < stat.st_size <= piece_length:
+                    found.append((stat.st_mtime_ns, key, stat.st_size))
+                else:
+                    bad.append(key)
+    for key in bad:
+        unlink_piece(root, key)
+    found.sort()
+    return [(key, size) for _, key, size in found], len(bad)
+
+
+def read_piece(path: str, size: int, sha1: bytes | None) -> Piece | None:
+    """Return the whole file, or None if it isn't `size` bytes or, given one, not of that hash."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        if os.fstat(descriptor).st_size != size:
+            return None
+        piece = os.read(descriptor, size)
+        while len(piece) < size and (more := os.read(descriptor, size - len(piece))):
+            piece += more
+        if len(piece) != size:
+            return None
+        if sha1 is not None and hashlib.sha1(piece, usedforsecurity=False).digest() != sha1:
+            return None
+        with suppress(OSError):
+            # The next start takes its order from here.
+            os.utime(descriptor)
+        return piece
+    finally:
+        os.close(descriptor)
+
+
+def change(
+    root: str, doomed: Sequence[Key], key: Key | None, piece: Piece | None
+) -> tuple[int, OSError | None]:
+    """Unlink, then write; return how many were unlinked, and the error that stopped it."""
+    gone = 0
+    try:
+        for victim in doomed:
+            unlink_piece(root, victim)
+            gone += 1
+        if key is not None and piece is not None:
+            write_piece(root, key, piece)
+    except OSError as error:
+        return gone, error
+    return gone, None
+
+
+def unlink_piece(root: str, key: Key) -> None:
+    """Remove a piece, and its directories if they are empty; nothing if it isn't there."""
+    path = piece_path(root, key)
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+    group = os.path.dirname(path)
+    with suppress(OSError):
+        # Both fail unless they are empty.
+        os.rmdir(group)
+        os.rmdir(os.path.dirname(group))
+
+
+def write_piece(root: str, key: Key, piece: Piece) -> None:
+    """Write the temporary file and rename it; a failure leaves neither of the two."""
+    path, temporary = piece_path(root, key), f"{root}/{_TEMPORARY}"
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            rest = memoryview(piece)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+        finally:
+            os.close(descriptor)
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        os.replace(temporary, path)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _entries(path: str, names: re.Pattern[str], *, directories: bool) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if names.fullmatch(entry.name) and (
+                entry.is_dir(follow_symlinks=False)
+                if directories
+                else entry.is_file(follow_symlinks=False)
+            ):
+                yield entry

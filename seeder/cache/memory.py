@@ -1,0 +1,49 @@
+"""The pieces that are served without waiting, within a budget of bytes."""
+
+from typing import TypeAlias
+
+from seeder.cache.lru import ByteLru
+
+Key: TypeAlias = tuple[str, int]
+"""cache_id and piece index."""
+
+Piece: TypeAlias = bytes | bytearray
+"""A whole, verified piece; nobody writes to it any more."""
+
+
+class MemoryTier:
+    """Whole pieces; a piece stays alive beyond its eviction as long as somebody sends it."""
+
+    def __init__(self, budget: int) -> None:
+        self.hits = 0
+        self.evictions = 0
+        self._pieces: ByteLru[Key, Piece] = ByteLru(budget, len)
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._pieces
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    @property
+    def used(self) -> int:
+        """Bytes held."""
+        return self._pieces.used
+
+    def get(self, key: Key) -> Piece | None:
+        """Return the piece and mark it as used just now, or None."""
+        piece = self._pieces.get(key)
+        if piece is not None:
+            self.hits += 1
+        return piece
+
+    def put(self, key: Key, piece: Piece) -> list[tuple[Key, Piece]]:
+        """Hold `piece`; return the pieces that had to go, itself if it is over the budget."""
+        evicted = self._pieces.put(key, piece)
+        self.evictions += sum(gone != key for gone, _ in evicted)
+        return evicted
+
+    def drop(self, cache_id: str) -> None:
+        """Let go of every piece of `cache_id`."""
+        for key in [key for key in self._pieces if key[0] == cache_id]:
+            self._pieces.pop(key)

@@ -1,0 +1,337 @@
+"""One fetch a piece, verified, kept: memory before disk before S3.
+
+A fetch runs in the cache's own nursery, so the peer that asked may leave. Whoever asks for the same
+piece meanwhile joins it. Each waiter is called once, with the piece or with the error.
+"""
+
+import hashlib
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Protocol, TypeAlias, TypeVar
+
+import trio
+
+from seeder.cache import files
+from seeder.cache.disk import DiskTier
+from seeder.cache.memory import Key, MemoryTier, Piece
+from seeder.errors import ObjectChanged, OriginError, OriginFault, SeederError, StorageError
+from seeder.torrent.layout import KIB, Layout
+
+HASHED_INLINE = 256 * KIB
+"""Bytes from which a piece is hashed in a thread; a thread costs as much as hashing half of it."""
+
+ORIGIN_TRIES = 2
+"""How often a piece is read from S3 before its hash is held against the origin."""
+
+_log = logging.getLogger(__name__)
+
+
+class Verified(Protocol):
+    """What the cache has to know of a torrent; equal `cache_id` means equal bytes."""
+
+    @property
+    def cache_id(self) -> str: ...
+
+    @property
+    def layout(self) -> Layout: ...
+
+    def piece_hash(self, index: int) -> bytes: ...
+
+
+T = TypeVar("T", bound=Verified)
+T_contra = TypeVar("T_contra", bound=Verified, contravariant=True)
+
+
+class PieceSource(Protocol[T_contra]):
+    """Where pieces come from; bounds its own concurrency."""
+
+    async def read_piece(self, torrent: T_contra, index: int) -> bytearray:
+        """Read one piece by one ranged GET; OriginError."""
+        ...
+
+
+class CacheSettings(Protocol):
+    """The section [cache]: budgets in bytes."""
+
+    @property
+    def directory(self) -> Path: ...
+
+    @property
+    def memory(self) -> int: ...
+
+    @property
+    def disk(self) -> int: ...
+
+
+Waiter: TypeAlias = Callable[[int, Piece | None, SeederError | None], None]
+"""Called in the loop's thread with the index and either the piece or the error."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStatistics:
+    """A snapshot; counts are since the start."""
+
+    memory_bytes: int
+    memory_pieces: int
+    memory_hits: int
+    memory_evictions: int
+    disk_bytes: int
+    disk_pieces: int
+    disk_hits: int
+    disk_evictions: int
+    disk_ok: bool
+    misses: int
+    """Pieces that S3 was asked for."""
+    fetching: int
+    """Pieces that somebody waits for right now."""
+    queued_writes: int
+    dropped_writes: int
+    """Pieces that were not written because the disk was too far behind."""
+    corrupt: int
+    """Files found unfit and deleted."""
+    origin_mismatches: int
+    """Pieces from S3 that failed their hash, each try counted."""
+
+    @property
+    def evictions(self) -> int:
+        """Pieces evicted from either tier."""
+        return self.memory_evictions + self.disk_evictions
+
+
+class _Fetch(Generic[T]):
+    """A piece that somebody waits for; `kept` ends with a drop, `told` are the faults reported."""
+
+    __slots__ = ("index", "kept", "told", "torrent", "waiters")
+
+    def __init__(self, torrent: T, index: int) -> None:
+        self.torrent = torrent
+        self.index = index
+        self.waiters: deque[Waiter] = deque()
+        self.kept = True
+        self.told: set[type[OriginError]] = set()
+
+    @property
+    def key(self) -> Key:
+        return self.torrent.cache_id, self.index
+
+
+class PieceCache(Generic[T]):
+    """Whole verified pieces in two tiers, filled from `source`.
+
+    `on_fault` hears of an object that changed or whose bytes fail their hash, once for all the
+    fetches of a torrent that are under way, and before their waiters do. `clock` returns seconds.
+    """
+
+    def __init__(
+        self,
+        settings: CacheSettings,
+        source: PieceSource[T],
+        *,
+        on_fault: Callable[[T, OriginError], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._source = source
+        self._on_fault = on_fault
+        self._memory = MemoryTier(settings.memory)
+        self._disk = DiskTier(
+            settings.directory, settings.disk, clock=clock, spare=self._memory.__contains__
+        )
+        self._nursery: trio.Nursery | None = None
+        self._fetches: dict[Key, _Fetch[T]] = {}
+        self._settling: _Fetch[T] | None = None
+        self._misses = 0
+        self._mismatches = 0
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Open the directory (StorageError), say started, serve until cancelled.
+
+        When it ends, every waiter gets a StorageError, as does whoever asks before or afterwards.
+        """
+        await self._disk.open()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._disk.run)
+                self._nursery = nursery
+                task_status.started()
+        finally:
+            self._nursery = None
+            self._disk.close()
+
+    def peek(self, torrent: T, index: int) -> Piece | None:
+        """Return the piece if it is in memory, and mark it as used just now."""
+        return self._memory.get((torrent.cache_id, index))
+
+    def request(self, torrent: T, index: int, waiter: Waiter) -> None:
+        """Have `waiter` called once, later, with the piece or the error. IndexError outside."""
+        torrent.layout.piece_size(index)
+        fetch = self._fetches.get((torrent.cache_id, index))
+        if fetch is None:
+            files.check_cache_id(torrent.cache_id)
+            fetch = _Fetch(torrent, index)
+            self._fetches[fetch.key] = fetch
+            if self._nursery is not None:
+                self._nursery.start_soon(self._fetch, fetch)
+            else:
+                token = trio.lowlevel.current_trio_token()
+                token.run_sync_soon(self._settle, fetch, None, _not_running())
+        fetch.waiters.append(waiter)
+
+    def forget(self, torrent: T, index: int, waiter: Waiter) -> None:
+        """Never call `waiter` for this piece; the fetch goes on."""
+        key = (torrent.cache_id, index)
+        for fetch in (self._fetches.get(key), self._settling):
+            if fetch is not None and fetch.key == key:
+                fetch.waiters = deque(other for other in fetch.waiters if other != waiter)
+
+    async def get(self, torrent: T, index: int) -> Piece:
+        """Wait for the piece and return it, or raise the error. Cancelled, the fetch goes on."""
+        outcome: list[Piece | SeederError | None] = []
+        settled = trio.Event()
+
+        def waiter(_: int, piece: Piece | None, error: SeederError | None) -> None:
+            outcome.append(piece if error is None else error)
+            settled.set()
+
+        self.request(torrent, index, waiter)
+        try:
+            await settled.wait()
+        finally:
+            if not outcome:
+                self.forget(torrent, index, waiter)
+        [found] = outcome
+        if isinstance(found, SeederError):
+            raise found
+        assert found is not None
+        return found
+
+    async def keep(self, cache_id: str, index: int, piece: Piece) -> bool:
+        """Wait until a verified piece is on disk; False if it can't be without an eviction.
+
+        Cancelled, it leaves the piece in the queue.
+        """
+        files.check_cache_id(cache_id)
+        return await self._disk.keep((cache_id, index), piece)
+
+    def on_disk(self, cache_id: str) -> frozenset[int]:
+        """Return the pieces that have a file; one from an earlier run may still prove corrupt."""
+        return self._disk.pieces_of(cache_id)
+
+    async def drop(self, cache_id: str) -> None:
+        """Forget every piece in both tiers; fetches under way go on, but are not kept."""
+        for fetch in self._fetches.values():
+            if fetch.torrent.cache_id == cache_id:
+                fetch.kept = False
+        self._memory.drop(cache_id)
+        await self._disk.drop(cache_id)
+
+    def statistics(self) -> CacheStatistics:
+        """Return a snapshot."""
+        memory, disk = self._memory, self._disk
+        return CacheStatistics(
+            memory_bytes=memory.used,
+            memory_pieces=len(memory),
+            memory_hits=memory.hits,
+            memory_evictions=memory.evictions,
+            disk_bytes=disk.used,
+            disk_pieces=len(disk),
+            disk_hits=disk.hits,
+            disk_evictions=disk.evictions,
+            disk_ok=disk.works,
+            misses=self._misses,
+            fetching=len(self._fetches),
+            queued_writes=disk.queued,
+            dropped_writes=disk.dropped_writes,
+            corrupt=disk.corrupt,
+            origin_mismatches=self._mismatches,
+        )
+
+    async def _fetch(self, fetch: _Fetch[T]) -> None:
+        try:
+            piece = await self._find(fetch)
+        except SeederError as error:
+            self._settle(fetch, None, error)
+        except BaseException:
+            self._settle(fetch, None, _not_running())
+            raise
+        else:
+            self._settle(fetch, piece, None)
+
+    async def _find(self, fetch: _Fetch[T]) -> Piece:
+        torrent, index, key = fetch.torrent, fetch.index, fetch.key
+        resident = self._memory.get(key)
+        if resident is not None:
+            return resident
+        piece = self._disk.pending(key)
+        if piece is None:
+            size, sha1 = torrent.layout.piece_size(index), torrent.piece_hash(index)
+            piece = await self._disk.read(key, size, sha1)
+        if piece is None:
+            self._misses += 1
+            piece = await self._read_origin(fetch)
+        if fetch.kept:
+            self._remember(key, piece)
+        return piece
+
+    def _remember(self, key: Key, piece: Piece) -> None:
+        self._disk.offer(key, piece)
+        for gone, evicted in self._memory.put(key, piece):
+            # Its last use counts on disk too, and a disk that was busy then may take it now.
+            if gone != key and not self._disk.touch(gone):
+                self._disk.offer(gone, evicted)
+
+    async def _read_origin(self, fetch: _Fetch[T]) -> Piece:
+        size = fetch.torrent.layout.piece_size(fetch.index)
+        sha1 = fetch.torrent.piece_hash(fetch.index)
+        for _ in range(ORIGIN_TRIES):
+            try:
+                piece = await self._source.read_piece(fetch.torrent, fetch.index)
+            except ObjectChanged as error:
+                self._report(fetch, error)
+                raise
+            if len(piece) == size and await _sha1(piece) == sha1:
+                return piece
+            self._mismatches += 1
+            _log.warning("piece %d of %s came wrong from S3", fetch.index, fetch.torrent.cache_id)
+        fault = OriginFault(
+            f"piece {fetch.index} came wrong from S3 {ORIGIN_TRIES} times: "
+            "the object isn't what its torrent describes"
+        )
+        self._report(fetch, fault)
+        raise fault
+
+    def _report(self, fetch: _Fetch[T], error: OriginError) -> None:
+        if type(error) in fetch.told:
+            return
+        for other in self._fetches.values():
+            if other.torrent.cache_id == fetch.torrent.cache_id:
+                other.told.add(type(error))
+        self._on_fault(fetch.torrent, error)
+
+    def _settle(self, fetch: _Fetch[T], piece: Piece | None, error: SeederError | None) -> None:
+        """Call every waiter once; one that fails harms nobody else."""
+        del self._fetches[fetch.key]
+        self._settling = fetch
+        while fetch.waiters:
+            waiter = fetch.waiters.popleft()
+            try:
+                waiter(fetch.index, piece, error)
+            except Exception:
+                _log.exception("a waiter for piece %d failed", fetch.index)
+        self._settling = None
+
+
+def _not_running() -> StorageError:
+    return StorageError("the piece cache is not running")
+
+
+async def _sha1(piece: Piece) -> bytes:
+    if len(piece) < HASHED_INLINE:
+        return hashlib.sha1(piece, usedforsecurity=False).digest()
+    return await trio.to_thread.run_sync(_digest, piece)
+
+
+def _digest(piece: Piece) -> bytes:
+    return hashlib.sha1(piece, usedforsecurity=False).digest()

@@ -1,0 +1,204 @@
+"""The command line. Results go to stdout, logs and complaints to stderr.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
+"""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+import click
+import trio
+from rich.console import Console
+
+from seeder import __version__, daemon
+from seeder.config import load
+from seeder.errors import ConfigError, SeederError
+from seeder.ledger.file import read_ledger
+from seeder.ledger.report import Report, human, render
+from seeder.ledger.savings import Prices
+from seeder.logs import log_to_stderr
+from seeder.offline import check_online, find_torrent
+from seeder.public import announce_url, magnet_of, torrent_file_of
+from seeder.settings import Config
+from seeder.values import parse_size, parse_time
+
+FAILED, UNUSABLE = 1, 2
+
+_config = click.option(
+    "-c",
+    "--config",
+    "path",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The TOML file that says what to publish.",
+)
+
+
+def _fail(error: SeederError) -> NoReturn:
+    if isinstance(error, ConfigError):
+        for problem in error.problems:
+            click.echo(problem, err=True)
+        sys.exit(UNUSABLE)
+    click.echo(str(error), err=True)
+    sys.exit(FAILED)
+
+
+def _load(path: Path) -> Config:
+    try:
+        config = load(path)
+        _announce(config)
+    except ConfigError as error:
+        _fail(error)
+    return config
+
+
+def _run(main: Callable[[], Awaitable[None]]) -> None:
+    """Run `main` on trio; what goes wrong becomes a line and an exit code."""
+    try:
+        trio.run(main)
+    except KeyboardInterrupt:
+        sys.exit(128 + 2)
+    except SeederError as error:
+        _fail(error)
+    except BaseExceptionGroup as group:
+        ours, others = group.split(SeederError)
+        if others is not None or ours is None:
+            raise
+        _fail(_first(ours))
+
+
+def _first(group: BaseExceptionGroup[SeederError]) -> SeederError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, SeederError)
+    return error
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="seeder")
+def main() -> None:
+    """Publish large S3 objects by BitTorrent."""
+
+
+@main.command()
+@_config
+@click.option("-v", "--verbose", is_flag=True, help="Log debug lines too.")
+def run(path: Path, verbose: bool) -> None:
+    """Run the daemon: tracker, seeder, status page."""
+    log_to_stderr(logging.DEBUG if verbose else logging.INFO)
+    config = _load(path)
+    _run(partial(daemon.run, path, config))
+
+
+@main.command()
+@_config
+@click.option("--online", is_flag=True, help="Ask S3 for every object too.")
+def check(path: Path, online: bool) -> None:
+    """Check the configuration; every mistake is listed."""
+    config = _load(path)
+    count = len(config.objects)
+    click.echo(f"{path}: ok, {count} object{'' if count == 1 else 's'}")
+    if online:
+        _run(partial(check_online, config, click.echo))
+
+
+@main.command()
+@_config
+@click.option("--json", "as_json", is_flag=True, help="Print the form of /status.json.")
+@click.option("--since", metavar="TIME", help='Count only the last TIME, such as "7d".')
+def report(path: Path, as_json: bool, since: str | None) -> None:
+    """Print what was saved."""
+    config = _load(path)
+    now = time.time()
+    try:
+        begin = now - parse_time(since) if since else None
+    except ValueError as error:
+        raise click.BadParameter(f"{since!r}: {error}", param_hint="--since") from error
+    savings = config.savings
+    prices = Prices(savings.price_per_gb, savings.price_per_1000_requests)
+    try:
+        recorded = read_ledger(config.state_directory / daemon.LEDGER, now=now, since=begin)
+    except SeederError as error:
+        _fail(error)
+    found = Report.of(recorded.ledger, prices, at=recorded.at or now, since=recorded.since)
+    if as_json:
+        click.echo(json.dumps(found.document(), indent=2))
+    else:
+        render(found, Console())
+
+
+_name = click.argument("name", metavar="BUCKET/KEY")
+
+
+def _split(name: str) -> tuple[str, str]:
+    bucket, slash, key = name.partition("/")
+    if not slash or not key:
+        raise click.BadParameter(f"{name!r}: want BUCKET/KEY", param_hint="BUCKET/KEY")
+    return bucket, key
+
+
+def _announce(config: Config) -> str:
+    return announce_url(config, config.tracker.listen[0].port)
+
+
+@main.command()
+@_config
+@_name
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write it.")
+def torrent(path: Path, name: str, output: Path | None) -> None:
+    """Write the torrent file of a configured object."""
+    log_to_stderr(logging.WARNING)
+    config = _load(path)
+    url = _announce(config)
+    bucket, key = _split(name)
+
+    async def write() -> None:
+        found = await find_torrent(config, bucket, key)
+        data = torrent_file_of(found, url)
+        if output is None:
+            sys.stdout.buffer.write(data)
+        else:
+            await trio.Path(output).write_bytes(data)
+            click.echo(f"{output}: {found.info_hash}, {human(found.layout.size)}", err=True)
+
+    _run(write)
+
+
+@main.command()
+@_config
+@_name
+def magnet(path: Path, name: str) -> None:
+    """Print the magnet link of a configured object."""
+    log_to_stderr(logging.WARNING)
+    config = _load(path)
+    url = _announce(config)
+    bucket, key = _split(name)
+
+    async def write() -> None:
+        click.echo(magnet_of(await find_torrent(config, bucket, key), url, config.peer))
+
+    _run(write)
+
+
+@main.command()
+@click.option("--size", default="64 MiB", show_default=True, help="Of the object that is made.")
+def demo(size: str) -> None:
+    """Publish a made object from an S3 server on this machine to four real clients."""
+    from seeder import demo as show  # noqa: PLC0415  (needs the extra `demo`)
+
+    try:
+        count = parse_size(size)
+    except ValueError as error:
+        raise click.BadParameter(f"{size!r}: {error}", param_hint="--size") from error
+    _run(partial(show.run, count, Console()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""The nursery tree: what runs on what, and in which order it stops.
+
+What serves (peers, web, the publisher) stops first. What it stands on (cache, origins, ledger) is
+shielded from whoever cancels the whole, and stops after it, the ledger last and with a last flush.
+"""
+
+import json
+import logging
+import random
+import signal
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from seeder.config import load
+from seeder.errors import ConfigError
+from seeder.ledger.counters import Ledger
+from seeder.ledger.database import LedgerDatabase
+from seeder.lifecycle import locked_state, running
+from seeder.node import Node, save_swarms
+from seeder.public import PublicFace, announce_url
+from seeder.settings import Config
+from seeder.sockets import close_all, listen
+from seeder.systemd import Notifier, activated_sockets, watchdog_interval
+from seeder.torrent.catalog import State
+from seeder.tracker.limiter import Limiter
+from seeder.tracker.source import TrustedProxies
+from seeder.web.routes import PublicRoutes
+from seeder.web.server import serve as serve_web
+from seeder.web.status import AdminRoutes
+
+_LOG = logging.getLogger(__name__)
+
+STATUS_EVERY = 5.0
+EXPIRE_EVERY = 60.0
+REQUESTS_A_SECOND, REQUESTS_AT_ONCE = 50.0, 500.0
+"""To the public listener, of one address (IPv6: one /64): room for a large NAT."""
+LEDGER = "ledger.sqlite"
+SWARMS = "swarms.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """The listening sockets by what they are for."""
+
+    tracker: list[socket.socket]
+    peer: list[socket.socket]
+    admin: list[socket.socket]
+
+    def close(self) -> None:
+        for group in (self.tracker, self.peer, self.admin):
+            close_all(group)
+
+
+def open_listeners(config: Config, activated: Mapping[str, list[socket.socket]]) -> Listeners:
+    """Return the sockets that systemd passed, and open those that it didn't; ConfigError."""
+    groups: dict[str, list[socket.socket]] = {}
+    problems: list[str] = []
+    for name, addresses in (
+        ("tracker", config.tracker.listen),
+        ("peer", config.peer.listen),
+        ("admin", config.admin.listen),
+    ):
+        groups[name] = list(activated.get(name, ()))
+        if groups[name]:
+            continue
+        for address in addresses:
+            try:
+                groups[name].append(listen(address.host, address.port, name))
+            except ConfigError as error:
+                problems += error.problems
+    listeners = Listeners(**groups)
+    if problems:
+        listeners.close()
+        raise ConfigError(problems)
+    return listeners
+
+
+async def serve(
+    config: Config,
+    *,
+    notifier: Notifier | None = None,
+    activated: Mapping[str, list[socket.socket]] | None = None,
+    task_status: trio.TaskStatus[Node] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run a node until cancelled; it has started once every listener is open and what is known
+    is served. ConfigError, StorageError.
+    """
+    notifier = notifier or Notifier(None)
+    listeners = open_listeners(config, activated or {})
+    try:
+        async with AsyncExitStack() as foundation:
+            foundation.enter_context(locked_state(config.state_directory))
+            ledger = Ledger()
+            database = await LedgerDatabase.open(config.state_directory / LEDGER)
+            await database.load(ledger)
+            node = Node(config, ledger, random.Random())
+            node.open_swarms(listeners.peer[0].getsockname()[1])
+            flushing = partial(database.run, ledger, refresh=node.refresh_accounts)
+            await foundation.enter_async_context(running(flushing))
+            for origin in node.origins.values():
+                await foundation.enter_async_context(running(origin.run))
+            await foundation.enter_async_context(running(node.cache.run))
+            await _serve_on(node, listeners, notifier, task_status)
+    finally:
+        listeners.close()
+
+
+async def _serve_on(
+    node: Node, listeners: Listeners, notifier: Notifier, task_status: trio.TaskStatus[Node]
+) -> None:
+    config = node.config
+    swarms_file = config.state_directory / SWARMS
+    await trio.to_thread.run_sync(_restore_swarms, node, swarms_file)
+    url = announce_url(config, listeners.tracker[0].getsockname()[1])
+    public = PublicRoutes(
+        node.swarms,
+        PublicFace(node.catalog, url, config.peer),
+        proxies=TrustedProxies([str(network) for network in config.tracker.trusted_proxies]),
+        limiter=Limiter(REQUESTS_A_SECOND, REQUESTS_AT_ONCE),
+    )
+    try:
+        async with trio.open_nursery() as serving:
+            await serving.start(node.hub.serve, listeners.peer)
+            await serving.start(serve_web, listeners.tracker, public)
+            await serving.start(serve_web, listeners.admin, AdminRoutes(node))
+            await serving.start(node.publisher.run)
+            await node.publisher.apply(config.objects)
+            serving.start_soon(_expire, node)
+            serving.start_soon(_tell_status, node, notifier)
+            serving.start_soon(_feed_watchdog, notifier)
+            node.listening(listeners.tracker, listeners.peer, listeners.admin, url)
+            notifier.ready()
+            task_status.started(node)
+    finally:
+        save_swarms(swarms_file, node.swarms.export(trio.current_time()))
+
+
+def _restore_swarms(node: Node, path: Path) -> None:
+    try:
+        rows = json.loads(path.read_bytes())
+        path.unlink()
+        node.swarms.restore(rows, trio.current_time())
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        _LOG.warning("%s: the swarms of the last run are lost: %s", path, error)
+
+
+async def _expire(node: Node) -> None:
+    while True:
+        await trio.sleep(EXPIRE_EVERY)
+        node.swarms.expire(trio.current_time())
+
+
+async def _tell_status(node: Node, notifier: Notifier) -> None:
+    while True:
+        node.swarms.loading = any(
+            publication.torrent is None and publication.state in (State.WAITING, State.BUILDING)
+            for publication in node.catalog
+        )
+        notifier.status(node.summary())
+        await trio.sleep(STATUS_EVERY)
+
+
+async def _feed_watchdog(notifier: Notifier) -> None:
+    interval = watchdog_interval()
+    while interval is not None:
+        notifier.watchdog()
+        await trio.sleep(interval)
+
+
+async def run(path: Path, config: Config) -> None:
+    """Run the daemon until SIGTERM or SIGINT; SIGHUP reads `path` again."""
+    notifier = Notifier.from_environment()
+    activated = activated_sockets()
+    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    with trio.open_signal_receiver(*signals) as received:
+        async with trio.open_nursery() as nursery:
+            started: list[Node] = []
+            nursery.start_soon(_obey, received, nursery, notifier, path, started)
+            node = await nursery.start(
+                partial(serve, config, notifier=notifier, activated=activated)
+            )
+            started.append(node)
+            _LOG.info("ready: %s", node.summary())
+
+
+async def _obey(
+    received: AsyncIterator[int],
+    nursery: trio.Nursery,
+    notifier: Notifier,
+    path: Path,
+    started: Sequence[Node],
+) -> None:
+    async for number in received:
+        if number != signal.SIGHUP:
+            _LOG.info("stopping on %s", signal.Signals(number).name)
+            notifier.stopping()
+            nursery.cancel_scope.cancel()
+            return
+        notifier.reloading()
+        for node in started:
+            await reload(node, path)
+        notifier.ready()
+
+
+async def reload(node: Node, path: Path) -> None:
+    """Publish the objects that the file names now; a broken file changes nothing."""
+    try:
+        config = await trio.to_thread.run_sync(load, path)
+    except ConfigError as error:
+        _LOG.error("not reloaded, the old configuration stays in force:")
+        for problem in error.problems:
+            _LOG.error("  %s", problem)
+        return
+    for name in ("state_directory", "origins", "tracker", "peer", "cache", "admin"):
+        if getattr(config, name) != getattr(node.config, name):
+            _LOG.warning("%s changed in %s: that takes effect at the next start", name, path)
+    missing = {settings.origin for settings in config.objects} - node.origins.keys()
+    if missing:
+        _LOG.error("not reloaded: origin %s is new, which needs a restart", ", ".join(missing))
+        return
+    await node.publisher.apply(config.objects)
+    node.config = node.config.model_copy(
+        update={"objects": config.objects, "savings": config.savings}
+    )
+    _LOG.info("reloaded: %s", node.summary())

@@ -1,0 +1,128 @@
+"""The durable ledger: a flush every few seconds, each adding what was counted since the last.
+
+What is in the file is known to `LedgerFile`, in the thread that wrote it. A flush that fails, or
+that nobody waits for any more, thus loses nothing and counts nothing twice.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from seeder.errors import StorageError
+from seeder.ledger.counters import FORMER, Ledger
+from seeder.ledger.file import BUSY_SECONDS, Entry, LedgerFile
+
+_LOG = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 5.0
+STOP_SECONDS = 2 * BUSY_SECONDS
+"""How long the last flush may take: one that is under way, and its own wait for a lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerStatistics:
+    """How the flushes go; `fault` is why the last one failed, None when it didn't."""
+
+    flushes: int
+    failures: int
+    fault: str | None
+
+
+class LedgerDatabase:
+    """The ledger's file, written by one thread at a time."""
+
+    def __init__(self, file: LedgerFile, clock: Callable[[], float]) -> None:
+        self._file = file
+        self._clock = clock
+        self._limiter = trio.CapacityLimiter(1)
+        self._flushes = 0
+        self._failures = 0
+        self._fault: str | None = None
+
+    @classmethod
+    async def open(
+        cls, path: Path, *, busy: float = BUSY_SECONDS, clock: Callable[[], float] = time.time
+    ) -> "LedgerDatabase":
+        """Open the file, made if it is missing; StorageError when it can't serve as the ledger.
+
+        `busy` is how long to wait for another program's lock (s), `clock` the wall clock (s).
+        """
+        return cls(await trio.to_thread.run_sync(LedgerFile, path, busy), clock)
+
+    async def load(self, ledger: Ledger) -> None:
+        """Add what former runs counted to `ledger`; once, before the first flush; StorageError."""
+        for entry in await trio.to_thread.run_sync(self._file.load, limiter=self._limiter):
+            entry.add_to(ledger)
+        # Whether any of it is served again, and to whom, this run has yet to find out.
+        for account in ledger.accounts:
+            account.state, account.peers, account.seeds = FORMER, 0, 0
+
+    async def run(
+        self,
+        ledger: Ledger,
+        *,
+        interval: float = FLUSH_SECONDS,
+        refresh: Callable[[], None] = lambda: None,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Flush every `interval` seconds until cancelled; then flush once more and close.
+
+        `refresh` is called before each flush, to bring the accounts' states and peers up to date.
+        """
+        task_status.started()
+        try:
+            while True:
+                await trio.sleep(interval)
+                refresh()
+                await self.flush(ledger)
+        finally:
+            written = False
+            with trio.move_on_after(STOP_SECONDS, shield=True):
+                refresh()
+                written = await self.flush(ledger)
+                await self.aclose()
+            if not written:
+                _LOG.error(
+                    "the ledger %s was not written at the stop: what was counted since its last"
+                    " flush is lost",
+                    self._file.path,
+                )
+
+    async def flush(self, ledger: Ledger) -> bool:
+        """Write what was counted since the last flush; False, with a warning, if that failed."""
+        entries = [Entry.of(account) for account in (ledger.unattributed, *ledger.accounts)]
+        try:
+            await trio.to_thread.run_sync(
+                self._file.write,
+                entries,
+                self._clock(),
+                abandon_on_cancel=True,
+                limiter=self._limiter,
+            )
+        except StorageError as error:
+            self._failures += 1
+            if self._fault is None:
+                _LOG.warning(
+                    "the ledger's counts wait in memory until it can be written: %s", error
+                )
+            self._fault = str(error)
+            return False
+        self._flushes += 1
+        if self._fault is not None:
+            self._fault = None
+            _LOG.info("the ledger %s is written again", self._file.path)
+        return True
+
+    async def aclose(self) -> None:
+        """Close the file, without a flush."""
+        await trio.to_thread.run_sync(
+            self._file.close, abandon_on_cancel=True, limiter=self._limiter
+        )
+
+    def statistics(self) -> LedgerStatistics:
+        """Return how many flushes succeeded and failed, and what is wrong now."""
+        return LedgerStatistics(self._flushes, self._failures, self._fault)

@@ -1,0 +1,315 @@
+"""The ledger's SQLite file: its schema, what is written to it and read from it. Blocks; no trio.
+
+What has been written already is remembered beside the connection and changes only after a COMMIT.
+A write that fails thus loses nothing and repeats nothing: the next one adds the difference to what
+is really in the file.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from operator import sub
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from seeder.errors import StorageError
+from seeder.ledger.counters import COUNTERS, Account, AccountKey, Counters, Ledger
+
+BUSY_SECONDS = 5.0
+"""How long a statement waits for another program's lock."""
+HOUR = 3600
+DAY = 24 * HOUR
+HOURLY_FOR = 31 * DAY
+"""Age in seconds at which the hours of a day are folded into one row, so that rows stay few."""
+
+OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
+APPLICATION_ID = 0x53334C47  # "S3LG", tells our file from another program's database
+
+# One tuple of statements a version. A new counter is a new version with ALTER TABLE ... ADD COLUMN.
+_MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE accounts (
+            id INTEGER PRIMARY KEY,
+            origin TEXT NOT NULL, bucket TEXT NOT NULL, key TEXT NOT NULL, version TEXT NOT NULL,
+            info_hash TEXT, size INTEGER, pieces INTEGER, state TEXT NOT NULL,
+            peers INTEGER NOT NULL, seeds INTEGER NOT NULL,
+            UNIQUE (origin, bucket, key, version)
+        ) STRICT""",
+        """CREATE TABLE hours (
+            account INTEGER NOT NULL REFERENCES accounts, hour INTEGER NOT NULL,
+            origin_bytes_metainfo INTEGER NOT NULL, origin_bytes_hashing INTEGER NOT NULL,
+            origin_bytes_pieces INTEGER NOT NULL, origin_requests_metainfo INTEGER NOT NULL,
+            origin_requests_hashing INTEGER NOT NULL, origin_requests_pieces INTEGER NOT NULL,
+            requester_charged INTEGER NOT NULL, uploaded_bytes INTEGER NOT NULL,
+            delivered_verified_bytes INTEGER NOT NULL, delivered_claimed_bytes INTEGER NOT NULL,
+            completed INTEGER NOT NULL, peers_seen INTEGER NOT NULL,
+            PRIMARY KEY (account, hour)
+        ) STRICT, WITHOUT ROWID""",
+        """CREATE TABLE flushes (
+            last INTEGER PRIMARY KEY CHECK (last = 1), at REAL NOT NULL
+        ) STRICT""",
+    ),
+)
+SCHEMA = len(_MIGRATIONS)
+
+_SUMS = ", ".join(f"sum({name})" for name in COUNTERS)
+_ADDED = ", ".join(f"{name} = {name} + excluded.{name}" for name in COUNTERS)
+_UNFOLDED = f"hour < ? AND hour % {DAY} <> 0"
+
+_WRITE_ACCOUNT = """
+INSERT INTO accounts (origin, bucket, key, version, info_hash, size, pieces, state, peers, seeds)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (origin, bucket, key, version) DO UPDATE SET
+    info_hash = excluded.info_hash, size = excluded.size, pieces = excluded.pieces,
+    state = excluded.state, peers = excluded.peers, seeds = excluded.seeds
+RETURNING id"""
+_ADD_COUNTS = f"""
+INSERT INTO hours (account, hour, {", ".join(COUNTERS)})
+VALUES (?, ?{", ?" * len(COUNTERS)}) ON CONFLICT (account, hour) DO UPDATE SET {_ADDED}"""
+_WRITE_FLUSH = """
+INSERT INTO flushes (last, at) VALUES (1, ?) ON CONFLICT (last) DO UPDATE SET at = excluded.at"""
+_FOLD = (
+    f"""INSERT INTO hours (account, hour, {", ".join(COUNTERS)})
+    SELECT account, hour - hour % {DAY}, {_SUMS} FROM hours WHERE {_UNFOLDED}
+    GROUP BY 1, 2 ON CONFLICT (account, hour) DO UPDATE SET {_ADDED}""",
+    f"DELETE FROM hours WHERE {_UNFOLDED}",
+)
+_READ = f"""
+SELECT origin, bucket, key, version, info_hash, size, pieces, state, peers, seeds, {_SUMS}
+FROM accounts LEFT JOIN hours ON hours.account = accounts.id AND hours.hour >= ?
+GROUP BY accounts.id ORDER BY accounts.id"""
+
+_Standing: TypeAlias = tuple[str | None, int | None, int | None, str, int, int]
+
+
+class Entry(NamedTuple):
+    """An account as it is, or was, at one moment."""
+
+    key: AccountKey
+    standing: _Standing
+    """info hash, size, pieces, state, peers, seeds"""
+    counts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, account: Account) -> "Entry":
+        standing = (
+            account.info_hash,
+            account.size,
+            account.pieces,
+            account.state,
+            account.peers,
+            account.seeds,
+        )
+        return cls(account.key, standing, account.counters.values())
+
+    def add_to(self, ledger: Ledger) -> None:
+        """Open the account in `ledger`, or add the counts to the one that is there."""
+        account = ledger.account(self.key)
+        account.counters = account.counters.plus(Counters(*self.counts))
+        account.info_hash, account.size, account.pieces = self.standing[:3]
+        account.state, account.peers, account.seeds = self.standing[3:]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A ledger read back; `at` is the time of the last write to it, `since` where it begins (s)."""
+
+    ledger: Ledger
+    at: float | None
+    since: float | None
+
+
+class LedgerFile:
+    """The connection that writes, and what it knows to be in the file; one thread at a time."""
+
+    def __init__(self, path: Path, busy: float = BUSY_SECONDS) -> None:
+        self.path = path
+        self._written: dict[AccountKey, Entry] = {}
+        self._folded_on = -1
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{path.parent}: can't be made: {error.strerror}") from error
+        with _explaining(path, "written"):
+            self._connection = _connect(path, "mode=rwc", busy)
+            try:
+                self._prepare()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def _prepare(self) -> None:
+        """Check the file, set it up, and bring its schema to the present."""
+        # Another program's file must not be touched, not even its journal mode.
+        _check(self.path, self._connection)
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = FULL")
+        self._connection.execute(f"PRAGMA journal_size_limit = {4 * 1024 * 1024}")
+        # Takes the write lock even when there is nothing to do: what can't be written fails here.
+        with self._transaction():
+            version = _check(self.path, self._connection)
+            for statements in _MIGRATIONS[version:]:
+                for statement in statements:
+                    self._connection.execute(statement)
+            if version < SCHEMA:
+                self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    def load(self) -> list[Entry]:
+        """Return every account in the file, for a ledger to go on from; StorageError."""
+        if self._written:
+            raise RuntimeError("the ledger is loaded once, before its first flush")
+        with _explaining(self.path, "read"):
+            entries = list(_select(self._connection, 0))
+        self._written = {entry.key: entry for entry in entries}
+        return entries
+
+    def write(self, entries: Sequence[Entry], now: float) -> None:
+        """Bring the file up to `entries` in one transaction; StorageError leaves it as it was."""
+        changed = [entry for entry in entries if self._written.get(entry.key) != entry]
+        if not changed:
+            return
+        today = int(now) // DAY
+        with _explaining(self.path, "written"), self._transaction():
+            for entry in changed:
+                self._write_entry(entry, _hour(now))
+            self._connection.execute(_WRITE_FLUSH, (now,))
+            if today != self._folded_on:
+                oldest = (int(now) - HOURLY_FOR) // DAY * DAY
+                for statement in _FOLD:
+                    self._connection.execute(statement, (oldest,))
+        self._written.update((entry.key, entry) for entry in changed)
+        self._folded_on = today
+
+    def _write_entry(self, entry: Entry, hour: int) -> None:
+        key = entry.key
+        names = (key.origin, key.bucket, key.key, key.version)
+        account = self._connection.execute(_WRITE_ACCOUNT, names + entry.standing).fetchone()[0]
+        before = self._written.get(key)
+        counts = tuple(map(sub, entry.counts, before.counts)) if before else entry.counts
+        if any(counts):
+            self._connection.execute(_ADD_COUNTS, (account, hour, *counts))
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            # Some failures, such as a full disk, have rolled back already.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+
+def read_ledger(path: Path, *, now: float, since: float | None = None) -> Recorded:
+    """Read the ledger without writing, while the daemon runs or after it died; StorageError.
+
+    `since` (s) goes back to the start of its hour, or of its day where hours are folded.
+    """
+    start = None
+    if since is not None:
+        start = _hour(since) if since >= now - HOURLY_FOR else int(since) // DAY * DAY
+    try:
+        path.stat()
+        in_use = Path(f"{path}-wal").exists()
+    except FileNotFoundError:
+        raise StorageError(f"{path}: there is no ledger yet; `seeder run` writes it") from None
+    except OSError as error:
+        raise StorageError(f"{path}: it can't be read: {error.strerror}") from error
+    with _explaining(path, "read"):
+        try:
+            return _read(path, "mode=ro", start)
+        except sqlite3.Error as error:
+            # SQLite makes the index of a WAL even for readers, and who can't write here can't do
+            # that. Without a WAL no daemon has the file open, and it can be taken as it is.
+            if in_use or _code(error) not in ("CANTOPEN", "READONLY"):
+                raise
+        return _read(path, "mode=ro&immutable=1", start)
+
+
+def _read(path: Path, mode: str, start: int | None) -> Recorded:
+    connection = _connect(path, mode, BUSY_SECONDS)
+    try:
+        connection.execute("BEGIN")
+        if _check(path, connection) < SCHEMA:
+            raise StorageError(f"{path}: its format is an older one; `seeder run` brings it up")
+        at = connection.execute("SELECT at FROM flushes").fetchone()
+        ledger = Ledger()
+        for entry in _select(connection, start or 0):
+            entry.add_to(ledger)
+        return Recorded(ledger, at[0] if at else None, start)
+    finally:
+        connection.close()
+
+
+def _connect(path: Path, mode: str, busy: float) -> sqlite3.Connection:
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise StorageError(
+            f"{path}: the ledger needs SQLite 3.37, this Python has {sqlite3.sqlite_version}"
+        )
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?{mode}",
+        uri=True,
+        timeout=busy,
+        isolation_level=None,
+        check_same_thread=False,  # its user sees to it that threads come one after the other
+    )
+
+
+def _check(path: Path, connection: sqlite3.Connection) -> int:
+    """Return the schema version, 0 of an empty file; StorageError when the file is not ours."""
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+    if application != APPLICATION_ID and not (empty and application == version == 0):
+        raise StorageError(
+            f"{path}: this is another program's database; set another state_directory"
+        )
+    if version > SCHEMA:
+        raise StorageError(
+            f"{path}: a newer seeder wrote it (format {version}, this one knows {SCHEMA});"
+            " run that one, or move the file away"
+        )
+    return version
+
+
+def _select(connection: sqlite3.Connection, start: int) -> Iterator[Entry]:
+    for row in connection.execute(_READ, (start,)):
+        yield Entry(AccountKey(*row[:4]), row[4:10], tuple(count or 0 for count in row[10:]))
+
+
+def _hour(at: float) -> int:
+    return int(at) // HOUR * HOUR
+
+
+def _code(error: sqlite3.Error) -> str:
+    """Return the primary result code's name without its prefix, such as "FULL"; "" if none."""
+    return str(getattr(error, "sqlite_errorname", "")).removeprefix("SQLITE_").partition("_")[0]
+
+
+@contextmanager
+def _explaining(path: Path, wanted: str) -> Iterator[None]:
+    """Turn SQLite's errors into a StorageError: the path, what is wrong, what to do about it."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        match _code(error):
+            case "NOTADB":
+                text = "this is not a SQLite file; move it away or set another state_directory"
+            case "CORRUPT":
+                text = "the file is damaged; restore a copy, or move it away to begin anew"
+            case "READONLY" | "CANTOPEN" | "PERM" | "AUTH":
+                text = f"it can't be {wanted}; give this user access to it and its directory"
+            case "FULL":
+                text = "its disk is full; make room"
+            case "BUSY" | "LOCKED":
+                text = "another program holds its lock; end that program"
+            case _:
+                text = str(error)
+        raise StorageError(f"{path}: {text}") from error

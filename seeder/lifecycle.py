@@ -1,0 +1,58 @@
+"""Tasks that others stand on, and the lock that keeps a state directory to one process."""
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import trio
+
+from seeder.cache.files import lock_directory
+from seeder.errors import StorageError
+
+
+class Task(Protocol):
+    """A task that says when it has started and runs until it is cancelled."""
+
+    def __call__(self, *, task_status: trio.TaskStatus[None]) -> Awaitable[None]: ...
+
+
+@asynccontextmanager
+async def running(task: Task) -> AsyncIterator[None]:
+    """Run `task` beneath the block: it is cancelled when the block is over, and not before.
+
+    Whoever cancels the block from outside thus lets it clean up on what still runs.
+    """
+    scope = trio.CancelScope(shield=True)
+
+    async def beneath(*, task_status: trio.TaskStatus[None]) -> None:
+        with scope:
+            await task(task_status=task_status)
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(beneath)
+        try:
+            yield
+        finally:
+            scope.cancel()
+
+
+@contextmanager
+def locked_state(directory: Path) -> Iterator[None]:
+    """Make the state directory and keep other processes out of it; StorageError."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        descriptor = lock_directory(str(directory))
+    except BlockingIOError as error:
+        raise StorageError(
+            f'state_directory = "{directory}": another seeder is using it'
+        ) from error
+    except OSError as error:
+        raise StorageError(
+            f'state_directory = "{directory}": can\'t be used: {error.strerror}'
+        ) from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)

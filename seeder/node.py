@@ -1,0 +1,254 @@
+"""The parts of one running node, put together, and what passes between them.
+
+The publisher says when a torrent comes and goes; the tracker, the peers and the ledger hear of it
+here. The web listeners ask here how everything stands.
+"""
+
+import ipaddress
+import json
+import logging
+import os
+import random
+import secrets
+import socket
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import trio
+
+from seeder import __version__
+from seeder.cache.pieces import PieceCache
+from seeder.errors import ConfigError, OriginError, StorageError
+from seeder.ledger.counters import FORMER, Account, AccountKey, Ledger
+from seeder.ledger.metrics import Metrics
+from seeder.ledger.report import Report, TorrentRow
+from seeder.ledger.savings import Prices
+from seeder.origin.acquire import Ladder
+from seeder.origin.s3 import S3Origin
+from seeder.origin.source import PinnedSource
+from seeder.origin.store import MetainfoStore
+from seeder.peer.hub import Hub
+from seeder.publish import BUILDS, CLIMBS, METAINFO, Publisher, Source, account_key
+from seeder.settings import Config
+from seeder.torrent.catalog import Catalog, Publication, State, Torrent
+from seeder.tracker.announce import compact_endpoint
+from seeder.tracker.swarm import Policy
+from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.values import Address
+
+_LOG = logging.getLogger(__name__)
+
+CLIENT = f"seeder/{__version__}"
+# Azureus style (BEP 20); SB is nobody else's.
+_PEER_ID_PREFIX = b"-SB0100-"
+_NOT_REGISTERED = "torrent not registered: "
+"""The words on which Transmission stops asking: only for what is final."""
+
+
+class Node:
+    """Everything that a running daemon consists of; `daemon.serve` starts and stops it."""
+
+    def __init__(self, config: Config, ledger: Ledger, rng: random.Random) -> None:
+        self.config = config
+        self.ledger = ledger
+        self.rng = rng
+        self.catalog = Catalog()
+        self.peer_id = _PEER_ID_PREFIX + secrets.token_hex(6).encode()
+        self.unready: str | None = "starting"
+        self.origins: dict[str, S3Origin] = {}
+        self.sources: dict[str, Source] = {}
+        self.cache: PieceCache[Torrent] = PieceCache(
+            config.cache,
+            PinnedSource(self.origins, self._account),
+            on_fault=self._piece_failed,
+            clock=trio.current_time,
+        )
+        for name, settings in config.origins.items():
+            origin = S3Origin(settings, rng=rng)
+            ladder = Ladder(origin, self.cache, config.state_directory / BUILDS, rng)
+            self.origins[name] = origin
+            self.sources[name] = Source(origin, ladder, trio.CapacityLimiter(CLIMBS))
+        self.hub = Hub(
+            config.peer,
+            cache=self.cache,
+            find=self.catalog.by_hash,
+            account=self._account,
+            peer_id=self.peer_id,
+            client=CLIENT,
+        )
+        self.publisher = Publisher(
+            catalog=self.catalog,
+            ledger=ledger,
+            store=MetainfoStore(config.state_directory / METAINFO),
+            sources=self.sources,
+            audience=self,
+            rng=rng,
+        )
+        self.swarms: Swarms
+        self.announce_url = ""
+        self.admin_address: Address | None = None
+        self._metrics = Metrics(self.report, version=__version__)
+
+    def listening(
+        self,
+        tracker: Sequence[socket.socket],
+        peer: Sequence[socket.socket],
+        admin: Sequence[socket.socket],
+        announce_url: str,
+    ) -> None:
+        """Take note that everything is open and what is known is served."""
+        self.announce_url = announce_url
+        self.admin_address = address_of(admin[0]) if admin else None
+        self.unready = None
+        _LOG.info(
+            "listening: tracker %s, peers %s, admin %s; torrents name %s",
+            *(", ".join(str(address_of(each)) for each in group) for group in (tracker, peer)),
+            ", ".join(str(address_of(each)) for each in admin) or "nowhere",
+            announce_url,
+        )
+
+    def open_swarms(self, peer_port: int) -> None:
+        """Make the tracker's swarms, once the peer listener's port is known."""
+        tracker, public = self.config.tracker, self.config.peer.public_address
+        policy = Policy(interval=tracker.interval, peers_per_address=tracker.peers_per_address)
+        endpoints = tuple(_endpoints(public)) if public is not None else ()
+        own = OwnSeeder(peer_port, endpoints, self.peer_id)
+        self.swarms = Swarms(policy, own, rng=self.rng)
+        self.swarms.loading = True
+
+    # -- what the publisher and the cache tell
+
+    def torrent_live(self, torrent: Torrent, account: Account) -> None:
+        """Open the torrent's swarm."""
+        self.swarms.open(
+            torrent.info_hash,
+            size=torrent.layout.size,
+            claims=account,
+            completed=account.counters.completed,
+        )
+
+    def torrent_gone(self, torrent: Torrent, reason: str) -> None:
+        """Close the torrent's swarm with a reason and let its peers go."""
+        self.swarms.close(torrent.info_hash, _NOT_REGISTERED + reason)
+        self.hub.disconnect(torrent, "retired")
+        account = self._account(torrent)
+        account.state, account.peers, account.seeds = FORMER, 0, 0
+
+    def _piece_failed(self, torrent: Torrent, error: OriginError) -> None:
+        self.publisher.fault(torrent, error)
+
+    def _account(self, torrent: Torrent) -> Account:
+        return self.ledger.account(account_key(torrent.pinned))
+
+    # -- how everything stands
+
+    def refresh_accounts(self) -> None:
+        """Bring the accounts' states and swarm sizes up to date, before they are written."""
+        for publication in self.catalog:
+            torrent = publication.torrent
+            if torrent is None or publication.state is State.DUPLICATE:
+                continue
+            account = self._account(torrent)
+            swarm = self.swarms.statistics(torrent.info_hash)
+            account.state = publication.state
+            account.peers, account.seeds = swarm.peers, swarm.seeds
+
+    def report(self) -> Report:
+        """Return the ledger and the publications as they are now."""
+        self.refresh_accounts()
+        savings = self.config.savings
+        return Report.of(
+            self.ledger,
+            Prices(savings.price_per_gb, savings.price_per_1000_requests),
+            at=time.time(),
+            rows=[self._row(publication) for publication in self.catalog],
+        )
+
+    def _row(self, publication: Publication) -> TorrentRow:
+        torrent, ref = publication.torrent, publication.ref
+        if torrent is not None:
+            account = self._account(torrent)
+            return TorrentRow.of(account, reason=publication.reason, progress=publication.progress)
+        account = Account(
+            key=AccountKey(ref.origin, ref.bucket, ref.key, ref.version_id or ""),
+            state=publication.state,
+        )
+        return TorrentRow.of(account, reason=publication.reason, progress=publication.progress)
+
+    def status(self) -> dict[str, object]:
+        """Return the document of /status.json."""
+        hub, cache = self.hub.statistics(), self.cache.statistics()
+        return {
+            **self.report().document(),
+            "version": __version__,
+            "ready": self.unready is None,
+            "peers": {
+                "connected": hub.connected,
+                "accepted": hub.accepted,
+                "closes": hub.closes,
+            },
+            "cache": {name: getattr(cache, name) for name in cache.__dataclass_fields__},
+            "origins": {
+                name: {
+                    "reachable": (told := origin.statistics()).reachable,
+                    "requests": told.requests,
+                    "retries": told.retries,
+                    "errors": dict(told.errors),
+                    "last_error": told.last_error,
+                }
+                for name, origin in self.origins.items()
+            },
+        }
+
+    def summary(self) -> str:
+        """Return the line for `systemctl status`."""
+        states = [publication.state for publication in self.catalog]
+        parts = [f"{states.count(State.SERVING)} of {len(states)} objects served"]
+        for publication in self.catalog:
+            if publication.progress is not None:
+                parts.append(f"hashing {publication.ref} {publication.progress:.0%}")
+                break
+        trouble = sum(state in (State.FAILED, State.FAULTY) for state in states)
+        if trouble:
+            parts.append(f"{trouble} in trouble")
+        parts.append(f"{self.hub.statistics().connected} peers")
+        totals = self.ledger.totals()
+        parts.append(f"{totals.origin_bytes} bytes from S3, {totals.uploaded_bytes} uploaded")
+        return "; ".join(parts)
+
+    def ready(self) -> str | None:
+        """Return why the node isn't ready; None when it is."""
+        return self.unready
+
+    def metrics(self) -> bytes:
+        """Return the metrics in Prometheus' text format."""
+        return self._metrics.render()
+
+
+def _endpoints(public: Address) -> Iterator[bytes]:
+    try:
+        found = socket.getaddrinfo(public.host, public.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise ConfigError(
+            [f'peer.public_address = "{public}": the name can\'t be looked up: {error.strerror}']
+        ) from error
+    for _, _, _, _, address in found:
+        packed = ipaddress.ip_address(address[0]).packed
+        yield compact_endpoint(packed, public.port)
+
+
+def address_of(listener: socket.socket) -> Address:
+    """Return where a listening socket listens."""
+    host, port = listener.getsockname()[:2]
+    return Address(str(host), int(port))
+
+
+def save_swarms(path: Path, rows: Iterable[object]) -> None:
+    """Write the swarms for the next run, in one step; StorageError."""
+    partial = path.with_suffix(".partial")
+    try:
+        partial.write_text(json.dumps(list(rows)))
+        os.replace(partial, path)
+    except OSError as error:
+        raise StorageError(f"{path}: can't be written: {error.strerror}") from error

@@ -1,0 +1,133 @@
+"""What the command line does with S3 by itself: checking objects, making a torrent."""
+
+import logging
+import random
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from functools import partial
+
+import trio
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
+
+from seeder.cache.pieces import PieceCache
+from seeder.daemon import LEDGER
+from seeder.errors import ConfigError, OriginError, OriginUnreachable, StorageError
+from seeder.ledger.counters import Ledger, Tally
+from seeder.ledger.database import LedgerDatabase
+from seeder.lifecycle import locked_state, running
+from seeder.origin.acquire import Ladder, describe_wish
+from seeder.origin.hashing import Progress
+from seeder.origin.s3 import S3Origin
+from seeder.origin.source import PinnedSource
+from seeder.origin.store import MetainfoStore, Record
+from seeder.publish import BUILDS, METAINFO, account_key
+from seeder.settings import Config, ObjectSettings
+from seeder.torrent.catalog import PinnedObject, Torrent, same_state
+from seeder.values import closest
+
+_LOG = logging.getLogger(__name__)
+
+
+async def check_online(config: Config, tell: Callable[[str], None]) -> None:
+    """Ask S3 for every object and tell how it stands, a line each; OriginError if any failed."""
+    failed = 0
+    async with AsyncExitStack() as stack:
+        origins = {}
+        for name, settings in config.origins.items():
+            origins[name] = S3Origin(settings, rng=random.Random())
+            await stack.enter_async_context(running(origins[name].run))
+        for wanted in config.objects:
+            try:
+                pinned = await origins[wanted.origin].head(wanted.ref, Tally())
+            except OriginError as error:
+                failed += 1
+                tell(str(error))
+            else:
+                tell(f"{wanted.ref}: ok, {pinned.size} bytes, ETag {pinned.etag}")
+    if failed:
+        raise OriginError(f"{failed} of {len(config.objects)} objects can't be published")
+
+
+async def find_torrent(config: Config, bucket: str, key: str) -> Torrent:
+    """Return the torrent of a configured object; made now if no daemon has made it yet."""
+    settings = _configured(config, bucket, key)
+    store = MetainfoStore(config.state_directory / METAINFO)
+    origin = S3Origin(config.origins[settings.origin], rng=random.Random())
+    async with running(origin.run):
+        known = store.load(settings.ref)
+        if known is not None and known.wanted != describe_wish(settings):
+            known = None
+        pinned = await _head(origin, settings, known)
+        if known is not None and known.info is not None and same_state(known.pinned, pinned):
+            return Torrent(known.info, known.pinned, known.rung)
+        return await _make(config, settings, store, origin, pinned)
+
+
+def _configured(config: Config, bucket: str, key: str) -> ObjectSettings:
+    for settings in config.objects:
+        if (settings.bucket, settings.key) == (bucket, key):
+            return settings
+    name = f"{bucket}/{key}"
+    guess = closest(name, [str(settings.ref) for settings in config.objects])
+    hint = f'; did you mean "{guess}"?' if guess else ""
+    raise ConfigError([f"{name}: is not among the configured objects{hint}"])
+
+
+async def _head(origin: S3Origin, settings: ObjectSettings, known: Record | None) -> PinnedObject:
+    try:
+        return await origin.head(settings.ref, Tally())
+    except OriginUnreachable as error:
+        if known is None:
+            raise
+        _LOG.warning("%s; this is the torrent of the state last seen", error)
+        return known.pinned
+
+
+async def _make(
+    config: Config,
+    settings: ObjectSettings,
+    store: MetainfoStore,
+    origin: S3Origin,
+    pinned: PinnedObject,
+) -> Torrent:
+    """Climb the ladder as the daemon would: into its cache, its store and its ledger."""
+    async with AsyncExitStack() as stack:
+        try:
+            stack.enter_context(locked_state(config.state_directory))
+        except StorageError as error:
+            raise StorageError(
+                f"{settings.ref}: has no torrent yet, and only one seeder can make it: {error}"
+            ) from error
+        ledger = Ledger()
+        account = ledger.account(account_key(pinned))
+        database = await LedgerDatabase.open(config.state_directory / LEDGER)
+        await stack.enter_async_context(running(partial(database.run, ledger)))
+        cache: PieceCache[Torrent] = PieceCache(
+            config.cache,
+            PinnedSource({settings.origin: origin}, lambda _: account),
+            on_fault=lambda _, error: _LOG.warning("%s", error),
+            clock=trio.current_time,
+        )
+        await stack.enter_async_context(running(cache.run))
+        ladder = Ladder(origin, cache, config.state_directory / BUILDS, random.Random())
+        record = Record(pinned, wanted=describe_wish(settings))
+        with _progress_bar(str(settings.ref)) as progress:
+            torrent = await ladder.climb(record, settings, account, progress)
+        await trio.to_thread.run_sync(store.save, record)
+        ladder.journal_path(settings.ref).unlink(missing_ok=True)
+        return torrent
+    raise AssertionError("an exit stack that swallows errors")
+
+
+@contextmanager
+def _progress_bar(name: str) -> Iterator[Progress]:
+    """Yield a progress function; it draws a bar where stderr is a terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True))
+    with ProgressBar(
+        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(f"hashing {name}", total=None)
+        yield lambda done, size: bar.update(task, completed=done, total=size)

@@ -1,0 +1,288 @@
+"""What S3 answers: its errors, told apart and put in a line, and the headers of a range. No I/O."""
+
+import html
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from seeder.errors import (
+    AccessDenied,
+    ObjectChanged,
+    ObjectMissing,
+    OriginError,
+    OriginFault,
+    OriginUnreachable,
+)
+from seeder.torrent.catalog import ObjectRef, PinnedObject
+from seeder.torrent.layout import ByteRange
+
+_TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+_TRANSIENT_CODES = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"})
+_EXPIRED_CODES = frozenset({"ExpiredToken", "TokenRefreshRequired"})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_NOT_ABOUT_TORRENTS = _REDIRECTS | {401, 403, 412}
+_NO_SUCH_METHOD = frozenset({405, 501})
+# A HEAD to the wrong region is a 400 without a code.
+_WRONG_REGION_CODES = frozenset(
+    {"", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "BadRequest"}
+)
+_ELEMENT = re.compile(rb"<(Code|Message|Region|Endpoint)>([^<]{0,2000})</\1>")
+_REGION = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_AWS_HOST = re.compile(r"(?:^|\.)s3[.-](?:dualstack\.)?([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?$")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII)
+_LONGEST_MESSAGE = 200
+
+
+class TorrentUnsupported(OriginError):
+    """This S3 makes no torrent of this object; other sources of metainfo may do."""
+
+    def __init__(self, text: str, *, for_every_key: bool = False) -> None:
+        super().__init__(text)
+        self.for_every_key = for_every_key
+        """Whether the answer means that this S3 makes no torrents at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request was about, as far as an error's text depends on it."""
+
+    name: str
+    host: str
+    torrent: bool = False
+    version: bool = False
+    anonymous: bool = False
+    request_payer: bool = False
+    bucket_owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An error answer of S3; `code` and `message` are empty where it came without a body."""
+
+    status: int
+    code: str = ""
+    message: str = ""
+    region: str | None = None
+    """Where the bucket is, if the answer says so."""
+    host: str | None = None
+    """Where a redirect leads."""
+    delete_marker: bool = False
+
+    @classmethod
+    def read(cls, status: int, headers: Mapping[str, str], body: bytes = b"") -> "Answer":
+        """Read an error's headers and XML body; garbage in either leaves fields empty."""
+        found = {name: _text(value) for name, value in reversed(_ELEMENT.findall(body))}
+        host = found.get(b"Endpoint") or _host_of(headers.get("location", ""))
+        region = headers.get("x-amz-bucket-region") or found.get(b"Region") or _region_of(host)
+        return cls(
+            status=status,
+            code=found.get(b"Code", ""),
+            message=found.get(b"Message", "").rstrip("."),
+            region=region if _REGION.fullmatch(region) else None,
+            host=printable(host) or None,
+            delete_marker=headers.get("x-amz-delete-marker") == "true",
+        )
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same request may work a moment later."""
+        return self.status in _TRANSIENT_STATUSES or self.code in _TRANSIENT_CODES
+
+    @property
+    def expired(self) -> bool:
+        """Whether fresh credentials would help."""
+        return self.code in _EXPIRED_CODES
+
+    @property
+    def about_signing(self) -> bool:
+        """Whether the signature was at fault, with a status that says otherwise."""
+        return self.expired or self.code == "AuthorizationHeaderMalformed"
+
+    @property
+    def unexplained(self) -> bool:
+        """Whether this is a client error without its reason, as an answer to HEAD is."""
+        return 400 <= self.status < 500 and not self.code and not self.transient
+
+    def moved_from(self, region: str) -> str | None:
+        """Return the bucket's region where the request went to another one."""
+        if self.region is None or self.region == region:
+            return None
+        wrong = self.status == 400 and self.code in _WRONG_REGION_CODES
+        return self.region if wrong or self.status in _REDIRECTS else None
+
+    def __str__(self) -> str:
+        shown = f"{self.status} {self.code}" if self.code else str(self.status)
+        return f"{shown}: {self.message}" if self.message else shown
+
+
+_BY_CODE: dict[str, tuple[type[OriginError], str]] = {
+    "RequestTimeTooSkewed": (
+        AccessDenied,
+        "this machine's clock is off by more than 15 minutes; set it (NTP)",
+    ),
+    "SignatureDoesNotMatch": (
+        AccessDenied,
+        "check the secret key; if it is right, something on the way changes requests",
+    ),
+    "InvalidAccessKeyId": (
+        AccessDenied,
+        "the access key is not known there; check the credentials and the endpoint",
+    ),
+    "ExpiredToken": (
+        AccessDenied,
+        "the session token has expired and no newer one was found; renew the credentials",
+    ),
+    "InvalidObjectState": (AccessDenied, "the object is archived; restore it first"),
+    "NoSuchBucket": (
+        ObjectMissing,
+        "there is no such bucket; check bucket, endpoint and path_style",
+    ),
+    "NoSuchKey": (ObjectMissing, "there is no such key in the bucket"),
+    "NoSuchVersion": (ObjectMissing, "there is no such version; check version_id"),
+    "AuthorizationHeaderMalformed": (AccessDenied, "check region"),
+}
+
+
+def refusal(answer: Answer, asked: Asked, attempts: int = 1) -> OriginError:
+    """Return the error, one line that says what to do, for an answer that is final."""
+    if answer.transient:
+        return OriginUnreachable(
+            f"{asked.name}: {asked.host} still answers {answer} at attempt {attempts}"
+        )
+    said = f"{asked.name}: S3 answers {answer}"
+    if asked.torrent and answer.status not in _NOT_ABOUT_TORRENTS and not answer.about_signing:
+        return TorrentUnsupported(
+            f"{asked.name}: {asked.host} makes no torrent of it ({answer})",
+            for_every_key=answer.status in _NO_SUCH_METHOD,
+        )
+    kms = answer.code.startswith("KMS.") or "KMS" in answer.message
+    if answer.status in (400, 403) and kms:
+        return AccessDenied(f"{said}; allow kms:Decrypt on its key, and read it with credentials")
+    if answer.status == 400 and "ncryption" in answer.message:
+        return AccessDenied(
+            f"{said}; it is encrypted with a customer's key (SSE-C) and can't be published;"
+            " copy it to an object under SSE-S3 or SSE-KMS"
+        )
+    if answer.code in _BY_CODE:
+        error, advice = _BY_CODE[answer.code]
+        return error(f"{said}; {advice}")
+    return _by_status(answer, asked, said)
+
+
+def _by_status(answer: Answer, asked: Asked, said: str) -> OriginError:
+    match answer.status:
+        case 401 | 403:
+            return AccessDenied(f"{said}; {_permission(asked)}")
+        case 404:
+            return ObjectMissing(f"{said}; check bucket and key")
+        case 405 if answer.delete_marker:
+            return ObjectMissing(f"{said}; this version is a delete marker")
+        case 412:
+            return ObjectChanged(f"{asked.name}: the object was replaced ({answer})")
+        case 416:
+            return ObjectChanged(f"{asked.name}: the object is shorter than it was ({answer})")
+        case 400 if not answer.code:
+            return OriginFault(f"{said} and no reason; an object under SSE-C is answered so")
+        case status if status in _REDIRECTS:
+            where = answer.host or answer.region or "nowhere"
+            return OriginFault(f"{said} and points to {where}; check endpoint and region")
+    return OriginFault(said)
+
+
+def _permission(asked: Asked) -> str:
+    if asked.anonymous:
+        advice = "it is not public; give credentials and leave anonymous out"
+    elif asked.torrent:
+        advice = (
+            "the object itself may be read; allow s3:GetObjectTorrent too,"
+            ' or leave "origin" out of metainfo'
+        )
+    else:
+        action = "s3:GetObjectVersion" if asked.version else "s3:GetObject"
+        advice = f"check that the key exists and allow {action} on it"
+    if not asked.request_payer and not asked.anonymous:
+        advice += "; if its requesters pay, set request_payer = true"
+    if asked.bucket_owner is not None:
+        advice += f"; check that {asked.bucket_owner} owns the bucket (expected_bucket_owner)"
+    return advice
+
+
+def check_range(
+    status: int, headers: Mapping[str, str], pinned: PinnedObject, wanted: ByteRange
+) -> None:
+    """Check the head of an answer to a ranged GET before a byte of its body is taken.
+
+    ObjectChanged for another ETag; OriginFault for anything but the bytes asked for (RFC 9110,
+    15.3.7). A 200 is as good where the range is the whole object.
+    """
+    name = label(pinned.ref)
+    etag = headers.get("etag")
+    if etag is not None and _opaque(etag) != _opaque(pinned.etag):
+        raise ObjectChanged(
+            f"{name}: the object was replaced (ETag {printable(etag)}, it was {pinned.etag})"
+        )
+    if status == 200:
+        if wanted == ByteRange(0, pinned.size) and content_length(headers) == pinned.size:
+            return
+        raise OriginFault(
+            f"{name}: asked for {wanted.header}, S3 answers 200 with the whole object;"
+            " this server (or a proxy before it) does not serve ranges"
+        )
+    if status != 206:
+        raise OriginFault(f"{name}: S3 answers {status} to a ranged GET")
+    given = headers.get("content-range", "")
+    match = _CONTENT_RANGE.fullmatch(given)
+    if match is None or (int(match[1]), int(match[2])) != (wanted.start, wanted.stop - 1):
+        raise OriginFault(
+            f"{name}: asked for {wanted.header}, S3 answers with Content-Range"
+            f" {printable(given) or 'missing'}"
+        )
+    if match[3] != "*" and int(match[3]) != pinned.size:
+        problem = f"{name}: the object has {match[3]} bytes, it had {pinned.size}"
+        raise (
+            OriginFault(f"{problem}, yet its ETag is the same") if etag else ObjectChanged(problem)
+        )
+    length = content_length(headers)
+    if length is not None and length > wanted.length:
+        raise OriginFault(f"{name}: asked for {wanted.length} bytes, S3 announces {length}")
+
+
+def content_length(headers: Mapping[str, str]) -> int | None:
+    """Return the Content-Length in bytes; None where it is missing or no number."""
+    text = headers.get("content-length", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+
+
+def label(ref: ObjectRef) -> str:
+    """Return BUCKET/KEY for an error's text: one line, whatever the key holds."""
+    name = printable(f"{ref.bucket}/{ref.key}", 1200)
+    return f"{name} (version {printable(ref.version_id)})" if ref.version_id else name
+
+
+def printable(text: str, longest: int = _LONGEST_MESSAGE) -> str:
+    """Return `text` with what isn't printable escaped, cut after `longest` characters."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: longest + 1])
+    return shown if len(text) <= longest else shown[:longest] + "..."
+
+
+def _text(value: bytes) -> str:
+    return printable(html.unescape(value.decode(errors="replace")).strip())
+
+
+def _host_of(location: str) -> str:
+    try:
+        return urlsplit(location).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _region_of(host: str) -> str:
+    match = _AWS_HOST.search(host.lower())
+    if match is None:
+        return ""
+    return "us-east-1" if match[1] == "external-1" else match[1]
+
+
+def _opaque(etag: str) -> str:
+    return etag.removeprefix("W/").strip('"')

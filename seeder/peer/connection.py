@@ -1,0 +1,408 @@
+"""One peer's side of the wire protocol as a state machine (BEP 3, 6, 9, 10, 21).
+
+`receive` takes bytes as they arrive and returns what the session has to know; whatever the
+protocol itself must answer (handshake, rejects, metadata) collects in `data_to_send`. Requests
+that were accepted wait in `wanted`, by piece, until the session takes them to send their blocks or
+turns them down: each accepted request is answered exactly once (BEP 6).
+
+No I/O.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from itertools import islice
+from typing import Protocol
+
+from seeder.errors import WireError
+from seeder.peer import messages
+from seeder.peer.extensions import Extensions, Introduced, WantsNothing
+from seeder.peer.messages import Block, Message, MessageId, Requests
+from seeder.torrent.layout import KIB, Layout
+
+REQUEST_QUEUE = 2000
+"""Our `reqq`: reqq x 16 KiB / RTT is the most that one peer can get."""
+LARGEST_BLOCK = 128 * KIB
+MOST_BAD_REQUESTS = 10
+MOST_OPENERS = 4
+NOISE_BURST = 2000
+NOISE_PER_SECOND = 100
+"""Messages that cost us work and bring nothing."""
+CANCEL_BURST = 2 * REQUEST_QUEUE
+CANCELS_PER_SECOND = 500
+"""Who has all pieces cancels its queue once; to ask and cancel by turns has no end."""
+LONGEST_MESSAGE = 64 * KIB
+MOST_UNSENT = 256 * KIB
+"""Answers that may wait for a peer that doesn't read, beyond the longest message."""
+
+
+class Served(Protocol):
+    """What the state machine has to know of a torrent."""
+
+    @property
+    def layout(self) -> Layout: ...
+    @property
+    def info_hash(self) -> bytes: ...
+    @property
+    def raw_info(self) -> bytes: ...
+    @property
+    def private(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """How we present ourselves to one peer."""
+
+    peer_id: bytes
+    client: str
+    """The `v` of the extended handshake."""
+    your_ip: bytes
+    """The peer's own address, 4 or 16 bytes (BEP 10 `yourip`)."""
+
+
+class Phase(Enum):
+    """Where the conversation stands; a bitfield belongs into OPENING."""
+
+    HANDSHAKE = auto()
+    PEER_ID = auto()
+    OPENING = auto()
+    OPEN = auto()
+    CLOSED = auto()
+
+
+class Kind(Enum):
+    """What a message means to the phase."""
+
+    OPENER = auto()
+    EXTENDED = auto()
+    OTHER = auto()
+
+
+_NEXT = {
+    (Phase.OPENING, Kind.OPENER): Phase.OPEN,
+    (Phase.OPENING, Kind.EXTENDED): Phase.OPENING,
+    (Phase.OPENING, Kind.OTHER): Phase.OPEN,
+    (Phase.OPEN, Kind.OPENER): Phase.OPEN,
+    (Phase.OPEN, Kind.EXTENDED): Phase.OPEN,
+    (Phase.OPEN, Kind.OTHER): Phase.OPEN,
+}
+_OPENERS = {MessageId.BITFIELD, MessageId.HAVE_ALL, MessageId.HAVE_NONE}
+
+
+@dataclass(frozen=True, slots=True)
+class Greeted:
+    """The handshake named a torrent that we serve, and was answered."""
+
+    torrent: Served
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """The peer id arrived."""
+
+    peer_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """What the peer had when it came: a bitfield, or all (True) or nothing (False)."""
+
+    pieces: bytes | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Gained:
+    """The peer announced a piece by HAVE."""
+
+    index: int
+
+
+Event = Greeted | Identified | Arrived | Gained | Introduced | WantsNothing
+
+
+class _Bucket:
+    """Holds `burst` tokens and gets `rate` new ones a second."""
+
+    __slots__ = ("_at", "_burst", "_left", "_rate")
+
+    def __init__(self, burst: int, rate: int, now: float) -> None:
+        self._burst = burst
+        self._rate = rate
+        self._left = float(burst)
+        self._at = now
+
+    def take(self, now: float) -> bool:
+        """Take a token; False when there was none."""
+        self._left = min(self._burst, self._left + (now - self._at) * self._rate) - 1
+        self._at = now
+        return self._left >= 0
+
+
+class PeerConnection:
+    """The protocol state of one incoming connection.
+
+    Every method may raise WireError, whose `reason` ends the session.
+    """
+
+    def __init__(
+        self, identity: Identity, find: Callable[[bytes], Served | None], now: float
+    ) -> None:
+        self.phase = Phase.HANDSHAKE
+        self.torrent: Served | None = None
+        self.fast = False
+        self.choking = True
+        self.interested = False
+        self.wanted: dict[int, dict[int, int]] = {}
+        """Accepted requests: piece index -> begin -> length, in the order they came."""
+        self.wanted_count = 0
+        self._identity = identity
+        self._find = find
+        self._extensions: Extensions | None = None
+        self._rest = b""
+        self._out = bytearray()
+        self._limit = LONGEST_MESSAGE
+        self._piece_count = self._piece_length = self._last_length = 0
+        self._bad_requests = 0
+        self._overflow = 0
+        self._openers = 0
+        self._haves = 0
+        self._noise = _Bucket(NOISE_BURST, NOISE_PER_SECOND, now)
+        self._cancels = _Bucket(CANCEL_BURST, CANCELS_PER_SECOND, now)
+
+    # -- input
+
+    def receive(self, data: bytes | bytearray | memoryview, now: float) -> list[Event]:
+        """Take what arrived and return what it means; WireError ends the session."""
+        if self._rest:
+            data = self._rest + bytes(data)
+        events: list[Event] = []
+        if self.phase in (Phase.HANDSHAKE, Phase.PEER_ID):
+            data = self._receive_handshake(data, events)
+        if self.phase in (Phase.OPENING, Phase.OPEN):
+            parsed, used = messages.parse(data, self._limit)
+            for message in parsed:
+                if isinstance(message, Requests):
+                    self.phase = _NEXT[self.phase, Kind.OTHER]
+                    self._receive_requests(message.blocks)
+                else:
+                    self._receive_message(message, now, events)
+            data = data[used:]
+            if len(self._out) > self._limit + MOST_UNSENT:
+                raise WireError("answers-unread", f"{len(self._out)} bytes")
+        self._rest = bytes(data)
+        return events
+
+    def _receive_handshake(
+        self, data: bytes | bytearray | memoryview, events: list[Event]
+    ) -> bytes | bytearray | memoryview:
+        if self.phase is Phase.HANDSHAKE:
+            if len(data) >= 20 or bytes(data) != messages.PROTOCOL[: len(data)]:
+                messages.parse_handshake(data)  # refuses anything but BitTorrent
+            if len(data) < messages.INFO_HASH_END:
+                return data
+            self._greet(messages.parse_handshake(data), events)
+            data = data[messages.INFO_HASH_END :]
+        if len(data) < 20:
+            return data
+        peer_id = bytes(data[:20])
+        if peer_id == self._identity.peer_id:
+            raise WireError("self-connection")
+        self.phase = Phase.OPENING
+        events.append(Identified(peer_id))
+        return data[20:]
+
+    def _greet(self, greeting: messages.Handshake, events: list[Event]) -> None:
+        torrent = self._find(greeting.info_hash)
+        if torrent is None:
+            raise WireError("unknown-torrent", greeting.info_hash.hex())
+        self.torrent = torrent
+        self.fast = greeting.fast
+        self.phase = Phase.PEER_ID
+        layout, pieces = torrent.layout, torrent.layout.piece_count
+        self._piece_count = pieces
+        self._piece_length = layout.piece_length
+        self._last_length = layout.piece_size(pieces - 1) if pieces else 0
+        self._limit = max(LONGEST_MESSAGE, 1 + -(-pieces // 8))
+        self._extensions = Extensions(torrent.raw_info, private=torrent.private, out=self._out)
+        identity = self._identity
+        self._out += messages.handshake(torrent.info_hash, identity.peer_id)
+        if greeting.extended:
+            self._extensions.introduce(identity.client, identity.your_ip, REQUEST_QUEUE)
+        if self.fast:
+            self._out += messages.message(MessageId.HAVE_ALL)
+        elif pieces:
+            self._out += messages.full_bitfield(pieces)
+        events.append(Greeted(torrent))
+
+    def _receive_message(self, message: Message, now: float, events: list[Event]) -> None:
+        kind = Kind.OTHER
+        if message.id in _OPENERS:
+            kind = Kind.OPENER
+        elif message.id == MessageId.EXTENDED:
+            kind = Kind.EXTENDED
+        self.phase = _NEXT[self.phase, kind]
+        if message.id in messages.FAST_IDS and not self.fast:
+            raise WireError("fast-not-negotiated", f"message {message.id}")
+        if message.id == MessageId.HAVE:
+            self._receive_have(message, now, events)
+        elif kind is Kind.OPENER:
+            self._receive_opener(message, events)
+        elif message.id == MessageId.CANCEL:
+            self._receive_cancel(message.block(), now)
+        elif kind is Kind.EXTENDED:
+            assert self._extensions is not None
+            self._count_noise(now)
+            events.extend(self._extensions.receive(message.payload))
+        elif message.id == MessageId.PIECE:
+            raise WireError("piece-to-a-seed")
+        else:
+            if message.id in (MessageId.INTERESTED, MessageId.NOT_INTERESTED):
+                self.interested = message.id == MessageId.INTERESTED
+            self._count_noise(now)
+
+    def _count_noise(self, now: float) -> None:
+        if not self._noise.take(now):
+            raise WireError("message-flood")
+
+    def _receive_have(self, message: Message, now: float, events: list[Event]) -> None:
+        index = message.index()
+        if index >= self._piece_count:
+            raise WireError("have-out-of-range", str(index))
+        self._haves += 1
+        if self._haves > self._piece_count:
+            # One a piece is all that there is to tell.
+            self._count_noise(now)
+        events.append(Gained(index))
+
+    def _receive_opener(self, message: Message, events: list[Event]) -> None:
+        self._openers += 1
+        if self._openers > MOST_OPENERS:
+            raise WireError("bitfield-flood")
+        pieces: bytes | bool = message.id == MessageId.HAVE_ALL
+        if message.id == MessageId.BITFIELD:
+            pieces = message.payload
+            if not messages.bitfield_fits(pieces, self._piece_count):
+                raise WireError("bad-bitfield", f"{len(pieces)} bytes")
+        if not self._haves:
+            # After a HAVE it would take back what the peer has gained, to gain it once more.
+            events.append(Arrived(pieces))
+
+    # -- requests
+
+    def _receive_requests(self, blocks: list[Block]) -> None:
+        self.interested = True
+        if self.choking:
+            self._turn_down(blocks)
+            return
+        # This runs once a block, and layout.holds_block() in it would double its cost.
+        last = self._piece_count - 1
+        wanted = self.wanted
+        for block in blocks:
+            index, begin, length = block
+            end = self._piece_length if index < last else self._last_length if index == last else 0
+            if not 0 < length <= LARGEST_BLOCK or begin + length > end:
+                self._refuse_bad(block)
+                continue
+            begins = wanted.get(index)
+            if begins is not None and begin in begins:
+                # Doubled: one answer. With another length it's a request that gets its own.
+                if begins[begin] != length:
+                    self._turn_down([block])
+            elif self.wanted_count >= REQUEST_QUEUE:
+                self._refuse_overflow(block)
+            else:
+                self.wanted_count += 1
+                if begins is None:
+                    wanted[index] = {begin: length}
+                else:
+                    begins[begin] = length
+
+    def _refuse_bad(self, block: Block) -> None:
+        self._bad_requests += 1
+        if self._bad_requests >= MOST_BAD_REQUESTS:
+            raise WireError("bad-requests", f"the last was {block}")
+        self._turn_down([block])
+
+    def _refuse_overflow(self, block: Block) -> None:
+        self._overflow += 1
+        if self._overflow > REQUEST_QUEUE:
+            raise WireError("request-flood")
+        self._turn_down([block])
+
+    def _turn_down(self, blocks: list[Block]) -> None:
+        # Without the fast extension there is no word for "no" but silence and choke.
+        if self.fast and blocks:
+            self._out += messages.reject(blocks)
+
+    def _receive_cancel(self, block: Block, now: float) -> None:
+        if not self._cancels.take(now):
+            raise WireError("cancel-flood")
+        index, begin, length = block
+        begins = self.wanted.get(index)
+        if begins is None or begins.get(begin) != length:
+            return
+        del begins[begin]
+        if not begins:
+            del self.wanted[index]
+        self.wanted_count -= 1
+        self._turn_down([block])
+
+    def take(self, index: int, most: int) -> list[tuple[int, int]]:
+        """Take the requests of piece `index` to answer them: (begin, length), at most `most`."""
+        begins = self.wanted[index]
+        if len(begins) <= most:
+            del self.wanted[index]
+            taken = list(begins.items())
+        else:
+            taken = list(islice(begins.items(), most))
+            for begin, _ in taken:
+                del begins[begin]
+        self.wanted_count -= len(taken)
+        self._overflow = 0
+        return taken
+
+    def reject_piece(self, index: int) -> None:
+        """Turn down whatever is wanted of piece `index`."""
+        begins = self.wanted.pop(index, None)
+        if begins is None:
+            return
+        self.wanted_count -= len(begins)
+        self._turn_down([(index, begin, length) for begin, length in begins.items()])
+
+    # -- choking
+
+    def unchoke(self) -> None:
+        """Let the peer request."""
+        if self.choking:
+            self.choking = False
+            self._out += messages.message(MessageId.UNCHOKE)
+
+    def choke(self) -> None:
+        """Stop serving the peer; everything queued is turned down (BEP 6)."""
+        if not self.choking:
+            self.choking = True
+            self._out += messages.message(MessageId.CHOKE)
+            for index in list(self.wanted):
+                self.reject_piece(index)
+
+    # -- output
+
+    @property
+    def owes_metadata(self) -> bool:
+        """Whether the peer waits for parts of the info dictionary (BEP 9)."""
+        return self._extensions is not None and bool(self._extensions.metadata_wanted)
+
+    def send_metadata(self) -> None:
+        """Queue the part of the info dictionary that the peer has waited for longest."""
+        assert self._extensions is not None
+        self._extensions.send_metadata()
+
+    def keep_alive(self) -> None:
+        """Queue four zero bytes (BEP 3)."""
+        self._out += bytes(4)
+
+    def data_to_send(self) -> bytes:
+        """Return what the protocol owes the peer, and forget it."""
+        data = bytes(self._out)
+        self._out.clear()
+        return data

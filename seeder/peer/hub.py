@@ -1,0 +1,197 @@
+"""The peer listener: admits connections, keeps them apart by torrent, and ends them."""
+
+import ipaddress
+import logging
+import socket
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from seeder.cache.pieces import PieceCache
+from seeder.peer.session import Session, Supplies, UploadAccount
+from seeder.sockets import Address, accept, close_all
+from seeder.torrent.catalog import Torrent
+
+_LOG = logging.getLogger(__name__)
+
+TICK = 1.0
+GOODBYE = 3.0
+"""Seconds that a batch under way has to get out when we stop."""
+
+
+class PeerLimits(Protocol):
+    """The part of the peer section that the hub keeps to."""
+
+    @property
+    def connections(self) -> int: ...
+    @property
+    def connections_per_address(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class HubStatistics:
+    """Connections now, connections ever, and closes by reason."""
+
+    connected: int
+    accepted: int
+    closes: dict[str, int]
+
+
+class Hub:
+    """Every peer connection of the node.
+
+    `find` gives the live torrent of an info hash, `account` where its traffic is booked.
+    """
+
+    def __init__(
+        self,
+        limits: PeerLimits,
+        *,
+        cache: PieceCache[Torrent],
+        find: Callable[[bytes], Torrent | None],
+        account: Callable[[Torrent], UploadAccount],
+        peer_id: bytes,
+        client: str,
+    ) -> None:
+        self.limits = limits
+        self._sessions: set[Session] = set()
+        self._by_torrent: dict[bytes, dict[bytes, Session]] = {}
+        self._by_address: Counter[str] = Counter()
+        self._accepted = 0
+        self._nursery: trio.Nursery | None = None
+        self._stopping = trio.Event()
+        self._supplies = Supplies(
+            cache=cache,
+            find=find,
+            account=account,
+            peer_id=peer_id,
+            client=client,
+            admit=self._admit,
+            start_drain=self._start_drain,
+            closes=Counter(),
+        )
+
+    async def serve(
+        self,
+        listeners: Sequence[socket.socket],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve peers until cancelled; then let the batches under way out, at most 3 s."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._keep_sessions)
+            try:
+                async with trio.open_nursery() as accepting:
+                    for listener in listeners:
+                        accepting.start_soon(accept, listener, self._take)
+                    accepting.start_soon(self._tick)
+                    task_status.started()
+            finally:
+                close_all(listeners)
+                self._stopping.set()
+
+    async def _keep_sessions(self, *, task_status: trio.TaskStatus[None]) -> None:
+        # Shielded: whoever cancels `serve` ends the accepting; sessions end with a goodbye.
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as sessions:
+                self._nursery = sessions
+                task_status.started()
+                await self._stopping.wait()
+                sessions.cancel_scope.deadline = trio.current_time() + GOODBYE
+                for session in tuple(self._sessions):
+                    session.finish()
+
+    async def _tick(self) -> None:
+        while True:
+            await trio.sleep(TICK)
+            now = trio.current_time()
+            for session in tuple(self._sessions):
+                session.tick(now)
+
+    # -- connections
+
+    def _take(self, sock: socket.socket, address: Address) -> None:
+        self._accepted += 1
+        group = _group(address[0])
+        refused = None
+        if len(self._sessions) >= self.limits.connections:
+            refused = "too-many-connections"
+        elif self._by_address[group] >= self.limits.connections_per_address:
+            refused = "too-many-from-address"
+        if refused is not None:
+            self._supplies.closes[refused] += 1
+            sock.close()
+            return
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        session = Session(sock, address, self._supplies)
+        self._sessions.add(session)
+        self._by_address[group] += 1
+        assert self._nursery is not None
+        self._nursery.start_soon(self._run, session, group)
+
+    async def _run(self, session: Session, group: str) -> None:
+        try:
+            await session.run()
+        except Exception:
+            # A fault of ours in one session: the others must not pay for it.
+            _LOG.exception("peer %s:%d: internal error", *session.address)
+        finally:
+            self._sessions.discard(session)
+            self._by_address[group] -= 1
+            if not self._by_address[group]:
+                del self._by_address[group]
+            self._leave(session)
+
+    def _start_drain(self, session: Session) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(session.drain)
+
+    def _admit(self, session: Session) -> str | None:
+        """Register an identified session; of two with one peer id, the newer one stays."""
+        assert session.torrent is not None
+        peers = self._by_torrent.setdefault(session.torrent.info_hash, {})
+        older = peers.get(session.peer_id)
+        if older is not None:
+            if older.address[0] != session.address[0]:
+                return "duplicate-peer-id"
+            older.end("replaced")
+        peers[session.peer_id] = session
+        return None
+
+    def _leave(self, session: Session) -> None:
+        if session.torrent is None:
+            return
+        peers = self._by_torrent.get(session.torrent.info_hash)
+        if peers is not None and peers.get(session.peer_id) is session:
+            del peers[session.peer_id]
+            if not peers:
+                del self._by_torrent[session.torrent.info_hash]
+
+    def disconnect(self, torrent: Torrent, reason: str) -> None:
+        """End every session of a torrent."""
+        for session in tuple(self._sessions):
+            if session.torrent is torrent:
+                session.end(reason)
+
+    def connected(self, info_hash: bytes) -> int:
+        """Return how many identified peers a torrent has."""
+        return len(self._by_torrent.get(info_hash, ()))
+
+    def statistics(self) -> HubStatistics:
+        return HubStatistics(
+            connected=len(self._sessions),
+            accepted=self._accepted,
+            closes=dict(self._supplies.closes),
+        )
+
+
+def _group(host: str) -> str:
+    """Return what counts as one address: an IPv4 address, or an IPv6 /64."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        mapped = address.ipv4_mapped
+        return str(mapped) if mapped else str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)

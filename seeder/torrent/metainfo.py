@@ -1,0 +1,260 @@
+"""Metainfo (BEP 3, 12, 19, 27): what a torrent file says, checked, and the writing of one.
+
+`info` is never re-encoded: its hash is taken over the bytes as they were found, and those bytes
+are what a new torrent file carries.
+
+No I/O.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+from seeder.errors import BencodeError, MetainfoError
+from seeder.torrent import bencode
+from seeder.torrent.layout import MIB, Layout
+
+HASH_LENGTH = 20
+MOST_PIECE_LENGTH = 64 * MIB
+LONGEST_NAME = 255
+"""UTF-8 bytes of a file name that every usual file system takes."""
+
+_CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+# They turn the reading direction, so that "gpj.exe" shows as "exe.jpg".
+_DIRECTION_MARKS = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+# What is not text: half a character of UTF-16, and what broken UTF-8 is decoded to.
+_BROKEN = r"\ud800-\udfff\ufffd"
+_UNSAFE = re.compile(rf"[/\\{_CONTROLS}{_BROKEN}]|^[A-Za-z]:|^\.{{0,2}}\Z")
+_REPLACED = re.compile(rf'[<>:"/\\|?*{_CONTROLS}{_DIRECTION_MARKS}{_BROKEN}]')
+_RESERVED = re.compile(r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9¹²³]) *(\.|\Z)", re.I)
+_EXTENSION = re.compile(r"(\.tar)?\.[^. ]{1,16}\Z")
+
+
+class InfoHash(bytes):
+    """The SHA-1 of a torrent's info: exactly 20 bytes, ValueError otherwise."""
+
+    __slots__ = ()
+
+    def __new__(cls, value: bytes) -> Self:
+        if len(value) != HASH_LENGTH:
+            raise ValueError(f"an info hash is {HASH_LENGTH} bytes, not {len(value)}")
+        return super().__new__(cls, value)
+
+    @classmethod
+    def of(cls, raw_info: bytes) -> Self:
+        """Return the hash of an info dictionary's bytes as found."""
+        return cls(_sha1(raw_info))
+
+    @classmethod
+    def from_hex(cls, text: str) -> Self:
+        """Return the hash written as 40 hexadecimal digits of either case; else ValueError."""
+        if len(text) != 2 * HASH_LENGTH:
+            raise ValueError(f"an info hash is {2 * HASH_LENGTH} hexadecimal digits: {text!r:.99}")
+        return cls(bytes.fromhex(text))
+
+    def __str__(self) -> str:
+        return self.hex()
+
+    def __repr__(self) -> str:
+        return f"InfoHash({self.hex()})"
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """A single-file v1 info dictionary that has passed every check but that of its hashes."""
+
+    raw: bytes = field(repr=False)
+    info_hash: InfoHash
+    name: str
+    """As the torrent has it: look at `name_is_safe` before it goes anywhere near a path."""
+    layout: Layout
+    pieces: bytes = field(repr=False)
+    private: bool
+
+    @property
+    def name_is_safe(self) -> bool:
+        """Whether `name` is one plain file name: no path, no `..`, no control, no broken UTF-8."""
+        return _UNSAFE.search(self.name) is None
+
+    def piece_hash(self, index: int) -> bytes:
+        """Return the SHA-1 of piece `index`, 20 bytes. IndexError outside."""
+        if not 0 <= index < self.layout.piece_count:
+            raise IndexError(index)
+        return self.pieces[index * HASH_LENGTH : (index + 1) * HASH_LENGTH]
+
+
+@dataclass(frozen=True, slots=True)
+class Metainfo:
+    """A torrent file: its info, and the URLs outside it, which are shown but never fetched."""
+
+    info: Info
+    announce: str | None = None
+    announce_list: tuple[tuple[str, ...], ...] = ()
+    url_list: tuple[str, ...] = ()
+
+
+def parse_torrent(data: bytes) -> Metainfo:
+    """Return the torrent that `data` holds; MetainfoError says what is wrong with it.
+
+    Outside info the keys may be in any order (Ceph RGW), and URLs that are malformed are left out,
+    since nothing outside info is passed on.
+    """
+    try:
+        torrent, span = bencode.decode_dict_with_span(data, b"info", canonical=False)
+    except BencodeError as error:
+        raise MetainfoError(f"not a torrent file: {error}") from error
+    if span is None:
+        raise MetainfoError("not a torrent file: it has no info")
+    tiers = torrent.get(b"announce-list")
+    urls = torrent.get(b"url-list")
+    return Metainfo(
+        info=parse_info(data[slice(*span)]),
+        announce=_url(torrent.get(b"announce")),
+        announce_list=tuple(
+            tier for tier in map(_urls, tiers if isinstance(tiers, list) else ()) if tier
+        ),
+        url_list=_urls([urls] if isinstance(urls, bytes) else urls),
+    )
+
+
+def parse_info(raw: bytes) -> Info:
+    """Return the single-file info dictionary that `raw` holds; MetainfoError if it is not one."""
+    try:
+        info = bencode.decode(raw)
+    except BencodeError as error:
+        raise MetainfoError(f"info can't be read: {error}") from error
+    if not isinstance(info, dict):
+        raise MetainfoError("info is not a dictionary")
+    _refuse_other_kinds(info)
+    layout = Layout(
+        size=_integer(info, b"length", 0, bencode.LARGEST_INTEGER),
+        piece_length=_integer(info, b"piece length", 1, MOST_PIECE_LENGTH),
+    )
+    pieces = _string(info, b"pieces")
+    if len(pieces) != layout.piece_count * HASH_LENGTH:
+        raise MetainfoError(
+            f"info.pieces has {len(pieces)} bytes, but {layout.size} bytes in pieces of "
+            f"{layout.piece_length} need {layout.piece_count} hashes of {HASH_LENGTH}"
+        )
+    return Info(
+        raw=raw,
+        info_hash=InfoHash.of(raw),
+        name=_string(info, b"name").decode(errors="replace"),
+        layout=layout,
+        pieces=pieces,
+        private=b"private" in info and _integer(info, b"private", 0, 1) == 1,
+    )
+
+
+def build_info(*, name: str, layout: Layout, pieces: bytes, private: bool = False) -> bytes:
+    """Return the bytes of a single-file info dictionary; ValueError if the pieces don't fit."""
+    if len(pieces) != layout.piece_count * HASH_LENGTH:
+        raise ValueError(f"{len(pieces)} bytes of hashes for {layout.piece_count} pieces")
+    if layout.piece_length > MOST_PIECE_LENGTH:
+        raise ValueError(f"a piece length of {layout.piece_length} is over {MOST_PIECE_LENGTH}")
+    info: dict[bytes, bencode.Value] = {
+        b"length": layout.size,
+        b"name": name.encode(),
+        b"piece length": layout.piece_length,
+        b"pieces": pieces,
+    }
+    if private:
+        info[b"private"] = 1
+    return bencode.encode(info)
+
+
+def torrent_file(
+    raw_info: bytes,
+    *,
+    announce: Sequence[str],
+    created_by: str,
+    creation_date: int | None,
+    comment: str | None = None,
+    url_list: Sequence[str] = (),
+) -> bytes:
+    """Return a torrent file around the info bytes as found.
+
+    Each of the `announce` URLs is a tier of its own (BEP 12); the date is in seconds since 1970.
+    """
+    outside: dict[bytes, bencode.Encodable] = {b"created by": created_by.encode()}
+    if announce:
+        outside[b"announce"] = announce[0].encode()
+    if len(announce) > 1:
+        outside[b"announce-list"] = [[url.encode()] for url in announce]
+    if comment is not None:
+        outside[b"comment"] = comment.encode()
+    if creation_date is not None:
+        outside[b"creation date"] = creation_date
+    if url_list:
+        outside[b"url-list"] = [url.encode() for url in url_list]
+    encoded = {key: bencode.encode(value) for key, value in outside.items()}
+    encoded[b"info"] = raw_info
+    parts = (bencode.encode(key) + encoded[key] for key in sorted(encoded))
+    return b"d" + b"".join(parts) + b"e"
+
+
+def safe_name(key: str) -> str:
+    """Return the last segment of an S3 key as a file name that every system takes.
+
+    At most 255 UTF-8 bytes, the extension kept; "object" where nothing else remains. Safe names
+    come back unchanged.
+    """
+    name = _shortened(_REPLACED.sub("_", key.rpartition("/")[2]).rstrip(". "))
+    if _RESERVED.match(name):
+        name = _shortened("_" + name)
+    return name or "object"
+
+
+def _shortened(name: str) -> str:
+    encoded = name.encode()
+    if len(encoded) <= LONGEST_NAME:
+        return name
+    found = _EXTENSION.search(name)
+    extension = found[0] if found else ""
+    room = LONGEST_NAME - len(extension.encode())
+    stem = encoded[:room].decode(errors="ignore")
+    return (stem + extension).rstrip(". ")
+
+
+def _refuse_other_kinds(info: dict[bytes, bencode.Value]) -> None:
+    if b"files" in info:
+        raise MetainfoError("the torrent has several files; make one torrent for each object")
+    if b"pieces" not in info and (b"meta version" in info or b"file tree" in info):
+        raise MetainfoError("the torrent is BitTorrent v2 only; make a v1 torrent of the object")
+
+
+def _integer(info: dict[bytes, bencode.Value], key: bytes, least: int, most: int) -> int:
+    value = info.get(key)
+    if not isinstance(value, int):
+        raise MetainfoError(f"info.{key.decode()} must be an integer")
+    if not least <= value <= most:
+        raise MetainfoError(f"info.{key.decode()} is {value}, not within {least} and {most}")
+    return value
+
+
+def _string(info: dict[bytes, bencode.Value], key: bytes) -> bytes:
+    value = info.get(key)
+    if not isinstance(value, bytes):
+        raise MetainfoError(f"info.{key.decode()} must be a string")
+    return value
+
+
+def _urls(values: bencode.Value | None) -> tuple[str, ...]:
+    if not isinstance(values, list):
+        return ()
+    return tuple(url for url in map(_url, values) if url is not None)
+
+
+def _url(value: bencode.Value | None) -> str | None:
+    if not isinstance(value, bytes):
+        return None
+    try:
+        return value.decode("ascii") or None
+    except UnicodeDecodeError:
+        return None
+
+
+def _sha1(data: bytes) -> bytes:
+    return hashlib.sha1(data, usedforsecurity=False).digest()

@@ -1,0 +1,251 @@
+"""HTTP announces and scrapes: the raw query in, the bencoded reply out (BEP 3, 23, 48).
+
+The query is cut and percent-decoded as bytes, since `info_hash`, `peer_id` and `key` are binary: a
+detour over text would change them. Replies are put together from their few fixed keys in sorted
+order; a general encoder costs more than the rest of an announce. No I/O.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from ipaddress import ip_address
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from seeder.errors import AnnounceError
+from seeder.torrent.metainfo import InfoHash
+
+HASH_LENGTH = 20
+PEER_ID_LENGTH = 20
+LONGEST_KEY = 64
+MOST_PARAMETERS = 64
+MOST_SCRAPED = 64
+LARGEST_COUNT = 2**64 - 1
+LONGEST_REASON = 500
+V4_ENDPOINT = 6
+V6_ENDPOINT = 18
+
+_LARGEST_DIGITS = 20
+
+
+class Event(Enum):
+    """What a peer announces; anything unknown counts as NONE."""
+
+    NONE = ""
+    STARTED = "started"
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+    PAUSED = "paused"
+    """BEP 21: has all that it wants, though not all there is."""
+
+
+_EVENTS = {event.value.encode(): event for event in Event}
+
+
+class AnnounceRequest(NamedTuple):
+    """One announce as its client wrote it; a named tuple, for thousands a second are made."""
+
+    info_hash: InfoHash
+    peer_id: bytes
+    port: int
+    """1 to 65535; 0 where a `stopped` named none."""
+    downloaded: int = 0
+    left: int | None = None
+    """None where the client doesn't say or doesn't know; only 0 (a seed) means something."""
+    event: Event = Event.NONE
+    numwant: int | None = None
+    """None: as many as the tracker likes."""
+    compact: bool = True
+    no_peer_id: bool = False
+    key: bytes = b""
+
+
+class AnnounceReply(NamedTuple):
+    """What an announce is answered with, whatever it came by; times in seconds."""
+
+    source: bytes
+    """The asker's own address, 4 or 16 bytes (BEP 24)."""
+    complete: int
+    incomplete: int
+    downloaded: int
+    interval: int
+    min_interval: int
+    peers: Sequence[bytes] = ()
+    """IPv4 endpoints: address and port in 6 bytes each."""
+    peers6: Sequence[bytes] = ()
+    """IPv6 endpoints: address and port in 18 bytes each."""
+
+
+class ScrapeCounts(NamedTuple):
+    """One swarm in a scrape; a swarm that isn't ours is all zeros."""
+
+    complete: int = 0
+    downloaded: int = 0
+    incomplete: int = 0
+
+
+def parse_announce(query: bytes) -> AnnounceRequest:
+    """Return what a raw query announces; AnnounceError with a text for the client otherwise."""
+    fields = _fields(query)
+    info_hash = _identifier(fields, b"info_hash", HASH_LENGTH)
+    peer_id = _identifier(fields, b"peer_id", PEER_ID_LENGTH)
+    event = _EVENTS.get(fields.get(b"event", b""), Event.NONE)
+    left = fields.get(b"left", b"")
+    numwant = fields.get(b"numwant", b"")
+    key = fields.get(b"key", b"")
+    return AnnounceRequest(
+        InfoHash(info_hash),
+        peer_id,
+        _port(fields.get(b"port", b""), event),
+        _count(fields.get(b"downloaded", b"")),
+        _count(left) if left.isdigit() else None,
+        event,
+        _count(numwant) if numwant.isdigit() else None,
+        fields.get(b"compact") != b"0",
+        fields.get(b"no_peer_id") == b"1",
+        (unquote_to_bytes(key) if b"%" in key else key)[:LONGEST_KEY],
+    )
+
+
+def parse_scrape(query: bytes) -> list[InfoHash]:
+    """Return the info hashes that a raw scrape query names, each once and at most 64.
+
+    AnnounceError without any: a scrape of everything is not answered (BEP 48 leaves it open).
+    """
+    hashes: dict[InfoHash, None] = {}
+    for part in query.split(b"&", MOST_SCRAPED * 2)[: MOST_SCRAPED * 2]:
+        name, _, value = part.partition(b"=")
+        if name == b"info_hash" and len(hashes) < MOST_SCRAPED:
+            hashes[InfoHash(_decoded(name, value, HASH_LENGTH))] = None
+    if not hashes:
+        raise AnnounceError("scrape needs an info_hash; this tracker does not list all its swarms")
+    return list(hashes)
+
+
+def _fields(query: bytes) -> dict[bytes, bytes]:
+    """Return the parameters still percent-encoded; the identifying ones may not be doubled."""
+    parts = query.split(b"&", MOST_PARAMETERS)
+    if len(parts) > MOST_PARAMETERS:
+        raise AnnounceError(f"more than {MOST_PARAMETERS} parameters")
+    fields: dict[bytes, bytes] = {}
+    for part in parts:
+        name, _, value = part.partition(b"=")
+        if name in fields and name in (b"info_hash", b"peer_id", b"port"):
+            raise AnnounceError(f"{name.decode()} is given twice")
+        fields[name] = value
+    return fields
+
+
+def _identifier(fields: Mapping[bytes, bytes], name: bytes, length: int) -> bytes:
+    value = fields.get(name)
+    if value is None:
+        raise AnnounceError(f"{name.decode()} is missing")
+    return _decoded(name, value, length)
+
+
+def _decoded(name: bytes, value: bytes, length: int) -> bytes:
+    """Return the bytes behind a percent-encoded value; bytes that need no escape may stand bare."""
+    decoded = unquote_to_bytes(value)
+    # Each escape that was understood made the value two bytes shorter.
+    if len(decoded) + 2 * value.count(b"%") != len(value):
+        raise AnnounceError(f"{name.decode()} has a broken percent escape")
+    if len(decoded) != length:
+        raise AnnounceError(f"{name.decode()} must be {length} bytes, not {len(decoded)}")
+    return decoded
+
+
+def _count(value: bytes) -> int:
+    """Return a byte count, saturating at 64 bits; 0 for what is absent, negative or no number."""
+    if not value.isdigit():
+        return 0
+    if len(value) > _LARGEST_DIGITS:
+        return LARGEST_COUNT
+    return min(int(value), LARGEST_COUNT)
+
+
+def _port(value: bytes, event: Event) -> int:
+    port = int(value) if value.isdigit() and len(value) <= 5 else 0
+    if 1 <= port <= 65535:
+        return port
+    if event is Event.STOPPED:
+        return 0
+    raise AnnounceError("port must be a number from 1 to 65535")
+
+
+def encode_reply(reply: AnnounceReply) -> bytes:
+    """Return a reply in its compact form (BEP 23, 7): `peers` always, `peers6` if there are any."""
+    peers = b"".join(reply.peers)
+    body = b"%b5:peers%d:%b" % (_reply_head(reply), len(peers), peers)
+    if reply.peers6:
+        peers6 = b"".join(reply.peers6)
+        body = b"%b6:peers6%d:%b" % (body, len(peers6), peers6)
+    return body + b"e"
+
+
+def encode_reply_listed(reply: AnnounceReply, peer_ids: Mapping[bytes, bytes]) -> bytes:
+    """Return a reply in the form of BEP 3: a dictionary a peer, both families in one list.
+
+    `peer_ids` is by endpoint; a peer that is not in it is listed without its id.
+    """
+    entries = b"".join(
+        _entry(endpoint, peer_ids.get(endpoint)) for endpoint in (*reply.peers, *reply.peers6)
+    )
+    return b"%b5:peersl%bee" % (_reply_head(reply), entries)
+
+
+def _reply_head(reply: AnnounceReply) -> bytes:
+    return (
+        b"d8:completei%de10:downloadedi%de11:external ip%d:%b"
+        b"10:incompletei%de8:intervali%de12:min intervali%de"
+    ) % (
+        reply.complete,
+        reply.downloaded,
+        len(reply.source),
+        reply.source,
+        reply.incomplete,
+        reply.interval,
+        reply.min_interval,
+    )
+
+
+def _entry(endpoint: bytes, peer_id: bytes | None) -> bytes:
+    address = str(ip_address(endpoint[:-2])).encode()
+    port = int.from_bytes(endpoint[-2:], "big")
+    shown = b"" if peer_id is None else b"7:peer id%d:%b" % (len(peer_id), peer_id)
+    return b"d2:ip%d:%b%b4:porti%dee" % (len(address), address, shown, port)
+
+
+def encode_failure(error: AnnounceError) -> bytes:
+    """Return a refusal (BEP 3, 31).
+
+    Where it is to be tried again after minutes, `interval` says so too, for libtorrent, which
+    heeds that one in a failure.
+    """
+    reason = error.reason.encode(errors="replace")[:LONGEST_REASON]
+    body = b"d14:failure reason%d:%b" % (len(reason), reason)
+    retry_in = error.retry_in
+    if retry_in is not None:
+        if retry_in.isdecimal():
+            seconds = 60 * int(retry_in)
+            body += b"8:intervali%de12:min intervali%de" % (seconds, seconds)
+        body += b"8:retry in%d:%b" % (len(retry_in), retry_in.encode())
+    return body + b"e"
+
+
+def encode_scrape(counts: Mapping[InfoHash, ScrapeCounts], min_interval: int) -> bytes:
+    """Return the reply to a scrape (BEP 48); `min_interval` is in seconds."""
+    files = b"".join(
+        b"20:%bd8:completei%de10:downloadedi%de10:incompletei%dee"
+        % (info_hash, swarm.complete, swarm.downloaded, swarm.incomplete)
+        for info_hash, swarm in sorted(counts.items())
+    )
+    return b"d5:filesd%be5:flagsd20:min_request_intervali%deee" % (files, min_interval)
+
+
+def compact_endpoint(address: bytes, port: int) -> bytes:
+    """Return the compact form of an address of 4 or 16 bytes and a port (BEP 23, 7)."""
+    return address + port.to_bytes(2, "big")
+
+
+def is_v6(endpoint: bytes) -> bool:
+    """Tell whether a compact endpoint is one of IPv6."""
+    return len(endpoint) == V6_ENDPOINT

@@ -1,0 +1,132 @@
+"""What the peers of one swarm claim to have received, so that nothing is counted twice. No I/O."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from seeder.tracker.announce import AnnounceRequest, Event, is_v6
+from seeder.tracker.crowd import Room
+from seeder.tracker.saved import SavedSession
+
+
+class Account(Protocol):
+    """Where claims go: the ledger's entry of one torrent."""
+
+    def delivered_claimed(self, count: int) -> None:
+        """Add `count` bytes that a peer says it received."""
+
+    def completed(self) -> None:
+        """Add one peer that says it has everything."""
+
+
+@dataclass(slots=True)
+class Session:
+    """One run of one client: a peer id and a key, by whichever addresses it announces."""
+
+    downloaded: int
+    """The highest `downloaded` seen in this download, in bytes."""
+    seen: float
+    claimed: int = 0
+    """Bytes of this download that went to the account."""
+    completed: bool = False
+    endpoint: bytes = b""
+    """Where it last announced from by IPv4."""
+    endpoint6: bytes = b""
+
+    def note_endpoint(self, endpoint: bytes) -> None:
+        """Remember where the client announced from, one endpoint a family."""
+        if is_v6(endpoint):
+            self.endpoint6 = endpoint
+        else:
+            self.endpoint = endpoint
+
+    def endpoint_beside(self, endpoint: bytes) -> bytes:
+        """Return the remembered endpoint of the same family; empty if there is none."""
+        return self.endpoint6 if is_v6(endpoint) else self.endpoint
+
+
+class Claims:
+    """The sessions of a swarm, in the order in which they were last seen.
+
+    `downloaded` is the client's own running total. What it was at first sight is not counted,
+    only its growth, and no more than the object's size in one download. A client that announces
+    by IPv4 and by IPv6 is one session, and one that stops and starts again finds its own.
+    """
+
+    def __init__(self, size: int, account: Account, room: Room) -> None:
+        self.size = size
+        self.account = account
+        self._room = room
+        self._sessions: dict[tuple[bytes, bytes], Session] = {}
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def find(self, request: AnnounceRequest) -> Session | None:
+        """Return the session that an announce belongs to."""
+        return self._sessions.get((request.peer_id, request.key))
+
+    def note(self, request: AnnounceRequest, now: float) -> tuple[Session | None, bool]:
+        """Count what is new in an announce; return its session and whether it just completed.
+
+        Without room for another session nothing is counted and the session is None.
+        """
+        name = (request.peer_id, request.key)
+        session = self._sessions.pop(name, None)
+        if session is None:
+            if not self._room.take():
+                return None, False
+            session = Session(request.downloaded, now)
+        # Taken out and put back in, so that the sessions stay in order of `seen`.
+        self._sessions[name] = session
+        session.seen = now
+        self._count(session, request)
+        if request.event is not Event.COMPLETED or request.left != 0 or session.completed:
+            return session, False
+        session.completed = True
+        self.account.completed()
+        return session, True
+
+    def _count(self, session: Session, request: AnnounceRequest) -> None:
+        growth = request.downloaded - session.downloaded
+        if growth > 0:
+            session.downloaded = request.downloaded
+            counted = min(growth, self.size - session.claimed)
+            if counted > 0:
+                session.claimed += counted
+                self.account.delivered_claimed(counted)
+        elif growth < 0 and request.event is Event.STARTED:
+            session.downloaded = request.downloaded
+            session.claimed = 0
+
+    def expire(self, oldest: float) -> None:
+        """Forget the sessions last seen before `oldest`."""
+        gone = []
+        for name, session in self._sessions.items():
+            if session.seen >= oldest:
+                break
+            gone.append(name)
+        for name in gone:
+            del self._sessions[name]
+        self._room.give_back(len(gone))
+
+    def clear(self) -> None:
+        """Forget every session."""
+        self._room.give_back(len(self._sessions))
+        self._sessions.clear()
+
+    def export(self) -> Iterator[SavedSession]:
+        """Yield every session, longest unseen first."""
+        for (peer_id, key), session in self._sessions.items():
+            yield SavedSession(
+                peer_id, key, session.downloaded, session.claimed, session.completed, session.seen
+            )
+
+    def adopt(self, saved: Iterable[SavedSession]) -> None:
+        """Take back sessions of an earlier run into an empty swarm; nothing is counted."""
+        for entry in saved:
+            name = (entry.peer_id, entry.key)
+            if name not in self._sessions and self._room.take():
+                self._sessions[name] = Session(
+                    entry.downloaded, entry.seen, entry.claimed, entry.completed
+                )

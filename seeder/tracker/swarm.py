@@ -1,0 +1,293 @@
+"""One swarm: who is let in, who is handed out to whom, who is dropped.
+
+A peer is the address that its announce came from and the port that it named; nothing else that it
+writes about itself puts an endpoint into a handout. No I/O.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import TypeAlias
+
+from seeder.tracker.announce import AnnounceRequest, Event, ScrapeCounts, compact_endpoint, is_v6
+from seeder.tracker.claims import Claims
+from seeder.tracker.crowd import Crowd, Randomness, Room
+from seeder.tracker.saved import SavedPeer
+from seeder.tracker.source import network_of
+
+HANDOUT_GAP = 5.0
+"""Seconds in which one peer gets no second helping (a client that announces every second)."""
+
+Handout: TypeAlias = tuple[list[bytes], list[bytes]]
+"""IPv4 endpoints and IPv6 endpoints."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a tracker treats its swarms; times in seconds."""
+
+    interval: float = 1800.0
+    default_numwant: int = 50
+    most_numwant: int = 200
+    peers_per_address: int = 32
+    """In one swarm; IPv6 addresses count by their /64."""
+    peers_per_swarm: int = 50_000
+    peers: int = 200_000
+    """In all swarms."""
+
+    @property
+    def min_interval(self) -> int:
+        return int(self.interval / 2)
+
+    @property
+    def expiry(self) -> float:
+        """How long after its last announce a peer is kept."""
+        return 2 * self.interval + 300
+
+
+@dataclass(slots=True, eq=False)
+class Peer:
+    """One endpoint that announced itself."""
+
+    endpoint: bytes
+    network: bytes
+    """What the cap per address counts it under."""
+    crowd: Crowd
+    peer_id: bytes
+    key: bytes
+    seen: float
+    complete: bool
+    answered: float = -inf
+    """When it was last given peers."""
+
+
+class Swarm:
+    """The peers of one torrent, in the order in which they were last seen."""
+
+    def __init__(self, policy: Policy, rng: Randomness, room: Room, claims: Claims) -> None:
+        self.completed = 0
+        self.claims = claims
+        self.seeds = 0
+        """Peers with left=0, ours not counted."""
+        self._policy = policy
+        self._room = room
+        self._peers: dict[bytes, Peer] = {}
+        self._networks: dict[bytes, int] = {}
+        # [IPv6][wants nothing]: seeds and partial seeds (BEP 21) are of no use to each other.
+        self._crowds = ((Crowd(rng), Crowd(rng)), (Crowd(rng), Crowd(rng)))
+
+    def __len__(self) -> int:
+        return len(self._peers)
+
+    def announce(
+        self, request: AnnounceRequest, source: bytes, own: Sequence[bytes], now: float
+    ) -> Handout:
+        """Take in an announce; return the IPv4 and IPv6 endpoints to hand out for it."""
+        endpoint = compact_endpoint(source, request.port)
+        if request.event is Event.STOPPED:
+            self._stop(request, endpoint, now)
+            return [], []
+        peer = self._enter(request, endpoint, now)
+        count = request.numwant
+        if count is None:
+            count = self._policy.default_numwant
+        count = min(count, self._policy.most_numwant)
+        if peer is not None and count:
+            if now - peer.answered < HANDOUT_GAP:
+                return [], []
+            peer.answered = now
+        return self._handout(endpoint, _wants_nothing(request), count, own)
+
+    def _enter(self, request: AnnounceRequest, endpoint: bytes, now: float) -> Peer | None:
+        """Add or refresh the peer that announces; None when it may not be listed."""
+        complete = request.left == 0
+        crowd = self._crowds[is_v6(endpoint)][_wants_nothing(request)]
+        # Taken out and put back in, so that the peers stay in order of `seen`.
+        peer = self._peers.pop(endpoint, None)
+        if peer is None:
+            network = network_of(endpoint[:-2])
+            if not self._admits(request, endpoint, network):
+                return None
+            peer = Peer(endpoint, network, crowd, request.peer_id, request.key, now, complete)
+            self._list(peer)
+        else:
+            self._peers[endpoint] = peer
+            self._refresh(peer, request, crowd, now)
+        session, completed = self.claims.note(request, now)
+        if session is not None:
+            session.note_endpoint(endpoint)
+        self.completed += completed
+        return peer
+
+    def _refresh(self, peer: Peer, request: AnnounceRequest, crowd: Crowd, now: float) -> None:
+        if peer.crowd is crowd:
+            crowd.stir(peer.endpoint)
+        else:
+            peer.crowd.remove(peer.endpoint)
+            crowd.add(peer.endpoint)
+            peer.crowd = crowd
+        complete = request.left == 0
+        self.seeds += complete - peer.complete
+        peer.complete = complete
+        peer.seen = now
+        peer.key = request.key
+        if peer.peer_id != request.peer_id:
+            peer.peer_id = request.peer_id
+            peer.answered = -inf
+
+    def _admits(self, request: AnnounceRequest, endpoint: bytes, network: bytes) -> bool:
+        """Take room for a newcomer; False when a cap is reached.
+
+        At the cap of its address, a client that merely changed its port takes its own old place.
+        """
+        if self._networks.get(network, 0) >= self._policy.peers_per_address:
+            session = self.claims.find(request)
+            former = self._peers.get(session.endpoint_beside(endpoint)) if session else None
+            if former is None or former.network != network:
+                return False
+            self._drop(former)
+        return self._has_room(network)
+
+    def _has_room(self, network: bytes) -> bool:
+        policy = self._policy
+        return (
+            self._networks.get(network, 0) < policy.peers_per_address
+            and len(self._peers) < policy.peers_per_swarm
+            and self._room.take()
+        )
+
+    def _list(self, peer: Peer) -> None:
+        self._peers[peer.endpoint] = peer
+        peer.crowd.add(peer.endpoint)
+        self.seeds += peer.complete
+        self._networks[peer.network] = self._networks.get(peer.network, 0) + 1
+
+    def _drop(self, peer: Peer) -> None:
+        del self._peers[peer.endpoint]
+        peer.crowd.remove(peer.endpoint)
+        self.seeds -= peer.complete
+        self._room.give_back()
+        left = self._networks[peer.network] - 1
+        if left:
+            self._networks[peer.network] = left
+        else:
+            del self._networks[peer.network]
+
+    def _stop(self, request: AnnounceRequest, endpoint: bytes, now: float) -> None:
+        """Remove the peer that stops, and nobody else.
+
+        It is found at the address that the announce came from; where it names no port, by its
+        peer id at that address; where it has moved since, by its peer id and its secret key.
+        """
+        peer = self._peers.get(endpoint)
+        session = self.claims.find(request)
+        if peer is None and session is not None:
+            former = session.endpoint_beside(endpoint)
+            if request.key or former[:-2] == endpoint[:-2]:
+                peer = self._peers.get(former)
+        if peer is None or not _is_same_client(peer, request):
+            return
+        if session is not None:
+            self.claims.note(request, now)
+        self._drop(peer)
+
+    def _handout(
+        self, asker: bytes, wants_nothing: bool, count: int, own: Sequence[bytes]
+    ) -> Handout:
+        """Choose who the asker hears of: its own family first, the other one in what is left.
+
+        A leecher gets complete peers for half of the answer, or for more where there are not
+        enough leechers; then us; then leechers. A seed gets leechers only.
+        """
+        near = is_v6(asker)
+        chosen: Handout = ([], [])
+        leechers = len(self._crowds[0][0]) + len(self._crowds[1][0])
+        if not wants_nothing:
+            own = own[:count]
+            count -= len(own)
+            others = leechers - (asker in self._crowds[near][False])
+            wanted = max(count // 2, count - others)
+            count -= self._choose(chosen, near, True, wanted, asker)
+            for endpoint in own:
+                chosen[is_v6(endpoint)].append(endpoint)
+        if leechers:
+            self._choose(chosen, near, False, count, asker)
+        return chosen
+
+    def _choose(
+        self,
+        chosen: Handout,
+        near: bool,
+        wants_nothing: bool,
+        count: int,
+        asker: bytes,
+    ) -> int:
+        """Add up to `count` random peers of one kind to `chosen`; return how many they were."""
+        missing = count
+        for family in (near, not near):
+            crowd = self._crowds[family][wants_nothing]
+            if missing > 0 and len(crowd):
+                some = crowd.sample(missing, without=asker)
+                chosen[family].extend(some)
+                missing -= len(some)
+        return count - missing
+
+    def counts(self) -> ScrapeCounts:
+        """Return what a scrape shows: our own seeder is one of the complete."""
+        return ScrapeCounts(self.seeds + 1, self.completed, len(self._peers) - self.seeds)
+
+    def peer_ids(self, endpoints: Iterable[bytes]) -> dict[bytes, bytes]:
+        """Return the peer ids of those endpoints that are listed."""
+        return {e: self._peers[e].peer_id for e in endpoints if e in self._peers}
+
+    def expire(self, oldest: float) -> int:
+        """Drop what was last seen before `oldest`; return how many peers that were."""
+        gone = []
+        for peer in self._peers.values():
+            if peer.seen >= oldest:
+                break
+            gone.append(peer)
+        for peer in gone:
+            self._drop(peer)
+        self.claims.expire(oldest)
+        return len(gone)
+
+    def clear(self) -> None:
+        """Give back all room, before the swarm is let go."""
+        self._room.give_back(len(self._peers))
+        self.claims.clear()
+
+    def export(self) -> Iterator[SavedPeer]:
+        """Yield every peer, longest unseen first."""
+        for peer in self._peers.values():
+            wants_nothing = peer.crowd is self._crowds[is_v6(peer.endpoint)][True]
+            yield SavedPeer(
+                peer.endpoint, peer.peer_id, peer.key, peer.complete, wants_nothing, peer.seen
+            )
+
+    def adopt(self, saved: Iterable[SavedPeer]) -> None:
+        """List the peers of an earlier run in an empty swarm, as far as the caps allow."""
+        for entry in saved:
+            network = network_of(entry.endpoint[:-2])
+            if entry.endpoint not in self._peers and self._has_room(network):
+                crowd = self._crowds[is_v6(entry.endpoint)][entry.wants_nothing]
+                peer = Peer(
+                    entry.endpoint,
+                    network,
+                    crowd,
+                    entry.peer_id,
+                    entry.key,
+                    entry.seen,
+                    entry.complete,
+                )
+                self._list(peer)
+
+
+def _is_same_client(peer: Peer, request: AnnounceRequest) -> bool:
+    if peer.peer_id == request.peer_id:
+        return True
+    return bool(request.key) and peer.key == request.key
+
+
+def _wants_nothing(request: AnnounceRequest) -> bool:
+    return request.left == 0 or request.event is Event.PAUSED

@@ -1,0 +1,188 @@
+"""The tracker's swarms: closed to all torrents but those that we serve. No I/O."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from seeder.errors import AnnounceError
+from seeder.torrent.metainfo import InfoHash
+from seeder.tracker.announce import AnnounceReply, AnnounceRequest, ScrapeCounts, compact_endpoint
+from seeder.tracker.claims import Account, Claims
+from seeder.tracker.crowd import Randomness, Room
+from seeder.tracker.saved import SavedSwarm, SwarmRow, from_row, to_row
+from seeder.tracker.swarm import Policy, Swarm
+
+INTERVAL_SPREAD = 0.1
+"""Share of the interval by which replies differ, so that announces don't come in waves."""
+MINUTES_AWAY = "5"
+"""When to ask again for a torrent that is away for a while."""
+MINUTES_LOADING = "1"
+SESSIONS_PER_PEER = 2
+"""Sessions are remembered beyond their peers, so that stopping and starting counts nothing anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSeeder:
+    """Where our own seeder is reached; it is in the handouts without ever announcing."""
+
+    port: int
+    """The peer listener's, for clients that are told the address that they came to."""
+    endpoints: tuple[bytes, ...] = ()
+    """What the operator configured, in compact form: then these, to everybody."""
+    peer_id: bytes | None = None
+    """Shown in replies that aren't compact; None leaves it out."""
+
+    def reached_at(self, local: bytes | None) -> tuple[bytes, ...]:
+        """Return our endpoints for a client that came to the address `local` (None: unknown)."""
+        if self.endpoints or local is None:
+            return self.endpoints
+        return (compact_endpoint(local, self.port),)
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmStatistics:
+    """One swarm as its announces tell; our own seeder is not in it."""
+
+    peers: int
+    """Seeds included."""
+    seeds: int
+    completed: int
+
+
+class Swarms:
+    """Every swarm by info hash, and why the closed ones are closed.
+
+    While `loading` is set, a torrent that isn't known (yet) is refused for a minute; afterwards it
+    is refused for good, in the words that make clients drop the tracker.
+    """
+
+    def __init__(self, policy: Policy, seeder: OwnSeeder, *, rng: Randomness) -> None:
+        self.policy = policy
+        self.loading = False
+        self._seeder = seeder
+        self._rng = rng
+        self._swarms: dict[InfoHash, Swarm] = {}
+        self._closed: dict[InfoHash, tuple[str, str]] = {}
+        self._saved: dict[InfoHash, SavedSwarm] = {}
+        self._peers = Room(policy.peers)
+        self._sessions = Room(policy.peers * SESSIONS_PER_PEER)
+
+    def __contains__(self, info_hash: object) -> bool:
+        return info_hash in self._swarms
+
+    def open(self, info_hash: InfoHash, *, size: int, claims: Account, completed: int = 0) -> None:
+        """Serve a torrent of `size` bytes; what its peers claim goes to `claims`.
+
+        `completed` is what was counted in earlier runs. Opening again what was closed or is open
+        keeps what is known of its peers.
+        """
+        self._closed.pop(info_hash, None)
+        if info_hash in self._swarms:
+            return
+        account = Claims(size, claims, self._sessions)
+        swarm = self._swarms[info_hash] = Swarm(self.policy, self._rng, self._peers, account)
+        swarm.completed = completed
+        saved = self._saved.pop(info_hash, None)
+        if saved is not None:
+            swarm.completed = max(completed, saved.completed)
+            account.adopt(saved.sessions)
+            swarm.adopt(saved.peers)
+
+    def close(self, info_hash: InfoHash, reason: str, *, forever: bool = True) -> None:
+        """Refuse a torrent from now on, with `reason` as the text for its clients.
+
+        What is away only for a while keeps its peers, and its clients ask again in minutes.
+        """
+        if forever:
+            self.forget(info_hash)
+        self._closed[info_hash] = (reason, "never" if forever else MINUTES_AWAY)
+
+    def forget(self, info_hash: InfoHash) -> None:
+        """Know nothing of a torrent any more, not even why it was closed."""
+        self._closed.pop(info_hash, None)
+        self._saved.pop(info_hash, None)
+        swarm = self._swarms.pop(info_hash, None)
+        if swarm is not None:
+            swarm.clear()
+
+    def announce(
+        self, request: AnnounceRequest, source: bytes, local: bytes | None, now: float
+    ) -> AnnounceReply:
+        """Take in an announce and answer it.
+
+        `source` is the client's address and `local` ours as it reached us (4 or 16 bytes, IPv4
+        unmapped), `now` in seconds. AnnounceError when the torrent is not served.
+        """
+        info_hash = request.info_hash
+        swarm = self._swarms.get(info_hash)
+        if swarm is None or info_hash in self._closed:
+            raise self._refusal(info_hash)
+        peers, peers6 = swarm.announce(request, source, self._seeder.reached_at(local), now)
+        counts = swarm.counts()
+        spread = 1 + INTERVAL_SPREAD * (2 * self._rng.random() - 1)
+        return AnnounceReply(
+            source,
+            counts.complete,
+            counts.incomplete,
+            counts.downloaded,
+            int(self.policy.interval * spread),
+            self.policy.min_interval,
+            peers,
+            peers6,
+        )
+
+    def _refusal(self, info_hash: InfoHash) -> AnnounceError:
+        if info_hash in self._closed:
+            reason, retry_in = self._closed[info_hash]
+            return AnnounceError(reason, retry_in=retry_in)
+        if self.loading:
+            text = "the tracker is still loading its torrents, try again in a minute"
+            return AnnounceError(text, retry_in=MINUTES_LOADING)
+        return AnnounceError("torrent not registered with this tracker", retry_in="never")
+
+    def peer_ids(self, info_hash: InfoHash, reply: AnnounceReply) -> dict[bytes, bytes]:
+        """Return the peer ids of those that a reply hands out, by endpoint."""
+        endpoints = (*reply.peers, *reply.peers6)
+        swarm = self._swarms.get(info_hash)
+        known = swarm.peer_ids(endpoints) if swarm is not None else {}
+        if self._seeder.peer_id is not None:
+            known = dict.fromkeys(endpoints, self._seeder.peer_id) | known
+        return known
+
+    def scrape(self, info_hashes: Iterable[InfoHash]) -> dict[InfoHash, ScrapeCounts]:
+        """Return the counts of each swarm; zeros for what we don't serve."""
+        counts = {}
+        for info_hash in info_hashes:
+            swarm = None if info_hash in self._closed else self._swarms.get(info_hash)
+            counts[info_hash] = ScrapeCounts() if swarm is None else swarm.counts()
+        return counts
+
+    def statistics(self, info_hash: InfoHash) -> SwarmStatistics:
+        """Return what one swarm's peers have told; zeros for what we don't serve."""
+        swarm = self._swarms.get(info_hash)
+        if swarm is None:
+            return SwarmStatistics(0, 0, 0)
+        return SwarmStatistics(len(swarm), swarm.seeds, swarm.completed)
+
+    def expire(self, now: float) -> int:
+        """Drop the peers that haven't announced for too long; return how many."""
+        oldest = now - self.policy.expiry
+        for info_hash, saved in list(self._saved.items()):
+            if not saved.seen_since(oldest):
+                del self._saved[info_hash]
+        return sum(swarm.expire(oldest) for swarm in self._swarms.values())
+
+    def export(self, now: float) -> Iterator[SwarmRow]:
+        """Yield a row for each swarm, for `restore` in a later run."""
+        for info_hash, swarm in list(self._swarms.items()):
+            peers, sessions = list(swarm.export()), list(swarm.claims.export())
+            yield to_row(SavedSwarm(info_hash, swarm.completed, peers, sessions), now)
+        for saved in list(self._saved.values()):
+            yield to_row(saved, now)
+
+    def restore(self, rows: Iterable[SwarmRow], now: float) -> None:
+        """Take back what `export` wrote, before its torrents are opened; nothing is counted.
+
+        ValueError, and nothing is taken back, if a row is not one of `export`.
+        """
+        saved = [from_row(row, now) for row in rows]
+        self._saved.update((swarm.info_hash, swarm) for swarm in saved)

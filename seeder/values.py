@@ -1,0 +1,197 @@
+"""The texts that the configuration writes values in: sizes, times, addresses, URLs.
+
+Each parser takes the text and returns the value; its ValueError is half a line that says what is
+wanted, to be put behind the key and the text. No I/O.
+"""
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+from urllib.parse import parse_qsl, urlsplit
+
+from seeder.torrent.layout import KIB, MIB
+
+GIB = 1024 * MIB
+LARGEST_SIZE = 2**63 - 1
+LONGEST_TIME = 365 * 86400.0
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_SIZE_UNITS = {
+    "b": 1,
+    **{name: 1024**power for power, name in enumerate(("kib", "mib", "gib", "tib"), 1)},
+    **{name: 1000**power for power, name in enumerate(("kb", "mb", "gb", "tb"), 1)},
+}
+_SIZE = re.compile(r"\s*([0-9]{1,19}(?:\.[0-9]{1,9})?)\s*([A-Za-z]+)\s*", re.ASCII)
+_TIME_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_TIME_PART = re.compile(r"\s*([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*(ms|s|m|h|d|w)", re.ASCII)
+_LABEL = "[A-Za-z0-9_-]{1,63}"
+_HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*\.?", re.ASCII)
+
+# What a client appends to the announce URL (BEP 3, 7, 23 and common practice).
+_ANNOUNCE_ARGUMENT = re.compile(
+    "info_hash|peer_id|port|uploaded|downloaded|left|event|compact|numwant|key|ip|ipv4|ipv6"
+    "|no_peer_id|trackerid|corrupt|redundant|supportcrypto|requirecrypto|cryptoport"
+)
+
+
+class Address(NamedTuple):
+    """A host (IP address or name, without brackets) and a port; port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes in a text such as "256 MiB"."""
+    match = _SIZE.fullmatch(text)
+    unit = _SIZE_UNITS.get(match[2].lower()) if match else None
+    if match is None or unit is None:
+        raise ValueError('want a size such as "256 MiB" (B, KiB, MiB, GiB, TiB, kB, MB, GB, TB)')
+    size = int(float(match[1]) * unit) if "." in match[1] else int(match[1]) * unit
+    if size > LARGEST_SIZE:
+        raise ValueError("want a size that a disk can hold")
+    return size
+
+
+def show_size(size: int) -> str:
+    """Return the shortest exact text of a size in bytes, such as "16 KiB"."""
+    for unit, name in ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
+        if size >= unit and size % unit == 0:
+            return f"{size // unit} {name}"
+    return f"{size} B"
+
+
+def parse_time(text: str) -> float:
+    """Return the seconds in a text such as "30s" or "1h30m"; at most a year, never zero."""
+    seconds, end = 0.0, 0
+    while match := _TIME_PART.match(text, end):
+        seconds += float(match[1]) * _TIME_UNITS[match[2]]
+        end = match.end()
+    if end == 0 or text[end:].strip():
+        raise ValueError('want a time such as "30s", "10m" or "1h30m" (ms, s, m, h, d, w)')
+    if not 0 < seconds <= LONGEST_TIME:
+        raise ValueError("want a time above zero and of at most a year")
+    return seconds
+
+
+def parse_address(text: str) -> Address:
+    """Return the parts of "HOST:PORT" or "[IPV6]:PORT"."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not (port.isascii() and port.isdigit()):
+        raise ValueError('want an address and a port, such as "0.0.0.0:6969" or "[::]:6969"')
+    if len(port) > 5 or int(port) > 65535:
+        raise ValueError("want a port of at most 65535")
+    if not host:
+        raise ValueError(f'want a host before the port, such as "0.0.0.0:{port}" or "[::]:{port}"')
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        if not _is_ip(host, 6):
+            raise ValueError("want an IPv6 address between the brackets")
+    elif ":" in host:
+        raise ValueError("want an IPv6 address in brackets, then the port, such as [::]:6969")
+    elif not _is_host(host):
+        raise ValueError("want an IPv4 address, an IPv6 address in brackets, or a host name")
+    return Address(host, int(port))
+
+
+def parse_public_address(text: str) -> Address:
+    """Return the parts of an "IP:PORT" that peers can dial."""
+    address = parse_address(text)
+    try:
+        ip = ipaddress.ip_address(address.host)
+    except ValueError:
+        raise ValueError("want an IP address: peers are handed numbers, not names") from None
+    if ip.is_unspecified or ip.is_multicast or address.port == 0:
+        raise ValueError("want the one address and port at which peers reach this seeder")
+    return address
+
+
+def parse_network(text: str) -> Network:
+    """Return the network of a CIDR such as "10.0.0.0/8"; an address alone is a network of one."""
+    try:
+        wider = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError('want a network such as "10.0.0.0/8" or one address') from None
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise ValueError(f'has address bits behind the prefix; did you mean "{wider}"?') from None
+
+
+def check_endpoint(text: str) -> str:
+    """Return the URL of an S3 server, without a trailing slash."""
+    _check_url(text, "https://s3.example.org")
+    if urlsplit(text).path not in ("", "/") or "?" in text:
+        raise ValueError("want a URL that ends behind the host and port; objects name their bucket")
+    return text.rstrip("/")
+
+
+def check_announce_url(text: str) -> str:
+    """Return the URL of an HTTP tracker, as it goes into torrents."""
+    _check_url(text, "http://tracker.example.org:6969/announce")
+    parts = urlsplit(text)
+    wanted = []
+    # BEP 48 finds the scrape URL by this word, and libtorrent refuses other paths on loopback.
+    if not parts.path.rpartition("/")[2].startswith("announce"):
+        wanted.append('a path whose last part begins with "announce"')
+    given = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if taken := [name for name in given if _ANNOUNCE_ARGUMENT.fullmatch(name)]:
+        wanted.append(f"a query without {', '.join(taken)}, which every client adds itself")
+    if wanted:
+        raise ValueError(f"want {' and '.join(wanted)}")
+    return text
+
+
+def _check_url(text: str, example: str) -> None:
+    if not re.fullmatch(r"[!-~]+", text):
+        raise ValueError(f'want a URL such as "{example}", its odd characters percent-encoded')
+    try:
+        parts = urlsplit(text)
+        port, host = parts.port, parts.hostname
+    except ValueError:  # its text may hold a part of a password
+        raise ValueError(f'want a URL such as "{example}"') from None
+    if parts.scheme not in ("http", "https"):
+        raise ValueError(f'want a URL with http:// or https://, such as "{example}"')
+    if not host or port == 0 or not (_is_ip(host, 6) if ":" in host else _is_host(host)):
+        raise ValueError(f'want a URL with a host, such as "{example}"')
+    if "@" in parts.netloc:
+        raise ValueError("want a URL without a user and a password")
+    if "#" in text:
+        raise ValueError("want a URL without a fragment (#)")
+
+
+def _is_ip(text: str, version: int) -> bool:
+    try:
+        return ipaddress.ip_address(text).version == version
+    except ValueError:
+        return False
+
+
+def _is_host(text: str) -> bool:
+    """Tell whether a text is an IPv4 address or a host name; "1.2.3" is neither (RFC 3696, 2)."""
+    if _is_ip(text, 4):
+        return True
+    last_label = text.rstrip(".").rpartition(".")[2]
+    return bool(_HOST_NAME.fullmatch(text)) and not last_label.isdigit()
+
+
+def closest(word: str, choices: Sequence[str]) -> str | None:
+    """Return the choice that `word` is probably a misspelling of, if one is near enough."""
+    # 0.76 takes near misses such as "memry" and leaves words that only share an ending.
+    found = difflib.get_close_matches(word, choices, n=1, cutoff=0.76)
+    return found[0] if found else None
+
+
+def one_of(word: str, choices: Sequence[str]) -> str:
+    """Return `word` when it is one of `choices`; the ValueError lists them and guesses."""
+    if word in choices:
+        return word
+    guess = closest(word.lower(), choices)
+    wanted = " or ".join(f'"{choice}"' for choice in choices)
+    raise ValueError(f"want {wanted}" + (f'; did you mean "{guess}"?' if guess else ""))

@@ -1,0 +1,171 @@
+"""HTTP requests and replies as values: h11 reads the ones, the heads of the others are made here.
+
+h11 decides what is a request, where it ends and whether the connection lives on. It is not asked to
+write: that would cost as much again as reading, for replies whose framing is simple. No I/O.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import NamedTuple, TypeAlias
+
+import h11
+
+Header: TypeAlias = tuple[bytes, bytes]
+Body: TypeAlias = bytes | AsyncIterator[bytes]
+
+_STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
+}
+_BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The head of a request; `path` and `query` are raw, as they stand in the target."""
+
+    method: bytes
+    target: bytes
+    path: bytes
+    query: bytes
+    headers: Sequence[Header]
+    """Names in lower case."""
+    peer: tuple[str, int]
+    local: tuple[str, int]
+    http_version: bytes = b"1.1"
+    has_body: bool = False
+    """A body follows, which nobody is going to read."""
+
+    def header(self, name: bytes) -> bytes | None:
+        """Return the first value of a header, named in lower case."""
+        for candidate, value in self.headers:
+            if candidate == name:
+                return value
+        return None
+
+    def all_headers(self, name: bytes) -> list[bytes]:
+        """Return every value of a header, in order."""
+        return [value for candidate, value in self.headers if candidate == name]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What a handler answers; Date, Connection and the framing are added by the server."""
+
+    status: int
+    body: Body = b""
+    headers: tuple[Header, ...] = ()
+    content_length: int | None = None
+    """Bytes in an iterated body; None where that isn't known, and the body is sent in chunks."""
+
+
+Handler: TypeAlias = Callable[[Request], Awaitable[Response] | Response]
+
+
+class RequestRefused(Exception):
+    """What a client sent is no request that we take; `status` says why, the connection ends."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class Head(NamedTuple):
+    """What h11 made of one request."""
+
+    request: h11.Request
+    has_body: bool
+    keep_alive: bool
+
+
+class RequestReader:
+    """The requests of one connection, out of bytes as they come; `limit` is bytes a head."""
+
+    __slots__ = ("_buffered", "_limit", "_parser")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._parser = h11.Connection(h11.SERVER, limit)
+        self._buffered = 0
+
+    @property
+    def started(self) -> bool:
+        """Some bytes of the next request are there."""
+        return self._buffered > 0
+
+    @property
+    def room(self) -> int:
+        """How many bytes may be fed now, at least one."""
+        return self._limit - self._buffered
+
+    def feed(self, data: bytes) -> None:
+        """Take in up to `room` bytes."""
+        self._parser.receive_data(data)
+        self._buffered += len(data)
+
+    def next_head(self) -> Head | None:
+        """Return the next request, or None until more is fed; RequestRefused ends it all.
+
+        After a request that has a body or does not keep the connection alive comes no other.
+        """
+        parser = self._parser
+        try:
+            event = parser.next_event()
+            if type(event) is not h11.Request:
+                if self._buffered >= self._limit:
+                    # 414 is about the request line: not even its end is there.
+                    line_ended = b"\n" in parser.trailing_data[0]
+                    raise RequestRefused(431 if line_ended else 414, "the head is too long")
+                return None
+            has_body = type(parser.next_event()) is not h11.EndOfMessage
+        except h11.RemoteProtocolError as error:
+            raise RequestRefused(error.error_status_hint, str(error)) from error
+        keep_alive = parser.their_state is h11.DONE
+        self._buffered = 0
+        if keep_alive:
+            rest, _ = parser.trailing_data
+            self._parser = h11.Connection(h11.SERVER, self._limit)
+            if rest:
+                self.feed(rest)
+        return Head(event, has_body, keep_alive)
+
+
+def split_target(target: bytes) -> tuple[bytes, bytes]:
+    """Return path and query of a request target, in origin or absolute form (RFC 9112, 3.2)."""
+    if not target.startswith(b"/") and b"://" in target:
+        authority_and_rest = target.partition(b"://")[2]
+        slash, question = authority_and_rest.find(b"/"), authority_and_rest.find(b"?")
+        if slash < 0 or 0 <= question < slash:
+            query = authority_and_rest[question + 1 :] if question >= 0 else b""
+            return b"/", query
+        target = authority_and_rest[slash:]
+    path, _, query = target.partition(b"?")
+    return path, query
+
+
+def carries_body(request_method: bytes, status: int) -> bool:
+    """Tell whether a reply is followed by its body (RFC 9110, 6.4.1)."""
+    return request_method != b"HEAD" and status not in _BODILESS
+
+
+def encode_head(
+    response: Response, *, date: bytes, close: bool, chunked: bool, length: int | None
+) -> bytes:
+    """Return the head of a reply; ValueError if a header would break out of its line."""
+    lines = [_STATUS_LINES[response.status], b"Date: ", date, b"\r\n"]
+    for name, value in response.headers:
+        if b"\r" in value or b"\n" in value:
+            raise ValueError(f"a line break in the reply's {name.decode()}: {value!r}")
+        lines += (name, b": ", value, b"\r\n")
+    if chunked:
+        lines.append(b"Transfer-Encoding: chunked\r\n")
+    elif length is not None and response.status not in _BODILESS:
+        lines.append(b"Content-Length: %d\r\n" % length)
+    lines.append(b"Connection: close\r\n\r\n" if close else b"\r\n")
+    return b"".join(lines)
+
+
+def encode_chunk(data: bytes) -> bytes:
+    """Return one chunk of a body of unknown length; `data` is not empty (RFC 9112, 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(data), data)

@@ -1,0 +1,166 @@
+"""Torrents, a source and a directory for the cache's tests."""
+
+import hashlib
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import trio
+
+from seeder.cache.pieces import PieceCache
+from seeder.errors import OriginError
+from seeder.torrent.layout import Layout
+
+BARRIER = "f" * 32 + "-1"
+"""The cache id of no torrent."""
+
+LONGEST_WAIT = 30.0
+
+
+class FakeTorrent:
+    """A torrent whose bytes follow from its name; `size` bytes in pieces of `piece_length`."""
+
+    def __init__(self, name: str = "a", size: int = 1000, piece_length: int = 100) -> None:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:32]
+        self.cache_id = f"{digest}-{piece_length}"
+        self.layout = Layout(size, piece_length)
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"FakeTorrent({self._name!r})"
+
+    def piece(self, index: int) -> bytes:
+        size = self.layout.piece_size(index)
+        seed = hashlib.sha256(f"{self.cache_id}/{index}".encode()).digest()
+        return (seed * (size // len(seed) + 1))[:size]
+
+    def piece_hash(self, index: int) -> bytes:
+        return hashlib.sha1(self.piece(index)).digest()
+
+
+Answer: TypeAlias = bytes | Exception
+
+
+class FakeSource:
+    """An origin that answers truly, unless told what to answer or to wait."""
+
+    def __init__(self) -> None:
+        self.reads: list[int] = []
+        self.running = 0
+        self.answers: dict[int, list[Answer]] = {}
+        self.gate: trio.Event | None = None
+
+    async def read_piece(self, torrent: FakeTorrent, index: int) -> bytearray:
+        self.reads.append(index)
+        self.running += 1
+        try:
+            if self.gate is not None:
+                await self.gate.wait()
+            await trio.lowlevel.checkpoint()
+        finally:
+            self.running -= 1
+        answer: Answer = torrent.piece(index)
+        if self.answers.get(index):
+            answer = self.answers[index].pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return bytearray(answer)
+
+
+@dataclass(frozen=True)
+class Settings:
+    directory: Path
+    memory: int = 10_000
+    disk: int = 10_000
+
+
+@dataclass
+class Clock:
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Stand:
+    """A cache with everything around it that a test may turn."""
+
+    settings: Settings
+    source: FakeSource = field(default_factory=FakeSource)
+    clock: Clock = field(default_factory=Clock)
+    faults: list[tuple[FakeTorrent, OriginError]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.cache: PieceCache[FakeTorrent] = PieceCache(
+            self.settings,
+            self.source,
+            on_fault=lambda torrent, error: self.faults.append((torrent, error)),
+            clock=self.clock,
+        )
+
+    async def idle(self) -> None:
+        """Wait until nothing is left to write; each drop waits for one turn of the writer."""
+        await self.cache.drop(BARRIER)
+        while self.cache.statistics().queued_writes:
+            await self.cache.drop(BARRIER)
+
+
+@asynccontextmanager
+async def running(
+    directory: Path, *, memory: int = 10_000, disk: int = 10_000
+) -> AsyncIterator[Stand]:
+    """A cache that runs inside the block, stopped and closed after it."""
+    stand = Stand(Settings(directory, memory, disk))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(stand.cache.run)
+        with trio.fail_after(LONGEST_WAIT):
+            yield stand
+        nursery.cancel_scope.cancel()
+
+
+def piece_file(directory: Path, torrent: FakeTorrent, index: int) -> Path:
+    return directory / torrent.cache_id / str(index // 256) / str(index)
+
+
+def bytes_in(directory: Path) -> int:
+    """The sizes of all files below, the temporary one included."""
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+
+
+class ThreadGate:
+    """A function that waits in its thread until it is let through."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._entered = threading.Event()
+        self._open = threading.Event()
+        self.calls = 0
+
+    def __call__(self, *args: object) -> Any:
+        self.calls += 1
+        self._entered.set()
+        assert self._open.wait(LONGEST_WAIT)
+        return self._function(*args)
+
+    async def wait_entered(self) -> None:
+        assert await trio.to_thread.run_sync(self._entered.wait, LONGEST_WAIT)
+
+    def let_through(self) -> None:
+        self._open.set()
+
+
+@contextmanager
+def gated(module: Any, name: str) -> Iterator[ThreadGate]:
+    """Replace a function by one that waits; whatever waits at the end is let through."""
+    function = getattr(module, name)
+    gate = ThreadGate(function)
+    setattr(module, name, gate)
+    try:
+        yield gate
+    finally:
+        setattr(module, name, function)
+        gate.let_through()

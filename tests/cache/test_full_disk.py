@@ -1,0 +1,134 @@
+"""Real file systems that are full or read-only, and a real limit on the size of a file."""
+
+import logging
+import os
+import resource
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from seeder.errors import StorageError
+from seeder.torrent.layout import KIB, MIB
+from tests.cache.fakes import FakeTorrent, Settings, Stand, bytes_in, running
+
+SMALL = MIB
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small file system")
+    point = tmp_path / "small"
+    point.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={SMALL}", "tmpfs", str(point)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"can't mount a small file system: {mounted.stderr.strip()}")
+    try:
+        yield point
+    finally:
+        subprocess.run(["umount", str(point)], check=True)
+
+
+def remount(point: Path, mode: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{mode}", str(point)], check=True)
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_a_full_disk_costs_nothing_but_the_disk_tier(
+    small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torrent = FakeTorrent(size=20 * 100 * KIB, piece_length=100 * KIB)
+    filler = small_disk / "of-somebody-else"
+    filler.write_bytes(bytes(550 * KIB))
+    async with running(small_disk, memory=0, disk=10 * MIB) as stand:
+        for index in range(20):
+            assert await stand.cache.get(torrent, index) == torrent.piece(index)
+            await stand.idle()
+        kept = stand.cache.on_disk(torrent.cache_id)
+        assert kept == {0, 1, 2, 3}
+        assert bytes_in(small_disk) == 550 * KIB + stand.cache.statistics().disk_bytes
+        assert not stand.cache.statistics().disk_ok
+        [warning] = warnings(caplog)
+        assert "No space left on device" in warning
+        for index in kept:
+            assert await stand.cache.get(torrent, index) == torrent.piece(index)
+        assert stand.source.reads == list(range(20))
+
+        filler.unlink()
+        await stand.cache.get(torrent, 10)
+        await stand.idle()
+        assert stand.cache.on_disk(torrent.cache_id) == kept
+        stand.clock.now += 60
+        for index in range(10, 14):
+            await stand.cache.get(torrent, index)
+            await stand.idle()
+        assert stand.cache.on_disk(torrent.cache_id) == kept | {10, 11, 12, 13}
+        assert stand.cache.statistics().disk_ok
+        assert len(warnings(caplog)) == 1
+    # What was written amid the trouble is whole.
+    async with running(small_disk, memory=0, disk=10 * MIB) as stand:
+        for index in kept | {10, 11, 12, 13}:
+            assert await stand.cache.get(torrent, index) == torrent.piece(index)
+        assert stand.source.reads == []
+
+
+async def test_a_disk_that_is_read_only_at_start_is_named(small_disk: Path) -> None:
+    remount(small_disk, "ro")
+    for directory in (small_disk, small_disk / "below"):
+        with pytest.raises(StorageError, match="Read-only file system") as caught:
+            await Stand(Settings(directory)).cache.run()
+        assert str(small_disk) in str(caught.value)
+    remount(small_disk, "rw")
+    async with running(small_disk):
+        pass
+    remount(small_disk, "ro")
+    with pytest.raises(StorageError, match="Read-only file system"):
+        await Stand(Settings(small_disk)).cache.run()
+    remount(small_disk, "rw")
+
+
+async def test_a_cache_opens_on_a_full_disk(small_disk: Path) -> None:
+    torrent = FakeTorrent(size=10 * 100 * KIB, piece_length=100 * KIB)
+    async with running(small_disk, memory=0, disk=10 * MIB) as stand:
+        await stand.cache.get(torrent, 0)
+        await stand.idle()
+    (small_disk / "of-somebody-else").write_bytes(bytes(SMALL - 100 * KIB))
+    async with running(small_disk, memory=0, disk=10 * MIB) as stand:
+        for index in (0, 1):
+            assert await stand.cache.get(torrent, index) == torrent.piece(index)
+        await stand.idle()
+        assert stand.source.reads == [1]
+        assert stand.cache.on_disk(torrent.cache_id) == {0}
+
+
+async def test_a_limit_on_file_sizes_leaves_no_half_piece(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torrent = FakeTorrent(size=5 * 100 * KIB, piece_length=100 * KIB)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    async with running(tmp_path, memory=0, disk=10 * MIB) as stand:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (64 * KIB, limits[1]))
+        try:
+            for index in range(3):
+                assert await stand.cache.get(torrent, index) == torrent.piece(index)
+                await stand.idle()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert bytes_in(tmp_path) == stand.cache.statistics().disk_bytes == 0
+        [warning] = warnings(caplog)
+        assert "File too large" in warning
+        stand.clock.now += 60
+        await stand.cache.get(torrent, 4)
+        await stand.idle()
+        assert stand.cache.on_disk(torrent.cache_id) == {4}

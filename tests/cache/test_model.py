@@ -1,0 +1,202 @@
+"""The whole cache on a real directory, against a model of what it has to hold."""
+
+import os
+import tempfile
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeAlias, TypeVar, TypeVarTuple
+
+import trio
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from seeder.cache.memory import Key
+from tests.cache.fakes import FakeTorrent, Stand, bytes_in, piece_file, running
+
+SIZE = 64
+TORRENTS = [FakeTorrent(name, size=5 * SIZE, piece_length=SIZE) for name in "ab"]
+R = TypeVar("R")
+A = TypeVarTuple("A")
+Where: TypeAlias = tuple[FakeTorrent, int]
+wheres = st.tuples(st.sampled_from(TORRENTS), st.integers(0, 4))
+
+
+class Loop:
+    """A cache that runs in a thread of its own, called from this one."""
+
+    def __init__(self, directory: Path, memory: int, disk: int) -> None:
+        self._options = directory, memory, disk
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=trio.run, args=(self._main,))
+        self._thread.start()
+        assert self._ready.wait(30)
+
+    async def _main(self) -> None:
+        directory, memory, disk = self._options
+        self._stop = trio.Event()
+        self._token = trio.lowlevel.current_trio_token()
+        async with running(directory, memory=memory, disk=disk) as self.stand:
+            self._ready.set()
+            await self._stop.wait()
+
+    def call(self, function: Callable[[Stand, *A], Awaitable[R]], *args: *A) -> R:
+        async def call() -> R:
+            result = await function(self.stand, *args)
+            await self.stand.idle()
+            return result
+
+        return trio.from_thread.run(call, trio_token=self._token)
+
+    def stop(self) -> None:
+        trio.from_thread.run_sync(self._stop.set, trio_token=self._token)
+        self._thread.join()
+
+
+async def get(stand: Stand, torrent: FakeTorrent, index: int) -> bytes:
+    return bytes(await stand.cache.get(torrent, index))
+
+
+async def peek(stand: Stand, torrent: FakeTorrent, index: int) -> bytes | None:
+    piece = stand.cache.peek(torrent, index)
+    return None if piece is None else bytes(piece)
+
+
+async def keep(stand: Stand, torrent: FakeTorrent, index: int) -> bool:
+    return await stand.cache.keep(torrent.cache_id, index, torrent.piece(index))
+
+
+async def drop(stand: Stand, torrent: FakeTorrent) -> None:
+    await stand.cache.drop(torrent.cache_id)
+
+
+class CacheAgainstAModel(RuleBasedStateMachine):
+    """Equal pieces, and a disk that holds more than memory: exactly the latest used stay.
+
+    `resident` are the keys in memory, `cold` those on disk only, each with the latest use last;
+    a resident piece is on disk too unless a full disk once refused to keep it.
+    """
+
+    @initialize(memory=st.integers(1, 3), more=st.integers(1, 4))
+    def start(self, memory: int, more: int) -> None:
+        # Closed in teardown(), which hypothesis calls after each example.
+        self.temporary = tempfile.TemporaryDirectory()
+        self.directory = Path(self.temporary.name)
+        self.memory, self.disk = memory, memory + more
+        self.resident: list[Where] = []
+        self.cold: list[Where] = []
+        self.spoilt: set[Key] = set()
+        self.reads = 0
+        self.open()
+
+    def open(self) -> None:
+        # Half a piece of slack, to see that it isn't filled.
+        slack = SIZE // 2
+        self.loop = Loop(self.directory, self.memory * SIZE + slack, self.disk * SIZE + slack)
+        self.seen = 0
+
+    def teardown(self) -> None:
+        if hasattr(self, "loop"):
+            self.loop.stop()
+            self.temporary.cleanup()
+
+    def new_reads(self) -> int:
+        before, self.seen = self.seen, len(self.loop.stand.source.reads)
+        return self.seen - before
+
+    def use(self, where: Where) -> None:
+        for held in (self.resident, self.cold):
+            if where in held:
+                held.remove(where)
+        self.resident.append(where)
+        if len(self.resident) > self.memory:
+            self.cold.append(self.resident.pop(0))
+        if len(self.resident) + len(self.cold) > self.disk:
+            self.cold.pop(0)
+
+    @rule(where=wheres)
+    def get(self, where: Where) -> None:
+        held = where in self.resident or where in self.cold
+        torrent, index = where
+        assert self.loop.call(get, torrent, index) == torrent.piece(index)
+        key = (torrent.cache_id, index)
+        assert self.new_reads() == (0 if held and key not in self.spoilt else 1)
+        self.spoilt.discard(key)
+        self.use(where)
+
+    @rule(where=wheres)
+    def peek(self, where: Where) -> None:
+        torrent, index = where
+        expected = torrent.piece(index) if where in self.resident else None
+        assert self.loop.call(peek, torrent, index) == expected
+        if expected is not None:
+            self.use(where)
+
+    @rule(where=wheres)
+    def keep(self, where: Where) -> None:
+        held = where in self.resident or where in self.cold
+        room = len(self.resident) + len(self.cold) < self.disk
+        assert self.loop.call(keep, *where) == (held or room)
+        if not held and room:
+            self.cold.append(where)
+            self.spoilt.discard((where[0].cache_id, where[1]))
+
+    @rule(torrent=st.sampled_from(TORRENTS))
+    def drop(self, torrent: FakeTorrent) -> None:
+        self.loop.call(drop, torrent)
+        self.resident = [where for where in self.resident if where[0] is not torrent]
+        self.cold = [where for where in self.cold if where[0] is not torrent]
+        self.spoilt = {key for key in self.spoilt if key[0] != torrent.cache_id}
+
+    @rule(data=st.data())
+    def restart(self, data: st.DataObject) -> None:
+        self.loop.stop()
+        self.cold = data.draw(st.permutations(self.resident + self.cold))
+        self.resident = []
+        (self.directory / "writing.tmp").write_bytes(bytes(SIZE))
+        for torrent, index in self.cold:
+            if data.draw(st.integers(0, 9), label="spoil") == 0:
+                piece_file(self.directory, torrent, index).write_bytes(bytes(SIZE))
+                self.spoilt.add((torrent.cache_id, index))
+        for age, where in enumerate(self.cold):
+            os.utime(piece_file(self.directory, *where), (age, age))
+        self.open()
+
+    @rule(by=st.integers(1, 2))
+    def shrink(self, by: int) -> None:
+        if self.disk - by <= self.memory:
+            return
+        self.loop.stop()
+        self.disk -= by
+        self.cold = self.resident + self.cold if by == 1 else self.cold + self.resident
+        self.resident = []
+        for age, where in enumerate(self.cold):
+            os.utime(piece_file(self.directory, *where), (age, age))
+        for torrent, index in self.cold[: -self.disk]:
+            self.spoilt.discard((torrent.cache_id, index))
+        self.cold = self.cold[-self.disk :]
+        self.open()
+
+    @invariant()
+    def holds_what_it_has_to(self) -> None:
+        if not hasattr(self, "loop"):
+            return
+        cache = self.loop.stand.cache
+        held = {(torrent.cache_id, index) for torrent, index in self.resident + self.cold}
+        on_disk = {
+            (torrent.cache_id, index)
+            for torrent in TORRENTS
+            for index in cache.on_disk(torrent.cache_id)
+        }
+        assert on_disk == held
+        statistics = cache.statistics()
+        assert statistics.memory_bytes == len(self.resident) * SIZE
+        assert statistics.disk_bytes == bytes_in(self.directory) == len(held) * SIZE
+        assert statistics.disk_ok
+        assert statistics.queued_writes == statistics.fetching == statistics.dropped_writes == 0
+        assert self.loop.stand.faults == []
+
+
+TestCacheAgainstAModel = CacheAgainstAModel.TestCase
+TestCacheAgainstAModel.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

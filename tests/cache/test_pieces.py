@@ -1,0 +1,499 @@
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+import trio
+
+from seeder.cache import files, pieces
+from seeder.cache.memory import Piece
+from seeder.errors import (
+    ObjectChanged,
+    OriginFault,
+    OriginUnreachable,
+    SeederError,
+    StorageError,
+)
+from seeder.torrent.layout import KIB
+from tests.cache.fakes import (
+    Clock,
+    FakeSource,
+    FakeTorrent,
+    Settings,
+    Stand,
+    bytes_in,
+    gated,
+    piece_file,
+    running,
+)
+
+Call: TypeAlias = tuple[int, Piece | None, SeederError | None]
+
+
+class Calls:
+    """A waiter that writes down every call."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.called = trio.Event()
+
+    def __call__(self, index: int, piece: Piece | None, error: SeederError | None) -> None:
+        self.calls.append((index, piece, error))
+        self.called.set()
+
+
+async def test_many_waiters_share_one_read_and_each_gets_the_piece_once(tmp_path: Path) -> None:
+    torrent, waiters = FakeTorrent(), [Calls() for _ in range(50)]
+    async with running(tmp_path) as stand:
+        stand.source.gate = trio.Event()
+        for waiter in waiters[:25]:
+            stand.cache.request(torrent, 3, waiter)
+        await trio.testing.wait_all_tasks_blocked()
+        assert stand.cache.statistics().fetching == 1
+        for waiter in waiters[25:]:
+            stand.cache.request(torrent, 3, waiter)
+        stand.source.gate.set()
+        await waiters[-1].called.wait()
+        assert stand.source.reads == [3]
+        assert stand.cache.statistics().misses == 1
+        assert stand.cache.statistics().fetching == 0
+    for waiter in waiters:
+        assert waiter.calls == [(3, torrent.piece(3), None)]
+
+
+async def test_equal_torrents_share_a_read_and_other_pieces_do_not(tmp_path: Path) -> None:
+    async with running(tmp_path) as stand, trio.open_nursery() as nursery:
+        stand.source.gate = trio.Event()
+        for torrent in (FakeTorrent("a"), FakeTorrent("a"), FakeTorrent("b")):
+            for index in (0, 1):
+                nursery.start_soon(stand.cache.get, torrent, index)
+        await trio.testing.wait_all_tasks_blocked()
+        assert sorted(stand.source.reads) == [0, 0, 1, 1]
+        stand.source.gate.set()
+
+
+async def test_a_request_never_calls_the_waiter_from_inside(tmp_path: Path) -> None:
+    torrent = FakeTorrent()
+    async with running(tmp_path) as stand:
+        for expected_reads in ([0], [0]):
+            waiter = Calls()
+            stand.cache.request(torrent, 0, waiter)
+            assert waiter.calls == []
+            await waiter.called.wait()
+            assert waiter.calls == [(0, torrent.piece(0), None)]
+            assert stand.source.reads == expected_reads
+
+
+async def test_peek_finds_only_what_memory_holds_and_renews_it(tmp_path: Path) -> None:
+    torrent = FakeTorrent()
+    async with running(tmp_path, memory=200) as stand:
+        assert stand.cache.peek(torrent, 0) is None
+        fetched = [await stand.cache.get(torrent, index) for index in (0, 1)]
+        assert stand.cache.peek(torrent, 0) is fetched[0]
+        await stand.cache.get(torrent, 2)
+        assert stand.cache.peek(torrent, 0) is fetched[0]
+        assert stand.cache.peek(torrent, 1) is None
+        statistics = stand.cache.statistics()
+        assert (statistics.memory_hits, statistics.misses) == (2, 3)
+        assert statistics.memory_bytes == 200
+
+
+async def test_a_piece_larger_than_memory_gets_through_and_is_not_kept_there(
+    tmp_path: Path,
+) -> None:
+    torrent = FakeTorrent()
+    async with running(tmp_path, memory=99) as stand:
+        assert await stand.cache.get(torrent, 0) == torrent.piece(0)
+        assert stand.cache.peek(torrent, 0) is None
+        assert stand.cache.statistics().memory_bytes == 0
+        await stand.idle()
+        assert await stand.cache.get(torrent, 0) == torrent.piece(0)
+        assert stand.source.reads == [0]
+        assert stand.cache.statistics().disk_hits == 1
+
+
+async def test_without_memory_and_disk_every_piece_comes_from_the_origin(tmp_path: Path) -> None:
+    torrent, nowhere = FakeTorrent(), tmp_path / "never-made"
+    async with running(nowhere, memory=0, disk=0) as stand:
+        for _ in range(2):
+            assert await stand.cache.get(torrent, 9) == torrent.piece(9)
+        assert stand.source.reads == [9, 9]
+        await stand.cache.drop(torrent.cache_id)
+    assert not nowhere.exists()
+
+
+async def test_the_short_last_piece_is_served_from_every_tier(tmp_path: Path) -> None:
+    torrent = FakeTorrent(size=950)
+    async with running(tmp_path, memory=100) as stand:
+        assert await stand.cache.get(torrent, 9) == torrent.piece(9)
+        assert stand.cache.peek(torrent, 9) == torrent.piece(9)
+        await stand.cache.get(torrent, 0)
+        await stand.idle()
+        assert await stand.cache.get(torrent, 9) == torrent.piece(9)
+        assert stand.source.reads == [9, 0]
+
+
+@pytest.mark.parametrize("index", [-1, 10])
+async def test_a_piece_outside_the_torrent_is_the_callers_mistake(
+    tmp_path: Path, index: int
+) -> None:
+    async with running(tmp_path) as stand:
+        with pytest.raises(IndexError):
+            stand.cache.request(FakeTorrent(), index, Calls())
+        with pytest.raises(IndexError):
+            await stand.cache.get(FakeTorrent(), index)
+        assert stand.cache.statistics().fetching == 0
+
+
+async def test_a_cache_id_that_could_be_a_path_is_refused(tmp_path: Path) -> None:
+    torrent = FakeTorrent()
+    torrent.cache_id = "../escape-100"
+    async with running(tmp_path) as stand:
+        with pytest.raises(ValueError, match="cache id"):
+            stand.cache.request(torrent, 0, Calls())
+        with pytest.raises(ValueError, match="cache id"):
+            await stand.cache.keep(torrent.cache_id, 0, b"x")
+        assert stand.cache.statistics().fetching == 0
+
+
+async def test_a_forgotten_waiter_is_not_called_and_the_fetch_goes_on(tmp_path: Path) -> None:
+    torrent, leaving, staying = FakeTorrent(), Calls(), Calls()
+    async with running(tmp_path) as stand:
+        stand.source.gate = trio.Event()
+        stand.cache.request(torrent, 0, leaving)
+        stand.cache.request(torrent, 0, staying)
+        stand.cache.request(torrent, 1, leaving)
+        await trio.testing.wait_all_tasks_blocked()
+        stand.cache.forget(torrent, 0, leaving)
+        stand.cache.forget(torrent, 1, leaving)
+        stand.cache.forget(torrent, 1, leaving)
+        stand.cache.forget(torrent, 2, leaving)
+        stand.source.gate.set()
+        await staying.called.wait()
+        assert await stand.cache.get(torrent, 1) == torrent.piece(1)
+        assert sorted(stand.source.reads) == [0, 1]
+    assert leaving.calls == []
+    assert staying.calls == [(0, torrent.piece(0), None)]
+
+
+async def test_a_waiter_may_forget_another_while_they_are_being_called(tmp_path: Path) -> None:
+    torrent, other = FakeTorrent(), Calls()
+    async with running(tmp_path) as stand:
+
+        def first(index: int, _: Piece | None, __: SeederError | None) -> None:
+            stand.cache.forget(torrent, index, other)
+
+        stand.cache.request(torrent, 0, first)
+        stand.cache.request(torrent, 0, other)
+        await stand.cache.get(torrent, 0)
+    assert other.calls == []
+
+
+async def test_a_waiter_may_ask_again_from_inside_its_call(tmp_path: Path) -> None:
+    torrent, again = FakeTorrent(), Calls()
+    async with running(tmp_path) as stand:
+        stand.source.answers[0] = [OriginUnreachable("down")]
+        seen: list[SeederError | None] = []
+
+        def first(index: int, _: Piece | None, error: SeederError | None) -> None:
+            seen.append(error)
+            stand.cache.request(torrent, index, again)
+            assert again.calls == []
+
+        stand.cache.request(torrent, 0, first)
+        await again.called.wait()
+    assert [str(error) for error in seen] == ["down"]
+    assert again.calls == [(0, torrent.piece(0), None)]
+
+
+async def test_a_waiter_that_fails_harms_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torrent, other = FakeTorrent(), Calls()
+
+    def failing(_: int, __: Piece | None, ___: SeederError | None) -> None:
+        raise RuntimeError("broken on purpose")
+
+    async with running(tmp_path) as stand:
+        stand.cache.request(torrent, 0, failing)
+        stand.cache.request(torrent, 0, other)
+        await other.called.wait()
+        assert await stand.cache.get(torrent, 1) == torrent.piece(1)
+    assert other.calls == [(0, torrent.piece(0), None)]
+    assert "broken on purpose" in caplog.text
+
+
+async def test_an_error_reaches_every_waiter_and_the_next_request_tries_again(
+    tmp_path: Path,
+) -> None:
+    torrent, waiters = FakeTorrent(), [Calls(), Calls()]
+    error = OriginUnreachable("no answer")
+    async with running(tmp_path) as stand:
+        stand.source.answers[0] = [error]
+        for waiter in waiters:
+            stand.cache.request(torrent, 0, waiter)
+        await waiters[1].called.wait()
+        assert [waiter.calls for waiter in waiters] == [[(0, None, error)]] * 2
+        assert await stand.cache.get(torrent, 0) == torrent.piece(0)
+        assert stand.faults == []
+
+
+SIZES = [pytest.param(100, id="hashed inline"), pytest.param(300 * KIB, id="hashed in a thread")]
+
+
+@pytest.mark.parametrize("piece_length", SIZES)
+@pytest.mark.parametrize("spoil", [lambda piece: b"!" + piece[1:], lambda piece: piece[:-1]])
+async def test_a_piece_that_is_wrong_once_is_read_again(
+    tmp_path: Path, piece_length: int, spoil: Callable[[bytes], bytes]
+) -> None:
+    torrent = FakeTorrent(size=2 * piece_length, piece_length=piece_length)
+    async with running(tmp_path) as stand:
+        stand.source.answers[1] = [spoil(torrent.piece(1))]
+        assert await stand.cache.get(torrent, 1) == torrent.piece(1)
+        assert stand.source.reads == [1, 1]
+        assert stand.faults == []
+        assert stand.cache.statistics().origin_mismatches == 1
+
+
+@pytest.mark.parametrize("piece_length", SIZES)
+async def test_a_piece_that_is_wrong_twice_is_a_fault_told_once_and_kept_nowhere(
+    tmp_path: Path, piece_length: int
+) -> None:
+    torrent = FakeTorrent(size=2 * piece_length, piece_length=piece_length)
+    lie = bytes(piece_length)
+    waiters = [Calls(), Calls()]
+    async with running(tmp_path, memory=10**6, disk=10**6) as stand:
+        stand.source.answers[1] = [lie, lie]
+        for waiter in waiters:
+            stand.cache.request(torrent, 1, waiter)
+        await waiters[1].called.wait()
+        [(told, fault)] = stand.faults
+        assert told is torrent
+        assert isinstance(fault, OriginFault)
+        assert "piece 1 came wrong from S3 2 times" in str(fault)
+        assert [waiter.calls for waiter in waiters] == [[(1, None, fault)]] * 2
+        assert stand.source.reads == [1, 1]
+        assert stand.cache.peek(torrent, 1) is None
+        await stand.idle()
+        assert stand.cache.on_disk(torrent.cache_id) == frozenset()
+        assert bytes_in(tmp_path) == 0
+        assert stand.cache.statistics().origin_mismatches == 2
+
+
+async def test_no_lie_is_served_even_of_the_right_length(tmp_path: Path) -> None:
+    torrent = FakeTorrent()
+    async with running(tmp_path) as stand:
+        stand.source.answers[0] = [torrent.piece(1), torrent.piece(2)]
+        with pytest.raises(OriginFault):
+            await stand.cache.get(torrent, 0)
+
+
+async def test_an_unreachable_origin_after_a_lie_is_no_fault(tmp_path: Path) -> None:
+    torrent = FakeTorrent()
+    async with running(tmp_path) as stand:
+        stand.source.answers[0] = [bytes(100), OriginUnreachable("gone")]
+        with pytest.raises(OriginUnreachable):
+            await stand.cache.get(torrent, 0)
+        assert stand.faults == []
+
+
+async def test_a_changed_object_is_told_once_for_all_reads_under_way_before_the_waiters(
+    tmp_path: Path,
+) -> None:
+    torrent, other = FakeTorrent("a"), FakeTorrent("b")
+    order: list[str] = []
+    source, settings = FakeSource(), Settings(tmp_path)
+    stand = Stand(settings, source)
+    stand.cache = pieces.PieceCache(
+        settings, source, on_fault=lambda *_: order.append("fault"), clock=Clock()
+    )
+    for index in range(5):
+        source.answers[index] = [ObjectChanged("412")]
+
+    def waiter(_: int, __: Piece | None, error: SeederError | None) -> None:
+        assert isinstance(error, ObjectChanged)
+        order.append("waiter")
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(stand.cache.run)
+        source.gate = trio.Event()
+        for index in range(4):
+            stand.cache.request(torrent, index, waiter)
+        stand.cache.request(other, 4, waiter)
+        await trio.testing.wait_all_tasks_blocked()
+        source.gate.set()
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert order.count("waiter") == 5
+    assert order.count("fault") == 2
+    assert order[0] == "fault"
+
+
+async def test_a_fault_is_told_anew_to_whoever_asks_after_it(tmp_path: Path) -> None:
+    torrent = FakeTorrent()
+    async with running(tmp_path) as stand:
+        for told in (1, 2):
+            stand.source.answers[0] = [ObjectChanged("412")]
+            with pytest.raises(ObjectChanged):
+                await stand.cache.get(torrent, 0)
+            assert len(stand.faults) == told
+
+
+async def test_a_change_is_told_even_after_a_fault_of_the_same_torrent(tmp_path: Path) -> None:
+    torrent = FakeTorrent()
+    async with running(tmp_path) as stand, trio.open_nursery() as nursery:
+        stand.source.gate = trio.Event()
+        stand.source.answers[0] = [b"lie", b"lie"]
+        stand.source.answers[1] = [b"lie", ObjectChanged("412")]
+
+        async def fail(index: int) -> None:
+            with pytest.raises((OriginFault, ObjectChanged)):
+                await stand.cache.get(torrent, index)
+
+        nursery.start_soon(fail, 0)
+        nursery.start_soon(fail, 1)
+        await trio.testing.wait_all_tasks_blocked()
+        stand.source.gate.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert {type(error) for _, error in stand.faults} == {OriginFault, ObjectChanged}
+
+
+async def test_a_large_piece_is_hashed_off_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = FakeTorrent("a", size=256 * KIB, piece_length=256 * KIB)
+    threads: list[threading.Thread] = []
+    digest = pieces._digest
+
+    def spy(piece: Piece) -> bytes:
+        threads.append(threading.current_thread())
+        return digest(piece)
+
+    monkeypatch.setattr(pieces, "_digest", spy)
+    async with running(tmp_path) as stand:
+        await stand.cache.get(large, 0)
+    assert [thread is threading.main_thread() for thread in threads] == [False]
+
+
+async def test_a_piece_on_its_way_to_the_disk_is_not_read_from_the_origin_again(
+    tmp_path: Path,
+) -> None:
+    torrent = FakeTorrent()
+    async with running(tmp_path, memory=0) as stand:
+        with gated(files, "change") as gate:
+            await stand.cache.get(torrent, 0)
+            await gate.wait_entered()
+            await stand.cache.get(torrent, 1)
+            assert await stand.cache.get(torrent, 0) == torrent.piece(0)
+            assert await stand.cache.get(torrent, 1) == torrent.piece(1)
+            assert stand.source.reads == [0, 1]
+            assert stand.cache.statistics().queued_writes == 2
+
+
+async def test_dropping_empties_both_tiers_of_that_torrent_only(tmp_path: Path) -> None:
+    torrent, other = FakeTorrent("a"), FakeTorrent("b")
+    async with running(tmp_path) as stand:
+        for index in range(3):
+            await stand.cache.get(torrent, index)
+            await stand.cache.get(other, index)
+        await stand.idle()
+        await stand.cache.drop(torrent.cache_id)
+        assert stand.cache.peek(torrent, 0) is None
+        assert stand.cache.on_disk(torrent.cache_id) == frozenset()
+        assert not (tmp_path / torrent.cache_id).exists()
+        assert stand.cache.peek(other, 0) is not None
+        assert stand.cache.on_disk(other.cache_id) == {0, 1, 2}
+        assert bytes_in(tmp_path) == stand.cache.statistics().disk_bytes == 300
+        assert await stand.cache.get(torrent, 0) == torrent.piece(0)
+        assert stand.source.reads.count(0) == 3
+
+
+async def test_a_piece_fetched_during_a_drop_is_served_but_not_kept(tmp_path: Path) -> None:
+    torrent, waiter = FakeTorrent(), Calls()
+    async with running(tmp_path) as stand:
+        stand.source.gate = trio.Event()
+        stand.cache.request(torrent, 0, waiter)
+        await trio.testing.wait_all_tasks_blocked()
+        await stand.cache.drop(torrent.cache_id)
+        stand.source.gate.set()
+        await waiter.called.wait()
+        assert waiter.calls == [(0, torrent.piece(0), None)]
+        await stand.idle()
+        assert stand.cache.peek(torrent, 0) is None
+        assert stand.cache.on_disk(torrent.cache_id) == frozenset()
+        assert bytes_in(tmp_path) == 0
+        await stand.cache.get(torrent, 0)
+        assert stand.cache.peek(torrent, 0) is not None
+
+
+async def test_a_piece_written_during_a_drop_is_gone_when_the_drop_returns(
+    tmp_path: Path,
+) -> None:
+    torrent = FakeTorrent()
+    async with running(tmp_path) as stand, trio.open_nursery() as nursery:
+        with gated(files, "change") as gate:
+            await stand.cache.get(torrent, 0)
+            await gate.wait_entered()
+            await stand.cache.get(torrent, 1)
+            nursery.start_soon(stand.cache.drop, torrent.cache_id)
+            await trio.testing.wait_all_tasks_blocked()
+            assert stand.cache.statistics().queued_writes == 0
+        await stand.idle()
+        assert stand.cache.on_disk(torrent.cache_id) == frozenset()
+        assert bytes_in(tmp_path) == stand.cache.statistics().disk_bytes == 0
+
+
+async def test_a_piece_fetched_anew_after_a_drop_during_its_write_stays(tmp_path: Path) -> None:
+    torrent = FakeTorrent()
+    async with running(tmp_path) as stand, trio.open_nursery() as nursery:
+        with gated(files, "change") as gate:
+            await stand.cache.get(torrent, 0)
+            await gate.wait_entered()
+            nursery.start_soon(stand.cache.drop, torrent.cache_id)
+            await trio.testing.wait_all_tasks_blocked()
+            await stand.cache.get(torrent, 0)
+        await stand.idle()
+        assert stand.cache.on_disk(torrent.cache_id) == {0}
+        assert piece_file(tmp_path, torrent, 0).read_bytes() == torrent.piece(0)
+        assert bytes_in(tmp_path) == stand.cache.statistics().disk_bytes == 100
+        assert stand.source.reads == [0, 0]
+
+
+async def test_whoever_asks_before_the_start_or_after_the_end_hears_so(tmp_path: Path) -> None:
+    torrent = FakeTorrent()
+    stand = Stand(Settings(tmp_path))
+    for _ in range(2):
+        waiter, leaving = Calls(), Calls()
+        stand.cache.request(torrent, 0, waiter)
+        stand.cache.request(torrent, 0, leaving)
+        stand.cache.forget(torrent, 0, leaving)
+        assert waiter.calls == []
+        await waiter.called.wait()
+        [(index, piece, error)] = waiter.calls
+        assert (index, piece) == (0, None)
+        assert isinstance(error, StorageError)
+        assert leaving.calls == []
+        with pytest.raises(StorageError, match="not running"):
+            await stand.cache.get(torrent, 0)
+        assert not await stand.cache.keep(torrent.cache_id, 0, torrent.piece(0))
+        await stand.cache.drop(torrent.cache_id)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(stand.cache.run)
+            nursery.cancel_scope.cancel()
+    assert stand.source.reads == []
+
+
+async def test_an_error_that_nobody_foresaw_reaches_the_waiters_and_then_the_top(
+    tmp_path: Path,
+) -> None:
+    torrent, waiter = FakeTorrent(), Calls()
+    stand = Stand(Settings(tmp_path))
+    stand.source.answers[0] = [ZeroDivisionError("a bug")]
+    with pytest.RaisesGroup(pytest.RaisesGroup(ZeroDivisionError)):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(stand.cache.run)
+            stand.cache.request(torrent, 0, waiter)
+    [(_, piece, error)] = waiter.calls
+    assert piece is None
+    assert isinstance(error, StorageError)

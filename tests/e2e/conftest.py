@@ -1,0 +1,149 @@
+"""Fixtures of the end-to-end tests: a network, S3 servers, the daemon and clients in it.
+
+Every test here runs inside one network namespace where that is allowed, else on 127.0.0.0/8.
+Addresses: 1 is the S3 servers', 2 the daemon's, 3 to 16 are handed out to clients.
+"""
+
+import itertools
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import pytest
+
+from tests.e2e import ceph as ceph_module
+from tests.e2e import swift as swift_module
+from tests.e2e.ceph import CephRGW
+from tests.e2e.clients import Leecher
+from tests.e2e.daemon import SeederDaemon, Settings
+from tests.e2e.network import Namespace, Network, why_no_namespace
+from tests.e2e.processes import missing_programs
+from tests.e2e.s3 import Publisher
+from tests.e2e.swift import Swift
+
+S3_ADDRESS, DAEMON_ADDRESS, FIRST_CLIENT_ADDRESS = 1, 2, 3
+_HERE = Path(__file__).parent
+
+Client = TypeVar("Client", bound=Leecher)
+
+
+class ClientFactory(Protocol):
+    """Makes clients that are closed at the end of the test."""
+
+    def __call__(self, kind: type[Client], /, **options: Any) -> Client: ...
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark everything below this directory."""
+    for item in items:
+        if _HERE in item.path.parents:
+            item.add_marker("e2e")
+
+
+@pytest.fixture(scope="session")
+def network() -> Iterator[Network]:
+    """The network of this session's end-to-end tests; `private` tells whether it is a namespace."""
+    made = Network() if why_no_namespace() else Namespace()
+    yield made
+    made.close()
+
+
+@pytest.fixture(autouse=True)
+def inside(network: Network) -> Iterator[None]:
+    """Run the test, its fixtures and what they start inside the network."""
+    with network.entered():
+        yield
+
+
+@pytest.fixture
+def namespace(network: Network) -> Network:
+    """The network, for tests that need private addresses; skips where there are none."""
+    if not network.private:
+        pytest.skip(why_no_namespace() or "no network namespace")
+    return network
+
+
+@pytest.fixture(scope="session")
+def ceph(network: Network) -> Iterator[CephRGW]:
+    """A Ceph RGW for all tests: use a bucket of your own."""
+    if reason := ceph_module.why_no_ceph():
+        pytest.skip(reason)
+    with network.entered(), CephRGW(network.address(S3_ADDRESS)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def swift(network: Network) -> Iterator[Swift]:
+    """An OpenStack Swift for all tests: use a bucket of your own."""
+    if reason := swift_module.why_no_swift():
+        pytest.skip(reason)
+    with network.entered(), Swift(network.address(S3_ADDRESS)) as running:
+        yield running
+
+
+@pytest.fixture
+def publisher(ceph: CephRGW) -> Publisher:
+    """The S3 client of the user who owns the test's bucket."""
+    return ceph.publisher()
+
+
+@pytest.fixture
+def bucket(publisher: Publisher) -> str:
+    """A new, empty bucket in Ceph."""
+    name = f"bucket-{secrets.token_hex(8)}"
+    publisher.create_bucket(name)
+    return name
+
+
+@pytest.fixture
+def seeder(
+    network: Network, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., SeederDaemon]]:
+    """Makes daemons that are killed at the end; their logs become part of the test's report.
+
+    Call it with the settings; `environment` defaults to the credentials of the test's bucket.
+    """
+    made: list[SeederDaemon] = []
+
+    def make(
+        settings: Settings, *, environment: Mapping[str, str] | None = None, **options: Any
+    ) -> SeederDaemon:
+        credentials = {
+            "AWS_ACCESS_KEY_ID": ceph_module.ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": ceph_module.SECRET_KEY,
+        }
+        daemon = SeederDaemon(
+            settings,
+            directory=tmp_path / f"seeder-{len(made)}",
+            address=network.address(DAEMON_ADDRESS),
+            environment=credentials if environment is None else environment,
+            **options,
+        )
+        made.append(daemon)
+        return daemon
+
+    yield make
+    for daemon in made:
+        daemon.kill()
+        request.node.add_report_section("call", "seeder", daemon.log)
+
+
+@pytest.fixture
+def client(network: Network, tmp_path: Path) -> Iterator[ClientFactory]:
+    """Makes clients, each on an address of its own; skips where the program is not installed."""
+    numbers = itertools.count(FIRST_CLIENT_ADDRESS)
+    with ExitStack() as stack:
+
+        def make(kind: type[Client], /, **options: Any) -> Client:
+            program = getattr(kind, "program", None)
+            if program is not None and missing_programs(program):
+                pytest.skip(f"{program} is not installed")
+            number = next(numbers)
+            directory = tmp_path / f"client-{number}"
+            made = kind(network.address(number), directory, **options)
+            stack.callback(made.close)
+            return made
+
+        yield make

@@ -1,0 +1,233 @@
+"""What a sudden death leaves of the ledger: a real kill -9, and any order of events at all."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from seeder.ledger.counters import PURPOSES, UNATTRIBUTED, AccountKey, Counters, Ledger, Purpose
+from seeder.ledger.database import LedgerDatabase
+from seeder.ledger.file import DAY, HOUR, HOURLY_FOR, read_ledger
+
+NELSON = AccountKey("default", "quotes", "Nelson", '"etag-1"')
+NOBODY = 65534
+
+# Counts one byte before each flush and says how many there are after it.
+COUNTING = """
+import sys, trio
+from pathlib import Path
+from seeder.ledger.counters import AccountKey, Ledger
+from seeder.ledger.database import LedgerDatabase
+
+async def main():
+    ledger = Ledger()
+    database = await LedgerDatabase.open(Path(sys.argv[1]))
+    await database.load(ledger)
+    account = ledger.account(AccountKey("default", "quotes", "Nelson", '"etag-1"'))
+    for _ in range(100_000):
+        account.uploaded(1)
+        assert await database.flush(ledger)
+        print(account.counters.uploaded_bytes, flush=True)
+
+trio.run(main)
+"""
+
+
+def count_until_killed(path: Path, flushes: int) -> int:
+    """Let a program count and flush, kill -9 it in the act; return the last count it reported."""
+    with subprocess.Popen(
+        [sys.executable, "-c", COUNTING, str(path)], stdout=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout is not None
+        try:
+            for _ in range(flushes):
+                reported = program.stdout.readline()
+        finally:
+            program.kill()
+        # It may have gone on between the last line that was read and the kill.
+        later = [
+            line for line in program.stdout.read().splitlines(keepends=True) if line[-1] == "\n"
+        ]
+    assert program.returncode == -9
+    return int((later or [reported])[-1])
+
+
+def test_kill_9_loses_at_most_the_flush_under_way_and_repeats_none(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    before = 0
+    for flushes in (1, 2, 7, 30, 50):
+        reported = count_until_killed(path, flushes)
+        assert Path(f"{path}-wal").exists()
+        found = read_ledger(path, now=0).ledger.totals().uploaded_bytes
+        assert found in (reported, reported + 1)
+        assert found >= before + flushes
+        before = found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_who_may_only_read_can_report_what_a_killed_daemon_left() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        path = Path(name) / "ledger.sqlite"
+        reported = count_until_killed(path, 3)
+        os.seteuid(NOBODY)
+        try:
+            found = read_ledger(path, now=0).ledger.totals().uploaded_bytes
+        finally:
+            os.seteuid(0)
+        assert found in (reported, reported + 1)
+
+
+KEYS = (NELSON, AccountKey("default", "quotes", "Nelson", '"etag-2"'), UNATTRIBUTED)
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Counting, flushing, locks, time, stops and crashes in any order, beside a plain model."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.now = 20_000 * DAY + 1000
+        self.crashes = 0
+        self.directory = Path(tempfile.mkdtemp())
+        self.path = self.directory / "ledger.sqlite"
+        self.lock: sqlite3.Connection | None = None
+        # The model: what memory holds, and what the file does, by account and hour.
+        self.counted: dict[AccountKey, Counters] = defaultdict(Counters)
+        self.flushed: dict[tuple[AccountKey, int], Counters] = defaultdict(Counters)
+        self.open()
+
+    def teardown(self) -> None:
+        if hasattr(self, "directory"):
+            self.unlock_if_locked()
+            trio.run(self.database.aclose)
+            shutil.rmtree(self.directory)
+
+    def open(self) -> None:
+        self.ledger = Ledger()
+        self.database = trio.run(
+            partial(LedgerDatabase.open, self.path, busy=0, clock=lambda: self.now)
+        )
+        trio.run(self.database.load, self.ledger)
+        self.counted = self.in_file(0)
+
+    def in_file(self, start: float) -> dict[AccountKey, Counters]:
+        found: dict[AccountKey, Counters] = defaultdict(Counters)
+        for (key, hour), counters in self.flushed.items():
+            if hour >= start:
+                found[key] = found[key].plus(counters)
+        return found
+
+    def unlock_if_locked(self) -> None:
+        if self.lock is not None:
+            self.lock.close()
+            self.lock = None
+
+    @rule(key=st.sampled_from(KEYS), count=st.integers(1, 2**40))
+    def upload(self, key: AccountKey, count: int) -> None:
+        self.ledger.account(key).uploaded(count)
+        self.counted[key] = self.counted[key].plus(Counters(uploaded_bytes=count))
+
+    @rule(key=st.sampled_from(KEYS), purpose=st.sampled_from(PURPOSES))
+    def ask_the_origin(self, key: AccountKey, purpose: Purpose) -> None:
+        self.ledger.account(key).origin_request(purpose)
+        more = Counters(**{f"origin_requests_{purpose}": 1})
+        self.counted[key] = self.counted[key].plus(more)
+
+    @rule(key=st.sampled_from(KEYS[:2]), peers=st.integers(0, 9))
+    def meet_peers(self, key: AccountKey, peers: int) -> None:
+        self.ledger.account(key).peers = peers
+
+    @rule(seconds=st.integers(1, 3 * HOUR) | st.integers(1, 40 * DAY))
+    def wait(self, seconds: int) -> None:
+        self.now += seconds
+
+    @precondition(lambda self: self.lock is None)
+    @rule()
+    def another_program_locks(self) -> None:
+        self.lock = sqlite3.connect(self.path, isolation_level=None)
+        self.lock.execute("BEGIN IMMEDIATE")
+
+    @precondition(lambda self: self.lock is not None)
+    @rule()
+    def another_program_unlocks(self) -> None:
+        self.unlock_if_locked()
+
+    @rule()
+    def flush(self) -> None:
+        news = self.counted != self.in_file(0)
+        written = trio.run(self.database.flush, self.ledger)
+        if self.lock is None:
+            assert written
+            self.flush_model()
+        elif news:
+            assert not written
+
+    def flush_model(self) -> None:
+        before = self.in_file(0)
+        for key, counters in self.counted.items():
+            place = (key, self.now // HOUR * HOUR)
+            self.flushed[place] = self.flushed[place].plus(counters.minus(before[key]))
+
+    @precondition(lambda self: self.lock is None)
+    @rule()
+    def stop_and_start(self) -> None:
+        trio.run(self.stop)
+        self.flush_model()
+        self.open()
+
+    async def stop(self) -> None:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await self.database.run(self.ledger)
+
+    @rule()
+    def crash_and_start(self) -> None:
+        """Go on with the files as a kill -9 would leave them at this moment."""
+        self.crashes += 1
+        left = self.directory / str(self.crashes)
+        left.mkdir()
+        for suffix in ("", "-wal"):
+            file = Path(f"{self.path}{suffix}")
+            if file.exists():
+                shutil.copy(file, left)
+        self.unlock_if_locked()
+        trio.run(self.database.aclose)
+        self.path = left / self.path.name
+        self.open()
+
+    @invariant()
+    def memory_holds_what_was_counted(self) -> None:
+        for key in KEYS:
+            assert self.ledger.account(key).counters == self.counted[key]
+
+    @invariant()
+    def the_file_holds_what_was_flushed(self) -> None:
+        recorded = read_ledger(self.path, now=self.now).ledger
+        expected = self.in_file(0)
+        for key in KEYS:
+            assert recorded.account(key).counters == expected[key]
+
+    @rule(ago=st.integers(0, 5 * HOUR) | st.integers(0, 60 * DAY))
+    def report_since(self, ago: int) -> None:
+        since = self.now - ago
+        start = since // DAY * DAY if ago > HOURLY_FOR else since // HOUR * HOUR
+        recorded = read_ledger(self.path, now=self.now, since=since)
+        expected = self.in_file(start)
+        assert recorded.since == start
+        for key in KEYS:
+            assert recorded.ledger.account(key).counters == expected[key]
+
+
+TestLedgerMachine = LedgerMachine.TestCase
+TestLedgerMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -1,0 +1,290 @@
+import logging
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from seeder.errors import StorageError
+from seeder.ledger.counters import FORMER, AccountKey, Counters, Ledger
+from seeder.ledger.database import LedgerDatabase, LedgerStatistics
+from seeder.ledger.file import DAY, read_ledger
+
+NELSON = AccountKey("default", "quotes", "Nelson", '"etag-1"')
+NOON = 20_000.5 * DAY
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.sqlite"
+
+
+@contextmanager
+def write_lock(path: Path) -> Iterator[None]:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        connection.close()
+
+
+def counted(path: Path) -> Counters:
+    return read_ledger(path, now=NOON).ledger.totals()
+
+
+# -- flushing and loading
+
+
+async def test_a_flush_adds_only_what_is_new(path: Path) -> None:
+    ledger = Ledger()
+    database = await LedgerDatabase.open(path, clock=lambda: NOON)
+    for _ in range(3):
+        ledger.account(NELSON).uploaded(10)
+        assert await database.flush(ledger)
+        assert await database.flush(ledger)
+    await database.aclose()
+    assert counted(path) == Counters(uploaded_bytes=30)
+    assert read_ledger(path, now=NOON).at == NOON
+    assert database.statistics() == LedgerStatistics(flushes=6, failures=0, fault=None)
+
+
+async def test_a_later_run_goes_on_from_the_earlier_one(path: Path) -> None:
+    for run in range(1, 4):
+        ledger = Ledger()
+        database = await LedgerDatabase.open(path)
+        await database.load(ledger)
+        ledger.account(NELSON).uploaded(10)
+        ledger.unattributed.origin_request("metainfo")
+        assert await database.flush(ledger)
+        await database.aclose()
+        assert ledger.totals() == Counters(uploaded_bytes=10 * run, origin_requests_metainfo=run)
+        assert counted(path) == ledger.totals()
+
+
+async def test_loading_keeps_what_was_counted_before_it(path: Path) -> None:
+    first = Ledger()
+    first.account(NELSON).uploaded(10)
+    database = await LedgerDatabase.open(path)
+    await database.flush(first)
+    await database.aclose()
+    ledger = Ledger()
+    ledger.account(NELSON).origin_request("metainfo")
+    database = await LedgerDatabase.open(path)
+    await database.load(ledger)
+    assert await database.flush(ledger)
+    await database.aclose()
+    assert ledger.totals() == Counters(uploaded_bytes=10, origin_requests_metainfo=1)
+    assert counted(path) == ledger.totals()
+
+
+async def test_a_loaded_account_is_a_former_one_until_it_is_served_again(path: Path) -> None:
+    first = Ledger()
+    account = first.account(NELSON)
+    account.info_hash, account.size, account.pieces = "ab" * 20, 1000, 10
+    account.state, account.peers, account.seeds = "serving", 5, 2
+    database = await LedgerDatabase.open(path)
+    await database.flush(first)
+    await database.aclose()
+    recorded = read_ledger(path, now=NOON).ledger.account(NELSON)
+    assert (recorded.state, recorded.peers, recorded.seeds) == ("serving", 5, 2)
+    ledger = Ledger()
+    database = await LedgerDatabase.open(path)
+    await database.load(ledger)
+    await database.flush(ledger)
+    await database.aclose()
+    for account in (ledger.account(NELSON), read_ledger(path, now=NOON).ledger.account(NELSON)):
+        assert (account.state, account.peers, account.seeds) == (FORMER, 0, 0)
+        assert (account.info_hash, account.size, account.pieces) == ("ab" * 20, 1000, 10)
+
+
+async def test_loading_after_a_flush_is_refused(path: Path) -> None:
+    ledger = Ledger()
+    ledger.account(NELSON).uploaded(1)
+    database = await LedgerDatabase.open(path)
+    await database.flush(ledger)
+    with pytest.raises(RuntimeError):
+        await database.load(ledger)
+    await database.aclose()
+
+
+async def test_opening_what_is_no_ledger_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="give this user access"):
+        await LedgerDatabase.open(tmp_path)
+
+
+# -- running
+
+
+async def test_run_flushes_at_intervals_and_once_more_at_the_stop(
+    path: Path, mock_clock: trio.testing.MockClock
+) -> None:
+    ledger = Ledger()
+    account = ledger.account(NELSON)
+    database = await LedgerDatabase.open(path)
+    refreshed = []
+
+    def refresh() -> None:
+        refreshed.append(trio.current_time())
+        account.peers = len(refreshed)
+
+    async def flushed(times: int) -> None:
+        while database.statistics().flushes < times:
+            await trio.testing.wait_all_tasks_blocked(0.001)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: database.run(ledger, interval=5, refresh=refresh))
+        for times in (1, 2):
+            await trio.testing.wait_all_tasks_blocked()
+            account.uploaded(1)
+            mock_clock.jump(4.9)
+            await trio.testing.wait_all_tasks_blocked()
+            assert database.statistics().flushes == times - 1
+            mock_clock.jump(0.2)
+            await flushed(times)
+            assert counted(path) == Counters(uploaded_bytes=times)
+        account.uploaded(1)
+        nursery.cancel_scope.cancel()
+    assert counted(path) == Counters(uploaded_bytes=3)
+    assert len(refreshed) == 3
+    assert read_ledger(path, now=NOON).ledger.account(NELSON).peers == 3
+
+
+async def test_a_stop_in_the_middle_of_a_flush_counts_nothing_twice(path: Path) -> None:
+    ledger = Ledger()
+    account = ledger.account(NELSON)
+    database = await LedgerDatabase.open(path)
+    account.uploaded(1)
+    async with trio.open_nursery() as nursery:
+        with write_lock(path):
+            nursery.start_soon(lambda: database.run(ledger, interval=0))
+            # The flush has begun, and its thread waits for the lock.
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            account.uploaded(10)
+            nursery.cancel_scope.cancel()
+    assert counted(path) == Counters(uploaded_bytes=11)
+
+
+async def test_a_stop_does_not_wait_for_ever(
+    path: Path, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = Ledger()
+    ledger.account(NELSON).uploaded(1)
+    database = await LedgerDatabase.open(path)
+    with write_lock(path):
+        with trio.move_on_after(1):
+            await database.run(ledger)
+        assert "not written at the stop" in caplog.text
+    await database.aclose()
+
+
+# -- failures
+
+
+async def test_a_flush_that_fails_loses_nothing_and_warns_once(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    ledger = Ledger()
+    database = await LedgerDatabase.open(path, busy=0)
+    with write_lock(path):
+        for _ in range(3):
+            ledger.account(NELSON).uploaded(10)
+            assert not await database.flush(ledger)
+    fault = f"{path}: another program holds its lock; end that program"
+    assert database.statistics() == LedgerStatistics(flushes=0, failures=3, fault=fault)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert fault in caplog.text
+    assert await database.flush(ledger)
+    assert counted(path) == Counters(uploaded_bytes=30)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert database.statistics() == LedgerStatistics(flushes=1, failures=3, fault=None)
+    with write_lock(path):
+        ledger.account(NELSON).uploaded(10)
+        assert not await database.flush(ledger)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO", "WARNING"]
+    await database.aclose()
+
+
+async def test_a_full_disk_loses_nothing(small_disk: Path, fill: Callable[[], None]) -> None:
+    path = small_disk / "ledger.sqlite"
+    ledger = Ledger()
+    database = await LedgerDatabase.open(path)
+    ledger.account(NELSON).uploaded(1)
+    assert await database.flush(ledger)
+    fill()
+    for number in range(500):
+        ledger.account(AccountKey("default", "bucket", f"key-{number}", "v")).uploaded(number)
+    assert not await database.flush(ledger)
+    assert database.statistics().fault == f"{path}: its disk is full; make room"
+    ledger.account(NELSON).uploaded(1)
+    assert not await database.flush(ledger)
+    assert counted(path) == Counters(uploaded_bytes=1)
+    await trio.Path(small_disk / "filler").unlink()
+    assert await database.flush(ledger)
+    assert counted(path) == ledger.totals()
+    await database.aclose()
+    assert counted(path) == ledger.totals()
+    assert len(read_ledger(path, now=NOON).ledger.accounts) == 501
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    where = tmp_path / "disk"
+    where.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(where)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        pytest.skip("only root can mount a small disk")
+    yield where
+    subprocess.run(["umount", str(where)], check=True)
+
+
+@pytest.fixture
+def fill(small_disk: Path) -> Callable[[], None]:
+    def fill() -> None:
+        with (small_disk / "filler").open("wb", buffering=0) as file:
+            try:
+                while file.write(bytes(4096)):
+                    pass
+            except OSError:
+                return
+
+    return fill
+
+
+# -- two programs, one file
+
+
+async def test_two_writers_add_up(path: Path) -> None:
+    databases: list[LedgerDatabase] = []
+
+    async def open_one() -> None:
+        databases.append(await LedgerDatabase.open(path))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(open_one)
+        nursery.start_soon(open_one)
+    ledgers = [Ledger(), Ledger()]
+    for _ in range(10):
+        async with trio.open_nursery() as nursery:
+            for database, ledger in zip(databases, ledgers, strict=True):
+                ledger.account(NELSON).uploaded(1)
+                nursery.start_soon(database.flush, ledger)
+    for database in databases:
+        assert database.statistics().failures == 0
+        await database.aclose()
+    assert counted(path) == Counters(uploaded_bytes=20)
+
+
+async def test_a_reader_sees_the_last_flush_while_the_writer_is_at_work(path: Path) -> None:
+    ledger = Ledger()
+    database = await LedgerDatabase.open(path)
+    ledger.account(NELSON).uploaded(1)
+    await database.flush(ledger)
+    with write_lock(path):
+        assert counted(path) == Counters(uploaded_bytes=1)
+    await database.aclose()

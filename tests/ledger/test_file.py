@@ -1,0 +1,327 @@
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from seeder.errors import StorageError
+from seeder.ledger.counters import COUNTERS, AccountKey, Counters, Ledger
+from seeder.ledger.file import DAY, HOUR, SCHEMA, Entry, LedgerFile, read_ledger
+
+NELSON = AccountKey("default", "quotes", "Nelson", '"etag-1"')
+NOON = 20_000 * DAY + 12 * HOUR
+NOBODY = 65534
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.sqlite"
+
+
+def write(file: LedgerFile, ledger: Ledger, now: float = NOON) -> None:
+    accounts = (ledger.unattributed, *ledger.accounts)
+    file.write([Entry.of(account) for account in accounts], now)
+
+
+def make(path: Path, accounts: int = 0) -> Ledger:
+    """Write a ledger with so many accounts, and close it."""
+    ledger = Ledger()
+    for number in range(accounts):
+        ledger.account(AccountKey("default", "bucket", f"key-{number}", "v")).uploaded(number + 1)
+    file = LedgerFile(path)
+    write(file, ledger)
+    file.close()
+    return ledger
+
+
+def counted(path: Path) -> Counters:
+    return read_ledger(path, now=NOON).ledger.totals()
+
+
+# -- what is written and read
+
+
+def test_every_counter_has_its_column(path: Path) -> None:
+    make(path)
+    connection = sqlite3.connect(path)
+    columns = [row[1] for row in connection.execute("PRAGMA table_info(hours)")]
+    strict = dict(connection.execute("SELECT name, strict FROM pragma_table_list"))
+    journal = connection.execute("PRAGMA journal_mode").fetchone()
+    connection.close()
+    assert columns == ["account", "hour", *COUNTERS]
+    assert (strict["accounts"], strict["hours"], strict["flushes"]) == (1, 1, 1)
+    assert journal == ("wal",)
+
+
+def test_every_field_of_an_account_comes_back(path: Path) -> None:
+    ledger = Ledger()
+    account = ledger.account(NELSON)
+    account.counters = Counters(*range(1, len(COUNTERS) + 1))
+    account.info_hash, account.size, account.pieces = "ab" * 20, 1000, 10
+    account.state, account.peers, account.seeds = "serving", 5, 2
+    ledger.account(AccountKey("other", "quotes", "Shäkespeare\n🖋", "version-1"))
+    ledger.unattributed.origin_request("metainfo")
+    file = LedgerFile(path)
+    write(file, ledger)
+    file.close()
+    recorded = read_ledger(path, now=NOON)
+    assert (recorded.at, recorded.since) == (NOON, None)
+    written = [Entry.of(account) for account in ledger.accounts]
+    assert [Entry.of(account) for account in recorded.ledger.accounts] == written
+    assert recorded.ledger.unattributed.counters == Counters(origin_requests_metainfo=1)
+
+
+def test_nothing_is_written_when_nothing_changed(path: Path) -> None:
+    ledger = Ledger()
+    ledger.account(NELSON).uploaded(1)
+    file = LedgerFile(path)
+    write(file, ledger, NOON)
+    write(file, ledger, NOON + 100)
+    assert read_ledger(path, now=NOON).at == NOON
+    ledger.account(NELSON).peers = 1
+    write(file, ledger, NOON + 200)
+    assert read_ledger(path, now=NOON).at == NOON + 200
+    file.close()
+
+
+def test_since_counts_from_the_start_of_its_hour(path: Path) -> None:
+    ledger, file = Ledger(), LedgerFile(path)
+    for hour in range(4):
+        ledger.account(NELSON).uploaded(10**hour)
+        write(file, ledger, NOON + hour * HOUR + 1800)
+    file.close()
+
+    def since(at: float) -> int:
+        recorded = read_ledger(path, now=NOON + 4 * HOUR, since=at)
+        return recorded.ledger.totals().uploaded_bytes
+
+    assert since(0) == 1111
+    assert since(NOON + HOUR - 1) == 1111
+    assert since(NOON + HOUR) == 1110
+    assert since(NOON + 3.9 * HOUR) == 1000
+    assert since(NOON + 4 * HOUR) == 0
+    recorded = read_ledger(path, now=NOON + 4 * HOUR, since=NOON + 4.5 * HOUR)
+    assert [account.key for account in recorded.ledger.accounts] == [NELSON]
+    assert recorded.since == NOON + 4 * HOUR
+
+
+def test_hours_older_than_a_month_become_days_and_lose_nothing(path: Path) -> None:
+    ledger, file = Ledger(), LedgerFile(path)
+    now = NOON
+    for day in range(0, 40, 2):
+        for hour in (0, 5, 11):
+            now = NOON + day * DAY + hour * HOUR
+            ledger.account(NELSON).uploaded(1)
+            write(file, ledger, now)
+    file.close()
+    connection = sqlite3.connect(path)
+    hours = [hour for (hour,) in connection.execute("SELECT hour FROM hours ORDER BY hour")]
+    connection.close()
+    assert hours[:4] == [NOON + day * DAY - 12 * HOUR for day in (0, 2, 4, 6)]
+    assert len(hours[4:]) == 16 * 3
+    assert counted(path) == Counters(uploaded_bytes=60)
+
+    def since(at: float) -> tuple[int, float | None]:
+        recorded = read_ledger(path, now=now, since=at)
+        return recorded.ledger.totals().uploaded_bytes, recorded.since
+
+    # Day 4 is folded: whatever hour of it is asked for, the whole of it counts.
+    assert since(NOON + 4 * DAY + 4 * HOUR) == (54, NOON + 4 * DAY - 12 * HOUR)
+    assert since(NOON + 5 * DAY) == (51, NOON + 5 * DAY - 12 * HOUR)
+    assert since(NOON + 36 * DAY + 4 * HOUR) == (5, NOON + 36 * DAY + 4 * HOUR)
+
+
+def test_a_write_that_fails_half_way_leaves_nothing_behind(path: Path) -> None:
+    ledger, file = Ledger(), LedgerFile(path)
+    ledger.account(NELSON).uploaded(1)
+    ledger.account(AccountKey("default", "quotes", "Shakespeare", "v")).uploaded(2)
+    saboteur = sqlite3.connect(path)
+    saboteur.execute(
+        "CREATE TRIGGER sabotage BEFORE INSERT ON accounts WHEN new.key = 'Shakespeare'"
+        " BEGIN SELECT raise(ABORT, 'sabotage'); END"
+    )
+    for _ in range(2):
+        with pytest.raises(StorageError, match=r"ledger\.sqlite: sabotage"):
+            write(file, ledger)
+    assert saboteur.execute("SELECT count(*) FROM accounts").fetchone() == (0,)
+    assert saboteur.execute("SELECT count(*) FROM hours").fetchone() == (0,)
+    saboteur.execute("DROP TRIGGER sabotage")
+    saboteur.close()
+    write(file, ledger)
+    file.close()
+    assert counted(path) == Counters(uploaded_bytes=3)
+
+
+# -- files that can't be the ledger
+
+
+def refusal(path: Path) -> str:
+    """Return the one line that both the daemon and the report refuse the file with."""
+    with pytest.raises(StorageError) as refused:
+        LedgerFile(path, busy=0)
+    with pytest.raises(StorageError) as unreadable:
+        read_ledger(path, now=NOON)
+    for error in (refused, unreadable):
+        assert str(error.value).startswith(f"{path}: ")
+        assert "\n" not in str(error.value)
+    return str(refused.value)
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path) -> None:
+    path.write_bytes(b"quotes" * 1000)
+    assert "not a SQLite file" in refusal(path)
+    assert path.read_bytes() == b"quotes" * 1000
+
+
+def test_another_programs_database_is_refused_and_left_alone(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE quotes (text)")
+    connection.close()
+    before = path.read_bytes()
+    assert "another program's database" in refusal(path)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_newer_format_is_refused(path: Path) -> None:
+    make(path)
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA user_version = {SCHEMA + 1}")
+    connection.close()
+    message = refusal(path)
+    assert f"a newer seeder wrote it (format {SCHEMA + 1}, this one knows {SCHEMA})" in message
+
+
+def test_a_damaged_file_is_refused(path: Path) -> None:
+    ledger = make(path, accounts=200)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + bytes(len(whole) - 4096))
+    file = LedgerFile(path)
+    with pytest.raises(StorageError, match="the file is damaged"):
+        file.load()
+    with pytest.raises(StorageError, match="the file is damaged"):
+        write(file, ledger)
+    file.close()
+    with pytest.raises(StorageError, match="the file is damaged"):
+        read_ledger(path, now=NOON)
+
+
+def test_a_directory_in_the_place_of_the_file_is_refused(path: Path) -> None:
+    path.mkdir()
+    assert "give this user access" in refusal(path)
+
+
+def test_a_place_where_no_directory_can_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match=r"file/state: can't be made"):
+        LedgerFile(tmp_path / "file" / "state" / "ledger.sqlite")
+
+
+def test_a_sqlite_without_strict_tables_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 36, 0))
+    assert "needs SQLite 3.37" in refusal_of_missing(path)
+
+
+def refusal_of_missing(path: Path) -> str:
+    with pytest.raises(StorageError) as refused:
+        LedgerFile(path)
+    return str(refused.value)
+
+
+def test_a_locked_file_is_refused_after_a_while(path: Path) -> None:
+    make(path)
+    with write_lock(path), pytest.raises(StorageError, match="another program holds its lock"):
+        LedgerFile(path, busy=0.01)
+
+
+@contextmanager
+def write_lock(path: Path) -> Iterator[None]:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        connection.close()
+
+
+def test_missing_directories_are_made(tmp_path: Path) -> None:
+    path = tmp_path / "a b" / "c?d#e%20" / "ledger.sqlite"
+    make(path, accounts=1)
+    assert path.is_file()
+    assert counted(path) == Counters(uploaded_bytes=1)
+
+
+def test_a_report_before_the_first_run_says_so(path: Path) -> None:
+    with pytest.raises(StorageError, match="there is no ledger yet"):
+        read_ledger(path, now=NOON)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_an_empty_file_becomes_the_ledger(path: Path) -> None:
+    path.write_bytes(b"")
+    with pytest.raises(StorageError, match="its format is an older one"):
+        read_ledger(path, now=NOON)
+    make(path, accounts=1)
+    assert counted(path) == Counters(uploaded_bytes=1)
+
+
+# -- who may read, who may write
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A directory that everybody can read and only root can write to."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become somebody else")
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_who_may_only_read_can_report(public: Path) -> None:
+    path = public / "ledger.sqlite"
+    ledger, file = Ledger(), LedgerFile(path)
+    ledger.account(NELSON).uploaded(1)
+    write(file, ledger)
+    with as_nobody():
+        assert counted(path) == Counters(uploaded_bytes=1)  # while the daemon runs
+    file.close()
+    assert list(public.iterdir()) == [path]
+    with as_nobody():
+        assert counted(path) == Counters(uploaded_bytes=1)  # and after it
+    assert list(public.iterdir()) == [path]
+
+
+def test_who_may_only_read_can_not_write(public: Path) -> None:
+    path = public / "ledger.sqlite"
+    make(path)
+    with as_nobody():
+        with pytest.raises(StorageError, match="can't be written; give this user access"):
+            LedgerFile(path)
+        with pytest.raises(StorageError, match="can't be written; give this user access"):
+            LedgerFile(public / "another.sqlite")
+
+
+def test_who_may_not_read_is_told_so(public: Path) -> None:
+    path = public / "ledger.sqlite"
+    make(path)
+    path.chmod(0o600)
+    with as_nobody(), pytest.raises(StorageError, match="can't be read; give this user access"):
+        read_ledger(path, now=NOON)
+    public.chmod(0o700)
+    with as_nobody(), pytest.raises(StorageError, match="can't be read: Permission denied"):
+        read_ledger(path, now=NOON)

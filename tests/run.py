@@ -1,0 +1,229 @@
+"""Test command: python3 tests/run.py [--quick] [arguments for pytest].
+
+Makes .venv and installs what the tests need: as root on Debian the servers and clients of the
+end-to-end tests too. Then runs ruff, mypy and pytest. What is there already is not made again.
+"""
+
+from __future__ import annotations  # so that an older Python gets as far as its error message
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+SWIFT_VENV = ROOT / ".venv-swift"
+
+PACKAGES = ("-e", ".[test]")
+# OpenStack Swift speaks S3 too; it has a venv of its own, for it wants much that we don't.
+SWIFT_PACKAGES = ("swift==2.38.3", "eventlet==0.41.3", "PasteDeploy==3.1.0", "pyeclib==1.8.0")
+SWIFT_CHECK = "import swift.common.middleware.s3api.s3api, swift.obj.mem_server, swift.proxy.server"
+DEBIAN_PACKAGES = {
+    "radosgw": "tests against Ceph",
+    "ceph-mon": "tests against Ceph",
+    "ceph-osd": "tests against Ceph",
+    "ceph-common": "tests against Ceph",
+    "liberasurecode1": "tests against OpenStack Swift",
+    "transmission-daemon": "tests with Transmission",
+    "aria2": "tests with aria2",
+    "rtorrent": "tests with rTorrent",
+    "iproute2": "tests in a network of their own",
+    "curl": "tests with curl",
+    "systemd": "checks of the systemd units",
+}
+
+
+class Failed(Exception):
+    """A step failed without which the next ones are useless."""
+
+
+class Steps:
+    """Runs steps, a line each with the outcome and the seconds; remembers which failed."""
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+
+    def run(self, name: str, *command: str | Path, vital: bool = False) -> bool:
+        """Run a command, showing its output only when it fails; Failed if it was vital."""
+        print(f"{name} ... ", end="", flush=True)
+        started = time.monotonic()
+        result = subprocess.run(
+            command,
+            cwd=ROOT,
+            # RUNLEVEL keeps Debian's packages from starting their services.
+            env={**os.environ, "RUNLEVEL": "1", "DEBIAN_FRONTEND": "noninteractive"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        seconds = time.monotonic() - started
+        if result.returncode == 0:
+            print(f"ok ({seconds:.1f} s)", flush=True)
+            return True
+        print(f"FAILED, exit code {result.returncode} ({seconds:.1f} s)")
+        print(result.stdout.decode(errors="replace").rstrip(), flush=True)
+        self.failed.append(name)
+        if vital:
+            raise Failed(name)
+        return False
+
+
+def main() -> int:
+    """Run everything; 0 when all of it is well."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--quick", action="store_true", help="leave the end-to-end tests out")
+    options, for_pytest = parser.parse_known_args()
+    if sys.version_info < (3, 11):  # noqa: UP036 - whoever calls this may have any python3
+        print(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}")
+        return 1
+    steps = Steps()
+    try:
+        install_packages(steps)
+    except Failed as error:
+        print(f"nothing was tested: {error} failed")
+        return 1
+    if not options.quick:
+        install_servers_and_clients(steps)
+        install_swift(steps)
+    python = VENV / "bin" / "python"
+    steps.run("ruff check", python, "-m", "ruff", "check")
+    steps.run("ruff format --check", python, "-m", "ruff", "format", "--check")
+    steps.run("mypy", python, "-m", "mypy")
+    if steps.failed:
+        print(f"FAILED before pytest: {', '.join(steps.failed)}", flush=True)
+    selected = ["-m", "not e2e"] if options.quick else []
+    command: list[str | Path] = [python, "-m", "pytest", *selected, *for_pytest]
+    result = subprocess.run(command, cwd=ROOT, check=False)
+    return result.returncode or int(bool(steps.failed))
+
+
+def install_packages(steps: Steps) -> None:
+    """Make .venv with the package and its test tools in it."""
+    wanted = stamp((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    if is_made(VENV, wanted):
+        return
+    make_venv(steps, VENV)
+    pip_install(steps, VENV, PACKAGES)
+    mark_made(VENV, wanted)
+
+
+def install_servers_and_clients(steps: Steps) -> None:
+    """Install what the end-to-end tests drive, or say which of them will be skipped."""
+    missing = [name for name in DEBIAN_PACKAGES if not is_installed(name)]
+    if not missing:
+        return
+    reason = why_no_apt()
+    if reason is None:
+        apt_install(steps, missing)
+        return
+    for use in dict.fromkeys(DEBIAN_PACKAGES[name] for name in missing):
+        lacking = [name for name in missing if DEBIAN_PACKAGES[name] == use]
+        print(f"{use} may be skipped: {', '.join(lacking)} not found, and {reason}")
+
+
+def install_swift(steps: Steps) -> None:
+    """Make .venv-swift, or say that the tests against Swift will be skipped."""
+    wanted = stamp(" ".join(SWIFT_PACKAGES))
+    if is_made(SWIFT_VENV, wanted):
+        return
+    python = SWIFT_VENV / "bin" / "python"
+    try:
+        make_venv(steps, SWIFT_VENV)
+        pip_install(steps, SWIFT_VENV, SWIFT_PACKAGES)
+        steps.run("importing swift", python, "-c", SWIFT_CHECK, vital=True)
+    except Failed:
+        print("tests against OpenStack Swift will be skipped")
+        # Elsewhere its C libraries may not be had; where we install them, it has to work.
+        if why_no_apt() is not None:
+            steps.failed.pop()
+        return
+    mark_made(SWIFT_VENV, wanted)
+
+
+def stamp(text: str) -> str:
+    """Return what identifies a venv made by this Python for this list of packages."""
+    made_by = f"{sys.version}\n{sys.executable}\n{ROOT}\n"
+    return hashlib.sha256((made_by + text).encode()).hexdigest()
+
+
+def is_made(venv: Path, wanted: str) -> bool:
+    marker = venv / "made-for"
+    return marker.is_file() and marker.read_text(encoding="utf-8") == wanted and works(venv)
+
+
+def mark_made(venv: Path, wanted: str) -> None:
+    (venv / "made-for").write_text(wanted, encoding="utf-8")
+
+
+def works(venv: Path) -> bool:
+    """Tell whether the venv has a Python of our version, with pip."""
+    program = "import sys, pip; print(sys.version)"
+    try:
+        result = subprocess.run(
+            [venv / "bin" / "python", "-c", program], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return False
+    return result.returncode == 0 and result.stdout.strip() == sys.version.strip()
+
+
+def make_venv(steps: Steps, venv: Path) -> None:
+    """Make a venv, unless a working one is there."""
+    if works(venv):
+        return
+    has_ensurepip = subprocess.run(
+        [sys.executable, "-m", "ensurepip", "--version"], capture_output=True, check=False
+    )
+    if has_ensurepip.returncode and why_no_apt() is None:
+        apt_install(steps, ["python3-venv"])  # Debian leaves ensurepip out of python3
+    steps.run(f"making {venv.name}", sys.executable, "-m", "venv", "--clear", venv, vital=True)
+
+
+def pip_install(steps: Steps, venv: Path, packages: Sequence[str]) -> None:
+    """Install packages in a venv; Failed when they can't be had."""
+    pip = (venv / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check")
+    name = f"pip install {' '.join(packages)}"
+    steps.run(name, *pip, "install", "--no-input", *packages, vital=True)
+
+
+def why_no_apt() -> str | None:
+    """Return why nothing can be installed with apt-get here; None where it can."""
+    if shutil.which("apt-get") is None or shutil.which("dpkg-query") is None:
+        return "this is no Debian"
+    if os.geteuid() != 0:
+        return "only root can install it"
+    return None
+
+
+def is_installed(package: str) -> bool:
+    if shutil.which("dpkg-query") is None:
+        return False
+    command = ["dpkg-query", "--show", "--showformat=${db:Status-Status}", package]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    return result.stdout == "installed"
+
+
+def apt_install(steps: Steps, packages: Sequence[str]) -> None:
+    """Install Debian packages; the package lists are fetched only when they lack something."""
+    apt = ("apt-get", "--quiet", "--yes", "-o", "DPkg::Lock::Timeout=120")
+    install = (*apt, "install", "--no-install-recommends", *packages)
+    trial = subprocess.run([*install, "--simulate"], capture_output=True, check=False)
+    if trial.returncode:
+        steps.run("apt-get update", *apt, "update")
+    name = f"apt-get install {' '.join(packages)}"
+    if not steps.run(name, *install) and not trial.returncode:
+        # Lists that are old name versions that the archive has dropped since.
+        steps.failed.remove(name)
+        steps.run("apt-get update", *apt, "update")
+        steps.run(name, *install)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

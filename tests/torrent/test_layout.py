@@ -1,0 +1,141 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seeder.torrent.layout import (
+    KIB,
+    LARGEST_PIECE_LENGTH,
+    MIB,
+    MOST_PIECES,
+    ByteRange,
+    Layout,
+    default_piece_length,
+)
+
+layouts = st.builds(Layout, size=st.integers(0, 2000), piece_length=st.integers(1, 300))
+
+
+@pytest.mark.parametrize(
+    ("size", "length"),
+    [
+        (0, 64 * KIB),
+        (1, 64 * KIB),
+        (42_900_000, 64 * KIB),
+        (42_900_001, 128 * KIB),
+        (172_000_000, 128 * KIB),
+        (687_000_000, 256 * KIB),
+        (2_750_000_000, 512 * KIB),
+        (11_000_000_000, 1 * MIB),
+        (44_000_000_000, 2 * MIB),
+        (176_000_000_000, 4 * MIB),
+        (704_000_000_000, 8 * MIB),
+        (704_000_000_001, 16 * MIB),
+        (16 * MIB * MOST_PIECES, 16 * MIB),
+        (16 * MIB * MOST_PIECES + 1, 32 * MIB),
+    ],
+)
+def test_the_default_piece_length_follows_the_table(size: int, length: int) -> None:
+    assert default_piece_length(size) == length
+
+
+@given(st.integers(0, 2**50))
+def test_a_default_piece_length_is_a_power_of_two_and_keeps_the_info_small(size: int) -> None:
+    length = default_piece_length(size)
+    assert length.bit_count() == 1
+    assert length >= 64 * KIB
+    assert Layout(size, length).piece_count <= MOST_PIECES
+
+
+@given(st.integers(0, 2**50), st.integers(0, 2**50))
+def test_a_larger_object_never_has_a_smaller_default_piece(one: int, other: int) -> None:
+    small, large = sorted((one, other))
+    assert default_piece_length(small) <= default_piece_length(large)
+
+
+def test_the_table_ends_with_the_largest_piece_length_that_is_usual() -> None:
+    assert default_piece_length(705_000_000_000) == LARGEST_PIECE_LENGTH
+
+
+@given(layouts)
+def test_the_pieces_are_the_object_without_gap_or_overlap(layout: Layout) -> None:
+    offset = 0
+    for index in range(layout.piece_count):
+        piece = layout.piece_range(index)
+        assert piece.start == offset
+        assert piece.length == layout.piece_size(index)
+        offset = piece.stop
+    assert offset == layout.size
+
+
+@given(layouts)
+def test_only_the_last_piece_is_short(layout: Layout) -> None:
+    sizes = [layout.piece_size(index) for index in range(layout.piece_count)]
+    assert all(size == layout.piece_length for size in sizes[:-1])
+    assert all(1 <= size <= layout.piece_length for size in sizes[-1:])
+
+
+def test_an_empty_object_has_no_pieces() -> None:
+    layout = Layout(0, 16 * KIB)
+    assert layout.piece_count == 0
+    assert not layout.holds_block(0, 0, 1)
+    with pytest.raises(IndexError):
+        layout.piece_size(0)
+
+
+@pytest.mark.parametrize("index", [-1, 3, 4, 2**32])
+def test_a_piece_outside_is_an_index_error(index: int) -> None:
+    layout = Layout(5, 2)
+    with pytest.raises(IndexError):
+        layout.piece_size(index)
+    with pytest.raises(IndexError):
+        layout.piece_range(index)
+
+
+@given(layouts, st.integers(-2, 400), st.integers(-2, 400), st.integers(-2, 400))
+def test_a_block_is_held_if_every_byte_of_it_is_in_its_piece(
+    layout: Layout, index: int, begin: int, length: int
+) -> None:
+    held = False
+    if 0 <= index < layout.piece_count and length >= 1:
+        piece = range(layout.piece_size(index))
+        held = begin in piece and begin + length - 1 in piece
+    assert layout.holds_block(index, begin, length) == held
+
+
+@pytest.mark.parametrize(
+    ("index", "begin", "length", "held"),
+    [
+        (0, 0, 4, True),
+        (0, 0, 5, False),
+        (0, 3, 1, True),
+        (0, 4, 1, False),
+        (2, 0, 2, True),
+        (2, 0, 3, False),
+        (2, 1, 1, True),
+        (3, 0, 1, False),
+        (-1, 0, 1, False),
+        (0, -1, 2, False),
+        (0, 0, 0, False),
+        (0, 0, -1, False),
+        (0, 2**32 - 1, 2, False),
+    ],
+)
+def test_blocks_at_the_edges(index: int, begin: int, length: int, held: bool) -> None:
+    assert Layout(10, 4).holds_block(index, begin, length) == held
+
+
+@pytest.mark.parametrize(("size", "piece_length"), [(-1, 1), (1, 0), (1, -1)])
+def test_a_layout_that_cannot_be_is_refused(size: int, piece_length: int) -> None:
+    with pytest.raises(ValueError, match="not a layout"):
+        Layout(size, piece_length)
+
+
+@pytest.mark.parametrize(("start", "length"), [(-1, 1), (0, 0), (0, -1)])
+def test_a_byte_range_that_cannot_be_is_refused(start: int, length: int) -> None:
+    with pytest.raises(ValueError, match="not a byte range"):
+        ByteRange(start, length)
+
+
+def test_a_range_header_names_its_last_byte() -> None:
+    assert ByteRange(0, 1).header == "bytes=0-0"
+    assert ByteRange(500, 500).header == "bytes=500-999"
