@@ -187,6 +187,7 @@ async def _download(node: Node, home: Path, console: Console) -> list[Leecher]:
     finally:
         for leecher in leechers:
             leecher.session.pause()
+    console.print()
     return leechers
 
 

@@ -12,14 +12,14 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import trio
 
 from seeder import __version__
 from seeder.cache.pieces import PieceCache
-from seeder.errors import ConfigError, OriginError, StorageError
+from seeder.errors import OriginError, StorageError
 from seeder.ledger.counters import FORMER, Account, AccountKey, Ledger
 from seeder.ledger.metrics import Metrics
 from seeder.ledger.report import Report, TorrentRow
@@ -112,7 +112,10 @@ class Node:
         """Make the tracker's swarms, once the peer listener's port is known."""
         tracker, public = self.config.tracker, self.config.peer.public_address
         policy = Policy(interval=tracker.interval, peers_per_address=tracker.peers_per_address)
-        endpoints = tuple(_endpoints(public)) if public is not None else ()
+        endpoints: tuple[bytes, ...] = ()
+        if public is not None:
+            packed = ipaddress.ip_address(public.host).packed
+            endpoints = (compact_endpoint(packed, public.port),)
         own = OwnSeeder(peer_port, endpoints, self.peer_id)
         self.swarms = Swarms(policy, own, rng=self.rng)
         self.swarms.loading = True
@@ -224,18 +227,6 @@ class Node:
     def metrics(self) -> bytes:
         """Return the metrics in Prometheus' text format."""
         return self._metrics.render()
-
-
-def _endpoints(public: Address) -> Iterator[bytes]:
-    try:
-        found = socket.getaddrinfo(public.host, public.port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise ConfigError(
-            [f'peer.public_address = "{public}": the name can\'t be looked up: {error.strerror}']
-        ) from error
-    for _, _, _, _, address in found:
-        packed = ipaddress.ip_address(address[0]).packed
-        yield compact_endpoint(packed, public.port)
 
 
 def address_of(listener: socket.socket) -> Address:

@@ -225,6 +225,7 @@ def test_every_mistake_of_a_file_is_listed_at_once(read: Load) -> None:
         ("objects[0].torrent_file", '"/"', "is something else"),
         ("origin.endpoint", '"s3.example.org"', "want a URL with http:// or https://"),
         ("origin.endpoint", '"https://"', "want a URL with a host"),
+        ("origin.endpoint", '"https://1.2.3/"', "want a URL with a host"),
         ("origin.endpoint", '"https://s3.example.org/quotes"', "objects name their bucket"),
         ("origin.endpoint", '"https://[::1"', "want a URL such as"),
         ("origin.endpoint", '"https://s3.example.org:99999"', "want a URL such as"),
@@ -549,7 +550,8 @@ def test_the_example_is_taken_and_holds_every_default(
     read: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     example = EXAMPLE.read_text(encoding="utf-8")
-    assert read(example) == read(ONE_OBJECT)
+    url = '[tracker]\nannounce_url = "http://tracker.example.org:6969/announce"\n'
+    assert read(example) == read(ONE_OBJECT + url)
 
 
 def test_the_example_explains_every_key(read: Load, tmp_path: Path) -> None:

@@ -299,7 +299,7 @@ def test_the_service_is_exposed_as_little_as_it_can_be() -> None:
             "systemd-analyze",
             "security",
             "--offline=true",
-            "--threshold=15",
+            "--threshold=11",
             UNITS / "seeder.service",
         ],
         capture_output=True,

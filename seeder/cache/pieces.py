@@ -17,7 +17,7 @@ import trio
 from seeder.cache import files
 from seeder.cache.disk import DiskTier
 from seeder.cache.memory import Key, MemoryTier, Piece
-from seeder.errors import ObjectChanged, OriginError, OriginFault, SeederError, StorageError
+from seeder.errors import ObjectChanged, OriginError, PieceMismatch, SeederError, StorageError
 from seeder.torrent.layout import KIB, Layout
 
 HASHED_INLINE = 256 * KIB
@@ -295,7 +295,7 @@ class PieceCache(Generic[T]):
                 return piece
             self._mismatches += 1
             _log.warning("piece %d of %s came wrong from S3", fetch.index, fetch.torrent.cache_id)
-        fault = OriginFault(
+        fault = PieceMismatch(
             f"piece {fetch.index} came wrong from S3 {ORIGIN_TRIES} times: "
             "the object isn't what its torrent describes"
         )

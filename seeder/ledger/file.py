@@ -142,7 +142,8 @@ class LedgerFile:
     def _prepare(self) -> None:
         """Check the file, set it up, and bring its schema to the present."""
         # Another program's file must not be touched, not even its journal mode.
-        _check(self.path, self._connection)
+        with self._transaction("DEFERRED"):
+            _check(self.path, self._connection)
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute(f"PRAGMA journal_size_limit = {4 * 1024 * 1024}")
@@ -195,8 +196,8 @@ class LedgerFile:
         self._connection.close()
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
+    def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[None]:
+        self._connection.execute(f"BEGIN {kind}")
         try:
             yield
             self._connection.execute("COMMIT")

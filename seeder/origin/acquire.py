@@ -101,8 +101,13 @@ class Ladder:
         """
         pinned = record.pinned
         if wish.torrent_file is not None:
-            info = await self._from_file(pinned, wish.torrent_file)
-            await self._verify(pinned, info, wish, meter, progress)
+            try:
+                info = await self._from_file(wish.torrent_file)
+                await self._verify(pinned, info, wish, meter, progress)
+            except MetainfoError as error:
+                raise MetainfoError(
+                    f"{pinned.ref}: torrent_file {wish.torrent_file} doesn't fit: {error}"
+                ) from error
             return self._found(record, "torrent_file", info)
         for rung in wish.metainfo:
             if rung in record.refused:
@@ -173,15 +178,12 @@ class Ladder:
             # Without s3:ListBucket S3 says 403, not 404, of a key that isn't there.
             return None
 
-    async def _from_file(self, pinned: PinnedObject, path: Path) -> Info:
+    async def _from_file(self, path: Path) -> Info:
         try:
             data = await trio.Path(path).read_bytes()
         except OSError as error:
             raise StorageError(f"{path}: can't be read: {error.strerror}") from error
-        try:
-            return parse_torrent(data).info
-        except MetainfoError as error:
-            raise MetainfoError(f"{path}: {error}") from error
+        return parse_torrent(data).info
 
     # -- belief
 

@@ -23,6 +23,14 @@ _T = TypeVar("_T")
 READ_SIZE = 256 * 1024
 
 
+class Broken(Exception):
+    """An exchange that brought no answer, or not all of it; `hopeless` if it never will."""
+
+    def __init__(self, reason: str, *, hopeless: bool = False) -> None:
+        super().__init__(reason)
+        self.hopeless = hopeless
+
+
 class Backend(httpcore.AsyncNetworkBackend):
     async def connect_tcp(
         self,
@@ -66,6 +74,9 @@ class SocketStream(httpcore.AsyncNetworkStream):
                 await self._until_done(self._sock.do_handshake)
         except BaseException as error:
             await self.aclose()
+            if isinstance(error, ssl.SSLCertVerificationError):
+                why = f"the certificate of {server_hostname} is not trusted"
+                raise Broken(f"{why}: {error.verify_message}", hopeless=True) from error
             if isinstance(error, OSError):
                 raise httpcore.ConnectError(_reason(error)) from error
             raise
@@ -94,6 +105,8 @@ class SocketStream(httpcore.AsyncNetworkStream):
             return 0
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if not buffer:
+            return  # the body of a GET; httpcore leaves a generator behind when cancelled in it
         rest = memoryview(buffer)
         try:
             with _within(timeout, httpcore.WriteTimeout):

@@ -36,9 +36,10 @@ from seeder.origin.answers import (
 )
 from seeder.origin.credentials import CredentialStore, chain
 from seeder.origin.endpoint import Endpoint, EndpointRules
+from seeder.origin.network import Broken
 from seeder.origin.retry import Move, Renew, RetryPolicy, Tries, Wait
 from seeder.origin.signing import Credentials, Query, wire_request
-from seeder.origin.transport import Broken, Exchange, Meter, Purpose, Timeouts, Transport
+from seeder.origin.transport import Exchange, Meter, Purpose, Timeouts, Transport
 from seeder.settings import OriginSettings
 from seeder.torrent.catalog import ObjectRef, PinnedObject
 from seeder.torrent.layout import KIB, MIB, ByteRange

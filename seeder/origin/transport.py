@@ -15,7 +15,7 @@ import httpcore
 import httpx
 import trio
 
-from seeder.origin.network import Backend
+from seeder.origin.network import Backend, Broken
 from seeder.origin.signing import WireRequest
 
 Purpose: TypeAlias = Literal["metainfo", "hashing", "pieces"]
@@ -31,14 +31,6 @@ class Meter(Protocol):
     def origin_received(self, purpose: Purpose, count: int) -> None: ...
 
     def requester_charged(self) -> None: ...
-
-
-class Broken(Exception):
-    """An exchange that brought no answer, or not all of it; `hopeless` if it never will."""
-
-    def __init__(self, reason: str, *, hopeless: bool = False) -> None:
-        super().__init__(reason)
-        self.hopeless = hopeless
 
 
 class Exchange:
@@ -165,7 +157,7 @@ class Transport:
         sent = True
         try:
             response = await self._pool.handle_async_request(request)
-        except (httpx.ConnectError, httpx.ConnectTimeout):
+        except (httpx.ConnectError, httpx.ConnectTimeout, Broken):
             sent = False
             raise
         finally:
@@ -189,19 +181,12 @@ def _as_broken(url: str) -> Iterator[None]:
     except trio.TooSlowError as error:
         raise Broken(f"{url} is too slow") from error
     except httpx.ConnectError as error:
-        untrusted = isinstance(_first_cause(error), ssl.SSLCertVerificationError)
-        raise Broken(f"can't connect to {url}: {error}", hopeless=untrusted) from error
+        raise Broken(f"can't connect to {url}: {error}") from error
     except httpx.TimeoutException as error:
         what = "connection" if isinstance(error, httpx.ConnectTimeout) else "answer"
         raise Broken(f"{url}: no {what} in time") from error
     except httpx.HTTPError as error:
         raise Broken(f"{url}: {error or type(error).__name__}") from error
-
-
-def _first_cause(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
 
 
 class _PoolTransport(httpx.AsyncBaseTransport):

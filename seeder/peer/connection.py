@@ -155,6 +155,8 @@ class PeerConnection:
         self.wanted: dict[int, dict[int, int]] = {}
         """Accepted requests: piece index -> begin -> length, in the order they came."""
         self.wanted_count = 0
+        self.newly_wanted: list[int] = []
+        """Pieces that came into `wanted`, until the session has looked at them."""
         self._identity = identity
         self._find = find
         self._extensions: Extensions | None = None
@@ -314,6 +316,7 @@ class PeerConnection:
                 self.wanted_count += 1
                 if begins is None:
                     wanted[index] = {begin: length}
+                    self.newly_wanted.append(index)
                 else:
                     begins[begin] = length
 

@@ -3,14 +3,13 @@
 The hot path is one read that brings dozens of requests and one sendmsg that takes up to a mebibyte
 of headers and views of cached pieces; nothing is copied and nothing is awaited a block. Sending is
 tried at once where the requests were read; only a full socket or a cold piece needs a later turn.
-Pieces that are not in memory are asked of the cache, a few at a time, while resident ones go out.
 """
 
 import errno
 import logging
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,10 +19,12 @@ from seeder.cache.pieces import PieceCache
 from seeder.errors import SeederError, WireError
 from seeder.ledger.delivery import Delivery
 from seeder.peer import connection, extensions, messages
+from seeder.peer.batch import Batch
 from seeder.peer.connection import Identity, PeerConnection, Phase
+from seeder.peer.stock import PATIENCE, Stock
 from seeder.sockets import Address
 from seeder.torrent.catalog import Torrent
-from seeder.torrent.layout import KIB, MIB
+from seeder.torrent.layout import KIB
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,16 +33,11 @@ BATCH_BLOCKS = 64
 """Of 16 KiB: a mebibyte a sendmsg, and far from the kernel's limit of 1024 buffers."""
 BATCHES_A_TURN = 4
 """Then the other peers get theirs."""
-FETCH_AHEAD = 8 * MIB
-MOST_FETCHES = 16
-"""Cold pieces that one peer may have under way: this many bytes, and this many pieces."""
 
 HANDSHAKE_DEADLINE = 15.0
 IDLE_DEADLINE = 180.0
 WRITE_DEADLINE = 60.0
 KEEP_ALIVE_EVERY = 100.0
-PATIENCE = 10.0
-"""A cold piece that takes longer is turned down: clients wait 20 s before they give up on us."""
 PIN_DEADLINE = 2.0
 """A peer this slow gets a copy of its batch, so that it doesn't hold whole pieces in memory."""
 
@@ -73,18 +69,6 @@ class Supplies:
     """One receive buffer for all: what was read is used up before anything else runs."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """Blocks of one piece in the batch under way: (begin, length) each."""
-
-    index: int
-    blocks: list[tuple[int, int]]
-
-    @property
-    def payload(self) -> int:
-        return sum(length for _, length in self.blocks)
-
-
 class Session:
     """A peer from accept to close; `run` is its life."""
 
@@ -106,15 +90,16 @@ class Session:
         self._scope = trio.CancelScope()
         self._account: UploadAccount | None = None
         self._delivery: Delivery | None = None
-        self._out: list[bytes | memoryview] = []
-        self._runs: list[_Run] = []
-        self._held: dict[int, bytes | bytearray] = {}
-        self._fetching: dict[int, float] = {}
+        self._stock: Stock | None = None
+        self._batch = Batch()
         self._draining = False
         self._finishing = False
         self._received_at = now
         self._sent_at = now
         self._choked_at = 0.0
+        # Two seeds have nothing to say to each other (BEP 21). It is closed at the next tick:
+        # what a peer announces in its last moments counts as delivered.
+        self._farewell: str | None = None
 
     # -- life
 
@@ -123,12 +108,8 @@ class Session:
         try:
             with self._scope:
                 await self._receive()
-        except WireError as error:
-            self._note(error.reason, str(error))
-        except trio.ClosedResourceError:
-            self._note("closed")
-        except OSError as error:
-            self._note("connection-lost" if error.errno in _GONE else "socket-error", str(error))
+        except Exception as error:
+            self._fail(error)
         finally:
             self._close()
 
@@ -138,10 +119,36 @@ class Session:
         self._scope.cancel()
 
     def finish(self) -> None:
-        """Close as soon as the batch under way is out."""
+        """Send nothing after the batch under way, and close when the peer does."""
+        self._note("shutdown")
         self._finishing = True
-        if not self._draining:
-            self.end("shutdown")
+        if self.wire.phase in (Phase.HANDSHAKE, Phase.PEER_ID):
+            self._scope.cancel()
+        elif not self._draining:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        # Closing while requests still come in would reset the connection, and what the system has
+        # not delivered yet would be lost.
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """End the session for `error`, in whichever task it was met."""
+        match error:
+            case WireError(reason=reason):
+                self._note(reason, str(error))
+            case trio.ClosedResourceError():
+                self._note("closed")
+            case OSError(errno=number):
+                self._note("connection-lost" if number in _GONE else "socket-error", str(error))
+            case _:
+                # A fault of ours in one session: the others must not pay for it.
+                self._note("internal-error")
+                _LOG.error("peer %s:%d: internal error", *self.address, exc_info=error)
+        self._scope.cancel()
 
     def _note(self, reason: str, detail: str = "") -> None:
         if self.reason is None:
@@ -150,17 +157,12 @@ class Session:
                 _LOG.debug("peer %s:%d: %s", *self.address, detail)
 
     def _close(self) -> None:
-        self._settle_unfinished()
-        torrent = self.torrent
-        if torrent is not None:
-            for index in self._fetching:
-                self._supplies.cache.forget(torrent, index, self._piece_arrived)
-        self._out.clear()
-        self._held.clear()
-        self._fetching.clear()
         self.wire.phase = Phase.CLOSED
         trio.lowlevel.notify_closing(self._sock)
         self._sock.close()
+        if self._stock is not None:
+            self._stock.close()
+        self._settle()
         reason = self.reason or "closed"
         self._supplies.closes[reason] += 1
         level = logging.INFO if self.peer_id else logging.DEBUG
@@ -188,12 +190,23 @@ class Session:
             if count == 0:
                 self._note("left")
                 return
+            if self._finishing:
+                continue
             now = trio.current_time()
             self._received_at = now
             for event in self.wire.receive(scratch[:count], now):
                 self._handle(event)
-            if not self._draining:
-                self._send()
+            self._answer()
+
+    def _answer(self) -> None:
+        """Send what can be sent now; otherwise see to it that it will be there when it can."""
+        if not self._draining:
+            self._send()
+        wire = self.wire
+        if wire.newly_wanted:
+            if self._draining and self._stock is not None:
+                self._stock.look_ahead(wire.newly_wanted)
+            wire.newly_wanted.clear()
 
     def _handle(self, event: connection.Event) -> None:
         match event:
@@ -206,15 +219,21 @@ class Session:
                 self.torrent = torrent
                 self._account = self._supplies.account(torrent)
                 self._delivery = Delivery(torrent.layout)
+                self._stock = Stock(
+                    self._supplies.cache,
+                    torrent,
+                    self.wire.wanted,
+                    tell=self._piece_came,
+                    clock=trio.current_time,
+                )
             case connection.Identified(peer_id):
                 self._identify(peer_id)
             case extensions.Introduced(client):
                 self.client = client or self.client
             case extensions.WantsNothing():
-                raise WireError("upload-only")
+                self._farewell = "upload-only"
         if self.torrent and self.torrent.layout.piece_count and self._delivery_of().complete:
-            # Two seeds have nothing to say to each other (BEP 21).
-            raise WireError("seed")
+            self._farewell = "seed"
 
     def _identify(self, peer_id: bytes) -> None:
         self.peer_id = peer_id
@@ -247,161 +266,120 @@ class Session:
     async def drain(self) -> None:
         """Send until nothing sendable is left, waiting for the socket."""
         try:
-            while True:
+            while self.wire.phase is not Phase.CLOSED:
                 await trio.lowlevel.wait_writable(self._sock)
                 if not self._send_turn():
                     break
-        except trio.ClosedResourceError:
-            return
-        except OSError as error:
-            self._note("connection-lost", str(error))
-            self._scope.cancel()
+        except Exception as error:
+            self._fail(error)
         finally:
             self._draining = False
-        if self._finishing:
-            self.end("shutdown")
+        if self._finishing and self.wire.phase is not Phase.CLOSED:
+            self._hang_up()
 
     def _send_turn(self) -> bool:
         """Send some batches; True when more is ready but the socket is full or the turn over."""
         for _ in range(BATCHES_A_TURN):
-            if not self._out and (self._finishing or not self._fill()):
+            if not self._batch and (self._finishing or not self._fill()):
                 return False
             if not self._flush():
                 return True
         return True
 
     def _fill(self) -> bool:
-        """Gather the next batch: what the protocol owes, then blocks of resident pieces."""
-        wire, out = self.wire, self._out
+        """Gather the next batch: what the protocol owes, then blocks of pieces at hand."""
+        wire, batch, stock = self.wire, self._batch, self._stock
         if wire.owes_metadata:
             wire.send_metadata()
         control = wire.data_to_send()
         if control:
-            out.append(control)
-        torrent = self.torrent
-        if not wire.wanted or torrent is None:
-            return bool(out)
-        peek, held = self._supplies.cache.peek, self._held
+            batch.add(control)
+        if stock is None:
+            return bool(batch)
+        waiting = stock.waiting
         room = BATCH_BLOCKS
         for index in tuple(wire.wanted):
-            piece = held.get(index) or peek(torrent, index)
+            if index in waiting:
+                continue
+            piece = stock.find(index)
             if piece is None:
-                self._fetch(torrent, index)
                 continue
             blocks = wire.take(index, room)
-            if index not in wire.wanted:
-                held.pop(index, None)
-            view = memoryview(piece)
-            for begin, length in blocks:
-                out.append(messages.piece_header(index, begin, length))
-                out.append(view[begin : begin + length])
-            run = _Run(index, blocks)
-            self._runs.append(run)
-            room -= max(len(blocks), run.payload // messages.BLOCK_SIZE)
+            payload = batch.add_blocks(index, piece, blocks)
+            room -= max(len(blocks), payload // messages.BLOCK_SIZE)
             if room <= 0:
                 break
-        return bool(out)
+        stock.fetch()
+        return bool(batch)
 
     def _flush(self) -> bool:
         """Write the batch; False when the socket took only a part of it."""
-        out = self._out
         try:
-            count = self._sock.sendmsg(out)
+            count = self._sock.sendmsg(self._batch.buffers)
         except (BlockingIOError, InterruptedError):
             return False
         self._sent_at = trio.current_time()
-        for position, buffer in enumerate(out):
-            size = len(buffer)
-            if count < size:
-                out[position] = memoryview(buffer)[count:]
-                del out[:position]
-                return False
-            count -= size
-        out.clear()
-        for run in self._runs:
-            self._book(run.index, run.payload)
-        self._runs.clear()
+        if not self._batch.sent(count):
+            return False
+        self._settle()
         return True
 
-    def _book(self, index: int, payload: int) -> None:
-        assert self._account is not None
-        self.uploaded += payload
-        self._account.uploaded(payload)
-        self._credit(self._delivery_of().sent(index, payload))
-
-    def _settle_unfinished(self) -> None:
-        """Book the part of a broken-off batch that did reach the socket."""
-        unsent = sum(len(buffer) for buffer in self._out)
-        for run in reversed(self._runs):
-            payload = 0
-            for _, length in reversed(run.blocks):
-                payload += max(0, length - unsent)
-                unsent = max(0, unsent - length - messages.PIECE_HEADER_LENGTH)
-            if payload:
-                self._book(run.index, payload)
-        self._runs.clear()
+    def _settle(self) -> None:
+        """Book what of the batch has reached the socket, and give the rest up."""
+        for index, payload in self._batch.settle():
+            assert self._account is not None
+            self.uploaded += payload
+            self._account.uploaded(payload)
+            self._credit(self._delivery_of().sent(index, payload))
 
     # -- cold pieces
 
-    def _fetch(self, torrent: Torrent, index: int) -> None:
-        fetching = self._fetching
-        if index in fetching:
-            return
-        if len(fetching) >= max(1, min(MOST_FETCHES, FETCH_AHEAD // torrent.layout.piece_length)):
-            return
-        fetching[index] = trio.current_time()
-        self._supplies.cache.request(torrent, index, self._piece_arrived)
+    def _piece_came(self, index: int, error: SeederError | None) -> None:
+        """Take note of a piece that was cold; the cache's task calls this."""
+        try:
+            if error is not None and index in self.wire.wanted:
+                self._turn_down([index])
+            if not self._draining:
+                self._send()
+        except Exception as failure:
+            self._fail(failure)
 
-    def _piece_arrived(
-        self, index: int, piece: bytes | bytearray | None, error: SeederError | None
-    ) -> None:
-        if self._fetching.pop(index, None) is None:
-            return
-        if piece is not None and index in self.wire.wanted:
-            self._held[index] = piece
-        elif error is not None:
-            self._turn_down(index)
-        self._send_outside()
-
-    def _turn_down(self, index: int) -> None:
+    def _turn_down(self, indices: Iterable[int]) -> None:
         if self.wire.fast:
-            self.wire.reject_piece(index)
+            for index in indices:
+                self.wire.reject_piece(index)
         else:
             # Without the fast extension a choke is the only way to say "ask somebody else".
             self.wire.choke()
             self._choked_at = trio.current_time()
 
-    def _send_outside(self) -> None:
-        """Send from a task that isn't this session's: its troubles end this session only."""
-        if self._draining:
-            return
-        try:
-            self._send()
-        except OSError as error:
-            self._note("connection-lost", str(error))
-            self._scope.cancel()
-
     # -- time
 
     def tick(self, now: float) -> None:
         """Keep the deadlines; called about once a second."""
+        try:
+            self._keep_deadlines(now)
+        except Exception as error:
+            self._fail(error)
+
+    def _keep_deadlines(self, now: float) -> None:
         if self.wire.phase in (Phase.HANDSHAKE, Phase.PEER_ID):
             if now - self.opened_at > HANDSHAKE_DEADLINE:
                 self.end("handshake-timeout")
             return
-        if self._out:
+        if self._draining:
             if now - self._sent_at > WRITE_DEADLINE:
                 self.end("write-timeout")
-            elif now - self._sent_at > PIN_DEADLINE and len(self._out) > 1:
-                self._out = [b"".join(self._out)]
+            elif now - self._sent_at > PIN_DEADLINE:
+                self._batch.let_go()
         elif now - self._received_at > IDLE_DEADLINE:
             self.end("idle")
         elif now - self._sent_at > KEEP_ALIVE_EVERY:
             self.wire.keep_alive()
-        for index, asked_at in tuple(self._fetching.items()):
-            if now - asked_at > PATIENCE and index in self.wire.wanted:
-                self._fetching[index] = now
-                self._turn_down(index)
+        late = self._stock.overdue(now) if self._stock is not None else []
+        if late:
+            self._turn_down(late)
         if self.wire.choking and now - self._choked_at > PATIENCE:
             self.wire.unchoke()
-        self._send_outside()
+        if not self._draining:
+            self._send()

@@ -101,6 +101,11 @@ class CacheAgainstAModel(RuleBasedStateMachine):
             self.loop.stop()
             self.temporary.cleanup()
 
+    def age(self) -> None:
+        """Make the files as old as the model says."""
+        for age, where in enumerate(self.cold):
+            os.utime(piece_file(self.directory, *where), (age, age))
+
     def new_reads(self) -> int:
         before, self.seen = self.seen, len(self.loop.stand.source.reads)
         return self.seen - before
@@ -149,18 +154,16 @@ class CacheAgainstAModel(RuleBasedStateMachine):
         self.cold = [where for where in self.cold if where[0] is not torrent]
         self.spoilt = {key for key in self.spoilt if key[0] != torrent.cache_id}
 
-    @rule(data=st.data())
-    def restart(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), spoil=st.frozensets(wheres, max_size=3))
+    def restart(self, data: st.DataObject, spoil: frozenset[Where]) -> None:
+        order = data.draw(st.permutations(self.resident + self.cold))
         self.loop.stop()
-        self.cold = data.draw(st.permutations(self.resident + self.cold))
-        self.resident = []
+        self.resident, self.cold = [], order
         (self.directory / "writing.tmp").write_bytes(bytes(SIZE))
-        for torrent, index in self.cold:
-            if data.draw(st.integers(0, 9), label="spoil") == 0:
-                piece_file(self.directory, torrent, index).write_bytes(bytes(SIZE))
-                self.spoilt.add((torrent.cache_id, index))
-        for age, where in enumerate(self.cold):
-            os.utime(piece_file(self.directory, *where), (age, age))
+        for torrent, index in spoil.intersection(self.cold):
+            piece_file(self.directory, torrent, index).write_bytes(bytes(SIZE))
+            self.spoilt.add((torrent.cache_id, index))
+        self.age()
         self.open()
 
     @rule(by=st.integers(1, 2))
@@ -171,8 +174,7 @@ class CacheAgainstAModel(RuleBasedStateMachine):
         self.disk -= by
         self.cold = self.resident + self.cold if by == 1 else self.cold + self.resident
         self.resident = []
-        for age, where in enumerate(self.cold):
-            os.utime(piece_file(self.directory, *where), (age, age))
+        self.age()
         for torrent, index in self.cold[: -self.disk]:
             self.spoilt.discard((torrent.cache_id, index))
         self.cold = self.cold[-self.disk :]

@@ -220,6 +220,7 @@ class CephRGW:
                 "public addr": self.address,
                 "cluster addr": self.address,
                 "ms bind msgr2": "false",
+                "ms bind retry delay": "0",
                 "auth supported": "none",
                 "auth cluster required": "none",
                 "auth service required": "none",

@@ -70,8 +70,11 @@ def ceph(network: Network) -> Iterator[CephRGW]:
     """A Ceph RGW for all tests: use a bucket of your own."""
     if reason := ceph_module.why_no_ceph():
         pytest.skip(reason)
-    with network.entered(), CephRGW(network.address(S3_ADDRESS)) as running:
-        yield running
+    server = CephRGW(network.address(S3_ADDRESS))
+    with network.entered():
+        server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -79,8 +82,11 @@ def swift(network: Network) -> Iterator[Swift]:
     """An OpenStack Swift for all tests: use a bucket of your own."""
     if reason := swift_module.why_no_swift():
         pytest.skip(reason)
-    with network.entered(), Swift(network.address(S3_ADDRESS)) as running:
-        yield running
+    server = Swift(network.address(S3_ADDRESS))
+    with network.entered():
+        server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture
@@ -98,10 +104,8 @@ def bucket(publisher: Publisher) -> str:
 
 
 @pytest.fixture
-def seeder(
-    network: Network, tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[Callable[..., SeederDaemon]]:
-    """Makes daemons that are killed at the end; their logs become part of the test's report.
+def seeder(network: Network, tmp_path: Path) -> Iterator[Callable[..., SeederDaemon]]:
+    """Makes daemons that are killed at the end; a failure shows their logs as captured output.
 
     Call it with the settings; `environment` defaults to the credentials of the test's bucket.
     """
@@ -127,7 +131,7 @@ def seeder(
     yield make
     for daemon in made:
         daemon.kill()
-        request.node.add_report_section("call", "seeder", daemon.log)
+        print(daemon.log)
 
 
 @pytest.fixture

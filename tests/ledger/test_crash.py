@@ -22,6 +22,7 @@ from seeder.ledger.file import DAY, HOUR, HOURLY_FOR, read_ledger
 
 NELSON = AccountKey("default", "quotes", "Nelson", '"etag-1"')
 NOBODY = 65534
+ROOT = Path(__file__).parents[2]
 
 # Counts one byte before each flush and says how many there are after it.
 COUNTING = """
@@ -47,7 +48,7 @@ trio.run(main)
 def count_until_killed(path: Path, flushes: int) -> int:
     """Let a program count and flush, kill -9 it in the act; return the last count it reported."""
     with subprocess.Popen(
-        [sys.executable, "-c", COUNTING, str(path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", COUNTING, str(path)], stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as program:
         assert program.stdout is not None
         try:

@@ -114,16 +114,18 @@ class FaultServer:
                 await (reply or answer(418, b"the script has ended"))(seen, stream)
                 if seen.headers.get("connection") == "close":
                     return
-        except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError):
             return
         finally:
             await trio.aclose_forcefully(stream)
 
 
 async def _next_request(stream: trio.abc.Stream, rest: bytes) -> tuple[h11.Request | None, bytes]:
+    """Return a request, its body dropped, and what came behind it; None at the end."""
     parser = h11.Connection(h11.SERVER)
     if rest:
         parser.receive_data(rest)
+    request: h11.Request | None = None
     while True:
         event = parser.next_event()
         if event is h11.NEED_DATA:
@@ -132,10 +134,9 @@ async def _next_request(stream: trio.abc.Stream, rest: bytes) -> tuple[h11.Reque
                 return None, b""
             parser.receive_data(data)
         elif isinstance(event, h11.Request):
-            assert parser.next_event() == h11.EndOfMessage()
-            return event, bytes(parser.trailing_data[0])
-        else:
-            return None, b""
+            request = event
+        elif isinstance(event, h11.EndOfMessage):
+            return request, bytes(parser.trailing_data[0])
 
 
 def head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
@@ -160,13 +161,17 @@ def answer(status: int, body: bytes = b"", **headers: str) -> Reply:
     return reply
 
 
-def error(status: int, code: str, message: str = "", extra: str = "", **headers: str) -> Reply:
-    """Answer with an error as S3 writes them."""
-    body = (
+def error_body(code: str, message: str = "", extra: str = "") -> bytes:
+    """Return an error's XML as S3 writes it."""
+    return (
         f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code>'
         f"<Message>{message}</Message>{extra}<RequestId>1</RequestId></Error>"
-    )
-    return answer(status, body.encode(), content_type="application/xml", **headers)
+    ).encode()
+
+
+def error(status: int, code: str, message: str = "", extra: str = "", **headers: str) -> Reply:
+    """Answer with an error as S3 does."""
+    return answer(status, error_body(code, message, extra), **headers)
 
 
 def raw(*parts: bytes, close: bool = False) -> Reply:

@@ -1,0 +1,441 @@
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from seeder.errors import WireError
+from seeder.peer import connection, messages
+from seeder.peer.connection import (
+    REQUEST_QUEUE,
+    Arrived,
+    Event,
+    Gained,
+    Greeted,
+    Identified,
+    PeerConnection,
+    Phase,
+)
+from seeder.peer.extensions import Introduced, WantsNothing
+from seeder.peer.messages import Block, Message, MessageId
+from seeder.torrent import bencode
+from seeder.torrent.layout import Layout
+from tests.peer.wire import (
+    INFO_HASH,
+    OUR_ID,
+    PEER_ID,
+    FakeTorrent,
+    answers,
+    connect,
+    greeting,
+    opened,
+    read,
+    receive,
+    rejects,
+    requests,
+    taken,
+)
+
+BITFIELD = messages.message(MessageId.BITFIELD, b"\x80\x00")
+HAVE_ALL = messages.message(MessageId.HAVE_ALL)
+
+
+# -- opening
+
+
+def test_the_handshake_is_answered_before_the_peer_id_arrives() -> None:
+    wire = connect()
+    [event] = wire.receive(greeting()[:48], 0.0)
+    assert isinstance(event, Greeted)
+    assert event.torrent.info_hash == INFO_HASH
+    assert wire.data_to_send().startswith(messages.handshake(INFO_HASH, OUR_ID))
+    assert wire.receive(greeting()[48:], 0.0) == [Identified(PEER_ID)]
+
+
+def test_the_answer_is_handshake_then_extensions_then_have_all() -> None:
+    wire = connect()
+    wire.receive(greeting(), 0.0)
+    wire.unchoke()
+    ids = [message.id for message in read(wire.data_to_send()[68:])]
+    assert ids == [MessageId.EXTENDED, MessageId.HAVE_ALL, MessageId.UNCHOKE]
+
+
+def test_a_peer_without_extensions_gets_a_bitfield_and_nothing_else() -> None:
+    wire = connect()
+    wire.receive(greeting(fast=False, extended=False), 0.0)
+    assert read(wire.data_to_send()[68:]) == [Message(MessageId.BITFIELD, b"\xff\xe0")]
+
+
+@pytest.mark.parametrize(("fast", "ids"), [(True, [MessageId.HAVE_ALL]), (False, [])])
+def test_an_empty_object_has_no_bitfield(fast: bool, ids: list[MessageId]) -> None:
+    wire = connect(FakeTorrent(layout=Layout(0, 1000)))
+    wire.receive(greeting(fast=fast, extended=False), 0.0)
+    assert [message.id for message in read(wire.data_to_send()[68:])] == ids
+
+
+def test_an_empty_object_has_no_block_to_request() -> None:
+    wire = opened(FakeTorrent(layout=Layout(0, 1000)))
+    receive(wire, requests([(0, 0, 1)]))
+    assert rejects(wire) == [(0, 0, 1)]
+
+
+STREAM = (
+    greeting()
+    + messages.extended(0, bencode.encode({b"v": b"abc", b"m": {b"ut_metadata": 7}}))
+    + BITFIELD
+    + messages.message(MessageId.INTERESTED)
+    + messages.have(3)
+    + bytes(4)
+    + messages.extended(2, bencode.encode({b"msg_type": 0, b"piece": 9}))
+    + messages.have(9)
+    + messages.extended(3, b"\x01")
+)
+EVENTS: list[Event] = [
+    Greeted(FakeTorrent()),
+    Identified(PEER_ID),
+    Introduced("abc"),
+    Arrived(b"\x80\x00"),
+    Gained(3),
+    Gained(9),
+    WantsNothing(),
+]
+
+
+@given(st.lists(st.integers(1, 200), max_size=12))
+def test_a_conversation_means_the_same_under_any_chunking(sizes: list[int]) -> None:
+    wire, rest, events, sent = connect(), STREAM, [], b""
+    for size in [*sizes, len(STREAM)]:
+        events += wire.receive(rest[:size], 0.0)
+        sent += wire.data_to_send()
+        rest = rest[size:]
+    assert events == EVENTS
+    whole = connect()
+    assert whole.receive(memoryview(STREAM), 0.0) == EVENTS
+    assert whole.data_to_send() == sent
+
+
+def test_a_conversation_byte_by_byte_means_the_same() -> None:
+    wire = connect()
+    assert receive(wire, *(STREAM[i : i + 1] for i in range(len(STREAM)))) == EVENTS
+
+
+def test_the_buffer_that_was_received_may_be_used_again() -> None:
+    wire, scratch = opened(), bytearray(requests([(1, 2, 3)])[:9])
+    wire.receive(memoryview(scratch), 0.0)
+    scratch[:] = bytes(9)
+    wire.receive(requests([(1, 2, 3)])[9:], 0.0)
+    assert wire.wanted == {1: {2: 3}}
+
+
+@settings(max_examples=300)
+@given(st.booleans(), st.lists(st.binary(max_size=60), max_size=6))
+def test_garbage_raises_only_a_wire_error(handshaken: bool, chunks: list[bytes]) -> None:
+    wire = opened() if handshaken else connect()
+    try:
+        receive(wire, *chunks)
+    except WireError as error:
+        assert error.reason  # noqa: PT017
+
+
+GARBLED = st.one_of(
+    st.builds(messages.message, st.integers(0, 30), st.binary(max_size=20)),
+    st.builds(messages.extended, st.integers(0, 5), st.binary(max_size=40)),
+    st.builds(messages.request, st.tuples(*[st.integers(0, 2000)] * 3)),
+)
+
+
+@settings(max_examples=300)
+@given(st.booleans(), st.lists(GARBLED, max_size=10))
+def test_well_framed_garbage_raises_only_a_wire_error(fast: bool, parts: list[bytes]) -> None:
+    wire = opened(fast=fast)
+    try:
+        receive(wire, *parts)
+    except WireError as error:
+        assert error.reason  # noqa: PT017
+    answers(wire)
+
+
+def test_a_bitfield_as_large_as_the_torrent_needs_is_taken() -> None:
+    layout = Layout(size=800_000, piece_length=1)
+    wire = opened(FakeTorrent(layout=layout), fast=False)
+    bits = bytes(100_000)
+    assert receive(wire, messages.message(MessageId.BITFIELD, bits)) == [Arrived(bits)]
+
+
+def test_after_a_have_an_opener_takes_nothing_back() -> None:
+    wire = opened()
+    assert receive(wire, messages.have(3), BITFIELD, HAVE_ALL) == [Gained(3)]
+
+
+def test_interest_is_what_the_peer_said_last() -> None:
+    wire = opened()
+    assert not wire.interested
+    receive(wire, messages.message(MessageId.INTERESTED))
+    assert wire.interested
+    receive(wire, messages.message(MessageId.NOT_INTERESTED))
+    assert not wire.interested
+
+
+def test_a_request_without_interested_counts_as_interest() -> None:
+    wire = opened()
+    receive(wire, requests([(0, 0, 100)]))
+    assert wire.interested
+    assert wire.wanted == {0: {0: 100}}
+
+
+# -- requests
+
+
+def test_requests_wait_by_piece_in_the_order_they_came() -> None:
+    wire = opened()
+    receive(wire, requests([(5, 0, 10), (2, 30, 10), (5, 20, 10), (5, 10, 10)]))
+    assert list(wire.wanted) == [5, 2]
+    assert wire.newly_wanted == [5, 2]
+    assert wire.wanted_count == 4
+    assert taken(wire, 5, 2) == [(5, 0, 10), (5, 20, 10)]
+    assert taken(wire, 5) == [(5, 10, 10)]
+    assert taken(wire, 2) == [(2, 30, 10)]
+    assert wire.wanted_count == 0
+    assert answers(wire) == []
+
+
+@given(
+    st.integers(1, 400),
+    st.integers(1, 100),
+    st.tuples(st.integers(0, 10), st.integers(0, 120), st.integers(0, 120)),
+)
+def test_a_request_is_accepted_exactly_when_the_layout_holds_it(
+    size: int, piece_length: int, block: Block
+) -> None:
+    layout = Layout(size, piece_length)
+    wire = opened(FakeTorrent(layout=layout))
+    receive(wire, requests([block]))
+    if layout.holds_block(*block):
+        assert taken(wire, block[0]) == [block]
+    else:
+        assert rejects(wire) == [block]
+        assert wire.wanted == {}
+
+
+def test_a_cancel_of_a_queued_request_is_answered_by_a_reject() -> None:
+    wire = opened()
+    receive(wire, requests([(0, 0, 10), (0, 10, 10)]), messages.cancel((0, 0, 10)))
+    assert rejects(wire) == [(0, 0, 10)]
+    receive(wire, messages.cancel((0, 10, 10)))
+    assert rejects(wire) == [(0, 10, 10)]
+    assert (wire.wanted, wire.wanted_count) == ({}, 0)
+
+
+def test_a_cancel_of_a_block_that_is_being_sent_is_let_go() -> None:
+    wire = opened()
+    receive(wire, requests([(0, 0, 10)]))
+    assert taken(wire, 0) == [(0, 0, 10)]
+    receive(wire, messages.cancel((0, 0, 10)))
+    assert answers(wire) == []
+
+
+def test_a_rejected_piece_is_rejected_block_by_block() -> None:
+    wire = opened()
+    receive(wire, requests([(0, 0, 10), (1, 0, 10), (0, 10, 10)]))
+    wire.reject_piece(0)
+    wire.reject_piece(7)
+    assert rejects(wire) == [(0, 0, 10), (0, 10, 10)]
+    assert (wire.wanted, wire.wanted_count) == ({1: {0: 10}}, 1)
+
+
+def test_a_choke_comes_before_the_rejects_of_what_is_queued() -> None:
+    wire = opened()
+    receive(wire, requests([(0, 0, 10), (1, 0, 10)]))
+    wire.choke()
+    wire.choke()
+    assert [message.id for message in answers(wire)] == [0, 16, 16]
+    assert (wire.wanted, wire.wanted_count) == ({}, 0)
+    wire.unchoke()
+    wire.unchoke()
+    assert [message.id for message in answers(wire)] == [MessageId.UNCHOKE]
+
+
+def test_without_fast_a_choke_drops_what_is_queued_without_a_word() -> None:
+    wire = opened(fast=False)
+    receive(wire, requests([(0, 0, 10), (1, 0, 10)]), messages.cancel((1, 0, 10)))
+    wire.choke()
+    assert [message.id for message in answers(wire)] == [MessageId.CHOKE]
+    assert (wire.wanted, wire.wanted_count) == ({}, 0)
+
+
+def test_a_full_queue_still_gives_one_answer_to_a_doubled_request() -> None:
+    wire = opened(FakeTorrent(layout=Layout(3000, 3000)))
+    receive(wire, requests((0, begin, 1) for begin in range(REQUEST_QUEUE)))
+    receive(wire, requests([(0, 0, 1), (0, 2500, 1)]))
+    assert rejects(wire) == [(0, 2500, 1)]
+    assert len(taken(wire, 0)) == REQUEST_QUEUE
+
+
+def test_requests_over_the_queue_never_close_a_peer_that_is_served() -> None:
+    wire = opened(FakeTorrent(layout=Layout(10_000, 10_000)))
+    receive(wire, requests((0, begin, 1) for begin in range(2 * REQUEST_QUEUE)))
+    taken(wire, 0, 1)
+    receive(wire, requests((0, begin, 1) for begin in range(5000, 5001 + REQUEST_QUEUE)))
+    assert wire.wanted_count == REQUEST_QUEUE
+    assert len(rejects(wire)) == 2 * REQUEST_QUEUE
+
+
+def test_a_keep_alive_is_four_zero_bytes() -> None:
+    wire = opened()
+    wire.keep_alive()
+    assert wire.data_to_send() == bytes(4)
+
+
+# -- the state machine against a model
+
+LAYOUT = Layout(size=2 * 40 + 25, piece_length=40)
+ANY_BLOCK = st.tuples(st.integers(0, 3), st.sampled_from([0, 10, 20, 30]), st.sampled_from([5, 10]))
+QUEUE = 6
+
+
+class Conversation(RuleBasedStateMachine):
+    """Every accepted request is answered exactly once, and the counts always agree."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(connection, "REQUEST_QUEUE", QUEUE)
+        self.fast = True
+        self.alive = True
+        self.queued: list[Block] = []
+        self.expected: list[Message] = []
+        self.bad = self.overflow = 0
+        self.wire = connect()
+
+    def teardown(self) -> None:
+        if self.alive:
+            self.wire.choke()
+            assert self.wire.wanted == {}
+            turned_down = self.queued if self.fast else []
+            assert sorted(m.block() for m in answers(self.wire) if m.id == MessageId.REJECT) == (
+                sorted(turned_down)
+            )
+        self.patch.undo()
+
+    @initialize(fast=st.booleans())
+    def open(self, fast: bool) -> None:
+        self.fast = fast
+        self.wire = opened(FakeTorrent(layout=LAYOUT), fast=fast)
+
+    def reject(self, block: Block) -> None:
+        if self.fast:
+            self.expected.append(read(messages.reject([block]))[0])
+
+    def model_request(self, block: Block) -> bool:
+        """Take a request in; False when it ends the conversation."""
+        if self.wire.choking:
+            self.reject(block)
+        elif not LAYOUT.holds_block(*block):
+            self.bad += 1
+            if self.bad == 10:
+                return False
+            self.reject(block)
+        elif block in self.queued:
+            pass
+        elif block[:2] in [queued[:2] for queued in self.queued]:
+            self.reject(block)
+        elif len(self.queued) == QUEUE:
+            self.overflow += 1
+            if self.overflow > QUEUE:
+                return False
+            self.reject(block)
+        else:
+            self.queued.append(block)
+        return True
+
+    @precondition(lambda self: self.alive)
+    @rule(blocks=st.lists(ANY_BLOCK, min_size=1, max_size=6), cut=st.integers(0, 120))
+    def request(self, blocks: list[Block], cut: int) -> None:
+        wire = requests(blocks)
+        if all(map(self.model_request, blocks)):
+            receive(self.wire, wire[:cut], wire[cut:])
+        else:
+            with pytest.raises(WireError, match=r"bad-requests|request-flood"):
+                receive(self.wire, wire[:cut], wire[cut:])
+            self.alive = False
+
+    @precondition(lambda self: self.alive)
+    @rule(block=ANY_BLOCK)
+    def cancel(self, block: Block) -> None:
+        receive(self.wire, messages.cancel(block))
+        if block in self.queued:
+            self.queued.remove(block)
+            self.reject(block)
+
+    @precondition(lambda self: self.alive and self.queued)
+    @rule(data=st.data(), most=st.integers(1, 4))
+    def take(self, data: Any, most: int) -> None:
+        index = data.draw(st.sampled_from([block[0] for block in self.queued]))
+        due = [block for block in self.queued if block[0] == index][:most]
+        assert taken(self.wire, index, most) == due
+        self.queued = [block for block in self.queued if block not in due]
+        self.overflow = 0
+
+    @precondition(lambda self: self.alive)
+    @rule(index=st.integers(0, 3))
+    def reject_piece(self, index: int) -> None:
+        self.wire.reject_piece(index)
+        for block in [block for block in self.queued if block[0] == index]:
+            self.queued.remove(block)
+            self.reject(block)
+
+    @precondition(lambda self: self.alive)
+    @rule()
+    def choke(self) -> None:
+        if not self.wire.choking:
+            self.expected.append(Message(MessageId.CHOKE, b""))
+            for index in dict.fromkeys(block[0] for block in self.queued):
+                for block in self.queued:
+                    if block[0] == index:
+                        self.reject(block)
+            self.queued.clear()
+        self.wire.choke()
+        assert self.wire.choking
+
+    @precondition(lambda self: self.alive)
+    @rule()
+    def unchoke(self) -> None:
+        if self.wire.choking:
+            self.expected.append(Message(MessageId.UNCHOKE, b""))
+        self.wire.unchoke()
+        assert not self.wire.choking
+
+    @precondition(lambda self: self.alive)
+    @rule()
+    def chatter(self) -> None:
+        receive(self.wire, bytes(4), messages.have(1), messages.message(MessageId.INTERESTED))
+
+    @invariant()
+    def the_counts_agree(self) -> None:
+        if not self.alive:
+            return
+        wanted = self.wire.wanted
+        assert all(wanted.values())
+        assert self.wire.wanted_count == len(self.queued)
+        for index, begins in wanted.items():
+            of_piece = [block for block in self.queued if block[0] == index]
+            assert [(index, *item) for item in begins.items()] == of_piece
+        assert sum(map(len, wanted.values())) == len(self.queued)
+
+    @invariant()
+    def what_was_said_is_what_was_due(self) -> None:
+        if self.alive:
+            assert answers(self.wire) == self.expected
+            self.expected.clear()
+
+
+TestConversation = Conversation.TestCase
+TestConversation.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+
+
+def test_a_closed_phase_takes_no_part() -> None:
+    wire: PeerConnection = opened()
+    wire.phase = Phase.CLOSED
+    assert receive(wire, requests([(0, 0, 1)])) == []
+    assert answers(wire) == []
