@@ -116,7 +116,7 @@ async def _serve_on(
 ) -> None:
     config = node.config
     swarms_file = config.state_directory / SWARMS
-    await trio.to_thread.run_sync(_restore_swarms, node, swarms_file)
+    await trio.to_thread.run_sync(_restore_swarms, node, swarms_file, trio.current_time())
     url = announce_url(config, listeners.tracker[0].getsockname()[1])
     public = PublicRoutes(
         node.swarms,
@@ -141,11 +141,11 @@ async def _serve_on(
         save_swarms(swarms_file, node.swarms.export(trio.current_time()))
 
 
-def _restore_swarms(node: Node, path: Path) -> None:
+def _restore_swarms(node: Node, path: Path, now: float) -> None:
     try:
         rows = json.loads(path.read_bytes())
         path.unlink()
-        node.swarms.restore(rows, trio.current_time())
+        node.swarms.restore(rows, now)
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:

@@ -172,11 +172,11 @@ class Node:
         torrent, ref = publication.torrent, publication.ref
         if torrent is not None:
             account = self._account(torrent)
-            return TorrentRow.of(account, reason=publication.reason, progress=publication.progress)
-        account = Account(
-            key=AccountKey(ref.origin, ref.bucket, ref.key, ref.version_id or ""),
-            state=publication.state,
-        )
+        else:
+            key = AccountKey(ref.origin, ref.bucket, ref.key, ref.version_id or "")
+            # Without a version nothing has been booked yet; with one it may be from earlier.
+            account = self.ledger.account(key) if ref.version_id else Account(key=key)
+            account.state = publication.state
         return TorrentRow.of(account, reason=publication.reason, progress=publication.progress)
 
     def status(self) -> dict[str, object]:

@@ -59,6 +59,25 @@ class Delivery:
             return 0
         return size - (self._partly.pop(index, 0) if self._partly else 0)
 
+    def grown_to(self, pieces: bytes | bool) -> int:
+        """Take in a bitfield that came later; return the bytes that it adds.
+
+        What it doesn't name isn't taken back. Its length is checked by whoever calls.
+        """
+        if isinstance(pieces, bool):
+            return self.have_all() if pieces else 0
+        if self._missing == 0:
+            return 0
+        known = int.from_bytes(self._announced or b"")
+        new = (int.from_bytes(pieces) & ~known).to_bytes(len(pieces))
+        return sum(
+            self.have(8 * at + bit)
+            for at, byte in enumerate(new)
+            if byte
+            for bit in range(8)
+            if byte & (0x80 >> bit)
+        )
+
     def have_all(self) -> int:
         """Take in that the peer has everything now; return the bytes that it lacked."""
         if self._missing == 0:

@@ -6,6 +6,7 @@ is really in the file.
 """
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from seeder.ledger.counters import COUNTERS, Account, AccountKey, Counters, Ledg
 
 BUSY_SECONDS = 5.0
 """How long a statement waits for another program's lock."""
+_LOCK_PAUSE = 0.01
 HOUR = 3600
 DAY = 24 * HOUR
 HOURLY_FOR = 31 * DAY
@@ -134,17 +136,17 @@ class LedgerFile:
         with _explaining(path, "written"):
             self._connection = _connect(path, "mode=rwc", busy)
             try:
-                self._prepare()
+                self._prepare(busy)
             except BaseException:
                 self._connection.close()
                 raise
 
-    def _prepare(self) -> None:
+    def _prepare(self, busy: float) -> None:
         """Check the file, set it up, and bring its schema to the present."""
         # Another program's file must not be touched, not even its journal mode.
         with self._transaction("DEFERRED"):
             _check(self.path, self._connection)
-        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._use_wal(busy)
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute(f"PRAGMA journal_size_limit = {4 * 1024 * 1024}")
         # Takes the write lock even when there is nothing to do: what can't be written fails here.
@@ -156,6 +158,20 @@ class LedgerFile:
             if version < SCHEMA:
                 self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    def _use_wal(self, patience: float) -> None:
+        """Switch to WAL, in which readers and the writer don't wait for each other."""
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                # Unlike other statements this one doesn't wait for a lock by itself.
+                if _code(error) != "BUSY" or time.monotonic() >= deadline:
+                    raise
+                time.sleep(_LOCK_PAUSE)
+            else:
+                return
 
     def load(self) -> list[Entry]:
         """Return every account in the file, for a ledger to go on from; StorageError."""

@@ -68,9 +68,10 @@ class _ReportCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         report = self._snapshot()
         yield _gauge("seeder_build_info", "Always 1", ("version",), [((self._version,), 1)])
-        yield from _origin(_by_object(report))
-        yield from _sums(_by_object(report))
-        yield from _gauges(report)
+        objects = _by_object(report)
+        yield from _origin(objects)
+        yield from _sums(objects)
+        yield from _gauges(report, objects)
 
 
 def _by_object(report: Report) -> dict[tuple[str, str], Counters]:
@@ -111,13 +112,13 @@ def _sums(objects: dict[tuple[str, str], Counters]) -> Iterator[Metric]:
         yield family
 
 
-def _gauges(report: Report) -> Iterator[Metric]:
+def _gauges(report: Report, objects: dict[tuple[str, str], Counters]) -> Iterator[Metric]:
     saved_verified: Tallies[tuple[str, str]] = Tallies()
     saved_claimed: Tallies[tuple[str, str]] = Tallies()
     peers: Tallies[tuple[str, str]] = Tallies()
     seeds: Tallies[tuple[str, str]] = Tallies()
     states: Tallies[tuple[str, ...]] = Tallies()
-    for name, counters in _by_object(report).items():
+    for name, counters in objects.items():
         saved_verified[name] = counters.delivered_verified_bytes - counters.origin_bytes
         saved_claimed[name] = counters.delivered_claimed_bytes - counters.origin_bytes
     for row in report.rows:

@@ -5,7 +5,7 @@ are never added up, and each is labelled.
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import TypeAlias
 
@@ -19,6 +19,7 @@ from seeder.ledger.savings import Prices, Savings, savings
 
 Document: TypeAlias = dict[str, object]
 
+_SAVINGS = tuple(entry.name for entry in fields(Savings))
 _UNKNOWN = "–"
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
@@ -104,18 +105,19 @@ class Report:
         Former versions of objects are left out when nothing was counted for them. Of two rows of
         one account the first has its figures.
         """
-        served: dict[AccountKey, TorrentRow] = {}
-        repeated: list[TorrentRow] = []
+        served: list[TorrentRow] = []
+        known: set[AccountKey] = set()
         for row in rows:
-            if served.setdefault(row.key, row) is not row:
-                repeated.append(replace(row, counters=Counters(), peers=0, seeds=0))
+            repeated = row.key in known
+            served.append(replace(row, counters=Counters(), peers=0, seeds=0) if repeated else row)
+            known.add(row.key)
         further = (
             TorrentRow.of(account)
             for account in ledger.accounts
-            if account.key not in served and (account.state != FORMER or account.counters)
+            if account.key not in known and (account.state != FORMER or account.counters)
         )
         return cls(
-            rows=(*served.values(), *repeated, *further),
+            rows=(*served, *further),
             unattributed=ledger.unattributed.counters.copy(),
             totals=ledger.totals(),
             prices=prices,
@@ -172,8 +174,14 @@ def _counts(counters: Counters) -> Document:
 def _figures(
     counters: Counters, size: int | None, peers: int, seeds: int, prices: Prices
 ) -> Document:
-    saved = asdict(savings(counters, size=size, prices=prices))
-    return {**_counts(counters), **saved, "peers": peers, "seeds": seeds}
+    saved = savings(counters, size=size, prices=prices)
+    return {
+        **_counts(counters),
+        # asdict would copy each value deeply, and there are many torrents.
+        **{name: getattr(saved, name) for name in _SAVINGS},
+        "peers": peers,
+        "seeds": seeds,
+    }
 
 
 # -- the table

@@ -146,7 +146,8 @@ _BY_CODE: dict[str, tuple[type[OriginError], str]] = {
 
 def refusal(answer: Answer, asked: Asked, attempts: int = 1) -> OriginError:
     """Return the error, one line that says what to do, for an answer that is final."""
-    if answer.transient:
+    # Some servers fail at ?torrent every time, and at nothing else.
+    if answer.transient and not (asked.torrent and answer.status == 500):
         return OriginUnreachable(
             f"{asked.name}: {asked.host} still answers {answer} at attempt {attempts}"
         )

@@ -13,7 +13,7 @@ import trio
 from botocore.credentials import ReadOnlyCredentials
 from botocore.session import Session
 
-from seeder.errors import AccessDenied
+from seeder.errors import AccessDenied, OriginUnreachable
 from seeder.origin.answers import printable
 from seeder.origin.signing import Credentials
 
@@ -50,7 +50,7 @@ class CredentialStore:
         self._source: Source | None = None
         self._current: Credentials | None = None
         self._problem = ""
-        self._running = False
+        self._started = self._stopped = False
         self._tried = trio.Event()
         self._lock = trio.Lock()
 
@@ -60,7 +60,7 @@ class CredentialStore:
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Load the credentials and keep them fresh, until cancelled; started at once."""
-        self._running = True
+        self._started = True
         task_status.started()
         try:
             while self._find is not None:
@@ -69,15 +69,18 @@ class CredentialStore:
                 await trio.sleep(REFRESH_INTERVAL)
             await trio.sleep_forever()
         finally:
-            self._running = False
+            self._stopped = True
 
     async def get(self) -> Credentials | None:
         """Return the current credentials, None for anonymous; waits for the first load.
 
-        AccessDenied says where to put credentials when there are none.
+        AccessDenied says where to put credentials when there are none. OriginUnreachable once
+        run() has ended.
         """
-        if not self._running:
-            raise RuntimeError("the origin's run() is not running")
+        if not self._started:
+            raise RuntimeError("start the origin's run() first")
+        if self._stopped:
+            raise OriginUnreachable(f"origin {self._origin} is stopped")
         if self._find is None:
             return None
         await self._tried.wait()
@@ -121,6 +124,9 @@ class CredentialStore:
         self._source = source
         if not frozen.access_key or not frozen.secret_key:
             return None
+        for value in (frozen.access_key, frozen.token or ""):
+            if not (value.isascii() and value.isprintable()):
+                raise ValueError("the access key or the token has a character that can't be sent")
         return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
 
     def _failed(self, problem: str) -> None:

@@ -162,9 +162,11 @@ class S3Origin:
         """Return the present state of an object (HeadObject). OriginError."""
 
         async def take(exchange: Exchange) -> PinnedObject:
+            await exchange.read(0)  # to the end, though nothing comes: the connection is kept
             etag = exchange.headers.get("etag", "")
             size = content_length(exchange.headers)
-            if exchange.status != 200 or not etag or size is None:
+            usable = etag != "" and etag.isascii() and etag.isprintable()
+            if exchange.status != 200 or not usable or size is None:
                 raise OriginFault(
                     f"{label(ref)}: HEAD gives status {exchange.status}, ETag"
                     f" {printable(etag) or 'missing'}, Content-Length {size}; without an ETag and a"
@@ -198,7 +200,8 @@ class S3Origin:
                 raise Broken(f"the body ended after {came} of {wanted.length} bytes")
             return buffer
 
-        headers = {"Range": wanted.header, "If-Match": pinned.etag}
+        # A weak tag (a proxy's doing) never matches in If-Match; the strong one it stands for may.
+        headers = {"Range": wanted.header, "If-Match": pinned.etag.removeprefix("W/")}
         call = _Call("GET", pinned.ref, meter, purpose, take, headers, size=wanted.length)
         return await self._result(call)
 

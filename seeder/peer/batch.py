@@ -24,7 +24,8 @@ class Batch:
         return bool(self.buffers)
 
     def add(self, message: bytes) -> None:
-        """Append whole messages that are no blocks."""
+        """Append whole messages that are no blocks; they go before the blocks."""
+        assert not self._runs
         self.buffers.append(message)
         self._left += len(message)
 

@@ -117,7 +117,14 @@ class Gained:
     index: int
 
 
-Event = Greeted | Identified | Arrived | Gained | Introduced | WantsNothing
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """What the peer has by now, all at once: aria2 sends a bitfield instead of several HAVEs."""
+
+    pieces: bytes | bool
+
+
+Event = Greeted | Identified | Arrived | Gained | Grown | Introduced | WantsNothing
 
 
 class _Bucket:
@@ -168,6 +175,7 @@ class PeerConnection:
         self._overflow = 0
         self._openers = 0
         self._haves = 0
+        self._asked = False
         self._noise = _Bucket(NOISE_BURST, NOISE_PER_SECOND, now)
         self._cancels = _Bucket(CANCEL_BURST, CANCELS_PER_SECOND, now)
 
@@ -248,7 +256,7 @@ class PeerConnection:
         if message.id == MessageId.HAVE:
             self._receive_have(message, now, events)
         elif kind is Kind.OPENER:
-            self._receive_opener(message, events)
+            self._receive_opener(message, now, events)
         elif message.id == MessageId.CANCEL:
             self._receive_cancel(message.block(), now)
         elif kind is Kind.EXTENDED:
@@ -276,18 +284,21 @@ class PeerConnection:
             self._count_noise(now)
         events.append(Gained(index))
 
-    def _receive_opener(self, message: Message, events: list[Event]) -> None:
-        self._openers += 1
-        if self._openers > MOST_OPENERS:
-            raise WireError("bitfield-flood")
+    def _receive_opener(self, message: Message, now: float, events: list[Event]) -> None:
         pieces: bytes | bool = message.id == MessageId.HAVE_ALL
         if message.id == MessageId.BITFIELD:
             pieces = message.payload
             if not messages.bitfield_fits(pieces, self._piece_count):
                 raise WireError("bad-bitfield", f"{len(pieces)} bytes")
-        if not self._haves:
-            # After a HAVE it would take back what the peer has gained, to gain it once more.
-            events.append(Arrived(pieces))
+        if self._haves or self._asked:
+            # To replace what it arrived with would take back what it has gained, to gain it again.
+            self._count_noise(now)
+            events.append(Grown(pieces))
+            return
+        self._openers += 1
+        if self._openers > MOST_OPENERS:
+            raise WireError("bitfield-flood")
+        events.append(Arrived(pieces))
 
     # -- requests
 
@@ -296,6 +307,7 @@ class PeerConnection:
         if self.choking:
             self._turn_down(blocks)
             return
+        self._asked = True
         # This runs once a block, and layout.holds_block() in it would double its cost.
         last = self._piece_count - 1
         wanted = self.wanted

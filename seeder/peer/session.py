@@ -214,6 +214,8 @@ class Session:
                 self._credit(self._delivery_of().have(index))
             case connection.Arrived(pieces):
                 self._delivery_of().arrived_with(pieces)
+            case connection.Grown(pieces):
+                self._credit(self._delivery_of().grown_to(pieces))
             case connection.Greeted(torrent):
                 assert isinstance(torrent, Torrent)
                 self.torrent = torrent

@@ -7,6 +7,7 @@ order; a general encoder costs more than the rest of an announce. No I/O.
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -86,14 +87,14 @@ class ScrapeCounts(NamedTuple):
 def parse_announce(query: bytes) -> AnnounceRequest:
     """Return what a raw query announces; AnnounceError with a text for the client otherwise."""
     fields = _fields(query)
-    info_hash = _identifier(fields, b"info_hash", HASH_LENGTH)
-    peer_id = _identifier(fields, b"peer_id", PEER_ID_LENGTH)
+    info_hash = _info_hash(_required(fields, b"info_hash"))
+    peer_id = _decoded(b"peer_id", _required(fields, b"peer_id"), PEER_ID_LENGTH)
     event = _EVENTS.get(fields.get(b"event", b""), Event.NONE)
     left = fields.get(b"left", b"")
     numwant = fields.get(b"numwant", b"")
     key = fields.get(b"key", b"")
     return AnnounceRequest(
-        InfoHash(info_hash),
+        info_hash,
         peer_id,
         _port(fields.get(b"port", b""), event),
         _count(fields.get(b"downloaded", b"")),
@@ -115,7 +116,7 @@ def parse_scrape(query: bytes) -> list[InfoHash]:
     for part in query.split(b"&", MOST_SCRAPED * 2)[: MOST_SCRAPED * 2]:
         name, _, value = part.partition(b"=")
         if name == b"info_hash" and len(hashes) < MOST_SCRAPED:
-            hashes[InfoHash(_decoded(name, value, HASH_LENGTH))] = None
+            hashes[_info_hash(value)] = None
     if not hashes:
         raise AnnounceError("scrape needs an info_hash; this tracker does not list all its swarms")
     return list(hashes)
@@ -135,11 +136,18 @@ def _fields(query: bytes) -> dict[bytes, bytes]:
     return fields
 
 
-def _identifier(fields: Mapping[bytes, bytes], name: bytes, length: int) -> bytes:
+def _required(fields: Mapping[bytes, bytes], name: bytes) -> bytes:
     value = fields.get(name)
     if value is None:
         raise AnnounceError(f"{name.decode()} is missing")
-    return _decoded(name, value, length)
+    return value
+
+
+# A client writes the hash of one torrent always in the same way, and decoding it takes a third of
+# the time that parsing an announce takes.
+@lru_cache(maxsize=1024)
+def _info_hash(value: bytes) -> InfoHash:
+    return InfoHash(_decoded(b"info_hash", value, HASH_LENGTH))
 
 
 def _decoded(name: bytes, value: bytes, length: int) -> bytes:
@@ -220,7 +228,8 @@ def encode_failure(error: AnnounceError) -> bytes:
     Where it is to be tried again after minutes, `interval` says so too, for libtorrent, which
     heeds that one in a failure.
     """
-    reason = error.reason.encode(errors="replace")[:LONGEST_REASON]
+    # Cut between characters, not within one.
+    reason = error.reason.encode()[:LONGEST_REASON].decode(errors="ignore").encode()
     body = b"d14:failure reason%d:%b" % (len(reason), reason)
     retry_in = error.retry_in
     if retry_in is not None:

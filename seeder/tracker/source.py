@@ -53,11 +53,11 @@ class TrustedProxies:
         hops = [hop.strip() for header in forwarded for hop in header.split(b",")]
         if not hops:
             raise AnnounceError("the tracker's proxy did not send X-Forwarded-For")
-        address = _hop(hops[-1])
         for hop in reversed(hops):
             address = _hop(hop)
             if not self.trusts(address):
-                break
+                return address
+        # Proxies all the way: the client is a machine of their network.
         return address
 
 

@@ -2,17 +2,16 @@
 
 import logging
 import socket
-import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from email.utils import formatdate
 from enum import Enum, auto
 from inspect import isasyncgen, iscoroutine
 from math import inf
 
 import trio
 
+from seeder.web.limits import ServerLimits
 from seeder.web.messages import (
     LAST_CHUNK,
     Handler,
@@ -31,29 +30,9 @@ log = logging.getLogger(__name__)
 
 MOST_IN_A_ROW = 16
 """Requests of one connection that are answered before others get their turn."""
-LINGER_TIMEOUT = 2.0
 LINGER_BYTES = 256 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class ServerLimits:
-    """What clients may use; times in seconds, sizes in bytes."""
-
-    connections: int = 1000
-    """Those that let us wait; beyond, the one that has been idle for longest is closed."""
-    head: int = 16 * 1024
-    """Request line and headers."""
-    head_timeout: float = 5.0
-    """For a whole head, from accepting on or from its first byte."""
-    idle_timeout: float = 30.0
-    """Between two requests."""
-    handler_timeout: float = 60.0
-    send_timeout: float = 30.0
-    """For a client to take any more of a reply."""
-    grace: float = 5.0
-    """For what is in flight when the server stops."""
-    accepts: int = 64
-    """Connections accepted before others get their turn."""
+LARGE_BODY = 64 * 1024
+"""Bytes above which a body is not copied to be sent along with its head."""
 
 
 class Want(Enum):
@@ -71,22 +50,6 @@ class Want(Enum):
     """Something is still being sent to us; a close now would destroy our reply on its way."""
     NOTHING = auto()
     """It is over."""
-
-
-class DateHeader:
-    """The value of Date, made once a second."""
-
-    def __init__(self) -> None:
-        self._second = 0
-        self._value = b""
-
-    def value(self) -> bytes:
-        """Return the time now (RFC 9110, 5.6.7)."""
-        second = int(time.time())
-        if second != self._second:
-            self._second = second
-            self._value = formatdate(second, usegmt=True).encode()
-        return self._value
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +70,7 @@ class Connection:
         "_deadline",
         "_handler",
         "_head",
+        "_large_body",
         "_last",
         "_limits",
         "_lingers",
@@ -127,7 +91,7 @@ class Connection:
         peer: tuple[str, int],
         handler: Handler,
         limits: ServerLimits,
-        date: DateHeader,
+        date: Callable[[], bytes],
     ) -> None:
         self.scope: trio.CancelScope | None = None
         """Around the task that waits for this connection; None while there is none."""
@@ -144,6 +108,8 @@ class Connection:
         self._head: Head | None = None
         self._pending: Awaitable[Response] | None = None
         self._unsent: bytes | memoryview = b""
+        self._large_body = b""
+        """What is to be sent after `_unsent`."""
         self._stream: _Stream | None = None
         self._answered = False
         self._last = False
@@ -177,7 +143,7 @@ class Connection:
         """Receive, answer and send until that would mean to wait; return what for."""
         try:
             for _ in range(MOST_IN_A_ROW):
-                if self._unsent and not self._send():
+                if not self._send():
                     return Want.WRITABLE
                 if self._stream is not None:
                     return Want.STREAM
@@ -197,14 +163,15 @@ class Connection:
 
     def _send(self) -> bool:
         """Send what the socket takes; True when nothing is left."""
-        try:
-            sent = self._sock.send(self._unsent)
-        except BlockingIOError:
-            return False
-        if sent < len(self._unsent):
-            self._unsent = memoryview(self._unsent)[sent:]
-            return False
-        self._unsent = b""
+        while self._unsent:
+            try:
+                sent = self._sock.send(self._unsent)
+            except BlockingIOError:
+                return False
+            if sent < len(self._unsent):
+                self._unsent = memoryview(self._unsent)[sent:]
+                return False
+            self._unsent, self._large_body = self._large_body, b""
         return True
 
     def _receive(self) -> Head | Want | None:
@@ -291,14 +258,17 @@ class Connection:
         if self._stops_at != inf or (length is None and not chunked):
             self._last = True
         head = encode_head(
-            response, date=self._date.value(), close=self._last, chunked=chunked, length=length
+            response, date=self._date(), close=self._last, chunked=chunked, length=length
         )
-        if isinstance(body, bytes):
-            self._unsent = head + body if with_body else head
-            return
         self._unsent = head
-        if with_body:
+        if not with_body:
+            return
+        if not isinstance(body, bytes):
             self._stream = _Stream(body, length, chunked)
+        elif len(body) > LARGE_BODY:
+            self._large_body = body
+        else:
+            self._unsent = head + body
 
     async def wait(self, want: Want) -> None:
         """Wait for what `step` wanted, in the task that `scope` is around."""
@@ -315,6 +285,7 @@ class Connection:
         elif want is Want.LINGER:
             await self._linger()
         else:
+            self._allow(None)
             await trio.lowlevel.checkpoint()
 
     def _allow(self, deadline: float | None) -> None:
@@ -342,6 +313,7 @@ class Connection:
         """Send the body that is being iterated; ValueError if it isn't as long as it said."""
         stream = self._stream
         assert stream is not None
+        self._allow(None)
         sent = 0
         async with _closing(stream.body) as body:
             async for data in body:
@@ -373,7 +345,7 @@ class Connection:
 
     async def _linger(self) -> None:
         """Drop what is still coming: closing on it would destroy our reply (RFC 9112, 9.6)."""
-        self._allow_for(LINGER_TIMEOUT)
+        self._allow_for(self._limits.linger_timeout)
         dropped = 0
         try:
             self._sock.shutdown(socket.SHUT_WR)

@@ -10,14 +10,18 @@ Bodies of requests are never read: a request that has one is answered and its co
 
 import logging
 import socket
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from email.utils import formatdate
 from errno import EBADF, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOTSOCK
 from math import inf
+from typing import TypeAlias
 
 import trio
 
-from seeder.web.connection import Connection, DateHeader, ServerLimits, Want
+from seeder.web.connection import Connection, Want
+from seeder.web.limits import ServerLimits
 from seeder.web.messages import Body, Handler, Header, Request, Response
 
 __all__ = ["Body", "Handler", "Header", "Request", "Response", "ServerLimits", "serve"]
@@ -61,17 +65,37 @@ async def serve(
             server.stop()
 
 
+class DateHeader:
+    """The value of Date, made once a second."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._value = b""
+
+    def value(self) -> bytes:
+        """Return the time now (RFC 9110, 5.6.7)."""
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._value = formatdate(second, usegmt=True).encode()
+        return self._value
+
+
+_Parked: TypeAlias = OrderedDict[Connection, None]
+
+
 class _Server:
     """The connections that wait, and who of them goes first when there are too many."""
 
     def __init__(self, handler: Handler, limits: ServerLimits) -> None:
         self._handler = handler
         self._limits = limits
-        self._date = DateHeader()
+        self._date = DateHeader().value
         self._waiting: set[Connection] = set()
-        # Oldest first: between two requests, and in the midst of a head.
-        self._idle: OrderedDict[Connection, None] = OrderedDict()
-        self._arriving: OrderedDict[Connection, None] = OrderedDict()
+        # Each with the one that has done nothing for longest first.
+        self._idle = _Parked()
+        self._arriving = _Parked()
+        self._sending = _Parked()
         self._stopping = False
         self._starved_quiet_until = -inf
 
@@ -108,7 +132,7 @@ class _Server:
     ) -> None:
         sock.setblocking(False)
         connection = Connection(sock, address[:2], self._handler, self._limits, self._date)
-        want = connection.step()
+        want = self._step(connection)
         if want is Want.NOTHING:
             connection.close()
         elif len(self._waiting) < self._limits.connections or self._evict():
@@ -118,33 +142,53 @@ class _Server:
         else:
             connection.close()
 
+    def _step(self, connection: Connection) -> Want:
+        """Let a connection do what it can; whatever goes wrong ends only this one."""
+        try:
+            return connection.step()
+        except Exception:
+            log.exception("a connection failed")
+            return Want.NOTHING
+
     async def _attend(self, connection: Connection, want: Want) -> None:
-        """Keep a connection going until it is over; whatever goes wrong ends only this one."""
+        """Keep a connection going until it is over."""
         assert connection.scope is not None
         try:
             with connection.scope:
-                while want is not Want.NOTHING:
-                    if want is Want.READABLE:
-                        if self._stopping:
-                            break
-                        parked = self._idle if connection.between_requests else self._arriving
-                        parked[connection] = None
-                        try:
-                            await connection.wait(want)
-                        finally:
-                            parked.pop(connection, None)
-                    else:
-                        await connection.wait(want)
-                    want = connection.step()
+                while want is not Want.NOTHING and not (self._stopping and want is Want.READABLE):
+                    await self._wait(connection, want)
+                    want = self._step(connection)
         except Exception:
             log.exception("a connection failed")
         finally:
             self._waiting.discard(connection)
             connection.close()
 
+    async def _wait(self, connection: Connection, want: Want) -> None:
+        """Wait for what a connection wants; while it is the client's turn it may be evicted."""
+        parked = self._parked(connection, want)
+        if parked is None:
+            await connection.wait(want)
+            return
+        parked[connection] = None
+        try:
+            await connection.wait(want)
+        finally:
+            parked.pop(connection, None)
+
+    def _parked(self, connection: Connection, want: Want) -> _Parked | None:
+        if want is Want.READABLE:
+            return self._idle if connection.between_requests else self._arriving
+        if want is Want.LINGER:
+            return self._idle
+        return self._sending if want is Want.WRITABLE else None
+
     def _evict(self) -> bool:
-        """Close the connection that has been idle for longest, else the oldest unfinished head."""
-        for parked in (self._idle, self._arriving):
+        """Close one connection, of those whose client keeps us waiting, to make room.
+
+        First whoever asks for nothing, then unfinished requests, then replies not taken.
+        """
+        for parked in (self._idle, self._arriving, self._sending):
             if parked:
                 connection, _ = parked.popitem(last=False)
                 self._waiting.discard(connection)
@@ -155,8 +199,8 @@ class _Server:
     def stop(self) -> None:
         """Close what is idle, and give the rest until the end of the grace."""
         self._stopping = True
+        for connection in (*self._idle, *self._arriving):
+            connection.end()
         deadline = trio.current_time() + self._limits.grace
         for connection in self._waiting:
             connection.stop(deadline)
-        while self._evict():
-            pass

@@ -74,8 +74,7 @@ async def drop(stand: Stand, torrent: FakeTorrent) -> None:
 class CacheAgainstAModel(RuleBasedStateMachine):
     """Equal pieces, and a disk that holds more than memory: exactly the latest used stay.
 
-    `resident` are the keys in memory, `cold` those on disk only, each with the latest use last;
-    a resident piece is on disk too unless a full disk once refused to keep it.
+    `resident` is in memory and on disk, `cold` on disk only, each with the latest use last.
     """
 
     @initialize(memory=st.integers(1, 3), more=st.integers(1, 4))
@@ -87,7 +86,6 @@ class CacheAgainstAModel(RuleBasedStateMachine):
         self.resident: list[Where] = []
         self.cold: list[Where] = []
         self.spoilt: set[Key] = set()
-        self.reads = 0
         self.open()
 
     def open(self) -> None:

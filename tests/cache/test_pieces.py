@@ -10,8 +10,8 @@ from seeder.cache import files, pieces
 from seeder.cache.memory import Piece
 from seeder.errors import (
     ObjectChanged,
-    OriginFault,
     OriginUnreachable,
+    PieceMismatch,
     SeederError,
     StorageError,
 )
@@ -270,7 +270,7 @@ async def test_a_piece_that_is_wrong_twice_is_a_fault_told_once_and_kept_nowhere
         await waiters[1].called.wait()
         [(told, fault)] = stand.faults
         assert told is torrent
-        assert isinstance(fault, OriginFault)
+        assert isinstance(fault, PieceMismatch)
         assert "piece 1 came wrong from S3 2 times" in str(fault)
         assert [waiter.calls for waiter in waiters] == [[(1, None, fault)]] * 2
         assert stand.source.reads == [1, 1]
@@ -285,7 +285,7 @@ async def test_no_lie_is_served_even_of_the_right_length(tmp_path: Path) -> None
     torrent = FakeTorrent()
     async with running(tmp_path) as stand:
         stand.source.answers[0] = [torrent.piece(1), torrent.piece(2)]
-        with pytest.raises(OriginFault):
+        with pytest.raises(PieceMismatch):
             await stand.cache.get(torrent, 0)
 
 
@@ -348,7 +348,7 @@ async def test_a_change_is_told_even_after_a_fault_of_the_same_torrent(tmp_path:
         stand.source.answers[1] = [b"lie", ObjectChanged("412")]
 
         async def fail(index: int) -> None:
-            with pytest.raises((OriginFault, ObjectChanged)):
+            with pytest.raises((PieceMismatch, ObjectChanged)):
                 await stand.cache.get(torrent, index)
 
         nursery.start_soon(fail, 0)
@@ -356,7 +356,7 @@ async def test_a_change_is_told_even_after_a_fault_of_the_same_torrent(tmp_path:
         await trio.testing.wait_all_tasks_blocked()
         stand.source.gate.set()
         await trio.testing.wait_all_tasks_blocked()
-        assert {type(error) for _, error in stand.faults} == {OriginFault, ObjectChanged}
+        assert {type(error) for _, error in stand.faults} == {PieceMismatch, ObjectChanged}
 
 
 async def test_a_large_piece_is_hashed_off_the_loop(

@@ -27,6 +27,7 @@ GIB = 2**30
 
 _PROGRAMS = ("ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin", "setpriv")
 _START_ATTEMPTS = 5
+_OSD_ATTEMPTS = 20
 _BEGUN = re.compile(rb" starting new request req=(0x[0-9a-f]+) ")
 _ANSWERED = re.compile(
     rb" beast: (?P<request>0x[0-9a-f]+): (?P<peer>\S+) - (?P<user>\S+) \[[^]]*\] "
@@ -159,7 +160,7 @@ class CephRGW:
             raise HarnessError(f"the first OSD got number {number.strip()}")
         command = ["ceph-osd", "-c", str(self._conf), "-i", "0"]
         run([*command, "--mkfs", "--osd-uuid", osd_uuid])
-        for _ in range(20):
+        for attempt in range(1, _OSD_ATTEMPTS + 1):
             osd = self._spawn("osd", [*command, "-f"])
             try:
                 osd.wait_until(
@@ -168,12 +169,12 @@ class CephRGW:
                     what="OSD that is up",
                 )
                 return
-            except HarnessError as error:
-                # Without authentication an OSD can outrun its own fetch of the monitor map.
-                if "wrong fsid" not in str(error):
+            except HarnessError:
+                # Without authentication an OSD can outrun its own fetch of the monitor map, and
+                # ends, with "wrong fsid" or without a word.
+                if osd.running or attempt == _OSD_ATTEMPTS:
                     raise
                 self._children.remove(osd)
-        raise HarnessError("the OSD never got the monitor's fsid")
 
     def _logged(self, name: str, text: bytes) -> bool:
         log = self._directory / f"log/{name}.log"

@@ -217,8 +217,9 @@ class Aria2(Leecher):
 class Rtorrent(Leecher):
     """rtorrent without a terminal, one run a download; it goes on seeding until closed.
 
-    It speaks no fast extension, so it needs a bitfield. One download in forty stands still after
-    two blocks until rtorrent's own tick, 30 or 60 s later: give it 90 s.
+    It takes no torrent without a tracker, and speaks no fast extension, so it needs a bitfield.
+    One download in forty stands still after two blocks until rtorrent's own tick, 30 or 60 s
+    later: give it 90 s.
     """
 
     program = "rtorrent"

@@ -1,4 +1,4 @@
-"""What tests say to a daemon and ask of it: an origin's section, an object's torrent, an announce."""
+"""What tests say to a daemon and ask of it: an origin, an object's torrent, an announce."""
 
 from typing import Any, Protocol
 from urllib.parse import quote, quote_from_bytes

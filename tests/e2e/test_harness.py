@@ -159,7 +159,8 @@ def test_a_killed_test_run_leaves_no_program_behind(tmp_path: Path) -> None:
     script = f"""
         from pathlib import Path
         from tests.e2e.processes import Child
-        child = Child(["sh", "-c", "echo begun; exec sleep 300"], log=Path({str(tmp_path / "log")!r}))
+        words = ["sh", "-c", "echo begun; exec sleep 300"]
+        child = Child(words, log=Path({str(tmp_path / "log")!r}))
         child.wait_until(lambda: "begun" in child.output(), timeout=10, what="begin")
         print(child.pid, flush=True)
         child.wait(300)

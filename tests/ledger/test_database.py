@@ -179,6 +179,7 @@ async def test_a_stop_does_not_wait_for_ever(
         with trio.move_on_after(1):
             await database.run(ledger)
         assert "not written at the stop" in caplog.text
+        assert database.statistics().failures == 0  # it was left alone, still waiting for the lock
     await database.aclose()
 
 
@@ -278,6 +279,39 @@ async def test_two_writers_add_up(path: Path) -> None:
         assert database.statistics().failures == 0
         await database.aclose()
     assert counted(path) == Counters(uploaded_bytes=20)
+
+
+async def test_opening_waits_for_a_reader_that_keeps_the_file_from_becoming_a_wal(
+    path: Path,
+) -> None:
+    await (await LedgerDatabase.open(path)).aclose()
+    reader = sqlite3.connect(path, isolation_level=None)
+    assert reader.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM accounts").fetchone()
+    with pytest.raises(StorageError, match="another program holds its lock"):
+        await LedgerDatabase.open(path, busy=0)
+    opened: list[LedgerDatabase] = []
+
+    async def open_it() -> None:
+        opened.append(await LedgerDatabase.open(path))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(open_it)
+        await trio.testing.wait_all_tasks_blocked(0.03)
+        assert not opened
+        reader.close()
+    await opened[0].aclose()
+
+
+async def test_many_programs_can_make_the_file_at_once(tmp_path: Path) -> None:
+    async def open_and_close(path: Path) -> None:
+        await (await LedgerDatabase.open(path)).aclose()
+
+    for number in range(40):
+        async with trio.open_nursery() as nursery:
+            for _ in range(8):
+                nursery.start_soon(open_and_close, tmp_path / f"{number}.sqlite")
 
 
 async def test_a_reader_sees_the_last_flush_while_the_writer_is_at_work(path: Path) -> None:

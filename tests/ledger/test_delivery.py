@@ -71,6 +71,19 @@ def test_a_peer_is_complete_only_when_it_says_so() -> None:
     assert delivery.complete
 
 
+def test_a_late_bitfield_adds_what_is_new_in_it() -> None:
+    delivery = Delivery(LAYOUT)
+    delivery.arrived_with(b"\x80\x00")
+    delivery.sent(1, 3)
+    delivery.sent(2, 10)
+    assert delivery.grown_to(b"\x60\x40") == 7 + 5  # pieces 1, 2 and 9; not 0 taken back
+    assert delivery.grown_to(b"\xe0\x40") == 0
+    assert delivery.grown_to(False) == 0
+    assert delivery.grown_to(b"\xff\xc0") == delivery.grown_to(True) + 60
+    assert delivery.complete
+    assert delivery.grown_to(b"\xff\xc0") == 0
+
+
 def test_a_late_have_all_adds_what_was_missing() -> None:
     delivery = Delivery(LAYOUT)
     delivery.arrived_with(b"\x80\x00")

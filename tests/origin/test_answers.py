@@ -127,12 +127,18 @@ def test_each_answer_has_its_error_and_advice(
         (Answer(400, "InvalidRequest"), False),
         (Answer(400, "InvalidArgument", "needs encryption headers"), False),
         (Answer(404, "NoSuchKey"), False),
+        (Answer(500, "InternalError"), False),
     ],
 )
 def test_a_torrent_that_s3_does_not_make_is_told_apart(answer: Answer, for_every_key: bool) -> None:
     failure = refusal(answer, Asked("b/k", "h", torrent=True))
     assert isinstance(failure, TorrentUnsupported)
     assert failure.for_every_key is for_every_key
+
+
+def test_a_torrent_from_a_busy_server_may_come_later() -> None:
+    failure = refusal(Answer(503, "SlowDown"), Asked("b/k", "h", torrent=True))
+    assert type(failure) is OriginUnreachable
 
 
 @pytest.mark.parametrize("code", ["ExpiredToken", "AuthorizationHeaderMalformed"])

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 from botocore.credentials import Credentials as Static
 from botocore.credentials import ReadOnlyCredentials
 from trio.testing import MockClock
 
-from seeder.errors import AccessDenied
+from seeder.errors import AccessDenied, OriginUnreachable
 from seeder.origin import credentials
 from seeder.origin.credentials import REFRESH_INTERVAL, CredentialStore, Find, chain
 from seeder.origin.signing import Credentials
@@ -227,9 +228,25 @@ async def test_an_anonymous_store_has_none(nursery: trio.Nursery) -> None:
     await store.renew(None)
 
 
-async def test_a_store_that_does_not_run_says_so() -> None:
-    with pytest.raises(RuntimeError, match="not running"):
-        await CredentialStore("default", lambda: None).get()
+async def test_a_store_that_was_not_started_or_was_stopped_says_so() -> None:
+    store = CredentialStore("default", None)
+    with pytest.raises(RuntimeError, match="first"):
+        await store.get()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(store.run)
+        nursery.cancel_scope.cancel()
+    with pytest.raises(OriginUnreachable, match="stopped"):
+        await store.get()
+
+
+@pytest.mark.parametrize("key", ["AKIA\n", "“AKIA”"])
+async def test_an_access_key_that_no_header_can_carry_is_told(
+    nursery: trio.Nursery, key: str
+) -> None:
+    store = await start(nursery, Provider(Credentials(key, "secret")).find)
+    with pytest.raises(AccessDenied, match="can't be sent") as caught:
+        await store.get()
+    assert "AKIA" not in str(caught.value)
 
 
 @pytest.mark.parametrize("empty", [True, False], ids=["no source", "a source without keys"])

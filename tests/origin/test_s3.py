@@ -1,19 +1,10 @@
-"""The client against a server that misbehaves on demand."""
+"""What the client asks, and what it makes of right, passing and lasting faults."""
 
-import random
-import ssl
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
-from functools import partial
-from ipaddress import IPv4Address
-from pathlib import Path
+import socket
 
 import pytest
 import trio
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+import trio.testing
 
 from seeder.errors import (
     AccessDenied,
@@ -24,7 +15,7 @@ from seeder.errors import (
     OriginUnreachable,
 )
 from seeder.origin.retry import RetryPolicy
-from seeder.origin.s3 import LARGEST_TORRENT, S3Origin, TorrentUnsupported
+from seeder.origin.s3 import S3Origin
 from seeder.torrent.catalog import ObjectRef, PinnedObject
 from seeder.torrent.layout import ByteRange
 from tests.origin.conftest import QUICK, CountingMeter, MakeOrigin
@@ -43,26 +34,17 @@ from tests.origin.fault_server import (
     silent,
     stored,
 )
-
-BODY = random.Random(3).randbytes(300_000)
-REF = ObjectRef("default", "quotes", "Nelson")
-PINNED = PinnedObject(REF, '"tag"', len(BODY))
-WANTED = ByteRange(1000, 50_000)
-PIECE = BODY[1000:51_000]
-GOOD = stored(BODY)
-RANGE_HEAD = head(
-    206,
-    [
-        ("content-range", f"bytes 1000-50999/{len(BODY)}"),
-        ("content-length", "50000"),
-        ("etag", '"tag"'),
-    ],
+from tests.origin.samples import (
+    BODY,
+    GOOD,
+    PIECE,
+    PINNED,
+    RANGE_HEAD,
+    RANGE_HEADERS,
+    REF,
+    WANTED,
+    read,
 )
-
-
-async def read(origin: S3Origin, meter: CountingMeter) -> bytearray:
-    return await origin.read_range(PINNED, WANTED, meter, "pieces")
-
 
 # -- what is asked, and what is made of it
 
@@ -88,8 +70,9 @@ async def test_the_version_called_null_is_none(
         answer(200, BODY),
         answer(206, BODY, etag='"tag"'),
         raw(head(200, [("etag", '"tag"'), ("transfer-encoding", "chunked")])),
+        answer(200, BODY, etag='"täg"'),
     ],
-    ids=["no ETag", "206", "no size"],
+    ids=["no ETag", "206", "no size", "no header's ETag"],
 )
 async def test_a_head_that_names_no_state_is_a_fault(
     origin: S3Origin, faults: FaultServer, meter: CountingMeter, reply: Reply
@@ -111,6 +94,15 @@ async def test_a_range_is_pinned_and_counted_by_purpose(
     assert seen.headers["accept-encoding"] == "identity"
     assert signature_is_valid(seen, "secrettest")
     assert (meter.requests, meter.received) == ({"pieces": 1}, {"pieces": 50_000})
+
+
+async def test_a_weak_etag_is_pinned_by_the_strong_one_behind_it(
+    origin: S3Origin, faults: FaultServer, meter: CountingMeter
+) -> None:
+    faults.script(stored(BODY, 'W/"tag"'), GOOD)
+    pinned = await origin.head(REF, meter)
+    assert await origin.read_range(pinned, WANTED, meter, "pieces") == PIECE
+    assert faults.seen[1].headers["if-match"] == '"tag"'
 
 
 async def test_a_configured_version_is_asked_for(
@@ -194,10 +186,51 @@ async def test_a_small_object_without_an_end_is_not_read_for_ever(
         await origin.read_small(REF, 5000, meter)
 
 
+def resolve_only(known: str, patch: pytest.MonkeyPatch) -> None:
+    """Let one host name exist, as this machine."""
+    connect = trio.open_tcp_stream
+
+    async def open_tcp_stream(host: str, port: int) -> trio.SocketStream:
+        if host != known:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return await connect("127.0.0.1", port)
+
+    patch.setattr(trio, "open_tcp_stream", open_tcp_stream)
+
+
+async def test_a_virtual_host_leaves_the_bucket_out_of_the_path(
+    make_origin: MakeOrigin,
+    faults: FaultServer,
+    meter: CountingMeter,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resolve_only("quotes.s3.example.org", monkeypatch)
+    origin = await make_origin(endpoint=f"http://s3.example.org:{faults.port}")
+    faults.script(GOOD)
+    assert await read(origin, meter) == PIECE
+    (seen,) = faults.seen
+    assert seen.target == "/Nelson"
+    assert seen.headers["host"] == f"quotes.s3.example.org:{faults.port}"
+    assert signature_is_valid(seen, "secrettest")
+
+
+async def test_a_virtual_host_that_is_not_known_hints_at_path_style(
+    make_origin: MakeOrigin,
+    faults: FaultServer,
+    meter: CountingMeter,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resolve_only("s3.example.org", monkeypatch)
+    endpoint = f"http://s3.example.org:{faults.port}"
+    origin = await make_origin(endpoint=endpoint)
+    with pytest.raises(OriginUnreachable, match=r"not known.*path_style = true"):
+        await read(origin, meter)
+    by_path = await make_origin(endpoint=endpoint, path_style=True)
+    faults.script(GOOD)
+    assert await read(by_path, meter) == PIECE
+
+
 # -- faults that pass
-
-
-ANNOUNCED_SHORT = {"etag": '"tag"', "content_range": f"bytes 1000-50999/{len(BODY)}"}
 
 
 @pytest.mark.parametrize(
@@ -211,7 +244,7 @@ ANNOUNCED_SHORT = {"etag": '"tag"', "content_range": f"bytes 1000-50999/{len(BOD
         pytest.param(error(400, "RequestTimeout"), len(error_body("RequestTimeout")), id="timeout"),
         pytest.param(reset(), 0, id="reset"),
         pytest.param(raw(RANGE_HEAD, PIECE[:49_999], close=True), 49_999, id="short body"),
-        pytest.param(answer(206, PIECE[:-1], **ANNOUNCED_SHORT), 49_999, id="short by its head"),
+        pytest.param(answer(206, PIECE[:-1], **RANGE_HEADERS), 49_999, id="short by its head"),
         pytest.param(raw(b"not HTTP at all\r\n\r\n", close=True), 0, id="not HTTP"),
         pytest.param(raw(close=True), 0, id="closed"),
     ],
@@ -503,285 +536,6 @@ async def test_requests_are_signed_by_the_clock_that_is_given(
     faults.script(GOOD)
     await read(origin, meter)
     assert faults.seen[0].headers["x-amz-date"] == "20260921T141320Z"
-
-
-# -- GetObjectTorrent
-
-
-async def test_a_torrent_is_handed_on_as_it_came(
-    origin: S3Origin, faults: FaultServer, meter: CountingMeter
-) -> None:
-    faults.script(answer(200, b"d4:infod" + bytes(1000)))
-    assert await origin.get_torrent(PINNED, meter) == b"d4:infod" + bytes(1000)
-    assert faults.seen[0].target == "/quotes/Nelson?torrent"
-    assert signature_is_valid(faults.seen[0], "secrettest")
-    assert meter.received == {"metainfo": 1008}
-
-
-async def test_a_torrent_never_leaves_its_connection_for_others(
-    origin: S3Origin, faults: FaultServer, meter: CountingMeter
-) -> None:
-    """Ceph 20 announces no body and sends one: on a kept connection it is the next answer."""
-
-    async def lying(seen: Seen, stream: trio.abc.Stream) -> None:
-        stolen = head(200, [("content-length", "3"), ("etag", '"x"')]) + b"bad"
-        await stream.send_all(head(200, [("content-length", "0")]) + stolen)
-        await stream.receive_some(1)  # keeps it open, whatever the client wished
-
-    faults.script(GOOD, lying, GOOD)
-    await read(origin, meter)
-    with pytest.raises(OriginFault, match="empty"):
-        await origin.get_torrent(PINNED, meter)
-    assert await read(origin, meter) == PIECE
-    first, torrent, after = faults.seen
-    assert torrent.headers["connection"] == "close"
-    assert after.connection > max(first.connection, torrent.connection)
-
-
-async def test_an_object_instead_of_a_torrent_is_left_at_its_first_byte(
-    origin: S3Origin, faults: FaultServer, meter: CountingMeter
-) -> None:
-    faults.script(endless(b"not bencoded", b"x" * 65536))
-    with pytest.raises(OriginFault, match="the object itself"):
-        await origin.get_torrent(PINNED, meter)
-    assert meter.received["metainfo"] < 2_000_000
-
-
-async def test_a_torrent_that_announces_too_much_is_not_read(
-    origin: S3Origin, faults: FaultServer, meter: CountingMeter
-) -> None:
-    announced = head(200, [("content-length", str(LARGEST_TORRENT + 1))])
-    faults.script(raw(announced, b"d" * 5))
-    with pytest.raises(OriginFault, match="longer than any torrent"):
-        await origin.get_torrent(PINNED, meter)
-    assert meter.received["metainfo"] == 0
-
-
-async def test_a_torrent_without_an_end_is_left_at_the_cap(
-    origin: S3Origin, faults: FaultServer, meter: CountingMeter
-) -> None:
-    faults.script(endless(b"d", b"x" * 65536))
-    with pytest.raises(OriginFault, match="longer than any torrent"):
-        await origin.get_torrent(PINNED, meter)
-    assert LARGEST_TORRENT < meter.received["metainfo"] < LARGEST_TORRENT + 2_000_000
-
-
-@pytest.mark.parametrize(
-    ("reply", "for_every_key"),
-    [
-        (error(405, "MethodNotAllowed"), True),
-        (error(501, "NotImplemented"), True),
-        (error(400, "InvalidRequest"), False),
-        (error(404, "NoSuchKey"), False),
-    ],
-)
-async def test_an_origin_without_torrents_is_told_from_one_that_fails(
-    origin: S3Origin,
-    faults: FaultServer,
-    meter: CountingMeter,
-    reply: Reply,
-    for_every_key: bool,
-) -> None:
-    faults.script(reply)
-    with pytest.raises(TorrentUnsupported) as caught:
-        await origin.get_torrent(PINNED, meter)
-    assert caught.value.for_every_key is for_every_key
-    told = origin.statistics()
-    assert (told.errors["unsupported"], told.last_error) == (1, None)
-
-
-async def test_a_torrent_that_is_denied_names_its_own_permission(
-    origin: S3Origin, faults: FaultServer, meter: CountingMeter
-) -> None:
-    faults.script(error(403, "AccessDenied"))
-    with pytest.raises(AccessDenied, match="s3:GetObjectTorrent"):
-        await origin.get_torrent(PINNED, meter)
-
-
-async def test_a_torrent_is_tried_again_like_the_rest(
-    origin: S3Origin, faults: FaultServer, meter: CountingMeter
-) -> None:
-    short = raw(head(200, [("content-length", "9")]), b"d4:", close=True)
-    faults.script(error(503, "SlowDown"), short, answer(200, b"de"))
-    assert await origin.get_torrent(PINNED, meter) == b"de"
-
-
-# -- slots, connections, cancels
-
-
-async def all_at_once(
-    count: int, ask: Callable[[], Awaitable[object]], faults: FaultServer
-) -> None:
-    """Pass only if `count` requests are under way at the same moment."""
-    arrived = 0
-    everybody = trio.Event()
-
-    async def gather(seen: Seen, stream: trio.abc.Stream) -> None:
-        nonlocal arrived
-        arrived += 1
-        if arrived == count:
-            everybody.set()
-        await everybody.wait()
-        await GOOD(seen, stream)
-
-    faults.script(*[gather] * count)
-    with trio.fail_after(20):
-        async with trio.open_nursery() as nursery:
-            for _ in range(count):
-                nursery.start_soon(ask)
-
-
-async def test_connections_are_kept_and_bounded(
-    make_origin: MakeOrigin, faults: FaultServer, meter: CountingMeter
-) -> None:
-    origin = await make_origin(connections=4)
-    faults.default = GOOD
-    async with trio.open_nursery() as nursery:
-        for _ in range(40):
-            nursery.start_soon(read, origin, meter)
-    assert meter.received["pieces"] == 40 * 50_000
-    assert faults.connections <= 4
-    await all_at_once(4, partial(read, origin, meter), faults)
-    assert faults.connections == 4
-
-
-async def test_no_slot_is_lost_to_cancelled_requests(
-    make_origin: MakeOrigin, faults: FaultServer, meter: CountingMeter
-) -> None:
-    origin = await make_origin(connections=4)
-    rng = random.Random(5)
-
-    async def moody(seen: Seen, stream: trio.abc.Stream) -> None:
-        await trio.sleep(rng.random() * 0.004)
-        await rng.choice([GOOD, GOOD, answer(503), reset(RANGE_HEAD, b"x")])(seen, stream)
-
-    faults.default = moody
-    done = 0
-
-    async def impatient() -> None:
-        nonlocal done
-        with trio.move_on_after(rng.random() * 0.01):
-            assert await read(origin, meter) == PIECE
-            done += 1
-
-    for _ in range(40):
-        async with trio.open_nursery() as nursery:
-            for _ in range(12):
-                nursery.start_soon(impatient)
-    assert 0 < done < 40 * 12
-    assert origin.statistics().in_use == 0
-    assert origin.statistics().waiting == 0
-    await all_at_once(4, partial(read, origin, meter), faults)
-
-
-async def test_a_cancel_in_the_moment_of_connecting_costs_no_slot(
-    make_origin: MakeOrigin,
-    faults: FaultServer,
-    meter: CountingMeter,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    origin = await make_origin(connections=1)
-    connect = trio.open_tcp_stream
-
-    async def connect_and_cancel(host: str, port: int) -> trio.SocketStream:
-        stream = await connect(host, port)
-        scope.cancel()
-        return stream
-
-    with monkeypatch.context() as patch, trio.CancelScope() as scope:
-        patch.setattr(trio, "open_tcp_stream", connect_and_cancel)
-        await read(origin, meter)
-    assert scope.cancelled_caught
-    await all_at_once(1, partial(read, origin, meter), faults)
-
-
-async def test_stopping_the_origin_closes_its_connections(
-    faults: FaultServer, make_origin: MakeOrigin, meter: CountingMeter
-) -> None:
-    closed = trio.Event()
-
-    async def watch(seen: Seen, stream: trio.abc.Stream) -> None:
-        await GOOD(seen, stream)
-        assert await stream.receive_some(1) == b""
-        closed.set()
-
-    faults.script(watch)
-    async with trio.open_nursery() as nursery:
-        origin = await make_origin(nursery=nursery)
-        await read(origin, meter)
-        nursery.cancel_scope.cancel()
-    await closed.wait()
-
-
-# -- TLS
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate of 127.0.0.1, with its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "s3.example.org")])
-    now = datetime.now(UTC)
-    address = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(address, critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    path.write_bytes(
-        made.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return path
-
-
-@pytest.fixture
-async def secure(nursery: trio.Nursery, certificate: Path) -> FaultServer:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    server = FaultServer()
-    await nursery.start(server.run, context)
-    return server
-
-
-async def test_ranges_come_over_tls_by_a_private_ca(
-    make_origin: MakeOrigin, secure: FaultServer, meter: CountingMeter, certificate: Path
-) -> None:
-    origin = await make_origin(endpoint=secure.url, ca_file=certificate)
-    secure.script(GOOD, raw(RANGE_HEAD, PIECE[:9], close=True), GOOD)
-    assert await read(origin, meter) == PIECE
-    assert await read(origin, meter) == PIECE
-    assert [seen.connection for seen in secure.seen] == [1, 1, 2]
-
-
-async def test_an_untrusted_certificate_is_not_tried_again(
-    make_origin: MakeOrigin, secure: FaultServer, meter: CountingMeter
-) -> None:
-    origin = await make_origin(endpoint=secure.url)
-    with pytest.raises(OriginUnreachable, match=r"not trusted.*attempt 1.*ca_file"):
-        await read(origin, meter)
-    assert meter.requests == {}
-
-
-async def test_a_cancelled_handshake_costs_no_slot(
-    make_origin: MakeOrigin, faults: FaultServer, meter: CountingMeter
-) -> None:
-    """The server speaks no TLS and waits for a request: the handshake hangs."""
-    policy = RetryPolicy(attempts=1, connect_timeout=0.05)
-    origin = await make_origin(
-        endpoint=faults.url.replace("http:", "https:"), connections=1, policy=policy
-    )
-    for _ in range(3):
-        with pytest.raises(OriginUnreachable):
-            await read(origin, meter)
-    assert origin.statistics().in_use == 0
 
 
 def test_the_quick_policy_of_these_tests_keeps_the_number_of_attempts() -> None:

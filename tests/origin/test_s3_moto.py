@@ -12,7 +12,7 @@ from seeder.origin.s3 import S3Origin
 from seeder.torrent.catalog import ObjectRef
 from seeder.torrent.layout import ByteRange
 from tests.origin.conftest import CountingMeter, MakeOrigin
-from tests.origin.test_signing import NASTY
+from tests.origin.samples import NASTY
 
 BODY = bytes(range(256)) * 400
 

@@ -24,25 +24,8 @@ from seeder.torrent.catalog import ObjectRef, PinnedObject
 from seeder.torrent.layout import ByteRange
 from tests.origin.conftest import CountingMeter
 from tests.origin.fault_server import FaultServer, Seen, signature_is_valid, stored
+from tests.origin.samples import NASTY
 
-NASTY = [
-    "Nelson",
-    "a b+c%20",
-    "100%",
-    "%2F..%2f",
-    "a//b///c/",
-    "/leading",
-    "//two",
-    "a/../../b/./c",
-    "..",
-    "what?x=1&y#z",
-    "tab\tnewline\nnul\x00del\x7f",
-    "ünïcödé/文字/😀",
-    "*'()!~$&,;:=@-_.",
-    '<xml>&amp;"\\',
-    "\u202etxt.exe",
-    "e\u0301",
-]
 keys = st.text(
     st.characters(exclude_categories=["Cs"]) | st.sampled_from("/.%+ ?#&=~"), min_size=1
 ).filter(lambda key: len(key.encode()) <= 1024)

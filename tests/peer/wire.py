@@ -11,6 +11,7 @@ from seeder.torrent.layout import Layout
 INFO_HASH = bytes(range(20))
 OUR_ID = b"-SB0100-us0123456789"
 PEER_ID = b"-XX0001-them01234567"
+LAYOUT = Layout(size=10 * 1000 + 7, piece_length=1000)
 LIMIT = 2**20
 
 
@@ -18,7 +19,7 @@ LIMIT = 2**20
 class FakeTorrent:
     """What the state machine has to know of a torrent."""
 
-    layout: Layout = Layout(size=10 * 1000 + 7, piece_length=1000)
+    layout: Layout = LAYOUT
     info_hash: bytes = INFO_HASH
     raw_info: bytes = b"i" * 40_000
     private: bool = False

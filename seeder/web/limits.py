@@ -1,0 +1,26 @@
+"""What HTTP clients may use. No I/O."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """Limits of one server; times in seconds, sizes in bytes."""
+
+    connections: int = 1000
+    """Those that let us wait; beyond, the one that has been idle for longest is closed."""
+    head: int = 16 * 1024
+    """Request line and headers."""
+    head_timeout: float = 5.0
+    """For a whole head, from accepting on or from its first byte."""
+    idle_timeout: float = 30.0
+    """Between two requests."""
+    handler_timeout: float = 60.0
+    send_timeout: float = 30.0
+    """For a client to take any more of a reply."""
+    linger_timeout: float = 2.0
+    """For what a client goes on sending after it was refused."""
+    grace: float = 5.0
+    """For what is in flight when the server stops."""
+    accepts: int = 64
+    """Connections accepted before others get their turn."""

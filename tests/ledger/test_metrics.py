@@ -1,0 +1,152 @@
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client import REGISTRY, Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+
+from seeder.ledger.counters import AccountKey, Ledger
+from seeder.ledger.metrics import CONTENT_TYPE, Metrics
+from seeder.ledger.report import Report
+from seeder.ledger.savings import Prices
+
+AWKWARD = 'a "key"\\ with\nall of it'
+
+
+def a_ledger() -> Ledger:
+    ledger = Ledger()
+    account = ledger.account(AccountKey("default", "quotes", "Nelson", '"etag-1"'))
+    account.state, account.peers, account.seeds = "serving", 5, 2
+    account.origin_request("pieces")
+    account.origin_received("pieces", 1000)
+    account.origin_received("hashing", 20)
+    account.uploaded(1500)
+    account.delivered_verified(900)
+    account.delivered_claimed(5000)
+    account.completed()
+    account.requester_charged()
+    account.peer_seen()
+    former = ledger.account(AccountKey("default", "quotes", "Nelson", '"etag-0"'))
+    former.state = "former"
+    former.uploaded(500)
+    ledger.account(AccountKey("default", "quotes", AWKWARD, "v")).uploaded(1)
+    ledger.unattributed.origin_request("metainfo")
+    return ledger
+
+
+def metrics_of(ledger: Ledger, *further: Collector) -> Metrics:
+    return Metrics(
+        lambda: Report.of(ledger, Prices(0.09, 0.0004), at=0), version="1.2.3", further=further
+    )
+
+
+def samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    found = {}
+    for family in text_string_to_metric_families(metrics.render().decode()):
+        for sample in family.samples:
+            place = (sample.name, frozenset(sample.labels.items()))
+            assert place not in found, "one series twice"
+            found[place] = sample.value
+    return found
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float:
+    return samples(metrics)[name, frozenset(labels.items())]
+
+
+@pytest.mark.parametrize(
+    ("name", "further", "expected"),
+    [
+        ("seeder_origin_bytes_total", {"purpose": "pieces"}, 1000),
+        ("seeder_origin_bytes_total", {"purpose": "hashing"}, 20),
+        ("seeder_origin_bytes_total", {"purpose": "metainfo"}, 0),
+        ("seeder_origin_requests_total", {"purpose": "pieces"}, 1),
+        ("seeder_origin_requester_charged_requests_total", {}, 1),
+        ("seeder_uploaded_bytes_total", {}, 2000),
+        ("seeder_delivered_verified_bytes_total", {}, 900),
+        ("seeder_delivered_claimed_bytes_total", {}, 5000),
+        ("seeder_completed_downloads_total", {}, 1),
+        ("seeder_peer_sessions_total", {}, 1),
+        ("seeder_saved_verified_bytes", {}, -120),
+        ("seeder_saved_claimed_bytes", {}, 3980),
+        ("seeder_swarm_peers", {}, 5),
+        ("seeder_swarm_seeds", {}, 2),
+    ],
+)
+def test_an_objects_versions_are_one_series(
+    name: str, further: dict[str, str], expected: float
+) -> None:
+    labels = {"bucket": "quotes", "key": "Nelson", **further}
+    assert value(metrics_of(a_ledger()), name, **labels) == expected
+
+
+def test_what_belongs_to_no_object_is_there_without_a_name() -> None:
+    metrics = metrics_of(a_ledger())
+    name = "seeder_origin_requests_total"
+    assert value(metrics, name, bucket="", key="", purpose="metainfo") == 1
+
+
+def test_sums_over_the_series_are_the_ledgers_totals() -> None:
+    ledger = a_ledger()
+    found = samples(metrics_of(ledger))
+    totals = ledger.totals()
+    for name, total in (
+        ("seeder_origin_bytes_total", totals.origin_bytes),
+        ("seeder_origin_requests_total", totals.origin_requests),
+        ("seeder_uploaded_bytes_total", totals.uploaded_bytes),
+    ):
+        assert sum(value for (sample, _), value in found.items() if sample == name) == total
+
+
+def test_awkward_keys_come_through() -> None:
+    metrics = metrics_of(a_ledger())
+    assert value(metrics, "seeder_uploaded_bytes_total", bucket="quotes", key=AWKWARD) == 1
+
+
+def test_torrents_are_counted_by_state() -> None:
+    metrics = metrics_of(a_ledger())
+    for state in ("serving", "former", "waiting"):
+        assert value(metrics, "seeder_torrents", state=state) == 1
+
+
+def test_every_render_is_a_new_look() -> None:
+    ledger = a_ledger()
+    metrics = metrics_of(ledger)
+    name, labels = "seeder_uploaded_bytes_total", {"bucket": "quotes", "key": "Nelson"}
+    before = value(metrics, name, **labels)
+    ledger.account(AccountKey("default", "quotes", "Nelson", '"etag-1"')).uploaded(7)
+    assert value(metrics, name, **labels) == before + 7
+
+
+def test_counters_are_counters_and_what_can_shrink_is_a_gauge() -> None:
+    for family in text_string_to_metric_families(metrics_of(a_ledger()).render().decode()):
+        if family.name.startswith("seeder_"):
+            totals = [sample.name.endswith("_total") for sample in family.samples]
+            assert family.type == ("counter" if all(totals) else "gauge"), family.name
+            assert family.documentation
+
+
+def test_nothing_goes_into_the_global_registry() -> None:
+    before = list(REGISTRY.collect())
+    metrics_of(a_ledger()).render()
+    metrics_of(a_ledger()).render()
+    assert [family.name for family in REGISTRY.collect()] == [family.name for family in before]
+
+
+def test_the_process_and_the_version_are_there() -> None:
+    metrics = metrics_of(Ledger())
+    assert value(metrics, "seeder_build_info", version="1.2.3") == 1
+    assert value(metrics, "process_resident_memory_bytes") > 0
+
+
+def test_other_parts_add_their_own() -> None:
+    class Cache(Collector):
+        def collect(self) -> Iterator[Metric]:
+            yield GaugeMetricFamily("seeder_cache_memory_bytes", "Cached", value=12)
+
+    assert value(metrics_of(Ledger(), Cache()), "seeder_cache_memory_bytes") == 12
+
+
+def test_the_content_type_is_prometheus_text_format() -> None:
+    assert CONTENT_TYPE.startswith("text/plain; version=")

@@ -1,0 +1,310 @@
+"""A hub on a loopback socket with a cache behind it, and a peer to talk to it."""
+
+import hashlib
+import random
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import trio
+
+from seeder.cache.pieces import PieceCache
+from seeder.errors import OriginError
+from seeder.ledger.counters import Tally
+from seeder.peer import messages
+from seeder.peer.hub import Hub
+from seeder.peer.messages import BLOCK_SIZE, Block, Message, MessageId, Requests
+from seeder.peer.session import Session
+from seeder.sockets import listen
+from seeder.torrent.catalog import ObjectRef, PinnedObject, Torrent
+from seeder.torrent.layout import MIB, Layout
+from seeder.torrent.metainfo import build_info, parse_info
+from tests.peer.wire import OUR_ID, PEER_ID, greeting
+
+PIECE_LENGTH = 64 * 1024
+HAVE_ALL = Message(MessageId.HAVE_ALL, b"")
+UNCHOKE = Message(MessageId.UNCHOKE, b"")
+
+
+def make_data(size: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def make_torrent(data: bytes, piece_length: int = PIECE_LENGTH, key: str = "data.bin") -> Torrent:
+    layout = Layout(len(data), piece_length)
+    parts = (data[start : start + piece_length] for start in range(0, len(data), piece_length))
+    pieces = b"".join(hashlib.sha1(part).digest() for part in parts)
+    info = parse_info(build_info(name=key, layout=layout, pieces=pieces))
+    return Torrent(info, PinnedObject(ObjectRef("default", "b", key), '"e"', len(data)), "build")
+
+
+class Source:
+    """An origin that can be held up and made to fail, by piece; counts what it is asked."""
+
+    def __init__(self, objects: dict[bytes, bytes]) -> None:
+        self.reads: Counter[int] = Counter()
+        self.held_up: dict[int, trio.Event] = {}
+        self.errors: dict[int, OriginError] = {}
+        self._objects = objects
+
+    async def read_piece(self, torrent: Torrent, index: int) -> bytearray:
+        self.reads[index] += 1
+        await trio.lowlevel.checkpoint()
+        if index in self.held_up:
+            await self.held_up[index].wait()
+        if index in self.errors:
+            raise self.errors[index]
+        span = torrent.layout.piece_range(index)
+        return bytearray(self._objects[torrent.info_hash][span.start : span.stop])
+
+    def hold_up(self, *indices: int) -> None:
+        for index in indices:
+            self.held_up[index] = trio.Event()
+
+    def release(self) -> None:
+        for event in self.held_up.values():
+            event.set()
+        self.held_up.clear()
+
+
+@dataclass
+class Budget:
+    """The section [cache]."""
+
+    directory: Path
+    memory: int = 64 * MIB
+    disk: int = 0
+
+
+@dataclass
+class Limits:
+    """What the hub keeps to."""
+
+    connections: int = 100
+    connections_per_address: int = 50
+
+
+@dataclass
+class Node:
+    """A running hub, and what its tests look at."""
+
+    hub: Hub
+    cache: PieceCache[Torrent]
+    source: Source
+    torrents: dict[bytes, Torrent]
+    tallies: dict[bytes, Tally]
+    address: tuple[str, int]
+    stop: trio.CancelScope = field(default_factory=trio.CancelScope)
+    stopped: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def torrent(self) -> Torrent:
+        """The first torrent, which most tests have alone."""
+        return next(iter(self.torrents.values()))
+
+    @property
+    def tally(self) -> Tally:
+        return self.tallies[self.torrent.info_hash]
+
+    @property
+    def closes(self) -> dict[str, int]:
+        return self.hub.statistics().closes
+
+    def sessions(self) -> list[Session]:
+        """Return the sessions, oldest first."""
+        return sorted(self.hub._sessions, key=lambda session: session.opened_at)
+
+    def tick(self, seconds: float) -> None:
+        """Let every session believe that it is `seconds` later."""
+        for session in self.sessions():
+            session.tick(trio.current_time() + seconds)
+
+    async def warm(self, *indices: int) -> None:
+        """Bring pieces of the first torrent into memory."""
+        for index in indices or range(self.torrent.layout.piece_count):
+            await self.cache.get(self.torrent, index)
+
+    async def wait_connected(self, count: int) -> None:
+        await wait_until(lambda: self.hub.statistics().connected == count)
+
+    async def wait_closed(self, reason: str, count: int = 1) -> None:
+        await wait_until(lambda: self.closes.get(reason, 0) == count)
+
+    @asynccontextmanager
+    async def peer(
+        self,
+        *,
+        fast: bool = True,
+        torrent: Torrent | None = None,
+        peer_id: bytes = PEER_ID,
+        host: str = "127.0.0.1",
+        receive_buffer: int | None = None,
+    ) -> "AsyncIterator[Peer]":
+        """Connect a peer that has read everything up to the unchoke."""
+        async with Peer.connect(self.address, host, receive_buffer) as peer:
+            info_hash = (torrent or self.torrent).info_hash
+            await peer.send(greeting(fast=fast, extended=False, info_hash=info_hash, peer=peer_id))
+            assert await peer.read_exactly(68) == messages.handshake(info_hash, OUR_ID)
+            if fast:
+                assert await peer.read() == HAVE_ALL
+            else:
+                opener = await peer.read()
+                assert opener.id == MessageId.BITFIELD
+            assert await peer.read() == UNCHOKE
+            yield peer
+
+
+@asynccontextmanager
+async def serving(
+    directory: Path,
+    *objects: tuple[bytes, int],
+    limits: Limits | None = None,
+    memory: int = 64 * MIB,
+    send_buffer: int | None = None,
+    tally: type[Tally] = Tally,
+    host: str = "127.0.0.1",
+) -> AsyncIterator[Node]:
+    """Run a hub for objects, each (bytes, piece length), and stop it behind the block."""
+    before = trio.lowlevel.current_statistics().tasks_living
+    torrents = [
+        make_torrent(data, length, f"object-{i}") for i, (data, length) in enumerate(objects)
+    ]
+    data = {bytes(torrent.info_hash): objects[i][0] for i, torrent in enumerate(torrents)}
+    by_hash = {bytes(torrent.info_hash): torrent for torrent in torrents}
+    tallies = {bytes(torrent.info_hash): tally() for torrent in torrents}
+    source = Source(data)
+    cache: PieceCache[Torrent] = PieceCache(
+        Budget(directory, memory), source, on_fault=lambda *_: None, clock=trio.current_time
+    )
+    hub = Hub(
+        limits or Limits(),
+        cache=cache,
+        find=by_hash.get,
+        account=lambda torrent: tallies[torrent.info_hash],
+        peer_id=OUR_ID,
+        client="seeder/0",
+    )
+    listener = listen(host, 0, "peer")
+    if send_buffer is not None:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+    name = listener.getsockname()
+    address = str(name[0]), int(name[1])
+    node = Node(hub, cache, source, by_hash, tallies, address)
+
+    async def serve(*, task_status: trio.TaskStatus[None]) -> None:
+        with node.stop:
+            await hub.serve([listener], task_status=task_status)
+        node.stopped.set()
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(cache.run)
+        await nursery.start(serve)
+        try:
+            yield node
+        finally:
+            source.release()
+            node.stop.cancel()
+            with trio.CancelScope(shield=True):
+                await node.stopped.wait()
+            nursery.cancel_scope.cancel()
+    assert hub.statistics().connected == 0
+    assert trio.lowlevel.current_statistics().tasks_living == before
+
+
+async def wait_until(condition: Callable[[], bool]) -> None:
+    """Poll until `condition` holds."""
+    with trio.fail_after(10):
+        while not condition():  # noqa: ASYNC110 - there is nothing to be told by
+            await trio.sleep(0.002)
+
+
+class Peer:
+    """The other end: a plain client that says exactly what it is told to."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.stream = stream
+        self.arrived = bytearray()
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls, address: tuple[str, int], host: str = "127.0.0.1", receive_buffer: int | None = None
+    ) -> AsyncIterator[Self]:
+        family = trio.socket.AF_INET6 if ":" in address[0] else trio.socket.AF_INET
+        sock = trio.socket.socket(family)
+        if receive_buffer is not None:
+            sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, receive_buffer)
+        if ":" not in address[0]:
+            await sock.bind((host, 0))
+        with trio.fail_after(10):
+            await sock.connect(address)
+            async with trio.SocketStream(sock) as stream:
+                yield cls(stream)
+
+    async def send(self, *data: bytes) -> None:
+        await self.stream.send_all(b"".join(data))
+
+    async def request(self, *blocks: Block) -> None:
+        await self.send(*map(messages.request, blocks))
+
+    async def read_exactly(self, count: int) -> bytes:
+        """Return that many bytes; EOFError when the connection ends before."""
+        while len(self.arrived) < count:
+            try:
+                more = await self.stream.receive_some(2**20)
+            except trio.BrokenResourceError:
+                more = b""
+            if not more:
+                raise EOFError(f"the connection ended after {len(self.arrived)} of {count} bytes")
+            self.arrived += more
+        data = bytes(self.arrived[:count])
+        del self.arrived[:count]
+        return data
+
+    async def read(self) -> Message:
+        """Return the next message; EOFError at the end."""
+        length = int.from_bytes(await self.read_exactly(4))
+        body = await self.read_exactly(length)
+        [item], _ = messages.parse(length.to_bytes(4) + body, 2**20)
+        assert not isinstance(item, Requests)
+        return item
+
+    async def read_block(self) -> tuple[Block, bytes]:
+        """Return the next block and its bytes; nothing else may come."""
+        message = await self.read()
+        assert message.id == MessageId.PIECE, message
+        index, begin = (int.from_bytes(message.payload[at : at + 4]) for at in (0, 4))
+        return (index, begin, len(message.payload) - 8), message.payload[8:]
+
+    async def read_to_the_end(self) -> bytes:
+        """Return what comes until the connection ends."""
+        with suppress(trio.BrokenResourceError):
+            async for more in self.stream:
+                self.arrived += more
+        return bytes(self.arrived)
+
+    async def download(self, torrent: Torrent, blocks: Sequence[Block], *, ahead: int) -> bytes:
+        """Request blocks, up to `ahead` at a time, and return the object's bytes."""
+        found = bytearray(torrent.layout.size)
+        await self.request(*blocks[:ahead])
+        for following in [*blocks[ahead:], *[None] * min(ahead, len(blocks))]:
+            (index, begin, length), data = await self.read_block()
+            start = index * torrent.layout.piece_length + begin
+            found[start : start + length] = data
+            if following is not None:
+                await self.request(following)
+        return bytes(found)
+
+
+def blocks_of(torrent: Torrent, index: int | None = None, size: int = BLOCK_SIZE) -> list[Block]:
+    """Return the blocks of a piece, or of all of them."""
+    layout = torrent.layout
+    return [
+        (piece, begin, min(size, layout.piece_size(piece) - begin))
+        for piece in (range(layout.piece_count) if index is None else [index])
+        for begin in range(0, layout.piece_size(piece), size)
+    ]

@@ -1,0 +1,460 @@
+import hashlib
+import random
+import socket
+from pathlib import Path
+
+import pytest
+import trio
+
+from seeder.errors import OriginUnreachable
+from seeder.ledger.counters import Tally
+from seeder.peer import messages
+from seeder.peer.extensions import UT_METADATA
+from seeder.peer.messages import BLOCK_SIZE, Block, Message, MessageId
+from seeder.peer.session import (
+    HANDSHAKE_DEADLINE,
+    IDLE_DEADLINE,
+    KEEP_ALIVE_EVERY,
+    PIN_DEADLINE,
+    WRITE_DEADLINE,
+)
+from seeder.peer.stock import PATIENCE
+from seeder.torrent import bencode
+from seeder.torrent.layout import KIB, MIB
+from tests.peer.node import (
+    HAVE_ALL,
+    PIECE_LENGTH,
+    UNCHOKE,
+    Peer,
+    blocks_of,
+    make_data,
+    serving,
+    wait_until,
+)
+from tests.peer.wire import OUR_ID, PEER_ID, greeting, read
+
+DATA = make_data(10 * PIECE_LENGTH + 5000)
+LATE = PATIENCE + 1
+KEEP_ALIVE = bytes(4)
+
+
+def sha(data: bytes) -> str:
+    return hashlib.sha1(data).hexdigest()
+
+
+def block_data(block: Block, piece_length: int = PIECE_LENGTH, data: bytes = DATA) -> bytes:
+    index, begin, length = block
+    start = index * piece_length + begin
+    return data[start : start + length]
+
+
+def reject(block: Block) -> Message:
+    return read(messages.reject([block]))[0]
+
+
+# -- downloading
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("warm", [True, False])
+@pytest.mark.parametrize("size", [BLOCK_SIZE, 1000, 128 * KIB])
+async def test_a_download_is_the_object(tmp_path: Path, fast: bool, warm: bool, size: int) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, node.peer(fast=fast) as peer:
+        if warm:
+            await node.warm()
+        blocks = blocks_of(node.torrent, size=size)
+        random.Random(size).shuffle(blocks)
+        found = await peer.download(node.torrent, blocks, ahead=250)
+        assert sha(found) == sha(DATA)
+        assert node.tally.counters.uploaded_bytes == len(DATA)
+        assert node.tally.counters.delivered_verified_bytes == len(DATA)
+        assert node.tally.counters.peers_seen == 1
+        assert set(node.source.reads.values()) == {1}
+
+
+@pytest.mark.parametrize("memory", [0, 2 * MIB])
+async def test_a_download_needs_no_room_in_the_cache(tmp_path: Path, memory: int) -> None:
+    data = make_data(9 * MIB)
+    async with serving(tmp_path, (data, MIB), memory=memory) as node, node.peer() as peer:
+        found = await peer.download(node.torrent, blocks_of(node.torrent), ahead=300)
+        assert sha(found) == sha(data)
+
+
+async def test_a_small_send_buffer_keeps_the_bytes_in_order(tmp_path: Path) -> None:
+    data = make_data(3 * MIB)
+    async with serving(tmp_path, (data, MIB), send_buffer=4096) as node:
+        await node.warm()
+        async with node.peer(receive_buffer=4096) as peer:
+            blocks = blocks_of(node.torrent, size=7777)
+            random.Random(1).shuffle(blocks)
+            found = await peer.download(node.torrent, blocks, ahead=len(blocks))
+        assert sha(found) == sha(data)
+        assert node.tally.counters.uploaded_bytes == len(data)
+
+
+async def test_several_peers_share_one_read_of_each_piece(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node:
+        found: list[str] = []
+
+        async def download(number: int) -> None:
+            async with node.peer(peer_id=b"-XX0001-%012d" % number) as peer:
+                blocks = blocks_of(node.torrent)
+                found.append(sha(await peer.download(node.torrent, blocks, ahead=100)))
+
+        async with trio.open_nursery() as nursery:
+            for number in range(5):
+                nursery.start_soon(download, number)
+        assert found == [sha(DATA)] * 5
+        assert set(node.source.reads.values()) == {1}
+        assert node.tally.counters.uploaded_bytes == 5 * len(DATA)
+
+
+async def test_metadata_is_sent_over_the_wire(tmp_path: Path) -> None:
+    data = make_data(2000 * 20)
+    async with serving(tmp_path, (data, 20)) as node:
+        raw = node.torrent.raw_info
+        assert len(raw) > 2 * BLOCK_SIZE
+        async with Peer.connect(node.address) as peer:
+            await peer.send(greeting(info_hash=node.torrent.info_hash))
+            await peer.read_exactly(68)
+            hello = await peer.read()
+            told = bencode.decode(hello.payload[1:])
+            assert isinstance(told, dict)
+            assert told[b"metadata_size"] == len(raw)
+            assert [await peer.read(), await peer.read()] == [HAVE_ALL, UNCHOKE]
+            await peer.send(messages.extended(0, bencode.encode({b"m": {b"ut_metadata": 9}})))
+            found = b""
+            for index in range(3):
+                ask = bencode.encode({b"msg_type": 0, b"piece": index})
+                await peer.send(messages.extended(UT_METADATA, ask))
+                part = (await peer.read()).payload
+                found += part[1 + bencode.decode_prefix(part[1:])[1] :]
+        assert found == raw
+
+
+# -- opening
+
+
+async def test_the_handshake_is_answered_before_the_peer_id_arrives(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node:
+        hello = greeting(extended=False, info_hash=node.torrent.info_hash)
+        async with Peer.connect(node.address) as peer:
+            await peer.send(hello[:48])
+            answer = await peer.read_exactly(68)
+            assert answer == messages.handshake(node.torrent.info_hash, OUR_ID)
+            assert await peer.read() == HAVE_ALL
+            await peer.send(hello[48:])
+            assert await peer.read() == UNCHOKE
+
+
+async def test_a_handshake_that_trickles_in_ends_at_an_absolute_deadline(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, Peer.connect(node.address) as peer:
+        await peer.send(greeting(info_hash=node.torrent.info_hash)[:60])
+        await peer.read_exactly(68)
+        node.tick(HANDSHAKE_DEADLINE - 1)
+        await peer.send(b"-")
+        node.tick(HANDSHAKE_DEADLINE + 1)
+        await node.wait_closed("handshake-timeout")
+
+
+@pytest.mark.parametrize(
+    ("start", "reason"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", "not-bittorrent"),
+        (greeting(info_hash=bytes(20)), "unknown-torrent"),
+    ],
+)
+async def test_a_stranger_is_closed_without_an_answer(
+    tmp_path: Path, start: bytes, reason: str
+) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, Peer.connect(node.address) as peer:
+        await peer.send(start)
+        assert await peer.read_to_the_end() == b""
+        await node.wait_closed(reason)
+        assert node.tally.counters.peers_seen == 0
+
+
+# -- who leaves, and what they gained
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (messages.message(MessageId.HAVE_ALL), "seed"),
+        (messages.message(MessageId.BITFIELD, b"\xff\xe0"), "seed"),
+        (b"".join(map(messages.have, range(11))), "seed"),
+        (messages.extended(0, b"d11:upload_onlyi1ee"), "upload-only"),
+        (messages.have(11), "have-out-of-range"),
+        (b"\xff\xff\xff\xff", "message-too-long"),
+    ],
+)
+async def test_a_peer_is_closed_for_a_reason(tmp_path: Path, message: bytes, reason: str) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, node.peer() as peer:
+        await peer.send(message)
+        await peer.read_to_the_end()
+        await node.wait_closed(reason)
+
+
+async def test_what_a_peer_brings_along_is_not_delivered(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, node.peer() as peer:
+        await peer.send(messages.message(MessageId.BITFIELD, b"\x80\0"), messages.have(1))
+        await peer.send(messages.have(10), messages.have(0), messages.message(MessageId.HAVE_ALL))
+        await peer.request((0, 0, 100))
+        await peer.read_block()
+        assert node.tally.counters.uploaded_bytes == 100
+        assert node.tally.counters.delivered_verified_bytes == PIECE_LENGTH + 5000
+
+
+async def test_a_peer_that_leaves_lets_its_fetch_go_on(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node:
+        node.source.hold_up(3)
+        async with node.peer() as peer:
+            await peer.request((3, 0, 100))
+            await wait_until(lambda: node.source.reads[3] == 1)
+        await node.wait_closed("left")
+        node.source.release()
+        await node.warm(3)
+        assert node.source.reads[3] == 1
+        assert node.tally.counters.uploaded_bytes == 0
+
+
+async def test_a_reset_connection_ends_its_session_only(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, node.peer() as other:
+        async with node.peer(peer_id=b"-XX0001-012345678901") as peer:
+            linger = b"\x01\0\0\0\0\0\0\0"
+            peer.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        await node.wait_closed("connection-lost")
+        await other.request((0, 0, 100))
+        assert await other.read_block() == ((0, 0, 100), DATA[:100])
+
+
+# -- cold pieces
+
+
+async def test_a_resident_piece_does_not_wait_behind_a_cold_one(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, node.peer() as peer:
+        await node.warm(4, 5)
+        node.source.hold_up(0)
+        await peer.request((0, 0, 10), (4, 0, 20), (0, 10, 10), (5, 0, 30))
+        assert (await peer.read_block())[0] == (4, 0, 20)
+        assert (await peer.read_block())[0] == (5, 0, 30)
+        node.source.release()
+        assert await peer.read_block() == ((0, 0, 10), DATA[:10])
+        assert await peer.read_block() == ((0, 10, 10), DATA[10:20])
+
+
+async def test_a_slow_piece_is_rejected_and_served_to_who_asks_again(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, node.peer() as peer:
+        await node.warm(1)
+        node.source.hold_up(0)
+        await peer.request((0, 0, 10), (0, 10, 10))
+        await wait_until(lambda: node.source.reads[0] == 1)
+        node.tick(PATIENCE - 1)
+        await peer.request((1, 0, 10))
+        assert (await peer.read_block())[0] == (1, 0, 10)
+        node.tick(LATE)
+        assert await peer.read() == reject((0, 0, 10))
+        assert await peer.read() == reject((0, 10, 10))
+        await peer.request((0, 0, 10), (1, 0, 10))
+        assert (await peer.read_block())[0] == (1, 0, 10)
+        node.source.release()
+        assert await peer.read_block() == ((0, 0, 10), DATA[:10])
+        assert node.source.reads[0] == 1
+
+
+async def test_pieces_in_line_behind_slow_ones_are_rejected_too(tmp_path: Path) -> None:
+    data = make_data(40 * 1000)
+    async with serving(tmp_path, (data, 1000)) as node, node.peer() as peer:
+        node.source.hold_up(*range(40))
+        await peer.request(*((index, 0, 10) for index in range(40)))
+        await wait_until(lambda: len(node.source.reads) == 16)
+        node.tick(2 * PATIENCE + 1)
+        found = [await peer.read() for _ in range(40)]
+        assert found == [reject((index, 0, 10)) for index in range(40)]
+
+
+async def test_without_fast_a_slow_piece_chokes_for_a_while(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, node.peer(fast=False) as peer:
+        node.source.hold_up(0)
+        await peer.request((0, 0, 10))
+        await wait_until(lambda: node.source.reads[0] == 1)
+        node.tick(LATE)
+        assert await peer.read() == Message(MessageId.CHOKE, b"")
+        node.source.release()
+        await node.warm(0)
+        node.tick(PATIENCE - 1)
+        node.tick(LATE)
+        assert await peer.read() == UNCHOKE
+        await peer.request((0, 0, 10))
+        assert await peer.read_block() == ((0, 0, 10), DATA[:10])
+
+
+async def test_a_piece_that_fails_is_rejected_and_not_read_again_at_once(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, node.peer() as peer:
+        node.source.errors[2] = OriginUnreachable("no answer")
+        await peer.request((2, 0, 10), (2, 10, 10))
+        assert await peer.read() == reject((2, 0, 10))
+        assert await peer.read() == reject((2, 10, 10))
+        del node.source.errors[2]
+        await peer.request((2, 0, 10), (3, 0, 10))
+        assert (await peer.read_block())[0] == (3, 0, 10)
+        assert node.source.reads[2] == 1
+        node.tick(LATE)
+        assert await peer.read() == reject((2, 0, 10))
+        await peer.request((2, 0, 10))
+        assert await peer.read_block() == ((2, 0, 10), block_data((2, 0, 10)))
+
+
+async def test_without_fast_a_piece_that_fails_chokes(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, node.peer(fast=False) as peer:
+        node.source.errors[2] = OriginUnreachable("no answer")
+        await peer.request((2, 0, 10))
+        assert await peer.read() == Message(MessageId.CHOKE, b"")
+
+
+async def test_asking_and_cancelling_cold_pieces_reads_each_once(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, node.peer() as peer:
+        node.source.hold_up(*range(10))
+        for _ in range(20):
+            blocks = [(index, 0, 100) for index in range(10)]
+            await peer.request(*blocks)
+            await peer.send(*map(messages.cancel, blocks))
+            for block in blocks:
+                assert await peer.read() == reject(block)
+        node.source.release()
+        await peer.request((10, 0, 100))
+        assert (await peer.read_block())[0] == (10, 0, 100)
+        assert set(node.source.reads.values()) == {1}
+        assert node.tally.counters.uploaded_bytes == 100
+
+
+async def test_cold_pieces_are_asked_for_while_the_socket_is_full(tmp_path: Path) -> None:
+    data = make_data(12 * MIB)
+    async with serving(tmp_path, (data, MIB), send_buffer=4096) as node:
+        await node.warm(*range(8))
+        async with node.peer(receive_buffer=4096) as peer:
+            warm = [block for index in range(8) for block in blocks_of(node.torrent, index)]
+            await peer.request(*warm)
+            await peer.request((9, 0, 10), (10, 0, 10))
+            await wait_until(lambda: node.source.reads[9] == node.source.reads[10] == 1)
+            assert node.tally.counters.uploaded_bytes < MIB
+
+
+# -- slow peers and quiet ones
+
+
+async def test_a_peer_that_never_reads_ends_by_write_timeout(tmp_path: Path) -> None:
+    data = make_data(8 * MIB)
+    async with serving(tmp_path, (data, MIB)) as node:
+        await node.warm()
+        async with node.peer() as peer:
+            blocks = blocks_of(node.torrent)
+            await peer.request(*blocks)
+            [session] = node.sessions()
+            await wait_until(lambda: session._draining)
+            await trio.testing.wait_all_tasks_blocked()
+            node.tick(WRITE_DEADLINE - 1)
+            assert session.reason is None
+            node.tick(WRITE_DEADLINE + 1)
+            await node.wait_closed("write-timeout")
+            # What the system took is what arrives, and what is booked.
+            arrived = await peer.read_to_the_end()
+        whole = b"".join(
+            messages.piece_header(*block) + block_data(block, MIB, data) for block in blocks
+        )
+        assert 0 < len(arrived) < len(whole)
+        assert whole.startswith(arrived)
+        headers = -(-len(arrived) // (BLOCK_SIZE + 13))
+        payload = len(arrived) - 13 * headers
+        assert node.tally.counters.uploaded_bytes == payload
+        assert node.tally.counters.delivered_verified_bytes == payload
+
+
+async def test_a_slow_peer_holds_a_copy_and_not_whole_pieces(tmp_path: Path) -> None:
+    data = make_data(8 * MIB)
+    async with serving(tmp_path, (data, MIB), send_buffer=4096) as node:
+        await node.warm()
+        async with node.peer(receive_buffer=4096) as peer:
+            blocks = blocks_of(node.torrent, size=BLOCK_SIZE)[::16]
+            await peer.request(*blocks)
+            [session] = node.sessions()
+            await wait_until(lambda: session._draining)
+            node.tick(PIN_DEADLINE + 1)
+            assert [type(buffer) for buffer in session._batch.buffers] == [bytes]
+            for block in blocks:
+                assert await peer.read_block() == (block, block_data(block, MIB, data))
+        assert node.tally.counters.uploaded_bytes == len(blocks) * BLOCK_SIZE
+
+
+async def test_a_quiet_peer_is_kept_alive_and_closed_at_last(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, node.peer() as peer:
+        node.tick(KEEP_ALIVE_EVERY - 1)
+        node.tick(KEEP_ALIVE_EVERY + 1)
+        assert await peer.read_exactly(4) == KEEP_ALIVE
+        node.tick(IDLE_DEADLINE + 1)
+        assert await peer.read_to_the_end() == b""
+        await node.wait_closed("idle")
+
+
+async def test_a_peer_that_neither_reads_nor_is_owed_a_batch_is_timed_out(tmp_path: Path) -> None:
+    data = make_data(2 * MIB)
+    async with serving(tmp_path, (data, MIB), send_buffer=4096) as node:
+        await node.warm()
+        async with node.peer(receive_buffer=4096) as peer:
+            await peer.request(*blocks_of(node.torrent))
+            [session] = node.sessions()
+            await wait_until(lambda: session._draining)
+            await peer.send(KEEP_ALIVE)
+            node.tick(WRITE_DEADLINE + 1)
+            await node.wait_closed("write-timeout")
+
+
+# -- faults of our own
+
+
+class Broken(Tally):
+    """An account that can't take what was uploaded."""
+
+    def uploaded(self, count: int) -> None:
+        raise RuntimeError("no more room in the ledger")
+
+
+@pytest.mark.parametrize("where", ["reading", "draining", "arriving"])
+async def test_a_fault_of_ours_ends_one_session_and_is_logged(
+    tmp_path: Path, where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = make_data(4 * MIB)
+    buffer = 4096 if where == "draining" else None
+    async with serving(tmp_path, (DATA, PIECE_LENGTH), (data, MIB), send_buffer=buffer) as node:
+        good, broken = node.torrents.values()
+        node.tallies[broken.info_hash] = Broken()
+        async with (
+            node.peer(torrent=good, peer_id=b"-XX0001-good00000000") as other,
+            node.peer(torrent=broken, receive_buffer=buffer) as peer,
+        ):
+            if where != "arriving":
+                for index in range(4):
+                    await node.cache.get(broken, index)
+            await peer.request(*blocks_of(broken))
+            await peer.read_to_the_end()
+            await node.wait_closed("internal-error")
+            await other.request((0, 0, 100))
+            assert await other.read_block() == ((0, 0, 100), DATA[:100])
+            assert node.hub.connected(broken.info_hash) == 0
+        assert "internal error" in caplog.text
+        assert "no more room in the ledger" in caplog.text
+
+
+async def test_a_fault_while_keeping_the_deadlines_ends_one_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, node.peer() as peer:
+        [session] = node.sessions()
+        monkeypatch.setattr(session.wire, "keep_alive", lambda: 1 // 0)
+        node.tick(KEEP_ALIVE_EVERY + 1)
+        await node.wait_closed("internal-error")
+        assert await peer.read_to_the_end() == b""
+
+
+def test_the_ids_of_both_ends_differ() -> None:
+    assert OUR_ID != PEER_ID

@@ -1,0 +1,184 @@
+from typing import cast
+
+import pytest
+
+from seeder.cache.pieces import PieceCache, Waiter
+from seeder.errors import OriginUnreachable, SeederError
+from seeder.peer.stock import FAILURE_PAUSE, MOST_AHEAD, PATIENCE, PATIENCE_IN_LINE, Stock
+from seeder.torrent.catalog import ObjectRef, PinnedObject, Torrent
+from seeder.torrent.layout import MIB, Layout
+from seeder.torrent.metainfo import build_info, parse_info
+
+ERROR = OriginUnreachable("no answer")
+
+
+class FakeCache:
+    """A cache whose fetches end when the test says so."""
+
+    def __init__(self) -> None:
+        self.memory: dict[int, bytes] = {}
+        self.asked: list[int] = []
+        self.waiters: dict[int, Waiter] = {}
+
+    def peek(self, torrent: Torrent, index: int) -> bytes | None:
+        return self.memory.get(index)
+
+    def request(self, torrent: Torrent, index: int, waiter: Waiter) -> None:
+        assert index not in self.waiters
+        self.asked.append(index)
+        self.waiters[index] = waiter
+
+    def forget(self, torrent: Torrent, index: int, waiter: Waiter) -> None:
+        assert self.waiters.pop(index) == waiter
+
+    def settle(self, index: int, error: SeederError | None = None) -> None:
+        self.waiters.pop(index)(index, None if error else b"piece %d" % index, error)
+
+
+class Bench:
+    """A stock, and everything around it in plain sight."""
+
+    def __init__(self, pieces: int = 100, piece_length: int = 1) -> None:
+        self.now = 0.0
+        self.cache = FakeCache()
+        self.wanted: dict[int, None] = {}
+        self.told: list[tuple[int, SeederError | None]] = []
+        layout = Layout(pieces * piece_length, piece_length)
+        info = parse_info(build_info(name="x", layout=layout, pieces=bytes(20 * pieces)))
+        pinned = PinnedObject(ObjectRef("default", "b", "x"), '"e"', layout.size)
+        self.stock = Stock(
+            cast(PieceCache[Torrent], self.cache),
+            Torrent(info, pinned, "build"),
+            self.wanted,
+            tell=lambda index, error: self.told.append((index, error)),
+            clock=lambda: self.now,
+        )
+
+    def want(self, *indices: int) -> None:
+        self.wanted.update(dict.fromkeys(indices))
+        self.stock.look_ahead(indices)
+
+    def unwant(self, *indices: int) -> None:
+        for index in indices:
+            del self.wanted[index]
+
+
+def test_a_piece_in_memory_is_at_hand_and_never_asked_for() -> None:
+    bench = Bench()
+    bench.cache.memory[3] = b"three"
+    bench.want(3)
+    assert bench.stock.find(3) == b"three"
+    assert bench.cache.asked == []
+    assert bench.stock.waiting == {}
+
+
+def test_a_cold_piece_is_asked_for_once_and_at_hand_when_it_came() -> None:
+    bench = Bench()
+    bench.want(3)
+    bench.want(3)
+    assert bench.stock.find(3) is None
+    assert bench.cache.asked == [3]
+    bench.cache.settle(3)
+    assert bench.told == [(3, None)]
+    assert bench.stock.find(3) == b"piece 3"
+    assert bench.stock.waiting == {}
+
+
+@pytest.mark.parametrize(
+    ("piece_length", "most"), [(1, MOST_AHEAD), (MIB, 8), (3 * MIB, 2), (16 * MIB, 1)]
+)
+def test_only_so_many_pieces_are_on_their_way_for_one_peer(piece_length: int, most: int) -> None:
+    bench = Bench(20, piece_length)
+    bench.want(*range(20))
+    assert bench.cache.asked == list(range(most))
+    bench.cache.settle(0)
+    bench.stock.fetch()
+    assert bench.cache.asked == list(range(most))  # it has come, but it isn't sent yet
+    bench.unwant(0)
+    bench.stock.fetch()
+    assert bench.cache.asked == list(range(most + 1))
+
+
+def test_a_piece_that_came_is_let_go_when_nobody_wants_it_any_more() -> None:
+    bench = Bench()
+    bench.want(1, 2)
+    bench.unwant(2)
+    bench.cache.settle(1)
+    bench.cache.settle(2)
+    bench.unwant(1)
+    bench.stock.fetch()
+    bench.want(1, 2)
+    assert bench.stock.find(1) is None
+    assert bench.stock.find(2) is None
+
+
+def test_a_piece_that_was_cancelled_in_line_is_not_asked_for() -> None:
+    bench = Bench(20, 16 * MIB)
+    bench.want(0, 1, 2)
+    bench.unwant(0, 1)
+    bench.cache.settle(0)
+    bench.stock.fetch()
+    assert bench.cache.asked == [0, 2]
+    assert list(bench.stock.waiting) == [2]
+
+
+def test_a_fetch_is_overdue_after_ten_seconds_and_again_after_ten_more() -> None:
+    bench = Bench()
+    bench.want(1)
+    assert bench.stock.overdue(PATIENCE) == []
+    assert bench.stock.overdue(PATIENCE + 1) == [1]
+    assert bench.stock.overdue(PATIENCE + 2) == []
+    assert bench.stock.overdue(2 * PATIENCE + 2) == [1]
+    assert bench.cache.asked == [1]
+
+
+def test_a_fetch_that_nobody_wants_any_more_is_never_overdue() -> None:
+    bench = Bench()
+    bench.want(1)
+    bench.unwant(1)
+    assert bench.stock.overdue(100.0) == []
+    bench.want(1)
+    assert bench.stock.overdue(101.0) == []
+
+
+def test_a_piece_in_line_is_overdue_after_twenty_seconds_and_then_starts_anew() -> None:
+    bench = Bench(20, 16 * MIB)
+    bench.want(0, 1)
+    assert bench.stock.overdue(PATIENCE_IN_LINE) == [0]
+    assert bench.stock.overdue(PATIENCE_IN_LINE + 1) == [1]
+    assert list(bench.stock.waiting) == [0]
+    bench.now = 25.0
+    bench.want(1)
+    assert bench.stock.waiting[1] == 25.0
+
+
+def test_a_piece_that_others_brought_into_memory_leaves_the_line() -> None:
+    bench = Bench(20, 16 * MIB)
+    bench.want(0, 1)
+    bench.cache.memory[1] = b"one"
+    assert bench.stock.find(1) is None
+    assert bench.stock.overdue(1.0) == []
+    assert bench.stock.find(1) == b"one"
+    bench.cache.settle(0)
+    bench.stock.fetch()
+    assert bench.cache.asked == [0]
+
+
+def test_a_piece_that_failed_is_asked_for_again_only_after_a_pause() -> None:
+    bench = Bench()
+    bench.want(1)
+    bench.cache.settle(1, ERROR)
+    assert bench.told == [(1, ERROR)]
+    bench.want(1)
+    assert bench.stock.overdue(FAILURE_PAUSE) == []
+    assert bench.cache.asked == [1]
+    assert bench.stock.overdue(FAILURE_PAUSE + 1) == [1]
+    bench.want(1)
+    assert bench.cache.asked == [1, 1]
+
+
+def test_a_closed_stock_hears_of_nothing() -> None:
+    bench = Bench()
+    bench.want(1, 2)
+    bench.stock.close()
+    assert bench.cache.waiters == {}

@@ -1,0 +1,85 @@
+"""Announces and accounts for tests of the tracker."""
+
+import ipaddress
+import random
+
+from seeder.torrent.metainfo import InfoHash
+from seeder.tracker.announce import AnnounceReply, AnnounceRequest, Event, compact_endpoint
+from seeder.tracker.swarm import Policy
+from seeder.tracker.swarms import OwnSeeder, Swarms
+
+HASH = InfoHash(b"h" * 20)
+SIZE = 1000
+OWN_PORT = 6881
+LOCAL = bytes([203, 0, 113, 7])
+OWN = compact_endpoint(LOCAL, OWN_PORT)
+
+
+class Ledger:
+    """An account that adds up what is claimed."""
+
+    def __init__(self) -> None:
+        self.delivered = 0
+        self.completions = 0
+
+    def delivered_claimed(self, count: int) -> None:
+        assert count > 0
+        self.delivered += count
+
+    def completed(self) -> None:
+        self.completions += 1
+
+
+def packed(address: str) -> bytes:
+    """Return an address as 4 or 16 bytes."""
+    return ipaddress.ip_address(address).packed
+
+
+def peer_id(name: str) -> bytes:
+    return f"-TT0001-{name}".encode().ljust(20, b".")
+
+
+class Tracker:
+    """Swarms with one open torrent, announced to by peers that have names."""
+
+    def __init__(self, policy: Policy = Policy(), seed: int = 1) -> None:  # noqa: B008  (frozen)
+        self.ledger = Ledger()
+        self.now = 1000.0
+        self.swarms = Swarms(policy, OwnSeeder(OWN_PORT), rng=random.Random(seed))
+        self.swarms.open(HASH, size=SIZE, claims=self.ledger)
+
+    def announce(
+        self,
+        name: str,
+        address: str = "192.0.2.1",
+        port: int = 2000,
+        *,
+        left: int | None = SIZE,
+        event: Event = Event.NONE,
+        downloaded: int = 0,
+        numwant: int | None = None,
+        key: bytes = b"",
+        info_hash: InfoHash = HASH,
+    ) -> AnnounceReply:
+        """Announce; the clock goes on by enough for every answer to have its peers."""
+        self.now += 10
+        request = AnnounceRequest(
+            info_hash,
+            peer_id(name),
+            port,
+            downloaded=downloaded,
+            left=left,
+            event=event,
+            numwant=numwant,
+            key=key,
+        )
+        return self.swarms.announce(request, packed(address), LOCAL, self.now)
+
+    def crowd(self, count: int, *, left: int = SIZE, network: int = 10) -> set[bytes]:
+        """Let that many peers announce, each from its own address; return their endpoints."""
+        endpoints = set()
+        for number in range(count):
+            address = str(ipaddress.IPv4Address((network << 24) + number + 1))
+            self.announce(f"{network}-{number}", address, left=left)
+            endpoints.add(compact_endpoint(packed(address), 2000))
+        return endpoints

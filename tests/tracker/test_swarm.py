@@ -1,0 +1,281 @@
+"""One swarm: who is listed, who is handed out to whom, who is dropped."""
+
+from math import ceil
+
+import pytest
+
+from seeder.tracker.announce import Event, compact_endpoint
+from seeder.tracker.swarm import HANDOUT_GAP, Policy
+from tests.tracker.announcing import HASH, LOCAL, OWN, SIZE, Tracker, packed
+
+STOPPED, COMPLETED, STARTED, PAUSED = Event.STOPPED, Event.COMPLETED, Event.STARTED, Event.PAUSED
+
+
+def at(address: str, port: int = 2000) -> bytes:
+    return compact_endpoint(packed(address), port)
+
+
+def peers_of(tracker: Tracker) -> int:
+    return tracker.swarms.statistics(HASH).peers
+
+
+def test_the_first_leecher_hears_of_our_own_seeder_only() -> None:
+    reply = Tracker().announce("a")
+    assert list(reply.peers) == [OWN]
+    assert not reply.peers6
+    assert (reply.complete, reply.incomplete, reply.downloaded) == (1, 1, 0)
+    assert reply.source == packed("192.0.2.1")
+
+
+def test_a_peer_is_where_its_announce_came_from_and_never_handed_to_itself() -> None:
+    tracker = Tracker()
+    tracker.announce("a", "192.0.2.1", 1111)
+    reply = tracker.announce("b", "192.0.2.2", 2222)
+    assert set(reply.peers) == {at("192.0.2.1", 1111), OWN}
+    assert set(tracker.announce("a", "192.0.2.1", 1111).peers) == {at("192.0.2.2", 2222), OWN}
+
+
+def test_a_leecher_gets_complete_peers_then_us_then_leechers() -> None:
+    tracker = Tracker()
+    seeds = tracker.crowd(100, left=0, network=10)
+    leechers = tracker.crowd(100, network=11)
+    peers = list(tracker.announce("x", numwant=51).peers)
+    assert len(peers) == 51
+    assert set(peers[:25]) <= seeds
+    assert peers[25] == OWN
+    assert set(peers[26:]) <= leechers
+    assert len(set(peers)) == 51
+
+
+@pytest.mark.parametrize(
+    ("seed_count", "leecher_count"), [(3, 100), (100, 3), (3, 3), (0, 9), (9, 0)]
+)
+def test_an_answer_is_filled_with_whoever_is_there(seed_count: int, leecher_count: int) -> None:
+    tracker = Tracker()
+    seeds = tracker.crowd(seed_count, left=0, network=10)
+    leechers = tracker.crowd(leecher_count, network=11)
+    peers = tracker.announce("x", numwant=21).peers
+    assert len(peers) == min(21, seed_count + leecher_count + 1)
+    got_seeds, got_leechers = len(seeds & set(peers)), len(leechers & set(peers))
+    assert got_seeds == min(seed_count, max(10, 20 - leecher_count))
+    assert got_leechers == min(leecher_count, 20 - got_seeds)
+    assert OWN in peers
+
+
+def test_seeds_hear_of_leechers_only() -> None:
+    tracker = Tracker()
+    tracker.crowd(5, left=0, network=10)
+    leechers = tracker.crowd(5, network=11)
+    assert set(tracker.announce("s", left=0).peers) == leechers
+    assert set(tracker.announce("p", left=10, event=PAUSED).peers) == leechers
+
+
+def test_a_partial_seed_is_handed_out_before_us_but_counts_as_incomplete() -> None:
+    tracker = Tracker()
+    tracker.announce("p", "192.0.2.5", left=10, event=PAUSED)
+    reply = tracker.announce("x")
+    assert list(reply.peers) == [at("192.0.2.5"), OWN]
+    assert (reply.complete, reply.incomplete) == (1, 2)
+
+
+def test_a_leecher_that_is_done_becomes_a_seed() -> None:
+    tracker = Tracker()
+    tracker.announce("a")
+    assert tracker.swarms.statistics(HASH).seeds == 0
+    reply = tracker.announce("a", left=0, event=COMPLETED)
+    assert (reply.complete, reply.incomplete, reply.downloaded) == (2, 0, 1)
+    assert not reply.peers
+    assert tracker.swarms.statistics(HASH).seeds == 1
+    # And back: it has deleted a piece.
+    assert tracker.announce("a", left=5).complete == 1
+
+
+@pytest.mark.parametrize(("numwant", "given"), [(None, 50), (0, 0), (1, 1), (30, 30), (10**9, 200)])
+def test_numwant_is_clamped(numwant: int | None, given: int) -> None:
+    tracker = Tracker()
+    tracker.crowd(300)
+    peers = tracker.announce("x", numwant=numwant).peers
+    assert len(peers) == given
+    assert (OWN in peers) == (given > 0)
+
+
+def test_an_answer_is_a_random_sample() -> None:
+    tracker = Tracker()
+    everybody = tracker.crowd(300)
+    seen: set[bytes] = set()
+    for number in range(60):
+        seen.update(tracker.announce(f"x{number}", "192.0.2.9", numwant=30, event=STARTED).peers)
+        tracker.announce(f"x{number}", "192.0.2.9", event=STOPPED)
+    assert len(seen & everybody) > 0.95 * len(everybody)
+
+
+def test_both_families_hear_of_each_other_their_own_first() -> None:
+    tracker = Tracker()
+    v4 = tracker.crowd(5)
+    for number in range(5):
+        tracker.announce(f"six{number}", f"2001:db8:{number}::1", 6000)
+    reply = tracker.announce("four", "192.0.2.1", numwant=8)
+    assert (len(set(reply.peers) & v4), OWN in reply.peers, len(reply.peers6)) == (5, True, 2)
+    reply = tracker.announce("six", "2001:db8:f::1", numwant=8)
+    assert len(reply.peers6) == 5
+    assert len(set(reply.peers) & v4) == 2
+    assert all(len(endpoint) == 18 for endpoint in reply.peers6)
+
+
+def test_stopped_removes_the_peer_and_is_answered_without_peers() -> None:
+    tracker = Tracker()
+    tracker.crowd(3)
+    tracker.announce("a")
+    reply = tracker.announce("a", event=STOPPED)
+    assert (list(reply.peers), list(reply.peers6)) == ([], [])
+    assert reply.incomplete == 3
+    assert at("192.0.2.1") not in tracker.announce("b", "192.0.2.2").peers
+
+
+def test_nobody_stops_somebody_else() -> None:
+    tracker = Tracker()
+    tracker.announce("a", "192.0.2.1", 1111, key=b"secret")
+    tracker.announce("a", "192.0.2.2", 1111, event=STOPPED)
+    tracker.announce("a", "192.0.2.2", 1111, event=STOPPED, key=b"guess")
+    tracker.announce("b", "192.0.2.1", 1111, event=STOPPED)
+    tracker.announce("a", "192.0.2.1", 2222, event=STOPPED, key=b"guess")
+    assert peers_of(tracker) == 1
+
+
+def test_a_client_that_moved_stops_its_old_place_with_its_key() -> None:
+    tracker = Tracker()
+    tracker.announce("a", "192.0.2.1", 1111, key=b"secret")
+    tracker.announce("a", "192.0.2.2", 1111, event=STOPPED, key=b"secret")
+    assert peers_of(tracker) == 0
+
+
+def test_a_client_that_names_no_port_is_stopped_at_its_address() -> None:
+    tracker = Tracker()
+    tracker.announce("a", "192.0.2.1", 1111)
+    tracker.announce("a", "192.0.2.2", 0, event=STOPPED)
+    assert peers_of(tracker) == 1
+    tracker.announce("a", "192.0.2.1", 0, event=STOPPED)
+    assert peers_of(tracker) == 0
+
+
+def test_stopping_by_one_family_leaves_the_other() -> None:
+    tracker = Tracker()
+    tracker.announce("a", "192.0.2.1", key=b"k")
+    tracker.announce("a", "2001:db8::1", key=b"k")
+    tracker.announce("a", "2001:db8::1", event=STOPPED, key=b"k")
+    assert set(tracker.announce("b", "192.0.2.2").peers) == {at("192.0.2.1"), OWN}
+    assert tracker.swarms.statistics(HASH).peers == 2
+
+
+def test_stopping_twice_is_harmless() -> None:
+    tracker = Tracker()
+    tracker.announce("a", event=STOPPED)
+    tracker.announce("a")
+    for _ in range(2):
+        tracker.announce("a", event=STOPPED)
+    assert peers_of(tracker) == 0
+
+
+def test_who_asks_every_second_gets_peers_only_now_and_then() -> None:
+    tracker = Tracker()
+    tracker.crowd(3)
+    assert tracker.announce("a", event=STARTED).peers
+    tracker.now -= 9
+    assert not tracker.announce("a", event=STARTED).peers
+    tracker.now += HANDOUT_GAP - 10 - 1
+    assert tracker.announce("a", event=STARTED).peers
+
+
+def test_a_client_that_was_restarted_gets_peers_at_once() -> None:
+    tracker = Tracker()
+    tracker.announce("a", event=STARTED)
+    tracker.now -= 9
+    assert tracker.announce("b", event=STARTED).peers
+
+
+def test_one_address_has_few_places() -> None:
+    tracker = Tracker(Policy(peers_per_address=3))
+    for number in range(10):
+        assert OWN in tracker.announce(f"a{number}", port=1000 + number).peers
+    assert peers_of(tracker) == 3
+    tracker.announce("a1", port=1001, event=STOPPED)
+    tracker.announce("a9", port=1009)
+    assert peers_of(tracker) == 3
+    tracker.announce("b", "192.0.2.2")
+    assert peers_of(tracker) == 4
+
+
+def test_a_64_of_ipv6_has_as_few_places_as_an_address() -> None:
+    tracker = Tracker(Policy(peers_per_address=2))
+    for number in range(5):
+        tracker.announce(f"a{number}", f"2001:db8:0:1::{number}")
+    assert peers_of(tracker) == 2
+    tracker.announce("b", "2001:db8:0:2::1")
+    assert peers_of(tracker) == 3
+
+
+def test_who_is_not_listed_claims_nothing() -> None:
+    tracker = Tracker(Policy(peers_per_address=1))
+    tracker.announce("a", port=1000)
+    for event in (STARTED, COMPLETED):
+        tracker.announce("b", port=1001, left=0, event=event, downloaded=SIZE)
+        tracker.announce("b", port=1001, left=0, event=event, downloaded=SIZE * 2)
+    assert (tracker.ledger.delivered, tracker.ledger.completions) == (0, 0)
+
+
+def test_a_client_that_changes_its_port_keeps_its_place_at_a_full_address() -> None:
+    tracker = Tracker(Policy(peers_per_address=2))
+    tracker.announce("a", port=1000)
+    tracker.announce("b", port=1001)
+    tracker.announce("a", port=1002)
+    reply = tracker.announce("x", "192.0.2.2")
+    assert set(reply.peers) == {at("192.0.2.1", 1001), at("192.0.2.1", 1002), OWN}
+
+
+def test_a_swarm_has_a_limit_and_everybody_is_still_answered() -> None:
+    tracker = Tracker(Policy(peers_per_swarm=5))
+    tracker.crowd(5)
+    assert len(tracker.announce("x").peers) == 6
+    assert peers_of(tracker) == 5
+    assert len(tracker.announce("x", left=0).peers) == 5
+
+
+def test_a_peer_that_is_silent_for_too_long_is_dropped() -> None:
+    policy = Policy(interval=100)
+    assert policy.expiry == 500
+    tracker = Tracker(policy)
+    tracker.announce("a", "192.0.2.1")
+    first = tracker.now
+    tracker.announce("b", "192.0.2.2")
+    tracker.announce("a", "192.0.2.1")
+    assert tracker.swarms.expire(first + 20 + policy.expiry - 10) == 0
+    assert tracker.swarms.expire(first + 10 + policy.expiry + 1) == 1
+    assert set(tracker.announce("x", "192.0.2.9").peers) == {at("192.0.2.1"), OWN}
+
+
+def test_expiry_gives_its_room_back() -> None:
+    tracker = Tracker(Policy(peers=3, peers_per_address=3))
+    for number in range(3):
+        tracker.announce(f"a{number}", port=1000 + number)
+    tracker.announce("b", "192.0.2.2")
+    assert peers_of(tracker) == 3
+    assert tracker.swarms.expire(tracker.now + 10**6) == 3
+    tracker.now += 10**6
+    for number in range(3):
+        tracker.announce(f"b{number}", port=2000 + number)
+    assert peers_of(tracker) == 3
+
+
+def test_intervals_differ_by_a_tenth_and_the_minimum_is_half() -> None:
+    tracker = Tracker()
+    replies = [tracker.announce("a") for _ in range(200)]
+    intervals = {reply.interval for reply in replies}
+    assert 1620 <= min(intervals) < 1650
+    assert 1950 < max(intervals) <= 1980
+    assert {reply.min_interval for reply in replies} == {900}
+
+
+def test_our_own_seeder_is_where_the_client_reached_us() -> None:
+    tracker = Tracker()
+    assert OWN[:4] == LOCAL
+    assert ceil(len(tracker.announce("a").peers)) == 1
