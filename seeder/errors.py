@@ -9,6 +9,7 @@ SeederError                  anything that we raise on purpose; str() is one lin
 │   ├── AccessDenied         401 or 403: credentials, policy, requester pays, expected owner, SSE-C
 │   ├── ObjectMissing        404: no such bucket, key or version
 │   ├── ObjectChanged        412: the object is no longer the one that the torrent describes
+│   ├── TorrentUnsupported   GetObjectTorrent is not to be had: other sources of metainfo may do
 │   └── OriginFault          an answer that is wrong: a bad status, a short body, a wrong range
 │       └── PieceMismatch    a piece that doesn't have the hash that the torrent says, twice
 ├── AnnounceError            an announcing client's; the text goes to that client
@@ -59,6 +60,15 @@ class ObjectMissing(OriginError):
 
 class ObjectChanged(OriginError):
     """The pinned object was replaced (412, or another ETag)."""
+
+
+class TorrentUnsupported(OriginError):
+    """This S3 makes no torrent of this object; other sources of metainfo may do."""
+
+    def __init__(self, text: str, *, for_every_key: bool = False) -> None:
+        super().__init__(text)
+        self.for_every_key = for_every_key
+        """Whether the answer means that this S3 makes no torrents at all."""
 
 
 class OriginFault(OriginError):

@@ -28,6 +28,8 @@ def log_to_stderr(level: int = logging.INFO, *, stream: TextIO | None = None) ->
     root.setLevel(level)
     for name in _LIBRARIES:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    # A refresh that fails is our own line; botocore would add a traceback to it.
+    logging.getLogger("botocore.credentials").setLevel(logging.ERROR)
 
 
 def goes_to_journal(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:

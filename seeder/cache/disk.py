@@ -258,15 +258,14 @@ class DiskTier:
     def _written(self, key: Key, write: _Write, *, on_disk: bool) -> None:
         if on_disk:
             self._works_again("write")
-        if self._queue.get(key) is write:
+        if key in self._queue:
             if on_disk:
                 self._index.put(key, len(write.piece))
                 self._by_id.setdefault(key[0], set()).add(key[1])
             self._finish(key, kept=on_disk)
         elif on_disk:
-            # Dropped while it was being written.
+            # Dropped while it was being written; the drop has asked for another step.
             self._doomed[key] = len(write.piece)
-            self._work.set()
 
     def _takes(self, size: int) -> bool:
         if not self._accepting or size > self._index.budget:

@@ -22,9 +22,10 @@ from seeder.errors import (
     ObjectMissing,
     OriginFault,
     StorageError,
+    TorrentUnsupported,
 )
 from seeder.origin.hashing import Hasher, PieceSink, Progress
-from seeder.origin.s3 import Meter, S3Origin, TorrentUnsupported
+from seeder.origin.s3 import Meter, S3Origin
 from seeder.origin.store import Record, file_stem
 from seeder.torrent.catalog import ObjectRef, PinnedObject, Torrent, cache_id
 from seeder.torrent.layout import Layout, default_piece_length

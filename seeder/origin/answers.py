@@ -13,6 +13,7 @@ from seeder.errors import (
     OriginError,
     OriginFault,
     OriginUnreachable,
+    TorrentUnsupported,
 )
 from seeder.torrent.catalog import ObjectRef, PinnedObject
 from seeder.torrent.layout import ByteRange
@@ -32,15 +33,6 @@ _REGION = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _AWS_HOST = re.compile(r"(?:^|\.)s3[.-](?:dualstack\.)?([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?$")
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII)
 _LONGEST_MESSAGE = 200
-
-
-class TorrentUnsupported(OriginError):
-    """This S3 makes no torrent of this object; other sources of metainfo may do."""
-
-    def __init__(self, text: str, *, for_every_key: bool = False) -> None:
-        super().__init__(text)
-        self.for_every_key = for_every_key
-        """Whether the answer means that this S3 makes no torrents at all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,11 +23,11 @@ from seeder.errors import (
     OriginError,
     OriginFault,
     OriginUnreachable,
+    TorrentUnsupported,
 )
 from seeder.origin.answers import (
     Answer,
     Asked,
-    TorrentUnsupported,
     check_range,
     content_length,
     label,
@@ -44,7 +44,7 @@ from seeder.settings import OriginSettings
 from seeder.torrent.catalog import ObjectRef, PinnedObject
 from seeder.torrent.layout import KIB, MIB, ByteRange
 
-__all__ = ["Meter", "OriginStatistics", "Purpose", "S3Origin", "TorrentUnsupported"]
+__all__ = ["Meter", "OriginStatistics", "Purpose", "S3Origin"]
 
 _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")

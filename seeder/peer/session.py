@@ -162,7 +162,10 @@ class Session:
         self._sock.close()
         if self._stock is not None:
             self._stock.close()
-        self._settle()
+        try:
+            self._settle()
+        except Exception as error:
+            self._fail(error)
         reason = self.reason or "closed"
         self._supplies.closes[reason] += 1
         level = logging.INFO if self.peer_id else logging.DEBUG
@@ -338,6 +341,8 @@ class Session:
 
     def _piece_came(self, index: int, error: SeederError | None) -> None:
         """Take note of a piece that was cold; the cache's task calls this."""
+        if self._scope.cancel_called:
+            return
         try:
             if error is not None and index in self.wire.wanted:
                 self._turn_down([index])
@@ -359,6 +364,8 @@ class Session:
 
     def tick(self, now: float) -> None:
         """Keep the deadlines; called about once a second."""
+        if self._scope.cancel_called:
+            return
         try:
             self._keep_deadlines(now)
         except Exception as error:
@@ -368,6 +375,9 @@ class Session:
         if self.wire.phase in (Phase.HANDSHAKE, Phase.PEER_ID):
             if now - self.opened_at > HANDSHAKE_DEADLINE:
                 self.end("handshake-timeout")
+            return
+        if self._farewell is not None:
+            self.end(self._farewell)
             return
         if self._draining:
             if now - self._sent_at > WRITE_DEADLINE:

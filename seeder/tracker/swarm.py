@@ -96,7 +96,10 @@ class Swarm:
             if now - peer.answered < HANDOUT_GAP:
                 return [], []
             peer.answered = now
-        return self._handout(endpoint, _wants_nothing(request), count, own)
+        wants_nothing = _wants_nothing(request)
+        if wants_nothing and not _may_lack_metadata(request):
+            own = ()
+        return self._handout(endpoint, wants_nothing, count, own)
 
     def _enter(self, request: AnnounceRequest, endpoint: bytes, now: float) -> Peer | None:
         """Add or refresh the peer that announces; None when it may not be listed."""
@@ -127,6 +130,9 @@ class Swarm:
             crowd.add(peer.endpoint)
             peer.crowd = crowd
         complete = request.left == 0
+        if peer.complete and not complete:
+            # By now it knows what it lacks (aria2 with a magnet link), or a check found it out.
+            peer.answered = -inf
         self.seeds += complete - peer.complete
         peer.complete = complete
         peer.seen = now
@@ -197,19 +203,20 @@ class Swarm:
         """Choose who the asker hears of: its own family first, the other one in what is left.
 
         A leecher gets complete peers for half of the answer, or for more where there are not
-        enough leechers; then us; then leechers. A seed gets leechers only.
+        enough leechers; then us; then leechers. A seed gets leechers, and those `own` that are
+        passed for it.
         """
         near = is_v6(asker)
         chosen: Handout = ([], [])
         leechers = len(self._crowds[0][0]) + len(self._crowds[1][0])
+        own = own[:count]
+        count -= len(own)
         if not wants_nothing:
-            own = own[:count]
-            count -= len(own)
             others = leechers - (asker in self._crowds[near][False])
             wanted = max(count // 2, count - others)
             count -= self._choose(chosen, near, True, wanted, asker)
-            for endpoint in own:
-                chosen[is_v6(endpoint)].append(endpoint)
+        for endpoint in own:
+            chosen[is_v6(endpoint)].append(endpoint)
         if leechers:
             self._choose(chosen, near, False, count, asker)
         return chosen
@@ -291,3 +298,11 @@ def _is_same_client(peer: Peer, request: AnnounceRequest) -> bool:
 
 def _wants_nothing(request: AnnounceRequest) -> bool:
     return request.left == 0 or request.event is Event.PAUSED
+
+
+def _may_lack_metadata(request: AnnounceRequest) -> bool:
+    """Tell a client that may have nothing but a magnet link: aria2 then says that it lacks 0 bytes.
+
+    A seed that has just started says the same; the peer that it hears of in vain costs it little.
+    """
+    return request.event is Event.STARTED and request.left == request.downloaded == 0

@@ -246,20 +246,32 @@ async def test_a_write_that_a_busy_disk_dropped_is_made_up_when_memory_lets_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torrent = FakeTorrent()
-    monkeypatch.setattr(disk, "WRITE_BEHIND", 100)
-    async with running(tmp_path, memory=200) as stand:
+    monkeypatch.setattr(disk, "WRITE_BEHIND", 200)
+    async with running(tmp_path, memory=300) as stand:
         with gated(files, "change") as gate:
             await stand.cache.get(torrent, 0)
             await gate.wait_entered()
             await stand.cache.get(torrent, 1)
+            await stand.cache.get(torrent, 2)
         assert stand.cache.statistics().dropped_writes == 1
         await stand.idle()
-        assert stand.cache.on_disk(torrent.cache_id) == {0}
-        for index in (2, 3):
+        assert stand.cache.on_disk(torrent.cache_id) == {0, 1}
+        for index in (3, 4, 5):
             await stand.cache.get(torrent, index)
             await stand.idle()
-        assert stand.cache.on_disk(torrent.cache_id) >= {0, 2, 3}
-        assert stand.cache.peek(torrent, 1) is None
+        assert stand.cache.on_disk(torrent.cache_id) == {0, 1, 2, 3, 4, 5}
+        assert stand.cache.peek(torrent, 2) is None
+        assert stand.source.reads == [0, 1, 2, 3, 4, 5]
+
+
+async def test_a_file_that_was_read_is_the_newest_even_without_memory(tmp_path: Path) -> None:
+    torrent = FakeTorrent()
+    async with running(tmp_path, memory=0, disk=300) as stand:
+        for index in (0, 1, 2, 0, 3):
+            await stand.cache.get(torrent, index)
+            await stand.idle()
+        assert stand.cache.on_disk(torrent.cache_id) == {0, 2, 3}
+        assert stand.source.reads == [0, 1, 2, 3]
 
 
 async def test_a_slow_disk_drops_writes_and_holds_no_more_than_its_share(
@@ -335,6 +347,29 @@ async def test_keeping_evicts_nobody(tmp_path: Path) -> None:
         assert await stand.cache.keep(torrent.cache_id, 0, torrent.piece(0))
         assert stand.cache.on_disk(other.cache_id) == {0, 1}
         assert stand.cache.statistics().disk_evictions == 0
+
+
+async def test_keeping_without_room_waits_for_nobody(tmp_path: Path) -> None:
+    torrent, other = FakeTorrent("a"), FakeTorrent("b")
+    async with running(tmp_path, memory=0, disk=100) as stand:
+        await stand.cache.get(other, 0)
+        await stand.idle()
+        with gated(files, "change") as gate:
+            await stand.cache.get(other, 1)
+            await gate.wait_entered()
+            await stand.cache.get(other, 2)
+            # The piece that is being written has taken the last room.
+            stand.cache.peek(other, 1)
+        await stand.idle()
+        with gated(files, "change") as gate:
+            nobody = FakeTorrent("nobody").cache_id
+            async with trio.open_nursery() as nursery:
+                await stand.cache.get(other, 3)
+                await gate.wait_entered()
+                nursery.start_soon(stand.cache.drop, nobody)
+                gate.let_through()
+        await stand.idle()
+        assert not await stand.cache.keep(torrent.cache_id, 0, torrent.piece(0))
 
 
 async def test_keeping_at_the_same_time_evicts_nobody_either(tmp_path: Path) -> None:
@@ -497,6 +532,7 @@ async def test_a_disk_that_refuses_writes_is_left_alone_for_a_minute_after_one_w
             assert len(calls) == 2
             # What was written before can be read all the while.
             assert await stand.cache.get(torrent, 0) == torrent.piece(0)
+            assert not stand.cache.statistics().disk_ok
         assert stand.source.reads == [0, 1, 2, 3, 4, 5, 6]
         [warning] = [record for record in caplog.records if record.levelno >= logging.WARNING]
         assert os.strerror(number) in warning.getMessage()

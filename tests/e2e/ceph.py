@@ -155,9 +155,8 @@ class CephRGW:
         )
 
     def _start_osd(self, osd_uuid: str) -> None:
-        number = run(["ceph", "-c", self._conf, "--connect-timeout", "10", "osd", "new", osd_uuid])
-        if number.strip() != "0":
-            raise HarnessError(f"the first OSD got number {number.strip()}")
+        # A monitor that has just been elected may refuse commands for a moment (EPERM).
+        poll_until(lambda: self._registers_osd(osd_uuid), timeout=30, what="number for the OSD")
         command = ["ceph-osd", "-c", str(self._conf), "-i", "0"]
         run([*command, "--mkfs", "--osd-uuid", osd_uuid])
         for attempt in range(1, _OSD_ATTEMPTS + 1):
@@ -175,6 +174,12 @@ class CephRGW:
                 if osd.running or attempt == _OSD_ATTEMPTS:
                     raise
                 self._children.remove(osd)
+
+    def _registers_osd(self, osd_uuid: str) -> bool:
+        words = ["ceph", "-c", str(self._conf), "--connect-timeout", "10", "osd", "new", osd_uuid]
+        with contextlib.suppress(HarnessError):
+            return run(words).strip() == "0"
+        return False
 
     def _logged(self, name: str, text: bytes) -> bool:
         log = self._directory / f"log/{name}.log"

@@ -11,11 +11,11 @@ from seeder.errors import (
     OriginError,
     OriginFault,
     OriginUnreachable,
+    TorrentUnsupported,
 )
 from seeder.origin.answers import (
     Answer,
     Asked,
-    TorrentUnsupported,
     check_range,
     content_length,
     label,

@@ -4,11 +4,8 @@ import pytest
 import trio
 import trio.testing
 
-from seeder.errors import (
-    AccessDenied,
-    OriginFault,
-)
-from seeder.origin.s3 import LARGEST_TORRENT, S3Origin, TorrentUnsupported
+from seeder.errors import AccessDenied, OriginFault, TorrentUnsupported
+from seeder.origin.s3 import LARGEST_TORRENT, S3Origin
 from tests.origin.conftest import CountingMeter
 from tests.origin.fault_server import (
     FaultServer,

@@ -100,6 +100,7 @@ async def test_no_slot_is_lost_to_cancelled_requests(
     origin = await make_origin(connections=4)
     rng = random.Random(5)
     replies = [GOOD, GOOD, answer(503), reset(RANGE_HEAD, b"x")]
+    done = cancelled = 0
 
     async def turns(most: int) -> None:
         for _ in range(rng.randrange(most)):
@@ -125,12 +126,10 @@ async def test_no_slot_is_lost_to_cancelled_requests(
             done += 1
 
     faults.default = moody
-    done = cancelled = 0
     for _ in range(40):
         async with trio.open_nursery() as nursery:
             for _ in range(12):
                 nursery.start_soon(impatient)
-    print(done, cancelled)
     assert done > 0
     assert cancelled > 0
     assert origin.statistics().in_use == 0

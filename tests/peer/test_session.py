@@ -31,7 +31,7 @@ from tests.peer.node import (
     serving,
     wait_until,
 )
-from tests.peer.wire import OUR_ID, PEER_ID, greeting, read
+from tests.peer.wire import OUR_ID, greeting, read
 
 DATA = make_data(10 * PIECE_LENGTH + 5000)
 LATE = PATIENCE + 1
@@ -180,10 +180,6 @@ async def test_a_stranger_is_closed_without_an_answer(
 @pytest.mark.parametrize(
     ("message", "reason"),
     [
-        (messages.message(MessageId.HAVE_ALL), "seed"),
-        (messages.message(MessageId.BITFIELD, b"\xff\xe0"), "seed"),
-        (b"".join(map(messages.have, range(11))), "seed"),
-        (messages.extended(0, b"d11:upload_onlyi1ee"), "upload-only"),
         (messages.have(11), "have-out-of-range"),
         (b"\xff\xff\xff\xff", "message-too-long"),
     ],
@@ -195,10 +191,39 @@ async def test_a_peer_is_closed_for_a_reason(tmp_path: Path, message: bytes, rea
         await node.wait_closed(reason)
 
 
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (messages.message(MessageId.HAVE_ALL), "seed"),
+        (messages.message(MessageId.BITFIELD, b"\xff\xe0"), "seed"),
+        (b"".join(map(messages.have, range(11))), "seed"),
+        (messages.extended(0, b"d11:upload_onlyi1ee"), "upload-only"),
+    ],
+)
+async def test_a_peer_that_wants_nothing_is_closed_at_the_next_tick(
+    tmp_path: Path, message: bytes, reason: str
+) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, node.peer() as peer:
+        await peer.send(message)
+        [session] = node.sessions()
+        await wait_until(lambda: session._farewell is not None)
+        node.tick(0)
+        assert await peer.read_to_the_end() == b""
+        await node.wait_closed(reason)
+
+
+async def test_what_a_peer_announces_last_is_delivered(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, node.peer() as peer:
+        await peer.request((0, 0, 100))
+        await peer.read_block()
+        await peer.send(messages.message(MessageId.HAVE_ALL))
+        await wait_until(lambda: node.tally.counters.delivered_verified_bytes == len(DATA))
+
+
 async def test_what_a_peer_brings_along_is_not_delivered(tmp_path: Path) -> None:
     async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, node.peer() as peer:
         await peer.send(messages.message(MessageId.BITFIELD, b"\x80\0"), messages.have(1))
-        await peer.send(messages.have(10), messages.have(0), messages.message(MessageId.HAVE_ALL))
+        await peer.send(messages.have(10), messages.have(0), messages.have(1))
         await peer.request((0, 0, 100))
         await peer.read_block()
         assert node.tally.counters.uploaded_bytes == 100
@@ -454,7 +479,3 @@ async def test_a_fault_while_keeping_the_deadlines_ends_one_session(
         node.tick(KEEP_ALIVE_EVERY + 1)
         await node.wait_closed("internal-error")
         assert await peer.read_to_the_end() == b""
-
-
-def test_the_ids_of_both_ends_differ() -> None:
-    assert OUR_ID != PEER_ID

@@ -1,0 +1,345 @@
+"""Message stream encryption, the side that is dialled (MSE/PE as Azureus specified it).
+
+`Responder` takes the dialler's bytes and goes through the handshake; what it has to answer collects
+in `data_to_send`. Its one expensive step, two exponentiations, is handed out as a `KeyExchange`
+that may be computed anywhere and is given back by `agree`. The handshake itself always takes RC4:
+where `rc4_available` says no, encryption can't be offered at all, not even with a plain payload.
+
+This hides BitTorrent from traffic shapers and protects nothing: a dialler who knows the info hash
+gets in, nothing is authenticated, and nothing here runs in constant time.
+
+No I/O.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum, IntFlag, auto
+from struct import Struct
+from typing import Literal, Protocol
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.decrepit.ciphers.algorithms import ARC4
+from cryptography.hazmat.primitives.ciphers import Cipher
+
+from seeder.errors import WireError
+from seeder.peer.messages import PROTOCOL
+from seeder.torrent.layout import KIB
+
+Buffer = bytes | bytearray | memoryview
+Policy = Literal["allow", "require"]
+"""allow: a plain payload wherever it is offered, else RC4; require: an RC4 payload only."""
+
+PRIME = int(
+    "FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74"
+    "020BBEA63B139B22514A08798E3404DDEF9519B3CD3A431B302B0A6DF25F1437"
+    "4FE1356D6D51C245E485B576625E7EC6F44C42E9A63A36210000000000090563",
+    16,
+)
+GENERATOR = 2
+KEY_LENGTH = 96
+"""Of a public key and of the shared secret, big-endian."""
+PRIVATE_KEY_LENGTH = 20
+"""160 bits, as the specification recommends; more costs time and hides nothing better."""
+LONGEST_PAD = 512
+LONGEST_INITIAL = 32 * KIB
+"""Of the payload inside the handshake: room for a handshake and a bitfield of 200,000 pieces."""
+DISCARDED = 1024
+"""RC4's first bytes tell of its key and are never used."""
+
+_HASH_LENGTH = 20
+_KEY_AND_PAD = KEY_LENGTH + LONGEST_PAD
+_VC = bytes(8)
+_HEADER = Struct(">8sIH")  # VC, crypto_provide, len(PadC)
+_LENGTH = Struct(">H")
+_ANSWER = Struct(">8sIH")  # VC, crypto_select, len(PadD)
+
+
+class Method(IntFlag):
+    """How the payload goes after the handshake: the bits of crypto_provide and crypto_select."""
+
+    PLAIN = 1
+    RC4 = 2
+
+
+class Keystream(Protocol):
+    """One direction's cipher, for one thread at a time; both methods let other threads run.
+
+    `update_into` writes as many bytes as it got to the start of `buf`, ValueError when that is too
+    short, and returns their number. The buffers may be the same memory, or else may not overlap.
+    """
+
+    def update(self, data: Buffer, /) -> bytes: ...
+    def update_into(self, data: Buffer, buf: bytearray | memoryview, /) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What a key exchange brings: our public key and the shared secret, 96 bytes each."""
+
+    public_key: bytes
+    secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyExchange:
+    """The arithmetic of the handshake, about half a millisecond of it."""
+
+    peer_key: int
+    private_key: int = field(repr=False)
+
+    def compute(self) -> Agreement:
+        """Return the keys; pure, so a worker thread can run it (Python's pow keeps the GIL)."""
+        public_key = pow(GENERATOR, self.private_key, PRIME)
+        secret = pow(self.peer_key, self.private_key, PRIME)
+        return Agreement(public_key.to_bytes(KEY_LENGTH, "big"), secret.to_bytes(KEY_LENGTH, "big"))
+
+
+@dataclass(frozen=True, slots=True)
+class Established:
+    """The handshake is over.
+
+    `payload` is what the dialler sent in the handshake and after it so far, in clear. The ciphers
+    are for everything later; they are None when `method` is PLAIN.
+    """
+
+    info_hash: bytes
+    method: Method
+    payload: bytes = field(repr=False)
+    decrypt: Keystream | None
+    encrypt: Keystream | None
+
+
+Step = KeyExchange | Established | None
+"""None: more bytes are needed."""
+
+
+class _Phase(Enum):
+    KEY = auto()
+    AGREEING = auto()
+    SYNC = auto()
+    HEADER = auto()
+    PAD = auto()
+    INITIAL = auto()
+    ESTABLISHED = auto()
+
+
+class SkeyIndex:
+    """Finds the info hash behind H('req2', info hash), which a dialler names its torrent by."""
+
+    def __init__(self) -> None:
+        self._found: dict[bytes, bytes] = {}
+
+    def add(self, info_hash: bytes) -> None:
+        self._found[_hash(b"req2", info_hash)] = info_hash
+
+    def discard(self, info_hash: bytes) -> None:
+        self._found.pop(_hash(b"req2", info_hash), None)
+
+    def find(self, named: bytes) -> bytes | None:
+        """Return the info hash with this H('req2', info hash), None when it was never added."""
+        return self._found.get(named)
+
+
+class Responder:
+    """One incoming handshake; `receive` and `agree` raise WireError when it fails.
+
+    `private_key` is 20 random bytes, `pad_b` random bytes and `pad_d` any bytes of a random length,
+    512 at most; ValueError otherwise. The caller keeps the deadline.
+    """
+
+    def __init__(
+        self,
+        find_skey: Callable[[bytes], bytes | None],
+        policy: Policy,
+        *,
+        private_key: bytes,
+        pad_b: bytes,
+        pad_d: bytes = b"",
+    ) -> None:
+        if len(private_key) != PRIVATE_KEY_LENGTH:
+            raise ValueError(f"a private key is {PRIVATE_KEY_LENGTH} bytes, not {len(private_key)}")
+        if max(len(pad_b), len(pad_d)) > LONGEST_PAD:
+            raise ValueError(f"a pad is {LONGEST_PAD} bytes at most")
+        self._find_skey = find_skey
+        self._policy = policy
+        self._private_key = int.from_bytes(private_key, "big")
+        self._pad_b = pad_b
+        self._pad_d = pad_d
+        self._phase = _Phase.KEY
+        self._buffer = bytearray()
+        self._out = bytearray()
+        self._secret = b""
+        self._info_hash = b""
+        self._decrypt: Keystream
+        self._encrypt: Keystream
+        self._method = Method.PLAIN
+        self._expected = 0
+        """Bytes of the part that is read next, where an earlier part says so."""
+
+    def receive(self, data: Buffer) -> Step:
+        """Take what arrived; return the key exchange to compute, or in the end the outcome."""
+        assert self._phase is not _Phase.ESTABLISHED
+        self._buffer += data
+        if self._phase is _Phase.KEY:
+            return self._read_key()
+        if self._phase is _Phase.AGREEING:
+            self._expect_no_sync()
+            return None
+        return self._advance()
+
+    def agree(self, agreement: Agreement) -> Established | None:
+        """Take back what `KeyExchange.compute` returned and go on with what has arrived."""
+        assert self._phase is _Phase.AGREEING
+        self._secret = agreement.secret
+        self._out += agreement.public_key + self._pad_b
+        self._phase = _Phase.SYNC
+        return self._advance()
+
+    def data_to_send(self) -> bytes:
+        """Return what the handshake has to answer, and forget it."""
+        out = bytes(self._out)
+        self._out.clear()
+        return out
+
+    # -- parts of the handshake, in their order
+
+    def _read_key(self) -> KeyExchange | None:
+        if len(self._buffer) < KEY_LENGTH:
+            return None
+        peer_key = int.from_bytes(self._buffer[:KEY_LENGTH], "big")
+        if not 2 <= peer_key <= PRIME - 2:
+            # 0, 1 and P-1 have powers that anybody can tell.
+            raise WireError("mse-bad-key")
+        self._expect_no_sync()
+        self._phase = _Phase.AGREEING
+        return KeyExchange(peer_key, self._private_key)
+
+    def _expect_no_sync(self) -> None:
+        # Nobody can go on before our key is out, so this is not worth its exponentiations.
+        if len(self._buffer) > _KEY_AND_PAD:
+            raise WireError("mse-no-sync", f"{len(self._buffer)} bytes before our key")
+
+    def _advance(self) -> Established | None:
+        while True:
+            match self._phase:
+                case _Phase.SYNC:
+                    moved = self._read_sync()
+                case _Phase.HEADER:
+                    moved = self._read_header()
+                case _Phase.PAD:
+                    moved = self._read_pad()
+                case _:
+                    return self._read_initial()
+            if not moved:
+                return None
+
+    def _read_sync(self) -> bool:
+        buffer, secret = self._buffer, self._secret
+        most = _KEY_AND_PAD + _HASH_LENGTH
+        start = buffer.find(_hash(b"req1", secret), KEY_LENGTH, most)
+        if start < 0:
+            if len(buffer) >= most:
+                raise WireError("mse-no-sync", f"not within {most} bytes")
+            return False
+        named_at, end = start + _HASH_LENGTH, start + 2 * _HASH_LENGTH
+        if len(buffer) < end:
+            return False
+        named = _exclusive_or(buffer[named_at:end], _hash(b"req3", secret))
+        info_hash = self._find_skey(named)
+        if info_hash is None:
+            raise WireError("mse-unknown-torrent")
+        del buffer[:end]
+        self._info_hash = info_hash
+        self._decrypt = _rc4(_hash(b"keyA", secret, info_hash))
+        self._encrypt = _rc4(_hash(b"keyB", secret, info_hash))
+        self._phase = _Phase.HEADER
+        return True
+
+    def _read_header(self) -> bool:
+        header = self._take(_HEADER.size)
+        if header is None:
+            return False
+        vc, provided, pad_length = _HEADER.unpack(header)
+        if vc != _VC:
+            raise WireError("mse-bad-vc")
+        if pad_length > LONGEST_PAD:
+            raise WireError("mse-bad-pad", f"{pad_length} bytes")
+        self._method = self._choose(provided)
+        self._expected = pad_length + _LENGTH.size
+        self._phase = _Phase.PAD
+        return True
+
+    def _choose(self, provided: int) -> Method:
+        if self._policy == "allow" and provided & Method.PLAIN:
+            return Method.PLAIN
+        if provided & Method.RC4:
+            return Method.RC4
+        raise WireError("mse-no-method", f"offered {provided:#x}")
+
+    def _read_pad(self) -> bool:
+        pad = self._take(self._expected)
+        if pad is None:
+            return False
+        (self._expected,) = _LENGTH.unpack(pad[-_LENGTH.size :])
+        if self._expected > LONGEST_INITIAL:
+            raise WireError("mse-bad-length", f"{self._expected} bytes")
+        self._phase = _Phase.INITIAL
+        return True
+
+    def _read_initial(self) -> Established | None:
+        initial = self._take(self._expected)
+        if initial is None:
+            return None
+        later = bytes(self._buffer)
+        self._buffer.clear()
+        answer = _ANSWER.pack(_VC, self._method, len(self._pad_d)) + self._pad_d
+        self._out += self._encrypt.update(answer)
+        self._phase = _Phase.ESTABLISHED
+        if self._method is Method.PLAIN:
+            return Established(self._info_hash, self._method, initial + later, None, None)
+        payload = initial + self._decrypt.update(later)
+        return Established(self._info_hash, self._method, payload, self._decrypt, self._encrypt)
+
+    def _take(self, count: int) -> bytes | None:
+        """Return the next `count` bytes in clear, None until all of them are there."""
+        if len(self._buffer) < count:
+            return None
+        clear = self._decrypt.update(self._buffer[:count])
+        del self._buffer[:count]
+        return clear
+
+
+def looks_plain(start: Buffer) -> bool | None:
+    """Tell whether a connection that starts so is plain BitTorrent; None when 20 bytes must tell.
+
+    Anything else is a public key, or somebody who got lost.
+    """
+    start = bytes(start[: len(PROTOCOL)])
+    if start == PROTOCOL:
+        return True
+    return None if PROTOCOL.startswith(start) else False
+
+
+def rc4_available() -> bool:
+    """Tell whether OpenSSL has RC4: CRYPTOGRAPHY_OPENSSL_NO_LEGACY and FIPS take it away."""
+    try:
+        _rc4(bytes(_HASH_LENGTH))
+    except UnsupportedAlgorithm:
+        return False
+    return True
+
+
+def _rc4(key: bytes) -> Keystream:
+    context = Cipher(ARC4(key), mode=None).encryptor()
+    context.update(bytes(DISCARDED))
+    return context
+
+
+def _hash(*parts: bytes) -> bytes:
+    return hashlib.sha1(b"".join(parts), usedforsecurity=False).digest()
+
+
+def _exclusive_or(left: bytes | bytearray, right: bytes) -> bytes:
+    both = int.from_bytes(left, "big") ^ int.from_bytes(right, "big")
+    return both.to_bytes(len(right), "big")

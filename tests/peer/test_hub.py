@@ -1,0 +1,267 @@
+import os
+import socket
+from pathlib import Path
+
+import pytest
+import trio
+
+from seeder.peer import hub as hub_module
+from seeder.peer import messages
+from seeder.peer.hub import _group
+from seeder.peer.messages import MessageId
+from seeder.torrent.layout import MIB
+from tests.peer.node import (
+    Limits,
+    Node,
+    Peer,
+    blocks_of,
+    make_data,
+    serving,
+    wait_until,
+)
+from tests.peer.wire import OUR_ID, greeting
+
+DATA = make_data(4 * MIB)
+OTHER_DATA = make_data(2 * MIB, seed=2)
+THIRD_ID = b"-XX0001-another12345"
+
+
+async def is_served(peer: Peer) -> bool:
+    """Ask for a few bytes; False when the connection has ended."""
+    try:
+        await peer.request((0, 0, 10))
+        message = await peer.read()
+    except (EOFError, trio.BrokenResourceError):
+        return False
+    return message.id == MessageId.PIECE
+
+
+# -- limits
+
+
+async def test_connections_are_limited_in_all(tmp_path: Path) -> None:
+    limits = Limits(connections=2)
+    async with serving(tmp_path, (DATA, MIB), limits=limits) as node:
+        async with node.peer() as one, node.peer(peer_id=THIRD_ID) as two:
+            async with Peer.connect(node.address) as three:
+                assert await three.read_to_the_end() == b""
+            assert node.closes == {"too-many-connections": 1}
+            assert await is_served(one)
+            assert await is_served(two)
+        await node.wait_connected(0)
+        async with node.peer() as later:
+            assert await is_served(later)
+
+
+async def test_connections_are_limited_by_address(tmp_path: Path) -> None:
+    limits = Limits(connections_per_address=1)
+    async with serving(tmp_path, (DATA, MIB), limits=limits) as node:
+        async with node.peer(), node.peer(peer_id=THIRD_ID, host="127.0.0.2") as elsewhere:
+            async with Peer.connect(node.address) as second:
+                assert await second.read_to_the_end() == b""
+            assert node.closes == {"too-many-from-address": 1}
+            assert await is_served(elsewhere)
+        await node.wait_connected(0)
+        async with node.peer() as later:
+            assert await is_served(later)
+
+
+@pytest.mark.parametrize(
+    ("host", "group"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::1", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+    ],
+)
+def test_an_ipv6_network_counts_as_one_address(host: str, group: str) -> None:
+    assert _group(host) == group
+
+
+# -- who is who
+
+
+async def test_of_two_with_one_peer_id_the_newer_stays(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, MIB)) as node, node.peer() as older:
+        async with node.peer() as newer:
+            assert await older.read_to_the_end() == b""
+            await node.wait_closed("replaced")
+            assert await is_served(newer)
+            assert node.hub.connected(node.torrent.info_hash) == 1
+        await node.wait_connected(0)
+        assert node.hub.connected(node.torrent.info_hash) == 0
+
+
+async def test_a_peer_id_from_another_address_does_not_replace_anybody(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, MIB)) as node, node.peer() as first:
+        async with Peer.connect(node.address, "127.0.0.2") as other:
+            await other.send(greeting(info_hash=node.torrent.info_hash))
+            await node.wait_closed("duplicate-peer-id")
+        assert await is_served(first)
+        assert node.hub.connected(node.torrent.info_hash) == 1
+        assert node.tally.counters.peers_seen == 1
+
+
+async def test_one_peer_may_load_two_torrents(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, MIB), (OTHER_DATA, MIB)) as node:
+        one, two = node.torrents.values()
+        async with node.peer(torrent=one) as first, node.peer(torrent=two) as second:
+            assert await is_served(first)
+            assert await is_served(second)
+            assert [node.hub.connected(each.info_hash) for each in (one, two)] == [1, 1]
+
+
+async def test_a_connection_to_ourselves_is_closed(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, MIB)) as node, Peer.connect(node.address) as peer:
+        await peer.send(greeting(info_hash=node.torrent.info_hash, peer=OUR_ID))
+        await peer.read_to_the_end()
+        await node.wait_closed("self-connection")
+        assert node.hub.connected(node.torrent.info_hash) == 0
+
+
+async def test_peers_come_by_ipv6_too(tmp_path: Path) -> None:
+    if not socket.has_ipv6:
+        pytest.skip("this system has no IPv6")
+    async with serving(tmp_path, (DATA, MIB), host="::1") as node, node.peer() as peer:
+        assert await is_served(peer)
+
+
+async def test_the_hub_tells_how_it_stands(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, MIB)) as node:
+        async with node.peer(), node.peer(peer_id=THIRD_ID):
+            statistics = node.hub.statistics()
+            assert (statistics.connected, statistics.accepted) == (2, 2)
+            assert statistics.closes == {}
+            assert node.hub.connected(node.torrent.info_hash) == 2
+        await node.wait_closed("left", 2)
+        assert node.hub.connected(node.torrent.info_hash) == 0
+        assert node.hub.connected(bytes(20)) == 0
+
+
+# -- ends
+
+
+async def test_a_torrent_that_is_retired_lets_its_peers_go(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, MIB), (OTHER_DATA, MIB)) as node:
+        one, two = node.torrents.values()
+        async with (
+            node.peer(torrent=one) as first,
+            node.peer(torrent=one, peer_id=THIRD_ID) as second,
+            node.peer(torrent=two) as other,
+        ):
+            node.hub.disconnect(one, "retired")
+            assert await first.read_to_the_end() == b""
+            assert await second.read_to_the_end() == b""
+            await node.wait_closed("retired", 2)
+            assert await is_served(other)
+
+
+async def stop(node: Node) -> float:
+    """Stop the hub and return the seconds that it took."""
+    start = trio.current_time()
+    node.stop.cancel()
+    await node.stopped.wait()
+    return trio.current_time() - start
+
+
+async def test_a_stop_lets_the_batch_under_way_out_and_nothing_more(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, MIB), send_buffer=4096) as node:
+        await node.warm()
+        async with node.peer(receive_buffer=4096) as peer:
+            await peer.request(*blocks_of(node.torrent))
+            [session] = node.sessions()
+            await wait_until(lambda: session._draining)
+            node.stop.cancel()
+            await trio.testing.wait_all_tasks_blocked()
+            await peer.request(*blocks_of(node.torrent))
+            arrived = await peer.read_to_the_end()
+            await peer.stream.aclose()
+            await node.stopped.wait()
+        blocks = blocks_of(node.torrent)[:64]
+        assert arrived == b"".join(
+            messages.piece_header(*block) + DATA[block[1] : block[1] + block[2]] for block in blocks
+        )
+        assert node.closes == {"shutdown": 1}
+        assert node.tally.counters.uploaded_bytes == MIB
+
+
+async def test_a_stop_does_not_wait_for_peers_that_never_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "GOODBYE", 0.1)
+    async with serving(tmp_path, (DATA, MIB), send_buffer=4096) as node:
+        await node.warm()
+        async with node.peer(receive_buffer=4096) as peer, Peer.connect(node.address):
+            await peer.request(*blocks_of(node.torrent))
+            [session] = [each for each in node.sessions() if each.torrent]
+            await wait_until(lambda: session._draining)
+            assert await stop(node) < 2
+            assert node.closes == {"shutdown": 2}
+
+
+async def test_a_stop_says_goodbye_to_quiet_peers(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, MIB)) as node:
+        async with node.peer() as one, node.peer(peer_id=THIRD_ID) as two:
+            node.stop.cancel()
+            for peer in (one, two):
+                assert await peer.read_to_the_end() == b""
+                await peer.stream.aclose()
+            await node.stopped.wait()
+        assert node.closes == {"shutdown": 2}
+
+
+async def test_a_stopped_hub_takes_nobody(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, MIB)) as node:
+        await stop(node)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(node.address)
+
+
+async def test_no_file_descriptor_is_left(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, MIB)):
+        pass  # what the loop itself opens once is open now
+    before = len(os.listdir("/proc/self/fd"))
+    async with serving(tmp_path, (DATA, MIB)) as node:
+        async with node.peer() as peer, Peer.connect(node.address) as stranger:
+            assert await is_served(peer)
+            await stranger.send(b"GET /")
+            await stranger.read_to_the_end()
+            node.source.hold_up(3)
+            await peer.request((3, 0, 10))
+            await wait_until(lambda: node.source.reads[3] == 1)
+        await node.wait_connected(0)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_a_fault_while_a_peer_is_admitted_harms_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        serving(tmp_path, (DATA, MIB), (OTHER_DATA, MIB)) as node,
+        node.peer() as good,
+        Peer.connect(node.address) as peer,
+    ):
+        _, broken = node.torrents.values()
+        monkeypatch.delitem(node.tallies, bytes(broken.info_hash))
+        await peer.send(greeting(extended=False, info_hash=broken.info_hash))
+        await peer.read_to_the_end()
+        await node.wait_closed("internal-error")
+        assert "KeyError" in caplog.text
+        assert await is_served(good)
+
+
+async def test_many_peers_come_and_go(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, MIB)) as node:
+
+        async def visit(number: int) -> None:
+            async with node.peer(peer_id=b"-XX0001-%012d" % number) as peer:
+                if number % 3:
+                    assert await is_served(peer)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(40):
+                nursery.start_soon(visit, number)
+        await node.wait_closed("left", 40)
+        assert node.hub.statistics().accepted == 40

@@ -1,0 +1,283 @@
+"""The tracker is closed to what we don't serve, and a restart loses and doubles nothing."""
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from seeder.errors import AnnounceError
+from seeder.torrent.metainfo import InfoHash
+from seeder.tracker.announce import AnnounceRequest, Event, ScrapeCounts, compact_endpoint
+from seeder.tracker.saved import Cell, SwarmRow
+from seeder.tracker.swarm import Policy
+from seeder.tracker.swarms import OwnSeeder, Swarms, SwarmStatistics
+from tests.tracker.announcing import (
+    HASH,
+    LOCAL,
+    OWN,
+    OWN_PORT,
+    SIZE,
+    Ledger,
+    Tracker,
+    packed,
+    peer_id,
+)
+
+OTHER = InfoHash(b"o" * 20)
+COMPLETED, STOPPED = Event.COMPLETED, Event.STOPPED
+
+
+def refused(tracker: Tracker, info_hash: InfoHash = HASH) -> tuple[str, str | None]:
+    with pytest.raises(AnnounceError) as caught:
+        tracker.announce("a", info_hash=info_hash)
+    return caught.value.reason, caught.value.retry_in
+
+
+def test_a_torrent_that_is_not_served_is_refused_for_good() -> None:
+    assert refused(Tracker(), OTHER) == ("torrent not registered with this tracker", "never")
+
+
+def test_while_torrents_are_loading_an_unknown_one_is_refused_for_a_minute() -> None:
+    tracker = Tracker()
+    tracker.swarms.loading = True
+    reason, retry_in = refused(tracker, OTHER)
+    assert retry_in == "1"
+    assert "registered" not in reason
+    assert tracker.announce("a").peers
+
+
+def test_a_random_hash_leaves_no_trace() -> None:
+    tracker = Tracker()
+    for number in range(100):
+        refused(tracker, InfoHash(number.to_bytes(20, "big")))
+    assert len(list(tracker.swarms.export(tracker.now))) == 1
+    assert OTHER not in tracker.swarms
+    assert HASH in tracker.swarms
+
+
+def test_a_closed_torrent_tells_why_and_drops_its_peers() -> None:
+    tracker = Tracker()
+    tracker.announce("a")
+    reason = "torrent not registered: the object was replaced"
+    tracker.swarms.close(HASH, reason)
+    assert refused(tracker) == (reason, "never")
+    assert tracker.swarms.statistics(HASH) == SwarmStatistics(0, 0, 0)
+    assert tracker.swarms.scrape([HASH]) == {HASH: ScrapeCounts()}
+    tracker.swarms.forget(HASH)
+    assert refused(tracker) == ("torrent not registered with this tracker", "never")
+
+
+def test_a_torrent_that_is_away_for_a_while_keeps_its_peers() -> None:
+    tracker = Tracker()
+    tracker.announce("a", downloaded=0)
+    tracker.swarms.close(HASH, "the origin can't be reached", forever=False)
+    assert refused(tracker) == ("the origin can't be reached", "5")
+    assert tracker.swarms.scrape([HASH]) == {HASH: ScrapeCounts()}
+    tracker.swarms.open(HASH, size=SIZE, claims=tracker.ledger)
+    tracker.announce("a", downloaded=100)
+    assert tracker.ledger.delivered == 100
+
+
+def test_opening_twice_changes_nothing() -> None:
+    tracker = Tracker()
+    tracker.announce("a", downloaded=0)
+    tracker.swarms.open(HASH, size=SIZE, claims=Ledger(), completed=9)
+    tracker.announce("a", downloaded=100)
+    assert tracker.ledger.delivered == 100
+    assert tracker.swarms.statistics(HASH) == SwarmStatistics(peers=1, seeds=0, completed=0)
+
+
+def test_the_swarms_share_one_limit_and_closing_one_makes_room() -> None:
+    tracker = Tracker(Policy(peers=3))
+    tracker.swarms.open(OTHER, size=SIZE, claims=Ledger())
+    tracker.crowd(2)
+    tracker.announce("x", info_hash=OTHER)
+    tracker.announce("y", "192.0.2.2", info_hash=OTHER)
+    assert tracker.swarms.statistics(OTHER).peers == 1
+    tracker.swarms.close(HASH, "gone")
+    tracker.announce("y", "192.0.2.2", info_hash=OTHER)
+    assert tracker.swarms.statistics(OTHER).peers == 2
+
+
+def test_our_seeder_is_a_seed_in_scrapes_but_not_among_the_peers_that_announced() -> None:
+    tracker = Tracker()
+    assert tracker.swarms.scrape([HASH, OTHER]) == {
+        HASH: ScrapeCounts(complete=1, downloaded=0, incomplete=0),
+        OTHER: ScrapeCounts(),
+    }
+    tracker.announce("a", left=0, event=COMPLETED)
+    tracker.announce("b", "192.0.2.2")
+    assert tracker.swarms.scrape([HASH])[HASH] == ScrapeCounts(2, 1, 1)
+    assert tracker.swarms.statistics(HASH) == SwarmStatistics(peers=2, seeds=1, completed=1)
+
+
+V4 = compact_endpoint(packed("203.0.113.9"), 1)
+V6 = compact_endpoint(packed("2001:db8::9"), 2)
+
+
+@pytest.mark.parametrize(
+    ("seeder", "local", "peers", "peers6"),
+    [
+        (OwnSeeder(OWN_PORT), LOCAL, [OWN], []),
+        (OwnSeeder(5), packed("2001:db8::7"), [], [compact_endpoint(packed("2001:db8::7"), 5)]),
+        (OwnSeeder(OWN_PORT), None, [], []),
+        (OwnSeeder(OWN_PORT, (V4,)), LOCAL, [V4], []),
+        (OwnSeeder(OWN_PORT, (V4, V6)), None, [V4], [V6]),
+    ],
+)
+def test_our_seeder_is_where_it_is_configured_or_where_the_client_came_to(
+    seeder: OwnSeeder, local: bytes | None, peers: list[bytes], peers6: list[bytes]
+) -> None:
+    swarms = Swarms(Policy(), seeder, rng=random.Random(1))
+    swarms.open(HASH, size=SIZE, claims=Ledger())
+    request = AnnounceRequest(HASH, peer_id("a"), 1, left=1)
+    reply = swarms.announce(request, packed("192.0.2.1"), local, 0.0)
+    assert (list(reply.peers), list(reply.peers6)) == (peers, peers6)
+
+
+def test_peer_ids_are_known_of_peers_and_of_our_seeder_if_it_has_one() -> None:
+    for own_id in (None, b"-SE0001-aaaaaaaaaaaa"):
+        swarms = Swarms(Policy(), OwnSeeder(OWN_PORT, (), own_id), rng=random.Random(1))
+        swarms.open(HASH, size=SIZE, claims=Ledger())
+        for name, address in (("a", "192.0.2.1"), ("b", "192.0.2.2")):
+            request = AnnounceRequest(HASH, peer_id(name), 1, left=1)
+            reply = swarms.announce(request, packed(address), LOCAL, 0.0)
+        ids = swarms.peer_ids(HASH, reply)
+        assert ids[compact_endpoint(packed("192.0.2.1"), 1)] == peer_id("a")
+        assert ids.get(OWN) == own_id
+
+
+def restarted(tracker: Tracker, *, open_again: bool = True) -> Tracker:
+    """Return the tracker after a restart, its rows having been through JSON."""
+    rows = json.loads(json.dumps(list(tracker.swarms.export(tracker.now))))
+    fresh = Tracker()
+    fresh.swarms.forget(HASH)
+    fresh.now = 50.0
+    fresh.swarms.restore(rows, fresh.now)
+    if open_again:
+        fresh.swarms.open(HASH, size=SIZE, claims=fresh.ledger)
+    return fresh
+
+
+def test_a_restart_keeps_the_swarm() -> None:
+    tracker = Tracker()
+    tracker.announce("a", "192.0.2.1", left=0, event=COMPLETED)
+    tracker.announce("b", "2001:db8::1")
+    tracker.announce("c", "192.0.2.3", left=5, event=Event.PAUSED)
+    before = tracker.swarms.statistics(HASH)
+    fresh = restarted(tracker)
+    assert fresh.swarms.statistics(HASH) == before
+    for each in (tracker, fresh):
+        reply = each.announce("x", "192.0.2.9")
+        assert set(reply.peers[:2]) == {
+            compact_endpoint(packed("192.0.2.1"), 2000),
+            compact_endpoint(packed("192.0.2.3"), 2000),
+        }
+        assert list(reply.peers6) == [compact_endpoint(packed("2001:db8::1"), 2000)]
+
+
+def test_a_restart_counts_nothing_twice_and_loses_no_growth() -> None:
+    tracker = Tracker()
+    tracker.announce("a", downloaded=0)
+    tracker.announce("a", downloaded=600)
+    tracker.announce("b", "192.0.2.2", left=0, event=COMPLETED)
+    fresh = restarted(tracker)
+    fresh.announce("a", downloaded=600)
+    assert fresh.ledger.delivered == 0
+    fresh.announce("a", downloaded=700)
+    assert fresh.ledger.delivered == 100
+    fresh.announce("a", downloaded=SIZE * 3)
+    assert fresh.ledger.delivered == SIZE - 600
+    fresh.announce("b", "192.0.2.2", left=0, event=COMPLETED)
+    assert fresh.ledger.completions == 0
+    assert fresh.swarms.statistics(HASH).completed == 1
+
+
+def test_a_restart_goes_on_with_the_age_of_a_peer() -> None:
+    tracker = Tracker()
+    tracker.announce("a")
+    tracker.now += 1000
+    fresh = restarted(tracker)
+    expiry = fresh.swarms.policy.expiry
+    assert fresh.swarms.expire(50.0 + expiry - 1001) == 0
+    assert fresh.swarms.expire(50.0 + expiry - 999) == 1
+
+
+def test_a_restarted_peer_can_be_stopped() -> None:
+    tracker = Tracker()
+    tracker.announce("a", key=b"\x00k")
+    fresh = restarted(tracker)
+    fresh.announce("a", event=STOPPED, key=b"\x00k")
+    assert fresh.swarms.statistics(HASH).peers == 0
+
+
+def test_a_torrent_that_opens_only_after_the_next_restart_has_its_peers_still() -> None:
+    tracker = Tracker()
+    tracker.announce("a", downloaded=10)
+    fresh = restarted(restarted(tracker, open_again=False))
+    assert fresh.swarms.statistics(HASH).peers == 1
+
+
+def test_what_never_opens_again_is_forgotten_in_time() -> None:
+    tracker = Tracker()
+    tracker.announce("a")
+    fresh = restarted(tracker, open_again=False)
+    fresh.swarms.expire(fresh.now)
+    assert len(list(fresh.swarms.export(fresh.now))) == 1
+    fresh.swarms.expire(fresh.now + 10**6)
+    assert not list(fresh.swarms.export(fresh.now))
+
+
+def test_completions_of_earlier_runs_come_from_whoever_knows_more() -> None:
+    tracker = Tracker()
+    tracker.announce("a", left=0, event=COMPLETED)
+    rows = list(tracker.swarms.export(tracker.now))
+    for counted, expected in ((0, 1), (7, 7)):
+        swarms = Swarms(Policy(), OwnSeeder(1), rng=random.Random(1))
+        swarms.restore(rows, 0.0)
+        swarms.open(HASH, size=SIZE, claims=Ledger(), completed=counted)
+        assert swarms.statistics(HASH).completed == expected
+
+
+GOOD_PEER: list[Cell] = ["c00002010001", "61" * 20, "", 0, 0, 1.5]
+GOOD_SESSION: list[Cell] = ["61" * 20, "", 5, 5, 0, 1.5]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"info_hash": "zz"},
+        {"info_hash": 5},
+        {"completed": "many"},
+        {"completed": -1},
+        {"peers": 7},
+        {"peers": [GOOD_PEER[:-1]]},
+        {"peers": [["c0", *GOOD_PEER[1:]]]},
+        {"peers": [[*GOOD_PEER[:5], float("nan")]]},
+        {"peers": [[*GOOD_PEER[:5], "soon"]]},
+        {"sessions": [GOOD_SESSION[:-1]]},
+        {"sessions": [["61", *GOOD_SESSION[1:]]]},
+        {"sessions": [[GOOD_SESSION[0], "", -1, 0, 0, 0.0]]},
+        {"sessions": [None]},
+    ],
+)
+def test_rows_that_are_damaged_are_refused_as_a_whole(change: dict[str, Any]) -> None:
+    good = SwarmRow(info_hash=HASH.hex(), completed=0, peers=[GOOD_PEER], sessions=[GOOD_SESSION])
+    swarms = Swarms(Policy(), OwnSeeder(1), rng=random.Random(1))
+    with pytest.raises(ValueError, match="not a saved swarm"):
+        swarms.restore([good, {**good, **change}], 0.0)  # type: ignore[typeddict-item]
+    assert not list(swarms.export(0.0))
+    swarms.restore([good], 0.0)
+    assert len(list(swarms.export(0.0))) == 1
+
+
+def test_doubled_rows_do_no_harm() -> None:
+    row = SwarmRow(
+        info_hash=HASH.hex(), completed=0, peers=[GOOD_PEER] * 2, sessions=[GOOD_SESSION] * 2
+    )
+    swarms = Swarms(Policy(), OwnSeeder(1), rng=random.Random(1))
+    swarms.restore([row, row], 0.0)
+    swarms.open(HASH, size=SIZE, claims=Ledger())
+    assert swarms.statistics(HASH).peers == 1
+    assert swarms.expire(10**6) == 1
