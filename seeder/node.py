@@ -13,6 +13,7 @@ import secrets
 import socket
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import trio
@@ -149,13 +150,13 @@ class Node:
     def refresh_accounts(self) -> None:
         """Bring the accounts' states and swarm sizes up to date, before they are written."""
         for publication in self.catalog:
-            torrent = publication.torrent
-            if torrent is None or publication.state is State.DUPLICATE:
+            if publication.pinned is None or publication.state is State.DUPLICATE:
                 continue
-            account = self._account(torrent)
-            swarm = self.swarms.statistics(torrent.info_hash)
+            account = self.ledger.account(account_key(publication.pinned))
             account.state = publication.state
-            account.peers, account.seeds = swarm.peers, swarm.seeds
+            if publication.torrent is not None:
+                swarm = self.swarms.statistics(publication.torrent.info_hash)
+                account.peers, account.seeds = swarm.peers, swarm.seeds
 
     def report(self) -> Report:
         """Return the ledger and the publications as they are now."""
@@ -169,15 +170,16 @@ class Node:
         )
 
     def _row(self, publication: Publication) -> TorrentRow:
-        torrent, ref = publication.torrent, publication.ref
-        if torrent is not None:
-            account = self._account(torrent)
+        pinned, ref = publication.pinned, publication.ref
+        if pinned is not None:
+            account = self.ledger.account(account_key(pinned))
+            account.size = pinned.size
         else:
             key = AccountKey(ref.origin, ref.bucket, ref.key, ref.version_id or "")
             # Without a version nothing has been booked yet; with one it may be from earlier.
             account = self.ledger.account(key) if ref.version_id else Account(key=key)
-            account.state = publication.state
-        return TorrentRow.of(account, reason=publication.reason, progress=publication.progress)
+        row = TorrentRow.of(account, reason=publication.reason, progress=publication.progress)
+        return replace(row, state=publication.state)
 
     def status(self) -> dict[str, object]:
         """Return the document of /status.json."""

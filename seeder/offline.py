@@ -43,7 +43,8 @@ async def check_online(config: Config, tell: Callable[[str], None]) -> None:
                 pinned = await origins[wanted.origin].head(wanted.ref, Tally())
             except OriginError as error:
                 failed += 1
-                tell(str(error))
+                name, text = str(wanted.ref), str(error)
+                tell(text if name in text else f"{name}: {text}")
             else:
                 tell(f"{wanted.ref}: ok, {pinned.size} bytes, ETag {pinned.etag}")
     if failed:

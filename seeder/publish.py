@@ -199,6 +199,7 @@ class Publisher:
             case ObjectMissing():
                 if publication.torrent is not None:
                     self._retire(keeper, DELETED)
+                publication.pinned = None
                 state, delay = State.FAILED, REFUSED_RETRY
             case AccessDenied():
                 state, delay = State.FAILED, REFUSED_RETRY
@@ -230,6 +231,7 @@ class Publisher:
         elif torrent is not None:
             self._retire(keeper, REPLACED)
             _LOG.info("%s: %s", publication.ref, REPLACED)
+        publication.pinned = pinned
         await self._acquire(keeper, pinned)
 
     async def _head(self, ref: ObjectRef) -> PinnedObject:

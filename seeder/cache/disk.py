@@ -174,7 +174,7 @@ class DiskTier:
 
     def offer(self, key: Key, piece: Piece) -> None:
         """Queue a verified piece; dropped if the disk is broken, too small, or too far behind."""
-        if key in self._index or key in self._queue or not self._takes(len(piece)):
+        if key in self._index or key in self._queue or not self.takes(len(piece)):
             return
         if self._behind and self._behind + len(piece) > WRITE_BEHIND:
             self.dropped_writes += 1
@@ -190,7 +190,7 @@ class DiskTier:
         """
         write = self._queue.get(key)
         if write is None:
-            if key in self._index or not self._takes(len(piece)) or not self._has_room(len(piece)):
+            if key in self._index or not self.takes(len(piece)) or not self._has_room(len(piece)):
                 await trio.lowlevel.checkpoint()
                 return key in self._index
             write = self._queue[key] = _Write(piece, evicts=False)
@@ -246,7 +246,7 @@ class DiskTier:
         while self._queue:
             key, write = next(iter(self._queue.items()))
             size = len(write.piece)
-            if self._takes(size) and (write.evicts or self._has_room(size)):
+            if self.takes(size) and (write.evicts or self._has_room(size)):
                 for victim, freed in self._index.make_room(size, self._spare):
                     self._leave(victim)
                     self._doomed[victim] = freed
@@ -267,7 +267,8 @@ class DiskTier:
             # Dropped while it was being written; the drop has asked for another step.
             self._doomed[key] = len(write.piece)
 
-    def _takes(self, size: int) -> bool:
+    def takes(self, size: int) -> bool:
+        """Tell whether a piece of `size` bytes may be written at all, perhaps for another one."""
         if not self._accepting or size > self._index.budget:
             return False
         return self._clock() >= self._writes_from

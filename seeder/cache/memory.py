@@ -30,6 +30,10 @@ class MemoryTier:
         """Bytes held."""
         return self._pieces.used
 
+    def has_room(self, size: int) -> bool:
+        """Tell whether `size` bytes more would fit without an eviction."""
+        return self.used + size <= self._pieces.budget
+
     def get(self, key: Key) -> Piece | None:
         """Return the piece and mark it as used just now, or None."""
         piece = self._pieces.get(key)

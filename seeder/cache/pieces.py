@@ -210,10 +210,16 @@ class PieceCache(Generic[T]):
     async def keep(self, cache_id: str, index: int, piece: Piece) -> bool:
         """Wait until a verified piece is on disk; False if it can't be without an eviction.
 
-        Cancelled, it leaves the piece in the queue.
+        Where there is no disk for it, memory takes it as far as it has room. Cancelled, it leaves
+        the piece in the queue.
         """
         files.check_cache_id(cache_id)
-        return await self._disk.keep((cache_id, index), piece)
+        key, size = (cache_id, index), len(piece)
+        kept = await self._disk.keep(key, piece)
+        running = self._nursery is not None
+        if running and not kept and not self._disk.takes(size) and self._memory.has_room(size):
+            self._memory.put(key, piece)
+        return kept
 
     def on_disk(self, cache_id: str) -> frozenset[int]:
         """Return the pieces that have a file; one from an earlier run may still prove corrupt."""

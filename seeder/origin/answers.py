@@ -178,8 +178,9 @@ def _by_status(answer: Answer, asked: Asked, said: str) -> OriginError:
         case 400 if not answer.code:
             return OriginFault(f"{said} and no reason; an object under SSE-C is answered so")
         case status if status in _REDIRECTS:
-            where = answer.host or answer.region or "nowhere"
-            return OriginFault(f"{said} and points to {where}; check endpoint and region")
+            where = answer.host or answer.region
+            pointer = f"and points to {where}" if where else "and doesn't say where to"
+            return OriginFault(f"{said} {pointer}; check endpoint and region")
     return OriginFault(said)
 
 

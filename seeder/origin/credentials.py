@@ -133,6 +133,5 @@ class CredentialStore:
         problem = f"origin {self._origin}: {problem}"
         if self._current is not None:
             _LOG.warning("%s; the old credentials stay in use", problem)
-        elif problem != self._problem:
-            _LOG.warning("%s", problem)
+        # Without any, every call that needs them says so.
         self._problem = problem

@@ -50,9 +50,8 @@ DISCARDED = 1024
 _HASH_LENGTH = 20
 _KEY_AND_PAD = KEY_LENGTH + LONGEST_PAD
 _VC = bytes(8)
-_HEADER = Struct(">8sIH")  # VC, crypto_provide, len(PadC)
+_HEADER = Struct(">8sIH")  # VC, crypto_provide or crypto_select, length of the pad behind it
 _LENGTH = Struct(">H")
-_ANSWER = Struct(">8sIH")  # VC, crypto_select, len(PadD)
 
 
 class Method(IntFlag):
@@ -293,7 +292,7 @@ class Responder:
             return None
         later = bytes(self._buffer)
         self._buffer.clear()
-        answer = _ANSWER.pack(_VC, self._method, len(self._pad_d)) + self._pad_d
+        answer = _HEADER.pack(_VC, self._method, len(self._pad_d)) + self._pad_d
         self._out += self._encrypt.update(answer)
         self._phase = _Phase.ESTABLISHED
         if self._method is Method.PLAIN:

@@ -110,6 +110,8 @@ class Publication:
     progress: float | None = None
     """Share of the object hashed, 0 to 1, while building."""
     torrent: Torrent | None = None
+    pinned: PinnedObject | None = None
+    """The object as S3 described it last; None while it isn't known, or no longer."""
 
     def settle(self, state: State, reason: str | None = None) -> None:
         """Move to `state`; progress is over."""
@@ -146,7 +148,7 @@ class Catalog:
 
     def serve(self, publication: Publication, torrent: Torrent) -> bool:
         """Make `torrent` live; False when another object's torrent already has its info hash."""
-        publication.torrent = torrent
+        publication.torrent, publication.pinned = torrent, torrent.pinned
         owner = self._owner.setdefault(torrent.info_hash, publication.ref)
         if owner != publication.ref:
             publication.settle(State.DUPLICATE, f"same content and name as {owner}")
@@ -158,6 +160,7 @@ class Catalog:
     def retire(self, publication: Publication, reason: str) -> Torrent | None:
         """End a publication's torrent for `reason`; return it if it was live."""
         torrent, publication.torrent = publication.torrent, None
+        publication.pinned = None
         publication.settle(State.WAITING, reason)
         if torrent is None or self._owner.get(torrent.info_hash) != publication.ref:
             return None

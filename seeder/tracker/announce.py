@@ -5,7 +5,7 @@ detour over text would change them. Replies are put together from their few fixe
 order; a general encoder costs more than the rest of an announce. No I/O.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from functools import lru_cache
 from ipaddress import ip_address
@@ -70,10 +70,16 @@ class AnnounceReply(NamedTuple):
     downloaded: int
     interval: int
     min_interval: int
-    peers: Sequence[bytes] = ()
+    peers: bytes = b""
     """IPv4 endpoints: address and port in 6 bytes each."""
-    peers6: Sequence[bytes] = ()
+    peers6: bytes = b""
     """IPv6 endpoints: address and port in 18 bytes each."""
+
+    def endpoints(self) -> Iterator[bytes]:
+        """Yield the endpoints one by one, IPv4 first."""
+        for peers, length in ((self.peers, V4_ENDPOINT), (self.peers6, V6_ENDPOINT)):
+            for start in range(0, len(peers), length):
+                yield peers[start : start + length]
 
 
 class ScrapeCounts(NamedTuple):
@@ -181,11 +187,9 @@ def _port(value: bytes, event: Event) -> int:
 
 def encode_reply(reply: AnnounceReply) -> bytes:
     """Return a reply in its compact form (BEP 23, 7): `peers` always, `peers6` if there are any."""
-    peers = b"".join(reply.peers)
-    body = b"%b5:peers%d:%b" % (_reply_head(reply), len(peers), peers)
+    body = b"%b5:peers%d:%b" % (_reply_head(reply), len(reply.peers), reply.peers)
     if reply.peers6:
-        peers6 = b"".join(reply.peers6)
-        body = b"%b6:peers6%d:%b" % (body, len(peers6), peers6)
+        body = b"%b6:peers6%d:%b" % (body, len(reply.peers6), reply.peers6)
     return body + b"e"
 
 
@@ -195,7 +199,7 @@ def encode_reply_listed(reply: AnnounceReply, peer_ids: Mapping[bytes, bytes]) -
     `peer_ids` is by endpoint; a peer that is not in it is listed without its id.
     """
     entries = b"".join(
-        _entry(endpoint, peer_ids.get(endpoint)) for endpoint in (*reply.peers, *reply.peers6)
+        _entry(endpoint, peer_ids.get(endpoint)) for endpoint in reply.endpoints()
     )
     return b"%b5:peersl%bee" % (_reply_head(reply), entries)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from seeder.tracker.announce import AnnounceRequest, Event, is_v6
+from seeder.tracker.announce import PEER_ID_LENGTH, AnnounceRequest, Event, is_v6
 from seeder.tracker.crowd import Room
 from seeder.tracker.saved import SavedSession
 
@@ -57,21 +57,21 @@ class Claims:
         self.size = size
         self.account = account
         self._room = room
-        self._sessions: dict[tuple[bytes, bytes], Session] = {}
+        self._sessions: dict[bytes, Session] = {}
 
     def __len__(self) -> int:
         return len(self._sessions)
 
     def find(self, request: AnnounceRequest) -> Session | None:
         """Return the session that an announce belongs to."""
-        return self._sessions.get((request.peer_id, request.key))
+        return self._sessions.get(request.peer_id + request.key)
 
     def note(self, request: AnnounceRequest, now: float) -> tuple[Session | None, bool]:
         """Count what is new in an announce; return its session and whether it just completed.
 
         Without room for another session nothing is counted and the session is None.
         """
-        name = (request.peer_id, request.key)
+        name = request.peer_id + request.key
         session = self._sessions.pop(name, None)
         if session is None:
             if not self._room.take():
@@ -117,7 +117,8 @@ class Claims:
 
     def export(self) -> Iterator[SavedSession]:
         """Yield every session, longest unseen first."""
-        for (peer_id, key), session in self._sessions.items():
+        for name, session in self._sessions.items():
+            peer_id, key = name[:PEER_ID_LENGTH], name[PEER_ID_LENGTH:]
             yield SavedSession(
                 peer_id, key, session.downloaded, session.claimed, session.completed, session.seen
             )
@@ -125,7 +126,7 @@ class Claims:
     def adopt(self, saved: Iterable[SavedSession]) -> None:
         """Take back sessions of an earlier run into an empty swarm; nothing is counted."""
         for entry in saved:
-            name = (entry.peer_id, entry.key)
+            name = entry.peer_id + entry.key
             if name not in self._sessions and self._room.take():
                 self._sessions[name] = Session(
                     entry.downloaded, entry.seen, entry.claimed, entry.completed

@@ -11,21 +11,24 @@ class Randomness(Protocol):
 
 
 class Crowd:
-    """Endpoints in random order: any run of them is then a random sample.
+    """Endpoints of one length in random order: any run of them is then a random sample.
 
     A newcomer changes places with a random one (the inside-out shuffle of Fisher and Yates), a
-    leaver's place goes to the last one, and whoever announces again is put elsewhere.
+    leaver's place goes to the last one, and whoever announces again is put elsewhere. They lie in
+    one piece of memory, so that a sample is a slice of it, and in the form that replies have.
     """
 
-    __slots__ = ("_endpoints", "_places", "_rng")
+    __slots__ = ("_endpoints", "_places", "_rng", "_stride")
 
-    def __init__(self, rng: Randomness) -> None:
+    def __init__(self, stride: int, rng: Randomness) -> None:
+        """Make a crowd of endpoints of `stride` bytes each."""
+        self._stride = stride
         self._rng = rng
-        self._endpoints: list[bytes] = []
+        self._endpoints = bytearray()
         self._places: dict[bytes, int] = {}
 
     def __len__(self) -> int:
-        return len(self._endpoints)
+        return len(self._places)
 
     def __contains__(self, endpoint: bytes) -> bool:
         return endpoint in self._places
@@ -33,41 +36,45 @@ class Crowd:
     def add(self, endpoint: bytes) -> None:
         """Take in an endpoint that isn't there."""
         self._places[endpoint] = len(self._endpoints)
-        self._endpoints.append(endpoint)
+        self._endpoints += endpoint
         self.stir(endpoint)
 
     def stir(self, endpoint: bytes) -> None:
         """Let an endpoint change places with a random one."""
-        endpoints, places = self._endpoints, self._places
-        there = int(self._rng.random() * len(endpoints))
-        here, other = places[endpoint], endpoints[there]
-        endpoints[here], endpoints[there] = other, endpoint
+        endpoints, places, stride = self._endpoints, self._places, self._stride
+        here, there = places[endpoint], int(self._rng.random() * len(places)) * stride
+        other = bytes(endpoints[there : there + stride])
+        endpoints[here : here + stride] = other
+        endpoints[there : there + stride] = endpoint
         places[other], places[endpoint] = here, there
 
     def remove(self, endpoint: bytes) -> None:
         """Let go of an endpoint that is there; KeyError otherwise."""
-        place = self._places.pop(endpoint)
-        last = self._endpoints.pop()
+        place, stride = self._places.pop(endpoint), self._stride
+        last = bytes(self._endpoints[-stride:])
+        del self._endpoints[-stride:]
         if last != endpoint:
-            self._endpoints[place] = last
+            self._endpoints[place : place + stride] = last
             self._places[last] = place
 
-    def sample(self, count: int, *, without: bytes) -> list[bytes]:
-        """Return up to `count` random endpoints, none twice and never `without`."""
-        endpoints = self._endpoints
+    def sample(self, count: int, *, without: bytes) -> bytes:
+        """Return up to `count` random endpoints end to end, none twice and never `without`."""
+        endpoints, stride = self._endpoints, self._stride
         place = self._places.get(without)
-        count = min(count, len(endpoints) - (place is not None))
+        present = place is not None
+        count = min(count, len(self._places) - present)
         if count <= 0:
-            return []
-        take = count + (place is not None)
-        start = int(self._rng.random() * len(endpoints))
-        run = endpoints[start : start + take]
-        if len(run) < take:
-            run += endpoints[: take - len(run)]
+            return b""
+        start = int(self._rng.random() * len(self._places)) * stride
+        length = (count + present) * stride
+        run = endpoints[start : start + length]
+        if len(run) < length:
+            run += endpoints[: length - len(run)]
         if place is not None:
-            offset = (place - start) % len(endpoints)
-            run.pop(offset if offset < take else -1)
-        return run
+            cut = (place - start) % len(endpoints)
+            cut = min(cut, count * stride)
+            del run[cut : cut + stride]
+        return bytes(run)
 
 
 class Room:

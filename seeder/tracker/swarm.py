@@ -18,8 +18,12 @@ from seeder.tracker.source import network_of
 HANDOUT_GAP = 5.0
 """Seconds in which one peer gets no second helping (a client that announces every second)."""
 
-Handout: TypeAlias = tuple[list[bytes], list[bytes]]
-"""IPv4 endpoints and IPv6 endpoints."""
+Handout: TypeAlias = tuple[bytes, bytes]
+"""IPv4 endpoints and IPv6 endpoints, each end to end."""
+
+_Choice: TypeAlias = tuple[list[bytes], list[bytes]]
+_LENGTHS = (V4_ENDPOINT, V6_ENDPOINT)
+_NOBODY: Handout = (b"", b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ class Swarm:
         self._peers: dict[bytes, Peer] = {}
         self._networks: dict[bytes, int] = {}
         # [IPv6][wants nothing]: seeds and partial seeds (BEP 21) are of no use to each other.
-        self._crowds = ((Crowd(rng), Crowd(rng)), (Crowd(rng), Crowd(rng)))
+        self._crowds = tuple((Crowd(length, rng), Crowd(length, rng)) for length in _LENGTHS)
 
     def __len__(self) -> int:
         return len(self._peers)
@@ -86,7 +90,7 @@ class Swarm:
         endpoint = compact_endpoint(source, request.port)
         if request.event is Event.STOPPED:
             self._stop(request, endpoint, now)
-            return [], []
+            return _NOBODY
         peer = self._enter(request, endpoint, now)
         count = request.numwant
         if count is None:
@@ -94,7 +98,7 @@ class Swarm:
         count = min(count, self._policy.most_numwant)
         if peer is not None and count:
             if now - peer.answered < HANDOUT_GAP:
-                return [], []
+                return _NOBODY
             peer.answered = now
         wants_nothing = _wants_nothing(request)
         if wants_nothing and not _may_lack_metadata(request):
@@ -207,7 +211,7 @@ class Swarm:
         passed for it.
         """
         near = is_v6(asker)
-        chosen: Handout = ([], [])
+        chosen: _Choice = ([], [])
         leechers = len(self._crowds[0][0]) + len(self._crowds[1][0])
         own = own[:count]
         count -= len(own)
@@ -219,11 +223,11 @@ class Swarm:
             chosen[is_v6(endpoint)].append(endpoint)
         if leechers:
             self._choose(chosen, near, False, count, asker)
-        return chosen
+        return b"".join(chosen[False]), b"".join(chosen[True])
 
     def _choose(
         self,
-        chosen: Handout,
+        chosen: _Choice,
         near: bool,
         wants_nothing: bool,
         count: int,
@@ -235,8 +239,8 @@ class Swarm:
             crowd = self._crowds[family][wants_nothing]
             if missing > 0 and len(crowd):
                 some = crowd.sample(missing, without=asker)
-                chosen[family].extend(some)
-                missing -= len(some)
+                chosen[family].append(some)
+                missing -= len(some) // _LENGTHS[family]
         return count - missing
 
     def counts(self) -> ScrapeCounts:

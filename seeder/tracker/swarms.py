@@ -141,7 +141,7 @@ class Swarms:
 
     def peer_ids(self, info_hash: InfoHash, reply: AnnounceReply) -> dict[bytes, bytes]:
         """Return the peer ids of those that a reply hands out, by endpoint."""
-        endpoints = (*reply.peers, *reply.peers6)
+        endpoints = list(reply.endpoints())
         swarm = self._swarms.get(info_hash)
         known = swarm.peer_ids(endpoints) if swarm is not None else {}
         if self._seeder.peer_id is not None:

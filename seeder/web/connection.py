@@ -65,7 +65,6 @@ class Connection:
     """A client's socket; `step` until it wants nothing, `wait` in between, then `close`."""
 
     __slots__ = (
-        "_answered",
         "_date",
         "_deadline",
         "_handler",
@@ -111,7 +110,6 @@ class Connection:
         self._large_body = b""
         """What is to be sent after `_unsent`."""
         self._stream: _Stream | None = None
-        self._answered = False
         self._last = False
         self._lingers = False
 
@@ -199,7 +197,7 @@ class Connection:
                 return Want.READABLE
             if not data:
                 return Want.NOTHING
-            if self._answered and not reader.started:
+            if not reader.started:
                 self._deadline = trio.current_time() + self._limits.head_timeout
             reader.feed(data)
 
@@ -214,7 +212,6 @@ class Connection:
         if not head.keep_alive:
             self._last = True
             self._lingers = head.has_body
-        self._answered = True
         self._deadline = None
         self._head = head
         try:

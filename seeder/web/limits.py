@@ -12,7 +12,7 @@ class ServerLimits:
     head: int = 16 * 1024
     """Request line and headers."""
     head_timeout: float = 5.0
-    """For a whole head, from accepting on or from its first byte."""
+    """For the first byte of a new connection, and from the first byte of a head to its end."""
     idle_timeout: float = 30.0
     """Between two requests."""
     handler_timeout: float = 60.0

@@ -119,9 +119,12 @@ class RequestReader:
                     raise RequestRefused(431 if line_ended else 414, "the head is too long")
                 return None
             has_body = type(parser.next_event()) is not h11.EndOfMessage
+            # An empty body in chunks too: beside a Content-Length it may hide a second request,
+            # so that no other is taken from this connection (RFC 9112, 6.1).
+            has_body = has_body or any(name == b"transfer-encoding" for name, _ in event.headers)
         except h11.RemoteProtocolError as error:
             raise RequestRefused(error.error_status_hint, str(error)) from error
-        keep_alive = parser.their_state is h11.DONE
+        keep_alive = parser.their_state is h11.DONE and not has_body
         self._buffered = 0
         if keep_alive:
             rest, _ = parser.trailing_data

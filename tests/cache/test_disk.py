@@ -349,27 +349,16 @@ async def test_keeping_evicts_nobody(tmp_path: Path) -> None:
         assert stand.cache.statistics().disk_evictions == 0
 
 
-async def test_keeping_without_room_waits_for_nobody(tmp_path: Path) -> None:
-    torrent, other = FakeTorrent("a"), FakeTorrent("b")
-    async with running(tmp_path, memory=0, disk=100) as stand:
-        await stand.cache.get(other, 0)
+async def test_keeping_without_room_does_not_even_wait_for_the_writer(tmp_path: Path) -> None:
+    torrent, short = FakeTorrent(), FakeTorrent("short", size=40)
+    async with running(tmp_path, disk=250) as stand:
+        for index in range(2):
+            await stand.cache.get(torrent, index)
         await stand.idle()
         with gated(files, "change") as gate:
-            await stand.cache.get(other, 1)
+            await stand.cache.get(short, 0)
             await gate.wait_entered()
-            await stand.cache.get(other, 2)
-            # The piece that is being written has taken the last room.
-            stand.cache.peek(other, 1)
-        await stand.idle()
-        with gated(files, "change") as gate:
-            nobody = FakeTorrent("nobody").cache_id
-            async with trio.open_nursery() as nursery:
-                await stand.cache.get(other, 3)
-                await gate.wait_entered()
-                nursery.start_soon(stand.cache.drop, nobody)
-                gate.let_through()
-        await stand.idle()
-        assert not await stand.cache.keep(torrent.cache_id, 0, torrent.piece(0))
+            assert not await stand.cache.keep(torrent.cache_id, 2, torrent.piece(2))
 
 
 async def test_keeping_at_the_same_time_evicts_nobody_either(tmp_path: Path) -> None:
@@ -543,6 +532,27 @@ async def test_a_disk_that_refuses_writes_is_left_alone_for_a_minute_after_one_w
         assert stand.cache.statistics().disk_ok
         assert 7 in stand.cache.on_disk(torrent.cache_id)
     assert caplog.records[-1].getMessage().endswith("works again")
+
+
+async def test_a_write_that_works_ends_an_outage_of_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torrent = FakeTorrent()
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    async with running(tmp_path, memory=0) as stand:
+        await stand.cache.get(torrent, 0)
+        await stand.idle()
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "read_piece", fail)
+            await stand.cache.get(torrent, 0)
+        assert not stand.cache.statistics().disk_ok
+        stand.clock.now += 60
+        await stand.cache.get(torrent, 1)
+        await stand.idle()
+        assert stand.cache.statistics().disk_ok
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])

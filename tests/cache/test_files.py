@@ -159,8 +159,10 @@ def test_a_change_says_how_far_it_came(tmp_path: Path) -> None:
 
 def test_the_lock_keeps_a_second_one_out_until_it_is_closed(tmp_path: Path) -> None:
     descriptor = files.lock_directory(str(tmp_path))
+    open_files = len(os.listdir("/proc/self/fd"))
     with pytest.raises(BlockingIOError):
         files.lock_directory(str(tmp_path))
+    assert len(os.listdir("/proc/self/fd")) == open_files
     os.close(descriptor)
     os.close(files.lock_directory(str(tmp_path)))
 

@@ -157,6 +157,18 @@ async def test_a_cache_id_that_could_be_a_path_is_refused(tmp_path: Path) -> Non
         assert stand.cache.statistics().fetching == 0
 
 
+async def test_without_a_disk_memory_keeps_what_it_has_room_for(tmp_path: Path) -> None:
+    torrent = FakeTorrent()
+    size = len(torrent.piece(0))
+    async with running(tmp_path, memory=2 * size, disk=0) as stand:
+        for index in range(3):
+            assert not await stand.cache.keep(torrent.cache_id, index, torrent.piece(index))
+        assert stand.cache.peek(torrent, 0) == torrent.piece(0)
+        assert stand.cache.peek(torrent, 1) == torrent.piece(1)
+        assert stand.cache.peek(torrent, 2) is None
+        assert stand.cache.statistics().memory_evictions == 0
+
+
 async def test_a_forgotten_waiter_is_not_called_and_the_fetch_goes_on(tmp_path: Path) -> None:
     torrent, leaving, staying = FakeTorrent(), Calls(), Calls()
     async with running(tmp_path) as stand:

@@ -85,6 +85,26 @@ def test_ceph_counts_requests_that_many_clients_send_at_once(
     assert len(ceph.exchanges(bucket, "key", method="GET")) == 6 * 32
 
 
+def test_ceph_waits_for_a_request_under_way_before_it_counts(
+    ceph: CephRGW, publisher: Publisher, bucket: str, network: Network
+) -> None:
+    publisher.put(bucket, "key", content(32 * MIB))
+    body = publisher.raw.get_object(Bucket=bucket, Key="key")["Body"]
+    counted: list[int] = []
+
+    def count() -> None:
+        with network.entered():
+            counted.append(ceph.body_bytes_sent(bucket, "key"))
+
+    counting = threading.Thread(target=count)
+    counting.start()
+    counting.join(0.3)
+    assert counting.is_alive(), "it counted a body that nobody has read yet"
+    assert len(body.read()) == 32 * MIB
+    counting.join()
+    assert counted == [32 * MIB]
+
+
 def test_ceph_keeps_users_versions_and_parts_apart(
     ceph: CephRGW, publisher: Publisher, bucket: str
 ) -> None:

@@ -75,9 +75,10 @@ class FaultServer:
         self,
         context: ssl.SSLContext | None = None,
         *,
+        port: int = 0,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
         self.port = listeners[0].socket.getsockname()[1]
         if context is not None:
             self.scheme = "https"

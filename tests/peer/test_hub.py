@@ -8,7 +8,7 @@ import trio
 from seeder.peer import hub as hub_module
 from seeder.peer import messages
 from seeder.peer.hub import _group
-from seeder.peer.messages import MessageId
+from seeder.peer.messages import BLOCK_SIZE, Block, MessageId
 from seeder.torrent.layout import MIB
 from tests.peer.node import (
     Limits,
@@ -24,6 +24,13 @@ from tests.peer.wire import OUR_ID, greeting
 DATA = make_data(4 * MIB)
 OTHER_DATA = make_data(2 * MIB, seed=2)
 THIRD_ID = b"-XX0001-another12345"
+
+
+def wire_of(blocks: list[Block]) -> bytes:
+    """Return blocks of the first piece as they are on the wire."""
+    return b"".join(
+        messages.piece_header(*block) + DATA[block[1] : block[1] + block[2]] for block in blocks
+    )
 
 
 async def is_served(peer: Peer) -> bool:
@@ -168,23 +175,35 @@ async def stop(node: Node) -> float:
 
 async def test_a_stop_lets_the_batch_under_way_out_and_nothing_more(tmp_path: Path) -> None:
     async with serving(tmp_path, (DATA, MIB), send_buffer=4096) as node:
-        await node.warm()
+        await node.warm(0, 1, 2)
         async with node.peer(receive_buffer=4096) as peer:
-            await peer.request(*blocks_of(node.torrent))
+            await peer.request(*blocks_of(node.torrent)[: 3 * 64])
             [session] = node.sessions()
             await wait_until(lambda: session._draining)
             node.stop.cancel()
             await trio.testing.wait_all_tasks_blocked()
-            await peer.request(*blocks_of(node.torrent))
+            await peer.request((3, 0, 10))
             arrived = await peer.read_to_the_end()
             await peer.stream.aclose()
             await node.stopped.wait()
-        blocks = blocks_of(node.torrent)[:64]
-        assert arrived == b"".join(
-            messages.piece_header(*block) + DATA[block[1] : block[1] + block[2]] for block in blocks
-        )
+        assert arrived == wire_of(blocks_of(node.torrent)[:64])
         assert node.closes == {"shutdown": 1}
         assert node.tally.counters.uploaded_bytes == MIB
+        assert node.source.reads[3] == 0
+
+
+async def test_a_stop_loses_nothing_that_the_system_has_taken(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, MIB)) as node:
+        await node.warm(0)
+        async with node.peer(receive_buffer=4096) as peer:
+            blocks = blocks_of(node.torrent)[:20]
+            await peer.request(*blocks)
+            await wait_until(lambda: node.tally.counters.uploaded_bytes == 20 * BLOCK_SIZE)
+            node.stop.cancel()
+            await trio.testing.wait_all_tasks_blocked()
+            await peer.request((1, 0, 10))  # answered by a reset if the socket were closed
+            await trio.testing.wait_all_tasks_blocked()
+            assert await peer.read_to_the_end() == wire_of(blocks)
 
 
 async def test_a_stop_does_not_wait_for_peers_that_never_read(

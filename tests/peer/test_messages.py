@@ -147,6 +147,14 @@ def test_a_run_of_requests_is_one_value() -> None:
     assert have == Message(MessageId.HAVE, b"\0\0\0\x03")
 
 
+def test_a_cancel_or_a_reject_behind_a_request_ends_its_run() -> None:
+    block = (1, 2, 3)
+    for other in (messages.cancel(block), messages.reject([block])):
+        parsed, _ = messages.parse(messages.request(block) + other + messages.request(block), LIMIT)
+        kinds = [MessageId.REQUEST if isinstance(item, Requests) else item.id for item in parsed]
+        assert kinds == [MessageId.REQUEST, other[4], MessageId.REQUEST]
+
+
 def test_a_request_that_is_cut_off_ends_its_run() -> None:
     wire = messages.request((1, 2, 3)) * 3
     assert messages.parse(wire[:-1], LIMIT) == ([Requests([(1, 2, 3)] * 2)], 34)

@@ -9,6 +9,7 @@ import trio
 from seeder.errors import OriginUnreachable
 from seeder.ledger.counters import Tally
 from seeder.peer import messages
+from seeder.peer import session as session_module
 from seeder.peer.extensions import UT_METADATA
 from seeder.peer.messages import BLOCK_SIZE, Block, Message, MessageId
 from seeder.peer.session import (
@@ -307,7 +308,9 @@ async def test_without_fast_a_slow_piece_chokes_for_a_while(tmp_path: Path) -> N
         assert await peer.read() == Message(MessageId.CHOKE, b"")
         node.source.release()
         await node.warm(0)
+        [session] = node.sessions()
         node.tick(PATIENCE - 1)
+        assert session.wire.choking
         node.tick(LATE)
         assert await peer.read() == UNCHOKE
         await peer.request((0, 0, 10))
@@ -421,17 +424,33 @@ async def test_a_quiet_peer_is_kept_alive_and_closed_at_last(tmp_path: Path) -> 
         await node.wait_closed("idle")
 
 
-async def test_a_peer_that_neither_reads_nor_is_owed_a_batch_is_timed_out(tmp_path: Path) -> None:
-    data = make_data(2 * MIB)
-    async with serving(tmp_path, (data, MIB), send_buffer=4096) as node:
-        await node.warm()
+async def test_a_full_socket_times_out_between_two_batches_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "BATCH_BLOCKS", 1)
+    monkeypatch.setattr(session_module, "BATCHES_A_TURN", 1)
+    async with serving(tmp_path, (DATA, PIECE_LENGTH), send_buffer=4096) as node:
+        await node.warm(0)
         async with node.peer(receive_buffer=4096) as peer:
-            await peer.request(*blocks_of(node.torrent))
+            await peer.request(*((0, begin, 100) for begin in range(0, 60_000, 100)))
+            await wait_until(lambda: node.tally.counters.uploaded_bytes > 1000)
+            await trio.testing.wait_all_tasks_blocked()
             [session] = node.sessions()
-            await wait_until(lambda: session._draining)
-            await peer.send(KEEP_ALIVE)
+            assert session._draining
+            assert not session._batch
             node.tick(WRITE_DEADLINE + 1)
             await node.wait_closed("write-timeout")
+
+
+async def test_a_drain_that_starts_after_the_end_does_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node:
+        async with node.peer():
+            [session] = node.sessions()
+        await node.wait_closed("left")
+        await session.drain()
+        assert "error" not in caplog.text
 
 
 # -- faults of our own

@@ -109,7 +109,7 @@ def test_an_announce_without_a_good_identity_is_refused(raw: bytes, reason: str)
 
 
 @pytest.mark.parametrize(
-    "port", ["", "0", "65536", "80abc", "-1", "+80", " 80", "8_0", "٣", "9" * 30, "1e3"]
+    "port", ["", "0", "65536", "80abc", "-1", "+80", " 80", "8_0", "٣", "9" * 5000, "1e3"]
 )
 def test_a_port_is_a_number_from_1_to_65535(port: str) -> None:
     encoded = f"port={port}".encode().decode("latin-1")

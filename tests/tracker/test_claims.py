@@ -111,6 +111,20 @@ def test_a_session_is_forgotten_in_time_and_then_begins_anew() -> None:
     assert (tracker.ledger.delivered, tracker.ledger.completions) == (100, 2)
 
 
+def test_a_session_that_was_seen_again_does_not_hide_one_that_was_not() -> None:
+    tracker = Tracker(Policy(interval=100))
+    tracker.announce("a", downloaded=0)
+    tracker.announce("b", "192.0.2.2", downloaded=0)
+    tracker.now += 400
+    tracker.announce("a", downloaded=0)
+    tracker.now += 400
+    tracker.swarms.expire(tracker.now)
+    tracker.announce("b", "192.0.2.2", downloaded=500)
+    assert tracker.ledger.delivered == 0
+    tracker.announce("a", downloaded=500)
+    assert tracker.ledger.delivered == 500
+
+
 def test_stopping_and_starting_under_new_names_does_not_fill_the_memory() -> None:
     tracker = Tracker(Policy(peers=5))
     for number in range(50):

@@ -66,6 +66,12 @@ def test_everybody_is_as_likely_as_everybody_else() -> None:
     assert all(abs(seen[endpoint] - expected) < 0.15 * expected for endpoint in endpoints[1:])
 
 
+def test_newcomers_do_not_stand_in_the_order_in_which_they_came() -> None:
+    crowd, _ = crowd_of(1000, random.Random(7))
+    numbers = [int.from_bytes(endpoint, "big") for endpoint in crowd.sample(200, without=b"")]
+    assert max(numbers) - min(numbers) > 900
+
+
 def test_who_is_handed_out_together_changes() -> None:
     rng = random.Random(7)
     crowd, endpoints = crowd_of(50, rng)

@@ -202,6 +202,13 @@ def test_a_client_that_was_restarted_gets_peers_at_once() -> None:
     assert tracker.announce("b", event=STARTED).peers
 
 
+def test_who_has_learnt_what_it_lacks_gets_peers_at_once() -> None:
+    tracker = Tracker()
+    tracker.announce("a", left=0, event=STARTED)
+    tracker.now -= 9
+    assert tracker.announce("a", left=SIZE, event=STARTED).peers
+
+
 def test_one_address_has_few_places() -> None:
     tracker = Tracker(Policy(peers_per_address=3))
     for number in range(10):

@@ -109,7 +109,9 @@ class SwarmMachine(RuleBasedStateMachine):
         count = min(4 if numwant is None else numwant, 6)
         if listed:
             known = self.peers.get(endpoint)
-            answered = known.answered if known and known.client[0] == client[0] else -1e9
+            answered = -1e9
+            if known and known.client[0] == client[0] and (left == 0 or not known.complete):
+                answered = known.answered
             if count and self.now - answered < HANDOUT_GAP:
                 count = 0
             elif count:

@@ -276,8 +276,11 @@ def test_doubled_rows_do_no_harm() -> None:
     row = SwarmRow(
         info_hash=HASH.hex(), completed=0, peers=[GOOD_PEER] * 2, sessions=[GOOD_SESSION] * 2
     )
-    swarms = Swarms(Policy(), OwnSeeder(1), rng=random.Random(1))
+    swarms = Swarms(Policy(), OwnSeeder(OWN_PORT), rng=random.Random(1))
     swarms.restore([row, row], 0.0)
     swarms.open(HASH, size=SIZE, claims=Ledger())
-    assert swarms.statistics(HASH).peers == 1
-    assert swarms.expire(10**6) == 1
+    request = AnnounceRequest(HASH, peer_id("x"), 1, left=1)
+    reply = swarms.announce(request, packed("192.0.2.9"), LOCAL, 0.0)
+    assert list(reply.peers) == [OWN, compact_endpoint(packed("192.0.2.1"), 1)]
+    assert swarms.expire(10**6) == 2
+    assert (swarms._peers.used, swarms._sessions.used) == (0, 0)

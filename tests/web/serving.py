@@ -45,6 +45,7 @@ class Client:
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
         self._buffer = b""
+        self.was_reset = False
 
     async def send(self, data: bytes) -> None:
         with trio.fail_after(PATIENCE):
@@ -88,6 +89,7 @@ class Client:
         try:
             return bytes(await self._stream.receive_some(65536))
         except trio.BrokenResourceError:
+            self.was_reset = True
             return b""
 
 

@@ -206,11 +206,19 @@ async def test_a_request_with_a_body_is_answered_and_the_connection_closed(frami
     assert raw.count(b"HTTP/1.1") == 1
 
 
-async def test_a_refusal_reaches_a_client_that_goes_on_sending() -> None:
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"GET /" + b"a" * 150_000, b"414"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 150000\r\n\r\n" + bytes(150_000), b"200"),
+    ],
+)
+async def test_a_reply_reaches_a_client_that_goes_on_sending(raw: bytes, status: bytes) -> None:
     async with serving(echo) as port, connected(port) as client:
-        await client.send(b"GET /" + b"a" * 150_000)
+        await client.send(raw)
         await client.finish_sending()
-        assert (await client.rest()).startswith(b"HTTP/1.1 414 ")
+        assert (await client.rest()).startswith(b"HTTP/1.1 " + status)
+        assert not client.was_reset
 
 
 async def test_a_client_that_never_stops_sending_after_a_refusal_is_cut_off() -> None:
@@ -238,6 +246,15 @@ async def test_a_slow_head_is_given_up_in_time(beginning: bytes) -> None:
         await client.send(beginning)
         if beginning.startswith(get("/")):
             await client.reply()
+        assert await client.rest() == b""
+
+
+async def test_a_later_head_has_as_little_time() -> None:
+    limits = ServerLimits(head_timeout=0.05, idle_timeout=PATIENCE * 2)
+    async with serving(echo, limits) as port, connected(port) as client:
+        await client.send(get("/"))
+        await client.reply()
+        await client.send(b"GET / HT")
         assert await client.rest() == b""
 
 
@@ -350,6 +367,20 @@ async def test_a_body_of_unknown_length_is_sent_in_chunks() -> None:
     assert b"Content-Length" not in first
     assert first.endswith(b"\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")
     assert second.endswith(b"\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")
+
+
+async def test_a_body_may_take_longer_than_a_head() -> None:
+    async def slow() -> AsyncIterator[bytes]:
+        await trio.sleep(0.1)
+        yield b"slow"
+
+    limits = ServerLimits(head_timeout=0.05, idle_timeout=0.05)
+    async with (
+        serving(lambda _: Response(200, slow(), content_length=4), limits) as port,
+        connected(port) as client,
+    ):
+        await client.send(get("/"))
+        assert (await client.reply()).body == b"slow"
 
 
 async def test_an_old_client_gets_a_body_of_unknown_length_until_the_close() -> None:

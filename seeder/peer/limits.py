@@ -1,0 +1,282 @@
+"""Upload rates: token buckets in chains, and the line of those who wait for them.
+
+A bucket is one number, the time at which all that it granted is paid for (the virtual scheduling
+form of the leaky bucket, ITU-T I.371). Before the present it holds tokens, after it owes them.
+
+Who finds a chain dry gets in line: a quantum is booked in one bucket after the other, and the
+session is woken when the last one is paid. The innermost bucket comes first, so that nobody holds
+a place in a shared one that a bucket of its own keeps it from using. Bookings stand in the order in
+which they were made, and nobody is granted anything before those whose time has come: that makes
+it a round-robin by bytes, however late the timer is.
+
+No I/O.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
+from math import inf
+from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
+
+from seeder.torrent.layout import KIB, MIB
+
+S = TypeVar("S")
+
+GRAIN = 16 * KIB
+"""Bytes; a block. Nothing smaller is granted, unless it is all that was asked for."""
+SLACK = 0.125
+"""Seconds' worth of tokens that a bucket keeps beside one grain, for timers that are late."""
+WAKES = 4096
+"""A second, at most: above 64 MiB/s those in line get more than a grain at a time."""
+LARGEST_QUANTUM = MIB
+_ROUNDING = 64
+"""Bytes that a grain may lack: seconds are floats, and an uptime of months is a large one."""
+
+
+class Bucket:
+    """One limit in bytes a second, shared by whoever has it in a chain."""
+
+    __slots__ = ("__weakref__", "cost", "depth", "paid_at", "rate")
+
+    def __init__(self, rate: float, *, dry_at: float = -inf) -> None:
+        """Begin full, or with nothing at `dry_at` (s); ValueError unless the rate is positive."""
+        self.paid_at = dry_at
+        self._set(rate)
+
+    def _set(self, rate: float) -> None:
+        if not 0 < rate < inf:
+            raise ValueError(f"not a rate in bytes a second: {rate}")
+        self.rate = rate
+        self.cost = 1 / rate
+        self.depth = GRAIN / rate + SLACK
+
+    def change(self, rate: float, now: float) -> None:
+        """Set another rate; what is owed or left stays the same number of bytes."""
+        before = max(self.paid_at, now - self.depth)
+        self.paid_at = now + (before - now) * self.rate / rate
+        self._set(rate)
+
+    def book(self, size: int, now: float) -> float:
+        """Take `size` bytes, owed if they aren't there; return when they are paid (s)."""
+        self.paid_at = max(self.paid_at, now - self.depth) + size * self.cost
+        return self.paid_at
+
+
+class Chain:
+    """The buckets that one session has to take from, innermost first; `Limits` makes them."""
+
+    __slots__ = ("_booked", "_buckets", "_line", "_quantum", "_stage", "ticket")
+
+    def __init__(self, buckets: tuple[Bucket, ...], line: list["_Place"]) -> None:
+        self.ticket = 0
+        """The place in line; 0 is none."""
+        self._buckets = buckets
+        self._line = line
+        self._booked = 0
+        self._stage = 0
+        grains = int(min(bucket.rate for bucket in buckets) / WAKES) // GRAIN
+        self._quantum = min(max(1, grains) * GRAIN, LARGEST_QUANTUM)
+
+    def grant(self, most: int, now: float) -> int:
+        """Take up to `most` bytes and return how many; 0 is the time to get in line.
+
+        A session that was woken gets what was booked for it.
+        """
+        if self._booked:
+            return self._grant_booked(most)
+        line = self._line
+        if line and line[0][0] <= now:
+            return 0
+        buckets = self._buckets
+        room: float = most
+        for bucket in buckets:
+            paid_at = bucket.paid_at
+            oldest = now - bucket.depth
+            if paid_at < oldest:
+                bucket.paid_at = paid_at = oldest
+            left = (now - paid_at) * bucket.rate + _ROUNDING
+            if left < room:  # noqa: PLR1730 - min() costs twice as much
+                room = left
+        granted = most
+        if room < most:
+            if room < GRAIN:
+                return 0
+            granted = int(room) // GRAIN * GRAIN
+        for bucket in buckets:
+            bucket.paid_at += granted * bucket.cost
+        return granted
+
+    def _grant_booked(self, most: int) -> int:
+        if self.ticket:
+            return 0
+        granted = min(most, self._booked)
+        self.give_back(self._booked - granted)
+        self._booked = self._stage = 0
+        return granted
+
+    def give_back(self, size: int) -> None:
+        """Return `size` granted bytes that were not used; a negative number was used beyond."""
+        for bucket in self._buckets:
+            bucket.paid_at -= size * bucket.cost
+
+    def delay(self, now: float) -> float:
+        """Return the seconds until a grain is there, if nobody else takes any."""
+        paid_at = max(bucket.paid_at + GRAIN * bucket.cost for bucket in self._buckets)
+        return max(0.0, paid_at - now)
+
+    def want(self, most: int) -> None:
+        """Begin a booking of a quantum, or of `most` bytes if that is less."""
+        self.cancel()
+        self._booked = max(1, min(most, self._quantum))
+
+    @property
+    def is_booked(self) -> bool:
+        """Whether every bucket has been booked."""
+        return self._stage == len(self._buckets)
+
+    def book(self, now: float) -> float:
+        """Book the next bucket, and those after it if it is paid; return when the last one is."""
+        while True:
+            paid_at = self._buckets[self._stage].book(self._booked, now)
+            self._stage += 1
+            if paid_at > now or self.is_booked:
+                return paid_at
+
+    def cancel(self) -> None:
+        """Give back what is booked and not used."""
+        for bucket in self._buckets[: self._stage]:
+            bucket.paid_at -= self._booked * bucket.cost
+        self._booked = self._stage = 0
+
+
+_Place = tuple[float, int, Chain]
+"""When a booking is paid (s), its ticket, and whose it is."""
+
+
+class Waiting(Generic[S]):
+    """The sessions whose chains are dry, for one timer to wake them: a fair queue."""
+
+    def __init__(self) -> None:
+        self.line: list[_Place] = []
+        self._sessions: dict[int, S] = {}
+        self._tickets = count(1)
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    @property
+    def next_at(self) -> float:
+        """When somebody is due (s); infinite while nobody waits."""
+        return self.line[0][0] if self.line else inf
+
+    def add(self, session: S, chain: Chain, most: int, now: float) -> None:
+        """Put a session in line that has `most` bytes to send; no change if it is there."""
+        if chain.ticket:
+            return
+        chain.want(most)
+        chain.ticket = next(self._tickets)
+        self._sessions[chain.ticket] = session
+        heappush(self.line, (chain.book(now), chain.ticket, chain))
+
+    def due(self, now: float) -> Iterator[S]:
+        """Yield the sessions to wake; each has to send before the next one is taken.
+
+        One that gets in line again meanwhile comes up again if there is something for it.
+        """
+        line = self.line
+        while line and line[0][0] <= now:
+            _, ticket, chain = heappop(line)
+            if ticket not in self._sessions:
+                continue
+            if chain.is_booked:
+                chain.ticket = 0
+                yield self._sessions.pop(ticket)
+            else:
+                heappush(line, (chain.book(now), ticket, chain))
+
+    def discard(self, chain: Chain) -> None:
+        """Take a session out of line that closes or gets another chain; its booking is undone."""
+        self._sessions.pop(chain.ticket, None)
+        chain.ticket = 0
+        chain.cancel()
+        line = self.line
+        while line and line[0][1] not in self._sessions:
+            heappop(line)
+
+    def recall(self) -> list[S]:
+        """Undo all bookings and return who was in line, in order: the rates have changed."""
+        places = [place for place in sorted(self.line) if place[1] in self._sessions]
+        for _, _, chain in places:
+            chain.ticket = 0
+            chain.cancel()
+        sessions = [self._sessions[ticket] for _, ticket, _ in places]
+        self.line.clear()
+        self._sessions.clear()
+        return sessions
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Upload limits in bytes a second; None is unlimited."""
+
+    total: float | None = None
+    torrent: float | None = None
+    """Of each torrent, all its peers together."""
+    peer: float | None = None
+    """Of each connection."""
+    slow: float = 16 * KIB
+    """Of one address and torrent that the choker finds to be slowed down."""
+
+
+class Limits(Generic[S]):
+    """Every bucket of the node, and the line before them."""
+
+    def __init__(self, rates: Rates) -> None:
+        self.waiting: Waiting[S] = Waiting()
+        self._rates = rates
+        self._total = Bucket(rates.total) if rates.total else None
+        # A torrent's bucket lives as long as somebody has it in a chain.
+        self._torrents: WeakValueDictionary[bytes, Bucket] = WeakValueDictionary()
+        self._slow: WeakValueDictionary[tuple[bytes, str], Bucket] = WeakValueDictionary()
+
+    def chain(self, torrent: bytes, now: float, *, slow: str | None = None) -> Chain | None:
+        """Return a new session's chain, None for unlimited; `slow` is an address to slow down."""
+        rates, buckets = self._rates, list[Bucket]()
+        if slow is not None:
+            bucket = self._slow.get((torrent, slow))
+            if bucket is None:
+                # Dry, so that a new connection brings nothing.
+                bucket = self._slow[torrent, slow] = Bucket(rates.slow, dry_at=now)
+            buckets.append(bucket)
+        if rates.peer:
+            buckets.append(Bucket(rates.peer))
+        if rates.torrent:
+            bucket = self._torrents.get(torrent)
+            if bucket is None:
+                bucket = self._torrents[torrent] = Bucket(rates.torrent)
+            buckets.append(bucket)
+        if self._total is not None:
+            buckets.append(self._total)
+        return Chain(tuple(buckets), self.waiting.line) if buckets else None
+
+    def change(self, rates: Rates, now: float) -> list[S]:
+        """Set other rates; return who was in line.
+
+        Every session needs a new chain now; then those who were in line are to be woken.
+        """
+        waiting = self.waiting.recall()
+        self._rates = rates
+        if not rates.total:
+            self._total = None
+        elif self._total is None:
+            self._total = Bucket(rates.total)
+        else:
+            self._total.change(rates.total, now)
+        if rates.torrent:
+            for bucket in self._torrents.values():
+                bucket.change(rates.torrent, now)
+        for bucket in self._slow.values():
+            bucket.change(rates.slow, now)
+        return waiting

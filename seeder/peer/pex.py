@@ -1,0 +1,162 @@
+"""Peer exchange (BEP 11): each peer hears of others that are connected to us.
+
+Outgoing messages only say what is certain: peers whose handshake is done and whose listen port is
+known. Incoming ones are counted and dropped, for a seeder dials nobody.
+
+No I/O.
+"""
+
+from collections.abc import Callable, Hashable, Iterator
+from math import inf
+
+from seeder.errors import WireError
+from seeder.torrent import bencode
+
+SECONDS_BETWEEN = 60.0
+MOST_CHANGES = 50
+"""Peers added, and peers dropped, in one message; both families together."""
+MOST_TOLD = 100
+"""Peers that one peer knows from us at a time: enough to join the swarm, and little to remember."""
+SEED = 0x02
+"""`added.f`: the peer has everything, or is upload only."""
+FLOOD_BURST = 20
+FLOOD_SECONDS = 10.0
+"""Who sends more than so many messages at once and one each ten seconds is closed."""
+
+_V4_LENGTH = 6
+_V4_MAPPED = bytes(10) + b"\xff\xff"
+
+
+def endpoint_of(address: bytes, port: int) -> bytes:
+    """Return the compact form of an address of 4 or 16 bytes: 6 bytes, or 18 for IPv6.
+
+    ValueError for a port outside 1 to 65535 and an address of another length.
+    """
+    if len(address) == 16 and address.startswith(_V4_MAPPED):
+        address = address[12:]
+    if len(address) not in (4, 16) or not 0 < port < 65536:
+        raise ValueError(f"not an endpoint: {len(address)} bytes, port {port}")
+    return address + port.to_bytes(2)
+
+
+class Roster:
+    """The peers of one torrent that others may hear of; a private one's stay unnamed (BEP 27)."""
+
+    def __init__(self, *, private: bool) -> None:
+        self.version = 0
+        """Changes with what there is to tell."""
+        self._private = private
+        self._endpoints: dict[bytes, dict[Hashable, int]] = {}
+        """The flags of each endpoint, by whoever is connected under it."""
+        self._of: dict[Hashable, bytes] = {}
+
+    def __contains__(self, endpoint: bytes) -> bool:
+        return endpoint in self._endpoints
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._endpoints)
+
+    def __len__(self) -> int:
+        return len(self._endpoints)
+
+    def join(self, session: Hashable, endpoint: bytes, *, seed: bool = False) -> None:
+        """List a peer that is handshaken and whose listen port is known; again if either changes.
+
+        Two sessions may share an endpoint: it stays until both have left.
+        """
+        if self._private:
+            return
+        if self._of.get(session) != endpoint:
+            self.leave(session)
+            self._of[session] = endpoint
+            if endpoint not in self._endpoints:
+                self._endpoints[endpoint] = {}
+                self.version += 1
+        self._endpoints[endpoint][session] = SEED if seed else 0
+
+    def leave(self, session: Hashable) -> None:
+        """Take a session's endpoint off the list; nothing if it has none."""
+        endpoint = self._of.pop(session, None)
+        if endpoint is None:
+            return
+        flags = self._endpoints[endpoint]
+        del flags[session]
+        if not flags:
+            del self._endpoints[endpoint]
+            self.version += 1
+
+    def flags(self, endpoint: bytes) -> int:
+        """Return the `added.f` byte of an endpoint that is listed."""
+        # We never dial, so whether it can be reached (0x10) is not known.
+        return max(self._endpoints[endpoint].values())
+
+
+class Exchange:
+    """What one peer was told and what it tells; made for peers that speak `ut_pex`."""
+
+    __slots__ = ("_allowance_at", "_seen", "_sent_at", "_told")
+
+    def __init__(self) -> None:
+        self._told: tuple[bytes, ...] = ()
+        self._sent_at = -inf
+        self._seen = -1
+        self._allowance_at = -inf
+
+    def message(
+        self, roster: Roster, own: bytes | None, now: float, chance: Callable[[], float]
+    ) -> bytes | None:
+        """Return the payload of the `ut_pex` message that is due, None for none.
+
+        `own` is the peer's own endpoint, if known. `chance` returns a float from 0 up to 1.
+        """
+        if roster.version == self._seen or now - self._sent_at < SECONDS_BETWEEN:
+            return None
+        gone = [endpoint for endpoint in self._told if endpoint not in roster]
+        dropped = gone[:MOST_CHANGES]
+        known = {*self._told, own}
+        room = min(MOST_CHANGES, MOST_TOLD - (len(self._told) - len(dropped)))
+        others = [endpoint for endpoint in roster if endpoint not in known] if room else []
+        added = _some(others, room, chance)
+        # What found no place this time is looked at again, whether or not the roster changes.
+        rest = len(gone) > len(dropped) or len(others) > len(added)
+        self._seen = -1 if rest else roster.version
+        if not added and not dropped:
+            return None
+        kept = set(dropped)
+        self._told = (*(endpoint for endpoint in self._told if endpoint not in kept), *added)
+        self._sent_at = now
+        return _encode(added, dropped, roster)
+
+    def receive(self, now: float) -> None:
+        """Count an incoming `ut_pex` message, which is not read; WireError for a flood."""
+        oldest = now - FLOOD_BURST * FLOOD_SECONDS
+        self._allowance_at = max(self._allowance_at, oldest) + FLOOD_SECONDS
+        if self._allowance_at > now:
+            raise WireError("pex-flood")
+
+
+def _some(endpoints: list[bytes], most: int, chance: Callable[[], float]) -> list[bytes]:
+    """Return up to `most` of the endpoints, those from a random place on."""
+    if len(endpoints) <= most:
+        return endpoints
+    start = int(chance() * len(endpoints))
+    return (endpoints[start : start + most] + endpoints[:start])[:most]
+
+
+def _encode(added: list[bytes], dropped: list[bytes], roster: Roster) -> bytes:
+    added4, added6 = _by_family(added)
+    dropped4, dropped6 = _by_family(dropped)
+    fields: dict[bytes, bencode.Value] = {
+        b"added": b"".join(added4),
+        b"added.f": bytes(map(roster.flags, added4)),
+        b"added6": b"".join(added6),
+        b"added6.f": bytes(map(roster.flags, added6)),
+        b"dropped": b"".join(dropped4),
+        b"dropped6": b"".join(dropped6),
+    }
+    return bencode.encode({name: value for name, value in fields.items() if value})
+
+
+def _by_family(endpoints: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+    v4 = [endpoint for endpoint in endpoints if len(endpoint) == _V4_LENGTH]
+    return v4, [endpoint for endpoint in endpoints if len(endpoint) != _V4_LENGTH]

@@ -1,0 +1,447 @@
+"""Whatever is wrong with a file, a machine or an S3 server is one line that says what to do."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from tests.e2e.ceph import ACCESS_KEY, SECRET_KEY, CephRGW
+from tests.e2e.conftest import DAEMON_ADDRESS, ClientFactory
+from tests.e2e.daemon import SeederDaemon, toml
+from tests.e2e.libtorrent_client import Libtorrent
+from tests.e2e.network import Network, free_port
+from tests.e2e.objects import MIB, content, digest, make_torrent
+from tests.e2e.processes import poll_until, python_environment
+from tests.e2e.publishing import origin, served_torrent, wait_for_state
+from tests.e2e.s3 import Publisher
+from tests.origin.fault_server import FaultServer, error
+from tests.origin.objects_server import ObjectsServer
+
+MakeDaemon = Callable[..., SeederDaemon]
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+ROOT = os.geteuid() == 0
+# Root obeys permissions without these.
+OBEDIENT = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if ROOT else ()
+
+
+def seeder_command(
+    *arguments: str | Path, environment: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run `seeder` to its end as a shell would."""
+    return subprocess.run(
+        [sys.executable, "-m", "seeder.cli", *arguments],
+        env=python_environment(HOME="/nonexistent", **(environment or {})),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def complaints(log: str) -> list[str]:
+    """Return the lines of a log that say that something is wrong."""
+    return [line for line in log.splitlines() if " WARNING " in line or " ERROR " in line]
+
+
+# -- the configuration ----------------------------------------------------------------------------
+
+OBJECT = '[[objects]]\nbucket = "quotes"\nkey = "Nelson"\n'
+HERE = 'state_directory = "state"\n'
+PLACE = '[tracker]\nlisten = ["127.0.0.1:0"]\n[cache]\ndirectory = "cache"\n'
+
+MISTAKES: dict[str, tuple[str | bytes, list[list[str]]]] = {
+    "unknown key": (
+        HERE + OBJECT + 'metanfo = ["build"]\n' + PLACE,
+        [["objects[0].metanfo", 'did you mean "metainfo"']],
+    ),
+    "unknown section": (HERE + OBJECT + PLACE + "[trackers]\n", [["trackers", "tracker"]]),
+    "no objects": (HERE + PLACE, [["objects", "there are none"]]),
+    "wrong size": (
+        HERE + OBJECT + PLACE + 'memory = "256 Mebi"\n',
+        [["cache.memory", "256 Mebi", "256 MiB"]],
+    ),
+    "wrong time": (
+        HERE + OBJECT + 'refresh = "often"\n' + PLACE,
+        [["objects[0].refresh", "often", "30s"]],
+    ),
+    "no address for clients": (HERE + OBJECT, [["tracker.announce_url", "is missing"]]),
+    "no such torrent file": (
+        HERE + OBJECT + 'torrent_file = "gone.torrent"\n' + PLACE,
+        [["objects[0].torrent_file", "gone.torrent"]],
+    ),
+    "a file for a directory": (
+        'state_directory = "seeder.toml"\n' + OBJECT + PLACE,
+        [["state_directory", "seeder.toml", "want a directory"]],
+    ),
+    "a password in the endpoint": (
+        HERE + OBJECT + '[origin]\nendpoint = "ftp://user:hunter2@example.org"\n' + PLACE,
+        [["origin.endpoint", "http"]],
+    ),
+    "no TOML": (HERE + "[[objects]\n", [["seeder.toml", "line 2"]]),
+    "no text": (b"\xff\xfe", [["seeder.toml", "UTF-8"]]),
+    "four at once": (
+        HERE + OBJECT + 'piece_length = "1000 B"\n' + OBJECT + PLACE + 'disk = "-1"\nmemry = 1\n',
+        [
+            ["objects[0].piece_length", "power of two"],
+            ["cache.disk"],
+            ["cache.memry", 'did you mean "memory"'],
+            ["objects[1].key", "the same object as objects[0]"],
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_every_mistake_of_a_configuration_is_a_line_and_the_exit_code_is_2(
+    name: str, tmp_path: Path
+) -> None:
+    text, expected = MISTAKES[name]
+    (tmp_path / "seeder.toml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    runs = [
+        seeder_command(command, "-c", "seeder.toml", cwd=tmp_path) for command in ("check", "run")
+    ]
+    for run in runs:
+        assert run.returncode == 2
+        assert run.stdout == ""
+        assert len(run.stderr.splitlines()) == len(expected), run.stderr
+        for line, parts in zip(run.stderr.splitlines(), expected, strict=True):
+            for part in parts:
+                assert part in line
+        assert "hunter2" not in run.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["seeder.toml"]
+
+
+def test_a_missing_file_is_named() -> None:
+    for command in ("check", "run", "report"):
+        run = seeder_command(command, "-c", "/nowhere/seeder.toml")
+        assert (run.returncode, run.stdout) == (2, "")
+        assert run.stderr == "/nowhere/seeder.toml: can't be read: No such file or directory\n"
+
+
+# -- the machine ----------------------------------------------------------------------------------
+
+
+def ends(daemon: SeederDaemon) -> tuple[int, list[str]]:
+    """Start a daemon that can't work; return its exit code and what it said."""
+    daemon.start(wait=False)
+    return daemon.wait(timeout=20), daemon.log.splitlines()
+
+
+def test_ports_in_use_are_named_all_at_once(seeder: MakeDaemon, network: Network) -> None:
+    address = network.address(DAEMON_ADDRESS)
+    with contextlib.ExitStack() as stack:
+        sections: dict[str, Any] = {}
+        for name in ("tracker", "peer", "admin"):
+            taken = stack.enter_context(socket.socket())
+            taken.bind((address, 0))
+            taken.listen()
+            sections[name] = {"listen": [f"{address}:{taken.getsockname()[1]}"]}
+        code, lines = ends(seeder({"objects": [{"bucket": "quotes", "key": "Nelson"}], **sections}))
+    assert code == 2
+    assert len(lines) == 3
+    for line, (name, section) in zip(lines, sections.items(), strict=True):
+        assert line.startswith(f"{name}.listen")
+        assert section["listen"][0] in line
+        assert "in use" in line
+
+
+def test_an_address_that_is_not_ours_is_named(seeder: MakeDaemon) -> None:
+    settings = {
+        "objects": [{"bucket": "quotes", "key": "Nelson"}],
+        "peer": {"listen": ["192.0.2.1:6881"]},
+    }
+    code, [line] = ends(seeder(settings))
+    assert code == 2
+    assert "peer.listen" in line
+    assert "192.0.2.1:6881" in line
+
+
+@pytest.mark.parametrize("key", ["state_directory", "cache.directory"])
+@pytest.mark.parametrize("missing", [False, True], ids=["there", "to be made"])
+def test_a_directory_that_cannot_be_written_is_named(
+    seeder: MakeDaemon, tmp_path: Path, key: str, missing: bool
+) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    path = str(locked / "new" if missing else locked)
+    settings: dict[str, object] = {"objects": [{"bucket": "quotes", "key": "Nelson"}]}
+    settings |= {"state_directory": path} if key == "state_directory" else {}
+    settings |= {"cache": {"directory": path}} if key == "cache.directory" else {}
+    locked.chmod(0o500)
+    try:
+        code, lines = ends(seeder(settings, prefix=OBEDIENT))
+    finally:
+        locked.chmod(0o700)
+    assert code == 1
+    [line] = lines
+    assert key in line
+    assert path in line
+    assert "ermission" in line
+
+
+def test_a_state_directory_lost_on_the_way_costs_a_line_at_the_stop(
+    ceph: CephRGW, publisher: Publisher, bucket: str, seeder: MakeDaemon
+) -> None:
+    publisher.put(bucket, "small", b"body")
+    daemon = seeder(
+        {"origin": origin(ceph), "objects": [{"bucket": bucket, "key": "small"}]}, prefix=OBEDIENT
+    )
+    daemon.start()
+    wait_for_state(daemon, bucket, "small")
+    state = daemon.directory / "state"
+    state.chmod(0o500)
+    try:
+        assert daemon.stop() == 1
+    finally:
+        state.chmod(0o700)
+    assert "Traceback" not in daemon.log
+    assert f"{state}/swarms.json" in daemon.log.splitlines()[-1]
+
+
+# -- the origin -----------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def in_background(server: FaultServer, network: Network, port: int = 0) -> Iterator[FaultServer]:
+    """Run a fault server in a thread of its own, inside the network."""
+    started = threading.Event()
+    handles: list[tuple[trio.lowlevel.TrioToken, trio.CancelScope]] = []
+
+    async def serve() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(partial(server.run, port=port))
+            handles.append((trio.lowlevel.current_trio_token(), nursery.cancel_scope))
+            started.set()
+
+    def run() -> None:
+        with network.entered():
+            trio.run(serve)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        assert started.wait(10)
+        yield server
+    finally:
+        for token, scope in handles:
+            token.run_sync_soon(scope.cancel)
+        thread.join()
+
+
+@pytest.fixture
+def faults(network: Network) -> Iterator[FaultServer]:
+    with in_background(FaultServer(), network) as server:
+        yield server
+
+
+# Origin and key; the state that it comes to; what its reason says; what is logged beside that.
+TROUBLE: dict[str, tuple[str, str, str, list[str]]] = {
+    "wrong secret": ("wrong", "object", "failed", ["403 SignatureDoesNotMatch", "secret key"]),
+    "unknown key id": ("unknown", "object", "failed", ["403 InvalidAccessKeyId", "credentials"]),
+    "no such profile": ("nobody", "object", "failed", ["profile", "nobody"]),
+    "somebody else's": ("anonymous", "object", "failed", ["403 AccessDenied", "not public"]),
+    "missing key": ("default", "missing", "failed", ["404 NoSuchKey", "no such key"]),
+    "SSE-C": ("default", "encrypted", "failed", ["400", "SSE-C", "SSE-KMS"]),
+    "wrong torrent": ("default", "misfit", "failed", ["misfit.torrent", "doesn't fit", "bytes"]),
+    "lying torrent": ("default", "liar", "failed", ["liar.torrent", "doesn't fit", "hash"]),
+    "no torrent": ("default", "garbage", "failed", ["garbage.torrent", "doesn't fit"]),
+    "moved away": ("moved", "object", "waiting", ["301", "elsewhere.example.org", "region"]),
+    "nobody there": ("dead", "object", "waiting", ["refused", "check endpoint"]),
+    "no such bucket": ("default", "nowhere/object", "failed", ["404 NoSuchBucket", "bucket"]),
+}
+
+
+def test_trouble_with_one_object_is_a_line_and_the_others_are_served(
+    *,
+    ceph: CephRGW,
+    publisher: Publisher,
+    bucket: str,
+    seeder: MakeDaemon,
+    client: ClientFactory,
+    network: Network,
+    faults: FaultServer,
+    tmp_path: Path,
+) -> None:
+    body = content(MIB)
+    for key in ("object", "good", "misfit", "liar", "garbage"):
+        publisher.put(bucket, key, body)
+    customer_key = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
+    publisher.put(bucket, "encrypted", body, **customer_key)
+    misfit = make_torrent(body[:-1], name="misfit", piece_length=MIB)
+    misfit.write(tmp_path / "misfit.torrent")
+    liar = make_torrent(bytes(MIB), name="liar", piece_length=MIB)
+    liar.write(tmp_path / "liar.torrent")
+    (tmp_path / "garbage.torrent").write_bytes(b"d4:infoi1ee")
+    profiles = tmp_path / "credentials"
+    profiles.write_text(
+        f"[wrong]\naws_access_key_id={ACCESS_KEY}\naws_secret_access_key=no\n"
+        "[unknown]\naws_access_key_id=AKIANOBODY\naws_secret_access_key=no\n"
+    )
+    faults.default = error(301, "PermanentRedirect", location="http://elsewhere.example.org/")
+    dead = f"http://{network.address(1)}:{free_port(network.address(1))}"
+    origins = {
+        "wrong": origin(ceph, profile="wrong"),
+        "unknown": origin(ceph, profile="unknown"),
+        "nobody": origin(ceph, profile="nobody"),
+        "anonymous": origin(ceph, anonymous=True),
+        "moved": {"endpoint": faults.url, "path_style": True},
+        "dead": {"endpoint": dead, "path_style": True},
+    }
+    objects: list[dict[str, object]] = []
+    for origin_name, name, *_ in TROUBLE.values():
+        place, _, key = name.rpartition("/")
+        objects.append({"origin": origin_name, "bucket": place or bucket, "key": key})
+        if (tmp_path / f"{key}.torrent").exists():
+            objects[-1]["torrent_file"] = str(tmp_path / f"{key}.torrent")
+    # RGW's own torrents lie, which is a line too.
+    objects.append({"bucket": bucket, "key": "good", "metainfo": ["build"]})
+    daemon = seeder(
+        {"origin": origin(ceph), "origins": origins, "objects": objects},
+        environment=CREDENTIALS | {"AWS_SHARED_CREDENTIALS_FILE": str(profiles)},
+    )
+    daemon.start()
+    wait_for_state(daemon, bucket, "good")
+
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def settled() -> bool:
+        for torrent in daemon.status()["torrents"]:
+            place = "" if torrent["bucket"] == bucket else f"{torrent['bucket']}/"
+            found[torrent["origin"], place + torrent["key"]] = torrent
+        return all(
+            found[origin_name, name]["state"] == state and found[origin_name, name]["reason"]
+            for origin_name, name, state, _ in TROUBLE.values()
+        )
+
+    try:
+        poll_until(settled, timeout=30, what="end of the tries")
+    finally:
+        print(*((*which, it["state"], it["reason"]) for which, it in found.items()), sep="\n")
+    lines = complaints(daemon.log)
+    for which, (origin_name, name, _, parts) in TROUBLE.items():
+        reason = found[origin_name, name]["reason"]
+        assert "\n" not in reason
+        for part in parts:
+            assert part in reason, which
+        assert sum(reason in line for line in lines) == 1, which
+    assert len(lines) == len(TROUBLE), "\n".join(lines)
+    assert "Traceback" not in daemon.log
+
+    torrent = tmp_path / "good"
+    torrent.write_bytes(served_torrent(daemon, bucket, "good"))
+    assert digest(client(Libtorrent).download(torrent, timeout=30)) == digest(body)
+    assert daemon.stop() == 0
+
+
+def test_without_credentials_the_daemon_says_where_to_put_them(
+    ceph: CephRGW, bucket: str, seeder: MakeDaemon
+) -> None:
+    daemon = seeder(
+        {"origin": origin(ceph), "objects": [{"bucket": bucket, "key": "object"}]}, environment={}
+    )
+    daemon.start()
+    wait_for_state(daemon, bucket, "object", "failed")
+    [line] = complaints(daemon.log)
+    assert f"{bucket}/object" in line
+    assert "AWS_ACCESS_KEY_ID" in line
+    assert "anonymous = true" in line
+    run = seeder_command("torrent", "-c", daemon.path, f"{bucket}/object")
+    assert run.returncode == 1
+    assert run.stdout == ""
+    [line] = run.stderr.splitlines()
+    assert "AWS_ACCESS_KEY_ID" in line
+
+
+def test_a_bucket_in_another_region_is_asked_there(seeder: MakeDaemon, faults: FaultServer) -> None:
+    body = content(MIB)
+    store = ObjectsServer(objects={"object": body})
+
+    async def moved(seen: Any, stream: Any) -> None:
+        if seen.region != "eu-central-1":
+            await error(301, "PermanentRedirect", x_amz_bucket_region="eu-central-1")(seen, stream)
+        else:
+            await store.serve(seen, stream)
+
+    faults.default = moved
+    daemon = seeder(
+        {
+            "origin": {"endpoint": faults.url, "path_style": True},
+            "objects": [{"bucket": "quotes", "key": "object"}],
+        }
+    )
+    daemon.start()
+    wait_for_state(daemon, "quotes", "object")
+    assert not complaints(daemon.log)
+    told = [line for line in daemon.log.splitlines() if "eu-central-1" in line]
+    assert len(told) == 1
+    assert "quotes" in told[0]
+
+
+def test_an_origin_that_is_away_at_the_start_is_waited_for(
+    seeder: MakeDaemon, network: Network
+) -> None:
+    with network.entered():
+        port = free_port("127.0.0.1")
+    daemon = seeder(
+        {
+            "origin": {"endpoint": f"http://127.0.0.1:{port}", "path_style": True},
+            "objects": [{"bucket": "quotes", "key": "object"}],
+        }
+    )
+    daemon.start()
+    assert daemon.get("/readyz", admin=True) == (200, b"ready\n")
+
+    def told() -> bool:
+        return bool(daemon.torrent_status("quotes", "object")["reason"])
+
+    poll_until(told, timeout=20, what="reason")
+    torrent = daemon.torrent_status("quotes", "object")
+    assert torrent["state"] == "waiting"
+    assert "quotes/object" in torrent["reason"]
+    assert f"127.0.0.1:{port}" in torrent["reason"]
+    assert daemon.get("/quotes/object?torrent")[0] == 503
+    server = FaultServer(default=ObjectsServer(objects={"object": b"body"}).serve)
+    with in_background(server, network, port):
+        wait_for_state(daemon, "quotes", "object")
+    [line] = complaints(daemon.log)
+    assert torrent["reason"] in line
+
+
+def test_the_same_trouble_is_told_by_the_command_line(
+    ceph: CephRGW, publisher: Publisher, bucket: str, tmp_path: Path
+) -> None:
+    publisher.put(bucket, "good", b"body")
+    path = tmp_path / "seeder.toml"
+    objects = [{"bucket": bucket, "key": key} for key in ("good", "missing")]
+    settings = {
+        "state_directory": "state",
+        "origin": origin(ceph),
+        "objects": objects,
+        "tracker": {"listen": ["127.0.0.1:6969"]},
+        "cache": {"directory": "cache"},
+    }
+    path.write_text(toml(settings))
+    for command in ("torrent", "magnet"):
+        run = seeder_command(
+            command, "-c", path, f"{bucket}/missing", environment=CREDENTIALS, cwd=tmp_path
+        )
+        assert (run.returncode, run.stdout) == (1, "")
+        [line] = run.stderr.splitlines()
+        assert line.startswith(f"{bucket}/missing: S3 answers 404 NoSuchKey")
+    run = seeder_command("check", "--online", "-c", path, environment=CREDENTIALS)
+    assert run.returncode == 1
+    told = run.stdout.splitlines()
+    assert told[1].startswith(f"{bucket}/good: ok, 4 bytes")
+    assert told[2].startswith(f"{bucket}/missing: S3 answers 404 NoSuchKey")
+    assert run.stderr == "1 of 2 objects can't be published\n"

@@ -1,0 +1,101 @@
+"""S3 sends every byte of an object once, however many clients hurry for it."""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.ceph import CephRGW
+from tests.e2e.clients import wait_for_all
+from tests.e2e.conftest import ClientFactory
+from tests.e2e.daemon import SeederDaemon
+from tests.e2e.libtorrent_client import Libtorrent
+from tests.e2e.objects import MIB, digest, write_content
+from tests.e2e.processes import poll_until
+from tests.e2e.publishing import origin, served_torrent, wait_for_state
+from tests.e2e.s3 import Publisher
+
+GIB = 1024 * MIB
+KEY = "large.bin"
+LEECHERS = 4
+DISK_HOLDS_IT = {"memory": "128 MiB", "disk": "2 GiB"}
+MEMORY_HOLDS_IT = {"memory": "192 MiB", "disk": "0 B"}
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[Path]:
+    """A directory for a test that fills it with gigabytes: it is emptied at once."""
+    yield tmp_path
+    shutil.rmtree(tmp_path)
+
+
+@pytest.fixture
+def large(
+    request: pytest.FixtureRequest, room: Path, publisher: Publisher, bucket: str
+) -> Iterator[tuple[int, str]]:
+    """Size and SHA-256 of a large object in the bucket."""
+    size: int = request.param
+    path = room / KEY
+    write_content(path, size)
+    sha256 = digest(path)
+    publisher.put(bucket, KEY, path)
+    path.unlink()
+    yield size, sha256
+    publisher.delete(bucket, KEY)
+
+
+@pytest.mark.parametrize(
+    ("large", "cache"),
+    [
+        pytest.param(GIB, DISK_HOLDS_IT, id="1 GiB, an eighth of it in memory"),
+        pytest.param(128 * MIB, MEMORY_HOLDS_IT, id="128 MiB, no disk"),
+    ],
+    indirect=["large"],
+)
+def test_four_clients_cost_s3_one_copy(
+    room: Path,
+    large: tuple[int, str],
+    cache: Mapping[str, str],
+    ceph: CephRGW,
+    bucket: str,
+    *,
+    seeder: Callable[..., SeederDaemon],
+    client: ClientFactory,
+) -> None:
+    size, sha256 = large
+    objects = [{"bucket": bucket, "key": KEY}]
+    daemon = seeder({"origin": origin(ceph), "objects": objects, "cache": cache})
+    daemon.start()
+    wait_for_state(daemon, bucket, KEY, timeout=60)
+    file = room / "large.torrent"
+    file.write_bytes(served_torrent(daemon, bucket, KEY))
+    leechers = [client(Libtorrent) for _ in range(LEECHERS)]
+    for leecher in leechers:
+        leecher.add(file)
+    for path in wait_for_all(leechers, timeout=100):
+        assert digest(path) == sha256
+
+    sent = ceph.body_bytes_sent(bucket, KEY)
+    assert size <= sent <= 1.01 * size
+    poll_until(
+        lambda: daemon.torrent_status(bucket, KEY)["completed"] == LEECHERS,
+        timeout=20,
+        what=f"{LEECHERS} completed downloads",
+    )
+    status = daemon.torrent_status(bucket, KEY)
+    # What the ladder asked for, S3's own torrent and a missing sidecar, is counted too.
+    everything = [*ceph.exchanges(bucket, KEY), *ceph.exchanges(bucket, f"{KEY}.torrent")]
+    from_s3 = [exchange for exchange in everything if exchange.method in ("GET", "HEAD")]
+    assert status["origin_bytes"] == sum(exchange.body_bytes for exchange in from_s3)
+    assert status["origin_requests"] == len(from_s3)
+    assert status["origin_bytes_by_purpose"]["pieces"] == 0
+
+    # What a client has came from the daemon or from another client.
+    traffic = [leecher.status() for leecher in leechers]
+    left = sum(each.total_payload_download - each.total_payload_upload for each in traffic)
+    # What was on its way to a client that had enough meanwhile is in our count alone.
+    assert left <= status["uploaded_bytes"] <= 1.01 * left
+    assert 0.98 * LEECHERS * size <= status["delivered_verified_bytes"] <= LEECHERS * size
+    assert status["delivered_claimed_bytes"] == LEECHERS * size
+    assert status["saved_claimed_bytes"] == LEECHERS * size - status["origin_bytes"]
