@@ -195,6 +195,8 @@ def demo(size: str) -> None:
 
     try:
         count = parse_size(size)
+        if not 1 <= count <= show.LARGEST:
+            raise ValueError(f'want a size from "1 B" to "{human(show.LARGEST)}"')
     except ValueError as error:
         raise click.BadParameter(f"{size!r}: {error}", param_hint="--size") from error
     _run(partial(show.run, count, Console()))

@@ -39,9 +39,11 @@ from seeder.settings import (
     PeerSettings,
     TrackerSettings,
 )
-from seeder.values import Address
+from seeder.values import GIB, Address
 
 BUCKET, KEY = "quotes", "Nelson.bin"
+LARGEST = 4 * GIB
+"""The S3 server holds the object in memory."""
 LEECHERS = 4
 FRAME = 0.2
 SETTLE = 1.0
@@ -112,7 +114,8 @@ def _configuration(directory: Path, endpoint: str) -> Config:
                 endpoint=endpoint, region=_REGION, path_style=True, anonymous=True
             )
         },
-        objects=(ObjectSettings(bucket=BUCKET, key=KEY),),
+        # moto has no torrents: it answers ?torrent with the object itself.
+        objects=(ObjectSettings(bucket=BUCKET, key=KEY, metainfo=("build",)),),
         tracker=TrackerSettings(listen=anywhere),
         peer=PeerSettings(listen=anywhere),
         cache=CacheSettings(directory=directory / "cache"),

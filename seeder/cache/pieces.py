@@ -4,53 +4,22 @@ A fetch runs in the cache's own nursery, so the peer that asked may leave. Whoev
 piece meanwhile joins it. Each waiter is called once, with the piece or with the error.
 """
 
-import hashlib
 import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import Generic, Protocol, TypeAlias
 
 import trio
 
 from seeder.cache import files
 from seeder.cache.disk import DiskTier
 from seeder.cache.memory import Key, MemoryTier, Piece
+from seeder.cache.reading import OriginReader, PieceSource, T
 from seeder.errors import ObjectChanged, OriginError, PieceMismatch, SeederError, StorageError
-from seeder.torrent.layout import KIB, Layout
-
-HASHED_INLINE = 256 * KIB
-"""Bytes from which a piece is hashed in a thread; a thread costs as much as hashing half of it."""
-
-ORIGIN_TRIES = 2
-"""How often a piece is read from S3 before its hash is held against the origin."""
 
 _log = logging.getLogger(__name__)
-
-
-class Verified(Protocol):
-    """What the cache has to know of a torrent; equal `cache_id` means equal bytes."""
-
-    @property
-    def cache_id(self) -> str: ...
-
-    @property
-    def layout(self) -> Layout: ...
-
-    def piece_hash(self, index: int) -> bytes: ...
-
-
-T = TypeVar("T", bound=Verified)
-T_contra = TypeVar("T_contra", bound=Verified, contravariant=True)
-
-
-class PieceSource(Protocol[T_contra]):
-    """Where pieces come from; bounds its own concurrency."""
-
-    async def read_piece(self, torrent: T_contra, index: int) -> bytearray:
-        """Read one piece by one ranged GET; OriginError."""
-        ...
 
 
 class CacheSettings(Protocol):
@@ -133,7 +102,7 @@ class PieceCache(Generic[T]):
         on_fault: Callable[[T, OriginError], None],
         clock: Callable[[], float],
     ) -> None:
-        self._source = source
+        self._reader = OriginReader(source, clock)
         self._on_fault = on_fault
         self._memory = MemoryTier(settings.memory)
         self._disk = DiskTier(
@@ -143,7 +112,6 @@ class PieceCache(Generic[T]):
         self._fetches: dict[Key, _Fetch[T]] = {}
         self._settling: _Fetch[T] | None = None
         self._misses = 0
-        self._mismatches = 0
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Open the directory (StorageError), say started, serve until cancelled.
@@ -251,7 +219,7 @@ class PieceCache(Generic[T]):
             queued_writes=disk.queued,
             dropped_writes=disk.dropped_writes,
             corrupt=disk.corrupt,
-            origin_mismatches=self._mismatches,
+            origin_mismatches=self._reader.mismatches,
         )
 
     async def _fetch(self, fetch: _Fetch[T]) -> None:
@@ -289,24 +257,12 @@ class PieceCache(Generic[T]):
                 self._disk.offer(gone, evicted)
 
     async def _read_origin(self, fetch: _Fetch[T]) -> Piece:
-        size = fetch.torrent.layout.piece_size(fetch.index)
-        sha1 = fetch.torrent.piece_hash(fetch.index)
-        for _ in range(ORIGIN_TRIES):
-            try:
-                piece = await self._source.read_piece(fetch.torrent, fetch.index)
-            except ObjectChanged as error:
-                self._report(fetch, error)
-                raise
-            if len(piece) == size and await _sha1(piece) == sha1:
-                return piece
-            self._mismatches += 1
-            _log.warning("piece %d of %s came wrong from S3", fetch.index, fetch.torrent.cache_id)
-        fault = PieceMismatch(
-            f"piece {fetch.index} came wrong from S3 {ORIGIN_TRIES} times: "
-            "the object isn't what its torrent describes"
-        )
-        self._report(fetch, fault)
-        raise fault
+        assert self._nursery is not None
+        try:
+            return await self._reader.read(fetch.torrent, fetch.index, self._nursery)
+        except (ObjectChanged, PieceMismatch) as error:
+            self._report(fetch, error)
+            raise
 
     def _report(self, fetch: _Fetch[T], error: OriginError) -> None:
         if type(error) in fetch.told:
@@ -331,13 +287,3 @@ class PieceCache(Generic[T]):
 
 def _not_running() -> StorageError:
     return StorageError("the piece cache is not running")
-
-
-async def _sha1(piece: Piece) -> bytes:
-    if len(piece) < HASHED_INLINE:
-        return hashlib.sha1(piece, usedforsecurity=False).digest()
-    return await trio.to_thread.run_sync(_digest, piece)
-
-
-def _digest(piece: Piece) -> bytes:
-    return hashlib.sha1(piece, usedforsecurity=False).digest()

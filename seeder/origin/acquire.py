@@ -24,6 +24,7 @@ from seeder.errors import (
     StorageError,
     TorrentUnsupported,
 )
+from seeder.origin.answers import label
 from seeder.origin.hashing import Hasher, PieceSink, Progress
 from seeder.origin.s3 import Meter, S3Origin
 from seeder.origin.store import Record, file_stem
@@ -119,8 +120,9 @@ class Ladder:
             try:
                 found = await self._from_outside(rung, pinned, wish, meter, progress)
             except (MetainfoError, OriginFault, AccessDenied) as error:
-                record.refused[rung] = str(error)
-                _LOG.warning("%s: metainfo from %s refused: %s", pinned.ref, rung, error)
+                reason = str(error).removeprefix(f"{label(pinned.ref)}: ")
+                record.refused[rung] = reason
+                _LOG.warning("%s: metainfo from %s refused: %s", pinned.ref, rung, reason)
             else:
                 if found is not None:
                     return self._found(record, rung, found)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from seeder.origin.s3 import Meter, S3Origin
 from seeder.torrent.catalog import Torrent
+from seeder.torrent.layout import ByteRange
 
 
 class PinnedSource:
@@ -13,8 +14,10 @@ class PinnedSource:
         self._origins = origins
         self._meter = meter
 
-    async def read_piece(self, torrent: Torrent, index: int) -> bytearray:
-        """Read piece `index` by one ranged GET; OriginError."""
-        wanted = torrent.layout.piece_range(index)
+    async def read_pieces(self, torrent: Torrent, first: int, count: int) -> bytearray:
+        """Read `count` pieces from `first` on by one ranged GET; OriginError."""
+        start = torrent.layout.piece_range(first).start
+        stop = torrent.layout.piece_range(first + count - 1).stop
         origin = self._origins[torrent.pinned.ref.origin]
+        wanted = ByteRange(start, stop - start)
         return await origin.read_range(torrent.pinned, wanted, self._meter(torrent), "pieces")

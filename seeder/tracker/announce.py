@@ -198,9 +198,7 @@ def encode_reply_listed(reply: AnnounceReply, peer_ids: Mapping[bytes, bytes]) -
 
     `peer_ids` is by endpoint; a peer that is not in it is listed without its id.
     """
-    entries = b"".join(
-        _entry(endpoint, peer_ids.get(endpoint)) for endpoint in reply.endpoints()
-    )
+    entries = b"".join(_entry(endpoint, peer_ids.get(endpoint)) for endpoint in reply.endpoints())
     return b"%b5:peersl%bee" % (_reply_head(reply), entries)
 
 

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from math import inf
 from typing import TypeAlias
 
-from seeder.tracker.announce import AnnounceRequest, Event, ScrapeCounts, compact_endpoint, is_v6
+from seeder.tracker.announce import (
+    V4_ENDPOINT,
+    V6_ENDPOINT,
+    AnnounceRequest,
+    Event,
+    ScrapeCounts,
+    compact_endpoint,
+    is_v6,
+)
 from seeder.tracker.claims import Claims
 from seeder.tracker.crowd import Crowd, Randomness, Room
 from seeder.tracker.saved import SavedPeer

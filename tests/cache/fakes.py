@@ -49,12 +49,15 @@ class FakeSource:
 
     def __init__(self) -> None:
         self.reads: list[int] = []
+        self.gets: list[tuple[int, int]] = []
         self.running = 0
         self.answers: dict[int, list[Answer]] = {}
         self.gate: trio.Event | None = None
 
-    async def read_piece(self, torrent: FakeTorrent, index: int) -> bytearray:
-        self.reads.append(index)
+    async def read_pieces(self, torrent: FakeTorrent, first: int, count: int) -> bytearray:
+        indices = range(first, first + count)
+        self.reads += indices
+        self.gets.append((first, count))
         self.running += 1
         try:
             if self.gate is not None:
@@ -62,12 +65,14 @@ class FakeSource:
             await trio.lowlevel.checkpoint()
         finally:
             self.running -= 1
-        answer: Answer = torrent.piece(index)
-        if self.answers.get(index):
-            answer = self.answers[index].pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return bytearray(answer)
+        answers: list[Answer] = []
+        for index in indices:
+            told = self.answers.get(index)
+            answers.append(told.pop(0) if told else torrent.piece(index))
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return bytearray(b"".join(answer for answer in answers if isinstance(answer, bytes)))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from seeder.cache import files, pieces
+from seeder.cache import files, reading
 from seeder.cache.memory import Piece
 from seeder.errors import SeederError, StorageError
 from seeder.torrent.layout import KIB
@@ -41,7 +41,7 @@ async def test_whoever_leaves_cancels_nobody(tmp_path: Path) -> None:
             staying.start_soon(stand.cache.get, torrent, 0)
             await trio.testing.wait_all_tasks_blocked()
             leaving.cancel_scope.cancel()
-        assert stand.source.running == 2
+        assert stand.source.running == 1
         stand.source.gate.set()
         assert await stand.cache.get(torrent, 1) == torrent.piece(1)
         assert sorted(stand.source.reads) == [0, 1]
@@ -89,7 +89,7 @@ async def test_stopping_cancels_reads_of_the_origin_and_tells_every_waiter(
         for index in (0, 0, 1):
             stand.cache.request(torrent, index, told.waiter)
         await trio.testing.wait_all_tasks_blocked()
-        assert stand.source.running == 2
+        assert stand.source.running == 1
         nursery.cancel_scope.cancel()
     assert stand.source.running == 0
     assert len(told.errors) == 3
@@ -128,7 +128,7 @@ async def test_a_request_between_the_stop_and_the_end_is_told_too(tmp_path: Path
 async def test_stopping_while_a_piece_is_hashed_tells_the_waiter(tmp_path: Path) -> None:
     torrent = FakeTorrent(size=300 * KIB, piece_length=300 * KIB)
     told, stand = Told(), Stand(Settings(tmp_path))
-    with gated(pieces, "_digest") as gate:
+    with gated(reading, "_hash_pieces") as gate:
         async with trio.open_nursery() as nursery:
             await nursery.start(stand.cache.run)
             stand.cache.request(torrent, 0, told.waiter)

@@ -6,8 +6,9 @@ from typing import TypeAlias
 import pytest
 import trio
 
-from seeder.cache import files, pieces
+from seeder.cache import files, reading
 from seeder.cache.memory import Piece
+from seeder.cache.pieces import PieceCache
 from seeder.errors import (
     ObjectChanged,
     OriginUnreachable,
@@ -283,7 +284,7 @@ async def test_a_piece_that_is_wrong_twice_is_a_fault_told_once_and_kept_nowhere
         [(told, fault)] = stand.faults
         assert told is torrent
         assert isinstance(fault, PieceMismatch)
-        assert "piece 1 came wrong from S3 2 times" in str(fault)
+        assert "piece 1 came wrong from S3 twice" in str(fault)
         assert [waiter.calls for waiter in waiters] == [[(1, None, fault)]] * 2
         assert stand.source.reads == [1, 1]
         assert stand.cache.peek(torrent, 1) is None
@@ -317,7 +318,7 @@ async def test_a_changed_object_is_told_once_for_all_reads_under_way_before_the_
     order: list[str] = []
     source, settings = FakeSource(), Settings(tmp_path)
     stand = Stand(settings, source)
-    stand.cache = pieces.PieceCache(
+    stand.cache = PieceCache(
         settings, source, on_fault=lambda *_: order.append("fault"), clock=Clock()
     )
     for index in range(5):
@@ -376,13 +377,13 @@ async def test_a_large_piece_is_hashed_off_the_loop(
 ) -> None:
     large = FakeTorrent("a", size=256 * KIB, piece_length=256 * KIB)
     threads: list[threading.Thread] = []
-    digest = pieces._digest
+    hash_pieces = reading._hash_pieces
 
-    def spy(piece: Piece) -> bytes:
+    def spy(data: bytearray, piece_length: int) -> list[bytes]:
         threads.append(threading.current_thread())
-        return digest(piece)
+        return hash_pieces(data, piece_length)
 
-    monkeypatch.setattr(pieces, "_digest", spy)
+    monkeypatch.setattr(reading, "_hash_pieces", spy)
     async with running(tmp_path) as stand:
         await stand.cache.get(large, 0)
     assert [thread is threading.main_thread() for thread in threads] == [False]

@@ -51,15 +51,17 @@ class Source:
         self.errors: dict[int, OriginError] = {}
         self._objects = objects
 
-    async def read_piece(self, torrent: Torrent, index: int) -> bytearray:
-        self.reads[index] += 1
+    async def read_pieces(self, torrent: Torrent, first: int, count: int) -> bytearray:
+        indices = range(first, first + count)
+        self.reads.update(indices)
         await trio.lowlevel.checkpoint()
-        if index in self.held_up:
-            await self.held_up[index].wait()
-        if index in self.errors:
-            raise self.errors[index]
-        span = torrent.layout.piece_range(index)
-        return bytearray(self._objects[torrent.info_hash][span.start : span.stop])
+        for index in indices:
+            if index in self.held_up:
+                await self.held_up[index].wait()
+            if index in self.errors:
+                raise self.errors[index]
+        start, stop = (torrent.layout.piece_range(index) for index in (first, first + count - 1))
+        return bytearray(self._objects[torrent.info_hash][start.start : stop.stop])
 
     def hold_up(self, *indices: int) -> None:
         for index in indices:

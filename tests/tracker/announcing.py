@@ -30,6 +30,12 @@ class Ledger:
         self.completions += 1
 
 
+def cut(endpoints: bytes, length: int = 6) -> list[bytes]:
+    """Return endpoints one by one that lie end to end, those of IPv4 unless told otherwise."""
+    assert len(endpoints) % length == 0
+    return [endpoints[start : start + length] for start in range(0, len(endpoints), length)]
+
+
 def packed(address: str) -> bytes:
     """Return an address as 4 or 16 bytes."""
     return ipaddress.ip_address(address).packed

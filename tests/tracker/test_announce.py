@@ -213,8 +213,8 @@ REPLY = AnnounceReply(
     downloaded=5,
     interval=1800,
     min_interval=900,
-    peers=[V4],
-    peers6=[V6],
+    peers=V4,
+    peers6=V6,
 )
 
 
@@ -234,7 +234,7 @@ def test_a_compact_reply_is_canonical_and_complete() -> None:
 
 
 def test_a_reply_without_peers_still_has_the_key() -> None:
-    decoded = bencode2.bdecode(encode_reply(REPLY._replace(peers=[], peers6=[])))
+    decoded = bencode2.bdecode(encode_reply(REPLY._replace(peers=b"", peers6=b"")))
     assert decoded[b"peers"] == b""
     assert b"peers6" not in decoded
 
@@ -256,7 +256,8 @@ def test_a_listed_reply_names_both_families_and_the_ids_that_are_known() -> None
     st.sampled_from([4, 16]).flatmap(lambda length: st.binary(min_size=length, max_size=length)),
 )
 def test_any_reply_decodes(peers: list[bytes], peers6: list[bytes], source: bytes) -> None:
-    reply = REPLY._replace(peers=peers, peers6=peers6, source=source)
+    reply = REPLY._replace(peers=b"".join(peers), peers6=b"".join(peers6), source=source)
+    assert list(reply.endpoints()) == [*peers, *peers6]
     decoded = bencode2.bdecode(encode_reply(reply))
     assert decoded[b"peers"] == b"".join(peers)
     assert decoded.get(b"peers6", b"") == b"".join(peers6)
