@@ -18,7 +18,7 @@ from rich.console import Console
 
 from seeder import __version__, daemon
 from seeder.config import load
-from seeder.errors import ConfigError, SeederError
+from seeder.errors import ConfigError, SeederError, StorageError
 from seeder.ledger.file import read_ledger
 from seeder.ledger.report import Report, human, render
 from seeder.ledger.savings import Prices
@@ -29,6 +29,7 @@ from seeder.settings import Config
 from seeder.values import parse_size, parse_time
 
 FAILED, UNUSABLE = 1, 2
+INTERRUPTED = 128 + 2  # as a shell has it for SIGINT
 
 _config = click.option(
     "-c",
@@ -63,10 +64,12 @@ def _run(main: Callable[[], Awaitable[None]]) -> None:
     try:
         trio.run(main)
     except KeyboardInterrupt:
-        sys.exit(128 + 2)
+        sys.exit(INTERRUPTED)
     except SeederError as error:
         _fail(error)
     except BaseExceptionGroup as group:
+        if group.subgroup(KeyboardInterrupt) is not None:
+            sys.exit(INTERRUPTED)
         ours, others = group.split(SeederError)
         if others is not None or ours is None:
             raise
@@ -165,7 +168,10 @@ def torrent(path: Path, name: str, output: Path | None) -> None:
         if output is None:
             sys.stdout.buffer.write(data)
         else:
-            await trio.Path(output).write_bytes(data)
+            try:
+                await trio.Path(output).write_bytes(data)
+            except OSError as error:
+                raise StorageError(f"{output}: can't be written: {error.strerror}") from error
             click.echo(f"{output}: {found.info_hash}, {human(found.layout.size)}", err=True)
 
     _run(write)

@@ -145,6 +145,8 @@ def _restore_swarms(node: Node, path: Path, now: float) -> None:
     try:
         rows = json.loads(path.read_bytes())
         path.unlink()
+        if not isinstance(rows, list):
+            raise ValueError("it is no list of swarms")
         node.swarms.restore(rows, now)
     except FileNotFoundError:
         return
@@ -204,6 +206,9 @@ async def _obey(
             notifier.stopping()
             nursery.cancel_scope.cancel()
             return
+        if not started:
+            _LOG.warning("not reloaded: still starting; send SIGHUP again when it is ready")
+            continue
         notifier.reloading()
         for node in started:
             await reload(node, path)

@@ -30,7 +30,7 @@ from seeder.origin.s3 import S3Origin
 from seeder.origin.source import PinnedSource
 from seeder.origin.store import MetainfoStore
 from seeder.peer.hub import Hub
-from seeder.publish import BUILDS, CLIMBS, METAINFO, Publisher, Source, account_key
+from seeder.publish import BUILDS, CLIMBS, METAINFO, WITHDRAWN, Publisher, Source, account_key
 from seeder.settings import Config
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.tracker.announce import compact_endpoint
@@ -136,6 +136,9 @@ class Node:
         """Close the torrent's swarm with a reason and let its peers go."""
         self.swarms.close(torrent.info_hash, _NOT_REGISTERED + reason)
         self.hub.disconnect(torrent, "retired")
+        if reason != WITHDRAWN:
+            # What nobody can want any more must not keep the new object's pieces out.
+            self.cache.discard(torrent.cache_id)
         account = self._account(torrent)
         account.state, account.peers, account.seeds = FORMER, 0, 0
 

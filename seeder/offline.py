@@ -60,10 +60,11 @@ async def find_torrent(config: Config, bucket: str, key: str) -> Torrent:
         known = store.load(settings.ref)
         if known is not None and known.wanted != describe_wish(settings):
             known = None
-        pinned = await _head(origin, settings, known)
+        tally = Tally()
+        pinned = await _head(origin, settings, known, tally)
         if known is not None and known.info is not None and same_state(known.pinned, pinned):
             return Torrent(known.info, known.pinned, known.rung)
-        return await _make(config, settings, store, origin, pinned)
+        return await _make(config, settings, store, origin, pinned, tally=tally)
 
 
 def _configured(config: Config, bucket: str, key: str) -> ObjectSettings:
@@ -76,9 +77,11 @@ def _configured(config: Config, bucket: str, key: str) -> ObjectSettings:
     raise ConfigError([f"{name}: is not among the configured objects{hint}"])
 
 
-async def _head(origin: S3Origin, settings: ObjectSettings, known: Record | None) -> PinnedObject:
+async def _head(
+    origin: S3Origin, settings: ObjectSettings, known: Record | None, tally: Tally
+) -> PinnedObject:
     try:
-        return await origin.head(settings.ref, Tally())
+        return await origin.head(settings.ref, tally)
     except OriginUnreachable as error:
         if known is None:
             raise
@@ -92,6 +95,8 @@ async def _make(
     store: MetainfoStore,
     origin: S3Origin,
     pinned: PinnedObject,
+    *,
+    tally: Tally,
 ) -> Torrent:
     """Climb the ladder as the daemon would: into its cache, its store and its ledger."""
     async with AsyncExitStack() as stack:
@@ -103,6 +108,7 @@ async def _make(
             ) from error
         ledger = Ledger()
         account = ledger.account(account_key(pinned))
+        account.absorb(tally)
         database = await LedgerDatabase.open(config.state_directory / LEDGER)
         await stack.enter_async_context(running(partial(database.run, ledger)))
         cache: PieceCache[Torrent] = PieceCache(
@@ -118,6 +124,8 @@ async def _make(
             torrent = await ladder.climb(record, settings, account, progress)
         await trio.to_thread.run_sync(store.save, record)
         ladder.journal_path(settings.ref).unlink(missing_ok=True)
+        account.info_hash, account.size = torrent.info_hash.hex(), torrent.layout.size
+        account.pieces = torrent.layout.piece_count
         return torrent
     raise AssertionError("an exit stack that swallows errors")
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from seeder.cache.pieces import PieceCache
-from seeder.errors import ObjectChanged, OriginUnreachable, PieceMismatch
+from seeder.errors import ObjectChanged, ObjectMissing, OriginUnreachable, PieceMismatch
 from seeder.ledger.counters import Account, Ledger
 from seeder.origin.acquire import Ladder
 from seeder.origin.source import PinnedSource
@@ -184,6 +184,18 @@ async def test_a_piece_read_that_meets_another_object_retires_the_torrent_at_onc
     assert world.audience.gone == [(old, REPLACED)]
     await world.until("key", State.SERVING)
     assert len(world.audience.live) == 2
+
+
+async def test_a_piece_read_that_meets_no_object_retires_the_torrent_at_once(world: World) -> None:
+    await world.publisher.apply([settings("key")])
+    old = (await world.until("key", State.SERVING)).torrent
+    assert old is not None
+    del world.server.objects["key"]
+    await world.cache.drop(old.cache_id)
+    with pytest.raises(ObjectMissing):
+        await world.cache.get(old, 0)
+    await world.until("key", State.FAILED)
+    assert world.audience.gone == [(old, DELETED)]
 
 
 async def test_a_deleted_object_ends_its_torrent_and_comes_back_with_a_new_one(

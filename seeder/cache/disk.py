@@ -198,15 +198,15 @@ class DiskTier:
         await write.done.wait()
         return write.kept
 
-    async def drop(self, cache_id: str) -> None:
-        """Forget every piece of `cache_id` at once, and wait until the files are unlinked.
-
-        Cancelled, or with a disk that refuses, the files go with the next change that works.
-        """
+    def discard(self, cache_id: str) -> None:
+        """Forget every piece of `cache_id`; its files go with the next change that works."""
         for key in [key for key in self._queue if key[0] == cache_id]:
             self._finish(key, kept=False)
         for index in self.pieces_of(cache_id):
             self._doom((cache_id, index))
+
+    async def flush(self) -> None:
+        """Wait until the files of discarded pieces are unlinked, or the disk refuses."""
         if not self._accepting:
             await trio.lowlevel.checkpoint()
             return

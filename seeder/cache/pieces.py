@@ -17,7 +17,14 @@ from seeder.cache import files
 from seeder.cache.disk import DiskTier
 from seeder.cache.memory import Key, MemoryTier, Piece
 from seeder.cache.reading import OriginReader, PieceSource, T
-from seeder.errors import ObjectChanged, OriginError, PieceMismatch, SeederError, StorageError
+from seeder.errors import (
+    ObjectChanged,
+    ObjectMissing,
+    OriginError,
+    PieceMismatch,
+    SeederError,
+    StorageError,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -90,8 +97,9 @@ class _Fetch(Generic[T]):
 class PieceCache(Generic[T]):
     """Whole verified pieces in two tiers, filled from `source`.
 
-    `on_fault` hears of an object that changed or whose bytes fail their hash, once for all the
-    fetches of a torrent that are under way, and before their waiters do. `clock` returns seconds.
+    `on_fault` hears of an object that changed, that is gone, or whose bytes fail their hash, once
+    for all the fetches of a torrent that are under way, and before their waiters do. `clock`
+    returns seconds.
     """
 
     def __init__(
@@ -193,13 +201,18 @@ class PieceCache(Generic[T]):
         """Return the pieces that have a file; one from an earlier run may still prove corrupt."""
         return self._disk.pieces_of(cache_id)
 
-    async def drop(self, cache_id: str) -> None:
+    def discard(self, cache_id: str) -> None:
         """Forget every piece in both tiers; fetches under way go on, but are not kept."""
         for fetch in self._fetches.values():
             if fetch.torrent.cache_id == cache_id:
                 fetch.kept = False
         self._memory.drop(cache_id)
-        await self._disk.drop(cache_id)
+        self._disk.discard(cache_id)
+
+    async def drop(self, cache_id: str) -> None:
+        """Discard every piece, and wait until the files are unlinked."""
+        self.discard(cache_id)
+        await self._disk.flush()
 
     def statistics(self) -> CacheStatistics:
         """Return a snapshot."""
@@ -260,7 +273,7 @@ class PieceCache(Generic[T]):
         assert self._nursery is not None
         try:
             return await self._reader.read(fetch.torrent, fetch.index, self._nursery)
-        except (ObjectChanged, PieceMismatch) as error:
+        except (ObjectChanged, ObjectMissing, PieceMismatch) as error:
             self._report(fetch, error)
             raise
 

@@ -298,7 +298,7 @@ def _copies(copies: float | None) -> str:
 
 
 def _money(amount: float) -> str:
-    shown = round(amount, 4)
+    shown = round(amount, 4) + 0.0  # never "-0.00"
     return f"{shown:,.2f}" if abs(shown) >= 1 or shown == 0 else f"{shown:.4f}"
 
 

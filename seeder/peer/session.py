@@ -345,20 +345,20 @@ class Session:
             return
         try:
             if error is not None and index in self.wire.wanted:
-                self._turn_down([index])
+                self._turn_down([index], trio.current_time())
             if not self._draining:
                 self._send()
         except Exception as failure:
             self._fail(failure)
 
-    def _turn_down(self, indices: Iterable[int]) -> None:
+    def _turn_down(self, indices: Iterable[int], now: float) -> None:
         if self.wire.fast:
             for index in indices:
                 self.wire.reject_piece(index)
         else:
             # Without the fast extension a choke is the only way to say "ask somebody else".
             self.wire.choke()
-            self._choked_at = trio.current_time()
+            self._choked_at = now
 
     # -- time
 
@@ -390,7 +390,7 @@ class Session:
             self.wire.keep_alive()
         late = self._stock.overdue(now) if self._stock is not None else []
         if late:
-            self._turn_down(late)
+            self._turn_down(late, now)
         if self.wire.choking and now - self._choked_at > PATIENCE:
             self.wire.unchoke()
         if not self._draining:

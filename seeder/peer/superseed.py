@@ -161,7 +161,7 @@ class SuperSeed:
         return shown
 
     def _next_hidden(self, viewer: _Viewer) -> int | None:
-        """Return a piece that nobody has and that isn't shown to anybody who is likely to get it."""
+        """Take a piece that nobody has and nobody is about to get; None when there is none."""
         put_back = []
         found = None
         while self._hidden and found is None:

@@ -53,9 +53,11 @@ class PublicRoutes:
     def __call__(self, request: Request) -> Response:
         """Answer a request."""
         path, may_read = request.path, request.method in _READS and not request.has_body
-        # By far the most frequent, and no object: a key comes after the bucket.
+        # By far the most frequent, and no objects: a key comes after the bucket.
         if path == b"/announce" and may_read:
             return self._tracker.announce(request)
+        if path == b"/scrape" and may_read:
+            return self._tracker.scrape(request)
         page = _object_page(request)
         if page is not None:
             return self._object(request, page, may_read)
@@ -63,7 +65,7 @@ class PublicRoutes:
             return Response(405, b"only GET and HEAD\n", (_TEXT, (b"Allow", b"GET, HEAD")))
         if path.startswith(b"/announce/"):
             return self._tracker.announce(request)
-        if path == b"/scrape" or path.startswith(b"/scrape/"):
+        if path.startswith(b"/scrape/"):
             return self._tracker.scrape(request)
         if path == b"/":
             return Response(200, b"A BitTorrent tracker for objects in S3.\n", (_TEXT,))

@@ -11,6 +11,8 @@ from seeder.cache.memory import Piece
 from seeder.cache.pieces import PieceCache
 from seeder.errors import (
     ObjectChanged,
+    ObjectMissing,
+    OriginError,
     OriginUnreachable,
     PieceMismatch,
     SeederError,
@@ -343,12 +345,15 @@ async def test_a_changed_object_is_told_once_for_all_reads_under_way_before_the_
     assert order[0] == "fault"
 
 
-async def test_a_fault_is_told_anew_to_whoever_asks_after_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fault", [ObjectChanged, ObjectMissing])
+async def test_a_fault_is_told_anew_to_whoever_asks_after_it(
+    tmp_path: Path, fault: type[OriginError]
+) -> None:
     torrent = FakeTorrent()
     async with running(tmp_path) as stand:
         for told in (1, 2):
-            stand.source.answers[0] = [ObjectChanged("412")]
-            with pytest.raises(ObjectChanged):
+            stand.source.answers[0] = [fault("412 or 404")]
+            with pytest.raises(fault):
                 await stand.cache.get(torrent, 0)
             assert len(stand.faults) == told
 

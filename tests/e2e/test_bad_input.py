@@ -336,6 +336,7 @@ def test_trouble_with_one_object_is_a_line_and_the_others_are_served(
             assert part in reason, which
         assert sum(reason in line for line in lines) == 1, which
     assert len(lines) == len(TROUBLE), "\n".join(lines)
+    assert len(daemon.status()["torrents"]) == len(objects)
     assert "Traceback" not in daemon.log
 
     torrent = tmp_path / "good"

@@ -382,7 +382,8 @@ def test_a_requester_who_pays_and_a_bucket_owner_who_is_expected(
     assert "set request_payer = true" in refused["reason"]
     wait_for_state(daemon, bucket, "paid")
     assert download(client, daemon, bucket, "paid", tmp_path) == digest(BODY)
-    print(daemon.torrent_status(bucket, "paid"))
+    answered = [each for each in ceph.exchanges(bucket, "paid") if each.method in ("GET", "HEAD")]
+    assert daemon.torrent_status(bucket, "paid")["requester_charged"] == len(answered)
 
 
 def test_a_version_stays_published_whatever_comes_after_it(

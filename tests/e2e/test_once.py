@@ -1,5 +1,6 @@
 """S3 sends every byte of an object once, however many clients hurry for it."""
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from tests.e2e.clients import wait_for_all
 from tests.e2e.conftest import ClientFactory
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.libtorrent_client import Libtorrent
-from tests.e2e.objects import MIB, digest, write_content
+from tests.e2e.objects import KIB, MIB, content, digest, make_torrent
 from tests.e2e.processes import poll_until
 from tests.e2e.publishing import origin, served_torrent, wait_for_state
 from tests.e2e.s3 import Publisher
@@ -30,6 +31,21 @@ def room(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(tmp_path)
 
 
+def write_large(path: Path, size: int) -> str:
+    """Write `size` bytes, a multiple of 8 MiB, without two equal pieces, and return the SHA-256.
+
+    Random bytes for all of it would take longer than the upload.
+    """
+    sha256 = hashlib.sha256()
+    chunk = content(8 * MIB)
+    with path.open("wb") as file:
+        for number in range(size // len(chunk)):
+            turned = chunk[number:] + chunk[:number]
+            file.write(turned)
+            sha256.update(turned)
+    return sha256.hexdigest()
+
+
 @pytest.fixture
 def large(
     request: pytest.FixtureRequest, room: Path, publisher: Publisher, bucket: str
@@ -37,14 +53,14 @@ def large(
     """Size and SHA-256 of a large object in the bucket."""
     size: int = request.param
     path = room / KEY
-    write_content(path, size)
-    sha256 = digest(path)
+    sha256 = write_large(path, size)
     publisher.put(bucket, KEY, path)
     path.unlink()
     yield size, sha256
     publisher.delete(bucket, KEY)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("large", "cache"),
     [
@@ -96,6 +112,43 @@ def test_four_clients_cost_s3_one_copy(
     left = sum(each.total_payload_download - each.total_payload_upload for each in traffic)
     # What was on its way to a client that had enough meanwhile is in our count alone.
     assert left <= status["uploaded_bytes"] <= 1.01 * left
-    assert 0.98 * LEECHERS * size <= status["delivered_verified_bytes"] <= LEECHERS * size
+    # What a client had from others and had no time to announce before it left, nobody saw.
+    verified = status["delivered_verified_bytes"]
+    assert 0.99 * status["uploaded_bytes"] <= verified <= LEECHERS * size
     assert status["delivered_claimed_bytes"] == LEECHERS * size
     assert status["saved_claimed_bytes"] == LEECHERS * size - status["origin_bytes"]
+
+
+@pytest.mark.parametrize("cache", [{"memory": "8 MiB"}, {"memory": "96 MiB", "disk": "0 B"}])
+def test_four_clients_that_hurry_for_what_is_not_cached_cost_one_copy(
+    room: Path,
+    cache: Mapping[str, str],
+    ceph: CephRGW,
+    publisher: Publisher,
+    bucket: str,
+    *,
+    seeder: Callable[..., SeederDaemon],
+    client: ClientFactory,
+) -> None:
+    # With a torrent beside it the object isn't read before somebody wants it.
+    body = content(64 * MIB + 1)
+    sidecar = make_torrent(body, name=KEY, piece_length=256 * KIB)
+    publisher.put(bucket, KEY, body)
+    publisher.put(bucket, f"{KEY}.torrent", sidecar.file())
+    objects = [{"bucket": bucket, "key": KEY, "metainfo": ["sidecar"]}]
+    daemon = seeder({"origin": origin(ceph), "objects": objects, "cache": cache})
+    daemon.start()
+    wait_for_state(daemon, bucket, KEY)
+    file = room / "cold.torrent"
+    file.write_bytes(served_torrent(daemon, bucket, KEY))
+    leechers = [client(Libtorrent) for _ in range(LEECHERS)]
+    for leecher in leechers:
+        leecher.add(file)
+    for path in wait_for_all(leechers, timeout=60):
+        assert digest(path) == digest(body)
+
+    assert ceph.body_bytes_sent(bucket, KEY) == len(body)
+    status = daemon.torrent_status(bucket, KEY)
+    from_s3 = [*ceph.exchanges(bucket, method="GET"), *ceph.exchanges(bucket, method="HEAD")]
+    assert status["origin_requests"] == len(from_s3)
+    assert status["origin_bytes"] == sum(exchange.body_bytes for exchange in from_s3)

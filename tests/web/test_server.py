@@ -186,6 +186,8 @@ async def test_what_is_no_request_gets_400_and_a_close(garbage: bytes) -> None:
         b"Content-Length: 30\r\n\r\n" + b"GET /smuggled HTTP/1.1\r\nHost: ",
         b"Content-Length: 30\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nG\r\n",
         b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n" + get("/smuggled"),
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + get("/smuggled"),
+        b"Content-Length: 45\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + get("/smuggled"),
         b"Content-Length: 1000000\r\nExpect: 100-continue\r\n\r\n",
         b"Content-Length: 1000000\r\n\r\n" + bytes(100_000),
     ],

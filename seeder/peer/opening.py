@@ -1,0 +1,81 @@
+"""The first bytes of a connection: plaintext BitTorrent, or MSE around it.
+
+What follows is told apart by the first 20 bytes. Until that is settled everything goes through
+here; afterwards a plaintext connection costs nothing more, and an encrypted one has its two
+keystreams here.
+
+No I/O.
+"""
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+from seeder.errors import WireError
+from seeder.peer.mse import Established, KeyExchange, Keystream, Responder, looks_plain
+
+Encryption: TypeAlias = Literal["allow", "require", "off"]
+
+
+class Opening:
+    """Decides what a peer speaks; `responder` makes MSE's side of the talk when it is needed."""
+
+    __slots__ = (
+        "_decrypt",
+        "_encryption",
+        "_first",
+        "_out",
+        "_respond",
+        "_responder",
+        "encrypt",
+        "settled",
+    )
+
+    def __init__(self, encryption: Encryption, respond: Callable[[], Responder]) -> None:
+        self.settled = False
+        """Whether what `receive` returns is the peer wire, and all of it."""
+        self.encrypt: Keystream | None = None
+        """What goes out passes through it; None for plaintext."""
+        self._encryption = encryption
+        self._respond = respond
+        self._responder: Responder | None = None
+        self._decrypt: Keystream | None = None
+        self._first = b""
+        self._out = b""
+
+    def receive(self, data: bytes | bytearray | memoryview) -> bytes | bytearray | memoryview:
+        """Take what arrived and return what it is on the peer wire; WireError."""
+        if self.settled:
+            return data if self._decrypt is None else self._decrypt.update(data)
+        if self._responder is None:
+            self._first += bytes(data)
+            plain = looks_plain(self._first)
+            if plain is None:
+                return b""
+            if plain:
+                if self._encryption == "require":
+                    raise WireError("plaintext-refused")
+                self.settled = True
+                return self._first
+            if self._encryption == "off":
+                raise WireError("not-bittorrent")
+            self._responder = self._respond()
+            data, self._first = self._first, b""
+        return self._negotiate(self._responder, bytes(data))
+
+    def _negotiate(self, responder: Responder, data: bytes) -> bytes:
+        step = responder.receive(data)
+        if isinstance(step, KeyExchange):
+            # pow() keeps the GIL: a thread would cost more than it frees.
+            step = responder.agree(step.compute())
+        self._out += responder.data_to_send()
+        if not isinstance(step, Established):
+            return b""
+        self.settled = True
+        self._responder = None
+        self.encrypt, self._decrypt = step.encrypt, step.decrypt
+        return step.payload
+
+    def data_to_send(self) -> bytes:
+        """Return what the negotiation owes the peer, to be sent as it is."""
+        data, self._out = self._out, b""
+        return data

@@ -1,0 +1,189 @@
+"""Super-seeding: pieces leave us once, everybody gets everything, nobody stalls."""
+
+import random
+from collections import defaultdict
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from seeder.peer.superseed import LONELY, OVERDUE, Shown, SuperSeed
+
+
+class World:
+    """A swarm in the abstract: who was shown what, and who has what."""
+
+    def __init__(self, pieces: int, window: int, seed: int = 1) -> None:
+        self.pieces = pieces
+        self.plan = SuperSeed(pieces, window, random.Random(seed))
+        self.shown: dict[int, list[int]] = defaultdict(list)
+        self.has: dict[int, set[int]] = {}
+        self.sent = 0
+        self.now = 0.0
+
+    def take(self, shown: Shown) -> None:
+        for peer, indices in shown:
+            assert isinstance(peer, int)
+            assert not set(indices) & set(self.shown[peer])
+            self.shown[peer] += indices
+
+    def join(self, peer: int, pieces: set[int] | None = None) -> None:
+        self.has[peer] = set(pieces or ())
+        self.plan.join(peer, self.now)
+        self.take(self.plan.arrived_with(peer, sorted(self.has[peer]), self.now))
+
+    def gain(self, peer: int, index: int) -> None:
+        self.has[peer].add(index)
+        self.take(self.plan.gained(peer, index, self.now))
+
+    def leave(self, peer: int) -> None:
+        del self.has[peer]
+        self.shown.pop(peer, None)
+        self.take(self.plan.leave(peer, self.now))
+
+    def download(self, peer: int) -> bool:
+        """Let a peer get one piece that it was shown and lacks."""
+        for index in self.shown[peer]:
+            if index not in self.has[peer]:
+                self.sent += 1
+                self.gain(peer, index)
+                return True
+        return False
+
+    def swap(self, peer: int, rng: random.Random) -> bool:
+        """Let a peer get one piece from another peer."""
+        held = set().union(*(pieces for other, pieces in self.has.items() if other != peer))
+        lacking = sorted(held - self.has[peer])
+        if not lacking:
+            return False
+        self.gain(peer, rng.choice(lacking))
+        return True
+
+    @property
+    def complete(self) -> bool:
+        return all(len(pieces) == self.pieces for pieces in self.has.values())
+
+
+@settings(max_examples=40)
+@given(
+    pieces=st.integers(1, 60), peers=st.integers(2, 8), window=st.integers(1, 5), seed=st.integers()
+)
+def test_a_swarm_that_shares_gets_every_piece_from_us_once(
+    pieces: int, peers: int, window: int, seed: int
+) -> None:
+    world, rng = World(pieces, window, seed), random.Random(seed)
+    for peer in range(peers):
+        world.join(peer)
+    while not world.complete:
+        moved = False
+        for peer in range(peers):
+            moved |= world.download(peer)
+            moved |= world.swap(peer, rng)
+        assert moved
+    assert world.sent <= pieces
+    assert world.plan.stands_alone
+
+
+@given(pieces=st.integers(1, 60), window=st.integers(1, 5))
+def test_a_peer_that_nobody_else_reaches_gets_everything_from_us(pieces: int, window: int) -> None:
+    world = World(pieces, window)
+    world.join(0)
+    world.join(1)
+    while world.download(1):
+        pass
+    world.now += LONELY + 0.1
+    world.take(world.plan.tick(world.now))
+    while world.download(0):
+        pass
+    assert world.has[0] == set(range(pieces))
+
+
+def test_a_window_is_never_exceeded() -> None:
+    world = World(20, 3)
+    world.join(0)
+    assert len(world.shown[0]) == 3
+    world.download(0)
+    assert len(world.shown[0]) == 4
+    assert all(world.plan.may_request(0, index) for index in world.shown[0])
+    hidden = set(range(20)) - set(world.shown[0])
+    assert not any(world.plan.may_request(0, index) for index in hidden)
+
+
+def test_what_a_peer_takes_with_it_is_shown_to_another() -> None:
+    world = World(4, 4)
+    world.join(0)
+    world.join(1)
+    assert not world.shown[1]
+    world.download(0)
+    world.leave(0)
+    assert sorted(world.shown[1]) == [0, 1, 2, 3]
+
+
+def test_what_a_slow_peer_sits_on_is_shown_to_another() -> None:
+    world = World(4, 2)
+    for peer in range(3):
+        world.join(peer)
+    assert not world.shown[2]
+    world.now += OVERDUE + 0.1
+    world.take(world.plan.tick(world.now))
+    assert len(world.shown[2]) == 2
+
+
+class Machine(RuleBasedStateMachine):
+    """Peers come, go, download and swap in any order; the books always balance."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(12, 2)
+        self.next_peer = 0
+
+    @rule(pieces=st.sets(st.integers(0, 11)))
+    def join(self, pieces: set[int]) -> None:
+        self.world.join(self.next_peer, pieces)
+        self.next_peer += 1
+
+    @precondition(lambda self: self.world.has)
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        self.world.leave(data.draw(st.sampled_from(sorted(self.world.has))))
+
+    @precondition(lambda self: self.world.has)
+    @rule(data=st.data())
+    def download(self, data: st.DataObject) -> None:
+        self.world.download(data.draw(st.sampled_from(sorted(self.world.has))))
+
+    @precondition(lambda self: self.world.has)
+    @rule(data=st.data(), seed=st.integers())
+    def swap(self, data: st.DataObject, seed: int) -> None:
+        peer = data.draw(st.sampled_from(sorted(self.world.has)))
+        self.world.swap(peer, random.Random(seed))
+
+    @rule(seconds=st.floats(0, 15))
+    def wait(self, seconds: float) -> None:
+        self.world.now += seconds
+        self.world.take(self.world.plan.tick(self.world.now))
+
+    @invariant()
+    def it_stands_alone_when_the_peers_together_have_everything(self) -> None:
+        held = set().union(*self.world.has.values())
+        assert self.world.plan.stands_alone == (len(held) == 12)
+
+    @invariant()
+    def no_piece_is_forgotten(self) -> None:
+        """What nobody has is shown to somebody, as long as windows have room."""
+        held = set().union(*self.world.has.values())
+        offered = {
+            index
+            for peer, indices in self.world.shown.items()
+            for index in indices
+            if index not in self.world.has[peer]
+        }
+        room = any(
+            sum(index not in self.world.has[peer] for index in self.world.shown[peer]) < 2
+            for peer in self.world.has
+        )
+        if room:
+            assert held | offered == set(range(12))
+
+
+TestSuperSeed = Machine.TestCase

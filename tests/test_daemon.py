@@ -1,0 +1,338 @@
+"""The nursery tree in this process: when it says ready, what stops it, and what that leaves."""
+
+import json
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trio
+
+from seeder import daemon
+from seeder.config import load
+from seeder.daemon import SWARMS, open_listeners, serve
+from seeder.errors import ConfigError
+from seeder.node import Node
+from seeder.publish import Publisher
+from seeder.settings import (
+    AdminSettings,
+    CacheSettings,
+    Config,
+    ObjectSettings,
+    OriginSettings,
+    PeerSettings,
+    TrackerSettings,
+)
+from seeder.systemd import Notifier
+from seeder.torrent.catalog import State
+from seeder.torrent.layout import MIB
+from seeder.values import Address
+from tests.e2e.daemon import toml
+from tests.e2e.network import free_port
+from tests.e2e.objects import content
+from tests.origin.conftest import aws, faults
+from tests.origin.fault_server import FaultServer, Reply, Seen
+from tests.origin.objects_server import ObjectsServer
+
+__all__ = ["aws", "faults"]  # fixtures
+
+BODY = content(20 * MIB)
+LOOPBACK = "127.0.0.1"
+
+
+class Manager(Notifier):
+    """Writes down what a service manager would be told."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.told: list[str] = []
+
+    def _send(self, state: str) -> None:
+        self.told.append(state.partition("\n")[0])
+
+    @property
+    def ready_count(self) -> int:
+        return self.told.count("READY=1")
+
+
+@pytest.fixture
+def store(faults: FaultServer) -> ObjectsServer:
+    made = ObjectsServer(objects={"Nelson": BODY})
+    faults.default = made.serve
+    return made
+
+
+@pytest.fixture
+def config(faults: FaultServer, store: ObjectsServer, tmp_path: Path) -> Config:
+    ports = [free_port(LOOPBACK) for _ in range(3)]
+    tracker, peer, admin = (Address(LOOPBACK, port) for port in ports)
+    return Config(
+        state_directory=tmp_path / "state",
+        origins={"default": OriginSettings(endpoint=faults.url, path_style=True)},
+        objects=(ObjectSettings(bucket="quotes", key="Nelson", metainfo=("build",)),),
+        tracker=TrackerSettings(listen=(tracker,)),
+        peer=PeerSettings(listen=(peer,)),
+        cache=CacheSettings(directory=tmp_path / "cache"),
+        admin=AdminSettings(listen=(admin,)),
+    )
+
+
+@asynccontextmanager
+async def serving(config: Config, **options: Any) -> AsyncIterator[Node]:
+    """Run a node for the length of a block."""
+    async with trio.open_nursery() as nursery:
+        with trio.fail_after(20):
+            node: Node = await nursery.start(partial(serve, config, **options))
+        yield node
+        nursery.cancel_scope.cancel()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something holds, 20 s at most."""
+    with trio.fail_after(20):
+        while not condition():  # noqa: ASYNC110  (what is waited for has no event)
+            await trio.sleep(0.01)
+
+
+def served(node: Node) -> bool:
+    """Tell whether the object's torrent is live."""
+    found = node.catalog.by_name("quotes", "Nelson")
+    return found is not None and found.state is State.SERVING
+
+
+async def get(address: Address, target: str) -> tuple[int, str]:
+    """Return status and text of a page."""
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.get(f"http://{address}{target}")
+        return answer.status_code, answer.text
+
+
+def connects(address: Address) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(5)
+        return probe.connect_ex(tuple(address)) == 0
+
+
+def first_range_only(store: ObjectsServer, gate: trio.Event) -> Reply:
+    """Answer as the store does, but ranges beyond the first one only once the gate is open."""
+
+    async def reply(seen: Seen, stream: trio.abc.Stream) -> None:
+        if not seen.headers.get("range", "bytes=0-").startswith("bytes=0-"):
+            await gate.wait()
+        await store.serve(seen, stream)
+
+    return reply
+
+
+# -- starting -------------------------------------------------------------------------------------
+
+
+async def test_ready_is_said_when_all_listens_and_what_is_known_is_served(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, apply = trio.Event(), Publisher.apply
+
+    async def held(self: Publisher, objects: Any) -> None:
+        await gate.wait()
+        await apply(self, objects)
+
+    monkeypatch.setattr(Publisher, "apply", held)
+    manager, nodes = Manager(), list[Node]()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keep, nodes, nursery, config, manager)
+        await until(lambda: connects(config.admin.listen[0]))
+        assert await get(config.admin.listen[0], "/readyz") == (503, "not ready: starting\n")
+        assert await get(config.admin.listen[0], "/healthz") == (200, "alive\n")
+        assert manager.ready_count == 0
+        gate.set()
+        await until(lambda: bool(nodes))
+        assert manager.ready_count == 1
+        assert await get(config.admin.listen[0], "/readyz") == (200, "ready\n")
+        await until(partial(served, nodes[0]))
+        nursery.cancel_scope.cancel()
+    async with serving(config, notifier=manager) as node:
+        assert served(node)
+        assert manager.ready_count == 2
+        for group in (config.tracker, config.peer, config.admin):
+            assert connects(group.listen[0])
+
+
+async def keep(nodes: list[Node], nursery: trio.Nursery, config: Config, manager: Manager) -> None:
+    nodes.append(await nursery.start(partial(serve, config, notifier=manager)))
+
+
+async def test_a_client_that_comes_while_torrents_are_made_is_told_to_come_back(
+    config: Config, store: ObjectsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon, "STATUS_EVERY", 0.02)
+    store.gate = trio.Event()
+    query = "/announce?peer_id=-XX0000-000000000000&port=1&left=1&info_hash=" + "%AA" * 20
+    async with serving(config) as node:
+        _, refusal = await get(config.tracker.listen[0], query)
+        assert "try again" in refusal
+        assert "not registered" not in refusal
+        assert (await get(config.tracker.listen[0], "/quotes/Nelson?torrent"))[0] == 503
+        store.gate.set()
+        await until(lambda: served(node) and not node.swarms.loading)
+        _, refusal = await get(config.tracker.listen[0], query)
+        assert "not registered" in refusal
+        assert "never" in refusal
+        assert (await get(config.tracker.listen[0], "/quotes/Nelson?torrent"))[0] == 200
+
+
+async def test_the_status_line_tells_how_far_the_hashing_is(
+    config: Config, faults: FaultServer, store: ObjectsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon, "STATUS_EVERY", 0.02)
+    faults.default = first_range_only(store, trio.Event())
+    manager = Manager()
+    async with serving(config, notifier=manager) as node:
+        await until(lambda: any("hashing quotes/Nelson 40%" in line for line in manager.told))
+        document: Any = node.report().document()
+        [torrent] = document["torrents"]
+        assert torrent["state"] == "building"
+        assert torrent["progress"] == pytest.approx(0.4)
+        assert torrent["origin_bytes"] == 8 * MIB
+        assert torrent["size"] == len(BODY)
+
+
+async def test_an_unusable_listener_closes_those_that_were_open(config: Config) -> None:
+    with socket.socket() as taken:
+        taken.bind(tuple(config.admin.listen[0]))
+        taken.listen()
+        with pytest.raises(ConfigError) as refused:
+            open_listeners(config, {})
+    assert len(refused.value.problems) == 1
+    assert refused.value.problems[0].startswith("admin.listen")
+    assert not connects(config.tracker.listen[0])
+    assert not connects(config.peer.listen[0])
+
+
+async def test_passed_sockets_stand_for_the_configured_addresses(config: Config) -> None:
+    with socket.socket() as passed:
+        passed.bind((LOOPBACK, 0))
+        passed.listen()
+        passed.setblocking(False)
+        port = passed.getsockname()[1]
+        async with serving(config, activated={"tracker": [passed]}) as node:
+            assert node.announce_url == f"http://{LOOPBACK}:{port}/announce"
+            assert (await get(Address(LOOPBACK, port), "/"))[0] == 200
+            assert not connects(config.tracker.listen[0])
+            assert connects(config.peer.listen[0])
+
+
+# -- stopping -------------------------------------------------------------------------------------
+
+
+async def test_a_node_that_is_cancelled_while_it_hashes_ends_at_once_and_goes_on_later(
+    config: Config, faults: FaultServer, store: ObjectsServer
+) -> None:
+    faults.default = first_range_only(store, trio.Event())
+    async with serving(config) as node:
+        [publication] = node.catalog
+        await until(lambda: (publication.progress or 0) > 0.3)
+        begun = trio.current_time()
+    assert trio.current_time() - begun < 5
+    [journal] = (config.state_directory / "builds").glob("*.journal")
+    assert journal.stat().st_size > 100
+    faults.default = store.serve
+    async with serving(config) as node:
+        await until(partial(served, node))
+    assert store.body_bytes["Nelson"] == len(BODY)
+    assert not journal.exists()
+
+
+@pytest.mark.parametrize("text", ["{", "[[1]]", '{"a": 1}', "null"])
+async def test_swarms_that_cannot_be_read_are_a_warning(
+    config: Config, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    config.state_directory.mkdir()
+    path = config.state_directory / SWARMS
+    path.write_text(text)
+    async with serving(config) as node:
+        await until(partial(served, node))
+    [warning] = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert str(path) in warning.getMessage()
+    [row] = json.loads(path.read_text())
+    assert row
+
+
+# -- signals --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def file(config: Config, tmp_path: Path) -> Path:
+    """The configuration as a file, for reloading."""
+    settings = {
+        "state_directory": str(config.state_directory),
+        "origin": {"endpoint": config.origins["default"].endpoint, "path_style": True},
+        "objects": [{"bucket": "quotes", "key": "Nelson", "metainfo": ["build"]}],
+        "cache": {"directory": str(config.cache.directory)},
+        **{
+            name: {"listen": [str(address) for address in getattr(config, name).listen]}
+            for name in ("tracker", "peer", "admin")
+        },
+    }
+    path = tmp_path / "seeder.toml"
+    path.write_text(toml(settings))
+    assert load(path) == config
+    return path
+
+
+async def test_sighup_before_it_is_ready_does_not_make_it_ready(
+    config: Config,
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gate, apply, manager = trio.Event(), Publisher.apply, Manager()
+
+    async def held(self: Publisher, objects: Any) -> None:
+        await gate.wait()
+        await apply(self, objects)
+
+    monkeypatch.setattr(Publisher, "apply", held)
+    monkeypatch.setattr(Notifier, "from_environment", lambda: manager)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(daemon.run, file, config)
+        await until(lambda: connects(config.admin.listen[0]))
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: "still starting" in caplog.text)
+        assert manager.told == []
+        gate.set()
+        await until(lambda: manager.ready_count == 1)
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: manager.ready_count == 2)
+        os.kill(os.getpid(), signal.SIGTERM)
+    told = [line for line in manager.told if not line.startswith("STATUS=")]
+    assert told == ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"]
+
+
+async def test_a_reload_with_a_new_origin_is_refused_whole(
+    config: Config, file: Path, store: ObjectsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.objects["Hardy"] = b"kiss me"
+    path = trio.Path(file)
+    text = await path.read_text()
+    async with serving(config) as node:
+        await until(partial(served, node))
+        await path.write_text(
+            f"{text}[origins.north]\n"
+            '[[objects]]\nbucket = "quotes"\nkey = "Hardy"\n'
+            '[[objects]]\nbucket = "quotes"\nkey = "Lady"\norigin = "north"\n'
+        )
+        await daemon.reload(node, file)
+        assert "origin north is new, which needs a restart" in caplog.text
+        assert node.catalog.by_name("quotes", "Hardy") is None
+        assert served(node)
+        await path.write_text(f'{text}[[objects]]\nbucket = "quotes"\nkey = "Hardy"\n')
+        await daemon.reload(node, file)
+        await until(lambda: node.catalog.by_name("quotes", "Hardy") is not None)
+        assert len(node.config.objects) == 2
