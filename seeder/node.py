@@ -124,7 +124,8 @@ class Node:
     # -- what the publisher and the cache tell
 
     def torrent_live(self, torrent: Torrent, account: Account) -> None:
-        """Open the torrent's swarm."""
+        """Open the torrent's swarm and let peers in."""
+        self.hub.connect(torrent)
         self.swarms.open(
             torrent.info_hash,
             size=torrent.layout.size,

@@ -47,6 +47,8 @@ LONGEST_KEY = 1024  # bytes of UTF-8, S3's own limit
 Rung: TypeAlias = Literal["origin", "sidecar", "checksums", "build"]
 Verify: TypeAlias = Literal["sample", "all"]
 RUNGS: tuple[Rung, ...] = ("origin", "sidecar", "checksums", "build")
+Encryption: TypeAlias = Literal["allow", "require", "off"]
+ENCRYPTION: tuple[Encryption, ...] = ("allow", "require", "off")
 VERIFY: tuple[Verify, ...] = ("sample", "all")
 
 
@@ -293,6 +295,7 @@ class PeerSettings(_Section):
     )
     public_address: Annotated[Address, _parsed(parse_public_address, Address)] | None = None
     """What the tracker hands out for us."""
+    encryption: Annotated[Encryption, _choice(ENCRYPTION)] = "allow"
     connections: Annotated[int, _count(1, 1_000_000)] = 2000
     connections_per_address: Annotated[int, _count(1, 1_000_000)] = 20
 

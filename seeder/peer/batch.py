@@ -5,8 +5,10 @@ No I/O.
 
 from collections.abc import Sequence
 
-from seeder.peer import messages
-from seeder.peer.messages import PIECE_HEADER_LENGTH
+from seeder.peer.messages import PIECE_HEADER, PIECE_HEADER_LENGTH, MessageId
+from seeder.peer.mse import Keystream
+
+_PIECE = int(MessageId.PIECE)
 
 
 class Batch:
@@ -33,10 +35,11 @@ class Batch:
         self, index: int, piece: bytes | bytearray, blocks: Sequence[tuple[int, int]]
     ) -> int:
         """Append blocks of a piece, each (begin, length); return their bytes without headers."""
-        view, append, header = memoryview(piece), self.buffers.append, messages.piece_header
+        # This runs once a block, and messages.piece_header() in it would cost as much again.
+        view, append, pack = memoryview(piece), self.buffers.append, PIECE_HEADER.pack
         payload = 0
         for begin, length in blocks:
-            append(header(index, begin, length))
+            append(pack(9 + length, _PIECE, index, begin))
             append(view[begin : begin + length])
             payload += length
         self._runs.append((index, blocks, payload))
@@ -57,6 +60,10 @@ class Batch:
                 break
             count -= size
         return False
+
+    def encrypt(self, keystream: Keystream) -> None:
+        """Replace everything by its encrypted form, of the same length."""
+        self.buffers[:] = [keystream.update(b"".join(self.buffers))]
 
     def let_go(self) -> None:
         """Copy what is left, so that it doesn't hold whole pieces in memory."""

@@ -127,7 +127,7 @@ class Grown:
 Event = Greeted | Identified | Arrived | Gained | Grown | Introduced | WantsNothing
 
 
-class _Bucket:
+class Bucket:
     """Holds `burst` tokens and gets `rate` new ones a second."""
 
     __slots__ = ("_at", "_burst", "_left", "_rate")
@@ -176,8 +176,8 @@ class PeerConnection:
         self._openers = 0
         self._haves = 0
         self._asked = False
-        self._noise = _Bucket(NOISE_BURST, NOISE_PER_SECOND, now)
-        self._cancels = _Bucket(CANCEL_BURST, CANCELS_PER_SECOND, now)
+        self._noise = Bucket(NOISE_BURST, NOISE_PER_SECOND, now)
+        self._cancels = Bucket(CANCEL_BURST, CANCELS_PER_SECOND, now)
 
     # -- input
 

@@ -2,6 +2,7 @@
 
 import ipaddress
 import logging
+import secrets
 import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,6 +12,17 @@ from typing import Protocol
 import trio
 
 from seeder.cache.pieces import PieceCache
+from seeder.errors import ConfigError, WireError
+from seeder.peer.connection import Bucket
+from seeder.peer.mse import (
+    LONGEST_PAD,
+    PRIVATE_KEY_LENGTH,
+    Policy,
+    Responder,
+    SkeyIndex,
+    rc4_available,
+)
+from seeder.peer.opening import Encryption, Opening
 from seeder.peer.session import Session, Supplies, UploadAccount
 from seeder.sockets import Address, accept, close_all
 from seeder.torrent.catalog import Torrent
@@ -18,6 +30,8 @@ from seeder.torrent.catalog import Torrent
 _LOG = logging.getLogger(__name__)
 
 TICK = 1.0
+EXCHANGE_BURST, EXCHANGES_PER_SECOND = 200, 100
+"""Key exchanges of encrypted connections, of all peers together."""
 GOODBYE = 3.0
 """Seconds that a batch under way has to get out when we stop."""
 
@@ -29,6 +43,8 @@ class PeerLimits(Protocol):
     def connections(self) -> int: ...
     @property
     def connections_per_address(self) -> int: ...
+    @property
+    def encryption(self) -> Encryption: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +74,9 @@ class Hub:
     ) -> None:
         self.limits = limits
         self._sessions: set[Session] = set()
+        self._skeys = SkeyIndex()
+        self._exchanges = Bucket(EXCHANGE_BURST, EXCHANGES_PER_SECOND, trio.current_time())
+        self._encryption = _usable(limits.encryption)
         self._by_torrent: dict[bytes, dict[bytes, Session]] = {}
         self._by_address: Counter[str] = Counter()
         self._accepted = 0
@@ -72,6 +91,7 @@ class Hub:
             admit=self._admit,
             start_drain=self._start_drain,
             closes=Counter(),
+            open=lambda: Opening(self._encryption, self._respond),
         )
 
     async def serve(
@@ -145,6 +165,18 @@ class Hub:
                 del self._by_address[group]
             self._leave(session)
 
+    def _respond(self) -> Responder:
+        # Each handshake costs two exponentiations of a quarter of a millisecond (case 32).
+        if not self._exchanges.take(trio.current_time()):
+            raise WireError("mse-flood")
+        policy: Policy = "require" if self._encryption == "require" else "allow"
+        return Responder(
+            self._skeys.find,
+            policy,
+            private_key=secrets.token_bytes(PRIVATE_KEY_LENGTH),
+            pad_b=secrets.token_bytes(secrets.randbelow(LONGEST_PAD + 1)),
+        )
+
     def _start_drain(self, session: Session) -> None:
         assert self._nursery is not None
         self._nursery.start_soon(session.drain)
@@ -170,8 +202,13 @@ class Hub:
             if not peers:
                 del self._by_torrent[session.torrent.info_hash]
 
+    def connect(self, torrent: Torrent) -> None:
+        """Let encrypted connections name a torrent; plain ones find it by themselves."""
+        self._skeys.add(torrent.info_hash)
+
     def disconnect(self, torrent: Torrent, reason: str) -> None:
-        """End every session of a torrent."""
+        """End every session of a torrent, and let no new one name it."""
+        self._skeys.discard(torrent.info_hash)
         for session in tuple(self._sessions):
             if session.torrent is torrent:
                 session.end(reason)
@@ -186,6 +223,18 @@ class Hub:
             accepted=self._accepted,
             closes=dict(self._supplies.closes),
         )
+
+
+def _usable(encryption: Encryption) -> Encryption:
+    """Return what can be done of what is wished for; ConfigError if it can't."""
+    if encryption == "off" or rc4_available():
+        return encryption
+    if encryption == "require":
+        raise ConfigError(
+            ['peer.encryption = "require": this OpenSSL has no RC4, which peers encrypt with']
+        )
+    _LOG.warning("this OpenSSL has no RC4: encrypted peer connections are refused")
+    return "off"
 
 
 def _group(host: str) -> str:

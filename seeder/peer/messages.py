@@ -31,7 +31,8 @@ _LENGTH = Struct(">I")
 _REQUEST = Struct(">IBIII")
 _HAVE = Struct(">IBI")
 _TRIPLE = Struct(">III")
-_PIECE_HEADER = Struct(">IBII")
+PIECE_HEADER = Struct(">IBII")
+"""Length, id, index, begin: what goes before a block."""
 
 
 class MessageId(IntEnum):
@@ -219,7 +220,7 @@ def reject(blocks: Iterable[Block]) -> bytes:
 
 def piece_header(index: int, begin: int, length: int) -> bytes:
     """Return the 13 bytes that go before a block of `length` bytes."""
-    return _PIECE_HEADER.pack(9 + length, MessageId.PIECE, index, begin)
+    return PIECE_HEADER.pack(9 + length, MessageId.PIECE, index, begin)
 
 
 def full_bitfield(piece_count: int) -> bytes:

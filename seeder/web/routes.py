@@ -32,8 +32,8 @@ class PublicRoutes:
     | /BUCKET/KEY?torrent, ?magnet        | the object's torrent file, magnet link   |
     | /                                   | one line of text                         |
 
-    The query decides before the path, so that a bucket may be called `announce`. What comes after
-    /announce/ is a passkey, of which none are configured, so that it doesn't matter.
+    Where a key can follow, the query decides before the path, so that a bucket may be called
+    `announce`. Otherwise a passkey follows, of which none are configured: it doesn't matter.
     """
 
     def __init__(

@@ -180,10 +180,12 @@ def extended(number: int, payload: object, behind: bytes = b"") -> bytes:
     return message(EXTENDED_MESSAGE, bytes([number]) + data + behind)
 
 
-def closed(target: Target, reason: str, attack: Callable[[RawPeer], object]) -> None:
+def closed(
+    target: Target, reason: str, attack: Callable[[RawPeer], object], **options: int
+) -> None:
     """Check that an attack ends with a close for `reason`."""
     before = target.closes().get(reason, 0)
-    with target.peer() as peer:
+    with target.peer(**options) as peer:
         attack(peer)
         assert peer.is_closed()
     poll_until(
@@ -382,7 +384,7 @@ def test_metadata_is_given_a_few_times_and_not_for_ever(target: Target) -> None:
         assert 1 <= given <= 8
 
 
-def test_more_requests_than_we_said_are_rejected_then_closed(target: Target) -> None:
+def test_a_flood_of_requests_that_reads_nothing_is_closed(target: Target) -> None:
     flood = b"".join(
         request(index, begin)
         for index in range(PIECES - 1)
@@ -395,10 +397,7 @@ def test_more_requests_than_we_said_are_rejected_then_closed(target: Target) -> 
         for _ in range(10):
             peer.try_to_send(flood)
 
-    with target.peer(receive_buffer=4096) as peer:
-        # Who doesn't read while it asks is closed, whichever of the limits comes first.
-        attack(peer)
-        assert peer.is_closed()
+    closed(target, "request-flood", attack, receive_buffer=4096)
 
 
 def test_peers_that_never_read_hold_little_memory(target: Target) -> None:

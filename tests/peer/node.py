@@ -18,6 +18,7 @@ from seeder.ledger.counters import Tally
 from seeder.peer import messages
 from seeder.peer.hub import Hub
 from seeder.peer.messages import BLOCK_SIZE, Block, Message, MessageId, Requests
+from seeder.peer.opening import Encryption
 from seeder.peer.session import Session
 from seeder.sockets import listen
 from seeder.torrent.catalog import ObjectRef, PinnedObject, Torrent
@@ -88,6 +89,7 @@ class Limits:
 
     connections: int = 100
     connections_per_address: int = 50
+    encryption: Encryption = "allow"
 
 
 @dataclass
@@ -190,6 +192,8 @@ async def serving(
         peer_id=OUR_ID,
         client="seeder/0",
     )
+    for torrent in torrents:
+        hub.connect(torrent)
     listener = listen(host, 0, "peer")
     if send_buffer is not None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)

@@ -245,7 +245,7 @@ async def test_no_file_descriptor_is_left(tmp_path: Path) -> None:
     async with serving(tmp_path, (DATA, MIB)) as node:
         async with node.peer() as peer, Peer.connect(node.address) as stranger:
             assert await is_served(peer)
-            await stranger.send(b"GET /")
+            await stranger.send(b"GET /".ljust(629))
             await stranger.read_to_the_end()
             node.source.hold_up(3)
             await peer.request((3, 0, 10))

@@ -1,0 +1,82 @@
+"""Real clients that insist on encryption, or on its absence."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.ceph import CephRGW
+from tests.e2e.clients import Aria2, Leecher, Rtorrent, Transmission
+from tests.e2e.conftest import ClientFactory
+from tests.e2e.daemon import SeederDaemon
+from tests.e2e.libtorrent_client import Libtorrent
+from tests.e2e.network import Network
+from tests.e2e.objects import MIB, content, digest
+from tests.e2e.processes import HarnessError
+from tests.e2e.publishing import origin, served_torrent, wait_for_state
+from tests.e2e.s3 import Publisher
+
+Made = Callable[[str], tuple[SeederDaemon, Path, str]]
+
+
+@pytest.fixture
+def published(
+    ceph: CephRGW,
+    publisher: Publisher,
+    bucket: str,
+    seeder: Callable[..., SeederDaemon],
+    tmp_path: Path,
+) -> Made:
+    """Return a function that publishes an object under an encryption policy."""
+
+    def make(encryption: str) -> tuple[SeederDaemon, Path, str]:
+        body = content(5 * MIB + 3)
+        publisher.put(bucket, "secret.bin", body)
+        daemon = seeder(
+            {
+                "origin": origin(ceph),
+                "objects": [{"bucket": bucket, "key": "secret.bin"}],
+                "peer": {"encryption": encryption},
+            }
+        )
+        daemon.start()
+        wait_for_state(daemon, bucket, "secret.bin")
+        torrent = tmp_path / "secret.torrent"
+        torrent.write_bytes(served_torrent(daemon, bucket, "secret.bin"))
+        return daemon, torrent, digest(body)
+
+    return make
+
+
+@pytest.mark.parametrize("kind", [Libtorrent, Transmission, Aria2, Rtorrent])
+@pytest.mark.parametrize("encryption", ["allow", "require"])
+def test_a_client_forced_to_rc4_downloads(
+    published: Made,
+    client: ClientFactory,
+    network: Network,
+    kind: type[Leecher],
+    encryption: str,
+) -> None:
+    if kind is Transmission and not network.private:
+        pytest.skip("Transmission dials nobody on loopback")
+    _, torrent, expected = published(encryption)
+    got = client(kind, encryption="rc4").download(torrent, timeout=90)
+    assert digest(got) == expected
+
+
+def test_a_plain_client_gets_nothing_where_encryption_is_required(
+    published: Made, client: ClientFactory
+) -> None:
+    daemon, torrent, _ = published("require")
+    with pytest.raises(HarnessError):
+        client(Libtorrent, encryption="plain").download(torrent, timeout=3)
+    assert daemon.status()["peers"]["closes"]["plaintext-refused"] > 0
+
+
+def test_a_forced_client_gets_nothing_where_encryption_is_off(
+    published: Made, client: ClientFactory
+) -> None:
+    daemon, torrent, _ = published("off")
+    with pytest.raises(HarnessError):
+        client(Libtorrent, encryption="rc4").download(torrent, timeout=3)
+    assert daemon.status()["peers"]["closes"]["not-bittorrent"] > 0
