@@ -30,9 +30,11 @@ from seeder.origin.s3 import S3Origin
 from seeder.origin.source import PinnedSource
 from seeder.origin.store import MetainfoStore
 from seeder.peer.hub import Hub
+from seeder.peer.spreading import Spreading
 from seeder.publish import BUILDS, CLIMBS, METAINFO, WITHDRAWN, Publisher, Source, account_key
 from seeder.settings import Config
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
+from seeder.torrent.metainfo import InfoHash
 from seeder.tracker.announce import compact_endpoint
 from seeder.tracker.swarm import Policy
 from seeder.tracker.swarms import OwnSeeder, Swarms
@@ -77,6 +79,12 @@ class Node:
             account=self._account,
             peer_id=self.peer_id,
             client=CLIENT,
+            spreading=Spreading(
+                config.peer.super_seeding,
+                other_seeds=lambda info_hash: self.swarms.statistics(InfoHash(info_hash)).seeds,
+                cache_bytes=config.cache.memory + config.cache.disk,
+                rng=rng,
+            ),
         )
         self.publisher = Publisher(
             catalog=self.catalog,

@@ -49,6 +49,8 @@ Verify: TypeAlias = Literal["sample", "all"]
 RUNGS: tuple[Rung, ...] = ("origin", "sidecar", "checksums", "build")
 Encryption: TypeAlias = Literal["allow", "require", "off"]
 ENCRYPTION: tuple[Encryption, ...] = ("allow", "require", "off")
+SuperSeeding: TypeAlias = Literal["auto", "off"]
+SUPER_SEEDING: tuple[SuperSeeding, ...] = ("auto", "off")
 VERIFY: tuple[Verify, ...] = ("sample", "all")
 
 
@@ -296,6 +298,7 @@ class PeerSettings(_Section):
     public_address: Annotated[Address, _parsed(parse_public_address, Address)] | None = None
     """What the tracker hands out for us."""
     encryption: Annotated[Encryption, _choice(ENCRYPTION)] = "allow"
+    super_seeding: Annotated[SuperSeeding, _choice(SUPER_SEEDING)] = "auto"
     connections: Annotated[int, _count(1, 1_000_000)] = 2000
     connections_per_address: Annotated[int, _count(1, 1_000_000)] = 20
 

@@ -181,4 +181,5 @@ def _reason(error: OSError) -> str:
         cause = cause.exceptions[0]
     if isinstance(cause, OSError):
         error = cause
-    return error.strerror or str(error)
+    # trio puts "Error connecting to ('192.0.2.1', 443): " before it.
+    return (error.strerror or str(error)).rpartition("): ")[2]

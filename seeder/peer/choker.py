@@ -240,7 +240,7 @@ class _Places(Generic[K]):
         line.sort(key=lambda entry: entry[:4])
         guests = [entry for entry in line if self._is_guest(entry[4])]
         for *_, peer in line:
-            if self._regular > 0 and not self._is_guest(peer):
+            if self._regular > 0:
                 self._try(peer, optimistic=False)
         # A guest stays for its time, then newcomers come by lot, then the line's next.
         new = [entry for entry in line if entry[0] is Standing.FINE and self._is_newcomer(entry[4])]

@@ -8,7 +8,7 @@ turns them down: each accepted request is answered exactly once (BEP 6).
 No I/O.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import islice
@@ -152,7 +152,12 @@ class PeerConnection:
     """
 
     def __init__(
-        self, identity: Identity, find: Callable[[bytes], Served | None], now: float
+        self,
+        identity: Identity,
+        find: Callable[[bytes], Served | None],
+        now: float,
+        *,
+        hides: Callable[[Served], bool] = lambda _: False,
     ) -> None:
         self.phase = Phase.HANDSHAKE
         self.torrent: Served | None = None
@@ -164,8 +169,11 @@ class PeerConnection:
         self.wanted_count = 0
         self.newly_wanted: list[int] = []
         """Pieces that came into `wanted`, until the session has looked at them."""
+        self.shown: set[int] | None = None
+        """Pieces that the peer was told of, while super-seeding (BEP 16); None: all."""
         self._identity = identity
         self._find = find
+        self._hides = hides
         self._extensions: Extensions | None = None
         self._rest = b""
         self._out = bytearray()
@@ -236,11 +244,20 @@ class PeerConnection:
         self._extensions = Extensions(torrent.raw_info, private=torrent.private, out=self._out)
         identity = self._identity
         self._out += messages.handshake(torrent.info_hash, identity.peer_id)
+        if self._hides(torrent):
+            self.shown = set()
         if greeting.extended:
-            self._extensions.introduce(identity.client, identity.your_ip, REQUEST_QUEUE)
+            self._extensions.introduce(
+                identity.client,
+                identity.your_ip,
+                request_queue=REQUEST_QUEUE,
+                upload_only=self.shown is None,
+            )
         if self.fast:
-            self._out += messages.message(MessageId.HAVE_ALL)
-        elif pieces:
+            self._out += messages.message(
+                MessageId.HAVE_ALL if self.shown is None else MessageId.HAVE_NONE
+            )
+        elif pieces and self.shown is None:
             self._out += messages.full_bitfield(pieces)
         events.append(Greeted(torrent))
 
@@ -308,6 +325,8 @@ class PeerConnection:
             self._turn_down(blocks)
             return
         self._asked = True
+        if self.shown is not None:
+            blocks = self._only_shown(blocks, self.shown)
         # This runs once a block, and layout.holds_block() in it would double its cost.
         last = self._piece_count - 1
         wanted = self.wanted
@@ -361,6 +380,21 @@ class PeerConnection:
             del self.wanted[index]
         self.wanted_count -= 1
         self._turn_down([block])
+
+    def _only_shown(self, blocks: list[Block], shown: set[int]) -> list[Block]:
+        # Of an index beyond the torrent the caller says what it thinks.
+        hidden = [block for block in blocks if block[0] not in shown]
+        if not hidden:
+            return blocks
+        self._turn_down([block for block in hidden if block[0] < self._piece_count])
+        return [block for block in blocks if block[0] in shown or block[0] >= self._piece_count]
+
+    def show(self, indices: Iterable[int]) -> None:
+        """Tell the peer of pieces that were hidden from it; it may request them from now on."""
+        assert self.shown is not None
+        for index in indices:
+            self.shown.add(index)
+            self._out += messages.have(index)
 
     def take(self, index: int, most: int) -> list[tuple[int, int]]:
         """Take the requests of piece `index` to answer them: (begin, length), at most `most`."""

@@ -50,24 +50,24 @@ class Extensions:
         self._metadata_left = METADATA_COPIES * self._parts
         self._introductions = 0
 
-    def introduce(self, client: str, your_ip: bytes, request_queue: int) -> None:
+    def introduce(
+        self, client: str, your_ip: bytes, *, request_queue: int, upload_only: bool
+    ) -> None:
         """Queue our extended handshake."""
         # rTorrent 0.9.8 crashes on an extended handshake of 1000 bytes: keep it small.
         names: dict[bytes, bencode.Value] = {b"upload_only": UPLOAD_ONLY}
         if not self._private:
             names[b"ut_metadata"] = UT_METADATA
-        introduction = bencode.encode(
-            {
-                b"m": names,
-                b"v": client.encode(),
-                b"reqq": request_queue,
-                b"yourip": your_ip,
-                b"metadata_size": len(self._raw_info),
-                b"upload_only": 1,
-                b"complete_ago": 0,
-            }
-        )
-        self._out += messages.extended(0, introduction)
+        introduction: dict[bytes, bencode.Value] = {
+            b"m": names,
+            b"v": client.encode(),
+            b"reqq": request_queue,
+            b"yourip": your_ip,
+            b"metadata_size": len(self._raw_info),
+        }
+        if upload_only:
+            introduction |= {b"upload_only": 1, b"complete_ago": 0}
+        self._out += messages.extended(0, bencode.encode(introduction))
 
     def receive(self, payload: bytes) -> list[Introduced | WantsNothing]:
         """Take one extended message and return what it means; WireError ends the session."""

@@ -24,6 +24,7 @@ from seeder.peer.mse import (
 )
 from seeder.peer.opening import Encryption, Opening
 from seeder.peer.session import Session, Supplies, UploadAccount
+from seeder.peer.spreading import Spreading
 from seeder.sockets import Address, accept, close_all
 from seeder.torrent.catalog import Torrent
 
@@ -71,6 +72,7 @@ class Hub:
         account: Callable[[Torrent], UploadAccount],
         peer_id: bytes,
         client: str,
+        spreading: Spreading,
     ) -> None:
         self.limits = limits
         self._sessions: set[Session] = set()
@@ -91,6 +93,7 @@ class Hub:
             admit=self._admit,
             start_drain=self._start_drain,
             closes=Counter(),
+            spreading=spreading,
             open=lambda: Opening(self._encryption, self._respond),
         )
 
@@ -130,6 +133,7 @@ class Hub:
             now = trio.current_time()
             for session in tuple(self._sessions):
                 session.tick(now)
+            self._supplies.spreading.tick(now)
 
     # -- connections
 

@@ -188,8 +188,7 @@ class Waiting(Generic[S]):
         line = self.line
         while line and line[0][0] <= now:
             _, ticket, chain = heappop(line)
-            if ticket not in self._sessions:
-                continue
+            self._drop_stale()
             if chain.is_booked:
                 chain.ticket = 0
                 yield self._sessions.pop(ticket)
@@ -201,9 +200,12 @@ class Waiting(Generic[S]):
         self._sessions.pop(chain.ticket, None)
         chain.ticket = 0
         chain.cancel()
-        line = self.line
-        while line and line[0][1] not in self._sessions:
-            heappop(line)
+        self._drop_stale()
+
+    def _drop_stale(self) -> None:
+        # Those who left stay in the heap until they would be first.
+        while self.line and self.line[0][1] not in self._sessions:
+            heappop(self.line)
 
     def recall(self) -> list[S]:
         """Undo all bookings and return who was in line, in order: the rates have changed."""

@@ -22,6 +22,7 @@ from seeder.peer import connection, extensions, messages
 from seeder.peer.batch import Batch
 from seeder.peer.connection import Identity, PeerConnection, Phase
 from seeder.peer.opening import Opening
+from seeder.peer.spreading import Spreading
 from seeder.peer.stock import PATIENCE, Stock
 from seeder.sockets import Address
 from seeder.torrent.catalog import Torrent
@@ -68,6 +69,7 @@ class Supplies:
     """Asked when the peer is identified; a reason refuses it."""
     start_drain: Callable[["Session"], None]
     closes: Counter[str]
+    spreading: Spreading
     open: Callable[[], Opening]
     """What tells plaintext from encryption on a new connection."""
     scratch: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_SIZE)))
@@ -91,7 +93,7 @@ class Session:
         self._supplies = supplies
         your_ip = socket.inet_pton(sock.family, address[0].partition("%")[0])
         identity = Identity(supplies.peer_id, supplies.client, your_ip)
-        self.wire = PeerConnection(identity, supplies.find, now)
+        self.wire = PeerConnection(identity, supplies.find, now, hides=supplies.spreading.hides)
         self._opening = supplies.open()
         self._scope = trio.CancelScope()
         self._account: UploadAccount | None = None
@@ -103,6 +105,8 @@ class Session:
         self._received_at = now
         self._sent_at = now
         self._choked_at = 0.0
+        self._viewing = False
+        """Whether it is shown pieces one by one."""
         # Two seeds have nothing to say to each other (BEP 21). It is closed at the next tick:
         # what a peer announces in its last moments counts as delivered.
         self._farewell: str | None = None
@@ -168,6 +172,9 @@ class Session:
         self._sock.close()
         if self._stock is not None:
             self._stock.close()
+        if self._viewing and self.torrent:
+            self._viewing = False
+            self._supplies.spreading.leave(self.torrent, self, trio.current_time())
         try:
             self._settle()
         except Exception as error:
@@ -222,10 +229,14 @@ class Session:
         match event:
             case connection.Gained(index):
                 self._credit(self._delivery_of().have(index))
+                if self._viewing and self.torrent:
+                    self._supplies.spreading.gained(self.torrent, self, index, self._received_at)
             case connection.Arrived(pieces):
                 self._delivery_of().arrived_with(pieces)
+                self._note_pieces(pieces)
             case connection.Grown(pieces):
                 self._credit(self._delivery_of().grown_to(pieces))
+                self._note_pieces(pieces)
             case connection.Greeted(torrent):
                 assert isinstance(torrent, Torrent)
                 self.torrent = torrent
@@ -257,6 +268,22 @@ class Session:
         self._account.peer_seen()
         _LOG.info("peer %s:%d opened: %s", *self.address, self.torrent.pinned.ref)
         self.wire.unchoke()
+        if self.wire.shown is not None:
+            self._viewing = True
+            self._supplies.spreading.join(self.torrent, self, self._received_at)
+
+    def _note_pieces(self, pieces: bytes | bool) -> None:
+        if self._viewing and self.torrent:
+            self._supplies.spreading.arrived_with(self.torrent, self, pieces, self._received_at)
+
+    def show(self, indices: list[int]) -> None:
+        """Tell the peer of pieces that it may request from now on (super-seeding)."""
+        try:
+            self.wire.show(indices)
+            if not self._draining:
+                self._send()
+        except Exception as failure:
+            self._fail(failure)
 
     def _delivery_of(self) -> Delivery:
         assert self._delivery is not None

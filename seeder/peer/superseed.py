@@ -13,15 +13,15 @@ No I/O.
 """
 
 from collections.abc import Hashable, Iterable, MutableSequence
-from typing import Protocol
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 OVERDUE = 10.0
 """Seconds after which a piece that was shown, but not got, is shown to somebody else too."""
 LONELY = 5.0
 """Seconds without a gain after which a peer counts as cut off from the others."""
 
-Peer = Hashable
-Shown = list[tuple[Peer, list[int]]]
+Peer = TypeVar("Peer", bound=Hashable)
+Shown: TypeAlias = list[tuple[Peer, list[int]]]
 """Which pieces to announce to whom by HAVE."""
 
 
@@ -48,7 +48,7 @@ class _Viewer:
         self.lonely = False
 
 
-class SuperSeed:
+class SuperSeed(Generic[Peer]):
     """Which peer of one torrent is shown which pieces; `window` is how many at a time."""
 
     def __init__(self, piece_count: int, window: int, rng: Randomness) -> None:
@@ -81,14 +81,14 @@ class SuperSeed:
         """Tell whether a peer was shown a piece."""
         return bool(self._viewers[peer].shown[index])
 
-    def arrived_with(self, peer: Peer, pieces: Iterable[int], now: float) -> Shown:
+    def arrived_with(self, peer: Peer, pieces: Iterable[int], now: float) -> Shown[Peer]:
         """Note what a peer has from elsewhere; return what to show to whom."""
         viewer = self._viewers[peer]
         for index in pieces:
             self._note(viewer, index)
         return self._refill([peer], now)
 
-    def gained(self, peer: Peer, index: int, now: float) -> Shown:
+    def gained(self, peer: Peer, index: int, now: float) -> Shown[Peer]:
         """Note that a peer announced a piece; return what to show to whom."""
         viewer = self._viewers[peer]
         if viewer.has[index]:
@@ -97,7 +97,7 @@ class SuperSeed:
         self._note(viewer, index)
         return self._refill([peer], now)
 
-    def leave(self, peer: Peer, now: float) -> Shown:
+    def leave(self, peer: Peer, now: float) -> Shown[Peer]:
         """Forget a peer; what only it had, or was shown, is for the others again."""
         viewer = self._viewers.pop(peer)
         for index in tuple(viewer.open):
@@ -110,7 +110,7 @@ class SuperSeed:
                     self._hidden.append(index)
         return self._refill(self._viewers, now)
 
-    def tick(self, now: float) -> Shown:
+    def tick(self, now: float) -> Shown[Peer]:
         """Find who got nothing for too long, and what nobody got; return what to show to whom."""
         for viewer in self._viewers.values():
             if viewer.missing and not viewer.lonely and now - viewer.gained_at > LONELY:
@@ -140,8 +140,8 @@ class SuperSeed:
 
     # -- showing
 
-    def _refill(self, peers: Iterable[Peer], now: float) -> Shown:
-        shown: Shown = []
+    def _refill(self, peers: Iterable[Peer], now: float) -> Shown[Peer]:
+        shown: Shown[Peer] = []
         for peer in peers:
             viewer = self._viewers[peer]
             fresh = []

@@ -27,6 +27,8 @@ GIB = 2**30
 
 _PROGRAMS = ("ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin", "setpriv")
 _START_ATTEMPTS = 5
+# The second is what the monitor answers, rarely, in its first moments as a leader.
+_PASSING = re.compile("in use|problem getting command descriptions")
 _OSD_ATTEMPTS = 20
 _BEGUN = re.compile(rb" starting new request req=(0x[0-9a-f]+) ")
 _ANSWERED = re.compile(
@@ -99,14 +101,14 @@ class CephRGW:
         self.stop()
 
     def start(self) -> None:
-        """Start everything, again on other ports if another program took one meanwhile."""
+        """Start everything, again if a port was taken meanwhile or the monitor wasn't ready."""
         for attempt in range(1, _START_ATTEMPTS + 1):
             try:
                 self._start_once()
                 return
             except HarnessError as error:
                 self.stop()
-                if attempt == _START_ATTEMPTS or "in use" not in str(error):
+                if attempt == _START_ATTEMPTS or not _PASSING.search(str(error)):
                     raise
 
     def stop(self) -> None:

@@ -386,10 +386,9 @@ def test_metadata_is_given_a_few_times_and_not_for_ever(target: Target) -> None:
 
 def test_a_flood_of_requests_that_reads_nothing_is_closed(target: Target) -> None:
     flood = b"".join(
-        request(index, begin)
+        request(index, begin, 4 * KIB)
         for index in range(PIECES - 1)
         for begin in range(0, PIECE_LENGTH, 4 * KIB)
-        for _ in range(2)
     )
 
     def attack(peer: RawPeer) -> None:

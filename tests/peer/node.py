@@ -20,6 +20,7 @@ from seeder.peer.hub import Hub
 from seeder.peer.messages import BLOCK_SIZE, Block, Message, MessageId, Requests
 from seeder.peer.opening import Encryption
 from seeder.peer.session import Session
+from seeder.peer.spreading import Spreading, SuperSeeding
 from seeder.sockets import listen
 from seeder.torrent.catalog import ObjectRef, PinnedObject, Torrent
 from seeder.torrent.layout import MIB, Layout
@@ -171,6 +172,7 @@ async def serving(
     send_buffer: int | None = None,
     tally: type[Tally] = Tally,
     host: str = "127.0.0.1",
+    super_seeding: SuperSeeding = "off",
 ) -> AsyncIterator[Node]:
     """Run a hub for objects, each (bytes, piece length), and stop it behind the block."""
     before = trio.lowlevel.current_statistics().tasks_living
@@ -191,6 +193,9 @@ async def serving(
         account=lambda torrent: tallies[torrent.info_hash],
         peer_id=OUR_ID,
         client="seeder/0",
+        spreading=Spreading(
+            super_seeding, other_seeds=lambda _: 0, cache_bytes=memory, rng=random.Random(1)
+        ),
     )
     for torrent in torrents:
         hub.connect(torrent)

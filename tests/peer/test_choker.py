@@ -169,6 +169,23 @@ def test_a_newcomers_place_goes_on_after_half_a_minute() -> None:
     assert choose([regulars[0], guest, new], 130.0) == Decision((), ("new",), frozenset({"guest"}))
 
 
+def test_a_guest_becomes_a_regular_one_where_nobody_else_waits() -> None:
+    guest = view("guest", choked=False, since=80.0, optimistic=True)
+    assert choose([guest], 100.0) == Decision()
+
+
+def test_a_place_that_was_just_given_counts_as_what_it_is() -> None:
+    guest = view("guest", choked=False, since=95.0, optimistic=True)
+    regulars = [view(name, choked=False, since=95.0) for name in "abc"]
+    new = view("new", since=99.0, is_new=True)
+    old = view("old", since=50.0)
+    assert choose([guest, new, old]) == Decision(
+        unchoke=("new", "old"), optimistic=frozenset({"guest"})
+    )
+    # They came while there was enough for all: every place is taken, a newcomer's as well.
+    assert choose([*regulars, new, old]) == Decision()
+
+
 def test_newcomers_are_drawn_by_lot() -> None:
     peers = [view(str(number), is_new=True, since=number) for number in range(9)]
     drawn = Counter(next(iter(choose(peers, seed=seed).optimistic)) for seed in range(200))
@@ -298,7 +315,7 @@ class ChokerMachine(RuleBasedStateMachine):
         self.now = 1000.0
         self.number = 0
         self.steady = False
-        """Whether the last decision was one with slots, under the same conditions."""
+        """Whether the last decision was one with slots, and everybody served fits into them."""
 
     @rule(group=st.sampled_from(GROUPS), interested=st.booleans(), copies=COPIES)
     def come(self, group: str, interested: bool, copies: float) -> None:
@@ -400,7 +417,16 @@ class ChokerMachine(RuleBasedStateMachine):
         self.check_nobody_waits_in_vain(open_, held, waiting)
         self.check_turns(before, decision)
         self.check_order(before, decision, waiting)
-        self.steady = True
+        self.steady = self.fit(open_)
+
+    def fit(self, open_: set[str]) -> bool:
+        guests = {key for key in open_ if self.peers[key].optimistic}
+        places = min(self.policy.newcomers, max(0, self.policy.slots - 1))
+        return (
+            len(guests) <= places
+            and len(open_ - guests) <= self.policy.slots - places
+            and all(self.places_of(open_, g) <= self.policy.slots_per_group for g in GROUPS)
+        )
 
     def locked(self, peer: PeerView[str]) -> bool:
         changed = self.turns[peer.key].changed

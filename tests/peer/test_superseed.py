@@ -15,15 +15,14 @@ class World:
 
     def __init__(self, pieces: int, window: int, seed: int = 1) -> None:
         self.pieces = pieces
-        self.plan = SuperSeed(pieces, window, random.Random(seed))
+        self.plan = SuperSeed[int](pieces, window, random.Random(seed))
         self.shown: dict[int, list[int]] = defaultdict(list)
         self.has: dict[int, set[int]] = {}
         self.sent = 0
         self.now = 0.0
 
-    def take(self, shown: Shown) -> None:
+    def take(self, shown: Shown[int]) -> None:
         for peer, indices in shown:
-            assert isinstance(peer, int)
             assert not set(indices) & set(self.shown[peer])
             self.shown[peer] += indices
 
