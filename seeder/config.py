@@ -73,6 +73,11 @@ def load(path: Path) -> Config:
         problems.append("objects: there are none; add an [[objects]] with a bucket and a key")
     problems += _repeated_objects(raw["objects"])
     problems += _repeated_addresses(raw)
+    if config is not None and config.tracker.trusted_proxies and not config.peer.public_address:
+        problems.append(
+            "peer.public_address: is needed with tracker.trusted_proxies, since behind a proxy"
+            " nothing else says where peers reach this seeder"
+        )
     if problems or config is None:
         raise ConfigError(problems)
     return config

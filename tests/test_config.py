@@ -546,6 +546,15 @@ def _inline(value: object) -> str:
     return str(value).lower()
 
 
+def test_a_tracker_behind_a_proxy_needs_to_know_where_peers_reach_us(read: Load) -> None:
+    proxied = f'{ONE_OBJECT}[tracker]\ntrusted_proxies = ["10.0.0.0/8"]\n'
+    with pytest.raises(ConfigError) as caught:
+        read(proxied)
+    [problem] = caught.value.problems
+    assert problem.startswith("peer.public_address: is needed")
+    read(f'{proxied}[peer]\npublic_address = "203.0.113.7:6881"\n')
+
+
 def test_the_example_is_taken_and_holds_every_default(
     read: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:

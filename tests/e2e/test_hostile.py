@@ -138,7 +138,13 @@ def running(
             "piece_length": f"{PIECE_LENGTH} B",
         }
         daemon = SeederDaemon(
-            {"origin": origin(ceph), "objects": [wish], "cache": {"memory": f"{MEMORY} B"}},
+            {
+                "origin": origin(ceph),
+                "objects": [wish],
+                "cache": {"memory": f"{MEMORY} B"},
+                # Whoever asks is to get all that it asks for.
+                "peer": {"super_seeding": "off"},
+            },
             directory=tmp_path_factory.mktemp("hostile"),
             address=network.address(DAEMON_ADDRESS),
             environment={"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY},
@@ -201,6 +207,8 @@ BEFORE_THE_HANDSHAKE = {
     "garbage": bytes(range(1, 256)) * 8,
     "zeros": bytes(2000),
     "ones": b"\xff" * 2000,
+    "key 1 of an encrypted handshake": bytes(95) + b"\x01" + secrets.token_bytes(1000),
+    "encrypted handshake without an end": b"\x01" + secrets.token_bytes(1500),
 }
 
 
@@ -445,6 +453,7 @@ def test_who_trickles_meets_a_deadline_that_does_not_move(target: Target) -> Non
     connections: dict[RawPeer, tuple[Iterator[int], float]] = {
         target.peer(): (greeting, 15),
         target.peer(): (iter(b""), 15),
+        target.peer(): (iter(b"\x01" + secrets.token_bytes(95)), 15),
         late_id: (iter(b""), 15),
         target.tracker(): (head, 5),
         target.tracker(): (iter(b""), 5),

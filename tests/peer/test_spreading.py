@@ -1,0 +1,133 @@
+"""Super-seeding on real sockets: what peers are told, what they may ask for, and how it ends."""
+
+import random
+from pathlib import Path
+
+from seeder.peer import messages
+from seeder.peer.messages import Block, MessageId
+from seeder.peer.spreading import FEWEST_PIECES, WINDOW, Spreading
+from seeder.torrent.layout import Layout
+from tests.peer.node import Node, Peer, serving
+from tests.peer.wire import greeting
+
+PIECE = 16 * 1024
+PIECES = 40
+DATA = random.Random(9).randbytes(PIECES * PIECE)
+SMALL = 8 * PIECE
+"""A cache that holds 8 pieces: windows of 6 together."""
+
+
+async def arrive(node: Node, peer: Peer, name: bytes, *, fast: bool = True) -> None:
+    hello = greeting(
+        fast=fast, extended=False, info_hash=node.torrent.info_hash, peer=name.ljust(20)
+    )
+    await peer.send(hello)
+    await peer.read_exactly(68)
+
+
+async def shown(peer: Peer, count: int) -> list[int]:
+    """Read HAVEs, and nothing else."""
+    found = [await peer.read() for _ in range(count)]
+    assert {message.id for message in found} == {MessageId.HAVE}
+    return [message.index() for message in found]
+
+
+async def get(peer: Peer, index: int) -> bytes:
+    block: Block = (index, 0, PIECE)
+    await peer.request(block)
+    answered, data = await peer.read_block()
+    assert answered == block
+    return data
+
+
+async def test_a_peer_sees_an_empty_seed_that_gets_piece_after_piece(tmp_path: Path) -> None:
+    objects = (DATA, PIECE)
+    async with (
+        serving(tmp_path, objects, memory=SMALL, super_seeding="auto") as node,
+        Peer.connect(node.address) as peer,
+    ):
+        await arrive(node, peer, b"one")
+        assert (await peer.read()).id == MessageId.HAVE_NONE
+        assert (await peer.read()).id == MessageId.UNCHOKE
+        known = await shown(peer, 6)
+        got: dict[int, bytes] = {}
+        while len(got) < PIECES:
+            index = known[len(got)]
+            got[index] = await get(peer, index)
+            await peer.send(messages.have(index))
+            if len(known) < PIECES:
+                known += await shown(peer, 1)
+        assert b"".join(got[index] for index in range(PIECES)) == DATA
+
+
+async def test_what_was_not_shown_is_rejected(tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path, (DATA, PIECE), memory=SMALL, super_seeding="auto") as node,
+        Peer.connect(node.address) as peer,
+    ):
+        await arrive(node, peer, b"one")
+        await peer.read()
+        await peer.read()
+        known = await shown(peer, 6)
+        hidden = next(index for index in range(PIECES) if index not in known)
+        await peer.request((hidden, 0, 10), (known[0], 0, 10))
+        answers = [await peer.read(), await peer.read()]
+        assert messages.reject([(hidden, 0, 10)]).endswith(answers[0].payload)
+        assert answers[1].id == MessageId.PIECE
+
+
+async def test_two_peers_are_shown_different_pieces(tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path, (DATA, PIECE), super_seeding="auto", memory=2**30) as node,
+        Peer.connect(node.address) as one,
+        Peer.connect(node.address) as two,
+    ):
+        await arrive(node, one, b"one", fast=False)
+        assert (await one.read()).id == MessageId.UNCHOKE
+        # The window holds all of so small an object: the first to come is shown everything.
+        assert PIECES * PIECE < WINDOW
+        assert sorted(await shown(one, PIECES)) == list(range(PIECES))
+        await arrive(node, two, b"two", fast=False)
+        assert (await two.read()).id == MessageId.UNCHOKE
+        await one.stream.aclose()
+        assert sorted(await shown(two, PIECES)) == list(range(PIECES))
+
+
+async def test_who_comes_when_the_others_have_everything_sees_a_seed(tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path, (DATA, PIECE), super_seeding="auto") as node,
+        Peer.connect(node.address) as one,
+        Peer.connect(node.address) as late,
+    ):
+        await arrive(node, one, b"one")
+        await one.send(*(messages.have(index) for index in range(PIECES - 1)))
+        await one.read()
+        await one.read()
+        known = await shown(one, PIECES)
+        assert len(known) == PIECES
+        # The last piece is still only ours, so the next one to come is shown single pieces too.
+        await one.send(messages.have(PIECES - 1), messages.request((0, 0, 10)))
+        await one.read_block()
+        await arrive(node, late, b"late")
+        assert (await late.read()).id == MessageId.HAVE_ALL
+
+
+def test_nothing_is_hidden_where_there_is_another_seed_or_little_to_spread() -> None:
+    class Torrent:
+        info_hash = b"h" * 20
+
+        def __init__(self, pieces: int) -> None:
+            self.layout = Layout(pieces * PIECE, PIECE)
+
+    def spreading(mode: str, seeds: int) -> Spreading:
+        return Spreading(
+            mode,  # type: ignore[arg-type]
+            other_seeds=lambda _: seeds,
+            cache_bytes=2**30,
+            rng=random.Random(1),
+        )
+
+    assert spreading("auto", 0).hides(Torrent(FEWEST_PIECES))
+    assert not spreading("auto", 0).hides(Torrent(FEWEST_PIECES - 1))
+    assert not spreading("auto", 1).hides(Torrent(FEWEST_PIECES))
+    assert not spreading("off", 0).hides(Torrent(FEWEST_PIECES))
