@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from seeder.torrent.catalog import ObjectRef
-from seeder.torrent.layout import KIB, MIB
+from seeder.torrent.layout import KIB, LARGEST_PIECE_LENGTH, MIB
 from seeder.values import (
     GIB,
     LARGEST_SIZE,
@@ -41,7 +41,6 @@ from seeder.values import (
 
 DEFAULT_ORIGIN = "default"
 SMALLEST_PIECE = 16 * KIB  # a block, the least that peers request (BEP 3)
-LARGEST_PIECE = 64 * MIB
 LONGEST_KEY = 1024  # bytes of UTF-8, S3's own limit
 
 Rung: TypeAlias = Literal["origin", "sidecar", "checksums", "build"]
@@ -248,7 +247,8 @@ class ObjectSettings(_Section):
     ] = RUNGS
     torrent_file: _File | None = None
     piece_length: (
-        Annotated[int, _size(least=SMALLEST_PIECE, most=LARGEST_PIECE, power_of_two=True)] | None
+        Annotated[int, _size(least=SMALLEST_PIECE, most=LARGEST_PIECE_LENGTH, power_of_two=True)]
+        | None
     ) = None
     """Bytes; None is chosen by the object's size."""
     private: bool = False

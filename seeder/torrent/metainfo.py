@@ -14,10 +14,9 @@ from typing import Self
 
 from seeder.errors import BencodeError, MetainfoError
 from seeder.torrent import bencode
-from seeder.torrent.layout import MIB, Layout
+from seeder.torrent.layout import LARGEST_PIECE_LENGTH, Layout
 
 HASH_LENGTH = 20
-MOST_PIECE_LENGTH = 64 * MIB
 LONGEST_NAME = 255
 """UTF-8 bytes of a file name that every usual file system takes."""
 
@@ -130,7 +129,7 @@ def parse_info(raw: bytes) -> Info:
     _refuse_other_kinds(info)
     layout = Layout(
         size=_integer(info, b"length", 0, bencode.LARGEST_INTEGER),
-        piece_length=_integer(info, b"piece length", 1, MOST_PIECE_LENGTH),
+        piece_length=_integer(info, b"piece length", 1, LARGEST_PIECE_LENGTH),
     )
     pieces = _string(info, b"pieces")
     if len(pieces) != layout.piece_count * HASH_LENGTH:
@@ -152,8 +151,8 @@ def build_info(*, name: str, layout: Layout, pieces: bytes, private: bool = Fals
     """Return the bytes of a single-file info dictionary; ValueError if the pieces don't fit."""
     if len(pieces) != layout.piece_count * HASH_LENGTH:
         raise ValueError(f"{len(pieces)} bytes of hashes for {layout.piece_count} pieces")
-    if layout.piece_length > MOST_PIECE_LENGTH:
-        raise ValueError(f"a piece length of {layout.piece_length} is over {MOST_PIECE_LENGTH}")
+    if layout.piece_length > LARGEST_PIECE_LENGTH:
+        raise ValueError(f"a piece length of {layout.piece_length} is over {LARGEST_PIECE_LENGTH}")
     info: dict[bytes, bencode.Value] = {
         b"length": layout.size,
         b"name": name.encode(),

@@ -186,6 +186,21 @@ def test_a_place_that_was_just_given_counts_as_what_it_is() -> None:
     assert choose([*regulars, new, old]) == Decision()
 
 
+def test_a_leech_is_no_newcomer() -> None:
+    had = view("had", is_new=True, piece_length=16 * PIECE, size=MIB, sent_to_group=150.0 * MIB)
+    waiting = [view(name, since=50.0) for name in "abc"]
+    assert set(choose([*waiting, had]).unchoke) == set("abc")
+
+
+def test_of_turns_that_are_over_the_longest_ends_first() -> None:
+    over = [
+        view(name, choked=False, since=since, turn_bytes=SIZE)
+        for name, since in (("a", 10.0), ("b", 30.0), ("c", 20.0))
+    ]
+    decision = choose([*over, view("waits", since=1.0)])
+    assert (decision.choke, decision.unchoke) == (("a",), ("waits",))
+
+
 def test_newcomers_are_drawn_by_lot() -> None:
     peers = [view(str(number), is_new=True, since=number) for number in range(9)]
     drawn = Counter(next(iter(choose(peers, seed=seed).optimistic)) for seed in range(200))
