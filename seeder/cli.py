@@ -157,6 +157,8 @@ def _announce(config: Config) -> str:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write it.")
 def torrent(path: Path, name: str, output: Path | None) -> None:
     """Write the torrent file of a configured object."""
+    if output is None and sys.stdout.isatty():
+        raise click.UsageError("a torrent is no text for a terminal: name a file with -o")
     log_to_stderr(logging.WARNING)
     config = _load(path)
     url = _announce(config)

@@ -191,6 +191,7 @@ async def run(path: Path, config: Config) -> None:
             )
             started.append(node)
             _LOG.info("ready: %s", node.summary())
+    _LOG.info("stopped")
 
 
 async def _obey(

@@ -23,7 +23,7 @@ from seeder.cache.pieces import PieceCache
 from seeder.errors import OriginError, StorageError
 from seeder.ledger.counters import FORMER, Account, AccountKey, Ledger
 from seeder.ledger.metrics import Metrics
-from seeder.ledger.report import Report, TorrentRow
+from seeder.ledger.report import Report, TorrentRow, human
 from seeder.ledger.savings import Prices
 from seeder.origin.acquire import Ladder
 from seeder.origin.s3 import S3Origin
@@ -221,7 +221,8 @@ class Node:
     def summary(self) -> str:
         """Return the line for `systemctl status`."""
         states = [publication.state for publication in self.catalog]
-        parts = [f"{states.count(State.SERVING)} of {len(states)} objects served"]
+        objects = f"object{'' if len(states) == 1 else 's'}"
+        parts = [f"{states.count(State.SERVING)} of {len(states)} {objects} served"]
         for publication in self.catalog:
             if publication.progress is not None:
                 parts.append(f"hashing {publication.ref} {publication.progress:.0%}")
@@ -229,9 +230,10 @@ class Node:
         trouble = sum(state in (State.FAILED, State.FAULTY) for state in states)
         if trouble:
             parts.append(f"{trouble} in trouble")
-        parts.append(f"{self.hub.statistics().connected} peers")
-        totals = self.ledger.totals()
-        parts.append(f"{totals.origin_bytes} bytes from S3, {totals.uploaded_bytes} uploaded")
+        connected, totals = self.hub.statistics().connected, self.ledger.totals()
+        parts.append(f"{connected} peer{'' if connected == 1 else 's'}")
+        parts.append(f"{human(totals.origin_bytes)} from S3")
+        parts.append(f"{human(totals.uploaded_bytes)} uploaded")
         return "; ".join(parts)
 
     def ready(self) -> str | None:

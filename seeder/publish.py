@@ -24,6 +24,7 @@ from seeder.errors import (
     StorageError,
 )
 from seeder.ledger.counters import Account, AccountKey, Ledger, Tally
+from seeder.ledger.report import human
 from seeder.origin.acquire import Ladder, describe_wish
 from seeder.origin.s3 import S3Origin
 from seeder.origin.store import MetainfoStore, Record
@@ -185,6 +186,11 @@ class Publisher:
                 except SeederError as error:
                     delay = self._note_failure(keeper, error, retry)
                     retry = min(retry * 2, LONGEST_RETRY)
+                except Exception as error:
+                    # A fault of ours with one object: the others must not pay for it.
+                    _LOG.exception("%s: internal error", keeper.publication.ref)
+                    keeper.publication.settle(State.FAILED, f"internal error: {error!r}")
+                    delay = keeper.settings.refresh
                 else:
                     keeper.told = None
                     retry, delay = FIRST_RETRY, keeper.settings.refresh
@@ -265,6 +271,7 @@ class Publisher:
 
         async with source.climbs:
             publication.settle(State.BUILDING)
+            _LOG.info("%s: getting the metainfo of %s", publication.ref, human(pinned.size))
             torrent = await source.ladder.climb(record, settings, self._account(pinned), progress)
         await trio.to_thread.run_sync(self._store.save, record)
         source.ladder.journal_path(publication.ref).unlink(missing_ok=True)

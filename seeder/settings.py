@@ -34,6 +34,7 @@ from seeder.values import (
     parse_address,
     parse_network,
     parse_public_address,
+    parse_rate,
     parse_size,
     parse_time,
     show_size,
@@ -116,6 +117,13 @@ def _time(value: object, info: ValidationInfo) -> float:
     return seconds
 
 
+def _rate(value: object, info: ValidationInfo) -> float | None:
+    if value is None and _document(info) is None:
+        return None
+    number = _number(value, info)
+    return number if number is not None else parse_rate(value if isinstance(value, str) else "")
+
+
 def _count(least: int, most: int) -> BeforeValidator:
     def check(value: object) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
@@ -194,6 +202,7 @@ def _list(example: str, *, least: int = 0) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+_Rate = Annotated[float | None, BeforeValidator(_rate)]
 _Time = Annotated[float, BeforeValidator(_time)]
 _Price = Annotated[float, BeforeValidator(_price)]
 # Goes into a header or a query: visible ASCII. AWS's version ids hold slashes.
@@ -297,6 +306,10 @@ class PeerSettings(_Section):
     )
     public_address: Annotated[Address, _parsed(parse_public_address, Address)] | None = None
     """What the tracker hands out for us."""
+    upload_rate: _Rate = None
+    """Bytes a second to all peers together; None is unlimited."""
+    upload_rate_per_torrent: _Rate = None
+    upload_rate_per_peer: _Rate = None
     encryption: Annotated[Encryption, _choice(ENCRYPTION)] = "allow"
     super_seeding: Annotated[SuperSeeding, _choice(SUPER_SEEDING)] = "auto"
     connections: Annotated[int, _count(1, 1_000_000)] = 2000

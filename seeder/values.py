@@ -15,6 +15,8 @@ from seeder.torrent.layout import KIB, MIB
 
 GIB = 1024 * MIB
 LARGEST_SIZE = 2**63 - 1
+SLOWEST_RATE = 16 * KIB
+"""Bytes a second: below a block a second peers give up."""
 LONGEST_TIME = 365 * 86400.0
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -65,6 +67,20 @@ def show_size(size: int) -> str:
         if size >= unit and size % unit == 0:
             return f"{size // unit} {name}"
     return f"{size} B"
+
+
+def parse_rate(text: str) -> float | None:
+    """Return the bytes a second in a text such as "10 MiB/s", None for "unlimited"; ValueError."""
+    if text.strip() == "unlimited":
+        return None
+    size, slash, unit = text.rpartition("/")
+    try:
+        rate = parse_size(size) if slash and unit.strip() == "s" else 0
+    except ValueError:
+        rate = 0
+    if rate < SLOWEST_RATE:
+        raise ValueError('want "unlimited", or a rate from "16 KiB/s" up, such as "10 MiB/s"')
+    return float(rate)
 
 
 def parse_time(text: str) -> float:

@@ -62,3 +62,15 @@ def test_a_guess_is_only_made_when_it_is_near() -> None:
     assert one_of("disk", choices) == "disk"
     with pytest.raises(ValueError, match=r'^want "a" or "b"$'):
         one_of("zzz", ("a", "b"))
+
+
+def test_a_rate_is_bytes_a_second_or_unlimited() -> None:
+    assert parse_rate("10 MiB/s") == 10 * 1024 * 1024
+    assert parse_rate(" 1.5MB / s ") == 1_500_000
+    assert parse_rate("unlimited") is None
+
+
+@pytest.mark.parametrize("text", ["", "10 MiB", "10 MiB/h", "0 B/s", "8 KiB/s", "fast", "/s"])
+def test_what_is_no_rate_says_what_is_wanted(text: str) -> None:
+    with pytest.raises(ValueError, match="unlimited.*MiB/s"):
+        parse_rate(text)

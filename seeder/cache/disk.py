@@ -19,6 +19,8 @@ from seeder.cache.memory import Key, Piece
 from seeder.errors import StorageError
 from seeder.torrent.layout import MIB
 
+STOP_SECONDS = 2.0
+"""What a stop may take to write what is queued."""
 RETRY_AFTER = 60.0
 """Seconds between a failure of the disk and the next try."""
 
@@ -127,7 +129,10 @@ class DiskTier:
             self._lock = None
 
     async def run(self) -> None:
-        """Write what is queued and unlink what is doomed, until cancelled."""
+        """Write what is queued and unlink what is doomed, until cancelled.
+
+        What is queued then has been paid for: it still gets STOP_SECONDS to be written.
+        """
         try:
             while True:
                 await self._work.wait()
@@ -137,6 +142,9 @@ class DiskTier:
                     self._work.set()
         finally:
             self._accepting = False
+            with trio.move_on_after(STOP_SECONDS, shield=True):
+                while self._queue and self.works:
+                    await self._step()
             for key in list(self._queue):
                 self._finish(key, kept=False)
             self._end_drops(self._drops)

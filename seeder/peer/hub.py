@@ -14,6 +14,7 @@ import trio
 from seeder.cache.pieces import PieceCache
 from seeder.errors import ConfigError, WireError
 from seeder.peer.connection import Bucket
+from seeder.peer.limits import Limits, Rates
 from seeder.peer.mse import (
     LONGEST_PAD,
     PRIVATE_KEY_LENGTH,
@@ -44,6 +45,12 @@ class PeerLimits(Protocol):
     def connections(self) -> int: ...
     @property
     def connections_per_address(self) -> int: ...
+    @property
+    def upload_rate(self) -> float | None: ...
+    @property
+    def upload_rate_per_torrent(self) -> float | None: ...
+    @property
+    def upload_rate_per_peer(self) -> float | None: ...
     @property
     def encryption(self) -> Encryption: ...
 
@@ -79,6 +86,10 @@ class Hub:
         self._skeys = SkeyIndex()
         self._exchanges = Bucket(EXCHANGE_BURST, EXCHANGES_PER_SECOND, trio.current_time())
         self._encryption = _usable(limits.encryption)
+        self._limits: Limits[Session] = Limits(
+            Rates(limits.upload_rate, limits.upload_rate_per_torrent, limits.upload_rate_per_peer)
+        )
+        self._pace = trio.Event()
         self._by_torrent: dict[bytes, dict[bytes, Session]] = {}
         self._by_address: Counter[str] = Counter()
         self._accepted = 0
@@ -94,6 +105,8 @@ class Hub:
             start_drain=self._start_drain,
             closes=Counter(),
             spreading=spreading,
+            limits=self._limits,
+            set_pace=self._set_pace,
             open=lambda: Opening(self._encryption, self._respond),
         )
 
@@ -111,6 +124,7 @@ class Hub:
                     for listener in listeners:
                         accepting.start_soon(accept, listener, self._take)
                     accepting.start_soon(self._tick)
+                    accepting.start_soon(self._keep_pace)
                     task_status.started()
             finally:
                 close_all(listeners)
@@ -134,6 +148,19 @@ class Hub:
             for session in tuple(self._sessions):
                 session.tick(now)
             self._supplies.spreading.tick(now)
+
+    def _set_pace(self) -> None:
+        self._pace.set()
+
+    async def _keep_pace(self) -> None:
+        """Wake the sessions whose turn it is to send, under upload limits."""
+        waiting = self._limits.waiting
+        while True:
+            self._pace = trio.Event()
+            for session in waiting.due(trio.current_time()):
+                session.resume()
+            with trio.move_on_at(waiting.next_at):
+                await self._pace.wait()
 
     # -- connections
 

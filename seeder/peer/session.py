@@ -21,6 +21,7 @@ from seeder.ledger.delivery import Delivery
 from seeder.peer import connection, extensions, messages
 from seeder.peer.batch import Batch
 from seeder.peer.connection import Identity, PeerConnection, Phase
+from seeder.peer.limits import Chain, Limits
 from seeder.peer.opening import Opening
 from seeder.peer.spreading import Spreading
 from seeder.peer.stock import PATIENCE, Stock
@@ -70,6 +71,9 @@ class Supplies:
     start_drain: Callable[["Session"], None]
     closes: Counter[str]
     spreading: Spreading
+    limits: "Limits[Session]"
+    set_pace: Callable[[], None]
+    """Called when a session waits for its turn to send: the timer may have to ring earlier."""
     open: Callable[[], Opening]
     """What tells plaintext from encryption on a new connection."""
     scratch: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_SIZE)))
@@ -105,6 +109,7 @@ class Session:
         self._received_at = now
         self._sent_at = now
         self._choked_at = 0.0
+        self._chain: Chain | None = None
         self._viewing = False
         """Whether it is shown pieces one by one."""
         # Two seeds have nothing to say to each other (BEP 21). It is closed at the next tick:
@@ -172,6 +177,8 @@ class Session:
         self._sock.close()
         if self._stock is not None:
             self._stock.close()
+        if self._chain is not None:
+            self._supplies.limits.waiting.discard(self._chain)
         if self._viewing and self.torrent:
             self._viewing = False
             self._supplies.spreading.leave(self.torrent, self, trio.current_time())
@@ -242,6 +249,7 @@ class Session:
                 self.torrent = torrent
                 self._account = self._supplies.account(torrent)
                 self._delivery = Delivery(torrent.layout)
+                self._chain = self._supplies.limits.chain(torrent.info_hash, self._received_at)
                 self._stock = Stock(
                     self._supplies.cache,
                     torrent,
@@ -278,12 +286,8 @@ class Session:
 
     def show(self, indices: list[int]) -> None:
         """Tell the peer of pieces that it may request from now on (super-seeding)."""
-        try:
-            self.wire.show(indices)
-            if not self._draining:
-                self._send()
-        except Exception as failure:
-            self._fail(failure)
+        self.wire.show(indices)
+        self.resume()
 
     def _delivery_of(self) -> Delivery:
         assert self._delivery is not None
@@ -338,15 +342,43 @@ class Session:
         control = wire.data_to_send()
         if control:
             batch.add(control)
-        if stock is not None:
-            self._add_blocks(stock, ENCRYPTED_BATCH_BLOCKS if encrypt else BATCH_BLOCKS)
+        if stock is not None and wire.wanted:
+            room = ENCRYPTED_BATCH_BLOCKS if encrypt else BATCH_BLOCKS
+            if self._chain is None:
+                self._add_blocks(stock, room)
+            else:
+                self._add_granted(stock, self._chain, room)
         if encrypt is not None and batch:
             batch.encrypt(encrypt)
         return bool(batch)
 
-    def _add_blocks(self, stock: Stock, room: int) -> None:
-        """Put blocks of pieces at hand into the batch, about `room` of them; ask for the others."""
+    def _add_granted(self, stock: Stock, chain: Chain, room: int) -> None:
+        """Put as many blocks into the batch as the upload limits allow; else wait for a turn."""
+        limits, now = self._supplies.limits, trio.current_time()
+        most = min(room, self.wire.wanted_count) * messages.BLOCK_SIZE
+        granted = chain.grant(most, now)
+        if granted:
+            used = self._add_blocks(stock, max(1, granted // messages.BLOCK_SIZE))
+            chain.give_back(granted - used)
+        else:
+            limits.waiting.add(self, chain, most, now)
+            self._supplies.set_pace()
+
+    def resume(self) -> None:
+        """Send on: the upload limits allow it again."""
+        try:
+            if not self._draining:
+                self._send()
+        except Exception as failure:
+            self._fail(failure)
+
+    def _add_blocks(self, stock: Stock, room: int) -> int:
+        """Put blocks of pieces at hand into the batch, about `room` of them; ask for the others.
+
+        Returns their bytes.
+        """
         wire, batch, waiting = self.wire, self._batch, stock.waiting
+        added = 0
         for index in tuple(wire.wanted):
             if index in waiting:
                 continue
@@ -355,10 +387,12 @@ class Session:
                 continue
             blocks = wire.take(index, room)
             payload = batch.add_blocks(index, piece, blocks)
+            added += payload
             room -= max(len(blocks), payload // messages.BLOCK_SIZE)
             if room <= 0:
                 break
         stock.fetch()
+        return added
 
     def _flush(self) -> bool:
         """Write the batch; False when the socket took only a part of it."""

@@ -35,7 +35,7 @@ class Randomness(Protocol):
 class _Viewer:
     """One peer: what it has, and what it was shown and hasn't got yet."""
 
-    __slots__ = ("cursor", "gained_at", "has", "lonely", "missing", "open", "shown")
+    __slots__ = ("cursor", "gained_at", "has", "lonely", "missing", "open", "shown", "unshown")
 
     def __init__(self, piece_count: int, cursor: int, now: float) -> None:
         self.has = bytearray(piece_count)
@@ -43,6 +43,7 @@ class _Viewer:
         self.open: dict[int, float] = {}
         """Piece -> when it was shown."""
         self.shown = bytearray(piece_count)
+        self.unshown = piece_count
         self.cursor = cursor
         self.gained_at = now
         self.lonely = False
@@ -144,21 +145,41 @@ class SuperSeed(Generic[Peer]):
         shown: Shown[Peer] = []
         for peer in peers:
             viewer = self._viewers[peer]
-            fresh = []
+            fresh: list[int] = []
             while len(viewer.open) < self.window:
                 index = self._next_hidden(viewer)
                 if index is None and viewer.lonely:
                     index = self._next_missing(viewer)
                 if index is None:
                     break
-                viewer.open[index] = now
-                self._offers[index] += 1
-                if not viewer.shown[index]:
-                    viewer.shown[index] = 1
-                    fresh.append(index)
+                self._offer(viewer, index, fresh, now)
+            last = self._last_unshown(viewer) if fresh else None
+            if last is not None:
+                self._hidden = [index for index in self._hidden if index != last]
+                self._offer(viewer, last, fresh, now)
             if fresh:
                 shown.append((peer, fresh))
         return shown
+
+    def _offer(self, viewer: _Viewer, index: int, fresh: list[int], now: float) -> None:
+        viewer.open[index] = now
+        self._offers[index] += 1
+        if not viewer.shown[index]:
+            viewer.shown[index] = 1
+            viewer.unshown -= 1
+            fresh.append(index)
+
+    def _last_unshown(self, viewer: _Viewer) -> int | None:
+        """Return the only piece that a peer wasn't shown, if it has to come from us.
+
+        It goes along with the last but one, beyond the window. By itself it would make us a seed
+        in the eyes of a libtorrent that is not interested any more, and that hangs up on those.
+        """
+        if viewer.unshown != 1:
+            return None
+        index = viewer.shown.index(0)
+        elsewhere = self._holders[index] or self._offers[index]
+        return None if viewer.has[index] or (elsewhere and not viewer.lonely) else index
 
     def _next_hidden(self, viewer: _Viewer) -> int | None:
         """Take a piece that nobody has and nobody is about to get; None when there is none."""

@@ -243,3 +243,13 @@ async def test_a_cancelled_drop_has_forgotten_and_deletes_with_the_next_change(
             assert stand.cache.on_disk(torrent.cache_id) == frozenset()
             assert bytes_in(tmp_path) == stand.cache.statistics().disk_bytes == 100
             assert stand.cache.peek(torrent, 0) is None
+
+
+async def test_pieces_that_were_paid_for_are_written_before_a_stop(tmp_path: Path) -> None:
+    torrent = FakeTorrent()
+    async with running(tmp_path) as stand:
+        for index in range(10):
+            await stand.cache.get(torrent, index)
+        assert stand.cache.statistics().queued_writes
+    async with running(tmp_path) as stand:
+        assert stand.cache.on_disk(torrent.cache_id) == frozenset(range(10))

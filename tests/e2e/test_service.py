@@ -100,7 +100,7 @@ def test_the_service_manager_is_told_how_it_stands(daemon: SeederDaemon, shelf: 
 
     def served() -> bool:
         told[:] = [line for line in notifications.lines() if line.startswith("STATUS=")]
-        return any(line.startswith("STATUS=1 of 1 objects served; 0 peers; ") for line in told)
+        return any(line.startswith("STATUS=1 of 1 object served; 0 peers; ") for line in told)
 
     poll_until(served, timeout=10, what="status line")
     assert all(len(line) < 200 for line in told)

@@ -91,6 +91,9 @@ class Limits:
     connections: int = 100
     connections_per_address: int = 50
     encryption: Encryption = "allow"
+    upload_rate: float | None = None
+    upload_rate_per_torrent: float | None = None
+    upload_rate_per_peer: float | None = None
 
 
 @dataclass
