@@ -4,7 +4,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seeder.values import Address, closest, one_of, parse_address, parse_size, parse_time, show_size
+from seeder.values import (
+    Address,
+    closest,
+    one_of,
+    parse_address,
+    parse_rate,
+    parse_size,
+    parse_time,
+    show_size,
+)
 
 
 @given(st.integers(0, 2**63 - 1))
@@ -72,5 +81,5 @@ def test_a_rate_is_bytes_a_second_or_unlimited() -> None:
 
 @pytest.mark.parametrize("text", ["", "10 MiB", "10 MiB/h", "0 B/s", "8 KiB/s", "fast", "/s"])
 def test_what_is_no_rate_says_what_is_wanted(text: str) -> None:
-    with pytest.raises(ValueError, match="unlimited.*MiB/s"):
+    with pytest.raises(ValueError, match=r"unlimited.*MiB/s"):
         parse_rate(text)

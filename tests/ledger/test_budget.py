@@ -143,6 +143,21 @@ def test_a_day_begins_at_midnight_utc_and_a_month_on_the_first() -> None:
     assert {limit.resets_at for limit in budget.left()} == {december + DAY}
 
 
+def test_a_baseline_does_not_follow_the_totals_it_was_taken_from() -> None:
+    totals = read(500)
+    budget = budget_of(ORIGIN_A_DAY, totals=totals)
+    budget.update(totals, MIDNIGHT)
+    totals.origin_bytes_pieces += 100
+    budget.update(totals, MIDNIGHT)
+    assert budget.left()[0].spent == 100
+
+
+def test_totals_that_shrink_leave_no_more_than_the_limit() -> None:
+    budget = budget_of(ORIGIN_A_DAY, totals=read(500))
+    budget.update(read(400), NOON)
+    assert (budget.left()[0].spent, budget.left()[0].left) == (0, 1000)
+
+
 def test_a_level_stays_until_its_period_is_over() -> None:
     budget = budget_of(ORIGIN_A_DAY)
     budget.update(read(1000), NOON)

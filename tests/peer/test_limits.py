@@ -177,6 +177,35 @@ def test_who_leaves_the_line_gives_its_booking_back() -> None:
     assert chains["a"].grant(GRAIN, 1.0) == GRAIN
 
 
+def test_who_left_delays_nobody_behind() -> None:
+    node: Limits[str] = Limits(Rates(total=GRAIN))
+    chains = drained(node, *"ab")
+    for name in "ab":
+        node.waiting.add(name, chains[name], MIB, 0)
+    node.waiting.discard(chains["b"])
+    assert list(node.waiting.due(1.0)) == ["a"]
+    assert node.waiting.next_at == inf
+
+
+def test_who_needs_less_than_was_booked_leaves_the_rest() -> None:
+    node: Limits[str] = Limits(Rates(total=GRAIN))
+    chain, other = drained(node, *"ab").values()
+    node.waiting.add("a", chain, MIB, 0)
+    assert list(node.waiting.due(1.0)) == ["a"]
+    assert chain.grant(1000, 1.0) == 1000
+    assert other.grant(GRAIN - 1000, 1.0) == GRAIN - 1000
+
+
+def test_who_was_woken_and_gets_in_line_again_has_one_booking() -> None:
+    node: Limits[str] = Limits(Rates(total=GRAIN))
+    chain = drained(node, "a")["a"]
+    for second in (1.0, 1.5, 2.0):
+        node.waiting.add("a", chain, MIB, second)
+        assert list(node.waiting.due(second)) == ["a"]
+    assert chain.grant(MIB, 2.0) == GRAIN
+    assert chain.grant(GRAIN, 2.0) == GRAIN
+
+
 def test_a_change_of_rates_hands_out_who_was_in_line() -> None:
     node: Limits[str] = Limits(Rates(total=GRAIN))
     chains = drained(node, *"abc")
@@ -196,6 +225,25 @@ def test_above_64_mib_a_second_those_in_line_get_more_at_a_time() -> None:
         node.waiting.add("a", chain, 2**50, 0)
         assert list(node.waiting.due(node.waiting.next_at)) == ["a"]
         assert chain.grant(2**50, node.waiting.next_at) == quantum
+
+
+def test_they_come_in_the_order_in_which_they_were_due() -> None:
+    node: Limits[str] = Limits(Rates(slow=GRAIN))
+    for name, owed in (("a", 3), ("b", 1), ("c", 2)):
+        chain = chain_of(node, slow=name)
+        chain.give_back(-owed * GRAIN)
+        node.waiting.add(name, chain, MIB, 0)
+    assert node.change(Rates(slow=2 * GRAIN), 0) == ["b", "c", "a"]
+
+
+def test_slow_addresses_follow_a_change_and_are_forgotten_with_their_connections() -> None:
+    node: Limits[str] = Limits(Rates(slow=GRAIN))
+    chain = chain_of(node, slow="192.0.2.1")
+    node.change(Rates(slow=4 * GRAIN), 0)
+    assert chain.delay(0) == 0.25
+    assert len(node._slow) == 1
+    del chain
+    assert len(node._slow) == 0
 
 
 # -- rates and shares
