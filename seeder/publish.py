@@ -79,6 +79,8 @@ class _Keeper:
     scope: trio.CancelScope
     woken: trio.Event
     record: Record | None = None
+    mismatched: bool = False
+    """The object isn't what its own hashes say: no HEAD can clear that."""
     told: str | None = None
     """The last trouble logged: the same one isn't logged every minute."""
 
@@ -166,11 +168,10 @@ class Publisher:
             keeper.record.info = None
             self._retire(keeper, "its metainfo was wrong; get its new torrent")
         else:
-            torrent.fault = str(error)
+            keeper.mismatched |= isinstance(error, PieceMismatch)
             publication.settle(State.FAULTY, str(error))
         self._tell(keeper, logging.WARNING, str(error))
-        if not isinstance(error, PieceMismatch) or publication.torrent is None:
-            keeper.woken.set()
+        keeper.woken.set()
 
     # -- one keeper
 
@@ -212,7 +213,6 @@ class Publisher:
             case MetainfoError() | StorageError():
                 state, delay = State.FAILED, keeper.settings.refresh
         if publication.torrent is not None:
-            publication.torrent.fault = str(error)
             state = State.FAULTY
         publication.settle(state, str(error))
         self._tell(keeper, logging.ERROR if state is State.FAILED else logging.WARNING, str(error))
@@ -229,8 +229,7 @@ class Publisher:
         pinned = await self._head(publication.ref)
         torrent = publication.torrent
         if torrent is not None and same_state(torrent.pinned, pinned):
-            if publication.state is State.FAULTY and torrent.fault is not None:
-                torrent.fault = None
+            if publication.state is State.FAULTY and not keeper.mismatched:
                 publication.settle(State.SERVING)
             if publication.state is not State.DUPLICATE:
                 return
@@ -280,6 +279,7 @@ class Publisher:
     def _serve(self, keeper: _Keeper, torrent: Torrent) -> None:
         publication = keeper.publication
         known = publication.state is State.DUPLICATE
+        keeper.mismatched = False
         if not self._catalog.serve(publication, torrent):
             if not known:
                 _LOG.info("%s: %s; one torrent serves both", publication.ref, publication.reason)

@@ -18,6 +18,7 @@ from seeder.cache.disk import DiskTier
 from seeder.cache.memory import Key, MemoryTier, Piece
 from seeder.cache.reading import OriginReader, PieceSource, T
 from seeder.errors import (
+    AccessDenied,
     ObjectChanged,
     ObjectMissing,
     OriginError,
@@ -97,9 +98,9 @@ class _Fetch(Generic[T]):
 class PieceCache(Generic[T]):
     """Whole verified pieces in two tiers, filled from `source`.
 
-    `on_fault` hears of an object that changed, that is gone, or whose bytes fail their hash, once
-    for all the fetches of a torrent that are under way, and before their waiters do. `clock`
-    returns seconds.
+    `on_fault` hears of an object that changed, is gone, is denied, or fails its hashes: once for
+    all the fetches of a torrent that are under way, and before their waiters do. `clock` returns
+    seconds.
     """
 
     def __init__(
@@ -273,7 +274,7 @@ class PieceCache(Generic[T]):
         assert self._nursery is not None
         try:
             return await self._reader.read(fetch.torrent, fetch.index, self._nursery)
-        except (ObjectChanged, ObjectMissing, PieceMismatch) as error:
+        except (AccessDenied, ObjectChanged, ObjectMissing, PieceMismatch) as error:
             self._report(fetch, error)
             raise
 

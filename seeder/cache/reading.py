@@ -144,7 +144,7 @@ class OriginReader(Generic[T]):
                 each.settle(data if count == 1 else _cut(data, torrent.layout, offset))
             else:
                 self.mismatches += 1
-                _LOG.warning("piece %d of %s came wrong from S3", index, torrent.cache_id)
+                _LOG.debug("piece %d of %s came wrong from S3", index, torrent.cache_id)
                 wrong.append(index)
         return wrong
 

@@ -104,8 +104,11 @@ class Spreading:
 
     def _widen(self, torrent: Spread, plan: SuperSeed[Viewer]) -> None:
         length = torrent.layout.piece_length
-        share = int(self._cache_bytes * CACHE_SHARE) // length // max(1, len(plan))
-        plan.window = max(1, min(WINDOW // length, share))
+        window = WINDOW // length
+        if len(plan) > 1:
+            # What one peer gets alone is read once anyway, in whatever order.
+            window = min(window, int(self._cache_bytes * CACHE_SHARE) // length // len(plan))
+        plan.window = max(1, window)
 
 
 def _show(shown: Shown[Viewer]) -> None:

@@ -57,7 +57,7 @@ def cache_id(pinned: PinnedObject, piece_length: int) -> str:
 class Torrent:
     """A torrent that is served: verified metainfo and the pinned object behind it."""
 
-    __slots__ = ("cache_id", "fault", "info", "info_hash", "layout", "pinned", "rung")
+    __slots__ = ("cache_id", "info", "info_hash", "layout", "pinned", "rung")
 
     def __init__(self, info: Info, pinned: PinnedObject, rung: str) -> None:
         self.info = info
@@ -67,8 +67,6 @@ class Torrent:
         self.layout: Layout = info.layout
         self.info_hash: InfoHash = info.info_hash
         self.cache_id = cache_id(pinned, info.layout.piece_length)
-        self.fault: str | None = None
-        """Why pieces can't be read right now; None while the origin behaves."""
 
     @property
     def raw_info(self) -> bytes:

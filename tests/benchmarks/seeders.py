@@ -117,7 +117,8 @@ def ours(job: Job) -> Iterator[Running]:
                 "memory": f"{size // 2**20 + 64} MiB",
                 "disk": f"{2 * size // 2**20 + 64} MiB",
             },
-            "peer": {"connections_per_address": 1000},
+            # The load generator asks for what it likes, as from any seed.
+            "peer": {"connections_per_address": 1000, "super_seeding": "off"},
         }
         credentials = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
         with SeederDaemon(

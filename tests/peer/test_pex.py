@@ -1,0 +1,269 @@
+import random
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from seeder.errors import WireError
+from seeder.peer.pex import (
+    FLOOD_BURST,
+    MOST_CHANGES,
+    MOST_TOLD,
+    SEED,
+    Exchange,
+    Roster,
+    endpoint_of,
+)
+from seeder.torrent import bencode
+
+
+def v4(number: int) -> bytes:
+    return endpoint_of(IPv4Address(0x0A000000 + number).packed, 6881)
+
+
+def v6(number: int) -> bytes:
+    return endpoint_of(IPv6Address((0x20010DB8 << 96) + number).packed, 6881)
+
+
+def roster_of(*endpoints: bytes, private: bool = False) -> Roster:
+    roster = Roster(private=private)
+    for number, endpoint in enumerate(endpoints):
+        roster.join(number, endpoint)
+    return roster
+
+
+def split(joined: object, size: int) -> list[bytes]:
+    assert isinstance(joined, bytes)
+    assert len(joined) % size == 0
+    return [joined[at : at + size] for at in range(0, len(joined), size)]
+
+
+def told(message: bytes | None) -> tuple[dict[bytes, int], list[bytes]]:
+    """Return what a message adds, with its flags, and drops; it must be as BEP 11 wants it."""
+    assert message is not None
+    fields = bencode.decode(message)
+    assert isinstance(fields, dict)
+    assert all(fields.values())
+    added = split(fields.get(b"added", b""), 6) + split(fields.get(b"added6", b""), 18)
+    dropped = split(fields.get(b"dropped", b""), 6) + split(fields.get(b"dropped6", b""), 18)
+    flags = [fields.get(b"added.f", b""), fields.get(b"added6.f", b"")]
+    assert [len(part) for part in flags if isinstance(part, bytes)] == [
+        sum(len(endpoint) == size for endpoint in added) for size in (6, 18)
+    ]
+    assert added or dropped
+    assert len(added) <= MOST_CHANGES
+    assert len(dropped) <= MOST_CHANGES
+    assert len({*added, *dropped}) == len(added) + len(dropped)
+    return dict(zip(added, b"".join(map(_bytes, flags)), strict=True)), dropped
+
+
+def _bytes(value: object) -> bytes:
+    assert isinstance(value, bytes)
+    return value
+
+
+def ask(exchange: Exchange, roster: Roster, now: float, own: bytes | None = None) -> bytes | None:
+    return exchange.message(roster, own, now, random.Random(1).random)
+
+
+# -- endpoints
+
+
+def test_an_endpoint_is_the_compact_form_and_mapped_ipv4_is_ipv4() -> None:
+    assert endpoint_of(bytes([192, 0, 2, 1]), 6881) == b"\xc0\x00\x02\x01\x1a\xe1"
+    mapped = IPv6Address("::ffff:192.0.2.1").packed
+    assert endpoint_of(mapped, 6881) == endpoint_of(bytes([192, 0, 2, 1]), 6881)
+    assert endpoint_of(IPv6Address("::1").packed, 65535) == bytes(15) + b"\x01\xff\xff"
+
+
+@pytest.mark.parametrize(("length", "port"), [(4, 0), (4, 65536), (4, -1), (16, 0), (5, 1), (0, 1)])
+def test_anything_else_is_no_endpoint(length: int, port: int) -> None:
+    with pytest.raises(ValueError, match="endpoint"):
+        endpoint_of(bytes(length), port)
+
+
+# -- what one peer is told
+
+
+def test_a_peer_hears_of_the_others_in_both_families_and_not_of_itself() -> None:
+    roster = roster_of(v4(1), v4(2), v6(1), v6(2))
+    roster.join("a seed", v4(3), seed=True)
+    added, dropped = told(ask(Exchange(), roster, 0, own=v6(2)))
+    assert added == {v4(1): 0, v4(2): 0, v4(3): SEED, v6(1): 0}
+    assert dropped == []
+
+
+def test_who_is_alone_hears_nothing() -> None:
+    exchange = Exchange()
+    assert ask(exchange, Roster(private=False), 0) is None
+    assert ask(exchange, roster_of(v4(1)), 0, own=v4(1)) is None
+
+
+def test_a_private_torrents_peers_stay_unnamed() -> None:
+    roster = roster_of(v4(1), v4(2), private=True)
+    assert len(roster) == 0
+    assert ask(Exchange(), roster, 0) is None
+    roster.leave(0)
+
+
+def test_changes_come_a_minute_apart_and_the_first_ones_at_once() -> None:
+    roster, exchange = roster_of(v4(1)), Exchange()
+    told(ask(exchange, roster, 100))
+    roster.join("new", v4(2))
+    assert ask(exchange, roster, 159.9) is None
+    assert told(ask(exchange, roster, 160))[0] == {v4(2): 0}
+    assert ask(exchange, roster, 1000) is None
+    roster.leave(0)
+    assert told(ask(exchange, roster, 1000))[1] == [v4(1)]
+
+
+def test_who_comes_back_within_the_minute_has_not_been_away() -> None:
+    roster, exchange = roster_of(v4(1), v4(2)), Exchange()
+    told(ask(exchange, roster, 0))
+    roster.leave(0)
+    roster.join("again", v4(1))
+    assert ask(exchange, roster, 60) is None
+
+
+def test_who_came_and_went_within_the_minute_is_not_named() -> None:
+    roster, exchange = roster_of(v4(1)), Exchange()
+    told(ask(exchange, roster, 0))
+    roster.join("brief", v4(2))
+    roster.leave("brief")
+    assert ask(exchange, roster, 60) is None
+
+
+def test_an_endpoint_stays_until_both_sessions_have_left() -> None:
+    roster = roster_of(v4(1))
+    roster.join("second", v4(1), seed=True)
+    assert roster.flags(v4(1)) == SEED
+    roster.leave("second")
+    assert v4(1) in roster
+    assert roster.flags(v4(1)) == 0
+    roster.leave(0)
+    assert v4(1) not in roster
+    roster.leave(0)
+
+
+def test_a_peer_that_names_another_port_is_dropped_under_the_old_one() -> None:
+    roster, exchange = roster_of(v4(1)), Exchange()
+    told(ask(exchange, roster, 0))
+    roster.join(0, v4(2))
+    assert told(ask(exchange, roster, 60)) == ({v4(2): 0}, [v4(1)])
+
+
+def test_a_large_swarm_comes_in_parts_and_is_not_told_of_to_the_end() -> None:
+    roster, exchange = roster_of(*map(v4, range(1000))), Exchange()
+    first, _ = told(ask(exchange, roster, 0))
+    second, _ = told(ask(exchange, roster, 60))
+    assert len(first) == len(second) == MOST_CHANGES
+    assert not first.keys() & second.keys()
+    assert ask(exchange, roster, 120) is None
+    for number in range(1000):
+        roster.leave(number)
+    drops = [told(ask(exchange, roster, now))[1] for now in (180, 240)]
+    assert {*drops[0], *drops[1]} == first.keys() | second.keys()
+    assert ask(exchange, roster, 300) is None
+
+
+def test_who_is_told_of_first_is_a_matter_of_chance() -> None:
+    roster = roster_of(*map(v4, range(200)))
+    rng = random.Random(3)
+    seen: set[bytes] = set()
+    for _ in range(50):
+        seen |= told(Exchange().message(roster, None, 0, rng.random))[0].keys()
+    assert len(seen) == 200
+    last = Exchange().message(roster, None, 0, lambda: 0.999999)
+    assert len(told(last)[0]) == MOST_CHANGES
+
+
+# -- what a peer tells
+
+
+def test_what_peers_send_is_dropped_and_a_flood_closes() -> None:
+    exchange, now = Exchange(), 1000.0
+    for _ in range(100):
+        now += 60
+        exchange.receive(now)
+    now += 3600
+    for _ in range(FLOOD_BURST):
+        exchange.receive(now)
+    with pytest.raises(WireError, match="pex-flood"):
+        exchange.receive(now)
+
+
+# -- the state machine
+
+ENDPOINTS = st.builds(
+    lambda make, number: make(number), st.sampled_from([v4, v6]), st.integers(0, 90)
+)
+
+
+class ExchangeMachine(RuleBasedStateMachine):
+    """A swarm changes while one peer is told of it; what it knows follows from the messages."""
+
+    @initialize(own=st.none() | ENDPOINTS)
+    def start(self, own: bytes | None) -> None:
+        self.own = own
+        self.roster = Roster(private=False)
+        self.exchange = Exchange()
+        self.sessions: dict[int, bytes] = {}
+        self.known: set[bytes] = set()
+        self.now = 0.0
+        self.sent_at = -1000.0
+
+    @rule(session=st.integers(0, 300), endpoint=ENDPOINTS, seed=st.booleans())
+    def join(self, session: int, endpoint: bytes, seed: bool) -> None:
+        self.roster.join(session, endpoint, seed=seed)
+        self.sessions[session] = endpoint
+
+    @rule(start=st.integers(0, 100), count=st.integers(1, 80), make=st.sampled_from([v4, v6]))
+    def many_join(self, start: int, count: int, make: Callable[[int], bytes]) -> None:
+        for number in range(start, start + count):
+            self.join(number, make(number), False)
+
+    @rule(session=st.integers(0, 300))
+    def leave(self, session: int) -> None:
+        self.roster.leave(session)
+        self.sessions.pop(session, None)
+
+    @rule(start=st.integers(0, 100), count=st.integers(1, 80))
+    def many_leave(self, start: int, count: int) -> None:
+        for session in range(start, start + count):
+            self.leave(session)
+
+    @rule(seconds=st.sampled_from([1.0, 30.0, 60.0, 600.0]), chance=st.floats(0, 0.9999))
+    def tell(self, seconds: float, chance: float) -> None:
+        self.now += seconds
+        there = set(self.sessions.values())
+        assert set(self.roster) == there
+        message = self.exchange.message(self.roster, self.own, self.now, lambda: chance)
+        gone, new = self.known - there, there - self.known - {self.own}
+        if message is None:
+            full = len(self.known - gone) >= MOST_TOLD
+            assert self.now - self.sent_at < 60 or (not gone and (not new or full))
+            return
+        assert self.now - self.sent_at >= 60
+        self.sent_at = self.now
+        added, dropped = told(message)
+        assert added.keys() <= new
+        assert gone >= set(dropped)
+        assert len(dropped) == min(MOST_CHANGES, len(gone))
+        self.known = (self.known - set(dropped)) | added.keys()
+        assert len(self.known) <= MOST_TOLD
+        room = min(MOST_CHANGES, MOST_TOLD - len(self.known - added.keys()))
+        assert len(added) == min(room, len(new))
+
+
+TestExchangeMachine = ExchangeMachine.TestCase
+TestExchangeMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+@given(
+    st.binary(min_size=4, max_size=4) | st.binary(min_size=16, max_size=16), st.integers(1, 65535)
+)
+def test_an_endpoint_has_its_familys_length(address: bytes, port: int) -> None:
+    assert len(endpoint_of(address, port)) in (6, len(address) + 2)
