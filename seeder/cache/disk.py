@@ -141,10 +141,10 @@ class DiskTier:
                 if self._queue:
                     self._work.set()
         finally:
-            self._accepting = False
             with trio.move_on_after(STOP_SECONDS, shield=True):
                 while self._queue and self.works:
                     await self._step()
+            self._accepting = False
             for key in list(self._queue):
                 self._finish(key, kept=False)
             self._end_drops(self._drops)

@@ -14,6 +14,8 @@ SuperSeeding: TypeAlias = Literal["auto", "off"]
 
 WINDOW = 16 * MIB
 """Shown to one peer at a time: enough for it to be busy until the next is shown."""
+PARTS = 4
+"""Of a small object a peer is shown at most this part at a time: the next ones want some, too."""
 FEWEST_PIECES = 16
 """Of an object of fewer there is nothing to spread."""
 CACHE_SHARE = 0.8
@@ -104,7 +106,7 @@ class Spreading:
 
     def _widen(self, torrent: Spread, plan: SuperSeed[Viewer]) -> None:
         length = torrent.layout.piece_length
-        window = WINDOW // length
+        window = min(WINDOW // length, torrent.layout.piece_count // PARTS)
         if len(plan) > 1:
             # What one peer gets alone is read once anyway, in whatever order.
             window = min(window, int(self._cache_bytes * CACHE_SHARE) // length // len(plan))

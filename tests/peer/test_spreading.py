@@ -5,7 +5,7 @@ from pathlib import Path
 
 from seeder.peer import messages
 from seeder.peer.messages import Block, MessageId
-from seeder.peer.spreading import FEWEST_PIECES, WINDOW, Spreading
+from seeder.peer.spreading import FEWEST_PIECES, PARTS, Spreading
 from seeder.torrent.layout import Layout
 from tests.peer.node import Node, Peer, serving
 from tests.peer.wire import greeting
@@ -13,8 +13,9 @@ from tests.peer.wire import greeting
 PIECE = 16 * 1024
 PIECES = 40
 DATA = random.Random(9).randbytes(PIECES * PIECE)
+WINDOW_OF_ONE = PIECES // PARTS
 SMALL = 8 * PIECE
-"""A cache that holds 8 pieces: windows of 6 together."""
+"""A cache that holds 8 pieces: windows of 6 together, once there are several."""
 
 
 async def arrive(node: Node, peer: Peer, name: bytes, *, fast: bool = True) -> None:
@@ -49,7 +50,7 @@ async def test_a_peer_sees_an_empty_seed_that_gets_piece_after_piece(tmp_path: P
         await arrive(node, peer, b"one")
         assert (await peer.read()).id == MessageId.HAVE_NONE
         assert (await peer.read()).id == MessageId.UNCHOKE
-        known = await shown(peer, 6)
+        known = await shown(peer, WINDOW_OF_ONE)
         got: dict[int, bytes] = {}
         while len(got) < PIECES:
             index = known[len(got)]
@@ -69,7 +70,7 @@ async def test_what_was_not_shown_is_rejected(tmp_path: Path) -> None:
         await arrive(node, peer, b"one")
         await peer.read()
         await peer.read()
-        known = await shown(peer, 6)
+        known = await shown(peer, WINDOW_OF_ONE)
         hidden = next(index for index in range(PIECES) if index not in known)
         await peer.request((hidden, 0, 10), (known[0], 0, 10))
         answers = [await peer.read(), await peer.read()]
@@ -85,13 +86,29 @@ async def test_two_peers_are_shown_different_pieces(tmp_path: Path) -> None:
     ):
         await arrive(node, one, b"one", fast=False)
         assert (await one.read()).id == MessageId.UNCHOKE
-        # The window holds all of so small an object: the first to come is shown everything.
-        assert PIECES * PIECE < WINDOW
-        assert sorted(await shown(one, PIECES)) == list(range(PIECES))
+        known = await shown(one, WINDOW_OF_ONE)
         await arrive(node, two, b"two", fast=False)
         assert (await two.read()).id == MessageId.UNCHOKE
-        await one.stream.aclose()
-        assert sorted(await shown(two, PIECES)) == list(range(PIECES))
+        others = await shown(two, WINDOW_OF_ONE)
+        assert not set(known) & set(others)
+
+
+async def test_the_windows_of_several_peers_fit_the_cache(tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path, (DATA, PIECE), super_seeding="auto", memory=SMALL) as node,
+        Peer.connect(node.address) as one,
+        Peer.connect(node.address) as two,
+    ):
+        await arrive(node, one, b"one", fast=False)
+        await one.read()
+        await shown(one, WINDOW_OF_ONE)
+        await arrive(node, two, b"two", fast=False)
+        await two.read()
+        await shown(two, 3)
+        # Its request is answered next: nothing else was shown.
+        await two.request((PIECES - 1, 0, 0))
+        await two.send(messages.message(MessageId.INTERESTED))
+        assert not two.arrived
 
 
 async def test_who_comes_when_the_others_have_everything_sees_a_seed(tmp_path: Path) -> None:
@@ -104,11 +121,10 @@ async def test_who_comes_when_the_others_have_everything_sees_a_seed(tmp_path: P
         await one.send(*(messages.have(index) for index in range(PIECES - 1)))
         await one.read()
         await one.read()
-        known = await shown(one, PIECES)
-        assert len(known) == PIECES
-        # The last piece is still only ours, so the next one to come is shown single pieces too.
-        await one.send(messages.have(PIECES - 1), messages.request((0, 0, 10)))
-        await one.read_block()
+        [first, *_] = await shown(one, WINDOW_OF_ONE)
+        await one.send(messages.have(PIECES - 1), messages.request((first, 0, 10)))
+        while (await one.read()).id != MessageId.PIECE:
+            pass  # more pieces were shown meanwhile
         await arrive(node, late, b"late")
         assert (await late.read()).id == MessageId.HAVE_ALL
 
