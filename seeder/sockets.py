@@ -4,6 +4,7 @@ import errno
 import logging
 import socket
 from collections.abc import Callable, Sequence
+from math import inf
 
 import trio
 
@@ -15,8 +16,13 @@ BACKLOG = 1024
 # One wake-up takes several connections: a flash crowd costs fewer trips through the loop, and
 # other tasks still get their turn.
 BATCH = 64
-_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-PAUSE_WHEN_EXHAUSTED = 0.1
+STARVED_PAUSE = 0.1
+"""Seconds before the next accept when the process has no file descriptor left."""
+STARVED_QUIET = 60.0
+"""Seconds between two log lines about that."""
+
+_STARVED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_LISTENER_BROKEN = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK})
 
 Address = tuple[str, int]
 
@@ -49,29 +55,39 @@ def listen(host: str, port: int, purpose: str) -> socket.socket:
     return sock
 
 
-async def accept(listener: socket.socket, take: Callable[[socket.socket, Address], object]) -> None:
+async def accept(
+    listener: socket.socket,
+    take: Callable[[socket.socket, Address], object],
+    *,
+    starved: Callable[[], object] = lambda: None,
+) -> None:
     """Hand every connection of `listener` to `take`, non-blocking, until cancelled.
 
-    Running out of file descriptors is waited out: those that are connected go on.
+    Without a file descriptor left, `starved` is called, which may free one, and the next accept
+    waits a little. OSError when the listener itself is broken.
     """
-    exhausted = False
+    quiet_until = -inf
     while True:
         await trio.lowlevel.wait_readable(listener)
-        try:
-            for _ in range(BATCH):
+        for _ in range(BATCH):
+            try:
                 sock, address = listener.accept()
-                sock.setblocking(False)
-                take(sock, (str(address[0]), int(address[1])))
-            exhausted = False
-        except BlockingIOError:
-            exhausted = False
-        except OSError as error:
-            if error.errno not in _EXHAUSTED:
-                continue  # the connection was gone before it was taken
-            if not exhausted:
-                _LOG.warning("connections wait: %s; raise LimitNOFILE", error.strerror)
-            exhausted = True
-            await trio.sleep(PAUSE_WHEN_EXHAUSTED)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno in _LISTENER_BROKEN:
+                    raise
+                if error.errno not in _STARVED:
+                    # accept(2) reports what befell a connection in the queue; the next may be well.
+                    continue
+                if trio.current_time() >= quiet_until:
+                    quiet_until = trio.current_time() + STARVED_QUIET
+                    _LOG.error("can't accept connections, raise the limit of open files: %s", error)
+                starved()
+                await trio.sleep(STARVED_PAUSE)
+                break
+            sock.setblocking(False)
+            take(sock, (str(address[0]), int(address[1])))
 
 
 def close_all(listeners: Sequence[socket.socket]) -> None:

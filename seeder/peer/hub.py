@@ -122,6 +122,8 @@ class Hub:
             try:
                 async with trio.open_nursery() as accepting:
                     for listener in listeners:
+                        # Accepted sockets inherit it.
+                        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                         accepting.start_soon(accept, listener, self._take)
                     accepting.start_soon(self._tick)
                     accepting.start_soon(self._keep_pace)
@@ -176,7 +178,6 @@ class Hub:
             self._supplies.closes[refused] += 1
             sock.close()
             return
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         session = Session(sock, address, self._supplies)
         self._sessions.add(session)
         self._by_address[group] += 1

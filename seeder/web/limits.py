@@ -22,5 +22,3 @@ class ServerLimits:
     """For what a client goes on sending after it was refused."""
     grace: float = 5.0
     """For what is in flight when the server stops."""
-    accepts: int = 64
-    """Connections accepted before others get their turn."""

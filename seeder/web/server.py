@@ -14,12 +14,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from email.utils import formatdate
-from errno import EBADF, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOTSOCK
-from math import inf
+from functools import partial
 from typing import TypeAlias
 
 import trio
 
+from seeder.sockets import Address, accept
 from seeder.web.connection import Connection, Want
 from seeder.web.limits import ServerLimits
 from seeder.web.messages import Body, Handler, Header, Request, Response
@@ -27,14 +27,6 @@ from seeder.web.messages import Body, Handler, Header, Request, Response
 __all__ = ["Body", "Handler", "Header", "Request", "Response", "ServerLimits", "serve"]
 
 log = logging.getLogger(__name__)
-
-STARVED_PAUSE = 0.1
-"""Seconds before the next accept when the process has no file descriptor left."""
-STARVED_QUIET = 60.0
-"""Seconds between two log lines about that."""
-
-_STARVED = frozenset({EMFILE, ENFILE, ENOBUFS, ENOMEM})
-_LISTENER_BROKEN = frozenset({EBADF, EINVAL, ENOTSOCK})
 
 
 async def serve(
@@ -58,7 +50,8 @@ async def serve(
         try:
             async with trio.open_nursery() as acceptors:
                 for listener in listeners:
-                    acceptors.start_soon(server.accept, listener, connections)
+                    welcome = partial(server.welcome, connections)
+                    acceptors.start_soon(partial(accept, listener, welcome, starved=server.evict))
                 task_status.started()
         finally:
             # The tasks in the outer nursery are shielded and live up to their own deadlines.
@@ -97,45 +90,14 @@ class _Server:
         self._arriving = _Parked()
         self._sending = _Parked()
         self._stopping = False
-        self._starved_quiet_until = -inf
 
-    async def accept(self, listener: socket.socket, nursery: trio.Nursery) -> None:
-        """Accept on one listener for ever, in batches."""
-        while True:
-            await trio.lowlevel.wait_readable(listener)
-            for _ in range(self._limits.accepts):
-                try:
-                    sock, address = listener.accept()
-                except BlockingIOError:
-                    break
-                except OSError as error:
-                    if error.errno in _LISTENER_BROKEN:
-                        raise
-                    if error.errno in _STARVED:
-                        await self._starve(error)
-                        break
-                    # accept(2) reports what befell a connection in the queue; the next may be well.
-                    continue
-                self._welcome(sock, address, nursery)
-
-    async def _starve(self, error: OSError) -> None:
-        """Get over having no file descriptor for a client: free one, and wait a little."""
-        now = trio.current_time()
-        if now >= self._starved_quiet_until:
-            self._starved_quiet_until = now + STARVED_QUIET
-            log.error("can't accept connections, raise the limit of open files: %s", error)
-        self._evict()
-        await trio.sleep(STARVED_PAUSE)
-
-    def _welcome(
-        self, sock: socket.socket, address: tuple[str, int], nursery: trio.Nursery
-    ) -> None:
-        sock.setblocking(False)
-        connection = Connection(sock, address[:2], self._handler, self._limits, self._date)
+    def welcome(self, nursery: trio.Nursery, sock: socket.socket, address: Address) -> None:
+        """Answer a new connection, or give it a task if it lets us wait."""
+        connection = Connection(sock, address, self._handler, self._limits, self._date)
         want = self._step(connection)
         if want is Want.NOTHING:
             connection.close()
-        elif len(self._waiting) < self._limits.connections or self._evict():
+        elif len(self._waiting) < self._limits.connections or self.evict():
             connection.scope = trio.CancelScope(shield=True)
             self._waiting.add(connection)
             nursery.start_soon(self._attend, connection, want)
@@ -183,7 +145,7 @@ class _Server:
             return self._idle
         return self._sending if want is Want.WRITABLE else None
 
-    def _evict(self) -> bool:
+    def evict(self) -> bool:
         """Close one connection, of those whose client keeps us waiting, to make room.
 
         First whoever asks for nothing, then unfinished requests, then replies not taken.

@@ -169,7 +169,7 @@ def out_of_files() -> Iterator[None]:
 async def test_running_out_of_files_is_survived_and_logged_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("seeder.web.server.STARVED_PAUSE", 0)
+    monkeypatch.setattr("seeder.sockets.STARVED_PAUSE", 0)
     async with serving(echo) as port:
         with socket.socket() as client:
             client.setblocking(False)
@@ -191,7 +191,7 @@ async def test_running_out_of_files_is_survived_and_logged_once(
 async def test_running_out_of_files_closes_an_idle_connection_for_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("seeder.web.server.STARVED_PAUSE", 0.01)
+    monkeypatch.setattr("seeder.sockets.STARVED_PAUSE", 0.01)
     async with serving(echo) as port, connected(port) as idle:
         await idle.send(get("/"))
         await idle.reply()
