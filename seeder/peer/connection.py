@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import islice
-from typing import Protocol
 
 from seeder.errors import WireError
 from seeder.peer import messages
-from seeder.peer.extensions import Extensions, Introduced, WantsNothing
+from seeder.peer.events import Arrived, Event, Gained, Greeted, Grown, Identified, Served
+from seeder.peer.extensions import Extensions
 from seeder.peer.messages import Block, Message, MessageId, Requests
-from seeder.torrent.layout import KIB, Layout
+from seeder.torrent.layout import KIB
 
 REQUEST_QUEUE = 2000
 """Our `reqq`: reqq x 16 KiB / RTT is the most that one peer can get."""
@@ -34,19 +34,6 @@ CANCELS_PER_SECOND = 500
 LONGEST_MESSAGE = 64 * KIB
 MOST_UNSENT = 256 * KIB
 """Answers that may wait for a peer that doesn't read, beyond the longest message."""
-
-
-class Served(Protocol):
-    """What the state machine has to know of a torrent."""
-
-    @property
-    def layout(self) -> Layout: ...
-    @property
-    def info_hash(self) -> bytes: ...
-    @property
-    def raw_info(self) -> bytes: ...
-    @property
-    def private(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,44 +74,6 @@ _NEXT = {
     (Phase.OPEN, Kind.OTHER): Phase.OPEN,
 }
 _OPENERS = {MessageId.BITFIELD, MessageId.HAVE_ALL, MessageId.HAVE_NONE}
-
-
-@dataclass(frozen=True, slots=True)
-class Greeted:
-    """The handshake named a torrent that we serve, and was answered."""
-
-    torrent: Served
-
-
-@dataclass(frozen=True, slots=True)
-class Identified:
-    """The peer id arrived."""
-
-    peer_id: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """What the peer had when it came: a bitfield, or all (True) or nothing (False)."""
-
-    pieces: bytes | bool
-
-
-@dataclass(frozen=True, slots=True)
-class Gained:
-    """The peer announced a piece by HAVE."""
-
-    index: int
-
-
-@dataclass(frozen=True, slots=True)
-class Grown:
-    """What the peer has by now, all at once: aria2 sends a bitfield instead of several HAVEs."""
-
-    pieces: bytes | bool
-
-
-Event = Greeted | Identified | Arrived | Gained | Grown | Introduced | WantsNothing
 
 
 class Bucket:

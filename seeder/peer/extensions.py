@@ -4,10 +4,10 @@ No I/O.
 """
 
 from collections import deque
-from dataclasses import dataclass
 
 from seeder.errors import BencodeError, WireError
 from seeder.peer import messages
+from seeder.peer.events import Introduced, WantsNothing
 from seeder.peer.messages import BLOCK_SIZE
 from seeder.torrent import bencode
 
@@ -22,18 +22,6 @@ UPLOAD_ONLY = 3
 
 _REQUEST, _DATA, _REJECT = range(3)
 """BEP 9 `msg_type`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Introduced:
-    """The extended handshake named the client software (cleaned, may be empty)."""
-
-    client: str
-
-
-@dataclass(frozen=True, slots=True)
-class WantsNothing:
-    """The peer declared itself upload only (BEP 21)."""
 
 
 class Extensions:

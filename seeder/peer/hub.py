@@ -24,8 +24,9 @@ from seeder.peer.mse import (
     rc4_available,
 )
 from seeder.peer.opening import Encryption, Opening
-from seeder.peer.session import Session, Supplies, UploadAccount
+from seeder.peer.session import Session
 from seeder.peer.spreading import Spreading
+from seeder.peer.supplies import Supplies, UploadAccount
 from seeder.sockets import Address, accept, close_all
 from seeder.torrent.catalog import Torrent
 

@@ -8,30 +8,23 @@ tried at once where the requests were read; only a full socket or a cold piece n
 import errno
 import logging
 import socket
-from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Iterable
 
 import trio
 
-from seeder.cache.pieces import PieceCache
 from seeder.errors import SeederError, WireError
 from seeder.ledger.delivery import Delivery
-from seeder.peer import connection, extensions, messages
+from seeder.peer import events, messages
 from seeder.peer.batch import Batch
 from seeder.peer.connection import Identity, PeerConnection, Phase
-from seeder.peer.limits import Chain, Limits
-from seeder.peer.opening import Opening
-from seeder.peer.spreading import Spreading
+from seeder.peer.limits import Chain
 from seeder.peer.stock import PATIENCE, Stock
+from seeder.peer.supplies import Supplies, UploadAccount
 from seeder.sockets import Address
 from seeder.torrent.catalog import Torrent
-from seeder.torrent.layout import KIB
 
 _LOG = logging.getLogger(__name__)
 
-RECEIVE_SIZE = 64 * KIB
 BATCH_BLOCKS = 64
 """Of 16 KiB: a mebibyte a sendmsg, and far from the kernel's limit of 1024 buffers."""
 ENCRYPTED_BATCH_BLOCKS = 16
@@ -47,37 +40,6 @@ PIN_DEADLINE = 2.0
 """A peer this slow gets a copy of its batch, so that it doesn't hold whole pieces in memory."""
 
 _GONE = {errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTUNREACH}
-
-
-class UploadAccount(Protocol):
-    """Where a torrent's traffic is booked."""
-
-    def uploaded(self, count: int) -> None: ...
-    def delivered_verified(self, count: int) -> None: ...
-    def peer_seen(self) -> None: ...
-
-
-@dataclass(slots=True)
-class Supplies:
-    """What every session shares."""
-
-    cache: PieceCache[Torrent]
-    find: Callable[[bytes], Torrent | None]
-    account: Callable[[Torrent], UploadAccount]
-    peer_id: bytes
-    client: str
-    admit: Callable[["Session"], str | None]
-    """Asked when the peer is identified; a reason refuses it."""
-    start_drain: Callable[["Session"], None]
-    closes: Counter[str]
-    spreading: Spreading
-    limits: "Limits[Session]"
-    set_pace: Callable[[], None]
-    """Called when a session waits for its turn to send: the timer may have to ring earlier."""
-    open: Callable[[], Opening]
-    """What tells plaintext from encryption on a new connection."""
-    scratch: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_SIZE)))
-    """One receive buffer for all: what was read is used up before anything else runs."""
 
 
 class Session:
@@ -232,19 +194,19 @@ class Session:
                 self._stock.look_ahead(wire.newly_wanted)
             wire.newly_wanted.clear()
 
-    def _handle(self, event: connection.Event) -> None:
+    def _handle(self, event: events.Event) -> None:
         match event:
-            case connection.Gained(index):
+            case events.Gained(index):
                 self._credit(self._delivery_of().have(index))
                 if self._viewing and self.torrent:
                     self._supplies.spreading.gained(self.torrent, self, index, self._received_at)
-            case connection.Arrived(pieces):
+            case events.Arrived(pieces):
                 self._delivery_of().arrived_with(pieces)
                 self._note_pieces(pieces)
-            case connection.Grown(pieces):
+            case events.Grown(pieces):
                 self._credit(self._delivery_of().grown_to(pieces))
                 self._note_pieces(pieces)
-            case connection.Greeted(torrent):
+            case events.Greeted(torrent):
                 assert isinstance(torrent, Torrent)
                 self.torrent = torrent
                 self._account = self._supplies.account(torrent)
@@ -257,11 +219,11 @@ class Session:
                     tell=self._piece_came,
                     clock=trio.current_time,
                 )
-            case connection.Identified(peer_id):
+            case events.Identified(peer_id):
                 self._identify(peer_id)
-            case extensions.Introduced(client):
+            case events.Introduced(client):
                 self.client = client or self.client
-            case extensions.WantsNothing():
+            case events.WantsNothing():
                 self._farewell = "upload-only"
         if self.torrent and self.torrent.layout.piece_count and self._delivery_of().complete:
             self._farewell = "seed"

@@ -7,18 +7,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from seeder.errors import WireError
 from seeder.peer import connection, messages
-from seeder.peer.connection import (
-    REQUEST_QUEUE,
+from seeder.peer.connection import REQUEST_QUEUE, PeerConnection, Phase
+from seeder.peer.events import (
     Arrived,
     Event,
     Gained,
     Greeted,
     Grown,
     Identified,
-    PeerConnection,
-    Phase,
+    Introduced,
+    WantsNothing,
 )
-from seeder.peer.extensions import Introduced, WantsNothing
 from seeder.peer.messages import Block, Message, MessageId
 from seeder.torrent import bencode
 from seeder.torrent.layout import Layout

@@ -2,14 +2,8 @@ import pytest
 
 from seeder.errors import WireError
 from seeder.peer import messages
-from seeder.peer.extensions import (
-    LONGEST_CLIENT_NAME,
-    METADATA_COPIES,
-    UPLOAD_ONLY,
-    UT_METADATA,
-    Introduced,
-    WantsNothing,
-)
+from seeder.peer.events import Introduced, WantsNothing
+from seeder.peer.extensions import LONGEST_CLIENT_NAME, METADATA_COPIES, UPLOAD_ONLY, UT_METADATA
 from seeder.peer.messages import BLOCK_SIZE, MessageId
 from seeder.torrent import bencode
 from tests.peer.wire import FakeTorrent, answers, connect, greeting, opened, read, receive

@@ -4,14 +4,8 @@ import pytest
 
 from seeder.errors import WireError
 from seeder.peer import messages
-from seeder.peer.connection import (
-    CANCEL_BURST,
-    MOST_UNSENT,
-    NOISE_BURST,
-    REQUEST_QUEUE,
-    Arrived,
-    Phase,
-)
+from seeder.peer.connection import CANCEL_BURST, MOST_UNSENT, NOISE_BURST, REQUEST_QUEUE, Phase
+from seeder.peer.events import Arrived
 from seeder.peer.messages import BLOCK_SIZE, Block, MessageId
 from seeder.torrent import bencode
 from seeder.torrent.layout import KIB, Layout

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from seeder.peer import messages
-from seeder.peer.connection import Event, Identity, PeerConnection
+from seeder.peer.connection import Identity, PeerConnection
+from seeder.peer.events import Event
 from seeder.peer.messages import Block, Message, Requests
 from seeder.torrent.layout import Layout
 

@@ -1,0 +1,69 @@
+"""What a peer's bytes mean to its session: the events of the wire protocol. No I/O."""
+
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from seeder.torrent.layout import Layout
+
+
+class Served(Protocol):
+    """What the state machine has to know of a torrent."""
+
+    @property
+    def layout(self) -> Layout: ...
+    @property
+    def info_hash(self) -> bytes: ...
+    @property
+    def raw_info(self) -> bytes: ...
+    @property
+    def private(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Greeted:
+    """The handshake named a torrent that we serve, and was answered."""
+
+    torrent: Served
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """The peer id arrived."""
+
+    peer_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """What the peer had when it came: a bitfield, or all (True) or nothing (False)."""
+
+    pieces: bytes | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Gained:
+    """The peer announced a piece by HAVE."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """What the peer has by now, all at once: aria2 sends a bitfield instead of several HAVEs."""
+
+    pieces: bytes | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Introduced:
+    """The extended handshake named the client software (cleaned, may be empty)."""
+
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class WantsNothing:
+    """The peer declared itself upload only (BEP 21)."""
+
+
+Event: TypeAlias = Greeted | Identified | Arrived | Gained | Grown | Introduced | WantsNothing

@@ -1,0 +1,49 @@
+"""What every peer session shares, and the hub gives it."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from seeder.cache.pieces import PieceCache
+from seeder.peer.limits import Limits
+from seeder.peer.opening import Opening
+from seeder.peer.spreading import Spreading
+from seeder.torrent.catalog import Torrent
+from seeder.torrent.layout import KIB
+
+if TYPE_CHECKING:
+    from seeder.peer.session import Session
+
+RECEIVE_SIZE = 64 * KIB
+
+
+class UploadAccount(Protocol):
+    """Where a torrent's traffic is booked."""
+
+    def uploaded(self, count: int) -> None: ...
+    def delivered_verified(self, count: int) -> None: ...
+    def peer_seen(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Supplies:
+    """What every session shares."""
+
+    cache: PieceCache[Torrent]
+    find: Callable[[bytes], Torrent | None]
+    account: Callable[[Torrent], UploadAccount]
+    peer_id: bytes
+    client: str
+    admit: Callable[["Session"], str | None]
+    """Asked when the peer is identified; a reason refuses it."""
+    start_drain: Callable[["Session"], None]
+    closes: Counter[str]
+    spreading: Spreading
+    limits: "Limits[Session]"
+    set_pace: Callable[[], None]
+    """Called when a session waits for its turn to send: the timer may have to ring earlier."""
+    open: Callable[[], Opening]
+    """What tells plaintext from encryption on a new connection."""
+    scratch: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_SIZE)))
+    """One receive buffer for all: what was read is used up before anything else runs."""
