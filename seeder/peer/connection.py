@@ -390,6 +390,13 @@ class PeerConnection:
         """Whether the peer waits for parts of the info dictionary (BEP 9)."""
         return self._extensions is not None and bool(self._extensions.metadata_wanted)
 
+    def send_pex(self, tell: Callable[[], bytes | None]) -> None:
+        """Queue what `tell` has for a peer that takes peer exchange."""
+        if self._extensions is not None and self._extensions.pex_id:
+            payload = tell()
+            if payload is not None:
+                self._extensions.send_pex(payload)
+
     def send_metadata(self) -> None:
         """Queue the part of the info dictionary that the peer has waited for longest."""
         assert self._extensions is not None

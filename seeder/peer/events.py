@@ -59,6 +59,8 @@ class Introduced:
     """The extended handshake named the client software (cleaned, may be empty)."""
 
     client: str
+    listen_port: int | None = None
+    """Where the peer takes connections, if it says so (BEP 10 `p`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ METADATA_COPIES = 4
 """Of the info dictionary, to one peer."""
 LONGEST_CLIENT_NAME = 64
 
+UT_PEX = 1
 UT_METADATA = 2
 UPLOAD_ONLY = 3
 """The ids under which peers send us these extensions' messages (BEP 10 `m`)."""
@@ -33,6 +34,8 @@ class Extensions:
         self._raw_info = raw_info
         self._private = private
         self._out = out
+        self.pex_id = 0
+        """The id under which the peer takes peer exchange; 0 if it doesn't (BEP 11)."""
         self._metadata_id = 0
         self._parts = -(-len(raw_info) // BLOCK_SIZE)
         self._metadata_left = METADATA_COPIES * self._parts
@@ -45,7 +48,7 @@ class Extensions:
         # rTorrent 0.9.8 crashes on an extended handshake of 1000 bytes: keep it small.
         names: dict[bytes, bencode.Value] = {b"upload_only": UPLOAD_ONLY}
         if not self._private:
-            names[b"ut_metadata"] = UT_METADATA
+            names |= {b"ut_metadata": UT_METADATA, b"ut_pex": UT_PEX}
         introduction: dict[bytes, bencode.Value] = {
             b"m": names,
             b"v": client.encode(),
@@ -66,7 +69,7 @@ class Extensions:
             self._receive_metadata_request(payload[1:])
         elif identifier == UPLOAD_ONLY and payload[1:] not in (b"", b"\x00"):
             return [WantsNothing()]
-        return []
+        return []  # peer exchange among them: we dial nobody
 
     def _receive_introduction(self, payload: bytes) -> list[Introduced | WantsNothing]:
         self._introductions += 1
@@ -80,11 +83,14 @@ class Extensions:
             raise WireError("bad-extended-handshake", "not a dictionary")
         names = told.get(b"m")
         if isinstance(names, dict):
-            identifier = names.get(b"ut_metadata", self._metadata_id)
-            if isinstance(identifier, int) and 0 <= identifier <= 255:
-                self._metadata_id = identifier
-        name = told.get(b"v")
-        introduced = Introduced(_clean(name) if isinstance(name, bytes) else "")
+            self._metadata_id = _identifier(names.get(b"ut_metadata"), self._metadata_id)
+            if not self._private:
+                self.pex_id = _identifier(names.get(b"ut_pex"), self.pex_id)
+        name, port = told.get(b"v"), told.get(b"p")
+        introduced = Introduced(
+            _clean(name) if isinstance(name, bytes) else "",
+            port if isinstance(port, int) and 0 < port < 65536 else None,
+        )
         return [introduced, WantsNothing()] if told.get(b"upload_only") == 1 else [introduced]
 
     def _receive_metadata_request(self, payload: bytes) -> None:
@@ -103,6 +109,10 @@ class Extensions:
         else:
             self._answer({b"msg_type": _REJECT, b"piece": index})
 
+    def send_pex(self, payload: bytes) -> None:
+        """Queue a peer exchange message (BEP 11)."""
+        self._out += messages.extended(self.pex_id, payload)
+
     def send_metadata(self) -> None:
         """Queue the answer to the oldest waiting metadata request (BEP 9)."""
         index = self.metadata_wanted.popleft()
@@ -112,6 +122,10 @@ class Extensions:
 
     def _answer(self, answer: dict[bytes, bencode.Value], part: bytes = b"") -> None:
         self._out += messages.extended(self._metadata_id, bencode.encode(answer) + part)
+
+
+def _identifier(told: bencode.Value | None, before: int) -> int:
+    return told if isinstance(told, int) and 0 <= told <= 255 else before
 
 
 def _clean(name: bytes) -> str:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 import trio
 
@@ -24,6 +25,7 @@ from seeder.peer.mse import (
     rc4_available,
 )
 from seeder.peer.opening import Encryption, Opening
+from seeder.peer.pex import Roster
 from seeder.peer.session import Session
 from seeder.peer.spreading import Spreading
 from seeder.peer.supplies import Supplies, UploadAccount
@@ -91,6 +93,8 @@ class Hub:
             Rates(limits.upload_rate, limits.upload_rate_per_torrent, limits.upload_rate_per_peer)
         )
         self._pace = trio.Event()
+        self._rosters: WeakValueDictionary[bytes, Roster] = WeakValueDictionary()
+        """A torrent's roster lives as long as a session has it."""
         self._by_torrent: dict[bytes, dict[bytes, Session]] = {}
         self._by_address: Counter[str] = Counter()
         self._accepted = 0
@@ -106,6 +110,7 @@ class Hub:
             start_drain=self._start_drain,
             closes=Counter(),
             spreading=spreading,
+            roster=self._roster,
             limits=self._limits,
             set_pace=self._set_pace,
             open=lambda: Opening(self._encryption, self._respond),
@@ -209,6 +214,13 @@ class Hub:
             private_key=secrets.token_bytes(PRIVATE_KEY_LENGTH),
             pad_b=secrets.token_bytes(secrets.randbelow(LONGEST_PAD + 1)),
         )
+
+    def _roster(self, torrent: Torrent) -> Roster:
+        roster = self._rosters.get(torrent.info_hash)
+        if roster is None:
+            roster = Roster(private=torrent.private)
+            self._rosters[torrent.info_hash] = roster
+        return roster
 
     def _start_drain(self, session: Session) -> None:
         assert self._nursery is not None

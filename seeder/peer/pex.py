@@ -1,7 +1,7 @@
 """Peer exchange (BEP 11): each peer hears of others that are connected to us.
 
-Outgoing messages only say what is certain: peers whose handshake is done and whose listen port is
-known. Incoming ones are counted and dropped, for a seeder dials nobody.
+Messages only say what is certain: peers whose handshake is done and whose listen port is known.
+Those of others are not read, for a seeder dials nobody.
 
 No I/O.
 """
@@ -9,7 +9,6 @@ No I/O.
 from collections.abc import Callable, Hashable, Iterator
 from math import inf
 
-from seeder.errors import WireError
 from seeder.torrent import bencode
 
 SECONDS_BETWEEN = 60.0
@@ -19,9 +18,6 @@ MOST_TOLD = 100
 """Peers that one peer knows from us at a time: enough to join the swarm, and little to remember."""
 SEED = 0x02
 """`added.f`: the peer has everything, or is upload only."""
-FLOOD_BURST = 20
-FLOOD_SECONDS = 10.0
-"""Who sends more than so many messages at once and one each ten seconds is closed."""
 
 _V4_LENGTH = 6
 _V4_MAPPED = bytes(10) + b"\xff\xff"
@@ -92,15 +88,14 @@ class Roster:
 
 
 class Exchange:
-    """What one peer was told and what it tells; made for peers that speak `ut_pex`."""
+    """What one peer was told."""
 
-    __slots__ = ("_allowance_at", "_seen", "_sent_at", "_told")
+    __slots__ = ("_seen", "_sent_at", "_told")
 
     def __init__(self) -> None:
         self._told: tuple[bytes, ...] = ()
         self._sent_at = -inf
         self._seen = -1
-        self._allowance_at = -inf
 
     def message(
         self, roster: Roster, own: bytes | None, now: float, chance: Callable[[], float]
@@ -126,13 +121,6 @@ class Exchange:
         self._told = (*(endpoint for endpoint in self._told if endpoint not in kept), *added)
         self._sent_at = now
         return _encode(added, dropped, roster)
-
-    def receive(self, now: float) -> None:
-        """Count an incoming `ut_pex` message, which is not read; WireError for a flood."""
-        oldest = now - FLOOD_BURST * FLOOD_SECONDS
-        self._allowance_at = max(self._allowance_at, oldest) + FLOOD_SECONDS
-        if self._allowance_at > now:
-            raise WireError("pex-flood")
 
 
 def _some(endpoints: list[bytes], most: int, chance: Callable[[], float]) -> list[bytes]:

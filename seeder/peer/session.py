@@ -7,6 +7,7 @@ tried at once where the requests were read; only a full socket or a cold piece n
 
 import errno
 import logging
+import random
 import socket
 from collections.abc import Iterable
 
@@ -18,6 +19,7 @@ from seeder.peer import events, messages
 from seeder.peer.batch import Batch
 from seeder.peer.connection import Identity, PeerConnection, Phase
 from seeder.peer.limits import Chain
+from seeder.peer.pex import Exchange, Roster, endpoint_of
 from seeder.peer.stock import PATIENCE, Stock
 from seeder.peer.supplies import Supplies, UploadAccount
 from seeder.sockets import Address
@@ -57,8 +59,8 @@ class Session:
         self.torrent: Torrent | None = None
         self._sock = sock
         self._supplies = supplies
-        your_ip = socket.inet_pton(sock.family, address[0].partition("%")[0])
-        identity = Identity(supplies.peer_id, supplies.client, your_ip)
+        self._ip = socket.inet_pton(sock.family, address[0].partition("%")[0])
+        identity = Identity(supplies.peer_id, supplies.client, self._ip)
         self.wire = PeerConnection(identity, supplies.find, now, hides=supplies.spreading.hides)
         self._opening = supplies.open()
         self._scope = trio.CancelScope()
@@ -72,6 +74,9 @@ class Session:
         self._sent_at = now
         self._choked_at = 0.0
         self._chain: Chain | None = None
+        self._exchange = Exchange()
+        self._roster: Roster | None = None
+        self._endpoint: bytes | None = None
         self._viewing = False
         """Whether it is shown pieces one by one."""
         # Two seeds have nothing to say to each other (BEP 21). It is closed at the next tick:
@@ -141,6 +146,8 @@ class Session:
             self._stock.close()
         if self._chain is not None:
             self._supplies.limits.waiting.discard(self._chain)
+        if self._roster is not None:
+            self._roster.leave(self)
         if self._viewing and self.torrent:
             self._viewing = False
             self._supplies.spreading.leave(self.torrent, self, trio.current_time())
@@ -211,6 +218,7 @@ class Session:
                 self.torrent = torrent
                 self._account = self._supplies.account(torrent)
                 self._delivery = Delivery(torrent.layout)
+                self._roster = self._supplies.roster(torrent)
                 self._chain = self._supplies.limits.chain(torrent.info_hash, self._received_at)
                 self._stock = Stock(
                     self._supplies.cache,
@@ -221,8 +229,9 @@ class Session:
                 )
             case events.Identified(peer_id):
                 self._identify(peer_id)
-            case events.Introduced(client):
+            case events.Introduced(client, listen_port):
                 self.client = client or self.client
+                self._list(listen_port)
             case events.WantsNothing():
                 self._farewell = "upload-only"
         if self.torrent and self.torrent.layout.piece_count and self._delivery_of().complete:
@@ -241,6 +250,12 @@ class Session:
         if self.wire.shown is not None:
             self._viewing = True
             self._supplies.spreading.join(self.torrent, self, self._received_at)
+
+    def _list(self, listen_port: int | None) -> None:
+        """Let others hear of this peer, if it says where it takes connections (BEP 11)."""
+        if self._roster is not None and listen_port is not None:
+            self._endpoint = endpoint_of(self._ip, listen_port)
+            self._roster.join(self, self._endpoint)
 
     def _note_pieces(self, pieces: bytes | bool) -> None:
         if self._viewing and self.torrent:
@@ -427,6 +442,11 @@ class Session:
             self.end("idle")
         elif now - self._sent_at > KEEP_ALIVE_EVERY:
             self.wire.keep_alive()
+        roster = self._roster
+        if roster is not None and self.peer_id:
+            self.wire.send_pex(
+                lambda: self._exchange.message(roster, self._endpoint, now, random.random)
+            )
         late = self._stock.overdue(now) if self._stock is not None else []
         if late:
             self._turn_down(late, now)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from seeder.cache.pieces import PieceCache
 from seeder.peer.limits import Limits
 from seeder.peer.opening import Opening
+from seeder.peer.pex import Roster
 from seeder.peer.spreading import Spreading
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import KIB
@@ -40,6 +41,8 @@ class Supplies:
     start_drain: Callable[["Session"], None]
     closes: Counter[str]
     spreading: Spreading
+    roster: Callable[[Torrent], Roster]
+    """The torrent's peers that others may hear of."""
     limits: "Limits[Session]"
     set_pace: Callable[[], None]
     """Called when a session waits for its turn to send: the timer may have to ring earlier."""

@@ -3,7 +3,13 @@ import pytest
 from seeder.errors import WireError
 from seeder.peer import messages
 from seeder.peer.events import Introduced, WantsNothing
-from seeder.peer.extensions import LONGEST_CLIENT_NAME, METADATA_COPIES, UPLOAD_ONLY, UT_METADATA
+from seeder.peer.extensions import (
+    LONGEST_CLIENT_NAME,
+    METADATA_COPIES,
+    UPLOAD_ONLY,
+    UT_METADATA,
+    UT_PEX,
+)
 from seeder.peer.messages import BLOCK_SIZE, MessageId
 from seeder.torrent import bencode
 from tests.peer.wire import FakeTorrent, answers, connect, greeting, opened, read, receive
@@ -33,7 +39,7 @@ def test_our_extended_handshake_says_what_clients_look_for() -> None:
     assert len(payload) < 1000
     assert told == {
         b"complete_ago": 0,
-        b"m": {b"upload_only": UPLOAD_ONLY, b"ut_metadata": UT_METADATA},
+        b"m": {b"upload_only": UPLOAD_ONLY, b"ut_metadata": UT_METADATA, b"ut_pex": UT_PEX},
         b"metadata_size": len(RAW),
         b"reqq": 2000,
         b"upload_only": 1,

@@ -9,6 +9,7 @@ from seeder.peer import hub as hub_module
 from seeder.peer import messages
 from seeder.peer.hub import _group
 from seeder.peer.messages import BLOCK_SIZE, Block, MessageId
+from seeder.torrent import bencode
 from seeder.torrent.layout import MIB
 from tests.peer.node import (
     Limits,
@@ -284,3 +285,33 @@ async def test_many_peers_come_and_go(tmp_path: Path) -> None:
                 nursery.start_soon(visit, number)
         await node.wait_closed("left", 40)
         assert node.hub.statistics().accepted == 40
+
+
+def hello(port: int | None) -> bytes:
+    """Return an extended handshake of a peer that takes peer exchange under id 9."""
+    told: dict[bytes, bencode.Value] = {b"m": {b"ut_pex": 9}}
+    if port is not None:
+        told[b"p"] = port
+    return messages.extended(0, bencode.encode(told))
+
+
+async def test_peers_hear_of_each_other(tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path, (DATA, MIB)) as node,
+        node.peer(peer_id=b"1" * 20) as one,
+        node.peer(peer_id=b"2" * 20, host="127.0.0.2") as two,
+    ):
+        await one.send(hello(7001))
+        await two.send(hello(None))
+        await is_served(one)
+        await is_served(two)
+        node.tick(0)
+        told = await two.read()
+        assert told.id == MessageId.EXTENDED
+        assert told.payload[0] == 9
+        exchanged = bencode.decode(told.payload[1:])
+        assert exchanged == {b"added": bytes((127, 0, 0, 1)) + b"\x1b\x59", b"added.f": b"\0"}
+        # The other one has nobody to hear of, and nobody hears the same again.
+        node.tick(61)
+        assert await is_served(one)
+        assert await is_served(two)

@@ -7,9 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from seeder.errors import WireError
 from seeder.peer.pex import (
-    FLOOD_BURST,
     MOST_CHANGES,
     MOST_TOLD,
     SEED,
@@ -181,18 +179,6 @@ def test_who_is_told_of_first_is_a_matter_of_chance() -> None:
 
 
 # -- what a peer tells
-
-
-def test_what_peers_send_is_dropped_and_a_flood_closes() -> None:
-    exchange, now = Exchange(), 1000.0
-    for _ in range(100):
-        now += 60
-        exchange.receive(now)
-    now += 3600
-    for _ in range(FLOOD_BURST):
-        exchange.receive(now)
-    with pytest.raises(WireError, match="pex-flood"):
-        exchange.receive(now)
 
 
 # -- the state machine
