@@ -133,8 +133,12 @@ class PieceCache(Generic[T]):
                 nursery.start_soon(self._disk.run)
                 self._nursery = nursery
                 task_status.started()
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    # Whoever asks while the fetches are being cancelled is told so.
+                    self._nursery = None
         finally:
-            self._nursery = None
             self._disk.close()
 
     def peek(self, torrent: T, index: int) -> Piece | None:
@@ -271,7 +275,8 @@ class PieceCache(Generic[T]):
                 self._disk.offer(gone, evicted)
 
     async def _read_origin(self, fetch: _Fetch[T]) -> Piece:
-        assert self._nursery is not None
+        if self._nursery is None:
+            raise _not_running()
         try:
             return await self._reader.read(fetch.torrent, fetch.index, self._nursery)
         except (AccessDenied, ObjectChanged, ObjectMissing, PieceMismatch) as error:
