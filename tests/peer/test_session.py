@@ -9,7 +9,7 @@ import trio
 from seeder.errors import OriginUnreachable
 from seeder.ledger.counters import Tally
 from seeder.peer import messages
-from seeder.peer import session as session_module
+from seeder.peer import output as output_module
 from seeder.peer.extensions import UT_METADATA
 from seeder.peer.messages import BLOCK_SIZE, Block, Message, MessageId
 from seeder.peer.session import (
@@ -380,7 +380,7 @@ async def test_a_peer_that_never_reads_ends_by_write_timeout(tmp_path: Path) -> 
             blocks = blocks_of(node.torrent)
             await peer.request(*blocks)
             [session] = node.sessions()
-            await wait_until(lambda: session._draining)
+            await wait_until(lambda: session._output.draining)
             await trio.testing.wait_all_tasks_blocked()
             node.tick(WRITE_DEADLINE - 1)
             assert session.reason is None
@@ -407,9 +407,9 @@ async def test_a_slow_peer_holds_a_copy_and_not_whole_pieces(tmp_path: Path) -> 
             blocks = blocks_of(node.torrent, size=BLOCK_SIZE)[::16]
             await peer.request(*blocks)
             [session] = node.sessions()
-            await wait_until(lambda: session._draining)
+            await wait_until(lambda: session._output.draining)
             node.tick(PIN_DEADLINE + 1)
-            assert [type(buffer) for buffer in session._batch.buffers] == [bytes]
+            assert [type(buffer) for buffer in session._output._batch.buffers] == [bytes]
             for block in blocks:
                 assert await peer.read_block() == (block, block_data(block, MIB, data))
         assert node.tally.counters.uploaded_bytes == len(blocks) * BLOCK_SIZE
@@ -428,8 +428,8 @@ async def test_a_quiet_peer_is_kept_alive_and_closed_at_last(tmp_path: Path) -> 
 async def test_a_full_socket_times_out_between_two_batches_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_module, "BATCH_BLOCKS", 1)
-    monkeypatch.setattr(session_module, "BATCHES_A_TURN", 1)
+    monkeypatch.setattr(output_module, "BATCH_BLOCKS", 1)
+    monkeypatch.setattr(output_module, "BATCHES_A_TURN", 1)
     async with serving(tmp_path, (DATA, PIECE_LENGTH), send_buffer=4096) as node:
         await node.warm(0)
         async with node.peer(receive_buffer=4096) as peer:
@@ -437,8 +437,8 @@ async def test_a_full_socket_times_out_between_two_batches_too(
             await wait_until(lambda: node.tally.counters.uploaded_bytes > 1000)
             await trio.testing.wait_all_tasks_blocked()
             [session] = node.sessions()
-            assert session._draining
-            assert not session._batch
+            assert session._output.draining
+            assert not session._output._batch
             node.tick(WRITE_DEADLINE + 1)
             await node.wait_closed("write-timeout")
 
