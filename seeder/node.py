@@ -85,6 +85,9 @@ class Node:
                 cache_bytes=config.cache.memory + config.cache.disk,
                 rng=rng,
             ),
+            origin_is_busy=lambda: any(
+                origin.statistics().waiting for origin in self.origins.values()
+            ),
         )
         self.publisher = Publisher(
             catalog=self.catalog,

@@ -50,6 +50,7 @@ RUNGS: tuple[Rung, ...] = ("origin", "sidecar", "checksums", "build")
 Encryption: TypeAlias = Literal["allow", "require", "off"]
 ENCRYPTION: tuple[Encryption, ...] = ("allow", "require", "off")
 SuperSeeding: TypeAlias = Literal["auto", "off"]
+UploadSlots: TypeAlias = int | Literal["auto", "unlimited"]
 SUPER_SEEDING: tuple[SuperSeeding, ...] = ("auto", "off")
 VERIFY: tuple[Verify, ...] = ("sample", "all")
 
@@ -125,12 +126,31 @@ def _rate(value: object, info: ValidationInfo) -> float | None:
 
 
 def _count(least: int, most: int) -> BeforeValidator:
-    def check(value: object) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise ValueError(f"want a whole number from {least} to {most}")
-        return value
+    return BeforeValidator(lambda value: _whole(value, least, most))
 
-    return BeforeValidator(check)
+
+def _whole(value: object, least: int, most: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"want a whole number from {least} to {most}")
+    return value
+
+
+def _slots(value: object) -> int | str:
+    if value in ("auto", "unlimited"):
+        return str(value)
+    try:
+        return _whole(value, 1, 1_000_000)
+    except ValueError:
+        raise ValueError('want "auto", "unlimited", or a whole number from 1 up') from None
+
+
+def _copies(value: object, info: ValidationInfo) -> float | None:
+    if value == "unlimited" or (value is None and _document(info) is None):
+        return None
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else 0
+    if not 1 <= number <= 1_000_000:
+        raise ValueError('want how many copies, 1 or more such as 1.5, or "unlimited"')
+    return float(number)
 
 
 def _price(value: object) -> float:
@@ -311,6 +331,13 @@ class PeerSettings(_Section):
     upload_rate_per_torrent: _Rate = None
     upload_rate_per_peer: _Rate = None
     encryption: Annotated[Encryption, _choice(ENCRYPTION)] = "allow"
+    upload_slots: Annotated[UploadSlots, BeforeValidator(_slots)] = "auto"
+    thrifty: bool = True
+    """Whether who can have a piece from other peers waits a little before we send it again."""
+    copies_per_address: Annotated[float | None, BeforeValidator(_copies)] = 4.0
+    """Of one torrent, that are sent to one address; None is without end."""
+    origin_copies_per_address: Annotated[float | None, BeforeValidator(_copies)] = 1.25
+    """Of one torrent, that are read from S3 for one address."""
     super_seeding: Annotated[SuperSeeding, _choice(SUPER_SEEDING)] = "auto"
     connections: Annotated[int, _count(1, 1_000_000)] = 2000
     connections_per_address: Annotated[int, _count(1, 1_000_000)] = 20

@@ -2,6 +2,7 @@
 
 import ipaddress
 import logging
+import random
 import secrets
 import socket
 from collections import Counter
@@ -15,6 +16,7 @@ import trio
 from seeder.cache.pieces import PieceCache
 from seeder.errors import ConfigError, WireError
 from seeder.peer.connection import Bucket
+from seeder.peer.leeches import Patience
 from seeder.peer.limits import Limits, Rates
 from seeder.peer.mse import (
     LONGEST_PAD,
@@ -27,8 +29,10 @@ from seeder.peer.mse import (
 from seeder.peer.opening import Encryption, Opening
 from seeder.peer.pex import Roster
 from seeder.peer.session import Session
+from seeder.peer.slots import Slots, UploadSlots
 from seeder.peer.spreading import Spreading
 from seeder.peer.supplies import Supplies, UploadAccount
+from seeder.peer.thrift import Spread
 from seeder.sockets import Address, accept, close_all
 from seeder.torrent.catalog import Torrent
 
@@ -55,6 +59,14 @@ class PeerLimits(Protocol):
     @property
     def upload_rate_per_peer(self) -> float | None: ...
     @property
+    def upload_slots(self) -> UploadSlots: ...
+    @property
+    def thrifty(self) -> bool: ...
+    @property
+    def copies_per_address(self) -> float | None: ...
+    @property
+    def origin_copies_per_address(self) -> float | None: ...
+    @property
     def encryption(self) -> Encryption: ...
 
 
@@ -70,7 +82,8 @@ class HubStatistics:
 class Hub:
     """Every peer connection of the node.
 
-    `find` gives the live torrent of an info hash, `account` where its traffic is booked.
+    `find` gives the live torrent of an info hash, `account` where its traffic is booked,
+    `origin_is_busy` tells whether reads from S3 wait for a connection.
     """
 
     def __init__(
@@ -83,8 +96,10 @@ class Hub:
         peer_id: bytes,
         client: str,
         spreading: Spreading,
+        origin_is_busy: Callable[[], bool],
     ) -> None:
         self.limits = limits
+        self._origin_is_busy = origin_is_busy
         self._sessions: set[Session] = set()
         self._skeys = SkeyIndex()
         self._exchanges = Bucket(EXCHANGE_BURST, EXCHANGES_PER_SECOND, trio.current_time())
@@ -95,6 +110,7 @@ class Hub:
         self._pace = trio.Event()
         self._rosters: WeakValueDictionary[bytes, Roster] = WeakValueDictionary()
         """A torrent's roster lives as long as a session has it."""
+        self._spreads: WeakValueDictionary[bytes, Spread[Session]] = WeakValueDictionary()
         self._by_torrent: dict[bytes, dict[bytes, Session]] = {}
         self._by_address: Counter[str] = Counter()
         self._accepted = 0
@@ -110,7 +126,14 @@ class Hub:
             start_drain=self._start_drain,
             closes=Counter(),
             spreading=spreading,
+            slots=Slots(
+                limits.upload_slots,
+                patience=Patience(limits.copies_per_address, limits.origin_copies_per_address),
+                is_scarce=self._is_scarce,
+                chance=random.random,
+            ),
             roster=self._roster,
+            spread=self._spread,
             limits=self._limits,
             set_pace=self._set_pace,
             open=lambda: Opening(self._encryption, self._respond),
@@ -155,7 +178,11 @@ class Hub:
             now = trio.current_time()
             for session in tuple(self._sessions):
                 session.tick(now)
+            self._supplies.slots.review(now)
             self._supplies.spreading.tick(now)
+
+    def _is_scarce(self) -> bool:
+        return self._limits.is_short(trio.current_time()) or self._origin_is_busy()
 
     def _set_pace(self) -> None:
         self._pace.set()
@@ -184,7 +211,7 @@ class Hub:
             self._supplies.closes[refused] += 1
             sock.close()
             return
-        session = Session(sock, address, self._supplies)
+        session = Session(sock, address, group, self._supplies)
         self._sessions.add(session)
         self._by_address[group] += 1
         assert self._nursery is not None
@@ -221,6 +248,14 @@ class Hub:
             roster = Roster(private=torrent.private)
             self._rosters[torrent.info_hash] = roster
         return roster
+
+    def _spread(self, torrent: Torrent) -> Spread[Session] | None:
+        if not self.limits.thrifty:
+            return None
+        spread = self._spreads.get(torrent.info_hash)
+        if spread is None:
+            spread = self._spreads[torrent.info_hash] = Spread(torrent.layout.piece_count)
+        return spread
 
     def _start_drain(self, session: Session) -> None:
         assert self._nursery is not None

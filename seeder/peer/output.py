@@ -6,6 +6,7 @@ what is more than a turn, waits in a task of its own.
 """
 
 import socket
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import trio
@@ -52,6 +53,7 @@ class Output:
         "finishing",
         "sent_at",
         "stock",
+        "withholds",
     )
 
     def __init__(
@@ -66,6 +68,8 @@ class Output:
         """Where blocks come from, once the torrent is known."""
         self.chain: Chain | None = None
         """The upload limits; None for none."""
+        self.withholds: Callable[[int, float], bool] | None = None
+        """Tells whether the requests for a piece have to wait (its index, the time in s)."""
         self.draining = False
         """Whether a task waits for the socket, or for its turn."""
         self.finishing = False
@@ -83,6 +87,14 @@ class Output:
         if not self.draining and self._send_turn():
             self.draining = True
             self._sender.start_drain()
+
+    def look_ahead(self, indices: Sequence[int]) -> None:
+        """Ask for those of the pieces that are cold, though none of them can be sent yet."""
+        if self.stock is not None:
+            withholds, now = self.withholds, trio.current_time()
+            if withholds is not None:
+                indices = [index for index in indices if not withholds(index, now)]
+            self.stock.look_ahead(indices)
 
     async def drain(self) -> None:
         """Send until nothing sendable is left, waiting for the socket."""
@@ -151,10 +163,11 @@ class Output:
 
         Returns their bytes.
         """
-        wire, batch, waiting = self._wire, self._batch, stock.waiting
+        wire, batch, waiting, withholds = self._wire, self._batch, stock.waiting, self.withholds
+        now = trio.current_time()
         added = 0
         for index in tuple(wire.wanted):
-            if index in waiting:
+            if index in waiting or (withholds is not None and withholds(index, now)):
                 continue
             piece = stock.find(index)
             if piece is None:

@@ -10,6 +10,7 @@ import logging
 import random
 import socket
 from collections.abc import Iterable
+from math import inf
 
 import trio
 
@@ -18,10 +19,12 @@ from seeder.ledger.delivery import Delivery
 from seeder.peer import events
 from seeder.peer.connection import Identity, PeerConnection, Phase
 from seeder.peer.limits import Chain
+from seeder.peer.messages import bitfield_indices
 from seeder.peer.output import Output
 from seeder.peer.pex import Exchange, Roster, endpoint_of
 from seeder.peer.stock import PATIENCE, Stock
 from seeder.peer.supplies import Supplies, UploadAccount
+from seeder.peer.thrift import Thrift
 from seeder.sockets import Address
 from seeder.torrent.catalog import Torrent
 
@@ -40,9 +43,13 @@ _GONE = {errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.ENOTCONN, errno.E
 class Session:
     """A peer from accept to close; `run` is its life."""
 
-    def __init__(self, sock: socket.socket, address: Address, supplies: Supplies) -> None:
+    def __init__(
+        self, sock: socket.socket, address: Address, group: str, supplies: Supplies
+    ) -> None:
         now = trio.current_time()
         self.address = address
+        self.group = group
+        """What counts as one address: the /64 of an IPv6 one."""
         self.peer_id = b""
         self.client = ""
         self.opened_at = now
@@ -61,9 +68,13 @@ class Session:
         self._delivery: Delivery | None = None
         self._output = Output(sock, self.wire, self._opening, self, now)
         self._received_at = now
-        self._choked_at = 0.0
+        self._served = False
+        """Whether the choker lets it request."""
+        self._choked_at = -inf
+        """When it was last choked for the sake of a piece that it can't have yet."""
         self._exchange = Exchange()
         self._roster: Roster | None = None
+        self._thrift: Thrift[Session] | None = None
         self._endpoint: bytes | None = None
         self._viewing = False
         """Whether it is shown pieces one by one."""
@@ -144,6 +155,9 @@ class Session:
             output.settle()
         except Exception as error:
             self._fail(error)
+        self._supplies.slots.leave(self, trio.current_time())
+        if self._thrift is not None:
+            self._thrift.leave(self._delivery_of().announced())
         reason = self.reason or "closed"
         self._supplies.closes[reason] += 1
         level = logging.INFO if self.peer_id else logging.DEBUG
@@ -185,21 +199,29 @@ class Session:
         output, wire = self._output, self.wire
         output.send()
         if wire.newly_wanted:
-            if output.draining and output.stock is not None:
-                output.stock.look_ahead(wire.newly_wanted)
+            if output.draining:
+                output.look_ahead(wire.newly_wanted)
             wire.newly_wanted.clear()
 
     def _handle(self, event: events.Event) -> None:
         match event:
             case events.Gained(index):
+                self._grow((index,))
                 self._credit(self._delivery_of().have(index))
                 if self._viewing and self.torrent:
                     self._supplies.spreading.gained(self.torrent, self, index, self._received_at)
             case events.Arrived(pieces):
-                self._delivery_of().arrived_with(pieces)
+                delivery, thrift = self._delivery_of(), self._thrift
+                if thrift is not None:
+                    thrift.lost(delivery.announced())
+                delivery.arrived_with(pieces)
+                if thrift is not None:
+                    thrift.gained(delivery.announced())
                 self._note_pieces(pieces)
             case events.Grown(pieces):
-                self._credit(self._delivery_of().grown_to(pieces))
+                delivery = self._delivery_of()
+                self._grow(bitfield_indices(pieces, delivery.piece_count))
+                self._credit(delivery.grown_to(pieces))
                 self._note_pieces(pieces)
             case events.Greeted(torrent):
                 assert isinstance(torrent, Torrent)
@@ -207,6 +229,11 @@ class Session:
                 self._account = self._supplies.account(torrent)
                 self._delivery = Delivery(torrent.layout)
                 self._roster = self._supplies.roster(torrent)
+                spread = self._supplies.spread(torrent)
+                if spread is not None:
+                    self._thrift = Thrift(spread, self, self._received_at)
+                    if self.wire.shown is None:
+                        self._output.withholds = self._thrift.withholds
                 self._output.chain = self._supplies.limits.chain(
                     torrent.info_hash, self._received_at
                 )
@@ -236,9 +263,10 @@ class Session:
         assert self._account is not None
         self._account.peer_seen()
         _LOG.info("peer %s:%d opened: %s", *self.address, self.torrent.pinned.ref)
-        self.wire.unchoke()
         if self.wire.shown is not None:
             self._viewing = True
+        self._supplies.slots.come(self, self._received_at)
+        if self._viewing:
             self._supplies.spreading.join(self.torrent, self, self._received_at)
 
     def _list(self, listen_port: int | None) -> None:
@@ -250,6 +278,12 @@ class Session:
     def _note_pieces(self, pieces: bytes | bool) -> None:
         if self._viewing and self.torrent:
             self._supplies.spreading.arrived_with(self.torrent, self, pieces, self._received_at)
+
+    def _grow(self, pieces: Iterable[int]) -> None:
+        """Let thrift know what the peer has got, before `_delivery` does."""
+        if self._thrift is not None:
+            has = self._delivery_of().has
+            self._thrift.gained(index for index in pieces if not has(index))
 
     def show(self, indices: list[int]) -> None:
         """Tell the peer of pieces that it may request from now on (super-seeding)."""
@@ -264,6 +298,39 @@ class Session:
         if count and self._account is not None:
             self.delivered += count
             self._account.delivered_verified(count)
+
+    # -- choking
+
+    @property
+    def interested(self) -> bool:
+        """Whether it wants something from us."""
+        return self.wire.interested or bool(self.wire.wanted)
+
+    def serve(self) -> None:
+        """Let the peer request."""
+        self._served = True
+        self._unchoke(trio.current_time())
+
+    def hold(self) -> None:
+        """Let it request no more until `serve`."""
+        self._served = False
+        self.wire.choke()
+        self.resume()
+
+    def _unchoke(self, now: float) -> None:
+        if self._served and self.wire.choking and now - self._choked_at > PATIENCE:
+            self.wire.unchoke()
+            self.resume()
+
+    def slow_down(self, *, slow: bool) -> None:
+        """Change whether it shares the little that is left for its address."""
+        assert self.torrent is not None
+        limits, output = self._supplies.limits, self._output
+        if output.chain is not None:
+            limits.waiting.discard(output.chain)
+        group = self.group if slow else None
+        output.chain = limits.chain(self.torrent.info_hash, trio.current_time(), slow=group)
+        self.resume()
 
     # -- output
 
@@ -355,9 +422,10 @@ class Session:
             self.wire.send_pex(
                 lambda: self._exchange.message(roster, self._endpoint, now, random.random)
             )
+        if self._thrift is not None:
+            self._thrift.weigh(self.uploaded, self.delivered, now)
         late = output.stock.overdue(now) if output.stock is not None else []
         if late:
             self._turn_down(late, now)
-        if self.wire.choking and now - self._choked_at > PATIENCE:
-            self.wire.unchoke()
+        self._unchoke(now)
         output.send()

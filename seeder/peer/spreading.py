@@ -4,9 +4,10 @@ It begins with the first peer while nobody else has the whole object, and a peer
 others have everything among themselves is shown all at once. No I/O.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Literal, Protocol, TypeAlias
 
+from seeder.peer.messages import bitfield_indices
 from seeder.peer.superseed import Randomness, Shown, SuperSeed
 from seeder.torrent.layout import MIB, Layout
 
@@ -83,7 +84,7 @@ class Spreading:
         """Note what a peer has: a bitfield, all or nothing."""
         count = torrent.layout.piece_count
         plan = self._plans[torrent.info_hash]
-        _show(plan.arrived_with(viewer, _indices(pieces, count), now))
+        _show(plan.arrived_with(viewer, bitfield_indices(pieces, count), now))
 
     def gained(self, torrent: Spread, viewer: Viewer, index: int, now: float) -> None:
         """Note that a peer has got a piece, from whomever."""
@@ -116,12 +117,3 @@ class Spreading:
 def _show(shown: Shown[Viewer]) -> None:
     for viewer, indices in shown:
         viewer.show(indices)
-
-
-def _indices(pieces: bytes | bool, count: int) -> Iterator[int]:
-    if isinstance(pieces, bool):
-        yield from range(count if pieces else 0)
-        return
-    for index in range(count):
-        if pieces[index >> 3] & (0x80 >> (index & 7)):
-            yield index

@@ -9,7 +9,9 @@ from seeder.cache.pieces import PieceCache
 from seeder.peer.limits import Limits
 from seeder.peer.opening import Opening
 from seeder.peer.pex import Roster
+from seeder.peer.slots import Slots
 from seeder.peer.spreading import Spreading
+from seeder.peer.thrift import Spread
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import KIB
 
@@ -43,6 +45,9 @@ class Supplies:
     spreading: Spreading
     roster: Callable[[Torrent], Roster]
     """The torrent's peers that others may hear of."""
+    slots: Slots
+    spread: Callable[[Torrent], "Spread[Session] | None"]
+    """Which of its pieces the torrent's peers have; None where nobody is to wait for others."""
     limits: "Limits[Session]"
     set_pace: Callable[[], None]
     """Called when a session waits for its turn to send: the timer may have to ring earlier."""

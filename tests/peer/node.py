@@ -20,6 +20,7 @@ from seeder.peer.hub import Hub
 from seeder.peer.messages import BLOCK_SIZE, Block, Message, MessageId, Requests
 from seeder.peer.opening import Encryption
 from seeder.peer.session import Session
+from seeder.peer.slots import UploadSlots
 from seeder.peer.spreading import Spreading, SuperSeeding
 from seeder.sockets import listen
 from seeder.torrent.catalog import ObjectRef, PinnedObject, Torrent
@@ -91,6 +92,10 @@ class Limits:
     connections: int = 100
     connections_per_address: int = 50
     encryption: Encryption = "allow"
+    upload_slots: UploadSlots = "unlimited"
+    thrifty: bool = False
+    copies_per_address: float | None = None
+    origin_copies_per_address: float | None = None
     upload_rate: float | None = None
     upload_rate_per_torrent: float | None = None
     upload_rate_per_peer: float | None = None
@@ -141,6 +146,12 @@ class Node:
 
     async def wait_closed(self, reason: str, count: int = 1) -> None:
         await wait_until(lambda: self.closes.get(reason, 0) == count)
+
+    @asynccontextmanager
+    async def connection(self) -> "AsyncIterator[Peer]":
+        """Connect a peer that has said nothing yet."""
+        async with Peer.connect(self.address) as peer:
+            yield peer
 
     @asynccontextmanager
     async def peer(
@@ -199,6 +210,7 @@ async def serving(
         spreading=Spreading(
             super_seeding, other_seeds=lambda _: 0, cache_bytes=memory, rng=random.Random(1)
         ),
+        origin_is_busy=lambda: False,
     )
     for torrent in torrents:
         hub.connect(torrent)
