@@ -14,6 +14,7 @@ import trio
 
 from seeder.cache.pieces import PieceCache
 from seeder.errors import ConfigError, WireError
+from seeder.ledger.budget import Level
 from seeder.peer.connection import Bucket
 from seeder.peer.limits import Limits, Rates
 from seeder.peer.mse import (
@@ -100,6 +101,8 @@ class Hub:
         self._accepted = 0
         self._nursery: trio.Nursery | None = None
         self._stopping = trio.Event()
+        self.level = Level.NORMAL
+        """How far the budget makes us hold back."""
         self._supplies = Supplies(
             cache=cache,
             find=find,
@@ -257,6 +260,10 @@ class Hub:
         for session in tuple(self._sessions):
             if session.torrent is torrent:
                 session.end(reason)
+
+    def hold_back(self, level: Level) -> None:
+        """Take note of how far the budget makes us hold back."""
+        self.level = level
 
     def connected(self, info_hash: bytes) -> int:
         """Return how many identified peers a torrent has."""
