@@ -24,7 +24,7 @@ from seeder.errors import (
     SeederError,
     StorageError,
 )
-from seeder.ledger.counters import Account, AccountKey, Ledger, Tally
+from seeder.ledger.counters import Account, AccountKey, Ledger
 from seeder.ledger.report import human
 from seeder.origin.acquire import Ladder, describe_wish
 from seeder.origin.s3 import S3Origin
@@ -260,13 +260,9 @@ class Publisher:
         await self._acquire(keeper, pinned)
 
     async def _head(self, ref: ObjectRef) -> PinnedObject:
-        tally = Tally()
-        account = self._ledger.unattributed
-        try:
+        with self._ledger.tally() as tally:
             pinned = await self._sources[ref.origin].origin.head(ref, tally)
-            account = self._account(pinned)
-        finally:
-            account.absorb(tally)
+            self._account(pinned).absorb(tally)
         return pinned
 
     def _account(self, pinned: PinnedObject) -> Account:
