@@ -42,6 +42,7 @@ from seeder.values import (
 
 DEFAULT_ORIGIN = "default"
 SMALLEST_PIECE = 16 * KIB  # a block, the least that peers request (BEP 3)
+LARGEST_SUM = 10**15
 LONGEST_KEY = 1024  # bytes of UTF-8, S3's own limit
 
 Rung: TypeAlias = Literal["origin", "sidecar", "checksums", "build"]
@@ -160,6 +161,13 @@ def _price(value: object) -> float:
     return float(number)
 
 
+def _money(value: object) -> float:
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else -1
+    if not 0 <= number <= LARGEST_SUM:
+        raise ValueError("want an amount of money, zero or more, such as 10.0")
+    return float(number)
+
+
 def _quoted(value: object) -> str:
     """Return the hint for a number that should have been a text."""
     whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**20
@@ -225,6 +233,9 @@ def _list(example: str, *, least: int = 0) -> BeforeValidator:
 _Rate = Annotated[float | None, BeforeValidator(_rate)]
 _Time = Annotated[float, BeforeValidator(_time)]
 _Price = Annotated[float, BeforeValidator(_price)]
+_Bytes = Annotated[int, _size()] | None
+_Requests = Annotated[int, _count(0, LARGEST_SUM)] | None
+_Money = Annotated[float, BeforeValidator(_money)] | None
 # Goes into a header or a query: visible ASCII. AWS's version ids hold slashes.
 _Token = Annotated[str, _text("[!-~]+", "visible ASCII characters")]
 _Directory = Annotated[Path, BeforeValidator(_directory)]
@@ -366,6 +377,28 @@ class SavingsSettings(_Section):
     price_per_1000_requests: _Price = 0.0004
 
 
+class BudgetSettings(_Section):
+    """[budget]: what a day and a month (UTC) may cost; None sets no limit.
+
+    Money is counted at the prices of [savings]: origin bytes and requests, or uploaded bytes.
+    """
+
+    origin_bytes_per_day: _Bytes = None
+    origin_bytes_per_month: _Bytes = None
+    origin_requests_per_day: _Requests = None
+    origin_requests_per_month: _Requests = None
+    origin_money_per_day: _Money = None
+    origin_money_per_month: _Money = None
+    uploaded_bytes_per_day: _Bytes = None
+    uploaded_bytes_per_month: _Bytes = None
+    uploaded_money_per_day: _Money = None
+    uploaded_money_per_month: _Money = None
+
+    def amounts(self) -> dict[str, float | None]:
+        """Return every key with its amount."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+
 class Config(_Section):
     """A whole configuration."""
 
@@ -378,3 +411,4 @@ class Config(_Section):
     cache: CacheSettings
     admin: AdminSettings = AdminSettings()
     savings: SavingsSettings = SavingsSettings()
+    budget: BudgetSettings = BudgetSettings()

@@ -15,6 +15,7 @@ import trio
 
 from seeder.cache.pieces import PieceCache
 from seeder.errors import ConfigError, WireError
+from seeder.ledger.budget import Level
 from seeder.peer.connection import Bucket
 from seeder.peer.leeches import Patience
 from seeder.peer.limits import Limits, Rates
@@ -41,6 +42,8 @@ _LOG = logging.getLogger(__name__)
 TICK = 1.0
 EXCHANGE_BURST, EXCHANGES_PER_SECOND = 200, 100
 """Key exchanges of encrypted connections, of all peers together."""
+SLOTS_HELD_BACK = 4
+"""Peers that are served at a time while a budget is nearly spent."""
 GOODBYE = 3.0
 """Seconds that a batch under way has to get out when we stop."""
 
@@ -292,6 +295,11 @@ class Hub:
         for session in tuple(self._sessions):
             if session.torrent is torrent:
                 session.end(reason)
+
+    def hold_back(self, level: Level) -> None:
+        """Serve as many peers at a time as the budget allows."""
+        most = None if level < Level.FEWER_SLOTS else SLOTS_HELD_BACK
+        self._supplies.slots.most = 0 if level >= Level.TRACKER_ONLY else most
 
     def connected(self, info_hash: bytes) -> int:
         """Return how many identified peers a torrent has."""

@@ -58,10 +58,21 @@ class Spreading:
         self._cache_bytes = cache_bytes
         self._rng = rng
         self._plans: dict[bytes, SuperSeed[Viewer]] = {}
+        self._openly = False
+
+    def show_all(self, openly: bool) -> None:
+        """Show everybody everything from now on, or go back to windows for those who come.
+
+        While S3 isn't read, what can be had is in the cache, and windows would be full of the rest.
+        """
+        self._openly = openly
+        if openly:
+            for plan in tuple(self._plans.values()):
+                _show(plan.reveal())
 
     def hides(self, torrent: Spread) -> bool:
         """Tell whether a peer that comes now is shown pieces one by one."""
-        if self._mode == "off" or torrent.layout.piece_count < FEWEST_PIECES:
+        if self._mode == "off" or self._openly or torrent.layout.piece_count < FEWEST_PIECES:
             return False
         plan = self._plans.get(torrent.info_hash)
         if plan is not None:

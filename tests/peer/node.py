@@ -13,7 +13,7 @@ from typing import Self
 import trio
 
 from seeder.cache.pieces import PieceCache
-from seeder.errors import OriginError
+from seeder.errors import SeederError
 from seeder.ledger.counters import Tally
 from seeder.peer import messages
 from seeder.peer.hub import Hub
@@ -51,7 +51,7 @@ class Source:
     def __init__(self, objects: dict[bytes, bytes]) -> None:
         self.reads: Counter[int] = Counter()
         self.held_up: dict[int, trio.Event] = {}
-        self.errors: dict[int, OriginError] = {}
+        self.errors: dict[int, SeederError] = {}
         self._objects = objects
 
     async def read_pieces(self, torrent: Torrent, first: int, count: int) -> bytearray:

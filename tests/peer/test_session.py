@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from seeder.errors import OriginUnreachable
+from seeder.errors import BudgetSpent, OriginUnreachable
 from seeder.ledger.counters import Tally
 from seeder.peer import messages
 from seeder.peer import output as output_module
@@ -330,6 +330,24 @@ async def test_a_piece_that_fails_is_rejected_and_not_read_again_at_once(tmp_pat
         assert node.source.reads[2] == 1
         node.tick(LATE)
         assert await peer.read() == reject((2, 0, 10))
+        await peer.request((2, 0, 10))
+        assert await peer.read_block() == ((2, 0, 10), block_data((2, 0, 10)))
+
+
+async def test_without_budget_cold_pieces_are_rejected_and_cached_ones_go_out(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, node.peer() as peer:
+        await node.warm(0, 1)
+        node.source.errors |= dict.fromkeys(range(2, 5), BudgetSpent("spent"))
+        await peer.request((2, 0, 10), (0, 0, 10))
+        assert await peer.read_block() == ((0, 0, 10), DATA[:10])
+        assert await peer.read() == reject((2, 0, 10))
+        await peer.request((1, 0, 10))
+        assert await peer.read_block() == ((1, 0, 10), block_data((1, 0, 10)))
+        assert not node.closes
+        node.source.errors.clear()
+        node.tick(LATE)
         await peer.request((2, 0, 10))
         assert await peer.read_block() == ((2, 0, 10), block_data((2, 0, 10)))
 
