@@ -25,6 +25,10 @@ class Delivery:
         """Whether the peer says that it has every piece."""
         return self._missing == 0
 
+    def lacks(self, index: int) -> bool:
+        """Tell whether the peer hasn't said that it has a piece."""
+        return not self._has(index)
+
     def arrived_with(self, pieces: bytes | bool) -> None:
         """Take in what the peer had when it came: a bitfield, all (True) or nothing (False).
 

@@ -109,6 +109,7 @@ class Hub:
             admit=self._admit,
             start_drain=self._start_drain,
             closes=Counter(),
+            lost=self._lost,
             spreading=spreading,
             roster=self._roster,
             limits=self._limits,
@@ -252,11 +253,15 @@ class Hub:
         self._skeys.add(torrent.info_hash)
 
     def disconnect(self, torrent: Torrent, reason: str) -> None:
-        """End every session of a torrent, and let no new one name it."""
+        """Take a torrent back from its peers, let them go, and let no new one name it."""
         self._skeys.discard(torrent.info_hash)
         for session in tuple(self._sessions):
             if session.torrent is torrent:
-                session.end(reason)
+                session.retire(reason)
+
+    def _lost(self, torrent: Torrent, index: int) -> None:
+        for session in tuple(self._by_torrent.get(torrent.info_hash, {}).values()):
+            session.lose(index)
 
     def connected(self, info_hash: bytes) -> int:
         """Return how many identified peers a torrent has."""

@@ -13,7 +13,8 @@ from collections.abc import Iterable
 
 import trio
 
-from seeder.errors import SeederError, WireError
+from seeder.cache.reading import REFUSED_FOR
+from seeder.errors import PieceMismatch, SeederError, WireError
 from seeder.ledger.delivery import Delivery
 from seeder.peer import events, messages
 from seeder.peer.batch import Batch
@@ -38,6 +39,8 @@ HANDSHAKE_DEADLINE = 15.0
 IDLE_DEADLINE = 180.0
 WRITE_DEADLINE = 60.0
 KEEP_ALIVE_EVERY = 100.0
+LEAVE_DEADLINE = 10.0
+"""For what is on its way when the torrent goes."""
 PIN_DEADLINE = 2.0
 """A peer this slow gets a copy of its batch, so that it doesn't hold whole pieces in memory."""
 
@@ -82,6 +85,8 @@ class Session:
         # Two seeds have nothing to say to each other (BEP 21). It is closed at the next tick:
         # what a peer announces in its last moments counts as delivered.
         self._farewell: str | None = None
+        self._leave_by = 0.0
+        self._regain_at = 0.0
 
     # -- life
 
@@ -99,6 +104,24 @@ class Session:
         """Close the connection for `reason`."""
         self._note(reason)
         self._scope.cancel()
+
+    def retire(self, reason: str) -> None:
+        """Take back what the peer believes we have (BEP 54), and close at the next tick."""
+        if self._scope.cancel_called or self._finishing:
+            return
+        if self.torrent is None or self.wire.phase is Phase.PEER_ID:
+            self.end(reason)
+            return
+        lacking = filter(self._delivery_of().lacks, range(self.torrent.layout.piece_count))
+        self.wire.retire(lacking)
+        self._farewell, self._leave_by = reason, trio.current_time() + LEAVE_DEADLINE
+        self.resume()
+
+    def lose(self, index: int) -> None:
+        """Take back a piece that can't be had for a while (BEP 54)."""
+        if self.wire.lose(index):
+            self._regain_at = trio.current_time() + REFUSED_FOR
+            self.resume()
 
     def finish(self) -> None:
         """Send nothing after the batch under way, and close when the peer does."""
@@ -398,6 +421,8 @@ class Session:
         if self._scope.cancel_called:
             return
         try:
+            if isinstance(error, PieceMismatch) and self.torrent is not None:
+                self._supplies.lost(self.torrent, index)
             if error is not None and index in self.wire.wanted:
                 self._turn_down([index], trio.current_time())
             if not self._draining:
@@ -430,7 +455,7 @@ class Session:
             if now - self.opened_at > HANDSHAKE_DEADLINE:
                 self.end("handshake-timeout")
             return
-        if self._farewell is not None:
+        if self._farewell is not None and not (self._draining and now < self._leave_by):
             self.end(self._farewell)
             return
         if self._draining:
@@ -447,6 +472,9 @@ class Session:
             self.wire.send_pex(
                 lambda: self._exchange.message(roster, self._endpoint, now, random.random)
             )
+        if self.wire.lost and now >= self._regain_at:
+            for index in tuple(self.wire.lost):
+                self.wire.regain(index)
         late = self._stock.overdue(now) if self._stock is not None else []
         if late:
             self._turn_down(late, now)

@@ -160,8 +160,10 @@ async def test_a_torrent_that_is_retired_lets_its_peers_go(tmp_path: Path) -> No
             node.peer(torrent=two) as other,
         ):
             node.hub.disconnect(one, "retired")
-            assert await first.read_to_the_end() == b""
-            assert await second.read_to_the_end() == b""
+            node.tick(0)
+            choke = messages.message(MessageId.CHOKE)
+            assert await first.read_to_the_end() == choke
+            assert await second.read_to_the_end() == choke
             await node.wait_closed("retired", 2)
             assert await is_served(other)
 
