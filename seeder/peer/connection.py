@@ -282,7 +282,7 @@ class PeerConnection:
         self._asked = True
         if self.shown is not None:
             blocks = self._only_shown(blocks, self.shown)
-        # This runs once a block, and layout.holds_block() in it would double its cost.
+        # This runs once a block, and a call in it would double its cost.
         last = self._piece_count - 1
         wanted = self.wanted
         for block in blocks:

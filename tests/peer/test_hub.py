@@ -20,7 +20,7 @@ from tests.peer.node import (
     serving,
     wait_until,
 )
-from tests.peer.wire import OUR_ID, greeting
+from tests.peer.wire import OUR_ID, greeting, piece_header
 
 DATA = make_data(4 * MIB)
 OTHER_DATA = make_data(2 * MIB, seed=2)
@@ -29,9 +29,7 @@ THIRD_ID = b"-XX0001-another12345"
 
 def wire_of(blocks: list[Block]) -> bytes:
     """Return blocks of the first piece as they are on the wire."""
-    return b"".join(
-        messages.piece_header(*block) + DATA[block[1] : block[1] + block[2]] for block in blocks
-    )
+    return b"".join(piece_header(*block) + DATA[block[1] : block[1] + block[2]] for block in blocks)
 
 
 async def is_served(peer: Peer) -> bool:
