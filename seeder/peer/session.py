@@ -39,6 +39,9 @@ HANDSHAKE_DEADLINE = 15.0
 IDLE_DEADLINE = 180.0
 WRITE_DEADLINE = 60.0
 KEEP_ALIVE_EVERY = 100.0
+STRANGER_PATIENCE = 5.0
+IDLE_PATIENCE = 60.0
+"""For who hasn't said what it wants, and who wants nothing, while others find no place."""
 LEAVE_DEADLINE = 10.0
 """For what is on its way when the torrent goes."""
 PIN_DEADLINE = 2.0
@@ -75,6 +78,7 @@ class Session:
         self._finishing = False
         self._received_at = now
         self._sent_at = now
+        self._served_at = now
         self._choked_at = 0.0
         self._chain: Chain | None = None
         self._exchange = Exchange()
@@ -104,6 +108,29 @@ class Session:
         """Close the connection for `reason`."""
         self._note(reason)
         self._scope.cancel()
+
+    def silent_for(self, now: float) -> float:
+        """Return the seconds since anything came from the peer."""
+        return now - self._received_at
+
+    def outstays(self, now: float) -> float:
+        """Return the seconds by which a peer keeps a place for nothing too long; 0 for others."""
+        wire = self.wire
+        if self.reason is not None:
+            return 0.0
+        if wire.phase in (Phase.HANDSHAKE, Phase.PEER_ID):
+            return max(0.0, now - self.opened_at - STRANGER_PATIENCE)
+        if self._draining or wire.wanted_count or (wire.choking and wire.interested):
+            return 0.0
+        return max(0.0, now - self._served_at - IDLE_PATIENCE)
+
+    def take_limits(self, now: float) -> None:
+        """Keep to the upload limits as they are now; whoever was in line has to be woken."""
+        if self.torrent is None:
+            return
+        if self._chain is not None:
+            self._supplies.limits.waiting.discard(self._chain)
+        self._chain = self._supplies.limits.chain(self.torrent.info_hash, now)
 
     def retire(self, reason: str) -> None:
         """Take back what the peer believes we have (BEP 54), and close at the next tick."""
@@ -411,6 +438,7 @@ class Session:
         for index, payload in self._batch.settle():
             assert self._account is not None
             self.uploaded += payload
+            self._served_at = self._sent_at
             self._account.uploaded(payload)
             self._credit(self._delivery_of().sent(index, payload))
 

@@ -241,7 +241,7 @@ def test_what_needs_a_restart_is_named_by_a_reload(daemon: SeederDaemon, shelf: 
     daemon.configure(shelf.settings("stays", cache={"memory": "1 MiB"}))
     daemon.reload()
     [line] = complaints(daemon.log)
-    assert "cache changed" in line
+    assert "cache.memory changed" in line
     assert "next start" in line
     assert daemon.torrent_status(shelf.bucket, "stays")["state"] == "serving"
 

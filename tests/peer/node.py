@@ -89,6 +89,7 @@ class Limits:
     """What the hub keeps to."""
 
     connections: int = 100
+    connections_per_torrent: int = 100
     connections_per_address: int = 50
     encryption: Encryption = "allow"
     upload_rate: float | None = None
