@@ -10,7 +10,7 @@ import random
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -44,6 +44,12 @@ BUDGET_EVERY = 1.0
 """Seconds between two looks at what was uploaded; what is read from S3 is held to it at once."""
 REQUESTS_A_SECOND, REQUESTS_AT_ONCE = 50.0, 500.0
 """To the public listener, of one address (IPv6: one /64): room for a large NAT."""
+LIVE = (
+    *("connections", "connections_per_torrent", "connections_per_address"),
+    *("upload_rate", "upload_rate_per_torrent", "upload_rate_per_peer"),
+    *("upload_slots", "thrifty", "copies_per_address", "origin_copies_per_address"),
+)
+"""What of [peer] a reload changes."""
 LEDGER = "ledger.sqlite"
 SWARMS = "swarms.json"
 
@@ -237,7 +243,7 @@ async def _obey(
 
 
 async def reload(node: Node, path: Path) -> None:
-    """Publish the objects that the file names now, within the budget that it sets now.
+    """Take up the objects, the budget and what of [peer] can change while it runs.
 
     A broken file changes nothing.
     """
@@ -248,14 +254,29 @@ async def reload(node: Node, path: Path) -> None:
         for problem in error.problems:
             _LOG.error("  %s", problem)
         return
-    for name in ("state_directory", "origins", "tracker", "peer", "cache", "admin"):
-        if getattr(config, name) != getattr(node.config, name):
-            _LOG.warning("%s changed in %s: that takes effect at the next start", name, path)
+    changed = ", ".join(_fixed(node.config, config))
+    if changed:
+        _LOG.warning("%s changed in %s: that takes effect at the next start", changed, path)
     missing = {settings.origin for settings in config.objects} - node.origins.keys()
     if missing:
         _LOG.error("not reloaded: origin %s is new, which needs a restart", ", ".join(missing))
         return
     node.change_budget(config)
+    peer = node.config.peer.model_copy(update={name: getattr(config.peer, name) for name in LIVE})
+    node.hub.change(peer)
     await node.publisher.apply(config.objects)
-    node.config = node.config.model_copy(update={"objects": config.objects})
+    node.config = node.config.model_copy(update={"objects": config.objects, "peer": peer})
     _LOG.info("reloaded: %s", node.summary())
+
+
+def _fixed(running: Config, wanted: Config) -> Iterator[str]:
+    """Yield the names of what differs and only a start takes up."""
+    for name in ("state_directory", "origins"):
+        if getattr(wanted, name) != getattr(running, name):
+            yield name
+    for section in ("tracker", "peer", "cache", "admin"):
+        before, after = getattr(running, section), getattr(wanted, section)
+        for name in type(before).model_fields:
+            live = section == "peer" and name in LIVE
+            if not live and getattr(before, name) != getattr(after, name):
+                yield f"{section}.{name}"

@@ -351,7 +351,9 @@ class PeerSettings(_Section):
     """Of one torrent, that are read from S3 for one address."""
     super_seeding: Annotated[SuperSeeding, _choice(SUPER_SEEDING)] = "auto"
     connections: Annotated[int, _count(1, 1_000_000)] = 2000
+    connections_per_torrent: Annotated[int, _count(1, 1_000_000)] = 1000
     connections_per_address: Annotated[int, _count(1, 1_000_000)] = 20
+    """Of one IPv4 address or one IPv6 /64, in all torrents together."""
 
 
 class CacheSettings(_Section):

@@ -17,6 +17,7 @@ from seeder.ledger.budget import DAY, Level
 from seeder.ledger.database import LedgerDatabase
 from seeder.ledger.file import read_ledger
 from seeder.node import Node
+from seeder.peer.hub import SLOTS_HELD_BACK
 from seeder.settings import BudgetSettings, Config, ObjectSettings
 from seeder.torrent.catalog import State
 from seeder.torrent.layout import MIB
@@ -139,7 +140,8 @@ async def test_what_was_spent_is_spent_after_a_restart_too(
     read = store.body_bytes.copy()
     async with serving(with_objects(limited, "Nelson", "Hardy")) as node:
         assert served(node)
-        assert node.budget.level is node.hub.level is Level.CACHE_ONLY
+        assert node.budget.level is Level.CACHE_ONLY
+        assert node.hub.places == SLOTS_HELD_BACK
         assert node.swarms.own_place is OwnPlace.SPARE
         await until(lambda: "is spent" in reason(node, "Hardy"))
         await until(lambda: store.requests["HEAD Nelson"] == 2)
@@ -180,7 +182,9 @@ async def test_what_is_uploaded_makes_the_node_hold_back_in_order(
         counters = node.ledger.unattributed.counters
         for origin, uploaded, level, place in expected:
             counters.origin_bytes_pieces, counters.uploaded_bytes = origin, uploaded
-            await until(lambda level=level: node.hub.level is level)  # type: ignore[misc]
+            await until(lambda level=level: node.budget.level is level)  # type: ignore[misc]
+            held_back = 0 if level is Level.TRACKER_ONLY else SLOTS_HELD_BACK
+            assert node.hub.places == (held_back if level > Level.NORMAL else None)
             assert node.swarms.own_place is place
             assert node._spreading._openly == (level >= Level.CACHE_ONLY)
     told = [line.partition(" until ")[0] for line in warnings(caplog)]

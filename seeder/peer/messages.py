@@ -218,11 +218,6 @@ def reject(blocks: Iterable[Block]) -> bytes:
     return b"".join(_REQUEST.pack(13, MessageId.REJECT, *block) for block in blocks)
 
 
-def piece_header(index: int, begin: int, length: int) -> bytes:
-    """Return the 13 bytes that go before a block of `length` bytes."""
-    return PIECE_HEADER.pack(9 + length, MessageId.PIECE, index, begin)
-
-
 def full_bitfield(piece_count: int) -> bytes:
     """Return a `bitfield` with every piece; spare bits zero (BEP 3)."""
     bits = bytearray(b"\xff" * (-(-piece_count // 8)))

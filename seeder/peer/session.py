@@ -10,11 +10,13 @@ import logging
 import random
 import socket
 from collections.abc import Iterable
+from itertools import filterfalse
 from math import inf
 
 import trio
 
-from seeder.errors import SeederError, WireError
+from seeder.cache.reading import REFUSED_FOR
+from seeder.errors import PieceMismatch, SeederError, WireError
 from seeder.ledger.delivery import Delivery
 from seeder.peer import events
 from seeder.peer.connection import Identity, PeerConnection, Phase
@@ -34,6 +36,11 @@ HANDSHAKE_DEADLINE = 15.0
 IDLE_DEADLINE = 180.0
 WRITE_DEADLINE = 60.0
 KEEP_ALIVE_EVERY = 100.0
+STRANGER_PATIENCE = 5.0
+IDLE_PATIENCE = 60.0
+"""For who hasn't said what it wants, and who wants nothing, while others find no place."""
+LEAVE_DEADLINE = 10.0
+"""For what is on its way when the torrent goes."""
 PIN_DEADLINE = 2.0
 """A peer this slow gets a copy of its batch, so that it doesn't hold whole pieces in memory."""
 
@@ -68,8 +75,12 @@ class Session:
         self._delivery: Delivery | None = None
         self._output = Output(sock, self.wire, self._opening, self, now)
         self._received_at = now
+        self._served_at = now
+        """When the socket took a block last."""
         self._served = False
         """Whether the choker lets it request."""
+        self._slow = False
+        """Whether it shares the little that is left for its address."""
         self._choked_at = -inf
         """When it was last choked for the sake of a piece that it can't have yet."""
         self._exchange = Exchange()
@@ -81,6 +92,8 @@ class Session:
         # Two seeds have nothing to say to each other (BEP 21). It is closed at the next tick:
         # what a peer announces in its last moments counts as delivered.
         self._farewell: str | None = None
+        self._leave_by = 0.0
+        self._regain_at = 0.0
 
     # -- life
 
@@ -98,6 +111,49 @@ class Session:
         """Close the connection for `reason`."""
         self._note(reason)
         self._scope.cancel()
+
+    def silent_for(self, now: float) -> float:
+        """Return the seconds since anything came from the peer."""
+        return now - self._received_at
+
+    def outstays(self, now: float) -> float:
+        """Return the seconds by which a peer keeps a place for nothing too long; 0 for others."""
+        wire = self.wire
+        if self.reason is not None:
+            return 0.0
+        if wire.phase in (Phase.HANDSHAKE, Phase.PEER_ID):
+            return max(0.0, now - self.opened_at - STRANGER_PATIENCE)
+        if self._output.draining or wire.wanted_count or (wire.choking and wire.interested):
+            return 0.0
+        return max(0.0, now - self._served_at - IDLE_PATIENCE)
+
+    def take_limits(self, now: float) -> None:
+        """Keep to the upload limits as they are now; whoever was in line has to be woken."""
+        if self.torrent is None:
+            return
+        limits, output = self._supplies.limits, self._output
+        if output.chain is not None:
+            limits.waiting.discard(output.chain)
+        group = self.group if self._slow else None
+        output.chain = limits.chain(self.torrent.info_hash, now, slow=group)
+
+    def retire(self, reason: str) -> None:
+        """Take back what the peer believes we have (BEP 54), and close at the next tick."""
+        if self._scope.cancel_called or self._output.finishing:
+            return
+        if self.torrent is None or self.wire.phase is Phase.PEER_ID:
+            self.end(reason)
+            return
+        lacking = filterfalse(self._delivery_of().has, range(self.torrent.layout.piece_count))
+        self.wire.retire(lacking)
+        self._farewell, self._leave_by = reason, trio.current_time() + LEAVE_DEADLINE
+        self.resume()
+
+    def lose(self, index: int) -> None:
+        """Take back a piece that can't be had for a while (BEP 54)."""
+        if self.wire.lose(index):
+            self._regain_at = trio.current_time() + REFUSED_FOR
+            self.resume()
 
     def finish(self) -> None:
         """Send nothing after the batch under way, and close when the peer does."""
@@ -324,12 +380,8 @@ class Session:
 
     def slow_down(self, *, slow: bool) -> None:
         """Change whether it shares the little that is left for its address."""
-        assert self.torrent is not None
-        limits, output = self._supplies.limits, self._output
-        if output.chain is not None:
-            limits.waiting.discard(output.chain)
-        group = self.group if slow else None
-        output.chain = limits.chain(self.torrent.info_hash, trio.current_time(), slow=group)
+        self._slow = slow
+        self.take_limits(trio.current_time())
         self.resume()
 
     # -- output
@@ -363,6 +415,7 @@ class Session:
         """Book `payload` bytes of piece `index` that the socket took."""
         assert self._account is not None
         self.uploaded += payload
+        self._served_at = self._output.sent_at
         self._account.uploaded(payload)
         self._credit(self._delivery_of().sent(index, payload))
 
@@ -373,6 +426,8 @@ class Session:
         if self._scope.cancel_called:
             return
         try:
+            if isinstance(error, PieceMismatch) and self.torrent is not None:
+                self._supplies.lost(self.torrent, index)
             if error is not None and index in self.wire.wanted:
                 self._turn_down([index], trio.current_time())
             self._output.send()
@@ -404,10 +459,10 @@ class Session:
             if now - self.opened_at > HANDSHAKE_DEADLINE:
                 self.end("handshake-timeout")
             return
-        if self._farewell is not None:
+        output = self._output
+        if self._farewell is not None and not (output.draining and now < self._leave_by):
             self.end(self._farewell)
             return
-        output = self._output
         if output.draining:
             if now - output.sent_at > WRITE_DEADLINE:
                 self.end("write-timeout")
@@ -424,6 +479,9 @@ class Session:
             )
         if self._thrift is not None:
             self._thrift.weigh(self.uploaded, self.delivered, now)
+        if self.wire.lost and now >= self._regain_at:
+            for index in tuple(self.wire.lost):
+                self.wire.regain(index)
         late = output.stock.overdue(now) if output.stock is not None else []
         if late:
             self._turn_down(late, now)

@@ -7,7 +7,7 @@ No I/O.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, TypeAlias
 
 from seeder.peer.choker import PeerView, Policy, decide
@@ -80,6 +80,11 @@ class Slots:
         self._reviewed_at: float | None = None
         self._pressure = 0
         self._scarce = False
+
+    def change(self, slots: UploadSlots, patience: Patience) -> None:
+        """Keep to other settings from the next decision on."""
+        self._slots = slots
+        self._policy = replace(self._policy, patience=patience)
 
     @property
     def places(self) -> int | None:

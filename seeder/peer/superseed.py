@@ -78,10 +78,6 @@ class SuperSeed(Generic[Peer]):
         cursor = self._rng.randrange(self._count) if self._count else 0
         self._viewers[peer] = _Viewer(self._count, cursor, now)
 
-    def may_request(self, peer: Peer, index: int) -> bool:
-        """Tell whether a peer was shown a piece."""
-        return bool(self._viewers[peer].shown[index])
-
     def arrived_with(self, peer: Peer, pieces: Iterable[int], now: float) -> Shown[Peer]:
         """Note what a peer has from elsewhere; return what to show to whom."""
         viewer = self._viewers[peer]

@@ -42,6 +42,8 @@ class Supplies:
     """Asked when the peer is identified; a reason refuses it."""
     start_drain: Callable[["Session"], None]
     closes: Counter[str]
+    lost: Callable[[Torrent, int], None]
+    """Told of a piece that can't be had for a while."""
     spreading: Spreading
     roster: Callable[[Torrent], Roster]
     """The torrent's peers that others may hear of."""

@@ -90,6 +90,7 @@ class Limits:
     """What the hub keeps to."""
 
     connections: int = 100
+    connections_per_torrent: int = 100
     connections_per_address: int = 50
     encryption: Encryption = "allow"
     upload_slots: UploadSlots = "unlimited"

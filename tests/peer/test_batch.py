@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seeder.peer import messages
 from seeder.peer.batch import Batch
+from tests.peer.wire import piece_header
 
 PIECE = bytes(range(256)) * 4
 BLOCKS = st.lists(st.tuples(st.integers(0, 500), st.integers(1, 500)), min_size=1, max_size=5)
@@ -21,7 +21,7 @@ def fill(parts: Parts) -> tuple[Batch, bytes, list[int]]:
     for index, blocks in runs:
         assert batch.add_blocks(index, PIECE, blocks) == sum(length for _, length in blocks)
         for begin, length in blocks:
-            wire += messages.piece_header(index, begin, length) + PIECE[begin : begin + length]
+            wire += piece_header(index, begin, length) + PIECE[begin : begin + length]
             owner += [-1] * 13 + [index] * length
     return batch, wire, owner
 

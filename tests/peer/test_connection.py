@@ -29,6 +29,7 @@ from tests.peer.wire import (
     answers,
     connect,
     greeting,
+    holds,
     opened,
     read,
     receive,
@@ -222,7 +223,7 @@ def test_a_request_is_accepted_exactly_when_the_layout_holds_it(
     layout = Layout(size, piece_length)
     wire = opened(FakeTorrent(layout=layout))
     receive(wire, requests([block]))
-    if layout.holds_block(*block):
+    if holds(layout, block):
         assert taken(wire, block[0]) == [block]
     else:
         assert rejects(wire) == [block]
@@ -333,7 +334,7 @@ class Conversation(RuleBasedStateMachine):
         """Take a request in; False when it ends the conversation."""
         if self.wire.choking:
             self.reject(block)
-        elif not LAYOUT.holds_block(*block):
+        elif not holds(LAYOUT, block):
             self.bad += 1
             if self.bad == 10:
                 return False

@@ -32,7 +32,7 @@ from tests.peer.node import (
     serving,
     wait_until,
 )
-from tests.peer.wire import OUR_ID, greeting, read
+from tests.peer.wire import OUR_ID, greeting, piece_header, read
 
 DATA = make_data(10 * PIECE_LENGTH + 5000)
 LATE = PATIENCE + 1
@@ -406,9 +406,7 @@ async def test_a_peer_that_never_reads_ends_by_write_timeout(tmp_path: Path) -> 
             await node.wait_closed("write-timeout")
             # What the system took is what arrives, and what is booked.
             arrived = await peer.read_to_the_end()
-        whole = b"".join(
-            messages.piece_header(*block) + block_data(block, MIB, data) for block in blocks
-        )
+        whole = b"".join(piece_header(*block) + block_data(block, MIB, data) for block in blocks)
         assert 0 < len(arrived) < len(whole)
         assert whole.startswith(arrived)
         headers = -(-len(arrived) // (BLOCK_SIZE + 13))
