@@ -185,7 +185,8 @@ class DiskTier:
 
     def is_verified(self, key: Key) -> bool:
         """Tell whether `read_cached` may find a piece: it has a file that is known to be right."""
-        return self._cached_reads and key in self._index and key not in self._unverified
+        readable = self._cached_reads and self._clock() >= self._reads_from
+        return readable and key in self._index and key not in self._unverified
 
     def is_cached(self, key: Key) -> bool:
         """Tell whether the system seems to have a verified piece in memory, by its first byte."""
@@ -196,7 +197,7 @@ class DiskTier:
 
         Whatever the reason is, `read` will meet it too, and do something about it.
         """
-        if not self.is_verified(key) or self._clock() < self._reads_from:
+        if not self.is_verified(key):
             return False
         try:
             if not files.read_cached(files.piece_path(self._root, key), reads):

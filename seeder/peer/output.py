@@ -22,6 +22,8 @@ BATCH_BLOCKS = 64
 """Of 16 KiB: a mebibyte a sendmsg, and far from the kernel's limit of 1024 buffers."""
 ENCRYPTED_BATCH_BLOCKS = 16
 """Encrypting holds up the loop for 2 ms a mebibyte: smaller bites for everybody's sake."""
+LEAST_READ = 4
+"""Blocks read from disk at a time for a peer whose socket takes no more."""
 BATCHES_A_TURN = 4
 """Then the other peers get theirs."""
 
@@ -164,7 +166,7 @@ class Output:
         Returns their bytes.
         """
         wire, batch, waiting = self._wire, self._batch, stock.waiting
-        added = 0
+        added, reach = 0, self._reach
         for index in tuple(wire.wanted):
             if index in waiting:
                 continue
@@ -172,12 +174,13 @@ class Output:
             if piece is not None:
                 blocks = wire.take(index, room)
                 payload = batch.add_blocks(index, piece, blocks)
-                count = len(blocks)
+                used = max(len(blocks), payload // messages.BLOCK_SIZE)
             else:
-                count, payload = self._read_blocks(stock, index, min(room, self._reach))
+                used, payload = self._read_blocks(stock, index, min(room, reach))
+                reach -= used
             added += payload
-            room -= max(count, payload // messages.BLOCK_SIZE)
-            if room <= 0:
+            room -= used
+            if room <= 0 or reach <= 0:
                 break
         stock.fetch()
         return added
@@ -185,7 +188,7 @@ class Output:
     def _read_blocks(self, stock: Stock, index: int, room: int) -> tuple[int, int]:
         """Put blocks of a piece on disk into the batch, or put a cold one in line.
 
-        Returns how many they are, and their bytes.
+        Returns how much of the room they use, and their bytes.
         """
         wire, scratch = self._wire, self._scratch
         if not stock.is_on_disk(index):
@@ -194,14 +197,17 @@ class Output:
         blocks = wire.take(index, room)
         if not scratch.has_room(blocks[0][1]):
             wire.give_back(index, blocks)
-            return 0, 0
+            return room, 0
         count, read = scratch.read(index, blocks, stock.read)
         if count < len(blocks):
             wire.give_back(index, blocks[count:])
         if not count:
             stock.line_up(index)
             return 0, 0
-        return count, self._batch.add_borrowed(index, blocks[:count], read)
+        payload = self._batch.add_borrowed(index, blocks[:count], read)
+        # More of them didn't fit: then nothing else may overtake them.
+        full = count < len(blocks)
+        return room if full else max(count, payload // messages.BLOCK_SIZE), payload
 
     def _flush(self) -> bool:
         """Write the batch; False when the socket took only a part of it."""
@@ -213,9 +219,9 @@ class Output:
             self.sent_at = trio.current_time()
             done = batch.sent(count)
             if borrows:
-                self._reach = min(READ_BLOCKS, 2 * self._reach) if done else self._reached(count)
+                self._adapt(count, done)
         except (BlockingIOError, InterruptedError):
-            self._reach = 1
+            self._reach = LEAST_READ
         finally:
             if borrows and not done:
                 # Whatever happens next: what lies there belongs to the next batch.
@@ -224,7 +230,9 @@ class Output:
             self.settle()
         return done
 
-    @staticmethod
-    def _reached(count: int) -> int:
-        """Return how many blocks to read next for a socket that took no more than `count` bytes."""
-        return min(READ_BLOCKS, 1 + count // messages.BLOCK_SIZE)
+    def _adapt(self, count: int, done: bool) -> None:
+        """Read about as much next time as the socket has shown that it takes."""
+        if done:
+            self._reach = min(READ_BLOCKS, 2 * self._reach)
+        else:
+            self._reach = min(READ_BLOCKS, max(LEAST_READ, count // messages.BLOCK_SIZE))
