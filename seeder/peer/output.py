@@ -16,12 +16,15 @@ from seeder.peer.batch import Batch
 from seeder.peer.connection import PeerConnection, Phase
 from seeder.peer.limits import Chain
 from seeder.peer.opening import Opening
+from seeder.peer.scratch import READ_BLOCKS, Scratch
 from seeder.peer.stock import Stock
 
 BATCH_BLOCKS = 64
 """Of 16 KiB: a mebibyte a sendmsg, and far from the kernel's limit of 1024 buffers."""
 ENCRYPTED_BATCH_BLOCKS = 16
 """Encrypting holds up the loop for 2 ms a mebibyte: smaller bites for everybody's sake."""
+LEAST_READ = 4
+"""Blocks read from disk at a time for a peer whose socket takes no more."""
 BATCHES_A_TURN = 4
 """Then the other peers get theirs."""
 
@@ -45,6 +48,8 @@ class Output:
     __slots__ = (
         "_batch",
         "_opening",
+        "_reach",
+        "_scratch",
         "_sender",
         "_sock",
         "_wire",
@@ -62,6 +67,8 @@ class Output:
         wire: PeerConnection,
         opening: Opening,
         sender: Sender,
+        *,
+        scratch: Scratch,
         now: float,
     ) -> None:
         self.stock: Stock | None = None
@@ -80,7 +87,10 @@ class Output:
         self._wire = wire
         self._opening = opening
         self._sender = sender
+        self._scratch = scratch
         self._batch = Batch()
+        self._reach = READ_BLOCKS
+        """Blocks to read from disk at a time: what a slow socket doesn't take is read again."""
 
     def send(self) -> None:
         """Send as much as goes without waiting; leave the rest to a drain task."""
@@ -107,8 +117,11 @@ class Output:
             self.draining = False
 
     def let_go(self) -> None:
-        """Hold no pieces for the batch under way: what is left of it becomes a copy."""
-        self._batch.let_go()
+        """Hold no pieces for the batch under way: what hasn't begun to go out is queued again."""
+        for index, blocks in self._batch.take_back():
+            self._wire.give_back(index, blocks)
+            if self.chain is not None:
+                self.chain.give_back(sum(length for _, length in blocks))
 
     def settle(self) -> None:
         """Book what of the batch has reached the socket, and give the rest up."""
@@ -127,6 +140,7 @@ class Output:
     def _fill(self) -> bool:
         """Gather the next batch: what the protocol owes, then blocks of pieces at hand."""
         wire, batch, stock = self._wire, self._batch, self.stock
+        self._scratch.clear()
         negotiation = self._opening.data_to_send()
         if negotiation:
             batch.add(negotiation)
@@ -144,7 +158,7 @@ class Output:
             else:
                 self._add_granted(stock, self.chain, room)
         if encrypt is not None and batch:
-            batch.encrypt(encrypt)
+            batch.encrypt(encrypt, self._scratch.sealed)
         return bool(batch)
 
     def _add_granted(self, stock: Stock, chain: Chain, room: int) -> None:
@@ -164,31 +178,73 @@ class Output:
         Returns their bytes.
         """
         wire, batch, waiting, withholds = self._wire, self._batch, stock.waiting, self.withholds
-        now = trio.current_time()
-        added = 0
+        now, added, reach = trio.current_time(), 0, self._reach
         for index in tuple(wire.wanted):
             if index in waiting or (withholds is not None and withholds(index, now)):
                 continue
             piece = stock.find(index)
-            if piece is None:
-                continue
-            blocks = wire.take(index, room)
-            payload = batch.add_blocks(index, piece, blocks)
+            if piece is not None:
+                blocks = wire.take(index, room)
+                payload = batch.add_blocks(index, piece, blocks)
+                used = max(len(blocks), payload // messages.BLOCK_SIZE)
+            else:
+                used, payload = self._read_blocks(stock, index, min(room, reach))
+                reach -= used
             added += payload
-            room -= max(len(blocks), payload // messages.BLOCK_SIZE)
-            if room <= 0:
+            room -= used
+            if room <= 0 or reach <= 0:
                 break
         stock.fetch()
         return added
 
+    def _read_blocks(self, stock: Stock, index: int, room: int) -> tuple[int, int]:
+        """Put blocks of a piece on disk into the batch, or put a cold one in line.
+
+        Returns how much of the room they use, and their bytes.
+        """
+        wire, scratch = self._wire, self._scratch
+        if not stock.is_on_disk(index):
+            stock.line_up(index)
+            return 0, 0
+        blocks = wire.take(index, room)
+        if not scratch.has_room(blocks[0][1]):
+            wire.give_back(index, blocks)
+            return room, 0
+        count, read = scratch.read(index, blocks, stock.read)
+        if count < len(blocks):
+            wire.give_back(index, blocks[count:])
+        if not count:
+            stock.line_up(index)
+            return 0, 0
+        payload = self._batch.add_borrowed(index, blocks[:count], read)
+        # More of them didn't fit: then nothing else may overtake them.
+        full = count < len(blocks)
+        return room if full else max(count, payload // messages.BLOCK_SIZE), payload
+
     def _flush(self) -> bool:
         """Write the batch; False when the socket took only a part of it."""
+        batch = self._batch
+        borrows = batch.borrows
+        done = False
         try:
-            count = self._sock.sendmsg(self._batch.buffers)
+            count = self._sock.sendmsg(batch.buffers)
+            self.sent_at = trio.current_time()
+            done = batch.sent(count)
+            if borrows:
+                self._adapt(count, done)
         except (BlockingIOError, InterruptedError):
-            return False
-        self.sent_at = trio.current_time()
-        if not self._batch.sent(count):
-            return False
-        self.settle()
-        return True
+            self._reach = LEAST_READ
+        finally:
+            if borrows and not done:
+                # Whatever happens next: what lies there belongs to the next batch.
+                self.let_go()
+        if done or not batch:
+            self.settle()
+        return done
+
+    def _adapt(self, count: int, done: bool) -> None:
+        """Read about as much next time as the socket has shown that it takes."""
+        if done:
+            self._reach = min(READ_BLOCKS, 2 * self._reach)
+        else:
+            self._reach = min(READ_BLOCKS, max(LEAST_READ, count // messages.BLOCK_SIZE))

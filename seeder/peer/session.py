@@ -73,7 +73,9 @@ class Session:
         self._scope = trio.CancelScope()
         self._account: UploadAccount | None = None
         self._delivery: Delivery | None = None
-        self._output = Output(sock, self.wire, self._opening, self, now)
+        self._output = Output(
+            sock, self.wire, self._opening, self, scratch=supplies.outgoing, now=now
+        )
         self._received_at = now
         self._served_at = now
         """When the socket took a block last."""
@@ -231,7 +233,7 @@ class Session:
     # -- input
 
     async def _receive(self) -> None:
-        scratch = self._supplies.scratch
+        scratch = self._supplies.incoming
         while True:
             await trio.lowlevel.wait_readable(self._sock)
             try:

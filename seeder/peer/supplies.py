@@ -9,6 +9,7 @@ from seeder.cache.pieces import PieceCache
 from seeder.peer.limits import Limits
 from seeder.peer.opening import Opening
 from seeder.peer.pex import Roster
+from seeder.peer.scratch import Scratch
 from seeder.peer.slots import Slots
 from seeder.peer.spreading import Spreading
 from seeder.peer.thrift import Spread
@@ -55,5 +56,6 @@ class Supplies:
     """Called when a session waits for its turn to send: the timer may have to ring earlier."""
     open: Callable[[], Opening]
     """What tells plaintext from encryption on a new connection."""
-    scratch: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_SIZE)))
+    outgoing: Scratch = field(default_factory=Scratch)
+    incoming: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_SIZE)))
     """One receive buffer for all: what was read is used up before anything else runs."""

@@ -184,6 +184,7 @@ async def serving(
     *objects: tuple[bytes, int],
     limits: Limits | None = None,
     memory: int = 64 * MIB,
+    disk: int = 0,
     send_buffer: int | None = None,
     tally: type[Tally] = Tally,
     host: str = "127.0.0.1",
@@ -199,7 +200,7 @@ async def serving(
     tallies = {bytes(torrent.info_hash): tally() for torrent in torrents}
     source = Source(data)
     cache: PieceCache[Torrent] = PieceCache(
-        Budget(directory, memory), source, on_fault=lambda *_: None, clock=trio.current_time
+        Budget(directory, memory, disk), source, on_fault=lambda *_: None, clock=trio.current_time
     )
     hub = Hub(
         limits or Limits(),
