@@ -287,9 +287,9 @@ class Session:
                 self._account = self._supplies.account(torrent)
                 self._delivery = Delivery(torrent.layout)
                 self._roster = self._supplies.roster(torrent)
-                spread = self._supplies.spread(torrent)
-                if spread is not None:
-                    self._thrift = Thrift(spread, self, self._received_at)
+                availability = self._supplies.availability(torrent)
+                if availability is not None:
+                    self._thrift = Thrift(availability, self, self._received_at)
                     if self.wire.shown is None:
                         self._output.withholds = self._thrift.withholds
                 self._output.chain = self._supplies.limits.chain(

@@ -12,7 +12,7 @@ from seeder.peer.pex import Roster
 from seeder.peer.scratch import Scratch
 from seeder.peer.slots import Slots
 from seeder.peer.spreading import Spreading
-from seeder.peer.thrift import Spread
+from seeder.peer.thrift import Availability
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import KIB
 
@@ -49,7 +49,7 @@ class Supplies:
     roster: Callable[[Torrent], Roster]
     """The torrent's peers that others may hear of."""
     slots: Slots
-    spread: Callable[[Torrent], "Spread[Session] | None"]
+    availability: Callable[[Torrent], "Availability[Session] | None"]
     """Which of its pieces the torrent's peers have; None where nobody is to wait for others."""
     limits: "Limits[Session]"
     set_pace: Callable[[], None]
