@@ -82,6 +82,16 @@ def test_without_fast_the_message_stands_for_the_rejects() -> None:
     assert wire.wanted_count == 0
 
 
+def test_what_is_asked_of_a_lost_piece_is_turned_down() -> None:
+    # It may have been on its way, and the peer has given up on it.
+    wire = understanding()
+    wire.lose(3)
+    answers(wire)
+    receive(wire, requests([(3, 0, 10), (4, 0, 10)]))
+    assert answers(wire) == [reject(3, 0, 10)]
+    assert wire.wanted == {4: {0: 10}}
+
+
 def test_a_peer_that_does_not_understand_is_told_nothing() -> None:
     wire = opened()
     receive(wire, requests([(3, 0, 10)]))
