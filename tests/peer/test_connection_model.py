@@ -14,16 +14,16 @@ from seeder.errors import WireError
 from seeder.peer import connection, messages
 from seeder.peer.connection import LARGEST_BLOCK, Identity, PeerConnection
 from seeder.peer.events import Arrived, Event, Gained, Greeted, Grown, Identified, Introduced
-from seeder.peer.messages import Block, Message, MessageId
+from seeder.peer.messages import Block, MessageId
 from seeder.torrent import bencode
 from seeder.torrent.layout import Layout
+from tests.peer.view import DONTHAVE_ID, View
 from tests.peer.wire import INFO_HASH, OUR_ID, PEER_ID, FakeTorrent, greeting, holds, read
 
 LAYOUT = Layout(size=2 * 40 + 25, piece_length=40)
 PIECES = LAYOUT.piece_count
 TORRENT = FakeTorrent(layout=LAYOUT)
 QUEUE, UNSENT, LONGEST = 6, 150, 100
-DONTHAVE_ID = 9
 
 ids = st.integers(0, PIECES - 1)
 good_blocks = st.tuples(ids, st.sampled_from([0, 10]), st.sampled_from([10, 5]))
@@ -40,80 +40,6 @@ blocks = st.one_of(
 
 class Ends(Exception):
     """The model expects the conversation to end here; the text is the reason."""
-
-
-class View:
-    """What a peer knows: whether it may ask, what there is, and what it waits for."""
-
-    def __init__(self, *, fast: bool) -> None:
-        self.fast = fast
-        self.greeted = False
-        self.opened = False
-        self.choked = True
-        self.has: set[int] = set()
-        self.outstanding: Counter[Block] = Counter()
-
-    def ask(self, block: Block) -> None:
-        """A request was sent that is owed an answer."""
-        self.outstanding[block] += 1
-
-    def answer(self, block: Block) -> None:
-        assert self.outstanding[block], f"{block} was not asked for, or is answered already"
-        self.outstanding -= Counter([block])
-
-    def block(self, block: Block) -> None:
-        """A block came."""
-        assert not self.choked
-        assert block[0] in self.has
-        self.answer(block)
-
-    def read(self, data: bytes) -> None:
-        """Take in what came, in its order."""
-        if data and not self.greeted:
-            assert data[:68] == messages.handshake(INFO_HASH, OUR_ID)
-            self.greeted = True
-            data = data[68:]
-        for message in read(data):
-            self.take_in(message)
-
-    def take_in(self, message: Message) -> None:
-        match message.id:
-            case MessageId.REJECT:
-                assert self.fast
-                self.answer(message.block())
-            case MessageId.CHOKE:
-                assert not self.choked
-                self.choked = True
-                if not self.fast:
-                    self.outstanding.clear()
-            case MessageId.UNCHOKE:
-                assert self.choked
-                self.choked = False
-            case MessageId.HAVE:
-                assert message.index() not in self.has
-                self.has.add(message.index())
-            case MessageId.EXTENDED if message.payload[0] == DONTHAVE_ID:
-                self.lose(int.from_bytes(message.payload[1:]))
-            case MessageId.EXTENDED:
-                assert message.payload[0] == 0
-                assert not self.opened
-            case MessageId.HAVE_ALL | MessageId.HAVE_NONE | MessageId.BITFIELD:
-                assert not self.opened
-                self.opened = True
-                assert self.fast == (message.id != MessageId.BITFIELD)
-                self.has = set() if message.id == MessageId.HAVE_NONE else set(range(PIECES))
-            case messages.KEEP_ALIVE_ID:
-                pass
-            case _:
-                raise AssertionError(f"nobody expects {message}")
-
-    def lose(self, index: int) -> None:
-        assert index in self.has
-        self.has.remove(index)
-        pending = [block for block in self.outstanding if block[0] == index]
-        assert not (self.fast and pending), "what is queued is rejected first"
-        for block in pending:
-            del self.outstanding[block]
 
 
 @dataclass
@@ -149,10 +75,11 @@ class ConnectionMachine(RuleBasedStateMachine):
         self.wire = PeerConnection(
             identity, {INFO_HASH: TORRENT}.get, 0.0, hides=lambda _: self.hides
         )
-        self.view = View(fast=fast)
+        self.view = View(PIECES, fast=fast)
+        self.greeted = False
         self.unsent, self.said = b"", list[Said]()
         self.events: list[Event] = []
-        self.identified = self.reading = self.choking = True
+        self.reading = self.choking = True
         self.identified = self.interested = self.asked = self.understands = self.retired = False
         self.shown: set[int] | None = set() if hides else None
         self.queue: list[Block] = []
@@ -411,15 +338,23 @@ class ConnectionMachine(RuleBasedStateMachine):
     def stay_in_touch(self) -> None:
         self.wire.keep_alive()
 
+    @precondition(lambda self: self.fast)
     @rule(reading=st.booleans())
     def read_or_not(self, reading: bool) -> None:
+        """Without the fast extension, who asks before it reads can't know what became of it."""
         self.reading = reading
 
     # -- what holds
 
     def listen(self) -> None:
         """Let the peer read everything."""
-        self.view.read(self.wire.data_to_send())
+        data = self.wire.data_to_send()
+        if data and not self.greeted:
+            assert data[:68] == messages.handshake(INFO_HASH, OUR_ID)
+            self.greeted = True
+            data = data[68:]
+        for message in read(data):
+            self.view.take_in(message)
 
     @invariant()
     def the_counts_agree(self) -> None:
