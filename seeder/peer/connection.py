@@ -8,7 +8,7 @@ turns them down: each accepted request is answered exactly once (BEP 6).
 No I/O.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import chain, islice
@@ -410,6 +410,23 @@ class PeerConnection:
         self.wanted_count -= len(taken)
         self._overflow = 0
         return taken
+
+    def give_back(self, index: int, blocks: Sequence[tuple[int, int]]) -> None:
+        """Queue requests again that `take` took and nobody answered: they come first now."""
+        if self.choking or index in self.lost:
+            self._turn_down([(index, begin, length) for begin, length in blocks])
+            return
+        wanted, begins = self.wanted, dict(blocks)
+        for begin, length in wanted.pop(index, {}).items():
+            # Asked for again in the meantime: one answer, unless it's another block.
+            self.wanted_count -= 1
+            if begins.setdefault(begin, length) != length:
+                self._turn_down([(index, begin, length)])
+        self.wanted_count += len(begins)
+        others = list(wanted.items())
+        wanted.clear()
+        wanted[index] = begins
+        wanted.update(others)
 
     def reject_piece(self, index: int) -> None:
         """Turn down whatever is wanted of piece `index`."""

@@ -2,6 +2,7 @@
 
 import ipaddress
 import logging
+import random
 import secrets
 import socket
 from collections import Counter
@@ -14,7 +15,9 @@ import trio
 
 from seeder.cache.pieces import PieceCache
 from seeder.errors import ConfigError, WireError
+from seeder.ledger.budget import Level
 from seeder.peer.connection import Bucket
+from seeder.peer.leeches import Patience
 from seeder.peer.limits import Limits, Rates
 from seeder.peer.mse import (
     LONGEST_PAD,
@@ -27,8 +30,10 @@ from seeder.peer.mse import (
 from seeder.peer.opening import Encryption, Opening
 from seeder.peer.pex import Roster
 from seeder.peer.session import Session
+from seeder.peer.slots import Slots, UploadSlots
 from seeder.peer.spreading import Spreading
 from seeder.peer.supplies import Supplies, UploadAccount
+from seeder.peer.thrift import Spread
 from seeder.sockets import Address, accept, close_all
 from seeder.torrent.catalog import Torrent
 
@@ -37,6 +42,8 @@ _LOG = logging.getLogger(__name__)
 TICK = 1.0
 EXCHANGE_BURST, EXCHANGES_PER_SECOND = 200, 100
 """Key exchanges of encrypted connections, of all peers together."""
+SLOTS_HELD_BACK = 4
+"""Peers that are served at a time while a budget is nearly spent."""
 ROOM = 0.02
 """Of the places, once all are taken, those that are cleared at a tick of who is of no use."""
 SILENT = 10.0
@@ -61,6 +68,14 @@ class PeerLimits(Protocol):
     @property
     def upload_rate_per_peer(self) -> float | None: ...
     @property
+    def upload_slots(self) -> UploadSlots: ...
+    @property
+    def thrifty(self) -> bool: ...
+    @property
+    def copies_per_address(self) -> float | None: ...
+    @property
+    def origin_copies_per_address(self) -> float | None: ...
+    @property
     def encryption(self) -> Encryption: ...
 
 
@@ -76,7 +91,8 @@ class HubStatistics:
 class Hub:
     """Every peer connection of the node.
 
-    `find` gives the live torrent of an info hash, `account` where its traffic is booked.
+    `find` gives the live torrent of an info hash, `account` where its traffic is booked,
+    `origin_is_busy` tells whether reads from S3 wait for a connection.
     """
 
     def __init__(
@@ -89,8 +105,10 @@ class Hub:
         peer_id: bytes,
         client: str,
         spreading: Spreading,
+        origin_is_busy: Callable[[], bool],
     ) -> None:
         self.limits = limits
+        self._origin_is_busy = origin_is_busy
         self._sessions: set[Session] = set()
         self._skeys = SkeyIndex()
         self._exchanges = Bucket(EXCHANGE_BURST, EXCHANGES_PER_SECOND, trio.current_time())
@@ -99,6 +117,7 @@ class Hub:
         self._pace = trio.Event()
         self._rosters: WeakValueDictionary[bytes, Roster] = WeakValueDictionary()
         """A torrent's roster lives as long as a session has it."""
+        self._spreads: WeakValueDictionary[bytes, Spread[Session]] = WeakValueDictionary()
         self._by_torrent: dict[bytes, dict[bytes, Session]] = {}
         self._by_address: Counter[str] = Counter()
         self._accepted = 0
@@ -115,7 +134,14 @@ class Hub:
             closes=Counter(),
             lost=self._lost,
             spreading=spreading,
+            slots=Slots(
+                limits.upload_slots,
+                patience=_patience(limits),
+                is_scarce=self._is_scarce,
+                chance=random.random,
+            ),
             roster=self._roster,
+            spread=self._spread,
             limits=self._limits,
             set_pace=self._set_pace,
             open=lambda: Opening(self._encryption, self._respond),
@@ -160,6 +186,7 @@ class Hub:
             now = trio.current_time()
             for session in tuple(self._sessions):
                 session.tick(now)
+            self._supplies.slots.review(now)
             self._supplies.spreading.tick(now)
             self.make_room(now)
 
@@ -174,10 +201,14 @@ class Hub:
         self.limits = limits
         now = trio.current_time()
         waiting = self._limits.change(_rates(limits), now)
+        self._supplies.slots.change(limits.upload_slots, _patience(limits))
         for session in self._sessions:
             session.take_limits(now)
         for session in waiting:
             session.resume()
+
+    def _is_scarce(self) -> bool:
+        return self._limits.is_short(trio.current_time()) or self._origin_is_busy()
 
     def _set_pace(self) -> None:
         self._pace.set()
@@ -206,7 +237,7 @@ class Hub:
             self._supplies.closes[refused] += 1
             sock.close()
             return
-        session = Session(sock, address, self._supplies)
+        session = Session(sock, address, group, self._supplies)
         self._sessions.add(session)
         self._by_address[group] += 1
         assert self._nursery is not None
@@ -243,6 +274,14 @@ class Hub:
             roster = Roster(private=torrent.private)
             self._rosters[torrent.info_hash] = roster
         return roster
+
+    def _spread(self, torrent: Torrent) -> Spread[Session] | None:
+        if not self.limits.thrifty:
+            return None
+        spread = self._spreads.get(torrent.info_hash)
+        if spread is None:
+            spread = self._spreads[torrent.info_hash] = Spread(torrent.layout.piece_count)
+        return spread
 
     def _start_drain(self, session: Session) -> None:
         assert self._nursery is not None
@@ -293,6 +332,16 @@ class Hub:
         for session in tuple(self._by_torrent.get(torrent.info_hash, {}).values()):
             session.lose(index)
 
+    def hold_back(self, level: Level) -> None:
+        """Serve as many peers at a time as the budget allows."""
+        most = None if level < Level.FEWER_SLOTS else SLOTS_HELD_BACK
+        self._supplies.slots.most = 0 if level >= Level.TRACKER_ONLY else most
+
+    @property
+    def places(self) -> int | None:
+        """How many peers may be served at a time; None is all."""
+        return self._supplies.slots.places
+
     def connected(self, info_hash: bytes) -> int:
         """Return how many identified peers a torrent has."""
         return len(self._by_torrent.get(info_hash, ()))
@@ -319,6 +368,10 @@ def _usable(encryption: Encryption) -> Encryption:
 
 def _rates(limits: PeerLimits) -> Rates:
     return Rates(limits.upload_rate, limits.upload_rate_per_torrent, limits.upload_rate_per_peer)
+
+
+def _patience(limits: PeerLimits) -> Patience:
+    return Patience(limits.copies_per_address, limits.origin_copies_per_address)
 
 
 def _clear(sessions: Collection[Session], places: int, now: float) -> None:

@@ -107,6 +107,17 @@ class SuperSeed(Generic[Peer]):
                     self._hidden.append(index)
         return self._refill(self._viewers, now)
 
+    def reveal(self) -> Shown[Peer]:
+        """Show every peer all that it wasn't shown yet."""
+        shown: Shown[Peer] = []
+        for peer, viewer in self._viewers.items():
+            fresh = [index for index in range(self._count) if not viewer.shown[index]]
+            viewer.shown = bytearray(b"\1" * self._count)
+            viewer.unshown = 0
+            if fresh:
+                shown.append((peer, fresh))
+        return shown
+
     def tick(self, now: float) -> Shown[Peer]:
         """Find who got nothing for too long, and what nobody got; return what to show to whom."""
         for viewer in self._viewers.values():

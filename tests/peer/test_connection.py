@@ -296,6 +296,28 @@ def test_a_keep_alive_is_four_zero_bytes() -> None:
     assert wire.data_to_send() == bytes(4)
 
 
+def test_requests_given_back_come_first_and_are_counted() -> None:
+    wire = opened()
+    receive(wire, requests([(0, 0, 10), (0, 10, 10), (1, 0, 10)]))
+    blocks = wire.take(0, 2)
+    receive(wire, requests([(0, 20, 10)]))
+    wire.give_back(0, blocks[1:])
+    assert wire.wanted_count == 3
+    assert list(wire.wanted) == [0, 1]
+    assert taken(wire, 0) == [(0, 10, 10), (0, 20, 10)]
+
+
+def test_requests_given_back_after_a_choke_are_turned_down() -> None:
+    wire = opened()
+    receive(wire, requests([(0, 0, 10), (0, 10, 10)]))
+    blocks = wire.take(0, 2)
+    wire.choke()
+    wire.data_to_send()
+    wire.give_back(0, blocks)
+    assert rejects(wire) == [(0, 0, 10), (0, 10, 10)]
+    assert (wire.wanted, wire.wanted_count) == ({}, 0)
+
+
 def test_a_closed_phase_takes_no_part() -> None:
     wire: PeerConnection = opened()
     wire.phase = Phase.CLOSED

@@ -24,6 +24,7 @@ LAYOUT = Layout(size=2 * 40 + 25, piece_length=40)
 PIECES = LAYOUT.piece_count
 TORRENT = FakeTorrent(layout=LAYOUT)
 QUEUE, UNSENT, LONGEST = 6, 150, 100
+MOST_TAKEN = 4
 
 ids = st.integers(0, PIECES - 1)
 good_blocks = st.tuples(ids, st.sampled_from([0, 10]), st.sampled_from([10, 5]))
@@ -83,6 +84,8 @@ class ConnectionMachine(RuleBasedStateMachine):
         self.identified = self.interested = self.asked = self.understands = self.retired = False
         self.shown: set[int] | None = set() if hides else None
         self.queue: list[Block] = []
+        self.batch: list[Block] = []
+        """Taken, and not sent yet."""
         self.bad = self.overflow = self.haves = self.openers = self.introductions = 0
         hello = greeting(fast=fast)
         self.say(hello[:48], lambda: self.events.append(Greeted(TORRENT)))
@@ -171,7 +174,7 @@ class ConnectionMachine(RuleBasedStateMachine):
                 raise Ends("bad-requests")
         elif block[:2] in [queued[:2] for queued in self.queue]:
             pass
-        elif len(self.queue) == QUEUE:
+        elif len(self.queue) >= QUEUE:
             self.overflow += 1
             if self.overflow > QUEUE:
                 raise Ends("request-flood")
@@ -261,18 +264,42 @@ class ConnectionMachine(RuleBasedStateMachine):
     def ready(self) -> bool:
         return self.identified
 
-    @precondition(lambda self: self.queue)
-    @rule(data=st.data(), most=st.integers(1, 4))
-    def send_blocks(self, data: st.DataObject, most: int) -> None:
+    @precondition(lambda self: self.queue and not self.batch)
+    @rule(data=st.data(), most=st.integers(1, MOST_TAKEN), sent=st.integers(0, MOST_TAKEN))
+    def take(self, data: st.DataObject, most: int, sent: int) -> None:
+        """Take the blocks of a batch, which goes out behind all that was said before."""
         index = data.draw(st.sampled_from([block[0] for block in self.queue]))
         due = [block for block in self.queue if block[0] == index][:most]
-        self.listen()  # what has to be said goes out before
-        taken = [(index, begin, length) for begin, length in self.wire.take(index, most)]
-        assert taken == due
-        for block in taken:
+        self.listen()
+        assert [(index, *block) for block in self.wire.take(index, most)] == due
+        self.queue = [block for block in self.queue if block not in due]
+        self.batch, self.overflow = due, 0
+        if not self.fast:
+            # Who asks again before it has read what it was told can't know which answer is whose.
+            self.send(sent)
+
+    @precondition(lambda self: self.batch)
+    @rule(most=st.integers(0, MOST_TAKEN))
+    def send(self, most: int) -> None:
+        """Send so many blocks of the batch; the others are queued again."""
+        sent, rest = self.batch[:most], self.batch[most:]
+        self.batch = []
+        for block in sent:
             self.view.block(block)
-            self.queue.remove(block)
-        self.overflow = 0
+        if not rest:
+            return
+        index = rest[0][0]
+        self.wire.give_back(index, [block[1:] for block in rest])
+        if self.choking or index in self.wire.lost:
+            return
+        for block in rest:
+            # Asked for again meanwhile: one answer.
+            if block in self.queue:
+                self.view.answer(block)
+        begins = {block[1] for block in rest}
+        self.queue = rest + [
+            block for block in self.queue if block[0] != index or block[1] not in begins
+        ]
 
     @precondition(ready)
     @rule(index=ids)
@@ -329,8 +356,8 @@ class ConnectionMachine(RuleBasedStateMachine):
         self.wire.retire(sorted(lacking))
         self.queue.clear()
         self.choking = self.retired = True
-        self.listen()
-        if self.understands:
+        if self.understands and not self.batch:
+            self.listen()
             assert not self.view.has & (lacking | wanted)
 
     @precondition(ready)
@@ -359,7 +386,7 @@ class ConnectionMachine(RuleBasedStateMachine):
     @invariant()
     def the_counts_agree(self) -> None:
         wanted = self.wire.wanted
-        assert self.wire.wanted_count == len(self.queue) <= QUEUE
+        assert self.wire.wanted_count == len(self.queue) <= QUEUE + MOST_TAKEN
         assert all(wanted.values())
         assert {index: list(begins.items()) for index, begins in wanted.items()} == {
             index: [block[1:] for block in self.queue if block[0] == index]
@@ -370,7 +397,7 @@ class ConnectionMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_the_peer_waits_for_is_what_is_queued(self) -> None:
-        if not self.reading:
+        if not self.reading or self.batch:
             return
         self.listen()
         assert self.view.choked == self.choking

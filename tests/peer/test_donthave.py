@@ -92,6 +92,16 @@ def test_what_is_asked_of_a_lost_piece_is_turned_down() -> None:
     assert wire.wanted == {4: {0: 10}}
 
 
+def test_blocks_of_a_lost_piece_that_were_not_sent_are_not_queued_again() -> None:
+    wire = understanding()
+    receive(wire, requests([(3, 0, 10), (3, 10, 10)]))
+    blocks = wire.take(3, 2)
+    wire.lose(3)
+    wire.give_back(3, blocks)
+    assert answers(wire) == [donthave(3), reject(3, 0, 10), reject(3, 10, 10)]
+    assert (wire.wanted, wire.wanted_count) == ({}, 0)
+
+
 def test_a_peer_that_does_not_understand_is_told_nothing() -> None:
     wire = opened()
     receive(wire, requests([(3, 0, 10)]))
@@ -194,7 +204,7 @@ async def test_blocks_on_their_way_arrive_before_a_retired_torrent_is_taken_back
             blocks = blocks_of(node.torrent)
             await peer.request(*blocks)
             [session] = node.sessions()
-            await wait_until(lambda: session._draining)
+            await wait_until(lambda: session._output.draining)
             node.hub.disconnect(node.torrent, "retired")
             node.tick(0)
             for block in blocks[:64]:
@@ -215,7 +225,7 @@ async def test_a_peer_that_never_reads_does_not_hold_a_retired_torrent(tmp_path:
         async with node.peer(receive_buffer=4096) as peer:
             await peer.request(*blocks_of(node.torrent))
             [session] = node.sessions()
-            await wait_until(lambda: session._draining)
+            await wait_until(lambda: session._output.draining)
             node.hub.disconnect(node.torrent, "retired")
             node.tick(LEAVE_DEADLINE - 1)
             assert session.reason is None

@@ -275,7 +275,7 @@ async def test_a_stop_lets_the_batch_under_way_out_and_nothing_more(tmp_path: Pa
         async with node.peer(receive_buffer=4096) as peer:
             await peer.request(*blocks_of(node.torrent)[: 3 * 64])
             [session] = node.sessions()
-            await wait_until(lambda: session._draining)
+            await wait_until(lambda: session._output.draining)
             node.stop.cancel()
             await trio.testing.wait_all_tasks_blocked()
             await peer.request((3, 0, 10))
@@ -311,7 +311,7 @@ async def test_a_stop_does_not_wait_for_peers_that_never_read(
         async with node.peer(receive_buffer=4096) as peer, Peer.connect(node.address):
             await peer.request(*blocks_of(node.torrent))
             [session] = [each for each in node.sessions() if each.torrent]
-            await wait_until(lambda: session._draining)
+            await wait_until(lambda: session._output.draining)
             assert await stop(node) < 2
             assert node.closes == {"shutdown": 2}
 

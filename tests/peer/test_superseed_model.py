@@ -127,6 +127,18 @@ class SuperSeedMachine(RuleBasedStateMachine):
         self.plan.window = window
         self.tick()
 
+    @rule()
+    def reveal(self) -> None:
+        """Super-seeding gives up: everybody is shown everything."""
+        for peer, indices in self.plan.reveal():
+            leecher = self.swarm[peer]
+            assert len(set(indices)) == len(indices)
+            assert not leecher.shown.keys() & set(indices)
+            leecher.shown.update(dict.fromkeys(indices, self.now))
+        for leecher in self.swarm.values():
+            assert leecher.shown.keys() == set(range(PIECES))
+        self.again.update(dict.fromkeys(range(PIECES), 1000))
+
     @precondition(lambda self: self.swarm)
     @rule(data=st.data())
     def go_alone(self, data: st.DataObject) -> None:
