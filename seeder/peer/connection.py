@@ -280,8 +280,8 @@ class PeerConnection:
             self._turn_down(blocks)
             return
         self._asked = True
-        if self.shown is not None:
-            blocks = self._only_shown(blocks, self.shown)
+        if self.shown is not None or self.lost:
+            blocks = self._only_known(blocks)
         # This runs once a block, and a call in it would double its cost.
         last = self._piece_count - 1
         wanted = self.wanted
@@ -336,13 +336,18 @@ class PeerConnection:
         self.wanted_count -= 1
         self._turn_down([block])
 
-    def _only_shown(self, blocks: list[Block], shown: set[int]) -> list[Block]:
-        # Of an index beyond the torrent the caller says what it thinks.
-        hidden = [block for block in blocks if block[0] not in shown]
-        if not hidden:
-            return blocks
-        self._turn_down([block for block in hidden if block[0] < self._piece_count])
-        return [block for block in blocks if block[0] in shown or block[0] >= self._piece_count]
+    def _only_known(self, blocks: list[Block]) -> list[Block]:
+        """Turn down what the peer wasn't told of, or was told that it is gone; return the rest."""
+        shown, lost = self.shown, self.lost
+        known: list[Block] = []
+        unknown: list[Block] = []
+        for block in blocks:
+            index = block[0]
+            away = index in lost or (shown is not None and index not in shown)
+            # Of an index beyond the torrent the caller says what it thinks.
+            (unknown if away and index < self._piece_count else known).append(block)
+        self._turn_down(unknown)
+        return known
 
     def show(self, indices: Iterable[int]) -> None:
         """Tell the peer of pieces that were hidden from it; it may request them from now on."""
@@ -408,7 +413,7 @@ class PeerConnection:
 
     def give_back(self, index: int, blocks: Sequence[tuple[int, int]]) -> None:
         """Queue requests again that `take` took and nobody answered: they come first now."""
-        if self.choking:
+        if self.choking or index in self.lost:
             self._turn_down([(index, begin, length) for begin, length in blocks])
             return
         wanted, begins = self.wanted, dict(blocks)
