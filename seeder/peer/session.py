@@ -18,6 +18,7 @@ from seeder.ledger.delivery import Delivery
 from seeder.peer import events, messages
 from seeder.peer.batch import Batch
 from seeder.peer.connection import Identity, PeerConnection, Phase
+from seeder.peer.extensions import client_of
 from seeder.peer.limits import Chain
 from seeder.peer.pex import Exchange, Roster, endpoint_of
 from seeder.peer.stock import PATIENCE, Stock
@@ -79,6 +80,8 @@ class Session:
         self._endpoint: bytes | None = None
         self._viewing = False
         """Whether it is shown pieces one by one."""
+        self._is_news = False
+        """Whether the log tells of it: a seed dials us again as often as we hang up."""
         # Two seeds have nothing to say to each other (BEP 21). It is closed at the next tick:
         # what a peer announces in its last moments counts as delivered.
         self._farewell: str | None = None
@@ -157,7 +160,7 @@ class Session:
             self._fail(error)
         reason = self.reason or "closed"
         self._supplies.closes[reason] += 1
-        level = logging.INFO if self.peer_id else logging.DEBUG
+        level = logging.INFO if self._is_news else logging.DEBUG
         _LOG.log(
             level,
             'peer %s:%d closed: %s, client "%s", uploaded %d bytes, it gained %d bytes in %.1f s',
@@ -189,6 +192,8 @@ class Session:
             data = self._opening.receive(scratch[:count])
             for event in self.wire.receive(data, now):
                 self._handle(event)
+            if self.wire.interested and not self._is_news:
+                self._announce()
             self._answer()
 
     def _answer(self) -> None:
@@ -245,11 +250,17 @@ class Session:
         assert self.torrent is not None
         assert self._account is not None
         self._account.peer_seen()
-        _LOG.info("peer %s:%d opened: %s", *self.address, self.torrent.pinned.ref)
+        self.client = client_of(peer_id)
         self.wire.unchoke()
         if self.wire.shown is not None:
             self._viewing = True
             self._supplies.spreading.join(self.torrent, self, self._received_at)
+
+    def _announce(self) -> None:
+        """Tell of a peer that wants something."""
+        if self.torrent is not None:
+            self._is_news = True
+            _LOG.info("peer %s:%d opened: %s", *self.address, self.torrent.pinned.ref)
 
     def _list(self, listen_port: int | None) -> None:
         """Let others hear of this peer, if it says where it takes connections (BEP 11)."""
@@ -452,5 +463,6 @@ class Session:
             self._turn_down(late, now)
         if self.wire.choking and now - self._choked_at > PATIENCE:
             self.wire.unchoke()
+        self.wire.nudge(max(self._received_at, self._choked_at + PATIENCE), now)
         if not self._draining:
             self._send()

@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from seeder.errors import WireError
 from seeder.peer import connection, messages
-from seeder.peer.connection import REQUEST_QUEUE, PeerConnection, Phase
+from seeder.peer.connection import NUDGE_AFTER, REQUEST_QUEUE, PeerConnection, Phase
 from seeder.peer.events import (
     Arrived,
     Event,
@@ -39,6 +39,7 @@ from tests.peer.wire import (
 
 BITFIELD = messages.message(MessageId.BITFIELD, b"\x80\x00")
 HAVE_ALL = messages.message(MessageId.HAVE_ALL)
+CHOKE, UNCHOKE = Message(MessageId.CHOKE, b""), Message(MessageId.UNCHOKE, b"")
 
 
 # -- opening
@@ -188,6 +189,47 @@ def test_interest_is_what_the_peer_said_last() -> None:
     assert not wire.interested
 
 
+def test_interest_is_answered_by_an_unchoke_even_if_there_was_one() -> None:
+    wire = opened()
+    interested = messages.message(MessageId.INTERESTED)
+    receive(wire, interested)
+    assert answers(wire) == [UNCHOKE]
+    receive(wire, interested)
+    assert answers(wire) == [UNCHOKE]
+    wire.choke()
+    receive(wire, interested)
+    assert answers(wire) == [CHOKE]
+
+
+def test_a_silent_peer_that_is_interested_is_unchoked_anew_every_eleven_seconds() -> None:
+    wire = opened(fast=False)
+    receive(wire, requests([(0, 0, 100)]))
+    wire.nudge(0.0, 60.0)
+    assert answers(wire) == []  # it waits for what it has asked for
+    taken(wire, 0)
+    wire.nudge(50.0, 60.0)
+    assert answers(wire) == []
+    wire.nudge(50.0, 61.5)
+    assert answers(wire) == [CHOKE, UNCHOKE]
+    wire.nudge(50.0, 72.0)
+    assert answers(wire) == []
+    wire.nudge(50.0, 73.0)
+    assert answers(wire) == [CHOKE, UNCHOKE]
+
+
+@pytest.mark.parametrize(
+    ("fast", "said"),
+    [(True, MessageId.INTERESTED), (False, MessageId.NOT_INTERESTED)],
+    ids=["with the fast extension", "not interested"],
+)
+def test_who_needs_no_nudge_gets_none(fast: bool, said: MessageId) -> None:
+    wire = opened(fast=fast)
+    receive(wire, messages.message(said))
+    answers(wire)
+    wire.nudge(0.0, 100.0)
+    assert answers(wire) == []
+
+
 def test_a_request_without_interested_counts_as_interest() -> None:
     wire = opened()
     receive(wire, requests([(0, 0, 100)]))
@@ -324,6 +366,7 @@ class Conversation(RuleBasedStateMachine):
         self.queued: list[Block] = []
         self.expected: list[Message] = []
         self.bad = self.overflow = 0
+        self.now = 0.0
 
     def reject(self, block: Block) -> None:
         if self.fast:
@@ -404,6 +447,16 @@ class Conversation(RuleBasedStateMachine):
     @rule()
     def chatter(self) -> None:
         receive(self.wire, bytes(4), messages.have(1), messages.message(MessageId.INTERESTED))
+        if not self.wire.choking:
+            self.expected += read(messages.message(MessageId.UNCHOKE))
+
+    @rule()
+    def nudge(self) -> None:
+        self.now += NUDGE_AFTER + 1
+        if self.wire.interested and not (self.wire.choking or self.queued or self.fast):
+            self.expected += read(messages.message(MessageId.CHOKE))
+            self.expected += read(messages.message(MessageId.UNCHOKE))
+        self.wire.nudge(0.0, self.now)
 
     @invariant()
     def the_counts_agree(self) -> None:
