@@ -39,6 +39,8 @@ HANDSHAKE_DEADLINE = 15.0
 IDLE_DEADLINE = 180.0
 WRITE_DEADLINE = 60.0
 KEEP_ALIVE_EVERY = 100.0
+NEWS_AFTER = 1.0
+"""Until then a seed has said that it is one."""
 PIN_DEADLINE = 2.0
 """A peer this slow gets a copy of its batch, so that it doesn't hold whole pieces in memory."""
 
@@ -258,9 +260,9 @@ class Session:
 
     def _announce(self) -> None:
         """Tell of a peer that wants something."""
-        if self.torrent is not None:
-            self._is_news = True
-            _LOG.info("peer %s:%d opened: %s", *self.address, self.torrent.pinned.ref)
+        assert self.torrent is not None
+        self._is_news = True
+        _LOG.info("peer %s:%d opened: %s", *self.address, self.torrent.pinned.ref)
 
     def _list(self, listen_port: int | None) -> None:
         """Let others hear of this peer, if it says where it takes connections (BEP 11)."""
@@ -444,6 +446,8 @@ class Session:
         if self._farewell is not None:
             self.end(self._farewell)
             return
+        if not self._is_news and now - self.opened_at > NEWS_AFTER:
+            self._announce()
         if self._draining:
             if now - self._sent_at > WRITE_DEADLINE:
                 self.end("write-timeout")

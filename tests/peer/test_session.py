@@ -18,6 +18,7 @@ from seeder.peer.session import (
     HANDSHAKE_DEADLINE,
     IDLE_DEADLINE,
     KEEP_ALIVE_EVERY,
+    NEWS_AFTER,
     PIN_DEADLINE,
     WRITE_DEADLINE,
 )
@@ -450,7 +451,11 @@ async def test_the_log_tells_of_peers_that_want_something_and_not_of_seeds(
             await leecher.request((0, 0, 100))
             await leecher.read_block()
         await node.wait_closed("left")
-    opened, closed = (record.getMessage() for record in caplog.records)
+        async with node.peer():
+            node.tick(NEWS_AFTER + 1)
+        await node.wait_closed("left", 2)
+    opened, closed, *of_the_silent = (record.getMessage() for record in caplog.records)
+    assert len(of_the_silent) == 2
     assert "opened: b/object-0" in opened
     assert 'closed: left, client "WW0300", uploaded 100 bytes' in closed
 
