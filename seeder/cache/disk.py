@@ -8,7 +8,7 @@ Nothing is synced: the first read after a start checks the hash anyway.
 import errno
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import trio
@@ -82,6 +82,9 @@ class DiskTier:
         self._writer = trio.CapacityLimiter(1)
         self._broken: set[str] = set()
         self._reads_from = self._writes_from = float("-inf")
+        self._cached_reads = True
+        """Whether the file system can say that a read would have to wait."""
+        self._probe = memoryview(bytearray(1))
 
     def __contains__(self, key: Key) -> bool:
         return key in self._index
@@ -179,6 +182,32 @@ class DiskTier:
         self._unverified.discard(key)
         self.hits += 1
         return piece
+
+    def is_verified(self, key: Key) -> bool:
+        """Tell whether `read_cached` may find a piece: it has a file that is known to be right."""
+        readable = self._cached_reads and self._clock() >= self._reads_from
+        return readable and key in self._index and key not in self._unverified
+
+    def is_cached(self, key: Key) -> bool:
+        """Tell whether the system seems to have a verified piece in memory, by its first byte."""
+        return self.read_cached(key, [(0, [self._probe])])
+
+    def read_cached(self, key: Key, reads: Sequence[files.Read]) -> bool:
+        """Fill the buffers from a verified file, without waiting; False if that can't be.
+
+        Whatever the reason is, `read` will meet it too, and do something about it.
+        """
+        if not self.is_verified(key):
+            return False
+        try:
+            if not files.read_cached(files.piece_path(self._root, key), reads):
+                return False
+        except OSError as error:
+            if error.errno == errno.EOPNOTSUPP:
+                self._cached_reads = False
+            return False
+        self.touch(key)
+        return True
 
     def offer(self, key: Key, piece: Piece) -> None:
         """Queue a verified piece; dropped if the disk is broken, too small, or too far behind."""

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from typing import TypeAlias
 
 from seeder.cache.memory import Key, Piece
 
@@ -18,6 +19,9 @@ _TEMPORARY = "writing.tmp"
 _CACHE_ID = re.compile(r"[0-9a-f]{32}-[1-9][0-9]*", re.ASCII)
 _NUMBER = re.compile(r"0|[1-9][0-9]*", re.ASCII)
 _PIECES_A_DIRECTORY = 256
+
+Read: TypeAlias = tuple[int, Sequence[memoryview]]
+"""An offset in a file, and the buffers to fill from there on, 1024 at most."""
 
 
 def check_cache_id(cache_id: str) -> None:
@@ -99,6 +103,23 @@ def read_piece(path: str, size: int, sha1: bytes | None) -> Piece | None:
         return piece
     finally:
         os.close(descriptor)
+
+
+def read_cached(path: str, reads: Sequence[Read]) -> bool:
+    """Fill the buffers from the page cache; False if a part of it would have to be waited for.
+
+    Where the file system can't tell, OSError with EOPNOTSUPP.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        for offset, buffers in reads:
+            if os.preadv(descriptor, buffers, offset, os.RWF_NOWAIT) != sum(map(len, buffers)):
+                return False
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def change(

@@ -6,7 +6,7 @@ piece meanwhile joins it. Each waiter is called once, with the piece or with the
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeAlias
@@ -144,6 +144,21 @@ class PieceCache(Generic[T]):
     def peek(self, torrent: T, index: int) -> Piece | None:
         """Return the piece if it is in memory, and mark it as used just now."""
         return self._memory.get((torrent.cache_id, index))
+
+    def read_cached(self, torrent: T, index: int, reads: Sequence[files.Read]) -> bool:
+        """Fill the buffers from a piece on disk, without waiting; False if that can't be.
+
+        The piece doesn't get into memory: the system has it there already.
+        """
+        return self._disk.read_cached((torrent.cache_id, index), reads)
+
+    def is_cached(self, torrent: T, index: int) -> bool:
+        """Tell whether `read_cached` will probably do for any part of the piece."""
+        return self._disk.is_cached((torrent.cache_id, index))
+
+    def is_on_disk(self, torrent: T, index: int) -> bool:
+        """Tell whether the piece is in a verified file, so that it needn't be held."""
+        return self._disk.is_verified((torrent.cache_id, index))
 
     def request(self, torrent: T, index: int, waiter: Waiter) -> None:
         """Have `waiter` called once, later, with the piece or the error. IndexError outside."""

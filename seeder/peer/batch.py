@@ -14,10 +14,13 @@ _PIECE = int(MessageId.PIECE)
 class Batch:
     """Buffers in the order in which they go out; nothing in them is copied."""
 
-    __slots__ = ("_left", "_runs", "buffers")
+    __slots__ = ("_left", "_runs", "_sealed", "borrows", "buffers")
 
     def __init__(self) -> None:
         self.buffers: list[bytes | memoryview] = []
+        self.borrows = False
+        """Whether a part lies in memory that the next batch overwrites."""
+        self._sealed = False
         self._left = 0
         self._runs: list[tuple[int, Sequence[tuple[int, int]], int]] = []
         """Blocks of one piece: its index, (begin, length) each, and their bytes together."""
@@ -35,7 +38,7 @@ class Batch:
         self, index: int, piece: bytes | bytearray, blocks: Sequence[tuple[int, int]]
     ) -> int:
         """Append blocks of a piece, each (begin, length); return their bytes without headers."""
-        # This runs once a block, and messages.piece_header() in it would cost as much again.
+        # This runs once a block: no call more than it takes.
         view, append, pack = memoryview(piece), self.buffers.append, PIECE_HEADER.pack
         payload = 0
         for begin, length in blocks:
@@ -45,6 +48,27 @@ class Batch:
         self._runs.append((index, blocks, payload))
         self._left += payload + PIECE_HEADER_LENGTH * len(blocks)
         return payload
+
+    def add_borrowed(
+        self, index: int, blocks: Sequence[tuple[int, int]], messages: memoryview
+    ) -> int:
+        """Append blocks whose messages are ready, in memory that the next batch overwrites."""
+        payload = len(messages) - PIECE_HEADER_LENGTH * len(blocks)
+        self.buffers.append(messages)
+        self.borrows = True
+        self._runs.append((index, blocks, payload))
+        self._left += len(messages)
+        return payload
+
+    def encrypt(self, keystream: Keystream, room: memoryview) -> None:
+        """Replace everything by its encrypted form, of the same length, in `room` if it fits."""
+        clear = b"".join(self.buffers)
+        self.borrows = len(clear) <= len(room)
+        if self.borrows:
+            self.buffers[:] = [room[: keystream.update_into(clear, room)]]
+        else:
+            self.buffers[:] = [keystream.update(clear)]
+        self._sealed = True
 
     def sent(self, count: int) -> bool:
         """Drop `count` bytes that the socket took; True when that was all."""
@@ -61,14 +85,32 @@ class Batch:
             count -= size
         return False
 
-    def encrypt(self, keystream: Keystream) -> None:
-        """Replace everything by its encrypted form, of the same length."""
-        self.buffers[:] = [keystream.update(b"".join(self.buffers))]
+    def take_back(self) -> list[tuple[int, Sequence[tuple[int, int]]]]:
+        """Give up the blocks that haven't begun to go out; return them by piece, the last first.
 
-    def let_go(self) -> None:
-        """Copy what is left, so that it doesn't hold whole pieces in memory."""
-        if len(self.buffers) > 1:
-            self.buffers[:] = [b"".join(self.buffers)]
+        What has to follow is copied, so that nothing else is held. Encrypted, that is everything.
+        """
+        back: list[tuple[int, Sequence[tuple[int, int]]]] = []
+        while self._runs and not self._sealed:
+            index, blocks, payload = self._runs.pop()
+            keep = len(blocks)
+            while keep and self._left >= (size := PIECE_HEADER_LENGTH + blocks[keep - 1][1]):
+                keep -= 1
+                self._left -= size
+                payload -= blocks[keep][1]
+            if keep < len(blocks):
+                back.append((index, blocks[keep:]))
+            if keep:
+                self._runs.append((index, blocks[:keep], payload))
+                break
+        rest = bytearray()
+        for buffer in self.buffers:
+            rest += buffer[: self._left - len(rest)]
+            if len(rest) == self._left:
+                break
+        self.buffers[:] = [bytes(rest)] if rest else []
+        self.borrows = False
+        return back
 
     def settle(self) -> list[tuple[int, int]]:
         """Give the batch up; return each piece's index and its payload bytes that were sent."""
@@ -86,4 +128,5 @@ class Batch:
         self._left = 0
         self._runs.clear()
         self.buffers.clear()
+        self.borrows = self._sealed = False
         return booked

@@ -1,4 +1,4 @@
-"""One peer's side of the wire protocol as a state machine (BEP 3, 6, 9, 10, 21).
+"""One peer's side of the wire protocol as a state machine (BEP 3, 6, 9, 10, 21, 54).
 
 `receive` takes bytes as they arrive and returns what the session has to know; whatever the
 protocol itself must answer (handshake, rejects, metadata) collects in `data_to_send`. Requests
@@ -8,10 +8,10 @@ turns them down: each accepted request is answered exactly once (BEP 6).
 No I/O.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from itertools import islice
+from itertools import chain, islice
 
 from seeder.errors import WireError
 from seeder.peer import messages
@@ -34,6 +34,8 @@ CANCELS_PER_SECOND = 500
 NUDGE_AFTER = 11.0
 """Seconds: a peer without the fast extension that waits for us to go on may be an rTorrent."""
 LONGEST_MESSAGE = 64 * KIB
+MOST_TAKEN_BACK = 1000
+"""Pieces that a peer is told of when all are gone: of more, the end of the connection tells it."""
 MOST_UNSENT = 256 * KIB
 """Answers that may wait for a peer that doesn't read, beyond the longest message."""
 
@@ -123,6 +125,10 @@ class PeerConnection:
         """Pieces that came into `wanted`, until the session has looked at them."""
         self.shown: set[int] | None = None
         """Pieces that the peer was told of, while super-seeding (BEP 16); None: all."""
+        self.lost: set[int] = set()
+        """Pieces that the peer was told we don't have any more (BEP 54), until `regain`."""
+        self.retired = False
+        """Whether there is nothing to be had any more."""
         self._identity = identity
         self._find = find
         self._hides = hides
@@ -283,7 +289,7 @@ class PeerConnection:
         self._asked = True
         if self.shown is not None:
             blocks = self._only_shown(blocks, self.shown)
-        # This runs once a block, and layout.holds_block() in it would double its cost.
+        # This runs once a block, and a call in it would double its cost.
         last = self._piece_count - 1
         wanted = self.wanted
         for block in blocks:
@@ -348,9 +354,50 @@ class PeerConnection:
     def show(self, indices: Iterable[int]) -> None:
         """Tell the peer of pieces that were hidden from it; it may request them from now on."""
         assert self.shown is not None
+        if self.retired:
+            return
         for index in indices:
             self.shown.add(index)
+            self.lost.discard(index)
             self._out += messages.have(index)
+
+    # -- taking back (BEP 54)
+
+    def lose(self, index: int) -> bool:
+        """Take a piece back and turn down what is wanted of it; False if the peer can't be told."""
+        if not self._takes_back(index):
+            return False
+        self.reject_piece(index)
+        self._take_back(index)
+        return True
+
+    def regain(self, index: int) -> None:
+        """Tell the peer that a piece that was lost is to be had again."""
+        if index in self.lost and not self.retired:
+            self.lost.discard(index)
+            self._out += messages.have(index)
+
+    def retire(self, lacking: Iterable[int]) -> None:
+        """Take everything back: what is queued is turned down, and nothing is served any more.
+
+        Of the pieces that the peer lacks it hears one by one, those that it wanted first.
+        """
+        wanted = list(self.wanted)
+        self.choke()
+        self.retired = True
+        if self._extensions is not None and self._extensions.donthave_id:
+            told = filter(self._takes_back, chain(wanted, lacking))
+            for index in islice(told, MOST_TAKEN_BACK):
+                self._take_back(index)
+
+    def _takes_back(self, index: int) -> bool:
+        believed = index not in self.lost and (self.shown is None or index in self.shown)
+        return believed and self._extensions is not None and bool(self._extensions.donthave_id)
+
+    def _take_back(self, index: int) -> None:
+        assert self._extensions is not None
+        self.lost.add(index)
+        self._extensions.send_donthave(index)
 
     def take(self, index: int, most: int) -> list[tuple[int, int]]:
         """Take the requests of piece `index` to answer them: (begin, length), at most `most`."""
@@ -366,6 +413,23 @@ class PeerConnection:
         self._overflow = 0
         return taken
 
+    def give_back(self, index: int, blocks: Sequence[tuple[int, int]]) -> None:
+        """Queue requests again that `take` took and nobody answered: they come first now."""
+        if self.choking:
+            self._turn_down([(index, begin, length) for begin, length in blocks])
+            return
+        wanted, begins = self.wanted, dict(blocks)
+        for begin, length in wanted.pop(index, {}).items():
+            # Asked for again in the meantime: one answer, unless it's another block.
+            self.wanted_count -= 1
+            if begins.setdefault(begin, length) != length:
+                self._turn_down([(index, begin, length)])
+        self.wanted_count += len(begins)
+        others = list(wanted.items())
+        wanted.clear()
+        wanted[index] = begins
+        wanted.update(others)
+
     def reject_piece(self, index: int) -> None:
         """Turn down whatever is wanted of piece `index`."""
         begins = self.wanted.pop(index, None)
@@ -377,8 +441,8 @@ class PeerConnection:
     # -- choking
 
     def unchoke(self) -> None:
-        """Let the peer request."""
-        if self.choking:
+        """Let the peer request, unless there is nothing to be had any more."""
+        if self.choking and not self.retired:
             self.choking = False
             self._out += messages.message(MessageId.UNCHOKE)
 

@@ -1,4 +1,4 @@
-"""One peer's connection on the network: reads, answers, and sends blocks in batches.
+"""One peer's connection on the network: its life, what it sends us, and its deadlines.
 
 The hot path is one read that brings dozens of requests and one sendmsg that takes up to a mebibyte
 of headers and views of cached pieces; nothing is copied and nothing is awaited a block. Sending is
@@ -10,30 +10,28 @@ import logging
 import random
 import socket
 from collections.abc import Iterable
+from itertools import filterfalse
+from math import inf
 
 import trio
 
-from seeder.errors import SeederError, WireError
+from seeder.cache.reading import REFUSED_FOR
+from seeder.errors import PieceMismatch, SeederError, WireError
 from seeder.ledger.delivery import Delivery
-from seeder.peer import events, messages
-from seeder.peer.batch import Batch
+from seeder.peer import events
 from seeder.peer.connection import Identity, PeerConnection, Phase
 from seeder.peer.extensions import client_of
 from seeder.peer.limits import Chain
+from seeder.peer.messages import bitfield_indices
+from seeder.peer.output import Output
 from seeder.peer.pex import Exchange, Roster, endpoint_of
 from seeder.peer.stock import PATIENCE, Stock
 from seeder.peer.supplies import Supplies, UploadAccount
+from seeder.peer.thrift import Thrift
 from seeder.sockets import Address
 from seeder.torrent.catalog import Torrent
 
 _LOG = logging.getLogger(__name__)
-
-BATCH_BLOCKS = 64
-"""Of 16 KiB: a mebibyte a sendmsg, and far from the kernel's limit of 1024 buffers."""
-ENCRYPTED_BATCH_BLOCKS = 16
-"""Encrypting holds up the loop for 2 ms a mebibyte: smaller bites for everybody's sake."""
-BATCHES_A_TURN = 4
-"""Then the other peers get theirs."""
 
 HANDSHAKE_DEADLINE = 15.0
 IDLE_DEADLINE = 180.0
@@ -41,6 +39,11 @@ WRITE_DEADLINE = 60.0
 KEEP_ALIVE_EVERY = 100.0
 NEWS_AFTER = 1.0
 """Until then a seed has said that it is one."""
+STRANGER_PATIENCE = 5.0
+IDLE_PATIENCE = 60.0
+"""For who hasn't said what it wants, and who wants nothing, while others find no place."""
+LEAVE_DEADLINE = 10.0
+"""For what is on its way when the torrent goes."""
 PIN_DEADLINE = 2.0
 """A peer this slow gets a copy of its batch, so that it doesn't hold whole pieces in memory."""
 
@@ -50,9 +53,13 @@ _GONE = {errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.ENOTCONN, errno.E
 class Session:
     """A peer from accept to close; `run` is its life."""
 
-    def __init__(self, sock: socket.socket, address: Address, supplies: Supplies) -> None:
+    def __init__(
+        self, sock: socket.socket, address: Address, group: str, supplies: Supplies
+    ) -> None:
         now = trio.current_time()
         self.address = address
+        self.group = group
+        """What counts as one address: the /64 of an IPv6 one."""
         self.peer_id = b""
         self.client = ""
         self.opened_at = now
@@ -69,16 +76,21 @@ class Session:
         self._scope = trio.CancelScope()
         self._account: UploadAccount | None = None
         self._delivery: Delivery | None = None
-        self._stock: Stock | None = None
-        self._batch = Batch()
-        self._draining = False
-        self._finishing = False
+        self._output = Output(
+            sock, self.wire, self._opening, self, scratch=supplies.outgoing, now=now
+        )
         self._received_at = now
-        self._sent_at = now
-        self._choked_at = 0.0
-        self._chain: Chain | None = None
+        self._served_at = now
+        """When the socket took a block last."""
+        self._served = False
+        """Whether the choker lets it request."""
+        self._slow = False
+        """Whether it shares the little that is left for its address."""
+        self._choked_at = -inf
+        """When it was last choked for the sake of a piece that it can't have yet."""
         self._exchange = Exchange()
         self._roster: Roster | None = None
+        self._thrift: Thrift[Session] | None = None
         self._endpoint: bytes | None = None
         self._viewing = False
         """Whether it is shown pieces one by one."""
@@ -87,6 +99,8 @@ class Session:
         # Two seeds have nothing to say to each other (BEP 21). It is closed at the next tick:
         # what a peer announces in its last moments counts as delivered.
         self._farewell: str | None = None
+        self._leave_by = 0.0
+        self._regain_at = 0.0
 
     # -- life
 
@@ -105,13 +119,56 @@ class Session:
         self._note(reason)
         self._scope.cancel()
 
+    def silent_for(self, now: float) -> float:
+        """Return the seconds since anything came from the peer."""
+        return now - self._received_at
+
+    def outstays(self, now: float) -> float:
+        """Return the seconds by which a peer keeps a place for nothing too long; 0 for others."""
+        wire = self.wire
+        if self.reason is not None:
+            return 0.0
+        if wire.phase in (Phase.HANDSHAKE, Phase.PEER_ID):
+            return max(0.0, now - self.opened_at - STRANGER_PATIENCE)
+        if self._output.draining or wire.wanted_count or (wire.choking and wire.interested):
+            return 0.0
+        return max(0.0, now - self._served_at - IDLE_PATIENCE)
+
+    def take_limits(self, now: float) -> None:
+        """Keep to the upload limits as they are now; whoever was in line has to be woken."""
+        if self.torrent is None:
+            return
+        limits, output = self._supplies.limits, self._output
+        if output.chain is not None:
+            limits.waiting.discard(output.chain)
+        group = self.group if self._slow else None
+        output.chain = limits.chain(self.torrent.info_hash, now, slow=group)
+
+    def retire(self, reason: str) -> None:
+        """Take back what the peer believes we have (BEP 54), and close at the next tick."""
+        if self._scope.cancel_called or self._output.finishing:
+            return
+        if self.torrent is None or self.wire.phase is Phase.PEER_ID:
+            self.end(reason)
+            return
+        lacking = filterfalse(self._delivery_of().has, range(self.torrent.layout.piece_count))
+        self.wire.retire(lacking)
+        self._farewell, self._leave_by = reason, trio.current_time() + LEAVE_DEADLINE
+        self.resume()
+
+    def lose(self, index: int) -> None:
+        """Take back a piece that can't be had for a while (BEP 54)."""
+        if self.wire.lose(index):
+            self._regain_at = trio.current_time() + REFUSED_FOR
+            self.resume()
+
     def finish(self) -> None:
         """Send nothing after the batch under way, and close when the peer does."""
         self._note("shutdown")
-        self._finishing = True
+        self._output.finishing = True
         if self.wire.phase in (Phase.HANDSHAKE, Phase.PEER_ID):
             self._scope.cancel()
-        elif not self._draining:
+        elif not self._output.draining:
             self._hang_up()
 
     def _hang_up(self) -> None:
@@ -147,19 +204,23 @@ class Session:
         self.wire.phase = Phase.CLOSED
         trio.lowlevel.notify_closing(self._sock)
         self._sock.close()
-        if self._stock is not None:
-            self._stock.close()
-        if self._chain is not None:
-            self._supplies.limits.waiting.discard(self._chain)
+        output = self._output
+        if output.stock is not None:
+            output.stock.close()
+        if output.chain is not None:
+            self._supplies.limits.waiting.discard(output.chain)
         if self._roster is not None:
             self._roster.leave(self)
         if self._viewing and self.torrent:
             self._viewing = False
             self._supplies.spreading.leave(self.torrent, self, trio.current_time())
         try:
-            self._settle()
+            output.settle()
         except Exception as error:
             self._fail(error)
+        self._supplies.slots.leave(self, trio.current_time())
+        if self._thrift is not None:
+            self._thrift.leave(self._delivery_of().announced())
         reason = self.reason or "closed"
         self._supplies.closes[reason] += 1
         level = logging.INFO if self._is_news else logging.DEBUG
@@ -177,7 +238,7 @@ class Session:
     # -- input
 
     async def _receive(self) -> None:
-        scratch = self._supplies.scratch
+        scratch = self._supplies.incoming
         while True:
             await trio.lowlevel.wait_readable(self._sock)
             try:
@@ -187,7 +248,7 @@ class Session:
             if count == 0:
                 self._note("left")
                 return
-            if self._finishing:
+            if self._output.finishing:
                 continue
             now = trio.current_time()
             self._received_at = now
@@ -200,25 +261,32 @@ class Session:
 
     def _answer(self) -> None:
         """Send what can be sent now; otherwise see to it that it will be there when it can."""
-        if not self._draining:
-            self._send()
-        wire = self.wire
+        output, wire = self._output, self.wire
+        output.send()
         if wire.newly_wanted:
-            if self._draining and self._stock is not None:
-                self._stock.look_ahead(wire.newly_wanted)
+            if output.draining:
+                output.look_ahead(wire.newly_wanted)
             wire.newly_wanted.clear()
 
     def _handle(self, event: events.Event) -> None:
         match event:
             case events.Gained(index):
+                self._grow((index,))
                 self._credit(self._delivery_of().have(index))
                 if self._viewing and self.torrent:
                     self._supplies.spreading.gained(self.torrent, self, index, self._received_at)
             case events.Arrived(pieces):
-                self._delivery_of().arrived_with(pieces)
+                delivery, thrift = self._delivery_of(), self._thrift
+                if thrift is not None:
+                    thrift.lost(delivery.announced())
+                delivery.arrived_with(pieces)
+                if thrift is not None:
+                    thrift.gained(delivery.announced())
                 self._note_pieces(pieces)
             case events.Grown(pieces):
-                self._credit(self._delivery_of().grown_to(pieces))
+                delivery = self._delivery_of()
+                self._grow(bitfield_indices(pieces, delivery.piece_count))
+                self._credit(delivery.grown_to(pieces))
                 self._note_pieces(pieces)
             case events.Greeted(torrent):
                 assert isinstance(torrent, Torrent)
@@ -226,8 +294,15 @@ class Session:
                 self._account = self._supplies.account(torrent)
                 self._delivery = Delivery(torrent.layout)
                 self._roster = self._supplies.roster(torrent)
-                self._chain = self._supplies.limits.chain(torrent.info_hash, self._received_at)
-                self._stock = Stock(
+                spread = self._supplies.spread(torrent)
+                if spread is not None:
+                    self._thrift = Thrift(spread, self, self._received_at)
+                    if self.wire.shown is None:
+                        self._output.withholds = self._thrift.withholds
+                self._output.chain = self._supplies.limits.chain(
+                    torrent.info_hash, self._received_at
+                )
+                self._output.stock = Stock(
                     self._supplies.cache,
                     torrent,
                     self.wire.wanted,
@@ -253,9 +328,10 @@ class Session:
         assert self._account is not None
         self._account.peer_seen()
         self.client = client_of(peer_id)
-        self.wire.unchoke()
         if self.wire.shown is not None:
             self._viewing = True
+        self._supplies.slots.come(self, self._received_at)
+        if self._viewing:
             self._supplies.spreading.join(self.torrent, self, self._received_at)
 
     def _announce(self) -> None:
@@ -274,6 +350,12 @@ class Session:
         if self._viewing and self.torrent:
             self._supplies.spreading.arrived_with(self.torrent, self, pieces, self._received_at)
 
+    def _grow(self, pieces: Iterable[int]) -> None:
+        """Let thrift know what the peer has got, before `_delivery` does."""
+        if self._thrift is not None:
+            has = self._delivery_of().has
+            self._thrift.gained(index for index in pieces if not has(index))
+
     def show(self, indices: list[int]) -> None:
         """Tell the peer of pieces that it may request from now on (super-seeding)."""
         self.wire.show(indices)
@@ -288,121 +370,69 @@ class Session:
             self.delivered += count
             self._account.delivered_verified(count)
 
+    # -- choking
+
+    @property
+    def interested(self) -> bool:
+        """Whether it wants something from us."""
+        return self.wire.interested or bool(self.wire.wanted)
+
+    def serve(self) -> None:
+        """Let the peer request."""
+        self._served = True
+        self._unchoke(trio.current_time())
+
+    def hold(self) -> None:
+        """Let it request no more until `serve`."""
+        self._served = False
+        self.wire.choke()
+        self.resume()
+
+    def _unchoke(self, now: float) -> None:
+        if self._served and self.wire.choking and now - self._choked_at > PATIENCE:
+            self.wire.unchoke()
+            self.resume()
+
+    def slow_down(self, *, slow: bool) -> None:
+        """Change whether it shares the little that is left for its address."""
+        self._slow = slow
+        self.take_limits(trio.current_time())
+        self.resume()
+
     # -- output
 
-    def _send(self) -> None:
-        """Send as much as goes without waiting; leave the rest to a drain task."""
-        if self._send_turn():
-            self._draining = True
-            self._supplies.start_drain(self)
-
     async def drain(self) -> None:
-        """Send until nothing sendable is left, waiting for the socket."""
+        """Send until nothing sendable is left, waiting for the socket; the hub gives it a task."""
         try:
-            while self.wire.phase is not Phase.CLOSED:
-                await trio.lowlevel.wait_writable(self._sock)
-                if not self._send_turn():
-                    break
+            await self._output.drain()
         except Exception as error:
             self._fail(error)
-        finally:
-            self._draining = False
-        if self._finishing and self.wire.phase is not Phase.CLOSED:
+        if self._output.finishing and self.wire.phase is not Phase.CLOSED:
             self._hang_up()
-
-    def _send_turn(self) -> bool:
-        """Send some batches; True when more is ready but the socket is full or the turn over."""
-        for _ in range(BATCHES_A_TURN):
-            if not self._batch and (self._finishing or not self._fill()):
-                return False
-            if not self._flush():
-                return True
-        return True
-
-    def _fill(self) -> bool:
-        """Gather the next batch: what the protocol owes, then blocks of pieces at hand."""
-        wire, batch, stock = self.wire, self._batch, self._stock
-        negotiation = self._opening.data_to_send()
-        if negotiation:
-            batch.add(negotiation)
-            return True
-        encrypt = self._opening.encrypt
-        if wire.owes_metadata:
-            wire.send_metadata()
-        control = wire.data_to_send()
-        if control:
-            batch.add(control)
-        if stock is not None and wire.wanted:
-            room = ENCRYPTED_BATCH_BLOCKS if encrypt else BATCH_BLOCKS
-            if self._chain is None:
-                self._add_blocks(stock, room)
-            else:
-                self._add_granted(stock, self._chain, room)
-        if encrypt is not None and batch:
-            batch.encrypt(encrypt)
-        return bool(batch)
-
-    def _add_granted(self, stock: Stock, chain: Chain, room: int) -> None:
-        """Put as many blocks into the batch as the upload limits allow; else wait for a turn."""
-        limits, now = self._supplies.limits, trio.current_time()
-        most = min(room, self.wire.wanted_count) * messages.BLOCK_SIZE
-        granted = chain.grant(most, now)
-        if granted:
-            used = self._add_blocks(stock, max(1, granted // messages.BLOCK_SIZE))
-            chain.give_back(granted - used)
-        else:
-            limits.waiting.add(self, chain, most, now)
-            self._supplies.set_pace()
 
     def resume(self) -> None:
         """Send on: the upload limits allow it again."""
         try:
-            if not self._draining:
-                self._send()
+            self._output.send()
         except Exception as failure:
             self._fail(failure)
 
-    def _add_blocks(self, stock: Stock, room: int) -> int:
-        """Put blocks of pieces at hand into the batch, about `room` of them; ask for the others.
+    def start_drain(self) -> None:
+        """Have `drain` run in a task."""
+        self._supplies.start_drain(self)
 
-        Returns their bytes.
-        """
-        wire, batch, waiting = self.wire, self._batch, stock.waiting
-        added = 0
-        for index in tuple(wire.wanted):
-            if index in waiting:
-                continue
-            piece = stock.find(index)
-            if piece is None:
-                continue
-            blocks = wire.take(index, room)
-            payload = batch.add_blocks(index, piece, blocks)
-            added += payload
-            room -= max(len(blocks), payload // messages.BLOCK_SIZE)
-            if room <= 0:
-                break
-        stock.fetch()
-        return added
+    def wait_in_line(self, chain: Chain, most: int, now: float) -> None:
+        """Have `resume` called when the upload limits allow it again."""
+        self._supplies.limits.waiting.add(self, chain, most, now)
+        self._supplies.set_pace()
 
-    def _flush(self) -> bool:
-        """Write the batch; False when the socket took only a part of it."""
-        try:
-            count = self._sock.sendmsg(self._batch.buffers)
-        except (BlockingIOError, InterruptedError):
-            return False
-        self._sent_at = trio.current_time()
-        if not self._batch.sent(count):
-            return False
-        self._settle()
-        return True
-
-    def _settle(self) -> None:
-        """Book what of the batch has reached the socket, and give the rest up."""
-        for index, payload in self._batch.settle():
-            assert self._account is not None
-            self.uploaded += payload
-            self._account.uploaded(payload)
-            self._credit(self._delivery_of().sent(index, payload))
+    def sent(self, index: int, payload: int) -> None:
+        """Book `payload` bytes of piece `index` that the socket took."""
+        assert self._account is not None
+        self.uploaded += payload
+        self._served_at = self._output.sent_at
+        self._account.uploaded(payload)
+        self._credit(self._delivery_of().sent(index, payload))
 
     # -- cold pieces
 
@@ -411,10 +441,11 @@ class Session:
         if self._scope.cancel_called:
             return
         try:
+            if isinstance(error, PieceMismatch) and self.torrent is not None:
+                self._supplies.lost(self.torrent, index)
             if error is not None and index in self.wire.wanted:
                 self._turn_down([index], trio.current_time())
-            if not self._draining:
-                self._send()
+            self._output.send()
         except Exception as failure:
             self._fail(failure)
 
@@ -443,30 +474,34 @@ class Session:
             if now - self.opened_at > HANDSHAKE_DEADLINE:
                 self.end("handshake-timeout")
             return
-        if self._farewell is not None:
+        output = self._output
+        if self._farewell is not None and not (output.draining and now < self._leave_by):
             self.end(self._farewell)
             return
         if not self._is_news and now - self.opened_at > NEWS_AFTER:
             self._announce()
-        if self._draining:
-            if now - self._sent_at > WRITE_DEADLINE:
+        if output.draining:
+            if now - output.sent_at > WRITE_DEADLINE:
                 self.end("write-timeout")
-            elif now - self._sent_at > PIN_DEADLINE:
-                self._batch.let_go()
+            elif now - output.sent_at > PIN_DEADLINE:
+                output.let_go()
         elif now - self._received_at > IDLE_DEADLINE:
             self.end("idle")
-        elif now - self._sent_at > KEEP_ALIVE_EVERY:
+        elif now - output.sent_at > KEEP_ALIVE_EVERY:
             self.wire.keep_alive()
         roster = self._roster
         if roster is not None and self.peer_id:
             self.wire.send_pex(
                 lambda: self._exchange.message(roster, self._endpoint, now, random.random)
             )
-        late = self._stock.overdue(now) if self._stock is not None else []
+        if self._thrift is not None:
+            self._thrift.weigh(self.uploaded, self.delivered, now)
+        if self.wire.lost and now >= self._regain_at:
+            for index in tuple(self.wire.lost):
+                self.wire.regain(index)
+        late = output.stock.overdue(now) if output.stock is not None else []
         if late:
             self._turn_down(late, now)
-        if self.wire.choking and now - self._choked_at > PATIENCE:
-            self.wire.unchoke()
+        self._unchoke(now)
         self.wire.nudge(max(self._received_at, self._choked_at + PATIENCE), now)
-        if not self._draining:
-            self._send()
+        output.send()

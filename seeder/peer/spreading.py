@@ -4,9 +4,10 @@ It begins with the first peer while nobody else has the whole object, and a peer
 others have everything among themselves is shown all at once. No I/O.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Literal, Protocol, TypeAlias
 
+from seeder.peer.messages import bitfield_indices
 from seeder.peer.superseed import Randomness, Shown, SuperSeed
 from seeder.torrent.layout import MIB, Layout
 
@@ -57,10 +58,21 @@ class Spreading:
         self._cache_bytes = cache_bytes
         self._rng = rng
         self._plans: dict[bytes, SuperSeed[Viewer]] = {}
+        self._openly = False
+
+    def show_all(self, openly: bool) -> None:
+        """Show everybody everything from now on, or go back to windows for those who come.
+
+        While S3 isn't read, what can be had is in the cache, and windows would be full of the rest.
+        """
+        self._openly = openly
+        if openly:
+            for plan in tuple(self._plans.values()):
+                _show(plan.reveal())
 
     def hides(self, torrent: Spread) -> bool:
         """Tell whether a peer that comes now is shown pieces one by one."""
-        if self._mode == "off" or torrent.layout.piece_count < FEWEST_PIECES:
+        if self._mode == "off" or self._openly or torrent.layout.piece_count < FEWEST_PIECES:
             return False
         plan = self._plans.get(torrent.info_hash)
         if plan is not None:
@@ -83,7 +95,7 @@ class Spreading:
         """Note what a peer has: a bitfield, all or nothing."""
         count = torrent.layout.piece_count
         plan = self._plans[torrent.info_hash]
-        _show(plan.arrived_with(viewer, _indices(pieces, count), now))
+        _show(plan.arrived_with(viewer, bitfield_indices(pieces, count), now))
 
     def gained(self, torrent: Spread, viewer: Viewer, index: int, now: float) -> None:
         """Note that a peer has got a piece, from whomever."""
@@ -116,12 +128,3 @@ class Spreading:
 def _show(shown: Shown[Viewer]) -> None:
     for viewer, indices in shown:
         viewer.show(indices)
-
-
-def _indices(pieces: bytes | bool, count: int) -> Iterator[int]:
-    if isinstance(pieces, bool):
-        yield from range(count if pieces else 0)
-        return
-    for index in range(count):
-        if pieces[index >> 3] & (0x80 >> (index & 7)):
-            yield index

@@ -1,13 +1,14 @@
-"""The pieces that one peer wants: those in memory at hand, cold ones asked of the cache.
+"""The pieces that one peer wants: those in memory or on a warm disk, cold ones asked of the cache.
 
 A few cold pieces are on their way at a time, the others stand in line; a piece that came stays
-here until its requests are answered. So one peer holds a bounded part of the memory, whatever it
-asks for, and whatever the cache evicts meanwhile.
+here until its requests are answered or it is on disk. So one peer holds a bounded part of the
+memory, whatever it asks for, and whatever the cache evicts meanwhile.
 """
 
 from collections import deque
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 
+from seeder.cache.files import Read
 from seeder.cache.pieces import PieceCache
 from seeder.errors import SeederError
 from seeder.torrent.catalog import Torrent
@@ -53,28 +54,36 @@ class Stock:
         self._failed: dict[int, float] = {}
 
     def find(self, index: int) -> bytes | bytearray | None:
-        """Return a piece that is at hand; None puts it in line, for `fetch` to ask for it."""
-        if index in self.waiting:
-            return None
+        """Return a piece that is in memory, or None."""
         piece = self._held.get(index)
-        if piece is None:
-            piece = self._cache.peek(self._torrent, index)
-        if piece is None:
+        return piece if piece is not None else self._cache.peek(self._torrent, index)
+
+    def is_on_disk(self, index: int) -> bool:
+        """Tell whether `read` may do."""
+        return self._cache.is_on_disk(self._torrent, index)
+
+    def read(self, index: int, reads: Sequence[Read]) -> bool:
+        """Fill the buffers from a piece on disk, without waiting; False if that can't be."""
+        return self._cache.read_cached(self._torrent, index, reads)
+
+    def line_up(self, index: int) -> None:
+        """Put a cold piece in line, for `fetch` to ask for it."""
+        if index not in self.waiting:
             self.waiting[index] = self._clock()
             if index not in self._failed:
                 self._line.append(index)
-        return piece
 
     def look_ahead(self, indices: Iterable[int]) -> None:
         """Ask for those of `indices` that are cold, though none of them can be sent yet."""
         for index in indices:
-            self.find(index)
+            if self.find(index) is None and not self._cache.is_cached(self._torrent, index):
+                self.line_up(index)
         self.fetch()
 
     def fetch(self) -> None:
         """Ask the cache for the pieces in line, as far as the limits go."""
-        if self._held:
-            for index in [index for index in self._held if index not in self._wanted]:
+        for index in tuple(self._held):
+            if index not in self._wanted or self._cache.is_on_disk(self._torrent, index):
                 del self._held[index]
         line, fetching = self._line, self._fetching
         while line and len(fetching) + len(self._held) < self._most:
@@ -109,14 +118,18 @@ class Stock:
                 late.append(index)
             if fetched:
                 self.waiting[index] = now if too_long else since
-            elif too_long or not wanted or self._cache.peek(self._torrent, index) is not None:
-                # Turned down, cancelled, or brought into memory on behalf of somebody else.
+            elif too_long or not wanted or self._is_at_hand(index):
+                # Turned down, cancelled, or brought here on behalf of somebody else.
                 del self.waiting[index]
         self._line = deque(index for index in self._line if index in self.waiting)
         for index, at in tuple(self._failed.items()):
             if now - at > FAILURE_PAUSE and index not in self.waiting:
                 del self._failed[index]
         return late
+
+    def _is_at_hand(self, index: int) -> bool:
+        cache, torrent = self._cache, self._torrent
+        return cache.peek(torrent, index) is not None or cache.is_cached(torrent, index)
 
     def close(self) -> None:
         """Wait for nothing any more; fetches under way go on."""

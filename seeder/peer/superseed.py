@@ -78,10 +78,6 @@ class SuperSeed(Generic[Peer]):
         cursor = self._rng.randrange(self._count) if self._count else 0
         self._viewers[peer] = _Viewer(self._count, cursor, now)
 
-    def may_request(self, peer: Peer, index: int) -> bool:
-        """Tell whether a peer was shown a piece."""
-        return bool(self._viewers[peer].shown[index])
-
     def arrived_with(self, peer: Peer, pieces: Iterable[int], now: float) -> Shown[Peer]:
         """Note what a peer has from elsewhere; return what to show to whom."""
         viewer = self._viewers[peer]
@@ -110,6 +106,17 @@ class SuperSeed(Generic[Peer]):
                     self._scarce += 1
                     self._hidden.append(index)
         return self._refill(self._viewers, now)
+
+    def reveal(self) -> Shown[Peer]:
+        """Show every peer all that it wasn't shown yet."""
+        shown: Shown[Peer] = []
+        for peer, viewer in self._viewers.items():
+            fresh = [index for index in range(self._count) if not viewer.shown[index]]
+            viewer.shown = bytearray(b"\1" * self._count)
+            viewer.unshown = 0
+            if fresh:
+                shown.append((peer, fresh))
+        return shown
 
     def tick(self, now: float) -> Shown[Peer]:
         """Find who got nothing for too long, and what nobody got; return what to show to whom."""

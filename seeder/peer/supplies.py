@@ -9,7 +9,10 @@ from seeder.cache.pieces import PieceCache
 from seeder.peer.limits import Limits
 from seeder.peer.opening import Opening
 from seeder.peer.pex import Roster
+from seeder.peer.scratch import Scratch
+from seeder.peer.slots import Slots
 from seeder.peer.spreading import Spreading
+from seeder.peer.thrift import Spread
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import KIB
 
@@ -40,13 +43,19 @@ class Supplies:
     """Asked when the peer is identified; a reason refuses it."""
     start_drain: Callable[["Session"], None]
     closes: Counter[str]
+    lost: Callable[[Torrent, int], None]
+    """Told of a piece that can't be had for a while."""
     spreading: Spreading
     roster: Callable[[Torrent], Roster]
     """The torrent's peers that others may hear of."""
+    slots: Slots
+    spread: Callable[[Torrent], "Spread[Session] | None"]
+    """Which of its pieces the torrent's peers have; None where nobody is to wait for others."""
     limits: "Limits[Session]"
     set_pace: Callable[[], None]
     """Called when a session waits for its turn to send: the timer may have to ring earlier."""
     open: Callable[[], Opening]
     """What tells plaintext from encryption on a new connection."""
-    scratch: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_SIZE)))
+    outgoing: Scratch = field(default_factory=Scratch)
+    incoming: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_SIZE)))
     """One receive buffer for all: what was read is used up before anything else runs."""

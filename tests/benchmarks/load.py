@@ -154,7 +154,7 @@ def run_load(
     share = max(1, round(blocks * passes / connections))
     leechers: dict[int, tuple[socket.socket, Connection]] = {}
     for number in range(connections):
-        stream = _open(address, target.info_hash, source=_source(address[0], number))
+        stream = dial(address, target.info_hash, number)
         first = blocks * number // connections
         leecher = Connection(requests, first=first, share=share, depth=depth)
         leechers[stream.fileno()] = (stream, leecher)
@@ -189,10 +189,9 @@ def _source(host: str, number: int) -> tuple[str, int] | None:
     return f"127.0.{1 + number // 250}.{1 + number % 250}", 0
 
 
-def _open(
-    address: tuple[str, int], info_hash: bytes, *, source: tuple[str, int] | None
-) -> socket.socket:
-    """Connect, shake hands, and wait to be unchoked."""
+def dial(address: tuple[str, int], info_hash: bytes, number: int) -> socket.socket:
+    """Connect as leecher `number`, shake hands, and wait to be unchoked."""
+    source = _source(address[0], number)
     stream = socket.create_connection(address, timeout=_OPENING_SECONDS, source_address=source)
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     peer_id = b"-LD0001-" + secrets.token_hex(6).encode()

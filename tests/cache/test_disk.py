@@ -1,7 +1,7 @@
 import errno
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -616,3 +616,131 @@ async def test_files_that_can_not_be_unlinked_go_later_and_count_until_then(
         await stand.idle()
         assert bytes_in(tmp_path) == stand.cache.statistics().disk_bytes == 100
         assert stand.cache.statistics().disk_ok
+
+
+# -- reading without waiting
+
+
+def read_cached(stand: Stand, torrent: FakeTorrent, index: int, *spans: tuple[int, int]) -> bytes:
+    """Read (offset, size) spans, each into two buffers; b"" if that can't be."""
+    parts = []
+    for offset, size in spans:
+        buffers = [memoryview(bytearray(size // 2)), memoryview(bytearray(size - size // 2))]
+        parts.append((offset, buffers))
+    if not stand.cache.read_cached(torrent, index, parts):
+        return b""
+    return b"".join(buffer for _, buffers in parts for buffer in buffers)
+
+
+async def test_a_cached_read_brings_the_bytes_that_a_thread_would(tmp_path: Path) -> None:
+    torrent = FakeTorrent()
+    async with running(tmp_path, memory=0) as stand:
+        assert not stand.cache.is_on_disk(torrent, 3)
+        assert read_cached(stand, torrent, 3, (0, 100)) == b""
+        piece = await stand.cache.get(torrent, 3)
+        await stand.idle()
+        assert stand.cache.is_on_disk(torrent, 3)
+        assert stand.cache.is_cached(torrent, 3)
+        assert read_cached(stand, torrent, 3, (0, 100)) == piece
+        assert read_cached(stand, torrent, 3, (90, 10), (5, 3)) == piece[90:] + piece[5:8]
+        assert stand.source.reads == [3]
+
+
+async def test_a_file_of_an_earlier_run_is_not_served_before_its_hash_is_checked(
+    tmp_path: Path,
+) -> None:
+    torrent = FakeTorrent()
+    await fill(tmp_path, torrent, 2)
+    path = piece_file(tmp_path, torrent, 1)
+    path.write_bytes(bytes(100))
+    async with running(tmp_path, memory=0) as stand:
+        for index in range(2):
+            assert not stand.cache.is_on_disk(torrent, index)
+            assert read_cached(stand, torrent, index, (0, 100)) == b""
+            assert await stand.cache.get(torrent, index) == torrent.piece(index)
+            await stand.idle()
+            assert read_cached(stand, torrent, index, (0, 100)) == torrent.piece(index)
+        assert stand.source.reads == [1]
+        assert stand.cache.statistics().corrupt == 1
+
+
+def not_cached(*_: object) -> int:
+    raise BlockingIOError(errno.EAGAIN, "it would block")
+
+
+@pytest.mark.parametrize("preadv", [not_cached, lambda *_: 1])
+async def test_a_file_that_is_not_in_the_page_cache_is_left_to_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preadv: Callable[..., int]
+) -> None:
+    torrent = FakeTorrent()
+    async with running(tmp_path, memory=0) as stand:
+        await stand.cache.get(torrent, 0)
+        await stand.idle()
+        monkeypatch.setattr(os, "preadv", preadv)
+        assert read_cached(stand, torrent, 0, (0, 100)) == b""
+        assert stand.cache.is_on_disk(torrent, 0)
+        assert await stand.cache.get(torrent, 0) == torrent.piece(0)
+        assert stand.source.reads == [0]
+
+
+async def test_a_file_system_that_can_not_tell_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def preadv(*_: object) -> int:
+        asked.append(1)
+        raise OSError(errno.EOPNOTSUPP, "not supported")
+
+    torrent = FakeTorrent()
+    async with running(tmp_path, memory=0) as stand:
+        await stand.cache.get(torrent, 0)
+        await stand.idle()
+        monkeypatch.setattr(os, "preadv", preadv)
+        for _ in range(2):
+            assert read_cached(stand, torrent, 0, (0, 100)) == b""
+            assert not stand.cache.is_on_disk(torrent, 0)
+        assert asked == [1]
+        assert await stand.cache.get(torrent, 0) == torrent.piece(0)
+
+
+async def test_a_removed_file_is_found_missing_by_the_read_that_may_wait(tmp_path: Path) -> None:
+    torrent = FakeTorrent()
+    async with running(tmp_path, memory=0) as stand:
+        await stand.cache.get(torrent, 0)
+        await stand.idle()
+        piece_file(tmp_path, torrent, 0).unlink()
+        assert read_cached(stand, torrent, 0, (0, 100)) == b""
+        assert await stand.cache.get(torrent, 0) == torrent.piece(0)
+        assert stand.source.reads == [0, 0]
+
+
+async def test_a_disk_that_refuses_reads_is_not_asked_for_cached_ones_either(
+    tmp_path: Path,
+) -> None:
+    def fail(*_: object) -> Piece | None:
+        raise PermissionError(errno.EACCES, "no")
+
+    torrent = FakeTorrent()
+    async with running(tmp_path, memory=0) as stand:
+        await stand.cache.get(torrent, 0)
+        await stand.idle()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(files, "read_piece", fail)
+            await stand.cache.get(torrent, 0)
+        assert not stand.cache.is_on_disk(torrent, 0)
+        assert read_cached(stand, torrent, 0, (0, 100)) == b""
+        stand.clock.now += disk.RETRY_AFTER
+        assert read_cached(stand, torrent, 0, (0, 100)) == torrent.piece(0)
+
+
+async def test_a_cached_read_makes_its_file_the_newest(tmp_path: Path) -> None:
+    torrent = FakeTorrent()
+    async with running(tmp_path, memory=0, disk=200) as stand:
+        for index in range(2):
+            await stand.cache.get(torrent, index)
+            await stand.idle()
+        assert read_cached(stand, torrent, 0, (0, 100)) == torrent.piece(0)
+        await stand.cache.get(torrent, 2)
+        await stand.idle()
+        assert stand.cache.on_disk(torrent.cache_id) == {0, 2}

@@ -29,6 +29,7 @@ from tests.peer.wire import (
     answers,
     connect,
     greeting,
+    holds,
     opened,
     read,
     receive,
@@ -264,7 +265,7 @@ def test_a_request_is_accepted_exactly_when_the_layout_holds_it(
     layout = Layout(size, piece_length)
     wire = opened(FakeTorrent(layout=layout))
     receive(wire, requests([block]))
-    if layout.holds_block(*block):
+    if holds(layout, block):
         assert taken(wire, block[0]) == [block]
     else:
         assert rejects(wire) == [block]
@@ -340,6 +341,28 @@ def test_a_keep_alive_is_four_zero_bytes() -> None:
     assert wire.data_to_send() == bytes(4)
 
 
+def test_requests_given_back_come_first_and_are_counted() -> None:
+    wire = opened()
+    receive(wire, requests([(0, 0, 10), (0, 10, 10), (1, 0, 10)]))
+    blocks = wire.take(0, 2)
+    receive(wire, requests([(0, 20, 10)]))
+    wire.give_back(0, blocks[1:])
+    assert wire.wanted_count == 3
+    assert list(wire.wanted) == [0, 1]
+    assert taken(wire, 0) == [(0, 10, 10), (0, 20, 10)]
+
+
+def test_requests_given_back_after_a_choke_are_turned_down() -> None:
+    wire = opened()
+    receive(wire, requests([(0, 0, 10), (0, 10, 10)]))
+    blocks = wire.take(0, 2)
+    wire.choke()
+    wire.data_to_send()
+    wire.give_back(0, blocks)
+    assert rejects(wire) == [(0, 0, 10), (0, 10, 10)]
+    assert (wire.wanted, wire.wanted_count) == ({}, 0)
+
+
 # -- the state machine against a model
 
 LAYOUT = Layout(size=2 * 40 + 25, piece_length=40)
@@ -376,7 +399,7 @@ class Conversation(RuleBasedStateMachine):
         """Take a request in; False when it ends the conversation."""
         if self.wire.choking:
             self.reject(block)
-        elif not LAYOUT.holds_block(*block):
+        elif not holds(LAYOUT, block):
             self.bad += 1
             if self.bad == 10:
                 return False
@@ -385,7 +408,7 @@ class Conversation(RuleBasedStateMachine):
             pass
         elif block[:2] in [queued[:2] for queued in self.queued]:
             self.reject(block)
-        elif len(self.queued) == QUEUE:
+        elif len(self.queued) >= QUEUE:
             self.overflow += 1
             if self.overflow > QUEUE:
                 return False
@@ -419,6 +442,24 @@ class Conversation(RuleBasedStateMachine):
         assert taken(self.wire, index, most) == due
         self.queued = [block for block in self.queued if block not in due]
         self.overflow = 0
+
+    @precondition(lambda self: self.queued)
+    @rule(data=st.data(), most=st.integers(1, 4), again=st.lists(ANY_BLOCK, max_size=3))
+    def take_and_give_back(self, data: Any, most: int, again: list[Block]) -> None:
+        index = data.draw(st.sampled_from([block[0] for block in self.queued]))
+        due = [block for block in self.queued if block[0] == index][:most]
+        blocks = self.wire.take(index, most)
+        self.queued = [block for block in self.queued if block not in due]
+        self.overflow = 0
+        self.request(again, 7)
+        self.wire.give_back(index, blocks)
+        later = [block for block in self.queued if block[0] == index]
+        for block in later:
+            if block[:2] in [other[:2] for other in due] and block not in due:
+                self.reject(block)
+        begins = [block[1] for block in due]
+        others = [block for block in self.queued if block[0] != index]
+        self.queued = [*due, *(block for block in later if block[1] not in begins), *others]
 
     @rule(index=st.integers(0, 3))
     def reject_piece(self, index: int) -> None:

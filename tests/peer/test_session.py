@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from seeder.errors import OriginUnreachable
+from seeder.errors import BudgetSpent, OriginUnreachable
 from seeder.ledger.counters import Tally
 from seeder.peer import messages
-from seeder.peer import session as session_module
+from seeder.peer import output as output_module
 from seeder.peer.connection import NUDGE_AFTER
 from seeder.peer.extensions import UT_METADATA
 from seeder.peer.messages import BLOCK_SIZE, Block, Message, MessageId
@@ -35,7 +35,7 @@ from tests.peer.node import (
     serving,
     wait_until,
 )
-from tests.peer.wire import OUR_ID, greeting, read
+from tests.peer.wire import OUR_ID, greeting, piece_header, read
 
 DATA = make_data(10 * PIECE_LENGTH + 5000)
 LATE = PATIENCE + 1
@@ -337,6 +337,24 @@ async def test_a_piece_that_fails_is_rejected_and_not_read_again_at_once(tmp_pat
         assert await peer.read_block() == ((2, 0, 10), block_data((2, 0, 10)))
 
 
+async def test_without_budget_cold_pieces_are_rejected_and_cached_ones_go_out(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, node.peer() as peer:
+        await node.warm(0, 1)
+        node.source.errors |= dict.fromkeys(range(2, 5), BudgetSpent("spent"))
+        await peer.request((2, 0, 10), (0, 0, 10))
+        assert await peer.read_block() == ((0, 0, 10), DATA[:10])
+        assert await peer.read() == reject((2, 0, 10))
+        await peer.request((1, 0, 10))
+        assert await peer.read_block() == ((1, 0, 10), block_data((1, 0, 10)))
+        assert not node.closes
+        node.source.errors.clear()
+        node.tick(LATE)
+        await peer.request((2, 0, 10))
+        assert await peer.read_block() == ((2, 0, 10), block_data((2, 0, 10)))
+
+
 async def test_without_fast_a_piece_that_fails_chokes(tmp_path: Path) -> None:
     async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, node.peer(fast=False) as peer:
         node.source.errors[2] = OriginUnreachable("no answer")
@@ -383,7 +401,7 @@ async def test_a_peer_that_never_reads_ends_by_write_timeout(tmp_path: Path) -> 
             blocks = blocks_of(node.torrent)
             await peer.request(*blocks)
             [session] = node.sessions()
-            await wait_until(lambda: session._draining)
+            await wait_until(lambda: session._output.draining)
             await trio.testing.wait_all_tasks_blocked()
             node.tick(WRITE_DEADLINE - 1)
             assert session.reason is None
@@ -391,9 +409,7 @@ async def test_a_peer_that_never_reads_ends_by_write_timeout(tmp_path: Path) -> 
             await node.wait_closed("write-timeout")
             # What the system took is what arrives, and what is booked.
             arrived = await peer.read_to_the_end()
-        whole = b"".join(
-            messages.piece_header(*block) + block_data(block, MIB, data) for block in blocks
-        )
+        whole = b"".join(piece_header(*block) + block_data(block, MIB, data) for block in blocks)
         assert 0 < len(arrived) < len(whole)
         assert whole.startswith(arrived)
         headers = -(-len(arrived) // (BLOCK_SIZE + 13))
@@ -402,7 +418,7 @@ async def test_a_peer_that_never_reads_ends_by_write_timeout(tmp_path: Path) -> 
         assert node.tally.counters.delivered_verified_bytes == payload
 
 
-async def test_a_slow_peer_holds_a_copy_and_not_whole_pieces(tmp_path: Path) -> None:
+async def test_a_slow_peer_holds_the_rest_of_one_block_and_not_whole_pieces(tmp_path: Path) -> None:
     data = make_data(8 * MIB)
     async with serving(tmp_path, (data, MIB), send_buffer=4096) as node:
         await node.warm()
@@ -410,9 +426,11 @@ async def test_a_slow_peer_holds_a_copy_and_not_whole_pieces(tmp_path: Path) -> 
             blocks = blocks_of(node.torrent, size=BLOCK_SIZE)[::16]
             await peer.request(*blocks)
             [session] = node.sessions()
-            await wait_until(lambda: session._draining)
+            await wait_until(lambda: session._output.draining)
             node.tick(PIN_DEADLINE + 1)
-            assert [type(buffer) for buffer in session._batch.buffers] == [bytes]
+            rest = session._output._batch.buffers
+            assert [type(buffer) for buffer in rest] == [bytes]
+            assert len(rest[0]) < 13 + BLOCK_SIZE
             for block in blocks:
                 assert await peer.read_block() == (block, block_data(block, MIB, data))
         assert node.tally.counters.uploaded_bytes == len(blocks) * BLOCK_SIZE
@@ -463,8 +481,8 @@ async def test_the_log_tells_of_peers_that_want_something_and_not_of_seeds(
 async def test_a_full_socket_times_out_between_two_batches_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_module, "BATCH_BLOCKS", 1)
-    monkeypatch.setattr(session_module, "BATCHES_A_TURN", 1)
+    monkeypatch.setattr(output_module, "BATCH_BLOCKS", 1)
+    monkeypatch.setattr(output_module, "BATCHES_A_TURN", 1)
     async with serving(tmp_path, (DATA, PIECE_LENGTH), send_buffer=4096) as node:
         await node.warm(0)
         async with node.peer(receive_buffer=4096) as peer:
@@ -472,8 +490,8 @@ async def test_a_full_socket_times_out_between_two_batches_too(
             await wait_until(lambda: node.tally.counters.uploaded_bytes > 1000)
             await trio.testing.wait_all_tasks_blocked()
             [session] = node.sessions()
-            assert session._draining
-            assert not session._batch
+            assert session._output.draining
+            assert not session._output._batch
             node.tick(WRITE_DEADLINE + 1)
             await node.wait_closed("write-timeout")
 

@@ -17,11 +17,19 @@ class FakeCache:
 
     def __init__(self) -> None:
         self.memory: dict[int, bytes] = {}
+        self.warm_files: set[int] = set()
+        self.cold_files: set[int] = set()
         self.asked: list[int] = []
         self.waiters: dict[int, Waiter] = {}
 
     def peek(self, torrent: Torrent, index: int) -> bytes | None:
         return self.memory.get(index)
+
+    def is_cached(self, torrent: Torrent, index: int) -> bool:
+        return index in self.warm_files
+
+    def is_on_disk(self, torrent: Torrent, index: int) -> bool:
+        return index in self.warm_files or index in self.cold_files
 
     def request(self, torrent: Torrent, index: int, waiter: Waiter) -> None:
         assert index not in self.waiters
@@ -156,7 +164,7 @@ def test_a_piece_that_others_brought_into_memory_leaves_the_line() -> None:
     bench = Bench(20, 16 * MIB)
     bench.want(0, 1)
     bench.cache.memory[1] = b"one"
-    assert bench.stock.find(1) is None
+    assert list(bench.stock.waiting) == [0, 1]
     assert bench.stock.overdue(1.0) == []
     assert bench.stock.find(1) == b"one"
     bench.cache.settle(0)
@@ -182,3 +190,33 @@ def test_a_closed_stock_hears_of_nothing() -> None:
     bench.want(1, 2)
     bench.stock.close()
     assert bench.cache.waiters == {}
+
+
+def test_a_piece_on_a_warm_disk_is_never_asked_for_and_on_a_cold_one_it_is() -> None:
+    bench = Bench()
+    bench.cache.warm_files.add(1)
+    bench.cache.cold_files.add(2)
+    bench.want(1, 2)
+    assert bench.cache.asked == [2]
+    assert list(bench.stock.waiting) == [2]
+
+
+def test_a_piece_that_came_is_held_no_longer_than_until_it_is_on_disk() -> None:
+    bench = Bench(20, 16 * MIB)
+    bench.want(0, 1)
+    bench.cache.settle(0)
+    bench.stock.fetch()
+    assert bench.stock.find(0) is not None
+    assert bench.cache.asked == [0]
+    bench.cache.warm_files.add(0)
+    bench.stock.fetch()
+    assert bench.stock.find(0) is None
+    assert bench.cache.asked == [0, 1]
+
+
+def test_a_piece_in_line_that_others_brought_to_the_disk_leaves_the_line() -> None:
+    bench = Bench(20, 16 * MIB)
+    bench.want(0, 1)
+    bench.cache.warm_files.add(1)
+    assert bench.stock.overdue(1.0) == []
+    assert list(bench.stock.waiting) == [0]

@@ -1,0 +1,250 @@
+"""What goes out to one peer: batches of messages and blocks, in turns that leave room for others.
+
+A batch is what the protocol owes the peer, then blocks of the pieces at hand, as far as the upload
+limits allow. It is tried at once where it was called for; only what a full socket leaves over, or
+what is more than a turn, waits in a task of its own.
+"""
+
+import socket
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import trio
+
+from seeder.peer import messages
+from seeder.peer.batch import Batch
+from seeder.peer.connection import PeerConnection, Phase
+from seeder.peer.limits import Chain
+from seeder.peer.opening import Opening
+from seeder.peer.scratch import READ_BLOCKS, Scratch
+from seeder.peer.stock import Stock
+
+BATCH_BLOCKS = 64
+"""Of 16 KiB: a mebibyte a sendmsg, and far from the kernel's limit of 1024 buffers."""
+ENCRYPTED_BATCH_BLOCKS = 16
+"""Encrypting holds up the loop for 2 ms a mebibyte: smaller bites for everybody's sake."""
+LEAST_READ = 4
+"""Blocks read from disk at a time for a peer whose socket takes no more."""
+BATCHES_A_TURN = 4
+"""Then the other peers get theirs."""
+
+
+class Sender(Protocol):
+    """Whose output it is."""
+
+    def start_drain(self) -> None:
+        """Have `Output.drain` run in a task."""
+
+    def wait_in_line(self, chain: Chain, most: int, now: float) -> None:
+        """Call `Output.send` when the upload limits allow it again, for up to `most` bytes."""
+
+    def sent(self, index: int, payload: int) -> None:
+        """Take note of `payload` bytes of piece `index` that the socket took."""
+
+
+class Output:
+    """One peer's way out; `send` and `drain` raise what the socket or the protocol raises."""
+
+    __slots__ = (
+        "_batch",
+        "_opening",
+        "_reach",
+        "_scratch",
+        "_sender",
+        "_sock",
+        "_wire",
+        "chain",
+        "draining",
+        "finishing",
+        "sent_at",
+        "stock",
+        "withholds",
+    )
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        wire: PeerConnection,
+        opening: Opening,
+        sender: Sender,
+        *,
+        scratch: Scratch,
+        now: float,
+    ) -> None:
+        self.stock: Stock | None = None
+        """Where blocks come from, once the torrent is known."""
+        self.chain: Chain | None = None
+        """The upload limits; None for none."""
+        self.withholds: Callable[[int, float], bool] | None = None
+        """Tells whether the requests for a piece have to wait (its index, the time in s)."""
+        self.draining = False
+        """Whether a task waits for the socket, or for its turn."""
+        self.finishing = False
+        """Whether nothing follows the batch under way."""
+        self.sent_at = now
+        """When the socket took something last."""
+        self._sock = sock
+        self._wire = wire
+        self._opening = opening
+        self._sender = sender
+        self._scratch = scratch
+        self._batch = Batch()
+        self._reach = READ_BLOCKS
+        """Blocks to read from disk at a time: what a slow socket doesn't take is read again."""
+
+    def send(self) -> None:
+        """Send as much as goes without waiting; leave the rest to a drain task."""
+        if not self.draining and self._send_turn():
+            self.draining = True
+            self._sender.start_drain()
+
+    def look_ahead(self, indices: Sequence[int]) -> None:
+        """Ask for those of the pieces that are cold, though none of them can be sent yet."""
+        if self.stock is not None:
+            withholds, now = self.withholds, trio.current_time()
+            if withholds is not None:
+                indices = [index for index in indices if not withholds(index, now)]
+            self.stock.look_ahead(indices)
+
+    async def drain(self) -> None:
+        """Send until nothing sendable is left, waiting for the socket."""
+        try:
+            while self._wire.phase is not Phase.CLOSED:
+                await trio.lowlevel.wait_writable(self._sock)
+                if not self._send_turn():
+                    break
+        finally:
+            self.draining = False
+
+    def let_go(self) -> None:
+        """Hold no pieces for the batch under way: what hasn't begun to go out is queued again."""
+        for index, blocks in self._batch.take_back():
+            self._wire.give_back(index, blocks)
+            if self.chain is not None:
+                self.chain.give_back(sum(length for _, length in blocks))
+
+    def settle(self) -> None:
+        """Book what of the batch has reached the socket, and give the rest up."""
+        for index, payload in self._batch.settle():
+            self._sender.sent(index, payload)
+
+    def _send_turn(self) -> bool:
+        """Send some batches; True when more is ready but the socket is full or the turn over."""
+        for _ in range(BATCHES_A_TURN):
+            if not self._batch and (self.finishing or not self._fill()):
+                return False
+            if not self._flush():
+                return True
+        return True
+
+    def _fill(self) -> bool:
+        """Gather the next batch: what the protocol owes, then blocks of pieces at hand."""
+        wire, batch, stock = self._wire, self._batch, self.stock
+        self._scratch.clear()
+        negotiation = self._opening.data_to_send()
+        if negotiation:
+            batch.add(negotiation)
+            return True
+        encrypt = self._opening.encrypt
+        if wire.owes_metadata:
+            wire.send_metadata()
+        control = wire.data_to_send()
+        if control:
+            batch.add(control)
+        if stock is not None and wire.wanted:
+            room = ENCRYPTED_BATCH_BLOCKS if encrypt else BATCH_BLOCKS
+            if self.chain is None:
+                self._add_blocks(stock, room)
+            else:
+                self._add_granted(stock, self.chain, room)
+        if encrypt is not None and batch:
+            batch.encrypt(encrypt, self._scratch.sealed)
+        return bool(batch)
+
+    def _add_granted(self, stock: Stock, chain: Chain, room: int) -> None:
+        """Put as many blocks into the batch as the upload limits allow; else wait for a turn."""
+        now = trio.current_time()
+        most = min(room, self._wire.wanted_count) * messages.BLOCK_SIZE
+        granted = chain.grant(most, now)
+        if granted:
+            used = self._add_blocks(stock, max(1, granted // messages.BLOCK_SIZE))
+            chain.give_back(granted - used)
+        else:
+            self._sender.wait_in_line(chain, most, now)
+
+    def _add_blocks(self, stock: Stock, room: int) -> int:
+        """Put blocks of pieces at hand into the batch, about `room` of them; ask for the others.
+
+        Returns their bytes.
+        """
+        wire, batch, waiting, withholds = self._wire, self._batch, stock.waiting, self.withholds
+        now, added, reach = trio.current_time(), 0, self._reach
+        for index in tuple(wire.wanted):
+            if index in waiting or (withholds is not None and withholds(index, now)):
+                continue
+            piece = stock.find(index)
+            if piece is not None:
+                blocks = wire.take(index, room)
+                payload = batch.add_blocks(index, piece, blocks)
+                used = max(len(blocks), payload // messages.BLOCK_SIZE)
+            else:
+                used, payload = self._read_blocks(stock, index, min(room, reach))
+                reach -= used
+            added += payload
+            room -= used
+            if room <= 0 or reach <= 0:
+                break
+        stock.fetch()
+        return added
+
+    def _read_blocks(self, stock: Stock, index: int, room: int) -> tuple[int, int]:
+        """Put blocks of a piece on disk into the batch, or put a cold one in line.
+
+        Returns how much of the room they use, and their bytes.
+        """
+        wire, scratch = self._wire, self._scratch
+        if not stock.is_on_disk(index):
+            stock.line_up(index)
+            return 0, 0
+        blocks = wire.take(index, room)
+        if not scratch.has_room(blocks[0][1]):
+            wire.give_back(index, blocks)
+            return room, 0
+        count, read = scratch.read(index, blocks, stock.read)
+        if count < len(blocks):
+            wire.give_back(index, blocks[count:])
+        if not count:
+            stock.line_up(index)
+            return 0, 0
+        payload = self._batch.add_borrowed(index, blocks[:count], read)
+        # More of them didn't fit: then nothing else may overtake them.
+        full = count < len(blocks)
+        return room if full else max(count, payload // messages.BLOCK_SIZE), payload
+
+    def _flush(self) -> bool:
+        """Write the batch; False when the socket took only a part of it."""
+        batch = self._batch
+        borrows = batch.borrows
+        done = False
+        try:
+            count = self._sock.sendmsg(batch.buffers)
+            self.sent_at = trio.current_time()
+            done = batch.sent(count)
+            if borrows:
+                self._adapt(count, done)
+        except (BlockingIOError, InterruptedError):
+            self._reach = LEAST_READ
+        finally:
+            if borrows and not done:
+                # Whatever happens next: what lies there belongs to the next batch.
+                self.let_go()
+        if done or not batch:
+            self.settle()
+        return done
+
+    def _adapt(self, count: int, done: bool) -> None:
+        """Read about as much next time as the socket has shown that it takes."""
+        if done:
+            self._reach = min(READ_BLOCKS, 2 * self._reach)
+        else:
+            self._reach = min(READ_BLOCKS, max(LEAST_READ, count // messages.BLOCK_SIZE))
