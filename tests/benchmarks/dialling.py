@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable
 from functools import partial
 
+from bencode2 import bencode
 from cryptography.hazmat.decrepit.ciphers.algorithms import ARC4
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
 
@@ -14,7 +15,8 @@ from seeder.peer.mse import DISCARDED, GENERATOR, KEY_LENGTH, LONGEST_PAD, PRIME
 
 _HEAD = struct.Struct(">IB")
 _FAST = bytes(7) + b"\x04"  # reserved bits: the fast extension (BEP 6), nothing else
-_UNCHOKE, _INTERESTED = 1, 2
+_FAST_EXTENDED = bytes(5) + b"\x10\0\x04"  # and the extension protocol (BEP 10)
+_UNCHOKE, _INTERESTED, _BITFIELD, _HAVE_NONE, _EXTENDED = 1, 2, 5, 15, 20
 _RC4 = 2
 _OPENING_SECONDS = 60.0
 
@@ -36,8 +38,29 @@ def open_plain(
     """Connect, shake hands, and wait to be unchoked; the socket is non-blocking then."""
     stream = _connect(address, source)
     stream.sendall(_opening(info_hash))
-    _wait_unchoked(partial(_read, stream), info_hash)
+    _wait_unchoked(partial(read_exactly, stream), info_hash)
     stream.setblocking(False)
+    return stream
+
+
+def open_idle(
+    address: tuple[str, int],
+    info_hash: bytes,
+    *,
+    bitfield: bytes | None,
+    source: tuple[str, int] | None,
+) -> socket.socket:
+    """Connect as an ordinary client does, extensions and pieces told; then it says no more."""
+    stream = _connect(address, source)
+    names = {b"ut_metadata": 2, b"ut_pex": 1, b"upload_only": 3}
+    told = bencode({b"m": names, b"p": 6881, b"reqq": 500, b"v": b"idle 1.0"})
+    pieces = _HEAD.pack(1, _HAVE_NONE)
+    if bitfield is not None:
+        pieces = _HEAD.pack(1 + len(bitfield), _BITFIELD) + bitfield
+    extended = _HEAD.pack(2 + len(told), _EXTENDED) + b"\0" + told
+    opening = _opening(info_hash, reserved=_FAST_EXTENDED)
+    stream.sendall(opening[:68] + pieces + extended + opening[68:])
+    _wait_unchoked(partial(read_exactly, stream), info_hash)
     return stream
 
 
@@ -48,7 +71,7 @@ def open_encrypted(
     stream = _connect(address, source)
     private = secrets.randbits(160)
     stream.sendall(pow(GENERATOR, private, PRIME).to_bytes(KEY_LENGTH, "big"))
-    their_key = int.from_bytes(_read(stream, KEY_LENGTH), "big")
+    their_key = int.from_bytes(read_exactly(stream, KEY_LENGTH), "big")
     secret = pow(their_key, private, PRIME).to_bytes(KEY_LENGTH, "big")
     ours, theirs = (_keystream(name, secret, info_hash) for name in (b"keyA", b"keyB"))
     named, veil = (int.from_bytes(_sha1(part)) for part in (b"req2" + info_hash, b"req3" + secret))
@@ -63,10 +86,10 @@ def open_encrypted(
     while not found.endswith(mark):
         if len(found) > LONGEST_PAD + len(mark):
             raise LoadError("no answer to the encrypted handshake")
-        found += _read(stream, 1)
+        found += read_exactly(stream, 1)
 
     def read(count: int) -> bytes:
-        return theirs.update(_read(stream, count))
+        return theirs.update(read_exactly(stream, count))
 
     selected, pad = struct.unpack(">IH", read(6))
     if selected != _RC4:
@@ -83,10 +106,10 @@ def _connect(address: tuple[str, int], source: tuple[str, int] | None) -> socket
     return stream
 
 
-def _opening(info_hash: bytes) -> bytes:
+def _opening(info_hash: bytes, *, reserved: bytes = _FAST) -> bytes:
     peer_id = b"-LD0001-" + secrets.token_hex(6).encode()
     interested = _HEAD.pack(1, _INTERESTED)
-    return b"\x13BitTorrent protocol" + _FAST + info_hash + peer_id + interested
+    return b"\x13BitTorrent protocol" + reserved + info_hash + peer_id + interested
 
 
 def _wait_unchoked(read: Callable[[int], bytes], info_hash: bytes) -> None:
@@ -108,11 +131,12 @@ def _sha1(data: bytes) -> bytes:
     return hashlib.sha1(data, usedforsecurity=False).digest()
 
 
-def _read(stream: socket.socket, count: int) -> bytes:
+def read_exactly(stream: socket.socket, count: int) -> bytes:
+    """Return `count` bytes; LoadError when the connection ends before."""
     data = b""
     while len(data) < count:
         chunk = stream.recv(count - len(data))
         if not chunk:
-            raise LoadError("the seeder closed during the opening")
+            raise LoadError("the seeder closed the connection")
         data += chunk
     return data

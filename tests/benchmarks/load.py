@@ -15,7 +15,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -167,10 +167,12 @@ def run_load(
     seconds: float | None = None,
     pid: int | None = None,
     encrypted: bool = False,
+    started: Callable[[], None] = lambda: None,
 ) -> Load:
     """Download the file `passes` times, shared out evenly, or for `seconds`, whatever ends first.
 
     Connections start at even distances in the file. `pid` is the seeder's, for its CPU seconds.
+    `started` is called when all are open.
     """
     requests = memoryview(target.requests())
     blocks = len(requests) // _REQUEST.size
@@ -189,6 +191,7 @@ def run_load(
             stream = open_plain(address, target.info_hash, source=source)
             leecher = Connection(requests, first=first, share=share, depth=depth)
         leechers[stream.fileno()] = (stream, leecher)
+    started()
     try:
         seeder_before = None if pid is None else cpu_seconds(pid)
         own_before = time.process_time()

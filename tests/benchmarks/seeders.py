@@ -128,7 +128,11 @@ def _ours(job: Job, name: str, *, memory: int) -> Iterator[Running]:
                 "disk": f"{2 * size // MIB + 64} MiB",
             },
             # The load generator asks for what it likes, as from any seed.
-            "peer": {"connections_per_address": 1000, "super_seeding": "off"},
+            "peer": {
+                "connections": 4000,
+                "connections_per_address": 1000,
+                "super_seeding": "off",
+            },
         }
         credentials = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
         with SeederDaemon(
@@ -178,7 +182,7 @@ def _seed(address: str, torrent: Path, directory: Path) -> None:
     settings["enable_upnp"] = settings["enable_natpmp"] = False
     settings["enable_outgoing_utp"] = settings["enable_incoming_utp"] = False
     settings["unchoke_slots_limit"] = -1
-    settings["connections_limit"] = 1000
+    settings["connections_limit"] = 4000
     settings["listen_queue_size"] = 512
     settings["send_buffer_watermark"] = 3 * MIB
     settings["send_buffer_low_watermark"] = MIB
