@@ -308,6 +308,7 @@ class Session:
                     self.wire.wanted,
                     tell=self._piece_came,
                     clock=trio.current_time,
+                    shelf=self._supplies.shelf,
                 )
             case events.Identified(peer_id):
                 self._identify(peer_id)

@@ -12,6 +12,7 @@ from seeder.peer.pex import Roster
 from seeder.peer.scratch import Scratch
 from seeder.peer.slots import Slots
 from seeder.peer.spreading import Spreading
+from seeder.peer.stock import Shelf
 from seeder.peer.thrift import Availability
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import KIB
@@ -56,6 +57,7 @@ class Supplies:
     """Called when a session waits for its turn to send: the timer may have to ring earlier."""
     open: Callable[[], Opening]
     """What tells plaintext from encryption on a new connection."""
+    shelf: Shelf = field(default_factory=Shelf)
     outgoing: Scratch = field(default_factory=Scratch)
     incoming: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_SIZE)))
     """One receive buffer for all: what was read is used up before anything else runs."""
