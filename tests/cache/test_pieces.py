@@ -384,9 +384,9 @@ async def test_a_large_piece_is_hashed_off_the_loop(
     threads: list[threading.Thread] = []
     hash_pieces = reading._hash_pieces
 
-    def spy(data: bytearray, piece_length: int) -> list[bytes]:
+    def spy(pieces: list[bytearray]) -> list[bytes]:
         threads.append(threading.current_thread())
-        return hash_pieces(data, piece_length)
+        return hash_pieces(pieces)
 
     monkeypatch.setattr(reading, "_hash_pieces", spy)
     async with running(tmp_path) as stand:
