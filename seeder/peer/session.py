@@ -300,6 +300,7 @@ class Session:
                     torrent,
                     self.wire.wanted,
                     tell=self._piece_came,
+                    taken=lambda: self.uploaded,
                     clock=trio.current_time,
                 )
             case events.Identified(peer_id):

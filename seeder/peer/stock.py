@@ -2,7 +2,8 @@
 
 A few cold pieces are on their way at a time, the others stand in line; a piece that came stays
 here until its requests are answered or it is on disk. So one peer holds a bounded part of the
-memory, whatever it asks for, and whatever the cache evicts meanwhile.
+memory, whatever it asks for, and whatever the cache evicts meanwhile. What it will probably ask for
+next, the cache may read ahead, as far as that takes nobody's place.
 """
 
 from collections import deque
@@ -11,6 +12,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from seeder.cache.files import Read
 from seeder.cache.pieces import PieceCache
 from seeder.errors import SeederError
+from seeder.peer.readahead import ReadAhead
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import MIB
 
@@ -27,8 +29,8 @@ FAILURE_PAUSE = 10.0
 class Stock:
     """Finds one peer's pieces; `wanted` are the indices that it has requests for.
 
-    `tell` is called, later, when a piece has come (None) or failed (the error). `clock` returns
-    seconds.
+    `tell` is called, later, when a piece has come (None) or failed (the error). `taken` returns the
+    bytes that the peer was sent so far, `clock` seconds.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Stock:
         wanted: Container[int],
         *,
         tell: Callable[[int, SeederError | None], None],
+        taken: Callable[[], int],
         clock: Callable[[], float],
     ) -> None:
         self.waiting: dict[int, float] = {}
@@ -46,17 +49,25 @@ class Stock:
         self._torrent = torrent
         self._wanted = wanted
         self._tell = tell
+        self._taken = taken
         self._clock = clock
         self._most = max(1, min(MOST_AHEAD, AHEAD // torrent.layout.piece_length))
         self._line: deque[int] = deque()
         self._fetching: set[int] = set()
         self._held: dict[int, bytes | bytearray] = {}
         self._failed: dict[int, float] = {}
+        self._read_ahead = ReadAhead(torrent.layout)
+        self._given = -1
+        self._guessed: list[range] = []
 
     def find(self, index: int) -> bytes | bytearray | None:
         """Return a piece that is in memory, or None."""
         piece = self._held.get(index)
-        return piece if piece is not None else self._cache.peek(self._torrent, index)
+        if piece is None:
+            piece = self._cache.peek(self._torrent, index)
+        if piece is not None:
+            self._give(index)
+        return piece
 
     def is_on_disk(self, index: int) -> bool:
         """Tell whether `read` may do."""
@@ -64,7 +75,16 @@ class Stock:
 
     def read(self, index: int, reads: Sequence[Read]) -> bool:
         """Fill the buffers from a piece on disk, without waiting; False if that can't be."""
-        return self._cache.read_cached(self._torrent, index, reads)
+        done = self._cache.read_cached(self._torrent, index, reads)
+        if done:
+            self._give(index)
+        return done
+
+    def _give(self, index: int) -> None:
+        """Take note that the peer is sent a piece that is at hand."""
+        if index != self._given:
+            self._given = index
+            self._guessed.append(self._read_ahead.given(index, self._taken()))
 
     def line_up(self, index: int) -> None:
         """Put a cold piece in line, for `fetch` to ask for it."""
@@ -72,11 +92,12 @@ class Stock:
             self.waiting[index] = self._clock()
             if index not in self._failed:
                 self._line.append(index)
+                self._guessed.append(self._read_ahead.missed(index, self._taken()))
 
     def look_ahead(self, indices: Iterable[int]) -> None:
         """Ask for those of `indices` that are cold, though none of them can be sent yet."""
         for index in indices:
-            if self.find(index) is None and not self._cache.is_cached(self._torrent, index):
+            if index not in self._held and not self._is_at_hand(index):
                 self.line_up(index)
         self.fetch()
 
@@ -95,6 +116,9 @@ class Stock:
                 continue
             fetching.add(index)
             self._cache.request(self._torrent, index, self._arrived)
+        # In the same turn, so that they share a GET with what was asked for.
+        while self._guessed:
+            self._cache.read_ahead(self._torrent, self._guessed.pop())
 
     def _arrived(
         self, index: int, piece: bytes | bytearray | None, error: SeederError | None

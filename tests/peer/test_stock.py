@@ -20,6 +20,7 @@ class FakeCache:
         self.warm_files: set[int] = set()
         self.cold_files: set[int] = set()
         self.asked: list[int] = []
+        self.ahead: list[int] = []
         self.waiters: dict[int, Waiter] = {}
 
     def peek(self, torrent: Torrent, index: int) -> bytes | None:
@@ -36,6 +37,9 @@ class FakeCache:
         self.asked.append(index)
         self.waiters[index] = waiter
 
+    def read_ahead(self, torrent: Torrent, indices: range) -> None:
+        self.ahead += indices
+
     def forget(self, torrent: Torrent, index: int, waiter: Waiter) -> None:
         assert self.waiters.pop(index) == waiter
 
@@ -48,6 +52,7 @@ class Bench:
 
     def __init__(self, pieces: int = 100, piece_length: int = 1) -> None:
         self.now = 0.0
+        self.taken = 0
         self.cache = FakeCache()
         self.wanted: dict[int, None] = {}
         self.told: list[tuple[int, SeederError | None]] = []
@@ -59,6 +64,7 @@ class Bench:
             Torrent(info, pinned, "build"),
             self.wanted,
             tell=lambda index, error: self.told.append((index, error)),
+            taken=lambda: self.taken,
             clock=lambda: self.now,
         )
 
