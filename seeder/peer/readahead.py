@@ -3,8 +3,8 @@
 A GET of 8 MiB costs S3's price for a request and its latency once; a GET a piece costs them for
 each. A peer's requests reach only a few MiB ahead, so they tell too little: a peer that goes from
 front to back goes on, and one that picks at random, as BitTorrent clients do, comes for the
-neighbours later. The more a peer has taken, the more is read for it: nobody makes S3 send much more
-than twice that.
+neighbours later. The more a peer has taken, the more is guessed for it, in all at most twice as
+much: who takes nothing makes S3 send nothing that wasn't asked for.
 """
 
 from seeder.torrent.layout import MIB, Layout
@@ -22,10 +22,11 @@ _NEAR = 16
 class ReadAhead:
     """Guesses for one peer, all in whole pieces; `taken` are the bytes that it was sent so far."""
 
-    __slots__ = ("_layout", "_next", "_reached", "_row")
+    __slots__ = ("_guessed", "_layout", "_next", "_reached", "_row")
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
+        self._guessed = 0
         self._next = 0
         self._row = 0
         self._reached = 0
@@ -43,23 +44,34 @@ class ReadAhead:
 
     def missed(self, index: int, taken: int) -> range:
         """Return the pieces that are worth fetching together with this one, which is cold."""
-        if self._row >= STEADY and 0 <= index - self._next <= WINDOW // self._layout.piece_length:
+        if self._row >= STEADY and 0 <= index - self._next <= self._pieces(WINDOW):
             return self._onward(taken)
         return self._around(index, taken)
 
     def _onward(self, taken: int) -> range:
         """Return what comes next, in steps of an extent, as soon as the window allows."""
-        length, count = self._layout.piece_length, self._layout.piece_count
-        window = min(taken, WINDOW) // length
-        start, stop = max(self._next, self._reached), min(self._next + window, count)
-        if stop < count and stop - start < max(1, min(EXTENT // length, window // 2)):
+        count = self._layout.piece_count
+        window = self._pieces(min(taken, WINDOW))
+        start = max(self._next, self._reached)
+        stop = min(self._next + window, start + self._pieces(2 * taken - self._guessed), count)
+        if stop < count and stop - start < max(1, min(self._pieces(EXTENT), window // 2)):
             return range(0)
         self._reached = max(start, stop)
-        return range(start, stop)
+        return self._guess(start, stop)
 
     def _around(self, index: int, taken: int) -> range:
         """Return the aligned extent of a piece: a power of two of pieces, of what was taken."""
-        most = min(taken, EXTENT) // self._layout.piece_length
-        length = 1 << max(most.bit_length() - 1, 0)
+        most = self._pieces(min(taken, EXTENT, 2 * taken - self._guessed))
+        if most < 2:
+            return range(0)
+        length = 1 << (most.bit_length() - 1)
         first = index - index % length
-        return range(first, min(first + length, self._layout.piece_count))
+        return self._guess(first, min(first + length, self._layout.piece_count))
+
+    def _pieces(self, size: int) -> int:
+        return size // self._layout.piece_length
+
+    def _guess(self, start: int, stop: int) -> range:
+        guessed = range(start, stop)
+        self._guessed += len(guessed) * self._layout.piece_length
+        return guessed

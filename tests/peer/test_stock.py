@@ -226,3 +226,25 @@ def test_a_piece_in_line_that_others_brought_to_the_disk_leaves_the_line() -> No
     bench.cache.warm_files.add(1)
     assert bench.stock.overdue(1.0) == []
     assert list(bench.stock.waiting) == [0]
+
+
+def test_the_neighbours_of_a_cold_piece_are_read_ahead_for_a_peer_that_has_taken_much() -> None:
+    bench = Bench(20, MIB)
+    bench.want(9)
+    assert bench.cache.ahead == []
+    bench.taken = 8 * MIB
+    bench.want(1)
+    assert bench.cache.asked == [9, 1]
+    assert bench.cache.ahead == list(range(8))
+
+
+def test_what_follows_is_read_ahead_for_a_peer_that_goes_from_front_to_back() -> None:
+    bench = Bench(20, MIB)
+    bench.cache.memory.update(dict.fromkeys(range(6), b"warm"))
+    bench.taken = 8 * MIB
+    for index in range(6):
+        bench.want(index)
+        assert bench.stock.find(index) == b"warm"
+        bench.stock.fetch()
+    assert bench.cache.asked == []
+    assert bench.cache.ahead[:3] == [4, 5, 6]
