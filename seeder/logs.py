@@ -10,7 +10,7 @@ from typing import TextIO
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 _DEBUG_PRIORITY = 7
 # Chatty below warnings, and botocore's debug lines hold signatures.
-_LIBRARIES = ("botocore", "httpcore", "httpx", "urllib3")
+_LIBRARIES = ("botocore", "httpx", "urllib3")
 
 
 def log_to_stderr(level: int = logging.INFO, *, stream: TextIO | None = None) -> None:

@@ -110,6 +110,11 @@ class DiskTier:
         """Pieces that wait to be written."""
         return len(self._queue)
 
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that wait to be written."""
+        return sum(len(write.piece) for write in self._queue.values())
+
     def pieces_of(self, cache_id: str) -> frozenset[int]:
         """Return the indices that have a file, checked since the start or not."""
         return frozenset(self._by_id.get(cache_id, ()))

@@ -6,7 +6,7 @@ piece meanwhile joins it. Each waiter is called once, with the piece or with the
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeAlias
@@ -26,8 +26,14 @@ from seeder.errors import (
     SeederError,
     StorageError,
 )
+from seeder.torrent.layout import MIB
 
 _log = logging.getLogger(__name__)
+
+AHEAD_AT_MOST = 128 * MIB
+"""Bytes that are on their way at a time and were not asked for: what they hold in memory."""
+AHEAD_WHILE_BEHIND = 32 * MIB
+"""Bytes that wait to be written, above which nothing is read ahead for the disk."""
 
 
 class CacheSettings(Protocol):
@@ -63,7 +69,7 @@ class CacheStatistics:
     misses: int
     """Pieces that S3 was asked for."""
     fetching: int
-    """Pieces that somebody waits for right now."""
+    """Pieces that are on their way right now."""
     queued_writes: int
     dropped_writes: int
     """Pieces that were not written because the disk was too far behind."""
@@ -79,13 +85,18 @@ class CacheStatistics:
 
 
 class _Fetch(Generic[T]):
-    """A piece that somebody waits for; `kept` ends with a drop, `told` are the faults reported."""
+    """A piece that is on its way; `kept` ends with a drop, `told` are the faults reported.
 
-    __slots__ = ("index", "kept", "told", "torrent", "waiters")
+    `ahead` tells that nobody had asked for it when it was started.
+    """
 
-    def __init__(self, torrent: T, index: int) -> None:
+    __slots__ = ("ahead", "index", "kept", "size", "told", "torrent", "waiters")
+
+    def __init__(self, torrent: T, index: int, *, ahead: bool) -> None:
         self.torrent = torrent
         self.index = index
+        self.size = torrent.layout.piece_size(index)
+        self.ahead = ahead
         self.waiters: deque[Waiter] = deque()
         self.kept = True
         self.told: set[type[OriginError]] = set()
@@ -118,7 +129,10 @@ class PieceCache(Generic[T]):
             settings.directory, settings.disk, clock=clock, spare=self._memory.__contains__
         )
         self._nursery: trio.Nursery | None = None
+        self._budget = settings.memory, settings.disk
         self._fetches: dict[Key, _Fetch[T]] = {}
+        self._on_the_way = 0
+        self._ahead = 0
         self._settling: _Fetch[T] | None = None
         self._misses = 0
 
@@ -165,15 +179,50 @@ class PieceCache(Generic[T]):
         torrent.layout.piece_size(index)
         fetch = self._fetches.get((torrent.cache_id, index))
         if fetch is None:
-            files.check_cache_id(torrent.cache_id)
-            fetch = _Fetch(torrent, index)
-            self._fetches[fetch.key] = fetch
-            if self._nursery is not None:
-                self._nursery.start_soon(self._fetch, fetch)
-            else:
-                token = trio.lowlevel.current_trio_token()
-                token.run_sync_soon(self._settle, fetch, None, _not_running())
+            fetch = self._start(torrent, index, ahead=False)
         fetch.waiters.append(waiter)
+
+    def read_ahead(self, torrent: T, indices: Iterable[int]) -> None:
+        """Fetch pieces that nobody has asked for yet, as many as there is place for.
+
+        Only those of objects that fit the cache as a whole, and only while that takes the place of
+        nothing else: what is read ahead must not have to be read again.
+        """
+        memory, disk = self._budget
+        if self._nursery is None or torrent.layout.size > max(memory, disk):
+            return
+        for index in indices:
+            key = (torrent.cache_id, index)
+            if key in self._fetches or key in self._memory or key in self._disk:
+                continue
+            if self._disk.pending(key) is None:
+                if not self._has_room(torrent.layout.piece_size(index)):
+                    return
+                self._start(torrent, index, ahead=True)
+
+    def _has_room(self, size: int) -> bool:
+        if self._ahead + size > AHEAD_AT_MOST:
+            return False
+        memory, disk = self._budget
+        size += self._on_the_way
+        if self._memory.used + size <= memory:
+            return True
+        # A disk that is behind would not take them all.
+        queued = self._disk.queued_bytes
+        return queued <= AHEAD_WHILE_BEHIND and self._disk.used + queued + size <= disk
+
+    def _start(self, torrent: T, index: int, *, ahead: bool) -> _Fetch[T]:
+        files.check_cache_id(torrent.cache_id)
+        fetch = _Fetch(torrent, index, ahead=ahead)
+        self._fetches[fetch.key] = fetch
+        self._on_the_way += fetch.size
+        self._ahead += fetch.size if ahead else 0
+        if self._nursery is not None:
+            self._nursery.start_soon(self._fetch, fetch)
+        else:
+            token = trio.lowlevel.current_trio_token()
+            token.run_sync_soon(self._settle, fetch, None, _not_running())
+        return fetch
 
     def forget(self, torrent: T, index: int, waiter: Waiter) -> None:
         """Never call `waiter` for this piece; the fetch goes on."""
@@ -313,6 +362,8 @@ class PieceCache(Generic[T]):
     def _settle(self, fetch: _Fetch[T], piece: Piece | None, error: SeederError | None) -> None:
         """Call every waiter once; one that fails harms nobody else."""
         del self._fetches[fetch.key]
+        self._on_the_way -= fetch.size
+        self._ahead -= fetch.size if fetch.ahead else 0
         self._settling = fetch
         while fetch.waiters:
             waiter = fetch.waiters.popleft()

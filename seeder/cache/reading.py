@@ -7,7 +7,7 @@ again, it is refused for a while without asking S3, however often peers want it.
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 import trio
@@ -44,8 +44,13 @@ T_contra = TypeVar("T_contra", bound=Readable, contravariant=True)
 class PieceSource(Protocol[T_contra]):
     """Where pieces come from; bounds its own concurrency."""
 
-    async def read_pieces(self, torrent: T_contra, first: int, count: int) -> bytearray:
-        """Read `count` pieces from `first` on by one ranged GET; OriginError, BudgetSpent."""
+    async def read_pieces(
+        self, torrent: T_contra, first: int, count: int, take: Callable[[bytearray], None]
+    ) -> None:
+        """Read `count` pieces from `first` on by one ranged GET; OriginError, BudgetSpent.
+
+        `take` is called with each piece in turn, as soon as it is there.
+        """
         ...
 
 
@@ -65,6 +70,64 @@ class _Asked:
 
 
 _Batch: TypeAlias = dict[int, _Asked]
+
+
+class _Check:
+    """The pieces that one GET brings, checked and settled in the order in which they come.
+
+    While a thread hashes some, more arrive, and are hashed together next.
+    """
+
+    def __init__(
+        self, torrent: Readable, first: int, asked: Sequence[_Asked], nursery: trio.Nursery
+    ) -> None:
+        self.wrong: list[int] = []
+        """The pieces that failed their hash."""
+        self._torrent = torrent
+        self._first = first
+        self._asked = asked
+        self._nursery = nursery
+        self._arrived: list[bytearray] = []
+        self._size = 0
+        self._checked = 0
+        self._busy: trio.Event | None = None
+
+    def take(self, piece: bytearray) -> None:
+        """Take the next piece."""
+        self._arrived.append(piece)
+        self._size += len(piece)
+        if self._busy is None and self._size >= HASHED_INLINE:
+            self._busy = trio.Event()
+            self._nursery.start_soon(self._hash_in_thread, self._busy)
+
+    async def finish(self) -> None:
+        """Wait until all that came is settled or wrong."""
+        if self._busy is not None:
+            await self._busy.wait()
+        if self._arrived:
+            pieces = self._take_arrived()
+            self._settle(pieces, _hash_pieces(pieces))
+
+    async def _hash_in_thread(self, busy: trio.Event) -> None:
+        while self._size >= HASHED_INLINE:
+            pieces = self._take_arrived()
+            self._settle(pieces, await trio.to_thread.run_sync(_hash_pieces, pieces))
+        self._busy = None
+        busy.set()
+
+    def _take_arrived(self) -> list[bytearray]:
+        pieces, self._arrived, self._size = self._arrived, [], 0
+        return pieces
+
+    def _settle(self, pieces: list[bytearray], digests: list[bytes]) -> None:
+        for piece, digest in zip(pieces, digests, strict=True):
+            index = self._first + self._checked
+            if digest == self._torrent.piece_hash(index):
+                self._asked[self._checked].settle(piece)
+            else:
+                _LOG.debug("piece %d of %s came wrong from S3", index, self._torrent.cache_id)
+                self.wrong.append(index)
+            self._checked += 1
 
 
 class OriginReader(Generic[T]):
@@ -110,57 +173,41 @@ class OriginReader(Generic[T]):
         del self._batches[torrent.cache_id]
         for first, count in runs(batch, LARGEST_READ // torrent.layout.piece_length):
             asked = [batch[index] for index in range(first, first + count)]
-            nursery.start_soon(self._read_run, torrent, first, asked)
+            nursery.start_soon(self._read_run, torrent, first, asked, nursery)
 
-    async def _read_run(self, torrent: T, first: int, asked: list[_Asked]) -> None:
-        wrong = list(range(first, first + len(asked)))
+    async def _read_run(
+        self, torrent: T, first: int, asked: list[_Asked], nursery: trio.Nursery
+    ) -> None:
         try:
-            wrong = await self._try(torrent, first, asked)
-            for index in wrong:
-                if await self._try(torrent, index, [asked[index - first]]):
+            for index in await self._try(torrent, first, asked, nursery):
+                alone = asked[index - first]
+                if await self._try(torrent, index, [alone], nursery):
                     error = PieceMismatch(
                         f"piece {index} came wrong from S3 twice: the object isn't what its"
                         " torrent describes"
                     )
                     self._refused[torrent.cache_id, index] = (self._clock(), error)
-                    asked[index - first].settle(error)
+                    alone.settle(error)
         except (OriginError, BudgetSpent) as error:
             for each in asked:
                 each.settle(error)
 
-    async def _try(self, torrent: T, first: int, asked: list[_Asked]) -> list[int]:
-        """Read a run and settle what is right; return the pieces that aren't."""
-        count = len(asked)
-        data = await self._source.read_pieces(torrent, first, count)
-        if len(data) < HASHED_INLINE:
-            digests = _hash_pieces(data, torrent.layout.piece_length)
-        else:
-            length = torrent.layout.piece_length
-            digests = await trio.to_thread.run_sync(_hash_pieces, data, length)
-        wrong = []
-        for offset, each in enumerate(asked):
-            index = first + offset
-            if digests[offset : offset + 1] == [torrent.piece_hash(index)]:
-                each.settle(data if count == 1 else _cut(data, torrent.layout, offset))
-            else:
-                self.mismatches += 1
-                _LOG.debug("piece %d of %s came wrong from S3", index, torrent.cache_id)
-                wrong.append(index)
-        return wrong
+    async def _try(
+        self, torrent: T, first: int, asked: list[_Asked], nursery: trio.Nursery
+    ) -> list[int]:
+        """Read a run and settle what is right as it comes; return the pieces that aren't."""
+        check = _Check(torrent, first, asked, nursery)
+        try:
+            await self._source.read_pieces(torrent, first, len(asked), check.take)
+        finally:
+            # What came before a failure is paid for.
+            await check.finish()
+            self.mismatches += len(check.wrong)
+        return check.wrong
 
 
-def _cut(data: bytearray, layout: Layout, offset: int) -> bytes:
-    # A copy: a view would keep the whole run in memory for the sake of one piece.
-    start = offset * layout.piece_length
-    return bytes(memoryview(data)[start : start + layout.piece_length])
-
-
-def _hash_pieces(data: bytearray, piece_length: int) -> list[bytes]:
-    view = memoryview(data)
-    return [
-        hashlib.sha1(view[at : at + piece_length], usedforsecurity=False).digest()
-        for at in range(0, len(data), piece_length)
-    ]
+def _hash_pieces(pieces: list[bytearray]) -> list[bytes]:
+    return [hashlib.sha1(piece, usedforsecurity=False).digest() for piece in pieces]
 
 
 def runs(indices: Iterable[int], most: int) -> Iterator[tuple[int, int]]:

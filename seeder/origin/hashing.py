@@ -144,25 +144,25 @@ class Hasher:
         layout = self._layout
         start = first * layout.piece_length
         stop = layout.piece_range(first + count - 1).stop
-        data = await self._origin.read_range(
-            self._pinned, ByteRange(start, stop - start), self._meter, "hashing"
+        wanted = ByteRange(start, stop - start)
+        pieces: list[bytearray] = []
+        await self._origin.read_parts(
+            self._pinned,
+            wanted,
+            self._meter,
+            "hashing",
+            part_length=layout.piece_length,
+            take=pieces.append,
         )
-        digests = await trio.to_thread.run_sync(_hash_pieces, data, layout.piece_length)
+        digests = await trio.to_thread.run_sync(_hash_pieces, pieces)
         journal.append(first, digests)
-        view = memoryview(data)
-        for offset in range(count):
-            at = offset * layout.piece_length
-            piece = data if count == 1 else bytes(view[at : at + layout.piece_length])
-            await self._sink.keep(self._name, first + offset, piece)
-        return digests, stop - start
+        for index, piece in enumerate(pieces, first):
+            await self._sink.keep(self._name, index, piece)
+        return digests, wanted.length
 
 
-def _hash_pieces(data: bytearray, piece_length: int) -> list[bytes]:
-    view = memoryview(data)
-    return [
-        hashlib.sha1(view[at : at + piece_length], usedforsecurity=False).digest()
-        for at in range(0, len(data), piece_length)
-    ]
+def _hash_pieces(pieces: list[bytearray]) -> list[bytes]:
+    return [hashlib.sha1(piece, usedforsecurity=False).digest() for piece in pieces]
 
 
 def missing_runs(known: Container[int], layout: Layout) -> Iterator[tuple[int, int]]:

@@ -38,6 +38,7 @@ from seeder.origin.answers import (
 )
 from seeder.origin.credentials import CredentialStore, chain
 from seeder.origin.endpoint import Endpoint, EndpointRules
+from seeder.origin.filling import Filling
 from seeder.origin.network import Broken
 from seeder.origin.retry import Move, Renew, RetryPolicy, Tries, Wait
 from seeder.origin.signing import Credentials, Query, wire_request
@@ -203,25 +204,51 @@ class S3Origin:
         ObjectChanged when the object is another one by now, whoever noticed: S3 by If-Match, or
         we by the ETag. ValueError for a range that isn't inside the object.
         """
+        parts: list[bytearray] = []
+        await self.read_parts(
+            pinned, wanted, meter, purpose, part_length=wanted.length, take=parts.append
+        )
+        return parts[0]
+
+    async def read_parts(
+        self,
+        pinned: PinnedObject,
+        wanted: ByteRange,
+        meter: Meter,
+        purpose: Purpose,
+        *,
+        part_length: int,
+        take: Callable[[bytearray], None],
+    ) -> None:
+        """Read as `read_range` does, and have `take` called with each part as soon as it is there.
+
+        The last part may be shorter. When a body breaks off, the next attempt goes on behind what
+        has come.
+        """
         if wanted.stop > pinned.size:
             raise ValueError(f"{wanted.header} is not inside {pinned.size} bytes")
+        filling = Filling(wanted, part_length, take)
+        # A weak tag (a proxy's doing) never matches in If-Match; the strong one it stands for may.
+        headers = {"Range": wanted.header, "If-Match": pinned.etag.removeprefix("W/")}
 
-        async def take(exchange: Exchange) -> bytearray:
-            check_range(exchange.status, exchange.headers, pinned, wanted)
-            buffer = bytearray(wanted.length)
-            came = await exchange.read_into(buffer)
-            if came > wanted.length:
+        async def fill(exchange: Exchange) -> None:
+            check_range(exchange.status, exchange.headers, pinned, filling.rest)
+            try:
+                while filling.left:
+                    count = await exchange.receive_into(filling.room)
+                    if not count:
+                        raise Broken(f"the body ended {filling.left} bytes too early")
+                    filling.filled(count)
+            finally:
+                if filling.left:
+                    headers["Range"] = filling.rest.header
+            if await exchange.has_more():
                 raise OriginFault(
                     f"{label(pinned.ref)}: asked for {wanted.length} bytes, S3 sends more"
                 )
-            if came < wanted.length:
-                raise Broken(f"the body ended after {came} of {wanted.length} bytes")
-            return buffer
 
-        # A weak tag (a proxy's doing) never matches in If-Match; the strong one it stands for may.
-        headers = {"Range": wanted.header, "If-Match": pinned.etag.removeprefix("W/")}
-        call = _Call("GET", pinned.ref, meter, purpose, take, headers, size=wanted.length)
-        return await self._result(call)
+        call = _Call("GET", pinned.ref, meter, purpose, fill, headers, size=wanted.length)
+        await self._result(call)
 
     async def read_small(self, ref: ObjectRef, limit: int, meter: Meter) -> bytes:
         """Return a whole object of at most `limit` bytes. OriginError; a missing one is normal."""

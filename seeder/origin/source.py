@@ -14,10 +14,20 @@ class PinnedSource:
         self._origins = origins
         self._meter = meter
 
-    async def read_pieces(self, torrent: Torrent, first: int, count: int) -> bytearray:
-        """Read `count` pieces from `first` on by one ranged GET; OriginError, BudgetSpent."""
+    async def read_pieces(
+        self, torrent: Torrent, first: int, count: int, take: Callable[[bytearray], None]
+    ) -> None:
+        """Read `count` pieces from `first` on by one ranged GET, each for `take`.
+
+        OriginError, BudgetSpent.
+        """
         start = torrent.layout.piece_range(first).start
         stop = torrent.layout.piece_range(first + count - 1).stop
-        origin = self._origins[torrent.pinned.ref.origin]
-        wanted = ByteRange(start, stop - start)
-        return await origin.read_range(torrent.pinned, wanted, self._meter(torrent), "pieces")
+        await self._origins[torrent.pinned.ref.origin].read_parts(
+            torrent.pinned,
+            ByteRange(start, stop - start),
+            self._meter(torrent),
+            "pieces",
+            part_length=torrent.layout.piece_length,
+            take=take,
+        )

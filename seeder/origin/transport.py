@@ -1,8 +1,4 @@
-"""One HTTP exchange with S3: httpx over our own sockets, counted, bounded, safe to cancel.
-
-Nobody waits for a slot of httpcore's pool, which loses slots to requests that are cancelled while
-they do: a limiter of our own, of the same size, lets requests through to it.
-"""
+"""One HTTP exchange with S3: httpx over our own sockets, counted, bounded, safe to cancel."""
 
 import contextlib
 import ssl
@@ -11,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
-import httpcore
 import httpx
 import trio
 
-from seeder.origin.network import Backend, Broken
+from seeder.origin.http1 import Body, Pool
+from seeder.origin.network import Broken
 from seeder.origin.signing import WireRequest
 
 Purpose: TypeAlias = Literal["metainfo", "hashing", "pieces"]
 
-_KEEPALIVE = 15.0  # seconds; S3 closes idle connections somewhat later
+_CHUNK = 64 * 1024
 
 
 class Meter(Protocol):
@@ -37,56 +33,42 @@ class Exchange:
     """An answer whose head has come, and whose body is read by one of the methods below."""
 
     def __init__(self, response: httpx.Response, meter: Meter, purpose: Purpose) -> None:
+        assert isinstance(response.stream, Body)
         self.status = response.status_code
         self.headers = response.headers
-        self._chunks = response.aiter_raw()
+        self._body = response.stream
         self._meter = meter
         self._purpose: Purpose = purpose
 
-    async def read_into(self, buffer: bytearray) -> int:
-        """Fill `buffer` from the body; return the bytes that came, stopping once it overflows.
+    async def receive_into(self, view: memoryview) -> int:
+        """Fill the view, or a part of it; return the bytes that came, 0 at the end of the body."""
+        count = await self._body.receive_into(view)
+        if count:
+            self._meter.origin_received(self._purpose, count)
+        return count
 
-        A number above len(buffer) tells of a body that is too long; the excess is not kept.
-        """
-        filled = 0
-        async for chunk in self._chunks:
-            self._meter.origin_received(self._purpose, len(chunk))
-            end = filled + len(chunk)
-            if end > len(buffer):
-                return end
-            buffer[filled:end] = chunk
-            filled = end
-        return filled
+    async def has_more(self) -> bool:
+        """Tell whether the body goes on; False too if it breaks off here."""
+        with contextlib.suppress(httpx.HTTPError):
+            return await self.receive_into(memoryview(bytearray(1))) > 0
+        return False
 
     async def read(self, limit: int, *, first: bytes = b"") -> bytes:
         """Return the body, or what came of it until it exceeded `limit` or did not begin so."""
-        body = bytearray()
-        async for chunk in self._chunks:
-            self._meter.origin_received(self._purpose, len(chunk))
-            body += chunk
+        body, buffer = bytearray(), memoryview(bytearray(_CHUNK))
+        while count := await self.receive_into(buffer):
+            body += buffer[:count]
             if len(body) > limit or not body.startswith(first[: len(body)]):
                 break
         return bytes(body)
 
     async def read_error(self, limit: int) -> bytes:
         """Return what can be had of an error's body, however it ends."""
-        body = bytearray()
+        body, buffer = bytearray(), memoryview(bytearray(_CHUNK))
         with contextlib.suppress(httpx.HTTPError):
-            async for chunk in self._chunks:
-                self._meter.origin_received(self._purpose, len(chunk))
-                body += chunk
-                if len(body) > limit:
-                    break
+            while len(body) <= limit and (count := await self.receive_into(buffer)):
+                body += buffer[:count]
         return bytes(body)
-
-    async def finish(self) -> None:
-        """Run the body's iterators to their end; the connection is closed or done by now.
-
-        An iterator that is left halfway would be closed by the garbage collector, with a warning.
-        """
-        with contextlib.suppress(httpx.HTTPError, httpx.StreamError):
-            async for _ in self._chunks:
-                pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +89,7 @@ class Transport:
             if ca_file is None
             else ssl.create_default_context(cafile=ca_file)
         )
-        self._pool = _PoolTransport(connections, context)
+        self._pool = Pool(connections, context)
         self._timeouts = timeouts
         self._slots = trio.CapacityLimiter(connections)
         self.requests = 0
@@ -140,7 +122,6 @@ class Transport:
                     yield exchange
                 finally:
                     await response.aclose()
-                    await exchange.finish()
 
     async def _send(self, wanted: WireRequest, meter: Meter, purpose: Purpose) -> httpx.Response:
         limits = {
@@ -187,64 +168,3 @@ def _as_broken(url: str) -> Iterator[None]:
         raise Broken(f"{url}: no {what} in time") from error
     except httpx.HTTPError as error:
         raise Broken(f"{url}: {error or type(error).__name__}") from error
-
-
-class _PoolTransport(httpx.AsyncBaseTransport):
-    """httpx's default transport, less proxies and HTTP/2, with our network backend."""
-
-    def __init__(self, connections: int, context: ssl.SSLContext) -> None:
-        # One number for both: the pool's cost grows steeply with connections that come and go.
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=context,
-            max_connections=connections,
-            max_keepalive_connections=connections,
-            keepalive_expiry=_KEEPALIVE,
-            network_backend=Backend(),
-        )
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        with _as_httpx():
-            response = await self._pool.handle_async_request(
-                httpcore.Request(
-                    method=request.method,
-                    url=httpcore.URL(
-                        scheme=request.url.raw_scheme,
-                        host=request.url.raw_host,
-                        port=request.url.port,
-                        target=request.url.raw_path,
-                    ),
-                    headers=request.headers.raw,
-                    extensions=request.extensions,
-                )
-            )
-        return httpx.Response(
-            status_code=response.status,
-            headers=response.headers,
-            stream=_Body(response),
-            extensions=response.extensions,
-        )
-
-    async def aclose(self) -> None:
-        await self._pool.aclose()
-
-
-class _Body(httpx.AsyncByteStream):
-    def __init__(self, response: httpcore.Response) -> None:
-        self._response = response
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _as_httpx():
-            async for chunk in self._response.aiter_stream():
-                yield chunk
-
-    async def aclose(self) -> None:
-        await self._response.aclose()
-
-
-@contextlib.contextmanager
-def _as_httpx() -> Iterator[None]:
-    """Map httpcore's errors to those of the same name in httpx."""
-    try:
-        yield
-    except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
-        raise getattr(httpx, type(error).__name__)(str(error)) from error

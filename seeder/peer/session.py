@@ -307,6 +307,7 @@ class Session:
                     torrent,
                     self.wire.wanted,
                     tell=self._piece_came,
+                    taken=lambda: self.uploaded,
                     clock=trio.current_time,
                     shelf=self._supplies.shelf,
                 )

@@ -2,7 +2,8 @@
 
 A few cold pieces are on their way at a time, the others stand in line; a piece that came stays
 here until its requests are answered or it is on disk. So one peer holds a bounded part of the
-memory, whatever it asks for, and whatever the cache evicts meanwhile.
+memory, whatever it asks for, and whatever the cache evicts meanwhile. What it will probably ask for
+next, the cache may read ahead, as far as that takes nobody's place.
 """
 
 from collections import deque
@@ -12,6 +13,7 @@ from seeder.cache.files import Read
 from seeder.cache.memory import Key
 from seeder.cache.pieces import PieceCache
 from seeder.errors import SeederError
+from seeder.peer.readahead import ReadAhead
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import MIB
 
@@ -62,8 +64,8 @@ class Shelf:
 class Stock:
     """Finds one peer's pieces; `wanted` are the indices that it has requests for.
 
-    `tell` is called, later, when a piece has come (None) or failed (the error). `clock` returns
-    seconds.
+    `tell` is called, later, when a piece has come (None) or failed (the error). `taken` returns the
+    bytes that the peer was sent so far, `clock` seconds.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Stock:
         wanted: Container[int],
         *,
         tell: Callable[[int, SeederError | None], None],
+        taken: Callable[[], int],
         clock: Callable[[], float],
         shelf: Shelf,
     ) -> None:
@@ -82,6 +85,7 @@ class Stock:
         self._torrent = torrent
         self._wanted = wanted
         self._tell = tell
+        self._taken = taken
         self._clock = clock
         self._shelf = shelf
         self._most = max(1, min(MOST_AHEAD, AHEAD // torrent.layout.piece_length))
@@ -89,11 +93,18 @@ class Stock:
         self._fetching: set[int] = set()
         self._held: dict[int, bytes | bytearray] = {}
         self._failed: dict[int, float] = {}
+        self._read_ahead = ReadAhead(torrent.layout)
+        self._given = -1
+        self._guessed: list[range] = []
 
     def find(self, index: int) -> bytes | bytearray | None:
         """Return a piece that is in memory, or None."""
         piece = self._held.get(index)
-        return piece if piece is not None else self._cache.peek(self._torrent, index)
+        if piece is None:
+            piece = self._cache.peek(self._torrent, index)
+        if piece is not None:
+            self._give(index)
+        return piece
 
     def is_on_disk(self, index: int) -> bool:
         """Tell whether `read` may do."""
@@ -101,7 +112,16 @@ class Stock:
 
     def read(self, index: int, reads: Sequence[Read]) -> bool:
         """Fill the buffers from a piece on disk, without waiting; False if that can't be."""
-        return self._cache.read_cached(self._torrent, index, reads)
+        done = self._cache.read_cached(self._torrent, index, reads)
+        if done:
+            self._give(index)
+        return done
+
+    def _give(self, index: int) -> None:
+        """Take note that the peer is sent a piece that is at hand."""
+        if index != self._given:
+            self._given = index
+            self._guessed.append(self._read_ahead.given(index, self._taken()))
 
     def line_up(self, index: int) -> None:
         """Put a cold piece in line, for `fetch` to ask for it."""
@@ -109,11 +129,12 @@ class Stock:
             self.waiting[index] = self._clock()
             if index not in self._failed:
                 self._line.append(index)
+                self._guessed.append(self._read_ahead.missed(index, self._taken()))
 
     def look_ahead(self, indices: Iterable[int]) -> None:
         """Ask for those of `indices` that are cold, though none of them can be sent yet."""
         for index in indices:
-            if self.find(index) is None and not self._cache.is_cached(self._torrent, index):
+            if index not in self._held and not self._is_at_hand(index):
                 self.line_up(index)
         self.fetch()
 
@@ -122,24 +143,27 @@ class Stock:
         for index in tuple(self._held):
             if index not in self._wanted or self._cache.is_on_disk(self._torrent, index):
                 del self._held[index]
-                self._give(index)
+                self._release(index)
         line, fetching = self._line, self._fetching
         while line and len(fetching) + len(self._held) < self._most:
             index = line[0]
             if index in self.waiting and index not in fetching:
                 if index not in self._wanted:
                     del self.waiting[index]
-                elif self._take(index):
+                elif self._reserve(index):
                     fetching.add(index)
                     self._cache.request(self._torrent, index, self._arrived)
                 else:
                     break
             line.popleft()
+        # In the same turn, so that they share a GET with what was asked for.
+        while self._guessed:
+            self._cache.read_ahead(self._torrent, self._guessed.pop())
 
-    def _take(self, index: int) -> bool:
+    def _reserve(self, index: int) -> bool:
         return self._shelf.take((self._torrent.cache_id, index), self._size(index))
 
-    def _give(self, index: int) -> None:
+    def _release(self, index: int) -> None:
         self._shelf.give((self._torrent.cache_id, index), self._size(index))
 
     def _size(self, index: int) -> int:
@@ -155,7 +179,7 @@ class Stock:
         if piece is not None and index in self._wanted:
             self._held[index] = piece
         else:
-            self._give(index)
+            self._release(index)
         self._tell(index, error)
 
     def overdue(self, now: float) -> list[int]:
@@ -190,6 +214,6 @@ class Stock:
         for index in self._fetching:
             self._cache.forget(self._torrent, index, self._arrived)
         for index in (*self._fetching, *self._held):
-            self._give(index)
+            self._release(index)
         self._fetching.clear()
         self._held.clear()

@@ -53,8 +53,13 @@ class FakeSource:
         self.running = 0
         self.answers: dict[int, list[Answer]] = {}
         self.gate: trio.Event | None = None
+        """Waited for at the beginning of each GET."""
+        self.gates: dict[int, trio.Event] = {}
+        """Waited for before a piece comes."""
 
-    async def read_pieces(self, torrent: FakeTorrent, first: int, count: int) -> bytearray:
+    async def read_pieces(
+        self, torrent: FakeTorrent, first: int, count: int, take: Callable[[bytearray], None]
+    ) -> None:
         indices = range(first, first + count)
         self.reads += indices
         self.gets.append((first, count))
@@ -65,14 +70,14 @@ class FakeSource:
             await trio.lowlevel.checkpoint()
         finally:
             self.running -= 1
-        answers: list[Answer] = []
         for index in indices:
+            if index in self.gates:
+                await self.gates[index].wait()
             told = self.answers.get(index)
-            answers.append(told.pop(0) if told else torrent.piece(index))
-        for answer in answers:
+            answer = told.pop(0) if told else torrent.piece(index)
             if isinstance(answer, Exception):
                 raise answer
-        return bytearray(b"".join(answer for answer in answers if isinstance(answer, bytes)))
+            take(bytearray(answer))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import TypeAlias
 import pytest
 import trio
 
-from seeder.cache import files, reading
+from seeder.cache import files, pieces, reading
 from seeder.cache.memory import Piece
 from seeder.cache.pieces import PieceCache
 from seeder.errors import (
@@ -384,9 +384,9 @@ async def test_a_large_piece_is_hashed_off_the_loop(
     threads: list[threading.Thread] = []
     hash_pieces = reading._hash_pieces
 
-    def spy(data: bytearray, piece_length: int) -> list[bytes]:
+    def spy(pieces: list[bytearray]) -> list[bytes]:
         threads.append(threading.current_thread())
-        return hash_pieces(data, piece_length)
+        return hash_pieces(pieces)
 
     monkeypatch.setattr(reading, "_hash_pieces", spy)
     async with running(tmp_path) as stand:
@@ -515,3 +515,89 @@ async def test_an_error_that_nobody_foresaw_reaches_the_waiters_and_then_the_top
     [(_, piece, error)] = waiter.calls
     assert piece is None
     assert isinstance(error, StorageError)
+
+
+async def read_ahead(stand: Stand, torrent: FakeTorrent, indices: range) -> list[tuple[int, int]]:
+    """Have pieces read ahead, wait until that is done, and return the GETs."""
+    before = len(stand.source.gets)
+    stand.cache.read_ahead(torrent, indices)
+    await trio.testing.wait_all_tasks_blocked()
+    return sorted(stand.source.gets[before:])
+
+
+async def test_what_is_read_ahead_comes_in_one_get_with_what_was_asked_for(tmp_path: Path) -> None:
+    torrent, calls = FakeTorrent(), Calls()
+    async with running(tmp_path) as stand:
+        stand.cache.request(torrent, 3, calls)
+        assert await read_ahead(stand, torrent, range(6)) == [(0, 6)]
+        assert stand.cache.peek(torrent, 5) == torrent.piece(5)
+        assert [index for index, _, _ in calls.calls] == [3]
+
+
+async def test_what_is_there_or_on_its_way_is_not_read_ahead_again(tmp_path: Path) -> None:
+    torrent = FakeTorrent()
+    async with running(tmp_path, memory=0) as stand:
+        await stand.cache.get(torrent, 1)
+        await stand.idle()
+        assert await read_ahead(stand, torrent, range(3)) == [(0, 1), (2, 1)]
+        stand.source.gate = trio.Event()
+        assert await read_ahead(stand, torrent, range(2, 6)) == [(3, 3)]
+        assert await read_ahead(stand, torrent, range(6)) == []
+        stand.source.gate.set()
+
+
+async def test_who_asks_for_what_is_being_read_ahead_joins_in(tmp_path: Path) -> None:
+    torrent = FakeTorrent()
+    async with running(tmp_path) as stand:
+        stand.cache.read_ahead(torrent, range(4))
+        assert await stand.cache.get(torrent, 2) == torrent.piece(2)
+        assert stand.source.gets == [(0, 4)]
+
+
+async def test_nothing_is_read_ahead_in_the_place_of_something_else(tmp_path: Path) -> None:
+    torrent, other = FakeTorrent("a"), FakeTorrent("b")
+    async with running(tmp_path, memory=1000, disk=0) as stand:
+        for index in range(4):
+            await stand.cache.get(other, index)
+        stand.source.gate = trio.Event()
+        stand.cache.request(torrent, 9, Calls())
+        assert await read_ahead(stand, torrent, range(10)) == [(0, 5), (9, 1)]
+        stand.source.gate.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert stand.cache.statistics().evictions == 0
+        assert await read_ahead(stand, torrent, range(10)) == []
+
+
+async def test_nothing_is_read_ahead_of_an_object_that_the_cache_cannot_hold(
+    tmp_path: Path,
+) -> None:
+    torrent = FakeTorrent()
+    async with running(tmp_path, memory=999, disk=999) as stand:
+        assert await read_ahead(stand, torrent, range(3)) == []
+
+
+async def test_only_so_much_is_read_ahead_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "AHEAD_AT_MOST", 300)
+    torrent = FakeTorrent()
+    async with running(tmp_path) as stand:
+        stand.source.gate = trio.Event()
+        assert await read_ahead(stand, torrent, range(10)) == [(0, 3)]
+        stand.source.gate.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert await read_ahead(stand, torrent, range(10)) == [(3, 3)]
+
+
+async def test_nothing_is_read_ahead_for_a_disk_that_is_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "AHEAD_WHILE_BEHIND", 0)
+    torrent = FakeTorrent()
+    async with running(tmp_path, memory=0) as stand:
+        with gated(files, "change") as gate:
+            await stand.cache.get(torrent, 0)
+            await gate.wait_entered()
+            assert await read_ahead(stand, torrent, range(3)) == []
+        await stand.idle()
+        assert await read_ahead(stand, torrent, range(3)) == [(1, 2)]

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seeder.cache.reading import REFUSED_FOR, runs
+from seeder.cache.reading import HASHED_INLINE, REFUSED_FOR, runs
 from seeder.errors import BudgetSpent, OriginUnreachable, PieceMismatch
 from seeder.torrent.layout import MIB
 from tests.cache.fakes import FakeTorrent, Stand, running
@@ -74,18 +75,43 @@ async def test_a_piece_wrong_twice_is_not_asked_for_again_for_a_while(tmp_path: 
         assert await stand.cache.get(torrent, 2) == torrent.piece(2)
 
 
-async def test_an_origin_that_fails_fails_the_whole_run_and_is_asked_again(tmp_path: Path) -> None:
-    torrent = FakeTorrent()
-    async with running(tmp_path) as stand:
+@pytest.mark.parametrize("piece_length", [100, HASHED_INLINE])
+async def test_an_origin_that_fails_fails_what_has_not_come_and_is_asked_again(
+    tmp_path: Path, piece_length: int
+) -> None:
+    torrent = FakeTorrent(size=4 * piece_length, piece_length=piece_length)
+    async with running(tmp_path, memory=8 * piece_length) as stand:
         stand.source.answers[2] = [OriginUnreachable("gone")]
-        assert set((await get_all(stand, torrent, 1, 2)).values()) == {OriginUnreachable}
-        assert await stand.cache.get(torrent, 1) == torrent.piece(1)
+        found = await get_all(stand, torrent, 1, 2, 3)
+        assert found == {1: torrent.piece(1), 2: OriginUnreachable, 3: OriginUnreachable}
+        assert await stand.cache.get(torrent, 2) == torrent.piece(2)
+        assert stand.source.gets == [(1, 3), (2, 1)]
+
+
+async def test_a_piece_is_there_while_the_next_ones_of_its_get_still_come(tmp_path: Path) -> None:
+    torrent = FakeTorrent(size=3 * HASHED_INLINE, piece_length=HASHED_INLINE)
+    async with running(tmp_path, memory=3 * HASHED_INLINE) as stand:
+        stand.source.gates[2] = trio.Event()
+        found: dict[int, object] = {}
+
+        async def get_those() -> None:
+            found.update(await get_all(stand, torrent, 0, 1, 2))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(get_those)
+            await trio.testing.wait_all_tasks_blocked()
+            for index in (0, 1):
+                assert await stand.cache.get(torrent, index) == torrent.piece(index)
+            assert found == {}
+            stand.source.gates[2].set()
+        assert found == {index: torrent.piece(index) for index in range(3)}
+        assert stand.source.gets == [(0, 3)]
 
 
 async def test_a_spent_budget_is_no_fault_and_reading_goes_on_after_it(tmp_path: Path) -> None:
     torrent = FakeTorrent()
     async with running(tmp_path) as stand:
-        stand.source.answers[2] = [BudgetSpent("spent")]
+        stand.source.answers[1] = [BudgetSpent("spent")]
         found = await get_all(stand, torrent, 1, 2, 9)
         assert found == {1: BudgetSpent, 2: BudgetSpent, 9: torrent.piece(9)}
         assert stand.faults == []

@@ -243,8 +243,7 @@ async def test_a_virtual_host_that_is_not_known_hints_at_path_style(
         pytest.param(answer(429, b"later"), 5, id="429"),
         pytest.param(error(400, "RequestTimeout"), len(error_body("RequestTimeout")), id="timeout"),
         pytest.param(reset(), 0, id="reset"),
-        pytest.param(raw(RANGE_HEAD, PIECE[:49_999], close=True), 49_999, id="short body"),
-        pytest.param(answer(206, PIECE[:-1], **RANGE_HEADERS), 49_999, id="short by its head"),
+        pytest.param(answer(206, b"", **RANGE_HEADERS), 0, id="empty"),
         pytest.param(raw(b"not HTTP at all\r\n\r\n", close=True), 0, id="not HTTP"),
         pytest.param(raw(close=True), 0, id="closed"),
     ],
@@ -260,12 +259,55 @@ async def test_a_passing_fault_is_tried_again_and_its_waste_counted(
     assert origin.statistics().reachable
 
 
-async def test_a_reset_within_the_body_is_tried_again(
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param(raw(RANGE_HEAD, PIECE[:700], close=True), id="closed"),
+        pytest.param(answer(206, PIECE[:700], **RANGE_HEADERS), id="short by its head"),
+        pytest.param(reset(RANGE_HEAD, PIECE[:700]), id="reset"),
+    ],
+)
+async def test_after_a_body_that_broke_off_only_the_rest_is_asked_for(
+    origin: S3Origin, faults: FaultServer, meter: CountingMeter, reply: Reply
+) -> None:
+    faults.script(reply, GOOD)
+    assert await read(origin, meter) == PIECE
+    assert meter.requests == {"pieces": 2}
+    assert meter.received == {"pieces": 50_000}
+    first, last = faults.seen[1].headers["range"].removeprefix("bytes=").split("-")
+    assert int(first) in {1000, 1700}  # what comes before a reset may be lost
+    assert int(last) == 50_999
+
+
+async def test_parts_are_handed_on_while_the_next_ones_are_still_to_come(
     origin: S3Origin, faults: FaultServer, meter: CountingMeter
 ) -> None:
-    faults.script(reset(RANGE_HEAD, PIECE[:700]), GOOD)
-    assert await read(origin, meter) == PIECE
-    assert 50_000 <= meter.received["pieces"] <= 50_700  # what comes before a reset may be lost
+    came: list[bytes] = []
+    enough = trio.Event()
+
+    def take(part: bytearray) -> None:
+        came.append(bytes(part))
+        if len(came) == 2:
+            enough.set()
+
+    async def halting(seen: Seen, stream: trio.abc.Stream) -> None:
+        await stream.send_all(RANGE_HEAD + PIECE[:40_123])
+        await enough.wait()
+        await stream.send_all(PIECE[40_123:])
+
+    faults.script(halting)
+    with trio.fail_after(10):
+        await origin.read_parts(PINNED, WANTED, meter, "pieces", part_length=20_000, take=take)
+    assert came == [PIECE[:20_000], PIECE[20_000:40_000], PIECE[40_000:]]
+
+
+async def test_a_part_is_handed_on_once_though_the_body_breaks_off(
+    origin: S3Origin, faults: FaultServer, meter: CountingMeter
+) -> None:
+    came: list[bytearray] = []
+    faults.script(raw(RANGE_HEAD, PIECE[:20_001], close=True), GOOD)
+    await origin.read_parts(PINNED, WANTED, meter, "pieces", part_length=20_000, take=came.append)
+    assert came == [PIECE[:20_000], PIECE[20_000:40_000], PIECE[40_000:]]
 
 
 async def test_after_the_last_attempt_the_origin_counts_as_unreachable(

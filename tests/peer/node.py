@@ -54,7 +54,9 @@ class Source:
         self.errors: dict[int, SeederError] = {}
         self._objects = objects
 
-    async def read_pieces(self, torrent: Torrent, first: int, count: int) -> bytearray:
+    async def read_pieces(
+        self, torrent: Torrent, first: int, count: int, take: Callable[[bytearray], None]
+    ) -> None:
         indices = range(first, first + count)
         self.reads.update(indices)
         await trio.lowlevel.checkpoint()
@@ -63,8 +65,9 @@ class Source:
                 await self.held_up[index].wait()
             if index in self.errors:
                 raise self.errors[index]
-        start, stop = (torrent.layout.piece_range(index) for index in (first, first + count - 1))
-        return bytearray(self._objects[torrent.info_hash][start.start : stop.stop])
+        for index in indices:
+            wanted = torrent.layout.piece_range(index)
+            take(bytearray(self._objects[torrent.info_hash][wanted.start : wanted.stop]))
 
     def hold_up(self, *indices: int) -> None:
         for index in indices:

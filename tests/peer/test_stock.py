@@ -22,6 +22,7 @@ class FakeCache:
         self.warm_files: set[int] = set()
         self.cold_files: set[int] = set()
         self.asked: list[int] = []
+        self.ahead: list[int] = []
         self.waiters: dict[int, Waiter] = {}
 
     def peek(self, torrent: Torrent, index: int) -> bytes | None:
@@ -38,6 +39,9 @@ class FakeCache:
         self.asked.append(index)
         self.waiters[index] = waiter
 
+    def read_ahead(self, torrent: Torrent, indices: range) -> None:
+        self.ahead += indices
+
     def forget(self, torrent: Torrent, index: int, waiter: Waiter) -> None:
         assert self.waiters.pop(index) == waiter
 
@@ -52,6 +56,7 @@ class Bench:
         self, pieces: int = 100, piece_length: int = 1, shelf: Shelf | None = None
     ) -> None:
         self.now = 0.0
+        self.taken = 0
         self.cache = FakeCache()
         self.wanted: dict[int, None] = {}
         self.told: list[tuple[int, SeederError | None]] = []
@@ -63,6 +68,7 @@ class Bench:
             Torrent(info, pinned, "build"),
             self.wanted,
             tell=lambda index, error: self.told.append((index, error)),
+            taken=lambda: self.taken,
             clock=lambda: self.now,
             shelf=shelf or Shelf(),
         )
@@ -225,6 +231,28 @@ def test_a_piece_in_line_that_others_brought_to_the_disk_leaves_the_line() -> No
     bench.cache.warm_files.add(1)
     assert bench.stock.overdue(1.0) == []
     assert list(bench.stock.waiting) == [0]
+
+
+def test_the_neighbours_of_a_cold_piece_are_read_ahead_for_a_peer_that_has_taken_much() -> None:
+    bench = Bench(20, MIB)
+    bench.want(9)
+    assert bench.cache.ahead == []
+    bench.taken = 8 * MIB
+    bench.want(1)
+    assert bench.cache.asked == [9, 1]
+    assert bench.cache.ahead == list(range(8))
+
+
+def test_what_follows_is_read_ahead_for_a_peer_that_goes_from_front_to_back() -> None:
+    bench = Bench(20, MIB)
+    bench.cache.memory.update(dict.fromkeys(range(6), b"warm"))
+    bench.taken = 8 * MIB
+    for index in range(6):
+        bench.want(index)
+        assert bench.stock.find(index) == b"warm"
+        bench.stock.fetch()
+    assert bench.cache.asked == []
+    assert bench.cache.ahead[:3] == [4, 5, 6]
 
 
 # -- all peers together

@@ -1,0 +1,77 @@
+"""Which pieces a peer will ask for next, guessed from those that it has asked for. No I/O.
+
+A GET of 8 MiB costs S3's price for a request and its latency once; a GET a piece costs them for
+each. A peer's requests reach only a few MiB ahead, so they tell too little: a peer that goes from
+front to back goes on, and one that picks at random, as BitTorrent clients do, comes for the
+neighbours later. The more a peer has taken, the more is guessed for it, in all at most twice as
+much: who takes nothing makes S3 send nothing that wasn't asked for.
+"""
+
+from seeder.torrent.layout import MIB, Layout
+
+EXTENT = 8 * MIB
+"""Bytes around a cold piece that are fetched with it; S3 is at its best from 8 to 16 MiB."""
+WINDOW = 128 * MIB
+"""Bytes ahead of a peer that reads in order: sixteen connections, an extent each."""
+STEADY = 4
+"""Pieces in order that make a peer one that reads in order."""
+_NEAR = 16
+"""Pieces by which the order may be off: those that are cold come as they like."""
+
+
+class ReadAhead:
+    """Guesses for one peer, all in whole pieces; `taken` are the bytes that it was sent so far."""
+
+    __slots__ = ("_guessed", "_layout", "_next", "_reached", "_row")
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._guessed = 0
+        self._next = 0
+        self._row = 0
+        self._reached = 0
+
+    def given(self, index: int, taken: int) -> range:
+        """Return the pieces that are worth fetching now that the peer is sent this one."""
+        step = index - self._next
+        if abs(step) > _NEAR:
+            self._row = self._reached = 0
+            self._next = index + 1
+        elif step >= 0:
+            self._row += 1
+            self._next = index + 1
+        return self._onward(taken) if self._row >= STEADY else range(0)
+
+    def missed(self, index: int, taken: int) -> range:
+        """Return the pieces that are worth fetching together with this one, which is cold."""
+        if self._row >= STEADY and 0 <= index - self._next <= self._pieces(WINDOW):
+            return self._onward(taken)
+        return self._around(index, taken)
+
+    def _onward(self, taken: int) -> range:
+        """Return what comes next, in steps of an extent, as soon as the window allows."""
+        count = self._layout.piece_count
+        window = self._pieces(min(taken, WINDOW))
+        start = max(self._next, self._reached)
+        stop = min(self._next + window, start + self._pieces(2 * taken - self._guessed), count)
+        if stop < count and stop - start < max(1, min(self._pieces(EXTENT), window // 2)):
+            return range(0)
+        self._reached = max(start, stop)
+        return self._guess(start, stop)
+
+    def _around(self, index: int, taken: int) -> range:
+        """Return the aligned extent of a piece: a power of two of pieces, of what was taken."""
+        most = self._pieces(min(taken, EXTENT, 2 * taken - self._guessed))
+        if most < 2:
+            return range(0)
+        length = 1 << (most.bit_length() - 1)
+        first = index - index % length
+        return self._guess(first, min(first + length, self._layout.piece_count))
+
+    def _pieces(self, size: int) -> int:
+        return size // self._layout.piece_length
+
+    def _guess(self, start: int, stop: int) -> range:
+        guessed = range(start, stop)
+        self._guessed += len(guessed) * self._layout.piece_length
+        return guessed
