@@ -9,6 +9,7 @@ import errno
 import logging
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -73,6 +74,8 @@ class DiskTier:
         self._index: ByteLru[Key, int] = ByteLru(budget, int)
         self._by_id: dict[str, set[int]] = {}
         self._unverified: set[Key] = set()
+        self._used: set[Key] = set()
+        """Read without a thread, and so without a new mtime."""
         self._doomed: dict[Key, int] = {}
         self._queue: dict[Key, _Write] = {}
         self._behind = 0
@@ -147,6 +150,7 @@ class DiskTier:
             with trio.move_on_after(STOP_SECONDS, shield=True):
                 while self._queue and self.works:
                     await self._step()
+                await self._renew()
             self._accepting = False
             for key in list(self._queue):
                 self._finish(key, kept=False)
@@ -206,6 +210,7 @@ class DiskTier:
             if error.errno == errno.EOPNOTSUPP:
                 self._cached_reads = False
             return False
+        self._used.add(key)
         self.touch(key)
         return True
 
@@ -278,6 +283,15 @@ class DiskTier:
         finally:
             self._end_drops(drops)
 
+    async def _renew(self) -> None:
+        """Let the next start know what was used last; setting an mtime may wait for the disk."""
+        used = [key for key in self._index if key in self._used]
+        if used and self.works:
+            with suppress(OSError):
+                await trio.to_thread.run_sync(
+                    files.renew, self._root, used, abandon_on_cancel=True, limiter=self._writer
+                )
+
     def _admit(self) -> Key | None:
         """Return the first queued key that may be written, with room made; refuse those before."""
         while self._queue:
@@ -333,6 +347,7 @@ class DiskTier:
 
     def _leave(self, key: Key) -> None:
         self._unverified.discard(key)
+        self._used.discard(key)
         indices = self._by_id[key[0]]
         indices.discard(key[1])
         if not indices:

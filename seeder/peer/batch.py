@@ -62,12 +62,13 @@ class Batch:
 
     def encrypt(self, keystream: Keystream, room: memoryview) -> None:
         """Replace everything by its encrypted form, of the same length, in `room` if it fits."""
-        clear = b"".join(self.buffers)
-        self.borrows = len(clear) <= len(room)
-        if self.borrows:
-            self.buffers[:] = [room[: keystream.update_into(clear, room)]]
-        else:
-            self.buffers[:] = [keystream.update(clear)]
+        self.borrows = self._left <= len(room)
+        if not self.borrows:
+            room = memoryview(bytearray(self._left))
+        at = 0
+        for buffer in self.buffers:
+            at += keystream.update_into(buffer, room[at:])
+        self.buffers[:] = [room[:at]]
         self._sealed = True
 
     def sent(self, count: int) -> bool:

@@ -744,3 +744,15 @@ async def test_a_cached_read_makes_its_file_the_newest(tmp_path: Path) -> None:
         await stand.cache.get(torrent, 2)
         await stand.idle()
         assert stand.cache.on_disk(torrent.cache_id) == {0, 2}
+
+
+async def test_the_order_of_cached_reads_outlives_a_restart(tmp_path: Path) -> None:
+    torrent = FakeTorrent()
+    await fill(tmp_path, torrent, 3)
+    async with running(tmp_path, memory=0) as stand:
+        for index in range(3):
+            await stand.cache.get(torrent, index)
+        for index in (2, 0):
+            assert read_cached(stand, torrent, index, (0, 100)) == torrent.piece(index)
+    async with running(tmp_path, memory=0, disk=100) as stand:
+        assert stand.cache.on_disk(torrent.cache_id) == {0}

@@ -134,6 +134,17 @@ def test_what_a_slow_peer_sits_on_is_shown_to_another() -> None:
     assert len(world.shown[2]) == 2
 
 
+def test_what_is_at_hand_is_shown_first() -> None:
+    hand = {3, 11, 12, 19}
+    plan = SuperSeed[int](20, 2, random.Random(1), hand=hand)
+    shown: list[int] = []
+    for peer in range(3):
+        plan.join(peer, 0.0)
+        shown += [index for _, some in plan.arrived_with(peer, (), 0.0) for index in some]
+    assert set(shown[:4]) == hand
+    assert not hand & set(shown[4:])
+
+
 def test_revealed_everybody_is_shown_all_that_it_was_not_shown_yet() -> None:
     world = World(20, 3)
     for peer in range(2):
