@@ -363,7 +363,6 @@ class PeerConnection:
             return
         for index in indices:
             self.shown.add(index)
-            self.lost.discard(index)
             self._out += messages.have(index)
 
     # -- taking back (BEP 54)

@@ -120,7 +120,7 @@ def test_only_what_a_peer_was_shown_is_taken_back() -> None:
     assert not wire.lose(4)
     assert wire.lose(3)
     assert answers(wire) == [donthave(3)]
-    wire.show([3])
+    wire.regain(3)
     wire.retire(range(11))
     assert answers(wire) == [have(3), CHOKE, donthave(3)]
 

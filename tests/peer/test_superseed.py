@@ -156,3 +156,56 @@ def test_revealed_everybody_is_shown_all_that_it_was_not_shown_yet() -> None:
     world.take(world.plan.reveal())
     while not world.complete:
         assert world.download(0) | world.download(1)
+
+
+def test_what_slow_peers_sit_on_is_shown_to_one_that_is_not_cut_off() -> None:
+    world = World(6, 2)
+    for peer in range(3):
+        world.join(peer)
+    world.now = 4.0
+    world.download(2)
+    world.now = 8.0
+    world.download(2)
+    world.download(0)  # and there is room in its own window for what it doesn't get
+    awaited = {index for peer in (0, 1) for index in world.shown[peer]} - world.has[0]
+    slow = set(world.shown[0]) - world.has[0]
+    assert len(world.shown[2]) == 2
+    world.now = OVERDUE + 0.1
+    world.take(world.plan.tick(world.now))
+    assert len(world.shown[2]) == 4
+    assert set(world.shown[2]) - world.has[2] <= awaited
+    while world.download(2):
+        pass
+    assert slow <= set(world.shown[2])
+
+
+def test_to_announce_the_same_piece_again_is_no_gain() -> None:
+    world = World(4, 1)
+    world.join(0)
+    world.join(1)
+    world.gain(1, world.shown[1][0])
+    for _ in range(3):
+        world.now += LONELY / 2
+        world.gain(1, world.shown[1][0])
+    world.take(world.plan.tick(world.now))
+    while world.download(1):
+        pass
+    assert world.has[1] == set(range(4))
+
+
+def test_a_last_piece_that_another_is_about_to_get_is_not_shown() -> None:
+    world = World(3, 1)
+    world.join(0)
+    world.join(1)
+    world.download(1)
+    assert len(world.shown[1]) == 2
+    assert not set(world.shown[0]) & set(world.shown[1])
+
+
+def test_a_last_piece_that_was_shown_is_shown_to_nobody_else() -> None:
+    world = World(3, 1)
+    world.join(0)
+    world.download(0)
+    assert len(world.shown[0]) == 3
+    world.join(1)
+    assert not world.shown[1]
