@@ -327,8 +327,6 @@ class Session:
         if refused is not None:
             raise WireError(refused)
         assert self.torrent is not None
-        assert self._account is not None
-        self._account.peer_seen()
         self.client = client_of(peer_id)
         if self.wire.shown is not None:
             self._viewing = True
@@ -337,9 +335,11 @@ class Session:
             self._supplies.spreading.join(self.torrent, self, self._received_at)
 
     def _announce(self) -> None:
-        """Tell of a peer that wants something."""
+        """Tell of a peer that wants something, and count it."""
         assert self.torrent is not None
+        assert self._account is not None
         self._is_news = True
+        self._account.peer_seen()
         _LOG.info("peer %s:%d opened: %s", *self.address, self.torrent.pinned.ref)
 
     def _list(self, listen_port: int | None) -> None:

@@ -465,6 +465,7 @@ async def test_the_log_tells_of_peers_that_want_something_and_not_of_seeds(
             node.tick(0)
             await node.wait_closed("seed")
         assert not caplog.records
+        assert node.tally.counters.peers_seen == 0
         async with node.peer(peer_id=b"-WW0300-a-leecher---") as leecher:
             await leecher.request((0, 0, 100))
             await leecher.read_block()
