@@ -21,11 +21,11 @@ from seeder.config import load
 from seeder.errors import ConfigError, SeederError, StorageError
 from seeder.ledger.file import read_ledger
 from seeder.ledger.report import Report, human, render
-from seeder.ledger.savings import Prices
 from seeder.logs import log_to_stderr
 from seeder.offline import check_online, find_torrent
 from seeder.public import announce_url, magnet_of, torrent_file_of
 from seeder.settings import Config
+from seeder.spending import budget_of, explain_limits, prices_of
 from seeder.values import parse_size, parse_time
 
 FAILED, UNUSABLE = 1, 2
@@ -108,6 +108,8 @@ def check(path: Path, online: bool) -> None:
     config = _load(path)
     count = len(config.objects)
     click.echo(f"{path}: ok, {count} object{'' if count == 1 else 's'}")
+    for line in explain_limits(config):
+        click.echo(line)
     if online:
         _run(partial(check_online, config, click.echo))
 
@@ -124,13 +126,19 @@ def report(path: Path, as_json: bool, since: str | None) -> None:
         begin = now - parse_time(since) if since else None
     except ValueError as error:
         raise click.BadParameter(f"{since!r}: {error}", param_hint="--since") from error
-    savings = config.savings
-    prices = Prices(savings.price_per_gb, savings.price_per_1000_requests)
     try:
         recorded = read_ledger(config.state_directory / daemon.LEDGER, now=now, since=begin)
     except SeederError as error:
         _fail(error)
-    found = Report.of(recorded.ledger, prices, at=recorded.at or now, since=recorded.since)
+    spent = recorded.spent
+    budget = budget_of(config, totals=spent.this_month, spent=spent, now=now)
+    found = Report.of(
+        recorded.ledger,
+        prices_of(config),
+        at=recorded.at or now,
+        since=recorded.since,
+        budget=budget.left(),
+    )
     if as_json:
         click.echo(json.dumps(found.document(), indent=2))
     else:

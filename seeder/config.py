@@ -15,6 +15,7 @@ from seeder.errors import ConfigError
 from seeder.settings import (
     DEFAULT_ORIGIN,
     AdminSettings,
+    BudgetSettings,
     CacheSettings,
     Config,
     Document,
@@ -28,6 +29,7 @@ from seeder.values import Address, closest, parse_address
 
 __all__ = [
     "AdminSettings",
+    "BudgetSettings",
     "CacheSettings",
     "Config",
     "ObjectSettings",
@@ -46,6 +48,7 @@ _TABLES: Mapping[str, type[BaseModel]] = {
     "cache": CacheSettings,
     "admin": AdminSettings,
     "savings": SavingsSettings,
+    "budget": BudgetSettings,
 }
 _TOP_KEYS = ("state_directory", "origins", *_TABLES)
 _LONGEST_SHOWN = 80
@@ -78,6 +81,8 @@ def load(path: Path) -> Config:
             "peer.public_address: is needed with tracker.trusted_proxies, since behind a proxy"
             " nothing else says where peers reach this seeder"
         )
+    if config is not None:
+        problems += _unpriced_budgets(config)
     if problems or config is None:
         raise ConfigError(problems)
     return config
@@ -277,3 +282,15 @@ def _repeated_addresses(raw: Mapping[str, object]) -> Iterator[str]:
             place: Place = (section, "listen", index)
             if address.port and first.setdefault(address, _key(place)) != _key(place):
                 yield _line(place, text, f"taken by {first[address]}; write another port")
+
+
+def _unpriced_budgets(config: Config) -> Iterator[str]:
+    """Yield a line for each amount of money that nothing would ever be counted against."""
+    prices = config.savings
+    for name, amount in config.budget.amounts().items():
+        if amount is None or "money" not in name or prices.price_per_gb:
+            continue
+        if name.startswith("origin") and prices.price_per_1000_requests:
+            continue
+        wanted = "nothing costs anything: want savings.price_per_gb above zero, or a limit in bytes"
+        yield _line(("budget", name), amount, wanted)

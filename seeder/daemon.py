@@ -9,7 +9,8 @@ import logging
 import random
 import signal
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +27,7 @@ from seeder.node import Node, save_swarms
 from seeder.public import PublicFace, announce_url
 from seeder.settings import Config
 from seeder.sockets import close_all, listen
+from seeder.spending import budget_of
 from seeder.systemd import Notifier, activated_sockets, watchdog_interval
 from seeder.torrent.catalog import State
 from seeder.tracker.limiter import Limiter
@@ -38,8 +40,16 @@ _LOG = logging.getLogger(__name__)
 
 STATUS_EVERY = 5.0
 EXPIRE_EVERY = 60.0
+BUDGET_EVERY = 1.0
+"""Seconds between two looks at what was uploaded; what is read from S3 is held to it at once."""
 REQUESTS_A_SECOND, REQUESTS_AT_ONCE = 50.0, 500.0
 """To the public listener, of one address (IPv6: one /64): room for a large NAT."""
+LIVE = (
+    *("connections", "connections_per_torrent", "connections_per_address"),
+    *("upload_rate", "upload_rate_per_torrent", "upload_rate_per_peer"),
+    *("upload_slots", "thrifty", "copies_per_address", "origin_copies_per_address"),
+)
+"""What of [peer] a reload changes."""
 LEDGER = "ledger.sqlite"
 SWARMS = "swarms.json"
 
@@ -99,20 +109,27 @@ async def serve(
             ledger = Ledger()
             database = await LedgerDatabase.open(config.state_directory / LEDGER)
             await database.load(ledger)
-            node = Node(config, ledger, random.Random())
+            spent = await database.spent()
+            budget = budget_of(config, totals=ledger.totals(), spent=spent, now=time.time())
+            node = Node(config, ledger, budget, random.Random())
             node.open_swarms(listeners.peer[0].getsockname()[1])
+            node.keep_to_budget()
             flushing = partial(database.run, ledger, refresh=node.refresh_accounts)
             await foundation.enter_async_context(running(flushing))
             for origin in node.origins.values():
                 await foundation.enter_async_context(running(origin.run))
             await foundation.enter_async_context(running(node.cache.run))
-            await _serve_on(node, listeners, notifier, task_status)
+            await _serve_on(node, database, listeners, notifier, task_status)
     finally:
         listeners.close()
 
 
 async def _serve_on(
-    node: Node, listeners: Listeners, notifier: Notifier, task_status: trio.TaskStatus[Node]
+    node: Node,
+    database: LedgerDatabase,
+    listeners: Listeners,
+    notifier: Notifier,
+    task_status: trio.TaskStatus[Node],
 ) -> None:
     config = node.config
     swarms_file = config.state_directory / SWARMS
@@ -132,6 +149,7 @@ async def _serve_on(
             await serving.start(node.publisher.run)
             await node.publisher.apply(config.objects)
             serving.start_soon(_expire, node)
+            serving.start_soon(_keep_to_budget, node, database)
             serving.start_soon(_tell_status, node, notifier)
             serving.start_soon(_feed_watchdog, notifier)
             node.listening(listeners.tracker, listeners.peer, listeners.admin, url)
@@ -158,6 +176,14 @@ async def _expire(node: Node) -> None:
     while True:
         await trio.sleep(EXPIRE_EVERY)
         node.swarms.expire(trio.current_time())
+
+
+async def _keep_to_budget(node: Node, database: LedgerDatabase) -> None:
+    while True:
+        await trio.sleep(BUDGET_EVERY)
+        if node.keep_to_budget():
+            # A crash now must not forget what led here.
+            await database.flush(node.ledger)
 
 
 async def _tell_status(node: Node, notifier: Notifier) -> None:
@@ -217,7 +243,10 @@ async def _obey(
 
 
 async def reload(node: Node, path: Path) -> None:
-    """Publish the objects that the file names now; a broken file changes nothing."""
+    """Take up the objects, the budget and what of [peer] can change while it runs.
+
+    A broken file changes nothing.
+    """
     try:
         config = await trio.to_thread.run_sync(load, path)
     except ConfigError as error:
@@ -225,15 +254,29 @@ async def reload(node: Node, path: Path) -> None:
         for problem in error.problems:
             _LOG.error("  %s", problem)
         return
-    for name in ("state_directory", "origins", "tracker", "peer", "cache", "admin"):
-        if getattr(config, name) != getattr(node.config, name):
-            _LOG.warning("%s changed in %s: that takes effect at the next start", name, path)
+    changed = ", ".join(_fixed(node.config, config))
+    if changed:
+        _LOG.warning("%s changed in %s: that takes effect at the next start", changed, path)
     missing = {settings.origin for settings in config.objects} - node.origins.keys()
     if missing:
         _LOG.error("not reloaded: origin %s is new, which needs a restart", ", ".join(missing))
         return
+    node.change_budget(config)
+    peer = node.config.peer.model_copy(update={name: getattr(config.peer, name) for name in LIVE})
+    node.hub.change(peer)
     await node.publisher.apply(config.objects)
-    node.config = node.config.model_copy(
-        update={"objects": config.objects, "savings": config.savings}
-    )
+    node.config = node.config.model_copy(update={"objects": config.objects, "peer": peer})
     _LOG.info("reloaded: %s", node.summary())
+
+
+def _fixed(running: Config, wanted: Config) -> Iterator[str]:
+    """Yield the names of what differs and only a start takes up."""
+    for name in ("state_directory", "origins"):
+        if getattr(wanted, name) != getattr(running, name):
+            yield name
+    for section in ("tracker", "peer", "cache", "admin"):
+        before, after = getattr(running, section), getattr(wanted, section)
+        for name in type(before).model_fields:
+            live = section == "peer" and name in LIVE
+            if not live and getattr(before, name) != getattr(after, name):
+                yield f"{section}.{name}"

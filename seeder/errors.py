@@ -12,6 +12,7 @@ SeederError                  anything that we raise on purpose; str() is one lin
 │   ├── TorrentUnsupported   GetObjectTorrent is not to be had: other sources of metainfo may do
 │   └── OriginFault          an answer that is wrong: a bad status, a short body, a wrong range
 │       └── PieceMismatch    a piece that doesn't have the hash that the torrent says, twice
+├── BudgetSpent              the operator's wish: S3 isn't asked before there is budget again
 ├── AnnounceError            an announcing client's; the text goes to that client
 ├── WireError                a peer's: ends that peer's session, counted by `reason`
 └── StorageError             the local disk's: unwritable, full, unreadable
@@ -77,6 +78,10 @@ class OriginFault(OriginError):
 
 class PieceMismatch(OriginFault):
     """The bytes of a piece, read twice, don't have the hash that the torrent says."""
+
+
+class BudgetSpent(SeederError):
+    """A limit of [budget] is reached: S3 was not asked, and will be when its period is over."""
 
 
 class AnnounceError(SeederError):

@@ -21,10 +21,10 @@ import trio
 from seeder import __version__
 from seeder.cache.pieces import PieceCache
 from seeder.errors import OriginError, StorageError
+from seeder.ledger.budget import Budget, Level
 from seeder.ledger.counters import FORMER, Account, AccountKey, Ledger
 from seeder.ledger.metrics import Metrics
 from seeder.ledger.report import Report, TorrentRow, human
-from seeder.ledger.savings import Prices
 from seeder.origin.acquire import Ladder
 from seeder.origin.s3 import S3Origin
 from seeder.origin.source import PinnedSource
@@ -33,10 +33,11 @@ from seeder.peer.hub import Hub
 from seeder.peer.spreading import Spreading
 from seeder.publish import BUILDS, CLIMBS, METAINFO, WITHDRAWN, Publisher, Source, account_key
 from seeder.settings import Config
+from seeder.spending import change, explain_level, prices_of
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.torrent.metainfo import InfoHash
 from seeder.tracker.announce import compact_endpoint
-from seeder.tracker.swarm import Policy
+from seeder.tracker.swarm import OwnPlace, Policy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from seeder.values import Address
 
@@ -49,12 +50,21 @@ _NOT_REGISTERED = "torrent not registered: "
 """The words on which Transmission stops asking: only for what is final."""
 
 
+_OWN_PLACE = {
+    Level.LAST_IN_HANDOUT: OwnPlace.SPARE,
+    Level.CACHE_ONLY: OwnPlace.SPARE,
+    Level.TRACKER_ONLY: OwnPlace.ALONE,
+}
+
+
 class Node:
     """Everything that a running daemon consists of; `daemon.serve` starts and stops it."""
 
-    def __init__(self, config: Config, ledger: Ledger, rng: random.Random) -> None:
+    def __init__(self, config: Config, ledger: Ledger, budget: Budget, rng: random.Random) -> None:
         self.config = config
         self.ledger = ledger
+        self.budget = budget
+        self._level = Level.NORMAL
         self.rng = rng
         self.catalog = Catalog()
         self.peer_id = _PEER_ID_PREFIX + secrets.token_hex(6).encode()
@@ -68,10 +78,17 @@ class Node:
             clock=trio.current_time,
         )
         for name, settings in config.origins.items():
-            origin = S3Origin(settings, rng=rng)
+            origin = S3Origin(settings, rng=rng, allowance=budget)
             ladder = Ladder(origin, self.cache, config.state_directory / BUILDS, rng)
             self.origins[name] = origin
             self.sources[name] = Source(origin, ladder, trio.CapacityLimiter(CLIMBS))
+        self._spreading = Spreading(
+            config.peer.super_seeding,
+            other_seeds=lambda info_hash: self.swarms.statistics(InfoHash(info_hash)).seeds,
+            cache_bytes=config.cache.memory + config.cache.disk,
+            at_hand=self.cache.at_hand,
+            rng=rng,
+        )
         self.hub = Hub(
             config.peer,
             cache=self.cache,
@@ -79,11 +96,9 @@ class Node:
             account=self._account,
             peer_id=self.peer_id,
             client=CLIENT,
-            spreading=Spreading(
-                config.peer.super_seeding,
-                other_seeds=lambda info_hash: self.swarms.statistics(InfoHash(info_hash)).seeds,
-                cache_bytes=config.cache.memory + config.cache.disk,
-                rng=rng,
+            spreading=self._spreading,
+            origin_is_busy=lambda: any(
+                origin.statistics().waiting for origin in self.origins.values()
             ),
         )
         self.publisher = Publisher(
@@ -157,6 +172,30 @@ class Node:
     def _account(self, torrent: Torrent) -> Account:
         return self.ledger.account(account_key(torrent.pinned))
 
+    # -- the budget
+
+    def keep_to_budget(self) -> bool:
+        """Count what was spent, and hold back as far as that says; return whether that changed."""
+        level = self.budget.update(self.ledger.totals(), time.time())
+        changed = level is not self._level
+        if changed:
+            self._level = level
+            _LOG.warning("%s", explain_level(self.budget))
+            self.hub.hold_back(level)
+            self._spreading.show_all(level >= Level.CACHE_ONLY)
+            self.swarms.own_place = _OWN_PLACE.get(level, OwnPlace.ALWAYS)
+        if level < Level.CACHE_ONLY:
+            self.publisher.read_on()
+        return changed
+
+    def change_budget(self, config: Config) -> None:
+        """Keep to the budget and the prices of another configuration from now on."""
+        self.config = self.config.model_copy(
+            update={"budget": config.budget, "savings": config.savings}
+        )
+        change(self.budget, config, totals=self.ledger.totals(), now=time.time())
+        self.keep_to_budget()
+
     # -- how everything stands
 
     def refresh_accounts(self) -> None:
@@ -173,12 +212,12 @@ class Node:
     def report(self) -> Report:
         """Return the ledger and the publications as they are now."""
         self.refresh_accounts()
-        savings = self.config.savings
         return Report.of(
             self.ledger,
-            Prices(savings.price_per_gb, savings.price_per_1000_requests),
+            prices_of(self.config),
             at=time.time(),
             rows=[self._row(publication) for publication in self.catalog],
+            budget=self.budget.left(),
         )
 
     def _row(self, publication: Publication) -> TorrentRow:
@@ -227,6 +266,8 @@ class Node:
             if publication.progress is not None:
                 parts.append(f"hashing {publication.ref} {publication.progress:.0%}")
                 break
+        if self._level is not Level.NORMAL:
+            parts.append(f"budget: {self._level}")
         trouble = sum(state in (State.FAILED, State.FAULTY) for state in states)
         if trouble:
             parts.append(f"{trouble} in trouble")

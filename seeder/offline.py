@@ -2,6 +2,7 @@
 
 import logging
 import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
@@ -24,6 +25,7 @@ from seeder.origin.source import PinnedSource
 from seeder.origin.store import MetainfoStore, Record
 from seeder.publish import BUILDS, METAINFO, account_key
 from seeder.settings import Config, ObjectSettings
+from seeder.spending import budget_of
 from seeder.torrent.catalog import PinnedObject, Torrent, same_state
 from seeder.values import closest
 
@@ -111,6 +113,8 @@ async def _make(
         account.absorb(tally)
         database = await LedgerDatabase.open(config.state_directory / LEDGER)
         await stack.enter_async_context(running(partial(database.run, ledger)))
+        spent = await database.spent()
+        origin.allowance = budget_of(config, totals=ledger.totals(), spent=spent, now=time.time())
         cache: PieceCache[Torrent] = PieceCache(
             config.cache,
             PinnedSource({settings.origin: origin}, lambda _: account),

@@ -15,6 +15,7 @@ import trio
 
 from seeder.errors import (
     AccessDenied,
+    BudgetSpent,
     MetainfoError,
     ObjectChanged,
     ObjectMissing,
@@ -23,7 +24,7 @@ from seeder.errors import (
     SeederError,
     StorageError,
 )
-from seeder.ledger.counters import Account, AccountKey, Ledger, Tally
+from seeder.ledger.counters import Account, AccountKey, Ledger
 from seeder.ledger.report import human
 from seeder.origin.acquire import Ladder, describe_wish
 from seeder.origin.s3 import S3Origin
@@ -105,6 +106,8 @@ class Publisher:
         self._audience = audience
         self._rng = rng
         self._keepers: dict[ObjectRef, _Keeper] = {}
+        self._short: set[_Keeper] = set()
+        """Those that go on when there is budget again."""
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -149,6 +152,7 @@ class Publisher:
 
     def _withdraw(self, keeper: _Keeper) -> None:
         keeper.scope.cancel()
+        self._short.discard(keeper)
         del self._keepers[keeper.publication.ref]
         torrent = self._catalog.remove(keeper.publication.ref)
         if torrent is not None:
@@ -173,6 +177,12 @@ class Publisher:
         self._tell(keeper, logging.WARNING, str(error))
         keeper.woken.set()
 
+    def read_on(self) -> None:
+        """Wake those that waited for budget: there is some."""
+        for keeper in self._short:
+            keeper.woken.set()
+        self._short.clear()
+
     # -- one keeper
 
     async def _keep(self, keeper: _Keeper, delay: float) -> None:
@@ -184,6 +194,9 @@ class Publisher:
                 keeper.woken = trio.Event()
                 try:
                     await self._bring_up_to_date(keeper)
+                except BudgetSpent as error:
+                    self._wait_for_budget(keeper, error)
+                    delay = keeper.settings.refresh
                 except SeederError as error:
                     delay = self._note_failure(keeper, error, retry)
                     retry = min(retry * 2, LONGEST_RETRY)
@@ -218,6 +231,13 @@ class Publisher:
         self._tell(keeper, logging.ERROR if state is State.FAILED else logging.WARNING, str(error))
         return min(delay, keeper.settings.refresh)
 
+    def _wait_for_budget(self, keeper: _Keeper, error: BudgetSpent) -> None:
+        """Have the keeper woken when there is budget; what is served stays as it is."""
+        self._short.add(keeper)
+        if keeper.publication.torrent is None:
+            keeper.publication.settle(State.WAITING, str(error))
+            self._tell(keeper, logging.WARNING, str(error))
+
     def _tell(self, keeper: _Keeper, level: int, text: str) -> None:
         name = str(keeper.publication.ref)
         if text != keeper.told:
@@ -240,13 +260,9 @@ class Publisher:
         await self._acquire(keeper, pinned)
 
     async def _head(self, ref: ObjectRef) -> PinnedObject:
-        tally = Tally()
-        account = self._ledger.unattributed
-        try:
+        with self._ledger.tally() as tally:
             pinned = await self._sources[ref.origin].origin.head(ref, tally)
-            account = self._account(pinned)
-        finally:
-            account.absorb(tally)
+            self._account(pinned).absorb(tally)
         return pinned
 
     def _account(self, pinned: PinnedObject) -> Account:
@@ -269,6 +285,7 @@ class Publisher:
             publication.progress = done / size if size else 1.0
 
         async with source.climbs:
+            source.origin.check_allowance()
             publication.settle(State.BUILDING)
             _LOG.info("%s: getting the metainfo of %s", publication.ref, human(pinned.size))
             torrent = await source.ladder.climb(record, settings, self._account(pinned), progress)

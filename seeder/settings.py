@@ -42,6 +42,7 @@ from seeder.values import (
 
 DEFAULT_ORIGIN = "default"
 SMALLEST_PIECE = 16 * KIB  # a block, the least that peers request (BEP 3)
+LARGEST_SUM = 10**15
 LONGEST_KEY = 1024  # bytes of UTF-8, S3's own limit
 
 Rung: TypeAlias = Literal["origin", "sidecar", "checksums", "build"]
@@ -50,6 +51,7 @@ RUNGS: tuple[Rung, ...] = ("origin", "sidecar", "checksums", "build")
 Encryption: TypeAlias = Literal["allow", "require", "off"]
 ENCRYPTION: tuple[Encryption, ...] = ("allow", "require", "off")
 SuperSeeding: TypeAlias = Literal["auto", "off"]
+UploadSlots: TypeAlias = int | Literal["auto", "unlimited"]
 SUPER_SEEDING: tuple[SuperSeeding, ...] = ("auto", "off")
 VERIFY: tuple[Verify, ...] = ("sample", "all")
 
@@ -125,18 +127,44 @@ def _rate(value: object, info: ValidationInfo) -> float | None:
 
 
 def _count(least: int, most: int) -> BeforeValidator:
-    def check(value: object) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise ValueError(f"want a whole number from {least} to {most}")
-        return value
+    return BeforeValidator(lambda value: _whole(value, least, most))
 
-    return BeforeValidator(check)
+
+def _whole(value: object, least: int, most: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"want a whole number from {least} to {most}")
+    return value
+
+
+def _slots(value: object) -> int | str:
+    if value in ("auto", "unlimited"):
+        return str(value)
+    try:
+        return _whole(value, 1, 1_000_000)
+    except ValueError:
+        raise ValueError('want "auto", "unlimited", or a whole number from 1 up') from None
+
+
+def _copies(value: object, info: ValidationInfo) -> float | None:
+    if value == "unlimited" or (value is None and _document(info) is None):
+        return None
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else 0
+    if not 1 <= number <= 1_000_000:
+        raise ValueError('want how many copies, 1 or more such as 1.5, or "unlimited"')
+    return float(number)
 
 
 def _price(value: object) -> float:
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else -1
     if not (0 <= number <= 1_000_000 and math.isfinite(number)):
         raise ValueError("want a price, zero or more, such as 0.09")
+    return float(number)
+
+
+def _money(value: object) -> float:
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else -1
+    if not 0 <= number <= LARGEST_SUM:
+        raise ValueError("want an amount of money, zero or more, such as 10.0")
     return float(number)
 
 
@@ -205,6 +233,9 @@ def _list(example: str, *, least: int = 0) -> BeforeValidator:
 _Rate = Annotated[float | None, BeforeValidator(_rate)]
 _Time = Annotated[float, BeforeValidator(_time)]
 _Price = Annotated[float, BeforeValidator(_price)]
+_Bytes = Annotated[int, _size()] | None
+_Requests = Annotated[int, _count(0, LARGEST_SUM)] | None
+_Money = Annotated[float, BeforeValidator(_money)] | None
 # Goes into a header or a query: visible ASCII. AWS's version ids hold slashes.
 _Token = Annotated[str, _text("[!-~]+", "visible ASCII characters")]
 _Directory = Annotated[Path, BeforeValidator(_directory)]
@@ -311,9 +342,18 @@ class PeerSettings(_Section):
     upload_rate_per_torrent: _Rate = None
     upload_rate_per_peer: _Rate = None
     encryption: Annotated[Encryption, _choice(ENCRYPTION)] = "allow"
+    upload_slots: Annotated[UploadSlots, BeforeValidator(_slots)] = "auto"
+    thrifty: bool = True
+    """Whether who can have a piece from other peers waits a little before we send it again."""
+    copies_per_address: Annotated[float | None, BeforeValidator(_copies)] = 4.0
+    """Of one torrent, that are sent to one address; None is without end."""
+    origin_copies_per_address: Annotated[float | None, BeforeValidator(_copies)] = 1.25
+    """Of one torrent, that are read from S3 for one address."""
     super_seeding: Annotated[SuperSeeding, _choice(SUPER_SEEDING)] = "auto"
     connections: Annotated[int, _count(1, 1_000_000)] = 2000
+    connections_per_torrent: Annotated[int, _count(1, 1_000_000)] = 1000
     connections_per_address: Annotated[int, _count(1, 1_000_000)] = 20
+    """Of one IPv4 address or one IPv6 /64, in all torrents together."""
 
 
 class CacheSettings(_Section):
@@ -339,6 +379,28 @@ class SavingsSettings(_Section):
     price_per_1000_requests: _Price = 0.0004
 
 
+class BudgetSettings(_Section):
+    """[budget]: what a day and a month (UTC) may cost; None sets no limit.
+
+    Money is counted at the prices of [savings]: origin bytes and requests, or uploaded bytes.
+    """
+
+    origin_bytes_per_day: _Bytes = None
+    origin_bytes_per_month: _Bytes = None
+    origin_requests_per_day: _Requests = None
+    origin_requests_per_month: _Requests = None
+    origin_money_per_day: _Money = None
+    origin_money_per_month: _Money = None
+    uploaded_bytes_per_day: _Bytes = None
+    uploaded_bytes_per_month: _Bytes = None
+    uploaded_money_per_day: _Money = None
+    uploaded_money_per_month: _Money = None
+
+    def amounts(self) -> dict[str, float | None]:
+        """Return every key with its amount."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+
 class Config(_Section):
     """A whole configuration."""
 
@@ -351,3 +413,4 @@ class Config(_Section):
     cache: CacheSettings
     admin: AdminSettings = AdminSettings()
     savings: SavingsSettings = SavingsSettings()
+    budget: BudgetSettings = BudgetSettings()

@@ -1,4 +1,4 @@
-"""The texts that the configuration writes values in: sizes, times, addresses, URLs.
+"""The texts that values are written in: sizes, times, addresses, URLs of the configuration.
 
 Each parser takes the text and returns the value; its ValueError is half a line that says what is
 wanted, to be put behind the key and the text. No I/O.
@@ -8,6 +8,7 @@ import difflib
 import ipaddress
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
@@ -63,10 +64,15 @@ def parse_size(text: str) -> int:
 
 def show_size(size: int) -> str:
     """Return the shortest exact text of a size in bytes, such as "16 KiB"."""
-    for unit, name in ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
+    for unit, name in ((1024 * GIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
         if size >= unit and size % unit == 0:
             return f"{size // unit} {name}"
     return f"{size} B"
+
+
+def show_moment(at: float) -> str:
+    """Return a Unix time (s) as "2026-07-20 12:00 UTC"."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def parse_rate(text: str) -> float | None:

@@ -153,6 +153,31 @@ def test_check_counts_the_objects(here: Callable[..., Result], path: Path) -> No
     assert [each.name for each in path.parent.iterdir()] == ["seeder.toml"]
 
 
+def with_budget(path: Path, text: str) -> None:
+    """Add a section [budget]."""
+    path.write_text(f"{path.read_text()}[budget]\n{text}\n")
+
+
+def test_check_says_what_the_limits_come_to(here: Callable[..., Result], path: Path) -> None:
+    with_budget(
+        path,
+        'origin_bytes_per_day = "2 TiB"\norigin_bytes_per_month = "1 TiB"\n'
+        "origin_requests_per_day = 1000000\norigin_money_per_day = 9\n"
+        'uploaded_bytes_per_day = "100 MiB"\nuploaded_money_per_month = 0.045',
+    )
+    result = here("check", "-c", path)
+    assert (result.code, result.err) == (0, "")
+    assert result.out.decode().splitlines()[1:] == [
+        'budget.origin_bytes_per_day = "2 TiB": costs 184.32; '
+        "never reached, for origin_bytes_per_month is less",
+        'budget.origin_bytes_per_month = "1 TiB": costs 92.16',
+        "budget.origin_requests_per_day = 1000000: costs 0.4000",
+        "budget.origin_money_per_day = 9.0: buys 100 GiB, less the requests",
+        'budget.uploaded_bytes_per_day = "100 MiB": costs 0.0088',
+        "budget.uploaded_money_per_month = 0.045: buys 512 MiB",
+    ]
+
+
 async def test_check_online_asks_s3_for_every_object(site: Site) -> None:
     result = await seeder("check", "--online", "-c", site.path)
     assert (result.code, result.err) == (0, "")
@@ -227,6 +252,19 @@ def test_a_report_is_a_table_or_json_of_all_or_of_late(
     assert "\x1b" not in text
 
 
+def test_a_report_tells_what_is_left_of_the_budget_whatever_its_span(
+    here: Callable[..., Result], path: Path
+) -> None:
+    fill_ledger(path.parent / "state")
+    with_budget(path, 'origin_bytes_per_day = "20 MB"\norigin_requests_per_day = 1')
+    for span in ((), ("--since", "1h"), ("--since", "30d")):
+        document = json.loads(here("report", "-c", path, "--json", *span).out)
+        of_bytes, of_requests = document["budget"]
+        assert (of_bytes["spent"], of_bytes["left"]) == (10_000_000, 10_000_000)
+        assert (of_bytes["level"], of_requests["level"]) == ("normal", "cache only")
+    assert "origin requests a day" in here("report", "-c", path).out.decode()
+
+
 @pytest.mark.parametrize("since", ["yesterday", "0s", "-1d", "7", "1000000d"])
 def test_a_report_since_no_time_is_wrong_usage(
     here: Callable[..., Result], path: Path, since: str
@@ -292,6 +330,19 @@ def last_block(address: str, info_hash: bytes) -> bool:
         peer.send(request(index))
         start = index * PIECE_LENGTH
         return peer.wait_for(PIECE)[8:] == BODY[start : start + BLOCK]
+
+
+async def test_a_torrent_is_made_within_the_budget_too(site: Site) -> None:
+    with_budget(site.path, f'origin_bytes_per_day = "{len(BODY)} B"')
+    assert (await seeder("magnet", "-c", site.path, "quotes/Nelson")).code == 0
+    # That it was read is in the ledger, and another process keeps to it.
+    site.store.body_bytes.clear()
+    refused = await seeder("magnet", "-c", site.path, "quotes/Hardy")
+    assert (refused.code, refused.out) == (1, b"")
+    assert refused.line.startswith(f'budget.origin_bytes_per_day = "{len(BODY)} B" is spent')
+    assert not site.store.body_bytes
+    known = await seeder("magnet", "-c", site.path, "quotes/Nelson")
+    assert (known.code, known.err) == (0, "")
 
 
 async def test_beside_a_daemon_a_known_torrent_is_given_and_none_is_made(

@@ -120,6 +120,14 @@ def test_every_key_is_read_and_parsed(read: Load, tmp_path: Path) -> None:
         [savings]
         price_per_gb = 0
         price_per_1000_requests = 1
+        [budget]
+        origin_bytes_per_day = "500 GiB"
+        origin_bytes_per_month = "0 B"
+        origin_requests_per_day = 0
+        origin_requests_per_month = 1000000
+        origin_money_per_day = 10
+        origin_money_per_month = 0.5
+        uploaded_bytes_per_day = "1.5 TiB"
         """
     )
     assert config.state_directory == tmp_path / "state"
@@ -140,6 +148,18 @@ def test_every_key_is_read_and_parsed(read: Load, tmp_path: Path) -> None:
     assert config.peer.public_address == Address("2001:db8::7", 6881)
     assert (config.cache.memory, config.cache.disk) == (3 * GIB // 2, 0)
     assert config.admin.listen == ()
+    assert config.budget.amounts() == {
+        "origin_bytes_per_day": 500 * GIB,
+        "origin_bytes_per_month": 0,
+        "origin_requests_per_day": 0,
+        "origin_requests_per_month": 1_000_000,
+        "origin_money_per_day": 10.0,
+        "origin_money_per_month": 0.5,
+        "uploaded_bytes_per_day": 1536 * GIB,
+        "uploaded_bytes_per_month": None,
+        "uploaded_money_per_day": None,
+        "uploaded_money_per_month": None,
+    }
 
 
 def test_systemd_gives_the_directories(read: Load, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,6 +290,14 @@ def test_every_mistake_of_a_file_is_listed_at_once(read: Load) -> None:
         ("savings.price_per_gb", "-0.01", "want a price"),
         ("savings.price_per_gb", "nan", "want a price"),
         ("savings.price_per_gb", '"cheap"', "want a price"),
+        ("budget.origin_bytes_per_day", "500", "want a size such as"),
+        ("budget.uploaded_bytes_per_month", '"-1 TiB"', "want a size such as"),
+        ("budget.origin_requests_per_day", '"1000"', "want a whole number from 0 to"),
+        ("budget.origin_requests_per_month", "-1", "want a whole number from 0 to"),
+        ("budget.origin_money_per_day", "-0.5", "want an amount of money"),
+        ("budget.uploaded_money_per_month", '"much"', "want an amount of money"),
+        ("budget.uploaded_money_per_day", "inf", "want an amount of money"),
+        ("budget.origin_money_per_month", "true", "want an amount of money"),
     ],
 )
 def test_a_bad_value_is_shown_with_its_place_and_what_is_wanted(
@@ -553,6 +581,30 @@ def test_a_tracker_behind_a_proxy_needs_to_know_where_peers_reach_us(read: Load)
     [problem] = caught.value.problems
     assert problem.startswith("peer.public_address: is needed")
     read(f'{proxied}[peer]\npublic_address = "203.0.113.7:6881"\n')
+
+
+@pytest.mark.parametrize(
+    ("prices", "refused"),
+    [
+        ((0, 0), ["origin_money_per_day", "uploaded_money_per_month"]),
+        ((0, 1), ["uploaded_money_per_month"]),
+        ((0.1, 0), []),
+    ],
+)
+def test_money_needs_a_price(read: Load, prices: tuple[float, float], refused: list[str]) -> None:
+    text = ONE_OBJECT + (
+        f"[savings]\nprice_per_gb = {prices[0]}\nprice_per_1000_requests = {prices[1]}\n"
+        "[budget]\norigin_money_per_day = 1\nuploaded_money_per_month = 2.5\n"
+        'origin_bytes_per_day = "1 GiB"\n'
+    )
+    if not refused:
+        assert read(text).budget.origin_money_per_day == 1.0
+        return
+    problems = problems_of(read, text)
+    assert [problem.partition(" = ")[0] for problem in problems] == [
+        f"budget.{name}" for name in refused
+    ]
+    assert all("price_per_gb" in problem for problem in problems)
 
 
 def test_the_example_is_taken_and_holds_every_default(

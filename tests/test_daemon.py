@@ -336,3 +336,38 @@ async def test_a_reload_with_a_new_origin_is_refused_whole(
         await daemon.reload(node, file)
         await until(lambda: node.catalog.by_name("quotes", "Hardy") is not None)
         assert len(node.config.objects) == 2
+
+
+async def test_a_reload_takes_up_rates_and_connections_and_names_the_rest(
+    config: Config, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = trio.Path(file)
+    text = await path.read_text()
+    other = text.replace(
+        '["peer"]\n',
+        '["peer"]\nupload_rate = "1 MiB/s"\nupload_rate_per_torrent = "2 MiB/s"\n'
+        'upload_rate_per_peer = "3 MiB/s"\nconnections = 7\nconnections_per_torrent = 6\n'
+        'connections_per_address = 5\nencryption = "off"\n',
+    ).replace('["tracker"]\n', '["tracker"]\ninterval = "5m"\n')
+    async with serving(config) as node:
+        await until(partial(served, node))
+        for _ in range(2):
+            caplog.clear()
+            await path.write_text(other)
+            await daemon.reload(node, file)
+            peer = node.config.peer
+            assert node.hub.limits == peer
+            mib = 2**20
+            assert (peer.upload_rate, peer.upload_rate_per_torrent) == (mib, 2 * mib)
+            assert peer.upload_rate_per_peer == 3 * mib
+            assert (peer.connections, peer.connections_per_torrent) == (7, 6)
+            assert peer.connections_per_address == 5
+            assert peer.encryption == "allow"
+            # Again and again, as long as it isn't so.
+            [warning] = [each for each in caplog.records if each.levelno >= logging.WARNING]
+            assert "tracker.interval, peer.encryption changed in" in warning.getMessage()
+            assert "next start" in warning.getMessage()
+        await path.write_text(text)
+        await daemon.reload(node, file)
+        assert node.config == config
+        assert node.hub.limits == config.peer

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,9 +10,16 @@ import pytest
 import trio
 
 from seeder.cache.pieces import PieceCache
-from seeder.errors import ObjectChanged, ObjectMissing, OriginUnreachable, PieceMismatch
+from seeder.errors import (
+    BudgetSpent,
+    ObjectChanged,
+    ObjectMissing,
+    OriginUnreachable,
+    PieceMismatch,
+)
 from seeder.ledger.counters import Account, Ledger
 from seeder.origin.acquire import Ladder
+from seeder.origin.s3 import Meter
 from seeder.origin.source import PinnedSource
 from seeder.origin.store import MetainfoStore
 from seeder.publish import DELETED, REPLACED, WITHDRAWN, Publisher, Source
@@ -24,6 +31,8 @@ from tests.origin.objects_server import ObjectsServer
 from tests.origin.test_acquire import BODY, PIECE, make_torrent
 
 __all__ = ["aws", "faults", "make_origin"]  # fixtures
+
+SPENT = "budget.origin_bytes_per_day is spent"
 
 
 @dataclass
@@ -39,10 +48,29 @@ class Audience:
         self.gone.append((torrent, reason))
 
 
+class Purse:
+    """An allowance that is there or not, and never for HEADs only."""
+
+    def __init__(self) -> None:
+        self.spent = False
+        self.heads_too = False
+        self.refusals = 0
+
+    def check(self, size: int) -> None:
+        if self.spent and (size or self.heads_too):
+            self.refusals += 1
+            raise BudgetSpent(SPENT)
+
+    def admit(self, meter: Meter, size: int) -> AbstractContextManager[Meter]:
+        self.check(size)
+        return nullcontext(meter)
+
+
 @dataclass
 class World:
     """A publisher with all that it stands on."""
 
+    purse: Purse
     server: ObjectsServer
     publisher: Publisher
     catalog: Catalog
@@ -83,6 +111,7 @@ async def make_world(
 ) -> AsyncIterator[World]:
     rng = random.Random(3)
     origin = await make_origin(path_style=True)
+    purse = origin.allowance = Purse()
     catalog, ledger, audience = Catalog(), Ledger(), Audience()
     sources: dict[str, Source] = {}
     cache: PieceCache[Torrent] = PieceCache(
@@ -104,7 +133,7 @@ async def make_world(
     async with trio.open_nursery() as nursery:
         await nursery.start(cache.run)
         await nursery.start(publisher.run)
-        yield World(server, publisher, catalog, ledger, cache, audience)
+        yield World(purse, server, publisher, catalog, ledger, cache, audience)
         nursery.cancel_scope.cancel()
 
 
@@ -303,3 +332,80 @@ async def test_a_fault_of_a_torrent_that_is_gone_is_nobodys(world: World) -> Non
     await world.publisher.apply([])
     world.publisher.fault(torrent, OriginUnreachable("late"))
     assert not world.catalog.publications
+
+
+# -- without budget
+
+
+def hashed(world: World) -> int:
+    return world.ledger.totals().origin_bytes_hashing
+
+
+async def test_an_object_waits_for_budget_and_goes_on_by_itself(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.purse.spent = True
+    await world.publisher.apply([settings("key", refresh=0.01)])
+    publication = await world.until_true(
+        lambda: world.server.requests["HEAD key"] > 3 and world.publication("key").reason == SPENT,
+        "key",
+    )
+    assert publication.state is State.WAITING
+    assert world.server.requests.total() == world.server.requests["HEAD key"]
+    told = [record.getMessage() for record in caplog.records if "key" in record.getMessage()]
+    assert told == [f"bucket/key: {SPENT}"]
+    world.purse.spent = False
+    world.publisher.read_on()
+    await world.until("key", State.SERVING)
+
+
+async def test_a_build_that_runs_out_of_budget_keeps_what_it_has_hashed(world: World) -> None:
+    world.server.gate = trio.Event()
+    await world.publisher.apply([settings("key", piece_length=PIECE)])
+    await world.until_true(lambda: world.server.requests["GET key"] > 0, "key")
+    world.server.objects["more"] = BODY[::-1]
+    world.purse.spent = True
+    world.server.gate.set()
+    # What was under way ends; nothing else begins.
+    await world.until_true(lambda: hashed(world) > 0, "key")
+    await world.publisher.apply([settings("key", piece_length=PIECE), settings("more")])
+    await world.until_true(lambda: world.publication("more").reason == SPENT, "more")
+    assert "GET more" not in world.server.requests
+    world.purse.spent = False
+    world.publisher.read_on()
+    await world.until("key", State.SERVING)
+    await world.until("more", State.SERVING)
+    assert world.server.body_bytes["key"] == len(BODY)
+
+
+async def test_what_is_served_stays_as_it_is_without_budget_even_for_heads(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.publisher.apply([settings("key", refresh=0.01)])
+    torrent = (await world.until("key", State.SERVING)).torrent
+    assert torrent is not None
+    world.purse.spent = world.purse.heads_too = True
+    await world.cache.drop(torrent.cache_id)
+    with pytest.raises(BudgetSpent):
+        await world.cache.get(torrent, 0)
+    await world.until_true(lambda: world.purse.refusals > 2, "key")
+    asked = world.server.requests["HEAD key"]
+    await world.until_true(lambda: world.purse.refusals > 5, "key")
+    assert world.server.requests["HEAD key"] == asked
+    publication = world.publication("key")
+    assert (publication.state, publication.torrent) == (State.SERVING, torrent)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    # The change that it could not see is seen as soon as there is budget.
+    world.server.objects["key"] = BODY[::-1]
+    world.purse.spent = False
+    world.publisher.read_on()
+    await world.until_true(lambda: bool(world.audience.gone), "key")
+
+
+async def test_an_object_withdrawn_while_it_waits_for_budget_is_forgotten(world: World) -> None:
+    world.purse.spent = True
+    await world.publisher.apply([settings("key")])
+    await world.until_true(lambda: world.publication("key").reason == SPENT, "key")
+    await world.publisher.apply([])
+    world.publisher.read_on()
+    assert not list(world.catalog)

@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 import trio
 
 from seeder.cache.memory import Key, Piece
-from seeder.errors import OriginError, PieceMismatch, SeederError
+from seeder.errors import BudgetSpent, OriginError, PieceMismatch, SeederError
 from seeder.torrent.layout import KIB, MIB, Layout
 
 _LOG = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class PieceSource(Protocol[T_contra]):
     """Where pieces come from; bounds its own concurrency."""
 
     async def read_pieces(self, torrent: T_contra, first: int, count: int) -> bytearray:
-        """Read `count` pieces from `first` on by one ranged GET; OriginError."""
+        """Read `count` pieces from `first` on by one ranged GET; OriginError, BudgetSpent."""
         ...
 
 
@@ -79,7 +79,7 @@ class OriginReader(Generic[T]):
         self._refused: dict[Key, tuple[float, PieceMismatch]] = {}
 
     async def read(self, torrent: T, index: int, nursery: trio.Nursery) -> Piece:
-        """Return a verified piece; OriginError, PieceMismatch when it came wrong twice.
+        """Return a verified piece; BudgetSpent, OriginError (PieceMismatch: it came wrong twice).
 
         What has to be read is read in `nursery`, and goes on if this call is cancelled.
         """
@@ -124,7 +124,7 @@ class OriginReader(Generic[T]):
                     )
                     self._refused[torrent.cache_id, index] = (self._clock(), error)
                     asked[index - first].settle(error)
-        except OriginError as error:
+        except (OriginError, BudgetSpent) as error:
             for each in asked:
                 each.settle(error)
 

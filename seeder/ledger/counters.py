@@ -1,5 +1,7 @@
 """What is counted and for whom: counters, an object version's account, the ledger. No I/O."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from operator import add, attrgetter, sub
 from typing import Literal, TypeAlias, assert_never
@@ -186,6 +188,18 @@ class Ledger:
         self.unattributed = Account(key=UNATTRIBUTED, state="")
         """Requests that no object version can be charged with, such as a HEAD that failed."""
         self._accounts: dict[AccountKey, Account] = {}
+        self._tallies: set[Tally] = set()
+
+    @contextmanager
+    def tally(self) -> Iterator[Tally]:
+        """Yield a tally that is part of the totals; what no account absorbs is unattributed."""
+        tally = Tally()
+        self._tallies.add(tally)
+        try:
+            yield tally
+        finally:
+            self._tallies.discard(tally)
+            self.unattributed.absorb(tally)
 
     def account(self, key: AccountKey) -> Account:
         """Return the account of `key`, opened if there is none."""
@@ -202,10 +216,11 @@ class Ledger:
         return tuple(self._accounts.values())
 
     def totals(self) -> Counters:
-        """Return the sums over all accounts, the unattributed one included."""
+        """Return the sums over all accounts, the unattributed one and open tallies included."""
         columns = zip(
             self.unattributed.counters.values(),
             *(account.counters.values() for account in self._accounts.values()),
+            *(tally.counters.values() for tally in self._tallies),
             strict=True,
         )
         return Counters(*map(sum, columns))

@@ -13,6 +13,7 @@ from pathlib import Path
 import trio
 
 from seeder.errors import StorageError
+from seeder.ledger.budget import Spent
 from seeder.ledger.counters import FORMER, Ledger
 from seeder.ledger.file import BUSY_SECONDS, Entry, LedgerFile
 
@@ -60,6 +61,10 @@ class LedgerDatabase:
         # Whether any of it is served again, and to whom, this run has yet to find out.
         for account in ledger.accounts:
             account.state, account.peers, account.seeds = FORMER, 0, 0
+
+    async def spent(self) -> Spent:
+        """Return what the file has for the present day and month; StorageError."""
+        return await trio.to_thread.run_sync(self._file.spent, self._clock(), limiter=self._limiter)
 
     async def run(
         self,

@@ -5,6 +5,8 @@ that is partly sent has its bytes in a dict until one of the two is set, so that
 credited beyond its size, and a piece that the peer brought along not at all.
 """
 
+from collections.abc import Iterator
+
 from seeder.torrent.layout import Layout
 
 
@@ -19,6 +21,10 @@ class Delivery:
         self._announced: bytes | bytearray | None = None  # None: all pieces or none
         self._paid: bytearray | None = None
         self._partly: dict[int, int] | None = None
+
+    @property
+    def piece_count(self) -> int:
+        return self._layout.piece_count
 
     @property
     def complete(self) -> bool:
@@ -47,7 +53,7 @@ class Delivery:
     def have(self, index: int) -> int:
         """Take in a HAVE; return what it adds to the bytes of that piece sent before."""
         size = self._layout.piece_size(index)
-        if self._has(index):
+        if self.has(index):
             return 0
         announced = self._announced
         if not isinstance(announced, bytearray):
@@ -87,7 +93,7 @@ class Delivery:
     def sent(self, index: int, count: int) -> int:
         """Take in `count` bytes that we sent of a piece; return those that it still lacked."""
         size = self._layout.piece_size(index)
-        if self._has(index) or _bit(self._paid, index):
+        if self.has(index) or _bit(self._paid, index):
             return 0
         partly = self._partly
         if partly is None:
@@ -102,7 +108,15 @@ class Delivery:
         self._paid[index >> 3] |= 0x80 >> (index & 7)
         return size - before
 
-    def _has(self, index: int) -> bool:
+    def announced(self) -> Iterator[int]:
+        """Yield the pieces that the peer says it has."""
+        if self._missing == 0:
+            yield from range(self._layout.piece_count)
+        elif self._announced is not None:
+            yield from filter(self.has, range(self._layout.piece_count))
+
+    def has(self, index: int) -> bool:
+        """Tell whether the peer says that it has a piece."""
         return self._missing == 0 or _bit(self._announced, index)
 
     def _bits(self) -> bytearray:

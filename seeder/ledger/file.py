@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from seeder.errors import StorageError
+from seeder.ledger.budget import Spent, period_starts
 from seeder.ledger.counters import COUNTERS, Account, AccountKey, Counters, Ledger
 
 BUSY_SECONDS = 5.0
@@ -82,6 +83,9 @@ SELECT origin, bucket, key, version, info_hash, size, pieces, state, peers, seed
 FROM accounts LEFT JOIN hours ON hours.account = accounts.id AND hours.hour >= ?
 GROUP BY accounts.id ORDER BY accounts.id"""
 
+# Hours that are yet to come tell of a clock that went wrong, and would count for months.
+_READ_SUMS = f"SELECT {_SUMS} FROM hours WHERE hour BETWEEN ? AND ?"
+
 _Standing: TypeAlias = tuple[str | None, int | None, int | None, str, int, int]
 
 
@@ -120,6 +124,8 @@ class Recorded:
     ledger: Ledger
     at: float | None
     since: float | None
+    spent: Spent
+    """In the day and month in which it is read, whatever `since` says."""
 
 
 class LedgerFile:
@@ -208,6 +214,11 @@ class LedgerFile:
         if any(counts):
             self._connection.execute(_ADD_COUNTS, (account, hour, *counts))
 
+    def spent(self, now: float) -> Spent:
+        """Return what the file has for the day and the month of `now`; StorageError."""
+        with _explaining(self.path, "read"):
+            return _spent(self._connection, now)
+
     def close(self) -> None:
         self._connection.close()
 
@@ -241,16 +252,16 @@ def read_ledger(path: Path, *, now: float, since: float | None = None) -> Record
         raise StorageError(f"{path}: it can't be read: {error.strerror}") from error
     with _explaining(path, "read"):
         try:
-            return _read(path, "mode=ro", start)
+            return _read(path, "mode=ro", start, now)
         except sqlite3.Error as error:
             # SQLite makes the index of a WAL even for readers, and who can't write here can't do
             # that. Without a WAL no daemon has the file open, and it can be taken as it is.
             if in_use or _code(error) not in ("CANTOPEN", "READONLY"):
                 raise
-        return _read(path, "mode=ro&immutable=1", start)
+        return _read(path, "mode=ro&immutable=1", start, now)
 
 
-def _read(path: Path, mode: str, start: int | None) -> Recorded:
+def _read(path: Path, mode: str, start: int | None, now: float) -> Recorded:
     connection = _connect(path, mode, BUSY_SECONDS)
     try:
         connection.execute("BEGIN")
@@ -260,7 +271,8 @@ def _read(path: Path, mode: str, start: int | None) -> Recorded:
         ledger = Ledger()
         for entry in _select(connection, start or 0):
             entry.add_to(ledger)
-        return Recorded(ledger, at[0] if at else None, start)
+        spent = _spent(connection, now)
+        return Recorded(ledger, at[0] if at else None, start, spent)
     finally:
         connection.close()
 
@@ -299,6 +311,12 @@ def _check(path: Path, connection: sqlite3.Connection) -> int:
 def _select(connection: sqlite3.Connection, start: int) -> Iterator[Entry]:
     for row in connection.execute(_READ, (start,)):
         yield Entry(AccountKey(*row[:4]), row[4:10], tuple(count or 0 for count in row[10:]))
+
+
+def _spent(connection: sqlite3.Connection, now: float) -> Spent:
+    """Sum up the day and the month of `now`: they begin at full hours, folded days at their own."""
+    sums = (connection.execute(_READ_SUMS, (start, now)).fetchone() for start in period_starts(now))
+    return Spent(*(Counters(*(count or 0 for count in row)) for row in sums))
 
 
 def _hour(at: float) -> int:

@@ -6,6 +6,7 @@ Counters are never negative and only grow; what can shrink (saved bytes, peers) 
 
 from collections import Counter as Tallies
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
 
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -72,6 +73,8 @@ class _ReportCollector(Collector):
         yield from _origin(objects)
         yield from _sums(objects)
         yield from _gauges(report, objects)
+        if report.budget:
+            yield from _budget(report)
 
 
 def _by_object(report: Report) -> dict[tuple[str, str], Counters]:
@@ -133,6 +136,26 @@ def _gauges(report: Report, objects: dict[tuple[str, str], Counters]) -> Iterato
     ):
         yield _gauge(metric, text, _OBJECT, samples.items())
     yield _gauge("seeder_torrents", "Torrents by state", ("state",), states.items())
+
+
+def _budget(report: Report) -> Iterator[Metric]:
+    """Yield what is left by limit, named as in [budget]: in bytes, requests or money."""
+    labels = ("budget",)
+    for metric, text, figure in (
+        ("seeder_budget_limit", "What [budget] allows a day or a month", "limit.amount"),
+        ("seeder_budget_spent", "What the present day or month (UTC) has cost", "spent"),
+        ("seeder_budget_left", "What is left of it", "left"),
+        ("seeder_budget_resets_timestamp_seconds", "When its day or month is over", "resets_at"),
+        (
+            "seeder_budget_level",
+            "0 normal, 1 fewer slots, 2 last in handout, 3 cache only, 4 tracker only",
+            "level",
+        ),
+    ):
+        samples = (
+            ((remaining.limit.name,), attrgetter(figure)(remaining)) for remaining in report.budget
+        )
+        yield _gauge(metric, text, labels, samples)
 
 
 def _gauge(

@@ -6,7 +6,6 @@ are never added up, and each is labelled.
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import UTC, datetime
 from typing import TypeAlias
 
 from rich.console import Console
@@ -14,8 +13,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from seeder.ledger.budget import Level, Limit, Remaining, Resource
 from seeder.ledger.counters import FORMER, PURPOSES, Account, AccountKey, Counters, Ledger
 from seeder.ledger.savings import Prices, Savings, savings
+from seeder.values import show_moment
 
 Document: TypeAlias = dict[str, object]
 
@@ -89,6 +90,8 @@ class Report:
     """Unix time of the counts (s)."""
     since: float | None = None
     """Unix time that the counts begin at (s); None: everything ever counted."""
+    budget: tuple[Remaining, ...] = ()
+    """What is left of each limit, whatever `since` says."""
 
     @classmethod
     def of(
@@ -99,6 +102,7 @@ class Report:
         at: float,
         since: float | None = None,
         rows: Iterable[TorrentRow] = (),
+        budget: tuple[Remaining, ...] = (),
     ) -> "Report":
         """Return the report of `ledger`; `rows` stand for those accounts that are served now.
 
@@ -123,6 +127,7 @@ class Report:
             prices=prices,
             at=at,
             since=since,
+            budget=budget,
         )
 
     @property
@@ -153,6 +158,7 @@ class Report:
             "torrents": [row.document(self.prices) for row in self.rows],
             "unattributed": _counts(self.unattributed),
             "prices": asdict(self.prices),
+            "budget": [remaining.document() for remaining in self.budget],
         }
 
 
@@ -197,15 +203,17 @@ def render(report: Report, console: Console) -> None:
             _render_row(row, report.prices, console)
         console.print()
     if not report.totals:
-        when = f" since {_moment(report.since)}" if report.since is not None else " yet"
+        when = f" since {show_moment(report.since)}" if report.since is not None else " yet"
         console.print(
             f"Nothing counted{when}: no byte has come from S3, and none has gone to a peer."
         )
+        _render_budget(report.budget, console)
         return
     console.print(_totals(report))
-    span = f"from {_moment(report.since)} " if report.since is not None else ""
+    _render_budget(report.budget, console)
+    span = f"from {show_moment(report.since)} " if report.since is not None else ""
     console.print()
-    console.print(f"Counted {span}until {_moment(report.at)}.", style="dim")
+    console.print(f"Counted {span}until {show_moment(report.at)}.", style="dim")
     console.print(
         "Measured: our own counts. Verified: seen by us. Claimed: announced by peers.", style="dim"
     )
@@ -268,12 +276,47 @@ def _totals(report: Report) -> Table:
             _share(saved.total_saving_verified),
             _share(saved.total_saving_claimed),
         ),
-        ("Money to S3", _money(saved.origin_money)),
-        ("Money saved", "", _money(saved.saved_verified_money), _money(saved.saved_claimed_money)),
+        ("Money to S3", show_money(saved.origin_money)),
+        (
+            "Money saved",
+            "",
+            show_money(saved.saved_verified_money),
+            show_money(saved.saved_claimed_money),
+        ),
     ]
     for name, *cells in rows:
         table.add_row(name, *cells, style="bold" if name == "Saved" else None)
     return table
+
+
+def _render_budget(budget: tuple[Remaining, ...], console: Console) -> None:
+    if not budget:
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("Budget (UTC)")
+    for name in ("Limit", "Spent", "Left"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("Holds back")
+    for remaining in budget:
+        limit = remaining.limit
+        table.add_row(
+            f"{limit.resource.value.replace('_', ' ')} a {limit.period.value}",
+            *(show_amount(limit, each) for each in (limit.amount, remaining.spent, remaining.left)),
+            "" if remaining.level is Level.NORMAL else str(remaining.level),
+        )
+    console.print()
+    console.print(table)
+
+
+def show_amount(limit: Limit, amount: float) -> str:
+    """Return so much of what a limit is about: bytes, requests or money."""
+    match limit.resource:
+        case Resource.ORIGIN_BYTES | Resource.UPLOADED_BYTES:
+            return human(int(amount))
+        case Resource.ORIGIN_REQUESTS:
+            return f"{int(amount):,}"
+        case Resource.ORIGIN_MONEY | Resource.UPLOADED_MONEY:
+            return show_money(amount)
 
 
 def human(count: int | None) -> str:
@@ -297,17 +340,14 @@ def _copies(copies: float | None) -> str:
     return _UNKNOWN if copies is None else f"{copies:.2f}"
 
 
-def _money(amount: float) -> str:
+def show_money(amount: float) -> str:
+    """Return an amount with as many decimals as it takes to see it."""
     shown = round(amount, 4) + 0.0  # never "-0.00"
     return f"{shown:,.2f}" if abs(shown) >= 1 or shown == 0 else f"{shown:.4f}"
 
 
 def _number(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def _moment(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _plain(text: str) -> str:

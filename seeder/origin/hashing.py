@@ -14,7 +14,7 @@ from typing import Protocol
 
 import trio
 
-from seeder.errors import SeederError, StorageError
+from seeder.errors import BudgetSpent, SeederError, StorageError
 from seeder.origin.s3 import Meter, S3Origin
 from seeder.torrent.catalog import PinnedObject, cache_id
 from seeder.torrent.layout import MIB, ByteRange, Layout
@@ -106,7 +106,8 @@ class Hasher:
     async def run(self, path: Path, progress: Progress) -> bytes:
         """Return the concatenated SHA-1s (20 bytes a piece); `path` is the journal.
 
-        OriginError as the origin has it; what was hashed by then stays in the journal.
+        OriginError as the origin has it, or BudgetSpent; what was hashed by then stays in the
+        journal.
         """
         journal = Journal(path, self._name)
         hashes = await trio.to_thread.run_sync(journal.load)
@@ -123,6 +124,9 @@ class Hasher:
                     hashes.update(enumerate(digests, first))
                     done += size
                     progress(done, layout.size)
+            except BudgetSpent as error:
+                # The other reads are paid for, so they come to their ends.
+                failures.append(error)
             except SeederError as error:
                 failures.append(error)
                 nursery.cancel_scope.cancel()
@@ -133,7 +137,7 @@ class Hasher:
             for _ in range(PARALLEL_READS):
                 nursery.start_soon(worker)
         if failures:
-            raise failures[0]
+            raise failures[-1]
         return b"".join(hashes[index] for index in range(layout.piece_count))
 
     async def _read_run(self, first: int, count: int, journal: Journal) -> tuple[list[bytes], int]:

@@ -8,9 +8,10 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import trio
 from botocore.loaders import create_loader
@@ -18,6 +19,7 @@ from botocore.loaders import create_loader
 from seeder import __version__
 from seeder.errors import (
     AccessDenied,
+    BudgetSpent,
     ObjectChanged,
     ObjectMissing,
     OriginError,
@@ -44,7 +46,7 @@ from seeder.settings import OriginSettings
 from seeder.torrent.catalog import ObjectRef, PinnedObject
 from seeder.torrent.layout import KIB, MIB, ByteRange
 
-__all__ = ["Meter", "OriginStatistics", "Purpose", "S3Origin"]
+__all__ = ["Allowance", "Meter", "OriginStatistics", "Purpose", "S3Origin"]
 
 _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -60,6 +62,16 @@ _KINDS: dict[type[OriginError], str] = {
     OriginFault: "fault",
     TorrentUnsupported: "unsupported",
 }
+
+
+class Allowance(Protocol):
+    """What may be spent on requests, each of which brings up to `size` bytes of body."""
+
+    def check(self, size: int) -> None:
+        """Raise BudgetSpent if no such request may be sent now."""
+
+    def admit(self, meter: Meter, size: int) -> AbstractContextManager[Meter]:
+        """Let one be sent within the block, counted by what that yields; BudgetSpent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +113,10 @@ class _Call(Generic[_T]):
 
 
 class S3Origin:
-    """One origin. Its calls may run side by side; each may be cancelled at any time."""
+    """One origin. Its calls may run side by side; each may be cancelled at any time.
+
+    Any of them raises BudgetSpent where `allowance` doesn't admit it.
+    """
 
     def __init__(
         self,
@@ -110,11 +125,14 @@ class S3Origin:
         rng: random.Random,
         policy: RetryPolicy | None = None,
         wall_clock: Callable[[], float] = time.time,
+        allowance: Allowance | None = None,
     ) -> None:
         self._settings = settings
         self._rng = rng
         self._policy = policy or RetryPolicy()
         self._wall_clock = wall_clock
+        self.allowance = allowance
+        """None: whatever is asked for is read."""
         find = partial(chain, settings.profile, settings.region)
         self._credentials = CredentialStore(settings.name, None if settings.anonymous else find)
         loader = create_loader()
@@ -325,19 +343,30 @@ class S3Origin:
             now=self._wall_clock(),
         )
         seconds = self._policy.attempt_timeout(call.size)
-        async with self._transport.exchange(
-            request, call.meter, call.purpose, seconds=seconds
-        ) as exchange:
-            if exchange.status < 300:
-                self._reachable = True
-                return await call.take(exchange)
-            body = await exchange.read_error(_LARGEST_ERROR)
+        with self._admit(call) as meter:
+            async with self._transport.exchange(
+                request, meter, call.purpose, seconds=seconds
+            ) as exchange:
+                if exchange.status < 300:
+                    self._reachable = True
+                    return await call.take(exchange)
+                body = await exchange.read_error(_LARGEST_ERROR)
         answer = Answer.read(exchange.status, exchange.headers, body)
         if answer.status < 500:
             self._reachable = True
         if call.method == "HEAD" and answer.unexplained and not answer.moved_from(endpoint.region):
             return await self._explain(call, answer, endpoint, credentials)
         return answer
+
+    def _admit(self, call: _Call[_T]) -> AbstractContextManager[Meter]:
+        if self.allowance is None:
+            return nullcontext(call.meter)
+        return self.allowance.admit(call.meter, call.size)
+
+    def check_allowance(self) -> None:
+        """Raise BudgetSpent if nothing may be read now."""
+        if self.allowance is not None:
+            self.allowance.check(1)
 
     async def _explain(
         self,
@@ -355,7 +384,7 @@ class S3Origin:
         again = _Call("GET", call.ref, call.meter, call.purpose, leave, headers)
         try:
             reason = await self._attempt(again, endpoint, credentials)
-        except Broken:
+        except (Broken, BudgetSpent):
             return answer
         return reason if reason.status < 500 else answer
 

@@ -15,7 +15,7 @@ class PinnedSource:
         self._meter = meter
 
     async def read_pieces(self, torrent: Torrent, first: int, count: int) -> bytearray:
-        """Read `count` pieces from `first` on by one ranged GET; OriginError."""
+        """Read `count` pieces from `first` on by one ranged GET; OriginError, BudgetSpent."""
         start = torrent.layout.piece_range(first).start
         stop = torrent.layout.piece_range(first + count - 1).stop
         origin = self._origins[torrent.pinned.ref.origin]

@@ -1,4 +1,4 @@
-"""One peer's side of the wire protocol as a state machine (BEP 3, 6, 9, 10, 21).
+"""One peer's side of the wire protocol as a state machine (BEP 3, 6, 9, 10, 21, 54).
 
 `receive` takes bytes as they arrive and returns what the session has to know; whatever the
 protocol itself must answer (handshake, rejects, metadata) collects in `data_to_send`. Requests
@@ -11,7 +11,7 @@ No I/O.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from itertools import islice
+from itertools import chain, islice
 
 from seeder.errors import WireError
 from seeder.peer import messages
@@ -32,6 +32,8 @@ CANCEL_BURST = 2 * REQUEST_QUEUE
 CANCELS_PER_SECOND = 500
 """Who has all pieces cancels its queue once; to ask and cancel by turns has no end."""
 LONGEST_MESSAGE = 64 * KIB
+MOST_TAKEN_BACK = 1000
+"""Pieces that a peer is told of when all are gone: of more, the end of the connection tells it."""
 MOST_UNSENT = 256 * KIB
 """Answers that may wait for a peer that doesn't read, beyond the longest message."""
 
@@ -120,6 +122,10 @@ class PeerConnection:
         """Pieces that came into `wanted`, until the session has looked at them."""
         self.shown: set[int] | None = None
         """Pieces that the peer was told of, while super-seeding (BEP 16); None: all."""
+        self.lost: set[int] = set()
+        """Pieces that the peer was told we don't have any more (BEP 54), until `regain`."""
+        self.retired = False
+        """Whether there is nothing to be had any more."""
         self._identity = identity
         self._find = find
         self._hides = hides
@@ -274,9 +280,9 @@ class PeerConnection:
             self._turn_down(blocks)
             return
         self._asked = True
-        if self.shown is not None:
-            blocks = self._only_shown(blocks, self.shown)
-        # This runs once a block, and layout.holds_block() in it would double its cost.
+        if self.shown is not None or self.lost:
+            blocks = self._only_known(blocks)
+        # This runs once a block, and a call in it would double its cost.
         last = self._piece_count - 1
         wanted = self.wanted
         for block in blocks:
@@ -330,20 +336,66 @@ class PeerConnection:
         self.wanted_count -= 1
         self._turn_down([block])
 
-    def _only_shown(self, blocks: list[Block], shown: set[int]) -> list[Block]:
-        # Of an index beyond the torrent the caller says what it thinks.
-        hidden = [block for block in blocks if block[0] not in shown]
-        if not hidden:
-            return blocks
-        self._turn_down([block for block in hidden if block[0] < self._piece_count])
-        return [block for block in blocks if block[0] in shown or block[0] >= self._piece_count]
+    def _only_known(self, blocks: list[Block]) -> list[Block]:
+        """Turn down what the peer wasn't told of, or was told that it is gone; return the rest."""
+        shown, lost = self.shown, self.lost
+        known: list[Block] = []
+        unknown: list[Block] = []
+        for block in blocks:
+            index = block[0]
+            away = index in lost or (shown is not None and index not in shown)
+            # Of an index beyond the torrent the caller says what it thinks.
+            (unknown if away and index < self._piece_count else known).append(block)
+        self._turn_down(unknown)
+        return known
 
     def show(self, indices: Iterable[int]) -> None:
         """Tell the peer of pieces that were hidden from it; it may request them from now on."""
         assert self.shown is not None
+        if self.retired:
+            return
         for index in indices:
             self.shown.add(index)
+            self.lost.discard(index)
             self._out += messages.have(index)
+
+    # -- taking back (BEP 54)
+
+    def lose(self, index: int) -> bool:
+        """Take a piece back and turn down what is wanted of it; False if the peer can't be told."""
+        if not self._takes_back(index):
+            return False
+        self.reject_piece(index)
+        self._take_back(index)
+        return True
+
+    def regain(self, index: int) -> None:
+        """Tell the peer that a piece that was lost is to be had again."""
+        if index in self.lost and not self.retired:
+            self.lost.discard(index)
+            self._out += messages.have(index)
+
+    def retire(self, lacking: Iterable[int]) -> None:
+        """Take everything back: what is queued is turned down, and nothing is served any more.
+
+        Of the pieces that the peer lacks it hears one by one, those that it wanted first.
+        """
+        wanted = list(self.wanted)
+        self.choke()
+        self.retired = True
+        if self._extensions is not None and self._extensions.donthave_id:
+            told = filter(self._takes_back, chain(wanted, lacking))
+            for index in islice(told, MOST_TAKEN_BACK):
+                self._take_back(index)
+
+    def _takes_back(self, index: int) -> bool:
+        believed = index not in self.lost and (self.shown is None or index in self.shown)
+        return believed and self._extensions is not None and bool(self._extensions.donthave_id)
+
+    def _take_back(self, index: int) -> None:
+        assert self._extensions is not None
+        self.lost.add(index)
+        self._extensions.send_donthave(index)
 
     def take(self, index: int, most: int) -> list[tuple[int, int]]:
         """Take the requests of piece `index` to answer them: (begin, length), at most `most`."""
@@ -361,7 +413,7 @@ class PeerConnection:
 
     def give_back(self, index: int, blocks: Sequence[tuple[int, int]]) -> None:
         """Queue requests again that `take` took and nobody answered: they come first now."""
-        if self.choking:
+        if self.choking or index in self.lost:
             self._turn_down([(index, begin, length) for begin, length in blocks])
             return
         wanted, begins = self.wanted, dict(blocks)
@@ -387,8 +439,8 @@ class PeerConnection:
     # -- choking
 
     def unchoke(self) -> None:
-        """Let the peer request."""
-        if self.choking:
+        """Let the peer request, unless there is nothing to be had any more."""
+        if self.choking and not self.retired:
             self.choking = False
             self._out += messages.message(MessageId.UNCHOKE)
 

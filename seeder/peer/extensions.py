@@ -1,4 +1,4 @@
-"""What BEP 9, 10 and 21 add: the extended handshake, the metadata, and "upload only".
+"""What BEP 9, 10, 11, 21 and 54 add: the extended handshake, metadata, peers, and what is not had.
 
 No I/O.
 """
@@ -19,6 +19,7 @@ LONGEST_CLIENT_NAME = 64
 UT_PEX = 1
 UT_METADATA = 2
 UPLOAD_ONLY = 3
+LT_DONTHAVE = 4
 """The ids under which peers send us these extensions' messages (BEP 10 `m`)."""
 
 _REQUEST, _DATA, _REJECT = range(3)
@@ -36,6 +37,8 @@ class Extensions:
         self._out = out
         self.pex_id = 0
         """The id under which the peer takes peer exchange; 0 if it doesn't (BEP 11)."""
+        self.donthave_id = 0
+        """The id under which the peer hears of lost pieces; 0 if it doesn't (BEP 54)."""
         self._metadata_id = 0
         self._parts = -(-len(raw_info) // BLOCK_SIZE)
         self._metadata_left = METADATA_COPIES * self._parts
@@ -46,7 +49,10 @@ class Extensions:
     ) -> None:
         """Queue our extended handshake."""
         # rTorrent 0.9.8 crashes on an extended handshake of 1000 bytes: keep it small.
-        names: dict[bytes, bencode.Value] = {b"upload_only": UPLOAD_ONLY}
+        names: dict[bytes, bencode.Value] = {
+            b"upload_only": UPLOAD_ONLY,
+            b"lt_donthave": LT_DONTHAVE,
+        }
         if not self._private:
             names |= {b"ut_metadata": UT_METADATA, b"ut_pex": UT_PEX}
         introduction: dict[bytes, bencode.Value] = {
@@ -69,7 +75,9 @@ class Extensions:
             self._receive_metadata_request(payload[1:])
         elif identifier == UPLOAD_ONLY and payload[1:] not in (b"", b"\x00"):
             return [WantsNothing()]
-        return []  # peer exchange among them: we dial nobody
+        # Peer exchange is among the rest: we dial nobody. So is "don't have": what a peer has had,
+        # it was sent, and super-seeding soon notices a piece that nobody gets.
+        return []
 
     def _receive_introduction(self, payload: bytes) -> list[Introduced | WantsNothing]:
         self._introductions += 1
@@ -84,6 +92,7 @@ class Extensions:
         names = told.get(b"m")
         if isinstance(names, dict):
             self._metadata_id = _identifier(names.get(b"ut_metadata"), self._metadata_id)
+            self.donthave_id = _identifier(names.get(b"lt_donthave"), self.donthave_id)
             if not self._private:
                 self.pex_id = _identifier(names.get(b"ut_pex"), self.pex_id)
         name, port = told.get(b"v"), told.get(b"p")
@@ -112,6 +121,10 @@ class Extensions:
     def send_pex(self, payload: bytes) -> None:
         """Queue a peer exchange message (BEP 11)."""
         self._out += messages.extended(self.pex_id, payload)
+
+    def send_donthave(self, index: int) -> None:
+        """Queue the message that a piece is not to be had any more (BEP 54)."""
+        self._out += messages.extended(self.donthave_id, index.to_bytes(4))
 
     def send_metadata(self) -> None:
         """Queue the answer to the oldest waiting metadata request (BEP 9)."""

@@ -2,10 +2,11 @@
 
 import ipaddress
 import logging
+import random
 import secrets
 import socket
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from weakref import WeakValueDictionary
@@ -14,7 +15,9 @@ import trio
 
 from seeder.cache.pieces import PieceCache
 from seeder.errors import ConfigError, WireError
+from seeder.ledger.budget import Level
 from seeder.peer.connection import Bucket
+from seeder.peer.leeches import Patience
 from seeder.peer.limits import Limits, Rates
 from seeder.peer.mse import (
     LONGEST_PAD,
@@ -27,8 +30,10 @@ from seeder.peer.mse import (
 from seeder.peer.opening import Encryption, Opening
 from seeder.peer.pex import Roster
 from seeder.peer.session import Session
+from seeder.peer.slots import Slots, UploadSlots
 from seeder.peer.spreading import Spreading
 from seeder.peer.supplies import Supplies, UploadAccount
+from seeder.peer.thrift import Availability
 from seeder.sockets import Address, accept, close_all
 from seeder.torrent.catalog import Torrent
 
@@ -37,6 +42,12 @@ _LOG = logging.getLogger(__name__)
 TICK = 1.0
 EXCHANGE_BURST, EXCHANGES_PER_SECOND = 200, 100
 """Key exchanges of encrypted connections, of all peers together."""
+SLOTS_HELD_BACK = 4
+"""Peers that are served at a time while a budget is nearly spent."""
+ROOM = 0.02
+"""Of the places, once all are taken, those that are cleared at a tick of who is of no use."""
+SILENT = 10.0
+"""Seconds without a byte after which a peer id may come back from another address."""
 GOODBYE = 3.0
 """Seconds that a batch under way has to get out when we stop."""
 
@@ -47,6 +58,8 @@ class PeerLimits(Protocol):
     @property
     def connections(self) -> int: ...
     @property
+    def connections_per_torrent(self) -> int: ...
+    @property
     def connections_per_address(self) -> int: ...
     @property
     def upload_rate(self) -> float | None: ...
@@ -54,6 +67,14 @@ class PeerLimits(Protocol):
     def upload_rate_per_torrent(self) -> float | None: ...
     @property
     def upload_rate_per_peer(self) -> float | None: ...
+    @property
+    def upload_slots(self) -> UploadSlots: ...
+    @property
+    def thrifty(self) -> bool: ...
+    @property
+    def copies_per_address(self) -> float | None: ...
+    @property
+    def origin_copies_per_address(self) -> float | None: ...
     @property
     def encryption(self) -> Encryption: ...
 
@@ -70,7 +91,8 @@ class HubStatistics:
 class Hub:
     """Every peer connection of the node.
 
-    `find` gives the live torrent of an info hash, `account` where its traffic is booked.
+    `find` gives the live torrent of an info hash, `account` where its traffic is booked,
+    `origin_is_busy` tells whether reads from S3 wait for a connection.
     """
 
     def __init__(
@@ -83,18 +105,21 @@ class Hub:
         peer_id: bytes,
         client: str,
         spreading: Spreading,
+        origin_is_busy: Callable[[], bool],
     ) -> None:
         self.limits = limits
+        self._origin_is_busy = origin_is_busy
         self._sessions: set[Session] = set()
         self._skeys = SkeyIndex()
         self._exchanges = Bucket(EXCHANGE_BURST, EXCHANGES_PER_SECOND, trio.current_time())
         self._encryption = _usable(limits.encryption)
-        self._limits: Limits[Session] = Limits(
-            Rates(limits.upload_rate, limits.upload_rate_per_torrent, limits.upload_rate_per_peer)
-        )
+        self._limits: Limits[Session] = Limits(_rates(limits))
         self._pace = trio.Event()
         self._rosters: WeakValueDictionary[bytes, Roster] = WeakValueDictionary()
         """A torrent's roster lives as long as a session has it."""
+        self._availabilities: WeakValueDictionary[bytes, Availability[Session]] = (
+            WeakValueDictionary()
+        )
         self._by_torrent: dict[bytes, dict[bytes, Session]] = {}
         self._by_address: Counter[str] = Counter()
         self._accepted = 0
@@ -109,8 +134,16 @@ class Hub:
             admit=self._admit,
             start_drain=self._start_drain,
             closes=Counter(),
+            lost=self._lost,
             spreading=spreading,
+            slots=Slots(
+                limits.upload_slots,
+                patience=_patience(limits),
+                is_scarce=self._is_scarce,
+                chance=random.random,
+            ),
             roster=self._roster,
+            availability=self._availability,
             limits=self._limits,
             set_pace=self._set_pace,
             open=lambda: Opening(self._encryption, self._respond),
@@ -155,7 +188,29 @@ class Hub:
             now = trio.current_time()
             for session in tuple(self._sessions):
                 session.tick(now)
+            self._supplies.slots.review(now)
             self._supplies.spreading.tick(now)
+            self.make_room(now)
+
+    def make_room(self, now: float) -> None:
+        """Where all places are taken, let some go who are of no use: others may want to come."""
+        _clear(self._sessions, self.limits.connections, now)
+        for peers in self._by_torrent.values():
+            _clear(peers.values(), self.limits.connections_per_torrent, now)
+
+    def change(self, limits: PeerLimits) -> None:
+        """Keep to other upload rates and numbers of connections from now on; who is here stays."""
+        self.limits = limits
+        now = trio.current_time()
+        waiting = self._limits.change(_rates(limits), now)
+        self._supplies.slots.change(limits.upload_slots, _patience(limits))
+        for session in self._sessions:
+            session.take_limits(now)
+        for session in waiting:
+            session.resume()
+
+    def _is_scarce(self) -> bool:
+        return self._limits.is_short(trio.current_time()) or self._origin_is_busy()
 
     def _set_pace(self) -> None:
         self._pace.set()
@@ -184,7 +239,7 @@ class Hub:
             self._supplies.closes[refused] += 1
             sock.close()
             return
-        session = Session(sock, address, self._supplies)
+        session = Session(sock, address, group, self._supplies)
         self._sessions.add(session)
         self._by_address[group] += 1
         assert self._nursery is not None
@@ -222,20 +277,38 @@ class Hub:
             self._rosters[torrent.info_hash] = roster
         return roster
 
+    def _availability(self, torrent: Torrent) -> Availability[Session] | None:
+        if not self.limits.thrifty:
+            return None
+        known = self._availabilities.get(torrent.info_hash)
+        if known is None:
+            known = Availability(torrent.layout.piece_count)
+            self._availabilities[torrent.info_hash] = known
+        return known
+
     def _start_drain(self, session: Session) -> None:
         assert self._nursery is not None
         self._nursery.start_soon(session.drain)
 
     def _admit(self, session: Session) -> str | None:
-        """Register an identified session; of two with one peer id, the newer one stays."""
+        """Register an identified session, or return why not.
+
+        Of two with one peer id the newer one stays: a peer that comes back knows more than we do
+        of what became of its connection. From another address it has to wait until the older one
+        is silent: peer ids are no secret, and nobody shall throw others out by them.
+        """
         assert session.torrent is not None
-        peers = self._by_torrent.setdefault(session.torrent.info_hash, {})
+        info_hash = session.torrent.info_hash
+        peers = self._by_torrent.get(info_hash, {})
         older = peers.get(session.peer_id)
         if older is not None:
-            if older.address[0] != session.address[0]:
+            same = _group(older.address[0]) == _group(session.address[0])
+            if not same and older.silent_for(trio.current_time()) < SILENT:
                 return "duplicate-peer-id"
             older.end("replaced")
-        peers[session.peer_id] = session
+        elif len(peers) >= self.limits.connections_per_torrent:
+            return "too-many-for-torrent"
+        self._by_torrent.setdefault(info_hash, peers)[session.peer_id] = session
         return None
 
     def _leave(self, session: Session) -> None:
@@ -252,11 +325,25 @@ class Hub:
         self._skeys.add(torrent.info_hash)
 
     def disconnect(self, torrent: Torrent, reason: str) -> None:
-        """End every session of a torrent, and let no new one name it."""
+        """Take a torrent back from its peers, let them go, and let no new one name it."""
         self._skeys.discard(torrent.info_hash)
         for session in tuple(self._sessions):
             if session.torrent is torrent:
-                session.end(reason)
+                session.retire(reason)
+
+    def _lost(self, torrent: Torrent, index: int) -> None:
+        for session in tuple(self._by_torrent.get(torrent.info_hash, {}).values()):
+            session.lose(index)
+
+    def hold_back(self, level: Level) -> None:
+        """Serve as many peers at a time as the budget allows."""
+        most = None if level < Level.FEWER_SLOTS else SLOTS_HELD_BACK
+        self._supplies.slots.most = 0 if level >= Level.TRACKER_ONLY else most
+
+    @property
+    def places(self) -> int | None:
+        """How many peers may be served at a time; None is all."""
+        return self._supplies.slots.places
 
     def connected(self, info_hash: bytes) -> int:
         """Return how many identified peers a torrent has."""
@@ -280,6 +367,24 @@ def _usable(encryption: Encryption) -> Encryption:
         )
     _LOG.warning("this OpenSSL has no RC4: encrypted peer connections are refused")
     return "off"
+
+
+def _rates(limits: PeerLimits) -> Rates:
+    return Rates(limits.upload_rate, limits.upload_rate_per_torrent, limits.upload_rate_per_peer)
+
+
+def _patience(limits: PeerLimits) -> Patience:
+    return Patience(limits.copies_per_address, limits.origin_copies_per_address)
+
+
+def _clear(sessions: Collection[Session], places: int, now: float) -> None:
+    """End those of least use, a few at a time, once all `places` are taken."""
+    if len(sessions) < places:
+        return
+    useless = {session: session.outstays(now) for session in sessions}
+    ranked = sorted((each for each in useless if useless[each] > 0), key=useless.__getitem__)
+    for session in ranked[-max(1, int(places * ROOM)) :]:
+        session.end("made-room")
 
 
 def _group(host: str) -> str:

@@ -263,6 +263,11 @@ class Limits(Generic[S]):
             buckets.append(self._total)
         return Chain(tuple(buckets), self.waiting.line) if buckets else None
 
+    def is_short(self, now: float) -> bool:
+        """Tell whether the rate of all peers together is used up to the last grain."""
+        total = self._total
+        return total is not None and total.paid_at + GRAIN * total.cost > now
+
     def change(self, rates: Rates, now: float) -> list[S]:
         """Set other rates; return who was in line.
 

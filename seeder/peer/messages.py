@@ -8,7 +8,7 @@ Everything else is rare and becomes one small object a message.
 No I/O.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
@@ -218,11 +218,6 @@ def reject(blocks: Iterable[Block]) -> bytes:
     return b"".join(_REQUEST.pack(13, MessageId.REJECT, *block) for block in blocks)
 
 
-def piece_header(index: int, begin: int, length: int) -> bytes:
-    """Return the 13 bytes that go before a block of `length` bytes."""
-    return PIECE_HEADER.pack(9 + length, MessageId.PIECE, index, begin)
-
-
 def full_bitfield(piece_count: int) -> bytes:
     """Return a `bitfield` with every piece; spare bits zero (BEP 3)."""
     bits = bytearray(b"\xff" * (-(-piece_count // 8)))
@@ -237,3 +232,13 @@ def bitfield_fits(bits: bytes, piece_count: int) -> bool:
         return False
     spare = -piece_count % 8
     return not (bits and spare and bits[-1] & ((1 << spare) - 1))
+
+
+def bitfield_indices(pieces: bytes | bool, piece_count: int) -> Iterator[int]:
+    """Yield the pieces that a bitfield names, or all (True) or none (False) of them."""
+    if isinstance(pieces, bool):
+        yield from range(piece_count if pieces else 0)
+        return
+    for at, byte in enumerate(pieces):
+        if byte:
+            yield from (8 * at + bit for bit in range(8) if byte & (0x80 >> bit))

@@ -6,6 +6,7 @@ what is more than a turn, waits in a task of its own.
 """
 
 import socket
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import trio
@@ -57,6 +58,7 @@ class Output:
         "finishing",
         "sent_at",
         "stock",
+        "withholds",
     )
 
     def __init__(
@@ -73,6 +75,8 @@ class Output:
         """Where blocks come from, once the torrent is known."""
         self.chain: Chain | None = None
         """The upload limits; None for none."""
+        self.withholds: Callable[[int, float], bool] | None = None
+        """Tells whether the requests for a piece have to wait (its index, the time in s)."""
         self.draining = False
         """Whether a task waits for the socket, or for its turn."""
         self.finishing = False
@@ -93,6 +97,14 @@ class Output:
         if not self.draining and self._send_turn():
             self.draining = True
             self._sender.start_drain()
+
+    def look_ahead(self, indices: Sequence[int]) -> None:
+        """Ask for those of the pieces that are cold, though none of them can be sent yet."""
+        if self.stock is not None:
+            withholds, now = self.withholds, trio.current_time()
+            if withholds is not None:
+                indices = [index for index in indices if not withholds(index, now)]
+            self.stock.look_ahead(indices)
 
     async def drain(self) -> None:
         """Send until nothing sendable is left, waiting for the socket."""
@@ -165,10 +177,10 @@ class Output:
 
         Returns their bytes.
         """
-        wire, batch, waiting = self._wire, self._batch, stock.waiting
-        added, reach = 0, self._reach
+        wire, batch, waiting, withholds = self._wire, self._batch, stock.waiting, self.withholds
+        now, added, reach = trio.current_time(), 0, self._reach
         for index in tuple(wire.wanted):
-            if index in waiting:
+            if index in waiting or (withholds is not None and withholds(index, now)):
                 continue
             piece = stock.find(index)
             if piece is not None:

@@ -10,18 +10,23 @@ import logging
 import random
 import socket
 from collections.abc import Iterable
+from itertools import filterfalse
+from math import inf
 
 import trio
 
-from seeder.errors import SeederError, WireError
+from seeder.cache.reading import REFUSED_FOR
+from seeder.errors import PieceMismatch, SeederError, WireError
 from seeder.ledger.delivery import Delivery
 from seeder.peer import events
 from seeder.peer.connection import Identity, PeerConnection, Phase
 from seeder.peer.limits import Chain
+from seeder.peer.messages import bitfield_indices
 from seeder.peer.output import Output
 from seeder.peer.pex import Exchange, Roster, endpoint_of
 from seeder.peer.stock import PATIENCE, Stock
 from seeder.peer.supplies import Supplies, UploadAccount
+from seeder.peer.thrift import Thrift
 from seeder.sockets import Address
 from seeder.torrent.catalog import Torrent
 
@@ -31,8 +36,13 @@ HANDSHAKE_DEADLINE = 15.0
 IDLE_DEADLINE = 180.0
 WRITE_DEADLINE = 60.0
 KEEP_ALIVE_EVERY = 100.0
+STRANGER_PATIENCE = 5.0
+IDLE_PATIENCE = 60.0
+"""For who hasn't said what it wants, and who wants nothing, while others find no place."""
+LEAVE_DEADLINE = 10.0
+"""For what is on its way when the torrent goes."""
 PIN_DEADLINE = 2.0
-"""A peer this slow gets a copy of its batch, so that it doesn't hold whole pieces in memory."""
+"""A peer this slow gets its batch queued again, so that it doesn't hold whole pieces in memory."""
 
 _GONE = {errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTUNREACH}
 
@@ -40,9 +50,13 @@ _GONE = {errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.ENOTCONN, errno.E
 class Session:
     """A peer from accept to close; `run` is its life."""
 
-    def __init__(self, sock: socket.socket, address: Address, supplies: Supplies) -> None:
+    def __init__(
+        self, sock: socket.socket, address: Address, group: str, supplies: Supplies
+    ) -> None:
         now = trio.current_time()
         self.address = address
+        self.group = group
+        """What counts as one address: the /64 of an IPv6 one."""
         self.peer_id = b""
         self.client = ""
         self.opened_at = now
@@ -63,15 +77,25 @@ class Session:
             sock, self.wire, self._opening, self, scratch=supplies.outgoing, now=now
         )
         self._received_at = now
-        self._choked_at = 0.0
+        self._served_at = now
+        """When the socket took a block last."""
+        self._served = False
+        """Whether the choker lets it request."""
+        self._slow = False
+        """Whether it shares the little that is left for its address."""
+        self._choked_at = -inf
+        """When it was last choked for the sake of a piece that it can't have yet."""
         self._exchange = Exchange()
         self._roster: Roster | None = None
+        self._thrift: Thrift[Session] | None = None
         self._endpoint: bytes | None = None
         self._viewing = False
         """Whether it is shown pieces one by one."""
         # Two seeds have nothing to say to each other (BEP 21). It is closed at the next tick:
         # what a peer announces in its last moments counts as delivered.
         self._farewell: str | None = None
+        self._leave_by = 0.0
+        self._regain_at = 0.0
 
     # -- life
 
@@ -89,6 +113,49 @@ class Session:
         """Close the connection for `reason`."""
         self._note(reason)
         self._scope.cancel()
+
+    def silent_for(self, now: float) -> float:
+        """Return the seconds since anything came from the peer."""
+        return now - self._received_at
+
+    def outstays(self, now: float) -> float:
+        """Return the seconds by which a peer keeps a place for nothing too long; 0 for others."""
+        wire = self.wire
+        if self.reason is not None:
+            return 0.0
+        if wire.phase in (Phase.HANDSHAKE, Phase.PEER_ID):
+            return max(0.0, now - self.opened_at - STRANGER_PATIENCE)
+        if self._output.draining or wire.wanted_count or (wire.choking and wire.interested):
+            return 0.0
+        return max(0.0, now - self._served_at - IDLE_PATIENCE)
+
+    def take_limits(self, now: float) -> None:
+        """Keep to the upload limits as they are now; whoever was in line has to be woken."""
+        if self.torrent is None:
+            return
+        limits, output = self._supplies.limits, self._output
+        if output.chain is not None:
+            limits.waiting.discard(output.chain)
+        group = self.group if self._slow else None
+        output.chain = limits.chain(self.torrent.info_hash, now, slow=group)
+
+    def retire(self, reason: str) -> None:
+        """Take back what the peer believes we have (BEP 54), and close at the next tick."""
+        if self._scope.cancel_called or self._output.finishing:
+            return
+        if self.torrent is None or self.wire.phase is Phase.PEER_ID:
+            self.end(reason)
+            return
+        lacking = filterfalse(self._delivery_of().has, range(self.torrent.layout.piece_count))
+        self.wire.retire(lacking)
+        self._farewell, self._leave_by = reason, trio.current_time() + LEAVE_DEADLINE
+        self.resume()
+
+    def lose(self, index: int) -> None:
+        """Take back a piece that can't be had for a while (BEP 54)."""
+        if self.wire.lose(index):
+            self._regain_at = trio.current_time() + REFUSED_FOR
+            self.resume()
 
     def finish(self) -> None:
         """Send nothing after the batch under way, and close when the peer does."""
@@ -146,6 +213,9 @@ class Session:
             output.settle()
         except Exception as error:
             self._fail(error)
+        self._supplies.slots.leave(self, trio.current_time())
+        if self._thrift is not None:
+            self._thrift.leave(self._delivery_of().announced())
         reason = self.reason or "closed"
         self._supplies.closes[reason] += 1
         level = logging.INFO if self.peer_id else logging.DEBUG
@@ -187,21 +257,29 @@ class Session:
         output, wire = self._output, self.wire
         output.send()
         if wire.newly_wanted:
-            if output.draining and output.stock is not None:
-                output.stock.look_ahead(wire.newly_wanted)
+            if output.draining:
+                output.look_ahead(wire.newly_wanted)
             wire.newly_wanted.clear()
 
     def _handle(self, event: events.Event) -> None:
         match event:
             case events.Gained(index):
+                self._grow((index,))
                 self._credit(self._delivery_of().have(index))
                 if self._viewing and self.torrent:
                     self._supplies.spreading.gained(self.torrent, self, index, self._received_at)
             case events.Arrived(pieces):
-                self._delivery_of().arrived_with(pieces)
+                delivery, thrift = self._delivery_of(), self._thrift
+                if thrift is not None:
+                    thrift.lost(delivery.announced())
+                delivery.arrived_with(pieces)
+                if thrift is not None:
+                    thrift.gained(delivery.announced())
                 self._note_pieces(pieces)
             case events.Grown(pieces):
-                self._credit(self._delivery_of().grown_to(pieces))
+                delivery = self._delivery_of()
+                self._grow(bitfield_indices(pieces, delivery.piece_count))
+                self._credit(delivery.grown_to(pieces))
                 self._note_pieces(pieces)
             case events.Greeted(torrent):
                 assert isinstance(torrent, Torrent)
@@ -209,6 +287,11 @@ class Session:
                 self._account = self._supplies.account(torrent)
                 self._delivery = Delivery(torrent.layout)
                 self._roster = self._supplies.roster(torrent)
+                availability = self._supplies.availability(torrent)
+                if availability is not None:
+                    self._thrift = Thrift(availability, self, self._received_at)
+                    if self.wire.shown is None:
+                        self._output.withholds = self._thrift.withholds
                 self._output.chain = self._supplies.limits.chain(
                     torrent.info_hash, self._received_at
                 )
@@ -239,9 +322,10 @@ class Session:
         assert self._account is not None
         self._account.peer_seen()
         _LOG.info("peer %s:%d opened: %s", *self.address, self.torrent.pinned.ref)
-        self.wire.unchoke()
         if self.wire.shown is not None:
             self._viewing = True
+        self._supplies.slots.come(self, self._received_at)
+        if self._viewing:
             self._supplies.spreading.join(self.torrent, self, self._received_at)
 
     def _list(self, listen_port: int | None) -> None:
@@ -253,6 +337,12 @@ class Session:
     def _note_pieces(self, pieces: bytes | bool) -> None:
         if self._viewing and self.torrent:
             self._supplies.spreading.arrived_with(self.torrent, self, pieces, self._received_at)
+
+    def _grow(self, pieces: Iterable[int]) -> None:
+        """Let thrift know what the peer has got, before `_delivery` does."""
+        if self._thrift is not None:
+            has = self._delivery_of().has
+            self._thrift.gained(index for index in pieces if not has(index))
 
     def show(self, indices: list[int]) -> None:
         """Tell the peer of pieces that it may request from now on (super-seeding)."""
@@ -267,6 +357,35 @@ class Session:
         if count and self._account is not None:
             self.delivered += count
             self._account.delivered_verified(count)
+
+    # -- choking
+
+    @property
+    def interested(self) -> bool:
+        """Whether it wants something from us."""
+        return self.wire.interested or bool(self.wire.wanted)
+
+    def serve(self) -> None:
+        """Let the peer request."""
+        self._served = True
+        self._unchoke(trio.current_time())
+
+    def hold(self) -> None:
+        """Let it request no more until `serve`."""
+        self._served = False
+        self.wire.choke()
+        self.resume()
+
+    def _unchoke(self, now: float) -> None:
+        if self._served and self.wire.choking and now - self._choked_at > PATIENCE:
+            self.wire.unchoke()
+            self.resume()
+
+    def slow_down(self, *, slow: bool) -> None:
+        """Change whether it shares the little that is left for its address."""
+        self._slow = slow
+        self.take_limits(trio.current_time())
+        self.resume()
 
     # -- output
 
@@ -299,6 +418,7 @@ class Session:
         """Book `payload` bytes of piece `index` that the socket took."""
         assert self._account is not None
         self.uploaded += payload
+        self._served_at = self._output.sent_at
         self._account.uploaded(payload)
         self._credit(self._delivery_of().sent(index, payload))
 
@@ -309,6 +429,8 @@ class Session:
         if self._scope.cancel_called:
             return
         try:
+            if isinstance(error, PieceMismatch) and self.torrent is not None:
+                self._supplies.lost(self.torrent, index)
             if error is not None and index in self.wire.wanted:
                 self._turn_down([index], trio.current_time())
             self._output.send()
@@ -340,10 +462,10 @@ class Session:
             if now - self.opened_at > HANDSHAKE_DEADLINE:
                 self.end("handshake-timeout")
             return
-        if self._farewell is not None:
+        output = self._output
+        if self._farewell is not None and not (output.draining and now < self._leave_by):
             self.end(self._farewell)
             return
-        output = self._output
         if output.draining:
             if now - output.sent_at > WRITE_DEADLINE:
                 self.end("write-timeout")
@@ -358,9 +480,13 @@ class Session:
             self.wire.send_pex(
                 lambda: self._exchange.message(roster, self._endpoint, now, random.random)
             )
+        if self._thrift is not None:
+            self._thrift.weigh(self.uploaded, self.delivered, now)
+        if self.wire.lost and now >= self._regain_at:
+            for index in tuple(self.wire.lost):
+                self.wire.regain(index)
         late = output.stock.overdue(now) if output.stock is not None else []
         if late:
             self._turn_down(late, now)
-        if self.wire.choking and now - self._choked_at > PATIENCE:
-            self.wire.unchoke()
+        self._unchoke(now)
         output.send()

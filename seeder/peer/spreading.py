@@ -4,9 +4,10 @@ It begins with the first peer while nobody else has the whole object, and a peer
 others have everything among themselves is shown all at once. No I/O.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container
 from typing import Literal, Protocol, TypeAlias
 
+from seeder.peer.messages import bitfield_indices
 from seeder.peer.superseed import Randomness, Shown, SuperSeed
 from seeder.torrent.layout import MIB, Layout
 
@@ -31,6 +32,13 @@ class Spread(Protocol):
     def info_hash(self) -> bytes: ...
 
 
+class Cached(Spread, Protocol):
+    """What has to be known of one that is about to be spread."""
+
+    @property
+    def cache_id(self) -> str: ...
+
+
 class Viewer(Protocol):
     """A session that is shown pieces a few at a time."""
 
@@ -41,7 +49,7 @@ class Viewer(Protocol):
 class Spreading:
     """The plans of all torrents; `other_seeds` counts those that the tracker knows of.
 
-    `cache_bytes` is what both tiers hold.
+    `cache_bytes` is what both tiers hold, and `at_hand` which pieces of a `cache_id` they have.
     """
 
     def __init__(
@@ -50,28 +58,42 @@ class Spreading:
         *,
         other_seeds: Callable[[bytes], int],
         cache_bytes: int,
+        at_hand: Callable[[str], Container[int]],
         rng: Randomness,
     ) -> None:
         self._mode = mode
         self._other_seeds = other_seeds
         self._cache_bytes = cache_bytes
+        self._at_hand = at_hand
         self._rng = rng
         self._plans: dict[bytes, SuperSeed[Viewer]] = {}
+        self._openly = False
+
+    def show_all(self, openly: bool) -> None:
+        """Show everybody everything from now on, or go back to windows for those who come.
+
+        While S3 isn't read, what can be had is in the cache, and windows would be full of the rest.
+        """
+        self._openly = openly
+        if openly:
+            for plan in tuple(self._plans.values()):
+                _show(plan.reveal())
 
     def hides(self, torrent: Spread) -> bool:
         """Tell whether a peer that comes now is shown pieces one by one."""
-        if self._mode == "off" or torrent.layout.piece_count < FEWEST_PIECES:
+        if self._mode == "off" or self._openly or torrent.layout.piece_count < FEWEST_PIECES:
             return False
         plan = self._plans.get(torrent.info_hash)
         if plan is not None:
             return not plan.stands_alone
         return self._other_seeds(torrent.info_hash) == 0
 
-    def join(self, torrent: Spread, viewer: Viewer, now: float) -> None:
+    def join(self, torrent: Cached, viewer: Viewer, now: float) -> None:
         """Take in a peer, and show it something."""
         plan = self._plans.get(torrent.info_hash)
         if plan is None:
-            plan = SuperSeed[Viewer](torrent.layout.piece_count, 1, self._rng)
+            hand = self._at_hand(torrent.cache_id)
+            plan = SuperSeed[Viewer](torrent.layout.piece_count, 1, self._rng, hand=hand)
             self._plans[torrent.info_hash] = plan
         plan.join(viewer, now)
         self._widen(torrent, plan)
@@ -83,7 +105,7 @@ class Spreading:
         """Note what a peer has: a bitfield, all or nothing."""
         count = torrent.layout.piece_count
         plan = self._plans[torrent.info_hash]
-        _show(plan.arrived_with(viewer, _indices(pieces, count), now))
+        _show(plan.arrived_with(viewer, bitfield_indices(pieces, count), now))
 
     def gained(self, torrent: Spread, viewer: Viewer, index: int, now: float) -> None:
         """Note that a peer has got a piece, from whomever."""
@@ -116,12 +138,3 @@ class Spreading:
 def _show(shown: Shown[Viewer]) -> None:
     for viewer, indices in shown:
         viewer.show(indices)
-
-
-def _indices(pieces: bytes | bool, count: int) -> Iterator[int]:
-    if isinstance(pieces, bool):
-        yield from range(count if pieces else 0)
-        return
-    for index in range(count):
-        if pieces[index >> 3] & (0x80 >> (index & 7)):
-            yield index

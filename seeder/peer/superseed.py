@@ -12,7 +12,7 @@ window slides over everything that it lacks, as if we were its only source. Nobo
 No I/O.
 """
 
-from collections.abc import Hashable, Iterable, MutableSequence
+from collections.abc import Container, Hashable, Iterable, MutableSequence
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 OVERDUE = 10.0
@@ -50,9 +50,14 @@ class _Viewer:
 
 
 class SuperSeed(Generic[Peer]):
-    """Which peer of one torrent is shown which pieces; `window` is how many at a time."""
+    """Which peer of one torrent is shown which pieces; `window` is how many at a time.
 
-    def __init__(self, piece_count: int, window: int, rng: Randomness) -> None:
+    Those of the pieces that are at `hand` are shown first: they are sent without asking S3.
+    """
+
+    def __init__(
+        self, piece_count: int, window: int, rng: Randomness, *, hand: Container[int] = ()
+    ) -> None:
         self.window = window
         self._count = piece_count
         self._rng = rng
@@ -64,6 +69,8 @@ class SuperSeed(Generic[Peer]):
         """How many peers have a piece in their window."""
         self._hidden = list(range(piece_count))
         rng.shuffle(self._hidden)
+        # Taken from the end.
+        self._hidden.sort(key=hand.__contains__)
 
     @property
     def stands_alone(self) -> bool:
@@ -77,10 +84,6 @@ class SuperSeed(Generic[Peer]):
         """Take in a peer that has nothing and is shown nothing yet."""
         cursor = self._rng.randrange(self._count) if self._count else 0
         self._viewers[peer] = _Viewer(self._count, cursor, now)
-
-    def may_request(self, peer: Peer, index: int) -> bool:
-        """Tell whether a peer was shown a piece."""
-        return bool(self._viewers[peer].shown[index])
 
     def arrived_with(self, peer: Peer, pieces: Iterable[int], now: float) -> Shown[Peer]:
         """Note what a peer has from elsewhere; return what to show to whom."""
@@ -110,6 +113,17 @@ class SuperSeed(Generic[Peer]):
                     self._scarce += 1
                     self._hidden.append(index)
         return self._refill(self._viewers, now)
+
+    def reveal(self) -> Shown[Peer]:
+        """Show every peer all that it wasn't shown yet."""
+        shown: Shown[Peer] = []
+        for peer, viewer in self._viewers.items():
+            fresh = [index for index in range(self._count) if not viewer.shown[index]]
+            viewer.shown = bytearray(b"\1" * self._count)
+            viewer.unshown = 0
+            if fresh:
+                shown.append((peer, fresh))
+        return shown
 
     def tick(self, now: float) -> Shown[Peer]:
         """Find who got nothing for too long, and what nobody got; return what to show to whom."""

@@ -10,8 +10,10 @@ from seeder.peer.limits import Limits
 from seeder.peer.opening import Opening
 from seeder.peer.pex import Roster
 from seeder.peer.scratch import Scratch
+from seeder.peer.slots import Slots
 from seeder.peer.spreading import Spreading
 from seeder.peer.stock import Shelf
+from seeder.peer.thrift import Availability
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import KIB
 
@@ -42,9 +44,14 @@ class Supplies:
     """Asked when the peer is identified; a reason refuses it."""
     start_drain: Callable[["Session"], None]
     closes: Counter[str]
+    lost: Callable[[Torrent, int], None]
+    """Told of a piece that can't be had for a while."""
     spreading: Spreading
     roster: Callable[[Torrent], Roster]
     """The torrent's peers that others may hear of."""
+    slots: Slots
+    availability: Callable[[Torrent], "Availability[Session] | None"]
+    """Which of its pieces the torrent's peers have; None where nobody is to wait for others."""
     limits: "Limits[Session]"
     set_pace: Callable[[], None]
     """Called when a session waits for its turn to send: the timer may have to ring earlier."""

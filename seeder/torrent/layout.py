@@ -80,9 +80,3 @@ class Layout:
     def piece_range(self, index: int) -> ByteRange:
         """Return the bytes of the object that piece `index` covers. IndexError outside."""
         return ByteRange(index * self.piece_length, self.piece_size(index))
-
-    def holds_block(self, index: int, begin: int, length: int) -> bool:
-        """Tell whether a block lies inside one piece (BEP 3 `request`); length 0 does not."""
-        if not 0 <= index < self.piece_count or begin < 0 or length < 1:
-            return False
-        return begin + length <= self.piece_size(index)

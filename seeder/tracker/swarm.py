@@ -6,6 +6,7 @@ writes about itself puts an endpoint into a handout. No I/O.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from math import inf
 from typing import TypeAlias
 
@@ -32,6 +33,16 @@ Handout: TypeAlias = tuple[bytes, bytes]
 _Choice: TypeAlias = tuple[list[bytes], list[bytes]]
 _LENGTHS = (V4_ENDPOINT, V6_ENDPOINT)
 _NOBODY: Handout = (b"", b"")
+
+
+class OwnPlace(Enum):
+    """When a handout names our own seeder."""
+
+    ALWAYS = "always"
+    SPARE = "spare"
+    """Where the others don't fill it."""
+    ALONE = "alone"
+    """Where there is nobody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +103,17 @@ class Swarm:
         return len(self._peers)
 
     def announce(
-        self, request: AnnounceRequest, source: bytes, own: Sequence[bytes], now: float
+        self,
+        request: AnnounceRequest,
+        source: bytes,
+        own: Sequence[bytes],
+        now: float,
+        place: OwnPlace = OwnPlace.ALWAYS,
     ) -> Handout:
-        """Take in an announce; return the IPv4 and IPv6 endpoints to hand out for it."""
+        """Take in an announce; return the IPv4 and IPv6 endpoints to hand out for it.
+
+        `own` are our seeder's, which are in it as `place` says.
+        """
         endpoint = compact_endpoint(source, request.port)
         if request.event is Event.STOPPED:
             self._stop(request, endpoint, now)
@@ -111,7 +130,7 @@ class Swarm:
         wants_nothing = _wants_nothing(request)
         if wants_nothing and not _may_lack_metadata(request):
             own = ()
-        return self._handout(endpoint, wants_nothing, count, own)
+        return self._handout(endpoint, wants_nothing, count, own, place)
 
     def _enter(self, request: AnnounceRequest, endpoint: bytes, now: float) -> Peer | None:
         """Add or refresh the peer that announces; None when it may not be listed."""
@@ -210,27 +229,33 @@ class Swarm:
         self._drop(peer)
 
     def _handout(
-        self, asker: bytes, wants_nothing: bool, count: int, own: Sequence[bytes]
+        self,
+        asker: bytes,
+        wants_nothing: bool,
+        count: int,
+        own: Sequence[bytes],
+        place: OwnPlace,
     ) -> Handout:
         """Choose who the asker hears of: its own family first, the other one in what is left.
 
         A leecher gets complete peers for half of the answer, or for more where there are not
         enough leechers; then us; then leechers. A seed gets leechers, and those `own` that are
-        passed for it.
+        passed for it. We are the last to be chosen where `place` says so.
         """
         near = is_v6(asker)
         chosen: _Choice = ([], [])
         leechers = len(self._crowds[0][0]) + len(self._crowds[1][0])
-        own = own[:count]
-        count -= len(own)
+        ours = own[:count] if place is OwnPlace.ALWAYS else ()
+        count -= len(ours)
         if not wants_nothing:
             others = leechers - (asker in self._crowds[near][False])
             wanted = max(count // 2, count - others)
             count -= self._choose(chosen, near, True, wanted, asker)
-        for endpoint in own:
-            chosen[is_v6(endpoint)].append(endpoint)
+        _add(chosen, ours)
         if leechers:
-            self._choose(chosen, near, False, count, asker)
+            count -= self._choose(chosen, near, False, count, asker)
+        if place is OwnPlace.SPARE or (place is OwnPlace.ALONE and not any(map(any, chosen))):
+            _add(chosen, own[:count])
         return b"".join(chosen[False]), b"".join(chosen[True])
 
     def _choose(
@@ -300,6 +325,11 @@ class Swarm:
                     entry.complete,
                 )
                 self._list(peer)
+
+
+def _add(chosen: _Choice, endpoints: Iterable[bytes]) -> None:
+    for endpoint in endpoints:
+        chosen[is_v6(endpoint)].append(endpoint)
 
 
 def _is_same_client(peer: Peer, request: AnnounceRequest) -> bool:

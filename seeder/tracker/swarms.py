@@ -9,7 +9,7 @@ from seeder.tracker.announce import AnnounceReply, AnnounceRequest, ScrapeCounts
 from seeder.tracker.claims import Account, Claims
 from seeder.tracker.crowd import Randomness, Room
 from seeder.tracker.saved import SavedSwarm, SwarmRow, from_row, to_row
-from seeder.tracker.swarm import Policy, Swarm
+from seeder.tracker.swarm import OwnPlace, Policy, Swarm
 
 INTERVAL_SPREAD = 0.1
 """Share of the interval by which replies differ, so that announces don't come in waves."""
@@ -58,6 +58,8 @@ class Swarms:
     def __init__(self, policy: Policy, seeder: OwnSeeder, *, rng: Randomness) -> None:
         self.policy = policy
         self.loading = False
+        self.own_place = OwnPlace.ALWAYS
+        """When handouts name our own seeder."""
         self._seeder = seeder
         self._rng = rng
         self._swarms: dict[InfoHash, Swarm] = {}
@@ -116,7 +118,8 @@ class Swarms:
         swarm = self._swarms.get(info_hash)
         if swarm is None or info_hash in self._closed:
             raise self._refusal(info_hash)
-        peers, peers6 = swarm.announce(request, source, self._seeder.reached_at(local), now)
+        own = self._seeder.reached_at(local)
+        peers, peers6 = swarm.announce(request, source, own, now, self.own_place)
         counts = swarm.counts()
         spread = 1 + INTERVAL_SPREAD * (2 * self._rng.random() - 1)
         return AnnounceReply(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seeder.cache.reading import REFUSED_FOR, runs
-from seeder.errors import OriginUnreachable, PieceMismatch
+from seeder.errors import BudgetSpent, OriginUnreachable, PieceMismatch
 from seeder.torrent.layout import MIB
 from tests.cache.fakes import FakeTorrent, Stand, running
 
@@ -21,7 +21,7 @@ async def get_all(stand: Stand, torrent: FakeTorrent, *indices: int) -> dict[int
     async def get(index: int) -> None:
         try:
             found[index] = bytes(await stand.cache.get(torrent, index))
-        except (PieceMismatch, OriginUnreachable) as error:
+        except (PieceMismatch, OriginUnreachable, BudgetSpent) as error:
             found[index] = type(error)
 
     async with trio.open_nursery() as nursery:
@@ -80,6 +80,26 @@ async def test_an_origin_that_fails_fails_the_whole_run_and_is_asked_again(tmp_p
         stand.source.answers[2] = [OriginUnreachable("gone")]
         assert set((await get_all(stand, torrent, 1, 2)).values()) == {OriginUnreachable}
         assert await stand.cache.get(torrent, 1) == torrent.piece(1)
+
+
+async def test_a_spent_budget_is_no_fault_and_reading_goes_on_after_it(tmp_path: Path) -> None:
+    torrent = FakeTorrent()
+    async with running(tmp_path) as stand:
+        stand.source.answers[2] = [BudgetSpent("spent")]
+        found = await get_all(stand, torrent, 1, 2, 9)
+        assert found == {1: BudgetSpent, 2: BudgetSpent, 9: torrent.piece(9)}
+        assert stand.faults == []
+        found = await get_all(stand, torrent, 1, 2)
+        assert found == {index: torrent.piece(index) for index in (1, 2)}
+
+
+async def test_a_budget_that_ends_before_the_second_try_of_a_wrong_piece(tmp_path: Path) -> None:
+    torrent = FakeTorrent()
+    async with running(tmp_path) as stand:
+        stand.source.answers[2] = [b"!" * 100, BudgetSpent("spent")]
+        found = await get_all(stand, torrent, 1, 2)
+        assert found == {1: torrent.piece(1), 2: BudgetSpent}
+        assert await get_all(stand, torrent, 2) == {2: torrent.piece(2)}
 
 
 @given(st.sets(st.integers(0, 60)), st.integers(0, 9))

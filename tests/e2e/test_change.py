@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import libtorrent as lt
+
 from tests.e2e.ceph import CephRGW
 from tests.e2e.conftest import ClientFactory
 from tests.e2e.daemon import SeederDaemon
@@ -24,6 +26,12 @@ OLD_TORRENT, NEW_TORRENT = (
 )
 NO_CACHE = {"memory": "128 KiB", "disk": "0 B"}
 """Every piece is read from S3 when it is asked for."""
+
+
+TALKATIVE: "lt.settings_pack" = {
+    "alert_mask": lt.alert.category_t.all_categories,
+    "alert_queue_size": 100_000,
+}
 
 
 class Watched(Libtorrent):
@@ -63,7 +71,7 @@ def save_torrent(daemon: SeederDaemon, bucket: str, directory: Path) -> Path:
 
 def begin_download(client: ClientFactory, file: Path) -> Watched:
     """Return a client that is some pieces into a download of several seconds."""
-    leecher = client(Watched, download_rate=MIB)
+    leecher = client(Watched, download_rate=MIB, settings=TALKATIVE)
     leecher.add(file)
     poll_until(lambda: sum(leecher.status().pieces) >= 4, timeout=30, what="first pieces")
     return leecher
@@ -119,6 +127,9 @@ def test_an_object_replaced_during_a_download_ends_the_old_torrent(
     publisher.put(bucket, "object", NEW)
     # The next read meets it, long before the next refresh.
     wait_for_failure(daemon, OLD_TORRENT.info_hash, "replaced")
+    # What it has asked for is turned down and taken back before the connection ends.
+    for message in ("<== REJECT", "<== DONT_HAVE", "CONNECTION_CLOSED"):
+        old.wait_for_message(message, timeout=5)
     check_partial(old, OLD_TORRENT, OLD)
     old.reannounce()
     old.wait_for_message("replaced", timeout=15)

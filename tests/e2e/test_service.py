@@ -241,9 +241,26 @@ def test_what_needs_a_restart_is_named_by_a_reload(daemon: SeederDaemon, shelf: 
     daemon.configure(shelf.settings("stays", cache={"memory": "1 MiB"}))
     daemon.reload()
     [line] = complaints(daemon.log)
-    assert "cache changed" in line
+    assert "cache.memory changed" in line
     assert "next start" in line
     assert daemon.torrent_status(shelf.bucket, "stays")["state"] == "serving"
+
+
+def test_a_reload_raises_the_upload_rate_of_a_download_under_way(
+    daemon: SeederDaemon, shelf: Shelf, client: ClientFactory, tmp_path: Path
+) -> None:
+    daemon.configure(shelf.settings("stays", peer={"upload_rate": "16 KiB/s"}))
+    daemon.reload()
+    leecher = client(Libtorrent)
+    leecher.add(torrent_of(daemon, shelf, "stays", tmp_path))
+    poll_until(lambda: leecher.status().total_payload_download > 0, timeout=30, what="first block")
+    # The rest would take more than eight minutes.
+    assert leecher.status().progress < 0.2
+    daemon.configure(shelf.settings("stays", peer={"upload_rate": "unlimited"}))
+    daemon.reload()
+    assert digest(leecher.wait(60)) == digest(content(SIZE, seed=len("stays")))
+    assert daemon.log.count(f"opened: {shelf.bucket}/stays") == 1
+    assert not complaints(daemon.log)
 
 
 # -- stopping -----------------------------------------------------------------------------------

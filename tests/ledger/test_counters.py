@@ -123,3 +123,22 @@ def test_the_unattributed_account_is_found_by_its_key_and_not_listed() -> None:
 
 def test_a_key_reads_as_bucket_and_key() -> None:
     assert str(NELSON) == "quotes/Nelson"
+
+
+def test_an_open_tally_is_in_the_totals_and_counted_once_whatever_becomes_of_it() -> None:
+    ledger = Ledger()
+    account = ledger.account(NELSON)
+    with ledger.tally() as tally:
+        tally.origin_request("metainfo")
+        assert ledger.totals() == Counters(origin_requests_metainfo=1)
+        account.absorb(tally)
+
+    def fail() -> None:
+        with ledger.tally() as tally:
+            tally.origin_request("metainfo")
+            raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        fail()
+    assert account.counters == ledger.unattributed.counters == Counters(origin_requests_metainfo=1)
+    assert ledger.totals() == Counters(origin_requests_metainfo=2)

@@ -6,7 +6,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from seeder.ledger.counters import AccountKey, Ledger
+from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
+from seeder.ledger.counters import AccountKey, Counters, Ledger
 from seeder.ledger.metrics import CONTENT_TYPE, Metrics
 from seeder.ledger.report import Report
 from seeder.ledger.savings import Prices
@@ -125,6 +126,26 @@ def test_counters_are_counters_and_what_can_shrink_is_a_gauge() -> None:
             totals = [sample.name.endswith("_total") for sample in family.samples]
             assert family.type == ("counter" if all(totals) else "gauge"), family.name
             assert family.documentation
+
+
+def test_what_is_left_of_the_budget_is_told_by_limit() -> None:
+    spent = Counters(origin_bytes_pieces=850)
+    limit = Limit(Resource.ORIGIN_BYTES, Period.DAY, 1000)
+    prices = Prices(0.09, 0.0004)
+    budget = Budget([limit], prices, totals=spent, spent=Spent(spent, spent), now=10.0)
+    metrics = Metrics(
+        lambda: Report.of(Ledger(), prices, at=0, budget=budget.left()), version="1.2.3"
+    )
+    for name, expected in (
+        ("limit", 1000),
+        ("spent", 850),
+        ("left", 150),
+        ("level", 1),
+        ("resets_timestamp_seconds", 86400),
+    ):
+        label = "origin_bytes_per_day"
+        assert value(metrics, f"seeder_budget_{name}", budget=label) == expected
+    assert not [name for name, _ in samples(metrics_of(a_ledger())) if "budget" in name]
 
 
 def test_nothing_goes_into_the_global_registry() -> None:

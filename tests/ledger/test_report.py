@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
 from seeder.ledger.counters import FORMER, Account, AccountKey, Counters, Ledger
 from seeder.ledger.report import Report, TorrentRow, human, render
 from seeder.ledger.savings import Prices
@@ -203,6 +204,48 @@ Money saved                               0.0256   0.0265
 Counted until 2026-11-23 02:13 UTC.
 Measured: our own counts. Verified: seen by us. Claimed: announced by peers."""
     )
+
+
+def a_budget(limits: list[Limit], spent: Counters) -> Budget:
+    return Budget(limits, PRICES, totals=spent, spent=Spent(spent, spent), now=AT)
+
+
+def test_what_is_left_of_the_budget_is_a_table_and_part_of_the_document() -> None:
+    ledger, rows = a_swarm()
+    limits = [
+        Limit(Resource.ORIGIN_BYTES, Period.DAY, 400 * MIB),
+        Limit(Resource.ORIGIN_REQUESTS, Period.MONTH, 1_000_000),
+        Limit(Resource.UPLOADED_MONEY, Period.DAY, 0.01),
+    ]
+    budget = a_budget(limits, ledger.totals())
+    report = Report.of(ledger, PRICES, at=AT, rows=rows, budget=budget.left())
+    lines = rendered(report).splitlines()
+    start = next(place for place, line in enumerate(lines) if line.startswith("Budget"))
+    assert lines[start - 1] == ""
+    assert lines[start : start + 5] == [
+        "Budget (UTC)                 Limit    Spent      Left  Holds back",
+        "origin bytes a day         400 MiB  344 MiB  56.0 MiB  fewer slots",
+        "origin requests a month  1,000,000    1,067   998,933",
+        "uploaded money a day        0.0100   0.0141      0.00  tracker only",
+        "",
+    ]
+    document = json.loads(json.dumps(report.document(), allow_nan=False))
+    assert [entry["resource"] for entry in document["budget"]] == [
+        "origin_bytes",
+        "origin_requests",
+        "uploaded_money",
+    ]
+    assert document["budget"][1]["left"] == 998_933
+    assert json.loads(json.dumps(a_report().document()))["budget"] == []
+
+
+def test_the_budget_is_shown_before_anything_was_counted() -> None:
+    limits = [Limit(resource, period, 10**9) for resource in Resource for period in Period]
+    budget = a_budget(limits, Counters())
+    lines = rendered(Report.of(Ledger(), PRICES, at=AT, budget=budget.left())).splitlines()
+    assert lines[0].startswith("Nothing counted yet")
+    assert len(lines) == 3 + len(limits)
+    assert max(map(len, lines)) <= 80
 
 
 def test_the_largest_figures_fit_too() -> None:

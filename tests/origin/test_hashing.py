@@ -9,7 +9,10 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seeder.errors import ObjectChanged
+from seeder.errors import BudgetSpent, ObjectChanged
+from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
+from seeder.ledger.counters import Counters
+from seeder.ledger.savings import Prices
 from seeder.origin.hashing import Hasher, Journal, missing_runs
 from seeder.origin.s3 import S3Origin
 from seeder.torrent.catalog import ObjectRef, PinnedObject, cache_id
@@ -101,6 +104,22 @@ async def test_an_interrupted_hashing_goes_on_where_it_stopped(
     assert await bench.run() == sha1s(bench.body, PIECE)
     assert bench.progress[0] == (before, 40 * MIB)
     assert server.body_bytes["big"] == 40 * MIB - before
+
+
+async def test_a_budget_that_runs_out_wastes_nothing_of_what_was_under_way(
+    server: ObjectsServer, make_origin: MakeOrigin, tmp_path: Path
+) -> None:
+    origin = await make_origin(path_style=True)
+    limit = Limit(Resource.ORIGIN_BYTES, Period.DAY, 16 * MIB)
+    origin.allowance = Budget([limit], Prices(0, 0), totals=Counters(), spent=Spent(), now=0)
+    bench = Bench(server, origin, tmp_path, 32 * MIB)
+    with pytest.raises(BudgetSpent):
+        await bench.run()
+    known = Journal(bench.path, cache_id(bench.pinned, PIECE)).load()
+    assert len(known) * PIECE == server.body_bytes["big"] == 16 * MIB
+    origin.allowance = None
+    assert await bench.run() == sha1s(bench.body, PIECE)
+    assert server.body_bytes["big"] == 32 * MIB
 
 
 async def test_the_journal_of_another_object_is_not_believed(tmp_path: Path) -> None:

@@ -13,13 +13,14 @@ from typing import Self
 import trio
 
 from seeder.cache.pieces import PieceCache
-from seeder.errors import OriginError
+from seeder.errors import SeederError
 from seeder.ledger.counters import Tally
 from seeder.peer import messages
 from seeder.peer.hub import Hub
 from seeder.peer.messages import BLOCK_SIZE, Block, Message, MessageId, Requests
 from seeder.peer.opening import Encryption
 from seeder.peer.session import Session
+from seeder.peer.slots import UploadSlots
 from seeder.peer.spreading import Spreading, SuperSeeding
 from seeder.sockets import listen
 from seeder.torrent.catalog import ObjectRef, PinnedObject, Torrent
@@ -50,7 +51,7 @@ class Source:
     def __init__(self, objects: dict[bytes, bytes]) -> None:
         self.reads: Counter[int] = Counter()
         self.held_up: dict[int, trio.Event] = {}
-        self.errors: dict[int, OriginError] = {}
+        self.errors: dict[int, SeederError] = {}
         self._objects = objects
 
     async def read_pieces(self, torrent: Torrent, first: int, count: int) -> bytearray:
@@ -89,8 +90,13 @@ class Limits:
     """What the hub keeps to."""
 
     connections: int = 100
+    connections_per_torrent: int = 100
     connections_per_address: int = 50
     encryption: Encryption = "allow"
+    upload_slots: UploadSlots = "unlimited"
+    thrifty: bool = False
+    copies_per_address: float | None = None
+    origin_copies_per_address: float | None = None
     upload_rate: float | None = None
     upload_rate_per_torrent: float | None = None
     upload_rate_per_peer: float | None = None
@@ -141,6 +147,12 @@ class Node:
 
     async def wait_closed(self, reason: str, count: int = 1) -> None:
         await wait_until(lambda: self.closes.get(reason, 0) == count)
+
+    @asynccontextmanager
+    async def connection(self) -> "AsyncIterator[Peer]":
+        """Connect a peer that has said nothing yet."""
+        async with Peer.connect(self.address) as peer:
+            yield peer
 
     @asynccontextmanager
     async def peer(
@@ -198,8 +210,13 @@ async def serving(
         peer_id=OUR_ID,
         client="seeder/0",
         spreading=Spreading(
-            super_seeding, other_seeds=lambda _: 0, cache_bytes=memory, rng=random.Random(1)
+            super_seeding,
+            other_seeds=lambda _: 0,
+            cache_bytes=memory,
+            at_hand=cache.at_hand,
+            rng=random.Random(1),
         ),
+        origin_is_busy=lambda: False,
     )
     for torrent in torrents:
         hub.connect(torrent)

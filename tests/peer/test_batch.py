@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seeder.peer import messages
 from seeder.peer.batch import Batch
+from tests.peer.wire import piece_header
 
 PIECE = bytes(range(256)) * 4
 BLOCKS = st.lists(st.tuples(st.integers(0, 500), st.integers(1, 500)), min_size=1, max_size=5)
@@ -22,7 +22,7 @@ def fill(parts: Parts) -> tuple[Batch, bytes, list[int]]:
     for index, blocks in runs:
         assert batch.add_blocks(index, PIECE, blocks) == sum(length for _, length in blocks)
         for begin, length in blocks:
-            wire += messages.piece_header(index, begin, length) + PIECE[begin : begin + length]
+            wire += piece_header(index, begin, length) + PIECE[begin : begin + length]
             owner += [-1] * 13 + [index] * length
     return batch, wire, owner
 
@@ -82,7 +82,7 @@ def test_blocks_taken_back_are_those_that_have_not_begun_to_go_out(
     back = batch.take_back()
     rest = b"".join(batch.buffers)
     given_back = [
-        messages.piece_header(index, begin, length) + PIECE[begin : begin + length]
+        piece_header(index, begin, length) + PIECE[begin : begin + length]
         for index, blocks in reversed(back)
         for begin, length in blocks
     ]
@@ -108,7 +108,7 @@ def test_blocks_are_views_of_the_piece_until_they_are_taken_back() -> None:
 
 
 def test_borrowed_memory_is_copied_when_the_blocks_behind_it_are_taken_back() -> None:
-    lent = bytearray(b"".join(messages.piece_header(7, at, 4) + b"data" for at in (0, 4, 8)))
+    lent = bytearray(b"".join(piece_header(7, at, 4) + b"data" for at in (0, 4, 8)))
     batch = Batch()
     assert batch.add_borrowed(7, [(0, 4), (4, 4), (8, 4)], memoryview(lent)) == 12
     assert batch.borrows

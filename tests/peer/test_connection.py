@@ -1,12 +1,9 @@
-from typing import Any
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from seeder.errors import WireError
-from seeder.peer import connection, messages
+from seeder.peer import messages
 from seeder.peer.connection import REQUEST_QUEUE, PeerConnection, Phase
 from seeder.peer.events import (
     Arrived,
@@ -29,6 +26,7 @@ from tests.peer.wire import (
     answers,
     connect,
     greeting,
+    holds,
     opened,
     read,
     receive,
@@ -222,7 +220,7 @@ def test_a_request_is_accepted_exactly_when_the_layout_holds_it(
     layout = Layout(size, piece_length)
     wire = opened(FakeTorrent(layout=layout))
     receive(wire, requests([block]))
-    if layout.holds_block(*block):
+    if holds(layout, block):
         assert taken(wire, block[0]) == [block]
     else:
         assert rejects(wire) == [block]
@@ -318,152 +316,6 @@ def test_requests_given_back_after_a_choke_are_turned_down() -> None:
     wire.give_back(0, blocks)
     assert rejects(wire) == [(0, 0, 10), (0, 10, 10)]
     assert (wire.wanted, wire.wanted_count) == ({}, 0)
-
-
-# -- the state machine against a model
-
-LAYOUT = Layout(size=2 * 40 + 25, piece_length=40)
-ANY_BLOCK = st.tuples(st.integers(0, 3), st.sampled_from([0, 10, 20, 30]), st.sampled_from([5, 10]))
-QUEUE = 6
-
-
-class Conversation(RuleBasedStateMachine):
-    """Every accepted request is answered exactly once, and the counts always agree."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(connection, "REQUEST_QUEUE", QUEUE)
-        self.open(True)
-
-    def teardown(self) -> None:
-        self.patch.undo()
-
-    @initialize(fast=st.booleans())
-    def open(self, fast: bool) -> None:
-        self.fast = fast
-        self.wire = opened(FakeTorrent(layout=LAYOUT), fast=fast)
-        self.queued: list[Block] = []
-        self.expected: list[Message] = []
-        self.bad = self.overflow = 0
-
-    def reject(self, block: Block) -> None:
-        if self.fast:
-            self.expected += read(messages.reject([block]))
-
-    def model_request(self, block: Block) -> bool:
-        """Take a request in; False when it ends the conversation."""
-        if self.wire.choking:
-            self.reject(block)
-        elif not LAYOUT.holds_block(*block):
-            self.bad += 1
-            if self.bad == 10:
-                return False
-            self.reject(block)
-        elif block in self.queued:
-            pass
-        elif block[:2] in [queued[:2] for queued in self.queued]:
-            self.reject(block)
-        elif len(self.queued) >= QUEUE:
-            self.overflow += 1
-            if self.overflow > QUEUE:
-                return False
-            self.reject(block)
-        else:
-            self.queued.append(block)
-        return True
-
-    @rule(blocks=st.lists(ANY_BLOCK, min_size=1, max_size=6), cut=st.integers(0, 120))
-    def request(self, blocks: list[Block], cut: int) -> None:
-        wire = requests(blocks)
-        if all(map(self.model_request, blocks)):
-            receive(self.wire, wire[:cut], wire[cut:])
-        else:
-            with pytest.raises(WireError, match=r"bad-requests|request-flood"):
-                receive(self.wire, wire[:cut], wire[cut:])
-            self.open(self.fast)
-
-    @rule(block=ANY_BLOCK)
-    def cancel(self, block: Block) -> None:
-        receive(self.wire, messages.cancel(block))
-        if block in self.queued:
-            self.queued.remove(block)
-            self.reject(block)
-
-    @precondition(lambda self: self.queued)
-    @rule(data=st.data(), most=st.integers(1, 4))
-    def take(self, data: Any, most: int) -> None:
-        index = data.draw(st.sampled_from([block[0] for block in self.queued]))
-        due = [block for block in self.queued if block[0] == index][:most]
-        assert taken(self.wire, index, most) == due
-        self.queued = [block for block in self.queued if block not in due]
-        self.overflow = 0
-
-    @precondition(lambda self: self.queued)
-    @rule(data=st.data(), most=st.integers(1, 4), again=st.lists(ANY_BLOCK, max_size=3))
-    def take_and_give_back(self, data: Any, most: int, again: list[Block]) -> None:
-        index = data.draw(st.sampled_from([block[0] for block in self.queued]))
-        due = [block for block in self.queued if block[0] == index][:most]
-        blocks = self.wire.take(index, most)
-        self.queued = [block for block in self.queued if block not in due]
-        self.overflow = 0
-        self.request(again, 7)
-        self.wire.give_back(index, blocks)
-        later = [block for block in self.queued if block[0] == index]
-        for block in later:
-            if block[:2] in [other[:2] for other in due] and block not in due:
-                self.reject(block)
-        begins = [block[1] for block in due]
-        others = [block for block in self.queued if block[0] != index]
-        self.queued = [*due, *(block for block in later if block[1] not in begins), *others]
-
-    @rule(index=st.integers(0, 3))
-    def reject_piece(self, index: int) -> None:
-        self.wire.reject_piece(index)
-        for block in [block for block in self.queued if block[0] == index]:
-            self.queued.remove(block)
-            self.reject(block)
-
-    @rule()
-    def choke(self) -> None:
-        if not self.wire.choking:
-            self.expected += read(messages.message(MessageId.CHOKE))
-            for block in self.queued:
-                self.reject(block)
-            self.queued.clear()
-        self.wire.choke()
-        assert self.wire.choking
-
-    @rule()
-    def unchoke(self) -> None:
-        if self.wire.choking:
-            self.expected += read(messages.message(MessageId.UNCHOKE))
-        self.wire.unchoke()
-        assert not self.wire.choking
-
-    @rule()
-    def chatter(self) -> None:
-        receive(self.wire, bytes(4), messages.have(1), messages.message(MessageId.INTERESTED))
-
-    @invariant()
-    def the_counts_agree(self) -> None:
-        wanted = self.wire.wanted
-        assert all(wanted.values())
-        assert self.wire.wanted_count == len(self.queued)
-        for index, begins in wanted.items():
-            of_piece = [block for block in self.queued if block[0] == index]
-            assert [(index, *item) for item in begins.items()] == of_piece
-        assert sum(map(len, wanted.values())) == len(self.queued)
-
-    @invariant()
-    def what_was_said_is_what_was_due(self) -> None:
-        # In any order: pieces stand where they were first wanted, even if that was cancelled.
-        assert sorted(map(repr, answers(self.wire))) == sorted(map(repr, self.expected))
-        self.expected.clear()
-
-
-TestConversation = Conversation.TestCase
-TestConversation.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
 
 
 def test_a_closed_phase_takes_no_part() -> None:

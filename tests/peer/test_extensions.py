@@ -5,6 +5,7 @@ from seeder.peer import messages
 from seeder.peer.events import Introduced, WantsNothing
 from seeder.peer.extensions import (
     LONGEST_CLIENT_NAME,
+    LT_DONTHAVE,
     METADATA_COPIES,
     UPLOAD_ONLY,
     UT_METADATA,
@@ -39,7 +40,12 @@ def test_our_extended_handshake_says_what_clients_look_for() -> None:
     assert len(payload) < 1000
     assert told == {
         b"complete_ago": 0,
-        b"m": {b"upload_only": UPLOAD_ONLY, b"ut_metadata": UT_METADATA, b"ut_pex": UT_PEX},
+        b"m": {
+            b"lt_donthave": LT_DONTHAVE,
+            b"upload_only": UPLOAD_ONLY,
+            b"ut_metadata": UT_METADATA,
+            b"ut_pex": UT_PEX,
+        },
         b"metadata_size": len(RAW),
         b"reqq": 2000,
         b"upload_only": 1,
@@ -50,7 +56,7 @@ def test_our_extended_handshake_says_what_clients_look_for() -> None:
 
 def test_a_private_torrent_does_not_offer_its_metadata() -> None:
     _, told = introduction(private=True)
-    assert told[b"m"] == {b"upload_only": UPLOAD_ONLY}
+    assert told[b"m"] == {b"upload_only": UPLOAD_ONLY, b"lt_donthave": LT_DONTHAVE}
     assert told[b"metadata_size"] == len(RAW)
 
 

@@ -17,6 +17,7 @@ from tests.peer.wire import (
     connect,
     greeting,
     opened,
+    piece_header,
     receive,
     rejects,
     requests,
@@ -231,7 +232,7 @@ def test_19_requests_all_over_the_object_stay_within_the_queue() -> None:
 
 def test_20_a_piece_sent_to_us_closes() -> None:
     with pytest.raises(WireError, match="piece-to-a-seed"):
-        receive(opened(), messages.piece_header(0, 0, 2) + b"ab")
+        receive(opened(), piece_header(0, 0, 2) + b"ab")
 
 
 @pytest.mark.parametrize("identifier", [10, 12, 18, 19, 99, 255])

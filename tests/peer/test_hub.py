@@ -9,6 +9,7 @@ from seeder.peer import hub as hub_module
 from seeder.peer import messages
 from seeder.peer.hub import _group
 from seeder.peer.messages import BLOCK_SIZE, Block, MessageId
+from seeder.peer.session import IDLE_PATIENCE, STRANGER_PATIENCE
 from seeder.torrent import bencode
 from seeder.torrent.layout import MIB
 from tests.peer.node import (
@@ -20,7 +21,7 @@ from tests.peer.node import (
     serving,
     wait_until,
 )
-from tests.peer.wire import OUR_ID, greeting
+from tests.peer.wire import OUR_ID, greeting, piece_header
 
 DATA = make_data(4 * MIB)
 OTHER_DATA = make_data(2 * MIB, seed=2)
@@ -29,9 +30,7 @@ THIRD_ID = b"-XX0001-another12345"
 
 def wire_of(blocks: list[Block]) -> bytes:
     """Return blocks of the first piece as they are on the wire."""
-    return b"".join(
-        messages.piece_header(*block) + DATA[block[1] : block[1] + block[2]] for block in blocks
-    )
+    return b"".join(piece_header(*block) + DATA[block[1] : block[1] + block[2]] for block in blocks)
 
 
 async def is_served(peer: Peer) -> bool:
@@ -74,6 +73,85 @@ async def test_connections_are_limited_by_address(tmp_path: Path) -> None:
             assert await is_served(later)
 
 
+async def test_connections_are_limited_by_torrent(tmp_path: Path) -> None:
+    limits = Limits(connections_per_torrent=1)
+    async with serving(tmp_path, (DATA, MIB), (OTHER_DATA, MIB), limits=limits) as node:
+        one, two = node.torrents.values()
+        async with node.peer(torrent=one) as first, node.peer(torrent=two) as elsewhere:
+            async with Peer.connect(node.address) as second:
+                await second.send(greeting(info_hash=one.info_hash, peer=THIRD_ID))
+                await second.read_to_the_end()
+            await node.wait_closed("too-many-for-torrent")
+            assert node.hub.connected(one.info_hash) == 1
+            assert await is_served(first)
+            assert await is_served(elsewhere)
+            # Its own place is not taken by itself.
+            async with node.peer(torrent=one) as again:
+                assert await is_served(again)
+        await node.wait_connected(0)
+        async with node.peer(torrent=one, peer_id=THIRD_ID) as later:
+            assert await is_served(later)
+
+
+async def test_who_is_of_no_use_makes_room_when_all_places_are_taken(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, MIB), limits=Limits(connections=2)) as node:
+        node.source.hold_up(3)
+        async with node.peer() as waiting, node.peer(peer_id=THIRD_ID) as idle:
+            await waiting.request((3, 0, 10))
+            await wait_until(lambda: node.source.reads[3] == 1)
+            now = trio.current_time()
+            node.hub.make_room(now + IDLE_PATIENCE - 1)
+            assert await is_served(idle)
+            now = trio.current_time()
+            node.hub.make_room(now + IDLE_PATIENCE + 1)
+            assert await idle.read_to_the_end() == b""
+            await node.wait_closed("made-room")
+            # With a place free nobody has to go.
+            node.hub.make_room(now + 10 * IDLE_PATIENCE)
+            node.source.release()
+            assert (await waiting.read_block())[0] == (3, 0, 10)
+
+
+async def test_a_silent_stranger_makes_room_before_anybody_else(tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path, (DATA, MIB), limits=Limits(connections=2)) as node,
+        node.peer() as idle,
+        Peer.connect(node.address) as stranger,
+    ):
+        await node.wait_connected(2)
+        now = trio.current_time()
+        node.hub.make_room(now + STRANGER_PATIENCE - 1)
+        assert not node.closes
+        node.hub.make_room(now + IDLE_PATIENCE + 10)
+        assert await stranger.read_to_the_end() == b""
+        await node.wait_closed("made-room")
+        assert await is_served(idle)
+
+
+async def test_a_full_torrent_makes_room_too(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, MIB), limits=Limits(connections_per_torrent=1)) as node:
+        async with node.peer() as idle:
+            node.hub.make_room(trio.current_time() + IDLE_PATIENCE + 1)
+            assert await idle.read_to_the_end() == b""
+        async with node.peer(peer_id=THIRD_ID) as other:
+            assert await is_served(other)
+
+
+@pytest.mark.parametrize("interested", [True, False])
+async def test_a_choked_peer_that_waits_for_its_turn_is_not_idle(
+    tmp_path: Path, interested: bool
+) -> None:
+    limits = Limits(connections=1)
+    async with serving(tmp_path, (DATA, MIB), limits=limits) as node, node.peer() as peer:
+        [session] = node.sessions()
+        if interested:
+            await peer.send(messages.message(MessageId.INTERESTED))
+            await wait_until(lambda: session.wire.interested)
+        session.wire.choke()
+        node.hub.make_room(trio.current_time() + IDLE_PATIENCE + 1)
+        assert (session.reason is None) == interested
+
+
 @pytest.mark.parametrize(
     ("host", "group"),
     [
@@ -110,6 +188,21 @@ async def test_a_peer_id_from_another_address_does_not_replace_anybody(tmp_path:
         assert await is_served(first)
         assert node.hub.connected(node.torrent.info_hash) == 1
         assert node.tally.counters.peers_seen == 1
+
+
+async def test_a_peer_that_comes_back_from_another_address_replaces_its_silent_self(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "SILENT", 0.0)
+    async with (
+        serving(tmp_path, (DATA, MIB)) as node,
+        node.peer() as older,
+        node.peer(host="127.0.0.2") as newer,
+    ):
+        assert await older.read_to_the_end() == b""
+        await node.wait_closed("replaced")
+        assert await is_served(newer)
+        assert node.hub.connected(node.torrent.info_hash) == 1
 
 
 async def test_one_peer_may_load_two_torrents(tmp_path: Path) -> None:
@@ -160,8 +253,10 @@ async def test_a_torrent_that_is_retired_lets_its_peers_go(tmp_path: Path) -> No
             node.peer(torrent=two) as other,
         ):
             node.hub.disconnect(one, "retired")
-            assert await first.read_to_the_end() == b""
-            assert await second.read_to_the_end() == b""
+            node.tick(0)
+            choke = messages.message(MessageId.CHOKE)
+            assert await first.read_to_the_end() == choke
+            assert await second.read_to_the_end() == choke
             await node.wait_closed("retired", 2)
             assert await is_served(other)
 

@@ -12,6 +12,7 @@ from seeder.peer.messages import (
     HANDSHAKE_LENGTH,
     INFO_HASH_END,
     KEEP_ALIVE_ID,
+    PIECE_HEADER,
     PIECE_HEADER_LENGTH,
     Block,
     Message,
@@ -264,7 +265,7 @@ def test_a_have_comes_back_as_it_was_sent(index: int) -> None:
 
 @given(U32, U32, st.binary(max_size=64))
 def test_a_piece_header_and_its_block_are_one_message(index: int, begin: int, data: bytes) -> None:
-    header = messages.piece_header(index, begin, len(data))
+    header = PIECE_HEADER.pack(9 + len(data), MessageId.PIECE, index, begin)
     assert len(header) == PIECE_HEADER_LENGTH
     [piece] = messages.parse(header + data, LIMIT)[0]
     assert piece == Message(MessageId.PIECE, struct.pack(">II", index, begin) + data)

@@ -40,7 +40,7 @@ from seeder.torrent.layout import KIB, Layout
 from seeder.torrent.metainfo import InfoHash, build_info, torrent_file
 from tests.e2e.libtorrent_client import Libtorrent
 from tests.peer.mse_client import PLAIN, RC4, Dialler, PlainRc4, keystream
-from tests.peer.wire import INFO_HASH, greeting
+from tests.peer.wire import INFO_HASH, greeting, piece_header
 
 OTHER_HASH = bytes(reversed(INFO_HASH))
 PRIVATE_KEY = bytes(range(100, 120))
@@ -642,7 +642,7 @@ class TinySeeder:
 
 def piece(number: int, begin: int, length: int) -> bytes:
     start = number * CONTENT_LAYOUT.piece_length + begin
-    return messages.piece_header(number, begin, length) + CONTENT[start : start + length]
+    return piece_header(number, begin, length) + CONTENT[start : start + length]
 
 
 def forced(level: int, *, prefer_rc4: bool = False) -> "lt.settings_pack":

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.peer.node import Limits, Node, serving
+from seeder.peer import hub as hub_module
+from tests.peer.node import Limits, Node, Peer, serving, wait_until
 
 KIB = 1024
 PIECE = 64 * KIB
@@ -69,3 +70,54 @@ async def test_who_leaves_while_waiting_takes_nothing_from_the_others(tmp_path: 
             with trio.fail_after(30):
                 for _ in range(2):
                     await staying.read_block()
+
+
+async def test_a_change_of_limits_wakes_who_was_in_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "TICK", 3600.0)  # which would wake them, too
+    # At the first rate it would take over two hours.
+    limits = Limits(upload_rate=64.0, upload_rate_per_torrent=128.0, upload_rate_per_peer=96.0)
+    async with serving(tmp_path, (DATA, PIECE), limits=limits) as node:
+        await node.warm()
+        with trio.fail_after(30):
+            async with trio.open_nursery() as nursery:
+
+                async def check(name: bytes) -> None:
+                    assert await download(node, name) == DATA
+
+                nursery.start_soon(check, b"one")
+                nursery.start_soon(check, b"two")
+                await wait_until(lambda: len(node.hub._limits.waiting) == 2)
+                node.hub.change(Limits(upload_rate=64.0 * RATE))
+        assert len(node.hub._limits.waiting) == 0
+
+
+async def test_a_new_limit_holds_for_those_who_are_here(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, PIECE)) as node, node.peer() as peer:
+        await node.warm()
+        node.hub.change(Limits(upload_rate_per_peer=16.0 * KIB))
+        await peer.request(*((index, 0, 16 * KIB) for index in range(8)))
+        await peer.read_block()
+        await wait_until(lambda: len(node.hub._limits.waiting) == 1)
+        assert node.tally.counters.uploaded_bytes == 16 * KIB
+        # No limit again: nobody stays in line.
+        node.hub.change(Limits())
+        for _ in range(7):
+            await peer.read_block()
+
+
+async def test_a_lower_number_of_connections_holds_for_those_who_come(tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path, (DATA, PIECE)) as node,
+        node.peer(peer_id=bytes(20)) as one,
+        node.peer() as two,
+    ):
+        await node.warm(0)
+        node.hub.change(Limits(connections=2))
+        async with Peer.connect(node.address) as three:
+            assert await three.read_to_the_end() == b""
+        assert node.closes == {"too-many-connections": 1}
+        for peer in (one, two):
+            await peer.request((0, 0, 10))
+            await peer.read_block()

@@ -3,9 +3,9 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seeder.peer import messages
 from seeder.peer.messages import BLOCK_SIZE
 from seeder.peer.scratch import READ_BLOCKS, Scratch
+from tests.peer.wire import piece_header
 
 PIECE = bytes(range(256)) * 200
 SCRATCH = Scratch()
@@ -31,7 +31,7 @@ class File:
 
 def on_the_wire(index: int, blocks: Sequence[tuple[int, int]]) -> bytes:
     return b"".join(
-        messages.piece_header(index, begin, length) + PIECE[begin : begin + length]
+        piece_header(index, begin, length) + PIECE[begin : begin + length]
         for begin, length in blocks
     )
 

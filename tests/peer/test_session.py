@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from seeder.errors import OriginUnreachable
+from seeder.errors import BudgetSpent, OriginUnreachable
 from seeder.ledger.counters import Tally
 from seeder.peer import messages
 from seeder.peer import output as output_module
@@ -32,7 +32,7 @@ from tests.peer.node import (
     serving,
     wait_until,
 )
-from tests.peer.wire import OUR_ID, greeting, read
+from tests.peer.wire import OUR_ID, greeting, piece_header, read
 
 DATA = make_data(10 * PIECE_LENGTH + 5000)
 LATE = PATIENCE + 1
@@ -334,6 +334,24 @@ async def test_a_piece_that_fails_is_rejected_and_not_read_again_at_once(tmp_pat
         assert await peer.read_block() == ((2, 0, 10), block_data((2, 0, 10)))
 
 
+async def test_without_budget_cold_pieces_are_rejected_and_cached_ones_go_out(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, node.peer() as peer:
+        await node.warm(0, 1)
+        node.source.errors |= dict.fromkeys(range(2, 5), BudgetSpent("spent"))
+        await peer.request((2, 0, 10), (0, 0, 10))
+        assert await peer.read_block() == ((0, 0, 10), DATA[:10])
+        assert await peer.read() == reject((2, 0, 10))
+        await peer.request((1, 0, 10))
+        assert await peer.read_block() == ((1, 0, 10), block_data((1, 0, 10)))
+        assert not node.closes
+        node.source.errors.clear()
+        node.tick(LATE)
+        await peer.request((2, 0, 10))
+        assert await peer.read_block() == ((2, 0, 10), block_data((2, 0, 10)))
+
+
 async def test_without_fast_a_piece_that_fails_chokes(tmp_path: Path) -> None:
     async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, node.peer(fast=False) as peer:
         node.source.errors[2] = OriginUnreachable("no answer")
@@ -388,9 +406,7 @@ async def test_a_peer_that_never_reads_ends_by_write_timeout(tmp_path: Path) -> 
             await node.wait_closed("write-timeout")
             # What the system took is what arrives, and what is booked.
             arrived = await peer.read_to_the_end()
-        whole = b"".join(
-            messages.piece_header(*block) + block_data(block, MIB, data) for block in blocks
-        )
+        whole = b"".join(piece_header(*block) + block_data(block, MIB, data) for block in blocks)
         assert 0 < len(arrived) < len(whole)
         assert whole.startswith(arrived)
         headers = -(-len(arrived) // (BLOCK_SIZE + 13))

@@ -129,6 +129,28 @@ async def test_who_comes_when_the_others_have_everything_sees_a_seed(tmp_path: P
         assert (await late.read()).id == MessageId.HAVE_ALL
 
 
+async def test_while_s3_is_not_read_everybody_is_shown_everything(tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path, (DATA, PIECE), memory=SMALL, super_seeding="auto") as node,
+        Peer.connect(node.address) as one,
+        Peer.connect(node.address) as late,
+        Peer.connect(node.address) as later,
+    ):
+        await arrive(node, one, b"one")
+        await one.read()
+        await one.read()
+        known = await shown(one, WINDOW_OF_ONE)
+        node.hub._supplies.spreading.show_all(True)
+        known += await shown(one, PIECES - WINDOW_OF_ONE)
+        assert sorted(known) == list(range(PIECES))
+        assert await get(one, known[-1])
+        await arrive(node, late, b"late")
+        assert (await late.read()).id == MessageId.HAVE_ALL
+        node.hub._supplies.spreading.show_all(False)
+        await arrive(node, later, b"later")
+        assert (await later.read()).id == MessageId.HAVE_NONE
+
+
 def test_nothing_is_hidden_where_there_is_another_seed_or_little_to_spread() -> None:
     class Torrent:
         info_hash = b"h" * 20
@@ -141,6 +163,7 @@ def test_nothing_is_hidden_where_there_is_another_seed_or_little_to_spread() -> 
             mode,  # type: ignore[arg-type]
             other_seeds=lambda _: seeds,
             cache_bytes=2**30,
+            at_hand=lambda _: (),
             rng=random.Random(1),
         )
 

@@ -1,5 +1,6 @@
 """A torrent and a connection for the tests of the wire, and what a peer would read of it."""
 
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -78,6 +79,18 @@ def rejects(wire: PeerConnection) -> list[Block]:
     found = answers(wire)
     assert all(message.id == messages.MessageId.REJECT for message in found)
     return [message.block() for message in found]
+
+
+def holds(layout: Layout, block: Block) -> bool:
+    """Tell whether a block lies inside one piece; one of no bytes does not."""
+    index, begin, length = block
+    inside = 0 <= index < layout.piece_count and begin >= 0 and length >= 1
+    return inside and begin + length <= layout.piece_size(index)
+
+
+def piece_header(index: int, begin: int, length: int) -> bytes:
+    """Return what goes before a block of `length` bytes (BEP 3 `piece`)."""
+    return struct.pack(">IBII", 9 + length, 7, index, begin)
 
 
 def requests(blocks: Iterable[Block]) -> bytes:

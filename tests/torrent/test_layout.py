@@ -77,7 +77,6 @@ def test_only_the_last_piece_is_short(layout: Layout) -> None:
 def test_an_empty_object_has_no_pieces() -> None:
     layout = Layout(0, 16 * KIB)
     assert layout.piece_count == 0
-    assert not layout.holds_block(0, 0, 1)
     with pytest.raises(IndexError):
         layout.piece_size(0)
 
@@ -89,39 +88,6 @@ def test_a_piece_outside_is_an_index_error(index: int) -> None:
         layout.piece_size(index)
     with pytest.raises(IndexError):
         layout.piece_range(index)
-
-
-@given(layouts, st.integers(-2, 400), st.integers(-2, 400), st.integers(-2, 400))
-def test_a_block_is_held_if_every_byte_of_it_is_in_its_piece(
-    layout: Layout, index: int, begin: int, length: int
-) -> None:
-    held = False
-    if 0 <= index < layout.piece_count and length >= 1:
-        piece = range(layout.piece_size(index))
-        held = begin in piece and begin + length - 1 in piece
-    assert layout.holds_block(index, begin, length) == held
-
-
-@pytest.mark.parametrize(
-    ("index", "begin", "length", "held"),
-    [
-        (0, 0, 4, True),
-        (0, 0, 5, False),
-        (0, 3, 1, True),
-        (0, 4, 1, False),
-        (2, 0, 2, True),
-        (2, 0, 3, False),
-        (2, 1, 1, True),
-        (3, 0, 1, False),
-        (-1, 0, 1, False),
-        (0, -1, 2, False),
-        (0, 0, 0, False),
-        (0, 0, -1, False),
-        (0, 2**32 - 1, 2, False),
-    ],
-)
-def test_blocks_at_the_edges(index: int, begin: int, length: int, held: bool) -> None:
-    assert Layout(10, 4).holds_block(index, begin, length) == held
 
 
 @pytest.mark.parametrize(("size", "piece_length"), [(-1, 1), (1, 0), (1, -1)])

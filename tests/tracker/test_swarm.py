@@ -3,7 +3,7 @@
 import pytest
 
 from seeder.tracker.announce import Event, compact_endpoint
-from seeder.tracker.swarm import HANDOUT_GAP, Policy
+from seeder.tracker.swarm import HANDOUT_GAP, OwnPlace, Policy
 from tests.tracker.announcing import HASH, OWN, SIZE, Tracker, cut, packed
 
 STOPPED, COMPLETED, STARTED, PAUSED = Event.STOPPED, Event.COMPLETED, Event.STARTED, Event.PAUSED
@@ -58,6 +58,36 @@ def test_an_answer_is_filled_with_whoever_is_there(seed_count: int, leecher_coun
     assert got_seeds == min(seed_count, max(10, 20 - leecher_count))
     assert got_leechers == min(leecher_count, 20 - got_seeds)
     assert OWN in peers
+
+
+@pytest.mark.parametrize(("others", "named"), [(0, True), (20, True), (21, False), (100, False)])
+def test_we_come_last_where_there_are_too_few_others(others: int, named: bool) -> None:
+    tracker = Tracker()
+    tracker.swarms.own_place = OwnPlace.SPARE
+    tracker.crowd(others // 2, left=0, network=10)
+    tracker.crowd(others - others // 2, network=11)
+    peers = list(tracker.announce("x", numwant=21).endpoints())
+    assert len(peers) == min(21, others + 1)
+    assert (peers[-1] == OWN) == named
+    assert OWN not in peers[:-1]
+
+
+@pytest.mark.parametrize("left", [0, SIZE])
+def test_we_are_named_to_who_is_alone_and_to_nobody_else(left: int) -> None:
+    tracker = Tracker()
+    tracker.swarms.own_place = OwnPlace.ALONE
+    assert list(tracker.announce("x", numwant=1).endpoints()) == [OWN]
+    # Its own announce doesn't make it somebody else.
+    assert list(tracker.announce("x", numwant=1).endpoints()) == [OWN]
+    tracker.announce("y", "192.0.2.2", left=left)
+    assert list(tracker.announce("x").endpoints()) == [at("192.0.2.2")]
+
+
+@pytest.mark.parametrize("place", OwnPlace)
+def test_a_seed_never_hears_of_us_wherever_we_stand(place: OwnPlace) -> None:
+    tracker = Tracker()
+    tracker.swarms.own_place = place
+    assert not list(tracker.announce("s", left=0).endpoints())
 
 
 def test_seeds_hear_of_leechers_only() -> None:

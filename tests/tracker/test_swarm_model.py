@@ -17,7 +17,7 @@ from seeder.tracker.announce import (
     is_v6,
 )
 from seeder.tracker.source import network_of
-from seeder.tracker.swarm import HANDOUT_GAP, Policy
+from seeder.tracker.swarm import HANDOUT_GAP, OwnPlace, Policy
 from seeder.tracker.swarms import OwnSeeder, Swarms, SwarmStatistics
 from tests.tracker.announcing import HASH, LOCAL, OWN, OWN_PORT, SIZE, Ledger, cut, packed
 
@@ -50,6 +50,7 @@ class SwarmMachine(RuleBasedStateMachine):
         super().__init__()
         self.ledger = Ledger()
         self.rng = random.Random(0)
+        self.place = OwnPlace.ALWAYS
         self.swarms = self._open()
         self.now = 0.0
         self.peers: dict[bytes, ModelPeer] = {}
@@ -169,14 +170,23 @@ class SwarmMachine(RuleBasedStateMachine):
         assert len(set(handed)) == len(handed)
         others = {e: peer for e, peer in self.peers.items() if e != asker}
         useful = {e for e, peer in others.items() if not (satisfied and peer.satisfied)}
+        if self.place is OwnPlace.ALONE and useful:
+            ours = False
         allowed = useful | {OWN} if ours else useful
         assert set(handed) <= allowed
         assert len(handed) == min(count, len(allowed))
-        if handed and not satisfied:
+        if self.place is not OwnPlace.ALWAYS:
+            assert (OWN in handed) == (ours and len(useful) < count)
+            assert OWN not in cut(reply.peers)[:-1]
+        elif handed and not satisfied:
             assert OWN in handed
             complete = [e for e in cut(reply.peers) if e != OWN and self.peers[e].satisfied]
             order = cut(reply.peers)
             assert all(order.index(e) < order.index(OWN) for e in complete)
+
+    @rule(place=st.sampled_from(OwnPlace))
+    def hold_back(self, place: OwnPlace) -> None:
+        self.place = self.swarms.own_place = place
 
     @rule(later=st.sampled_from([10.0, 200.0, POLICY.expiry, POLICY.expiry + 1]))
     def expire(self, later: float) -> None:
@@ -192,6 +202,7 @@ class SwarmMachine(RuleBasedStateMachine):
     def restart(self, clock: float) -> None:
         rows = json.loads(json.dumps(list(self.swarms.export(self.now))))
         self.swarms = Swarms(POLICY, OwnSeeder(OWN_PORT), rng=self.rng)
+        self.swarms.own_place = self.place
         self.swarms.restore(rows, clock)
         self.swarms.open(HASH, size=SIZE, claims=self.ledger)
         for session in self.sessions.values():

@@ -5,7 +5,8 @@ from importlib.resources import files
 
 import pytest
 
-from seeder.ledger.counters import AccountKey, Ledger
+from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
+from seeder.ledger.counters import AccountKey, Counters, Ledger
 from seeder.ledger.metrics import Metrics
 from seeder.ledger.report import Report
 from seeder.ledger.savings import Prices
@@ -26,7 +27,9 @@ class Daemon:
         self._metrics = Metrics(self._report, version="1.2.3")
 
     def _report(self) -> Report:
-        return Report.of(self.ledger, Prices(0.09, 0.0004), at=0)
+        prices, limit = Prices(0.09, 0.0004), Limit(Resource.ORIGIN_BYTES, Period.DAY, 5)
+        budget = Budget([limit], prices, totals=Counters(), spent=Spent(), now=0)
+        return Report.of(self.ledger, prices, at=0, budget=budget.left())
 
     def status(self) -> Mapping[str, object]:
         return self._report().document()
@@ -158,6 +161,9 @@ def test_the_script_reads_only_what_the_report_has() -> None:
     read = set(re.findall(r"\btorrent\.(\w+)", script))
     assert read
     assert read <= document["torrents"][0].keys()
+    read = set(re.findall(r"\blimit\.(\w+)", script))
+    assert read
+    assert read <= document["budget"][0].keys()
 
 
 def test_the_script_fills_only_what_the_page_has() -> None:

@@ -93,6 +93,38 @@ function showSources(torrents) {
   }
 }
 
+function amount(limit, value) {
+  if (limit.resource.endsWith("_bytes")) return human(Math.round(value));
+  return limit.resource.endsWith("_money") ? money(value) : number(value);
+}
+
+function makeLimit(list) {
+  const item = element("li", "", list);
+  element("b", "", item);
+  element("progress", "", item);
+  element("span", "left", item);
+  element("span", "pill", item);
+  return item;
+}
+
+function showBudget(limits) {
+  const list = find("#limits");
+  find("#budget").hidden = limits.length === 0;
+  while (list.children.length > limits.length) list.lastElementChild.remove();
+  limits.forEach((limit, place) => {
+    const item = list.children[place] || makeLimit(list);
+    const until = new Date(limit.resets_at * 1000).toISOString().slice(0, 16).replace("T", " ");
+    const left = `${amount(limit, limit.left)} of ${amount(limit, limit.limit)} left until ${until} UTC`;
+    write(find("b", item), `${limit.resource.replaceAll("_", " ")} a ${limit.period}`);
+    find("progress", item).value = limit.limit > 0 ? Math.min(1, limit.spent / limit.limit) : 1;
+    write(find(".left", item), left);
+    const pill = find(".pill", item);
+    pill.hidden = limit.level === "normal";
+    pill.classList.toggle("spent", limit.left <= 0);
+    write(pill, limit.level);
+  });
+}
+
 function makeRow() {
   const row = document.createElement("tr");
   const object = element("td", "", row);
@@ -163,6 +195,7 @@ function show(now) {
   const totals = now.totals;
   showTotals(now);
   showSources(now.torrents);
+  showBudget(now.budget);
   showTorrents(now.torrents);
   find("#nothing").hidden = totals.origin_requests + totals.uploaded_bytes + totals.delivered_claimed_bytes > 0;
   find("main").hidden = false;

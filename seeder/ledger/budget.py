@@ -1,0 +1,362 @@
+"""What may be spent a day and a month (UTC), and what to go without when it runs out.
+
+What a period has cost is the difference between the ledger's totals and what they were when it
+began. Between two updates the budget itself counts what is read from S3, and sets aside what the
+reads under way will bring: none begins that the rest doesn't allow. A level that was reached stays
+until the period is over or the budget is changed, so nothing flaps. No I/O.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum, IntEnum
+from typing import Protocol
+
+from seeder.errors import BudgetSpent
+from seeder.ledger.counters import Counters, Purpose, Tally
+from seeder.ledger.savings import Prices
+from seeder.values import show_moment, show_size
+
+DAY = 86400
+FEWER_SLOTS_AT, LAST_AT = 0.8, 0.9
+"""Spent shares of a limit at which the levels before the last one begin."""
+
+
+class Level(IntEnum):
+    """How the node holds back; each level includes those before it (decision 12)."""
+
+    NORMAL = 0
+    FEWER_SLOTS = 1
+    LAST_IN_HANDOUT = 2
+    CACHE_ONLY = 3
+    """Nothing is read from S3."""
+    TRACKER_ONLY = 4
+    """Nothing is sent to peers either."""
+
+    def __str__(self) -> str:
+        return self.name.lower().replace("_", " ")
+
+
+class Resource(Enum):
+    """What a limit is about; money is in the currency of the prices."""
+
+    ORIGIN_BYTES = "origin_bytes"
+    ORIGIN_REQUESTS = "origin_requests"
+    ORIGIN_MONEY = "origin_money"
+    """The price of the origin bytes and requests together."""
+    UPLOADED_BYTES = "uploaded_bytes"
+    UPLOADED_MONEY = "uploaded_money"
+    """The uploaded bytes at the origin's price a GB: what they'd cost out of the same cloud."""
+
+    @property
+    def last_level(self) -> Level:
+        """Where it ends when all is spent."""
+        uploaded = self in (Resource.UPLOADED_BYTES, Resource.UPLOADED_MONEY)
+        return Level.TRACKER_ONLY if uploaded else Level.CACHE_ONLY
+
+    def of(self, counters: Counters, prices: Prices) -> float:
+        """Return how much of it `counters` say was used."""
+        match self:
+            case Resource.ORIGIN_BYTES:
+                return counters.origin_bytes
+            case Resource.ORIGIN_REQUESTS:
+                return counters.origin_requests
+            case Resource.ORIGIN_MONEY:
+                return prices.money(counters.origin_bytes, counters.origin_requests)
+            case Resource.UPLOADED_BYTES:
+                return counters.uploaded_bytes
+            case Resource.UPLOADED_MONEY:
+                return prices.money(counters.uploaded_bytes)
+
+
+class Period(Enum):
+    """A day or a month of the UTC calendar."""
+
+    DAY = "day"
+    MONTH = "month"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """So much of a resource a period: bytes, requests or money. Zero allows nothing."""
+
+    resource: Resource
+    period: Period
+    amount: float
+
+    def __post_init__(self) -> None:
+        if not self.amount >= 0:
+            raise ValueError(f"not a budget: {self.amount}")
+
+    @property
+    def name(self) -> str:
+        """The key in [budget] that sets it."""
+        return f"{self.resource.value}_per_{self.period.value}"
+
+    def __str__(self) -> str:
+        in_bytes = self.resource in (Resource.ORIGIN_BYTES, Resource.UPLOADED_BYTES)
+        amount = f'"{show_size(int(self.amount))}"' if in_bytes else str(self.amount)
+        return f"budget.{self.name} = {amount}"
+
+    def level(self, spent: float) -> Level:
+        """Return the level that `spent` of it leads to."""
+        if spent >= self.amount:
+            return self.resource.last_level
+        if spent >= self.amount * LAST_AT:
+            return Level.LAST_IN_HANDOUT
+        return Level.FEWER_SLOTS if spent >= self.amount * FEWER_SLOTS_AT else Level.NORMAL
+
+
+def limits_of(amounts: Mapping[str, float | None]) -> tuple[Limit, ...]:
+    """Return the limits that a section [budget] sets, by its keys; None sets none."""
+    limits = []
+    for resource in Resource:
+        for period in Period:
+            amount = amounts[f"{resource.value}_per_{period.value}"]
+            if amount is not None:
+                limits.append(Limit(resource, period, amount))
+    return tuple(limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What was counted since the day began, and since the month did."""
+
+    today: Counters = field(default_factory=Counters)
+    this_month: Counters = field(default_factory=Counters)
+
+
+def period_starts(now: float) -> tuple[int, int]:
+    """Return when the day and the month of `now` began (Unix s)."""
+    date = datetime.fromtimestamp(now, UTC)
+    month = datetime(date.year, date.month, 1, tzinfo=UTC)
+    return _day(now) * DAY, int(month.timestamp())
+
+
+@dataclass(frozen=True, slots=True)
+class _Periods:
+    """Which day and month it is, and the ledger's totals when they began."""
+
+    day: int
+    """Days since 1970-01-01."""
+    month: int
+    """Months since the year 0."""
+    day_start: Counters
+    month_start: Counters
+
+    def moved_to(self, now: float, totals: Counters) -> "_Periods":
+        """Return the periods of `now`, with new baselines where one has begun.
+
+        A clock that goes back forgets nothing: it changes the dates only, and those not for a
+        small correction around midnight, lest the same midnight come twice.
+        """
+        day, month = _day(now), _month(now)
+        if day == self.day or day == self.day - 1:
+            return self
+        return _Periods(
+            day,
+            month,
+            totals.copy() if day > self.day else self.day_start,
+            totals.copy() if month > self.month else self.month_start,
+        )
+
+    def number(self, period: Period) -> int:
+        return self.day if period is Period.DAY else self.month
+
+    def start(self, period: Period) -> Counters:
+        return self.day_start if period is Period.DAY else self.month_start
+
+    def end(self, period: Period) -> float:
+        """Return when a period is over (Unix s)."""
+        if period is Period.DAY:
+            return float((self.day + 1) * DAY)
+        year, month = divmod(self.month + 1, 12)
+        return datetime(year, month + 1, 1, tzinfo=UTC).timestamp()
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """One limit as it stands."""
+
+    limit: Limit
+    spent: float
+    level: Level
+    resets_at: float
+    """When its period is over (Unix s)."""
+
+    @property
+    def left(self) -> float:
+        return max(0, self.limit.amount - self.spent)
+
+    def document(self) -> dict[str, object]:
+        """Return it in the form of /status.json."""
+        return {
+            "resource": self.limit.resource.value,
+            "period": self.limit.period.value,
+            "limit": self.limit.amount,
+            "spent": self.spent,
+            "left": self.left,
+            "level": str(self.level),
+            "resets_at": self.resets_at,
+        }
+
+
+class Meter(Protocol):
+    """Where a request to S3 is booked."""
+
+    def origin_request(self, purpose: Purpose) -> None: ...
+    def origin_received(self, purpose: Purpose, count: int) -> None: ...
+    def requester_charged(self) -> None: ...
+
+
+@dataclass(slots=True)
+class _Standing:
+    """A limit, what was spent of it at the last update, and its highest level in its period."""
+
+    limit: Limit
+    period: int = -1
+    spent: float = 0.0
+    level: Level = Level.NORMAL
+
+    def update(self, periods: _Periods, totals: Counters, prices: Prices) -> None:
+        limit = self.limit
+        used = totals.minus(periods.start(limit.period))
+        self.spent = max(0, limit.resource.of(used, prices))
+        if self.period != periods.number(limit.period):
+            self.period, self.level = periods.number(limit.period), Level.NORMAL
+        self.level = max(self.level, limit.level(self.spent))
+
+
+class Budget:
+    """Every limit of the node: `update` says what they allow, `admit` keeps reading to them."""
+
+    def __init__(
+        self,
+        limits: Sequence[Limit],
+        prices: Prices,
+        *,
+        totals: Counters,
+        spent: Spent,
+        now: float,
+    ) -> None:
+        """`totals` are the ledger's, and `spent` is what of them fell into the periods of `now`
+        (Unix s), as the ledger's file tells.
+        """
+        self.level = Level.NORMAL
+        self._periods = _Periods(
+            _day(now), _month(now), totals.minus(spent.today), totals.minus(spent.this_month)
+        )
+        self._read = Tally()
+        """What was read since the last update."""
+        self._reserved = Counters()
+        """What the requests under way may bring yet."""
+        self.change(limits, prices, totals=totals, now=now)
+
+    def change(
+        self, limits: Sequence[Limit], prices: Prices, *, totals: Counters, now: float
+    ) -> Level:
+        """Set other limits; what was spent still counts, the levels begin anew."""
+        self._prices = prices
+        self._standings = [_Standing(limit) for limit in limits]
+        return self.update(totals, now)
+
+    def update(self, totals: Counters, now: float) -> Level:
+        """Take in the ledger's totals and return the level.
+
+        Call it about once a second: what is spent between midnight and the first call after it
+        counts for the day before.
+        """
+        self._periods = self._periods.moved_to(now, totals)
+        self._read.counters = Counters()
+        for standing in self._standings:
+            standing.update(self._periods, totals, self._prices)
+        self.level = max((each.level for each in self._standings), default=Level.NORMAL)
+        return self.level
+
+    def left(self) -> tuple[Remaining, ...]:
+        """Return how each limit stood at the last update."""
+        return tuple(self._remaining(standing) for standing in self._standings)
+
+    def _remaining(self, standing: _Standing) -> Remaining:
+        limit = standing.limit
+        resets_at = self._periods.end(limit.period)
+        return Remaining(limit, standing.spent, standing.level, resets_at)
+
+    # -- reading from S3
+
+    def check(self, size: int) -> None:
+        """Raise BudgetSpent if no request may be sent now that brings up to `size` bytes.
+
+        One that brings none, such as a HEAD, only has to fit the limits of requests.
+        """
+        pending = self._read.counters.plus(self._reserved)
+        for standing in self._standings:
+            limit = standing.limit
+            if not size and limit.resource is not Resource.ORIGIN_REQUESTS:
+                continue
+            spent = standing.spent + limit.resource.of(pending, self._prices)
+            if standing.level >= Level.CACHE_ONLY or spent >= limit.amount:
+                until = show_moment(self._periods.end(limit.period))
+                raise BudgetSpent(f"{limit} is spent: nothing is read from S3 until {until}")
+
+    def admit(self, meter: Meter, size: int) -> "Reading":
+        """Let a request begin that brings up to `size` bytes; BudgetSpent.
+
+        It is sent within the returned block, and counted by what that yields. The last one that is
+        admitted may exceed the limit, hence by less than `size`.
+        """
+        self.check(size)
+        return Reading(meter, self._read, self._reserved, size)
+
+
+class Reading:
+    """A request to S3: what it may bring is set aside while the block lasts, less what came."""
+
+    __slots__ = ("_meter", "_read", "_requests", "_reserved", "_size")
+
+    def __init__(self, meter: Meter, read: Tally, reserved: Counters, size: int) -> None:
+        self._meter = meter
+        self._read = read
+        self._reserved = reserved
+        self._size = size
+        self._requests = 1
+
+    def __enter__(self) -> "Reading":
+        self._reserved.origin_bytes_pieces += self._size
+        self._reserved.origin_requests_pieces += self._requests
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._release(self._requests, self._size)
+
+    def _release(self, requests: int, size: int) -> None:
+        requests, size = min(requests, self._requests), min(size, self._size)
+        self._requests -= requests
+        self._size -= size
+        self._reserved.origin_requests_pieces -= requests
+        self._reserved.origin_bytes_pieces -= size
+
+    def origin_request(self, purpose: Purpose) -> None:
+        """Count the request, once it is sent."""
+        self._meter.origin_request(purpose)
+        self._read.origin_request(purpose)
+        self._release(1, 0)
+
+    def origin_received(self, purpose: Purpose, count: int) -> None:
+        """Count `count` body bytes that came."""
+        self._meter.origin_received(purpose, count)
+        self._read.origin_received(purpose, count)
+        self._release(0, count)
+
+    def requester_charged(self) -> None:
+        """Count an answer that we were charged for as the requester."""
+        self._meter.requester_charged()
+
+
+def _day(now: float) -> int:
+    return int(now // DAY)
+
+
+def _month(now: float) -> int:
+    date = datetime.fromtimestamp(now, UTC)
+    return date.year * 12 + date.month - 1

@@ -1,0 +1,204 @@
+"""Who may request: everyone while there is enough for all, otherwise some by turns.
+
+With slots, peers take turns: a turn lasts until 20 pieces have been sent and a minute is over, then
+the place goes to who has waited longest. A part of the places is for newcomers, who need a first
+piece to be of use to others. Addresses that have had a torrent several times over come last.
+
+No I/O.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from seeder.peer.leeches import Patience, Standing
+
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How places are given when there are not enough; times in seconds."""
+
+    slots: int = 20
+    newcomers: int = 1
+    """Of the slots, while there are two at least."""
+    slots_per_group: int = 4
+    quota: int = 20
+    """Pieces a turn."""
+    turn: float = 60.0
+    longest_turn: float = 300.0
+    """For those who take so little that their quota would never be used up."""
+    newcomer_turn: float = 30.0
+    pause: float = 10.0
+    """Between two changes of one peer; aria2 closes on quick ones."""
+    patience: Patience = field(default_factory=Patience)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView(Generic[K]):
+    """One peer as it is at the moment of the decision."""
+
+    key: K
+    group: str
+    """Its address, or the /64 of it."""
+    torrent: bytes
+    size: int
+    """Bytes of the torrent's object."""
+    piece_length: int
+    interested: bool
+    """It said so, or has requests waiting."""
+    choked: bool
+    since: float
+    """When it was last choked or unchoked; before that, when it came (s)."""
+    is_new: bool
+    """This connection was never unchoked."""
+    turn_bytes: int
+    """Sent since it was unchoked."""
+    rate: float
+    """Bytes a second that it takes at present."""
+    sent_to_group: float
+    """What `LeechMemory` says that its address was sent of this torrent."""
+    optimistic: bool = False
+    """It has a newcomer's place, as the last decision said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(Generic[K]):
+    """What to do; whoever isn't named stays as it is."""
+
+    choke: tuple[K, ...] = ()
+    unchoke: tuple[K, ...] = ()
+    optimistic: frozenset[K] = frozenset()
+    """Who has a newcomer's place now."""
+    slow: frozenset[K] = frozenset()
+    """Whose upload rate is to be limited; the others' is not."""
+    refuse: tuple[K, ...] = ()
+    """Whom to close."""
+
+
+def decide(
+    peers: Iterable[PeerView[K]],
+    now: float,
+    *,
+    slots: int | None,
+    chance: Callable[[], float],
+    policy: Policy = Policy(),
+) -> Decision[K]:
+    """Decide whom to choke and unchoke; `slots` are the places of all torrents, None for plenty.
+
+    `chance` returns a float from 0 up to 1, asked in the order of the peers.
+    """
+    served: list[tuple[Standing, PeerView[K]]] = []
+    slow: set[K] = set()
+    refuse: list[K] = []
+    for peer in peers:
+        standing = policy.patience.standing(peer.sent_to_group, peer.size)
+        if standing is Standing.REFUSED:
+            refuse.append(peer.key)
+            continue
+        if standing is Standing.SLOW:
+            slow.add(peer.key)
+        served.append((standing, peer))
+    if slots is None:
+        unchoke = [
+            peer.key for _, peer in served if peer.choked and _may_unchoke(peer, now, policy)
+        ]
+        return Decision((), tuple(unchoke), frozenset(), frozenset(slow), tuple(refuse))
+    chosen, optimistic = _Places[K](policy, slots, now).give(served, chance)
+    return Decision(
+        tuple(peer.key for _, peer in served if not peer.choked and peer.key not in chosen),
+        tuple(peer.key for _, peer in served if peer.choked and peer.key in chosen),
+        frozenset(optimistic),
+        frozenset(slow),
+        tuple(refuse),
+    )
+
+
+def _may_unchoke(peer: PeerView[K], now: float, policy: Policy) -> bool:
+    return peer.is_new or now - peer.since >= policy.pause
+
+
+class _Places(Generic[K]):
+    """The places of one decision, and who gets them."""
+
+    def __init__(self, policy: Policy, slots: int, now: float) -> None:
+        self._policy = policy
+        self._now = now
+        newcomers = min(policy.newcomers, slots - 1) if slots > 1 else 0
+        self._free = slots
+        self._regular = slots - newcomers
+        self._newcomers = newcomers
+        self._groups: Counter[str] = Counter()
+        self._chosen: set[K] = set()
+        self._optimistic: set[K] = set()
+
+    def give(
+        self, served: Sequence[tuple[Standing, PeerView[K]]], chance: Callable[[], float]
+    ) -> tuple[set[K], set[K]]:
+        """Return who has a place, and which of those have a newcomer's."""
+        line: list[tuple[Standing, int, float, float, PeerView[K]]] = []
+        for standing, peer in served:
+            luck = chance()
+            if not peer.choked and self._now - peer.since < self._policy.pause:
+                # It can't be choked yet, so its place is taken whatever the limits say.
+                self._place(peer, optimistic=peer.optimistic)
+            elif peer.interested and (
+                not peer.choked or _may_unchoke(peer, self._now, self._policy)
+            ):
+                line.append((standing, *self._rank(peer), luck, peer))
+        line.sort(key=lambda entry: entry[:4])
+        guests = [entry for entry in line if self._is_guest(entry[4])]
+        for *_, peer in line:
+            if self._regular > 0:
+                self._try(peer, optimistic=False)
+        # A guest stays for its time, then newcomers come by lot, then the line's next.
+        new = [entry for entry in line if entry[0] is Standing.FINE and self._is_newcomer(entry[4])]
+        new.sort(key=lambda entry: entry[3])
+        for *_, peer in (*guests, *new, *line):
+            if self._newcomers > 0:
+                self._try(peer, optimistic=True)
+        return self._chosen, self._optimistic
+
+    def _is_guest(self, peer: PeerView[K]) -> bool:
+        """Tell whether it has a newcomer's place whose time isn't over."""
+        age = self._now - peer.since
+        return peer.optimistic and not peer.choked and age < self._policy.newcomer_turn
+
+    def _is_newcomer(self, peer: PeerView[K]) -> bool:
+        # Who reconnects is none, unless the address has had no more than somebody's turn.
+        return peer.is_new and peer.sent_to_group < self._policy.quota * peer.piece_length
+
+    def _rank(self, peer: PeerView[K]) -> tuple[int, float]:
+        """Order those of one standing: turns under way, then who waits, then turns over."""
+        if peer.choked:
+            return 1, peer.since
+        if peer.optimistic or self._turn_is_over(peer):
+            return 2, -peer.since
+        return 0, peer.since
+
+    def _turn_is_over(self, peer: PeerView[K]) -> bool:
+        policy, age = self._policy, self._now - peer.since
+        if age < policy.turn:
+            return False
+        had_enough = peer.turn_bytes >= policy.quota * peer.piece_length
+        return had_enough or peer.rate == 0 or age >= policy.longest_turn
+
+    def _try(self, peer: PeerView[K], *, optimistic: bool) -> None:
+        if (
+            self._free > 0
+            and peer.key not in self._chosen
+            and self._groups[peer.group] < self._policy.slots_per_group
+        ):
+            self._place(peer, optimistic=optimistic)
+
+    def _place(self, peer: PeerView[K], *, optimistic: bool) -> None:
+        self._free -= 1
+        self._groups[peer.group] += 1
+        self._chosen.add(peer.key)
+        if optimistic:
+            self._newcomers -= 1
+            self._optimistic.add(peer.key)
+        else:
+            self._regular -= 1
