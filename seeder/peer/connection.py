@@ -31,6 +31,8 @@ NOISE_PER_SECOND = 100
 CANCEL_BURST = 2 * REQUEST_QUEUE
 CANCELS_PER_SECOND = 500
 """Who has all pieces cancels its queue once; to ask and cancel by turns has no end."""
+NUDGE_AFTER = 11.0
+"""Seconds: a peer without the fast extension that waits for us to go on may be an rTorrent."""
 LONGEST_MESSAGE = 64 * KIB
 MOST_TAKEN_BACK = 1000
 """Pieces that a peer is told of when all are gone: of more, the end of the connection tells it."""
@@ -114,6 +116,7 @@ class PeerConnection:
         self.torrent: Served | None = None
         self.fast = False
         self.choking = True
+        self._nudged_at = now
         self.interested = False
         self.wanted: dict[int, dict[int, int]] = {}
         """Accepted requests: piece index -> begin -> length, in the order they came."""
@@ -241,6 +244,10 @@ class PeerConnection:
             if message.id in (MessageId.INTERESTED, MessageId.NOT_INTERESTED):
                 self.interested = message.id == MessageId.INTERESTED
             self._count_noise(now)
+            if message.id == MessageId.INTERESTED and not self.choking:
+                # Said again, for WebTorrent overhears it in the same segment as the handshake, and
+                # an rTorrent that had run out of pieces to want waits for it.
+                self._out += messages.message(MessageId.UNCHOKE)
 
     def _count_noise(self, now: float) -> None:
         if not self._noise.take(now):
@@ -451,6 +458,18 @@ class PeerConnection:
             self._out += messages.message(MessageId.CHOKE)
             for index in list(self.wanted):
                 self.reject_piece(index)
+
+    def nudge(self, silent_since: float, now: float) -> None:
+        """Choke and unchoke a peer that is interested, but has asked for nothing for long (s).
+
+        An rTorrent that runs out of pieces to want doesn't take an unchoke in the ten seconds after
+        that, not even once it wants some again, and forgets the one that came.
+        """
+        waits = self.interested and not (self.choking or self.wanted or self.fast)
+        if waits and now - max(silent_since, self._nudged_at) > NUDGE_AFTER:
+            self._nudged_at = now
+            self.choke()
+            self.unchoke()
 
     # -- output
 

@@ -20,6 +20,7 @@ from seeder.errors import PieceMismatch, SeederError, WireError
 from seeder.ledger.delivery import Delivery
 from seeder.peer import events
 from seeder.peer.connection import Identity, PeerConnection, Phase
+from seeder.peer.extensions import client_of
 from seeder.peer.limits import Chain
 from seeder.peer.messages import bitfield_indices
 from seeder.peer.output import Output
@@ -36,6 +37,8 @@ HANDSHAKE_DEADLINE = 15.0
 IDLE_DEADLINE = 180.0
 WRITE_DEADLINE = 60.0
 KEEP_ALIVE_EVERY = 100.0
+NEWS_AFTER = 1.0
+"""Until then a seed has said that it is one."""
 STRANGER_PATIENCE = 5.0
 IDLE_PATIENCE = 60.0
 """For who hasn't said what it wants, and who wants nothing, while others find no place."""
@@ -91,6 +94,8 @@ class Session:
         self._endpoint: bytes | None = None
         self._viewing = False
         """Whether it is shown pieces one by one."""
+        self._is_news = False
+        """Whether the log tells of it: a seed dials us again as often as we hang up."""
         # Two seeds have nothing to say to each other (BEP 21). It is closed at the next tick:
         # what a peer announces in its last moments counts as delivered.
         self._farewell: str | None = None
@@ -218,7 +223,7 @@ class Session:
             self._thrift.leave(self._delivery_of().announced())
         reason = self.reason or "closed"
         self._supplies.closes[reason] += 1
-        level = logging.INFO if self.peer_id else logging.DEBUG
+        level = logging.INFO if self._is_news else logging.DEBUG
         _LOG.log(
             level,
             'peer %s:%d closed: %s, client "%s", uploaded %d bytes, it gained %d bytes in %.1f s',
@@ -250,6 +255,8 @@ class Session:
             data = self._opening.receive(scratch[:count])
             for event in self.wire.receive(data, now):
                 self._handle(event)
+            if self.wire.interested and not self._is_news:
+                self._announce()
             self._answer()
 
     def _answer(self) -> None:
@@ -321,12 +328,18 @@ class Session:
         assert self.torrent is not None
         assert self._account is not None
         self._account.peer_seen()
-        _LOG.info("peer %s:%d opened: %s", *self.address, self.torrent.pinned.ref)
+        self.client = client_of(peer_id)
         if self.wire.shown is not None:
             self._viewing = True
         self._supplies.slots.come(self, self._received_at)
         if self._viewing:
             self._supplies.spreading.join(self.torrent, self, self._received_at)
+
+    def _announce(self) -> None:
+        """Tell of a peer that wants something."""
+        assert self.torrent is not None
+        self._is_news = True
+        _LOG.info("peer %s:%d opened: %s", *self.address, self.torrent.pinned.ref)
 
     def _list(self, listen_port: int | None) -> None:
         """Let others hear of this peer, if it says where it takes connections (BEP 11)."""
@@ -466,6 +479,8 @@ class Session:
         if self._farewell is not None and not (output.draining and now < self._leave_by):
             self.end(self._farewell)
             return
+        if not self._is_news and now - self.opened_at > NEWS_AFTER:
+            self._announce()
         if output.draining:
             if now - output.sent_at > WRITE_DEADLINE:
                 self.end("write-timeout")
@@ -489,4 +504,5 @@ class Session:
         if late:
             self._turn_down(late, now)
         self._unchoke(now)
+        self.wire.nudge(max(self._received_at, self._choked_at + PATIENCE), now)
         output.send()

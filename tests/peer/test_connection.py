@@ -37,6 +37,7 @@ from tests.peer.wire import (
 
 BITFIELD = messages.message(MessageId.BITFIELD, b"\x80\x00")
 HAVE_ALL = messages.message(MessageId.HAVE_ALL)
+CHOKE, UNCHOKE = Message(MessageId.CHOKE, b""), Message(MessageId.UNCHOKE, b"")
 
 
 # -- opening
@@ -184,6 +185,47 @@ def test_interest_is_what_the_peer_said_last() -> None:
     assert wire.interested
     receive(wire, messages.message(MessageId.NOT_INTERESTED))
     assert not wire.interested
+
+
+def test_interest_is_answered_by_an_unchoke_even_if_there_was_one() -> None:
+    wire = opened()
+    interested = messages.message(MessageId.INTERESTED)
+    receive(wire, interested)
+    assert answers(wire) == [UNCHOKE]
+    receive(wire, interested)
+    assert answers(wire) == [UNCHOKE]
+    wire.choke()
+    receive(wire, interested)
+    assert answers(wire) == [CHOKE]
+
+
+def test_a_silent_peer_that_is_interested_is_unchoked_anew_every_eleven_seconds() -> None:
+    wire = opened(fast=False)
+    receive(wire, requests([(0, 0, 100)]))
+    wire.nudge(0.0, 60.0)
+    assert answers(wire) == []  # it waits for what it has asked for
+    taken(wire, 0)
+    wire.nudge(50.0, 60.0)
+    assert answers(wire) == []
+    wire.nudge(50.0, 61.5)
+    assert answers(wire) == [CHOKE, UNCHOKE]
+    wire.nudge(50.0, 72.0)
+    assert answers(wire) == []
+    wire.nudge(50.0, 73.0)
+    assert answers(wire) == [CHOKE, UNCHOKE]
+
+
+@pytest.mark.parametrize(
+    ("fast", "said"),
+    [(True, MessageId.INTERESTED), (False, MessageId.NOT_INTERESTED)],
+    ids=["with the fast extension", "not interested"],
+)
+def test_who_needs_no_nudge_gets_none(fast: bool, said: MessageId) -> None:
+    wire = opened(fast=fast)
+    receive(wire, messages.message(said))
+    answers(wire)
+    wire.nudge(0.0, 100.0)
+    assert answers(wire) == []
 
 
 def test_a_request_without_interested_counts_as_interest() -> None:

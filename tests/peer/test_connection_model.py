@@ -199,6 +199,7 @@ class ConnectionMachine(RuleBasedStateMachine):
     def tell_interest(self, interested: bool) -> None:
         def take() -> None:
             self.interested = interested
+            self.view.interest_unanswered += interested
 
         number = MessageId.INTERESTED if interested else MessageId.NOT_INTERESTED
         self.say_message(number, b"", take)

@@ -17,6 +17,8 @@ class View:
         self.fast = fast
         self.opened = False
         self.choked = True
+        self.interest_unanswered = 0
+        """How often an unchoke may be said again: some clients need it when they want something."""
         self.has: set[int] = set()
         self.outstanding: Counter[Block] = Counter()
 
@@ -46,8 +48,9 @@ class View:
                 if not self.fast:
                     self.outstanding.clear()
             case MessageId.UNCHOKE:
-                assert self.choked
+                assert self.choked or self.interest_unanswered
                 self.choked = False
+                self.interest_unanswered = max(0, self.interest_unanswered - 1)
             case MessageId.HAVE:
                 assert message.index() not in self.has
                 self.has.add(message.index())
