@@ -62,6 +62,7 @@ class DiskTier:
         spare: Callable[[Key], bool],
     ) -> None:
         self.hits = 0
+        """Reads that brought a piece, or a part of one."""
         self.evictions = 0
         self.corrupt = 0
         self.dropped_writes = 0
@@ -199,25 +200,29 @@ class DiskTier:
 
     def is_cached(self, key: Key) -> bool:
         """Tell whether the system seems to have a verified piece in memory, by its first byte."""
-        return self.read_cached(key, [(0, [self._probe])])
+        return self._read_now(key, [(0, [self._probe])])
 
     def read_cached(self, key: Key, reads: Sequence[files.Read]) -> bool:
         """Fill the buffers from a verified file, without waiting; False if that can't be.
 
         Whatever the reason is, `read` will meet it too, and do something about it.
         """
+        if not self._read_now(key, reads):
+            return False
+        self.hits += 1
+        self._used.add(key)
+        self.touch(key)
+        return True
+
+    def _read_now(self, key: Key, reads: Sequence[files.Read]) -> bool:
         if not self.is_verified(key):
             return False
         try:
-            if not files.read_cached(files.piece_path(self._root, key), reads):
-                return False
+            return files.read_cached(files.piece_path(self._root, key), reads)
         except OSError as error:
             if error.errno == errno.EOPNOTSUPP:
                 self._cached_reads = False
             return False
-        self._used.add(key)
-        self.touch(key)
-        return True
 
     def offer(self, key: Key, piece: Piece) -> None:
         """Queue a verified piece; dropped if the disk is broken, too small, or too far behind."""

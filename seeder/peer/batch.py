@@ -92,6 +92,8 @@ class Batch:
         What has to follow is copied, so that nothing else is held. Encrypted, that is everything.
         """
         back: list[tuple[int, Sequence[tuple[int, int]]]] = []
+        if self._sealed and not self.borrows:
+            return back
         while self._runs and not self._sealed:
             index, blocks, payload = self._runs.pop()
             keep = len(blocks)

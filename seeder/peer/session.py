@@ -45,7 +45,7 @@ IDLE_PATIENCE = 60.0
 LEAVE_DEADLINE = 10.0
 """For what is on its way when the torrent goes."""
 PIN_DEADLINE = 2.0
-"""A peer this slow gets a copy of its batch, so that it doesn't hold whole pieces in memory."""
+"""A peer this slow gets its batch queued again, so that it doesn't hold whole pieces in memory."""
 
 _GONE = {errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTUNREACH}
 

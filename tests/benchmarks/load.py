@@ -230,7 +230,10 @@ def _pump(leechers: dict[int, tuple[socket.socket, Connection]], *, until: float
                 raise LoadError(f"the seeder was silent for {_SILENCE_SECONDS:g} s")
             for descriptor, _ in ready:
                 stream, leecher = leechers[descriptor]
-                leecher.receive(stream, buffer)
+                try:
+                    leecher.receive(stream, buffer)
+                except ConnectionResetError as error:
+                    raise LoadError("the seeder reset the connection") from error
                 leecher.ask(stream)
                 if leecher.done:
                     poll.unregister(descriptor)

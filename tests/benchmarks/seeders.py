@@ -130,8 +130,11 @@ def _ours(job: Job, name: str, *, memory: int) -> Iterator[Running]:
             # The load generator asks for what it likes, as from any seed.
             "peer": {
                 "connections": 4000,
+                "connections_per_torrent": 4000,
                 "connections_per_address": 1000,
+                "copies_per_address": "unlimited",
                 "super_seeding": "off",
+                "thrifty": False,
             },
         }
         credentials = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}

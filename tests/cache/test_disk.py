@@ -643,6 +643,7 @@ async def test_a_cached_read_brings_the_bytes_that_a_thread_would(tmp_path: Path
         assert stand.cache.is_cached(torrent, 3)
         assert read_cached(stand, torrent, 3, (0, 100)) == piece
         assert read_cached(stand, torrent, 3, (90, 10), (5, 3)) == piece[90:] + piece[5:8]
+        assert stand.cache.statistics().disk_hits == 2
         assert stand.source.reads == [3]
 
 
