@@ -178,7 +178,7 @@ class Node:
             self._level = level
             _LOG.warning("%s", explain_level(self.budget))
             self.hub.hold_back(level)
-            self._spreading.show_all(level >= Level.CACHE_ONLY)
+            self._spreading.show_only(self.cache.held if level >= Level.CACHE_ONLY else None)
             self.swarms.own_place = _OWN_PLACE.get(level, OwnPlace.ALWAYS)
         if level < Level.CACHE_ONLY:
             self.publisher.read_on()

@@ -182,7 +182,7 @@ async def test_what_is_uploaded_makes_the_node_hold_back_in_order(
             counters.origin_bytes_pieces, counters.uploaded_bytes = origin, uploaded
             await until(lambda level=level: node.hub.level is level)  # type: ignore[misc]
             assert node.swarms.own_place is place
-            assert node._spreading._openly == (level >= Level.CACHE_ONLY)
+            assert (node._spreading._held is not None) == (level >= Level.CACHE_ONLY)
     told = [line.partition(" until ")[0] for line in warnings(caplog)]
     assert told == ["fewer slots", "last in handout", "cache only", "tracker only"]
 

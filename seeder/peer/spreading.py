@@ -5,6 +5,7 @@ others have everything among themselves is shown all at once. No I/O.
 """
 
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import Literal, Protocol, TypeAlias
 
 from seeder.peer.superseed import Randomness, Shown, SuperSeed
@@ -18,6 +19,8 @@ PARTS = 4
 """Of a small object a peer is shown at most this part at a time: the next ones want some, too."""
 FEWEST_PIECES = 16
 """Of an object of fewer there is nothing to spread."""
+LOOK_EVERY = 5.0
+"""Seconds between two looks at what the cache holds, while nothing else is shown."""
 CACHE_SHARE = 0.8
 """Of the cache, that all windows together may need."""
 
@@ -29,6 +32,17 @@ class Spread(Protocol):
     def layout(self) -> Layout: ...
     @property
     def info_hash(self) -> bytes: ...
+
+
+class Cached(Spread, Protocol):
+    """A torrent whose pieces are in the cache under `cache_id`."""
+
+    @property
+    def cache_id(self) -> str: ...
+
+
+Held: TypeAlias = Callable[[str], frozenset[int]]
+"""Which pieces can be had without S3, by cache id."""
 
 
 class Viewer(Protocol):
@@ -57,36 +71,60 @@ class Spreading:
         self._cache_bytes = cache_bytes
         self._rng = rng
         self._plans: dict[bytes, SuperSeed[Viewer]] = {}
-        self._openly = False
+        self._torrents: dict[bytes, Cached] = {}
+        """Of the plans."""
+        self._held: Held | None = None
+        self._told: dict[bytes, frozenset[int]] = {}
+        self._looked_at = -inf
 
-    def show_all(self, openly: bool) -> None:
-        """Show everybody everything from now on, or go back to windows for those who come.
+    def show_only(self, held: Held | None) -> None:
+        """Show peers just the pieces that `held` names; with None go back to what is usual.
 
-        While S3 isn't read, what can be had is in the cache, and windows would be full of the rest.
+        While S3 isn't read, a window would be full of what can't be had.
         """
-        self._openly = openly
-        if openly:
-            for plan in tuple(self._plans.values()):
-                _show(plan.reveal())
+        self._held = held
+        self._told.clear()
+        self._looked_at = -inf
+        for info_hash, plan in tuple(self._plans.items()):
+            torrent = self._torrents[info_hash]
+            self._widen(torrent, plan)
+            if held is not None:
+                self._look(torrent, plan, held)
+            elif not self._spreads(torrent):
+                _show(plan.show(range(torrent.layout.piece_count)))
+
+    def _look(self, torrent: Cached, plan: SuperSeed[Viewer], held: Held) -> None:
+        """Show everybody what is held by now and wasn't before."""
+        pieces = held(torrent.cache_id)
+        known = self._told.get(torrent.info_hash, frozenset())
+        self._told[torrent.info_hash] = pieces
+        _show(plan.show(pieces - known))
 
     def hides(self, torrent: Spread) -> bool:
         """Tell whether a peer that comes now is shown pieces one by one."""
-        if self._mode == "off" or self._openly or torrent.layout.piece_count < FEWEST_PIECES:
+        return self._held is not None or self._spreads(torrent)
+
+    def _spreads(self, torrent: Spread) -> bool:
+        """Tell whether a torrent is to be super-seeded."""
+        if self._mode == "off" or torrent.layout.piece_count < FEWEST_PIECES:
             return False
         plan = self._plans.get(torrent.info_hash)
         if plan is not None:
             return not plan.stands_alone
         return self._other_seeds(torrent.info_hash) == 0
 
-    def join(self, torrent: Spread, viewer: Viewer, now: float) -> None:
+    def join(self, torrent: Cached, viewer: Viewer, now: float) -> None:
         """Take in a peer, and show it something."""
         plan = self._plans.get(torrent.info_hash)
         if plan is None:
             plan = SuperSeed[Viewer](torrent.layout.piece_count, 1, self._rng)
             self._plans[torrent.info_hash] = plan
+            self._torrents[torrent.info_hash] = torrent
         plan.join(viewer, now)
         self._widen(torrent, plan)
         _show(plan.arrived_with(viewer, (), now))
+        if self._held is not None:
+            _show(plan.show(self._held(torrent.cache_id), viewer))
 
     def arrived_with(
         self, torrent: Spread, viewer: Viewer, pieces: bytes | bool, now: float
@@ -105,15 +143,21 @@ class Spreading:
         plan = self._plans[torrent.info_hash]
         shown = plan.leave(viewer, now)
         if not len(plan):
-            del self._plans[torrent.info_hash]
+            del self._plans[torrent.info_hash], self._torrents[torrent.info_hash]
+            self._told.pop(torrent.info_hash, None)
             return
         self._widen(torrent, plan)
         _show(shown)
 
     def tick(self, now: float) -> None:
         """Help those who get nothing; called about once a second."""
-        for plan in tuple(self._plans.values()):
+        held = self._held if now - self._looked_at >= LOOK_EVERY else None
+        if held is not None:
+            self._looked_at = now
+        for info_hash, plan in tuple(self._plans.items()):
             _show(plan.tick(now))
+            if held is not None:
+                self._look(self._torrents[info_hash], plan, held)
 
     def _widen(self, torrent: Spread, plan: SuperSeed[Viewer]) -> None:
         length = torrent.layout.piece_length
@@ -121,7 +165,7 @@ class Spreading:
         if len(plan) > 1:
             # What one peer gets alone is read once anyway, in whatever order.
             window = min(window, int(self._cache_bytes * CACHE_SHARE) // length // len(plan))
-        plan.window = max(1, window)
+        plan.window = max(1, window) if self._held is None else 0
 
 
 def _show(shown: Shown[Viewer]) -> None:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Container, Iterable
 
 from seeder.cache.pieces import PieceCache
-from seeder.errors import SeederError
+from seeder.errors import BudgetSpent, SeederError
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import MIB
 
@@ -51,6 +51,8 @@ class Stock:
         self._fetching: set[int] = set()
         self._held: dict[int, bytes | bytearray] = {}
         self._failed: dict[int, float] = {}
+        self._hopeless: set[int] = set()
+        """Those of them that S3 isn't asked for: whoever wants them is told so soon."""
 
     def find(self, index: int) -> bytes | bytearray | None:
         """Return a piece that is at hand; None puts it in line, for `fetch` to ask for it."""
@@ -94,6 +96,8 @@ class Stock:
         self.waiting.pop(index, None)
         if error is not None:
             self._failed[index] = self._clock()
+            if isinstance(error, BudgetSpent):
+                self._hopeless.add(index)
         elif piece is not None and index in self._wanted:
             self._held[index] = piece
         self._tell(index, error)
@@ -104,7 +108,9 @@ class Stock:
         for index, since in tuple(self.waiting.items()):
             wanted, fetched = index in self._wanted, index in self._fetching
             in_line = not fetched and index not in self._failed
-            too_long = now - since > (PATIENCE_IN_LINE if in_line else PATIENCE)
+            too_long = (
+                now - since > (PATIENCE_IN_LINE if in_line else PATIENCE) or index in self._hopeless
+            )
             if wanted and too_long:
                 late.append(index)
             if fetched:
@@ -116,6 +122,7 @@ class Stock:
         for index, at in tuple(self._failed.items()):
             if now - at > FAILURE_PAUSE and index not in self.waiting:
                 del self._failed[index]
+                self._hopeless.discard(index)
         return late
 
     def close(self) -> None:

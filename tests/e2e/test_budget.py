@@ -31,8 +31,11 @@ def budget_of(daemon: SeederDaemon) -> tuple[int, str]:
 
 def wait_for_cached(daemon: SeederDaemon, leecher: Libtorrent) -> None:
     """Wait until a client has what the cache has."""
-    count = len(pieces_on_disk(daemon))
-    assert count * PIECE >= BUDGET
+    spent, _ = budget_of(daemon)
+    poll_until(
+        lambda: len(pieces_on_disk(daemon)) * PIECE == spent, timeout=10, what="written pieces"
+    )
+    count = spent // PIECE
     poll_until(
         lambda: leecher.status().num_pieces >= count, timeout=60, what=f"{count} cached pieces"
     )

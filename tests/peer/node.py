@@ -122,6 +122,10 @@ class Node:
     def closes(self) -> dict[str, int]:
         return self.hub.statistics().closes
 
+    @property
+    def spreading(self) -> Spreading:
+        return self.hub._supplies.spreading
+
     def sessions(self) -> list[Session]:
         """Return the sessions, oldest first."""
         return sorted(self.hub._sessions, key=lambda session: session.opened_at)
