@@ -187,7 +187,7 @@ async def test_what_is_uploaded_makes_the_node_hold_back_in_order(
     assert told == ["fewer slots", "last in handout", "cache only", "tracker only"]
 
 
-async def test_a_level_that_was_reached_is_in_the_ledger_at_once(
+async def test_every_percent_of_a_limit_that_is_spent_is_in_the_ledger_at_once(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     defaults: Any = LedgerDatabase.run.__kwdefaults__
@@ -200,8 +200,9 @@ async def test_a_level_that_was_reached_is_in_the_ledger_at_once(
         return read_ledger(path, now=resets_at - 1).spent.today.uploaded_bytes
 
     async with serving(limited) as node:
-        node.ledger.unattributed.uploaded(500)
-        await until(lambda: node.budget.left()[0].spent == 500)
+        node.ledger.unattributed.uploaded(9)
+        await until(lambda: node.budget.left()[0].spent == 9)
         assert flushed() == 0
-        node.ledger.unattributed.uploaded(500)
-        await until(lambda: flushed() == 1000)
+        for spent in (10, 990, 1000):
+            node.ledger.unattributed.counters.uploaded_bytes = spent
+            await until(lambda spent=spent: flushed() == spent)  # type: ignore[misc]
