@@ -182,7 +182,6 @@ async def _keep_to_budget(node: Node, database: LedgerDatabase) -> None:
     while True:
         await trio.sleep(BUDGET_EVERY)
         if node.keep_to_budget():
-            # A crash now must not forget what led here.
             await database.flush(node.ledger)
 
 

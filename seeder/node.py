@@ -65,6 +65,7 @@ class Node:
         self.ledger = ledger
         self.budget = budget
         self._level = Level.NORMAL
+        self._percents: tuple[int, ...] = ()
         self.rng = rng
         self.catalog = Catalog()
         self.peer_id = _PEER_ID_PREFIX + secrets.token_hex(6).encode()
@@ -86,7 +87,7 @@ class Node:
             config.peer.super_seeding,
             other_seeds=lambda info_hash: self.swarms.statistics(InfoHash(info_hash)).seeds,
             cache_bytes=config.cache.memory + config.cache.disk,
-            at_hand=self.cache.at_hand,
+            held=self.cache.held,
             rng=rng,
         )
         self.hub = Hub(
@@ -175,18 +176,21 @@ class Node:
     # -- the budget
 
     def keep_to_budget(self) -> bool:
-        """Count what was spent, and hold back as far as that says; return whether that changed."""
+        """Count what was spent, and hold back as far as that says.
+
+        Return whether so much was spent since that last was so that a crash must not forget it.
+        """
         level = self.budget.update(self.ledger.totals(), time.time())
-        changed = level is not self._level
-        if changed:
+        if level is not self._level:
             self._level = level
             _LOG.warning("%s", explain_level(self.budget))
             self.hub.hold_back(level)
-            self._spreading.show_all(level >= Level.CACHE_ONLY)
+            self._spreading.show_only_held(level >= Level.CACHE_ONLY)
             self.swarms.own_place = _OWN_PLACE.get(level, OwnPlace.ALWAYS)
         if level < Level.CACHE_ONLY:
             self.publisher.read_on()
-        return changed
+        before, self._percents = self._percents, self.budget.percents()
+        return self._percents != before
 
     def change_budget(self, config: Config) -> None:
         """Keep to the budget and the prices of another configuration from now on."""

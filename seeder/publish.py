@@ -152,7 +152,6 @@ class Publisher:
 
     def _withdraw(self, keeper: _Keeper) -> None:
         keeper.scope.cancel()
-        self._short.discard(keeper)
         del self._keepers[keeper.publication.ref]
         torrent = self._catalog.remove(keeper.publication.ref)
         if torrent is not None:

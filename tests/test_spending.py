@@ -186,12 +186,12 @@ async def test_what_is_uploaded_makes_the_node_hold_back_in_order(
             held_back = 0 if level is Level.TRACKER_ONLY else SLOTS_HELD_BACK
             assert node.hub.places == (held_back if level > Level.NORMAL else None)
             assert node.swarms.own_place is place
-            assert node._spreading._openly == (level >= Level.CACHE_ONLY)
+            assert node._spreading._only_held == (level >= Level.CACHE_ONLY)
     told = [line.partition(" until ")[0] for line in warnings(caplog)]
     assert told == ["fewer slots", "last in handout", "cache only", "tracker only"]
 
 
-async def test_a_level_that_was_reached_is_in_the_ledger_at_once(
+async def test_every_percent_of_a_limit_that_is_spent_is_in_the_ledger_at_once(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     defaults: Any = LedgerDatabase.run.__kwdefaults__
@@ -204,8 +204,9 @@ async def test_a_level_that_was_reached_is_in_the_ledger_at_once(
         return read_ledger(path, now=resets_at - 1).spent.today.uploaded_bytes
 
     async with serving(limited) as node:
-        node.ledger.unattributed.uploaded(500)
-        await until(lambda: node.budget.left()[0].spent == 500)
+        node.ledger.unattributed.uploaded(9)
+        await until(lambda: node.budget.left()[0].spent == 9)
         assert flushed() == 0
-        node.ledger.unattributed.uploaded(500)
-        await until(lambda: flushed() == 1000)
+        for spent in (10, 990, 1000):
+            node.ledger.unattributed.counters.uploaded_bytes = spent
+            await until(lambda spent=spent: flushed() == spent)  # type: ignore[misc]

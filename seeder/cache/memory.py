@@ -18,6 +18,7 @@ class MemoryTier:
         self.hits = 0
         self.evictions = 0
         self._pieces: ByteLru[Key, Piece] = ByteLru(budget, len)
+        self._indices: dict[str, set[int]] = {}
 
     def __contains__(self, key: Key) -> bool:
         return key in self._pieces
@@ -44,14 +45,24 @@ class MemoryTier:
     def put(self, key: Key, piece: Piece) -> list[tuple[Key, Piece]]:
         """Hold `piece`; return the pieces that had to go, itself if it is over the budget."""
         evicted = self._pieces.put(key, piece)
-        self.evictions += sum(gone != key for gone, _ in evicted)
+        self._indices.setdefault(key[0], set()).add(key[1])
+        for gone, _ in evicted:
+            self._forget(gone)
+            self.evictions += gone != key
         return evicted
 
     def pieces_of(self, cache_id: str) -> frozenset[int]:
-        """Return the indices that are held."""
-        return frozenset(index for name, index in self._pieces if name == cache_id)
+        """Return the indices of the pieces of `cache_id` that are held."""
+        return frozenset(self._indices.get(cache_id, ()))
 
     def drop(self, cache_id: str) -> None:
         """Let go of every piece of `cache_id`."""
-        for key in [key for key in self._pieces if key[0] == cache_id]:
-            self._pieces.pop(key)
+        for index in self._indices.pop(cache_id, ()):
+            self._pieces.pop((cache_id, index))
+
+    def _forget(self, key: Key) -> None:
+        cache_id, index = key
+        indices = self._indices[cache_id]
+        indices.discard(index)
+        if not indices:
+            del self._indices[cache_id]

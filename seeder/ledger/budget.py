@@ -277,6 +277,13 @@ class Budget:
         """Return how each limit stood at the last update."""
         return tuple(self._remaining(standing) for standing in self._standings)
 
+    def percents(self) -> tuple[int, ...]:
+        """Return how much of each limit was spent, in whole percents."""
+        return tuple(
+            int(100 * each.spent / each.limit.amount) if each.limit.amount else 100
+            for each in self._standings
+        )
+
     def _remaining(self, standing: _Standing) -> Remaining:
         limit = standing.limit
         resets_at = self._periods.end(limit.period)

@@ -4,7 +4,8 @@ It begins with the first peer while nobody else has the whole object, and a peer
 others have everything among themselves is shown all at once. No I/O.
 """
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
+from math import inf
 from typing import Literal, Protocol, TypeAlias
 
 from seeder.peer.messages import bitfield_indices
@@ -19,6 +20,8 @@ PARTS = 4
 """Of a small object a peer is shown at most this part at a time: the next ones want some, too."""
 FEWEST_PIECES = 16
 """Of an object of fewer there is nothing to spread."""
+LOOK_EVERY = 5.0
+"""Seconds between two looks at what the cache holds, while nothing else is shown."""
 CACHE_SHARE = 0.8
 """Of the cache, that all windows together may need."""
 
@@ -33,10 +36,14 @@ class Spread(Protocol):
 
 
 class Cached(Spread, Protocol):
-    """What has to be known of one that is about to be spread."""
+    """A torrent whose pieces are in the cache under `cache_id`."""
 
     @property
     def cache_id(self) -> str: ...
+
+
+Held: TypeAlias = Callable[[str], frozenset[int]]
+"""Which pieces can be had without S3, by cache id."""
 
 
 class Viewer(Protocol):
@@ -49,7 +56,7 @@ class Viewer(Protocol):
 class Spreading:
     """The plans of all torrents; `other_seeds` counts those that the tracker knows of.
 
-    `cache_bytes` is what both tiers hold, and `at_hand` which pieces of a `cache_id` they have.
+    `cache_bytes` is what both tiers hold, and `held` which pieces of a cache id they have.
     """
 
     def __init__(
@@ -58,30 +65,51 @@ class Spreading:
         *,
         other_seeds: Callable[[bytes], int],
         cache_bytes: int,
-        at_hand: Callable[[str], Container[int]],
+        held: Held,
         rng: Randomness,
     ) -> None:
         self._mode = mode
         self._other_seeds = other_seeds
         self._cache_bytes = cache_bytes
-        self._at_hand = at_hand
+        self._held = held
         self._rng = rng
         self._plans: dict[bytes, SuperSeed[Viewer]] = {}
-        self._openly = False
+        self._torrents: dict[bytes, Cached] = {}
+        """Of the plans."""
+        self._only_held = False
+        self._told: dict[bytes, frozenset[int]] = {}
+        self._looked_at = -inf
 
-    def show_all(self, openly: bool) -> None:
-        """Show everybody everything from now on, or go back to windows for those who come.
+    def show_only_held(self, only: bool) -> None:
+        """Show peers just what can be had without S3, or go back to what is usual.
 
-        While S3 isn't read, what can be had is in the cache, and windows would be full of the rest.
+        While S3 isn't read, a window would be full of what can't be had.
         """
-        self._openly = openly
-        if openly:
-            for plan in tuple(self._plans.values()):
-                _show(plan.reveal())
+        self._only_held = only
+        self._told.clear()
+        self._looked_at = -inf
+        for info_hash, plan in tuple(self._plans.items()):
+            torrent = self._torrents[info_hash]
+            self._widen(torrent, plan)
+            if only:
+                self._look(torrent, plan)
+            elif not self._spreads(torrent):
+                _show(plan.show(range(torrent.layout.piece_count)))
+
+    def _look(self, torrent: Cached, plan: SuperSeed[Viewer]) -> None:
+        """Show everybody what is held by now and wasn't before."""
+        pieces = self._held(torrent.cache_id)
+        known = self._told.get(torrent.info_hash, frozenset())
+        self._told[torrent.info_hash] = pieces
+        _show(plan.show(pieces - known))
 
     def hides(self, torrent: Spread) -> bool:
         """Tell whether a peer that comes now is shown pieces one by one."""
-        if self._mode == "off" or self._openly or torrent.layout.piece_count < FEWEST_PIECES:
+        return self._only_held or self._spreads(torrent)
+
+    def _spreads(self, torrent: Spread) -> bool:
+        """Tell whether a torrent is to be super-seeded."""
+        if self._mode == "off" or torrent.layout.piece_count < FEWEST_PIECES:
             return False
         plan = self._plans.get(torrent.info_hash)
         if plan is not None:
@@ -92,12 +120,15 @@ class Spreading:
         """Take in a peer, and show it something."""
         plan = self._plans.get(torrent.info_hash)
         if plan is None:
-            hand = self._at_hand(torrent.cache_id)
+            hand = self._held(torrent.cache_id)
             plan = SuperSeed[Viewer](torrent.layout.piece_count, 1, self._rng, hand=hand)
             self._plans[torrent.info_hash] = plan
+            self._torrents[torrent.info_hash] = torrent
         plan.join(viewer, now)
         self._widen(torrent, plan)
         _show(plan.arrived_with(viewer, (), now))
+        if self._only_held:
+            _show(plan.show(self._held(torrent.cache_id), viewer))
 
     def arrived_with(
         self, torrent: Spread, viewer: Viewer, pieces: bytes | bool, now: float
@@ -116,15 +147,21 @@ class Spreading:
         plan = self._plans[torrent.info_hash]
         shown = plan.leave(viewer, now)
         if not len(plan):
-            del self._plans[torrent.info_hash]
+            del self._plans[torrent.info_hash], self._torrents[torrent.info_hash]
+            self._told.pop(torrent.info_hash, None)
             return
         self._widen(torrent, plan)
         _show(shown)
 
     def tick(self, now: float) -> None:
         """Help those who get nothing; called about once a second."""
-        for plan in tuple(self._plans.values()):
+        looks = self._only_held and now - self._looked_at >= LOOK_EVERY
+        if looks:
+            self._looked_at = now
+        for info_hash, plan in tuple(self._plans.items()):
             _show(plan.tick(now))
+            if looks:
+                self._look(self._torrents[info_hash], plan)
 
     def _widen(self, torrent: Spread, plan: SuperSeed[Viewer]) -> None:
         length = torrent.layout.piece_length
@@ -132,7 +169,7 @@ class Spreading:
         if len(plan) > 1:
             # What one peer gets alone is read once anyway, in whatever order.
             window = min(window, int(self._cache_bytes * CACHE_SHARE) // length // len(plan))
-        plan.window = max(1, window)
+        plan.window = 0 if self._only_held else max(1, window)
 
 
 def _show(shown: Shown[Viewer]) -> None:

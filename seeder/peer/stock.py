@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from seeder.cache.files import Read
 from seeder.cache.memory import Key
 from seeder.cache.pieces import PieceCache
-from seeder.errors import SeederError
+from seeder.errors import BudgetSpent, SeederError
 from seeder.peer.readahead import ReadAhead
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import MIB
@@ -96,6 +96,8 @@ class Stock:
         self._read_ahead = ReadAhead(torrent.layout)
         self._given = -1
         self._guessed: list[range] = []
+        self._hopeless: set[int] = set()
+        """Those of them that S3 isn't asked for: whoever wants them is told so soon."""
 
     def find(self, index: int) -> bytes | bytearray | None:
         """Return a piece that is in memory, or None."""
@@ -176,6 +178,8 @@ class Stock:
         self.waiting.pop(index, None)
         if error is not None:
             self._failed[index] = self._clock()
+            if isinstance(error, BudgetSpent):
+                self._hopeless.add(index)
         if piece is not None and index in self._wanted:
             self._held[index] = piece
         else:
@@ -188,7 +192,9 @@ class Stock:
         for index, since in tuple(self.waiting.items()):
             wanted, fetched = index in self._wanted, index in self._fetching
             in_line = not fetched and index not in self._failed
-            too_long = now - since > (PATIENCE_IN_LINE if in_line else PATIENCE)
+            too_long = (
+                now - since > (PATIENCE_IN_LINE if in_line else PATIENCE) or index in self._hopeless
+            )
             if wanted and too_long:
                 late.append(index)
             if fetched:
@@ -203,6 +209,7 @@ class Stock:
         for index, at in tuple(self._failed.items()):
             if now - at > FAILURE_PAUSE and index not in self.waiting:
                 del self._failed[index]
+                self._hopeless.discard(index)
         return late
 
     def _is_at_hand(self, index: int) -> bool:

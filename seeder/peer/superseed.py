@@ -114,15 +114,18 @@ class SuperSeed(Generic[Peer]):
                     self._hidden.append(index)
         return self._refill(self._viewers, now)
 
-    def reveal(self) -> Shown[Peer]:
-        """Show every peer all that it wasn't shown yet."""
+    def show(self, indices: Iterable[int], peer: Peer | None = None) -> Shown[Peer]:
+        """Show a peer (None: everybody) what of `indices` it lacks, whatever the windows say."""
+        chosen = tuple(indices)
         shown: Shown[Peer] = []
-        for peer, viewer in self._viewers.items():
-            fresh = [index for index in range(self._count) if not viewer.shown[index]]
-            viewer.shown = bytearray(b"\1" * self._count)
-            viewer.unshown = 0
+        for other in self._viewers if peer is None else (peer,):
+            viewer = self._viewers[other]
+            fresh = [i for i in chosen if not viewer.shown[i] and not viewer.has[i]]
+            for index in fresh:
+                viewer.shown[index] = 1
+            viewer.unshown -= len(fresh)
             if fresh:
-                shown.append((peer, fresh))
+                shown.append((other, fresh))
         return shown
 
     def tick(self, now: float) -> Shown[Peer]:

@@ -27,6 +27,23 @@ def test_a_piece_over_the_budget_is_no_eviction() -> None:
     assert (len(memory), memory.used, memory.evictions) == (0, 0, 0)
 
 
+def test_the_pieces_of_a_torrent_are_those_that_are_held() -> None:
+    memory = MemoryTier(3)
+    for index in range(4):
+        memory.put((A, index), b"1")
+    assert memory.pieces_of(A) == {1, 2, 3}
+    memory.put((B, 7), b"12")
+    assert memory.pieces_of(A) == {3}
+    assert memory.pieces_of(B) == {7}
+    memory.put((B, 7), b"1234")
+    assert memory.pieces_of(A) == {3}
+    assert not memory.pieces_of(B)
+    memory.drop(A)
+    memory.drop(B)
+    assert not memory.pieces_of(A)
+    assert not memory._indices
+
+
 def test_dropping_one_torrent_leaves_the_other() -> None:
     memory = MemoryTier(10)
     for cache_id in (A, B):

@@ -160,6 +160,13 @@ def test_totals_that_shrink_leave_no_more_than_the_limit() -> None:
     assert (budget.left()[0].spent, budget.left()[0].left) == (0, 1000)
 
 
+def test_percents_are_whole_ones_and_nothing_is_all_of_nothing() -> None:
+    budget = budget_of(ORIGIN_A_DAY, UPLOADED_A_MONTH, Limit(Resource.ORIGIN_BYTES, Period.DAY, 0))
+    assert budget.percents() == (0, 0, 100)
+    budget.update(read(19).plus(sent(2500)), NOON)
+    assert budget.percents() == (1, 250, 100)
+
+
 def test_a_level_stays_until_its_period_is_over() -> None:
     budget = budget_of(ORIGIN_A_DAY)
     budget.update(read(1000), NOON)
@@ -313,6 +320,19 @@ def test_what_is_under_way_is_set_aside_until_it_came_or_failed() -> None:
     end(begin(budget, 300), 300)
     with pytest.raises(BudgetSpent):
         budget.check(1)
+
+
+def test_what_came_is_not_set_aside_any_more() -> None:
+    budget = budget_of(ORIGIN_A_DAY, REQUESTS_A_DAY)
+    reading = begin(budget, 600)
+    reading.origin_request("pieces")
+    reading.origin_received("pieces", 600)
+    budget.check(1)
+    for _ in range(8):
+        begin(budget, 0)
+    budget.check(0)
+    reading.__exit__()
+    budget.check(0)
 
 
 def test_a_body_that_is_too_long_is_counted_whole() -> None:

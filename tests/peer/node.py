@@ -131,6 +131,10 @@ class Node:
     def closes(self) -> dict[str, int]:
         return self.hub.statistics().closes
 
+    @property
+    def spreading(self) -> Spreading:
+        return self.hub._supplies.spreading
+
     def sessions(self) -> list[Session]:
         """Return the sessions, oldest first."""
         return sorted(self.hub._sessions, key=lambda session: session.opened_at)
@@ -216,7 +220,7 @@ async def serving(
             super_seeding,
             other_seeds=lambda _: 0,
             cache_bytes=memory,
-            at_hand=cache.at_hand,
+            held=cache.held,
             rng=random.Random(1),
         ),
         origin_is_busy=lambda: False,

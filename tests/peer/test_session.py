@@ -349,6 +349,12 @@ async def test_without_budget_cold_pieces_are_rejected_and_cached_ones_go_out(
         await peer.request((1, 0, 10))
         assert await peer.read_block() == ((1, 0, 10), block_data((1, 0, 10)))
         assert not node.closes
+        # Asked again, it is told at the next tick, and S3 isn't asked.
+        await peer.request((2, 0, 10), (1, 10, 10))
+        assert (await peer.read_block())[0] == (1, 10, 10)
+        node.tick(0.1)
+        assert await peer.read() == reject((2, 0, 10))
+        assert node.source.reads[2] == 1
         node.source.errors.clear()
         node.tick(LATE)
         await peer.request((2, 0, 10))

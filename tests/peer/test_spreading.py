@@ -3,9 +3,12 @@
 import random
 from pathlib import Path
 
+import pytest
+import trio
+
 from seeder.peer import messages
 from seeder.peer.messages import Block, MessageId
-from seeder.peer.spreading import FEWEST_PIECES, PARTS, Spreading
+from seeder.peer.spreading import FEWEST_PIECES, PARTS, Spreading, SuperSeeding
 from seeder.torrent.layout import Layout
 from tests.peer.node import Node, Peer, serving
 from tests.peer.wire import greeting
@@ -129,31 +132,64 @@ async def test_who_comes_when_the_others_have_everything_sees_a_seed(tmp_path: P
         assert (await late.read()).id == MessageId.HAVE_ALL
 
 
-async def test_while_s3_is_not_read_everybody_is_shown_everything(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["auto", "off"])
+async def test_while_s3_is_not_read_peers_are_shown_what_is_cached(
+    tmp_path: Path, mode: SuperSeeding
+) -> None:
+    async with (
+        serving(tmp_path, (DATA, PIECE), memory=SMALL, super_seeding=mode) as node,
+        Peer.connect(node.address) as late,
+        Peer.connect(node.address) as last,
+    ):
+        await node.warm(3, 5, 39)
+        node.spreading.show_only_held(True)
+        await arrive(node, late, b"late")
+        assert (await late.read()).id == MessageId.HAVE_NONE
+        assert (await late.read()).id == MessageId.UNCHOKE
+        assert sorted(await shown(late, 3)) == [3, 5, 39]
+        assert await get(late, 39) == DATA[39 * PIECE :]
+        await late.request((4, 0, 10))
+        assert (await late.read()).id == MessageId.REJECT
+        await node.warm(4)
+        node.spreading.tick(trio.current_time())
+        assert await shown(late, 1) == [4]
+        await late.send(messages.have(39))
+        # Nothing else is shown, however long it gets nothing.
+        node.spreading.tick(trio.current_time() + 1000)
+
+        node.spreading.show_only_held(False)
+        if mode == "auto":
+            node.spreading.tick(trio.current_time())
+            # Those of the window that it knows already aren't shown again.
+            assert not {3, 4, 5, 39} & set(await shown(late, WINDOW_OF_ONE - 3))
+        else:
+            assert {3, 4, 5, 39, *await shown(late, PIECES - 4)} == set(range(PIECES))
+        await arrive(node, last, b"last")
+        expected = MessageId.HAVE_NONE if mode == "auto" else MessageId.HAVE_ALL
+        assert (await last.read()).id == expected
+
+
+async def test_who_was_shown_a_window_is_shown_what_is_cached_beside_it(tmp_path: Path) -> None:
     async with (
         serving(tmp_path, (DATA, PIECE), memory=SMALL, super_seeding="auto") as node,
-        Peer.connect(node.address) as one,
-        Peer.connect(node.address) as late,
-        Peer.connect(node.address) as later,
+        Peer.connect(node.address) as peer,
     ):
-        await arrive(node, one, b"one")
-        await one.read()
-        await one.read()
-        known = await shown(one, WINDOW_OF_ONE)
-        node.hub._supplies.spreading.show_all(True)
-        known += await shown(one, PIECES - WINDOW_OF_ONE)
-        assert sorted(known) == list(range(PIECES))
-        assert await get(one, known[-1])
-        await arrive(node, late, b"late")
-        assert (await late.read()).id == MessageId.HAVE_ALL
-        node.hub._supplies.spreading.show_all(False)
-        await arrive(node, later, b"later")
-        assert (await later.read()).id == MessageId.HAVE_NONE
+        await node.warm(7)
+        await arrive(node, peer, b"one")
+        await peer.read()
+        await peer.read()
+        known = await shown(peer, WINDOW_OF_ONE)
+        assert 7 in known
+        rest = sorted(set(range(PIECES)) - set(known))[:4]
+        await node.warm(*rest)
+        node.spreading.show_only_held(True)
+        assert sorted(await shown(peer, len(rest))) == rest
 
 
 def test_nothing_is_hidden_where_there_is_another_seed_or_little_to_spread() -> None:
     class Torrent:
         info_hash = b"h" * 20
+        cache_id = "id"
 
         def __init__(self, pieces: int) -> None:
             self.layout = Layout(pieces * PIECE, PIECE)
@@ -163,7 +199,7 @@ def test_nothing_is_hidden_where_there_is_another_seed_or_little_to_spread() -> 
             mode,  # type: ignore[arg-type]
             other_seeds=lambda _: seeds,
             cache_bytes=2**30,
-            at_hand=lambda _: (),
+            held=lambda _: frozenset(),
             rng=random.Random(1),
         )
 

@@ -145,16 +145,25 @@ def test_what_is_at_hand_is_shown_first() -> None:
     assert not hand & set(shown[4:])
 
 
-def test_revealed_everybody_is_shown_all_that_it_was_not_shown_yet() -> None:
+def test_what_is_shown_beside_the_windows_is_shown_once_and_only_to_who_lacks_it() -> None:
     world = World(20, 3)
-    for peer in range(2):
-        world.join(peer)
+    world.join(0)
+    world.join(1, {17})
+    world.plan.window = 0
+    world.take(world.plan.show(range(10, 20), 0))
+    assert set(world.shown[0]) >= set(range(10, 20))
+    assert len(world.shown[1]) <= 3
+    world.take(world.plan.show(range(10, 20)))
+    assert set(range(10, 20)) - set(world.shown[1]) == {17}
+    before = {peer: list(indices) for peer, indices in world.shown.items()}
     world.download(0)
-    world.take(world.plan.reveal())
-    for peer in range(2):
-        assert sorted(world.shown[peer]) == list(range(20))
-    world.take(world.plan.reveal())
+    world.now += LONELY + OVERDUE + 1
+    world.take(world.plan.tick(world.now))
+    assert world.shown == before
+    world.plan.window = 3
     while not world.complete:
+        world.now += LONELY + 1
+        world.take(world.plan.tick(world.now))
         assert world.download(0) | world.download(1)
 
 
