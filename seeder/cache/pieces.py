@@ -182,23 +182,24 @@ class PieceCache(Generic[T]):
             fetch = self._start(torrent, index, ahead=False)
         fetch.waiters.append(waiter)
 
-    def read_ahead(self, torrent: T, indices: Iterable[int]) -> None:
+    def read_ahead(self, torrent: T, indices: Iterable[int]) -> int:
         """Fetch pieces that nobody has asked for yet, as many as there is place for.
 
         Only those of objects that fit the cache as a whole, and only while that takes the place of
-        nothing else: what is read ahead must not have to be read again.
+        nothing else: what is read ahead must not have to be read again. Returns the bytes.
         """
         memory, disk = self._budget
         if self._nursery is None or torrent.layout.size > max(memory, disk):
-            return
+            return 0
+        started = 0
         for index in indices:
             key = (torrent.cache_id, index)
-            if key in self._fetches or key in self._memory or key in self._disk:
-                continue
-            if self._disk.pending(key) is None:
+            resident = key in self._fetches or key in self._memory or key in self._disk
+            if not resident and self._disk.pending(key) is None:
                 if not self._has_room(torrent.layout.piece_size(index)):
-                    return
-                self._start(torrent, index, ahead=True)
+                    break
+                started += self._start(torrent, index, ahead=True).size
+        return started
 
     def _has_room(self, size: int) -> bool:
         if self._ahead + size > AHEAD_AT_MOST:

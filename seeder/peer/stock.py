@@ -92,7 +92,6 @@ class Stock:
             self.waiting[index] = self._clock()
             if index not in self._failed:
                 self._line.append(index)
-                self._guessed.append(self._read_ahead.missed(index, self._taken()))
 
     def look_ahead(self, indices: Iterable[int]) -> None:
         """Ask for those of `indices` that are cold, though none of them can be sent yet."""
@@ -116,9 +115,11 @@ class Stock:
                 continue
             fetching.add(index)
             self._cache.request(self._torrent, index, self._arrived)
+            self._guessed.append(self._read_ahead.missed(index, self._taken()))
         # In the same turn, so that they share a GET with what was asked for.
         while self._guessed:
-            self._cache.read_ahead(self._torrent, self._guessed.pop())
+            size = self._cache.read_ahead(self._torrent, self._guessed.pop())
+            self._read_ahead.fetched(size)
 
     def _arrived(
         self, index: int, piece: bytes | bytearray | None, error: SeederError | None

@@ -3,7 +3,7 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seeder.peer.readahead import EXTENT, WINDOW, ReadAhead
+from seeder.peer.readahead import EXTENT, TRUST, WINDOW, ReadAhead
 from seeder.torrent.layout import MIB, Layout
 
 PIECES = 1000
@@ -26,7 +26,7 @@ def test_nothing_is_guessed_for_a_peer_that_has_taken_nothing() -> None:
 
 
 def test_the_extent_around_a_cold_piece_grows_with_what_was_taken() -> None:
-    found = [guesser().missed(501, taken * MIB) for taken in (1, 2, 3, 4, 7, 8, 500)]
+    found = [guesser().missed(501, taken * MIB // TRUST) for taken in (1, 2, 3, 4, 7, 8, 500)]
     extents = [range(500, 502)] * 2 + [range(500, 504)] * 2 + [range(496, 504)] * 2
     assert found == [range(0), *extents]
     assert len(found[-1]) * MIB == EXTENT
@@ -76,16 +76,26 @@ def test_the_last_piece_is_reached() -> None:
     st.integers(1, 300),
     st.lists(st.tuples(st.booleans(), st.integers(0, 299), st.integers(0, 3 * MIB))),
 )
-def test_in_all_twice_what_was_taken_is_guessed_and_all_of_it_exists(
+def test_in_all_a_multiple_of_what_was_taken_is_guessed_and_all_of_it_exists(
     pieces: int, events: list[tuple[bool, int, int]]
 ) -> None:
     guesses = guesser(pieces)
-    taken = guessed = 0
+    taken, fetched = 0, set[int]()
     for cold, index, more in events:
         taken += more
         if index < pieces:
             found = guesses.missed(index, taken) if cold else guesses.given(index, taken)
-            guessed += len(found) * MIB
-            assert found.start >= 0
-            assert not found or found.stop <= pieces
-            assert guessed <= 2 * taken
+            assert not found or 0 <= found.start < found.stop <= pieces
+            guesses.fetched(len(set(found) - fetched) * MIB)
+            fetched.update(found)
+            assert len(fetched) * MIB <= TRUST * taken
+
+
+def test_what_was_there_already_is_not_charged_to_the_peer() -> None:
+    guesses = guesser()
+    for index in (1, 9, 17, 25):
+        assert len(guesses.missed(index, MIB)) == 8
+    guesses.fetched((TRUST - 4) * MIB)
+    assert guesses.missed(33, MIB) == range(32, 36)
+    guesses.fetched(4 * MIB)
+    assert guesses.missed(41, MIB) == range(0)

@@ -37,8 +37,10 @@ class FakeCache:
         self.asked.append(index)
         self.waiters[index] = waiter
 
-    def read_ahead(self, torrent: Torrent, indices: range) -> None:
-        self.ahead += indices
+    def read_ahead(self, torrent: Torrent, indices: range) -> int:
+        new = [index for index in indices if index not in self.ahead]
+        self.ahead += new
+        return len(new) * torrent.layout.piece_length
 
     def forget(self, torrent: Torrent, index: int, waiter: Waiter) -> None:
         assert self.waiters.pop(index) == waiter
