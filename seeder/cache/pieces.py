@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 AHEAD_AT_MOST = 128 * MIB
 """Bytes that are on their way at a time and were not asked for: what they hold in memory."""
-AHEAD_WHILE_BEHIND = 32 * MIB
+AHEAD_WHILE_BEHIND = 48 * MIB
 """Bytes that wait to be written, above which nothing is read ahead for the disk."""
 
 

@@ -182,5 +182,4 @@ def test_small_pieces_that_a_client_picks_at_random_come_in_large_gets(
     assert ceph.body_bytes_sent(bucket, KEY) == len(body)
     # Eight GETs of 8 MiB would do for an order that is known beforehand.
     gets = len(ceph.exchanges(bucket, KEY, method="GET")) - before
-    print("GETs", gets)
     assert gets <= 8 * 8
