@@ -10,12 +10,14 @@ takes nothing makes S3 send nothing that wasn't asked for, and nobody more than 
 from seeder.torrent.layout import MIB, Layout
 
 EXTENT = 8 * MIB
-"""Bytes around a cold piece that are fetched with it; S3 is at its best from 8 to 16 MiB."""
+"""Bytes from a cold piece on that are fetched with it; S3 is at its best from 8 to 16 MiB."""
 WINDOW = 128 * MIB
 """Bytes ahead of a peer that reads in order: sixteen connections, an extent each."""
 TRUST = 64
-"""Bytes that are guessed for a peer in all, for each byte that it has taken: what a block costs where
-pieces have a MiB."""
+"""Bytes that are guessed for a peer in all, for each byte that it has taken.
+
+It is what a block makes S3 send anyway where pieces have a MiB.
+"""
 STEADY = 4
 """Pieces in order that make a peer one that reads in order."""
 _NEAR = 16
@@ -50,10 +52,9 @@ class ReadAhead:
         return self._onward(taken) if self._row >= STEADY else range(0)
 
     def missed(self, index: int, taken: int) -> range:
-        """Return the pieces that are worth fetching together with this one, which is cold."""
-        if self._row >= STEADY and 0 <= index - self._next <= self._pieces(WINDOW):
-            return self._onward(taken)
-        return self._around(index, taken)
+        """Return an extent that begins with this cold piece, which so comes first."""
+        most = self._pieces(min(EXTENT, TRUST * taken - self._guessed))
+        return range(index, min(index + most, self._layout.piece_count))
 
     def _onward(self, taken: int) -> range:
         """Return what comes next, in steps of an extent, as soon as the window allows."""
@@ -65,15 +66,6 @@ class ReadAhead:
             return range(0)
         self._reached = max(start, stop)
         return range(start, stop)
-
-    def _around(self, index: int, taken: int) -> range:
-        """Return the aligned extent of a piece: a power of two of pieces, as far as trust goes."""
-        most = self._pieces(min(EXTENT, TRUST * taken - self._guessed))
-        if most < 2:
-            return range(0)
-        length = 1 << (most.bit_length() - 1)
-        first = index - index % length
-        return range(first, min(first + length, self._layout.piece_count))
 
     def _pieces(self, size: int) -> int:
         return size // self._layout.piece_length
