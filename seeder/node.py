@@ -86,6 +86,7 @@ class Node:
             config.peer.super_seeding,
             other_seeds=lambda info_hash: self.swarms.statistics(InfoHash(info_hash)).seeds,
             cache_bytes=config.cache.memory + config.cache.disk,
+            at_hand=self.cache.at_hand,
             rng=rng,
         )
         self.hub = Hub(

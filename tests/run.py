@@ -24,6 +24,10 @@ PACKAGES = ("-e", ".[test]")
 # OpenStack Swift speaks S3 too; it has a venv of its own, for it wants much that we don't.
 SWIFT_PACKAGES = ("swift==2.38.3", "eventlet==0.41.3", "PasteDeploy==3.1.0", "pyeclib==1.8.0")
 SWIFT_CHECK = "import swift.common.middleware.s3api.s3api, swift.obj.mem_server, swift.proxy.server"
+# WebTorrent is an npm package; the lock file beside its package.json pins all that it needs.
+WEBTORRENT = ROOT / ".webtorrent"
+WEBTORRENT_PINNED = ROOT / "tests" / "e2e" / "clients" / "npm"
+WEBTORRENT_NODE = 20  # the oldest version that it runs on
 DEBIAN_PACKAGES = {
     "radosgw": "tests against Ceph",
     "ceph-mon": "tests against Ceph",
@@ -33,6 +37,7 @@ DEBIAN_PACKAGES = {
     "transmission-daemon": "tests with Transmission",
     "aria2": "tests with aria2",
     "rtorrent": "tests with rTorrent",
+    "qbittorrent-nox": "tests with qBittorrent",
     "iproute2": "tests in a network of their own",
     "curl": "tests with curl",
     "systemd": "checks of the systemd units",
@@ -92,6 +97,7 @@ def main() -> int:
     if not options.quick:
         install_servers_and_clients(steps)
         install_swift(steps)
+        install_webtorrent(steps)
     python = VENV / "bin" / "python"
     steps.run("ruff check", python, "-m", "ruff", "check")
     steps.run("ruff format --check", python, "-m", "ruff", "format", "--check")
@@ -147,19 +153,56 @@ def install_swift(steps: Steps) -> None:
     mark_made(SWIFT_VENV, wanted)
 
 
+def install_webtorrent(steps: Steps) -> None:
+    """Make .webtorrent by npm, or say that the tests with WebTorrent will be skipped."""
+    if reason := why_no_webtorrent():
+        print(f"tests with WebTorrent will be skipped: {reason}")
+        return
+    pinned = sorted(path for path in WEBTORRENT_PINNED.rglob("*.js*") if path.is_file())
+    wanted = stamp("".join(path.read_text(encoding="utf-8") for path in pinned))
+    if marker_says(WEBTORRENT, wanted):
+        return
+    shutil.rmtree(WEBTORRENT, ignore_errors=True)
+    shutil.copytree(WEBTORRENT_PINNED, WEBTORRENT, ignore=shutil.ignore_patterns("*.mjs"))
+    # Its scripts and optional packages compile native modules, which it works without.
+    quiet = ("--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund")
+    name = "npm ci of WebTorrent"
+    if steps.run(name, "npm", "ci", "--prefix", WEBTORRENT, *quiet):
+        mark_made(WEBTORRENT, wanted)
+    else:
+        print("tests with WebTorrent will be skipped")
+
+
+def why_no_webtorrent() -> str | None:
+    """Return why WebTorrent can't be had here; None where it can."""
+    missing = [name for name in ("node", "npm") if shutil.which(name) is None]
+    if missing:
+        return f"{' and '.join(missing)} not found"
+    asked = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False)
+    version = asked.stdout.strip()  # such as v20.19.2
+    major = version.removeprefix("v").partition(".")[0]
+    if not major.isdecimal() or int(major) < WEBTORRENT_NODE:
+        return f"it needs Node.js {WEBTORRENT_NODE} or newer; this is {version or 'broken'}"
+    return None
+
+
 def stamp(text: str) -> str:
-    """Return what identifies a venv made by this Python for this list of packages."""
+    """Return what identifies a directory made by this Python for this list of packages."""
     made_by = f"{sys.version}\n{sys.executable}\n{ROOT}\n"
     return hashlib.sha256((made_by + text).encode()).hexdigest()
 
 
 def is_made(venv: Path, wanted: str) -> bool:
-    marker = venv / "made-for"
-    return marker.is_file() and marker.read_text(encoding="utf-8") == wanted and works(venv)
+    return marker_says(venv, wanted) and works(venv)
 
 
-def mark_made(venv: Path, wanted: str) -> None:
-    (venv / "made-for").write_text(wanted, encoding="utf-8")
+def marker_says(directory: Path, wanted: str) -> bool:
+    marker = directory / "made-for"
+    return marker.is_file() and marker.read_text(encoding="utf-8") == wanted
+
+
+def mark_made(directory: Path, wanted: str) -> None:
+    (directory / "made-for").write_text(wanted, encoding="utf-8")
 
 
 def works(venv: Path) -> bool:

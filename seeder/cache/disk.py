@@ -9,6 +9,7 @@ import errno
 import logging
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -61,6 +62,7 @@ class DiskTier:
         spare: Callable[[Key], bool],
     ) -> None:
         self.hits = 0
+        """Reads that brought a piece, or a part of one."""
         self.evictions = 0
         self.corrupt = 0
         self.dropped_writes = 0
@@ -73,6 +75,8 @@ class DiskTier:
         self._index: ByteLru[Key, int] = ByteLru(budget, int)
         self._by_id: dict[str, set[int]] = {}
         self._unverified: set[Key] = set()
+        self._used: set[Key] = set()
+        """Read without a thread, and so without a new mtime."""
         self._doomed: dict[Key, int] = {}
         self._queue: dict[Key, _Write] = {}
         self._behind = 0
@@ -152,6 +156,7 @@ class DiskTier:
             with trio.move_on_after(STOP_SECONDS, shield=True):
                 while self._queue and self.works:
                     await self._step()
+                await self._renew()
             self._accepting = False
             for key in list(self._queue):
                 self._finish(key, kept=False)
@@ -195,24 +200,29 @@ class DiskTier:
 
     def is_cached(self, key: Key) -> bool:
         """Tell whether the system seems to have a verified piece in memory, by its first byte."""
-        return self.read_cached(key, [(0, [self._probe])])
+        return self._read_now(key, [(0, [self._probe])])
 
     def read_cached(self, key: Key, reads: Sequence[files.Read]) -> bool:
         """Fill the buffers from a verified file, without waiting; False if that can't be.
 
         Whatever the reason is, `read` will meet it too, and do something about it.
         """
+        if not self._read_now(key, reads):
+            return False
+        self.hits += 1
+        self._used.add(key)
+        self.touch(key)
+        return True
+
+    def _read_now(self, key: Key, reads: Sequence[files.Read]) -> bool:
         if not self.is_verified(key):
             return False
         try:
-            if not files.read_cached(files.piece_path(self._root, key), reads):
-                return False
+            return files.read_cached(files.piece_path(self._root, key), reads)
         except OSError as error:
             if error.errno == errno.EOPNOTSUPP:
                 self._cached_reads = False
             return False
-        self.touch(key)
-        return True
 
     def offer(self, key: Key, piece: Piece) -> None:
         """Queue a verified piece; dropped if the disk is broken, too small, or too far behind."""
@@ -283,6 +293,15 @@ class DiskTier:
         finally:
             self._end_drops(drops)
 
+    async def _renew(self) -> None:
+        """Let the next start know what was used last; setting an mtime may wait for the disk."""
+        used = [key for key in self._index if key in self._used]
+        if used and self.works:
+            with suppress(OSError):
+                await trio.to_thread.run_sync(
+                    files.renew, self._root, used, abandon_on_cancel=True, limiter=self._writer
+                )
+
     def _admit(self) -> Key | None:
         """Return the first queued key that may be written, with room made; refuse those before."""
         while self._queue:
@@ -338,6 +357,7 @@ class DiskTier:
 
     def _leave(self, key: Key) -> None:
         self._unverified.discard(key)
+        self._used.discard(key)
         indices = self._by_id[key[0]]
         indices.discard(key[1])
         if not indices:

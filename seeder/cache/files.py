@@ -8,7 +8,8 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TypeAlias
 
@@ -120,6 +121,14 @@ def read_cached(path: str, reads: Sequence[Read]) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def renew(root: str, keys: Iterable[Key]) -> None:
+    """Make these files the newest, the last one most of all: the next start takes its order so."""
+    # The system's own clock of files is too coarse to tell them apart.
+    for now, key in enumerate(keys, time.time_ns()):
+        with suppress(FileNotFoundError):
+            os.utime(piece_path(root, key), ns=(now, now))
 
 
 def change(

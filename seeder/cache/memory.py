@@ -47,6 +47,10 @@ class MemoryTier:
         self.evictions += sum(gone != key for gone, _ in evicted)
         return evicted
 
+    def pieces_of(self, cache_id: str) -> frozenset[int]:
+        """Return the indices that are held."""
+        return frozenset(index for name, index in self._pieces if name == cache_id)
+
     def drop(self, cache_id: str) -> None:
         """Let go of every piece of `cache_id`."""
         for key in [key for key in self._pieces if key[0] == cache_id]:

@@ -271,6 +271,10 @@ class PieceCache(Generic[T]):
         """Return the pieces that have a file; one from an earlier run may still prove corrupt."""
         return self._disk.pieces_of(cache_id)
 
+    def at_hand(self, cache_id: str) -> frozenset[int]:
+        """Return the pieces that are in either tier."""
+        return self._memory.pieces_of(cache_id) | self._disk.pieces_of(cache_id)
+
     def discard(self, cache_id: str) -> None:
         """Forget every piece in both tiers; fetches under way go on, but are not kept."""
         for fetch in self._fetches.values():

@@ -31,7 +31,7 @@ class Counters:
     completed: int = 0
     """Downloads that peers announced as completed (claimed)."""
     peers_seen: int = 0
-    """Peer sessions that we had."""
+    """Peer sessions that we had, but those of seeds."""
 
     @property
     def origin_bytes(self) -> int:

@@ -36,7 +36,7 @@ _SUMS = {
         "Bytes that peers announced as downloaded (claimed)",
     ),
     "completed": ("seeder_completed_downloads", "Downloads announced as completed (claimed)"),
-    "peers_seen": ("seeder_peer_sessions", "Peer sessions (measured)"),
+    "peers_seen": ("seeder_peer_sessions", "Peer sessions but those of seeds (measured)"),
 }
 
 

@@ -62,12 +62,13 @@ class Batch:
 
     def encrypt(self, keystream: Keystream, room: memoryview) -> None:
         """Replace everything by its encrypted form, of the same length, in `room` if it fits."""
-        clear = b"".join(self.buffers)
-        self.borrows = len(clear) <= len(room)
-        if self.borrows:
-            self.buffers[:] = [room[: keystream.update_into(clear, room)]]
-        else:
-            self.buffers[:] = [keystream.update(clear)]
+        self.borrows = self._left <= len(room)
+        if not self.borrows:
+            room = memoryview(bytearray(self._left))
+        at = 0
+        for buffer in self.buffers:
+            at += keystream.update_into(buffer, room[at:])
+        self.buffers[:] = [room[:at]]
         self._sealed = True
 
     def sent(self, count: int) -> bool:
@@ -91,6 +92,8 @@ class Batch:
         What has to follow is copied, so that nothing else is held. Encrypted, that is everything.
         """
         back: list[tuple[int, Sequence[tuple[int, int]]]] = []
+        if self._sealed and not self.borrows:
+            return back
         while self._runs and not self._sealed:
             index, blocks, payload = self._runs.pop()
             keep = len(blocks)

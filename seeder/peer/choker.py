@@ -149,14 +149,18 @@ class _Places(Generic[K]):
             ):
                 line.append((standing, *self._rank(peer), luck, peer))
         line.sort(key=lambda entry: entry[:4])
-        guests = [entry for entry in line if self._is_guest(entry[4])]
+        fine = [entry for entry in line if entry[0] is Standing.FINE]
+        guests = [entry for entry in fine if self._is_guest(entry[4])]
+        # A guest stays for its time; else newcomers come by lot, else the line's next.
+        for *_, peer in guests:
+            if self._newcomers > 0:
+                self._try(peer, optimistic=True)
         for *_, peer in line:
             if self._regular > 0:
                 self._try(peer, optimistic=False)
-        # A guest stays for its time, then newcomers come by lot, then the line's next.
-        new = [entry for entry in line if entry[0] is Standing.FINE and self._is_newcomer(entry[4])]
+        new = [entry for entry in fine if self._is_newcomer(entry[4])]
         new.sort(key=lambda entry: entry[3])
-        for *_, peer in (*guests, *new, *line):
+        for *_, peer in (*new, *line):
             if self._newcomers > 0:
                 self._try(peer, optimistic=True)
         return self._chosen, self._optimistic

@@ -31,6 +31,8 @@ NOISE_PER_SECOND = 100
 CANCEL_BURST = 2 * REQUEST_QUEUE
 CANCELS_PER_SECOND = 500
 """Who has all pieces cancels its queue once; to ask and cancel by turns has no end."""
+NUDGE_AFTER = 11.0
+"""Seconds: a peer without the fast extension that waits for us to go on may be an rTorrent."""
 LONGEST_MESSAGE = 64 * KIB
 MOST_TAKEN_BACK = 1000
 """Pieces that a peer is told of when all are gone: of more, the end of the connection tells it."""
@@ -114,6 +116,7 @@ class PeerConnection:
         self.torrent: Served | None = None
         self.fast = False
         self.choking = True
+        self._nudged_at = now
         self.interested = False
         self.wanted: dict[int, dict[int, int]] = {}
         """Accepted requests: piece index -> begin -> length, in the order they came."""
@@ -241,6 +244,10 @@ class PeerConnection:
             if message.id in (MessageId.INTERESTED, MessageId.NOT_INTERESTED):
                 self.interested = message.id == MessageId.INTERESTED
             self._count_noise(now)
+            if message.id == MessageId.INTERESTED and not self.choking:
+                # Said again, for WebTorrent overhears it in the same segment as the handshake, and
+                # an rTorrent that had run out of pieces to want waits for it.
+                self._out += messages.message(MessageId.UNCHOKE)
 
     def _count_noise(self, now: float) -> None:
         if not self._noise.take(now):
@@ -280,8 +287,8 @@ class PeerConnection:
             self._turn_down(blocks)
             return
         self._asked = True
-        if self.shown is not None:
-            blocks = self._only_shown(blocks, self.shown)
+        if self.shown is not None or self.lost:
+            blocks = self._only_known(blocks)
         # This runs once a block, and a call in it would double its cost.
         last = self._piece_count - 1
         wanted = self.wanted
@@ -336,13 +343,18 @@ class PeerConnection:
         self.wanted_count -= 1
         self._turn_down([block])
 
-    def _only_shown(self, blocks: list[Block], shown: set[int]) -> list[Block]:
-        # Of an index beyond the torrent the caller says what it thinks.
-        hidden = [block for block in blocks if block[0] not in shown]
-        if not hidden:
-            return blocks
-        self._turn_down([block for block in hidden if block[0] < self._piece_count])
-        return [block for block in blocks if block[0] in shown or block[0] >= self._piece_count]
+    def _only_known(self, blocks: list[Block]) -> list[Block]:
+        """Turn down what the peer wasn't told of, or was told that it is gone; return the rest."""
+        shown, lost = self.shown, self.lost
+        known: list[Block] = []
+        unknown: list[Block] = []
+        for block in blocks:
+            index = block[0]
+            away = index in lost or (shown is not None and index not in shown)
+            # Of an index beyond the torrent the caller says what it thinks.
+            (unknown if away and index < self._piece_count else known).append(block)
+        self._turn_down(unknown)
+        return known
 
     def show(self, indices: Iterable[int]) -> None:
         """Tell the peer of pieces that were hidden from it; it may request them from now on."""
@@ -351,7 +363,6 @@ class PeerConnection:
             return
         for index in indices:
             self.shown.add(index)
-            self.lost.discard(index)
             self._out += messages.have(index)
 
     # -- taking back (BEP 54)
@@ -408,7 +419,7 @@ class PeerConnection:
 
     def give_back(self, index: int, blocks: Sequence[tuple[int, int]]) -> None:
         """Queue requests again that `take` took and nobody answered: they come first now."""
-        if self.choking:
+        if self.choking or index in self.lost:
             self._turn_down([(index, begin, length) for begin, length in blocks])
             return
         wanted, begins = self.wanted, dict(blocks)
@@ -446,6 +457,18 @@ class PeerConnection:
             self._out += messages.message(MessageId.CHOKE)
             for index in list(self.wanted):
                 self.reject_piece(index)
+
+    def nudge(self, silent_since: float, now: float) -> None:
+        """Choke and unchoke a peer that is interested, but has asked for nothing for long (s).
+
+        An rTorrent that runs out of pieces to want doesn't take an unchoke in the ten seconds after
+        that, not even once it wants some again, and forgets the one that came.
+        """
+        waits = self.interested and not (self.choking or self.wanted or self.fast)
+        if waits and now - max(silent_since, self._nudged_at) > NUDGE_AFTER:
+            self._nudged_at = now
+            self.choke()
+            self.unchoke()
 
     # -- output
 

@@ -3,6 +3,7 @@
 No I/O.
 """
 
+import re
 from collections import deque
 
 from seeder.errors import BencodeError, WireError
@@ -24,6 +25,8 @@ LT_DONTHAVE = 4
 
 _REQUEST, _DATA, _REJECT = range(3)
 """BEP 9 `msg_type`."""
+
+_AZUREUS_STYLE = re.compile(rb"-([0-9A-Za-z]{6})-")
 
 
 class Extensions:
@@ -139,6 +142,12 @@ class Extensions:
 
 def _identifier(told: bencode.Value | None, before: int) -> int:
     return told if isinstance(told, int) and 0 <= told <= 255 else before
+
+
+def client_of(peer_id: bytes) -> str:
+    """Return what a peer id says of the client, such as "WW0300"; empty if nothing (BEP 20)."""
+    found = _AZUREUS_STYLE.match(peer_id)
+    return found[1].decode("ascii") if found else ""
 
 
 def _clean(name: bytes) -> str:

@@ -33,7 +33,7 @@ from seeder.peer.session import Session
 from seeder.peer.slots import Slots, UploadSlots
 from seeder.peer.spreading import Spreading
 from seeder.peer.supplies import Supplies, UploadAccount
-from seeder.peer.thrift import Spread
+from seeder.peer.thrift import Availability
 from seeder.sockets import Address, accept, close_all
 from seeder.torrent.catalog import Torrent
 
@@ -117,7 +117,9 @@ class Hub:
         self._pace = trio.Event()
         self._rosters: WeakValueDictionary[bytes, Roster] = WeakValueDictionary()
         """A torrent's roster lives as long as a session has it."""
-        self._spreads: WeakValueDictionary[bytes, Spread[Session]] = WeakValueDictionary()
+        self._availabilities: WeakValueDictionary[bytes, Availability[Session]] = (
+            WeakValueDictionary()
+        )
         self._by_torrent: dict[bytes, dict[bytes, Session]] = {}
         self._by_address: Counter[str] = Counter()
         self._accepted = 0
@@ -141,7 +143,7 @@ class Hub:
                 chance=random.random,
             ),
             roster=self._roster,
-            spread=self._spread,
+            availability=self._availability,
             limits=self._limits,
             set_pace=self._set_pace,
             open=lambda: Opening(self._encryption, self._respond),
@@ -275,13 +277,14 @@ class Hub:
             self._rosters[torrent.info_hash] = roster
         return roster
 
-    def _spread(self, torrent: Torrent) -> Spread[Session] | None:
+    def _availability(self, torrent: Torrent) -> Availability[Session] | None:
         if not self.limits.thrifty:
             return None
-        spread = self._spreads.get(torrent.info_hash)
-        if spread is None:
-            spread = self._spreads[torrent.info_hash] = Spread(torrent.layout.piece_count)
-        return spread
+        known = self._availabilities.get(torrent.info_hash)
+        if known is None:
+            known = Availability(torrent.layout.piece_count)
+            self._availabilities[torrent.info_hash] = known
+        return known
 
     def _start_drain(self, session: Session) -> None:
         assert self._nursery is not None

@@ -24,7 +24,7 @@ BATCH_BLOCKS = 64
 ENCRYPTED_BATCH_BLOCKS = 16
 """Encrypting holds up the loop for 2 ms a mebibyte: smaller bites for everybody's sake."""
 LEAST_READ = 4
-"""Blocks read from disk at a time for a peer whose socket takes no more."""
+"""Blocks read from disk or encrypted at a time for a peer whose socket takes no more."""
 BATCHES_A_TURN = 4
 """Then the other peers get theirs."""
 
@@ -89,8 +89,8 @@ class Output:
         self._sender = sender
         self._scratch = scratch
         self._batch = Batch()
-        self._reach = READ_BLOCKS
-        """Blocks to read from disk at a time: what a slow socket doesn't take is read again."""
+        self._reach = LEAST_READ
+        """Blocks to read from disk or to encrypt at a time: twice as many as the socket took."""
 
     def send(self) -> None:
         """Send as much as goes without waiting; leave the rest to a drain task."""
@@ -152,7 +152,8 @@ class Output:
         if control:
             batch.add(control)
         if stock is not None and wire.wanted:
-            room = ENCRYPTED_BATCH_BLOCKS if encrypt else BATCH_BLOCKS
+            # What is encrypted can't be queued again, so no more of it than the socket may take.
+            room = min(ENCRYPTED_BATCH_BLOCKS, self._reach) if encrypt else BATCH_BLOCKS
             if self.chain is None:
                 self._add_blocks(stock, room)
             else:

@@ -20,6 +20,7 @@ from seeder.errors import PieceMismatch, SeederError, WireError
 from seeder.ledger.delivery import Delivery
 from seeder.peer import events
 from seeder.peer.connection import Identity, PeerConnection, Phase
+from seeder.peer.extensions import client_of
 from seeder.peer.limits import Chain
 from seeder.peer.messages import bitfield_indices
 from seeder.peer.output import Output
@@ -36,13 +37,15 @@ HANDSHAKE_DEADLINE = 15.0
 IDLE_DEADLINE = 180.0
 WRITE_DEADLINE = 60.0
 KEEP_ALIVE_EVERY = 100.0
+NEWS_AFTER = 1.0
+"""Until then a seed has said that it is one."""
 STRANGER_PATIENCE = 5.0
 IDLE_PATIENCE = 60.0
 """For who hasn't said what it wants, and who wants nothing, while others find no place."""
 LEAVE_DEADLINE = 10.0
 """For what is on its way when the torrent goes."""
 PIN_DEADLINE = 2.0
-"""A peer this slow gets a copy of its batch, so that it doesn't hold whole pieces in memory."""
+"""A peer this slow gets its batch queued again, so that it doesn't hold whole pieces in memory."""
 
 _GONE = {errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTUNREACH}
 
@@ -91,6 +94,8 @@ class Session:
         self._endpoint: bytes | None = None
         self._viewing = False
         """Whether it is shown pieces one by one."""
+        self._is_news = False
+        """Whether the log tells of it: a seed dials us again as often as we hang up."""
         # Two seeds have nothing to say to each other (BEP 21). It is closed at the next tick:
         # what a peer announces in its last moments counts as delivered.
         self._farewell: str | None = None
@@ -218,7 +223,7 @@ class Session:
             self._thrift.leave(self._delivery_of().announced())
         reason = self.reason or "closed"
         self._supplies.closes[reason] += 1
-        level = logging.INFO if self.peer_id else logging.DEBUG
+        level = logging.INFO if self._is_news else logging.DEBUG
         _LOG.log(
             level,
             'peer %s:%d closed: %s, client "%s", uploaded %d bytes, it gained %d bytes in %.1f s',
@@ -250,6 +255,8 @@ class Session:
             data = self._opening.receive(scratch[:count])
             for event in self.wire.receive(data, now):
                 self._handle(event)
+            if self.wire.interested and not self._is_news:
+                self._announce()
             self._answer()
 
     def _answer(self) -> None:
@@ -287,9 +294,9 @@ class Session:
                 self._account = self._supplies.account(torrent)
                 self._delivery = Delivery(torrent.layout)
                 self._roster = self._supplies.roster(torrent)
-                spread = self._supplies.spread(torrent)
-                if spread is not None:
-                    self._thrift = Thrift(spread, self, self._received_at)
+                availability = self._supplies.availability(torrent)
+                if availability is not None:
+                    self._thrift = Thrift(availability, self, self._received_at)
                     if self.wire.shown is None:
                         self._output.withholds = self._thrift.withholds
                 self._output.chain = self._supplies.limits.chain(
@@ -302,6 +309,7 @@ class Session:
                     tell=self._piece_came,
                     taken=lambda: self.uploaded,
                     clock=trio.current_time,
+                    shelf=self._supplies.shelf,
                 )
             case events.Identified(peer_id):
                 self._identify(peer_id)
@@ -319,14 +327,20 @@ class Session:
         if refused is not None:
             raise WireError(refused)
         assert self.torrent is not None
-        assert self._account is not None
-        self._account.peer_seen()
-        _LOG.info("peer %s:%d opened: %s", *self.address, self.torrent.pinned.ref)
+        self.client = client_of(peer_id)
         if self.wire.shown is not None:
             self._viewing = True
         self._supplies.slots.come(self, self._received_at)
         if self._viewing:
             self._supplies.spreading.join(self.torrent, self, self._received_at)
+
+    def _announce(self) -> None:
+        """Tell of a peer that wants something, and count it."""
+        assert self.torrent is not None
+        assert self._account is not None
+        self._is_news = True
+        self._account.peer_seen()
+        _LOG.info("peer %s:%d opened: %s", *self.address, self.torrent.pinned.ref)
 
     def _list(self, listen_port: int | None) -> None:
         """Let others hear of this peer, if it says where it takes connections (BEP 11)."""
@@ -466,6 +480,8 @@ class Session:
         if self._farewell is not None and not (output.draining and now < self._leave_by):
             self.end(self._farewell)
             return
+        if not self._is_news and now - self.opened_at > NEWS_AFTER:
+            self._announce()
         if output.draining:
             if now - output.sent_at > WRITE_DEADLINE:
                 self.end("write-timeout")
@@ -489,4 +505,5 @@ class Session:
         if late:
             self._turn_down(late, now)
         self._unchoke(now)
+        self.wire.nudge(max(self._received_at, self._choked_at + PATIENCE), now)
         output.send()

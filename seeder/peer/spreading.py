@@ -4,7 +4,7 @@ It begins with the first peer while nobody else has the whole object, and a peer
 others have everything among themselves is shown all at once. No I/O.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Literal, Protocol, TypeAlias
 
 from seeder.peer.messages import bitfield_indices
@@ -32,6 +32,13 @@ class Spread(Protocol):
     def info_hash(self) -> bytes: ...
 
 
+class Cached(Spread, Protocol):
+    """What has to be known of one that is about to be spread."""
+
+    @property
+    def cache_id(self) -> str: ...
+
+
 class Viewer(Protocol):
     """A session that is shown pieces a few at a time."""
 
@@ -42,7 +49,7 @@ class Viewer(Protocol):
 class Spreading:
     """The plans of all torrents; `other_seeds` counts those that the tracker knows of.
 
-    `cache_bytes` is what both tiers hold.
+    `cache_bytes` is what both tiers hold, and `at_hand` which pieces of a `cache_id` they have.
     """
 
     def __init__(
@@ -51,11 +58,13 @@ class Spreading:
         *,
         other_seeds: Callable[[bytes], int],
         cache_bytes: int,
+        at_hand: Callable[[str], Container[int]],
         rng: Randomness,
     ) -> None:
         self._mode = mode
         self._other_seeds = other_seeds
         self._cache_bytes = cache_bytes
+        self._at_hand = at_hand
         self._rng = rng
         self._plans: dict[bytes, SuperSeed[Viewer]] = {}
         self._openly = False
@@ -79,11 +88,12 @@ class Spreading:
             return not plan.stands_alone
         return self._other_seeds(torrent.info_hash) == 0
 
-    def join(self, torrent: Spread, viewer: Viewer, now: float) -> None:
+    def join(self, torrent: Cached, viewer: Viewer, now: float) -> None:
         """Take in a peer, and show it something."""
         plan = self._plans.get(torrent.info_hash)
         if plan is None:
-            plan = SuperSeed[Viewer](torrent.layout.piece_count, 1, self._rng)
+            hand = self._at_hand(torrent.cache_id)
+            plan = SuperSeed[Viewer](torrent.layout.piece_count, 1, self._rng, hand=hand)
             self._plans[torrent.info_hash] = plan
         plan.join(viewer, now)
         self._widen(torrent, plan)

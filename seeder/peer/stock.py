@@ -10,12 +10,15 @@ from collections import deque
 from collections.abc import Callable, Container, Iterable, Sequence
 
 from seeder.cache.files import Read
+from seeder.cache.memory import Key
 from seeder.cache.pieces import PieceCache
 from seeder.errors import SeederError
 from seeder.peer.readahead import ReadAhead
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import MIB
 
+MOST_HELD = 256 * MIB
+"""Bytes of cold pieces on their way to peers or waiting to be sent, of all peers together."""
 AHEAD = 8 * MIB
 MOST_AHEAD = 16
 """Cold pieces that one peer has on their way or waiting to be sent: these bytes, this many."""
@@ -24,6 +27,38 @@ PATIENCE = 10.0
 PATIENCE_IN_LINE = 2 * PATIENCE
 FAILURE_PAUSE = 10.0
 """Seconds before a piece that failed is asked for again on behalf of one peer."""
+
+
+class Shelf:
+    """Counts what the stocks of all peers hold or have on its way, each piece once, up to `most`.
+
+    Who finds it full stands in line: what is in memory or on disk isn't held and goes on.
+    """
+
+    __slots__ = ("_most", "_takers", "used")
+
+    def __init__(self, most: int = MOST_HELD) -> None:
+        self.used = 0
+        """Bytes."""
+        self._most = most
+        self._takers: dict[Key, int] = {}
+
+    def take(self, key: Key, size: int) -> bool:
+        """Count a piece for one more stock; False if there is no room. Alone it always has some."""
+        takers = self._takers.get(key, 0)
+        if not takers:
+            if self.used and self.used + size > self._most:
+                return False
+            self.used += size
+        self._takers[key] = takers + 1
+        return True
+
+    def give(self, key: Key, size: int) -> None:
+        """Count a piece for one stock less."""
+        self._takers[key] -= 1
+        if not self._takers[key]:
+            del self._takers[key]
+            self.used -= size
 
 
 class Stock:
@@ -42,6 +77,7 @@ class Stock:
         tell: Callable[[int, SeederError | None], None],
         taken: Callable[[], int],
         clock: Callable[[], float],
+        shelf: Shelf,
     ) -> None:
         self.waiting: dict[int, float] = {}
         """Cold pieces, and since when they are waited for."""
@@ -51,6 +87,7 @@ class Stock:
         self._tell = tell
         self._taken = taken
         self._clock = clock
+        self._shelf = shelf
         self._most = max(1, min(MOST_AHEAD, AHEAD // torrent.layout.piece_length))
         self._line: deque[int] = deque()
         self._fetching: set[int] = set()
@@ -105,21 +142,33 @@ class Stock:
         for index in tuple(self._held):
             if index not in self._wanted or self._cache.is_on_disk(self._torrent, index):
                 del self._held[index]
+                self._release(index)
         line, fetching = self._line, self._fetching
         while line and len(fetching) + len(self._held) < self._most:
-            index = line.popleft()
-            if index in fetching or index not in self.waiting:
-                continue
-            if index not in self._wanted:
-                del self.waiting[index]
-                continue
-            fetching.add(index)
-            self._cache.request(self._torrent, index, self._arrived)
-            self._guessed.append(self._read_ahead.missed(index, self._taken()))
+            index = line[0]
+            if index in self.waiting and index not in fetching:
+                if index not in self._wanted:
+                    del self.waiting[index]
+                elif self._reserve(index):
+                    fetching.add(index)
+                    self._cache.request(self._torrent, index, self._arrived)
+                    self._guessed.append(self._read_ahead.missed(index, self._taken()))
+                else:
+                    break
+            line.popleft()
         # In the same turn, so that they share a GET with what was asked for.
         while self._guessed:
             size = self._cache.read_ahead(self._torrent, self._guessed.pop())
             self._read_ahead.fetched(size)
+
+    def _reserve(self, index: int) -> bool:
+        return self._shelf.take((self._torrent.cache_id, index), self._size(index))
+
+    def _release(self, index: int) -> None:
+        self._shelf.give((self._torrent.cache_id, index), self._size(index))
+
+    def _size(self, index: int) -> int:
+        return self._torrent.layout.piece_size(index)
 
     def _arrived(
         self, index: int, piece: bytes | bytearray | None, error: SeederError | None
@@ -128,8 +177,10 @@ class Stock:
         self.waiting.pop(index, None)
         if error is not None:
             self._failed[index] = self._clock()
-        elif piece is not None and index in self._wanted:
+        if piece is not None and index in self._wanted:
             self._held[index] = piece
+        else:
+            self._release(index)
         self._tell(index, error)
 
     def overdue(self, now: float) -> list[int]:
@@ -147,6 +198,9 @@ class Stock:
                 # Turned down, cancelled, or brought here on behalf of somebody else.
                 del self.waiting[index]
         self._line = deque(index for index in self._line if index in self.waiting)
+        if self._line:
+            # The shelf may have room now, and nobody tells.
+            self.fetch()
         for index, at in tuple(self._failed.items()):
             if now - at > FAILURE_PAUSE and index not in self.waiting:
                 del self._failed[index]
@@ -160,5 +214,7 @@ class Stock:
         """Wait for nothing any more; fetches under way go on."""
         for index in self._fetching:
             self._cache.forget(self._torrent, index, self._arrived)
+        for index in (*self._fetching, *self._held):
+            self._release(index)
         self._fetching.clear()
         self._held.clear()

@@ -12,7 +12,7 @@ window slides over everything that it lacks, as if we were its only source. Nobo
 No I/O.
 """
 
-from collections.abc import Hashable, Iterable, MutableSequence
+from collections.abc import Container, Hashable, Iterable, MutableSequence
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 OVERDUE = 10.0
@@ -50,9 +50,14 @@ class _Viewer:
 
 
 class SuperSeed(Generic[Peer]):
-    """Which peer of one torrent is shown which pieces; `window` is how many at a time."""
+    """Which peer of one torrent is shown which pieces; `window` is how many at a time.
 
-    def __init__(self, piece_count: int, window: int, rng: Randomness) -> None:
+    Those of the pieces that are at `hand` are shown first: they are sent without asking S3.
+    """
+
+    def __init__(
+        self, piece_count: int, window: int, rng: Randomness, *, hand: Container[int] = ()
+    ) -> None:
         self.window = window
         self._count = piece_count
         self._rng = rng
@@ -64,6 +69,8 @@ class SuperSeed(Generic[Peer]):
         """How many peers have a piece in their window."""
         self._hidden = list(range(piece_count))
         rng.shuffle(self._hidden)
+        # Taken from the end.
+        self._hidden.sort(key=hand.__contains__)
 
     @property
     def stands_alone(self) -> bool:

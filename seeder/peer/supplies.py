@@ -12,7 +12,8 @@ from seeder.peer.pex import Roster
 from seeder.peer.scratch import Scratch
 from seeder.peer.slots import Slots
 from seeder.peer.spreading import Spreading
-from seeder.peer.thrift import Spread
+from seeder.peer.stock import Shelf
+from seeder.peer.thrift import Availability
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import KIB
 
@@ -49,13 +50,14 @@ class Supplies:
     roster: Callable[[Torrent], Roster]
     """The torrent's peers that others may hear of."""
     slots: Slots
-    spread: Callable[[Torrent], "Spread[Session] | None"]
+    availability: Callable[[Torrent], "Availability[Session] | None"]
     """Which of its pieces the torrent's peers have; None where nobody is to wait for others."""
     limits: "Limits[Session]"
     set_pace: Callable[[], None]
     """Called when a session waits for its turn to send: the timer may have to ring earlier."""
     open: Callable[[], Opening]
     """What tells plaintext from encryption on a new connection."""
+    shelf: Shelf = field(default_factory=Shelf)
     outgoing: Scratch = field(default_factory=Scratch)
     incoming: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_SIZE)))
     """One receive buffer for all: what was read is used up before anything else runs."""

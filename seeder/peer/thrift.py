@@ -25,7 +25,7 @@ HALF_LIFE = 5.0
 """Seconds after which what a peer gained counts by half in that."""
 
 
-class Spread(Generic[P]):
+class Availability(Generic[P]):
     """How many peers have each piece of a torrent, as far as they say; and who gets it from us."""
 
     def __init__(self, piece_count: int) -> None:
@@ -60,6 +60,7 @@ class Thrift(Generic[P]):
     """Which requests of one peer have to wait, as far as that depends on it."""
 
     __slots__ = (
+        "_availability",
         "_came_at",
         "_fed",
         "_from_all",
@@ -68,13 +69,12 @@ class Thrift(Generic[P]):
         "_let",
         "_peer",
         "_sent",
-        "_spread",
         "_waiting",
         "_weighed_at",
     )
 
-    def __init__(self, spread: Spread[P], peer: P, now: float) -> None:
-        self._spread = spread
+    def __init__(self, availability: Availability[P], peer: P, now: float) -> None:
+        self._availability = availability
         self._peer = peer
         self._came_at = self._weighed_at = now
         self._waiting: dict[int, float] = {}
@@ -89,29 +89,29 @@ class Thrift(Generic[P]):
         """Tell whether the requests for a piece have to wait; once they needn't, they never do."""
         if index in self._let:
             return False
-        if self._fed and self._spread.is_elsewhere(index, self._peer):
+        if self._fed and self._availability.is_elsewhere(index, self._peer):
             since = self._waiting.setdefault(index, now)
             if now - since < PATIENCE:
                 return True
         self._waiting.pop(index, None)
         self._let.add(index)
-        self._spread.give(self._peer, index)
+        self._availability.give(self._peer, index)
         return False
 
     def gained(self, indices: Iterable[int]) -> None:
         """Note that the peer has pieces that it was not known to have."""
         indices = tuple(indices)
-        self._spread.gained(indices)
+        self._availability.gained(indices)
         if self._let or self._waiting:
             for index in indices:
                 self._waiting.pop(index, None)
                 if index in self._let:
                     self._let.discard(index)
-                    self._spread.given(self._peer, index)
+                    self._availability.given(self._peer, index)
 
     def lost(self, indices: Iterable[int]) -> None:
         """Note that the peer hasn't these pieces after all."""
-        self._spread.lost(indices)
+        self._availability.lost(indices)
 
     def weigh(self, sent: int, gained: int, now: float) -> None:
         """See whether others feed the peer; called about once a second.
@@ -128,6 +128,6 @@ class Thrift(Generic[P]):
 
     def leave(self, has: Iterable[int]) -> None:
         """Forget the peer, which has these pieces."""
-        self._spread.lost(has)
+        self._availability.lost(has)
         for index in self._let:
-            self._spread.given(self._peer, index)
+            self._availability.given(self._peer, index)

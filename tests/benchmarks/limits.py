@@ -23,7 +23,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks.load import BLOCK, Connection, Target, dial
+from tests.benchmarks.dialling import open_plain, source_address
+from tests.benchmarks.load import BLOCK, Connection, Target
 from tests.benchmarks.seeding import machine
 from tests.e2e.ceph import ACCESS_KEY, SECRET_KEY, CephRGW
 from tests.e2e.daemon import SeederDaemon
@@ -106,7 +107,8 @@ def measure(address: tuple[str, int], target: Target, peers: int, seconds: float
         poll = stack.enter_context(select.epoll())
         leechers = {}
         for number in range(peers):
-            stream = stack.enter_context(dial(address, target.info_hash, number))
+            source = source_address(address[0], number)
+            stream = stack.enter_context(open_plain(address, target.info_hash, source=source))
             first = blocks * number // peers
             leecher = Connection(requests, first=first, share=1 << 40, depth=DEPTH)
             leechers[stream.fileno()] = number, stream, leecher

@@ -5,32 +5,31 @@
 One process, one epoll. Requests for the whole file are built beforehand; what arrives lands in one
 buffer, and only the lengths and ids of messages are looked at. The clock runs from the first
 request, when every connection is unchoked, to the last block. MB and GB are 10^6 and 10^9 bytes.
+
+With --encrypted each connection insists on RC4 (MSE). Its requests are encrypted beforehand too,
+and what arrives is only counted: a seeder that answers has nothing to say but blocks.
 """
 
 import argparse
-import secrets
 import select
 import socket
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import libtorrent as lt
 
+from tests.benchmarks.dialling import LoadError, open_encrypted, open_plain, source_address
+
 BLOCK = 16 * 1024
 _REQUEST = struct.Struct(">IBIII")
 _HEAD = struct.Struct(">IB")
 _BUFFER = 256 * 1024
-_CHOKE, _UNCHOKE, _INTERESTED, _PIECE, _REJECT = 0, 1, 2, 7, 16
-_FAST = bytes(7) + b"\x04"  # reserved bits: the fast extension (BEP 6), nothing else
-_OPENING_SECONDS = 60.0
+_CHOKE, _PIECE, _REJECT = 0, 7, 16
+_PIECE_HEADER = 13
 _SILENCE_SECONDS = 30.0
-
-
-class LoadError(Exception):
-    """The seeder closed, choked, rejected or fell silent; no figure would mean anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +134,29 @@ class Connection:
         self._carried = bytes(buffer[at:end])
 
 
+class SealedConnection(Connection):
+    """The same behind RC4: `requests` is encrypted, what arrives is counted and not decrypted."""
+
+    __slots__ = ("_arrived",)
+
+    def __init__(self, requests: memoryview, *, depth: int) -> None:
+        super().__init__(requests, first=0, share=len(requests) // _REQUEST.size, depth=depth)
+        self._arrived = 0
+
+    @property
+    def done(self) -> bool:
+        """Tell whether as much is here as the blocks and their headers make up."""
+        return self._arrived >= self.share * (_PIECE_HEADER + BLOCK)
+
+    def receive(self, stream: socket.socket, buffer: memoryview) -> None:
+        """Count what has arrived. LoadError if the seeder gave up."""
+        count = stream.recv_into(buffer)
+        if not count:
+            raise LoadError("the seeder closed the connection")
+        self._arrived += count
+        self.blocks = min(self.share, -(-self._arrived // (_PIECE_HEADER + BLOCK)))
+
+
 def run_load(
     address: tuple[str, int],
     target: Target,
@@ -144,20 +166,32 @@ def run_load(
     passes: float = 1.0,
     seconds: float | None = None,
     pid: int | None = None,
+    encrypted: bool = False,
+    started: Callable[[], None] = lambda: None,
 ) -> Load:
     """Download the file `passes` times, shared out evenly, or for `seconds`, whatever ends first.
 
     Connections start at even distances in the file. `pid` is the seeder's, for its CPU seconds.
+    `started` is called when all are open.
     """
     requests = memoryview(target.requests())
     blocks = len(requests) // _REQUEST.size
     share = max(1, round(blocks * passes / connections))
     leechers: dict[int, tuple[socket.socket, Connection]] = {}
     for number in range(connections):
-        stream = dial(address, target.info_hash, number)
         first = blocks * number // connections
-        leecher = Connection(requests, first=first, share=share, depth=depth)
+        source = source_address(address[0], number)
+        if encrypted:
+            stream, cipher = open_encrypted(address, target.info_hash, source=source)
+            start = first * _REQUEST.size
+            wanted = bytes(requests[start:]) + bytes(requests[:start])
+            sealed = cipher.update(wanted[: share * _REQUEST.size])
+            leecher: Connection = SealedConnection(memoryview(sealed), depth=depth)
+        else:
+            stream = open_plain(address, target.info_hash, source=source)
+            leecher = Connection(requests, first=first, share=share, depth=depth)
         leechers[stream.fileno()] = (stream, leecher)
+    started()
     try:
         seeder_before = None if pid is None else cpu_seconds(pid)
         own_before = time.process_time()
@@ -182,42 +216,6 @@ def cpu_seconds(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | 2)
 
 
-def _source(host: str, number: int) -> tuple[str, int] | None:
-    """Return the address that leecher `number` dials from: rtorrent takes one peer an address."""
-    if not host.startswith("127."):
-        return None
-    return f"127.0.{1 + number // 250}.{1 + number % 250}", 0
-
-
-def dial(address: tuple[str, int], info_hash: bytes, number: int) -> socket.socket:
-    """Connect as leecher `number`, shake hands, and wait to be unchoked."""
-    source = _source(address[0], number)
-    stream = socket.create_connection(address, timeout=_OPENING_SECONDS, source_address=source)
-    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    peer_id = b"-LD0001-" + secrets.token_hex(6).encode()
-    interested = _HEAD.pack(1, _INTERESTED)
-    stream.sendall(b"\x13BitTorrent protocol" + _FAST + info_hash + peer_id + interested)
-    answer = _read(stream, 68)
-    if answer[28:48] != info_hash:
-        raise LoadError("the seeder shook hands for another torrent")
-    while True:
-        (length,) = struct.unpack(">I", _read(stream, 4))
-        message = _read(stream, length)
-        if message[:1] == bytes([_UNCHOKE]):
-            stream.setblocking(False)
-            return stream
-
-
-def _read(stream: socket.socket, count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        chunk = stream.recv(count - len(data))
-        if not chunk:
-            raise LoadError("the seeder closed during the opening")
-        data += chunk
-    return data
-
-
 def _pump(leechers: dict[int, tuple[socket.socket, Connection]], *, until: float | None) -> None:
     """Run all connections until each is done or the clock reaches `until`."""
     buffer = memoryview(bytearray(_BUFFER))
@@ -232,7 +230,10 @@ def _pump(leechers: dict[int, tuple[socket.socket, Connection]], *, until: float
                 raise LoadError(f"the seeder was silent for {_SILENCE_SECONDS:g} s")
             for descriptor, _ in ready:
                 stream, leecher = leechers[descriptor]
-                leecher.receive(stream, buffer)
+                try:
+                    leecher.receive(stream, buffer)
+                except ConnectionResetError as error:
+                    raise LoadError("the seeder reset the connection") from error
                 leecher.ask(stream)
                 if leecher.done:
                     poll.unregister(descriptor)
@@ -248,6 +249,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--depth", type=int, default=64, help="requests outstanding (default 64)")
     parser.add_argument("--passes", type=float, default=1.0, help="times the whole file")
     parser.add_argument("--seconds", type=float, help="stop after so long")
+    parser.add_argument("--encrypted", action="store_true", help="insist on RC4 (MSE)")
     parser.add_argument("--pid", type=int, help="the seeder's, for its CPU seconds")
     chosen = parser.parse_args(arguments)
     host, _, port = chosen.address.rpartition(":")
@@ -259,6 +261,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         passes=chosen.passes,
         seconds=chosen.seconds,
         pid=chosen.pid,
+        encrypted=chosen.encrypted,
     )
     print(load)
 

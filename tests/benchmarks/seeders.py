@@ -95,9 +95,19 @@ def rtorrent(job: Job) -> Iterator[Running]:
         )
 
 
+def ours(job: Job) -> contextlib.AbstractContextManager[Running]:
+    """Our daemon; its memory holds the whole file."""
+    return _ours(job, "ours", memory=job.content.stat().st_size + 64 * MIB)
+
+
+def ours_from_disk(job: Job) -> contextlib.AbstractContextManager[Running]:
+    """The same with memory for an eighth of the file; the rest is on disk, in the page cache."""
+    return _ours(job, "ours-disk", memory=job.content.stat().st_size // 8)
+
+
 @contextlib.contextmanager
-def ours(job: Job) -> Iterator[Running]:
-    """Our daemon over a Ceph RGW with the file as its object; its memory holds the whole file."""
+def _ours(job: Job, name: str, *, memory: int) -> Iterator[Running]:
+    """Our daemon over a Ceph RGW with the file as its object."""
     size = job.content.stat().st_size
     with CephRGW(ADDRESS, settings={"rgw torrent flag": "false"}) as server:
         publisher = server.publisher()
@@ -114,30 +124,42 @@ def ours(job: Job) -> Iterator[Running]:
                 }
             ],
             "cache": {
-                "memory": f"{size // 2**20 + 64} MiB",
-                "disk": f"{2 * size // 2**20 + 64} MiB",
+                "memory": f"{memory // MIB} MiB",
+                "disk": f"{2 * size // MIB + 64} MiB",
             },
             # The load generator asks for what it likes, as from any seed.
-            "peer": {"connections_per_address": 1000, "super_seeding": "off"},
+            "peer": {
+                "connections": 4000,
+                "connections_per_torrent": 4000,
+                "connections_per_address": 1000,
+                "copies_per_address": "unlimited",
+                "super_seeding": "off",
+                "thrifty": False,
+            },
         }
         credentials = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
         with SeederDaemon(
-            settings, directory=job.directory / "ours", environment=credentials
+            settings, directory=job.directory / name, environment=credentials
         ) as daemon:
             status = wait_for_state(daemon, "benchmark", job.content.name, timeout=120)
             target = Target(bytes.fromhex(status["info_hash"]), size, job.piece_length)
-            yield Running("ours", _our_version(), daemon.peer_address, daemon.pid, target)
+            yield Running(name, _our_version(), daemon.peer_address, daemon.pid, target)
 
 
 Start = Callable[[Job], contextlib.AbstractContextManager[Running]]
-SEEDERS: dict[str, Start] = {"ours": ours, "libtorrent": libtorrent, "rtorrent": rtorrent}
+SEEDERS: dict[str, Start] = {
+    "ours": ours,
+    "ours-disk": ours_from_disk,
+    "libtorrent": libtorrent,
+    "rtorrent": rtorrent,
+}
 
 
 def why_not(name: str) -> str | None:
     """Return the reason why a seeder can't run here, or None if it can."""
     if name == "rtorrent" and missing_programs("rtorrent"):
         return "rtorrent is not installed"
-    return why_no_ceph() if name == "ours" else None
+    return why_no_ceph() if name.startswith("ours") else None
 
 
 def _our_version() -> str:
@@ -163,7 +185,7 @@ def _seed(address: str, torrent: Path, directory: Path) -> None:
     settings["enable_upnp"] = settings["enable_natpmp"] = False
     settings["enable_outgoing_utp"] = settings["enable_incoming_utp"] = False
     settings["unchoke_slots_limit"] = -1
-    settings["connections_limit"] = 1000
+    settings["connections_limit"] = 4000
     settings["listen_queue_size"] = 512
     settings["send_buffer_watermark"] = 3 * MIB
     settings["send_buffer_low_watermark"] = MIB

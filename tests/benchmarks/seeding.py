@@ -2,8 +2,10 @@
 
     python -m tests.benchmarks.seeding [--size 1GiB] [--connections 1,8,50] [--rounds 5]
 
-All seeders run at once and idle but one: they take turns within every round, so that a machine
-whose speed drifts treats all alike. Medians over the rounds; MB and GB are 10^6 and 10^9 bytes.
+Three tables: plain connections; ours from memory and from disk (in the page cache, with memory for
+an eighth of the object); connections that insist on RC4. All seeders run at once and idle but one:
+they take turns within every round, so that a machine whose speed drifts treats all alike. Medians
+over the rounds; MB and GB are 10^6 and 10^9 bytes.
 """
 
 import argparse
@@ -16,37 +18,53 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks.load import Load, LoadError, run_load
+from tests.benchmarks.dialling import LoadError
+from tests.benchmarks.load import Load, run_load
 from tests.benchmarks.seeders import SEEDERS, Job, Running, why_not
 from tests.e2e.objects import KIB, MIB, make_torrent, write_content
 
 _UNITS = {"KiB": KIB, "MiB": MIB, "GiB": 1024 * MIB}
 # rtorrent takes no torrent without a tracker; nothing listens on port 1.
 _NO_TRACKER = "http://127.0.0.1:1/announce"
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Loads that belong into one table; `ours` is compared to the best of the other seeders."""
+
+    title: str
+    ours: str
+    others: Sequence[str]
+    connections: Sequence[int]
+    encrypted: bool = False
+
+
 Results = dict[tuple[str, int], list[Load]]
 
 
-def measure(running: Sequence[Running], connections: Sequence[int], rounds: int) -> Results:
+def measure(running: Sequence[Running], series: Series, rounds: int) -> Results:
     """Run `rounds` loads of one pass for every seeder and number of connections, interleaved."""
     results: Results = {}
     for seeder in running:
         # Once through the file, so that caches are warm and buffers grown.
-        _one(seeder, 1)
-    for count in connections:
+        _one(seeder, 1, encrypted=series.encrypted)
+    for count in series.connections:
         for turn in range(rounds):
             order = [*running[turn % len(running) :], *running[: turn % len(running)]]
             for seeder in order:
-                results.setdefault((seeder.name, count), []).append(_one(seeder, count))
+                load = _one(seeder, count, encrypted=series.encrypted)
+                results.setdefault((seeder.name, count), []).append(load)
     return results
 
 
-def _one(seeder: Running, connections: int) -> Load:
+def _one(seeder: Running, connections: int, *, encrypted: bool) -> Load:
     try:
         return run_load(
             seeder.address,
@@ -54,6 +72,7 @@ def _one(seeder: Running, connections: int) -> Load:
             connections=connections,
             depth=depth_for(connections),
             pid=seeder.pid,
+            encrypted=encrypted,
         )
     except LoadError as error:
         raise SystemExit(f"{seeder.name}, {connections} connections: {error}") from error
@@ -64,19 +83,20 @@ def depth_for(connections: int) -> int:
     return 256 if connections == 1 else 64
 
 
-def show(results: Results, running: Sequence[Running], connections: Sequence[int]) -> None:
+def show(results: Results, running: Sequence[Running], series: Series) -> None:
     """Print medians of MB/s and CPU seconds per GB, and ours against the best of the others."""
-    table = Table(box=box.MARKDOWN, title="MB/s (lowest to highest) / CPU-s per GB of the seeder")
-    table.add_column("seeder")
-    for count in connections:
+    table = Table(box=box.MARKDOWN, title=series.title)
+    table.add_column("MB/s (lowest to highest) / CPU-s per GB of the seeder")
+    for count in series.connections:
         table.add_column(f"{count} x depth {depth_for(count)}", justify="right")
     for seeder in running:
-        cells = [_cell(results[seeder.name, count]) for count in connections]
+        cells = [_cell(results[seeder.name, count]) for count in series.connections]
         table.add_row(f"{seeder.name} {seeder.version}", *cells)
-    others = [seeder.name for seeder in running if seeder.name != "ours"]
-    if len(others) < len(running) and others:
-        ratios = [_ratio(results, others, count) for count in connections]
-        table.add_row("ours / best other", *ratios)
+    names = [seeder.name for seeder in running]
+    others = [name for name in names if name != series.ours]
+    if series.ours in names and others:
+        ratios = [_ratio(results, series.ours, others, count) for count in series.connections]
+        table.add_row(f"{series.ours} / best other", *ratios)
     Console(width=max(120, Console().width), highlight=False).print(table)
 
 
@@ -90,12 +110,12 @@ def _cost(loads: Sequence[Load]) -> float:
     return statistics.median(load.cpu_per_gb or 0.0 for load in loads)
 
 
-def _ratio(results: Results, others: Sequence[str], count: int) -> str:
+def _ratio(results: Results, ours: str, others: Sequence[str], count: int) -> str:
     def rate(name: str) -> float:
         return statistics.median(load.rate for load in results[name, count])
 
-    speed = rate("ours") / max(rate(name) for name in others)
-    cost = _cost(results["ours", count]) / min(_cost(results[name, count]) for name in others)
+    speed = rate(ours) / max(rate(name) for name in others)
+    cost = _cost(results[ours, count]) / min(_cost(results[name, count]) for name in others)
     return f"{speed:.2f} / {cost:.2f}"
 
 
@@ -109,7 +129,7 @@ def machine() -> str:
     return f"{processor}, {cores} cores, Linux {platform.release()}, Python {python}, {today}"
 
 
-def _size(text: str) -> int:
+def parse_bytes(text: str) -> int:
     found = re.fullmatch(r"(\d+) ?([KMG]iB)", text)
     if found is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 256MiB or 1GiB")
@@ -127,39 +147,52 @@ def _names(text: str) -> list[str]:
     return names
 
 
+def prepare(directory: Path, size: int, piece_length: int) -> Job:
+    """Write a file of `size` bytes and its torrent."""
+    content = directory / "content" / "object.bin"
+    content.parent.mkdir()
+    write_content(content, size)
+    torrent = make_torrent(
+        content, name=content.name, piece_length=piece_length, trackers=[_NO_TRACKER]
+    )
+    return Job(content, torrent.write(directory / "object.torrent"), piece_length, directory)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="seeding", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--size", type=_size, default=_size("1GiB"))
-    parser.add_argument("--piece-length", type=_size, default=MIB)
-    parser.add_argument("--connections", type=_counts, default=[1, 8, 50])
+    parser.add_argument("--size", type=parse_bytes, default=1024 * MIB)
+    parser.add_argument("--piece-length", type=parse_bytes, default=MIB)
+    parser.add_argument("--connections", type=_counts, default=[1, 8, 50, 200])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seeders", type=_names, default=list(SEEDERS))
+    parser.add_argument("--tables", default="plain,disk,encrypted", help="some of these")
     chosen = parser.parse_args(arguments)
+    tables = {
+        "plain": Series("plain", "ours", ("libtorrent", "rtorrent"), chosen.connections),
+        "disk": Series("from disk and from memory", "ours-disk", ("ours",), (8, 50)),
+        "encrypted": Series("RC4", "ours", ("libtorrent",), (8,), encrypted=True),
+    }
+    wanted = [series for name, series in tables.items() if name in chosen.tables.split(",")]
+    needed = {name for series in wanted for name in (series.ours, *series.others)}
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="seeding-")))
-        content = directory / "content" / "object.bin"
-        content.parent.mkdir()
-        write_content(content, chosen.size)
-        torrent = make_torrent(
-            content, name=content.name, piece_length=chosen.piece_length, trackers=[_NO_TRACKER]
-        )
-        job = Job(
-            content, torrent.write(directory / "object.torrent"), chosen.piece_length, directory
-        )
-        running = []
+        job = prepare(directory, chosen.size, chosen.piece_length)
+        running: dict[str, Running] = {}
         for name in chosen.seeders:
-            if reason := why_not(name):
+            if name in needed and (reason := why_not(name)):
                 print(f"without {name}: {reason}", file=sys.stderr)
-                continue
-            running.append(stack.enter_context(SEEDERS[name](job)))
-        results = measure(running, chosen.connections, chosen.rounds)
+            elif name in needed:
+                running[name] = stack.enter_context(SEEDERS[name](job))
         print(
-            f"{chosen.size // MIB} MiB, pieces of {chosen.piece_length // KIB} KiB, loopback, ",
-            end="",
+            f"{chosen.size // MIB} MiB, pieces of {chosen.piece_length // KIB} KiB, loopback, "
+            f"medians of {chosen.rounds} rounds\n{machine()}\n"
         )
-        print(f"medians of {chosen.rounds} rounds\n{machine()}\n")
-        show(results, running, chosen.connections)
+        for series in wanted:
+            names = [name for name in (series.ours, *series.others) if name in running]
+            taking_turns = [running[name] for name in names]
+            if taking_turns:
+                show(measure(taking_turns, series, chosen.rounds), taking_turns, series)
 
 
 if __name__ == "__main__":

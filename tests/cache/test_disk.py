@@ -643,6 +643,7 @@ async def test_a_cached_read_brings_the_bytes_that_a_thread_would(tmp_path: Path
         assert stand.cache.is_cached(torrent, 3)
         assert read_cached(stand, torrent, 3, (0, 100)) == piece
         assert read_cached(stand, torrent, 3, (90, 10), (5, 3)) == piece[90:] + piece[5:8]
+        assert stand.cache.statistics().disk_hits == 2
         assert stand.source.reads == [3]
 
 
@@ -744,3 +745,15 @@ async def test_a_cached_read_makes_its_file_the_newest(tmp_path: Path) -> None:
         await stand.cache.get(torrent, 2)
         await stand.idle()
         assert stand.cache.on_disk(torrent.cache_id) == {0, 2}
+
+
+async def test_the_order_of_cached_reads_outlives_a_restart(tmp_path: Path) -> None:
+    torrent = FakeTorrent()
+    await fill(tmp_path, torrent, 3)
+    async with running(tmp_path, memory=0) as stand:
+        for index in range(3):
+            await stand.cache.get(torrent, index)
+        for index in (2, 0):
+            assert read_cached(stand, torrent, index, (0, 100)) == torrent.piece(index)
+    async with running(tmp_path, memory=0, disk=100) as stand:
+        assert stand.cache.on_disk(torrent.cache_id) == {0}

@@ -6,7 +6,7 @@ Addresses: 1 is the S3 servers', 2 the daemon's, 3 to 16 are handed out to clien
 
 import itertools
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -16,14 +16,23 @@ import pytest
 from tests.e2e import ceph as ceph_module
 from tests.e2e import swift as swift_module
 from tests.e2e.ceph import CephRGW
-from tests.e2e.clients import Leecher
+from tests.e2e.clients import Aria2, Leecher, QBittorrent, Rtorrent, Transmission, WebTorrent
 from tests.e2e.daemon import SeederDaemon, Settings
+from tests.e2e.libtorrent_client import Libtorrent
 from tests.e2e.network import Namespace, Network, why_no_namespace
-from tests.e2e.processes import missing_programs
 from tests.e2e.s3 import Publisher
 from tests.e2e.swift import Swift
 
 S3_ADDRESS, DAEMON_ADDRESS, FIRST_CLIENT_ADDRESS = 1, 2, 3
+KINDS: Sequence[type[Leecher]] = (
+    Libtorrent,
+    Transmission,
+    Aria2,
+    Rtorrent,
+    QBittorrent,
+    WebTorrent,
+)
+"""Every client that the tests know."""
 _HERE = Path(__file__).parent
 
 Client = TypeVar("Client", bound=Leecher)
@@ -135,15 +144,27 @@ def seeder(network: Network, tmp_path: Path) -> Iterator[Callable[..., SeederDae
 
 
 @pytest.fixture
+def kinds(network: Network) -> list[type[Leecher]]:
+    """The clients that are installed and download in this network.
+
+    The tests of the harness are skipped for each of the others, and say why.
+    """
+    return [
+        kind
+        for kind in KINDS
+        if kind.why_missing() is None and (network.private or kind.dials_loopback)
+    ]
+
+
+@pytest.fixture
 def client(network: Network, tmp_path: Path) -> Iterator[ClientFactory]:
     """Makes clients, each on an address of its own; skips where the program is not installed."""
     numbers = itertools.count(FIRST_CLIENT_ADDRESS)
     with ExitStack() as stack:
 
         def make(kind: type[Client], /, **options: Any) -> Client:
-            program = getattr(kind, "program", None)
-            if program is not None and missing_programs(program):
-                pytest.skip(f"{program} is not installed")
+            if reason := kind.why_missing():
+                pytest.skip(reason)
             number = next(numbers)
             directory = tmp_path / f"client-{number}"
             made = kind(network.address(number), directory, **options)

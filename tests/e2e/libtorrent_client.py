@@ -69,6 +69,11 @@ class Libtorrent(Leecher):
         """Dial a peer that no tracker has told of."""
         self._torrent.connect_peer(peer)
 
+    def limit_download(self, rate: int) -> None:
+        """Change the download rate, in bytes a second."""
+        assert self._session is not None
+        self._session.apply_settings({"download_rate_limit": rate})
+
     def reannounce(self) -> None:
         """Announce to the tracker now, whatever interval it set."""
         self._torrent.force_reannounce(0, -1, lt.torrent_handle.ignore_min_interval)

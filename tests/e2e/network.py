@@ -60,8 +60,9 @@ class Namespace(Network):
         self._descriptor = _new_namespace()
         self.prefix = ("nsenter", f"--net=/proc/{os.getpid()}/fd/{self._descriptor}", "--")
         lines = ["link set lo up", *(f"addr add {self.address(n)}/24 dev lo" for n in range(1, 17))]
-        with self.entered():
-            subprocess.run(["ip", "-batch", "-"], input="\n".join(lines).encode(), check=True)
+        # The rule that addresses of one's own are delivered to comes first: make room before it.
+        lines += ["rule add pref 100 lookup local", "rule del pref 0"]
+        self._ip(lines)
 
     def address(self, number: int) -> str:
         _check_number(number)
@@ -78,6 +79,20 @@ class Namespace(Network):
                 _set_namespace(before)
         finally:
             os.close(before)
+
+    @contextlib.contextmanager
+    def without(self, *connections: str) -> Iterator[None]:
+        """Make connections fail that ip-rule(8) would select: "from A to B", "to A dport N"."""
+        rules = [f"pref 10 {selected} unreachable" for selected in connections]
+        self._ip([f"rule add {rule}" for rule in rules])
+        try:
+            yield
+        finally:
+            self._ip([f"rule del {rule}" for rule in rules])
+
+    def _ip(self, lines: Sequence[str]) -> None:
+        with self.entered():
+            subprocess.run(["ip", "-batch", "-"], input="\n".join(lines).encode(), check=True)
 
     def close(self) -> None:
         os.close(self._descriptor)

@@ -12,11 +12,10 @@ from bencode2 import bdecode
 
 from tests.e2e import ceph as ceph_module
 from tests.e2e import swift as swift_module
-from tests.e2e.clients import Aria2, Leecher, Rtorrent, Transmission, wait_for_all
+from tests.e2e.clients import Aria2, Leecher, wait_for_all
 from tests.e2e.conftest import ClientFactory
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.libtorrent_client import Libtorrent
-from tests.e2e.network import Network
 from tests.e2e.objects import KIB, MIB, content, digest
 from tests.e2e.processes import Child, poll_until, python_environment
 from tests.e2e.publishing import (
@@ -152,13 +151,10 @@ def test_every_client_downloads_by_torrent_and_by_magnet(
     store: Store,
     seeder: Callable[..., SeederDaemon],
     client: ClientFactory,
-    network: Network,
+    kinds: Sequence[type[Leecher]],
     tmp_path: Path,
 ) -> None:
     body = content(4 * MIB + 3)
-    kinds: Sequence[type[Leecher]] = [Libtorrent, Aria2, Rtorrent]
-    if network.private:
-        kinds = [Transmission, *kinds]  # it never dials loopback addresses
     # A swarm for each, so that everything comes from the daemon.
     leechers = {f"{kind.__name__} by {how}": client(kind) for kind in kinds for how in HOWS}
     daemon = publish(seeder, store, dict.fromkeys(leechers, body))

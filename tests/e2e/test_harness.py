@@ -19,7 +19,15 @@ from bencode2 import bencode
 from botocore.exceptions import ClientError
 
 from tests.e2e.ceph import OTHER_ACCESS_KEY, OTHER_SECRET_KEY, CephRGW, why_no_ceph
-from tests.e2e.clients import Aria2, Leecher, Rtorrent, Transmission, wait_for_all
+from tests.e2e.clients import (
+    Aria2,
+    Leecher,
+    QBittorrent,
+    Rtorrent,
+    Transmission,
+    WebTorrent,
+    wait_for_all,
+)
 from tests.e2e.conftest import ClientFactory
 from tests.e2e.daemon import SeederDaemon, toml
 from tests.e2e.libtorrent_client import Libtorrent
@@ -291,7 +299,7 @@ def test_libtorrent_downloads_by_file_by_magnet_and_from_a_named_peer(
     assert {by_file.address, by_magnet.address} <= {who for who, _ in swarm.tracker.announces}
 
 
-@pytest.mark.parametrize("kind", [Aria2, Rtorrent])
+@pytest.mark.parametrize("kind", [Aria2, Rtorrent, QBittorrent, WebTorrent])
 def test_a_stock_client_downloads_by_file_and_by_magnet(
     kind: type[Leecher], swarm: Swarm, client: ClientFactory
 ) -> None:

@@ -213,7 +213,11 @@ async def serving(
         peer_id=OUR_ID,
         client="seeder/0",
         spreading=Spreading(
-            super_seeding, other_seeds=lambda _: 0, cache_bytes=memory, rng=random.Random(1)
+            super_seeding,
+            other_seeds=lambda _: 0,
+            cache_bytes=memory,
+            at_hand=cache.at_hand,
+            rng=random.Random(1),
         ),
         origin_is_busy=lambda: False,
     )

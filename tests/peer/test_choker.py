@@ -148,7 +148,8 @@ def test_a_newcomers_place_goes_on_after_half_a_minute() -> None:
 
 def test_a_guest_becomes_a_regular_one_where_nobody_else_waits() -> None:
     guest = view("guest", choked=False, since=80.0, optimistic=True)
-    assert choose([guest], 100.0) == Decision()
+    assert choose([guest], 109.0) == Decision(optimistic=frozenset({"guest"}))
+    assert choose([guest], 110.0) == Decision()
 
 
 def test_a_place_that_was_just_given_counts_as_what_it_is() -> None:

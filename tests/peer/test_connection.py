@@ -1,12 +1,9 @@
-from typing import Any
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from seeder.errors import WireError
-from seeder.peer import connection, messages
+from seeder.peer import messages
 from seeder.peer.connection import REQUEST_QUEUE, PeerConnection, Phase
 from seeder.peer.events import (
     Arrived,
@@ -40,6 +37,7 @@ from tests.peer.wire import (
 
 BITFIELD = messages.message(MessageId.BITFIELD, b"\x80\x00")
 HAVE_ALL = messages.message(MessageId.HAVE_ALL)
+CHOKE, UNCHOKE = Message(MessageId.CHOKE, b""), Message(MessageId.UNCHOKE, b"")
 
 
 # -- opening
@@ -189,6 +187,47 @@ def test_interest_is_what_the_peer_said_last() -> None:
     assert not wire.interested
 
 
+def test_interest_is_answered_by_an_unchoke_even_if_there_was_one() -> None:
+    wire = opened()
+    interested = messages.message(MessageId.INTERESTED)
+    receive(wire, interested)
+    assert answers(wire) == [UNCHOKE]
+    receive(wire, interested)
+    assert answers(wire) == [UNCHOKE]
+    wire.choke()
+    receive(wire, interested)
+    assert answers(wire) == [CHOKE]
+
+
+def test_a_silent_peer_that_is_interested_is_unchoked_anew_every_eleven_seconds() -> None:
+    wire = opened(fast=False)
+    receive(wire, requests([(0, 0, 100)]))
+    wire.nudge(0.0, 60.0)
+    assert answers(wire) == []  # it waits for what it has asked for
+    taken(wire, 0)
+    wire.nudge(50.0, 60.0)
+    assert answers(wire) == []
+    wire.nudge(50.0, 61.5)
+    assert answers(wire) == [CHOKE, UNCHOKE]
+    wire.nudge(50.0, 72.0)
+    assert answers(wire) == []
+    wire.nudge(50.0, 73.0)
+    assert answers(wire) == [CHOKE, UNCHOKE]
+
+
+@pytest.mark.parametrize(
+    ("fast", "said"),
+    [(True, MessageId.INTERESTED), (False, MessageId.NOT_INTERESTED)],
+    ids=["with the fast extension", "not interested"],
+)
+def test_who_needs_no_nudge_gets_none(fast: bool, said: MessageId) -> None:
+    wire = opened(fast=fast)
+    receive(wire, messages.message(said))
+    answers(wire)
+    wire.nudge(0.0, 100.0)
+    assert answers(wire) == []
+
+
 def test_a_request_without_interested_counts_as_interest() -> None:
     wire = opened()
     receive(wire, requests([(0, 0, 100)]))
@@ -319,152 +358,6 @@ def test_requests_given_back_after_a_choke_are_turned_down() -> None:
     wire.give_back(0, blocks)
     assert rejects(wire) == [(0, 0, 10), (0, 10, 10)]
     assert (wire.wanted, wire.wanted_count) == ({}, 0)
-
-
-# -- the state machine against a model
-
-LAYOUT = Layout(size=2 * 40 + 25, piece_length=40)
-ANY_BLOCK = st.tuples(st.integers(0, 3), st.sampled_from([0, 10, 20, 30]), st.sampled_from([5, 10]))
-QUEUE = 6
-
-
-class Conversation(RuleBasedStateMachine):
-    """Every accepted request is answered exactly once, and the counts always agree."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(connection, "REQUEST_QUEUE", QUEUE)
-        self.open(True)
-
-    def teardown(self) -> None:
-        self.patch.undo()
-
-    @initialize(fast=st.booleans())
-    def open(self, fast: bool) -> None:
-        self.fast = fast
-        self.wire = opened(FakeTorrent(layout=LAYOUT), fast=fast)
-        self.queued: list[Block] = []
-        self.expected: list[Message] = []
-        self.bad = self.overflow = 0
-
-    def reject(self, block: Block) -> None:
-        if self.fast:
-            self.expected += read(messages.reject([block]))
-
-    def model_request(self, block: Block) -> bool:
-        """Take a request in; False when it ends the conversation."""
-        if self.wire.choking:
-            self.reject(block)
-        elif not holds(LAYOUT, block):
-            self.bad += 1
-            if self.bad == 10:
-                return False
-            self.reject(block)
-        elif block in self.queued:
-            pass
-        elif block[:2] in [queued[:2] for queued in self.queued]:
-            self.reject(block)
-        elif len(self.queued) >= QUEUE:
-            self.overflow += 1
-            if self.overflow > QUEUE:
-                return False
-            self.reject(block)
-        else:
-            self.queued.append(block)
-        return True
-
-    @rule(blocks=st.lists(ANY_BLOCK, min_size=1, max_size=6), cut=st.integers(0, 120))
-    def request(self, blocks: list[Block], cut: int) -> None:
-        wire = requests(blocks)
-        if all(map(self.model_request, blocks)):
-            receive(self.wire, wire[:cut], wire[cut:])
-        else:
-            with pytest.raises(WireError, match=r"bad-requests|request-flood"):
-                receive(self.wire, wire[:cut], wire[cut:])
-            self.open(self.fast)
-
-    @rule(block=ANY_BLOCK)
-    def cancel(self, block: Block) -> None:
-        receive(self.wire, messages.cancel(block))
-        if block in self.queued:
-            self.queued.remove(block)
-            self.reject(block)
-
-    @precondition(lambda self: self.queued)
-    @rule(data=st.data(), most=st.integers(1, 4))
-    def take(self, data: Any, most: int) -> None:
-        index = data.draw(st.sampled_from([block[0] for block in self.queued]))
-        due = [block for block in self.queued if block[0] == index][:most]
-        assert taken(self.wire, index, most) == due
-        self.queued = [block for block in self.queued if block not in due]
-        self.overflow = 0
-
-    @precondition(lambda self: self.queued)
-    @rule(data=st.data(), most=st.integers(1, 4), again=st.lists(ANY_BLOCK, max_size=3))
-    def take_and_give_back(self, data: Any, most: int, again: list[Block]) -> None:
-        index = data.draw(st.sampled_from([block[0] for block in self.queued]))
-        due = [block for block in self.queued if block[0] == index][:most]
-        blocks = self.wire.take(index, most)
-        self.queued = [block for block in self.queued if block not in due]
-        self.overflow = 0
-        self.request(again, 7)
-        self.wire.give_back(index, blocks)
-        later = [block for block in self.queued if block[0] == index]
-        for block in later:
-            if block[:2] in [other[:2] for other in due] and block not in due:
-                self.reject(block)
-        begins = [block[1] for block in due]
-        others = [block for block in self.queued if block[0] != index]
-        self.queued = [*due, *(block for block in later if block[1] not in begins), *others]
-
-    @rule(index=st.integers(0, 3))
-    def reject_piece(self, index: int) -> None:
-        self.wire.reject_piece(index)
-        for block in [block for block in self.queued if block[0] == index]:
-            self.queued.remove(block)
-            self.reject(block)
-
-    @rule()
-    def choke(self) -> None:
-        if not self.wire.choking:
-            self.expected += read(messages.message(MessageId.CHOKE))
-            for block in self.queued:
-                self.reject(block)
-            self.queued.clear()
-        self.wire.choke()
-        assert self.wire.choking
-
-    @rule()
-    def unchoke(self) -> None:
-        if self.wire.choking:
-            self.expected += read(messages.message(MessageId.UNCHOKE))
-        self.wire.unchoke()
-        assert not self.wire.choking
-
-    @rule()
-    def chatter(self) -> None:
-        receive(self.wire, bytes(4), messages.have(1), messages.message(MessageId.INTERESTED))
-
-    @invariant()
-    def the_counts_agree(self) -> None:
-        wanted = self.wire.wanted
-        assert all(wanted.values())
-        assert self.wire.wanted_count == len(self.queued)
-        for index, begins in wanted.items():
-            of_piece = [block for block in self.queued if block[0] == index]
-            assert [(index, *item) for item in begins.items()] == of_piece
-        assert sum(map(len, wanted.values())) == len(self.queued)
-
-    @invariant()
-    def what_was_said_is_what_was_due(self) -> None:
-        # In any order: pieces stand where they were first wanted, even if that was cancelled.
-        assert sorted(map(repr, answers(self.wire))) == sorted(map(repr, self.expected))
-        self.expected.clear()
-
-
-TestConversation = Conversation.TestCase
-TestConversation.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
 
 
 def test_a_closed_phase_takes_no_part() -> None:

@@ -82,6 +82,26 @@ def test_without_fast_the_message_stands_for_the_rejects() -> None:
     assert wire.wanted_count == 0
 
 
+def test_what_is_asked_of_a_lost_piece_is_turned_down() -> None:
+    # It may have been on its way, and the peer has given up on it.
+    wire = understanding()
+    wire.lose(3)
+    answers(wire)
+    receive(wire, requests([(3, 0, 10), (4, 0, 10)]))
+    assert answers(wire) == [reject(3, 0, 10)]
+    assert wire.wanted == {4: {0: 10}}
+
+
+def test_blocks_of_a_lost_piece_that_were_not_sent_are_not_queued_again() -> None:
+    wire = understanding()
+    receive(wire, requests([(3, 0, 10), (3, 10, 10)]))
+    blocks = wire.take(3, 2)
+    wire.lose(3)
+    wire.give_back(3, blocks)
+    assert answers(wire) == [donthave(3), reject(3, 0, 10), reject(3, 10, 10)]
+    assert (wire.wanted, wire.wanted_count) == ({}, 0)
+
+
 def test_a_peer_that_does_not_understand_is_told_nothing() -> None:
     wire = opened()
     receive(wire, requests([(3, 0, 10)]))
@@ -100,7 +120,7 @@ def test_only_what_a_peer_was_shown_is_taken_back() -> None:
     assert not wire.lose(4)
     assert wire.lose(3)
     assert answers(wire) == [donthave(3)]
-    wire.show([3])
+    wire.regain(3)
     wire.retire(range(11))
     assert answers(wire) == [have(3), CHOKE, donthave(3)]
 

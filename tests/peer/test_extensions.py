@@ -10,6 +10,7 @@ from seeder.peer.extensions import (
     UPLOAD_ONLY,
     UT_METADATA,
     UT_PEX,
+    client_of,
 )
 from seeder.peer.messages import BLOCK_SIZE, MessageId
 from seeder.torrent import bencode
@@ -175,3 +176,17 @@ def test_upload_only_is_understood_in_both_places(message: bytes, says_so: bool)
 
 def test_an_extended_message_without_an_id_is_ignored() -> None:
     assert receive(opened(), messages.message(MessageId.EXTENDED)) == []
+
+
+@pytest.mark.parametrize(
+    ("peer_id", "client"),
+    [
+        (b"-WW0300-bDQ7xk2DvMSA", "WW0300"),
+        (b"-lt0D80-" + bytes(12), "lt0D80"),
+        (b"M7-9-2--" + bytes(12), ""),
+        (b"-\r\n0000-" + bytes(12), ""),
+        (b"", ""),
+    ],
+)
+def test_a_peer_id_names_its_client_in_the_style_of_azureus(peer_id: bytes, client: str) -> None:
+    assert client_of(peer_id) == client

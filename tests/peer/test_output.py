@@ -3,13 +3,17 @@
 import errno
 import os
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import trio
 
 from seeder.peer import messages
+from seeder.peer.batch import Batch
+from seeder.peer.limits import Chain
 from seeder.peer.messages import BLOCK_SIZE, Block, MessageId
+from seeder.peer.mse import Keystream
 from seeder.torrent.layout import MIB
 from tests.peer.mse_client import RC4
 from tests.peer.node import Limits, Node, Peer, blocks_of, make_data, serving, wait_until
@@ -127,16 +131,51 @@ async def test_blocks_of_every_size_come_from_a_warm_file(tmp_path: Path) -> Non
                 assert data == DATA[start : start + length]
 
 
-async def test_an_upload_limit_counts_what_a_full_socket_sent_back_once(tmp_path: Path) -> None:
-    rate = 4 * MIB
-    limits = Limits(upload_rate=rate)
+async def test_an_upload_limit_counts_what_a_full_socket_sent_back_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[int] = []
+    grant, give_back = Chain.grant, Chain.give_back
+
+    def granting(chain: Chain, most: int, now: float) -> int:
+        used.append(grant(chain, most, now))
+        return used[-1]
+
+    def giving_back(chain: Chain, size: int) -> None:
+        used.append(-size)
+        give_back(chain, size)
+
+    monkeypatch.setattr(Chain, "grant", granting)
+    monkeypatch.setattr(Chain, "give_back", giving_back)
+    limits = Limits(upload_rate=1024 * MIB)
     async with serving(
         tmp_path, (DATA, PIECE), memory=0, disk=64 * MIB, send_buffer=4096, limits=limits
     ) as node:
         await on_disk(node)
         async with node.peer(receive_buffer=4096) as peer:
-            began = trio.current_time()
             assert await download(peer, blocks_of(node.torrent)) == DATA
-            took = trio.current_time() - began
-        # Counted twice it would take more than twice the time.
-        assert took < 1.5 * len(DATA) / rate + 0.5
+    assert sum(used) == len(DATA)
+
+
+async def test_no_more_is_encrypted_than_twice_what_the_socket_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    encrypt = Batch.encrypt
+
+    def spy(batch: Batch, keystream: Keystream, room: memoryview) -> None:
+        sizes.append(sum(map(len, batch.buffers)))
+        encrypt(batch, keystream, room)
+
+    monkeypatch.setattr(Batch, "encrypt", spy)
+    data = DATA[:PIECE]
+    async with serving(tmp_path, (data, PIECE), send_buffer=4096) as node:
+        await node.warm()
+        async with dialled(node, RC4) as peer:
+            assert (await peer.read_exactly(68)).startswith(messages.PROTOCOL)
+            assert (await peer.read()).id == MessageId.HAVE_ALL
+            assert (await peer.read()).id == MessageId.UNCHOKE
+            assert await download(peer, blocks_of(node.torrent)) == data
+    whole = BLOCK_SIZE + 13
+    assert max(sizes) >= 4 * whole
+    assert all(size <= 2 * max(before, 4 * whole) for before, size in pairwise(sizes))

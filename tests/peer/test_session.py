@@ -1,5 +1,6 @@
 import contextlib
 import hashlib
+import logging
 import random
 import socket
 from pathlib import Path
@@ -11,12 +12,14 @@ from seeder.errors import BudgetSpent, OriginUnreachable
 from seeder.ledger.counters import Tally
 from seeder.peer import messages
 from seeder.peer import output as output_module
+from seeder.peer.connection import NUDGE_AFTER
 from seeder.peer.extensions import UT_METADATA
 from seeder.peer.messages import BLOCK_SIZE, Block, Message, MessageId
 from seeder.peer.session import (
     HANDSHAKE_DEADLINE,
     IDLE_DEADLINE,
     KEEP_ALIVE_EVERY,
+    NEWS_AFTER,
     PIN_DEADLINE,
     WRITE_DEADLINE,
 )
@@ -465,6 +468,39 @@ async def test_a_quiet_peer_is_kept_alive_and_closed_at_last(tmp_path: Path) -> 
         node.tick(IDLE_DEADLINE + 1)
         assert await peer.read_to_the_end() == b""
         await node.wait_closed("idle")
+
+
+async def test_a_peer_that_waits_in_silence_without_fast_is_unchoked_anew(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, node.peer(fast=False) as peer:
+        await peer.send(messages.message(MessageId.INTERESTED))
+        assert (await peer.read()).id == MessageId.UNCHOKE
+        node.tick(NUDGE_AFTER + 1)
+        assert [(await peer.read()).id for _ in range(2)] == [MessageId.CHOKE, MessageId.UNCHOKE]
+
+
+async def test_the_log_tells_of_peers_that_want_something_and_not_of_seeds(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node:
+        async with node.peer(peer_id=b"-WW0300-a-seed------") as seed:
+            await seed.send(messages.message(MessageId.HAVE_ALL))
+            await wait_until(lambda: node.sessions()[0]._farewell is not None)
+            node.tick(0)
+            await node.wait_closed("seed")
+        assert not caplog.records
+        assert node.tally.counters.peers_seen == 0
+        async with node.peer(peer_id=b"-WW0300-a-leecher---") as leecher:
+            await leecher.request((0, 0, 100))
+            await leecher.read_block()
+        await node.wait_closed("left")
+        async with node.peer():
+            node.tick(NEWS_AFTER + 1)
+        await node.wait_closed("left", 2)
+    opened, closed, *of_the_silent = (record.getMessage() for record in caplog.records)
+    assert len(of_the_silent) == 2
+    assert "opened: b/object-0" in opened
+    assert 'closed: left, client "WW0300", uploaded 100 bytes' in closed
 
 
 async def test_a_full_socket_times_out_between_two_batches_too(

@@ -163,6 +163,7 @@ def test_nothing_is_hidden_where_there_is_another_seed_or_little_to_spread() -> 
             mode,  # type: ignore[arg-type]
             other_seeds=lambda _: seeds,
             cache_bytes=2**30,
+            at_hand=lambda _: (),
             rng=random.Random(1),
         )
 

@@ -1,10 +1,12 @@
 from typing import cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seeder.cache.pieces import PieceCache, Waiter
 from seeder.errors import OriginUnreachable, SeederError
-from seeder.peer.stock import FAILURE_PAUSE, MOST_AHEAD, PATIENCE, PATIENCE_IN_LINE, Stock
+from seeder.peer.stock import FAILURE_PAUSE, MOST_AHEAD, PATIENCE, PATIENCE_IN_LINE, Shelf, Stock
 from seeder.torrent.catalog import ObjectRef, PinnedObject, Torrent
 from seeder.torrent.layout import MIB, Layout
 from seeder.torrent.metainfo import build_info, parse_info
@@ -52,7 +54,9 @@ class FakeCache:
 class Bench:
     """A stock, and everything around it in plain sight."""
 
-    def __init__(self, pieces: int = 100, piece_length: int = 1) -> None:
+    def __init__(
+        self, pieces: int = 100, piece_length: int = 1, shelf: Shelf | None = None
+    ) -> None:
         self.now = 0.0
         self.taken = 0
         self.cache = FakeCache()
@@ -68,6 +72,7 @@ class Bench:
             tell=lambda index, error: self.told.append((index, error)),
             taken=lambda: self.taken,
             clock=lambda: self.now,
+            shelf=shelf or Shelf(),
         )
 
     def want(self, *indices: int) -> None:
@@ -250,3 +255,72 @@ def test_what_follows_is_read_ahead_for_a_peer_that_goes_from_front_to_back() ->
         bench.stock.fetch()
     assert bench.cache.asked == []
     assert bench.cache.ahead[:3] == [4, 5, 6]
+
+
+# -- all peers together
+
+
+def test_all_stocks_together_hold_no_more_than_the_shelf() -> None:
+    shelf = Shelf(5 * MIB)
+    first, second = Bench(20, 2 * MIB, shelf), Bench(20, 2 * MIB, shelf)
+    first.want(0, 1)
+    second.want(2)
+    assert (first.cache.asked, second.cache.asked) == ([0, 1], [])
+    first.cache.settle(0)
+    first.unwant(0)
+    assert second.stock.overdue(1.0) == []
+    assert second.cache.asked == []  # the first one has not let go yet
+    first.stock.fetch()
+    assert second.stock.overdue(2.0) == []
+    assert second.cache.asked == [2]
+    first.stock.close()
+    second.stock.close()
+    assert shelf.used == 0
+
+
+def test_a_piece_that_several_stocks_wait_for_takes_room_once() -> None:
+    shelf = Shelf(5 * MIB)
+    benches = [Bench(20, 4 * MIB, shelf) for _ in range(3)]
+    for bench in benches:
+        bench.want(7)
+        assert bench.cache.asked == [7]
+    assert shelf.used == 4 * MIB
+    for bench in benches:
+        bench.cache.settle(7, ERROR)
+    assert shelf.used == 0
+
+
+def test_a_piece_larger_than_the_shelf_gets_it_for_itself() -> None:
+    shelf = Shelf(MIB)
+    first, second = Bench(20, 16 * MIB, shelf), Bench(20, 16 * MIB, shelf)
+    first.want(0)
+    second.want(1)
+    assert (first.cache.asked, second.cache.asked) == ([0], [])
+    first.unwant(0)
+    first.cache.settle(0)
+    second.stock.fetch()
+    assert second.cache.asked == [1]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["want", "unwant", "settle", "fail", "fetch"]), st.integers(0, 9))
+    )
+)
+def test_the_shelf_is_empty_when_all_stocks_are_closed(steps: list[tuple[str, int]]) -> None:
+    shelf = Shelf(3)
+    benches = [Bench(10, 1, shelf), Bench(10, 1, shelf)]
+    for number, (step, index) in enumerate(steps):
+        bench = benches[number % 2]
+        if step == "want":
+            bench.want(index)
+        elif step == "unwant" and index in bench.wanted:
+            bench.unwant(index)
+        elif step in ("settle", "fail") and index in bench.cache.waiters:
+            bench.cache.settle(index, ERROR if step == "fail" else None)
+        else:
+            bench.stock.fetch()
+        assert shelf.used <= 3
+    for bench in benches:
+        bench.stock.close()
+    assert shelf.used == 0

@@ -5,7 +5,6 @@ from collections import defaultdict
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from seeder.peer.superseed import LONELY, OVERDUE, Shown, SuperSeed
 
@@ -135,6 +134,17 @@ def test_what_a_slow_peer_sits_on_is_shown_to_another() -> None:
     assert len(world.shown[2]) == 2
 
 
+def test_what_is_at_hand_is_shown_first() -> None:
+    hand = {3, 11, 12, 19}
+    plan = SuperSeed[int](20, 2, random.Random(1), hand=hand)
+    shown: list[int] = []
+    for peer in range(3):
+        plan.join(peer, 0.0)
+        shown += [index for _, some in plan.arrived_with(peer, (), 0.0) for index in some]
+    assert set(shown[:4]) == hand
+    assert not hand & set(shown[4:])
+
+
 def test_revealed_everybody_is_shown_all_that_it_was_not_shown_yet() -> None:
     world = World(20, 3)
     for peer in range(2):
@@ -148,61 +158,54 @@ def test_revealed_everybody_is_shown_all_that_it_was_not_shown_yet() -> None:
         assert world.download(0) | world.download(1)
 
 
-class Machine(RuleBasedStateMachine):
-    """Peers come, go, download and swap in any order; the books always balance."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.world = World(12, 2)
-        self.next_peer = 0
-
-    @rule(pieces=st.sets(st.integers(0, 11)))
-    def join(self, pieces: set[int]) -> None:
-        self.world.join(self.next_peer, pieces)
-        self.next_peer += 1
-
-    @precondition(lambda self: self.world.has)
-    @rule(data=st.data())
-    def leave(self, data: st.DataObject) -> None:
-        self.world.leave(data.draw(st.sampled_from(sorted(self.world.has))))
-
-    @precondition(lambda self: self.world.has)
-    @rule(data=st.data())
-    def download(self, data: st.DataObject) -> None:
-        self.world.download(data.draw(st.sampled_from(sorted(self.world.has))))
-
-    @precondition(lambda self: self.world.has)
-    @rule(data=st.data(), seed=st.integers())
-    def swap(self, data: st.DataObject, seed: int) -> None:
-        peer = data.draw(st.sampled_from(sorted(self.world.has)))
-        self.world.swap(peer, random.Random(seed))
-
-    @rule(seconds=st.floats(0, 15))
-    def wait(self, seconds: float) -> None:
-        self.world.now += seconds
-        self.world.take(self.world.plan.tick(self.world.now))
-
-    @invariant()
-    def it_stands_alone_when_the_peers_together_have_everything(self) -> None:
-        held = set().union(*self.world.has.values())
-        assert self.world.plan.stands_alone == (len(held) == 12)
-
-    @invariant()
-    def no_piece_is_forgotten(self) -> None:
-        """What nobody has is shown to somebody, as long as windows have room."""
-        held = set().union(*self.world.has.values())
-        offered = {
-            index
-            for peer, indices in self.world.shown.items()
-            for index in indices
-            if index not in self.world.has[peer]
-        }
-        room = any(
-            sum(index not in self.world.has[peer] for index in self.world.shown[peer]) < 2
-            for peer in self.world.has
-        )
-        if room:
-            assert held | offered == set(range(12))
+def test_what_slow_peers_sit_on_is_shown_to_one_that_is_not_cut_off() -> None:
+    world = World(6, 2)
+    for peer in range(3):
+        world.join(peer)
+    world.now = 4.0
+    world.download(2)
+    world.now = 8.0
+    world.download(2)
+    world.download(0)  # and there is room in its own window for what it doesn't get
+    awaited = {index for peer in (0, 1) for index in world.shown[peer]} - world.has[0]
+    slow = set(world.shown[0]) - world.has[0]
+    assert len(world.shown[2]) == 2
+    world.now = OVERDUE + 0.1
+    world.take(world.plan.tick(world.now))
+    assert len(world.shown[2]) == 4
+    assert set(world.shown[2]) - world.has[2] <= awaited
+    while world.download(2):
+        pass
+    assert slow <= set(world.shown[2])
 
 
-TestSuperSeed = Machine.TestCase
+def test_to_announce_the_same_piece_again_is_no_gain() -> None:
+    world = World(4, 1)
+    world.join(0)
+    world.join(1)
+    world.gain(1, world.shown[1][0])
+    for _ in range(3):
+        world.now += LONELY / 2
+        world.gain(1, world.shown[1][0])
+    world.take(world.plan.tick(world.now))
+    while world.download(1):
+        pass
+    assert world.has[1] == set(range(4))
+
+
+def test_a_last_piece_that_another_is_about_to_get_is_not_shown() -> None:
+    world = World(3, 1)
+    world.join(0)
+    world.join(1)
+    world.download(1)
+    assert len(world.shown[1]) == 2
+    assert not set(world.shown[0]) & set(world.shown[1])
+
+
+def test_a_last_piece_that_was_shown_is_shown_to_nobody_else() -> None:
+    world = World(3, 1)
+    world.join(0)
+    world.download(0)
+    assert len(world.shown[0]) == 3
+    world.join(1)
+    assert not world.shown[1]

@@ -6,15 +6,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from seeder.peer.thrift import PATIENCE, SHARE, TRIAL, Spread, Thrift
+from seeder.peer.thrift import PATIENCE, SHARE, TRIAL, Availability, Thrift
 
 PIECES = 6
 LATE = TRIAL + 100
 
 
-def swarm(*names: str, now: float = 0.0) -> tuple[Spread[str], list[Thrift[str]]]:
-    spread: Spread[str] = Spread(PIECES)
-    return spread, [Thrift(spread, name, now) for name in names]
+def swarm(*names: str, now: float = 0.0) -> tuple[Availability[str], list[Thrift[str]]]:
+    availability: Availability[str] = Availability(PIECES)
+    return availability, [Thrift(availability, name, now) for name in names]
 
 
 def test_what_nobody_else_has_is_sent_at_once() -> None:
@@ -90,7 +90,7 @@ class ThriftMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.spread: Spread[int] = Spread(PIECES)
+        self.availability: Availability[int] = Availability(PIECES)
         self.peers: dict[int, Thrift[int]] = {}
         self.has: dict[int, set[int]] = {}
         self.getting: dict[int, int] = {}
@@ -102,7 +102,7 @@ class ThriftMachine(RuleBasedStateMachine):
     @rule()
     def come(self) -> None:
         self.number += 1
-        self.peers[self.number] = Thrift(self.spread, self.number, self.now)
+        self.peers[self.number] = Thrift(self.availability, self.number, self.now)
         self.has[self.number] = set()
 
     def draw(self, data: Any) -> int:
@@ -164,7 +164,7 @@ class ThriftMachine(RuleBasedStateMachine):
     def what_others_have_is_known(self) -> None:
         for index in range(PIECES):
             held = any(index in has for has in self.has.values())
-            assert self.spread.is_elsewhere(index, -1) is (held or index in self.getting)
+            assert self.availability.is_elsewhere(index, -1) is (held or index in self.getting)
 
 
 TestThriftMachine = ThriftMachine.TestCase

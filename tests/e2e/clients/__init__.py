@@ -1,0 +1,30 @@
+"""Downloads with real BitTorrent clients, each with an address and a directory of its own.
+
+libtorrent has a module of its own, `libtorrent_client`; the others are programs:
+
+    client              start of a download   encryption
+    Transmission 3.00   10 to 15 s            preferred, tolerated or required; never plain only
+    aria2 1.36          at once               dials encrypted, a second later plain
+    rtorrent 0.9.8      at once               none, or RC4 required
+    qBittorrent 4.5     at once               none, tolerated or RC4 required
+    WebTorrent 3.0      at once               none, preferred or RC4 required
+"""
+
+from tests.e2e.clients.aria2 import Aria2
+from tests.e2e.clients.leecher import Encryption, Leecher, wait_for_all
+from tests.e2e.clients.qbittorrent import QBittorrent
+from tests.e2e.clients.rtorrent import Rtorrent, rtorrent_commands
+from tests.e2e.clients.transmission import Transmission
+from tests.e2e.clients.webtorrent import WebTorrent
+
+__all__ = [
+    "Aria2",
+    "Encryption",
+    "Leecher",
+    "QBittorrent",
+    "Rtorrent",
+    "Transmission",
+    "WebTorrent",
+    "rtorrent_commands",
+    "wait_for_all",
+]
