@@ -32,7 +32,9 @@ _log = logging.getLogger(__name__)
 
 AHEAD_AT_MOST = 128 * MIB
 """Bytes that are on their way at a time and were not asked for: what they hold in memory."""
-AHEAD_WHILE_BEHIND = 48 * MIB
+AHEAD_AT_LEAST = 8 * MIB
+"""The same where half of the memory's budget would be less."""
+AHEAD_WHILE_BEHIND = 16 * MIB
 """Bytes that wait to be written, above which nothing is read ahead for the disk."""
 
 
@@ -126,7 +128,11 @@ class PieceCache(Generic[T]):
         self._on_fault = on_fault
         self._memory = MemoryTier(settings.memory)
         self._disk = DiskTier(
-            settings.directory, settings.disk, clock=clock, spare=self._memory.__contains__
+            settings.directory,
+            settings.disk,
+            clock=clock,
+            spare=self._memory.__contains__,
+            memory=settings.memory,
         )
         self._nursery: trio.Nursery | None = None
         self._budget = settings.memory, settings.disk
@@ -202,15 +208,15 @@ class PieceCache(Generic[T]):
         return started
 
     def _has_room(self, size: int) -> bool:
-        if self._ahead + size > AHEAD_AT_MOST:
-            return False
         memory, disk = self._budget
+        if self._ahead + size > min(AHEAD_AT_MOST, max(memory // 2, AHEAD_AT_LEAST)):
+            return False
         size += self._on_the_way
         if self._memory.used + size <= memory:
             return True
-        # A disk that is behind would not take them all.
-        queued = self._disk.queued_bytes
-        return queued <= AHEAD_WHILE_BEHIND and self._disk.used + queued + size <= disk
+        # Half of the memory holds what comes, until a disk that keeps up has written it.
+        behind = self._disk.behind
+        return behind <= AHEAD_WHILE_BEHIND and self._disk.used + behind + size <= disk
 
     def _start(self, torrent: T, index: int, *, ahead: bool) -> _Fetch[T]:
         files.check_cache_id(torrent.cache_id)
