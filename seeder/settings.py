@@ -260,7 +260,7 @@ class OriginSettings(_Section):
     profile: _Token | None = None
     request_payer: bool = False
     expected_bucket_owner: _Token | None = None
-    # S3 gives its full rate to some 16 ranged GETs side by side; more of them only cost memory.
+    # Each may hold a range of 8 MiB in memory.
     connections: Annotated[int, _count(1, 32)] = 16
     ca_file: _File | None = None
 

@@ -26,7 +26,10 @@ RETRY_AFTER = 60.0
 """Seconds between a failure of the disk and the next try."""
 
 WRITE_BEHIND = 64 * MIB
-"""Bytes that may wait to be written before offers are dropped."""
+"""Bytes that may wait to be written before offers are dropped, or more: see DiskTier."""
+
+WRITE_SIZE = 4 * MIB
+"""Bytes written in one call of a thread, where pieces are smaller: a call waits for the loop."""
 
 READERS = 4
 """Files read at a time; each takes a thread."""
@@ -50,7 +53,8 @@ class DiskTier:
     """One file a piece, least recently used first out.
 
     `clock` returns seconds and times the next try after a failure. `spare` tells whether a piece
-    is in use elsewhere, so that its file is worth more than its own age says.
+    is in use elsewhere, so that its file is worth more than its own age says. Up to three quarters
+    of `memory`, the budget of the tier that holds most of it anyway, may wait to be written.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class DiskTier:
         *,
         clock: Callable[[], float],
         spare: Callable[[Key], bool],
+        memory: int,
     ) -> None:
         self.hits = 0
         """Reads that brought a piece, or a part of one."""
@@ -80,6 +85,7 @@ class DiskTier:
         self._doomed: dict[Key, int] = {}
         self._queue: dict[Key, _Write] = {}
         self._behind = 0
+        self._most_behind = max(WRITE_BEHIND, memory * 3 // 4)
         self._work = trio.Event()
         self._drops: list[trio.Event] = []
         self._readers = trio.CapacityLimiter(READERS)
@@ -112,9 +118,9 @@ class DiskTier:
         return len(self._queue)
 
     @property
-    def queued_bytes(self) -> int:
-        """Bytes that wait to be written."""
-        return sum(len(write.piece) for write in self._queue.values())
+    def behind(self) -> int:
+        """Bytes of offers that wait to be written; too many are dropped."""
+        return self._behind
 
     def pieces_of(self, cache_id: str) -> frozenset[int]:
         """Return the indices that have a file, checked since the start or not."""
@@ -228,7 +234,7 @@ class DiskTier:
         """Queue a verified piece; dropped if the disk is broken, too small, or too far behind."""
         if key in self._index or key in self._queue or not self.takes(len(piece)):
             return
-        if self._behind and self._behind + len(piece) > WRITE_BEHIND:
+        if self._behind and self._behind + len(piece) > self._most_behind:
             self.dropped_writes += 1
             return
         self._behind += len(piece)
@@ -268,28 +274,26 @@ class DiskTier:
         await done.wait()
 
     async def _step(self) -> None:
-        """Unlink every doomed file and write one piece, in one call of a thread."""
+        """Unlink every doomed file and write some pieces, in one call of a thread."""
         drops, self._drops = self._drops, []
         try:
-            key = self._admit()
-            write = None if key is None else self._queue[key]
+            writes = self._admit()
             doomed = list(self._doomed)
-            if write is None and not doomed:
+            if not writes and not doomed:
                 return
-            gone, error = await trio.to_thread.run_sync(
+            unlinked, written, error = await trio.to_thread.run_sync(
                 files.change,
                 self._root,
                 doomed,
-                key,
-                None if write is None else write.piece,
+                [(key, write.piece) for key, write in writes],
                 limiter=self._writer,
             )
-            for unlinked in doomed[:gone]:
-                del self._doomed[unlinked]
+            for key in doomed[:unlinked]:
+                del self._doomed[key]
             if error is not None:
                 self._fail("write", error)
-            if key is not None and write is not None:
-                self._written(key, write, on_disk=error is None)
+            for number, (key, write) in enumerate(writes):
+                self._written(key, write, on_disk=number < written)
         finally:
             self._end_drops(drops)
 
@@ -302,19 +306,26 @@ class DiskTier:
                     files.renew, self._root, used, abandon_on_cancel=True, limiter=self._writer
                 )
 
-    def _admit(self) -> Key | None:
-        """Return the first queued key that may be written, with room made; refuse those before."""
-        while self._queue:
-            key, write = next(iter(self._queue.items()))
-            size = len(write.piece)
+    def _admit(self) -> list[tuple[Key, _Write]]:
+        """Return the first queued pieces that may be written, with room made; refuse others."""
+        admitted: list[tuple[Key, _Write]] = []
+        total = 0
+        for key, write in tuple(self._queue.items()):
+            size = total + len(write.piece)
+            if admitted and size > WRITE_SIZE:
+                break
             if self.takes(size) and (write.evicts or self._has_room(size)):
                 for victim, freed in self._index.make_room(size, self._spare):
                     self._leave(victim)
                     self._doomed[victim] = freed
                     self.evictions += 1
-                return key
-            self._finish(key, kept=False)
-        return None
+                admitted.append((key, write))
+                total = size
+            elif admitted:
+                break
+            else:
+                self._finish(key, kept=False)
+        return admitted
 
     def _written(self, key: Key, write: _Write, *, on_disk: bool) -> None:
         if on_disk:

@@ -132,19 +132,20 @@ def renew(root: str, keys: Iterable[Key]) -> None:
 
 
 def change(
-    root: str, doomed: Sequence[Key], key: Key | None, piece: Piece | None
-) -> tuple[int, OSError | None]:
-    """Unlink, then write; return how many were unlinked, and the error that stopped it."""
-    gone = 0
+    root: str, doomed: Sequence[Key], pieces: Sequence[tuple[Key, Piece]]
+) -> tuple[int, int, OSError | None]:
+    """Unlink, then write; return how many were unlinked and written, and what stopped it."""
+    unlinked = written = 0
     try:
         for victim in doomed:
             unlink_piece(root, victim)
-            gone += 1
-        if key is not None and piece is not None:
+            unlinked += 1
+        for key, piece in pieces:
             write_piece(root, key, piece)
+            written += 1
     except OSError as error:
-        return gone, error
-    return gone, None
+        return unlinked, written, error
+    return unlinked, written, None
 
 
 def unlink_piece(root: str, key: Key) -> None:

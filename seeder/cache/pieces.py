@@ -32,7 +32,9 @@ _log = logging.getLogger(__name__)
 
 AHEAD_AT_MOST = 128 * MIB
 """Bytes that are on their way at a time and were not asked for: what they hold in memory."""
-AHEAD_WHILE_BEHIND = 32 * MIB
+AHEAD_AT_LEAST = 8 * MIB
+"""The same where half of the memory's budget would be less."""
+AHEAD_WHILE_BEHIND = 16 * MIB
 """Bytes that wait to be written, above which nothing is read ahead for the disk."""
 
 
@@ -126,7 +128,11 @@ class PieceCache(Generic[T]):
         self._on_fault = on_fault
         self._memory = MemoryTier(settings.memory)
         self._disk = DiskTier(
-            settings.directory, settings.disk, clock=clock, spare=self._memory.__contains__
+            settings.directory,
+            settings.disk,
+            clock=clock,
+            spare=self._memory.__contains__,
+            memory=settings.memory,
         )
         self._nursery: trio.Nursery | None = None
         self._budget = settings.memory, settings.disk
@@ -182,34 +188,35 @@ class PieceCache(Generic[T]):
             fetch = self._start(torrent, index, ahead=False)
         fetch.waiters.append(waiter)
 
-    def read_ahead(self, torrent: T, indices: Iterable[int]) -> None:
+    def read_ahead(self, torrent: T, indices: Iterable[int]) -> int:
         """Fetch pieces that nobody has asked for yet, as many as there is place for.
 
         Only those of objects that fit the cache as a whole, and only while that takes the place of
-        nothing else: what is read ahead must not have to be read again.
+        nothing else: what is read ahead must not have to be read again. Returns the bytes.
         """
         memory, disk = self._budget
         if self._nursery is None or torrent.layout.size > max(memory, disk):
-            return
+            return 0
+        started = 0
         for index in indices:
             key = (torrent.cache_id, index)
-            if key in self._fetches or key in self._memory or key in self._disk:
-                continue
-            if self._disk.pending(key) is None:
+            resident = key in self._fetches or key in self._memory or key in self._disk
+            if not resident and self._disk.pending(key) is None:
                 if not self._has_room(torrent.layout.piece_size(index)):
-                    return
-                self._start(torrent, index, ahead=True)
+                    break
+                started += self._start(torrent, index, ahead=True).size
+        return started
 
     def _has_room(self, size: int) -> bool:
-        if self._ahead + size > AHEAD_AT_MOST:
-            return False
         memory, disk = self._budget
+        if self._ahead + size > min(AHEAD_AT_MOST, max(memory // 2, AHEAD_AT_LEAST)):
+            return False
         size += self._on_the_way
         if self._memory.used + size <= memory:
             return True
-        # A disk that is behind would not take them all.
-        queued = self._disk.queued_bytes
-        return queued <= AHEAD_WHILE_BEHIND and self._disk.used + queued + size <= disk
+        # Half of the memory holds what comes, until a disk that keeps up has written it.
+        behind = self._disk.behind
+        return behind <= AHEAD_WHILE_BEHIND and self._disk.used + behind + size <= disk
 
     def _start(self, torrent: T, index: int, *, ahead: bool) -> _Fetch[T]:
         files.check_cache_id(torrent.cache_id)

@@ -20,9 +20,16 @@ class Filling:
         self._part_length = part_length
         self._take = take
         self._part = bytearray()
-        self.room = memoryview(self._part)
-        """Where the next bytes go; empty once all have come."""
-        self._begin_part()
+        self._room = memoryview(self._part)
+
+    @property
+    def room(self) -> memoryview:
+        """Where the next bytes go, as long as any are to come."""
+        if not self._room:
+            # Not before: to touch 8 MiB takes milliseconds, which the answer is waited for anyway.
+            self._part = bytearray(min(self._part_length, self.left))
+            self._room = memoryview(self._part)
+        return self._room
 
     @property
     def rest(self) -> ByteRange:
@@ -33,12 +40,6 @@ class Filling:
         """Take note that the first `count` bytes of `room` are there."""
         self._start += count
         self.left -= count
-        self.room = self.room[count:]
-        if not self.room:
-            part = self._part
-            self._begin_part()
-            self._take(part)
-
-    def _begin_part(self) -> None:
-        self._part = bytearray(min(self._part_length, self.left))
-        self.room = memoryview(self._part)
+        self._room = self._room[count:]
+        if not self._room:
+            self._take(self._part)

@@ -17,7 +17,8 @@ import trio
 
 from seeder.origin.network import Stream
 
-_KEEPALIVE = 15.0  # seconds; S3 closes idle connections somewhat later
+KEEPALIVE = 15.0
+"""Seconds; S3 closes idle connections somewhat later."""
 _HEAD_READ = 8 * 1024
 """Bytes read at a time while the head isn't complete; what is behind it is copied."""
 _LONGEST_HEAD = 64 * 1024
@@ -167,7 +168,7 @@ class Pool(httpx.AsyncBaseTransport):
         """Return the connection to `server` that was used last and still lives."""
         now = trio.current_time()
         for link in reversed(tuple(self._idle)):
-            if now - link.idle_since > _KEEPALIVE or not link.stream.quiet:
+            if now - link.idle_since > KEEPALIVE or not link.stream.quiet:
                 self._idle.remove(link)
                 self.drop(link)
             elif link.server == server:

@@ -3,16 +3,21 @@
 A GET of 8 MiB costs S3's price for a request and its latency once; a GET a piece costs them for
 each. A peer's requests reach only a few MiB ahead, so they tell too little: a peer that goes from
 front to back goes on, and one that picks at random, as BitTorrent clients do, comes for the
-neighbours later. The more a peer has taken, the more is guessed for it, in all at most twice as
-much: who takes nothing makes S3 send nothing that wasn't asked for.
+neighbours later, though much later: so a peer is trusted with a multiple of what it has taken. Who
+takes nothing makes S3 send nothing that wasn't asked for, and nobody more than the object once.
 """
 
 from seeder.torrent.layout import MIB, Layout
 
 EXTENT = 8 * MIB
-"""Bytes around a cold piece that are fetched with it; S3 is at its best from 8 to 16 MiB."""
+"""Bytes from a cold piece on that are fetched with it; S3 is at its best from 8 to 16 MiB."""
 WINDOW = 128 * MIB
 """Bytes ahead of a peer that reads in order: sixteen connections, an extent each."""
+TRUST = 64
+"""Bytes that are guessed for a peer in all, for each byte that it has taken.
+
+It is what a block makes S3 send anyway where pieces have a MiB.
+"""
 STEADY = 4
 """Pieces in order that make a peer one that reads in order."""
 _NEAR = 16
@@ -31,6 +36,10 @@ class ReadAhead:
         self._row = 0
         self._reached = 0
 
+    def fetched(self, size: int) -> None:
+        """Take note that so many bytes are on their way for a guess."""
+        self._guessed += size
+
     def given(self, index: int, taken: int) -> range:
         """Return the pieces that are worth fetching now that the peer is sent this one."""
         step = index - self._next
@@ -43,35 +52,20 @@ class ReadAhead:
         return self._onward(taken) if self._row >= STEADY else range(0)
 
     def missed(self, index: int, taken: int) -> range:
-        """Return the pieces that are worth fetching together with this one, which is cold."""
-        if self._row >= STEADY and 0 <= index - self._next <= self._pieces(WINDOW):
-            return self._onward(taken)
-        return self._around(index, taken)
+        """Return an extent that begins with this cold piece, which so comes first."""
+        most = self._pieces(min(EXTENT, TRUST * taken - self._guessed))
+        return range(index, min(index + most, self._layout.piece_count))
 
     def _onward(self, taken: int) -> range:
         """Return what comes next, in steps of an extent, as soon as the window allows."""
         count = self._layout.piece_count
-        window = self._pieces(min(taken, WINDOW))
+        window = self._pieces(min(TRUST * taken, WINDOW))
         start = max(self._next, self._reached)
-        stop = min(self._next + window, start + self._pieces(2 * taken - self._guessed), count)
+        stop = min(self._next + window, start + self._pieces(TRUST * taken - self._guessed), count)
         if stop < count and stop - start < max(1, min(self._pieces(EXTENT), window // 2)):
             return range(0)
         self._reached = max(start, stop)
-        return self._guess(start, stop)
-
-    def _around(self, index: int, taken: int) -> range:
-        """Return the aligned extent of a piece: a power of two of pieces, of what was taken."""
-        most = self._pieces(min(taken, EXTENT, 2 * taken - self._guessed))
-        if most < 2:
-            return range(0)
-        length = 1 << (most.bit_length() - 1)
-        first = index - index % length
-        return self._guess(first, min(first + length, self._layout.piece_count))
+        return range(start, stop)
 
     def _pieces(self, size: int) -> int:
         return size // self._layout.piece_length
-
-    def _guess(self, start: int, stop: int) -> range:
-        guessed = range(start, stop)
-        self._guessed += len(guessed) * self._layout.piece_length
-        return guessed

@@ -131,7 +131,6 @@ class Stock:
             self.waiting[index] = self._clock()
             if index not in self._failed:
                 self._line.append(index)
-                self._guessed.append(self._read_ahead.missed(index, self._taken()))
 
     def look_ahead(self, indices: Iterable[int]) -> None:
         """Ask for those of `indices` that are cold, though none of them can be sent yet."""
@@ -155,12 +154,14 @@ class Stock:
                 elif self._reserve(index):
                     fetching.add(index)
                     self._cache.request(self._torrent, index, self._arrived)
+                    self._guessed.append(self._read_ahead.missed(index, self._taken()))
                 else:
                     break
             line.popleft()
         # In the same turn, so that they share a GET with what was asked for.
         while self._guessed:
-            self._cache.read_ahead(self._torrent, self._guessed.pop())
+            size = self._cache.read_ahead(self._torrent, self._guessed.pop())
+            self._read_ahead.fetched(size)
 
     def _reserve(self, index: int) -> bool:
         return self._shelf.take((self._torrent.cache_id, index), self._size(index))

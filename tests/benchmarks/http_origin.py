@@ -1,6 +1,7 @@
 """An S3 origin that costs little: GET of ranges and HEAD of files in one directory, HTTP or HTTPS.
 
-    python -m tests.benchmarks.http_origin ADDRESS:PORT DIRECTORY [--tls PEM] [--delay SECONDS]
+    python -m tests.benchmarks.http_origin ADDRESS:PORT DIRECTORY [--tls PEM]
+        [--delay NAME SECONDS] [--rate BYTES]
 
 One process, a thread a connection, and a write a range out of a mapped file: what it serves is
 limited by the kernel and by OpenSSL, not by Python. It knows neither buckets nor signatures;
@@ -21,14 +22,19 @@ from pathlib import Path
 import h11
 
 _READ = 64 * 1024
+_PACED = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """What is served: mapped files by name, and the seconds before each answer by name."""
+    """What is served: mapped files by name, seconds before each answer by name, a rate.
+
+    The rate is in bytes a second, for each connection; None for as fast as it goes.
+    """
 
     bodies: dict[str, mmap.mmap]
     delays: dict[str, float]
+    rate: float | None
 
 
 def _serve(stream: socket.socket, context: ssl.SSLContext | None, files: Files) -> None:
@@ -75,7 +81,17 @@ def _answer(stream: socket.socket, request: h11.Request, files: Files) -> None:
     stream.sendall(head.encode())
     if request.method == b"GET":
         with memoryview(body) as view, view[start:stop] as wanted:
-            stream.sendall(wanted)
+            _send(stream, wanted, files.rate)
+
+
+def _send(stream: socket.socket, body: memoryview, rate: float | None) -> None:
+    if rate is None:
+        stream.sendall(body)
+        return
+    began = time.monotonic()
+    for at in range(0, len(body), _PACED):
+        time.sleep(max(0.0, began + at / rate - time.monotonic()))
+        stream.sendall(body[at : at + _PACED])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -87,12 +103,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--delay", nargs=2, action="append", default=[], metavar=("NAME", "SECONDS")
     )
+    parser.add_argument("--rate", type=float, help="bytes a second for each connection")
     chosen = parser.parse_args(arguments)
     bodies = {}
     for path in chosen.directory.iterdir():
         with path.open("rb") as file:
             bodies[path.name] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    files = Files(bodies, {name: float(seconds) for name, seconds in chosen.delay})
+    delays = {name: float(seconds) for name, seconds in chosen.delay}
+    files = Files(bodies, delays, chosen.rate)
     context = None
     if chosen.tls is not None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -40,12 +40,14 @@ def http_origin(
     *,
     tls: Path | None = None,
     delays: Mapping[str, float] | None = None,
+    rate: float | None = None,
 ) -> Iterator[str]:
     """Serve the files of a directory and give the endpoint; see tests.benchmarks.http_origin."""
     port = free_port(ADDRESS)
     argv = [sys.executable, "-m", "tests.benchmarks.http_origin", f"{ADDRESS}:{port}"]
     argv += [str(directory)]
     argv += [] if tls is None else ["--tls", str(tls)]
+    argv += [] if rate is None else ["--rate", str(rate)]
     for name, seconds in (delays or {}).items():
         argv += ["--delay", name, str(seconds)]
     with Child(argv, log=log, env=python_environment()) as child:

@@ -293,6 +293,38 @@ async def test_a_slow_disk_drops_writes_and_holds_no_more_than_its_share(
         assert stand.cache.on_disk(torrent.cache_id) == {0, 1, 2, 10, 11, 12}
 
 
+async def test_small_pieces_that_wait_are_written_several_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torrent = FakeTorrent()
+    monkeypatch.setattr(disk, "WRITE_SIZE", 350)
+    async with running(tmp_path) as stand:
+        with gated(files, "change") as gate:
+            await stand.cache.get(torrent, 0)
+            await gate.wait_entered()
+            for index in range(1, 8):
+                await stand.cache.get(torrent, index)
+            gate.let_through()
+            while stand.cache.statistics().queued_writes:
+                await trio.lowlevel.checkpoint()
+            assert gate.calls == 4  # of 1, 3, 3 and 1
+        assert stand.cache.on_disk(torrent.cache_id) == set(range(8))
+
+
+async def test_pieces_written_together_stay_within_the_budget(tmp_path: Path) -> None:
+    torrent = FakeTorrent()
+    async with running(tmp_path, disk=300) as stand:
+        with gated(files, "change") as gate:
+            for index in range(3):
+                await stand.cache.get(torrent, index)
+            await gate.wait_entered()
+            for index in range(3, 7):
+                await stand.cache.get(torrent, index)
+        await stand.idle()
+        assert stand.cache.on_disk(torrent.cache_id) == {4, 5, 6}
+        assert bytes_in(tmp_path) == 300
+
+
 async def test_one_piece_larger_than_the_queue_is_written_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -151,10 +151,16 @@ def test_a_change_says_how_far_it_came(tmp_path: Path) -> None:
     files.write_piece(root, (ID, 0), b"a")
     # A directory in a piece's place can't be unlinked.
     (tmp_path / ID / "0" / "1").mkdir()
-    gone, error = files.change(root, [(ID, 0), (ID, 1), (ID, 2)], (ID, 3), b"new")
-    assert gone == 1
+    gone, written, error = files.change(root, [(ID, 0), (ID, 1), (ID, 2)], [((ID, 3), b"new")])
+    assert (gone, written) == (1, 0)
     assert isinstance(error, OSError)
     assert not (tmp_path / ID / "0" / "3").exists()
+    new = [((ID, index), b"new") for index in (3, 1, 4)]
+    gone, written, error = files.change(root, [], new)
+    assert (gone, written) == (0, 1)
+    assert isinstance(error, OSError)
+    assert (tmp_path / ID / "0" / "3").read_bytes() == b"new"
+    assert not (tmp_path / ID / "0" / "4").exists()
 
 
 def test_the_lock_keeps_a_second_one_out_until_it_is_closed(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 
+import httpx
 import pytest
 import trio
 import trio.testing
@@ -21,12 +22,14 @@ from seeder.errors import (
     ObjectMissing,
     OriginUnreachable,
 )
+from seeder.origin import http1
 from seeder.origin.network import Stream
 from seeder.origin.retry import RetryPolicy
 from seeder.origin.s3 import S3Origin
 from tests.origin.conftest import CountingMeter, MakeOrigin
 from tests.origin.fault_server import (
     FaultServer,
+    Reply,
     Seen,
     answer,
     error,
@@ -91,6 +94,95 @@ async def test_one_connection_serves_whatever_follows(
         await origin.head(REF, meter)
     await origin.read_small(REF, len(BODY), meter)
     assert [seen.connection for seen in faults.seen] == [1] * 6
+
+
+async def test_a_connection_that_the_server_closed_while_it_was_idle_is_not_used_again(
+    origin: S3Origin, faults: FaultServer, meter: CountingMeter
+) -> None:
+    closed = trio.Event()
+
+    async def answer_and_close(seen: Seen, stream: trio.abc.Stream) -> None:
+        await GOOD(seen, stream)
+        await trio.aclose_forcefully(stream)
+        closed.set()
+
+    faults.script(answer_and_close, GOOD)
+    await read(origin, meter)
+    await closed.wait()
+    assert await read(origin, meter) == PIECE
+    assert [seen.connection for seen in faults.seen] == [1, 2]
+    assert origin.statistics().retries == 0
+
+
+async def test_a_connection_that_was_idle_for_long_is_not_used_again(
+    origin: S3Origin, faults: FaultServer, meter: CountingMeter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults.default = GOOD
+    await read(origin, meter)
+    monkeypatch.setattr(http1, "KEEPALIVE", 0.0)
+    await read(origin, meter)
+    assert [seen.connection for seen in faults.seen] == [1, 2]
+
+
+async def test_the_connection_that_is_idle_for_longest_makes_room_for_another_server(
+    faults: FaultServer, nursery: trio.Nursery
+) -> None:
+    other = FaultServer(default=GOOD)
+    await nursery.start(other.run)
+    faults.default = GOOD
+    pool = http1.Pool(2, ssl.create_default_context())
+
+    async def get(*urls: str) -> None:
+        answers = [await pool.handle_async_request(httpx.Request("GET", url)) for url in urls]
+        for answered in answers:
+            assert await answered.aread() == BODY
+            await answered.aclose()
+
+    await get(faults.url, faults.url)
+    await get(other.url)
+    await get(faults.url)
+    assert [seen.connection for seen in faults.seen] == [1, 2, 2]
+    await get(other.url, faults.url)
+    assert (faults.connections, other.connections) == (2, 1)
+    await pool.aclose()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param(raw(b"HTTP/1.1 100 Continue\r\n\r\n", RANGE_HEAD + PIECE), id="100 Continue"),
+        pytest.param(
+            raw(RANGE_HEAD.replace(b"content-length: 50000\r\n", b""), PIECE, close=True),
+            id="until the end",
+        ),
+        pytest.param(
+            raw(
+                RANGE_HEAD.replace(b"content-length: 50000", b"transfer-encoding: chunked"),
+                b"7\r\n" + PIECE[:7] + b"\r\n",
+                b"%x\r\n%s\r\n0\r\n\r\n" % (len(PIECE) - 7, PIECE[7:]),
+            ),
+            id="chunked",
+        ),
+        pytest.param(raw(*(RANGE_HEAD[i : i + 1] for i in range(99)), RANGE_HEAD[99:] + PIECE)),
+    ],
+)
+async def test_a_body_is_found_however_it_is_framed(
+    origin: S3Origin, faults: FaultServer, meter: CountingMeter, reply: Reply
+) -> None:
+    faults.script(reply, GOOD)
+    assert await read(origin, meter) == PIECE
+    assert await read(origin, meter) == PIECE
+    assert meter.received == {"pieces": 100_000}
+    assert origin.statistics().retries == 0
+
+
+async def test_what_follows_a_body_is_no_answer_to_the_next_request(
+    origin: S3Origin, faults: FaultServer, meter: CountingMeter
+) -> None:
+    faults.script(raw(RANGE_HEAD + PIECE + RANGE_HEAD + b"x" * 50_000), GOOD)
+    assert await read(origin, meter) == PIECE
+    assert await read(origin, meter) == PIECE
+    assert [seen.connection for seen in faults.seen] == [1, 2]
 
 
 async def test_no_slot_is_lost_to_cancelled_requests(

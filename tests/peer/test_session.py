@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import logging
 import random
@@ -271,6 +272,29 @@ async def test_a_resident_piece_does_not_wait_behind_a_cold_one(tmp_path: Path) 
         node.source.release()
         assert await peer.read_block() == ((0, 0, 10), DATA[:10])
         assert await peer.read_block() == ((0, 10, 10), DATA[10:20])
+
+
+async def test_a_warm_peer_is_served_while_all_others_wait_for_the_origin(tmp_path: Path) -> None:
+    cold = 20
+    data = make_data((cold + 10) * 1000)
+    async with serving(tmp_path, (data, 1000)) as node, node.peer() as warm:
+        await node.warm(*range(cold, cold + 10))
+        node.source.hold_up(*range(cold))
+        async with contextlib.AsyncExitStack() as stack:
+            others = []
+            for number in range(8):
+                peer_id = b"-XX0000-%012d" % number
+                others.append(await stack.enter_async_context(node.peer(peer_id=peer_id)))
+            for other in others:
+                await other.request(*((index, 0, 10) for index in range(cold)))
+            await wait_until(lambda: len(node.source.reads) >= 16)
+            for index in range(cold, cold + 10):
+                await warm.request((index, 0, 1000))
+                block = data[index * 1000 : (index + 1) * 1000]
+                assert await warm.read_block() == ((index, 0, 1000), block)
+            node.source.release()
+            for other in others:
+                assert {(await other.read_block())[0][0] for _ in range(cold)} == set(range(cold))
 
 
 async def test_a_slow_piece_is_rejected_and_served_to_who_asks_again(tmp_path: Path) -> None:

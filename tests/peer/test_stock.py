@@ -39,8 +39,10 @@ class FakeCache:
         self.asked.append(index)
         self.waiters[index] = waiter
 
-    def read_ahead(self, torrent: Torrent, indices: range) -> None:
-        self.ahead += indices
+    def read_ahead(self, torrent: Torrent, indices: range) -> int:
+        new = [index for index in indices if index not in self.ahead]
+        self.ahead += new
+        return len(new) * torrent.layout.piece_length
 
     def forget(self, torrent: Torrent, index: int, waiter: Waiter) -> None:
         assert self.waiters.pop(index) == waiter
@@ -233,14 +235,14 @@ def test_a_piece_in_line_that_others_brought_to_the_disk_leaves_the_line() -> No
     assert list(bench.stock.waiting) == [0]
 
 
-def test_the_neighbours_of_a_cold_piece_are_read_ahead_for_a_peer_that_has_taken_much() -> None:
+def test_what_follows_a_cold_piece_is_read_ahead_for_a_peer_that_has_taken_much() -> None:
     bench = Bench(20, MIB)
     bench.want(9)
     assert bench.cache.ahead == []
     bench.taken = 8 * MIB
     bench.want(1)
     assert bench.cache.asked == [9, 1]
-    assert bench.cache.ahead == list(range(8))
+    assert bench.cache.ahead == list(range(1, 9))
 
 
 def test_what_follows_is_read_ahead_for_a_peer_that_goes_from_front_to_back() -> None:
