@@ -180,6 +180,13 @@ class PieceCache(Generic[T]):
         """Tell whether the piece is in a verified file, so that it needn't be held."""
         return self._disk.is_verified((torrent.cache_id, index))
 
+    def is_cold(self, torrent: T, index: int) -> bool:
+        """Tell whether S3 has to be asked for the piece, and hasn't been yet."""
+        key = (torrent.cache_id, index)
+        if key in self._fetches or key in self._memory or key in self._disk:
+            return False
+        return self._disk.pending(key) is None
+
     def request(self, torrent: T, index: int, waiter: Waiter) -> None:
         """Have `waiter` called once, later, with the piece or the error. IndexError outside."""
         torrent.layout.piece_size(index)
@@ -199,9 +206,7 @@ class PieceCache(Generic[T]):
             return 0
         started = 0
         for index in indices:
-            key = (torrent.cache_id, index)
-            resident = key in self._fetches or key in self._memory or key in self._disk
-            if not resident and self._disk.pending(key) is None:
+            if self.is_cold(torrent, index):
                 if not self._has_room(torrent.layout.piece_size(index)):
                     break
                 started += self._start(torrent, index, ahead=True).size

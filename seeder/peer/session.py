@@ -308,6 +308,7 @@ class Session:
                     self.wire.wanted,
                     tell=self._piece_came,
                     taken=lambda: self.uploaded,
+                    may_read=self._may_read,
                     clock=trio.current_time,
                     shelf=self._supplies.shelf,
                 )
@@ -437,6 +438,9 @@ class Session:
         self._credit(self._delivery_of().sent(index, payload))
 
     # -- cold pieces
+
+    def _may_read(self, size: int) -> bool:
+        return self._supplies.slots.may_fetch(self, size, trio.current_time())
 
     def _piece_came(self, index: int, error: SeederError | None) -> None:
         """Take note of a piece that was cold; the cache's task calls this."""

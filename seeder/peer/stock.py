@@ -65,7 +65,8 @@ class Stock:
     """Finds one peer's pieces; `wanted` are the indices that it has requests for.
 
     `tell` is called, later, when a piece has come (None) or failed (the error). `taken` returns the
-    bytes that the peer was sent so far, `clock` seconds.
+    bytes that the peer was sent so far, `clock` seconds. `may_read` tells whether so many more may
+    be read from S3 for this peer, and notes that they are.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Stock:
         *,
         tell: Callable[[int, SeederError | None], None],
         taken: Callable[[], int],
+        may_read: Callable[[int], bool],
         clock: Callable[[], float],
         shelf: Shelf,
     ) -> None:
@@ -86,6 +88,7 @@ class Stock:
         self._wanted = wanted
         self._tell = tell
         self._taken = taken
+        self._may_read = may_read
         self._clock = clock
         self._shelf = shelf
         self._most = max(1, min(MOST_AHEAD, AHEAD // torrent.layout.piece_length))
@@ -152,16 +155,28 @@ class Stock:
                 if index not in self._wanted:
                     del self.waiting[index]
                 elif self._reserve(index):
-                    fetching.add(index)
-                    self._cache.request(self._torrent, index, self._arrived)
-                    self._guessed.append(self._read_ahead.missed(index, self._taken()))
+                    self._ask(index)
                 else:
                     break
             line.popleft()
         # In the same turn, so that they share a GET with what was asked for.
         while self._guessed:
-            size = self._cache.read_ahead(self._torrent, self._guessed.pop())
-            self._read_ahead.fetched(size)
+            guessed = self._guessed.pop()
+            if guessed and self._may_read(0):
+                size = self._cache.read_ahead(self._torrent, guessed)
+                self._may_read(size)
+                self._read_ahead.fetched(size)
+
+    def _ask(self, index: int) -> None:
+        """Ask the cache for a piece that there is room for, unless S3 is read no more for this."""
+        if self._cache.is_cold(self._torrent, index) and not self._may_read(self._size(index)):
+            self._release(index)
+            self._failed[index] = self._clock()
+            self._hopeless.add(index)
+            return
+        self._fetching.add(index)
+        self._cache.request(self._torrent, index, self._arrived)
+        self._guessed.append(self._read_ahead.missed(index, self._taken()))
 
     def _reserve(self, index: int) -> bool:
         return self._shelf.take((self._torrent.cache_id, index), self._size(index))

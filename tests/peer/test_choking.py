@@ -117,3 +117,23 @@ async def test_an_address_that_had_enough_is_let_go(tmp_path: Path) -> None:
             )
             await again.read_to_the_end()
         await node.wait_closed("had-enough")
+
+
+async def test_an_address_costs_s3_so_much_and_no_more(tmp_path: Path) -> None:
+    # Nothing is cached, so that everything has to be read again and again.
+    limits = Limits(origin_copies_per_address=1.0)
+    length = 8 * 2**20
+    data = make_data(2 * length)
+    async with serving(tmp_path, (data, length), limits=limits, memory=0) as node:
+        async with node.peer() as peer:
+            answers: list[int] = []
+            while MessageId.REJECT not in answers:
+                block = (len(answers) % 2, 0, 16 * 1024)
+                await peer.request(block)
+                answers.append((await peer.read()).id)
+        # One more than 64 MiB, of which a little is forgotten already.
+        assert node.source.reads.total() == len(answers) - 1 == 9
+        async with node.peer(host="127.0.0.2") as other:
+            await other.request(block)
+            assert (await other.read_block())[0] == block
+        assert node.source.reads.total() == 10

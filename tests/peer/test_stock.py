@@ -34,6 +34,10 @@ class FakeCache:
     def is_on_disk(self, torrent: Torrent, index: int) -> bool:
         return index in self.warm_files or index in self.cold_files
 
+    def is_cold(self, torrent: Torrent, index: int) -> bool:
+        here = index in self.memory or self.is_on_disk(torrent, index)
+        return not here and index not in self.waiters
+
     def request(self, torrent: Torrent, index: int, waiter: Waiter) -> None:
         assert index not in self.waiters
         self.asked.append(index)
@@ -59,6 +63,8 @@ class Bench:
     ) -> None:
         self.now = 0.0
         self.taken = 0
+        self.may_read = 2**60
+        self.read: list[int] = []
         self.cache = FakeCache()
         self.wanted: dict[int, None] = {}
         self.told: list[tuple[int, SeederError | None]] = []
@@ -71,9 +77,16 @@ class Bench:
             self.wanted,
             tell=lambda index, error: self.told.append((index, error)),
             taken=lambda: self.taken,
+            may_read=self._may_read,
             clock=lambda: self.now,
             shelf=shelf or Shelf(),
         )
+
+    def _may_read(self, size: int) -> bool:
+        if sum(self.read) >= self.may_read:
+            return False
+        self.read.append(size)
+        return True
 
     def want(self, *indices: int) -> None:
         self.wanted.update(dict.fromkeys(indices))
@@ -255,6 +268,34 @@ def test_what_follows_is_read_ahead_for_a_peer_that_goes_from_front_to_back() ->
         bench.stock.fetch()
     assert bench.cache.asked == []
     assert bench.cache.ahead[:3] == [4, 5, 6]
+
+
+# -- what S3 is read for one peer
+
+
+def test_what_s3_is_not_read_for_any_more_is_turned_down_soon() -> None:
+    bench = Bench(20, MIB)
+    bench.may_read = 2 * MIB
+    bench.want(0, 1, 2)
+    assert bench.cache.asked == [0, 1]
+    assert bench.stock.overdue(0.5) == [2]
+    # What others have read is had all the same.
+    bench.cache.cold_files.add(3)
+    bench.want(3)
+    assert bench.cache.asked == [0, 1, 3]
+    bench.cache.settle(0)
+    bench.cache.settle(1)
+    bench.stock.close()
+
+
+def test_what_is_read_ahead_counts_too() -> None:
+    bench = Bench(20, MIB)
+    bench.taken = 8 * MIB
+    bench.want(9)
+    assert sum(bench.read) == MIB + len(bench.cache.ahead) * MIB
+    bench.may_read = 0
+    bench.want(1)
+    assert len(bench.cache.ahead) == 8
 
 
 # -- all peers together
