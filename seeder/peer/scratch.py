@@ -13,7 +13,7 @@ from seeder.peer.messages import BLOCK_SIZE, PIECE_HEADER, PIECE_HEADER_LENGTH, 
 from seeder.torrent.layout import KIB
 
 READ_BLOCKS = 64
-SEALED_SIZE = 512 * KIB
+SEALED_SIZE = 544 * KIB
 
 _PIECE = int(MessageId.PIECE)
 
