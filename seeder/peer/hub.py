@@ -17,6 +17,7 @@ from seeder.cache.pieces import PieceCache
 from seeder.errors import ConfigError, WireError
 from seeder.ledger.budget import Level
 from seeder.peer.connection import Bucket
+from seeder.peer.gains import UploadAccount
 from seeder.peer.leeches import Patience
 from seeder.peer.limits import Limits, Rates
 from seeder.peer.mse import (
@@ -31,8 +32,8 @@ from seeder.peer.opening import Encryption, Opening
 from seeder.peer.pex import Roster
 from seeder.peer.session import Session
 from seeder.peer.slots import Slots, UploadSlots
-from seeder.peer.spreading import Spreading
-from seeder.peer.supplies import Supplies, UploadAccount
+from seeder.peer.spreading import Spreading, Viewer
+from seeder.peer.supplies import Supplies
 from seeder.peer.thrift import Availability
 from seeder.sockets import Address, accept, close_all
 from seeder.torrent.catalog import Torrent
@@ -117,7 +118,7 @@ class Hub:
         self._pace = trio.Event()
         self._rosters: WeakValueDictionary[bytes, Roster] = WeakValueDictionary()
         """A torrent's roster lives as long as a session has it."""
-        self._availabilities: WeakValueDictionary[bytes, Availability[Session]] = (
+        self._availabilities: WeakValueDictionary[bytes, Availability[Viewer]] = (
             WeakValueDictionary()
         )
         self._by_torrent: dict[bytes, dict[bytes, Session]] = {}
@@ -277,7 +278,7 @@ class Hub:
             self._rosters[torrent.info_hash] = roster
         return roster
 
-    def _availability(self, torrent: Torrent) -> Availability[Session] | None:
+    def _availability(self, torrent: Torrent) -> Availability[Viewer] | None:
         if not self.limits.thrifty:
             return None
         known = self._availabilities.get(torrent.info_hash)

@@ -10,24 +10,21 @@ import logging
 import random
 import socket
 from collections.abc import Iterable
-from itertools import filterfalse
 from math import inf
 
 import trio
 
 from seeder.cache.reading import REFUSED_FOR
 from seeder.errors import PieceMismatch, SeederError, WireError
-from seeder.ledger.delivery import Delivery
 from seeder.peer import events
 from seeder.peer.connection import Identity, PeerConnection, Phase
 from seeder.peer.extensions import client_of
+from seeder.peer.gains import Gains
 from seeder.peer.limits import Chain
-from seeder.peer.messages import bitfield_indices
 from seeder.peer.output import Output
 from seeder.peer.pex import Exchange, Roster, endpoint_of
 from seeder.peer.stock import PATIENCE, Stock
-from seeder.peer.supplies import Supplies, UploadAccount
-from seeder.peer.thrift import Thrift
+from seeder.peer.supplies import Supplies
 from seeder.sockets import Address
 from seeder.torrent.catalog import Torrent
 
@@ -63,8 +60,6 @@ class Session:
         self.peer_id = b""
         self.client = ""
         self.opened_at = now
-        self.uploaded = 0
-        self.delivered = 0
         self.reason: str | None = None
         self.torrent: Torrent | None = None
         self._sock = sock
@@ -74,8 +69,7 @@ class Session:
         self.wire = PeerConnection(identity, supplies.find, now, hides=supplies.spreading.hides)
         self._opening = supplies.open()
         self._scope = trio.CancelScope()
-        self._account: UploadAccount | None = None
-        self._delivery: Delivery | None = None
+        self._gains: Gains | None = None
         self._output = Output(
             sock, self.wire, self._opening, self, scratch=supplies.outgoing, now=now
         )
@@ -90,10 +84,7 @@ class Session:
         """When it was last choked for the sake of a piece that it can't have yet."""
         self._exchange = Exchange()
         self._roster: Roster | None = None
-        self._thrift: Thrift[Session] | None = None
         self._endpoint: bytes | None = None
-        self._viewing = False
-        """Whether it is shown pieces one by one."""
         self._is_news = False
         """Whether the log tells of it: a seed dials us again as often as we hang up."""
         # Two seeds have nothing to say to each other (BEP 21). It is closed at the next tick:
@@ -151,8 +142,7 @@ class Session:
         if self.torrent is None or self.wire.phase is Phase.PEER_ID:
             self.end(reason)
             return
-        lacking = filterfalse(self._delivery_of().has, range(self.torrent.layout.piece_count))
-        self.wire.retire(lacking)
+        self.wire.retire(self._known_gains.lacking())
         self._farewell, self._leave_by = reason, trio.current_time() + LEAVE_DEADLINE
         self.resume()
 
@@ -211,16 +201,14 @@ class Session:
             self._supplies.limits.waiting.discard(output.chain)
         if self._roster is not None:
             self._roster.leave(self)
-        if self._viewing and self.torrent:
-            self._viewing = False
-            self._supplies.spreading.leave(self.torrent, self, trio.current_time())
+        now = trio.current_time()
         try:
             output.settle()
+            if self._gains is not None:
+                self._gains.leave(now)
         except Exception as error:
             self._fail(error)
-        self._supplies.slots.leave(self, trio.current_time())
-        if self._thrift is not None:
-            self._thrift.leave(self._delivery_of().announced())
+        self._supplies.slots.leave(self, now)
         reason = self.reason or "closed"
         self._supplies.closes[reason] += 1
         level = logging.INFO if self._is_news else logging.DEBUG
@@ -231,8 +219,8 @@ class Session:
             reason,
             self.client,
             self.uploaded,
-            self.delivered,
-            trio.current_time() - self.opened_at,
+            0 if self._gains is None else self._gains.delivered,
+            now - self.opened_at,
         )
 
     # -- input
@@ -271,47 +259,14 @@ class Session:
     def _handle(self, event: events.Event) -> None:
         match event:
             case events.Gained(index):
-                self._grow((index,))
-                self._credit(self._delivery_of().have(index))
-                if self._viewing and self.torrent:
-                    self._supplies.spreading.gained(self.torrent, self, index, self._received_at)
+                self._known_gains.gained(index, self._received_at)
             case events.Arrived(pieces):
-                delivery, thrift = self._delivery_of(), self._thrift
-                if thrift is not None:
-                    thrift.lost(delivery.announced())
-                delivery.arrived_with(pieces)
-                if thrift is not None:
-                    thrift.gained(delivery.announced())
-                self._note_pieces(pieces)
+                self._known_gains.arrived_with(pieces, self._received_at)
             case events.Grown(pieces):
-                delivery = self._delivery_of()
-                self._grow(bitfield_indices(pieces, delivery.piece_count))
-                self._credit(delivery.grown_to(pieces))
-                self._note_pieces(pieces)
+                self._known_gains.grown_to(pieces, self._received_at)
             case events.Greeted(torrent):
                 assert isinstance(torrent, Torrent)
-                self.torrent = torrent
-                self._account = self._supplies.account(torrent)
-                self._delivery = Delivery(torrent.layout)
-                self._roster = self._supplies.roster(torrent)
-                availability = self._supplies.availability(torrent)
-                if availability is not None:
-                    self._thrift = Thrift(availability, self, self._received_at)
-                    if self.wire.shown is None:
-                        self._output.withholds = self._thrift.withholds
-                self._output.chain = self._supplies.limits.chain(
-                    torrent.info_hash, self._received_at
-                )
-                self._output.stock = Stock(
-                    self._supplies.cache,
-                    torrent,
-                    self.wire.wanted,
-                    tell=self._piece_came,
-                    taken=lambda: self.uploaded,
-                    may_read=self._may_read,
-                    clock=trio.current_time,
-                    shelf=self._supplies.shelf,
-                )
+                self._greet(torrent, self._received_at)
             case events.Identified(peer_id):
                 self._identify(peer_id)
             case events.Introduced(client, listen_port):
@@ -319,28 +274,51 @@ class Session:
                 self._list(listen_port)
             case events.WantsNothing():
                 self._farewell = "upload-only"
-        if self.torrent and self.torrent.layout.piece_count and self._delivery_of().complete:
+        if self._gains is not None and self._gains.complete:
             self._farewell = "seed"
+
+    def _greet(self, torrent: Torrent, now: float) -> None:
+        """Get ready to serve a torrent."""
+        supplies, output = self._supplies, self._output
+        self.torrent = torrent
+        self._roster = supplies.roster(torrent)
+        gains = self._gains = Gains(
+            torrent,
+            self,
+            account=supplies.account(torrent),
+            availability=supplies.availability(torrent),
+            spreading=supplies.spreading,
+            now=now,
+        )
+        if gains.thrift is not None and self.wire.shown is None:
+            output.withholds = gains.thrift.withholds
+        output.chain = supplies.limits.chain(torrent.info_hash, now)
+        output.stock = Stock(
+            supplies.cache,
+            torrent,
+            self.wire.wanted,
+            tell=self._piece_came,
+            taken=lambda: gains.uploaded,
+            may_read=self._may_read,
+            clock=trio.current_time,
+            shelf=supplies.shelf,
+        )
 
     def _identify(self, peer_id: bytes) -> None:
         self.peer_id = peer_id
         refused = self._supplies.admit(self)
         if refused is not None:
             raise WireError(refused)
-        assert self.torrent is not None
         self.client = client_of(peer_id)
-        if self.wire.shown is not None:
-            self._viewing = True
         self._supplies.slots.come(self, self._received_at)
-        if self._viewing:
-            self._supplies.spreading.join(self.torrent, self, self._received_at)
+        if self.wire.shown is not None:
+            self._known_gains.view(self._received_at)
 
     def _announce(self) -> None:
         """Tell of a peer that wants something, and count it."""
         assert self.torrent is not None
-        assert self._account is not None
         self._is_news = True
-        self._account.peer_seen()
+        self._supplies.account(self.torrent).peer_seen()
         _LOG.info("peer %s:%d opened: %s", *self.address, self.torrent.pinned.ref)
 
     def _list(self, listen_port: int | None) -> None:
@@ -349,29 +327,20 @@ class Session:
             self._endpoint = endpoint_of(self._ip, listen_port)
             self._roster.join(self, self._endpoint)
 
-    def _note_pieces(self, pieces: bytes | bool) -> None:
-        if self._viewing and self.torrent:
-            self._supplies.spreading.arrived_with(self.torrent, self, pieces, self._received_at)
-
-    def _grow(self, pieces: Iterable[int]) -> None:
-        """Let thrift know what the peer has got, before `_delivery` does."""
-        if self._thrift is not None:
-            has = self._delivery_of().has
-            self._thrift.gained(index for index in pieces if not has(index))
-
     def show(self, indices: list[int]) -> None:
         """Tell the peer of pieces that it may request from now on (super-seeding)."""
         self.wire.show(indices)
         self.resume()
 
-    def _delivery_of(self) -> Delivery:
-        assert self._delivery is not None
-        return self._delivery
+    @property
+    def _known_gains(self) -> Gains:
+        assert self._gains is not None
+        return self._gains
 
-    def _credit(self, count: int) -> None:
-        if count and self._account is not None:
-            self.delivered += count
-            self._account.delivered_verified(count)
+    @property
+    def uploaded(self) -> int:
+        """Bytes of pieces that we sent it."""
+        return 0 if self._gains is None else self._gains.uploaded
 
     # -- choking
 
@@ -431,11 +400,8 @@ class Session:
 
     def sent(self, index: int, payload: int) -> None:
         """Book `payload` bytes of piece `index` that the socket took."""
-        assert self._account is not None
-        self.uploaded += payload
         self._served_at = self._output.sent_at
-        self._account.uploaded(payload)
-        self._credit(self._delivery_of().sent(index, payload))
+        self._known_gains.sent(index, payload)
 
     # -- cold pieces
 
@@ -500,8 +466,7 @@ class Session:
             self.wire.send_pex(
                 lambda: self._exchange.message(roster, self._endpoint, now, random.random)
             )
-        if self._thrift is not None:
-            self._thrift.weigh(self.uploaded, self.delivered, now)
+        self._known_gains.weigh(now)
         if self.wire.lost and now >= self._regain_at:
             for index in tuple(self.wire.lost):
                 self.wire.regain(index)

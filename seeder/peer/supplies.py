@@ -3,15 +3,16 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from seeder.cache.pieces import PieceCache
+from seeder.peer.gains import UploadAccount
 from seeder.peer.limits import Limits
 from seeder.peer.opening import Opening
 from seeder.peer.pex import Roster
 from seeder.peer.scratch import Scratch
 from seeder.peer.slots import Slots
-from seeder.peer.spreading import Spreading
+from seeder.peer.spreading import Spreading, Viewer
 from seeder.peer.stock import Shelf
 from seeder.peer.thrift import Availability
 from seeder.torrent.catalog import Torrent
@@ -21,14 +22,6 @@ if TYPE_CHECKING:
     from seeder.peer.session import Session
 
 RECEIVE_SIZE = 64 * KIB
-
-
-class UploadAccount(Protocol):
-    """Where a torrent's traffic is booked."""
-
-    def uploaded(self, count: int) -> None: ...
-    def delivered_verified(self, count: int) -> None: ...
-    def peer_seen(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -50,7 +43,7 @@ class Supplies:
     roster: Callable[[Torrent], Roster]
     """The torrent's peers that others may hear of."""
     slots: Slots
-    availability: Callable[[Torrent], "Availability[Session] | None"]
+    availability: Callable[[Torrent], Availability[Viewer] | None]
     """Which of its pieces the torrent's peers have; None where nobody is to wait for others."""
     limits: "Limits[Session]"
     set_pace: Callable[[], None]
