@@ -216,6 +216,8 @@ class Node:
     def report(self) -> Report:
         """Return the ledger and the publications as they are now."""
         self.refresh_accounts()
+        # So that what is left belongs to the totals beside it.
+        self.budget.update(self.ledger.totals(), time.time())
         return Report.of(
             self.ledger,
             prices_of(self.config),

@@ -1,8 +1,9 @@
 """A budget of origin bytes runs out: S3 is left alone, what is cached goes out, and it goes on."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from seeder.cache.reading import LARGEST_READ
 from tests.e2e.ceph import CephRGW
@@ -31,17 +32,19 @@ def budget_of(daemon: SeederDaemon) -> tuple[int, str]:
 
 def wait_for_cached(daemon: SeederDaemon, leecher: Libtorrent) -> None:
     """Wait until a client has what the cache has."""
-    spent, _ = budget_of(daemon)
     poll_until(
-        lambda: len(pieces_on_disk(daemon)) * PIECE == spent, timeout=10, what="written pieces"
+        lambda: len(pieces_on_disk(daemon)) * PIECE == budget_of(daemon)[0],
+        timeout=10,
+        what="an end of reading and writing",
     )
-    count = spent // PIECE
+    count = len(pieces_on_disk(daemon))
     poll_until(
         lambda: leecher.status().num_pieces >= count, timeout=60, what=f"{count} cached pieces"
     )
     assert leecher.status().num_pieces == count < SIZE / PIECE
 
 
+@pytest.mark.timeout(240)
 def test_a_spent_budget_leaves_s3_alone_until_it_is_raised(
     *,
     ceph: CephRGW,
@@ -92,11 +95,10 @@ def test_a_spent_budget_leaves_s3_alone_until_it_is_raised(
     assert ceph.body_bytes_sent(bucket, KEY) == spent
 
     daemon.configure(settings | {"budget": {"origin_bytes_per_day": "1 GiB"}})
-    begun = time.monotonic()
     daemon.reload()
-    for each in (leecher, newcomer):
-        assert digest(each.wait(60)) == digest(body)
-    print(f"complete {time.monotonic() - begun:.1f} s after the reload")
+    for each in (newcomer, leecher):
+        # After the kill, libtorrent may wait a minute before it dials us again.
+        assert digest(each.wait(90)) == digest(body)
     after, level = budget_of(daemon)
     assert (after, level) == (SIZE, "normal")
     assert ceph.body_bytes_sent(bucket, KEY) == SIZE
