@@ -6,7 +6,7 @@ has got one (BEP 16 waits until somebody else has it too, and loses most of the 
 a peer doesn't get, because it is slow or leaves, is shown to another.
 
 All windows together are what the cache has to hold: if they fit, S3 is read once, however small the
-cache. A peer that gets nothing although it lacks pieces (others can't reach it) is lonely: its
+cache. A peer that lacks pieces and gets next to nothing (others can't reach it) is lonely: its
 window slides over everything that it lacks, as if we were its only source. Nobody ever stalls.
 
 No I/O.
@@ -19,6 +19,10 @@ OVERDUE = 10.0
 """Seconds after which a piece that was shown, but not got, is shown to somebody else too."""
 LONELY = 5.0
 """Seconds without a gain after which a peer counts as cut off from the others."""
+
+TRICKLE = 4
+"""A peer also counts as cut off when, with nothing of ours to get, it gains that many times less in
+as many seconds than it has before."""
 
 Peer = TypeVar("Peer", bound=Hashable)
 Shown: TypeAlias = list[tuple[Peer, list[int]]]
@@ -35,7 +39,19 @@ class Randomness(Protocol):
 class _Viewer:
     """One peer: what it has, and what it was shown and hasn't got yet."""
 
-    __slots__ = ("cursor", "gained_at", "has", "lonely", "missing", "open", "shown", "unshown")
+    __slots__ = (
+        "counted_at",
+        "cursor",
+        "gained_at",
+        "gains",
+        "has",
+        "lonely",
+        "missing",
+        "open",
+        "pace",
+        "shown",
+        "unshown",
+    )
 
     def __init__(self, piece_count: int, cursor: int, now: float) -> None:
         self.has = bytearray(piece_count)
@@ -45,8 +61,23 @@ class _Viewer:
         self.shown = bytearray(piece_count)
         self.unshown = piece_count
         self.cursor = cursor
-        self.gained_at = now
+        self.gained_at = self.counted_at = now
+        self.gains = 0
+        """Pieces since `counted_at`."""
+        self.pace = 0
+        """The most of them in any such time."""
         self.lonely = False
+
+    def is_left_alone(self, now: float) -> bool:
+        """Tell whether the others give it nothing, or next to nothing; asked about every second."""
+        if now - self.gained_at > LONELY:
+            return True
+        if now - self.counted_at < LONELY:
+            return False
+        trickles = not self.open and self.gains * TRICKLE < self.pace
+        self.pace = max(self.pace, self.gains)
+        self.counted_at, self.gains = now, 0
+        return trickles
 
 
 class SuperSeed(Generic[Peer]):
@@ -98,6 +129,7 @@ class SuperSeed(Generic[Peer]):
         if viewer.has[index]:
             return []
         viewer.gained_at = now
+        viewer.gains += 1
         self._note(viewer, index)
         return self._refill([peer], now)
 
@@ -131,8 +163,8 @@ class SuperSeed(Generic[Peer]):
     def tick(self, now: float) -> Shown[Peer]:
         """Find who got nothing for too long, and what nobody got; return what to show to whom."""
         for viewer in self._viewers.values():
-            if viewer.missing and not viewer.lonely and now - viewer.gained_at > LONELY:
-                viewer.lonely = True
+            if viewer.missing and not viewer.lonely:
+                viewer.lonely = viewer.is_left_alone(now)
             for index, shown_at in viewer.open.items():
                 if now - shown_at > OVERDUE and not self._holders[index]:
                     self._hidden.append(index)

@@ -134,6 +134,23 @@ def test_what_a_slow_peer_sits_on_is_shown_to_another() -> None:
     assert len(world.shown[2]) == 2
 
 
+def test_a_trickle_from_others_does_not_keep_a_peer_from_being_served() -> None:
+    world = World(60, 4)
+    slow = set(range(20))
+    world.join(0, slow)
+    world.join(1)
+    while world.download(1):
+        pass
+    assert world.has[1] == set(range(20, 60)) - set(world.shown[0])
+    world.now = 1.0
+    # One piece in four seconds from the slow one: on its own that would take eighty.
+    for index in range(3):
+        world.now += 4.0
+        world.gain(1, index)
+        world.take(world.plan.tick(world.now))
+    assert world.download(1)
+
+
 def test_what_is_at_hand_is_shown_first() -> None:
     hand = {3, 11, 12, 19}
     plan = SuperSeed[int](20, 2, random.Random(1), hand=hand)

@@ -16,7 +16,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from seeder.peer.superseed import LONELY, OVERDUE, Shown, SuperSeed
+from seeder.peer.superseed import LONELY, OVERDUE, TRICKLE, Shown, SuperSeed
 
 PIECES = 6
 pieces = st.integers(0, PIECES - 1)
@@ -31,12 +31,23 @@ class Leecher:
     shown: dict[int, float] = field(default_factory=dict)
     """Piece -> when."""
     lonely: bool = False
-    """Whether it has ever gone without a gain for long: from then on it may be shown anything."""
+    """Whether the others have ever left it alone: from then on it may be shown anything."""
+    counted_at: float = 0.0
+    gains: int = 0
+    pace: int = 0
 
     @property
     def open(self) -> set[int]:
         """What it was shown and hasn't got."""
         return self.shown.keys() - self.has
+
+    def is_left_alone(self, now: float) -> bool:
+        alone = now - self.gained_at > LONELY
+        if not alone and now - self.counted_at >= LONELY:
+            alone = not self.open and self.gains * TRICKLE < self.pace
+            self.pace, self.gains = max(self.pace, self.gains), 0
+            self.counted_at = now
+        return alone
 
     @property
     def missing(self) -> set[int]:
@@ -63,7 +74,7 @@ class SuperSeedMachine(RuleBasedStateMachine):
     @rule(target=peers, has=st.sets(pieces))
     def join(self, has: set[int]) -> int:
         number = 1 + max(self.swarm, default=0)
-        self.swarm[number] = Leecher(self.now)
+        self.swarm[number] = Leecher(self.now, counted_at=self.now)
         self.plan.join(number, self.now)
         self.swarm[number].has |= has
         self.take(self.plan.arrived_with(number, sorted(has), self.now), refilled={number})
@@ -91,6 +102,7 @@ class SuperSeedMachine(RuleBasedStateMachine):
             assert shown == []
             return
         leecher.gained_at = self.now
+        leecher.gains += 1
         self.take(shown, refilled={peer})
 
     @rule(peer=peers, data=st.data())
@@ -116,7 +128,8 @@ class SuperSeedMachine(RuleBasedStateMachine):
     def tick(self) -> None:
         held, overdue = self.held(), set[int]()
         for leecher in self.swarm.values():
-            leecher.lonely |= bool(leecher.missing) and self.now - leecher.gained_at > LONELY
+            if leecher.missing and not leecher.lonely:
+                leecher.lonely = leecher.is_left_alone(self.now)
             for index in leecher.open - held:
                 if self.now - leecher.shown[index] > OVERDUE:
                     self.again[index] += 1
