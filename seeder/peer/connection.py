@@ -10,14 +10,15 @@ No I/O.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
 from itertools import chain, islice
 
 from seeder.errors import WireError
 from seeder.peer import messages
 from seeder.peer.events import Arrived, Event, Gained, Greeted, Grown, Identified, Served
 from seeder.peer.extensions import Extensions
+from seeder.peer.floods import Bucket
 from seeder.peer.messages import Block, Message, MessageId, Requests
+from seeder.peer.phases import NEXT, Kind, Phase, kind_of
 from seeder.torrent.layout import KIB
 
 REQUEST_QUEUE = 2000
@@ -49,53 +50,6 @@ class Identity:
     """The `v` of the extended handshake."""
     your_ip: bytes
     """The peer's own address, 4 or 16 bytes (BEP 10 `yourip`)."""
-
-
-class Phase(Enum):
-    """Where the conversation stands; a bitfield belongs into OPENING."""
-
-    HANDSHAKE = auto()
-    PEER_ID = auto()
-    OPENING = auto()
-    OPEN = auto()
-    CLOSED = auto()
-
-
-class Kind(Enum):
-    """What a message means to the phase."""
-
-    OPENER = auto()
-    EXTENDED = auto()
-    OTHER = auto()
-
-
-_NEXT = {
-    (Phase.OPENING, Kind.OPENER): Phase.OPEN,
-    (Phase.OPENING, Kind.EXTENDED): Phase.OPENING,
-    (Phase.OPENING, Kind.OTHER): Phase.OPEN,
-    (Phase.OPEN, Kind.OPENER): Phase.OPEN,
-    (Phase.OPEN, Kind.EXTENDED): Phase.OPEN,
-    (Phase.OPEN, Kind.OTHER): Phase.OPEN,
-}
-_OPENERS = {MessageId.BITFIELD, MessageId.HAVE_ALL, MessageId.HAVE_NONE}
-
-
-class Bucket:
-    """Holds `burst` tokens and gets `rate` new ones a second."""
-
-    __slots__ = ("_at", "_burst", "_left", "_rate")
-
-    def __init__(self, burst: int, rate: int, now: float) -> None:
-        self._burst = burst
-        self._rate = rate
-        self._left = float(burst)
-        self._at = now
-
-    def take(self, now: float) -> bool:
-        """Take a token; False when there was none."""
-        self._left = min(self._burst, self._left + (now - self._at) * self._rate) - 1
-        self._at = now
-        return self._left >= 0
 
 
 class PeerConnection:
@@ -158,7 +112,7 @@ class PeerConnection:
             parsed, used = messages.parse(data, self._limit)
             for message in parsed:
                 if isinstance(message, Requests):
-                    self.phase = _NEXT[self.phase, Kind.OTHER]
+                    self.phase = NEXT[self.phase, Kind.OTHER]
                     self._receive_requests(message.blocks)
                 else:
                     self._receive_message(message, now, events)
@@ -220,12 +174,8 @@ class PeerConnection:
         events.append(Greeted(torrent))
 
     def _receive_message(self, message: Message, now: float, events: list[Event]) -> None:
-        kind = Kind.OTHER
-        if message.id in _OPENERS:
-            kind = Kind.OPENER
-        elif message.id == MessageId.EXTENDED:
-            kind = Kind.EXTENDED
-        self.phase = _NEXT[self.phase, kind]
+        kind = kind_of(message.id)
+        self.phase = NEXT[self.phase, kind]
         if message.id in messages.FAST_IDS and not self.fast:
             raise WireError("fast-not-negotiated", f"message {message.id}")
         if message.id == MessageId.HAVE:

@@ -16,7 +16,7 @@ import trio
 from seeder.cache.pieces import PieceCache
 from seeder.errors import ConfigError, WireError
 from seeder.ledger.budget import Level
-from seeder.peer.connection import Bucket
+from seeder.peer.floods import Bucket
 from seeder.peer.gains import UploadAccount
 from seeder.peer.leeches import Patience
 from seeder.peer.limits import Limits, Rates

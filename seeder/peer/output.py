@@ -13,9 +13,10 @@ import trio
 
 from seeder.peer import messages
 from seeder.peer.batch import Batch
-from seeder.peer.connection import PeerConnection, Phase
+from seeder.peer.connection import PeerConnection
 from seeder.peer.limits import Chain
 from seeder.peer.opening import Opening
+from seeder.peer.phases import Phase
 from seeder.peer.scratch import READ_BLOCKS, Scratch
 from seeder.peer.stock import Stock
 

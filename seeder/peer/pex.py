@@ -123,6 +123,31 @@ class Exchange:
         return _encode(added, dropped, roster)
 
 
+class Listing:
+    """One peer in a torrent's roster: what others hear of it, and what it hears of them."""
+
+    __slots__ = ("_endpoint", "_exchange", "_roster", "_session")
+
+    def __init__(self, roster: Roster, session: Hashable) -> None:
+        self._roster = roster
+        self._session = session
+        self._endpoint: bytes | None = None
+        self._exchange = Exchange()
+
+    def takes_connections_at(self, address: bytes, port: int) -> None:
+        """Let others hear of the peer: its address (4 or 16 bytes), and the port that it named."""
+        self._endpoint = endpoint_of(address, port)
+        self._roster.join(self._session, self._endpoint)
+
+    def message(self, now: float, chance: Callable[[], float]) -> bytes | None:
+        """Return the payload of the `ut_pex` message that is due, None for none."""
+        return self._exchange.message(self._roster, self._endpoint, now, chance)
+
+    def leave(self) -> None:
+        """Let nobody hear of the peer any more."""
+        self._roster.leave(self._session)
+
+
 def _some(endpoints: list[bytes], most: int, chance: Callable[[], float]) -> list[bytes]:
     """Return up to `most` of the endpoints, those from a random place on."""
     if len(endpoints) <= most:

@@ -10,6 +10,7 @@ import logging
 import random
 import socket
 from collections.abc import Iterable
+from functools import partial
 from math import inf
 
 import trio
@@ -17,12 +18,13 @@ import trio
 from seeder.cache.reading import REFUSED_FOR
 from seeder.errors import PieceMismatch, SeederError, WireError
 from seeder.peer import events
-from seeder.peer.connection import Identity, PeerConnection, Phase
+from seeder.peer.connection import Identity, PeerConnection
 from seeder.peer.extensions import client_of
 from seeder.peer.gains import Gains
 from seeder.peer.limits import Chain
 from seeder.peer.output import Output
-from seeder.peer.pex import Exchange, Roster, endpoint_of
+from seeder.peer.pex import Listing
+from seeder.peer.phases import Phase
 from seeder.peer.stock import PATIENCE, Stock
 from seeder.peer.supplies import Supplies
 from seeder.sockets import Address
@@ -82,9 +84,7 @@ class Session:
         """Whether it shares the little that is left for its address."""
         self._choked_at = -inf
         """When it was last choked for the sake of a piece that it can't have yet."""
-        self._exchange = Exchange()
-        self._roster: Roster | None = None
-        self._endpoint: bytes | None = None
+        self._listing: Listing | None = None
         self._is_news = False
         """Whether the log tells of it: a seed dials us again as often as we hang up."""
         # Two seeds have nothing to say to each other (BEP 21). It is closed at the next tick:
@@ -199,8 +199,8 @@ class Session:
             output.stock.close()
         if output.chain is not None:
             self._supplies.limits.waiting.discard(output.chain)
-        if self._roster is not None:
-            self._roster.leave(self)
+        if self._listing is not None:
+            self._listing.leave()
         now = trio.current_time()
         try:
             output.settle()
@@ -271,7 +271,8 @@ class Session:
                 self._identify(peer_id)
             case events.Introduced(client, listen_port):
                 self.client = client or self.client
-                self._list(listen_port)
+                if listen_port is not None and self._listing is not None:
+                    self._listing.takes_connections_at(self._ip, listen_port)
             case events.WantsNothing():
                 self._farewell = "upload-only"
         if self._gains is not None and self._gains.complete:
@@ -281,7 +282,7 @@ class Session:
         """Get ready to serve a torrent."""
         supplies, output = self._supplies, self._output
         self.torrent = torrent
-        self._roster = supplies.roster(torrent)
+        self._listing = Listing(supplies.roster(torrent), self)
         gains = self._gains = Gains(
             torrent,
             self,
@@ -320,12 +321,6 @@ class Session:
         self._is_news = True
         self._supplies.account(self.torrent).peer_seen()
         _LOG.info("peer %s:%d opened: %s", *self.address, self.torrent.pinned.ref)
-
-    def _list(self, listen_port: int | None) -> None:
-        """Let others hear of this peer, if it says where it takes connections (BEP 11)."""
-        if self._roster is not None and listen_port is not None:
-            self._endpoint = endpoint_of(self._ip, listen_port)
-            self._roster.join(self, self._endpoint)
 
     def show(self, indices: list[int]) -> None:
         """Tell the peer of pieces that it may request from now on (super-seeding)."""
@@ -461,11 +456,8 @@ class Session:
             self.end("idle")
         elif now - output.sent_at > KEEP_ALIVE_EVERY:
             self.wire.keep_alive()
-        roster = self._roster
-        if roster is not None and self.peer_id:
-            self.wire.send_pex(
-                lambda: self._exchange.message(roster, self._endpoint, now, random.random)
-            )
+        if self._listing is not None and self.peer_id:
+            self.wire.send_pex(partial(self._listing.message, now, random.random))
         self._known_gains.weigh(now)
         if self.wire.lost and now >= self._regain_at:
             for index in tuple(self.wire.lost):

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from seeder.errors import WireError
 from seeder.peer import messages
-from seeder.peer.connection import REQUEST_QUEUE, PeerConnection, Phase
+from seeder.peer.connection import REQUEST_QUEUE, PeerConnection
 from seeder.peer.events import (
     Arrived,
     Event,
@@ -16,6 +16,7 @@ from seeder.peer.events import (
     WantsNothing,
 )
 from seeder.peer.messages import Block, Message, MessageId
+from seeder.peer.phases import Phase
 from seeder.torrent import bencode
 from seeder.torrent.layout import Layout
 from tests.peer.wire import (
