@@ -151,8 +151,8 @@ class Stock:
                     del self.waiting[index]
                 elif self._reserve(index):
                     fetching.add(index)
-                    self._cache.request(self._torrent, index, self._arrived)
-                    self._guessed.append(self._read_ahead.missed(index, self._taken()))
+                    if self._cache.request(self._torrent, index, self._arrived):
+                        self._guessed.append(self._read_ahead.missed(index, self._taken()))
                 else:
                     break
             line.popleft()

@@ -34,10 +34,11 @@ class FakeCache:
     def is_on_disk(self, torrent: Torrent, index: int) -> bool:
         return index in self.warm_files or index in self.cold_files
 
-    def request(self, torrent: Torrent, index: int, waiter: Waiter) -> None:
+    def request(self, torrent: Torrent, index: int, waiter: Waiter) -> bool:
         assert index not in self.waiters
         self.asked.append(index)
         self.waiters[index] = waiter
+        return index not in self.ahead
 
     def read_ahead(self, torrent: Torrent, indices: range) -> int:
         new = [index for index in indices if index not in self.ahead]
