@@ -28,7 +28,7 @@ RETRY_AFTER = 60.0
 WRITE_BEHIND = 64 * MIB
 """Bytes that may wait to be written before offers are dropped, or more: see DiskTier."""
 
-WRITE_SIZE = 4 * MIB
+WRITE_SIZE = 8 * MIB
 """Bytes written in one call of a thread, where pieces are smaller: a call waits for the loop."""
 
 READERS = 4
@@ -307,24 +307,27 @@ class DiskTier:
                 )
 
     def _admit(self) -> list[tuple[Key, _Write]]:
-        """Return the first queued pieces that may be written, with room made; refuse others."""
+        """Return the first queued piece that may be written, with room made; refuse those before.
+
+        Others behind it come along as far as there is room anyway.
+        """
         admitted: list[tuple[Key, _Write]] = []
         total = 0
         for key, write in tuple(self._queue.items()):
-            size = total + len(write.piece)
-            if admitted and size > WRITE_SIZE:
-                break
-            if self.takes(size) and (write.evicts or self._has_room(size)):
-                for victim, freed in self._index.make_room(size, self._spare):
+            total += len(write.piece)
+            if admitted:
+                if total > WRITE_SIZE or not self._has_room(total):
+                    break
+            elif not self.takes(total) or not (write.evicts or self._has_room(total)):
+                self._finish(key, kept=False)
+                total = 0
+                continue
+            else:
+                for victim, freed in self._index.make_room(total, self._spare):
                     self._leave(victim)
                     self._doomed[victim] = freed
                     self.evictions += 1
-                admitted.append((key, write))
-                total = size
-            elif admitted:
-                break
-            else:
-                self._finish(key, kept=False)
+            admitted.append((key, write))
         return admitted
 
     def _written(self, key: Key, write: _Write, *, on_disk: bool) -> None:

@@ -32,10 +32,9 @@ _log = logging.getLogger(__name__)
 
 AHEAD_AT_MOST = 128 * MIB
 """Bytes that are on their way at a time and were not asked for: what they hold in memory."""
-AHEAD_AT_LEAST = 8 * MIB
-"""The same where half of the memory's budget would be less."""
-AHEAD_WHILE_BEHIND = 16 * MIB
-"""Bytes that wait to be written, above which nothing is read ahead for the disk."""
+AHEAD_AT_LEAST = 16 * MIB
+"""Bytes on their way or waiting to be written, up to which is read ahead, however small the memory
+is; half of its budget where that is more."""
 
 
 class CacheSettings(Protocol):
@@ -187,13 +186,18 @@ class PieceCache(Generic[T]):
             return False
         return self._disk.pending(key) is None
 
-    def request(self, torrent: T, index: int, waiter: Waiter) -> None:
-        """Have `waiter` called once, later, with the piece or the error. IndexError outside."""
+    def request(self, torrent: T, index: int, waiter: Waiter) -> bool:
+        """Have `waiter` called once, later, with the piece or the error. IndexError outside.
+
+        Returns whether this is the first that wants it.
+        """
         torrent.layout.piece_size(index)
         fetch = self._fetches.get((torrent.cache_id, index))
+        first = fetch is None
         if fetch is None:
             fetch = self._start(torrent, index, ahead=False)
         fetch.waiters.append(waiter)
+        return first
 
     def read_ahead(self, torrent: T, indices: Iterable[int]) -> int:
         """Fetch pieces that nobody has asked for yet, as many as there is place for.
@@ -214,14 +218,15 @@ class PieceCache(Generic[T]):
 
     def _has_room(self, size: int) -> bool:
         memory, disk = self._budget
-        if self._ahead + size > min(AHEAD_AT_MOST, max(memory // 2, AHEAD_AT_LEAST)):
+        if self._ahead + size > AHEAD_AT_MOST:
             return False
         size += self._on_the_way
         if self._memory.used + size <= memory:
             return True
-        # Half of the memory holds what comes, until a disk that keeps up has written it.
-        behind = self._disk.behind
-        return behind <= AHEAD_WHILE_BEHIND and self._disk.used + behind + size <= disk
+        # Half of the memory holds what comes and what waits for the disk: so all of it is written
+        # before it has to leave, and reading goes as fast as writing.
+        size += self._disk.behind
+        return size <= max(memory // 2, AHEAD_AT_LEAST) and self._disk.used + size <= disk
 
     def _start(self, torrent: T, index: int, *, ahead: bool) -> _Fetch[T]:
         files.check_cache_id(torrent.cache_id)

@@ -175,8 +175,8 @@ class Stock:
             self._hopeless.add(index)
             return
         self._fetching.add(index)
-        self._cache.request(self._torrent, index, self._arrived)
-        self._guessed.append(self._read_ahead.missed(index, self._taken()))
+        if self._cache.request(self._torrent, index, self._arrived):
+            self._guessed.append(self._read_ahead.missed(index, self._taken()))
 
     def _reserve(self, index: int) -> bool:
         return self._shelf.take((self._torrent.cache_id, index), self._size(index))

@@ -69,7 +69,7 @@ def cold_daemon(
         },
         "objects": [{"bucket": BUCKET, "key": KEY, "torrent_file": str(own)}],
         "cache": {"memory": "256 MiB", "disk": f"{2 * setup.size} B"},
-        "peer": {"super_seeding": "off"},
+        "peer": {"super_seeding": "off", "thrifty": False},
     }
     with SeederDaemon(settings, directory=directory / "daemon", address="127.0.0.2") as daemon:
         wait_for_state(daemon, BUCKET, KEY)

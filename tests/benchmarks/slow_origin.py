@@ -79,7 +79,13 @@ def _daemon(directory: Path) -> Iterator[tuple[SeederDaemon, dict[str, Path]]]:
             "origin": {"endpoint": endpoint, "path_style": True, "anonymous": True},
             "objects": objects,
             "cache": {"memory": f"{2 * _WARM_SIZE} B", "disk": "0 B"},
-            "peer": {"super_seeding": "off", "connections_per_address": 100},
+            # The same peers come again and again, from one address.
+            "peer": {
+                "super_seeding": "off",
+                "connections_per_address": 100,
+                "copies_per_address": "unlimited",
+                "thrifty": False,
+            },
         }
         with SeederDaemon(settings, directory=directory / "daemon") as daemon:
             torrents = {}

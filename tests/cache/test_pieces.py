@@ -592,12 +592,13 @@ async def test_only_so_much_is_read_ahead_at_a_time(
 async def test_nothing_is_read_ahead_for_a_disk_that_is_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pieces, "AHEAD_WHILE_BEHIND", 0)
+    monkeypatch.setattr(pieces, "AHEAD_AT_LEAST", 250)
     torrent = FakeTorrent()
     async with running(tmp_path, memory=0) as stand:
         with gated(files, "change") as gate:
             await stand.cache.get(torrent, 0)
             await gate.wait_entered()
-            assert await read_ahead(stand, torrent, range(3)) == []
+            assert await read_ahead(stand, torrent, range(4)) == [(1, 1)]
+            assert await read_ahead(stand, torrent, range(4)) == []
         await stand.idle()
-        assert await read_ahead(stand, torrent, range(3)) == [(1, 2)]
+        assert await read_ahead(stand, torrent, range(4)) == [(2, 2)]

@@ -38,10 +38,11 @@ class FakeCache:
         here = index in self.memory or self.is_on_disk(torrent, index)
         return not here and index not in self.waiters
 
-    def request(self, torrent: Torrent, index: int, waiter: Waiter) -> None:
+    def request(self, torrent: Torrent, index: int, waiter: Waiter) -> bool:
         assert index not in self.waiters
         self.asked.append(index)
         self.waiters[index] = waiter
+        return index not in self.ahead
 
     def read_ahead(self, torrent: Torrent, indices: range) -> int:
         new = [index for index in indices if index not in self.ahead]
