@@ -1,6 +1,6 @@
-"""Who may request: everyone while there is enough for all, otherwise some by turns.
+"""Who may request when there is not enough for everybody: some at a time, by turns.
 
-With slots, peers take turns: a turn lasts until 20 pieces have been sent and a minute is over, then
+A turn lasts until 20 pieces have been sent and a minute is over, then
 the place goes to who has waited longest. A part of the places is for newcomers, who need a first
 piece to be of use to others. Addresses that have had a torrent several times over come last.
 
@@ -8,11 +8,11 @@ No I/O.
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from seeder.peer.leeches import Patience, Standing
+from seeder.peer.leeches import Standing
 
 K = TypeVar("K", bound=Hashable)
 
@@ -33,7 +33,6 @@ class Policy:
     newcomer_turn: float = 30.0
     pause: float = 10.0
     """Between two changes of one peer; aria2 closes on quick ones."""
-    patience: Patience = field(default_factory=Patience)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +42,8 @@ class PeerView(Generic[K]):
     key: K
     group: str
     """Its address, or the /64 of it."""
-    torrent: bytes
-    size: int
-    """Bytes of the torrent's object."""
+    standing: Standing
+    """What its address may expect of the torrent."""
     piece_length: int
     interested: bool
     """It said so, or has requests waiting."""
@@ -72,52 +70,26 @@ class Decision(Generic[K]):
     unchoke: tuple[K, ...] = ()
     optimistic: frozenset[K] = frozenset()
     """Who has a newcomer's place now."""
-    slow: frozenset[K] = frozenset()
-    """Whose upload rate is to be limited; the others' is not."""
-    refuse: tuple[K, ...] = ()
-    """Whom to close."""
 
 
 def decide(
-    peers: Iterable[PeerView[K]],
+    peers: Sequence[PeerView[K]],
     now: float,
     *,
-    slots: int | None,
+    slots: int,
     chance: Callable[[], float],
     policy: Policy = Policy(),
 ) -> Decision[K]:
-    """Decide whom to choke and unchoke; `slots` are the places of all torrents, None for plenty.
+    """Decide whom to choke and unchoke; `slots` are the places of all torrents together.
 
     `chance` returns a float from 0 up to 1, asked in the order of the peers.
     """
-    served: list[tuple[Standing, PeerView[K]]] = []
-    slow: set[K] = set()
-    refuse: list[K] = []
-    for peer in peers:
-        standing = policy.patience.standing(peer.sent_to_group, peer.size)
-        if standing is Standing.REFUSED:
-            refuse.append(peer.key)
-            continue
-        if standing is Standing.SLOW:
-            slow.add(peer.key)
-        served.append((standing, peer))
-    if slots is None:
-        unchoke = [
-            peer.key for _, peer in served if peer.choked and _may_unchoke(peer, now, policy)
-        ]
-        return Decision((), tuple(unchoke), frozenset(), frozenset(slow), tuple(refuse))
-    chosen, optimistic = _Places[K](policy, slots, now).give(served, chance)
+    chosen, optimistic = _Places[K](policy, slots, now).give(peers, chance)
     return Decision(
-        tuple(peer.key for _, peer in served if not peer.choked and peer.key not in chosen),
-        tuple(peer.key for _, peer in served if peer.choked and peer.key in chosen),
+        tuple(peer.key for peer in peers if not peer.choked and peer.key not in chosen),
+        tuple(peer.key for peer in peers if peer.choked and peer.key in chosen),
         frozenset(optimistic),
-        frozenset(slow),
-        tuple(refuse),
     )
-
-
-def _may_unchoke(peer: PeerView[K], now: float, policy: Policy) -> bool:
-    return peer.is_new or now - peer.since >= policy.pause
 
 
 class _Places(Generic[K]):
@@ -135,19 +107,17 @@ class _Places(Generic[K]):
         self._optimistic: set[K] = set()
 
     def give(
-        self, served: Sequence[tuple[Standing, PeerView[K]]], chance: Callable[[], float]
+        self, peers: Sequence[PeerView[K]], chance: Callable[[], float]
     ) -> tuple[set[K], set[K]]:
         """Return who has a place, and which of those have a newcomer's."""
         line: list[tuple[Standing, int, float, float, PeerView[K]]] = []
-        for standing, peer in served:
+        for peer in peers:
             luck = chance()
             if not peer.choked and self._now - peer.since < self._policy.pause:
                 # It can't be choked yet, so its place is taken whatever the limits say.
                 self._place(peer, optimistic=peer.optimistic)
-            elif peer.interested and (
-                not peer.choked or _may_unchoke(peer, self._now, self._policy)
-            ):
-                line.append((standing, *self._rank(peer), luck, peer))
+            elif peer.interested and (not peer.choked or self._may_unchoke(peer)):
+                line.append((peer.standing, *self._rank(peer), luck, peer))
         line.sort(key=lambda entry: entry[:4])
         fine = [entry for entry in line if entry[0] is Standing.FINE]
         guests = [entry for entry in fine if self._is_guest(entry[4])]
@@ -164,6 +134,9 @@ class _Places(Generic[K]):
             if self._newcomers > 0:
                 self._try(peer, optimistic=True)
         return self._chosen, self._optimistic
+
+    def _may_unchoke(self, peer: PeerView[K]) -> bool:
+        return peer.is_new or self._now - peer.since >= self._policy.pause
 
     def _is_guest(self, peer: PeerView[K]) -> bool:
         """Tell whether it has a newcomer's place whose time isn't over."""

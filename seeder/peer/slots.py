@@ -7,7 +7,7 @@ No I/O.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from seeder.peer.choker import PeerView, Policy, decide
@@ -50,7 +50,7 @@ class _Place:
     choked: bool = True
     is_new: bool = True
     optimistic: bool = False
-    slow: bool = False
+    standing: Standing = Standing.FINE
     uploaded: int = 0
     uploaded_before_turn: int = 0
     rate: float = 0.0
@@ -71,7 +71,8 @@ class Slots:
         """Places that a budget leaves; None is all."""
         self.memory = LeechMemory()
         self._slots = slots
-        self._policy = Policy(patience=patience)
+        self._patience = patience
+        self._policy = Policy()
         self._is_scarce = is_scarce
         self._chance = chance
         self._places: dict[Guest, _Place] = {}
@@ -84,7 +85,7 @@ class Slots:
     def change(self, slots: UploadSlots, patience: Patience) -> None:
         """Keep to other settings from the next decision on."""
         self._slots = slots
-        self._policy = replace(self._policy, patience=patience)
+        self._patience = patience
 
     @property
     def places(self) -> int | None:
@@ -101,21 +102,19 @@ class Slots:
         torrent = guest.torrent
         assert torrent is not None
         had = self.memory.fetched(torrent.info_hash, guest.group, now)
-        if not self._policy.patience.may_fetch(had, torrent.layout.size):
+        if not self._patience.may_fetch(had, torrent.layout.size):
             return False
         self.memory.add(torrent.info_hash, guest.group, now, fetched=size)
         return True
 
     def come(self, guest: Guest, now: float) -> None:
         """Take in an identified session, and serve it if there is no need to think about it."""
-        torrent = guest.torrent
-        assert torrent is not None
         place = self._places[guest] = _Place(now)
-        had = self.memory.sent(torrent.info_hash, guest.group, now)
-        standing = self._policy.patience.standing(had, torrent.layout.size)
-        if standing is Standing.REFUSED:
-            guest.end("had-enough")
-        elif self.places is None or (standing is Standing.FINE and self._served < self.places):
+        self._weigh(guest, place, now)
+        if place.standing is Standing.REFUSED:
+            return
+        places, fine = self.places, place.standing is Standing.FINE
+        if places is None or (fine and self._served < places):
             self._serve(guest, place, now)
 
     def leave(self, guest: Guest, now: float) -> None:
@@ -130,20 +129,47 @@ class Slots:
         before, self._reviewed_at = self._reviewed_at, now
         seconds = 1.0 if before is None else max(now - before, 0.001)
         self._feel_pressure()
-        views = [self._view(guest, place, seconds, now) for guest, place in self._places.items()]
-        decision = decide(views, now, slots=self.places, chance=self._chance, policy=self._policy)
+        for guest, place in tuple(self._places.items()):
+            sent = self._remember(guest, place, now)
+            place.rate += SMOOTHING * (sent / seconds - place.rate)
+            if sent or place.standing is not Standing.FINE:
+                self._weigh(guest, place, now)
+        slots = self.places
+        if slots is None:
+            self._serve_all(now)
+        else:
+            self._give_slots(slots, now)
+
+    def _weigh(self, guest: Guest, place: _Place, now: float) -> None:
+        """See what the guest's address may still expect."""
+        torrent = guest.torrent
+        assert torrent is not None
+        had = self.memory.sent(torrent.info_hash, guest.group, now)
+        before, place.standing = place.standing, self._patience.standing(had, torrent.layout.size)
+        if place.standing is Standing.REFUSED:
+            guest.end("had-enough")
+        elif (place.standing is Standing.SLOW) is not (before is Standing.SLOW):
+            guest.slow_down(slow=place.standing is Standing.SLOW)
+
+    def _serve_all(self, now: float) -> None:
+        for guest, place in tuple(self._places.items()):
+            place.optimistic = False
+            if place.choked and (place.is_new or now - place.since >= self._policy.pause):
+                self._serve(guest, place, now)
+
+    def _give_slots(self, slots: int, now: float) -> None:
+        views = [
+            self._view(guest, place, now)
+            for guest, place in self._places.items()
+            if place.standing is not Standing.REFUSED
+        ]
+        decision = decide(views, now, slots=slots, chance=self._chance, policy=self._policy)
         for guest in decision.choke:
             self._hold(guest, self._places[guest], now)
         for guest in decision.unchoke:
             self._serve(guest, self._places[guest], now)
         for guest, place in self._places.items():
             place.optimistic = guest in decision.optimistic
-            slow = guest in decision.slow
-            if place.slow is not slow:
-                place.slow = slow
-                guest.slow_down(slow=slow)
-        for guest in decision.refuse:
-            guest.end("had-enough")
 
     def _feel_pressure(self) -> None:
         change = 1 if self._is_scarce() else -1
@@ -151,17 +177,13 @@ class Slots:
         if self._pressure in (0, PRESSED):
             self._scarce = self._pressure == PRESSED
 
-    def _view(self, guest: Guest, place: _Place, seconds: float, now: float) -> PeerView[Guest]:
+    def _view(self, guest: Guest, place: _Place, now: float) -> PeerView[Guest]:
         torrent = guest.torrent
         assert torrent is not None
-        sent = guest.uploaded - place.uploaded
-        place.rate += SMOOTHING * (sent / seconds - place.rate)
-        self._remember(guest, place, now)
         return PeerView(
             key=guest,
             group=guest.group,
-            torrent=torrent.info_hash,
-            size=torrent.layout.size,
+            standing=place.standing,
             piece_length=torrent.layout.piece_length,
             interested=guest.interested,
             choked=place.choked,
@@ -173,12 +195,14 @@ class Slots:
             optimistic=place.optimistic,
         )
 
-    def _remember(self, guest: Guest, place: _Place, now: float) -> None:
+    def _remember(self, guest: Guest, place: _Place, now: float) -> int:
+        """Note what was sent since the last time, and return how much that is."""
         assert guest.torrent is not None
         sent = guest.uploaded - place.uploaded
         if sent:
             self.memory.add(guest.torrent.info_hash, guest.group, now, sent=sent)
-        place.uploaded = guest.uploaded
+            place.uploaded = guest.uploaded
+        return sent
 
     def _serve(self, guest: Guest, place: _Place, now: float) -> None:
         self._served += 1

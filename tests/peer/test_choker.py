@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -19,13 +18,12 @@ TORRENT = b"t" * 20
 POLICY = Policy(slots=3, newcomers=1, slots_per_group=2)
 
 
-def view(key: str, **changes: Any) -> PeerView[str]:
+def view(key: str, *, sent_to_group: float = 0.0, size: int = SIZE, **more: Any) -> PeerView[str]:
     """Return a peer that came a while ago and has waited since, each with its own address."""
     peer = PeerView(
         key=key,
         group=key,
-        torrent=TORRENT,
-        size=SIZE,
+        standing=Patience().standing(sent_to_group, size),
         piece_length=PIECE,
         interested=True,
         choked=True,
@@ -33,9 +31,9 @@ def view(key: str, **changes: Any) -> PeerView[str]:
         is_new=False,
         turn_bytes=0,
         rate=1e6,
-        sent_to_group=0.0,
+        sent_to_group=sent_to_group,
     )
-    return replace(peer, **changes)
+    return replace(peer, **more)
 
 
 def choose(
@@ -43,32 +41,12 @@ def choose(
     now: float = 100.0,
     *,
     policy: Policy = POLICY,
-    scarce: bool = True,
     slots: int | None = None,
     seed: int = 1,
 ) -> Decision[str]:
-    if slots is None and scarce:
+    if slots is None:
         slots = policy.slots
     return decide(peers, now, slots=slots, chance=random.Random(seed).random, policy=policy)
-
-
-# -- enough for everybody
-
-
-def test_everybody_is_unchoked_while_there_is_enough() -> None:
-    peers = [view(str(number), group="one", interested=number % 2 == 0) for number in range(50)]
-    decision = choose(peers, scarce=False)
-    assert decision == Decision(unchoke=tuple(str(number) for number in range(50)))
-
-
-def test_who_was_just_choked_waits_even_then_and_a_newcomer_does_not() -> None:
-    peers = [
-        view("choked", since=95.0),
-        view("new", since=99.9, is_new=True),
-        view("served", since=99.0, choked=False),
-    ]
-    assert choose(peers, scarce=False).unchoke == ("new",)
-    assert choose(peers, 105.0, scarce=False).unchoke == ("choked", "new")
 
 
 # -- slots
@@ -200,19 +178,6 @@ def test_no_slots_choke_everybody() -> None:
 # -- leeches
 
 
-@pytest.mark.parametrize("scarce", [False, True])
-def test_who_had_too_much_is_slowed_down_and_then_closed(scarce: bool) -> None:
-    peers = [
-        view("last", sent_to_group=2.5 * SIZE),
-        view("slow", sent_to_group=3.5 * SIZE),
-        view("gone", sent_to_group=4.5 * SIZE),
-    ]
-    decision = choose(peers, scarce=scarce)
-    assert set(decision.unchoke) == {"last", "slow"}
-    assert decision.slow == {"slow"}
-    assert decision.refuse == ("gone",)
-
-
 def test_who_had_too_much_gives_way_to_everybody_else() -> None:
     leeches = [
         view("slow", choked=False, since=80.0, sent_to_group=3.5 * SIZE),
@@ -328,7 +293,8 @@ class ChokerMachine(RuleBasedStateMachine):
     @rule(data=st.data(), copies=COPIES)
     def weigh(self, data: Any, copies: float) -> None:
         key = data.draw(st.sampled_from(sorted(self.peers)))
-        self.peers[key] = replace(self.peers[key], sent_to_group=copies * SIZE)
+        standing = Patience().standing(copies * SIZE, SIZE)
+        self.peers[key] = replace(self.peers[key], standing=standing, sent_to_group=copies * SIZE)
 
     @rule(seconds=st.sampled_from([1.0, 5.0, 10.0, 30.0, 61.0, 301.0]))
     def wait(self, seconds: float) -> None:
@@ -358,18 +324,7 @@ class ChokerMachine(RuleBasedStateMachine):
         decision = choose(peers, self.now, policy=self.policy, seed=seed, **conditions)
         again = choose(peers, self.now, policy=self.policy, seed=seed, **conditions)
         assert decision == again
-        assert decision.refuse == ()
-        assert decision.slow == {peer.key for peer in peers if standing(peer) is Standing.SLOW}
         return decision
-
-    @rule(seed=st.integers(0, 99))
-    def decide_with_plenty(self, seed: int) -> None:
-        decision = self.decide(seed, scarce=False)
-        assert decision.choke == ()
-        assert decision.optimistic == frozenset()
-        self.carry_out(decision)
-        self.steady = False
-        assert all(self.locked(peer) for peer in self.peers.values() if peer.choked)
 
     @rule(seed=st.integers(0, 99))
     def decide_with_slots(self, seed: int) -> None:
@@ -426,7 +381,7 @@ class ChokerMachine(RuleBasedStateMachine):
             assert full or len(open_) >= self.policy.slots
             # Nobody of lower standing has a place instead, unless it had it a moment ago.
             for other in open_ - held:
-                assert full or standing(self.peers[other]) <= standing(peer)
+                assert full or self.peers[other].standing <= peer.standing
 
     def check_turns(self, before: dict[str, PeerView[str]], decision: Decision[str]) -> None:
         """A regular turn that isn't over goes on, whoever waits; only standing takes it away."""
@@ -443,7 +398,7 @@ class ChokerMachine(RuleBasedStateMachine):
             assert over or not peer.interested or self.outranked(peer)
 
     def outranked(self, peer: PeerView[str]) -> bool:
-        return standing(peer) is not Standing.FINE
+        return peer.standing is not Standing.FINE
 
     def check_order(
         self,
@@ -458,17 +413,13 @@ class ChokerMachine(RuleBasedStateMachine):
             for loser in waiting:
                 if self.places_of(open_, loser.group) >= self.policy.slots_per_group:
                     continue
-                if standing(loser) == standing(winner):
+                if loser.standing == winner.standing:
                     assert winner.since <= before[loser.key].since
 
     @invariant()
     def no_key_is_lost(self) -> None:
         if hasattr(self, "peers"):
             assert self.peers.keys() == self.turns.keys()
-
-
-def standing(peer: PeerView[str]) -> Standing:
-    return Patience().standing(peer.sent_to_group, peer.size)
 
 
 TestChokerMachine = ChokerMachine.TestCase

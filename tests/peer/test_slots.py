@@ -73,6 +73,23 @@ def test_everybody_is_served_at_once_while_there_is_enough(wanted: UploadSlots) 
     assert all(come(slots, *distinct(100)))
 
 
+def test_who_was_just_choked_waits_even_then_and_a_newcomer_does_not() -> None:
+    slots, _ = make()
+    slots.most = 0
+    guests = distinct(2)
+    come(slots, *guests)
+    slots.most = 1
+    slots.review(1.0)
+    slots.most = 0
+    slots.review(50.0)
+    assert not any(guest.served for guest in guests)
+    slots.most = None
+    slots.review(51.0)
+    assert sum(guest.served for guest in guests) == 1
+    slots.review(60.0)
+    assert all(guest.served for guest in guests)
+
+
 def test_with_a_number_of_slots_so_many_are_served() -> None:
     slots, _ = make(2)
     guests = distinct(4)
@@ -145,8 +162,9 @@ def test_a_budget_leaves_fewer_slots_or_none(wanted: UploadSlots) -> None:
     assert sum(guest.served for guest in guests) == (5 if wanted == 5 else 10)
 
 
-def test_an_address_that_had_too_much_is_slowed_down_then_refused() -> None:
-    slots, _ = make()
+@pytest.mark.parametrize("wanted", ["auto", 5])
+def test_an_address_that_had_too_much_is_slowed_down_then_refused(wanted: UploadSlots) -> None:
+    slots, _ = make(wanted)
     guest = Guest()
     come(slots, guest)
     guest.uploaded = 3 * LEAST - 1
