@@ -104,7 +104,8 @@ class Slots:
         had = self.memory.fetched(torrent.info_hash, guest.group, now)
         if not self._patience.may_fetch(had, torrent.layout.size):
             return False
-        self.memory.add(torrent.info_hash, guest.group, now, fetched=size)
+        if size:
+            self.memory.add(torrent.info_hash, guest.group, now, fetched=size)
         return True
 
     def come(self, guest: Guest, now: float) -> None:
