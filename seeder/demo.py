@@ -9,9 +9,10 @@ import hashlib
 import importlib
 import logging
 import os
+import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,7 +196,26 @@ async def _download(node: Node, home: Path, console: Console) -> list[Leecher]:
 
 
 async def run(size: int, console: Console) -> None:
-    """Run the demo with an object of `size` bytes; DemoError when it doesn't end well."""
+    """Run the demo with an object of `size` bytes; DemoError when it doesn't end well.
+
+    An interrupt cancels it, and is raised when all is cleaned up: raised at once, it would strike
+    whatever part of the daemon is at work, in the middle of a step.
+    """
+    with trio.open_signal_receiver(signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_on, signals, nursery.cancel_scope)
+            await _run(size, console)
+            nursery.cancel_scope.cancel()
+            return
+    raise KeyboardInterrupt
+
+
+async def _cancel_on(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    async for _ in signals:
+        scope.cancel()
+
+
+async def _run(size: int, console: Console) -> None:
     _import("libtorrent", LIBTORRENT)
     body = await trio.to_thread.run_sync(os.urandom, size)
     with tempfile.TemporaryDirectory(prefix="seeder-demo-") as name, _s3_server() as endpoint:

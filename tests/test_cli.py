@@ -436,7 +436,7 @@ def assert_nothing_is_left(demo: Child, directory: Path) -> None:
     with pytest.raises(ProcessLookupError):
         os.killpg(demo.pid, 0)
     output = demo.output()
-    assert "Traceback" not in output
+    assert "Traceback" not in output, output
     assert "Error" not in output
     for port in re.findall(r"http://127\.0\.0\.1:(\d+)", output):
         with pytest.raises(ConnectionRefusedError):
