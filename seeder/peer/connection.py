@@ -93,6 +93,8 @@ class PeerConnection:
         self._piece_count = self._piece_length = self._last_length = 0
         self._bad_requests = 0
         self._overflow = 0
+        self._answered = 0
+        """Requests taken and not given back since the last one too many."""
         self._openers = 0
         self._haves = 0
         self._asked = False
@@ -270,6 +272,8 @@ class PeerConnection:
         self._turn_down([block])
 
     def _refuse_overflow(self, block: Block) -> None:
+        if self._answered > 0:
+            self._overflow = self._answered = 0
         self._overflow += 1
         if self._overflow > REQUEST_QUEUE:
             raise WireError("request-flood")
@@ -364,11 +368,12 @@ class PeerConnection:
             for begin, _ in taken:
                 del begins[begin]
         self.wanted_count -= len(taken)
-        self._overflow = 0
+        self._answered += len(taken)
         return taken
 
     def give_back(self, index: int, blocks: Sequence[tuple[int, int]]) -> None:
         """Queue requests again that `take` took and nobody answered: they come first now."""
+        self._answered -= len(blocks)
         if self.choking or index in self.lost:
             self._turn_down([(index, begin, length) for begin, length in blocks])
             return

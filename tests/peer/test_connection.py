@@ -350,6 +350,17 @@ def test_requests_given_back_come_first_and_are_counted() -> None:
     assert taken(wire, 0) == [(0, 10, 10), (0, 20, 10)]
 
 
+def test_what_is_taken_and_given_back_again_and_again_hides_no_flood() -> None:
+    wire = opened(FakeTorrent(layout=Layout(10_000, 10_000)))
+    receive(wire, requests([(0, begin, 1) for begin in range(REQUEST_QUEUE)]))
+    for begin in range(REQUEST_QUEUE, 2 * REQUEST_QUEUE, 10):
+        wire.give_back(0, wire.take(0, 64))
+        receive(wire, requests([(0, begin + more, 1) for more in range(10)]))
+    wire.give_back(0, wire.take(0, 64))
+    with pytest.raises(WireError, match="request-flood"):
+        receive(wire, requests([(0, 9000, 1), (0, 9001, 1)]))
+
+
 def test_requests_given_back_after_a_choke_are_turned_down() -> None:
     wire = opened()
     receive(wire, requests([(0, 0, 10), (0, 10, 10)]))

@@ -117,7 +117,9 @@ class ConnectionMachine(RuleBasedStateMachine):
         self.queue: list[Block] = []
         self.batch: list[Block] = []
         """Taken, and not sent yet."""
-        self.bad = self.overflow = self.haves = self.openers = self.introductions = 0
+        self.bad = self.overflow = self.answered = self.haves = self.openers = (
+            self.introductions
+        ) = 0
         hello = greeting(fast=fast)
         self.say(hello[:48], lambda: self.events.append(Greeted(TORRENT)))
         self.say(hello[48:], self.identify)
@@ -205,6 +207,8 @@ class ConnectionMachine(RuleBasedStateMachine):
         elif block[:2] in [queued[:2] for queued in self.queue]:
             pass
         elif len(self.queue) >= QUEUE:
+            if self.answered > 0:
+                self.overflow = self.answered = 0
             self.overflow += 1
             if self.overflow > QUEUE:
                 raise Ends("request-flood")
@@ -317,7 +321,8 @@ class ConnectionMachine(RuleBasedStateMachine):
         self.listen()
         assert [(index, *block) for block in self.wire.take(index, most)] == due
         self.queue = [block for block in self.queue if block not in due]
-        self.batch, self.overflow = due, 0
+        self.batch = due
+        self.answered += len(due)
 
     def send(self, most: int) -> None:
         """Send so many blocks of the batch; the others are queued again."""
@@ -328,6 +333,7 @@ class ConnectionMachine(RuleBasedStateMachine):
         if not rest:
             return
         index = rest[0][0]
+        self.answered -= len(rest)
         self.wire.give_back(index, [block[1:] for block in rest])
         if self.choking or index in self.wire.lost:
             return
