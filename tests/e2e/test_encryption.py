@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.ceph import CephRGW
-from tests.e2e.clients import Leecher
+from tests.e2e.clients import Leecher, Rtorrent
 from tests.e2e.conftest import KINDS, ClientFactory
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.libtorrent_client import Libtorrent
@@ -48,6 +48,7 @@ def published(
     return make
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("encryption", ["allow", "require"])
 def test_a_client_forced_to_rc4_downloads(
@@ -60,7 +61,14 @@ def test_a_client_forced_to_rc4_downloads(
     if not (network.private or kind.dials_loopback):
         pytest.skip(f"{kind.__name__} dials nobody on loopback")
     _, torrent, expected = published(encryption)
-    got = client(kind, encryption="rc4").download(torrent, timeout=90)
+    try:
+        got = client(kind, encryption="rc4").download(torrent, timeout=90)
+    except HarnessError:
+        # A few times in a hundred an rTorrent that insists on RC4 never gets beyond the key exchange
+        # and dials nobody again for minutes; another one does.
+        if kind is not Rtorrent:
+            raise
+        got = client(kind, encryption="rc4").download(torrent, timeout=90)
     assert digest(got) == expected
 
 
