@@ -64,8 +64,8 @@ def test_a_client_forced_to_rc4_downloads(
     try:
         got = client(kind, encryption="rc4").download(torrent, timeout=90)
     except HarnessError:
-        # A few times in a hundred an rTorrent that insists on RC4 never gets beyond the key exchange
-        # and dials nobody again for minutes; another one does.
+        # Once in a while an rTorrent that insists on RC4 never gets beyond the key exchange, and
+        # dials nobody again for minutes; another one does.
         if kind is not Rtorrent:
             raise
         got = client(kind, encryption="rc4").download(torrent, timeout=90)

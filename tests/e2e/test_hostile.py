@@ -401,8 +401,8 @@ def test_a_flood_of_requests_that_reads_nothing_is_closed(target: Target) -> Non
 
     def attack(peer: RawPeer) -> None:
         peer.greet(target.info_hash, reserved=FAST)
-        # So much that some of it is unread at the close: a reset doesn't wait behind the blocks that
-        # are never read.
+        # So much that some is unread at the close: a reset doesn't wait behind the blocks that are
+        # never read.
         for _ in range(40):
             peer.try_to_send(flood)
 
