@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 P = TypeVar("P", bound=Hashable)
 
-PATIENCE = 4.0
+PATIENCE = 2.0
 """Seconds for which a request waits; clients wait 20 s and more before they give up on a peer."""
 TRIAL = 4.0
 """Seconds from its arrival until it is seen whether others feed a peer."""
