@@ -23,10 +23,6 @@ class Delivery:
         self._partly: dict[int, int] | None = None
 
     @property
-    def piece_count(self) -> int:
-        return self._layout.piece_count
-
-    @property
     def complete(self) -> bool:
         """Whether the peer says that it has every piece."""
         return self._missing == 0

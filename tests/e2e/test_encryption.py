@@ -64,8 +64,7 @@ def test_a_client_forced_to_rc4_downloads(
     try:
         got = client(kind, encryption="rc4").download(torrent, timeout=90)
     except HarnessError:
-        # Once in a while an rTorrent that insists on RC4 never gets beyond the key exchange, and
-        # dials nobody again for minutes; another one does.
+        # Seen once: an rTorrent that insists on RC4 never shook hands with us in 90 s.
         if kind is not Rtorrent:
             raise
         got = client(kind, encryption="rc4").download(torrent, timeout=90)
