@@ -24,7 +24,7 @@ async def running(task: Task) -> AsyncIterator[None]:
 
     Whoever cancels the block from outside thus lets it clean up on what still runs.
     """
-    scope = trio.CancelScope(shield=True)
+    scope = trio.CancelScope()
 
     async def beneath(*, task_status: trio.TaskStatus[None]) -> None:
         with scope:
@@ -32,6 +32,8 @@ async def running(task: Task) -> AsyncIterator[None]:
 
     async with trio.open_nursery() as nursery:
         await nursery.start(beneath)
+        # Not before: who is cancelled meanwhile would wait for the task for ever.
+        scope.shield = True
         try:
             yield
         finally:

@@ -249,6 +249,36 @@ async def test_a_node_that_is_cancelled_while_it_hashes_ends_at_once_and_goes_on
     assert not journal.exists()
 
 
+class Interrupter(trio.abc.Instrument):
+    """Cancels a scope at a step of the scheduler, counted from where it is put in."""
+
+    def __init__(self, scope: trio.CancelScope, step: int) -> None:
+        self._scope = scope
+        self._left = step
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._scope.cancel()
+
+
+# What hangs here is shielded from every exception: only the end of the process helps.
+@pytest.mark.timeout(100, method="thread")
+async def test_a_node_that_is_cancelled_at_any_step_of_its_start_ends(config: Config) -> None:
+    config = config.model_copy(update={"objects": ()})
+    step, started = 0, False
+    while not started:
+        step += 1
+        async with trio.open_nursery() as nursery:
+            interrupter = Interrupter(nursery.cancel_scope, step)
+            trio.lowlevel.add_instrument(interrupter)
+            await nursery.start(serve, config)
+            started = True
+            nursery.cancel_scope.cancel()
+        trio.lowlevel.remove_instrument(interrupter)
+    assert step > 10
+
+
 @pytest.mark.parametrize("text", ["{", "[[1]]", '{"a": 1}', "null"])
 async def test_swarms_that_cannot_be_read_are_a_warning(
     config: Config, text: str, caplog: pytest.LogCaptureFixture

@@ -158,7 +158,11 @@ class Hub:
     ) -> None:
         """Serve peers until cancelled; then let the batches under way out, at most 3 s."""
         async with trio.open_nursery() as nursery:
-            await nursery.start(self._keep_sessions)
+            keeping = trio.CancelScope()
+            await nursery.start(self._keep_sessions, keeping)
+            # Whoever cancels `serve` from now on ends the accepting; sessions end with a goodbye.
+            # A shield from the beginning would wait for ever if that comes meanwhile.
+            keeping.shield = True
             try:
                 async with trio.open_nursery() as accepting:
                     for listener in listeners:
@@ -172,9 +176,10 @@ class Hub:
                 close_all(listeners)
                 self._stopping.set()
 
-    async def _keep_sessions(self, *, task_status: trio.TaskStatus[None]) -> None:
-        # Shielded: whoever cancels `serve` ends the accepting; sessions end with a goodbye.
-        with trio.CancelScope(shield=True):
+    async def _keep_sessions(
+        self, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        with scope:
             async with trio.open_nursery() as sessions:
                 self._nursery = sessions
                 task_status.started()
@@ -340,6 +345,9 @@ class Hub:
         """Serve as many peers at a time as the budget allows."""
         most = None if level < Level.FEWER_SLOTS else SLOTS_HELD_BACK
         self._supplies.slots.most = 0 if level >= Level.TRACKER_ONLY else most
+        if level < Level.CACHE_ONLY:
+            for session in tuple(self._sessions):
+                session.regain()
 
     @property
     def places(self) -> int | None:

@@ -16,7 +16,7 @@ from math import inf
 import trio
 
 from seeder.cache.reading import REFUSED_FOR
-from seeder.errors import PieceMismatch, SeederError, WireError
+from seeder.errors import BudgetSpent, PieceMismatch, SeederError, WireError
 from seeder.peer import events
 from seeder.peer.connection import Identity, PeerConnection
 from seeder.peer.extensions import client_of
@@ -151,6 +151,12 @@ class Session:
         if self.wire.lose(index):
             self._regain_at = trio.current_time() + REFUSED_FOR
             self.resume()
+
+    def regain(self) -> None:
+        """Tell the peer that what was taken back from it is to be had again."""
+        for index in tuple(self.wire.lost):
+            self.wire.regain(index)
+        self.resume()
 
     def finish(self) -> None:
         """Send nothing after the batch under way, and close when the peer does."""
@@ -410,6 +416,10 @@ class Session:
         try:
             if isinstance(error, PieceMismatch) and self.torrent is not None:
                 self._supplies.lost(self.torrent, index)
+            elif isinstance(error, BudgetSpent):
+                # A libtorrent asks for what it began first, again and again if that is turned down,
+                # and never gets to the pieces that it could have.
+                self.lose(index)
             if error is not None and index in self.wire.wanted:
                 self._turn_down([index], trio.current_time())
             self._output.send()
@@ -459,12 +469,18 @@ class Session:
         if self._listing is not None and self.peer_id:
             self.wire.send_pex(partial(self._listing.message, now, random.random))
         self._known_gains.weigh(now)
-        if self.wire.lost and now >= self._regain_at:
-            for index in tuple(self.wire.lost):
-                self.wire.regain(index)
+        if self.wire.lost:
+            self._look_for_lost(now)
         late = output.stock.overdue(now) if output.stock is not None else []
         if late:
             self._turn_down(late, now)
         self._unchoke(now)
         self.wire.nudge(max(self._received_at, self._choked_at + PATIENCE), now)
         output.send()
+
+    def _look_for_lost(self, now: float) -> None:
+        """Tell the peer again of what it was told is gone, if it came back or may have."""
+        stock = self._output.stock
+        for index in tuple(self.wire.lost):
+            if now >= self._regain_at or (stock is not None and stock.is_at_hand(index)):
+                self.wire.regain(index)

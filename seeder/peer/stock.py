@@ -115,6 +115,11 @@ class Stock:
         """Tell whether `read` may do."""
         return self._cache.is_on_disk(self._torrent, index)
 
+    def is_at_hand(self, index: int) -> bool:
+        """Tell whether a piece can be had without S3."""
+        cache, torrent = self._cache, self._torrent
+        return cache.peek(torrent, index) is not None or cache.is_cached(torrent, index)
+
     def read(self, index: int, reads: Sequence[Read]) -> bool:
         """Fill the buffers from a piece on disk, without waiting; False if that can't be."""
         done = self._cache.read_cached(self._torrent, index, reads)
@@ -138,7 +143,7 @@ class Stock:
     def look_ahead(self, indices: Iterable[int]) -> None:
         """Ask for those of `indices` that are cold, though none of them can be sent yet."""
         for index in indices:
-            if index not in self._held and not self._is_at_hand(index):
+            if index not in self._held and not self.is_at_hand(index):
                 self.line_up(index)
         self.fetch()
 
@@ -215,7 +220,7 @@ class Stock:
                 late.append(index)
             if fetched:
                 self.waiting[index] = now if too_long else since
-            elif too_long or not wanted or self._is_at_hand(index):
+            elif too_long or not wanted or self.is_at_hand(index):
                 # Turned down, cancelled, or brought here on behalf of somebody else.
                 del self.waiting[index]
         self._line = deque(index for index in self._line if index in self.waiting)
@@ -227,10 +232,6 @@ class Stock:
                 del self._failed[index]
                 self._hopeless.discard(index)
         return late
-
-    def _is_at_hand(self, index: int) -> bool:
-        cache, torrent = self._cache, self._torrent
-        return cache.peek(torrent, index) is not None or cache.is_cached(torrent, index)
 
     def close(self) -> None:
         """Wait for nothing any more; fetches under way go on."""

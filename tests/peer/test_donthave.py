@@ -6,7 +6,8 @@ import pytest
 import trio
 
 from seeder.cache.reading import REFUSED_FOR
-from seeder.errors import PieceMismatch
+from seeder.errors import BudgetSpent, PieceMismatch
+from seeder.ledger.budget import Level
 from seeder.peer import messages
 from seeder.peer.connection import MOST_TAKEN_BACK, PeerConnection
 from seeder.peer.extensions import LT_DONTHAVE
@@ -271,6 +272,36 @@ async def test_a_piece_that_proves_bad_is_taken_back_from_everybody_for_a_while(
             assert await peer.read() == have(2)
         await other.request((2, 0, 10))
         assert (await other.read_block())[0] == (2, 0, 10)
+
+
+async def test_a_piece_that_the_budget_forbids_is_taken_back_from_who_asks_until_it_is_here(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path, (DATA, MIB)) as node, node.peer() as peer:
+        await introduce(peer)
+        node.source.errors |= dict.fromkeys((2, 3), BudgetSpent("spent"))
+        await peer.request((2, 0, 10))
+        assert [await peer.read() for _ in range(2)] == [reject(2, 0, 10), donthave(2)]
+        node.tick(1)
+        node.source.errors.clear()
+        await node.warm(2)
+        node.tick(1)
+        assert await peer.read() == have(2)
+        await peer.request((2, 0, 10))
+        assert (await peer.read_block())[0] == (2, 0, 10)
+
+
+async def test_what_the_budget_forbade_is_to_be_had_when_there_is_budget_again(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path, (DATA, MIB)) as node, node.peer() as peer:
+        await introduce(peer)
+        node.source.errors[2] = BudgetSpent("spent")
+        await peer.request((2, 0, 10))
+        assert [await peer.read() for _ in range(2)] == [reject(2, 0, 10), donthave(2)]
+        node.hub.hold_back(Level.CACHE_ONLY)
+        node.hub.hold_back(Level.LAST_IN_HANDOUT)
+        assert await peer.read() == have(2)
 
 
 @pytest.mark.parametrize("fast", [True, False])
