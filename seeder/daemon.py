@@ -152,6 +152,8 @@ async def _serve_on(
             serving.start_soon(_keep_to_budget, node, database)
             serving.start_soon(_tell_status, node, notifier)
             serving.start_soon(_feed_watchdog, notifier)
+            # Who is cancelled has no listeners any more.
+            await trio.lowlevel.checkpoint_if_cancelled()
             node.listening(listeners.tracker, listeners.peer, listeners.admin, url)
             notifier.ready()
             task_status.started(node)

@@ -16,6 +16,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+WORKERS = 3
+"""Processes that share the tests: most of an end-to-end test is waiting for other programs."""
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 SWIFT_VENV = ROOT / ".venv-swift"
@@ -105,7 +107,9 @@ def main() -> int:
     if steps.failed:
         print(f"FAILED before pytest: {', '.join(steps.failed)}", flush=True)
     selected = ["-m", "not e2e"] if options.quick else []
-    command: list[str | Path] = [python, "-m", "pytest", *selected, *for_pytest]
+    # worksteal: the tests of one module may be long, and need not all run in one process.
+    shared = ["-n", str(WORKERS), "--dist", "worksteal"]
+    command: list[str | Path] = [python, "-m", "pytest", *shared, *selected, *for_pytest]
     result = subprocess.run(command, cwd=ROOT, check=False)
     return result.returncode or int(bool(steps.failed))
 

@@ -51,8 +51,10 @@ MODES: Mapping[str, Settings] = {
     "two slots, normal": {"peer": {**NORMAL, "upload_slots": 2}},
 }
 """What the configuration says beside the objects."""
-PATIENCE = 90
-"""Seconds: Transmission begins after 15, and one rTorrent in forty pauses for 60."""
+PATIENCE = 180
+"""Seconds: Transmission begins after 15, and one rTorrent in forty pauses for 60, or twice that."""
+
+pytestmark = pytest.mark.timeout(240)
 
 Start = Callable[[Settings, Mapping[str, bytes]], SeederDaemon]
 Shared = Callable[[Settings], tuple[SeederDaemon, Path]]
