@@ -86,9 +86,9 @@ def _row(listed: Listed) -> str:
 
 def _place(page: Page) -> str:
     if len(page.torrents) == page.total:
-        return f"{page.total} torrent{'' if page.total == 1 else 's'}"
+        return f"{page.total:,} torrent{'' if page.total == 1 else 's'}"
     last = page.first + len(page.torrents) - 1
-    return f"{page.first} to {last} of {page.total} torrents"
+    return f"{page.first:,} to {last:,} of {page.total:,} torrents"
 
 
 def _steps(page: Page) -> str:

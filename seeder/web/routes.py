@@ -17,6 +17,8 @@ from seeder.web.naming import Naming
 from seeder.web.objects import ObjectRoutes, TorrentLookup
 from seeder.web.s3errors import S3Error
 
+LISTING_REQUESTS = 5
+"""As how many requests of an address a page of the listing counts: it takes milliseconds."""
 _TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
 _READS = (b"GET", b"HEAD")
 
@@ -87,7 +89,7 @@ class PublicRoutes:
         if self._listing is None:
             return Response(200, b"A BitTorrent tracker for objects in S3.\n", (_TEXT,))
         try:
-            self._admit(request)
+            self._admit(request, LISTING_REQUESTS)
         except S3Error as error:
             return Response(error.status, f"{error.message}\n".encode(), (_TEXT,))
         return self._listing.listing(request, bucket)
@@ -103,13 +105,13 @@ class PublicRoutes:
             return self._objects.torrent(request)
         return self._objects.magnet(request)
 
-    def _admit(self, request: Request) -> None:
-        """Count a request of its client; S3Error when that has to wait, or isn't known."""
+    def _admit(self, request: Request, requests: int = 1) -> None:
+        """Count a request of its client as so many; S3Error when that one has to wait."""
         try:
             source, _ = self._sources.source(request)
         except AnnounceError as error:
             raise S3Error("InvalidRequest", error.reason) from error
-        if not self._sources.admit(source):
+        if not self._sources.admit(source, requests):
             raise S3Error("SlowDown", "reduce your request rate")
 
 
