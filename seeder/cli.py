@@ -24,6 +24,7 @@ from seeder.ledger.report import Report, human, render
 from seeder.logs import log_to_stderr
 from seeder.offline import check_online, find_torrent
 from seeder.public import announce_url, magnet_of, torrent_file_of
+from seeder.readkeys import out_of_reach, read_keys
 from seeder.settings import Config
 from seeder.spending import budget_of, explain_limits, prices_of
 from seeder.values import parse_size, parse_time
@@ -106,10 +107,17 @@ def run(path: Path, verbose: bool) -> None:
 def check(path: Path, online: bool) -> None:
     """Check the configuration; every mistake is listed."""
     config = _load(path)
+    unseen = list(out_of_reach(config.gateway))
+    try:
+        read_keys(config.gateway, without=unseen)
+    except ConfigError as error:
+        _fail(error)
     count = len(config.objects)
     click.echo(f"{path}: ok, {count} object{'' if count == 1 else 's'}")
     for line in explain_limits(config):
         click.echo(line)
+    for access_key_id in unseen:
+        click.echo(f"gateway.keys: {access_key_id}: not checked: only the service reads its secret")
     if online:
         _run(partial(check_online, config, click.echo))
 

@@ -19,9 +19,11 @@ from seeder.settings import (
     CacheSettings,
     Config,
     Document,
+    GatewaySettings,
     ObjectSettings,
     OriginSettings,
     PeerSettings,
+    ReadKeySettings,
     SavingsSettings,
     TrackerSettings,
 )
@@ -32,9 +34,11 @@ __all__ = [
     "BudgetSettings",
     "CacheSettings",
     "Config",
+    "GatewaySettings",
     "ObjectSettings",
     "OriginSettings",
     "PeerSettings",
+    "ReadKeySettings",
     "SavingsSettings",
     "TrackerSettings",
     "load",
@@ -45,11 +49,13 @@ _TABLES: Mapping[str, type[BaseModel]] = {
     "objects": ObjectSettings,
     "tracker": TrackerSettings,
     "peer": PeerSettings,
+    "gateway": GatewaySettings,
     "cache": CacheSettings,
     "admin": AdminSettings,
     "savings": SavingsSettings,
     "budget": BudgetSettings,
 }
+_READ_KEYS = "gateway.keys"
 _TOP_KEYS = ("state_directory", "origins", *_TABLES)
 _LONGEST_SHOWN = 80
 _CREDENTIAL = re.compile(r"secret|access_?key|password|passwd|token|credential", re.IGNORECASE)
@@ -76,6 +82,7 @@ def load(path: Path) -> Config:
         problems.append("objects: there are none; add an [[objects]] with a bucket and a key")
     problems += _repeated_objects(raw["objects"])
     problems += _repeated_addresses(raw)
+    problems += _gateway_keys(config) if config is not None else ()
     if config is not None and config.tracker.trusted_proxies and not config.peer.public_address:
         problems.append(
             "peer.public_address: is needed with tracker.trusted_proxies, since behind a proxy"
@@ -186,6 +193,8 @@ def _problem(error: ErrorDetails) -> str:
 def _unknown(place: Place) -> str:
     """Say what an unknown key may have meant; its value stays out, for it may be a secret."""
     key = str(place[-1])
+    if _CREDENTIAL.search(key) and _section(place) == _READ_KEYS:
+        return "unknown key; secrets never stand here: use secret_file or secret_credential"
     if _CREDENTIAL.search(key):
         return "unknown key; credentials never stand here: use the AWS chain (environment, profile)"
     section = _section(place)
@@ -201,6 +210,8 @@ def _unknown(place: Place) -> str:
 
 
 def _keys(section: str) -> tuple[str, ...]:
+    if section == _READ_KEYS:
+        return tuple(ReadKeySettings.model_fields)
     return tuple(key for key in _TABLES[section].model_fields if key != "name")
 
 
@@ -208,10 +219,14 @@ def _section(place: Place) -> str | None:
     """Return the name of the table that the last step of `place` stands in; None at the top."""
     if len(place) < 2:
         return None
+    if place[:2] == ("gateway", "keys") and len(place) > 3:
+        return _READ_KEYS
     return "origin" if place[0] == "origins" else str(place[0])
 
 
 def _heading(place: Place) -> str:
+    if place[:2] == ("gateway", "keys"):
+        return "[[gateway.keys]]"
     return f"[[{place[0]}]]" if place[0] == "objects" else f"[{_key(place)}]"
 
 
@@ -282,6 +297,19 @@ def _repeated_addresses(raw: Mapping[str, object]) -> Iterator[str]:
             place: Place = (section, "listen", index)
             if address.port and first.setdefault(address, _key(place)) != _key(place):
                 yield _line(place, text, f"taken by {first[address]}; write another port")
+
+
+def _gateway_keys(config: Config) -> Iterator[str]:
+    """Yield a line for each access key without a secret, or with the id of an earlier one."""
+    first: dict[str, int] = {}
+    for index, key in enumerate(config.gateway.keys):
+        place: Place = ("gateway", "keys", index)
+        if key.secret_file is None and key.secret_credential is None:
+            yield f"{_key(place)}: has no secret; name its secret_file or its secret_credential"
+        earlier = first.setdefault(key.access_key_id, index)
+        if earlier != index:
+            wanted = f"the id of {_key(('gateway', 'keys', earlier))} too; each key has its own"
+            yield _line((*place, "access_key_id"), key.access_key_id, wanted)
 
 
 def _unpriced_budgets(config: Config) -> Iterator[str]:

@@ -24,7 +24,9 @@ from seeder.ledger.counters import Ledger
 from seeder.ledger.database import LedgerDatabase
 from seeder.lifecycle import locked_state, running
 from seeder.node import Node, save_swarms
-from seeder.public import PublicFace, announce_url
+from seeder.public import PublicFace, announce_url, gateway_url
+from seeder.public_list import PublicList
+from seeder.readkeys import read_keys
 from seeder.settings import Config
 from seeder.sockets import close_all, listen
 from seeder.spending import budget_of
@@ -32,6 +34,9 @@ from seeder.systemd import Notifier, activated_sockets, watchdog_interval
 from seeder.torrent.catalog import State
 from seeder.tracker.limiter import Limiter
 from seeder.tracker.source import TrustedProxies
+from seeder.web.access import Authorisation
+from seeder.web.listing import ListingRoutes
+from seeder.web.naming import Naming
 from seeder.web.routes import PublicRoutes
 from seeder.web.server import serve as serve_web
 from seeder.web.status import AdminRoutes
@@ -102,6 +107,7 @@ async def serve(
     is served. ConfigError, StorageError.
     """
     notifier = notifier or Notifier(None)
+    keys = read_keys(config.gateway)
     listeners = open_listeners(config, activated or {})
     try:
         async with AsyncExitStack() as foundation:
@@ -113,6 +119,7 @@ async def serve(
             budget = budget_of(config, totals=ledger.totals(), spent=spent, now=time.time())
             node = Node(config, ledger, budget, random.Random())
             node.open_swarms(listeners.peer[0].getsockname()[1])
+            node.keyring.replace(keys)
             node.keep_to_budget()
             flushing = partial(database.run, ledger, refresh=node.refresh_accounts)
             await foundation.enter_async_context(running(flushing))
@@ -135,12 +142,7 @@ async def _serve_on(
     swarms_file = config.state_directory / SWARMS
     await trio.to_thread.run_sync(_restore_swarms, node, swarms_file, trio.current_time())
     url = announce_url(config, listeners.tracker[0].getsockname()[1])
-    public = PublicRoutes(
-        node.swarms,
-        PublicFace(node.catalog, url, config.peer),
-        proxies=TrustedProxies([str(network) for network in config.tracker.trusted_proxies]),
-        limiter=Limiter(REQUESTS_A_SECOND, REQUESTS_AT_ONCE),
-    )
+    public = public_routes(node, url)
     try:
         async with trio.open_nursery() as serving:
             await serving.start(node.hub.serve, listeners.peer)
@@ -159,6 +161,25 @@ async def _serve_on(
             task_status.started(node)
     finally:
         save_swarms(swarms_file, node.swarms.export(trio.current_time()))
+
+
+def public_routes(node: Node, announce: str) -> PublicRoutes:
+    """Return the handler of the public listener."""
+    config, catalog, base = node.config, node.catalog, gateway_url(node.config, announce)
+    face = PublicFace(catalog, announce, config.peer, config.origins)
+    listing = None
+    if config.gateway.listing:
+        shown = PublicList(*(catalog, announce, base), peer=config.peer, clock=trio.current_time)
+        listing = ListingRoutes(shown, url=f"{base}/")
+    return PublicRoutes(
+        node.swarms,
+        face,
+        Authorisation(face, node.keyring, time.time),
+        naming=Naming(config.gateway.domains),
+        listing=listing,
+        proxies=TrustedProxies([str(network) for network in config.tracker.trusted_proxies]),
+        limiter=Limiter(REQUESTS_A_SECOND, REQUESTS_AT_ONCE),
+    )
 
 
 def _restore_swarms(node: Node, path: Path, now: float) -> None:
@@ -244,12 +265,13 @@ async def _obey(
 
 
 async def reload(node: Node, path: Path) -> None:
-    """Take up the objects, the budget and what of [peer] can change while it runs.
+    """Take up the objects, the keys, the budget and what of [peer] can change while it runs.
 
     A broken file changes nothing.
     """
     try:
         config = await trio.to_thread.run_sync(load, path)
+        keys = await trio.to_thread.run_sync(read_keys, config.gateway)
     except ConfigError as error:
         _LOG.error("not reloaded, the old configuration stays in force:")
         for problem in error.problems:
@@ -265,8 +287,12 @@ async def reload(node: Node, path: Path) -> None:
     node.change_budget(config)
     peer = node.config.peer.model_copy(update={name: getattr(config.peer, name) for name in LIVE})
     node.hub.change(peer)
+    node.keyring.replace(keys)
     await node.publisher.apply(config.objects)
-    node.config = node.config.model_copy(update={"objects": config.objects, "peer": peer})
+    gateway = node.config.gateway.model_copy(update={"keys": config.gateway.keys})
+    node.config = node.config.model_copy(
+        update={"objects": config.objects, "peer": peer, "gateway": gateway}
+    )
     _LOG.info("reloaded: %s", node.summary())
 
 
@@ -275,9 +301,9 @@ def _fixed(running: Config, wanted: Config) -> Iterator[str]:
     for name in ("state_directory", "origins"):
         if getattr(wanted, name) != getattr(running, name):
             yield name
-    for section in ("tracker", "peer", "cache", "admin"):
+    for section in ("tracker", "peer", "gateway", "cache", "admin"):
         before, after = getattr(running, section), getattr(wanted, section)
         for name in type(before).model_fields:
-            live = section == "peer" and name in LIVE
+            live = (section == "peer" and name in LIVE) or (section, name) == ("gateway", "keys")
             if not live and getattr(before, name) != getattr(after, name):
                 yield f"{section}.{name}"

@@ -40,6 +40,7 @@ from seeder.tracker.announce import compact_endpoint
 from seeder.tracker.swarm import OwnPlace, Policy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from seeder.values import Address
+from seeder.web.access import Keyring
 
 _LOG = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class Node:
         self._percents: tuple[int, ...] = ()
         self.rng = rng
         self.catalog = Catalog()
+        self.keyring = Keyring()
         self.peer_id = _PEER_ID_PREFIX + secrets.token_hex(6).encode()
         self.unready: str | None = "starting"
         self.origins: dict[str, S3Origin] = {}

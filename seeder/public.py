@@ -1,15 +1,19 @@
 """What the public gets of a torrent: its file, its magnet link, and the URLs in them."""
 
 import hashlib
+from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from seeder import __version__
 from seeder.errors import ConfigError
-from seeder.settings import Config, PeerSettings
+from seeder.settings import Config, OriginSettings, PeerSettings
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.torrent.magnet import magnet_link
 from seeder.torrent.metainfo import safe_name, torrent_file
 from seeder.values import Address
-from seeder.web.objects import NoTorrent, TorrentFile
+from seeder.web.access import Terms
+from seeder.web.objects import TorrentFile
+from seeder.web.s3errors import S3Error
 
 CREATED_BY = f"seeder {__version__}"
 
@@ -35,12 +39,26 @@ def announce_url(config: Config, port: int) -> str:
     )
 
 
+def gateway_url(config: Config, announce: str) -> str:
+    """Return where clients reach the public listener, without a trailing slash."""
+    if config.gateway.url is not None:
+        return config.gateway.url
+    parts = urlsplit(announce)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def torrent_file_of(torrent: Torrent, announce: str) -> bytes:
     """Return the torrent file; the same torrent gives the same bytes every time."""
     # A creation date would make every copy another file.
     return torrent_file(
         torrent.raw_info, announce=[announce], created_by=CREATED_BY, creation_date=None
     )
+
+
+def torrent_file_size(torrent: Torrent, announce: str) -> int:
+    """Return the bytes of the torrent file, without making it."""
+    around = torrent_file(b"", announce=[announce], created_by=CREATED_BY, creation_date=None)
+    return len(around) + len(torrent.raw_info)
 
 
 def magnet_of(torrent: Torrent, announce: str, peer: PeerSettings) -> str:
@@ -50,44 +68,52 @@ def magnet_of(torrent: Torrent, announce: str, peer: PeerSettings) -> str:
 
 
 class PublicFace:
-    """The catalog as the public may see it: torrents by object, private ones left out."""
+    """The catalog as the public may see it: torrents by object, and on what terms they are given.
 
-    def __init__(self, catalog: Catalog, announce: str, peer: PeerSettings) -> None:
+    What may be had is not asked here, but of `seeder.web.access`.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        announce: str,
+        peer: PeerSettings,
+        origins: Mapping[str, OriginSettings],
+    ) -> None:
         self._catalog = catalog
         self._announce = announce
         self._peer = peer
+        self._origins = origins
 
-    def torrent_file(self, bucket: str, key: str) -> TorrentFile | NoTorrent:
-        """Return the torrent of an object as it is now."""
-        torrent = self._find(bucket, key)
-        if isinstance(torrent, NoTorrent):
-            return torrent
-        body = torrent_file_of(torrent, self._announce)
+    def terms(self, bucket: str, key: str) -> Terms:
+        """Return the terms of an object; S3Error NoSuchBucket, NoSuchKey."""
+        publication = self._find(bucket, key)
+        origin = self._origins[publication.ref.origin]
+        return Terms(publication.public, origin.expected_bucket_owner, origin.request_payer)
+
+    def torrent_file(self, bucket: str, key: str) -> TorrentFile:
+        """Return the torrent of an object as it is now; S3Error while there is none."""
+        body = torrent_file_of(self._torrent(bucket, key), self._announce)
         etag = hashlib.sha256(body).hexdigest()[:32]
         return TorrentFile(body, f'"{etag}"', f"{safe_name(key)}.torrent")
 
-    def magnet_link(self, bucket: str, key: str) -> str | NoTorrent:
-        """Return the magnet link of an object as it is now."""
-        torrent = self._find(bucket, key)
-        if isinstance(torrent, NoTorrent):
-            return torrent
-        return magnet_of(torrent, self._announce, self._peer)
+    def magnet_link(self, bucket: str, key: str) -> str:
+        """Return the magnet link of an object as it is now; S3Error while there is none."""
+        return magnet_of(self._torrent(bucket, key), self._announce, self._peer)
 
-    def _find(self, bucket: str, key: str) -> Torrent | NoTorrent:
+    def _torrent(self, bucket: str, key: str) -> Torrent:
+        publication = self._find(bucket, key)
+        if publication.torrent is not None:
+            return publication.torrent
+        if publication.state is State.FAILED:
+            # The reason is the operator's affair: it may tell of credentials.
+            raise S3Error("NoSuchKey", "The object can't be published at present.")
+        raise S3Error("ServiceUnavailable", "The torrent is being made; please try again.")
+
+    def _find(self, bucket: str, key: str) -> Publication:
         publication = self._catalog.by_name(bucket, key)
-        if publication is None:
-            if any(other.ref.bucket == bucket for other in self._catalog):
-                return NoTorrent("NoSuchKey", "The specified key is not published here.")
-            return NoTorrent("NoSuchBucket", "Nothing of the specified bucket is published here.")
-        if publication.private:
-            return NoTorrent("AccessDenied", "This torrent is not public.")
-        if publication.torrent is None:
-            return _not_now(publication)
-        return publication.torrent
-
-
-def _not_now(publication: Publication) -> NoTorrent:
-    if publication.state is State.FAILED:
-        # The reason is the operator's affair: it may tell of credentials.
-        return NoTorrent("NoSuchKey", "The object can't be published at present.")
-    return NoTorrent("ServiceUnavailable", "The torrent is being made; please try again.")
+        if publication is not None:
+            return publication
+        if self._catalog.has_bucket(bucket):
+            raise S3Error("NoSuchKey", "The specified key is not published here.")
+        raise S3Error("NoSuchBucket", "Nothing of the specified bucket is published here.")

@@ -127,6 +127,7 @@ class Publisher:
             settings = wanted.get(ref)
             if settings is not None and describe_wish(settings) == describe_wish(keeper.settings):
                 keeper.settings = settings
+                keeper.publication.public = settings.is_public
             else:
                 self._withdraw(keeper)
         added = [settings for ref, settings in wanted.items() if ref not in self._keepers]
@@ -138,7 +139,7 @@ class Publisher:
         return [self._store.load(settings.ref) for settings in added]
 
     def _publish(self, settings: ObjectSettings, record: Record | None, crowd: int) -> None:
-        publication = Publication(settings.ref, private=settings.private)
+        publication = Publication(settings.ref, public=settings.is_public)
         keeper = _Keeper(settings, publication, trio.CancelScope(), trio.Event(), record)
         self._keepers[settings.ref] = keeper
         self._catalog.add(publication)

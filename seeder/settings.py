@@ -29,6 +29,7 @@ from seeder.values import (
     Address,
     Network,
     check_announce_url,
+    check_domain,
     check_endpoint,
     one_of,
     parse_address,
@@ -238,6 +239,7 @@ _Requests = Annotated[int, _count(0, LARGEST_SUM)] | None
 _Money = Annotated[float, BeforeValidator(_money)] | None
 # Goes into a header or a query: visible ASCII. AWS's version ids hold slashes.
 _Token = Annotated[str, _text("[!-~]+", "visible ASCII characters")]
+_Path = Annotated[Path, BeforeValidator(_path)]
 _Directory = Annotated[Path, BeforeValidator(_directory)]
 _File = Annotated[Path, BeforeValidator(_file)]
 _Address = Annotated[Address, _parsed(parse_address, Address)]
@@ -292,6 +294,8 @@ class ObjectSettings(_Section):
     ) = None
     """Bytes; None is chosen by the object's size."""
     private: bool = False
+    public: bool | None = None
+    """Whether anybody may fetch the torrent; None is all but the private ones."""
     verify: Annotated[Verify, _choice(VERIFY)] = "sample"
     refresh: _Time = 600.0
 
@@ -299,6 +303,11 @@ class ObjectSettings(_Section):
     def ref(self) -> ObjectRef:
         """The object, as the rest of the program names it."""
         return ObjectRef(self.origin, self.bucket, self.key, self.version_id)
+
+    @property
+    def is_public(self) -> bool:
+        """Whether anybody may fetch the torrent."""
+        return not self.private if self.public is None else self.public
 
     @field_validator("origin", mode="before")
     @classmethod
@@ -356,6 +365,46 @@ class PeerSettings(_Section):
     """Of one IPv4 address or one IPv6 /64, in all torrents together."""
 
 
+class ReadKeySettings(_Section):
+    """[[gateway.keys]]: an access key by which objects that are not public are read.
+
+    Its secret is in a file or a systemd credential: `seeder.readkeys` reads it when it is needed.
+    """
+
+    access_key_id: Annotated[
+        str, _text("[A-Za-z0-9._-]{3,128}", "an access key id of 3 to 128 letters, digits, . _ -")
+    ]
+    secret_file: _Path | None = None
+    secret_credential: (
+        Annotated[str, _text("[A-Za-z0-9._-]+", "the name of a systemd credential", 255)] | None
+    ) = None
+    objects: Annotated[
+        tuple[Annotated[str, _text("[^/]+/.+", 'objects such as "quotes/*"', 2048)], ...],
+        _list('["quotes/*"]', least=1),
+    ]
+    """BUCKET/KEY each, with `*` for any characters, slashes too."""
+
+    @field_validator("secret_credential")
+    @classmethod
+    def _one_secret(cls, credential: str | None, info: ValidationInfo) -> str | None:
+        if credential is not None and info.data.get("secret_file") is not None:
+            raise ValueError("want either a secret_file or a secret_credential, not both")
+        return credential
+
+
+class GatewaySettings(_Section):
+    """[gateway]: how torrents are fetched from the public listener, as from S3, and by whom."""
+
+    url: Annotated[str, _checked(check_endpoint)] | None = None
+    """Where clients reach the public listener; None is where the announce URL leads."""
+    domains: Annotated[
+        tuple[Annotated[str, _checked(check_domain)], ...], _list('["torrents.example.org"]')
+    ] = ()
+    """Below which BUCKET.DOMAIN is a bucket's host."""
+    listing: bool = False
+    keys: Annotated[tuple[ReadKeySettings, ...], _list("[[gateway.keys]]")] = ()
+
+
 class CacheSettings(_Section):
     """[cache]: byte budgets of the two tiers; a disk of 0 keeps pieces in memory only."""
 
@@ -410,6 +459,7 @@ class Config(_Section):
     objects: tuple[ObjectSettings, ...]
     tracker: TrackerSettings = TrackerSettings()
     peer: PeerSettings = PeerSettings()
+    gateway: GatewaySettings = GatewaySettings()
     cache: CacheSettings
     admin: AdminSettings = AdminSettings()
     savings: SavingsSettings = SavingsSettings()

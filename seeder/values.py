@@ -170,6 +170,13 @@ def check_announce_url(text: str) -> str:
     return text
 
 
+def check_domain(text: str) -> str:
+    """Return a domain name in lower case."""
+    if not _HOST_NAME.fullmatch(text) or not _is_host(text) or _is_ip(text, 4):
+        raise ValueError('want a domain name such as "torrents.example.org"')
+    return text.rstrip(".").lower()
+
+
 def _check_url(text: str, example: str) -> None:
     if not re.fullmatch(r"[!-~]+", text):
         raise ValueError(f'want a URL such as "{example}", its odd characters percent-encoded')

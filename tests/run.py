@@ -26,6 +26,9 @@ PACKAGES = ("-e", ".[test]")
 # OpenStack Swift speaks S3 too; it has a venv of its own, for it wants much that we don't.
 SWIFT_PACKAGES = ("swift==2.38.3", "eventlet==0.41.3", "PasteDeploy==3.1.0", "pyeclib==1.8.0")
 SWIFT_CHECK = "import swift.common.middleware.s3api.s3api, swift.obj.mem_server, swift.proxy.server"
+# The AWS CLI pins libraries that others need newer; pip compiles nothing, for few of its files run.
+AWS_VENV = ROOT / ".venv-aws"
+AWS_PACKAGES = ("awscli==1.46.3",)
 # WebTorrent is an npm package; the lock file beside its package.json pins all that it needs.
 WEBTORRENT = ROOT / ".webtorrent"
 WEBTORRENT_PINNED = ROOT / "tests" / "e2e" / "clients" / "npm"
@@ -99,6 +102,7 @@ def main() -> int:
     if not options.quick:
         install_servers_and_clients(steps)
         install_swift(steps)
+        install_aws_cli(steps)
         install_webtorrent(steps)
     python = VENV / "bin" / "python"
     steps.run("ruff check", python, "-m", "ruff", "check")
@@ -155,6 +159,20 @@ def install_swift(steps: Steps) -> None:
             steps.failed.pop()
         return
     mark_made(SWIFT_VENV, wanted)
+
+
+def install_aws_cli(steps: Steps) -> None:
+    """Make .venv-aws, or say that the tests with the AWS CLI will be skipped."""
+    wanted = stamp(" ".join(AWS_PACKAGES))
+    if is_made(AWS_VENV, wanted):
+        return
+    try:
+        make_venv(steps, AWS_VENV)
+        pip_install(steps, AWS_VENV, ("--no-compile", *AWS_PACKAGES))
+    except Failed:
+        print("tests with the AWS CLI will be skipped")
+        return
+    mark_made(AWS_VENV, wanted)
 
 
 def install_webtorrent(steps: Steps) -> None:

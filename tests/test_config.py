@@ -11,12 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seeder.config import _TABLES, CacheSettings, Config, ObjectSettings, load
+from seeder.config import _TABLES, CacheSettings, Config, ObjectSettings, ReadKeySettings, load
 from seeder.errors import ConfigError
 from seeder.torrent.layout import KIB, MIB
 from seeder.values import GIB, Address
 
 EXAMPLE = Path(__file__).parent.parent / "config" / "seeder.toml"
+COMMENTED = r"^# (?=\w+ = |\[\[)"
+"""In front of the lines of the example that show a key, or an entry of a list."""
 ONE_OBJECT = '[[objects]]\nbucket = "quotes"\nkey = "Nelson"\n'
 
 Load = Callable[[str], Config]
@@ -98,6 +100,7 @@ def test_every_key_is_read_and_parsed(read: Load, tmp_path: Path) -> None:
         torrent_file = "my.torrent"
         piece_length = "1 MiB"
         private = true
+        public = true
         verify = "all"
         refresh = "1h30m"
         [tracker]
@@ -111,6 +114,18 @@ def test_every_key_is_read_and_parsed(read: Load, tmp_path: Path) -> None:
         public_address = "[2001:db8::7]:6881"
         connections = 1
         connections_per_address = 1
+        [gateway]
+        url = "https://torrents.example.org/"
+        domains = ["Torrents.Example.org.", "t.example.org"]
+        listing = true
+        [[gateway.keys]]
+        access_key_id = "READER"
+        secret_file = "reader.secret"
+        objects = ["quotes/*", "*/public/*"]
+        [[gateway.keys]]
+        access_key_id = "OTHER"
+        secret_credential = "other"
+        objects = ["quotes/Nelson"]
         [cache]
         directory = "/cache-that-is-not-there"
         memory = "1.5GiB"
@@ -140,6 +155,14 @@ def test_every_key_is_read_and_parsed(read: Load, tmp_path: Path) -> None:
     assert (published.ref.origin, published.ref.key) == ("mirror", "a/b c\n.bin")
     assert published.torrent_file == tmp_path / "my.torrent"
     assert (published.piece_length, published.refresh) == (MIB, 5400.0)
+    assert published.is_public
+    gateway = config.gateway
+    assert (gateway.url, gateway.listing) == ("https://torrents.example.org", True)
+    assert gateway.domains == ("torrents.example.org", "t.example.org")
+    reader, other = gateway.keys
+    assert (reader.secret_file, reader.secret_credential) == (tmp_path / "reader.secret", None)
+    assert reader.objects == ("quotes/*", "*/public/*")
+    assert (other.secret_file, other.secret_credential) == (None, "other")
     assert config.tracker.listen == (Address("::", 6969), Address("localhost", 0))
     assert config.tracker.trusted_proxies == (
         ipaddress.ip_network("10.0.0.0/8"),
@@ -277,6 +300,14 @@ def test_every_mistake_of_a_file_is_listed_at_once(read: Load) -> None:
         ("tracker.peers_per_address", "-1", "want a whole number from 1"),
         ("tracker.trusted_proxies[0]", '["10.0.0.1/8"]', 'did you mean "10.0.0.0/8"?'),
         ("tracker.trusted_proxies[0]", '["10.0.0.0/33"]', "want a network such as"),
+        ("gateway.url", '"torrents.example.org"', "want a URL with http:// or https://"),
+        ("gateway.url", '"https://torrents.example.org/x"', "behind the host and port"),
+        ("gateway.domains", '"torrents.example.org"', 'want a list such as ["torrents.'),
+        ("gateway.domains[0]", '["http://torrents.example.org"]', "want a domain name"),
+        ("gateway.domains[0]", '["203.0.113.7"]', "want a domain name"),
+        ("gateway.domains[0]", '["t.example.org:6969"]', "want a domain name"),
+        ("gateway.domains[0]", '[""]', "want a domain name"),
+        ("gateway.listing", '"yes"', "want true or false"),
         ("peer.public_address", '"seed.example.org:6881"', "want an IP address"),
         ("peer.public_address", '"[::]:6881"', "at which peers reach this seeder"),
         ("peer.public_address", '"203.0.113.7:0"', "at which peers reach this seeder"),
@@ -362,6 +393,69 @@ def test_a_password_in_a_url_is_refused_and_never_shown(read: Load, user: str) -
     problem = only_problem(read, text)
     assert problem.startswith('origin.endpoint = "https://***@s3.example.org"')
     assert "hunter2" not in problem
+
+
+READ_KEY = '[[gateway.keys]]\naccess_key_id = "READER"\nobjects = ["quotes/*"]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (READ_KEY, "gateway.keys[0]: has no secret; name its secret_file or its secret_credential"),
+        (
+            READ_KEY + 'secret_file = "a"\nsecret_credential = "b"',
+            'gateway.keys[0].secret_credential = "b": want either a secret_file or a'
+            " secret_credential, not both",
+        ),
+        (
+            READ_KEY + 'secret_file = "a"\nsecret_access_key = "hunter2"',
+            "gateway.keys[0].secret_access_key: unknown key; secrets never stand here: use"
+            " secret_file or secret_credential",
+        ),
+        (
+            READ_KEY + 'secret_file = "a"\nobject = "b"',
+            'gateway.keys[0].object: unknown key; did you mean "objects"?',
+        ),
+        (
+            (READ_KEY + 'secret_file = "a"\n') * 2,
+            'gateway.keys[1].access_key_id = "READER": the id of gateway.keys[0] too;'
+            " each key has its own",
+        ),
+        (
+            READ_KEY.replace("quotes/*", "quotes") + 'secret_file = "a"',
+            'gateway.keys[0].objects[0] = "quotes": want objects such as "quotes/*"',
+        ),
+        (
+            READ_KEY.replace("READER", "a/b") + 'secret_file = "a"',
+            'gateway.keys[0].access_key_id = "a/b": want an access key id of 3 to 128 letters,'
+            " digits, . _ -",
+        ),
+        (
+            '[gateway]\nkeys = "READER"',
+            'gateway.keys = "READER": want a list such as [[gateway.keys]]',
+        ),
+        ("[gateway]\nkeys = [1]", "gateway.keys[0] = 1: want a table headed [[gateway.keys]]"),
+        (
+            '[[gateway.keys]]\nsecret_file = "a"\nobjects = ["a/b"]',
+            "gateway.keys[0].access_key_id: missing, and it has no default",
+        ),
+    ],
+)
+def test_a_read_key_has_an_id_a_secret_elsewhere_and_objects(
+    read: Load, text: str, problem: str
+) -> None:
+    assert only_problem(read, f"{ONE_OBJECT}{text}\n") == problem
+
+
+def test_an_object_is_public_unless_it_is_private_or_says_otherwise(read: Load) -> None:
+    for text, public in (
+        ("", True),
+        ("private = true", False),
+        ("public = false", False),
+        ("private = true\npublic = true", True),
+        ("private = false\npublic = false", False),
+    ):
+        assert read(f"{ONE_OBJECT}{text}\n").objects[0].is_public is public
 
 
 def test_an_object_names_an_origin_that_is_there(read: Load) -> None:
@@ -617,18 +711,21 @@ def test_the_example_is_taken_and_holds_every_default(
 
 def test_the_example_explains_every_key(read: Load, tmp_path: Path) -> None:
     example = EXAMPLE.read_text(encoding="utf-8")
-    written = tomllib.loads(re.sub(r"^# (?=\w+ = )", "", example, flags=re.MULTILINE))
+    written = tomllib.loads(re.sub(COMMENTED, "", example, flags=re.MULTILINE))
     written["objects"] = written["objects"][0]
     assert written.keys() == (Config.model_fields.keys() - {"origins"}) | {"origin"}
     for name, table in _TABLES.items():
         assert written[name].keys() == table.model_fields.keys() - {"name"}, name
+    keys = written["gateway"]["keys"]
+    assert set().union(*keys) == ReadKeySettings.model_fields.keys()
 
 
 def test_the_examples_behind_a_hash_are_right_as_well(read: Load, tmp_path: Path) -> None:
     example = EXAMPLE.read_text(encoding="utf-8")
     (tmp_path / "nelson.torrent").write_bytes(b"de")
     (tmp_path / "ca.pem").write_bytes(b"")
-    uncommented = re.sub(r"^# (?=\w+ = )", "", example, flags=re.MULTILINE)
+    uncommented = re.sub(COMMENTED, "", example, flags=re.MULTILINE)
     config = read(uncommented.replace("/etc/seeder/ca.pem", "ca.pem"))
     assert config.objects[0].piece_length == MIB
+    assert [key.access_key_id for key in config.gateway.keys] == ["READER", "OTHER"]
     assert config.peer.public_address == Address("203.0.113.7", 6881)

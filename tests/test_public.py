@@ -4,13 +4,22 @@ import libtorrent as lt
 import pytest
 
 from seeder.errors import ConfigError
-from seeder.public import PublicFace, announce_url
-from seeder.settings import CacheSettings, Config, ObjectSettings, PeerSettings, TrackerSettings
+from seeder.public import PublicFace, announce_url, gateway_url
+from seeder.settings import (
+    CacheSettings,
+    Config,
+    GatewaySettings,
+    ObjectSettings,
+    OriginSettings,
+    PeerSettings,
+    TrackerSettings,
+)
 from seeder.torrent.catalog import Catalog, ObjectRef, PinnedObject, Publication, State, Torrent
 from seeder.torrent.layout import Layout
 from seeder.torrent.metainfo import build_info, parse_info
 from seeder.values import Address
-from seeder.web.objects import NoTorrent, TorrentFile
+from seeder.web.access import Terms
+from seeder.web.s3errors import S3Error
 
 ANNOUNCE = "http://tracker.example.org:6969/announce"
 
@@ -20,8 +29,10 @@ def catalog() -> Catalog:
     return Catalog()
 
 
-def publish(catalog: Catalog, key: str, *, private: bool = False, live: bool = True) -> Publication:
-    publication = Publication(ObjectRef("default", "bucket", key), private)
+def publish(
+    catalog: Catalog, key: str, *, origin: str = "default", public: bool = True, live: bool = True
+) -> Publication:
+    publication = Publication(ObjectRef(origin, "bucket", key), public)
     catalog.add(publication)
     if live:
         info = parse_info(build_info(name=key, layout=Layout(5, 16384), pieces=b"h" * 20))
@@ -31,14 +42,17 @@ def publish(catalog: Catalog, key: str, *, private: bool = False, live: bool = T
 
 def face(catalog: Catalog) -> PublicFace:
     public = PeerSettings(public_address=Address("203.0.113.7", 6881))
-    return PublicFace(catalog, ANNOUNCE, public)
+    origins = {
+        "default": OriginSettings(),
+        "payer": OriginSettings(request_payer=True, expected_bucket_owner="111122223333"),
+    }
+    return PublicFace(catalog, ANNOUNCE, public, origins)
 
 
 def test_a_torrent_file_names_our_tracker_and_is_the_same_every_time(catalog: Catalog) -> None:
     torrent = publish(catalog, "key").torrent
     assert torrent is not None
     found = face(catalog).torrent_file("bucket", "key")
-    assert isinstance(found, TorrentFile)
     assert found == face(catalog).torrent_file("bucket", "key")
     assert found.filename == "key.torrent"
     read = lt.load_torrent_buffer(found.body)
@@ -48,9 +62,7 @@ def test_a_torrent_file_names_our_tracker_and_is_the_same_every_time(catalog: Ca
 
 def test_a_magnet_link_names_tracker_and_seeder(catalog: Catalog) -> None:
     publish(catalog, "key")
-    found = face(catalog).magnet_link("bucket", "key")
-    assert isinstance(found, str)
-    parsed = lt.parse_magnet_uri(found)
+    parsed = lt.parse_magnet_uri(face(catalog).magnet_link("bucket", "key"))
     assert parsed.trackers == [ANNOUNCE]
     assert parsed.peers == [("203.0.113.7", 6881)]
 
@@ -60,7 +72,6 @@ def test_a_magnet_link_names_tracker_and_seeder(catalog: Catalog) -> None:
     [
         ("bucket", "other", "NoSuchKey"),
         ("basket", "key", "NoSuchBucket"),
-        ("bucket", "private", "AccessDenied"),
         ("bucket", "building", "ServiceUnavailable"),
         ("bucket", "failed", "NoSuchKey"),
     ],
@@ -68,16 +79,25 @@ def test_a_magnet_link_names_tracker_and_seeder(catalog: Catalog) -> None:
 def test_what_there_is_no_torrent_of_says_why(
     catalog: Catalog, bucket: str, key: str, code: str
 ) -> None:
-    publish(catalog, "private", private=True)
     publish(catalog, "building", live=False).settle(State.BUILDING)
     publish(catalog, "failed", live=False).settle(State.FAILED, "secret reason")
-    for found in (
-        face(catalog).torrent_file(bucket, key),
-        face(catalog).magnet_link(bucket, key),
-    ):
-        assert isinstance(found, NoTorrent)
-        assert found.code == code
-        assert "secret" not in found.message
+    for page in (face(catalog).torrent_file, face(catalog).magnet_link):
+        with pytest.raises(S3Error) as caught:
+            page(bucket, key)
+        assert caught.value.code == code
+        assert "secret" not in caught.value.message
+
+
+def test_the_terms_of_an_object_are_its_own_and_its_origins(catalog: Catalog) -> None:
+    publish(catalog, "key")
+    publish(catalog, "secret", public=False, origin="payer")
+    asked = face(catalog)
+    assert asked.terms("bucket", "key") == Terms(True, None, False)
+    assert asked.terms("bucket", "secret") == Terms(False, "111122223333", True)
+    for bucket, key, code in (("bucket", "x", "NoSuchKey"), ("x", "key", "NoSuchBucket")):
+        with pytest.raises(S3Error) as caught:
+            asked.terms(bucket, key)
+        assert caught.value.code == code
 
 
 def config(tmp_path: object, tracker: TrackerSettings, peer: PeerSettings) -> Config:
@@ -106,3 +126,19 @@ def test_the_announce_url_is_made_from_an_address_that_clients_can_reach(tmp_pat
         assert announce_url(config(tmp_path, tracker, peer), 7000) == url
     with pytest.raises(ConfigError, match=r"tracker\.announce_url"):
         announce_url(config(tmp_path, TrackerSettings(), PeerSettings()), 7000)
+
+
+@pytest.mark.parametrize(
+    ("announce", "configured", "url"),
+    [
+        (ANNOUNCE, None, "http://tracker.example.org:6969"),
+        ("https://[2001:db8::1]/x/announce.php?k=1", None, "https://[2001:db8::1]"),
+        (ANNOUNCE, "https://t.example.org", "https://t.example.org"),
+    ],
+)
+def test_the_gateway_is_where_the_tracker_is_unless_it_says_otherwise(
+    tmp_path: object, announce: str, configured: str | None, url: str
+) -> None:
+    made = config(tmp_path, TrackerSettings(), PeerSettings())
+    made = made.model_copy(update={"gateway": GatewaySettings(url=configured)})
+    assert gateway_url(made, announce) == url

@@ -102,7 +102,8 @@ class Publication:
     """One configured object and what has become of it."""
 
     ref: ObjectRef
-    private: bool = False
+    public: bool = True
+    """Whether anybody may have the torrent; else only who may read the object."""
     state: State = State.WAITING
     reason: str | None = None
     progress: float | None = None
@@ -123,6 +124,8 @@ class Catalog:
     """Every publication by object, and every live torrent by info hash."""
 
     publications: dict[ObjectRef, Publication] = field(default_factory=dict)
+    _buckets: dict[str, dict[str, list[Publication]]] = field(default_factory=dict)
+    """By bucket and key, whatever the origin and the version."""
     _live: dict[InfoHash, Torrent] = field(default_factory=dict)
     _owner: dict[InfoHash, ObjectRef] = field(default_factory=dict)
 
@@ -134,10 +137,18 @@ class Catalog:
         if publication.ref in self.publications:
             raise ValueError(f"{publication.ref} is published already")
         self.publications[publication.ref] = publication
+        keys = self._buckets.setdefault(publication.ref.bucket, {})
+        keys.setdefault(publication.ref.key, []).append(publication)
 
     def remove(self, ref: ObjectRef) -> Torrent | None:
         """Forget a publication; return its torrent if that was live."""
         publication = self.publications.pop(ref)
+        keys = self._buckets[ref.bucket]
+        keys[ref.key].remove(publication)
+        if not keys[ref.key]:
+            del keys[ref.key]
+        if not keys:
+            del self._buckets[ref.bucket]
         torrent = publication.torrent
         if torrent is None or self._owner.get(torrent.info_hash) != ref:
             return None
@@ -178,13 +189,16 @@ class Catalog:
         ref = self._owner.get(torrent.info_hash)
         return self.publications.get(ref) if ref is not None else None
 
+    def has_bucket(self, bucket: str) -> bool:
+        """Tell whether anything of a bucket is published."""
+        return bucket in self._buckets
+
     def by_name(self, bucket: str, key: str) -> Publication | None:
         """Return the publication of BUCKET/KEY; the unversioned one where there are several."""
-        found = None
-        for publication in self.publications.values():
-            ref = publication.ref
-            if ref.bucket == bucket and ref.key == key:
-                if ref.version_id is None:
-                    return publication
-                found = found or publication
-        return found
+        found = self._buckets.get(bucket, {}).get(key, ())
+        unversioned = (each for each in found if each.ref.version_id is None)
+        return next(unversioned, found[0] if found else None)
+
+    def newest(self) -> Iterator[Publication]:
+        """Yield the publications of the live torrents, the one that went live last first."""
+        return (self.publications[self._owner[info_hash]] for info_hash in reversed(self._live))

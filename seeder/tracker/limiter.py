@@ -24,12 +24,13 @@ class Limiter:
     def __len__(self) -> int:
         return len(self._full_at)
 
-    def admit(self, address: bytes, now: float) -> bool:
-        """Take one token of an address (4 or 16 bytes); False when it has none left."""
+    def admit(self, address: bytes, now: float, tokens: int = 1) -> bool:
+        """Take tokens of an address (4 or 16 bytes); None and False when too few are left."""
         network = network_of(address)
         full_at = max(self._full_at.get(network, now), now)
-        admitted = full_at + self._cost - now <= self._depth
-        self._full_at[network] = full_at + self._cost if admitted else full_at
+        cost = tokens * self._cost
+        admitted = full_at + cost - now <= self._depth
+        self._full_at[network] = full_at + cost if admitted else full_at
         self._full_at.move_to_end(network)
         if len(self._full_at) > self._most:
             self._full_at.popitem(last=False)

@@ -56,9 +56,9 @@ class Sources:
                 return self._proxies.client(forwarded).packed, None
         return packed_address(request.peer[0]), packed_address(request.local[0])
 
-    def admit(self, source: bytes) -> bool:
-        """Count one request of an address; False when it has to wait."""
-        return self._limiter is None or self._limiter.admit(source, self._clock())
+    def admit(self, source: bytes, requests: int = 1) -> bool:
+        """Count a request of an address as so many; False when it has to wait."""
+        return self._limiter is None or self._limiter.admit(source, self._clock(), requests)
 
 
 class TrackerRoutes:

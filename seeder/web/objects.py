@@ -3,36 +3,13 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from http import HTTPStatus
-from typing import Literal, Protocol, TypeAlias
-from urllib.parse import quote, unquote_to_bytes
-from xml.sax.saxutils import escape
+from typing import Protocol
+from urllib.parse import quote
 
+from seeder.web.access import Authorisation, is_charged
 from seeder.web.messages import Header, Request, Response
-
-ErrorCode: TypeAlias = Literal[
-    "AccessDenied",
-    "InvalidRequest",
-    "InvalidURI",
-    "MethodNotAllowed",
-    "NoSuchBucket",
-    "NoSuchKey",
-    "ServiceUnavailable",
-    "SlowDown",
-]
-
-_STATUS: dict[ErrorCode, HTTPStatus] = {
-    "AccessDenied": HTTPStatus.FORBIDDEN,
-    "InvalidRequest": HTTPStatus.BAD_REQUEST,
-    "InvalidURI": HTTPStatus.BAD_REQUEST,
-    "MethodNotAllowed": HTTPStatus.METHOD_NOT_ALLOWED,
-    "NoSuchBucket": HTTPStatus.NOT_FOUND,
-    "NoSuchKey": HTTPStatus.NOT_FOUND,
-    "ServiceUnavailable": HTTPStatus.SERVICE_UNAVAILABLE,
-    "SlowDown": HTTPStatus.SERVICE_UNAVAILABLE,
-}
-_RETRY_AFTER = b"60"
-"""Seconds; what a torrent that is being made may take is unknown."""
+from seeder.web.naming import Naming
+from seeder.web.s3errors import S3Error, error_response
 
 # A token of RFC 9110 without the characters that RFC 6266 warns of, or with which none begins.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9!#$&+.^_`|~-]+")
@@ -50,46 +27,67 @@ class TorrentFile:
     """Safe on every system, `.torrent` included."""
 
 
-@dataclass(frozen=True, slots=True)
-class NoTorrent:
-    """Why there is none: an S3 error code and one line."""
-
-    code: ErrorCode
-    message: str
-
-
 class TorrentLookup(Protocol):
     """Who knows the torrents by object; the daemon's catalog."""
 
-    def torrent_file(self, bucket: str, key: str) -> TorrentFile | NoTorrent:
-        """Return the torrent of an object."""
+    def torrent_file(self, bucket: str, key: str) -> TorrentFile:
+        """Return the torrent of an object; S3Error while there is none."""
+        ...
 
-    def magnet_link(self, bucket: str, key: str) -> str | NoTorrent:
-        """Return the magnet link of an object."""
+    def magnet_link(self, bucket: str, key: str) -> str:
+        """Return the magnet link of an object; S3Error while there is none."""
+        ...
 
 
 class ObjectRoutes:
-    """What is served about an object."""
+    """What is served about an object, to whom it may be served."""
 
-    def __init__(self, lookup: TorrentLookup, *, request_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        lookup: TorrentLookup,
+        authorisation: Authorisation,
+        naming: Naming,
+        *,
+        request_id: Callable[[], str],
+    ) -> None:
         self._lookup = lookup
+        self._authorisation = authorisation
+        self._naming = naming
         self._request_id = request_id
 
     def torrent(self, request: Request) -> Response:
         """Answer `?torrent` with the object's torrent file, or 304 where the client has it."""
-        named = _object_named(request.path)
-        if isinstance(named, NoTorrent):
-            return self.refuse(request, named)
-        found = self._lookup.torrent_file(*named)
-        if isinstance(found, NoTorrent):
-            return self.refuse(request, found)
-        headers: tuple[Header, ...] = (
-            (b"x-amz-request-id", self._request_id().encode()),
-            (b"ETag", found.etag.encode()),
+        return self._answer(request, self._torrent)
+
+    def magnet(self, request: Request) -> Response:
+        """Answer `?magnet` with the link as a line of text."""
+        return self._answer(request, self._magnet)
+
+    def refuse(self, request: Request, error: S3Error) -> Response:
+        """Answer with an error as S3 words it."""
+        return error_response(error, resource=request.path, request_id=self._request_id())
+
+    def _answer(
+        self, request: Request, page: Callable[[Request, str, str, tuple[Header, ...]], Response]
+    ) -> Response:
+        try:
+            bucket, key = self._naming.object_of(request)
+            terms = self._authorisation.authorise(request, bucket, key)
+            headers: tuple[Header, ...] = ((b"x-amz-request-id", self._request_id().encode()),)
+            if is_charged(request, terms):
+                headers += ((b"x-amz-request-charged", b"requester"),)
             # The address is stable, what it leads to is not: the object may be replaced.
-            (b"Cache-Control", b"no-cache"),
-        )
-        if _has_it(request.all_headers(b"if-none-match"), found.etag.encode()):
+            headers += ((b"Cache-Control", b"no-cache" if terms.public else b"private, no-cache"),)
+            return page(request, bucket, key, headers)
+        except S3Error as error:
+            return self.refuse(request, error)
+
+    def _torrent(
+        self, request: Request, bucket: str, key: str, headers: tuple[Header, ...]
+    ) -> Response:
+        found = self._lookup.torrent_file(bucket, key)
+        headers += ((b"ETag", found.etag.encode()),)
+        if has_it(request, found.etag.encode()):
             return Response(304, b"", headers)
         headers += (
             (b"Content-Disposition", content_disposition(found.filename)),
@@ -97,56 +95,17 @@ class ObjectRoutes:
         )
         return Response(200, found.body, headers)
 
-    def magnet(self, request: Request) -> Response:
-        """Answer `?magnet` with the link as a line of text."""
-        named = _object_named(request.path)
-        if isinstance(named, NoTorrent):
-            return self.refuse(request, named)
-        found = self._lookup.magnet_link(*named)
-        if isinstance(found, NoTorrent):
-            return self.refuse(request, found)
-        headers = (
-            (b"x-amz-request-id", self._request_id().encode()),
-            (b"Cache-Control", b"no-cache"),
-            (b"Content-Type", b"text/plain; charset=utf-8"),
-        )
-        return Response(200, f"{found}\n".encode(), headers)
-
-    def refuse(self, request: Request, why: NoTorrent) -> Response:
-        """Answer with an error as S3 words it."""
-        status = _STATUS[why.code]
-        request_id = self._request_id()
-        body = (
-            '<?xml version="1.0" encoding="UTF-8"?>\n'
-            f"<Error><Code>{why.code}</Code><Message>{escape(why.message)}</Message>"
-            f"<Resource>{escape(request.path.decode('latin-1'))}</Resource>"
-            f"<RequestId>{request_id}</RequestId></Error>\n"
-        )
-        headers: tuple[Header, ...] = (
-            (b"x-amz-request-id", request_id.encode()),
-            (b"Content-Type", b"application/xml"),
-        )
-        if status == HTTPStatus.METHOD_NOT_ALLOWED:
-            headers += ((b"Allow", b"GET, HEAD"),)
-        if status == HTTPStatus.SERVICE_UNAVAILABLE:
-            headers += ((b"Retry-After", _RETRY_AFTER),)
-        return Response(status, body.encode(), headers)
+    def _magnet(
+        self, _request: Request, bucket: str, key: str, headers: tuple[Header, ...]
+    ) -> Response:
+        link = self._lookup.magnet_link(bucket, key)
+        headers += ((b"Content-Type", b"text/plain; charset=utf-8"),)
+        return Response(200, f"{link}\n".encode(), headers)
 
 
-def _object_named(path: bytes) -> tuple[str, str] | NoTorrent:
-    """Return bucket and key of a raw path; the key keeps every slash and dot that it has."""
-    bucket, _, key = path.removeprefix(b"/").partition(b"/")
-    try:
-        named = unquote_to_bytes(bucket).decode(), unquote_to_bytes(key).decode()
-    except UnicodeDecodeError:
-        return NoTorrent("InvalidURI", "the key is not UTF-8")
-    if not all(named):
-        return NoTorrent("InvalidURI", "the address is /BUCKET/KEY?torrent")
-    return named
-
-
-def _has_it(if_none_match: list[bytes], etag: bytes) -> bool:
+def has_it(request: Request, etag: bytes) -> bool:
     """Tell whether If-None-Match names the ETag (RFC 9110, 13.1.2: the weak comparison)."""
+    if_none_match = request.all_headers(b"if-none-match")
     tags = [tag.strip() for header in if_none_match for tag in header.split(b",")]
     return b"*" in tags or any(tag.removeprefix(b"W/") == etag for tag in tags)
 

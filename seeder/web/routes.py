@@ -9,10 +9,16 @@ from seeder.errors import AnnounceError
 from seeder.tracker.limiter import Limiter
 from seeder.tracker.source import TrustedProxies
 from seeder.tracker.swarms import Swarms
+from seeder.web.access import Authorisation
 from seeder.web.announces import Sources, TrackerRoutes
+from seeder.web.listing import ListingRoutes
 from seeder.web.messages import Request, Response
-from seeder.web.objects import NoTorrent, ObjectRoutes, TorrentLookup
+from seeder.web.naming import Naming
+from seeder.web.objects import ObjectRoutes, TorrentLookup
+from seeder.web.s3errors import S3Error
 
+LISTING_REQUESTS = 5
+"""As how many requests of an address a page of the listing counts: it takes milliseconds."""
 _TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
 _READS = (b"GET", b"HEAD")
 
@@ -30,17 +36,21 @@ class PublicRoutes:
     | /announce, /announce/ANYTHING       | the tracker                              |
     | /scrape, /scrape/ANYTHING           | the tracker                              |
     | /BUCKET/KEY?torrent, ?magnet        | the object's torrent file, magnet link   |
-    | /                                   | one line of text                         |
+    | /                                   | the public torrents, or a line of text   |
 
-    Where a key can follow, the query decides before the path, so that a bucket may be called
+    Where a key can be meant, the query decides before the path, so that a bucket may be called
     `announce`. Otherwise a passkey follows, of which none are configured: it doesn't matter.
+    Where the host names the bucket, the path is / and the key.
     """
 
     def __init__(
         self,
         swarms: Swarms,
         lookup: TorrentLookup,
+        authorisation: Authorisation,
         *,
+        naming: Naming,
+        listing: ListingRoutes | None = None,
         proxies: TrustedProxies,
         limiter: Limiter | None = None,
         clock: Callable[[], float] = trio.current_time,
@@ -48,42 +58,61 @@ class PublicRoutes:
     ) -> None:
         self._sources = Sources(proxies, limiter, clock)
         self._tracker = TrackerRoutes(swarms, self._sources, clock=clock)
-        self._objects = ObjectRoutes(lookup, request_id=request_id)
+        self._naming = naming
+        self._listing = listing
+        self._objects = ObjectRoutes(lookup, authorisation, naming, request_id=request_id)
 
     def __call__(self, request: Request) -> Response:
         """Answer a request."""
         path, may_read = request.path, request.method in _READS and not request.has_body
-        # By far the most frequent, and no objects: a key comes after the bucket.
-        if path == b"/announce" and may_read:
-            return self._tracker.announce(request)
-        if path == b"/scrape" and may_read:
-            return self._tracker.scrape(request)
+        bucket = self._naming.bucket_of_host(request)
+        # By far the most frequent, and no objects unless the host names a bucket.
+        if bucket is None and may_read:
+            if path == b"/announce":
+                return self._tracker.announce(request)
+            if path == b"/scrape":
+                return self._tracker.scrape(request)
         page = _object_page(request)
         if page is not None:
             return self._object(request, page, may_read)
         if not may_read:
             return Response(405, b"only GET and HEAD\n", (_TEXT, (b"Allow", b"GET, HEAD")))
-        if path.startswith(b"/announce/"):
+        if path == b"/announce" or path.startswith(b"/announce/"):
             return self._tracker.announce(request)
-        if path.startswith(b"/scrape/"):
+        if path == b"/scrape" or path.startswith(b"/scrape/"):
             return self._tracker.scrape(request)
         if path == b"/":
-            return Response(200, b"A BitTorrent tracker for objects in S3.\n", (_TEXT,))
+            return self._root(request, bucket)
         return Response(404, b"not found; torrents are at /BUCKET/KEY?torrent\n", (_TEXT,))
 
-    def _object(self, request: Request, page: bytes, may_read: bool) -> Response:
-        if not may_read:
-            why = NoTorrent("MethodNotAllowed", "only GET and HEAD, without a body")
-            return self._objects.refuse(request, why)
+    def _root(self, request: Request, bucket: str | None) -> Response:
+        if self._listing is None:
+            return Response(200, b"A BitTorrent tracker for objects in S3.\n", (_TEXT,))
         try:
-            source, _ = self._sources.source(request)
-        except AnnounceError as error:
-            return self._objects.refuse(request, NoTorrent("InvalidRequest", error.reason))
-        if not self._sources.admit(source):
-            return self._objects.refuse(request, NoTorrent("SlowDown", "reduce your request rate"))
+            self._admit(request, LISTING_REQUESTS)
+        except S3Error as error:
+            return Response(error.status, f"{error.message}\n".encode(), (_TEXT,))
+        return self._listing.listing(request, bucket)
+
+    def _object(self, request: Request, page: bytes, may_read: bool) -> Response:
+        try:
+            if not may_read:
+                raise S3Error("MethodNotAllowed", "only GET and HEAD, without a body")
+            self._admit(request)
+        except S3Error as error:
+            return self._objects.refuse(request, error)
         if page == b"torrent":
             return self._objects.torrent(request)
         return self._objects.magnet(request)
+
+    def _admit(self, request: Request, requests: int = 1) -> None:
+        """Count a request of its client as so many; S3Error when that one has to wait."""
+        try:
+            source, _ = self._sources.source(request)
+        except AnnounceError as error:
+            raise S3Error("InvalidRequest", error.reason) from error
+        if not self._sources.admit(source, requests):
+            raise S3Error("SlowDown", "reduce your request rate")
 
 
 def _object_page(request: Request) -> bytes | None:

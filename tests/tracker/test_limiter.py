@@ -18,6 +18,15 @@ def test_a_burst_is_admitted_and_then_the_rate() -> None:
     assert [limiter.admit(A, 200.0) for _ in range(7)] == [True] * 5 + [False] * 2
 
 
+def test_what_costs_more_takes_more_or_nothing() -> None:
+    limiter = Limiter(rate=10, burst=5)
+    assert limiter.admit(A, 100.0, 3)
+    assert not limiter.admit(A, 100.0, 3)
+    assert limiter.admit(A, 100.0, 2)
+    assert not limiter.admit(A, 100.1, 2)
+    assert limiter.admit(A, 100.1)
+
+
 def test_one_address_does_not_cost_another() -> None:
     limiter = Limiter(rate=1, burst=1)
     assert limiter.admit(A, 0.0)

@@ -12,6 +12,8 @@ import trio
 from seeder.tracker.source import TrustedProxies
 from seeder.tracker.swarm import Policy
 from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.web.access import Authorisation, Keyring
+from seeder.web.naming import Naming
 from seeder.web.routes import PublicRoutes
 from tests.tracker.announcing import HASH, OWN_PORT, SIZE, Ledger
 from tests.web.serving import PATIENCE, serving
@@ -59,7 +61,14 @@ async def until(condition: Callable[[], bool]) -> None:
 class Tracker:
     def __init__(self) -> None:
         self.swarms = Swarms(Policy(), OwnSeeder(OWN_PORT), rng=random.Random(1))
-        self.routes = PublicRoutes(self.swarms, Lookup(), proxies=TrustedProxies([]))
+        lookup = Lookup()
+        self.routes = PublicRoutes(
+            self.swarms,
+            lookup,
+            Authorisation(lookup, Keyring(), lambda: 0.0),
+            naming=Naming(),
+            proxies=TrustedProxies([]),
+        )
 
     def peers(self) -> int:
         return self.swarms.statistics(HASH).peers

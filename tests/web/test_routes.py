@@ -15,12 +15,17 @@ from seeder.tracker.limiter import Limiter
 from seeder.tracker.source import TrustedProxies
 from seeder.tracker.swarm import Policy
 from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.web.access import Authorisation, Keyring, Terms
 from seeder.web.announces import packed_address
+from seeder.web.listing import ListingRoutes
 from seeder.web.messages import Request, Response, split_target
-from seeder.web.objects import NoTorrent, TorrentFile, content_disposition
+from seeder.web.naming import Naming
+from seeder.web.objects import TorrentFile, content_disposition
 from seeder.web.routes import PublicRoutes
+from seeder.web.s3errors import S3Error
 from tests.tracker.announcing import HASH, OWN_PORT, SIZE, Ledger, packed, peer_id
 from tests.web.serving import ask, get, serving
+from tests.web.test_listing import LISTED, Source, page_of
 
 TORRENT = TorrentFile(b"d4:infodee", '"0123"', "Nelson.torrent")
 MAGNET = "magnet:?xt=urn:btih:6868"
@@ -32,33 +37,46 @@ class Lookup:
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
 
-    def _missing(self, bucket: str, key: str) -> NoTorrent | None:
-        self.asked.append((bucket, key))
-        if key == "private":
-            return NoTorrent("AccessDenied", "Access Denied")
-        if key == "soon":
-            return NoTorrent("ServiceUnavailable", "being made")
+    def terms(self, bucket: str, key: str) -> Terms:
         if key.startswith("missing"):
-            return NoTorrent("NoSuchKey", "The specified key does not exist.")
-        return None
+            raise S3Error("NoSuchKey", "The specified key does not exist.")
+        paid = bucket == "paid"
+        return Terms(key != "private", "111122223333" if paid else None, paid)
 
-    def torrent_file(self, bucket: str, key: str) -> TorrentFile | NoTorrent:
-        return self._missing(bucket, key) or TORRENT
+    def _look_up(self, bucket: str, key: str) -> None:
+        self.asked.append((bucket, key))
+        if key == "soon":
+            raise S3Error("ServiceUnavailable", "being made")
 
-    def magnet_link(self, bucket: str, key: str) -> str | NoTorrent:
-        return self._missing(bucket, key) or MAGNET
+    def torrent_file(self, bucket: str, key: str) -> TorrentFile:
+        self._look_up(bucket, key)
+        return TORRENT
+
+    def magnet_link(self, bucket: str, key: str) -> str:
+        self._look_up(bucket, key)
+        return MAGNET
 
 
 class Public:
     """The routes, asked without a socket in between."""
 
-    def __init__(self, *, proxies: Sequence[str] = (), limiter: Limiter | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        proxies: Sequence[str] = (),
+        limiter: Limiter | None = None,
+        domains: Sequence[str] = (),
+        listing: ListingRoutes | None = None,
+    ) -> None:
         self.ledger, self.lookup, self.now = Ledger(), Lookup(), 0.0
         self.swarms = Swarms(Policy(), OwnSeeder(OWN_PORT), rng=random.Random(1))
         self.swarms.open(HASH, size=SIZE, claims=self.ledger)
         self.routes = PublicRoutes(
             self.swarms,
             self.lookup,
+            Authorisation(self.lookup, Keyring(), lambda: self.now),
+            naming=Naming(domains),
+            listing=listing,
             proxies=TrustedProxies(proxies),
             limiter=limiter,
             clock=lambda: self.now,
@@ -319,6 +337,78 @@ def test_an_error_quotes_the_path_without_becoming_markup() -> None:
 
 
 @pytest.mark.parametrize(
+    ("target", "asks", "charged"),
+    [
+        ("/paid/key?torrent", [("x-amz-request-payer", "requester")], True),
+        ("/paid/key?magnet", [("x-amz-request-payer", "requester")], True),
+        ("/paid/key?torrent&x-amz-request-payer=requester", [], True),
+        ("/paid/key?torrent", [("x-amz-request-payer", "me")], False),
+        ("/paid/key?torrent", [], False),
+        ("/quotes/key?torrent", [("x-amz-request-payer", "requester")], False),
+    ],
+)
+def test_a_charge_is_confirmed_to_who_agreed_to_it(
+    target: str, asks: list[tuple[str, str]], charged: bool
+) -> None:
+    response = Public().get(target, *asks)
+    assert response.status == 200
+    assert header(response, b"x-amz-request-charged") == (b"requester" if charged else None)
+
+
+@pytest.mark.parametrize(
+    ("bucket", "expected", "status"),
+    [
+        ("paid", "111122223333", 200),
+        ("paid", "999999999999", 403),
+        ("paid", "", 403),
+        ("quotes", "111122223333", 403),
+    ],
+)
+def test_an_expected_owner_must_be_the_bucket_s(bucket: str, expected: str, status: int) -> None:
+    public = Public()
+    asked = public.get(f"/{bucket}/key?torrent", ("x-amz-expected-bucket-owner", expected))
+    assert asked.status == status
+    assert (
+        public.get(f"/{bucket}/key?torrent&X-Amz-Expected-Bucket-Owner={expected}").status == status
+    )
+    assert status == 200 or error_code(asked) == "AccessDenied"
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "named"),
+    [
+        ("quotes.t.example.org", "/a/b", ("quotes", "a/b")),
+        ("QUOTES.T.example.org.:6969", "/a", ("quotes", "a")),
+        ("my.dotted.t.example.org", "/a", ("my.dotted", "a")),
+        ("quotes.t.example.org", "/announce", ("quotes", "announce")),
+        ("quotes.t.example.org", "/scrape/x", ("quotes", "scrape/x")),
+        ("quotes.deep.t.example.org", "/a", ("quotes", "a")),
+        ("t.example.org", "/quotes/a", ("quotes", "a")),
+        ("deep.t.example.org", "/quotes/a", ("quotes", "a")),
+        ("xt.example.org", "/quotes/a", ("quotes", "a")),
+        ("203.0.113.7:6969", "/quotes/a", ("quotes", "a")),
+        ("[2001:db8::7]:6969", "/quotes/a", ("quotes", "a")),
+        ("[2001:db8::7]", "/quotes/a", ("quotes", "a")),
+    ],
+)
+def test_a_host_below_a_domain_names_the_bucket(
+    host: str, path: str, named: tuple[str, str]
+) -> None:
+    public = Public(domains=["t.example.org", "deep.t.example.org"])
+    for page in ("torrent", "magnet"):
+        assert public.get(f"{path}?{page}", ("Host", host)).status == 200
+    assert public.lookup.asked == [named, named]
+
+
+def test_a_bucket_s_host_has_the_tracker_too() -> None:
+    public = Public(domains=["t.example.org"])
+    for path in ("/announce", "/announce/PASSKEY"):
+        assert b"peers" in decoded(public.get(announce(path=path), ("Host", "q.t.example.org")))
+    assert decoded(public.get("/scrape", ("Host", "q.t.example.org")))
+    assert public.get("/?torrent", ("Host", "q.t.example.org")).status == 400
+
+
+@pytest.mark.parametrize(
     ("condition", "status"),
     [
         ('"0123"', 304),
@@ -398,6 +488,22 @@ def test_a_body_is_not_allowed_either() -> None:
 )
 def test_everything_else_is_not_found(target: str) -> None:
     assert Public().get(target).status == 404
+
+
+def test_the_root_lists_torrents_where_that_is_wanted() -> None:
+    source = Source(page_of(LISTED))
+    public = Public(
+        listing=ListingRoutes(source, url="https://t.example.org/"),
+        domains=["t.example.org"],
+        limiter=Limiter(rate=1, burst=12),
+    )
+    assert header(public.get("/"), b"Content-Type") == b"text/html; charset=utf-8"
+    assert public.get("/?format=json", ("Host", "quotes.t.example.org")).status == 200
+    assert [asked[0] for asked in source.asked] == [None, "quotes"]
+    assert public.get("/", method="POST").status == 405
+    # Two pages took most of what the address has; a torrent is still to be had.
+    assert public.get("/").status == 503
+    assert public.get("/quotes/Nelson?torrent").status == 200
 
 
 def test_the_root_says_what_this_is() -> None:

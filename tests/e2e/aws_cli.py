@@ -1,0 +1,65 @@
+"""The AWS CLI, as its users have it: a program of its own that knows nothing of us.
+
+It pins libraries that others need newer, so it lives in a virtual environment of its own,
+`.venv-aws`, which tests/run.py makes.
+"""
+
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.e2e.processes import python_environment
+
+PROGRAM = Path(__file__).resolve().parents[2] / ".venv-aws" / "bin" / "aws"
+
+
+def why_no_aws_cli() -> str | None:
+    """Return the reason why the AWS CLI can't be run here, or None if it can."""
+    return None if PROGRAM.exists() else "the AWS CLI needs .venv-aws, which tests/run.py makes"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one command ended."""
+
+    code: int
+    output: str
+    errors: str
+
+
+class AwsCli:
+    """Runs commands against one endpoint, in an empty home `directory`."""
+
+    def __init__(self, endpoint: str, directory: Path) -> None:
+        self._endpoint = endpoint
+        self._directory = directory
+
+    def s3api(
+        self, *words: str, keys: tuple[str, str] | None, environment: Mapping[str, str] = {}
+    ) -> Outcome:
+        """Run `aws s3api WORDS --endpoint-url`, signed with `keys` or not at all."""
+        credentials = {}
+        if keys is not None:
+            credentials = dict(
+                zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), keys, strict=True)
+            )
+        unsigned = [] if keys is not None else ["--no-sign-request"]
+        done = subprocess.run(
+            [PROGRAM, "s3api", *words, "--endpoint-url", self._endpoint, *unsigned],
+            env=python_environment(
+                HOME=str(self._directory),
+                AWS_DEFAULT_REGION="us-east-1",
+                AWS_MAX_ATTEMPTS="1",
+                **credentials,
+                **environment,
+            )
+            | {"PYTHONPATH": ""},
+            cwd=self._directory,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
