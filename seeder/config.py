@@ -19,6 +19,7 @@ from seeder.settings import (
     CacheSettings,
     Config,
     Document,
+    GatewaySettings,
     ObjectSettings,
     OriginSettings,
     PeerSettings,
@@ -32,6 +33,7 @@ __all__ = [
     "BudgetSettings",
     "CacheSettings",
     "Config",
+    "GatewaySettings",
     "ObjectSettings",
     "OriginSettings",
     "PeerSettings",
@@ -47,6 +49,7 @@ _TABLES: Mapping[str, type[BaseModel]] = {
     "peer": PeerSettings,
     "cache": CacheSettings,
     "admin": AdminSettings,
+    "gateway": GatewaySettings,
     "savings": SavingsSettings,
     "budget": BudgetSettings,
 }

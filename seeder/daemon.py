@@ -24,7 +24,7 @@ from seeder.ledger.counters import Ledger
 from seeder.ledger.database import LedgerDatabase
 from seeder.lifecycle import locked_state, running
 from seeder.node import Node, save_swarms
-from seeder.public import PublicFace, announce_url
+from seeder.public import PublicFace, announce_url, web_seed_url
 from seeder.settings import Config
 from seeder.sockets import close_all, listen
 from seeder.spending import budget_of
@@ -35,6 +35,7 @@ from seeder.tracker.source import TrustedProxies
 from seeder.web.routes import PublicRoutes
 from seeder.web.server import serve as serve_web
 from seeder.web.status import AdminRoutes
+from seeder.web.webseed import WebSeed
 
 _LOG = logging.getLogger(__name__)
 
@@ -135,9 +136,12 @@ async def _serve_on(
     swarms_file = config.state_directory / SWARMS
     await trio.to_thread.run_sync(_restore_swarms, node, swarms_file, trio.current_time())
     url = announce_url(config, listeners.tracker[0].getsockname()[1])
+    before = web_seed_url(config, url)
+    face = PublicFace(node.catalog, url, config.peer, before)
     public = PublicRoutes(
         node.swarms,
-        PublicFace(node.catalog, url, config.peer),
+        face,
+        web_seed=None if before is None else _web_seed(node, face, before),
         proxies=TrustedProxies([str(network) for network in config.tracker.trusted_proxies]),
         limiter=Limiter(REQUESTS_A_SECOND, REQUESTS_AT_ONCE),
     )
@@ -157,6 +161,12 @@ async def _serve_on(
             task_status.started(node)
     finally:
         save_swarms(swarms_file, node.swarms.export(trio.current_time()))
+
+
+def _web_seed(node: Node, face: PublicFace, before: str) -> WebSeed:
+    _LOG.info("web seed: torrents name %s/BUCKET/KEY", before)
+    # Nobody may read a private object over HTTP.
+    return WebSeed(face.content, node.hub.downloads.open, authorise=lambda *_: False)
 
 
 def _restore_swarms(node: Node, path: Path, now: float) -> None:
@@ -273,7 +283,7 @@ def _fixed(running: Config, wanted: Config) -> Iterator[str]:
     for name in ("state_directory", "origins"):
         if getattr(wanted, name) != getattr(running, name):
             yield name
-    for section in ("tracker", "peer", "cache", "admin"):
+    for section in ("tracker", "peer", "cache", "admin", "gateway"):
         before, after = getattr(running, section), getattr(wanted, section)
         for name in type(before).model_fields:
             live = section == "peer" and name in LIVE

@@ -30,6 +30,7 @@ from seeder.values import (
     Network,
     check_announce_url,
     check_endpoint,
+    check_gateway_url,
     one_of,
     parse_address,
     parse_network,
@@ -372,6 +373,15 @@ class AdminSettings(_Section):
     )
 
 
+class GatewaySettings(_Section):
+    """[gateway]: what the tracker's listener serves of the objects themselves."""
+
+    web_seed: bool = False
+    """Whether GET /BUCKET/KEY gives the object, and torrents name that URL (BEP 19)."""
+    url: Annotated[str, _checked(check_gateway_url)] | None = None
+    """What stands before /BUCKET/KEY; None is the announce URL without its last part."""
+
+
 class SavingsSettings(_Section):
     """[savings]: what the origin charges, in any currency; a GB is 2^30 bytes, as S3 bills it."""
 
@@ -412,5 +422,6 @@ class Config(_Section):
     peer: PeerSettings = PeerSettings()
     cache: CacheSettings
     admin: AdminSettings = AdminSettings()
+    gateway: GatewaySettings = GatewaySettings()
     savings: SavingsSettings = SavingsSettings()
     budget: BudgetSettings = BudgetSettings()

@@ -9,25 +9,30 @@ from urllib.parse import quote, unquote_to_bytes
 from xml.sax.saxutils import escape
 
 from seeder.web.messages import Header, Request, Response
+from seeder.web.ranges import names
 
 ErrorCode: TypeAlias = Literal[
     "AccessDenied",
+    "InvalidRange",
     "InvalidRequest",
     "InvalidURI",
     "MethodNotAllowed",
     "NoSuchBucket",
     "NoSuchKey",
+    "PreconditionFailed",
     "ServiceUnavailable",
     "SlowDown",
 ]
 
 _STATUS: dict[ErrorCode, HTTPStatus] = {
     "AccessDenied": HTTPStatus.FORBIDDEN,
+    "InvalidRange": HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
     "InvalidRequest": HTTPStatus.BAD_REQUEST,
     "InvalidURI": HTTPStatus.BAD_REQUEST,
     "MethodNotAllowed": HTTPStatus.METHOD_NOT_ALLOWED,
     "NoSuchBucket": HTTPStatus.NOT_FOUND,
     "NoSuchKey": HTTPStatus.NOT_FOUND,
+    "PreconditionFailed": HTTPStatus.PRECONDITION_FAILED,
     "ServiceUnavailable": HTTPStatus.SERVICE_UNAVAILABLE,
     "SlowDown": HTTPStatus.SERVICE_UNAVAILABLE,
 }
@@ -56,6 +61,8 @@ class NoTorrent:
 
     code: ErrorCode
     message: str
+    headers: tuple[Header, ...] = ()
+    """Those that the answer has beside the usual ones."""
 
 
 class TorrentLookup(Protocol):
@@ -77,7 +84,7 @@ class ObjectRoutes:
 
     def torrent(self, request: Request) -> Response:
         """Answer `?torrent` with the object's torrent file, or 304 where the client has it."""
-        named = _object_named(request.path)
+        named = object_named(request.path)
         if isinstance(named, NoTorrent):
             return self.refuse(request, named)
         found = self._lookup.torrent_file(*named)
@@ -89,7 +96,7 @@ class ObjectRoutes:
             # The address is stable, what it leads to is not: the object may be replaced.
             (b"Cache-Control", b"no-cache"),
         )
-        if _has_it(request.all_headers(b"if-none-match"), found.etag.encode()):
+        if names(request.all_headers(b"if-none-match"), found.etag.encode(), weakly=True):
             return Response(304, b"", headers)
         headers += (
             (b"Content-Disposition", content_disposition(found.filename)),
@@ -99,7 +106,7 @@ class ObjectRoutes:
 
     def magnet(self, request: Request) -> Response:
         """Answer `?magnet` with the link as a line of text."""
-        named = _object_named(request.path)
+        named = object_named(request.path)
         if isinstance(named, NoTorrent):
             return self.refuse(request, named)
         found = self._lookup.magnet_link(*named)
@@ -126,6 +133,7 @@ class ObjectRoutes:
             (b"x-amz-request-id", request_id.encode()),
             (b"Content-Type", b"application/xml"),
         )
+        headers += why.headers
         if status == HTTPStatus.METHOD_NOT_ALLOWED:
             headers += ((b"Allow", b"GET, HEAD"),)
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -133,7 +141,7 @@ class ObjectRoutes:
         return Response(status, body.encode(), headers)
 
 
-def _object_named(path: bytes) -> tuple[str, str] | NoTorrent:
+def object_named(path: bytes) -> tuple[str, str] | NoTorrent:
     """Return bucket and key of a raw path; the key keeps every slash and dot that it has."""
     bucket, _, key = path.removeprefix(b"/").partition(b"/")
     try:
@@ -143,12 +151,6 @@ def _object_named(path: bytes) -> tuple[str, str] | NoTorrent:
     if not all(named):
         return NoTorrent("InvalidURI", "the address is /BUCKET/KEY?torrent")
     return named
-
-
-def _has_it(if_none_match: list[bytes], etag: bytes) -> bool:
-    """Tell whether If-None-Match names the ETag (RFC 9110, 13.1.2: the weak comparison)."""
-    tags = [tag.strip() for header in if_none_match for tag in header.split(b",")]
-    return b"*" in tags or any(tag.removeprefix(b"W/") == etag for tag in tags)
 
 
 def content_disposition(filename: str) -> bytes:

@@ -76,7 +76,8 @@ class Public:
     ) -> Response:
         raw = target.encode()
         path, query = split_target(raw)
-        return self.routes(
+        return answer(
+            self.routes,
             Request(
                 method.encode(),
                 raw,
@@ -86,8 +87,15 @@ class Public:
                 (peer, 4711),
                 (local, 6969),
                 has_body=has_body,
-            )
+            ),
         )
+
+
+def answer(routes: PublicRoutes, request: Request) -> Response:
+    """Return what the routes answer at once."""
+    response = routes(request)
+    assert isinstance(response, Response)
+    return response
 
 
 def announce(*more: str, path: str = "/announce", name: str = "a") -> str:
@@ -238,7 +246,7 @@ def test_any_query_is_answered_in_bencode(raw: bytes, path: str) -> None:
         ("192.0.2.1", 1),
         ("203.0.113.7", 1),
     )
-    assert b"failure reason" in decoded(public.routes(request))
+    assert b"failure reason" in decoded(answer(public.routes, request))
 
 
 def error_code(response: Response) -> str | None:
