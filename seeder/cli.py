@@ -23,7 +23,7 @@ from seeder.ledger.file import read_ledger
 from seeder.ledger.report import Report, human, render
 from seeder.logs import log_to_stderr
 from seeder.offline import check_online, find_torrent
-from seeder.public import announce_url, magnet_of, torrent_file_of
+from seeder.public import announce_url, magnet_of, torrent_file_of, web_seed_url
 from seeder.readkeys import out_of_reach, read_keys
 from seeder.settings import Config
 from seeder.spending import budget_of, explain_limits, prices_of
@@ -182,7 +182,7 @@ def torrent(path: Path, name: str, output: Path | None) -> None:
 
     async def write() -> None:
         found = await find_torrent(config, bucket, key)
-        data = torrent_file_of(found, url)
+        data = torrent_file_of(found, url, web_seed_url(config, url))
         if output is None:
             sys.stdout.buffer.write(data)
         else:
@@ -206,7 +206,8 @@ def magnet(path: Path, name: str) -> None:
     bucket, key = _split(name)
 
     async def write() -> None:
-        click.echo(magnet_of(await find_torrent(config, bucket, key), url, config.peer))
+        found = await find_torrent(config, bucket, key)
+        click.echo(magnet_of(found, url, config.peer, web_seed_url(config, url)))
 
     _run(write)
 

@@ -49,9 +49,9 @@ _TABLES: Mapping[str, type[BaseModel]] = {
     "objects": ObjectSettings,
     "tracker": TrackerSettings,
     "peer": PeerSettings,
-    "gateway": GatewaySettings,
     "cache": CacheSettings,
     "admin": AdminSettings,
+    "gateway": GatewaySettings,
     "savings": SavingsSettings,
     "budget": BudgetSettings,
 }

@@ -24,7 +24,7 @@ from seeder.ledger.counters import Ledger
 from seeder.ledger.database import LedgerDatabase
 from seeder.lifecycle import locked_state, running
 from seeder.node import Node, save_swarms
-from seeder.public import PublicFace, announce_url, gateway_url
+from seeder.public import PublicFace, announce_url, gateway_url, web_seed_url
 from seeder.public_list import PublicList
 from seeder.readkeys import read_keys
 from seeder.settings import Config
@@ -40,6 +40,7 @@ from seeder.web.naming import Naming
 from seeder.web.routes import PublicRoutes
 from seeder.web.server import serve as serve_web
 from seeder.web.status import AdminRoutes
+from seeder.web.webseed import WebSeed
 
 _LOG = logging.getLogger(__name__)
 
@@ -166,17 +167,27 @@ async def _serve_on(
 def public_routes(node: Node, announce: str) -> PublicRoutes:
     """Return the handler of the public listener."""
     config, catalog, base = node.config, node.catalog, gateway_url(node.config, announce)
-    face = PublicFace(catalog, announce, config.peer, config.origins)
-    listing = None
+    before = web_seed_url(config, announce)
+    face = PublicFace(catalog, announce, config.peer, config.origins, before)
+    listing = web_seed = None
     if config.gateway.listing:
-        shown = PublicList(*(catalog, announce, base), peer=config.peer, clock=trio.current_time)
+        shown = PublicList(
+            *(catalog, announce, base),
+            peer=config.peer,
+            web_seed=before,
+            clock=trio.current_time,
+        )
         listing = ListingRoutes(shown, url=f"{base}/")
+    if before is not None:
+        _LOG.info("web seed: torrents name %s/BUCKET/KEY", before)
+        web_seed = WebSeed(face.content, node.hub.downloads.open)
     return PublicRoutes(
         node.swarms,
         face,
         Authorisation(face, node.keyring, time.time),
         naming=Naming(config.gateway.domains),
         listing=listing,
+        web_seed=web_seed,
         proxies=TrustedProxies([str(network) for network in config.tracker.trusted_proxies]),
         limiter=Limiter(REQUESTS_A_SECOND, REQUESTS_AT_ONCE),
     )

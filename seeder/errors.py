@@ -14,6 +14,7 @@ SeederError                  anything that we raise on purpose; str() is one lin
 │       └── PieceMismatch    a piece that doesn't have the hash that the torrent says, twice
 ├── BudgetSpent              the operator's wish: S3 isn't asked before there is budget again
 ├── AnnounceError            an announcing client's; the text goes to that client
+├── DownloadRefused          a download over HTTP that can't begin or go on; the client is told
 ├── WireError                a peer's: ends that peer's session, counted by `reason`
 └── StorageError             the local disk's: unwritable, full, unreadable
 
@@ -92,6 +93,15 @@ class AnnounceError(SeederError):
         self.reason = reason
         self.retry_in = retry_in
         """BEP 31: minutes as a decimal string, or "never"; None leaves the key out."""
+
+
+class DownloadRefused(SeederError):
+    """A download over HTTP that can't begin or go on; the text is for its client."""
+
+    def __init__(self, reason: str, *, busy: bool = True) -> None:
+        super().__init__(reason)
+        self.busy = busy
+        """Whether we hold back; otherwise the object can't be had at present."""
 
 
 class WireError(SeederError):

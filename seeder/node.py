@@ -249,6 +249,7 @@ class Node:
             "ready": self.unready is None,
             "peers": {
                 "connected": hub.connected,
+                "downloads": len(self.hub.downloads),
                 "accepted": hub.accepted,
                 "closes": hub.closes,
             },

@@ -2,18 +2,20 @@
 
 import hashlib
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from seeder import __version__
 from seeder.errors import ConfigError
 from seeder.settings import Config, OriginSettings, PeerSettings
-from seeder.torrent.catalog import Catalog, Publication, State, Torrent
+from seeder.torrent.catalog import Catalog, ObjectRef, Publication, State, Torrent
 from seeder.torrent.magnet import magnet_link
 from seeder.torrent.metainfo import safe_name, torrent_file
 from seeder.values import Address
 from seeder.web.access import Terms
+from seeder.web.naming import object_path
 from seeder.web.objects import TorrentFile
 from seeder.web.s3errors import S3Error
+from seeder.web.webseed import Content
 
 CREATED_BY = f"seeder {__version__}"
 
@@ -40,31 +42,67 @@ def announce_url(config: Config, port: int) -> str:
 
 
 def gateway_url(config: Config, announce: str) -> str:
-    """Return where clients reach the public listener, without a trailing slash."""
+    """Return what stands before /BUCKET/KEY where clients reach us, without a trailing slash."""
     if config.gateway.url is not None:
         return config.gateway.url
+    # Objects lie beside the tracker's page, whatever a proxy puts before both.
     parts = urlsplit(announce)
-    return f"{parts.scheme}://{parts.netloc}"
+    before, found, _ = parts.path.rpartition("/announce")
+    path = before if found else parts.path.rpartition("/")[0]
+    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
 
-def torrent_file_of(torrent: Torrent, announce: str) -> bytes:
-    """Return the torrent file; the same torrent gives the same bytes every time."""
-    # A creation date would make every copy another file.
+def web_seed_url(config: Config, announce: str) -> str | None:
+    """Return the `gateway_url` that torrents name as their web seed's; None where it is off."""
+    return gateway_url(config, announce) if config.gateway.web_seed else None
+
+
+def object_url(before: str, ref: ObjectRef) -> str:
+    """Return the URL of an object; `before` is the `gateway_url`."""
+    return before + object_path(ref.bucket, ref.key)
+
+
+def web_seeds_of(torrent: Torrent, before: str | None) -> list[str]:
+    """Return the web seeds that a torrent names: none if it is private, for they let nobody in."""
+    return [] if before is None or torrent.private else [object_url(before, torrent.pinned.ref)]
+
+
+def torrent_file_of(torrent: Torrent, announce: str, web_seed: str | None = None) -> bytes:
+    """Return the torrent file; the same torrent gives the same bytes every time.
+
+    `web_seed` is the `web_seed_url`.
+    """
+    return _around(torrent, torrent.raw_info, announce, web_seed)
+
+
+def torrent_file_size(torrent: Torrent, announce: str, web_seed: str | None = None) -> int:
+    """Return the bytes of the torrent file, without making it."""
+    return len(_around(torrent, b"", announce, web_seed)) + len(torrent.raw_info)
+
+
+def _around(torrent: Torrent, raw_info: bytes, announce: str, web_seed: str | None) -> bytes:
     return torrent_file(
-        torrent.raw_info, announce=[announce], created_by=CREATED_BY, creation_date=None
+        raw_info,
+        announce=[announce],
+        created_by=CREATED_BY,
+        # It would make every copy another file.
+        creation_date=None,
+        url_list=web_seeds_of(torrent, web_seed),
     )
 
 
-def torrent_file_size(torrent: Torrent, announce: str) -> int:
-    """Return the bytes of the torrent file, without making it."""
-    around = torrent_file(b"", announce=[announce], created_by=CREATED_BY, creation_date=None)
-    return len(around) + len(torrent.raw_info)
-
-
-def magnet_of(torrent: Torrent, announce: str, peer: PeerSettings) -> str:
+def magnet_of(
+    torrent: Torrent, announce: str, peer: PeerSettings, web_seed: str | None = None
+) -> str:
     """Return the magnet link; with our own address as x.pe where it is known."""
     peers = [str(peer.public_address)] if peer.public_address is not None else []
-    return magnet_link(torrent.info_hash, name=torrent.info.name, trackers=[announce], peers=peers)
+    return magnet_link(
+        torrent.info_hash,
+        name=torrent.info.name,
+        trackers=[announce],
+        peers=peers,
+        web_seeds=web_seeds_of(torrent, web_seed),
+    )
 
 
 class PublicFace:
@@ -79,11 +117,13 @@ class PublicFace:
         announce: str,
         peer: PeerSettings,
         origins: Mapping[str, OriginSettings],
+        web_seed: str | None = None,
     ) -> None:
         self._catalog = catalog
         self._announce = announce
         self._peer = peer
         self._origins = origins
+        self._web_seed = web_seed
 
     def terms(self, bucket: str, key: str) -> Terms:
         """Return the terms of an object; S3Error NoSuchBucket, NoSuchKey."""
@@ -93,22 +133,29 @@ class PublicFace:
 
     def torrent_file(self, bucket: str, key: str) -> TorrentFile:
         """Return the torrent of an object as it is now; S3Error while there is none."""
-        body = torrent_file_of(self._torrent(bucket, key), self._announce)
+        publication = self._find(bucket, key)
+        torrent = _served(publication)
+        body = torrent_file_of(torrent, self._announce, self._web_seed_of(publication))
         etag = hashlib.sha256(body).hexdigest()[:32]
         return TorrentFile(body, f'"{etag}"', f"{safe_name(key)}.torrent")
 
     def magnet_link(self, bucket: str, key: str) -> str:
         """Return the magnet link of an object as it is now; S3Error while there is none."""
-        return magnet_of(self._torrent(bucket, key), self._announce, self._peer)
-
-    def _torrent(self, bucket: str, key: str) -> Torrent:
         publication = self._find(bucket, key)
-        if publication.torrent is not None:
-            return publication.torrent
-        if publication.state is State.FAILED:
-            # The reason is the operator's affair: it may tell of credentials.
-            raise S3Error("NoSuchKey", "The object can't be published at present.")
-        raise S3Error("ServiceUnavailable", "The torrent is being made; please try again.")
+        torrent, web_seed = _served(publication), self._web_seed_of(publication)
+        return magnet_of(torrent, self._announce, self._peer, web_seed)
+
+    def content(self, bucket: str, key: str) -> Content:
+        """Return an object as it is now; S3Error while it isn't served."""
+        torrent = _served(self._find(bucket, key))
+        tag = torrent.pinned.etag.removeprefix("W/").strip('"')
+        # Of two objects with the same content, the pieces of one are kept.
+        kept = self._catalog.by_hash(torrent.info_hash) or torrent
+        return Content(kept, f'"{tag}"', safe_name(key))
+
+    def _web_seed_of(self, publication: Publication) -> str | None:
+        """Return the web seed that a torrent names: BitTorrent clients sign nothing."""
+        return self._web_seed if publication.public else None
 
     def _find(self, bucket: str, key: str) -> Publication:
         publication = self._catalog.by_name(bucket, key)
@@ -117,3 +164,12 @@ class PublicFace:
         if self._catalog.has_bucket(bucket):
             raise S3Error("NoSuchKey", "The specified key is not published here.")
         raise S3Error("NoSuchBucket", "Nothing of the specified bucket is published here.")
+
+
+def _served(publication: Publication) -> Torrent:
+    if publication.torrent is not None:
+        return publication.torrent
+    if publication.state is State.FAILED:
+        # The reason is the operator's affair: it may tell of credentials.
+        raise S3Error("NoSuchKey", "The object can't be published at present.")
+    raise S3Error("ServiceUnavailable", "The torrent is being made; please try again.")

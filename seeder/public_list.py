@@ -3,11 +3,10 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 
-from seeder.public import magnet_of, torrent_file_size
+from seeder.public import magnet_of, object_url, torrent_file_size
 from seeder.settings import PeerSettings
 from seeder.torrent.catalog import Catalog, ObjectRef, Publication
 from seeder.web.listed import Listed, Page
-from seeder.web.naming import object_path
 
 FRESH = 1.0
 """Seconds that an order is used for: sorting 10,000 names takes some milliseconds."""
@@ -25,12 +24,14 @@ class PublicList:
         base: str,
         *,
         peer: PeerSettings,
+        web_seed: str | None = None,
         clock: Callable[[], float],
     ) -> None:
         self._catalog = catalog
         self._announce = announce
         self._base = base
         self._peer = peer
+        self._web_seed = web_seed
         self._clock = clock
         self._sorted_at: float | None = None
         self._names: list[_Name] = []
@@ -94,9 +95,9 @@ class PublicList:
             key=ref.key,
             size=torrent.layout.size,
             info_hash=torrent.info_hash.hex(),
-            torrent_url=f"{self._base}{object_path(ref.bucket, ref.key)}?torrent",
-            torrent_size=torrent_file_size(torrent, self._announce),
-            magnet=magnet_of(torrent, self._announce, self._peer),
+            torrent_url=f"{object_url(self._base, ref)}?torrent",
+            torrent_size=torrent_file_size(torrent, self._announce, self._web_seed),
+            magnet=magnet_of(torrent, self._announce, self._peer, self._web_seed),
         )
 
 

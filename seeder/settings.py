@@ -31,6 +31,7 @@ from seeder.values import (
     check_announce_url,
     check_domain,
     check_endpoint,
+    check_gateway_url,
     one_of,
     parse_address,
     parse_network,
@@ -393,15 +394,17 @@ class ReadKeySettings(_Section):
 
 
 class GatewaySettings(_Section):
-    """[gateway]: how torrents are fetched from the public listener, as from S3, and by whom."""
+    """[gateway]: what the public listener serves as S3 would, and to whom."""
 
-    url: Annotated[str, _checked(check_endpoint)] | None = None
-    """Where clients reach the public listener; None is where the announce URL leads."""
+    url: Annotated[str, _checked(check_gateway_url)] | None = None
+    """What stands before /BUCKET/KEY; None is what stands before /announce."""
     domains: Annotated[
         tuple[Annotated[str, _checked(check_domain)], ...], _list('["torrents.example.org"]')
     ] = ()
     """Below which BUCKET.DOMAIN is a bucket's host."""
     listing: bool = False
+    web_seed: bool = False
+    """Whether GET /BUCKET/KEY gives the object, and torrents name that URL (BEP 19)."""
     keys: Annotated[tuple[ReadKeySettings, ...], _list("[[gateway.keys]]")] = ()
 
 

@@ -1,6 +1,7 @@
 """Listening sockets: opening them, and taking connections from them in batches."""
 
 import errno
+import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Sequence
@@ -88,6 +89,15 @@ async def accept(
                 break
             sock.setblocking(False)
             take(sock, (str(address[0]), int(address[1])))
+
+
+def address_group(host: str) -> str:
+    """Return what counts as one address: an IPv4 address, or an IPv6 /64."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        mapped = address.ipv4_mapped
+        return str(mapped) if mapped else str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
 
 
 def close_all(listeners: Sequence[socket.socket]) -> None:

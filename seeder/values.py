@@ -154,6 +154,14 @@ def check_endpoint(text: str) -> str:
     return text.rstrip("/")
 
 
+def check_gateway_url(text: str) -> str:
+    """Return the URL that /BUCKET/KEY follows, without a trailing slash."""
+    _check_url(text, "https://data.example.org")
+    if "?" in text:
+        raise ValueError("want a URL without a query: the object's bucket and key follow it")
+    return text.rstrip("/")
+
+
 def check_announce_url(text: str) -> str:
     """Return the URL of an HTTP tracker, as it goes into torrents."""
     _check_url(text, "http://tracker.example.org:6969/announce")

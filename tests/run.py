@@ -45,6 +45,7 @@ DEBIAN_PACKAGES = {
     "qbittorrent-nox": "tests with qBittorrent",
     "iproute2": "tests in a network of their own",
     "curl": "tests with curl",
+    "chromium": "tests with Chromium",
     "systemd": "checks of the systemd units",
 }
 

@@ -301,7 +301,7 @@ def test_every_mistake_of_a_file_is_listed_at_once(read: Load) -> None:
         ("tracker.trusted_proxies[0]", '["10.0.0.1/8"]', 'did you mean "10.0.0.0/8"?'),
         ("tracker.trusted_proxies[0]", '["10.0.0.0/33"]', "want a network such as"),
         ("gateway.url", '"torrents.example.org"', "want a URL with http:// or https://"),
-        ("gateway.url", '"https://torrents.example.org/x"', "behind the host and port"),
+        ("gateway.url", '"https://torrents.example.org/?x"', "without a query"),
         ("gateway.domains", '"torrents.example.org"', 'want a list such as ["torrents.'),
         ("gateway.domains[0]", '["http://torrents.example.org"]', "want a domain name"),
         ("gateway.domains[0]", '["203.0.113.7"]', "want a domain name"),

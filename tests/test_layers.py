@@ -31,6 +31,7 @@ SANS_IO = {
     "peer.mse",
     "ledger.counters",
     "ledger.savings",
+    "web.ranges",
 }
 
 # From the ground up. A part imports itself and the layers below it.

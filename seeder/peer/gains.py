@@ -5,6 +5,7 @@ from itertools import filterfalse
 from typing import Protocol
 
 from seeder.ledger.delivery import Delivery
+from seeder.ledger.overlap import Overlap
 from seeder.peer.messages import bitfield_indices
 from seeder.peer.spreading import Spreading, Viewer
 from seeder.peer.thrift import Availability, Thrift
@@ -25,6 +26,8 @@ class Gains:
     __slots__ = (
         "_account",
         "_delivery",
+        "_group",
+        "_overlap",
         "_spreading",
         "_torrent",
         "_viewer",
@@ -42,6 +45,8 @@ class Gains:
         account: UploadAccount,
         availability: Availability[Viewer] | None,
         spreading: Spreading,
+        overlap: Overlap,
+        group: str,
         now: float,
     ) -> None:
         self.uploaded = 0
@@ -56,6 +61,9 @@ class Gains:
         self._spreading = spreading
         self._viewing = False
         self._delivery = Delivery(torrent.layout)
+        self._overlap = overlap
+        self._group = group
+        overlap.join(torrent.info_hash, group, torrent.layout, self._delivery)
 
     @property
     def complete(self) -> bool:
@@ -107,6 +115,7 @@ class Gains:
 
     def leave(self, now: float) -> None:
         """Forget the peer; what it was shown or sent is for the others again."""
+        self._overlap.leave(self._torrent.info_hash, self._group, self._delivery)
         if self._viewing:
             self._viewing = False
             self._spreading.leave(self._torrent, self._viewer, now)

@@ -1,6 +1,5 @@
 """The peer listener: admits connections, keeps them apart by torrent, and ends them."""
 
-import ipaddress
 import logging
 import random
 import secrets
@@ -16,6 +15,7 @@ import trio
 from seeder.cache.pieces import PieceCache
 from seeder.errors import ConfigError, WireError
 from seeder.ledger.budget import Level
+from seeder.peer.download import Download, Downloads
 from seeder.peer.floods import Bucket
 from seeder.peer.gains import UploadAccount
 from seeder.peer.leeches import Patience
@@ -35,7 +35,7 @@ from seeder.peer.slots import Slots, UploadSlots
 from seeder.peer.spreading import Spreading, Viewer
 from seeder.peer.supplies import Supplies
 from seeder.peer.thrift import Availability
-from seeder.sockets import Address, accept, close_all
+from seeder.sockets import Address, accept, address_group, close_all
 from seeder.torrent.catalog import Torrent
 
 _LOG = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ class Hub:
         self._skeys = SkeyIndex()
         self._exchanges = Bucket(EXCHANGE_BURST, EXCHANGES_PER_SECOND, trio.current_time())
         self._encryption = _usable(limits.encryption)
-        self._limits: Limits[Session] = Limits(_rates(limits))
+        self._limits: Limits[Session | Download] = Limits(_rates(limits))
         self._pace = trio.Event()
         self._rosters: WeakValueDictionary[bytes, Roster] = WeakValueDictionary()
         """A torrent's roster lives as long as a session has it."""
@@ -149,6 +149,10 @@ class Hub:
             set_pace=self._set_pace,
             open=lambda: Opening(self._encryption, self._respond),
         )
+        self.downloads = Downloads(
+            self._supplies, limits, peers=self.connected, by_address=self._by_address
+        )
+        """Those over HTTP, under the same limits as the peers."""
 
     async def serve(
         self,
@@ -194,6 +198,7 @@ class Hub:
             now = trio.current_time()
             for session in tuple(self._sessions):
                 session.tick(now)
+            self.downloads.tick(now)
             self._supplies.slots.review(now)
             self._supplies.spreading.tick(now)
             self.make_room(now)
@@ -210,10 +215,11 @@ class Hub:
         now = trio.current_time()
         waiting = self._limits.change(_rates(limits), now)
         self._supplies.slots.change(limits.upload_slots, _patience(limits))
+        self.downloads.change(limits, now)
         for session in self._sessions:
             session.take_limits(now)
-        for session in waiting:
-            session.resume()
+        for each in waiting:
+            each.resume()
 
     def _is_scarce(self) -> bool:
         return self._limits.is_short(trio.current_time()) or self._origin_is_busy()
@@ -235,7 +241,7 @@ class Hub:
 
     def _take(self, sock: socket.socket, address: Address) -> None:
         self._accepted += 1
-        group = _group(address[0])
+        group = address_group(address[0])
         refused = None
         if len(self._sessions) >= self.limits.connections:
             refused = "too-many-connections"
@@ -308,7 +314,7 @@ class Hub:
         peers = self._by_torrent.get(info_hash, {})
         older = peers.get(session.peer_id)
         if older is not None:
-            same = _group(older.address[0]) == _group(session.address[0])
+            same = address_group(older.address[0]) == address_group(session.address[0])
             if not same and older.silent_for(trio.current_time()) < SILENT:
                 return "duplicate-peer-id"
             older.end("replaced")
@@ -336,6 +342,7 @@ class Hub:
         for session in tuple(self._sessions):
             if session.torrent is torrent:
                 session.retire(reason)
+        self.downloads.end(torrent)
 
     def _lost(self, torrent: Torrent, index: int) -> None:
         for session in tuple(self._by_torrent.get(torrent.info_hash, {}).values()):
@@ -348,14 +355,17 @@ class Hub:
         if level < Level.CACHE_ONLY:
             for session in tuple(self._sessions):
                 session.regain()
+        self.downloads.allow(allowed=level < Level.TRACKER_ONLY)
 
     @property
     def places(self) -> int | None:
         """How many peers may be served at a time; None is all."""
         return self._supplies.slots.places
 
-    def connected(self, info_hash: bytes) -> int:
-        """Return how many identified peers a torrent has."""
+    def connected(self, info_hash: bytes | None = None) -> int:
+        """Return how many identified peers a torrent has, or all connections of peers."""
+        if info_hash is None:
+            return len(self._sessions)
         return len(self._by_torrent.get(info_hash, ()))
 
     def statistics(self) -> HubStatistics:
@@ -394,12 +404,3 @@ def _clear(sessions: Collection[Session], places: int, now: float) -> None:
     ranked = sorted((each for each in useless if useless[each] > 0), key=useless.__getitem__)
     for session in ranked[-max(1, int(places * ROOM)) :]:
         session.end("made-room")
-
-
-def _group(host: str) -> str:
-    """Return what counts as one address: an IPv4 address, or an IPv6 /64."""
-    address = ipaddress.ip_address(host.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address):
-        mapped = address.ipv4_mapped
-        return str(mapped) if mapped else str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)

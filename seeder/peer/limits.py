@@ -12,6 +12,7 @@ it a round-robin by bytes, however late the timer is.
 No I/O.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -31,6 +32,8 @@ SLACK = 0.125
 WAKES = 4096
 """A second, at most: above 64 MiB/s those in line get more than a grain at a time."""
 LARGEST_QUANTUM = MIB
+MOST_SHARED = 2000
+"""Addresses whose downloads over HTTP share a rate; who came longest ago is forgotten."""
 _ROUNDING = 64
 """Bytes that a grain may lack: seconds are floats, and an uptime of months is a large one."""
 
@@ -227,7 +230,7 @@ class Rates:
     torrent: float | None = None
     """Of each torrent, all its peers together."""
     peer: float | None = None
-    """Of each connection."""
+    """Of each connection, or of all downloads of an address over HTTP."""
     slow: float = 16 * KIB
     """Of one address and torrent that the choker finds to be slowed down."""
 
@@ -242,9 +245,16 @@ class Limits(Generic[S]):
         # A torrent's bucket lives as long as somebody has it in a chain.
         self._torrents: WeakValueDictionary[bytes, Bucket] = WeakValueDictionary()
         self._slow: WeakValueDictionary[tuple[bytes, str], Bucket] = WeakValueDictionary()
+        self._shared: OrderedDict[str, Bucket] = OrderedDict()
 
-    def chain(self, torrent: bytes, now: float, *, slow: str | None = None) -> Chain | None:
-        """Return a new session's chain, None for unlimited; `slow` is an address to slow down."""
+    def chain(
+        self, torrent: bytes, now: float, *, slow: str | None = None, sharing: str | None = None
+    ) -> Chain | None:
+        """Return a new session's chain, None for unlimited; `slow` is an address to slow down.
+
+        `sharing` is an address that has one rate of a peer for all its chains of this kind: HTTP
+        clients come with each request anew.
+        """
         rates, buckets = self._rates, list[Bucket]()
         if slow is not None:
             bucket = self._slow.get((torrent, slow))
@@ -253,7 +263,7 @@ class Limits(Generic[S]):
                 bucket = self._slow[torrent, slow] = Bucket(rates.slow, dry_at=now)
             buckets.append(bucket)
         if rates.peer:
-            buckets.append(Bucket(rates.peer))
+            buckets.append(Bucket(rates.peer) if sharing is None else self._shared_by(sharing))
         if rates.torrent:
             bucket = self._torrents.get(torrent)
             if bucket is None:
@@ -262,6 +272,13 @@ class Limits(Generic[S]):
         if self._total is not None:
             buckets.append(self._total)
         return Chain(tuple(buckets), self.waiting.line) if buckets else None
+
+    def _shared_by(self, address: str) -> Bucket:
+        bucket = self._shared.pop(address, None) or Bucket(self._rates.peer or inf)
+        self._shared[address] = bucket
+        if len(self._shared) > MOST_SHARED:
+            self._shared.popitem(last=False)
+        return bucket
 
     def is_short(self, now: float) -> bool:
         """Tell whether the rate of all peers together is used up to the last grain."""
@@ -286,4 +303,6 @@ class Limits(Generic[S]):
                 bucket.change(rates.torrent, now)
         for bucket in self._slow.values():
             bucket.change(rates.slow, now)
+        for bucket in self._shared.values():
+            bucket.change(rates.peer or bucket.rate, now)
         return waiting

@@ -295,6 +295,8 @@ class Session:
             account=supplies.account(torrent),
             availability=supplies.availability(torrent),
             spreading=supplies.spreading,
+            overlap=supplies.overlap,
+            group=self.group,
             now=now,
         )
         if gains.thrift is not None and self.wire.shown is None:

@@ -207,6 +207,10 @@ class Stock:
             self._release(index)
         self._tell(index, error)
 
+    def is_hopeless(self, index: int) -> bool:
+        """Tell whether S3 isn't asked for a piece at present, on behalf of this one."""
+        return index in self._hopeless
+
     def overdue(self, now: float) -> list[int]:
         """Return the wanted pieces that took too long; they may be asked for again."""
         late: list[int] = []

@@ -1,4 +1,4 @@
-"""What every peer session shares, and the hub gives it."""
+"""What all peer sessions and downloads share, and the hub gives them."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from seeder.cache.pieces import PieceCache
+from seeder.ledger.overlap import Overlap
 from seeder.peer.gains import UploadAccount
 from seeder.peer.limits import Limits
 from seeder.peer.opening import Opening
@@ -19,6 +20,7 @@ from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import KIB
 
 if TYPE_CHECKING:
+    from seeder.peer.download import Download
     from seeder.peer.session import Session
 
 RECEIVE_SIZE = 64 * KIB
@@ -26,7 +28,7 @@ RECEIVE_SIZE = 64 * KIB
 
 @dataclass(slots=True)
 class Supplies:
-    """What every session shares."""
+    """What every session shares, and the downloads over HTTP with them."""
 
     cache: PieceCache[Torrent]
     find: Callable[[bytes], Torrent | None]
@@ -45,12 +47,13 @@ class Supplies:
     slots: Slots
     availability: Callable[[Torrent], Availability[Viewer] | None]
     """Which of its pieces the torrent's peers have; None where nobody is to wait for others."""
-    limits: "Limits[Session]"
+    limits: "Limits[Session | Download]"
     set_pace: Callable[[], None]
-    """Called when a session waits for its turn to send: the timer may have to ring earlier."""
+    """Called when somebody waits for its turn to send: the timer may have to ring earlier."""
     open: Callable[[], Opening]
     """What tells plaintext from encryption on a new connection."""
     shelf: Shelf = field(default_factory=Shelf)
+    overlap: Overlap = field(default_factory=Overlap)
     outgoing: Scratch = field(default_factory=Scratch)
     incoming: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_SIZE)))
     """One receive buffer for all: what was read is used up before anything else runs."""

@@ -2,7 +2,7 @@
 
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -11,9 +11,11 @@ from math import inf
 
 import trio
 
+from seeder.errors import SeederError
 from seeder.web.limits import ServerLimits
 from seeder.web.messages import (
     LAST_CHUNK,
+    BodySource,
     Handler,
     Head,
     Request,
@@ -33,6 +35,11 @@ MOST_IN_A_ROW = 16
 LINGER_BYTES = 256 * 1024
 LARGE_BODY = 64 * 1024
 """Bytes above which a body is not copied to be sent along with its head."""
+UNSENT = 256 * 1024
+"""Bytes of a BodySource that the system holds before they go out (TCP_NOTSENT_LOWAT).
+
+More would only delay the news that a slow client reads, and be wasted on one that leaves.
+"""
 
 
 class Want(Enum):
@@ -61,6 +68,14 @@ class _Stream:
     chunked: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A body that is sent from where it lies."""
+
+    body: BodySource
+    length: int
+
+
 class Connection:
     """A client's socket; `step` until it wants nothing, `wait` in between, then `close`."""
 
@@ -78,6 +93,7 @@ class Connection:
         "_pending",
         "_reader",
         "_sock",
+        "_source",
         "_stops_at",
         "_stream",
         "_unsent",
@@ -110,6 +126,7 @@ class Connection:
         self._large_body = b""
         """What is to be sent after `_unsent`."""
         self._stream: _Stream | None = None
+        self._source: _Source | None = None
         self._last = False
         self._lingers = False
 
@@ -135,6 +152,7 @@ class Connection:
         """Let go of the socket."""
         if iscoroutine(self._pending):
             self._pending.close()
+        self._drop_source()
         self._sock.close()
 
     def step(self) -> Want:
@@ -143,7 +161,7 @@ class Connection:
             for _ in range(MOST_IN_A_ROW):
                 if not self._send():
                     return Want.WRITABLE
-                if self._stream is not None:
+                if self._stream is not None or self._source is not None:
                     return Want.STREAM
                 if self._last:
                     return Want.LINGER if self._lingers else Want.NOTHING
@@ -248,9 +266,14 @@ class Connection:
 
     def _reply(self, response: Response, method: bytes, http_version: bytes) -> None:
         """Make a response the next thing to be sent."""
-        body = response.body
+        body, length = response.body, response.content_length
         with_body = carries_body(method, response.status)
-        length = len(body) if isinstance(body, bytes) else response.content_length
+        if isinstance(body, bytes) and length is None:
+            length = len(body)
+        self._drop_source()
+        if isinstance(body, BodySource):
+            assert length is not None
+            self._source = _Source(body, length)
         chunked = length is None and http_version >= b"1.1"
         if self._stops_at != inf or (length is None and not chunked):
             self._last = True
@@ -259,13 +282,15 @@ class Connection:
         )
         self._unsent = head
         if not with_body:
-            return
-        if not isinstance(body, bytes):
+            self._drop_source()
+        elif isinstance(body, bytes):
+            if len(body) > LARGE_BODY:
+                self._large_body = body
+            else:
+                self._unsent = head + body
+        elif self._source is None:
+            assert not isinstance(body, BodySource)
             self._stream = _Stream(body, length, chunked)
-        elif len(body) > LARGE_BODY:
-            self._large_body = body
-        else:
-            self._unsent = head + body
 
     async def wait(self, want: Want) -> None:
         """Wait for what `step` wanted, in the task that `scope` is around."""
@@ -277,6 +302,8 @@ class Connection:
             await trio.lowlevel.wait_writable(self._sock)
         elif want is Want.ANSWER:
             await self._wait_for_answer()
+        elif want is Want.STREAM and self._source is not None:
+            await self._send_source(self._source)
         elif want is Want.STREAM:
             await self._send_stream()
         elif want is Want.LINGER:
@@ -328,6 +355,45 @@ class Connection:
         if stream.chunked:
             self._unsent = LAST_CHUNK
 
+    async def _send_source(self, source: _Source) -> None:
+        """Send a body from where it lies; ValueError if it isn't as long as it said."""
+        left = source.length
+        try:
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+            while left:
+                self._allow(None)
+                buffers = await source.body.offer()
+                size = sum(map(len, buffers))
+                if not 0 < size <= left:
+                    raise ValueError(f"a reply of {source.length} bytes had {size} for {left}")
+                sent = self._send_some(buffers)
+                source.body.took(sent)
+                left -= sent
+                if sent < size:
+                    # The views are let go: whoever waits here holds none of the pieces.
+                    del buffers
+                    self._allow_for(self._limits.send_timeout)
+                    await trio.lowlevel.wait_writable(self._sock)
+        except OSError:
+            self._end()
+        except SeederError as error:
+            # The client has a Content-Length, and sees that this was not all.
+            log.debug("the reply to %s:%d is cut off: %s", *self._peer, error)
+            self._end()
+        finally:
+            self._drop_source()
+
+    def _send_some(self, buffers: Sequence[memoryview]) -> int:
+        try:
+            return self._sock.sendmsg(buffers)
+        except BlockingIOError:
+            return 0
+
+    def _drop_source(self) -> None:
+        source, self._source = self._source, None
+        if source is not None:
+            source.body.close()
+
     async def _send_all(self, data: bytes) -> bool:
         """Send all of `data`, if the client takes it; False when it is gone."""
         self._unsent = data
@@ -359,6 +425,7 @@ class Connection:
     def _end(self) -> None:
         self._last, self._lingers = True, False
         self._unsent, self._stream = b"", None
+        self._drop_source()
 
 
 @asynccontextmanager

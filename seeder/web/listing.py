@@ -11,7 +11,7 @@ from typing import Literal, Protocol, TypeAlias
 from seeder.web.listed import Listed, Page, json_page, rss_feed
 from seeder.web.listing_page import ListingPage
 from seeder.web.messages import Header, Request, Response
-from seeder.web.objects import has_it
+from seeder.web.ranges import names
 from seeder.web.sigv4 import decoded_query
 
 PAGE = 100
@@ -79,7 +79,7 @@ class ListingRoutes:
             (b"Cache-Control", b"no-cache"),
             (b"Vary", b"Accept"),
         )
-        if has_it(request, etag):
+        if names(request.all_headers(b"if-none-match"), etag, weakly=True):
             return Response(304, b"", headers)
         headers += (
             (b"Content-Type", _TYPES[form]),

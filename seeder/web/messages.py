@@ -7,12 +7,37 @@ write: that would cost as much again as reading, for replies whose framing is si
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import h11
 
 Header: TypeAlias = tuple[bytes, bytes]
-Body: TypeAlias = bytes | AsyncIterator[bytes]
+
+
+@runtime_checkable
+class BodySource(Protocol):
+    """A body that lies somewhere already: it says what comes next, and hears what was taken of it.
+
+    So nothing is copied, and nothing is held for a client that doesn't read.
+    """
+
+    async def offer(self) -> Sequence[memoryview]:
+        """Wait for the next bytes and return them, at most 1024 views; none at the end.
+
+        They have to be used before anything else is awaited. SeederError cuts the reply off.
+        """
+        ...
+
+    def took(self, count: int) -> None:
+        """Take note that the client's socket took the first `count` bytes of the last offer."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything, at the end or before it. Again is harmless."""
+        ...
+
+
+Body: TypeAlias = bytes | AsyncIterator[bytes] | BodySource
 
 _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
@@ -57,7 +82,10 @@ class Response:
     body: Body = b""
     headers: tuple[Header, ...] = ()
     content_length: int | None = None
-    """Bytes in an iterated body; None where that isn't known, and the body is sent in chunks."""
+    """Bytes in a body that isn't here as a whole, always for a BodySource, and for HEAD.
+
+    None for an iterated body where that isn't known, which is sent in chunks.
+    """
 
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response] | Response]
@@ -145,6 +173,11 @@ def split_target(target: bytes) -> tuple[bytes, bytes]:
         target = authority_and_rest[slash:]
     path, _, query = target.partition(b"?")
     return path, query
+
+
+def query_names(query: bytes) -> set[bytes]:
+    """Return the names of a query's parameters, as they stand in it."""
+    return {part.partition(b"=")[0] for part in query.split(b"&")}
 
 
 def carries_body(request_method: bytes, status: int) -> bool:

@@ -51,5 +51,10 @@ def _decoded(raw: bytes) -> str:
 
 
 def object_path(bucket: str, key: str) -> str:
-    """Return the path of an object in path style, percent-encoded as S3's clients do it."""
-    return f"/{quote(bucket, safe='~')}/{quote(key, safe='/~')}"
+    """Return the path of an object in path style, percent-encoded as S3's clients do it.
+
+    Segments of dots or of nothing are cleaned away on the way, and to a slash at the end web seeds'
+    clients append the torrent's name (BEP 19): there the slashes are encoded, too.
+    """
+    fragile = any(segment in ("", ".", "..") for segment in key.split("/"))
+    return f"/{quote(bucket, safe='~')}/{quote(key, safe='~' if fragile else '/~')}"

@@ -1,19 +1,22 @@
-"""GET /BUCKET/KEY?torrent, as S3 had it (GetObjectTorrent), and ?magnet beside it."""
+"""GET /BUCKET/KEY?torrent, as S3 had it (GetObjectTorrent), ?magnet beside it, and the object."""
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
-from urllib.parse import quote
 
 from seeder.web.access import Authorisation, is_charged
-from seeder.web.messages import Header, Request, Response
+from seeder.web.disposition import content_disposition
+from seeder.web.messages import Header, Request, Response, query_names
 from seeder.web.naming import Naming
+from seeder.web.ranges import names
 from seeder.web.s3errors import S3Error, error_response
+from seeder.web.webseed import WebSeed
 
-# A token of RFC 9110 without the characters that RFC 6266 warns of, or with which none begins.
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9!#$&+.^_`|~-]+")
-_UNQUOTABLE = re.compile(r'[^ -~]|["\\%]')
+_SUBRESOURCES = frozenset(
+    b"acl attributes cors legal-hold partNumber policy retention tagging uploadId uploads"
+    b" versionId versions".split()
+)
+"""Of S3: who asks for one of them must not get the object instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,11 @@ class ObjectRoutes:
         authorisation: Authorisation,
         naming: Naming,
         *,
+        web_seed: WebSeed | None,
         request_id: Callable[[], str],
     ) -> None:
         self._lookup = lookup
+        self._web_seed = web_seed
         self._authorisation = authorisation
         self._naming = naming
         self._request_id = request_id
@@ -63,6 +68,32 @@ class ObjectRoutes:
         """Answer `?magnet` with the link as a line of text."""
         return self._answer(request, self._magnet)
 
+    def has_content(self, request: Request) -> bool:
+        """Tell whether a request without a page means an object, and not the tracker."""
+        if self._web_seed is None:
+            return False
+        try:
+            named = self._naming.object_of(request)
+        except S3Error:
+            return False
+        if request.path.split(b"/")[1] not in (b"announce", b"scrape"):
+            return True
+        return b"info_hash=" not in request.query and self._web_seed.publishes(*named)
+
+    async def content(self, request: Request, address: str) -> Response:
+        """Answer with the object itself, for the client at an IP address."""
+        assert self._web_seed is not None
+        try:
+            bucket, key, headers = self._authorised(request)
+            if other := query_names(request.query) & _SUBRESOURCES:
+                what = ", ".join(sorted(name.decode() for name in other))
+                why = f"There is the object, ?torrent and ?magnet, but no {what}."
+                raise S3Error("InvalidRequest", why)
+            answer = await self._web_seed.answer(request, bucket, key, address)
+        except S3Error as error:
+            return self.refuse(request, error)
+        return replace(answer, headers=headers + answer.headers)
+
     def refuse(self, request: Request, error: S3Error) -> Response:
         """Answer with an error as S3 words it."""
         return error_response(error, resource=request.path, request_id=self._request_id())
@@ -71,23 +102,28 @@ class ObjectRoutes:
         self, request: Request, page: Callable[[Request, str, str, tuple[Header, ...]], Response]
     ) -> Response:
         try:
-            bucket, key = self._naming.object_of(request)
-            terms = self._authorisation.authorise(request, bucket, key)
-            headers: tuple[Header, ...] = ((b"x-amz-request-id", self._request_id().encode()),)
-            if is_charged(request, terms):
-                headers += ((b"x-amz-request-charged", b"requester"),)
-            # The address is stable, what it leads to is not: the object may be replaced.
-            headers += ((b"Cache-Control", b"no-cache" if terms.public else b"private, no-cache"),)
+            bucket, key, headers = self._authorised(request)
             return page(request, bucket, key, headers)
         except S3Error as error:
             return self.refuse(request, error)
+
+    def _authorised(self, request: Request) -> tuple[str, str, tuple[Header, ...]]:
+        """Return bucket and key of a request that may have the object, and what to say of that."""
+        bucket, key = self._naming.object_of(request)
+        terms = self._authorisation.authorise(request, bucket, key)
+        headers: tuple[Header, ...] = ((b"x-amz-request-id", self._request_id().encode()),)
+        if is_charged(request, terms):
+            headers += ((b"x-amz-request-charged", b"requester"),)
+        # The address is stable, what it leads to is not: the object may be replaced.
+        headers += ((b"Cache-Control", b"no-cache" if terms.public else b"private, no-cache"),)
+        return bucket, key, headers
 
     def _torrent(
         self, request: Request, bucket: str, key: str, headers: tuple[Header, ...]
     ) -> Response:
         found = self._lookup.torrent_file(bucket, key)
         headers += ((b"ETag", found.etag.encode()),)
-        if has_it(request, found.etag.encode()):
+        if names(request.all_headers(b"if-none-match"), found.etag.encode(), weakly=True):
             return Response(304, b"", headers)
         headers += (
             (b"Content-Disposition", content_disposition(found.filename)),
@@ -101,23 +137,3 @@ class ObjectRoutes:
         link = self._lookup.magnet_link(bucket, key)
         headers += ((b"Content-Type", b"text/plain; charset=utf-8"),)
         return Response(200, f"{link}\n".encode(), headers)
-
-
-def has_it(request: Request, etag: bytes) -> bool:
-    """Tell whether If-None-Match names the ETag (RFC 9110, 13.1.2: the weak comparison)."""
-    if_none_match = request.all_headers(b"if-none-match")
-    tags = [tag.strip() for header in if_none_match for tag in header.split(b",")]
-    return b"*" in tags or any(tag.removeprefix(b"W/") == etag for tag in tags)
-
-
-def content_disposition(filename: str) -> bytes:
-    """Return a Content-Disposition that saves under `filename` (RFC 6266).
-
-    A plain name stands as S3 wrote it; any other one is quoted for old clients, with `_` for what
-    can't be, and spelt out in UTF-8 for the rest.
-    """
-    if _PLAIN_NAME.fullmatch(filename):
-        return f"attachment; filename={filename};".encode()
-    fallback = _UNQUOTABLE.sub("_", filename)
-    spelt = quote(filename, safe="!#$&+-.^_`|~")
-    return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{spelt}".encode()

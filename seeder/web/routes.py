@@ -1,6 +1,7 @@
 """The public listener's table of routes."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
 from secrets import token_hex
 
 import trio
@@ -12,10 +13,11 @@ from seeder.tracker.swarms import Swarms
 from seeder.web.access import Authorisation
 from seeder.web.announces import Sources, TrackerRoutes
 from seeder.web.listing import ListingRoutes
-from seeder.web.messages import Request, Response
+from seeder.web.messages import Request, Response, query_names
 from seeder.web.naming import Naming
 from seeder.web.objects import ObjectRoutes, TorrentLookup
 from seeder.web.s3errors import S3Error
+from seeder.web.webseed import WebSeed
 
 LISTING_REQUESTS = 5
 """As how many requests of an address a page of the listing counts: it takes milliseconds."""
@@ -36,6 +38,7 @@ class PublicRoutes:
     | /announce, /announce/ANYTHING       | the tracker                              |
     | /scrape, /scrape/ANYTHING           | the tracker                              |
     | /BUCKET/KEY?torrent, ?magnet        | the object's torrent file, magnet link   |
+    | /BUCKET/KEY                         | the object, where there is a web seed    |
     | /                                   | the public torrents, or a line of text   |
 
     Where a key can be meant, the query decides before the path, so that a bucket may be called
@@ -51,6 +54,7 @@ class PublicRoutes:
         *,
         naming: Naming,
         listing: ListingRoutes | None = None,
+        web_seed: WebSeed | None = None,
         proxies: TrustedProxies,
         limiter: Limiter | None = None,
         clock: Callable[[], float] = trio.current_time,
@@ -60,9 +64,11 @@ class PublicRoutes:
         self._tracker = TrackerRoutes(swarms, self._sources, clock=clock)
         self._naming = naming
         self._listing = listing
-        self._objects = ObjectRoutes(lookup, authorisation, naming, request_id=request_id)
+        self._objects = ObjectRoutes(
+            *(lookup, authorisation, naming), web_seed=web_seed, request_id=request_id
+        )
 
-    def __call__(self, request: Request) -> Response:
+    def __call__(self, request: Request) -> Response | Awaitable[Response]:
         """Answer a request."""
         path, may_read = request.path, request.method in _READS and not request.has_body
         bucket = self._naming.bucket_of_host(request)
@@ -73,7 +79,7 @@ class PublicRoutes:
             if path == b"/scrape":
                 return self._tracker.scrape(request)
         page = _object_page(request)
-        if page is not None:
+        if page is not None or self._objects.has_content(request):
             return self._object(request, page, may_read)
         if not may_read:
             return Response(405, b"only GET and HEAD\n", (_TEXT, (b"Allow", b"GET, HEAD")))
@@ -94,30 +100,38 @@ class PublicRoutes:
             return Response(error.status, f"{error.message}\n".encode(), (_TEXT,))
         return self._listing.listing(request, bucket)
 
-    def _object(self, request: Request, page: bytes, may_read: bool) -> Response:
+    def _object(
+        self, request: Request, page: bytes | None, may_read: bool
+    ) -> Response | Awaitable[Response]:
         try:
             if not may_read:
                 raise S3Error("MethodNotAllowed", "only GET and HEAD, without a body")
-            self._admit(request)
+            source = self._admit(request)
         except S3Error as error:
             return self._objects.refuse(request, error)
         if page == b"torrent":
             return self._objects.torrent(request)
-        return self._objects.magnet(request)
+        if page == b"magnet":
+            return self._objects.magnet(request)
+        return self._objects.content(request, str(ip_address(source)))
 
-    def _admit(self, request: Request, requests: int = 1) -> None:
-        """Count a request of its client as so many; S3Error when that one has to wait."""
+    def _admit(self, request: Request, requests: int = 1) -> bytes:
+        """Count a request of its client as so many, and return the client's packed IP address.
+
+        S3Error when it has to wait.
+        """
         try:
             source, _ = self._sources.source(request)
         except AnnounceError as error:
             raise S3Error("InvalidRequest", error.reason) from error
         if not self._sources.admit(source, requests):
             raise S3Error("SlowDown", "reduce your request rate")
+        return source
 
 
 def _object_page(request: Request) -> bytes | None:
     """Return which of an object's pages the query asks for, if any."""
-    names = {part.partition(b"=")[0] for part in request.query.split(b"&")}
+    names = query_names(request.query)
     for page in (b"torrent", b"magnet"):
         if page in names:
             return page

@@ -13,11 +13,13 @@ ErrorCode: TypeAlias = Literal[
     "AuthorizationHeaderMalformed",
     "AuthorizationQueryParametersError",
     "InvalidAccessKeyId",
+    "InvalidRange",
     "InvalidRequest",
     "InvalidURI",
     "MethodNotAllowed",
     "NoSuchBucket",
     "NoSuchKey",
+    "PreconditionFailed",
     "RequestTimeTooSkewed",
     "ServiceUnavailable",
     "SignatureDoesNotMatch",
@@ -30,11 +32,13 @@ _STATUS: dict[ErrorCode, HTTPStatus] = {
     "AuthorizationHeaderMalformed": HTTPStatus.BAD_REQUEST,
     "AuthorizationQueryParametersError": HTTPStatus.BAD_REQUEST,
     "InvalidAccessKeyId": HTTPStatus.FORBIDDEN,
+    "InvalidRange": HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
     "InvalidRequest": HTTPStatus.BAD_REQUEST,
     "InvalidURI": HTTPStatus.BAD_REQUEST,
     "MethodNotAllowed": HTTPStatus.METHOD_NOT_ALLOWED,
     "NoSuchBucket": HTTPStatus.NOT_FOUND,
     "NoSuchKey": HTTPStatus.NOT_FOUND,
+    "PreconditionFailed": HTTPStatus.PRECONDITION_FAILED,
     "RequestTimeTooSkewed": HTTPStatus.FORBIDDEN,
     "ServiceUnavailable": HTTPStatus.SERVICE_UNAVAILABLE,
     "SignatureDoesNotMatch": HTTPStatus.FORBIDDEN,
@@ -50,13 +54,19 @@ class S3Error(Exception):
     """A request that is refused as S3 refuses it; everything in it is for the client's eyes."""
 
     def __init__(
-        self, code: ErrorCode, message: str, details: Mapping[str, str] | None = None
+        self,
+        code: ErrorCode,
+        message: str,
+        details: Mapping[str, str] | None = None,
+        headers: tuple[Header, ...] = (),
     ) -> None:
         super().__init__(code, message)
         self.code: ErrorCode = code
         self.message = message
         self.details = details or {}
         """Further elements of the document, such as StringToSign."""
+        self.headers = headers
+        """Those that the answer has beside the usual ones."""
 
     @property
     def status(self) -> HTTPStatus:
@@ -77,6 +87,7 @@ def error_response(error: S3Error, *, resource: bytes, request_id: str) -> Respo
     headers: tuple[Header, ...] = (
         (b"x-amz-request-id", request_id.encode()),
         (b"Content-Type", b"application/xml"),
+        *error.headers,
     )
     if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
         headers += ((b"Allow", b"GET, HEAD"),)

@@ -7,9 +7,9 @@ import trio
 
 from seeder.peer import hub as hub_module
 from seeder.peer import messages
-from seeder.peer.hub import _group
 from seeder.peer.messages import BLOCK_SIZE, Block, MessageId
 from seeder.peer.session import IDLE_PATIENCE, STRANGER_PATIENCE
+from seeder.sockets import address_group
 from seeder.torrent import bencode
 from seeder.torrent.layout import MIB
 from tests.peer.node import (
@@ -163,7 +163,7 @@ async def test_a_choked_peer_that_waits_for_its_turn_is_not_idle(
     ],
 )
 def test_an_ipv6_network_counts_as_one_address(host: str, group: str) -> None:
-    assert _group(host) == group
+    assert address_group(host) == group
 
 
 # -- who is who

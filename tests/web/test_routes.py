@@ -17,10 +17,11 @@ from seeder.tracker.swarm import Policy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from seeder.web.access import Authorisation, Keyring, Terms
 from seeder.web.announces import packed_address
+from seeder.web.disposition import content_disposition
 from seeder.web.listing import ListingRoutes
 from seeder.web.messages import Request, Response, split_target
 from seeder.web.naming import Naming
-from seeder.web.objects import TorrentFile, content_disposition
+from seeder.web.objects import TorrentFile
 from seeder.web.routes import PublicRoutes
 from seeder.web.s3errors import S3Error
 from tests.tracker.announcing import HASH, OWN_PORT, SIZE, Ledger, packed, peer_id
@@ -94,7 +95,8 @@ class Public:
     ) -> Response:
         raw = target.encode()
         path, query = split_target(raw)
-        return self.routes(
+        return answer(
+            self.routes,
             Request(
                 method.encode(),
                 raw,
@@ -104,8 +106,15 @@ class Public:
                 (peer, 4711),
                 (local, 6969),
                 has_body=has_body,
-            )
+            ),
         )
+
+
+def answer(routes: PublicRoutes, request: Request) -> Response:
+    """Return what the routes answer at once."""
+    response = routes(request)
+    assert isinstance(response, Response)
+    return response
 
 
 def announce(*more: str, path: str = "/announce", name: str = "a") -> str:
@@ -256,7 +265,7 @@ def test_any_query_is_answered_in_bencode(raw: bytes, path: str) -> None:
         ("192.0.2.1", 1),
         ("203.0.113.7", 1),
     )
-    assert b"failure reason" in decoded(public.routes(request))
+    assert b"failure reason" in decoded(answer(public.routes, request))
 
 
 def error_code(response: Response) -> str | None:

@@ -1,0 +1,378 @@
+"""Downloads over HTTP, under the limits that hold for peers: one range of one object, in order.
+
+To the choker, the upload limits and the memory of who had what, a download is a guest like a peer's
+session. It holds no piece that is on disk: what the socket takes is read then, into a place that
+all downloads share, so a slow reader costs nothing but its connection.
+
+What the socket took counts as uploaded, and as delivered unless it is known that the client had it
+or says itself that it got it (`Overlap`).
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol
+
+import trio
+
+from seeder.errors import DownloadRefused, SeederError
+from seeder.peer.stock import AHEAD, MOST_AHEAD, Stock
+from seeder.peer.supplies import Supplies
+from seeder.sockets import address_group
+from seeder.torrent.catalog import Torrent
+from seeder.torrent.layout import KIB, MIB, ByteRange
+
+_LOG = logging.getLogger(__name__)
+
+MOST_DOWNLOADS = 500
+"""At a time: half of the HTTP server's connections, so that the tracker has the other half."""
+BATCH = MIB
+"""Bytes offered to a socket at a time; then others get their turn."""
+SCRATCH = 512 * KIB
+LEAST_READ = 64 * KIB
+"""Bytes read from disk at a time for a client whose socket takes no more."""
+MOST_VIEWS = 512
+FIRST_PATIENCE = 20.0
+"""Seconds until the first bytes have to be there; then the client is told to come back."""
+TURN_PATIENCE = 120.0
+"""Seconds for which a download that was begun waits for its next turn, where there are turns."""
+
+_NO_TURN = "We are busy; please reduce your request rate."
+_HAD_ENOUGH = "Your address has had this object often enough for now."
+_NOT_CACHED = "This part isn't cached, and isn't read for you at present."
+_NO_PLACE = "There are too many downloads; please try again later."
+_NOTHING_SENT = "Nothing is sent for now: the budget is spent."
+_GONE = "The object has changed; please begin again."
+_UNREADABLE = "The object can't be read at present; please try again."
+
+
+class Download:
+    """A range of an object on its way to one client: `wait_begin`, then it is a body's source."""
+
+    def __init__(
+        self,
+        torrent: Torrent,
+        group: str,
+        wanted: ByteRange,
+        supplies: Supplies,
+        *,
+        scratch: memoryview,
+        left: Callable[["Download"], None],
+    ) -> None:
+        self.torrent = torrent
+        self.group = group
+        self.uploaded = 0
+        """Bytes that the socket took."""
+        self._supplies = supplies
+        self._account = supplies.account(torrent)
+        self._scratch = scratch
+        self._left = left
+        self._at, self._stop = wanted.start, wanted.stop
+        self._refusal: DownloadRefused | None = None
+        self._failed: set[int] = set()
+        self._changed = trio.Event()
+        """Set when it may be worth looking again."""
+        self._served = self._slow = self._closed = False
+        self._held_at = self._opened_at = trio.current_time()
+        self._reach = LEAST_READ
+        self._granted = self._offered = 0
+        self._cold = False
+        """Whether it is the next piece that it waits for."""
+        self._looked_at = -1
+        self._length = torrent.layout.piece_length
+        self._ahead = max(2, min(MOST_AHEAD, AHEAD // self._length))
+        """Pieces, the next one included, that are asked for before they are needed."""
+        self._stock = Stock(
+            supplies.cache,
+            torrent,
+            self,
+            tell=self._piece_came,
+            taken=lambda: self.uploaded,
+            may_read=self._may_read,
+            clock=trio.current_time,
+            shelf=supplies.shelf,
+        )
+        self._chain = supplies.limits.chain(torrent.info_hash, self._opened_at, sharing=self.group)
+
+    def __contains__(self, index: object) -> bool:
+        """Tell whether something of a piece is still to be sent."""
+        return index in range(self._at // self._length, (self._stop - 1) // self._length + 1)
+
+    # -- a guest of the choker
+
+    @property
+    def interested(self) -> bool:
+        """Always: it has come for something."""
+        return True
+
+    def serve(self) -> None:
+        """Let it go on."""
+        self._served = True
+        self.resume()
+
+    def hold(self) -> None:
+        """Let it wait until `serve`."""
+        self._served = False
+        self._held_at = trio.current_time()
+
+    def slow_down(self, *, slow: bool) -> None:
+        """Change whether it shares the little that is left for its address."""
+        self._slow = slow
+        self.take_limits(trio.current_time())
+
+    def end(self, reason: str) -> None:
+        """Cut it off; the choker has one reason only to do so."""
+        self.refuse(_HAD_ENOUGH)
+        _LOG.debug("download of %s by %s: %s", self.torrent.pinned.ref, self.group, reason)
+
+    def refuse(self, text: str) -> None:
+        """Cut it off with a text for its client, if it is there to read one."""
+        self._refusal = self._refusal or DownloadRefused(text)
+        self.resume()
+
+    # -- under the upload limits
+
+    def take_limits(self, now: float) -> None:
+        """Keep to the upload limits as they are now."""
+        limits = self._supplies.limits
+        if self._chain is not None:
+            limits.waiting.discard(self._chain)
+        slow = self.group if self._slow else None
+        self._chain = limits.chain(self.torrent.info_hash, now, slow=slow, sharing=self.group)
+        self.resume()
+
+    def resume(self) -> None:
+        """Look again whether anything can be sent."""
+        self._changed.set()
+
+    # -- the source of a body
+
+    async def wait_begin(self) -> None:
+        """Wait until the first bytes can be sent; DownloadRefused if they can't be, or not soon."""
+        with trio.move_on_after(FIRST_PATIENCE):
+            while not await self._look(lambda: self._views(1)):
+                pass
+            return
+        raise DownloadRefused(_NO_TURN)
+
+    async def offer(self) -> list[memoryview]:
+        """Wait for the next bytes and return them; DownloadRefused when there are no more."""
+        await trio.lowlevel.checkpoint()
+        while self._at < self._stop:
+            views = await self._look(self._take_batch)
+            if views:
+                return views
+        return []
+
+    async def _look(self, gather: Callable[[], list[memoryview]]) -> list[memoryview]:
+        """Return what there is to send, or wait until that may be something; DownloadRefused."""
+        self._changed = changed = trio.Event()
+        if self._refusal is not None:
+            raise self._refusal
+        self._cold = False
+        views = gather() if self._served else []
+        if not views:
+            index = self._at // self._length
+            if self._cold and self._stock.is_hopeless(index):
+                raise DownloadRefused(_NOT_CACHED)
+            if self._cold and index in self._failed:
+                raise DownloadRefused(_UNREADABLE, busy=False)
+            await changed.wait()
+        return views
+
+    def took(self, count: int) -> None:
+        """Book what the socket took of the last offer."""
+        if self._chain is not None:
+            self._chain.give_back(self._granted - count)
+        self._granted = 0
+        # About as much is read next time as the socket has shown that it takes.
+        self._reach = min(SCRATCH, max(LEAST_READ, count if count < self._offered else 2 * count))
+        if count:
+            torrent, supplies = self.torrent, self._supplies
+            self._account.uploaded(count)
+            self._account.delivered_verified(
+                supplies.overlap.sent(
+                    torrent.info_hash, self.group, torrent.layout, self._at, count
+                )
+            )
+            self.uploaded += count
+            self._at += count
+
+    def close(self) -> None:
+        """Let go of everything."""
+        if self._closed:
+            return
+        self._closed = True
+        self._stock.close()
+        if self._chain is not None:
+            self._chain.give_back(self._granted)
+            self._supplies.limits.waiting.discard(self._chain)
+        self._left(self)
+        _LOG.debug(
+            "download of %s by %s: sent %d bytes in %.1f s, %d were left",
+            *(self.torrent.pinned.ref, self.group, self.uploaded),
+            *(trio.current_time() - self._opened_at, self._stop - self._at),
+        )
+
+    def tick(self, now: float) -> None:
+        """Keep the deadlines; called about once a second."""
+        self._stock.overdue(now)
+        if not self._served and now - self._held_at > TURN_PATIENCE:
+            self.refuse(_NO_TURN)
+        self.resume()
+
+    # -- what is at hand
+
+    def _take_batch(self) -> list[memoryview]:
+        """Return the next bytes at hand, as far as the upload limits allow; else wait in line."""
+        most, chain, supplies = min(BATCH, self._stop - self._at), self._chain, self._supplies
+        if chain is None:
+            return self._views(most)
+        now = trio.current_time()
+        granted = chain.grant(most, now)
+        if not granted:
+            supplies.limits.waiting.add(self, chain, most, now)
+            supplies.set_pace()
+            return []
+        views = self._views(granted)
+        self._granted = self._offered
+        chain.give_back(granted - self._granted)
+        return views
+
+    def _views(self, most: int) -> list[memoryview]:
+        """Return up to `most` of the next bytes where they lie; ask for pieces that are cold."""
+        layout, stock = self.torrent.layout, self._stock
+        at, stop, used = self._at, min(self._at + most, self._stop), 0
+        views: list[memoryview] = []
+        while at < stop and len(views) < MOST_VIEWS:
+            index, offset = divmod(at, self._length)
+            length = min(stop - at, layout.piece_size(index) - offset)
+            piece = stock.find(index)
+            if piece is not None:
+                view = memoryview(piece)[offset : offset + length]
+            else:
+                view = self._scratch[used : min(used + length, self._reach)]
+                if not view or not stock.is_on_disk(index):
+                    break
+                if not stock.read(index, [(offset, [view])]):
+                    break
+                used += len(view)
+            views.append(view)
+            at += len(view)
+        self._offered, self._cold = at - self._at, not views
+        self._look_ahead(at // self._length)
+        return views
+
+    def _look_ahead(self, index: int) -> None:
+        """Ask for what comes next, several pieces at a time so that they share a GET."""
+        if self._cold or index - self._looked_at >= self._ahead // 2:
+            self._looked_at = index
+            ahead = range(index, index + self._ahead)
+            self._stock.look_ahead([index for index in ahead if index in self])
+        else:
+            self._stock.fetch()
+
+    def _may_read(self, size: int) -> bool:
+        return self._supplies.slots.may_fetch(self, size, trio.current_time())
+
+    def _piece_came(self, index: int, error: SeederError | None) -> None:
+        """Take note of a piece that was cold; the cache's task calls this."""
+        if error is not None:
+            self._failed.add(index)
+        self.resume()
+
+
+class ConnectionLimits(Protocol):
+    """The part of the peer section that downloads keep to together with the peers."""
+
+    @property
+    def connections(self) -> int: ...
+    @property
+    def connections_per_torrent(self) -> int: ...
+    @property
+    def connections_per_address(self) -> int: ...
+
+
+class Downloads:
+    """Every download of the node.
+
+    `peers` counts the peers of an info hash, or the connections of all; `by_address` is the count
+    of connections that is shared with them.
+    """
+
+    def __init__(
+        self,
+        supplies: Supplies,
+        limits: ConnectionLimits,
+        *,
+        peers: Callable[[bytes | None], int],
+        by_address: Counter[str],
+    ) -> None:
+        self._supplies = supplies
+        self._limits = limits
+        self._peers = peers
+        self._by_address = by_address
+        self._allowed = True
+        self._all: set[Download] = set()
+        self._scratch = memoryview(bytearray(SCRATCH))
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def open(self, torrent: Torrent, address: str, wanted: ByteRange) -> Download:
+        """Begin a download for a client's IP address; DownloadRefused. It has to be closed."""
+        group = address_group(address)
+        self._admit(torrent, group)
+        supplies = self._supplies
+        download = Download(
+            torrent, group, wanted, supplies, scratch=self._scratch, left=self._leave
+        )
+        self._all.add(download)
+        self._by_address[group] += 1
+        supplies.slots.come(download, trio.current_time())
+        return download
+
+    def _admit(self, torrent: Torrent, group: str) -> None:
+        limits, info_hash = self._limits, torrent.info_hash
+        if not self._allowed:
+            raise DownloadRefused(_NOTHING_SENT)
+        if self._by_address[group] >= limits.connections_per_address:
+            raise DownloadRefused("There are too many connections from your address.")
+        of_torrent = sum(other.torrent.info_hash == info_hash for other in self._all)
+        if (
+            len(self._all) >= MOST_DOWNLOADS
+            or len(self._all) + self._peers(None) >= limits.connections
+            or of_torrent + self._peers(info_hash) >= limits.connections_per_torrent
+        ):
+            raise DownloadRefused(_NO_PLACE)
+
+    def _leave(self, download: Download) -> None:
+        self._all.discard(download)
+        self._supplies.slots.leave(download, trio.current_time())
+        self._by_address[download.group] -= 1
+        if not self._by_address[download.group]:
+            del self._by_address[download.group]
+
+    def end(self, torrent: Torrent) -> None:
+        """Cut off the downloads of a torrent that is gone: what they'd get is another object's."""
+        for download in self._all:
+            if download.torrent is torrent:
+                download.refuse(_GONE)
+
+    def allow(self, *, allowed: bool) -> None:
+        """Change whether anything may be sent at all; what is under way is cut off."""
+        self._allowed = allowed
+        if not allowed:
+            for download in self._all:
+                download.refuse(_NOTHING_SENT)
+
+    def change(self, limits: ConnectionLimits, now: float) -> None:
+        """Keep to other limits from now on; what is under way goes on."""
+        self._limits = limits
+        for download in self._all:
+            download.take_limits(now)
+
+    def tick(self, now: float) -> None:
+        """Keep the deadlines; called about once a second."""
+        for download in self._all:
+            download.tick(now)
