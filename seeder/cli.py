@@ -107,7 +107,7 @@ def run(path: Path, verbose: bool) -> None:
 def check(path: Path, online: bool) -> None:
     """Check the configuration; every mistake is listed."""
     config = _load(path)
-    unseen = frozenset(out_of_reach(config.gateway))
+    unseen = list(out_of_reach(config.gateway))
     try:
         read_keys(config.gateway, without=unseen)
     except ConfigError as error:
@@ -117,9 +117,7 @@ def check(path: Path, online: bool) -> None:
     for line in explain_limits(config):
         click.echo(line)
     for access_key_id in unseen:
-        click.echo(
-            f"gateway key {access_key_id}: only the service can read its secret; not checked"
-        )
+        click.echo(f"gateway.keys: {access_key_id}: not checked: only the service reads its secret")
     if online:
         _run(partial(check_online, config, click.echo))
 

@@ -153,6 +153,29 @@ def test_check_counts_the_objects(here: Callable[..., Result], path: Path) -> No
     assert [each.name for each in path.parent.iterdir()] == ["seeder.toml"]
 
 
+def test_check_looks_at_the_secrets_that_it_can_reach(
+    here: Callable[..., Result], path: Path
+) -> None:
+    keys = (
+        '[[gateway.keys]]\naccess_key_id = "A-1"\nsecret_file = "a"\nobjects = ["quotes/*"]\n'
+        '[[gateway.keys]]\naccess_key_id = "B-2"\nsecret_credential = "b"\nobjects = ["quotes/*"]\n'
+    )
+    path.write_text(path.read_text() + keys)
+    refused = here("check", "-c", path)
+    assert refused.code == 2
+    secret = path.parent / "a"
+    assert refused.line == (
+        f"gateway.keys[0]: the secret of A-1: {secret} can't be read: No such file or directory"
+    )
+    secret.write_text("x" * 16)
+    secret.chmod(0o600)
+    result = here("check", "-c", path)
+    assert (result.code, result.err) == (0, "")
+    assert result.out.decode().splitlines()[1:] == [
+        "gateway.keys: B-2: not checked: only the service reads its secret"
+    ]
+
+
 def with_budget(path: Path, text: str) -> None:
     """Add a section [budget]."""
     path.write_text(f"{path.read_text()}[budget]\n{text}\n")

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -25,9 +26,11 @@ from seeder.settings import (
     AdminSettings,
     CacheSettings,
     Config,
+    GatewaySettings,
     ObjectSettings,
     OriginSettings,
     PeerSettings,
+    ReadKeySettings,
     TrackerSettings,
 )
 from seeder.systemd import Notifier
@@ -40,6 +43,7 @@ from tests.e2e.objects import content
 from tests.origin.conftest import aws, faults
 from tests.origin.fault_server import FaultServer, Reply, Seen
 from tests.origin.objects_server import ObjectsServer
+from tests.web.signing import signed as signed_by
 
 __all__ = ["aws", "faults"]  # fixtures
 
@@ -371,3 +375,76 @@ async def test_a_reload_takes_up_rates_and_connections_and_names_the_rest(
         await daemon.reload(node, file)
         assert node.config == config
         assert node.hub.limits == config.peer
+
+
+READ_KEY = """
+["gateway"]
+listing = true
+[["gateway"."keys"]]
+access_key_id = "READER"
+secret_file = "reader.secret"
+objects = ["quotes/*"]
+"""
+
+
+async def test_a_reload_takes_up_who_may_fetch_what(
+    config: Config, file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, [tracker] = trio.Path(file), config.tracker.listen
+    text = (await path.read_text()).replace('"key" = "Nelson"', '"key" = "Nelson"\npublic = false')
+    secret = tmp_path / "reader.secret"
+    secret.write_text("a secret that is no secret".replace(" ", "-"))
+    secret.chmod(0o644)
+    target = "/quotes/Nelson?torrent"
+    async with serving(config) as node:
+        await until(partial(served, node))
+        assert (await get(tracker, target))[0] == 200
+        await path.write_text(text + READ_KEY)
+        await daemon.reload(node, file)
+        assert f"chmod 600 {secret}" in caplog.text
+        assert (await get(tracker, target))[0] == 200
+        secret.chmod(0o600)
+        caplog.clear()
+        await daemon.reload(node, file)
+        assert "gateway.listing changed in" in caplog.text
+        assert "gateway.keys" not in caplog.text
+        assert served(node)
+        assert (await get(tracker, target))[0] == 403
+        signed = presigned_target(target, secret.read_text(), tracker)
+        assert (await get(tracker, signed))[0] == 200
+        secret.write_text("another secret that is none".replace(" ", "-"))
+        await daemon.reload(node, file)
+        assert (await get(tracker, signed))[0] == 403
+        await path.write_text(text)
+        await daemon.reload(node, file)
+        assert node.config.gateway == config.gateway
+
+
+def presigned_target(target: str, secret: str, address: Address) -> str:
+    """Return a target presigned by a secret for five minutes from now."""
+    request = signed_by(f"http://{address}{target}", secret=secret, now=time.time(), expires=300)
+    return f"{request.path.decode()}?{request.query.decode()}"
+
+
+async def test_the_list_is_served_where_it_is_wanted(config: Config) -> None:
+    [tracker] = config.tracker.listen
+    async with serving(config) as node:
+        await until(partial(served, node))
+        assert await get(tracker, "/") == (200, "A BitTorrent tracker for objects in S3.\n")
+    wanted = config.model_copy(update={"gateway": GatewaySettings(listing=True)})
+    async with serving(wanted) as node:
+        await until(partial(served, node))
+        assert "<bdi>Nelson</bdi>" in (await get(tracker, "/"))[1]
+        listed = json.loads((await get(tracker, "/?format=json"))[1])["torrents"]
+        assert [each["torrent"] for each in listed] == [f"http://{tracker}/quotes/Nelson?torrent"]
+
+
+async def test_a_secret_that_can_not_be_had_keeps_it_from_starting(
+    config: Config, tmp_path: Path
+) -> None:
+    key = ReadKeySettings(
+        access_key_id="READER", secret_file=tmp_path / "gone", objects=("quotes/*",)
+    )
+    wanted = config.model_copy(update={"gateway": GatewaySettings(keys=(key,))})
+    with pytest.raises(ConfigError, match=r"gateway\.keys\[0\].*No such file"):
+        await serve(wanted)

@@ -95,6 +95,27 @@ def test_by_name_prefers_the_object_without_a_version() -> None:
     catalog.add(newest)
     assert catalog.by_name("bucket", "key") is newest
     assert catalog.by_name("bucket", "other") is None
+    catalog.remove(newest.ref)
+    assert catalog.by_name("bucket", "key") is old
+
+
+def test_a_bucket_is_there_as_long_as_anything_of_it_is() -> None:
+    catalog, [first, second] = make_catalog("one", "two")
+    assert not catalog.has_bucket("other")
+    catalog.remove(first.ref)
+    assert catalog.has_bucket("bucket")
+    assert catalog.by_name("bucket", "one") is None
+    catalog.remove(second.ref)
+    assert not catalog.has_bucket("bucket")
+
+
+def test_what_went_live_last_is_the_newest() -> None:
+    catalog, [first, second, third] = make_catalog("one", "two", "three")
+    for publication in (second, third, first):
+        catalog.serve(publication, make_torrent(publication.ref, name=publication.ref.key))
+    assert [each.ref.key for each in catalog.newest()] == ["one", "three", "two"]
+    catalog.retire(third, "replaced")
+    assert [each.ref.key for each in catalog.newest()] == ["one", "two"]
 
 
 def test_the_identity_of_an_object_tells_apart_what_joins_alike() -> None:

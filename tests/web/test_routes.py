@@ -17,6 +17,7 @@ from seeder.tracker.swarm import Policy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from seeder.web.access import Authorisation, Keyring, Terms
 from seeder.web.announces import packed_address
+from seeder.web.listing import ListingRoutes
 from seeder.web.messages import Request, Response, split_target
 from seeder.web.naming import Naming
 from seeder.web.objects import TorrentFile, content_disposition
@@ -24,6 +25,7 @@ from seeder.web.routes import PublicRoutes
 from seeder.web.s3errors import S3Error
 from tests.tracker.announcing import HASH, OWN_PORT, SIZE, Ledger, packed, peer_id
 from tests.web.serving import ask, get, serving
+from tests.web.test_listing import LISTED, Source, page_of
 
 TORRENT = TorrentFile(b"d4:infodee", '"0123"', "Nelson.torrent")
 MAGNET = "magnet:?xt=urn:btih:6868"
@@ -64,6 +66,7 @@ class Public:
         proxies: Sequence[str] = (),
         limiter: Limiter | None = None,
         domains: Sequence[str] = (),
+        listing: ListingRoutes | None = None,
     ) -> None:
         self.ledger, self.lookup, self.now = Ledger(), Lookup(), 0.0
         self.swarms = Swarms(Policy(), OwnSeeder(OWN_PORT), rng=random.Random(1))
@@ -73,6 +76,7 @@ class Public:
             self.lookup,
             Authorisation(self.lookup, Keyring(), lambda: self.now),
             naming=Naming(domains),
+            listing=listing,
             proxies=TrustedProxies(proxies),
             limiter=limiter,
             clock=lambda: self.now,
@@ -380,6 +384,7 @@ def test_an_expected_owner_must_be_the_bucket_s(bucket: str, expected: str, stat
         ("quotes.t.example.org", "/scrape/x", ("quotes", "scrape/x")),
         ("quotes.deep.t.example.org", "/a", ("quotes", "a")),
         ("t.example.org", "/quotes/a", ("quotes", "a")),
+        ("deep.t.example.org", "/quotes/a", ("quotes", "a")),
         ("xt.example.org", "/quotes/a", ("quotes", "a")),
         ("203.0.113.7:6969", "/quotes/a", ("quotes", "a")),
         ("[2001:db8::7]:6969", "/quotes/a", ("quotes", "a")),
@@ -483,6 +488,22 @@ def test_a_body_is_not_allowed_either() -> None:
 )
 def test_everything_else_is_not_found(target: str) -> None:
     assert Public().get(target).status == 404
+
+
+def test_the_root_lists_torrents_where_that_is_wanted() -> None:
+    source = Source(page_of(LISTED))
+    public = Public(
+        listing=ListingRoutes(source, url="https://t.example.org/"),
+        domains=["t.example.org"],
+        limiter=Limiter(rate=1, burst=12),
+    )
+    assert header(public.get("/"), b"Content-Type") == b"text/html; charset=utf-8"
+    assert public.get("/?format=json", ("Host", "quotes.t.example.org")).status == 200
+    assert [asked[0] for asked in source.asked] == [None, "quotes"]
+    assert public.get("/", method="POST").status == 405
+    # Two pages took most of what the address has; a torrent is still to be had.
+    assert public.get("/").status == 503
+    assert public.get("/quotes/Nelson?torrent").status == 200
 
 
 def test_the_root_says_what_this_is() -> None:

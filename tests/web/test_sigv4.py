@@ -53,6 +53,12 @@ def test_a_presigned_url_by_botocore_is_taken_for_any_key_and_query(
     assert signer_of(signed(url, expires=expires, region=region)) == KEY_ID
 
 
+def test_a_path_and_a_query_may_be_written_otherwise_than_they_were_signed() -> None:
+    request = signed(url_of("quotes/(é) ~", [("torrent", None), ("a/b", "c d")]))
+    written = replace(request, path=b"/%71uotes/(%c3%a9)%20%7E", query=b"&torrent=&a/b=c%20d&")
+    assert signer_of(written) == KEY_ID
+
+
 @given(st.data())
 def test_whatever_is_changed_behind_the_signer_s_back_is_noticed(data: st.DataObject) -> None:
     expires = data.draw(st.sampled_from([None, 60]))
