@@ -31,6 +31,8 @@ SANS_IO = {
     "peer.mse",
     "ledger.counters",
     "ledger.savings",
+    "web.access",
+    "web.sigv4",
 }
 
 # From the ground up. A part imports itself and the layers below it.
