@@ -20,27 +20,20 @@ import trio
 
 from seeder.config import load
 from seeder.errors import ConfigError
+from seeder.gateway import public_routes
 from seeder.ledger.counters import Ledger
 from seeder.ledger.database import LedgerDatabase
 from seeder.lifecycle import locked_state, running
 from seeder.node import Node, save_swarms
-from seeder.public import PublicFace, announce_url, gateway_url, web_seed_url
-from seeder.public_list import PublicList
+from seeder.public import announce_url
 from seeder.readkeys import read_keys
 from seeder.settings import Config
 from seeder.sockets import close_all, listen
 from seeder.spending import budget_of
 from seeder.systemd import Notifier, activated_sockets, watchdog_interval
 from seeder.torrent.catalog import State
-from seeder.tracker.limiter import Limiter
-from seeder.tracker.source import TrustedProxies
-from seeder.web.access import Authorisation
-from seeder.web.listing import ListingRoutes
-from seeder.web.naming import Naming
-from seeder.web.routes import PublicRoutes
 from seeder.web.server import serve as serve_web
 from seeder.web.status import AdminRoutes
-from seeder.web.webseed import WebSeed
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,8 +41,6 @@ STATUS_EVERY = 5.0
 EXPIRE_EVERY = 60.0
 BUDGET_EVERY = 1.0
 """Seconds between two looks at what was uploaded; what is read from S3 is held to it at once."""
-REQUESTS_A_SECOND, REQUESTS_AT_ONCE = 50.0, 500.0
-"""To the public listener, of one address (IPv6: one /64): room for a large NAT."""
 LIVE = (
     *("connections", "connections_per_torrent", "connections_per_address"),
     *("upload_rate", "upload_rate_per_torrent", "upload_rate_per_peer"),
@@ -143,7 +134,9 @@ async def _serve_on(
     swarms_file = config.state_directory / SWARMS
     await trio.to_thread.run_sync(_restore_swarms, node, swarms_file, trio.current_time())
     url = announce_url(config, listeners.tracker[0].getsockname()[1])
-    public = public_routes(node, url)
+    public = public_routes(
+        config, node.catalog, node.swarms, node.keyring, url, open_download=node.hub.downloads.open
+    )
     try:
         async with trio.open_nursery() as serving:
             await serving.start(node.hub.serve, listeners.peer)
@@ -162,35 +155,6 @@ async def _serve_on(
             task_status.started(node)
     finally:
         save_swarms(swarms_file, node.swarms.export(trio.current_time()))
-
-
-def public_routes(node: Node, announce: str) -> PublicRoutes:
-    """Return the handler of the public listener."""
-    config, catalog, base = node.config, node.catalog, gateway_url(node.config, announce)
-    before = web_seed_url(config, announce)
-    face = PublicFace(catalog, announce, config.peer, config.origins, before)
-    listing = web_seed = None
-    if config.gateway.listing:
-        shown = PublicList(
-            *(catalog, announce, base),
-            peer=config.peer,
-            web_seed=before,
-            clock=trio.current_time,
-        )
-        listing = ListingRoutes(shown, url=f"{base}/")
-    if before is not None:
-        _LOG.info("web seed: torrents name %s/BUCKET/KEY", before)
-        web_seed = WebSeed(face.content, node.hub.downloads.open)
-    return PublicRoutes(
-        node.swarms,
-        face,
-        Authorisation(face, node.keyring, time.time),
-        naming=Naming(config.gateway.domains),
-        listing=listing,
-        web_seed=web_seed,
-        proxies=TrustedProxies([str(network) for network in config.tracker.trusted_proxies]),
-        limiter=Limiter(REQUESTS_A_SECOND, REQUESTS_AT_ONCE),
-    )
 
 
 def _restore_swarms(node: Node, path: Path, now: float) -> None:

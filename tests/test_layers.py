@@ -32,6 +32,8 @@ SANS_IO = {
     "ledger.counters",
     "ledger.savings",
     "web.ranges",
+    "web.access",
+    "web.sigv4",
 }
 
 # From the ground up. A part imports itself and the layers below it.

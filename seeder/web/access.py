@@ -92,8 +92,7 @@ class Authorisation:
         terms = self._lookup.terms(bucket, key)
         if not terms.public and (reader is None or not reader.may_read(bucket, key)):
             raise S3Error("AccessDenied", "Access Denied")
-        expected = _said(request, _OWNER)
-        if any(owner != terms.owner for owner in expected):
+        if any(owner != terms.owner for owner in _said(request, _OWNER)):
             raise S3Error("AccessDenied", "The bucket is not known to belong to that account.")
         return terms
 
@@ -111,14 +110,11 @@ class Authorisation:
 
 def is_charged(request: Request, terms: Terms) -> bool:
     """Tell whether to confirm a charge: the client agrees to one, and the origin makes it."""
-    return terms.requester_pays and b"requester" in _said_raw(request, _PAYER)
+    return terms.requester_pays and "requester" in _said(request, _PAYER)
 
 
 def _said(request: Request, name: bytes) -> list[str]:
-    return [value.decode("latin-1") for value in _said_raw(request, name)]
-
-
-def _said_raw(request: Request, name: bytes) -> list[bytes]:
     """Return the values of a header, or of the parameter that a presigned URL has instead."""
     query = [value for other, value in decoded_query(request.query) if other.lower() == name]
-    return [value.strip() for value in request.all_headers(name)] + query
+    values = [value.strip() for value in request.all_headers(name)] + query
+    return [value.decode("latin-1") for value in values]

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from tests.e2e.aws_cli import AwsCli, why_no_aws_cli
 from tests.e2e.ceph import CephRGW
+from tests.e2e.clients import QBittorrent
 from tests.e2e.conftest import ClientFactory
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.libtorrent_client import Libtorrent
@@ -105,6 +106,15 @@ def served(daemon: SeederDaemon, bucket: str, key: str) -> bytes:
     code, body = daemon.get(f"/{bucket}/{quote(key)}?torrent")
     assert code == 200
     return body
+
+
+def test_qbittorrent_downloads_what_the_feed_has(
+    gateway: SeederDaemon, client: ClientFactory, tmp_path: Path
+) -> None:
+    follower = client(QBittorrent)
+    follower.follow(f"{url_of(gateway)}/?format=rss")
+    (tmp_path / "expected").write_bytes(BODY + PUBLIC.encode())
+    assert digest(follower.wait(timeout=60)) == digest(tmp_path / "expected")
 
 
 @pytest.mark.parametrize("style", ["path", "virtual"])

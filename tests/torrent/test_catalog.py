@@ -112,7 +112,7 @@ def test_a_bucket_is_there_as_long_as_anything_of_it_is() -> None:
 def test_what_went_live_last_is_the_newest() -> None:
     catalog, [first, second, third] = make_catalog("one", "two", "three")
     for publication in (second, third, first):
-        catalog.serve(publication, make_torrent(publication.ref))
+        catalog.serve(publication, make_torrent(publication.ref, name=publication.ref.key))
     assert [each.ref.key for each in catalog.newest()] == ["one", "three", "two"]
     catalog.retire(third, "replaced")
     assert [each.ref.key for each in catalog.newest()] == ["one", "two"]

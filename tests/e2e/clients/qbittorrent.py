@@ -34,13 +34,21 @@ class QBittorrent(Leecher):
 
     def add(self, source: Path | str) -> None:
         if isinstance(source, str):
-            kind, body = "application/x-www-form-urlencoded", urlencode({"urls": source}).encode()
+            answer = self._order("torrents/add", urls=source)
         else:
             boundary = secrets.token_hex(16)
-            kind, body = f"multipart/form-data; boundary={boundary}", _form(source, boundary)
-        answer = self._call("POST", "torrents/add", body, {"Content-Type": kind})
+            kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+            answer = self._call("POST", "torrents/add", _form(source, boundary), kind)
         if answer != b"Ok.":
             raise HarnessError(f"qbittorrent-nox did not take {source}: {answer!r}")
+
+    def follow(self, feed: str) -> None:
+        """Download every torrent that an RSS feed has, from now on."""
+        rule = {"enabled": True, "mustContain": "", "affectedFeeds": [feed]}
+        wanted = {"rss_processing_enabled": True, "rss_auto_downloading_enabled": True}
+        self._order("app/setPreferences", json=json.dumps(wanted))
+        self._order("rss/setRule", ruleName="all", ruleDef=json.dumps(rule))
+        self._order("rss/addFeed", url=feed, path="")
 
     def wait(self, timeout: float) -> Path:
         try:
@@ -68,6 +76,10 @@ class QBittorrent(Leecher):
         with contextlib.suppress(OSError):
             return bool(self._call("GET", "app/version"))
         return False
+
+    def _order(self, name: str, **fields: str) -> bytes:
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        return self._call("POST", name, urlencode(fields).encode(), kind)
 
     def _call(
         self, method: str, name: str, body: bytes = b"", headers: Mapping[str, str] | None = None
