@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from seeder import __version__
 from seeder.errors import ConfigError
@@ -40,11 +39,11 @@ def announce_url(config: Config, port: int) -> str:
 
 
 def gateway_url(config: Config, announce: str) -> str:
-    """Return where clients reach the public listener, without a trailing slash."""
+    """Return what stands before /BUCKET/KEY for clients."""
     if config.gateway.url is not None:
         return config.gateway.url
-    parts = urlsplit(announce)
-    return f"{parts.scheme}://{parts.netloc}"
+    # Objects lie beside the tracker's page, whatever a proxy puts before both.
+    return announce.partition("?")[0].rpartition("/")[0]
 
 
 def torrent_file_of(torrent: Torrent, announce: str) -> bytes:
@@ -55,16 +54,17 @@ def torrent_file_of(torrent: Torrent, announce: str) -> bytes:
     )
 
 
-def torrent_file_size(torrent: Torrent, announce: str) -> int:
-    """Return the bytes of the torrent file, without making it."""
-    around = torrent_file(b"", announce=[announce], created_by=CREATED_BY, creation_date=None)
-    return len(around) + len(torrent.raw_info)
+def magnet_of(
+    torrent: Torrent, announce: str, peer: PeerSettings, *, name: str | None = None
+) -> str:
+    """Return the magnet link; with our own address as x.pe where it is known.
 
-
-def magnet_of(torrent: Torrent, announce: str, peer: PeerSettings) -> str:
-    """Return the magnet link; with our own address as x.pe where it is known."""
+    `name` is shown until the metadata is there; None is the torrent's own.
+    """
     peers = [str(peer.public_address)] if peer.public_address is not None else []
-    return magnet_link(torrent.info_hash, name=torrent.info.name, trackers=[announce], peers=peers)
+    return magnet_link(
+        torrent.info_hash, name=name or torrent.info.name, trackers=[announce], peers=peers
+    )
 
 
 class PublicFace:

@@ -3,9 +3,10 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 
-from seeder.public import magnet_of, torrent_file_size
+from seeder.public import magnet_of
 from seeder.settings import PeerSettings
 from seeder.torrent.catalog import Catalog, ObjectRef, Publication
+from seeder.torrent.metainfo import safe_name
 from seeder.web.listed import Listed, Page
 from seeder.web.naming import object_path
 
@@ -95,8 +96,8 @@ class PublicList:
             size=torrent.layout.size,
             info_hash=torrent.info_hash.hex(),
             torrent_url=f"{self._base}{object_path(ref.bucket, ref.key)}?torrent",
-            torrent_size=torrent_file_size(torrent, self._announce),
-            magnet=magnet_of(torrent, self._announce, self._peer),
+            # By the key: a page must not read a hundred torrents for the names in them.
+            magnet=magnet_of(torrent, self._announce, self._peer, name=safe_name(ref.key)),
         )
 
 

@@ -396,7 +396,7 @@ class GatewaySettings(_Section):
     """[gateway]: how torrents are fetched from the public listener, as from S3, and by whom."""
 
     url: Annotated[str, _checked(check_endpoint)] | None = None
-    """Where clients reach the public listener; None is where the announce URL leads."""
+    """What stands before /BUCKET/KEY; None is the announce URL without its last part."""
     domains: Annotated[
         tuple[Annotated[str, _checked(check_domain)], ...], _list('["torrents.example.org"]')
     ] = ()
