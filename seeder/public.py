@@ -72,17 +72,8 @@ def torrent_file_of(torrent: Torrent, announce: str, web_seed: str | None = None
 
     `web_seed` is the `web_seed_url`.
     """
-    return _around(torrent, torrent.raw_info, announce, web_seed)
-
-
-def torrent_file_size(torrent: Torrent, announce: str, web_seed: str | None = None) -> int:
-    """Return the bytes of the torrent file, without making it."""
-    return len(_around(torrent, b"", announce, web_seed)) + len(torrent.raw_info)
-
-
-def _around(torrent: Torrent, raw_info: bytes, announce: str, web_seed: str | None) -> bytes:
     return torrent_file(
-        raw_info,
+        torrent.raw_info,
         announce=[announce],
         created_by=CREATED_BY,
         # It would make every copy another file.
@@ -92,13 +83,21 @@ def _around(torrent: Torrent, raw_info: bytes, announce: str, web_seed: str | No
 
 
 def magnet_of(
-    torrent: Torrent, announce: str, peer: PeerSettings, web_seed: str | None = None
+    torrent: Torrent,
+    announce: str,
+    peer: PeerSettings,
+    web_seed: str | None = None,
+    *,
+    name: str | None = None,
 ) -> str:
-    """Return the magnet link; with our own address as x.pe where it is known."""
+    """Return the magnet link; with our own address as x.pe where it is known.
+
+    `name` is shown until the metadata is there; None is the torrent's own.
+    """
     peers = [str(peer.public_address)] if peer.public_address is not None else []
     return magnet_link(
         torrent.info_hash,
-        name=torrent.info.name,
+        name=name or torrent.info.name,
         trackers=[announce],
         peers=peers,
         web_seeds=web_seeds_of(torrent, web_seed),

@@ -3,9 +3,10 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 
-from seeder.public import magnet_of, object_url, torrent_file_size
+from seeder.public import magnet_of, object_url
 from seeder.settings import PeerSettings
 from seeder.torrent.catalog import Catalog, ObjectRef, Publication
+from seeder.torrent.metainfo import safe_name
 from seeder.web.listed import Listed, Page
 
 FRESH = 1.0
@@ -96,8 +97,10 @@ class PublicList:
             size=torrent.layout.size,
             info_hash=torrent.info_hash.hex(),
             torrent_url=f"{object_url(self._base, ref)}?torrent",
-            torrent_size=torrent_file_size(torrent, self._announce, self._web_seed),
-            magnet=magnet_of(torrent, self._announce, self._peer, self._web_seed),
+            # By the key: a page must not read a hundred torrents for the names in them.
+            magnet=magnet_of(
+                *(torrent, self._announce, self._peer, self._web_seed), name=safe_name(ref.key)
+            ),
         )
 
 

@@ -132,7 +132,7 @@ def test_the_announce_url_is_made_from_an_address_that_clients_can_reach(tmp_pat
     ("announce", "configured", "url"),
     [
         (ANNOUNCE, None, "http://tracker.example.org:6969"),
-        ("https://[2001:db8::1]/x/announce.php?k=1", None, "https://[2001:db8::1]/x"),
+        ("https://[2001:db8::1]/x/announce.php?k=/1", None, "https://[2001:db8::1]/x"),
         (ANNOUNCE, "https://t.example.org", "https://t.example.org"),
     ],
 )

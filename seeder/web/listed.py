@@ -10,6 +10,9 @@ from seeder.web.s3errors import xml_text
 # Which the clients' downloaders and indexers read beside RSS itself.
 _TORRENT_NAMESPACE = "http://xmlns.ezrss.it/0.1/"
 
+_UNKNOWN = 0
+"""The length of an enclosure for which nobody has looked, as the RSS Advisory Board advises."""
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:
@@ -22,8 +25,6 @@ class Listed:
     info_hash: str
     """40 hexadecimal digits."""
     torrent_url: str
-    torrent_size: int
-    """Bytes of the torrent file."""
     magnet: str
 
     @property
@@ -45,10 +46,10 @@ class Page:
 
 
 def page_target(after: str, form: str | None = None) -> str:
-    """Return the target of the page behind a name."""
+    """Return the URL of the page behind a name, seen from any other page."""
     query = [f"format={form}"] if form else []
     query += [f"after={quote(after, safe='/')}"] if after else []
-    return f"/?{'&'.join(query)}" if query else "/"
+    return f"./?{'&'.join(query)}" if query else "./"
 
 
 def json_page(page: Page) -> bytes:
@@ -77,7 +78,7 @@ def rss_feed(torrents: Sequence[Listed], *, title: str, url: str) -> bytes:
         f"<item><title>{xml_text(each.name)}</title>"
         f"<link>{xml_text(each.torrent_url)}</link>"
         f'<guid isPermaLink="false">urn:btih:{each.info_hash}</guid>'
-        f'<enclosure url="{xml_text(each.torrent_url)}" length="{each.torrent_size}"'
+        f'<enclosure url="{xml_text(each.torrent_url)}" length="{_UNKNOWN}"'
         ' type="application/x-bittorrent"/>'
         f"<torrent:infoHash>{each.info_hash}</torrent:infoHash>"
         f"<torrent:contentLength>{each.size}</torrent:contentLength>"

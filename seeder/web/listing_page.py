@@ -35,7 +35,7 @@ class ListingPage:
 <meta name="color-scheme" content="light dark">
 <title>{name}</title>
 <link rel="icon" href="data:image/svg+xml,{self._icon}">
-<link rel="alternate" type="application/rss+xml" title="{name}" href="/?format=rss">
+<link rel="alternate" type="application/rss+xml" title="{name}" href="./?format=rss">
 <style>{self._style}</style>
 </head>
 <body>
@@ -48,7 +48,7 @@ class ListingPage:
 </main>
 {_steps(page)}<footer>
   Open a torrent or a magnet link with a BitTorrent client.
-  <a href="/?format=rss">RSS: the newest</a><a href="/?format=json">JSON</a>
+  <a href="./?format=rss">RSS: the newest</a><a href="./?format=json">JSON</a>
 </footer>
 </body>
 </html>

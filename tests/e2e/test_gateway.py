@@ -213,4 +213,3 @@ def test_presigned_urls_magnets_and_lists_are_answered(gateway: SeederDaemon, bu
     enclosure = ElementTree.fromstring(body).find("channel/item/enclosure")
     assert enclosure is not None
     assert enclosure.get("url") == listed["torrent"]
-    assert enclosure.get("length") == str(len(served(gateway, bucket, PUBLIC)))
