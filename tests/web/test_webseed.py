@@ -17,6 +17,7 @@ from seeder.ledger.budget import Level
 from seeder.peer import download as download_module
 from seeder.peer.messages import MessageId
 from seeder.peer.stock import AHEAD
+from seeder.torrent.catalog import ObjectRef, PinnedObject, Publication, Torrent
 from seeder.torrent.layout import KIB, MIB
 from seeder.web.limits import ServerLimits
 from seeder.web.messages import Request
@@ -211,6 +212,20 @@ async def test_a_private_object_is_for_those_whom_the_authorisation_lets(tmp_pat
             assert b"etag" not in reply.headers
         assert (await seed.ask(PATH, "Authorization: secret")).body == DATA
     assert asked == [(None, "b", "object-0")] * 3 + [(b"secret", "b", "object-0")]
+
+
+async def test_a_bucket_may_have_a_name_of_the_trackers(tmp_path: Path) -> None:
+    async with seeding(tmp_path, (DATA, PIECE)) as seed:
+        for name in ("announce", "scrape"):
+            ref = ObjectRef("default", name, "object-0")
+            pinned = PinnedObject(ref, '"own"', len(DATA))
+            publication = Publication(ref)
+            seed.catalog.add(publication)
+            seed.catalog.serve(publication, Torrent(seed.torrent.info, pinned, "build"))
+            found = await seed.ask(f"/{name}/object-0")
+            assert (found.body, found.headers[b"etag"]) == (DATA, b'"own"')
+            for page in (f"/{name}/PASSKEY", f"/{name}/object-0?info_hash={'x' * 20}", f"/{name}"):
+                assert (await seed.ask(page)).headers[b"content-type"] == b"text/plain"
 
 
 # -- where the bytes come from, and what they cost ------------------------------------------------
