@@ -316,6 +316,15 @@ async def test_torrent_writes_what_the_object_is(site: Site, tmp_path: Path) -> 
     assert site.store.body_bytes["Nelson"] == len(BODY)
 
 
+async def test_with_a_web_seed_torrent_and_magnet_name_it(site: Site) -> None:
+    path = trio.Path(site.path)
+    await path.write_text(f"{await path.read_text()}[gateway]\nweb_seed = true\n")
+    made = bdecode((await seeder("torrent", "-c", site.path, "quotes/Nelson")).out)
+    assert made[b"url-list"] == [b"http://127.0.0.1:6969/quotes/Nelson"]
+    link = (await seeder("magnet", "-c", site.path, "quotes/Nelson")).out
+    assert b"&ws=http%3A%2F%2F127.0.0.1%3A6969%2Fquotes%2FNelson&" in link
+
+
 async def test_without_a_daemon_magnet_books_what_it_reads_and_warms_the_cache(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -232,6 +232,21 @@ async def test_passed_sockets_stand_for_the_configured_addresses(config: Config)
             assert connects(config.peer.listen[0])
 
 
+async def test_with_a_web_seed_the_object_itself_is_served(config: Config) -> None:
+    target = "/quotes/Nelson"
+    async with serving(config) as node:
+        await until(partial(served, node))
+        assert (await get(config.tracker.listen[0], target))[0] == 404
+    gateway = GatewaySettings(web_seed=True)
+    async with serving(config.model_copy(update={"gateway": gateway})) as node:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.get(f"http://{config.tracker.listen[0]}{target}")
+        assert (answer.status_code, answer.content) == (200, BODY)
+        assert answer.headers["etag"] == ObjectsServer.etag(BODY)
+        document: Any = node.report().document()
+        assert document["totals"]["uploaded_bytes"] == len(BODY)
+
+
 # -- stopping -------------------------------------------------------------------------------------
 
 

@@ -1,10 +1,23 @@
 """What the public gets of a torrent, and what it doesn't."""
 
+from urllib.parse import urlsplit
+
+import httpx
 import libtorrent as lt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seeder.errors import ConfigError
-from seeder.public import PublicFace, announce_url, gateway_url
+from seeder.public import (
+    PublicFace,
+    announce_url,
+    gateway_url,
+    magnet_of,
+    object_url,
+    torrent_file_of,
+    web_seed_url,
+)
 from seeder.settings import (
     CacheSettings,
     Config,
@@ -19,7 +32,10 @@ from seeder.torrent.layout import Layout
 from seeder.torrent.metainfo import build_info, parse_info
 from seeder.values import Address
 from seeder.web.access import Terms
+from seeder.web.messages import Request
+from seeder.web.naming import Naming
 from seeder.web.s3errors import S3Error
+from seeder.web.webseed import Content
 
 ANNOUNCE = "http://tracker.example.org:6969/announce"
 
@@ -142,3 +158,109 @@ def test_the_gateway_is_where_the_tracker_is_unless_it_says_otherwise(
     made = config(tmp_path, TrackerSettings(), PeerSettings())
     made = made.model_copy(update={"gateway": GatewaySettings(url=configured)})
     assert gateway_url(made, announce) == url
+
+
+BEFORE = "https://data.example.org/files"
+
+
+def object_named(path: str) -> tuple[str, str]:
+    """Return bucket and key as the routes read them."""
+    raw = path.encode()
+    return Naming().object_of(Request(b"GET", raw, raw, b"", [], ("", 0), ("", 0)))
+
+
+def test_a_web_seed_stands_in_file_and_magnet_of_public_torrents(catalog: Catalog) -> None:
+    publish(catalog, "folder/a key")
+    publish(catalog, "secret", public=False)
+    public = PublicFace(catalog, ANNOUNCE, PeerSettings(), {}, BEFORE)
+    url = f"{BEFORE}/bucket/folder/a%20key"
+    found = public.torrent_file("bucket", "folder/a key")
+    assert lt.load_torrent_buffer(found.body).url_seeds == [url]
+    magnet = public.magnet_link("bucket", "folder/a key")
+    assert lt.parse_magnet_uri(magnet).url_seeds == [url]
+    assert lt.load_torrent_buffer(public.torrent_file("bucket", "secret").body).url_seeds == []
+    assert "ws=" not in public.magnet_link("bucket", "secret")
+
+
+def test_a_private_torrent_names_no_web_seed() -> None:
+    raw = build_info(name="key", layout=Layout(5, 16384), pieces=b"h" * 20, private=True)
+    pinned = PinnedObject(ObjectRef("default", "bucket", "key"), '"e"', 5)
+    torrent = Torrent(parse_info(raw), pinned, "build")
+    assert lt.load_torrent_buffer(torrent_file_of(torrent, ANNOUNCE, BEFORE)).url_seeds == []
+    assert "ws=" not in magnet_of(torrent, ANNOUNCE, PeerSettings(), BEFORE)
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("Nelson", "Nelson"),
+        ("a/b/c.d", "a/b/c.d"),
+        ("ünï + 100%?#&", "%C3%BCn%C3%AF%20%2B%20100%25%3F%23%26"),
+        # Clients append the name to what ends in a slash, and clean dots and nothings away.
+        ("folder/", "folder%2F"),
+        ("a//b", "a%2F%2Fb"),
+        ("/a", "%2Fa"),
+        ("a/../b", "a%2F..%2Fb"),
+        ("./a", ".%2Fa"),
+    ],
+)
+def test_a_web_seed_leads_to_its_key(key: str, path: str) -> None:
+    url = object_url("http://h", ObjectRef("default", "tenant:b", key))
+    assert url == f"http://h/tenant%3Ab/{path}"
+    assert object_named(urlsplit(url).path) == ("tenant:b", key)
+    assert httpx.URL(url).raw_path.decode() == urlsplit(url).path
+
+
+@given(st.text(min_size=1).filter(lambda key: key not in (".", "..")))
+def test_any_key_comes_back_from_its_url(key: str) -> None:
+    key = key.encode("utf-8", "replace").decode()
+    url = object_url("http://h", ObjectRef("default", "b", key))
+    assert url.isascii()
+    assert object_named(url.removeprefix("http://h")) == ("b", key)
+    assert not url.endswith("/")
+
+
+@pytest.mark.parametrize(
+    ("announce", "url", "expected"),
+    [
+        ("http://t.example.org:6969/announce", None, "http://t.example.org:6969"),
+        ("https://t.example.org/bt/announce.php?key=a/b", None, "https://t.example.org/bt"),
+        ("http://t.example.org/announce", "https://cdn.example.org/x", "https://cdn.example.org/x"),
+    ],
+)
+def test_the_web_seed_lies_beside_the_tracker_unless_it_is_said(
+    tmp_path: object, announce: str, url: str | None, expected: str
+) -> None:
+    made = config(tmp_path, TrackerSettings(), PeerSettings())
+    assert web_seed_url(made, announce) is None
+    gateway = GatewaySettings(web_seed=True, url=url)
+    assert web_seed_url(made.model_copy(update={"gateway": gateway}), announce) == expected
+
+
+def test_content_is_the_object_as_it_is_now(catalog: Catalog) -> None:
+    torrent = publish(catalog, "key").torrent
+    assert torrent is not None
+    publish(catalog, "building", live=False).settle(State.BUILDING)
+    public = face(catalog)
+    found = public.content("bucket", "key")
+    assert found == Content(torrent, '"e"', "key")
+    for bucket, key, code in (
+        ("bucket", "other", "NoSuchKey"),
+        ("basket", "key", "NoSuchBucket"),
+        ("bucket", "building", "ServiceUnavailable"),
+    ):
+        with pytest.raises(S3Error) as caught:
+            public.content(bucket, key)
+        assert caught.value.code == code
+
+
+def test_of_two_objects_with_one_content_the_pieces_of_one_are_read(catalog: Catalog) -> None:
+    info = parse_info(build_info(name="key", layout=Layout(5, 16384), pieces=b"h" * 20))
+    torrents = []
+    for bucket, etag in (("one", 'W/"1"'), ("two", "2")):
+        publication = Publication(ObjectRef("default", bucket, "key"))
+        catalog.add(publication)
+        torrents.append(Torrent(info, PinnedObject(publication.ref, etag, 5), "build"))
+        catalog.serve(publication, torrents[-1])
+    for bucket, etag in (("one", '"1"'), ("two", '"2"')):
+        assert face(catalog).content(bucket, "key") == Content(torrents[0], etag, "key")

@@ -32,12 +32,12 @@ SCRATCH = 512 * KIB
 LEAST_READ = 64 * KIB
 """Bytes read from disk at a time for a client whose socket takes no more."""
 MOST_VIEWS = 512
-FIRST_PATIENCE = 20.0
+FIRST_PATIENCE = 45.0
 """Seconds until the first bytes have to be there; then the client is told to come back."""
 TURN_PATIENCE = 120.0
 """Seconds for which a download that was begun waits for its next turn, where there are turns."""
 
-_NO_TURN = "We are busy; please reduce your request rate."
+_NO_TURN = "We are busy; please try again later."
 _HAD_ENOUGH = "Your address has had this object often enough for now."
 _NOT_CACHED = "This part isn't cached, and isn't read for you at present."
 _NO_PLACE = "There are too many downloads; please try again later."
@@ -91,6 +91,7 @@ class Download:
             may_read=self._may_read,
             clock=trio.current_time,
             shelf=supplies.shelf,
+            stop=(self._stop - 1) // self._length + 1,
         )
         self._chain = supplies.limits.chain(torrent.info_hash, self._opened_at, sharing=self.group)
 
@@ -125,9 +126,9 @@ class Download:
         self.refuse(_HAD_ENOUGH)
         _LOG.debug("download of %s by %s: %s", self.torrent.pinned.ref, self.group, reason)
 
-    def refuse(self, text: str) -> None:
-        """Cut it off with a text for its client, if it is there to read one."""
-        self._refusal = self._refusal or DownloadRefused(text)
+    def refuse(self, text: str, *, busy: bool = True) -> None:
+        """Cut it off; the text is for its client, where the reply hasn't begun."""
+        self._refusal = self._refusal or DownloadRefused(text, busy=busy)
         self.resume()
 
     # -- under the upload limits
@@ -357,7 +358,7 @@ class Downloads:
         """Cut off the downloads of a torrent that is gone: what they'd get is another object's."""
         for download in self._all:
             if download.torrent is torrent:
-                download.refuse(_GONE)
+                download.refuse(_GONE, busy=False)
 
     def allow(self, *, allowed: bool) -> None:
         """Change whether anything may be sent at all; what is under way is cut off."""

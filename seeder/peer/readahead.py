@@ -25,12 +25,16 @@ _NEAR = 16
 
 
 class ReadAhead:
-    """Guesses for one peer, all in whole pieces; `taken` are the bytes that it was sent so far."""
+    """Guesses for one peer, all in whole pieces; `taken` are the bytes that it was sent so far.
 
-    __slots__ = ("_guessed", "_layout", "_next", "_reached", "_row")
+    Nothing is guessed from piece `stop` on.
+    """
 
-    def __init__(self, layout: Layout) -> None:
+    __slots__ = ("_guessed", "_layout", "_next", "_reached", "_row", "_stop")
+
+    def __init__(self, layout: Layout, stop: int | None = None) -> None:
         self._layout = layout
+        self._stop = layout.piece_count if stop is None else stop
         self._guessed = 0
         self._next = 0
         self._row = 0
@@ -54,11 +58,11 @@ class ReadAhead:
     def missed(self, index: int, taken: int) -> range:
         """Return an extent that begins with this cold piece, which so comes first."""
         most = self._pieces(min(EXTENT, TRUST * taken - self._guessed))
-        return range(index, min(index + most, self._layout.piece_count))
+        return range(index, min(index + most, self._stop))
 
     def _onward(self, taken: int) -> range:
         """Return what comes next, in steps of an extent, as soon as the window allows."""
-        count = self._layout.piece_count
+        count = self._stop
         window = self._pieces(min(TRUST * taken, WINDOW))
         start = max(self._next, self._reached)
         stop = min(self._next + window, start + self._pieces(TRUST * taken - self._guessed), count)

@@ -66,7 +66,8 @@ class Stock:
 
     `tell` is called, later, when a piece has come (None) or failed (the error). `taken` returns the
     bytes that the peer was sent so far, `clock` seconds. `may_read` tells whether so many more may
-    be read from S3 for this peer, and notes that they are.
+    be read from S3 for this peer, and notes that they are. Nothing from piece `stop` on is read
+    ahead.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Stock:
         may_read: Callable[[int], bool],
         clock: Callable[[], float],
         shelf: Shelf,
+        stop: int | None = None,
     ) -> None:
         self.waiting: dict[int, float] = {}
         """Cold pieces, and since when they are waited for."""
@@ -96,7 +98,7 @@ class Stock:
         self._fetching: set[int] = set()
         self._held: dict[int, bytes | bytearray] = {}
         self._failed: dict[int, float] = {}
-        self._read_ahead = ReadAhead(torrent.layout)
+        self._read_ahead = ReadAhead(torrent.layout, stop)
         self._given = -1
         self._guessed: list[range] = []
         self._hopeless: set[int] = set()

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from seeder.peer import limits
-from seeder.peer.limits import GRAIN, LARGEST_QUANTUM, SLACK, Bucket, Chain, Limits, Rates
+from seeder.peer.limits import (
+    GRAIN,
+    LARGEST_QUANTUM,
+    MOST_SHARED,
+    SLACK,
+    Bucket,
+    Chain,
+    Limits,
+    Rates,
+)
 from seeder.torrent.layout import KIB, MIB
 
 A, B = b"a" * 20, b"b" * 20
@@ -595,3 +604,37 @@ def test_no_window_of_time_gets_more_than_its_rate_and_one_bucketful(
         for stop, size in granted[begin:]:
             sent += size
             assert sent <= (stop - start) * rate + bucketful + limits._ROUNDING + 1
+
+
+def test_an_address_shares_the_rate_of_a_peer_among_its_downloads() -> None:
+    node: Limits[str] = Limits(Rates(peer=GRAIN))
+    one, other, stranger = (
+        node.chain(A, 0, sharing=address) for address in ("here", "here", "there")
+    )
+    assert one is not None
+    assert other is not None
+    assert stranger is not None
+    assert one.grant(GRAIN, 0) == GRAIN
+    assert other.grant(GRAIN, 0) == 0
+    assert stranger.grant(GRAIN, 0) == GRAIN
+    node.change(Rates(peer=4 * GRAIN), 0)
+    later = node.chain(A, 0.1, sharing="here")
+    assert later is not None
+    assert later.grant(GRAIN, 0.1) == 0
+    assert later.grant(GRAIN, 1) == GRAIN
+    node.change(Rates(), 1)
+    assert node.chain(A, 1, sharing="here") is None
+
+
+def test_addresses_that_share_are_forgotten_at_last() -> None:
+    node: Limits[str] = Limits(Rates(peer=GRAIN))
+    for number in range(MOST_SHARED + 1):
+        chain = node.chain(A, 0, sharing=str(number))
+        assert chain is not None
+        assert chain.grant(GRAIN, 0) == GRAIN
+    again = node.chain(A, 0, sharing="0")
+    assert again is not None
+    assert again.grant(GRAIN, 0) == GRAIN
+    recent = node.chain(A, 0, sharing=str(MOST_SHARED))
+    assert recent is not None
+    assert recent.grant(GRAIN, 0) == 0

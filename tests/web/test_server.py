@@ -11,11 +11,12 @@ from functools import partial
 import pytest
 import trio
 
+from seeder.errors import SeederError
 from seeder.web.connection import LARGE_BODY, MOST_IN_A_ROW
 from seeder.web.limits import ServerLimits
 from seeder.web.messages import Request, Response
 from seeder.web.server import serve
-from tests.web.serving import ask, connected, exchange, get, serving
+from tests.web.serving import PATIENCE, ask, connected, exchange, get, serving
 
 TEXT = ((b"Content-Type", b"text/plain"),)
 
@@ -335,6 +336,95 @@ async def test_a_body_that_breaks_its_promise_is_cut_off(promised: int, received
 
 def _sized(length: int, _: Request) -> Response:
     return Response(200, numbers(), content_length=length)
+
+
+class Shelf:
+    """A body that lies in one place; a few views of it are offered at a time."""
+
+    def __init__(self, data: bytes, *, lie: int = 0, fail_at: int | None = None) -> None:
+        self.data, self.at, self.fail_at = memoryview(data), 0, fail_at
+        self.length = len(data) + lie
+        self.closed = 0
+        self.gone = trio.Event()
+
+    async def offer(self) -> list[memoryview]:
+        await trio.lowlevel.checkpoint()
+        if self.fail_at is not None and self.at >= self.fail_at:
+            raise SeederError("no more of this")
+        stop = min(self.at + 100_000, len(self.data))
+        return [self.data[cut : min(cut + 10_000, stop)] for cut in range(self.at, stop, 10_000)]
+
+    def took(self, count: int) -> None:
+        self.at += count
+
+    def close(self) -> None:
+        self.closed += 1
+        self.gone.set()
+
+    def __call__(self, _: Request) -> Response:
+        self.at = 0
+        return Response(200, self, content_length=self.length)
+
+
+async def test_a_body_is_sent_from_where_it_lies() -> None:
+    shelf = Shelf(os.urandom(5_000_001))
+    async with serving(shelf) as port, connected(port) as client:
+        for count in (1, 2):
+            await client.send(get("/"))
+            assert (await client.reply()).body == shelf.data
+            await client.send(get("/", method="HEAD"))
+            head = await client.reply(to_head=True)
+            assert head.headers[b"content-length"] == b"5000001"
+            assert shelf.closed == 2 * count
+
+
+async def test_a_source_that_has_no_more_cuts_its_reply_off(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shelf = Shelf(bytes(3_000_000), fail_at=1_000_000)
+    async with serving(shelf) as port, connected(port) as client:
+        await client.send(get("/"))
+        raw = await client.rest()
+    assert len(raw.partition(b"\r\n\r\n")[2]) == shelf.at < 3_000_000
+    assert shelf.closed == 1
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.parametrize("lie", [-1, 1])
+async def test_a_source_that_breaks_its_promise_is_cut_off(
+    lie: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    shelf = Shelf(bytes(300_000), lie=lie)
+    async with serving(shelf) as port, connected(port) as client:
+        await client.send(get("/"))
+        await client.rest()
+    assert shelf.closed == 1
+    assert "a connection failed" in caplog.text
+
+
+async def test_a_source_is_closed_when_its_client_is_gone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shelf = Shelf(bytes(50_000_000))
+    async with serving(shelf) as port:
+        async with connected(port) as client:
+            await client.send(get("/"))
+            assert (await client.reply(to_head=True)).status == 200
+        with trio.fail_after(PATIENCE):
+            await shelf.gone.wait()
+    assert shelf.at < 50_000_000
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_source_is_closed_when_its_head_cannot_be_sent() -> None:
+    shelf = Shelf(b"x")
+
+    def handler(_: Request) -> Response:
+        return Response(200, shelf, ((b"X", b"a\r\nb"),), content_length=1)
+
+    async with serving(handler) as port:
+        assert (await ask(port, get("/"))).status == 500
+    assert shelf.closed == 1
 
 
 async def test_several_listeners_share_one_server() -> None:

@@ -18,6 +18,7 @@ from seeder.ledger.budget import Level
 from seeder.peer import download as download_module
 from seeder.peer.messages import MessageId
 from seeder.peer.stock import AHEAD
+from seeder.torrent.catalog import ObjectRef, PinnedObject, Publication, Torrent
 from seeder.torrent.layout import KIB, MIB
 from seeder.web.access import ReadKey
 from seeder.web.limits import ServerLimits
@@ -104,7 +105,7 @@ async def test_several_requests_share_a_connection(tmp_path: Path) -> None:
             assert reply.headers[b"content-range"] == where
         head = await client.reply(to_head=True)
         assert head.headers[b"content-length"] == b"%d" % len(DATA)
-        assert seed.node.source.reads == dict.fromkeys(range(11), 1)
+        assert seed.node.source.reads == dict.fromkeys([*range(8), 10], 1)
 
 
 @settings(
@@ -215,6 +216,20 @@ async def test_an_object_that_is_not_public_is_for_those_who_sign(tmp_path: Path
         assert b"url-list" not in (await seed.ask(f"{PATH}?torrent")).body
 
 
+async def test_a_bucket_may_have_a_name_of_the_trackers(tmp_path: Path) -> None:
+    async with seeding(tmp_path, (DATA, PIECE)) as seed:
+        for name in ("announce", "scrape"):
+            ref = ObjectRef("default", name, "object-0")
+            pinned = PinnedObject(ref, '"own"', len(DATA))
+            publication = Publication(ref)
+            seed.catalog.add(publication)
+            seed.catalog.serve(publication, Torrent(seed.torrent.info, pinned, "build"))
+            found = await seed.ask(f"/{name}/object-0")
+            assert (found.body, found.headers[b"etag"]) == (DATA, b'"own"')
+            for page in (f"/{name}/PASSKEY", f"/{name}/object-0?info_hash={'x' * 20}", f"/{name}"):
+                assert (await seed.ask(page)).headers[b"content-type"] == b"text/plain"
+
+
 # -- where the bytes come from, and what they cost ------------------------------------------------
 
 
@@ -250,6 +265,34 @@ async def test_without_any_cache_each_download_reads_for_itself_and_holds_little
         assert (await one.reply()).body == LARGE
         assert set(seed.node.source.reads.values()) == {1}
     assert shelf.used == 0
+
+
+async def test_what_comes_next_is_asked_for_ahead(tmp_path: Path) -> None:
+    async with seeding(tmp_path, (LARGE, 512 * KIB)) as seed, connected(seed.port) as client:
+        source = seed.node.source
+        source.hold_up(*range(24))
+        await client.send(get(PATH))
+        await wait_until(lambda: sum(source.reads.values()) == AHEAD // (512 * KIB))
+        source.release()
+        assert (await client.reply()).body == LARGE
+        assert set(source.reads.values()) == {1}
+
+
+async def test_a_range_costs_no_more_than_its_pieces(tmp_path: Path) -> None:
+    async with seeding(tmp_path, (LARGE, 256 * KIB)) as seed:
+        part = await seed.ask(PATH, f"Range: bytes={MIB + 1}-{2 * MIB}")
+        assert part.body == LARGE[MIB + 1 : 2 * MIB + 1]
+        assert seed.node.source.reads == dict.fromkeys(range(4, 9), 1)
+
+
+async def test_an_object_that_is_replaced_before_its_first_byte_is_an_error(tmp_path: Path) -> None:
+    async with seeding(tmp_path, (DATA, PIECE)) as seed, connected(seed.port) as client:
+        seed.node.source.hold_up(0)
+        await client.send(get(PATH))
+        await wait_until(lambda: bool(seed.node.source.reads))
+        seed.node.hub.disconnect(seed.torrent, "retired")
+        reply = await client.reply()
+        assert (reply.status, code(reply)) == (503, "ServiceUnavailable")
 
 
 async def test_a_client_that_leaves_is_counted_what_was_sent_it(tmp_path: Path) -> None:
