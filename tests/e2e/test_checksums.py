@@ -48,12 +48,12 @@ def test_parts_with_a_sha1_make_a_torrent_for_the_bytes_of_the_sample(
     )
     daemon.start()
     status = {key: wait_for_state(daemon, bucket, key) for key in keys}
-    print(status["even"])
 
     made = make_torrent(BODY, name="even", piece_length=MULTIPART_PART_SIZE)
     file = served_torrent(daemon, bucket, "even")
     assert read_torrent(file).info == made.info
     assert line_of(daemon, f"{bucket}/even: serving", "metainfo from checksums")
+    assert status["even"]["metainfo"] == "checksums"
     cost = status["even"]["origin_bytes_by_purpose"]
     assert SAMPLE < cost["metainfo"] < SAMPLE + 16_384
     assert (cost["hashing"], cost["pieces"]) == (0, 0)

@@ -66,6 +66,15 @@ def test_an_object_in_one_go_has_a_checksum_of_its_own() -> None:
         assert (page.sha1, page.count, page.parts, page.next_marker) == (DIGEST, None, (), None)
 
 
+def test_a_checksum_of_checksums_is_not_that_of_the_object() -> None:
+    """S3 told no type before 2025; an object of parts has none of its own in SHA-1."""
+    checksum = f"<Checksum><ChecksumSHA1>{BASE64}</ChecksumSHA1></Checksum>"
+    parts = "<ObjectParts><PartsCount>2</PartsCount></ObjectParts>"
+    page = parse_attributes(document(checksum + parts))
+    assert page is not None
+    assert (page.sha1, page.count) == (None, 2)
+
+
 @pytest.mark.parametrize(
     "checksum",
     [

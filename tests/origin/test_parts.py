@@ -144,6 +144,17 @@ async def test_another_objects_parts_are_not_taken(stand: Stand, attributes: Rep
     stand.faults.default = careless
     with pytest.raises(ObjectChanged, match="replaced"):
         await stand.climb(metainfo=ONLY)
+    assert "range" not in other.requests
+
+
+async def test_parts_of_an_object_of_another_size_are_not_taken(
+    stand: Stand, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = PartsServer([*EVEN, 7])
+    stand.faults.default = other.serve
+    with pytest.raises(MetainfoError, match="no metainfo"):
+        await stand.climb(metainfo=ONLY)
+    assert f"S3 says {other.size} bytes where HEAD said {stand.server.size}" in caplog.text
 
 
 async def test_an_object_that_changes_on_the_way_is_noticed(stand: Stand) -> None:
@@ -205,6 +216,16 @@ async def test_an_origin_without_attributes_is_not_asked_for_every_key(
     for key in ("one", "two", "three", "four"):
         assert (await stand.climb(key, metainfo=ONLY)).rung == "checksums"
     assert stand.asked["page"] == pages
+
+
+async def test_an_origin_that_has_answered_once_is_asked_again_whatever_follows(
+    stand: Stand,
+) -> None:
+    await stand.climb(metainfo=ONLY)
+    stand.server.attributes = error(501, "NotImplemented")
+    for key in ("one", "two"):
+        await stand.climb(key, metainfo=ONLY)
+    assert stand.asked["page"] == 3
 
 
 async def test_one_key_without_a_sha1_says_nothing_of_the_others(
