@@ -18,8 +18,6 @@ from seeder.torrent.layout import KIB, LARGEST_PIECE_LENGTH, MIB, Layout
 SHA1_LENGTH = 20
 SMALLEST_PART_LENGTH = 8 * MIB
 """The smallest power of two that S3 takes as a part: it wants 5 MiB of all but the last."""
-MOST_PARTS = 10_000
-"""S3's limit for one object."""
 _SMALLEST_PIECE_LENGTH = 16 * KIB
 _DEEPEST = 8
 _LONGEST_TEXT = 256

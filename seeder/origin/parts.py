@@ -20,7 +20,6 @@ from seeder.errors import (
 )
 from seeder.origin.answers import content_length, label, opaque, printable
 from seeder.origin.checksums import (
-    MOST_PARTS,
     Attributes,
     Part,
     PartHashes,
@@ -37,8 +36,8 @@ _LOG = logging.getLogger(__name__)
 
 PAGE = 1_000
 """Parts that S3 tells in one answer, at most."""
-MOST_HEADS = 1_000
-"""Parts up to which they are asked for one by one; from there on it takes too many requests."""
+MOST_REQUESTS = 1_000
+"""For one object, whichever way its parts are told; what takes more is read instead."""
 PARALLEL_HEADS = 8
 LARGEST_PAGE = MIB
 """Bytes; a page of 1,000 parts with every checksum that S3 has is less than half of it."""
@@ -89,18 +88,18 @@ class PartReader:
             _LOG.info("%s: %s", pinned.ref, _NO_SHA1)
             return None
         marker = 0
-        for _ in range(MOST_PARTS):
+        for _ in range(MOST_REQUESTS):
             for part in page.parts:
                 hashes.add(part)
             if page.next_marker is None or hashes.complete:
-                break
+                return hashes.finish()
             if page.next_marker <= marker or not page.parts:
                 raise OriginFault(
                     f"{label(pinned.ref)}: S3 lists the parts without coming to an end"
                 )
             marker = page.next_marker
             page = await self._page(pinned, marker, meter)
-        return hashes.finish()
+        raise MetainfoError(f"S3 tells so few parts at once that {MOST_REQUESTS} requests don't do")
 
     async def _page(self, pinned: PinnedObject, marker: int, meter: Meter) -> Attributes:
         """Return the parts behind the number `marker` (GetObjectAttributes)."""
@@ -142,9 +141,9 @@ class PartReader:
             _LOG.info("%s: %s", pinned.ref, _NO_SHA1)
             return None
         hashes.add(first)
-        if count > MOST_HEADS:
+        if count > MOST_REQUESTS:
             raise MetainfoError(
-                f"its {count} parts would take a request each, {MOST_HEADS} at most are sent;"
+                f"its {count} parts would take a request each, {MOST_REQUESTS} at most are sent;"
                 " allow s3:GetObjectAttributes, which tells 1,000 by one"
             )
         for part in await self._rest(pinned, count, meter):

@@ -10,7 +10,7 @@ from tests.e2e.conftest import ClientFactory
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.libtorrent_client import Libtorrent
 from tests.e2e.localstack import LocalStack
-from tests.e2e.objects import MIB, content, digest, make_torrent
+from tests.e2e.objects import MIB, content, digest, make_torrent, write_content
 from tests.e2e.publishing import origin, read_torrent, served_torrent, wait_for_state
 from tests.e2e.s3 import MULTIPART_PART_SIZE, Publisher
 
@@ -94,3 +94,37 @@ def test_a_server_that_answers_with_the_object_is_not_read_to_its_end(
     [asked] = [each for each in ceph.exchanges(bucket) if each.query == "attributes"]
     assert asked.body_bytes < len(BODY) // 2
     assert "WARNING" not in daemon.log
+
+
+def test_a_piece_of_the_largest_length_arrives(
+    ceph: CephRGW,
+    publisher: Publisher,
+    bucket: str,
+    seeder: MakeDaemon,
+    client: ClientFactory,
+    *,
+    tmp_path: Path,
+) -> None:
+    """1 TiB in at most 10,000 parts has parts of 128 MiB, and these are its pieces."""
+    content_file = tmp_path / "content"
+    write_content(content_file, 128 * MIB + 5)
+    publisher.put(bucket, "object", content_file)
+    section = {
+        "bucket": bucket,
+        "key": "object",
+        "metainfo": ["build"],
+        "piece_length": "128 MiB",
+    }
+    # Room for a piece and its successor's beginning, and no disk to fall back on.
+    daemon = seeder(
+        {
+            "origin": origin(ceph),
+            "objects": [section],
+            "cache": {"memory": "160 MiB", "disk": "0 B"},
+        }
+    )
+    daemon.start()
+    assert wait_for_state(daemon, bucket, "object")["pieces"] == 2
+    path = tmp_path / "object.torrent"
+    path.write_bytes(served_torrent(daemon, bucket, "object"))
+    assert digest(client(Libtorrent).download(path, timeout=60)) == digest(content_file)

@@ -36,6 +36,8 @@ class PartsServer:
     etag: str = "0f343b0931126a20f133d67c2b018a3b-2"
     hashes: dict[int, bytes | None] = field(default_factory=dict)
     """By the number of a part, where its SHA-1 is not that of zeros: None leaves it out."""
+    page: int = 1000
+    """Parts told in one answer, at most."""
     attributes: Reply | None = None
     """Answers GetObjectAttributes in its place."""
     heads: Reply | None = None
@@ -74,7 +76,7 @@ class PartsServer:
     def _page(self, seen: Seen) -> bytes:
         assert seen.headers["x-amz-object-attributes"] == "ETag,Checksum,ObjectParts,ObjectSize"
         marker = int(seen.headers.get("x-amz-part-number-marker", "0"))
-        last = min(marker + min(1000, int(seen.headers["x-amz-max-parts"])), len(self.sizes))
+        last = min(marker + min(self.page, int(seen.headers["x-amz-max-parts"])), len(self.sizes))
         if len(self.sizes) == 1:
             return self._document(_checksum(self._sha1(1)), "")
         parts = "".join(

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from seeder.errors import MetainfoError, ObjectChanged
+from seeder.origin import parts
 from seeder.origin.acquire import Ladder
 from seeder.origin.store import Record
 from seeder.settings import ObjectSettings
@@ -338,6 +339,17 @@ async def test_pages_that_come_to_no_end_are_left(
         await stand.climb(metainfo=ONLY)
     assert stand.faults.finished
     assert "without coming to an end" in caplog.text
+
+
+async def test_pages_of_few_parts_are_read_up_to_a_limit(
+    stand: Stand, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand.server.page = 4
+    assert (await stand.climb(metainfo=ONLY)).rung == "checksums"
+    assert stand.asked["page"] == 8
+    monkeypatch.setattr(parts, "MOST_REQUESTS", 7)
+    with pytest.raises(MetainfoError, match="so few parts at once that 7 requests don't do"):
+        await stand.climb(metainfo=ONLY)
 
 
 async def test_a_head_that_fails_on_the_way_ends_the_others(stand: Stand) -> None:
