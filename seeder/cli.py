@@ -190,7 +190,8 @@ def torrent(path: Path, name: str, output: Path | None) -> None:
                 await trio.Path(output).write_bytes(data)
             except OSError as error:
                 raise StorageError(f"{output}: can't be written: {error.strerror}") from error
-            click.echo(f"{output}: {found.info_hash}, {human(found.layout.size)}", err=True)
+            told = f"{found.info_hash}, {human(found.layout.size)}, metainfo from {found.rung}"
+            click.echo(f"{output}: {told}", err=True)
 
     _run(write)
 

@@ -9,7 +9,9 @@ SeederError                  anything that we raise on purpose; str() is one lin
 │   ├── AccessDenied         401 or 403: credentials, policy, requester pays, expected owner, SSE-C
 │   ├── ObjectMissing        404: no such bucket, key or version
 │   ├── ObjectChanged        412: the object is no longer the one that the torrent describes
-│   ├── TorrentUnsupported   GetObjectTorrent is not to be had: other sources of metainfo may do
+│   ├── Unsupported          an optional call is not to be had: other sources of metainfo may do
+│   │   ├── TorrentUnsupported      GetObjectTorrent
+│   │   └── AttributesUnsupported   GetObjectAttributes, or HEAD of a part
 │   └── OriginFault          an answer that is wrong: a bad status, a short body, a wrong range
 │       └── PieceMismatch    a piece that doesn't have the hash that the torrent says, twice
 ├── BudgetSpent              the operator's wish: S3 isn't asked before there is budget again
@@ -64,13 +66,21 @@ class ObjectChanged(OriginError):
     """The pinned object was replaced (412, or another ETag)."""
 
 
-class TorrentUnsupported(OriginError):
-    """This S3 makes no torrent of this object; other sources of metainfo may do."""
+class Unsupported(OriginError):
+    """This S3 doesn't answer a call that not every S3 has; other sources of metainfo may do."""
 
     def __init__(self, text: str, *, for_every_key: bool = False) -> None:
         super().__init__(text)
         self.for_every_key = for_every_key
-        """Whether the answer means that this S3 makes no torrents at all."""
+        """Whether the answer means that this S3 has no such call at all."""
+
+
+class TorrentUnsupported(Unsupported):
+    """This S3 makes no torrent of this object."""
+
+
+class AttributesUnsupported(Unsupported):
+    """This S3 tells nothing of the parts of this object."""
 
 
 class OriginFault(OriginError):

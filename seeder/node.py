@@ -237,7 +237,13 @@ class Node:
             key = AccountKey(ref.origin, ref.bucket, ref.key, ref.version_id or "")
             # Without a version nothing has been booked yet; with one it may be from earlier.
             account = self.ledger.account(key) if ref.version_id else Account(key=key)
-        row = TorrentRow.of(account, reason=publication.reason, progress=publication.progress)
+        torrent = publication.torrent
+        row = TorrentRow.of(
+            account,
+            reason=publication.reason,
+            progress=publication.progress,
+            metainfo=None if torrent is None else torrent.rung,
+        )
         return replace(row, state=publication.state)
 
     def status(self) -> dict[str, object]:

@@ -21,14 +21,22 @@ WORKERS = 3
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 SWIFT_VENV = ROOT / ".venv-swift"
+AWS_VENV = ROOT / ".venv-aws"
+LOCALSTACK_VENV = ROOT / ".venv-localstack"
 
 PACKAGES = ("-e", ".[test]")
 # OpenStack Swift speaks S3 too; it has a venv of its own, for it wants much that we don't.
 SWIFT_PACKAGES = ("swift==2.38.3", "eventlet==0.41.3", "PasteDeploy==3.1.0", "pyeclib==1.8.0")
 SWIFT_CHECK = "import swift.common.middleware.s3api.s3api, swift.obj.mem_server, swift.proxy.server"
 # The AWS CLI pins libraries that others need newer; pip compiles nothing, for few of its files run.
-AWS_VENV = ROOT / ".venv-aws"
-AWS_PACKAGES = ("awscli==1.46.3",)
+AWS_PACKAGES = ("--no-compile", "awscli==1.46.3")
+AWS_CHECK = "import awscli.clidriver"
+# LocalStack's S3 keeps checksums of parts; its dependencies are those that it was released with.
+LOCALSTACK_PACKAGES = (
+    "localstack-core[base-runtime]==4.7.*",
+    *("cbor2<5.8", "pyopenssl<25", "cryptography<45", "service_identity<25"),
+)
+LOCALSTACK_CHECK = "import localstack.runtime.main, localstack.services.s3.provider"
 # WebTorrent is an npm package; the lock file beside its package.json pins all that it needs.
 WEBTORRENT = ROOT / ".webtorrent"
 WEBTORRENT_PINNED = ROOT / "tests" / "e2e" / "clients" / "npm"
@@ -104,6 +112,7 @@ def main() -> int:
         install_servers_and_clients(steps)
         install_swift(steps)
         install_aws_cli(steps)
+        install_localstack(steps)
         install_webtorrent(steps)
     python = VENV / "bin" / "python"
     steps.run("ruff check", python, "-m", "ruff", "check")
@@ -143,37 +152,40 @@ def install_servers_and_clients(steps: Steps) -> None:
         print(f"{use} may be skipped: {', '.join(lacking)} not found, and {reason}")
 
 
+def install_aws_cli(steps: Steps) -> None:
+    """Make .venv-aws, or say that the tests with the AWS CLI will be skipped."""
+    install_program(steps, "the AWS CLI", AWS_VENV, AWS_PACKAGES, AWS_CHECK)
+
+
 def install_swift(steps: Steps) -> None:
     """Make .venv-swift, or say that the tests against Swift will be skipped."""
-    wanted = stamp(" ".join(SWIFT_PACKAGES))
-    if is_made(SWIFT_VENV, wanted):
+    install_program(steps, "OpenStack Swift", SWIFT_VENV, SWIFT_PACKAGES, SWIFT_CHECK)
+
+
+def install_localstack(steps: Steps) -> None:
+    """Make .venv-localstack, or say that the tests against LocalStack will be skipped."""
+    install_program(steps, "LocalStack", LOCALSTACK_VENV, LOCALSTACK_PACKAGES, LOCALSTACK_CHECK)
+
+
+def install_program(
+    steps: Steps, name: str, venv: Path, packages: Sequence[str], check: str
+) -> None:
+    """Make a venv with a program that comes from PyPI, and run `check` there."""
+    wanted = stamp(" ".join(packages))
+    if is_made(venv, wanted):
         return
-    python = SWIFT_VENV / "bin" / "python"
+    python = venv / "bin" / "python"
     try:
-        make_venv(steps, SWIFT_VENV)
-        pip_install(steps, SWIFT_VENV, SWIFT_PACKAGES)
-        steps.run("importing swift", python, "-c", SWIFT_CHECK, vital=True)
+        make_venv(steps, venv)
+        pip_install(steps, venv, packages)
+        steps.run(f"importing {name}", python, "-c", check, vital=True)
     except Failed:
-        print("tests against OpenStack Swift will be skipped")
+        print(f"tests with {name} will be skipped")
         # Elsewhere its C libraries may not be had; where we install them, it has to work.
         if why_no_apt() is not None:
             steps.failed.pop()
         return
-    mark_made(SWIFT_VENV, wanted)
-
-
-def install_aws_cli(steps: Steps) -> None:
-    """Make .venv-aws, or say that the tests with the AWS CLI will be skipped."""
-    wanted = stamp(" ".join(AWS_PACKAGES))
-    if is_made(AWS_VENV, wanted):
-        return
-    try:
-        make_venv(steps, AWS_VENV)
-        pip_install(steps, AWS_VENV, ("--no-compile", *AWS_PACKAGES))
-    except Failed:
-        print("tests with the AWS CLI will be skipped")
-        return
-    mark_made(AWS_VENV, wanted)
+    mark_made(venv, wanted)
 
 
 def install_webtorrent(steps: Steps) -> None:

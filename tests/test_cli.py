@@ -308,7 +308,7 @@ async def test_torrent_writes_what_the_object_is(site: Site, tmp_path: Path) -> 
     own = make_torrent(BODY, name="Nelson", piece_length=PIECE_LENGTH)
     assert made[b"announce"] == b"http://127.0.0.1:6969/announce"
     assert own.info in output.read_bytes()
-    assert result.line == f"{output}: {own.info_hash.hex()}, 2.00 MiB"
+    assert result.line == f"{output}: {own.info_hash.hex()}, 2.00 MiB, metainfo from build"
     assert site.store.body_bytes["Nelson"] == len(BODY)
 
     again = await seeder("torrent", "-c", site.path, "quotes/Nelson")

@@ -41,10 +41,17 @@ class TorrentRow:
     """Why the state is what it is."""
     progress: float | None = None
     """Share of the work that the state is about, 0 to 1."""
+    metainfo: str | None = None
+    """The rung of the metainfo ladder that the torrent came from, while it is known."""
 
     @classmethod
     def of(
-        cls, account: Account, *, reason: str | None = None, progress: float | None = None
+        cls,
+        account: Account,
+        *,
+        reason: str | None = None,
+        progress: float | None = None,
+        metainfo: str | None = None,
     ) -> "TorrentRow":
         """Return the row of an account as it is now."""
         return cls(
@@ -58,6 +65,7 @@ class TorrentRow:
             counters=account.counters.copy(),
             reason=reason,
             progress=progress,
+            metainfo=metainfo,
         )
 
     def document(self, prices: Prices) -> Document:
@@ -73,6 +81,7 @@ class TorrentRow:
             "state": self.state,
             "reason": self.reason,
             "progress": self.progress,
+            "metainfo": self.metainfo,
             **_figures(self.counters, self.size, self.peers, self.seeds, prices),
         }
 

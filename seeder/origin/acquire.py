@@ -1,10 +1,11 @@
 """The metainfo ladder: from an object to an info dictionary that is true of it.
 
 Rungs are tried in the configured order: `origin` asks S3 (GetObjectTorrent), `sidecar` reads
-KEY.torrent beside the object, `build` hashes the object itself. Metainfo from outside is not
-believed (decision 5): it must fit the object HEAD described, and the pieces it names are checked
-against the object's own bytes, the last and the first before any other, since those tell a liar
-soonest. What fails falls to the next rung, and the log says why.
+KEY.torrent beside the object, `checksums` takes S3's SHA-1 of each part for a piece's, `build`
+hashes the object itself. Metainfo from outside is not believed (decision 5): it must fit the object
+HEAD described, and the pieces it names are checked against the object's own bytes, the last and the
+first before any other, since those tell a liar soonest. What fails falls to the next rung, and the
+log says why.
 """
 
 import hashlib
@@ -25,9 +26,12 @@ from seeder.errors import (
     TorrentUnsupported,
 )
 from seeder.origin.answers import label
+from seeder.origin.checksums import SMALLEST_PART_LENGTH
 from seeder.origin.hashing import Hasher, PieceSink, Progress
+from seeder.origin.parts import PartReader
 from seeder.origin.s3 import Meter, S3Origin
 from seeder.origin.store import Record, file_stem
+from seeder.origin.support import Support
 from seeder.torrent.catalog import ObjectRef, PinnedObject, Torrent, cache_id
 from seeder.torrent.layout import Layout, default_piece_length
 from seeder.torrent.metainfo import Info, build_info, parse_info, parse_torrent, safe_name
@@ -37,8 +41,6 @@ _LOG = logging.getLogger(__name__)
 LARGEST_TORRENT_FILE = 10 * 1024 * 1024
 SAMPLE = 8
 """Pieces checked besides the first and the last: a liar about a fifth of them passes 1 in 6."""
-UNSUPPORTED_AFTER = 3
-"""Keys that must get "no such thing" before an origin counts as one without GetObjectTorrent."""
 
 
 class Wish(Protocol):
@@ -62,23 +64,6 @@ def describe_wish(wish: Wish) -> str:
     return " ".join(map(str, parts))
 
 
-class TorrentSupport:
-    """Whether an origin has GetObjectTorrent, learnt from its answers."""
-
-    def __init__(self) -> None:
-        self._refusals = 0
-
-    @property
-    def absent(self) -> bool:
-        return self._refusals >= UNSUPPORTED_AFTER
-
-    def answered(self) -> None:
-        self._refusals = -(10**9)  # it has it: what single keys lack says nothing of the others
-
-    def refused(self, for_every_key: bool) -> None:
-        self._refusals += UNSUPPORTED_AFTER if for_every_key else 1
-
-
 class Ladder:
     """Gets metainfo for the objects of one origin."""
 
@@ -89,7 +74,8 @@ class Ladder:
         self._sink = sink
         self._journals = journals
         self._rng = rng
-        self._support = TorrentSupport()
+        self._support = Support()
+        self._parts = PartReader(origin)
 
     def journal_path(self, ref: ObjectRef) -> Path:
         """Return where the hashing of an object is noted while it goes on."""
@@ -140,15 +126,14 @@ class Ladder:
         self, rung: str, pinned: PinnedObject, wish: Wish, meter: Meter, progress: Progress
     ) -> Info | None:
         """Return verified metainfo of a rung, None where there is none to be had."""
-        if rung == "origin":
-            data = await self._ask_origin(pinned, meter)
-        elif rung == "sidecar":
-            data = await self._read_sidecar(pinned, meter)
+        if rung == "checksums":
+            info = await self._from_checksums(pinned, wish, meter)
         else:
+            ask = self._ask_origin if rung == "origin" else self._read_sidecar
+            data = await ask(pinned, meter)
+            info = None if data is None else parse_torrent(data).info
+        if info is None:
             return None
-        if data is None:
-            return None
-        info = parse_torrent(data).info
         if wish.private and not info.private:
             raise MetainfoError("it is not private, the configuration says private = true")
         if wish.piece_length not in (None, info.layout.piece_length):
@@ -180,6 +165,24 @@ class Ladder:
         except AccessDenied:
             # Without s3:ListBucket S3 says 403, not 404, of a key that isn't there.
             return None
+
+    async def _from_checksums(self, pinned: PinnedObject, wish: Wish, meter: Meter) -> Info | None:
+        """Return the info whose piece hashes are S3's checksums of the parts.
+
+        Where all of the object would be one piece, `build` comes before it: checking that piece
+        reads the object as well, and a build cuts it finer.
+        """
+        builds = "build" in wish.metainfo
+        if not pinned.size or (builds and pinned.size <= SMALLEST_PART_LENGTH):
+            return None
+        found = await self._parts.find(pinned, wish.piece_length, meter)
+        if found is None:
+            return None
+        layout, pieces = found
+        if builds and layout.piece_count == 1:
+            _LOG.info("%s: its checksum is of all of it, hence of no use before build", pinned.ref)
+            return None
+        return _make_info(pinned, layout, pieces, wish)
 
     async def _from_file(self, path: Path) -> Info:
         try:
@@ -229,11 +232,12 @@ class Ladder:
         layout = Layout(pinned.size, wish.piece_length or default_piece_length(pinned.size))
         hasher = Hasher(self._origin, self._sink, meter, pinned, layout)
         pieces = await hasher.run(self.journal_path(pinned.ref), progress)
-        return parse_info(
-            build_info(
-                name=safe_name(pinned.ref.key), layout=layout, pieces=pieces, private=wish.private
-            )
-        )
+        return _make_info(pinned, layout, pieces, wish)
+
+
+def _make_info(pinned: PinnedObject, layout: Layout, pieces: bytes, wish: Wish) -> Info:
+    name = safe_name(pinned.ref.key)
+    return parse_info(build_info(name=name, layout=layout, pieces=pieces, private=wish.private))
 
 
 def _sha1(piece: bytearray) -> bytes:

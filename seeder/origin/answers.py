@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from seeder.errors import (
     AccessDenied,
+    AttributesUnsupported,
     ObjectChanged,
     ObjectMissing,
     OriginError,
@@ -22,7 +23,7 @@ _TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 _TRANSIENT_CODES = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"})
 _EXPIRED_CODES = frozenset({"ExpiredToken", "TokenRefreshRequired"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_NOT_ABOUT_TORRENTS = _REDIRECTS | {401, 403, 412}
+_NOT_ABOUT_THE_CALL = _REDIRECTS | {401, 403, 412}
 _NO_SUCH_METHOD = frozenset({405, 501})
 # A HEAD to the wrong region is a 400 without a code.
 _WRONG_REGION_CODES = frozenset(
@@ -42,6 +43,7 @@ class Asked:
     name: str
     host: str
     torrent: bool = False
+    attributes: bool = False
     version: bool = False
     anonymous: bool = False
     request_payer: bool = False
@@ -138,15 +140,21 @@ _BY_CODE: dict[str, tuple[type[OriginError], str]] = {
 
 def refusal(answer: Answer, asked: Asked, attempts: int = 1) -> OriginError:
     """Return the error, one line that says what to do, for an answer that is final."""
-    # Some servers fail at ?torrent every time, and at nothing else.
-    if answer.transient and not (asked.torrent and answer.status == 500):
+    optional = asked.torrent or asked.attributes
+    # Some servers fail at what they don't know every time, and at nothing else.
+    if answer.transient and not (optional and answer.status == 500):
         return OriginUnreachable(
             f"{asked.name}: {asked.host} still answers {answer} at attempt {attempts}"
         )
     said = f"{asked.name}: S3 answers {answer}"
-    if asked.torrent and answer.status not in _NOT_ABOUT_TORRENTS and not answer.about_signing:
-        return TorrentUnsupported(
-            f"{asked.name}: {asked.host} makes no torrent of it ({answer})",
+    if optional and answer.status not in _NOT_ABOUT_THE_CALL and not answer.about_signing:
+        unsupported, lacks = (
+            (TorrentUnsupported, "makes no torrent of it")
+            if asked.torrent
+            else (AttributesUnsupported, "doesn't tell its parts")
+        )
+        return unsupported(
+            f"{asked.name}: {asked.host} {lacks} ({answer})",
             for_every_key=answer.status in _NO_SUCH_METHOD,
         )
     kms = answer.code.startswith("KMS.") or "KMS" in answer.message
@@ -192,6 +200,12 @@ def _permission(asked: Asked) -> str:
             "the object itself may be read; allow s3:GetObjectTorrent too,"
             ' or leave "origin" out of metainfo'
         )
+    elif asked.attributes:
+        action = "s3:GetObjectVersionAttributes" if asked.version else "s3:GetObjectAttributes"
+        advice = (
+            f"the object itself may be read; allow {action} too,"
+            ' or leave "checksums" out of metainfo'
+        )
     else:
         action = "s3:GetObjectVersion" if asked.version else "s3:GetObject"
         advice = f"check that the key exists and allow {action} on it"
@@ -212,7 +226,7 @@ def check_range(
     """
     name = label(pinned.ref)
     etag = headers.get("etag")
-    if etag is not None and _opaque(etag) != _opaque(pinned.etag):
+    if etag is not None and opaque(etag) != opaque(pinned.etag):
         raise ObjectChanged(
             f"{name}: the object was replaced (ETag {printable(etag)}, it was {pinned.etag})"
         )
@@ -278,5 +292,6 @@ def _region_of(host: str) -> str:
     return "us-east-1" if match[1] == "external-1" else match[1]
 
 
-def _opaque(etag: str) -> str:
+def opaque(etag: str) -> str:
+    """Return an ETag without its quotes and without the mark of a weak one."""
     return etag.removeprefix("W/").strip('"')

@@ -19,6 +19,7 @@ from botocore.loaders import create_loader
 from seeder import __version__
 from seeder.errors import (
     AccessDenied,
+    AttributesUnsupported,
     BudgetSpent,
     ObjectChanged,
     ObjectMissing,
@@ -62,6 +63,7 @@ _KINDS: dict[type[OriginError], str] = {
     ObjectChanged: "changed",
     OriginFault: "fault",
     TorrentUnsupported: "unsupported",
+    AttributesUnsupported: "unsupported",
 }
 
 
@@ -103,14 +105,16 @@ class _Call(Generic[_T]):
     size: int = 0
     """Bytes of body expected at most."""
     torrent: bool = False
+    about: Query = ()
+    """What of the object is asked for, in the query: its attributes, or one of its parts."""
     normal: tuple[type[OriginError], ...] = ()
     """Errors that are no news for the operator."""
 
     @property
     def query(self) -> Query:
-        torrent = (("torrent", None),) if self.torrent else ()
+        about = (("torrent", None),) if self.torrent else tuple(self.about)
         version = self.ref.version_id
-        return torrent if version is None else (*torrent, ("versionId", version))
+        return about if version is None else (*about, ("versionId", version))
 
 
 class S3Origin:
@@ -302,6 +306,31 @@ class S3Origin:
         )
         return await self._result(call)
 
+    async def ask_about(
+        self,
+        method: str,
+        pinned: PinnedObject,
+        about: Query,
+        headers: Mapping[str, str],
+        meter: Meter,
+        *,
+        size: int,
+        take: Callable[[Exchange], Awaitable[_T]],
+    ) -> _T:
+        """Return what `take` makes of the answer to a question about the pinned object's parts.
+
+        The body should have `size` bytes at most. OriginError; AttributesUnsupported where S3
+        doesn't know the question, AccessDenied where it takes s3:GetObjectAttributes.
+        """
+        fields = {"If-Match": pinned.etag.removeprefix("W/"), **headers}
+        normal = (AttributesUnsupported, AccessDenied)
+        call = _Call(
+            *(method, pinned.ref, meter, "metainfo", take, fields, size),
+            about=about,
+            normal=normal,
+        )
+        return await self._result(call)
+
     async def _result(self, call: _Call[_T]) -> _T:
         """Return what comes of a call; note how it failed. OriginError."""
         try:
@@ -428,6 +457,7 @@ class S3Origin:
             name=label(call.ref),
             host=endpoint.host,
             torrent=call.torrent,
+            attributes=bool(call.about),
             version=call.ref.version_id is not None,
             anonymous=self._credentials.anonymous,
             request_payer=self._settings.request_payer,

@@ -17,7 +17,9 @@ _PIECE_LENGTHS = (
     (704_000_000_000, 8 * MIB),
 )
 _USUAL_PIECE_LENGTH = 16 * MIB
-LARGEST_PIECE_LENGTH = 64 * MIB
+# All clients tried take 256 MiB, and libtorrent no more. A piece is fetched whole before its first
+# block goes out, and some peers leave after 5 s; it is also what one peer can make us hold.
+LARGEST_PIECE_LENGTH = 128 * MIB
 # libtorrent refuses metadata above 4 MiB (BEP 9); 20 bytes a piece leave room for the rest.
 MOST_PIECES = 200_000
 

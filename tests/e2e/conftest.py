@@ -14,11 +14,13 @@ from typing import Any, Protocol, TypeVar
 import pytest
 
 from tests.e2e import ceph as ceph_module
+from tests.e2e import localstack as localstack_module
 from tests.e2e import swift as swift_module
 from tests.e2e.ceph import CephRGW
 from tests.e2e.clients import Aria2, Leecher, QBittorrent, Rtorrent, Transmission, WebTorrent
 from tests.e2e.daemon import SeederDaemon, Settings
 from tests.e2e.libtorrent_client import Libtorrent
+from tests.e2e.localstack import LocalStack
 from tests.e2e.network import Namespace, Network, why_no_namespace
 from tests.e2e.s3 import Publisher
 from tests.e2e.swift import Swift
@@ -92,6 +94,18 @@ def swift(network: Network) -> Iterator[Swift]:
     if reason := swift_module.why_no_swift():
         pytest.skip(reason)
     server = Swift(network.address(S3_ADDRESS))
+    with network.entered():
+        server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def localstack(network: Network) -> Iterator[LocalStack]:
+    """A LocalStack for all tests: use a bucket of your own."""
+    if reason := localstack_module.why_no_localstack():
+        pytest.skip(reason)
+    server = LocalStack(network.address(S3_ADDRESS))
     with network.entered():
         server.start()
     yield server

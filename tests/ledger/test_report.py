@@ -54,7 +54,7 @@ def a_swarm() -> tuple[Ledger, list[TorrentRow]]:
     debian.origin_received("hashing", 280 * MIB)
     ledger.unattributed.origin_request("metainfo")
     rows = [
-        TorrentRow.of(nelson),
+        TorrentRow.of(nelson, metainfo="checksums"),
         TorrentRow.of(debian, reason="reading the object for its hashes", progress=0.4),
     ]
     return ledger, rows
@@ -98,6 +98,7 @@ def test_the_document_keeps_the_contract() -> None:
     assert nelson["offload_verified"] == 0.75
     assert debian["info_hash"] is None
     assert (debian["state"], debian["progress"]) == ("building", 0.4)
+    assert (nelson["metainfo"], debian["metainfo"]) == ("checksums", None)
     assert debian["reason"] == "reading the object for its hashes"
     assert debian["saved_verified_bytes"] == -280 * MIB
     assert debian["cache_saving"] is None

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from seeder.errors import (
     AccessDenied,
+    AttributesUnsupported,
     ObjectChanged,
     ObjectMissing,
     OriginError,
@@ -134,6 +135,9 @@ def test_a_torrent_that_s3_does_not_make_is_told_apart(answer: Answer, for_every
     failure = refusal(answer, Asked("b/k", "h", torrent=True))
     assert isinstance(failure, TorrentUnsupported)
     assert failure.for_every_key is for_every_key
+    failure = refusal(answer, Asked("b/k", "h", attributes=True))
+    assert isinstance(failure, AttributesUnsupported)
+    assert failure.for_every_key is for_every_key
 
 
 def test_a_torrent_from_a_busy_server_may_come_later() -> None:
@@ -151,6 +155,19 @@ def test_a_torrent_that_is_denied_names_the_permission_of_its_own() -> None:
     failure = refusal(Answer(403, "AccessDenied"), Asked("b/k", "h", torrent=True))
     assert type(failure) is AccessDenied
     assert "s3:GetObjectTorrent" in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("version", "action"),
+    [(False, "s3:GetObjectAttributes "), (True, "s3:GetObjectVersionAttributes ")],
+)
+def test_attributes_that_are_denied_name_the_permission_of_their_own(
+    version: bool, action: str
+) -> None:
+    asked = Asked("b/k", "h", attributes=True, version=version)
+    failure = refusal(Answer(403, "AccessDenied"), asked)
+    assert type(failure) is AccessDenied
+    assert action in str(failure)
 
 
 def test_the_advice_knows_the_configuration() -> None:

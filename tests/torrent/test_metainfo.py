@@ -152,7 +152,7 @@ def test_an_empty_object_has_no_piece() -> None:
     [
         ({"piece_length": 0}, "piece length is 0"),
         ({"piece_length": -16384}, "piece length is -16384"),
-        ({"piece_length": 64 * MIB + 1}, "piece length is 67108865"),
+        ({"piece_length": 128 * MIB + 1}, "piece length is 134217729"),
         ({"piece_length": 2**63 - 1}, "piece length is 9223372036854775807"),
         ({"piece_length": b"16384"}, "piece length must be an integer"),
         ({"piece_length": None}, "piece length must be an integer"),
@@ -190,8 +190,8 @@ def test_an_info_that_cannot_be_is_refused(
 
 
 def test_the_largest_piece_length_is_taken() -> None:
-    info = parse_info(info_with(piece_length=64 * MIB, pieces=bytes(20)))
-    assert info.layout == Layout(LAYOUT.size, 64 * MIB)
+    info = parse_info(info_with(piece_length=128 * MIB, pieces=bytes(20)))
+    assert info.layout == Layout(LAYOUT.size, 128 * MIB)
 
 
 @pytest.mark.parametrize("raw", [b"", b"le", b"i1e", b"4:info", b"de", RAW + b"e", RAW[:-1]])
@@ -272,7 +272,7 @@ def test_build_info_refuses_pieces_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match="80 bytes of hashes for 5 pieces"):
         build_info(name="x", layout=LAYOUT, pieces=PIECES[20:])
     with pytest.raises(ValueError, match="piece length"):
-        build_info(name="x", layout=Layout(1, 128 * MIB), pieces=bytes(20))
+        build_info(name="x", layout=Layout(1, 256 * MIB), pieces=bytes(20))
 
 
 @given(

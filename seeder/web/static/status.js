@@ -157,6 +157,7 @@ function fillRow(parts, torrent) {
   parts.progress.title = torrent.progress === null ? "" : share(torrent.progress);
   write(parts.reason, torrent.reason === null ? "" : torrent.reason);
   write(parts.hash, torrent.info_hash === null ? "" : torrent.info_hash);
+  parts.hash.title = torrent.metainfo === null ? "" : `metainfo from ${torrent.metainfo}`;
   write(parts.size, human(torrent.size));
   write(parts.origin, human(torrent.origin_bytes));
   write(parts.copies, copies(torrent.s3_copies));
