@@ -106,8 +106,11 @@ def run(path: Path, verbose: bool) -> None:
 def check(path: Path, online: bool) -> None:
     """Check the configuration; every mistake is listed."""
     config = _load(path)
-    count = len(config.objects)
-    click.echo(f"{path}: ok, {count} object{'' if count == 1 else 's'}")
+    prefixes = sum(entry.prefix is not None for entry in config.objects)
+    count = len(config.objects) - prefixes
+    kinds = [(count, "object", "objects"), (prefixes, "prefix", "prefixes")]
+    found = [f"{number} {one if number == 1 else more}" for number, one, more in kinds if number]
+    click.echo(f"{path}: ok, {' and '.join(found)}")
     for line in explain_limits(config):
         click.echo(line)
     if online:

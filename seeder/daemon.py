@@ -29,7 +29,6 @@ from seeder.settings import Config
 from seeder.sockets import close_all, listen
 from seeder.spending import budget_of
 from seeder.systemd import Notifier, activated_sockets, watchdog_interval
-from seeder.torrent.catalog import State
 from seeder.tracker.limiter import Limiter
 from seeder.tracker.source import TrustedProxies
 from seeder.web.routes import PublicRoutes
@@ -187,10 +186,7 @@ async def _keep_to_budget(node: Node, database: LedgerDatabase) -> None:
 
 async def _tell_status(node: Node, notifier: Notifier) -> None:
     while True:
-        node.swarms.loading = any(
-            publication.torrent is None and publication.state in (State.WAITING, State.BUILDING)
-            for publication in node.catalog
-        )
+        node.swarms.loading = node.loading
         notifier.status(node.summary())
         await trio.sleep(STATUS_EVERY)
 

@@ -28,10 +28,19 @@ from seeder.ledger.report import Report, TorrentRow, human
 from seeder.origin.acquire import Ladder
 from seeder.origin.s3 import S3Origin
 from seeder.origin.source import PinnedSource
-from seeder.origin.store import MetainfoStore
+from seeder.origin.store import ListingStore, MetainfoStore
 from seeder.peer.hub import Hub
 from seeder.peer.spreading import Spreading
-from seeder.publish import BUILDS, CLIMBS, METAINFO, WITHDRAWN, Publisher, Source, account_key
+from seeder.publish import (
+    BUILDS,
+    CLIMBS,
+    LISTINGS,
+    METAINFO,
+    WITHDRAWN,
+    Publisher,
+    Source,
+    account_key,
+)
 from seeder.settings import Config
 from seeder.spending import change, explain_level, prices_of
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
@@ -106,6 +115,7 @@ class Node:
             catalog=self.catalog,
             ledger=ledger,
             store=MetainfoStore(config.state_directory / METAINFO),
+            listings=ListingStore(config.state_directory / LISTINGS),
             sources=self.sources,
             audience=self,
             rng=rng,
@@ -243,6 +253,7 @@ class Node:
         hub, cache = self.hub.statistics(), self.cache.statistics()
         return {
             **self.report().document(),
+            "prefixes": [prefix.document() for prefix in self.publisher.prefixes],
             "version": __version__,
             "ready": self.unready is None,
             "peers": {
@@ -272,6 +283,10 @@ class Node:
             if publication.progress is not None:
                 parts.append(f"hashing {publication.ref} {publication.progress:.0%}")
                 break
+        for prefix in self.publisher.prefixes:
+            if prefix.reason is not None:
+                parts.append(f"{prefix.ref}: {prefix.reason}")
+                break
         if self._level is not Level.NORMAL:
             parts.append(f"budget: {self._level}")
         trouble = sum(state in (State.FAILED, State.FAULTY) for state in states)
@@ -282,6 +297,14 @@ class Node:
         parts.append(f"{human(totals.origin_bytes)} from S3")
         parts.append(f"{human(totals.uploaded_bytes)} uploaded")
         return "; ".join(parts)
+
+    @property
+    def loading(self) -> bool:
+        """Whether torrents may come that aren't known yet."""
+        return any(
+            publication.torrent is None and publication.state in (State.WAITING, State.BUILDING)
+            for publication in self.catalog
+        ) or any(prefix.listed_at is None for prefix in self.publisher.prefixes)
 
     def ready(self) -> str | None:
         """Return why the node isn't ready; None when it is."""

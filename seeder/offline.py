@@ -14,7 +14,8 @@ from rich.progress import Progress as ProgressBar
 
 from seeder.cache.pieces import PieceCache
 from seeder.daemon import LEDGER
-from seeder.errors import ConfigError, OriginError, OriginUnreachable, StorageError
+from seeder.errors import ConfigError, OriginError, OriginUnreachable, SeederError, StorageError
+from seeder.following import Allotment, list_objects
 from seeder.ledger.counters import Ledger, Tally
 from seeder.ledger.database import LedgerDatabase
 from seeder.lifecycle import locked_state, running
@@ -37,20 +38,35 @@ async def check_online(config: Config, tell: Callable[[str], None]) -> None:
     failed = 0
     async with AsyncExitStack() as stack:
         origins = {}
-        for name, settings in config.origins.items():
-            origins[name] = S3Origin(settings, rng=random.Random())
+        for name, section in config.origins.items():
+            origins[name] = S3Origin(section, rng=random.Random())
             await stack.enter_async_context(running(origins[name].run))
-        for wanted in config.objects:
+        allotment = Allotment(config.objects)
+        for settings in config.objects:
+            origin = origins[settings.origin]
             try:
-                pinned = await origins[wanted.origin].head(wanted.ref, Tally())
-            except OriginError as error:
+                if settings.key is None:
+                    found = await _check_prefix(origin, settings, allotment)
+                else:
+                    pinned = await origin.head(settings.ref, Tally())
+                    found = f"ok, {pinned.size} bytes, ETag {pinned.etag}"
+            except SeederError as error:
                 failed += 1
-                name, text = str(wanted.ref), str(error)
+                name, text = str(settings.ref), str(error)
                 tell(text if name in text else f"{name}: {text}")
             else:
-                tell(f"{wanted.ref}: ok, {pinned.size} bytes, ETag {pinned.etag}")
+                tell(f"{settings.ref}: {found}")
     if failed:
         raise OriginError(f"{failed} of {len(config.objects)} objects can't be published")
+
+
+async def _check_prefix(origin: S3Origin, settings: ObjectSettings, allotment: Allotment) -> str:
+    """Return how a prefix stands; OriginError, TooManyObjects."""
+    objects = await list_objects(origin, settings, allotment.belongs(settings.ref), Tally())
+    if not objects:
+        raise OriginError(f"{settings.ref}: there is no object below it; check prefix and bucket")
+    count = f"{len(objects)} object{'' if len(objects) == 1 else 's'}"
+    return f"ok, {count} below it, {sum(listed.size for listed in objects.values())} bytes"
 
 
 async def find_torrent(config: Config, bucket: str, key: str) -> Torrent:
@@ -70,9 +86,9 @@ async def find_torrent(config: Config, bucket: str, key: str) -> Torrent:
 
 
 def _configured(config: Config, bucket: str, key: str) -> ObjectSettings:
-    for settings in config.objects:
-        if (settings.bucket, settings.key) == (bucket, key):
-            return settings
+    settings = Allotment(config.objects).find(bucket, key)
+    if settings is not None:
+        return settings
     name = f"{bucket}/{key}"
     guess = closest(name, [str(settings.ref) for settings in config.objects])
     hint = f'; did you mean "{guess}"?' if guess else ""

@@ -2,13 +2,15 @@
 
 One keeper task an object. Each round asks S3 how the object stands (HEAD) and brings its torrent in
 line with that; then it sleeps until the next refresh, or until a piece that S3 would not give wakes
-it. What goes wrong is that object's state and reason, and is tried again; the others never notice.
+it. An object below a prefix is looked at when its line in the listing has changed, and not before.
+What goes wrong is that object's state and reason, and is tried again; the others never notice.
 """
 
 import logging
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
 import trio
@@ -24,11 +26,13 @@ from seeder.errors import (
     SeederError,
     StorageError,
 )
+from seeder.following import Allotment, Change, Followers, Prefix
 from seeder.ledger.counters import Account, AccountKey, Ledger
 from seeder.ledger.report import human
 from seeder.origin.acquire import Ladder, describe_wish
+from seeder.origin.listing import Listed
 from seeder.origin.s3 import S3Origin
-from seeder.origin.store import MetainfoStore, Record
+from seeder.origin.store import ListingStore, MetainfoStore, Record
 from seeder.settings import ObjectSettings
 from seeder.torrent.catalog import (
     Catalog,
@@ -42,8 +46,8 @@ from seeder.torrent.catalog import (
 
 _LOG = logging.getLogger(__name__)
 
-METAINFO, BUILDS = "metainfo", "builds"
-"""Below the state directory: what is known of each object, and what is being hashed."""
+METAINFO, LISTINGS, BUILDS = "metainfo", "listings", "builds"
+"""Below the state directory: what is known of each object, of each prefix, what is being hashed."""
 FIRST_RETRY = 1.0
 LONGEST_RETRY = 60.0
 REFUSED_RETRY = 60.0
@@ -80,10 +84,30 @@ class _Keeper:
     scope: trio.CancelScope
     woken: trio.Event
     record: Record | None = None
+    listed: Listed | None = None
+    """What the listing of its prefix says; None for an object that has an entry of its own."""
     mismatched: bool = False
     """The object isn't what its own hashes say: no HEAD can clear that."""
     told: str | None = None
     """The last trouble logged: the same one isn't logged every minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """An object that is to be published, with its entry, or that of its prefix."""
+
+    settings: ObjectSettings
+    key: str | None = None
+    listed: Listed | None = None
+
+    @property
+    def ref(self) -> ObjectRef:
+        whole = self.settings.ref
+        return whole if self.key is None else ObjectRef(whole.origin, whole.bucket, self.key)
+
+
+def _below(prefix: Prefix, objects: Mapping[str, Listed]) -> list[_Wanted]:
+    return [_Wanted(prefix.settings, key, listed) for key, listed in objects.items()]
 
 
 class Publisher:
@@ -95,6 +119,7 @@ class Publisher:
         catalog: Catalog,
         ledger: Ledger,
         store: MetainfoStore,
+        listings: ListingStore,
         sources: Mapping[str, Source],
         audience: Audience,
         rng: random.Random,
@@ -106,6 +131,9 @@ class Publisher:
         self._audience = audience
         self._rng = rng
         self._keepers: dict[ObjectRef, _Keeper] = {}
+        self.prefixes = Followers(
+            lambda name: self._sources[name].origin, ledger, listings, rng, self._take_listing
+        )
         self._short: set[_Keeper] = set()
         """Those that go on when there is budget again."""
         self._nursery: trio.Nursery | None = None
@@ -122,40 +150,75 @@ class Publisher:
 
         Objects whose metainfo is on disk are served when this returns.
         """
-        wanted = {settings.ref: settings for settings in objects}
-        for ref, keeper in tuple(self._keepers.items()):
-            settings = wanted.get(ref)
-            if settings is not None and describe_wish(settings) == describe_wish(keeper.settings):
-                keeper.settings = settings
+        assert self._nursery is not None
+        async with self.prefixes.lock:
+            allotment = Allotment(objects)
+            await self.prefixes.apply(allotment, self._nursery)
+            for publication in self._catalog:
+                if publication.pinned is not None:
+                    self.prefixes.adopt(publication.pinned)
+            wanted = [_Wanted(settings) for settings in allotment.objects.values()]
+            for prefix in self.prefixes:
+                wanted += _below(prefix, prefix.objects)
+            refs = {each.ref for each in wanted}
+            for ref, keeper in tuple(self._keepers.items()):
+                if ref not in refs:
+                    self._withdraw(keeper, WITHDRAWN)
+            await self._publish_all(wanted)
+
+    async def _take_listing(self, prefix: Prefix, change: Change) -> None:
+        """Publish what a listing has shown to be new, look at what it shows to have changed."""
+        ref = prefix.ref
+        for key in change.gone:
+            keeper = self._keepers.get(ObjectRef(ref.origin, ref.bucket, key))
+            if keeper is not None:
+                self._withdraw(keeper, DELETED)
+        await self._publish_all(_below(prefix, change.present))
+
+    async def _publish_all(self, wanted: Iterable["_Wanted"]) -> None:
+        """Publish objects that aren't, and tell the keepers of the others how they are wanted."""
+        added: list[_Wanted] = []
+        for each in wanted:
+            keeper = self._keepers.get(each.ref)
+            if keeper is None:
+                added.append(each)
+            elif describe_wish(each.settings) != describe_wish(keeper.settings):
+                self._withdraw(keeper, WITHDRAWN)
+                added.append(each)
             else:
-                self._withdraw(keeper)
-        added = [settings for ref, settings in wanted.items() if ref not in self._keepers]
-        records = await trio.to_thread.run_sync(self._load, added)
-        for settings, record in zip(added, records, strict=True):
-            self._publish(settings, record, len(added))
+                keeper.settings = each.settings
+                if keeper.listed != each.listed:
+                    keeper.listed = each.listed
+                    keeper.woken.set()
+        records = await trio.to_thread.run_sync(self._load, [each.ref for each in added])
+        for each, record in zip(added, records, strict=True):
+            self._publish(each, record, len(added))
 
-    def _load(self, added: list[ObjectSettings]) -> list[Record | None]:
-        return [self._store.load(settings.ref) for settings in added]
+    def _load(self, refs: list[ObjectRef]) -> list[Record | None]:
+        return [self._store.load(ref) for ref in refs]
 
-    def _publish(self, settings: ObjectSettings, record: Record | None, crowd: int) -> None:
-        publication = Publication(settings.ref, private=settings.private)
-        keeper = _Keeper(settings, publication, trio.CancelScope(), trio.Event(), record)
-        self._keepers[settings.ref] = keeper
+    def _publish(self, wanted: "_Wanted", record: Record | None, crowd: int) -> None:
+        settings, listed = wanted.settings, wanted.listed
+        publication = Publication(wanted.ref, private=settings.private)
+        scope = trio.CancelScope()
+        keeper = _Keeper(settings, publication, scope, trio.Event(), record, listed)
+        self._keepers[wanted.ref] = keeper
         self._catalog.add(publication)
         delay = 0.0
         if record is not None and record.info and record.wanted == describe_wish(settings):
             # Pinned by its ETag, it is safe to serve before S3 was asked: a 412 would tell.
             self._serve(keeper, Torrent(record.info, record.pinned, record.rung))
-            delay = self._rng.uniform(0, SPREAD * crowd)
+            known = listed is not None and listed == Listed(record.pinned.etag, record.pinned.size)
+            delay = inf if known else self._rng.uniform(0, SPREAD * crowd)
         assert self._nursery is not None
         self._nursery.start_soon(self._keep, keeper, delay)
 
-    def _withdraw(self, keeper: _Keeper) -> None:
+    def _withdraw(self, keeper: _Keeper, reason: str) -> None:
         keeper.scope.cancel()
         del self._keepers[keeper.publication.ref]
         torrent = self._catalog.remove(keeper.publication.ref)
         if torrent is not None:
-            self._gone(torrent, WITHDRAWN)
+            self._gone(torrent, reason)
 
     def fault(self, torrent: Torrent, error: OriginError) -> None:
         """Take note that S3 didn't give a piece of `torrent` (the cache calls this)."""
@@ -181,6 +244,7 @@ class Publisher:
         for keeper in self._short:
             keeper.woken.set()
         self._short.clear()
+        self.prefixes.read_on()
 
     # -- one keeper
 
@@ -206,7 +270,8 @@ class Publisher:
                     delay = keeper.settings.refresh
                 else:
                     keeper.told = None
-                    retry, delay = FIRST_RETRY, keeper.settings.refresh
+                    retry = FIRST_RETRY
+                    delay = inf if keeper.listed is not None else keeper.settings.refresh
                 delay *= self._rng.uniform(0.9, 1.1)
 
     def _note_failure(self, keeper: _Keeper, error: SeederError, retry: float) -> float:

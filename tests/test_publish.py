@@ -22,7 +22,7 @@ from seeder.ledger.counters import Account, Ledger
 from seeder.origin.acquire import Ladder
 from seeder.origin.s3 import Meter
 from seeder.origin.source import PinnedSource
-from seeder.origin.store import MetainfoStore
+from seeder.origin.store import ListingStore, MetainfoStore
 from seeder.publish import DELETED, REPLACED, WITHDRAWN, Publisher, Source
 from seeder.settings import CacheSettings, ObjectSettings
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
@@ -89,10 +89,13 @@ class World:
         return await self.until_true(lambda: self.publication(key).state is state, key)
 
     async def until_true(self, condition: Callable[[], bool], key: str) -> Publication:
+        await self.until_all(condition)
+        return self.publication(key)
+
+    async def until_all(self, condition: Callable[[], bool]) -> None:
         with trio.fail_after(20):
             while not condition():  # noqa: ASYNC110  (the publisher has no event for tests)
                 await trio.sleep(0.005)
-        return self.publication(key)
 
 
 def settings(key: str, **more: object) -> ObjectSettings:
@@ -127,6 +130,7 @@ async def make_world(
         catalog=catalog,
         ledger=ledger,
         store=MetainfoStore(path / "metainfo"),
+        listings=ListingStore(path / "listings"),
         sources=sources,
         audience=audience,
         rng=rng,

@@ -42,6 +42,7 @@ class Asked:
     name: str
     host: str
     torrent: bool = False
+    listing: bool = False
     version: bool = False
     anonymous: bool = False
     request_payer: bool = False
@@ -192,6 +193,8 @@ def _permission(asked: Asked) -> str:
             "the object itself may be read; allow s3:GetObjectTorrent too,"
             ' or leave "origin" out of metainfo'
         )
+    elif asked.listing:
+        advice = "allow s3:ListBucket on the bucket"
     else:
         action = "s3:GetObjectVersion" if asked.version else "s3:GetObject"
         advice = f"check that the key exists and allow {action} on it"

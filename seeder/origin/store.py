@@ -1,12 +1,17 @@
-"""Metainfo on disk, one file an object: a restart reads nothing from S3 again."""
+"""What is known of objects, on disk: a restart reads nothing from S3 again.
+
+One file an object for its metainfo, and one a prefix for what was below it.
+"""
 
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from seeder.errors import MetainfoError, StorageError
+from seeder.origin.listing import Listed
 from seeder.torrent.catalog import ObjectRef, PinnedObject
 from seeder.torrent.metainfo import Info, parse_info
 
@@ -76,14 +81,50 @@ class MetainfoStore:
                 "refused": record.refused,
             }
         )
-        path = self._path(ref)
-        partial = path.with_suffix(".partial")
+        data = line.encode() + b"\n" + (record.info.raw if record.info else b"")
+        _replace(self._path(ref), data)
+
+
+class ListingStore:
+    """The last listing of each prefix, a JSON document below `directory`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def _path(self, prefix: ObjectRef) -> Path:
+        return self._directory / f"{file_stem(prefix)}.json"
+
+    def load(self, prefix: ObjectRef) -> dict[str, Listed] | None:
+        """Return the objects below a prefix by key; None if they aren't known, or damaged."""
+        path = self._path(prefix)
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                file.write(line.encode() + b"\n" + (record.info.raw if record.info else b""))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
+            told = json.loads(path.read_bytes())
+            if told["prefix"] != [prefix.origin, prefix.bucket, prefix.key]:
+                return None
+            return {str(key): Listed(str(etag), int(size)) for key, etag, size in told["objects"]}
+        except FileNotFoundError:
+            return None
         except OSError as error:
-            raise StorageError(f"{path}: can't be written: {error.strerror}") from error
+            raise StorageError(f"{path}: can't be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def save(self, prefix: ObjectRef, objects: Mapping[str, Listed]) -> None:
+        """Write a listing in one step; StorageError when the disk won't take it."""
+        rows = [(key, listed.etag, listed.size) for key, listed in objects.items()]
+        document = {"prefix": [prefix.origin, prefix.bucket, prefix.key], "objects": rows}
+        _replace(self._path(prefix), json.dumps(document).encode())
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file in one step; StorageError."""
+    partial = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise StorageError(f"{path}: can't be written: {error.strerror}") from error

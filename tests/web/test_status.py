@@ -5,11 +5,13 @@ from importlib.resources import files
 
 import pytest
 
+from seeder.following import Prefix
 from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
 from seeder.ledger.counters import AccountKey, Counters, Ledger
 from seeder.ledger.metrics import Metrics
 from seeder.ledger.report import Report
 from seeder.ledger.savings import Prices
+from seeder.settings import ObjectSettings
 from seeder.web.messages import Request, Response
 from seeder.web.status import AdminRoutes
 
@@ -32,7 +34,8 @@ class Daemon:
         return Report.of(self.ledger, prices, at=0, budget=budget.left())
 
     def status(self) -> Mapping[str, object]:
-        return self._report().document()
+        prefix = Prefix(ObjectSettings(bucket="quotes", prefix="a/"))
+        return {**self._report().document(), "prefixes": [prefix.document()]}
 
     def ready(self) -> str | None:
         return self.reason
@@ -164,6 +167,9 @@ def test_the_script_reads_only_what_the_report_has() -> None:
     read = set(re.findall(r"\blimit\.(\w+)", script))
     assert read
     assert read <= document["budget"][0].keys()
+    read = set(re.findall(r"\bprefix\.(\w+)", script))
+    assert read
+    assert read <= document["prefixes"][0].keys()
 
 
 def test_the_script_fills_only_what_the_page_has() -> None:

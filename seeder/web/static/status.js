@@ -125,6 +125,32 @@ function showBudget(limits) {
   });
 }
 
+function makePrefix(list) {
+  const item = element("li", "", list);
+  element("b", "", item);
+  element("span", "", item);
+  element("span", "pill", item);
+  element("div", "reason", item);
+  return item;
+}
+
+function showPrefixes(prefixes) {
+  const list = find("#prefixes ul");
+  find("#prefixes").hidden = prefixes.length === 0;
+  while (list.children.length > prefixes.length) list.lastElementChild.remove();
+  prefixes.forEach((prefix, place) => {
+    const item = list.children[place] || makePrefix(list);
+    const troubled = prefix.state !== "followed";
+    write(find("b", item), `${prefix.bucket}/${prefix.prefix}`);
+    write(find("span", item), `${counted(prefix.objects, "object")}, ${human(prefix.bytes)}`);
+    const pill = find(".pill", item);
+    pill.hidden = !troubled;
+    pill.classList.toggle("failed", prefix.state === "failed");
+    write(pill, prefix.state);
+    write(find(".reason", item), prefix.reason === null ? "" : prefix.reason);
+  });
+}
+
 function makeRow() {
   const row = document.createElement("tr");
   const object = element("td", "", row);
@@ -196,6 +222,7 @@ function show(now) {
   showTotals(now);
   showSources(now.torrents);
   showBudget(now.budget);
+  showPrefixes(now.prefixes);
   showTorrents(now.torrents);
   find("#nothing").hidden = totals.origin_requests + totals.uploaded_bytes + totals.delivered_claimed_bytes > 0;
   find("main").hidden = false;
