@@ -185,7 +185,7 @@ def torrent(path: Path, name: str, output: Path | None) -> None:
                 await trio.Path(output).write_bytes(data)
             except OSError as error:
                 raise StorageError(f"{output}: can't be written: {error.strerror}") from error
-            click.echo(f"{output}: {found.info_hash}, {human(found.layout.size)}", err=True)
+            click.echo(f"{output}: {found.info_hash}, {human(found.pinned.size)}", err=True)
 
     _run(write)
 

@@ -269,13 +269,15 @@ def _repeated_objects(objects: object) -> Iterator[str]:
         kind = "key" if "key" in entry else "prefix"
         name = entry.get(kind)
         origin = entry.get("origin", DEFAULT_ORIGIN)
-        identity = (kind, origin, entry["bucket"], name, entry.get("version_id"))
+        # A bundle goes by its prefix as an object does by its key.
+        what = "prefix" if kind == "prefix" and entry.get("bundle") is not True else "object"
+        identity = (what, origin, entry["bucket"], name, entry.get("version_id"))
         if name is None or not all(isinstance(part, str | None) for part in identity):
             continue
         earlier = first.setdefault(identity, index)
         if earlier != index:
-            what = "object" if kind == "key" else "prefix"
-            wanted = f"the same {what} as objects[{earlier}]; leave one out"
+            same = "object" if kind == "key" else "prefix"
+            wanted = f"the same {same} as objects[{earlier}]; leave one out"
             yield _line(("objects", index, kind), name, wanted)
 
 

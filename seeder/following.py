@@ -99,7 +99,8 @@ class Allotment:
         self.objects: dict[ObjectRef, ObjectSettings] = {}
         self.prefixes: dict[ObjectRef, ObjectSettings] = {}
         for settings in entries:
-            kind = self.objects if settings.key is not None else self.prefixes
+            alone = settings.key is not None or settings.bundle
+            kind = self.objects if alone else self.prefixes
             kind[settings.ref] = settings
 
     def belongs(self, prefix: ObjectRef) -> Callable[[str], bool]:

@@ -34,6 +34,7 @@ from seeder.peer.spreading import Spreading
 from seeder.publish import (
     BUILDS,
     CLIMBS,
+    DELETED,
     LISTINGS,
     METAINFO,
     WITHDRAWN,
@@ -43,7 +44,7 @@ from seeder.publish import (
 )
 from seeder.settings import Config
 from seeder.spending import change, explain_level, prices_of
-from seeder.torrent.catalog import Catalog, Publication, State, Torrent
+from seeder.torrent.catalog import Catalog, PinnedBundle, Publication, State, Torrent
 from seeder.torrent.metainfo import InfoHash
 from seeder.tracker.announce import compact_endpoint
 from seeder.tracker.swarm import OwnPlace, Policy
@@ -162,7 +163,7 @@ class Node:
         self.hub.connect(torrent)
         self.swarms.open(
             torrent.info_hash,
-            size=torrent.layout.size,
+            size=torrent.pinned.size,
             claims=account,
             completed=account.counters.completed,
         )
@@ -171,9 +172,12 @@ class Node:
         """Close the torrent's swarm with a reason and let its peers go."""
         self.swarms.close(torrent.info_hash, _NOT_REGISTERED + reason)
         self.hub.disconnect(torrent, "retired")
-        if reason != WITHDRAWN:
-            # What nobody can want any more must not keep the new object's pieces out.
-            self.cache.discard(torrent.cache_id)
+        bundle = isinstance(torrent.pinned, PinnedBundle)
+        if reason == DELETED or (reason != WITHDRAWN and not bundle):
+            # What nobody can want any more must not keep the new object's pieces out. Of a bundle
+            # that goes on, the ladder knows which objects have gone.
+            for section in torrent.sections:
+                self.cache.discard(section.cache_id)
         account = self._account(torrent)
         account.state, account.peers, account.seeds = FORMER, 0, 0
 

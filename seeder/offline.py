@@ -20,14 +20,15 @@ from seeder.ledger.counters import Ledger, Tally
 from seeder.ledger.database import LedgerDatabase
 from seeder.lifecycle import locked_state, running
 from seeder.origin.acquire import Ladder, describe_wish
+from seeder.origin.bundles import list_bundle
 from seeder.origin.hashing import Progress
-from seeder.origin.s3 import S3Origin
+from seeder.origin.s3 import Meter, S3Origin
 from seeder.origin.source import PinnedSource
 from seeder.origin.store import MetainfoStore, Record
 from seeder.publish import BUILDS, METAINFO, account_key
 from seeder.settings import Config, ObjectSettings
 from seeder.spending import budget_of
-from seeder.torrent.catalog import PinnedObject, Torrent, same_state
+from seeder.torrent.catalog import PinnedBundle, PinnedObject, Torrent, same_state
 from seeder.values import closest
 
 _LOG = logging.getLogger(__name__)
@@ -45,11 +46,11 @@ async def check_online(config: Config, tell: Callable[[str], None]) -> None:
         for settings in config.objects:
             origin = origins[settings.origin]
             try:
-                if settings.key is None:
+                if settings.key is None and not settings.bundle:
                     found = await _check_prefix(origin, settings, allotment)
                 else:
-                    pinned = await origin.head(settings.ref, Tally())
-                    found = f"ok, {pinned.size} bytes, ETag {pinned.etag}"
+                    pinned = await _look(origin, settings, Tally())
+                    found = f"ok, {_contents(pinned)}, ETag {pinned.etag}"
             except SeederError as error:
                 failed += 1
                 name, text = str(settings.ref), str(error)
@@ -58,6 +59,17 @@ async def check_online(config: Config, tell: Callable[[str], None]) -> None:
                 tell(f"{settings.ref}: {found}")
     if failed:
         raise OriginError(f"{failed} of {len(config.objects)} objects can't be published")
+
+
+async def _look(origin: S3Origin, settings: ObjectSettings, meter: Meter) -> PinnedObject:
+    if settings.bundle:
+        return await list_bundle(origin, settings, meter)
+    return await origin.head(settings.ref, meter)
+
+
+def _contents(pinned: PinnedObject) -> str:
+    size = f"{pinned.size} bytes"
+    return f"{len(pinned.members)} files, {size}" if isinstance(pinned, PinnedBundle) else size
 
 
 async def _check_prefix(origin: S3Origin, settings: ObjectSettings, allotment: Allotment) -> str:
@@ -75,14 +87,14 @@ async def find_torrent(config: Config, bucket: str, key: str) -> Torrent:
     store = MetainfoStore(config.state_directory / METAINFO)
     origin = S3Origin(config.origins[settings.origin], rng=random.Random())
     async with running(origin.run):
-        known = store.load(settings.ref)
+        earlier = known = store.load(settings.ref)
         if known is not None and known.wanted != describe_wish(settings):
             known = None
         tally = Tally()
         pinned = await _head(origin, settings, known, tally)
         if known is not None and known.info is not None and same_state(known.pinned, pinned):
             return Torrent(known.info, known.pinned, known.rung)
-        return await _make(config, settings, store, origin, pinned, tally=tally)
+        return await _make(config, settings, store, origin, pinned, earlier=earlier, tally=tally)
 
 
 def _configured(config: Config, bucket: str, key: str) -> ObjectSettings:
@@ -99,7 +111,7 @@ async def _head(
     origin: S3Origin, settings: ObjectSettings, known: Record | None, tally: Tally
 ) -> PinnedObject:
     try:
-        return await origin.head(settings.ref, tally)
+        return await _look(origin, settings, tally)
     except OriginUnreachable as error:
         if known is None:
             raise
@@ -114,6 +126,7 @@ async def _make(
     origin: S3Origin,
     pinned: PinnedObject,
     *,
+    earlier: Record | None,
     tally: Tally,
 ) -> Torrent:
     """Climb the ladder as the daemon would: into its cache, its store and its ledger."""
@@ -140,11 +153,13 @@ async def _make(
         await stack.enter_async_context(running(cache.run))
         ladder = Ladder(origin, cache, config.state_directory / BUILDS, random.Random())
         record = Record(pinned, wanted=describe_wish(settings))
+        if isinstance(pinned, PinnedBundle):
+            record.earlier = earlier
         with _progress_bar(str(settings.ref)) as progress:
             torrent = await ladder.climb(record, settings, account, progress)
         await trio.to_thread.run_sync(store.save, record)
         ladder.journal_path(settings.ref).unlink(missing_ok=True)
-        account.info_hash, account.size = torrent.info_hash.hex(), torrent.layout.size
+        account.info_hash, account.size = torrent.info_hash.hex(), torrent.pinned.size
         account.pieces = torrent.layout.piece_count
         return torrent
     raise AssertionError("an exit stack that swallows errors")

@@ -5,7 +5,7 @@ import hashlib
 from seeder import __version__
 from seeder.errors import ConfigError
 from seeder.settings import Config, PeerSettings
-from seeder.torrent.catalog import Catalog, Publication, State, Torrent
+from seeder.torrent.catalog import Catalog, PinnedBundle, Publication, State, Torrent
 from seeder.torrent.magnet import magnet_link
 from seeder.torrent.metainfo import safe_name, torrent_file
 from seeder.values import Address
@@ -64,7 +64,7 @@ class PublicFace:
             return torrent
         body = torrent_file_of(torrent, self._announce)
         etag = hashlib.sha256(body).hexdigest()[:32]
-        return TorrentFile(body, f'"{etag}"', f"{safe_name(key)}.torrent")
+        return TorrentFile(body, f'"{etag}"', f"{_file_name(torrent, key)}.torrent")
 
     def magnet_link(self, bucket: str, key: str) -> str | NoTorrent:
         """Return the magnet link of an object as it is now."""
@@ -84,6 +84,11 @@ class PublicFace:
         if publication.torrent is None:
             return _not_now(publication)
         return publication.torrent
+
+
+def _file_name(torrent: Torrent, key: str) -> str:
+    # A prefix ends with a slash, behind which there is no name.
+    return torrent.info.name if isinstance(torrent.pinned, PinnedBundle) else safe_name(key)
 
 
 def _not_now(publication: Publication) -> NoTorrent:

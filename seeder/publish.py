@@ -25,11 +25,13 @@ from seeder.errors import (
     PieceMismatch,
     SeederError,
     StorageError,
+    TooManyObjects,
 )
 from seeder.following import Allotment, Change, Followers, Prefix
 from seeder.ledger.counters import Account, AccountKey, Ledger
 from seeder.ledger.report import human
 from seeder.origin.acquire import Ladder, describe_wish
+from seeder.origin.bundles import list_bundle
 from seeder.origin.listing import Listed
 from seeder.origin.s3 import S3Origin
 from seeder.origin.store import ListingStore, MetainfoStore, Record
@@ -37,6 +39,7 @@ from seeder.settings import ObjectSettings
 from seeder.torrent.catalog import (
     Catalog,
     ObjectRef,
+    PinnedBundle,
     PinnedObject,
     Publication,
     State,
@@ -57,6 +60,7 @@ CLIMBS = 4
 SPREAD = 0.05
 """Seconds a known object, over which the first HEADs after a start are spread."""
 REPLACED = "the object was replaced in S3; get its new torrent"
+REGROUPED = "objects below the prefix changed in S3; get its new torrent"
 DELETED = "the object was deleted from S3"
 WITHDRAWN = "the torrent is no longer published here"
 
@@ -227,7 +231,7 @@ class Publisher:
             return
         keeper = self._keepers[publication.ref]
         if isinstance(error, ObjectChanged):
-            self._retire(keeper, REPLACED)
+            self._retire(keeper, replaced(torrent))
         elif isinstance(error, PieceMismatch) and torrent.rung not in ("build", "torrent_file"):
             assert keeper.record is not None
             keeper.record.refused[torrent.rung] = str(error)
@@ -287,7 +291,7 @@ class Publisher:
                 state, delay = State.FAILED, REFUSED_RETRY
             case AccessDenied():
                 state, delay = State.FAILED, REFUSED_RETRY
-            case MetainfoError() | StorageError():
+            case MetainfoError() | StorageError() | TooManyObjects():
                 state, delay = State.FAILED, keeper.settings.refresh
         if publication.torrent is not None:
             state = State.FAULTY
@@ -310,22 +314,31 @@ class Publisher:
 
     async def _bring_up_to_date(self, keeper: _Keeper) -> None:
         publication = keeper.publication
-        pinned = await self._head(publication.ref)
+        pinned = await self._look(keeper)
         torrent = publication.torrent
         if torrent is not None and same_state(torrent.pinned, pinned):
+            publication.pinned = torrent.pinned
             if publication.state is State.FAULTY and not keeper.mismatched:
                 publication.settle(State.SERVING)
             if publication.state is not State.DUPLICATE:
                 return
-        elif torrent is not None:
-            self._retire(keeper, REPLACED)
-            _LOG.info("%s: %s", publication.ref, REPLACED)
+        elif torrent is not None and not still_there(torrent.pinned, pinned):
+            reason = replaced(torrent)
+            self._retire(keeper, reason)
+            _LOG.info("%s: %s", publication.ref, reason)
         publication.pinned = pinned
         await self._acquire(keeper, pinned)
 
-    async def _head(self, ref: ObjectRef) -> PinnedObject:
+    async def _look(self, keeper: _Keeper) -> PinnedObject:
+        """Ask S3 how the object stands, or what is in the bundle."""
+        ref, settings = keeper.publication.ref, keeper.settings
+        origin = self._sources[ref.origin].origin
+        pinned: PinnedObject
         with self._ledger.tally() as tally:
-            pinned = await self._sources[ref.origin].origin.head(ref, tally)
+            if settings.bundle:
+                pinned = await list_bundle(origin, settings, tally)
+            else:
+                pinned = await origin.head(ref, tally)
             self._account(pinned).absorb(tally)
         return pinned
 
@@ -338,7 +351,10 @@ class Publisher:
         wanted = describe_wish(settings)
         record = keeper.record
         if record is None or not same_state(record.pinned, pinned) or record.wanted != wanted:
+            earlier = record.earlier if record is not None and record.info is None else record
             record = Record(pinned, wanted=wanted)
+            if isinstance(pinned, PinnedBundle):
+                record.earlier = earlier
             keeper.record = record
         if record.info is not None:
             self._serve(keeper, Torrent(record.info, record.pinned, record.rung))
@@ -353,6 +369,7 @@ class Publisher:
             publication.settle(State.BUILDING)
             _LOG.info("%s: getting the metainfo of %s", publication.ref, human(pinned.size))
             torrent = await source.ladder.climb(record, settings, self._account(pinned), progress)
+        record.earlier = None
         await trio.to_thread.run_sync(self._store.save, record)
         source.ladder.journal_path(publication.ref).unlink(missing_ok=True)
         self._serve(keeper, torrent)
@@ -361,17 +378,20 @@ class Publisher:
         publication = keeper.publication
         known = publication.state is State.DUPLICATE
         keeper.mismatched = False
+        before = publication.torrent
+        if before is not None and before.info_hash != torrent.info_hash:
+            self._retire(keeper, replaced(before))
         if not self._catalog.serve(publication, torrent):
             if not known:
                 _LOG.info("%s: %s; one torrent serves both", publication.ref, publication.reason)
             return
         account = self._account(torrent.pinned)
         account.info_hash = torrent.info_hash.hex()
-        account.size = torrent.layout.size
+        account.size = torrent.pinned.size
         account.pieces = torrent.layout.piece_count
         _LOG.info(
             "%s: serving %s, %d bytes in %d pieces, metainfo from %s",
-            *(publication.ref, torrent.info_hash, torrent.layout.size),
+            *(publication.ref, torrent.info_hash, torrent.pinned.size),
             *(torrent.layout.piece_count, torrent.rung),
         )
         self._audience.torrent_live(torrent, account)
@@ -386,6 +406,18 @@ class Publisher:
         for keeper in self._keepers.values():
             if keeper.publication.state is State.DUPLICATE:
                 keeper.woken.set()  # one of them may take the torrent over
+
+
+def still_there(old: PinnedObject, new: PinnedObject) -> bool:
+    """Tell whether every object of an old bundle is in a new one as it was."""
+    if not isinstance(old, PinnedBundle) or not isinstance(new, PinnedBundle):
+        return False
+    return set(old.members) <= set(new.members)
+
+
+def replaced(torrent: Torrent) -> str:
+    """Return the reason why a torrent has ended that S3 has something else for."""
+    return REGROUPED if isinstance(torrent.pinned, PinnedBundle) else REPLACED
 
 
 def account_key(pinned: PinnedObject) -> AccountKey:

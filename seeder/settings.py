@@ -310,6 +310,8 @@ class ObjectSettings(_Section):
     private: bool = False
     verify: Annotated[Verify, _choice(VERIFY)] = "sample"
     refresh: _Time = 600.0
+    bundle: bool = False
+    """One torrent of all below the prefix, instead of one for each object."""
 
     @property
     def ref(self) -> ObjectRef:
@@ -343,6 +345,15 @@ class ObjectSettings(_Section):
         if info.field_name != "max_objects" and value is not None and has_prefix:
             raise ValueError("goes with a key, and this is a prefix of many")
         return value
+
+    @field_validator("bundle")
+    @classmethod
+    def _bundles_are_built(cls, bundle: bool, info: ValidationInfo) -> bool:
+        if bundle and info.data.get("prefix", "") is None:
+            raise ValueError("goes with a prefix, and this is one object")
+        if bundle and "build" not in info.data.get("metainfo", ("build",)):
+            raise ValueError('want "build" in metainfo: there is no other torrent of a prefix')
+        return bundle
 
     @field_validator("metainfo")
     @classmethod

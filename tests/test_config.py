@@ -417,6 +417,12 @@ def test_a_prefix_stands_for_all_below_it(read: Load) -> None:
         ('prefix = "p"\nversion_id = "v"', 'version_id = "v": goes with a key, and this is a pre'),
         ('prefix = "p"\ntorrent_file = "t"', 'torrent_file = "t": goes with a key, and this is'),
         ('prefix = "p"\nmax_objects = 0', "max_objects = 0: want a whole number from 1 to"),
+        ('key = "k"\nbundle = true', "bundle = true: goes with a prefix, and this is one object"),
+        ('prefix = "p"\nbundle = 1', "bundle = 1: want true or false, without quotes"),
+        (
+            'prefix = "p"\nbundle = true\nmetainfo = ["origin"]',
+            'bundle = true: want "build" in metainfo: there is no other torrent of a prefix',
+        ),
         ("prefix = 2026", 'prefix = 2026: want what keys begin with: write "2026", with the'),
     ],
 )
@@ -435,6 +441,10 @@ def test_a_prefix_is_published_once(read: Load) -> None:
     # One within the other is fine, and so is a key that reads like a prefix.
     inner, key = entry.replace("a/", "a/b/"), entry.replace("prefix", "key")
     assert len(read(entry + inner + key).objects) == 3
+    # A bundle is published beside its objects, but not beside an object of its name.
+    bundle = f"{entry}bundle = true\n"
+    assert len(read(entry + bundle).objects) == 2
+    assert only_problem(read, key + bundle) == problem
 
 
 def test_two_listeners_do_not_share_an_address(read: Load) -> None:

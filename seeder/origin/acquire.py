@@ -19,16 +19,30 @@ import trio
 from seeder.errors import (
     AccessDenied,
     MetainfoError,
+    ObjectChanged,
     ObjectMissing,
     OriginFault,
     StorageError,
     TorrentUnsupported,
 )
 from seeder.origin.answers import label
-from seeder.origin.hashing import Hasher, PieceSink, Progress
+from seeder.origin.hashing import Hasher, PieceSink, Progress, known_hashes
 from seeder.origin.s3 import Meter, S3Origin
 from seeder.origin.store import Record, file_stem
-from seeder.torrent.catalog import ObjectRef, PinnedObject, Torrent, cache_id
+from seeder.torrent.bundle import (
+    build_bundle_info,
+    bundle_layout,
+    bundle_piece_length,
+    parse_bundle_info,
+)
+from seeder.torrent.catalog import (
+    ObjectRef,
+    PinnedBundle,
+    PinnedObject,
+    Torrent,
+    cache_id,
+    sections_of,
+)
 from seeder.torrent.layout import Layout, default_piece_length
 from seeder.torrent.metainfo import Info, build_info, parse_info, parse_torrent, safe_name
 
@@ -39,6 +53,13 @@ SAMPLE = 8
 """Pieces checked besides the first and the last: a liar about a fifth of them passes 1 in 6."""
 UNSUPPORTED_AFTER = 3
 """Keys that must get "no such thing" before an origin counts as one without GetObjectTorrent."""
+
+
+class Shelf(PieceSink, Protocol):
+    """A sink that also lets go of pieces."""
+
+    def discard(self, cache_id: str) -> None:
+        """Forget the pieces of a state of an object that is no more."""
 
 
 class Wish(Protocol):
@@ -54,12 +75,14 @@ class Wish(Protocol):
     def private(self) -> bool: ...
     @property
     def verify(self) -> str: ...
+    @property
+    def bundle(self) -> bool: ...
 
 
 def describe_wish(wish: Wish) -> str:
     """Return a text that changes when the configured wish does."""
     parts = (*wish.metainfo, wish.torrent_file, wish.piece_length, wish.private)
-    return " ".join(map(str, parts))
+    return " ".join(map(str, (*parts, "bundle") if wish.bundle else parts))
 
 
 class TorrentSupport:
@@ -82,9 +105,7 @@ class TorrentSupport:
 class Ladder:
     """Gets metainfo for the objects of one origin."""
 
-    def __init__(
-        self, origin: S3Origin, sink: PieceSink, journals: Path, rng: random.Random
-    ) -> None:
+    def __init__(self, origin: S3Origin, sink: Shelf, journals: Path, rng: random.Random) -> None:
         self._origin = origin
         self._sink = sink
         self._journals = journals
@@ -102,6 +123,9 @@ class Ladder:
         operator's own `torrent_file` doesn't fit.
         """
         pinned = record.pinned
+        if isinstance(pinned, PinnedBundle):
+            info = await self._build_bundle(record, pinned, wish, meter, progress)
+            return self._found(record, "build", info)
         if wish.torrent_file is not None:
             try:
                 info = await self._from_file(wish.torrent_file)
@@ -234,6 +258,47 @@ class Ladder:
                 name=safe_name(pinned.ref.key), layout=layout, pieces=pieces, private=wish.private
             )
         )
+
+    async def _build_bundle(
+        self,
+        record: Record,
+        bundle: PinnedBundle,
+        wish: Wish,
+        meter: Meter,
+        progress: Progress,
+    ) -> Info:
+        """Hash what isn't known from an earlier state, whose useless pieces leave the cache.
+
+        ObjectChanged where an object isn't any more what the listing said.
+        """
+        sizes = [member.size for member in bundle.members]
+        before, old = record.earlier, None
+        if before is not None and before.info is not None:
+            old = Torrent(before.info, before.pinned, before.rung)
+        before_length = None if old is None else old.layout.piece_length
+        length = wish.piece_length or bundle_piece_length(sizes, before_length)
+        layout = bundle_layout(sizes, length)
+        earlier: dict[int, bytes] = {}
+        if old is not None:
+            kept = {section.cache_id for section in sections_of(bundle, layout)}
+            for section in old.sections:
+                if section.cache_id not in kept:
+                    self._sink.discard(section.cache_id)
+            if old.layout.piece_length == length:
+                earlier = known_hashes(old.pinned, old.info)
+        hasher = Hasher(self._origin, self._sink, meter, bundle, layout)
+        try:
+            pieces = await hasher.run(self.journal_path(bundle.ref), progress, earlier)
+        except (ObjectChanged, ObjectMissing) as error:
+            raise ObjectChanged(f"{error}; {label(bundle.ref)} is listed again") from error
+
+        def build() -> Info:
+            raw = build_bundle_info(
+                bundle, piece_length=length, pieces=pieces, private=wish.private
+            )
+            return parse_bundle_info(raw)[0]
+
+        return await trio.to_thread.run_sync(build)
 
 
 def _sha1(piece: bytearray) -> bytes:

@@ -7,12 +7,14 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from seeder.errors import MetainfoError, StorageError
 from seeder.origin.listing import Listed
-from seeder.torrent.catalog import ObjectRef, PinnedObject
+from seeder.torrent.bundle import fits, parse_bundle_info
+from seeder.torrent.catalog import ObjectRef, PinnedBundle, PinnedObject
 from seeder.torrent.metainfo import Info, parse_info
 
 
@@ -27,12 +29,38 @@ class Record:
     """What the configuration asked of the metainfo; another wish makes the record stale."""
     refused: dict[str, str] = field(default_factory=dict)
     """Rungs whose metainfo turned out wrong for this state of the object, and why."""
+    earlier: "Record | None" = None
+    """Of a bundle's earlier state, whose hashes are still those of the objects that stayed."""
 
 
 def file_stem(ref: ObjectRef) -> str:
     """Return 32 hex digits that name an object (not its state) in file names."""
     text = json.dumps([ref.origin, ref.bucket, ref.key, ref.version_id])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _pinned(ref: ObjectRef, told: dict[str, Any]) -> PinnedObject:
+    """Return the state that a record's line tells of; ValueError, KeyError or TypeError."""
+    if told.get("members") is None:
+        return PinnedObject(ref, str(told["etag"]), int(told["size"]), told["version_id"])
+    members = [
+        PinnedObject(replace(ref, key=str(key)), str(etag), int(size))
+        for key, etag, size in told["members"]
+    ]
+    bundle = PinnedBundle.of(ref, members)
+    if bundle.etag != told["etag"]:
+        raise ValueError("its objects are not those that its ETag was made of")
+    return bundle
+
+
+def _parse(pinned: PinnedObject, raw: bytes) -> Info:
+    """Return the info of a record; MetainfoError where it isn't one of this object."""
+    if not isinstance(pinned, PinnedBundle):
+        return parse_info(raw)
+    info, files = parse_bundle_info(raw)
+    if not fits(pinned, info, files):
+        raise MetainfoError("its files are not those of the bundle")
+    return info
 
 
 class MetainfoStore:
@@ -56,9 +84,10 @@ class MetainfoStore:
             told = json.loads(line)
             if told["object"] != [ref.origin, ref.bucket, ref.key, ref.version_id]:
                 return None
+            pinned = _pinned(ref, told)
             return Record(
-                pinned=PinnedObject(ref, str(told["etag"]), int(told["size"]), told["version_id"]),
-                info=parse_info(raw) if raw else None,
+                pinned=pinned,
+                info=_parse(pinned, raw) if raw else None,
                 rung=str(told["rung"]),
                 wanted=str(told["wanted"]),
                 refused=dict(told["refused"]),
@@ -70,6 +99,7 @@ class MetainfoStore:
         """Write an object's record in one step; StorageError when the disk won't take it."""
         pinned = record.pinned
         ref = pinned.ref
+        members = pinned.members if isinstance(pinned, PinnedBundle) else None
         line = json.dumps(
             {
                 "object": [ref.origin, ref.bucket, ref.key, ref.version_id],
@@ -79,6 +109,7 @@ class MetainfoStore:
                 "rung": record.rung,
                 "wanted": record.wanted,
                 "refused": record.refused,
+                "members": members and [(each.ref.key, each.etag, each.size) for each in members],
             }
         )
         data = line.encode() + b"\n" + (record.info.raw if record.info else b"")

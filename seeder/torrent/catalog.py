@@ -1,11 +1,13 @@
 """What is published: objects, the torrents made of them, and why some are not served. No I/O."""
 
 import hashlib
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Self
 
-from seeder.torrent.layout import Layout
+from seeder.torrent.layout import ByteRange, Layout
 from seeder.torrent.metainfo import Info, InfoHash
 
 
@@ -44,6 +46,25 @@ class PinnedObject:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+@dataclass(frozen=True, slots=True)
+class PinnedBundle(PinnedObject):
+    """One state of all the objects below a prefix, which is the key of `ref`.
+
+    `size` is the sum of theirs, and the ETag is made of theirs.
+    """
+
+    members: tuple[PinnedObject, ...] = ()
+    """Sorted by key."""
+
+    @classmethod
+    def of(cls, ref: ObjectRef, members: Sequence[PinnedObject]) -> Self:
+        """Return the bundle of `members`, in whatever order they come."""
+        ordered = tuple(sorted(members, key=lambda member: member.ref.key))
+        states = "".join(member.identity() for member in ordered)
+        etag = f'"{hashlib.sha256(states.encode()).hexdigest()[:32]}"'
+        return cls(ref, etag, sum(member.size for member in ordered), members=ordered)
+
+
 def same_state(one: PinnedObject, other: PinnedObject) -> bool:
     """Tell whether two looks at an object saw the same bytes, as far as S3 tells."""
     return (one.etag, one.size) == (other.etag, other.size)
@@ -54,10 +75,63 @@ def cache_id(pinned: PinnedObject, piece_length: int) -> str:
     return f"{pinned.identity()}-{piece_length}"
 
 
-class Torrent:
-    """A torrent that is served: verified metainfo and the pinned object behind it."""
+def padded_cache_id(pinned: PinnedObject, piece_length: int) -> str:
+    """Return the name for the pieces of an object whose last piece is filled up with zeros."""
+    digest = hashlib.sha256(f"padded {pinned.identity()}".encode()).hexdigest()
+    return f"{digest[:32]}-{piece_length}"
 
-    __slots__ = ("cache_id", "info", "info_hash", "layout", "pinned", "rung")
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The pieces of a torrent that hold one object, from piece `first` on."""
+
+    pinned: PinnedObject
+    cache_id: str
+    first: int
+    layout: Layout
+    """Of the object alone, without padding."""
+
+    @property
+    def count(self) -> int:
+        return self.layout.piece_count
+
+    @property
+    def stop(self) -> int:
+        """The piece behind the last one."""
+        return self.first + self.count
+
+
+def sections_of(pinned: PinnedObject, layout: Layout) -> tuple[Section, ...]:
+    """Return where the pieces of each object are; an empty object has none.
+
+    In a bundle each object starts a piece, and its last piece is filled up with zeros.
+    """
+    if not isinstance(pinned, PinnedBundle):
+        return (Section(pinned, cache_id(pinned, layout.piece_length), 0, layout),)
+    sections: list[Section] = []
+    first = 0
+    for member in pinned.members:
+        if member.size:
+            name = padded_cache_id(member, layout.piece_length)
+            section = Section(member, name, first, Layout(member.size, layout.piece_length))
+            sections.append(section)
+            first = section.stop
+    return tuple(sections)
+
+
+class Torrent:
+    """A torrent that is served: verified metainfo and the pinned objects behind it."""
+
+    __slots__ = (
+        "_firsts",
+        "cache_id",
+        "info",
+        "info_hash",
+        "layout",
+        "pinned",
+        "rung",
+        "sections",
+    )
 
     def __init__(self, info: Info, pinned: PinnedObject, rung: str) -> None:
         self.info = info
@@ -67,6 +141,8 @@ class Torrent:
         self.layout: Layout = info.layout
         self.info_hash: InfoHash = info.info_hash
         self.cache_id = cache_id(pinned, info.layout.piece_length)
+        self.sections = sections_of(pinned, info.layout)
+        self._firsts = [section.first for section in self.sections]
 
     @property
     def raw_info(self) -> bytes:
@@ -80,6 +156,31 @@ class Torrent:
     def piece_hash(self, index: int) -> bytes:
         """Return the SHA-1 of piece `index` (20 bytes)."""
         return self.info.piece_hash(index)
+
+    def section(self, index: int) -> Section:
+        """Return the section that piece `index` belongs to. IndexError outside."""
+        if len(self._firsts) == 1:
+            return self.sections[0]
+        return self.sections[bisect_right(self._firsts, index) - 1]
+
+    def piece_key(self, index: int) -> tuple[str, int]:
+        """Return what piece `index` is cached under: equal keys mean equal bytes."""
+        section = self.section(index)
+        return section.cache_id, index - section.first
+
+    def run_stop(self, index: int) -> int:
+        """Return the first piece behind `index` that another object holds."""
+        return self.section(index).stop
+
+    def data_range(self, index: int) -> ByteRange:
+        """Return the bytes of its object in piece `index`; zeros fill up the rest."""
+        section = self.section(index)
+        return section.layout.piece_range(index - section.first)
+
+    def data_size(self, index: int) -> int:
+        """Return the bytes of piece `index` that are its object's. IndexError outside."""
+        section = self.section(index)
+        return section.layout.piece_size(index - section.first)
 
 
 class State(StrEnum):
