@@ -9,6 +9,7 @@ No I/O.
 
 import hashlib
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -93,15 +94,22 @@ def bundle_layout(sizes: Sequence[int], piece_length: int) -> Layout:
 
 
 def bundle_files(bundle: PinnedBundle, piece_length: int) -> list[File]:
-    """Return the files of the torrent in their order, each with the pad that it needs."""
+    """Return the files of the torrent in their order, each with the pad that it needs.
+
+    BEP 47 names a pad by its length. rtorrent 0.9.8 takes no two files of one name, so the next
+    pad of a length gets a number as well.
+    """
     keys = [member.ref.key for member in bundle.members]
     paths = safe_paths(bundle.ref.key, keys)
     files: list[File] = []
+    pads: Counter[int] = Counter()
     for path, member in zip(paths, bundle.members, strict=True):
         files.append(File(path, member.size))
         missing = -member.size % piece_length
         if missing:
-            files.append(File((_PAD_DIRECTORY, str(missing)), missing, pad=True))
+            pads[missing] += 1
+            name = str(missing) if pads[missing] == 1 else f"{missing}-{pads[missing]}"
+            files.append(File((_PAD_DIRECTORY, name), missing, pad=True))
     return files
 
 

@@ -101,17 +101,19 @@ def test_every_byte_of_every_file_is_at_one_place_in_one_object(bodies: Bodies) 
         assert torrent.data_size(index) == wanted.length
         stream += data
     assert len(stream) == torrent.layout.size == sum(file.length for file in files)
-    at, found = 0, []
+    at = 0
+    found: list[bytes] = []
     for file in files:
         content = bytes(stream[at : at + file.length])
         if file.pad:
             assert content == bytes(file.length)
-            assert file.path == (".pad", str(file.length))
+            assert re.fullmatch(rf"\.pad/{file.length}(-\d+)?", "/".join(file.path))
         else:
             found.append(content)
             assert at % LENGTH == 0
         at += file.length
     assert found == [bodies[key] for key in sorted(bodies)]
+    assert len({file.path for file in files}) == len(files)
 
 
 @given(some_bodies)
