@@ -153,7 +153,7 @@ _name = click.argument("name", metavar="BUCKET/KEY")
 
 def _split(name: str) -> tuple[str, str]:
     bucket, slash, key = name.partition("/")
-    if not slash or not key:
+    if not bucket or not slash:  # the bundle of a whole bucket has no key
         raise click.BadParameter(f"{name!r}: want BUCKET/KEY", param_hint="BUCKET/KEY")
     return bucket, key
 

@@ -172,10 +172,10 @@ class Node:
         """Close the torrent's swarm with a reason and let its peers go."""
         self.swarms.close(torrent.info_hash, _NOT_REGISTERED + reason)
         self.hub.disconnect(torrent, "retired")
-        bundle = isinstance(torrent.pinned, PinnedBundle)
-        if reason == DELETED or (reason != WITHDRAWN and not bundle):
-            # What nobody can want any more must not keep the new object's pieces out. Of a bundle
-            # that goes on, the ladder knows which objects have gone.
+        # Of a bundle that goes on, the ladder lets go of the objects that have gone.
+        goes_on = isinstance(torrent.pinned, PinnedBundle) and reason != DELETED
+        if reason != WITHDRAWN and not goes_on:
+            # What nobody can want any more must not keep the new object's pieces out.
             for section in torrent.sections:
                 self.cache.discard(section.cache_id)
         account = self._account(torrent)

@@ -31,5 +31,5 @@ class PinnedSource:
             self._meter(torrent),
             "pieces",
             part_length=length,
-            take=take if section.pinned is torrent.pinned else lambda p: take(padded(p, length)),
+            take=(lambda piece: take(padded(piece, length))) if torrent.padded else take,
         )

@@ -55,7 +55,7 @@ class Gains:
         self._account = account
         self._spreading = spreading
         self._viewing = False
-        self._delivery = Delivery(torrent.layout, torrent.data_size)
+        self._delivery = Delivery(torrent.layout, torrent.data_size if torrent.padded else None)
 
     @property
     def complete(self) -> bool:

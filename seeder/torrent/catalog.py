@@ -128,6 +128,7 @@ class Torrent:
         "info",
         "info_hash",
         "layout",
+        "padded",
         "pinned",
         "rung",
         "sections",
@@ -141,6 +142,8 @@ class Torrent:
         self.layout: Layout = info.layout
         self.info_hash: InfoHash = info.info_hash
         self.cache_id = cache_id(pinned, info.layout.piece_length)
+        self.padded = isinstance(pinned, PinnedBundle)
+        """Whether the last piece of an object is filled up with zeros."""
         self.sections = sections_of(pinned, info.layout)
         self._firsts = [section.first for section in self.sections]
 
@@ -159,12 +162,12 @@ class Torrent:
 
     def section(self, index: int) -> Section:
         """Return the section that piece `index` belongs to. IndexError outside."""
-        if len(self._firsts) == 1:
-            return self.sections[0]
         return self.sections[bisect_right(self._firsts, index) - 1]
 
     def piece_key(self, index: int) -> tuple[str, int]:
         """Return what piece `index` is cached under: equal keys mean equal bytes."""
+        if not self.padded:  # asked for every block that is sent
+            return self.cache_id, index
         section = self.section(index)
         return section.cache_id, index - section.first
 

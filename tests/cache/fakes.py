@@ -36,7 +36,7 @@ class FakeTorrent:
         digest = hashlib.sha256(name.encode()).hexdigest()[:32]
         self.cache_id = f"{digest}-{piece_length}"
         self.layout = Layout(size, piece_length)
-        self.sections = (Run(self.cache_id, 0, self.layout.piece_count),)
+        self.sections: tuple[Run, ...] = (Run(self.cache_id, 0, self.layout.piece_count),)
         self._name = name
 
     def __repr__(self) -> str:
