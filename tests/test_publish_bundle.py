@@ -14,6 +14,7 @@ from seeder.errors import BudgetSpent, ObjectChanged, ObjectMissing
 from seeder.origin.hashing import Journal
 from seeder.publish import DELETED, REGROUPED, WITHDRAWN
 from seeder.settings import ObjectSettings
+from seeder.torrent import bundle as bundles
 from seeder.torrent.bundle import padded, parse_bundle_info
 from seeder.torrent.catalog import State, Torrent
 from seeder.torrent.layout import KIB, MIB
@@ -253,35 +254,52 @@ async def test_a_restart_serves_the_bundle_at_once_and_lists_it_once(
 async def test_hashing_that_broke_off_goes_on_though_the_objects_are_others_by_then(
     world: World, tmp_path: Path
 ) -> None:
+    # More than are read at a time, so that some are hashed when the last one is refused.
+    world.server.objects.update({f"data/k{number}": bytes([number]) for number in range(20)})
     world.server.objects["data/z"] = b"refused"
     world.server.refuse.add("data/z")
     await world.publisher.apply([settings(refresh=0.05)])
     publication = await world.until(PREFIX, State.FAILED)
     assert "data/z" in str(publication.reason)
     [journal] = (tmp_path / "builds").iterdir()
-    known = Journal(journal, f"bundle-{PIECE}", 20).load()
+    hashed = set(Journal(journal, f"bundle-{PIECE}", 20).load().values())
+    known = {
+        key
+        for key, body in world.server.objects.items()
+        if 0 < len(body) <= PIECE
+        and hashlib.sha1(padded(bytearray(body), PIECE)).digest() in hashed
+    }
     assert known
-    world.server.refuse.clear()
-    del world.server.objects["data/z"]
+    world.server.body_bytes.clear()
     world.server.objects["data/0"] = b"first"
+    del world.server.objects["data/z"]
     torrent = await serving(world)
     assert await download(world, torrent) == expected(world)
-    # Nothing whose hash was known was read again.
-    twice = sum(world.server.body_bytes.values()) - sum(SIZES.values()) - len(b"first")
-    assert twice <= sum(SIZES.values()) - len(known) * PIECE + len(SIZES) * PIECE
+    assert world.server.body_bytes["data/0"] == 5
+    assert not known & world.server.body_bytes.keys()
     assert not journal.exists()
 
 
-async def test_an_object_that_vanishes_before_it_is_read_is_listed_again(world: World) -> None:
+@pytest.mark.parametrize("becomes", [None, b"another"])
+async def test_an_object_that_is_not_any_more_what_was_listed_has_the_prefix_listed_again(
+    world: World, becomes: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    # More than are read at a time, so that the last one is asked for when the gate is open.
+    world.server.objects.update({f"data/k{number}": bytes([number]) for number in range(20)})
+    world.server.objects["data/z"] = b"as listed"
     world.server.gate = trio.Event()
-    await world.publisher.apply([settings(refresh=0.05)])
+    await world.publisher.apply([settings()])
     await world.until(PREFIX, State.BUILDING)
-    await world.until_true(lambda: world.server.requests["GET data/e"] > 0, PREFIX)
-    del world.server.objects["data/e"]
-    world.server.objects["data/a"] = b"another"
+    if becomes is None:
+        del world.server.objects["data/z"]
+    else:
+        world.server.objects["data/z"] = becomes
     world.server.gate.set()
     torrent = await serving(world)
     assert await download(world, torrent) == expected(world)
+    [line] = [line for line in caplog.messages if "data/z" in line]
+    assert line.endswith("; bucket/data/ is listed again")
+    assert all(world.server.body_bytes[key] <= size for key, size in SIZES.items())
 
 
 async def test_a_listing_that_fails_half_way_leaves_the_torrent_as_it_is(world: World) -> None:
@@ -355,3 +373,13 @@ async def test_a_bundle_beside_torrents_of_its_objects(world: World) -> None:
     assert single.cache_id != bundle.sections[0].cache_id
     await world.publisher.apply([one])
     assert world.audience.gone == [(bundle, WITHDRAWN)]
+
+
+async def test_a_torrent_too_large_for_clients_costs_no_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundles, "LARGEST_INFO", 100)
+    await world.publisher.apply([settings()])
+    publication = await world.until(PREFIX, State.FAILED)
+    assert "the torrent of its 5 objects would have" in str(publication.reason)
+    assert not world.server.body_bytes

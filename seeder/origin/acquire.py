@@ -26,22 +26,16 @@ from seeder.errors import (
     TorrentUnsupported,
 )
 from seeder.origin.answers import label
-from seeder.origin.hashing import Hasher, PieceSink, Progress, known_hashes
+from seeder.origin.bundles import BundlePlan
+from seeder.origin.hashing import Hasher, PieceSink, Progress
 from seeder.origin.s3 import Meter, S3Origin
 from seeder.origin.store import Record, file_stem
-from seeder.torrent.bundle import (
-    build_bundle_info,
-    bundle_layout,
-    bundle_piece_length,
-    parse_bundle_info,
-)
 from seeder.torrent.catalog import (
     ObjectRef,
     PinnedBundle,
     PinnedObject,
     Torrent,
     cache_id,
-    sections_of,
 )
 from seeder.torrent.layout import Layout, default_piece_length
 from seeder.torrent.metainfo import Info, build_info, parse_info, parse_torrent, safe_name
@@ -124,8 +118,7 @@ class Ladder:
         """
         pinned = record.pinned
         if isinstance(pinned, PinnedBundle):
-            info = await self._build_bundle(record, pinned, wish, meter, progress)
-            return self._found(record, "build", info)
+            return await self._build_bundle(record, pinned, wish, meter, progress)
         if wish.torrent_file is not None:
             try:
                 info = await self._from_file(wish.torrent_file)
@@ -266,39 +259,25 @@ class Ladder:
         wish: Wish,
         meter: Meter,
         progress: Progress,
-    ) -> Info:
+    ) -> Torrent:
         """Hash what isn't known from an earlier state, whose useless pieces leave the cache.
 
-        ObjectChanged where an object isn't any more what the listing said.
+        ObjectChanged where an object isn't any more what the listing said. Thousands of objects
+        take a while to look at, so threads do that.
         """
-        sizes = [member.size for member in bundle.members]
-        before, old = record.earlier, None
-        if before is not None and before.info is not None:
-            old = Torrent(before.info, before.pinned, before.rung)
-        before_length = None if old is None else old.layout.piece_length
-        length = wish.piece_length or bundle_piece_length(sizes, before_length)
-        layout = bundle_layout(sizes, length)
-        earlier: dict[int, bytes] = {}
-        if old is not None:
-            kept = {section.cache_id for section in sections_of(bundle, layout)}
-            for section in old.sections:
-                if section.cache_id not in kept:
-                    self._sink.discard(section.cache_id)
-            if old.layout.piece_length == length:
-                earlier = known_hashes(old.pinned, old.info)
-        hasher = Hasher(self._origin, self._sink, meter, bundle, layout)
+        plan = await trio.to_thread.run_sync(BundlePlan.of, bundle, record.earlier, wish)
+        for name in plan.useless:
+            self._sink.discard(name)
+        hasher = await trio.to_thread.run_sync(
+            Hasher, self._origin, self._sink, meter, bundle, plan.layout
+        )
         try:
-            pieces = await hasher.run(self.journal_path(bundle.ref), progress, earlier)
+            pieces = await hasher.run(self.journal_path(bundle.ref), progress, plan.known)
         except (ObjectChanged, ObjectMissing) as error:
             raise ObjectChanged(f"{error}; {label(bundle.ref)} is listed again") from error
-
-        def build() -> Info:
-            raw = build_bundle_info(
-                bundle, piece_length=length, pieces=pieces, private=wish.private
-            )
-            return parse_bundle_info(raw)[0]
-
-        return await trio.to_thread.run_sync(build)
+        torrent = await trio.to_thread.run_sync(plan.torrent, pieces)
+        record.info, record.rung = torrent.info, torrent.rung
+        return torrent
 
 
 def _sha1(piece: bytearray) -> bytes:

@@ -14,7 +14,14 @@ from typing import Protocol
 
 import trio
 
-from seeder.errors import BudgetSpent, SeederError, StorageError
+from seeder.errors import (
+    AccessDenied,
+    BudgetSpent,
+    ObjectChanged,
+    ObjectMissing,
+    SeederError,
+    StorageError,
+)
 from seeder.origin.s3 import Meter, S3Origin
 from seeder.torrent.bundle import padded
 from seeder.torrent.catalog import PinnedBundle, PinnedObject, Section, cache_id, sections_of
@@ -26,6 +33,8 @@ READ_SIZE = 8 * MIB
 PARALLEL_READS = 8
 HASH_LENGTH = 20
 _BUNDLE_WIDTH = 20
+_OF_ONE_OBJECT = (AccessDenied, ObjectChanged, ObjectMissing)
+"""Errors that say nothing of the other objects in a bundle."""
 
 Progress = Callable[[int, int], None]
 """Called with the bytes hashed so far and in all."""
@@ -158,13 +167,14 @@ class Hasher:
                     hashes.update(enumerate(digests, each.start + first))
                     done += length
                     progress(done, size)
-            except BudgetSpent as error:
-                # The other reads are paid for, so they come to their ends.
-                failures.append(error)
             except SeederError as error:
                 failures.append(error)
-                nursery.cancel_scope.cancel()
+                # The other reads are paid for, so they come to their ends where they are of use.
+                if not isinstance(error, harmless):
+                    nursery.cancel_scope.cancel()
 
+        bundle = isinstance(self._pinned, PinnedBundle)
+        harmless = (BudgetSpent, *(_OF_ONE_OBJECT if bundle else ()))
         failures: list[SeederError] = []
         runs = self._missing(frozenset(hashes))
         async with trio.open_nursery() as nursery:
