@@ -4,9 +4,10 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 from seeder.torrent.layout import Layout
-from seeder.torrent.metainfo import Info, InfoHash
+from seeder.torrent.metainfo import Info, InfoHash, Outline
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,28 +55,72 @@ def cache_id(pinned: PinnedObject, piece_length: int) -> str:
     return f"{pinned.identity()}-{piece_length}"
 
 
+class Shelf(Protocol):
+    """Where the info dictionaries of torrents are that don't hold their own."""
+
+    def has(self, torrent: "Torrent") -> bool:
+        """Tell whether `take` would not have to read it from disk."""
+
+    def take(self, torrent: "Torrent") -> Info:
+        """Return the info, read from disk if need be; StorageError, MetainfoError."""
+
+    async def fetch(self, torrent: "Torrent") -> Info:
+        """Return the info as `take` does, but let others run while it is read."""
+
+
 class Torrent:
-    """A torrent that is served: verified metainfo and the pinned object behind it."""
+    """A torrent that is served: verified metainfo and the pinned object behind it.
 
-    __slots__ = ("cache_id", "info", "info_hash", "layout", "pinned", "rung")
+    It holds its info dictionary, or only the outline of it; then `shelf` has the rest.
+    """
 
-    def __init__(self, info: Info, pinned: PinnedObject, rung: str) -> None:
-        self.info = info
+    __slots__ = ("_info", "_shelf", "cache_id", "info_hash", "layout", "pinned", "private", "rung")
+
+    def __init__(
+        self,
+        info: Info | Outline,
+        pinned: PinnedObject,
+        rung: str,
+        *,
+        shelf: Shelf | None = None,
+    ) -> None:
+        self._info = info if isinstance(info, Info) else None
+        self._shelf = shelf
         self.pinned = pinned
         self.rung = rung
         """The rung of the metainfo ladder that it came from."""
         self.layout: Layout = info.layout
         self.info_hash: InfoHash = info.info_hash
+        self.private = info.private
         self.cache_id = cache_id(pinned, info.layout.piece_length)
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether `info` is in memory."""
+        return self._info is not None or (self._shelf is not None and self._shelf.has(self))
+
+    @property
+    def info(self) -> Info:
+        """The metainfo, read from disk where it isn't at hand; StorageError, MetainfoError."""
+        if self._info is not None:
+            return self._info
+        assert self._shelf is not None
+        return self._shelf.take(self)
+
+    async def fetch_info(self) -> Info:
+        """Return `info`, and let others run while it is read; StorageError, MetainfoError.
+
+        It stays at hand at least as long as the caller keeps what it got.
+        """
+        if self._info is not None:
+            return self._info
+        assert self._shelf is not None
+        return await self._shelf.fetch(self)
 
     @property
     def raw_info(self) -> bytes:
         """The info dictionary as found (BEP 9 sends it)."""
         return self.info.raw
-
-    @property
-    def private(self) -> bool:
-        return self.info.private
 
     def piece_hash(self, index: int) -> bytes:
         """Return the SHA-1 of piece `index` (20 bytes)."""
