@@ -30,6 +30,7 @@ from seeder.errors import (
 from seeder.following import Allotment, Change, Followers, Prefix
 from seeder.ledger.counters import Account, AccountKey, Ledger
 from seeder.ledger.report import human
+from seeder.library import Library
 from seeder.origin.acquire import Ladder, describe_wish
 from seeder.origin.bundles import list_bundle
 from seeder.origin.listing import Listed
@@ -46,6 +47,7 @@ from seeder.torrent.catalog import (
     Torrent,
     same_state,
 )
+from seeder.torrent.metainfo import InfoHash, Outline
 
 _LOG = logging.getLogger(__name__)
 
@@ -63,6 +65,7 @@ REPLACED = "the object was replaced in S3; get its new torrent"
 REGROUPED = "objects below the prefix changed in S3; get its new torrent"
 DELETED = "the object was deleted from S3"
 WITHDRAWN = "the torrent is no longer published here"
+LOST = "its metainfo is made anew"
 
 
 class Audience(Protocol):
@@ -131,6 +134,7 @@ class Publisher:
         self._catalog = catalog
         self._ledger = ledger
         self._store = store
+        self.library = Library(store, lost=self._metainfo_lost)
         self._sources = sources
         self._audience = audience
         self._rng = rng
@@ -138,6 +142,8 @@ class Publisher:
         self.prefixes = Followers(
             lambda name: self._sources[name].origin, ledger, listings, rng, self._take_listing
         )
+        self._duplicates: dict[InfoHash, set[_Keeper]] = {}
+        """Whose content and name are those of a torrent that is served for another object."""
         self._short: set[_Keeper] = set()
         """Those that go on when there is budget again."""
         self._nursery: trio.Nursery | None = None
@@ -199,7 +205,7 @@ class Publisher:
             self._publish(each, record, len(added))
 
     def _load(self, refs: list[ObjectRef]) -> list[Record | None]:
-        return [self._store.load(ref) for ref in refs]
+        return [self._store.recall(ref) for ref in refs]
 
     def _publish(self, wanted: "_Wanted", record: Record | None, crowd: int) -> None:
         settings, listed = wanted.settings, wanted.listed
@@ -209,9 +215,9 @@ class Publisher:
         self._keepers[wanted.ref] = keeper
         self._catalog.add(publication)
         delay = 0.0
-        if record is not None and record.info and record.wanted == describe_wish(settings):
+        if record is not None and record.outline and record.wanted == describe_wish(settings):
             # Pinned by its ETag, it is safe to serve before S3 was asked: a 412 would tell.
-            self._serve(keeper, Torrent(record.info, record.pinned, record.rung))
+            self._serve(keeper, self._torrent(record, record.outline))
             known = listed is not None and listed == Listed(record.pinned.etag, record.pinned.size)
             delay = inf if known else self._rng.uniform(0, SPREAD * crowd)
         assert self._nursery is not None
@@ -219,6 +225,7 @@ class Publisher:
 
     def _withdraw(self, keeper: _Keeper, reason: str) -> None:
         keeper.scope.cancel()
+        self._forget_duplicate(keeper)
         del self._keepers[keeper.publication.ref]
         torrent = self._catalog.remove(keeper.publication.ref)
         if torrent is not None:
@@ -235,10 +242,25 @@ class Publisher:
         elif isinstance(error, PieceMismatch) and torrent.rung not in ("build", "torrent_file"):
             assert keeper.record is not None
             keeper.record.refused[torrent.rung] = str(error)
-            keeper.record.info = None
+            keeper.record.outline = None
             self._retire(keeper, "its metainfo was wrong; get its new torrent")
         else:
             keeper.mismatched |= isinstance(error, PieceMismatch)
+            publication.settle(State.FAULTY, str(error))
+        self._tell(keeper, logging.WARNING, str(error))
+        keeper.woken.set()
+
+    def _metainfo_lost(self, torrent: Torrent, error: SeederError) -> None:
+        """Take note that the metainfo of `torrent` can't be read from disk any more."""
+        publication = self._catalog.owner(torrent)
+        if publication is None or publication.torrent is not torrent:
+            return
+        keeper = self._keepers[publication.ref]
+        if isinstance(error, MetainfoError):
+            assert keeper.record is not None
+            keeper.record.outline = None
+            self._retire(keeper, LOST)
+        else:
             publication.settle(State.FAULTY, str(error))
         self._tell(keeper, logging.WARNING, str(error))
         keeper.woken.set()
@@ -351,13 +373,13 @@ class Publisher:
         wanted = describe_wish(settings)
         record = keeper.record
         if record is None or not same_state(record.pinned, pinned) or record.wanted != wanted:
-            earlier = record.earlier if record is not None and record.info is None else record
             record = Record(pinned, wanted=wanted)
             if isinstance(pinned, PinnedBundle):
-                record.earlier = earlier
+                # The last one that was made, whatever has been tried since.
+                record.earlier = await trio.to_thread.run_sync(self._store.load, pinned.ref)
             keeper.record = record
-        if record.info is not None:
-            self._serve(keeper, Torrent(record.info, record.pinned, record.rung))
+        if record.outline is not None:
+            self._serve(keeper, self._torrent(record, record.outline))
             return
         source = self._sources[publication.ref.origin]
 
@@ -372,7 +394,13 @@ class Publisher:
         record.earlier = None
         await trio.to_thread.run_sync(self._store.save, record)
         source.ladder.journal_path(publication.ref).unlink(missing_ok=True)
-        self._serve(keeper, torrent)
+        # What peers will ask for first is at hand, and only that long.
+        self.library.put(torrent.info)
+        record.info, record.outline = None, torrent.info.outline
+        self._serve(keeper, self._torrent(record, record.outline))
+
+    def _torrent(self, record: Record, outline: Outline) -> Torrent:
+        return Torrent(outline, record.pinned, record.rung, shelf=self.library)
 
     def _serve(self, keeper: _Keeper, torrent: Torrent) -> None:
         publication = keeper.publication
@@ -382,6 +410,7 @@ class Publisher:
         if before is not None and before.info_hash != torrent.info_hash:
             self._retire(keeper, replaced(before))
         if not self._catalog.serve(publication, torrent):
+            self._duplicates.setdefault(torrent.info_hash, set()).add(keeper)
             if not known:
                 _LOG.info("%s: %s; one torrent serves both", publication.ref, publication.reason)
             return
@@ -396,16 +425,25 @@ class Publisher:
         )
         self._audience.torrent_live(torrent, account)
 
+    def _forget_duplicate(self, keeper: _Keeper) -> None:
+        torrent = keeper.publication.torrent
+        others = self._duplicates.get(torrent.info_hash) if torrent is not None else None
+        if torrent is not None and others is not None:
+            others.discard(keeper)
+            if not others:
+                del self._duplicates[torrent.info_hash]
+
     def _retire(self, keeper: _Keeper, reason: str) -> None:
+        self._forget_duplicate(keeper)
         torrent = self._catalog.retire(keeper.publication, reason)
         if torrent is not None:
             self._gone(torrent, reason)
 
     def _gone(self, torrent: Torrent, reason: str) -> None:
+        self.library.drop(torrent)
         self._audience.torrent_gone(torrent, reason)
-        for keeper in self._keepers.values():
-            if keeper.publication.state is State.DUPLICATE:
-                keeper.woken.set()  # one of them may take the torrent over
+        for keeper in self._duplicates.pop(torrent.info_hash, ()):
+            keeper.woken.set()  # one of them may take the torrent over
 
 
 def still_there(old: PinnedObject, new: PinnedObject) -> bool:

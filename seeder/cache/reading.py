@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 import trio
 
 from seeder.cache.memory import Key, Piece
-from seeder.errors import BudgetSpent, OriginError, PieceMismatch, SeederError
+from seeder.errors import PieceMismatch, SeederError
 from seeder.torrent.layout import KIB, MIB, Layout
 
 _LOG = logging.getLogger(__name__)
@@ -111,8 +111,10 @@ class _Check:
     ) -> None:
         self.wrong: list[int] = []
         """The pieces that failed their hash."""
-        self._torrent = torrent
+        self._name = torrent.cache_id
         self._first = first
+        # Taken now: that may fail, and what has been paid for must not be lost by it.
+        self._hashes = [torrent.piece_hash(first + place) for place in range(len(asked))]
         self._asked = asked
         self._nursery = nursery
         self._arrived: list[bytearray] = []
@@ -150,10 +152,10 @@ class _Check:
     def _settle(self, pieces: list[bytearray], digests: list[bytes]) -> None:
         for piece, digest in zip(pieces, digests, strict=True):
             index = self._first + self._checked
-            if digest == self._torrent.piece_hash(index):
+            if digest == self._hashes[self._checked]:
                 self._asked[self._checked].settle(piece)
             else:
-                _LOG.debug("piece %d of %s came wrong from S3", index, self._torrent.cache_id)
+                _LOG.debug("piece %d of %s came wrong from S3", index, self._name)
                 self.wrong.append(index)
             self._checked += 1
 
@@ -217,7 +219,8 @@ class OriginReader(Generic[T]):
                     )
                     self._refused[torrent.piece_key(index)] = (self._clock(), error)
                     alone.settle(error)
-        except (OriginError, BudgetSpent) as error:
+        except SeederError as error:
+            # S3's, the budget's, or that of the metainfo, which may be gone from disk.
             for each in asked:
                 each.settle(error)
 

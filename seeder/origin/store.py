@@ -13,9 +13,15 @@ from typing import Any
 
 from seeder.errors import MetainfoError, StorageError
 from seeder.origin.listing import Listed
-from seeder.torrent.bundle import fits, parse_bundle_info
+from seeder.torrent.bundle import bundle_layout, fits, parse_bundle_info
 from seeder.torrent.catalog import ObjectRef, PinnedBundle, PinnedObject
-from seeder.torrent.metainfo import Info, parse_info
+from seeder.torrent.layout import Layout
+from seeder.torrent.metainfo import Info, InfoHash, Outline, parse_info
+
+_LINE = 4096
+"""Bytes read at a time: most lines are shorter."""
+_LONGEST_LINE = 64 * 1024 * 1024
+"""That of a bundle tells of every object."""
 
 
 @dataclass(slots=True)
@@ -24,6 +30,8 @@ class Record:
 
     pinned: PinnedObject
     info: Info | None = None
+    outline: Outline | None = None
+    """Of the info, also where that was left on disk."""
     rung: str = ""
     wanted: str = ""
     """What the configuration asked of the metainfo; another wish makes the record stale."""
@@ -63,8 +71,19 @@ def _parse(pinned: PinnedObject, raw: bytes) -> Info:
     return info
 
 
+def _could_be(pinned: PinnedObject, outline: Outline) -> bool:
+    """Tell whether a bundle's outline is as long as its objects make it."""
+    if not isinstance(pinned, PinnedBundle):
+        return True
+    sizes = [member.size for member in pinned.members]
+    return outline.layout == bundle_layout(sizes, outline.layout.piece_length)
+
+
 class MetainfoStore:
-    """Records below `directory`: a JSON line, then the info dictionary as found."""
+    """Records below `directory`: a JSON line, then the info dictionary as found.
+
+    The line holds the outline of the info, so that thousands are recalled without reading theirs.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -74,20 +93,45 @@ class MetainfoStore:
 
     def load(self, ref: ObjectRef) -> Record | None:
         """Return an object's record; a missing or damaged one is None: it is made again."""
+        return self._read(ref, whole=True)
+
+    def recall(self, ref: ObjectRef) -> Record | None:
+        """Return an object's record with the outline of its info; None as `load` has it.
+
+        Whether the info itself is as it was shows when it is loaded.
+        """
+        return self._read(ref, whole=False)
+
+    def _read(self, ref: ObjectRef, *, whole: bool) -> Record | None:
+        path = self._path(ref)
         try:
-            line, _, raw = self._path(ref).read_bytes().partition(b"\n")
+            with path.open("rb", buffering=_LINE) as file:
+                line = file.readline(_LONGEST_LINE)
+                told = json.loads(line)
+                outline = _outline(told)
+                left = os.fstat(file.fileno()).st_size - len(line)
+                raw = file.read() if whole or (left and outline is None) else b""
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise StorageError(f"{self._path(ref)}: can't be read: {error.strerror}") from error
+            raise StorageError(f"{path}: can't be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError):
+            return None
         try:
-            told = json.loads(line)
             if told["object"] != [ref.origin, ref.bucket, ref.key, ref.version_id]:
                 return None
             pinned = _pinned(ref, told)
+            info = _parse(pinned, raw) if raw else None
+            if left != told.get("info_length", left) or (
+                info and outline not in (None, info.outline)
+            ):
+                return None
+            if outline is not None and not _could_be(pinned, outline):
+                return None
             return Record(
                 pinned=pinned,
-                info=_parse(pinned, raw) if raw else None,
+                info=info if whole else None,
+                outline=info.outline if info else outline,
                 rung=str(told["rung"]),
                 wanted=str(told["wanted"]),
                 refused=dict(told["refused"]),
@@ -110,10 +154,30 @@ class MetainfoStore:
                 "wanted": record.wanted,
                 "refused": record.refused,
                 "members": members and [(each.ref.key, each.etag, each.size) for each in members],
+                **({} if record.info is None else _told(record.info)),
             }
         )
         data = line.encode() + b"\n" + (record.info.raw if record.info else b"")
         _replace(self._path(ref), data)
+
+
+def _told(info: Info) -> dict[str, object]:
+    """Return what a record's line says of its info."""
+    return {
+        "info_hash": info.info_hash.hex(),
+        "info_length": len(info.raw),
+        "length": info.layout.size,
+        "piece_length": info.layout.piece_length,
+        "private": info.private,
+    }
+
+
+def _outline(told: Mapping[str, Any]) -> Outline | None:
+    """Return the outline that a line tells; None where it was written without, or has no info."""
+    if "info_hash" not in told:
+        return None
+    layout = Layout(int(told["length"]), int(told["piece_length"]))
+    return Outline(InfoHash.from_hex(told["info_hash"]), layout, bool(told["private"]))
 
 
 class ListingStore:

@@ -5,10 +5,10 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Self
+from typing import Protocol, Self
 
 from seeder.torrent.layout import ByteRange, Layout
-from seeder.torrent.metainfo import Info, InfoHash
+from seeder.torrent.metainfo import Info, InfoHash, Outline
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,28 +119,55 @@ def sections_of(pinned: PinnedObject, layout: Layout) -> tuple[Section, ...]:
     return tuple(sections)
 
 
+class Shelf(Protocol):
+    """Where the info dictionaries of torrents are that don't hold their own."""
+
+    def has(self, torrent: "Torrent") -> bool:
+        """Tell whether `take` would not have to read it from disk."""
+
+    def take(self, torrent: "Torrent") -> Info:
+        """Return the info, read from disk if need be; StorageError, MetainfoError."""
+
+    async def fetch(self, torrent: "Torrent") -> Info:
+        """Return the info as `take` does, but let others run while it is read."""
+
+
 class Torrent:
-    """A torrent that is served: verified metainfo and the pinned objects behind it."""
+    """A torrent that is served: verified metainfo and the pinned objects behind it.
+
+    It holds its info dictionary, or only the outline of it; then `shelf` has the rest.
+    """
 
     __slots__ = (
         "_firsts",
+        "_info",
+        "_shelf",
         "cache_id",
-        "info",
         "info_hash",
         "layout",
         "padded",
         "pinned",
+        "private",
         "rung",
         "sections",
     )
 
-    def __init__(self, info: Info, pinned: PinnedObject, rung: str) -> None:
-        self.info = info
+    def __init__(
+        self,
+        info: Info | Outline,
+        pinned: PinnedObject,
+        rung: str,
+        *,
+        shelf: Shelf | None = None,
+    ) -> None:
+        self._info = info if isinstance(info, Info) else None
+        self._shelf = shelf
         self.pinned = pinned
         self.rung = rung
         """The rung of the metainfo ladder that it came from."""
         self.layout: Layout = info.layout
         self.info_hash: InfoHash = info.info_hash
+        self.private = info.private
         self.cache_id = cache_id(pinned, info.layout.piece_length)
         self.padded = isinstance(pinned, PinnedBundle)
         """Whether the last piece of an object is filled up with zeros."""
@@ -148,13 +175,32 @@ class Torrent:
         self._firsts = [section.first for section in self.sections]
 
     @property
+    def at_hand(self) -> bool:
+        """Whether `info` is in memory."""
+        return self._info is not None or (self._shelf is not None and self._shelf.has(self))
+
+    @property
+    def info(self) -> Info:
+        """The metainfo, read from disk where it isn't at hand; StorageError, MetainfoError."""
+        if self._info is not None:
+            return self._info
+        assert self._shelf is not None
+        return self._shelf.take(self)
+
+    async def fetch_info(self) -> Info:
+        """Return `info`, and let others run while it is read; StorageError, MetainfoError.
+
+        It stays at hand at least as long as the caller keeps what it got.
+        """
+        if self._info is not None:
+            return self._info
+        assert self._shelf is not None
+        return await self._shelf.fetch(self)
+
+    @property
     def raw_info(self) -> bytes:
         """The info dictionary as found (BEP 9 sends it)."""
         return self.info.raw
-
-    @property
-    def private(self) -> bool:
-        return self.info.private
 
     def piece_hash(self, index: int) -> bytes:
         """Return the SHA-1 of piece `index` (20 bytes)."""

@@ -61,6 +61,15 @@ class InfoHash(bytes):
 
 
 @dataclass(frozen=True, slots=True)
+class Outline:
+    """What is kept of an info dictionary while nobody needs its hashes."""
+
+    info_hash: InfoHash
+    layout: Layout
+    private: bool
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Info:
     """A v1 info dictionary that has passed every check but that of its hashes."""
 
@@ -76,6 +85,10 @@ class Info:
     def name_is_safe(self) -> bool:
         """Whether `name` is one plain file name: no path, no `..`, no control, no broken UTF-8."""
         return _UNSAFE.search(self.name) is None
+
+    @property
+    def outline(self) -> Outline:
+        return Outline(self.info_hash, self.layout, self.private)
 
     def piece_hash(self, index: int) -> bytes:
         """Return the SHA-1 of piece `index`, 20 bytes. IndexError outside."""
