@@ -7,11 +7,14 @@ import pytest
 
 from seeder.node import Node
 from seeder.offline import check_online, find_torrent
+from seeder.peer import messages
 from seeder.settings import Config, ObjectSettings
 from seeder.torrent.catalog import State, Torrent
 from seeder.torrent.layout import KIB
 from tests.origin.conftest import aws, faults
 from tests.origin.objects_server import ObjectsServer
+from tests.peer.node import HAVE_ALL, UNCHOKE, Peer
+from tests.peer.wire import PEER_ID, greeting
 from tests.test_daemon import config, get, serving, store, until
 
 __all__ = ["aws", "config", "faults", "store"]  # fixtures
@@ -103,3 +106,32 @@ async def test_the_command_line_finds_checks_and_makes_the_torrent_of_a_bundle(
     async with serving(bundled) as node:
         assert (await live(node)).info_hash == changed.info_hash
     assert sum(store.body_bytes.values()) == 170_010
+
+
+async def test_padding_is_served_as_zeros_but_counted_for_nobody(bundled: Config) -> None:
+    a = OBJECTS["data/2026/a"]
+    rest_of_a, rest_of_b = 100_000 - 64 * KIB, 70_000 - 64 * KIB
+    async with serving(bundled) as node:
+        torrent = await live(node)
+        address = bundled.peer.listen[0]
+        async with Peer.connect((address.host, address.port)) as peer:
+            hello = greeting(fast=True, extended=False, info_hash=torrent.info_hash, peer=PEER_ID)
+            await peer.send(hello)
+            await peer.read_exactly(68)
+            assert [await peer.read(), await peer.read()] == [HAVE_ALL, UNCHOKE]
+            # A block across the end of the object, one of padding alone, and all that isn't
+            # padding, as those ask who know of it.
+            blocks = [(1, 32 * KIB, 16 * KIB), (1, 48 * KIB, 16 * KIB), (3, 0, rest_of_b)]
+            await peer.request(*blocks)
+            assert [await peer.read_block() for _ in blocks] == [
+                (blocks[0], a[96 * KIB :].ljust(16 * KIB, b"\0")),
+                (blocks[1], bytes(16 * KIB)),
+                (blocks[2], b"b" * rest_of_b),
+            ]
+            await peer.send(messages.have(1), messages.have(3))
+            [account] = node.ledger.accounts
+            expected = rest_of_a + rest_of_b
+            await until(lambda: account.counters.delivered_verified_bytes == expected)
+            assert account.counters.uploaded_bytes == 32 * KIB + rest_of_b
+            await peer.send(messages.have(0), messages.have(2))
+            await until(lambda: account.counters.delivered_verified_bytes == 170_000)

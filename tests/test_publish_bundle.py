@@ -197,6 +197,20 @@ async def test_a_torrent_whose_objects_are_all_there_stays_until_the_new_one_is_
     assert world.catalog.by_hash(new.info_hash) is new
 
 
+async def test_a_torrent_of_which_an_object_has_gone_ends_before_the_new_one_is_made(
+    world: World,
+) -> None:
+    await world.publisher.apply([settings(refresh=0.05)])
+    old = await serving(world)
+    world.server.gate = trio.Event()
+    world.server.objects["data/a"] = b"replaced"
+    publication = await world.until(PREFIX, State.BUILDING)
+    assert publication.torrent is None
+    assert world.audience.gone == [(old, REGROUPED)]
+    world.server.gate.set()
+    await replaced(world, old)
+
+
 async def test_a_piece_that_meets_a_replaced_object_retires_the_bundle_at_once(
     world: World,
 ) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from seeder.errors import MetainfoError, StorageError
 from seeder.origin.listing import Listed
-from seeder.torrent.bundle import bundle_layout, fits, parse_bundle_info
+from seeder.torrent.bundle import bundle_layout, parse_bundle_info
 from seeder.torrent.catalog import ObjectRef, PinnedBundle, PinnedObject
 from seeder.torrent.layout import Layout
 from seeder.torrent.metainfo import Info, InfoHash, Outline, parse_info
@@ -62,13 +62,10 @@ def _pinned(ref: ObjectRef, told: dict[str, Any]) -> PinnedObject:
 
 
 def _parse(pinned: PinnedObject, raw: bytes) -> Info:
-    """Return the info of a record; MetainfoError where it isn't one of this object."""
+    """Return the info of a record; MetainfoError where it is none of this kind."""
     if not isinstance(pinned, PinnedBundle):
         return parse_info(raw)
-    info, files = parse_bundle_info(raw)
-    if not fits(pinned, info, files):
-        raise MetainfoError("its files are not those of the bundle")
-    return info
+    return parse_bundle_info(raw)[0]
 
 
 def _could_be(pinned: PinnedObject, outline: Outline) -> bool:

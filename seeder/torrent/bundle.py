@@ -158,17 +158,6 @@ def parse_bundle_info(raw: bytes) -> tuple[Info, tuple[File, ...]]:
     return check_info(raw, info, sum(file.length for file in files)), files
 
 
-def fits(bundle: PinnedBundle, info: Info, files: Sequence[File]) -> bool:
-    """Tell whether the files are the bundle's objects in their order, padded as we do it."""
-    expected: list[tuple[int, bool]] = []
-    for member in bundle.members:
-        expected.append((member.size, False))
-        missing = -member.size % info.layout.piece_length
-        if missing:
-            expected.append((missing, True))
-    return expected == [(file.length, file.pad) for file in files]
-
-
 def _file(entry: bencode.Value) -> File:
     if isinstance(entry, dict):
         path, length, attr = entry.get(b"path"), entry.get(b"length"), entry.get(b"attr", b"")
