@@ -1,9 +1,9 @@
 """Keeps every configured object published: known, hashed, served, and replaced when it changes.
 
-One keeper an object, with a task as long as it has something to wait for. Each round asks S3 how the
-object stands (HEAD) and brings its torrent in line with that; then it sleeps until the next refresh,
-or until a piece that S3 would not give wakes it. An object below a prefix is looked at when its line
-in the listing has changed, and not before.
+One keeper an object, with a task as long as it has something to wait for. Each round asks S3 how
+the object stands (HEAD) and brings its torrent in line with that; then it sleeps until the next
+refresh, or until a piece that S3 would not give wakes it. An object below a prefix is looked at
+when its line in the listing has changed, and not before.
 What goes wrong is that object's state and reason, and is tried again; the others never notice.
 """
 
