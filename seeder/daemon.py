@@ -4,6 +4,7 @@ What serves (peers, web, the publisher) stops first. What it stands on (cache, o
 shielded from whoever cancels the whole, and stops after it, the ledger last and with a last flush.
 """
 
+import gc
 import json
 import logging
 import random
@@ -206,10 +207,15 @@ async def run(path: Path, config: Config) -> None:
     with trio.open_signal_receiver(*signals) as received:
         async with trio.open_nursery() as nursery:
             started: list[Node] = []
+            # What is loaded now lives as long as the daemon: to look through it for garbage again
+            # and again takes as long as loading it, and later each time stops the loop.
+            gc.disable()
             nursery.start_soon(_obey, received, nursery, notifier, path, started)
             node = await nursery.start(
                 partial(serve, config, notifier=notifier, activated=activated)
             )
+            gc.freeze()
+            gc.enable()
             started.append(node)
             _LOG.info("ready: %s", node.summary())
     _LOG.info("stopped")

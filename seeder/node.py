@@ -60,6 +60,9 @@ _NOT_REGISTERED = "torrent not registered: "
 """The words on which Transmission stops asking: only for what is final."""
 
 
+ROWS_AT_ONCE = 250
+"""Rows of a report made between two chances for others to run."""
+
 _OWN_PLACE = {
     Level.LAST_IN_HANDOUT: OwnPlace.SPARE,
     Level.CACHE_ONLY: OwnPlace.SPARE,
@@ -219,24 +222,40 @@ class Node:
     def refresh_accounts(self) -> None:
         """Bring the accounts' states and swarm sizes up to date, before they are written."""
         for publication in self.catalog:
-            if publication.pinned is None or publication.state is State.DUPLICATE:
-                continue
-            account = self.ledger.account(account_key(publication.pinned))
-            account.state = publication.state
-            if publication.torrent is not None:
-                swarm = self.swarms.statistics(publication.torrent.info_hash)
-                account.peers, account.seeds = swarm.peers, swarm.seeds
+            self._refresh_account(publication)
+
+    def _refresh_account(self, publication: Publication) -> None:
+        if publication.pinned is None or publication.state is State.DUPLICATE:
+            return
+        account = self.ledger.account(account_key(publication.pinned))
+        account.state = publication.state
+        if publication.torrent is not None:
+            swarm = self.swarms.statistics(publication.torrent.info_hash)
+            account.peers, account.seeds = swarm.peers, swarm.seeds
 
     def report(self) -> Report:
         """Return the ledger and the publications as they are now."""
         self.refresh_accounts()
+        return self._report([self._row(publication) for publication in self.catalog])
+
+    async def look(self) -> Report:
+        """Return the report, and let others run while its rows are gathered."""
+        rows: list[TorrentRow] = []
+        for publication in tuple(self.catalog):
+            self._refresh_account(publication)
+            rows.append(self._row(publication))
+            if len(rows) % ROWS_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+        return self._report(rows)
+
+    def _report(self, rows: Sequence[TorrentRow]) -> Report:
         # So that what is left belongs to the totals beside it.
         self.budget.update(self.ledger.totals(), time.time())
         return Report.of(
             self.ledger,
             prices_of(self.config),
             at=time.time(),
-            rows=[self._row(publication) for publication in self.catalog],
+            rows=rows,
             budget=self.budget.left(),
         )
 
@@ -252,11 +271,20 @@ class Node:
         row = TorrentRow.of(account, reason=publication.reason, progress=publication.progress)
         return replace(row, state=publication.state)
 
-    def status(self) -> dict[str, object]:
-        """Return the document of /status.json."""
+    async def status(self, limit: int | None) -> dict[str, object]:
+        """Return the document of /status.json, with at most `limit` torrents."""
+        report = await self.look()
+        shown = report.rows if limit is None else report.foremost(limit)
+        documents: list[dict[str, object]] = []
+        for row in shown:
+            documents.append(row.document(report.prices))
+            if len(documents) % ROWS_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
         hub, cache = self.hub.statistics(), self.cache.statistics()
         return {
-            **self.report().document(),
+            **report.document(rows=()),
+            "torrents": documents,
+            "torrents_in_all": len(report.rows),
             "prefixes": [prefix.document() for prefix in self.publisher.prefixes],
             "version": __version__,
             "ready": self.unready is None,
@@ -314,9 +342,13 @@ class Node:
         """Return why the node isn't ready; None when it is."""
         return self.unready
 
-    def metrics(self) -> bytes:
+    async def metrics(self) -> bytes:
         """Return the metrics in Prometheus' text format."""
-        return self._metrics.render()
+        parts: list[bytes] = []
+        for part in self._metrics.parts(await self.look()):
+            parts.append(part)
+            await trio.lowlevel.checkpoint()
+        return b"".join(parts)
 
 
 def address_of(listener: socket.socket) -> Address:

@@ -1,15 +1,16 @@
 """Keeps every configured object published: known, hashed, served, and replaced when it changes.
 
-One keeper task an object. Each round asks S3 how the object stands (HEAD) and brings its torrent in
-line with that; then it sleeps until the next refresh, or until a piece that S3 would not give wakes
-it. An object below a prefix is looked at when its line in the listing has changed, and not before.
+One keeper an object, with a task as long as it has something to wait for. Each round asks S3 how
+the object stands (HEAD) and brings its torrent in line with that; then it sleeps until the next
+refresh, or until a piece that S3 would not give wakes it. An object below a prefix is looked at
+when its line in the listing has changed, and not before.
 What goes wrong is that object's state and reason, and is tried again; the others never notice.
 """
 
 import logging
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Protocol
 
@@ -61,6 +62,8 @@ CLIMBS = 4
 """Objects of one origin that get their metainfo at a time; each reads in parallel by itself."""
 SPREAD = 0.05
 """Seconds a known object, over which the first HEADs after a start are spread."""
+MOST_TOLD = 100
+"""Known objects that are told of one by one when they come together."""
 REPLACED = "the object was replaced in S3; get its new torrent"
 REGROUPED = "objects below the prefix changed in S3; get its new torrent"
 DELETED = "the object was deleted from S3"
@@ -88,8 +91,6 @@ class Source:
 class _Keeper:
     settings: ObjectSettings
     publication: Publication
-    scope: trio.CancelScope
-    woken: trio.Event
     record: Record | None = None
     listed: Listed | None = None
     """What the listing of its prefix says; None for an object that has an entry of its own."""
@@ -97,6 +98,9 @@ class _Keeper:
     """The object isn't what its own hashes say: no HEAD can clear that."""
     told: str | None = None
     """The last trouble logged: the same one isn't logged every minute."""
+    scope: trio.CancelScope | None = None
+    """Around its task; None while it has none."""
+    woken: trio.Event = field(default_factory=trio.Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +203,13 @@ class Publisher:
                 keeper.settings = each.settings
                 if keeper.listed != each.listed:
                     keeper.listed = each.listed
-                    keeper.woken.set()
+                    self._wake(keeper)
         records = await trio.to_thread.run_sync(self._load, [each.ref for each in added])
         for each, record in zip(added, records, strict=True):
             self._publish(each, record, len(added))
+        served = sum(self._keepers[each.ref].publication.torrent is not None for each in added)
+        if len(added) > MOST_TOLD:
+            _LOG.info("%d new objects, %d of them known and served", len(added), served)
 
     def _load(self, refs: list[ObjectRef]) -> list[Record | None]:
         return [self._store.recall(ref) for ref in refs]
@@ -210,21 +217,33 @@ class Publisher:
     def _publish(self, wanted: "_Wanted", record: Record | None, crowd: int) -> None:
         settings, listed = wanted.settings, wanted.listed
         publication = Publication(wanted.ref, private=settings.private)
-        scope = trio.CancelScope()
-        keeper = _Keeper(settings, publication, scope, trio.Event(), record, listed)
+        keeper = _Keeper(settings, publication, record, listed)
         self._keepers[wanted.ref] = keeper
         self._catalog.add(publication)
         delay = 0.0
         if record is not None and record.outline and record.wanted == describe_wish(settings):
             # Pinned by its ETag, it is safe to serve before S3 was asked: a 412 would tell.
-            self._serve(keeper, self._torrent(record, record.outline))
+            torrent = self._torrent(record, record.outline)
+            self._serve(keeper, torrent, quiet=crowd > MOST_TOLD)
             known = listed is not None and listed == Listed(record.pinned.etag, record.pinned.size)
             delay = inf if known else self._rng.uniform(0, SPREAD * crowd)
+        if delay < inf:
+            self._start(keeper, delay)
+
+    def _start(self, keeper: _Keeper, delay: float) -> None:
         assert self._nursery is not None
-        self._nursery.start_soon(self._keep, keeper, delay)
+        keeper.scope = trio.CancelScope()
+        self._nursery.start_soon(self._keep, keeper, keeper.scope, delay)
+
+    def _wake(self, keeper: _Keeper) -> None:
+        """Have the next round begin now, or as soon as the present one is over."""
+        keeper.woken.set()
+        if keeper.scope is None and self._keepers.get(keeper.publication.ref) is keeper:
+            self._start(keeper, 0)
 
     def _withdraw(self, keeper: _Keeper, reason: str) -> None:
-        keeper.scope.cancel()
+        if keeper.scope is not None:
+            keeper.scope.cancel()
         self._forget_duplicate(keeper)
         del self._keepers[keeper.publication.ref]
         torrent = self._catalog.remove(keeper.publication.ref)
@@ -248,7 +267,7 @@ class Publisher:
             keeper.mismatched |= isinstance(error, PieceMismatch)
             publication.settle(State.FAULTY, str(error))
         self._tell(keeper, logging.WARNING, str(error))
-        keeper.woken.set()
+        self._wake(keeper)
 
     def _metainfo_lost(self, torrent: Torrent, error: SeederError) -> None:
         """Take note that the metainfo of `torrent` can't be read from disk any more."""
@@ -263,21 +282,21 @@ class Publisher:
         else:
             publication.settle(State.FAULTY, str(error))
         self._tell(keeper, logging.WARNING, str(error))
-        keeper.woken.set()
+        self._wake(keeper)
 
     def read_on(self) -> None:
         """Wake those that waited for budget: there is some."""
         for keeper in self._short:
-            keeper.woken.set()
+            self._wake(keeper)
         self._short.clear()
         self.prefixes.read_on()
 
     # -- one keeper
 
-    async def _keep(self, keeper: _Keeper, delay: float) -> None:
-        with keeper.scope:
+    async def _keep(self, keeper: _Keeper, scope: trio.CancelScope, delay: float) -> None:
+        with scope:
             retry = FIRST_RETRY
-            while True:
+            while delay < inf or keeper.woken.is_set():
                 with trio.move_on_after(delay):
                     await keeper.woken.wait()
                 keeper.woken = trio.Event()
@@ -299,6 +318,7 @@ class Publisher:
                     retry = FIRST_RETRY
                     delay = inf if keeper.listed is not None else keeper.settings.refresh
                 delay *= self._rng.uniform(0.9, 1.1)
+            keeper.scope = None
 
     def _note_failure(self, keeper: _Keeper, error: SeederError, retry: float) -> float:
         """Set the publication's state by what went wrong; return the seconds until a new try."""
@@ -402,7 +422,7 @@ class Publisher:
     def _torrent(self, record: Record, outline: Outline) -> Torrent:
         return Torrent(outline, record.pinned, record.rung, shelf=self.library)
 
-    def _serve(self, keeper: _Keeper, torrent: Torrent) -> None:
+    def _serve(self, keeper: _Keeper, torrent: Torrent, *, quiet: bool = False) -> None:
         publication = keeper.publication
         known = publication.state is State.DUPLICATE
         keeper.mismatched = False
@@ -418,7 +438,8 @@ class Publisher:
         account.info_hash = torrent.info_hash.hex()
         account.size = torrent.pinned.size
         account.pieces = torrent.layout.piece_count
-        _LOG.info(
+        _LOG.log(
+            logging.DEBUG if quiet else logging.INFO,
             "%s: serving %s, %d bytes in %d pieces, metainfo from %s",
             *(publication.ref, torrent.info_hash, torrent.pinned.size),
             *(torrent.layout.piece_count, torrent.rung),
@@ -443,7 +464,7 @@ class Publisher:
         self.library.drop(torrent)
         self._audience.torrent_gone(torrent, reason)
         for keeper in self._duplicates.pop(torrent.info_hash, ()):
-            keeper.woken.set()  # one of them may take the torrent over
+            self._wake(keeper)  # one of them may take the torrent over
 
 
 def still_there(old: PinnedObject, new: PinnedObject) -> bool:

@@ -84,6 +84,16 @@ async def test_every_object_below_a_prefix_gets_a_torrent_of_its_own(world: Worl
     assert listed.origin_bytes_metainfo > 0
 
 
+async def test_who_has_nothing_to_wait_for_has_no_task(world: World) -> None:
+    await world.publisher.apply([below()])
+    await until_served(world, *NAMES)
+    tasks = trio.lowlevel.current_statistics().tasks_living
+    await world.publisher.apply([])
+    await trio.testing.wait_all_tasks_blocked()
+    # That of the prefix.
+    assert trio.lowlevel.current_statistics().tasks_living == tasks - 1
+
+
 async def test_objects_come_change_and_go_and_the_rest_costs_nothing(world: World) -> None:
     await world.publisher.apply([below(refresh=QUICK)])
     await until_served(world, *NAMES)
@@ -260,8 +270,7 @@ async def test_an_entry_of_its_own_wins_over_a_prefix_and_a_longer_prefix_over_a
         settings("d/a", piece_length=32768, metainfo=("build",)),
     ]
     await world.publisher.apply(entries)
-    await world.until_all(lambda: set(states(world).values()) == {State.SERVING})
-    await world.until_all(lambda: len(states(world)) == 5)
+    await world.until_all(lambda: list(states(world).values()) == [State.SERVING] * 5)
     lengths = {
         each.ref.key: each.torrent.layout.piece_length for each in world.catalog if each.torrent
     }

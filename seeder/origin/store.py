@@ -19,9 +19,7 @@ from seeder.torrent.layout import Layout
 from seeder.torrent.metainfo import Info, InfoHash, Outline, parse_info
 
 _LINE = 4096
-"""Bytes read at a time: most lines are shorter."""
-_LONGEST_LINE = 64 * 1024 * 1024
-"""That of a bundle tells of every object."""
+"""Bytes read at first: most lines are shorter."""
 
 
 @dataclass(slots=True)
@@ -102,12 +100,23 @@ class MetainfoStore:
     def _read(self, ref: ObjectRef, *, whole: bool) -> Record | None:
         path = self._path(ref)
         try:
-            with path.open("rb", buffering=_LINE) as file:
-                line = file.readline(_LONGEST_LINE)
+            # Of thousands, an io.BufferedReader each would cost more than what it reads.
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                size = os.fstat(descriptor).st_size
+                head = os.read(descriptor, size if whole else _LINE)
+                if b"\n" not in head:
+                    head += os.read(descriptor, size)
+                line, _, raw = head.partition(b"\n")
                 told = json.loads(line)
                 outline = _outline(told)
-                left = os.fstat(file.fileno()).st_size - len(line)
-                raw = file.read() if whole or (left and outline is None) else b""
+                left = size - len(line) - 1
+                if whole or (left > 0 and outline is None):
+                    raw += os.read(descriptor, size)
+                else:
+                    raw = b""
+            finally:
+                os.close(descriptor)
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -4,6 +4,8 @@
 
 const PERIOD = 2000;
 const DEADLINE = 10000;
+// Of more torrents, those in trouble or at work are shown, and those with the most peers.
+const SHOWN = 200;
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 const UNKNOWN = "–";
 const STATES = new Set(["serving", "building", "waiting", "faulty", "duplicate", "failed", "former"]);
@@ -224,6 +226,9 @@ function show(now) {
   showBudget(now.budget);
   showPrefixes(now.prefixes);
   showTorrents(now.torrents);
+  const hidden = now.torrents_in_all - now.torrents.length;
+  find("#more").hidden = hidden === 0;
+  write(find("#more"), `${counted(hidden, "more torrent")}: see status.json`);
   find("#nothing").hidden = totals.origin_requests + totals.uploaded_bytes + totals.delivered_claimed_bytes > 0;
   find("main").hidden = false;
   before = now;
@@ -238,7 +243,7 @@ function showLink(className, text) {
 async function refresh() {
   clearTimeout(timer);
   try {
-    const response = await fetch("status.json", { cache: "no-store", signal: AbortSignal.timeout(DEADLINE) });
+    const response = await fetch(`status.json?limit=${SHOWN}`, { cache: "no-store", signal: AbortSignal.timeout(DEADLINE) });
     if (!response.ok) throw new Error(`status ${response.status}`);
     show(await response.json());
     answered = new Date();
