@@ -47,6 +47,7 @@ from seeder.torrent.catalog import (
     State,
     Torrent,
     same_state,
+    still_there,
 )
 from seeder.torrent.metainfo import InfoHash, Outline
 
@@ -465,13 +466,6 @@ class Publisher:
         self._audience.torrent_gone(torrent, reason)
         for keeper in self._duplicates.pop(torrent.info_hash, ()):
             self._wake(keeper)  # one of them may take the torrent over
-
-
-def still_there(old: PinnedObject, new: PinnedObject) -> bool:
-    """Tell whether every object of an old bundle is in a new one as it was."""
-    if not isinstance(old, PinnedBundle) or not isinstance(new, PinnedBundle):
-        return False
-    return set(old.members) <= set(new.members)
 
 
 def replaced(torrent: Torrent) -> str:

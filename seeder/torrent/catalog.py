@@ -70,6 +70,13 @@ def same_state(one: PinnedObject, other: PinnedObject) -> bool:
     return (one.etag, one.size) == (other.etag, other.size)
 
 
+def still_there(old: PinnedObject, new: PinnedObject) -> bool:
+    """Tell whether every object of an old bundle is in a new one as it was."""
+    if not isinstance(old, PinnedBundle) or not isinstance(new, PinnedBundle):
+        return False
+    return set(old.members) <= set(new.members)
+
+
 def cache_id(pinned: PinnedObject, piece_length: int) -> str:
     """Return the name that the pieces of one object, cut one way, are cached under."""
     return f"{pinned.identity()}-{piece_length}"
