@@ -416,7 +416,11 @@ def test_names_that_are_not_configured_are_wrong_usage(
     assert unknown.line == (
         'quotes/nelson: is not among the configured objects; did you mean "quotes/Nelson"?'
     )
-    for name in ("Nelson", "quotes/", "/"):
+    # The bundle of a whole bucket would be named so.
+    assert here(command, "-c", path, "quotes/").line == (
+        "quotes/: is not among the configured objects"
+    )
+    for name in ("Nelson", "/"):
         wrong = here(command, "-c", path, name)
         assert wrong.code == 2
         assert repr(name) in wrong.err.splitlines()[-1]
