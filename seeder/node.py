@@ -12,7 +12,7 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -219,10 +219,19 @@ class Node:
 
     # -- how everything stands
 
-    def refresh_accounts(self) -> None:
+    async def refresh_accounts(self) -> None:
         """Bring the accounts' states and swarm sizes up to date, before they are written."""
-        for publication in self.catalog:
+        async for publication in self._in_turns():
             self._refresh_account(publication)
+
+    async def _in_turns(self) -> AsyncIterator[Publication]:
+        """Yield every publication, and let others run now and then: some may go meanwhile."""
+        published = self.catalog.publications
+        for number, publication in enumerate(tuple(self.catalog)):
+            if published.get(publication.ref) is publication:
+                yield publication
+            if number % ROWS_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
 
     def _refresh_account(self, publication: Publication) -> None:
         if publication.pinned is None or publication.state is State.DUPLICATE:
@@ -234,18 +243,17 @@ class Node:
             account.peers, account.seeds = swarm.peers, swarm.seeds
 
     def report(self) -> Report:
-        """Return the ledger and the publications as they are now."""
-        self.refresh_accounts()
+        """Return the ledger and the publications as they are now, all at once."""
+        for publication in self.catalog:
+            self._refresh_account(publication)
         return self._report([self._row(publication) for publication in self.catalog])
 
     async def look(self) -> Report:
-        """Return the report, and let others run while its rows are gathered."""
+        """Return what `report` does, and let others run while its rows are gathered."""
         rows: list[TorrentRow] = []
-        for publication in tuple(self.catalog):
+        async for publication in self._in_turns():
             self._refresh_account(publication)
             rows.append(self._row(publication))
-            if len(rows) % ROWS_AT_ONCE == 0:
-                await trio.lowlevel.checkpoint()
         return self._report(rows)
 
     def _report(self, rows: Sequence[TorrentRow]) -> Report:
