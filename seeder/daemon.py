@@ -211,11 +211,13 @@ async def run(path: Path, config: Config) -> None:
             # and again takes as long as loading it, and later each time stops the loop.
             gc.disable()
             nursery.start_soon(_obey, received, nursery, notifier, path, started)
-            node = await nursery.start(
-                partial(serve, config, notifier=notifier, activated=activated)
-            )
-            gc.freeze()
-            gc.enable()
+            try:
+                node = await nursery.start(
+                    partial(serve, config, notifier=notifier, activated=activated)
+                )
+            finally:
+                gc.freeze()
+                gc.enable()
             started.append(node)
             _LOG.info("ready: %s", node.summary())
     _LOG.info("stopped")

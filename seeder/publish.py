@@ -109,17 +109,16 @@ class _Wanted:
     """An object that is to be published, with its entry, or that of its prefix."""
 
     settings: ObjectSettings
-    key: str | None = None
+    ref: ObjectRef
     listed: Listed | None = None
-
-    @property
-    def ref(self) -> ObjectRef:
-        whole = self.settings.ref
-        return whole if self.key is None else ObjectRef(whole.origin, whole.bucket, self.key)
 
 
 def _below(prefix: Prefix, objects: Mapping[str, Listed]) -> list[_Wanted]:
-    return [_Wanted(prefix.settings, key, listed) for key, listed in objects.items()]
+    origin, bucket = prefix.ref.origin, prefix.ref.bucket
+    return [
+        _Wanted(prefix.settings, ObjectRef(origin, bucket, key), listed)
+        for key, listed in objects.items()
+    ]
 
 
 class Publisher:
@@ -172,7 +171,7 @@ class Publisher:
             for publication in self._catalog:
                 if publication.pinned is not None:
                     self.prefixes.adopt(publication.pinned)
-            wanted = [_Wanted(settings) for settings in allotment.objects.values()]
+            wanted = [_Wanted(settings, ref) for ref, settings in allotment.objects.items()]
             for prefix in self.prefixes:
                 wanted += _below(prefix, prefix.objects)
             refs = {each.ref for each in wanted}

@@ -1,8 +1,11 @@
 import contextlib
+import gc
 import hashlib
 import logging
 import random
 import socket
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,7 +30,7 @@ from seeder.peer.stock import PATIENCE
 from seeder.torrent import bencode
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import KIB, MIB
-from seeder.torrent.metainfo import Info
+from seeder.torrent.metainfo import Info, parse_info
 from tests.peer.node import (
     HAVE_ALL,
     PIECE_LENGTH,
@@ -600,7 +603,8 @@ class Archive:
         self.gate = trio.Event()
         self.lost = False
         self.fetches = 0
-        self._info = info
+        self.info = info
+        self.lent: Callable[[], Info | None] = lambda: self.info
         self._there = False
 
     def has(self, torrent: Torrent) -> bool:
@@ -608,7 +612,9 @@ class Archive:
 
     def take(self, torrent: Torrent) -> Info:
         assert self._there, "nobody may wait for a disk in the loop"
-        return self._info
+        info = self.lent()
+        assert info is not None, "it was let go"
+        return info
 
     async def fetch(self, torrent: Torrent) -> Info:
         self.fetches += 1
@@ -616,13 +622,13 @@ class Archive:
         if self.lost:
             raise MetainfoError("it is gone")
         self._there = True
-        return self._info
+        return self.info
 
 
 def archive(node: Node) -> Archive:
     """Take the metainfo of the first torrent out of memory."""
     before = node.torrent
-    shelf = Archive(before.info)
+    shelf = Archive(parse_info(before.raw_info))
     node.torrents[before.info_hash] = Torrent(
         before.info.outline, before.pinned, before.rung, shelf=shelf
     )
@@ -646,6 +652,22 @@ async def test_a_peer_waits_for_metainfo_and_nobody_else_does(tmp_path: Path) ->
             assert [await cold.read(), await cold.read()] == [HAVE_ALL, UNCHOKE]
             blocks = blocks_of(node.torrent)
             assert sha(await cold.download(node.torrent, blocks, ahead=50)) == sha(DATA)
+
+
+async def test_metainfo_stays_in_memory_as_long_as_a_peer_is_connected(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node:
+        shelf = archive(node)
+        shelf.gate.set()
+        alive = weakref.ref(shelf.info)
+        async with node.peer() as peer:
+            shelf.lent = alive
+            del shelf.info
+            gc.collect()
+            blocks = blocks_of(node.torrent)
+            assert sha(await peer.download(node.torrent, blocks, ahead=50)) == sha(DATA)
+        await node.wait_connected(0)
+        gc.collect()
+        assert alive() is None
 
 
 async def test_a_peer_whose_torrent_has_lost_its_metainfo_is_let_go(tmp_path: Path) -> None:
