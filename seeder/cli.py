@@ -112,8 +112,11 @@ def check(path: Path, online: bool) -> None:
         read_keys(config.gateway, without=unseen)
     except ConfigError as error:
         _fail(error)
-    count = len(config.objects)
-    click.echo(f"{path}: ok, {count} object{'' if count == 1 else 's'}")
+    prefixes = sum(entry.prefix is not None for entry in config.objects)
+    count = len(config.objects) - prefixes
+    kinds = [(count, "object", "objects"), (prefixes, "prefix", "prefixes")]
+    found = [f"{number} {one if number == 1 else more}" for number, one, more in kinds if number]
+    click.echo(f"{path}: ok, {' and '.join(found)}")
     for line in explain_limits(config):
         click.echo(line)
     for access_key_id in unseen:
@@ -158,7 +161,7 @@ _name = click.argument("name", metavar="BUCKET/KEY")
 
 def _split(name: str) -> tuple[str, str]:
     bucket, slash, key = name.partition("/")
-    if not slash or not key:
+    if not bucket or not slash:  # the bundle of a whole bucket has no key
         raise click.BadParameter(f"{name!r}: want BUCKET/KEY", param_hint="BUCKET/KEY")
     return bucket, key
 
@@ -190,7 +193,7 @@ def torrent(path: Path, name: str, output: Path | None) -> None:
                 await trio.Path(output).write_bytes(data)
             except OSError as error:
                 raise StorageError(f"{output}: can't be written: {error.strerror}") from error
-            told = f"{found.info_hash}, {human(found.layout.size)}, metainfo from {found.rung}"
+            told = f"{found.info_hash}, {human(found.pinned.size)}, metainfo from {found.rung}"
             click.echo(f"{output}: {told}", err=True)
 
     _run(write)

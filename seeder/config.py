@@ -80,6 +80,7 @@ def load(path: Path) -> Config:
         problems += [_problem(each) for each in error.errors(include_url=False)]
     if raw["objects"] == ():
         problems.append("objects: there are none; add an [[objects]] with a bucket and a key")
+    problems += _nameless_objects(raw["objects"])
     problems += _repeated_objects(raw["objects"])
     problems += _repeated_addresses(raw)
     problems += _gateway_keys(config) if config is not None else ()
@@ -266,20 +267,33 @@ def _shown(value: object) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 4]}... "
 
 
+def _nameless_objects(objects: object) -> Iterator[str]:
+    """Yield a line for each entry that has neither a key nor a prefix."""
+    for index, entry in enumerate(objects if isinstance(objects, tuple) else ()):
+        if isinstance(entry, dict) and not {"key", "prefix"} & entry.keys():
+            place = _key(("objects", index, "key"))
+            yield f"{place}: missing; name an object's key, or a prefix for all below it"
+
+
 def _repeated_objects(objects: object) -> Iterator[str]:
-    """Yield a line for each object that an earlier entry publishes already."""
+    """Yield a line for each object or prefix that an earlier entry publishes already."""
     first: dict[tuple[object, ...], int] = {}
     for index, entry in enumerate(objects if isinstance(objects, tuple) else ()):
-        if not isinstance(entry, dict) or "bucket" not in entry or "key" not in entry:
+        if not isinstance(entry, dict) or "bucket" not in entry:
             continue
+        kind = "key" if "key" in entry else "prefix"
+        name = entry.get(kind)
         origin = entry.get("origin", DEFAULT_ORIGIN)
-        identity = (origin, entry["bucket"], entry["key"], entry.get("version_id"))
-        if not all(isinstance(part, str | None) for part in identity):
+        # A bundle goes by its prefix as an object does by its key.
+        what = "prefix" if kind == "prefix" and entry.get("bundle") is not True else "object"
+        identity = (what, origin, entry["bucket"], name, entry.get("version_id"))
+        if name is None or not all(isinstance(part, str | None) for part in identity):
             continue
         earlier = first.setdefault(identity, index)
         if earlier != index:
-            wanted = f"the same object as objects[{earlier}]; leave one out"
-            yield _line(("objects", index, "key"), entry["key"], wanted)
+            same = "object" if kind == "key" else "prefix"
+            wanted = f"the same {same} as objects[{earlier}]; leave one out"
+            yield _line(("objects", index, kind), name, wanted)
 
 
 def _repeated_addresses(raw: Mapping[str, object]) -> Iterator[str]:

@@ -4,6 +4,7 @@ What serves (peers, web, the publisher) stops first. What it stands on (cache, o
 shielded from whoever cancels the whole, and stops after it, the ledger last and with a last flush.
 """
 
+import gc
 import json
 import logging
 import random
@@ -31,7 +32,6 @@ from seeder.settings import Config
 from seeder.sockets import close_all, listen
 from seeder.spending import budget_of
 from seeder.systemd import Notifier, activated_sockets, watchdog_interval
-from seeder.torrent.catalog import State
 from seeder.web.server import serve as serve_web
 from seeder.web.status import AdminRoutes
 
@@ -185,10 +185,7 @@ async def _keep_to_budget(node: Node, database: LedgerDatabase) -> None:
 
 async def _tell_status(node: Node, notifier: Notifier) -> None:
     while True:
-        node.swarms.loading = any(
-            publication.torrent is None and publication.state in (State.WAITING, State.BUILDING)
-            for publication in node.catalog
-        )
+        node.swarms.loading = node.loading
         notifier.status(node.summary())
         await trio.sleep(STATUS_EVERY)
 
@@ -208,10 +205,17 @@ async def run(path: Path, config: Config) -> None:
     with trio.open_signal_receiver(*signals) as received:
         async with trio.open_nursery() as nursery:
             started: list[Node] = []
+            # What is loaded now lives as long as the daemon: to look through it for garbage again
+            # and again takes as long as loading it, and later each time stops the loop.
+            gc.disable()
             nursery.start_soon(_obey, received, nursery, notifier, path, started)
-            node = await nursery.start(
-                partial(serve, config, notifier=notifier, activated=activated)
-            )
+            try:
+                node = await nursery.start(
+                    partial(serve, config, notifier=notifier, activated=activated)
+                )
+            finally:
+                gc.freeze()
+                gc.enable()
             started.append(node)
             _LOG.info("ready: %s", node.summary())
     _LOG.info("stopped")

@@ -14,6 +14,7 @@ SeederError                  anything that we raise on purpose; str() is one lin
 │   │   └── AttributesUnsupported   GetObjectAttributes, or HEAD of a part
 │   └── OriginFault          an answer that is wrong: a bad status, a short body, a wrong range
 │       └── PieceMismatch    a piece that doesn't have the hash that the torrent says, twice
+├── TooManyObjects           the operator's limit: a prefix has more objects than `max_objects`
 ├── BudgetSpent              the operator's wish: S3 isn't asked before there is budget again
 ├── AnnounceError            an announcing client's; the text goes to that client
 ├── DownloadRefused          a download over HTTP that can't begin or go on; the client is told
@@ -89,6 +90,10 @@ class OriginFault(OriginError):
 
 class PieceMismatch(OriginFault):
     """The bytes of a piece, read twice, don't have the hash that the torrent says."""
+
+
+class TooManyObjects(SeederError):
+    """A prefix has more objects than the operator allows; none of them is published."""
 
 
 class BudgetSpent(SeederError):

@@ -12,7 +12,7 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,13 +28,23 @@ from seeder.ledger.report import Report, TorrentRow, human
 from seeder.origin.acquire import Ladder
 from seeder.origin.s3 import S3Origin
 from seeder.origin.source import PinnedSource
-from seeder.origin.store import MetainfoStore
+from seeder.origin.store import ListingStore, MetainfoStore
 from seeder.peer.hub import Hub
 from seeder.peer.spreading import Spreading
-from seeder.publish import BUILDS, CLIMBS, METAINFO, WITHDRAWN, Publisher, Source, account_key
+from seeder.publish import (
+    BUILDS,
+    CLIMBS,
+    DELETED,
+    LISTINGS,
+    METAINFO,
+    WITHDRAWN,
+    Publisher,
+    Source,
+    account_key,
+)
 from seeder.settings import Config
 from seeder.spending import change, explain_level, prices_of
-from seeder.torrent.catalog import Catalog, Publication, State, Torrent
+from seeder.torrent.catalog import Catalog, PinnedBundle, Publication, State, Torrent
 from seeder.torrent.metainfo import InfoHash
 from seeder.tracker.announce import compact_endpoint
 from seeder.tracker.swarm import OwnPlace, Policy
@@ -50,6 +60,9 @@ _PEER_ID_PREFIX = b"-SB0100-"
 _NOT_REGISTERED = "torrent not registered: "
 """The words on which Transmission stops asking: only for what is final."""
 
+
+ROWS_AT_ONCE = 250
+"""Rows of a report made between two chances for others to run."""
 
 _OWN_PLACE = {
     Level.LAST_IN_HANDOUT: OwnPlace.SPARE,
@@ -108,6 +121,7 @@ class Node:
             catalog=self.catalog,
             ledger=ledger,
             store=MetainfoStore(config.state_directory / METAINFO),
+            listings=ListingStore(config.state_directory / LISTINGS),
             sources=self.sources,
             audience=self,
             rng=rng,
@@ -154,7 +168,7 @@ class Node:
         self.hub.connect(torrent)
         self.swarms.open(
             torrent.info_hash,
-            size=torrent.layout.size,
+            size=torrent.pinned.size,
             claims=account,
             completed=account.counters.completed,
         )
@@ -163,9 +177,12 @@ class Node:
         """Close the torrent's swarm with a reason and let its peers go."""
         self.swarms.close(torrent.info_hash, _NOT_REGISTERED + reason)
         self.hub.disconnect(torrent, "retired")
-        if reason != WITHDRAWN:
+        # Of a bundle that goes on, the ladder lets go of the objects that have gone.
+        goes_on = isinstance(torrent.pinned, PinnedBundle) and reason != DELETED
+        if reason != WITHDRAWN and not goes_on:
             # What nobody can want any more must not keep the new object's pieces out.
-            self.cache.discard(torrent.cache_id)
+            for section in torrent.sections:
+                self.cache.discard(section.cache_id)
         account = self._account(torrent)
         account.state, account.peers, account.seeds = FORMER, 0, 0
 
@@ -204,27 +221,51 @@ class Node:
 
     # -- how everything stands
 
-    def refresh_accounts(self) -> None:
+    async def refresh_accounts(self) -> None:
         """Bring the accounts' states and swarm sizes up to date, before they are written."""
-        for publication in self.catalog:
-            if publication.pinned is None or publication.state is State.DUPLICATE:
-                continue
-            account = self.ledger.account(account_key(publication.pinned))
-            account.state = publication.state
-            if publication.torrent is not None:
-                swarm = self.swarms.statistics(publication.torrent.info_hash)
-                account.peers, account.seeds = swarm.peers, swarm.seeds
+        async for publication in self._in_turns():
+            self._refresh_account(publication)
+
+    async def _in_turns(self) -> AsyncIterator[Publication]:
+        """Yield every publication, and let others run now and then: some may go meanwhile."""
+        published = self.catalog.publications
+        for number, publication in enumerate(tuple(self.catalog)):
+            if published.get(publication.ref) is publication:
+                yield publication
+            if number % ROWS_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+
+    def _refresh_account(self, publication: Publication) -> None:
+        if publication.pinned is None or publication.state is State.DUPLICATE:
+            return
+        account = self.ledger.account(account_key(publication.pinned))
+        account.state = publication.state
+        if publication.torrent is not None:
+            swarm = self.swarms.statistics(publication.torrent.info_hash)
+            account.peers, account.seeds = swarm.peers, swarm.seeds
 
     def report(self) -> Report:
-        """Return the ledger and the publications as they are now."""
-        self.refresh_accounts()
+        """Return the ledger and the publications as they are now, all at once."""
+        for publication in self.catalog:
+            self._refresh_account(publication)
+        return self._report([self._row(publication) for publication in self.catalog])
+
+    async def look(self) -> Report:
+        """Return what `report` does, and let others run while its rows are gathered."""
+        rows: list[TorrentRow] = []
+        async for publication in self._in_turns():
+            self._refresh_account(publication)
+            rows.append(self._row(publication))
+        return self._report(rows)
+
+    def _report(self, rows: Sequence[TorrentRow]) -> Report:
         # So that what is left belongs to the totals beside it.
         self.budget.update(self.ledger.totals(), time.time())
         return Report.of(
             self.ledger,
             prices_of(self.config),
             at=time.time(),
-            rows=[self._row(publication) for publication in self.catalog],
+            rows=rows,
             budget=self.budget.left(),
         )
 
@@ -246,11 +287,21 @@ class Node:
         )
         return replace(row, state=publication.state)
 
-    def status(self) -> dict[str, object]:
-        """Return the document of /status.json."""
+    async def status(self, limit: int | None) -> dict[str, object]:
+        """Return the document of /status.json, with at most `limit` torrents."""
+        report = await self.look()
+        shown = report.rows if limit is None else report.foremost(limit)
+        documents: list[dict[str, object]] = []
+        for row in shown:
+            documents.append(row.document(report.prices))
+            if len(documents) % ROWS_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
         hub, cache = self.hub.statistics(), self.cache.statistics()
         return {
-            **self.report().document(),
+            **report.document(rows=()),
+            "torrents": documents,
+            "torrents_in_all": len(report.rows),
+            "prefixes": [prefix.document() for prefix in self.publisher.prefixes],
             "version": __version__,
             "ready": self.unready is None,
             "peers": {
@@ -281,6 +332,10 @@ class Node:
             if publication.progress is not None:
                 parts.append(f"hashing {publication.ref} {publication.progress:.0%}")
                 break
+        for prefix in self.publisher.prefixes:
+            if prefix.reason is not None:
+                parts.append(f"{prefix.ref}: {prefix.reason}")
+                break
         if self._level is not Level.NORMAL:
             parts.append(f"budget: {self._level}")
         trouble = sum(state in (State.FAILED, State.FAULTY) for state in states)
@@ -292,13 +347,25 @@ class Node:
         parts.append(f"{human(totals.uploaded_bytes)} uploaded")
         return "; ".join(parts)
 
+    @property
+    def loading(self) -> bool:
+        """Whether torrents may come that aren't known yet."""
+        return any(
+            publication.torrent is None and publication.state in (State.WAITING, State.BUILDING)
+            for publication in self.catalog
+        ) or any(prefix.listed_at is None for prefix in self.publisher.prefixes)
+
     def ready(self) -> str | None:
         """Return why the node isn't ready; None when it is."""
         return self.unready
 
-    def metrics(self) -> bytes:
+    async def metrics(self) -> bytes:
         """Return the metrics in Prometheus' text format."""
-        return self._metrics.render()
+        parts: list[bytes] = []
+        for part in self._metrics.parts(await self.look()):
+            parts.append(part)
+            await trio.lowlevel.checkpoint()
+        return b"".join(parts)
 
 
 def address_of(listener: socket.socket) -> Address:

@@ -14,19 +14,21 @@ from rich.progress import Progress as ProgressBar
 
 from seeder.cache.pieces import PieceCache
 from seeder.daemon import LEDGER
-from seeder.errors import ConfigError, OriginError, OriginUnreachable, StorageError
+from seeder.errors import ConfigError, OriginError, OriginUnreachable, SeederError, StorageError
+from seeder.following import Allotment, list_objects
 from seeder.ledger.counters import Ledger, Tally
 from seeder.ledger.database import LedgerDatabase
 from seeder.lifecycle import locked_state, running
 from seeder.origin.acquire import Ladder, describe_wish
+from seeder.origin.bundles import list_bundle
 from seeder.origin.hashing import Progress
-from seeder.origin.s3 import S3Origin
+from seeder.origin.s3 import Meter, S3Origin
 from seeder.origin.source import PinnedSource
 from seeder.origin.store import MetainfoStore, Record
 from seeder.publish import BUILDS, METAINFO, account_key
 from seeder.settings import Config, ObjectSettings
 from seeder.spending import budget_of
-from seeder.torrent.catalog import PinnedObject, Torrent, same_state
+from seeder.torrent.catalog import PinnedBundle, PinnedObject, Torrent, same_state
 from seeder.values import closest
 
 _LOG = logging.getLogger(__name__)
@@ -37,20 +39,46 @@ async def check_online(config: Config, tell: Callable[[str], None]) -> None:
     failed = 0
     async with AsyncExitStack() as stack:
         origins = {}
-        for name, settings in config.origins.items():
-            origins[name] = S3Origin(settings, rng=random.Random())
+        for name, section in config.origins.items():
+            origins[name] = S3Origin(section, rng=random.Random())
             await stack.enter_async_context(running(origins[name].run))
-        for wanted in config.objects:
+        allotment = Allotment(config.objects)
+        for settings in config.objects:
+            origin = origins[settings.origin]
             try:
-                pinned = await origins[wanted.origin].head(wanted.ref, Tally())
-            except OriginError as error:
+                if settings.key is None and not settings.bundle:
+                    found = await _check_prefix(origin, settings, allotment)
+                else:
+                    pinned = await _look(origin, settings, Tally())
+                    found = f"ok, {_contents(pinned)}, ETag {pinned.etag}"
+            except SeederError as error:
                 failed += 1
-                name, text = str(wanted.ref), str(error)
+                name, text = str(settings.ref), str(error)
                 tell(text if name in text else f"{name}: {text}")
             else:
-                tell(f"{wanted.ref}: ok, {pinned.size} bytes, ETag {pinned.etag}")
+                tell(f"{settings.ref}: {found}")
     if failed:
         raise OriginError(f"{failed} of {len(config.objects)} objects can't be published")
+
+
+async def _look(origin: S3Origin, settings: ObjectSettings, meter: Meter) -> PinnedObject:
+    if settings.bundle:
+        return await list_bundle(origin, settings, meter)
+    return await origin.head(settings.ref, meter)
+
+
+def _contents(pinned: PinnedObject) -> str:
+    size = f"{pinned.size} bytes"
+    return f"{len(pinned.members)} files, {size}" if isinstance(pinned, PinnedBundle) else size
+
+
+async def _check_prefix(origin: S3Origin, settings: ObjectSettings, allotment: Allotment) -> str:
+    """Return how a prefix stands; OriginError, TooManyObjects."""
+    objects = await list_objects(origin, settings, allotment.belongs(settings.ref), Tally())
+    if not objects:
+        raise OriginError(f"{settings.ref}: there is no object below it; check prefix and bucket")
+    count = f"{len(objects)} object{'' if len(objects) == 1 else 's'}"
+    return f"ok, {count} below it, {sum(listed.size for listed in objects.values())} bytes"
 
 
 async def find_torrent(config: Config, bucket: str, key: str) -> Torrent:
@@ -59,20 +87,20 @@ async def find_torrent(config: Config, bucket: str, key: str) -> Torrent:
     store = MetainfoStore(config.state_directory / METAINFO)
     origin = S3Origin(config.origins[settings.origin], rng=random.Random())
     async with running(origin.run):
-        known = store.load(settings.ref)
+        earlier = known = store.load(settings.ref)
         if known is not None and known.wanted != describe_wish(settings):
             known = None
         tally = Tally()
         pinned = await _head(origin, settings, known, tally)
         if known is not None and known.info is not None and same_state(known.pinned, pinned):
             return Torrent(known.info, known.pinned, known.rung)
-        return await _make(config, settings, store, origin, pinned, tally=tally)
+        return await _make(config, settings, store, origin, pinned, earlier=earlier, tally=tally)
 
 
 def _configured(config: Config, bucket: str, key: str) -> ObjectSettings:
-    for settings in config.objects:
-        if (settings.bucket, settings.key) == (bucket, key):
-            return settings
+    settings = Allotment(config.objects).find(bucket, key)
+    if settings is not None:
+        return settings
     name = f"{bucket}/{key}"
     guess = closest(name, [str(settings.ref) for settings in config.objects])
     hint = f'; did you mean "{guess}"?' if guess else ""
@@ -83,7 +111,7 @@ async def _head(
     origin: S3Origin, settings: ObjectSettings, known: Record | None, tally: Tally
 ) -> PinnedObject:
     try:
-        return await origin.head(settings.ref, tally)
+        return await _look(origin, settings, tally)
     except OriginUnreachable as error:
         if known is None:
             raise
@@ -98,6 +126,7 @@ async def _make(
     origin: S3Origin,
     pinned: PinnedObject,
     *,
+    earlier: Record | None,
     tally: Tally,
 ) -> Torrent:
     """Climb the ladder as the daemon would: into its cache, its store and its ledger."""
@@ -124,11 +153,13 @@ async def _make(
         await stack.enter_async_context(running(cache.run))
         ladder = Ladder(origin, cache, config.state_directory / BUILDS, random.Random())
         record = Record(pinned, wanted=describe_wish(settings))
+        if isinstance(pinned, PinnedBundle):
+            record.earlier = earlier
         with _progress_bar(str(settings.ref)) as progress:
             torrent = await ladder.climb(record, settings, account, progress)
         await trio.to_thread.run_sync(store.save, record)
         ladder.journal_path(settings.ref).unlink(missing_ok=True)
-        account.info_hash, account.size = torrent.info_hash.hex(), torrent.layout.size
+        account.info_hash, account.size = torrent.info_hash.hex(), torrent.pinned.size
         account.pieces = torrent.layout.piece_count
         return torrent
     raise AssertionError("an exit stack that swallows errors")

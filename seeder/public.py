@@ -7,7 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 from seeder import __version__
 from seeder.errors import ConfigError
 from seeder.settings import Config, OriginSettings, PeerSettings
-from seeder.torrent.catalog import Catalog, ObjectRef, Publication, State, Torrent
+from seeder.torrent.catalog import Catalog, ObjectRef, PinnedBundle, Publication, State, Torrent
 from seeder.torrent.magnet import magnet_link
 from seeder.torrent.metainfo import safe_name, torrent_file
 from seeder.values import Address
@@ -63,8 +63,14 @@ def object_url(before: str, ref: ObjectRef) -> str:
 
 
 def web_seeds_of(torrent: Torrent, before: str | None) -> list[str]:
-    """Return the web seeds that a torrent names: none if it is private, for they let nobody in."""
-    return [] if before is None or torrent.private else [object_url(before, torrent.pinned.ref)]
+    """Return the web seeds that a torrent names.
+
+    None if it is private, for clients may know no other source, and none of a bundle, whose files
+    are not called as their keys.
+    """
+    if before is None or torrent.private or isinstance(torrent.pinned, PinnedBundle):
+        return []
+    return [object_url(before, torrent.pinned.ref)]
 
 
 def torrent_file_of(torrent: Torrent, announce: str, web_seed: str | None = None) -> bytes:
@@ -136,7 +142,7 @@ class PublicFace:
         torrent = _served(publication)
         body = torrent_file_of(torrent, self._announce, self._web_seed_of(publication))
         etag = hashlib.sha256(body).hexdigest()[:32]
-        return TorrentFile(body, f'"{etag}"', f"{safe_name(key)}.torrent")
+        return TorrentFile(body, f'"{etag}"', f"{_file_name(torrent, key)}.torrent")
 
     def magnet_link(self, bucket: str, key: str) -> str:
         """Return the magnet link of an object as it is now; S3Error while there is none."""
@@ -147,6 +153,8 @@ class PublicFace:
     def content(self, bucket: str, key: str) -> Content:
         """Return an object as it is now; S3Error while it isn't served."""
         torrent = _served(self._find(bucket, key))
+        if isinstance(torrent.pinned, PinnedBundle):
+            raise S3Error("NoSuchKey", "That is a prefix; its torrent has the objects.")
         tag = torrent.pinned.etag.removeprefix("W/").strip('"')
         # Of two objects with the same content, the pieces of one are kept.
         kept = self._catalog.by_hash(torrent.info_hash) or torrent
@@ -163,6 +171,11 @@ class PublicFace:
         if self._catalog.has_bucket(bucket):
             raise S3Error("NoSuchKey", "The specified key is not published here.")
         raise S3Error("NoSuchBucket", "Nothing of the specified bucket is published here.")
+
+
+def _file_name(torrent: Torrent, key: str) -> str:
+    # A prefix ends with a slash, behind which there is no name.
+    return torrent.info.name if isinstance(torrent.pinned, PinnedBundle) else safe_name(key)
 
 
 def _served(publication: Publication) -> Torrent:

@@ -1,14 +1,17 @@
 """Keeps every configured object published: known, hashed, served, and replaced when it changes.
 
-One keeper task an object. Each round asks S3 how the object stands (HEAD) and brings its torrent in
-line with that; then it sleeps until the next refresh, or until a piece that S3 would not give wakes
-it. What goes wrong is that object's state and reason, and is tried again; the others never notice.
+One keeper an object, with a task as long as it has something to wait for. Each round asks S3 how
+the object stands (HEAD) and brings its torrent in line with that; then it sleeps until the next
+refresh, or until a piece that S3 would not give wakes it. An object below a prefix is looked at
+when its line in the listing has changed, and not before.
+What goes wrong is that object's state and reason, and is tried again; the others never notice.
 """
 
 import logging
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 from typing import Protocol
 
 import trio
@@ -23,27 +26,35 @@ from seeder.errors import (
     PieceMismatch,
     SeederError,
     StorageError,
+    TooManyObjects,
 )
+from seeder.following import Allotment, Change, Followers, Prefix
 from seeder.ledger.counters import Account, AccountKey, Ledger
 from seeder.ledger.report import human
+from seeder.library import Library
 from seeder.origin.acquire import Ladder, describe_wish
+from seeder.origin.bundles import list_bundle
+from seeder.origin.listing import Listed
 from seeder.origin.s3 import S3Origin
-from seeder.origin.store import MetainfoStore, Record
+from seeder.origin.store import ListingStore, MetainfoStore, Record
 from seeder.settings import ObjectSettings
 from seeder.torrent.catalog import (
     Catalog,
     ObjectRef,
+    PinnedBundle,
     PinnedObject,
     Publication,
     State,
     Torrent,
     same_state,
+    still_there,
 )
+from seeder.torrent.metainfo import InfoHash, Outline
 
 _LOG = logging.getLogger(__name__)
 
-METAINFO, BUILDS = "metainfo", "builds"
-"""Below the state directory: what is known of each object, and what is being hashed."""
+METAINFO, LISTINGS, BUILDS = "metainfo", "listings", "builds"
+"""Below the state directory: what is known of each object, of each prefix, what is being hashed."""
 FIRST_RETRY = 1.0
 LONGEST_RETRY = 60.0
 REFUSED_RETRY = 60.0
@@ -52,9 +63,13 @@ CLIMBS = 4
 """Objects of one origin that get their metainfo at a time; each reads in parallel by itself."""
 SPREAD = 0.05
 """Seconds a known object, over which the first HEADs after a start are spread."""
+MOST_TOLD = 100
+"""Known objects that are told of one by one when they come together."""
 REPLACED = "the object was replaced in S3; get its new torrent"
+REGROUPED = "objects below the prefix changed in S3; get its new torrent"
 DELETED = "the object was deleted from S3"
 WITHDRAWN = "the torrent is no longer published here"
+LOST = "its metainfo is made anew"
 
 
 class Audience(Protocol):
@@ -77,13 +92,33 @@ class Source:
 class _Keeper:
     settings: ObjectSettings
     publication: Publication
-    scope: trio.CancelScope
-    woken: trio.Event
     record: Record | None = None
+    listed: Listed | None = None
+    """What the listing of its prefix says; None for an object that has an entry of its own."""
     mismatched: bool = False
     """The object isn't what its own hashes say: no HEAD can clear that."""
     told: str | None = None
     """The last trouble logged: the same one isn't logged every minute."""
+    scope: trio.CancelScope | None = None
+    """Around its task; None while it has none."""
+    woken: trio.Event = field(default_factory=trio.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """An object that is to be published, with its entry, or that of its prefix."""
+
+    settings: ObjectSettings
+    ref: ObjectRef
+    listed: Listed | None = None
+
+
+def _below(prefix: Prefix, objects: Mapping[str, Listed]) -> list[_Wanted]:
+    origin, bucket = prefix.ref.origin, prefix.ref.bucket
+    return [
+        _Wanted(prefix.settings, ObjectRef(origin, bucket, key), listed)
+        for key, listed in objects.items()
+    ]
 
 
 class Publisher:
@@ -95,6 +130,7 @@ class Publisher:
         catalog: Catalog,
         ledger: Ledger,
         store: MetainfoStore,
+        listings: ListingStore,
         sources: Mapping[str, Source],
         audience: Audience,
         rng: random.Random,
@@ -102,10 +138,16 @@ class Publisher:
         self._catalog = catalog
         self._ledger = ledger
         self._store = store
+        self.library = Library(store, lost=self._metainfo_lost)
         self._sources = sources
         self._audience = audience
         self._rng = rng
         self._keepers: dict[ObjectRef, _Keeper] = {}
+        self.prefixes = Followers(
+            lambda name: self._sources[name].origin, ledger, listings, rng, self._take_listing
+        )
+        self._duplicates: dict[InfoHash, set[_Keeper]] = {}
+        """Whose content and name are those of a torrent that is served for another object."""
         self._short: set[_Keeper] = set()
         """Those that go on when there is budget again."""
         self._nursery: trio.Nursery | None = None
@@ -122,41 +164,92 @@ class Publisher:
 
         Objects whose metainfo is on disk are served when this returns.
         """
-        wanted = {settings.ref: settings for settings in objects}
-        for ref, keeper in tuple(self._keepers.items()):
-            settings = wanted.get(ref)
-            if settings is not None and describe_wish(settings) == describe_wish(keeper.settings):
-                keeper.settings = settings
-                keeper.publication.public = settings.is_public
+        assert self._nursery is not None
+        async with self.prefixes.lock:
+            allotment = Allotment(objects)
+            await self.prefixes.apply(allotment, self._nursery)
+            for publication in self._catalog:
+                if publication.pinned is not None:
+                    self.prefixes.adopt(publication.pinned)
+            wanted = [_Wanted(settings, ref) for ref, settings in allotment.objects.items()]
+            for prefix in self.prefixes:
+                wanted += _below(prefix, prefix.objects)
+            refs = {each.ref for each in wanted}
+            for ref, keeper in tuple(self._keepers.items()):
+                if ref not in refs:
+                    self._withdraw(keeper, WITHDRAWN)
+            await self._publish_all(wanted)
+
+    async def _take_listing(self, prefix: Prefix, change: Change) -> None:
+        """Publish what a listing has shown to be new, look at what it shows to have changed."""
+        ref = prefix.ref
+        for key in change.gone:
+            keeper = self._keepers.get(ObjectRef(ref.origin, ref.bucket, key))
+            if keeper is not None:
+                self._withdraw(keeper, DELETED)
+        await self._publish_all(_below(prefix, change.present))
+
+    async def _publish_all(self, wanted: Iterable["_Wanted"]) -> None:
+        """Publish objects that aren't, and tell the keepers of the others how they are wanted."""
+        added: list[_Wanted] = []
+        for each in wanted:
+            keeper = self._keepers.get(each.ref)
+            if keeper is None:
+                added.append(each)
+            elif describe_wish(each.settings) != describe_wish(keeper.settings):
+                self._withdraw(keeper, WITHDRAWN)
+                added.append(each)
             else:
-                self._withdraw(keeper)
-        added = [settings for ref, settings in wanted.items() if ref not in self._keepers]
-        records = await trio.to_thread.run_sync(self._load, added)
-        for settings, record in zip(added, records, strict=True):
-            self._publish(settings, record, len(added))
+                keeper.settings = each.settings
+                keeper.publication.public = each.settings.is_public
+                if keeper.listed != each.listed:
+                    keeper.listed = each.listed
+                    self._wake(keeper)
+        records = await trio.to_thread.run_sync(self._load, [each.ref for each in added])
+        for each, record in zip(added, records, strict=True):
+            self._publish(each, record, len(added))
+        served = sum(self._keepers[each.ref].publication.torrent is not None for each in added)
+        if len(added) > MOST_TOLD:
+            _LOG.info("%d new objects, %d of them known and served", len(added), served)
 
-    def _load(self, added: list[ObjectSettings]) -> list[Record | None]:
-        return [self._store.load(settings.ref) for settings in added]
+    def _load(self, refs: list[ObjectRef]) -> list[Record | None]:
+        return [self._store.recall(ref) for ref in refs]
 
-    def _publish(self, settings: ObjectSettings, record: Record | None, crowd: int) -> None:
-        publication = Publication(settings.ref, public=settings.is_public)
-        keeper = _Keeper(settings, publication, trio.CancelScope(), trio.Event(), record)
-        self._keepers[settings.ref] = keeper
+    def _publish(self, wanted: "_Wanted", record: Record | None, crowd: int) -> None:
+        settings, listed = wanted.settings, wanted.listed
+        publication = Publication(wanted.ref, public=settings.is_public)
+        keeper = _Keeper(settings, publication, record, listed)
+        self._keepers[wanted.ref] = keeper
         self._catalog.add(publication)
         delay = 0.0
-        if record is not None and record.info and record.wanted == describe_wish(settings):
+        if record is not None and record.outline and record.wanted == describe_wish(settings):
             # Pinned by its ETag, it is safe to serve before S3 was asked: a 412 would tell.
-            self._serve(keeper, Torrent(record.info, record.pinned, record.rung))
-            delay = self._rng.uniform(0, SPREAD * crowd)
-        assert self._nursery is not None
-        self._nursery.start_soon(self._keep, keeper, delay)
+            torrent = self._torrent(record, record.outline)
+            self._serve(keeper, torrent, quiet=crowd > MOST_TOLD)
+            known = listed is not None and listed == Listed(record.pinned.etag, record.pinned.size)
+            delay = inf if known else self._rng.uniform(0, SPREAD * crowd)
+        if delay < inf:
+            self._start(keeper, delay)
 
-    def _withdraw(self, keeper: _Keeper) -> None:
-        keeper.scope.cancel()
+    def _start(self, keeper: _Keeper, delay: float) -> None:
+        assert self._nursery is not None
+        keeper.scope = trio.CancelScope()
+        self._nursery.start_soon(self._keep, keeper, keeper.scope, delay)
+
+    def _wake(self, keeper: _Keeper) -> None:
+        """Have the next round begin now, or as soon as the present one is over."""
+        keeper.woken.set()
+        if keeper.scope is None and self._keepers.get(keeper.publication.ref) is keeper:
+            self._start(keeper, 0)
+
+    def _withdraw(self, keeper: _Keeper, reason: str) -> None:
+        if keeper.scope is not None:
+            keeper.scope.cancel()
+        self._forget_duplicate(keeper)
         del self._keepers[keeper.publication.ref]
         torrent = self._catalog.remove(keeper.publication.ref)
         if torrent is not None:
-            self._gone(torrent, WITHDRAWN)
+            self._gone(torrent, reason)
 
     def fault(self, torrent: Torrent, error: OriginError) -> None:
         """Take note that S3 didn't give a piece of `torrent` (the cache calls this)."""
@@ -165,30 +258,46 @@ class Publisher:
             return
         keeper = self._keepers[publication.ref]
         if isinstance(error, ObjectChanged):
-            self._retire(keeper, REPLACED)
+            self._retire(keeper, replaced(torrent))
         elif isinstance(error, PieceMismatch) and torrent.rung not in ("build", "torrent_file"):
             assert keeper.record is not None
             keeper.record.refused[torrent.rung] = str(error)
-            keeper.record.info = None
+            keeper.record.outline = None
             self._retire(keeper, "its metainfo was wrong; get its new torrent")
         else:
             keeper.mismatched |= isinstance(error, PieceMismatch)
             publication.settle(State.FAULTY, str(error))
         self._tell(keeper, logging.WARNING, str(error))
-        keeper.woken.set()
+        self._wake(keeper)
+
+    def _metainfo_lost(self, torrent: Torrent, error: SeederError) -> None:
+        """Take note that the metainfo of `torrent` can't be read from disk any more."""
+        publication = self._catalog.owner(torrent)
+        if publication is None or publication.torrent is not torrent:
+            return
+        keeper = self._keepers[publication.ref]
+        if isinstance(error, MetainfoError):
+            assert keeper.record is not None
+            keeper.record.outline = None
+            self._retire(keeper, LOST)
+        else:
+            publication.settle(State.FAULTY, str(error))
+        self._tell(keeper, logging.WARNING, str(error))
+        self._wake(keeper)
 
     def read_on(self) -> None:
         """Wake those that waited for budget: there is some."""
         for keeper in self._short:
-            keeper.woken.set()
+            self._wake(keeper)
         self._short.clear()
+        self.prefixes.read_on()
 
     # -- one keeper
 
-    async def _keep(self, keeper: _Keeper, delay: float) -> None:
-        with keeper.scope:
+    async def _keep(self, keeper: _Keeper, scope: trio.CancelScope, delay: float) -> None:
+        with scope:
             retry = FIRST_RETRY
-            while True:
+            while delay < inf or keeper.woken.is_set():
                 with trio.move_on_after(delay):
                     await keeper.woken.wait()
                 keeper.woken = trio.Event()
@@ -207,8 +316,10 @@ class Publisher:
                     delay = keeper.settings.refresh
                 else:
                     keeper.told = None
-                    retry, delay = FIRST_RETRY, keeper.settings.refresh
+                    retry = FIRST_RETRY
+                    delay = inf if keeper.listed is not None else keeper.settings.refresh
                 delay *= self._rng.uniform(0.9, 1.1)
+            keeper.scope = None
 
     def _note_failure(self, keeper: _Keeper, error: SeederError, retry: float) -> float:
         """Set the publication's state by what went wrong; return the seconds until a new try."""
@@ -223,7 +334,7 @@ class Publisher:
                 state, delay = State.FAILED, REFUSED_RETRY
             case AccessDenied():
                 state, delay = State.FAILED, REFUSED_RETRY
-            case MetainfoError() | StorageError():
+            case MetainfoError() | StorageError() | TooManyObjects():
                 state, delay = State.FAILED, keeper.settings.refresh
         if publication.torrent is not None:
             state = State.FAULTY
@@ -246,22 +357,31 @@ class Publisher:
 
     async def _bring_up_to_date(self, keeper: _Keeper) -> None:
         publication = keeper.publication
-        pinned = await self._head(publication.ref)
+        pinned = await self._look(keeper)
         torrent = publication.torrent
         if torrent is not None and same_state(torrent.pinned, pinned):
+            publication.pinned = torrent.pinned
             if publication.state is State.FAULTY and not keeper.mismatched:
                 publication.settle(State.SERVING)
             if publication.state is not State.DUPLICATE:
                 return
-        elif torrent is not None:
-            self._retire(keeper, REPLACED)
-            _LOG.info("%s: %s", publication.ref, REPLACED)
+        elif torrent is not None and not still_there(torrent.pinned, pinned):
+            reason = replaced(torrent)
+            self._retire(keeper, reason)
+            _LOG.info("%s: %s", publication.ref, reason)
         publication.pinned = pinned
         await self._acquire(keeper, pinned)
 
-    async def _head(self, ref: ObjectRef) -> PinnedObject:
+    async def _look(self, keeper: _Keeper) -> PinnedObject:
+        """Ask S3 how the object stands, or what is in the bundle."""
+        ref, settings = keeper.publication.ref, keeper.settings
+        origin = self._sources[ref.origin].origin
+        pinned: PinnedObject
         with self._ledger.tally() as tally:
-            pinned = await self._sources[ref.origin].origin.head(ref, tally)
+            if settings.bundle:
+                pinned = await list_bundle(origin, settings, tally)
+            else:
+                pinned = await origin.head(ref, tally)
             self._account(pinned).absorb(tally)
         return pinned
 
@@ -275,9 +395,12 @@ class Publisher:
         record = keeper.record
         if record is None or not same_state(record.pinned, pinned) or record.wanted != wanted:
             record = Record(pinned, wanted=wanted)
+            if isinstance(pinned, PinnedBundle):
+                # The last one that was made, whatever has been tried since.
+                record.earlier = await trio.to_thread.run_sync(self._store.load, pinned.ref)
             keeper.record = record
-        if record.info is not None:
-            self._serve(keeper, Torrent(record.info, record.pinned, record.rung))
+        if record.outline is not None:
+            self._serve(keeper, self._torrent(record, record.outline))
             return
         source = self._sources[publication.ref.origin]
 
@@ -289,39 +412,65 @@ class Publisher:
             publication.settle(State.BUILDING)
             _LOG.info("%s: getting the metainfo of %s", publication.ref, human(pinned.size))
             torrent = await source.ladder.climb(record, settings, self._account(pinned), progress)
+        record.earlier = None
         await trio.to_thread.run_sync(self._store.save, record)
         source.ladder.journal_path(publication.ref).unlink(missing_ok=True)
-        self._serve(keeper, torrent)
+        # What peers will ask for first is at hand, and only that long.
+        self.library.put(torrent.info)
+        record.info, record.outline = None, torrent.info.outline
+        self._serve(keeper, self._torrent(record, record.outline))
 
-    def _serve(self, keeper: _Keeper, torrent: Torrent) -> None:
+    def _torrent(self, record: Record, outline: Outline) -> Torrent:
+        return Torrent(outline, record.pinned, record.rung, shelf=self.library)
+
+    def _serve(self, keeper: _Keeper, torrent: Torrent, *, quiet: bool = False) -> None:
         publication = keeper.publication
         known = publication.state is State.DUPLICATE
         keeper.mismatched = False
+        before = publication.torrent
+        if before is not None and before.info_hash != torrent.info_hash:
+            self._retire(keeper, replaced(before))
         if not self._catalog.serve(publication, torrent):
+            self._duplicates.setdefault(torrent.info_hash, set()).add(keeper)
             if not known:
                 _LOG.info("%s: %s; one torrent serves both", publication.ref, publication.reason)
             return
         account = self._account(torrent.pinned)
         account.info_hash = torrent.info_hash.hex()
-        account.size = torrent.layout.size
+        account.size = torrent.pinned.size
         account.pieces = torrent.layout.piece_count
-        _LOG.info(
+        _LOG.log(
+            logging.DEBUG if quiet else logging.INFO,
             "%s: serving %s, %d bytes in %d pieces, metainfo from %s",
-            *(publication.ref, torrent.info_hash, torrent.layout.size),
+            *(publication.ref, torrent.info_hash, torrent.pinned.size),
             *(torrent.layout.piece_count, torrent.rung),
         )
         self._audience.torrent_live(torrent, account)
 
+    def _forget_duplicate(self, keeper: _Keeper) -> None:
+        torrent = keeper.publication.torrent
+        others = self._duplicates.get(torrent.info_hash) if torrent is not None else None
+        if torrent is not None and others is not None:
+            others.discard(keeper)
+            if not others:
+                del self._duplicates[torrent.info_hash]
+
     def _retire(self, keeper: _Keeper, reason: str) -> None:
+        self._forget_duplicate(keeper)
         torrent = self._catalog.retire(keeper.publication, reason)
         if torrent is not None:
             self._gone(torrent, reason)
 
     def _gone(self, torrent: Torrent, reason: str) -> None:
+        self.library.drop(torrent)
         self._audience.torrent_gone(torrent, reason)
-        for keeper in self._keepers.values():
-            if keeper.publication.state is State.DUPLICATE:
-                keeper.woken.set()  # one of them may take the torrent over
+        for keeper in self._duplicates.pop(torrent.info_hash, ()):
+            self._wake(keeper)  # one of them may take the torrent over
+
+
+def replaced(torrent: Torrent) -> str:
+    """Return the reason why a torrent has ended that S3 has something else for."""
+    return REGROUPED if isinstance(torrent.pinned, PinnedBundle) else REPLACED
 
 
 def account_key(pinned: PinnedObject) -> AccountKey:

@@ -46,6 +46,7 @@ DEFAULT_ORIGIN = "default"
 SMALLEST_PIECE = 16 * KIB  # a block, the least that peers request (BEP 3)
 LARGEST_SUM = 10**15
 LONGEST_KEY = 1024  # bytes of UTF-8, S3's own limit
+MOST_OBJECTS = 1_000_000
 
 Rung: TypeAlias = Literal["origin", "sidecar", "checksums", "build"]
 Verify: TypeAlias = Literal["sample", "all"]
@@ -191,6 +192,14 @@ def _text(pattern: str, wanted: str, most: int = 1024) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _prefix(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"want what keys begin with{_quoted(value)}")
+    if len(value.encode()) > LONGEST_KEY:
+        raise ValueError(f"want at most {LONGEST_KEY} bytes")
+    return value
+
+
 def _path(value: object, info: ValidationInfo) -> Path:
     """Return a path with ~ expanded; a relative one starts at the file's directory."""
     if isinstance(value, Path):
@@ -276,14 +285,21 @@ class OriginSettings(_Section):
 
 
 class ObjectSettings(_Section):
-    """[[objects]]: one object to publish and where its metainfo may come from."""
+    """[[objects]]: what to publish, an object or all below a prefix, and where metainfo comes from.
+
+    It has either a `key` or a `prefix`; `seeder.config` sees to it that it has one.
+    """
 
     origin: str = DEFAULT_ORIGIN
     # Old AWS names may be long or hold capitals; Ceph writes TENANT:BUCKET.
     bucket: Annotated[
         str, _text("[A-Za-z0-9][A-Za-z0-9._:-]*", "the name of a bucket, without a slash", 255)
     ]
-    key: Annotated[str, _text(".*", "the key of an object", LONGEST_KEY)]
+    key: Annotated[str, _text(".*", "the key of an object", LONGEST_KEY)] | None = None
+    prefix: Annotated[str, BeforeValidator(_prefix)] | None = None
+    """What the keys of all its objects begin with; "" is the whole bucket."""
+    max_objects: Annotated[int, _count(1, MOST_OBJECTS)] = 10_000
+    """Below the prefix; of more, none is published."""
     version_id: _Token | None = None
     metainfo: Annotated[
         tuple[Annotated[Rung, _choice(RUNGS)], ...], _list('["origin", "build"]', least=1)
@@ -299,11 +315,18 @@ class ObjectSettings(_Section):
     """Whether anybody may fetch the torrent; None is all but the private ones."""
     verify: Annotated[Verify, _choice(VERIFY)] = "sample"
     refresh: _Time = 600.0
+    bundle: bool = False
+    """One torrent of all below the prefix, instead of one for each object."""
 
     @property
     def ref(self) -> ObjectRef:
-        """The object, as the rest of the program names it."""
-        return ObjectRef(self.origin, self.bucket, self.key, self.version_id)
+        """The object, as the rest of the program names it; its key is the prefix if it has that."""
+        key = self.prefix if self.key is None else self.key
+        return ObjectRef(self.origin, self.bucket, key or "", self.version_id)
+
+    def of(self, key: str) -> "ObjectSettings":
+        """Return the section of one object below the prefix."""
+        return self.model_copy(update={"key": key, "prefix": None})
 
     @property
     def is_public(self) -> bool:
@@ -315,6 +338,32 @@ class ObjectSettings(_Section):
     def _known_origin(cls, name: object, info: ValidationInfo) -> object:
         document = _document(info)
         return one_of(str(name), sorted(document.origins)) if document else name
+
+    @field_validator("prefix")
+    @classmethod
+    def _key_or_prefix(cls, prefix: str | None, info: ValidationInfo) -> str | None:
+        if prefix is not None and info.data.get("key") is not None:
+            raise ValueError("want either a key or a prefix, not both")
+        return prefix
+
+    @field_validator("max_objects", "version_id", "torrent_file")
+    @classmethod
+    def _goes_along(cls, value: object, info: ValidationInfo) -> object:
+        has_prefix = info.data.get("prefix") is not None
+        if info.field_name == "max_objects" and not has_prefix:
+            raise ValueError("goes with a prefix, and this is one object")
+        if info.field_name != "max_objects" and value is not None and has_prefix:
+            raise ValueError("goes with a key, and this is a prefix of many")
+        return value
+
+    @field_validator("bundle")
+    @classmethod
+    def _bundles_are_built(cls, bundle: bool, info: ValidationInfo) -> bool:
+        if bundle and info.data.get("prefix", "") is None:
+            raise ValueError("goes with a prefix, and this is one object")
+        if bundle and "build" not in info.data.get("metainfo", ("build",)):
+            raise ValueError('want "build" in metainfo: there is no other torrent of a prefix')
+        return bundle
 
     @field_validator("metainfo")
     @classmethod

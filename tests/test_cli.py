@@ -220,6 +220,40 @@ async def test_check_online_asks_s3_for_every_object(site: Site) -> None:
     assert missing.startswith("quotes/Hardy: S3 answers 404 NoSuchKey")
 
 
+def write_prefixes(site: Site, *prefixes: str) -> None:
+    """Publish what is below prefixes, besides the two objects."""
+    entries = "".join(f'[[objects]]\nbucket = "quotes"\nprefix = "{each}"\n' for each in prefixes)
+    site.path.write_text(site.path.read_text() + entries)
+
+
+async def test_check_online_lists_a_prefix_and_reads_nothing_of_it(site: Site) -> None:
+    write_prefixes(site, "", "empty/", "speeches/")
+    site.store.objects |= {f"speeches/{number}": b"hear" for number in range(3)}
+    site.store.page = 2
+    result = await seeder("check", "--online", "-c", site.path)
+    lines = result.out.decode().splitlines()
+    assert lines[0].endswith(": ok, 2 objects and 3 prefixes")
+    assert lines[3:] == [
+        # The two that have entries of their own, and those of a longer prefix, don't count.
+        "quotes/: there is no object below it; check prefix and bucket",
+        "quotes/empty/: there is no object below it; check prefix and bucket",
+        "quotes/speeches/: ok, 3 objects below it, 12 bytes",
+    ]
+    assert (result.code, result.line) == (1, "2 of 5 objects can't be published")
+    assert {name for name in site.store.requests if name.startswith("GET")} == set()
+
+
+async def test_the_torrent_of_an_object_below_a_prefix_is_found_by_its_key(site: Site) -> None:
+    write_prefixes(site, "speeches/")
+    site.store.objects["speeches/a b"] = b"hear"
+    result = await seeder("magnet", "-c", site.path, "quotes/speeches/a b")
+    assert (result.code, result.err) == (0, "")
+    assert "dn=a%20b" in result.out.decode()
+    result = await seeder("torrent", "-c", site.path, "quotes/speeches/c")
+    assert (result.code, result.out) == (1, b"")
+    assert "NoSuchKey" in result.line
+
+
 # -- report ---------------------------------------------------------------------------------------
 
 
@@ -414,7 +448,11 @@ def test_names_that_are_not_configured_are_wrong_usage(
     assert unknown.line == (
         'quotes/nelson: is not among the configured objects; did you mean "quotes/Nelson"?'
     )
-    for name in ("Nelson", "quotes/", "/"):
+    # The bundle of a whole bucket would be named so.
+    assert here(command, "-c", path, "quotes/").line == (
+        "quotes/: is not among the configured objects"
+    )
+    for name in ("Nelson", "/"):
         wrong = here(command, "-c", path, name)
         assert wrong.code == 2
         assert repr(name) in wrong.err.splitlines()[-1]

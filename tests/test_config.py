@@ -491,8 +491,55 @@ def test_an_object_is_published_once(read: Load) -> None:
 def test_an_object_without_its_bucket_and_key_is_refused(read: Load) -> None:
     assert problems_of(read, "[[objects]]\nprivate = true") == (
         "objects[0].bucket: missing, and it has no default",
-        "objects[0].key: missing, and it has no default",
+        "objects[0].key: missing; name an object's key, or a prefix for all below it",
     )
+
+
+def test_a_prefix_stands_for_all_below_it(read: Load) -> None:
+    text = '[[objects]]\nbucket = "quotes"\nprefix = "a/b"\nprivate = true\n'
+    [entry] = read(text).objects
+    assert (entry.key, entry.prefix, entry.max_objects) == (None, "a/b", 10_000)
+    one = entry.of("a/b c")
+    assert (str(one.ref), one.prefix, one.private) == ("quotes/a/b c", None, True)
+    assert read(text.replace("a/b", "")).objects[0].prefix == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('key = "k"\nprefix = "p"', 'prefix = "p": want either a key or a prefix, not both'),
+        ('key = "k"\nmax_objects = 5', "max_objects = 5: goes with a prefix, and this is one"),
+        ('prefix = "p"\nversion_id = "v"', 'version_id = "v": goes with a key, and this is a pre'),
+        ('prefix = "p"\ntorrent_file = "t"', 'torrent_file = "t": goes with a key, and this is'),
+        ('prefix = "p"\nmax_objects = 0', "max_objects = 0: want a whole number from 1 to"),
+        ('key = "k"\nbundle = true', "bundle = true: goes with a prefix, and this is one object"),
+        ('prefix = "p"\nbundle = 1', "bundle = 1: want true or false, without quotes"),
+        (
+            'prefix = "p"\nbundle = true\nmetainfo = ["origin"]',
+            'bundle = true: want "build" in metainfo: there is no other torrent of a prefix',
+        ),
+        ("prefix = 2026", 'prefix = 2026: want what keys begin with: write "2026", with the'),
+    ],
+)
+def test_a_prefix_and_a_key_have_their_own_companions(
+    read: Load, tmp_path: Path, text: str, problem: str
+) -> None:
+    (tmp_path / "t").write_bytes(b"de")
+    shown = only_problem(read, f'[[objects]]\nbucket = "quotes"\n{text}\n')
+    assert shown.startswith(f"objects[0].{problem}")
+
+
+def test_a_prefix_is_published_once(read: Load) -> None:
+    entry = '[[objects]]\nbucket = "quotes"\nprefix = "a/"\n'
+    problem = 'objects[1].prefix = "a/": the same prefix as objects[0]; leave one out'
+    assert problems_of(read, entry + entry) == (problem,)
+    # One within the other is fine, and so is a key that reads like a prefix.
+    inner, key = entry.replace("a/", "a/b/"), entry.replace("prefix", "key")
+    assert len(read(entry + inner + key).objects) == 3
+    # A bundle is published beside its objects, but not beside an object of its name.
+    bundle = f"{entry}bundle = true\n"
+    assert len(read(entry + bundle).objects) == 2
+    assert only_problem(read, key + bundle) == problem
 
 
 def test_two_listeners_do_not_share_an_address(read: Load) -> None:
@@ -715,7 +762,9 @@ def test_the_example_is_taken_and_holds_every_default(
 def test_the_example_explains_every_key(read: Load, tmp_path: Path) -> None:
     example = EXAMPLE.read_text(encoding="utf-8")
     written = tomllib.loads(re.sub(COMMENTED, "", example, flags=re.MULTILINE))
-    written["objects"] = written["objects"][0]
+    written["objects"] = {
+        key: value for entry in written["objects"] for key, value in entry.items()
+    }
     assert written.keys() == (Config.model_fields.keys() - {"origins"}) | {"origin"}
     for name, table in _TABLES.items():
         assert written[name].keys() == table.model_fields.keys() - {"name"}, name

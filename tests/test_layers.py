@@ -16,6 +16,7 @@ SANS_IO = {
     "errors",
     "values",
     "torrent.bencode",
+    "torrent.bundle",
     "torrent.layout",
     "torrent.metainfo",
     "torrent.magnet",

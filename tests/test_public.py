@@ -27,7 +27,16 @@ from seeder.settings import (
     PeerSettings,
     TrackerSettings,
 )
-from seeder.torrent.catalog import Catalog, ObjectRef, PinnedObject, Publication, State, Torrent
+from seeder.torrent.bundle import build_bundle_info, parse_bundle_info
+from seeder.torrent.catalog import (
+    Catalog,
+    ObjectRef,
+    PinnedBundle,
+    PinnedObject,
+    Publication,
+    State,
+    Torrent,
+)
 from seeder.torrent.layout import Layout
 from seeder.torrent.metainfo import build_info, parse_info
 from seeder.values import Address
@@ -74,6 +83,21 @@ def test_a_torrent_file_names_our_tracker_and_is_the_same_every_time(catalog: Ca
     read = lt.load_torrent_buffer(found.body)
     assert read.trackers == [ANNOUNCE]
     assert str(read.info_hashes.v1) == torrent.info_hash.hex()
+
+
+def test_the_torrent_of_a_bundle_is_found_by_its_prefix_and_named_by_its_last_segment(
+    catalog: Catalog,
+) -> None:
+    publication = Publication(ObjectRef("default", "bucket", "data/2026/"))
+    catalog.add(publication)
+    member = PinnedObject(ObjectRef("default", "bucket", "data/2026/a"), '"e"', 5)
+    bundle = PinnedBundle.of(publication.ref, [member])
+    raw = build_bundle_info(bundle, piece_length=16384, pieces=b"h" * 20)
+    catalog.serve(publication, Torrent(parse_bundle_info(raw)[0], bundle, "build"))
+    found = face(catalog).torrent_file("bucket", "data/2026/")
+    assert found.filename == "2026.torrent"
+    link = face(catalog).magnet_link("bucket", "data/2026/")
+    assert "&dn=2026&" in link
 
 
 def test_a_magnet_link_names_tracker_and_seeder(catalog: Catalog) -> None:

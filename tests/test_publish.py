@@ -1,10 +1,12 @@
 """Keeping objects published: what is served, replaced, retried, and left alone."""
 
+import gc
 import logging
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import trio
 from seeder.cache.pieces import PieceCache
 from seeder.errors import (
     BudgetSpent,
+    MetainfoError,
     ObjectChanged,
     ObjectMissing,
     OriginUnreachable,
@@ -22,8 +25,8 @@ from seeder.ledger.counters import Account, Ledger
 from seeder.origin.acquire import Ladder
 from seeder.origin.s3 import Meter
 from seeder.origin.source import PinnedSource
-from seeder.origin.store import MetainfoStore
-from seeder.publish import DELETED, REPLACED, WITHDRAWN, Publisher, Source
+from seeder.origin.store import ListingStore, MetainfoStore
+from seeder.publish import DELETED, LOST, REPLACED, WITHDRAWN, Publisher, Source
 from seeder.settings import CacheSettings, ObjectSettings
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from tests.origin.conftest import MakeOrigin, aws, faults, make_origin
@@ -89,10 +92,13 @@ class World:
         return await self.until_true(lambda: self.publication(key).state is state, key)
 
     async def until_true(self, condition: Callable[[], bool], key: str) -> Publication:
+        await self.until_all(condition)
+        return self.publication(key)
+
+    async def until_all(self, condition: Callable[[], bool]) -> None:
         with trio.fail_after(20):
             while not condition():  # noqa: ASYNC110  (the publisher has no event for tests)
                 await trio.sleep(0.005)
-        return self.publication(key)
 
 
 def settings(key: str, **more: object) -> ObjectSettings:
@@ -127,6 +133,7 @@ async def make_world(
         catalog=catalog,
         ledger=ledger,
         store=MetainfoStore(path / "metainfo"),
+        listings=ListingStore(path / "listings"),
         sources=sources,
         audience=audience,
         rng=rng,
@@ -411,3 +418,54 @@ async def test_an_object_withdrawn_while_it_waits_for_budget_is_forgotten(world:
     await world.publisher.apply([])
     world.publisher.read_on()
     assert not list(world.catalog)
+
+
+# -- metainfo on disk
+
+
+async def test_served_metainfo_is_on_disk_only_and_comes_back(world: World) -> None:
+    await world.publisher.apply([settings("key")])
+    torrent = (await world.until("key", State.SERVING)).torrent
+    assert torrent is not None
+    assert torrent.at_hand
+    world.publisher.library.drop(torrent)
+    gc.collect()
+    assert not torrent.at_hand
+    assert (await torrent.fetch_info()).info_hash == torrent.info_hash
+
+
+async def test_metainfo_that_is_lost_is_made_anew(world: World, tmp_path: Path) -> None:
+    await world.publisher.apply([settings("key", metainfo=("build",))])
+    torrent = (await world.until("key", State.SERVING)).torrent
+    assert torrent is not None
+    world.publisher.library.drop(torrent)
+    gc.collect()
+    [path] = (tmp_path / "metainfo").iterdir()
+    path.write_bytes(b"damaged")
+    # By whoever meets it first: here a read of a piece that isn't cached.
+    await world.cache.drop(torrent.cache_id)
+    with pytest.raises(MetainfoError):
+        await world.cache.get(torrent, 0)
+    assert world.audience.gone == [(torrent, LOST)]
+    await world.until("key", State.SERVING)
+    again = world.publication("key").torrent
+    assert again is not None
+    assert again.info_hash == torrent.info_hash
+    assert bytes(await world.cache.get(again, 0)) == BODY[: again.layout.piece_length]
+
+
+def in_states(world: World, states: list[State]) -> bool:
+    return sorted(publication.state for publication in world.catalog) == states
+
+
+async def test_many_duplicates_of_one_object_hand_it_on(world: World) -> None:
+    names = [f"{number}/key" for number in range(5)]
+    world.server.objects |= dict.fromkeys(names, BODY)
+    await world.publisher.apply([settings(name) for name in names])
+    for left in range(len(names), 0, -1):
+        expected = sorted([State.SERVING] + [State.DUPLICATE] * (left - 1))
+        await world.until_all(partial(in_states, world, expected))
+        owner = next(p.ref.key for p in world.catalog if p.state is State.SERVING)
+        names.remove(owner)
+        await world.publisher.apply([settings(name) for name in names])
+    assert len(world.audience.live) == 5

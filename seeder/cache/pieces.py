@@ -91,20 +91,18 @@ class _Fetch(Generic[T]):
     `ahead` tells that nobody had asked for it when it was started.
     """
 
-    __slots__ = ("ahead", "index", "kept", "size", "told", "torrent", "waiters")
+    __slots__ = ("ahead", "index", "kept", "key", "size", "told", "torrent", "waiters")
 
     def __init__(self, torrent: T, index: int, *, ahead: bool) -> None:
         self.torrent = torrent
         self.index = index
+        self.key: Key = torrent.piece_key(index)
         self.size = torrent.layout.piece_size(index)
         self.ahead = ahead
-        self.waiters: deque[Waiter] = deque()
+        self.waiters: deque[tuple[int, Waiter]] = deque()
+        """Each with its index, which another torrent with the same piece may count otherwise."""
         self.kept = True
         self.told: set[type[OriginError]] = set()
-
-    @property
-    def key(self) -> Key:
-        return self.torrent.cache_id, self.index
 
 
 class PieceCache(Generic[T]):
@@ -162,26 +160,26 @@ class PieceCache(Generic[T]):
 
     def peek(self, torrent: T, index: int) -> Piece | None:
         """Return the piece if it is in memory, and mark it as used just now."""
-        return self._memory.get((torrent.cache_id, index))
+        return self._memory.get(torrent.piece_key(index))
 
     def read_cached(self, torrent: T, index: int, reads: Sequence[files.Read]) -> bool:
         """Fill the buffers from a piece on disk, without waiting; False if that can't be.
 
         The piece doesn't get into memory: the system has it there already.
         """
-        return self._disk.read_cached((torrent.cache_id, index), reads)
+        return self._disk.read_cached(torrent.piece_key(index), reads)
 
     def is_cached(self, torrent: T, index: int) -> bool:
         """Tell whether `read_cached` will probably do for any part of the piece."""
-        return self._disk.is_cached((torrent.cache_id, index))
+        return self._disk.is_cached(torrent.piece_key(index))
 
     def is_on_disk(self, torrent: T, index: int) -> bool:
         """Tell whether the piece is in a verified file, so that it needn't be held."""
-        return self._disk.is_verified((torrent.cache_id, index))
+        return self._disk.is_verified(torrent.piece_key(index))
 
     def is_cold(self, torrent: T, index: int) -> bool:
         """Tell whether S3 has to be asked for the piece, and hasn't been yet."""
-        key = (torrent.cache_id, index)
+        key = torrent.piece_key(index)
         if key in self._fetches or key in self._memory or key in self._disk:
             return False
         return self._disk.pending(key) is None
@@ -192,11 +190,11 @@ class PieceCache(Generic[T]):
         Returns whether this is the first that wants it.
         """
         torrent.layout.piece_size(index)
-        fetch = self._fetches.get((torrent.cache_id, index))
+        fetch = self._fetches.get(torrent.piece_key(index))
         first = fetch is None
         if fetch is None:
             fetch = self._start(torrent, index, ahead=False)
-        fetch.waiters.append(waiter)
+        fetch.waiters.append((index, waiter))
         return first
 
     def read_ahead(self, torrent: T, indices: Iterable[int]) -> int:
@@ -229,8 +227,8 @@ class PieceCache(Generic[T]):
         return size <= max(memory // 2, AHEAD_AT_LEAST) and self._disk.used + size <= disk
 
     def _start(self, torrent: T, index: int, *, ahead: bool) -> _Fetch[T]:
-        files.check_cache_id(torrent.cache_id)
         fetch = _Fetch(torrent, index, ahead=ahead)
+        files.check_cache_id(fetch.key[0])
         self._fetches[fetch.key] = fetch
         self._on_the_way += fetch.size
         self._ahead += fetch.size if ahead else 0
@@ -243,10 +241,10 @@ class PieceCache(Generic[T]):
 
     def forget(self, torrent: T, index: int, waiter: Waiter) -> None:
         """Never call `waiter` for this piece; the fetch goes on."""
-        key = (torrent.cache_id, index)
+        key, mine = torrent.piece_key(index), (index, waiter)
         for fetch in (self._fetches.get(key), self._settling):
             if fetch is not None and fetch.key == key:
-                fetch.waiters = deque(other for other in fetch.waiters if other != waiter)
+                fetch.waiters = deque(other for other in fetch.waiters if other != mine)
 
     async def get(self, torrent: T, index: int) -> Piece:
         """Wait for the piece and return it, or raise the error. Cancelled, the fetch goes on."""
@@ -287,14 +285,18 @@ class PieceCache(Generic[T]):
         """Return the pieces that have a file; one from an earlier run may still prove corrupt."""
         return self._disk.pieces_of(cache_id)
 
-    def held(self, cache_id: str) -> frozenset[int]:
+    def held(self, torrent: T) -> frozenset[int]:
         """Return the pieces that can be had without asking S3, as far as none proves corrupt."""
-        return self._disk.pieces_of(cache_id) | self._memory.pieces_of(cache_id)
+        found: set[int] = set()
+        for run in torrent.sections:
+            kept = self._disk.pieces_of(run.cache_id) | self._memory.pieces_of(run.cache_id)
+            found.update(run.first + index for index in kept)
+        return frozenset(found)
 
     def discard(self, cache_id: str) -> None:
         """Forget every piece in both tiers; fetches under way go on, but are not kept."""
         for fetch in self._fetches.values():
-            if fetch.torrent.cache_id == cache_id:
+            if fetch.key[0] == cache_id:
                 fetch.kept = False
         self._memory.drop(cache_id)
         self._disk.discard(cache_id)
@@ -383,11 +385,11 @@ class PieceCache(Generic[T]):
         self._ahead -= fetch.size if fetch.ahead else 0
         self._settling = fetch
         while fetch.waiters:
-            waiter = fetch.waiters.popleft()
+            index, waiter = fetch.waiters.popleft()
             try:
-                waiter(fetch.index, piece, error)
+                waiter(index, piece, error)
             except Exception:
-                _log.exception("a waiter for piece %d failed", fetch.index)
+                _log.exception("a waiter for piece %d failed", index)
         self._settling = None
 
 

@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 import trio
 
 from seeder.cache.memory import Key, Piece
-from seeder.errors import BudgetSpent, OriginError, PieceMismatch, SeederError
+from seeder.errors import PieceMismatch, SeederError
 from seeder.torrent.layout import KIB, MIB, Layout
 
 _LOG = logging.getLogger(__name__)
@@ -25,16 +25,44 @@ REFUSED_FOR = 60.0
 """Seconds for which a piece that came wrong twice isn't asked for again."""
 
 
-class Readable(Protocol):
-    """What reading has to know of a torrent; equal `cache_id` means equal bytes."""
+class PieceRun(Protocol):
+    """Pieces that are kept under one name: `count` from `first` on."""
 
     @property
     def cache_id(self) -> str: ...
 
     @property
+    def first(self) -> int: ...
+
+    @property
+    def count(self) -> int: ...
+
+
+class Readable(Protocol):
+    """What reading has to know of a torrent."""
+
+    @property
+    def cache_id(self) -> str:
+        """What tells it from other torrents; equal ones mean equal bytes."""
+        ...
+
+    @property
     def layout(self) -> Layout: ...
 
+    @property
+    def sections(self) -> Sequence[PieceRun]:
+        """Where its pieces are kept."""
+        ...
+
     def piece_hash(self, index: int) -> bytes: ...
+
+    def piece_key(self, index: int) -> Key:
+        """Return what piece `index` is kept under; equal keys mean equal bytes."""
+        ...
+
+    def run_stop(self, index: int) -> int:
+        """Return the first piece behind `index` that one GET can't bring along."""
+        ...
 
 
 T = TypeVar("T", bound=Readable)
@@ -83,8 +111,10 @@ class _Check:
     ) -> None:
         self.wrong: list[int] = []
         """The pieces that failed their hash."""
-        self._torrent = torrent
+        self._name = torrent.cache_id
         self._first = first
+        # Taken now: that may fail, and what has been paid for must not be lost by it.
+        self._hashes = [torrent.piece_hash(first + place) for place in range(len(asked))]
         self._asked = asked
         self._nursery = nursery
         self._arrived: list[bytearray] = []
@@ -122,10 +152,10 @@ class _Check:
     def _settle(self, pieces: list[bytearray], digests: list[bytes]) -> None:
         for piece, digest in zip(pieces, digests, strict=True):
             index = self._first + self._checked
-            if digest == self._torrent.piece_hash(index):
+            if digest == self._hashes[self._checked]:
                 self._asked[self._checked].settle(piece)
             else:
-                _LOG.debug("piece %d of %s came wrong from S3", index, self._torrent.cache_id)
+                _LOG.debug("piece %d of %s came wrong from S3", index, self._name)
                 self.wrong.append(index)
             self._checked += 1
 
@@ -146,7 +176,7 @@ class OriginReader(Generic[T]):
 
         What has to be read is read in `nursery`, and goes on if this call is cancelled.
         """
-        self._check_refused((torrent.cache_id, index))
+        self._check_refused(torrent.piece_key(index))
         batch = self._batches.get(torrent.cache_id)
         if batch is None:
             batch = self._batches[torrent.cache_id] = {}
@@ -171,7 +201,8 @@ class OriginReader(Generic[T]):
         # Whoever asks in this turn of the loop is in the batch when it goes on.
         await trio.lowlevel.checkpoint()
         del self._batches[torrent.cache_id]
-        for first, count in runs(batch, LARGEST_READ // torrent.layout.piece_length):
+        most = LARGEST_READ // torrent.layout.piece_length
+        for first, count in runs(batch, most, torrent.run_stop):
             asked = [batch[index] for index in range(first, first + count)]
             nursery.start_soon(self._read_run, torrent, first, asked, nursery)
 
@@ -186,9 +217,10 @@ class OriginReader(Generic[T]):
                         f"piece {index} came wrong from S3 twice: the object isn't what its"
                         " torrent describes"
                     )
-                    self._refused[torrent.cache_id, index] = (self._clock(), error)
+                    self._refused[torrent.piece_key(index)] = (self._clock(), error)
                     alone.settle(error)
-        except (OriginError, BudgetSpent) as error:
+        except SeederError as error:
+            # S3's, the budget's, or that of the metainfo, which may be gone from disk.
             for each in asked:
                 each.settle(error)
 
@@ -210,15 +242,20 @@ def _hash_pieces(pieces: list[bytearray]) -> list[bytes]:
     return [hashlib.sha1(piece, usedforsecurity=False).digest() for piece in pieces]
 
 
-def runs(indices: Iterable[int], most: int) -> Iterator[tuple[int, int]]:
-    """Yield (first, count) of indices that follow each other, at most `most` (or 1) at a time."""
-    first = count = 0
+def runs(
+    indices: Iterable[int], most: int, stop: Callable[[int], int]
+) -> Iterator[tuple[int, int]]:
+    """Yield (first, count) of indices that follow each other, at most `most` (or 1) at a time.
+
+    None reaches beyond `stop` of its first.
+    """
+    first = count = end = 0
     for index in sorted(indices):
-        if count and index == first + count and count < most:
+        if count and index == first + count and count < most and index < end:
             count += 1
             continue
         if count:
             yield first, count
-        first, count = index, 1
+        first, count, end = index, 1, stop(index)
     if count:
         yield first, count

@@ -6,7 +6,7 @@ that nobody waits for any more, thus loses nothing and counts nothing twice.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import trio
 
 from seeder.errors import StorageError
 from seeder.ledger.budget import Spent
-from seeder.ledger.counters import FORMER, Ledger
+from seeder.ledger.counters import FORMER, Account, Ledger
 from seeder.ledger.file import BUSY_SECONDS, Entry, LedgerFile
 
 _LOG = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class LedgerDatabase:
         ledger: Ledger,
         *,
         interval: float = FLUSH_SECONDS,
-        refresh: Callable[[], None] = lambda: None,
+        refresh: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Flush every `interval` seconds until cancelled; then flush once more and close.
@@ -82,12 +82,12 @@ class LedgerDatabase:
         try:
             while True:
                 await trio.sleep(interval)
-                refresh()
+                await refresh()
                 await self.flush(ledger)
         finally:
             written = False
             with trio.move_on_after(STOP_SECONDS, shield=True):
-                refresh()
+                await refresh()
                 written = await self.flush(ledger)
                 await self.aclose()
             if not written:
@@ -99,11 +99,11 @@ class LedgerDatabase:
 
     async def flush(self, ledger: Ledger) -> bool:
         """Write what was counted since the last flush; False, with a warning, if that failed."""
-        entries = [Entry.of(account) for account in (ledger.unattributed, *ledger.accounts)]
+        accounts = (ledger.unattributed, *ledger.accounts)
         try:
             await trio.to_thread.run_sync(
-                self._file.write,
-                entries,
+                self._write,
+                accounts,
                 self._clock(),
                 abandon_on_cancel=True,
                 limiter=self._limiter,
@@ -121,6 +121,11 @@ class LedgerDatabase:
             self._fault = None
             _LOG.info("the ledger %s is written again", self._file.path)
         return True
+
+    def _write(self, accounts: Sequence[Account], now: float) -> None:
+        # Here, for there may be thousands. One thread writes at a time, so what it finds is never
+        # older than what was written before; and each account's counts are read in one step.
+        self._file.write([Entry.of(account) for account in accounts], now)
 
     async def aclose(self) -> None:
         """Close the file, without a flush."""

@@ -5,7 +5,7 @@ that is partly sent has its bytes in a dict until one of the two is set, so that
 credited beyond its size, and a piece that the peer brought along not at all.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from seeder.torrent.layout import Layout
 
@@ -13,10 +13,12 @@ from seeder.torrent.layout import Layout
 class Delivery:
     """The gains of one peer session in bytes; each method returns the newly gained ones."""
 
-    __slots__ = ("_announced", "_layout", "_missing", "_paid", "_partly")
+    __slots__ = ("_announced", "_layout", "_missing", "_paid", "_partly", "_size")
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, size: Callable[[int], int] | None = None) -> None:
+        """`size` returns what counts of a piece, by its index, where padding doesn't."""
         self._layout = layout
+        self._size = size or layout.piece_size
         self._missing = layout.piece_count
         self._announced: bytes | bytearray | None = None  # None: all pieces or none
         self._paid: bytearray | None = None
@@ -48,7 +50,7 @@ class Delivery:
 
     def have(self, index: int) -> int:
         """Take in a HAVE; return what it adds to the bytes of that piece sent before."""
-        size = self._layout.piece_size(index)
+        size = self._size(index)
         if self.has(index):
             return 0
         announced = self._announced
@@ -88,7 +90,7 @@ class Delivery:
 
     def sent(self, index: int, count: int) -> int:
         """Take in `count` bytes that we sent of a piece; return those that it still lacked."""
-        size = self._layout.piece_size(index)
+        size = self._size(index)
         if self.has(index) or _bit(self._paid, index):
             return 0
         partly = self._partly

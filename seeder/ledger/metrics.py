@@ -2,24 +2,48 @@
 
 One series an object: its versions, and namesakes at other origins, are added up.
 Counters are never negative and only grow; what can shrink (saved bytes, peers) is a gauge.
+The series of objects are written here, in slices, so that ten thousand objects hold nobody up;
+prometheus_client, which takes ten times as long over them, writes the few others.
 """
 
 from collections import Counter as Tallies
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from operator import attrgetter
 
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from seeder.ledger.counters import PURPOSES, Counters
+from seeder.ledger.counters import PURPOSES, Counters, Purpose
 from seeder.ledger.report import Report
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
-_OBJECT = ("bucket", "key")
+SLICE = 500
+"""Series written between two chances for others to run."""
 
+_BY_PURPOSE: tuple[tuple[str, str, Callable[[Counters], Mapping[Purpose, int]]], ...] = (
+    (
+        "seeder_origin_bytes",
+        "Body bytes received from S3 (measured)",
+        Counters.origin_bytes_by_purpose,
+    ),
+    (
+        "seeder_origin_requests",
+        "Requests sent to S3, retries included (measured)",
+        Counters.origin_requests_by_purpose,
+    ),
+)
+_SAVED = (
+    (
+        "seeder_saved_verified_bytes",
+        "Delivered (verified) less from S3",
+        "delivered_verified_bytes",
+    ),
+    ("seeder_saved_claimed_bytes", "Delivered (claimed) less from S3", "delivered_claimed_bytes"),
+)
 # Counter attribute -> metric and help; prometheus_client adds `_total`.
 _SUMS = {
     "requester_charged": (
@@ -50,31 +74,108 @@ class Metrics:
         version: str,
         further: Iterable[Collector] = (),
     ) -> None:
+        self._snapshot = snapshot
+        self._version = version
         self._registry = CollectorRegistry()
-        self._registry.register(_ReportCollector(snapshot, version))
         ProcessCollector(registry=self._registry)
         for collector in further:
             self._registry.register(collector)
 
     def render(self) -> bytes:
         """Return the metrics in the text format; its content type is CONTENT_TYPE."""
-        return generate_latest(self._registry)
+        return b"".join(self.parts(self._snapshot()))
+
+    def parts(self, report: Report) -> Iterator[bytes]:
+        """Yield the metrics of a report piece by piece, each the work of a few milliseconds."""
+        registry = CollectorRegistry()
+        registry.register(_Few(report, self._version))
+        yield generate_latest(registry)
+        yield from _of_objects(report)
+        yield generate_latest(self._registry)
 
 
-class _ReportCollector(Collector):
-    def __init__(self, snapshot: Callable[[], Report], version: str) -> None:
-        self._snapshot = snapshot
+class _Few(Collector):
+    """What doesn't grow with the number of objects."""
+
+    def __init__(self, report: Report, version: str) -> None:
+        self._report = report
         self._version = version
 
     def collect(self) -> Iterator[Metric]:
-        report = self._snapshot()
         yield _gauge("seeder_build_info", "Always 1", ("version",), [((self._version,), 1)])
-        objects = _by_object(report)
-        yield from _origin(objects)
-        yield from _sums(objects)
-        yield from _gauges(report, objects)
-        if report.budget:
-            yield from _budget(report)
+        states = Tallies(row.state for row in self._report.rows)
+        samples = (((state,), count) for state, count in states.items())
+        yield _gauge("seeder_torrents", "Torrents by state", ("state",), samples)
+        if self._report.budget:
+            yield from _budget(self._report)
+
+
+def _of_objects(report: Report) -> Iterator[bytes]:
+    """Yield every family that has a series an object."""
+    objects = _by_object(report)
+    peers: Tallies[tuple[str, str]] = Tallies()
+    seeds: Tallies[tuple[str, str]] = Tallies()
+    for row in report.rows:
+        name = row.key.bucket, row.key.key
+        peers[name] += row.peers
+        seeds[name] += row.seeds
+    yield b""
+    # The labels of each object are escaped once, and not for each of its series.
+    labels = {name: _labels(*name) for name in objects}
+    yield b""
+    for metric, text, pick in _BY_PURPOSE:
+        for purpose in PURPOSES:
+            suffix = f',purpose="{purpose}"}} '
+            lines = (
+                f"{metric}_total{labels[name]}{suffix}{pick(counters)[purpose]}\n"
+                for name, counters in objects.items()
+            )
+            yield from _slices(
+                lines, _head(metric, text, "counter") if purpose == "metainfo" else ""
+            )
+    for attribute, (metric, text) in _SUMS.items():
+        figure = attrgetter(attribute)
+        lines = (
+            f"{metric}_total{labels[name]}}} {figure(counters)}\n"
+            for name, counters in objects.items()
+        )
+        yield from _slices(lines, _head(metric, text, "counter"))
+    for metric, text, attribute in _SAVED:
+        figure = attrgetter(attribute)
+        lines = (
+            f"{metric}{labels[name]}}} {figure(counters) - counters.origin_bytes}\n"
+            for name, counters in objects.items()
+        )
+        yield from _slices(lines, _head(metric, text, "gauge"))
+    for metric, text, tallies in (
+        ("seeder_swarm_peers", "Peers in the swarm, seeds included, as announced", peers),
+        ("seeder_swarm_seeds", "Peers in the swarm with the whole object, as announced", seeds),
+    ):
+        lines = (f"{metric}{_labels(*name)}}} {count}\n" for name, count in tallies.items())
+        yield from _slices(lines, _head(metric, text, "gauge"))
+
+
+def _head(metric: str, text: str, kind: str) -> str:
+    name = f"{metric}_total" if kind == "counter" else metric
+    return f"# HELP {name} {text}\n# TYPE {name} {kind}\n"
+
+
+def _labels(bucket: str, key: str) -> str:
+    """Return an object's labels without the closing brace."""
+    return f'{{bucket="{_escaped(bucket)}",key="{_escaped(key)}"'
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+def _slices(lines: Iterable[str], head: str) -> Iterator[bytes]:
+    """Yield the lines behind their head, some hundreds at a time."""
+    left = iter(lines)
+    while some := list(islice(left, SLICE)):
+        yield (head + "".join(some)).encode()
+        head = ""
+    yield head.encode()
 
 
 def _by_object(report: Report) -> dict[tuple[str, str], Counters]:
@@ -87,55 +188,6 @@ def _by_object(report: Report) -> dict[tuple[str, str], Counters]:
         before = objects.get(name)
         objects[name] = before.plus(row.counters) if before else row.counters
     return objects
-
-
-def _origin(objects: dict[tuple[str, str], Counters]) -> Iterator[Metric]:
-    labels = (*_OBJECT, "purpose")
-    received = CounterMetricFamily(
-        "seeder_origin_bytes", "Body bytes received from S3 (measured)", labels=labels
-    )
-    requests = CounterMetricFamily(
-        "seeder_origin_requests", "Requests sent to S3, retries included (measured)", labels=labels
-    )
-    for name, counters in objects.items():
-        of_bytes = counters.origin_bytes_by_purpose()
-        of_requests = counters.origin_requests_by_purpose()
-        for purpose in PURPOSES:
-            received.add_metric((*name, purpose), of_bytes[purpose])
-            requests.add_metric((*name, purpose), of_requests[purpose])
-    yield received
-    yield requests
-
-
-def _sums(objects: dict[tuple[str, str], Counters]) -> Iterator[Metric]:
-    for attribute, (metric, text) in _SUMS.items():
-        family = CounterMetricFamily(metric, text, labels=_OBJECT)
-        for name, counters in objects.items():
-            family.add_metric(name, getattr(counters, attribute))
-        yield family
-
-
-def _gauges(report: Report, objects: dict[tuple[str, str], Counters]) -> Iterator[Metric]:
-    saved_verified: Tallies[tuple[str, str]] = Tallies()
-    saved_claimed: Tallies[tuple[str, str]] = Tallies()
-    peers: Tallies[tuple[str, str]] = Tallies()
-    seeds: Tallies[tuple[str, str]] = Tallies()
-    states: Tallies[tuple[str, ...]] = Tallies()
-    for name, counters in objects.items():
-        saved_verified[name] = counters.delivered_verified_bytes - counters.origin_bytes
-        saved_claimed[name] = counters.delivered_claimed_bytes - counters.origin_bytes
-    for row in report.rows:
-        peers[row.key.bucket, row.key.key] += row.peers
-        seeds[row.key.bucket, row.key.key] += row.seeds
-        states[row.state,] += 1
-    for metric, text, samples in (
-        ("seeder_saved_verified_bytes", "Delivered (verified) less from S3", saved_verified),
-        ("seeder_saved_claimed_bytes", "Delivered (claimed) less from S3", saved_claimed),
-        ("seeder_swarm_peers", "Peers in the swarm, seeds included, as announced", peers),
-        ("seeder_swarm_seeds", "Peers in the swarm with the whole object, as announced", seeds),
-    ):
-        yield _gauge(metric, text, _OBJECT, samples.items())
-    yield _gauge("seeder_torrents", "Torrents by state", ("state",), states.items())
 
 
 def _budget(report: Report) -> Iterator[Metric]:

@@ -6,6 +6,7 @@ are never added up, and each is labelled.
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
+from heapq import nlargest
 from typing import TypeAlias
 
 from rich.console import Console
@@ -157,18 +158,32 @@ class Report:
         """What all accounts saved together."""
         return savings(self.totals, size=self.size, prices=self.prices)
 
-    def document(self) -> Document:
-        """Return the form of /status.json and `seeder report --json`; bytes, shares, Unix times."""
+    def foremost(self, limit: int) -> list[TorrentRow]:
+        """Return the rows that matter most: those in trouble or at work, then by peers, bytes."""
+        return nlargest(limit, self.rows, key=_weight)
+
+    def document(self, rows: Iterable[TorrentRow] | None = None) -> Document:
+        """Return the form of /status.json and `seeder report --json`; bytes, shares, Unix times.
+
+        `rows` are the torrents shown, by default all.
+        """
         totals = _figures(self.totals, self.size, self.peers, self.seeds, self.prices)
         return {
             "at": self.at,
             "since": self.since,
             "totals": {"size": self.size, **totals},
-            "torrents": [row.document(self.prices) for row in self.rows],
+            "torrents": [
+                row.document(self.prices) for row in (self.rows if rows is None else rows)
+            ],
             "unattributed": _counts(self.unattributed),
             "prices": asdict(self.prices),
             "budget": [remaining.document() for remaining in self.budget],
         }
+
+
+def _weight(row: TorrentRow) -> tuple[bool, int, int]:
+    settled = row.state in ("serving", FORMER)
+    return not settled, row.peers, row.counters.uploaded_bytes
 
 
 def _counts(counters: Counters) -> Document:

@@ -20,19 +20,27 @@ import trio
 from seeder.errors import (
     AccessDenied,
     MetainfoError,
+    ObjectChanged,
     ObjectMissing,
     OriginFault,
     StorageError,
     TorrentUnsupported,
 )
 from seeder.origin.answers import label
+from seeder.origin.bundles import BundlePlan
 from seeder.origin.checksums import SMALLEST_PART_LENGTH
 from seeder.origin.hashing import Hasher, PieceSink, Progress
 from seeder.origin.parts import PartReader
 from seeder.origin.s3 import Meter, S3Origin
 from seeder.origin.store import Record, file_stem
 from seeder.origin.support import Support
-from seeder.torrent.catalog import ObjectRef, PinnedObject, Torrent, cache_id
+from seeder.torrent.catalog import (
+    ObjectRef,
+    PinnedBundle,
+    PinnedObject,
+    Torrent,
+    cache_id,
+)
 from seeder.torrent.layout import Layout, default_piece_length
 from seeder.torrent.metainfo import Info, build_info, parse_info, parse_torrent, safe_name
 
@@ -41,6 +49,13 @@ _LOG = logging.getLogger(__name__)
 LARGEST_TORRENT_FILE = 10 * 1024 * 1024
 SAMPLE = 8
 """Pieces checked besides the first and the last: a liar about a fifth of them passes 1 in 6."""
+
+
+class Shelf(PieceSink, Protocol):
+    """A sink that also lets go of pieces."""
+
+    def discard(self, cache_id: str) -> None:
+        """Forget the pieces of a state of an object that is no more."""
 
 
 class Wish(Protocol):
@@ -56,20 +71,20 @@ class Wish(Protocol):
     def private(self) -> bool: ...
     @property
     def verify(self) -> str: ...
+    @property
+    def bundle(self) -> bool: ...
 
 
 def describe_wish(wish: Wish) -> str:
     """Return a text that changes when the configured wish does."""
     parts = (*wish.metainfo, wish.torrent_file, wish.piece_length, wish.private)
-    return " ".join(map(str, parts))
+    return " ".join(map(str, (*parts, "bundle") if wish.bundle else parts))
 
 
 class Ladder:
     """Gets metainfo for the objects of one origin."""
 
-    def __init__(
-        self, origin: S3Origin, sink: PieceSink, journals: Path, rng: random.Random
-    ) -> None:
+    def __init__(self, origin: S3Origin, sink: Shelf, journals: Path, rng: random.Random) -> None:
         self._origin = origin
         self._sink = sink
         self._journals = journals
@@ -88,6 +103,8 @@ class Ladder:
         operator's own `torrent_file` doesn't fit.
         """
         pinned = record.pinned
+        if isinstance(pinned, PinnedBundle):
+            return await self._build_bundle(record, pinned, wish, meter, progress)
         if wish.torrent_file is not None:
             try:
                 info = await self._from_file(wish.torrent_file)
@@ -233,6 +250,33 @@ class Ladder:
         hasher = Hasher(self._origin, self._sink, meter, pinned, layout)
         pieces = await hasher.run(self.journal_path(pinned.ref), progress)
         return _make_info(pinned, layout, pieces, wish)
+
+    async def _build_bundle(
+        self,
+        record: Record,
+        bundle: PinnedBundle,
+        wish: Wish,
+        meter: Meter,
+        progress: Progress,
+    ) -> Torrent:
+        """Hash what isn't known from an earlier state, whose useless pieces leave the cache.
+
+        ObjectChanged where an object isn't any more what the listing said. Thousands of objects
+        take a while to look at, so threads do that.
+        """
+        plan = await trio.to_thread.run_sync(BundlePlan.of, bundle, record.earlier, wish)
+        for name in plan.useless:
+            self._sink.discard(name)
+        hasher = await trio.to_thread.run_sync(
+            Hasher, self._origin, self._sink, meter, bundle, plan.layout
+        )
+        try:
+            pieces = await hasher.run(self.journal_path(bundle.ref), progress, plan.known)
+        except (ObjectChanged, ObjectMissing) as error:
+            raise ObjectChanged(f"{error}; {label(bundle.ref)} is listed again") from error
+        torrent = await trio.to_thread.run_sync(plan.torrent, pieces)
+        record.info, record.rung = torrent.info, torrent.rung
+        return torrent
 
 
 def _make_info(pinned: PinnedObject, layout: Layout, pieces: bytes, wish: Wish) -> Info:

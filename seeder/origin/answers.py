@@ -44,6 +44,7 @@ class Asked:
     host: str
     torrent: bool = False
     attributes: bool = False
+    listing: bool = False
     version: bool = False
     anonymous: bool = False
     request_payer: bool = False
@@ -206,6 +207,8 @@ def _permission(asked: Asked) -> str:
             f"the object itself may be read; allow {action} too,"
             ' or leave "checksums" out of metainfo'
         )
+    elif asked.listing:
+        advice = "allow s3:ListBucket on the bucket"
     else:
         action = "s3:GetObjectVersion" if asked.version else "s3:GetObject"
         advice = f"check that the key exists and allow {action} on it"

@@ -1,29 +1,40 @@
-"""Hashing an object piece by piece, read once by parallel ranged GETs (decision 6).
+"""Hashing objects piece by piece, read once by parallel ranged GETs (decision 6).
 
-Each range covers whole pieces and at most 8 MiB. Its hashes go into a journal before its pieces go
-into the cache, so that a build that was killed goes on where it stopped: what is in the journal is
-never read again for hashing.
+Each range covers whole pieces of one object and at most 8 MiB. Its hashes go into a journal before
+its pieces go into the cache, so that a build that was killed goes on where it stopped: what is in
+the journal is never read again for hashing.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
 import trio
 
-from seeder.errors import BudgetSpent, SeederError, StorageError
+from seeder.errors import (
+    AccessDenied,
+    BudgetSpent,
+    ObjectChanged,
+    ObjectMissing,
+    SeederError,
+    StorageError,
+)
 from seeder.origin.s3 import Meter, S3Origin
-from seeder.torrent.catalog import PinnedObject, cache_id
+from seeder.torrent.bundle import padded
+from seeder.torrent.catalog import PinnedBundle, PinnedObject, Section, cache_id, sections_of
 from seeder.torrent.layout import MIB, ByteRange, Layout
+from seeder.torrent.metainfo import Info
 
 READ_SIZE = 8 * MIB
 """S3 gives its best rate from ranges of 8 to 16 MiB."""
 PARALLEL_READS = 8
 HASH_LENGTH = 20
-_RECORD_LENGTH = 4 + HASH_LENGTH
+_BUNDLE_WIDTH = 20
+_OF_ONE_OBJECT = (AccessDenied, ObjectChanged, ObjectMissing)
+"""Errors that say nothing of the other objects in a bundle."""
 
 Progress = Callable[[int, int], None]
 """Called with the bytes hashed so far and in all."""
@@ -36,18 +47,22 @@ class PieceSink(Protocol):
 
 
 class Journal:
-    """The hashes known so far of one cut of one object: (index, SHA-1) in the order they came.
+    """The hashes known so far: (number, SHA-1) in the order they came.
+
+    The number of a piece has `width` bytes: its index in the one object that the journal is of, or
+    what `numbers` says in a bundle.
 
     Written without fsync: it survives the death of the process; after a power cut a torn tail is
     dropped and read again.
     """
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Path, name: str, width: int = 4) -> None:
         self._path = path
+        self._width = width
         self._header = json.dumps({"journal": 1, "of": name}).encode() + b"\n"
 
     def load(self) -> dict[int, bytes]:
-        """Return the hashes by piece; a journal of something else counts as empty."""
+        """Return the hashes by number; a journal of something else counts as empty."""
         try:
             data = self._path.read_bytes()
         except FileNotFoundError:
@@ -57,10 +72,11 @@ class Journal:
         if not data.startswith(self._header):
             return {}
         records = data[len(self._header) :]
-        whole = len(records) // _RECORD_LENGTH * _RECORD_LENGTH
+        width, length = self._width, self._width + HASH_LENGTH
+        whole = len(records) // length * length
         return {
-            int.from_bytes(records[at : at + 4], "big"): records[at + 4 : at + _RECORD_LENGTH]
-            for at in range(0, whole, _RECORD_LENGTH)
+            int.from_bytes(records[at : at + width], "big"): records[at + width : at + length]
+            for at in range(0, whole, length)
         }
 
     def start(self, known: dict[int, bytes]) -> None:
@@ -68,30 +84,46 @@ class Journal:
         partial = self._path.with_suffix(".partial")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(self._header + b"".join(map(_record, known.items())))
+            partial.write_bytes(self._header + self._records(known.items()))
             os.replace(partial, self._path)
         except OSError as error:
             raise StorageError(f"{self._path}: can't be written: {error.strerror}") from error
 
     def append(self, first: int, hashes: list[bytes]) -> None:
-        """Add the hashes of consecutive pieces from `first`."""
+        """Add the hashes of consecutive pieces from number `first`."""
         try:
             with self._path.open("ab") as file:
-                file.write(b"".join(map(_record, enumerate(hashes, first))))
+                file.write(self._records(enumerate(hashes, first)))
         except OSError as error:
             raise StorageError(f"{self._path}: can't be written: {error.strerror}") from error
 
     def remove(self) -> None:
         self._path.unlink(missing_ok=True)
 
+    def _records(self, hashes: Iterable[tuple[int, bytes]]) -> bytes:
+        return b"".join(number.to_bytes(self._width, "big") + digest for number, digest in hashes)
 
-def _record(item: tuple[int, bytes]) -> bytes:
-    index, digest = item
-    return index.to_bytes(4, "big") + digest
+
+def numbers(pinned: PinnedObject, section: Section) -> range:
+    """Return the numbers under which a journal has the pieces of a section of `pinned`.
+
+    In a bundle they go with the state of the object, whatever else there is.
+    """
+    base = int(section.pinned.identity(), 16) << 32 if isinstance(pinned, PinnedBundle) else 0
+    return range(base, base + section.count)
+
+
+def known_hashes(pinned: PinnedObject, info: Info) -> dict[int, bytes]:
+    """Return the hashes in the info of an earlier state by the numbers that a journal has them."""
+    return {
+        number: info.piece_hash(index)
+        for section in sections_of(pinned, info.layout)
+        for index, number in enumerate(numbers(pinned, section), section.first)
+    }
 
 
 class Hasher:
-    """Reads an object once and returns the hash of each piece."""
+    """Reads an object, or those of a bundle, once and returns the hash of each piece."""
 
     def __init__(
         self, origin: S3Origin, sink: PieceSink, meter: Meter, pinned: PinnedObject, layout: Layout
@@ -101,64 +133,92 @@ class Hasher:
         self._meter = meter
         self._pinned = pinned
         self._layout = layout
-        self._name = cache_id(pinned, layout.piece_length)
+        self._sections = {numbers(pinned, each): each for each in sections_of(pinned, layout)}
 
-    async def run(self, path: Path, progress: Progress) -> bytes:
+    async def run(
+        self, path: Path, progress: Progress, earlier: Mapping[int, bytes] | None = None
+    ) -> bytes:
         """Return the concatenated SHA-1s (20 bytes a piece); `path` is the journal.
 
-        OriginError as the origin has it, or BudgetSpent; what was hashed by then stays in the
-        journal.
+        What `earlier` has by the journal's numbers isn't read. OriginError as the origin has it, or
+        BudgetSpent; what was hashed by then stays in the journal.
         """
-        journal = Journal(path, self._name)
+        journal = self._journal(path)
         hashes = await trio.to_thread.run_sync(journal.load)
+        known = {**(earlier or {}), **hashes}
+        hashes = {
+            number: known[number] for each in self._sections for number in each if number in known
+        }
         await trio.to_thread.run_sync(journal.start, hashes)
-        layout = self._layout
-        done = sum(layout.piece_size(index) for index in hashes)
-        progress(done, layout.size)
+        done = sum(
+            section.layout.piece_size(index)
+            for each, section in self._sections.items()
+            for index, number in enumerate(each)
+            if number in hashes
+        )
+        size = self._pinned.size
+        progress(done, size)
 
         async def worker() -> None:
             nonlocal done
             try:
-                for first, count in runs:
-                    digests, size = await self._read_run(first, count, journal)
-                    hashes.update(enumerate(digests, first))
-                    done += size
-                    progress(done, layout.size)
-            except BudgetSpent as error:
-                # The other reads are paid for, so they come to their ends.
-                failures.append(error)
+                for each, first, count in runs:
+                    digests, length = await self._read_run(each, first, count, journal)
+                    hashes.update(enumerate(digests, each.start + first))
+                    done += length
+                    progress(done, size)
             except SeederError as error:
                 failures.append(error)
-                nursery.cancel_scope.cancel()
+                # The other reads are paid for, so they come to their ends where they are of use.
+                if not isinstance(error, harmless):
+                    nursery.cancel_scope.cancel()
 
+        bundle = isinstance(self._pinned, PinnedBundle)
+        harmless = (BudgetSpent, *(_OF_ONE_OBJECT if bundle else ()))
         failures: list[SeederError] = []
-        runs = missing_runs(frozenset(hashes), layout)
+        runs = self._missing(frozenset(hashes))
         async with trio.open_nursery() as nursery:
             for _ in range(PARALLEL_READS):
                 nursery.start_soon(worker)
         if failures:
             raise failures[-1]
-        return b"".join(hashes[index] for index in range(layout.piece_count))
+        return b"".join(hashes[number] for each in self._sections for number in each)
 
-    async def _read_run(self, first: int, count: int, journal: Journal) -> tuple[list[bytes], int]:
-        layout = self._layout
-        start = first * layout.piece_length
-        stop = layout.piece_range(first + count - 1).stop
-        wanted = ByteRange(start, stop - start)
+    def _journal(self, path: Path) -> Journal:
+        length = self._layout.piece_length
+        if isinstance(self._pinned, PinnedBundle):
+            return Journal(path, f"bundle-{length}", _BUNDLE_WIDTH)
+        return Journal(path, cache_id(self._pinned, length))
+
+    def _missing(self, known: Container[int]) -> Iterator[tuple[range, int, int]]:
+        """Yield what is still to be read: the numbers of a section, first and count within it."""
+        for each, section in self._sections.items():
+            found = frozenset(index for index, number in enumerate(each) if number in known)
+            for first, count in missing_runs(found, section.layout):
+                yield each, first, count
+
+    async def _read_run(
+        self, each: range, first: int, count: int, journal: Journal
+    ) -> tuple[list[bytes], int]:
+        section, length = self._sections[each], self._layout.piece_length
+        start = first * length
+        stop = section.layout.piece_range(first + count - 1).stop
         pieces: list[bytearray] = []
         await self._origin.read_parts(
-            self._pinned,
-            wanted,
+            section.pinned,
+            ByteRange(start, stop - start),
             self._meter,
             "hashing",
-            part_length=layout.piece_length,
+            part_length=length,
             take=pieces.append,
         )
+        if section.pinned is not self._pinned:
+            pieces[-1] = padded(pieces[-1], length)
         digests = await trio.to_thread.run_sync(_hash_pieces, pieces)
-        journal.append(first, digests)
+        journal.append(each.start + first, digests)
         for index, piece in enumerate(pieces, first):
-            await self._sink.keep(self._name, index, piece)
-        return digests, wanted.length
+            await self._sink.keep(section.cache_id, index, piece)
+        return digests, stop - start
 
 
 def _hash_pieces(pieces: list[bytearray]) -> list[bytes]:

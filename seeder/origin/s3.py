@@ -1,4 +1,4 @@
-"""The S3 client: HEAD, ranged GETs pinned to one state of an object, and GetObjectTorrent.
+"""The S3 client: HEAD, pinned ranged GETs, GetObjectTorrent, and listings.
 
 A call is a few attempts, each an exchange of its own. S3's errors leave here as OriginErrors whose
 text is one line for the operator.
@@ -40,6 +40,7 @@ from seeder.origin.answers import (
 from seeder.origin.credentials import CredentialStore, chain
 from seeder.origin.endpoint import Endpoint, EndpointRules
 from seeder.origin.filling import Filling
+from seeder.origin.listing import LARGEST_PAGE, Page, page_query, parse_page
 from seeder.origin.network import Broken
 from seeder.origin.retry import Move, Renew, RetryPolicy, Tries, Wait
 from seeder.origin.signing import Credentials, Query, wire_request
@@ -107,11 +108,19 @@ class _Call(Generic[_T]):
     torrent: bool = False
     about: Query = ()
     """What of the object is asked for, in the query: its attributes, or one of its parts."""
+    listing: Query | None = None
+    """What is asked of the bucket; then `ref` only says what that is about."""
     normal: tuple[type[OriginError], ...] = ()
     """Errors that are no news for the operator."""
 
     @property
+    def key(self) -> str:
+        return self.ref.key if self.listing is None else ""
+
+    @property
     def query(self) -> Query:
+        if self.listing is not None:
+            return self.listing
         about = (("torrent", None),) if self.torrent else tuple(self.about)
         version = self.ref.version_id
         return about if version is None else (*about, ("versionId", version))
@@ -271,6 +280,32 @@ class S3Origin:
         call = _Call("GET", ref, meter, "metainfo", take, size=limit, normal=normal)
         return await self._result(call)
 
+    async def list_page(self, prefix: ObjectRef, token: str | None, meter: Meter) -> Page:
+        """Return a page of the objects whose keys begin with that of `prefix` (ListObjectsV2).
+
+        OriginError. Reading it takes milliseconds, so a thread does that.
+        """
+        name = label(prefix)
+
+        async def take(exchange: Exchange) -> bytes:
+            if exchange.status != 200:
+                raise OriginFault(f"{name}: S3 answers {exchange.status} to a listing")
+            body = await exchange.read(LARGEST_PAGE)
+            if len(body) > LARGEST_PAGE:
+                raise OriginFault(f"{name}: a page of its listing is longer than any")
+            return body
+
+        query = page_query(prefix.key, token)
+        call = _Call("GET", prefix, meter, "metainfo", take, size=LARGEST_PAGE, listing=query)
+        body = await self._result(call)
+        try:
+            page = await trio.to_thread.run_sync(parse_page, body)
+        except OriginFault as error:
+            raise OriginFault(f"{name}: {error}") from error
+        if page.next_token is not None and page.next_token == token:
+            raise OriginFault(f"{name}: its listing never ends: S3 gives the same page again")
+        return page
+
     async def get_torrent(self, pinned: PinnedObject, meter: Meter) -> bytes:
         """Return what S3 calls the torrent of an object (GetObjectTorrent): nothing is checked
         but that it begins like one.
@@ -391,7 +426,7 @@ class S3Origin:
         request = wire_request(
             call.method,
             endpoint,
-            call.ref.key,
+            call.key,
             query=call.query,
             headers=headers,
             unsigned=unsigned,
@@ -458,6 +493,7 @@ class S3Origin:
             host=endpoint.host,
             torrent=call.torrent,
             attributes=bool(call.about),
+            listing=call.listing is not None,
             version=call.ref.version_id is not None,
             anonymous=self._credentials.anonymous,
             request_payer=self._settings.request_payer,

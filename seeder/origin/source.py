@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from seeder.origin.s3 import Meter, S3Origin
+from seeder.torrent.bundle import padded
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import ByteRange
 
@@ -17,17 +18,18 @@ class PinnedSource:
     async def read_pieces(
         self, torrent: Torrent, first: int, count: int, take: Callable[[bytearray], None]
     ) -> None:
-        """Read `count` pieces from `first` on by one ranged GET, each for `take`.
+        """Read `count` pieces of one object from `first` on by one ranged GET, each for `take`.
 
         OriginError, BudgetSpent.
         """
-        start = torrent.layout.piece_range(first).start
-        stop = torrent.layout.piece_range(first + count - 1).stop
-        await self._origins[torrent.pinned.ref.origin].read_parts(
-            torrent.pinned,
+        section, length = torrent.section(first), torrent.layout.piece_length
+        start = torrent.data_range(first).start
+        stop = torrent.data_range(first + count - 1).stop
+        await self._origins[section.pinned.ref.origin].read_parts(
+            section.pinned,
             ByteRange(start, stop - start),
             self._meter(torrent),
             "pieces",
-            part_length=torrent.layout.piece_length,
-            take=take,
+            part_length=length,
+            take=(lambda piece: take(padded(piece, length))) if torrent.padded else take,
         )

@@ -1,14 +1,25 @@
-"""Metainfo on disk, one file an object: a restart reads nothing from S3 again."""
+"""What is known of objects, on disk: a restart reads nothing from S3 again.
+
+One file an object for its metainfo, and one a prefix for what was below it.
+"""
 
 import hashlib
 import json
 import os
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from seeder.errors import MetainfoError, StorageError
-from seeder.torrent.catalog import ObjectRef, PinnedObject
-from seeder.torrent.metainfo import Info, parse_info
+from seeder.origin.listing import Listed
+from seeder.torrent.bundle import bundle_layout, parse_bundle_info
+from seeder.torrent.catalog import ObjectRef, PinnedBundle, PinnedObject
+from seeder.torrent.layout import Layout
+from seeder.torrent.metainfo import Info, InfoHash, Outline, parse_info
+
+_LINE = 4096
+"""Bytes read at first: most lines are shorter."""
 
 
 @dataclass(slots=True)
@@ -17,11 +28,15 @@ class Record:
 
     pinned: PinnedObject
     info: Info | None = None
+    outline: Outline | None = None
+    """Of the info, also where that was left on disk."""
     rung: str = ""
     wanted: str = ""
     """What the configuration asked of the metainfo; another wish makes the record stale."""
     refused: dict[str, str] = field(default_factory=dict)
     """Rungs whose metainfo turned out wrong for this state of the object, and why."""
+    earlier: "Record | None" = None
+    """Of a bundle's earlier state, whose hashes are still those of the objects that stayed."""
 
 
 def file_stem(ref: ObjectRef) -> str:
@@ -30,8 +45,40 @@ def file_stem(ref: ObjectRef) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def _pinned(ref: ObjectRef, told: dict[str, Any]) -> PinnedObject:
+    """Return the state that a record's line tells of; ValueError, KeyError or TypeError."""
+    if told.get("members") is None:
+        return PinnedObject(ref, str(told["etag"]), int(told["size"]), told["version_id"])
+    members = [
+        PinnedObject(replace(ref, key=str(key)), str(etag), int(size))
+        for key, etag, size in told["members"]
+    ]
+    bundle = PinnedBundle.of(ref, members)
+    if bundle.etag != told["etag"]:
+        raise ValueError("its objects are not those that its ETag was made of")
+    return bundle
+
+
+def _parse(pinned: PinnedObject, raw: bytes) -> Info:
+    """Return the info of a record; MetainfoError where it is none of this kind."""
+    if not isinstance(pinned, PinnedBundle):
+        return parse_info(raw)
+    return parse_bundle_info(raw)[0]
+
+
+def _could_be(pinned: PinnedObject, outline: Outline) -> bool:
+    """Tell whether a bundle's outline is as long as its objects make it."""
+    if not isinstance(pinned, PinnedBundle):
+        return True
+    sizes = [member.size for member in pinned.members]
+    return outline.layout == bundle_layout(sizes, outline.layout.piece_length)
+
+
 class MetainfoStore:
-    """Records below `directory`: a JSON line, then the info dictionary as found."""
+    """Records below `directory`: a JSON line, then the info dictionary as found.
+
+    The line holds the outline of the info, so that thousands are recalled without reading theirs.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -41,19 +88,56 @@ class MetainfoStore:
 
     def load(self, ref: ObjectRef) -> Record | None:
         """Return an object's record; a missing or damaged one is None: it is made again."""
+        return self._read(ref, whole=True)
+
+    def recall(self, ref: ObjectRef) -> Record | None:
+        """Return an object's record with the outline of its info; None as `load` has it.
+
+        Whether the info itself is as it was shows when it is loaded.
+        """
+        return self._read(ref, whole=False)
+
+    def _read(self, ref: ObjectRef, *, whole: bool) -> Record | None:
+        path = self._path(ref)
         try:
-            line, _, raw = self._path(ref).read_bytes().partition(b"\n")
+            # Of thousands, an io.BufferedReader each would cost more than what it reads.
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                size = os.fstat(descriptor).st_size
+                head = os.read(descriptor, size if whole else _LINE)
+                if b"\n" not in head:
+                    head += os.read(descriptor, size)
+                line, _, raw = head.partition(b"\n")
+                told = json.loads(line)
+                outline = _outline(told)
+                left = size - len(line) - 1
+                if whole or (left > 0 and outline is None):
+                    raw += os.read(descriptor, size)
+                else:
+                    raw = b""
+            finally:
+                os.close(descriptor)
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise StorageError(f"{self._path(ref)}: can't be read: {error.strerror}") from error
+            raise StorageError(f"{path}: can't be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError):
+            return None
         try:
-            told = json.loads(line)
             if told["object"] != [ref.origin, ref.bucket, ref.key, ref.version_id]:
                 return None
+            pinned = _pinned(ref, told)
+            info = _parse(pinned, raw) if raw else None
+            if left != told.get("info_length", left) or (
+                info and outline not in (None, info.outline)
+            ):
+                return None
+            if outline is not None and not _could_be(pinned, outline):
+                return None
             return Record(
-                pinned=PinnedObject(ref, str(told["etag"]), int(told["size"]), told["version_id"]),
-                info=parse_info(raw) if raw else None,
+                pinned=pinned,
+                info=info if whole else None,
+                outline=info.outline if info else outline,
                 rung=str(told["rung"]),
                 wanted=str(told["wanted"]),
                 refused=dict(told["refused"]),
@@ -65,6 +149,7 @@ class MetainfoStore:
         """Write an object's record in one step; StorageError when the disk won't take it."""
         pinned = record.pinned
         ref = pinned.ref
+        members = pinned.members if isinstance(pinned, PinnedBundle) else None
         line = json.dumps(
             {
                 "object": [ref.origin, ref.bucket, ref.key, ref.version_id],
@@ -74,16 +159,73 @@ class MetainfoStore:
                 "rung": record.rung,
                 "wanted": record.wanted,
                 "refused": record.refused,
+                "members": members and [(each.ref.key, each.etag, each.size) for each in members],
+                **({} if record.info is None else _told(record.info)),
             }
         )
-        path = self._path(ref)
-        partial = path.with_suffix(".partial")
+        data = line.encode() + b"\n" + (record.info.raw if record.info else b"")
+        _replace(self._path(ref), data)
+
+
+def _told(info: Info) -> dict[str, object]:
+    """Return what a record's line says of its info."""
+    return {
+        "info_hash": info.info_hash.hex(),
+        "info_length": len(info.raw),
+        "length": info.layout.size,
+        "piece_length": info.layout.piece_length,
+        "private": info.private,
+    }
+
+
+def _outline(told: Mapping[str, Any]) -> Outline | None:
+    """Return the outline that a line tells; None where it was written without, or has no info."""
+    if "info_hash" not in told:
+        return None
+    layout = Layout(int(told["length"]), int(told["piece_length"]))
+    return Outline(InfoHash.from_hex(told["info_hash"]), layout, bool(told["private"]))
+
+
+class ListingStore:
+    """The last listing of each prefix, a JSON document below `directory`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def _path(self, prefix: ObjectRef) -> Path:
+        return self._directory / f"{file_stem(prefix)}.json"
+
+    def load(self, prefix: ObjectRef) -> dict[str, Listed] | None:
+        """Return the objects below a prefix by key; None if they aren't known, or damaged."""
+        path = self._path(prefix)
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                file.write(line.encode() + b"\n" + (record.info.raw if record.info else b""))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
+            told = json.loads(path.read_bytes())
+            if told["prefix"] != [prefix.origin, prefix.bucket, prefix.key]:
+                return None
+            return {str(key): Listed(str(etag), int(size)) for key, etag, size in told["objects"]}
+        except FileNotFoundError:
+            return None
         except OSError as error:
-            raise StorageError(f"{path}: can't be written: {error.strerror}") from error
+            raise StorageError(f"{path}: can't be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def save(self, prefix: ObjectRef, objects: Mapping[str, Listed]) -> None:
+        """Write a listing in one step; StorageError when the disk won't take it."""
+        rows = [(key, listed.etag, listed.size) for key, listed in objects.items()]
+        document = {"prefix": [prefix.origin, prefix.bucket, prefix.key], "objects": rows}
+        _replace(self._path(prefix), json.dumps(document).encode())
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file in one step; StorageError."""
+    partial = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise StorageError(f"{path}: can't be written: {error.strerror}") from error

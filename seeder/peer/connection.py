@@ -68,6 +68,8 @@ class PeerConnection:
     ) -> None:
         self.phase = Phase.HANDSHAKE
         self.torrent: Served | None = None
+        self.sought: Served | None = None
+        """What the handshake named and isn't at hand: once it is, `receive(b"")` goes on."""
         self.fast = False
         self.choking = True
         self._nudged_at = now
@@ -132,7 +134,14 @@ class PeerConnection:
                 messages.parse_handshake(data)  # refuses anything but BitTorrent
             if len(data) < messages.INFO_HASH_END:
                 return data
-            self._greet(messages.parse_handshake(data), events)
+            greeting = messages.parse_handshake(data)
+            torrent = self._find(greeting.info_hash)
+            if torrent is None:
+                raise WireError("unknown-torrent", greeting.info_hash.hex())
+            self.sought = None if torrent.at_hand else torrent
+            if self.sought is not None:
+                return data
+            self._greet(torrent, greeting, events)
             data = data[messages.INFO_HASH_END :]
         if len(data) < 20:
             return data
@@ -143,10 +152,7 @@ class PeerConnection:
         events.append(Identified(peer_id))
         return data[20:]
 
-    def _greet(self, greeting: messages.Handshake, events: list[Event]) -> None:
-        torrent = self._find(greeting.info_hash)
-        if torrent is None:
-            raise WireError("unknown-torrent", greeting.info_hash.hex())
+    def _greet(self, torrent: Served, greeting: messages.Handshake, events: list[Event]) -> None:
         self.torrent = torrent
         self.fast = greeting.fast
         self.phase = Phase.PEER_ID

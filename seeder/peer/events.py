@@ -17,6 +17,10 @@ class Served(Protocol):
     def raw_info(self) -> bytes: ...
     @property
     def private(self) -> bool: ...
+    @property
+    def at_hand(self) -> bool:
+        """Whether `raw_info` is in memory."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

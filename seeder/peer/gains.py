@@ -60,7 +60,7 @@ class Gains:
         self._account = account
         self._spreading = spreading
         self._viewing = False
-        self._delivery = Delivery(torrent.layout)
+        self._delivery = Delivery(torrent.layout, torrent.data_size if torrent.padded else None)
         self._overlap = overlap
         self._group = group
         overlap.join(torrent.info_hash, group, torrent.layout, self._delivery)

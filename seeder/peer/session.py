@@ -16,7 +16,14 @@ from math import inf
 import trio
 
 from seeder.cache.reading import REFUSED_FOR
-from seeder.errors import BudgetSpent, PieceMismatch, SeederError, WireError
+from seeder.errors import (
+    BudgetSpent,
+    MetainfoError,
+    PieceMismatch,
+    SeederError,
+    StorageError,
+    WireError,
+)
 from seeder.peer import events
 from seeder.peer.connection import Identity, PeerConnection
 from seeder.peer.extensions import client_of
@@ -29,6 +36,7 @@ from seeder.peer.stock import PATIENCE, Stock
 from seeder.peer.supplies import Supplies
 from seeder.sockets import Address
 from seeder.torrent.catalog import Torrent
+from seeder.torrent.metainfo import Info
 
 _LOG = logging.getLogger(__name__)
 
@@ -72,6 +80,8 @@ class Session:
         self._opening = supplies.open()
         self._scope = trio.CancelScope()
         self._gains: Gains | None = None
+        self._info: Info | None = None
+        """Held, so that it stays at hand."""
         self._output = Output(
             sock, self.wire, self._opening, self, scratch=supplies.outgoing, now=now
         )
@@ -180,6 +190,8 @@ class Session:
         match error:
             case WireError(reason=reason):
                 self._note(reason, str(error))
+            case MetainfoError() | StorageError():
+                self._note("metainfo-lost", str(error))
             case trio.ClosedResourceError():
                 self._note("closed")
             case OSError(errno=number):
@@ -249,9 +261,19 @@ class Session:
             data = self._opening.receive(scratch[:count])
             for event in self.wire.receive(data, now):
                 self._handle(event)
+            if self.wire.sought is not None:
+                await self._fetch_info(self.wire.sought)
             if self.wire.interested and not self._is_news:
                 self._announce()
             self._answer()
+
+    async def _fetch_info(self, sought: events.Served) -> None:
+        """Have the metainfo read from disk that the handshake waits for, and go on with that."""
+        assert isinstance(sought, Torrent)
+        self._info = await sought.fetch_info()
+        self._received_at = trio.current_time()
+        for event in self.wire.receive(b"", self._received_at):
+            self._handle(event)
 
     def _answer(self) -> None:
         """Send what can be sent now; otherwise see to it that it will be there when it can."""
@@ -288,6 +310,7 @@ class Session:
         """Get ready to serve a torrent."""
         supplies, output = self._supplies, self._output
         self.torrent = torrent
+        self._info = torrent.info
         self._listing = Listing(supplies.roster(torrent), self)
         gains = self._gains = Gains(
             torrent,

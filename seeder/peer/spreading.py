@@ -10,6 +10,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from seeder.peer.messages import bitfield_indices
 from seeder.peer.superseed import Randomness, Shown, SuperSeed
+from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import MIB, Layout
 
 SuperSeeding: TypeAlias = Literal["auto", "off"]
@@ -35,15 +36,8 @@ class Spread(Protocol):
     def info_hash(self) -> bytes: ...
 
 
-class Cached(Spread, Protocol):
-    """A torrent whose pieces are in the cache under `cache_id`."""
-
-    @property
-    def cache_id(self) -> str: ...
-
-
-Held: TypeAlias = Callable[[str], frozenset[int]]
-"""Which pieces can be had without S3, by cache id."""
+Held: TypeAlias = Callable[[Torrent], frozenset[int]]
+"""Which pieces of a torrent can be had without S3."""
 
 
 class Viewer(Protocol):
@@ -74,7 +68,7 @@ class Spreading:
         self._held = held
         self._rng = rng
         self._plans: dict[bytes, SuperSeed[Viewer]] = {}
-        self._torrents: dict[bytes, Cached] = {}
+        self._torrents: dict[bytes, Torrent] = {}
         """Of the plans."""
         self._only_held = False
         self._told: dict[bytes, frozenset[int]] = {}
@@ -96,9 +90,9 @@ class Spreading:
             elif not self._spreads(torrent):
                 _show(plan.show(range(torrent.layout.piece_count)))
 
-    def _look(self, torrent: Cached, plan: SuperSeed[Viewer]) -> None:
+    def _look(self, torrent: Torrent, plan: SuperSeed[Viewer]) -> None:
         """Show everybody what is held by now and wasn't before."""
-        pieces = self._held(torrent.cache_id)
+        pieces = self._held(torrent)
         known = self._told.get(torrent.info_hash, frozenset())
         self._told[torrent.info_hash] = pieces
         _show(plan.show(pieces - known))
@@ -116,11 +110,11 @@ class Spreading:
             return not plan.stands_alone
         return self._other_seeds(torrent.info_hash) == 0
 
-    def join(self, torrent: Cached, viewer: Viewer, now: float) -> None:
+    def join(self, torrent: Torrent, viewer: Viewer, now: float) -> None:
         """Take in a peer, and show it something."""
         plan = self._plans.get(torrent.info_hash)
         if plan is None:
-            hand = self._held(torrent.cache_id)
+            hand = self._held(torrent)
             plan = SuperSeed[Viewer](torrent.layout.piece_count, 1, self._rng, hand=hand)
             self._plans[torrent.info_hash] = plan
             self._torrents[torrent.info_hash] = torrent
@@ -128,7 +122,7 @@ class Spreading:
         self._widen(torrent, plan)
         _show(plan.arrived_with(viewer, (), now))
         if self._only_held:
-            _show(plan.show(self._held(torrent.cache_id), viewer))
+            _show(plan.show(self._held(torrent), viewer))
 
     def arrived_with(
         self, torrent: Spread, viewer: Viewer, pieces: bytes | bool, now: float

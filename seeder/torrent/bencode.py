@@ -37,12 +37,12 @@ def encode(value: Encodable) -> bytes:
     return b"".join(parts)
 
 
-def decode(data: bytes, *, canonical: bool = True) -> Value:
+def decode(data: bytes, *, canonical: bool = True, most_values: int = MOST_VALUES) -> Value:
     """Return the one value that `data` holds; BencodeError if it is anything else.
 
     Without `canonical` the keys of a dictionary may be in any order, but still not doubled.
     """
-    value, end = _Reader(data, canonical).value(0)
+    value, end = _Reader(data, canonical, most_values).value(0)
     _expect_end(data, end)
     return value
 
@@ -95,17 +95,17 @@ def _write(value: Encodable, parts: list[bytes]) -> None:
 class _Reader:
     """Reads values out of `data`; each method takes an offset and returns the one behind."""
 
-    __slots__ = ("_canonical", "_data", "_values_left")
+    __slots__ = ("_canonical", "_data", "_most_values", "_values_left")
 
-    def __init__(self, data: bytes, canonical: bool) -> None:
+    def __init__(self, data: bytes, canonical: bool, most_values: int = MOST_VALUES) -> None:
         self._data = data
         self._canonical = canonical
-        self._values_left = MOST_VALUES
+        self._most_values = self._values_left = most_values
 
     def value(self, at: int, level: int = 1) -> tuple[Value, int]:
         self._values_left -= 1
         if self._values_left < 0:
-            raise BencodeError(f"bencode: more than {MOST_VALUES} values at byte {at}")
+            raise BencodeError(f"bencode: more than {self._most_values} values at byte {at}")
         lead = self._data[at] if at < len(self._data) else -1
         if lead == _INTEGER_LEAD:
             return self.integer(at)

@@ -1,12 +1,14 @@
 """What is published: objects, the torrents made of them, and why some are not served. No I/O."""
 
 import hashlib
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol, Self
 
-from seeder.torrent.layout import Layout
-from seeder.torrent.metainfo import Info, InfoHash
+from seeder.torrent.layout import ByteRange, Layout
+from seeder.torrent.metainfo import Info, InfoHash, Outline
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,35 @@ class PinnedObject:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+@dataclass(frozen=True, slots=True)
+class PinnedBundle(PinnedObject):
+    """One state of all the objects below a prefix, which is the key of `ref`.
+
+    `size` is the sum of theirs, and the ETag is made of theirs.
+    """
+
+    members: tuple[PinnedObject, ...] = ()
+    """Sorted by key."""
+
+    @classmethod
+    def of(cls, ref: ObjectRef, members: Sequence[PinnedObject]) -> Self:
+        """Return the bundle of `members`, in whatever order they come."""
+        ordered = tuple(sorted(members, key=lambda member: member.ref.key))
+        states = "".join(member.identity() for member in ordered)
+        etag = f'"{hashlib.sha256(states.encode()).hexdigest()[:32]}"'
+        return cls(ref, etag, sum(member.size for member in ordered), members=ordered)
+
+
 def same_state(one: PinnedObject, other: PinnedObject) -> bool:
     """Tell whether two looks at an object saw the same bytes, as far as S3 tells."""
     return (one.etag, one.size) == (other.etag, other.size)
+
+
+def still_there(old: PinnedObject, new: PinnedObject) -> bool:
+    """Tell whether every object of an old bundle is in a new one as it was."""
+    if not isinstance(old, PinnedBundle) or not isinstance(new, PinnedBundle):
+        return False
+    return set(old.members) <= set(new.members)
 
 
 def cache_id(pinned: PinnedObject, piece_length: int) -> str:
@@ -54,32 +82,161 @@ def cache_id(pinned: PinnedObject, piece_length: int) -> str:
     return f"{pinned.identity()}-{piece_length}"
 
 
+def padded_cache_id(pinned: PinnedObject, piece_length: int) -> str:
+    """Return the name for the pieces of an object whose last piece is filled up with zeros."""
+    digest = hashlib.sha256(f"padded {pinned.identity()}".encode()).hexdigest()
+    return f"{digest[:32]}-{piece_length}"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The pieces of a torrent that hold one object, from piece `first` on."""
+
+    pinned: PinnedObject
+    cache_id: str
+    first: int
+    layout: Layout
+    """Of the object alone, without padding."""
+
+    @property
+    def count(self) -> int:
+        return self.layout.piece_count
+
+    @property
+    def stop(self) -> int:
+        """The piece behind the last one."""
+        return self.first + self.count
+
+
+def sections_of(pinned: PinnedObject, layout: Layout) -> tuple[Section, ...]:
+    """Return where the pieces of each object are; an empty object has none.
+
+    In a bundle each object starts a piece, and its last piece is filled up with zeros.
+    """
+    if not isinstance(pinned, PinnedBundle):
+        return (Section(pinned, cache_id(pinned, layout.piece_length), 0, layout),)
+    sections: list[Section] = []
+    first = 0
+    for member in pinned.members:
+        if member.size:
+            name = padded_cache_id(member, layout.piece_length)
+            section = Section(member, name, first, Layout(member.size, layout.piece_length))
+            sections.append(section)
+            first = section.stop
+    return tuple(sections)
+
+
+class Shelf(Protocol):
+    """Where the info dictionaries of torrents are that don't hold their own."""
+
+    def has(self, torrent: "Torrent") -> bool:
+        """Tell whether `take` would not have to read it from disk."""
+
+    def take(self, torrent: "Torrent") -> Info:
+        """Return the info, read from disk if need be; StorageError, MetainfoError."""
+
+    async def fetch(self, torrent: "Torrent") -> Info:
+        """Return the info as `take` does, but let others run while it is read."""
+
+
 class Torrent:
-    """A torrent that is served: verified metainfo and the pinned object behind it."""
+    """A torrent that is served: verified metainfo and the pinned objects behind it.
 
-    __slots__ = ("cache_id", "info", "info_hash", "layout", "pinned", "rung")
+    It holds its info dictionary, or only the outline of it; then `shelf` has the rest.
+    """
 
-    def __init__(self, info: Info, pinned: PinnedObject, rung: str) -> None:
-        self.info = info
+    __slots__ = (
+        "_firsts",
+        "_info",
+        "_shelf",
+        "cache_id",
+        "info_hash",
+        "layout",
+        "padded",
+        "pinned",
+        "private",
+        "rung",
+        "sections",
+    )
+
+    def __init__(
+        self,
+        info: Info | Outline,
+        pinned: PinnedObject,
+        rung: str,
+        *,
+        shelf: Shelf | None = None,
+    ) -> None:
+        self._info = info if isinstance(info, Info) else None
+        self._shelf = shelf
         self.pinned = pinned
         self.rung = rung
         """The rung of the metainfo ladder that it came from."""
         self.layout: Layout = info.layout
         self.info_hash: InfoHash = info.info_hash
+        self.private = info.private
         self.cache_id = cache_id(pinned, info.layout.piece_length)
+        self.padded = isinstance(pinned, PinnedBundle)
+        """Whether the last piece of an object is filled up with zeros."""
+        self.sections = sections_of(pinned, info.layout)
+        self._firsts = [section.first for section in self.sections]
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether `info` is in memory."""
+        return self._info is not None or (self._shelf is not None and self._shelf.has(self))
+
+    @property
+    def info(self) -> Info:
+        """The metainfo, read from disk where it isn't at hand; StorageError, MetainfoError."""
+        if self._info is not None:
+            return self._info
+        assert self._shelf is not None
+        return self._shelf.take(self)
+
+    async def fetch_info(self) -> Info:
+        """Return `info`, and let others run while it is read; StorageError, MetainfoError.
+
+        It stays at hand at least as long as the caller keeps what it got.
+        """
+        if self._info is not None:
+            return self._info
+        assert self._shelf is not None
+        return await self._shelf.fetch(self)
 
     @property
     def raw_info(self) -> bytes:
         """The info dictionary as found (BEP 9 sends it)."""
         return self.info.raw
 
-    @property
-    def private(self) -> bool:
-        return self.info.private
-
     def piece_hash(self, index: int) -> bytes:
         """Return the SHA-1 of piece `index` (20 bytes)."""
         return self.info.piece_hash(index)
+
+    def section(self, index: int) -> Section:
+        """Return the section that piece `index` belongs to. IndexError outside."""
+        return self.sections[bisect_right(self._firsts, index) - 1]
+
+    def piece_key(self, index: int) -> tuple[str, int]:
+        """Return what piece `index` is cached under: equal keys mean equal bytes."""
+        if not self.padded:  # asked for every block that is sent
+            return self.cache_id, index
+        section = self.section(index)
+        return section.cache_id, index - section.first
+
+    def run_stop(self, index: int) -> int:
+        """Return the first piece behind `index` that another object holds."""
+        return self.section(index).stop
+
+    def data_range(self, index: int) -> ByteRange:
+        """Return the bytes of its object in piece `index`; zeros fill up the rest."""
+        section = self.section(index)
+        return section.layout.piece_range(index - section.first)
+
+    def data_size(self, index: int) -> int:
+        """Return the bytes of piece `index` that are its object's. IndexError outside."""
+        section = self.section(index)
+        return section.layout.piece_size(index - section.first)
 
 
 class State(StrEnum):

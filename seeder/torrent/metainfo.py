@@ -61,8 +61,17 @@ class InfoHash(bytes):
 
 
 @dataclass(frozen=True, slots=True)
+class Outline:
+    """What is kept of an info dictionary while nobody needs its hashes."""
+
+    info_hash: InfoHash
+    layout: Layout
+    private: bool
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Info:
-    """A single-file v1 info dictionary that has passed every check but that of its hashes."""
+    """A v1 info dictionary that has passed every check but that of its hashes."""
 
     raw: bytes = field(repr=False)
     info_hash: InfoHash
@@ -76,6 +85,10 @@ class Info:
     def name_is_safe(self) -> bool:
         """Whether `name` is one plain file name: no path, no `..`, no control, no broken UTF-8."""
         return _UNSAFE.search(self.name) is None
+
+    @property
+    def outline(self) -> Outline:
+        return Outline(self.info_hash, self.layout, self.private)
 
     def piece_hash(self, index: int) -> bytes:
         """Return the SHA-1 of piece `index`, 20 bytes. IndexError outside."""
@@ -120,17 +133,25 @@ def parse_torrent(data: bytes) -> Metainfo:
 
 def parse_info(raw: bytes) -> Info:
     """Return the single-file info dictionary that `raw` holds; MetainfoError if it is not one."""
+    info = decode_info(raw)
+    _refuse_other_kinds(info)
+    return check_info(raw, info, _integer(info, b"length", 0, bencode.LARGEST_INTEGER))
+
+
+def decode_info(raw: bytes, most_values: int = bencode.MOST_VALUES) -> dict[bytes, bencode.Value]:
+    """Return the dictionary that `raw` holds; MetainfoError if it is none."""
     try:
-        info = bencode.decode(raw)
+        info = bencode.decode(raw, most_values=most_values)
     except BencodeError as error:
         raise MetainfoError(f"info can't be read: {error}") from error
     if not isinstance(info, dict):
         raise MetainfoError("info is not a dictionary")
-    _refuse_other_kinds(info)
-    layout = Layout(
-        size=_integer(info, b"length", 0, bencode.LARGEST_INTEGER),
-        piece_length=_integer(info, b"piece length", 1, LARGEST_PIECE_LENGTH),
-    )
+    return info
+
+
+def check_info(raw: bytes, info: dict[bytes, bencode.Value], size: int) -> Info:
+    """Return the checked info of `size` bytes that `raw` was decoded to; MetainfoError."""
+    layout = Layout(size, _integer(info, b"piece length", 1, LARGEST_PIECE_LENGTH))
     pieces = _string(info, b"pieces")
     if len(pieces) != layout.piece_count * HASH_LENGTH:
         raise MetainfoError(

@@ -5,13 +5,17 @@ them: no CORS header, nothing to embed, and a policy that lets the page load onl
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Protocol
 
+import trio
+
 from seeder.ledger.metrics import CONTENT_TYPE as METRICS_TYPE
 from seeder.web.messages import Request, Response
+
+ROWS_AT_ONCE = 250
 
 _TEXT = b"text/plain; charset=utf-8"
 
@@ -38,17 +42,20 @@ _HEADERS = (
 
 
 class StatusSource(Protocol):
-    """What the daemon tells about itself; each call is answered from memory."""
+    """What the daemon tells about itself; each call is answered from memory.
 
-    def status(self) -> Mapping[str, object]:
-        """Return the document of /status.json."""
+    What grows with the number of objects lets others run meanwhile.
+    """
+
+    async def status(self, limit: int | None) -> Mapping[str, object]:
+        """Return the document of /status.json, with at most `limit` torrents."""
         ...
 
     def ready(self) -> str | None:
         """Return why not everything is open and loaded; None when it is."""
         ...
 
-    def metrics(self) -> bytes:
+    async def metrics(self) -> bytes:
         """Return the metrics in Prometheus' text format."""
         ...
 
@@ -70,17 +77,15 @@ class AdminRoutes:
             for path, (name, content_type) in _FILES.items()
         }
 
-    def __call__(self, request: Request) -> Response:
+    def __call__(self, request: Request) -> Response | Awaitable[Response]:
         """Answer GET and HEAD; 404 for other paths, 405 for other methods."""
         if request.method not in (b"GET", b"HEAD"):
             return _response(405, b"only GET and HEAD are answered here\n", allow=b"GET, HEAD")
         match request.path:
             case b"/status.json":
-                body = json.dumps(self._source.status(), allow_nan=False).encode()
-                return _response(200, body, content_type=b"application/json")
+                return self._status(_limit(request.query))
             case b"/metrics":
-                body = self._source.metrics()
-                return _response(200, body, content_type=METRICS_TYPE.encode())
+                return self._metrics()
             case b"/healthz":
                 return _response(200, b"alive\n")
             case b"/readyz":
@@ -92,6 +97,34 @@ class AdminRoutes:
         if file is not None:
             return _response(200, file.body, content_type=file.content_type)
         return _response(404, b"no such page; the status page is at /\n")
+
+    async def _status(self, limit: int | None) -> Response:
+        document = await self._source.status(limit)
+        # Thousands of torrents take a while to write: the lines between them are chances to run.
+        torrents = document["torrents"]
+        assert isinstance(torrents, list)
+        parts: list[str] = []
+        for begin in range(0, len(torrents), ROWS_AT_ONCE):
+            some = torrents[begin : begin + ROWS_AT_ONCE]
+            parts.append(json.dumps(some, allow_nan=False)[1:-1])
+            await trio.lowlevel.checkpoint()
+        rest = json.dumps({**document, "torrents": []}, allow_nan=False)
+        head, empty, tail = rest.partition('"torrents": []')
+        body = f"{head}{empty[:-1]}{', '.join(parts)}]{tail}".encode()
+        return _response(200, body, content_type=b"application/json")
+
+    async def _metrics(self) -> Response:
+        body = await self._source.metrics()
+        return _response(200, body, content_type=METRICS_TYPE.encode())
+
+
+def _limit(query: bytes) -> int | None:
+    """Return the number in `limit=N`; None without one."""
+    for part in query.split(b"&"):
+        name, _, value = part.partition(b"=")
+        if name == b"limit" and value.isdigit() and len(value) < 10:
+            return int(value)
+    return None
 
 
 def _response(

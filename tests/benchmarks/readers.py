@@ -28,7 +28,7 @@ import trio
 from seeder.cache.reading import OriginReader
 from seeder.origin.s3 import Purpose, S3Origin
 from seeder.settings import OriginSettings
-from seeder.torrent.catalog import ObjectRef, PinnedObject
+from seeder.torrent.catalog import ObjectRef, PinnedObject, Section
 from seeder.torrent.layout import MIB, ByteRange, Layout
 from tests.e2e.processes import Child, python_environment
 
@@ -192,8 +192,16 @@ class _Pieces:
     layout: Layout
     hashes: tuple[bytes, ...]
 
+    sections: tuple[Section, ...] = ()
+
     def piece_hash(self, index: int) -> bytes:
         return self.hashes[index]
+
+    def piece_key(self, index: int) -> tuple[str, int]:
+        return self.cache_id, index
+
+    def run_stop(self, index: int) -> int:
+        return self.layout.piece_count
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,15 @@ BARRIER = "f" * 32 + "-1"
 LONGEST_WAIT = 30.0
 
 
+@dataclass(frozen=True)
+class Run:
+    """Pieces that are kept under one name."""
+
+    cache_id: str
+    first: int
+    count: int
+
+
 class FakeTorrent:
     """A torrent whose bytes follow from its name; `size` bytes in pieces of `piece_length`."""
 
@@ -27,6 +36,7 @@ class FakeTorrent:
         digest = hashlib.sha256(name.encode()).hexdigest()[:32]
         self.cache_id = f"{digest}-{piece_length}"
         self.layout = Layout(size, piece_length)
+        self.sections: tuple[Run, ...] = (Run(self.cache_id, 0, self.layout.piece_count),)
         self._name = name
 
     def __repr__(self) -> str:
@@ -39,6 +49,12 @@ class FakeTorrent:
 
     def piece_hash(self, index: int) -> bytes:
         return hashlib.sha1(self.piece(index)).digest()
+
+    def piece_key(self, index: int) -> tuple[str, int]:
+        return self.cache_id, index
+
+    def run_stop(self, index: int) -> int:
+        return self.layout.piece_count
 
 
 Answer: TypeAlias = bytes | Exception

@@ -128,12 +128,19 @@ async def test_a_budget_that_ends_before_the_second_try_of_a_wrong_piece(tmp_pat
         assert await get_all(stand, torrent, 2) == {2: torrent.piece(2)}
 
 
-@given(st.sets(st.integers(0, 60)), st.integers(0, 9))
-def test_runs_cover_what_was_asked_and_nothing_else(asked: set[int], most: int) -> None:
-    found = list(runs(asked, most))
+@given(st.sets(st.integers(0, 60)), st.integers(0, 9), st.sets(st.integers(0, 60)))
+def test_runs_cover_what_was_asked_and_nothing_else(
+    asked: set[int], most: int, borders: set[int]
+) -> None:
+    found = list(
+        runs(asked, most, lambda index: min((b for b in borders if b > index), default=99))
+    )
     assert [index for first, count in found for index in range(first, first + count)] == sorted(
         asked
     )
     assert all(1 <= count <= max(1, most) for _, count in found)
-    mergeable = [a for a, b in itertools.pairwise(found) if sum(a) == b[0]]
-    assert all(count == max(1, most) for _, count in mergeable)
+    assert not any(b in range(first + 1, first + count) for first, count in found for b in borders)
+    mergeable = [
+        (a, b) for a, b in itertools.pairwise(found) if sum(a) == b[0] and b[0] not in borders
+    ]
+    assert all(count == max(1, most) for (_, count), _ in mergeable)

@@ -128,7 +128,8 @@ async def test_run_flushes_at_intervals_and_once_more_at_the_stop(
     database = await LedgerDatabase.open(path)
     refreshed = []
 
-    def refresh() -> None:
+    async def refresh() -> None:
+        await trio.lowlevel.checkpoint()
         refreshed.append(trio.current_time())
         account.peers = len(refreshed)
 

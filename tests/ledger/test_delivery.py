@@ -63,6 +63,15 @@ def test_a_piece_sent_again_counts_no_more_than_its_size() -> None:
     assert delivery.have(LAST) == 0
 
 
+def test_padding_is_no_gain_whether_it_is_sent_or_not() -> None:
+    delivery = Delivery(Layout(20, 10), lambda index: (10, 4)[index])
+    assert delivery.sent(1, 3) == 3
+    assert delivery.sent(1, 7) == 1
+    assert delivery.have(1) == 0
+    other = Delivery(Layout(20, 10), lambda index: (10, 4)[index])
+    assert other.have_all() == 14
+
+
 def test_a_peer_is_complete_only_when_it_says_so() -> None:
     delivery = Delivery(LAYOUT)
     assert sum(delivery.sent(index, 10) for index in range(10)) == 95

@@ -8,7 +8,7 @@ from prometheus_client.registry import Collector
 
 from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
 from seeder.ledger.counters import AccountKey, Counters, Ledger
-from seeder.ledger.metrics import CONTENT_TYPE, Metrics
+from seeder.ledger.metrics import CONTENT_TYPE, SLICE, Metrics
 from seeder.ledger.report import Report
 from seeder.ledger.savings import Prices
 
@@ -146,6 +146,21 @@ def test_what_is_left_of_the_budget_is_told_by_limit() -> None:
         label = "origin_bytes_per_day"
         assert value(metrics, f"seeder_budget_{name}", budget=label) == expected
     assert not [name for name, _ in samples(metrics_of(a_ledger())) if "budget" in name]
+
+
+def test_many_objects_are_written_in_slices_that_hold_nobody_up() -> None:
+    ledger = Ledger()
+    for number in range(3 * SLICE):
+        ledger.account(AccountKey("default", "quotes", f"key {number}", "v")).uploaded(number)
+    metrics = metrics_of(ledger)
+    report = Report.of(ledger, Prices(0.09, 0.0004), at=0)
+    parts = list(metrics.parts(report))
+    assert max(part.count(b"\n") for part in parts) <= SLICE + 2
+    name = "seeder_uploaded_bytes_total"
+    found = samples(metrics)
+    for number in (0, SLICE, 3 * SLICE - 1):
+        labels = frozenset({"bucket": "quotes", "key": f"key {number}"}.items())
+        assert found[name, labels] == number
 
 
 def test_nothing_goes_into_the_global_registry() -> None:

@@ -4,7 +4,8 @@ import hashlib
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from urllib.parse import unquote
+from urllib.parse import parse_qs, quote_plus, unquote
+from xml.sax.saxutils import escape
 
 import trio
 
@@ -22,6 +23,10 @@ class ObjectsServer:
     """(key, offset): ranges that hold this byte come with it flipped."""
     refuse: set[str] = field(default_factory=set)
     """Keys that answer 403."""
+    page: int = 1000
+    """Keys in a page of a listing."""
+    broken_pages: set[int] = field(default_factory=set)
+    """Pages of a listing, from 0, that answer 403."""
     gate: trio.Event | None = None
     """Ranged GETs wait for it."""
     body_bytes: Counter[str] = field(default_factory=Counter)
@@ -35,6 +40,9 @@ class ObjectsServer:
     async def serve(self, seen: Seen, stream: trio.abc.Stream) -> None:
         """Answer one request."""
         key = unquote(seen.path.split("/", 2)[2])
+        if seen.query.startswith("list-type=2"):
+            await self._list(seen, stream)
+            return
         torrent = seen.query.startswith("torrent")
         self.requests[f"{seen.method} {key}{'?torrent' if torrent else ''}"] += 1
         if key in self.refuse:
@@ -49,6 +57,34 @@ class ObjectsServer:
             await self._send(seen, stream, 404, _error("NoSuchKey"))
         else:
             await self._get(seen, stream, key)
+
+    async def _list(self, seen: Seen, stream: trio.abc.Stream) -> None:
+        self.requests["LIST"] += 1
+        asked = parse_qs(seen.query, keep_blank_values=True)
+        assert asked["encoding-type"] == ["url"]
+        [prefix] = asked["prefix"]
+        begin = int(asked.get("continuation-token", ["0"])[0])
+        if begin // self.page in self.broken_pages:
+            await self._send(seen, stream, 403, _error("AccessDenied"))
+            return
+        keys = sorted((key for key in self.objects if key.startswith(prefix)), key=str.encode)
+        end = begin + self.page
+        more = end < len(keys)
+        entries = "".join(
+            f"<Contents><Key>{quote_plus(key, safe='/')}</Key>"
+            f"<LastModified>2026-11-24T00:00:00.000Z</LastModified>"
+            f"<ETag>{escape(self.etag(self.objects[key]), {chr(34): '&quot;'})}</ETag>"
+            f"<Size>{len(self.objects[key])}</Size><StorageClass>STANDARD</StorageClass></Contents>"
+            for key in keys[begin:end]
+        )
+        token = f"<NextContinuationToken>{end}</NextContinuationToken>" if more else ""
+        body = (
+            '<?xml version="1.0" encoding="UTF-8"?>\n'
+            '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+            f"<Name>bucket</Name><EncodingType>url</EncodingType><IsTruncated>{str(more).lower()}"
+            f"</IsTruncated>{token}{entries}</ListBucketResult>"
+        )
+        await self._send(seen, stream, 200, body.encode())
 
     async def _get(self, seen: Seen, stream: trio.abc.Stream, key: str) -> None:
         body = self.objects[key]

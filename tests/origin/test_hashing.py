@@ -34,6 +34,9 @@ class Shelf:
         self.pieces[cache_id, index] = bytes(piece)
         return True
 
+    def discard(self, cache_id: str) -> None:
+        self.pieces = {key: piece for key, piece in self.pieces.items() if key[0] != cache_id}
+
 
 def sha1s(body: bytes, piece_length: int) -> bytes:
     parts = range(0, len(body), piece_length)

@@ -40,6 +40,9 @@ class Nowhere:
     async def keep(self, cache_id: str, index: int, piece: bytes | bytearray) -> bool:
         return False
 
+    def discard(self, cache_id: str) -> None:
+        pass
+
 
 @dataclass
 class Stand:

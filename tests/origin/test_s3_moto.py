@@ -115,3 +115,17 @@ async def test_an_empty_object_has_a_size_of_zero(
     client.put_object(Bucket="quotes", Key="empty", Body=b"")
     assert (await origin.head(ref("empty"), meter)).size == 0
     assert await origin.read_small(ref("empty"), 10, meter) == b""
+
+
+async def test_a_listing_has_every_key_that_head_finds(
+    client: Any, origin: S3Origin, meter: CountingMeter
+) -> None:
+    keys = {f"list/{key}" for key in NASTY if "\x00" not in key and key != ".."}
+    for key in keys:
+        client.put_object(Bucket="quotes", Key=key, Body=key.encode())
+    page = await origin.list_page(ref("list/"), None, meter)
+    found = dict(page.objects)
+    assert found.keys() == keys
+    for key, listed in found.items():
+        pinned = await origin.head(ref(key), meter)
+        assert (listed.etag, listed.size) == (pinned.etag, pinned.size)

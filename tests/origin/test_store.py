@@ -1,12 +1,17 @@
 """Metainfo on disk: found again, and damage never believed."""
 
+import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from seeder.errors import StorageError
-from seeder.origin.store import MetainfoStore, Record, file_stem
-from seeder.torrent.catalog import ObjectRef, PinnedObject
+from seeder.origin.listing import Listed
+from seeder.origin.store import ListingStore, MetainfoStore, Record, file_stem
+from seeder.torrent.bundle import build_bundle_info, parse_bundle_info
+from seeder.torrent.catalog import ObjectRef, PinnedBundle, PinnedObject
 from seeder.torrent.layout import Layout
 from seeder.torrent.metainfo import build_info, parse_info
 
@@ -18,6 +23,7 @@ def record(**more: object) -> Record:
     values: dict[str, object] = {
         "pinned": PinnedObject(REF, '"etag"', 7, "v1"),
         "info": INFO,
+        "outline": INFO.outline,
         "rung": "build",
         "wanted": "as it is",
         "refused": {"origin": "it lied"},
@@ -28,9 +34,45 @@ def record(**more: object) -> Record:
 def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
     store = MetainfoStore(tmp_path / "metainfo")
     assert store.load(REF) is None
-    for saved in (record(), record(info=None), record(pinned=PinnedObject(REF, '"e"', 7))):
+    for saved in (
+        record(),
+        record(info=None, outline=None),
+        record(pinned=PinnedObject(REF, '"e"', 7)),
+    ):
         store.save(saved)
         assert store.load(REF) == saved
+
+
+def test_a_record_is_recalled_without_its_info(tmp_path: Path) -> None:
+    store = MetainfoStore(tmp_path)
+    store.save(record())
+    assert store.recall(REF) == record(info=None)
+    [path] = tmp_path.iterdir()
+    line, _, raw = path.read_bytes().partition(b"\n")
+    # Damage that leaves the length alone shows when the info itself is read.
+    path.write_bytes(line + b"\n" + raw[:-2] + b"xe")
+    assert store.recall(REF) == record(info=None)
+    assert store.load(REF) is None
+    # A line longer than one read, and none at all of the length.
+    store.save(record(refused={"origin": "it lied " * 5000}))
+    recalled = store.recall(REF)
+    assert recalled is not None
+    assert recalled.outline == INFO.outline
+    path.write_bytes(raw)
+    assert store.recall(REF) is None
+
+
+def test_a_record_of_an_earlier_release_is_recalled_by_reading_its_info(tmp_path: Path) -> None:
+    store = MetainfoStore(tmp_path)
+    store.save(record())
+    [path] = tmp_path.iterdir()
+    line, _, raw = path.read_bytes().partition(b"\n")
+    told = json.loads(line)
+    for name in ("info_hash", "info_length", "length", "piece_length", "private"):
+        del told[name]
+    path.write_bytes(json.dumps(told).encode() + b"\n" + raw)
+    assert store.recall(REF) == record(info=None)
+    assert store.load(REF) == record()
 
 
 def test_each_version_has_a_record_of_its_own(tmp_path: Path) -> None:
@@ -41,12 +83,75 @@ def test_each_version_has_a_record_of_its_own(tmp_path: Path) -> None:
     assert file_stem(version) != file_stem(REF)
 
 
+def bundle_record() -> Record:
+    members = [
+        PinnedObject(
+            ObjectRef("default", "bucket", f"{REF.key}/{key}"), '"e"', 0 if key == "empty" else 7
+        )
+        for key in ("a", "b/c", "empty")
+    ]
+    bundle = PinnedBundle.of(REF, members)
+    count = sum(member.size > 0 for member in members)
+    raw = build_bundle_info(bundle, piece_length=16384, pieces=b"p" * 20 * count)
+    info = parse_bundle_info(raw)[0]
+    return record(pinned=bundle, info=info, outline=info.outline, refused={})
+
+
+def test_a_bundle_comes_back_with_its_objects(tmp_path: Path) -> None:
+    store = MetainfoStore(tmp_path)
+    saved = bundle_record()
+    store.save(saved)
+    found = store.load(REF)
+    assert found == saved
+    assert found is not None
+    assert isinstance(found.pinned, PinnedBundle)
+    saved.info = None
+    assert store.recall(REF) == saved
+
+
+def test_a_bundle_whose_pieces_are_more_than_its_objects_need_is_not_recalled(
+    tmp_path: Path,
+) -> None:
+    store = MetainfoStore(tmp_path)
+    store.save(bundle_record())
+    [path] = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes().replace(b'"length": 32768', b'"length": 49152', 1))
+    assert store.recall(REF) is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        # An object of another state, one too few, and the files of another bundle.
+        lambda data: data.replace(b'"\\"e\\"", 7', b'"\\"f\\"", 7', 1),
+        lambda data: data.replace(b"empty", b"other", 1),
+        lambda data: re.sub(rb', \["[^"]*empty", [^]]*\]', b"", data),
+        lambda data: data.replace(b"6:lengthi7e", b"6:lengthi6e", 1),
+        lambda data: data.replace(b'"members": [[', b'"members": [[5, ', 1),
+        lambda data: re.sub(rb'"members": \[.*\]\]', b'"members": null', data),
+    ],
+)
+def test_a_damaged_record_of_a_bundle_counts_as_none(
+    tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    store = MetainfoStore(tmp_path)
+    store.save(bundle_record())
+    [path] = tmp_path.iterdir()
+    spoilt = damage(path.read_bytes())
+    assert spoilt != path.read_bytes()
+    path.write_bytes(spoilt)
+    assert store.load(REF) is None
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         lambda data: b"",
         lambda data: data[:10],
         lambda data: data[:-1],
+        lambda data: data + b"e",
+        lambda data: data.replace(b'"piece_length": 16384', b'"piece_length": 0'),
+        lambda data: data.replace(b'"info_hash": "', b'"info_hash": "00'),
         lambda data: data.replace(b"bucket", b"basket"),
         lambda data: data.replace(b'"size": 7', b'"size": "x"'),
         lambda data: b"[]\n" + data.partition(b"\n")[2],
@@ -59,9 +164,41 @@ def test_a_damaged_record_counts_as_none(tmp_path: Path, damage: object) -> None
     [path] = tmp_path.iterdir()
     path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
     assert store.load(REF) is None
+    assert store.recall(REF) is None
 
 
 def test_a_directory_that_takes_no_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "metainfo").write_text("in the way")
     with pytest.raises(StorageError, match="metainfo"):
         MetainfoStore(tmp_path / "metainfo").save(record())
+
+
+LISTING = {"a/b": Listed('"e"', 5), "a/ünï": Listed('"f-2"', 0)}
+
+
+def test_a_listing_comes_back_as_it_was(tmp_path: Path) -> None:
+    store = ListingStore(tmp_path / "listings")
+    assert store.load(REF) is None
+    for saved in (LISTING, {}):
+        store.save(REF, saved)
+        assert store.load(REF) == saved
+    assert store.load(ObjectRef(REF.origin, REF.bucket, "another")) is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[:-1],
+        lambda data: data.replace(b"bucket", b"basket"),
+        lambda data: data.replace(b"5]", b'"x"]'),
+        lambda data: data.replace(b", 5]", b"]"),
+        lambda data: b"[]",
+    ],
+)
+def test_a_damaged_listing_counts_as_none(tmp_path: Path, damage: object) -> None:
+    store = ListingStore(tmp_path)
+    store.save(REF, LISTING)
+    [path] = tmp_path.iterdir()
+    path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
+    assert store.load(REF) is None

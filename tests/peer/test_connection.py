@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from seeder.errors import WireError
 from seeder.peer import messages
-from seeder.peer.connection import REQUEST_QUEUE, PeerConnection
+from seeder.peer.connection import REQUEST_QUEUE, Identity, PeerConnection
 from seeder.peer.events import (
     Arrived,
     Event,
@@ -377,3 +377,34 @@ def test_a_closed_phase_takes_no_part() -> None:
     wire.phase = Phase.CLOSED
     assert receive(wire, requests([(0, 0, 1)])) == []
     assert answers(wire) == []
+
+
+# -- metainfo that isn't at hand
+
+
+@given(st.lists(st.integers(1, 90), max_size=5))
+def test_a_handshake_waits_for_metainfo_and_goes_on_where_it_stopped(cuts: list[int]) -> None:
+    torrent = FakeTorrent(at_hand=False)
+    wire, plain = connect(torrent), connect()
+    said = greeting() + BITFIELD + requests([(0, 0, 10)])
+    parts = [said[begin:end] for begin, end in zip([0, *sorted(cuts)], [*sorted(cuts), 200])]  # noqa: B905
+    assert receive(wire, *parts) == []
+    assert wire.sought is torrent
+    assert wire.data_to_send() == b""
+    assert wire.phase is Phase.HANDSHAKE
+    object.__setattr__(torrent, "at_hand", True)
+    events, expected = wire.receive(b"", 0.0), plain.receive(said, 0.0)
+    assert wire.sought is None
+    assert list(map(type, events)) == list(map(type, expected))
+    assert wire.data_to_send() == plain.data_to_send()
+
+
+def test_a_torrent_that_goes_while_its_metainfo_is_read_is_unknown() -> None:
+    torrent = FakeTorrent(at_hand=False)
+    served: dict[bytes, FakeTorrent] = {torrent.info_hash: torrent}
+    wire = PeerConnection(Identity(OUR_ID, "seeder/0", bytes(4)), served.get, 0.0)
+    wire.receive(greeting(), 0.0)
+    assert wire.sought is torrent
+    served.clear()
+    with pytest.raises(WireError, match="unknown-torrent"):
+        wire.receive(b"", 0.0)

@@ -1,14 +1,17 @@
 import contextlib
+import gc
 import hashlib
 import logging
 import random
 import socket
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import trio
 
-from seeder.errors import BudgetSpent, OriginUnreachable
+from seeder.errors import BudgetSpent, MetainfoError, OriginUnreachable
 from seeder.ledger.counters import Tally
 from seeder.peer import messages
 from seeder.peer import output as output_module
@@ -25,11 +28,14 @@ from seeder.peer.session import (
 )
 from seeder.peer.stock import PATIENCE
 from seeder.torrent import bencode
+from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import KIB, MIB
+from seeder.torrent.metainfo import Info, parse_info
 from tests.peer.node import (
     HAVE_ALL,
     PIECE_LENGTH,
     UNCHOKE,
+    Node,
     Peer,
     blocks_of,
     make_data,
@@ -585,3 +591,101 @@ async def test_a_fault_while_keeping_the_deadlines_ends_one_session(
         await node.wait_closed("internal-error")
         assert await peer.read_to_the_end() == b""
         assert caplog.text.count("internal error") == 1
+
+
+# -- metainfo that isn't at hand
+
+
+class Archive:
+    """A shelf whose infos come when its gate is opened, unless it has lost them."""
+
+    def __init__(self, info: Info) -> None:
+        self.gate = trio.Event()
+        self.lost = False
+        self.fetches = 0
+        self.info = info
+        self.lent: Callable[[], Info | None] = lambda: self.info
+        self._there = False
+
+    def has(self, torrent: Torrent) -> bool:
+        return self._there
+
+    def take(self, torrent: Torrent) -> Info:
+        assert self._there, "nobody may wait for a disk in the loop"
+        info = self.lent()
+        assert info is not None, "it was let go"
+        return info
+
+    async def fetch(self, torrent: Torrent) -> Info:
+        self.fetches += 1
+        await self.gate.wait()
+        if self.lost:
+            raise MetainfoError("it is gone")
+        self._there = True
+        return self.info
+
+
+def archive(node: Node) -> Archive:
+    """Take the metainfo of the first torrent out of memory."""
+    before = node.torrent
+    shelf = Archive(parse_info(before.raw_info))
+    node.torrents[before.info_hash] = Torrent(
+        before.info.outline, before.pinned, before.rung, shelf=shelf
+    )
+    return shelf
+
+
+async def test_a_peer_waits_for_metainfo_and_nobody_else_does(tmp_path: Path) -> None:
+    other = make_data(1000, seed=2)
+    async with serving(tmp_path, (DATA, PIECE_LENGTH), (other, PIECE_LENGTH)) as node:
+        shelf = archive(node)
+        _, second = node.torrents.values()
+        async with node.connection() as cold, node.peer(torrent=second) as warm:
+            await cold.send(greeting(extended=False, info_hash=node.torrent.info_hash))
+            await wait_until(lambda: shelf.fetches == 1)
+            found = await warm.download(second, blocks_of(second), ahead=10)
+            assert sha(found) == sha(other)
+            assert not cold.arrived
+            shelf.gate.set()
+            expected = messages.handshake(node.torrent.info_hash, OUR_ID)
+            assert await cold.read_exactly(68) == expected
+            assert [await cold.read(), await cold.read()] == [HAVE_ALL, UNCHOKE]
+            blocks = blocks_of(node.torrent)
+            assert sha(await cold.download(node.torrent, blocks, ahead=50)) == sha(DATA)
+
+
+async def test_metainfo_stays_in_memory_as_long_as_a_peer_is_connected(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node:
+        shelf = archive(node)
+        shelf.gate.set()
+        alive = weakref.ref(shelf.info)
+        async with node.peer() as peer:
+            shelf.lent = alive
+            del shelf.info
+            gc.collect()
+            blocks = blocks_of(node.torrent)
+            assert sha(await peer.download(node.torrent, blocks, ahead=50)) == sha(DATA)
+        await node.wait_connected(0)
+        gc.collect()
+        assert alive() is None
+
+
+async def test_a_peer_whose_torrent_has_lost_its_metainfo_is_let_go(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node:
+        shelf = archive(node)
+        shelf.lost = True
+        async with node.connection() as peer:
+            await peer.send(greeting(info_hash=node.torrent.info_hash))
+            shelf.gate.set()
+            assert await peer.read_to_the_end() == b""
+        await node.wait_closed("metainfo-lost")
+
+
+async def test_a_peer_may_leave_while_its_metainfo_is_read(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node:
+        shelf = archive(node)
+        async with node.connection() as peer:
+            await peer.send(greeting(info_hash=node.torrent.info_hash))
+            await wait_until(lambda: shelf.fetches == 1)
+            node.tick(HANDSHAKE_DEADLINE + 1)
+        await node.wait_closed("handshake-timeout")

@@ -24,6 +24,7 @@ class FakeTorrent:
     layout: Layout = LAYOUT
     info_hash: bytes = INFO_HASH
     raw_info: bytes = b"i" * 40_000
+    at_hand: bool = True
     private: bool = False
 
 

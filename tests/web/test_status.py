@@ -1,15 +1,18 @@
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from importlib.resources import files
 
 import pytest
+import trio
 
+from seeder.following import Prefix
 from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
 from seeder.ledger.counters import AccountKey, Counters, Ledger
 from seeder.ledger.metrics import Metrics
 from seeder.ledger.report import Report
 from seeder.ledger.savings import Prices
+from seeder.settings import ObjectSettings
 from seeder.web.messages import Request, Response
 from seeder.web.status import AdminRoutes
 
@@ -31,13 +34,18 @@ class Daemon:
         budget = Budget([limit], prices, totals=Counters(), spent=Spent(), now=0)
         return Report.of(self.ledger, prices, at=0, budget=budget.left())
 
-    def status(self) -> Mapping[str, object]:
-        return self._report().document()
+    async def status(self, limit: int | None) -> Mapping[str, object]:
+        prefix = Prefix(ObjectSettings(bucket="quotes", prefix="a/"))
+        document = self._report().document()
+        torrents = document["torrents"]
+        assert isinstance(torrents, list)
+        shown = {"torrents": torrents[:limit], "torrents_in_all": len(torrents)}
+        return {**document, **shown, "prefixes": [prefix.document()]}
 
     def ready(self) -> str | None:
         return self.reason
 
-    def metrics(self) -> bytes:
+    async def metrics(self) -> bytes:
         return self._metrics.render()
 
 
@@ -51,7 +59,12 @@ def ask(path: bytes, *, method: bytes = b"GET", daemon: Daemon | None = None) ->
         peer=("127.0.0.1", 1),
         local=("127.0.0.1", 9180),
     )
-    return AdminRoutes(daemon or Daemon())(request)
+    answer = AdminRoutes(daemon or Daemon())(request)
+    return answer if isinstance(answer, Response) else trio.run(wait_for, answer)
+
+
+async def wait_for(answer: Awaitable[Response]) -> Response:
+    return await answer
 
 
 def header(response: Response, name: bytes) -> bytes | None:
@@ -74,13 +87,29 @@ def test_the_status_is_the_report() -> None:
     assert [torrent["key"] for torrent in document["torrents"]] == ["Nelson"]
 
 
+def test_as_many_torrents_are_shown_as_are_asked_for() -> None:
+    daemon = Daemon()
+    for number in range(600):
+        daemon.ledger.account(AccountKey("default", "quotes", f"[{number}], {{}}", "v"))
+    for query, count in (
+        (b"", 601),
+        (b"?limit=7", 7),
+        (b"?limit=x", 601),
+        (b"?t=1&limit=300", 300),
+    ):
+        document = json.loads(text(ask(b"/status.json" + query, daemon=daemon)))
+        assert len(document["torrents"]) == count
+        assert document["torrents_in_all"] == 601
+        assert document["totals"]["uploaded_bytes"] == 5
+
+
 def test_the_metrics_are_prometheus_text() -> None:
     response = ask(b"/metrics")
     content_type = header(response, b"content-type")
     assert response.status == 200
     assert content_type is not None
     assert content_type.startswith(b"text/plain; version=")
-    assert 'seeder_uploaded_bytes_total{bucket="quotes",key="Nelson"} 5.0\n' in text(response)
+    assert 'seeder_uploaded_bytes_total{bucket="quotes",key="Nelson"} 5\n' in text(response)
 
 
 def test_alive_is_not_the_same_as_ready() -> None:
@@ -164,6 +193,9 @@ def test_the_script_reads_only_what_the_report_has() -> None:
     read = set(re.findall(r"\blimit\.(\w+)", script))
     assert read
     assert read <= document["budget"][0].keys()
+    read = set(re.findall(r"\bprefix\.(\w+)", script))
+    assert read
+    assert read <= document["prefixes"][0].keys()
 
 
 def test_the_script_fills_only_what_the_page_has() -> None:

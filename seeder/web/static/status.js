@@ -4,6 +4,8 @@
 
 const PERIOD = 2000;
 const DEADLINE = 10000;
+// Of more torrents, those in trouble or at work are shown, and those with the most peers.
+const SHOWN = 200;
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 const UNKNOWN = "–";
 const STATES = new Set(["serving", "building", "waiting", "faulty", "duplicate", "failed", "former"]);
@@ -125,6 +127,32 @@ function showBudget(limits) {
   });
 }
 
+function makePrefix(list) {
+  const item = element("li", "", list);
+  element("b", "", item);
+  element("span", "", item);
+  element("span", "pill", item);
+  element("div", "reason", item);
+  return item;
+}
+
+function showPrefixes(prefixes) {
+  const list = find("#prefixes ul");
+  find("#prefixes").hidden = prefixes.length === 0;
+  while (list.children.length > prefixes.length) list.lastElementChild.remove();
+  prefixes.forEach((prefix, place) => {
+    const item = list.children[place] || makePrefix(list);
+    const troubled = prefix.state !== "followed";
+    write(find("b", item), `${prefix.bucket}/${prefix.prefix}`);
+    write(find("span", item), `${counted(prefix.objects, "object")}, ${human(prefix.bytes)}`);
+    const pill = find(".pill", item);
+    pill.hidden = !troubled;
+    pill.classList.toggle("failed", prefix.state === "failed");
+    write(pill, prefix.state);
+    write(find(".reason", item), prefix.reason === null ? "" : prefix.reason);
+  });
+}
+
 function makeRow() {
   const row = document.createElement("tr");
   const object = element("td", "", row);
@@ -197,7 +225,11 @@ function show(now) {
   showTotals(now);
   showSources(now.torrents);
   showBudget(now.budget);
+  showPrefixes(now.prefixes);
   showTorrents(now.torrents);
+  const hidden = now.torrents_in_all - now.torrents.length;
+  find("#more").hidden = hidden === 0;
+  write(find("#more"), `${counted(hidden, "more torrent")}: see status.json`);
   find("#nothing").hidden = totals.origin_requests + totals.uploaded_bytes + totals.delivered_claimed_bytes > 0;
   find("main").hidden = false;
   before = now;
@@ -212,7 +244,7 @@ function showLink(className, text) {
 async function refresh() {
   clearTimeout(timer);
   try {
-    const response = await fetch("status.json", { cache: "no-store", signal: AbortSignal.timeout(DEADLINE) });
+    const response = await fetch(`status.json?limit=${SHOWN}`, { cache: "no-store", signal: AbortSignal.timeout(DEADLINE) });
     if (!response.ok) throw new Error(`status ${response.status}`);
     show(await response.json());
     answered = new Date();

@@ -60,7 +60,13 @@ class Leecher(abc.ABC):
         return self.wait(timeout)
 
     def downloaded_file(self) -> Path:
-        """Return the only file that is there; its name may be unknown with a magnet link."""
+        """Return the file that is there, or the directory that a torrent of several files makes.
+
+        Its name may be unknown with a magnet link.
+        """
+        tops = [path for path in self.downloads.iterdir() if path.suffix not in _OWN_FILES]
+        if len(tops) == 1 and tops[0].is_dir():
+            return tops[0]
         files = [
             path
             for path in self.downloads.rglob("*")

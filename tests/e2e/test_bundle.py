@@ -1,0 +1,136 @@
+"""A prefix as one torrent: real clients make of it the tree of files that is in S3."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.e2e.ceph import CephRGW
+from tests.e2e.clients import Aria2, Leecher, Rtorrent, Transmission, wait_for_all
+from tests.e2e.conftest import ClientFactory
+from tests.e2e.daemon import SeederDaemon
+from tests.e2e.libtorrent_client import Libtorrent
+from tests.e2e.objects import KIB, MIB, content
+from tests.e2e.processes import poll_until
+from tests.e2e.publishing import (
+    announce,
+    origin,
+    served_magnet,
+    served_torrent,
+    wait_for_state,
+)
+
+PIECE = 64 * KIB
+PREFIX = "data/2026/"
+SIZES = {
+    "a/deep/nest of/directories/one byte": 1,
+    "a/whole pieces": 4 * PIECE,
+    "a/a piece and a byte": PIECE + 1,
+    # Two pads of one size, whose names must differ for rtorrent.
+    "a/another piece and a byte": PIECE + 1,
+    "empty": 0,
+    "many pieces.bin": 3 * MIB + 5,
+    "ünï/README": 100,
+    "ünï/readme": 101,
+    "zuletzt leer": 0,
+}
+FILES = {name: content(size, seed=size + len(name)) for name, size in SIZES.items()}
+
+
+def files_below(directory: Path) -> dict[str, bytes]:
+    """Return every file but the pads, which some clients keep as well."""
+    found = {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+    pads = {name: found.pop(name) for name in tuple(found) if name.startswith(".pad/")}
+    assert not any(any(body) for body in pads.values())
+    return found
+
+
+def named(files: dict[str, bytes], found: dict[str, bytes]) -> dict[str, bytes]:
+    """Return `files` with the name that the second of two alike got."""
+    [clashed] = [name for name in found if name.startswith("ünï/readme-")]
+    return {clashed if name == "ünï/readme" else name: body for name, body in files.items()}
+
+
+def test_a_bundle_goes_to_real_clients_and_follows_its_objects(
+    ceph: CephRGW,
+    bucket: str,
+    seeder: Callable[..., SeederDaemon],
+    client: ClientFactory,
+    kinds: list[type[Leecher]],
+    *,
+    tmp_path: Path,
+) -> None:
+    publisher = ceph.publisher()
+    for name, body in FILES.items():
+        publisher.put(bucket, PREFIX + name, body)
+    publisher.put(bucket, PREFIX + "a/", b"")
+    publisher.put(bucket, "data/2025", b"not below it")
+    section = {
+        "bucket": bucket,
+        "prefix": PREFIX,
+        "bundle": True,
+        "piece_length": "64 KiB",
+        "refresh": "1s",
+    }
+    daemon = seeder({"origin": origin(ceph), "objects": [section]})
+    daemon.start()
+    first = wait_for_state(daemon, bucket, PREFIX)
+    assert first["size"] == sum(SIZES.values())
+
+    # -- every client gets the tree
+    file = tmp_path / "first.torrent"
+    file.write_bytes(served_torrent(daemon, bucket, PREFIX))
+    leechers: list[Leecher] = []
+    for kind in (Libtorrent, Transmission, Aria2, Rtorrent):
+        if kind in kinds:
+            leechers.append(client(kind))
+            leechers[-1].add(file)
+    leechers.append(client(Libtorrent))
+    leechers[-1].add(served_magnet(daemon, bucket, PREFIX))
+    for leecher, directory in zip(leechers, wait_for_all(leechers, timeout=90), strict=True):
+        found = files_below(directory)
+        if isinstance(leecher, Transmission):
+            # 3.00 makes no file of nothing.
+            found |= {name: b"" for name, body in FILES.items() if not body}
+        assert directory.name == "2026"
+        assert found == named(FILES, found), type(leecher).__name__
+        leecher.close()
+
+    def sent() -> dict[str, int]:
+        return {name: ceph.body_bytes_sent(bucket, PREFIX + name) for name in SIZES}
+
+    assert sent() == SIZES
+    # Padding costs nothing, and isn't counted as delivered.
+    told = daemon.torrent_status(bucket, PREFIX)
+    assert sum(SIZES.values()) <= told["delivered_verified_bytes"]
+    assert told["delivered_verified_bytes"] <= len(leechers) * sum(SIZES.values())
+
+    # -- one object is replaced and one removed during a download
+    late = client(Libtorrent, download_rate=MIB // 2)
+    late.add(file)
+    poll_until(lambda: sum(late.status().pieces) >= 4, timeout=30, what="first pieces")
+    changed = content(2 * PIECE + 7, seed=99)
+    publisher.put(bucket, PREFIX + "a/whole pieces", changed)
+    publisher.delete(bucket, PREFIX + "empty")
+    info_hash = bytes.fromhex(first["info_hash"])
+    poll_until(
+        lambda: b"changed" in announce(daemon, info_hash).get(b"failure reason", b""),
+        timeout=15,
+        what="end of the first torrent",
+    )
+
+    def is_followed() -> bool:
+        now = daemon.torrent_status(bucket, PREFIX)
+        expected = sum(SIZES.values()) - SIZES["a/whole pieces"] + len(changed)
+        return bool(now["state"] == "serving" and now["size"] == expected)
+
+    poll_until(is_followed, timeout=30, what="torrent of the objects as they are now")
+    file = tmp_path / "second.torrent"
+    file.write_bytes(served_torrent(daemon, bucket, PREFIX))
+    again = files_below(client(Libtorrent).download(file, timeout=60))
+    now = {name: body for name, body in FILES.items() if name != "empty"}
+    assert again == named({**now, "a/whole pieces": changed}, again)
+    # Only what has changed was read again.
+    assert sent() == {**SIZES, "a/whole pieces": SIZES["a/whole pieces"] + len(changed)}
