@@ -64,6 +64,9 @@ _NOT_REGISTERED = "torrent not registered: "
 ROWS_AT_ONCE = 250
 """Rows of a report made between two chances for others to run."""
 
+SPARE_PIECES = 4
+"""That a cache should have room for: one that is sent, others that come."""
+
 _OWN_PLACE = {
     Level.LAST_IN_HANDOUT: OwnPlace.SPARE,
     Level.CACHE_ONLY: OwnPlace.SPARE,
@@ -172,6 +175,19 @@ class Node:
             claims=account,
             completed=account.counters.completed,
         )
+        self._weigh_cache(torrent)
+
+    def _weigh_cache(self, torrent: Torrent) -> None:
+        """Warn of a cache that can't hold a piece: a peer asks for some blocks of it at a time."""
+        cache, count = self.config.cache, torrent.layout.piece_count
+        largest = torrent.layout.piece_size(0) if count else 0
+        if largest > max(cache.memory, cache.disk):
+            _LOG.warning(
+                "%s: a piece of %s doesn't fit the cache, so S3 is read again for every few blocks,"
+                " as far as peer.origin_copies_per_address goes; set cache.memory or cache.disk to"
+                " %s at least",
+                *(torrent.pinned.ref, human(largest), human(largest * min(count, SPARE_PIECES))),
+            )
 
     def torrent_gone(self, torrent: Torrent, reason: str) -> None:
         """Close the torrent's swarm with a reason and let its peers go."""

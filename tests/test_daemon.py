@@ -247,6 +247,20 @@ async def test_with_a_web_seed_the_object_itself_is_served(config: Config) -> No
         assert document["totals"]["uploaded_bytes"] == len(BODY)
 
 
+@pytest.mark.parametrize(("memory", "warned"), [(MIB - 1, True), (MIB, False)])
+async def test_a_cache_that_no_piece_fits_is_a_warning(
+    config: Config, memory: int, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    wish = config.objects[0].model_copy(update={"piece_length": MIB})
+    cache = config.cache.model_copy(update={"memory": memory, "disk": 0})
+    config = config.model_copy(update={"objects": (wish,), "cache": cache})
+    async with serving(config) as node:
+        await until(partial(served, node))
+    told = "quotes/Nelson: a piece of 1.00 MiB doesn't fit the cache"
+    assert (told in caplog.text) == warned
+    assert ("cache.disk to 4.00 MiB at least" in caplog.text) == warned
+
+
 # -- stopping -------------------------------------------------------------------------------------
 
 
