@@ -65,7 +65,7 @@ async def find_torrent(config: Config, bucket: str, key: str) -> Torrent:
         tally = Tally()
         pinned = await _head(origin, settings, known, tally)
         if known is not None and known.info is not None and same_state(known.pinned, pinned):
-            return Torrent(known.info, known.pinned, known.rung)
+            return Torrent(known.info, known.pinned, known.rung, known.tree)
         return await _make(config, settings, store, origin, pinned, tally=tally)
 
 

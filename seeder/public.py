@@ -1,15 +1,18 @@
 """What the public gets of a torrent: its file, its magnet link, and the URLs in them."""
 
 import hashlib
+import logging
 
 from seeder import __version__
-from seeder.errors import ConfigError
+from seeder.errors import ConfigError, StorageError
 from seeder.settings import Config, PeerSettings
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.torrent.magnet import magnet_link
 from seeder.torrent.metainfo import safe_name, torrent_file
 from seeder.values import Address
 from seeder.web.objects import NoTorrent, TorrentFile
+
+_LOG = logging.getLogger(__name__)
 
 CREATED_BY = f"seeder {__version__}"
 
@@ -36,17 +39,30 @@ def announce_url(config: Config, port: int) -> str:
 
 
 def torrent_file_of(torrent: Torrent, announce: str) -> bytes:
-    """Return the torrent file; the same torrent gives the same bytes every time."""
+    """Return the torrent file; the same torrent gives the same bytes every time.
+
+    StorageError where a hybrid's piece layer can't be read.
+    """
     # A creation date would make every copy another file.
     return torrent_file(
-        torrent.raw_info, announce=[announce], created_by=CREATED_BY, creation_date=None
+        torrent.raw_info,
+        announce=[announce],
+        created_by=CREATED_BY,
+        creation_date=None,
+        piece_layers=torrent.hashes.piece_layers() if torrent.hashes is not None else None,
     )
 
 
 def magnet_of(torrent: Torrent, announce: str, peer: PeerSettings) -> str:
     """Return the magnet link; with our own address as x.pe where it is known."""
     peers = [str(peer.public_address)] if peer.public_address is not None else []
-    return magnet_link(torrent.info_hash, name=torrent.info.name, trackers=[announce], peers=peers)
+    return magnet_link(
+        torrent.info_hash,
+        name=torrent.info.name,
+        trackers=[announce],
+        peers=peers,
+        v2_hash=torrent.v2_hash,
+    )
 
 
 class PublicFace:
@@ -62,7 +78,11 @@ class PublicFace:
         torrent = self._find(bucket, key)
         if isinstance(torrent, NoTorrent):
             return torrent
-        body = torrent_file_of(torrent, self._announce)
+        try:
+            body = torrent_file_of(torrent, self._announce)
+        except StorageError as error:
+            _LOG.error("%s/%s: no torrent file: %s", bucket, key, error)
+            return NoTorrent("ServiceUnavailable", "The torrent can't be read; please try again.")
         etag = hashlib.sha256(body).hexdigest()[:32]
         return TorrentFile(body, f'"{etag}"', f"{safe_name(key)}.torrent")
 

@@ -145,7 +145,7 @@ class Publisher:
         delay = 0.0
         if record is not None and record.info and record.wanted == describe_wish(settings):
             # Pinned by its ETag, it is safe to serve before S3 was asked: a 412 would tell.
-            self._serve(keeper, Torrent(record.info, record.pinned, record.rung))
+            self._serve(keeper, Torrent(record.info, record.pinned, record.rung, record.tree))
             delay = self._rng.uniform(0, SPREAD * crowd)
         assert self._nursery is not None
         self._nursery.start_soon(self._keep, keeper, delay)
@@ -276,7 +276,7 @@ class Publisher:
             record = Record(pinned, wanted=wanted)
             keeper.record = record
         if record.info is not None:
-            self._serve(keeper, Torrent(record.info, record.pinned, record.rung))
+            self._serve(keeper, Torrent(record.info, record.pinned, record.rung, record.tree))
             return
         source = self._sources[publication.ref.origin]
 
@@ -305,8 +305,10 @@ class Publisher:
         account.size = torrent.layout.size
         account.pieces = torrent.layout.piece_count
         _LOG.info(
-            "%s: serving %s, %d bytes in %d pieces, metainfo from %s",
-            *(publication.ref, torrent.info_hash, torrent.layout.size),
+            "%s: serving %s%s, %d bytes in %d pieces, metainfo from %s",
+            *(publication.ref, torrent.info_hash),
+            f" (v2 {torrent.v2_hash.hex()})" if torrent.v2_hash else "",
+            torrent.layout.size,
             *(torrent.layout.piece_count, torrent.rung),
         )
         self._audience.torrent_live(torrent, account)

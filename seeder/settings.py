@@ -54,6 +54,8 @@ SuperSeeding: TypeAlias = Literal["auto", "off"]
 UploadSlots: TypeAlias = int | Literal["auto", "unlimited"]
 SUPER_SEEDING: tuple[SuperSeeding, ...] = ("auto", "off")
 VERIFY: tuple[Verify, ...] = ("sample", "all")
+Format: TypeAlias = Literal["v1", "hybrid"]
+FORMATS: tuple[Format, ...] = ("v1", "hybrid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +294,7 @@ class ObjectSettings(_Section):
     ) = None
     """Bytes; None is chosen by the object's size."""
     private: bool = False
+    format: Annotated[Format, _choice(FORMATS)] = "v1"
     verify: Annotated[Verify, _choice(VERIFY)] = "sample"
     refresh: _Time = 600.0
 

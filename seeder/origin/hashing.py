@@ -2,7 +2,7 @@
 
 Each range covers whole pieces and at most 8 MiB. Its hashes go into a journal before its pieces go
 into the cache, so that a build that was killed goes on where it stopped: what is in the journal is
-never read again for hashing.
+never read again for hashing. For a hybrid the leaves of its Merkle tree go to disk before either.
 """
 
 import hashlib
@@ -16,14 +16,17 @@ import trio
 
 from seeder.errors import BudgetSpent, SeederError, StorageError
 from seeder.origin.s3 import Meter, S3Origin
+from seeder.origin.trees import TreeBuilder
 from seeder.torrent.catalog import PinnedObject, cache_id
 from seeder.torrent.layout import MIB, ByteRange, Layout
+from seeder.torrent.merkle import HASH_LENGTH as TREE_HASH_LENGTH
 
 READ_SIZE = 8 * MIB
 """S3 gives its best rate from ranges of 8 to 16 MiB."""
 PARALLEL_READS = 8
 HASH_LENGTH = 20
-_RECORD_LENGTH = 4 + HASH_LENGTH
+CHECKED_AT_A_TIME = 64
+"""Pieces whose leaves on disk are looked at in one go, for a stop not to wait long."""
 
 Progress = Callable[[int, int], None]
 """Called with the bytes hashed so far and in all."""
@@ -36,14 +39,16 @@ class PieceSink(Protocol):
 
 
 class Journal:
-    """The hashes known so far of one cut of one object: (index, SHA-1) in the order they came.
+    """The hashes known so far of one cut of one object: (index, digest) in the order they came.
 
+    A digest is the piece's SHA-1, for a hybrid with the piece's root in the Merkle tree behind it.
     Written without fsync: it survives the death of the process; after a power cut a torn tail is
     dropped and read again.
     """
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Path, name: str, digest_length: int = HASH_LENGTH) -> None:
         self._path = path
+        self._record_length = 4 + digest_length
         self._header = json.dumps({"journal": 1, "of": name}).encode() + b"\n"
 
     def load(self) -> dict[int, bytes]:
@@ -56,11 +61,11 @@ class Journal:
             raise StorageError(f"{self._path}: can't be read: {error.strerror}") from error
         if not data.startswith(self._header):
             return {}
-        records = data[len(self._header) :]
-        whole = len(records) // _RECORD_LENGTH * _RECORD_LENGTH
+        records, length = data[len(self._header) :], self._record_length
+        whole = len(records) // length * length
         return {
-            int.from_bytes(records[at : at + 4], "big"): records[at + 4 : at + _RECORD_LENGTH]
-            for at in range(0, whole, _RECORD_LENGTH)
+            int.from_bytes(records[at : at + 4], "big"): records[at + 4 : at + length]
+            for at in range(0, whole, length)
         }
 
     def start(self, known: dict[int, bytes]) -> None:
@@ -91,16 +96,24 @@ def _record(item: tuple[int, bytes]) -> bytes:
 
 
 class Hasher:
-    """Reads an object once and returns the hash of each piece."""
+    """Reads an object once and returns the hash of each piece; `tree` gets the leaves (BEP 52)."""
 
     def __init__(
-        self, origin: S3Origin, sink: PieceSink, meter: Meter, pinned: PinnedObject, layout: Layout
+        self,
+        origin: S3Origin,
+        sink: PieceSink,
+        meter: Meter,
+        pinned: PinnedObject,
+        layout: Layout,
+        *,
+        tree: TreeBuilder | None = None,
     ) -> None:
         self._origin = origin
         self._sink = sink
         self._meter = meter
         self._pinned = pinned
         self._layout = layout
+        self._tree = tree
         self._name = cache_id(pinned, layout.piece_length)
 
     async def run(self, path: Path, progress: Progress) -> bytes:
@@ -109,8 +122,10 @@ class Hasher:
         OriginError as the origin has it, or BudgetSpent; what was hashed by then stays in the
         journal.
         """
-        journal = Journal(path, self._name)
+        journal = self._journal(path)
         hashes = await trio.to_thread.run_sync(journal.load)
+        if self._tree is not None:
+            hashes = await self._with_leaves(self._tree, hashes)
         await trio.to_thread.run_sync(journal.start, hashes)
         layout = self._layout
         done = sum(layout.piece_size(index) for index in hashes)
@@ -138,7 +153,22 @@ class Hasher:
                 nursery.start_soon(worker)
         if failures:
             raise failures[-1]
-        return b"".join(hashes[index] for index in range(layout.piece_count))
+        return b"".join(hashes[index][:HASH_LENGTH] for index in range(layout.piece_count))
+
+    def _journal(self, path: Path) -> Journal:
+        if self._tree is None:
+            return Journal(path, self._name)
+        return Journal(path, f"{self._name} and tree", HASH_LENGTH + TREE_HASH_LENGTH)
+
+    async def _with_leaves(self, tree: TreeBuilder, hashes: dict[int, bytes]) -> dict[int, bytes]:
+        """Return those of the hashes whose leaves are on disk as well."""
+        if not hashes:
+            await trio.to_thread.run_sync(tree.start)
+        noted = [(index, digest[HASH_LENGTH:]) for index, digest in hashes.items()]
+        intact: set[int] = set()
+        for at in range(0, len(noted), CHECKED_AT_A_TIME):
+            intact |= await trio.to_thread.run_sync(tree.intact, noted[at : at + CHECKED_AT_A_TIME])
+        return {index: digest for index, digest in hashes.items() if index in intact}
 
     async def _read_run(self, first: int, count: int, journal: Journal) -> tuple[list[bytes], int]:
         layout = self._layout
@@ -154,15 +184,18 @@ class Hasher:
             part_length=layout.piece_length,
             take=pieces.append,
         )
-        digests = await trio.to_thread.run_sync(_hash_pieces, pieces)
+        digests = await trio.to_thread.run_sync(self._digest, first, pieces)
         journal.append(first, digests)
         for index, piece in enumerate(pieces, first):
             await self._sink.keep(self._name, index, piece)
         return digests, wanted.length
 
-
-def _hash_pieces(pieces: list[bytearray]) -> list[bytes]:
-    return [hashlib.sha1(piece, usedforsecurity=False).digest() for piece in pieces]
+    def _digest(self, first: int, pieces: list[bytearray]) -> list[bytes]:
+        digests = [hashlib.sha1(piece, usedforsecurity=False).digest() for piece in pieces]
+        if self._tree is None:
+            return digests
+        roots = self._tree.add(first, pieces)
+        return [digest + root for digest, root in zip(digests, roots, strict=True)]
 
 
 def missing_runs(known: Container[int], layout: Layout) -> Iterator[tuple[int, int]]:

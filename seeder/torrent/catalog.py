@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from seeder.torrent.layout import Layout
+from seeder.torrent.merkle import KeptHashes
 from seeder.torrent.metainfo import Info, InfoHash
 
 
@@ -57,9 +58,21 @@ def cache_id(pinned: PinnedObject, piece_length: int) -> str:
 class Torrent:
     """A torrent that is served: verified metainfo and the pinned object behind it."""
 
-    __slots__ = ("cache_id", "info", "info_hash", "layout", "pinned", "rung")
+    __slots__ = (
+        "cache_id",
+        "hashes",
+        "info",
+        "info_hash",
+        "layout",
+        "pinned",
+        "rung",
+        "short_v2_hash",
+        "v2_hash",
+    )
 
-    def __init__(self, info: Info, pinned: PinnedObject, rung: str) -> None:
+    def __init__(
+        self, info: Info, pinned: PinnedObject, rung: str, hashes: KeptHashes | None = None
+    ) -> None:
         self.info = info
         self.pinned = pinned
         self.rung = rung
@@ -67,6 +80,13 @@ class Torrent:
         self.layout: Layout = info.layout
         self.info_hash: InfoHash = info.info_hash
         self.cache_id = cache_id(pinned, info.layout.piece_length)
+        v2 = info.v2 if hashes is not None else None
+        self.hashes = hashes
+        """What v2 clients ask for (BEP 52); None for a torrent that is served as v1 only."""
+        self.v2_hash: bytes | None = v2.info_hash if v2 else None
+        """The SHA-256 of info, whole, of a hybrid."""
+        self.short_v2_hash: InfoHash | None = v2.short_hash if v2 else None
+        """The same as v2 clients name it on the wire and to trackers."""
 
     @property
     def raw_info(self) -> bytes:
@@ -120,7 +140,7 @@ class Publication:
 
 @dataclass(slots=True)
 class Catalog:
-    """Every publication by object, and every live torrent by info hash."""
+    """Every publication by object, and every live torrent by info hash: a hybrid by both."""
 
     publications: dict[ObjectRef, Publication] = field(default_factory=dict)
     _live: dict[InfoHash, Torrent] = field(default_factory=dict)
@@ -141,7 +161,7 @@ class Catalog:
         torrent = publication.torrent
         if torrent is None or self._owner.get(torrent.info_hash) != ref:
             return None
-        self._drop(torrent.info_hash)
+        self._drop(torrent)
         return torrent
 
     def serve(self, publication: Publication, torrent: Torrent) -> bool:
@@ -152,6 +172,8 @@ class Catalog:
             publication.settle(State.DUPLICATE, f"same content and name as {owner}")
             return False
         self._live[torrent.info_hash] = torrent
+        if torrent.short_v2_hash is not None:
+            self._live[torrent.short_v2_hash] = torrent
         publication.settle(State.SERVING)
         return True
 
@@ -162,15 +184,17 @@ class Catalog:
         publication.settle(State.WAITING, reason)
         if torrent is None or self._owner.get(torrent.info_hash) != publication.ref:
             return None
-        self._drop(torrent.info_hash)
+        self._drop(torrent)
         return torrent
 
-    def _drop(self, info_hash: InfoHash) -> None:
-        del self._live[info_hash]
-        del self._owner[info_hash]
+    def _drop(self, torrent: Torrent) -> None:
+        del self._owner[torrent.info_hash]
+        live = self._live.pop(torrent.info_hash)
+        if live.short_v2_hash is not None:
+            del self._live[live.short_v2_hash]
 
     def by_hash(self, info_hash: bytes) -> Torrent | None:
-        """Return the live torrent of an info hash."""
+        """Return the live torrent of a v1 info hash, or of a v2 one cut to 20 bytes."""
         return self._live.get(info_hash)  # type: ignore[call-overload, no-any-return]
 
     def owner(self, torrent: Torrent) -> Publication | None:

@@ -9,6 +9,7 @@ from seeder.peer.connection import Identity, PeerConnection
 from seeder.peer.events import Event
 from seeder.peer.messages import Block, Message, Requests
 from seeder.torrent.layout import Layout
+from seeder.torrent.merkle import KeptHashes
 
 INFO_HASH = bytes(range(20))
 OUR_ID = b"-SB0100-us0123456789"
@@ -25,6 +26,8 @@ class FakeTorrent:
     info_hash: bytes = INFO_HASH
     raw_info: bytes = b"i" * 40_000
     private: bool = False
+    hashes: KeptHashes | None = None
+    short_v2_hash: bytes | None = None
 
 
 def connect(torrent: FakeTorrent | None = None, now: float = 0.0) -> PeerConnection:
