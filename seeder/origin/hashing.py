@@ -122,7 +122,7 @@ class Hasher:
         OriginError as the origin has it, or BudgetSpent; what was hashed by then stays in the
         journal.
         """
-        journal = self._journal(path)
+        journal = self.journal(path)
         hashes = await trio.to_thread.run_sync(journal.load)
         if self._tree is not None:
             hashes = await self._with_leaves(self._tree, hashes)
@@ -155,7 +155,8 @@ class Hasher:
             raise failures[-1]
         return b"".join(hashes[index][:HASH_LENGTH] for index in range(layout.piece_count))
 
-    def _journal(self, path: Path) -> Journal:
+    def journal(self, path: Path) -> Journal:
+        """Return the journal of this hashing at `path`."""
         if self._tree is None:
             return Journal(path, self._name)
         return Journal(path, f"{self._name} and tree", HASH_LENGTH + TREE_HASH_LENGTH)

@@ -27,6 +27,7 @@ BODY = content(640 * 16 * KIB - 5)
 
 
 def test_a_hybrid_is_downloaded_as_v1_as_v2_and_as_both(
+    *,
     ceph: CephRGW,
     publisher: Publisher,
     bucket: str,
@@ -49,9 +50,10 @@ def test_a_hybrid_is_downloaded_as_v1_as_v2_and_as_both(
 
     # From us alone, one after another; of v2 there is nothing but the hash, and that encrypted.
     for source, encryption in ((file, "plain"), (magnet, "plain"), (v2, "rc4")):
-        with client(Libtorrent, encryption=encryption) as leecher:
-            assert digest(leecher.download(source, timeout=60)) == digest(BODY)
-            assert leecher.status().info_hashes == hashes
+        leecher = client(Libtorrent, encryption=encryption)
+        assert digest(leecher.download(source, timeout=60)) == digest(BODY)
+        assert leecher.status().info_hashes == hashes
+        leecher.close()
     old = client(Rtorrent)
     assert digest(old.download(file, timeout=60)) == digest(BODY)
     first = client(Libtorrent)

@@ -189,9 +189,10 @@ class Node:
     ) -> "AsyncIterator[Peer]":
         """Connect a peer that has read everything up to the unchoke."""
         async with Peer.connect(self.address, host, receive_buffer) as peer:
-            info_hash = (torrent or self.torrent).info_hash
+            served = torrent or self.torrent
+            info_hash, v2 = served.info_hash, served.hashes is not None
             await peer.send(greeting(fast=fast, extended=False, info_hash=info_hash, peer=peer_id))
-            assert await peer.read_exactly(68) == messages.handshake(info_hash, OUR_ID)
+            assert await peer.read_exactly(68) == messages.handshake(info_hash, OUR_ID, v2=v2)
             if fast:
                 assert await peer.read() == HAVE_ALL
             else:

@@ -34,7 +34,8 @@ def connect(torrent: FakeTorrent | None = None, now: float = 0.0) -> PeerConnect
     """Return a connection that has received nothing yet."""
     served = torrent or FakeTorrent()
     identity = Identity(OUR_ID, "seeder/0", bytes((127, 0, 0, 1)))
-    return PeerConnection(identity, {served.info_hash: served}.get, now)
+    names = {served.info_hash: served, served.short_v2_hash: served}
+    return PeerConnection(identity, names.get, now)
 
 
 def greeting(
