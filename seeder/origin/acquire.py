@@ -228,8 +228,9 @@ class Ladder:
             if pieces != info.pieces:
                 raise MetainfoError("its hashes are not those of the object")
             made = await trio.to_thread.run_sync(tree.finish) if tree else None
-            if made is not None and info.v2 is not None and made.root != info.v2.root:
+            if tree and made and info.v2 and made.root != info.v2.root:
                 made, fault = None, "its pieces root is not the object's"
+                tree.discard()
         else:
             fault = await self._sample_pieces(pinned, metainfo, meter, check_v2=not fault) or fault
             made = None
