@@ -235,6 +235,7 @@ def test_every_mistake_of_a_file_is_listed_at_once(read: Load) -> None:
         ("objects[0].piece_length", "1048576", "want a size such as"),
         ("objects[0].private", '"yes"', "want true or false, without quotes"),
         ("objects[0].verify", '"some"', 'want "sample" or "all"'),
+        ("objects[0].format", '"v2"', 'want "v1" or "hybrid"'),
         ("objects[0].verify", '"Sample"', 'did you mean "sample"?'),
         ("objects[0].metainfo", "[]", 'want a list such as ["origin", "build"]'),
         ("objects[0].metainfo", '["build", "build"]', "each source once"),

@@ -17,6 +17,7 @@ SANS_IO = {
     "values",
     "torrent.bencode",
     "torrent.layout",
+    "torrent.merkle",
     "torrent.metainfo",
     "torrent.magnet",
     "torrent.catalog",

@@ -1,5 +1,7 @@
 """What the public gets of a torrent, and what it doesn't."""
 
+from pathlib import Path
+
 import libtorrent as lt
 import pytest
 
@@ -11,6 +13,7 @@ from seeder.torrent.layout import Layout
 from seeder.torrent.metainfo import build_info, parse_info
 from seeder.values import Address
 from seeder.web.objects import NoTorrent, TorrentFile
+from tests.peer.node import make_data, make_torrent
 
 ANNOUNCE = "http://tracker.example.org:6969/announce"
 
@@ -78,6 +81,26 @@ def test_what_there_is_no_torrent_of_says_why(
         assert isinstance(found, NoTorrent)
         assert found.code == code
         assert "secret" not in found.message
+
+
+def test_a_hybrid_whose_piece_layer_is_lost_has_no_torrent_file_for_now(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    publication = Publication(ObjectRef("default", "bucket", "key"))
+    catalog.add(publication)
+    path = tmp_path / "tree"
+    torrent = make_torrent(make_data(200_000), key="key", tree_path=path)
+    catalog.serve(publication, torrent)
+    found = face(catalog).torrent_file("bucket", "key")
+    assert isinstance(found, TorrentFile)
+    assert lt.load_torrent_buffer(found.body).info_hashes.v2.to_bytes() == torrent.v2_hash
+    link = face(catalog).magnet_link("bucket", "key")
+    assert isinstance(link, str)
+    assert lt.parse_magnet_uri(link).info_hashes.v2.to_bytes() == torrent.v2_hash
+    path.unlink()
+    found = face(catalog).torrent_file("bucket", "key")
+    assert isinstance(found, NoTorrent)
+    assert found.code == "ServiceUnavailable"
 
 
 def config(tmp_path: object, tracker: TrackerSettings, peer: PeerSettings) -> Config:

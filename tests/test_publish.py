@@ -23,6 +23,7 @@ from seeder.origin.acquire import Ladder
 from seeder.origin.s3 import Meter
 from seeder.origin.source import PinnedSource
 from seeder.origin.store import MetainfoStore
+from seeder.public import torrent_file_of
 from seeder.publish import DELETED, REPLACED, WITHDRAWN, Publisher, Source
 from seeder.settings import CacheSettings, ObjectSettings
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
@@ -174,6 +175,37 @@ async def test_a_restart_reads_nothing_again(
         await again.until_true(lambda: server.requests.total() > 0, "key")
         assert server.requests == {"HEAD key": 1}
         assert not server.body_bytes
+
+
+async def test_a_hybrid_is_served_by_both_hashes_and_a_restart_reads_nothing_again(
+    world: World, server: ObjectsServer, make_origin: MakeOrigin, tmp_path: Path
+) -> None:
+    wanted = settings("key", format="hybrid")
+    await world.publisher.apply([wanted])
+    before = (await world.until("key", State.SERVING)).torrent
+    assert before is not None
+    assert before.short_v2_hash is not None
+    assert world.catalog.by_hash(before.short_v2_hash) is before
+    assert not list_of(tmp_path / "builds")
+    server.body_bytes.clear()
+    other = tmp_path / "restarted"
+    other.mkdir()
+    (tmp_path / "metainfo").rename(other / "metainfo")
+    async with make_world(server, make_origin, other) as again:
+        await again.publisher.apply([wanted])
+        torrent = again.catalog.by_hash(before.short_v2_hash)
+        assert torrent is not None
+        assert torrent.hashes is not None
+        assert torrent_file_of(torrent, "http://t/announce")
+        # Wished for as v1, it is another torrent, and its tree goes.
+        await again.publisher.apply([settings("key")])
+        await again.until("key", State.SERVING)
+        assert again.catalog.by_hash(before.short_v2_hash) is None
+    assert [path.suffix for path in list_of(other / "metainfo")] == [".info"]
+
+
+def list_of(directory: Path) -> list[Path]:
+    return list(directory.iterdir())
 
 
 async def test_what_was_wished_otherwise_is_made_anew(

@@ -31,7 +31,12 @@ from seeder.origin.s3 import Meter, S3Origin
 from seeder.origin.store import Record, file_stem
 from seeder.origin.trees import TreeBuilder, TreeFile
 from seeder.torrent.catalog import ObjectRef, PinnedObject, Torrent, cache_id
-from seeder.torrent.layout import Layout, default_piece_length
+from seeder.torrent.layout import (
+    MOST_HYBRID_PIECES,
+    MOST_PIECES,
+    Layout,
+    default_piece_length,
+)
 from seeder.torrent.merkle import HASH_LENGTH, Shape, leaf_hashes
 from seeder.torrent.metainfo import (
     Info,
@@ -276,8 +281,11 @@ class Ladder:
     async def _build(
         self, pinned: PinnedObject, wish: Wish, meter: Meter, progress: Progress
     ) -> tuple[Info, TreeFile | None]:
-        layout = Layout(pinned.size, wish.piece_length or default_piece_length(pinned.size))
-        builder = self._builder(pinned, layout) if wish.format == "hybrid" else None
+        hybrid = wish.format == "hybrid"
+        most = MOST_HYBRID_PIECES if hybrid else MOST_PIECES
+        length = wish.piece_length or default_piece_length(pinned.size, most)
+        layout = Layout(pinned.size, length)
+        builder = self._builder(pinned, layout) if hybrid else None
         hasher = Hasher(self._origin, self._sink, meter, pinned, layout, tree=builder)
         pieces = await hasher.run(self.journal_path(pinned.ref), progress)
         tree = await trio.to_thread.run_sync(builder.finish) if builder else None

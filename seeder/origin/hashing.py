@@ -185,18 +185,20 @@ class Hasher:
             part_length=layout.piece_length,
             take=pieces.append,
         )
-        digests = await trio.to_thread.run_sync(self._digest, first, pieces)
+        digests = await trio.to_thread.run_sync(digest_pieces, first, pieces, self._tree)
         journal.append(first, digests)
         for index, piece in enumerate(pieces, first):
             await self._sink.keep(self._name, index, piece)
         return digests, wanted.length
 
-    def _digest(self, first: int, pieces: list[bytearray]) -> list[bytes]:
-        digests = [hashlib.sha1(piece, usedforsecurity=False).digest() for piece in pieces]
-        if self._tree is None:
-            return digests
-        roots = self._tree.add(first, pieces)
-        return [digest + root for digest, root in zip(digests, roots, strict=True)]
+
+def digest_pieces(first: int, pieces: list[bytearray], tree: TreeBuilder | None) -> list[bytes]:
+    """Return what the journal notes of consecutive pieces; their leaves go to `tree`."""
+    digests = [hashlib.sha1(piece, usedforsecurity=False).digest() for piece in pieces]
+    if tree is None:
+        return digests
+    roots = tree.add(first, pieces)
+    return [digest + root for digest, root in zip(digests, roots, strict=True)]
 
 
 def missing_runs(known: Container[int], layout: Layout) -> Iterator[tuple[int, int]]:

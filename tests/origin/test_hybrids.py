@@ -50,6 +50,10 @@ def spoilt_layers(index: int) -> tuple[dict[bytes, bytes], bytes]:
     return {root: bytes(layer)}, root
 
 
+def trees_in(directory: Path) -> list[Path]:
+    return list(directory.glob("*.tree"))
+
+
 def info_hashes(torrent: Torrent) -> lt.info_hash_t:
     """Return the hashes of the torrent file that is served, as libtorrent reads it."""
     file = torrent_file_of(torrent, "http://tracker.example/announce")
@@ -99,7 +103,7 @@ async def test_a_hybrid_comes_back_after_a_restart(climber: Climber, tmp_path: P
     assert torrent.hashes is not None
     # What is served already is read from where the tree lies now.
     assert again.tree.piece_layers() == torrent.hashes.piece_layers()
-    [path] = (tmp_path / "metainfo").glob("*.tree")
+    [path] = trees_in(tmp_path / "metainfo")
     path.write_bytes(path.read_bytes()[:-1])
     assert store.load(climber.record.pinned.ref) is None
     # Another format later: nothing is left of the tree.
@@ -176,7 +180,7 @@ async def test_a_wrong_v2_part_is_passed_over_and_the_log_says_so(
     assert (torrent.rung, torrent.hashes) == ("origin", None)
     assert torrent.short_v2_hash is None
     [line] = [entry.message for entry in caplog.records if entry.levelno >= logging.WARNING]
-    assert not list(tmp_path.glob("*.tree"))
+    assert not trees_in(tmp_path)
     assert "bucket/key: its torrent is served as v1 only" in line
     assert reason in line
 
