@@ -1,17 +1,21 @@
 """A hybrid torrent (BEP 52) with real clients: as v1, as v2 and as both, in one swarm."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import libtorrent as lt
 
+from tests.e2e import ceph as ceph_module
 from tests.e2e.ceph import CephRGW
 from tests.e2e.clients import Rtorrent
 from tests.e2e.conftest import ClientFactory
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.libtorrent_client import Libtorrent
 from tests.e2e.objects import KIB, content, digest
+from tests.e2e.processes import python_environment
 from tests.e2e.publishing import (
     announce,
     origin,
@@ -24,6 +28,20 @@ from tests.e2e.s3 import Publisher
 KEY = "object.bin"
 # More pieces than a client asks for at a time (512), the last of them short.
 BODY = content(640 * 16 * KIB - 5)
+
+
+def printed(daemon: SeederDaemon, command: str, bucket: str) -> bytes:
+    """Return what the command line prints of the object's torrent."""
+    run = subprocess.run(
+        [sys.executable, "-m", "seeder.cli", command, "-c", daemon.path, f"{bucket}/{KEY}"],
+        env=python_environment(
+            AWS_ACCESS_KEY_ID=ceph_module.ACCESS_KEY, AWS_SECRET_ACCESS_KEY=ceph_module.SECRET_KEY
+        ),
+        stdout=subprocess.PIPE,
+        timeout=60,
+        check=True,
+    )
+    return run.stdout.rstrip() if command == "magnet" else run.stdout
 
 
 def test_a_hybrid_is_downloaded_as_v1_as_v2_and_as_both(
@@ -47,6 +65,8 @@ def test_a_hybrid_is_downloaded_as_v1_as_v2_and_as_both(
     magnet = served_magnet(daemon, bucket, KEY)
     v1, v2 = (re.sub(rf"xt=urn:{other}:[^&]*&", "", magnet) for other in ("btmh", "btih"))
     assert len(v1) < len(v2) < len(magnet)
+    assert printed(daemon, "torrent", bucket) == file.read_bytes()
+    assert lt.parse_magnet_uri(printed(daemon, "magnet", bucket).decode()).info_hashes == hashes
 
     # From us alone, one after another; of v2 there is nothing but the hash, and that encrypted.
     for source, encryption in ((file, "plain"), (magnet, "plain"), (v2, "rc4")):
