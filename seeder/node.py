@@ -171,6 +171,7 @@ class Node:
             size=torrent.pinned.size,
             claims=account,
             completed=account.counters.completed,
+            alias=torrent.short_v2_hash,
         )
 
     def torrent_gone(self, torrent: Torrent, reason: str) -> None:
