@@ -156,6 +156,7 @@ def test_a_hybrid_is_found_by_both_hashes_while_it_is_live() -> None:
         catalog.serve(publication, torrent)
         assert catalog.by_hash(torrent.info_hash) is torrent
         assert catalog.by_hash(torrent.short_v2_hash) is torrent
+        assert list(catalog.newest()) == [publication]
         if end == "retired":
             assert catalog.retire(publication, end) is torrent
         else:
