@@ -174,6 +174,7 @@ class Node:
             size=torrent.pinned.size,
             claims=account,
             completed=account.counters.completed,
+            alias=torrent.short_v2_hash,
         )
         self._weigh_cache(torrent)
 

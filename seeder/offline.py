@@ -93,7 +93,7 @@ async def find_torrent(config: Config, bucket: str, key: str) -> Torrent:
         tally = Tally()
         pinned = await _head(origin, settings, known, tally)
         if known is not None and known.info is not None and same_state(known.pinned, pinned):
-            return Torrent(known.info, known.pinned, known.rung)
+            return Torrent(known.info, known.pinned, known.rung, known.tree)
         return await _make(config, settings, store, origin, pinned, earlier=earlier, tally=tally)
 
 
@@ -158,7 +158,7 @@ async def _make(
         with _progress_bar(str(settings.ref)) as progress:
             torrent = await ladder.climb(record, settings, account, progress)
         await trio.to_thread.run_sync(store.save, record)
-        ladder.journal_path(settings.ref).unlink(missing_ok=True)
+        ladder.builds.clear(settings.ref)
         account.info_hash, account.size = torrent.info_hash.hex(), torrent.pinned.size
         account.pieces = torrent.layout.piece_count
         return torrent

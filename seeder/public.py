@@ -1,11 +1,12 @@
 """What the public gets of a torrent: its file, its magnet link, and the URLs in them."""
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from urllib.parse import urlsplit, urlunsplit
 
 from seeder import __version__
-from seeder.errors import ConfigError
+from seeder.errors import ConfigError, MetainfoError, StorageError
 from seeder.settings import Config, OriginSettings, PeerSettings
 from seeder.torrent.catalog import Catalog, ObjectRef, PinnedBundle, Publication, State, Torrent
 from seeder.torrent.magnet import magnet_link
@@ -16,6 +17,8 @@ from seeder.web.naming import object_path
 from seeder.web.objects import TorrentFile
 from seeder.web.s3errors import S3Error
 from seeder.web.webseed import Content
+
+_LOG = logging.getLogger(__name__)
 
 CREATED_BY = f"seeder {__version__}"
 
@@ -76,7 +79,8 @@ def web_seeds_of(torrent: Torrent, before: str | None) -> list[str]:
 def torrent_file_of(torrent: Torrent, announce: str, web_seed: str | None = None) -> bytes:
     """Return the torrent file; the same torrent gives the same bytes every time.
 
-    `web_seed` is the `web_seed_url`.
+    `web_seed` is the `web_seed_url`. StorageError or MetainfoError where what is on disk can't be
+    read: the info, or a hybrid's piece layer.
     """
     return torrent_file(
         torrent.raw_info,
@@ -85,6 +89,7 @@ def torrent_file_of(torrent: Torrent, announce: str, web_seed: str | None = None
         # It would make every copy another file.
         creation_date=None,
         url_list=web_seeds_of(torrent, web_seed),
+        piece_layers=torrent.hashes.piece_layers() if torrent.hashes is not None else None,
     )
 
 
@@ -107,6 +112,7 @@ def magnet_of(
         trackers=[announce],
         peers=peers,
         web_seeds=web_seeds_of(torrent, web_seed),
+        v2_hash=torrent.v2_hash,
     )
 
 
@@ -140,7 +146,13 @@ class PublicFace:
         """Return the torrent of an object as it is now; S3Error while there is none."""
         publication = self._find(bucket, key)
         torrent = _served(publication)
-        body = torrent_file_of(torrent, self._announce, self._web_seed_of(publication))
+        try:
+            body = torrent_file_of(torrent, self._announce, self._web_seed_of(publication))
+        except (StorageError, MetainfoError) as error:
+            _LOG.error("%s/%s: no torrent file: %s", bucket, key, error)
+            raise S3Error(
+                "ServiceUnavailable", "The torrent can't be read; please try again."
+            ) from error
         etag = hashlib.sha256(body).hexdigest()[:32]
         return TorrentFile(body, f'"{etag}"', f"{_file_name(torrent, key)}.torrent")
 

@@ -414,14 +414,14 @@ class Publisher:
             torrent = await source.ladder.climb(record, settings, self._account(pinned), progress)
         record.earlier = None
         await trio.to_thread.run_sync(self._store.save, record)
-        source.ladder.journal_path(publication.ref).unlink(missing_ok=True)
+        source.ladder.builds.clear(publication.ref)
         # What peers will ask for first is at hand, and only that long.
         self.library.put(torrent.info)
         record.info, record.outline = None, torrent.info.outline
         self._serve(keeper, self._torrent(record, record.outline))
 
     def _torrent(self, record: Record, outline: Outline) -> Torrent:
-        return Torrent(outline, record.pinned, record.rung, shelf=self.library)
+        return Torrent(outline, record.pinned, record.rung, record.tree, shelf=self.library)
 
     def _serve(self, keeper: _Keeper, torrent: Torrent, *, quiet: bool = False) -> None:
         publication = keeper.publication
@@ -441,8 +441,10 @@ class Publisher:
         account.pieces = torrent.layout.piece_count
         _LOG.log(
             logging.DEBUG if quiet else logging.INFO,
-            "%s: serving %s, %d bytes in %d pieces, metainfo from %s",
-            *(publication.ref, torrent.info_hash, torrent.pinned.size),
+            "%s: serving %s%s, %d bytes in %d pieces, metainfo from %s",
+            *(publication.ref, torrent.info_hash),
+            f" (v2 {torrent.v2_hash.hex()})" if torrent.v2_hash else "",
+            torrent.pinned.size,
             *(torrent.layout.piece_count, torrent.rung),
         )
         self._audience.torrent_live(torrent, account)

@@ -57,6 +57,8 @@ SuperSeeding: TypeAlias = Literal["auto", "off"]
 UploadSlots: TypeAlias = int | Literal["auto", "unlimited"]
 SUPER_SEEDING: tuple[SuperSeeding, ...] = ("auto", "off")
 VERIFY: tuple[Verify, ...] = ("sample", "all")
+Format: TypeAlias = Literal["v1", "hybrid"]
+FORMATS: tuple[Format, ...] = ("v1", "hybrid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +315,7 @@ class ObjectSettings(_Section):
     private: bool = False
     public: bool | None = None
     """Whether anybody may fetch the torrent; None is all but the private ones."""
+    format: Annotated[Format, _choice(FORMATS)] = "v1"
     verify: Annotated[Verify, _choice(VERIFY)] = "sample"
     refresh: _Time = 600.0
     bundle: bool = False
@@ -363,6 +366,8 @@ class ObjectSettings(_Section):
             raise ValueError("goes with a prefix, and this is one object")
         if bundle and "build" not in info.data.get("metainfo", ("build",)):
             raise ValueError('want "build" in metainfo: there is no other torrent of a prefix')
+        if bundle and info.data.get("format") == "hybrid":
+            raise ValueError('goes with format = "v1" only: bundles can\'t be hybrids')
         return bundle
 
     @field_validator("metainfo")

@@ -258,6 +258,7 @@ def test_every_mistake_of_a_file_is_listed_at_once(read: Load) -> None:
         ("objects[0].piece_length", "1048576", "want a size such as"),
         ("objects[0].private", '"yes"', "want true or false, without quotes"),
         ("objects[0].verify", '"some"', 'want "sample" or "all"'),
+        ("objects[0].format", '"v2"', 'want "v1" or "hybrid"'),
         ("objects[0].verify", '"Sample"', 'did you mean "sample"?'),
         ("objects[0].metainfo", "[]", 'want a list such as ["origin", "build"]'),
         ("objects[0].metainfo", '["build", "build"]', "each source once"),
@@ -517,6 +518,10 @@ def test_a_prefix_stands_for_all_below_it(read: Load) -> None:
         (
             'prefix = "p"\nbundle = true\nmetainfo = ["origin"]',
             'bundle = true: want "build" in metainfo: there is no other torrent of a prefix',
+        ),
+        (
+            'prefix = "p"\nformat = "hybrid"\nbundle = true',
+            'bundle = true: goes with format = "v1" only: bundles can\'t be hybrids',
         ),
         ("prefix = 2026", 'prefix = 2026: want what keys begin with: write "2026", with the'),
     ],

@@ -18,6 +18,7 @@ SANS_IO = {
     "torrent.bencode",
     "torrent.bundle",
     "torrent.layout",
+    "torrent.merkle",
     "torrent.metainfo",
     "torrent.magnet",
     "torrent.catalog",

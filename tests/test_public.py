@@ -1,5 +1,6 @@
 """What the public gets of a torrent, and what it doesn't."""
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -45,6 +46,7 @@ from seeder.web.messages import Request
 from seeder.web.naming import Naming
 from seeder.web.s3errors import S3Error
 from seeder.web.webseed import Content
+from tests.peer.node import make_data, make_torrent
 
 ANNOUNCE = "http://tracker.example.org:6969/announce"
 
@@ -138,6 +140,24 @@ def test_the_terms_of_an_object_are_its_own_and_its_origins(catalog: Catalog) ->
         with pytest.raises(S3Error) as caught:
             asked.terms(bucket, key)
         assert caught.value.code == code
+
+
+def test_a_hybrid_whose_piece_layer_is_lost_has_no_torrent_file_for_now(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    publication = Publication(ObjectRef("default", "bucket", "key"))
+    catalog.add(publication)
+    path = tmp_path / "tree"
+    torrent = make_torrent(make_data(200_000), key="key", tree_path=path)
+    catalog.serve(publication, torrent)
+    found = face(catalog).torrent_file("bucket", "key")
+    assert lt.load_torrent_buffer(found.body).info_hashes.v2.to_bytes() == torrent.v2_hash
+    link = face(catalog).magnet_link("bucket", "key")
+    assert lt.parse_magnet_uri(link).info_hashes.v2.to_bytes() == torrent.v2_hash
+    path.unlink()
+    with pytest.raises(S3Error) as caught:
+        face(catalog).torrent_file("bucket", "key")
+    assert caught.value.code == "ServiceUnavailable"
 
 
 def config(tmp_path: object, tracker: TrackerSettings, peer: PeerSettings) -> Config:

@@ -2,13 +2,10 @@
 
 Rungs are tried in the configured order: `origin` asks S3 (GetObjectTorrent), `sidecar` reads
 KEY.torrent beside the object, `checksums` takes S3's SHA-1 of each part for a piece's, `build`
-hashes the object itself. Metainfo from outside is not believed (decision 5): it must fit the object
-HEAD described, and the pieces it names are checked against the object's own bytes, the last and the
-first before any other, since those tell a liar soonest. What fails falls to the next rung, and the
-log says why.
+hashes the object itself. What comes from outside is believed as far as `seeder.origin.belief` finds
+it true; what fails falls to the next rung, and the log says why.
 """
 
-import hashlib
 import logging
 import random
 from collections.abc import Sequence
@@ -27,28 +24,35 @@ from seeder.errors import (
     TorrentUnsupported,
 )
 from seeder.origin.answers import label
+from seeder.origin.belief import Believer
 from seeder.origin.bundles import BundlePlan
 from seeder.origin.checksums import SMALLEST_PART_LENGTH
-from seeder.origin.hashing import Hasher, PieceSink, Progress
+from seeder.origin.hashing import Builds, Hasher, PieceSink, Progress
 from seeder.origin.parts import PartReader
 from seeder.origin.s3 import Meter, S3Origin
-from seeder.origin.store import Record, file_stem
+from seeder.origin.store import Record
 from seeder.origin.support import Support
-from seeder.torrent.catalog import (
-    ObjectRef,
-    PinnedBundle,
-    PinnedObject,
-    Torrent,
-    cache_id,
+from seeder.origin.trees import TreeBuilder, TreeFile
+from seeder.torrent.catalog import ObjectRef, PinnedBundle, PinnedObject, Torrent
+from seeder.torrent.layout import (
+    MOST_HYBRID_PIECES,
+    MOST_PIECES,
+    Layout,
+    default_piece_length,
 )
-from seeder.torrent.layout import Layout, default_piece_length
-from seeder.torrent.metainfo import Info, build_info, parse_info, parse_torrent, safe_name
+from seeder.torrent.merkle import Shape
+from seeder.torrent.metainfo import (
+    Info,
+    Metainfo,
+    build_info,
+    parse_info,
+    parse_torrent,
+    safe_name,
+)
 
 _LOG = logging.getLogger(__name__)
 
 LARGEST_TORRENT_FILE = 10 * 1024 * 1024
-SAMPLE = 8
-"""Pieces checked besides the first and the last: a liar about a fifth of them passes 1 in 6."""
 
 
 class Shelf(PieceSink, Protocol):
@@ -70,6 +74,8 @@ class Wish(Protocol):
     @property
     def private(self) -> bool: ...
     @property
+    def format(self) -> str: ...
+    @property
     def verify(self) -> str: ...
     @property
     def bundle(self) -> bool: ...
@@ -78,7 +84,9 @@ class Wish(Protocol):
 def describe_wish(wish: Wish) -> str:
     """Return a text that changes when the configured wish does."""
     parts = (*wish.metainfo, wish.torrent_file, wish.piece_length, wish.private)
-    return " ".join(map(str, (*parts, "bundle") if wish.bundle else parts))
+    # What the default asks for is written as before there was a choice.
+    chosen = [*(["bundle"] if wish.bundle else []), *([wish.format] if wish.format != "v1" else [])]
+    return " ".join(map(str, (*parts, *chosen)))
 
 
 class Ladder:
@@ -87,14 +95,10 @@ class Ladder:
     def __init__(self, origin: S3Origin, sink: Shelf, journals: Path, rng: random.Random) -> None:
         self._origin = origin
         self._sink = sink
-        self._journals = journals
-        self._rng = rng
+        self.builds = Builds(journals)
+        self._believer = Believer(origin, sink, self.builds, rng)
         self._support = Support()
         self._parts = PartReader(origin)
-
-    def journal_path(self, ref: ObjectRef) -> Path:
-        """Return where the hashing of an object is noted while it goes on."""
-        return self._journals / f"{file_stem(ref)}.journal"
 
     async def climb(self, record: Record, wish: Wish, meter: Meter, progress: Progress) -> Torrent:
         """Return a verified torrent of the object and note it in `record`.
@@ -107,19 +111,18 @@ class Ladder:
             return await self._build_bundle(record, pinned, wish, meter, progress)
         if wish.torrent_file is not None:
             try:
-                info = await self._from_file(wish.torrent_file)
-                await self._verify(pinned, info, wish, meter, progress)
+                metainfo = await self._from_file(wish.torrent_file)
+                tree = await self._believer.verify(pinned, metainfo, wish, meter, progress)
             except MetainfoError as error:
                 raise MetainfoError(
                     f"{pinned.ref}: torrent_file {wish.torrent_file} doesn't fit: {error}"
                 ) from error
-            return self._found(record, "torrent_file", info)
+            return self._found(record, "torrent_file", metainfo.info, tree)
         for rung in wish.metainfo:
             if rung in record.refused:
                 continue
             if rung == "build":
-                info = await self._build(pinned, wish, meter, progress)
-                return self._found(record, rung, info)
+                return self._found(record, rung, *await self._build(pinned, wish, meter, progress))
             try:
                 found = await self._from_outside(rung, pinned, wish, meter, progress)
             except (MetainfoError, OriginFault, AccessDenied) as error:
@@ -128,29 +131,31 @@ class Ladder:
                 _LOG.warning("%s: metainfo from %s refused: %s", pinned.ref, rung, reason)
             else:
                 if found is not None:
-                    return self._found(record, rung, found)
+                    return self._found(record, rung, *found)
         why = "; ".join(f"{rung}: {reason}" for rung, reason in record.refused.items())
         raise MetainfoError(
             f"{pinned.ref}: no metainfo from {', '.join(wish.metainfo)}"
             f'{f" ({why})" if why else ""}; add "build" to its metainfo list'
         )
 
-    def _found(self, record: Record, rung: str, info: Info) -> Torrent:
-        record.info, record.rung = info, rung
-        return Torrent(info, record.pinned, rung)
+    def _found(self, record: Record, rung: str, info: Info, tree: TreeFile | None) -> Torrent:
+        record.info, record.rung, record.tree = info, rung, tree
+        return Torrent(info, record.pinned, rung, tree)
 
     async def _from_outside(
         self, rung: str, pinned: PinnedObject, wish: Wish, meter: Meter, progress: Progress
-    ) -> Info | None:
+    ) -> tuple[Info, TreeFile | None] | None:
         """Return verified metainfo of a rung, None where there is none to be had."""
         if rung == "checksums":
-            info = await self._from_checksums(pinned, wish, meter)
+            made = await self._from_checksums(pinned, wish, meter)
+            metainfo = None if made is None else Metainfo(made)
         else:
             ask = self._ask_origin if rung == "origin" else self._read_sidecar
             data = await ask(pinned, meter)
-            info = None if data is None else parse_torrent(data).info
-        if info is None:
+            metainfo = None if data is None else parse_torrent(data)
+        if metainfo is None:
             return None
+        info = metainfo.info
         if wish.private and not info.private:
             raise MetainfoError("it is not private, the configuration says private = true")
         if wish.piece_length not in (None, info.layout.piece_length):
@@ -158,8 +163,7 @@ class Ladder:
                 f"its pieces are {info.layout.piece_length} bytes, the configuration says "
                 f"piece_length = {wish.piece_length}"
             )
-        await self._verify(pinned, info, wish, meter, progress)
-        return info
+        return info, await self._believer.verify(pinned, metainfo, wish, meter, progress)
 
     async def _ask_origin(self, pinned: PinnedObject, meter: Meter) -> bytes | None:
         if self._support.absent:
@@ -189,6 +193,9 @@ class Ladder:
         Where all of the object would be one piece, `build` comes before it: checking that piece
         reads the object as well, and a build cuts it finer.
         """
+        if wish.format == "hybrid":
+            _LOG.info("%s: its checksums are not asked for: they can't make a hybrid", pinned.ref)
+            return None
         builds = "build" in wish.metainfo
         if not pinned.size or (builds and pinned.size <= SMALLEST_PART_LENGTH):
             return None
@@ -201,55 +208,27 @@ class Ladder:
             return None
         return _make_info(pinned, layout, pieces, wish)
 
-    async def _from_file(self, path: Path) -> Info:
+    async def _from_file(self, path: Path) -> Metainfo:
         try:
             data = await trio.Path(path).read_bytes()
         except OSError as error:
             raise StorageError(f"{path}: can't be read: {error.strerror}") from error
-        return parse_torrent(data).info
-
-    # -- belief
-
-    async def _verify(
-        self, pinned: PinnedObject, info: Info, wish: Wish, meter: Meter, progress: Progress
-    ) -> None:
-        """Check metainfo against the object; MetainfoError says how they differ."""
-        layout = info.layout
-        if layout.size != pinned.size:
-            raise MetainfoError(f"it says {layout.size} bytes, the object has {pinned.size}")
-        if not info.name_is_safe:
-            raise MetainfoError(f"its file name is unsafe: {info.name!r:.80}")
-        if wish.verify == "all":
-            hasher = Hasher(self._origin, self._sink, meter, pinned, layout)
-            pieces = await hasher.run(self.journal_path(pinned.ref), progress)
-            if pieces != info.pieces:
-                raise MetainfoError("its hashes are not those of the object")
-            return
-        name = cache_id(pinned, layout.piece_length)
-        for index in self._sample(layout):
-            piece = await self._origin.read_range(
-                pinned, layout.piece_range(index), meter, "metainfo"
-            )
-            digest = await trio.to_thread.run_sync(_sha1, piece)
-            if digest != info.piece_hash(index):
-                raise MetainfoError(f"the hash of its piece {index} is not the object's")
-            await self._sink.keep(name, index, piece)
-
-    def _sample(self, layout: Layout) -> list[int]:
-        count = layout.piece_count
-        ends = dict.fromkeys((count - 1, 0)) if count else {}
-        middle = range(1, count - 1)
-        return [*ends, *self._rng.sample(middle, min(SAMPLE, len(middle)))]
+        return parse_torrent(data)
 
     # -- build
 
     async def _build(
         self, pinned: PinnedObject, wish: Wish, meter: Meter, progress: Progress
-    ) -> Info:
-        layout = Layout(pinned.size, wish.piece_length or default_piece_length(pinned.size))
-        hasher = Hasher(self._origin, self._sink, meter, pinned, layout)
-        pieces = await hasher.run(self.journal_path(pinned.ref), progress)
-        return _make_info(pinned, layout, pieces, wish)
+    ) -> tuple[Info, TreeFile | None]:
+        hybrid = wish.format == "hybrid"
+        most = MOST_HYBRID_PIECES if hybrid else MOST_PIECES
+        length = wish.piece_length or default_piece_length(pinned.size, most)
+        layout = Layout(pinned.size, length)
+        builder = TreeBuilder(self.builds.tree(pinned.ref), Shape(layout)) if hybrid else None
+        hasher = Hasher(self._origin, self._sink, meter, pinned, layout, tree=builder)
+        pieces = await hasher.run(self.builds.journal(pinned.ref), progress)
+        tree = await trio.to_thread.run_sync(builder.finish) if builder else None
+        return _make_info(pinned, layout, pieces, wish, tree), tree
 
     async def _build_bundle(
         self,
@@ -271,7 +250,7 @@ class Ladder:
             Hasher, self._origin, self._sink, meter, bundle, plan.layout
         )
         try:
-            pieces = await hasher.run(self.journal_path(bundle.ref), progress, plan.known)
+            pieces = await hasher.run(self.builds.journal(bundle.ref), progress, plan.known)
         except (ObjectChanged, ObjectMissing) as error:
             raise ObjectChanged(f"{error}; {label(bundle.ref)} is listed again") from error
         torrent = await trio.to_thread.run_sync(plan.torrent, pieces)
@@ -279,10 +258,18 @@ class Ladder:
         return torrent
 
 
-def _make_info(pinned: PinnedObject, layout: Layout, pieces: bytes, wish: Wish) -> Info:
-    name = safe_name(pinned.ref.key)
-    return parse_info(build_info(name=name, layout=layout, pieces=pieces, private=wish.private))
-
-
-def _sha1(piece: bytearray) -> bytes:
-    return hashlib.sha1(piece, usedforsecurity=False).digest()
+def _make_info(
+    pinned: PinnedObject,
+    layout: Layout,
+    pieces: bytes,
+    wish: Wish,
+    tree: TreeFile | None = None,
+) -> Info:
+    raw = build_info(
+        name=safe_name(pinned.ref.key),
+        layout=layout,
+        pieces=pieces,
+        private=wish.private,
+        root=tree.root if tree else None,
+    )
+    return parse_info(raw)

@@ -2,7 +2,8 @@
 
 Each range covers whole pieces of one object and at most 8 MiB. Its hashes go into a journal before
 its pieces go into the cache, so that a build that was killed goes on where it stopped: what is in
-the journal is never read again for hashing.
+the journal is never read again for hashing. For a hybrid the leaves of its Merkle tree go to disk
+before either.
 """
 
 import hashlib
@@ -23,9 +24,19 @@ from seeder.errors import (
     StorageError,
 )
 from seeder.origin.s3 import Meter, S3Origin
+from seeder.origin.store import file_stem
+from seeder.origin.trees import TreeBuilder
 from seeder.torrent.bundle import padded
-from seeder.torrent.catalog import PinnedBundle, PinnedObject, Section, cache_id, sections_of
+from seeder.torrent.catalog import (
+    ObjectRef,
+    PinnedBundle,
+    PinnedObject,
+    Section,
+    cache_id,
+    sections_of,
+)
 from seeder.torrent.layout import MIB, ByteRange, Layout
+from seeder.torrent.merkle import HASH_LENGTH as TREE_HASH_LENGTH
 from seeder.torrent.metainfo import Info
 
 READ_SIZE = 8 * MIB
@@ -35,6 +46,8 @@ HASH_LENGTH = 20
 _BUNDLE_WIDTH = 20
 _OF_ONE_OBJECT = (AccessDenied, ObjectChanged, ObjectMissing)
 """Errors that say nothing of the other objects in a bundle."""
+CHECKED_AT_A_TIME = 64
+"""Pieces whose leaves on disk are looked at in one go, for a stop not to wait long."""
 
 Progress = Callable[[int, int], None]
 """Called with the bytes hashed so far and in all."""
@@ -46,19 +59,45 @@ class PieceSink(Protocol):
     async def keep(self, cache_id: str, index: int, piece: bytes | bytearray) -> bool: ...
 
 
+class Builds:
+    """Where is noted what is made of objects until it is done, below `directory`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def journal(self, ref: ObjectRef) -> Path:
+        """Return where the hashing of an object is noted."""
+        return self._directory / f"{file_stem(ref)}.journal"
+
+    def tree(self, ref: ObjectRef) -> Path:
+        """Return where the Merkle tree of a hybrid is made."""
+        return self._directory / f"{file_stem(ref)}.tree"
+
+    def clear(self, ref: ObjectRef) -> None:
+        """Forget what was under way for an object."""
+        self.journal(ref).unlink(missing_ok=True)
+        self.tree(ref).unlink(missing_ok=True)
+
+
 class Journal:
-    """The hashes known so far: (number, SHA-1) in the order they came.
+    """The hashes known so far: (number, digest) in the order they came.
 
     The number of a piece has `width` bytes: its index in the one object that the journal is of, or
-    what `numbers` says in a bundle.
+    what `numbers` says in a bundle. A digest is the piece's SHA-1, for a hybrid with the piece's
+    root in the Merkle tree behind it.
 
+
+    A digest is the piece's SHA-1, for a hybrid with the piece's root in the Merkle tree behind it.
     Written without fsync: it survives the death of the process; after a power cut a torn tail is
     dropped and read again.
     """
 
-    def __init__(self, path: Path, name: str, width: int = 4) -> None:
+    def __init__(
+        self, path: Path, name: str, width: int = 4, digest_length: int = HASH_LENGTH
+    ) -> None:
         self._path = path
         self._width = width
+        self._length = width + digest_length
         self._header = json.dumps({"journal": 1, "of": name}).encode() + b"\n"
 
     def load(self) -> dict[int, bytes]:
@@ -72,7 +111,7 @@ class Journal:
         if not data.startswith(self._header):
             return {}
         records = data[len(self._header) :]
-        width, length = self._width, self._width + HASH_LENGTH
+        width, length = self._width, self._length
         whole = len(records) // length * length
         return {
             int.from_bytes(records[at : at + width], "big"): records[at + width : at + length]
@@ -123,16 +162,27 @@ def known_hashes(pinned: PinnedObject, info: Info) -> dict[int, bytes]:
 
 
 class Hasher:
-    """Reads an object, or those of a bundle, once and returns the hash of each piece."""
+    """Reads an object, or those of a bundle, once and returns the hash of each piece.
+
+    `tree` gets the leaves of a hybrid (BEP 52), which is of one object.
+    """
 
     def __init__(
-        self, origin: S3Origin, sink: PieceSink, meter: Meter, pinned: PinnedObject, layout: Layout
+        self,
+        origin: S3Origin,
+        sink: PieceSink,
+        meter: Meter,
+        pinned: PinnedObject,
+        layout: Layout,
+        *,
+        tree: TreeBuilder | None = None,
     ) -> None:
         self._origin = origin
         self._sink = sink
         self._meter = meter
         self._pinned = pinned
         self._layout = layout
+        self._tree = tree
         self._sections = {numbers(pinned, each): each for each in sections_of(pinned, layout)}
 
     async def run(
@@ -143,12 +193,14 @@ class Hasher:
         What `earlier` has by the journal's numbers isn't read. OriginError as the origin has it, or
         BudgetSpent; what was hashed by then stays in the journal.
         """
-        journal = self._journal(path)
+        journal = self.journal(path)
         hashes = await trio.to_thread.run_sync(journal.load)
         known = {**(earlier or {}), **hashes}
         hashes = {
             number: known[number] for each in self._sections for number in each if number in known
         }
+        if self._tree is not None:
+            hashes = await self._with_leaves(self._tree, hashes)
         await trio.to_thread.run_sync(journal.start, hashes)
         done = sum(
             section.layout.piece_size(index)
@@ -182,13 +234,28 @@ class Hasher:
                 nursery.start_soon(worker)
         if failures:
             raise failures[-1]
-        return b"".join(hashes[number] for each in self._sections for number in each)
+        return b"".join(hashes[number][:HASH_LENGTH] for each in self._sections for number in each)
 
-    def _journal(self, path: Path) -> Journal:
+    def journal(self, path: Path) -> Journal:
+        """Return the journal of this hashing at `path`."""
         length = self._layout.piece_length
         if isinstance(self._pinned, PinnedBundle):
             return Journal(path, f"bundle-{length}", _BUNDLE_WIDTH)
-        return Journal(path, cache_id(self._pinned, length))
+        name = cache_id(self._pinned, length)
+        if self._tree is None:
+            return Journal(path, name)
+        digest_length = HASH_LENGTH + TREE_HASH_LENGTH
+        return Journal(path, f"{name} and tree", digest_length=digest_length)
+
+    async def _with_leaves(self, tree: TreeBuilder, hashes: dict[int, bytes]) -> dict[int, bytes]:
+        """Return those of the hashes whose leaves are on disk as well."""
+        if not hashes:
+            await trio.to_thread.run_sync(tree.start)
+        noted = [(index, digest[HASH_LENGTH:]) for index, digest in hashes.items()]
+        intact: set[int] = set()
+        for at in range(0, len(noted), CHECKED_AT_A_TIME):
+            intact |= await trio.to_thread.run_sync(tree.intact, noted[at : at + CHECKED_AT_A_TIME])
+        return {index: digest for index, digest in hashes.items() if index in intact}
 
     def _missing(self, known: Container[int]) -> Iterator[tuple[range, int, int]]:
         """Yield what is still to be read: the numbers of a section, first and count within it."""
@@ -214,15 +281,20 @@ class Hasher:
         )
         if section.pinned is not self._pinned:
             pieces[-1] = padded(pieces[-1], length)
-        digests = await trio.to_thread.run_sync(_hash_pieces, pieces)
+        digests = await trio.to_thread.run_sync(digest_pieces, first, pieces, self._tree)
         journal.append(each.start + first, digests)
         for index, piece in enumerate(pieces, first):
             await self._sink.keep(section.cache_id, index, piece)
         return digests, stop - start
 
 
-def _hash_pieces(pieces: list[bytearray]) -> list[bytes]:
-    return [hashlib.sha1(piece, usedforsecurity=False).digest() for piece in pieces]
+def digest_pieces(first: int, pieces: list[bytearray], tree: TreeBuilder | None) -> list[bytes]:
+    """Return what the journal notes of consecutive pieces; their leaves go to `tree`."""
+    digests = [hashlib.sha1(piece, usedforsecurity=False).digest() for piece in pieces]
+    if tree is None:
+        return digests
+    roots = tree.add(first, pieces)
+    return [digest + root for digest, root in zip(digests, roots, strict=True)]
 
 
 def missing_runs(known: Container[int], layout: Layout) -> Iterator[tuple[int, int]]:

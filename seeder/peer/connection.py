@@ -1,4 +1,4 @@
-"""One peer's side of the wire protocol as a state machine (BEP 3, 6, 9, 10, 21, 54).
+"""One peer's side of the wire protocol as a state machine (BEP 3, 6, 9, 10, 21, 52, 54).
 
 `receive` takes bytes as they arrive and returns what the session has to know; whatever the
 protocol itself must answer (handshake, rejects, metadata) collects in `data_to_send`. Requests
@@ -14,12 +14,22 @@ from itertools import chain, islice
 
 from seeder.errors import WireError
 from seeder.peer import messages
-from seeder.peer.events import Arrived, Event, Gained, Greeted, Grown, Identified, Served
+from seeder.peer.events import (
+    Arrived,
+    Event,
+    Gained,
+    Greeted,
+    Grown,
+    Identified,
+    Served,
+    WantsHashes,
+)
 from seeder.peer.extensions import Extensions
 from seeder.peer.floods import Bucket
 from seeder.peer.messages import Block, Message, MessageId, Requests
 from seeder.peer.phases import NEXT, Kind, Phase, kind_of
 from seeder.torrent.layout import KIB
+from seeder.torrent.merkle import HashRequest
 
 REQUEST_QUEUE = 2000
 """Our `reqq`: reqq x 16 KiB / RTT is the most that one peer can get."""
@@ -163,7 +173,14 @@ class PeerConnection:
         self._limit = max(LONGEST_MESSAGE, 1 + -(-pieces // 8))
         self._extensions = Extensions(torrent.raw_info, private=torrent.private, out=self._out)
         identity = self._identity
-        self._out += messages.handshake(torrent.info_hash, identity.peer_id)
+        answer = greeting.info_hash
+        if greeting.v2 and torrent.short_v2_hash is not None:
+            # Not only an offer: a libtorrent that dialled by the v1 hash, and has heard of us by
+            # the v2 one in the meantime, takes no other answer.
+            answer = torrent.short_v2_hash
+        self._out += messages.handshake(
+            answer, identity.peer_id, v2=torrent.hashes is not None and answer == torrent.info_hash
+        )
         if self._hides(torrent):
             self.shown = set()
         if greeting.extended:
@@ -198,6 +215,11 @@ class PeerConnection:
             events.extend(self._extensions.receive(message.payload))
         elif message.id == MessageId.PIECE:
             raise WireError("piece-to-a-seed")
+        elif message.id == MessageId.HASH_REQUEST and self._has_hashes:
+            self._count_noise(now)
+            events.append(WantsHashes(message.hash_request()))
+        elif message.id == MessageId.HASHES and self._has_hashes:
+            raise WireError("hashes-to-a-seed")
         else:
             if message.id in (MessageId.INTERESTED, MessageId.NOT_INTERESTED):
                 self.interested = message.id == MessageId.INTERESTED
@@ -206,6 +228,10 @@ class PeerConnection:
                 # Said again, for WebTorrent overhears it in the same segment as the handshake, and
                 # an rTorrent that had run out of pieces to want waits for it.
                 self._out += messages.message(MessageId.UNCHOKE)
+
+    @property
+    def _has_hashes(self) -> bool:
+        return self.torrent is not None and self.torrent.hashes is not None
 
     def _count_noise(self, now: float) -> None:
         if not self._noise.take(now):
@@ -402,6 +428,10 @@ class PeerConnection:
             return
         self.wanted_count -= len(begins)
         self._turn_down([(index, begin, length) for begin, length in begins.items()])
+
+    def reject_hashes(self, request: HashRequest) -> None:
+        """Turn a request for hashes down (BEP 52)."""
+        self._out += messages.hash_reject(request)
 
     # -- choking
 

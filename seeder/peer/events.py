@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from seeder.torrent.layout import Layout
+from seeder.torrent.merkle import HashRequest, KeptHashes
 
 
 class Served(Protocol):
@@ -21,6 +22,11 @@ class Served(Protocol):
     def at_hand(self) -> bool:
         """Whether `raw_info` is in memory."""
         ...
+
+    @property
+    def hashes(self) -> KeptHashes | None: ...
+    @property
+    def short_v2_hash(self) -> bytes | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,4 +78,13 @@ class WantsNothing:
     """The peer declared itself upload only (BEP 21)."""
 
 
-Event: TypeAlias = Greeted | Identified | Arrived | Gained | Grown | Introduced | WantsNothing
+@dataclass(frozen=True, slots=True)
+class WantsHashes:
+    """The peer asked for hashes of the Merkle tree (BEP 52); each is owed an answer."""
+
+    request: HashRequest
+
+
+Event: TypeAlias = (
+    Greeted | Identified | Arrived | Gained | Grown | Introduced | WantsNothing | WantsHashes
+)

@@ -134,6 +134,7 @@ class Hub:
             client=client,
             admit=self._admit,
             start_drain=self._start_drain,
+            start_lookups=self._start_lookups,
             closes=Counter(),
             lost=self._lost,
             spreading=spreading,
@@ -302,6 +303,10 @@ class Hub:
         assert self._nursery is not None
         self._nursery.start_soon(session.drain)
 
+    def _start_lookups(self, session: Session) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(session.look_up)
+
     def _admit(self, session: Session) -> str | None:
         """Register an identified session, or return why not.
 
@@ -335,10 +340,14 @@ class Hub:
     def connect(self, torrent: Torrent) -> None:
         """Let encrypted connections name a torrent; plain ones find it by themselves."""
         self._skeys.add(torrent.info_hash)
+        if torrent.short_v2_hash is not None:
+            self._skeys.add(torrent.short_v2_hash)
 
     def disconnect(self, torrent: Torrent, reason: str) -> None:
         """Take a torrent back from its peers, let them go, and let no new one name it."""
         self._skeys.discard(torrent.info_hash)
+        if torrent.short_v2_hash is not None:
+            self._skeys.discard(torrent.short_v2_hash)
         for session in tuple(self._sessions):
             if session.torrent is torrent:
                 session.retire(reason)

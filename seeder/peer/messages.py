@@ -1,4 +1,4 @@
-"""The peer wire's messages as values (BEP 3, 6, 10).
+"""The peer wire's messages as values (BEP 3, 6, 10, 52).
 
 `parse` takes whatever has arrived and returns every whole message in it and how many bytes those
 were; the rest waits for more. A downloader pipelines, so most of what arrives is runs of
@@ -14,6 +14,7 @@ from enum import IntEnum
 from struct import Struct
 
 from seeder.errors import WireError
+from seeder.torrent.merkle import HashRequest
 
 BLOCK_SIZE = 16 * 1024
 PROTOCOL = b"\x13BitTorrent protocol"
@@ -27,16 +28,18 @@ Block = tuple[int, int, int]
 
 _RESERVED_EXTENDED = (5, 0x10)
 _RESERVED_FAST = (7, 0x04)
+_RESERVED_V2 = (7, 0x10)
 _LENGTH = Struct(">I")
 _REQUEST = Struct(">IBIII")
 _HAVE = Struct(">IBI")
 _TRIPLE = Struct(">III")
+_HASH_REQUEST = Struct(">32sIIII")
 PIECE_HEADER = Struct(">IBII")
 """Length, id, index, begin: what goes before a block."""
 
 
 class MessageId(IntEnum):
-    """BEP 3, BEP 6 and BEP 10 message ids."""
+    """BEP 3, BEP 6, BEP 10 and BEP 52 message ids."""
 
     CHOKE = 0
     UNCHOKE = 1
@@ -54,6 +57,9 @@ class MessageId(IntEnum):
     REJECT = 16
     ALLOWED_FAST = 17
     EXTENDED = 20
+    HASH_REQUEST = 21
+    HASHES = 22
+    HASH_REJECT = 23
 
 
 FAST_IDS = frozenset(
@@ -104,6 +110,12 @@ class Handshake:
         byte, bit = _RESERVED_FAST
         return bool(self.reserved[byte] & bit)
 
+    @property
+    def v2(self) -> bool:
+        """Whether the peer that names a hybrid by its v1 hash takes the v2 one back (BEP 52)."""
+        byte, bit = _RESERVED_V2
+        return bool(self.reserved[byte] & bit)
+
 
 @dataclass(frozen=True, slots=True)
 class Requests:
@@ -127,6 +139,12 @@ class Message:
         """Return the block of a `cancel`."""
         index, begin, length = _TRIPLE.unpack(self.payload)
         return index, begin, length
+
+    def hash_request(self) -> HashRequest:
+        """Return what a `hash request` asks for; WireError `wrong-length`."""
+        if len(self.payload) != _HASH_REQUEST.size:
+            raise WireError("wrong-length", f"a hash request of {len(self.payload)} bytes")
+        return HashRequest(*_HASH_REQUEST.unpack(self.payload))
 
 
 _KEEP_ALIVE = Message(KEEP_ALIVE_ID, b"")
@@ -183,10 +201,16 @@ def parse_handshake(data: bytes | bytearray | memoryview) -> Handshake:
     return Handshake(reserved=bytes(data[20:28]), info_hash=bytes(data[28:INFO_HASH_END]))
 
 
-def handshake(info_hash: bytes, peer_id: bytes) -> bytes:
-    """Return our 68 bytes: extensions (BEP 10) and fast (BEP 6) offered, nothing else."""
+def handshake(info_hash: bytes, peer_id: bytes, *, v2: bool = False) -> bytes:
+    """Return our 68 bytes: extensions (BEP 10) and fast (BEP 6) offered, nothing else.
+
+    `v2` tells a peer that named a hybrid by its v1 hash that we know the other one (BEP 52).
+    """
     reserved = bytearray(8)
     for byte, bit in (_RESERVED_EXTENDED, _RESERVED_FAST):
+        reserved[byte] |= bit
+    if v2:
+        byte, bit = _RESERVED_V2
         reserved[byte] |= bit
     return PROTOCOL + bytes(reserved) + info_hash + peer_id
 
@@ -216,6 +240,24 @@ def cancel(block: Block) -> bytes:
 def reject(blocks: Iterable[Block]) -> bytes:
     """Return one BEP 6 reject a block."""
     return b"".join(_REQUEST.pack(13, MessageId.REJECT, *block) for block in blocks)
+
+
+def _hash_message(identifier: int, request: HashRequest, hashes: bytes = b"") -> bytes:
+    asked = (request.root, request.base, request.index, request.length, request.proofs)
+    return message(identifier, _HASH_REQUEST.pack(*asked) + hashes)
+
+
+def hash_request(request: HashRequest) -> bytes:
+    return _hash_message(MessageId.HASH_REQUEST, request)
+
+
+def hashes(request: HashRequest, found: bytes) -> bytes:
+    """Return the answer to a `hash request`: the hashes, then their uncles."""
+    return _hash_message(MessageId.HASHES, request, found)
+
+
+def hash_reject(request: HashRequest) -> bytes:
+    return _hash_message(MessageId.HASH_REJECT, request)
 
 
 def full_bitfield(piece_count: int) -> bytes:

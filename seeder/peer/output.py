@@ -57,6 +57,7 @@ class Output:
         "chain",
         "draining",
         "finishing",
+        "further",
         "sent_at",
         "stock",
         "withholds",
@@ -78,6 +79,8 @@ class Output:
         """The upload limits; None for none."""
         self.withholds: Callable[[int, float], bool] | None = None
         """Tells whether the requests for a piece have to wait (its index, the time in s)."""
+        self.further: Callable[[], bytes] | None = None
+        """Gives what else the peer is owed, a message at a time."""
         self.draining = False
         """Whether a task waits for the socket, or for its turn."""
         self.finishing = False
@@ -150,6 +153,8 @@ class Output:
         if wire.owes_metadata:
             wire.send_metadata()
         control = wire.data_to_send()
+        if self.further is not None:
+            control += self.further()
         if control:
             batch.add(control)
         if stock is not None and wire.wanted:

@@ -29,6 +29,7 @@ from seeder.peer.connection import Identity, PeerConnection
 from seeder.peer.extensions import client_of
 from seeder.peer.gains import Gains
 from seeder.peer.limits import Chain
+from seeder.peer.lookups import Lookups
 from seeder.peer.output import Output
 from seeder.peer.pex import Listing
 from seeder.peer.phases import Phase
@@ -82,6 +83,7 @@ class Session:
         self._gains: Gains | None = None
         self._info: Info | None = None
         """Held, so that it stays at hand."""
+        self._lookups: Lookups | None = None
         self._output = Output(
             sock, self.wire, self._opening, self, scratch=supplies.outgoing, now=now
         )
@@ -219,6 +221,8 @@ class Session:
             self._supplies.limits.waiting.discard(output.chain)
         if self._listing is not None:
             self._listing.leave()
+        if self._lookups is not None:
+            self._lookups.close()
         now = trio.current_time()
         try:
             output.settle()
@@ -303,6 +307,9 @@ class Session:
                     self._listing.takes_connections_at(self._ip, listen_port)
             case events.WantsNothing():
                 self._farewell = "upload-only"
+            case events.WantsHashes(request):
+                assert self._lookups is not None
+                self._lookups.ask(request)
         if self._gains is not None and self._gains.complete:
             self._farewell = "seed"
 
@@ -325,6 +332,14 @@ class Session:
         if gains.thrift is not None and self.wire.shown is None:
             output.withholds = gains.thrift.withholds
         output.chain = supplies.limits.chain(torrent.info_hash, now)
+        if torrent.hashes is not None:
+            self._lookups = Lookups(
+                torrent.hashes,
+                start=partial(supplies.start_lookups, self),
+                reject=self.wire.reject_hashes,
+                tell=self.resume,
+            )
+            output.further = self._lookups.take
         output.stock = Stock(
             supplies.cache,
             torrent,
@@ -407,6 +422,14 @@ class Session:
             self._fail(error)
         if self._output.finishing and self.wire.phase is not Phase.CLOSED:
             self._hang_up()
+
+    async def look_up(self) -> None:
+        """Answer the requests for hashes; the hub gives it a task."""
+        assert self._lookups is not None
+        try:
+            await self._lookups.run()
+        except Exception as error:
+            self._fail(error)
 
     def resume(self) -> None:
         """Send on: the upload limits allow it again."""

@@ -38,6 +38,8 @@ class Supplies:
     admit: Callable[["Session"], str | None]
     """Asked when the peer is identified; a reason refuses it."""
     start_drain: Callable[["Session"], None]
+    start_lookups: Callable[["Session"], None]
+    """Called to have a session's requests for hashes answered in a task."""
     closes: Counter[str]
     lost: Callable[[Torrent, int], None]
     """Told of a piece that can't be had for a while."""

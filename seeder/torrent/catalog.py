@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol, Self
 
 from seeder.torrent.layout import ByteRange, Layout
+from seeder.torrent.merkle import KeptHashes
 from seeder.torrent.metainfo import Info, InfoHash, Outline
 
 
@@ -150,6 +151,7 @@ class Torrent:
         "_info",
         "_shelf",
         "cache_id",
+        "hashes",
         "info_hash",
         "layout",
         "padded",
@@ -157,6 +159,8 @@ class Torrent:
         "private",
         "rung",
         "sections",
+        "short_v2_hash",
+        "v2_hash",
     )
 
     def __init__(
@@ -164,6 +168,7 @@ class Torrent:
         info: Info | Outline,
         pinned: PinnedObject,
         rung: str,
+        hashes: KeptHashes | None = None,
         *,
         shelf: Shelf | None = None,
     ) -> None:
@@ -176,6 +181,13 @@ class Torrent:
         self.info_hash: InfoHash = info.info_hash
         self.private = info.private
         self.cache_id = cache_id(pinned, info.layout.piece_length)
+        v2 = info.v2 if hashes is not None else None
+        self.hashes = hashes
+        """What v2 clients ask for (BEP 52); None for a torrent that is served as v1 only."""
+        self.v2_hash: bytes | None = v2.info_hash if v2 else None
+        """The SHA-256 of info, whole, of a hybrid."""
+        self.short_v2_hash: InfoHash | None = v2.short_hash if v2 else None
+        """The same as v2 clients name it on the wire and to trackers."""
         self.padded = isinstance(pinned, PinnedBundle)
         """Whether the last piece of an object is filled up with zeros."""
         self.sections = sections_of(pinned, info.layout)
@@ -278,12 +290,14 @@ class Publication:
 
 @dataclass(slots=True)
 class Catalog:
-    """Every publication by object, and every live torrent by info hash."""
+    """Every publication by object, and every live torrent by info hash: a hybrid by both."""
 
     publications: dict[ObjectRef, Publication] = field(default_factory=dict)
     _buckets: dict[str, dict[str, list[Publication]]] = field(default_factory=dict)
     """By bucket and key, whatever the origin and the version."""
     _live: dict[InfoHash, Torrent] = field(default_factory=dict)
+    _hybrids: dict[bytes, Torrent] = field(default_factory=dict)
+    """By their v2 hashes, cut to 20 bytes."""
     _owner: dict[InfoHash, ObjectRef] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Publication]:
@@ -309,7 +323,7 @@ class Catalog:
         torrent = publication.torrent
         if torrent is None or self._owner.get(torrent.info_hash) != ref:
             return None
-        self._drop(torrent.info_hash)
+        self._drop(torrent)
         return torrent
 
     def serve(self, publication: Publication, torrent: Torrent) -> bool:
@@ -320,6 +334,8 @@ class Catalog:
             publication.settle(State.DUPLICATE, f"same content and name as {owner}")
             return False
         self._live[torrent.info_hash] = torrent
+        if torrent.short_v2_hash is not None:
+            self._hybrids[torrent.short_v2_hash] = torrent
         publication.settle(State.SERVING)
         return True
 
@@ -330,16 +346,19 @@ class Catalog:
         publication.settle(State.WAITING, reason)
         if torrent is None or self._owner.get(torrent.info_hash) != publication.ref:
             return None
-        self._drop(torrent.info_hash)
+        self._drop(torrent)
         return torrent
 
-    def _drop(self, info_hash: InfoHash) -> None:
-        del self._live[info_hash]
-        del self._owner[info_hash]
+    def _drop(self, torrent: Torrent) -> None:
+        del self._owner[torrent.info_hash]
+        live = self._live.pop(torrent.info_hash)
+        if live.short_v2_hash is not None:
+            del self._hybrids[live.short_v2_hash]
 
     def by_hash(self, info_hash: bytes) -> Torrent | None:
-        """Return the live torrent of an info hash."""
-        return self._live.get(info_hash)  # type: ignore[call-overload, no-any-return]
+        """Return the live torrent of a v1 info hash, or of a v2 one cut to 20 bytes."""
+        live = self._live.get(info_hash)  # type: ignore[call-overload]
+        return live or self._hybrids.get(info_hash)
 
     def owner(self, torrent: Torrent) -> Publication | None:
         """Return the publication that keeps a live torrent."""

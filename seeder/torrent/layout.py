@@ -22,15 +22,17 @@ _USUAL_PIECE_LENGTH = 16 * MIB
 LARGEST_PIECE_LENGTH = 128 * MIB
 # libtorrent refuses metadata above 4 MiB (BEP 9); 20 bytes a piece leave room for the rest.
 MOST_PIECES = 200_000
+MOST_HYBRID_PIECES = 190_000
+"""With 52 bytes a piece: libtorrent takes torrent files of at most 10^7 bytes."""
 
 
-def default_piece_length(size: int) -> int:
+def default_piece_length(size: int, most_pieces: int = MOST_PIECES) -> int:
     """Return the piece length in bytes (a power of two) for an object of `size` bytes."""
     for limit, length in _PIECE_LENGTHS:
         if size <= limit:
             return length
     length = _USUAL_PIECE_LENGTH
-    while size > length * MOST_PIECES and length < LARGEST_PIECE_LENGTH:
+    while size > length * most_pieces and length < LARGEST_PIECE_LENGTH:
         length *= 2
     return length
 

@@ -1,4 +1,4 @@
-"""Metainfo (BEP 3, 12, 19, 27): what a torrent file says, checked, and the writing of one.
+"""Metainfo (BEP 3, 12, 19, 27, 52): what a torrent file says, checked, and the writing of one.
 
 `info` is never re-encoded: its hash is taken over the bytes as they were found, and those bytes
 are what a new torrent file carries.
@@ -8,15 +8,16 @@ No I/O.
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
 from seeder.errors import BencodeError, MetainfoError
-from seeder.torrent import bencode
+from seeder.torrent import bencode, merkle
 from seeder.torrent.layout import LARGEST_PIECE_LENGTH, Layout
 
 HASH_LENGTH = 20
+META_VERSION = 2
 LONGEST_NAME = 255
 """UTF-8 bytes of a file name that every usual file system takes."""
 
@@ -61,12 +62,35 @@ class InfoHash(bytes):
 
 
 @dataclass(frozen=True, slots=True)
+class InfoV2:
+    """What a hybrid's info dictionary says to v2 clients (BEP 52)."""
+
+    info_hash: bytes
+    """The SHA-256 of the info dictionary, whole: 32 bytes."""
+    root: bytes
+    """The file's pieces root, 32 bytes; empty for a file of 0 bytes."""
+
+    def __post_init__(self) -> None:
+        if len(self.info_hash) != merkle.HASH_LENGTH or len(self.root) not in (
+            0,
+            merkle.HASH_LENGTH,
+        ):
+            raise ValueError("an info hash or pieces root of v2 is 32 bytes")
+
+    @property
+    def short_hash(self) -> InfoHash:
+        """The info hash as handshakes and announces carry it."""
+        return InfoHash(self.info_hash[:HASH_LENGTH])
+
+
+@dataclass(frozen=True, slots=True)
 class Outline:
     """What is kept of an info dictionary while nobody needs its hashes."""
 
     info_hash: InfoHash
     layout: Layout
     private: bool
+    v2: InfoV2 | None = None
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -80,6 +104,10 @@ class Info:
     layout: Layout
     pieces: bytes = field(repr=False)
     private: bool
+    v2: InfoV2 | None = None
+    """What makes it a hybrid, describing the same file."""
+    v2_fault: str | None = None
+    """Why what it says to v2 clients is passed over."""
 
     @property
     def name_is_safe(self) -> bool:
@@ -88,7 +116,7 @@ class Info:
 
     @property
     def outline(self) -> Outline:
-        return Outline(self.info_hash, self.layout, self.private)
+        return Outline(self.info_hash, self.layout, self.private, self.v2)
 
     def piece_hash(self, index: int) -> bytes:
         """Return the SHA-1 of piece `index`, 20 bytes. IndexError outside."""
@@ -105,6 +133,8 @@ class Metainfo:
     announce: str | None = None
     announce_list: tuple[tuple[str, ...], ...] = ()
     url_list: tuple[str, ...] = ()
+    piece_layers: Mapping[bytes, bytes] = field(default_factory=dict, repr=False)
+    """Of a hybrid: by pieces root, a SHA-256 a piece, as found."""
 
 
 def parse_torrent(data: bytes) -> Metainfo:
@@ -128,6 +158,7 @@ def parse_torrent(data: bytes) -> Metainfo:
             tier for tier in map(_urls, tiers if isinstance(tiers, list) else ()) if tier
         ),
         url_list=_urls([urls] if isinstance(urls, bytes) else urls),
+        piece_layers=_strings(torrent.get(b"piece layers")),
     )
 
 
@@ -158,18 +189,27 @@ def check_info(raw: bytes, info: dict[bytes, bencode.Value], size: int) -> Info:
             f"info.pieces has {len(pieces)} bytes, but {layout.size} bytes in pieces of "
             f"{layout.piece_length} need {layout.piece_count} hashes of {HASH_LENGTH}"
         )
+    name = _string(info, b"name")
+    v2, v2_fault = _hybrid(info, raw, name, layout)
     return Info(
         raw=raw,
         info_hash=InfoHash.of(raw),
-        name=_string(info, b"name").decode(errors="replace"),
+        name=name.decode(errors="replace"),
         layout=layout,
         pieces=pieces,
         private=b"private" in info and _integer(info, b"private", 0, 1) == 1,
+        v2=v2,
+        v2_fault=v2_fault,
     )
 
 
-def build_info(*, name: str, layout: Layout, pieces: bytes, private: bool = False) -> bytes:
-    """Return the bytes of a single-file info dictionary; ValueError if the pieces don't fit."""
+def build_info(
+    *, name: str, layout: Layout, pieces: bytes, private: bool = False, root: bytes | None = None
+) -> bytes:
+    """Return the bytes of a single-file info dictionary; ValueError if the pieces don't fit.
+
+    With `root`, the pieces root of BEP 52 (empty for no bytes), it is a hybrid's.
+    """
     if len(pieces) != layout.piece_count * HASH_LENGTH:
         raise ValueError(f"{len(pieces)} bytes of hashes for {layout.piece_count} pieces")
     if layout.piece_length > LARGEST_PIECE_LENGTH:
@@ -182,6 +222,9 @@ def build_info(*, name: str, layout: Layout, pieces: bytes, private: bool = Fals
     }
     if private:
         info[b"private"] = 1
+    if root is not None:
+        info[b"meta version"] = META_VERSION
+        info[b"file tree"] = _file_tree(name.encode(), layout, root)
     return bencode.encode(info)
 
 
@@ -193,10 +236,12 @@ def torrent_file(
     creation_date: int | None,
     comment: str | None = None,
     url_list: Sequence[str] = (),
+    piece_layers: Mapping[bytes, bytes] | None = None,
 ) -> bytes:
     """Return a torrent file around the info bytes as found.
 
     Each of the `announce` URLs is a tier of its own (BEP 12); the date is in seconds since 1970.
+    A hybrid has `piece layers`, be they empty (BEP 52).
     """
     outside: dict[bytes, bencode.Encodable] = {b"created by": created_by.encode()}
     if announce:
@@ -209,6 +254,8 @@ def torrent_file(
         outside[b"creation date"] = creation_date
     if url_list:
         outside[b"url-list"] = [url.encode() for url in url_list]
+    if piece_layers is not None:
+        outside[b"piece layers"] = piece_layers
     encoded = {key: bencode.encode(value) for key, value in outside.items()}
     encoded[b"info"] = raw_info
     parts = (bencode.encode(key) + encoded[key] for key in sorted(encoded))
@@ -245,6 +292,36 @@ def _refuse_other_kinds(info: dict[bytes, bencode.Value]) -> None:
         raise MetainfoError("the torrent is BitTorrent v2 only; make a v1 torrent of the object")
 
 
+def _file_tree(name: bytes, layout: Layout, root: bytes) -> dict[bytes, bencode.Value]:
+    """Return BEP 52's tree of one file."""
+    properties: dict[bytes, bencode.Value] = {b"length": layout.size}
+    if root:
+        properties[b"pieces root"] = root
+    return {name: {b"": properties}}
+
+
+def _hybrid(
+    info: dict[bytes, bencode.Value], raw: bytes, name: bytes, layout: Layout
+) -> tuple[InfoV2 | None, str | None]:
+    """Return what an info dictionary says to v2 clients, or why that is passed over."""
+    version = info.get(b"meta version")
+    if version is None:
+        return None, None
+    if version != META_VERSION:
+        return None, f"its meta version is {version!r:.20}, not {META_VERSION}"
+    if layout.piece_length < merkle.BLOCK or layout.piece_length & (layout.piece_length - 1):
+        return None, f"its piece length of {layout.piece_length} is not one of v2"
+    files = info.get(b"file tree")
+    match files.get(name) if isinstance(files, dict) and len(files) == 1 else None:
+        case {b"": {b"length": layout.size, **properties}}:
+            root = properties.get(b"pieces root", b"")
+        case _:
+            return None, "its file tree is not that of its v1 part"
+    if not isinstance(root, bytes) or len(root) != (merkle.HASH_LENGTH if layout.size else 0):
+        return None, "its file tree has no proper pieces root"
+    return InfoV2(hashlib.sha256(raw).digest(), root), None
+
+
 def _integer(info: dict[bytes, bencode.Value], key: bytes, least: int, most: int) -> int:
     value = info.get(key)
     if not isinstance(value, int):
@@ -259,6 +336,12 @@ def _string(info: dict[bytes, bencode.Value], key: bytes) -> bytes:
     if not isinstance(value, bytes):
         raise MetainfoError(f"info.{key.decode()} must be a string")
     return value
+
+
+def _strings(values: bencode.Value | None) -> dict[bytes, bytes]:
+    if not isinstance(values, dict):
+        return {}
+    return {key: value for key, value in values.items() if isinstance(value, bytes)}
 
 
 def _urls(values: bencode.Value | None) -> tuple[str, ...]:

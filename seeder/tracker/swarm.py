@@ -82,6 +82,8 @@ class Peer:
     complete: bool
     answered: float = -inf
     """When it was last given peers."""
+    answered_by_alias: float = -inf
+    """The same for its announces by the other hash of a hybrid."""
 
 
 class Swarm:
@@ -109,10 +111,13 @@ class Swarm:
         own: Sequence[bytes],
         now: float,
         place: OwnPlace = OwnPlace.ALWAYS,
+        *,
+        by_alias: bool = False,
     ) -> Handout:
         """Take in an announce; return the IPv4 and IPv6 endpoints to hand out for it.
 
-        `own` are our seeder's, which are in it as `place` says.
+        `own` are our seeder's, which are in it as `place` says. A client that announces a hybrid
+        by both hashes dials what it hears by each in that version, so it hears as much by both.
         """
         endpoint = compact_endpoint(source, request.port)
         if request.event is Event.STOPPED:
@@ -124,9 +129,13 @@ class Swarm:
             count = self._policy.default_numwant
         count = min(count, self._policy.most_numwant)
         if peer is not None and count:
-            if now - peer.answered < HANDOUT_GAP:
+            answered = peer.answered_by_alias if by_alias else peer.answered
+            if now - answered < HANDOUT_GAP:
                 return _NOBODY
-            peer.answered = now
+            if by_alias:
+                peer.answered_by_alias = now
+            else:
+                peer.answered = now
         wants_nothing = _wants_nothing(request)
         if wants_nothing and not _may_lack_metadata(request):
             own = ()
@@ -163,14 +172,14 @@ class Swarm:
         complete = request.left == 0
         if peer.complete and not complete:
             # By now it knows what it lacks (aria2 with a magnet link), or a check found it out.
-            peer.answered = -inf
+            peer.answered = peer.answered_by_alias = -inf
         self.seeds += complete - peer.complete
         peer.complete = complete
         peer.seen = now
         peer.key = request.key
         if peer.peer_id != request.peer_id:
             peer.peer_id = request.peer_id
-            peer.answered = -inf
+            peer.answered = peer.answered_by_alias = -inf
 
     def _admits(self, request: AnnounceRequest, endpoint: bytes, network: bytes) -> bool:
         """Take room for a newcomer; False when a cap is reached.

@@ -64,6 +64,8 @@ class Swarms:
         self._rng = rng
         self._swarms: dict[InfoHash, Swarm] = {}
         self._closed: dict[InfoHash, tuple[str, str]] = {}
+        self._aliases: dict[InfoHash, InfoHash] = {}
+        """Of hybrids: the v1 hash that the swarm is kept under, by the v2 hash cut to 20 bytes."""
         self._saved: dict[InfoHash, SavedSwarm] = {}
         self._peers = Room(policy.peers)
         self._sessions = Room(policy.peers * SESSIONS_PER_PEER)
@@ -71,13 +73,24 @@ class Swarms:
     def __contains__(self, info_hash: object) -> bool:
         return info_hash in self._swarms
 
-    def open(self, info_hash: InfoHash, *, size: int, claims: Account, completed: int = 0) -> None:
+    def open(
+        self,
+        info_hash: InfoHash,
+        *,
+        size: int,
+        claims: Account,
+        completed: int = 0,
+        alias: InfoHash | None = None,
+    ) -> None:
         """Serve a torrent of `size` bytes; what its peers claim goes to `claims`.
 
-        `completed` is what was counted in earlier runs. Opening again what was closed or is open
-        keeps what is known of its peers.
+        `completed` is what was counted in earlier runs, `alias` the other hash that its peers may
+        name it by (BEP 52). Opening again what was closed or is open keeps what is known of its
+        peers.
         """
         self._closed.pop(info_hash, None)
+        if alias is not None:
+            self._aliases[alias] = info_hash
         if info_hash in self._swarms:
             return
         account = Claims(size, claims, self._sessions)
@@ -95,11 +108,16 @@ class Swarms:
         What is away only for a while keeps its peers, and its clients ask again in minutes.
         """
         if forever:
-            self.forget(info_hash)
+            self._clear(info_hash)
         self._closed[info_hash] = (reason, "never" if forever else MINUTES_AWAY)
 
     def forget(self, info_hash: InfoHash) -> None:
         """Know nothing of a torrent any more, not even why it was closed."""
+        self._clear(info_hash)
+        for alias in [alias for alias, named in self._aliases.items() if named == info_hash]:
+            del self._aliases[alias]
+
+    def _clear(self, info_hash: InfoHash) -> None:
         self._closed.pop(info_hash, None)
         self._saved.pop(info_hash, None)
         swarm = self._swarms.pop(info_hash, None)
@@ -114,12 +132,13 @@ class Swarms:
         `source` is the client's address and `local` ours as it reached us (4 or 16 bytes, IPv4
         unmapped), `now` in seconds. AnnounceError when the torrent is not served.
         """
-        info_hash = request.info_hash
+        info_hash = self._aliases.get(request.info_hash, request.info_hash)
         swarm = self._swarms.get(info_hash)
         if swarm is None or info_hash in self._closed:
             raise self._refusal(info_hash)
         own = self._seeder.reached_at(local)
-        peers, peers6 = swarm.announce(request, source, own, now, self.own_place)
+        by_alias = info_hash != request.info_hash
+        peers, peers6 = swarm.announce(request, source, own, now, self.own_place, by_alias=by_alias)
         counts = swarm.counts()
         spread = 1 + INTERVAL_SPREAD * (2 * self._rng.random() - 1)
         return AnnounceReply(
@@ -145,7 +164,7 @@ class Swarms:
     def peer_ids(self, info_hash: InfoHash, reply: AnnounceReply) -> dict[bytes, bytes]:
         """Return the peer ids of those that a reply hands out, by endpoint."""
         endpoints = list(reply.endpoints())
-        swarm = self._swarms.get(info_hash)
+        swarm = self._swarms.get(self._aliases.get(info_hash, info_hash))
         known = swarm.peer_ids(endpoints) if swarm is not None else {}
         if self._seeder.peer_id is not None:
             known = dict.fromkeys(endpoints, self._seeder.peer_id) | known
@@ -155,7 +174,8 @@ class Swarms:
         """Return the counts of each swarm; zeros for what we don't serve."""
         counts = {}
         for info_hash in info_hashes:
-            swarm = None if info_hash in self._closed else self._swarms.get(info_hash)
+            name = self._aliases.get(info_hash, info_hash)
+            swarm = None if name in self._closed else self._swarms.get(name)
             counts[info_hash] = ScrapeCounts() if swarm is None else swarm.counts()
         return counts
 

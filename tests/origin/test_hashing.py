@@ -15,11 +15,14 @@ from seeder.ledger.counters import Counters
 from seeder.ledger.savings import Prices
 from seeder.origin.hashing import Hasher, Journal, missing_runs
 from seeder.origin.s3 import S3Origin
+from seeder.origin.trees import TreeBuilder
 from seeder.torrent.catalog import ObjectRef, PinnedObject, cache_id
 from seeder.torrent.layout import KIB, MIB, Layout
+from seeder.torrent.merkle import Shape
 from tests.origin.conftest import CountingMeter, MakeOrigin
 from tests.origin.fault_server import FaultServer
 from tests.origin.objects_server import ObjectsServer
+from tests.torrent.trees import WholeTree
 
 PIECE = 256 * KIB
 
@@ -166,3 +169,67 @@ def test_missing_runs_cover_exactly_the_missing_pieces(
     covered = [index for first, count in runs for index in range(first, first + count)]
     assert covered == [index for index in range(pieces) if index not in known]
     assert all(count * piece_length <= 8 * MIB or count == 1 for _, count in runs)
+
+
+class HybridBench(Bench):
+    """A bench whose object gets a tree, too."""
+
+    def __init__(self, server: ObjectsServer, origin: S3Origin, path: Path, size: int) -> None:
+        super().__init__(server, origin, path, size)
+        self.tree = TreeBuilder(path / "big.tree", Shape(self.layout))
+        self.hasher = Hasher(
+            origin, self.shelf, self.meter, self.pinned, self.layout, tree=self.tree
+        )
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE, 20 * MIB + 5])
+async def test_a_hybrid_is_hashed_both_ways_of_one_reading(
+    server: ObjectsServer, make_origin: MakeOrigin, tmp_path: Path, size: int
+) -> None:
+    bench = HybridBench(server, await make_origin(path_style=True), tmp_path, size)
+    assert await bench.run() == sha1s(bench.body, PIECE)
+    assert server.body_bytes["big"] == size
+    made = bench.tree.finish()
+    if not size:
+        assert made.root == b""
+        return
+    whole = WholeTree(bench.body, PIECE)
+    assert made.root == whole.root
+    assert made.read(0, 0, made.shape.leaf_count) == whole.read(0, 0, made.shape.leaf_count)
+
+
+async def test_an_interrupted_hybrid_reads_again_only_what_the_disk_has_lost(
+    server: ObjectsServer, make_origin: MakeOrigin, tmp_path: Path
+) -> None:
+    origin = await make_origin(path_style=True)
+    bench = HybridBench(server, origin, tmp_path, 40 * MIB)
+    with trio.CancelScope() as scope:
+
+        def stop_half_way(done: int, size: int) -> None:
+            if done >= size // 2:
+                scope.cancel()
+
+        await bench.hasher.run(bench.path, stop_half_way)
+    known = bench.hasher.journal(bench.path).load()
+    before = sum(bench.layout.piece_size(index) for index in known)
+    assert before >= 20 * MIB
+    lost = next(iter(known))
+    tree = bytearray((tmp_path / "big.tree").read_bytes())
+    tree[64 + lost * PIECE // 512] ^= 1
+    (tmp_path / "big.tree").write_bytes(tree)
+    server.body_bytes.clear()
+    bench = HybridBench(server, origin, tmp_path, 40 * MIB)
+    assert await bench.run() == sha1s(bench.body, PIECE)
+    assert server.body_bytes["big"] == 40 * MIB - before + PIECE
+    assert bench.tree.finish().root == WholeTree(bench.body, PIECE).root
+
+
+async def test_a_journal_without_the_tree_is_of_no_use_to_a_hybrid(
+    server: ObjectsServer, make_origin: MakeOrigin, tmp_path: Path
+) -> None:
+    origin = await make_origin(path_style=True)
+    await Bench(server, origin, tmp_path, 2 * MIB).run()
+    server.body_bytes.clear()
+    bench = HybridBench(server, origin, tmp_path, 2 * MIB)
+    await bench.run()
+    assert server.body_bytes["big"] == 2 * MIB

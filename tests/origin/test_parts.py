@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from seeder.errors import MetainfoError, ObjectChanged
-from seeder.origin import parts
+from seeder.origin import acquire, parts
 from seeder.origin.acquire import Ladder
 from seeder.origin.store import Record
 from seeder.settings import ObjectSettings
@@ -99,6 +99,17 @@ async def test_a_tebibyte_takes_a_page_for_a_thousand_parts_and_the_bytes_of_the
     assert stand.server.body_bytes == 10 * part
     assert stand.meter.received["metainfo"] < 10 * part + 3 * MIB
     assert stand.meter.received["hashing"] == 0
+
+
+async def test_where_a_hybrid_is_wished_for_no_checksums_are_asked_for(
+    stand: Stand, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "seeder")
+    with pytest.raises(MetainfoError, match="no metainfo from checksums; add"):
+        await stand.climb(metainfo=ONLY, format="hybrid")
+    assert not stand.server.requests
+    [line] = [record.message for record in caplog.records if record.name == acquire.__name__]
+    assert line == "bucket/key: its checksums are not asked for: they can't make a hybrid"
 
 
 async def test_a_thousand_parts_take_a_head_each_where_attributes_are_denied(stand: Stand) -> None:

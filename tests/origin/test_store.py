@@ -10,9 +10,11 @@ import pytest
 from seeder.errors import StorageError
 from seeder.origin.listing import Listed
 from seeder.origin.store import ListingStore, MetainfoStore, Record, file_stem
+from seeder.origin.trees import TreeFile
 from seeder.torrent.bundle import build_bundle_info, parse_bundle_info
-from seeder.torrent.catalog import ObjectRef, PinnedBundle, PinnedObject
+from seeder.torrent.catalog import ObjectRef, PinnedBundle, PinnedObject, Torrent
 from seeder.torrent.layout import Layout
+from seeder.torrent.merkle import Shape
 from seeder.torrent.metainfo import build_info, parse_info
 
 REF = ObjectRef("default", "bucket", "a key/with ünïcode")
@@ -73,6 +75,72 @@ def test_a_record_of_an_earlier_release_is_recalled_by_reading_its_info(tmp_path
     path.write_bytes(json.dumps(told).encode() + b"\n" + raw)
     assert store.recall(REF) == record(info=None)
     assert store.load(REF) == record()
+
+
+def hybrid_record(tmp_path: Path) -> Record:
+    layout = Layout(3 * 16384, 16384)
+    tree = TreeFile.write(tmp_path / "tree", Shape(layout), b"h" * 96)
+    raw = build_info(name="n", layout=layout, pieces=b"p" * 60, root=tree.root)
+    info = parse_info(raw)
+    pinned = PinnedObject(REF, '"etag"', layout.size)
+    return record(pinned=pinned, info=info, outline=info.outline, tree=tree)
+
+
+def test_a_hybrid_is_recalled_with_its_v2_hash_and_its_tree(tmp_path: Path) -> None:
+    saved = hybrid_record(tmp_path)
+    assert saved.info is not None
+    store = MetainfoStore(tmp_path / "metainfo")
+    store.save(saved)
+    for found in (store.recall(REF), store.load(REF)):
+        assert found is not None
+        assert found.outline == saved.info.outline
+        assert found.outline.v2 == saved.info.v2
+        assert found.tree is not None
+        assert found.tree.read(0, 0, 3) == b"h" * 96
+        torrent = Torrent(found.outline, found.pinned, found.rung, found.tree)
+        assert saved.info.v2 is not None
+        assert torrent.v2_hash == saved.info.v2.info_hash
+        assert torrent.short_v2_hash == saved.info.v2.short_hash
+    # Another's tree is none: then nothing is known of the object.
+    other = TreeFile.write(tmp_path / "other", Shape(saved.info.layout), b"x" * 96)
+    assert saved.tree is not None
+    other.move(saved.tree.path)
+    assert (store.recall(REF), store.load(REF)) == (None, None)
+
+
+def test_a_hybrid_that_is_served_as_v1_comes_back_as_such(tmp_path: Path) -> None:
+    saved = hybrid_record(tmp_path)
+    saved.tree = None
+    store = MetainfoStore(tmp_path / "metainfo")
+    store.save(saved)
+    for found in (store.recall(REF), store.load(REF)):
+        assert found is not None
+        assert found.outline is not None
+        assert (found.outline.v2, found.tree) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("told", "instead"),
+    [
+        ("v2_hash", "00" * 31),
+        ("v2_hash", "00" * 32),
+        ("v2_hash", 7),
+        ("v2_root", "zz" * 32),
+        ("v2_root", None),
+        ("piece_length", 8192),
+    ],
+)
+def test_what_a_line_tells_wrongly_of_a_hybrid_is_not_believed(
+    tmp_path: Path, told: str, instead: object
+) -> None:
+    store = MetainfoStore(tmp_path / "metainfo")
+    store.save(hybrid_record(tmp_path))
+    path = tmp_path / "metainfo" / f"{file_stem(REF)}.info"
+    line, _, raw = path.read_bytes().partition(b"\n")
+    path.write_bytes(json.dumps(json.loads(line) | {told: instead}).encode() + b"\n" + raw)
+    assert store.load(REF) is None
+    # A whole hash that is another's shows when the info itself is read.
+    assert (store.recall(REF) is None) == (instead != "00" * 32)
 
 
 def test_each_version_has_a_record_of_its_own(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import trio
 from seeder.cache.pieces import PieceCache
 from seeder.errors import SeederError
 from seeder.ledger.counters import Tally
+from seeder.origin.trees import TreeBuilder
 from seeder.peer import messages
 from seeder.peer.hub import Hub
 from seeder.peer.messages import BLOCK_SIZE, Block, Message, MessageId, Requests
@@ -25,6 +26,7 @@ from seeder.peer.spreading import Spreading, SuperSeeding
 from seeder.sockets import listen
 from seeder.torrent.catalog import ObjectRef, PinnedObject, Torrent
 from seeder.torrent.layout import MIB, Layout
+from seeder.torrent.merkle import Shape
 from seeder.torrent.metainfo import build_info, parse_info
 from tests.peer.wire import OUR_ID, PEER_ID, greeting
 
@@ -37,12 +39,26 @@ def make_data(size: int, seed: int = 1) -> bytes:
     return random.Random(seed).randbytes(size)
 
 
-def make_torrent(data: bytes, piece_length: int = PIECE_LENGTH, key: str = "data.bin") -> Torrent:
+def make_torrent(
+    data: bytes,
+    piece_length: int = PIECE_LENGTH,
+    key: str = "data.bin",
+    *,
+    tree_path: Path | None = None,
+) -> Torrent:
+    """Return a torrent of `data`; a hybrid if there is a path to write its tree to."""
     layout = Layout(len(data), piece_length)
-    parts = (data[start : start + piece_length] for start in range(0, len(data), piece_length))
+    parts = [data[start : start + piece_length] for start in range(0, len(data), piece_length)]
     pieces = b"".join(hashlib.sha1(part).digest() for part in parts)
-    info = parse_info(build_info(name=key, layout=layout, pieces=pieces))
-    return Torrent(info, PinnedObject(ObjectRef("default", "b", key), '"e"', len(data)), "build")
+    tree = None
+    if tree_path is not None:
+        builder = TreeBuilder(tree_path, Shape(layout))
+        builder.add(0, parts)
+        tree = builder.finish()
+    root = tree.root if tree else None
+    info = parse_info(build_info(name=key, layout=layout, pieces=pieces, root=root))
+    pinned = PinnedObject(ObjectRef("default", "b", key), '"e"', len(data))
+    return Torrent(info, pinned, "build", tree)
 
 
 class Source:
@@ -173,9 +189,10 @@ class Node:
     ) -> "AsyncIterator[Peer]":
         """Connect a peer that has read everything up to the unchoke."""
         async with Peer.connect(self.address, host, receive_buffer) as peer:
-            info_hash = (torrent or self.torrent).info_hash
+            served = torrent or self.torrent
+            info_hash, v2 = served.info_hash, served.hashes is not None
             await peer.send(greeting(fast=fast, extended=False, info_hash=info_hash, peer=peer_id))
-            assert await peer.read_exactly(68) == messages.handshake(info_hash, OUR_ID)
+            assert await peer.read_exactly(68) == messages.handshake(info_hash, OUR_ID, v2=v2)
             if fast:
                 assert await peer.read() == HAVE_ALL
             else:
@@ -196,14 +213,28 @@ async def serving(
     tally: type[Tally] = Tally,
     host: str = "127.0.0.1",
     super_seeding: SuperSeeding = "off",
+    hybrid: bool = False,
 ) -> AsyncIterator[Node]:
     """Run a hub for objects, each (bytes, piece length), and stop it behind the block."""
     before = trio.lowlevel.current_statistics().tasks_living
     torrents = [
-        make_torrent(data, length, f"object-{i}") for i, (data, length) in enumerate(objects)
+        make_torrent(
+            data,
+            length,
+            f"object-{i}",
+            tree_path=directory / f"{i}.tree" if hybrid else None,
+        )
+        for i, (data, length) in enumerate(objects)
     ]
     data = {bytes(torrent.info_hash): objects[i][0] for i, torrent in enumerate(torrents)}
     by_hash = {bytes(torrent.info_hash): torrent for torrent in torrents}
+    aliases: dict[bytes | None, bytes] = {
+        torrent.short_v2_hash: bytes(torrent.info_hash) for torrent in torrents
+    }
+
+    def find(name: bytes) -> Torrent | None:
+        return by_hash.get(aliases.get(name, name))
+
     tallies = {bytes(torrent.info_hash): tally() for torrent in torrents}
     source = Source(data)
     cache: PieceCache[Torrent] = PieceCache(
@@ -212,7 +243,7 @@ async def serving(
     hub = Hub(
         limits or Limits(),
         cache=cache,
-        find=by_hash.get,
+        find=find,
         account=lambda torrent: tallies[torrent.info_hash],
         peer_id=OUR_ID,
         client="seeder/0",

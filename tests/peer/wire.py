@@ -9,6 +9,7 @@ from seeder.peer.connection import Identity, PeerConnection
 from seeder.peer.events import Event
 from seeder.peer.messages import Block, Message, Requests
 from seeder.torrent.layout import Layout
+from seeder.torrent.merkle import KeptHashes
 
 INFO_HASH = bytes(range(20))
 OUR_ID = b"-SB0100-us0123456789"
@@ -26,13 +27,16 @@ class FakeTorrent:
     raw_info: bytes = b"i" * 40_000
     at_hand: bool = True
     private: bool = False
+    hashes: KeptHashes | None = None
+    short_v2_hash: bytes | None = None
 
 
 def connect(torrent: FakeTorrent | None = None, now: float = 0.0) -> PeerConnection:
     """Return a connection that has received nothing yet."""
     served = torrent or FakeTorrent()
     identity = Identity(OUR_ID, "seeder/0", bytes((127, 0, 0, 1)))
-    return PeerConnection(identity, {served.info_hash: served}.get, now)
+    names = {served.info_hash: served, served.short_v2_hash: served}
+    return PeerConnection(identity, names.get, now)
 
 
 def greeting(

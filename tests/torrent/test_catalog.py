@@ -1,5 +1,7 @@
 """The catalog: who owns an info hash, what retired torrents leave behind."""
 
+import hashlib
+
 import pytest
 
 from seeder.torrent.catalog import (
@@ -12,6 +14,7 @@ from seeder.torrent.catalog import (
     cache_id,
 )
 from seeder.torrent.layout import Layout
+from seeder.torrent.merkle import Shape
 from seeder.torrent.metainfo import build_info, parse_info
 
 
@@ -125,3 +128,47 @@ def test_the_identity_of_an_object_tells_apart_what_joins_alike() -> None:
     assert cache_id(one, 16384) != cache_id(one, 32768)
     changed = PinnedObject(one.ref, '"f"', 1)
     assert changed.identity() != one.identity()
+
+
+class NoHashes:
+    """The tree of a hybrid, of which nothing is asked."""
+
+    shape = Shape(Layout(5, 16384))
+    root = b"r" * 32
+    has_leaves = True
+
+    def read(self, layer: int, first: int, count: int) -> bytes:
+        raise AssertionError("nobody asks")
+
+    def piece_layers(self) -> dict[bytes, bytes]:
+        return {}
+
+
+def test_a_hybrid_is_found_by_both_hashes_while_it_is_live() -> None:
+    catalog, [publication] = make_catalog("key")
+    layout = Layout(5, 16384)
+    info = parse_info(build_info(name="n", layout=layout, pieces=b"h" * 20, root=NoHashes.root))
+    pinned = PinnedObject(publication.ref, '"e"', 5)
+    torrent = Torrent(info, pinned, "build", NoHashes())
+    assert torrent.v2_hash == hashlib.sha256(info.raw).digest()
+    assert torrent.short_v2_hash == torrent.v2_hash[:20]
+    for end in ("retired", "removed"):
+        catalog.serve(publication, torrent)
+        assert catalog.by_hash(torrent.info_hash) is torrent
+        assert catalog.by_hash(torrent.short_v2_hash) is torrent
+        assert list(catalog.newest()) == [publication]
+        if end == "retired":
+            assert catalog.retire(publication, end) is torrent
+        else:
+            assert catalog.remove(publication.ref) is torrent
+        assert catalog.by_hash(torrent.info_hash) is None
+        assert catalog.by_hash(torrent.short_v2_hash) is None
+
+
+def test_a_hybrid_without_its_tree_is_a_v1_torrent() -> None:
+    catalog, [publication] = make_catalog("key")
+    layout = Layout(5, 16384)
+    info = parse_info(build_info(name="n", layout=layout, pieces=b"h" * 20, root=NoHashes.root))
+    assert info.v2 is not None
+    catalog.serve(publication, Torrent(info, PinnedObject(publication.ref, '"e"', 5), "origin"))
+    assert catalog.by_hash(info.v2.short_hash) is None

@@ -6,6 +6,7 @@ from seeder.torrent.layout import (
     KIB,
     LARGEST_PIECE_LENGTH,
     MIB,
+    MOST_HYBRID_PIECES,
     MOST_PIECES,
     ByteRange,
     Layout,
@@ -105,3 +106,11 @@ def test_a_byte_range_that_cannot_be_is_refused(start: int, length: int) -> None
 def test_a_range_header_names_its_last_byte() -> None:
     assert ByteRange(0, 1).header == "bytes=0-0"
     assert ByteRange(500, 500).header == "bytes=500-999"
+
+
+def test_a_hybrid_has_fewer_pieces_where_its_torrent_file_would_grow_too_large() -> None:
+    size = 199_000 * 16 * MIB
+    assert default_piece_length(size) == 16 * MIB
+    length = default_piece_length(size, MOST_HYBRID_PIECES)
+    assert length == 32 * MIB
+    assert -(-size // length) * (20 + 32) < 10_000_000

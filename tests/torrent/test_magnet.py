@@ -73,3 +73,11 @@ def test_no_field_breaks_out_of_its_place(hostile: str) -> None:
 def test_a_link_is_ascii() -> None:
     link = magnet_link(HASH, name="Käse 奶酪", trackers=["http://käse.example/announce"])
     assert link.isascii()
+
+
+def test_a_hybrid_is_named_by_both_hashes() -> None:
+    v2 = bytes(range(32))
+    link = magnet_link(HASH, name="n", trackers=[], v2_hash=v2)
+    assert link.startswith(f"magnet:?xt=urn:btih:{HASH.hex()}&xt=urn:btmh:1220{v2.hex()}&dn=n")
+    found = lt.parse_magnet_uri(link).info_hashes
+    assert (found.v1.to_bytes(), found.v2.to_bytes()) == (HASH, v2)

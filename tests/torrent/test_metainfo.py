@@ -543,3 +543,77 @@ def test_a_safe_name_passes_the_check_of_info(key: str) -> None:
 @given(long_keys.filter(lambda key: "/" not in key))
 def test_a_long_name_keeps_its_extension(key: str) -> None:
     assert safe_name(key + ".iso").endswith(".iso")
+
+
+# -- hybrids (BEP 52)
+
+_HYBRID_LAYOUT = Layout(5, 16384)
+_ROOT = b"r" * 32
+
+
+def hybrid_with(
+    layout: Layout = _HYBRID_LAYOUT, changes: dict[str, bencode.Value | None] | None = None
+) -> bytes:
+    """Return a hybrid's info dictionary; a change of None leaves the key out."""
+    root = _ROOT if layout.size else b""
+    pieces = bytes(20 * layout.piece_count)
+    info = bencode.decode(build_info(name="n", layout=layout, pieces=pieces, root=root))
+    assert isinstance(info, dict)
+    named = {key.replace("_", " ").encode(): value for key, value in (changes or {}).items()}
+    return bencode.encode({k: v for k, v in (info | named).items() if v is not None})
+
+
+def test_a_hybrid_says_what_v2_clients_need() -> None:
+    raw = hybrid_with()
+    v2 = parse_info(raw).v2
+    assert v2 is not None
+    assert (v2.root, v2.info_hash) == (_ROOT, hashlib.sha256(raw).digest())
+    assert v2.short_hash == v2.info_hash[:20]
+    nothing = parse_info(hybrid_with(Layout(0, 16384))).v2
+    assert nothing is not None
+    assert nothing.root == b""
+
+
+def _tree(**properties: bencode.Value) -> bencode.Value:
+    named = {key.replace("_", " ").encode(): value for key, value in properties.items()}
+    return {b"n": {b"": named}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"meta_version": 3}, "meta version is 3"),
+        ({"meta_version": b"2"}, "meta version"),
+        ({"file_tree": None}, "file tree"),
+        ({"file_tree": b"n"}, "file tree"),
+        ({"file_tree": {}}, "file tree"),
+        ({"file_tree": {b"other": {b"": {b"length": 5, b"pieces root": _ROOT}}}}, "file tree"),
+        ({"file_tree": {b"n": {b"x": {b"": {b"length": 5}}}}}, "file tree"),
+        ({"file_tree": _tree(length=6, pieces_root=_ROOT)}, "file tree"),
+        ({"file_tree": _tree(pieces_root=_ROOT)}, "file tree"),
+        ({"file_tree": _tree(length=5)}, "pieces root"),
+        ({"file_tree": _tree(length=5, pieces_root=_ROOT[:-1])}, "pieces root"),
+        ({"file_tree": _tree(length=5, pieces_root=1)}, "pieces root"),
+        ({"piece_length": 8192}, "piece length"),
+        ({"piece_length": 3 * 16384}, "piece length"),
+    ],
+)
+def test_a_v2_part_that_cannot_be_leaves_a_v1_torrent(
+    changes: dict[str, bencode.Value | None], reason: str
+) -> None:
+    info = parse_info(hybrid_with(changes=changes))
+    assert info.v2 is None
+    assert reason in str(info.v2_fault)
+    assert info.layout.size == 5
+
+
+def test_a_file_may_have_further_attributes_in_the_tree() -> None:
+    info = parse_info(
+        hybrid_with(changes={"file_tree": _tree(attr=b"x", length=5, pieces_root=_ROOT)})
+    )
+    assert info.v2 is not None
+
+
+def test_a_v1_torrent_has_nothing_to_say_to_v2() -> None:
+    info = parse_info(hybrid_with(changes={"meta_version": None, "file_tree": None}))
+    assert (info.v2, info.v2_fault) == (None, None)

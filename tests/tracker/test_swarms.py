@@ -285,3 +285,71 @@ def test_doubled_rows_do_no_harm() -> None:
     assert reply.peers == OWN + compact_endpoint(packed("192.0.2.1"), 1)
     assert swarms.expire(10**6) == 2
     assert (swarms._peers.used, swarms._sessions.used) == (0, 0)
+
+
+# -- hybrids (BEP 52)
+
+SHORT_V2 = InfoHash(b"2" * 20)
+
+
+def hybrid_tracker() -> Tracker:
+    tracker = Tracker()
+    tracker.swarms.open(HASH, size=SIZE, claims=tracker.ledger, alias=SHORT_V2)
+    return tracker
+
+
+def test_clients_of_either_hash_meet_in_one_swarm() -> None:
+    tracker = hybrid_tracker()
+    tracker.announce("old", "192.0.2.1")
+    reply = tracker.announce("new", "192.0.2.2", info_hash=SHORT_V2)
+    assert compact_endpoint(packed("192.0.2.1"), 2000) in cut(reply.peers)
+    reply = tracker.announce("old", "192.0.2.1")
+    assert compact_endpoint(packed("192.0.2.2"), 2000) in cut(reply.peers)
+    assert tracker.swarms.peer_ids(SHORT_V2, reply) == tracker.swarms.peer_ids(HASH, reply) != {}
+    assert tracker.swarms.statistics(HASH).peers == 2
+
+
+def test_a_client_that_announces_both_hashes_is_one_peer_and_hears_as_much_by_each() -> None:
+    tracker = hybrid_tracker()
+    other = compact_endpoint(packed("192.0.2.9"), 2000)
+    tracker.announce("other", "192.0.2.9")
+    for info_hash in (HASH, SHORT_V2):
+        reply = tracker.announce("both", info_hash=info_hash)
+        tracker.now -= 10
+        assert other in cut(reply.peers)
+    # No second helping by either, announced as often as it likes.
+    for info_hash in (HASH, SHORT_V2):
+        assert not tracker.announce("both", info_hash=info_hash).peers
+        tracker.now -= 10
+    assert tracker.swarms.statistics(HASH).peers == 2
+
+
+def test_a_completion_announced_by_both_hashes_counts_once() -> None:
+    tracker = hybrid_tracker()
+    for event, left in ((Event.STARTED, SIZE), (COMPLETED, 0)):
+        for info_hash in (HASH, SHORT_V2):
+            done = SIZE - left
+            tracker.announce("a", event=event, left=left, downloaded=done, info_hash=info_hash)
+    assert (tracker.ledger.completions, tracker.ledger.delivered) == (1, SIZE)
+    assert tracker.swarms.statistics(HASH).completed == 1
+
+
+def test_a_scrape_of_either_hash_shows_the_one_swarm() -> None:
+    tracker = hybrid_tracker()
+    tracker.announce("old")
+    tracker.announce("new", "192.0.2.2", info_hash=SHORT_V2)
+    counts = tracker.swarms.scrape([HASH, SHORT_V2, OTHER])
+    assert counts[HASH] == counts[SHORT_V2] == ScrapeCounts(1, 0, 2)
+    assert counts[OTHER] == ScrapeCounts()
+
+
+def test_a_closed_hybrid_tells_why_by_either_hash_and_can_be_opened_again() -> None:
+    tracker = hybrid_tracker()
+    tracker.swarms.close(HASH, "gone")
+    assert refused(tracker) == refused(tracker, SHORT_V2) == ("gone", "never")
+    assert tracker.swarms.scrape([SHORT_V2]) == {SHORT_V2: ScrapeCounts()}
+    tracker.swarms.open(HASH, size=SIZE, claims=tracker.ledger, alias=SHORT_V2)
+    assert tracker.announce("new", info_hash=SHORT_V2).peers
+    tracker.swarms.forget(HASH)
+    reason, _ = refused(tracker, SHORT_V2)
+    assert "not registered" in reason

@@ -1,0 +1,201 @@
+"""The Merkle tree of a hybrid's file on disk (BEP 52): 32 bytes for each 16 KiB of the object.
+
+A file holds a header, the leaf hashes, and the layers from the pieces up to below the root, each
+end to end. What lies between leaves and pieces is cheap to compute. Metainfo from outside has no
+leaf hashes: then the file begins with the piece layer.
+
+The leaf hashes are written to their place while the object is hashed, and the header last: a file
+without it is a build under way.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from struct import Struct
+
+from seeder.errors import StorageError
+from seeder.torrent.merkle import HASH_LENGTH, Shape, leaf_hashes, parents
+
+_HEADER = Struct(">16sQLB3x32s")
+_MAGIC = b"seeder: hashes\n\1"
+
+
+class TreeFile:
+    """The finished tree of one file; opened anew by each read, for there may be thousands."""
+
+    def __init__(self, path: Path, shape: Shape, root: bytes, *, has_leaves: bool) -> None:
+        self.path = path
+        self.shape = shape
+        self.root = root
+        # Leaves that are pieces come with the piece layer.
+        self.has_leaves = has_leaves or shape.piece_layer == 0
+
+    @classmethod
+    def open(cls, path: Path, shape: Shape, root: bytes) -> "TreeFile | None":
+        """Return the tree at `path`; None if that is missing, unfinished, or of another file."""
+        for has_leaves in (True, False):
+            found = cls(path, shape, root, has_leaves=has_leaves)
+            try:
+                with path.open("rb", buffering=0) as file:
+                    if found._fits(file.fileno()) and found._is_whole(file.fileno()):
+                        return found
+            except OSError:
+                return None
+        return None
+
+    @classmethod
+    def write(cls, path: Path, shape: Shape, piece_layer: bytes) -> "TreeFile":
+        """Write a tree without leaf hashes to `path`; StorageError."""
+        made = cls(path, shape, shape.root(piece_layer), has_leaves=False)
+        made.finish(piece_layer)
+        return made
+
+    def finish(self, piece_layer: bytes) -> None:
+        """Write all but the leaves, the header last, so that it outlives the system's end."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                layer, nodes = self.shape.piece_layer, piece_layer
+                while layer < max(1, self.shape.height):
+                    _write(fd, nodes, self._place(layer))
+                    nodes = parents(nodes, layer)
+                    layer += 1
+                os.ftruncate(fd, self._end())
+                os.fsync(fd)
+                _write(fd, self._header(), 0)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise StorageError(f"{self.path}: can't be written: {error.strerror}") from error
+
+    def move(self, path: Path) -> None:
+        """Give the file another place, and its older self there up; StorageError."""
+        if path == self.path:
+            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(self.path, path)
+        except OSError as error:
+            raise StorageError(f"{path}: can't be written: {error.strerror}") from error
+        self.path = path
+
+    def read(self, layer: int, first: int, count: int) -> bytes:
+        """Return kept hashes of a layer; StorageError."""
+        size = count * HASH_LENGTH
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                fits = self._fits(file.fileno())
+                data = os.pread(file.fileno(), size, self._place(layer) + first * HASH_LENGTH)
+        except OSError as error:
+            raise StorageError(f"{self.path}: can't be read: {error.strerror}") from error
+        if not fits or len(data) != size:
+            raise StorageError(f"{self.path}: is damaged, or of another state of the object")
+        return data
+
+    def piece_layers(self) -> dict[bytes, bytes]:
+        """Return what stands under `piece layers` in a torrent file; StorageError."""
+        if not self.shape.has_piece_layer:
+            return {}
+        return {self.root: self.read(self.shape.piece_layer, 0, self.shape.layout.piece_count)}
+
+    def _header(self) -> bytes:
+        layout = self.shape.layout
+        return _HEADER.pack(_MAGIC, layout.size, layout.piece_length, self.has_leaves, self.root)
+
+    def _fits(self, fd: int) -> bool:
+        return os.pread(fd, _HEADER.size, 0) == self._header()
+
+    def _is_whole(self, fd: int) -> bool:
+        return os.fstat(fd).st_size == self._end()
+
+    def _place(self, layer: int) -> int:
+        """Return the offset of a kept layer, or of the end for the layer behind the last one."""
+        if layer == 0:
+            return _HEADER.size
+        below = [0] if self.has_leaves else []
+        below += [lower for lower in self.shape.upper_layers() if lower < layer]
+        return _HEADER.size + HASH_LENGTH * sum(map(self.shape.count, below))
+
+    def _end(self) -> int:
+        return self._place(max(1, self.shape.height))
+
+
+class TreeBuilder:
+    """Takes the leaf hashes of an object that is being hashed, in any order; methods block.
+
+    A piece's root is what its journal notes: `intact` tells whether its leaves reached the disk.
+    """
+
+    def __init__(self, path: Path, shape: Shape) -> None:
+        self.shape = shape
+        self._path = path
+        self._roots: dict[int, bytes] = {}
+
+    def start(self) -> None:
+        """Begin with an empty file; StorageError."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.write_bytes(b"")
+        except OSError as error:
+            raise StorageError(f"{self._path}: can't be written: {error.strerror}") from error
+
+    def intact(self, noted: Iterable[tuple[int, bytes]]) -> set[int]:
+        """Return which pieces' leaves on disk have the root that was noted; StorageError."""
+        found = set()
+        try:
+            with self._path.open("rb", buffering=0) as file:
+                for index, root in noted:
+                    first, count = self._leaves(index)
+                    data = os.pread(file.fileno(), count * HASH_LENGTH, _place_of(first))
+                    if len(data) == count * HASH_LENGTH and self.shape.piece_root(data) == root:
+                        self._roots[index] = root
+                        found.add(index)
+        except FileNotFoundError:
+            return set()
+        except OSError as error:
+            raise StorageError(f"{self._path}: can't be read: {error.strerror}") from error
+        return found
+
+    def add(self, first: int, pieces: Sequence[bytes | bytearray]) -> list[bytes]:
+        """Keep the leaves of consecutive pieces and return the root of each; StorageError."""
+        leaves = [leaf_hashes(piece) for piece in pieces]
+        try:
+            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o666)
+            try:
+                _write(fd, b"".join(leaves), _place_of(self._leaves(first)[0]))
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise StorageError(f"{self._path}: can't be written: {error.strerror}") from error
+        roots = [self.shape.piece_root(each) for each in leaves]
+        self._roots.update(enumerate(roots, first))
+        return roots
+
+    def finish(self) -> TreeFile:
+        """Complete the file, once every piece was added or found intact; StorageError."""
+        piece_layer = b"".join(self._roots[i] for i in range(self.shape.layout.piece_count))
+        made = TreeFile(self._path, self.shape, self.shape.root(piece_layer), has_leaves=True)
+        made.finish(piece_layer)
+        return made
+
+    def discard(self) -> None:
+        """Remove the file."""
+        self._path.unlink(missing_ok=True)
+
+    def _leaves(self, index: int) -> tuple[int, int]:
+        """Return the first leaf of a piece, and how many it has."""
+        first = index << self.shape.piece_layer
+        return first, min(1 << self.shape.piece_layer, self.shape.leaf_count - first)
+
+
+def _place_of(leaf: int) -> int:
+    return _HEADER.size + leaf * HASH_LENGTH
+
+
+def _write(fd: int, data: bytes, at: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, at)
+        view, at = view[written:], at + written

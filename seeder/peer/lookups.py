@@ -1,0 +1,95 @@
+"""Answers to one peer's requests for hashes (BEP 52), read from what is kept on disk.
+
+A peer's requests are answered one at a time, in threads, and the next one is looked up when the
+last answer is on its way: who reads slowly, or asks for a lot, waits for itself.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+from seeder.errors import StorageError
+from seeder.peer import messages
+from seeder.torrent.merkle import HashRequest, KeptHashes, hashes_for
+
+MOST_WAITING = 64
+"""Requests; libtorrent sends one for 512 pieces, and asks again after three seconds."""
+COPIES = 4
+"""Of all hashes that there are, to one peer."""
+LEAST_HASHES = 4096
+"""That a peer may have of a small file, asked for again and again."""
+
+
+class Lookups:
+    """One peer's requests for hashes.
+
+    `start` has `run` called in a task, `reject` turns a request down, `tell` sends on.
+    """
+
+    def __init__(
+        self,
+        kept: KeptHashes,
+        *,
+        start: Callable[[], None],
+        reject: Callable[[HashRequest], None],
+        tell: Callable[[], None],
+    ) -> None:
+        self._kept = kept
+        self._start = start
+        self._reject = reject
+        self._tell = tell
+        self._waiting: deque[HashRequest] = deque()
+        self._answer = b""
+        self._running = False
+        self._closed = False
+        all_hashes = kept.shape.leaf_count + kept.shape.layout.piece_count
+        self._hashes_left = max(LEAST_HASHES, COPIES * all_hashes)
+
+    def ask(self, request: HashRequest) -> None:
+        """Take in a request: it is looked up, or turned down at once."""
+        kept = self._kept
+        fault = kept.shape.fault(request, kept.root, has_leaves=kept.has_leaves)
+        cost = request.length + request.proofs
+        if fault or len(self._waiting) >= MOST_WAITING or cost > self._hashes_left:
+            self._reject(request)
+            return
+        self._hashes_left -= cost
+        self._waiting.append(request)
+        self._go_on()
+
+    def take(self) -> bytes:
+        """Return the message that is ready to be sent, if any, and go on to the next request."""
+        ready, self._answer = self._answer, b""
+        if ready:
+            self._go_on()
+        return ready
+
+    def close(self) -> None:
+        """Look up nothing more."""
+        self._closed = True
+        self._waiting.clear()
+
+    def _go_on(self) -> None:
+        if self._waiting and not (self._running or self._answer or self._closed):
+            self._running = True
+            self._start()
+
+    async def run(self) -> None:
+        """Look up what is waited for, as long as the answers go out."""
+        try:
+            while self._waiting and not self._answer:
+                request = self._waiting.popleft()
+                try:
+                    found = await trio.to_thread.run_sync(
+                        hashes_for, request, self._kept.shape, self._kept.read
+                    )
+                except StorageError:
+                    self._reject(request)
+                else:
+                    self._answer = messages.hashes(request, found)
+                if self._closed:
+                    return
+                self._tell()
+        finally:
+            self._running = False
