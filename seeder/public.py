@@ -2,15 +2,19 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
 from urllib.parse import urlsplit, urlunsplit
+
+import trio
 
 from seeder import __version__
 from seeder.errors import ConfigError, MetainfoError, StorageError
 from seeder.settings import Config, OriginSettings, PeerSettings
 from seeder.torrent.catalog import Catalog, ObjectRef, PinnedBundle, Publication, State, Torrent
 from seeder.torrent.magnet import magnet_link
-from seeder.torrent.metainfo import safe_name, torrent_file
+from seeder.torrent.metainfo import Info, safe_name, torrent_file
 from seeder.values import Address
 from seeder.web.access import Terms
 from seeder.web.naming import object_path
@@ -142,25 +146,25 @@ class PublicFace:
         origin = self._origins[publication.ref.origin]
         return Terms(publication.public, origin.expected_bucket_owner, origin.request_payer)
 
-    def torrent_file(self, bucket: str, key: str) -> TorrentFile:
+    async def torrent_file(self, bucket: str, key: str) -> TorrentFile:
         """Return the torrent of an object as it is now; S3Error while there is none."""
         publication = self._find(bucket, key)
-        torrent = _served(publication)
-        try:
-            body = torrent_file_of(torrent, self._announce, self._web_seed_of(publication))
-        except (StorageError, MetainfoError) as error:
-            _LOG.error("%s/%s: no torrent file: %s", bucket, key, error)
-            raise S3Error(
-                "ServiceUnavailable", "The torrent can't be read; please try again."
-            ) from error
+        torrent, web_seed = _served(publication), self._web_seed_of(publication)
+        async with _at_hand(torrent) as info:
+            make = partial(torrent_file_of, torrent, self._announce, web_seed)
+            # A hybrid's piece layer is on disk.
+            body = make() if torrent.hashes is None else await trio.to_thread.run_sync(make)
+        # A prefix ends with a slash, behind which there is no name.
+        name = info.name if isinstance(torrent.pinned, PinnedBundle) else safe_name(key)
         etag = hashlib.sha256(body).hexdigest()[:32]
-        return TorrentFile(body, f'"{etag}"', f"{_file_name(torrent, key)}.torrent")
+        return TorrentFile(body, f'"{etag}"', f"{name}.torrent")
 
-    def magnet_link(self, bucket: str, key: str) -> str:
+    async def magnet_link(self, bucket: str, key: str) -> str:
         """Return the magnet link of an object as it is now; S3Error while there is none."""
         publication = self._find(bucket, key)
         torrent, web_seed = _served(publication), self._web_seed_of(publication)
-        return magnet_of(torrent, self._announce, self._peer, web_seed)
+        async with _at_hand(torrent):
+            return magnet_of(torrent, self._announce, self._peer, web_seed)
 
     def content(self, bucket: str, key: str) -> Content:
         """Return an object as it is now; S3Error while it isn't served."""
@@ -185,9 +189,16 @@ class PublicFace:
         raise S3Error("NoSuchBucket", "Nothing of the specified bucket is published here.")
 
 
-def _file_name(torrent: Torrent, key: str) -> str:
-    # A prefix ends with a slash, behind which there is no name.
-    return torrent.info.name if isinstance(torrent.pinned, PinnedBundle) else safe_name(key)
+@asynccontextmanager
+async def _at_hand(torrent: Torrent) -> AsyncIterator[Info]:
+    """Have a torrent's info in memory for the block; S3Error where the disk doesn't give it."""
+    try:
+        yield await torrent.fetch_info()
+    except (StorageError, MetainfoError) as error:
+        _LOG.error("%s: no torrent file: %s", torrent.pinned.ref, error)
+        raise S3Error(
+            "ServiceUnavailable", "The torrent can't be read; please try again."
+        ) from error
 
 
 def _served(publication: Publication) -> Torrent:

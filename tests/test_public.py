@@ -76,18 +76,20 @@ def face(catalog: Catalog) -> PublicFace:
     return PublicFace(catalog, ANNOUNCE, public, origins)
 
 
-def test_a_torrent_file_names_our_tracker_and_is_the_same_every_time(catalog: Catalog) -> None:
+async def test_a_torrent_file_names_our_tracker_and_is_the_same_every_time(
+    catalog: Catalog,
+) -> None:
     torrent = publish(catalog, "key").torrent
     assert torrent is not None
-    found = face(catalog).torrent_file("bucket", "key")
-    assert found == face(catalog).torrent_file("bucket", "key")
+    found = await face(catalog).torrent_file("bucket", "key")
+    assert found == await face(catalog).torrent_file("bucket", "key")
     assert found.filename == "key.torrent"
     read = lt.load_torrent_buffer(found.body)
     assert read.trackers == [ANNOUNCE]
     assert str(read.info_hashes.v1) == torrent.info_hash.hex()
 
 
-def test_the_torrent_of_a_bundle_is_found_by_its_prefix_and_named_by_its_last_segment(
+async def test_the_torrent_of_a_bundle_is_found_by_its_prefix_and_named_by_its_last_segment(
     catalog: Catalog,
 ) -> None:
     publication = Publication(ObjectRef("default", "bucket", "data/2026/"))
@@ -96,15 +98,15 @@ def test_the_torrent_of_a_bundle_is_found_by_its_prefix_and_named_by_its_last_se
     bundle = PinnedBundle.of(publication.ref, [member])
     raw = build_bundle_info(bundle, piece_length=16384, pieces=b"h" * 20)
     catalog.serve(publication, Torrent(parse_bundle_info(raw)[0], bundle, "build"))
-    found = face(catalog).torrent_file("bucket", "data/2026/")
+    found = await face(catalog).torrent_file("bucket", "data/2026/")
     assert found.filename == "2026.torrent"
-    link = face(catalog).magnet_link("bucket", "data/2026/")
+    link = await face(catalog).magnet_link("bucket", "data/2026/")
     assert "&dn=2026&" in link
 
 
-def test_a_magnet_link_names_tracker_and_seeder(catalog: Catalog) -> None:
+async def test_a_magnet_link_names_tracker_and_seeder(catalog: Catalog) -> None:
     publish(catalog, "key")
-    parsed = lt.parse_magnet_uri(face(catalog).magnet_link("bucket", "key"))
+    parsed = lt.parse_magnet_uri(await face(catalog).magnet_link("bucket", "key"))
     assert parsed.trackers == [ANNOUNCE]
     assert parsed.peers == [("203.0.113.7", 6881)]
 
@@ -118,14 +120,14 @@ def test_a_magnet_link_names_tracker_and_seeder(catalog: Catalog) -> None:
         ("bucket", "failed", "NoSuchKey"),
     ],
 )
-def test_what_there_is_no_torrent_of_says_why(
+async def test_what_there_is_no_torrent_of_says_why(
     catalog: Catalog, bucket: str, key: str, code: str
 ) -> None:
     publish(catalog, "building", live=False).settle(State.BUILDING)
     publish(catalog, "failed", live=False).settle(State.FAILED, "secret reason")
     for page in (face(catalog).torrent_file, face(catalog).magnet_link):
         with pytest.raises(S3Error) as caught:
-            page(bucket, key)
+            await page(bucket, key)
         assert caught.value.code == code
         assert "secret" not in caught.value.message
 
@@ -142,7 +144,7 @@ def test_the_terms_of_an_object_are_its_own_and_its_origins(catalog: Catalog) ->
         assert caught.value.code == code
 
 
-def test_a_hybrid_whose_piece_layer_is_lost_has_no_torrent_file_for_now(
+async def test_a_hybrid_whose_piece_layer_is_lost_has_no_torrent_file_for_now(
     catalog: Catalog, tmp_path: Path
 ) -> None:
     publication = Publication(ObjectRef("default", "bucket", "key"))
@@ -150,13 +152,13 @@ def test_a_hybrid_whose_piece_layer_is_lost_has_no_torrent_file_for_now(
     path = tmp_path / "tree"
     torrent = make_torrent(make_data(200_000), key="key", tree_path=path)
     catalog.serve(publication, torrent)
-    found = face(catalog).torrent_file("bucket", "key")
+    found = await face(catalog).torrent_file("bucket", "key")
     assert lt.load_torrent_buffer(found.body).info_hashes.v2.to_bytes() == torrent.v2_hash
-    link = face(catalog).magnet_link("bucket", "key")
+    link = await face(catalog).magnet_link("bucket", "key")
     assert lt.parse_magnet_uri(link).info_hashes.v2.to_bytes() == torrent.v2_hash
     path.unlink()
     with pytest.raises(S3Error) as caught:
-        face(catalog).torrent_file("bucket", "key")
+        await face(catalog).torrent_file("bucket", "key")
     assert caught.value.code == "ServiceUnavailable"
 
 
@@ -213,17 +215,19 @@ def object_named(path: str) -> tuple[str, str]:
     return Naming().object_of(Request(b"GET", raw, raw, b"", [], ("", 0), ("", 0)))
 
 
-def test_a_web_seed_stands_in_file_and_magnet_of_public_torrents(catalog: Catalog) -> None:
+async def test_a_web_seed_stands_in_file_and_magnet_of_public_torrents(catalog: Catalog) -> None:
     publish(catalog, "folder/a key")
     publish(catalog, "secret", public=False)
     public = PublicFace(catalog, ANNOUNCE, PeerSettings(), {}, BEFORE)
     url = f"{BEFORE}/bucket/folder/a%20key"
-    found = public.torrent_file("bucket", "folder/a key")
+    found = await public.torrent_file("bucket", "folder/a key")
     assert lt.load_torrent_buffer(found.body).url_seeds == [url]
-    magnet = public.magnet_link("bucket", "folder/a key")
+    magnet = await public.magnet_link("bucket", "folder/a key")
     assert lt.parse_magnet_uri(magnet).url_seeds == [url]
-    assert lt.load_torrent_buffer(public.torrent_file("bucket", "secret").body).url_seeds == []
-    assert "ws=" not in public.magnet_link("bucket", "secret")
+    assert (
+        lt.load_torrent_buffer((await public.torrent_file("bucket", "secret")).body).url_seeds == []
+    )
+    assert "ws=" not in await public.magnet_link("bucket", "secret")
 
 
 def test_a_private_torrent_names_no_web_seed() -> None:

@@ -33,11 +33,11 @@ class TorrentFile:
 class TorrentLookup(Protocol):
     """Who knows the torrents by object; the daemon's catalog."""
 
-    def torrent_file(self, bucket: str, key: str) -> TorrentFile:
+    async def torrent_file(self, bucket: str, key: str) -> TorrentFile:
         """Return the torrent of an object; S3Error while there is none."""
         ...
 
-    def magnet_link(self, bucket: str, key: str) -> str:
+    async def magnet_link(self, bucket: str, key: str) -> str:
         """Return the magnet link of an object; S3Error while there is none."""
         ...
 
@@ -60,13 +60,31 @@ class ObjectRoutes:
         self._naming = naming
         self._request_id = request_id
 
-    def torrent(self, request: Request) -> Response:
+    async def torrent(self, request: Request) -> Response:
         """Answer `?torrent` with the object's torrent file, or 304 where the client has it."""
-        return self._answer(request, self._torrent)
+        try:
+            bucket, key, headers = self._authorised(request)
+            found = await self._lookup.torrent_file(bucket, key)
+        except S3Error as error:
+            return self.refuse(request, error)
+        headers += ((b"ETag", found.etag.encode()),)
+        if names(request.all_headers(b"if-none-match"), found.etag.encode(), weakly=True):
+            return Response(304, b"", headers)
+        headers += (
+            (b"Content-Disposition", content_disposition(found.filename)),
+            (b"Content-Type", b"application/x-bittorrent"),
+        )
+        return Response(200, found.body, headers)
 
-    def magnet(self, request: Request) -> Response:
+    async def magnet(self, request: Request) -> Response:
         """Answer `?magnet` with the link as a line of text."""
-        return self._answer(request, self._magnet)
+        try:
+            bucket, key, headers = self._authorised(request)
+            link = await self._lookup.magnet_link(bucket, key)
+        except S3Error as error:
+            return self.refuse(request, error)
+        headers += ((b"Content-Type", b"text/plain; charset=utf-8"),)
+        return Response(200, f"{link}\n".encode(), headers)
 
     def has_content(self, request: Request) -> bool:
         """Tell whether a request without a page means an object, and not the tracker."""
@@ -98,15 +116,6 @@ class ObjectRoutes:
         """Answer with an error as S3 words it."""
         return error_response(error, resource=request.path, request_id=self._request_id())
 
-    def _answer(
-        self, request: Request, page: Callable[[Request, str, str, tuple[Header, ...]], Response]
-    ) -> Response:
-        try:
-            bucket, key, headers = self._authorised(request)
-            return page(request, bucket, key, headers)
-        except S3Error as error:
-            return self.refuse(request, error)
-
     def _authorised(self, request: Request) -> tuple[str, str, tuple[Header, ...]]:
         """Return bucket and key of a request that may have the object, and what to say of that."""
         bucket, key = self._naming.object_of(request)
@@ -117,23 +126,3 @@ class ObjectRoutes:
         # The address is stable, what it leads to is not: the object may be replaced.
         headers += ((b"Cache-Control", b"no-cache" if terms.public else b"private, no-cache"),)
         return bucket, key, headers
-
-    def _torrent(
-        self, request: Request, bucket: str, key: str, headers: tuple[Header, ...]
-    ) -> Response:
-        found = self._lookup.torrent_file(bucket, key)
-        headers += ((b"ETag", found.etag.encode()),)
-        if names(request.all_headers(b"if-none-match"), found.etag.encode(), weakly=True):
-            return Response(304, b"", headers)
-        headers += (
-            (b"Content-Disposition", content_disposition(found.filename)),
-            (b"Content-Type", b"application/x-bittorrent"),
-        )
-        return Response(200, found.body, headers)
-
-    def _magnet(
-        self, _request: Request, bucket: str, key: str, headers: tuple[Header, ...]
-    ) -> Response:
-        link = self._lookup.magnet_link(bucket, key)
-        headers += ((b"Content-Type", b"text/plain; charset=utf-8"),)
-        return Response(200, f"{link}\n".encode(), headers)
