@@ -22,7 +22,7 @@ from seeder.errors import ConfigError, SeederError, StorageError
 from seeder.ledger.file import read_ledger
 from seeder.ledger.report import Report, human, render
 from seeder.logs import log_to_stderr
-from seeder.offline import check_online, find_torrent
+from seeder.offline import check_online, configured, find_torrent
 from seeder.public import announce_url, magnet_of, torrent_file_of, web_seed_url
 from seeder.readkeys import out_of_reach, read_keys
 from seeder.settings import Config
@@ -170,6 +170,12 @@ def _announce(config: Config) -> str:
     return announce_url(config, config.tracker.listen[0].port)
 
 
+def _web_seed(config: Config, announce: str, bucket: str, key: str) -> str | None:
+    """Return the web seed that the torrent of an object names, as the daemon's does."""
+    public = configured(config, bucket, key).is_public
+    return web_seed_url(config, announce) if public else None
+
+
 @main.command()
 @_config
 @_name
@@ -185,7 +191,7 @@ def torrent(path: Path, name: str, output: Path | None) -> None:
 
     async def write() -> None:
         found = await find_torrent(config, bucket, key)
-        data = torrent_file_of(found, url, web_seed_url(config, url))
+        data = torrent_file_of(found, url, _web_seed(config, url, bucket, key))
         if output is None:
             sys.stdout.buffer.write(data)
         else:
@@ -211,7 +217,8 @@ def magnet(path: Path, name: str) -> None:
 
     async def write() -> None:
         found = await find_torrent(config, bucket, key)
-        click.echo(magnet_of(found, url, config.peer, web_seed_url(config, url)))
+        web_seed = _web_seed(config, url, bucket, key)
+        click.echo(magnet_of(found, url, config.peer, web_seed))
 
     _run(write)
 

@@ -83,7 +83,7 @@ async def _check_prefix(origin: S3Origin, settings: ObjectSettings, allotment: A
 
 async def find_torrent(config: Config, bucket: str, key: str) -> Torrent:
     """Return the torrent of a configured object; made now if no daemon has made it yet."""
-    settings = _configured(config, bucket, key)
+    settings = configured(config, bucket, key)
     store = MetainfoStore(config.state_directory / METAINFO)
     origin = S3Origin(config.origins[settings.origin], rng=random.Random())
     async with running(origin.run):
@@ -97,7 +97,8 @@ async def find_torrent(config: Config, bucket: str, key: str) -> Torrent:
         return await _make(config, settings, store, origin, pinned, earlier=earlier, tally=tally)
 
 
-def _configured(config: Config, bucket: str, key: str) -> ObjectSettings:
+def configured(config: Config, bucket: str, key: str) -> ObjectSettings:
+    """Return the entry that an object belongs to; ConfigError."""
     settings = Allotment(config.objects).find(bucket, key)
     if settings is not None:
         return settings
