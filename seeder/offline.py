@@ -69,7 +69,10 @@ async def _look(origin: S3Origin, settings: ObjectSettings, meter: Meter) -> Pin
 
 def _contents(pinned: PinnedObject) -> str:
     size = f"{pinned.size} bytes"
-    return f"{len(pinned.members)} files, {size}" if isinstance(pinned, PinnedBundle) else size
+    if not isinstance(pinned, PinnedBundle):
+        return size
+    count = len(pinned.members)
+    return f"{count} file{'' if count == 1 else 's'}, {size}"
 
 
 async def _check_prefix(origin: S3Origin, settings: ObjectSettings, allotment: Allotment) -> str:
