@@ -180,7 +180,6 @@ class Torrent:
         self.layout: Layout = info.layout
         self.info_hash: InfoHash = info.info_hash
         self.private = info.private
-        self.cache_id = cache_id(pinned, info.layout.piece_length)
         v2 = info.v2 if hashes is not None else None
         self.hashes = hashes
         """What v2 clients ask for (BEP 52); None for a torrent that is served as v1 only."""
@@ -191,6 +190,9 @@ class Torrent:
         self.padded = isinstance(pinned, PinnedBundle)
         """Whether the last piece of an object is filled up with zeros."""
         self.sections = sections_of(pinned, info.layout)
+        self.cache_id = (
+            cache_id(pinned, info.layout.piece_length) if self.padded else self.sections[0].cache_id
+        )
         self._firsts = [section.first for section in self.sections]
 
     @property
