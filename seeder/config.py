@@ -12,13 +12,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from seeder.errors import ConfigError
+from seeder.fields import Document
 from seeder.settings import (
     DEFAULT_ORIGIN,
     AdminSettings,
     BudgetSettings,
     CacheSettings,
     Config,
-    Document,
     GatewaySettings,
     ObjectSettings,
     OriginSettings,

@@ -31,17 +31,8 @@ from seeder.origin.source import PinnedSource
 from seeder.origin.store import ListingStore, MetainfoStore
 from seeder.peer.hub import Hub
 from seeder.peer.spreading import Spreading
-from seeder.publish import (
-    BUILDS,
-    CLIMBS,
-    DELETED,
-    LISTINGS,
-    METAINFO,
-    WITHDRAWN,
-    Publisher,
-    Source,
-    account_key,
-)
+from seeder.publish import BUILDS, CLIMBS, LISTINGS, METAINFO, Publisher, Source
+from seeder.serving import DELETED, WITHDRAWN, account_key
 from seeder.settings import Config
 from seeder.spending import change, explain_level, prices_of
 from seeder.torrent.catalog import Catalog, PinnedBundle, Publication, State, Torrent
@@ -108,18 +99,7 @@ class Node:
             held=self.cache.held,
             rng=rng,
         )
-        self.hub = Hub(
-            config.peer,
-            cache=self.cache,
-            find=self.catalog.by_hash,
-            account=self._account,
-            peer_id=self.peer_id,
-            client=CLIENT,
-            spreading=self._spreading,
-            origin_is_busy=lambda: any(
-                origin.statistics().waiting for origin in self.origins.values()
-            ),
-        )
+        self.hub = self._new_hub()
         self.publisher = Publisher(
             catalog=self.catalog,
             ledger=ledger,
@@ -133,6 +113,20 @@ class Node:
         self.announce_url = ""
         self.admin_address: Address | None = None
         self._metrics = Metrics(self.report, version=__version__)
+
+    def _new_hub(self) -> Hub:
+        return Hub(
+            self.config.peer,
+            cache=self.cache,
+            find=self.catalog.by_hash,
+            account=self._account,
+            peer_id=self.peer_id,
+            client=CLIENT,
+            spreading=self._spreading,
+            origin_is_busy=lambda: any(
+                origin.statistics().waiting for origin in self.origins.values()
+            ),
+        )
 
     def listening(
         self,

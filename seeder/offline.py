@@ -25,7 +25,8 @@ from seeder.origin.hashing import Progress
 from seeder.origin.s3 import Meter, S3Origin
 from seeder.origin.source import PinnedSource
 from seeder.origin.store import MetainfoStore, Record
-from seeder.publish import BUILDS, METAINFO, account_key
+from seeder.publish import BUILDS, METAINFO
+from seeder.serving import account_key
 from seeder.settings import Config, ObjectSettings
 from seeder.spending import budget_of
 from seeder.torrent.catalog import PinnedBundle, PinnedObject, Torrent, same_state

@@ -12,7 +12,6 @@ import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import inf
-from typing import Protocol
 
 import trio
 
@@ -29,7 +28,7 @@ from seeder.errors import (
     TooManyObjects,
 )
 from seeder.following import Allotment, Change, Followers, Prefix
-from seeder.ledger.counters import Account, AccountKey, Ledger
+from seeder.ledger.counters import Account, Ledger
 from seeder.ledger.report import human
 from seeder.library import Library
 from seeder.origin.acquire import Ladder, describe_wish
@@ -37,6 +36,7 @@ from seeder.origin.bundles import list_bundle
 from seeder.origin.listing import Listed
 from seeder.origin.s3 import S3Origin
 from seeder.origin.store import ListingStore, MetainfoStore, Record
+from seeder.serving import DELETED, LOST, WITHDRAWN, Audience, Serving, account_key, replaced
 from seeder.settings import ObjectSettings
 from seeder.torrent.catalog import (
     Catalog,
@@ -49,7 +49,7 @@ from seeder.torrent.catalog import (
     same_state,
     still_there,
 )
-from seeder.torrent.metainfo import InfoHash, Outline
+from seeder.torrent.metainfo import Outline
 
 _LOG = logging.getLogger(__name__)
 
@@ -65,18 +65,6 @@ SPREAD = 0.05
 """Seconds a known object, over which the first HEADs after a start are spread."""
 MOST_TOLD = 100
 """Known objects that are told of one by one when they come together."""
-REPLACED = "the object was replaced in S3; get its new torrent"
-REGROUPED = "objects below the prefix changed in S3; get its new torrent"
-DELETED = "the object was deleted from S3"
-WITHDRAWN = "the torrent is no longer published here"
-LOST = "its metainfo is made anew"
-
-
-class Audience(Protocol):
-    """Who has to know when a torrent comes or goes."""
-
-    def torrent_live(self, torrent: Torrent, account: Account) -> None: ...
-    def torrent_gone(self, torrent: Torrent, reason: str) -> None: ...
 
 
 @dataclass(slots=True)
@@ -140,14 +128,18 @@ class Publisher:
         self._store = store
         self.library = Library(store, lost=self._metainfo_lost)
         self._sources = sources
-        self._audience = audience
+        self._serving = Serving(
+            catalog=catalog,
+            ledger=ledger,
+            library=self.library,
+            audience=audience,
+            wake=lambda ref: self._wake(self._keepers[ref]),
+        )
         self._rng = rng
         self._keepers: dict[ObjectRef, _Keeper] = {}
         self.prefixes = Followers(
             lambda name: self._sources[name].origin, ledger, listings, rng, self._take_listing
         )
-        self._duplicates: dict[InfoHash, set[_Keeper]] = {}
-        """Whose content and name are those of a torrent that is served for another object."""
         self._short: set[_Keeper] = set()
         """Those that go on when there is budget again."""
         self._nursery: trio.Nursery | None = None
@@ -245,11 +237,8 @@ class Publisher:
     def _withdraw(self, keeper: _Keeper, reason: str) -> None:
         if keeper.scope is not None:
             keeper.scope.cancel()
-        self._forget_duplicate(keeper)
         del self._keepers[keeper.publication.ref]
-        torrent = self._catalog.remove(keeper.publication.ref)
-        if torrent is not None:
-            self._gone(torrent, reason)
+        self._serving.withdraw(keeper.publication, reason)
 
     def fault(self, torrent: Torrent, error: OriginError) -> None:
         """Take note that S3 didn't give a piece of `torrent` (the cache calls this)."""
@@ -258,12 +247,12 @@ class Publisher:
             return
         keeper = self._keepers[publication.ref]
         if isinstance(error, ObjectChanged):
-            self._retire(keeper, replaced(torrent))
+            self._serving.retire(keeper.publication, replaced(torrent))
         elif isinstance(error, PieceMismatch) and torrent.rung not in ("build", "torrent_file"):
             assert keeper.record is not None
             keeper.record.refused[torrent.rung] = str(error)
             keeper.record.outline = None
-            self._retire(keeper, "its metainfo was wrong; get its new torrent")
+            self._serving.retire(keeper.publication, "its metainfo was wrong; get its new torrent")
         else:
             keeper.mismatched |= isinstance(error, PieceMismatch)
             publication.settle(State.FAULTY, str(error))
@@ -279,7 +268,7 @@ class Publisher:
         if isinstance(error, MetainfoError):
             assert keeper.record is not None
             keeper.record.outline = None
-            self._retire(keeper, LOST)
+            self._serving.retire(keeper.publication, LOST)
         else:
             publication.settle(State.FAULTY, str(error))
         self._tell(keeper, logging.WARNING, str(error))
@@ -329,7 +318,7 @@ class Publisher:
         match error:
             case ObjectMissing():
                 if publication.torrent is not None:
-                    self._retire(keeper, DELETED)
+                    self._serving.retire(keeper.publication, DELETED)
                 publication.pinned = None
                 state, delay = State.FAILED, REFUSED_RETRY
             case AccessDenied():
@@ -367,7 +356,7 @@ class Publisher:
                 return
         elif torrent is not None and not still_there(torrent.pinned, pinned):
             reason = replaced(torrent)
-            self._retire(keeper, reason)
+            self._serving.retire(keeper.publication, reason)
             _LOG.info("%s: %s", publication.ref, reason)
         publication.pinned = pinned
         await self._acquire(keeper, pinned)
@@ -424,58 +413,5 @@ class Publisher:
         return Torrent(outline, record.pinned, record.rung, record.tree, shelf=self.library)
 
     def _serve(self, keeper: _Keeper, torrent: Torrent, *, quiet: bool = False) -> None:
-        publication = keeper.publication
-        known = publication.state is State.DUPLICATE
         keeper.mismatched = False
-        before = publication.torrent
-        if before is not None and before.info_hash != torrent.info_hash:
-            self._retire(keeper, replaced(before))
-        if not self._catalog.serve(publication, torrent):
-            self._duplicates.setdefault(torrent.info_hash, set()).add(keeper)
-            if not known:
-                _LOG.info("%s: %s; one torrent serves both", publication.ref, publication.reason)
-            return
-        account = self._account(torrent.pinned)
-        account.info_hash = torrent.info_hash.hex()
-        account.size = torrent.pinned.size
-        account.pieces = torrent.layout.piece_count
-        _LOG.log(
-            logging.DEBUG if quiet else logging.INFO,
-            "%s: serving %s%s, %d bytes in %d pieces, metainfo from %s",
-            *(publication.ref, torrent.info_hash),
-            f" (v2 {torrent.v2_hash.hex()})" if torrent.v2_hash else "",
-            torrent.pinned.size,
-            *(torrent.layout.piece_count, torrent.rung),
-        )
-        self._audience.torrent_live(torrent, account)
-
-    def _forget_duplicate(self, keeper: _Keeper) -> None:
-        torrent = keeper.publication.torrent
-        others = self._duplicates.get(torrent.info_hash) if torrent is not None else None
-        if torrent is not None and others is not None:
-            others.discard(keeper)
-            if not others:
-                del self._duplicates[torrent.info_hash]
-
-    def _retire(self, keeper: _Keeper, reason: str) -> None:
-        self._forget_duplicate(keeper)
-        torrent = self._catalog.retire(keeper.publication, reason)
-        if torrent is not None:
-            self._gone(torrent, reason)
-
-    def _gone(self, torrent: Torrent, reason: str) -> None:
-        self.library.drop(torrent)
-        self._audience.torrent_gone(torrent, reason)
-        for keeper in self._duplicates.pop(torrent.info_hash, ()):
-            self._wake(keeper)  # one of them may take the torrent over
-
-
-def replaced(torrent: Torrent) -> str:
-    """Return the reason why a torrent has ended that S3 has something else for."""
-    return REGROUPED if isinstance(torrent.pinned, PinnedBundle) else REPLACED
-
-
-def account_key(pinned: PinnedObject) -> AccountKey:
-    """Return the key of the account that a state of an object is booked on."""
-    ref = pinned.ref
-    return AccountKey(ref.origin, ref.bucket, ref.key, pinned.version)
+        self._serving.serve(keeper.publication, torrent, quiet=quiet)

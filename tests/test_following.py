@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from seeder.following import EMPTY, Allotment, Prefix, PrefixState, compare
 from seeder.origin.listing import Listed
-from seeder.publish import DELETED, REPLACED, WITHDRAWN
+from seeder.serving import DELETED, REPLACED, WITHDRAWN
 from seeder.settings import ObjectSettings
 from seeder.torrent.catalog import ObjectRef, State
 from tests.origin.conftest import MakeOrigin, aws, faults, make_origin

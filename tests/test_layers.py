@@ -42,7 +42,7 @@ SANS_IO = {
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("", "errors"),
     ("torrent",),
-    ("values", "settings", "config", "sockets", "systemd", "logs"),
+    ("values", "fields", "settings", "config", "sockets", "systemd", "logs"),
     ("origin", "tracker", "peer (sans-IO)", "ledger"),
     ("cache",),
     ("peer", "web"),
@@ -51,7 +51,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli", "offline", "demo", "__main__"),
 )
 # These few know each other.
-TOGETHER = ({"values", "settings", "config"}, {"cli", "offline", "demo", "__main__"})
+TOGETHER = ({"values", "fields", "settings", "config"}, {"cli", "offline", "demo", "__main__"})
 
 
 class Module:

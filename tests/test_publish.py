@@ -26,7 +26,8 @@ from seeder.origin.acquire import Ladder
 from seeder.origin.s3 import Meter
 from seeder.origin.source import PinnedSource
 from seeder.origin.store import ListingStore, MetainfoStore
-from seeder.publish import DELETED, LOST, REPLACED, WITHDRAWN, Publisher, Source
+from seeder.publish import Publisher, Source
+from seeder.serving import DELETED, LOST, REPLACED, WITHDRAWN
 from seeder.settings import CacheSettings, ObjectSettings
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from tests.origin.conftest import MakeOrigin, aws, faults, make_origin

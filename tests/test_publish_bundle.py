@@ -12,7 +12,7 @@ import trio
 from seeder.cache.memory import Piece
 from seeder.errors import BudgetSpent, ObjectChanged, ObjectMissing
 from seeder.origin.hashing import Journal
-from seeder.publish import DELETED, REGROUPED, WITHDRAWN
+from seeder.serving import DELETED, REGROUPED, WITHDRAWN
 from seeder.settings import ObjectSettings
 from seeder.torrent import bundle as bundles
 from seeder.torrent.bundle import padded, parse_bundle_info

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
-from weakref import WeakValueDictionary
 
 import trio
 
@@ -28,8 +27,8 @@ from seeder.peer.mse import (
     SkeyIndex,
     rc4_available,
 )
+from seeder.peer.neighbours import Neighbours
 from seeder.peer.opening import Encryption, Opening
-from seeder.peer.pex import Roster
 from seeder.peer.session import Session
 from seeder.peer.slots import Slots, UploadSlots
 from seeder.peer.spreading import Spreading, Viewer
@@ -116,11 +115,7 @@ class Hub:
         self._encryption = _usable(limits.encryption)
         self._limits: Limits[Session | Download] = Limits(_rates(limits))
         self._pace = trio.Event()
-        self._rosters: WeakValueDictionary[bytes, Roster] = WeakValueDictionary()
-        """A torrent's roster lives as long as a session has it."""
-        self._availabilities: WeakValueDictionary[bytes, Availability[Viewer]] = (
-            WeakValueDictionary()
-        )
+        self._neighbours = Neighbours()
         self._by_torrent: dict[bytes, dict[bytes, Session]] = {}
         self._by_address: Counter[str] = Counter()
         self._accepted = 0
@@ -138,13 +133,8 @@ class Hub:
             closes=Counter(),
             lost=self._lost,
             spreading=spreading,
-            slots=Slots(
-                limits.upload_slots,
-                patience=_patience(limits),
-                is_scarce=self._is_scarce,
-                chance=random.random,
-            ),
-            roster=self._roster,
+            slots=self._new_slots(),
+            roster=self._neighbours.roster,
             availability=self._availability,
             limits=self._limits,
             set_pace=self._set_pace,
@@ -222,6 +212,14 @@ class Hub:
         for each in waiting:
             each.resume()
 
+    def _new_slots(self) -> Slots:
+        return Slots(
+            self.limits.upload_slots,
+            patience=_patience(self.limits),
+            is_scarce=self._is_scarce,
+            chance=random.random,
+        )
+
     def _is_scarce(self) -> bool:
         return self._limits.is_short(trio.current_time()) or self._origin_is_busy()
 
@@ -283,21 +281,8 @@ class Hub:
             pad_b=secrets.token_bytes(secrets.randbelow(LONGEST_PAD + 1)),
         )
 
-    def _roster(self, torrent: Torrent) -> Roster:
-        roster = self._rosters.get(torrent.info_hash)
-        if roster is None:
-            roster = Roster(private=torrent.private)
-            self._rosters[torrent.info_hash] = roster
-        return roster
-
     def _availability(self, torrent: Torrent) -> Availability[Viewer] | None:
-        if not self.limits.thrifty:
-            return None
-        known = self._availabilities.get(torrent.info_hash)
-        if known is None:
-            known = Availability(torrent.layout.piece_count)
-            self._availabilities[torrent.info_hash] = known
-        return known
+        return self._neighbours.availability(torrent) if self.limits.thrifty else None
 
     def _start_drain(self, session: Session) -> None:
         assert self._nursery is not None
