@@ -17,7 +17,7 @@ from seeder.torrent.catalog import (
 )
 from seeder.torrent.metainfo import InfoHash
 
-_LOG = logging.getLogger("seeder.publish")  # under whose name all of one object is told
+_LOG = logging.getLogger(__name__)
 
 REPLACED = "the object was replaced in S3; get its new torrent"
 REGROUPED = "objects below the prefix changed in S3; get its new torrent"
