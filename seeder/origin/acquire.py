@@ -172,7 +172,7 @@ class Ladder:
             data = await self._origin.get_torrent(pinned, meter)
         except TorrentUnsupported as error:
             self._support.refused(error.for_every_key)
-            _LOG.info("%s: %s", pinned.ref, error)
+            _LOG.info("%s", error)
             return None
         self._support.answered()
         return data

@@ -68,10 +68,10 @@ class PartReader:
                 return await ask(pinned, PartHashes(pinned.size, wanted), meter)
             except AttributesUnsupported as error:
                 support.refused(error.for_every_key)
-                _LOG.info("%s: %s", pinned.ref, error)
+                _LOG.info("%s", error)
             except AccessDenied as error:
                 support.refused(for_every_key=False)
-                _LOG.info("%s: %s", pinned.ref, error)
+                _LOG.info("%s", error)
         return None
 
     # -- GetObjectAttributes
