@@ -28,6 +28,7 @@ SANS_IO = {
     "tracker.swarm",
     "peer.messages",
     "peer.connection",
+    "peer.requests",
     "peer.choker",
     "peer.superseed",
     "peer.mse",

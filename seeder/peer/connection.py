@@ -3,7 +3,7 @@
 `receive` takes bytes as they arrive and returns what the session has to know; whatever the
 protocol itself must answer (handshake, rejects, metadata) collects in `data_to_send`. Requests
 that were accepted wait in `wanted`, by piece, until the session takes them to send their blocks or
-turns them down: each accepted request is answered exactly once (BEP 6).
+turns them down.
 
 No I/O.
 """
@@ -28,13 +28,10 @@ from seeder.peer.extensions import Extensions
 from seeder.peer.floods import Bucket
 from seeder.peer.messages import Block, Message, MessageId, Requests
 from seeder.peer.phases import NEXT, Kind, Phase, kind_of
+from seeder.peer.requests import REQUEST_QUEUE, RequestQueue
 from seeder.torrent.layout import KIB
 from seeder.torrent.merkle import HashRequest
 
-REQUEST_QUEUE = 2000
-"""Our `reqq`: reqq x 16 KiB / RTT is the most that one peer can get."""
-LARGEST_BLOCK = 128 * KIB
-MOST_BAD_REQUESTS = 10
 MOST_OPENERS = 4
 NOISE_BURST = 2000
 NOISE_PER_SECOND = 100
@@ -84,11 +81,6 @@ class PeerConnection:
         self.choking = True
         self._nudged_at = now
         self.interested = False
-        self.wanted: dict[int, dict[int, int]] = {}
-        """Accepted requests: piece index -> begin -> length, in the order they came."""
-        self.wanted_count = 0
-        self.newly_wanted: list[int] = []
-        """Pieces that came into `wanted`, until the session has looked at them."""
         self.shown: set[int] | None = None
         """Pieces that the peer was told of, while super-seeding (BEP 16); None: all."""
         self.lost: set[int] = set()
@@ -102,11 +94,13 @@ class PeerConnection:
         self._rest = b""
         self._out = bytearray()
         self._limit = LONGEST_MESSAGE
-        self._piece_count = self._piece_length = self._last_length = 0
-        self._bad_requests = 0
-        self._overflow = 0
-        self._answered = 0
-        """Requests taken and not given back since the last one too many."""
+        self._piece_count = 0
+        self._requests = RequestQueue(self._out)
+        # The queue's own, so that sending takes no way round.
+        self.wanted = self._requests.wanted
+        self.newly_wanted = self._requests.newly_wanted
+        self.take = self._requests.take
+        self.reject_piece = self._requests.reject_piece
         self._openers = 0
         self._haves = 0
         self._asked = False
@@ -166,10 +160,8 @@ class PeerConnection:
         self.torrent = torrent
         self.fast = greeting.fast
         self.phase = Phase.PEER_ID
-        layout, pieces = torrent.layout, torrent.layout.piece_count
-        self._piece_count = pieces
-        self._piece_length = layout.piece_length
-        self._last_length = layout.piece_size(pieces - 1) if pieces else 0
+        self._piece_count = pieces = torrent.layout.piece_count
+        self._requests.open(torrent.layout, fast=greeting.fast)
         self._limit = max(LONGEST_MESSAGE, 1 + -(-pieces // 8))
         self._extensions = Extensions(torrent.raw_info, private=torrent.private, out=self._out)
         identity = self._identity
@@ -268,66 +260,17 @@ class PeerConnection:
     def _receive_requests(self, blocks: list[Block]) -> None:
         self.interested = True
         if self.choking:
-            self._turn_down(blocks)
+            self._requests.turn_down(blocks)
             return
         self._asked = True
         if self.shown is not None or self.lost:
             blocks = self._only_known(blocks)
-        # This runs once a block, and a call in it would double its cost.
-        last = self._piece_count - 1
-        wanted = self.wanted
-        for block in blocks:
-            index, begin, length = block
-            end = self._piece_length if index < last else self._last_length if index == last else 0
-            if not 0 < length <= LARGEST_BLOCK or begin + length > end:
-                self._refuse_bad(block)
-                continue
-            begins = wanted.get(index)
-            if begins is not None and begin in begins:
-                # Doubled: one answer. With another length it's a request that gets its own.
-                if begins[begin] != length:
-                    self._turn_down([block])
-            elif self.wanted_count >= REQUEST_QUEUE:
-                self._refuse_overflow(block)
-            else:
-                self.wanted_count += 1
-                if begins is None:
-                    wanted[index] = {begin: length}
-                    self.newly_wanted.append(index)
-                else:
-                    begins[begin] = length
-
-    def _refuse_bad(self, block: Block) -> None:
-        self._bad_requests += 1
-        if self._bad_requests >= MOST_BAD_REQUESTS:
-            raise WireError("bad-requests", f"the last was {block}")
-        self._turn_down([block])
-
-    def _refuse_overflow(self, block: Block) -> None:
-        if self._answered > 0:
-            self._overflow = self._answered = 0
-        self._overflow += 1
-        if self._overflow > REQUEST_QUEUE:
-            raise WireError("request-flood")
-        self._turn_down([block])
-
-    def _turn_down(self, blocks: list[Block]) -> None:
-        # Without the fast extension there is no word for "no" but silence and choke.
-        if self.fast and blocks:
-            self._out += messages.reject(blocks)
+        self._requests.add(blocks)
 
     def _receive_cancel(self, block: Block, now: float) -> None:
         if not self._cancels.take(now):
             raise WireError("cancel-flood")
-        index, begin, length = block
-        begins = self.wanted.get(index)
-        if begins is None or begins.get(begin) != length:
-            return
-        del begins[begin]
-        if not begins:
-            del self.wanted[index]
-        self.wanted_count -= 1
-        self._turn_down([block])
+        self._requests.cancel(block)
 
     def _only_known(self, blocks: list[Block]) -> list[Block]:
         """Turn down what the peer wasn't told of, or was told that it is gone; return the rest."""
@@ -339,8 +282,18 @@ class PeerConnection:
             away = index in lost or (shown is not None and index not in shown)
             # Of an index beyond the torrent the caller says what it thinks.
             (unknown if away and index < self._piece_count else known).append(block)
-        self._turn_down(unknown)
+        self._requests.turn_down(unknown)
         return known
+
+    @property
+    def wanted_count(self) -> int:
+        """How many requests are in `wanted`."""
+        return self._requests.count
+
+    def give_back(self, index: int, blocks: Sequence[tuple[int, int]]) -> None:
+        """Queue requests again that `take` took and nobody answered; they may be refused by now."""
+        refused = self.choking or index in self.lost
+        self._requests.give_back(index, blocks, refused=refused)
 
     def show(self, indices: Iterable[int]) -> None:
         """Tell the peer of pieces that were hidden from it; it may request them from now on."""
@@ -388,46 +341,6 @@ class PeerConnection:
         assert self._extensions is not None
         self.lost.add(index)
         self._extensions.send_donthave(index)
-
-    def take(self, index: int, most: int) -> list[tuple[int, int]]:
-        """Take the requests of piece `index` to answer them: (begin, length), at most `most`."""
-        begins = self.wanted[index]
-        if len(begins) <= most:
-            del self.wanted[index]
-            taken = list(begins.items())
-        else:
-            taken = list(islice(begins.items(), most))
-            for begin, _ in taken:
-                del begins[begin]
-        self.wanted_count -= len(taken)
-        self._answered += len(taken)
-        return taken
-
-    def give_back(self, index: int, blocks: Sequence[tuple[int, int]]) -> None:
-        """Queue requests again that `take` took and nobody answered: they come first now."""
-        self._answered -= len(blocks)
-        if self.choking or index in self.lost:
-            self._turn_down([(index, begin, length) for begin, length in blocks])
-            return
-        wanted, begins = self.wanted, dict(blocks)
-        for begin, length in wanted.pop(index, {}).items():
-            # Asked for again in the meantime: one answer, unless it's another block.
-            self.wanted_count -= 1
-            if begins.setdefault(begin, length) != length:
-                self._turn_down([(index, begin, length)])
-        self.wanted_count += len(begins)
-        others = list(wanted.items())
-        wanted.clear()
-        wanted[index] = begins
-        wanted.update(others)
-
-    def reject_piece(self, index: int) -> None:
-        """Turn down whatever is wanted of piece `index`."""
-        begins = self.wanted.pop(index, None)
-        if begins is None:
-            return
-        self.wanted_count -= len(begins)
-        self._turn_down([(index, begin, length) for begin, length in begins.items()])
 
     def reject_hashes(self, request: HashRequest) -> None:
         """Turn a request for hashes down (BEP 52)."""

@@ -1,39 +1,31 @@
-"""One peer's connection on the network: its life, what it sends us, and its deadlines.
+"""One peer's connection on the network: its life, what it sends us, and what comes of that.
 
 The hot path is one read that brings dozens of requests and one sendmsg that takes up to a mebibyte
 of headers and views of cached pieces; nothing is copied and nothing is awaited a block. Sending is
 tried at once where the requests were read; only a full socket or a cold piece needs a later turn.
 """
 
-import errno
 import logging
 import random
 import socket
-from collections.abc import Iterable
 from functools import partial
-from math import inf
 
 import trio
 
-from seeder.cache.reading import REFUSED_FOR
-from seeder.errors import (
-    BudgetSpent,
-    MetainfoError,
-    PieceMismatch,
-    SeederError,
-    StorageError,
-    WireError,
-)
+from seeder.errors import PieceMismatch, SeederError, WireError
 from seeder.peer import events
 from seeder.peer.connection import Identity, PeerConnection
+from seeder.peer.deadlines import Deadlines
 from seeder.peer.extensions import client_of
 from seeder.peer.gains import Gains
+from seeder.peer.journal import Journal
 from seeder.peer.limits import Chain
 from seeder.peer.lookups import Lookups
 from seeder.peer.output import Output
 from seeder.peer.pex import Listing
 from seeder.peer.phases import Phase
-from seeder.peer.stock import PATIENCE, Stock
+from seeder.peer.refusals import Refusals
+from seeder.peer.stock import Stock
 from seeder.peer.supplies import Supplies
 from seeder.sockets import Address
 from seeder.torrent.catalog import Torrent
@@ -41,21 +33,10 @@ from seeder.torrent.metainfo import Info
 
 _LOG = logging.getLogger(__name__)
 
-HANDSHAKE_DEADLINE = 15.0
-IDLE_DEADLINE = 180.0
-WRITE_DEADLINE = 60.0
-KEEP_ALIVE_EVERY = 100.0
 NEWS_AFTER = 1.0
 """Until then a seed has said that it is one."""
-STRANGER_PATIENCE = 5.0
-IDLE_PATIENCE = 60.0
-"""For who hasn't said what it wants, and who wants nothing, while others find no place."""
 LEAVE_DEADLINE = 10.0
 """For what is on its way when the torrent goes."""
-PIN_DEADLINE = 2.0
-"""A peer this slow gets its batch queued again, so that it doesn't hold whole pieces in memory."""
-
-_GONE = {errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTUNREACH}
 
 
 class Session:
@@ -71,7 +52,6 @@ class Session:
         self.peer_id = b""
         self.client = ""
         self.opened_at = now
-        self.reason: str | None = None
         self.torrent: Torrent | None = None
         self._sock = sock
         self._supplies = supplies
@@ -87,23 +67,16 @@ class Session:
         self._output = Output(
             sock, self.wire, self._opening, self, scratch=supplies.outgoing, now=now
         )
-        self._received_at = now
-        self._served_at = now
-        """When the socket took a block last."""
-        self._served = False
-        """Whether the choker lets it request."""
+        self._journal = Journal(_LOG, address, supplies.closes)
+        self._deadlines = Deadlines(self.wire, self._output, now)
+        self._refusals = Refusals(self.wire, self.resume)
         self._slow = False
         """Whether it shares the little that is left for its address."""
-        self._choked_at = -inf
-        """When it was last choked for the sake of a piece that it can't have yet."""
         self._listing: Listing | None = None
-        self._is_news = False
-        """Whether the log tells of it: a seed dials us again as often as we hang up."""
         # Two seeds have nothing to say to each other (BEP 21). It is closed at the next tick:
         # what a peer announces in its last moments counts as delivered.
         self._farewell: str | None = None
         self._leave_by = 0.0
-        self._regain_at = 0.0
 
     # -- life
 
@@ -117,25 +90,23 @@ class Session:
         finally:
             self._close()
 
+    @property
+    def reason(self) -> str | None:
+        """Why the connection ends, once it does."""
+        return self._journal.reason
+
     def end(self, reason: str) -> None:
         """Close the connection for `reason`."""
-        self._note(reason)
+        self._journal.note(reason)
         self._scope.cancel()
 
     def silent_for(self, now: float) -> float:
         """Return the seconds since anything came from the peer."""
-        return now - self._received_at
+        return now - self._deadlines.received_at
 
     def outstays(self, now: float) -> float:
         """Return the seconds by which a peer keeps a place for nothing too long; 0 for others."""
-        wire = self.wire
-        if self.reason is not None:
-            return 0.0
-        if wire.phase in (Phase.HANDSHAKE, Phase.PEER_ID):
-            return max(0.0, now - self.opened_at - STRANGER_PATIENCE)
-        if self._output.draining or wire.wanted_count or (wire.choking and wire.interested):
-            return 0.0
-        return max(0.0, now - self._served_at - IDLE_PATIENCE)
+        return 0.0 if self.reason is not None else self._deadlines.outstays(now)
 
     def take_limits(self, now: float) -> None:
         """Keep to the upload limits as they are now; whoever was in line has to be woken."""
@@ -160,21 +131,17 @@ class Session:
 
     def lose(self, index: int) -> None:
         """Take back a piece that can't be had for a while (BEP 54)."""
-        if self.wire.lose(index):
-            self._regain_at = trio.current_time() + REFUSED_FOR
-            self.resume()
+        self._refusals.lose(index, trio.current_time())
 
     def regain(self) -> None:
         """Tell the peer that what was taken back from it is to be had again."""
-        for index in tuple(self.wire.lost):
-            self.wire.regain(index)
-        self.resume()
+        self._refusals.regain()
 
     def finish(self) -> None:
         """Send nothing after the batch under way, and close when the peer does."""
-        self._note("shutdown")
+        self._journal.note("shutdown")
         self._output.finishing = True
-        if self.wire.phase in (Phase.HANDSHAKE, Phase.PEER_ID):
+        if self._deadlines.is_stranger:
             self._scope.cancel()
         elif not self._output.draining:
             self._hang_up()
@@ -189,26 +156,8 @@ class Session:
 
     def _fail(self, error: Exception) -> None:
         """End the session for `error`, in whichever task it was met."""
-        match error:
-            case WireError(reason=reason):
-                self._note(reason, str(error))
-            case MetainfoError() | StorageError():
-                self._note("metainfo-lost", str(error))
-            case trio.ClosedResourceError():
-                self._note("closed")
-            case OSError(errno=number):
-                self._note("connection-lost" if number in _GONE else "socket-error", str(error))
-            case _:
-                # A fault of ours in one session: the others must not pay for it.
-                self._note("internal-error")
-                _LOG.error("peer %s:%d: internal error", *self.address, exc_info=error)
+        self._journal.fail(error)
         self._scope.cancel()
-
-    def _note(self, reason: str, detail: str = "") -> None:
-        if self.reason is None:
-            self.reason = reason
-            if detail:
-                _LOG.debug("peer %s:%d: %s", *self.address, detail)
 
     def _close(self) -> None:
         self.wire.phase = Phase.CLOSED
@@ -231,19 +180,8 @@ class Session:
         except Exception as error:
             self._fail(error)
         self._supplies.slots.leave(self, now)
-        reason = self.reason or "closed"
-        self._supplies.closes[reason] += 1
-        level = logging.INFO if self._is_news else logging.DEBUG
-        _LOG.log(
-            level,
-            'peer %s:%d closed: %s, client "%s", uploaded %d bytes, it gained %d bytes in %.1f s',
-            *self.address,
-            reason,
-            self.client,
-            self.uploaded,
-            0 if self._gains is None else self._gains.delivered,
-            now - self.opened_at,
-        )
+        gained = 0 if self._gains is None else self._gains.delivered
+        self._journal.closed(self.client, self.uploaded, gained, now - self.opened_at)
 
     # -- input
 
@@ -256,18 +194,18 @@ class Session:
             except (BlockingIOError, InterruptedError):
                 continue
             if count == 0:
-                self._note("left")
+                self._journal.note("left")
                 return
             if self._output.finishing:
                 continue
             now = trio.current_time()
-            self._received_at = now
+            self._deadlines.received_at = now
             data = self._opening.receive(scratch[:count])
             for event in self.wire.receive(data, now):
-                self._handle(event)
+                self._handle(event, now)
             if self.wire.sought is not None:
                 await self._fetch_info(self.wire.sought)
-            if self.wire.interested and not self._is_news:
+            if self.wire.interested and not self._journal.is_news:
                 self._announce()
             self._answer()
 
@@ -275,9 +213,9 @@ class Session:
         """Have the metainfo read from disk that the handshake waits for, and go on with that."""
         assert isinstance(sought, Torrent)
         self._info = await sought.fetch_info()
-        self._received_at = trio.current_time()
-        for event in self.wire.receive(b"", self._received_at):
-            self._handle(event)
+        now = self._deadlines.received_at = trio.current_time()
+        for event in self.wire.receive(b"", now):
+            self._handle(event, now)
 
     def _answer(self) -> None:
         """Send what can be sent now; otherwise see to it that it will be there when it can."""
@@ -288,19 +226,19 @@ class Session:
                 output.look_ahead(wire.newly_wanted)
             wire.newly_wanted.clear()
 
-    def _handle(self, event: events.Event) -> None:
+    def _handle(self, event: events.Event, now: float) -> None:
         match event:
             case events.Gained(index):
-                self._known_gains.gained(index, self._received_at)
+                self._known_gains.gained(index, now)
             case events.Arrived(pieces):
-                self._known_gains.arrived_with(pieces, self._received_at)
+                self._known_gains.arrived_with(pieces, now)
             case events.Grown(pieces):
-                self._known_gains.grown_to(pieces, self._received_at)
+                self._known_gains.grown_to(pieces, now)
             case events.Greeted(torrent):
                 assert isinstance(torrent, Torrent)
-                self._greet(torrent, self._received_at)
+                self._greet(torrent, now)
             case events.Identified(peer_id):
-                self._identify(peer_id)
+                self._identify(peer_id, now)
             case events.Introduced(client, listen_port):
                 self.client = client or self.client
                 if listen_port is not None and self._listing is not None:
@@ -351,22 +289,21 @@ class Session:
             shelf=supplies.shelf,
         )
 
-    def _identify(self, peer_id: bytes) -> None:
+    def _identify(self, peer_id: bytes, now: float) -> None:
         self.peer_id = peer_id
         refused = self._supplies.admit(self)
         if refused is not None:
             raise WireError(refused)
         self.client = client_of(peer_id)
-        self._supplies.slots.come(self, self._received_at)
+        self._supplies.slots.come(self, now)
         if self.wire.shown is not None:
-            self._known_gains.view(self._received_at)
+            self._known_gains.view(now)
 
     def _announce(self) -> None:
         """Tell of a peer that wants something, and count it."""
         assert self.torrent is not None
-        self._is_news = True
         self._supplies.account(self.torrent).peer_seen()
-        _LOG.info("peer %s:%d opened: %s", *self.address, self.torrent.pinned.ref)
+        self._journal.opened(self.torrent.pinned.ref)
 
     def show(self, indices: list[int]) -> None:
         """Tell the peer of pieces that it may request from now on (super-seeding)."""
@@ -392,19 +329,11 @@ class Session:
 
     def serve(self) -> None:
         """Let the peer request."""
-        self._served = True
-        self._unchoke(trio.current_time())
+        self._refusals.serve(trio.current_time())
 
     def hold(self) -> None:
         """Let it request no more until `serve`."""
-        self._served = False
-        self.wire.choke()
-        self.resume()
-
-    def _unchoke(self, now: float) -> None:
-        if self._served and self.wire.choking and now - self._choked_at > PATIENCE:
-            self.wire.unchoke()
-            self.resume()
+        self._refusals.hold()
 
     def slow_down(self, *, slow: bool) -> None:
         """Change whether it shares the little that is left for its address."""
@@ -449,7 +378,7 @@ class Session:
 
     def sent(self, index: int, payload: int) -> None:
         """Book `payload` bytes of piece `index` that the socket took."""
-        self._served_at = self._output.sent_at
+        self._deadlines.served_at = self._output.sent_at
         self._known_gains.sent(index, payload)
 
     # -- cold pieces
@@ -464,24 +393,11 @@ class Session:
         try:
             if isinstance(error, PieceMismatch) and self.torrent is not None:
                 self._supplies.lost(self.torrent, index)
-            elif isinstance(error, BudgetSpent):
-                # A libtorrent asks for what it began first, again and again if that is turned down,
-                # and never gets to the pieces that it could have.
-                self.lose(index)
-            if error is not None and index in self.wire.wanted:
-                self._turn_down([index], trio.current_time())
+            if error is not None:
+                self._refusals.failed(index, error, trio.current_time())
             self._output.send()
         except Exception as failure:
             self._fail(failure)
-
-    def _turn_down(self, indices: Iterable[int], now: float) -> None:
-        if self.wire.fast:
-            for index in indices:
-                self.wire.reject_piece(index)
-        else:
-            # Without the fast extension a choke is the only way to say "ask somebody else".
-            self.wire.choke()
-            self._choked_at = now
 
     # -- time
 
@@ -495,40 +411,21 @@ class Session:
             self._fail(error)
 
     def _keep_deadlines(self, now: float) -> None:
-        if self.wire.phase in (Phase.HANDSHAKE, Phase.PEER_ID):
-            if now - self.opened_at > HANDSHAKE_DEADLINE:
+        if self._deadlines.is_stranger:
+            if self._deadlines.is_late(now):
                 self.end("handshake-timeout")
             return
         output = self._output
         if self._farewell is not None and not (output.draining and now < self._leave_by):
             self.end(self._farewell)
             return
-        if not self._is_news and now - self.opened_at > NEWS_AFTER:
+        if not self._journal.is_news and now - self.opened_at > NEWS_AFTER:
             self._announce()
-        if output.draining:
-            if now - output.sent_at > WRITE_DEADLINE:
-                self.end("write-timeout")
-            elif now - output.sent_at > PIN_DEADLINE:
-                output.let_go()
-        elif now - self._received_at > IDLE_DEADLINE:
-            self.end("idle")
-        elif now - output.sent_at > KEEP_ALIVE_EVERY:
-            self.wire.keep_alive()
+        reason = self._deadlines.keep(now)
+        if reason is not None:
+            self.end(reason)
         if self._listing is not None and self.peer_id:
             self.wire.send_pex(partial(self._listing.message, now, random.random))
         self._known_gains.weigh(now)
-        if self.wire.lost:
-            self._look_for_lost(now)
-        late = output.stock.overdue(now) if output.stock is not None else []
-        if late:
-            self._turn_down(late, now)
-        self._unchoke(now)
-        self.wire.nudge(max(self._received_at, self._choked_at + PATIENCE), now)
+        self._refusals.review(output.stock, self._deadlines.received_at, now)
         output.send()
-
-    def _look_for_lost(self, now: float) -> None:
-        """Tell the peer again of what it was told is gone, if it came back or may have."""
-        stock = self._output.stock
-        for index in tuple(self.wire.lost):
-            if now >= self._regain_at or (stock is not None and stock.is_at_hand(index)):
-                self.wire.regain(index)

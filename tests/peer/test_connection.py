@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from seeder.errors import WireError
 from seeder.peer import messages
-from seeder.peer.connection import REQUEST_QUEUE, Identity, PeerConnection
+from seeder.peer.connection import Identity, PeerConnection
 from seeder.peer.events import (
     Arrived,
     Event,
@@ -17,6 +17,7 @@ from seeder.peer.events import (
 )
 from seeder.peer.messages import Block, Message, MessageId
 from seeder.peer.phases import Phase
+from seeder.peer.requests import REQUEST_QUEUE
 from seeder.torrent import bencode
 from seeder.torrent.layout import Layout
 from tests.peer.wire import (

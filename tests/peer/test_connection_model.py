@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from seeder.errors import WireError
-from seeder.peer import connection, messages
-from seeder.peer.connection import LARGEST_BLOCK, Identity, PeerConnection
+from seeder.peer import connection, messages, requests
+from seeder.peer.connection import Identity, PeerConnection
 from seeder.peer.events import Arrived, Event, Gained, Greeted, Grown, Identified, Introduced
 from seeder.peer.messages import Block, MessageId
+from seeder.peer.requests import LARGEST_BLOCK
 from seeder.torrent import bencode
 from seeder.torrent.layout import Layout
 from tests.peer.view import DONTHAVE_ID, View
@@ -86,12 +87,13 @@ class ConnectionMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        for name, value in (
-            ("REQUEST_QUEUE", QUEUE),
-            ("MOST_UNSENT", UNSENT),
-            ("LONGEST_MESSAGE", LONGEST),
+        for module, name, value in (
+            (requests, "REQUEST_QUEUE", QUEUE),
+            (connection, "REQUEST_QUEUE", QUEUE),
+            (connection, "MOST_UNSENT", UNSENT),
+            (connection, "LONGEST_MESSAGE", LONGEST),
         ):
-            self.patch.setattr(connection, name, value)
+            self.patch.setattr(module, name, value)
         self.open(fast=True, hides=False, ready=False)
 
     def teardown(self) -> None:
@@ -202,7 +204,7 @@ class ConnectionMachine(RuleBasedStateMachine):
             return
         if not holds(LAYOUT, block) or block[2] > LARGEST_BLOCK:
             self.bad += 1
-            if self.bad == connection.MOST_BAD_REQUESTS:
+            if self.bad == requests.MOST_BAD_REQUESTS:
                 raise Ends("bad-requests")
         elif block[:2] in [queued[:2] for queued in self.queue]:
             pass

@@ -7,8 +7,8 @@ import trio
 
 from seeder.peer import hub as hub_module
 from seeder.peer import messages
+from seeder.peer.deadlines import IDLE_PATIENCE, STRANGER_PATIENCE
 from seeder.peer.messages import BLOCK_SIZE, Block, MessageId
-from seeder.peer.session import IDLE_PATIENCE, STRANGER_PATIENCE
 from seeder.sockets import address_group
 from seeder.torrent import bencode
 from seeder.torrent.layout import MIB

@@ -16,16 +16,16 @@ from seeder.ledger.counters import Tally
 from seeder.peer import messages
 from seeder.peer import output as output_module
 from seeder.peer.connection import NUDGE_AFTER
-from seeder.peer.extensions import UT_METADATA
-from seeder.peer.messages import BLOCK_SIZE, Block, Message, MessageId
-from seeder.peer.session import (
+from seeder.peer.deadlines import (
     HANDSHAKE_DEADLINE,
     IDLE_DEADLINE,
     KEEP_ALIVE_EVERY,
-    NEWS_AFTER,
     PIN_DEADLINE,
     WRITE_DEADLINE,
 )
+from seeder.peer.extensions import UT_METADATA
+from seeder.peer.messages import BLOCK_SIZE, Block, Message, MessageId
+from seeder.peer.session import NEWS_AFTER
 from seeder.peer.stock import PATIENCE
 from seeder.torrent import bencode
 from seeder.torrent.catalog import Torrent

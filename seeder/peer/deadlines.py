@@ -1,0 +1,62 @@
+"""How long one peer may say nothing, take nothing, or keep a place for nothing."""
+
+from seeder.peer.connection import PeerConnection
+from seeder.peer.output import Output
+from seeder.peer.phases import Phase
+
+HANDSHAKE_DEADLINE = 15.0
+IDLE_DEADLINE = 180.0
+WRITE_DEADLINE = 60.0
+KEEP_ALIVE_EVERY = 100.0
+STRANGER_PATIENCE = 5.0
+IDLE_PATIENCE = 60.0
+"""For who hasn't said what it wants, and who wants nothing, while others find no place."""
+PIN_DEADLINE = 2.0
+"""A peer this slow gets its batch queued again, so that it doesn't hold whole pieces in memory."""
+
+
+class Deadlines:
+    """The deadlines of one connection, opened at `now`."""
+
+    __slots__ = ("_opened_at", "_output", "_wire", "received_at", "served_at")
+
+    def __init__(self, wire: PeerConnection, output: Output, now: float) -> None:
+        self.received_at = now
+        """When anything came from the peer last."""
+        self.served_at = now
+        """When the socket took a block last."""
+        self._opened_at = now
+        self._wire = wire
+        self._output = output
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether the peer has still to say who it is."""
+        return self._wire.phase in (Phase.HANDSHAKE, Phase.PEER_ID)
+
+    def outstays(self, now: float) -> float:
+        """Return the seconds by which a peer keeps a place for nothing too long; 0 for others."""
+        wire = self._wire
+        if self.is_stranger:
+            return max(0.0, now - self._opened_at - STRANGER_PATIENCE)
+        if self._output.draining or wire.wanted_count or (wire.choking and wire.interested):
+            return 0.0
+        return max(0.0, now - self.served_at - IDLE_PATIENCE)
+
+    def is_late(self, now: float) -> bool:
+        """Whether a stranger took too long."""
+        return now - self._opened_at > HANDSHAKE_DEADLINE
+
+    def keep(self, now: float) -> str | None:
+        """Do what is due: let go of pieces, keep the connection alive; or tell why it must end."""
+        output = self._output
+        if output.draining:
+            if now - output.sent_at > WRITE_DEADLINE:
+                return "write-timeout"
+            if now - output.sent_at > PIN_DEADLINE:
+                output.let_go()
+        elif now - self.received_at > IDLE_DEADLINE:
+            return "idle"
+        elif now - output.sent_at > KEEP_ALIVE_EVERY:
+            self._wire.keep_alive()
+        return None

@@ -1,0 +1,90 @@
+"""What one peer is refused for now, and when it may have it after all.
+
+All, while the choker lets others request; a cold piece that takes too long; and a piece that can't
+be had for a while, which is taken back from it (BEP 54).
+"""
+
+from collections.abc import Callable, Iterable
+from math import inf
+
+from seeder.cache.reading import REFUSED_FOR
+from seeder.errors import BudgetSpent, SeederError
+from seeder.peer.connection import PeerConnection
+from seeder.peer.stock import PATIENCE, Stock
+
+
+class Refusals:
+    """What is refused to the peer of `wire`; `resume` sends on what it is told of that."""
+
+    __slots__ = ("_choked_at", "_regain_at", "_resume", "_served", "_wire")
+
+    def __init__(self, wire: PeerConnection, resume: Callable[[], None]) -> None:
+        self._wire = wire
+        self._resume = resume
+        self._served = False
+        """Whether the choker lets it request."""
+        self._choked_at = -inf
+        """When it was last choked for the sake of a piece that it can't have yet."""
+        self._regain_at = 0.0
+
+    def serve(self, now: float) -> None:
+        """Let the peer request."""
+        self._served = True
+        self._unchoke(now)
+
+    def hold(self) -> None:
+        """Let it request no more until `serve`."""
+        self._served = False
+        self._wire.choke()
+        self._resume()
+
+    def _unchoke(self, now: float) -> None:
+        if self._served and self._wire.choking and now - self._choked_at > PATIENCE:
+            self._wire.unchoke()
+            self._resume()
+
+    def failed(self, index: int, error: SeederError, now: float) -> None:
+        """Turn down what is wanted of a piece that can't be had now."""
+        if isinstance(error, BudgetSpent):
+            # A libtorrent asks for what it began first, again and again if that is turned down,
+            # and never gets to the pieces that it could have.
+            self.lose(index, now)
+        if index in self._wire.wanted:
+            self._turn_down([index], now)
+
+    def _turn_down(self, indices: Iterable[int], now: float) -> None:
+        if self._wire.fast:
+            for index in indices:
+                self._wire.reject_piece(index)
+        else:
+            # Without the fast extension a choke is the only way to say "ask somebody else".
+            self._wire.choke()
+            self._choked_at = now
+
+    def lose(self, index: int, now: float) -> None:
+        """Take back a piece that can't be had for a while (BEP 54)."""
+        if self._wire.lose(index):
+            self._regain_at = now + REFUSED_FOR
+            self._resume()
+
+    def regain(self) -> None:
+        """Tell the peer that what was taken back from it is to be had again."""
+        for index in tuple(self._wire.lost):
+            self._wire.regain(index)
+        self._resume()
+
+    def review(self, stock: Stock | None, silent_since: float, now: float) -> None:
+        """See what can't wait any longer, and what is refused no more; called once a second."""
+        if self._wire.lost:
+            self._look_for_lost(stock, now)
+        late = stock.overdue(now) if stock is not None else []
+        if late:
+            self._turn_down(late, now)
+        self._unchoke(now)
+        self._wire.nudge(max(silent_since, self._choked_at + PATIENCE), now)
+
+    def _look_for_lost(self, stock: Stock | None, now: float) -> None:
+        """Tell the peer again of what it was told is gone, if it came back or may have."""
+        for index in tuple(self._wire.lost):
+            if now >= self._regain_at or (stock is not None and stock.is_at_hand(index)):
+                self._wire.regain(index)
