@@ -9,7 +9,6 @@ import http.client
 import shutil
 import tempfile
 from pathlib import Path
-from types import TracebackType
 
 from tests.e2e.network import free_port
 from tests.e2e.processes import Child, python_environment
@@ -34,18 +33,6 @@ class LocalStack:
         self.port = 0
         self._directory = Path()
         self._child: Child | None = None
-
-    def __enter__(self) -> "LocalStack":
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     @property
     def endpoint(self) -> str:

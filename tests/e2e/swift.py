@@ -16,7 +16,6 @@ import socket
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
 from tests.e2e.network import free_port
 from tests.e2e.processes import Child, missing_programs, run
@@ -75,18 +74,6 @@ class Swift:
         self.port = 0
         self._directory = Path()
         self._children: list[Child] = []
-
-    def __enter__(self) -> "Swift":
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     @property
     def endpoint(self) -> str:
