@@ -16,18 +16,19 @@ import click
 import trio
 from rich.console import Console
 
-from seeder import __version__, daemon
-from seeder.config import load
+from seeder import __version__
+from seeder.commands.torrent import check_online, configured, find_torrent
+from seeder.config.load import load
+from seeder.config.sections import Config
+from seeder.config.texts import parse_size, parse_time
+from seeder.daemon import run as daemon
+from seeder.daemon.logs import log_to_stderr
 from seeder.errors import ConfigError, SeederError, StorageError
+from seeder.gateway.keys import out_of_reach, read_keys
+from seeder.gateway.links import announce_url, magnet_of, torrent_file_of, web_seed_url
 from seeder.ledger.file import read_ledger
 from seeder.ledger.report import Report, human, render
-from seeder.logs import log_to_stderr
-from seeder.offline import check_online, configured, find_torrent
-from seeder.public import announce_url, magnet_of, torrent_file_of, web_seed_url
-from seeder.readkeys import out_of_reach, read_keys
-from seeder.settings import Config
-from seeder.spending import budget_of, explain_limits, prices_of
-from seeder.values import parse_size, parse_time
+from seeder.ledger.spending import budget_of, explain_limits, prices_of
 
 FAILED, UNUSABLE = 1, 2
 INTERRUPTED = 128 + 2  # as a shell has it for SIGINT
@@ -227,7 +228,7 @@ def magnet(path: Path, name: str) -> None:
 @click.option("--size", default="64 MiB", show_default=True, help="Of the object that is made.")
 def demo(size: str) -> None:
     """Publish a made object from an S3 server on this machine to four real clients."""
-    from seeder import demo as show  # noqa: PLC0415  (needs the extra `demo`)
+    from seeder.commands import demo as show  # noqa: PLC0415  (needs the extra `demo`)
 
     try:
         count = parse_size(size)

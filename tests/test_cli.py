@@ -16,9 +16,10 @@ import trio
 from bencode2 import bdecode
 from click.testing import CliRunner
 
-from seeder import __version__, daemon
+from seeder import __version__
 from seeder.cli import main
-from seeder.config import load
+from seeder.config.load import load
+from seeder.daemon import run as daemon
 from seeder.ledger.counters import AccountKey, Ledger
 from seeder.ledger.file import Entry, LedgerFile
 from tests.e2e.daemon import toml
@@ -26,9 +27,9 @@ from tests.e2e.network import free_port
 from tests.e2e.objects import KIB, MIB, content, make_torrent
 from tests.e2e.processes import Child, python_environment
 from tests.e2e.raw_peer import BLOCK, PIECE, UNCHOKE, RawPeer, request
-from tests.origin.conftest import aws, faults
-from tests.origin.fault_server import FaultServer
-from tests.origin.objects_server import ObjectsServer
+from tests.s3.conftest import aws, faults
+from tests.s3.fault_server import FaultServer
+from tests.s3.objects_server import ObjectsServer
 
 __all__ = ["aws", "faults"]  # fixtures
 

@@ -14,45 +14,44 @@ NO_IO = "No I/O."
 # Those that must be sans-IO; whatever else says "No I/O." in its docstring is held to it too.
 SANS_IO = {
     "errors",
-    "values",
+    "config.texts",
     "torrent.bencode",
     "torrent.bundle",
     "torrent.layout",
     "torrent.merkle",
-    "torrent.metainfo",
+    "torrent.info",
     "torrent.magnet",
     "torrent.catalog",
-    "origin.signing",
+    "s3.signing",
     "cache.lru",
     "tracker.announce",
     "tracker.swarm",
     "peer.messages",
     "peer.connection",
     "peer.requests",
-    "peer.choker",
-    "peer.superseed",
+    "upload.choker",
+    "upload.superseed",
     "peer.mse",
     "ledger.counters",
     "ledger.savings",
-    "web.ranges",
-    "web.access",
-    "web.sigv4",
+    "http.headers",
+    "gateway.access",
+    "gateway.sigv4",
 }
 
-# From the ground up. A part imports itself and the layers below it.
+# From the ground up. A package imports itself and the layers below it.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("", "errors"),
-    ("torrent",),
-    ("values", "fields", "settings", "config", "sockets", "systemd", "logs"),
-    ("origin", "tracker", "peer (sans-IO)", "ledger"),
-    ("cache",),
-    ("peer", "web"),
-    ("the house",),
+    ("", "errors", "units"),
+    ("torrent", "net", "files"),
+    ("config", "cache", "tracker", "http"),
+    ("ledger", "s3"),
+    ("metainfo", "upload"),
+    ("peer", "publish", "gateway"),
+    ("admin",),
     ("daemon",),
-    ("cli", "offline", "demo", "__main__"),
+    ("commands",),
+    ("cli",),
 )
-# These few know each other.
-TOGETHER = ({"values", "fields", "settings", "config"}, {"cli", "offline", "demo", "__main__"})
 
 
 class Module:
@@ -96,11 +95,7 @@ class Module:
     @property
     def part(self) -> str:
         """The entry of LAYERS that this module belongs to."""
-        first = self.name.partition(".")[0]
-        if first == "peer" and self.is_sans_io:
-            return "peer (sans-IO)"
-        known = any(first in layer for layer in LAYERS)
-        return first if known else "the house"
+        return self.name.partition(".")[0]
 
     @property
     def layer(self) -> int:
@@ -142,9 +137,7 @@ def test_dependencies_point_down_the_data_flow(name: str) -> None:
     upward = {
         other.name
         for other in module.imported_modules()
-        if other.layer >= module.layer
-        and other.part != module.part
-        and not any({module.part, other.part} <= group for group in TOGETHER)
+        if other.layer >= module.layer and other.part != module.part
     }
     assert upward == set()
 
@@ -154,16 +147,16 @@ def test_the_rules_see_what_they_forbid(monkeypatch: pytest.MonkeyPatch) -> None
 import os.path
 def later():
     from trio import lowlevel
-    from seeder.web.server import serve
+    from seeder.http.server import serve
 if TYPE_CHECKING:
     import random
 """
     module = MODULES["errors"]
     monkeypatch.setattr(module, "tree", ast.parse(source))
-    assert list(module.imports()) == ["os.path", "trio.lowlevel", "seeder.web.server.serve"]
+    assert list(module.imports()) == ["os.path", "trio.lowlevel", "seeder.http.server.serve"]
     with pytest.raises(AssertionError, match="trio"):
         test_a_sans_io_module_takes_time_and_randomness_as_arguments("errors")
-    with pytest.raises(AssertionError, match=r"web\.server"):
+    with pytest.raises(AssertionError, match=r"http\.server"):
         test_a_sans_io_module_imports_only_its_like("errors")
-    with pytest.raises(AssertionError, match=r"web\.server"):
+    with pytest.raises(AssertionError, match=r"http\.server"):
         test_dependencies_point_down_the_data_flow("errors")

@@ -14,10 +14,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from seeder.config.texts import show_moment
 from seeder.ledger.budget import Level, Limit, Remaining, Resource
 from seeder.ledger.counters import FORMER, PURPOSES, Account, AccountKey, Counters, Ledger
 from seeder.ledger.savings import Prices, Savings, savings
-from seeder.values import show_moment
 
 Document: TypeAlias = dict[str, object]
 

@@ -14,7 +14,11 @@ from itertools import chain, islice
 
 from seeder.errors import WireError
 from seeder.peer import messages
-from seeder.peer.events import (
+from seeder.peer.extensions import Extensions
+from seeder.peer.floods import Bucket
+from seeder.peer.messages import Block, Message, MessageId, Requests
+from seeder.peer.phases import NEXT, Kind, Phase, kind_of
+from seeder.peer.protocol import (
     Arrived,
     Event,
     Gained,
@@ -24,10 +28,6 @@ from seeder.peer.events import (
     Served,
     WantsHashes,
 )
-from seeder.peer.extensions import Extensions
-from seeder.peer.floods import Bucket
-from seeder.peer.messages import Block, Message, MessageId, Requests
-from seeder.peer.phases import NEXT, Kind, Phase, kind_of
 from seeder.peer.requests import REQUEST_QUEUE, RequestQueue
 from seeder.torrent.layout import KIB
 from seeder.torrent.merkle import HashRequest

@@ -16,11 +16,11 @@ from typing import Protocol
 import trio
 
 from seeder.errors import DownloadRefused, SeederError
-from seeder.peer.stock import AHEAD, MOST_AHEAD, Stock
+from seeder.net.sockets import address_group
 from seeder.peer.supplies import Supplies
-from seeder.sockets import address_group
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import KIB, MIB, ByteRange
+from seeder.upload.feed import AHEAD, MOST_AHEAD, Stock
 
 _LOG = logging.getLogger(__name__)
 

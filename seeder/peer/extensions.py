@@ -8,8 +8,8 @@ from collections import deque
 
 from seeder.errors import BencodeError, WireError
 from seeder.peer import messages
-from seeder.peer.events import Introduced, WantsNothing
 from seeder.peer.messages import BLOCK_SIZE
+from seeder.peer.protocol import Introduced, WantsNothing
 from seeder.torrent import bencode
 
 MOST_EXTENDED_HANDSHAKES = 10

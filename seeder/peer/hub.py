@@ -14,11 +14,10 @@ import trio
 from seeder.cache.pieces import PieceCache
 from seeder.errors import ConfigError, WireError
 from seeder.ledger.budget import Level
+from seeder.net.sockets import Address, accept, address_group, close_all
 from seeder.peer.download import Download, Downloads
+from seeder.peer.encryption import Encryption, Opening
 from seeder.peer.floods import Bucket
-from seeder.peer.gains import UploadAccount
-from seeder.peer.leeches import Patience
-from seeder.peer.limits import Limits, Rates
 from seeder.peer.mse import (
     LONGEST_PAD,
     PRIVATE_KEY_LENGTH,
@@ -27,15 +26,16 @@ from seeder.peer.mse import (
     SkeyIndex,
     rc4_available,
 )
-from seeder.peer.neighbours import Neighbours
-from seeder.peer.opening import Encryption, Opening
+from seeder.peer.progress import UploadAccount
+from seeder.peer.registry import Neighbours
 from seeder.peer.session import Session
-from seeder.peer.slots import Slots, UploadSlots
-from seeder.peer.spreading import Spreading, Viewer
 from seeder.peer.supplies import Supplies
-from seeder.peer.thrift import Availability
-from seeder.sockets import Address, accept, address_group, close_all
 from seeder.torrent.catalog import Torrent
+from seeder.upload.rates import Limits, Rates
+from seeder.upload.slots import Slots, UploadSlots
+from seeder.upload.spreading import Spreading, Viewer
+from seeder.upload.standing import Patience
+from seeder.upload.thrift import Availability
 
 _LOG = logging.getLogger(__name__)
 

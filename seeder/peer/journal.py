@@ -7,7 +7,7 @@ from collections import Counter
 import trio
 
 from seeder.errors import MetainfoError, StorageError, WireError
-from seeder.sockets import Address
+from seeder.net.sockets import Address
 from seeder.torrent.catalog import ObjectRef
 
 _GONE = {errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTUNREACH}

@@ -14,11 +14,11 @@ import trio
 from seeder.peer import messages
 from seeder.peer.batch import Batch
 from seeder.peer.connection import PeerConnection
-from seeder.peer.limits import Chain
-from seeder.peer.opening import Opening
+from seeder.peer.encryption import Opening
 from seeder.peer.phases import Phase
 from seeder.peer.scratch import READ_BLOCKS, Scratch
-from seeder.peer.stock import Stock
+from seeder.upload.feed import Stock
+from seeder.upload.rates import Chain
 
 BATCH_BLOCKS = 64
 """Of 16 KiB: a mebibyte a sendmsg, and far from the kernel's limit of 1024 buffers."""

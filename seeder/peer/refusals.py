@@ -10,7 +10,7 @@ from math import inf
 from seeder.cache.reading import REFUSED_FOR
 from seeder.errors import BudgetSpent, SeederError
 from seeder.peer.connection import PeerConnection
-from seeder.peer.stock import PATIENCE, Stock
+from seeder.upload.feed import PATIENCE, Stock
 
 
 class Refusals:

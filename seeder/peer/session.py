@@ -13,23 +13,23 @@ from functools import partial
 import trio
 
 from seeder.errors import PieceMismatch, SeederError, WireError
-from seeder.peer import events
+from seeder.net.sockets import Address
+from seeder.peer import protocol as events
 from seeder.peer.connection import Identity, PeerConnection
-from seeder.peer.deadlines import Deadlines
 from seeder.peer.extensions import client_of
-from seeder.peer.gains import Gains
+from seeder.peer.hashes import Lookups
 from seeder.peer.journal import Journal
-from seeder.peer.limits import Chain
-from seeder.peer.lookups import Lookups
+from seeder.peer.lifetime import Deadlines
 from seeder.peer.output import Output
 from seeder.peer.pex import Listing
 from seeder.peer.phases import Phase
+from seeder.peer.progress import Gains
 from seeder.peer.refusals import Refusals
-from seeder.peer.stock import Stock
 from seeder.peer.supplies import Supplies
-from seeder.sockets import Address
 from seeder.torrent.catalog import Torrent
-from seeder.torrent.metainfo import Info
+from seeder.torrent.info import Info
+from seeder.upload.feed import Stock
+from seeder.upload.rates import Chain
 
 _LOG = logging.getLogger(__name__)
 

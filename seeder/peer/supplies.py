@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from seeder.cache.pieces import PieceCache
 from seeder.ledger.overlap import Overlap
-from seeder.peer.gains import UploadAccount
-from seeder.peer.limits import Limits
-from seeder.peer.opening import Opening
+from seeder.peer.encryption import Opening
 from seeder.peer.pex import Roster
+from seeder.peer.progress import UploadAccount
 from seeder.peer.scratch import Scratch
-from seeder.peer.slots import Slots
-from seeder.peer.spreading import Spreading, Viewer
-from seeder.peer.stock import Shelf
-from seeder.peer.thrift import Availability
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import KIB
+from seeder.upload.feed import Shelf
+from seeder.upload.rates import Limits
+from seeder.upload.slots import Slots
+from seeder.upload.spreading import Spreading, Viewer
+from seeder.upload.thrift import Availability
 
 if TYPE_CHECKING:
     from seeder.peer.download import Download

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, Self
 
+from seeder.torrent.info import Info, InfoHash, Outline
 from seeder.torrent.layout import ByteRange, Layout
 from seeder.torrent.merkle import KeptHashes
-from seeder.torrent.metainfo import Info, InfoHash, Outline
 
 
 @dataclass(frozen=True, slots=True)

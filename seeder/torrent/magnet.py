@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from seeder.torrent.metainfo import InfoHash
+from seeder.torrent.info import InfoHash
 
 _SHA256 = "1220"
 """The multihash prefix: the function and its 32 bytes."""

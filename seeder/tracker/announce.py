@@ -13,7 +13,7 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from seeder.errors import AnnounceError
-from seeder.torrent.metainfo import InfoHash
+from seeder.torrent.info import InfoHash
 
 HASH_LENGTH = 20
 PEER_ID_LENGTH = 20

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import NamedTuple, TypeAlias, TypedDict
 
-from seeder.torrent.metainfo import InfoHash
+from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import PEER_ID_LENGTH, V4_ENDPOINT, V6_ENDPOINT
 
 Cell: TypeAlias = str | int | float

@@ -10,6 +10,7 @@ from enum import Enum
 from math import inf
 from typing import TypeAlias
 
+from seeder.gateway.clients import network_of
 from seeder.tracker.announce import (
     V4_ENDPOINT,
     V6_ENDPOINT,
@@ -22,7 +23,6 @@ from seeder.tracker.announce import (
 from seeder.tracker.claims import Claims
 from seeder.tracker.crowd import Crowd, Randomness, Room
 from seeder.tracker.saved import SavedPeer
-from seeder.tracker.source import network_of
 
 HANDOUT_GAP = 5.0
 """Seconds in which one peer gets no second helping (a client that announces every second)."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from seeder.errors import AnnounceError
-from seeder.torrent.metainfo import InfoHash
+from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceReply, AnnounceRequest, ScrapeCounts, compact_endpoint
 from seeder.tracker.claims import Account, Claims
 from seeder.tracker.crowd import Randomness, Room

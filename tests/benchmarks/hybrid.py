@@ -21,14 +21,14 @@ from statistics import median
 
 import trio
 
-from seeder.origin.hashing import Hasher, digest_pieces
-from seeder.origin.s3 import S3Origin
-from seeder.origin.trees import TreeBuilder
-from seeder.settings import OriginSettings
+from seeder.config.sections import OriginSettings
+from seeder.config.texts import parse_size
+from seeder.metainfo.hashing import Hasher, digest_pieces
+from seeder.metainfo.trees import TreeBuilder
+from seeder.s3.client import S3Origin
 from seeder.torrent.catalog import ObjectRef
 from seeder.torrent.layout import MIB, Layout
 from seeder.torrent.merkle import Shape
-from seeder.values import parse_size
 from tests.benchmarks.readers import Reading, Uncounted
 from tests.benchmarks.seeding import machine
 from tests.benchmarks.setup import http_origin, show

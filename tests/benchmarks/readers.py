@@ -26,8 +26,8 @@ import httpx
 import trio
 
 from seeder.cache.reading import OriginReader
-from seeder.origin.s3 import Purpose, S3Origin
-from seeder.settings import OriginSettings
+from seeder.config.sections import OriginSettings
+from seeder.s3.client import Purpose, S3Origin
 from seeder.torrent.catalog import ObjectRef, PinnedObject, Section
 from seeder.torrent.layout import MIB, ByteRange, Layout
 from tests.e2e.processes import Child, python_environment

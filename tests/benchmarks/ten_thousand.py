@@ -27,16 +27,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from seeder.origin.acquire import describe_wish
-from seeder.origin.listing import Listed
-from seeder.origin.store import ListingStore, MetainfoStore, Record
+from seeder.config.sections import ObjectSettings
+from seeder.metainfo.ladder import describe_wish
+from seeder.metainfo.store import ListingStore, MetainfoStore, Record
 from seeder.peer import messages
 from seeder.peer.messages import MessageId
-from seeder.publish import LISTINGS, METAINFO
-from seeder.settings import ObjectSettings
+from seeder.publish.publisher import LISTINGS, METAINFO
+from seeder.s3.listing import Listed
 from seeder.torrent.catalog import ObjectRef, PinnedObject
+from seeder.torrent.info import InfoHash, build_info, parse_info
 from seeder.torrent.layout import MIB, Layout
-from seeder.torrent.metainfo import InfoHash, build_info, parse_info
 from tests.benchmarks.seeding import machine
 from tests.benchmarks.setup import ADDRESS, show
 from tests.e2e.daemon import SeederDaemon

@@ -23,8 +23,8 @@ from tests.e2e.objects import MIB, content, digest, make_torrent
 from tests.e2e.processes import poll_until, python_environment
 from tests.e2e.publishing import origin, served_torrent, wait_for_state
 from tests.e2e.s3 import Publisher
-from tests.origin.fault_server import FaultServer, error
-from tests.origin.objects_server import ObjectsServer
+from tests.s3.fault_server import FaultServer, error
+from tests.s3.objects_server import ObjectsServer
 
 MakeDaemon = Callable[..., SeederDaemon]
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from seeder.config.sections import BudgetSettings
 from seeder.errors import BudgetSpent
 from seeder.ledger.budget import (
     DAY,
@@ -25,7 +26,6 @@ from seeder.ledger.budget import (
 from seeder.ledger.counters import COUNTERS, AccountKey, Counters, Ledger, Tally
 from seeder.ledger.file import HOURLY_FOR, Entry, LedgerFile, read_ledger
 from seeder.ledger.savings import BYTES_PER_GB, Prices
-from seeder.settings import BudgetSettings
 
 PRICES = Prices(price_per_gb=0.5, price_per_1000_requests=2.0)
 NOON = datetime(2026, 7, 20, 12, tzinfo=UTC).timestamp()

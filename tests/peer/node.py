@@ -15,19 +15,19 @@ import trio
 from seeder.cache.pieces import PieceCache
 from seeder.errors import SeederError
 from seeder.ledger.counters import Tally
-from seeder.origin.trees import TreeBuilder
+from seeder.metainfo.trees import TreeBuilder
+from seeder.net.sockets import listen
 from seeder.peer import messages
+from seeder.peer.encryption import Encryption
 from seeder.peer.hub import Hub
 from seeder.peer.messages import BLOCK_SIZE, Block, Message, MessageId, Requests
-from seeder.peer.opening import Encryption
 from seeder.peer.session import Session
-from seeder.peer.slots import UploadSlots
-from seeder.peer.spreading import Spreading, SuperSeeding
-from seeder.sockets import listen
 from seeder.torrent.catalog import ObjectRef, PinnedObject, Torrent
+from seeder.torrent.info import build_info, parse_info
 from seeder.torrent.layout import MIB, Layout
 from seeder.torrent.merkle import Shape
-from seeder.torrent.metainfo import build_info, parse_info
+from seeder.upload.slots import UploadSlots
+from seeder.upload.spreading import Spreading, SuperSeeding
 from tests.peer.wire import OUR_ID, PEER_ID, greeting
 
 PIECE_LENGTH = 64 * 1024

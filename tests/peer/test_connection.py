@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 from seeder.errors import WireError
 from seeder.peer import messages
 from seeder.peer.connection import Identity, PeerConnection
-from seeder.peer.events import (
+from seeder.peer.messages import Block, Message, MessageId
+from seeder.peer.phases import Phase
+from seeder.peer.protocol import (
     Arrived,
     Event,
     Gained,
@@ -15,8 +17,6 @@ from seeder.peer.events import (
     Introduced,
     WantsNothing,
 )
-from seeder.peer.messages import Block, Message, MessageId
-from seeder.peer.phases import Phase
 from seeder.peer.requests import REQUEST_QUEUE
 from seeder.torrent import bencode
 from seeder.torrent.layout import Layout

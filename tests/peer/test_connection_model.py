@@ -14,8 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from seeder.errors import WireError
 from seeder.peer import connection, messages, requests
 from seeder.peer.connection import Identity, PeerConnection
-from seeder.peer.events import Arrived, Event, Gained, Greeted, Grown, Identified, Introduced
 from seeder.peer.messages import Block, MessageId
+from seeder.peer.protocol import Arrived, Event, Gained, Greeted, Grown, Identified, Introduced
 from seeder.peer.requests import LARGEST_BLOCK
 from seeder.torrent import bencode
 from seeder.torrent.layout import Layout

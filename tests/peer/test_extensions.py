@@ -2,7 +2,6 @@ import pytest
 
 from seeder.errors import WireError
 from seeder.peer import messages
-from seeder.peer.events import Introduced, WantsNothing
 from seeder.peer.extensions import (
     LONGEST_CLIENT_NAME,
     LT_DONTHAVE,
@@ -13,6 +12,7 @@ from seeder.peer.extensions import (
     client_of,
 )
 from seeder.peer.messages import BLOCK_SIZE, MessageId
+from seeder.peer.protocol import Introduced, WantsNothing
 from seeder.torrent import bencode
 from tests.peer.wire import FakeTorrent, answers, connect, greeting, opened, read, receive
 

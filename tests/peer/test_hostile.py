@@ -5,9 +5,9 @@ import pytest
 from seeder.errors import WireError
 from seeder.peer import messages
 from seeder.peer.connection import CANCEL_BURST, MOST_UNSENT, NOISE_BURST
-from seeder.peer.events import Arrived
 from seeder.peer.messages import BLOCK_SIZE, Block, MessageId
 from seeder.peer.phases import Phase
+from seeder.peer.protocol import Arrived
 from seeder.peer.requests import REQUEST_QUEUE
 from seeder.torrent import bencode
 from seeder.torrent.layout import KIB, Layout

@@ -36,8 +36,8 @@ from seeder.peer.mse import (
     looks_plain,
     rc4_available,
 )
+from seeder.torrent.info import InfoHash, build_info, torrent_file
 from seeder.torrent.layout import KIB, Layout
-from seeder.torrent.metainfo import InfoHash, build_info, torrent_file
 from tests.e2e.libtorrent_client import Libtorrent
 from tests.peer.mse_client import PLAIN, RC4, Dialler, PlainRc4, keystream
 from tests.peer.wire import INFO_HASH, greeting, piece_header

@@ -11,10 +11,10 @@ import trio
 
 from seeder.peer import messages
 from seeder.peer.batch import Batch
-from seeder.peer.limits import Chain
 from seeder.peer.messages import BLOCK_SIZE, Block, MessageId
 from seeder.peer.mse import Keystream
 from seeder.torrent.layout import MIB
+from seeder.upload.rates import Chain
 from tests.peer.mse_client import RC4
 from tests.peer.node import Limits, Node, Peer, blocks_of, make_data, serving, wait_until
 from tests.peer.test_encryption import dialled

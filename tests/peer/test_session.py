@@ -16,21 +16,21 @@ from seeder.ledger.counters import Tally
 from seeder.peer import messages
 from seeder.peer import output as output_module
 from seeder.peer.connection import NUDGE_AFTER
-from seeder.peer.deadlines import (
+from seeder.peer.extensions import UT_METADATA
+from seeder.peer.lifetime import (
     HANDSHAKE_DEADLINE,
     IDLE_DEADLINE,
     KEEP_ALIVE_EVERY,
     PIN_DEADLINE,
     WRITE_DEADLINE,
 )
-from seeder.peer.extensions import UT_METADATA
 from seeder.peer.messages import BLOCK_SIZE, Block, Message, MessageId
 from seeder.peer.session import NEWS_AFTER
-from seeder.peer.stock import PATIENCE
 from seeder.torrent import bencode
 from seeder.torrent.catalog import Torrent
+from seeder.torrent.info import Info, parse_info
 from seeder.torrent.layout import KIB, MIB
-from seeder.torrent.metainfo import Info, parse_info
+from seeder.upload.feed import PATIENCE
 from tests.peer.node import (
     HAVE_ALL,
     PIECE_LENGTH,

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from seeder.errors import OriginUnreachable, PieceMismatch
 from seeder.peer import messages
 from seeder.peer.messages import Block, MessageId
-from seeder.peer.stock import PATIENCE
 from seeder.torrent import bencode
 from seeder.torrent.layout import KIB, MIB
+from seeder.upload.feed import PATIENCE
 from tests.peer.node import Limits, Node, Peer, make_data, serving, wait_until
 from tests.peer.view import DONTHAVE_ID, View
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from seeder.peer import messages
 from seeder.peer.connection import Identity, PeerConnection
-from seeder.peer.events import Event
 from seeder.peer.messages import Block, Message, Requests
+from seeder.peer.protocol import Event
 from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import KeptHashes
 

@@ -23,8 +23,8 @@ from seeder.torrent.bundle import (
     safe_paths,
 )
 from seeder.torrent.catalog import ObjectRef, PinnedBundle, PinnedObject, Torrent, cache_id
+from seeder.torrent.info import InfoHash, parse_torrent, torrent_file
 from seeder.torrent.layout import KIB, MIB, MOST_PIECES
-from seeder.torrent.metainfo import InfoHash, parse_torrent, torrent_file
 
 PREFIX = ObjectRef("default", "bucket", "data/2026/")
 LENGTH = 16

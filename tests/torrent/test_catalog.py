@@ -13,9 +13,9 @@ from seeder.torrent.catalog import (
     Torrent,
     cache_id,
 )
+from seeder.torrent.info import build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import Shape
-from seeder.torrent.metainfo import build_info, parse_info
 
 
 def make_torrent(ref: ObjectRef, etag: str = '"one"', name: str = "same") -> Torrent:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seeder.torrent.info import build_info, parse_torrent, torrent_file
 from seeder.torrent.layout import KIB, MIB, Layout
 from seeder.torrent.merkle import (
     PADS,
@@ -18,8 +19,7 @@ from seeder.torrent.merkle import (
     leaf_hashes,
     root_of,
 )
-from seeder.torrent.metainfo import build_info, parse_torrent, torrent_file
-from tests.origin.test_hashing import sha1s
+from tests.metainfo.test_hashing import sha1s
 from tests.torrent.trees import BLOCK, WholeTree, proves
 
 ROOT = b"r" * 32

@@ -3,7 +3,7 @@
 import ipaddress
 import random
 
-from seeder.torrent.metainfo import InfoHash
+from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceReply, AnnounceRequest, Event, compact_endpoint
 from seeder.tracker.swarm import Policy
 from seeder.tracker.swarms import OwnSeeder, Swarms

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seeder.errors import AnnounceError
-from seeder.torrent.metainfo import InfoHash
+from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import (
     LARGEST_COUNT,
     MOST_PARAMETERS,

@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from seeder.gateway.clients import network_of
 from seeder.tracker.announce import (
     AnnounceReply,
     AnnounceRequest,
@@ -16,7 +17,6 @@ from seeder.tracker.announce import (
     compact_endpoint,
     is_v6,
 )
-from seeder.tracker.source import network_of
 from seeder.tracker.swarm import HANDOUT_GAP, OwnPlace, Policy
 from seeder.tracker.swarms import OwnSeeder, Swarms, SwarmStatistics
 from tests.tracker.announcing import HASH, LOCAL, OWN, OWN_PORT, SIZE, Ledger, cut, packed

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from seeder.errors import AnnounceError
-from seeder.torrent.metainfo import InfoHash
+from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceRequest, Event, ScrapeCounts, compact_endpoint
 from seeder.tracker.saved import Cell, SwarmRow
 from seeder.tracker.swarm import Policy

@@ -1,0 +1,136 @@
+"""The admin listener's pages: the status page, /status.json, /metrics, /healthz and /readyz.
+
+They are for whoever can reach the listener, hence read-only, and no other site's script may read
+them: no CORS header, nothing to embed, and a policy that lets the page load only its own files.
+"""
+
+import json
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Protocol
+
+import trio
+
+from seeder.http.messages import Request, Response
+from seeder.ledger.metrics import CONTENT_TYPE as METRICS_TYPE
+
+ROWS_AT_ONCE = 250
+
+_TEXT = b"text/plain; charset=utf-8"
+
+# Path -> file in static/, content type.
+_FILES = {
+    b"/": ("index.html", b"text/html; charset=utf-8"),
+    b"/status.css": ("status.css", b"text/css; charset=utf-8"),
+    b"/status.js": ("status.js", b"text/javascript; charset=utf-8"),
+}
+
+_HEADERS = (
+    (b"Cache-Control", b"no-store"),
+    (b"X-Content-Type-Options", b"nosniff"),
+    (
+        b"Content-Security-Policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
+        b" connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (b"Cross-Origin-Resource-Policy", b"same-origin"),
+    (b"Cross-Origin-Opener-Policy", b"same-origin"),
+    (b"Referrer-Policy", b"no-referrer"),
+)
+
+
+class StatusSource(Protocol):
+    """What the daemon tells about itself; each call is answered from memory.
+
+    What grows with the number of objects lets others run meanwhile.
+    """
+
+    async def status(self, limit: int | None) -> Mapping[str, object]:
+        """Return the document of /status.json, with at most `limit` torrents."""
+        ...
+
+    def ready(self) -> str | None:
+        """Return why not everything is open and loaded; None when it is."""
+        ...
+
+    async def metrics(self) -> bytes:
+        """Return the metrics in Prometheus' text format."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    body: bytes
+    content_type: bytes
+
+
+class AdminRoutes:
+    """The handler of the admin listener."""
+
+    def __init__(self, source: StatusSource) -> None:
+        self._source = source
+        static = files("seeder.admin") / "static"
+        self._files = {
+            path: _File((static / name).read_bytes(), content_type)
+            for path, (name, content_type) in _FILES.items()
+        }
+        icon = (files("seeder.gateway") / "icon.svg").read_bytes()
+        self._files[b"/icon.svg"] = _File(icon, b"image/svg+xml")
+
+    def __call__(self, request: Request) -> Response | Awaitable[Response]:
+        """Answer GET and HEAD; 404 for other paths, 405 for other methods."""
+        if request.method not in (b"GET", b"HEAD"):
+            return _response(405, b"only GET and HEAD are answered here\n", allow=b"GET, HEAD")
+        match request.path:
+            case b"/status.json":
+                return self._status(_limit(request.query))
+            case b"/metrics":
+                return self._metrics()
+            case b"/healthz":
+                return _response(200, b"alive\n")
+            case b"/readyz":
+                reason = self._source.ready()
+                if reason is not None:
+                    return _response(503, f"not ready: {reason}\n".encode())
+                return _response(200, b"ready\n")
+        file = self._files.get(request.path)
+        if file is not None:
+            return _response(200, file.body, content_type=file.content_type)
+        return _response(404, b"no such page; the status page is at /\n")
+
+    async def _status(self, limit: int | None) -> Response:
+        document = await self._source.status(limit)
+        # Thousands of torrents take a while to write: the lines between them are chances to run.
+        torrents = document["torrents"]
+        assert isinstance(torrents, list)
+        parts: list[str] = []
+        for begin in range(0, len(torrents), ROWS_AT_ONCE):
+            some = torrents[begin : begin + ROWS_AT_ONCE]
+            parts.append(json.dumps(some, allow_nan=False)[1:-1])
+            await trio.lowlevel.checkpoint()
+        rest = json.dumps({**document, "torrents": []}, allow_nan=False)
+        head, empty, tail = rest.partition('"torrents": []')
+        body = f"{head}{empty[:-1]}{', '.join(parts)}]{tail}".encode()
+        return _response(200, body, content_type=b"application/json")
+
+    async def _metrics(self) -> Response:
+        body = await self._source.metrics()
+        return _response(200, body, content_type=METRICS_TYPE.encode())
+
+
+def _limit(query: bytes) -> int | None:
+    """Return the number in `limit=N`; None without one."""
+    for part in query.split(b"&"):
+        name, _, value = part.partition(b"=")
+        if name == b"limit" and value.isdigit() and len(value) < 10:
+            return int(value)
+    return None
+
+
+def _response(
+    status: int, body: bytes, *, content_type: bytes = _TEXT, allow: bytes | None = None
+) -> Response:
+    allowed = ((b"Allow", allow),) if allow is not None else ()
+    headers = ((b"Content-Type", content_type), *_HEADERS, *allowed)
+    return Response(status=status, body=body, headers=headers)

@@ -1,0 +1,182 @@
+"""What the command line does with S3 by itself: checking objects, making a torrent."""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from functools import partial
+
+import trio
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
+
+from seeder.cache.pieces import PieceCache
+from seeder.config.sections import Config, ObjectSettings
+from seeder.config.texts import closest
+from seeder.daemon.run import LEDGER
+from seeder.daemon.tasks import locked_state, running
+from seeder.errors import ConfigError, OriginError, OriginUnreachable, SeederError, StorageError
+from seeder.ledger.counters import Ledger, Tally
+from seeder.ledger.database import LedgerDatabase
+from seeder.ledger.spending import budget_of
+from seeder.metainfo.bundles import list_bundle
+from seeder.metainfo.hashing import Progress
+from seeder.metainfo.ladder import Ladder, describe_wish
+from seeder.metainfo.store import MetainfoStore, Record
+from seeder.publish.prefixes import Allotment, list_objects
+from seeder.publish.publisher import BUILDS, METAINFO
+from seeder.publish.serving import account_key
+from seeder.s3.client import Meter, S3Origin
+from seeder.s3.origins import PinnedSource
+from seeder.torrent.catalog import PinnedBundle, PinnedObject, Torrent, same_state
+
+_LOG = logging.getLogger(__name__)
+
+
+async def check_online(config: Config, tell: Callable[[str], None]) -> None:
+    """Ask S3 for every object and tell how it stands, a line each; OriginError if any failed."""
+    failed = 0
+    async with AsyncExitStack() as stack:
+        origins = {}
+        for name, section in config.origins.items():
+            origins[name] = S3Origin(section, rng=random.Random())
+            await stack.enter_async_context(running(origins[name].run))
+        allotment = Allotment(config.objects)
+        for settings in config.objects:
+            origin = origins[settings.origin]
+            try:
+                if settings.key is None and not settings.bundle:
+                    found = await _check_prefix(origin, settings, allotment)
+                else:
+                    pinned = await _look(origin, settings, Tally())
+                    found = f"ok, {_contents(pinned)}, ETag {pinned.etag}"
+            except SeederError as error:
+                failed += 1
+                name, text = str(settings.ref), str(error)
+                tell(text if name in text else f"{name}: {text}")
+            else:
+                tell(f"{settings.ref}: {found}")
+    if failed:
+        raise OriginError(f"{failed} of {len(config.objects)} objects can't be published")
+
+
+async def _look(origin: S3Origin, settings: ObjectSettings, meter: Meter) -> PinnedObject:
+    if settings.bundle:
+        return await list_bundle(origin, settings, meter)
+    return await origin.head(settings.ref, meter)
+
+
+def _contents(pinned: PinnedObject) -> str:
+    size = f"{pinned.size} bytes"
+    if not isinstance(pinned, PinnedBundle):
+        return size
+    count = len(pinned.members)
+    return f"{count} file{'' if count == 1 else 's'}, {size}"
+
+
+async def _check_prefix(origin: S3Origin, settings: ObjectSettings, allotment: Allotment) -> str:
+    """Return how a prefix stands; OriginError, TooManyObjects."""
+    objects = await list_objects(origin, settings, allotment.belongs(settings.ref), Tally())
+    if not objects:
+        raise OriginError(f"{settings.ref}: there is no object below it; check prefix and bucket")
+    count = f"{len(objects)} object{'' if len(objects) == 1 else 's'}"
+    return f"ok, {count} below it, {sum(listed.size for listed in objects.values())} bytes"
+
+
+async def find_torrent(config: Config, bucket: str, key: str) -> Torrent:
+    """Return the torrent of a configured object; made now if no daemon has made it yet."""
+    settings = configured(config, bucket, key)
+    store = MetainfoStore(config.state_directory / METAINFO)
+    origin = S3Origin(config.origins[settings.origin], rng=random.Random())
+    async with running(origin.run):
+        earlier = known = store.load(settings.ref)
+        if known is not None and known.wanted != describe_wish(settings):
+            known = None
+        tally = Tally()
+        pinned = await _head(origin, settings, known, tally)
+        if known is not None and known.info is not None and same_state(known.pinned, pinned):
+            return Torrent(known.info, known.pinned, known.rung, known.tree)
+        return await _make(config, settings, store, origin, pinned, earlier=earlier, tally=tally)
+
+
+def configured(config: Config, bucket: str, key: str) -> ObjectSettings:
+    """Return the entry that an object belongs to; ConfigError."""
+    settings = Allotment(config.objects).find(bucket, key)
+    if settings is not None:
+        return settings
+    name = f"{bucket}/{key}"
+    guess = closest(name, [str(settings.ref) for settings in config.objects])
+    hint = f'; did you mean "{guess}"?' if guess else ""
+    raise ConfigError([f"{name}: is not among the configured objects{hint}"])
+
+
+async def _head(
+    origin: S3Origin, settings: ObjectSettings, known: Record | None, tally: Tally
+) -> PinnedObject:
+    try:
+        return await _look(origin, settings, tally)
+    except OriginUnreachable as error:
+        if known is None:
+            raise
+        _LOG.warning("%s; this is the torrent of the state last seen", error)
+        return known.pinned
+
+
+async def _make(
+    config: Config,
+    settings: ObjectSettings,
+    store: MetainfoStore,
+    origin: S3Origin,
+    pinned: PinnedObject,
+    *,
+    earlier: Record | None,
+    tally: Tally,
+) -> Torrent:
+    """Climb the ladder as the daemon would: into its cache, its store and its ledger."""
+    async with AsyncExitStack() as stack:
+        try:
+            stack.enter_context(locked_state(config.state_directory))
+        except StorageError as error:
+            raise StorageError(
+                f"{settings.ref}: has no torrent yet, and only one seeder can make it: {error}"
+            ) from error
+        ledger = Ledger()
+        account = ledger.account(account_key(pinned))
+        account.absorb(tally)
+        database = await LedgerDatabase.open(config.state_directory / LEDGER)
+        await stack.enter_async_context(running(partial(database.run, ledger)))
+        spent = await database.spent()
+        origin.allowance = budget_of(config, totals=ledger.totals(), spent=spent, now=time.time())
+        cache: PieceCache[Torrent] = PieceCache(
+            config.cache,
+            PinnedSource({settings.origin: origin}, lambda _: account),
+            on_fault=lambda _, error: _LOG.warning("%s", error),
+            clock=trio.current_time,
+        )
+        await stack.enter_async_context(running(cache.run))
+        ladder = Ladder(origin, cache, config.state_directory / BUILDS, random.Random())
+        record = Record(pinned, wanted=describe_wish(settings))
+        if isinstance(pinned, PinnedBundle):
+            record.earlier = earlier
+        with _progress_bar(str(settings.ref)) as progress:
+            torrent = await ladder.climb(record, settings, account, progress)
+        await trio.to_thread.run_sync(store.save, record)
+        ladder.builds.clear(settings.ref)
+        account.info_hash, account.size = torrent.info_hash.hex(), torrent.pinned.size
+        account.pieces = torrent.layout.piece_count
+        return torrent
+    raise AssertionError("an exit stack that swallows errors")
+
+
+@contextmanager
+def _progress_bar(name: str) -> Iterator[Progress]:
+    """Yield a progress function; it draws a bar where stderr is a terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True))
+    with ProgressBar(
+        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(f"hashing {name}", total=None)
+        yield lambda done, size: bar.update(task, completed=done, total=size)

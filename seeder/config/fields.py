@@ -1,0 +1,234 @@
+"""The types of the configuration's values: how each is written, and what else is refused.
+
+In a file a value is a text, read together with its `Document`. Python code that builds a section
+by itself may pass the parsed value instead: 1024 for "1 KiB", 30.0 for "30s". Each ValueError is
+half a line that says what is wanted, to be put behind the key and the value.
+"""
+
+import math
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, ValidationInfo
+
+from seeder.config.texts import LARGEST_SIZE, one_of, parse_rate, parse_size, parse_time, show_size
+
+LARGEST_SUM = 10**15
+LONGEST_KEY = 1024  # bytes of UTF-8, S3's own limit
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The file that values come from: where relative paths start, which origins it names."""
+
+    directory: Path
+    origins: frozenset[str]
+
+
+class Section(BaseModel):
+    """A table of the configuration, which has no other keys than these."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def document_of(info: ValidationInfo) -> Document | None:
+    """Return the file that a value is read from; None if Python code passed it."""
+    return info.context if isinstance(info.context, Document) else None
+
+
+def parsed(parse: Callable[[str], object], of: type) -> PlainValidator:
+    """Return a validator that parses a text, and takes an instance of `of` as it is."""
+
+    def check(value: object) -> object:
+        if isinstance(value, of):
+            return value
+        return parse(value if isinstance(value, str) else "")
+
+    return PlainValidator(check)
+
+
+def checked(check: Callable[[str], str]) -> BeforeValidator:
+    """Return a validator that has `check` look at a text, and takes what it returns."""
+    return BeforeValidator(lambda value: check(value if isinstance(value, str) else ""))
+
+
+def choice(choices: tuple[str, ...]) -> BeforeValidator:
+    """Return a check for one of a few words."""
+    return checked(lambda word: one_of(word, choices))
+
+
+def _number(value: object, info: ValidationInfo) -> float | None:
+    """Return a number that Python code passed; in a file it lacks its unit, so it is None."""
+    if document_of(info) is None and isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    return None
+
+
+def size(
+    *, least: int = 0, most: int = LARGEST_SIZE, power_of_two: bool = False
+) -> BeforeValidator:
+    """Return a check for a size from `least` to `most` bytes, such as "256 MiB"."""
+
+    def check(value: object, info: ValidationInfo) -> int:
+        number = _number(value, info)
+        given = parse_size(value if isinstance(value, str) else "") if number is None else number
+        if not least <= given <= most or (power_of_two and int(given) & (int(given) - 1)):
+            kind = "a power of two" if power_of_two else "a size"
+            upper = f' to "{show_size(most)}"' if most < LARGEST_SIZE else " up"
+            raise ValueError(f'want {kind} from "{show_size(least)}"{upper}')
+        return int(given)
+
+    return BeforeValidator(check)
+
+
+def _time(value: object, info: ValidationInfo) -> float:
+    number = _number(value, info)
+    if number is not None:
+        return number
+    seconds = parse_time(value if isinstance(value, str) else "")
+    if seconds < 1:
+        raise ValueError('want a time of at least "1s"')
+    return seconds
+
+
+def _rate(value: object, info: ValidationInfo) -> float | None:
+    if value is None and document_of(info) is None:
+        return None
+    number = _number(value, info)
+    return number if number is not None else parse_rate(value if isinstance(value, str) else "")
+
+
+def count(least: int, most: int) -> BeforeValidator:
+    """Return a check for a whole number from `least` to `most`."""
+    return BeforeValidator(lambda value: _whole(value, least, most))
+
+
+def _whole(value: object, least: int, most: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"want a whole number from {least} to {most}")
+    return value
+
+
+def _slots(value: object) -> int | str:
+    if value in ("auto", "unlimited"):
+        return str(value)
+    try:
+        return _whole(value, 1, 1_000_000)
+    except ValueError:
+        raise ValueError('want "auto", "unlimited", or a whole number from 1 up') from None
+
+
+def _copies(value: object, info: ValidationInfo) -> float | None:
+    if value == "unlimited" or (value is None and document_of(info) is None):
+        return None
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else 0
+    if not 1 <= number <= 1_000_000:
+        raise ValueError('want how many copies, 1 or more such as 1.5, or "unlimited"')
+    return float(number)
+
+
+def _price(value: object) -> float:
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else -1
+    if not (0 <= number <= 1_000_000 and math.isfinite(number)):
+        raise ValueError("want a price, zero or more, such as 0.09")
+    return float(number)
+
+
+def _money(value: object) -> float:
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else -1
+    if not 0 <= number <= LARGEST_SUM:
+        raise ValueError("want an amount of money, zero or more, such as 10.0")
+    return float(number)
+
+
+def _quoted(value: object) -> str:
+    """Return the hint for a number that should have been a text."""
+    whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**20
+    return f': write "{value}", with the quotes' if whole else ""
+
+
+def text(pattern: str, wanted: str, most: int = 1024) -> BeforeValidator:
+    """Return a check for 1 to `most` bytes of UTF-8 that match `pattern` from end to end."""
+
+    def check(value: object) -> str:
+        if not isinstance(value, str) or not value:
+            raise ValueError(f"want {wanted}{_quoted(value)}")
+        if len(value.encode()) > most:
+            raise ValueError(f"want at most {most} bytes")
+        if not re.fullmatch(pattern, value, re.DOTALL):
+            raise ValueError(f"want {wanted}")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _prefix(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"want what keys begin with{_quoted(value)}")
+    if len(value.encode()) > LONGEST_KEY:
+        raise ValueError(f"want at most {LONGEST_KEY} bytes")
+    return value
+
+
+def _path(value: object, info: ValidationInfo) -> Path:
+    """Return a path with ~ expanded; a relative one starts at the file's directory."""
+    if isinstance(value, Path):
+        return value
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise ValueError("want a path")
+    try:
+        path = Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError("want a path without ~: there is no home directory here") from None
+    document = document_of(info)
+    return document.directory / path if document else path
+
+
+def _directory(value: object, info: ValidationInfo) -> Path:
+    path = _path(value, info)
+    if os.path.lexists(path) and not path.is_dir():
+        raise ValueError("want a directory, and this is something else")
+    return path
+
+
+def _file(value: object, info: ValidationInfo) -> Path:
+    path = _path(value, info)
+    if not os.path.exists(path):
+        raise ValueError(f"want a file, and there is none at {path}")
+    if not path.is_file():
+        raise ValueError(f"want a file, and {path} is something else")
+    if not os.access(path, os.R_OK):
+        raise ValueError(f"want a file that can be read: {path} refuses, see its permissions")
+    return path
+
+
+def array(example: str, *, least: int = 0) -> BeforeValidator:
+    """Return a check for an array of at least so many values, which makes a tuple of it."""
+
+    def check(value: object) -> object:
+        if not isinstance(value, list | tuple) or len(value) < least:
+            raise ValueError(f"want a list such as {example}")
+        return tuple(value)
+
+    return BeforeValidator(check)
+
+
+Rate = Annotated[float | None, BeforeValidator(_rate)]
+Time = Annotated[float, BeforeValidator(_time)]
+Price = Annotated[float, BeforeValidator(_price)]
+Bytes = Annotated[int, size()] | None
+Requests = Annotated[int, count(0, LARGEST_SUM)] | None
+Money = Annotated[float, BeforeValidator(_money)] | None
+Slots = Annotated[int | Literal["auto", "unlimited"], BeforeValidator(_slots)]
+Copies = Annotated[float | None, BeforeValidator(_copies)]
+Key = Annotated[str, text(".*", "the key of an object", LONGEST_KEY)]
+Prefix = Annotated[str, BeforeValidator(_prefix)]
+# Goes into a header or a query: visible ASCII. AWS's version ids hold slashes.
+Token = Annotated[str, text("[!-~]+", "visible ASCII characters")]
+AnyPath = Annotated[Path, BeforeValidator(_path)]
+Directory = Annotated[Path, BeforeValidator(_directory)]
+File = Annotated[Path, BeforeValidator(_file)]

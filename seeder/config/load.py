@@ -1,0 +1,338 @@
+"""Reading a configuration file: every mistake at once, each with its place in the file."""
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from datetime import date, time
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from seeder.config.fields import Document
+from seeder.config.sections import (
+    DEFAULT_ORIGIN,
+    AdminSettings,
+    BudgetSettings,
+    CacheSettings,
+    Config,
+    GatewaySettings,
+    ObjectSettings,
+    OriginSettings,
+    PeerSettings,
+    ReadKeySettings,
+    SavingsSettings,
+    TrackerSettings,
+)
+from seeder.config.texts import Address, closest, parse_address
+from seeder.errors import ConfigError
+
+__all__ = [
+    "AdminSettings",
+    "BudgetSettings",
+    "CacheSettings",
+    "Config",
+    "GatewaySettings",
+    "ObjectSettings",
+    "OriginSettings",
+    "PeerSettings",
+    "ReadKeySettings",
+    "SavingsSettings",
+    "TrackerSettings",
+    "load",
+]
+
+_TABLES: Mapping[str, type[BaseModel]] = {
+    "origin": OriginSettings,
+    "objects": ObjectSettings,
+    "tracker": TrackerSettings,
+    "peer": PeerSettings,
+    "cache": CacheSettings,
+    "admin": AdminSettings,
+    "gateway": GatewaySettings,
+    "savings": SavingsSettings,
+    "budget": BudgetSettings,
+}
+_READ_KEYS = "gateway.keys"
+_TOP_KEYS = ("state_directory", "origins", *_TABLES)
+_LONGEST_SHOWN = 80
+_CREDENTIAL = re.compile(r"secret|access_?key|password|passwd|token|credential", re.IGNORECASE)
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_SYNTAX_PLACE = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
+
+Place = tuple[int | str, ...]
+"""Where a value stands, as in pydantic's `loc`: ("objects", 2, "key")."""
+
+
+def load(path: Path) -> Config:
+    """Read and check a configuration file; ConfigError lists every mistake, one line each."""
+    path = Path(path)
+    written = _read(path)
+    origins, problems = _origins(written)
+    raw = _with_defaults(written) | {"origins": origins}
+    document = Document(path.absolute().parent, frozenset(origins))
+    config = None
+    try:
+        config = Config.model_validate(raw, context=document)
+    except ValidationError as error:
+        problems += [_problem(each) for each in error.errors(include_url=False)]
+    if raw["objects"] == ():
+        problems.append("objects: there are none; add an [[objects]] with a bucket and a key")
+    problems += _nameless_objects(raw["objects"])
+    problems += _repeated_objects(raw["objects"])
+    problems += _repeated_addresses(raw)
+    problems += _gateway_keys(config) if config is not None else ()
+    if config is not None and config.tracker.trusted_proxies and not config.peer.public_address:
+        problems.append(
+            "peer.public_address: is needed with tracker.trusted_proxies, since behind a proxy"
+            " nothing else says where peers reach this seeder"
+        )
+    if config is not None:
+        problems += _unpriced_budgets(config)
+    if problems or config is None:
+        raise ConfigError(problems)
+    return config
+
+
+def _read(path: Path) -> dict[str, object]:
+    """Return the file's TOML as Python values; ConfigError when it can't be had."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError([f"{path}: can't be read: {error.strerror or error}"]) from error
+    try:
+        text = data.decode("utf-8-sig")  # some editors put a byte order mark in front
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        problem = (
+            f"{path}, line {line}: not UTF-8 (byte 0x{data[error.start]:02x}); save it as UTF-8"
+        )
+        raise ConfigError([problem]) from error
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([_syntax_problem(path, text, str(error))]) from error
+    except (RecursionError, ValueError) as error:
+        # tomllib lets these out: arrays hundreds deep, numbers of thousands of digits.
+        raise ConfigError([f"{path}: not TOML that can be read: {error}"]) from error
+
+
+def _syntax_problem(path: Path, text: str, message: str) -> str:
+    found = _SYNTAX_PLACE.search(message)
+    message = _SYNTAX_PLACE.sub("", message)
+    if found and found[1]:
+        place = f"line {found[1]}, column {found[2]}"
+    else:
+        lines = text.rstrip("\n").split("\n")
+        place = f"line {len(lines)}, column {len(lines[-1]) + 1} (the end)"
+    return f"{path}, {place}: not TOML: {message[:1].lower()}{message[1:]}"
+
+
+def _with_defaults(written: Mapping[str, object]) -> dict[str, object]:
+    """Return the keys of `Config` but the origins, with the directories that are not written."""
+    raw = {key: value for key, value in written.items() if key != "origin"}
+    objects = raw.get("objects", [])
+    raw["objects"] = tuple(objects) if isinstance(objects, list) else objects
+    if "state_directory" not in raw:
+        raw["state_directory"] = _home_directory("STATE_DIRECTORY", ".local/state/seeder")
+    cache = raw.setdefault("cache", {})
+    if isinstance(cache, dict) and "directory" not in cache:
+        raw["cache"] = {"directory": _home_directory("CACHE_DIRECTORY", ".cache/seeder")} | cache
+    return raw
+
+
+def _home_directory(variable: str, below_home: str) -> str:
+    """Return systemd's directory (the first of its list), else one below the home directory."""
+    return os.environ.get(variable, "").partition(":")[0] or f"~/{below_home}"
+
+
+def _origins(written: Mapping[str, object]) -> tuple[dict[str, object], list[str]]:
+    """Return [origin] and [origins.NAME] by name, each told its name, and what is wrong there."""
+    problems: list[str] = []
+    default, further = written.get("origin", {}), written.get("origins", {})
+    if not isinstance(further, dict):
+        problems.append(_line(("origins",), further, "want tables headed [origins.NAME]"))
+        further = {}
+    origins: dict[str, object] = {DEFAULT_ORIGIN: default}
+    for name, section in further.items():
+        if name == DEFAULT_ORIGIN:
+            problems.append(f'origins.{name}: the origin named "{name}" is headed [origin]')
+        elif not _BARE_KEY.fullmatch(name):
+            problems.append(_key(("origins", name)) + ": want a name of letters, digits, - and _")
+        origins.setdefault(name, section)
+    for name, section in origins.items():
+        if isinstance(section, dict):
+            if "name" in section:
+                place: Place = ("origins", name, "name")
+                problems.append(f"{_key(place)}: unknown key; an origin's name is in its heading")
+            origins[name] = section | {"name": name}
+    return origins, problems
+
+
+def _problem(error: ErrorDetails) -> str:
+    """Put one of pydantic's errors into our words."""
+    place, value, kind = error["loc"], error["input"], error["type"]
+    if kind == "extra_forbidden":
+        return f"{_key(place)}: {_unknown(place)}"
+    if kind == "missing":
+        return f"{_key(place)}: missing, and it has no default"
+    if kind == "value_error":
+        wanted = str(error["ctx"]["error"])
+    elif kind == "bool_type":
+        wanted = "want true or false, without quotes"
+    elif kind in ("model_type", "dict_type"):
+        wanted = f"want a table headed {_heading(place)}"
+    elif kind == "tuple_type":
+        wanted = "want tables, each headed [[objects]]"
+    else:
+        wanted = error["msg"]
+    return _line(place, value, wanted)
+
+
+def _unknown(place: Place) -> str:
+    """Say what an unknown key may have meant; its value stays out, for it may be a secret."""
+    key = str(place[-1])
+    if _CREDENTIAL.search(key) and _section(place) == _READ_KEYS:
+        return "unknown key; secrets never stand here: use secret_file or secret_credential"
+    if _CREDENTIAL.search(key):
+        return "unknown key; credentials never stand here: use the AWS chain (environment, profile)"
+    section = _section(place)
+    known = _keys(section) if section else _TOP_KEYS
+    if guess := closest(key, known):
+        return f'unknown key; did you mean "{guess}"?'
+    if section and key in _TOP_KEYS and key not in _TABLES:
+        return "unknown key here; it goes to the top of the file, above every [heading]"
+    homes = [_heading((name,)) for name in _TABLES if key in _keys(name)]
+    if homes:
+        return f"unknown key here; it belongs to {' or '.join(homes)}"
+    return f"unknown key; there are {', '.join(known)}"
+
+
+def _keys(section: str) -> tuple[str, ...]:
+    if section == _READ_KEYS:
+        return tuple(ReadKeySettings.model_fields)
+    return tuple(key for key in _TABLES[section].model_fields if key != "name")
+
+
+def _section(place: Place) -> str | None:
+    """Return the name of the table that the last step of `place` stands in; None at the top."""
+    if len(place) < 2:
+        return None
+    if place[:2] == ("gateway", "keys") and len(place) > 3:
+        return _READ_KEYS
+    return "origin" if place[0] == "origins" else str(place[0])
+
+
+def _heading(place: Place) -> str:
+    if place[:2] == ("gateway", "keys"):
+        return "[[gateway.keys]]"
+    return f"[[{place[0]}]]" if place[0] == "objects" else f"[{_key(place)}]"
+
+
+def _line(place: Place, value: object, wanted: str) -> str:
+    return f"{_key(place)} = {_shown(value)}: {wanted}"
+
+
+def _key(place: Place) -> str:
+    """Return a place as it is written in TOML, such as objects[2].key."""
+    if place[:2] == ("origins", DEFAULT_ORIGIN):
+        place = ("origin", *place[2:])
+    text = ""
+    for step in place:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            bare = _BARE_KEY.fullmatch(step)
+            text += ("." if text else "") + (step if bare else _shown(step))
+    return text
+
+
+def _shown(value: object) -> str:
+    """Return a value on one short line, nearly as TOML writes it, without passwords in URLs."""
+    if isinstance(value, str):
+        text = json.dumps(re.sub(r"//\S*@", "//***@", value), ensure_ascii=False)
+        text = "".join(c if c.isprintable() else f"\\u{ord(c):04X}" for c in text)
+    elif isinstance(value, bool):
+        text = str(value).lower()
+    elif isinstance(value, int):
+        text = str(value) if value.bit_length() < 256 else "(a huge number)"
+    elif isinstance(value, float | date | time):
+        text = str(value)
+    elif isinstance(value, list | tuple):
+        text = f"[{', '.join(_shown(each) for each in value[:3])}{', ...' * (len(value) > 3)}]"
+    else:
+        text = "{...}" if value else "{}"  # a table, which may hold a misplaced secret
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 4]}... "
+
+
+def _nameless_objects(objects: object) -> Iterator[str]:
+    """Yield a line for each entry that has neither a key nor a prefix."""
+    for index, entry in enumerate(objects if isinstance(objects, tuple) else ()):
+        if isinstance(entry, dict) and not {"key", "prefix"} & entry.keys():
+            place = _key(("objects", index, "key"))
+            yield f"{place}: missing; name an object's key, or a prefix for all below it"
+
+
+def _repeated_objects(objects: object) -> Iterator[str]:
+    """Yield a line for each object or prefix that an earlier entry publishes already."""
+    first: dict[tuple[object, ...], int] = {}
+    for index, entry in enumerate(objects if isinstance(objects, tuple) else ()):
+        if not isinstance(entry, dict) or "bucket" not in entry:
+            continue
+        kind = "key" if "key" in entry else "prefix"
+        name = entry.get(kind)
+        origin = entry.get("origin", DEFAULT_ORIGIN)
+        # A bundle goes by its prefix as an object does by its key.
+        what = "prefix" if kind == "prefix" and entry.get("bundle") is not True else "object"
+        identity = (what, origin, entry["bucket"], name, entry.get("version_id"))
+        if name is None or not all(isinstance(part, str | None) for part in identity):
+            continue
+        earlier = first.setdefault(identity, index)
+        if earlier != index:
+            same = "object" if kind == "key" else "prefix"
+            wanted = f"the same {same} as objects[{earlier}]; leave one out"
+            yield _line(("objects", index, kind), name, wanted)
+
+
+def _repeated_addresses(raw: Mapping[str, object]) -> Iterator[str]:
+    """Yield a line for each listening address that an earlier entry has taken."""
+    first: dict[Address, str] = {}
+    for section in ("tracker", "peer", "admin"):
+        table = raw.get(section, {})
+        default = [str(address) for address in _TABLES[section].model_fields["listen"].default]
+        listen = table.get("listen", default) if isinstance(table, dict) else default
+        for index, text in enumerate(listen if isinstance(listen, list) else ()):
+            try:
+                address = parse_address(text if isinstance(text, str) else "")
+            except ValueError:
+                continue  # reported already
+            place: Place = (section, "listen", index)
+            if address.port and first.setdefault(address, _key(place)) != _key(place):
+                yield _line(place, text, f"taken by {first[address]}; write another port")
+
+
+def _gateway_keys(config: Config) -> Iterator[str]:
+    """Yield a line for each access key without a secret, or with the id of an earlier one."""
+    first: dict[str, int] = {}
+    for index, key in enumerate(config.gateway.keys):
+        place: Place = ("gateway", "keys", index)
+        if key.secret_file is None and key.secret_credential is None:
+            yield f"{_key(place)}: has no secret; name its secret_file or its secret_credential"
+        earlier = first.setdefault(key.access_key_id, index)
+        if earlier != index:
+            wanted = f"the id of {_key(('gateway', 'keys', earlier))} too; each key has its own"
+            yield _line((*place, "access_key_id"), key.access_key_id, wanted)
+
+
+def _unpriced_budgets(config: Config) -> Iterator[str]:
+    """Yield a line for each amount of money that nothing would ever be counted against."""
+    prices = config.savings
+    for name, amount in config.budget.amounts().items():
+        if amount is None or "money" not in name or prices.price_per_gb:
+            continue
+        if name.startswith("origin") and prices.price_per_1000_requests:
+            continue
+        wanted = "nothing costs anything: want savings.price_per_gb above zero, or a limit in bytes"
+        yield _line(("budget", name), amount, wanted)

@@ -1,0 +1,329 @@
+"""The sections of the configuration; `seeder.config` reads them from a file.
+
+Python code may build them by itself; `seeder.fields` says how each value is written then.
+"""
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import ValidationInfo, field_validator
+
+from seeder.config.fields import (
+    AnyPath,
+    Bytes,
+    Copies,
+    Directory,
+    File,
+    Key,
+    Money,
+    Prefix,
+    Price,
+    Rate,
+    Requests,
+    Section,
+    Slots,
+    Time,
+    Token,
+    array,
+    checked,
+    choice,
+    count,
+    document_of,
+    parsed,
+    size,
+    text,
+)
+from seeder.config.texts import (
+    GIB,
+    Address,
+    Network,
+    check_announce_url,
+    check_domain,
+    check_endpoint,
+    check_gateway_url,
+    one_of,
+    parse_address,
+    parse_network,
+    parse_public_address,
+)
+from seeder.torrent.catalog import ObjectRef
+from seeder.torrent.layout import KIB, LARGEST_PIECE_LENGTH, MIB
+
+DEFAULT_ORIGIN = "default"
+SMALLEST_PIECE = 16 * KIB  # a block, the least that peers request (BEP 3)
+MOST_OBJECTS = 1_000_000
+
+Rung: TypeAlias = Literal["origin", "sidecar", "checksums", "build"]
+Verify: TypeAlias = Literal["sample", "all"]
+RUNGS: tuple[Rung, ...] = ("origin", "sidecar", "checksums", "build")
+Encryption: TypeAlias = Literal["allow", "require", "off"]
+ENCRYPTION: tuple[Encryption, ...] = ("allow", "require", "off")
+SuperSeeding: TypeAlias = Literal["auto", "off"]
+SUPER_SEEDING: tuple[SuperSeeding, ...] = ("auto", "off")
+VERIFY: tuple[Verify, ...] = ("sample", "all")
+Format: TypeAlias = Literal["v1", "hybrid"]
+FORMATS: tuple[Format, ...] = ("v1", "hybrid")
+
+
+_Address = Annotated[Address, parsed(parse_address, Address)]
+_Network = Annotated[Network, parsed(parse_network, Network)]
+
+
+class OriginSettings(Section):
+    """[origin] or [origins.NAME]: one S3 server and how to ask it. Credentials are not here."""
+
+    name: str = DEFAULT_ORIGIN
+    endpoint: Annotated[str, checked(check_endpoint)] | None = None
+    """Without a trailing slash; None is AWS, by region."""
+    region: Annotated[str, text("[A-Za-z0-9._-]+", "a region's name")] = "us-east-1"
+    path_style: bool = False
+    anonymous: bool = False
+    profile: Token | None = None
+    request_payer: bool = False
+    expected_bucket_owner: Token | None = None
+    # Each may hold a range of 8 MiB in memory.
+    connections: Annotated[int, count(1, 32)] = 16
+    ca_file: File | None = None
+
+    @field_validator("profile")
+    @classmethod
+    def _one_way_to_sign(cls, profile: str | None, info: ValidationInfo) -> str | None:
+        if profile is not None and info.data.get("anonymous"):
+            raise ValueError("want either anonymous = true or a profile, not both")
+        return profile
+
+
+class ObjectSettings(Section):
+    """[[objects]]: what to publish, an object or all below a prefix, and where metainfo comes from.
+
+    It has either a `key` or a `prefix`; `seeder.config` sees to it that it has one.
+    """
+
+    origin: str = DEFAULT_ORIGIN
+    # Old AWS names may be long or hold capitals; Ceph writes TENANT:BUCKET.
+    bucket: Annotated[
+        str, text("[A-Za-z0-9][A-Za-z0-9._:-]*", "the name of a bucket, without a slash", 255)
+    ]
+    key: Key | None = None
+    prefix: Prefix | None = None
+    """What the keys of all its objects begin with; "" is the whole bucket."""
+    max_objects: Annotated[int, count(1, MOST_OBJECTS)] = 10_000
+    """Below the prefix; of more, none is published."""
+    version_id: Token | None = None
+    metainfo: Annotated[
+        tuple[Annotated[Rung, choice(RUNGS)], ...], array('["origin", "build"]', least=1)
+    ] = RUNGS
+    torrent_file: File | None = None
+    piece_length: (
+        Annotated[int, size(least=SMALLEST_PIECE, most=LARGEST_PIECE_LENGTH, power_of_two=True)]
+        | None
+    ) = None
+    """Bytes; None is chosen by the object's size."""
+    private: bool = False
+    public: bool | None = None
+    """Whether anybody may fetch the torrent; None is all but the private ones."""
+    format: Annotated[Format, choice(FORMATS)] = "v1"
+    verify: Annotated[Verify, choice(VERIFY)] = "sample"
+    refresh: Time = 600.0
+    bundle: bool = False
+    """One torrent of all below the prefix, instead of one for each object."""
+
+    @property
+    def ref(self) -> ObjectRef:
+        """The object, as the rest of the program names it; its key is the prefix if it has that."""
+        key = self.prefix if self.key is None else self.key
+        return ObjectRef(self.origin, self.bucket, key or "", self.version_id)
+
+    def of(self, key: str) -> "ObjectSettings":
+        """Return the section of one object below the prefix."""
+        return self.model_copy(update={"key": key, "prefix": None})
+
+    @property
+    def is_public(self) -> bool:
+        """Whether anybody may fetch the torrent."""
+        return not self.private if self.public is None else self.public
+
+    @field_validator("origin", mode="before")
+    @classmethod
+    def _known_origin(cls, name: object, info: ValidationInfo) -> object:
+        document = document_of(info)
+        return one_of(str(name), sorted(document.origins)) if document else name
+
+    @field_validator("prefix")
+    @classmethod
+    def _key_or_prefix(cls, prefix: str | None, info: ValidationInfo) -> str | None:
+        if prefix is not None and info.data.get("key") is not None:
+            raise ValueError("want either a key or a prefix, not both")
+        return prefix
+
+    @field_validator("max_objects", "version_id", "torrent_file")
+    @classmethod
+    def _goes_along(cls, value: object, info: ValidationInfo) -> object:
+        has_prefix = info.data.get("prefix") is not None
+        if info.field_name == "max_objects" and not has_prefix:
+            raise ValueError("goes with a prefix, and this is one object")
+        if info.field_name != "max_objects" and value is not None and has_prefix:
+            raise ValueError("goes with a key, and this is a prefix of many")
+        return value
+
+    @field_validator("bundle")
+    @classmethod
+    def _bundles_are_built(cls, bundle: bool, info: ValidationInfo) -> bool:
+        if bundle and info.data.get("prefix", "") is None:
+            raise ValueError("goes with a prefix, and this is one object")
+        if bundle and "build" not in info.data.get("metainfo", ("build",)):
+            raise ValueError('want "build" in metainfo: there is no other torrent of a prefix')
+        if bundle and info.data.get("format") == "hybrid":
+            raise ValueError('goes with format = "v1" only: bundles can\'t be hybrids')
+        return bundle
+
+    @field_validator("metainfo")
+    @classmethod
+    def _each_rung_once(cls, rungs: tuple[Rung, ...]) -> tuple[Rung, ...]:
+        if len(set(rungs)) < len(rungs):
+            raise ValueError("want each source once")
+        return rungs
+
+
+class TrackerSettings(Section):
+    """[tracker]: where clients announce, and what they are told."""
+
+    listen: Annotated[tuple[_Address, ...], array('["0.0.0.0:6969"]', least=1)] = (
+        Address("0.0.0.0", 6969),
+    )
+    announce_url: Annotated[str, checked(check_announce_url)] | None = None
+    """What torrents name; None is derived from the addresses by whoever writes the torrent."""
+    interval: Time = 1800.0
+    peers_per_address: Annotated[int, count(1, 100_000)] = 32
+    """In one swarm."""
+    trusted_proxies: Annotated[tuple[_Network, ...], array('["10.0.0.0/8"]')] = ()
+    """Whose X-Forwarded-For is believed."""
+
+
+class PeerSettings(Section):
+    """[peer]: where leechers connect."""
+
+    listen: Annotated[tuple[_Address, ...], array('["0.0.0.0:6881"]', least=1)] = (
+        Address("0.0.0.0", 6881),
+    )
+    public_address: Annotated[Address, parsed(parse_public_address, Address)] | None = None
+    """What the tracker hands out for us."""
+    upload_rate: Rate = None
+    """Bytes a second to all peers together; None is unlimited."""
+    upload_rate_per_torrent: Rate = None
+    upload_rate_per_peer: Rate = None
+    encryption: Annotated[Encryption, choice(ENCRYPTION)] = "allow"
+    upload_slots: Slots = "auto"
+    thrifty: bool = True
+    """Whether who can have a piece from other peers waits a little before we send it again."""
+    copies_per_address: Copies = 4.0
+    """Of one torrent, that are sent to one address; None is without end."""
+    origin_copies_per_address: Copies = 1.25
+    """Of one torrent, that are read from S3 for one address."""
+    super_seeding: Annotated[SuperSeeding, choice(SUPER_SEEDING)] = "auto"
+    connections: Annotated[int, count(1, 1_000_000)] = 2000
+    connections_per_torrent: Annotated[int, count(1, 1_000_000)] = 1000
+    connections_per_address: Annotated[int, count(1, 1_000_000)] = 20
+    """Of one IPv4 address or one IPv6 /64, in all torrents together."""
+
+
+class ReadKeySettings(Section):
+    """[[gateway.keys]]: an access key by which objects that are not public are read.
+
+    Its secret is in a file or a systemd credential: `seeder.readkeys` reads it when it is needed.
+    """
+
+    access_key_id: Annotated[
+        str, text("[A-Za-z0-9._-]{3,128}", "an access key id of 3 to 128 letters, digits, . _ -")
+    ]
+    secret_file: AnyPath | None = None
+    secret_credential: (
+        Annotated[str, text("[A-Za-z0-9._-]+", "the name of a systemd credential", 255)] | None
+    ) = None
+    objects: Annotated[
+        tuple[Annotated[str, text("[^/]+/.+", 'objects such as "quotes/*"', 2048)], ...],
+        array('["quotes/*"]', least=1),
+    ]
+    """BUCKET/KEY each, with `*` for any characters, slashes too."""
+
+    @field_validator("secret_credential")
+    @classmethod
+    def _one_secret(cls, credential: str | None, info: ValidationInfo) -> str | None:
+        if credential is not None and info.data.get("secret_file") is not None:
+            raise ValueError("want either a secret_file or a secret_credential, not both")
+        return credential
+
+
+class GatewaySettings(Section):
+    """[gateway]: what the public listener serves as S3 would, and to whom."""
+
+    url: Annotated[str, checked(check_gateway_url)] | None = None
+    """What stands before /BUCKET/KEY; None is what stands before /announce."""
+    domains: Annotated[
+        tuple[Annotated[str, checked(check_domain)], ...], array('["torrents.example.org"]')
+    ] = ()
+    """Below which BUCKET.DOMAIN is a bucket's host."""
+    listing: bool = False
+    web_seed: bool = False
+    """Whether GET /BUCKET/KEY gives the object, and torrents name that URL (BEP 19)."""
+    keys: Annotated[tuple[ReadKeySettings, ...], array("[[gateway.keys]]")] = ()
+
+
+class CacheSettings(Section):
+    """[cache]: byte budgets of the two tiers; a disk of 0 keeps pieces in memory only."""
+
+    directory: Directory
+    memory: Annotated[int, size()] = 256 * MIB
+    disk: Annotated[int, size()] = 50 * GIB
+
+
+class AdminSettings(Section):
+    """[admin]: the status page, metrics and health; an empty list turns them off."""
+
+    listen: Annotated[tuple[_Address, ...], array('["127.0.0.1:9180"]')] = (
+        Address("127.0.0.1", 9180),
+    )
+
+
+class SavingsSettings(Section):
+    """[savings]: what the origin charges, in any currency; a GB is 2^30 bytes, as S3 bills it."""
+
+    price_per_gb: Price = 0.09
+    price_per_1000_requests: Price = 0.0004
+
+
+class BudgetSettings(Section):
+    """[budget]: what a day and a month (UTC) may cost; None sets no limit.
+
+    Money is counted at the prices of [savings]: origin bytes and requests, or uploaded bytes.
+    """
+
+    origin_bytes_per_day: Bytes = None
+    origin_bytes_per_month: Bytes = None
+    origin_requests_per_day: Requests = None
+    origin_requests_per_month: Requests = None
+    origin_money_per_day: Money = None
+    origin_money_per_month: Money = None
+    uploaded_bytes_per_day: Bytes = None
+    uploaded_bytes_per_month: Bytes = None
+    uploaded_money_per_day: Money = None
+    uploaded_money_per_month: Money = None
+
+    def amounts(self) -> dict[str, float | None]:
+        """Return every key with its amount."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+
+class Config(Section):
+    """A whole configuration."""
+
+    state_directory: Directory
+    origins: dict[str, OriginSettings]
+    """By name; [origin] is "default"."""
+    objects: tuple[ObjectSettings, ...]
+    tracker: TrackerSettings = TrackerSettings()
+    peer: PeerSettings = PeerSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    cache: CacheSettings
+    admin: AdminSettings = AdminSettings()
+    savings: SavingsSettings = SavingsSettings()
+    budget: BudgetSettings = BudgetSettings()

@@ -1,0 +1,60 @@
+"""Which object a request names: path style (/BUCKET/KEY) or virtual-host style. No I/O."""
+
+from collections.abc import Sequence
+from urllib.parse import quote, unquote_to_bytes
+
+from seeder.gateway.s3errors import S3Error
+from seeder.http.messages import Request
+
+
+class Naming:
+    """Reads bucket and key from requests; `domains` are those below which buckets are hosts."""
+
+    def __init__(self, domains: Sequence[str] = ()) -> None:
+        # The most specific first, should one domain lie below another.
+        lowered = sorted({domain.lower() for domain in domains}, key=len, reverse=True)
+        self._domains = tuple(domain.encode() for domain in lowered)
+
+    def bucket_of_host(self, request: Request) -> str | None:
+        """Return the bucket that the Host header names; None where the path has to."""
+        if not self._domains:
+            return None
+        host = (request.header(b"host") or b"").strip().lower()
+        name, colon, port = host.rpartition(b":")
+        if colon and port.isdigit():
+            host = name
+        host = host.rstrip(b".")
+        for domain in self._domains:
+            if host == domain:
+                return None
+            if host.endswith(b"." + domain):
+                return host.removesuffix(b"." + domain).decode("latin-1")
+        return None
+
+    def object_of(self, request: Request) -> tuple[str, str]:
+        """Return bucket and key; the key keeps every slash and dot that it has. S3Error."""
+        path, bucket = request.path.removeprefix(b"/"), self.bucket_of_host(request)
+        if bucket is None:
+            first, _, path = path.partition(b"/")
+            bucket = _decoded(first)
+        key = _decoded(path)
+        if not bucket or not key:
+            raise S3Error("InvalidURI", "the address is /BUCKET/KEY?torrent")
+        return bucket, key
+
+
+def _decoded(raw: bytes) -> str:
+    try:
+        return unquote_to_bytes(raw).decode()
+    except UnicodeDecodeError:
+        raise S3Error("InvalidURI", "the key is not UTF-8") from None
+
+
+def object_path(bucket: str, key: str) -> str:
+    """Return the path of an object in path style, percent-encoded as S3's clients do it.
+
+    Segments of dots or of nothing are cleaned away on the way, and to a slash at the end web seeds'
+    clients append the torrent's name (BEP 19): there the slashes are encoded, too.
+    """
+    fragile = any(segment in ("", ".", "..") for segment in key.split("/"))
+    return f"/{quote(bucket, safe='~')}/{quote(key, safe='~' if fragile else '/~')}"

@@ -1,0 +1,101 @@
+"""The errors that S3's API answers with: a code, a status and a document in XML. No I/O."""
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Literal, TypeAlias
+from xml.sax.saxutils import escape
+
+from seeder.http.messages import Header, Response
+
+ErrorCode: TypeAlias = Literal[
+    "AccessDenied",
+    "AuthorizationHeaderMalformed",
+    "AuthorizationQueryParametersError",
+    "InvalidAccessKeyId",
+    "InvalidRange",
+    "InvalidRequest",
+    "InvalidURI",
+    "MethodNotAllowed",
+    "NoSuchBucket",
+    "NoSuchKey",
+    "PreconditionFailed",
+    "RequestTimeTooSkewed",
+    "ServiceUnavailable",
+    "SignatureDoesNotMatch",
+    "SlowDown",
+    "XAmzContentSHA256Mismatch",
+]
+
+_STATUS: dict[ErrorCode, HTTPStatus] = {
+    "AccessDenied": HTTPStatus.FORBIDDEN,
+    "AuthorizationHeaderMalformed": HTTPStatus.BAD_REQUEST,
+    "AuthorizationQueryParametersError": HTTPStatus.BAD_REQUEST,
+    "InvalidAccessKeyId": HTTPStatus.FORBIDDEN,
+    "InvalidRange": HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+    "InvalidRequest": HTTPStatus.BAD_REQUEST,
+    "InvalidURI": HTTPStatus.BAD_REQUEST,
+    "MethodNotAllowed": HTTPStatus.METHOD_NOT_ALLOWED,
+    "NoSuchBucket": HTTPStatus.NOT_FOUND,
+    "NoSuchKey": HTTPStatus.NOT_FOUND,
+    "PreconditionFailed": HTTPStatus.PRECONDITION_FAILED,
+    "RequestTimeTooSkewed": HTTPStatus.FORBIDDEN,
+    "ServiceUnavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+    "SignatureDoesNotMatch": HTTPStatus.FORBIDDEN,
+    "SlowDown": HTTPStatus.SERVICE_UNAVAILABLE,
+    "XAmzContentSHA256Mismatch": HTTPStatus.BAD_REQUEST,
+}
+_RETRY_AFTER = b"60"
+"""Seconds; what a torrent that is being made may take is unknown."""
+_NOT_XML = re.compile("[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+class S3Error(Exception):
+    """A request that is refused as S3 refuses it; everything in it is for the client's eyes."""
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        details: Mapping[str, str] | None = None,
+        headers: tuple[Header, ...] = (),
+    ) -> None:
+        super().__init__(code, message)
+        self.code: ErrorCode = code
+        self.message = message
+        self.details = details or {}
+        """Further elements of the document, such as StringToSign."""
+        self.headers = headers
+        """Those that the answer has beside the usual ones."""
+
+    @property
+    def status(self) -> HTTPStatus:
+        return _STATUS[self.code]
+
+
+def error_response(error: S3Error, *, resource: bytes, request_id: str) -> Response:
+    """Return S3's answer with an error; `resource` is the path as it was requested."""
+    elements = {
+        "Code": error.code,
+        "Message": error.message,
+        **error.details,
+        "Resource": resource.decode("latin-1"),
+        "RequestId": request_id,
+    }
+    inside = "".join(f"<{name}>{xml_text(text)}</{name}>" for name, text in elements.items())
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{inside}</Error>\n'
+    headers: tuple[Header, ...] = (
+        (b"x-amz-request-id", request_id.encode()),
+        (b"Content-Type", b"application/xml"),
+        *error.headers,
+    )
+    if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers += ((b"Allow", b"GET, HEAD"),)
+    if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers += ((b"Retry-After", _RETRY_AFTER),)
+    return Response(error.status, body.encode(), headers)
+
+
+def xml_text(text: str) -> str:
+    """Return a text as it stands in XML, or in a quoted attribute; `?` for what XML can't hold."""
+    return escape(_NOT_XML.sub("?", text), {'"': "&quot;"})

@@ -1,0 +1,438 @@
+"""One HTTP connection: a state machine that never waits, and the waiting that it asks for."""
+
+import logging
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import Enum, auto
+from inspect import isasyncgen, iscoroutine
+from math import inf
+
+import trio
+
+from seeder.errors import SeederError
+from seeder.http.limits import ServerLimits
+from seeder.http.messages import (
+    LAST_CHUNK,
+    BodySource,
+    Handler,
+    Head,
+    Request,
+    RequestReader,
+    RequestRefused,
+    Response,
+    carries_body,
+    encode_chunk,
+    encode_head,
+    split_target,
+)
+
+log = logging.getLogger(__name__)
+
+MOST_IN_A_ROW = 16
+"""Requests of one connection that are answered before others get their turn."""
+LINGER_BYTES = 256 * 1024
+LARGE_BODY = 64 * 1024
+"""Bytes above which a body is not copied to be sent along with its head."""
+UNSENT = 256 * 1024
+"""Bytes of a BodySource that the system holds before they go out (TCP_NOTSENT_LOWAT).
+
+More would only delay the news that a slow client reads, and be wasted on one that leaves.
+"""
+
+
+class Want(Enum):
+    """What a connection needs before its next step."""
+
+    READABLE = auto()
+    WRITABLE = auto()
+    TURN = auto()
+    """Nothing, but others have waited long enough."""
+    ANSWER = auto()
+    """The handler's, which is not there yet."""
+    STREAM = auto()
+    """A body that is produced as it is sent."""
+    LINGER = auto()
+    """Something is still being sent to us; a close now would destroy our reply on its way."""
+    NOTHING = auto()
+    """It is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """A body that is sent as it is produced."""
+
+    body: AsyncIterator[bytes]
+    length: int | None
+    chunked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A body that is sent from where it lies."""
+
+    body: BodySource
+    length: int
+
+
+class Connection:
+    """A client's socket; `step` until it wants nothing, `wait` in between, then `close`."""
+
+    __slots__ = (
+        "_date",
+        "_deadline",
+        "_handler",
+        "_head",
+        "_large_body",
+        "_last",
+        "_limits",
+        "_lingers",
+        "_local",
+        "_peer",
+        "_pending",
+        "_reader",
+        "_sock",
+        "_source",
+        "_stops_at",
+        "_stream",
+        "_unsent",
+        "scope",
+    )
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        peer: tuple[str, int],
+        handler: Handler,
+        limits: ServerLimits,
+        date: Callable[[], bytes],
+    ) -> None:
+        self.scope: trio.CancelScope | None = None
+        """Around the task that waits for this connection; None while there is none."""
+        self._sock = sock
+        self._peer = peer
+        self._local: tuple[str, int] | None = None
+        self._handler = handler
+        self._limits = limits
+        self._date = date
+        self._reader = RequestReader(limits.head)
+        self._deadline: float | None = trio.current_time() + limits.head_timeout
+        """Until when the next head must be there; None until somebody waits for it."""
+        self._stops_at = inf
+        self._head: Head | None = None
+        self._pending: Awaitable[Response] | None = None
+        self._unsent: bytes | memoryview = b""
+        self._large_body = b""
+        """What is to be sent after `_unsent`."""
+        self._stream: _Stream | None = None
+        self._source: _Source | None = None
+        self._last = False
+        self._lingers = False
+
+    @property
+    def between_requests(self) -> bool:
+        """Nothing of another request has come yet."""
+        return not self._reader.started
+
+    def stop(self, deadline: float) -> None:
+        """End by `deadline`, and after the reply that is being made or sent."""
+        self._stops_at = deadline
+        if self.scope is None:
+            return
+        endless = self._stream is not None and self._stream.length is None
+        self.scope.deadline = -inf if endless else min(self.scope.deadline, deadline)
+
+    def end(self) -> None:
+        """Cancel the task that waits for this connection."""
+        if self.scope is not None:
+            self.scope.cancel()
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        if iscoroutine(self._pending):
+            self._pending.close()
+        self._drop_source()
+        self._sock.close()
+
+    def step(self) -> Want:
+        """Receive, answer and send until that would mean to wait; return what for."""
+        try:
+            for _ in range(MOST_IN_A_ROW):
+                if not self._send():
+                    return Want.WRITABLE
+                if self._stream is not None or self._source is not None:
+                    return Want.STREAM
+                if self._last:
+                    return Want.LINGER if self._lingers else Want.NOTHING
+                found = self._receive()
+                if isinstance(found, Want):
+                    return found
+                if found is not None:
+                    self._answer(found)
+                if self._pending is not None:
+                    return Want.ANSWER
+        except OSError:
+            # Reset, timed out, unreachable: the client is gone.
+            return Want.NOTHING
+        return Want.TURN
+
+    def _send(self) -> bool:
+        """Send what the socket takes; True when nothing is left."""
+        while self._unsent:
+            try:
+                sent = self._sock.send(self._unsent)
+            except BlockingIOError:
+                return False
+            if sent < len(self._unsent):
+                self._unsent = memoryview(self._unsent)[sent:]
+                return False
+            self._unsent, self._large_body = self._large_body, b""
+        return True
+
+    def _receive(self) -> Head | Want | None:
+        """Return the next request, or what it takes to get one; None if it was refused."""
+        reader = self._reader
+        while True:
+            if reader.started:
+                try:
+                    head = reader.next_head()
+                except RequestRefused as refusal:
+                    self._refuse(refusal)
+                    return None
+                if head is not None:
+                    return head
+            elif self._deadline is None:
+                # Just answered: the next request takes a round trip, if it comes at all.
+                self._deadline = trio.current_time() + self._limits.idle_timeout
+                return Want.READABLE
+            try:
+                data = self._sock.recv(reader.room)
+            except BlockingIOError:
+                if self._deadline is None:
+                    # A part of the next head came along with the last one.
+                    self._deadline = trio.current_time() + self._limits.head_timeout
+                return Want.READABLE
+            if not data:
+                return Want.NOTHING
+            if not reader.started:
+                self._deadline = trio.current_time() + self._limits.head_timeout
+            reader.feed(data)
+
+    def _refuse(self, refusal: RequestRefused) -> None:
+        self._last = self._lingers = True
+        body = f"{refusal}\n".encode()
+        response = Response(refusal.status, body, ((b"Content-Type", b"text/plain"),))
+        self._reply(response, b"GET", b"1.1")
+
+    def _answer(self, head: Head) -> None:
+        """Let the handler answer a request, at once or later."""
+        if not head.keep_alive:
+            self._last = True
+            self._lingers = head.has_body
+        self._deadline = None
+        self._head = head
+        try:
+            answer = self._handler(self._request(head))
+            if isinstance(answer, Response):
+                self._reply(answer, head.request.method, head.request.http_version)
+            else:
+                self._pending = answer
+        except Exception:
+            self._fail(head)
+
+    def _request(self, head: Head) -> Request:
+        if self._local is None:
+            self._local = self._sock.getsockname()[:2]
+        request = head.request
+        path, query = split_target(request.target)
+        return Request(
+            request.method,
+            request.target,
+            path,
+            query,
+            request.headers,
+            self._peer,
+            self._local,
+            request.http_version,
+            head.has_body,
+        )
+
+    def _fail(self, head: Head) -> None:
+        """Answer for a handler that raised; called where its exception is being handled."""
+        log.exception("the handler of %r failed", head.request.target)
+        response = Response(500, b"internal error\n", ((b"Content-Type", b"text/plain"),))
+        self._reply(response, head.request.method, head.request.http_version)
+
+    def _reply(self, response: Response, method: bytes, http_version: bytes) -> None:
+        """Make a response the next thing to be sent."""
+        body, length = response.body, response.content_length
+        with_body = carries_body(method, response.status)
+        if isinstance(body, bytes) and length is None:
+            length = len(body)
+        self._drop_source()
+        if isinstance(body, BodySource):
+            assert length is not None
+            self._source = _Source(body, length)
+        chunked = length is None and http_version >= b"1.1"
+        if self._stops_at != inf or (length is None and not chunked):
+            self._last = True
+        head = encode_head(
+            response, date=self._date(), close=self._last, chunked=chunked, length=length
+        )
+        self._unsent = head
+        if not with_body:
+            self._drop_source()
+        elif isinstance(body, bytes):
+            if len(body) > LARGE_BODY:
+                self._large_body = body
+            else:
+                self._unsent = head + body
+        elif self._source is None:
+            assert not isinstance(body, BodySource)
+            self._stream = _Stream(body, length, chunked)
+
+    async def wait(self, want: Want) -> None:
+        """Wait for what `step` wanted, in the task that `scope` is around."""
+        if want is Want.READABLE:
+            self._allow(self._deadline)
+            await trio.lowlevel.wait_readable(self._sock)
+        elif want is Want.WRITABLE:
+            self._allow_for(self._limits.send_timeout)
+            await trio.lowlevel.wait_writable(self._sock)
+        elif want is Want.ANSWER:
+            await self._wait_for_answer()
+        elif want is Want.STREAM and self._source is not None:
+            await self._send_source(self._source)
+        elif want is Want.STREAM:
+            await self._send_stream()
+        elif want is Want.LINGER:
+            await self._linger()
+        else:
+            self._allow(None)
+            await trio.lowlevel.checkpoint()
+
+    def _allow(self, deadline: float | None) -> None:
+        if self.scope is not None:
+            self.scope.deadline = min(inf if deadline is None else deadline, self._stops_at)
+
+    def _allow_for(self, seconds: float) -> None:
+        self._allow(trio.current_time() + seconds)
+
+    async def _wait_for_answer(self) -> None:
+        pending, head = self._pending, self._head
+        assert pending is not None
+        assert head is not None
+        self._allow(None)
+        try:
+            with trio.fail_after(self._limits.handler_timeout):
+                response = await pending
+            self._reply(response, head.request.method, head.request.http_version)
+        except Exception:
+            self._fail(head)
+        finally:
+            self._pending = None
+
+    async def _send_stream(self) -> None:
+        """Send the body that is being iterated; ValueError if it isn't as long as it said."""
+        stream = self._stream
+        assert stream is not None
+        self._allow(None)
+        sent = 0
+        async with _closing(stream.body) as body:
+            async for data in body:
+                sent += len(data)
+                if stream.length is not None and sent > stream.length:
+                    break
+                if data and not await self._send_all(
+                    encode_chunk(data) if stream.chunked else data
+                ):
+                    return
+                self._allow(None)
+        if stream.length is not None and sent != stream.length:
+            raise ValueError(f"a reply of {stream.length} bytes came to {sent}")
+        self._stream = None
+        if stream.chunked:
+            self._unsent = LAST_CHUNK
+
+    async def _send_source(self, source: _Source) -> None:
+        """Send a body from where it lies; ValueError if it isn't as long as it said."""
+        left = source.length
+        try:
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+            while left:
+                self._allow(None)
+                buffers = await source.body.offer()
+                size = sum(map(len, buffers))
+                if not 0 < size <= left:
+                    raise ValueError(f"a reply of {source.length} bytes had {size} for {left}")
+                sent = self._send_some(buffers)
+                source.body.took(sent)
+                left -= sent
+                if sent < size:
+                    # The views are let go: whoever waits here holds none of the pieces.
+                    del buffers
+                    self._allow_for(self._limits.send_timeout)
+                    await trio.lowlevel.wait_writable(self._sock)
+        except OSError:
+            self._end()
+        except SeederError as error:
+            # The client has a Content-Length, and sees that this was not all.
+            log.debug("the reply to %s:%d is cut off: %s", *self._peer, error)
+            self._end()
+        finally:
+            self._drop_source()
+
+    def _send_some(self, buffers: Sequence[memoryview]) -> int:
+        try:
+            return self._sock.sendmsg(buffers)
+        except BlockingIOError:
+            return 0
+
+    def _drop_source(self) -> None:
+        source, self._source = self._source, None
+        if source is not None:
+            source.body.close()
+
+    async def _send_all(self, data: bytes) -> bool:
+        """Send all of `data`, if the client takes it; False when it is gone."""
+        self._unsent = data
+        try:
+            while not self._send():
+                self._allow_for(self._limits.send_timeout)
+                await trio.lowlevel.wait_writable(self._sock)
+        except OSError:
+            self._end()
+            return False
+        return True
+
+    async def _linger(self) -> None:
+        """Drop what is still coming: closing on it would destroy our reply (RFC 9112, 9.6)."""
+        self._allow_for(self._limits.linger_timeout)
+        dropped = 0
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+            while dropped < LINGER_BYTES:
+                await trio.lowlevel.wait_readable(self._sock)
+                data = self._sock.recv(LINGER_BYTES)
+                if not data:
+                    break
+                dropped += len(data)
+        except OSError:
+            pass
+        self._end()
+
+    def _end(self) -> None:
+        self._last, self._lingers = True, False
+        self._unsent, self._stream = b"", None
+        self._drop_source()
+
+
+@asynccontextmanager
+async def _closing(body: AsyncIterator[bytes]) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Close an async generator when done with it; other iterators have nothing to close."""
+    try:
+        yield body
+    finally:
+        if isasyncgen(body):
+            await body.aclose()

@@ -1,0 +1,88 @@
+"""What a GET wants of an object: all of it, one range, or nothing but to hear how it stands.
+
+Preconditions come first, in the order of RFC 9110, 13.2.2; those on dates are ignored, as a server
+has to that tells none. Whoever asks for several ranges gets the whole (14.2). No I/O.
+"""
+
+import re
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from seeder.http.messages import Request
+from seeder.torrent.layout import ByteRange
+
+_TAG = re.compile(rb'(W/)?("[^"]*")|\*')
+_RANGE = re.compile(rb"bytes=(.*)", re.IGNORECASE | re.DOTALL)
+_SPEC = re.compile(rb"(\d*)-(\d*)")
+_MOST_DIGITS = 20
+"""Of a number; one that is longer lies beyond every object."""
+
+
+def evaluate(request: Request, etag: bytes, size: int) -> tuple[HTTPStatus, ByteRange | None]:
+    """Return how to answer for an object of `size` bytes, and with 206 which of them.
+
+    One of 200, 206, 304, 412 and 416. `etag` has its quotes, and stands for these very bytes.
+    """
+    if_match = request.all_headers(b"if-match")
+    if if_match and not names(if_match, etag, weakly=False):
+        return HTTPStatus.PRECONDITION_FAILED, None
+    if names(request.all_headers(b"if-none-match"), etag, weakly=True):
+        return HTTPStatus.NOT_MODIFIED, None
+    asked = request.all_headers(b"range")
+    if request.method != b"GET" or len(asked) != 1 or not _in_time(request, etag):
+        return HTTPStatus.OK, None
+    found = parse_range(asked[0], size)
+    if isinstance(found, HTTPStatus):
+        return found, None
+    return HTTPStatus.PARTIAL_CONTENT, found
+
+
+def parse_range(header: bytes, size: int) -> ByteRange | HTTPStatus:
+    """Return the range that the value of a Range header selects of `size` bytes.
+
+    200 where it is to be ignored (several ranges, another unit, no range at all), 416 where it
+    lies outside (RFC 9110, 14.1.2).
+    """
+    found = _RANGE.fullmatch(header.strip())
+    specs = [spec.strip(b" \t") for spec in found[1].split(b",")] if found else []
+    single = [spec for spec in specs if spec]
+    spec = _SPEC.fullmatch(single[0]) if len(single) == 1 else None
+    if spec is None or not any(spec.groups()):
+        return HTTPStatus.OK
+    first, last = (_number(digits) for digits in spec.groups())
+    if first is None:
+        assert last is not None
+        length = min(last, size)
+        return ByteRange(size - length, length) if length else _OUTSIDE
+    if last is not None and last < first:
+        return HTTPStatus.OK
+    if first >= size:
+        return _OUTSIDE
+    stop = size if last is None else min(last + 1, size)
+    return ByteRange(first, stop - first)
+
+
+_OUTSIDE = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+
+
+def names(headers: Sequence[bytes], etag: bytes, *, weakly: bool) -> bool:
+    """Tell whether the values of If-Match or If-None-Match name an entity tag, or any (`*`)."""
+    found = [match for header in headers for match in _TAG.finditer(header)]
+    return any(
+        match[0] == b"*" or (match[2] == etag and (weakly or not match[1])) for match in found
+    )
+
+
+def _in_time(request: Request, etag: bytes) -> bool:
+    """Tell whether a range may still be cut from the object as it is (If-Range)."""
+    if_range = request.all_headers(b"if-range")
+    if not if_range:
+        return True
+    # A date never matches: we don't know when the object was changed.
+    return len(if_range) == 1 and if_range[0].strip() == etag
+
+
+def _number(digits: bytes) -> int | None:
+    if not digits:
+        return None
+    return int(digits[-_MOST_DIGITS:]) if len(digits.lstrip(b"0")) <= _MOST_DIGITS else 10**20

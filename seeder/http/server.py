@@ -1,0 +1,168 @@
+"""An HTTP/1.1 server on bare sockets, for many short requests.
+
+Each connection is a state machine that does all that it can do without waiting (`step`) and then
+says what it waits for. The acceptor takes that first step itself: a client whose request is there
+already is accepted, answered and closed in one go, with no task of its own and no place among the
+connections. Whoever lets us wait gets a task, and a deadline for each phase.
+
+Bodies of requests are never read: a request that has one is answered and its connection closed.
+"""
+
+import logging
+import socket
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from email.utils import formatdate
+from functools import partial
+from typing import TypeAlias
+
+import trio
+
+from seeder.http.connection import Connection, Want
+from seeder.http.limits import ServerLimits
+from seeder.http.messages import Body, Handler, Header, Request, Response
+from seeder.net.sockets import Address, accept
+
+__all__ = ["Body", "Handler", "Header", "Request", "Response", "ServerLimits", "serve"]
+
+log = logging.getLogger(__name__)
+
+
+async def serve(
+    listeners: Sequence[socket.socket],
+    handler: Handler,
+    *,
+    limits: ServerLimits = ServerLimits(),  # noqa: B008  (frozen)
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Answer requests on listening sockets until cancelled; the sockets stay the caller's.
+
+    A cancelled server accepts no more, closes who is idle, and gives requests that it has begun
+    to answer `limits.grace` seconds.
+    """
+    server = _Server(handler, limits)
+    for listener in listeners:
+        listener.setblocking(False)
+        # Accepted sockets inherit it; a pipelined reply must not wait for the last one's ACK.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    async with trio.open_nursery() as connections:
+        try:
+            async with trio.open_nursery() as acceptors:
+                for listener in listeners:
+                    welcome = partial(server.welcome, connections)
+                    acceptors.start_soon(partial(accept, listener, welcome, starved=server.evict))
+                task_status.started()
+        finally:
+            # The tasks in the outer nursery are shielded and live up to their own deadlines.
+            server.stop()
+
+
+class DateHeader:
+    """The value of Date, made once a second."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._value = b""
+
+    def value(self) -> bytes:
+        """Return the time now (RFC 9110, 5.6.7)."""
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._value = formatdate(second, usegmt=True).encode()
+        return self._value
+
+
+_Parked: TypeAlias = OrderedDict[Connection, None]
+
+
+class _Server:
+    """The connections that wait, and who of them goes first when there are too many."""
+
+    def __init__(self, handler: Handler, limits: ServerLimits) -> None:
+        self._handler = handler
+        self._limits = limits
+        self._date = DateHeader().value
+        self._waiting: set[Connection] = set()
+        # Each with the one that has done nothing for longest first.
+        self._idle = _Parked()
+        self._arriving = _Parked()
+        self._sending = _Parked()
+        self._stopping = False
+
+    def welcome(self, nursery: trio.Nursery, sock: socket.socket, address: Address) -> None:
+        """Answer a new connection, or give it a task if it lets us wait."""
+        connection = Connection(sock, address, self._handler, self._limits, self._date)
+        want = self._step(connection)
+        if want is Want.NOTHING:
+            connection.close()
+        elif len(self._waiting) < self._limits.connections or self.evict():
+            connection.scope = trio.CancelScope(shield=True)
+            self._waiting.add(connection)
+            nursery.start_soon(self._attend, connection, want)
+        else:
+            connection.close()
+
+    def _step(self, connection: Connection) -> Want:
+        """Let a connection do what it can; whatever goes wrong ends only this one."""
+        try:
+            return connection.step()
+        except Exception:
+            log.exception("a connection failed")
+            return Want.NOTHING
+
+    async def _attend(self, connection: Connection, want: Want) -> None:
+        """Keep a connection going until it is over."""
+        assert connection.scope is not None
+        try:
+            with connection.scope:
+                while want is not Want.NOTHING and not (self._stopping and want is Want.READABLE):
+                    await self._wait(connection, want)
+                    want = self._step(connection)
+        except Exception:
+            log.exception("a connection failed")
+        finally:
+            self._waiting.discard(connection)
+            connection.close()
+
+    async def _wait(self, connection: Connection, want: Want) -> None:
+        """Wait for what a connection wants; while it is the client's turn it may be evicted."""
+        parked = self._parked(connection, want)
+        if parked is None:
+            await connection.wait(want)
+            return
+        parked[connection] = None
+        try:
+            await connection.wait(want)
+        finally:
+            parked.pop(connection, None)
+
+    def _parked(self, connection: Connection, want: Want) -> _Parked | None:
+        if want is Want.READABLE:
+            return self._idle if connection.between_requests else self._arriving
+        if want is Want.LINGER:
+            return self._idle
+        return self._sending if want is Want.WRITABLE else None
+
+    def evict(self) -> bool:
+        """Close one connection, of those whose client keeps us waiting, to make room.
+
+        First whoever asks for nothing, then unfinished requests, then replies not taken.
+        """
+        for parked in (self._idle, self._arriving, self._sending):
+            if parked:
+                connection, _ = parked.popitem(last=False)
+                self._waiting.discard(connection)
+                connection.end()
+                return True
+        return False
+
+    def stop(self) -> None:
+        """Close what is idle, and give the rest until the end of the grace."""
+        self._stopping = True
+        for connection in (*self._idle, *self._arriving):
+            connection.end()
+        deadline = trio.current_time() + self._limits.grace
+        for connection in self._waiting:
+            connection.stop(deadline)

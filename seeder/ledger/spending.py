@@ -1,0 +1,65 @@
+"""What a configuration allows to be spent, and the lines that say how that stands."""
+
+from collections.abc import Iterator
+
+from seeder.config.sections import Config
+from seeder.config.texts import show_moment
+from seeder.ledger.budget import Budget, Level, Limit, Period, Resource, Spent, limits_of
+from seeder.ledger.counters import Counters
+from seeder.ledger.report import human, show_amount, show_money
+from seeder.ledger.savings import BYTES_PER_GB, Prices
+
+
+def prices_of(config: Config) -> Prices:
+    """Return what the origin charges."""
+    return Prices(config.savings.price_per_gb, config.savings.price_per_1000_requests)
+
+
+def budget_of(config: Config, *, totals: Counters, spent: Spent, now: float) -> Budget:
+    """Return the configured budget, less what the ledger has counted in the periods of `now`."""
+    limits = limits_of(config.budget.amounts())
+    return Budget(limits, prices_of(config), totals=totals, spent=spent, now=now)
+
+
+def change(budget: Budget, config: Config, *, totals: Counters, now: float) -> None:
+    """Have a budget go on under another configuration."""
+    limits = limits_of(config.budget.amounts())
+    budget.change(limits, prices_of(config), totals=totals, now=now)
+
+
+def explain_level(budget: Budget) -> str:
+    """Return the line that says how far the node holds back, for which limit, until when."""
+    if budget.level is Level.NORMAL:
+        return "the budget holds nothing back any more"
+    worst = max(budget.left(), key=lambda remaining: remaining.level)
+    spent = show_amount(worst.limit, worst.spent)
+    until = show_moment(worst.resets_at)
+    return f"{budget.level} until {until}: {spent} spent of {worst.limit}"
+
+
+def explain_limits(config: Config) -> Iterator[str]:
+    """Yield a line for each configured limit: what it comes to, and whether it can be reached."""
+    prices = prices_of(config)
+    limits = limits_of(config.budget.amounts())
+    monthly = {limit.resource: limit for limit in limits if limit.period is Period.MONTH}
+    for limit in limits:
+        line = f"{limit}{_worth(limit, prices)}"
+        month = monthly.get(limit.resource)
+        if limit.period is Period.DAY and month is not None and limit.amount > month.amount:
+            line += f"; never reached, for {month.name} is less"
+        yield line
+
+
+def _worth(limit: Limit, prices: Prices) -> str:
+    """Return what a limit costs or buys at `prices`; "" where that can't be said."""
+    match limit.resource:
+        case Resource.ORIGIN_BYTES | Resource.UPLOADED_BYTES:
+            return f": costs {show_money(prices.money(int(limit.amount)))}"
+        case Resource.ORIGIN_REQUESTS:
+            return f": costs {show_money(prices.money(0, int(limit.amount)))}"
+        case Resource.ORIGIN_MONEY | Resource.UPLOADED_MONEY:
+            if not prices.price_per_gb:
+                return ""
+            count = int(limit.amount / prices.price_per_gb * BYTES_PER_GB)
+            requests = limit.resource is Resource.ORIGIN_MONEY and prices.price_per_1000_requests
+            return f": buys {human(count)}{', less the requests' if requests else ''}"

@@ -1,0 +1,108 @@
+"""Bundles: the objects below a prefix as S3 lists them, and what one torrent of them takes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
+
+import trio
+
+from seeder.config.sections import ObjectSettings
+from seeder.errors import ObjectMissing, TooManyObjects
+from seeder.metainfo.hashing import known_hashes
+from seeder.metainfo.store import Record
+from seeder.s3.answers import label
+from seeder.s3.client import Meter, S3Origin
+from seeder.torrent.bundle import (
+    build_bundle_info,
+    bundle_layout,
+    bundle_piece_length,
+    parse_bundle_info,
+)
+from seeder.torrent.catalog import ObjectRef, PinnedBundle, PinnedObject, Torrent, sections_of
+from seeder.torrent.info import HASH_LENGTH
+from seeder.torrent.layout import Layout
+
+
+async def list_bundle(origin: S3Origin, settings: ObjectSettings, meter: Meter) -> PinnedBundle:
+    """Return the present state of the section's bundle; what only marks a directory isn't in it.
+
+    OriginError (ObjectMissing: there is nothing below the prefix); TooManyObjects.
+    """
+    members = await _list_members(origin, settings.ref, settings.max_objects, meter)
+    return await trio.to_thread.run_sync(PinnedBundle.of, settings.ref, members)
+
+
+async def _list_members(
+    origin: S3Origin, prefix: ObjectRef, most: int, meter: Meter
+) -> list[PinnedObject]:
+    members: dict[str, PinnedObject] = {}
+    token: str | None = None
+    while True:
+        page = await origin.list_page(prefix, token, meter)
+        for key, listed in page.objects:
+            if listed.size or not key.endswith("/"):
+                members[key] = PinnedObject(replace(prefix, key=key), listed.etag, listed.size)
+        if len(members) > most:
+            raise TooManyObjects(
+                f"{label(prefix)}: has more than {most} objects below it; raise max_objects, or"
+                " publish prefixes further down"
+            )
+        token = page.next_token
+        if token is None:
+            break
+    if not members:
+        raise ObjectMissing(f"{label(prefix)}: there is no object below it; check the prefix")
+    return list(members.values())
+
+
+class BundleWish(Protocol):
+    """The part of a bundle's section that says what its metainfo should be."""
+
+    @property
+    def piece_length(self) -> int | None: ...
+    @property
+    def private(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class BundlePlan:
+    """How a bundle's torrent will be cut, and what an earlier one leaves to it."""
+
+    bundle: PinnedBundle
+    layout: Layout
+    private: bool
+    known: Mapping[int, bytes]
+    """Hashes of pieces of objects that have stayed, by their numbers in a journal."""
+    useless: frozenset[str]
+    """Cache ids of what is no more, or was cut otherwise."""
+
+    @classmethod
+    def of(cls, bundle: PinnedBundle, earlier: Record | None, wish: BundleWish) -> Self:
+        """Return the plan; MetainfoError where the torrent would be too large for clients."""
+        old = None
+        if earlier is not None and earlier.info is not None:
+            old = Torrent(earlier.info, earlier.pinned, earlier.rung)
+        sizes = [member.size for member in bundle.members]
+        before = None if old is None else old.layout.piece_length
+        length = wish.piece_length or bundle_piece_length(sizes, before)
+        layout = bundle_layout(sizes, length)
+        kept = {section.cache_id for section in sections_of(bundle, layout)}
+        had = {section.cache_id for section in old.sections} if old is not None else set()
+        known = known_hashes(old.pinned, old.info) if old is not None and before == length else {}
+        plan = cls(bundle, layout, wish.private, known, frozenset(had - kept))
+        # Before anything is read for it.
+        plan.raw_info(bytes(layout.piece_count * HASH_LENGTH))
+        return plan
+
+    def raw_info(self, pieces: bytes) -> bytes:
+        """Return the info dictionary with these hashes."""
+        return build_bundle_info(
+            self.bundle,
+            piece_length=self.layout.piece_length,
+            pieces=pieces,
+            private=self.private,
+        )
+
+    def torrent(self, pieces: bytes) -> Torrent:
+        """Return the torrent with these hashes."""
+        return Torrent(parse_bundle_info(self.raw_info(pieces))[0], self.bundle, "build")

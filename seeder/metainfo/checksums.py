@@ -1,0 +1,199 @@
+"""The checksums that S3 keeps of an object's parts: asked for by as few requests as it takes.
+
+GetObjectAttributes tells 1,000 parts a request. Where it isn't there or isn't allowed, HEAD tells
+one. Servers that don't know the former answer with the object itself: that body is left at its
+first bytes, and such an origin isn't asked again.
+"""
+
+import logging
+from collections.abc import Iterator
+
+import trio
+
+from seeder.errors import (
+    AccessDenied,
+    AttributesUnsupported,
+    MetainfoError,
+    ObjectChanged,
+    OriginFault,
+    SeederError,
+)
+from seeder.s3.answers import content_length, label, opaque, printable
+from seeder.s3.attributes import Attributes, Part, PartHashes, parse_attributes, part_of_head
+from seeder.s3.client import Meter, S3Origin
+from seeder.s3.support import Support
+from seeder.s3.transport import Exchange
+from seeder.torrent.catalog import PinnedObject
+from seeder.torrent.layout import MIB, Layout
+
+_LOG = logging.getLogger(__name__)
+
+PAGE = 1_000
+"""Parts that S3 tells in one answer, at most."""
+MOST_REQUESTS = 1_000
+"""For one object, whichever way its parts are told; what takes more is read instead."""
+PARALLEL_HEADS = 8
+LARGEST_PAGE = MIB
+"""Bytes; a page of 1,000 parts with every checksum that S3 has is less than half of it."""
+
+_NO_SHA1 = "S3 keeps no SHA-1 of its parts"
+
+
+class PartReader:
+    """Asks one origin for the parts of its objects, in the ways that it knows."""
+
+    def __init__(self, origin: S3Origin) -> None:
+        self._origin = origin
+        self._pages = Support()
+        self._heads = Support()
+
+    async def find(
+        self, pinned: PinnedObject, wanted: int | None, meter: Meter
+    ) -> tuple[Layout, bytes] | None:
+        """Return the layout and the piece hashes (20 bytes each) that the parts make up.
+
+        None where S3 tells no SHA-1; the log says so. MetainfoError says why parts that have one
+        can't be pieces, or pieces of `wanted` bytes. OriginError.
+        """
+        for support, ask in ((self._pages, self._by_pages), (self._heads, self._by_heads)):
+            if support.absent:
+                continue
+            try:
+                return await ask(pinned, PartHashes(pinned.size, wanted), meter)
+            except AttributesUnsupported as error:
+                support.refused(error.for_every_key)
+                _LOG.info("%s", error)
+            except AccessDenied as error:
+                support.refused(for_every_key=False)
+                _LOG.info("%s", error)
+        return None
+
+    # -- GetObjectAttributes
+
+    async def _by_pages(
+        self, pinned: PinnedObject, hashes: PartHashes, meter: Meter
+    ) -> tuple[Layout, bytes] | None:
+        page = await self._page(pinned, 0, meter)
+        self._pages.answered()
+        if page.count is None and page.sha1 is not None:
+            hashes.add(Part(1, pinned.size, page.sha1))
+            return hashes.finish()
+        if not any(part.sha1 for part in page.parts):
+            _LOG.info("%s: %s", pinned.ref, _NO_SHA1)
+            return None
+        marker = 0
+        for _ in range(MOST_REQUESTS):
+            for part in page.parts:
+                hashes.add(part)
+            if page.next_marker is None or hashes.complete:
+                return hashes.finish()
+            if page.next_marker <= marker or not page.parts:
+                raise OriginFault(
+                    f"{label(pinned.ref)}: S3 lists the parts without coming to an end"
+                )
+            marker = page.next_marker
+            page = await self._page(pinned, marker, meter)
+        raise MetainfoError(f"S3 tells so few parts at once that {MOST_REQUESTS} requests don't do")
+
+    async def _page(self, pinned: PinnedObject, marker: int, meter: Meter) -> Attributes:
+        """Return the parts behind the number `marker` (GetObjectAttributes)."""
+        name = label(pinned.ref)
+
+        async def take(exchange: Exchange) -> Attributes:
+            kind = exchange.headers.get("content-type", "xml")
+            page = None
+            if "xml" in kind and (content_length(exchange.headers) or 0) <= LARGEST_PAGE:
+                page = parse_attributes(await exchange.read(LARGEST_PAGE, first=b"<"))
+            if page is None:
+                raise AttributesUnsupported(
+                    f"{name}: S3 does not know GetObjectAttributes: it answers with something else,"
+                    " such as the object itself",
+                    for_every_key=True,
+                )
+            _check(pinned, page.etag, page.size)
+            return page
+
+        headers = {
+            "x-amz-object-attributes": "ETag,Checksum,ObjectParts,ObjectSize",
+            "x-amz-max-parts": str(PAGE),
+        }
+        if marker:
+            headers["x-amz-part-number-marker"] = str(marker)
+        about = (("attributes", None),)
+        return await self._origin.ask_about(
+            "GET", pinned, about, headers, meter, size=LARGEST_PAGE, take=take
+        )
+
+    # -- HEAD
+
+    async def _by_heads(
+        self, pinned: PinnedObject, hashes: PartHashes, meter: Meter
+    ) -> tuple[Layout, bytes] | None:
+        first, count = await self._head(pinned, 1, meter)
+        self._heads.answered()
+        if first.sha1 is None:
+            _LOG.info("%s: %s", pinned.ref, _NO_SHA1)
+            return None
+        hashes.add(first)
+        if count > MOST_REQUESTS:
+            raise MetainfoError(
+                f"its {count} parts would take a request each, {MOST_REQUESTS} at most are sent;"
+                " allow s3:GetObjectAttributes, which tells 1,000 by one"
+            )
+        for part in await self._rest(pinned, count, meter):
+            hashes.add(part)
+        return hashes.finish()
+
+    async def _rest(self, pinned: PinnedObject, count: int, meter: Meter) -> list[Part]:
+        """Return the parts from the second on, of `count` in all."""
+        parts: dict[int, Part] = {}
+        failures: list[SeederError] = []
+
+        async def worker(numbers: Iterator[int]) -> None:
+            try:
+                for number in numbers:
+                    parts[number], _ = await self._head(pinned, number, meter)
+            except SeederError as error:
+                failures.append(error)
+                nursery.cancel_scope.cancel()
+
+        numbers = iter(range(2, count + 1))
+        async with trio.open_nursery() as nursery:
+            for _ in range(PARALLEL_HEADS):
+                nursery.start_soon(worker, numbers)
+        if failures:
+            raise failures[0]
+        return [parts[number] for number in range(2, count + 1)]
+
+    async def _head(self, pinned: PinnedObject, number: int, meter: Meter) -> tuple[Part, int]:
+        """Return part `number` and how many there are (HeadObject with partNumber)."""
+        name = label(pinned.ref)
+
+        async def take(exchange: Exchange) -> tuple[Part, int]:
+            await exchange.read(0)  # to the end, though nothing comes: the connection is kept
+            if exchange.status != 206:
+                raise AttributesUnsupported(
+                    f"{name}: S3 answers {exchange.status} to a HEAD of part {number}: it doesn't"
+                    " know them"
+                )
+            _check(pinned, exchange.headers.get("etag"), None)
+            return part_of_head(exchange.headers, number)
+
+        about = (("partNumber", str(number)),)
+        headers = {"x-amz-checksum-mode": "ENABLED"}
+        return await self._origin.ask_about(
+            "HEAD", pinned, about, headers, meter, size=0, take=take
+        )
+
+
+def _check(pinned: PinnedObject, etag: str | None, size: int | None) -> None:
+    """Check that an answer is about the pinned object. OriginError."""
+    name = label(pinned.ref)
+    if etag is None:
+        raise AttributesUnsupported(f"{name}: S3 doesn't say of which state it tells the parts")
+    if opaque(etag) != opaque(pinned.etag):
+        raise ObjectChanged(
+            f"{name}: the object was replaced (ETag {printable(etag)}, it was {pinned.etag})"
+        )
+    if size not in (None, pinned.size):
+        raise OriginFault(f"{name}: S3 says {size} bytes where HEAD said {pinned.size}")

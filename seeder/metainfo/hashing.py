@@ -1,0 +1,313 @@
+"""Hashing objects piece by piece, read once by parallel ranged GETs (decision 6).
+
+Each range covers whole pieces of one object and at most 8 MiB. Its hashes go into a journal before
+its pieces go into the cache, so that a build that was killed goes on where it stopped: what is in
+the journal is never read again for hashing. For a hybrid the leaves of its Merkle tree go to disk
+before either.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import trio
+
+from seeder.errors import (
+    AccessDenied,
+    BudgetSpent,
+    ObjectChanged,
+    ObjectMissing,
+    SeederError,
+    StorageError,
+)
+from seeder.metainfo.store import file_stem
+from seeder.metainfo.trees import TreeBuilder
+from seeder.s3.client import Meter, S3Origin
+from seeder.torrent.bundle import padded
+from seeder.torrent.catalog import (
+    ObjectRef,
+    PinnedBundle,
+    PinnedObject,
+    Section,
+    cache_id,
+    sections_of,
+)
+from seeder.torrent.info import Info
+from seeder.torrent.layout import MIB, ByteRange, Layout
+from seeder.torrent.merkle import HASH_LENGTH as TREE_HASH_LENGTH
+
+READ_SIZE = 8 * MIB
+"""S3 gives its best rate from ranges of 8 to 16 MiB."""
+PARALLEL_READS = 8
+HASH_LENGTH = 20
+_BUNDLE_WIDTH = 20
+_OF_ONE_OBJECT = (AccessDenied, ObjectChanged, ObjectMissing)
+"""Errors that say nothing of the other objects in a bundle."""
+CHECKED_AT_A_TIME = 64
+"""Pieces whose leaves on disk are looked at in one go, for a stop not to wait long."""
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes hashed so far and in all."""
+
+
+class PieceSink(Protocol):
+    """Where the pieces go that had to be read anyway: the cache."""
+
+    async def keep(self, cache_id: str, index: int, piece: bytes | bytearray) -> bool: ...
+
+
+class Builds:
+    """Where is noted what is made of objects until it is done, below `directory`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def journal(self, ref: ObjectRef) -> Path:
+        """Return where the hashing of an object is noted."""
+        return self._directory / f"{file_stem(ref)}.journal"
+
+    def tree(self, ref: ObjectRef) -> Path:
+        """Return where the Merkle tree of a hybrid is made."""
+        return self._directory / f"{file_stem(ref)}.tree"
+
+    def clear(self, ref: ObjectRef) -> None:
+        """Forget what was under way for an object."""
+        self.journal(ref).unlink(missing_ok=True)
+        self.tree(ref).unlink(missing_ok=True)
+
+
+class Journal:
+    """The hashes known so far: (number, digest) in the order they came.
+
+    The number of a piece has `width` bytes: its index in the one object that the journal is of, or
+    what `numbers` says in a bundle. A digest is the piece's SHA-1, for a hybrid with the piece's
+    root in the Merkle tree behind it.
+
+
+    A digest is the piece's SHA-1, for a hybrid with the piece's root in the Merkle tree behind it.
+    Written without fsync: it survives the death of the process; after a power cut a torn tail is
+    dropped and read again.
+    """
+
+    def __init__(
+        self, path: Path, name: str, width: int = 4, digest_length: int = HASH_LENGTH
+    ) -> None:
+        self._path = path
+        self._width = width
+        self._length = width + digest_length
+        self._header = json.dumps({"journal": 1, "of": name}).encode() + b"\n"
+
+    def load(self) -> dict[int, bytes]:
+        """Return the hashes by number; a journal of something else counts as empty."""
+        try:
+            data = self._path.read_bytes()
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise StorageError(f"{self._path}: can't be read: {error.strerror}") from error
+        if not data.startswith(self._header):
+            return {}
+        records = data[len(self._header) :]
+        width, length = self._width, self._length
+        whole = len(records) // length * length
+        return {
+            int.from_bytes(records[at : at + width], "big"): records[at + width : at + length]
+            for at in range(0, whole, length)
+        }
+
+    def start(self, known: dict[int, bytes]) -> None:
+        """Write the journal anew with what is known: drops a torn tail."""
+        partial = self._path.with_suffix(".partial")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_bytes(self._header + self._records(known.items()))
+            os.replace(partial, self._path)
+        except OSError as error:
+            raise StorageError(f"{self._path}: can't be written: {error.strerror}") from error
+
+    def append(self, first: int, hashes: list[bytes]) -> None:
+        """Add the hashes of consecutive pieces from number `first`."""
+        try:
+            with self._path.open("ab") as file:
+                file.write(self._records(enumerate(hashes, first)))
+        except OSError as error:
+            raise StorageError(f"{self._path}: can't be written: {error.strerror}") from error
+
+    def remove(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+    def _records(self, hashes: Iterable[tuple[int, bytes]]) -> bytes:
+        return b"".join(number.to_bytes(self._width, "big") + digest for number, digest in hashes)
+
+
+def numbers(pinned: PinnedObject, section: Section) -> range:
+    """Return the numbers under which a journal has the pieces of a section of `pinned`.
+
+    In a bundle they go with the state of the object, whatever else there is.
+    """
+    base = int(section.pinned.identity(), 16) << 32 if isinstance(pinned, PinnedBundle) else 0
+    return range(base, base + section.count)
+
+
+def known_hashes(pinned: PinnedObject, info: Info) -> dict[int, bytes]:
+    """Return the hashes in the info of an earlier state by the numbers that a journal has them."""
+    return {
+        number: info.piece_hash(index)
+        for section in sections_of(pinned, info.layout)
+        for index, number in enumerate(numbers(pinned, section), section.first)
+    }
+
+
+class Hasher:
+    """Reads an object, or those of a bundle, once and returns the hash of each piece.
+
+    `tree` gets the leaves of a hybrid (BEP 52), which is of one object.
+    """
+
+    def __init__(
+        self,
+        origin: S3Origin,
+        sink: PieceSink,
+        meter: Meter,
+        pinned: PinnedObject,
+        layout: Layout,
+        *,
+        tree: TreeBuilder | None = None,
+    ) -> None:
+        self._origin = origin
+        self._sink = sink
+        self._meter = meter
+        self._pinned = pinned
+        self._layout = layout
+        self._tree = tree
+        self._sections = {numbers(pinned, each): each for each in sections_of(pinned, layout)}
+
+    async def run(
+        self, path: Path, progress: Progress, earlier: Mapping[int, bytes] | None = None
+    ) -> bytes:
+        """Return the concatenated SHA-1s (20 bytes a piece); `path` is the journal.
+
+        What `earlier` has by the journal's numbers isn't read. OriginError as the origin has it, or
+        BudgetSpent; what was hashed by then stays in the journal.
+        """
+        journal = self.journal(path)
+        hashes = await trio.to_thread.run_sync(journal.load)
+        known = {**(earlier or {}), **hashes}
+        hashes = {
+            number: known[number] for each in self._sections for number in each if number in known
+        }
+        if self._tree is not None:
+            hashes = await self._with_leaves(self._tree, hashes)
+        await trio.to_thread.run_sync(journal.start, hashes)
+        done = sum(
+            section.layout.piece_size(index)
+            for each, section in self._sections.items()
+            for index, number in enumerate(each)
+            if number in hashes
+        )
+        size = self._pinned.size
+        progress(done, size)
+
+        async def worker() -> None:
+            nonlocal done
+            try:
+                for each, first, count in runs:
+                    digests, length = await self._read_run(each, first, count, journal)
+                    hashes.update(enumerate(digests, each.start + first))
+                    done += length
+                    progress(done, size)
+            except SeederError as error:
+                failures.append(error)
+                # The other reads are paid for, so they come to their ends where they are of use.
+                if not isinstance(error, harmless):
+                    nursery.cancel_scope.cancel()
+
+        bundle = isinstance(self._pinned, PinnedBundle)
+        harmless = (BudgetSpent, *(_OF_ONE_OBJECT if bundle else ()))
+        failures: list[SeederError] = []
+        runs = self._missing(frozenset(hashes))
+        async with trio.open_nursery() as nursery:
+            for _ in range(PARALLEL_READS):
+                nursery.start_soon(worker)
+        if failures:
+            raise failures[-1]
+        return b"".join(hashes[number][:HASH_LENGTH] for each in self._sections for number in each)
+
+    def journal(self, path: Path) -> Journal:
+        """Return the journal of this hashing at `path`."""
+        length = self._layout.piece_length
+        if isinstance(self._pinned, PinnedBundle):
+            return Journal(path, f"bundle-{length}", _BUNDLE_WIDTH)
+        name = cache_id(self._pinned, length)
+        if self._tree is None:
+            return Journal(path, name)
+        digest_length = HASH_LENGTH + TREE_HASH_LENGTH
+        return Journal(path, f"{name} and tree", digest_length=digest_length)
+
+    async def _with_leaves(self, tree: TreeBuilder, hashes: dict[int, bytes]) -> dict[int, bytes]:
+        """Return those of the hashes whose leaves are on disk as well."""
+        if not hashes:
+            await trio.to_thread.run_sync(tree.start)
+        noted = [(index, digest[HASH_LENGTH:]) for index, digest in hashes.items()]
+        intact: set[int] = set()
+        for at in range(0, len(noted), CHECKED_AT_A_TIME):
+            intact |= await trio.to_thread.run_sync(tree.intact, noted[at : at + CHECKED_AT_A_TIME])
+        return {index: digest for index, digest in hashes.items() if index in intact}
+
+    def _missing(self, known: Container[int]) -> Iterator[tuple[range, int, int]]:
+        """Yield what is still to be read: the numbers of a section, first and count within it."""
+        for each, section in self._sections.items():
+            found = frozenset(index for index, number in enumerate(each) if number in known)
+            for first, count in missing_runs(found, section.layout):
+                yield each, first, count
+
+    async def _read_run(
+        self, each: range, first: int, count: int, journal: Journal
+    ) -> tuple[list[bytes], int]:
+        section, length = self._sections[each], self._layout.piece_length
+        start = first * length
+        stop = section.layout.piece_range(first + count - 1).stop
+        pieces: list[bytearray] = []
+        await self._origin.read_parts(
+            section.pinned,
+            ByteRange(start, stop - start),
+            self._meter,
+            "hashing",
+            part_length=length,
+            take=pieces.append,
+        )
+        if section.pinned is not self._pinned:
+            pieces[-1] = padded(pieces[-1], length)
+        digests = await trio.to_thread.run_sync(digest_pieces, first, pieces, self._tree)
+        journal.append(each.start + first, digests)
+        for index, piece in enumerate(pieces, first):
+            await self._sink.keep(section.cache_id, index, piece)
+        return digests, stop - start
+
+
+def digest_pieces(first: int, pieces: list[bytearray], tree: TreeBuilder | None) -> list[bytes]:
+    """Return what the journal notes of consecutive pieces; their leaves go to `tree`."""
+    digests = [hashlib.sha1(piece, usedforsecurity=False).digest() for piece in pieces]
+    if tree is None:
+        return digests
+    roots = tree.add(first, pieces)
+    return [digest + root for digest, root in zip(digests, roots, strict=True)]
+
+
+def missing_runs(known: Container[int], layout: Layout) -> Iterator[tuple[int, int]]:
+    """Yield runs (first piece, count) of pieces that aren't `known`, at most READ_SIZE each."""
+    most = max(1, READ_SIZE // layout.piece_length)
+    first, count = 0, 0
+    for index in range(layout.piece_count):
+        if index in known or count == most:
+            if count:
+                yield first, count
+            count = 0
+        if index not in known:
+            first = first if count else index
+            count += 1
+    if count:
+        yield first, count

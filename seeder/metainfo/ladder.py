@@ -1,0 +1,268 @@
+"""The metainfo ladder: from an object to an info dictionary that is true of it.
+
+Rungs are tried in the configured order: `origin` asks S3 (GetObjectTorrent), `sidecar` reads
+KEY.torrent beside the object, `checksums` takes S3's SHA-1 of each part for a piece's, `build`
+hashes the object itself. What comes from outside is believed as far as `seeder.metainfo.verify`
+finds it true; what fails falls to the next rung, and the log says why.
+"""
+
+import logging
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import trio
+
+from seeder.errors import (
+    AccessDenied,
+    MetainfoError,
+    ObjectChanged,
+    ObjectMissing,
+    OriginFault,
+    StorageError,
+    TorrentUnsupported,
+)
+from seeder.metainfo.bundles import BundlePlan
+from seeder.metainfo.checksums import PartReader
+from seeder.metainfo.hashing import Builds, Hasher, PieceSink, Progress
+from seeder.metainfo.store import Record
+from seeder.metainfo.trees import TreeBuilder, TreeFile
+from seeder.metainfo.verify import Believer
+from seeder.s3.answers import label
+from seeder.s3.attributes import SMALLEST_PART_LENGTH
+from seeder.s3.client import Meter, S3Origin
+from seeder.s3.support import Support
+from seeder.torrent.catalog import ObjectRef, PinnedBundle, PinnedObject, Torrent
+from seeder.torrent.info import Info, Metainfo, build_info, parse_info, parse_torrent, safe_name
+from seeder.torrent.layout import (
+    MOST_HYBRID_PIECES,
+    MOST_PIECES,
+    Layout,
+    default_piece_length,
+)
+from seeder.torrent.merkle import Shape
+
+_LOG = logging.getLogger(__name__)
+
+LARGEST_TORRENT_FILE = 10 * 1024 * 1024
+
+
+class Shelf(PieceSink, Protocol):
+    """A sink that also lets go of pieces."""
+
+    def discard(self, cache_id: str) -> None:
+        """Forget the pieces of a state of an object that is no more."""
+
+
+class Wish(Protocol):
+    """The part of an object's section that says what its metainfo should be."""
+
+    @property
+    def metainfo(self) -> Sequence[str]: ...
+    @property
+    def torrent_file(self) -> Path | None: ...
+    @property
+    def piece_length(self) -> int | None: ...
+    @property
+    def private(self) -> bool: ...
+    @property
+    def format(self) -> str: ...
+    @property
+    def verify(self) -> str: ...
+    @property
+    def bundle(self) -> bool: ...
+
+
+def describe_wish(wish: Wish) -> str:
+    """Return a text that changes when the configured wish does."""
+    parts = (*wish.metainfo, wish.torrent_file, wish.piece_length, wish.private)
+    # What the default asks for is written as before there was a choice.
+    chosen = [*(["bundle"] if wish.bundle else []), *([wish.format] if wish.format != "v1" else [])]
+    return " ".join(map(str, (*parts, *chosen)))
+
+
+class Ladder:
+    """Gets metainfo for the objects of one origin."""
+
+    def __init__(self, origin: S3Origin, sink: Shelf, journals: Path, rng: random.Random) -> None:
+        self._origin = origin
+        self._sink = sink
+        self.builds = Builds(journals)
+        self._believer = Believer(origin, sink, self.builds, rng)
+        self._support = Support()
+        self._parts = PartReader(origin)
+
+    async def climb(self, record: Record, wish: Wish, meter: Meter, progress: Progress) -> Torrent:
+        """Return a verified torrent of the object and note it in `record`.
+
+        OriginError when S3 fails on the way; MetainfoError when no rung is left, or when the
+        operator's own `torrent_file` doesn't fit.
+        """
+        pinned = record.pinned
+        if isinstance(pinned, PinnedBundle):
+            return await self._build_bundle(record, pinned, wish, meter, progress)
+        if wish.torrent_file is not None:
+            try:
+                metainfo = await self._from_file(wish.torrent_file)
+                tree = await self._believer.verify(pinned, metainfo, wish, meter, progress)
+            except MetainfoError as error:
+                raise MetainfoError(
+                    f"{pinned.ref}: torrent_file {wish.torrent_file} doesn't fit: {error}"
+                ) from error
+            return self._found(record, "torrent_file", metainfo.info, tree)
+        for rung in wish.metainfo:
+            if rung in record.refused:
+                continue
+            if rung == "build":
+                return self._found(record, rung, *await self._build(pinned, wish, meter, progress))
+            try:
+                found = await self._from_outside(rung, pinned, wish, meter, progress)
+            except (MetainfoError, OriginFault, AccessDenied) as error:
+                reason = str(error).removeprefix(f"{label(pinned.ref)}: ")
+                record.refused[rung] = reason
+                _LOG.warning("%s: metainfo from %s refused: %s", pinned.ref, rung, reason)
+            else:
+                if found is not None:
+                    return self._found(record, rung, *found)
+        why = "; ".join(f"{rung}: {reason}" for rung, reason in record.refused.items())
+        raise MetainfoError(
+            f"{pinned.ref}: no metainfo from {', '.join(wish.metainfo)}"
+            f'{f" ({why})" if why else ""}; add "build" to its metainfo list'
+        )
+
+    def _found(self, record: Record, rung: str, info: Info, tree: TreeFile | None) -> Torrent:
+        record.info, record.rung, record.tree = info, rung, tree
+        return Torrent(info, record.pinned, rung, tree)
+
+    async def _from_outside(
+        self, rung: str, pinned: PinnedObject, wish: Wish, meter: Meter, progress: Progress
+    ) -> tuple[Info, TreeFile | None] | None:
+        """Return verified metainfo of a rung, None where there is none to be had."""
+        if rung == "checksums":
+            made = await self._from_checksums(pinned, wish, meter)
+            metainfo = None if made is None else Metainfo(made)
+        else:
+            ask = self._ask_origin if rung == "origin" else self._read_sidecar
+            data = await ask(pinned, meter)
+            metainfo = None if data is None else parse_torrent(data)
+        if metainfo is None:
+            return None
+        info = metainfo.info
+        if wish.private and not info.private:
+            raise MetainfoError("it is not private, the configuration says private = true")
+        if wish.piece_length not in (None, info.layout.piece_length):
+            raise MetainfoError(
+                f"its pieces are {info.layout.piece_length} bytes, the configuration says "
+                f"piece_length = {wish.piece_length}"
+            )
+        return info, await self._believer.verify(pinned, metainfo, wish, meter, progress)
+
+    async def _ask_origin(self, pinned: PinnedObject, meter: Meter) -> bytes | None:
+        if self._support.absent:
+            return None
+        try:
+            data = await self._origin.get_torrent(pinned, meter)
+        except TorrentUnsupported as error:
+            self._support.refused(error.for_every_key)
+            _LOG.info("%s", error)
+            return None
+        self._support.answered()
+        return data
+
+    async def _read_sidecar(self, pinned: PinnedObject, meter: Meter) -> bytes | None:
+        ref = ObjectRef(pinned.ref.origin, pinned.ref.bucket, f"{pinned.ref.key}.torrent")
+        try:
+            return await self._origin.read_small(ref, LARGEST_TORRENT_FILE, meter)
+        except ObjectMissing:
+            return None
+        except AccessDenied:
+            # Without s3:ListBucket S3 says 403, not 404, of a key that isn't there.
+            return None
+
+    async def _from_checksums(self, pinned: PinnedObject, wish: Wish, meter: Meter) -> Info | None:
+        """Return the info whose piece hashes are S3's checksums of the parts.
+
+        Where all of the object would be one piece, `build` comes before it: checking that piece
+        reads the object as well, and a build cuts it finer.
+        """
+        if wish.format == "hybrid":
+            _LOG.info("%s: its checksums are not asked for: they can't make a hybrid", pinned.ref)
+            return None
+        builds = "build" in wish.metainfo
+        if not pinned.size or (builds and pinned.size <= SMALLEST_PART_LENGTH):
+            return None
+        found = await self._parts.find(pinned, wish.piece_length, meter)
+        if found is None:
+            return None
+        layout, pieces = found
+        if builds and layout.piece_count == 1:
+            _LOG.info("%s: its checksum is of all of it, hence of no use before build", pinned.ref)
+            return None
+        return _make_info(pinned, layout, pieces, wish)
+
+    async def _from_file(self, path: Path) -> Metainfo:
+        try:
+            data = await trio.Path(path).read_bytes()
+        except OSError as error:
+            raise StorageError(f"{path}: can't be read: {error.strerror}") from error
+        return parse_torrent(data)
+
+    # -- build
+
+    async def _build(
+        self, pinned: PinnedObject, wish: Wish, meter: Meter, progress: Progress
+    ) -> tuple[Info, TreeFile | None]:
+        hybrid = wish.format == "hybrid"
+        most = MOST_HYBRID_PIECES if hybrid else MOST_PIECES
+        length = wish.piece_length or default_piece_length(pinned.size, most)
+        layout = Layout(pinned.size, length)
+        builder = TreeBuilder(self.builds.tree(pinned.ref), Shape(layout)) if hybrid else None
+        hasher = Hasher(self._origin, self._sink, meter, pinned, layout, tree=builder)
+        pieces = await hasher.run(self.builds.journal(pinned.ref), progress)
+        tree = await trio.to_thread.run_sync(builder.finish) if builder else None
+        return _make_info(pinned, layout, pieces, wish, tree), tree
+
+    async def _build_bundle(
+        self,
+        record: Record,
+        bundle: PinnedBundle,
+        wish: Wish,
+        meter: Meter,
+        progress: Progress,
+    ) -> Torrent:
+        """Hash what isn't known from an earlier state, whose useless pieces leave the cache.
+
+        ObjectChanged where an object isn't any more what the listing said. Thousands of objects
+        take a while to look at, so threads do that.
+        """
+        plan = await trio.to_thread.run_sync(BundlePlan.of, bundle, record.earlier, wish)
+        for name in plan.useless:
+            self._sink.discard(name)
+        hasher = await trio.to_thread.run_sync(
+            Hasher, self._origin, self._sink, meter, bundle, plan.layout
+        )
+        try:
+            pieces = await hasher.run(self.builds.journal(bundle.ref), progress, plan.known)
+        except (ObjectChanged, ObjectMissing) as error:
+            raise ObjectChanged(f"{error}; {label(bundle.ref)} is listed again") from error
+        torrent = await trio.to_thread.run_sync(plan.torrent, pieces)
+        record.info, record.rung = torrent.info, torrent.rung
+        return torrent
+
+
+def _make_info(
+    pinned: PinnedObject,
+    layout: Layout,
+    pieces: bytes,
+    wish: Wish,
+    tree: TreeFile | None = None,
+) -> Info:
+    raw = build_info(
+        name=safe_name(pinned.ref.key),
+        layout=layout,
+        pieces=pieces,
+        private=wish.private,
+        root=tree.root if tree else None,
+    )
+    return parse_info(raw)

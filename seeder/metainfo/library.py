@@ -1,0 +1,108 @@
+"""The info dictionaries of what is served, read from disk when they are asked for.
+
+The least recently used are let go beyond a budget of bytes; one that a peer session or a read holds
+stays at hand besides.
+"""
+
+from collections.abc import Callable
+from weakref import WeakValueDictionary
+
+import trio
+
+from seeder.cache.lru import ByteLru
+from seeder.errors import MetainfoError, SeederError
+from seeder.metainfo.store import MetainfoStore
+from seeder.torrent.catalog import Torrent
+from seeder.torrent.info import Info, InfoHash
+from seeder.torrent.layout import MIB
+
+BUDGET = 64 * MIB
+"""An info of 1 GiB in pieces of 1 MiB takes 40 KiB here: as it is, and its hashes apart."""
+_OVERHEAD = 1024
+
+
+class Library:
+    """A shelf for torrents whose metainfo is in `store`; `lost` hears of one that it isn't in."""
+
+    def __init__(
+        self,
+        store: MetainfoStore,
+        *,
+        lost: Callable[[Torrent, SeederError], None],
+        budget: int = BUDGET,
+    ) -> None:
+        self._store = store
+        self._lost = lost
+        self._recent: ByteLru[InfoHash, Info] = ByteLru(budget, _size)
+        self._alive: WeakValueDictionary[InfoHash, Info] = WeakValueDictionary()
+        self._reading: dict[InfoHash, trio.Event] = {}
+
+    @property
+    def used(self) -> int:
+        """Bytes of what is kept without anybody holding it."""
+        return self._recent.used
+
+    def put(self, info: Info) -> None:
+        """Keep what is on disk already at hand, as if it had just been read."""
+        self._alive[info.info_hash] = info
+        self._recent.put(info.info_hash, info)
+
+    def drop(self, torrent: Torrent) -> None:
+        """Let go of the info of a torrent that is no longer served."""
+        self._recent.pop(torrent.info_hash)
+
+    def has(self, torrent: Torrent) -> bool:
+        """Tell whether the info is in memory."""
+        return torrent.info_hash in self._alive
+
+    def take(self, torrent: Torrent) -> Info:
+        """Return the info, read from disk if need be; StorageError, MetainfoError."""
+        info = self._find(torrent)
+        return info if info is not None else self._keep(torrent, self._read(torrent))
+
+    async def fetch(self, torrent: Torrent) -> Info:
+        """Return the info, read by a thread if need be, once for all who wait for it."""
+        while True:
+            info = self._find(torrent)
+            if info is not None:
+                return info
+            reading = self._reading.get(torrent.info_hash)
+            if reading is None:
+                break
+            await reading.wait()
+        reading = self._reading[torrent.info_hash] = trio.Event()
+        try:
+            found = await trio.to_thread.run_sync(self._read, torrent)
+            return self._keep(torrent, found)
+        finally:
+            del self._reading[torrent.info_hash]
+            reading.set()
+
+    def _find(self, torrent: Torrent) -> Info | None:
+        """Return the info if it is in memory, and mark it as used just now."""
+        info = self._recent.get(torrent.info_hash)
+        if info is None:
+            info = self._alive.get(torrent.info_hash)
+            if info is not None:
+                self._recent.put(torrent.info_hash, info)
+        return info
+
+    def _read(self, torrent: Torrent) -> Info | SeederError:
+        try:
+            record = self._store.load(torrent.pinned.ref)
+        except SeederError as error:
+            return error
+        if record is None or record.info is None or record.info.info_hash != torrent.info_hash:
+            return MetainfoError("its metainfo on disk is gone or damaged; it is made anew")
+        return record.info
+
+    def _keep(self, torrent: Torrent, found: Info | SeederError) -> Info:
+        if isinstance(found, SeederError):
+            self._lost(torrent, found)
+            raise found
+        self.put(found)
+        return found
+
+
+def _size(info: Info) -> int:
+    return len(info.raw) + len(info.pieces) + _OVERHEAD

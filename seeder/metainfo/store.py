@@ -1,0 +1,273 @@
+"""What is known of objects, on disk: a restart reads nothing from S3 again.
+
+One file an object for its metainfo, and one a prefix for what was below it.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from seeder.errors import MetainfoError, StorageError
+from seeder.metainfo.trees import TreeFile
+from seeder.s3.listing import Listed
+from seeder.torrent.bundle import bundle_layout, parse_bundle_info
+from seeder.torrent.catalog import ObjectRef, PinnedBundle, PinnedObject
+from seeder.torrent.info import Info, InfoHash, InfoV2, Outline, parse_info
+from seeder.torrent.layout import Layout
+from seeder.torrent.merkle import Shape
+
+_LINE = 4096
+"""Bytes read at first: most lines are shorter."""
+
+
+@dataclass(slots=True)
+class Record:
+    """What is known of an object: the state it was in, its info, and which rungs lied."""
+
+    pinned: PinnedObject
+    info: Info | None = None
+    outline: Outline | None = None
+    """Of the info, also where that was left on disk."""
+    rung: str = ""
+    wanted: str = ""
+    """What the configuration asked of the metainfo; another wish makes the record stale."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Rungs whose metainfo turned out wrong for this state of the object, and why."""
+    earlier: "Record | None" = None
+    """Of a bundle's earlier state, whose hashes are still those of the objects that stayed."""
+    tree: TreeFile | None = None
+    """A hybrid's Merkle tree; without it the torrent is served as v1 only."""
+
+
+def file_stem(ref: ObjectRef) -> str:
+    """Return 32 hex digits that name an object (not its state) in file names."""
+    text = json.dumps([ref.origin, ref.bucket, ref.key, ref.version_id])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _pinned(ref: ObjectRef, told: dict[str, Any]) -> PinnedObject:
+    """Return the state that a record's line tells of; ValueError, KeyError or TypeError."""
+    if told.get("members") is None:
+        return PinnedObject(ref, str(told["etag"]), int(told["size"]), told["version_id"])
+    members = [
+        PinnedObject(replace(ref, key=str(key)), str(etag), int(size))
+        for key, etag, size in told["members"]
+    ]
+    bundle = PinnedBundle.of(ref, members)
+    if bundle.etag != told["etag"]:
+        raise ValueError("its objects are not those that its ETag was made of")
+    return bundle
+
+
+def _parse(pinned: PinnedObject, raw: bytes) -> Info:
+    """Return the info of a record; MetainfoError where it is none of this kind."""
+    if not isinstance(pinned, PinnedBundle):
+        return parse_info(raw)
+    return parse_bundle_info(raw)[0]
+
+
+def _could_be(pinned: PinnedObject, outline: Outline) -> bool:
+    """Tell whether a bundle's outline is as long as its objects make it."""
+    if not isinstance(pinned, PinnedBundle):
+        return True
+    sizes = [member.size for member in pinned.members]
+    return outline.layout == bundle_layout(sizes, outline.layout.piece_length)
+
+
+def _read_parts(path: Path, *, whole: bool) -> tuple[dict[str, Any], Outline | None, bytes, int]:
+    """Return a record's line, its outline, the info if that is `whole` or needed, and its length.
+
+    OSError; ValueError, KeyError or TypeError where the line is damaged.
+    """
+    # Of thousands, an io.BufferedReader each would cost more than what it reads.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(descriptor).st_size
+        head = os.read(descriptor, size if whole else _LINE)
+        if b"\n" not in head:
+            head += os.read(descriptor, size)
+        line, _, raw = head.partition(b"\n")
+        told = json.loads(line)
+        outline = _outline(told)
+        left = size - len(line) - 1
+        if not whole and (left <= 0 or outline is not None):
+            return told, outline, b"", left
+        return told, outline, raw + os.read(descriptor, size), left
+    finally:
+        os.close(descriptor)
+
+
+class MetainfoStore:
+    """Records below `directory`: a JSON line, then the info dictionary as found.
+
+    The line holds the outline of the info, so that thousands are recalled without reading theirs.
+    The tree of a hybrid lies beside its record.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def _path(self, ref: ObjectRef) -> Path:
+        return self._directory / f"{file_stem(ref)}.info"
+
+    def _tree_path(self, ref: ObjectRef) -> Path:
+        return self._directory / f"{file_stem(ref)}.tree"
+
+    def load(self, ref: ObjectRef) -> Record | None:
+        """Return an object's record; a missing or damaged one is None: it is made again."""
+        return self._read(ref, whole=True)
+
+    def recall(self, ref: ObjectRef) -> Record | None:
+        """Return an object's record with the outline of its info; None as `load` has it.
+
+        Whether the info itself is as it was shows when it is loaded.
+        """
+        return self._read(ref, whole=False)
+
+    def _read(self, ref: ObjectRef, *, whole: bool) -> Record | None:
+        path = self._path(ref)
+        try:
+            found = _read_parts(path, whole=whole)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StorageError(f"{path}: can't be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError):
+            return None
+        told, outline, raw, left = found
+        try:
+            if told["object"] != [ref.origin, ref.bucket, ref.key, ref.version_id]:
+                return None
+            pinned = _pinned(ref, told)
+            info = _parse(pinned, raw) if raw else None
+            if left != told.get("info_length", left):
+                return None
+            if info is not None:
+                # A hybrid that is served as v1 is outlined as such.
+                known = info.outline if told.get("v2_hash") else replace(info.outline, v2=None)
+                if outline not in (None, known):
+                    return None
+                outline = known
+            if outline is not None and not _could_be(pinned, outline):
+                return None
+            record = Record(
+                pinned=pinned,
+                info=info if whole else None,
+                outline=outline,
+                rung=str(told["rung"]),
+                wanted=str(told["wanted"]),
+                refused=dict(told["refused"]),
+            )
+            if outline is not None and outline.v2 is not None:
+                shape = Shape(outline.layout)
+                record.tree = TreeFile.open(self._tree_path(ref), shape, outline.v2.root)
+                return record if record.tree is not None else None
+        except (ValueError, KeyError, TypeError, MetainfoError):
+            return None
+        return record
+
+    def save(self, record: Record) -> None:
+        """Write an object's record in one step; StorageError when the disk won't take it.
+
+        Its tree moves to its place first.
+        """
+        pinned = record.pinned
+        ref = pinned.ref
+        members = pinned.members if isinstance(pinned, PinnedBundle) else None
+        line = json.dumps(
+            {
+                "object": [ref.origin, ref.bucket, ref.key, ref.version_id],
+                "etag": pinned.etag,
+                "size": pinned.size,
+                "version_id": pinned.version_id,
+                "rung": record.rung,
+                "wanted": record.wanted,
+                "refused": record.refused,
+                "members": members and [(each.ref.key, each.etag, each.size) for each in members],
+                **({} if record.info is None else _told(record.info, record.tree)),
+            }
+        )
+        if record.tree is not None:
+            record.tree.move(self._tree_path(ref))
+        data = line.encode() + b"\n" + (record.info.raw if record.info else b"")
+        _replace(self._path(ref), data)
+        if record.tree is None:
+            path = self._tree_path(ref)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise StorageError(f"{path}: can't be removed: {error.strerror}") from error
+
+
+def _told(info: Info, tree: TreeFile | None) -> dict[str, object]:
+    """Return what a record's line says of its info."""
+    v2 = info.v2 if tree is not None else None
+    return {
+        "info_hash": info.info_hash.hex(),
+        "info_length": len(info.raw),
+        "length": info.layout.size,
+        "piece_length": info.layout.piece_length,
+        "private": info.private,
+        "v2_hash": v2.info_hash.hex() if v2 else None,
+        "v2_root": v2.root.hex() if v2 else None,
+    }
+
+
+def _outline(told: Mapping[str, Any]) -> Outline | None:
+    """Return the outline that a line tells; None where it was written without, or has no info."""
+    if "info_hash" not in told:
+        return None
+    layout = Layout(int(told["length"]), int(told["piece_length"]))
+    v2 = None
+    if told.get("v2_hash") is not None:  # records of v1 torrents needn't say that they are
+        v2 = InfoV2(bytes.fromhex(told["v2_hash"]), bytes.fromhex(told["v2_root"]))
+    return Outline(InfoHash.from_hex(told["info_hash"]), layout, bool(told["private"]), v2)
+
+
+class ListingStore:
+    """The last listing of each prefix, a JSON document below `directory`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def _path(self, prefix: ObjectRef) -> Path:
+        return self._directory / f"{file_stem(prefix)}.json"
+
+    def load(self, prefix: ObjectRef) -> dict[str, Listed] | None:
+        """Return the objects below a prefix by key; None if they aren't known, or damaged."""
+        path = self._path(prefix)
+        try:
+            told = json.loads(path.read_bytes())
+            if told["prefix"] != [prefix.origin, prefix.bucket, prefix.key]:
+                return None
+            return {str(key): Listed(str(etag), int(size)) for key, etag, size in told["objects"]}
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StorageError(f"{path}: can't be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def save(self, prefix: ObjectRef, objects: Mapping[str, Listed]) -> None:
+        """Write a listing in one step; StorageError when the disk won't take it."""
+        rows = [(key, listed.etag, listed.size) for key, listed in objects.items()]
+        document = {"prefix": [prefix.origin, prefix.bucket, prefix.key], "objects": rows}
+        _replace(self._path(prefix), json.dumps(document).encode())
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file in one step; StorageError."""
+    partial = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise StorageError(f"{path}: can't be written: {error.strerror}") from error

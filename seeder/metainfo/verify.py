@@ -1,0 +1,175 @@
+"""Whether metainfo from outside is true of an object.
+
+It is not believed (decision 5): it must fit the object HEAD described, and the pieces it names are
+checked against the object's own bytes, the last and the first before any other, since those tell a
+liar soonest. Where only what a hybrid says to v2 clients (BEP 52) is missing or wrong, it is served
+as v1.
+"""
+
+import hashlib
+import logging
+import random
+from pathlib import Path
+from typing import Protocol
+
+import trio
+
+from seeder.errors import MetainfoError
+from seeder.metainfo.hashing import Builds, Hasher, PieceSink, Progress
+from seeder.metainfo.trees import TreeBuilder, TreeFile
+from seeder.s3.client import Meter, S3Origin
+from seeder.torrent.catalog import PinnedObject, cache_id
+from seeder.torrent.info import Metainfo
+from seeder.torrent.layout import Layout
+from seeder.torrent.merkle import HASH_LENGTH, Shape, leaf_hashes
+
+_LOG = logging.getLogger(__name__)
+
+SAMPLE = 8
+"""Pieces checked besides the first and the last: a liar about a fifth of them passes 1 in 6."""
+
+
+class Demands(Protocol):
+    """The part of an object's section that says how much metainfo must prove."""
+
+    @property
+    def torrent_file(self) -> Path | None: ...
+    @property
+    def format(self) -> str: ...
+    @property
+    def verify(self) -> str: ...
+
+
+class Believer:
+    """Checks metainfo of the objects of one origin."""
+
+    def __init__(
+        self, origin: S3Origin, sink: PieceSink, builds: Builds, rng: random.Random
+    ) -> None:
+        self._origin = origin
+        self._sink = sink
+        self._builds = builds
+        self._rng = rng
+
+    async def verify(
+        self,
+        pinned: PinnedObject,
+        metainfo: Metainfo,
+        wish: Demands,
+        meter: Meter,
+        progress: Progress,
+    ) -> TreeFile | None:
+        """Check metainfo against the object; MetainfoError says how they differ.
+
+        Returns the tree of a hybrid that v2 clients can be served from.
+        """
+        info = metainfo.info
+        if info.layout.size != pinned.size:
+            raise MetainfoError(f"it says {info.layout.size} bytes, the object has {pinned.size}")
+        if not info.name_is_safe:
+            raise MetainfoError(f"its file name is unsafe: {info.name!r:.80}")
+        fault = await trio.to_thread.run_sync(_v2_fault, metainfo, wish)
+        _insist(fault, wish)
+        if wish.verify == "all":
+            made, found = await self._read_all(
+                pinned, metainfo, meter, progress, check_v2=not fault
+            )
+        else:
+            made, found = await self._sample_pieces(pinned, metainfo, meter, check_v2=not fault)
+        fault = found or fault
+        _insist(fault, wish)
+        if fault and (info.v2 or info.v2_fault):
+            _LOG.warning("%s: its torrent is served as v1 only: %s", pinned.ref, fault)
+        return made
+
+    async def _read_all(
+        self,
+        pinned: PinnedObject,
+        metainfo: Metainfo,
+        meter: Meter,
+        progress: Progress,
+        *,
+        check_v2: bool,
+    ) -> tuple[TreeFile | None, str | None]:
+        """Hash all of the object; return a hybrid's tree, or how its v2 part differs."""
+        info = metainfo.info
+        path = self._builds.tree(pinned.ref)
+        tree = TreeBuilder(path, Shape(info.layout)) if check_v2 else None
+        hasher = Hasher(self._origin, self._sink, meter, pinned, info.layout, tree=tree)
+        pieces = await hasher.run(self._builds.journal(pinned.ref), progress)
+        if pieces != info.pieces:
+            raise MetainfoError("its hashes are not those of the object")
+        if tree is None:
+            return None, None
+        made = await trio.to_thread.run_sync(tree.finish)
+        if info.v2 and made.root != info.v2.root:
+            tree.discard()
+            return None, "its pieces root is not the object's"
+        return made, None
+
+    async def _sample_pieces(
+        self, pinned: PinnedObject, metainfo: Metainfo, meter: Meter, *, check_v2: bool
+    ) -> tuple[TreeFile | None, str | None]:
+        """Compare some pieces' hashes with the object's; return as `_read_all` does."""
+        info, layout, fault = metainfo.info, metainfo.info.layout, None
+        shape, layer = Shape(layout), _layer(metainfo)
+        name = cache_id(pinned, layout.piece_length)
+        for index in self._sample(layout):
+            piece = await self._origin.read_range(
+                pinned, layout.piece_range(index), meter, "metainfo"
+            )
+            digest = await trio.to_thread.run_sync(_sha1, piece)
+            if digest != info.piece_hash(index):
+                raise MetainfoError(f"the hash of its piece {index} is not the object's")
+            if check_v2 and fault is None:
+                leaves = await trio.to_thread.run_sync(leaf_hashes, piece)
+                root = shape.piece_root(leaves)
+                if root != layer[index * HASH_LENGTH : (index + 1) * HASH_LENGTH]:
+                    fault = f"the v2 hash of its piece {index} is not the object's"
+            await self._sink.keep(name, index, piece)
+        if fault or not check_v2:
+            return None, fault
+        path = self._builds.tree(pinned.ref)
+        return await trio.to_thread.run_sync(TreeFile.write, path, shape, layer), None
+
+    def _sample(self, layout: Layout) -> list[int]:
+        count = layout.piece_count
+        ends = dict.fromkeys((count - 1, 0)) if count else {}
+        middle = range(1, count - 1)
+        return [*ends, *self._rng.sample(middle, min(SAMPLE, len(middle)))]
+
+
+def _insist(v2_fault: str | None, wish: Demands) -> None:
+    """Refuse metainfo of a rung that can't be served to v2 clients where a hybrid is wished for."""
+    if v2_fault is not None and wish.format == "hybrid" and wish.torrent_file is None:
+        raise MetainfoError(f'{v2_fault}, the configuration says format = "hybrid"')
+
+
+def _v2_fault(metainfo: Metainfo, wish: Demands) -> str | None:
+    """Return why metainfo from outside can't be served to v2 clients; None if it can (BEP 52)."""
+    v2 = metainfo.info.v2
+    if v2 is None:
+        return metainfo.info.v2_fault or "it is of BitTorrent v1 only"
+    shape = Shape(metainfo.info.layout)
+    if wish.verify == "all" or not shape.has_piece_layer:
+        return None
+    layer = _layer(metainfo)
+    if not layer:
+        return "its piece layers are missing"
+    if len(layer) != shape.layout.piece_count * HASH_LENGTH or shape.root(layer) != v2.root:
+        return "its piece layers don't fit its pieces root"
+    return None
+
+
+def _layer(metainfo: Metainfo) -> bytes:
+    """Return a hybrid's piece layer; its root where that is all there is of it."""
+    v2 = metainfo.info.v2
+    if v2 is None:
+        return b""
+    if not Shape(metainfo.info.layout).has_piece_layer:
+        return v2.root
+    return metainfo.piece_layers.get(v2.root, b"")
+
+
+def _sha1(piece: bytearray) -> bytes:
+    return hashlib.sha1(piece, usedforsecurity=False).digest()

@@ -1,0 +1,37 @@
+"""Requests a second, by source address, in bounded memory. No I/O."""
+
+from collections import OrderedDict
+
+from seeder.gateway.clients import network_of
+
+
+class Limiter:
+    """A token bucket for each address (IPv6: each /64), refilled at `rate` a second.
+
+    A bucket is one number: the time at which it will be full again (the virtual scheduling form
+    of the leaky bucket, ITU-T I.371). A full one needs no memory, so the bucket that was used
+    longest ago makes room for a new one.
+    """
+
+    def __init__(self, rate: float, burst: float, *, most_addresses: int = 50_000) -> None:
+        """Allow `rate` requests a second in the long run and `burst` at once."""
+        self._cost = 1.0 / rate
+        # The thousandth of a token keeps rounding from costing a whole one.
+        self._depth = (burst + 0.001) / rate
+        self._most = most_addresses
+        self._full_at: OrderedDict[bytes, float] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._full_at)
+
+    def admit(self, address: bytes, now: float, tokens: int = 1) -> bool:
+        """Take tokens of an address (4 or 16 bytes); None and False when too few are left."""
+        network = network_of(address)
+        full_at = max(self._full_at.get(network, now), now)
+        cost = tokens * self._cost
+        admitted = full_at + cost - now <= self._depth
+        self._full_at[network] = full_at + cost if admitted else full_at
+        self._full_at.move_to_end(network)
+        if len(self._full_at) > self._most:
+            self._full_at.popitem(last=False)
+        return admitted

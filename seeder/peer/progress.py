@@ -1,0 +1,137 @@
+"""What one peer has and gets: booked as delivered, and told to thrift and to super-seeding."""
+
+from collections.abc import Iterable, Iterator
+from itertools import filterfalse
+from typing import Protocol
+
+from seeder.ledger.delivery import Delivery
+from seeder.ledger.overlap import Overlap
+from seeder.peer.messages import bitfield_indices
+from seeder.torrent.catalog import Torrent
+from seeder.upload.spreading import Spreading, Viewer
+from seeder.upload.thrift import Availability, Thrift
+
+
+class UploadAccount(Protocol):
+    """Where a torrent's traffic is booked."""
+
+    def uploaded(self, count: int) -> None: ...
+    def delivered_verified(self, count: int) -> None: ...
+    def peer_seen(self) -> None: ...
+
+
+class Gains:
+    """One peer's pieces of one torrent, from its handshake to its end."""
+
+    __slots__ = (
+        "_account",
+        "_delivery",
+        "_group",
+        "_overlap",
+        "_spreading",
+        "_torrent",
+        "_viewer",
+        "_viewing",
+        "delivered",
+        "thrift",
+        "uploaded",
+    )
+
+    def __init__(
+        self,
+        torrent: Torrent,
+        viewer: Viewer,
+        *,
+        account: UploadAccount,
+        availability: Availability[Viewer] | None,
+        spreading: Spreading,
+        overlap: Overlap,
+        group: str,
+        now: float,
+    ) -> None:
+        self.uploaded = 0
+        """Bytes of pieces that we sent it."""
+        self.delivered = 0
+        """Bytes that we saw it gain, from us and from others."""
+        self.thrift = Thrift(availability, viewer, now) if availability is not None else None
+        """What makes it wait for others; None where nobody has to."""
+        self._torrent = torrent
+        self._viewer = viewer
+        self._account = account
+        self._spreading = spreading
+        self._viewing = False
+        self._delivery = Delivery(torrent.layout, torrent.data_size if torrent.padded else None)
+        self._overlap = overlap
+        self._group = group
+        overlap.join(torrent.info_hash, group, torrent.layout, self._delivery)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the peer says that it has every piece, and there are any."""
+        return self._delivery.complete and self._torrent.layout.piece_count > 0
+
+    def lacking(self) -> Iterator[int]:
+        """Return the pieces that the peer hasn't said that it has."""
+        return filterfalse(self._delivery.has, range(self._torrent.layout.piece_count))
+
+    def view(self, now: float) -> None:
+        """Have the peer shown pieces a few at a time (super-seeding)."""
+        self._viewing = True
+        self._spreading.join(self._torrent, self._viewer, now)
+
+    def arrived_with(self, pieces: bytes | bool, now: float) -> None:
+        """Take in what the peer had when it came: a bitfield, all (True) or nothing (False)."""
+        delivery, thrift = self._delivery, self.thrift
+        if thrift is not None:
+            thrift.lost(delivery.announced())
+        delivery.arrived_with(pieces)
+        if thrift is not None:
+            thrift.gained(delivery.announced())
+        self._tell(pieces, now)
+
+    def grown_to(self, pieces: bytes | bool, now: float) -> None:
+        """Take in a bitfield that came later: what is new in it was gained."""
+        self._grow(bitfield_indices(pieces, self._torrent.layout.piece_count))
+        self._credit(self._delivery.grown_to(pieces))
+        self._tell(pieces, now)
+
+    def gained(self, index: int, now: float) -> None:
+        """Take in a HAVE."""
+        self._grow((index,))
+        self._credit(self._delivery.have(index))
+        if self._viewing:
+            self._spreading.gained(self._torrent, self._viewer, index, now)
+
+    def sent(self, index: int, payload: int) -> None:
+        """Book `payload` bytes of piece `index` that the socket took."""
+        self.uploaded += payload
+        self._account.uploaded(payload)
+        self._credit(self._delivery.sent(index, payload))
+
+    def weigh(self, now: float) -> None:
+        """See whether others feed the peer; called about once a second."""
+        if self.thrift is not None:
+            self.thrift.weigh(self.uploaded, self.delivered, now)
+
+    def leave(self, now: float) -> None:
+        """Forget the peer; what it was shown or sent is for the others again."""
+        self._overlap.leave(self._torrent.info_hash, self._group, self._delivery)
+        if self._viewing:
+            self._viewing = False
+            self._spreading.leave(self._torrent, self._viewer, now)
+        if self.thrift is not None:
+            self.thrift.leave(self._delivery.announced())
+
+    def _credit(self, count: int) -> None:
+        if count:
+            self.delivered += count
+            self._account.delivered_verified(count)
+
+    def _grow(self, pieces: Iterable[int]) -> None:
+        """Let thrift know what is new, before the delivery does."""
+        if self.thrift is not None:
+            self.thrift.gained(filterfalse(self._delivery.has, pieces))
+
+    def _tell(self, pieces: bytes | bool, now: float) -> None:
+        if self._viewing:
+            self._spreading.arrived_with(self._torrent, self._viewer, pieces, now)

@@ -1,0 +1,121 @@
+"""What becomes of torrents: they go live, are duplicates of live ones, and end for a reason."""
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from seeder.ledger.counters import Account, AccountKey, Ledger
+from seeder.metainfo.library import Library
+from seeder.torrent.catalog import (
+    Catalog,
+    ObjectRef,
+    PinnedBundle,
+    PinnedObject,
+    Publication,
+    State,
+    Torrent,
+)
+from seeder.torrent.info import InfoHash
+
+_LOG = logging.getLogger(__name__)
+
+REPLACED = "the object was replaced in S3; get its new torrent"
+REGROUPED = "objects below the prefix changed in S3; get its new torrent"
+DELETED = "the object was deleted from S3"
+WITHDRAWN = "the torrent is no longer published here"
+LOST = "its metainfo is made anew"
+
+
+class Audience(Protocol):
+    """Who has to know when a torrent comes or goes."""
+
+    def torrent_live(self, torrent: Torrent, account: Account) -> None: ...
+    def torrent_gone(self, torrent: Torrent, reason: str) -> None: ...
+
+
+class Serving:
+    """Has the catalog, the accounts, the library and the audience agree on what is served.
+
+    `wake` is told of each object that may take over a torrent that another one served until now.
+    """
+
+    def __init__(
+        self,
+        *,
+        catalog: Catalog,
+        ledger: Ledger,
+        library: Library,
+        audience: Audience,
+        wake: Callable[[ObjectRef], None],
+    ) -> None:
+        self._catalog = catalog
+        self._ledger = ledger
+        self._library = library
+        self._audience = audience
+        self._wake = wake
+        self._duplicates: dict[InfoHash, set[ObjectRef]] = {}
+        """Whose content and name are those of a torrent that is served for another object."""
+
+    def serve(self, publication: Publication, torrent: Torrent, *, quiet: bool = False) -> None:
+        """Make a torrent live in place of the publication's last one, or note it as a duplicate."""
+        known = publication.state is State.DUPLICATE
+        before = publication.torrent
+        if before is not None and before.info_hash != torrent.info_hash:
+            self.retire(publication, replaced(before))
+        if not self._catalog.serve(publication, torrent):
+            self._duplicates.setdefault(torrent.info_hash, set()).add(publication.ref)
+            if not known:
+                _LOG.info("%s: %s; one torrent serves both", publication.ref, publication.reason)
+            return
+        account = self._ledger.account(account_key(torrent.pinned))
+        account.info_hash = torrent.info_hash.hex()
+        account.size = torrent.pinned.size
+        account.pieces = torrent.layout.piece_count
+        _LOG.log(
+            logging.DEBUG if quiet else logging.INFO,
+            "%s: serving %s%s, %d bytes in %d pieces, metainfo from %s",
+            *(publication.ref, torrent.info_hash),
+            f" (v2 {torrent.v2_hash.hex()})" if torrent.v2_hash else "",
+            torrent.pinned.size,
+            *(torrent.layout.piece_count, torrent.rung),
+        )
+        self._audience.torrent_live(torrent, account)
+
+    def retire(self, publication: Publication, reason: str) -> None:
+        """End the publication's torrent, if it has one; the object waits for another."""
+        self._forget_duplicate(publication)
+        torrent = self._catalog.retire(publication, reason)
+        if torrent is not None:
+            self._gone(torrent, reason)
+
+    def withdraw(self, publication: Publication, reason: str) -> None:
+        """Forget the publication, and end its torrent."""
+        self._forget_duplicate(publication)
+        torrent = self._catalog.remove(publication.ref)
+        if torrent is not None:
+            self._gone(torrent, reason)
+
+    def _forget_duplicate(self, publication: Publication) -> None:
+        torrent = publication.torrent
+        others = self._duplicates.get(torrent.info_hash) if torrent is not None else None
+        if torrent is not None and others is not None:
+            others.discard(publication.ref)
+            if not others:
+                del self._duplicates[torrent.info_hash]
+
+    def _gone(self, torrent: Torrent, reason: str) -> None:
+        self._library.drop(torrent)
+        self._audience.torrent_gone(torrent, reason)
+        for ref in self._duplicates.pop(torrent.info_hash, ()):
+            self._wake(ref)
+
+
+def replaced(torrent: Torrent) -> str:
+    """Return the reason why a torrent has ended that S3 has something else for."""
+    return REGROUPED if isinstance(torrent.pinned, PinnedBundle) else REPLACED
+
+
+def account_key(pinned: PinnedObject) -> AccountKey:
+    """Return the key of the account that a state of an object is booked on."""
+    ref = pinned.ref
+    return AccountKey(ref.origin, ref.bucket, ref.key, pinned.version)

@@ -1,0 +1,321 @@
+"""A call to S3: signed, in attempts, within what may be spent, counted, and its errors explained.
+
+A call is a few attempts, each an exchange of its own. S3's errors leave here as OriginErrors whose
+text is one line for the operator.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Generic, Protocol, TypeVar
+
+import trio
+from botocore.loaders import create_loader
+
+from seeder import __version__
+from seeder.config.sections import OriginSettings
+from seeder.errors import (
+    AccessDenied,
+    AttributesUnsupported,
+    BudgetSpent,
+    ObjectChanged,
+    ObjectMissing,
+    OriginError,
+    OriginFault,
+    OriginUnreachable,
+    TorrentUnsupported,
+)
+from seeder.s3.answers import Answer, Asked, label, refusal
+from seeder.s3.credentials import CredentialStore, chain
+from seeder.s3.endpoint import Endpoint, EndpointRules
+from seeder.s3.network import Broken
+from seeder.s3.retry import Move, Renew, RetryPolicy, Tries, Wait
+from seeder.s3.signing import Credentials, Query, wire_request
+from seeder.s3.transport import Exchange, Meter, Purpose, Timeouts, Transport
+from seeder.torrent.catalog import ObjectRef
+from seeder.torrent.layout import KIB
+
+_LOG = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+_LARGEST_ERROR = 16 * KIB
+
+_KINDS: dict[type[OriginError], str] = {
+    OriginUnreachable: "unreachable",
+    AccessDenied: "denied",
+    ObjectMissing: "missing",
+    ObjectChanged: "changed",
+    OriginFault: "fault",
+    TorrentUnsupported: "unsupported",
+    AttributesUnsupported: "unsupported",
+}
+
+
+class Allowance(Protocol):
+    """What may be spent on requests, each of which brings up to `size` bytes of body."""
+
+    def check(self, size: int) -> None:
+        """Raise BudgetSpent if no such request may be sent now."""
+
+    def admit(self, meter: Meter, size: int) -> AbstractContextManager[Meter]:
+        """Let one be sent within the block, counted by what that yields; BudgetSpent."""
+
+
+@dataclass(frozen=True, slots=True)
+class OriginStatistics:
+    """Counts since the start, and how things stand."""
+
+    requests: int
+    retries: int
+    errors: Mapping[str, int]
+    """Calls that failed, by kind."""
+    in_use: int
+    waiting: int
+    reachable: bool
+    """False after a call got no answer or only 5xx, until the next answer."""
+    last_error: str | None
+
+
+@dataclass(frozen=True)
+class Call(Generic[_T]):
+    """What is asked of S3, for whom, and what is made of a success."""
+
+    method: str
+    ref: ObjectRef
+    meter: Meter
+    purpose: Purpose
+    take: Callable[[Exchange], Awaitable[_T]]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    size: int = 0
+    """Bytes of body expected at most."""
+    torrent: bool = False
+    about: Query = ()
+    """What of the object is asked for, in the query: its attributes, or one of its parts."""
+    listing: Query | None = None
+    """What is asked of the bucket; then `ref` only says what that is about."""
+    normal: tuple[type[OriginError], ...] = ()
+    """Errors that are no news for the operator."""
+
+    @property
+    def key(self) -> str:
+        return self.ref.key if self.listing is None else ""
+
+    @property
+    def query(self) -> Query:
+        if self.listing is not None:
+            return self.listing
+        about = (("torrent", None),) if self.torrent else tuple(self.about)
+        version = self.ref.version_id
+        return about if version is None else (*about, ("versionId", version))
+
+
+class Caller:
+    """Sends the calls to one origin. They may run side by side; each may be cancelled at any time.
+
+    Any of them raises BudgetSpent where `allowance` doesn't admit it.
+    """
+
+    def __init__(
+        self,
+        settings: OriginSettings,
+        *,
+        rng: random.Random,
+        policy: RetryPolicy | None = None,
+        wall_clock: Callable[[], float] = time.time,
+        allowance: Allowance | None = None,
+    ) -> None:
+        self._settings = settings
+        self._rng = rng
+        self._policy = policy or RetryPolicy()
+        self._wall_clock = wall_clock
+        self.allowance = allowance
+        """None: whatever is asked for is read."""
+        find = partial(chain, settings.profile, settings.region)
+        self._credentials = CredentialStore(settings.name, None if settings.anonymous else find)
+        loader = create_loader()
+        self._rules = EndpointRules(
+            loader.load_service_model("s3", "endpoint-rule-set-1"), loader.load_data("partitions")
+        )
+        self._transport = Transport(
+            settings.connections,
+            Timeouts(self._policy.connect_timeout, self._policy.read_timeout),
+            settings.ca_file,
+        )
+        self._regions: dict[str, str] = {}
+        """Where buckets were found to be, other than in the configured region."""
+        self._retries = 0
+        self._errors = dict.fromkeys(_KINDS.values(), 0)
+        self._reachable = True
+        self._last_error: str | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the credentials fresh until cancelled; then close the connections.
+
+        Calls may be made once it has started; the first ones wait for credentials.
+        """
+        try:
+            await self._credentials.run(task_status=task_status)
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._transport.aclose()
+
+    def statistics(self) -> OriginStatistics:
+        """Return a snapshot."""
+        return OriginStatistics(
+            requests=self._transport.requests,
+            retries=self._retries,
+            errors=dict(self._errors),
+            in_use=self._transport.in_use,
+            waiting=self._transport.waiting,
+            reachable=self._reachable,
+            last_error=self._last_error,
+        )
+
+    async def result(self, call: Call[_T]) -> _T:
+        """Return what comes of a call; note how it failed. OriginError."""
+        try:
+            return await self._attempts(call)
+        except OriginError as error:
+            self._errors[_KINDS.get(type(error), "fault")] += 1
+            if isinstance(error, OriginUnreachable):
+                self._reachable = False
+            if not isinstance(error, call.normal):
+                self._last_error = str(error)
+            raise
+
+    async def _attempts(self, call: Call[_T]) -> _T:
+        bucket = call.ref.bucket
+        region = self._regions.get(bucket, self._settings.region)
+        tries = Tries(self._policy, region)
+        while True:
+            credentials = await self._credentials.get()
+            endpoint = self._endpoint(bucket, tries.region)
+            now, roll = trio.current_time, self._rng.random()
+            failure: OriginError
+            try:
+                got = await self._attempt(call, endpoint, credentials)
+            except Broken as broken:
+                failure = OriginUnreachable(_unreachable(call.ref, broken, endpoint, tries))
+                step = None if broken.hopeless else tries.broken(now=now(), roll=roll)
+            else:
+                if not isinstance(got, Answer):
+                    return got
+                failure = refusal(got, self._asked(call, endpoint), tries.attempt)
+                step = tries.refused(got, now=now(), roll=roll)
+            match step:
+                case None:
+                    raise failure
+                case Move(region):
+                    _LOG.info("bucket %s is in region %s: signing for that", bucket, region)
+                    self._regions[bucket] = region
+                case Renew():
+                    await self._credentials.renew(credentials)
+                case Wait(seconds):
+                    self._retries += 1
+                    _LOG.debug("%s; again in %.2f s", failure, seconds)
+                    await trio.sleep(seconds)
+
+    async def _attempt(
+        self, call: Call[_T], endpoint: Endpoint, credentials: Credentials | None
+    ) -> _T | Answer:
+        """Return what `take` made of a success, or the error that S3 answered. Broken."""
+        headers = dict(call.headers)
+        if self._settings.request_payer:
+            headers["x-amz-request-payer"] = "requester"
+        if self._settings.expected_bucket_owner is not None:
+            headers["x-amz-expected-bucket-owner"] = self._settings.expected_bucket_owner
+        unsigned = {"User-Agent": f"seeder/{__version__}", "Accept-Encoding": "identity"}
+        if call.torrent:
+            # Ceph 20 announces no body and sends one: nothing may follow on that connection.
+            unsigned["Connection"] = "close"
+        request = wire_request(
+            call.method,
+            endpoint,
+            call.key,
+            query=call.query,
+            headers=headers,
+            unsigned=unsigned,
+            credentials=credentials,
+            now=self._wall_clock(),
+        )
+        seconds = self._policy.attempt_timeout(call.size)
+        with self._admit(call) as meter:
+            async with self._transport.exchange(
+                request, meter, call.purpose, seconds=seconds
+            ) as exchange:
+                if exchange.status < 300:
+                    self._reachable = True
+                    return await call.take(exchange)
+                body = await exchange.read_error(_LARGEST_ERROR)
+        answer = Answer.read(exchange.status, exchange.headers, body)
+        if answer.status < 500:
+            self._reachable = True
+        if call.method == "HEAD" and answer.unexplained and not answer.moved_from(endpoint.region):
+            return await self._explain(call, answer, endpoint, credentials)
+        return answer
+
+    def _admit(self, call: Call[_T]) -> AbstractContextManager[Meter]:
+        if self.allowance is None:
+            return nullcontext(call.meter)
+        return self.allowance.admit(call.meter, call.size)
+
+    def check_allowance(self) -> None:
+        """Raise BudgetSpent if nothing may be read now."""
+        if self.allowance is not None:
+            self.allowance.check(1)
+
+    async def _explain(
+        self,
+        call: Call[_T],
+        answer: Answer,
+        endpoint: Endpoint,
+        credentials: Credentials | None,
+    ) -> Answer:
+        """Return the error of a HEAD with its reason, which S3 only tells in a GET's body."""
+
+        async def leave(_: Exchange) -> Answer:
+            return answer  # the GET worked: what the HEAD said remains
+
+        headers = {**call.headers, "Range": "bytes=0-0"}
+        again = Call("GET", call.ref, call.meter, call.purpose, leave, headers)
+        try:
+            reason = await self._attempt(again, endpoint, credentials)
+        except (Broken, BudgetSpent):
+            return answer
+        return reason if reason.status < 500 else answer
+
+    def _endpoint(self, bucket: str, region: str) -> Endpoint:
+        return self._rules.resolve(
+            bucket,
+            region=region,
+            endpoint=self._settings.endpoint,
+            path_style=self._settings.path_style,
+        )
+
+    def _asked(self, call: Call[_T], endpoint: Endpoint) -> Asked:
+        return Asked(
+            name=label(call.ref),
+            host=endpoint.host,
+            torrent=call.torrent,
+            attributes=bool(call.about),
+            listing=call.listing is not None,
+            version=call.ref.version_id is not None,
+            anonymous=self._credentials.anonymous,
+            request_payer=self._settings.request_payer,
+            bucket_owner=self._settings.expected_bucket_owner,
+        )
+
+
+def _unreachable(ref: ObjectRef, broken: Broken, endpoint: Endpoint, tries: Tries) -> str:
+    """Return the line for an exchange that brought nothing."""
+    text = f"{label(ref)}: {broken} (attempt {tries.attempt})"
+    if broken.hopeless:
+        return f"{text}; if that certificate is right, name its CA in ca_file"
+    # The usual reason why a host that exists can't be found: BUCKET.HOST does not.
+    if endpoint.virtual_host and endpoint.host.startswith(f"{ref.bucket}."):
+        return f"{text}; if this server has no virtual hosts, set path_style = true"
+    return f"{text}; check endpoint and the network"

@@ -1,0 +1,217 @@
+"""What we ask of S3: HEAD, pinned ranged GETs, GetObjectTorrent, and listings.
+
+How a call is made, and how its errors are worded, is seeder.s3.calls.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+import trio
+
+from seeder.errors import (
+    AccessDenied,
+    AttributesUnsupported,
+    ObjectMissing,
+    OriginFault,
+    TorrentUnsupported,
+)
+from seeder.s3.answers import check_range, content_length, label, printable
+from seeder.s3.calls import Allowance, Call, Caller, OriginStatistics
+from seeder.s3.filling import Filling
+from seeder.s3.listing import LARGEST_PAGE, Page, page_query, parse_page
+from seeder.s3.network import Broken
+from seeder.s3.signing import Query
+from seeder.s3.transport import Exchange, Meter, Purpose
+from seeder.torrent.catalog import ObjectRef, PinnedObject
+from seeder.torrent.layout import MIB, ByteRange
+
+__all__ = ["Allowance", "Meter", "OriginStatistics", "Purpose", "S3Origin"]
+
+_T = TypeVar("_T")
+
+LARGEST_TORRENT = 10 * MIB
+
+
+class S3Origin(Caller):
+    """One origin. Its calls may run side by side; each may be cancelled at any time.
+
+    Any of them raises OriginError, and BudgetSpent where `allowance` doesn't admit it.
+    """
+
+    async def head(
+        self, ref: ObjectRef, meter: Meter, purpose: Purpose = "metainfo"
+    ) -> PinnedObject:
+        """Return the present state of an object (HeadObject). OriginError."""
+
+        async def take(exchange: Exchange) -> PinnedObject:
+            await exchange.read(0)  # to the end, though nothing comes: the connection is kept
+            etag = exchange.headers.get("etag", "")
+            size = content_length(exchange.headers)
+            usable = etag != "" and etag.isascii() and etag.isprintable()
+            if exchange.status != 200 or not usable or size is None:
+                raise OriginFault(
+                    f"{label(ref)}: HEAD gives status {exchange.status}, ETag"
+                    f" {printable(etag) or 'missing'}, Content-Length {size}; without an ETag and a"
+                    " size an object can't be published"
+                )
+            version = exchange.headers.get("x-amz-version-id")
+            return PinnedObject(ref, etag, size, None if version == "null" else version)
+
+        return await self.result(Call("HEAD", ref, meter, purpose, take))
+
+    async def read_range(
+        self, pinned: PinnedObject, wanted: ByteRange, meter: Meter, purpose: Purpose
+    ) -> bytearray:
+        """Return exactly `wanted.length` bytes of the pinned object (GetObject). OriginError.
+
+        ObjectChanged when the object is another one by now, whoever noticed: S3 by If-Match, or
+        we by the ETag. ValueError for a range that isn't inside the object.
+        """
+        parts: list[bytearray] = []
+        await self.read_parts(
+            pinned, wanted, meter, purpose, part_length=wanted.length, take=parts.append
+        )
+        return parts[0]
+
+    async def read_parts(
+        self,
+        pinned: PinnedObject,
+        wanted: ByteRange,
+        meter: Meter,
+        purpose: Purpose,
+        *,
+        part_length: int,
+        take: Callable[[bytearray], None],
+    ) -> None:
+        """Read as `read_range` does, and have `take` called with each part as soon as it is there.
+
+        The last part may be shorter. When a body breaks off, the next attempt goes on behind what
+        has come.
+        """
+        if wanted.stop > pinned.size:
+            raise ValueError(f"{wanted.header} is not inside {pinned.size} bytes")
+        filling = Filling(wanted, part_length, take)
+        # A weak tag (a proxy's doing) never matches in If-Match; the strong one it stands for may.
+        headers = {"Range": wanted.header, "If-Match": pinned.etag.removeprefix("W/")}
+
+        async def fill(exchange: Exchange) -> None:
+            check_range(exchange.status, exchange.headers, pinned, filling.rest)
+            try:
+                while filling.left:
+                    count = await exchange.receive_into(filling.room)
+                    if not count:
+                        raise Broken(f"the body ended {filling.left} bytes too early")
+                    filling.filled(count)
+            finally:
+                if filling.left:
+                    headers["Range"] = filling.rest.header
+            if await exchange.has_more():
+                raise OriginFault(
+                    f"{label(pinned.ref)}: asked for {wanted.length} bytes, S3 sends more"
+                )
+
+        call = Call("GET", pinned.ref, meter, purpose, fill, headers, size=wanted.length)
+        await self.result(call)
+
+    async def read_small(self, ref: ObjectRef, limit: int, meter: Meter) -> bytes:
+        """Return a whole object of at most `limit` bytes. OriginError; a missing one is normal."""
+
+        async def take(exchange: Exchange) -> bytes:
+            if exchange.status != 200:
+                raise OriginFault(f"{label(ref)}: S3 answers {exchange.status} to a GET")
+            if (content_length(exchange.headers) or 0) <= limit:
+                body = await exchange.read(limit)
+                if len(body) <= limit:
+                    return body
+            raise OriginFault(f"{label(ref)}: has more than {limit} bytes")
+
+        # Without s3:ListBucket, S3 denies access to a key that isn't there.
+        normal = (ObjectMissing, AccessDenied)
+        call = Call("GET", ref, meter, "metainfo", take, size=limit, normal=normal)
+        return await self.result(call)
+
+    async def list_page(self, prefix: ObjectRef, token: str | None, meter: Meter) -> Page:
+        """Return a page of the objects whose keys begin with that of `prefix` (ListObjectsV2).
+
+        OriginError. Reading it takes milliseconds, so a thread does that.
+        """
+        name = label(prefix)
+
+        async def take(exchange: Exchange) -> bytes:
+            if exchange.status != 200:
+                raise OriginFault(f"{name}: S3 answers {exchange.status} to a listing")
+            body = await exchange.read(LARGEST_PAGE)
+            if len(body) > LARGEST_PAGE:
+                raise OriginFault(f"{name}: a page of its listing is longer than any")
+            return body
+
+        query = page_query(prefix.key, token)
+        call = Call("GET", prefix, meter, "metainfo", take, size=LARGEST_PAGE, listing=query)
+        body = await self.result(call)
+        try:
+            page = await trio.to_thread.run_sync(parse_page, body)
+        except OriginFault as error:
+            raise OriginFault(f"{name}: {error}") from error
+        if page.next_token is not None and page.next_token == token:
+            raise OriginFault(f"{name}: its listing never ends: S3 gives the same page again")
+        return page
+
+    async def get_torrent(self, pinned: PinnedObject, meter: Meter) -> bytes:
+        """Return what S3 calls the torrent of an object (GetObjectTorrent): nothing is checked
+        but that it begins like one.
+
+        TorrentUnsupported where S3 has none; OriginFault for a 200 that is no torrent, such as the
+        object itself; AccessDenied names s3:GetObjectTorrent, because a HEAD has worked before.
+        """
+        name = label(pinned.ref)
+
+        async def take(exchange: Exchange) -> bytes:
+            if exchange.status != 200:
+                raise OriginFault(f"{name}: S3 answers {exchange.status} to ?torrent")
+            if (content_length(exchange.headers) or 0) > LARGEST_TORRENT:
+                raise OriginFault(f"{name}: ?torrent is longer than any torrent")
+            body = await exchange.read(LARGEST_TORRENT, first=b"d")
+            if not body:
+                raise OriginFault(f"{name}: ?torrent is empty")
+            if not body.startswith(b"d"):
+                raise OriginFault(f"{name}: ?torrent is no torrent, rather the object itself")
+            if len(body) > LARGEST_TORRENT:
+                raise OriginFault(f"{name}: ?torrent is longer than any torrent")
+            return body
+
+        call = Call(
+            "GET",
+            pinned.ref,
+            meter,
+            "metainfo",
+            take,
+            size=LARGEST_TORRENT,
+            torrent=True,
+            normal=(TorrentUnsupported,),
+        )
+        return await self.result(call)
+
+    async def ask_about(
+        self,
+        method: str,
+        pinned: PinnedObject,
+        about: Query,
+        headers: Mapping[str, str],
+        meter: Meter,
+        *,
+        size: int,
+        take: Callable[[Exchange], Awaitable[_T]],
+    ) -> _T:
+        """Return what `take` makes of the answer to a question about the pinned object's parts.
+
+        The body should have `size` bytes at most. OriginError; AttributesUnsupported where S3
+        doesn't know the question, AccessDenied where it takes s3:GetObjectAttributes.
+        """
+        fields = {"If-Match": pinned.etag.removeprefix("W/"), **headers}
+        normal = (AttributesUnsupported, AccessDenied)
+        call = Call(
+            *(method, pinned.ref, meter, "metainfo", take, fields, size),
+            about=about,
+            normal=normal,
+        )
+        return await self.result(call)

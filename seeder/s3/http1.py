@@ -1,0 +1,220 @@
+"""HTTP/1.1 under httpx: kept connections, and bodies that land where the reader wants them.
+
+h11 parses every head, and the bodies whose end it has to find. A body of a known length, which is
+what S3 sends for an object, doesn't pass through it: that would copy each byte three times more,
+and cost more than TLS does. httpcore's pool, which loses slots to cancelled requests and takes
+longer the more connections it has, isn't used at all.
+"""
+
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from typing import TypeAlias
+
+import h11
+import httpx
+import trio
+
+from seeder.s3.network import Stream
+
+KEEPALIVE = 15.0
+"""Seconds; S3 closes idle connections somewhat later."""
+_HEAD_READ = 8 * 1024
+"""Bytes read at a time while the head isn't complete; what is behind it is copied."""
+_LONGEST_HEAD = 64 * 1024
+_CHUNK = 64 * 1024
+
+_Server: TypeAlias = tuple[str, str, int]
+_Timeouts: TypeAlias = Mapping[str, float | None]
+
+
+class Body(httpx.AsyncByteStream):
+    """The body of one answer, read once, by `receive_into` or as an iterator."""
+
+    def __init__(
+        self, pool: "Pool", link: "_Link", parser: h11.Connection, *, length: int | None
+    ) -> None:
+        self._pool = pool
+        self._link = link
+        self._parser = parser
+        self._length = length
+        """What is left to come of a body whose length is known; None leaves the end to h11."""
+        self._extra: bytes = b""
+        self._ended = length == 0
+        if length is not None:
+            self._extra = parser.trailing_data[0]
+        self._closed = False
+
+    async def receive_into(self, view: memoryview) -> int:
+        """Fill the view, or a part of it; return the bytes that came, 0 at the end of the body.
+
+        httpx.TransportError when the connection ends before the body does.
+        """
+        if self._ended:
+            return 0
+        if self._extra or self._length is None:
+            return await self._take(view)
+        count = await self._link.stream.read_into(view[: self._length], self._link.read_timeout)
+        if not count:
+            raise httpx.RemoteProtocolError(f"the body ended {self._length} bytes too early")
+        self._length -= count
+        self._ended = not self._length
+        return count
+
+    async def _take(self, view: memoryview) -> int:
+        """Fill the view with what came with the head, or what h11 finds in the stream."""
+        if not self._extra:
+            self._extra = await self._next_chunk()
+        count = min(len(view), len(self._extra))
+        if self._length is not None:
+            count = min(count, self._length)
+            self._length -= count
+            self._ended = not self._length
+        view[:count] = self._extra[:count]
+        self._extra = self._extra[count:]
+        return count
+
+    async def _next_chunk(self) -> bytes:
+        event = await self._link.next_event(self._parser, _CHUNK)
+        if isinstance(event, h11.Data):
+            return bytes(event.data)
+        self._ended = True
+        return b""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        buffer = memoryview(bytearray(_CHUNK))
+        while count := await self.receive_into(buffer):
+            yield bytes(buffer[:count])
+
+    async def aclose(self) -> None:
+        """Give the connection back, or close it if anything is left of the answer."""
+        if self._closed:
+            return
+        self._closed = True
+        framed = self._length is not None
+        lives = self._parser.our_state is h11.DONE if framed else self._is_done()
+        if self._ended and not self._extra and lives:
+            self._pool.give_back(self._link)
+        else:
+            self._pool.drop(self._link)
+
+    def _is_done(self) -> bool:
+        done = self._parser.our_state is h11.DONE and self._parser.their_state is h11.DONE
+        return done and not self._parser.trailing_data[0]
+
+
+class _Link:
+    """A connection to one server, and the exchange that it is used for."""
+
+    def __init__(self, server: _Server, stream: Stream) -> None:
+        self.server = server
+        self.stream = stream
+        self.idle_since = 0.0
+        self.read_timeout: float | None = None
+
+    async def ask(self, request: httpx.Request) -> tuple[h11.Response, h11.Connection]:
+        """Send a request without a body and return the head of its answer."""
+        timeouts: _Timeouts = request.extensions.get("timeout", {})
+        self.read_timeout = timeouts.get("read")
+        parser = h11.Connection(h11.CLIENT, _LONGEST_HEAD)
+        target = request.extensions.get("target", request.url.raw_path)
+        head = h11.Request(method=request.method, target=target, headers=request.headers.raw)
+        data = (parser.send(head) or b"") + (parser.send(h11.EndOfMessage()) or b"")
+        await self.stream.write(data, timeouts.get("write"))
+        while True:
+            event = await self.next_event(parser, _HEAD_READ)
+            if isinstance(event, h11.Response):
+                return event, parser
+            if not isinstance(event, h11.InformationalResponse):
+                raise httpx.RemoteProtocolError("the server closed without an answer")
+
+    async def next_event(self, parser: h11.Connection, most: int) -> h11.Event:
+        """Return the next event other than NEED_DATA, reading `most` bytes at a time."""
+        try:
+            while (event := parser.next_event()) is h11.NEED_DATA:
+                data = bytearray(most)
+                count = await self.stream.read_into(memoryview(data), self.read_timeout)
+                parser.receive_data(bytes(data[:count]))
+        except h11.RemoteProtocolError as error:
+            raise httpx.RemoteProtocolError(str(error)) from error
+        assert isinstance(event, h11.Event)
+        return event
+
+
+class Pool(httpx.AsyncBaseTransport):
+    """A transport for at most `connections` requests at a time: the caller sees to that.
+
+    As many connections are kept, over all servers; the one idle for longest makes room.
+    """
+
+    def __init__(self, connections: int, context: ssl.SSLContext) -> None:
+        context.set_alpn_protocols(["http/1.1"])
+        self._context = context
+        self._most = connections
+        self._open = 0
+        self._idle: deque[_Link] = deque()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        link = self._take(_server(request.url)) or await self._connect(request)
+        try:
+            answer, parser = await link.ask(request)
+        except BaseException:
+            self.drop(link)
+            raise
+        body = Body(self, link, parser, length=_length(request.method, answer))
+        return httpx.Response(answer.status_code, headers=answer.headers.raw_items(), stream=body)
+
+    def _take(self, server: _Server) -> _Link | None:
+        """Return the connection to `server` that was used last and still lives."""
+        now = trio.current_time()
+        for link in reversed(tuple(self._idle)):
+            if now - link.idle_since > KEEPALIVE or not link.stream.quiet:
+                self._idle.remove(link)
+                self.drop(link)
+            elif link.server == server:
+                self._idle.remove(link)
+                return link
+        return None
+
+    async def _connect(self, request: httpx.Request) -> _Link:
+        server = scheme, host, port = _server(request.url)
+        while self._idle and self._open >= self._most:
+            self.drop(self._idle.popleft())
+        context = self._context if scheme == "https" else None
+        timeouts: _Timeouts = request.extensions.get("timeout", {})
+        self._open += 1
+        try:
+            stream = await Stream.connect(host, port, context, timeouts.get("connect"))
+        except BaseException:
+            self._open -= 1
+            raise
+        return _Link(server, stream)
+
+    def give_back(self, link: _Link) -> None:
+        """Keep a connection whose exchange has ended well."""
+        link.idle_since = trio.current_time()
+        self._idle.append(link)
+
+    def drop(self, link: _Link) -> None:
+        """Close a connection."""
+        self._open -= 1
+        link.stream.close()
+
+    async def aclose(self) -> None:
+        """Close the connections that are idle."""
+        while self._idle:
+            self.drop(self._idle.pop())
+
+
+def _server(url: httpx.URL) -> _Server:
+    return url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80)
+
+
+def _length(method: str, answer: h11.Response) -> int | None:
+    """Return the length of the body by RFC 9112, 6.3; None where only its framing tells."""
+    if method == "HEAD" or answer.status_code in (204, 304):
+        return 0
+    fields = dict(answer.headers)
+    if b"transfer-encoding" in fields or b"content-length" not in fields:
+        return None
+    return int(fields[b"content-length"])

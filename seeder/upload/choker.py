@@ -1,0 +1,181 @@
+"""Who may request when there is not enough for everybody: some at a time, by turns.
+
+A turn lasts until 20 pieces have been sent and a minute is over, then
+the place goes to who has waited longest. A part of the places is for newcomers, who need a first
+piece to be of use to others. Addresses that have had a torrent several times over come last.
+
+No I/O.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from seeder.upload.standing import Standing
+
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How places are given when there are not enough; times in seconds."""
+
+    slots: int = 20
+    newcomers: int = 1
+    """Of the slots, while there are two at least."""
+    slots_per_group: int = 4
+    quota: int = 20
+    """Pieces a turn."""
+    turn: float = 60.0
+    longest_turn: float = 300.0
+    """For those who take so little that their quota would never be used up."""
+    newcomer_turn: float = 30.0
+    pause: float = 10.0
+    """Between two changes of one peer; aria2 closes on quick ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView(Generic[K]):
+    """One peer as it is at the moment of the decision."""
+
+    key: K
+    group: str
+    """Its address, or the /64 of it."""
+    standing: Standing
+    """What its address may expect of the torrent."""
+    piece_length: int
+    interested: bool
+    """It said so, or has requests waiting."""
+    choked: bool
+    since: float
+    """When it was last choked or unchoked; before that, when it came (s)."""
+    is_new: bool
+    """This connection was never unchoked."""
+    turn_bytes: int
+    """Sent since it was unchoked."""
+    rate: float
+    """Bytes a second that it takes at present."""
+    sent_to_group: float
+    """What `LeechMemory` says that its address was sent of this torrent."""
+    optimistic: bool = False
+    """It has a newcomer's place, as the last decision said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(Generic[K]):
+    """What to do; whoever isn't named stays as it is."""
+
+    choke: tuple[K, ...] = ()
+    unchoke: tuple[K, ...] = ()
+    optimistic: frozenset[K] = frozenset()
+    """Who has a newcomer's place now."""
+
+
+def decide(
+    peers: Sequence[PeerView[K]],
+    now: float,
+    *,
+    slots: int,
+    chance: Callable[[], float],
+    policy: Policy = Policy(),
+) -> Decision[K]:
+    """Decide whom to choke and unchoke; `slots` are the places of all torrents together.
+
+    `chance` returns a float from 0 up to 1, asked in the order of the peers.
+    """
+    chosen, optimistic = _Places[K](policy, slots, now).give(peers, chance)
+    return Decision(
+        tuple(peer.key for peer in peers if not peer.choked and peer.key not in chosen),
+        tuple(peer.key for peer in peers if peer.choked and peer.key in chosen),
+        frozenset(optimistic),
+    )
+
+
+class _Places(Generic[K]):
+    """The places of one decision, and who gets them."""
+
+    def __init__(self, policy: Policy, slots: int, now: float) -> None:
+        self._policy = policy
+        self._now = now
+        newcomers = min(policy.newcomers, slots - 1) if slots > 1 else 0
+        self._free = slots
+        self._regular = slots - newcomers
+        self._newcomers = newcomers
+        self._groups: Counter[str] = Counter()
+        self._chosen: set[K] = set()
+        self._optimistic: set[K] = set()
+
+    def give(
+        self, peers: Sequence[PeerView[K]], chance: Callable[[], float]
+    ) -> tuple[set[K], set[K]]:
+        """Return who has a place, and which of those have a newcomer's."""
+        line: list[tuple[Standing, int, float, float, PeerView[K]]] = []
+        for peer in peers:
+            luck = chance()
+            if not peer.choked and self._now - peer.since < self._policy.pause:
+                # It can't be choked yet, so its place is taken whatever the limits say.
+                self._place(peer, optimistic=peer.optimistic)
+            elif peer.interested and (not peer.choked or self._may_unchoke(peer)):
+                line.append((peer.standing, *self._rank(peer), luck, peer))
+        line.sort(key=lambda entry: entry[:4])
+        fine = [entry for entry in line if entry[0] is Standing.FINE]
+        guests = [entry for entry in fine if self._is_guest(entry[4])]
+        # A guest stays for its time; else newcomers come by lot, else the line's next.
+        for *_, peer in guests:
+            if self._newcomers > 0:
+                self._try(peer, optimistic=True)
+        for *_, peer in line:
+            if self._regular > 0:
+                self._try(peer, optimistic=False)
+        new = [entry for entry in fine if self._is_newcomer(entry[4])]
+        new.sort(key=lambda entry: entry[3])
+        for *_, peer in (*new, *line):
+            if self._newcomers > 0:
+                self._try(peer, optimistic=True)
+        return self._chosen, self._optimistic
+
+    def _may_unchoke(self, peer: PeerView[K]) -> bool:
+        return peer.is_new or self._now - peer.since >= self._policy.pause
+
+    def _is_guest(self, peer: PeerView[K]) -> bool:
+        """Tell whether it has a newcomer's place whose time isn't over."""
+        age = self._now - peer.since
+        return peer.optimistic and not peer.choked and age < self._policy.newcomer_turn
+
+    def _is_newcomer(self, peer: PeerView[K]) -> bool:
+        # Who reconnects is none, unless the address has had no more than somebody's turn.
+        return peer.is_new and peer.sent_to_group < self._policy.quota * peer.piece_length
+
+    def _rank(self, peer: PeerView[K]) -> tuple[int, float]:
+        """Order those of one standing: turns under way, then who waits, then turns over."""
+        if peer.choked:
+            return 1, peer.since
+        if peer.optimistic or self._turn_is_over(peer):
+            return 2, -peer.since
+        return 0, peer.since
+
+    def _turn_is_over(self, peer: PeerView[K]) -> bool:
+        policy, age = self._policy, self._now - peer.since
+        if age < policy.turn:
+            return False
+        had_enough = peer.turn_bytes >= policy.quota * peer.piece_length
+        return had_enough or peer.rate == 0 or age >= policy.longest_turn
+
+    def _try(self, peer: PeerView[K], *, optimistic: bool) -> None:
+        if (
+            self._free > 0
+            and peer.key not in self._chosen
+            and self._groups[peer.group] < self._policy.slots_per_group
+        ):
+            self._place(peer, optimistic=optimistic)
+
+    def _place(self, peer: PeerView[K], *, optimistic: bool) -> None:
+        self._free -= 1
+        self._groups[peer.group] += 1
+        self._chosen.add(peer.key)
+        if optimistic:
+            self._newcomers -= 1
+            self._optimistic.add(peer.key)
+        else:
+            self._regular -= 1

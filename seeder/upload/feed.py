@@ -1,0 +1,249 @@
+"""The pieces that one peer wants: those in memory or on a warm disk, cold ones asked of the cache.
+
+A few cold pieces are on their way at a time, the others stand in line; a piece that came stays
+here until its requests are answered or it is on disk. So one peer holds a bounded part of the
+memory, whatever it asks for, and whatever the cache evicts meanwhile. What it will probably ask for
+next, the cache may read ahead, as far as that takes nobody's place.
+"""
+
+from collections import deque
+from collections.abc import Callable, Container, Iterable, Sequence
+
+from seeder.cache.files import Read
+from seeder.cache.memory import Key
+from seeder.cache.pieces import PieceCache
+from seeder.errors import BudgetSpent, SeederError
+from seeder.torrent.catalog import Torrent
+from seeder.torrent.layout import MIB
+from seeder.upload.readahead import ReadAhead
+
+MOST_HELD = 256 * MIB
+"""Bytes of cold pieces on their way to peers or waiting to be sent, of all peers together."""
+AHEAD = 8 * MIB
+MOST_AHEAD = 16
+"""Cold pieces that one peer has on their way or waiting to be sent: these bytes, this many."""
+PATIENCE = 10.0
+"""A cold piece that takes longer is turned down: clients wait 20 s before they give up on us."""
+PATIENCE_IN_LINE = 2 * PATIENCE
+FAILURE_PAUSE = 10.0
+"""Seconds before a piece that failed is asked for again on behalf of one peer."""
+
+
+class Shelf:
+    """Counts what the stocks of all peers hold or have on its way, each piece once, up to `most`.
+
+    Who finds it full stands in line: what is in memory or on disk isn't held and goes on.
+    """
+
+    __slots__ = ("_most", "_takers", "used")
+
+    def __init__(self, most: int = MOST_HELD) -> None:
+        self.used = 0
+        """Bytes."""
+        self._most = most
+        self._takers: dict[Key, int] = {}
+
+    def take(self, key: Key, size: int) -> bool:
+        """Count a piece for one more stock; False if there is no room. Alone it always has some."""
+        takers = self._takers.get(key, 0)
+        if not takers:
+            if self.used and self.used + size > self._most:
+                return False
+            self.used += size
+        self._takers[key] = takers + 1
+        return True
+
+    def give(self, key: Key, size: int) -> None:
+        """Count a piece for one stock less."""
+        self._takers[key] -= 1
+        if not self._takers[key]:
+            del self._takers[key]
+            self.used -= size
+
+
+class Stock:
+    """Finds one peer's pieces; `wanted` are the indices that it has requests for.
+
+    `tell` is called, later, when a piece has come (None) or failed (the error). `taken` returns the
+    bytes that the peer was sent so far, `clock` seconds. `may_read` tells whether so many more may
+    be read from S3 for this peer, and notes that they are. Nothing from piece `stop` on is read
+    ahead.
+    """
+
+    def __init__(
+        self,
+        cache: PieceCache[Torrent],
+        torrent: Torrent,
+        wanted: Container[int],
+        *,
+        tell: Callable[[int, SeederError | None], None],
+        taken: Callable[[], int],
+        may_read: Callable[[int], bool],
+        clock: Callable[[], float],
+        shelf: Shelf,
+        stop: int | None = None,
+    ) -> None:
+        self.waiting: dict[int, float] = {}
+        """Cold pieces, and since when they are waited for."""
+        self._cache = cache
+        self._torrent = torrent
+        self._wanted = wanted
+        self._tell = tell
+        self._taken = taken
+        self._may_read = may_read
+        self._clock = clock
+        self._shelf = shelf
+        self._most = max(1, min(MOST_AHEAD, AHEAD // torrent.layout.piece_length))
+        self._line: deque[int] = deque()
+        self._fetching: set[int] = set()
+        self._held: dict[int, bytes | bytearray] = {}
+        self._failed: dict[int, float] = {}
+        self._read_ahead = ReadAhead(torrent.layout, stop)
+        self._given = -1
+        self._guessed: list[range] = []
+        self._hopeless: set[int] = set()
+        """Those of them that S3 isn't asked for: whoever wants them is told so soon."""
+
+    def find(self, index: int) -> bytes | bytearray | None:
+        """Return a piece that is in memory, or None."""
+        piece = self._held.get(index)
+        if piece is None:
+            piece = self._cache.peek(self._torrent, index)
+        if piece is not None:
+            self._give(index)
+        return piece
+
+    def is_on_disk(self, index: int) -> bool:
+        """Tell whether `read` may do."""
+        return self._cache.is_on_disk(self._torrent, index)
+
+    def is_at_hand(self, index: int) -> bool:
+        """Tell whether a piece can be had without S3."""
+        cache, torrent = self._cache, self._torrent
+        return cache.peek(torrent, index) is not None or cache.is_cached(torrent, index)
+
+    def read(self, index: int, reads: Sequence[Read]) -> bool:
+        """Fill the buffers from a piece on disk, without waiting; False if that can't be."""
+        done = self._cache.read_cached(self._torrent, index, reads)
+        if done:
+            self._give(index)
+        return done
+
+    def _give(self, index: int) -> None:
+        """Take note that the peer is sent a piece that is at hand."""
+        if index != self._given:
+            self._given = index
+            self._guessed.append(self._read_ahead.given(index, self._taken()))
+
+    def line_up(self, index: int) -> None:
+        """Put a cold piece in line, for `fetch` to ask for it."""
+        if index not in self.waiting:
+            self.waiting[index] = self._clock()
+            if index not in self._failed:
+                self._line.append(index)
+
+    def look_ahead(self, indices: Iterable[int]) -> None:
+        """Ask for those of `indices` that are cold, though none of them can be sent yet."""
+        for index in indices:
+            if index not in self._held and not self.is_at_hand(index):
+                self.line_up(index)
+        self.fetch()
+
+    def fetch(self) -> None:
+        """Ask the cache for the pieces in line, as far as the limits go."""
+        for index in tuple(self._held):
+            if index not in self._wanted or self._cache.is_on_disk(self._torrent, index):
+                del self._held[index]
+                self._release(index)
+        line, fetching = self._line, self._fetching
+        while line and len(fetching) + len(self._held) < self._most:
+            index = line[0]
+            if index in self.waiting and index not in fetching:
+                if index not in self._wanted:
+                    del self.waiting[index]
+                elif self._reserve(index):
+                    self._ask(index)
+                else:
+                    break
+            line.popleft()
+        # In the same turn, so that they share a GET with what was asked for.
+        while self._guessed:
+            guessed = self._guessed.pop()
+            if guessed and self._may_read(0):
+                size = self._cache.read_ahead(self._torrent, guessed)
+                self._may_read(size)
+                self._read_ahead.fetched(size)
+
+    def _ask(self, index: int) -> None:
+        """Ask the cache for a piece that there is room for, unless S3 is read no more for this."""
+        if self._cache.is_cold(self._torrent, index) and not self._may_read(self._size(index)):
+            self._release(index)
+            self._failed[index] = self._clock()
+            self._hopeless.add(index)
+            return
+        self._fetching.add(index)
+        if self._cache.request(self._torrent, index, self._arrived):
+            self._guessed.append(self._read_ahead.missed(index, self._taken()))
+
+    def _reserve(self, index: int) -> bool:
+        return self._shelf.take((self._torrent.cache_id, index), self._size(index))
+
+    def _release(self, index: int) -> None:
+        self._shelf.give((self._torrent.cache_id, index), self._size(index))
+
+    def _size(self, index: int) -> int:
+        return self._torrent.layout.piece_size(index)
+
+    def _arrived(
+        self, index: int, piece: bytes | bytearray | None, error: SeederError | None
+    ) -> None:
+        self._fetching.discard(index)
+        self.waiting.pop(index, None)
+        if error is not None:
+            self._failed[index] = self._clock()
+            if isinstance(error, BudgetSpent):
+                self._hopeless.add(index)
+        if piece is not None and index in self._wanted:
+            self._held[index] = piece
+        else:
+            self._release(index)
+        self._tell(index, error)
+
+    def is_hopeless(self, index: int) -> bool:
+        """Tell whether S3 isn't asked for a piece at present, on behalf of this one."""
+        return index in self._hopeless
+
+    def overdue(self, now: float) -> list[int]:
+        """Return the wanted pieces that took too long; they may be asked for again."""
+        late: list[int] = []
+        for index, since in tuple(self.waiting.items()):
+            wanted, fetched = index in self._wanted, index in self._fetching
+            in_line = not fetched and index not in self._failed
+            too_long = (
+                now - since > (PATIENCE_IN_LINE if in_line else PATIENCE) or index in self._hopeless
+            )
+            if wanted and too_long:
+                late.append(index)
+            if fetched:
+                self.waiting[index] = now if too_long else since
+            elif too_long or not wanted or self.is_at_hand(index):
+                # Turned down, cancelled, or brought here on behalf of somebody else.
+                del self.waiting[index]
+        self._line = deque(index for index in self._line if index in self.waiting)
+        if self._line:
+            # The shelf may have room now, and nobody tells.
+            self.fetch()
+        for index, at in tuple(self._failed.items()):
+            if now - at > FAILURE_PAUSE and index not in self.waiting:
+                del self._failed[index]
+                self._hopeless.discard(index)
+        return late
+
+    def close(self) -> None:
+        """Wait for nothing any more; fetches under way go on."""
+        for index in self._fetching:
+            self._cache.forget(self._torrent, index, self._arrived)
+        for index in (*self._fetching, *self._held):
+            self._release(index)
+        self._fetching.clear()
+        self._held.clear()

@@ -1,0 +1,217 @@
+"""The choker at work: what it has to know of each session, when it decides, and what comes of it.
+
+It decides once a second; whoever comes while there is a place is served at once, which saves it a
+round trip.
+
+No I/O.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+from seeder.torrent.catalog import Torrent
+from seeder.upload.choker import PeerView, Policy, decide
+from seeder.upload.standing import LeechMemory, Patience, Standing
+
+UploadSlots: TypeAlias = int | Literal["auto", "unlimited"]
+
+SMOOTHING = 0.5
+"""Weight of the last second in a rate."""
+PRESSED = 5
+"""Reviews in which there has to be too little for all before there are slots, and again enough
+before there are none."""
+
+
+class Guest(Protocol):
+    """A session, as far as the choker is concerned."""
+
+    @property
+    def group(self) -> str: ...
+    @property
+    def torrent(self) -> Torrent | None: ...
+    @property
+    def uploaded(self) -> int: ...
+    @property
+    def interested(self) -> bool: ...
+
+    def serve(self) -> None: ...
+    def hold(self) -> None: ...
+    def slow_down(self, *, slow: bool) -> None: ...
+    def end(self, reason: str) -> None: ...
+    def __hash__(self) -> int: ...
+
+
+@dataclass(slots=True)
+class _Place:
+    """What is remembered of one session between two decisions."""
+
+    since: float
+    choked: bool = True
+    is_new: bool = True
+    optimistic: bool = False
+    standing: Standing = Standing.FINE
+    uploaded: int = 0
+    uploaded_before_turn: int = 0
+    rate: float = 0.0
+
+
+class Slots:
+    """Which sessions are served; `is_scarce` tells whether the uplink or S3 is at its limit."""
+
+    def __init__(
+        self,
+        slots: UploadSlots,
+        *,
+        patience: Patience,
+        is_scarce: Callable[[], bool],
+        chance: Callable[[], float],
+    ) -> None:
+        self.most: int | None = None
+        """Places that a budget leaves; None is all."""
+        self.memory = LeechMemory()
+        self._slots = slots
+        self._patience = patience
+        self._policy = Policy()
+        self._is_scarce = is_scarce
+        self._chance = chance
+        self._places: dict[Guest, _Place] = {}
+        self._served = 0
+        """Sessions that are not choked."""
+        self._reviewed_at: float | None = None
+        self._pressure = 0
+        self._scarce = False
+
+    def change(self, slots: UploadSlots, patience: Patience) -> None:
+        """Keep to other settings from the next decision on."""
+        self._slots = slots
+        self._patience = patience
+
+    @property
+    def places(self) -> int | None:
+        """How many sessions may be served at a time; None is as many as there are."""
+        places = self._slots if isinstance(self._slots, int) else None
+        if places is None and self._slots == "auto" and self._scarce:
+            places = self._policy.slots
+        if self.most is None:
+            return places
+        return self.most if places is None else min(places, self.most)
+
+    def may_fetch(self, guest: Guest, size: int, now: float) -> bool:
+        """Tell whether `size` bytes may be read from S3 for this session, and book them if so."""
+        torrent = guest.torrent
+        assert torrent is not None
+        had = self.memory.fetched(torrent.info_hash, guest.group, now)
+        if not self._patience.may_fetch(had, torrent.layout.size):
+            return False
+        if size:
+            self.memory.add(torrent.info_hash, guest.group, now, fetched=size)
+        return True
+
+    def come(self, guest: Guest, now: float) -> None:
+        """Take in an identified session, and serve it if there is no need to think about it."""
+        place = self._places[guest] = _Place(now)
+        self._weigh(guest, place, now)
+        if place.standing is Standing.REFUSED:
+            return
+        places, fine = self.places, place.standing is Standing.FINE
+        if places is None or (fine and self._served < places):
+            self._serve(guest, place, now)
+
+    def leave(self, guest: Guest, now: float) -> None:
+        """Forget a session, but not what its address has had."""
+        place = self._places.pop(guest, None)
+        if place is not None:
+            self._remember(guest, place, now)
+            self._served -= not place.choked
+
+    def review(self, now: float) -> None:
+        """Decide anew; called about once a second."""
+        before, self._reviewed_at = self._reviewed_at, now
+        seconds = 1.0 if before is None else max(now - before, 0.001)
+        self._feel_pressure()
+        for guest, place in tuple(self._places.items()):
+            sent = self._remember(guest, place, now)
+            place.rate += SMOOTHING * (sent / seconds - place.rate)
+            if sent or place.standing is not Standing.FINE:
+                self._weigh(guest, place, now)
+        slots = self.places
+        if slots is None:
+            self._serve_all(now)
+        else:
+            self._give_slots(slots, now)
+
+    def _weigh(self, guest: Guest, place: _Place, now: float) -> None:
+        """See what the guest's address may still expect."""
+        torrent = guest.torrent
+        assert torrent is not None
+        had = self.memory.sent(torrent.info_hash, guest.group, now)
+        before, place.standing = place.standing, self._patience.standing(had, torrent.layout.size)
+        if place.standing is Standing.REFUSED:
+            guest.end("had-enough")
+        elif (place.standing is Standing.SLOW) is not (before is Standing.SLOW):
+            guest.slow_down(slow=place.standing is Standing.SLOW)
+
+    def _serve_all(self, now: float) -> None:
+        for guest, place in tuple(self._places.items()):
+            place.optimistic = False
+            if place.choked and (place.is_new or now - place.since >= self._policy.pause):
+                self._serve(guest, place, now)
+
+    def _give_slots(self, slots: int, now: float) -> None:
+        views = [
+            self._view(guest, place, now)
+            for guest, place in self._places.items()
+            if place.standing is not Standing.REFUSED
+        ]
+        decision = decide(views, now, slots=slots, chance=self._chance, policy=self._policy)
+        for guest in decision.choke:
+            self._hold(guest, self._places[guest], now)
+        for guest in decision.unchoke:
+            self._serve(guest, self._places[guest], now)
+        for guest, place in self._places.items():
+            place.optimistic = guest in decision.optimistic
+
+    def _feel_pressure(self) -> None:
+        change = 1 if self._is_scarce() else -1
+        self._pressure = min(max(self._pressure + change, 0), PRESSED)
+        if self._pressure in (0, PRESSED):
+            self._scarce = self._pressure == PRESSED
+
+    def _view(self, guest: Guest, place: _Place, now: float) -> PeerView[Guest]:
+        torrent = guest.torrent
+        assert torrent is not None
+        return PeerView(
+            key=guest,
+            group=guest.group,
+            standing=place.standing,
+            piece_length=torrent.layout.piece_length,
+            interested=guest.interested,
+            choked=place.choked,
+            since=place.since,
+            is_new=place.is_new,
+            turn_bytes=guest.uploaded - place.uploaded_before_turn,
+            rate=place.rate,
+            sent_to_group=self.memory.sent(torrent.info_hash, guest.group, now),
+            optimistic=place.optimistic,
+        )
+
+    def _remember(self, guest: Guest, place: _Place, now: float) -> int:
+        """Note what was sent since the last time, and return how much that is."""
+        assert guest.torrent is not None
+        sent = guest.uploaded - place.uploaded
+        if sent:
+            self.memory.add(guest.torrent.info_hash, guest.group, now, sent=sent)
+            place.uploaded = guest.uploaded
+        return sent
+
+    def _serve(self, guest: Guest, place: _Place, now: float) -> None:
+        self._served += 1
+        place.choked, place.since, place.is_new = False, now, False
+        place.uploaded_before_turn = guest.uploaded
+        guest.serve()
+
+    def _hold(self, guest: Guest, place: _Place, now: float) -> None:
+        self._served -= 1
+        place.choked, place.since = True, now
+        guest.hold()

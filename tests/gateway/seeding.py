@@ -1,0 +1,88 @@
+"""A web seed on loopback: the public listener before a hub a cache, and an origin to turn."""
+
+import random
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seeder.config.sections import OriginSettings, PeerSettings
+from seeder.gateway.access import Authorisation, Keyring, ReadKey
+from seeder.gateway.clients import TrustedProxies
+from seeder.gateway.links import PublicFace
+from seeder.gateway.naming import Naming
+from seeder.gateway.routes import PublicRoutes
+from seeder.gateway.webseed import WebSeed
+from seeder.http.limits import ServerLimits
+from seeder.torrent.catalog import Catalog, Publication, Torrent
+from seeder.torrent.layout import MIB
+from seeder.tracker.swarm import Policy
+from seeder.tracker.swarms import OwnSeeder, Swarms
+from tests.http.serving import Reply, ask, get, serving
+from tests.peer.node import Limits, Node
+from tests.peer.node import serving as serving_peers
+from tests.tracker.announcing import OWN_PORT
+
+ANNOUNCE = "http://127.0.0.1:6969/announce"
+BEFORE = "http://127.0.0.1:6969"
+PATH = "/b/object-0"
+
+
+@dataclass
+class Seed:
+    """A running web seed of the bucket `b`; its first object is at PATH."""
+
+    node: Node
+    catalog: Catalog
+    port: int
+
+    @property
+    def torrent(self) -> Torrent:
+        return self.node.torrent
+
+    @property
+    def counted(self) -> tuple[int, int]:
+        """What the ledger has of the first object: bytes uploaded and delivered."""
+        counters = self.node.tally.counters
+        return counters.uploaded_bytes, counters.delivered_verified_bytes
+
+    async def ask(self, target: str, *headers: str, method: str = "GET") -> Reply:
+        """Return the answer to one request on a connection of its own."""
+        return await ask(self.port, get(target, *headers, "Connection: close", method=method))
+
+
+@asynccontextmanager
+async def seeding(
+    directory: Path,
+    *objects: tuple[bytes, int],
+    limits: Limits | None = None,
+    server: ServerLimits = ServerLimits(),  # noqa: B008  (frozen)
+    memory: int = 64 * MIB,
+    disk: int = 0,
+    public: bool = True,
+    keys: Sequence[ReadKey] = (),
+    **options: Any,
+) -> AsyncIterator[Seed]:
+    """Serve objects, each (bytes, piece length), at /b/object-0, /b/object-1 and so on."""
+    catalog = Catalog()
+    async with serving_peers(
+        directory, *objects, limits=limits, memory=memory, disk=disk, **options
+    ) as node:
+        for torrent in node.torrents.values():
+            publication = Publication(torrent.pinned.ref, public)
+            catalog.add(publication)
+            catalog.serve(publication, torrent)
+        face = PublicFace(catalog, ANNOUNCE, PeerSettings(), {"default": OriginSettings()}, BEFORE)
+        routes = PublicRoutes(
+            Swarms(Policy(), OwnSeeder(OWN_PORT), rng=random.Random(1)),
+            face,
+            Authorisation(face, Keyring(keys), time.time),
+            naming=Naming(),
+            proxies=TrustedProxies([]),
+            web_seed=WebSeed(face.content, node.hub.downloads.open),
+        )
+        async with serving(routes, server) as port:
+            yield Seed(node, catalog, port)
+        assert len(node.hub.downloads) == 0

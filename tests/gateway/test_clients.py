@@ -1,0 +1,70 @@
+"""Whose announce it is when proxies are in between."""
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seeder.errors import AnnounceError
+from seeder.gateway.clients import TrustedProxies, network_of, parse_address
+
+PROXIES = TrustedProxies(["10.0.0.0/8", "2001:db8:aaaa::/48"])
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "client"),
+    [
+        ([b"198.51.100.1"], "198.51.100.1"),
+        ([b"6.6.6.6, 198.51.100.1"], "198.51.100.1"),
+        ([b"6.6.6.6", b"198.51.100.1"], "198.51.100.1"),
+        ([b"6.6.6.6, 198.51.100.1, 10.1.1.1"], "198.51.100.1"),
+        ([b"6.6.6.6,198.51.100.1", b" 10.1.1.1 ,2001:db8:aaaa::1"], "198.51.100.1"),
+        ([b"nonsense, 198.51.100.1"], "198.51.100.1"),
+        ([b"10.9.9.9, 10.1.1.1"], "10.9.9.9"),
+        ([b"::ffff:198.51.100.1"], "198.51.100.1"),
+        ([b"::ffff:10.1.1.1, ::ffff:10.1.1.2"], "10.1.1.1"),
+        ([b"198.51.100.1:4711"], "198.51.100.1"),
+        ([b"2001:db8::1"], "2001:db8::1"),
+        ([b"[2001:db8::1]"], "2001:db8::1"),
+        ([b"[2001:db8::1]:4711"], "2001:db8::1"),
+    ],
+)
+def test_the_client_is_the_last_address_that_is_no_proxy(
+    forwarded: list[bytes], client: str
+) -> None:
+    assert str(PROXIES.client(forwarded)) == client
+
+
+@pytest.mark.parametrize(
+    "forwarded",
+    [[], [b""], [b"unknown"], [b"198.51.100.1,"], [b"bad, 10.1.1.1"], [b"_hidden"], [b"\xff\xfe"]],
+)
+def test_a_proxy_that_does_not_name_its_client_is_an_error(forwarded: list[bytes]) -> None:
+    with pytest.raises(AnnounceError, match="X-Forwarded-For"):
+        PROXIES.client(forwarded)
+
+
+@given(st.lists(st.binary(max_size=40), max_size=5))
+def test_garbage_from_a_proxy_is_refused_and_nothing_worse(forwarded: list[bytes]) -> None:
+    try:
+        PROXIES.client(forwarded)
+    except AnnounceError as error:
+        assert "X-Forwarded-For" in error.reason  # noqa: PT017
+
+
+def test_only_configured_networks_are_trusted() -> None:
+    assert PROXIES.trusts(parse_address("10.200.0.1"))
+    assert PROXIES.trusts(parse_address("::ffff:10.200.0.1"))
+    assert not PROXIES.trusts(parse_address("11.0.0.1"))
+    assert not PROXIES.trusts(parse_address("2001:db8:aaab::1"))
+    assert not TrustedProxies([])
+
+
+def test_a_zone_is_no_part_of_an_address() -> None:
+    assert parse_address("fe80::1%eth0") == ipaddress.ip_address("fe80::1")
+
+
+def test_ipv6_is_counted_by_its_64() -> None:
+    assert network_of(b"abcd") == b"abcd"
+    assert network_of(b"0123456789abcdef") == b"01234567"

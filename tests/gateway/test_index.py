@@ -1,0 +1,132 @@
+"""The list of public torrents: in order, in pages, and never the others."""
+
+from typing import Any
+
+import pytest
+
+from seeder.config.sections import PeerSettings
+from seeder.gateway.index import FRESH, PublicList
+from seeder.gateway.listed import Page
+from seeder.torrent.catalog import Catalog, ObjectRef, PinnedObject, Publication, Torrent
+from seeder.torrent.info import build_info, parse_info
+from seeder.torrent.layout import Layout
+from tests.gateway.test_links import ANNOUNCE, face
+
+
+class Published:
+    """A catalog with a list of it."""
+
+    def __init__(self) -> None:
+        self.catalog, self.now = Catalog(), 0.0
+        self.list = PublicList(
+            self.catalog,
+            ANNOUNCE,
+            "https://t.example.org",
+            peer=PeerSettings(),
+            clock=lambda: self.now,
+        )
+
+    def add(self, name: str, *, public: bool = True, live: bool = True) -> Publication:
+        bucket, _, key = name.partition("/")
+        publication = Publication(ObjectRef("default", bucket, key), public)
+        self.catalog.add(publication)
+        if live:
+            raw = build_info(name=f"{bucket}-{key}", layout=Layout(5, 16384), pieces=b"h" * 20)
+            pinned = PinnedObject(publication.ref, '"e"', 5)
+            self.catalog.serve(publication, Torrent(parse_info(raw), pinned, "build"))
+        self.now += FRESH
+        return publication
+
+    def names(self, page: Page) -> list[str]:
+        return [each.name for each in page.torrents]
+
+
+@pytest.fixture
+def published() -> Published:
+    return Published()
+
+
+def test_only_public_torrents_are_listed_by_name(published: Published) -> None:
+    for name in ("b/2", "b/10", "a/z", "c/x"):
+        published.add(name)
+    published.add("b/secret", public=False)
+    published.add("b/soon", live=False)
+    page = published.list.page(None, "", 100)
+    assert published.names(page) == ["a/z", "b/10", "b/2", "c/x"]
+    assert (page.first, page.total, page.previous, page.next) == (1, 4, None, None)
+    assert [each.name for each in published.list.newest(None, 3)] == ["c/x", "a/z", "b/10"]
+    assert published.names(published.list.page("b", "", 100)) == ["b/10", "b/2"]
+    assert [each.name for each in published.list.newest("b", 3)] == ["b/10", "b/2"]
+    assert published.list.page("nothing", "", 100).total == 0
+
+
+def test_pages_follow_each_other_both_ways(published: Published) -> None:
+    names = [f"b/{number:02}" for number in range(10)]
+    for name in ("a/x", *names, "c/x"):
+        published.add(name)
+    for bucket, wanted in (("b", names), (None, ["a/x", *names, "c/x"])):
+        seen: list[str] = []
+        pages: list[str] = []
+        after = ""
+        while True:
+            page = published.list.page(bucket, after, 4)
+            assert page.first == len(seen) + 1
+            assert page.total == len(wanted)
+            assert page.previous == (pages[-1] if pages else None)
+            seen += published.names(page)
+            pages.append(after)
+            if page.next is None:
+                break
+            after = page.next
+        assert seen == wanted
+    assert published.names(published.list.page("b", "b/021", 2)) == ["b/03", "b/04"]
+    assert published.names(published.list.page("b", "zzz", 2)) == []
+    assert published.names(published.list.page("b", "", 2)) == ["b/00", "b/01"]
+
+
+def test_what_is_no_longer_public_is_gone_at_once_and_what_is_new_comes_soon(
+    published: Published,
+) -> None:
+    hidden, removed = published.add("a/hidden"), published.add("a/removed")
+    assert published.list.page(None, "", 9).total == 2
+    hidden.public = False
+    published.catalog.remove(removed.ref)
+    assert published.list.page(None, "", 9).torrents == []
+    assert published.list.newest(None, 9) == []
+    published.add("a/new")
+    assert published.names(published.list.page(None, "", 9)) == ["a/new"]
+
+
+def test_a_torrent_is_listed_with_its_urls(published: Published) -> None:
+    torrent = published.add("a/b c/ß?.bin").torrent
+    assert torrent is not None
+    [listed] = published.list.newest(None, 1)
+    assert listed.torrent_url == "https://t.example.org/a/b%20c/%C3%9F%3F.bin?torrent"
+    assert (listed.size, listed.info_hash) == (5, torrent.info_hash.hex())
+    assert listed.info_hash in listed.magnet
+    assert "&dn=%C3%9F_.bin&" in listed.magnet
+
+
+class Counted(dict[ObjectRef, Publication]):
+    """Counts how often somebody goes through all of it."""
+
+    passes = 0
+
+    def values(self) -> Any:
+        self.passes += 1
+        return super().values()
+
+
+def test_a_page_and_a_look_up_do_not_go_through_ten_thousand(published: Published) -> None:
+    through = published.catalog.publications = Counted()
+    for number in range(10_000):
+        ref = ObjectRef("default", f"b{number % 7}", f"{number:05}")
+        published.catalog.add(Publication(ref))
+    for _ in range(3):
+        published.list.page(None, "", 100)
+        published.list.newest("b1", 100)
+    assert through.passes == 1
+    assert face(published.catalog).terms("b0", "00007").public
+    assert not published.catalog.has_bucket("b7")
+    assert published.catalog.by_name("b0", "00008") is None
+    assert through.passes == 1

@@ -1,0 +1,214 @@
+"""The list at /: which form a client gets, and that each is what its readers take."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from html.parser import HTMLParser
+from urllib.parse import parse_qs, urlsplit
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seeder.gateway.index_routes import PAGE, ListingRoutes
+from seeder.gateway.listed import Listed, Page, page_target
+from seeder.http.messages import Request, Response, split_target
+
+LISTED = Listed(
+    bucket="quotes",
+    key="Nelson",
+    size=3 * 2**30,
+    info_hash="68" * 20,
+    torrent_url="https://t.example.org/quotes/Nelson?torrent",
+    magnet="magnet:?xt=urn:btih:6868&dn=Nelson&tr=http%3A%2F%2Ft.example.org%2Fannounce",
+)
+TORRENT = "{http://xmlns.ezrss.it/0.1/}"
+
+
+class Source:
+    """Answers with one page, and notes what was asked."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self.asked: list[tuple[object, ...]] = []
+
+    def page(self, bucket: str | None, after: str, count: int) -> Page:
+        self.asked.append((bucket, after, count))
+        return self._page
+
+    def newest(self, bucket: str | None, count: int) -> Sequence[Listed]:
+        self.asked.append((bucket, count))
+        return self._page.torrents
+
+
+def page_of(*torrents: Listed, previous: str | None = None, after: str | None = None) -> Page:
+    return Page(torrents, first=1, total=len(torrents), previous=previous, next=after)
+
+
+def ask(
+    source: Source, target: str, *headers: tuple[str, str], bucket: str | None = None
+) -> Response:
+    path, query = split_target(target.encode())
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers]
+    address = ("192.0.2.1", 1)
+    request = Request(b"GET", target.encode(), path, query, raw, address, address)
+    return ListingRoutes(source, url="https://t.example.org/").listing(request, bucket)
+
+
+def body_of(response: Response) -> bytes:
+    assert response.status == 200
+    assert isinstance(response.body, bytes)
+    return response.body
+
+
+class Links(HTMLParser):
+    """The links and the texts of a page; every element is closed as it was opened."""
+
+    VOID = ("meta", "link")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.VOID:
+            self._open.append(tag)
+        assert tag != "script"
+        for name, value in attrs:
+            assert not name.startswith("on")
+            if tag == "a" and name == "href":
+                self.links.append(value or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.mark.parametrize(
+    ("target", "accept", "kind"),
+    [
+        ("/", None, b"text/html"),
+        ("/", "*/*", b"text/html"),
+        ("/", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", b"text/html"),
+        ("/", "application/json", b"application/json"),
+        ("/", "text/html;q=0.1, application/json", b"application/json"),
+        ("/", "application/rss+xml", b"application/rss+xml"),
+        ("/", "application/rss+xml, application/xml;q=0.8, */*;q=0.1", b"application/rss+xml"),
+        ("/", "text/xml", b"application/rss+xml"),
+        ("/", "application/json;q=nonsense", b"text/html"),
+        ("/", "application/json;q=0", b"text/html"),
+        ("/?format=json", "text/html", b"application/json"),
+        ("/?format=rss", None, b"application/rss+xml"),
+        ("/?format=html", "application/json", b"text/html"),
+    ],
+)
+def test_the_query_chooses_the_form_or_else_the_accept_header(
+    target: str, accept: str | None, kind: bytes
+) -> None:
+    response = ask(Source(page_of(LISTED)), target, *([("Accept", accept)] if accept else []))
+    assert body_of(response)
+    assert dict(response.headers)[b"Content-Type"].partition(b";")[0] == kind
+    assert dict(response.headers)[b"Vary"] == b"Accept"
+
+
+def test_an_unknown_form_is_refused() -> None:
+    assert ask(Source(page_of()), "/?format=atom").status == 400
+
+
+@pytest.mark.parametrize("target", ["/", "/?format=json", "/?format=rss"])
+def test_who_has_the_list_is_not_sent_it_again(target: str) -> None:
+    source = Source(page_of(LISTED))
+    etag = dict(ask(source, target).headers)[b"ETag"].decode()
+    assert ask(source, target, ("If-None-Match", etag)).status == 304
+    other = Source(page_of(replace(LISTED, size=1)))
+    assert ask(other, target, ("If-None-Match", etag)).status == 200
+
+
+def test_the_page_and_the_bucket_come_from_the_request() -> None:
+    source = Source(page_of())
+    ask(source, page_target("quotes/a&b c", "json").removeprefix("."), bucket="quotes")
+    ask(source, "/?format=rss", bucket="quotes")
+    ask(source, "/")
+    assert source.asked == [("quotes", "quotes/a&b c", PAGE), ("quotes", PAGE), (None, "", PAGE)]
+
+
+def test_json_says_all_of_it_and_where_it_goes_on() -> None:
+    source = Source(page_of(LISTED, after="quotes/Nelson & co"))
+    document = json.loads(body_of(ask(source, "/?format=json")))
+    assert document["torrents"] == [
+        {
+            "bucket": "quotes",
+            "key": "Nelson",
+            "size": 3 * 2**30,
+            "info_hash": "68" * 20,
+            "torrent": LISTED.torrent_url,
+            "magnet": LISTED.magnet,
+        }
+    ]
+    assert document["total"] == 1
+    query = parse_qs(urlsplit(document["next"]).query)
+    assert query == {"format": ["json"], "after": ["quotes/Nelson & co"]}
+    assert json.loads(body_of(ask(Source(page_of()), "/?format=json")))["next"] is None
+
+
+def test_a_feed_has_an_enclosure_for_each_torrent() -> None:
+    feed = ElementTree.fromstring(body_of(ask(Source(page_of(LISTED)), "/?format=rss")))
+    assert feed.tag == "rss"
+    assert feed.get("version") == "2.0"
+    assert feed.findtext("channel/link") == "https://t.example.org/"
+    [item] = feed.findall("channel/item")
+    assert item.findtext("title") == "quotes/Nelson"
+    enclosure = item.find("enclosure")
+    assert enclosure is not None
+    assert enclosure.attrib == {
+        "url": LISTED.torrent_url,
+        "length": "0",
+        "type": "application/x-bittorrent",
+    }
+    assert item.findtext("guid") == f"urn:btih:{LISTED.info_hash}"
+    assert item.findtext(f"{TORRENT}infoHash") == LISTED.info_hash
+    assert item.findtext(f"{TORRENT}contentLength") == str(LISTED.size)
+    assert item.findtext(f"{TORRENT}magnetURI") == LISTED.magnet
+
+
+def test_a_page_links_to_torrents_and_to_its_neighbours() -> None:
+    source = Source(page_of(LISTED, previous="", after="quotes/Nelson"))
+    page = Links(body_of(ask(source, "/")).decode())
+    neighbours = ["./", "./?after=quotes/Nelson"]
+    forms = ["./?format=rss", "./?format=json"]
+    assert page.links == [LISTED.torrent_url, LISTED.magnet, *neighbours, *forms]
+    assert "3.00 GiB" in page.text
+    alone = Links(body_of(ask(Source(page_of(LISTED)), "/")).decode())
+    assert alone.links == [LISTED.torrent_url, LISTED.magnet, *forms]
+    assert "no public torrents" in Links(body_of(ask(Source(page_of()), "/")).decode()).text
+
+
+def test_a_page_may_load_nothing_and_run_nothing() -> None:
+    response = ask(Source(page_of(LISTED)), "/")
+    policy = dict(response.headers)[b"Content-Security-Policy"].decode()
+    assert "default-src 'none'" in policy
+    assert "script" not in policy
+    assert b"src=" not in body_of(response)
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_no_name_becomes_markup(key: str, bucket: str) -> None:
+    key, bucket = (text.encode("utf-8", "replace").decode() for text in (key, bucket))
+    hostile = replace(LISTED, key=f"{key}</h1><script>&\"'", bucket=bucket)
+    source = Source(page_of(hostile, after=hostile.name))
+    page = Links(body_of(ask(source, "/", bucket=f"<script>{bucket}")).decode())
+    assert "</h1><script>&\"'" in page.text
+    feed = ElementTree.fromstring(body_of(ask(source, "/?format=rss", bucket=bucket)))
+    assert (feed.findtext("channel/item/title") or "").endswith("</h1><script>&\"'")
+    document = json.loads(body_of(ask(source, "/?format=json")))
+    assert document["torrents"][0]["key"] == hostile.key
+    after = parse_qs(urlsplit(document["next"]).query, keep_blank_values=True)["after"]
+    assert after == [hostile.name]

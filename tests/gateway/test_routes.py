@@ -1,0 +1,538 @@
+"""The public listener: the tracker's pages, torrents by object, and everything else."""
+
+import random
+from collections.abc import Sequence
+from urllib.parse import quote_from_bytes
+from xml.etree import ElementTree
+
+import bencode2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seeder.gateway.access import Authorisation, Keyring, Terms
+from seeder.gateway.announces import packed_address
+from seeder.gateway.clients import TrustedProxies
+from seeder.gateway.index_routes import ListingRoutes
+from seeder.gateway.naming import Naming
+from seeder.gateway.objects import TorrentFile
+from seeder.gateway.routes import PublicRoutes
+from seeder.gateway.s3errors import S3Error
+from seeder.http.disposition import content_disposition
+from seeder.http.messages import Request, Response, split_target
+from seeder.net.buckets import Limiter
+from seeder.tracker.announce import compact_endpoint
+from seeder.tracker.swarm import Policy
+from seeder.tracker.swarms import OwnSeeder, Swarms
+from tests.gateway.test_index_routes import LISTED, Source, page_of
+from tests.http.serving import ask, get, serving
+from tests.tracker.announcing import HASH, OWN_PORT, SIZE, Ledger, packed, peer_id
+
+TORRENT = TorrentFile(b"d4:infodee", '"0123"', "Nelson.torrent")
+MAGNET = "magnet:?xt=urn:btih:6868"
+
+
+class Lookup:
+    """Knows quotes/Nelson and a few that have no torrent."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+    def terms(self, bucket: str, key: str) -> Terms:
+        if key.startswith("missing"):
+            raise S3Error("NoSuchKey", "The specified key does not exist.")
+        paid = bucket == "paid"
+        return Terms(key != "private", "111122223333" if paid else None, paid)
+
+    def _look_up(self, bucket: str, key: str) -> None:
+        self.asked.append((bucket, key))
+        if key == "soon":
+            raise S3Error("ServiceUnavailable", "being made")
+
+    async def torrent_file(self, bucket: str, key: str) -> TorrentFile:
+        self._look_up(bucket, key)
+        return TORRENT
+
+    async def magnet_link(self, bucket: str, key: str) -> str:
+        self._look_up(bucket, key)
+        return MAGNET
+
+
+class Public:
+    """The routes, asked without a socket in between."""
+
+    def __init__(
+        self,
+        *,
+        proxies: Sequence[str] = (),
+        limiter: Limiter | None = None,
+        domains: Sequence[str] = (),
+        listing: ListingRoutes | None = None,
+    ) -> None:
+        self.ledger, self.lookup, self.now = Ledger(), Lookup(), 0.0
+        self.swarms = Swarms(Policy(), OwnSeeder(OWN_PORT), rng=random.Random(1))
+        self.swarms.open(HASH, size=SIZE, claims=self.ledger)
+        self.routes = PublicRoutes(
+            self.swarms,
+            self.lookup,
+            Authorisation(self.lookup, Keyring(), lambda: self.now),
+            naming=Naming(domains),
+            listing=listing,
+            proxies=TrustedProxies(proxies),
+            limiter=limiter,
+            clock=lambda: self.now,
+            request_id=lambda: "7CD745EBB7AB5ED9",
+        )
+
+    def get(
+        self,
+        target: str,
+        *headers: tuple[str, str],
+        method: str = "GET",
+        peer: str = "192.0.2.1",
+        local: str = "203.0.113.7",
+        has_body: bool = False,
+    ) -> Response:
+        raw = target.encode()
+        path, query = split_target(raw)
+        return answer(
+            self.routes,
+            Request(
+                method.encode(),
+                raw,
+                path,
+                query,
+                [(name.lower().encode(), value.encode()) for name, value in headers],
+                (peer, 4711),
+                (local, 6969),
+                has_body=has_body,
+            ),
+        )
+
+
+def answer(routes: PublicRoutes, request: Request) -> Response:
+    """Return what the routes answer without waiting for anything."""
+    response = routes(request)
+    if isinstance(response, Response):
+        return response
+    steps = response.__await__()
+    with pytest.raises(StopIteration) as ended:
+        next(steps)
+    assert isinstance(ended.value.value, Response)
+    return ended.value.value
+
+
+def announce(*more: str, path: str = "/announce", name: str = "a") -> str:
+    fields = [
+        f"info_hash={quote_from_bytes(HASH)}",
+        f"peer_id={quote_from_bytes(peer_id(name))}",
+        "port=2000",
+        f"left={SIZE}",
+        *more,
+    ]
+    return f"{path}?{'&'.join(fields)}"
+
+
+def decoded(response: Response) -> dict[bytes, object]:
+    assert isinstance(response.body, bytes)
+    assert response.status == 200
+    assert (b"Content-Type", b"text/plain") in response.headers
+    value = bencode2.bdecode(response.body)
+    assert isinstance(value, dict)
+    return value
+
+
+def header(response: Response, name: bytes) -> bytes | None:
+    return dict(response.headers).get(name)
+
+
+def endpoint(address: str, port: int = 2000) -> bytes:
+    return compact_endpoint(packed(address), port)
+
+
+@pytest.mark.parametrize("path", ["/announce", "/announce/PASSKEY", "/announce/a/b"])
+def test_an_announce_is_answered_with_peers(path: str) -> None:
+    public = Public()
+    public.get(announce(name="b"), peer="192.0.2.2")
+    reply = decoded(public.get(announce(path=path)))
+    assert reply[b"peers"] == endpoint("203.0.113.7", OWN_PORT) + endpoint("192.0.2.2")
+    assert reply[b"external ip"] == packed("192.0.2.1")
+    assert (reply[b"complete"], reply[b"incomplete"]) == (1, 2)
+
+
+def test_addresses_in_the_query_are_ignored() -> None:
+    public = Public()
+    public.get(announce("ip=198.51.100.66", "ipv4=198.51.100.66", "ipv6=2001:db8::66"))
+    reply = decoded(public.get(announce(name="b"), peer="192.0.2.2"))
+    assert reply[b"peers"] == endpoint("203.0.113.7", OWN_PORT) + endpoint("192.0.2.1")
+
+
+def test_ipv4_on_a_socket_of_ipv6_is_ipv4() -> None:
+    public = Public()
+    public.get(announce(), peer="::ffff:192.0.2.1", local="::ffff:203.0.113.7")
+    reply = decoded(public.get(announce(name="b"), peer="192.0.2.2"))
+    assert reply[b"peers"] == endpoint("203.0.113.7", OWN_PORT) + endpoint("192.0.2.1")
+    assert packed_address("fe80::1%eth0") == packed("fe80::1")
+
+
+def test_the_long_form_names_ids_unless_they_are_unwanted() -> None:
+    public = Public()
+    public.get(announce(name="b"), peer="192.0.2.2")
+    own = {b"ip": b"203.0.113.7", b"port": OWN_PORT}
+    other = {b"ip": b"192.0.2.2", b"port": 2000}
+    reply = decoded(public.get(announce("compact=0")))
+    assert reply[b"peers"] == [own, other | {b"peer id": peer_id("b")}]
+    public.now += 10
+    reply = decoded(public.get(announce("compact=0", "no_peer_id=1")))
+    assert reply[b"peers"] == [own, other]
+
+
+def test_refusals_have_status_200_and_a_reason() -> None:
+    public = Public()
+    assert decoded(public.get("/announce")) == {b"failure reason": b"info_hash is missing"}
+    other = announce().replace(quote_from_bytes(HASH), "x" * 20)
+    assert decoded(public.get(other)) == {
+        b"failure reason": b"torrent not registered with this tracker",
+        b"retry in": b"never",
+    }
+
+
+@pytest.mark.parametrize("path", ["/scrape", "/scrape/PASSKEY"])
+def test_a_scrape_is_answered(path: str) -> None:
+    public = Public()
+    public.get(announce("event=completed").replace(f"left={SIZE}", "left=0"))
+    target = f"{path}?info_hash={quote_from_bytes(HASH)}&info_hash={'x' * 20}"
+    assert decoded(public.get(target)) == {
+        b"files": {
+            bytes(HASH): {b"complete": 2, b"downloaded": 1, b"incomplete": 0},
+            b"x" * 20: {b"complete": 0, b"downloaded": 0, b"incomplete": 0},
+        },
+        b"flags": {b"min_request_interval": 900},
+    }
+    assert b"failure reason" in decoded(public.get(path))
+
+
+def test_a_trusted_proxy_speaks_for_its_client() -> None:
+    public = Public(proxies=["10.0.0.0/8"])
+    forwarded = [("X-Forwarded-For", "6.6.6.6"), ("X-Forwarded-For", "192.0.2.1, 10.0.0.9")]
+    reply = decoded(public.get(announce(), *forwarded, peer="10.0.0.1"))
+    assert reply[b"external ip"] == packed("192.0.2.1")
+    # The proxy reached us at an address that clients don't know.
+    assert reply[b"peers"] == b""
+
+
+def test_nobody_else_speaks_for_others() -> None:
+    for proxies in ([], ["10.0.0.0/8"]):
+        public = Public(proxies=proxies)
+        forwarded = ("X-Forwarded-For", "198.51.100.66")
+        reply = decoded(public.get(announce(), forwarded, peer="192.0.2.1"))
+        assert reply[b"external ip"] == packed("192.0.2.1")
+
+
+def test_a_proxy_that_names_no_client_gets_a_failure() -> None:
+    public = Public(proxies=["10.0.0.0/8"])
+    assert b"failure reason" in decoded(public.get(announce(), peer="10.0.0.1"))
+    broken = public.get(announce(), ("X-Forwarded-For", "unknown"), peer="10.0.0.1")
+    assert b"failure reason" in decoded(broken)
+    assert public.swarms.statistics(HASH).peers == 0
+    assert public.get("/quotes/Nelson?torrent", peer="10.0.0.1").status == 400
+
+
+def test_who_asks_too_often_is_told_when_to_come_again() -> None:
+    public = Public(limiter=Limiter(rate=1, burst=2))
+    for _ in range(2):
+        assert b"peers" in decoded(public.get(announce()))
+    refused = decoded(public.get(announce()))
+    assert refused[b"failure reason"] == b"too many requests from your address"
+    assert refused[b"interval"] == 60
+    slow_down = public.get("/quotes/Nelson?torrent")
+    assert (slow_down.status, error_code(slow_down)) == (503, "SlowDown")
+    assert b"peers" in decoded(public.get(announce(name="b"), peer="192.0.2.2"))
+
+
+def test_behind_a_proxy_each_client_has_its_own_rate() -> None:
+    public = Public(proxies=["10.0.0.0/8"], limiter=Limiter(rate=1, burst=1))
+    for number in range(5):
+        forwarded = ("X-Forwarded-For", f"192.0.2.{number}")
+        assert b"peers" in decoded(public.get(announce(), forwarded, peer="10.0.0.1"))
+
+
+@given(st.binary(max_size=200), st.sampled_from(["/announce", "/scrape"]))
+def test_any_query_is_answered_in_bencode(raw: bytes, path: str) -> None:
+    query = raw.replace(b" ", b"").decode("latin-1")
+    public = Public()
+    request = Request(
+        b"GET",
+        b"",
+        path.encode(),
+        query.encode("latin-1"),
+        [],
+        ("192.0.2.1", 1),
+        ("203.0.113.7", 1),
+    )
+    assert b"failure reason" in decoded(answer(public.routes, request))
+
+
+def error_code(response: Response) -> str | None:
+    assert isinstance(response.body, bytes)
+    assert header(response, b"Content-Type") == b"application/xml"
+    root = ElementTree.fromstring(response.body)
+    assert root.tag == "Error"
+    assert root.findtext("RequestId") == "7CD745EBB7AB5ED9"
+    assert header(response, b"x-amz-request-id") == b"7CD745EBB7AB5ED9"
+    return root.findtext("Code")
+
+
+@pytest.mark.parametrize(
+    "query", ["torrent", "torrent=", "x-id=GetObjectTorrent&torrent", "torrent&magnet"]
+)
+def test_a_torrent_is_served_as_s3_served_it(query: str) -> None:
+    public = Public()
+    response = public.get(f"/quotes/Nelson?{query}")
+    assert (response.status, response.body) == (200, TORRENT.body)
+    assert dict(response.headers) == {
+        b"x-amz-request-id": b"7CD745EBB7AB5ED9",
+        b"ETag": b'"0123"',
+        b"Cache-Control": b"no-cache",
+        b"Content-Disposition": b"attachment; filename=Nelson.torrent;",
+        b"Content-Type": b"application/x-bittorrent",
+    }
+    assert public.lookup.asked == [("quotes", "Nelson")]
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("/quotes/a/b//c", ("quotes", "a/b//c")),
+        ("/quotes/../x", ("quotes", "../x")),
+        ("/quotes//x", ("quotes", "/x")),
+        ("/quotes/a%2Fb%20c+d", ("quotes", "a/b c+d")),
+        ("/quotes/%C3%9F", ("quotes", "ß")),
+        ("/quotes/dir/", ("quotes", "dir/")),
+        ("/announce/key", ("announce", "key")),
+        ("/scrape/key", ("scrape", "key")),
+    ],
+)
+def test_bucket_and_key_are_taken_from_the_path_as_they_are(
+    path: str, named: tuple[str, str]
+) -> None:
+    public = Public()
+    assert public.get(f"{path}?torrent").status == 200
+    assert public.get(f"{path}?magnet").status == 200
+    assert public.lookup.asked == [named, named]
+
+
+@pytest.mark.parametrize("path", ["/", "/quotes", "/quotes/", "//key", "/quotes/%ff"])
+def test_a_path_that_names_no_object_is_an_invalid_uri(path: str) -> None:
+    for page in ("torrent", "magnet"):
+        response = Public().get(f"{path}?{page}")
+        assert (response.status, error_code(response)) == (400, "InvalidURI")
+
+
+@pytest.mark.parametrize(
+    ("key", "status", "code"),
+    [
+        ("missing", 404, "NoSuchKey"),
+        ("private", 403, "AccessDenied"),
+        ("soon", 503, "ServiceUnavailable"),
+    ],
+)
+def test_what_has_no_torrent_gets_an_error_of_s3(key: str, status: int, code: str) -> None:
+    for page in ("torrent", "magnet"):
+        response = Public().get(f"/quotes/{key}?{page}")
+        assert (response.status, error_code(response)) == (status, code)
+        assert (header(response, b"Retry-After") is not None) == (status == 503)
+
+
+def test_an_error_quotes_the_path_without_becoming_markup() -> None:
+    response = Public().get("/quotes/missing<&>'\"?torrent")
+    assert isinstance(response.body, bytes)
+    assert ElementTree.fromstring(response.body).findtext("Resource") == "/quotes/missing<&>'\""
+
+
+@pytest.mark.parametrize(
+    ("target", "asks", "charged"),
+    [
+        ("/paid/key?torrent", [("x-amz-request-payer", "requester")], True),
+        ("/paid/key?magnet", [("x-amz-request-payer", "requester")], True),
+        ("/paid/key?torrent&x-amz-request-payer=requester", [], True),
+        ("/paid/key?torrent", [("x-amz-request-payer", "me")], False),
+        ("/paid/key?torrent", [], False),
+        ("/quotes/key?torrent", [("x-amz-request-payer", "requester")], False),
+    ],
+)
+def test_a_charge_is_confirmed_to_who_agreed_to_it(
+    target: str, asks: list[tuple[str, str]], charged: bool
+) -> None:
+    response = Public().get(target, *asks)
+    assert response.status == 200
+    assert header(response, b"x-amz-request-charged") == (b"requester" if charged else None)
+
+
+@pytest.mark.parametrize(
+    ("bucket", "expected", "status"),
+    [
+        ("paid", "111122223333", 200),
+        ("paid", "999999999999", 403),
+        ("paid", "", 403),
+        ("quotes", "111122223333", 403),
+    ],
+)
+def test_an_expected_owner_must_be_the_bucket_s(bucket: str, expected: str, status: int) -> None:
+    public = Public()
+    asked = public.get(f"/{bucket}/key?torrent", ("x-amz-expected-bucket-owner", expected))
+    assert asked.status == status
+    assert (
+        public.get(f"/{bucket}/key?torrent&X-Amz-Expected-Bucket-Owner={expected}").status == status
+    )
+    assert status == 200 or error_code(asked) == "AccessDenied"
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "named"),
+    [
+        ("quotes.t.example.org", "/a/b", ("quotes", "a/b")),
+        ("QUOTES.T.example.org.:6969", "/a", ("quotes", "a")),
+        ("my.dotted.t.example.org", "/a", ("my.dotted", "a")),
+        ("quotes.t.example.org", "/announce", ("quotes", "announce")),
+        ("quotes.t.example.org", "/scrape/x", ("quotes", "scrape/x")),
+        ("quotes.deep.t.example.org", "/a", ("quotes", "a")),
+        ("t.example.org", "/quotes/a", ("quotes", "a")),
+        ("deep.t.example.org", "/quotes/a", ("quotes", "a")),
+        ("xt.example.org", "/quotes/a", ("quotes", "a")),
+        ("203.0.113.7:6969", "/quotes/a", ("quotes", "a")),
+        ("[2001:db8::7]:6969", "/quotes/a", ("quotes", "a")),
+        ("[2001:db8::7]", "/quotes/a", ("quotes", "a")),
+    ],
+)
+def test_a_host_below_a_domain_names_the_bucket(
+    host: str, path: str, named: tuple[str, str]
+) -> None:
+    public = Public(domains=["t.example.org", "deep.t.example.org"])
+    for page in ("torrent", "magnet"):
+        assert public.get(f"{path}?{page}", ("Host", host)).status == 200
+    assert public.lookup.asked == [named, named]
+
+
+def test_a_bucket_s_host_has_the_tracker_too() -> None:
+    public = Public(domains=["t.example.org"])
+    for path in ("/announce", "/announce/PASSKEY"):
+        assert b"peers" in decoded(public.get(announce(path=path), ("Host", "q.t.example.org")))
+    assert decoded(public.get("/scrape", ("Host", "q.t.example.org")))
+    assert public.get("/?torrent", ("Host", "q.t.example.org")).status == 400
+
+
+@pytest.mark.parametrize(
+    ("condition", "status"),
+    [
+        ('"0123"', 304),
+        ('W/"0123"', 304),
+        ('"9", "0123"', 304),
+        ("*", 304),
+        ('"9"', 200),
+        ("0123", 200),
+    ],
+)
+def test_who_has_the_torrent_is_not_sent_it_again(condition: str, status: int) -> None:
+    response = Public().get("/quotes/Nelson?torrent", ("If-None-Match", condition))
+    assert response.status == status
+    assert header(response, b"ETag") == b'"0123"'
+    assert (response.body == b"") == (status == 304)
+
+
+def test_a_magnet_link_is_a_line_of_text() -> None:
+    response = Public().get("/quotes/Nelson?magnet")
+    assert (response.status, response.body) == (200, f"{MAGNET}\n".encode())
+    assert header(response, b"Content-Type") == b"text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("filename", "disposition"),
+    [
+        ("Nelson.torrent", "attachment; filename=Nelson.torrent;"),
+        (
+            "two words.torrent",
+            "attachment; filename=\"two words.torrent\"; filename*=UTF-8''two%20words.torrent",
+        ),
+        (
+            'q"\\%.torrent',
+            "attachment; filename=\"q___.torrent\"; filename*=UTF-8''q%22%5C%25.torrent",
+        ),
+        (
+            "Größe.torrent",
+            "attachment; filename=\"Gr__e.torrent\"; filename*=UTF-8''Gr%C3%B6%C3%9Fe.torrent",
+        ),
+        ("a\r\nX: b", "attachment; filename=\"a__X: b\"; filename*=UTF-8''a%0D%0AX%3A%20b"),
+        ("a;b=c", "attachment; filename=\"a;b=c\"; filename*=UTF-8''a%3Bb%3Dc"),
+    ],
+)
+def test_any_file_name_can_be_said(filename: str, disposition: str) -> None:
+    assert content_disposition(filename).decode("ascii") == disposition
+
+
+@given(st.text())
+def test_no_file_name_breaks_the_header(filename: str) -> None:
+    filename = filename.encode("utf-8", "replace").decode()
+    disposition = content_disposition(filename)
+    assert all(0x20 <= byte < 0x7F for byte in disposition)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "get"])
+@pytest.mark.parametrize("target", ["/", "/announce?x", "/scrape", "/nowhere", "*"])
+def test_other_methods_are_not_allowed(method: str, target: str) -> None:
+    response = Public().get(target, method=method)
+    assert (response.status, header(response, b"Allow")) == (405, b"GET, HEAD")
+
+
+def test_other_methods_on_an_object_are_refused_as_s3_does_it() -> None:
+    response = Public().get("/quotes/Nelson?torrent", method="PUT")
+    assert (response.status, error_code(response)) == (405, "MethodNotAllowed")
+    assert header(response, b"Allow") == b"GET, HEAD"
+
+
+def test_a_body_is_not_allowed_either() -> None:
+    public = Public()
+    for target in (announce(), "/", "/quotes/Nelson?torrent"):
+        assert public.get(target, has_body=True).status == 405
+    assert public.swarms.statistics(HASH).peers == 0
+
+
+@pytest.mark.parametrize(
+    "target", ["/nowhere", "/quotes/Nelson", "/announcement", "/scrapers", "*"]
+)
+def test_everything_else_is_not_found(target: str) -> None:
+    assert Public().get(target).status == 404
+
+
+def test_the_root_lists_torrents_where_that_is_wanted() -> None:
+    source = Source(page_of(LISTED))
+    public = Public(
+        listing=ListingRoutes(source, url="https://t.example.org/"),
+        domains=["t.example.org"],
+        limiter=Limiter(rate=1, burst=12),
+    )
+    assert header(public.get("/"), b"Content-Type") == b"text/html; charset=utf-8"
+    assert public.get("/?format=json", ("Host", "quotes.t.example.org")).status == 200
+    assert [asked[0] for asked in source.asked] == [None, "quotes"]
+    assert public.get("/", method="POST").status == 405
+    # Two pages took most of what the address has; a torrent is still to be had.
+    assert public.get("/").status == 503
+    assert public.get("/quotes/Nelson?torrent").status == 200
+
+
+def test_the_root_says_what_this_is() -> None:
+    response = Public().get("/")
+    assert response.status == 200
+    assert isinstance(response.body, bytes)
+    assert response.body.count(b"\n") == 1
+
+
+async def test_all_of_it_works_over_a_socket() -> None:
+    public = Public()
+    async with serving(public.routes) as port:
+        reply = await ask(port, get(announce(), "Connection: close"))
+        assert bencode2.bdecode(reply.body)[b"peers"] == endpoint("127.0.0.1", OWN_PORT)
+        torrent = await ask(port, get("/quotes/Nelson?torrent", method="HEAD", version="1.0"))
+        assert torrent.headers[b"content-length"] == b"%d" % len(TORRENT.body)
+        posted = await ask(port, b"POST /announce HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
+        assert posted.status == 405

@@ -1,0 +1,530 @@
+"""The web seed in this process: what it answers, what it counts, and whom it holds back."""
+
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import trio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from seeder.errors import BudgetSpent, OriginUnreachable
+from seeder.gateway.access import ReadKey
+from seeder.gateway.webseed import content_type
+from seeder.http.limits import ServerLimits
+from seeder.ledger.budget import Level
+from seeder.peer import download as download_module
+from seeder.peer.messages import MessageId
+from seeder.torrent.catalog import ObjectRef, PinnedObject, Publication, Torrent
+from seeder.torrent.layout import KIB, MIB
+from seeder.upload.feed import AHEAD
+from tests.gateway.seeding import PATH, Seed, seeding
+from tests.gateway.signing import KEY_ID, SECRET, signed
+from tests.http.serving import PATIENCE, Client, Reply, connected, get
+from tests.peer.node import Limits, make_data, wait_until
+
+PIECE = 64 * KIB
+DATA = make_data(10 * PIECE + 123)
+LARGE = make_data(12 * MIB, seed=2)
+"""More than all buffers between a server and a client that doesn't read."""
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Nothing that a client does is worth a warning, and no exception is any client's."""
+    yield
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def code(reply: Reply) -> str | None:
+    """Return the code of an error as S3 words it."""
+    assert reply.headers[b"content-type"] == b"application/xml"
+    return ElementTree.fromstring(reply.body).findtext("Code")
+
+
+# -- what is answered -----------------------------------------------------------------------------
+
+
+async def test_the_object_is_served_with_all_that_there_is_to_say_of_it(tmp_path: Path) -> None:
+    async with seeding(tmp_path, (DATA, PIECE)) as seed:
+        reply = await seed.ask(PATH)
+        assert (reply.status, reply.body) == (200, DATA)
+        headers = dict(reply.headers)
+        assert len(headers.pop(b"x-amz-request-id")) == 16
+        assert headers.pop(b"date")
+        assert headers == {
+            b"content-length": b"%d" % len(DATA),
+            b"etag": b'"e"',
+            b"accept-ranges": b"bytes",
+            b"cache-control": b"no-cache",
+            b"content-type": b"application/octet-stream",
+            b"content-disposition": b"attachment; filename=object-0;",
+            b"x-content-type-options": b"nosniff",
+            b"connection": b"close",
+        }
+        head = await seed.ask(PATH, method="HEAD")
+        assert head.status == 200
+        assert {name for name in headers if head.headers[name] != headers[name]} == set()
+        assert seed.counted == (len(DATA), len(DATA))
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("a/b.pdf", "application/pdf"),
+        ("a.html", "text/html"),
+        ("a.tar.gz", "application/gzip"),
+        ("a.tar.xz", "application/x-xz"),
+        ("a.svgz", "application/gzip"),
+        ("a.Z", "application/octet-stream"),
+        ("a.b/c", "application/octet-stream"),
+        ("data:text/html,x", "application/octet-stream"),
+        ("", "application/octet-stream"),
+    ],
+)
+def test_the_type_is_guessed_by_the_name(key: str, expected: str) -> None:
+    assert content_type(key) == expected
+
+
+async def test_several_requests_share_a_connection(tmp_path: Path) -> None:
+    async with seeding(tmp_path, (DATA, PIECE)) as seed, connected(seed.port) as client:
+        ranges = [(0, 9), (PIECE - 1, PIECE), (5, 7 * PIECE + 5), (len(DATA) - 1, len(DATA) - 1)]
+        await client.send(
+            b"".join(get(PATH, f"Range: bytes={first}-{last}") for first, last in ranges)
+            + get(PATH, method="HEAD")
+        )
+        for first, last in ranges:
+            reply = await client.reply()
+            assert (reply.status, reply.body) == (206, DATA[first : last + 1])
+            where = b"bytes %d-%d/%d" % (first, last, len(DATA))
+            assert reply.headers[b"content-range"] == where
+        head = await client.reply(to_head=True)
+        assert head.headers[b"content-length"] == b"%d" % len(DATA)
+        assert seed.node.source.reads == dict.fromkeys([*range(8), 10], 1)
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(seed=st.integers(0, 2**32))
+def test_any_range_arrives_as_it_lies_in_the_object(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    data = rng.randbytes(rng.randrange(1, 40_000))
+    length = 2 ** rng.randrange(6, 15)
+    places = [rng.choice([rng.randrange(len(data)), 0, len(data) - 1, length]) for _ in range(8)]
+
+    async def compare() -> None:
+        async with seeding(tmp_path / str(seed), (data, length)) as web, connected(web.port) as one:
+            for first, last in zip(places[::2], places[1::2], strict=True):
+                for text, expected in (
+                    (f"{first}-{last}", data[first : last + 1]),
+                    (f"{first}-", data[first:]),
+                    (f"-{last}", data[-last:] if last else b""),
+                ):
+                    await one.send(get(PATH, f"Range: bytes={text}"))
+                    reply = await one.reply()
+                    if reply.status == 206:
+                        assert reply.body == expected
+                    elif reply.status == 416:
+                        assert expected == b""
+                    else:
+                        assert (reply.status, last < first, reply.body) == (200, True, data)
+
+    trio.run(compare)
+
+
+async def test_a_download_is_resumed_only_if_the_object_is_the_same(tmp_path: Path) -> None:
+    async with seeding(tmp_path, (DATA, PIECE)) as seed:
+        middle = "Range: bytes=300000-"
+        same = await seed.ask(PATH, middle, 'If-Range: "e"')
+        assert (same.status, same.body) == (206, DATA[300_000:])
+        other = await seed.ask(PATH, middle, 'If-Range: "f"')
+        assert (other.status, other.body) == (200, DATA)
+        assert b"content-range" not in other.headers
+
+
+async def test_several_ranges_are_answered_by_the_whole(tmp_path: Path) -> None:
+    async with seeding(tmp_path, (DATA, PIECE)) as seed:
+        reply = await seed.ask(PATH, "Range: bytes=0-1,5-6")
+        assert (reply.status, reply.body) == (200, DATA)
+
+
+async def test_conditions_are_answered_without_the_object(tmp_path: Path) -> None:
+    async with seeding(tmp_path, (DATA, PIECE)) as seed:
+        fresh = await seed.ask(PATH, 'If-None-Match: "e"')
+        assert (fresh.status, fresh.body, fresh.headers[b"etag"]) == (304, b"", b'"e"')
+        changed = await seed.ask(PATH, 'If-Match: "f"')
+        assert (changed.status, code(changed)) == (412, "PreconditionFailed")
+        outside = await seed.ask(PATH, f"Range: bytes={len(DATA)}-")
+        assert (outside.status, code(outside)) == (416, "InvalidRange")
+        assert outside.headers[b"content-range"] == b"bytes */%d" % len(DATA)
+        assert seed.counted == (0, 0)
+        assert seed.node.source.reads == {}
+
+
+async def test_an_empty_object_is_an_empty_body(tmp_path: Path) -> None:
+    async with seeding(tmp_path, (b"", PIECE)) as seed:
+        whole = await seed.ask(PATH)
+        assert (whole.status, whole.body, whole.headers[b"content-length"]) == (200, b"", b"0")
+        part = await seed.ask(PATH, "Range: bytes=0-")
+        assert (part.status, code(part)) == (416, "InvalidRange")
+
+
+@pytest.mark.parametrize(
+    ("target", "method", "status", "expected"),
+    [
+        ("/b/other", "GET", 404, "NoSuchKey"),
+        ("/other/object-0", "GET", 404, "NoSuchBucket"),
+        (PATH, "DELETE", 405, "MethodNotAllowed"),
+        (f"{PATH}?acl", "GET", 400, "InvalidRequest"),
+        (f"{PATH}?versionId=3", "GET", 400, "InvalidRequest"),
+    ],
+)
+async def test_errors_are_those_of_s3(
+    tmp_path: Path, target: str, method: str, status: int, expected: str
+) -> None:
+    async with seeding(tmp_path, (DATA, PIECE)) as seed:
+        reply = await seed.ask(target, method=method)
+        assert (reply.status, code(reply)) == (status, expected)
+
+
+async def test_other_queries_change_nothing(tmp_path: Path) -> None:
+    async with seeding(tmp_path, (DATA, PIECE)) as seed:
+        for query in ("x-id=GetObject", "X-Amz-Expires=60", "nocache=1"):
+            assert (await seed.ask(f"{PATH}?{query}")).body == DATA
+        assert (await seed.ask(f"{PATH}?torrent")).body.startswith(b"d8:announce")
+
+
+async def test_an_object_that_is_not_public_is_for_those_who_sign(tmp_path: Path) -> None:
+    keys = [ReadKey(KEY_ID, SECRET, ("b/*",)), ReadKey("OTHER", SECRET, ("c/*",))]
+    async with seeding(tmp_path, (DATA, PIECE), public=False, keys=keys) as seed:
+        for headers in ([], ["Range: bytes=0-1"], ['If-None-Match: "e"']):
+            reply = await seed.ask(PATH, *headers)
+            assert (reply.status, code(reply)) == (403, "AccessDenied")
+            assert b"etag" not in reply.headers
+        url = f"http://tracker.test{PATH}"
+        for key_id, status in ((KEY_ID, 200), ("OTHER", 403)):
+            presigned = signed(url, expires=60, now=time.time(), key_id=key_id)
+            reply = await seed.ask(f"{PATH}?{presigned.query.decode()}")
+            assert reply.status == status
+            assert (reply.body == DATA) == (status == 200)
+        assert b"url-list" not in (await seed.ask(f"{PATH}?torrent")).body
+
+
+async def test_a_bucket_may_have_a_name_of_the_trackers(tmp_path: Path) -> None:
+    async with seeding(tmp_path, (DATA, PIECE)) as seed:
+        for name in ("announce", "scrape"):
+            ref = ObjectRef("default", name, "object-0")
+            pinned = PinnedObject(ref, '"own"', len(DATA))
+            publication = Publication(ref)
+            seed.catalog.add(publication)
+            seed.catalog.serve(publication, Torrent(seed.torrent.info, pinned, "build"))
+            found = await seed.ask(f"/{name}/object-0")
+            assert (found.body, found.headers[b"etag"]) == (DATA, b'"own"')
+            for page in (f"/{name}/PASSKEY", f"/{name}/object-0?info_hash={'x' * 20}", f"/{name}"):
+                assert (await seed.ask(page)).headers[b"content-type"] == b"text/plain"
+
+
+# -- where the bytes come from, and what they cost ------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("memory", "disk", "piece_length"),
+    [
+        (64 * MIB, 0, 16 * KIB),
+        (64 * MIB, 0, 8 * MIB),
+        (0, 64 * MIB, 64 * KIB),
+        (0, 64 * MIB, 8 * MIB),
+        (MIB, 64 * MIB, 256 * KIB),
+    ],
+)
+async def test_cold_pieces_are_read_once_and_then_come_from_the_cache(
+    tmp_path: Path, memory: int, disk: int, piece_length: int
+) -> None:
+    async with seeding(tmp_path, (LARGE, piece_length), memory=memory, disk=disk) as seed:
+        for count in (1, 2):
+            assert (await seed.ask(PATH)).body == LARGE
+            assert set(seed.node.source.reads.values()) == {1}
+            assert seed.counted == (count * len(LARGE), count * len(LARGE))
+        assert seed.node.hub._supplies.shelf.used == 0
+
+
+async def test_without_any_cache_each_download_reads_for_itself_and_holds_little(
+    tmp_path: Path,
+) -> None:
+    async with seeding(tmp_path, (LARGE, 256 * KIB), memory=0) as seed, connected(seed.port) as one:
+        await one.send(get(PATH))
+        shelf = seed.node.hub._supplies.shelf
+        await wait_until(lambda: seed.counted[0] > 0 and not seed.node.cache.statistics().fetching)
+        assert 0 < shelf.used <= AHEAD
+        assert (await one.reply()).body == LARGE
+        assert set(seed.node.source.reads.values()) == {1}
+    assert shelf.used == 0
+
+
+async def test_what_comes_next_is_asked_for_ahead(tmp_path: Path) -> None:
+    async with seeding(tmp_path, (LARGE, 512 * KIB)) as seed, connected(seed.port) as client:
+        source = seed.node.source
+        source.hold_up(*range(24))
+        await client.send(get(PATH))
+        await wait_until(lambda: sum(source.reads.values()) == AHEAD // (512 * KIB))
+        source.release()
+        assert (await client.reply()).body == LARGE
+        assert set(source.reads.values()) == {1}
+
+
+async def test_a_range_costs_no_more_than_its_pieces(tmp_path: Path) -> None:
+    async with seeding(tmp_path, (LARGE, 256 * KIB)) as seed:
+        part = await seed.ask(PATH, f"Range: bytes={MIB + 1}-{2 * MIB}")
+        assert part.body == LARGE[MIB + 1 : 2 * MIB + 1]
+        assert seed.node.source.reads == dict.fromkeys(range(4, 9), 1)
+
+
+async def test_an_object_that_is_replaced_before_its_first_byte_is_an_error(tmp_path: Path) -> None:
+    async with seeding(tmp_path, (DATA, PIECE)) as seed, connected(seed.port) as client:
+        seed.node.source.hold_up(0)
+        await client.send(get(PATH))
+        await wait_until(lambda: bool(seed.node.source.reads))
+        seed.node.hub.disconnect(seed.torrent, "retired")
+        reply = await client.reply()
+        assert (reply.status, code(reply)) == (503, "ServiceUnavailable")
+
+
+async def test_a_client_that_leaves_is_counted_what_was_sent_it(tmp_path: Path) -> None:
+    async with seeding(tmp_path, (LARGE, 256 * KIB)) as seed:
+        async with connected(seed.port) as client:
+            await client.send(get(PATH))
+            await wait_until(lambda: seed.counted[0] > 0)
+        await wait_until(lambda: len(seed.node.hub.downloads) == 0)
+        uploaded, delivered = seed.counted
+        assert 0 < uploaded == delivered < len(LARGE)
+        assert seed.node.hub._supplies.shelf.used == 0
+
+
+async def test_what_a_peer_announces_of_it_is_not_counted_again(tmp_path: Path) -> None:
+    async with seeding(tmp_path, (DATA, PIECE)) as seed:
+        await seed.ask(PATH, f"Range: bytes=0-{3 * PIECE // 2 - 1}")
+        async with seed.node.peer() as peer:
+            await seed.ask(PATH, f"Range: bytes={3 * PIECE // 2}-{4 * PIECE - 1}")
+            for index in range(5):
+                await peer.send(b"\0\0\0\5", bytes([MessageId.HAVE]), index.to_bytes(4))
+            # The first four came over HTTP; who gave it the fifth we didn't see.
+            await wait_until(lambda: seed.counted[1] == 5 * PIECE)
+            assert seed.counted[0] == 4 * PIECE
+            await seed.ask(PATH, f"Range: bytes={4 * PIECE}-{5 * PIECE - 1}")
+            assert seed.counted == (5 * PIECE, 5 * PIECE)
+        await seed.node.wait_connected(0)
+        await seed.ask(PATH, f"Range: bytes=0-{PIECE - 1}")
+        assert seed.counted == (6 * PIECE, 6 * PIECE)
+
+
+# -- limits ---------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def stalled(seed: Seed) -> AsyncIterator[Client]:
+    """Begin a download that nobody reads on."""
+    async with connected(seed.port) as client:
+        await client.send(get(PATH))
+        await settle(seed)
+        yield client
+
+
+async def settle(seed: Seed) -> None:
+    """Wait until a download has filled all the buffers."""
+    before = -1
+    while before != seed.counted[0] or before <= 0:
+        before = seed.counted[0]
+        await trio.sleep(0.05)
+
+
+async def cut_off(client: Client, of: bytes = LARGE) -> None:
+    """Read what is left of a reply that doesn't come to its end, yet holds no wrong byte."""
+    raw = await client.rest()
+    head, _, body = raw.partition(b"\r\n\r\n")
+    assert b"Content-Length: %d" % len(of) in head
+    assert 0 < len(body) < len(of)
+    assert of.startswith(body)
+
+
+async def test_who_reads_nothing_is_let_go(tmp_path: Path) -> None:
+    limits = ServerLimits(send_timeout=0.2)
+    async with (
+        seeding(tmp_path, (LARGE, 256 * KIB), server=limits) as seed,
+        connected(seed.port) as client,
+    ):
+        await client.send(get(PATH))
+        await wait_until(lambda: len(seed.node.hub.downloads) == 1)
+        await wait_until(lambda: len(seed.node.hub.downloads) == 0)
+        await cut_off(client)
+
+
+async def test_an_object_that_is_replaced_cuts_its_downloads_off(tmp_path: Path) -> None:
+    async with seeding(tmp_path, (LARGE, 256 * KIB)) as seed, stalled(seed) as client:
+        seed.node.hub.disconnect(seed.torrent, "retired")
+        await cut_off(client)
+        assert seed.counted[0] < len(LARGE)
+
+
+async def test_upload_limits_hold_for_downloads(tmp_path: Path) -> None:
+    for limits in (
+        Limits(upload_rate=PIECE),
+        Limits(upload_rate_per_torrent=PIECE),
+        Limits(upload_rate_per_peer=PIECE),
+    ):
+        async with (
+            seeding(tmp_path / str(id(limits)), (LARGE, 256 * KIB), limits=limits) as seed,
+            connected(seed.port) as one,
+            connected(seed.port) as other,
+        ):
+            for client in (one, other):
+                await client.send(get(PATH))
+            await wait_until(lambda: len(seed.node.hub._limits.waiting) == 2)
+            # A grain and an eighth of a second's worth is there at once.
+            assert seed.counted[0] <= 2 * 16 * KIB + PIECE
+            seed.node.hub.change(Limits())
+            for client in (one, other):
+                assert (await client.reply()).body == LARGE
+
+
+async def test_an_address_has_one_rate_for_all_its_requests(tmp_path: Path) -> None:
+    limits = Limits(upload_rate_per_peer=PIECE)
+    async with seeding(tmp_path, (DATA, PIECE), limits=limits) as seed:
+        await seed.node.warm()
+        begun = trio.current_time()
+        for _ in range(6):
+            assert (await seed.ask(PATH, "Range: bytes=0-16383")).status == 206
+        # Six grains: a bucket of its own would have let each of them pass.
+        assert trio.current_time() - begun > 0.5
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_spent_upload_budget_sends_nothing_any_more(tmp_path: Path, begun: bool) -> None:
+    async with seeding(tmp_path, (LARGE, 256 * KIB)) as seed:
+        if begun:
+            async with stalled(seed) as client:
+                seed.node.hub.hold_back(Level.TRACKER_ONLY)
+                await cut_off(client)
+        seed.node.hub.hold_back(Level.TRACKER_ONLY)
+        before = seed.counted
+        reply = await seed.ask(PATH)
+        assert (reply.status, code(reply)) == (503, "SlowDown")
+        assert int(reply.headers[b"retry-after"]) > 0
+        assert seed.counted == before
+        seed.node.hub.hold_back(Level.NORMAL)
+        assert (await seed.ask(PATH)).body == LARGE
+
+
+async def test_a_spent_origin_budget_leaves_what_is_cached(tmp_path: Path) -> None:
+    async with seeding(tmp_path, (DATA, PIECE)) as seed:
+        await seed.node.warm(0, 1)
+        seed.node.source.errors = {index: BudgetSpent("spent") for index in range(2, 11)}
+        cached = await seed.ask(PATH, f"Range: bytes=0-{2 * PIECE - 1}")
+        assert (cached.status, cached.body) == (206, DATA[: 2 * PIECE])
+        reply = await seed.ask(PATH, f"Range: bytes={2 * PIECE}-")
+        assert (reply.status, code(reply)) == (503, "SlowDown")
+        async with connected(seed.port) as client:
+            await client.send(get(PATH))
+            raw = await client.rest()
+        assert raw.partition(b"\r\n\r\n")[2] == DATA[: 2 * PIECE]
+
+
+async def test_an_origin_that_fails_is_an_error_that_passes(tmp_path: Path) -> None:
+    async with seeding(tmp_path, (DATA, PIECE)) as seed:
+        seed.node.source.errors[0] = OriginUnreachable("no answer from the secret host")
+        reply = await seed.ask(PATH)
+        assert (reply.status, code(reply)) == (503, "ServiceUnavailable")
+        assert b"secret" not in reply.body
+        seed.node.source.errors.clear()
+        assert (await seed.ask(PATH)).body == DATA
+
+
+async def test_an_address_that_had_enough_is_refused(tmp_path: Path) -> None:
+    data = make_data(4 * MIB)
+    limits = Limits(copies_per_address=1 / 17)
+    async with seeding(tmp_path, (data, 256 * KIB), limits=limits) as seed:
+        # No object counts as smaller than 64 MiB: a seventeenth is less than this one.
+        assert (await seed.ask(PATH)).body == data
+        reply = await seed.ask(PATH)
+        assert (reply.status, code(reply)) == (503, "SlowDown")
+
+
+async def test_s3_is_read_for_an_address_as_often_as_it_may_be(tmp_path: Path) -> None:
+    limits = Limits(origin_copies_per_address=0.9 / 64)
+    async with seeding(tmp_path, (LARGE, 256 * KIB), limits=limits) as seed:
+        await seed.node.warm(*range(8, 16))
+        # No object counts as smaller than 64 MiB: this is what S3 may be read for.
+        first = await seed.ask(PATH, f"Range: bytes=0-{MIB - 1}")
+        assert first.body == LARGE[:MIB]
+        reply = await seed.ask(PATH, f"Range: bytes={8 * MIB}-")
+        assert (reply.status, code(reply)) == (503, "SlowDown")
+        cached = await seed.ask(PATH, f"Range: bytes={2 * MIB}-{4 * MIB - 1}")
+        assert cached.body == LARGE[2 * MIB : 4 * MIB]
+        assert sum(seed.node.source.reads.values()) == 8 + 4
+
+
+async def test_connections_are_counted_together_with_those_of_peers(tmp_path: Path) -> None:
+    for limits, other in (
+        (Limits(connections_per_address=2), "your address"),
+        (Limits(connections_per_torrent=2), "too many downloads"),
+        (Limits(connections=2), "too many downloads"),
+    ):
+        async with (
+            seeding(
+                tmp_path / other / str(limits.connections), (LARGE, MIB), limits=limits
+            ) as seed,
+            seed.node.peer(),
+        ):
+            async with stalled(seed):
+                reply = await seed.ask(PATH)
+                assert (reply.status, code(reply)) == (503, "SlowDown")
+                assert other.encode() in reply.body
+            await wait_until(lambda: len(seed.node.hub.downloads) == 0)
+            assert (await seed.ask(PATH)).body == LARGE
+
+
+async def test_where_there_are_turns_a_download_waits_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        seeding(tmp_path, (LARGE, 256 * KIB), limits=Limits(upload_slots=1)) as seed,
+        stalled(seed) as busy,
+        connected(seed.port) as waiting,
+    ):
+        await waiting.send(get(PATH))
+        await wait_until(lambda: len(seed.node.hub.downloads) == 2)
+        monkeypatch.setattr(download_module, "FIRST_PATIENCE", 0.05)
+        refused = await seed.ask(PATH)
+        assert (refused.status, code(refused)) == (503, "SlowDown")
+        await busy.close()
+        assert (await waiting.reply()).body == LARGE
+
+
+async def test_a_download_that_lost_its_turn_goes_on_or_is_cut_off(tmp_path: Path) -> None:
+    async with seeding(tmp_path, (LARGE, 256 * KIB)) as seed, stalled(seed) as client:
+        [download] = seed.node.hub.downloads._all
+        download.hold()
+        with trio.move_on_after(0.1):
+            await client.rest()
+        sent = seed.counted[0]
+        assert sent < len(LARGE)
+        download.serve()
+        await wait_until(lambda: seed.counted[0] > sent)
+        download.hold()
+        download.tick(trio.current_time() + download_module.TURN_PATIENCE + 1)
+        with trio.fail_after(PATIENCE):
+            await client.rest()
+        assert seed.counted[0] < len(LARGE)
+
+
+async def test_a_stop_cuts_downloads_off_after_its_grace(tmp_path: Path) -> None:
+    limits = ServerLimits(grace=0.05)
+    async with AsyncExitStack() as later:
+        async with seeding(tmp_path, (LARGE, 256 * KIB), server=limits) as seed:
+            client = await later.enter_async_context(stalled(seed))
+        await cut_off(client)

@@ -1,0 +1,129 @@
+"""A server on loopback for tests, and a client that speaks in raw bytes."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import trio
+
+from seeder.http.limits import ServerLimits
+from seeder.http.messages import Handler
+from seeder.http.server import serve
+
+PATIENCE = 10.0
+"""Seconds after which a test gives up; none comes near it."""
+
+
+@asynccontextmanager
+async def serving(
+    handler: Handler,
+    limits: ServerLimits = ServerLimits(),  # noqa: B008  (frozen)
+) -> AsyncIterator[int]:
+    """Serve on a free port of loopback, which is yielded; the server is cancelled at the end."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(partial(serve, [listener], handler, limits=limits))
+            yield listener.getsockname()[1]
+            nursery.cancel_scope.cancel()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A reply taken apart."""
+
+    status: int
+    headers: dict[bytes, bytes]
+    """Names in lower case."""
+    body: bytes
+
+
+class Client:
+    """One connection to a server."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self._buffer = b""
+        self.was_reset = False
+
+    async def send(self, data: bytes) -> None:
+        with trio.fail_after(PATIENCE):
+            await self._stream.send_all(data)
+
+    async def close(self) -> None:
+        await self._stream.aclose()
+
+    async def finish_sending(self) -> None:
+        await self._stream.send_eof()
+
+    async def rest(self) -> bytes:
+        """Return everything until the server closes, cleanly or not."""
+        with trio.fail_after(PATIENCE):
+            while data := await self._some():
+                self._buffer += data
+        rest, self._buffer = self._buffer, b""
+        return rest
+
+    async def reply(self, *, to_head: bool = False) -> Reply:
+        """Return the next reply; its body is as long as Content-Length says."""
+        with trio.fail_after(PATIENCE):
+            while b"\r\n\r\n" not in self._buffer:
+                data = await self._some()
+                assert data, f"closed after {self._buffer!r}"
+                self._buffer += data
+            raw_head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
+            status_line, *lines = raw_head.split(b"\r\n")
+            headers = {
+                name.lower(): value for name, _, value in (x.partition(b": ") for x in lines)
+            }
+            length = 0 if to_head else int(headers.get(b"content-length", b"0"))
+            while len(self._buffer) < length:
+                data = await self._some()
+                assert data, "closed in the midst of a body"
+                self._buffer += data
+        body, self._buffer = self._buffer[:length], self._buffer[length:]
+        return Reply(int(status_line.split(b" ")[1]), headers, body)
+
+    async def _some(self) -> bytes:
+        try:
+            return bytes(await self._stream.receive_some(65536))
+        except trio.BrokenResourceError:
+            self.was_reset = True
+            return b""
+
+
+@asynccontextmanager
+async def connected(port: int) -> AsyncIterator[Client]:
+    """Connect to a port of loopback."""
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        yield Client(stream)
+
+
+@asynccontextmanager
+async def asked_already(port: int, raw: bytes) -> AsyncIterator[Client]:
+    """Connect and send `raw` before the server gets a turn: it accepts what it can answer."""
+    sock = socket.create_connection(("127.0.0.1", port))
+    sock.sendall(raw)
+    async with trio.SocketStream(trio.socket.from_stdlib_socket(sock)) as stream:
+        yield Client(stream)
+
+
+async def exchange(port: int, raw: bytes) -> bytes:
+    """Send `raw` on a new connection and return all that comes back until it is closed."""
+    async with connected(port) as client:
+        await client.send(raw)
+        return await client.rest()
+
+
+async def ask(port: int, raw: bytes) -> Reply:
+    """Send `raw` on a new connection and return the first reply."""
+    async with connected(port) as client:
+        await client.send(raw)
+        return await client.reply(to_head=raw.startswith(b"HEAD"))
+
+
+def get(target: str, *headers: str, method: str = "GET", version: str = "1.1") -> bytes:
+    """Return a request without a body."""
+    lines = [f"{method} {target} HTTP/{version}", "Host: tracker.test", *headers, "", ""]
+    return "\r\n".join(lines).encode()

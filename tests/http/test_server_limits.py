@@ -1,0 +1,301 @@
+"""The HTTP server at its limits: slow clients, many clients, no files left, being stopped."""
+
+import errno
+import os
+import resource
+import socket
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import trio
+
+from seeder.http.connection import MOST_IN_A_ROW, Connection, Want
+from seeder.http.limits import ServerLimits
+from seeder.http.messages import Request, Response
+from seeder.http.server import DateHeader, serve
+from tests.http.serving import PATIENCE, ask, asked_already, connected, get, serving
+
+
+def echo(request: Request) -> Response:
+    return Response(200, b"%b %b" % (request.method, request.target))
+
+
+async def test_an_idle_connection_is_closed_in_time() -> None:
+    limits = ServerLimits(head_timeout=PATIENCE * 2, idle_timeout=0.05)
+    async with serving(echo, limits) as port, connected(port) as client:
+        await client.send(get("/"))
+        await client.reply()
+        assert await client.rest() == b""
+
+
+@pytest.mark.parametrize("beginning", [b"", b"GET / HT", get("/") + b"GET / HT"])
+async def test_a_slow_head_is_given_up_in_time(beginning: bytes) -> None:
+    limits = ServerLimits(head_timeout=0.05, idle_timeout=PATIENCE * 2)
+    async with serving(echo, limits) as port, connected(port) as client:
+        await client.send(beginning)
+        if beginning.startswith(get("/")):
+            await client.reply()
+        assert await client.rest() == b""
+
+
+async def test_a_later_head_has_as_little_time() -> None:
+    limits = ServerLimits(head_timeout=0.05, idle_timeout=PATIENCE * 2)
+    async with serving(echo, limits) as port, connected(port) as client:
+        await client.send(get("/"))
+        await client.reply()
+        await client.send(b"GET / HT")
+        assert await client.rest() == b""
+
+
+async def test_trickling_a_head_does_not_prolong_its_time() -> None:
+    limits = ServerLimits(head=2**24, head_timeout=0.1, idle_timeout=PATIENCE * 2)
+
+    async with serving(echo, limits) as port, connected(port) as client:
+
+        async def trickle() -> None:
+            while True:
+                await client.send(b"G")
+
+        with trio.fail_after(PATIENCE), pytest.raises(trio.BrokenResourceError):
+            await trickle()
+        assert await client.rest() == b""
+
+
+async def test_a_reply_that_nobody_takes_is_given_up_in_time() -> None:
+    closed = trio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield bytes(1_000_000)
+        finally:
+            closed.set()
+
+    async with (
+        serving(lambda _: Response(200, body()), ServerLimits(send_timeout=0.05)) as port,
+        connected(port) as client,
+    ):
+        await client.send(get("/"))
+        with trio.fail_after(PATIENCE):
+            await closed.wait()
+
+
+async def test_a_body_may_take_longer_than_a_head() -> None:
+    async def slow() -> AsyncIterator[bytes]:
+        await trio.sleep(0.1)
+        yield b"slow"
+
+    limits = ServerLimits(head_timeout=0.05, idle_timeout=0.05)
+    async with (
+        serving(lambda _: Response(200, slow(), content_length=4), limits) as port,
+        connected(port) as client,
+    ):
+        await client.send(get("/"))
+        assert (await client.reply()).body == b"slow"
+
+
+async def test_beyond_its_limit_the_server_closes_the_longest_idle_connection() -> None:
+    async with (
+        serving(echo, ServerLimits(connections=2)) as port,
+        connected(port) as first,
+        connected(port) as second,
+    ):
+        for client in (first, second, first):
+            await client.send(get("/"))
+            await client.reply()
+        assert (await ask(port, get("/"))).status == 200
+        assert await second.rest() == b""
+        await first.send(get("/still"))
+        assert (await first.reply()).body == b"GET /still"
+
+
+async def test_an_idle_connection_goes_before_an_unfinished_request() -> None:
+    async with (
+        serving(echo, ServerLimits(connections=2)) as port,
+        connected(port) as unfinished,
+        connected(port) as idle,
+    ):
+        await unfinished.send(b"GET /x HTTP/1.1\r\n")
+        await idle.send(get("/"))
+        await idle.reply()
+        assert (await ask(port, get("/"))).status == 200
+        assert await idle.rest() == b""
+        await unfinished.send(b"Host: a\r\n\r\n")
+        assert (await unfinished.reply()).body == b"GET /x"
+
+
+async def test_a_server_full_of_busy_connections_still_answers_who_does_not_wait() -> None:
+    entered, release = trio.Event(), trio.Event()
+
+    async def slow() -> Response:
+        entered.set()
+        await release.wait()
+        return Response(200, b"slow")
+
+    def handler(request: Request) -> Response | Awaitable[Response]:
+        return slow() if request.path == b"/slow" else Response(200, b"fast")
+
+    async with (
+        serving(handler, ServerLimits(connections=1)) as port,
+        connected(port) as busy,
+    ):
+        await busy.send(get("/slow"))
+        await entered.wait()
+        async with asked_already(port, get("/", "Connection: close")) as client:
+            assert (await client.rest()).endswith(b"fast")
+        async with asked_already(port, get("/slow")) as client:
+            assert await client.rest() == b""
+        release.set()
+        assert (await busy.reply()).body == b"slow"
+
+
+@contextmanager
+def out_of_files() -> Iterator[None]:
+    """Let the process have no file descriptor to spare."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = os.dup(0)
+    os.close(spare)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (spare, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            os.dup(0)
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_running_out_of_files_is_survived_and_logged_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seeder.net.sockets.STARVED_PAUSE", 0)
+    async with serving(echo) as port:
+        with socket.socket() as client:
+            client.setblocking(False)
+            waiting = trio.socket.from_stdlib_socket(client)
+            with out_of_files():
+                await waiting.connect(("127.0.0.1", port))
+                await waiting.send(get("/", "Connection: close"))
+                with trio.fail_after(PATIENCE):
+                    while not caplog.records:
+                        await trio.lowlevel.checkpoint()
+                for _ in range(50):
+                    await trio.lowlevel.checkpoint()
+            with trio.fail_after(PATIENCE):
+                assert (await waiting.recv(1000)).startswith(b"HTTP/1.1 200 OK\r\n")
+    starved = [record for record in caplog.records if "limit of open files" in record.getMessage()]
+    assert len(starved) == 1
+
+
+async def test_running_out_of_files_closes_an_idle_connection_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("seeder.net.sockets.STARVED_PAUSE", 0.01)
+    async with serving(echo) as port, connected(port) as idle:
+        await idle.send(get("/"))
+        await idle.reply()
+        with socket.socket() as client:
+            client.setblocking(False)
+            waiting = trio.socket.from_stdlib_socket(client)
+            with out_of_files():
+                await waiting.connect(("127.0.0.1", port))
+                await waiting.send(get("/", "Connection: close"))
+                with trio.fail_after(PATIENCE):
+                    assert (await waiting.recv(1000)).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert await idle.rest() == b""
+
+
+async def test_stopping_finishes_what_is_in_flight_and_closes_the_rest() -> None:
+    entered, release = trio.Event(), trio.Event()
+
+    async def handler(_: Request) -> Response:
+        entered.set()
+        await release.wait()
+        return Response(200, b"done")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        async with connected(port) as idle, connected(port) as busy, trio.open_nursery() as nursery:
+            await nursery.start(serve, [listener], handler)
+            await busy.send(get("/"))
+            await entered.wait()
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                assert await idle.rest() == b""
+                release.set()
+                raw = await busy.rest()
+    assert raw.endswith(b"Connection: close\r\n\r\ndone")
+
+
+async def test_stopping_waits_no_longer_than_the_grace() -> None:
+    entered, cancelled = trio.Event(), trio.Event()
+
+    async def handler(_: Request) -> Response:
+        entered.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            cancelled.set()
+
+    async with serving(handler, ServerLimits(grace=0.05)) as port, connected(port) as client:
+        await client.send(get("/"))
+        await entered.wait()
+    assert cancelled.is_set()
+
+
+async def test_stopping_does_not_wait_for_a_body_without_end() -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"hello"
+        await trio.sleep_forever()
+
+    started = trio.current_time()
+    async with (
+        serving(lambda _: Response(200, endless()), ServerLimits(grace=PATIENCE)) as port,
+        connected(port) as client,
+    ):
+        await client.send(get("/"))
+        await client.reply()
+    assert trio.current_time() - started < PATIENCE
+
+
+async def test_one_client_does_not_get_all_the_turns() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.sendall(get("/") * (MOST_IN_A_ROW + 1))
+        asked: list[Request] = []
+
+        def handler(request: Request) -> Response:
+            asked.append(request)
+            return Response(200)
+
+        limits = ServerLimits()
+        connection = Connection(ours, ("192.0.2.1", 1), handler, limits, DateHeader().value)
+        assert connection.step() is Want.TURN
+        assert len(asked) == MOST_IN_A_ROW
+        assert connection.step() is Want.READABLE
+        assert len(asked) == MOST_IN_A_ROW + 1
+
+
+class FlakyListener(socket.socket):
+    """A listener whose first connection was reset before it could be accepted."""
+
+    failures = 1
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        if self.failures:
+            self.failures -= 1
+            raise ConnectionAbortedError(errno.ECONNABORTED, "aborted")
+        return super().accept()
+
+
+async def test_a_connection_that_is_gone_before_its_accept_does_not_stop_the_server() -> None:
+    with FlakyListener() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(serve, [listener], echo)
+            assert (await ask(listener.getsockname()[1], get("/"))).status == 200
+            nursery.cancel_scope.cancel()
+    assert listener.failures == 0

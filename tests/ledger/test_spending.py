@@ -1,0 +1,212 @@
+"""A node that keeps to its budget: what it goes without, what it says, and how it goes on."""
+
+import json
+import logging
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from seeder.config.sections import BudgetSettings, Config, ObjectSettings
+from seeder.daemon import node as node_module
+from seeder.daemon import run
+from seeder.daemon.node import Node
+from seeder.daemon.run import LEDGER
+from seeder.ledger.budget import DAY, Level
+from seeder.ledger.database import LedgerDatabase
+from seeder.ledger.file import read_ledger
+from seeder.peer.hub import SLOTS_HELD_BACK
+from seeder.torrent.catalog import State
+from seeder.torrent.layout import MIB
+from seeder.tracker.swarm import OwnPlace
+from tests.daemon.test_run import config, file, get, served, serving, until
+from tests.e2e.objects import content
+from tests.s3.conftest import aws, faults
+from tests.s3.fault_server import FaultServer
+from tests.s3.objects_server import ObjectsServer
+
+__all__ = ["aws", "config", "faults", "file"]  # fixtures
+
+RUN = 8 * MIB
+"""What hashing reads at a time."""
+BODY = content(3 * RUN)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "BUDGET_EVERY", 0.01)
+
+
+@pytest.fixture
+def store(faults: FaultServer) -> ObjectsServer:
+    made = ObjectsServer(objects={"Nelson": BODY})
+    faults.default = made.serve
+    return made
+
+
+def with_budget(config: Config, **limits: float) -> Config:
+    budget = BudgetSettings.model_validate(limits)
+    return config.model_copy(update={"budget": budget})
+
+
+def with_objects(config: Config, *keys: str) -> Config:
+    objects = tuple(ObjectSettings(bucket="quotes", key=key, metainfo=("build",)) for key in keys)
+    return config.model_copy(update={"objects": objects})
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    found = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    return [record.getMessage() for record in found]
+
+
+def reason(node: Node, key: str = "Nelson") -> str:
+    publication = node.catalog.by_name("quotes", key)
+    assert publication is not None
+    return publication.reason or ""
+
+
+async def test_hashing_stops_when_the_budget_is_spent_and_a_reload_lets_it_go_on(
+    config: Config, file: Path, store: ObjectsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = trio.Path(file)
+    text = await path.read_text()
+    limited = with_budget(config, origin_bytes_per_day=RUN)
+    async with serving(limited) as node:
+        await until(lambda: "is spent" in reason(node) and node.budget.level >= Level.CACHE_ONLY)
+        assert store.body_bytes["Nelson"] == RUN
+        [publication] = node.catalog
+        assert publication.state is State.WAITING
+        document = json.loads((await get(config.admin.listen[0], "/status.json"))[1])
+        [limit] = document["budget"]
+        assert (limit["spent"], limit["left"], limit["level"]) == (RUN, 0, "cache only")
+        [torrent] = document["torrents"]
+        assert (torrent["state"], torrent["reason"]) == ("waiting", reason(node))
+        metrics = (await get(config.admin.listen[0], "/metrics"))[1]
+        assert 'seeder_budget_left{budget="origin_bytes_per_day"} 0.0' in metrics
+        assert (await get(config.tracker.listen[0], "/quotes/Nelson?torrent"))[0] == 503
+        assert "budget: cache only" in node.summary()
+
+        await path.write_text(f'{text}[budget]\norigin_bytes_per_day = "{RUN + 1} B"\n')
+        await run.reload(node, file)
+        await until(lambda: str(RUN + 1) in reason(node))
+        assert store.body_bytes["Nelson"] == 2 * RUN
+
+        await path.write_text(text)
+        await run.reload(node, file)
+        await until(partial(served, node))
+        assert node.config.budget == BudgetSettings()
+    assert store.body_bytes["Nelson"] == len(BODY)
+    told = [line for line in warnings(caplog) if "cache only" in line]
+    assert len(told) == 2
+    assert told[0].startswith("cache only until 20")
+    assert told[0].endswith('8.00 MiB spent of budget.origin_bytes_per_day = "8 MiB"')
+    assert "the budget holds nothing back any more" in caplog.text
+    # Once for each limit that it ran into.
+    assert len([line for line in warnings(caplog) if "is spent" in line]) == 2
+
+
+async def test_an_object_that_waits_for_budget_goes_on_when_the_day_is_over(
+    config: Config, store: ObjectsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dataclass
+    class Clock:
+        now: float
+
+        def time(self) -> float:
+            return self.now
+
+    async with serving(with_budget(config, origin_bytes_per_day=2 * RUN)) as node:
+        await until(lambda: "is spent" in reason(node) and node.budget.level >= Level.CACHE_ONLY)
+        [limit] = node.budget.left()
+        assert store.body_bytes["Nelson"] == 2 * RUN
+        monkeypatch.setattr(node_module, "time", Clock(limit.resets_at))
+        await until(partial(served, node))
+        assert node.budget.level is Level.NORMAL
+        [limit] = node.budget.left()
+        assert limit.spent == len(BODY) - 2 * RUN
+        monkeypatch.setattr(node_module, "time", Clock(limit.resets_at - DAY))
+
+
+async def test_what_was_spent_is_spent_after_a_restart_too(
+    config: Config, store: ObjectsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.objects["Hardy"] = b"kiss me"
+    limited = with_budget(config, origin_bytes_per_month=len(BODY))
+    async with serving(config) as node:
+        await until(partial(served, node))
+    read = store.body_bytes.copy()
+    async with serving(with_objects(limited, "Nelson", "Hardy")) as node:
+        assert served(node)
+        assert node.budget.level is Level.CACHE_ONLY
+        assert node.hub.places == SLOTS_HELD_BACK
+        assert node.swarms.own_place is OwnPlace.SPARE
+        await until(lambda: "is spent" in reason(node, "Hardy"))
+        await until(lambda: store.requests["HEAD Nelson"] == 2)
+    assert store.body_bytes == read
+    # What was never flushed can't be remembered; what was is counted once.
+    async with serving(limited) as node:
+        [limit] = node.budget.left()
+        assert limit.spent == len(BODY)
+
+
+async def test_a_spent_budget_of_requests_ends_even_heads(
+    config: Config, store: ObjectsServer
+) -> None:
+    limited = with_budget(config, origin_requests_per_day=1)
+    async with serving(limited) as node:
+        await until(lambda: "origin_requests_per_day = 1 is spent" in reason(node))
+    assert store.requests == {"HEAD Nelson": 1}
+    async with serving(limited) as node:
+        await until(lambda: "is spent" in reason(node))
+    assert store.requests == {"HEAD Nelson": 1}
+
+
+@pytest.mark.parametrize("super_seeding", ["auto", "off"])
+async def test_what_is_uploaded_makes_the_node_hold_back_in_order(
+    config: Config, caplog: pytest.LogCaptureFixture, super_seeding: str
+) -> None:
+    peer = config.peer.model_copy(update={"super_seeding": super_seeding})
+    limited = with_budget(config, uploaded_bytes_per_day=1000, origin_bytes_per_day=1000)
+    limited = limited.model_copy(update={"peer": peer, "objects": ()})
+    expected = (
+        (0, 799, Level.NORMAL, OwnPlace.ALWAYS),
+        (0, 800, Level.FEWER_SLOTS, OwnPlace.ALWAYS),
+        (0, 900, Level.LAST_IN_HANDOUT, OwnPlace.SPARE),
+        (1000, 950, Level.CACHE_ONLY, OwnPlace.SPARE),
+        (1000, 1000, Level.TRACKER_ONLY, OwnPlace.ALONE),
+    )
+    async with serving(limited) as node:
+        counters = node.ledger.unattributed.counters
+        for origin, uploaded, level, place in expected:
+            counters.origin_bytes_pieces, counters.uploaded_bytes = origin, uploaded
+            await until(lambda level=level: node.budget.level is level)  # type: ignore[misc]
+            held_back = 0 if level is Level.TRACKER_ONLY else SLOTS_HELD_BACK
+            assert node.hub.places == (held_back if level > Level.NORMAL else None)
+            assert node.swarms.own_place is place
+            assert node._spreading._only_held == (level >= Level.CACHE_ONLY)
+    told = [line.partition(" until ")[0] for line in warnings(caplog)]
+    assert told == ["fewer slots", "last in handout", "cache only", "tracker only"]
+
+
+async def test_every_percent_of_a_limit_that_is_spent_is_in_the_ledger_at_once(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    defaults: Any = LedgerDatabase.run.__kwdefaults__
+    monkeypatch.setitem(defaults, "interval", 3600.0)
+    limited = with_budget(config.model_copy(update={"objects": ()}), uploaded_bytes_per_day=1000)
+    path = config.state_directory / LEDGER
+
+    def flushed() -> int:
+        resets_at = node.budget.left()[0].resets_at
+        return read_ledger(path, now=resets_at - 1).spent.today.uploaded_bytes
+
+    async with serving(limited) as node:
+        node.ledger.unattributed.uploaded(9)
+        await until(lambda: node.budget.left()[0].spent == 9)
+        assert flushed() == 0
+        for spent in (10, 990, 1000):
+            node.ledger.unattributed.counters.uploaded_bytes = spent
+            await until(lambda spent=spent: flushed() == spent)  # type: ignore[misc]

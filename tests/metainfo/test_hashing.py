@@ -1,0 +1,235 @@
+"""Hashing an object: read once, journaled, resumed."""
+
+import hashlib
+import random
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seeder.errors import BudgetSpent, ObjectChanged
+from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
+from seeder.ledger.counters import Counters
+from seeder.ledger.savings import Prices
+from seeder.metainfo.hashing import Hasher, Journal, missing_runs
+from seeder.metainfo.trees import TreeBuilder
+from seeder.s3.client import S3Origin
+from seeder.torrent.catalog import ObjectRef, PinnedObject, cache_id
+from seeder.torrent.layout import KIB, MIB, Layout
+from seeder.torrent.merkle import Shape
+from tests.s3.conftest import CountingMeter, MakeOrigin
+from tests.s3.fault_server import FaultServer
+from tests.s3.objects_server import ObjectsServer
+from tests.torrent.trees import WholeTree
+
+PIECE = 256 * KIB
+
+
+class Shelf:
+    """Keeps what hashing hands over, as the cache would."""
+
+    def __init__(self) -> None:
+        self.pieces: dict[tuple[str, int], bytes] = {}
+
+    async def keep(self, cache_id: str, index: int, piece: bytes | bytearray) -> bool:
+        self.pieces[cache_id, index] = bytes(piece)
+        return True
+
+    def discard(self, cache_id: str) -> None:
+        self.pieces = {key: piece for key, piece in self.pieces.items() if key[0] != cache_id}
+
+
+def sha1s(body: bytes, piece_length: int) -> bytes:
+    parts = range(0, len(body), piece_length)
+    return b"".join(hashlib.sha1(body[at : at + piece_length]).digest() for at in parts)
+
+
+class Bench:
+    """An object in a server and what it takes to hash it."""
+
+    def __init__(self, server: ObjectsServer, origin: S3Origin, path: Path, size: int) -> None:
+        self.server = server
+        self.body = random.Random(size).randbytes(size)
+        server.objects["big"] = self.body
+        self.pinned = PinnedObject(
+            ObjectRef("default", "bucket", "big"), server.etag(self.body), size
+        )
+        self.meter = CountingMeter()
+        self.shelf = Shelf()
+        self.path = path / "big.journal"
+        self.progress: list[tuple[int, int]] = []
+        self.layout = Layout(size, PIECE)
+        self.hasher = Hasher(origin, self.shelf, self.meter, self.pinned, self.layout)
+
+    async def run(self) -> bytes:
+        return await self.hasher.run(
+            self.path, lambda done, size: self.progress.append((done, size))
+        )
+
+
+@pytest.fixture
+async def server(faults: FaultServer) -> ObjectsServer:
+    server = ObjectsServer()
+    faults.default = server.serve
+    return server
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE, 20 * MIB + 5])
+async def test_an_object_is_read_once_and_its_pieces_are_kept(
+    server: ObjectsServer, make_origin: MakeOrigin, tmp_path: Path, size: int
+) -> None:
+    bench = Bench(server, await make_origin(path_style=True), tmp_path, size)
+    assert await bench.run() == sha1s(bench.body, PIECE)
+    assert server.body_bytes["big"] == size
+    assert bench.meter.received == ({"hashing": size} if size else {})
+    name = cache_id(bench.pinned, PIECE)
+    kept = b"".join(bench.shelf.pieces[name, i] for i in range(bench.layout.piece_count))
+    assert kept == bench.body
+    assert bench.progress[0] == (0, size)
+    assert bench.progress[-1] == (size, size)
+
+
+async def test_an_interrupted_hashing_goes_on_where_it_stopped(
+    server: ObjectsServer, make_origin: MakeOrigin, tmp_path: Path
+) -> None:
+    origin = await make_origin(path_style=True)
+    bench = Bench(server, origin, tmp_path, 40 * MIB)
+    with trio.CancelScope() as scope:
+
+        def stop_half_way(done: int, size: int) -> None:
+            if done >= size // 2:
+                scope.cancel()
+
+        await bench.hasher.run(bench.path, stop_half_way)
+    known = Journal(bench.path, cache_id(bench.pinned, PIECE)).load()
+    before = sum(bench.layout.piece_size(index) for index in known)
+    assert before >= 20 * MIB
+    server.body_bytes.clear()
+    assert await bench.run() == sha1s(bench.body, PIECE)
+    assert bench.progress[0] == (before, 40 * MIB)
+    assert server.body_bytes["big"] == 40 * MIB - before
+
+
+async def test_a_budget_that_runs_out_wastes_nothing_of_what_was_under_way(
+    server: ObjectsServer, make_origin: MakeOrigin, tmp_path: Path
+) -> None:
+    origin = await make_origin(path_style=True)
+    limit = Limit(Resource.ORIGIN_BYTES, Period.DAY, 16 * MIB)
+    origin.allowance = Budget([limit], Prices(0, 0), totals=Counters(), spent=Spent(), now=0)
+    bench = Bench(server, origin, tmp_path, 32 * MIB)
+    with pytest.raises(BudgetSpent):
+        await bench.run()
+    known = Journal(bench.path, cache_id(bench.pinned, PIECE)).load()
+    assert len(known) * PIECE == server.body_bytes["big"] == 16 * MIB
+    origin.allowance = None
+    assert await bench.run() == sha1s(bench.body, PIECE)
+    assert server.body_bytes["big"] == 32 * MIB
+
+
+async def test_the_journal_of_another_object_is_not_believed(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "one", "of this")
+    journal.start({})
+    journal.append(3, [b"a" * 20, b"b" * 20])
+    assert journal.load() == {3: b"a" * 20, 4: b"b" * 20}
+    assert Journal(tmp_path / "one", "of that").load() == {}
+
+
+async def test_a_torn_journal_loses_only_its_tail(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "one", "of this")
+    journal.start({0: b"a" * 20})
+    with (tmp_path / "one").open("ab") as file:
+        file.write(b"\0\0\0\1torn")
+    assert journal.load() == {0: b"a" * 20}
+    journal.start(journal.load())
+    journal.append(1, [b"b" * 20])
+    assert journal.load() == {0: b"a" * 20, 1: b"b" * 20}
+
+
+async def test_an_object_that_changes_meanwhile_ends_the_hashing(
+    server: ObjectsServer, make_origin: MakeOrigin, tmp_path: Path
+) -> None:
+    bench = Bench(server, await make_origin(path_style=True), tmp_path, 20 * MIB)
+
+    def overwrite(done: int, size: int) -> None:
+        server.objects["big"] = b"another"
+
+    with pytest.raises(ObjectChanged):
+        await bench.hasher.run(bench.path, overwrite)
+
+
+@given(st.integers(0, 200), st.sampled_from([1 * MIB, 4 * MIB, 16 * MIB]), st.data())
+def test_missing_runs_cover_exactly_the_missing_pieces(
+    pieces: int, piece_length: int, data: st.DataObject
+) -> None:
+    layout = Layout(pieces * piece_length, piece_length)
+    known = data.draw(st.sets(st.integers(0, max(0, pieces - 1))))
+    runs = list(missing_runs(known, layout))
+    covered = [index for first, count in runs for index in range(first, first + count)]
+    assert covered == [index for index in range(pieces) if index not in known]
+    assert all(count * piece_length <= 8 * MIB or count == 1 for _, count in runs)
+
+
+class HybridBench(Bench):
+    """A bench whose object gets a tree, too."""
+
+    def __init__(self, server: ObjectsServer, origin: S3Origin, path: Path, size: int) -> None:
+        super().__init__(server, origin, path, size)
+        self.tree = TreeBuilder(path / "big.tree", Shape(self.layout))
+        self.hasher = Hasher(
+            origin, self.shelf, self.meter, self.pinned, self.layout, tree=self.tree
+        )
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE, 20 * MIB + 5])
+async def test_a_hybrid_is_hashed_both_ways_of_one_reading(
+    server: ObjectsServer, make_origin: MakeOrigin, tmp_path: Path, size: int
+) -> None:
+    bench = HybridBench(server, await make_origin(path_style=True), tmp_path, size)
+    assert await bench.run() == sha1s(bench.body, PIECE)
+    assert server.body_bytes["big"] == size
+    made = bench.tree.finish()
+    if not size:
+        assert made.root == b""
+        return
+    whole = WholeTree(bench.body, PIECE)
+    assert made.root == whole.root
+    assert made.read(0, 0, made.shape.leaf_count) == whole.read(0, 0, made.shape.leaf_count)
+
+
+async def test_an_interrupted_hybrid_reads_again_only_what_the_disk_has_lost(
+    server: ObjectsServer, make_origin: MakeOrigin, tmp_path: Path
+) -> None:
+    origin = await make_origin(path_style=True)
+    bench = HybridBench(server, origin, tmp_path, 40 * MIB)
+    with trio.CancelScope() as scope:
+
+        def stop_half_way(done: int, size: int) -> None:
+            if done >= size // 2:
+                scope.cancel()
+
+        await bench.hasher.run(bench.path, stop_half_way)
+    known = bench.hasher.journal(bench.path).load()
+    before = sum(bench.layout.piece_size(index) for index in known)
+    assert before >= 20 * MIB
+    lost = next(iter(known))
+    tree = bytearray((tmp_path / "big.tree").read_bytes())
+    tree[64 + lost * PIECE // 512] ^= 1
+    (tmp_path / "big.tree").write_bytes(tree)
+    server.body_bytes.clear()
+    bench = HybridBench(server, origin, tmp_path, 40 * MIB)
+    assert await bench.run() == sha1s(bench.body, PIECE)
+    assert server.body_bytes["big"] == 40 * MIB - before + PIECE
+    assert bench.tree.finish().root == WholeTree(bench.body, PIECE).root
+
+
+async def test_a_journal_without_the_tree_is_of_no_use_to_a_hybrid(
+    server: ObjectsServer, make_origin: MakeOrigin, tmp_path: Path
+) -> None:
+    origin = await make_origin(path_style=True)
+    await Bench(server, origin, tmp_path, 2 * MIB).run()
+    server.body_bytes.clear()
+    bench = HybridBench(server, origin, tmp_path, 2 * MIB)
+    await bench.run()
+    assert server.body_bytes["big"] == 2 * MIB

@@ -1,0 +1,272 @@
+"""Metainfo on disk: found again, and damage never believed."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from seeder.errors import StorageError
+from seeder.metainfo.store import ListingStore, MetainfoStore, Record, file_stem
+from seeder.metainfo.trees import TreeFile
+from seeder.s3.listing import Listed
+from seeder.torrent.bundle import build_bundle_info, parse_bundle_info
+from seeder.torrent.catalog import ObjectRef, PinnedBundle, PinnedObject, Torrent
+from seeder.torrent.info import build_info, parse_info
+from seeder.torrent.layout import Layout
+from seeder.torrent.merkle import Shape
+
+REF = ObjectRef("default", "bucket", "a key/with ünïcode")
+INFO = parse_info(build_info(name="n", layout=Layout(7, 16384), pieces=b"p" * 20))
+
+
+def record(**more: object) -> Record:
+    values: dict[str, object] = {
+        "pinned": PinnedObject(REF, '"etag"', 7, "v1"),
+        "info": INFO,
+        "outline": INFO.outline,
+        "rung": "build",
+        "wanted": "as it is",
+        "refused": {"origin": "it lied"},
+    }
+    return Record(**(values | more))  # type: ignore[arg-type]
+
+
+def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
+    store = MetainfoStore(tmp_path / "metainfo")
+    assert store.load(REF) is None
+    for saved in (
+        record(),
+        record(info=None, outline=None),
+        record(pinned=PinnedObject(REF, '"e"', 7)),
+    ):
+        store.save(saved)
+        assert store.load(REF) == saved
+
+
+def test_a_record_is_recalled_without_its_info(tmp_path: Path) -> None:
+    store = MetainfoStore(tmp_path)
+    store.save(record())
+    assert store.recall(REF) == record(info=None)
+    [path] = tmp_path.iterdir()
+    line, _, raw = path.read_bytes().partition(b"\n")
+    # Damage that leaves the length alone shows when the info itself is read.
+    path.write_bytes(line + b"\n" + raw[:-2] + b"xe")
+    assert store.recall(REF) == record(info=None)
+    assert store.load(REF) is None
+    # A line longer than one read, and none at all of the length.
+    store.save(record(refused={"origin": "it lied " * 5000}))
+    recalled = store.recall(REF)
+    assert recalled is not None
+    assert recalled.outline == INFO.outline
+    path.write_bytes(raw)
+    assert store.recall(REF) is None
+
+
+def test_a_record_of_an_earlier_release_is_recalled_by_reading_its_info(tmp_path: Path) -> None:
+    store = MetainfoStore(tmp_path)
+    store.save(record())
+    [path] = tmp_path.iterdir()
+    line, _, raw = path.read_bytes().partition(b"\n")
+    told = json.loads(line)
+    for name in ("info_hash", "info_length", "length", "piece_length", "private"):
+        del told[name]
+    path.write_bytes(json.dumps(told).encode() + b"\n" + raw)
+    assert store.recall(REF) == record(info=None)
+    assert store.load(REF) == record()
+
+
+def hybrid_record(tmp_path: Path) -> Record:
+    layout = Layout(3 * 16384, 16384)
+    tree = TreeFile.write(tmp_path / "tree", Shape(layout), b"h" * 96)
+    raw = build_info(name="n", layout=layout, pieces=b"p" * 60, root=tree.root)
+    info = parse_info(raw)
+    pinned = PinnedObject(REF, '"etag"', layout.size)
+    return record(pinned=pinned, info=info, outline=info.outline, tree=tree)
+
+
+def test_a_hybrid_is_recalled_with_its_v2_hash_and_its_tree(tmp_path: Path) -> None:
+    saved = hybrid_record(tmp_path)
+    assert saved.info is not None
+    store = MetainfoStore(tmp_path / "metainfo")
+    store.save(saved)
+    for found in (store.recall(REF), store.load(REF)):
+        assert found is not None
+        assert found.outline == saved.info.outline
+        assert found.outline.v2 == saved.info.v2
+        assert found.tree is not None
+        assert found.tree.read(0, 0, 3) == b"h" * 96
+        torrent = Torrent(found.outline, found.pinned, found.rung, found.tree)
+        assert saved.info.v2 is not None
+        assert torrent.v2_hash == saved.info.v2.info_hash
+        assert torrent.short_v2_hash == saved.info.v2.short_hash
+    # Another's tree is none: then nothing is known of the object.
+    other = TreeFile.write(tmp_path / "other", Shape(saved.info.layout), b"x" * 96)
+    assert saved.tree is not None
+    other.move(saved.tree.path)
+    assert (store.recall(REF), store.load(REF)) == (None, None)
+
+
+def test_a_hybrid_that_is_served_as_v1_comes_back_as_such(tmp_path: Path) -> None:
+    saved = hybrid_record(tmp_path)
+    saved.tree = None
+    store = MetainfoStore(tmp_path / "metainfo")
+    store.save(saved)
+    for found in (store.recall(REF), store.load(REF)):
+        assert found is not None
+        assert found.outline is not None
+        assert (found.outline.v2, found.tree) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("told", "instead"),
+    [
+        ("v2_hash", "00" * 31),
+        ("v2_hash", "00" * 32),
+        ("v2_hash", 7),
+        ("v2_root", "zz" * 32),
+        ("v2_root", None),
+        ("piece_length", 8192),
+    ],
+)
+def test_what_a_line_tells_wrongly_of_a_hybrid_is_not_believed(
+    tmp_path: Path, told: str, instead: object
+) -> None:
+    store = MetainfoStore(tmp_path / "metainfo")
+    store.save(hybrid_record(tmp_path))
+    path = tmp_path / "metainfo" / f"{file_stem(REF)}.info"
+    line, _, raw = path.read_bytes().partition(b"\n")
+    path.write_bytes(json.dumps(json.loads(line) | {told: instead}).encode() + b"\n" + raw)
+    assert store.load(REF) is None
+    # A whole hash that is another's shows when the info itself is read.
+    assert (store.recall(REF) is None) == (instead != "00" * 32)
+
+
+def test_each_version_has_a_record_of_its_own(tmp_path: Path) -> None:
+    store = MetainfoStore(tmp_path)
+    store.save(record())
+    version = ObjectRef(REF.origin, REF.bucket, REF.key, "v1")
+    assert store.load(version) is None
+    assert file_stem(version) != file_stem(REF)
+
+
+def bundle_record() -> Record:
+    members = [
+        PinnedObject(
+            ObjectRef("default", "bucket", f"{REF.key}/{key}"), '"e"', 0 if key == "empty" else 7
+        )
+        for key in ("a", "b/c", "empty")
+    ]
+    bundle = PinnedBundle.of(REF, members)
+    count = sum(member.size > 0 for member in members)
+    raw = build_bundle_info(bundle, piece_length=16384, pieces=b"p" * 20 * count)
+    info = parse_bundle_info(raw)[0]
+    return record(pinned=bundle, info=info, outline=info.outline, refused={})
+
+
+def test_a_bundle_comes_back_with_its_objects(tmp_path: Path) -> None:
+    store = MetainfoStore(tmp_path)
+    saved = bundle_record()
+    store.save(saved)
+    found = store.load(REF)
+    assert found == saved
+    assert found is not None
+    assert isinstance(found.pinned, PinnedBundle)
+    saved.info = None
+    assert store.recall(REF) == saved
+
+
+def test_a_bundle_whose_pieces_are_more_than_its_objects_need_is_not_recalled(
+    tmp_path: Path,
+) -> None:
+    store = MetainfoStore(tmp_path)
+    store.save(bundle_record())
+    [path] = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes().replace(b'"length": 32768', b'"length": 49152', 1))
+    assert store.recall(REF) is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        # An object of another state, one too few, and the files of another bundle.
+        lambda data: data.replace(b'"\\"e\\"", 7', b'"\\"f\\"", 7', 1),
+        lambda data: data.replace(b"empty", b"other", 1),
+        lambda data: re.sub(rb', \["[^"]*empty", [^]]*\]', b"", data),
+        lambda data: data.replace(b"6:lengthi7e", b"6:lengthi6e", 1),
+        lambda data: data.replace(b'"members": [[', b'"members": [[5, ', 1),
+        lambda data: re.sub(rb'"members": \[.*\]\]', b'"members": null', data),
+    ],
+)
+def test_a_damaged_record_of_a_bundle_counts_as_none(
+    tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    store = MetainfoStore(tmp_path)
+    store.save(bundle_record())
+    [path] = tmp_path.iterdir()
+    spoilt = damage(path.read_bytes())
+    assert spoilt != path.read_bytes()
+    path.write_bytes(spoilt)
+    assert store.load(REF) is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[:10],
+        lambda data: data[:-1],
+        lambda data: data + b"e",
+        lambda data: data.replace(b'"piece_length": 16384', b'"piece_length": 0'),
+        lambda data: data.replace(b'"info_hash": "', b'"info_hash": "00'),
+        lambda data: data.replace(b"bucket", b"basket"),
+        lambda data: data.replace(b'"size": 7', b'"size": "x"'),
+        lambda data: b"[]\n" + data.partition(b"\n")[2],
+        lambda data: b"\xff\xfe" + data,
+    ],
+)
+def test_a_damaged_record_counts_as_none(tmp_path: Path, damage: object) -> None:
+    store = MetainfoStore(tmp_path)
+    store.save(record())
+    [path] = tmp_path.iterdir()
+    path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
+    assert store.load(REF) is None
+    assert store.recall(REF) is None
+
+
+def test_a_directory_that_takes_no_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "metainfo").write_text("in the way")
+    with pytest.raises(StorageError, match="metainfo"):
+        MetainfoStore(tmp_path / "metainfo").save(record())
+
+
+LISTING = {"a/b": Listed('"e"', 5), "a/ünï": Listed('"f-2"', 0)}
+
+
+def test_a_listing_comes_back_as_it_was(tmp_path: Path) -> None:
+    store = ListingStore(tmp_path / "listings")
+    assert store.load(REF) is None
+    for saved in (LISTING, {}):
+        store.save(REF, saved)
+        assert store.load(REF) == saved
+    assert store.load(ObjectRef(REF.origin, REF.bucket, "another")) is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[:-1],
+        lambda data: data.replace(b"bucket", b"basket"),
+        lambda data: data.replace(b"5]", b'"x"]'),
+        lambda data: data.replace(b", 5]", b"]"),
+        lambda data: b"[]",
+    ],
+)
+def test_a_damaged_listing_counts_as_none(tmp_path: Path, damage: object) -> None:
+    store = ListingStore(tmp_path)
+    store.save(REF, LISTING)
+    [path] = tmp_path.iterdir()
+    path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
+    assert store.load(REF) is None

@@ -1,0 +1,476 @@
+"""Keeping objects published: what is served, replaced, retried, and left alone."""
+
+import gc
+import logging
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from seeder.cache.pieces import PieceCache
+from seeder.config.sections import CacheSettings, ObjectSettings
+from seeder.errors import (
+    BudgetSpent,
+    MetainfoError,
+    ObjectChanged,
+    ObjectMissing,
+    OriginUnreachable,
+    PieceMismatch,
+)
+from seeder.ledger.counters import Account, Ledger
+from seeder.metainfo.ladder import Ladder
+from seeder.metainfo.store import ListingStore, MetainfoStore
+from seeder.publish.publisher import Publisher, Source
+from seeder.publish.serving import DELETED, LOST, REPLACED, WITHDRAWN
+from seeder.s3.client import Meter
+from seeder.s3.origins import PinnedSource
+from seeder.torrent.catalog import Catalog, Publication, State, Torrent
+from tests.metainfo.test_ladder import BODY, PIECE, make_torrent
+from tests.s3.conftest import MakeOrigin, aws, faults, make_origin
+from tests.s3.fault_server import FaultServer
+from tests.s3.objects_server import ObjectsServer
+
+__all__ = ["aws", "faults", "make_origin"]  # fixtures
+
+SPENT = "budget.origin_bytes_per_day is spent"
+
+
+@dataclass
+class Audience:
+    live: list[Torrent] = field(default_factory=list)
+    gone: list[tuple[Torrent, str]] = field(default_factory=list)
+
+    def torrent_live(self, torrent: Torrent, account: Account) -> None:
+        assert account.info_hash == torrent.info_hash.hex()
+        self.live.append(torrent)
+
+    def torrent_gone(self, torrent: Torrent, reason: str) -> None:
+        self.gone.append((torrent, reason))
+
+
+class Purse:
+    """An allowance that is there or not, and never for HEADs only."""
+
+    def __init__(self) -> None:
+        self.spent = False
+        self.heads_too = False
+        self.refusals = 0
+
+    def check(self, size: int) -> None:
+        if self.spent and (size or self.heads_too):
+            self.refusals += 1
+            raise BudgetSpent(SPENT)
+
+    def admit(self, meter: Meter, size: int) -> AbstractContextManager[Meter]:
+        self.check(size)
+        return nullcontext(meter)
+
+
+@dataclass
+class World:
+    """A publisher with all that it stands on."""
+
+    purse: Purse
+    server: ObjectsServer
+    publisher: Publisher
+    catalog: Catalog
+    ledger: Ledger
+    cache: PieceCache[Torrent]
+    audience: Audience
+
+    def publication(self, key: str) -> Publication:
+        found = self.catalog.by_name("bucket", key)
+        assert found is not None
+        return found
+
+    async def until(self, key: str, state: State) -> Publication:
+        """Wait until an object's publication is in `state`."""
+        return await self.until_true(lambda: self.publication(key).state is state, key)
+
+    async def until_true(self, condition: Callable[[], bool], key: str) -> Publication:
+        await self.until_all(condition)
+        return self.publication(key)
+
+    async def until_all(self, condition: Callable[[], bool]) -> None:
+        with trio.fail_after(20):
+            while not condition():  # noqa: ASYNC110  (the publisher has no event for tests)
+                await trio.sleep(0.005)
+
+
+def settings(key: str, **more: object) -> ObjectSettings:
+    return ObjectSettings.model_validate({"bucket": "bucket", "key": key, "refresh": 600.0, **more})
+
+
+@pytest.fixture
+def server(faults: FaultServer) -> ObjectsServer:
+    server = ObjectsServer(objects={"key": BODY})
+    faults.default = server.serve
+    return server
+
+
+@asynccontextmanager
+async def make_world(
+    server: ObjectsServer, make_origin: MakeOrigin, path: Path
+) -> AsyncIterator[World]:
+    rng = random.Random(3)
+    origin = await make_origin(path_style=True)
+    purse = origin.allowance = Purse()
+    catalog, ledger, audience = Catalog(), Ledger(), Audience()
+    sources: dict[str, Source] = {}
+    cache: PieceCache[Torrent] = PieceCache(
+        CacheSettings(directory=path / "cache"),
+        PinnedSource({"default": origin}, lambda _: ledger.unattributed),
+        on_fault=lambda *fault: publisher.fault(*fault),  # noqa: PLW0108  (made below)
+        clock=trio.current_time,
+    )
+    ladder = Ladder(origin, cache, path / "builds", rng)
+    sources["default"] = Source(origin, ladder, trio.CapacityLimiter(2))
+    publisher = Publisher(
+        catalog=catalog,
+        ledger=ledger,
+        store=MetainfoStore(path / "metainfo"),
+        listings=ListingStore(path / "listings"),
+        sources=sources,
+        audience=audience,
+        rng=rng,
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(cache.run)
+        await nursery.start(publisher.run)
+        yield World(purse, server, publisher, catalog, ledger, cache, audience)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+async def world(
+    server: ObjectsServer, make_origin: MakeOrigin, tmp_path: Path
+) -> AsyncIterator[World]:
+    async with make_world(server, make_origin, tmp_path) as world:
+        yield world
+
+
+async def test_an_object_is_built_served_and_booked(world: World) -> None:
+    await world.publisher.apply([settings("key")])
+    publication = await world.until("key", State.SERVING)
+    assert world.audience.live == [publication.torrent]
+    [account] = world.ledger.accounts
+    assert account.counters.origin_bytes_hashing == len(BODY)
+    assert account.size == len(BODY)
+
+
+async def test_a_restart_reads_nothing_again(
+    world: World, server: ObjectsServer, make_origin: MakeOrigin, tmp_path: Path
+) -> None:
+    await world.publisher.apply([settings("key")])
+    before = await world.until("key", State.SERVING)
+    server.body_bytes.clear()
+    server.requests.clear()
+    other = tmp_path / "restarted"
+    other.mkdir()
+    (tmp_path / "metainfo").rename(other / "metainfo")
+    async with make_world(server, make_origin, other) as again:
+        await again.publisher.apply([settings("key")])
+        # Served at once, before S3 was asked for anything.
+        assert again.publication("key").state is State.SERVING
+        assert before.torrent is not None
+        assert again.audience.live[0].info_hash == before.torrent.info_hash
+        await again.until_true(lambda: server.requests.total() > 0, "key")
+        assert server.requests == {"HEAD key": 1}
+        assert not server.body_bytes
+
+
+async def test_what_was_wished_otherwise_is_made_anew(
+    world: World, server: ObjectsServer, make_origin: MakeOrigin, tmp_path: Path
+) -> None:
+    await world.publisher.apply([settings("key")])
+    await world.until("key", State.SERVING)
+    await world.publisher.apply([settings("key", piece_length=32 * 1024)])
+    publication = await world.until("key", State.SERVING)
+    assert publication.torrent is not None
+    assert publication.torrent.layout.piece_length == 32 * 1024
+    assert [reason for _, reason in world.audience.gone] == [WITHDRAWN]
+
+
+async def test_an_overwritten_object_gets_a_new_torrent(world: World) -> None:
+    await world.publisher.apply([settings("key", refresh=0.01)])
+    old = (await world.until("key", State.SERVING)).torrent
+    assert old is not None
+    world.server.objects["key"] = BODY[::-1]
+    await world.until_true(lambda: len(world.audience.live) == 2, "key")
+    assert world.audience.gone == [(old, REPLACED)]
+    new = world.publication("key").torrent
+    assert new is not None
+    assert new.info_hash != old.info_hash
+    assert world.catalog.by_hash(old.info_hash) is None
+
+
+async def test_a_piece_read_that_meets_another_object_retires_the_torrent_at_once(
+    world: World,
+) -> None:
+    await world.publisher.apply([settings("key")])
+    old = (await world.until("key", State.SERVING)).torrent
+    assert old is not None
+    world.server.objects["key"] = BODY[::-1]
+    await world.cache.drop(old.cache_id)
+    with pytest.raises(ObjectChanged):
+        await world.cache.get(old, 0)
+    assert world.audience.gone == [(old, REPLACED)]
+    await world.until("key", State.SERVING)
+    assert len(world.audience.live) == 2
+
+
+async def test_a_piece_read_that_meets_no_object_retires_the_torrent_at_once(world: World) -> None:
+    await world.publisher.apply([settings("key")])
+    old = (await world.until("key", State.SERVING)).torrent
+    assert old is not None
+    del world.server.objects["key"]
+    await world.cache.drop(old.cache_id)
+    with pytest.raises(ObjectMissing):
+        await world.cache.get(old, 0)
+    await world.until("key", State.FAILED)
+    assert world.audience.gone == [(old, DELETED)]
+
+
+async def test_a_deleted_object_ends_its_torrent_and_comes_back_with_a_new_one(
+    world: World,
+) -> None:
+    await world.publisher.apply([settings("key", refresh=0.01)])
+    await world.until("key", State.SERVING)
+    del world.server.objects["key"]
+    publication = await world.until("key", State.FAILED)
+    assert [reason for _, reason in world.audience.gone] == [DELETED]
+    assert "bucket/key" in str(publication.reason)
+    world.server.objects["key"] = BODY
+    await world.until("key", State.SERVING)
+
+
+async def test_metainfo_found_to_lie_while_serving_is_replaced_by_a_build(world: World) -> None:
+    # No sample can be sure to find one wrong hash; the first read of that piece does.
+    spoilt = 23
+    world.server.torrents["key"] = make_torrent(spoil=spoilt)
+    await world.publisher.apply([settings("key")])
+    lying = (await world.until("key", State.SERVING)).torrent
+    assert lying is not None
+    if lying.rung == "build":
+        pytest.skip("the sample found it")
+    with pytest.raises(PieceMismatch):
+        await world.cache.get(lying, spoilt)
+    await world.until_true(lambda: len(world.audience.live) == 2, "key")
+    honest = world.publication("key").torrent
+    assert honest is not None
+    assert honest.rung == "build"
+    assert [torrent for torrent, _ in world.audience.gone] == [lying]
+
+
+async def test_an_origin_that_corrupts_a_piece_makes_its_torrent_faulty_and_no_other(
+    world: World,
+) -> None:
+    world.server.objects["other"] = BODY[::-1]
+    await world.publisher.apply([settings("key", piece_length=PIECE), settings("other")])
+    torrent = (await world.until("key", State.SERVING)).torrent
+    await world.until("other", State.SERVING)
+    assert torrent is not None
+    await world.cache.drop(torrent.cache_id)
+    world.server.corrupt.add(("key", 5 * PIECE))
+    with pytest.raises(PieceMismatch):
+        await world.cache.get(torrent, 5)
+    publication = world.publication("key")
+    assert publication.state is State.FAULTY
+    assert "piece 5" in str(publication.reason)
+    assert world.publication("other").state is State.SERVING
+    assert bytes(await world.cache.get(torrent, 6)) == BODY[6 * PIECE : 7 * PIECE]
+
+
+async def test_one_objects_trouble_never_touches_the_others(world: World) -> None:
+    world.server.refuse.add("secret")
+    await world.publisher.apply([settings("secret"), settings("missing"), settings("key")])
+    await world.until("key", State.SERVING)
+    assert "bucket/secret" in str((await world.until("secret", State.FAILED)).reason)
+    assert "bucket/missing" in str((await world.until("missing", State.FAILED)).reason)
+
+
+async def test_an_unreachable_origin_is_tried_again(world: World, faults: FaultServer) -> None:
+    async def vanish(seen: object, stream: trio.abc.Stream) -> None:
+        await stream.aclose()
+
+    faults.default = vanish
+    await world.publisher.apply([settings("key")])
+    publication = await world.until_true(lambda: world.publication("key").reason is not None, "key")
+    assert publication.state is State.WAITING
+    faults.default = world.server.serve
+    await world.until("key", State.SERVING)
+
+
+async def test_equal_objects_share_one_torrent_and_the_second_takes_over(world: World) -> None:
+    world.server.objects["dir/key"] = BODY
+    await world.publisher.apply([settings("key"), settings("dir/key")])
+    await world.until_true(
+        lambda: {p.state for p in world.catalog} == {State.SERVING, State.DUPLICATE}, "key"
+    )
+    assert len(world.audience.live) == 1
+    owner = next(p for p in world.catalog if p.state is State.SERVING)
+    other = next(p for p in world.catalog if p.state is State.DUPLICATE)
+    await world.publisher.apply([settings(other.ref.key)])
+    await world.until(other.ref.key, State.SERVING)
+    assert owner.ref not in world.catalog.publications
+    assert len(world.audience.live) == 2
+
+
+async def test_objects_come_and_go_and_the_rest_notices_nothing(world: World) -> None:
+    world.server.objects["other"] = b"other"
+    await world.publisher.apply([settings("key")])
+    torrent = (await world.until("key", State.SERVING)).torrent
+    await world.publisher.apply([settings("key", refresh=60.0), settings("other")])
+    await world.until("other", State.SERVING)
+    assert world.publication("key").torrent is torrent
+    await world.publisher.apply([settings("key")])
+    assert world.catalog.by_name("bucket", "other") is None
+    assert [reason for _, reason in world.audience.gone] == [WITHDRAWN]
+    assert world.publication("key").torrent is torrent
+
+
+async def test_a_fault_of_a_torrent_that_is_gone_is_nobodys(world: World) -> None:
+    await world.publisher.apply([settings("key")])
+    torrent = (await world.until("key", State.SERVING)).torrent
+    assert torrent is not None
+    await world.publisher.apply([])
+    world.publisher.fault(torrent, OriginUnreachable("late"))
+    assert not world.catalog.publications
+
+
+# -- without budget
+
+
+def hashed(world: World) -> int:
+    return world.ledger.totals().origin_bytes_hashing
+
+
+async def test_an_object_waits_for_budget_and_goes_on_by_itself(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    world.purse.spent = True
+    await world.publisher.apply([settings("key", refresh=0.01)])
+    publication = await world.until_true(
+        lambda: world.server.requests["HEAD key"] > 3 and world.publication("key").reason == SPENT,
+        "key",
+    )
+    assert publication.state is State.WAITING
+    assert world.server.requests.total() == world.server.requests["HEAD key"]
+    told = [
+        record.getMessage()
+        for record in caplog.records
+        if record.name == "seeder.publish.publisher"
+    ]
+    assert told == [f"bucket/key: {SPENT}"]
+    world.purse.spent = False
+    world.publisher.read_on()
+    await world.until("key", State.SERVING)
+
+
+async def test_a_build_that_runs_out_of_budget_keeps_what_it_has_hashed(world: World) -> None:
+    world.server.gate = trio.Event()
+    await world.publisher.apply([settings("key", piece_length=PIECE)])
+    await world.until_true(lambda: world.server.requests["GET key"] > 0, "key")
+    world.server.objects["more"] = BODY[::-1]
+    world.purse.spent = True
+    world.server.gate.set()
+    # What was under way ends; nothing else begins.
+    await world.until_true(lambda: hashed(world) > 0, "key")
+    await world.publisher.apply([settings("key", piece_length=PIECE), settings("more")])
+    await world.until_true(lambda: world.publication("more").reason == SPENT, "more")
+    assert "GET more" not in world.server.requests
+    world.purse.spent = False
+    world.publisher.read_on()
+    await world.until("key", State.SERVING)
+    await world.until("more", State.SERVING)
+    assert world.server.body_bytes["key"] == len(BODY)
+
+
+async def test_what_is_served_stays_as_it_is_without_budget_even_for_heads(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.publisher.apply([settings("key", refresh=0.01)])
+    torrent = (await world.until("key", State.SERVING)).torrent
+    assert torrent is not None
+    world.purse.spent = world.purse.heads_too = True
+    await world.cache.drop(torrent.cache_id)
+    with pytest.raises(BudgetSpent):
+        await world.cache.get(torrent, 0)
+    await world.until_true(lambda: world.purse.refusals > 2, "key")
+    asked = world.server.requests["HEAD key"]
+    await world.until_true(lambda: world.purse.refusals > 5, "key")
+    assert world.server.requests["HEAD key"] == asked
+    publication = world.publication("key")
+    assert (publication.state, publication.torrent) == (State.SERVING, torrent)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    # The change that it could not see is seen as soon as there is budget.
+    world.server.objects["key"] = BODY[::-1]
+    world.purse.spent = False
+    world.publisher.read_on()
+    await world.until_true(lambda: bool(world.audience.gone), "key")
+
+
+async def test_an_object_withdrawn_while_it_waits_for_budget_is_forgotten(world: World) -> None:
+    world.purse.spent = True
+    await world.publisher.apply([settings("key")])
+    await world.until_true(lambda: world.publication("key").reason == SPENT, "key")
+    await world.publisher.apply([])
+    world.publisher.read_on()
+    assert not list(world.catalog)
+
+
+# -- metainfo on disk
+
+
+async def test_served_metainfo_is_on_disk_only_and_comes_back(world: World) -> None:
+    await world.publisher.apply([settings("key")])
+    torrent = (await world.until("key", State.SERVING)).torrent
+    assert torrent is not None
+    assert torrent.at_hand
+    world.publisher.library.drop(torrent)
+    gc.collect()
+    assert not torrent.at_hand
+    assert (await torrent.fetch_info()).info_hash == torrent.info_hash
+
+
+async def test_metainfo_that_is_lost_is_made_anew(world: World, tmp_path: Path) -> None:
+    await world.publisher.apply([settings("key", metainfo=("build",))])
+    torrent = (await world.until("key", State.SERVING)).torrent
+    assert torrent is not None
+    world.publisher.library.drop(torrent)
+    gc.collect()
+    [path] = (tmp_path / "metainfo").iterdir()
+    path.write_bytes(b"damaged")
+    # By whoever meets it first: here a read of a piece that isn't cached.
+    await world.cache.drop(torrent.cache_id)
+    with pytest.raises(MetainfoError):
+        await world.cache.get(torrent, 0)
+    assert world.audience.gone == [(torrent, LOST)]
+    await world.until("key", State.SERVING)
+    again = world.publication("key").torrent
+    assert again is not None
+    assert again.info_hash == torrent.info_hash
+    assert bytes(await world.cache.get(again, 0)) == BODY[: again.layout.piece_length]
+
+
+def in_states(world: World, states: list[State]) -> bool:
+    return sorted(publication.state for publication in world.catalog) == states
+
+
+async def test_many_duplicates_of_one_object_hand_it_on(world: World) -> None:
+    names = [f"{number}/key" for number in range(5)]
+    world.server.objects |= dict.fromkeys(names, BODY)
+    await world.publisher.apply([settings(name) for name in names])
+    for left in range(len(names), 0, -1):
+        expected = sorted([State.SERVING] + [State.DUPLICATE] * (left - 1))
+        await world.until_all(partial(in_states, world, expected))
+        owner = next(p.ref.key for p in world.catalog if p.state is State.SERVING)
+        names.remove(owner)
+        await world.publisher.apply([settings(name) for name in names])
+    assert len(world.audience.live) == 5

@@ -1,0 +1,123 @@
+"""Objects for the fault server to serve as S3 would, with counts and a few vices."""
+
+import hashlib
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, quote_plus, unquote
+from xml.sax.saxutils import escape
+
+import trio
+
+from tests.s3.fault_server import Seen, head
+
+
+@dataclass
+class ObjectsServer:
+    """A bucket; assign `serve` to FaultServer.default."""
+
+    objects: dict[str, bytes] = field(default_factory=dict)
+    torrents: dict[str, bytes] = field(default_factory=dict)
+    """What ?torrent answers, by key; others get 501."""
+    corrupt: set[tuple[str, int]] = field(default_factory=set)
+    """(key, offset): ranges that hold this byte come with it flipped."""
+    refuse: set[str] = field(default_factory=set)
+    """Keys that answer 403."""
+    page: int = 1000
+    """Keys in a page of a listing."""
+    broken_pages: set[int] = field(default_factory=set)
+    """Pages of a listing, from 0, that answer 403."""
+    gate: trio.Event | None = None
+    """Ranged GETs wait for it."""
+    body_bytes: Counter[str] = field(default_factory=Counter)
+    requests: Counter[str] = field(default_factory=Counter)
+    """By "METHOD key", with "?torrent" behind the key where asked."""
+
+    @staticmethod
+    def etag(body: bytes) -> str:
+        return f'"{hashlib.md5(body).hexdigest()}"'
+
+    async def serve(self, seen: Seen, stream: trio.abc.Stream) -> None:
+        """Answer one request."""
+        key = unquote(seen.path.split("/", 2)[2])
+        if seen.query.startswith("list-type=2"):
+            await self._list(seen, stream)
+            return
+        torrent = seen.query.startswith("torrent")
+        self.requests[f"{seen.method} {key}{'?torrent' if torrent else ''}"] += 1
+        if key in self.refuse:
+            await self._send(seen, stream, 403, _error("AccessDenied"))
+        elif torrent:
+            told = self.torrents.get(key)
+            if told is None:
+                await self._send(seen, stream, 501, _error("NotImplemented"))
+            else:
+                await self._send(seen, stream, 200, told)
+        elif key not in self.objects:
+            await self._send(seen, stream, 404, _error("NoSuchKey"))
+        else:
+            await self._get(seen, stream, key)
+
+    async def _list(self, seen: Seen, stream: trio.abc.Stream) -> None:
+        self.requests["LIST"] += 1
+        asked = parse_qs(seen.query, keep_blank_values=True)
+        assert asked["encoding-type"] == ["url"]
+        [prefix] = asked["prefix"]
+        begin = int(asked.get("continuation-token", ["0"])[0])
+        if begin // self.page in self.broken_pages:
+            await self._send(seen, stream, 403, _error("AccessDenied"))
+            return
+        keys = sorted((key for key in self.objects if key.startswith(prefix)), key=str.encode)
+        end = begin + self.page
+        more = end < len(keys)
+        entries = "".join(
+            f"<Contents><Key>{quote_plus(key, safe='/')}</Key>"
+            f"<LastModified>2026-11-24T00:00:00.000Z</LastModified>"
+            f"<ETag>{escape(self.etag(self.objects[key]), {chr(34): '&quot;'})}</ETag>"
+            f"<Size>{len(self.objects[key])}</Size><StorageClass>STANDARD</StorageClass></Contents>"
+            for key in keys[begin:end]
+        )
+        token = f"<NextContinuationToken>{end}</NextContinuationToken>" if more else ""
+        body = (
+            '<?xml version="1.0" encoding="UTF-8"?>\n'
+            '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+            f"<Name>bucket</Name><EncodingType>url</EncodingType><IsTruncated>{str(more).lower()}"
+            f"</IsTruncated>{token}{entries}</ListBucketResult>"
+        )
+        await self._send(seen, stream, 200, body.encode())
+
+    async def _get(self, seen: Seen, stream: trio.abc.Stream, key: str) -> None:
+        body = self.objects[key]
+        etag = self.etag(body)
+        if seen.headers.get("if-match", etag) != etag:
+            await self._send(seen, stream, 412, _error("PreconditionFailed"))
+            return
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", seen.headers.get("range", ""))
+        if asked is None:
+            await self._send(seen, stream, 200, body, ("ETag", etag))
+            return
+        if self.gate is not None:
+            await self.gate.wait()
+        first, last = int(asked[1]), int(asked[2])
+        part = bytearray(body[first : last + 1])
+        for bad_key, offset in self.corrupt:
+            if bad_key == key and first <= offset <= last:
+                part[offset - first] ^= 0xFF
+        self.body_bytes[key] += len(part)
+        content_range = ("Content-Range", f"bytes {first}-{last}/{len(body)}")
+        await self._send(seen, stream, 206, bytes(part), ("ETag", etag), content_range)
+
+    async def _send(
+        self,
+        seen: Seen,
+        stream: trio.abc.Stream,
+        status: int,
+        body: bytes,
+        *headers: tuple[str, str],
+    ) -> None:
+        start = head(status, [("Content-Length", str(len(body))), *headers])
+        await stream.send_all(start + (b"" if seen.method == "HEAD" else body))
+
+
+def _error(code: str) -> bytes:
+    return f"<Error><Code>{code}</Code><Message>as asked</Message></Error>".encode()

@@ -1,0 +1,247 @@
+"""S3's error answers, what they become, and the check of a range's headers."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seeder.errors import (
+    AccessDenied,
+    AttributesUnsupported,
+    ObjectChanged,
+    ObjectMissing,
+    OriginError,
+    OriginFault,
+    OriginUnreachable,
+    TorrentUnsupported,
+)
+from seeder.s3.answers import Answer, Asked, check_range, content_length, label, printable, refusal
+from seeder.torrent.catalog import ObjectRef, PinnedObject
+from seeder.torrent.layout import ByteRange
+
+ASKED = Asked("quotes/Nelson", "s3.example.org")
+PINNED = PinnedObject(ObjectRef("default", "quotes", "Nelson"), '"tag"', 1000)
+WANTED = ByteRange(100, 50)
+
+
+def test_an_error_document_is_read() -> None:
+    body = (
+        b'<?xml version="1.0"?>\n<Error><Code>AuthorizationHeaderMalformed</Code><Message>the'
+        b" region &apos;us-east-1&apos; is wrong;\nexpecting &quot;eu-west-1&quot;.</Message>"
+        b"<Region>eu-west-1</Region><RequestId>7</RequestId></Error>"
+    )
+    answer = Answer.read(400, {}, body)
+    assert answer == Answer(
+        400,
+        "AuthorizationHeaderMalformed",
+        "the region 'us-east-1' is wrong;\\nexpecting \"eu-west-1\"",
+        "eu-west-1",
+    )
+
+
+@given(st.integers(300, 599), st.binary(max_size=300), st.text(max_size=50), st.text(max_size=50))
+def test_garbage_gives_an_answer_and_an_error_in_one_line(
+    status: int, body: bytes, region: str, location: str
+) -> None:
+    headers = {"x-amz-bucket-region": region, "location": location}
+    answer = Answer.read(status, headers, b"<Error><Code>" + body + b"</Code>")
+    for torrent in (False, True):
+        text = str(refusal(answer, Asked("b/k", "h", torrent=torrent)))
+        assert text.isprintable()
+        assert len(text) < 1500
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "region"),
+    [
+        ({"x-amz-bucket-region": "eu-west-1"}, b"<Region>other</Region>", "eu-west-1"),
+        ({}, b"<Endpoint>quotes.s3-eu-west-1.amazonaws.com</Endpoint>", "eu-west-1"),
+        ({}, b"<Endpoint>quotes.s3.amazonaws.com</Endpoint>", None),
+        ({"location": "https://q.s3.eu-west-2.amazonaws.com/k"}, b"", "eu-west-2"),
+        ({"location": "https://s3.dualstack.eu-west-2.amazonaws.com/q/k"}, b"", "eu-west-2"),
+        ({"location": "https://q.s3-external-1.amazonaws.com/k"}, b"", "us-east-1"),
+        ({"location": "https://s3.eu-west-2.amazonaws.com.evil.example/"}, b"", None),
+        ({"x-amz-bucket-region": "evil.example/path"}, b"", None),
+        ({"location": "http://[bad"}, b"", None),
+    ],
+)
+def test_the_region_of_a_bucket_is_found(
+    headers: dict[str, str], body: bytes, region: str | None
+) -> None:
+    assert Answer.read(301, headers, body).region == region
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "advice"),
+    [
+        (Answer(403, "AccessDenied"), AccessDenied, "allow s3:GetObject on it"),
+        (Answer(401), AccessDenied, "request_payer = true"),
+        (Answer(403, "RequestTimeTooSkewed"), AccessDenied, "clock"),
+        (Answer(403, "SignatureDoesNotMatch"), AccessDenied, "secret key"),
+        (Answer(403, "InvalidAccessKeyId"), AccessDenied, "not known there"),
+        (Answer(400, "ExpiredToken"), AccessDenied, "renew the credentials"),
+        (Answer(403, "InvalidObjectState"), AccessDenied, "archived"),
+        (Answer(400, "AuthorizationHeaderMalformed"), AccessDenied, "check region"),
+        (
+            Answer(400, "InvalidRequest", "stored using a form of Server Side Encryption"),
+            AccessDenied,
+            "SSE-C",
+        ),
+        (Answer(400), OriginFault, "SSE-C"),
+        (Answer(403, "AccessDenied", "not authorized to perform: KMS"), AccessDenied, "kms:Dec"),
+        (Answer(400, "KMS.DisabledException"), AccessDenied, "kms:Decrypt"),
+        (Answer(404, "NoSuchBucket"), ObjectMissing, "no such bucket"),
+        (Answer(404, "NoSuchKey"), ObjectMissing, "no such key"),
+        (Answer(404, "NoSuchVersion"), ObjectMissing, "version_id"),
+        (Answer(404), ObjectMissing, "check bucket and key"),
+        (Answer(405, delete_marker=True), ObjectMissing, "delete marker"),
+        (Answer(405), OriginFault, "405"),
+        (Answer(412, "PreconditionFailed"), ObjectChanged, "replaced"),
+        (Answer(416), ObjectChanged, "shorter"),
+        (Answer(503, "SlowDown"), OriginUnreachable, "503 SlowDown at attempt 5"),
+        (Answer(301, host="evil.example"), OriginFault, "points to evil.example"),
+        (Answer(307, region="eu-west-1"), OriginFault, "points to eu-west-1"),
+        (Answer(501, "NotImplemented"), OriginFault, "501 NotImplemented"),
+    ],
+)
+def test_each_answer_has_its_error_and_advice(
+    answer: Answer, error: type[OriginError], advice: str
+) -> None:
+    failure = refusal(answer, ASKED, attempts=5)
+    assert type(failure) is error
+    assert str(failure).startswith("quotes/Nelson: ")
+    assert advice in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("answer", "for_every_key"),
+    [
+        (Answer(405, "MethodNotAllowed"), True),
+        (Answer(501, "NotImplemented"), True),
+        (Answer(400, "InvalidRequest"), False),
+        (Answer(400, "InvalidArgument", "needs encryption headers"), False),
+        (Answer(404, "NoSuchKey"), False),
+        (Answer(500, "InternalError"), False),
+    ],
+)
+def test_a_torrent_that_s3_does_not_make_is_told_apart(answer: Answer, for_every_key: bool) -> None:
+    failure = refusal(answer, Asked("b/k", "h", torrent=True))
+    assert isinstance(failure, TorrentUnsupported)
+    assert failure.for_every_key is for_every_key
+    failure = refusal(answer, Asked("b/k", "h", attributes=True))
+    assert isinstance(failure, AttributesUnsupported)
+    assert failure.for_every_key is for_every_key
+
+
+def test_a_torrent_from_a_busy_server_may_come_later() -> None:
+    failure = refusal(Answer(503, "SlowDown"), Asked("b/k", "h", torrent=True))
+    assert type(failure) is OriginUnreachable
+
+
+@pytest.mark.parametrize("code", ["ExpiredToken", "AuthorizationHeaderMalformed"])
+def test_a_bad_signature_says_nothing_about_torrents(code: str) -> None:
+    failure = refusal(Answer(400, code), Asked("b/k", "h", torrent=True))
+    assert type(failure) is AccessDenied
+
+
+def test_a_torrent_that_is_denied_names_the_permission_of_its_own() -> None:
+    failure = refusal(Answer(403, "AccessDenied"), Asked("b/k", "h", torrent=True))
+    assert type(failure) is AccessDenied
+    assert "s3:GetObjectTorrent" in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("version", "action"),
+    [(False, "s3:GetObjectAttributes "), (True, "s3:GetObjectVersionAttributes ")],
+)
+def test_attributes_that_are_denied_name_the_permission_of_their_own(
+    version: bool, action: str
+) -> None:
+    asked = Asked("b/k", "h", attributes=True, version=version)
+    failure = refusal(Answer(403, "AccessDenied"), asked)
+    assert type(failure) is AccessDenied
+    assert action in str(failure)
+
+
+def test_the_advice_knows_the_configuration() -> None:
+    denied = Answer(403, "AccessDenied")
+    anonymous = str(refusal(denied, Asked("b/k", "h", anonymous=True)))
+    assert "not public" in anonymous
+    assert "request_payer" not in anonymous
+    paying = Asked("b/k", "h", request_payer=True, bucket_owner="111122223333", version=True)
+    text = str(refusal(denied, paying))
+    assert "request_payer" not in text
+    assert "111122223333 owns the bucket" in text
+    assert "s3:GetObjectVersion" in text
+
+
+def good_headers(**changes: str | None) -> dict[str, str]:
+    headers: dict[str, str | None] = {
+        "etag": '"tag"',
+        "content-range": "bytes 100-149/1000",
+        "content-length": "50",
+    }
+    headers |= {name.replace("_", "-"): value for name, value in changes.items()}
+    return {name: value for name, value in headers.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"etag": None},
+        {"etag": 'W/"tag"'},
+        {"etag": "tag"},
+        {"content_length": None},
+        {"content_length": "10"},
+        {"content_range": "bytes 100-149/*"},
+    ],
+)
+def test_the_range_that_was_asked_for_passes(changes: dict[str, str | None]) -> None:
+    check_range(206, good_headers(**changes), PINNED, WANTED)
+
+
+@pytest.mark.parametrize(
+    ("status", "changes", "error"),
+    [
+        (206, {"etag": '"other"'}, ObjectChanged),
+        (200, {"etag": '"other"'}, ObjectChanged),
+        (206, {"content_range": "bytes 100-149/900", "etag": None}, ObjectChanged),
+        (206, {"content_range": "bytes 100-149/900"}, OriginFault),
+        (206, {"content_range": None}, OriginFault),
+        (206, {"content_range": "bytes 0-49/1000"}, OriginFault),
+        (206, {"content_range": "bytes 100-148/1000"}, OriginFault),
+        (206, {"content_range": "bytes 100-150/1000"}, OriginFault),
+        (206, {"content_range": "items 100-149/1000"}, OriginFault),
+        (206, {"content_range": "bytes 100-149/1000\n"}, OriginFault),
+        (206, {"content_length": "51"}, OriginFault),
+        (200, {"content_range": None, "content_length": "1000"}, OriginFault),
+        (204, {}, OriginFault),
+    ],
+)
+def test_any_other_range_does_not_pass(
+    status: int, changes: dict[str, str | None], error: type[OriginError]
+) -> None:
+    with pytest.raises(error) as caught:
+        check_range(status, good_headers(**changes), PINNED, WANTED)
+    assert type(caught.value) is error
+
+
+def test_a_200_is_as_good_for_the_whole_object_only() -> None:
+    whole = ByteRange(0, 1000)
+    check_range(200, {"content-length": "1000"}, PINNED, whole)
+    for length in ("999", "1001", ""):
+        with pytest.raises(OriginFault):
+            check_range(200, {"content-length": length}, PINNED, whole)
+    with pytest.raises(OriginFault):
+        check_range(200, {"content-length": "1000"}, PINNED, ByteRange(0, 999))
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1e3", "٣", "9" * 20, "1, 1"])
+def test_a_content_length_that_is_no_number_counts_as_missing(text: str) -> None:
+    assert content_length({"content-length": text}) is None
+
+
+def test_names_in_errors_stay_on_their_line() -> None:
+    ref = ObjectRef("default", "b", "a\nb\x1b[31m\u202e", "v\n1")
+    assert label(ref) == "b/a\\nb\\x1b[31m\\u202e (version v\\n1)"
+    assert printable("x" * 300) == "x" * 200 + "..."

@@ -1,0 +1,97 @@
+"""What becomes of a failed attempt."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seeder.s3.answers import Answer
+from seeder.s3.retry import Move, Renew, RetryPolicy, Tries, Wait
+
+POLICY = RetryPolicy(attempts=4, first_wait=1.0, longest_wait=3.0, patience=60.0)
+
+
+def tries() -> Tries:
+    return Tries(POLICY, "us-east-1")
+
+
+def refused(answer: Answer) -> object:
+    return tries().refused(answer, now=0.0, roll=0.5)
+
+
+def test_waits_double_up_to_the_longest_and_attempts_run_out() -> None:
+    one = tries()
+    steps = [one.broken(now=0.0, roll=1.0) for _ in range(4)]
+    assert steps == [Wait(1.0), Wait(2.0), Wait(3.0), None]
+    assert one.attempt == 4
+
+
+@given(st.floats(0, 1), st.integers(1, 12))
+def test_the_jitter_is_full(roll: float, failures: int) -> None:
+    one = Tries(RetryPolicy(attempts=100), "r")
+    for _ in range(failures):
+        step = one.broken(now=0.0, roll=roll)
+    assert isinstance(step, Wait)
+    assert step.seconds == pytest.approx(roll * min(10.0, 0.2 * 2 ** (failures - 1)))
+
+
+def test_patience_ends_a_call_before_its_attempts_do() -> None:
+    one = tries()
+    assert one.broken(now=1000.0, roll=1.0) == Wait(1.0)
+    assert one.broken(now=1058.0, roll=1.0) == Wait(2.0)
+    assert one.broken(now=1058.0, roll=1.0) is None
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_statuses_that_pass_are_tried_again(status: int) -> None:
+    assert refused(Answer(status)) == Wait(0.5)
+
+
+@pytest.mark.parametrize("code", ["SlowDown", "InternalError", "RequestTimeout"])
+def test_codes_that_pass_are_tried_again_whatever_the_status(code: str) -> None:
+    assert refused(Answer(400, code)) == Wait(0.5)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 412, 416, 501, 301])
+def test_other_statuses_are_final(status: int) -> None:
+    assert refused(Answer(status)) is None
+
+
+def test_an_expired_token_is_renewed_once() -> None:
+    one = tries()
+    answer = Answer(400, "ExpiredToken")
+    assert one.refused(answer, now=0.0, roll=1.0) == Renew()
+    assert one.refused(answer, now=0.0, roll=1.0) is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(301, "PermanentRedirect", region="eu-west-1"),
+        Answer(307, "TemporaryRedirect", region="eu-west-1"),
+        Answer(400, "AuthorizationHeaderMalformed", region="eu-west-1"),
+        Answer(400, region="eu-west-1"),
+    ],
+)
+def test_a_bucket_elsewhere_is_asked_there(answer: Answer) -> None:
+    assert refused(answer) == Move("eu-west-1")
+
+
+@pytest.mark.parametrize("answer", [Answer(404, "NoSuchKey"), Answer(403, "AccessDenied")])
+def test_an_answer_that_only_mentions_another_region_is_final(answer: Answer) -> None:
+    assert refused(Answer(answer.status, answer.code, region="eu-west-1")) is None
+
+
+def test_regions_that_point_at_each_other_end_the_call() -> None:
+    one = tries()
+    there, back = Answer(301, region="eu-west-1"), Answer(301, region="us-east-1")
+    assert one.refused(there, now=0.0, roll=1.0) == Move("eu-west-1")
+    assert one.refused(back, now=0.0, roll=1.0) == Move("us-east-1")
+    assert one.refused(there, now=0.0, roll=1.0) is None
+
+
+def test_a_redirect_to_the_region_that_was_asked_is_final() -> None:
+    assert refused(Answer(307, region="us-east-1")) is None
+
+
+def test_an_attempt_may_take_longer_the_more_it_reads() -> None:
+    assert POLICY.attempt_timeout(64 * 1024 * 100) == POLICY.attempt_timeout(0) + 100

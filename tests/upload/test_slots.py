@@ -1,0 +1,207 @@
+"""The choker at work: who is served when it comes, who takes turns, what addresses have had."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from seeder.torrent.catalog import Torrent
+from seeder.torrent.layout import MIB
+from seeder.upload.slots import PRESSED, Slots, UploadSlots
+from seeder.upload.standing import Patience
+from tests.peer.node import make_data, make_torrent
+
+TORRENT = make_torrent(make_data(100_000))
+LEAST = Patience().least
+
+
+@dataclass(eq=False)
+class Guest:
+    """A session that only notes what becomes of it."""
+
+    group: str = "a"
+    torrent: Torrent | None = TORRENT
+    uploaded: int = 0
+    interested: bool = True
+    served: bool = False
+    slow: bool = False
+    ended: list[str] = field(default_factory=list)
+
+    def serve(self) -> None:
+        self.served = True
+
+    def hold(self) -> None:
+        self.served = False
+
+    def slow_down(self, *, slow: bool) -> None:
+        self.slow = slow
+
+    def end(self, reason: str) -> None:
+        self.ended.append(reason)
+
+
+@dataclass
+class Conditions:
+    scarce: bool = False
+
+
+def make(
+    slots: UploadSlots = "auto", *, patience: Patience | None = None
+) -> tuple[Slots, Conditions]:
+    conditions = Conditions()
+    made = Slots(
+        slots,
+        patience=patience or Patience(),
+        is_scarce=lambda: conditions.scarce,
+        chance=lambda: 0.5,
+    )
+    return made, conditions
+
+
+def come(slots: Slots, *guests: Guest, now: float = 0.0) -> list[bool]:
+    for guest in guests:
+        slots.come(guest, now)
+    return [guest.served for guest in guests]
+
+
+def distinct(count: int) -> list[Guest]:
+    return [Guest(group=str(number)) for number in range(count)]
+
+
+@pytest.mark.parametrize("wanted", ["auto", "unlimited"])
+def test_everybody_is_served_at_once_while_there_is_enough(wanted: UploadSlots) -> None:
+    slots, _ = make(wanted)
+    assert all(come(slots, *distinct(100)))
+
+
+def test_who_was_just_choked_waits_even_then_and_a_newcomer_does_not() -> None:
+    slots, _ = make()
+    slots.most = 0
+    guests = distinct(2)
+    come(slots, *guests)
+    slots.most = 1
+    slots.review(1.0)
+    slots.most = 0
+    slots.review(50.0)
+    assert not any(guest.served for guest in guests)
+    slots.most = None
+    slots.review(51.0)
+    assert sum(guest.served for guest in guests) == 1
+    slots.review(60.0)
+    assert all(guest.served for guest in guests)
+
+
+def test_with_a_number_of_slots_so_many_are_served() -> None:
+    slots, _ = make(2)
+    guests = distinct(4)
+    assert come(slots, *guests) == [True, True, False, False]
+    slots.leave(guests[0], 1.0)
+    late = Guest(group="late")
+    assert come(slots, late, now=1.0) == [True]
+    slots.leave(late, 2.0)
+    slots.review(2.0)
+    assert [guest.served for guest in guests[1:]] == [True, True, False]
+
+
+def test_turns_pass_on() -> None:
+    slots, _ = make(2)
+    guests = distinct(4)
+    come(slots, *guests)
+    for second in range(1, 200):
+        for guest in guests:
+            guest.uploaded += MIB * guest.served
+        slots.review(float(second))
+        assert sum(guest.served for guest in guests) == 2
+    sent = [guest.uploaded for guest in guests]
+    assert max(sent) < 2 * min(sent)
+
+
+def test_slots_come_when_there_is_too_little_for_a_while_and_go_again() -> None:
+    slots, conditions = make()
+    guests = distinct(30)
+    come(slots, *guests)
+    conditions.scarce = True
+    now = 100.0
+    for _ in range(PRESSED - 1):
+        now += 1
+        slots.review(now)
+        assert all(guest.served for guest in guests)
+    slots.review(now + 1)
+    assert sum(guest.served for guest in guests) == 20
+    conditions.scarce = False
+    now += 100
+    for _ in range(PRESSED - 1):
+        now += 1
+        slots.review(now)
+        assert sum(guest.served for guest in guests) == 20
+    # Whose turn has just ended waits a little in any case.
+    slots.review(now + 10)
+    assert all(guest.served for guest in guests)
+
+
+def test_scarcity_changes_nothing_where_slots_are_unlimited() -> None:
+    slots, conditions = make("unlimited")
+    conditions.scarce = True
+    guests = distinct(30)
+    come(slots, *guests)
+    for second in range(100, 120):
+        slots.review(float(second))
+    assert all(guest.served for guest in guests)
+
+
+@pytest.mark.parametrize("wanted", ["auto", "unlimited", 5])
+def test_a_budget_leaves_fewer_slots_or_none(wanted: UploadSlots) -> None:
+    slots, _ = make(wanted)
+    slots.most = 3
+    guests = distinct(10)
+    assert sum(come(slots, *guests)) == 3
+    slots.most = 0
+    slots.review(100.0)
+    assert not any(guest.served for guest in guests)
+    slots.most = None
+    slots.review(200.0)
+    assert sum(guest.served for guest in guests) == (5 if wanted == 5 else 10)
+
+
+@pytest.mark.parametrize("wanted", ["auto", 5])
+def test_an_address_that_had_too_much_is_slowed_down_then_refused(wanted: UploadSlots) -> None:
+    slots, _ = make(wanted)
+    guest = Guest()
+    come(slots, guest)
+    guest.uploaded = 3 * LEAST - 1
+    slots.review(1.0)
+    assert (guest.slow, guest.ended) == (False, [])
+    guest.uploaded = 3 * LEAST + MIB
+    slots.review(2.0)
+    assert (guest.slow, guest.ended) == (True, [])
+    guest.uploaded = 4 * LEAST + MIB
+    slots.review(3.0)
+    assert guest.ended == ["had-enough"]
+    # Another connection doesn't help, another address does.
+    slots.leave(guest, 4.0)
+    again, other = Guest(), Guest(group="b")
+    assert come(slots, again, other, now=4.0) == [False, True]
+    assert again.ended == ["had-enough"]
+
+
+def test_what_was_sent_since_the_last_review_counts_when_a_session_ends() -> None:
+    slots, _ = make()
+    for _ in range(4):
+        guest = Guest()
+        come(slots, guest)
+        assert guest.ended == []
+        guest.uploaded = LEAST
+        slots.leave(guest, 0.0)
+    guest = Guest()
+    come(slots, guest)
+    assert guest.ended == ["had-enough"]
+
+
+def test_what_s3_is_read_for_an_address_has_an_end() -> None:
+    slots, _ = make()
+    guest, same, other = Guest(), Guest(), Guest(group="b")
+    come(slots, guest, same, other)
+    most = int(1.25 * LEAST) // MIB
+    assert [slots.may_fetch(guest, MIB, 0.0) for _ in range(most + 1)] == [True] * most + [False]
+    assert not slots.may_fetch(same, MIB, 0.0)
+    assert slots.may_fetch(other, MIB, 0.0)
+    assert slots.may_fetch(guest, MIB, 86_400.0)
