@@ -17,18 +17,20 @@ import trio
 from rich.console import Console
 
 from seeder import __version__
-from seeder.commands.torrent import check_online, configured, find_torrent
+from seeder.commands.check import check_online
+from seeder.commands.torrent import configured, find_torrent
 from seeder.config.load import load
 from seeder.config.sections import Config
-from seeder.config.texts import parse_size, parse_time
 from seeder.daemon import run as daemon
 from seeder.daemon.logs import log_to_stderr
 from seeder.errors import ConfigError, SeederError, StorageError
 from seeder.gateway.keys import out_of_reach, read_keys
 from seeder.gateway.links import announce_url, magnet_of, torrent_file_of, web_seed_url
 from seeder.ledger.file import read_ledger
-from seeder.ledger.report import Report, human, render
+from seeder.ledger.report import Report
 from seeder.ledger.spending import budget_of, explain_limits, prices_of
+from seeder.ledger.table import render
+from seeder.units import human, parse_size, parse_time
 
 FAILED, UNUSABLE = 1, 2
 INTERRUPTED = 128 + 2  # as a shell has it for SIGINT

@@ -18,7 +18,8 @@ from seeder.cache import files
 from seeder.cache.lru import ByteLru
 from seeder.cache.memory import Key, Piece
 from seeder.errors import StorageError
-from seeder.torrent.layout import MIB
+from seeder.files import lock_directory
+from seeder.units import MIB
 
 STOP_SECONDS = 2.0
 """What a stop may take to write what is queued."""
@@ -411,7 +412,7 @@ class DiskTier:
             return
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = files.lock_directory(self._root)
+            self._lock = lock_directory(self._root)
             self._try_writing()
             self._scan()
         except BlockingIOError as error:

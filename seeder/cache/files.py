@@ -4,7 +4,6 @@
 being written, and `<root>/lock` keeps a second process out. All of them raise OSError.
 """
 
-import fcntl
 import hashlib
 import os
 import re
@@ -15,7 +14,6 @@ from typing import TypeAlias
 
 from seeder.cache.memory import Key, Piece
 
-_LOCK = "lock"
 _TEMPORARY = "writing.tmp"
 _CACHE_ID = re.compile(r"[0-9a-f]{32}-[1-9][0-9]*", re.ASCII)
 _NUMBER = re.compile(r"0|[1-9][0-9]*", re.ASCII)
@@ -34,17 +32,6 @@ def check_cache_id(cache_id: str) -> None:
 def piece_path(root: str, key: Key) -> str:
     """Return where a piece is, or would be."""
     return f"{root}/{key[0]}/{key[1] // _PIECES_A_DIRECTORY}/{key[1]}"
-
-
-def lock_directory(root: str) -> int:
-    """Return a descriptor that holds the lock until it is closed; BlockingIOError if it's taken."""
-    descriptor = os.open(f"{root}/{_LOCK}", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
 
 
 def remove_leftover(root: str) -> None:

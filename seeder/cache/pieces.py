@@ -26,7 +26,7 @@ from seeder.errors import (
     SeederError,
     StorageError,
 )
-from seeder.torrent.layout import MIB
+from seeder.units import MIB
 
 _log = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ import trio
 
 from seeder.cache.memory import Key, Piece
 from seeder.errors import PieceMismatch, SeederError
-from seeder.torrent.layout import KIB, MIB, Layout
+from seeder.torrent.layout import Layout
+from seeder.units import KIB, MIB
 
 _LOG = logging.getLogger(__name__)
 

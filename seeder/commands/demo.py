@@ -35,12 +35,13 @@ from seeder.config.sections import (
     PeerSettings,
     TrackerSettings,
 )
-from seeder.config.texts import GIB, Address
 from seeder.daemon import run as daemon
 from seeder.daemon.node import Node
 from seeder.errors import SeederError
 from seeder.gateway.links import torrent_file_of
-from seeder.ledger.report import human, render
+from seeder.ledger.table import render
+from seeder.net.addresses import Address
+from seeder.units import GIB, human
 
 BUCKET, KEY = "quotes", "Nelson.bin"
 LARGEST = 4 * GIB

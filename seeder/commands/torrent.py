@@ -3,7 +3,7 @@
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 
@@ -17,72 +17,28 @@ from seeder.config.sections import Config, ObjectSettings
 from seeder.config.texts import closest
 from seeder.daemon.run import LEDGER
 from seeder.daemon.tasks import locked_state, running
-from seeder.errors import ConfigError, OriginError, OriginUnreachable, SeederError, StorageError
-from seeder.ledger.counters import Ledger, Tally
+from seeder.errors import ConfigError, OriginUnreachable, StorageError
+from seeder.ledger.counters import Ledger, Tally, account_key
 from seeder.ledger.database import LedgerDatabase
 from seeder.ledger.spending import budget_of
 from seeder.metainfo.bundles import list_bundle
 from seeder.metainfo.hashing import Progress
 from seeder.metainfo.ladder import Ladder, describe_wish
 from seeder.metainfo.store import MetainfoStore, Record
-from seeder.publish.prefixes import Allotment, list_objects
+from seeder.publish.entries import Allotment
 from seeder.publish.publisher import BUILDS, METAINFO
-from seeder.publish.serving import account_key
 from seeder.s3.client import Meter, S3Origin
 from seeder.s3.origins import PinnedSource
-from seeder.torrent.catalog import PinnedBundle, PinnedObject, Torrent, same_state
+from seeder.torrent.catalog import Torrent
+from seeder.torrent.objects import PinnedBundle, PinnedObject, same_state
 
 _LOG = logging.getLogger(__name__)
-
-
-async def check_online(config: Config, tell: Callable[[str], None]) -> None:
-    """Ask S3 for every object and tell how it stands, a line each; OriginError if any failed."""
-    failed = 0
-    async with AsyncExitStack() as stack:
-        origins = {}
-        for name, section in config.origins.items():
-            origins[name] = S3Origin(section, rng=random.Random())
-            await stack.enter_async_context(running(origins[name].run))
-        allotment = Allotment(config.objects)
-        for settings in config.objects:
-            origin = origins[settings.origin]
-            try:
-                if settings.key is None and not settings.bundle:
-                    found = await _check_prefix(origin, settings, allotment)
-                else:
-                    pinned = await _look(origin, settings, Tally())
-                    found = f"ok, {_contents(pinned)}, ETag {pinned.etag}"
-            except SeederError as error:
-                failed += 1
-                name, text = str(settings.ref), str(error)
-                tell(text if name in text else f"{name}: {text}")
-            else:
-                tell(f"{settings.ref}: {found}")
-    if failed:
-        raise OriginError(f"{failed} of {len(config.objects)} objects can't be published")
 
 
 async def _look(origin: S3Origin, settings: ObjectSettings, meter: Meter) -> PinnedObject:
     if settings.bundle:
         return await list_bundle(origin, settings, meter)
     return await origin.head(settings.ref, meter)
-
-
-def _contents(pinned: PinnedObject) -> str:
-    size = f"{pinned.size} bytes"
-    if not isinstance(pinned, PinnedBundle):
-        return size
-    count = len(pinned.members)
-    return f"{count} file{'' if count == 1 else 's'}, {size}"
-
-
-async def _check_prefix(origin: S3Origin, settings: ObjectSettings, allotment: Allotment) -> str:
-    """Return how a prefix stands; OriginError, TooManyObjects."""
-    objects = await list_objects(origin, settings, allotment.belongs(settings.ref), Tally())
-    if not objects:
-        raise OriginError(f"{settings.ref}: there is no object below it; check prefix and bucket")
-    count = f"{len(objects)} object{'' if len(objects) == 1 else 's'}"
-    return f"ok, {count} below it, {sum(listed.size for listed in objects.values())} bytes"
 
 
 async def find_torrent(config: Config, bucket: str, key: str) -> Torrent:

@@ -15,7 +15,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, ValidationInfo
 
-from seeder.config.texts import LARGEST_SIZE, one_of, parse_rate, parse_size, parse_time, show_size
+from seeder.config.texts import one_of
+from seeder.units import LARGEST_SIZE, parse_rate, parse_size, parse_time, show_size
 
 LARGEST_SUM = 10**15
 LONGEST_KEY = 1024  # bytes of UTF-8, S3's own limit

@@ -26,8 +26,9 @@ from seeder.config.sections import (
     SavingsSettings,
     TrackerSettings,
 )
-from seeder.config.texts import Address, closest, parse_address
+from seeder.config.texts import closest, parse_address
 from seeder.errors import ConfigError
+from seeder.net.addresses import Address
 
 __all__ = [
     "AdminSettings",

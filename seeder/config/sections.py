@@ -33,8 +33,6 @@ from seeder.config.fields import (
     text,
 )
 from seeder.config.texts import (
-    GIB,
-    Address,
     Network,
     check_announce_url,
     check_domain,
@@ -45,8 +43,10 @@ from seeder.config.texts import (
     parse_network,
     parse_public_address,
 )
-from seeder.torrent.catalog import ObjectRef
-from seeder.torrent.layout import KIB, LARGEST_PIECE_LENGTH, MIB
+from seeder.net.addresses import Address
+from seeder.torrent.layout import LARGEST_PIECE_LENGTH
+from seeder.torrent.objects import ObjectRef
+from seeder.units import GIB, KIB, MIB
 
 DEFAULT_ORIGIN = "default"
 SMALLEST_PIECE = 16 * KIB  # a block, the least that peers request (BEP 3)
@@ -62,8 +62,6 @@ SUPER_SEEDING: tuple[SuperSeeding, ...] = ("auto", "off")
 VERIFY: tuple[Verify, ...] = ("sample", "all")
 Format: TypeAlias = Literal["v1", "hybrid"]
 FORMATS: tuple[Format, ...] = ("v1", "hybrid")
-
-
 _Address = Annotated[Address, parsed(parse_address, Address)]
 _Network = Annotated[Network, parsed(parse_network, Network)]
 

@@ -8,28 +8,13 @@ import difflib
 import ipaddress
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
-from seeder.torrent.layout import KIB, MIB
-
-GIB = 1024 * MIB
-LARGEST_SIZE = 2**63 - 1
-SLOWEST_RATE = 16 * KIB
-"""Bytes a second: below a block a second peers give up."""
-LONGEST_TIME = 365 * 86400.0
+from seeder.net.addresses import Address
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_SIZE_UNITS = {
-    "b": 1,
-    **{name: 1024**power for power, name in enumerate(("kib", "mib", "gib", "tib"), 1)},
-    **{name: 1000**power for power, name in enumerate(("kb", "mb", "gb", "tb"), 1)},
-}
-_SIZE = re.compile(r"\s*([0-9]{1,19}(?:\.[0-9]{1,9})?)\s*([A-Za-z]+)\s*", re.ASCII)
-_TIME_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_TIME_PART = re.compile(r"\s*([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*(ms|s|m|h|d|w)", re.ASCII)
 _LABEL = "[A-Za-z0-9_-]{1,63}"
 _HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*\.?", re.ASCII)
 
@@ -38,68 +23,6 @@ _ANNOUNCE_ARGUMENT = re.compile(
     "info_hash|peer_id|port|uploaded|downloaded|left|event|compact|numwant|key|ip|ipv4|ipv6"
     "|no_peer_id|trackerid|corrupt|redundant|supportcrypto|requirecrypto|cryptoport"
 )
-
-
-class Address(NamedTuple):
-    """A host (IP address or name, without brackets) and a port; port 0 lets the system choose."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def parse_size(text: str) -> int:
-    """Return the bytes in a text such as "256 MiB"."""
-    match = _SIZE.fullmatch(text)
-    unit = _SIZE_UNITS.get(match[2].lower()) if match else None
-    if match is None or unit is None:
-        raise ValueError('want a size such as "256 MiB" (B, KiB, MiB, GiB, TiB, kB, MB, GB, TB)')
-    size = int(float(match[1]) * unit) if "." in match[1] else int(match[1]) * unit
-    if size > LARGEST_SIZE:
-        raise ValueError("want a size that a disk can hold")
-    return size
-
-
-def show_size(size: int) -> str:
-    """Return the shortest exact text of a size in bytes, such as "16 KiB"."""
-    for unit, name in ((1024 * GIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
-        if size >= unit and size % unit == 0:
-            return f"{size // unit} {name}"
-    return f"{size} B"
-
-
-def show_moment(at: float) -> str:
-    """Return a Unix time (s) as "2026-07-20 12:00 UTC"."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def parse_rate(text: str) -> float | None:
-    """Return the bytes a second in a text such as "10 MiB/s", None for "unlimited"; ValueError."""
-    if text.strip() == "unlimited":
-        return None
-    size, slash, unit = text.rpartition("/")
-    try:
-        rate = parse_size(size) if slash and unit.strip() == "s" else 0
-    except ValueError:
-        rate = 0
-    if rate < SLOWEST_RATE:
-        raise ValueError('want "unlimited", or a rate from "16 KiB/s" up, such as "10 MiB/s"')
-    return float(rate)
-
-
-def parse_time(text: str) -> float:
-    """Return the seconds in a text such as "30s" or "1h30m"; at most a year, never zero."""
-    seconds, end = 0.0, 0
-    while match := _TIME_PART.match(text, end):
-        seconds += float(match[1]) * _TIME_UNITS[match[2]]
-        end = match.end()
-    if end == 0 or text[end:].strip():
-        raise ValueError('want a time such as "30s", "10m" or "1h30m" (ms, s, m, h, d, w)')
-    if not 0 < seconds <= LONGEST_TIME:
-        raise ValueError("want a time above zero and of at most a year")
-    return seconds
 
 
 def parse_address(text: str) -> Address:

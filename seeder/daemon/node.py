@@ -21,27 +21,29 @@ import trio
 from seeder import __version__
 from seeder.cache.pieces import PieceCache
 from seeder.config.sections import Config
-from seeder.config.texts import Address
 from seeder.errors import OriginError, StorageError
 from seeder.gateway.access import Keyring
 from seeder.ledger.budget import Budget, Level
-from seeder.ledger.counters import FORMER, Account, AccountKey, Ledger
+from seeder.ledger.counters import FORMER, Account, AccountKey, Ledger, account_key
 from seeder.ledger.metrics import Metrics
-from seeder.ledger.report import Report, TorrentRow, human
+from seeder.ledger.report import Report, TorrentRow
 from seeder.ledger.spending import change, explain_level, prices_of
 from seeder.metainfo.ladder import Ladder
-from seeder.metainfo.store import ListingStore, MetainfoStore
+from seeder.metainfo.store import MetainfoStore
+from seeder.net.addresses import Address, compact_endpoint
 from seeder.peer.hub import Hub
+from seeder.publish.prefixes import ListingStore
 from seeder.publish.publisher import BUILDS, CLIMBS, LISTINGS, METAINFO, Publisher, Source
-from seeder.publish.serving import DELETED, WITHDRAWN, account_key
+from seeder.publish.serving import DELETED, WITHDRAWN
 from seeder.s3.client import S3Origin
 from seeder.s3.origins import PinnedSource
-from seeder.torrent.catalog import Catalog, PinnedBundle, Publication, State, Torrent
+from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.torrent.info import InfoHash
-from seeder.tracker.announce import compact_endpoint
+from seeder.torrent.objects import PinnedBundle
 from seeder.tracker.swarm import OwnPlace, Policy
 from seeder.tracker.swarms import OwnSeeder, Swarms
-from seeder.upload.spreading import Spreading
+from seeder.units import human
+from seeder.upload.superseed import Spreading
 
 _LOG = logging.getLogger(__name__)
 
@@ -50,8 +52,6 @@ CLIENT = f"seeder/{__version__}"
 _PEER_ID_PREFIX = b"-SB0100-"
 _NOT_REGISTERED = "torrent not registered: "
 """The words on which Transmission stops asking: only for what is final."""
-
-
 ROWS_AT_ONCE = 250
 """Rows of a report made between two chances for others to run."""
 

@@ -11,7 +11,7 @@ import random
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -20,9 +20,9 @@ from pathlib import Path
 import trio
 
 from seeder.admin.routes import AdminRoutes
-from seeder.config.load import load
 from seeder.config.sections import Config
 from seeder.daemon.node import Node, save_swarms
+from seeder.daemon.reload import reload
 from seeder.daemon.systemd import Notifier, activated_sockets, watchdog_interval
 from seeder.daemon.tasks import locked_state, running
 from seeder.errors import ConfigError
@@ -41,12 +41,6 @@ STATUS_EVERY = 5.0
 EXPIRE_EVERY = 60.0
 BUDGET_EVERY = 1.0
 """Seconds between two looks at what was uploaded; what is read from S3 is held to it at once."""
-LIVE = (
-    *("connections", "connections_per_torrent", "connections_per_address"),
-    *("upload_rate", "upload_rate_per_torrent", "upload_rate_per_peer"),
-    *("upload_slots", "thrifty", "copies_per_address", "origin_copies_per_address"),
-)
-"""What of [peer] a reload changes."""
 LEDGER = "ledger.sqlite"
 SWARMS = "swarms.json"
 
@@ -241,48 +235,3 @@ async def _obey(
         for node in started:
             await reload(node, path)
         notifier.ready()
-
-
-async def reload(node: Node, path: Path) -> None:
-    """Take up the objects, the keys, the budget and what of [peer] can change while it runs.
-
-    A broken file changes nothing.
-    """
-    try:
-        config = await trio.to_thread.run_sync(load, path)
-        keys = await trio.to_thread.run_sync(read_keys, config.gateway)
-    except ConfigError as error:
-        _LOG.error("not reloaded, the old configuration stays in force:")
-        for problem in error.problems:
-            _LOG.error("  %s", problem)
-        return
-    changed = ", ".join(_fixed(node.config, config))
-    if changed:
-        _LOG.warning("%s changed in %s: that takes effect at the next start", changed, path)
-    missing = {settings.origin for settings in config.objects} - node.origins.keys()
-    if missing:
-        _LOG.error("not reloaded: origin %s is new, which needs a restart", ", ".join(missing))
-        return
-    node.change_budget(config)
-    peer = node.config.peer.model_copy(update={name: getattr(config.peer, name) for name in LIVE})
-    node.hub.change(peer)
-    node.keyring.replace(keys)
-    await node.publisher.apply(config.objects)
-    gateway = node.config.gateway.model_copy(update={"keys": config.gateway.keys})
-    node.config = node.config.model_copy(
-        update={"objects": config.objects, "peer": peer, "gateway": gateway}
-    )
-    _LOG.info("reloaded: %s", node.summary())
-
-
-def _fixed(running: Config, wanted: Config) -> Iterator[str]:
-    """Yield the names of what differs and only a start takes up."""
-    for name in ("state_directory", "origins"):
-        if getattr(wanted, name) != getattr(running, name):
-            yield name
-    for section in ("tracker", "peer", "gateway", "cache", "admin"):
-        before, after = getattr(running, section), getattr(wanted, section)
-        for name in type(before).model_fields:
-            live = (section == "peer" and name in LIVE) or (section, name) == ("gateway", "keys")
-            if not live and getattr(before, name) != getattr(after, name):
-                yield f"{section}.{name}"

@@ -8,8 +8,8 @@ from typing import Protocol
 
 import trio
 
-from seeder.cache.files import lock_directory
 from seeder.errors import StorageError
+from seeder.files import lock_directory
 
 
 class Task(Protocol):

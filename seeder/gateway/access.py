@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from seeder.gateway.s3errors import S3Error
-from seeder.gateway.sigv4 import SignedRequest, decoded_query, verify
-from seeder.http.messages import Request
+from seeder.gateway.sigv4 import SignedRequest, verify
+from seeder.http.messages import Request, decoded_query
 
 _OWNER = b"x-amz-expected-bucket-owner"
 _PAYER = b"x-amz-request-payer"

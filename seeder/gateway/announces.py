@@ -5,12 +5,10 @@ with it the reason.
 """
 
 from collections.abc import Callable
-from socket import AF_INET, AF_INET6, inet_pton
 
 from seeder.errors import AnnounceError
-from seeder.gateway.clients import TrustedProxies, parse_address
+from seeder.gateway.clients import Sources
 from seeder.http.messages import Request, Response
-from seeder.net.buckets import Limiter
 from seeder.tracker.announce import (
     encode_failure,
     encode_reply,
@@ -22,43 +20,7 @@ from seeder.tracker.announce import (
 from seeder.tracker.swarms import Swarms
 
 _HEADERS = ((b"Content-Type", b"text/plain"), (b"Cache-Control", b"no-store"))
-_V4_MAPPED = b"\x00" * 10 + b"\xff\xff"
 _TOO_MANY = AnnounceError("too many requests from your address", retry_in="1")
-
-
-def packed_address(host: str) -> bytes:
-    """Return the 4 or 16 bytes of a socket's address, IPv4-mapped ones as IPv4."""
-    if ":" not in host:
-        return inet_pton(AF_INET, host)
-    packed = inet_pton(AF_INET6, host.partition("%")[0])
-    return packed[12:] if packed.startswith(_V4_MAPPED) else packed
-
-
-class Sources:
-    """Who a request comes from, and whether that one has asked too often."""
-
-    def __init__(
-        self, proxies: TrustedProxies, limiter: Limiter | None, clock: Callable[[], float]
-    ) -> None:
-        self._proxies = proxies
-        self._limiter = limiter
-        self._clock = clock
-
-    def source(self, request: Request) -> tuple[bytes, bytes | None]:
-        """Return the client's address, and ours as it reached us: None behind a proxy.
-
-        AnnounceError when a trusted proxy doesn't say whom it speaks for.
-        """
-        if self._proxies:
-            peer = parse_address(request.peer[0])
-            if self._proxies.trusts(peer):
-                forwarded = request.all_headers(b"x-forwarded-for")
-                return self._proxies.client(forwarded).packed, None
-        return packed_address(request.peer[0]), packed_address(request.local[0])
-
-    def admit(self, source: bytes, requests: int = 1) -> bool:
-        """Count a request of an address as so many; False when it has to wait."""
-        return self._limiter is None or self._limiter.admit(source, self._clock(), requests)
 
 
 class TrackerRoutes:

@@ -1,32 +1,16 @@
-"""Whose announce it is: the address of the socket, or what a trusted proxy says of it. No I/O."""
+"""Whose announce it is: the address of the socket, or what a trusted proxy says of it."""
 
-from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TypeAlias
 
 from seeder.errors import AnnounceError
+from seeder.http.messages import Request
+from seeder.net.addresses import IPAddress, parse_address
+from seeder.net.buckets import Limiter
+from seeder.net.sockets import packed_address
 
-Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
-
-_V4_LENGTH = 4
-_V6_NETWORK_LENGTH = 8
-
-
-def parse_address(text: str) -> Address:
-    """Return the address that `text` spells, without a zone and with IPv4 unmapped (RFC 4291).
-
-    ValueError if it is none.
-    """
-    address = ip_address(text.partition("%")[0])
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address
-
-
-def network_of(address: bytes) -> bytes:
-    """Return what an address of 4 or 16 bytes is counted under: itself, or its IPv6 /64."""
-    return address if len(address) == _V4_LENGTH else address[:_V6_NETWORK_LENGTH]
 
 
 class TrustedProxies:
@@ -39,11 +23,11 @@ class TrustedProxies:
     def __bool__(self) -> bool:
         return bool(self._networks)
 
-    def trusts(self, address: Address) -> bool:
+    def trusts(self, address: IPAddress) -> bool:
         """Tell whether an address is one of the proxies."""
         return any(address in network for network in self._networks)
 
-    def client(self, forwarded: Sequence[bytes]) -> Address:
+    def client(self, forwarded: Sequence[bytes]) -> IPAddress:
         """Return the client that a proxy speaks for, out of its X-Forwarded-For headers in order.
 
         Each proxy appends whom it heard, so only the right end is to be believed: the client is
@@ -61,7 +45,7 @@ class TrustedProxies:
         return address
 
 
-def _hop(raw: bytes) -> Address:
+def _hop(raw: bytes) -> IPAddress:
     """Return the address of one hop; some proxies add a port, and brackets for IPv6."""
     text = raw.decode("latin-1")
     if text.startswith("["):
@@ -72,3 +56,30 @@ def _hop(raw: bytes) -> Address:
         return parse_address(text)
     except ValueError:
         raise AnnounceError("the tracker's proxy sent a broken X-Forwarded-For") from None
+
+
+class Sources:
+    """Who a request comes from, and whether that one has asked too often."""
+
+    def __init__(
+        self, proxies: TrustedProxies, limiter: Limiter | None, clock: Callable[[], float]
+    ) -> None:
+        self._proxies = proxies
+        self._limiter = limiter
+        self._clock = clock
+
+    def source(self, request: Request) -> tuple[bytes, bytes | None]:
+        """Return the client's address, and ours as it reached us: None behind a proxy.
+
+        AnnounceError when a trusted proxy doesn't say whom it speaks for.
+        """
+        if self._proxies:
+            peer = parse_address(request.peer[0])
+            if self._proxies.trusts(peer):
+                forwarded = request.all_headers(b"x-forwarded-for")
+                return self._proxies.client(forwarded).packed, None
+        return packed_address(request.peer[0]), packed_address(request.local[0])
+
+    def admit(self, source: bytes, requests: int = 1) -> bool:
+        """Count a request of an address as so many; False when it has to wait."""
+        return self._limiter is None or self._limiter.admit(source, self._clock(), requests)

@@ -2,12 +2,45 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from seeder.config.sections import PeerSettings
 from seeder.gateway.links import magnet_of, object_url
-from seeder.gateway.listed import Listed, Page
-from seeder.torrent.catalog import Catalog, ObjectRef, Publication
+from seeder.torrent.catalog import Catalog, Publication
 from seeder.torrent.info import safe_name
+from seeder.torrent.objects import ObjectRef
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A public torrent."""
+
+    bucket: str
+    key: str
+    size: int
+    """Bytes of the object."""
+    info_hash: str
+    """40 hexadecimal digits."""
+    torrent_url: str
+    magnet: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.bucket}/{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of the public torrents, by name."""
+
+    torrents: Sequence[Listed]
+    first: int
+    """The place of the first of them, from 1."""
+    total: int
+    previous: str | None
+    """Behind which name the page before begins ("" for the first); None where there is none."""
+    next: str | None
+
 
 FRESH = 1.0
 """Seconds that an order is used for: sorting 10,000 names takes some milliseconds."""

@@ -8,11 +8,10 @@ import hashlib
 from collections.abc import Sequence
 from typing import Literal, Protocol, TypeAlias
 
-from seeder.gateway.index_pages import ListingPage
-from seeder.gateway.listed import Listed, Page, json_page, rss_feed
-from seeder.gateway.sigv4 import decoded_query
-from seeder.http.headers import names
-from seeder.http.messages import Header, Request, Response
+from seeder.gateway.index import Listed, Page
+from seeder.gateway.index_pages import ListingPage, json_page, rss_feed
+from seeder.http.headers import accepted, names
+from seeder.http.messages import Header, Request, Response, decoded_query
 
 PAGE = 100
 """Torrents on a page, or in the feed."""
@@ -97,25 +96,8 @@ def _format(wanted: str | None, request: Request) -> Format | None:
         return next((form for form in _TYPES if form == wanted), None)
     best: Format = "html"
     best_quality = 0.0
-    welcome = _accepted(request.all_headers(b"accept"))
+    welcome = accepted(request.all_headers(b"accept"))
     for kind, form in _ACCEPTABLE.items():
         if welcome.get(kind, 0.0) > best_quality:
             best, best_quality = form, welcome[kind]
     return best
-
-
-def _accepted(accept: Sequence[bytes]) -> dict[bytes, float]:
-    """Return the media types of Accept headers with their qualities (RFC 9110, 12.5.1)."""
-    found = {}
-    for part in b",".join(accept).split(b","):
-        kind, *parameters = (piece.strip() for piece in part.lower().split(b";"))
-        quality = 1.0
-        for parameter in parameters:
-            name, _, value = parameter.partition(b"=")
-            if name == b"q":
-                try:
-                    quality = float(value)
-                except ValueError:
-                    quality = 0.0
-        found[kind] = quality
-    return found

@@ -10,8 +10,9 @@ from seeder.gateway.access import Authorisation, Keyring
 from seeder.gateway.clients import TrustedProxies
 from seeder.gateway.index import PublicList
 from seeder.gateway.index_routes import ListingRoutes
-from seeder.gateway.links import PublicFace, gateway_url, web_seed_url
+from seeder.gateway.links import gateway_url, web_seed_url
 from seeder.gateway.naming import Naming
+from seeder.gateway.objects import PublicFace
 from seeder.gateway.routes import PublicRoutes
 from seeder.gateway.webseed import Open, WebSeed
 from seeder.net.buckets import Limiter

@@ -8,8 +8,8 @@ import trio
 
 from seeder.errors import AnnounceError
 from seeder.gateway.access import Authorisation
-from seeder.gateway.announces import Sources, TrackerRoutes
-from seeder.gateway.clients import TrustedProxies
+from seeder.gateway.announces import TrackerRoutes
+from seeder.gateway.clients import Sources, TrustedProxies
 from seeder.gateway.index_routes import ListingRoutes
 from seeder.gateway.naming import Naming
 from seeder.gateway.objects import ObjectRoutes, TorrentLookup

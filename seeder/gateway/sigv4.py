@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from seeder.gateway.s3errors import ErrorCode, S3Error
-from seeder.http.messages import Header
+from seeder.http.messages import Header, Parameters, decoded_query
 
 ALGORITHM = b"AWS4-HMAC-SHA256"
 LARGEST_SKEW = 15 * 60
@@ -37,8 +37,6 @@ _MISMATCH = (
     "The request signature we calculated does not match the signature you provided. Check your"
     " secret access key and signing method; a proxy on the way must leave the Host header as it is."
 )
-
-Parameters = Sequence[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +110,6 @@ def verify(
     if not hmac.compare_digest(expected.encode(), claim.signature):
         raise S3Error("SignatureDoesNotMatch", _MISMATCH, _for_comparing(claim, canonical, to_sign))
     return claim.access_key_id
-
-
-def decoded_query(query: bytes) -> Parameters:
-    """Return names and values of a raw query in their order; a plus is a plus, as for S3."""
-    pairs = (part.partition(b"=") for part in query.split(b"&") if part)
-    return [(unquote_to_bytes(name), unquote_to_bytes(value)) for name, _, value in pairs]
 
 
 def _from_header(

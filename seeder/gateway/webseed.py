@@ -13,8 +13,7 @@ from typing import Protocol, TypeAlias
 
 from seeder.errors import DownloadRefused
 from seeder.gateway.s3errors import ErrorCode, S3Error
-from seeder.http.disposition import content_disposition
-from seeder.http.headers import evaluate
+from seeder.http.headers import content_disposition, evaluate
 from seeder.http.messages import BodySource, Header, Request, Response
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import ByteRange

@@ -7,6 +7,7 @@ has to that tells none. Whoever asks for several ranges gets the whole (14.2). N
 import re
 from collections.abc import Sequence
 from http import HTTPStatus
+from urllib.parse import quote
 
 from seeder.http.messages import Request
 from seeder.torrent.layout import ByteRange
@@ -86,3 +87,38 @@ def _number(digits: bytes) -> int | None:
     if not digits:
         return None
     return int(digits[-_MOST_DIGITS:]) if len(digits.lstrip(b"0")) <= _MOST_DIGITS else 10**20
+
+
+# A token of RFC 9110 without the characters that RFC 6266 warns of, or with which none begins.
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9!#$&+.^_`|~-]+")
+_UNQUOTABLE = re.compile(r'[^ -~]|["\\%]')
+
+
+def content_disposition(filename: str) -> bytes:
+    """Return a Content-Disposition that saves under `filename` (RFC 6266).
+
+    A plain name stands as S3 wrote it; any other one is quoted for old clients, with `_` for what
+    can't be, and spelt out in UTF-8 for the rest.
+    """
+    if _PLAIN_NAME.fullmatch(filename):
+        return f"attachment; filename={filename};".encode()
+    fallback = _UNQUOTABLE.sub("_", filename)
+    spelt = quote(filename, safe="!#$&+-.^_`|~")
+    return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{spelt}".encode()
+
+
+def accepted(accept: Sequence[bytes]) -> dict[bytes, float]:
+    """Return the media types of Accept headers with their qualities (RFC 9110, 12.5.1)."""
+    found = {}
+    for part in b",".join(accept).split(b","):
+        kind, *parameters = (piece.strip() for piece in part.lower().split(b";"))
+        quality = 1.0
+        for parameter in parameters:
+            name, _, value = parameter.partition(b"=")
+            if name == b"q":
+                try:
+                    quality = float(value)
+                except ValueError:
+                    quality = 0.0
+        found[kind] = quality
+    return found

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+from urllib.parse import unquote_to_bytes
 
 import h11
 
@@ -205,3 +206,12 @@ def encode_head(
 def encode_chunk(data: bytes) -> bytes:
     """Return one chunk of a body of unknown length; `data` is not empty (RFC 9112, 7.1)."""
     return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+Parameters = Sequence[tuple[bytes, bytes]]
+
+
+def decoded_query(query: bytes) -> Parameters:
+    """Return names and values of a raw query in their order; a plus is a plus, as for S3."""
+    pairs = (part.partition(b"=") for part in query.split(b"&") if part)
+    return [(unquote_to_bytes(name), unquote_to_bytes(value)) for name, _, value in pairs]

@@ -19,10 +19,10 @@ from typing import TypeAlias
 
 import trio
 
-from seeder.http.connection import Connection, Want
-from seeder.http.limits import ServerLimits
+from seeder.http.connection import Connection, ServerLimits, Want
 from seeder.http.messages import Body, Handler, Header, Request, Response
-from seeder.net.sockets import Address, accept
+from seeder.net.addresses import SocketAddress
+from seeder.net.sockets import accept
 
 __all__ = ["Body", "Handler", "Header", "Request", "Response", "ServerLimits", "serve"]
 
@@ -91,7 +91,7 @@ class _Server:
         self._sending = _Parked()
         self._stopping = False
 
-    def welcome(self, nursery: trio.Nursery, sock: socket.socket, address: Address) -> None:
+    def welcome(self, nursery: trio.Nursery, sock: socket.socket, address: SocketAddress) -> None:
         """Answer a new connection, or give it a task if it lets us wait."""
         connection = Connection(sock, address, self._handler, self._limits, self._date)
         want = self._step(connection)

@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from enum import Enum, IntEnum
 from typing import Protocol
 
-from seeder.config.texts import show_moment, show_size
 from seeder.errors import BudgetSpent
 from seeder.ledger.counters import Counters, Purpose, Tally
 from seeder.ledger.savings import Prices
+from seeder.units import show_moment, show_size
 
 DAY = 86400
 FEWER_SLOTS_AT, LAST_AT = 0.8, 0.9

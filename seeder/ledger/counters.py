@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, fields
 from operator import add, attrgetter, sub
 from typing import Literal, TypeAlias, assert_never
 
+from seeder.torrent.objects import PinnedObject
+
 Purpose: TypeAlias = Literal["metainfo", "hashing", "pieces"]
 PURPOSES: tuple[Purpose, ...] = ("metainfo", "hashing", "pieces")
 
@@ -224,3 +226,9 @@ class Ledger:
             strict=True,
         )
         return Counters(*map(sum, columns))
+
+
+def account_key(pinned: PinnedObject) -> AccountKey:
+    """Return the key of the account that a state of an object is booked on."""
+    ref = pinned.ref
+    return AccountKey(ref.origin, ref.bucket, ref.key, pinned.version)

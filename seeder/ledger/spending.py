@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from seeder.config.sections import Config
-from seeder.config.texts import show_moment
 from seeder.ledger.budget import Budget, Level, Limit, Period, Resource, Spent, limits_of
 from seeder.ledger.counters import Counters
-from seeder.ledger.report import human, show_amount, show_money
 from seeder.ledger.savings import BYTES_PER_GB, Prices
+from seeder.ledger.table import show_amount
+from seeder.units import human, show_moment, show_money
 
 
 def prices_of(config: Config) -> Prices:

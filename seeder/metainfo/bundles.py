@@ -1,26 +1,31 @@
 """Bundles: the objects below a prefix as S3 lists them, and what one torrent of them takes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 import trio
 
 from seeder.config.sections import ObjectSettings
-from seeder.errors import ObjectMissing, TooManyObjects
+from seeder.errors import (
+    ObjectMissing,
+    TooManyObjects,
+)
 from seeder.metainfo.hashing import known_hashes
 from seeder.metainfo.store import Record
 from seeder.s3.answers import label
 from seeder.s3.client import Meter, S3Origin
+from seeder.s3.listing import Listed, publishable
 from seeder.torrent.bundle import (
     build_bundle_info,
     bundle_layout,
     bundle_piece_length,
     parse_bundle_info,
 )
-from seeder.torrent.catalog import ObjectRef, PinnedBundle, PinnedObject, Torrent, sections_of
+from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import HASH_LENGTH
 from seeder.torrent.layout import Layout
+from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject, sections_of
 
 
 async def list_bundle(origin: S3Origin, settings: ObjectSettings, meter: Meter) -> PinnedBundle:
@@ -106,3 +111,27 @@ class BundlePlan:
     def torrent(self, pieces: bytes) -> Torrent:
         """Return the torrent with these hashes."""
         return Torrent(parse_bundle_info(self.raw_info(pieces))[0], self.bundle, "build")
+
+
+async def list_objects(
+    origin: S3Origin, settings: ObjectSettings, belongs: Callable[[str], bool], meter: Meter
+) -> dict[str, Listed]:
+    """Return the objects below a prefix that `belongs` lets pass, by key, from all its pages.
+
+    OriginError, BudgetSpent; TooManyObjects as soon as there are more than `max_objects`.
+    """
+    found: dict[str, Listed] = {}
+    seen: set[str] = set()
+    token: str | None = None
+    while True:
+        page = await origin.list_page(settings.ref, token, meter)
+        ours = publishable(page.objects, seen)
+        found.update((key, listed) for key, listed in ours.items() if belongs(key))
+        if len(found) > settings.max_objects:
+            raise TooManyObjects(
+                f"{label(settings.ref)}: has more than {settings.max_objects} objects, and none"
+                " of them is published anew; raise max_objects, or name longer prefixes"
+            )
+        token = page.next_token
+        if token is None:
+            return found

@@ -7,9 +7,7 @@ before either.
 """
 
 import hashlib
-import json
-import os
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -21,28 +19,26 @@ from seeder.errors import (
     ObjectChanged,
     ObjectMissing,
     SeederError,
-    StorageError,
 )
-from seeder.metainfo.store import file_stem
+from seeder.metainfo.journal import HASH_LENGTH, Journal
 from seeder.metainfo.trees import TreeBuilder
 from seeder.s3.client import Meter, S3Origin
 from seeder.torrent.bundle import padded
-from seeder.torrent.catalog import (
-    ObjectRef,
+from seeder.torrent.info import Info
+from seeder.torrent.layout import ByteRange, Layout
+from seeder.torrent.merkle import HASH_LENGTH as TREE_HASH_LENGTH
+from seeder.torrent.objects import (
     PinnedBundle,
     PinnedObject,
     Section,
     cache_id,
     sections_of,
 )
-from seeder.torrent.info import Info
-from seeder.torrent.layout import MIB, ByteRange, Layout
-from seeder.torrent.merkle import HASH_LENGTH as TREE_HASH_LENGTH
+from seeder.units import MIB
 
 READ_SIZE = 8 * MIB
 """S3 gives its best rate from ranges of 8 to 16 MiB."""
 PARALLEL_READS = 8
-HASH_LENGTH = 20
 _BUNDLE_WIDTH = 20
 _OF_ONE_OBJECT = (AccessDenied, ObjectChanged, ObjectMissing)
 """Errors that say nothing of the other objects in a bundle."""
@@ -57,90 +53,6 @@ class PieceSink(Protocol):
     """Where the pieces go that had to be read anyway: the cache."""
 
     async def keep(self, cache_id: str, index: int, piece: bytes | bytearray) -> bool: ...
-
-
-class Builds:
-    """Where is noted what is made of objects until it is done, below `directory`."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-
-    def journal(self, ref: ObjectRef) -> Path:
-        """Return where the hashing of an object is noted."""
-        return self._directory / f"{file_stem(ref)}.journal"
-
-    def tree(self, ref: ObjectRef) -> Path:
-        """Return where the Merkle tree of a hybrid is made."""
-        return self._directory / f"{file_stem(ref)}.tree"
-
-    def clear(self, ref: ObjectRef) -> None:
-        """Forget what was under way for an object."""
-        self.journal(ref).unlink(missing_ok=True)
-        self.tree(ref).unlink(missing_ok=True)
-
-
-class Journal:
-    """The hashes known so far: (number, digest) in the order they came.
-
-    The number of a piece has `width` bytes: its index in the one object that the journal is of, or
-    what `numbers` says in a bundle. A digest is the piece's SHA-1, for a hybrid with the piece's
-    root in the Merkle tree behind it.
-
-
-    A digest is the piece's SHA-1, for a hybrid with the piece's root in the Merkle tree behind it.
-    Written without fsync: it survives the death of the process; after a power cut a torn tail is
-    dropped and read again.
-    """
-
-    def __init__(
-        self, path: Path, name: str, width: int = 4, digest_length: int = HASH_LENGTH
-    ) -> None:
-        self._path = path
-        self._width = width
-        self._length = width + digest_length
-        self._header = json.dumps({"journal": 1, "of": name}).encode() + b"\n"
-
-    def load(self) -> dict[int, bytes]:
-        """Return the hashes by number; a journal of something else counts as empty."""
-        try:
-            data = self._path.read_bytes()
-        except FileNotFoundError:
-            return {}
-        except OSError as error:
-            raise StorageError(f"{self._path}: can't be read: {error.strerror}") from error
-        if not data.startswith(self._header):
-            return {}
-        records = data[len(self._header) :]
-        width, length = self._width, self._length
-        whole = len(records) // length * length
-        return {
-            int.from_bytes(records[at : at + width], "big"): records[at + width : at + length]
-            for at in range(0, whole, length)
-        }
-
-    def start(self, known: dict[int, bytes]) -> None:
-        """Write the journal anew with what is known: drops a torn tail."""
-        partial = self._path.with_suffix(".partial")
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(self._header + self._records(known.items()))
-            os.replace(partial, self._path)
-        except OSError as error:
-            raise StorageError(f"{self._path}: can't be written: {error.strerror}") from error
-
-    def append(self, first: int, hashes: list[bytes]) -> None:
-        """Add the hashes of consecutive pieces from number `first`."""
-        try:
-            with self._path.open("ab") as file:
-                file.write(self._records(enumerate(hashes, first)))
-        except OSError as error:
-            raise StorageError(f"{self._path}: can't be written: {error.strerror}") from error
-
-    def remove(self) -> None:
-        self._path.unlink(missing_ok=True)
-
-    def _records(self, hashes: Iterable[tuple[int, bytes]]) -> bytes:
-        return b"".join(number.to_bytes(self._width, "big") + digest for number, digest in hashes)
 
 
 def numbers(pinned: PinnedObject, section: Section) -> range:

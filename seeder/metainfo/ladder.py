@@ -24,16 +24,15 @@ from seeder.errors import (
     TorrentUnsupported,
 )
 from seeder.metainfo.bundles import BundlePlan
-from seeder.metainfo.checksums import PartReader
-from seeder.metainfo.hashing import Builds, Hasher, PieceSink, Progress
+from seeder.metainfo.checksums import SMALLEST_PART_LENGTH, PartReader
+from seeder.metainfo.hashing import Hasher, PieceSink, Progress
+from seeder.metainfo.journal import Builds
 from seeder.metainfo.store import Record
 from seeder.metainfo.trees import TreeBuilder, TreeFile
 from seeder.metainfo.verify import Believer
-from seeder.s3.answers import label
-from seeder.s3.attributes import SMALLEST_PART_LENGTH
+from seeder.s3.answers import Support, label
 from seeder.s3.client import Meter, S3Origin
-from seeder.s3.support import Support
-from seeder.torrent.catalog import ObjectRef, PinnedBundle, PinnedObject, Torrent
+from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import Info, Metainfo, build_info, parse_info, parse_torrent, safe_name
 from seeder.torrent.layout import (
     MOST_HYBRID_PIECES,
@@ -42,6 +41,7 @@ from seeder.torrent.layout import (
     default_piece_length,
 )
 from seeder.torrent.merkle import Shape
+from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
 
 _LOG = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from seeder.errors import MetainfoError, SeederError
 from seeder.metainfo.store import MetainfoStore
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import Info, InfoHash
-from seeder.torrent.layout import MIB
+from seeder.units import MIB
 
 BUDGET = 64 * MIB
 """An info of 1 GiB in pieces of 1 MiB takes 40 KiB here: as it is, and its hashes apart."""

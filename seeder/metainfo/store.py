@@ -13,12 +13,11 @@ from typing import Any
 
 from seeder.errors import MetainfoError, StorageError
 from seeder.metainfo.trees import TreeFile
-from seeder.s3.listing import Listed
 from seeder.torrent.bundle import bundle_layout, parse_bundle_info
-from seeder.torrent.catalog import ObjectRef, PinnedBundle, PinnedObject
 from seeder.torrent.info import Info, InfoHash, InfoV2, Outline, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import Shape
+from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
 
 _LINE = 4096
 """Bytes read at first: most lines are shorter."""
@@ -226,37 +225,6 @@ def _outline(told: Mapping[str, Any]) -> Outline | None:
     if told.get("v2_hash") is not None:  # records of v1 torrents needn't say that they are
         v2 = InfoV2(bytes.fromhex(told["v2_hash"]), bytes.fromhex(told["v2_root"]))
     return Outline(InfoHash.from_hex(told["info_hash"]), layout, bool(told["private"]), v2)
-
-
-class ListingStore:
-    """The last listing of each prefix, a JSON document below `directory`."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-
-    def _path(self, prefix: ObjectRef) -> Path:
-        return self._directory / f"{file_stem(prefix)}.json"
-
-    def load(self, prefix: ObjectRef) -> dict[str, Listed] | None:
-        """Return the objects below a prefix by key; None if they aren't known, or damaged."""
-        path = self._path(prefix)
-        try:
-            told = json.loads(path.read_bytes())
-            if told["prefix"] != [prefix.origin, prefix.bucket, prefix.key]:
-                return None
-            return {str(key): Listed(str(etag), int(size)) for key, etag, size in told["objects"]}
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StorageError(f"{path}: can't be read: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError):
-            return None
-
-    def save(self, prefix: ObjectRef, objects: Mapping[str, Listed]) -> None:
-        """Write a listing in one step; StorageError when the disk won't take it."""
-        rows = [(key, listed.etag, listed.size) for key, listed in objects.items()]
-        document = {"prefix": [prefix.origin, prefix.bucket, prefix.key], "objects": rows}
-        _replace(self._path(prefix), json.dumps(document).encode())
 
 
 def _replace(path: Path, data: bytes) -> None:

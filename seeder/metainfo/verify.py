@@ -15,13 +15,14 @@ from typing import Protocol
 import trio
 
 from seeder.errors import MetainfoError
-from seeder.metainfo.hashing import Builds, Hasher, PieceSink, Progress
+from seeder.metainfo.hashing import Hasher, PieceSink, Progress
+from seeder.metainfo.journal import Builds
 from seeder.metainfo.trees import TreeBuilder, TreeFile
 from seeder.s3.client import Meter, S3Origin
-from seeder.torrent.catalog import PinnedObject, cache_id
 from seeder.torrent.info import Metainfo
 from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import HASH_LENGTH, Shape, leaf_hashes
+from seeder.torrent.objects import PinnedObject, cache_id
 
 _LOG = logging.getLogger(__name__)
 

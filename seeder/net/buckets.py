@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-from seeder.gateway.clients import network_of
+from seeder.net.addresses import network_of
 
 
 class Limiter:
@@ -35,3 +35,21 @@ class Limiter:
         if len(self._full_at) > self._most:
             self._full_at.popitem(last=False)
         return admitted
+
+
+class Bucket:
+    """Holds `burst` tokens and gets `rate` new ones a second."""
+
+    __slots__ = ("_at", "_burst", "_left", "_rate")
+
+    def __init__(self, burst: int, rate: int, now: float) -> None:
+        self._burst = burst
+        self._rate = rate
+        self._left = float(burst)
+        self._at = now
+
+    def take(self, now: float) -> bool:
+        """Take a token; False when there was none."""
+        self._left = min(self._burst, self._left + (now - self._at) * self._rate) - 1
+        self._at = now
+        return self._left >= 0

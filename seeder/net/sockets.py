@@ -1,15 +1,16 @@
 """Listening sockets: opening them, and taking connections from them in batches."""
 
 import errno
-import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Sequence
 from math import inf
+from socket import AF_INET, AF_INET6, inet_pton
 
 import trio
 
 from seeder.errors import ConfigError
+from seeder.net.addresses import SocketAddress
 
 _LOG = logging.getLogger(__name__)
 
@@ -24,8 +25,6 @@ STARVED_QUIET = 60.0
 
 _STARVED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _LISTENER_BROKEN = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK})
-
-Address = tuple[str, int]
 
 
 def listen(host: str, port: int, purpose: str) -> socket.socket:
@@ -58,7 +57,7 @@ def listen(host: str, port: int, purpose: str) -> socket.socket:
 
 async def accept(
     listener: socket.socket,
-    take: Callable[[socket.socket, Address], object],
+    take: Callable[[socket.socket, SocketAddress], object],
     *,
     starved: Callable[[], object] = lambda: None,
 ) -> None:
@@ -91,17 +90,19 @@ async def accept(
             take(sock, (str(address[0]), int(address[1])))
 
 
-def address_group(host: str) -> str:
-    """Return what counts as one address: an IPv4 address, or an IPv6 /64."""
-    address = ipaddress.ip_address(host.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address):
-        mapped = address.ipv4_mapped
-        return str(mapped) if mapped else str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
-
-
 def close_all(listeners: Sequence[socket.socket]) -> None:
     """Close listening sockets; tasks that wait on them are told."""
     for listener in listeners:
         trio.lowlevel.notify_closing(listener)
         listener.close()
+
+
+_V4_MAPPED = b"\x00" * 10 + b"\xff\xff"
+
+
+def packed_address(host: str) -> bytes:
+    """Return the 4 or 16 bytes of a socket's address, IPv4-mapped ones as IPv4."""
+    if ":" not in host:
+        return inet_pton(AF_INET, host)
+    packed = inet_pton(AF_INET6, host.partition("%")[0])
+    return packed[12:] if packed.startswith(_V4_MAPPED) else packed

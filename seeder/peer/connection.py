@@ -13,24 +13,27 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from seeder.errors import WireError
+from seeder.net.buckets import Bucket
 from seeder.peer import messages
 from seeder.peer.extensions import Extensions
-from seeder.peer.floods import Bucket
 from seeder.peer.messages import Block, Message, MessageId, Requests
-from seeder.peer.phases import NEXT, Kind, Phase, kind_of
 from seeder.peer.protocol import (
+    NEXT,
     Arrived,
     Event,
     Gained,
     Greeted,
     Grown,
     Identified,
+    Kind,
+    Phase,
     Served,
     WantsHashes,
+    kind_of,
 )
 from seeder.peer.requests import REQUEST_QUEUE, RequestQueue
-from seeder.torrent.layout import KIB
 from seeder.torrent.merkle import HashRequest
+from seeder.units import KIB
 
 MOST_OPENERS = 4
 NOISE_BURST = 2000

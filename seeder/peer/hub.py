@@ -14,10 +14,11 @@ import trio
 from seeder.cache.pieces import PieceCache
 from seeder.errors import ConfigError, WireError
 from seeder.ledger.budget import Level
-from seeder.net.sockets import Address, accept, address_group, close_all
+from seeder.net.addresses import SocketAddress, address_group
+from seeder.net.buckets import Bucket
+from seeder.net.sockets import accept, close_all
 from seeder.peer.download import Download, Downloads
 from seeder.peer.encryption import Encryption, Opening
-from seeder.peer.floods import Bucket
 from seeder.peer.mse import (
     LONGEST_PAD,
     PRIVATE_KEY_LENGTH,
@@ -33,8 +34,8 @@ from seeder.peer.supplies import Supplies
 from seeder.torrent.catalog import Torrent
 from seeder.upload.rates import Limits, Rates
 from seeder.upload.slots import Slots, UploadSlots
-from seeder.upload.spreading import Spreading, Viewer
 from seeder.upload.standing import Patience
+from seeder.upload.superseed import Spreading, Viewer
 from seeder.upload.thrift import Availability
 
 _LOG = logging.getLogger(__name__)
@@ -238,7 +239,7 @@ class Hub:
 
     # -- connections
 
-    def _take(self, sock: socket.socket, address: Address) -> None:
+    def _take(self, sock: socket.socket, address: SocketAddress) -> None:
         self._accepted += 1
         group = address_group(address[0])
         refused = None

@@ -8,7 +8,7 @@ Everything else is rare and becomes one small object a message.
 No I/O.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
@@ -87,8 +87,6 @@ _FIXED_LENGTH: dict[int, int] = {
     MessageId.REJECT: 13,
     MessageId.ALLOWED_FAST: 5,
 }
-
-
 KEEP_ALIVE_ID = -1
 """Stands for the message without an id."""
 
@@ -274,13 +272,3 @@ def bitfield_fits(bits: bytes, piece_count: int) -> bool:
         return False
     spare = -piece_count % 8
     return not (bits and spare and bits[-1] & ((1 << spare) - 1))
-
-
-def bitfield_indices(pieces: bytes | bool, piece_count: int) -> Iterator[int]:
-    """Yield the pieces that a bitfield names, or all (True) or none (False) of them."""
-    if isinstance(pieces, bool):
-        yield from range(piece_count if pieces else 0)
-        return
-    for at, byte in enumerate(pieces):
-        if byte:
-            yield from (8 * at + bit for bit in range(8) if byte & (0x80 >> bit))

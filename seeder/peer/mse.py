@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 
 from seeder.errors import WireError
 from seeder.peer.messages import PROTOCOL
-from seeder.torrent.layout import KIB
+from seeder.units import KIB
 
 Buffer = bytes | bytearray | memoryview
 Policy = Literal["allow", "require"]

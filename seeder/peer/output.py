@@ -12,11 +12,10 @@ from typing import Protocol
 import trio
 
 from seeder.peer import messages
-from seeder.peer.batch import Batch
+from seeder.peer.batch import READ_BLOCKS, Batch, Scratch
 from seeder.peer.connection import PeerConnection
 from seeder.peer.encryption import Opening
-from seeder.peer.phases import Phase
-from seeder.peer.scratch import READ_BLOCKS, Scratch
+from seeder.peer.protocol import Phase
 from seeder.upload.feed import Stock
 from seeder.upload.rates import Chain
 

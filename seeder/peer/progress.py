@@ -4,11 +4,10 @@ from collections.abc import Iterable, Iterator
 from itertools import filterfalse
 from typing import Protocol
 
-from seeder.ledger.delivery import Delivery
-from seeder.ledger.overlap import Overlap
-from seeder.peer.messages import bitfield_indices
+from seeder.ledger.delivery import Delivery, Overlap
 from seeder.torrent.catalog import Torrent
-from seeder.upload.spreading import Spreading, Viewer
+from seeder.torrent.layout import bitfield_indices
+from seeder.upload.superseed import Spreading, Viewer
 from seeder.upload.thrift import Availability, Thrift
 
 

@@ -4,7 +4,7 @@ from weakref import WeakValueDictionary
 
 from seeder.peer.pex import Roster
 from seeder.torrent.catalog import Torrent
-from seeder.upload.spreading import Viewer
+from seeder.upload.superseed import Viewer
 from seeder.upload.thrift import Availability
 
 

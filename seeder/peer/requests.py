@@ -12,7 +12,8 @@ from itertools import islice
 from seeder.errors import WireError
 from seeder.peer import messages
 from seeder.peer.messages import Block
-from seeder.torrent.layout import KIB, Layout
+from seeder.torrent.layout import Layout
+from seeder.units import KIB
 
 REQUEST_QUEUE = 2000
 """Our `reqq`: reqq x 16 KiB / RTT is the most that one peer can get."""

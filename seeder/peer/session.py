@@ -13,17 +13,16 @@ from functools import partial
 import trio
 
 from seeder.errors import PieceMismatch, SeederError, WireError
-from seeder.net.sockets import Address
+from seeder.net.addresses import SocketAddress
 from seeder.peer import protocol as events
 from seeder.peer.connection import Identity, PeerConnection
 from seeder.peer.extensions import client_of
 from seeder.peer.hashes import Lookups
-from seeder.peer.journal import Journal
-from seeder.peer.lifetime import Deadlines
+from seeder.peer.lifetime import Deadlines, Journal
 from seeder.peer.output import Output
 from seeder.peer.pex import Listing
-from seeder.peer.phases import Phase
 from seeder.peer.progress import Gains
+from seeder.peer.protocol import Phase
 from seeder.peer.refusals import Refusals
 from seeder.peer.supplies import Supplies
 from seeder.torrent.catalog import Torrent
@@ -43,7 +42,7 @@ class Session:
     """A peer from accept to close; `run` is its life."""
 
     def __init__(
-        self, sock: socket.socket, address: Address, group: str, supplies: Supplies
+        self, sock: socket.socket, address: SocketAddress, group: str, supplies: Supplies
     ) -> None:
         now = trio.current_time()
         self.address = address

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from seeder.cache.pieces import PieceCache
-from seeder.ledger.overlap import Overlap
+from seeder.ledger.delivery import Overlap
+from seeder.peer.batch import Scratch
 from seeder.peer.encryption import Opening
 from seeder.peer.pex import Roster
 from seeder.peer.progress import UploadAccount
-from seeder.peer.scratch import Scratch
 from seeder.torrent.catalog import Torrent
-from seeder.torrent.layout import KIB
+from seeder.units import KIB
 from seeder.upload.feed import Shelf
 from seeder.upload.rates import Limits
 from seeder.upload.slots import Slots
-from seeder.upload.spreading import Spreading, Viewer
+from seeder.upload.superseed import Spreading, Viewer
 from seeder.upload.thrift import Availability
 
 if TYPE_CHECKING:

@@ -5,13 +5,15 @@ operator allows, leaves everything as it was, and is tried again. The last one i
 disk, so that a start knows the objects before S3 has answered.
 """
 
+import json
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
+from pathlib import Path
 
 import trio
 
@@ -21,14 +23,16 @@ from seeder.errors import (
     BudgetSpent,
     ObjectMissing,
     SeederError,
+    StorageError,
     TooManyObjects,
 )
 from seeder.ledger.counters import Ledger
-from seeder.metainfo.store import ListingStore
-from seeder.s3.answers import label
-from seeder.s3.client import Meter, S3Origin
-from seeder.s3.listing import Listed, publishable
-from seeder.torrent.catalog import ObjectRef, PinnedObject
+from seeder.metainfo.bundles import list_objects
+from seeder.metainfo.store import _replace, file_stem
+from seeder.publish.entries import Allotment
+from seeder.s3.client import S3Origin
+from seeder.s3.listing import Listed
+from seeder.torrent.objects import ObjectRef, PinnedObject
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,6 +41,37 @@ LONGEST_RETRY = 60.0
 REFUSED_RETRY = 60.0
 """After a 403 or 404: it takes a person to change that."""
 EMPTY = "there is no object below it; it is looked at again"
+
+
+class ListingStore:
+    """The last listing of each prefix, a JSON document below `directory`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def _path(self, prefix: ObjectRef) -> Path:
+        return self._directory / f"{file_stem(prefix)}.json"
+
+    def load(self, prefix: ObjectRef) -> dict[str, Listed] | None:
+        """Return the objects below a prefix by key; None if they aren't known, or damaged."""
+        path = self._path(prefix)
+        try:
+            told = json.loads(path.read_bytes())
+            if told["prefix"] != [prefix.origin, prefix.bucket, prefix.key]:
+                return None
+            return {str(key): Listed(str(etag), int(size)) for key, etag, size in told["objects"]}
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StorageError(f"{path}: can't be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def save(self, prefix: ObjectRef, objects: Mapping[str, Listed]) -> None:
+        """Write a listing in one step; StorageError when the disk won't take it."""
+        rows = [(key, listed.etag, listed.size) for key, listed in objects.items()]
+        document = {"prefix": [prefix.origin, prefix.bucket, prefix.key], "objects": rows}
+        _replace(self._path(prefix), json.dumps(document).encode())
 
 
 class PrefixState(StrEnum):
@@ -90,83 +125,6 @@ class Prefix:
             "bytes": sum(listed.size for listed in self.objects.values()),
             "listed_at": self.listed_at,
         }
-
-
-class Allotment:
-    """Which entry an object belongs to: its own, else that with the longest prefix of its key."""
-
-    def __init__(self, entries: Iterable[ObjectSettings]) -> None:
-        self.objects: dict[ObjectRef, ObjectSettings] = {}
-        self.prefixes: dict[ObjectRef, ObjectSettings] = {}
-        for settings in entries:
-            alone = settings.key is not None or settings.bundle
-            kind = self.objects if alone else self.prefixes
-            kind[settings.ref] = settings
-
-    def belongs(self, prefix: ObjectRef) -> Callable[[str], bool]:
-        """Return a test for keys below `prefix`: whether they belong to it and to no other."""
-        place = prefix.origin, prefix.bucket
-        named = {ref.key for ref in self.objects if _place(ref) == place and not ref.version_id}
-        longer = tuple(
-            ref.key
-            for ref in self.prefixes
-            if _place(ref) == place and ref != prefix and ref.key.startswith(prefix.key)
-        )
-        return lambda key: key not in named and not key.startswith(longer)
-
-    def find(self, bucket: str, key: str) -> ObjectSettings | None:
-        """Return the section of BUCKET/KEY, as if it were written for that key alone."""
-        for ref, settings in self.objects.items():
-            if (ref.bucket, ref.key) == (bucket, key):
-                return settings
-        covering = _longest(ref for ref in self.prefixes if _covers(ref, bucket, key))
-        return None if covering is None else self.prefixes[covering].of(key)
-
-    def prefix_of(self, ref: ObjectRef) -> ObjectRef | None:
-        """Return the prefix that an object without an entry of its own belongs to."""
-        if ref in self.objects or ref.version_id is not None:
-            return None
-        return _longest(
-            prefix
-            for prefix in self.prefixes
-            if prefix.origin == ref.origin and _covers(prefix, ref.bucket, ref.key)
-        )
-
-
-def _covers(prefix: ObjectRef, bucket: str, key: str) -> bool:
-    return prefix.bucket == bucket and key.startswith(prefix.key)
-
-
-def _longest(prefixes: Iterable[ObjectRef]) -> ObjectRef | None:
-    return max(prefixes, key=lambda ref: len(ref.key), default=None)
-
-
-def _place(ref: ObjectRef) -> tuple[str, str]:
-    return ref.origin, ref.bucket
-
-
-async def list_objects(
-    origin: S3Origin, settings: ObjectSettings, belongs: Callable[[str], bool], meter: Meter
-) -> dict[str, Listed]:
-    """Return the objects below a prefix that `belongs` lets pass, by key, from all its pages.
-
-    OriginError, BudgetSpent; TooManyObjects as soon as there are more than `max_objects`.
-    """
-    found: dict[str, Listed] = {}
-    seen: set[str] = set()
-    token: str | None = None
-    while True:
-        page = await origin.list_page(settings.ref, token, meter)
-        ours = publishable(page.objects, seen)
-        found.update((key, listed) for key, listed in ours.items() if belongs(key))
-        if len(found) > settings.max_objects:
-            raise TooManyObjects(
-                f"{label(settings.ref)}: has more than {settings.max_objects} objects, and none"
-                " of them is published anew; raise max_objects, or name longer prefixes"
-            )
-        token = page.next_token
-        if token is None:
-            return found
 
 
 Taker = Callable[[Prefix, Change], Awaitable[None]]

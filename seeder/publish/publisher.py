@@ -28,36 +28,20 @@ from seeder.errors import (
     StorageError,
     TooManyObjects,
 )
-from seeder.ledger.counters import Account, Ledger
-from seeder.ledger.report import human
+from seeder.ledger.counters import Account, Ledger, account_key
 from seeder.metainfo.bundles import list_bundle
 from seeder.metainfo.ladder import Ladder, describe_wish
 from seeder.metainfo.library import Library
-from seeder.metainfo.store import ListingStore, MetainfoStore, Record
-from seeder.publish.prefixes import Allotment, Change, Followers, Prefix
-from seeder.publish.serving import (
-    DELETED,
-    LOST,
-    WITHDRAWN,
-    Audience,
-    Serving,
-    account_key,
-    replaced,
-)
+from seeder.metainfo.store import MetainfoStore, Record
+from seeder.publish.entries import Allotment
+from seeder.publish.prefixes import Change, Followers, ListingStore, Prefix
+from seeder.publish.serving import DELETED, LOST, WITHDRAWN, Audience, Serving, replaced
 from seeder.s3.client import S3Origin
 from seeder.s3.listing import Listed
-from seeder.torrent.catalog import (
-    Catalog,
-    ObjectRef,
-    PinnedBundle,
-    PinnedObject,
-    Publication,
-    State,
-    Torrent,
-    same_state,
-    still_there,
-)
+from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.torrent.info import Outline
+from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject, same_state, still_there
+from seeder.units import human
 
 _LOG = logging.getLogger(__name__)
 

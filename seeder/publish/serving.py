@@ -4,18 +4,11 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-from seeder.ledger.counters import Account, AccountKey, Ledger
+from seeder.ledger.counters import Account, Ledger, account_key
 from seeder.metainfo.library import Library
-from seeder.torrent.catalog import (
-    Catalog,
-    ObjectRef,
-    PinnedBundle,
-    PinnedObject,
-    Publication,
-    State,
-    Torrent,
-)
+from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.torrent.info import InfoHash
+from seeder.torrent.objects import ObjectRef, PinnedBundle
 
 _LOG = logging.getLogger(__name__)
 
@@ -113,9 +106,3 @@ class Serving:
 def replaced(torrent: Torrent) -> str:
     """Return the reason why a torrent has ended that S3 has something else for."""
     return REGROUPED if isinstance(torrent.pinned, PinnedBundle) else REPLACED
-
-
-def account_key(pinned: PinnedObject) -> AccountKey:
-    """Return the key of the account that a state of an object is booked on."""
-    ref = pinned.ref
-    return AccountKey(ref.origin, ref.bucket, ref.key, pinned.version)

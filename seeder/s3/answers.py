@@ -16,8 +16,8 @@ from seeder.errors import (
     OriginUnreachable,
     TorrentUnsupported,
 )
-from seeder.torrent.catalog import ObjectRef, PinnedObject
 from seeder.torrent.layout import ByteRange
+from seeder.torrent.objects import ObjectRef, PinnedObject
 
 _TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 _TRANSIENT_CODES = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"})
@@ -298,3 +298,26 @@ def _region_of(host: str) -> str:
 def opaque(etag: str) -> str:
     """Return an ETag without its quotes and without the mark of a weak one."""
     return etag.removeprefix("W/").strip('"')
+
+
+UNSUPPORTED_AFTER = 3
+"""Keys that must get "no such thing" before an origin counts as one without the call."""
+
+
+class Support:
+    """What is known of one optional call of one origin."""
+
+    def __init__(self) -> None:
+        self._refusals = 0
+
+    @property
+    def absent(self) -> bool:
+        return self._refusals >= UNSUPPORTED_AFTER
+
+    def answered(self) -> None:
+        """Take note that it has it: what single keys lack says nothing of the others."""
+        self._refusals = -(10**9)
+
+    def refused(self, for_every_key: bool) -> None:
+        """Take note of an answer that it isn't to be had, of this key or at all."""
+        self._refusals += UNSUPPORTED_AFTER if for_every_key else 1

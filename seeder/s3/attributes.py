@@ -11,14 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from xml.parsers import expat
 
-from seeder.errors import MetainfoError
 from seeder.s3.answers import content_length
-from seeder.torrent.layout import KIB, LARGEST_PIECE_LENGTH, MIB, Layout
 
 SHA1_LENGTH = 20
-SMALLEST_PART_LENGTH = 8 * MIB
-"""The smallest power of two that S3 takes as a part: it wants 5 MiB of all but the last."""
-_SMALLEST_PIECE_LENGTH = 16 * KIB
 _DEEPEST = 8
 _LONGEST_TEXT = 256
 
@@ -131,80 +126,6 @@ def part_of_head(headers: Mapping[str, str], number: int) -> tuple[Part, int]:
     """Return the part that a HEAD of part `number` describes, and how many the object has."""
     part = Part(number, content_length(headers) or 0, _sha1(headers.get("x-amz-checksum-sha1")))
     return part, _number(headers.get("x-amz-mp-parts-count")) or 1
-
-
-class PartHashes:
-    """Takes the parts of an object of `size` bytes in order, as long as they can be its pieces.
-
-    `wanted` is the piece length that the configuration asks for, in bytes.
-    """
-
-    def __init__(self, size: int, wanted: int | None) -> None:
-        self._size = size
-        self._wanted = wanted
-        self._length = 0
-        self._covered = 0
-        self._number = 0
-        self._hashes: list[bytes] = []
-
-    @property
-    def complete(self) -> bool:
-        return self._covered == self._size
-
-    def add(self, part: Part) -> None:
-        """Take the next part; MetainfoError says why this can't be a piece."""
-        number = part.number
-        if number <= self._number:  # S3 leaves gaps where the publisher did
-            raise MetainfoError(f"S3 lists part {number} behind part {self._number}")
-        self._number = number
-        if part.sha1 is None:
-            raise MetainfoError(f"S3 keeps no SHA-1 of part {number}")
-        if not self._hashes:
-            self._check_length(part.size)
-            self._length = part.size
-        self._covered += part.size
-        if self._covered > self._size:
-            raise MetainfoError(f"its parts up to {number} have more than its {self._size} bytes")
-        last = self._covered == self._size
-        if part.size != self._length and not (last and 0 < part.size < self._length):
-            raise MetainfoError(
-                f"its parts are of uneven size: the first has {self._length} bytes, part {number}"
-                f" {part.size}"
-            )
-        self._hashes.append(part.sha1)
-
-    def _check_length(self, length: int) -> None:
-        """Check the size of the first part; that of an only one is its piece length's affair."""
-        if length >= self._size:
-            most = self._wanted or LARGEST_PIECE_LENGTH
-            if length > most:
-                raise MetainfoError(f"it is one part of {length} bytes; a piece has {most} at most")
-            return
-        if self._wanted not in (None, length):
-            raise MetainfoError(
-                f"its parts are {length} bytes, the configuration says"
-                f" piece_length = {self._wanted}"
-            )
-        fits = _SMALLEST_PIECE_LENGTH <= length <= LARGEST_PIECE_LENGTH
-        if not fits or length & (length - 1):
-            raise MetainfoError(
-                f"its parts are {length} bytes, a piece length is a power of two from"
-                f" {_SMALLEST_PIECE_LENGTH} to {LARGEST_PIECE_LENGTH}"
-            )
-
-    def finish(self) -> tuple[Layout, bytes]:
-        """Return the layout and the concatenated SHA-1s, 20 bytes a piece.
-
-        MetainfoError where parts are missing.
-        """
-        if not self.complete:
-            raise MetainfoError(
-                f"its {len(self._hashes)} parts have {self._covered} bytes, the object {self._size}"
-            )
-        length = self._length
-        if len(self._hashes) == 1:
-            length = self._wanted or max(_SMALLEST_PIECE_LENGTH, 1 << (length - 1).bit_length())
-        return Layout(self._size, length), b"".join(self._hashes)
 
 
 def _number(text: str | None) -> int | None:

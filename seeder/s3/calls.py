@@ -31,13 +31,12 @@ from seeder.errors import (
 )
 from seeder.s3.answers import Answer, Asked, label, refusal
 from seeder.s3.credentials import CredentialStore, chain
-from seeder.s3.endpoint import Endpoint, EndpointRules
 from seeder.s3.network import Broken
 from seeder.s3.retry import Move, Renew, RetryPolicy, Tries, Wait
-from seeder.s3.signing import Credentials, Query, wire_request
+from seeder.s3.signing import Credentials, Endpoint, EndpointRules, Query, wire_request
 from seeder.s3.transport import Exchange, Meter, Purpose, Timeouts, Transport
-from seeder.torrent.catalog import ObjectRef
-from seeder.torrent.layout import KIB
+from seeder.torrent.objects import ObjectRef
+from seeder.units import KIB
 
 _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")

@@ -16,15 +16,10 @@ from typing import TypeAlias
 
 from seeder.errors import MetainfoError
 from seeder.torrent import bencode
-from seeder.torrent.catalog import PinnedBundle
 from seeder.torrent.info import HASH_LENGTH, Info, check_info, decode_info, safe_name
-from seeder.torrent.layout import (
-    KIB,
-    LARGEST_PIECE_LENGTH,
-    MOST_PIECES,
-    Layout,
-    default_piece_length,
-)
+from seeder.torrent.layout import LARGEST_PIECE_LENGTH, MOST_PIECES, Layout, default_piece_length
+from seeder.torrent.objects import PinnedBundle
+from seeder.units import KIB
 
 LARGEST_INFO = 10_000_000
 """Bytes; libtorrent reads no larger torrent file."""

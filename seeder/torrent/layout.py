@@ -1,9 +1,9 @@
 """Piece arithmetic: which bytes of the object each piece covers. No I/O."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-KIB = 1024
-MIB = 1024 * KIB
+from seeder.units import KIB, MIB
 
 _PIECE_LENGTHS = (
     # libtorrent's choice by size, so that our torrents look like everybody's.
@@ -84,3 +84,13 @@ class Layout:
     def piece_range(self, index: int) -> ByteRange:
         """Return the bytes of the object that piece `index` covers. IndexError outside."""
         return ByteRange(index * self.piece_length, self.piece_size(index))
+
+
+def bitfield_indices(pieces: bytes | bool, piece_count: int) -> Iterator[int]:
+    """Yield the pieces that a bitfield names, or all (True) or none (False) of them."""
+    if isinstance(pieces, bool):
+        yield from range(piece_count if pieces else 0)
+        return
+    for at, byte in enumerate(pieces):
+        if byte:
+            yield from (8 * at + bit for bit in range(8) if byte & (0x80 >> bit))

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from seeder.torrent.layout import KIB, Layout
+from seeder.torrent.layout import Layout
+from seeder.units import KIB
 
 BLOCK = 16 * KIB
 HASH_LENGTH = 32

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from seeder.errors import AnnounceError
+from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT
 from seeder.torrent.info import InfoHash
 
 HASH_LENGTH = 20
@@ -22,8 +23,6 @@ MOST_PARAMETERS = 64
 MOST_SCRAPED = 64
 LARGEST_COUNT = 2**64 - 1
 LONGEST_REASON = 500
-V4_ENDPOINT = 6
-V6_ENDPOINT = 18
 
 _LARGEST_DIGITS = 20
 
@@ -250,13 +249,3 @@ def encode_scrape(counts: Mapping[InfoHash, ScrapeCounts], min_interval: int) ->
         for info_hash, swarm in sorted(counts.items())
     )
     return b"d5:filesd%be5:flagsd20:min_request_intervali%deee" % (files, min_interval)
-
-
-def compact_endpoint(address: bytes, port: int) -> bytes:
-    """Return the compact form of an address of 4 or 16 bytes and a port (BEP 23, 7)."""
-    return address + port.to_bytes(2, "big")
-
-
-def is_v6(endpoint: bytes) -> bool:
-    """Tell whether a compact endpoint is one of IPv6."""
-    return len(endpoint) == V6_ENDPOINT

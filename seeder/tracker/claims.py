@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from seeder.tracker.announce import PEER_ID_LENGTH, AnnounceRequest, Event, is_v6
+from seeder.net.addresses import is_v6
+from seeder.tracker.announce import PEER_ID_LENGTH, AnnounceRequest, Event
 from seeder.tracker.crowd import Room
 from seeder.tracker.saved import SavedSession
 

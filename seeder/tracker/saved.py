@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import NamedTuple, TypeAlias, TypedDict
 
+from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT
 from seeder.torrent.info import InfoHash
-from seeder.tracker.announce import PEER_ID_LENGTH, V4_ENDPOINT, V6_ENDPOINT
+from seeder.tracker.announce import PEER_ID_LENGTH
 
 Cell: TypeAlias = str | int | float
 

@@ -10,16 +10,8 @@ from enum import Enum
 from math import inf
 from typing import TypeAlias
 
-from seeder.gateway.clients import network_of
-from seeder.tracker.announce import (
-    V4_ENDPOINT,
-    V6_ENDPOINT,
-    AnnounceRequest,
-    Event,
-    ScrapeCounts,
-    compact_endpoint,
-    is_v6,
-)
+from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT, compact_endpoint, is_v6, network_of
+from seeder.tracker.announce import AnnounceRequest, Event, ScrapeCounts
 from seeder.tracker.claims import Claims
 from seeder.tracker.crowd import Crowd, Randomness, Room
 from seeder.tracker.saved import SavedPeer

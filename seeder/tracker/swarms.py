@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from seeder.errors import AnnounceError
+from seeder.net.addresses import compact_endpoint
 from seeder.torrent.info import InfoHash
-from seeder.tracker.announce import AnnounceReply, AnnounceRequest, ScrapeCounts, compact_endpoint
+from seeder.tracker.announce import AnnounceReply, AnnounceRequest, ScrapeCounts
 from seeder.tracker.claims import Account, Claims
 from seeder.tracker.crowd import Randomness, Room
 from seeder.tracker.saved import SavedSwarm, SwarmRow, from_row, to_row

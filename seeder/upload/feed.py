@@ -14,8 +14,74 @@ from seeder.cache.memory import Key
 from seeder.cache.pieces import PieceCache
 from seeder.errors import BudgetSpent, SeederError
 from seeder.torrent.catalog import Torrent
-from seeder.torrent.layout import MIB
-from seeder.upload.readahead import ReadAhead
+from seeder.torrent.layout import Layout
+from seeder.units import MIB
+
+EXTENT = 8 * MIB
+"""Bytes from a cold piece on that are fetched with it; S3 is at its best from 8 to 16 MiB."""
+WINDOW = 128 * MIB
+"""Bytes ahead of a peer that reads in order: sixteen connections, an extent each."""
+TRUST = 64
+"""Bytes that are guessed for a peer in all, for each byte that it has taken.
+
+It is what a block makes S3 send anyway where pieces have a MiB.
+"""
+STEADY = 4
+"""Pieces in order that make a peer one that reads in order."""
+_NEAR = 16
+"""Pieces by which the order may be off: those that are cold come as they like."""
+
+
+class ReadAhead:
+    """Guesses for one peer, all in whole pieces; `taken` are the bytes that it was sent so far.
+
+    Nothing is guessed from piece `stop` on.
+    """
+
+    __slots__ = ("_guessed", "_layout", "_next", "_reached", "_row", "_stop")
+
+    def __init__(self, layout: Layout, stop: int | None = None) -> None:
+        self._layout = layout
+        self._stop = layout.piece_count if stop is None else stop
+        self._guessed = 0
+        self._next = 0
+        self._row = 0
+        self._reached = 0
+
+    def fetched(self, size: int) -> None:
+        """Take note that so many bytes are on their way for a guess."""
+        self._guessed += size
+
+    def given(self, index: int, taken: int) -> range:
+        """Return the pieces that are worth fetching now that the peer is sent this one."""
+        step = index - self._next
+        if abs(step) > _NEAR:
+            self._row = self._reached = 0
+            self._next = index + 1
+        elif step >= 0:
+            self._row += 1
+            self._next = index + 1
+        return self._onward(taken) if self._row >= STEADY else range(0)
+
+    def missed(self, index: int, taken: int) -> range:
+        """Return an extent that begins with this cold piece, which so comes first."""
+        most = self._pieces(min(EXTENT, TRUST * taken - self._guessed))
+        return range(index, min(index + most, self._stop))
+
+    def _onward(self, taken: int) -> range:
+        """Return what comes next, in steps of an extent, as soon as the window allows."""
+        count = self._stop
+        window = self._pieces(min(TRUST * taken, WINDOW))
+        start = max(self._next, self._reached)
+        stop = min(self._next + window, start + self._pieces(TRUST * taken - self._guessed), count)
+        if stop < count and stop - start < max(1, min(self._pieces(EXTENT), window // 2)):
+            return range(0)
+        self._reached = max(start, stop)
+        return range(start, stop)
+
+    def _pieces(self, size: int) -> int:
+        return size // self._layout.piece_length
+
 
 MOST_HELD = 256 * MIB
 """Bytes of cold pieces on their way to peers or waiting to be sent, of all peers together."""

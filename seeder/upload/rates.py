@@ -21,7 +21,7 @@ from math import inf
 from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
-from seeder.torrent.layout import KIB, MIB
+from seeder.units import KIB, MIB
 
 S = TypeVar("S")
 

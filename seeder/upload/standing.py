@@ -9,7 +9,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from enum import IntEnum
 
-from seeder.torrent.layout import MIB
+from seeder.units import MIB
 
 
 class Standing(IntEnum):

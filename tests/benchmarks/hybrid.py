@@ -22,13 +22,13 @@ from statistics import median
 import trio
 
 from seeder.config.sections import OriginSettings
-from seeder.config.texts import parse_size
 from seeder.metainfo.hashing import Hasher, digest_pieces
 from seeder.metainfo.trees import TreeBuilder
 from seeder.s3.client import S3Origin
-from seeder.torrent.catalog import ObjectRef
-from seeder.torrent.layout import MIB, Layout
+from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import Shape
+from seeder.torrent.objects import ObjectRef
+from seeder.units import MIB, parse_size
 from tests.benchmarks.readers import Reading, Uncounted
 from tests.benchmarks.seeding import machine
 from tests.benchmarks.setup import http_origin, show

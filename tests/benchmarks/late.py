@@ -18,8 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from seeder.config.texts import parse_size
-from seeder.torrent.layout import KIB, MIB
+from seeder.units import KIB, MIB, parse_size
 from tests.benchmarks.seeding import machine
 from tests.e2e import ceph as ceph_module
 from tests.e2e.ceph import CephRGW

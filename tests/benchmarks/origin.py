@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from seeder.config.texts import parse_size
+from seeder.units import parse_size
 from tests.benchmarks import cold, slow_origin, tls
 from tests.benchmarks.seeding import machine
 from tests.benchmarks.setup import Setup

@@ -28,8 +28,9 @@ import trio
 from seeder.cache.reading import OriginReader
 from seeder.config.sections import OriginSettings
 from seeder.s3.client import Purpose, S3Origin
-from seeder.torrent.catalog import ObjectRef, PinnedObject, Section
-from seeder.torrent.layout import MIB, ByteRange, Layout
+from seeder.torrent.layout import ByteRange, Layout
+from seeder.torrent.objects import ObjectRef, PinnedObject, Section
+from seeder.units import MIB
 from tests.e2e.processes import Child, python_environment
 
 Read: TypeAlias = Callable[[ByteRange], Awaitable[None]]

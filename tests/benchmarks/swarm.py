@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from seeder.config.texts import parse_size
-from seeder.torrent.layout import MIB
+from seeder.units import MIB, parse_size
 from tests.benchmarks.seeding import machine
 from tests.e2e import ceph as ceph_module
 from tests.e2e.ceph import CephRGW

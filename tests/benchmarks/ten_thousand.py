@@ -29,14 +29,16 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from seeder.config.sections import ObjectSettings
 from seeder.metainfo.ladder import describe_wish
-from seeder.metainfo.store import ListingStore, MetainfoStore, Record
+from seeder.metainfo.store import MetainfoStore, Record
 from seeder.peer import messages
 from seeder.peer.messages import MessageId
+from seeder.publish.prefixes import ListingStore
 from seeder.publish.publisher import LISTINGS, METAINFO
 from seeder.s3.listing import Listed
-from seeder.torrent.catalog import ObjectRef, PinnedObject
 from seeder.torrent.info import InfoHash, build_info, parse_info
-from seeder.torrent.layout import MIB, Layout
+from seeder.torrent.layout import Layout
+from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.units import MIB
 from tests.benchmarks.seeding import machine
 from tests.benchmarks.setup import ADDRESS, show
 from tests.e2e.daemon import SeederDaemon

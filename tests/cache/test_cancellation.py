@@ -9,7 +9,8 @@ import trio
 from seeder.cache import files, reading
 from seeder.cache.memory import Piece
 from seeder.errors import SeederError, StorageError
-from seeder.torrent.layout import KIB
+from seeder.files import lock_directory
+from seeder.units import KIB
 from tests.cache.fakes import (
     FakeTorrent,
     Settings,
@@ -152,7 +153,7 @@ async def test_stopping_does_not_wait_for_a_disk_that_does_not_answer_a_read(
             nursery.cancel_scope.cancel()
         assert [type(error) for error in told.errors] == [StorageError]
         # The directory is free although that thread still waits.
-        os.close(files.lock_directory(str(tmp_path)))
+        os.close(lock_directory(str(tmp_path)))
 
 
 async def test_stopping_amid_a_write_leaves_whole_pieces_and_then_frees_the_directory(
@@ -169,7 +170,7 @@ async def test_stopping_amid_a_write_leaves_whole_pieces_and_then_frees_the_dire
             with trio.CancelScope(shield=True):
                 await trio.testing.wait_all_tasks_blocked()
             with pytest.raises(BlockingIOError):
-                files.lock_directory(str(tmp_path))
+                lock_directory(str(tmp_path))
             gate.let_through()
     for index in (0, 1):
         assert piece_file(tmp_path, torrent, index).read_bytes() == torrent.piece(index)
@@ -186,7 +187,7 @@ async def test_stopping_during_the_scan_frees_the_directory(tmp_path: Path) -> N
             await gate.wait_entered()
             nursery.cancel_scope.cancel()
             gate.let_through()
-    os.close(files.lock_directory(str(tmp_path)))
+    os.close(lock_directory(str(tmp_path)))
 
 
 async def test_a_cancelled_keep_leaves_the_piece_to_be_written(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import trio
 from seeder.cache import disk, files
 from seeder.cache.memory import Key, Piece
 from seeder.errors import StorageError
+from seeder.files import lock_directory
 from tests.cache.fakes import (
     FakeTorrent,
     Settings,
@@ -487,11 +488,11 @@ async def test_a_disk_that_fails_at_start_is_named_and_the_lock_let_go(
         raise OSError(number, os.strerror(number), f"{root}/inside")
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, function, fail)
+        patch.setattr(disk if hasattr(disk, function) else files, function, fail)
         with pytest.raises(StorageError, match=os.strerror(number)) as caught:
             await Stand(Settings(tmp_path)).cache.run()
     assert f"{tmp_path}/inside" in str(caught.value)
-    os.close(files.lock_directory(str(tmp_path)))
+    os.close(lock_directory(str(tmp_path)))
 
 
 async def test_a_disk_that_is_full_at_start_is_read_and_not_written(

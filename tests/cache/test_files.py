@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from seeder.cache import files
+from seeder.files import lock_directory
 
 ID = "0123456789abcdef0123456789abcdef-100"
 OTHER = "fedcba9876543210fedcba9876543210-100"
@@ -164,13 +165,13 @@ def test_a_change_says_how_far_it_came(tmp_path: Path) -> None:
 
 
 def test_the_lock_keeps_a_second_one_out_until_it_is_closed(tmp_path: Path) -> None:
-    descriptor = files.lock_directory(str(tmp_path))
+    descriptor = lock_directory(str(tmp_path))
     open_files = len(os.listdir("/proc/self/fd"))
     with pytest.raises(BlockingIOError):
-        files.lock_directory(str(tmp_path))
+        lock_directory(str(tmp_path))
     assert len(os.listdir("/proc/self/fd")) == open_files
     os.close(descriptor)
-    os.close(files.lock_directory(str(tmp_path)))
+    os.close(lock_directory(str(tmp_path)))
 
 
 @pytest.mark.parametrize("bad", ["", "a", ID + "\n", "../" + ID, ID[:-4], ID.replace("-", "/")])

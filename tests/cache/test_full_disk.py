@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from seeder.errors import StorageError
-from seeder.torrent.layout import KIB, MIB
+from seeder.units import KIB, MIB
 from tests.cache.fakes import FakeTorrent, Settings, Stand, bytes_in, running
 
 SMALL = MIB

@@ -18,7 +18,7 @@ from seeder.errors import (
     SeederError,
     StorageError,
 )
-from seeder.torrent.layout import KIB
+from seeder.units import KIB
 from tests.cache.fakes import (
     Clock,
     FakeSource,

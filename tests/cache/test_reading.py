@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from seeder.cache.reading import HASHED_INLINE, REFUSED_FOR, runs
 from seeder.errors import BudgetSpent, OriginUnreachable, PieceMismatch
-from seeder.torrent.layout import MIB
+from seeder.units import MIB
 from tests.cache.fakes import FakeTorrent, Stand, running
 
 

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seeder.config.load import _TABLES, CacheSettings, Config, ObjectSettings, ReadKeySettings, load
-from seeder.config.texts import GIB, Address
 from seeder.errors import ConfigError
-from seeder.torrent.layout import KIB, MIB
+from seeder.net.addresses import Address
+from seeder.units import GIB, KIB, MIB
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "seeder.toml"
 COMMENTED = r"^# (?=\w+ = |\[\[)"

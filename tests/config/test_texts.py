@@ -4,16 +4,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seeder.config.texts import (
-    Address,
-    closest,
-    one_of,
-    parse_address,
-    parse_rate,
-    parse_size,
-    parse_time,
-    show_size,
-)
+from seeder.config.texts import closest, one_of, parse_address
+from seeder.net.addresses import Address
+from seeder.units import parse_rate, parse_size, parse_time, show_size
 
 
 @given(st.integers(0, 2**63 - 1))

@@ -28,15 +28,16 @@ from seeder.config.sections import (
     ReadKeySettings,
     TrackerSettings,
 )
-from seeder.config.texts import Address
 from seeder.daemon import run
 from seeder.daemon.node import Node
+from seeder.daemon.reload import reload
 from seeder.daemon.run import SWARMS, open_listeners, serve
 from seeder.daemon.systemd import Notifier
 from seeder.errors import ConfigError
+from seeder.net.addresses import Address
 from seeder.publish.publisher import Publisher
 from seeder.torrent.catalog import State
-from seeder.torrent.layout import MIB
+from seeder.units import MIB
 from tests.e2e.daemon import toml
 from tests.e2e.network import free_port
 from tests.e2e.objects import content
@@ -391,12 +392,12 @@ async def test_a_reload_with_a_new_origin_is_refused_whole(
             '[[objects]]\nbucket = "quotes"\nkey = "Hardy"\n'
             '[[objects]]\nbucket = "quotes"\nkey = "Lady"\norigin = "north"\n'
         )
-        await run.reload(node, file)
+        await reload(node, file)
         assert "origin north is new, which needs a restart" in caplog.text
         assert node.catalog.by_name("quotes", "Hardy") is None
         assert served(node)
         await path.write_text(f'{text}[[objects]]\nbucket = "quotes"\nkey = "Hardy"\n')
-        await run.reload(node, file)
+        await reload(node, file)
         await until(lambda: node.catalog.by_name("quotes", "Hardy") is not None)
         assert len(node.config.objects) == 2
 
@@ -417,7 +418,7 @@ async def test_a_reload_takes_up_rates_and_connections_and_names_the_rest(
         for _ in range(2):
             caplog.clear()
             await path.write_text(other)
-            await run.reload(node, file)
+            await reload(node, file)
             peer = node.config.peer
             assert node.hub.limits == peer
             mib = 2**20
@@ -431,7 +432,7 @@ async def test_a_reload_takes_up_rates_and_connections_and_names_the_rest(
             assert "tracker.interval, peer.encryption changed in" in warning.getMessage()
             assert "next start" in warning.getMessage()
         await path.write_text(text)
-        await run.reload(node, file)
+        await reload(node, file)
         assert node.config == config
         assert node.hub.limits == config.peer
 
@@ -459,12 +460,12 @@ async def test_a_reload_takes_up_who_may_fetch_what(
         await until(partial(served, node))
         assert (await get(tracker, target))[0] == 200
         await path.write_text(text + READ_KEY)
-        await run.reload(node, file)
+        await reload(node, file)
         assert f"chmod 600 {secret}" in caplog.text
         assert (await get(tracker, target))[0] == 200
         secret.chmod(0o600)
         caplog.clear()
-        await run.reload(node, file)
+        await reload(node, file)
         assert "gateway.listing changed in" in caplog.text
         assert "gateway.keys" not in caplog.text
         assert served(node)
@@ -472,10 +473,10 @@ async def test_a_reload_takes_up_who_may_fetch_what(
         signed = presigned_target(target, secret.read_text(), tracker)
         assert (await get(tracker, signed))[0] == 200
         secret.write_text("another secret that is none".replace(" ", "-"))
-        await run.reload(node, file)
+        await reload(node, file)
         assert (await get(tracker, signed))[0] == 403
         await path.write_text(text)
-        await run.reload(node, file)
+        await reload(node, file)
         assert node.config.gateway == config.gateway
 
 

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from seeder.commands.torrent import check_online, find_torrent
+from seeder.commands.check import check_online
+from seeder.commands.torrent import find_torrent
 from seeder.config.sections import Config, ObjectSettings
 from seeder.daemon.node import Node
 from seeder.peer import messages
 from seeder.torrent.catalog import State, Torrent
-from seeder.torrent.layout import KIB
+from seeder.units import KIB
 from tests.daemon.test_run import config, get, serving, store, until
 from tests.peer.node import HAVE_ALL, UNCHOKE, Peer
 from tests.peer.wire import PEER_ID, greeting

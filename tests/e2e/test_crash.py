@@ -7,7 +7,8 @@ from typing import Any
 
 from seeder.ledger.database import FLUSH_SECONDS
 from seeder.ledger.file import Recorded, read_ledger
-from seeder.metainfo.hashing import READ_SIZE, Journal
+from seeder.metainfo.hashing import READ_SIZE
+from seeder.metainfo.journal import Journal
 from tests.e2e.ceph import CephRGW, Exchange
 from tests.e2e.conftest import ClientFactory
 from tests.e2e.daemon import SeederDaemon

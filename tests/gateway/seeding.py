@@ -11,15 +11,15 @@ from typing import Any
 from seeder.config.sections import OriginSettings, PeerSettings
 from seeder.gateway.access import Authorisation, Keyring, ReadKey
 from seeder.gateway.clients import TrustedProxies
-from seeder.gateway.links import PublicFace
 from seeder.gateway.naming import Naming
+from seeder.gateway.objects import PublicFace
 from seeder.gateway.routes import PublicRoutes
 from seeder.gateway.webseed import WebSeed
-from seeder.http.limits import ServerLimits
+from seeder.http.connection import ServerLimits
 from seeder.torrent.catalog import Catalog, Publication, Torrent
-from seeder.torrent.layout import MIB
 from seeder.tracker.swarm import Policy
 from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.units import MIB
 from tests.http.serving import Reply, ask, get, serving
 from tests.peer.node import Limits, Node
 from tests.peer.node import serving as serving_peers

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seeder.errors import AnnounceError
-from seeder.gateway.clients import TrustedProxies, network_of, parse_address
+from seeder.gateway.clients import TrustedProxies
+from seeder.net.addresses import network_of, parse_address
 
 PROXIES = TrustedProxies(["10.0.0.0/8", "2001:db8:aaaa::/48"])
 

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from seeder.config.sections import PeerSettings
-from seeder.gateway.index import FRESH, PublicList
-from seeder.gateway.listed import Page
-from seeder.torrent.catalog import Catalog, ObjectRef, PinnedObject, Publication, Torrent
+from seeder.gateway.index import FRESH, Page, PublicList
+from seeder.torrent.catalog import Catalog, Publication, Torrent
 from seeder.torrent.info import build_info, parse_info
 from seeder.torrent.layout import Layout
+from seeder.torrent.objects import ObjectRef, PinnedObject
 from tests.gateway.test_links import ANNOUNCE, face
 
 

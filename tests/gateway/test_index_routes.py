@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seeder.gateway.index import Listed, Page
+from seeder.gateway.index_pages import page_target
 from seeder.gateway.index_routes import PAGE, ListingRoutes
-from seeder.gateway.listed import Listed, Page, page_target
 from seeder.http.messages import Request, Response, split_target
 
 LISTED = Listed(

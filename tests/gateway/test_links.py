@@ -18,11 +18,9 @@ from seeder.config.sections import (
     PeerSettings,
     TrackerSettings,
 )
-from seeder.config.texts import Address
 from seeder.errors import ConfigError
 from seeder.gateway.access import Terms
 from seeder.gateway.links import (
-    PublicFace,
     announce_url,
     gateway_url,
     magnet_of,
@@ -31,21 +29,16 @@ from seeder.gateway.links import (
     web_seed_url,
 )
 from seeder.gateway.naming import Naming
+from seeder.gateway.objects import PublicFace
 from seeder.gateway.s3errors import S3Error
 from seeder.gateway.webseed import Content
 from seeder.http.messages import Request
+from seeder.net.addresses import Address
 from seeder.torrent.bundle import build_bundle_info, parse_bundle_info
-from seeder.torrent.catalog import (
-    Catalog,
-    ObjectRef,
-    PinnedBundle,
-    PinnedObject,
-    Publication,
-    State,
-    Torrent,
-)
+from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.torrent.info import build_info, parse_info
 from seeder.torrent.layout import Layout
+from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
 from tests.peer.node import make_data, make_torrent
 
 ANNOUNCE = "http://tracker.example.org:6969/announce"

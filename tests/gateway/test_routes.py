@@ -11,17 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seeder.gateway.access import Authorisation, Keyring, Terms
-from seeder.gateway.announces import packed_address
 from seeder.gateway.clients import TrustedProxies
 from seeder.gateway.index_routes import ListingRoutes
 from seeder.gateway.naming import Naming
 from seeder.gateway.objects import TorrentFile
 from seeder.gateway.routes import PublicRoutes
 from seeder.gateway.s3errors import S3Error
-from seeder.http.disposition import content_disposition
+from seeder.http.headers import content_disposition
 from seeder.http.messages import Request, Response, split_target
+from seeder.net.addresses import compact_endpoint
 from seeder.net.buckets import Limiter
-from seeder.tracker.announce import compact_endpoint
+from seeder.net.sockets import packed_address
 from seeder.tracker.swarm import Policy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from tests.gateway.test_index_routes import LISTED, Source, page_of

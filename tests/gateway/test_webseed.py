@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from seeder.errors import BudgetSpent, OriginUnreachable
 from seeder.gateway.access import ReadKey
 from seeder.gateway.webseed import content_type
-from seeder.http.limits import ServerLimits
+from seeder.http.connection import ServerLimits
 from seeder.ledger.budget import Level
 from seeder.peer import download as download_module
 from seeder.peer.messages import MessageId
-from seeder.torrent.catalog import ObjectRef, PinnedObject, Publication, Torrent
-from seeder.torrent.layout import KIB, MIB
+from seeder.torrent.catalog import Publication, Torrent
+from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.units import KIB, MIB
 from seeder.upload.feed import AHEAD
 from tests.gateway.seeding import PATH, Seed, seeding
 from tests.gateway.signing import KEY_ID, SECRET, signed

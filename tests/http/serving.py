@@ -8,7 +8,7 @@ from functools import partial
 
 import trio
 
-from seeder.http.limits import ServerLimits
+from seeder.http.connection import ServerLimits
 from seeder.http.messages import Handler
 from seeder.http.server import serve
 

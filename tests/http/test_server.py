@@ -12,8 +12,7 @@ import pytest
 import trio
 
 from seeder.errors import SeederError
-from seeder.http.connection import LARGE_BODY, MOST_IN_A_ROW
-from seeder.http.limits import ServerLimits
+from seeder.http.connection import LARGE_BODY, MOST_IN_A_ROW, ServerLimits
 from seeder.http.messages import Request, Response
 from seeder.http.server import serve
 from tests.http.serving import PATIENCE, ask, connected, exchange, get, serving

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 import trio
 
-from seeder.http.connection import MOST_IN_A_ROW, Connection, Want
-from seeder.http.limits import ServerLimits
+from seeder.http.connection import MOST_IN_A_ROW, Connection, ServerLimits, Want
 from seeder.http.messages import Request, Response
 from seeder.http.server import DateHeader, serve
 from tests.http.serving import PATIENCE, ask, asked_already, connected, get, serving

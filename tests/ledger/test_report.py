@@ -8,8 +8,10 @@ from rich.console import Console
 
 from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
 from seeder.ledger.counters import FORMER, Account, AccountKey, Counters, Ledger
-from seeder.ledger.report import Report, TorrentRow, human, render
+from seeder.ledger.report import Report, TorrentRow
 from seeder.ledger.savings import Prices
+from seeder.ledger.table import render
+from seeder.units import human
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 PRICES = Prices(price_per_gb=0.09, price_per_1000_requests=0.0004)

@@ -14,14 +14,15 @@ from seeder.config.sections import BudgetSettings, Config, ObjectSettings
 from seeder.daemon import node as node_module
 from seeder.daemon import run
 from seeder.daemon.node import Node
+from seeder.daemon.reload import reload
 from seeder.daemon.run import LEDGER
 from seeder.ledger.budget import DAY, Level
 from seeder.ledger.database import LedgerDatabase
 from seeder.ledger.file import read_ledger
 from seeder.peer.hub import SLOTS_HELD_BACK
 from seeder.torrent.catalog import State
-from seeder.torrent.layout import MIB
 from seeder.tracker.swarm import OwnPlace
+from seeder.units import MIB
 from tests.daemon.test_run import config, file, get, served, serving, until
 from tests.e2e.objects import content
 from tests.s3.conftest import aws, faults
@@ -90,12 +91,12 @@ async def test_hashing_stops_when_the_budget_is_spent_and_a_reload_lets_it_go_on
         assert "budget: cache only" in node.summary()
 
         await path.write_text(f'{text}[budget]\norigin_bytes_per_day = "{RUN + 1} B"\n')
-        await run.reload(node, file)
+        await reload(node, file)
         await until(lambda: str(RUN + 1) in reason(node))
         assert store.body_bytes["Nelson"] == 2 * RUN
 
         await path.write_text(text)
-        await run.reload(node, file)
+        await reload(node, file)
         await until(partial(served, node))
         assert node.config.budget == BudgetSettings()
     assert store.body_bytes["Nelson"] == len(BODY)

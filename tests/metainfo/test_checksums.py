@@ -13,8 +13,10 @@ from seeder.metainfo import checksums as parts
 from seeder.metainfo import ladder as acquire
 from seeder.metainfo.ladder import Ladder
 from seeder.metainfo.store import Record
-from seeder.torrent.catalog import ObjectRef, PinnedObject, Torrent
-from seeder.torrent.layout import KIB, MIB, Layout
+from seeder.torrent.catalog import Torrent
+from seeder.torrent.layout import Layout
+from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.units import KIB, MIB
 from tests.s3.conftest import QUICK, CountingMeter, MakeOrigin
 from tests.s3.fault_server import (
     FaultServer,

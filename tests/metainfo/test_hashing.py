@@ -13,12 +13,14 @@ from seeder.errors import BudgetSpent, ObjectChanged
 from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
 from seeder.ledger.counters import Counters
 from seeder.ledger.savings import Prices
-from seeder.metainfo.hashing import Hasher, Journal, missing_runs
+from seeder.metainfo.hashing import Hasher, missing_runs
+from seeder.metainfo.journal import Journal
 from seeder.metainfo.trees import TreeBuilder
 from seeder.s3.client import S3Origin
-from seeder.torrent.catalog import ObjectRef, PinnedObject, cache_id
-from seeder.torrent.layout import KIB, MIB, Layout
+from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import Shape
+from seeder.torrent.objects import ObjectRef, PinnedObject, cache_id
+from seeder.units import KIB, MIB
 from tests.s3.conftest import CountingMeter, MakeOrigin
 from tests.s3.fault_server import FaultServer
 from tests.s3.objects_server import ObjectsServer

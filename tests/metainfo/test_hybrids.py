@@ -14,7 +14,8 @@ from seeder.metainfo.store import MetainfoStore
 from seeder.torrent import bencode
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import build_info, parse_torrent, torrent_file
-from seeder.torrent.layout import KIB, Layout
+from seeder.torrent.layout import Layout
+from seeder.units import KIB
 from tests.metainfo.test_hashing import sha1s
 from tests.metainfo.test_ladder import BODY, PIECE, Climber, climber, make_torrent
 from tests.torrent.trees import WholeTree

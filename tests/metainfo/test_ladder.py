@@ -11,9 +11,11 @@ from seeder.config.sections import ObjectSettings
 from seeder.errors import AccessDenied, MetainfoError
 from seeder.metainfo.ladder import Ladder
 from seeder.metainfo.store import Record
-from seeder.torrent.catalog import ObjectRef, PinnedObject, Torrent
+from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import build_info, torrent_file
-from seeder.torrent.layout import KIB, Layout
+from seeder.torrent.layout import Layout
+from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.units import KIB
 from tests.metainfo.test_hashing import Shelf, sha1s
 from tests.s3.conftest import CountingMeter, MakeOrigin
 from tests.s3.fault_server import FaultServer

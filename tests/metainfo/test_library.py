@@ -8,9 +8,10 @@ import trio
 from seeder.errors import MetainfoError, SeederError, StorageError
 from seeder.metainfo.library import Library
 from seeder.metainfo.store import MetainfoStore, Record, file_stem
-from seeder.torrent.catalog import ObjectRef, PinnedObject, Torrent
+from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import Info, InfoHash, Outline, build_info, parse_info
 from seeder.torrent.layout import Layout
+from seeder.torrent.objects import ObjectRef, PinnedObject
 
 PIECES = 500
 SIZE = PIECES * 16384

@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 
 from seeder.errors import StorageError
-from seeder.metainfo.store import ListingStore, MetainfoStore, Record, file_stem
+from seeder.metainfo.store import MetainfoStore, Record, file_stem
 from seeder.metainfo.trees import TreeFile
+from seeder.publish.prefixes import ListingStore
 from seeder.s3.listing import Listed
 from seeder.torrent.bundle import build_bundle_info, parse_bundle_info
-from seeder.torrent.catalog import ObjectRef, PinnedBundle, PinnedObject, Torrent
+from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import Shape
+from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
 
 REF = ObjectRef("default", "bucket", "a key/with ünïcode")
 INFO = parse_info(build_info(name="n", layout=Layout(7, 16384), pieces=b"p" * 20))

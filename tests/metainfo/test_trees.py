@@ -7,8 +7,9 @@ import pytest
 
 from seeder.errors import StorageError
 from seeder.metainfo.trees import TreeBuilder, TreeFile
-from seeder.torrent.layout import KIB, Layout
+from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import Shape
+from seeder.units import KIB
 from tests.torrent.trees import BLOCK, WholeTree
 
 PIECE = 64 * KIB

@@ -22,12 +22,14 @@ from seeder.peer.encryption import Encryption
 from seeder.peer.hub import Hub
 from seeder.peer.messages import BLOCK_SIZE, Block, Message, MessageId, Requests
 from seeder.peer.session import Session
-from seeder.torrent.catalog import ObjectRef, PinnedObject, Torrent
+from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import build_info, parse_info
-from seeder.torrent.layout import MIB, Layout
+from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import Shape
+from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.units import MIB
 from seeder.upload.slots import UploadSlots
-from seeder.upload.spreading import Spreading, SuperSeeding
+from seeder.upload.superseed import Spreading, SuperSeeding
 from tests.peer.wire import OUR_ID, PEER_ID, greeting
 
 PIECE_LENGTH = 64 * 1024

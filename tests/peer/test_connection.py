@@ -6,7 +6,6 @@ from seeder.errors import WireError
 from seeder.peer import messages
 from seeder.peer.connection import Identity, PeerConnection
 from seeder.peer.messages import Block, Message, MessageId
-from seeder.peer.phases import Phase
 from seeder.peer.protocol import (
     Arrived,
     Event,
@@ -15,6 +14,7 @@ from seeder.peer.protocol import (
     Grown,
     Identified,
     Introduced,
+    Phase,
     WantsNothing,
 )
 from seeder.peer.requests import REQUEST_QUEUE

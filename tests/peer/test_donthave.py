@@ -14,7 +14,8 @@ from seeder.peer.extensions import LT_DONTHAVE
 from seeder.peer.messages import Message, MessageId
 from seeder.peer.session import LEAVE_DEADLINE
 from seeder.torrent import bencode
-from seeder.torrent.layout import MIB, Layout
+from seeder.torrent.layout import Layout
+from seeder.units import MIB
 from tests.peer.node import Peer, blocks_of, make_data, serving, wait_until
 from tests.peer.wire import FakeTorrent, answers, opened, read, receive, requests
 

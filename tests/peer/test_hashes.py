@@ -13,8 +13,8 @@ from seeder.peer import messages
 from seeder.peer.hashes import MOST_WAITING, Lookups
 from seeder.peer.messages import MessageId
 from seeder.peer.mse import Responder, SkeyIndex
-from seeder.torrent.layout import KIB
 from seeder.torrent.merkle import HashRequest
+from seeder.units import KIB
 from tests.peer.node import Node, Peer, make_data, serving, wait_until
 from tests.peer.wire import (
     OUR_ID,

@@ -6,11 +6,11 @@ from seeder.errors import WireError
 from seeder.peer import messages
 from seeder.peer.connection import CANCEL_BURST, MOST_UNSENT, NOISE_BURST
 from seeder.peer.messages import BLOCK_SIZE, Block, MessageId
-from seeder.peer.phases import Phase
-from seeder.peer.protocol import Arrived
+from seeder.peer.protocol import Arrived, Phase
 from seeder.peer.requests import REQUEST_QUEUE
 from seeder.torrent import bencode
-from seeder.torrent.layout import KIB, Layout
+from seeder.torrent.layout import Layout
+from seeder.units import KIB
 from tests.peer.wire import (
     INFO_HASH,
     OUR_ID,

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import trio
 
-from seeder.net.sockets import address_group
+from seeder.net.addresses import address_group
 from seeder.peer import hub as hub_module
 from seeder.peer import messages
 from seeder.peer.lifetime import IDLE_PATIENCE, STRANGER_PATIENCE
 from seeder.peer.messages import BLOCK_SIZE, Block, MessageId
 from seeder.torrent import bencode
-from seeder.torrent.layout import MIB
+from seeder.units import MIB
 from tests.peer.node import (
     Limits,
     Node,

@@ -13,7 +13,7 @@ from seeder.peer import messages
 from seeder.peer.batch import Batch
 from seeder.peer.messages import BLOCK_SIZE, Block, MessageId
 from seeder.peer.mse import Keystream
-from seeder.torrent.layout import MIB
+from seeder.units import MIB
 from seeder.upload.rates import Chain
 from tests.peer.mse_client import RC4
 from tests.peer.node import Limits, Node, Peer, blocks_of, make_data, serving, wait_until

@@ -29,7 +29,7 @@ from seeder.peer.session import NEWS_AFTER
 from seeder.torrent import bencode
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import Info, parse_info
-from seeder.torrent.layout import KIB, MIB
+from seeder.units import KIB, MIB
 from seeder.upload.feed import PATIENCE
 from tests.peer.node import (
     HAVE_ALL,

@@ -13,7 +13,7 @@ from seeder.errors import OriginUnreachable, PieceMismatch
 from seeder.peer import messages
 from seeder.peer.messages import Block, MessageId
 from seeder.torrent import bencode
-from seeder.torrent.layout import KIB, MIB
+from seeder.units import KIB, MIB
 from seeder.upload.feed import PATIENCE
 from tests.peer.node import Limits, Node, Peer, make_data, serving, wait_until
 from tests.peer.view import DONTHAVE_ID, View

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seeder.config.sections import ObjectSettings
-from seeder.publish.prefixes import EMPTY, Allotment, Prefix, PrefixState, compare
+from seeder.publish.entries import Allotment
+from seeder.publish.prefixes import EMPTY, Prefix, PrefixState, compare
 from seeder.publish.serving import DELETED, REPLACED, WITHDRAWN
 from seeder.s3.listing import Listed
-from seeder.torrent.catalog import ObjectRef, State
+from seeder.torrent.catalog import State
+from seeder.torrent.objects import ObjectRef
 from tests.publish.test_publisher import SPENT, World, make_world, settings
 from tests.s3.conftest import MakeOrigin, aws, faults, make_origin
 from tests.s3.fault_server import FaultServer

@@ -24,7 +24,8 @@ from seeder.errors import (
 )
 from seeder.ledger.counters import Account, Ledger
 from seeder.metainfo.ladder import Ladder
-from seeder.metainfo.store import ListingStore, MetainfoStore
+from seeder.metainfo.store import MetainfoStore
+from seeder.publish.prefixes import ListingStore
 from seeder.publish.publisher import Publisher, Source
 from seeder.publish.serving import DELETED, LOST, REPLACED, WITHDRAWN
 from seeder.s3.client import Meter

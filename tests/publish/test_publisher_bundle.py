@@ -12,12 +12,12 @@ import trio
 from seeder.cache.memory import Piece
 from seeder.config.sections import ObjectSettings
 from seeder.errors import BudgetSpent, ObjectChanged, ObjectMissing
-from seeder.metainfo.hashing import Journal
+from seeder.metainfo.journal import Journal
 from seeder.publish.serving import DELETED, REGROUPED, WITHDRAWN
 from seeder.torrent import bundle as bundles
 from seeder.torrent.bundle import padded, parse_bundle_info
 from seeder.torrent.catalog import State, Torrent
-from seeder.torrent.layout import KIB, MIB
+from seeder.units import KIB, MIB
 from tests.publish.test_publisher import World, make_world
 from tests.s3.conftest import MakeOrigin, aws, faults, make_origin
 from tests.s3.fault_server import FaultServer

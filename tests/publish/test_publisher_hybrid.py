@@ -17,7 +17,7 @@ from seeder.peer.hub import Hub
 from seeder.peer.messages import MessageId
 from seeder.torrent.catalog import State, Torrent
 from seeder.torrent.merkle import HashRequest
-from seeder.upload.spreading import Spreading
+from seeder.upload.superseed import Spreading
 from tests.metainfo.test_ladder import BODY, PIECE
 from tests.peer.node import HAVE_ALL, UNCHOKE, Limits, Peer, blocks_of
 from tests.peer.wire import OUR_ID, greeting

@@ -10,8 +10,9 @@ from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
 from seeder.ledger.counters import Counters
 from seeder.ledger.savings import Prices
 from seeder.s3.client import S3Origin
-from seeder.torrent.catalog import ObjectRef, PinnedObject
-from seeder.torrent.layout import KIB, ByteRange
+from seeder.torrent.layout import ByteRange
+from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.units import KIB
 from tests.metainfo.samples import BODY, GOOD, PINNED, REF, WANTED, read
 from tests.s3.conftest import CountingMeter, MakeOrigin
 from tests.s3.fault_server import FaultServer, answer, error, error_body

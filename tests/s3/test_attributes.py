@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seeder.errors import MetainfoError
-from seeder.s3.attributes import Attributes, Part, PartHashes, parse_attributes, part_of_head
-from seeder.torrent.layout import KIB, LARGEST_PIECE_LENGTH, MIB, Layout
+from seeder.metainfo.checksums import PartHashes
+from seeder.s3.attributes import Attributes, Part, parse_attributes, part_of_head
+from seeder.torrent.layout import LARGEST_PIECE_LENGTH, Layout
+from seeder.units import KIB, MIB
 
 DIGEST = hashlib.sha1(b"part").digest()
 BASE64 = base64.b64encode(DIGEST).decode()

@@ -16,8 +16,8 @@ from seeder.errors import (
 )
 from seeder.s3.client import S3Origin
 from seeder.s3.retry import RetryPolicy
-from seeder.torrent.catalog import ObjectRef, PinnedObject
 from seeder.torrent.layout import ByteRange
+from seeder.torrent.objects import ObjectRef, PinnedObject
 from tests.metainfo.samples import (
     BODY,
     GOOD,

@@ -9,8 +9,8 @@ from moto.server import ThreadedMotoServer
 
 from seeder.errors import ObjectChanged, ObjectMissing, OriginFault
 from seeder.s3.client import S3Origin
-from seeder.torrent.catalog import ObjectRef
 from seeder.torrent.layout import ByteRange
+from seeder.torrent.objects import ObjectRef
 from tests.metainfo.samples import NASTY
 from tests.s3.conftest import CountingMeter, MakeOrigin
 

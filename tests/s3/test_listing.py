@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from seeder.errors import AccessDenied, ObjectMissing, OriginFault
 from seeder.s3.client import S3Origin
 from seeder.s3.listing import Listed, Page, parse_page, publishable
-from seeder.torrent.catalog import ObjectRef
+from seeder.torrent.objects import ObjectRef
 from tests.metainfo.samples import NASTY
 from tests.s3.conftest import CountingMeter, MakeOrigin
 from tests.s3.fault_server import FaultServer, answer

@@ -22,9 +22,11 @@ from seeder.torrent.bundle import (
     parse_bundle_info,
     safe_paths,
 )
-from seeder.torrent.catalog import ObjectRef, PinnedBundle, PinnedObject, Torrent, cache_id
+from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import InfoHash, parse_torrent, torrent_file
-from seeder.torrent.layout import KIB, MIB, MOST_PIECES
+from seeder.torrent.layout import MOST_PIECES
+from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject, cache_id
+from seeder.units import KIB, MIB
 
 PREFIX = ObjectRef("default", "bucket", "data/2026/")
 LENGTH = 16

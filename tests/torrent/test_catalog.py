@@ -4,18 +4,11 @@ import hashlib
 
 import pytest
 
-from seeder.torrent.catalog import (
-    Catalog,
-    ObjectRef,
-    PinnedObject,
-    Publication,
-    State,
-    Torrent,
-    cache_id,
-)
+from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.torrent.info import build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import Shape
+from seeder.torrent.objects import ObjectRef, PinnedObject, cache_id
 
 
 def make_torrent(ref: ObjectRef, etag: str = '"one"', name: str = "same") -> Torrent:

@@ -18,7 +18,8 @@ from seeder.torrent.info import (
     safe_name,
     torrent_file,
 )
-from seeder.torrent.layout import KIB, MIB, Layout
+from seeder.torrent.layout import Layout
+from seeder.units import KIB, MIB
 
 CONTENT = bytes(range(256)) * 300  # 76,800 bytes: 5 pieces of 16 KiB, the last one short
 LAYOUT = Layout(len(CONTENT), 16 * KIB)

@@ -3,15 +3,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seeder.torrent.layout import (
-    KIB,
     LARGEST_PIECE_LENGTH,
-    MIB,
     MOST_HYBRID_PIECES,
     MOST_PIECES,
     ByteRange,
     Layout,
     default_piece_length,
 )
+from seeder.units import KIB, MIB
 
 layouts = st.builds(Layout, size=st.integers(0, 2000), piece_length=st.integers(1, 300))
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seeder.torrent.info import build_info, parse_torrent, torrent_file
-from seeder.torrent.layout import KIB, MIB, Layout
+from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import (
     PADS,
     HashRequest,
@@ -19,6 +19,7 @@ from seeder.torrent.merkle import (
     leaf_hashes,
     root_of,
 )
+from seeder.units import KIB, MIB
 from tests.metainfo.test_hashing import sha1s
 from tests.torrent.trees import BLOCK, WholeTree, proves
 

@@ -3,8 +3,9 @@
 import ipaddress
 import random
 
+from seeder.net.addresses import compact_endpoint
 from seeder.torrent.info import InfoHash
-from seeder.tracker.announce import AnnounceReply, AnnounceRequest, Event, compact_endpoint
+from seeder.tracker.announce import AnnounceReply, AnnounceRequest, Event
 from seeder.tracker.swarm import Policy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seeder.errors import AnnounceError
+from seeder.net.addresses import compact_endpoint
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import (
     LARGEST_COUNT,
@@ -16,7 +17,6 @@ from seeder.tracker.announce import (
     AnnounceReply,
     Event,
     ScrapeCounts,
-    compact_endpoint,
     encode_failure,
     encode_reply,
     encode_reply_listed,

@@ -2,7 +2,8 @@
 
 import pytest
 
-from seeder.tracker.announce import Event, compact_endpoint
+from seeder.net.addresses import compact_endpoint
+from seeder.tracker.announce import Event
 from seeder.tracker.swarm import HANDOUT_GAP, OwnPlace, Policy
 from tests.tracker.announcing import HASH, OWN, SIZE, Tracker, cut, packed
 

@@ -8,15 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from seeder.gateway.clients import network_of
-from seeder.tracker.announce import (
-    AnnounceReply,
-    AnnounceRequest,
-    Event,
-    ScrapeCounts,
-    compact_endpoint,
-    is_v6,
-)
+from seeder.net.addresses import compact_endpoint, is_v6, network_of
+from seeder.tracker.announce import AnnounceReply, AnnounceRequest, Event, ScrapeCounts
 from seeder.tracker.swarm import HANDOUT_GAP, OwnPlace, Policy
 from seeder.tracker.swarms import OwnSeeder, Swarms, SwarmStatistics
 from tests.tracker.announcing import HASH, LOCAL, OWN, OWN_PORT, SIZE, Ledger, cut, packed

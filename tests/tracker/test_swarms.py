@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from seeder.errors import AnnounceError
+from seeder.net.addresses import compact_endpoint
 from seeder.torrent.info import InfoHash
-from seeder.tracker.announce import AnnounceRequest, Event, ScrapeCounts, compact_endpoint
+from seeder.tracker.announce import AnnounceRequest, Event, ScrapeCounts
 from seeder.tracker.saved import Cell, SwarmRow
 from seeder.tracker.swarm import Policy
 from seeder.tracker.swarms import OwnSeeder, Swarms, SwarmStatistics

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from seeder.torrent.layout import MIB
+from seeder.units import MIB
 from seeder.upload.choker import Decision, PeerView, Policy, decide
 from seeder.upload.standing import Patience, Standing
 

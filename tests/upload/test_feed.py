@@ -6,9 +6,11 @@ from hypothesis import strategies as st
 
 from seeder.cache.pieces import PieceCache, Waiter
 from seeder.errors import OriginUnreachable, SeederError
-from seeder.torrent.catalog import ObjectRef, PinnedObject, Torrent
+from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import build_info, parse_info
-from seeder.torrent.layout import MIB, Layout
+from seeder.torrent.layout import Layout
+from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.units import MIB
 from seeder.upload.feed import FAILURE_PAUSE, MOST_AHEAD, PATIENCE, PATIENCE_IN_LINE, Shelf, Stock
 
 ERROR = OriginUnreachable("no answer")

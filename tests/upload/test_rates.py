@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from seeder.torrent.layout import KIB, MIB
+from seeder.units import KIB, MIB
 from seeder.upload import rates as limits
 from seeder.upload.rates import (
     GRAIN,

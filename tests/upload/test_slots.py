@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from seeder.torrent.catalog import Torrent
-from seeder.torrent.layout import MIB
+from seeder.units import MIB
 from seeder.upload.slots import PRESSED, Slots, UploadSlots
 from seeder.upload.standing import Patience
 from tests.peer.node import make_data, make_torrent

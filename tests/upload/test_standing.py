@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seeder.torrent.layout import MIB
+from seeder.units import MIB
 from seeder.upload.standing import LeechMemory, Patience, Standing
 
 SIZE = 1000 * MIB

@@ -3,8 +3,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seeder.peer.batch import READ_BLOCKS, Scratch
 from seeder.peer.messages import BLOCK_SIZE
-from seeder.peer.scratch import READ_BLOCKS, Scratch
 from tests.peer.wire import piece_header
 
 PIECE = bytes(range(256)) * 200

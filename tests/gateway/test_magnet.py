@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seeder.gateway.links import magnet_link
 from seeder.torrent.info import InfoHash
-from seeder.torrent.magnet import magnet_link
 
 HASH = InfoHash(bytes(range(236, 256)))
 # libtorrent takes the name over as it is; a control in it is the caller's mistake (safe_name).

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seeder.ledger import overlap as overlap_module
-from seeder.ledger.delivery import Delivery
-from seeder.ledger.overlap import RANGES, REMEMBERED, Overlap
-from seeder.torrent.layout import MIB, Layout
+from seeder.ledger import delivery as overlap_module
+from seeder.ledger.delivery import RANGES, REMEMBERED, Delivery, Overlap
+from seeder.torrent.layout import Layout
+from seeder.units import MIB
 
 LAYOUT = Layout(1000, 100)
 A, B = b"a" * 20, b"b" * 20

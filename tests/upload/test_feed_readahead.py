@@ -3,8 +3,9 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seeder.torrent.layout import MIB, Layout
-from seeder.upload.readahead import EXTENT, TRUST, WINDOW, ReadAhead
+from seeder.torrent.layout import Layout
+from seeder.units import MIB
+from seeder.upload.feed import EXTENT, TRUST, WINDOW, ReadAhead
 
 PIECES = 1000
 A_LOT = PIECES * MIB

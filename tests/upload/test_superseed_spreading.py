@@ -9,7 +9,7 @@ import trio
 from seeder.peer import messages
 from seeder.peer.messages import Block, MessageId
 from seeder.torrent.layout import Layout
-from seeder.upload.spreading import FEWEST_PIECES, PARTS, Spreading, SuperSeeding
+from seeder.upload.superseed import FEWEST_PIECES, PARTS, Spreading, SuperSeeding
 from tests.peer.node import Node, Peer, serving
 from tests.peer.wire import greeting
 

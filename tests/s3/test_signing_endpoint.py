@@ -4,7 +4,7 @@ import pytest
 from botocore.loaders import create_loader
 
 from seeder.errors import OriginError
-from seeder.s3.endpoint import Endpoint, EndpointRules
+from seeder.s3.signing import Endpoint, EndpointRules
 
 
 @pytest.fixture(scope="module")

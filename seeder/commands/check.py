@@ -1,0 +1,59 @@
+"""`seeder check --online`: asks S3 for every configured object."""
+
+import random
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+from seeder.commands.torrent import _look
+from seeder.config.sections import Config, ObjectSettings
+from seeder.daemon.tasks import running
+from seeder.errors import OriginError, SeederError
+from seeder.ledger.counters import Tally
+from seeder.metainfo.bundles import list_objects
+from seeder.publish.entries import Allotment
+from seeder.s3.client import S3Origin
+from seeder.torrent.objects import PinnedBundle, PinnedObject
+
+
+async def check_online(config: Config, tell: Callable[[str], None]) -> None:
+    """Ask S3 for every object and tell how it stands, a line each; OriginError if any failed."""
+    failed = 0
+    async with AsyncExitStack() as stack:
+        origins = {}
+        for name, section in config.origins.items():
+            origins[name] = S3Origin(section, rng=random.Random())
+            await stack.enter_async_context(running(origins[name].run))
+        allotment = Allotment(config.objects)
+        for settings in config.objects:
+            origin = origins[settings.origin]
+            try:
+                if settings.key is None and not settings.bundle:
+                    found = await _check_prefix(origin, settings, allotment)
+                else:
+                    pinned = await _look(origin, settings, Tally())
+                    found = f"ok, {_contents(pinned)}, ETag {pinned.etag}"
+            except SeederError as error:
+                failed += 1
+                name, text = str(settings.ref), str(error)
+                tell(text if name in text else f"{name}: {text}")
+            else:
+                tell(f"{settings.ref}: {found}")
+    if failed:
+        raise OriginError(f"{failed} of {len(config.objects)} objects can't be published")
+
+
+def _contents(pinned: PinnedObject) -> str:
+    size = f"{pinned.size} bytes"
+    if not isinstance(pinned, PinnedBundle):
+        return size
+    count = len(pinned.members)
+    return f"{count} file{'' if count == 1 else 's'}, {size}"
+
+
+async def _check_prefix(origin: S3Origin, settings: ObjectSettings, allotment: Allotment) -> str:
+    """Return how a prefix stands; OriginError, TooManyObjects."""
+    objects = await list_objects(origin, settings, allotment.belongs(settings.ref), Tally())
+    if not objects:
+        raise OriginError(f"{settings.ref}: there is no object below it; check prefix and bucket")
+    count = f"{len(objects)} object{'' if len(objects) == 1 else 's'}"
+    return f"ok, {count} below it, {sum(listed.size for listed in objects.values())} bytes"

@@ -1,0 +1,67 @@
+"""What SIGHUP changes in a running node, and what needs a restart."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import trio
+
+from seeder.config.load import load
+from seeder.config.sections import Config
+from seeder.daemon.node import Node
+from seeder.errors import ConfigError
+from seeder.gateway.keys import read_keys
+
+_LOG = logging.getLogger(__name__)
+
+LIVE = (
+    *("connections", "connections_per_torrent", "connections_per_address"),
+    *("upload_rate", "upload_rate_per_torrent", "upload_rate_per_peer"),
+    *("upload_slots", "thrifty", "copies_per_address", "origin_copies_per_address"),
+)
+"""What of [peer] a reload changes."""
+
+
+async def reload(node: Node, path: Path) -> None:
+    """Take up the objects, the keys, the budget and what of [peer] can change while it runs.
+
+    A broken file changes nothing.
+    """
+    try:
+        config = await trio.to_thread.run_sync(load, path)
+        keys = await trio.to_thread.run_sync(read_keys, config.gateway)
+    except ConfigError as error:
+        _LOG.error("not reloaded, the old configuration stays in force:")
+        for problem in error.problems:
+            _LOG.error("  %s", problem)
+        return
+    changed = ", ".join(_fixed(node.config, config))
+    if changed:
+        _LOG.warning("%s changed in %s: that takes effect at the next start", changed, path)
+    missing = {settings.origin for settings in config.objects} - node.origins.keys()
+    if missing:
+        _LOG.error("not reloaded: origin %s is new, which needs a restart", ", ".join(missing))
+        return
+    node.change_budget(config)
+    peer = node.config.peer.model_copy(update={name: getattr(config.peer, name) for name in LIVE})
+    node.hub.change(peer)
+    node.keyring.replace(keys)
+    await node.publisher.apply(config.objects)
+    gateway = node.config.gateway.model_copy(update={"keys": config.gateway.keys})
+    node.config = node.config.model_copy(
+        update={"objects": config.objects, "peer": peer, "gateway": gateway}
+    )
+    _LOG.info("reloaded: %s", node.summary())
+
+
+def _fixed(running: Config, wanted: Config) -> Iterator[str]:
+    """Yield the names of what differs and only a start takes up."""
+    for name in ("state_directory", "origins"):
+        if getattr(wanted, name) != getattr(running, name):
+            yield name
+    for section in ("tracker", "peer", "gateway", "cache", "admin"):
+        before, after = getattr(running, section), getattr(wanted, section)
+        for name in type(before).model_fields:
+            live = (section == "peer" and name in LIVE) or (section, name) == ("gateway", "keys")
+            if not live and getattr(before, name) != getattr(after, name):
+                yield f"{section}.{name}"

@@ -1,0 +1,155 @@
+"""The report as a table for a terminal."""
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from seeder.ledger.budget import Level, Limit, Remaining, Resource
+from seeder.ledger.counters import PURPOSES
+from seeder.ledger.report import Report, TorrentRow
+from seeder.ledger.savings import Prices, savings
+from seeder.units import UNKNOWN, human, show_moment, show_money
+
+
+def render(report: Report, console: Console) -> None:
+    """Print the report, in 80 columns but for what doesn't fit into them."""
+    if report.rows:
+        console.print(
+            Text(_LINE.format("Size", "From S3", "copies", "Uploaded", "", *_GAINS), "bold")
+        )
+        for row in report.rows:
+            _render_row(row, report.prices, console)
+        console.print()
+    if not report.totals:
+        when = f" since {show_moment(report.since)}" if report.since is not None else " yet"
+        console.print(
+            f"Nothing counted{when}: no byte has come from S3, and none has gone to a peer."
+        )
+        _render_budget(report.budget, console)
+        return
+    console.print(_totals(report))
+    _render_budget(report.budget, console)
+    span = f"from {show_moment(report.since)} " if report.since is not None else ""
+    console.print()
+    console.print(f"Counted {span}until {show_moment(report.at)}.", style="dim")
+    console.print(
+        "Measured: our own counts. Verified: seen by us. Claimed: announced by peers.", style="dim"
+    )
+
+
+_LINE = "{:>12}{:>10}{:>9}{:>10}  {:<9}{:>10}{:>11}"
+_GAINS = ("Delivered", "Saved")
+
+
+def _render_row(row: TorrentRow, prices: Prices, console: Console) -> None:
+    """Print what it is and how it stands, then its figures below the headings."""
+    counters, saved = row.counters, savings(row.counters, size=row.size, prices=prices)
+    standing = row.state if row.progress is None else f"{row.state} {row.progress:.0%}"
+    if row.peers:
+        standing += f", {_number(row.peers, 'peer')}, {_number(row.seeds, 'seed')}"
+    title = Text.assemble((_plain(str(row.key)), "bold"), f"  {_plain(standing)}")
+    console.print(title, overflow="fold")
+    if row.reason:
+        console.print(Padding(Text(_plain(row.reason)), (0, 0, 0, 4)))
+    measured = (
+        human(row.size),
+        human(counters.origin_bytes),
+        _copies(saved.s3_copies),
+        human(counters.uploaded_bytes),
+    )
+    verified = (human(counters.delivered_verified_bytes), human(saved.saved_verified_bytes))
+    claimed = (human(counters.delivered_claimed_bytes), human(saved.saved_claimed_bytes))
+    console.print(Text(_LINE.format(*measured, "verified", *verified)))
+    console.print(Text(_LINE.format("", "", "", "", "claimed", *claimed)))
+
+
+def _totals(report: Report) -> Table:
+    counters, saved = report.totals, report.savings
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("All together")
+    for name in ("Measured", "Verified", "Claimed"):
+        table.add_column(name, justify="right", no_wrap=True)
+    of_bytes, of_requests = (
+        counters.origin_bytes_by_purpose(),
+        counters.origin_requests_by_purpose(),
+    )
+    verified, claimed = counters.delivered_verified_bytes, counters.delivered_claimed_bytes
+    rows: list[tuple[str, ...]] = [
+        ("From S3", human(counters.origin_bytes)),
+        *((f"  {purpose}", human(of_bytes[purpose])) for purpose in PURPOSES),
+        ("Requests to S3", f"{counters.origin_requests:,}"),
+        *((f"  {purpose}", f"{of_requests[purpose]:,}") for purpose in PURPOSES),
+        ("  charged to us as requester", f"{counters.requester_charged:,}"),
+        ("Uploaded to peers", human(counters.uploaded_bytes)),
+        ("S3 copies", _copies(saved.s3_copies)),
+        ("Seeder copies", _copies(saved.seeder_copies)),
+        ("Cache saving", _share(saved.cache_saving)),
+        ("Downloads completed", "", "", f"{counters.completed:,}"),
+        ("Delivered to peers", "", human(verified), human(claimed)),
+        ("Saved", "", human(saved.saved_verified_bytes), human(saved.saved_claimed_bytes)),
+        ("Offload", "", _share(saved.offload_verified), _share(saved.offload_claimed)),
+        (
+            "Total saving",
+            "",
+            _share(saved.total_saving_verified),
+            _share(saved.total_saving_claimed),
+        ),
+        ("Money to S3", show_money(saved.origin_money)),
+        (
+            "Money saved",
+            "",
+            show_money(saved.saved_verified_money),
+            show_money(saved.saved_claimed_money),
+        ),
+    ]
+    for name, *cells in rows:
+        table.add_row(name, *cells, style="bold" if name == "Saved" else None)
+    return table
+
+
+def _render_budget(budget: tuple[Remaining, ...], console: Console) -> None:
+    if not budget:
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("Budget (UTC)")
+    for name in ("Limit", "Spent", "Left"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("Holds back")
+    for remaining in budget:
+        limit = remaining.limit
+        table.add_row(
+            f"{limit.resource.value.replace('_', ' ')} a {limit.period.value}",
+            *(show_amount(limit, each) for each in (limit.amount, remaining.spent, remaining.left)),
+            "" if remaining.level is Level.NORMAL else str(remaining.level),
+        )
+    console.print()
+    console.print(table)
+
+
+def show_amount(limit: Limit, amount: float) -> str:
+    """Return so much of what a limit is about: bytes, requests or money."""
+    match limit.resource:
+        case Resource.ORIGIN_BYTES | Resource.UPLOADED_BYTES:
+            return human(int(amount))
+        case Resource.ORIGIN_REQUESTS:
+            return f"{int(amount):,}"
+        case Resource.ORIGIN_MONEY | Resource.UPLOADED_MONEY:
+            return show_money(amount)
+
+
+def _share(share: float | None) -> str:
+    return UNKNOWN if share is None else f"{share:.1%}"
+
+
+def _copies(copies: float | None) -> str:
+    return UNKNOWN if copies is None else f"{copies:.2f}"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _plain(text: str) -> str:
+    """Return `text` without what a terminal would obey: keys and reasons come from outside."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,59 @@
+"""Which entry of the configuration an object belongs to."""
+
+from collections.abc import Callable, Iterable
+
+from seeder.config.sections import ObjectSettings
+from seeder.torrent.objects import ObjectRef
+
+
+class Allotment:
+    """Which entry an object belongs to: its own, else that with the longest prefix of its key."""
+
+    def __init__(self, entries: Iterable[ObjectSettings]) -> None:
+        self.objects: dict[ObjectRef, ObjectSettings] = {}
+        self.prefixes: dict[ObjectRef, ObjectSettings] = {}
+        for settings in entries:
+            alone = settings.key is not None or settings.bundle
+            kind = self.objects if alone else self.prefixes
+            kind[settings.ref] = settings
+
+    def belongs(self, prefix: ObjectRef) -> Callable[[str], bool]:
+        """Return a test for keys below `prefix`: whether they belong to it and to no other."""
+        place = prefix.origin, prefix.bucket
+        named = {ref.key for ref in self.objects if _place(ref) == place and not ref.version_id}
+        longer = tuple(
+            ref.key
+            for ref in self.prefixes
+            if _place(ref) == place and ref != prefix and ref.key.startswith(prefix.key)
+        )
+        return lambda key: key not in named and not key.startswith(longer)
+
+    def find(self, bucket: str, key: str) -> ObjectSettings | None:
+        """Return the section of BUCKET/KEY, as if it were written for that key alone."""
+        for ref, settings in self.objects.items():
+            if (ref.bucket, ref.key) == (bucket, key):
+                return settings
+        covering = _longest(ref for ref in self.prefixes if _covers(ref, bucket, key))
+        return None if covering is None else self.prefixes[covering].of(key)
+
+    def prefix_of(self, ref: ObjectRef) -> ObjectRef | None:
+        """Return the prefix that an object without an entry of its own belongs to."""
+        if ref in self.objects or ref.version_id is not None:
+            return None
+        return _longest(
+            prefix
+            for prefix in self.prefixes
+            if prefix.origin == ref.origin and _covers(prefix, ref.bucket, ref.key)
+        )
+
+
+def _covers(prefix: ObjectRef, bucket: str, key: str) -> bool:
+    return prefix.bucket == bucket and key.startswith(prefix.key)
+
+
+def _longest(prefixes: Iterable[ObjectRef]) -> ObjectRef | None:
+    return max(prefixes, key=lambda ref: len(ref.key), default=None)
+
+
+def _place(ref: ObjectRef) -> tuple[str, str]:
+    return ref.origin, ref.bucket

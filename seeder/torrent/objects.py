@@ -1,0 +1,123 @@
+"""Objects of S3: their names and pinned states, and where their bytes lie in a torrent. No I/O."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from seeder.torrent.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRef:
+    """An object as the operator names it; without `version_id` the newest one is meant."""
+
+    origin: str
+    bucket: str
+    key: str
+    version_id: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.bucket}/{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedObject:
+    """One state of an object, as HEAD described it: what ranged GETs are pinned to."""
+
+    ref: ObjectRef
+    etag: str
+    """As S3 sent it, quotes included: it goes back as it came in If-Match."""
+    size: int
+    version_id: str | None = None
+
+    @property
+    def version(self) -> str:
+        """The version id where the bucket keeps versions, else the ETag."""
+        return self.version_id or self.etag
+
+    def identity(self) -> str:
+        """Return 32 hex digits that name this state of this object, for files on disk."""
+        parts = (self.ref.origin, self.ref.bucket, self.ref.key, self.etag, str(self.size))
+        text = "\n".join(f"{len(part)}:{part}" for part in parts)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedBundle(PinnedObject):
+    """One state of all the objects below a prefix, which is the key of `ref`.
+
+    `size` is the sum of theirs, and the ETag is made of theirs.
+    """
+
+    members: tuple[PinnedObject, ...] = ()
+    """Sorted by key."""
+
+    @classmethod
+    def of(cls, ref: ObjectRef, members: Sequence[PinnedObject]) -> Self:
+        """Return the bundle of `members`, in whatever order they come."""
+        ordered = tuple(sorted(members, key=lambda member: member.ref.key))
+        states = "".join(member.identity() for member in ordered)
+        etag = f'"{hashlib.sha256(states.encode()).hexdigest()[:32]}"'
+        return cls(ref, etag, sum(member.size for member in ordered), members=ordered)
+
+
+def same_state(one: PinnedObject, other: PinnedObject) -> bool:
+    """Tell whether two looks at an object saw the same bytes, as far as S3 tells."""
+    return (one.etag, one.size) == (other.etag, other.size)
+
+
+def still_there(old: PinnedObject, new: PinnedObject) -> bool:
+    """Tell whether every object of an old bundle is in a new one as it was."""
+    if not isinstance(old, PinnedBundle) or not isinstance(new, PinnedBundle):
+        return False
+    return set(old.members) <= set(new.members)
+
+
+def cache_id(pinned: PinnedObject, piece_length: int) -> str:
+    """Return the name that the pieces of one object, cut one way, are cached under."""
+    return f"{pinned.identity()}-{piece_length}"
+
+
+def padded_cache_id(pinned: PinnedObject, piece_length: int) -> str:
+    """Return the name for the pieces of an object whose last piece is filled up with zeros."""
+    digest = hashlib.sha256(f"padded {pinned.identity()}".encode()).hexdigest()
+    return f"{digest[:32]}-{piece_length}"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The pieces of a torrent that hold one object, from piece `first` on."""
+
+    pinned: PinnedObject
+    cache_id: str
+    first: int
+    layout: Layout
+    """Of the object alone, without padding."""
+
+    @property
+    def count(self) -> int:
+        return self.layout.piece_count
+
+    @property
+    def stop(self) -> int:
+        """The piece behind the last one."""
+        return self.first + self.count
+
+
+def sections_of(pinned: PinnedObject, layout: Layout) -> tuple[Section, ...]:
+    """Return where the pieces of each object are; an empty object has none.
+
+    In a bundle each object starts a piece, and its last piece is filled up with zeros.
+    """
+    if not isinstance(pinned, PinnedBundle):
+        return (Section(pinned, cache_id(pinned, layout.piece_length), 0, layout),)
+    sections: list[Section] = []
+    first = 0
+    for member in pinned.members:
+        if member.size:
+            name = padded_cache_id(member, layout.piece_length)
+            section = Section(member, name, first, Layout(member.size, layout.piece_length))
+            sections.append(section)
+            first = section.stop
+    return tuple(sections)
