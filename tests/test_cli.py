@@ -22,14 +22,14 @@ from seeder.config.load import load
 from seeder.daemon import run as daemon
 from seeder.ledger.counters import AccountKey, Ledger
 from seeder.ledger.file import Entry, LedgerFile
-from tests.e2e.daemon import toml
-from tests.e2e.network import free_port
-from tests.e2e.objects import KIB, MIB, content, make_torrent
-from tests.e2e.processes import Child, python_environment
-from tests.e2e.raw_peer import BLOCK, PIECE, UNCHOKE, RawPeer, request
 from tests.s3.conftest import aws, faults
 from tests.s3.fault_server import FaultServer
 from tests.s3.objects_server import ObjectsServer
+from tests.support.objects import KIB, MIB, content, make_torrent
+from tests.support.ports import free_port
+from tests.support.processes import Child, python_environment
+from tests.support.raw_peer import BLOCK, PIECE, UNCHOKE, RawPeer, request
+from tests.support.toml import toml
 
 __all__ = ["aws", "faults"]  # fixtures
 

@@ -15,10 +15,10 @@ from tests.benchmarks.load import Target, run_load
 from tests.benchmarks.setup import ADDRESS, Setup, http_origin, show
 from tests.e2e.ceph import CephRGW
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.libtorrent_client import Libtorrent
 from tests.e2e.network import Network
-from tests.e2e.objects import KIB, MIB, make_torrent
 from tests.e2e.publishing import served_torrent, wait_for_state
+from tests.support.libtorrent_client import Libtorrent
+from tests.support.objects import KIB, MIB, make_torrent
 
 BUCKET, KEY = "bucket", "object"
 _GIB = 1024 * MIB

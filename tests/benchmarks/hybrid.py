@@ -32,7 +32,7 @@ from seeder.units import MIB, parse_size
 from tests.benchmarks.readers import Reading, Uncounted
 from tests.benchmarks.seeding import machine
 from tests.benchmarks.setup import http_origin, show
-from tests.e2e.objects import write_content
+from tests.support.objects import write_content
 
 _IN_MEMORY = 32 * MIB
 _cpu, _rate = attrgetter("cpu_per_gb"), attrgetter("rate")

@@ -26,7 +26,7 @@ from rich.table import Table
 from tests.benchmarks.dialling import open_idle, source_address
 from tests.benchmarks.seeders import SEEDERS, Running, why_not
 from tests.benchmarks.seeding import machine, prepare
-from tests.e2e.objects import KIB
+from tests.support.objects import KIB
 
 EARLIER_PEERS = 100
 SETTLING_SECONDS = 5.0

@@ -22,13 +22,13 @@ from seeder.units import KIB, MIB, parse_size
 from tests.benchmarks.seeding import machine
 from tests.e2e import ceph as ceph_module
 from tests.e2e.ceph import CephRGW
-from tests.e2e.clients import wait_for_all
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.libtorrent_client import Libtorrent
 from tests.e2e.network import Network
-from tests.e2e.objects import content, digest
-from tests.e2e.processes import poll_until
 from tests.e2e.publishing import origin, served_torrent, wait_for_state
+from tests.support.leecher import wait_for_all
+from tests.support.libtorrent_client import Libtorrent
+from tests.support.objects import content, digest
+from tests.support.processes import poll_until
 
 BUCKET, KEY = "bucket", "object"
 MODES = ("off", "auto")

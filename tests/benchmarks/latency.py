@@ -28,7 +28,7 @@ from tests.benchmarks.dialling import open_plain, read_exactly, source_address
 from tests.benchmarks.load import BLOCK, Target, run_load
 from tests.benchmarks.seeders import SEEDERS, Running, why_not
 from tests.benchmarks.seeding import machine, parse_bytes, prepare
-from tests.e2e.objects import KIB, MIB
+from tests.support.objects import KIB, MIB
 
 DEPTH = 64
 _REQUEST = struct.Struct(">IBIII")

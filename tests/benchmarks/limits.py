@@ -28,8 +28,8 @@ from tests.benchmarks.load import BLOCK, Connection, Target
 from tests.benchmarks.seeding import machine
 from tests.e2e.ceph import ACCESS_KEY, SECRET_KEY, CephRGW
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.objects import MIB, content
 from tests.e2e.publishing import origin, wait_for_state
+from tests.support.objects import MIB, content
 
 ADDRESS = "127.0.0.1"
 BUCKET, KEY, SIZE, PIECE = "benchmark", "object", 64 * MIB, MIB

@@ -20,7 +20,7 @@ from seeder.units import parse_size
 from tests.benchmarks import cold, slow_origin, tls
 from tests.benchmarks.seeding import machine
 from tests.benchmarks.setup import Setup
-from tests.e2e.objects import write_content
+from tests.support.objects import write_content
 
 TABLES: dict[str, Callable[[Setup], None]] = {
     "tls": tls.run,

@@ -31,7 +31,7 @@ from seeder.s3.client import Purpose, S3Origin
 from seeder.torrent.layout import ByteRange, Layout
 from seeder.torrent.objects import ObjectRef, PinnedObject, Section
 from seeder.units import MIB
-from tests.e2e.processes import Child, python_environment
+from tests.support.processes import Child, python_environment
 
 Read: TypeAlias = Callable[[ByteRange], Awaitable[None]]
 

@@ -21,10 +21,10 @@ from tests.benchmarks.load import Target
 from tests.e2e.ceph import ACCESS_KEY, SECRET_KEY, CephRGW, why_no_ceph
 from tests.e2e.clients import rtorrent_commands
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.network import free_port
-from tests.e2e.objects import KIB, MIB
-from tests.e2e.processes import Child, missing_programs, python_environment
 from tests.e2e.publishing import origin, wait_for_state
+from tests.support.objects import KIB, MIB
+from tests.support.ports import free_port
+from tests.support.processes import Child, missing_programs, python_environment
 
 ADDRESS = "127.0.0.1"
 

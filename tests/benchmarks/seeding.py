@@ -28,7 +28,7 @@ from rich.table import Table
 from tests.benchmarks.dialling import LoadError
 from tests.benchmarks.load import Load, run_load
 from tests.benchmarks.seeders import SEEDERS, Job, Running, why_not
-from tests.e2e.objects import KIB, MIB, make_torrent, write_content
+from tests.support.objects import KIB, MIB, make_torrent, write_content
 
 _UNITS = {"KiB": KIB, "MiB": MIB, "GiB": 1024 * MIB}
 # rtorrent takes no torrent without a tracker; nothing listens on port 1.

@@ -16,8 +16,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tests.e2e.network import free_port
-from tests.e2e.processes import Child, python_environment
+from tests.support.ports import free_port
+from tests.support.processes import Child, python_environment
 
 ADDRESS = "127.0.0.1"
 

@@ -9,9 +9,9 @@ from statistics import median
 from tests.benchmarks.load import Target, run_load
 from tests.benchmarks.setup import Setup, http_origin, show
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.objects import MIB, make_torrent, write_content
-from tests.e2e.processes import Child, poll_until, python_environment
 from tests.e2e.publishing import served_torrent, wait_for_state
+from tests.support.objects import MIB, make_torrent, write_content
+from tests.support.processes import Child, poll_until, python_environment
 
 BUCKET = "bucket"
 _WARM, _COLD = "warm", "cold"

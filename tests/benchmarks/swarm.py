@@ -22,12 +22,12 @@ from seeder.units import MIB, parse_size
 from tests.benchmarks.seeding import machine
 from tests.e2e import ceph as ceph_module
 from tests.e2e.ceph import CephRGW
-from tests.e2e.clients import wait_for_all
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.libtorrent_client import Libtorrent
 from tests.e2e.network import Network
-from tests.e2e.objects import content, digest, make_torrent
 from tests.e2e.publishing import origin, served_torrent, wait_for_state
+from tests.support.leecher import wait_for_all
+from tests.support.libtorrent_client import Libtorrent
+from tests.support.objects import content, digest, make_torrent
 
 BUCKET, KEY = "bucket", "object"
 

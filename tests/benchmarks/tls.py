@@ -6,7 +6,7 @@ from statistics import median
 from tests.benchmarks import readers
 from tests.benchmarks.readers import Reading
 from tests.benchmarks.setup import Setup, http_origin, show, write_certificate
-from tests.e2e.objects import MIB
+from tests.support.objects import MIB
 
 _RANGES = (8 * MIB, MIB)
 _ROWS = {

@@ -38,13 +38,13 @@ from seeder.net.addresses import Address
 from seeder.publish.publisher import Publisher
 from seeder.torrent.catalog import State
 from seeder.units import MIB
-from tests.e2e.daemon import toml
-from tests.e2e.network import free_port
-from tests.e2e.objects import content
 from tests.gateway.signing import signed as signed_by
 from tests.s3.conftest import aws, faults
 from tests.s3.fault_server import FaultServer, Reply, Seen
 from tests.s3.objects_server import ObjectsServer
+from tests.support.objects import content
+from tests.support.ports import free_port
+from tests.support.toml import toml
 
 __all__ = ["aws", "faults"]  # fixtures
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.processes import python_environment
+from tests.support.processes import python_environment
 
 PROGRAM = Path(__file__).resolve().parents[2] / ".venv-aws" / "bin" / "aws"
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import unquote
 
-from tests.e2e.network import free_port
-from tests.e2e.processes import Child, HarnessError, missing_programs, poll_until, run
 from tests.e2e.s3 import Publisher
+from tests.support.ports import free_port
+from tests.support.processes import Child, HarnessError, missing_programs, poll_until, run
 
 ACCESS_KEY, SECRET_KEY = "AKIATEST", "secrettest"
 OTHER_ACCESS_KEY, OTHER_SECRET_KEY = "AKIAOTHER", "secretother"

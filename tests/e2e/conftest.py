@@ -17,13 +17,15 @@ from tests.e2e import ceph as ceph_module
 from tests.e2e import localstack as localstack_module
 from tests.e2e import swift as swift_module
 from tests.e2e.ceph import CephRGW
-from tests.e2e.clients import Aria2, Leecher, QBittorrent, Rtorrent, Transmission, WebTorrent
-from tests.e2e.daemon import SeederDaemon, Settings
-from tests.e2e.libtorrent_client import Libtorrent
+from tests.e2e.clients import Aria2, QBittorrent, Rtorrent, Transmission, WebTorrent
+from tests.e2e.daemon import SeederDaemon
 from tests.e2e.localstack import LocalStack
 from tests.e2e.network import Namespace, Network, why_no_namespace
 from tests.e2e.s3 import Publisher
 from tests.e2e.swift import Swift
+from tests.support.leecher import Leecher
+from tests.support.libtorrent_client import Libtorrent
+from tests.support.toml import Settings
 
 S3_ADDRESS, DAEMON_ADDRESS, FIRST_CLIENT_ADDRESS = 1, 2, 3
 KINDS: Sequence[type[Leecher]] = (

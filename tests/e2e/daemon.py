@@ -9,15 +9,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.e2e.network import free_port
-from tests.e2e.processes import Child, HarnessError, python_environment
-
-Settings = Mapping[str, object]
+from tests.support.ports import free_port
+from tests.support.processes import Child, HarnessError, python_environment
+from tests.support.toml import Settings, toml
 
 
 class SeederDaemon:
@@ -250,35 +249,6 @@ class Notifications:
             with self._arrived:
                 self._lines += message.decode(errors="replace").splitlines()
                 self._arrived.notify_all()
-
-
-def toml(settings: Settings) -> str:
-    """Return settings as TOML: tables, arrays of tables, and plain values."""
-    return "".join(_table(settings, ()))
-
-
-def _table(settings: Settings, path: tuple[str, ...]) -> Iterator[str]:
-    tables = {key: value for key, value in settings.items() if _is_table(value)}
-    for key, value in settings.items():
-        if key not in tables:
-            # JSON writes strings, numbers, booleans and arrays as TOML does.
-            yield f"{json.dumps(key)} = {json.dumps(value, ensure_ascii=False)}\n"
-    for key, value in tables.items():
-        name = ".".join(json.dumps(part) for part in (*path, key))
-        if isinstance(value, Mapping):
-            yield f"[{name}]\n"
-            yield from _table(value, (*path, key))
-            continue
-        assert isinstance(value, list)
-        for entry in value:
-            yield f"[[{name}]]\n"
-            yield from _table(entry, (*path, key))
-
-
-def _is_table(value: object) -> bool:
-    if isinstance(value, list):
-        return bool(value) and isinstance(value[0], Mapping)
-    return isinstance(value, Mapping)
 
 
 def _merged(defaults: Settings, settings: Settings) -> dict[str, object]:

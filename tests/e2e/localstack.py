@@ -10,9 +10,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tests.e2e.network import free_port
-from tests.e2e.processes import Child, python_environment
 from tests.e2e.s3 import Publisher
+from tests.support.ports import free_port
+from tests.support.processes import Child, python_environment
 
 ACCESS_KEY, SECRET_KEY = "test", "test"
 ENVIRONMENT = Path(__file__).resolve().parents[2] / ".venv-localstack"

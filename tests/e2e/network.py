@@ -8,18 +8,14 @@ it, so nothing is left behind however the process ends.
 import contextlib
 import ctypes
 import os
-import random
-import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.e2e.processes import HarnessError, missing_programs, run
+from tests.support.processes import HarnessError, missing_programs, run
 
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
 _OWN_NAMESPACE = Path("/proc/thread-self/ns/net")
-# Below Linux's default range of ephemeral ports: no outgoing connection can take one meanwhile.
-_FIRST_PORT, _LAST_PORT = 20_000, 32_000
 
 
 class Network:
@@ -110,20 +106,6 @@ def why_no_namespace() -> str | None:
     except HarnessError as error:
         return str(error)
     return None
-
-
-def free_port(address: str) -> int:
-    """Return a port of `address` that neither TCP nor UDP uses, in this thread's network."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    for port in random.sample(range(_FIRST_PORT, _LAST_PORT), 200):
-        try:
-            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-                with socket.socket(family, kind) as probe:
-                    probe.bind((address, port))
-        except OSError:
-            continue
-        return port
-    raise HarnessError(f"no free port on {address}")
 
 
 def _check_number(number: int) -> None:

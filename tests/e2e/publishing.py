@@ -6,9 +6,9 @@ from urllib.parse import quote, quote_from_bytes
 from bencode2 import bdecode, bencode
 
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.objects import Torrent
-from tests.e2e.processes import HarnessError, poll_until
 from tests.e2e.s3 import Publisher
+from tests.support.objects import Torrent
+from tests.support.processes import HarnessError, poll_until
 
 
 class S3Server(Protocol):

@@ -17,9 +17,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.e2e.network import free_port
-from tests.e2e.processes import Child, missing_programs, run
 from tests.e2e.s3 import Publisher
+from tests.support.ports import free_port
+from tests.support.processes import Child, missing_programs, run
 
 ACCESS_KEY, SECRET_KEY = "test:tester", "testing"
 ENVIRONMENT = Path(__file__).resolve().parents[2] / ".venv-swift"

@@ -16,15 +16,17 @@ import trio
 
 from tests.e2e.ceph import ACCESS_KEY, SECRET_KEY, CephRGW
 from tests.e2e.conftest import DAEMON_ADDRESS, ClientFactory
-from tests.e2e.daemon import SeederDaemon, toml
-from tests.e2e.libtorrent_client import Libtorrent
-from tests.e2e.network import Network, free_port
-from tests.e2e.objects import MIB, content, digest, make_torrent
-from tests.e2e.processes import poll_until, python_environment
+from tests.e2e.daemon import SeederDaemon
+from tests.e2e.network import Network
 from tests.e2e.publishing import origin, served_torrent, wait_for_state
 from tests.e2e.s3 import Publisher
 from tests.s3.fault_server import FaultServer, error
 from tests.s3.objects_server import ObjectsServer
+from tests.support.libtorrent_client import Libtorrent
+from tests.support.objects import MIB, content, digest, make_torrent
+from tests.support.ports import free_port
+from tests.support.processes import poll_until, python_environment
+from tests.support.toml import toml
 
 MakeDaemon = Callable[..., SeederDaemon]
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}

@@ -9,12 +9,12 @@ from seeder.cache.reading import LARGEST_READ
 from tests.e2e.ceph import CephRGW
 from tests.e2e.conftest import ClientFactory
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.libtorrent_client import Libtorrent
-from tests.e2e.objects import MIB, content, digest, make_torrent
-from tests.e2e.processes import poll_until
 from tests.e2e.publishing import origin, served_torrent, wait_for_state
 from tests.e2e.s3 import Publisher
 from tests.e2e.test_crash import ledger, pieces_on_disk
+from tests.support.libtorrent_client import Libtorrent
+from tests.support.objects import MIB, content, digest, make_torrent
+from tests.support.processes import poll_until
 
 KEY = "big"
 PIECE = MIB

@@ -4,12 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.e2e.ceph import CephRGW
-from tests.e2e.clients import Aria2, Leecher, Rtorrent, Transmission, wait_for_all
+from tests.e2e.clients import Aria2, Rtorrent, Transmission
 from tests.e2e.conftest import ClientFactory
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.libtorrent_client import Libtorrent
-from tests.e2e.objects import KIB, MIB, content
-from tests.e2e.processes import poll_until
 from tests.e2e.publishing import (
     announce,
     origin,
@@ -17,6 +14,10 @@ from tests.e2e.publishing import (
     served_torrent,
     wait_for_state,
 )
+from tests.support.leecher import Leecher, wait_for_all
+from tests.support.libtorrent_client import Libtorrent
+from tests.support.objects import KIB, MIB, content
+from tests.support.processes import poll_until
 
 PIECE = 64 * KIB
 PREFIX = "data/2026/"

@@ -10,11 +10,11 @@ import libtorrent as lt
 from tests.e2e.ceph import CephRGW
 from tests.e2e.conftest import ClientFactory
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.libtorrent_client import Libtorrent
-from tests.e2e.objects import KIB, MIB, Torrent, content, digest, make_torrent
-from tests.e2e.processes import POLL_SECONDS, poll_until
 from tests.e2e.publishing import announce, origin, read_torrent, served_torrent, wait_for_state
 from tests.e2e.s3 import Publisher
+from tests.support.libtorrent_client import Libtorrent
+from tests.support.objects import KIB, MIB, Torrent, content, digest, make_torrent
+from tests.support.processes import POLL_SECONDS, poll_until
 
 MakeDaemon = Callable[..., SeederDaemon]
 

@@ -8,11 +8,11 @@ from tests.e2e import localstack as localstack_module
 from tests.e2e.ceph import CephRGW
 from tests.e2e.conftest import ClientFactory
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.libtorrent_client import Libtorrent
 from tests.e2e.localstack import LocalStack
-from tests.e2e.objects import MIB, content, digest, make_torrent, write_content
 from tests.e2e.publishing import origin, read_torrent, served_torrent, wait_for_state
 from tests.e2e.s3 import MULTIPART_PART_SIZE, Publisher
+from tests.support.libtorrent_client import Libtorrent
+from tests.support.objects import MIB, content, digest, make_torrent, write_content
 
 MakeDaemon = Callable[..., SeederDaemon]
 

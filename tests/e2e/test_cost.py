@@ -9,11 +9,12 @@ import pytest
 from tests.e2e.ceph import CephRGW
 from tests.e2e.conftest import ClientFactory
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.libtorrent_client import Libtorrent
 from tests.e2e.network import Network
-from tests.e2e.objects import MIB, content, digest, make_torrent
 from tests.e2e.publishing import origin, served_torrent, wait_for_state
-from tests.e2e.raw_peer import (
+from tests.e2e.s3 import Publisher
+from tests.support.libtorrent_client import Libtorrent
+from tests.support.objects import MIB, content, digest, make_torrent
+from tests.support.raw_peer import (
     CANCEL,
     FAST,
     INTERESTED,
@@ -24,7 +25,6 @@ from tests.e2e.raw_peer import (
     message,
     request,
 )
-from tests.e2e.s3 import Publisher
 
 KEY = "expensive"
 PIECES = 80

@@ -12,11 +12,11 @@ from seeder.metainfo.journal import Journal
 from tests.e2e.ceph import CephRGW, Exchange
 from tests.e2e.conftest import ClientFactory
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.libtorrent_client import Libtorrent
-from tests.e2e.objects import MIB, content, digest, make_torrent, write_content
-from tests.e2e.processes import poll_until
 from tests.e2e.publishing import announce, origin, read_torrent, served_torrent, wait_for_state
 from tests.e2e.s3 import Publisher
+from tests.support.libtorrent_client import Libtorrent
+from tests.support.objects import MIB, content, digest, make_torrent, write_content
+from tests.support.processes import poll_until
 
 PIECE = MIB
 CONNECTIONS = 2

@@ -12,12 +12,9 @@ from bencode2 import bdecode
 
 from tests.e2e import ceph as ceph_module
 from tests.e2e import swift as swift_module
-from tests.e2e.clients import Aria2, Leecher, wait_for_all
+from tests.e2e.clients import Aria2
 from tests.e2e.conftest import ClientFactory
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.libtorrent_client import Libtorrent
-from tests.e2e.objects import KIB, MIB, content, digest
-from tests.e2e.processes import Child, poll_until, python_environment
 from tests.e2e.publishing import (
     S3Server,
     origin,
@@ -27,6 +24,10 @@ from tests.e2e.publishing import (
     wait_for_state,
 )
 from tests.e2e.s3 import Publisher
+from tests.support.leecher import Leecher, wait_for_all
+from tests.support.libtorrent_client import Libtorrent
+from tests.support.objects import KIB, MIB, content, digest
+from tests.support.processes import Child, poll_until, python_environment
 
 PIECE = 64 * KIB
 SIZES = {

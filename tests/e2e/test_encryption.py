@@ -6,15 +6,16 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.ceph import CephRGW
-from tests.e2e.clients import Leecher, Rtorrent
+from tests.e2e.clients import Rtorrent
 from tests.e2e.conftest import KINDS, ClientFactory
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.libtorrent_client import Libtorrent
 from tests.e2e.network import Network
-from tests.e2e.objects import MIB, content, digest
-from tests.e2e.processes import HarnessError
 from tests.e2e.publishing import origin, served_torrent, wait_for_state
 from tests.e2e.s3 import Publisher
+from tests.support.leecher import Leecher
+from tests.support.libtorrent_client import Libtorrent
+from tests.support.objects import MIB, content, digest
+from tests.support.processes import HarnessError
 
 Made = Callable[[str], tuple[SeederDaemon, Path, str]]
 

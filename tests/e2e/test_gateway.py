@@ -20,10 +20,10 @@ from tests.e2e.ceph import CephRGW
 from tests.e2e.clients import QBittorrent
 from tests.e2e.conftest import ClientFactory
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.libtorrent_client import Libtorrent
-from tests.e2e.objects import KIB, content, digest
 from tests.e2e.publishing import origin, read_torrent, wait_for_state
 from tests.e2e.s3 import Publisher
+from tests.support.libtorrent_client import Libtorrent
+from tests.support.objects import KIB, content, digest
 
 MakeDaemon = Callable[..., SeederDaemon]
 

@@ -19,23 +19,18 @@ from bencode2 import bencode
 from botocore.exceptions import ClientError
 
 from tests.e2e.ceph import OTHER_ACCESS_KEY, OTHER_SECRET_KEY, CephRGW, why_no_ceph
-from tests.e2e.clients import (
-    Aria2,
-    Leecher,
-    QBittorrent,
-    Rtorrent,
-    Transmission,
-    WebTorrent,
-    wait_for_all,
-)
+from tests.e2e.clients import Aria2, QBittorrent, Rtorrent, Transmission, WebTorrent
 from tests.e2e.conftest import ClientFactory
-from tests.e2e.daemon import SeederDaemon, toml
-from tests.e2e.libtorrent_client import Libtorrent
-from tests.e2e.network import Network, free_port
-from tests.e2e.objects import KIB, MIB, Torrent, content, digest, make_torrent, write_content
-from tests.e2e.processes import Child, HarnessError, poll_until, python_environment, run
+from tests.e2e.daemon import SeederDaemon
+from tests.e2e.network import Network
 from tests.e2e.s3 import Publisher, error_code
 from tests.e2e.swift import Swift
+from tests.support.leecher import Leecher, wait_for_all
+from tests.support.libtorrent_client import Libtorrent
+from tests.support.objects import KIB, MIB, Torrent, content, digest, make_torrent, write_content
+from tests.support.ports import free_port
+from tests.support.processes import Child, HarnessError, poll_until, python_environment, run
+from tests.support.toml import toml
 
 # -- Ceph ---------------------------------------------------------------------------------------
 

@@ -23,12 +23,12 @@ from bencode2 import bdecode, bencode
 from tests.e2e.ceph import ACCESS_KEY, SECRET_KEY, CephRGW
 from tests.e2e.conftest import DAEMON_ADDRESS, ClientFactory
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.libtorrent_client import Libtorrent
 from tests.e2e.network import Network
-from tests.e2e.objects import KIB, MIB, Torrent, content, digest
-from tests.e2e.processes import poll_until
 from tests.e2e.publishing import origin, read_torrent, served_torrent, wait_for_state
-from tests.e2e.raw_peer import (
+from tests.support.libtorrent_client import Libtorrent
+from tests.support.objects import KIB, MIB, Torrent, content, digest
+from tests.support.processes import poll_until
+from tests.support.raw_peer import (
     BITFIELD,
     BLOCK,
     CANCEL,

@@ -13,9 +13,6 @@ from tests.e2e.ceph import CephRGW
 from tests.e2e.clients import Rtorrent
 from tests.e2e.conftest import ClientFactory
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.libtorrent_client import Libtorrent
-from tests.e2e.objects import KIB, content, digest
-from tests.e2e.processes import python_environment
 from tests.e2e.publishing import (
     announce,
     origin,
@@ -24,6 +21,9 @@ from tests.e2e.publishing import (
     wait_for_state,
 )
 from tests.e2e.s3 import Publisher
+from tests.support.libtorrent_client import Libtorrent
+from tests.support.objects import KIB, content, digest
+from tests.support.processes import python_environment
 
 KEY = "object.bin"
 # More pieces than a client asks for at a time (512), the last of them short.

@@ -15,15 +15,15 @@ from tests.e2e.ceph import (
 )
 from tests.e2e.conftest import ClientFactory
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.libtorrent_client import Libtorrent
 from tests.e2e.network import Network
-from tests.e2e.objects import KIB, MIB, Torrent, content, digest, make_torrent
-from tests.e2e.processes import missing_programs, poll_until
 from tests.e2e.publishing import announce, origin, read_torrent, served_torrent, wait_for_state
 from tests.e2e.s3 import Publisher
 from tests.e2e.swift import ACCESS_KEY as SWIFT_ACCESS_KEY
 from tests.e2e.swift import SECRET_KEY as SWIFT_SECRET_KEY
 from tests.e2e.swift import Swift
+from tests.support.libtorrent_client import Libtorrent
+from tests.support.objects import KIB, MIB, Torrent, content, digest, make_torrent
+from tests.support.processes import missing_programs, poll_until
 
 MakeDaemon = Callable[..., SeederDaemon]
 

@@ -8,13 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.ceph import CephRGW
-from tests.e2e.clients import Leecher, wait_for_all
 from tests.e2e.conftest import ClientFactory
-from tests.e2e.daemon import SeederDaemon, Settings
-from tests.e2e.libtorrent_client import Libtorrent
+from tests.e2e.daemon import SeederDaemon
 from tests.e2e.network import Namespace, Network
-from tests.e2e.objects import KIB, MIB, content, digest
-from tests.e2e.processes import poll_until
 from tests.e2e.publishing import (
     origin,
     read_torrent,
@@ -22,7 +18,12 @@ from tests.e2e.publishing import (
     served_torrent,
     wait_for_state,
 )
-from tests.e2e.raw_peer import (
+from tests.e2e.s3 import Publisher
+from tests.support.leecher import Leecher, wait_for_all
+from tests.support.libtorrent_client import Libtorrent
+from tests.support.objects import KIB, MIB, content, digest
+from tests.support.processes import poll_until
+from tests.support.raw_peer import (
     BLOCK,
     FAST,
     HAVE,
@@ -33,7 +34,7 @@ from tests.e2e.raw_peer import (
     message,
     request,
 )
-from tests.e2e.s3 import Publisher
+from tests.support.toml import Settings
 
 PIECE_LENGTH = 64 * KIB
 SIZE = 4 * MIB + 3

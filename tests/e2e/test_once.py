@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.ceph import CephRGW
-from tests.e2e.clients import wait_for_all
 from tests.e2e.conftest import ClientFactory
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.libtorrent_client import Libtorrent
-from tests.e2e.objects import KIB, MIB, content, digest, make_torrent
-from tests.e2e.processes import poll_until
 from tests.e2e.publishing import origin, served_torrent, wait_for_state
 from tests.e2e.s3 import Publisher
+from tests.support.leecher import wait_for_all
+from tests.support.libtorrent_client import Libtorrent
+from tests.support.objects import KIB, MIB, content, digest, make_torrent
+from tests.support.processes import poll_until
 
 GIB = 1024 * MIB
 KEY = "large.bin"

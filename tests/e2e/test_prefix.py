@@ -7,11 +7,11 @@ from urllib.parse import parse_qs
 from tests.e2e.ceph import CephRGW
 from tests.e2e.conftest import ClientFactory
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.libtorrent_client import Libtorrent
-from tests.e2e.objects import MIB, content, digest
-from tests.e2e.processes import poll_until
 from tests.e2e.publishing import announce, origin, read_torrent, served_torrent, wait_for_state
 from tests.e2e.s3 import Publisher
+from tests.support.libtorrent_client import Libtorrent
+from tests.support.objects import MIB, content, digest
+from tests.support.processes import poll_until
 
 BODIES = {name: content(4 * MIB, seed=seed) for seed, name in enumerate(("kept", "old", "gone"))}
 NEW, ADDED = content(4 * MIB, seed=10), content(MIB, seed=11)

@@ -18,13 +18,14 @@ from seeder.ledger.file import read_ledger
 from tests.e2e.ceph import ACCESS_KEY, SECRET_KEY, CephRGW
 from tests.e2e.conftest import ClientFactory
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.libtorrent_client import Libtorrent
-from tests.e2e.network import Network, free_port
-from tests.e2e.objects import MIB, content, digest
-from tests.e2e.processes import poll_until
+from tests.e2e.network import Network
 from tests.e2e.publishing import announce, origin, read_torrent, served_torrent, wait_for_state
-from tests.e2e.raw_peer import FAST, UNCHOKE, RawPeer, handshake, request
 from tests.e2e.s3 import Publisher
+from tests.support.libtorrent_client import Libtorrent
+from tests.support.objects import MIB, content, digest
+from tests.support.ports import free_port
+from tests.support.processes import poll_until
+from tests.support.raw_peer import FAST, UNCHOKE, RawPeer, handshake, request
 
 MakeDaemon = Callable[..., SeederDaemon]
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}

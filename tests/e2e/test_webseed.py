@@ -17,11 +17,11 @@ from tests.e2e.clients.chromium import Chromium, why_no_chromium
 from tests.e2e.conftest import ClientFactory
 from tests.e2e.cutter import Cutter
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.libtorrent_client import Libtorrent
-from tests.e2e.objects import KIB, MIB, content, digest, make_torrent
-from tests.e2e.processes import Child, missing_programs, poll_until
 from tests.e2e.publishing import origin, served_magnet, served_torrent, wait_for_state
 from tests.e2e.s3 import Publisher
+from tests.support.libtorrent_client import Libtorrent
+from tests.support.objects import KIB, MIB, content, digest, make_torrent
+from tests.support.processes import Child, missing_programs, poll_until
 
 MakeDaemon = Callable[..., SeederDaemon]
 

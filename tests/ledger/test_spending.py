@@ -24,10 +24,10 @@ from seeder.torrent.catalog import State
 from seeder.tracker.swarm import OwnPlace
 from seeder.units import MIB
 from tests.daemon.test_run import config, file, get, served, serving, until
-from tests.e2e.objects import content
 from tests.s3.conftest import aws, faults
 from tests.s3.fault_server import FaultServer
 from tests.s3.objects_server import ObjectsServer
+from tests.support.objects import content
 
 __all__ = ["aws", "config", "faults", "file"]  # fixtures
 

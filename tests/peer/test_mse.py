@@ -39,9 +39,9 @@ from seeder.peer.mse import (
 from seeder.torrent.info import InfoHash, build_info, torrent_file
 from seeder.torrent.layout import Layout
 from seeder.units import KIB
-from tests.e2e.libtorrent_client import Libtorrent
 from tests.peer.mse_client import PLAIN, RC4, Dialler, PlainRc4, keystream
 from tests.peer.wire import INFO_HASH, greeting, piece_header
+from tests.support.libtorrent_client import Libtorrent
 
 OTHER_HASH = bytes(reversed(INFO_HASH))
 PRIVATE_KEY = bytes(range(100, 120))

@@ -18,17 +18,6 @@ from seeder.s3.client import S3Origin
 from seeder.s3.retry import RetryPolicy
 from seeder.torrent.layout import ByteRange
 from seeder.torrent.objects import ObjectRef, PinnedObject
-from tests.metainfo.samples import (
-    BODY,
-    GOOD,
-    PIECE,
-    PINNED,
-    RANGE_HEAD,
-    RANGE_HEADERS,
-    REF,
-    WANTED,
-    read,
-)
 from tests.s3.conftest import QUICK, CountingMeter, MakeOrigin
 from tests.s3.fault_server import (
     FaultServer,
@@ -45,6 +34,7 @@ from tests.s3.fault_server import (
     silent,
     stored,
 )
+from tests.s3.samples import BODY, GOOD, PIECE, PINNED, RANGE_HEAD, RANGE_HEADERS, REF, WANTED, read
 
 # -- what is asked, and what is made of it
 

@@ -1,6 +1,6 @@
 """Downloads with real BitTorrent clients, each with an address and a directory of its own.
 
-libtorrent has a module of its own, `libtorrent_client`; the others are programs:
+libtorrent runs in the test process (`tests.support.libtorrent_client`); these are programs:
 
     client              start of a download   encryption
     Transmission 3.00   10 to 15 s            preferred, tolerated or required; never plain only
@@ -11,7 +11,6 @@ libtorrent has a module of its own, `libtorrent_client`; the others are programs
 """
 
 from tests.e2e.clients.aria2 import Aria2
-from tests.e2e.clients.leecher import Encryption, Leecher, wait_for_all
 from tests.e2e.clients.qbittorrent import QBittorrent
 from tests.e2e.clients.rtorrent import Rtorrent, rtorrent_commands
 from tests.e2e.clients.transmission import Transmission
@@ -19,12 +18,9 @@ from tests.e2e.clients.webtorrent import WebTorrent
 
 __all__ = [
     "Aria2",
-    "Encryption",
-    "Leecher",
     "QBittorrent",
     "Rtorrent",
     "Transmission",
     "WebTorrent",
     "rtorrent_commands",
-    "wait_for_all",
 ]

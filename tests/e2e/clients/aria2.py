@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from tests.e2e.clients.leecher import Encryption, Leecher
-from tests.e2e.processes import Child
+from tests.support.leecher import Encryption, Leecher
+from tests.support.processes import Child
 
 
 class Aria2(Leecher):

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from types import TracebackType
 
-from tests.e2e.processes import Child, missing_programs
+from tests.support.processes import Child, missing_programs
 
 _PROGRAM = "chromium"
 _OPTIONS = (

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
-from tests.e2e.clients.leecher import Encryption, Leecher
-from tests.e2e.network import free_port
-from tests.e2e.processes import Child, HarnessError
+from tests.support.leecher import Encryption, Leecher
+from tests.support.ports import free_port
+from tests.support.processes import Child, HarnessError
 
 
 class QBittorrent(Leecher):

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import ClassVar
 
-from tests.e2e.clients.leecher import Encryption, Leecher
-from tests.e2e.processes import Child
+from tests.support.leecher import Encryption, Leecher
+from tests.support.processes import Child
 
 
 class Rtorrent(Leecher):

@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tests.e2e.clients.leecher import Encryption, Leecher
-from tests.e2e.network import free_port
-from tests.e2e.processes import Child, HarnessError
+from tests.support.leecher import Encryption, Leecher
+from tests.support.ports import free_port
+from tests.support.processes import Child, HarnessError
 
 
 class Transmission(Leecher):

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import ClassVar
 
-from tests.e2e.clients.leecher import Encryption, Leecher
-from tests.e2e.processes import Child
+from tests.support.leecher import Encryption, Leecher
+from tests.support.processes import Child
 
 _HERE = Path(__file__).parent
 _PROGRAM = _HERE / "npm" / "leecher.mjs"

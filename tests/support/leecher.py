@@ -7,8 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Literal
 
-from tests.e2e.network import free_port
-from tests.e2e.processes import POLL_SECONDS, HarnessError, missing_programs
+from tests.support.ports import free_port
+from tests.support.processes import POLL_SECONDS, HarnessError, missing_programs
 
 Encryption = Literal["plain", "any", "rc4"]
 """Refuses encryption; takes what the other side wants; refuses everything but RC4."""

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import libtorrent as lt
 
-from tests.e2e.clients import Encryption, Leecher
-from tests.e2e.processes import HarnessError
+from tests.support.leecher import Encryption, Leecher
+from tests.support.processes import HarnessError
 
 # libtorrent declares settings_pack for type checkers only, hence the quotes.
 _ENCRYPTION: "dict[Encryption, lt.settings_pack]" = {

@@ -1,0 +1,1 @@
+"""What tests of several parts use: programs, ports, configurations, objects, and bare clients."""
