@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 
 from seeder.commands.torrent import _look
 from seeder.config.sections import Config, ObjectSettings
@@ -12,17 +11,18 @@ from seeder.ledger.counters import Tally
 from seeder.metainfo.bundles import list_objects
 from seeder.publish.entries import Allotment
 from seeder.s3.client import S3Origin
+from seeder.s3.origins import Origins
 from seeder.torrent.objects import PinnedBundle, PinnedObject
 
 
 async def check_online(config: Config, tell: Callable[[str], None]) -> None:
     """Ask S3 for every object and tell how it stands, a line each; OriginError if any failed."""
     failed = 0
-    async with AsyncExitStack() as stack:
-        origins = {}
-        for name, section in config.origins.items():
-            origins[name] = S3Origin(section, rng=random.Random())
-            await stack.enter_async_context(running(origins[name].run))
+    made = {
+        name: S3Origin(section, rng=random.Random()) for name, section in config.origins.items()
+    }
+    origins = Origins(made, lambda _: Tally())
+    async with running(origins.run):
         allotment = Allotment(config.objects)
         for settings in config.objects:
             origin = origins[settings.origin]

@@ -28,7 +28,7 @@ from seeder.metainfo.store import MetainfoStore, Record
 from seeder.publish.entries import Allotment
 from seeder.publish.publisher import BUILDS, METAINFO
 from seeder.s3.client import Meter, S3Origin
-from seeder.s3.origins import PinnedSource
+from seeder.s3.origins import Origins
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.objects import PinnedBundle, PinnedObject, same_state
 
@@ -107,7 +107,7 @@ async def _make(
         origin.allowance = budget_of(config, totals=ledger.totals(), spent=spent, now=time.time())
         cache: PieceCache[Torrent] = PieceCache(
             config.cache,
-            PinnedSource({settings.origin: origin}, lambda _: account),
+            Origins({settings.origin: origin}, lambda _: account),
             on_fault=lambda _, error: _LOG.warning("%s", error),
             clock=trio.current_time,
         )

@@ -36,7 +36,7 @@ from seeder.publish.prefixes import ListingStore
 from seeder.publish.publisher import BUILDS, CLIMBS, LISTINGS, METAINFO, Publisher, Source
 from seeder.publish.serving import DELETED, WITHDRAWN
 from seeder.s3.client import S3Origin
-from seeder.s3.origins import PinnedSource
+from seeder.s3.origins import Origins
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.torrent.info import InfoHash
 from seeder.torrent.objects import PinnedBundle
@@ -79,18 +79,20 @@ class Node:
         self.keyring = Keyring()
         self.peer_id = _PEER_ID_PREFIX + secrets.token_hex(6).encode()
         self.unready: str | None = "starting"
-        self.origins: dict[str, S3Origin] = {}
+        origins = {
+            name: S3Origin(settings, rng=rng, allowance=budget)
+            for name, settings in config.origins.items()
+        }
+        self.origins = Origins(origins, self._account)
         self.sources: dict[str, Source] = {}
         self.cache: PieceCache[Torrent] = PieceCache(
             config.cache,
-            PinnedSource(self.origins, self._account),
+            self.origins,
             on_fault=self._piece_failed,
             clock=trio.current_time,
         )
-        for name, settings in config.origins.items():
-            origin = S3Origin(settings, rng=rng, allowance=budget)
+        for name, origin in self.origins.items():
             ladder = Ladder(origin, self.cache, config.state_directory / BUILDS, rng)
-            self.origins[name] = origin
             self.sources[name] = Source(origin, ladder, trio.CapacityLimiter(CLIMBS))
         self._spreading = Spreading(
             config.peer.super_seeding,
@@ -123,9 +125,7 @@ class Node:
             peer_id=self.peer_id,
             client=CLIENT,
             spreading=self._spreading,
-            origin_is_busy=lambda: any(
-                origin.statistics().waiting for origin in self.origins.values()
-            ),
+            origin_is_busy=self.origins.is_busy,
         )
 
     def listening(
@@ -324,13 +324,13 @@ class Node:
             "cache": {name: getattr(cache, name) for name in cache.__dataclass_fields__},
             "origins": {
                 name: {
-                    "reachable": (told := origin.statistics()).reachable,
+                    "reachable": told.reachable,
                     "requests": told.requests,
                     "retries": told.retries,
                     "errors": dict(told.errors),
                     "last_error": told.last_error,
                 }
-                for name, origin in self.origins.items()
+                for name, told in self.origins.statistics().items()
             },
         }
 

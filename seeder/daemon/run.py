@@ -109,8 +109,7 @@ async def serve(
             node.keep_to_budget()
             flushing = partial(database.run, ledger, refresh=node.refresh_accounts)
             await foundation.enter_async_context(running(flushing))
-            for origin in node.origins.values():
-                await foundation.enter_async_context(running(origin.run))
+            await foundation.enter_async_context(running(node.origins.run))
             await foundation.enter_async_context(running(node.cache.run))
             await _serve_on(node, database, listeners, notifier, task_status)
     finally:

@@ -162,6 +162,11 @@ class Caller:
             with trio.CancelScope(shield=True):
                 await self._transport.aclose()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether calls wait for a connection."""
+        return self._transport.waiting > 0
+
     def statistics(self) -> OriginStatistics:
         """Return a snapshot."""
         return OriginStatistics(

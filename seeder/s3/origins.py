@@ -1,19 +1,40 @@
-"""Pieces of pinned objects, read from the origins they are in."""
+"""Every origin by its name, run together and asked as one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
-from seeder.s3.client import Meter, S3Origin
+import trio
+
+from seeder.s3.client import Meter, OriginStatistics, S3Origin
 from seeder.torrent.bundle import padded
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import ByteRange
 
 
-class PinnedSource:
-    """Reads pieces by ranged GETs; `meter` says what a torrent's reads are booked on."""
+class Origins(Mapping[str, S3Origin]):
+    """Origins by name; the cache reads its pieces here.
+
+    `meter` says what the reads of a torrent's pieces are booked on.
+    """
 
     def __init__(self, origins: Mapping[str, S3Origin], meter: Callable[[Torrent], Meter]) -> None:
-        self._origins = origins
+        self._origins = dict(origins)
         self._meter = meter
+
+    def __getitem__(self, name: str) -> S3Origin:
+        return self._origins[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._origins)
+
+    def __len__(self) -> int:
+        return len(self._origins)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run every origin until cancelled; calls may be made once it has started."""
+        async with trio.open_nursery() as nursery:
+            for origin in self._origins.values():
+                await nursery.start(origin.run)
+            task_status.started()
 
     async def read_pieces(
         self, torrent: Torrent, first: int, count: int, take: Callable[[bytearray], None]
@@ -33,3 +54,11 @@ class PinnedSource:
             part_length=length,
             take=(lambda piece: take(padded(piece, length))) if torrent.padded else take,
         )
+
+    def statistics(self) -> dict[str, OriginStatistics]:
+        """Return a snapshot of each origin, by name."""
+        return {name: origin.statistics() for name, origin in self._origins.items()}
+
+    def is_busy(self) -> bool:
+        """Tell whether calls to any of them wait for a connection."""
+        return any(origin.is_busy for origin in self._origins.values())

@@ -29,7 +29,7 @@ from seeder.publish.prefixes import ListingStore
 from seeder.publish.publisher import Publisher, Source
 from seeder.publish.serving import DELETED, LOST, REPLACED, WITHDRAWN
 from seeder.s3.client import Meter
-from seeder.s3.origins import PinnedSource
+from seeder.s3.origins import Origins
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from tests.metainfo.test_ladder import BODY, PIECE, make_torrent
 from tests.s3.conftest import MakeOrigin, aws, faults, make_origin
@@ -125,7 +125,7 @@ async def make_world(
     sources: dict[str, Source] = {}
     cache: PieceCache[Torrent] = PieceCache(
         CacheSettings(directory=path / "cache"),
-        PinnedSource({"default": origin}, lambda _: ledger.unattributed),
+        Origins({"default": origin}, lambda _: ledger.unattributed),
         on_fault=lambda *fault: publisher.fault(*fault),  # noqa: PLW0108  (made below)
         clock=trio.current_time,
     )
