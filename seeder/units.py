@@ -1,6 +1,7 @@
-"""Sizes, times, rates and amounts of money: read from texts, and shown. No I/O."""
+"""Sizes, times, rates and amounts of money, read from texts and shown; ranges of bytes. No I/O."""
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 KIB = 1024
@@ -93,3 +94,25 @@ def show_money(amount: float) -> str:
     """Return an amount with as many decimals as it takes to see it."""
     shown = round(amount, 4) + 0.0  # never "-0.00"
     return f"{shown:,.2f}" if abs(shown) >= 1 or shown == 0 else f"{shown:.4f}"
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """`length` bytes from `start`; length is at least 1."""
+
+    start: int
+    length: int
+
+    def __post_init__(self) -> None:
+        if self.start < 0 or self.length < 1:
+            raise ValueError(f"not a byte range: start {self.start}, length {self.length}")
+
+    @property
+    def stop(self) -> int:
+        """The offset just behind the last byte."""
+        return self.start + self.length
+
+    @property
+    def header(self) -> str:
+        """The value of an HTTP Range header (RFC 9110, 14.2)."""
+        return f"bytes={self.start}-{self.stop - 1}"

@@ -16,7 +16,7 @@ from seeder.gateway.s3errors import ErrorCode, S3Error
 from seeder.http.headers import content_disposition, evaluate
 from seeder.http.messages import BodySource, Header, Request, Response
 from seeder.torrent.catalog import Torrent
-from seeder.torrent.layout import ByteRange
+from seeder.units import ByteRange
 
 _TYPES = mimetypes.MimeTypes()
 _COMPRESSED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from urllib.parse import quote
 
 from seeder.http.messages import Request
-from seeder.torrent.layout import ByteRange
+from seeder.units import ByteRange
 
 _TAG = re.compile(rb'(W/)?("[^"]*")|\*')
 _RANGE = re.compile(rb"bytes=(.*)", re.IGNORECASE | re.DOTALL)

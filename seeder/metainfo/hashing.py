@@ -25,7 +25,7 @@ from seeder.metainfo.trees import TreeBuilder
 from seeder.s3.client import Meter, S3Origin
 from seeder.torrent.bundle import padded
 from seeder.torrent.info import Info
-from seeder.torrent.layout import ByteRange, Layout
+from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import HASH_LENGTH as TREE_HASH_LENGTH
 from seeder.torrent.objects import (
     PinnedBundle,
@@ -34,7 +34,7 @@ from seeder.torrent.objects import (
     cache_id,
     sections_of,
 )
-from seeder.units import MIB
+from seeder.units import MIB, ByteRange
 
 READ_SIZE = 8 * MIB
 """S3 gives its best rate from ranges of 8 to 16 MiB."""

@@ -19,8 +19,7 @@ from seeder.errors import DownloadRefused, SeederError
 from seeder.net.addresses import address_group
 from seeder.peer.supplies import Supplies
 from seeder.torrent.catalog import Torrent
-from seeder.torrent.layout import ByteRange
-from seeder.units import KIB, MIB
+from seeder.units import KIB, MIB, ByteRange
 from seeder.upload.feed import AHEAD, MOST_AHEAD, Stock
 
 _LOG = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from seeder.errors import (
     OriginUnreachable,
     TorrentUnsupported,
 )
-from seeder.torrent.layout import ByteRange
 from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.units import ByteRange
 
 _TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 _TRANSIENT_CODES = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"})

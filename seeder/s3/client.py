@@ -21,9 +21,8 @@ from seeder.s3.listing import LARGEST_PAGE, Page, page_query, parse_page
 from seeder.s3.network import Broken
 from seeder.s3.signing import Query
 from seeder.s3.transport import Exchange, Meter, Purpose
-from seeder.torrent.layout import ByteRange
 from seeder.torrent.objects import ObjectRef, PinnedObject
-from seeder.units import MIB
+from seeder.units import MIB, ByteRange
 
 
 class Filling:

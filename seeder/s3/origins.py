@@ -7,7 +7,7 @@ import trio
 from seeder.s3.client import Meter, OriginStatistics, S3Origin
 from seeder.torrent.bundle import padded
 from seeder.torrent.catalog import Torrent
-from seeder.torrent.layout import ByteRange
+from seeder.units import ByteRange
 
 
 class Origins(Mapping[str, S3Origin]):

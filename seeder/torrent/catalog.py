@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from seeder.torrent.info import Info, InfoHash, Outline
-from seeder.torrent.layout import ByteRange, Layout
+from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import KeptHashes
 from seeder.torrent.objects import (
     ObjectRef,
@@ -17,6 +17,7 @@ from seeder.torrent.objects import (
     cache_id,
     sections_of,
 )
+from seeder.units import ByteRange
 
 
 class Shelf(Protocol):

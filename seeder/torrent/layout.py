@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from seeder.units import KIB, MIB
+from seeder.units import KIB, MIB, ByteRange
 
 _PIECE_LENGTHS = (
     # libtorrent's choice by size, so that our torrents look like everybody's.
@@ -35,28 +35,6 @@ def default_piece_length(size: int, most_pieces: int = MOST_PIECES) -> int:
     while size > length * most_pieces and length < LARGEST_PIECE_LENGTH:
         length *= 2
     return length
-
-
-@dataclass(frozen=True, slots=True)
-class ByteRange:
-    """`length` bytes from `start`; length is at least 1."""
-
-    start: int
-    length: int
-
-    def __post_init__(self) -> None:
-        if self.start < 0 or self.length < 1:
-            raise ValueError(f"not a byte range: start {self.start}, length {self.length}")
-
-    @property
-    def stop(self) -> int:
-        """The offset just behind the last byte."""
-        return self.start + self.length
-
-    @property
-    def header(self) -> str:
-        """The value of an HTTP Range header (RFC 9110, 14.2)."""
-        return f"bytes={self.start}-{self.stop - 1}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,9 +28,9 @@ import trio
 from seeder.cache.reading import OriginReader
 from seeder.config.sections import OriginSettings
 from seeder.s3.client import Purpose, S3Origin
-from seeder.torrent.layout import ByteRange, Layout
+from seeder.torrent.layout import Layout
 from seeder.torrent.objects import ObjectRef, PinnedObject, Section
-from seeder.units import MIB
+from seeder.units import MIB, ByteRange
 from tests.support.processes import Child, python_environment
 
 Read: TypeAlias = Callable[[ByteRange], Awaitable[None]]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from seeder.http.headers import evaluate, parse_range
 from seeder.http.messages import Request
-from seeder.torrent.layout import ByteRange
+from seeder.units import ByteRange
 
 ETAG = b'"one"'
 IGNORED, OUTSIDE = HTTPStatus.OK, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE

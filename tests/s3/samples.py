@@ -3,8 +3,8 @@
 import random
 
 from seeder.s3.client import S3Origin
-from seeder.torrent.layout import ByteRange
 from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.units import ByteRange
 from tests.s3.conftest import CountingMeter
 from tests.s3.fault_server import head, stored
 

@@ -10,9 +10,8 @@ from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
 from seeder.ledger.counters import Counters
 from seeder.ledger.savings import Prices
 from seeder.s3.client import S3Origin
-from seeder.torrent.layout import ByteRange
 from seeder.torrent.objects import ObjectRef, PinnedObject
-from seeder.units import KIB
+from seeder.units import KIB, ByteRange
 from tests.s3.conftest import CountingMeter, MakeOrigin
 from tests.s3.fault_server import FaultServer, answer, error, error_body
 from tests.s3.objects_server import ObjectsServer

@@ -15,8 +15,8 @@ from seeder.errors import (
     TorrentUnsupported,
 )
 from seeder.s3.answers import Answer, Asked, check_range, content_length, label, printable, refusal
-from seeder.torrent.layout import ByteRange
 from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.units import ByteRange
 
 ASKED = Asked("quotes/Nelson", "s3.example.org")
 PINNED = PinnedObject(ObjectRef("default", "quotes", "Nelson"), '"tag"', 1000)

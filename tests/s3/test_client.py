@@ -16,8 +16,8 @@ from seeder.errors import (
 )
 from seeder.s3.client import S3Origin
 from seeder.s3.retry import RetryPolicy
-from seeder.torrent.layout import ByteRange
 from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.units import ByteRange
 from tests.s3.conftest import QUICK, CountingMeter, MakeOrigin
 from tests.s3.fault_server import (
     FaultServer,

@@ -9,8 +9,8 @@ from moto.server import ThreadedMotoServer
 
 from seeder.errors import ObjectChanged, ObjectMissing, OriginFault
 from seeder.s3.client import S3Origin
-from seeder.torrent.layout import ByteRange
 from seeder.torrent.objects import ObjectRef
+from seeder.units import ByteRange
 from tests.s3.conftest import CountingMeter, MakeOrigin
 from tests.s3.samples import NASTY
 

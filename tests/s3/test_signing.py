@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from seeder.config.sections import OriginSettings
 from seeder.s3.client import S3Origin
 from seeder.s3.signing import Credentials, Endpoint, request_target, wire_request
-from seeder.torrent.layout import ByteRange
 from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.units import ByteRange
 from tests.s3.conftest import CountingMeter
 from tests.s3.fault_server import FaultServer, Seen, signature_is_valid, stored
 from tests.s3.samples import NASTY

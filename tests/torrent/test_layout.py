@@ -6,11 +6,10 @@ from seeder.torrent.layout import (
     LARGEST_PIECE_LENGTH,
     MOST_HYBRID_PIECES,
     MOST_PIECES,
-    ByteRange,
     Layout,
     default_piece_length,
 )
-from seeder.units import KIB, MIB
+from seeder.units import KIB, MIB, ByteRange
 
 layouts = st.builds(Layout, size=st.integers(0, 2000), piece_length=st.integers(1, 300))
 
