@@ -181,7 +181,7 @@ def test_ceph_starts_again_when_a_port_is_taken(
 def test_a_killed_test_run_leaves_no_program_behind(tmp_path: Path) -> None:
     script = f"""
         from pathlib import Path
-        from tests.e2e.processes import Child
+        from tests.support.processes import Child
         words = ["sh", "-c", "echo begun; exec sleep 300"]
         child = Child(words, log=Path({str(tmp_path / "log")!r}))
         child.wait_until(lambda: "begun" in child.output(), timeout=10, what="begin")
