@@ -28,7 +28,7 @@ from seeder.daemon.tasks import locked_state, running
 from seeder.errors import ConfigError
 from seeder.gateway.keys import read_keys
 from seeder.gateway.links import announce_url
-from seeder.gateway.public_routes import public_routes
+from seeder.gateway.routes import public_routes
 from seeder.http.server import serve as serve_web
 from seeder.ledger.counters import Ledger
 from seeder.ledger.database import LedgerDatabase

@@ -1,26 +1,35 @@
 """The public listener's table of routes."""
 
+import logging
+import time
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 from secrets import token_hex
 
 import trio
 
+from seeder.config.sections import Config
 from seeder.errors import AnnounceError
-from seeder.gateway.access import Authorisation
+from seeder.gateway.access import Authorisation, Keyring
 from seeder.gateway.announces import TrackerRoutes
 from seeder.gateway.clients import Sources, TrustedProxies
+from seeder.gateway.index import PublicList
 from seeder.gateway.index_routes import ListingRoutes
+from seeder.gateway.links import gateway_url, web_seed_url
 from seeder.gateway.naming import Naming
-from seeder.gateway.objects import ObjectRoutes, TorrentLookup
+from seeder.gateway.objects import ObjectRoutes, PublicFace, TorrentLookup
 from seeder.gateway.s3errors import S3Error
-from seeder.gateway.webseed import WebSeed
+from seeder.gateway.webseed import Open, WebSeed
 from seeder.http.messages import Request, Response, query_names
 from seeder.net.buckets import Limiter
+from seeder.torrent.catalog import Catalog
 from seeder.tracker.swarms import Swarms
 
+REQUESTS_A_SECOND, REQUESTS_AT_ONCE = 50.0, 500.0
+"""To the public listener, of one address (IPv6: one /64): room for a large NAT."""
 LISTING_REQUESTS = 5
 """As how many requests of an address a page of the listing counts: it takes milliseconds."""
+_LOG = logging.getLogger(__name__)
 _TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
 _READS = (b"GET", b"HEAD")
 
@@ -136,3 +145,45 @@ def _object_page(request: Request) -> bytes | None:
         if page in names:
             return page
     return None
+
+
+def public_routes(
+    config: Config,
+    catalog: Catalog,
+    swarms: Swarms,
+    keyring: Keyring,
+    announce: str,
+    *,
+    open_download: Open,
+) -> PublicRoutes:
+    """Return the handler; `announce` is the URL that torrents name.
+
+    `open_download` gives what the web seed sends, where there is one.
+    """
+    before = web_seed_url(config, announce)
+    face = PublicFace(catalog, announce, config.peer, config.origins, before)
+    web_seed = None
+    if before is not None:
+        _LOG.info("web seed: torrents name %s/BUCKET/KEY", before)
+        web_seed = WebSeed(face.content, open_download)
+    return PublicRoutes(
+        swarms,
+        face,
+        Authorisation(face, keyring, time.time),
+        naming=Naming(config.gateway.domains),
+        listing=_listing(config, catalog, announce) if config.gateway.listing else None,
+        web_seed=web_seed,
+        proxies=TrustedProxies([str(network) for network in config.tracker.trusted_proxies]),
+        limiter=Limiter(REQUESTS_A_SECOND, REQUESTS_AT_ONCE),
+    )
+
+
+def _listing(config: Config, catalog: Catalog, announce: str) -> ListingRoutes:
+    base = gateway_url(config, announce)
+    shown = PublicList(
+        *(catalog, announce, base),
+        peer=config.peer,
+        web_seed=web_seed_url(config, announce),
+        clock=trio.current_time,
+    )
+    return ListingRoutes(shown, url=f"{base}/")
