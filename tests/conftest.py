@@ -1,7 +1,73 @@
-"""What holds for every test."""
+"""What holds for every test, and the S3 server that misbehaves on demand."""
 
-from hypothesis import HealthCheck, settings
+import random
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+
+from seeder.config.sections import OriginSettings
+from seeder.s3.client import S3Origin
+from seeder.s3.retry import RetryPolicy
+from tests.s3.fault_server import FaultServer
+from tests.s3.support import QUICK, CountingMeter, MakeOrigin
 
 # Deadlines measure the machine: a first draw of text takes seconds on a busy one.
-settings.register_profile("seeder", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("seeder")
+hypothesis_settings.register_profile(
+    "seeder", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("seeder")
+
+
+@pytest.fixture(autouse=True)
+def aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test meets the credentials of whoever runs it, or asks the cloud's metadata service."""
+    for name in ("CONFIG_FILE", "SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(f"AWS_{name}", f"/nonexistent/{name.lower()}")
+    for name in ("PROFILE", "SESSION_TOKEN", "REGION", "DEFAULT_REGION", "ENDPOINT_URL"):
+        monkeypatch.delenv(f"AWS_{name}", raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secrettest")
+
+
+@pytest.fixture
+def meter() -> CountingMeter:
+    """Count what is asked of S3, and what comes."""
+    return CountingMeter()
+
+
+@pytest.fixture
+async def faults(nursery: trio.Nursery) -> FaultServer:
+    """Run an S3 server for which the test writes the answers."""
+    server = FaultServer()
+    await nursery.start(server.run)
+    return server
+
+
+@pytest.fixture
+def make_origin(nursery: trio.Nursery, faults: FaultServer) -> MakeOrigin:
+    """Return a maker of running origins; they ask the misbehaving server unless told otherwise."""
+
+    async def make(
+        *,
+        policy: RetryPolicy = QUICK,
+        clock: Any = None,
+        nursery: trio.Nursery = nursery,
+        **settings: Any,
+    ) -> S3Origin:
+        settings.setdefault("endpoint", faults.url)
+        clocks = {} if clock is None else {"wall_clock": clock}
+        origin = S3Origin(OriginSettings(**settings), rng=random.Random(7), policy=policy, **clocks)
+        await nursery.start(origin.run)
+        return origin
+
+    return make
+
+
+@pytest.fixture
+async def origin(make_origin: MakeOrigin) -> S3Origin:
+    """Return an origin that runs and asks the misbehaving server."""
+    return await make_origin()

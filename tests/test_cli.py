@@ -22,7 +22,6 @@ from seeder.config.load import load
 from seeder.daemon import run as daemon
 from seeder.ledger.counters import AccountKey, Ledger
 from seeder.ledger.file import Entry, LedgerFile
-from tests.s3.conftest import aws, faults
 from tests.s3.fault_server import FaultServer
 from tests.s3.objects_server import ObjectsServer
 from tests.support.objects import KIB, MIB, content, make_torrent
@@ -30,8 +29,6 @@ from tests.support.ports import free_port
 from tests.support.processes import Child, python_environment
 from tests.support.raw_peer import BLOCK, PIECE, UNCHOKE, RawPeer, request
 from tests.support.toml import toml
-
-__all__ = ["aws", "faults"]  # fixtures
 
 BODY = content(2 * MIB + 5)
 PIECE_LENGTH = 64 * KIB

@@ -2,11 +2,11 @@
 
 import hashlib
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, TypeVarTuple
 
 import trio
 
@@ -18,6 +18,8 @@ BARRIER = "f" * 32 + "-1"
 """The cache id of no torrent."""
 
 LONGEST_WAIT = 30.0
+R = TypeVar("R")
+A = TypeVarTuple("A")
 
 
 @dataclass(frozen=True)
@@ -190,3 +192,50 @@ def gated(module: Any, name: str) -> Iterator[ThreadGate]:
     finally:
         setattr(module, name, function)
         gate.let_through()
+
+
+Where: TypeAlias = tuple[FakeTorrent, int]
+
+
+class Loop:
+    """A cache that runs in a thread of its own, called from this one."""
+
+    def __init__(self, directory: Path, memory: int, disk: int) -> None:
+        self._options = directory, memory, disk
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=trio.run, args=(self._main,))
+        self._thread.start()
+        assert self._ready.wait(30)
+
+    async def _main(self) -> None:
+        directory, memory, disk = self._options
+        self._stop = trio.Event()
+        self._token = trio.lowlevel.current_trio_token()
+        async with running(directory, memory=memory, disk=disk) as self.stand:
+            self._ready.set()
+            await self._stop.wait()
+
+    def call(self, function: Callable[[Stand, *A], Awaitable[R]], *args: *A) -> R:
+        async def call() -> R:
+            result = await function(self.stand, *args)
+            await self.stand.idle()
+            return result
+
+        return trio.from_thread.run(call, trio_token=self._token)
+
+    def stop(self) -> None:
+        trio.from_thread.run_sync(self._stop.set, trio_token=self._token)
+        self._thread.join()
+
+
+async def peek(stand: Stand, torrent: FakeTorrent, index: int) -> bytes | None:
+    piece = stand.cache.peek(torrent, index)
+    return None if piece is None else bytes(piece)
+
+
+async def keep(stand: Stand, torrent: FakeTorrent, index: int) -> bool:
+    return await stand.cache.keep(torrent.cache_id, index, torrent.piece(index))
+
+
+async def drop(stand: Stand, torrent: FakeTorrent) -> None:
+    await stand.cache.drop(torrent.cache_id)

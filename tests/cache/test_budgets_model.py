@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from seeder.cache import files
-from tests.cache.fakes import FakeTorrent, Stand, bytes_in
-from tests.cache.test_model import Loop, Where, drop, keep, peek
+from tests.cache.fakes import FakeTorrent, Loop, Stand, Where, bytes_in, drop, keep, peek
 
 # Of several lengths, and with short last pieces.
 TORRENTS = [

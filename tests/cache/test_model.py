@@ -2,73 +2,32 @@
 
 import os
 import tempfile
-import threading
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeAlias, TypeVar, TypeVarTuple
 
-import trio
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from seeder.cache.memory import Key
-from tests.cache.fakes import FakeTorrent, Stand, bytes_in, piece_file, running
+from tests.cache.fakes import (
+    FakeTorrent,
+    Loop,
+    Stand,
+    Where,
+    bytes_in,
+    drop,
+    keep,
+    peek,
+    piece_file,
+)
 
 SIZE = 64
 TORRENTS = [FakeTorrent(name, size=5 * SIZE, piece_length=SIZE) for name in "ab"]
-R = TypeVar("R")
-A = TypeVarTuple("A")
-Where: TypeAlias = tuple[FakeTorrent, int]
 wheres = st.tuples(st.sampled_from(TORRENTS), st.integers(0, 4))
-
-
-class Loop:
-    """A cache that runs in a thread of its own, called from this one."""
-
-    def __init__(self, directory: Path, memory: int, disk: int) -> None:
-        self._options = directory, memory, disk
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=trio.run, args=(self._main,))
-        self._thread.start()
-        assert self._ready.wait(30)
-
-    async def _main(self) -> None:
-        directory, memory, disk = self._options
-        self._stop = trio.Event()
-        self._token = trio.lowlevel.current_trio_token()
-        async with running(directory, memory=memory, disk=disk) as self.stand:
-            self._ready.set()
-            await self._stop.wait()
-
-    def call(self, function: Callable[[Stand, *A], Awaitable[R]], *args: *A) -> R:
-        async def call() -> R:
-            result = await function(self.stand, *args)
-            await self.stand.idle()
-            return result
-
-        return trio.from_thread.run(call, trio_token=self._token)
-
-    def stop(self) -> None:
-        trio.from_thread.run_sync(self._stop.set, trio_token=self._token)
-        self._thread.join()
 
 
 async def get(stand: Stand, torrent: FakeTorrent, index: int) -> bytes:
     return bytes(await stand.cache.get(torrent, index))
-
-
-async def peek(stand: Stand, torrent: FakeTorrent, index: int) -> bytes | None:
-    piece = stand.cache.peek(torrent, index)
-    return None if piece is None else bytes(piece)
-
-
-async def keep(stand: Stand, torrent: FakeTorrent, index: int) -> bool:
-    return await stand.cache.keep(torrent.cache_id, index, torrent.piece(index))
-
-
-async def drop(stand: Stand, torrent: FakeTorrent) -> None:
-    await stand.cache.drop(torrent.cache_id)
 
 
 class CacheAgainstAModel(RuleBasedStateMachine):

@@ -6,8 +6,6 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,17 +14,10 @@ import httpx
 import pytest
 import trio
 
-from seeder.config.load import load
 from seeder.config.sections import (
-    AdminSettings,
-    CacheSettings,
     Config,
     GatewaySettings,
-    ObjectSettings,
-    OriginSettings,
-    PeerSettings,
     ReadKeySettings,
-    TrackerSettings,
 )
 from seeder.daemon import run
 from seeder.daemon.node import Node
@@ -36,20 +27,11 @@ from seeder.daemon.systemd import Notifier
 from seeder.errors import ConfigError
 from seeder.net.addresses import Address
 from seeder.publish.publisher import Publisher
-from seeder.torrent.catalog import State
 from seeder.units import MIB
+from tests.daemon.support import BODY, LOOPBACK, connects, get, served, serving, until
 from tests.gateway.signing import signed as signed_by
-from tests.s3.conftest import aws, faults
 from tests.s3.fault_server import FaultServer, Reply, Seen
 from tests.s3.objects_server import ObjectsServer
-from tests.support.objects import content
-from tests.support.ports import free_port
-from tests.support.toml import toml
-
-__all__ = ["aws", "faults"]  # fixtures
-
-BODY = content(20 * MIB)
-LOOPBACK = "127.0.0.1"
 
 
 class Manager(Notifier):
@@ -65,64 +47,6 @@ class Manager(Notifier):
     @property
     def ready_count(self) -> int:
         return self.told.count("READY=1")
-
-
-@pytest.fixture
-def store(faults: FaultServer) -> ObjectsServer:
-    made = ObjectsServer(objects={"Nelson": BODY})
-    faults.default = made.serve
-    return made
-
-
-@pytest.fixture
-def config(faults: FaultServer, store: ObjectsServer, tmp_path: Path) -> Config:
-    ports = [free_port(LOOPBACK) for _ in range(3)]
-    tracker, peer, admin = (Address(LOOPBACK, port) for port in ports)
-    return Config(
-        state_directory=tmp_path / "state",
-        origins={"default": OriginSettings(endpoint=faults.url, path_style=True)},
-        objects=(ObjectSettings(bucket="quotes", key="Nelson", metainfo=("build",)),),
-        tracker=TrackerSettings(listen=(tracker,)),
-        peer=PeerSettings(listen=(peer,)),
-        cache=CacheSettings(directory=tmp_path / "cache"),
-        admin=AdminSettings(listen=(admin,)),
-    )
-
-
-@asynccontextmanager
-async def serving(config: Config, **options: Any) -> AsyncIterator[Node]:
-    """Run a node for the length of a block."""
-    async with trio.open_nursery() as nursery:
-        with trio.fail_after(20):
-            node: Node = await nursery.start(partial(serve, config, **options))
-        yield node
-        nursery.cancel_scope.cancel()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something holds, 20 s at most."""
-    with trio.fail_after(20):
-        while not condition():  # noqa: ASYNC110  (what is waited for has no event)
-            await trio.sleep(0.01)
-
-
-def served(node: Node) -> bool:
-    """Tell whether the object's torrent is live."""
-    found = node.catalog.by_name("quotes", "Nelson")
-    return found is not None and found.state is State.SERVING
-
-
-async def get(address: Address, target: str) -> tuple[int, str]:
-    """Return status and text of a page."""
-    async with httpx.AsyncClient(trust_env=False) as client:
-        answer = await client.get(f"http://{address}{target}")
-        return answer.status_code, answer.text
-
-
-def connects(address: Address) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(5)
-        return probe.connect_ex(tuple(address)) == 0
 
 
 def first_range_only(store: ObjectsServer, gate: trio.Event) -> Reply:
@@ -329,25 +253,6 @@ async def test_swarms_that_cannot_be_read_are_a_warning(
 
 
 # -- signals --------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def file(config: Config, tmp_path: Path) -> Path:
-    """The configuration as a file, for reloading."""
-    settings = {
-        "state_directory": str(config.state_directory),
-        "origin": {"endpoint": config.origins["default"].endpoint, "path_style": True},
-        "objects": [{"bucket": "quotes", "key": "Nelson", "metainfo": ["build"]}],
-        "cache": {"directory": str(config.cache.directory)},
-        **{
-            name: {"listen": [str(address) for address in getattr(config, name).listen]}
-            for name in ("tracker", "peer", "admin")
-        },
-    }
-    path = tmp_path / "seeder.toml"
-    path.write_text(toml(settings))
-    assert load(path) == config
-    return path
 
 
 async def test_sighup_before_it_is_ready_does_not_make_it_ready(

@@ -12,13 +12,10 @@ from seeder.daemon.node import Node
 from seeder.peer import messages
 from seeder.torrent.catalog import State, Torrent
 from seeder.units import KIB
-from tests.daemon.test_run import config, get, serving, store, until
+from tests.daemon.support import get, serving, until
 from tests.peer.node import HAVE_ALL, UNCHOKE, Peer
 from tests.peer.wire import PEER_ID, greeting
-from tests.s3.conftest import aws, faults
 from tests.s3.objects_server import ObjectsServer
-
-__all__ = ["aws", "config", "faults", "store"]  # fixtures
 
 PREFIX = "data/2026/"
 OBJECTS = {"data/2026/a": b"a" * 100_000, "data/2026/b": b"b" * 70_000, "data/2026/c/": b""}

@@ -6,10 +6,10 @@ Addresses: 1 is the S3 servers', 2 the daemon's, 3 to 16 are handed out to clien
 
 import itertools
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import pytest
 
@@ -17,35 +17,23 @@ from tests.e2e import ceph as ceph_module
 from tests.e2e import localstack as localstack_module
 from tests.e2e import swift as swift_module
 from tests.e2e.ceph import CephRGW
-from tests.e2e.clients import Aria2, QBittorrent, Rtorrent, Transmission, WebTorrent
+from tests.e2e.clients import KINDS, Client, ClientFactory
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.localstack import LocalStack
-from tests.e2e.network import Namespace, Network, why_no_namespace
+from tests.e2e.network import (
+    DAEMON_ADDRESS,
+    FIRST_CLIENT_ADDRESS,
+    S3_ADDRESS,
+    Namespace,
+    Network,
+    why_no_namespace,
+)
 from tests.e2e.s3 import Publisher
 from tests.e2e.swift import Swift
 from tests.support.leecher import Leecher
-from tests.support.libtorrent_client import Libtorrent
 from tests.support.toml import Settings
 
-S3_ADDRESS, DAEMON_ADDRESS, FIRST_CLIENT_ADDRESS = 1, 2, 3
-KINDS: Sequence[type[Leecher]] = (
-    Libtorrent,
-    Transmission,
-    Aria2,
-    Rtorrent,
-    QBittorrent,
-    WebTorrent,
-)
-"""Every client that the tests know."""
 _HERE = Path(__file__).parent
-
-Client = TypeVar("Client", bound=Leecher)
-
-
-class ClientFactory(Protocol):
-    """Makes clients that are closed at the end of the test."""
-
-    def __call__(self, kind: type[Client], /, **options: Any) -> Client: ...
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from tests.support.processes import HarnessError, missing_programs, run
 
+S3_ADDRESS, DAEMON_ADDRESS, FIRST_CLIENT_ADDRESS = 1, 2, 3
+"""Numbers of addresses: the S3 servers', the daemon's; clients have the rest."""
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
 _OWN_NAMESPACE = Path("/proc/thread-self/ns/net")
 

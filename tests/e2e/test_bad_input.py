@@ -15,9 +15,9 @@ import pytest
 import trio
 
 from tests.e2e.ceph import ACCESS_KEY, SECRET_KEY, CephRGW
-from tests.e2e.conftest import DAEMON_ADDRESS, ClientFactory
+from tests.e2e.clients import ClientFactory
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.network import Network
+from tests.e2e.network import DAEMON_ADDRESS, Network
 from tests.e2e.publishing import origin, served_torrent, wait_for_state
 from tests.e2e.s3 import Publisher
 from tests.s3.fault_server import FaultServer, error

@@ -7,11 +7,11 @@ import pytest
 
 from seeder.cache.reading import LARGEST_READ
 from tests.e2e.ceph import CephRGW
-from tests.e2e.conftest import ClientFactory
+from tests.e2e.clients import ClientFactory
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.publishing import origin, served_torrent, wait_for_state
 from tests.e2e.s3 import Publisher
-from tests.e2e.test_crash import ledger, pieces_on_disk
+from tests.e2e.state import ledger, pieces_on_disk
 from tests.support.libtorrent_client import Libtorrent
 from tests.support.objects import MIB, content, digest, make_torrent
 from tests.support.processes import poll_until

@@ -4,8 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.e2e.ceph import CephRGW
-from tests.e2e.clients import Aria2, Rtorrent, Transmission
-from tests.e2e.conftest import ClientFactory
+from tests.e2e.clients import Aria2, ClientFactory, Rtorrent, Transmission
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.publishing import (
     announce,

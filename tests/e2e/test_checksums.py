@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.e2e import localstack as localstack_module
 from tests.e2e.ceph import CephRGW
-from tests.e2e.conftest import ClientFactory
+from tests.e2e.clients import ClientFactory
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.localstack import LocalStack
 from tests.e2e.publishing import origin, read_torrent, served_torrent, wait_for_state

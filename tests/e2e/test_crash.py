@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from seeder.ledger.database import FLUSH_SECONDS
-from seeder.ledger.file import Recorded, read_ledger
 from seeder.metainfo.hashing import READ_SIZE
-from seeder.metainfo.journal import Journal
 from tests.e2e.ceph import CephRGW, Exchange
-from tests.e2e.conftest import ClientFactory
+from tests.e2e.clients import ClientFactory
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.publishing import announce, origin, read_torrent, served_torrent, wait_for_state
 from tests.e2e.s3 import Publisher
+from tests.e2e.state import journaled, ledger, ledgered, pieces_on_disk
 from tests.support.libtorrent_client import Libtorrent
 from tests.support.objects import MIB, content, digest, make_torrent, write_content
 from tests.support.processes import poll_until
@@ -23,30 +22,6 @@ CONNECTIONS = 2
 KEY = "big"
 
 MakeDaemon = Callable[..., SeederDaemon]
-
-
-def pieces_on_disk(daemon: SeederDaemon) -> set[int]:
-    """Return the indices of the pieces that lie in the cache's directory."""
-    return {
-        int(file.name) for file in daemon.directory.glob("cache/*/*/*") if file.name.isdecimal()
-    }
-
-
-def journaled(daemon: SeederDaemon) -> set[int]:
-    """Return the pieces whose hashes the build had noted when the daemon was killed."""
-    [path] = daemon.directory.glob("state/builds/*.journal")
-    [cache] = daemon.directory.glob("cache/*-*")
-    return set(Journal(path, cache.name).load())
-
-
-def ledger(daemon: SeederDaemon) -> Recorded:
-    """Return what the ledger's file says."""
-    return read_ledger(daemon.directory / "state/ledger.sqlite", now=time.time())
-
-
-def ledgered(daemon: SeederDaemon) -> int:
-    """Return the bytes uploaded as the ledger's file says."""
-    return ledger(daemon).ledger.totals().uploaded_bytes
 
 
 def uploaded(daemon: SeederDaemon) -> int:

@@ -12,8 +12,7 @@ from bencode2 import bdecode
 
 from tests.e2e import ceph as ceph_module
 from tests.e2e import swift as swift_module
-from tests.e2e.clients import Aria2
-from tests.e2e.conftest import ClientFactory
+from tests.e2e.clients import Aria2, ClientFactory
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.publishing import (
     S3Server,

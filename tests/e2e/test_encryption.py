@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.ceph import CephRGW
-from tests.e2e.clients import Rtorrent
-from tests.e2e.conftest import KINDS, ClientFactory
+from tests.e2e.clients import KINDS, ClientFactory, Rtorrent
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.network import Network
 from tests.e2e.publishing import origin, served_torrent, wait_for_state

@@ -17,8 +17,7 @@ from botocore.exceptions import ClientError
 
 from tests.e2e.aws_cli import AwsCli, why_no_aws_cli
 from tests.e2e.ceph import CephRGW
-from tests.e2e.clients import QBittorrent
-from tests.e2e.conftest import ClientFactory
+from tests.e2e.clients import ClientFactory, QBittorrent
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.publishing import origin, read_torrent, wait_for_state
 from tests.e2e.s3 import Publisher

@@ -19,8 +19,7 @@ from bencode2 import bencode
 from botocore.exceptions import ClientError
 
 from tests.e2e.ceph import OTHER_ACCESS_KEY, OTHER_SECRET_KEY, CephRGW, why_no_ceph
-from tests.e2e.clients import Aria2, QBittorrent, Rtorrent, Transmission, WebTorrent
-from tests.e2e.conftest import ClientFactory
+from tests.e2e.clients import Aria2, ClientFactory, QBittorrent, Rtorrent, Transmission, WebTorrent
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.network import Network
 from tests.e2e.s3 import Publisher, error_code

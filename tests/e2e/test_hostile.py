@@ -21,9 +21,9 @@ import pytest
 from bencode2 import bdecode, bencode
 
 from tests.e2e.ceph import ACCESS_KEY, SECRET_KEY, CephRGW
-from tests.e2e.conftest import DAEMON_ADDRESS, ClientFactory
+from tests.e2e.clients import ClientFactory
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.network import Network
+from tests.e2e.network import DAEMON_ADDRESS, Network
 from tests.e2e.publishing import origin, read_torrent, served_torrent, wait_for_state
 from tests.support.libtorrent_client import Libtorrent
 from tests.support.objects import KIB, MIB, Torrent, content, digest

@@ -10,8 +10,7 @@ import libtorrent as lt
 
 from tests.e2e import ceph as ceph_module
 from tests.e2e.ceph import CephRGW
-from tests.e2e.clients import Rtorrent
-from tests.e2e.conftest import ClientFactory
+from tests.e2e.clients import ClientFactory, Rtorrent
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.publishing import (
     announce,

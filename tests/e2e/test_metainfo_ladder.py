@@ -13,7 +13,7 @@ from tests.e2e.ceph import (
     OTHER_SECRET_KEY,
     CephRGW,
 )
-from tests.e2e.conftest import ClientFactory
+from tests.e2e.clients import ClientFactory
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.network import Network
 from tests.e2e.publishing import announce, origin, read_torrent, served_torrent, wait_for_state

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from seeder.ledger.file import read_ledger
 from tests.e2e.ceph import ACCESS_KEY, SECRET_KEY, CephRGW
-from tests.e2e.conftest import ClientFactory
+from tests.e2e.clients import ClientFactory
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.network import Network
 from tests.e2e.publishing import announce, origin, read_torrent, served_torrent, wait_for_state

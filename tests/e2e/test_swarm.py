@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.ceph import CephRGW
-from tests.e2e.conftest import ClientFactory
+from tests.e2e.clients import ClientFactory
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.publishing import origin, served_torrent, wait_for_state
 from tests.e2e.s3 import Publisher

@@ -12,9 +12,8 @@ import pytest
 from bencode2 import bdecode, bencode
 
 from tests.e2e.ceph import CephRGW
-from tests.e2e.clients import Aria2
+from tests.e2e.clients import Aria2, ClientFactory
 from tests.e2e.clients.chromium import Chromium, why_no_chromium
-from tests.e2e.conftest import ClientFactory
 from tests.e2e.cutter import Cutter
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.publishing import origin, served_magnet, served_torrent, wait_for_state

@@ -10,7 +10,7 @@ from seeder.torrent.catalog import Catalog, Publication, Torrent
 from seeder.torrent.info import build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.objects import ObjectRef, PinnedObject
-from tests.gateway.test_links import ANNOUNCE, face
+from tests.gateway.support import ANNOUNCE, face
 
 
 class Published:

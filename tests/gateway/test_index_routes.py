@@ -1,7 +1,6 @@
 """The list at /: which form a client gets, and that each is what its readers take."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from urllib.parse import parse_qs, urlsplit
@@ -11,40 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seeder.gateway.index import Listed, Page
 from seeder.gateway.index_pages import page_target
 from seeder.gateway.index_routes import PAGE, ListingRoutes
 from seeder.http.messages import Request, Response, split_target
+from tests.gateway.support import LISTED, Source, page_of
 
-LISTED = Listed(
-    bucket="quotes",
-    key="Nelson",
-    size=3 * 2**30,
-    info_hash="68" * 20,
-    torrent_url="https://t.example.org/quotes/Nelson?torrent",
-    magnet="magnet:?xt=urn:btih:6868&dn=Nelson&tr=http%3A%2F%2Ft.example.org%2Fannounce",
-)
 TORRENT = "{http://xmlns.ezrss.it/0.1/}"
-
-
-class Source:
-    """Answers with one page, and notes what was asked."""
-
-    def __init__(self, page: Page) -> None:
-        self._page = page
-        self.asked: list[tuple[object, ...]] = []
-
-    def page(self, bucket: str | None, after: str, count: int) -> Page:
-        self.asked.append((bucket, after, count))
-        return self._page
-
-    def newest(self, bucket: str | None, count: int) -> Sequence[Listed]:
-        self.asked.append((bucket, count))
-        return self._page.torrents
-
-
-def page_of(*torrents: Listed, previous: str | None = None, after: str | None = None) -> Page:
-    return Page(torrents, first=1, total=len(torrents), previous=previous, next=after)
 
 
 def ask(

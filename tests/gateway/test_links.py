@@ -14,7 +14,6 @@ from seeder.config.sections import (
     Config,
     GatewaySettings,
     ObjectSettings,
-    OriginSettings,
     PeerSettings,
     TrackerSettings,
 )
@@ -39,9 +38,8 @@ from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.torrent.info import build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
+from tests.gateway.support import ANNOUNCE, face
 from tests.peer.node import make_data, make_torrent
-
-ANNOUNCE = "http://tracker.example.org:6969/announce"
 
 
 @pytest.fixture
@@ -58,15 +56,6 @@ def publish(
         info = parse_info(build_info(name=key, layout=Layout(5, 16384), pieces=b"h" * 20))
         catalog.serve(publication, Torrent(info, PinnedObject(publication.ref, '"e"', 5), "build"))
     return publication
-
-
-def face(catalog: Catalog) -> PublicFace:
-    public = PeerSettings(public_address=Address("203.0.113.7", 6881))
-    origins = {
-        "default": OriginSettings(),
-        "payer": OriginSettings(request_payer=True, expected_bucket_owner="111122223333"),
-    }
-    return PublicFace(catalog, ANNOUNCE, public, origins)
 
 
 async def test_a_torrent_file_names_our_tracker_and_is_the_same_every_time(

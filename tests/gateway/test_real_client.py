@@ -15,7 +15,7 @@ from seeder.gateway.naming import Naming
 from seeder.gateway.routes import PublicRoutes
 from seeder.tracker.swarm import Policy
 from seeder.tracker.swarms import OwnSeeder, Swarms
-from tests.gateway.test_routes import Lookup
+from tests.gateway.support import Lookup
 from tests.http.serving import PATIENCE, serving
 from tests.tracker.announcing import HASH, OWN_PORT, SIZE, Ledger
 

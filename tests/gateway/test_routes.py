@@ -10,13 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seeder.gateway.access import Authorisation, Keyring, Terms
+from seeder.gateway.access import Authorisation, Keyring
 from seeder.gateway.clients import TrustedProxies
 from seeder.gateway.index_routes import ListingRoutes
 from seeder.gateway.naming import Naming
-from seeder.gateway.objects import TorrentFile
 from seeder.gateway.routes import PublicRoutes
-from seeder.gateway.s3errors import S3Error
 from seeder.http.headers import content_disposition
 from seeder.http.messages import Request, Response, split_target
 from seeder.net.addresses import compact_endpoint
@@ -24,38 +22,9 @@ from seeder.net.buckets import Limiter
 from seeder.net.sockets import packed_address
 from seeder.tracker.swarm import Policy
 from seeder.tracker.swarms import OwnSeeder, Swarms
-from tests.gateway.test_index_routes import LISTED, Source, page_of
+from tests.gateway.support import LISTED, MAGNET, TORRENT, Lookup, Source, page_of
 from tests.http.serving import ask, get, serving
 from tests.tracker.announcing import HASH, OWN_PORT, SIZE, Ledger, packed, peer_id
-
-TORRENT = TorrentFile(b"d4:infodee", '"0123"', "Nelson.torrent")
-MAGNET = "magnet:?xt=urn:btih:6868"
-
-
-class Lookup:
-    """Knows quotes/Nelson and a few that have no torrent."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str]] = []
-
-    def terms(self, bucket: str, key: str) -> Terms:
-        if key.startswith("missing"):
-            raise S3Error("NoSuchKey", "The specified key does not exist.")
-        paid = bucket == "paid"
-        return Terms(key != "private", "111122223333" if paid else None, paid)
-
-    def _look_up(self, bucket: str, key: str) -> None:
-        self.asked.append((bucket, key))
-        if key == "soon":
-            raise S3Error("ServiceUnavailable", "being made")
-
-    async def torrent_file(self, bucket: str, key: str) -> TorrentFile:
-        self._look_up(bucket, key)
-        return TORRENT
-
-    async def magnet_link(self, bucket: str, key: str) -> str:
-        self._look_up(bucket, key)
-        return MAGNET
 
 
 class Public:

@@ -17,7 +17,6 @@ from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import Layout
 from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.units import KIB, MIB
-from tests.s3.conftest import QUICK, CountingMeter, MakeOrigin
 from tests.s3.fault_server import (
     FaultServer,
     Reply,
@@ -29,6 +28,7 @@ from tests.s3.fault_server import (
     signature_is_valid,
 )
 from tests.s3.parts_server import PartsServer, sha1_of_zeros
+from tests.s3.support import QUICK, CountingMeter, MakeOrigin
 
 GIB = 1024 * MIB
 PART = 64 * KIB

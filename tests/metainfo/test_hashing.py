@@ -1,6 +1,5 @@
 """Hashing an object: read once, journaled, resumed."""
 
-import hashlib
 import random
 from pathlib import Path
 
@@ -21,31 +20,13 @@ from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import Shape
 from seeder.torrent.objects import ObjectRef, PinnedObject, cache_id
 from seeder.units import KIB, MIB
-from tests.s3.conftest import CountingMeter, MakeOrigin
+from tests.metainfo.support import Shelf
 from tests.s3.fault_server import FaultServer
 from tests.s3.objects_server import ObjectsServer
-from tests.torrent.trees import WholeTree
+from tests.s3.support import CountingMeter, MakeOrigin
+from tests.torrent.trees import WholeTree, sha1s
 
 PIECE = 256 * KIB
-
-
-class Shelf:
-    """Keeps what hashing hands over, as the cache would."""
-
-    def __init__(self) -> None:
-        self.pieces: dict[tuple[str, int], bytes] = {}
-
-    async def keep(self, cache_id: str, index: int, piece: bytes | bytearray) -> bool:
-        self.pieces[cache_id, index] = bytes(piece)
-        return True
-
-    def discard(self, cache_id: str) -> None:
-        self.pieces = {key: piece for key, piece in self.pieces.items() if key[0] != cache_id}
-
-
-def sha1s(body: bytes, piece_length: int) -> bytes:
-    parts = range(0, len(body), piece_length)
-    return b"".join(hashlib.sha1(body[at : at + piece_length]).digest() for at in parts)
 
 
 class Bench:

@@ -16,11 +16,8 @@ from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import build_info, parse_torrent, torrent_file
 from seeder.torrent.layout import Layout
 from seeder.units import KIB
-from tests.metainfo.test_hashing import sha1s
-from tests.metainfo.test_ladder import BODY, PIECE, Climber, climber, make_torrent
-from tests.torrent.trees import WholeTree
-
-__all__ = ["climber"]  # a fixture
+from tests.metainfo.support import BODY, PIECE, Climber, make_torrent
+from tests.torrent.trees import WholeTree, sha1s
 
 TREE = WholeTree(BODY, PIECE)
 LAYERS = TREE.piece_layers()

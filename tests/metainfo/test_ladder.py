@@ -1,76 +1,14 @@
 """The metainfo ladder: what is believed, what falls to the next rung, and why."""
 
 import hashlib
-import random
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from seeder.config.sections import ObjectSettings
 from seeder.errors import AccessDenied, MetainfoError
-from seeder.metainfo.ladder import Ladder
-from seeder.metainfo.store import Record
-from seeder.torrent.catalog import Torrent
-from seeder.torrent.info import build_info, torrent_file
-from seeder.torrent.layout import Layout
-from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.units import KIB
-from tests.metainfo.test_hashing import Shelf, sha1s
-from tests.s3.conftest import CountingMeter, MakeOrigin
-from tests.s3.fault_server import FaultServer
-from tests.s3.objects_server import ObjectsServer
-
-PIECE = 64 * KIB
-BODY = random.Random(1).randbytes(40 * PIECE + 9)
-
-
-def make_torrent(
-    body: bytes = BODY, *, name: str = "key", private: bool = False, spoil: int | None = None
-) -> bytes:
-    """Return a torrent of `body`; `spoil` is the index of a piece whose hash is wrong."""
-    pieces = bytearray(sha1s(body, PIECE))
-    if spoil is not None:
-        pieces[spoil * 20] ^= 1
-    layout = Layout(len(body), PIECE)
-    info = build_info(name=name, layout=layout, pieces=bytes(pieces), private=private)
-    return torrent_file(info, announce=[], created_by="S3", creation_date=None)
-
-
-@dataclass
-class Climber:
-    server: ObjectsServer
-    ladder: Ladder
-    meter: CountingMeter
-    shelf: Shelf
-    record: Record
-
-    async def climb(self, **wish: object) -> Torrent:
-        settings = ObjectSettings.model_validate(
-            {"bucket": "bucket", "key": self.record.pinned.ref.key, **wish}
-        )
-        return await self.ladder.climb(self.record, settings, self.meter, lambda done, size: None)
-
-    def aim(self, key: str, body: bytes = BODY) -> None:
-        """Publish another object."""
-        self.server.objects[key] = body
-        ref = ObjectRef("default", "bucket", key)
-        self.record = Record(PinnedObject(ref, self.server.etag(body), len(body)))
-
-
-@pytest.fixture
-async def climber(
-    faults: FaultServer, make_origin: MakeOrigin, meter: CountingMeter, tmp_path: Path
-) -> Climber:
-    server = ObjectsServer()
-    faults.default = server.serve
-    shelf = Shelf()
-    ladder = Ladder(await make_origin(path_style=True), shelf, tmp_path, random.Random(5))
-    climber = Climber(
-        server, ladder, meter, shelf, Record(PinnedObject(ObjectRef("", "", ""), "", 0))
-    )
-    climber.aim("key")
-    return climber
+from tests.metainfo.support import BODY, PIECE, Climber, make_torrent
+from tests.torrent.trees import sha1s
 
 
 async def test_a_true_torrent_of_s3_is_taken_after_a_sample(climber: Climber) -> None:

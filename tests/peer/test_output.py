@@ -15,9 +15,9 @@ from seeder.peer.messages import BLOCK_SIZE, Block, MessageId
 from seeder.peer.mse import Keystream
 from seeder.units import MIB
 from seeder.upload.rates import Chain
+from tests.peer.encrypted import dialled
 from tests.peer.mse_client import RC4
 from tests.peer.node import Limits, Node, Peer, blocks_of, make_data, serving, wait_until
-from tests.peer.test_encryption import dialled
 
 DATA = make_data(2 * MIB + 1000)
 PIECE = 256 * 1024

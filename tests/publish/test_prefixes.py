@@ -1,7 +1,6 @@
 """Prefixes: found by listing, followed as objects come, change and go, and left alone otherwise."""
 
 import logging
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -16,12 +15,10 @@ from seeder.publish.serving import DELETED, REPLACED, WITHDRAWN
 from seeder.s3.listing import Listed
 from seeder.torrent.catalog import State
 from seeder.torrent.objects import ObjectRef
-from tests.publish.test_publisher import SPENT, World, make_world, settings
-from tests.s3.conftest import MakeOrigin, aws, faults, make_origin
+from tests.publish.support import SPENT, World, make_world, settings
 from tests.s3.fault_server import FaultServer
 from tests.s3.objects_server import ObjectsServer
-
-__all__ = ["aws", "faults", "make_origin"]  # fixtures
+from tests.s3.support import MakeOrigin
 
 NAMES = ("a", "b", "c")
 QUICK = 0.01
@@ -41,14 +38,6 @@ def server(faults: FaultServer) -> ObjectsServer:
     server = ObjectsServer({f"d/{name}": body(name) for name in NAMES} | {"else": b"x"}, page=2)
     faults.default = server.serve
     return server
-
-
-@pytest.fixture
-async def world(
-    server: ObjectsServer, make_origin: MakeOrigin, tmp_path: Path
-) -> AsyncIterator[World]:
-    async with make_world(server, make_origin, tmp_path) as world:
-        yield world
 
 
 def states(world: World) -> dict[str, State]:

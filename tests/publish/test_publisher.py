@@ -2,18 +2,12 @@
 
 import gc
 import logging
-import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
-from seeder.cache.pieces import PieceCache
-from seeder.config.sections import CacheSettings, ObjectSettings
 from seeder.errors import (
     BudgetSpent,
     MetainfoError,
@@ -22,137 +16,13 @@ from seeder.errors import (
     OriginUnreachable,
     PieceMismatch,
 )
-from seeder.ledger.counters import Account, Ledger
-from seeder.metainfo.ladder import Ladder
-from seeder.metainfo.store import MetainfoStore
-from seeder.publish.prefixes import ListingStore
-from seeder.publish.publisher import Publisher, Source
 from seeder.publish.serving import DELETED, LOST, REPLACED, WITHDRAWN
-from seeder.s3.client import Meter
-from seeder.s3.origins import Origins
-from seeder.torrent.catalog import Catalog, Publication, State, Torrent
-from tests.metainfo.test_ladder import BODY, PIECE, make_torrent
-from tests.s3.conftest import MakeOrigin, aws, faults, make_origin
+from seeder.torrent.catalog import State
+from tests.metainfo.support import BODY, PIECE, make_torrent
+from tests.publish.support import SPENT, World, make_world, settings
 from tests.s3.fault_server import FaultServer
 from tests.s3.objects_server import ObjectsServer
-
-__all__ = ["aws", "faults", "make_origin"]  # fixtures
-
-SPENT = "budget.origin_bytes_per_day is spent"
-
-
-@dataclass
-class Audience:
-    live: list[Torrent] = field(default_factory=list)
-    gone: list[tuple[Torrent, str]] = field(default_factory=list)
-
-    def torrent_live(self, torrent: Torrent, account: Account) -> None:
-        assert account.info_hash == torrent.info_hash.hex()
-        self.live.append(torrent)
-
-    def torrent_gone(self, torrent: Torrent, reason: str) -> None:
-        self.gone.append((torrent, reason))
-
-
-class Purse:
-    """An allowance that is there or not, and never for HEADs only."""
-
-    def __init__(self) -> None:
-        self.spent = False
-        self.heads_too = False
-        self.refusals = 0
-
-    def check(self, size: int) -> None:
-        if self.spent and (size or self.heads_too):
-            self.refusals += 1
-            raise BudgetSpent(SPENT)
-
-    def admit(self, meter: Meter, size: int) -> AbstractContextManager[Meter]:
-        self.check(size)
-        return nullcontext(meter)
-
-
-@dataclass
-class World:
-    """A publisher with all that it stands on."""
-
-    purse: Purse
-    server: ObjectsServer
-    publisher: Publisher
-    catalog: Catalog
-    ledger: Ledger
-    cache: PieceCache[Torrent]
-    audience: Audience
-
-    def publication(self, key: str) -> Publication:
-        found = self.catalog.by_name("bucket", key)
-        assert found is not None
-        return found
-
-    async def until(self, key: str, state: State) -> Publication:
-        """Wait until an object's publication is in `state`."""
-        return await self.until_true(lambda: self.publication(key).state is state, key)
-
-    async def until_true(self, condition: Callable[[], bool], key: str) -> Publication:
-        await self.until_all(condition)
-        return self.publication(key)
-
-    async def until_all(self, condition: Callable[[], bool]) -> None:
-        with trio.fail_after(20):
-            while not condition():  # noqa: ASYNC110  (the publisher has no event for tests)
-                await trio.sleep(0.005)
-
-
-def settings(key: str, **more: object) -> ObjectSettings:
-    return ObjectSettings.model_validate({"bucket": "bucket", "key": key, "refresh": 600.0, **more})
-
-
-@pytest.fixture
-def server(faults: FaultServer) -> ObjectsServer:
-    server = ObjectsServer(objects={"key": BODY})
-    faults.default = server.serve
-    return server
-
-
-@asynccontextmanager
-async def make_world(
-    server: ObjectsServer, make_origin: MakeOrigin, path: Path
-) -> AsyncIterator[World]:
-    rng = random.Random(3)
-    origin = await make_origin(path_style=True)
-    purse = origin.allowance = Purse()
-    catalog, ledger, audience = Catalog(), Ledger(), Audience()
-    sources: dict[str, Source] = {}
-    cache: PieceCache[Torrent] = PieceCache(
-        CacheSettings(directory=path / "cache"),
-        Origins({"default": origin}, lambda _: ledger.unattributed),
-        on_fault=lambda *fault: publisher.fault(*fault),  # noqa: PLW0108  (made below)
-        clock=trio.current_time,
-    )
-    ladder = Ladder(origin, cache, path / "builds", rng)
-    sources["default"] = Source(origin, ladder, trio.CapacityLimiter(2))
-    publisher = Publisher(
-        catalog=catalog,
-        ledger=ledger,
-        store=MetainfoStore(path / "metainfo"),
-        listings=ListingStore(path / "listings"),
-        sources=sources,
-        audience=audience,
-        rng=rng,
-    )
-    async with trio.open_nursery() as nursery:
-        await nursery.start(cache.run)
-        await nursery.start(publisher.run)
-        yield World(purse, server, publisher, catalog, ledger, cache, audience)
-        nursery.cancel_scope.cancel()
-
-
-@pytest.fixture
-async def world(
-    server: ObjectsServer, make_origin: MakeOrigin, tmp_path: Path
-) -> AsyncIterator[World]:
-    async with make_world(server, make_origin, tmp_path) as world:
-        yield world
+from tests.s3.support import MakeOrigin
 
 
 async def test_an_object_is_built_served_and_booked(world: World) -> None:

@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import random
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,12 +17,10 @@ from seeder.torrent import bundle as bundles
 from seeder.torrent.bundle import padded, parse_bundle_info
 from seeder.torrent.catalog import State, Torrent
 from seeder.units import KIB, MIB
-from tests.publish.test_publisher import World, make_world
-from tests.s3.conftest import MakeOrigin, aws, faults, make_origin
+from tests.publish.support import World, make_world
 from tests.s3.fault_server import FaultServer
 from tests.s3.objects_server import ObjectsServer
-
-__all__ = ["aws", "faults", "make_origin"]  # fixtures
+from tests.s3.support import MakeOrigin
 
 PREFIX = "data/"
 PIECE = 64 * KIB
@@ -56,14 +53,6 @@ def server(faults: FaultServer) -> ObjectsServer:
     server = ObjectsServer(objects={**BODIES, **markers}, page=2)
     faults.default = server.serve
     return server
-
-
-@pytest.fixture
-async def world(
-    server: ObjectsServer, make_origin: MakeOrigin, tmp_path: Path
-) -> AsyncIterator[World]:
-    async with make_world(server, make_origin, tmp_path) as world:
-        yield world
 
 
 async def serving(world: World) -> Torrent:

@@ -18,15 +18,13 @@ from seeder.peer.messages import MessageId
 from seeder.torrent.catalog import State, Torrent
 from seeder.torrent.merkle import HashRequest
 from seeder.upload.superseed import Spreading
-from tests.metainfo.test_ladder import BODY, PIECE
+from tests.metainfo.support import BODY, PIECE
 from tests.peer.node import HAVE_ALL, UNCHOKE, Limits, Peer, blocks_of
 from tests.peer.wire import OUR_ID, greeting
-from tests.publish.test_publisher import World, make_world, server, settings, world
-from tests.s3.conftest import MakeOrigin, aws, faults, make_origin
+from tests.publish.support import World, make_world, settings
 from tests.s3.objects_server import ObjectsServer
+from tests.s3.support import MakeOrigin
 from tests.torrent.trees import WholeTree, proves
-
-__all__ = ["aws", "faults", "make_origin", "server", "world"]  # fixtures
 
 WANTED = settings("key", format="hybrid", piece_length=PIECE)
 TREE = WholeTree(BODY, PIECE)

@@ -5,8 +5,8 @@ import random
 from seeder.s3.client import S3Origin
 from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.units import ByteRange
-from tests.s3.conftest import CountingMeter
 from tests.s3.fault_server import head, stored
+from tests.s3.support import CountingMeter
 
 BODY = random.Random(3).randbytes(300_000)
 REF = ObjectRef("default", "quotes", "Nelson")

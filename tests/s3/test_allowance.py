@@ -12,10 +12,10 @@ from seeder.ledger.savings import Prices
 from seeder.s3.client import S3Origin
 from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.units import KIB, ByteRange
-from tests.s3.conftest import CountingMeter, MakeOrigin
 from tests.s3.fault_server import FaultServer, answer, error, error_body
 from tests.s3.objects_server import ObjectsServer
 from tests.s3.samples import BODY, GOOD, PINNED, REF, WANTED, read
+from tests.s3.support import CountingMeter, MakeOrigin
 
 NOON = datetime(2026, 7, 20, 12, tzinfo=UTC).timestamp()
 PRICES = Prices(0.09, 0.0004)

@@ -18,7 +18,6 @@ from seeder.s3.client import S3Origin
 from seeder.s3.retry import RetryPolicy
 from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.units import ByteRange
-from tests.s3.conftest import QUICK, CountingMeter, MakeOrigin
 from tests.s3.fault_server import (
     FaultServer,
     Reply,
@@ -35,6 +34,7 @@ from tests.s3.fault_server import (
     stored,
 )
 from tests.s3.samples import BODY, GOOD, PIECE, PINNED, RANGE_HEAD, RANGE_HEADERS, REF, WANTED, read
+from tests.s3.support import QUICK, CountingMeter, MakeOrigin
 
 # -- what is asked, and what is made of it
 

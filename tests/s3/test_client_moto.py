@@ -11,8 +11,8 @@ from seeder.errors import ObjectChanged, ObjectMissing, OriginFault
 from seeder.s3.client import S3Origin
 from seeder.torrent.objects import ObjectRef
 from seeder.units import ByteRange
-from tests.s3.conftest import CountingMeter, MakeOrigin
 from tests.s3.samples import NASTY
+from tests.s3.support import CountingMeter, MakeOrigin
 
 BODY = bytes(range(256)) * 400
 

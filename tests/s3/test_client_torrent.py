@@ -6,7 +6,6 @@ import trio.testing
 
 from seeder.errors import AccessDenied, OriginFault, TorrentUnsupported
 from seeder.s3.client import LARGEST_TORRENT, S3Origin
-from tests.s3.conftest import CountingMeter
 from tests.s3.fault_server import (
     FaultServer,
     Reply,
@@ -19,6 +18,7 @@ from tests.s3.fault_server import (
     signature_is_valid,
 )
 from tests.s3.samples import GOOD, PIECE, PINNED, read
+from tests.s3.support import CountingMeter
 
 
 async def test_a_torrent_is_handed_on_as_it_came(

@@ -12,10 +12,10 @@ from seeder.errors import AccessDenied, ObjectMissing, OriginFault
 from seeder.s3.client import S3Origin
 from seeder.s3.listing import Listed, Page, parse_page, publishable
 from seeder.torrent.objects import ObjectRef
-from tests.s3.conftest import CountingMeter, MakeOrigin
 from tests.s3.fault_server import FaultServer, answer
 from tests.s3.objects_server import ObjectsServer
 from tests.s3.samples import NASTY
+from tests.s3.support import CountingMeter, MakeOrigin
 
 NAMESPACE = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 KEYS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)

@@ -14,10 +14,10 @@ from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.objects import ObjectRef, PinnedObject
-from tests.s3.conftest import QUICK, CountingMeter
 from tests.s3.fault_server import FaultServer
 from tests.s3.objects_server import ObjectsServer
 from tests.s3.samples import BODY
+from tests.s3.support import QUICK, CountingMeter
 
 LAYOUT = Layout(len(BODY), 65536)
 NORTH, SOUTH = (ObjectRef(name, "bucket", "key") for name in ("north", "south"))

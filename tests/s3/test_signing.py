@@ -21,9 +21,9 @@ from seeder.s3.client import S3Origin
 from seeder.s3.signing import Credentials, Endpoint, request_target, wire_request
 from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.units import ByteRange
-from tests.s3.conftest import CountingMeter
 from tests.s3.fault_server import FaultServer, Seen, signature_is_valid, stored
 from tests.s3.samples import NASTY
+from tests.s3.support import CountingMeter
 
 keys = st.text(
     st.characters(exclude_categories=["Cs"]) | st.sampled_from("/.%+ ?#&=~"), min_size=1

@@ -26,9 +26,9 @@ from seeder.s3 import http1
 from seeder.s3.client import S3Origin
 from seeder.s3.network import Stream
 from seeder.s3.retry import RetryPolicy
-from tests.s3.conftest import CountingMeter, MakeOrigin
 from tests.s3.fault_server import FaultServer, Reply, Seen, answer, error, raw, reset
 from tests.s3.samples import BODY, GOOD, PIECE, RANGE_HEAD, RANGE_HEADERS, REF, WANTED, read
+from tests.s3.support import CountingMeter, MakeOrigin
 
 
 async def all_at_once(

@@ -20,8 +20,7 @@ from seeder.torrent.merkle import (
     root_of,
 )
 from seeder.units import KIB, MIB
-from tests.metainfo.test_hashing import sha1s
-from tests.torrent.trees import BLOCK, WholeTree, proves
+from tests.torrent.trees import BLOCK, WholeTree, proves, sha1s
 
 ROOT = b"r" * 32
 

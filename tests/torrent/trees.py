@@ -1,4 +1,4 @@
-"""Merkle trees as BEP 52 describes them, all in memory, and a judge of proofs."""
+"""Hashes of pieces; Merkle trees as BEP 52 describes them, all in memory; a judge of proofs."""
 
 import hashlib
 
@@ -10,6 +10,12 @@ BLOCK = 16 * 1024
 
 def sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
+
+
+def sha1s(body: bytes, piece_length: int) -> bytes:
+    """Return the SHA-1 of each piece, joined."""
+    parts = range(0, len(body), piece_length)
+    return b"".join(hashlib.sha1(body[at : at + piece_length]).digest() for at in parts)
 
 
 class WholeTree:

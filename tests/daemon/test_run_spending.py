@@ -23,13 +23,10 @@ from seeder.peer.hub import SLOTS_HELD_BACK
 from seeder.torrent.catalog import State
 from seeder.tracker.swarm import OwnPlace
 from seeder.units import MIB
-from tests.daemon.test_run import config, file, get, served, serving, until
-from tests.s3.conftest import aws, faults
+from tests.daemon.support import get, served, serving, until
 from tests.s3.fault_server import FaultServer
 from tests.s3.objects_server import ObjectsServer
 from tests.support.objects import content
-
-__all__ = ["aws", "config", "faults", "file"]  # fixtures
 
 RUN = 8 * MIB
 """What hashing reads at a time."""

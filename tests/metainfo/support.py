@@ -1,0 +1,68 @@
+"""An object, torrents of it, and a ladder to climb for them."""
+
+import random
+from dataclasses import dataclass
+
+from seeder.config.sections import ObjectSettings
+from seeder.metainfo.ladder import Ladder
+from seeder.metainfo.store import Record
+from seeder.torrent.catalog import Torrent
+from seeder.torrent.info import build_info, torrent_file
+from seeder.torrent.layout import Layout
+from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.units import KIB
+from tests.s3.objects_server import ObjectsServer
+from tests.s3.support import CountingMeter
+from tests.torrent.trees import sha1s
+
+PIECE = 64 * KIB
+BODY = random.Random(1).randbytes(40 * PIECE + 9)
+
+
+class Shelf:
+    """Keeps what hashing hands over, as the cache would."""
+
+    def __init__(self) -> None:
+        self.pieces: dict[tuple[str, int], bytes] = {}
+
+    async def keep(self, cache_id: str, index: int, piece: bytes | bytearray) -> bool:
+        self.pieces[cache_id, index] = bytes(piece)
+        return True
+
+    def discard(self, cache_id: str) -> None:
+        self.pieces = {key: piece for key, piece in self.pieces.items() if key[0] != cache_id}
+
+
+def make_torrent(
+    body: bytes = BODY, *, name: str = "key", private: bool = False, spoil: int | None = None
+) -> bytes:
+    """Return a torrent of `body`; `spoil` is the index of a piece whose hash is wrong."""
+    pieces = bytearray(sha1s(body, PIECE))
+    if spoil is not None:
+        pieces[spoil * 20] ^= 1
+    layout = Layout(len(body), PIECE)
+    info = build_info(name=name, layout=layout, pieces=bytes(pieces), private=private)
+    return torrent_file(info, announce=[], created_by="S3", creation_date=None)
+
+
+@dataclass
+class Climber:
+    """A ladder, and the object whose metainfo it is asked for."""
+
+    server: ObjectsServer
+    ladder: Ladder
+    meter: CountingMeter
+    shelf: Shelf
+    record: Record
+
+    async def climb(self, **wish: object) -> Torrent:
+        settings = ObjectSettings.model_validate(
+            {"bucket": "bucket", "key": self.record.pinned.ref.key, **wish}
+        )
+        return await self.ladder.climb(self.record, settings, self.meter, lambda done, size: None)
+
+    def aim(self, key: str, body: bytes = BODY) -> None:
+        """Publish another object."""
+        self.server.objects[key] = body
+        ref = ObjectRef("default", "bucket", key)
+        self.record = Record(PinnedObject(ref, self.server.etag(body), len(body)))

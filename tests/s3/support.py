@@ -1,0 +1,33 @@
+"""What tests of whatever asks S3 use: a quick retry policy, a meter, the type of a fixture."""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from seeder.s3.client import S3Origin
+from seeder.s3.retry import RetryPolicy
+from seeder.s3.transport import Purpose
+
+MakeOrigin: TypeAlias = Callable[..., Awaitable[S3Origin]]
+
+
+QUICK = RetryPolicy(first_wait=0.001, longest_wait=0.004, connect_timeout=5, read_timeout=5)
+
+
+@dataclass
+class CountingMeter:
+    """Counts by purpose."""
+
+    requests: Counter[str] = field(default_factory=Counter)
+    received: Counter[str] = field(default_factory=Counter)
+    charged: int = 0
+
+    def origin_request(self, purpose: Purpose) -> None:
+        self.requests[purpose] += 1
+
+    def origin_received(self, purpose: Purpose, count: int) -> None:
+        self.received[purpose] += count
+
+    def requester_charged(self) -> None:
+        self.charged += 1
