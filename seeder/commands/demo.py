@@ -40,7 +40,7 @@ from seeder.daemon.node import Node
 from seeder.errors import SeederError
 from seeder.gateway.links import torrent_file_of
 from seeder.ledger.table import render
-from seeder.net.addresses import Address
+from seeder.net.addresses import HostPort
 from seeder.units import GIB, human
 
 BUCKET, KEY = "quotes", "Nelson.bin"
@@ -108,7 +108,7 @@ def _put_object(endpoint: str, body: bytes) -> None:
 
 
 def _configuration(directory: Path, endpoint: str) -> Config:
-    anywhere = (Address("127.0.0.1", 0),)
+    anywhere = (HostPort("127.0.0.1", 0),)
     return Config(
         state_directory=directory / "state",
         origins={

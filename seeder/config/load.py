@@ -26,9 +26,9 @@ from seeder.config.sections import (
     SavingsSettings,
     TrackerSettings,
 )
-from seeder.config.texts import closest, parse_address
+from seeder.config.texts import closest, parse_host_port
 from seeder.errors import ConfigError
-from seeder.net.addresses import Address
+from seeder.net.addresses import HostPort
 
 __all__ = [
     "AdminSettings",
@@ -299,14 +299,14 @@ def _repeated_objects(objects: object) -> Iterator[str]:
 
 def _repeated_addresses(raw: Mapping[str, object]) -> Iterator[str]:
     """Yield a line for each listening address that an earlier entry has taken."""
-    first: dict[Address, str] = {}
+    first: dict[HostPort, str] = {}
     for section in ("tracker", "peer", "admin"):
         table = raw.get(section, {})
         default = [str(address) for address in _TABLES[section].model_fields["listen"].default]
         listen = table.get("listen", default) if isinstance(table, dict) else default
         for index, text in enumerate(listen if isinstance(listen, list) else ()):
             try:
-                address = parse_address(text if isinstance(text, str) else "")
+                address = parse_host_port(text if isinstance(text, str) else "")
             except ValueError:
                 continue  # reported already
             place: Place = (section, "listen", index)

@@ -33,17 +33,16 @@ from seeder.config.fields import (
     text,
 )
 from seeder.config.texts import (
-    Network,
     check_announce_url,
     check_domain,
     check_endpoint,
     check_gateway_url,
     one_of,
-    parse_address,
+    parse_host_port,
     parse_network,
     parse_public_address,
 )
-from seeder.net.addresses import Address
+from seeder.net.addresses import HostPort, IPNetwork
 from seeder.torrent.layout import LARGEST_PIECE_LENGTH
 from seeder.torrent.objects import ObjectRef
 from seeder.units import GIB, KIB, MIB
@@ -62,8 +61,8 @@ SUPER_SEEDING: tuple[SuperSeeding, ...] = ("auto", "off")
 VERIFY: tuple[Verify, ...] = ("sample", "all")
 Format: TypeAlias = Literal["v1", "hybrid"]
 FORMATS: tuple[Format, ...] = ("v1", "hybrid")
-_Address = Annotated[Address, parsed(parse_address, Address)]
-_Network = Annotated[Network, parsed(parse_network, Network)]
+_Address = Annotated[HostPort, parsed(parse_host_port, HostPort)]
+_Network = Annotated[IPNetwork, parsed(parse_network, IPNetwork)]
 
 
 class OriginSettings(Section):
@@ -186,7 +185,7 @@ class TrackerSettings(Section):
     """[tracker]: where clients announce, and what they are told."""
 
     listen: Annotated[tuple[_Address, ...], array('["0.0.0.0:6969"]', least=1)] = (
-        Address("0.0.0.0", 6969),
+        HostPort("0.0.0.0", 6969),
     )
     announce_url: Annotated[str, checked(check_announce_url)] | None = None
     """What torrents name; None is derived from the addresses by whoever writes the torrent."""
@@ -201,9 +200,9 @@ class PeerSettings(Section):
     """[peer]: where leechers connect."""
 
     listen: Annotated[tuple[_Address, ...], array('["0.0.0.0:6881"]', least=1)] = (
-        Address("0.0.0.0", 6881),
+        HostPort("0.0.0.0", 6881),
     )
-    public_address: Annotated[Address, parsed(parse_public_address, Address)] | None = None
+    public_address: Annotated[HostPort, parsed(parse_public_address, HostPort)] | None = None
     """What the tracker hands out for us."""
     upload_rate: Rate = None
     """Bytes a second to all peers together; None is unlimited."""
@@ -278,7 +277,7 @@ class AdminSettings(Section):
     """[admin]: the status page, metrics and health; an empty list turns them off."""
 
     listen: Annotated[tuple[_Address, ...], array('["127.0.0.1:9180"]')] = (
-        Address("127.0.0.1", 9180),
+        HostPort("127.0.0.1", 9180),
     )
 
 

@@ -8,12 +8,9 @@ import difflib
 import ipaddress
 import re
 from collections.abc import Sequence
-from typing import TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
-from seeder.net.addresses import Address
-
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+from seeder.net.addresses import HostPort, IPNetwork
 
 _LABEL = "[A-Za-z0-9_-]{1,63}"
 _HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*\.?", re.ASCII)
@@ -25,7 +22,7 @@ _ANNOUNCE_ARGUMENT = re.compile(
 )
 
 
-def parse_address(text: str) -> Address:
+def parse_host_port(text: str) -> HostPort:
     """Return the parts of "HOST:PORT" or "[IPV6]:PORT"."""
     host, colon, port = text.rpartition(":")
     if not colon or not (port.isascii() and port.isdigit()):
@@ -42,12 +39,12 @@ def parse_address(text: str) -> Address:
         raise ValueError("want an IPv6 address in brackets, then the port, such as [::]:6969")
     elif not _is_host(host):
         raise ValueError("want an IPv4 address, an IPv6 address in brackets, or a host name")
-    return Address(host, int(port))
+    return HostPort(host, int(port))
 
 
-def parse_public_address(text: str) -> Address:
+def parse_public_address(text: str) -> HostPort:
     """Return the parts of an "IP:PORT" that peers can dial."""
-    address = parse_address(text)
+    address = parse_host_port(text)
     try:
         ip = ipaddress.ip_address(address.host)
     except ValueError:
@@ -57,7 +54,7 @@ def parse_public_address(text: str) -> Address:
     return address
 
 
-def parse_network(text: str) -> Network:
+def parse_network(text: str) -> IPNetwork:
     """Return the network of a CIDR such as "10.0.0.0/8"; an address alone is a network of one."""
     try:
         wider = ipaddress.ip_network(text, strict=False)

@@ -30,7 +30,7 @@ from seeder.ledger.report import Report, TorrentRow
 from seeder.ledger.spending import change, explain_level, prices_of
 from seeder.metainfo.ladder import Ladder
 from seeder.metainfo.store import MetainfoStore
-from seeder.net.addresses import Address, compact_endpoint
+from seeder.net.addresses import HostPort, compact_endpoint
 from seeder.peer.hub import Hub
 from seeder.publish.prefixes import ListingStore
 from seeder.publish.publisher import BUILDS, CLIMBS, LISTINGS, METAINFO, Publisher, Source
@@ -113,7 +113,7 @@ class Node:
         )
         self.swarms: Swarms
         self.announce_url = ""
-        self.admin_address: Address | None = None
+        self.admin_address: HostPort | None = None
         self._metrics = Metrics(self.report, version=__version__)
 
     def _new_hub(self) -> Hub:
@@ -379,10 +379,10 @@ class Node:
         return b"".join(parts)
 
 
-def address_of(listener: socket.socket) -> Address:
+def address_of(listener: socket.socket) -> HostPort:
     """Return where a listening socket listens."""
     host, port = listener.getsockname()[:2]
-    return Address(str(host), int(port))
+    return HostPort(str(host), int(port))
 
 
 def save_swarms(path: Path, rows: Iterable[object]) -> None:

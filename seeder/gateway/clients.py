@@ -1,16 +1,13 @@
 """Whose announce it is: the address of the socket, or what a trusted proxy says of it."""
 
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import TypeAlias
+from ipaddress import ip_network
 
 from seeder.errors import AnnounceError
 from seeder.http.messages import Request
-from seeder.net.addresses import IPAddress, parse_address
-from seeder.net.buckets import Limiter
+from seeder.net.addresses import IPAddress, IPNetwork, parse_ip
+from seeder.net.buckets import AddressLimiter
 from seeder.net.sockets import packed_address
-
-Network: TypeAlias = IPv4Network | IPv6Network
 
 
 class TrustedProxies:
@@ -18,7 +15,7 @@ class TrustedProxies:
 
     def __init__(self, networks: Sequence[str]) -> None:
         """Take networks in CIDR notation; ValueError for anything else."""
-        self._networks: tuple[Network, ...] = tuple(ip_network(network) for network in networks)
+        self._networks: tuple[IPNetwork, ...] = tuple(ip_network(network) for network in networks)
 
     def __bool__(self) -> bool:
         return bool(self._networks)
@@ -53,7 +50,7 @@ def _hop(raw: bytes) -> IPAddress:
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        return parse_address(text)
+        return parse_ip(text)
     except ValueError:
         raise AnnounceError("the tracker's proxy sent a broken X-Forwarded-For") from None
 
@@ -62,7 +59,7 @@ class Sources:
     """Who a request comes from, and whether that one has asked too often."""
 
     def __init__(
-        self, proxies: TrustedProxies, limiter: Limiter | None, clock: Callable[[], float]
+        self, proxies: TrustedProxies, limiter: AddressLimiter | None, clock: Callable[[], float]
     ) -> None:
         self._proxies = proxies
         self._limiter = limiter
@@ -74,7 +71,7 @@ class Sources:
         AnnounceError when a trusted proxy doesn't say whom it speaks for.
         """
         if self._proxies:
-            peer = parse_address(request.peer[0])
+            peer = parse_ip(request.peer[0])
             if self._proxies.trusts(peer):
                 forwarded = request.all_headers(b"x-forwarded-for")
                 return self._proxies.client(forwarded).packed, None

@@ -7,7 +7,7 @@ from seeder import __version__
 from seeder.config.sections import Config, PeerSettings
 from seeder.errors import ConfigError
 from seeder.gateway.naming import object_path
-from seeder.net.addresses import Address
+from seeder.net.addresses import HostPort
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import InfoHash, torrent_file
 from seeder.torrent.objects import ObjectRef, PinnedBundle
@@ -27,7 +27,7 @@ def announce_url(config: Config, port: int) -> str:
         hosts.append(config.peer.public_address.host)
     for host in hosts:
         if host not in ("0.0.0.0", "::"):
-            return f"http://{Address(host, port)}/announce"
+            return f"http://{HostPort(host, port)}/announce"
     raise ConfigError(
         [
             "tracker.announce_url: is missing, and no other address says where clients reach the"

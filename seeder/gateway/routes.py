@@ -21,7 +21,7 @@ from seeder.gateway.objects import ObjectRoutes, PublicFace, TorrentLookup
 from seeder.gateway.s3errors import S3Error
 from seeder.gateway.webseed import Open, WebSeed
 from seeder.http.messages import Request, Response, query_names
-from seeder.net.buckets import Limiter
+from seeder.net.buckets import AddressLimiter
 from seeder.torrent.catalog import Catalog
 from seeder.tracker.swarms import Swarms
 
@@ -65,7 +65,7 @@ class PublicRoutes:
         listing: ListingRoutes | None = None,
         web_seed: WebSeed | None = None,
         proxies: TrustedProxies,
-        limiter: Limiter | None = None,
+        limiter: AddressLimiter | None = None,
         clock: Callable[[], float] = trio.current_time,
         request_id: Callable[[], str] = _request_id,
     ) -> None:
@@ -174,7 +174,7 @@ def public_routes(
         listing=_listing(config, catalog, announce) if config.gateway.listing else None,
         web_seed=web_seed,
         proxies=TrustedProxies([str(network) for network in config.tracker.trusted_proxies]),
-        limiter=Limiter(REQUESTS_A_SECOND, REQUESTS_AT_ONCE),
+        limiter=AddressLimiter(REQUESTS_A_SECOND, REQUESTS_AT_ONCE),
     )
 
 

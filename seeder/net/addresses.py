@@ -1,11 +1,28 @@
-"""Addresses as operators, sockets and peers write them, and what counts as one address. No I/O."""
+"""Addresses as operators, sockets and peers write them, and what counts as one address.
 
-import ipaddress
-from ipaddress import IPv4Address, IPv6Address, ip_address
+A host in text is a name or an IP address; a packed address is its 4 or 16 bytes. A compact endpoint
+is a packed address and a port: 6 bytes, or 18 for IPv6 (BEP 23, BEP 7).
+
+No I/O.
+"""
+
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple, TypeAlias
 
+IPAddress: TypeAlias = IPv4Address | IPv6Address
+IPNetwork: TypeAlias = IPv4Network | IPv6Network
+SocketAddress: TypeAlias = tuple[str, int]
+"""The numeric host and the port of a connection's other end."""
 
-class Address(NamedTuple):
+V4_ENDPOINT = 6
+V6_ENDPOINT = 18
+NETWORK_BITS = 64
+"""An IPv6 /64 counts as one address: a host takes any address of its subnet (RFC 4291, 2.5.1)."""
+_V4_LENGTH = 4
+_NETWORK_LENGTH = NETWORK_BITS // 8
+
+
+class HostPort(NamedTuple):
     """A host (IP address or name, without brackets) and a port; port 0 lets the system choose."""
 
     host: str
@@ -15,27 +32,10 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-SocketAddress = tuple[str, int]
+def parse_ip(text: str) -> IPAddress:
+    """Return the IP address that `text` spells, without its zone and with IPv4 unmapped.
 
-
-def address_group(host: str) -> str:
-    """Return what counts as one address: an IPv4 address, or an IPv6 /64."""
-    address = ipaddress.ip_address(host.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address):
-        mapped = address.ipv4_mapped
-        return str(mapped) if mapped else str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
-
-
-IPAddress: TypeAlias = IPv4Address | IPv6Address
-_V4_LENGTH = 4
-_V6_NETWORK_LENGTH = 8
-
-
-def parse_address(text: str) -> IPAddress:
-    """Return the address that `text` spells, without a zone and with IPv4 unmapped (RFC 4291).
-
-    ValueError if it is none.
+    ValueError if it spells none.
     """
     address = ip_address(text.partition("%")[0])
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
@@ -43,17 +43,21 @@ def parse_address(text: str) -> IPAddress:
     return address
 
 
+def address_group(host: str) -> str:
+    """Return in text what an IP address is counted under: itself, or its IPv6 /64."""
+    address = parse_ip(host)
+    if isinstance(address, IPv6Address):
+        return str(ip_network((address, NETWORK_BITS), strict=False))
+    return str(address)
+
+
 def network_of(address: bytes) -> bytes:
-    """Return what an address of 4 or 16 bytes is counted under: itself, or its IPv6 /64."""
-    return address if len(address) == _V4_LENGTH else address[:_V6_NETWORK_LENGTH]
-
-
-V4_ENDPOINT = 6
-V6_ENDPOINT = 18
+    """Return what a packed address is counted under: itself, or its IPv6 /64."""
+    return address if len(address) == _V4_LENGTH else address[:_NETWORK_LENGTH]
 
 
 def compact_endpoint(address: bytes, port: int) -> bytes:
-    """Return the compact form of an address of 4 or 16 bytes and a port (BEP 23, 7)."""
+    """Return the compact endpoint of a packed address and a port (BEP 23, BEP 7)."""
     return address + port.to_bytes(2, "big")
 
 

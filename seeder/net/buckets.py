@@ -1,11 +1,16 @@
-"""Requests a second, by source address, in bounded memory. No I/O."""
+"""Token buckets that refuse: what comes too often, from one address or over one connection.
+
+The buckets that delay instead, and never refuse, are those of `seeder.upload.rates`.
+
+No I/O.
+"""
 
 from collections import OrderedDict
 
 from seeder.net.addresses import network_of
 
 
-class Limiter:
+class AddressLimiter:
     """A token bucket for each address (IPv6: each /64), refilled at `rate` a second.
 
     A bucket is one number: the time at which it will be full again (the virtual scheduling form
@@ -14,7 +19,7 @@ class Limiter:
     """
 
     def __init__(self, rate: float, burst: float, *, most_addresses: int = 50_000) -> None:
-        """Allow `rate` requests a second in the long run and `burst` at once."""
+        """Allow `rate` tokens a second in the long run and `burst` at once."""
         self._cost = 1.0 / rate
         # The thousandth of a token keeps rounding from costing a whole one.
         self._depth = (burst + 0.001) / rate
@@ -25,7 +30,7 @@ class Limiter:
         return len(self._full_at)
 
     def admit(self, address: bytes, now: float, tokens: int = 1) -> bool:
-        """Take tokens of an address (4 or 16 bytes); None and False when too few are left."""
+        """Take tokens of a packed address; where too few are left, take none and return False."""
         network = network_of(address)
         full_at = max(self._full_at.get(network, now), now)
         cost = tokens * self._cost
@@ -37,8 +42,8 @@ class Limiter:
         return admitted
 
 
-class Bucket:
-    """Holds `burst` tokens and gets `rate` new ones a second."""
+class TokenBucket:
+    """One bucket that holds `burst` tokens, begins full and gets `rate` new ones a second."""
 
     __slots__ = ("_at", "_burst", "_left", "_rate")
 
@@ -49,7 +54,7 @@ class Bucket:
         self._at = now
 
     def take(self, now: float) -> bool:
-        """Take a token; False when there was none."""
+        """Take a token; False when there was none, and then the bucket owes it."""
         self._left = min(self._burst, self._left + (now - self._at) * self._rate) - 1
         self._at = now
         return self._left >= 0

@@ -10,21 +10,23 @@ from socket import AF_INET, AF_INET6, inet_pton
 import trio
 
 from seeder.errors import ConfigError
-from seeder.net.addresses import SocketAddress
+from seeder.net.addresses import HostPort, SocketAddress
 
 _LOG = logging.getLogger(__name__)
 
 BACKLOG = 1024
-# One wake-up takes several connections: a flash crowd costs fewer trips through the loop, and
-# other tasks still get their turn.
 BATCH = 64
+"""Connections taken by one wake-up: a flash crowd costs fewer trips through the loop, and other
+tasks still get their turn."""
 STARVED_PAUSE = 0.1
 """Seconds before the next accept when the process has no file descriptor left."""
 STARVED_QUIET = 60.0
-"""Seconds between two log lines about that."""
+"""Seconds between two log lines about it."""
 
 _STARVED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _LISTENER_BROKEN = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK})
+_V4_MAPPED = bytes(10) + b"\xff\xff"
+"""What stands before the IPv4 address in an IPv4-mapped one of 16 bytes (RFC 4291, 2.5.5.2)."""
 
 
 def listen(host: str, port: int, purpose: str) -> socket.socket:
@@ -32,7 +34,6 @@ def listen(host: str, port: int, purpose: str) -> socket.socket:
 
     ConfigError names the address, the purpose (for the operator) and the system's reason.
     """
-    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     sock = None
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -51,7 +52,9 @@ def listen(host: str, port: int, purpose: str) -> socket.socket:
         why = f"{error.strerror}"
         if error.errno == errno.EADDRINUSE:
             why += "; another program (or another seeder) uses it"
-        raise ConfigError([f"{purpose}.listen: can't listen on {shown}: {why}"]) from error
+        raise ConfigError(
+            [f"{purpose}.listen: can't listen on {HostPort(host, port)}: {why}"]
+        ) from error
     return sock
 
 
@@ -63,8 +66,9 @@ async def accept(
 ) -> None:
     """Hand every connection of `listener` to `take`, non-blocking, until cancelled.
 
-    Without a file descriptor left, `starved` is called, which may free one, and the next accept
-    waits a little. OSError when the listener itself is broken.
+    When the process has no file descriptor left, it calls `starved`, which may free one, and waits
+    a little before the next accept. Both functions run in the task of this call, and must not
+    block. OSError when the listener itself is broken.
     """
     quiet_until = -inf
     while True:
@@ -97,11 +101,12 @@ def close_all(listeners: Sequence[socket.socket]) -> None:
         listener.close()
 
 
-_V4_MAPPED = b"\x00" * 10 + b"\xff\xff"
-
-
 def packed_address(host: str) -> bytes:
-    """Return the 4 or 16 bytes of a socket's address, IPv4-mapped ones as IPv4."""
+    """Return the packed form of a socket's numeric address, 4 or 16 bytes; IPv4-mapped as IPv4.
+
+    inet_pton, since it stands in the way of every announce, and `ipaddress` takes twenty times as
+    long.
+    """
     if ":" not in host:
         return inet_pton(AF_INET, host)
     packed = inet_pton(AF_INET6, host.partition("%")[0])

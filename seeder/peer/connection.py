@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from seeder.errors import WireError
-from seeder.net.buckets import Bucket
+from seeder.net.buckets import TokenBucket
 from seeder.peer import messages
 from seeder.peer.extensions import Extensions
 from seeder.peer.messages import Block, Message, MessageId, Requests
@@ -107,8 +107,8 @@ class PeerConnection:
         self._openers = 0
         self._haves = 0
         self._asked = False
-        self._noise = Bucket(NOISE_BURST, NOISE_PER_SECOND, now)
-        self._cancels = Bucket(CANCEL_BURST, CANCELS_PER_SECOND, now)
+        self._noise = TokenBucket(NOISE_BURST, NOISE_PER_SECOND, now)
+        self._cancels = TokenBucket(CANCEL_BURST, CANCELS_PER_SECOND, now)
 
     # -- input
 

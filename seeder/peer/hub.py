@@ -15,7 +15,7 @@ from seeder.cache.pieces import PieceCache
 from seeder.errors import ConfigError, WireError
 from seeder.ledger.budget import Level
 from seeder.net.addresses import SocketAddress, address_group
-from seeder.net.buckets import Bucket
+from seeder.net.buckets import TokenBucket
 from seeder.net.sockets import accept, close_all
 from seeder.peer.download import Download, Downloads
 from seeder.peer.encryption import Encryption, Opening
@@ -112,7 +112,7 @@ class Hub:
         self._origin_is_busy = origin_is_busy
         self._sessions: set[Session] = set()
         self._skeys = SkeyIndex()
-        self._exchanges = Bucket(EXCHANGE_BURST, EXCHANGES_PER_SECOND, trio.current_time())
+        self._exchanges = TokenBucket(EXCHANGE_BURST, EXCHANGES_PER_SECOND, trio.current_time())
         self._encryption = _usable(limits.encryption)
         self._limits: Limits[Session | Download] = Limits(_rates(limits))
         self._pace = trio.Event()

@@ -9,6 +9,7 @@ No I/O.
 from collections.abc import Callable, Hashable, Iterator
 from math import inf
 
+from seeder.net.addresses import is_v6
 from seeder.torrent import bencode
 
 SECONDS_BETWEEN = 60.0
@@ -18,21 +19,6 @@ MOST_TOLD = 100
 """Peers that one peer knows from us at a time: enough to join the swarm, and little to remember."""
 SEED = 0x02
 """`added.f`: the peer has everything, or is upload only."""
-
-_V4_LENGTH = 6
-_V4_MAPPED = bytes(10) + b"\xff\xff"
-
-
-def endpoint_of(address: bytes, port: int) -> bytes:
-    """Return the compact form of an address of 4 or 16 bytes: 6 bytes, or 18 for IPv6.
-
-    ValueError for a port outside 1 to 65535 and an address of another length.
-    """
-    if len(address) == 16 and address.startswith(_V4_MAPPED):
-        address = address[12:]
-    if len(address) not in (4, 16) or not 0 < port < 65536:
-        raise ValueError(f"not an endpoint: {len(address)} bytes, port {port}")
-    return address + port.to_bytes(2)
 
 
 class Roster:
@@ -134,10 +120,10 @@ class Listing:
         self._endpoint: bytes | None = None
         self._exchange = Exchange()
 
-    def takes_connections_at(self, address: bytes, port: int) -> None:
-        """Let others hear of the peer: its address (4 or 16 bytes), and the port that it named."""
-        self._endpoint = endpoint_of(address, port)
-        self._roster.join(self._session, self._endpoint)
+    def takes_connections_at(self, endpoint: bytes) -> None:
+        """Let others hear of the peer: its compact endpoint, with the port that it named."""
+        self._endpoint = endpoint
+        self._roster.join(self._session, endpoint)
 
     def message(self, now: float, chance: Callable[[], float]) -> bytes | None:
         """Return the payload of the `ut_pex` message that is due, None for none."""
@@ -171,5 +157,5 @@ def _encode(added: list[bytes], dropped: list[bytes], roster: Roster) -> bytes:
 
 
 def _by_family(endpoints: list[bytes]) -> tuple[list[bytes], list[bytes]]:
-    v4 = [endpoint for endpoint in endpoints if len(endpoint) == _V4_LENGTH]
-    return v4, [endpoint for endpoint in endpoints if len(endpoint) != _V4_LENGTH]
+    v4 = [endpoint for endpoint in endpoints if not is_v6(endpoint)]
+    return v4, [endpoint for endpoint in endpoints if is_v6(endpoint)]

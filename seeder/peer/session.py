@@ -13,7 +13,8 @@ from functools import partial
 import trio
 
 from seeder.errors import PieceMismatch, SeederError, WireError
-from seeder.net.addresses import SocketAddress
+from seeder.net.addresses import SocketAddress, compact_endpoint
+from seeder.net.sockets import packed_address
 from seeder.peer import protocol as events
 from seeder.peer.connection import Identity, PeerConnection
 from seeder.peer.extensions import client_of
@@ -241,7 +242,8 @@ class Session:
             case events.Introduced(client, listen_port):
                 self.client = client or self.client
                 if listen_port is not None and self._listing is not None:
-                    self._listing.takes_connections_at(self._ip, listen_port)
+                    endpoint = compact_endpoint(packed_address(self.address[0]), listen_port)
+                    self._listing.takes_connections_at(endpoint)
             case events.WantsNothing():
                 self._farewell = "upload-only"
             case events.WantsHashes(request):

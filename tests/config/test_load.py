@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from seeder.config.load import _TABLES, CacheSettings, Config, ObjectSettings, ReadKeySettings, load
 from seeder.errors import ConfigError
-from seeder.net.addresses import Address
+from seeder.net.addresses import HostPort
 from seeder.units import GIB, KIB, MIB
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "seeder.toml"
@@ -65,12 +65,12 @@ def test_an_object_is_all_that_must_be_written(read: Load, tmp_path: Path) -> No
     assert str(published.ref) == "quotes/Nelson"
     assert published.metainfo == ("origin", "sidecar", "checksums", "build")
     assert (published.verify, published.refresh, published.piece_length) == ("sample", 600.0, None)
-    assert config.tracker.listen == (Address("0.0.0.0", 6969),)
+    assert config.tracker.listen == (HostPort("0.0.0.0", 6969),)
     assert config.tracker.announce_url is None
     assert config.tracker.interval == 1800.0
-    assert config.peer.listen == (Address("0.0.0.0", 6881),)
+    assert config.peer.listen == (HostPort("0.0.0.0", 6881),)
     assert (config.cache.memory, config.cache.disk) == (256 * MIB, 50 * GIB)
-    assert config.admin.listen == (Address("127.0.0.1", 9180),)
+    assert config.admin.listen == (HostPort("127.0.0.1", 9180),)
     assert config.savings.price_per_gb == 0.09
 
 
@@ -163,12 +163,12 @@ def test_every_key_is_read_and_parsed(read: Load, tmp_path: Path) -> None:
     assert (reader.secret_file, reader.secret_credential) == (tmp_path / "reader.secret", None)
     assert reader.objects == ("quotes/*", "*/public/*")
     assert (other.secret_file, other.secret_credential) == (None, "other")
-    assert config.tracker.listen == (Address("::", 6969), Address("localhost", 0))
+    assert config.tracker.listen == (HostPort("::", 6969), HostPort("localhost", 0))
     assert config.tracker.trusted_proxies == (
         ipaddress.ip_network("10.0.0.0/8"),
         ipaddress.ip_network("::1/128"),
     )
-    assert config.peer.public_address == Address("2001:db8::7", 6881)
+    assert config.peer.public_address == HostPort("2001:db8::7", 6881)
     assert (config.cache.memory, config.cache.disk) == (3 * GIB // 2, 0)
     assert config.admin.listen == ()
     assert config.budget.amounts() == {
@@ -785,4 +785,4 @@ def test_the_examples_behind_a_hash_are_right_as_well(read: Load, tmp_path: Path
     config = read(uncommented.replace("/etc/seeder/ca.pem", "ca.pem"))
     assert config.objects[0].piece_length == MIB
     assert [key.access_key_id for key in config.gateway.keys] == ["READER", "OTHER"]
-    assert config.peer.public_address == Address("203.0.113.7", 6881)
+    assert config.peer.public_address == HostPort("203.0.113.7", 6881)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seeder.config.texts import closest, one_of, parse_address
-from seeder.net.addresses import Address
+from seeder.config.texts import closest, one_of, parse_host_port
+from seeder.net.addresses import HostPort
 from seeder.units import parse_rate, parse_size, parse_time, show_size
 
 
@@ -17,7 +17,7 @@ def test_a_size_is_read_back_as_it_is_shown(size: int) -> None:
 @settings(suppress_health_check=[HealthCheck.too_slow])  # the first text draws read a big table
 @given(st.text(max_size=20))
 def test_any_text_is_parsed_or_refused_with_a_reason(text: str) -> None:
-    for parse in (parse_size, parse_time, parse_address):
+    for parse in (parse_size, parse_time, parse_host_port):
         refusal = "want "
         try:
             parse(text)
@@ -30,8 +30,8 @@ def test_any_text_is_parsed_or_refused_with_a_reason(text: str) -> None:
     st.one_of(st.ip_addresses(), st.sampled_from(["a", "s3.example.org"])), st.integers(0, 65535)
 )
 def test_an_address_is_read_back_as_it_is_shown(host: object, port: int) -> None:
-    address = Address(str(host), port)
-    assert parse_address(str(address)) == address
+    address = HostPort(str(host), port)
+    assert parse_host_port(str(address)) == address
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from seeder.config.sections import (
     PeerSettings,
     TrackerSettings,
 )
-from seeder.net.addresses import Address
+from seeder.net.addresses import HostPort
 from tests.daemon.support import BODY, LOOPBACK
 from tests.s3.fault_server import FaultServer
 from tests.s3.objects_server import ObjectsServer
@@ -32,7 +32,7 @@ def store(faults: FaultServer) -> ObjectsServer:
 @pytest.fixture
 def config(faults: FaultServer, store: ObjectsServer, tmp_path: Path) -> Config:
     ports = [free_port(LOOPBACK) for _ in range(3)]
-    tracker, peer, admin = (Address(LOOPBACK, port) for port in ports)
+    tracker, peer, admin = (HostPort(LOOPBACK, port) for port in ports)
     return Config(
         state_directory=tmp_path / "state",
         origins={"default": OriginSettings(endpoint=faults.url, path_style=True)},

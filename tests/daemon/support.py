@@ -12,7 +12,7 @@ import trio
 from seeder.config.sections import Config
 from seeder.daemon.node import Node
 from seeder.daemon.run import serve
-from seeder.net.addresses import Address
+from seeder.net.addresses import HostPort
 from seeder.torrent.catalog import State
 from seeder.units import MIB
 from tests.support.objects import content
@@ -44,14 +44,14 @@ def served(node: Node) -> bool:
     return found is not None and found.state is State.SERVING
 
 
-async def get(address: Address, target: str) -> tuple[int, str]:
+async def get(address: HostPort, target: str) -> tuple[int, str]:
     """Return status and text of a page."""
     async with httpx.AsyncClient(trust_env=False) as client:
         answer = await client.get(f"http://{address}{target}")
         return answer.status_code, answer.text
 
 
-def connects(address: Address) -> bool:
+def connects(address: HostPort) -> bool:
     with socket.socket() as probe:
         probe.settimeout(5)
         return probe.connect_ex(tuple(address)) == 0

@@ -25,7 +25,7 @@ from seeder.daemon.reload import reload
 from seeder.daemon.run import SWARMS, open_listeners, serve
 from seeder.daemon.systemd import Notifier
 from seeder.errors import ConfigError
-from seeder.net.addresses import Address
+from seeder.net.addresses import HostPort
 from seeder.publish.publisher import Publisher
 from seeder.units import MIB
 from tests.daemon.support import BODY, LOOPBACK, connects, get, served, serving, until
@@ -152,7 +152,7 @@ async def test_passed_sockets_stand_for_the_configured_addresses(config: Config)
         port = passed.getsockname()[1]
         async with serving(config, activated={"tracker": [passed]}) as node:
             assert node.announce_url == f"http://{LOOPBACK}:{port}/announce"
-            assert (await get(Address(LOOPBACK, port), "/"))[0] == 200
+            assert (await get(HostPort(LOOPBACK, port), "/"))[0] == 200
             assert not connects(config.tracker.listen[0])
             assert connects(config.peer.listen[0])
 
@@ -385,7 +385,7 @@ async def test_a_reload_takes_up_who_may_fetch_what(
         assert node.config.gateway == config.gateway
 
 
-def presigned_target(target: str, secret: str, address: Address) -> str:
+def presigned_target(target: str, secret: str, address: HostPort) -> str:
     """Return a target presigned by a secret for five minutes from now."""
     request = signed_by(f"http://{address}{target}", secret=secret, now=time.time(), expires=300)
     return f"{request.path.decode()}?{request.query.decode()}"

@@ -7,7 +7,7 @@ from seeder.gateway.access import Terms
 from seeder.gateway.index import Listed, Page
 from seeder.gateway.objects import PublicFace, TorrentFile
 from seeder.gateway.s3errors import S3Error
-from seeder.net.addresses import Address
+from seeder.net.addresses import HostPort
 from seeder.torrent.catalog import Catalog
 
 ANNOUNCE = "http://tracker.example.org:6969/announce"
@@ -25,7 +25,7 @@ LISTED = Listed(
 
 def face(catalog: Catalog) -> PublicFace:
     """Return what the public sees of a catalog with two origins."""
-    public = PeerSettings(public_address=Address("203.0.113.7", 6881))
+    public = PeerSettings(public_address=HostPort("203.0.113.7", 6881))
     origins = {
         "default": OriginSettings(),
         "payer": OriginSettings(request_payer=True, expected_bucket_owner="111122223333"),

@@ -32,7 +32,7 @@ from seeder.gateway.objects import PublicFace
 from seeder.gateway.s3errors import S3Error
 from seeder.gateway.webseed import Content
 from seeder.http.messages import Request
-from seeder.net.addresses import Address
+from seeder.net.addresses import HostPort
 from seeder.torrent.bundle import build_bundle_info, parse_bundle_info
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.torrent.info import build_info, parse_info
@@ -158,9 +158,9 @@ def config(tmp_path: object, tracker: TrackerSettings, peer: PeerSettings) -> Co
 
 
 def test_the_announce_url_is_made_from_an_address_that_clients_can_reach(tmp_path: object) -> None:
-    anywhere = Address("0.0.0.0", 6969)
-    here = Address("192.0.2.1", 6969)
-    public = PeerSettings(public_address=Address("2001:db8::1", 6881))
+    anywhere = HostPort("0.0.0.0", 6969)
+    here = HostPort("192.0.2.1", 6969)
+    public = PeerSettings(public_address=HostPort("2001:db8::1", 6881))
     cases = [
         (TrackerSettings(announce_url=ANNOUNCE), public, ANNOUNCE),
         (TrackerSettings(listen=(anywhere, here)), public, "http://192.0.2.1:7000/announce"),

@@ -18,8 +18,7 @@ from seeder.gateway.routes import PublicRoutes
 from seeder.http.headers import content_disposition
 from seeder.http.messages import Request, Response, split_target
 from seeder.net.addresses import compact_endpoint
-from seeder.net.buckets import Limiter
-from seeder.net.sockets import packed_address
+from seeder.net.buckets import AddressLimiter
 from seeder.tracker.swarm import Policy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from tests.gateway.support import LISTED, MAGNET, TORRENT, Lookup, Source, page_of
@@ -34,7 +33,7 @@ class Public:
         self,
         *,
         proxies: Sequence[str] = (),
-        limiter: Limiter | None = None,
+        limiter: AddressLimiter | None = None,
         domains: Sequence[str] = (),
         listing: ListingRoutes | None = None,
     ) -> None:
@@ -141,7 +140,6 @@ def test_ipv4_on_a_socket_of_ipv6_is_ipv4() -> None:
     public.get(announce(), peer="::ffff:192.0.2.1", local="::ffff:203.0.113.7")
     reply = decoded(public.get(announce(name="b"), peer="192.0.2.2"))
     assert reply[b"peers"] == endpoint("203.0.113.7", OWN_PORT) + endpoint("192.0.2.1")
-    assert packed_address("fe80::1%eth0") == packed("fe80::1")
 
 
 def test_the_long_form_names_ids_unless_they_are_unwanted() -> None:
@@ -208,7 +206,7 @@ def test_a_proxy_that_names_no_client_gets_a_failure() -> None:
 
 
 def test_who_asks_too_often_is_told_when_to_come_again() -> None:
-    public = Public(limiter=Limiter(rate=1, burst=2))
+    public = Public(limiter=AddressLimiter(rate=1, burst=2))
     for _ in range(2):
         assert b"peers" in decoded(public.get(announce()))
     refused = decoded(public.get(announce()))
@@ -220,7 +218,7 @@ def test_who_asks_too_often_is_told_when_to_come_again() -> None:
 
 
 def test_behind_a_proxy_each_client_has_its_own_rate() -> None:
-    public = Public(proxies=["10.0.0.0/8"], limiter=Limiter(rate=1, burst=1))
+    public = Public(proxies=["10.0.0.0/8"], limiter=AddressLimiter(rate=1, burst=1))
     for number in range(5):
         forwarded = ("X-Forwarded-For", f"192.0.2.{number}")
         assert b"peers" in decoded(public.get(announce(), forwarded, peer="10.0.0.1"))
@@ -478,7 +476,7 @@ def test_the_root_lists_torrents_where_that_is_wanted() -> None:
     public = Public(
         listing=ListingRoutes(source, url="https://t.example.org/"),
         domains=["t.example.org"],
-        limiter=Limiter(rate=1, burst=12),
+        limiter=AddressLimiter(rate=1, burst=12),
     )
     assert header(public.get("/"), b"Content-Type") == b"text/html; charset=utf-8"
     assert public.get("/?format=json", ("Host", "quotes.t.example.org")).status == 200

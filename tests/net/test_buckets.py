@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seeder.net.buckets import Limiter
+from seeder.net.buckets import AddressLimiter
 from tests.tracker.announcing import packed
 
 A, B = packed("192.0.2.1"), packed("192.0.2.2")
 
 
 def test_a_burst_is_admitted_and_then_the_rate() -> None:
-    limiter = Limiter(rate=10, burst=5)
+    limiter = AddressLimiter(rate=10, burst=5)
     assert [limiter.admit(A, 100.0) for _ in range(7)] == [True] * 5 + [False] * 2
     assert limiter.admit(A, 100.1)
     assert not limiter.admit(A, 100.1)
@@ -19,7 +19,7 @@ def test_a_burst_is_admitted_and_then_the_rate() -> None:
 
 
 def test_what_costs_more_takes_more_or_nothing() -> None:
-    limiter = Limiter(rate=10, burst=5)
+    limiter = AddressLimiter(rate=10, burst=5)
     assert limiter.admit(A, 100.0, 3)
     assert not limiter.admit(A, 100.0, 3)
     assert limiter.admit(A, 100.0, 2)
@@ -28,21 +28,21 @@ def test_what_costs_more_takes_more_or_nothing() -> None:
 
 
 def test_one_address_does_not_cost_another() -> None:
-    limiter = Limiter(rate=1, burst=1)
+    limiter = AddressLimiter(rate=1, burst=1)
     assert limiter.admit(A, 0.0)
     assert not limiter.admit(A, 0.0)
     assert limiter.admit(B, 0.0)
 
 
 def test_a_64_of_ipv6_is_one_address() -> None:
-    limiter = Limiter(rate=1, burst=1)
+    limiter = AddressLimiter(rate=1, burst=1)
     assert limiter.admit(packed("2001:db8:0:1::1"), 0.0)
     assert not limiter.admit(packed("2001:db8:0:1:ffff::2"), 0.0)
     assert limiter.admit(packed("2001:db8:0:2::1"), 0.0)
 
 
 def test_its_memory_is_bounded_and_the_longest_quiet_address_goes_first() -> None:
-    limiter = Limiter(rate=1, burst=1, most_addresses=2)
+    limiter = AddressLimiter(rate=1, burst=1, most_addresses=2)
     assert limiter.admit(A, 0.0)
     assert limiter.admit(B, 0.0)
     assert not limiter.admit(A, 0.0)
@@ -57,7 +57,7 @@ def test_its_memory_is_bounded_and_the_longest_quiet_address_goes_first() -> Non
     st.sampled_from([1e-3, 1.0, 1e6, 1.7e9]),
 )
 def test_never_more_than_the_burst_and_the_rate(steps: list[float], start: float) -> None:
-    limiter, now, admitted = Limiter(rate=3, burst=4), start, 0
+    limiter, now, admitted = AddressLimiter(rate=3, burst=4), start, 0
     for step in steps:
         now += step
         admitted += limiter.admit(A, now)
@@ -66,7 +66,7 @@ def test_never_more_than_the_burst_and_the_rate(steps: list[float], start: float
 
 @pytest.mark.parametrize("now", [0.0, 1e6, 1.7e9])
 def test_rounding_costs_no_token(now: float) -> None:
-    limiter = Limiter(rate=3, burst=1)
+    limiter = AddressLimiter(rate=3, burst=1)
     for _ in range(100):
         assert limiter.admit(A, now)
         now += 1 / 3

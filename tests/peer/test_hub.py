@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import trio
 
-from seeder.net.addresses import address_group
 from seeder.peer import hub as hub_module
 from seeder.peer import messages
 from seeder.peer.lifetime import IDLE_PATIENCE, STRANGER_PATIENCE
@@ -150,20 +149,6 @@ async def test_a_choked_peer_that_waits_for_its_turn_is_not_idle(
         session.wire.choke()
         node.hub.make_room(trio.current_time() + IDLE_PATIENCE + 1)
         assert (session.reason is None) == interested
-
-
-@pytest.mark.parametrize(
-    ("host", "group"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2:ffff::1", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-    ],
-)
-def test_an_ipv6_network_counts_as_one_address(host: str, group: str) -> None:
-    assert address_group(host) == group
 
 
 # -- who is who

@@ -2,28 +2,21 @@ import random
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 
-import pytest
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from seeder.peer.pex import (
-    MOST_CHANGES,
-    MOST_TOLD,
-    SEED,
-    Exchange,
-    Roster,
-    endpoint_of,
-)
+from seeder.net.addresses import compact_endpoint
+from seeder.peer.pex import MOST_CHANGES, MOST_TOLD, SEED, Exchange, Roster
 from seeder.torrent import bencode
 
 
 def v4(number: int) -> bytes:
-    return endpoint_of(IPv4Address(0x0A000000 + number).packed, 6881)
+    return compact_endpoint(IPv4Address(0x0A000000 + number).packed, 6881)
 
 
 def v6(number: int) -> bytes:
-    return endpoint_of(IPv6Address((0x20010DB8 << 96) + number).packed, 6881)
+    return compact_endpoint(IPv6Address((0x20010DB8 << 96) + number).packed, 6881)
 
 
 def roster_of(*endpoints: bytes, private: bool = False) -> Roster:
@@ -65,22 +58,6 @@ def _bytes(value: object) -> bytes:
 
 def ask(exchange: Exchange, roster: Roster, now: float, own: bytes | None = None) -> bytes | None:
     return exchange.message(roster, own, now, random.Random(1).random)
-
-
-# -- endpoints
-
-
-def test_an_endpoint_is_the_compact_form_and_mapped_ipv4_is_ipv4() -> None:
-    assert endpoint_of(bytes([192, 0, 2, 1]), 6881) == b"\xc0\x00\x02\x01\x1a\xe1"
-    mapped = IPv6Address("::ffff:192.0.2.1").packed
-    assert endpoint_of(mapped, 6881) == endpoint_of(bytes([192, 0, 2, 1]), 6881)
-    assert endpoint_of(IPv6Address("::1").packed, 65535) == bytes(15) + b"\x01\xff\xff"
-
-
-@pytest.mark.parametrize(("length", "port"), [(4, 0), (4, 65536), (4, -1), (16, 0), (5, 1), (0, 1)])
-def test_anything_else_is_no_endpoint(length: int, port: int) -> None:
-    with pytest.raises(ValueError, match="endpoint"):
-        endpoint_of(bytes(length), port)
 
 
 # -- what one peer is told
@@ -246,10 +223,3 @@ class ExchangeMachine(RuleBasedStateMachine):
 
 TestExchangeMachine = ExchangeMachine.TestCase
 TestExchangeMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
-
-
-@given(
-    st.binary(min_size=4, max_size=4) | st.binary(min_size=16, max_size=16), st.integers(1, 65535)
-)
-def test_an_endpoint_has_its_familys_length(address: bytes, port: int) -> None:
-    assert len(endpoint_of(address, port)) in (6, len(address) + 2)

@@ -1,0 +1,77 @@
+"""Addresses: how they are written, and what counts as one."""
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seeder.net.addresses import (
+    HostPort,
+    address_group,
+    compact_endpoint,
+    is_v6,
+    network_of,
+    parse_ip,
+)
+from seeder.net.sockets import packed_address
+
+ADDRESSES = st.ip_addresses()
+NEIGHBOURS = st.ip_addresses(network="2001:db8::/63") | st.ip_addresses(network="192.0.2.0/31")
+MAPPED = "::ffff:192.0.2.1"
+
+
+def test_the_host_of_ipv6_stands_in_brackets() -> None:
+    assert str(HostPort("2001:db8::1", 6881)) == "[2001:db8::1]:6881"
+    assert str(HostPort("tracker.example.org", 80)) == "tracker.example.org:80"
+
+
+def test_a_zone_is_no_part_of_an_address() -> None:
+    assert parse_ip("fe80::1%eth0") == ipaddress.ip_address("fe80::1")
+    assert packed_address("fe80::1%eth0") == ipaddress.ip_address("fe80::1").packed
+
+
+def test_mapped_ipv4_is_ipv4() -> None:
+    assert parse_ip(MAPPED) == ipaddress.ip_address("192.0.2.1")
+    assert packed_address(MAPPED) == bytes([192, 0, 2, 1])
+
+
+@given(ADDRESSES)
+def test_the_fast_way_packs_what_the_parser_reads(address: ipaddress.IPv4Address) -> None:
+    assert packed_address(str(address)) == parse_ip(str(address)).packed
+
+
+def test_ipv6_is_counted_by_its_64() -> None:
+    assert network_of(b"abcd") == b"abcd"
+    assert network_of(b"0123456789abcdef") == b"01234567"
+
+
+@pytest.mark.parametrize(
+    ("host", "group"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::1", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+    ],
+)
+def test_an_ipv6_network_counts_as_one_address(host: str, group: str) -> None:
+    assert address_group(host) == group
+
+
+@given(NEIGHBOURS, NEIGHBOURS)
+def test_text_and_bytes_count_the_same_as_one(
+    one: ipaddress.IPv4Address, other: ipaddress.IPv4Address
+) -> None:
+    groups = [address_group(str(each)) for each in (one, other)]
+    networks = [network_of(packed_address(str(each))) for each in (one, other)]
+    assert (groups[0] == groups[1]) == (networks[0] == networks[1])
+
+
+def test_an_endpoint_is_the_compact_form() -> None:
+    v4 = compact_endpoint(bytes([192, 0, 2, 1]), 6881)
+    v6 = compact_endpoint(ipaddress.IPv6Address("::1").packed, 65535)
+    assert v4 == b"\xc0\x00\x02\x01\x1a\xe1"
+    assert v6 == bytes(15) + b"\x01\xff\xff"
+    assert [is_v6(v4), is_v6(v6)] == [False, True]
