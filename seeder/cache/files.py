@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TypeAlias
 
 from seeder.cache.memory import Key, Piece
+from seeder.files import replace_file
 
 _TEMPORARY = "writing.tmp"
 _CACHE_ID = re.compile(r"[0-9a-f]{32}-[1-9][0-9]*", re.ASCII)
@@ -140,30 +141,34 @@ def unlink_piece(root: str, key: Key) -> None:
     path = piece_path(root, key)
     with suppress(FileNotFoundError):
         os.unlink(path)
+    _remove_empty_directories(path)
+
+
+def write_piece(root: str, key: Key, piece: Piece) -> None:
+    """Write the temporary file and rename it; a failure leaves neither of the two."""
+    path = piece_path(root, key)
+    try:
+        replace_file(
+            path,
+            piece,
+            # Not synced: the first read after a start checks the hash, and S3 has the piece still.
+            durable=False,
+            # One for all pieces, where the next start finds and removes it.
+            temporary=f"{root}/{_TEMPORARY}",
+            mode=0o600,
+            directory_mode=0o700,
+        )
+    except OSError:
+        _remove_empty_directories(path)
+        raise
+
+
+def _remove_empty_directories(path: str) -> None:
     group = os.path.dirname(path)
     with suppress(OSError):
         # Both fail unless they are empty.
         os.rmdir(group)
         os.rmdir(os.path.dirname(group))
-
-
-def write_piece(root: str, key: Key, piece: Piece) -> None:
-    """Write the temporary file and rename it; a failure leaves neither of the two."""
-    path, temporary = piece_path(root, key), f"{root}/{_TEMPORARY}"
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            rest = memoryview(piece)
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
-        finally:
-            os.close(descriptor)
-        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        os.replace(temporary, path)
-    except OSError:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
 
 
 def _entries(path: str, names: re.Pattern[str], *, directories: bool) -> Iterator[os.DirEntry[str]]:

@@ -7,7 +7,6 @@ here. The web listeners ask here how everything stands.
 import ipaddress
 import json
 import logging
-import os
 import random
 import secrets
 import socket
@@ -21,7 +20,8 @@ import trio
 from seeder import __version__
 from seeder.cache.pieces import PieceCache
 from seeder.config.sections import Config
-from seeder.errors import OriginError, StorageError
+from seeder.errors import OriginError
+from seeder.files import replace_file, storage_errors
 from seeder.gateway.access import Keyring
 from seeder.ledger.budget import Budget, Level
 from seeder.ledger.counters import FORMER, Account, AccountKey, Ledger, account_key
@@ -387,9 +387,6 @@ def address_of(listener: socket.socket) -> HostPort:
 
 def save_swarms(path: Path, rows: Iterable[object]) -> None:
     """Write the swarms for the next run, in one step; StorageError."""
-    partial = path.with_suffix(".partial")
-    try:
-        partial.write_text(json.dumps(list(rows)))
-        os.replace(partial, path)
-    except OSError as error:
-        raise StorageError(f"{path}: can't be written: {error.strerror}") from error
+    with storage_errors(path, "written"):
+        # Durable: it is written once, at the stop, and a power cut often follows that.
+        replace_file(path, json.dumps(list(rows)).encode(), durable=True)

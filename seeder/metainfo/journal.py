@@ -1,17 +1,12 @@
 """How far the hashing of each object is, on disk: a restart goes on where the last run ended."""
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from seeder.errors import (
-    StorageError,
-)
+from seeder.files import replace_file, storage_errors
 from seeder.metainfo.store import file_stem
-from seeder.torrent.objects import (
-    ObjectRef,
-)
+from seeder.torrent.objects import ObjectRef
 
 HASH_LENGTH = 20
 
@@ -59,12 +54,11 @@ class Journal:
 
     def load(self) -> dict[int, bytes]:
         """Return the hashes by number; a journal of something else counts as empty."""
-        try:
-            data = self._path.read_bytes()
-        except FileNotFoundError:
-            return {}
-        except OSError as error:
-            raise StorageError(f"{self._path}: can't be read: {error.strerror}") from error
+        with storage_errors(self._path, "read"):
+            try:
+                data = self._path.read_bytes()
+            except FileNotFoundError:
+                return {}
         if not data.startswith(self._header):
             return {}
         records = data[len(self._header) :]
@@ -77,21 +71,15 @@ class Journal:
 
     def start(self, known: dict[int, bytes]) -> None:
         """Write the journal anew with what is known: drops a torn tail."""
-        partial = self._path.with_suffix(".partial")
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(self._header + self._records(known.items()))
-            os.replace(partial, self._path)
-        except OSError as error:
-            raise StorageError(f"{self._path}: can't be written: {error.strerror}") from error
+        data = self._header + self._records(known.items())
+        with storage_errors(self._path, "written"):
+            # Durable as soon as there is something to lose: what is known was paid for.
+            replace_file(self._path, data, durable=bool(known))
 
     def append(self, first: int, hashes: list[bytes]) -> None:
         """Add the hashes of consecutive pieces from number `first`."""
-        try:
-            with self._path.open("ab") as file:
-                file.write(self._records(enumerate(hashes, first)))
-        except OSError as error:
-            raise StorageError(f"{self._path}: can't be written: {error.strerror}") from error
+        with storage_errors(self._path, "written"), self._path.open("ab") as file:
+            file.write(self._records(enumerate(hashes, first)))
 
     def remove(self) -> None:
         self._path.unlink(missing_ok=True)

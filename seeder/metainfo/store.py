@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from seeder.errors import MetainfoError, StorageError
+from seeder.files import replace_file, storage_errors
 from seeder.metainfo.trees import TreeFile
 from seeder.torrent.bundle import bundle_layout, parse_bundle_info
 from seeder.torrent.info import Info, InfoHash, InfoV2, Outline, parse_info
@@ -193,13 +194,13 @@ class MetainfoStore:
         if record.tree is not None:
             record.tree.move(self._tree_path(ref))
         data = line.encode() + b"\n" + (record.info.raw if record.info else b"")
-        _replace(self._path(ref), data)
+        path, tree_path = self._path(ref), self._tree_path(ref)
+        with storage_errors(path, "written"):
+            # Durable: without it the object has to be read from S3 once more.
+            replace_file(path, data, durable=True)
         if record.tree is None:
-            path = self._tree_path(ref)
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                raise StorageError(f"{path}: can't be removed: {error.strerror}") from error
+            with storage_errors(tree_path, "removed"):
+                tree_path.unlink(missing_ok=True)
 
 
 def _told(info: Info, tree: TreeFile | None) -> dict[str, object]:
@@ -225,17 +226,3 @@ def _outline(told: Mapping[str, Any]) -> Outline | None:
     if told.get("v2_hash") is not None:  # records of v1 torrents needn't say that they are
         v2 = InfoV2(bytes.fromhex(told["v2_hash"]), bytes.fromhex(told["v2_root"]))
     return Outline(InfoHash.from_hex(told["info_hash"]), layout, bool(told["private"]), v2)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file in one step; StorageError."""
-    partial = path.with_suffix(".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        raise StorageError(f"{path}: can't be written: {error.strerror}") from error

@@ -14,6 +14,7 @@ from pathlib import Path
 from struct import Struct
 
 from seeder.errors import StorageError
+from seeder.files import storage_errors
 from seeder.torrent.merkle import HASH_LENGTH, Shape, leaf_hashes, parents
 
 _HEADER = Struct(">16sQLB3x32s")
@@ -52,7 +53,7 @@ class TreeFile:
 
     def finish(self, piece_layer: bytes) -> None:
         """Write all but the leaves, the header last, so that it outlives the system's end."""
-        try:
+        with storage_errors(self.path, "written"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
@@ -67,29 +68,26 @@ class TreeFile:
                 os.fsync(fd)
             finally:
                 os.close(fd)
-        except OSError as error:
-            raise StorageError(f"{self.path}: can't be written: {error.strerror}") from error
 
     def move(self, path: Path) -> None:
-        """Give the file another place, and its older self there up; StorageError."""
+        """Move the file to `path`, in the place of what is there; StorageError.
+
+        The bytes were synced by `finish`; the new name outlives a power cut once the record beside
+        it, which is written next, has synced their directory.
+        """
         if path == self.path:
             return
-        try:
+        with storage_errors(path, "written"):
             path.parent.mkdir(parents=True, exist_ok=True)
             os.replace(self.path, path)
-        except OSError as error:
-            raise StorageError(f"{path}: can't be written: {error.strerror}") from error
         self.path = path
 
     def read(self, layer: int, first: int, count: int) -> bytes:
         """Return kept hashes of a layer; StorageError."""
         size = count * HASH_LENGTH
-        try:
-            with self.path.open("rb", buffering=0) as file:
-                fits = self._fits(file.fileno())
-                data = os.pread(file.fileno(), size, self._place(layer) + first * HASH_LENGTH)
-        except OSError as error:
-            raise StorageError(f"{self.path}: can't be read: {error.strerror}") from error
+        with storage_errors(self.path, "read"), self.path.open("rb", buffering=0) as file:
+            fits = self._fits(file.fileno())
+            data = os.pread(file.fileno(), size, self._place(layer) + first * HASH_LENGTH)
         if not fits or len(data) != size:
             raise StorageError(f"{self.path}: is damaged, or of another state of the object")
         return data
@@ -135,40 +133,36 @@ class TreeBuilder:
 
     def start(self) -> None:
         """Begin with an empty file; StorageError."""
-        try:
+        with storage_errors(self._path, "written"):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.write_bytes(b"")
-        except OSError as error:
-            raise StorageError(f"{self._path}: can't be written: {error.strerror}") from error
 
     def intact(self, noted: Iterable[tuple[int, bytes]]) -> set[int]:
         """Return which pieces' leaves on disk have the root that was noted; StorageError."""
         found = set()
-        try:
-            with self._path.open("rb", buffering=0) as file:
+        with storage_errors(self._path, "read"):
+            try:
+                file = self._path.open("rb", buffering=0)
+            except FileNotFoundError:
+                return set()
+            with file:
                 for index, root in noted:
                     first, count = self._leaves(index)
                     data = os.pread(file.fileno(), count * HASH_LENGTH, _place_of(first))
                     if len(data) == count * HASH_LENGTH and self.shape.piece_root(data) == root:
                         self._roots[index] = root
                         found.add(index)
-        except FileNotFoundError:
-            return set()
-        except OSError as error:
-            raise StorageError(f"{self._path}: can't be read: {error.strerror}") from error
         return found
 
     def add(self, first: int, pieces: Sequence[bytes | bytearray]) -> list[bytes]:
         """Keep the leaves of consecutive pieces and return the root of each; StorageError."""
         leaves = [leaf_hashes(piece) for piece in pieces]
-        try:
+        with storage_errors(self._path, "written"):
             fd = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o666)
             try:
                 _write(fd, b"".join(leaves), _place_of(self._leaves(first)[0]))
             finally:
                 os.close(fd)
-        except OSError as error:
-            raise StorageError(f"{self._path}: can't be written: {error.strerror}") from error
         roots = [self.shape.piece_root(each) for each in leaves]
         self._roots.update(enumerate(roots, first))
         return roots

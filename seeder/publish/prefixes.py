@@ -23,12 +23,12 @@ from seeder.errors import (
     BudgetSpent,
     ObjectMissing,
     SeederError,
-    StorageError,
     TooManyObjects,
 )
+from seeder.files import replace_file, storage_errors
 from seeder.ledger.counters import Ledger
 from seeder.metainfo.bundles import list_objects
-from seeder.metainfo.store import _replace, file_stem
+from seeder.metainfo.store import file_stem
 from seeder.publish.entries import Allotment
 from seeder.s3.client import S3Origin
 from seeder.s3.listing import Listed
@@ -55,15 +55,16 @@ class ListingStore:
     def load(self, prefix: ObjectRef) -> dict[str, Listed] | None:
         """Return the objects below a prefix by key; None if they aren't known, or damaged."""
         path = self._path(prefix)
+        with storage_errors(path, "read"):
+            try:
+                data = path.read_bytes()
+            except FileNotFoundError:
+                return None
         try:
-            told = json.loads(path.read_bytes())
+            told = json.loads(data)
             if told["prefix"] != [prefix.origin, prefix.bucket, prefix.key]:
                 return None
             return {str(key): Listed(str(etag), int(size)) for key, etag, size in told["objects"]}
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StorageError(f"{path}: can't be read: {error.strerror}") from error
         except (ValueError, KeyError, TypeError):
             return None
 
@@ -71,7 +72,10 @@ class ListingStore:
         """Write a listing in one step; StorageError when the disk won't take it."""
         rows = [(key, listed.etag, listed.size) for key, listed in objects.items()]
         document = {"prefix": [prefix.origin, prefix.bucket, prefix.key], "objects": rows}
-        _replace(self._path(prefix), json.dumps(document).encode())
+        path = self._path(prefix)
+        with storage_errors(path, "written"):
+            # Durable: without it a start waits for S3 to list the prefix.
+            replace_file(path, json.dumps(document).encode(), durable=True)
 
 
 class PrefixState(StrEnum):
