@@ -31,6 +31,7 @@ from seeder.ledger.spending import change, explain_level, prices_of
 from seeder.metainfo.ladder import Ladder
 from seeder.metainfo.store import MetainfoStore
 from seeder.net.addresses import HostPort, compact_endpoint
+from seeder.peer.download import Downloads
 from seeder.peer.hub import Hub
 from seeder.publish.prefixes import ListingStore
 from seeder.publish.publisher import BUILDS, CLIMBS, LISTINGS, METAINFO, Publisher, Source
@@ -44,6 +45,7 @@ from seeder.tracker.swarm import OwnPlace, Policy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from seeder.units import human
 from seeder.upload.superseed import Spreading
+from seeder.upload.uploads import Uploads
 
 _LOG = logging.getLogger(__name__)
 
@@ -94,14 +96,9 @@ class Node:
         for name, origin in self.origins.items():
             ladder = Ladder(origin, self.cache, config.state_directory / BUILDS, rng)
             self.sources[name] = Source(origin, ladder, trio.CapacityLimiter(CLIMBS))
-        self._spreading = Spreading(
-            config.peer.super_seeding,
-            other_seeds=lambda info_hash: self.swarms.statistics(InfoHash(info_hash)).seeds,
-            cache_bytes=config.cache.memory + config.cache.disk,
-            held=self.cache.held,
-            rng=rng,
-        )
-        self.hub = self._new_hub()
+        self.uploads = self._new_uploads()
+        self.downloads = Downloads(self.uploads)
+        self.hub = Hub(self.uploads, find=self.catalog.by_hash, peer_id=self.peer_id, client=CLIENT)
         self.publisher = Publisher(
             catalog=self.catalog,
             ledger=ledger,
@@ -116,15 +113,19 @@ class Node:
         self.admin_address: HostPort | None = None
         self._metrics = Metrics(self.report, version=__version__)
 
-    def _new_hub(self) -> Hub:
-        return Hub(
+    def _new_uploads(self) -> Uploads:
+        spreading = Spreading(
+            enabled=self.config.peer.super_seeding == "auto",
+            other_seeds=lambda info_hash: self.swarms.statistics(InfoHash(info_hash)).seeds,
+            cache_bytes=self.config.cache.memory + self.config.cache.disk,
+            held=self.cache.held,
+            rng=self.rng,
+        )
+        return Uploads(
             self.config.peer,
             cache=self.cache,
-            find=self.catalog.by_hash,
             account=self._account,
-            peer_id=self.peer_id,
-            client=CLIENT,
-            spreading=self._spreading,
+            spreading=spreading,
             origin_is_busy=self.origins.is_busy,
         )
 
@@ -188,6 +189,7 @@ class Node:
         """Close the torrent's swarm with a reason and let its peers go."""
         self.swarms.close(torrent.info_hash, _NOT_REGISTERED + reason)
         self.hub.disconnect(torrent, "retired")
+        self.downloads.end(torrent)
         # Of a bundle that goes on, the ladder lets go of the objects that have gone.
         goes_on = isinstance(torrent.pinned, PinnedBundle) and reason != DELETED
         if reason != WITHDRAWN and not goes_on:
@@ -214,8 +216,10 @@ class Node:
         if level is not self._level:
             self._level = level
             _LOG.warning("%s", explain_level(self.budget))
-            self.hub.hold_back(level)
-            self._spreading.show_only_held(level >= Level.CACHE_ONLY)
+            if level < Level.CACHE_ONLY:
+                self.hub.regain()
+            self.uploads.hold_back(level)
+            self.downloads.allow(allowed=level < Level.TRACKER_ONLY)
             self.swarms.own_place = _OWN_PLACE.get(level, OwnPlace.ALWAYS)
         if level < Level.CACHE_ONLY:
             self.publisher.read_on()
@@ -317,7 +321,7 @@ class Node:
             "ready": self.unready is None,
             "peers": {
                 "connected": hub.connected,
-                "downloads": len(self.hub.downloads),
+                "downloads": len(self.downloads),
                 "accepted": hub.accepted,
                 "closes": hub.closes,
             },

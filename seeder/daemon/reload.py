@@ -44,7 +44,7 @@ async def reload(node: Node, path: Path) -> None:
         return
     node.change_budget(config)
     peer = node.config.peer.model_copy(update={name: getattr(config.peer, name) for name in LIVE})
-    node.hub.change(peer)
+    node.uploads.change(peer)
     node.keyring.replace(keys)
     await node.publisher.apply(config.objects)
     gateway = node.config.gateway.model_copy(update={"keys": config.gateway.keys})

@@ -128,10 +128,12 @@ async def _serve_on(
     await trio.to_thread.run_sync(_restore_swarms, node, swarms_file, trio.current_time())
     url = announce_url(config, listeners.tracker[0].getsockname()[1])
     public = public_routes(
-        config, node.catalog, node.swarms, node.keyring, url, open_download=node.hub.downloads.open
+        config, node.catalog, node.swarms, node.keyring, url, open_download=node.downloads.open
     )
     try:
         async with trio.open_nursery() as serving:
+            serving.start_soon(node.uploads.run)
+            serving.start_soon(node.downloads.run)
             await serving.start(node.hub.serve, listeners.peer)
             await serving.start(serve_web, listeners.tracker, public)
             await serving.start(serve_web, listeners.admin, AdminRoutes(node))

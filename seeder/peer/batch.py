@@ -11,6 +11,7 @@ from seeder.units import KIB
 
 READ_BLOCKS = 64
 SEALED_SIZE = 544 * KIB
+RECEIVE_SIZE = 64 * KIB
 _PIECE = int(MessageId.PIECE)
 Range = tuple[int, int]
 """begin and length of a block."""
@@ -19,11 +20,16 @@ Fill = Callable[[int, Sequence[tuple[int, Sequence[memoryview]]]], bool]
 
 
 class Scratch:
-    """Room for READ_BLOCKS `piece` messages of 16 KiB, and for SEALED_SIZE encrypted bytes."""
+    """Memory that all sessions share: what one puts there is used up before another one runs.
 
-    __slots__ = ("_messages", "_used", "sealed")
+    Room for RECEIVE_SIZE bytes that arrive, for READ_BLOCKS `piece` messages of 16 KiB, and for
+    SEALED_SIZE encrypted bytes.
+    """
+
+    __slots__ = ("_messages", "_used", "incoming", "sealed")
 
     def __init__(self) -> None:
+        self.incoming = memoryview(bytearray(RECEIVE_SIZE))
         self.sealed = memoryview(bytearray(SEALED_SIZE))
         self._messages = memoryview(bytearray(READ_BLOCKS * (PIECE_HEADER_LENGTH + BLOCK_SIZE)))
         self._used = 0

@@ -76,6 +76,7 @@ class PeerConnection:
         *,
         hides: Callable[[Served], bool] = lambda _: False,
     ) -> None:
+        self._identity = identity
         self.phase = Phase.HANDSHAKE
         self.torrent: Served | None = None
         self.sought: Served | None = None
@@ -90,7 +91,6 @@ class PeerConnection:
         """Pieces that the peer was told we don't have any more (BEP 54), until `regain`."""
         self.retired = False
         """Whether there is nothing to be had any more."""
-        self._identity = identity
         self._find = find
         self._hides = hides
         self._extensions: Extensions | None = None

@@ -9,23 +9,22 @@ or says itself that it got it (`Overlap`).
 """
 
 import logging
-from collections import Counter
 from collections.abc import Callable
-from typing import Protocol
 
 import trio
 
 from seeder.errors import DownloadRefused, SeederError
 from seeder.net.addresses import address_group
-from seeder.peer.supplies import Supplies
 from seeder.torrent.catalog import Torrent
 from seeder.units import KIB, MIB, ByteRange
-from seeder.upload.feed import AHEAD, MOST_AHEAD, Stock
+from seeder.upload.feed import AHEAD, MOST_AHEAD
+from seeder.upload.uploads import Uploads
 
 _LOG = logging.getLogger(__name__)
 
 MOST_DOWNLOADS = 500
 """At a time: half of the HTTP server's connections, so that the tracker has the other half."""
+TICK = 1.0
 BATCH = MIB
 """Bytes offered to a socket at a time; then others get their turn."""
 SCRATCH = 512 * KIB
@@ -40,6 +39,7 @@ TURN_PATIENCE = 120.0
 _NO_TURN = "We are busy; please try again later."
 _HAD_ENOUGH = "Your address has had this object often enough for now."
 _NOT_CACHED = "This part isn't cached, and isn't read for you at present."
+_TOO_MANY_FROM_ADDRESS = "There are too many connections from your address."
 _NO_PLACE = "There are too many downloads; please try again later."
 _NOTHING_SENT = "Nothing is sent for now: the budget is spent."
 _GONE = "The object has changed; please begin again."
@@ -54,7 +54,7 @@ class Download:
         torrent: Torrent,
         group: str,
         wanted: ByteRange,
-        supplies: Supplies,
+        uploads: Uploads,
         *,
         scratch: memoryview,
         left: Callable[["Download"], None],
@@ -63,8 +63,8 @@ class Download:
         self.group = group
         self.uploaded = 0
         """Bytes that the socket took."""
-        self._supplies = supplies
-        self._account = supplies.account(torrent)
+        self._uploads = uploads
+        self._account = uploads.account(torrent)
         self._scratch = scratch
         self._left = left
         self._at, self._stop = wanted.start, wanted.stop
@@ -82,18 +82,9 @@ class Download:
         self._length = torrent.layout.piece_length
         self._ahead = max(2, min(MOST_AHEAD, AHEAD // self._length))
         """Pieces, the next one included, that are asked for before they are needed."""
-        self._stock = Stock(
-            supplies.cache,
-            torrent,
-            self,
-            tell=self._piece_came,
-            taken=lambda: self.uploaded,
-            may_read=self._may_read,
-            clock=trio.current_time,
-            shelf=supplies.shelf,
-            stop=(self._stop - 1) // self._length + 1,
-        )
-        self._chain = supplies.limits.chain(torrent.info_hash, self._opened_at, sharing=self.group)
+        stop = (self._stop - 1) // self._length + 1
+        self._stock = uploads.feed(self, torrent, self, tell=self._piece_came, stop=stop)
+        self._chain = uploads.rates.chain(torrent.info_hash, self._opened_at, sharing=self.group)
 
     def __contains__(self, index: object) -> bool:
         """Tell whether something of a piece is still to be sent."""
@@ -135,11 +126,11 @@ class Download:
 
     def take_limits(self, now: float) -> None:
         """Keep to the upload limits as they are now."""
-        limits = self._supplies.limits
+        rates = self._uploads.rates
         if self._chain is not None:
-            limits.waiting.discard(self._chain)
+            rates.waiting.discard(self._chain)
         slow = self.group if self._slow else None
-        self._chain = limits.chain(self.torrent.info_hash, now, slow=slow, sharing=self.group)
+        self._chain = rates.chain(self.torrent.info_hash, now, slow=slow, sharing=self.group)
         self.resume()
 
     def resume(self) -> None:
@@ -189,12 +180,10 @@ class Download:
         # About as much is read next time as the socket has shown that it takes.
         self._reach = min(SCRATCH, max(LEAST_READ, count if count < self._offered else 2 * count))
         if count:
-            torrent, supplies = self.torrent, self._supplies
+            torrent, overlap = self.torrent, self._uploads.overlap
             self._account.uploaded(count)
             self._account.delivered_verified(
-                supplies.overlap.sent(
-                    torrent.info_hash, self.group, torrent.layout, self._at, count
-                )
+                overlap.sent(torrent.info_hash, self.group, torrent.layout, self._at, count)
             )
             self.uploaded += count
             self._at += count
@@ -207,12 +196,15 @@ class Download:
         self._stock.close()
         if self._chain is not None:
             self._chain.give_back(self._granted)
-            self._supplies.limits.waiting.discard(self._chain)
+            self._uploads.rates.waiting.discard(self._chain)
         self._left(self)
         _LOG.debug(
             "download of %s by %s: sent %d bytes in %.1f s, %d were left",
-            *(self.torrent.pinned.ref, self.group, self.uploaded),
-            *(trio.current_time() - self._opened_at, self._stop - self._at),
+            self.torrent.pinned.ref,
+            self.group,
+            self.uploaded,
+            trio.current_time() - self._opened_at,
+            self._stop - self._at,
         )
 
     def tick(self, now: float) -> None:
@@ -226,14 +218,13 @@ class Download:
 
     def _take_batch(self) -> list[memoryview]:
         """Return the next bytes at hand, as far as the upload limits allow; else wait in line."""
-        most, chain, supplies = min(BATCH, self._stop - self._at), self._chain, self._supplies
+        most, chain = min(BATCH, self._stop - self._at), self._chain
         if chain is None:
             return self._views(most)
         now = trio.current_time()
         granted = chain.grant(most, now)
         if not granted:
-            supplies.limits.waiting.add(self, chain, most, now)
-            supplies.set_pace()
+            self._uploads.wait_in_line(self, chain, most, now)
             return []
         views = self._views(granted)
         self._granted = self._offered
@@ -273,9 +264,6 @@ class Download:
         else:
             self._stock.fetch()
 
-    def _may_read(self, size: int) -> bool:
-        return self._supplies.slots.may_fetch(self, size, trio.current_time())
-
     def _piece_came(self, index: int, error: SeederError | None) -> None:
         """Take note of a piece that was cold; the cache's task calls this."""
         if error is not None:
@@ -283,36 +271,11 @@ class Download:
         self.resume()
 
 
-class ConnectionLimits(Protocol):
-    """The part of the peer section that downloads keep to together with the peers."""
-
-    @property
-    def connections(self) -> int: ...
-    @property
-    def connections_per_torrent(self) -> int: ...
-    @property
-    def connections_per_address(self) -> int: ...
-
-
 class Downloads:
-    """Every download of the node.
+    """Every download of the node. `run` has to run for their deadlines to be kept."""
 
-    `peers` counts the peers of an info hash, or the connections of all; `by_address` is the count
-    of connections that is shared with them.
-    """
-
-    def __init__(
-        self,
-        supplies: Supplies,
-        limits: ConnectionLimits,
-        *,
-        peers: Callable[[bytes | None], int],
-        by_address: Counter[str],
-    ) -> None:
-        self._supplies = supplies
-        self._limits = limits
-        self._peers = peers
-        self._by_address = by_address
+    def __init__(self, uploads: Uploads) -> None:
+        self._uploads = uploads
         self._allowed = True
         self._all: set[Download] = set()
         self._scratch = memoryview(bytearray(SCRATCH))
@@ -320,39 +283,42 @@ class Downloads:
     def __len__(self) -> int:
         return len(self._all)
 
+    async def run(self) -> None:
+        """Keep the deadlines until cancelled."""
+        while True:
+            await trio.sleep(TICK)
+            self._tick(trio.current_time())
+
+    def _tick(self, now: float) -> None:
+        for download in self._all:
+            download.tick(now)
+
     def open(self, torrent: Torrent, address: str, wanted: ByteRange) -> Download:
         """Begin a download for a client's IP address; DownloadRefused. It has to be closed."""
-        group = address_group(address)
+        group, uploads = address_group(address), self._uploads
         self._admit(torrent, group)
-        supplies = self._supplies
         download = Download(
-            torrent, group, wanted, supplies, scratch=self._scratch, left=self._leave
+            torrent, group, wanted, uploads, scratch=self._scratch, left=self._leave
         )
         self._all.add(download)
-        self._by_address[group] += 1
-        supplies.slots.come(download, trio.current_time())
+        uploads.connections.add_download(group, torrent.info_hash)
+        uploads.join(download)
+        uploads.slots.come(download, trio.current_time())
         return download
 
     def _admit(self, torrent: Torrent, group: str) -> None:
-        limits, info_hash = self._limits, torrent.info_hash
         if not self._allowed:
             raise DownloadRefused(_NOTHING_SENT)
-        if self._by_address[group] >= limits.connections_per_address:
-            raise DownloadRefused("There are too many connections from your address.")
-        of_torrent = sum(other.torrent.info_hash == info_hash for other in self._all)
-        if (
-            len(self._all) >= MOST_DOWNLOADS
-            or len(self._all) + self._peers(None) >= limits.connections
-            or of_torrent + self._peers(info_hash) >= limits.connections_per_torrent
-        ):
+        refused = self._uploads.connections.refuse_download(group, torrent.info_hash)
+        if refused == "too-many-from-address":
+            raise DownloadRefused(_TOO_MANY_FROM_ADDRESS)
+        if refused is not None or len(self._all) >= MOST_DOWNLOADS:
             raise DownloadRefused(_NO_PLACE)
 
     def _leave(self, download: Download) -> None:
         self._all.discard(download)
-        self._supplies.slots.leave(download, trio.current_time())
-        self._by_address[download.group] -= 1
-        if not self._by_address[download.group]:
-            del self._by_address[download.group]
+        self._uploads.leave(download, trio.current_time())
+        self._uploads.connections.remove_download(download.group, download.torrent.info_hash)
 
     def end(self, torrent: Torrent) -> None:
         """Cut off the downloads of a torrent that is gone: what they'd get is another object's."""
@@ -366,14 +332,3 @@ class Downloads:
         if not allowed:
             for download in self._all:
                 download.refuse(_NOTHING_SENT)
-
-    def change(self, limits: ConnectionLimits, now: float) -> None:
-        """Keep to other limits from now on; what is under way goes on."""
-        self._limits = limits
-        for download in self._all:
-            download.take_limits(now)
-
-    def tick(self, now: float) -> None:
-        """Keep the deadlines; called about once a second."""
-        for download in self._all:
-            download.tick(now)

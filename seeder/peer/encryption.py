@@ -8,34 +8,34 @@ No I/O.
 """
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias
 
 from seeder.errors import WireError
-from seeder.peer.mse import Established, KeyExchange, Keystream, Responder, looks_plain
-
-Encryption: TypeAlias = Literal["allow", "require", "off"]
+from seeder.peer.mse import Established, KeyExchange, Keystream, Policy, Responder, looks_plain
 
 
 class Opening:
-    """Decides what a peer speaks; `responder` makes MSE's side of the talk when it is needed."""
+    """Decides what a peer speaks: a `policy` of None refuses encryption.
+
+    `respond` makes MSE's side of the talk when it is needed.
+    """
 
     __slots__ = (
         "_decrypt",
-        "_encryption",
         "_first",
         "_out",
+        "_policy",
         "_respond",
         "_responder",
         "encrypt",
         "settled",
     )
 
-    def __init__(self, encryption: Encryption, respond: Callable[[], Responder]) -> None:
+    def __init__(self, policy: Policy | None, respond: Callable[[], Responder]) -> None:
         self.settled = False
         """Whether what `receive` returns is the peer wire, and all of it."""
         self.encrypt: Keystream | None = None
         """What goes out passes through it; None for plaintext."""
-        self._encryption = encryption
+        self._policy = policy
         self._respond = respond
         self._responder: Responder | None = None
         self._decrypt: Keystream | None = None
@@ -52,11 +52,11 @@ class Opening:
             if plain is None:
                 return b""
             if plain:
-                if self._encryption == "require":
+                if self._policy == "require":
                     raise WireError("plaintext-refused")
                 self.settled = True
                 return self._first
-            if self._encryption == "off":
+            if self._policy is None:
                 raise WireError("not-bittorrent")
             self._responder = self._respond()
             data, self._first = self._first, b""

@@ -2,7 +2,6 @@
 
 import errno
 import logging
-from collections import Counter
 
 import trio
 
@@ -75,18 +74,17 @@ _GONE = {errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.ENOTCONN, errno.E
 
 
 class Journal:
-    """One session's entries in `log`, and in `closes` by reason."""
+    """One session's entries in `log`, and why it ends."""
 
-    __slots__ = ("_address", "_closes", "_log", "is_news", "reason")
+    __slots__ = ("_address", "_log", "is_news", "reason")
 
-    def __init__(self, log: logging.Logger, address: SocketAddress, closes: Counter[str]) -> None:
+    def __init__(self, log: logging.Logger, address: SocketAddress) -> None:
         self.reason: str | None = None
         """Why the session ends; the first one told counts."""
         self.is_news = False
         """Whether the log tells of it: a seed dials us again as often as we hang up."""
         self._log = log
         self._address = address
-        self._closes = closes
 
     def note(self, reason: str, detail: str = "") -> None:
         """Take down why the session ends."""
@@ -117,15 +115,13 @@ class Journal:
         self._log.info("peer %s:%d opened: %s", *self._address, ref)
 
     def closed(self, client: str, uploaded: int, gained: int, lasted: float) -> None:
-        """Count the end, and tell of it: bytes that the peer had from us and gained, seconds."""
-        reason = self.reason or "closed"
-        self._closes[reason] += 1
+        """Tell of the end: bytes that the peer had from us and gained, and seconds."""
         level = logging.INFO if self.is_news else logging.DEBUG
         self._log.log(
             level,
             'peer %s:%d closed: %s, client "%s", uploaded %d bytes, it gained %d bytes in %.1f s',
             *self._address,
-            reason,
+            self.reason or "closed",
             client,
             uploaded,
             gained,

@@ -2,21 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import filterfalse
-from typing import Protocol
 
 from seeder.ledger.delivery import Delivery, Overlap
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import bitfield_indices
 from seeder.upload.superseed import Spreading, Viewer
 from seeder.upload.thrift import Availability, Thrift
-
-
-class UploadAccount(Protocol):
-    """Where a torrent's traffic is booked."""
-
-    def uploaded(self, count: int) -> None: ...
-    def delivered_verified(self, count: int) -> None: ...
-    def peer_seen(self) -> None: ...
+from seeder.upload.uploads import UploadAccount
 
 
 class Gains:

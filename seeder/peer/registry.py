@@ -1,21 +1,76 @@
-"""What the sessions of one torrent share: whom they may tell of, which pieces they have."""
+"""Who is connected: every session, those of each torrent by peer id, and what these share."""
 
+from collections.abc import Collection
 from weakref import WeakValueDictionary
 
+import trio
+
+from seeder.net.addresses import address_group
 from seeder.peer.pex import Roster
+from seeder.peer.session import Session
 from seeder.torrent.catalog import Torrent
 from seeder.upload.superseed import Viewer
 from seeder.upload.thrift import Availability
+from seeder.upload.uploads import Uploads
+
+ROOM = 0.02
+"""Share of the places that are cleared a tick, those of least use first, while none is free."""
+SILENT = 10.0
+"""Seconds without a byte after which a peer id may come back from another address."""
 
 
-class Neighbours:
-    """Each torrent's roster and availability, which live as long as a session has them."""
+class Registry:
+    """The `Host` of the sessions; a roster or availability lives as long as a session holds it."""
 
-    def __init__(self) -> None:
+    def __init__(self, uploads: Uploads) -> None:
+        self.sessions: set[Session] = set()
+        self._uploads = uploads
+        self._by_torrent: dict[bytes, dict[bytes, Session]] = {}
+        """Info hash -> peer id -> session."""
         self._rosters: WeakValueDictionary[bytes, Roster] = WeakValueDictionary()
         self._availabilities: WeakValueDictionary[bytes, Availability[Viewer]] = (
             WeakValueDictionary()
         )
+
+    def add(self, session: Session) -> None:
+        """Take in a session that has a place, and whose peer has still to say who it is."""
+        self.sessions.add(session)
+        self._uploads.connections.add_peer(session.group)
+
+    def remove(self, session: Session) -> None:
+        """Forget a session that has ended."""
+        self.sessions.discard(session)
+        self._uploads.connections.remove_peer(session.group)
+        if session.torrent is None:
+            return
+        info_hash = session.torrent.info_hash
+        peers = self._by_torrent.get(info_hash)
+        if peers is not None and peers.get(session.peer_id) is session:
+            del peers[session.peer_id]
+            self._uploads.connections.forget_peer(info_hash)
+            if not peers:
+                del self._by_torrent[info_hash]
+
+    def admit(self, session: Session) -> str | None:
+        """Register a session whose peer has said who it is, or return why not.
+
+        Of two with one peer id the newer one stays: a peer that comes back knows more than we do
+        of what became of its connection. From another address it has to wait until the older one
+        is silent: peer ids are no secret, and nobody shall throw others out by them.
+        """
+        assert session.torrent is not None
+        info_hash = session.torrent.info_hash
+        peers = self._by_torrent.get(info_hash, {})
+        older = peers.get(session.peer_id)
+        if older is not None:
+            same = address_group(older.address[0]) == address_group(session.address[0])
+            if not same and older.silent_for(trio.current_time()) < SILENT:
+                return "duplicate-peer-id"
+            older.end("replaced")
+        elif not self._uploads.connections.name_peer(info_hash):
+            return "too-many-for-torrent"
+        self._by_torrent.setdefault(info_hash, peers)[session.peer_id] = session
+        return None
 
     def roster(self, torrent: Torrent) -> Roster:
         """Return the torrent's peers that others may hear of."""
@@ -25,10 +80,40 @@ class Neighbours:
             self._rosters[torrent.info_hash] = roster
         return roster
 
-    def availability(self, torrent: Torrent) -> Availability[Viewer]:
-        """Return which of its pieces the torrent's peers have."""
+    def availability(self, torrent: Torrent) -> Availability[Viewer] | None:
+        """Return which of its pieces the torrent's peers have; None unless we are thrifty."""
+        if not self._uploads.settings.thrifty:
+            return None
         known = self._availabilities.get(torrent.info_hash)
         if known is None:
             known = Availability(torrent.layout.piece_count)
             self._availabilities[torrent.info_hash] = known
         return known
+
+    def lose(self, torrent: Torrent, index: int) -> None:
+        """Take a piece that can't be had for a while back from all peers of the torrent."""
+        for session in tuple(self._by_torrent.get(torrent.info_hash, {}).values()):
+            session.lose(index)
+
+    def tick(self, now: float) -> None:
+        """Have all deadlines kept, and make room; called about once a second."""
+        for session in tuple(self.sessions):
+            session.tick(now)
+        self.make_room(now)
+
+    def make_room(self, now: float) -> None:
+        """Where all places are taken, end a few sessions of no use: others may want to come."""
+        settings = self._uploads.settings
+        _clear(self.sessions, settings.connections, now)
+        for peers in self._by_torrent.values():
+            _clear(peers.values(), settings.connections_per_torrent, now)
+
+
+def _clear(sessions: Collection[Session], places: int, now: float) -> None:
+    """End those of least use, a few at a time, once all `places` are taken."""
+    if len(sessions) < places:
+        return
+    useless = {session: session.outstays(now) for session in sessions}
+    ranked = sorted((each for each in useless if useless[each] > 0), key=useless.__getitem__)
+    for session in ranked[-max(1, int(places * ROOM)) :]:
+        session.end("made-room")

@@ -9,6 +9,7 @@ import logging
 import random
 import socket
 from functools import partial
+from typing import Protocol
 
 import trio
 
@@ -16,20 +17,23 @@ from seeder.errors import PieceMismatch, SeederError, WireError
 from seeder.net.addresses import SocketAddress, compact_endpoint
 from seeder.net.sockets import packed_address
 from seeder.peer import protocol as events
-from seeder.peer.connection import Identity, PeerConnection
+from seeder.peer.batch import Scratch
+from seeder.peer.connection import PeerConnection
+from seeder.peer.encryption import Opening
 from seeder.peer.extensions import client_of
 from seeder.peer.hashes import Lookups
 from seeder.peer.lifetime import Deadlines, Journal
 from seeder.peer.output import Output
-from seeder.peer.pex import Listing
+from seeder.peer.pex import Listing, Roster
 from seeder.peer.progress import Gains
 from seeder.peer.protocol import Phase
 from seeder.peer.refusals import Refusals
-from seeder.peer.supplies import Supplies
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import Info
-from seeder.upload.feed import Stock
 from seeder.upload.rates import Chain
+from seeder.upload.superseed import Viewer
+from seeder.upload.thrift import Availability
+from seeder.upload.uploads import Uploads
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,11 +43,41 @@ LEAVE_DEADLINE = 10.0
 """For what is on its way when the torrent goes."""
 
 
+class Host(Protocol):
+    """What a session asks about the others."""
+
+    def admit(self, session: "Session") -> str | None:
+        """Take in a session whose peer has said who it is, or return why not."""
+
+    def roster(self, torrent: Torrent) -> Roster:
+        """Return the torrent's peers that others may hear of."""
+
+    def availability(self, torrent: Torrent) -> Availability[Viewer] | None:
+        """Return which of its pieces the torrent's peers have; None unless we are thrifty."""
+
+    def lose(self, torrent: Torrent, index: int) -> None:
+        """Take a piece that can't be had for a while back from all peers of the torrent."""
+
+
 class Session:
-    """A peer from accept to close; `run` is its life."""
+    """A peer from accept to close; `run` is its life, in a task of `nursery`.
+
+    What it needs a further task for, it starts there, too: sending to a socket that is full, and
+    looking up hashes.
+    """
 
     def __init__(
-        self, sock: socket.socket, address: SocketAddress, group: str, supplies: Supplies
+        self,
+        sock: socket.socket,
+        address: SocketAddress,
+        group: str,
+        *,
+        wire: PeerConnection,
+        opening: Opening,
+        host: Host,
+        uploads: Uploads,
+        nursery: trio.Nursery,
+        scratch: Scratch,
     ) -> None:
         now = trio.current_time()
         self.address = address
@@ -53,23 +87,22 @@ class Session:
         self.client = ""
         self.opened_at = now
         self.torrent: Torrent | None = None
+        self.wire = wire
         self._sock = sock
-        self._supplies = supplies
-        self._ip = socket.inet_pton(sock.family, address[0].partition("%")[0])
-        identity = Identity(supplies.peer_id, supplies.client, self._ip)
-        self.wire = PeerConnection(identity, supplies.find, now, hides=supplies.spreading.hides)
-        self._opening = supplies.open()
+        self._opening = opening
+        self._host = host
+        self._uploads = uploads
+        self._nursery = nursery
+        self._incoming = scratch.incoming
         self._scope = trio.CancelScope()
         self._gains: Gains | None = None
         self._info: Info | None = None
         """Held, so that it stays at hand."""
         self._lookups: Lookups | None = None
-        self._output = Output(
-            sock, self.wire, self._opening, self, scratch=supplies.outgoing, now=now
-        )
-        self._journal = Journal(_LOG, address, supplies.closes)
-        self._deadlines = Deadlines(self.wire, self._output, now)
-        self._refusals = Refusals(self.wire, self.resume)
+        self._output = Output(sock, wire, opening, self, scratch=scratch, now=now)
+        self._journal = Journal(_LOG, address)
+        self._deadlines = Deadlines(wire, self._output, now)
+        self._refusals = Refusals(wire, self.resume)
         self._slow = False
         """Whether it shares the little that is left for its address."""
         self._listing: Listing | None = None
@@ -112,11 +145,11 @@ class Session:
         """Keep to the upload limits as they are now; whoever was in line has to be woken."""
         if self.torrent is None:
             return
-        limits, output = self._supplies.limits, self._output
+        rates, output = self._uploads.rates, self._output
         if output.chain is not None:
-            limits.waiting.discard(output.chain)
+            rates.waiting.discard(output.chain)
         group = self.group if self._slow else None
-        output.chain = limits.chain(self.torrent.info_hash, now, slow=group)
+        output.chain = rates.chain(self.torrent.info_hash, now, slow=group)
 
     def retire(self, reason: str) -> None:
         """Take back what the peer believes we have (BEP 54), and close at the next tick."""
@@ -167,7 +200,7 @@ class Session:
         if output.stock is not None:
             output.stock.close()
         if output.chain is not None:
-            self._supplies.limits.waiting.discard(output.chain)
+            self._uploads.rates.waiting.discard(output.chain)
         if self._listing is not None:
             self._listing.leave()
         if self._lookups is not None:
@@ -179,18 +212,18 @@ class Session:
                 self._gains.leave(now)
         except Exception as error:
             self._fail(error)
-        self._supplies.slots.leave(self, now)
+        self._uploads.leave(self, now)
         gained = 0 if self._gains is None else self._gains.delivered
         self._journal.closed(self.client, self.uploaded, gained, now - self.opened_at)
 
     # -- input
 
     async def _receive(self) -> None:
-        scratch = self._supplies.incoming
+        incoming = self._incoming
         while True:
             await trio.lowlevel.wait_readable(self._sock)
             try:
-                count = self._sock.recv_into(scratch)
+                count = self._sock.recv_into(incoming)
             except (BlockingIOError, InterruptedError):
                 continue
             if count == 0:
@@ -200,7 +233,7 @@ class Session:
                 continue
             now = trio.current_time()
             self._deadlines.received_at = now
-            data = self._opening.receive(scratch[:count])
+            data = self._opening.receive(incoming[:count])
             for event in self.wire.receive(data, now):
                 self._handle(event, now)
             if self.wire.sought is not None:
@@ -254,56 +287,48 @@ class Session:
 
     def _greet(self, torrent: Torrent, now: float) -> None:
         """Get ready to serve a torrent."""
-        supplies, output = self._supplies, self._output
+        uploads, output = self._uploads, self._output
         self.torrent = torrent
         self._info = torrent.info
-        self._listing = Listing(supplies.roster(torrent), self)
+        self._listing = Listing(self._host.roster(torrent), self)
         gains = self._gains = Gains(
             torrent,
             self,
-            account=supplies.account(torrent),
-            availability=supplies.availability(torrent),
-            spreading=supplies.spreading,
-            overlap=supplies.overlap,
+            account=uploads.account(torrent),
+            availability=self._host.availability(torrent),
+            spreading=uploads.spreading,
+            overlap=uploads.overlap,
             group=self.group,
             now=now,
         )
         if gains.thrift is not None and self.wire.shown is None:
             output.withholds = gains.thrift.withholds
-        output.chain = supplies.limits.chain(torrent.info_hash, now)
+        uploads.join(self)
+        output.chain = uploads.rates.chain(torrent.info_hash, now)
+        output.stock = uploads.feed(self, torrent, self.wire.wanted, tell=self._piece_came)
         if torrent.hashes is not None:
             self._lookups = Lookups(
                 torrent.hashes,
-                start=partial(supplies.start_lookups, self),
+                start=partial(self._nursery.start_soon, self._look_up),
                 reject=self.wire.reject_hashes,
                 tell=self.resume,
             )
             output.further = self._lookups.take
-        output.stock = Stock(
-            supplies.cache,
-            torrent,
-            self.wire.wanted,
-            tell=self._piece_came,
-            taken=lambda: gains.uploaded,
-            may_read=self._may_read,
-            clock=trio.current_time,
-            shelf=supplies.shelf,
-        )
 
     def _identify(self, peer_id: bytes, now: float) -> None:
         self.peer_id = peer_id
-        refused = self._supplies.admit(self)
+        refused = self._host.admit(self)
         if refused is not None:
             raise WireError(refused)
         self.client = client_of(peer_id)
-        self._supplies.slots.come(self, now)
+        self._uploads.slots.come(self, now)
         if self.wire.shown is not None:
             self._known_gains.view(now)
 
     def _announce(self) -> None:
         """Tell of a peer that wants something, and count it."""
         assert self.torrent is not None
-        self._supplies.account(self.torrent).peer_seen()
+        self._uploads.account(self.torrent).peer_seen()
         self._journal.opened(self.torrent.pinned.ref)
 
     def show(self, indices: list[int]) -> None:
@@ -344,8 +369,7 @@ class Session:
 
     # -- output
 
-    async def drain(self) -> None:
-        """Send until nothing sendable is left, waiting for the socket; the hub gives it a task."""
+    async def _drain(self) -> None:
         try:
             await self._output.drain()
         except Exception as error:
@@ -353,8 +377,7 @@ class Session:
         if self._output.finishing and self.wire.phase is not Phase.CLOSED:
             self._hang_up()
 
-    async def look_up(self) -> None:
-        """Answer the requests for hashes; the hub gives it a task."""
+    async def _look_up(self) -> None:
         assert self._lookups is not None
         try:
             await self._lookups.run()
@@ -369,13 +392,12 @@ class Session:
             self._fail(failure)
 
     def start_drain(self) -> None:
-        """Have `drain` run in a task."""
-        self._supplies.start_drain(self)
+        """Have the rest sent in a task, as the socket takes it."""
+        self._nursery.start_soon(self._drain)
 
     def wait_in_line(self, chain: Chain, most: int, now: float) -> None:
         """Have `resume` called when the upload limits allow it again."""
-        self._supplies.limits.waiting.add(self, chain, most, now)
-        self._supplies.set_pace()
+        self._uploads.wait_in_line(self, chain, most, now)
 
     def sent(self, index: int, payload: int) -> None:
         """Book `payload` bytes of piece `index` that the socket took."""
@@ -384,16 +406,13 @@ class Session:
 
     # -- cold pieces
 
-    def _may_read(self, size: int) -> bool:
-        return self._supplies.slots.may_fetch(self, size, trio.current_time())
-
     def _piece_came(self, index: int, error: SeederError | None) -> None:
         """Take note of a piece that was cold; the cache's task calls this."""
         if self._scope.cancel_called:
             return
         try:
             if isinstance(error, PieceMismatch) and self.torrent is not None:
-                self._supplies.lost(self.torrent, index)
+                self._host.lose(self.torrent, index)
             if error is not None:
                 self._refusals.failed(index, error, trio.current_time())
             self._output.send()

@@ -14,7 +14,7 @@ No I/O.
 
 from collections.abc import Callable, Container, Hashable, Iterable, MutableSequence
 from math import inf
-from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import Layout, bitfield_indices
@@ -259,7 +259,6 @@ class SuperSeed(Generic[Peer]):
         return None
 
 
-SuperSeeding: TypeAlias = Literal["auto", "off"]
 WINDOW = 16 * MIB
 """Shown to one peer at a time: enough for it to be busy until the next is shown."""
 PARTS = 4
@@ -293,21 +292,23 @@ class Viewer(Protocol):
 
 
 class Spreading:
-    """The plans of all torrents; `other_seeds` counts those that the tracker knows of.
+    """The plans of all torrents; unless `enabled`, none is made but for `show_only_held`.
+
+    `other_seeds` counts the seeds of an info hash that the tracker knows of.
 
     `cache_bytes` is what both tiers hold, and `held` which pieces of a cache id they have.
     """
 
     def __init__(
         self,
-        mode: SuperSeeding,
         *,
+        enabled: bool,
         other_seeds: Callable[[bytes], int],
         cache_bytes: int,
         held: Held,
         rng: Randomness,
     ) -> None:
-        self._mode = mode
+        self._enabled = enabled
         self._other_seeds = other_seeds
         self._cache_bytes = cache_bytes
         self._held = held
@@ -348,7 +349,7 @@ class Spreading:
 
     def _spreads(self, torrent: Spread) -> bool:
         """Tell whether a torrent is to be super-seeded."""
-        if self._mode == "off" or torrent.layout.piece_count < FEWEST_PIECES:
+        if not self._enabled or torrent.layout.piece_count < FEWEST_PIECES:
             return False
         plan = self._plans.get(torrent.info_hash)
         if plan is not None:

@@ -325,7 +325,7 @@ async def test_a_reload_takes_up_rates_and_connections_and_names_the_rest(
             await path.write_text(other)
             await reload(node, file)
             peer = node.config.peer
-            assert node.hub.limits == peer
+            assert node.uploads.settings == peer
             mib = 2**20
             assert (peer.upload_rate, peer.upload_rate_per_torrent) == (mib, 2 * mib)
             assert peer.upload_rate_per_peer == 3 * mib
@@ -339,7 +339,7 @@ async def test_a_reload_takes_up_rates_and_connections_and_names_the_rest(
         await path.write_text(text)
         await reload(node, file)
         assert node.config == config
-        assert node.hub.limits == config.peer
+        assert node.uploads.settings == config.peer
 
 
 READ_KEY = """

@@ -19,10 +19,10 @@ from seeder.daemon.run import LEDGER
 from seeder.ledger.budget import DAY, Level
 from seeder.ledger.database import LedgerDatabase
 from seeder.ledger.file import read_ledger
-from seeder.peer.hub import SLOTS_HELD_BACK
 from seeder.torrent.catalog import State
 from seeder.tracker.swarm import OwnPlace
 from seeder.units import MIB
+from seeder.upload.uploads import SLOTS_HELD_BACK
 from tests.daemon.support import get, served, serving, until
 from tests.s3.fault_server import FaultServer
 from tests.s3.objects_server import ObjectsServer
@@ -139,7 +139,7 @@ async def test_what_was_spent_is_spent_after_a_restart_too(
     async with serving(with_objects(limited, "Nelson", "Hardy")) as node:
         assert served(node)
         assert node.budget.level is Level.CACHE_ONLY
-        assert node.hub.places == SLOTS_HELD_BACK
+        assert node.uploads.slots.places == SLOTS_HELD_BACK
         assert node.swarms.own_place is OwnPlace.SPARE
         await until(lambda: "is spent" in reason(node, "Hardy"))
         await until(lambda: store.requests["HEAD Nelson"] == 2)
@@ -182,9 +182,9 @@ async def test_what_is_uploaded_makes_the_node_hold_back_in_order(
             counters.origin_bytes_pieces, counters.uploaded_bytes = origin, uploaded
             await until(lambda level=level: node.budget.level is level)  # type: ignore[misc]
             held_back = 0 if level is Level.TRACKER_ONLY else SLOTS_HELD_BACK
-            assert node.hub.places == (held_back if level > Level.NORMAL else None)
+            assert node.uploads.slots.places == (held_back if level > Level.NORMAL else None)
             assert node.swarms.own_place is place
-            assert node._spreading._only_held == (level >= Level.CACHE_ONLY)
+            assert node.uploads.spreading._only_held == (level >= Level.CACHE_ONLY)
     told = [line.partition(" until ")[0] for line in warnings(caplog)]
     assert told == ["fewer slots", "last in handout", "cache only", "tracker only"]
 

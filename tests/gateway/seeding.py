@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import trio
+
 from seeder.config.sections import OriginSettings, PeerSettings
 from seeder.gateway.access import Authorisation, Keyring, ReadKey
 from seeder.gateway.clients import TrustedProxies
@@ -16,6 +18,8 @@ from seeder.gateway.objects import PublicFace
 from seeder.gateway.routes import PublicRoutes
 from seeder.gateway.webseed import WebSeed
 from seeder.http.connection import ServerLimits
+from seeder.ledger.budget import Level
+from seeder.peer.download import Downloads
 from seeder.torrent.catalog import Catalog, Publication, Torrent
 from seeder.tracker.swarm import Policy
 from seeder.tracker.swarms import OwnSeeder, Swarms
@@ -35,6 +39,7 @@ class Seed:
     """A running web seed of the bucket `b`; its first object is at PATH."""
 
     node: Node
+    downloads: Downloads
     catalog: Catalog
     port: int
 
@@ -47,6 +52,16 @@ class Seed:
         """What the ledger has of the first object: bytes uploaded and delivered."""
         counters = self.node.tally.counters
         return counters.uploaded_bytes, counters.delivered_verified_bytes
+
+    def hold_back(self, level: Level) -> None:
+        """Keep to a level of the budget, as the daemon does."""
+        self.node.hold_back(level)
+        self.downloads.allow(allowed=level < Level.TRACKER_ONLY)
+
+    def retire(self) -> None:
+        """Let the first object go, as the daemon does when it has changed."""
+        self.node.hub.disconnect(self.torrent, "retired")
+        self.downloads.end(self.torrent)
 
     async def ask(self, target: str, *headers: str, method: str = "GET") -> Reply:
         """Return the answer to one request on a connection of its own."""
@@ -67,9 +82,14 @@ async def seeding(
 ) -> AsyncIterator[Seed]:
     """Serve objects, each (bytes, piece length), at /b/object-0, /b/object-1 and so on."""
     catalog = Catalog()
-    async with serving_peers(
-        directory, *objects, limits=limits, memory=memory, disk=disk, **options
-    ) as node:
+    async with (
+        serving_peers(
+            directory, *objects, limits=limits, memory=memory, disk=disk, **options
+        ) as node,
+        trio.open_nursery() as nursery,
+    ):
+        downloads = Downloads(node.uploads)
+        nursery.start_soon(downloads.run)
         for torrent in node.torrents.values():
             publication = Publication(torrent.pinned.ref, public)
             catalog.add(publication)
@@ -81,8 +101,9 @@ async def seeding(
             Authorisation(face, Keyring(keys), time.time),
             naming=Naming(),
             proxies=TrustedProxies([]),
-            web_seed=WebSeed(face.content, node.hub.downloads.open),
+            web_seed=WebSeed(face.content, downloads.open),
         )
         async with serving(routes, server) as port:
-            yield Seed(node, catalog, port)
-        assert len(node.hub.downloads) == 0
+            yield Seed(node, downloads, catalog, port)
+        assert len(downloads) == 0
+        nursery.cancel_scope.cancel()

@@ -252,7 +252,7 @@ async def test_cold_pieces_are_read_once_and_then_come_from_the_cache(
             assert (await seed.ask(PATH)).body == LARGE
             assert set(seed.node.source.reads.values()) == {1}
             assert seed.counted == (count * len(LARGE), count * len(LARGE))
-        assert seed.node.hub._supplies.shelf.used == 0
+        assert seed.node.uploads.shelf.used == 0
 
 
 async def test_without_any_cache_each_download_reads_for_itself_and_holds_little(
@@ -260,7 +260,7 @@ async def test_without_any_cache_each_download_reads_for_itself_and_holds_little
 ) -> None:
     async with seeding(tmp_path, (LARGE, 256 * KIB), memory=0) as seed, connected(seed.port) as one:
         await one.send(get(PATH))
-        shelf = seed.node.hub._supplies.shelf
+        shelf = seed.node.uploads.shelf
         await wait_until(lambda: seed.counted[0] > 0 and not seed.node.cache.statistics().fetching)
         assert 0 < shelf.used <= AHEAD
         assert (await one.reply()).body == LARGE
@@ -291,7 +291,7 @@ async def test_an_object_that_is_replaced_before_its_first_byte_is_an_error(tmp_
         seed.node.source.hold_up(0)
         await client.send(get(PATH))
         await wait_until(lambda: bool(seed.node.source.reads))
-        seed.node.hub.disconnect(seed.torrent, "retired")
+        seed.retire()
         reply = await client.reply()
         assert (reply.status, code(reply)) == (503, "ServiceUnavailable")
 
@@ -301,10 +301,10 @@ async def test_a_client_that_leaves_is_counted_what_was_sent_it(tmp_path: Path) 
         async with connected(seed.port) as client:
             await client.send(get(PATH))
             await wait_until(lambda: seed.counted[0] > 0)
-        await wait_until(lambda: len(seed.node.hub.downloads) == 0)
+        await wait_until(lambda: len(seed.downloads) == 0)
         uploaded, delivered = seed.counted
         assert 0 < uploaded == delivered < len(LARGE)
-        assert seed.node.hub._supplies.shelf.used == 0
+        assert seed.node.uploads.shelf.used == 0
 
 
 async def test_what_a_peer_announces_of_it_is_not_counted_again(tmp_path: Path) -> None:
@@ -360,14 +360,14 @@ async def test_who_reads_nothing_is_let_go(tmp_path: Path) -> None:
         connected(seed.port) as client,
     ):
         await client.send(get(PATH))
-        await wait_until(lambda: len(seed.node.hub.downloads) == 1)
-        await wait_until(lambda: len(seed.node.hub.downloads) == 0)
+        await wait_until(lambda: len(seed.downloads) == 1)
+        await wait_until(lambda: len(seed.downloads) == 0)
         await cut_off(client)
 
 
 async def test_an_object_that_is_replaced_cuts_its_downloads_off(tmp_path: Path) -> None:
     async with seeding(tmp_path, (LARGE, 256 * KIB)) as seed, stalled(seed) as client:
-        seed.node.hub.disconnect(seed.torrent, "retired")
+        seed.retire()
         await cut_off(client)
         assert seed.counted[0] < len(LARGE)
 
@@ -385,10 +385,10 @@ async def test_upload_limits_hold_for_downloads(tmp_path: Path) -> None:
         ):
             for client in (one, other):
                 await client.send(get(PATH))
-            await wait_until(lambda: len(seed.node.hub._limits.waiting) == 2)
+            await wait_until(lambda: len(seed.node.uploads.rates.waiting) == 2)
             # A grain and an eighth of a second's worth is there at once.
             assert seed.counted[0] <= 2 * 16 * KIB + PIECE
-            seed.node.hub.change(Limits())
+            seed.node.uploads.change(Limits())
             for client in (one, other):
                 assert (await client.reply()).body == LARGE
 
@@ -409,15 +409,15 @@ async def test_a_spent_upload_budget_sends_nothing_any_more(tmp_path: Path, begu
     async with seeding(tmp_path, (LARGE, 256 * KIB)) as seed:
         if begun:
             async with stalled(seed) as client:
-                seed.node.hub.hold_back(Level.TRACKER_ONLY)
+                seed.hold_back(Level.TRACKER_ONLY)
                 await cut_off(client)
-        seed.node.hub.hold_back(Level.TRACKER_ONLY)
+        seed.hold_back(Level.TRACKER_ONLY)
         before = seed.counted
         reply = await seed.ask(PATH)
         assert (reply.status, code(reply)) == (503, "SlowDown")
         assert int(reply.headers[b"retry-after"]) > 0
         assert seed.counted == before
-        seed.node.hub.hold_back(Level.NORMAL)
+        seed.hold_back(Level.NORMAL)
         assert (await seed.ask(PATH)).body == LARGE
 
 
@@ -485,7 +485,7 @@ async def test_connections_are_counted_together_with_those_of_peers(tmp_path: Pa
                 reply = await seed.ask(PATH)
                 assert (reply.status, code(reply)) == (503, "SlowDown")
                 assert other.encode() in reply.body
-            await wait_until(lambda: len(seed.node.hub.downloads) == 0)
+            await wait_until(lambda: len(seed.downloads) == 0)
             assert (await seed.ask(PATH)).body == LARGE
 
 
@@ -498,7 +498,7 @@ async def test_where_there_are_turns_a_download_waits_for_one(
         connected(seed.port) as waiting,
     ):
         await waiting.send(get(PATH))
-        await wait_until(lambda: len(seed.node.hub.downloads) == 2)
+        await wait_until(lambda: len(seed.downloads) == 2)
         monkeypatch.setattr(download_module, "FIRST_PATIENCE", 0.05)
         refused = await seed.ask(PATH)
         assert (refused.status, code(refused)) == (503, "SlowDown")
@@ -508,7 +508,7 @@ async def test_where_there_are_turns_a_download_waits_for_one(
 
 async def test_a_download_that_lost_its_turn_goes_on_or_is_cut_off(tmp_path: Path) -> None:
     async with seeding(tmp_path, (LARGE, 256 * KIB)) as seed, stalled(seed) as client:
-        [download] = seed.node.hub.downloads._all
+        [download] = seed.downloads._all
         download.hold()
         with trio.move_on_after(0.1):
             await client.rest()

@@ -8,17 +8,18 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import trio
 
 from seeder.cache.pieces import PieceCache
+from seeder.config.sections import PeerSettings
 from seeder.errors import SeederError
+from seeder.ledger.budget import Level
 from seeder.ledger.counters import Tally
 from seeder.metainfo.trees import TreeBuilder
 from seeder.net.sockets import listen
 from seeder.peer import messages
-from seeder.peer.encryption import Encryption
 from seeder.peer.hub import Hub
 from seeder.peer.messages import BLOCK_SIZE, Block, Message, MessageId, Requests
 from seeder.peer.session import Session
@@ -28,8 +29,8 @@ from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import Shape
 from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.units import MIB
-from seeder.upload.slots import UploadSlots
-from seeder.upload.superseed import Spreading, SuperSeeding
+from seeder.upload.superseed import Spreading
+from seeder.upload.uploads import Uploads
 from tests.peer.wire import OUR_ID, PEER_ID, greeting
 
 PIECE_LENGTH = 64 * 1024
@@ -106,21 +107,16 @@ class Budget:
     disk: int = 0
 
 
-@dataclass
-class Limits:
-    """What the hub keeps to."""
+class Limits(PeerSettings):
+    """The section [peer]; what it doesn't say is as little of a limit as can be."""
 
     connections: int = 100
     connections_per_torrent: int = 100
     connections_per_address: int = 50
-    encryption: Encryption = "allow"
-    upload_slots: UploadSlots = "unlimited"
+    upload_slots: int | Literal["auto", "unlimited"] = "unlimited"
     thrifty: bool = False
     copies_per_address: float | None = None
     origin_copies_per_address: float | None = None
-    upload_rate: float | None = None
-    upload_rate_per_torrent: float | None = None
-    upload_rate_per_peer: float | None = None
 
 
 @dataclass
@@ -128,6 +124,7 @@ class Node:
     """A running hub, and what its tests look at."""
 
     hub: Hub
+    uploads: Uploads
     cache: PieceCache[Torrent]
     source: Source
     torrents: dict[bytes, Torrent]
@@ -151,16 +148,29 @@ class Node:
 
     @property
     def spreading(self) -> Spreading:
-        return self.hub._supplies.spreading
+        return self.uploads.spreading
 
     def sessions(self) -> list[Session]:
         """Return the sessions, oldest first."""
-        return sorted(self.hub._sessions, key=lambda session: session.opened_at)
+        return sorted(self.hub._registry.sessions, key=lambda session: session.opened_at)
 
     def tick(self, seconds: float) -> None:
         """Let every session believe that it is `seconds` later."""
         for session in self.sessions():
             session.tick(trio.current_time() + seconds)
+
+    def make_room(self, now: float) -> None:
+        self.hub._registry.make_room(now)
+
+    def hold_back(self, level: Level) -> None:
+        """Keep to a level of the budget, as the daemon does."""
+        if level < Level.CACHE_ONLY:
+            self.hub.regain()
+        self.uploads.hold_back(level)
+
+    def connected(self, info_hash: bytes) -> int:
+        """Return how many peers of a torrent have said who they are."""
+        return self.uploads.connections.peers_of(info_hash)
 
     async def warm(self, *indices: int) -> None:
         """Bring pieces of the first torrent into memory."""
@@ -214,7 +224,7 @@ async def serving(
     send_buffer: int | None = None,
     tally: type[Tally] = Tally,
     host: str = "127.0.0.1",
-    super_seeding: SuperSeeding = "off",
+    super_seeding: bool = False,
     hybrid: bool = False,
 ) -> AsyncIterator[Node]:
     """Run a hub for objects, each (bytes, piece length), and stop it behind the block."""
@@ -242,15 +252,12 @@ async def serving(
     cache: PieceCache[Torrent] = PieceCache(
         Budget(directory, memory, disk), source, on_fault=lambda *_: None, clock=trio.current_time
     )
-    hub = Hub(
+    uploads = Uploads(
         limits or Limits(),
         cache=cache,
-        find=find,
         account=lambda torrent: tallies[torrent.info_hash],
-        peer_id=OUR_ID,
-        client="seeder/0",
         spreading=Spreading(
-            super_seeding,
+            enabled=super_seeding,
             other_seeds=lambda _: 0,
             cache_bytes=memory,
             held=cache.held,
@@ -258,6 +265,7 @@ async def serving(
         ),
         origin_is_busy=lambda: False,
     )
+    hub = Hub(uploads, find=find, peer_id=OUR_ID, client="seeder/0")
     for torrent in torrents:
         hub.connect(torrent)
     listener = listen(host, 0, "peer")
@@ -265,7 +273,7 @@ async def serving(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     name = listener.getsockname()
     address = str(name[0]), int(name[1])
-    node = Node(hub, cache, source, by_hash, tallies, address)
+    node = Node(hub, uploads, cache, source, by_hash, tallies, address)
 
     async def serve(*, task_status: trio.TaskStatus[None]) -> None:
         with node.stop:
@@ -274,6 +282,7 @@ async def serving(
 
     async with trio.open_nursery() as nursery:
         await nursery.start(cache.run)
+        nursery.start_soon(uploads.run)
         await nursery.start(serve)
         try:
             yield node

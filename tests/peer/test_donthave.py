@@ -300,8 +300,8 @@ async def test_what_the_budget_forbade_is_to_be_had_when_there_is_budget_again(
         node.source.errors[2] = BudgetSpent("spent")
         await peer.request((2, 0, 10))
         assert [await peer.read() for _ in range(2)] == [reject(2, 0, 10), donthave(2)]
-        node.hub.hold_back(Level.CACHE_ONLY)
-        node.hub.hold_back(Level.LAST_IN_HANDOUT)
+        node.hold_back(Level.CACHE_ONLY)
+        node.hold_back(Level.LAST_IN_HANDOUT)
         assert await peer.read() == have(2)
 
 

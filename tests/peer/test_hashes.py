@@ -87,7 +87,7 @@ async def test_a_peer_gets_in_by_either_hash(tmp_path: Path) -> None:
                 await peer.send(greeting(info_hash=name, extended=False))
                 told = await peer.read_exactly(68)
                 assert told[28:48] == name
-                await wait_until(lambda: node.hub.connected(node.torrent.info_hash) == 1)
+                await wait_until(lambda: node.connected(node.torrent.info_hash) == 1)
 
 
 async def test_encrypted_connections_may_name_either_hash(tmp_path: Path) -> None:

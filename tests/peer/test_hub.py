@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from seeder.peer import hub as hub_module
-from seeder.peer import messages
+from seeder.peer import messages, registry
 from seeder.peer.lifetime import IDLE_PATIENCE, STRANGER_PATIENCE
 from seeder.peer.messages import BLOCK_SIZE, Block, MessageId
 from seeder.torrent import bencode
@@ -81,7 +81,7 @@ async def test_connections_are_limited_by_torrent(tmp_path: Path) -> None:
                 await second.send(greeting(info_hash=one.info_hash, peer=THIRD_ID))
                 await second.read_to_the_end()
             await node.wait_closed("too-many-for-torrent")
-            assert node.hub.connected(one.info_hash) == 1
+            assert node.connected(one.info_hash) == 1
             assert await is_served(first)
             assert await is_served(elsewhere)
             # Its own place is not taken by itself.
@@ -99,14 +99,14 @@ async def test_who_is_of_no_use_makes_room_when_all_places_are_taken(tmp_path: P
             await waiting.request((3, 0, 10))
             await wait_until(lambda: node.source.reads[3] == 1)
             now = trio.current_time()
-            node.hub.make_room(now + IDLE_PATIENCE - 1)
+            node.make_room(now + IDLE_PATIENCE - 1)
             assert await is_served(idle)
             now = trio.current_time()
-            node.hub.make_room(now + IDLE_PATIENCE + 1)
+            node.make_room(now + IDLE_PATIENCE + 1)
             assert await idle.read_to_the_end() == b""
             await node.wait_closed("made-room")
             # With a place free nobody has to go.
-            node.hub.make_room(now + 10 * IDLE_PATIENCE)
+            node.make_room(now + 10 * IDLE_PATIENCE)
             node.source.release()
             assert (await waiting.read_block())[0] == (3, 0, 10)
 
@@ -119,9 +119,9 @@ async def test_a_silent_stranger_makes_room_before_anybody_else(tmp_path: Path) 
     ):
         await node.wait_connected(2)
         now = trio.current_time()
-        node.hub.make_room(now + STRANGER_PATIENCE - 1)
+        node.make_room(now + STRANGER_PATIENCE - 1)
         assert not node.closes
-        node.hub.make_room(now + IDLE_PATIENCE + 10)
+        node.make_room(now + IDLE_PATIENCE + 10)
         assert await stranger.read_to_the_end() == b""
         await node.wait_closed("made-room")
         assert await is_served(idle)
@@ -130,7 +130,7 @@ async def test_a_silent_stranger_makes_room_before_anybody_else(tmp_path: Path) 
 async def test_a_full_torrent_makes_room_too(tmp_path: Path) -> None:
     async with serving(tmp_path, (DATA, MIB), limits=Limits(connections_per_torrent=1)) as node:
         async with node.peer() as idle:
-            node.hub.make_room(trio.current_time() + IDLE_PATIENCE + 1)
+            node.make_room(trio.current_time() + IDLE_PATIENCE + 1)
             assert await idle.read_to_the_end() == b""
         async with node.peer(peer_id=THIRD_ID) as other:
             assert await is_served(other)
@@ -147,7 +147,7 @@ async def test_a_choked_peer_that_waits_for_its_turn_is_not_idle(
             await peer.send(messages.message(MessageId.INTERESTED))
             await wait_until(lambda: session.wire.interested)
         session.wire.choke()
-        node.hub.make_room(trio.current_time() + IDLE_PATIENCE + 1)
+        node.make_room(trio.current_time() + IDLE_PATIENCE + 1)
         assert (session.reason is None) == interested
 
 
@@ -160,9 +160,9 @@ async def test_of_two_with_one_peer_id_the_newer_stays(tmp_path: Path) -> None:
             assert await older.read_to_the_end() == b""
             await node.wait_closed("replaced")
             assert await is_served(newer)
-            assert node.hub.connected(node.torrent.info_hash) == 1
+            assert node.connected(node.torrent.info_hash) == 1
         await node.wait_connected(0)
-        assert node.hub.connected(node.torrent.info_hash) == 0
+        assert node.connected(node.torrent.info_hash) == 0
 
 
 async def test_a_peer_id_from_another_address_does_not_replace_anybody(tmp_path: Path) -> None:
@@ -171,14 +171,14 @@ async def test_a_peer_id_from_another_address_does_not_replace_anybody(tmp_path:
             await other.send(greeting(info_hash=node.torrent.info_hash))
             await node.wait_closed("duplicate-peer-id")
         assert await is_served(first)
-        assert node.hub.connected(node.torrent.info_hash) == 1
+        assert node.connected(node.torrent.info_hash) == 1
         assert node.tally.counters.peers_seen == 1
 
 
 async def test_a_peer_that_comes_back_from_another_address_replaces_its_silent_self(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_module, "SILENT", 0.0)
+    monkeypatch.setattr(registry, "SILENT", 0.0)
     async with (
         serving(tmp_path, (DATA, MIB)) as node,
         node.peer() as older,
@@ -187,7 +187,7 @@ async def test_a_peer_that_comes_back_from_another_address_replaces_its_silent_s
         assert await older.read_to_the_end() == b""
         await node.wait_closed("replaced")
         assert await is_served(newer)
-        assert node.hub.connected(node.torrent.info_hash) == 1
+        assert node.connected(node.torrent.info_hash) == 1
 
 
 async def test_one_peer_may_load_two_torrents(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ async def test_one_peer_may_load_two_torrents(tmp_path: Path) -> None:
         async with node.peer(torrent=one) as first, node.peer(torrent=two) as second:
             assert await is_served(first)
             assert await is_served(second)
-            assert [node.hub.connected(each.info_hash) for each in (one, two)] == [1, 1]
+            assert [node.connected(each.info_hash) for each in (one, two)] == [1, 1]
 
 
 async def test_a_connection_to_ourselves_is_closed(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ async def test_a_connection_to_ourselves_is_closed(tmp_path: Path) -> None:
         await peer.send(greeting(info_hash=node.torrent.info_hash, peer=OUR_ID))
         await peer.read_to_the_end()
         await node.wait_closed("self-connection")
-        assert node.hub.connected(node.torrent.info_hash) == 0
+        assert node.connected(node.torrent.info_hash) == 0
 
 
 async def test_peers_come_by_ipv6_too(tmp_path: Path) -> None:
@@ -220,10 +220,10 @@ async def test_the_hub_tells_how_it_stands(tmp_path: Path) -> None:
             statistics = node.hub.statistics()
             assert (statistics.connected, statistics.accepted) == (2, 2)
             assert statistics.closes == {}
-            assert node.hub.connected(node.torrent.info_hash) == 2
+            assert node.connected(node.torrent.info_hash) == 2
         await node.wait_closed("left", 2)
-        assert node.hub.connected(node.torrent.info_hash) == 0
-        assert node.hub.connected(bytes(20)) == 0
+        assert node.connected(node.torrent.info_hash) == 0
+        assert node.connected(bytes(20)) == 0
 
 
 # -- ends

@@ -88,21 +88,21 @@ async def test_a_change_of_limits_wakes_who_was_in_line(
 
                 nursery.start_soon(check, b"one")
                 nursery.start_soon(check, b"two")
-                await wait_until(lambda: len(node.hub._limits.waiting) == 2)
-                node.hub.change(Limits(upload_rate=64.0 * RATE))
-        assert len(node.hub._limits.waiting) == 0
+                await wait_until(lambda: len(node.uploads.rates.waiting) == 2)
+                node.uploads.change(Limits(upload_rate=64.0 * RATE))
+        assert len(node.uploads.rates.waiting) == 0
 
 
 async def test_a_new_limit_holds_for_those_who_are_here(tmp_path: Path) -> None:
     async with serving(tmp_path, (DATA, PIECE)) as node, node.peer() as peer:
         await node.warm()
-        node.hub.change(Limits(upload_rate_per_peer=16.0 * KIB))
+        node.uploads.change(Limits(upload_rate_per_peer=16.0 * KIB))
         await peer.request(*((index, 0, 16 * KIB) for index in range(8)))
         await peer.read_block()
-        await wait_until(lambda: len(node.hub._limits.waiting) == 1)
+        await wait_until(lambda: len(node.uploads.rates.waiting) == 1)
         assert node.tally.counters.uploaded_bytes == 16 * KIB
         # No limit again: nobody stays in line.
-        node.hub.change(Limits())
+        node.uploads.change(Limits())
         for _ in range(7):
             await peer.read_block()
 
@@ -114,7 +114,7 @@ async def test_a_lower_number_of_connections_holds_for_those_who_come(tmp_path: 
         node.peer() as two,
     ):
         await node.warm(0)
-        node.hub.change(Limits(connections=2))
+        node.uploads.change(Limits(connections=2))
         async with Peer.connect(node.address) as three:
             assert await three.read_to_the_end() == b""
         assert node.closes == {"too-many-connections": 1}

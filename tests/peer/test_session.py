@@ -540,7 +540,7 @@ async def test_a_drain_that_starts_after_the_end_does_nothing(
         async with node.peer():
             [session] = node.sessions()
         await node.wait_closed("left")
-        await session.drain()
+        await session._drain()
         assert "error" not in caplog.text
 
 
@@ -575,7 +575,7 @@ async def test_a_fault_of_ours_ends_one_session_and_is_logged(
             await node.wait_closed("internal-error")
             await other.request((0, 0, 100))
             assert await other.read_block() == ((0, 0, 100), DATA[:100])
-            assert node.hub.connected(broken.info_hash) == 0
+            assert node.connected(broken.info_hash) == 0
         assert caplog.text.count("internal error") == 1
         assert "no more room in the ledger" in caplog.text
 

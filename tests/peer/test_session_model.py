@@ -73,7 +73,7 @@ class Leecher:
             session.resume()
 
     async def limit(self, rate: float | None) -> None:
-        self.node.hub.change(Limits(upload_rate=rate))
+        self.node.uploads.change(Limits(upload_rate=rate))
 
     async def hold_up(self, index: int) -> None:
         if index not in self.node.source.held_up:

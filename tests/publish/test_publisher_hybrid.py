@@ -18,6 +18,7 @@ from seeder.peer.messages import MessageId
 from seeder.torrent.catalog import State, Torrent
 from seeder.torrent.merkle import HashRequest
 from seeder.upload.superseed import Spreading
+from seeder.upload.uploads import Uploads
 from tests.metainfo.support import BODY, PIECE
 from tests.peer.node import HAVE_ALL, UNCHOKE, Limits, Peer, blocks_of
 from tests.peer.wire import OUR_ID, greeting
@@ -95,15 +96,12 @@ async def test_what_a_build_in_another_format_left_is_cleared(
 async def hub_of(world: World) -> AsyncIterator[tuple[str, int]]:
     """Let peers in to what a world publishes; yield the address."""
     tally = Tally()
-    hub = Hub(
+    uploads = Uploads(
         Limits(),
         cache=world.cache,
-        find=world.catalog.by_hash,
         account=lambda _: tally,
-        peer_id=OUR_ID,
-        client="seeder/0",
         spreading=Spreading(
-            "off",
+            enabled=False,
             other_seeds=lambda _: 0,
             cache_bytes=2**20,
             held=world.cache.held,
@@ -111,6 +109,7 @@ async def hub_of(world: World) -> AsyncIterator[tuple[str, int]]:
         ),
         origin_is_busy=lambda: False,
     )
+    hub = Hub(uploads, find=world.catalog.by_hash, peer_id=OUR_ID, client="seeder/0")
     listener = listen("127.0.0.1", 0, "peer")
     _, port = listener.getsockname()
     async with trio.open_nursery() as nursery:

@@ -38,6 +38,12 @@ class Guest:
     def end(self, reason: str) -> None:
         self.ended.append(reason)
 
+    def take_limits(self, now: float) -> None:
+        """It has no chain."""
+
+    def resume(self) -> None:
+        """It sends nothing."""
+
 
 @dataclass
 class Conditions:

@@ -9,7 +9,7 @@ import trio
 from seeder.peer import messages
 from seeder.peer.messages import Block, MessageId
 from seeder.torrent.layout import Layout
-from seeder.upload.superseed import FEWEST_PIECES, PARTS, Spreading, SuperSeeding
+from seeder.upload.superseed import FEWEST_PIECES, PARTS, Spreading
 from tests.peer.node import Node, Peer, serving
 from tests.peer.wire import greeting
 
@@ -47,7 +47,7 @@ async def get(peer: Peer, index: int) -> bytes:
 async def test_a_peer_sees_an_empty_seed_that_gets_piece_after_piece(tmp_path: Path) -> None:
     objects = (DATA, PIECE)
     async with (
-        serving(tmp_path, objects, memory=SMALL, super_seeding="auto") as node,
+        serving(tmp_path, objects, memory=SMALL, super_seeding=True) as node,
         Peer.connect(node.address) as peer,
     ):
         await arrive(node, peer, b"one")
@@ -67,7 +67,7 @@ async def test_a_peer_sees_an_empty_seed_that_gets_piece_after_piece(tmp_path: P
 
 async def test_what_was_not_shown_is_rejected(tmp_path: Path) -> None:
     async with (
-        serving(tmp_path, (DATA, PIECE), memory=SMALL, super_seeding="auto") as node,
+        serving(tmp_path, (DATA, PIECE), memory=SMALL, super_seeding=True) as node,
         Peer.connect(node.address) as peer,
     ):
         await arrive(node, peer, b"one")
@@ -83,7 +83,7 @@ async def test_what_was_not_shown_is_rejected(tmp_path: Path) -> None:
 
 async def test_two_peers_are_shown_different_pieces(tmp_path: Path) -> None:
     async with (
-        serving(tmp_path, (DATA, PIECE), super_seeding="auto", memory=2**30) as node,
+        serving(tmp_path, (DATA, PIECE), super_seeding=True, memory=2**30) as node,
         Peer.connect(node.address) as one,
         Peer.connect(node.address) as two,
     ):
@@ -98,7 +98,7 @@ async def test_two_peers_are_shown_different_pieces(tmp_path: Path) -> None:
 
 async def test_the_windows_of_several_peers_fit_the_cache(tmp_path: Path) -> None:
     async with (
-        serving(tmp_path, (DATA, PIECE), super_seeding="auto", memory=SMALL) as node,
+        serving(tmp_path, (DATA, PIECE), super_seeding=True, memory=SMALL) as node,
         Peer.connect(node.address) as one,
         Peer.connect(node.address) as two,
     ):
@@ -116,7 +116,7 @@ async def test_the_windows_of_several_peers_fit_the_cache(tmp_path: Path) -> Non
 
 async def test_who_comes_when_the_others_have_everything_sees_a_seed(tmp_path: Path) -> None:
     async with (
-        serving(tmp_path, (DATA, PIECE), super_seeding="auto") as node,
+        serving(tmp_path, (DATA, PIECE), super_seeding=True) as node,
         Peer.connect(node.address) as one,
         Peer.connect(node.address) as late,
     ):
@@ -132,12 +132,12 @@ async def test_who_comes_when_the_others_have_everything_sees_a_seed(tmp_path: P
         assert (await late.read()).id == MessageId.HAVE_ALL
 
 
-@pytest.mark.parametrize("mode", ["auto", "off"])
+@pytest.mark.parametrize("enabled", [True, False])
 async def test_while_s3_is_not_read_peers_are_shown_what_is_cached(
-    tmp_path: Path, mode: SuperSeeding
+    tmp_path: Path, enabled: bool
 ) -> None:
     async with (
-        serving(tmp_path, (DATA, PIECE), memory=SMALL, super_seeding=mode) as node,
+        serving(tmp_path, (DATA, PIECE), memory=SMALL, super_seeding=enabled) as node,
         Peer.connect(node.address) as late,
         Peer.connect(node.address) as last,
     ):
@@ -158,20 +158,20 @@ async def test_while_s3_is_not_read_peers_are_shown_what_is_cached(
         node.spreading.tick(trio.current_time() + 1000)
 
         node.spreading.show_only_held(False)
-        if mode == "auto":
+        if enabled:
             node.spreading.tick(trio.current_time())
             # Those of the window that it knows already aren't shown again.
             assert not {3, 4, 5, 39} & set(await shown(late, WINDOW_OF_ONE - 3))
         else:
             assert {3, 4, 5, 39, *await shown(late, PIECES - 4)} == set(range(PIECES))
         await arrive(node, last, b"last")
-        expected = MessageId.HAVE_NONE if mode == "auto" else MessageId.HAVE_ALL
+        expected = MessageId.HAVE_NONE if enabled else MessageId.HAVE_ALL
         assert (await last.read()).id == expected
 
 
 async def test_who_was_shown_a_window_is_shown_what_is_cached_beside_it(tmp_path: Path) -> None:
     async with (
-        serving(tmp_path, (DATA, PIECE), memory=SMALL, super_seeding="auto") as node,
+        serving(tmp_path, (DATA, PIECE), memory=SMALL, super_seeding=True) as node,
         Peer.connect(node.address) as peer,
     ):
         await node.warm(7)
@@ -194,16 +194,16 @@ def test_nothing_is_hidden_where_there_is_another_seed_or_little_to_spread() -> 
         def __init__(self, pieces: int) -> None:
             self.layout = Layout(pieces * PIECE, PIECE)
 
-    def spreading(mode: str, seeds: int) -> Spreading:
+    def spreading(seeds: int, *, enabled: bool = True) -> Spreading:
         return Spreading(
-            mode,  # type: ignore[arg-type]
+            enabled=enabled,
             other_seeds=lambda _: seeds,
             cache_bytes=2**30,
             held=lambda _: frozenset(),
             rng=random.Random(1),
         )
 
-    assert spreading("auto", 0).hides(Torrent(FEWEST_PIECES))
-    assert not spreading("auto", 0).hides(Torrent(FEWEST_PIECES - 1))
-    assert not spreading("auto", 1).hides(Torrent(FEWEST_PIECES))
-    assert not spreading("off", 0).hides(Torrent(FEWEST_PIECES))
+    assert spreading(0).hides(Torrent(FEWEST_PIECES))
+    assert not spreading(0).hides(Torrent(FEWEST_PIECES - 1))
+    assert not spreading(1).hides(Torrent(FEWEST_PIECES))
+    assert not spreading(0, enabled=False).hides(Torrent(FEWEST_PIECES))

@@ -1,0 +1,262 @@
+"""Every upload of the node, to peers and to HTTP clients alike: who gets how much, and when.
+
+A `Guest` is one of them: a peer's session or a download. It takes its pieces from a `Feed`, sends
+as much as its chain of rates grants, and waits in one line with all the others when that is
+nothing. Once a second the slots are given anew, and what super-seeding shows is looked through.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Container
+from typing import Protocol, TypeVar
+
+import trio
+
+from seeder.cache.pieces import PieceCache
+from seeder.config.sections import PeerSettings
+from seeder.errors import SeederError
+from seeder.ledger.budget import Level
+from seeder.ledger.delivery import Overlap
+from seeder.torrent.catalog import Torrent
+from seeder.upload.feed import Shelf, Stock
+from seeder.upload.rates import Chain, Limits, Rates
+from seeder.upload.slots import Guest, Slots
+from seeder.upload.standing import Patience
+from seeder.upload.superseed import Spreading
+
+K = TypeVar("K", str, bytes)
+
+TICK = 1.0
+SLOTS_HELD_BACK = 4
+"""Guests that are served at a time while a budget is nearly spent."""
+
+
+class UploadAccount(Protocol):
+    """Where a torrent's traffic is booked."""
+
+    def uploaded(self, count: int) -> None: ...
+    def delivered_verified(self, count: int) -> None: ...
+    def peer_seen(self) -> None: ...
+
+
+class Connections:
+    """How many there are of peers and of downloads: in all, by address, and by torrent.
+
+    A peer is refused only when peers have taken all places of a kind; a download also when peers
+    and downloads together have. Those of one address are counted together for both.
+    """
+
+    def __init__(self, limits: PeerSettings) -> None:
+        self.limits = limits
+        self.peers = 0
+        self.downloads = 0
+        self._by_address: Counter[str] = Counter()
+        self._peers_of: Counter[bytes] = Counter()
+        """The peers of each torrent (by info hash) that have said who they are."""
+        self._downloads_of: Counter[bytes] = Counter()
+
+    def peers_of(self, info_hash: bytes) -> int:
+        """Return how many peers of a torrent have said who they are."""
+        return self._peers_of[info_hash]
+
+    def refuse_peer(self, group: str) -> str | None:
+        """Return why one more peer of an address finds no place; None when it does."""
+        if self.peers >= self.limits.connections:
+            return "too-many-connections"
+        return self._refuse_address(group)
+
+    def refuse_download(self, group: str, info_hash: bytes) -> str | None:
+        """Return why one more download by an address finds no place; None when it does."""
+        limits = self.limits
+        together = self._peers_of[info_hash] + self._downloads_of[info_hash]
+        refused = self._refuse_address(group)
+        if refused is None and self.peers + self.downloads >= limits.connections:
+            refused = "too-many-connections"
+        if refused is None and together >= limits.connections_per_torrent:
+            refused = "too-many-for-torrent"
+        return refused
+
+    def _refuse_address(self, group: str) -> str | None:
+        full = self._by_address[group] >= self.limits.connections_per_address
+        return "too-many-from-address" if full else None
+
+    def add_peer(self, group: str) -> None:
+        """Count a peer's connection that was accepted."""
+        self.peers += 1
+        self._by_address[group] += 1
+
+    def remove_peer(self, group: str) -> None:
+        """Count it no more."""
+        self.peers -= 1
+        _less(self._by_address, group)
+
+    def name_peer(self, info_hash: bytes) -> bool:
+        """Count a peer for its torrent; False when as many as may be have said who they are."""
+        if self._peers_of[info_hash] >= self.limits.connections_per_torrent:
+            return False
+        self._peers_of[info_hash] += 1
+        return True
+
+    def forget_peer(self, info_hash: bytes) -> None:
+        """Count a peer for its torrent no more."""
+        _less(self._peers_of, info_hash)
+
+    def add_download(self, group: str, info_hash: bytes) -> None:
+        """Count a download that begins."""
+        self.downloads += 1
+        self._by_address[group] += 1
+        self._downloads_of[info_hash] += 1
+
+    def remove_download(self, group: str, info_hash: bytes) -> None:
+        """Count it no more."""
+        self.downloads -= 1
+        _less(self._by_address, group)
+        _less(self._downloads_of, info_hash)
+
+
+class Uploads:
+    """What all guests share.
+
+    `account` gives where a torrent's traffic is booked, `origin_is_busy` tells whether reads from
+    S3 wait for a connection. `run` has to run for guests to be served by turns.
+    """
+
+    def __init__(
+        self,
+        settings: PeerSettings,
+        *,
+        cache: PieceCache[Torrent],
+        account: Callable[[Torrent], UploadAccount],
+        spreading: Spreading,
+        origin_is_busy: Callable[[], bool],
+    ) -> None:
+        self.settings = settings
+        self.account = account
+        self.spreading = spreading
+        self.rates: Limits[Guest] = Limits(_rates(settings))
+        self.slots = Slots(
+            settings.upload_slots,
+            patience=_patience(settings),
+            is_scarce=self._is_scarce,
+            chance=random.random,
+        )
+        self.connections = Connections(settings)
+        self.overlap = Overlap()
+        """What peers and downloads of one address were sent both: delivered once."""
+        self.shelf = Shelf()
+        """Counts the cold pieces that the feeds hold."""
+        self._cache = cache
+        self._origin_is_busy = origin_is_busy
+        self._guests: set[Guest] = set()
+        self._pace = trio.Event()
+
+    # -- guests
+
+    def join(self, guest: Guest) -> None:
+        """Take in a guest whose torrent is known: it hears of other limits from now on."""
+        self._guests.add(guest)
+
+    def leave(self, guest: Guest, now: float) -> None:
+        """Forget a guest, but not what its address has had; one that never joined is no error."""
+        self._guests.discard(guest)
+        self.slots.leave(guest, now)
+
+    def feed(
+        self,
+        guest: Guest,
+        torrent: Torrent,
+        wanted: Container[int],
+        *,
+        tell: Callable[[int, SeederError | None], None],
+        stop: int | None = None,
+    ) -> Stock:
+        """Return what finds the pieces `wanted` by a guest; `tell` and `stop` are as in `Stock`."""
+        slots, clock = self.slots, trio.current_time
+        return Stock(
+            self._cache,
+            torrent,
+            wanted,
+            tell=tell,
+            # Both are called for speed: once a piece, in the task of whoever looks for it.
+            taken=lambda: guest.uploaded,
+            may_read=lambda size: slots.may_fetch(guest, size, clock()),
+            clock=clock,
+            shelf=self.shelf,
+            stop=stop,
+        )
+
+    def wait_in_line(self, guest: Guest, chain: Chain, most: int, now: float) -> None:
+        """Have a guest's `resume` called when its chain allows up to `most` bytes again."""
+        self.rates.waiting.add(guest, chain, most, now)
+        # The timer may have to ring earlier.
+        self._pace.set()
+
+    # -- settings
+
+    def change(self, settings: PeerSettings) -> None:
+        """Keep to other rates, slots and numbers of connections; guests that are here stay."""
+        self.settings = self.connections.limits = settings
+        now = trio.current_time()
+        waiting = self.rates.change(_rates(settings), now)
+        self.slots.change(settings.upload_slots, _patience(settings))
+        for guest in self._guests:
+            guest.take_limits(now)
+        for guest in waiting:
+            guest.resume()
+
+    def hold_back(self, level: Level) -> None:
+        """Serve as many guests at a time, and show as many pieces, as the budget allows."""
+        most = None if level < Level.FEWER_SLOTS else SLOTS_HELD_BACK
+        self.slots.most = 0 if level >= Level.TRACKER_ONLY else most
+        self.spreading.show_only_held(level >= Level.CACHE_ONLY)
+
+    # -- time
+
+    async def run(self) -> None:
+        """Give the slots, and wake guests whose turn it is to send, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._tick)
+            nursery.start_soon(self._keep_pace)
+
+    async def _tick(self) -> None:
+        while True:
+            await trio.sleep(TICK)
+            now = trio.current_time()
+            self.slots.review(now)
+            self.spreading.tick(now)
+
+    async def _keep_pace(self) -> None:
+        waiting = self.rates.waiting
+        while True:
+            self._pace = trio.Event()
+            self._resume_due()
+            with trio.move_on_at(waiting.next_at):
+                await self._pace.wait()
+
+    def _resume_due(self) -> None:
+        # A guest sends in the task of the timer: a task for each would cost more than the sending.
+        for guest in self.rates.waiting.due(trio.current_time()):
+            guest.resume()
+
+    def _is_scarce(self) -> bool:
+        return self.rates.is_short(trio.current_time()) or self._origin_is_busy()
+
+
+def _less(counter: Counter[K], key: K) -> None:
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]
+
+
+def _rates(settings: PeerSettings) -> Rates:
+    return Rates(
+        total=settings.upload_rate,
+        torrent=settings.upload_rate_per_torrent,
+        peer=settings.upload_rate_per_peer,
+    )
+
+
+def _patience(settings: PeerSettings) -> Patience:
+    return Patience(
+        copies=settings.copies_per_address, origin_copies=settings.origin_copies_per_address
+    )
