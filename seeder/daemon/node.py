@@ -23,6 +23,7 @@ from seeder.config.sections import Config
 from seeder.errors import OriginError
 from seeder.files import replace_file, storage_errors
 from seeder.gateway.access import Keyring
+from seeder.gateway.download import Downloads
 from seeder.ledger.budget import Budget, Level
 from seeder.ledger.counters import FORMER, Account, AccountKey, Ledger, account_key
 from seeder.ledger.metrics import Metrics
@@ -31,7 +32,6 @@ from seeder.ledger.spending import change, explain_level, prices_of
 from seeder.metainfo.ladder import Ladder
 from seeder.metainfo.store import MetainfoStore
 from seeder.net.addresses import HostPort, compact_endpoint
-from seeder.peer.download import Downloads
 from seeder.peer.hub import Hub
 from seeder.publish.prefixes import ListingStore
 from seeder.publish.publisher import BUILDS, CLIMBS, LISTINGS, METAINFO, Publisher, Source

@@ -13,13 +13,13 @@ import trio
 from seeder.config.sections import OriginSettings, PeerSettings
 from seeder.gateway.access import Authorisation, Keyring, ReadKey
 from seeder.gateway.clients import TrustedProxies
+from seeder.gateway.download import Downloads
 from seeder.gateway.naming import Naming
 from seeder.gateway.objects import PublicFace
 from seeder.gateway.routes import PublicRoutes
 from seeder.gateway.webseed import WebSeed
 from seeder.http.connection import ServerLimits
 from seeder.ledger.budget import Level
-from seeder.peer.download import Downloads
 from seeder.torrent.catalog import Catalog, Publication, Torrent
 from seeder.tracker.swarm import Policy
 from seeder.tracker.swarms import OwnSeeder, Swarms

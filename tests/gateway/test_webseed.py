@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seeder.errors import BudgetSpent, OriginUnreachable
+from seeder.gateway import download as download_module
 from seeder.gateway.access import ReadKey
 from seeder.gateway.webseed import content_type
 from seeder.http.connection import ServerLimits
 from seeder.ledger.budget import Level
-from seeder.peer import download as download_module
 from seeder.peer.messages import MessageId
 from seeder.torrent.catalog import Publication, Torrent
 from seeder.torrent.objects import ObjectRef, PinnedObject
