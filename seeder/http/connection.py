@@ -2,18 +2,16 @@
 
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from inspect import isasyncgen, iscoroutine
+from inspect import iscoroutine
 from math import inf
 
 import trio
 
 from seeder.errors import SeederError
 from seeder.http.messages import (
-    LAST_CHUNK,
     BodySource,
     Handler,
     Head,
@@ -22,10 +20,22 @@ from seeder.http.messages import (
     RequestRefused,
     Response,
     carries_body,
-    encode_chunk,
     encode_head,
     split_target,
 )
+
+_LOG = logging.getLogger(__name__)
+
+MOST_IN_A_ROW = 16
+"""Requests of one connection that are answered before others get their turn."""
+LINGER_BYTES = 256 * 1024
+LARGE_BODY = 64 * 1024
+"""Bytes above which a body is not copied to be sent along with its head."""
+UNSENT = 256 * 1024
+"""Bytes of a BodySource that the system holds before they go out (TCP_NOTSENT_LOWAT).
+
+More would only delay the news that a slow client reads, and be wasted on one that leaves.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +59,6 @@ class ServerLimits:
     """For what is in flight when the server stops."""
 
 
-log = logging.getLogger(__name__)
-
-MOST_IN_A_ROW = 16
-"""Requests of one connection that are answered before others get their turn."""
-LINGER_BYTES = 256 * 1024
-LARGE_BODY = 64 * 1024
-"""Bytes above which a body is not copied to be sent along with its head."""
-UNSENT = 256 * 1024
-"""Bytes of a BodySource that the system holds before they go out (TCP_NOTSENT_LOWAT).
-
-More would only delay the news that a slow client reads, and be wasted on one that leaves.
-"""
-
-
 class Want(Enum):
     """What a connection needs before its next step."""
 
@@ -72,21 +68,12 @@ class Want(Enum):
     """Nothing, but others have waited long enough."""
     ANSWER = auto()
     """The handler's, which is not there yet."""
-    STREAM = auto()
-    """A body that is produced as it is sent."""
+    SOURCE = auto()
+    """The body's next bytes, which its source has to offer."""
     LINGER = auto()
     """Something is still being sent to us; a close now would destroy our reply on its way."""
     NOTHING = auto()
     """It is over."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Stream:
-    """A body that is sent as it is produced."""
-
-    body: AsyncIterator[bytes]
-    length: int | None
-    chunked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +103,6 @@ class Connection:
         "_sock",
         "_source",
         "_stops_at",
-        "_stream",
         "_unsent",
         "scope",
     )
@@ -146,7 +132,6 @@ class Connection:
         self._unsent: bytes | memoryview = b""
         self._large_body = b""
         """What is to be sent after `_unsent`."""
-        self._stream: _Stream | None = None
         self._source: _Source | None = None
         self._last = False
         self._lingers = False
@@ -159,10 +144,8 @@ class Connection:
     def stop(self, deadline: float) -> None:
         """End by `deadline`, and after the reply that is being made or sent."""
         self._stops_at = deadline
-        if self.scope is None:
-            return
-        endless = self._stream is not None and self._stream.length is None
-        self.scope.deadline = -inf if endless else min(self.scope.deadline, deadline)
+        if self.scope is not None:
+            self.scope.deadline = min(self.scope.deadline, deadline)
 
     def end(self) -> None:
         """Cancel the task that waits for this connection."""
@@ -182,8 +165,8 @@ class Connection:
             for _ in range(MOST_IN_A_ROW):
                 if not self._send():
                     return Want.WRITABLE
-                if self._stream is not None or self._source is not None:
-                    return Want.STREAM
+                if self._source is not None:
+                    return Want.SOURCE
                 if self._last:
                     return Want.LINGER if self._lingers else Want.NOTHING
                 found = self._receive()
@@ -244,7 +227,7 @@ class Connection:
         self._last = self._lingers = True
         body = f"{refusal}\n".encode()
         response = Response(refusal.status, body, ((b"Content-Type", b"text/plain"),))
-        self._reply(response, b"GET", b"1.1")
+        self._reply(response, b"GET")
 
     def _answer(self, head: Head) -> None:
         """Let the handler answer a request, at once or later."""
@@ -256,7 +239,7 @@ class Connection:
         try:
             answer = self._handler(self._request(head))
             if isinstance(answer, Response):
-                self._reply(answer, head.request.method, head.request.http_version)
+                self._reply(answer, head.request.method)
             else:
                 self._pending = answer
         except Exception:
@@ -269,49 +252,43 @@ class Connection:
         path, query = split_target(request.target)
         return Request(
             request.method,
-            request.target,
             path,
             query,
             request.headers,
             self._peer,
             self._local,
-            request.http_version,
             head.has_body,
         )
 
     def _fail(self, head: Head) -> None:
         """Answer for a handler that raised; called where its exception is being handled."""
-        log.exception("the handler of %r failed", head.request.target)
+        _LOG.exception("the handler of %r failed", head.request.target)
         response = Response(500, b"internal error\n", ((b"Content-Type", b"text/plain"),))
-        self._reply(response, head.request.method, head.request.http_version)
+        self._reply(response, head.request.method)
 
-    def _reply(self, response: Response, method: bytes, http_version: bytes) -> None:
+    def _reply(self, response: Response, method: bytes) -> None:
         """Make a response the next thing to be sent."""
-        body, length = response.body, response.content_length
-        with_body = carries_body(method, response.status)
-        if isinstance(body, bytes) and length is None:
-            length = len(body)
         self._drop_source()
-        if isinstance(body, BodySource):
+        body, length = response.body, response.content_length
+        if isinstance(body, bytes):
+            if length is None:
+                length = len(body)
+        else:
             assert length is not None
+            # Taken before the head is made: the reply to a head that fails lets go of it.
             self._source = _Source(body, length)
-        chunked = length is None and http_version >= b"1.1"
-        if self._stops_at != inf or (length is None and not chunked):
+        if self._stops_at != inf:
             self._last = True
-        head = encode_head(
-            response, date=self._date(), close=self._last, chunked=chunked, length=length
+        self._unsent = head = encode_head(
+            response, date=self._date(), close=self._last, length=length
         )
-        self._unsent = head
-        if not with_body:
+        if not carries_body(method, response.status):
             self._drop_source()
         elif isinstance(body, bytes):
             if len(body) > LARGE_BODY:
                 self._large_body = body
             else:
                 self._unsent = head + body
-        elif self._source is None:
-            assert not isinstance(body, BodySource)
-            self._stream = _Stream(body, length, chunked)
 
     async def wait(self, want: Want) -> None:
         """Wait for what `step` wanted, in the task that `scope` is around."""
@@ -323,10 +300,8 @@ class Connection:
             await trio.lowlevel.wait_writable(self._sock)
         elif want is Want.ANSWER:
             await self._wait_for_answer()
-        elif want is Want.STREAM and self._source is not None:
-            await self._send_source(self._source)
-        elif want is Want.STREAM:
-            await self._send_stream()
+        elif want is Want.SOURCE:
+            await self._send_source()
         elif want is Want.LINGER:
             await self._linger()
         else:
@@ -348,36 +323,16 @@ class Connection:
         try:
             with trio.fail_after(self._limits.handler_timeout):
                 response = await pending
-            self._reply(response, head.request.method, head.request.http_version)
+            self._reply(response, head.request.method)
         except Exception:
             self._fail(head)
         finally:
             self._pending = None
 
-    async def _send_stream(self) -> None:
-        """Send the body that is being iterated; ValueError if it isn't as long as it said."""
-        stream = self._stream
-        assert stream is not None
-        self._allow(None)
-        sent = 0
-        async with _closing(stream.body) as body:
-            async for data in body:
-                sent += len(data)
-                if stream.length is not None and sent > stream.length:
-                    break
-                if data and not await self._send_all(
-                    encode_chunk(data) if stream.chunked else data
-                ):
-                    return
-                self._allow(None)
-        if stream.length is not None and sent != stream.length:
-            raise ValueError(f"a reply of {stream.length} bytes came to {sent}")
-        self._stream = None
-        if stream.chunked:
-            self._unsent = LAST_CHUNK
-
-    async def _send_source(self, source: _Source) -> None:
+    async def _send_source(self) -> None:
         """Send a body from where it lies; ValueError if it isn't as long as it said."""
+        source = self._source
+        assert source is not None
         left = source.length
         try:
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
@@ -399,7 +354,7 @@ class Connection:
             self._end()
         except SeederError as error:
             # The client has a Content-Length, and sees that this was not all.
-            log.debug("the reply to %s:%d is cut off: %s", *self._peer, error)
+            _LOG.debug("the reply to %s:%d is cut off: %s", *self._peer, error)
             self._end()
         finally:
             self._drop_source()
@@ -414,18 +369,6 @@ class Connection:
         source, self._source = self._source, None
         if source is not None:
             source.body.close()
-
-    async def _send_all(self, data: bytes) -> bool:
-        """Send all of `data`, if the client takes it; False when it is gone."""
-        self._unsent = data
-        try:
-            while not self._send():
-                self._allow_for(self._limits.send_timeout)
-                await trio.lowlevel.wait_writable(self._sock)
-        except OSError:
-            self._end()
-            return False
-        return True
 
     async def _linger(self) -> None:
         """Drop what is still coming: closing on it would destroy our reply (RFC 9112, 9.6)."""
@@ -445,15 +388,5 @@ class Connection:
 
     def _end(self) -> None:
         self._last, self._lingers = True, False
-        self._unsent, self._stream = b"", None
+        self._unsent = b""
         self._drop_source()
-
-
-@asynccontextmanager
-async def _closing(body: AsyncIterator[bytes]) -> AsyncIterator[AsyncIterator[bytes]]:
-    """Close an async generator when done with it; other iterators have nothing to close."""
-    try:
-        yield body
-    finally:
-        if isasyncgen(body):
-            await body.aclose()

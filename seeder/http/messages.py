@@ -4,18 +4,24 @@ h11 decides what is a request, where it ends and whether the connection lives on
 write: that would cost as much again as reading, for replies whose framing is simple. No I/O.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import NamedTuple, Protocol, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 import h11
 
 Header: TypeAlias = tuple[bytes, bytes]
+Parameters: TypeAlias = Sequence[tuple[bytes, bytes]]
+"""Names and values of a query."""
+
+_STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
+}
+_BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 
 
-@runtime_checkable
 class BodySource(Protocol):
     """A body that lies somewhere already: it says what comes next, and hears what was taken of it.
 
@@ -38,13 +44,7 @@ class BodySource(Protocol):
         ...
 
 
-Body: TypeAlias = bytes | AsyncIterator[bytes] | BodySource
-
-_STATUS_LINES = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
-}
-_BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
-LAST_CHUNK = b"0\r\n\r\n"
+Body: TypeAlias = bytes | BodySource
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,12 @@ class Request:
     """The head of a request; `path` and `query` are raw, as they stand in the target."""
 
     method: bytes
-    target: bytes
     path: bytes
     query: bytes
     headers: Sequence[Header]
     """Names in lower case."""
     peer: tuple[str, int]
     local: tuple[str, int]
-    http_version: bytes = b"1.1"
     has_body: bool = False
     """A body follows, which nobody is going to read."""
 
@@ -83,10 +81,7 @@ class Response:
     body: Body = b""
     headers: tuple[Header, ...] = ()
     content_length: int | None = None
-    """Bytes in a body that isn't here as a whole, always for a BodySource, and for HEAD.
-
-    None for an iterated body where that isn't known, which is sent in chunks.
-    """
+    """Bytes in the body: always there for a BodySource, and for a HEAD whose `body` is empty."""
 
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response] | Response]
@@ -186,29 +181,17 @@ def carries_body(request_method: bytes, status: int) -> bool:
     return request_method != b"HEAD" and status not in _BODILESS
 
 
-def encode_head(
-    response: Response, *, date: bytes, close: bool, chunked: bool, length: int | None
-) -> bytes:
+def encode_head(response: Response, *, date: bytes, close: bool, length: int) -> bytes:
     """Return the head of a reply; ValueError if a header would break out of its line."""
     lines = [_STATUS_LINES[response.status], b"Date: ", date, b"\r\n"]
     for name, value in response.headers:
         if b"\r" in value or b"\n" in value:
             raise ValueError(f"a line break in the reply's {name.decode()}: {value!r}")
         lines += (name, b": ", value, b"\r\n")
-    if chunked:
-        lines.append(b"Transfer-Encoding: chunked\r\n")
-    elif length is not None and response.status not in _BODILESS:
+    if response.status not in _BODILESS:
         lines.append(b"Content-Length: %d\r\n" % length)
     lines.append(b"Connection: close\r\n\r\n" if close else b"\r\n")
     return b"".join(lines)
-
-
-def encode_chunk(data: bytes) -> bytes:
-    """Return one chunk of a body of unknown length; `data` is not empty (RFC 9112, 7.1)."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-Parameters = Sequence[tuple[bytes, bytes]]
 
 
 def decoded_query(query: bytes) -> Parameters:

@@ -20,13 +20,11 @@ from typing import TypeAlias
 import trio
 
 from seeder.http.connection import Connection, ServerLimits, Want
-from seeder.http.messages import Body, Handler, Header, Request, Response
+from seeder.http.messages import Handler
 from seeder.net.addresses import SocketAddress
 from seeder.net.sockets import accept
 
-__all__ = ["Body", "Handler", "Header", "Request", "Response", "ServerLimits", "serve"]
-
-log = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 
 async def serve(
@@ -109,7 +107,7 @@ class _Server:
         try:
             return connection.step()
         except Exception:
-            log.exception("a connection failed")
+            _LOG.exception("a connection failed")
             return Want.NOTHING
 
     async def _attend(self, connection: Connection, want: Want) -> None:
@@ -121,7 +119,7 @@ class _Server:
                     await self._wait(connection, want)
                     want = self._step(connection)
         except Exception:
-            log.exception("a connection failed")
+            _LOG.exception("a connection failed")
         finally:
             self._waiting.discard(connection)
             connection.close()

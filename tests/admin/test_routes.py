@@ -52,7 +52,6 @@ class Daemon:
 def ask(path: bytes, *, method: bytes = b"GET", daemon: Daemon | None = None) -> Response:
     request = Request(
         method=method,
-        target=path,
         path=path.partition(b"?")[0],
         query=path.partition(b"?")[2],
         headers=[(b"host", b"localhost"), (b"origin", b"http://elsewhere.example")],

@@ -30,7 +30,7 @@ def request_for(
     arrived = signed(url_of(f"{bucket}/{key}", [("torrent", None)]), secret=secret)
     headers = [each for each in arrived.headers if sign or each[0] != b"authorization"]
     address = ("192.0.2.1", 1)
-    return Request(b"GET", b"", arrived.path, arrived.query, headers, address, address)
+    return Request(b"GET", arrived.path, arrived.query, headers, address, address)
 
 
 def refused(asked: Authorisation, request: Request, key: str, bucket: str = "quotes") -> str:

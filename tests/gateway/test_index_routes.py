@@ -24,7 +24,7 @@ def ask(
     path, query = split_target(target.encode())
     raw = [(name.lower().encode(), value.encode()) for name, value in headers]
     address = ("192.0.2.1", 1)
-    request = Request(b"GET", target.encode(), path, query, raw, address, address)
+    request = Request(b"GET", path, query, raw, address, address)
     return ListingRoutes(source, url="https://t.example.org/").listing(request, bucket)
 
 

@@ -194,7 +194,7 @@ BEFORE = "https://data.example.org/files"
 def object_named(path: str) -> tuple[str, str]:
     """Return bucket and key as the routes read them."""
     raw = path.encode()
-    return Naming().object_of(Request(b"GET", raw, raw, b"", [], ("", 0), ("", 0)))
+    return Naming().object_of(Request(b"GET", raw, b"", [], ("", 0), ("", 0)))
 
 
 async def test_a_web_seed_stands_in_file_and_magnet_of_public_torrents(catalog: Catalog) -> None:

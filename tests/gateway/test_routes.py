@@ -61,13 +61,11 @@ class Public:
         local: str = "203.0.113.7",
         has_body: bool = False,
     ) -> Response:
-        raw = target.encode()
-        path, query = split_target(raw)
+        path, query = split_target(target.encode())
         return answer(
             self.routes,
             Request(
                 method.encode(),
-                raw,
                 path,
                 query,
                 [(name.lower().encode(), value.encode()) for name, value in headers],
@@ -230,7 +228,6 @@ def test_any_query_is_answered_in_bencode(raw: bytes, path: str) -> None:
     public = Public()
     request = Request(
         b"GET",
-        b"",
         path.encode(),
         query.encode("latin-1"),
         [],

@@ -1,4 +1,4 @@
-"""A server on loopback for tests, and a client that speaks in raw bytes."""
+"""A server on loopback for tests, a client that speaks in raw bytes, and a body in one place."""
 
 import socket
 from collections.abc import AsyncIterator
@@ -8,8 +8,9 @@ from functools import partial
 
 import trio
 
+from seeder.errors import SeederError
 from seeder.http.connection import ServerLimits
-from seeder.http.messages import Handler
+from seeder.http.messages import Handler, Request, Response
 from seeder.http.server import serve
 
 PATIENCE = 10.0
@@ -127,3 +128,36 @@ def get(target: str, *headers: str, method: str = "GET", version: str = "1.1") -
     """Return a request without a body."""
     lines = [f"{method} {target} HTTP/{version}", "Host: tracker.test", *headers, "", ""]
     return "\r\n".join(lines).encode()
+
+
+def target_of(request: Request) -> bytes:
+    """Return a request's target in origin form."""
+    return request.path + (b"?" + request.query if request.query else b"")
+
+
+class Shelf:
+    """A body that lies in one place; a few views of it are offered at a time."""
+
+    def __init__(self, data: bytes, *, lie: int = 0, fail_at: int | None = None) -> None:
+        self.data, self.at, self.fail_at = memoryview(data), 0, fail_at
+        self.length = len(data) + lie
+        self.closed = 0
+        self.gone = trio.Event()
+
+    async def offer(self) -> list[memoryview]:
+        await trio.lowlevel.checkpoint()
+        if self.fail_at is not None and self.at >= self.fail_at:
+            raise SeederError("no more of this")
+        stop = min(self.at + 100_000, len(self.data))
+        return [self.data[cut : min(cut + 10_000, stop)] for cut in range(self.at, stop, 10_000)]
+
+    def took(self, count: int) -> None:
+        self.at += count
+
+    def close(self) -> None:
+        self.closed += 1
+        self.gone.set()
+
+    def __call__(self, _: Request) -> Response:
+        self.at = 0
+        return Response(200, self, content_length=self.length)

@@ -16,7 +16,7 @@ IGNORED, OUTSIDE = HTTPStatus.OK, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
 
 def asking(*headers: tuple[bytes, bytes], method: bytes = b"GET") -> Request:
     nobody = ("192.0.2.1", 1)
-    return Request(method, b"/b/k", b"/b/k", b"", list(headers), nobody, nobody)
+    return Request(method, b"/b/k", b"", list(headers), nobody, nobody)
 
 
 @pytest.mark.parametrize(

@@ -54,4 +54,4 @@ def test_a_head_that_fills_the_reader_is_refused() -> None:
 def test_a_header_cannot_break_out_of_its_line(value: bytes) -> None:
     response = Response(200, b"", ((b"X", value),))
     with pytest.raises(ValueError, match="line break"):
-        encode_head(response, date=b"now", close=False, chunked=False, length=0)
+        encode_head(response, date=b"now", close=False, length=0)

@@ -4,7 +4,7 @@ import errno
 import os
 import resource
 import socket
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,11 +14,20 @@ import trio
 from seeder.http.connection import MOST_IN_A_ROW, Connection, ServerLimits, Want
 from seeder.http.messages import Request, Response
 from seeder.http.server import DateHeader, serve
-from tests.http.serving import PATIENCE, ask, asked_already, connected, get, serving
+from tests.http.serving import (
+    PATIENCE,
+    Shelf,
+    ask,
+    asked_already,
+    connected,
+    get,
+    serving,
+    target_of,
+)
 
 
 def echo(request: Request) -> Response:
-    return Response(200, b"%b %b" % (request.method, request.target))
+    return Response(200, b"%b %b" % (request.method, target_of(request)))
 
 
 async def test_an_idle_connection_is_closed_in_time() -> None:
@@ -63,34 +72,24 @@ async def test_trickling_a_head_does_not_prolong_its_time() -> None:
 
 
 async def test_a_reply_that_nobody_takes_is_given_up_in_time() -> None:
-    closed = trio.Event()
-
-    async def body() -> AsyncIterator[bytes]:
-        try:
-            while True:
-                yield bytes(1_000_000)
-        finally:
-            closed.set()
-
+    shelf = Shelf(bytes(50_000_000))
     async with (
-        serving(lambda _: Response(200, body()), ServerLimits(send_timeout=0.05)) as port,
+        serving(shelf, ServerLimits(send_timeout=0.05)) as port,
         connected(port) as client,
     ):
         await client.send(get("/"))
         with trio.fail_after(PATIENCE):
-            await closed.wait()
+            await shelf.gone.wait()
 
 
 async def test_a_body_may_take_longer_than_a_head() -> None:
-    async def slow() -> AsyncIterator[bytes]:
-        await trio.sleep(0.1)
-        yield b"slow"
+    class Slow(Shelf):
+        async def offer(self) -> list[memoryview]:
+            await trio.sleep(0.1)
+            return await super().offer()
 
     limits = ServerLimits(head_timeout=0.05, idle_timeout=0.05)
-    async with (
-        serving(lambda _: Response(200, slow(), content_length=4), limits) as port,
-        connected(port) as client,
-    ):
+    async with serving(Slow(b"slow"), limits) as port, connected(port) as client:
         await client.send(get("/"))
         assert (await client.reply()).body == b"slow"
 
@@ -241,21 +240,6 @@ async def test_stopping_waits_no_longer_than_the_grace() -> None:
         await client.send(get("/"))
         await entered.wait()
     assert cancelled.is_set()
-
-
-async def test_stopping_does_not_wait_for_a_body_without_end() -> None:
-    async def endless() -> AsyncIterator[bytes]:
-        yield b"hello"
-        await trio.sleep_forever()
-
-    started = trio.current_time()
-    async with (
-        serving(lambda _: Response(200, endless()), ServerLimits(grace=PATIENCE)) as port,
-        connected(port) as client,
-    ):
-        await client.send(get("/"))
-        await client.reply()
-    assert trio.current_time() - started < PATIENCE
 
 
 async def test_one_client_does_not_get_all_the_turns() -> None:
