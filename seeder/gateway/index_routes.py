@@ -10,7 +10,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from seeder.gateway.index import Listed, Page
 from seeder.gateway.index_pages import ListingPage, json_page, rss_feed
-from seeder.http.headers import accepted, names
+from seeder.http.headers import accepted, tags_match
 from seeder.http.messages import Header, Request, Response, decoded_query
 
 PAGE = 100
@@ -78,7 +78,7 @@ class ListingRoutes:
             (b"Cache-Control", b"no-cache"),
             (b"Vary", b"Accept"),
         )
-        if names(request.all_headers(b"if-none-match"), etag, weakly=True):
+        if tags_match(request.all_headers(b"if-none-match"), etag, weakly=True):
             return Response(304, b"", headers)
         headers += (
             (b"Content-Type", _TYPES[form]),

@@ -17,7 +17,7 @@ from seeder.gateway.links import magnet_of, torrent_file_of
 from seeder.gateway.naming import Naming
 from seeder.gateway.s3errors import S3Error, error_response
 from seeder.gateway.webseed import Content, WebSeed
-from seeder.http.headers import content_disposition, names
+from seeder.http.headers import content_disposition, tags_match
 from seeder.http.messages import Header, Request, Response, query_names
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.torrent.info import Info, safe_name
@@ -81,7 +81,7 @@ class ObjectRoutes:
         except S3Error as error:
             return self.refuse(request, error)
         headers += ((b"ETag", found.etag.encode()),)
-        if names(request.all_headers(b"if-none-match"), found.etag.encode(), weakly=True):
+        if tags_match(request.all_headers(b"if-none-match"), found.etag.encode(), weakly=True):
             return Response(304, b"", headers)
         headers += (
             (b"Content-Disposition", content_disposition(found.filename)),

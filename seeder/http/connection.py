@@ -1,4 +1,9 @@
-"""One HTTP connection: a state machine that never waits, and the waiting that it asks for."""
+"""One HTTP connection: a state machine that never waits, and the waits that it asks for.
+
+`step` receives, answers and sends as far as that goes at once, and returns a `Want`; `wait` waits
+for it. The handler is called in whichever task runs `step`: the acceptor's for the first requests
+of a connection, afterwards the connection's own.
+"""
 
 import logging
 import socket
@@ -27,14 +32,15 @@ from seeder.http.messages import (
 _LOG = logging.getLogger(__name__)
 
 MOST_IN_A_ROW = 16
-"""Requests of one connection that are answered before others get their turn."""
+"""Requests of one connection that are answered before other connections get their turn."""
 LINGER_BYTES = 256 * 1024
+"""Bytes that a client may go on sending after it was refused, before we close on it."""
 LARGE_BODY = 64 * 1024
-"""Bytes above which a body is not copied to be sent along with its head."""
+"""Bytes above which a body is sent after its head, not copied behind it to be sent at once."""
 UNSENT = 256 * 1024
 """Bytes of a BodySource that the system holds before they go out (TCP_NOTSENT_LOWAT).
 
-More would only delay the news that a slow client reads, and be wasted on one that leaves.
+More would make us learn later how fast a slow client reads, and be wasted on a client that leaves.
 """
 
 
@@ -43,20 +49,20 @@ class ServerLimits:
     """Limits of one server; times in seconds, sizes in bytes."""
 
     connections: int = 1000
-    """Those that let us wait; beyond, the one that has been idle for longest is closed."""
+    """Connections that let us wait; beyond that, the one idle for longest is closed."""
     head: int = 16 * 1024
     """Request line and headers."""
     head_timeout: float = 5.0
-    """For the first byte of a new connection, and from the first byte of a head to its end."""
+    """Until the first byte of a new connection, and from the first byte of a head to its end."""
     idle_timeout: float = 30.0
     """Between two requests."""
     handler_timeout: float = 60.0
     send_timeout: float = 30.0
-    """For a client to take any more of a reply."""
+    """Until a client takes any more of a reply."""
     linger_timeout: float = 2.0
-    """For what a client goes on sending after it was refused."""
+    """For dropping what a client goes on sending after it was refused."""
     grace: float = 5.0
-    """For what is in flight when the server stops."""
+    """For requests that are being answered when the server stops."""
 
 
 class Want(Enum):
@@ -65,13 +71,13 @@ class Want(Enum):
     READABLE = auto()
     WRITABLE = auto()
     TURN = auto()
-    """Nothing, but others have waited long enough."""
+    """Nothing; but other connections have waited long enough."""
     ANSWER = auto()
-    """The handler's, which is not there yet."""
+    """The handler's response, which is not there yet."""
     SOURCE = auto()
-    """The body's next bytes, which its source has to offer."""
+    """The next bytes of a body, from its source."""
     LINGER = auto()
-    """Something is still being sent to us; a close now would destroy our reply on its way."""
+    """The client to stop sending; closing before that would destroy our reply on its way."""
     NOTHING = auto()
     """It is over."""
 
@@ -85,7 +91,7 @@ class _Source:
 
 
 class Connection:
-    """A client's socket; `step` until it wants nothing, `wait` in between, then `close`."""
+    """A client's socket: `step` until that wants nothing, `wait` in between, then `close`."""
 
     __slots__ = (
         "_date",
@@ -116,7 +122,7 @@ class Connection:
         date: Callable[[], bytes],
     ) -> None:
         self.scope: trio.CancelScope | None = None
-        """Around the task that waits for this connection; None while there is none."""
+        """Around the task that waits for this connection; None while there is no such task."""
         self._sock = sock
         self._peer = peer
         self._local: tuple[str, int] | None = None
@@ -125,7 +131,7 @@ class Connection:
         self._date = date
         self._reader = RequestReader(limits.head)
         self._deadline: float | None = trio.current_time() + limits.head_timeout
-        """Until when the next head must be there; None until somebody waits for it."""
+        """When the next head must be there; None until we wait for it."""
         self._stops_at = inf
         self._head: Head | None = None
         self._pending: Awaitable[Response] | None = None
@@ -142,7 +148,7 @@ class Connection:
         return not self._reader.started
 
     def stop(self, deadline: float) -> None:
-        """End by `deadline`, and after the reply that is being made or sent."""
+        """Answer no further request, and end by `deadline` at the latest."""
         self._stops_at = deadline
         if self.scope is not None:
             self.scope.deadline = min(self.scope.deadline, deadline)
@@ -160,7 +166,7 @@ class Connection:
         self._sock.close()
 
     def step(self) -> Want:
-        """Receive, answer and send until that would mean to wait; return what for."""
+        """Receive, answer and send until there is something to wait for; return what that is."""
         try:
             for _ in range(MOST_IN_A_ROW):
                 if not self._send():
@@ -182,7 +188,7 @@ class Connection:
         return Want.TURN
 
     def _send(self) -> bool:
-        """Send what the socket takes; True when nothing is left."""
+        """Send as much as the socket takes; True when nothing is left."""
         while self._unsent:
             try:
                 sent = self._sock.send(self._unsent)
@@ -195,7 +201,7 @@ class Connection:
         return True
 
     def _receive(self) -> Head | Want | None:
-        """Return the next request, or what it takes to get one; None if it was refused."""
+        """Return the next request, or what we have to wait for; None if it was refused."""
         reader = self._reader
         while True:
             if reader.started:
@@ -207,7 +213,7 @@ class Connection:
                 if head is not None:
                     return head
             elif self._deadline is None:
-                # Just answered: the next request takes a round trip, if it comes at all.
+                # Just answered: the next request comes after a round trip, if it comes at all.
                 self._deadline = trio.current_time() + self._limits.idle_timeout
                 return Want.READABLE
             try:
@@ -261,7 +267,7 @@ class Connection:
         )
 
     def _fail(self, head: Head) -> None:
-        """Answer for a handler that raised; called where its exception is being handled."""
+        """Reply with 500 for a handler that raised; to be called while its exception is handled."""
         _LOG.exception("the handler of %r failed", head.request.target)
         response = Response(500, b"internal error\n", ((b"Content-Type", b"text/plain"),))
         self._reply(response, head.request.method)
@@ -291,7 +297,7 @@ class Connection:
                 self._unsent = head + body
 
     async def wait(self, want: Want) -> None:
-        """Wait for what `step` wanted, in the task that `scope` is around."""
+        """Wait for what `step` wanted, in the task inside `scope`."""
         if want is Want.READABLE:
             self._allow(self._deadline)
             await trio.lowlevel.wait_readable(self._sock)
@@ -346,14 +352,14 @@ class Connection:
                 source.body.took(sent)
                 left -= sent
                 if sent < size:
-                    # The views are let go: whoever waits here holds none of the pieces.
+                    # Let the views go: while we wait for the client we hold no pieces.
                     del buffers
                     self._allow_for(self._limits.send_timeout)
                     await trio.lowlevel.wait_writable(self._sock)
         except OSError:
             self._end()
         except SeederError as error:
-            # The client has a Content-Length, and sees that this was not all.
+            # The client knows the Content-Length, and sees that this was not all.
             _LOG.debug("the reply to %s:%d is cut off: %s", *self._peer, error)
             self._end()
         finally:
@@ -371,7 +377,7 @@ class Connection:
             source.body.close()
 
     async def _linger(self) -> None:
-        """Drop what is still coming: closing on it would destroy our reply (RFC 9112, 9.6)."""
+        """Drop what still comes: closing before would destroy our reply (RFC 9112, 9.6)."""
         self._allow_for(self._limits.linger_timeout)
         dropped = 0
         try:

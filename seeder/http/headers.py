@@ -1,7 +1,8 @@
-"""What a GET wants of an object: all of it, one range, or nothing but to hear how it stands.
+"""Headers that several handlers need: preconditions and ranges, Accept, Content-Disposition.
 
-Preconditions come first, in the order of RFC 9110, 13.2.2; those on dates are ignored, as a server
-has to that tells none. Whoever asks for several ranges gets the whole (14.2). No I/O.
+A GET may want all of a resource, a range of it, or only to hear whether it changed. Preconditions
+come first, in the order of RFC 9110, 13.2.2. Those with dates are ignored: we send no
+Last-Modified. A request for several ranges gets the whole (14.2). No I/O.
 """
 
 import re
@@ -16,21 +17,25 @@ _TAG = re.compile(rb'(W/)?("[^"]*")|\*')
 _RANGE = re.compile(rb"bytes=(.*)", re.IGNORECASE | re.DOTALL)
 _SPEC = re.compile(rb"(\d*)-(\d*)")
 _MOST_DIGITS = 20
-"""Of a number; one that is longer lies beyond every object."""
+"""Of a number; one that is longer lies beyond every resource."""
+_OUTSIDE = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9!#$&+.^_`|~-]+")
+"""A token (RFC 9110, 5.6.2) without `%`, of which RFC 6266, D, warns, and without `'` and `*`."""
+_UNQUOTABLE = re.compile(r'[^ -~]|["\\%]')
 
 
 def evaluate(request: Request, etag: bytes, size: int) -> tuple[HTTPStatus, ByteRange | None]:
-    """Return how to answer for an object of `size` bytes, and with 206 which of them.
+    """Return how to answer for a resource of `size` bytes, and with 206 which of them.
 
     One of 200, 206, 304, 412 and 416. `etag` has its quotes, and stands for these very bytes.
     """
     if_match = request.all_headers(b"if-match")
-    if if_match and not names(if_match, etag, weakly=False):
+    if if_match and not tags_match(if_match, etag, weakly=False):
         return HTTPStatus.PRECONDITION_FAILED, None
-    if names(request.all_headers(b"if-none-match"), etag, weakly=True):
+    if tags_match(request.all_headers(b"if-none-match"), etag, weakly=True):
         return HTTPStatus.NOT_MODIFIED, None
     asked = request.all_headers(b"range")
-    if request.method != b"GET" or len(asked) != 1 or not _in_time(request, etag):
+    if request.method != b"GET" or len(asked) != 1 or not _range_holds(request, etag):
         return HTTPStatus.OK, None
     found = parse_range(asked[0], size)
     if isinstance(found, HTTPStatus):
@@ -39,10 +44,10 @@ def evaluate(request: Request, etag: bytes, size: int) -> tuple[HTTPStatus, Byte
 
 
 def parse_range(header: bytes, size: int) -> ByteRange | HTTPStatus:
-    """Return the range that the value of a Range header selects of `size` bytes.
+    """Return the range of `size` bytes that the value of a Range header selects.
 
-    200 where it is to be ignored (several ranges, another unit, no range at all), 416 where it
-    lies outside (RFC 9110, 14.1.2).
+    200 where the header is to be ignored (several ranges, another unit, no range at all), 416
+    where the range lies outside (RFC 9110, 14.1.2).
     """
     found = _RANGE.fullmatch(header.strip())
     specs = [spec.strip(b" \t") for spec in found[1].split(b",")] if found else []
@@ -63,23 +68,20 @@ def parse_range(header: bytes, size: int) -> ByteRange | HTTPStatus:
     return ByteRange(first, stop - first)
 
 
-_OUTSIDE = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
-
-
-def names(headers: Sequence[bytes], etag: bytes, *, weakly: bool) -> bool:
-    """Tell whether the values of If-Match or If-None-Match name an entity tag, or any (`*`)."""
+def tags_match(headers: Sequence[bytes], etag: bytes, *, weakly: bool) -> bool:
+    """Tell whether the values of If-Match or If-None-Match name `etag`, or any (`*`)."""
     found = [match for header in headers for match in _TAG.finditer(header)]
     return any(
         match[0] == b"*" or (match[2] == etag and (weakly or not match[1])) for match in found
     )
 
 
-def _in_time(request: Request, etag: bytes) -> bool:
-    """Tell whether a range may still be cut from the object as it is (If-Range)."""
+def _range_holds(request: Request, etag: bytes) -> bool:
+    """Tell whether If-Range allows a range of the resource as it is now."""
     if_range = request.all_headers(b"if-range")
     if not if_range:
         return True
-    # A date never matches: we don't know when the object was changed.
+    # A date never matches: we send none.
     return len(if_range) == 1 and if_range[0].strip() == etag
 
 
@@ -89,16 +91,11 @@ def _number(digits: bytes) -> int | None:
     return int(digits[-_MOST_DIGITS:]) if len(digits.lstrip(b"0")) <= _MOST_DIGITS else 10**20
 
 
-# A token of RFC 9110 without the characters that RFC 6266 warns of, or with which none begins.
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9!#$&+.^_`|~-]+")
-_UNQUOTABLE = re.compile(r'[^ -~]|["\\%]')
-
-
 def content_disposition(filename: str) -> bytes:
     """Return a Content-Disposition that saves under `filename` (RFC 6266).
 
-    A plain name stands as S3 wrote it; any other one is quoted for old clients, with `_` for what
-    can't be, and spelt out in UTF-8 for the rest.
+    A plain name stands as it is. Any other name is there twice: quoted for old
+    clients, with `_` for what can't be quoted, and percent-encoded in UTF-8 for all others.
     """
     if _PLAIN_NAME.fullmatch(filename):
         return f"attachment; filename={filename};".encode()

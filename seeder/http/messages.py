@@ -1,7 +1,7 @@
-"""HTTP requests and replies as values: h11 reads the ones, the heads of the others are made here.
+"""HTTP requests and replies as values: h11 reads the requests, we write the heads of the replies.
 
-h11 decides what is a request, where it ends and whether the connection lives on. It is not asked to
-write: that would cost as much again as reading, for replies whose framing is simple. No I/O.
+h11 decides what is a request, where it ends and whether the connection is kept. Writing with it
+would cost as much again as reading, for replies whose framing is simple. No I/O.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,7 +23,7 @@ _BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 
 
 class BodySource(Protocol):
-    """A body that lies somewhere already: it says what comes next, and hears what was taken of it.
+    """A body whose bytes lie elsewhere: it offers the next ones, and is told how many were sent.
 
     So nothing is copied, and nothing is held for a client that doesn't read.
     """
@@ -31,7 +31,7 @@ class BodySource(Protocol):
     async def offer(self) -> Sequence[memoryview]:
         """Wait for the next bytes and return them, at most 1024 views; none at the end.
 
-        They have to be used before anything else is awaited. SeederError cuts the reply off.
+        They are valid until the caller awaits anything. SeederError cuts the reply off.
         """
         ...
 
@@ -40,7 +40,7 @@ class BodySource(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of everything, at the end or before it. Again is harmless."""
+        """Let go of everything, at the end of the body or before; again is harmless."""
         ...
 
 
@@ -59,7 +59,7 @@ class Request:
     peer: tuple[str, int]
     local: tuple[str, int]
     has_body: bool = False
-    """A body follows, which nobody is going to read."""
+    """A body follows the head; the server doesn't read it."""
 
     def header(self, name: bytes) -> bytes | None:
         """Return the first value of a header, named in lower case."""
@@ -75,7 +75,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a handler answers; Date, Connection and the framing are added by the server."""
+    """What a handler answers; the server adds Date, Connection and Content-Length."""
 
     status: int
     body: Body = b""
@@ -88,7 +88,7 @@ Handler: TypeAlias = Callable[[Request], Awaitable[Response] | Response]
 
 
 class RequestRefused(Exception):
-    """What a client sent is no request that we take; `status` says why, the connection ends."""
+    """A client sent something else than a request that we take; `status` says why."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -104,7 +104,7 @@ class Head(NamedTuple):
 
 
 class RequestReader:
-    """The requests of one connection, out of bytes as they come; `limit` is bytes a head."""
+    """Reads the requests of one connection from its bytes; a head has at most `limit` of them."""
 
     __slots__ = ("_buffered", "_limit", "_parser")
 
@@ -115,12 +115,12 @@ class RequestReader:
 
     @property
     def started(self) -> bool:
-        """Some bytes of the next request are there."""
+        """Whether some bytes of the next request are there."""
         return self._buffered > 0
 
     @property
     def room(self) -> int:
-        """How many bytes may be fed now, at least one."""
+        """The number of bytes that may be fed now, at least one."""
         return self._limit - self._buffered
 
     def feed(self, data: bytes) -> None:
@@ -129,22 +129,22 @@ class RequestReader:
         self._buffered += len(data)
 
     def next_head(self) -> Head | None:
-        """Return the next request, or None until more is fed; RequestRefused ends it all.
+        """Return the next request, or None until more is fed; RequestRefused.
 
-        After a request that has a body or does not keep the connection alive comes no other.
+        No other follows one that has a body or doesn't keep the connection, nor a refused one.
         """
         parser = self._parser
         try:
             event = parser.next_event()
             if type(event) is not h11.Request:
                 if self._buffered >= self._limit:
-                    # 414 is about the request line: not even its end is there.
+                    # 414 when not even the end of the request line is there.
                     line_ended = b"\n" in parser.trailing_data[0]
                     raise RequestRefused(431 if line_ended else 414, "the head is too long")
                 return None
             has_body = type(parser.next_event()) is not h11.EndOfMessage
-            # An empty body in chunks too: beside a Content-Length it may hide a second request,
-            # so that no other is taken from this connection (RFC 9112, 6.1).
+            # An empty body in chunks counts as one: beside a Content-Length it may hide a second
+            # request, so we take no other from this connection (RFC 9112, 6.1).
             has_body = has_body or any(name == b"transfer-encoding" for name, _ in event.headers)
         except h11.RemoteProtocolError as error:
             raise RequestRefused(error.error_status_hint, str(error)) from error
@@ -172,7 +172,7 @@ def split_target(target: bytes) -> tuple[bytes, bytes]:
 
 
 def query_names(query: bytes) -> set[bytes]:
-    """Return the names of a query's parameters, as they stand in it."""
+    """Return the names of a query's parameters, undecoded."""
     return {part.partition(b"=")[0] for part in query.split(b"&")}
 
 
@@ -195,6 +195,6 @@ def encode_head(response: Response, *, date: bytes, close: bool, length: int) ->
 
 
 def decoded_query(query: bytes) -> Parameters:
-    """Return names and values of a raw query in their order; a plus is a plus, as for S3."""
+    """Return names and values of a raw query in order, decoded; a plus stays a plus."""
     pairs = (part.partition(b"=") for part in query.split(b"&") if part)
     return [(unquote_to_bytes(name), unquote_to_bytes(value)) for name, _, value in pairs]

@@ -1,9 +1,9 @@
 """An HTTP/1.1 server on bare sockets, for many short requests.
 
 Each connection is a state machine that does all that it can do without waiting (`step`) and then
-says what it waits for. The acceptor takes that first step itself: a client whose request is there
-already is accepted, answered and closed in one go, with no task of its own and no place among the
-connections. Whoever lets us wait gets a task, and a deadline for each phase.
+says what it waits for. The acceptor takes the first step itself: a client whose request is there
+already is accepted, answered and closed in one go, without a task and without a place among the
+connections. A connection that has to wait gets a task, and a deadline for each phase.
 
 Bodies of requests are never read: a request that has one is answered and its connection closed.
 """
@@ -36,13 +36,13 @@ async def serve(
 ) -> None:
     """Answer requests on listening sockets until cancelled; the sockets stay the caller's.
 
-    A cancelled server accepts no more, closes who is idle, and gives requests that it has begun
-    to answer `limits.grace` seconds.
+    A cancelled server accepts no more, closes idle connections, and gives requests that it has
+    begun to answer `limits.grace` seconds.
     """
     server = _Server(handler, limits)
     for listener in listeners:
         listener.setblocking(False)
-        # Accepted sockets inherit it; a pipelined reply must not wait for the last one's ACK.
+        # Accepted sockets inherit it; a pipelined reply must not wait for the ACK of the last.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     async with trio.open_nursery() as connections:
         try:
@@ -52,19 +52,19 @@ async def serve(
                     acceptors.start_soon(partial(accept, listener, welcome, starved=server.evict))
                 task_status.started()
         finally:
-            # The tasks in the outer nursery are shielded and live up to their own deadlines.
+            # The tasks in the outer nursery are shielded; their own deadlines end them.
             server.stop()
 
 
 class DateHeader:
-    """The value of Date, made once a second."""
+    """The value of the Date header, made once a second."""
 
     def __init__(self) -> None:
         self._second = 0
         self._value = b""
 
     def value(self) -> bytes:
-        """Return the time now (RFC 9110, 5.6.7)."""
+        """Return the current time (RFC 9110, 5.6.7)."""
         second = int(time.time())
         if second != self._second:
             self._second = second
@@ -76,21 +76,24 @@ _Parked: TypeAlias = OrderedDict[Connection, None]
 
 
 class _Server:
-    """The connections that wait, and who of them goes first when there are too many."""
+    """The connections that wait, and which of them are closed first when there are too many."""
 
     def __init__(self, handler: Handler, limits: ServerLimits) -> None:
         self._handler = handler
         self._limits = limits
         self._date = DateHeader().value
         self._waiting: set[Connection] = set()
-        # Each with the one that has done nothing for longest first.
+        # In each, the connection that has waited for longest comes first.
         self._idle = _Parked()
         self._arriving = _Parked()
         self._sending = _Parked()
         self._stopping = False
 
     def welcome(self, nursery: trio.Nursery, sock: socket.socket, address: SocketAddress) -> None:
-        """Answer a new connection, or give it a task if it lets us wait."""
+        """Answer a new connection, or give it a task if that means waiting.
+
+        The acceptor calls this, in its own task.
+        """
         connection = Connection(sock, address, self._handler, self._limits, self._date)
         want = self._step(connection)
         if want is Want.NOTHING:
@@ -103,7 +106,7 @@ class _Server:
             connection.close()
 
     def _step(self, connection: Connection) -> Want:
-        """Let a connection do what it can; whatever goes wrong ends only this one."""
+        """Let a connection do what it can; whatever goes wrong ends only that connection."""
         try:
             return connection.step()
         except Exception:
@@ -125,7 +128,7 @@ class _Server:
             connection.close()
 
     async def _wait(self, connection: Connection, want: Want) -> None:
-        """Wait for what a connection wants; while it is the client's turn it may be evicted."""
+        """Wait for what a connection wants; while that is up to its client it may be evicted."""
         parked = self._parked(connection, want)
         if parked is None:
             await connection.wait(want)
@@ -144,9 +147,9 @@ class _Server:
         return self._sending if want is Want.WRITABLE else None
 
     def evict(self) -> bool:
-        """Close one connection, of those whose client keeps us waiting, to make room.
+        """Close one connection whose client keeps us waiting; False when there is none.
 
-        First whoever asks for nothing, then unfinished requests, then replies not taken.
+        Idle ones go first, then unfinished requests, then replies that are not taken.
         """
         for parked in (self._idle, self._arriving, self._sending):
             if parked:
@@ -157,7 +160,7 @@ class _Server:
         return False
 
     def stop(self) -> None:
-        """Close what is idle, and give the rest until the end of the grace."""
+        """Close the idle connections, and give the others until the end of the grace."""
         self._stopping = True
         for connection in (*self._idle, *self._arriving):
             connection.end()
