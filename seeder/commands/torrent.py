@@ -27,10 +27,10 @@ from seeder.metainfo.ladder import Ladder, describe_wish
 from seeder.metainfo.store import MetainfoStore, Record
 from seeder.publish.entries import Allotment
 from seeder.publish.publisher import BUILDS, METAINFO
-from seeder.s3.client import Meter, S3Origin
+from seeder.s3.client import S3Origin
 from seeder.s3.origins import Origins
 from seeder.torrent.catalog import Torrent
-from seeder.torrent.objects import PinnedBundle, PinnedObject, same_state
+from seeder.torrent.objects import Meter, PinnedBundle, PinnedObject, same_state
 
 _LOG = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum, IntEnum
-from typing import Protocol
 
 from seeder.errors import BudgetSpent
-from seeder.ledger.counters import Counters, Purpose, Tally
+from seeder.ledger.counters import Counters, Tally
 from seeder.ledger.savings import Prices
+from seeder.torrent.objects import Meter, Purpose
 from seeder.units import show_moment, show_size
 
 DAY = 86400
@@ -199,14 +199,6 @@ class Remaining:
             "level": str(self.level),
             "resets_at": self.resets_at,
         }
-
-
-class Meter(Protocol):
-    """Where a request to S3 is booked."""
-
-    def origin_request(self, purpose: Purpose) -> None: ...
-    def origin_received(self, purpose: Purpose, count: int) -> None: ...
-    def requester_charged(self) -> None: ...
 
 
 @dataclass(slots=True)

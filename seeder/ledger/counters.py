@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from operator import add, attrgetter, sub
-from typing import Literal, TypeAlias, assert_never
+from typing import assert_never
 
-from seeder.torrent.objects import PinnedObject
+from seeder.torrent.objects import PinnedObject, Purpose
 
-Purpose: TypeAlias = Literal["metainfo", "hashing", "pieces"]
 PURPOSES: tuple[Purpose, ...] = ("metainfo", "hashing", "pieces")
 
 FORMER = "former"

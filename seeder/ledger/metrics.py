@@ -16,8 +16,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from seeder.ledger.counters import PURPOSES, Counters, Purpose
+from seeder.ledger.counters import PURPOSES, Counters
 from seeder.ledger.report import Report
+from seeder.torrent.objects import Purpose
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 

@@ -14,7 +14,7 @@ from seeder.errors import (
 from seeder.metainfo.hashing import known_hashes
 from seeder.metainfo.store import Record
 from seeder.s3.answers import label
-from seeder.s3.client import Meter, S3Origin
+from seeder.s3.client import S3Origin
 from seeder.s3.listing import Listed, publishable
 from seeder.torrent.bundle import (
     build_bundle_info,
@@ -25,7 +25,7 @@ from seeder.torrent.bundle import (
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import HASH_LENGTH
 from seeder.torrent.layout import Layout
-from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject, sections_of
+from seeder.torrent.objects import Meter, ObjectRef, PinnedBundle, PinnedObject, sections_of
 
 
 async def list_bundle(origin: S3Origin, settings: ObjectSettings, meter: Meter) -> PinnedBundle:

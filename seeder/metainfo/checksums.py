@@ -20,10 +20,10 @@ from seeder.errors import (
 )
 from seeder.s3.answers import Support, content_length, label, opaque, printable
 from seeder.s3.attributes import Attributes, Part, parse_attributes, part_of_head
-from seeder.s3.client import Meter, S3Origin
+from seeder.s3.client import S3Origin
 from seeder.s3.transport import Exchange
 from seeder.torrent.layout import LARGEST_PIECE_LENGTH, Layout
-from seeder.torrent.objects import PinnedObject
+from seeder.torrent.objects import Meter, PinnedObject
 from seeder.units import KIB, MIB
 
 _LOG = logging.getLogger(__name__)

@@ -22,12 +22,13 @@ from seeder.errors import (
 )
 from seeder.metainfo.journal import HASH_LENGTH, Journal
 from seeder.metainfo.trees import TreeBuilder
-from seeder.s3.client import Meter, S3Origin
+from seeder.s3.client import S3Origin
 from seeder.torrent.bundle import padded
 from seeder.torrent.info import Info
 from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import HASH_LENGTH as TREE_HASH_LENGTH
 from seeder.torrent.objects import (
+    Meter,
     PinnedBundle,
     PinnedObject,
     Section,

@@ -31,7 +31,7 @@ from seeder.metainfo.store import Record
 from seeder.metainfo.trees import TreeBuilder, TreeFile
 from seeder.metainfo.verify import Believer
 from seeder.s3.answers import Support, label
-from seeder.s3.client import Meter, S3Origin
+from seeder.s3.client import S3Origin
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import Info, Metainfo, build_info, parse_info, parse_torrent, safe_name
 from seeder.torrent.layout import (
@@ -41,7 +41,7 @@ from seeder.torrent.layout import (
     default_piece_length,
 )
 from seeder.torrent.merkle import Shape
-from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
+from seeder.torrent.objects import Meter, ObjectRef, PinnedBundle, PinnedObject
 
 _LOG = logging.getLogger(__name__)
 

@@ -18,11 +18,11 @@ from seeder.errors import MetainfoError
 from seeder.metainfo.hashing import Hasher, PieceSink, Progress
 from seeder.metainfo.journal import Builds
 from seeder.metainfo.trees import TreeBuilder, TreeFile
-from seeder.s3.client import Meter, S3Origin
+from seeder.s3.client import S3Origin
 from seeder.torrent.info import Metainfo
 from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import HASH_LENGTH, Shape, leaf_hashes
-from seeder.torrent.objects import PinnedObject, cache_id
+from seeder.torrent.objects import Meter, PinnedObject, cache_id
 
 _LOG = logging.getLogger(__name__)
 

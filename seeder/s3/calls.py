@@ -34,8 +34,8 @@ from seeder.s3.credentials import CredentialStore, chain
 from seeder.s3.network import Broken
 from seeder.s3.retry import Move, Renew, RetryPolicy, Tries, Wait
 from seeder.s3.signing import Credentials, Endpoint, EndpointRules, Query, wire_request
-from seeder.s3.transport import Exchange, Meter, Purpose, Timeouts, Transport
-from seeder.torrent.objects import ObjectRef
+from seeder.s3.transport import Exchange, Timeouts, Transport
+from seeder.torrent.objects import Meter, ObjectRef, Purpose
 from seeder.units import KIB
 
 _LOG = logging.getLogger(__name__)

@@ -16,12 +16,12 @@ from seeder.errors import (
     TorrentUnsupported,
 )
 from seeder.s3.answers import check_range, content_length, label, printable
-from seeder.s3.calls import Allowance, Call, Caller, OriginStatistics
+from seeder.s3.calls import Call, Caller
 from seeder.s3.listing import LARGEST_PAGE, Page, page_query, parse_page
 from seeder.s3.network import Broken
 from seeder.s3.signing import Query
-from seeder.s3.transport import Exchange, Meter, Purpose
-from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.s3.transport import Exchange
+from seeder.torrent.objects import Meter, ObjectRef, PinnedObject, Purpose
 from seeder.units import MIB, ByteRange
 
 
@@ -64,8 +64,6 @@ class Filling:
         if not self._room:
             self._take(self._part)
 
-
-__all__ = ["Allowance", "Meter", "OriginStatistics", "Purpose", "S3Origin"]
 
 _T = TypeVar("_T")
 

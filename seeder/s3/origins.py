@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator, Mapping
 
 import trio
 
-from seeder.s3.client import Meter, OriginStatistics, S3Origin
+from seeder.s3.calls import OriginStatistics
+from seeder.s3.client import S3Origin
 from seeder.torrent.bundle import padded
 from seeder.torrent.catalog import Torrent
+from seeder.torrent.objects import Meter
 from seeder.units import ByteRange
 
 

@@ -5,7 +5,6 @@ import ssl
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
 
 import httpx
 import trio
@@ -13,20 +12,9 @@ import trio
 from seeder.s3.http1 import Body, Pool
 from seeder.s3.network import Broken
 from seeder.s3.signing import WireRequest
-
-Purpose: TypeAlias = Literal["metainfo", "hashing", "pieces"]
+from seeder.torrent.objects import Meter, Purpose
 
 _CHUNK = 64 * 1024
-
-
-class Meter(Protocol):
-    """Counts what an origin costs, for one object or for all."""
-
-    def origin_request(self, purpose: Purpose) -> None: ...
-
-    def origin_received(self, purpose: Purpose, count: int) -> None: ...
-
-    def requester_charged(self) -> None: ...
 
 
 class Exchange:

@@ -1,11 +1,26 @@
-"""Objects of S3: their names and pinned states, and where their bytes lie in a torrent. No I/O."""
+"""Objects of S3: their names and pinned states, what reading them is booked on, and where their
+bytes lie in a torrent. No I/O.
+"""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Protocol, Self, TypeAlias
 
 from seeder.torrent.layout import Layout
+
+Purpose: TypeAlias = Literal["metainfo", "hashing", "pieces"]
+"""What a request to S3 is for."""
+
+
+class Meter(Protocol):
+    """Counts what requests to S3 cost, for one object or for all."""
+
+    def origin_request(self, purpose: Purpose) -> None: ...
+
+    def origin_received(self, purpose: Purpose, count: int) -> None: ...
+
+    def requester_charged(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,9 @@ import trio
 
 from seeder.cache.reading import OriginReader
 from seeder.config.sections import OriginSettings
-from seeder.s3.client import Purpose, S3Origin
+from seeder.s3.client import S3Origin
 from seeder.torrent.layout import Layout
-from seeder.torrent.objects import ObjectRef, PinnedObject, Section
+from seeder.torrent.objects import ObjectRef, PinnedObject, Purpose, Section
 from seeder.units import MIB, ByteRange
 from tests.support.processes import Child, python_environment
 

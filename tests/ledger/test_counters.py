@@ -12,9 +12,9 @@ from seeder.ledger.counters import (
     AccountKey,
     Counters,
     Ledger,
-    Purpose,
     Tally,
 )
+from seeder.torrent.objects import Purpose
 
 NELSON = AccountKey("default", "quotes", "Nelson", '"etag-1"')
 

@@ -16,9 +16,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from seeder.ledger.counters import PURPOSES, UNATTRIBUTED, AccountKey, Counters, Ledger, Purpose
+from seeder.ledger.counters import PURPOSES, UNATTRIBUTED, AccountKey, Counters, Ledger
 from seeder.ledger.database import LedgerDatabase
 from seeder.ledger.file import DAY, HOUR, HOURLY_FOR, read_ledger
+from seeder.torrent.objects import Purpose
 
 NELSON = AccountKey("default", "quotes", "Nelson", '"etag-1"')
 NOBODY = 65534

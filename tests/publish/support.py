@@ -18,9 +18,9 @@ from seeder.metainfo.ladder import Ladder
 from seeder.metainfo.store import MetainfoStore
 from seeder.publish.prefixes import ListingStore
 from seeder.publish.publisher import Publisher, Source
-from seeder.s3.client import Meter
 from seeder.s3.origins import Origins
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
+from seeder.torrent.objects import Meter
 from tests.s3.objects_server import ObjectsServer
 from tests.s3.support import MakeOrigin
 

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from seeder.s3.client import S3Origin
 from seeder.s3.retry import RetryPolicy
-from seeder.s3.transport import Purpose
+from seeder.torrent.objects import Purpose
 
 MakeOrigin: TypeAlias = Callable[..., Awaitable[S3Origin]]
 
