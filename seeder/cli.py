@@ -30,7 +30,7 @@ from seeder.ledger.file import read_ledger
 from seeder.ledger.report import Report
 from seeder.ledger.spending import budget_of, explain_limits, prices_of
 from seeder.ledger.table import render
-from seeder.units import human, parse_size, parse_time
+from seeder.units import parse_size, parse_time, rounded_size
 
 FAILED, UNUSABLE = 1, 2
 INTERRUPTED = 128 + 2  # as a shell has it for SIGINT
@@ -202,7 +202,9 @@ def torrent(path: Path, name: str, output: Path | None) -> None:
                 await trio.Path(output).write_bytes(data)
             except OSError as error:
                 raise StorageError(f"{output}: can't be written: {error.strerror}") from error
-            told = f"{found.info_hash}, {human(found.pinned.size)}, metainfo from {found.rung}"
+            told = (
+                f"{found.info_hash}, {rounded_size(found.pinned.size)}, metainfo from {found.rung}"
+            )
             click.echo(f"{output}: {told}", err=True)
 
     _run(write)
@@ -235,7 +237,7 @@ def demo(size: str) -> None:
     try:
         count = parse_size(size)
         if not 1 <= count <= show.LARGEST:
-            raise ValueError(f'want a size from "1 B" to "{human(show.LARGEST)}"')
+            raise ValueError(f'want a size from "1 B" to "{rounded_size(show.LARGEST)}"')
     except ValueError as error:
         raise click.BadParameter(f"{size!r}: {error}", param_hint="--size") from error
     _run(partial(show.run, count, Console()))

@@ -41,7 +41,7 @@ from seeder.errors import SeederError
 from seeder.gateway.links import torrent_file_of
 from seeder.ledger.table import render
 from seeder.net.addresses import HostPort
-from seeder.units import GIB, human
+from seeder.units import GIB, rounded_size
 
 BUCKET, KEY = "quotes", "Nelson.bin"
 LARGEST = 4 * GIB
@@ -159,13 +159,13 @@ def _frame(node: Node, leechers: list[Leecher]) -> Group:
         table.add_column(heading, justify="left" if justify == "left" else "right")
     for leecher in leechers:
         status = leecher.handle.status()
-        got = human(status.total_payload_download)
+        got = rounded_size(status.total_payload_download)
         table.add_row(f"libtorrent {leecher.address}", f"{status.progress:4.0%}", got)
     counters = node.ledger.totals()
     table.add_section()
-    table.add_row("read from S3", "", human(counters.origin_bytes))
-    table.add_row("uploaded by the seeder", "", human(counters.uploaded_bytes))
-    table.add_row("delivered, verified", "", human(counters.delivered_verified_bytes))
+    table.add_row("read from S3", "", rounded_size(counters.origin_bytes))
+    table.add_row("uploaded by the seeder", "", rounded_size(counters.uploaded_bytes))
+    table.add_row("delivered, verified", "", rounded_size(counters.delivered_verified_bytes))
     return Group(table)
 
 
@@ -222,7 +222,7 @@ async def _run(size: int, console: Console) -> None:
     with tempfile.TemporaryDirectory(prefix="seeder-demo-") as name, _s3_server() as endpoint:
         home = Path(name)
         await trio.to_thread.run_sync(_put_object, endpoint, body)
-        console.print(f"S3 server on {endpoint} holds {BUCKET}/{KEY}, {human(size)}")
+        console.print(f"S3 server on {endpoint} holds {BUCKET}/{KEY}, {rounded_size(size)}")
         started = time.monotonic()
         with trio.move_on_after(TIME_LIMIT) as limit:
             async with trio.open_nursery() as nursery:

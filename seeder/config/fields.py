@@ -1,6 +1,6 @@
 """The types of the configuration's values: how each is written, and what else is refused.
 
-In a file a value is a text, read together with its `Document`. Python code that builds a section
+In a file a value is a text, read together with its `SourceFile`. Python code that builds a section
 by itself may pass the parsed value instead: 1024 for "1 KiB", 30.0 for "30s". Each ValueError is
 half a line that says what is wanted, to be put behind the key and the value.
 """
@@ -16,29 +16,29 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, ValidationInfo
 
 from seeder.config.texts import one_of
-from seeder.units import LARGEST_SIZE, parse_rate, parse_size, parse_time, show_size
+from seeder.units import LARGEST_SIZE, exact_size, parse_rate, parse_size, parse_time
 
 LARGEST_SUM = 10**15
 LONGEST_KEY = 1024  # bytes of UTF-8, S3's own limit
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class SourceFile:
     """The file that values come from: where relative paths start, which origins it names."""
 
     directory: Path
     origins: frozenset[str]
 
 
-class Section(BaseModel):
+class Settings(BaseModel):
     """A table of the configuration, which has no other keys than these."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-def document_of(info: ValidationInfo) -> Document | None:
+def source_of(info: ValidationInfo) -> SourceFile | None:
     """Return the file that a value is read from; None if Python code passed it."""
-    return info.context if isinstance(info.context, Document) else None
+    return info.context if isinstance(info.context, SourceFile) else None
 
 
 def parsed(parse: Callable[[str], object], of: type) -> PlainValidator:
@@ -64,7 +64,7 @@ def choice(choices: tuple[str, ...]) -> BeforeValidator:
 
 def _number(value: object, info: ValidationInfo) -> float | None:
     """Return a number that Python code passed; in a file it lacks its unit, so it is None."""
-    if document_of(info) is None and isinstance(value, int | float) and not isinstance(value, bool):
+    if source_of(info) is None and isinstance(value, int | float) and not isinstance(value, bool):
         return value
     return None
 
@@ -79,8 +79,8 @@ def size(
         given = parse_size(value if isinstance(value, str) else "") if number is None else number
         if not least <= given <= most or (power_of_two and int(given) & (int(given) - 1)):
             kind = "a power of two" if power_of_two else "a size"
-            upper = f' to "{show_size(most)}"' if most < LARGEST_SIZE else " up"
-            raise ValueError(f'want {kind} from "{show_size(least)}"{upper}')
+            upper = f' to "{exact_size(most)}"' if most < LARGEST_SIZE else " up"
+            raise ValueError(f'want {kind} from "{exact_size(least)}"{upper}')
         return int(given)
 
     return BeforeValidator(check)
@@ -97,7 +97,7 @@ def _time(value: object, info: ValidationInfo) -> float:
 
 
 def _rate(value: object, info: ValidationInfo) -> float | None:
-    if value is None and document_of(info) is None:
+    if value is None and source_of(info) is None:
         return None
     number = _number(value, info)
     return number if number is not None else parse_rate(value if isinstance(value, str) else "")
@@ -124,7 +124,7 @@ def _slots(value: object) -> int | str:
 
 
 def _copies(value: object, info: ValidationInfo) -> float | None:
-    if value == "unlimited" or (value is None and document_of(info) is None):
+    if value == "unlimited" or (value is None and source_of(info) is None):
         return None
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else 0
     if not 1 <= number <= 1_000_000:
@@ -185,7 +185,7 @@ def _path(value: object, info: ValidationInfo) -> Path:
         path = Path(value).expanduser()
     except RuntimeError:
         raise ValueError("want a path without ~: there is no home directory here") from None
-    document = document_of(info)
+    document = source_of(info)
     return document.directory / path if document else path
 
 
@@ -221,15 +221,15 @@ def array(example: str, *, least: int = 0) -> BeforeValidator:
 Rate = Annotated[float | None, BeforeValidator(_rate)]
 Time = Annotated[float, BeforeValidator(_time)]
 Price = Annotated[float, BeforeValidator(_price)]
-Bytes = Annotated[int, size()] | None
-Requests = Annotated[int, count(0, LARGEST_SUM)] | None
-Money = Annotated[float, BeforeValidator(_money)] | None
-Slots = Annotated[int | Literal["auto", "unlimited"], BeforeValidator(_slots)]
+ByteLimit = Annotated[int, size()] | None
+RequestLimit = Annotated[int, count(0, LARGEST_SUM)] | None
+MoneyLimit = Annotated[float, BeforeValidator(_money)] | None
+SlotCount = Annotated[int | Literal["auto", "unlimited"], BeforeValidator(_slots)]
 Copies = Annotated[float | None, BeforeValidator(_copies)]
-Key = Annotated[str, text(".*", "the key of an object", LONGEST_KEY)]
-Prefix = Annotated[str, BeforeValidator(_prefix)]
+ObjectKey = Annotated[str, text(".*", "the key of an object", LONGEST_KEY)]
+KeyPrefix = Annotated[str, BeforeValidator(_prefix)]
 # Goes into a header or a query: visible ASCII. AWS's version ids hold slashes.
 Token = Annotated[str, text("[!-~]+", "visible ASCII characters")]
 AnyPath = Annotated[Path, BeforeValidator(_path)]
 Directory = Annotated[Path, BeforeValidator(_directory)]
-File = Annotated[Path, BeforeValidator(_file)]
+ExistingFile = Annotated[Path, BeforeValidator(_file)]

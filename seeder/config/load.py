@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from seeder.config.fields import Document
+from seeder.config.fields import SourceFile
 from seeder.config.sections import (
     DEFAULT_ORIGIN,
     AdminSettings,
@@ -73,7 +73,7 @@ def load(path: Path) -> Config:
     written = _read(path)
     origins, problems = _origins(written)
     raw = _with_defaults(written) | {"origins": origins}
-    document = Document(path.absolute().parent, frozenset(origins))
+    document = SourceFile(path.absolute().parent, frozenset(origins))
     config = None
     try:
         config = Config.model_validate(raw, context=document)

@@ -9,27 +9,27 @@ from pydantic import ValidationInfo, field_validator
 
 from seeder.config.fields import (
     AnyPath,
-    Bytes,
+    ByteLimit,
     Copies,
     Directory,
-    File,
-    Key,
-    Money,
-    Prefix,
+    ExistingFile,
+    KeyPrefix,
+    MoneyLimit,
+    ObjectKey,
     Price,
     Rate,
-    Requests,
-    Section,
-    Slots,
+    RequestLimit,
+    Settings,
+    SlotCount,
     Time,
     Token,
     array,
     checked,
     choice,
     count,
-    document_of,
     parsed,
     size,
+    source_of,
     text,
 )
 from seeder.config.texts import (
@@ -59,13 +59,13 @@ ENCRYPTION: tuple[Encryption, ...] = ("allow", "require", "off")
 SuperSeeding: TypeAlias = Literal["auto", "off"]
 SUPER_SEEDING: tuple[SuperSeeding, ...] = ("auto", "off")
 VERIFY: tuple[Verify, ...] = ("sample", "all")
-Format: TypeAlias = Literal["v1", "hybrid"]
-FORMATS: tuple[Format, ...] = ("v1", "hybrid")
+TorrentFormat: TypeAlias = Literal["v1", "hybrid"]
+TORRENT_FORMATS: tuple[TorrentFormat, ...] = ("v1", "hybrid")
 _Address = Annotated[HostPort, parsed(parse_host_port, HostPort)]
 _Network = Annotated[IPNetwork, parsed(parse_network, IPNetwork)]
 
 
-class OriginSettings(Section):
+class OriginSettings(Settings):
     """[origin] or [origins.NAME]: one S3 server and how to ask it. Credentials are not here."""
 
     name: str = DEFAULT_ORIGIN
@@ -79,7 +79,7 @@ class OriginSettings(Section):
     expected_bucket_owner: Token | None = None
     # Each may hold a range of 8 MiB in memory.
     connections: Annotated[int, count(1, 32)] = 16
-    ca_file: File | None = None
+    ca_file: ExistingFile | None = None
 
     @field_validator("profile")
     @classmethod
@@ -89,7 +89,7 @@ class OriginSettings(Section):
         return profile
 
 
-class ObjectSettings(Section):
+class ObjectSettings(Settings):
     """[[objects]]: what to publish, an object or all below a prefix, and where metainfo comes from.
 
     It has either a `key` or a `prefix`; `seeder.config` sees to it that it has one.
@@ -100,8 +100,8 @@ class ObjectSettings(Section):
     bucket: Annotated[
         str, text("[A-Za-z0-9][A-Za-z0-9._:-]*", "the name of a bucket, without a slash", 255)
     ]
-    key: Key | None = None
-    prefix: Prefix | None = None
+    key: ObjectKey | None = None
+    prefix: KeyPrefix | None = None
     """What the keys of all its objects begin with; "" is the whole bucket."""
     max_objects: Annotated[int, count(1, MOST_OBJECTS)] = 10_000
     """Below the prefix; of more, none is published."""
@@ -109,7 +109,7 @@ class ObjectSettings(Section):
     metainfo: Annotated[
         tuple[Annotated[Rung, choice(RUNGS)], ...], array('["origin", "build"]', least=1)
     ] = RUNGS
-    torrent_file: File | None = None
+    torrent_file: ExistingFile | None = None
     piece_length: (
         Annotated[int, size(least=SMALLEST_PIECE, most=LARGEST_PIECE_LENGTH, power_of_two=True)]
         | None
@@ -118,7 +118,7 @@ class ObjectSettings(Section):
     private: bool = False
     public: bool | None = None
     """Whether anybody may fetch the torrent; None is all but the private ones."""
-    format: Annotated[Format, choice(FORMATS)] = "v1"
+    format: Annotated[TorrentFormat, choice(TORRENT_FORMATS)] = "v1"
     verify: Annotated[Verify, choice(VERIFY)] = "sample"
     refresh: Time = 600.0
     bundle: bool = False
@@ -142,7 +142,7 @@ class ObjectSettings(Section):
     @field_validator("origin", mode="before")
     @classmethod
     def _known_origin(cls, name: object, info: ValidationInfo) -> object:
-        document = document_of(info)
+        document = source_of(info)
         return one_of(str(name), sorted(document.origins)) if document else name
 
     @field_validator("prefix")
@@ -181,7 +181,7 @@ class ObjectSettings(Section):
         return rungs
 
 
-class TrackerSettings(Section):
+class TrackerSettings(Settings):
     """[tracker]: where clients announce, and what they are told."""
 
     listen: Annotated[tuple[_Address, ...], array('["0.0.0.0:6969"]', least=1)] = (
@@ -196,7 +196,7 @@ class TrackerSettings(Section):
     """Whose X-Forwarded-For is believed."""
 
 
-class PeerSettings(Section):
+class PeerSettings(Settings):
     """[peer]: where leechers connect."""
 
     listen: Annotated[tuple[_Address, ...], array('["0.0.0.0:6881"]', least=1)] = (
@@ -209,7 +209,7 @@ class PeerSettings(Section):
     upload_rate_per_torrent: Rate = None
     upload_rate_per_peer: Rate = None
     encryption: Annotated[Encryption, choice(ENCRYPTION)] = "allow"
-    upload_slots: Slots = "auto"
+    upload_slots: SlotCount = "auto"
     thrifty: bool = True
     """Whether who can have a piece from other peers waits a little before we send it again."""
     copies_per_address: Copies = 4.0
@@ -223,7 +223,7 @@ class PeerSettings(Section):
     """Of one IPv4 address or one IPv6 /64, in all torrents together."""
 
 
-class ReadKeySettings(Section):
+class ReadKeySettings(Settings):
     """[[gateway.keys]]: an access key by which objects that are not public are read.
 
     Its secret is in a file or a systemd credential: `seeder.readkeys` reads it when it is needed.
@@ -250,7 +250,7 @@ class ReadKeySettings(Section):
         return credential
 
 
-class GatewaySettings(Section):
+class GatewaySettings(Settings):
     """[gateway]: what the public listener serves as S3 would, and to whom."""
 
     url: Annotated[str, checked(check_gateway_url)] | None = None
@@ -265,7 +265,7 @@ class GatewaySettings(Section):
     keys: Annotated[tuple[ReadKeySettings, ...], array("[[gateway.keys]]")] = ()
 
 
-class CacheSettings(Section):
+class CacheSettings(Settings):
     """[cache]: byte budgets of the two tiers; a disk of 0 keeps pieces in memory only."""
 
     directory: Directory
@@ -273,7 +273,7 @@ class CacheSettings(Section):
     disk: Annotated[int, size()] = 50 * GIB
 
 
-class AdminSettings(Section):
+class AdminSettings(Settings):
     """[admin]: the status page, metrics and health; an empty list turns them off."""
 
     listen: Annotated[tuple[_Address, ...], array('["127.0.0.1:9180"]')] = (
@@ -281,36 +281,36 @@ class AdminSettings(Section):
     )
 
 
-class SavingsSettings(Section):
+class SavingsSettings(Settings):
     """[savings]: what the origin charges, in any currency; a GB is 2^30 bytes, as S3 bills it."""
 
     price_per_gb: Price = 0.09
     price_per_1000_requests: Price = 0.0004
 
 
-class BudgetSettings(Section):
+class BudgetSettings(Settings):
     """[budget]: what a day and a month (UTC) may cost; None sets no limit.
 
     Money is counted at the prices of [savings]: origin bytes and requests, or uploaded bytes.
     """
 
-    origin_bytes_per_day: Bytes = None
-    origin_bytes_per_month: Bytes = None
-    origin_requests_per_day: Requests = None
-    origin_requests_per_month: Requests = None
-    origin_money_per_day: Money = None
-    origin_money_per_month: Money = None
-    uploaded_bytes_per_day: Bytes = None
-    uploaded_bytes_per_month: Bytes = None
-    uploaded_money_per_day: Money = None
-    uploaded_money_per_month: Money = None
+    origin_bytes_per_day: ByteLimit = None
+    origin_bytes_per_month: ByteLimit = None
+    origin_requests_per_day: RequestLimit = None
+    origin_requests_per_month: RequestLimit = None
+    origin_money_per_day: MoneyLimit = None
+    origin_money_per_month: MoneyLimit = None
+    uploaded_bytes_per_day: ByteLimit = None
+    uploaded_bytes_per_month: ByteLimit = None
+    uploaded_money_per_day: MoneyLimit = None
+    uploaded_money_per_month: MoneyLimit = None
 
     def amounts(self) -> dict[str, float | None]:
         """Return every key with its amount."""
         return {name: getattr(self, name) for name in type(self).model_fields}
 
 
-class Config(Section):
+class Config(Settings):
     """A whole configuration."""
 
     state_directory: Directory

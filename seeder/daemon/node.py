@@ -41,9 +41,9 @@ from seeder.s3.origins import Origins
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.torrent.info import InfoHash
 from seeder.torrent.objects import PinnedBundle
-from seeder.tracker.swarm import OwnPlace, Policy
+from seeder.tracker.swarm import OwnPlace, SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
-from seeder.units import human
+from seeder.units import rounded_size
 from seeder.upload.superseed import Spreading
 from seeder.upload.uploads import Uploads
 
@@ -150,7 +150,7 @@ class Node:
     def open_swarms(self, peer_port: int) -> None:
         """Make the tracker's swarms, once the peer listener's port is known."""
         tracker, public = self.config.tracker, self.config.peer.public_address
-        policy = Policy(interval=tracker.interval, peers_per_address=tracker.peers_per_address)
+        policy = SwarmPolicy(interval=tracker.interval, peers_per_address=tracker.peers_per_address)
         endpoints: tuple[bytes, ...] = ()
         if public is not None:
             packed = ipaddress.ip_address(public.host).packed
@@ -182,7 +182,11 @@ class Node:
                 "%s: a piece of %s doesn't fit the cache, so S3 is read again for every few blocks,"
                 " as far as peer.origin_copies_per_address goes; set cache.memory or cache.disk to"
                 " %s at least",
-                *(torrent.pinned.ref, human(largest), human(largest * min(count, SPARE_PIECES))),
+                *(
+                    torrent.pinned.ref,
+                    rounded_size(largest),
+                    rounded_size(largest * min(count, SPARE_PIECES)),
+                ),
             )
 
     def torrent_gone(self, torrent: Torrent, reason: str) -> None:
@@ -358,8 +362,8 @@ class Node:
             parts.append(f"{trouble} in trouble")
         connected, totals = self.hub.statistics().connected, self.ledger.totals()
         parts.append(f"{connected} peer{'' if connected == 1 else 's'}")
-        parts.append(f"{human(totals.origin_bytes)} from S3")
-        parts.append(f"{human(totals.uploaded_bytes)} uploaded")
+        parts.append(f"{rounded_size(totals.origin_bytes)} from S3")
+        parts.append(f"{rounded_size(totals.uploaded_bytes)} uploaded")
         return "; ".join(parts)
 
     @property

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from seeder.gateway.index import Listed, Page
 from seeder.gateway.s3errors import xml_text
-from seeder.units import human
+from seeder.units import rounded_size
 
 
 class ListingPage:
@@ -81,7 +81,7 @@ def _row(listed: Listed) -> str:
     of = f'<span class="away"> of {key}</span>'
     return (
         f'<tr><th scope="row">{key}<small>{bucket}</small></th>'
-        f'<td class="size">{human(listed.size)}</td>'
+        f'<td class="size">{rounded_size(listed.size)}</td>'
         f'<td class="get"><a href="{escape(listed.torrent_url)}">Torrent{of}</a>'
         f' <a href="{escape(listed.magnet)}">Magnet link{of}</a></td></tr>'
     )

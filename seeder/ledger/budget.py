@@ -15,9 +15,8 @@ from seeder.errors import BudgetSpent
 from seeder.ledger.counters import Counters, Tally
 from seeder.ledger.savings import Prices
 from seeder.torrent.objects import Meter, Purpose
-from seeder.units import show_moment, show_size
+from seeder.units import DAY, exact_size, show_moment
 
-DAY = 86400
 FEWER_SLOTS_AT, LAST_AT = 0.8, 0.9
 """Spent shares of a limit at which the levels before the last one begin."""
 
@@ -95,7 +94,7 @@ class Limit:
 
     def __str__(self) -> str:
         in_bytes = self.resource in (Resource.ORIGIN_BYTES, Resource.UPLOADED_BYTES)
-        amount = f'"{show_size(int(self.amount))}"' if in_bytes else str(self.amount)
+        amount = f'"{exact_size(int(self.amount))}"' if in_bytes else str(self.amount)
         return f"budget.{self.name} = {amount}"
 
     def level(self, spent: float) -> Level:

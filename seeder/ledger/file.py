@@ -17,12 +17,11 @@ from typing import NamedTuple, TypeAlias
 from seeder.errors import StorageError
 from seeder.ledger.budget import Spent, period_starts
 from seeder.ledger.counters import COUNTERS, Account, AccountKey, Counters, Ledger
+from seeder.units import DAY, HOUR
 
 BUSY_SECONDS = 5.0
 """How long a statement waits for another program's lock."""
 _LOCK_PAUSE = 0.01
-HOUR = 3600
-DAY = 24 * HOUR
 HOURLY_FOR = 31 * DAY
 """Age in seconds at which the hours of a day are folded into one row, so that rows stay few."""
 

@@ -7,7 +7,7 @@ from seeder.ledger.budget import Budget, Level, Limit, Period, Resource, Spent, 
 from seeder.ledger.counters import Counters
 from seeder.ledger.savings import BYTES_PER_GB, Prices
 from seeder.ledger.table import show_amount
-from seeder.units import human, show_moment, show_money
+from seeder.units import rounded_size, show_moment, show_money
 
 
 def prices_of(config: Config) -> Prices:
@@ -62,4 +62,4 @@ def _worth(limit: Limit, prices: Prices) -> str:
                 return ""
             count = int(limit.amount / prices.price_per_gb * BYTES_PER_GB)
             requests = limit.resource is Resource.ORIGIN_MONEY and prices.price_per_1000_requests
-            return f": buys {human(count)}{', less the requests' if requests else ''}"
+            return f": buys {rounded_size(count)}{', less the requests' if requests else ''}"

@@ -9,7 +9,7 @@ from seeder.ledger.budget import Level, Limit, Remaining, Resource
 from seeder.ledger.counters import PURPOSES
 from seeder.ledger.report import Report, TorrentRow
 from seeder.ledger.savings import Prices, savings
-from seeder.units import UNKNOWN, human, show_moment, show_money
+from seeder.units import UNKNOWN, rounded_size, show_moment, show_money
 
 
 def render(report: Report, console: Console) -> None:
@@ -53,13 +53,19 @@ def _render_row(row: TorrentRow, prices: Prices, console: Console) -> None:
     if row.reason:
         console.print(Padding(Text(_plain(row.reason)), (0, 0, 0, 4)))
     measured = (
-        human(row.size),
-        human(counters.origin_bytes),
+        rounded_size(row.size),
+        rounded_size(counters.origin_bytes),
         _copies(saved.s3_copies),
-        human(counters.uploaded_bytes),
+        rounded_size(counters.uploaded_bytes),
     )
-    verified = (human(counters.delivered_verified_bytes), human(saved.saved_verified_bytes))
-    claimed = (human(counters.delivered_claimed_bytes), human(saved.saved_claimed_bytes))
+    verified = (
+        rounded_size(counters.delivered_verified_bytes),
+        rounded_size(saved.saved_verified_bytes),
+    )
+    claimed = (
+        rounded_size(counters.delivered_claimed_bytes),
+        rounded_size(saved.saved_claimed_bytes),
+    )
     console.print(Text(_LINE.format(*measured, "verified", *verified)))
     console.print(Text(_LINE.format("", "", "", "", "claimed", *claimed)))
 
@@ -76,18 +82,23 @@ def _totals(report: Report) -> Table:
     )
     verified, claimed = counters.delivered_verified_bytes, counters.delivered_claimed_bytes
     rows: list[tuple[str, ...]] = [
-        ("From S3", human(counters.origin_bytes)),
-        *((f"  {purpose}", human(of_bytes[purpose])) for purpose in PURPOSES),
+        ("From S3", rounded_size(counters.origin_bytes)),
+        *((f"  {purpose}", rounded_size(of_bytes[purpose])) for purpose in PURPOSES),
         ("Requests to S3", f"{counters.origin_requests:,}"),
         *((f"  {purpose}", f"{of_requests[purpose]:,}") for purpose in PURPOSES),
         ("  charged to us as requester", f"{counters.requester_charged:,}"),
-        ("Uploaded to peers", human(counters.uploaded_bytes)),
+        ("Uploaded to peers", rounded_size(counters.uploaded_bytes)),
         ("S3 copies", _copies(saved.s3_copies)),
         ("Seeder copies", _copies(saved.seeder_copies)),
         ("Cache saving", _share(saved.cache_saving)),
         ("Downloads completed", "", "", f"{counters.completed:,}"),
-        ("Delivered to peers", "", human(verified), human(claimed)),
-        ("Saved", "", human(saved.saved_verified_bytes), human(saved.saved_claimed_bytes)),
+        ("Delivered to peers", "", rounded_size(verified), rounded_size(claimed)),
+        (
+            "Saved",
+            "",
+            rounded_size(saved.saved_verified_bytes),
+            rounded_size(saved.saved_claimed_bytes),
+        ),
         ("Offload", "", _share(saved.offload_verified), _share(saved.offload_claimed)),
         (
             "Total saving",
@@ -131,7 +142,7 @@ def show_amount(limit: Limit, amount: float) -> str:
     """Return so much of what a limit is about: bytes, requests or money."""
     match limit.resource:
         case Resource.ORIGIN_BYTES | Resource.UPLOADED_BYTES:
-            return human(int(amount))
+            return rounded_size(int(amount))
         case Resource.ORIGIN_REQUESTS:
             return f"{int(amount):,}"
         case Resource.ORIGIN_MONEY | Resource.UPLOADED_MONEY:

@@ -26,7 +26,7 @@ from seeder.s3.client import S3Origin
 from seeder.torrent.bundle import padded
 from seeder.torrent.info import Info
 from seeder.torrent.layout import Layout
-from seeder.torrent.merkle import HASH_LENGTH as TREE_HASH_LENGTH
+from seeder.torrent.merkle import NODE_LENGTH
 from seeder.torrent.objects import (
     Meter,
     PinnedBundle,
@@ -157,7 +157,7 @@ class Hasher:
         name = cache_id(self._pinned, length)
         if self._tree is None:
             return Journal(path, name)
-        digest_length = HASH_LENGTH + TREE_HASH_LENGTH
+        digest_length = HASH_LENGTH + NODE_LENGTH
         return Journal(path, f"{name} and tree", digest_length=digest_length)
 
     async def _with_leaves(self, tree: TreeBuilder, hashes: dict[int, bytes]) -> dict[int, bytes]:

@@ -15,7 +15,7 @@ from struct import Struct
 
 from seeder.errors import StorageError
 from seeder.files import storage_errors
-from seeder.torrent.merkle import HASH_LENGTH, Shape, leaf_hashes, parents
+from seeder.torrent.merkle import NODE_LENGTH, Shape, leaf_hashes, parents
 
 _HEADER = Struct(">16sQLB3x32s")
 _MAGIC = b"seeder: hashes\n\1"
@@ -84,10 +84,10 @@ class TreeFile:
 
     def read(self, layer: int, first: int, count: int) -> bytes:
         """Return kept hashes of a layer; StorageError."""
-        size = count * HASH_LENGTH
+        size = count * NODE_LENGTH
         with storage_errors(self.path, "read"), self.path.open("rb", buffering=0) as file:
             fits = self._fits(file.fileno())
-            data = os.pread(file.fileno(), size, self._place(layer) + first * HASH_LENGTH)
+            data = os.pread(file.fileno(), size, self._place(layer) + first * NODE_LENGTH)
         if not fits or len(data) != size:
             raise StorageError(f"{self.path}: is damaged, or of another state of the object")
         return data
@@ -114,7 +114,7 @@ class TreeFile:
             return _HEADER.size
         below = [0] if self.has_leaves else []
         below += [lower for lower in self.shape.upper_layers() if lower < layer]
-        return _HEADER.size + HASH_LENGTH * sum(map(self.shape.count, below))
+        return _HEADER.size + NODE_LENGTH * sum(map(self.shape.count, below))
 
     def _end(self) -> int:
         return self._place(max(1, self.shape.height))
@@ -148,8 +148,8 @@ class TreeBuilder:
             with file:
                 for index, root in noted:
                     first, count = self._leaves(index)
-                    data = os.pread(file.fileno(), count * HASH_LENGTH, _place_of(first))
-                    if len(data) == count * HASH_LENGTH and self.shape.piece_root(data) == root:
+                    data = os.pread(file.fileno(), count * NODE_LENGTH, _place_of(first))
+                    if len(data) == count * NODE_LENGTH and self.shape.piece_root(data) == root:
                         self._roots[index] = root
                         found.add(index)
         return found
@@ -185,7 +185,7 @@ class TreeBuilder:
 
 
 def _place_of(leaf: int) -> int:
-    return _HEADER.size + leaf * HASH_LENGTH
+    return _HEADER.size + leaf * NODE_LENGTH
 
 
 def _write(fd: int, data: bytes, at: int) -> None:

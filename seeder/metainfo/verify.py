@@ -21,7 +21,7 @@ from seeder.metainfo.trees import TreeBuilder, TreeFile
 from seeder.s3.client import S3Origin
 from seeder.torrent.info import Metainfo
 from seeder.torrent.layout import Layout
-from seeder.torrent.merkle import HASH_LENGTH, Shape, leaf_hashes
+from seeder.torrent.merkle import NODE_LENGTH, Shape, leaf_hashes
 from seeder.torrent.objects import Meter, PinnedObject, cache_id
 
 _LOG = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ class Believer:
             if check_v2 and fault is None:
                 leaves = await trio.to_thread.run_sync(leaf_hashes, piece)
                 root = shape.piece_root(leaves)
-                if root != layer[index * HASH_LENGTH : (index + 1) * HASH_LENGTH]:
+                if root != layer[index * NODE_LENGTH : (index + 1) * NODE_LENGTH]:
                     fault = f"the v2 hash of its piece {index} is not the object's"
             await self._sink.keep(name, index, piece)
         if fault or not check_v2:
@@ -157,7 +157,7 @@ def _v2_fault(metainfo: Metainfo, wish: Demands) -> str | None:
     layer = _layer(metainfo)
     if not layer:
         return "its piece layers are missing"
-    if len(layer) != shape.layout.piece_count * HASH_LENGTH or shape.root(layer) != v2.root:
+    if len(layer) != shape.layout.piece_count * NODE_LENGTH or shape.root(layer) != v2.root:
         return "its piece layers don't fit its pieces root"
     return None
 

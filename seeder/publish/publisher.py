@@ -41,7 +41,7 @@ from seeder.s3.listing import Listed
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.torrent.info import Outline
 from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject, same_state, still_there
-from seeder.units import human
+from seeder.units import rounded_size
 
 _LOG = logging.getLogger(__name__)
 
@@ -391,7 +391,7 @@ class Publisher:
         async with source.climbs:
             source.origin.check_allowance()
             publication.settle(State.BUILDING)
-            _LOG.info("%s: getting the metainfo of %s", publication.ref, human(pinned.size))
+            _LOG.info("%s: getting the metainfo of %s", publication.ref, rounded_size(pinned.size))
             torrent = await source.ladder.climb(record, settings, self._account(pinned), progress)
         record.earlier = None
         await trio.to_thread.run_sync(self._store.save, record)

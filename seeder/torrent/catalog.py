@@ -20,7 +20,7 @@ from seeder.torrent.objects import (
 from seeder.units import ByteRange
 
 
-class Shelf(Protocol):
+class InfoSource(Protocol):
     """Where the info dictionaries of torrents are that don't hold their own."""
 
     def has(self, torrent: "Torrent") -> bool:
@@ -63,7 +63,7 @@ class Torrent:
         rung: str,
         hashes: KeptHashes | None = None,
         *,
-        shelf: Shelf | None = None,
+        shelf: InfoSource | None = None,
     ) -> None:
         self._info = info if isinstance(info, Info) else None
         self._shelf = shelf

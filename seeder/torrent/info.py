@@ -71,9 +71,9 @@ class InfoV2:
     """The file's pieces root, 32 bytes; empty for a file of 0 bytes."""
 
     def __post_init__(self) -> None:
-        if len(self.info_hash) != merkle.HASH_LENGTH or len(self.root) not in (
+        if len(self.info_hash) != merkle.NODE_LENGTH or len(self.root) not in (
             0,
-            merkle.HASH_LENGTH,
+            merkle.NODE_LENGTH,
         ):
             raise ValueError("an info hash or pieces root of v2 is 32 bytes")
 
@@ -317,7 +317,7 @@ def _hybrid(
             root = properties.get(b"pieces root", b"")
         case _:
             return None, "its file tree is not that of its v1 part"
-    if not isinstance(root, bytes) or len(root) != (merkle.HASH_LENGTH if layout.size else 0):
+    if not isinstance(root, bytes) or len(root) != (merkle.NODE_LENGTH if layout.size else 0):
         return None, "its file tree has no proper pieces root"
     return InfoV2(hashlib.sha256(raw).digest(), root), None
 

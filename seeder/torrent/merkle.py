@@ -15,13 +15,13 @@ from seeder.torrent.layout import Layout
 from seeder.units import KIB
 
 BLOCK = 16 * KIB
-HASH_LENGTH = 32
+NODE_LENGTH = 32
 MOST_HASHES = 512
 """In one answer, or the leaves of one piece where those are more."""
 
 
 def _pads() -> Iterator[bytes]:
-    pad = bytes(HASH_LENGTH)
+    pad = bytes(NODE_LENGTH)
     while True:
         yield pad
         pad = _sha256(pad + pad)
@@ -44,7 +44,7 @@ def leaf_hashes(piece: bytes | bytearray | memoryview) -> bytes:
 
 def parents(nodes: bytes, layer: int) -> bytes:
     """Return the nodes above `nodes`, which begin at an even place of `layer`."""
-    pair = 2 * HASH_LENGTH
+    pair = 2 * NODE_LENGTH
     if len(nodes) % pair:
         nodes += PADS[layer]
     return b"".join([_sha256(nodes[at : at + pair]) for at in range(0, len(nodes), pair)])
@@ -134,11 +134,11 @@ class Shape:
         return None
 
 
-Read = Callable[[int, int, int], bytes]
+ReadHashes = Callable[[int, int, int], bytes]
 """Gives kept hashes: layer, first one, how many."""
 
 
-def hashes_for(request: HashRequest, shape: Shape, read: Read) -> bytes:
+def hashes_for(request: HashRequest, shape: Shape, read: ReadHashes) -> bytes:
     """Return the hashes that answer a request without a fault, and their uncles, end to end."""
     base, index = request.base, request.index
     kept = min(request.length, shape.count(base) - index)
@@ -151,7 +151,7 @@ def hashes_for(request: HashRequest, shape: Shape, read: Read) -> bytes:
     return b"".join(found)
 
 
-def _node(layer: int, index: int, shape: Shape, read: Read) -> bytes:
+def _node(layer: int, index: int, shape: Shape, read: ReadHashes) -> bytes:
     if index >= shape.count(layer):
         return PADS[layer]
     if layer == 0 or layer in shape.upper_layers():

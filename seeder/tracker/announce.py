@@ -14,9 +14,8 @@ from urllib.parse import unquote_to_bytes
 
 from seeder.errors import AnnounceError
 from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT
-from seeder.torrent.info import InfoHash
+from seeder.torrent.info import HASH_LENGTH, InfoHash
 
-HASH_LENGTH = 20
 PEER_ID_LENGTH = 20
 LONGEST_KEY = 64
 MOST_PARAMETERS = 64
@@ -27,7 +26,7 @@ LONGEST_REASON = 500
 _LARGEST_DIGITS = 20
 
 
-class Event(Enum):
+class AnnounceEvent(Enum):
     """What a peer announces; anything unknown counts as NONE."""
 
     NONE = ""
@@ -38,7 +37,7 @@ class Event(Enum):
     """BEP 21: has all that it wants, though not all there is."""
 
 
-_EVENTS = {event.value.encode(): event for event in Event}
+_EVENTS = {event.value.encode(): event for event in AnnounceEvent}
 
 
 class AnnounceRequest(NamedTuple):
@@ -51,7 +50,7 @@ class AnnounceRequest(NamedTuple):
     downloaded: int = 0
     left: int | None = None
     """None where the client doesn't say or doesn't know; only 0 (a seed) means something."""
-    event: Event = Event.NONE
+    event: AnnounceEvent = AnnounceEvent.NONE
     numwant: int | None = None
     """None: as many as the tracker likes."""
     compact: bool = True
@@ -94,7 +93,7 @@ def parse_announce(query: bytes) -> AnnounceRequest:
     fields = _fields(query)
     info_hash = _info_hash(_required(fields, b"info_hash"))
     peer_id = _decoded(b"peer_id", _required(fields, b"peer_id"), PEER_ID_LENGTH)
-    event = _EVENTS.get(fields.get(b"event", b""), Event.NONE)
+    event = _EVENTS.get(fields.get(b"event", b""), AnnounceEvent.NONE)
     left = fields.get(b"left", b"")
     numwant = fields.get(b"numwant", b"")
     key = fields.get(b"key", b"")
@@ -175,11 +174,11 @@ def _count(value: bytes) -> int:
     return min(int(value), LARGEST_COUNT)
 
 
-def _port(value: bytes, event: Event) -> int:
+def _port(value: bytes, event: AnnounceEvent) -> int:
     port = int(value) if value.isdigit() and len(value) <= 5 else 0
     if 1 <= port <= 65535:
         return port
-    if event is Event.STOPPED:
+    if event is AnnounceEvent.STOPPED:
         return 0
     raise AnnounceError("port must be a number from 1 to 65535")
 

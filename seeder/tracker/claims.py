@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from seeder.net.addresses import is_v6
-from seeder.tracker.announce import PEER_ID_LENGTH, AnnounceRequest, Event
+from seeder.tracker.announce import PEER_ID_LENGTH, AnnounceEvent, AnnounceRequest
 from seeder.tracker.crowd import Room
 from seeder.tracker.saved import SavedSession
 
 
-class Account(Protocol):
+class ClaimCounter(Protocol):
     """Where claims go: the ledger's entry of one torrent."""
 
     def delivered_claimed(self, count: int) -> None:
@@ -21,7 +21,7 @@ class Account(Protocol):
 
 
 @dataclass(slots=True)
-class Session:
+class ClientSession:
     """One run of one client: a peer id and a key, by whichever addresses it announces."""
 
     downloaded: int
@@ -54,20 +54,20 @@ class Claims:
     by IPv4 and by IPv6 is one session, and one that stops and starts again finds its own.
     """
 
-    def __init__(self, size: int, account: Account, room: Room) -> None:
+    def __init__(self, size: int, account: ClaimCounter, room: Room) -> None:
         self.size = size
         self.account = account
         self._room = room
-        self._sessions: dict[bytes, Session] = {}
+        self._sessions: dict[bytes, ClientSession] = {}
 
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def find(self, request: AnnounceRequest) -> Session | None:
+    def find(self, request: AnnounceRequest) -> ClientSession | None:
         """Return the session that an announce belongs to."""
         return self._sessions.get(request.peer_id + request.key)
 
-    def note(self, request: AnnounceRequest, now: float) -> tuple[Session | None, bool]:
+    def note(self, request: AnnounceRequest, now: float) -> tuple[ClientSession | None, bool]:
         """Count what is new in an announce; return its session and whether it just completed.
 
         Without room for another session nothing is counted and the session is None.
@@ -77,18 +77,18 @@ class Claims:
         if session is None:
             if not self._room.take():
                 return None, False
-            session = Session(request.downloaded, now)
+            session = ClientSession(request.downloaded, now)
         # Taken out and put back in, so that the sessions stay in order of `seen`.
         self._sessions[name] = session
         session.seen = now
         self._count(session, request)
-        if request.event is not Event.COMPLETED or request.left != 0 or session.completed:
+        if request.event is not AnnounceEvent.COMPLETED or request.left != 0 or session.completed:
             return session, False
         session.completed = True
         self.account.completed()
         return session, True
 
-    def _count(self, session: Session, request: AnnounceRequest) -> None:
+    def _count(self, session: ClientSession, request: AnnounceRequest) -> None:
         growth = request.downloaded - session.downloaded
         if growth > 0:
             session.downloaded = request.downloaded
@@ -96,7 +96,7 @@ class Claims:
             if counted > 0:
                 session.claimed += counted
                 self.account.delivered_claimed(counted)
-        elif growth < 0 and request.event is Event.STARTED:
+        elif growth < 0 and request.event is AnnounceEvent.STARTED:
             session.downloaded = request.downloaded
             session.claimed = 0
 
@@ -129,6 +129,6 @@ class Claims:
         for entry in saved:
             name = entry.peer_id + entry.key
             if name not in self._sessions and self._room.take():
-                self._sessions[name] = Session(
+                self._sessions[name] = ClientSession(
                     entry.downloaded, entry.seen, entry.claimed, entry.completed
                 )

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 
-class Randomness(Protocol):
+class RandomFloats(Protocol):
     """Where chance comes from; `random.Random` is one."""
 
     def random(self) -> float:
@@ -20,7 +20,7 @@ class Crowd:
 
     __slots__ = ("_endpoints", "_places", "_rng", "_stride")
 
-    def __init__(self, stride: int, rng: Randomness) -> None:
+    def __init__(self, stride: int, rng: RandomFloats) -> None:
         """Make a crowd of endpoints of `stride` bytes each."""
         self._stride = stride
         self._rng = rng

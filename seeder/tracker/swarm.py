@@ -11,9 +11,9 @@ from math import inf
 from typing import TypeAlias
 
 from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT, compact_endpoint, is_v6, network_of
-from seeder.tracker.announce import AnnounceRequest, Event, ScrapeCounts
+from seeder.tracker.announce import AnnounceEvent, AnnounceRequest, ScrapeCounts
 from seeder.tracker.claims import Claims
-from seeder.tracker.crowd import Crowd, Randomness, Room
+from seeder.tracker.crowd import Crowd, RandomFloats, Room
 from seeder.tracker.saved import SavedPeer
 
 HANDOUT_GAP = 5.0
@@ -38,7 +38,7 @@ class OwnPlace(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class SwarmPolicy:
     """How a tracker treats its swarms; times in seconds."""
 
     interval: float = 1800.0
@@ -61,7 +61,7 @@ class Policy:
 
 
 @dataclass(slots=True, eq=False)
-class Peer:
+class ListedPeer:
     """One endpoint that announced itself."""
 
     endpoint: bytes
@@ -81,14 +81,14 @@ class Peer:
 class Swarm:
     """The peers of one torrent, in the order in which they were last seen."""
 
-    def __init__(self, policy: Policy, rng: Randomness, room: Room, claims: Claims) -> None:
+    def __init__(self, policy: SwarmPolicy, rng: RandomFloats, room: Room, claims: Claims) -> None:
         self.completed = 0
         self.claims = claims
         self.seeds = 0
         """Peers with left=0, ours not counted."""
         self._policy = policy
         self._room = room
-        self._peers: dict[bytes, Peer] = {}
+        self._peers: dict[bytes, ListedPeer] = {}
         self._networks: dict[bytes, int] = {}
         # [IPv6][wants nothing]: seeds and partial seeds (BEP 21) are of no use to each other.
         self._crowds = tuple((Crowd(length, rng), Crowd(length, rng)) for length in _LENGTHS)
@@ -112,7 +112,7 @@ class Swarm:
         by both hashes dials what it hears by each in that version, so it hears as much by both.
         """
         endpoint = compact_endpoint(source, request.port)
-        if request.event is Event.STOPPED:
+        if request.event is AnnounceEvent.STOPPED:
             self._stop(request, endpoint, now)
             return _NOBODY
         peer = self._enter(request, endpoint, now)
@@ -133,7 +133,7 @@ class Swarm:
             own = ()
         return self._handout(endpoint, wants_nothing, count, own, place)
 
-    def _enter(self, request: AnnounceRequest, endpoint: bytes, now: float) -> Peer | None:
+    def _enter(self, request: AnnounceRequest, endpoint: bytes, now: float) -> ListedPeer | None:
         """Add or refresh the peer that announces; None when it may not be listed."""
         complete = request.left == 0
         crowd = self._crowds[is_v6(endpoint)][_wants_nothing(request)]
@@ -143,7 +143,7 @@ class Swarm:
             network = network_of(endpoint[:-2])
             if not self._admits(request, endpoint, network):
                 return None
-            peer = Peer(endpoint, network, crowd, request.peer_id, request.key, now, complete)
+            peer = ListedPeer(endpoint, network, crowd, request.peer_id, request.key, now, complete)
             self._list(peer)
         else:
             self._peers[endpoint] = peer
@@ -154,7 +154,9 @@ class Swarm:
         self.completed += completed
         return peer
 
-    def _refresh(self, peer: Peer, request: AnnounceRequest, crowd: Crowd, now: float) -> None:
+    def _refresh(
+        self, peer: ListedPeer, request: AnnounceRequest, crowd: Crowd, now: float
+    ) -> None:
         if peer.crowd is crowd:
             crowd.stir(peer.endpoint)
         else:
@@ -194,13 +196,13 @@ class Swarm:
             and self._room.take()
         )
 
-    def _list(self, peer: Peer) -> None:
+    def _list(self, peer: ListedPeer) -> None:
         self._peers[peer.endpoint] = peer
         peer.crowd.add(peer.endpoint)
         self.seeds += peer.complete
         self._networks[peer.network] = self._networks.get(peer.network, 0) + 1
 
-    def _drop(self, peer: Peer) -> None:
+    def _drop(self, peer: ListedPeer) -> None:
         del self._peers[peer.endpoint]
         peer.crowd.remove(peer.endpoint)
         self.seeds -= peer.complete
@@ -316,7 +318,7 @@ class Swarm:
             network = network_of(entry.endpoint[:-2])
             if entry.endpoint not in self._peers and self._has_room(network):
                 crowd = self._crowds[is_v6(entry.endpoint)][entry.wants_nothing]
-                peer = Peer(
+                peer = ListedPeer(
                     entry.endpoint,
                     network,
                     crowd,
@@ -333,14 +335,14 @@ def _add(chosen: _Choice, endpoints: Iterable[bytes]) -> None:
         chosen[is_v6(endpoint)].append(endpoint)
 
 
-def _is_same_client(peer: Peer, request: AnnounceRequest) -> bool:
+def _is_same_client(peer: ListedPeer, request: AnnounceRequest) -> bool:
     if peer.peer_id == request.peer_id:
         return True
     return bool(request.key) and peer.key == request.key
 
 
 def _wants_nothing(request: AnnounceRequest) -> bool:
-    return request.left == 0 or request.event is Event.PAUSED
+    return request.left == 0 or request.event is AnnounceEvent.PAUSED
 
 
 def _may_lack_metadata(request: AnnounceRequest) -> bool:
@@ -348,4 +350,4 @@ def _may_lack_metadata(request: AnnounceRequest) -> bool:
 
     A seed that has just started says the same; the peer that it hears of in vain costs it little.
     """
-    return request.event is Event.STARTED and request.left == request.downloaded == 0
+    return request.event is AnnounceEvent.STARTED and request.left == request.downloaded == 0

@@ -7,10 +7,10 @@ from seeder.errors import AnnounceError
 from seeder.net.addresses import compact_endpoint
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceReply, AnnounceRequest, ScrapeCounts
-from seeder.tracker.claims import Account, Claims
-from seeder.tracker.crowd import Randomness, Room
+from seeder.tracker.claims import ClaimCounter, Claims
+from seeder.tracker.crowd import RandomFloats, Room
 from seeder.tracker.saved import SavedSwarm, SwarmRow, from_row, to_row
-from seeder.tracker.swarm import OwnPlace, Policy, Swarm
+from seeder.tracker.swarm import OwnPlace, Swarm, SwarmPolicy
 
 INTERVAL_SPREAD = 0.1
 """Share of the interval by which replies differ, so that announces don't come in waves."""
@@ -56,7 +56,7 @@ class Swarms:
     is refused for good, in the words that make clients drop the tracker.
     """
 
-    def __init__(self, policy: Policy, seeder: OwnSeeder, *, rng: Randomness) -> None:
+    def __init__(self, policy: SwarmPolicy, seeder: OwnSeeder, *, rng: RandomFloats) -> None:
         self.policy = policy
         self.loading = False
         self.own_place = OwnPlace.ALWAYS
@@ -79,7 +79,7 @@ class Swarms:
         info_hash: InfoHash,
         *,
         size: int,
-        claims: Account,
+        claims: ClaimCounter,
         completed: int = 0,
         alias: InfoHash | None = None,
     ) -> None:

@@ -16,12 +16,12 @@ from seeder.daemon import run
 from seeder.daemon.node import Node
 from seeder.daemon.reload import reload
 from seeder.daemon.run import LEDGER
-from seeder.ledger.budget import DAY, Level
+from seeder.ledger.budget import Level
 from seeder.ledger.database import LedgerDatabase
 from seeder.ledger.file import read_ledger
 from seeder.torrent.catalog import State
 from seeder.tracker.swarm import OwnPlace
-from seeder.units import MIB
+from seeder.units import DAY, MIB
 from seeder.upload.uploads import SLOTS_HELD_BACK
 from tests.daemon.support import get, served, serving, until
 from tests.s3.fault_server import FaultServer

@@ -21,7 +21,7 @@ from seeder.gateway.webseed import WebSeed
 from seeder.http.connection import ServerLimits
 from seeder.ledger.budget import Level
 from seeder.torrent.catalog import Catalog, Publication, Torrent
-from seeder.tracker.swarm import Policy
+from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from seeder.units import MIB
 from tests.http.serving import Reply, ask, get, serving
@@ -96,7 +96,7 @@ async def seeding(
             catalog.serve(publication, torrent)
         face = PublicFace(catalog, ANNOUNCE, PeerSettings(), {"default": OriginSettings()}, BEFORE)
         routes = PublicRoutes(
-            Swarms(Policy(), OwnSeeder(OWN_PORT), rng=random.Random(1)),
+            Swarms(SwarmPolicy(), OwnSeeder(OWN_PORT), rng=random.Random(1)),
             face,
             Authorisation(face, Keyring(keys), time.time),
             naming=Naming(),

@@ -13,7 +13,7 @@ from seeder.gateway.access import Authorisation, Keyring
 from seeder.gateway.clients import TrustedProxies
 from seeder.gateway.naming import Naming
 from seeder.gateway.routes import PublicRoutes
-from seeder.tracker.swarm import Policy
+from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from tests.gateway.support import Lookup
 from tests.http.serving import PATIENCE, serving
@@ -60,7 +60,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 class Tracker:
     def __init__(self) -> None:
-        self.swarms = Swarms(Policy(), OwnSeeder(OWN_PORT), rng=random.Random(1))
+        self.swarms = Swarms(SwarmPolicy(), OwnSeeder(OWN_PORT), rng=random.Random(1))
         lookup = Lookup()
         self.routes = PublicRoutes(
             self.swarms,

@@ -19,7 +19,7 @@ from seeder.http.headers import content_disposition
 from seeder.http.messages import Request, Response, split_target
 from seeder.net.addresses import compact_endpoint
 from seeder.net.buckets import AddressLimiter
-from seeder.tracker.swarm import Policy
+from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from tests.gateway.support import LISTED, MAGNET, TORRENT, Lookup, Source, page_of
 from tests.http.serving import ask, get, serving
@@ -38,7 +38,7 @@ class Public:
         listing: ListingRoutes | None = None,
     ) -> None:
         self.ledger, self.lookup, self.now = Ledger(), Lookup(), 0.0
-        self.swarms = Swarms(Policy(), OwnSeeder(OWN_PORT), rng=random.Random(1))
+        self.swarms = Swarms(SwarmPolicy(), OwnSeeder(OWN_PORT), rng=random.Random(1))
         self.swarms.open(HASH, size=SIZE, claims=self.ledger)
         self.routes = PublicRoutes(
             self.swarms,

@@ -12,7 +12,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from seeder.config.sections import BudgetSettings
 from seeder.errors import BudgetSpent
 from seeder.ledger.budget import (
-    DAY,
     Budget,
     Level,
     Limit,
@@ -26,6 +25,7 @@ from seeder.ledger.budget import (
 from seeder.ledger.counters import COUNTERS, AccountKey, Counters, Ledger, Tally
 from seeder.ledger.file import HOURLY_FOR, Entry, LedgerFile, read_ledger
 from seeder.ledger.savings import BYTES_PER_GB, Prices
+from seeder.units import DAY
 
 PRICES = Prices(price_per_gb=0.5, price_per_1000_requests=2.0)
 NOON = datetime(2026, 7, 20, 12, tzinfo=UTC).timestamp()

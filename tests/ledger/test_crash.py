@@ -18,8 +18,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from seeder.ledger.counters import PURPOSES, UNATTRIBUTED, AccountKey, Counters, Ledger
 from seeder.ledger.database import LedgerDatabase
-from seeder.ledger.file import DAY, HOUR, HOURLY_FOR, read_ledger
+from seeder.ledger.file import HOURLY_FOR, read_ledger
 from seeder.torrent.objects import Purpose
+from seeder.units import DAY, HOUR
 
 NELSON = AccountKey("default", "quotes", "Nelson", '"etag-1"')
 NOBODY = 65534

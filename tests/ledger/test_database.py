@@ -12,7 +12,8 @@ import trio.testing
 from seeder.errors import StorageError
 from seeder.ledger.counters import FORMER, AccountKey, Counters, Ledger
 from seeder.ledger.database import LedgerDatabase, LedgerStatistics
-from seeder.ledger.file import DAY, read_ledger
+from seeder.ledger.file import read_ledger
+from seeder.units import DAY
 
 NELSON = AccountKey("default", "quotes", "Nelson", '"etag-1"')
 NOON = 20_000.5 * DAY

@@ -9,7 +9,8 @@ import pytest
 
 from seeder.errors import StorageError
 from seeder.ledger.counters import COUNTERS, AccountKey, Counters, Ledger
-from seeder.ledger.file import DAY, HOUR, SCHEMA, Entry, LedgerFile, read_ledger
+from seeder.ledger.file import SCHEMA, Entry, LedgerFile, read_ledger
+from seeder.units import DAY, HOUR
 
 NELSON = AccountKey("default", "quotes", "Nelson", '"etag-1"')
 NOON = 20_000 * DAY + 12 * HOUR

@@ -1,9 +1,6 @@
 import io
 import json
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console
 
 from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
@@ -11,7 +8,6 @@ from seeder.ledger.counters import FORMER, Account, AccountKey, Counters, Ledger
 from seeder.ledger.report import Report, TorrentRow
 from seeder.ledger.savings import Prices
 from seeder.ledger.table import render
-from seeder.units import human
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 PRICES = Prices(price_per_gb=0.09, price_per_1000_requests=0.0004)
@@ -284,33 +280,3 @@ def test_keys_and_reasons_can_not_command_the_terminal() -> None:
     text = rendered(Report.of(ledger, PRICES, at=AT, rows=[row]))
     assert r"b/[red]k\x1b[31m\r\n\u202e\x9b1m  waiting" in text
     assert r"[bold]\x1b]0;title\x07" in text
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [
-        (None, "–"),
-        (0, "0 B"),
-        (1023, "1023 B"),
-        (1024, "1.00 KiB"),
-        (-1536, "-1.50 KiB"),
-        (10 * KIB - 1, "10.0 KiB"),
-        (100 * KIB - 1, "100 KiB"),
-        (1023 * KIB, "1023 KiB"),
-        (MIB - 1, "1.00 MiB"),
-        (GIB - 1, "1.00 GiB"),
-        (-(1023 * GIB), "-1023 GiB"),
-        (2**60, "1.00 EiB"),
-    ],
-)
-def test_sizes_are_short(count: int | None, text: str) -> None:
-    assert human(count) == text
-
-
-@given(st.integers(-(2**62), 2**62))
-def test_a_short_size_is_near_the_long_one(count: int) -> None:
-    text = human(count)
-    number, unit = text.split()
-    units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
-    assert len(text) <= 9
-    assert float(number) * 1024 ** units.index(unit) == pytest.approx(count, rel=0.0051)

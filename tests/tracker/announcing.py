@@ -5,8 +5,8 @@ import random
 
 from seeder.net.addresses import compact_endpoint
 from seeder.torrent.info import InfoHash
-from seeder.tracker.announce import AnnounceReply, AnnounceRequest, Event
-from seeder.tracker.swarm import Policy
+from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest
+from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 
 HASH = InfoHash(b"h" * 20)
@@ -49,7 +49,7 @@ def peer_id(name: str) -> bytes:
 class Tracker:
     """Swarms with one open torrent, announced to by peers that have names."""
 
-    def __init__(self, policy: Policy = Policy(), seed: int = 1) -> None:  # noqa: B008  (frozen)
+    def __init__(self, policy: SwarmPolicy = SwarmPolicy(), seed: int = 1) -> None:  # noqa: B008  (frozen)
         self.ledger = Ledger()
         self.now = 1000.0
         self.swarms = Swarms(policy, OwnSeeder(OWN_PORT), rng=random.Random(seed))
@@ -62,7 +62,7 @@ class Tracker:
         port: int = 2000,
         *,
         left: int | None = SIZE,
-        event: Event = Event.NONE,
+        event: AnnounceEvent = AnnounceEvent.NONE,
         downloaded: int = 0,
         numwant: int | None = None,
         key: bytes = b"",

@@ -14,8 +14,8 @@ from seeder.tracker.announce import (
     LARGEST_COUNT,
     MOST_PARAMETERS,
     MOST_SCRAPED,
+    AnnounceEvent,
     AnnounceReply,
-    Event,
     ScrapeCounts,
     encode_failure,
     encode_reply,
@@ -53,7 +53,11 @@ def test_an_announce_of_libtorrent_is_read() -> None:
     assert isinstance(announce.info_hash, InfoHash)
     assert announce.peer_id == ID
     assert (announce.port, announce.downloaded, announce.left) == (6881, 17, 1000)
-    assert (announce.event, announce.numwant, announce.key) == (Event.STARTED, 200, b"1A2B3C4D")
+    assert (announce.event, announce.numwant, announce.key) == (
+        AnnounceEvent.STARTED,
+        200,
+        b"1A2B3C4D",
+    )
     assert announce.compact
     assert announce.no_peer_id
 
@@ -160,14 +164,14 @@ def test_a_numwant_that_is_no_count_means_the_default(value: str, numwant: int |
     assert parse_announce(query(f"numwant={value}")).numwant == numwant
 
 
-@pytest.mark.parametrize("event", list(Event))
-def test_every_event_is_known(event: Event) -> None:
+@pytest.mark.parametrize("event", list(AnnounceEvent))
+def test_every_event_is_known(event: AnnounceEvent) -> None:
     assert parse_announce(query(f"event={event.value}")).event is event
 
 
 @pytest.mark.parametrize("event", ["STARTED", "start", "completed%20", "\x00"])
 def test_an_unknown_event_is_none(event: str) -> None:
-    assert parse_announce(query(f"event={event}")).event is Event.NONE
+    assert parse_announce(query(f"event={event}")).event is AnnounceEvent.NONE
 
 
 def test_only_an_explicit_0_asks_for_the_long_form() -> None:

@@ -2,11 +2,11 @@
 
 import pytest
 
-from seeder.tracker.announce import Event
-from seeder.tracker.swarm import Policy
+from seeder.tracker.announce import AnnounceEvent
+from seeder.tracker.swarm import SwarmPolicy
 from tests.tracker.announcing import HASH, SIZE, Tracker
 
-STARTED, COMPLETED, STOPPED = Event.STARTED, Event.COMPLETED, Event.STOPPED
+STARTED, COMPLETED, STOPPED = AnnounceEvent.STARTED, AnnounceEvent.COMPLETED, AnnounceEvent.STOPPED
 
 
 def test_growth_is_counted_and_what_was_there_at_first_sight_is_not() -> None:
@@ -112,7 +112,7 @@ def test_a_session_is_forgotten_in_time_and_then_begins_anew() -> None:
 
 
 def test_a_session_that_was_seen_again_does_not_hide_one_that_was_not() -> None:
-    tracker = Tracker(Policy(interval=100))
+    tracker = Tracker(SwarmPolicy(interval=100))
     tracker.announce("a", downloaded=0)
     tracker.announce("b", "192.0.2.2", downloaded=0)
     tracker.now += 400
@@ -126,7 +126,7 @@ def test_a_session_that_was_seen_again_does_not_hide_one_that_was_not() -> None:
 
 
 def test_stopping_and_starting_under_new_names_does_not_fill_the_memory() -> None:
-    tracker = Tracker(Policy(peers=5))
+    tracker = Tracker(SwarmPolicy(peers=5))
     for number in range(50):
         tracker.announce(f"a{number}", event=STARTED)
         tracker.announce(f"a{number}", event=STOPPED, downloaded=10)

@@ -3,11 +3,16 @@
 import pytest
 
 from seeder.net.addresses import compact_endpoint
-from seeder.tracker.announce import Event
-from seeder.tracker.swarm import HANDOUT_GAP, OwnPlace, Policy
+from seeder.tracker.announce import AnnounceEvent
+from seeder.tracker.swarm import HANDOUT_GAP, OwnPlace, SwarmPolicy
 from tests.tracker.announcing import HASH, OWN, SIZE, Tracker, cut, packed
 
-STOPPED, COMPLETED, STARTED, PAUSED = Event.STOPPED, Event.COMPLETED, Event.STARTED, Event.PAUSED
+STOPPED, COMPLETED, STARTED, PAUSED = (
+    AnnounceEvent.STOPPED,
+    AnnounceEvent.COMPLETED,
+    AnnounceEvent.STARTED,
+    AnnounceEvent.PAUSED,
+)
 
 
 def at(address: str, port: int = 2000) -> bytes:
@@ -243,7 +248,7 @@ def test_who_has_learnt_what_it_lacks_gets_peers_at_once() -> None:
 
 
 def test_one_address_has_few_places() -> None:
-    tracker = Tracker(Policy(peers_per_address=3))
+    tracker = Tracker(SwarmPolicy(peers_per_address=3))
     for number in range(10):
         assert OWN in tracker.announce(f"a{number}", port=1000 + number).endpoints()
     assert peers_of(tracker) == 3
@@ -255,7 +260,7 @@ def test_one_address_has_few_places() -> None:
 
 
 def test_a_64_of_ipv6_has_as_few_places_as_an_address() -> None:
-    tracker = Tracker(Policy(peers_per_address=2))
+    tracker = Tracker(SwarmPolicy(peers_per_address=2))
     for number in range(5):
         tracker.announce(f"a{number}", f"2001:db8:0:1::{number}")
     assert peers_of(tracker) == 2
@@ -264,7 +269,7 @@ def test_a_64_of_ipv6_has_as_few_places_as_an_address() -> None:
 
 
 def test_who_is_not_listed_claims_nothing() -> None:
-    tracker = Tracker(Policy(peers_per_address=1))
+    tracker = Tracker(SwarmPolicy(peers_per_address=1))
     tracker.announce("a", port=1000)
     for event in (STARTED, COMPLETED):
         tracker.announce("b", port=1001, left=0, event=event, downloaded=SIZE)
@@ -273,7 +278,7 @@ def test_who_is_not_listed_claims_nothing() -> None:
 
 
 def test_a_client_that_changes_its_port_keeps_its_place_at_a_full_address() -> None:
-    tracker = Tracker(Policy(peers_per_address=2))
+    tracker = Tracker(SwarmPolicy(peers_per_address=2))
     tracker.announce("a", port=1000)
     tracker.announce("b", port=1001)
     tracker.announce("a", port=1002)
@@ -282,7 +287,7 @@ def test_a_client_that_changes_its_port_keeps_its_place_at_a_full_address() -> N
 
 
 def test_a_swarm_has_a_limit_and_everybody_is_still_answered() -> None:
-    tracker = Tracker(Policy(peers_per_swarm=5))
+    tracker = Tracker(SwarmPolicy(peers_per_swarm=5))
     tracker.crowd(5)
     assert len(list(tracker.announce("x").endpoints())) == 6
     assert peers_of(tracker) == 5
@@ -290,7 +295,7 @@ def test_a_swarm_has_a_limit_and_everybody_is_still_answered() -> None:
 
 
 def test_a_peer_that_is_silent_for_too_long_is_dropped() -> None:
-    policy = Policy(interval=100)
+    policy = SwarmPolicy(interval=100)
     assert policy.expiry == 500
     tracker = Tracker(policy)
     tracker.announce("a", "192.0.2.1")
@@ -303,7 +308,7 @@ def test_a_peer_that_is_silent_for_too_long_is_dropped() -> None:
 
 
 def test_expiry_gives_its_room_back() -> None:
-    tracker = Tracker(Policy(peers=3, peers_per_address=3))
+    tracker = Tracker(SwarmPolicy(peers=3, peers_per_address=3))
     for number in range(3):
         tracker.announce(f"a{number}", port=1000 + number)
     tracker.announce("b", "192.0.2.2")

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from seeder.net.addresses import compact_endpoint, is_v6, network_of
-from seeder.tracker.announce import AnnounceReply, AnnounceRequest, Event, ScrapeCounts
-from seeder.tracker.swarm import HANDOUT_GAP, OwnPlace, Policy
+from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest, ScrapeCounts
+from seeder.tracker.swarm import HANDOUT_GAP, OwnPlace, SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms, SwarmStatistics
 from tests.tracker.announcing import HASH, LOCAL, OWN, OWN_PORT, SIZE, Ledger, cut, packed
 
-POLICY = Policy(
+POLICY = SwarmPolicy(
     interval=100, default_numwant=4, most_numwant=6, peers_per_address=2, peers_per_swarm=6, peers=6
 )
 ADDRESSES = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"]
@@ -63,7 +63,13 @@ class SwarmMachine(RuleBasedStateMachine):
         port=st.integers(1, 3),
         left=st.sampled_from([None, 0, 0, 1, SIZE]),
         event=st.sampled_from(
-            [Event.NONE, Event.STARTED, Event.COMPLETED, Event.PAUSED, Event.STOPPED]
+            [
+                AnnounceEvent.NONE,
+                AnnounceEvent.STARTED,
+                AnnounceEvent.COMPLETED,
+                AnnounceEvent.PAUSED,
+                AnnounceEvent.STOPPED,
+            ]
         ),
         downloaded=st.sampled_from([0, 100, 600, SIZE, 3 * SIZE]),
         numwant=st.sampled_from([None, 0, 1, 3, 100]),
@@ -76,7 +82,7 @@ class SwarmMachine(RuleBasedStateMachine):
         address: str,
         port: int,
         left: int | None,
-        event: Event,
+        event: AnnounceEvent,
         downloaded: int,
         numwant: int | None,
         later: float,
@@ -94,11 +100,11 @@ class SwarmMachine(RuleBasedStateMachine):
         )
         endpoint = compact_endpoint(packed(address), port)
         reply = self.swarms.announce(request, packed(address), LOCAL, self.now)
-        if event is Event.STOPPED:
+        if event is AnnounceEvent.STOPPED:
             self._stop(client, endpoint, request)
             assert not list(reply.endpoints())
             return
-        satisfied = left == 0 or event is Event.PAUSED
+        satisfied = left == 0 or event is AnnounceEvent.PAUSED
         listed = self._admit(client, endpoint)
         count = min(4 if numwant is None else numwant, 6)
         if listed:
@@ -114,7 +120,7 @@ class SwarmMachine(RuleBasedStateMachine):
             self._claim(client, request)
             if client in self.sessions:
                 self.last[client, is_v6(endpoint)] = endpoint
-        may_lack_metadata = event is Event.STARTED and left == downloaded == 0
+        may_lack_metadata = event is AnnounceEvent.STARTED and left == downloaded == 0
         self._check_handout(reply, endpoint, satisfied, not satisfied or may_lack_metadata, count)
 
     def _admit(self, client: tuple[bytes, bytes], endpoint: bytes) -> bool:
@@ -145,14 +151,14 @@ class SwarmMachine(RuleBasedStateMachine):
     def _claim(self, client: tuple[bytes, bytes], request: AnnounceRequest) -> None:
         session = self.sessions.setdefault(client, ModelSession(request.downloaded, self.now))
         session.seen = self.now
-        if request.downloaded < session.high and request.event is Event.STARTED:
+        if request.downloaded < session.high and request.event is AnnounceEvent.STARTED:
             session.high, session.claimed = request.downloaded, 0
         growth = max(0, request.downloaded - session.high)
         session.high += growth
         counted = min(growth, SIZE - session.claimed)
         session.claimed += counted
         self.delivered += counted
-        if request.event is Event.COMPLETED and request.left == 0 and not session.completed:
+        if request.event is AnnounceEvent.COMPLETED and request.left == 0 and not session.completed:
             session.completed = True
             self.completions += 1
 

@@ -9,9 +9,9 @@ import pytest
 from seeder.errors import AnnounceError
 from seeder.net.addresses import compact_endpoint
 from seeder.torrent.info import InfoHash
-from seeder.tracker.announce import AnnounceRequest, Event, ScrapeCounts
+from seeder.tracker.announce import AnnounceEvent, AnnounceRequest, ScrapeCounts
 from seeder.tracker.saved import Cell, SwarmRow
-from seeder.tracker.swarm import Policy
+from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms, SwarmStatistics
 from tests.tracker.announcing import (
     HASH,
@@ -27,7 +27,7 @@ from tests.tracker.announcing import (
 )
 
 OTHER = InfoHash(b"o" * 20)
-COMPLETED, STOPPED = Event.COMPLETED, Event.STOPPED
+COMPLETED, STOPPED = AnnounceEvent.COMPLETED, AnnounceEvent.STOPPED
 
 
 def refused(tracker: Tracker, info_hash: InfoHash = HASH) -> tuple[str, str | None]:
@@ -91,7 +91,7 @@ def test_opening_twice_changes_nothing() -> None:
 
 
 def test_the_swarms_share_one_limit_and_closing_one_makes_room() -> None:
-    tracker = Tracker(Policy(peers=3))
+    tracker = Tracker(SwarmPolicy(peers=3))
     tracker.swarms.open(OTHER, size=SIZE, claims=Ledger())
     tracker.crowd(2)
     tracker.announce("x", info_hash=OTHER)
@@ -131,7 +131,7 @@ V6 = compact_endpoint(packed("2001:db8::9"), 2)
 def test_our_seeder_is_where_it_is_configured_or_where_the_client_came_to(
     seeder: OwnSeeder, local: bytes | None, peers: list[bytes], peers6: list[bytes]
 ) -> None:
-    swarms = Swarms(Policy(), seeder, rng=random.Random(1))
+    swarms = Swarms(SwarmPolicy(), seeder, rng=random.Random(1))
     swarms.open(HASH, size=SIZE, claims=Ledger())
     request = AnnounceRequest(HASH, peer_id("a"), 1, left=1)
     reply = swarms.announce(request, packed("192.0.2.1"), local, 0.0)
@@ -140,7 +140,7 @@ def test_our_seeder_is_where_it_is_configured_or_where_the_client_came_to(
 
 def test_peer_ids_are_known_of_peers_and_of_our_seeder_if_it_has_one() -> None:
     for own_id in (None, b"-SE0001-aaaaaaaaaaaa"):
-        swarms = Swarms(Policy(), OwnSeeder(OWN_PORT, (), own_id), rng=random.Random(1))
+        swarms = Swarms(SwarmPolicy(), OwnSeeder(OWN_PORT, (), own_id), rng=random.Random(1))
         swarms.open(HASH, size=SIZE, claims=Ledger())
         for name, address in (("a", "192.0.2.1"), ("b", "192.0.2.2")):
             request = AnnounceRequest(HASH, peer_id(name), 1, left=1)
@@ -166,7 +166,7 @@ def test_a_restart_keeps_the_swarm() -> None:
     tracker = Tracker()
     tracker.announce("a", "192.0.2.1", left=0, event=COMPLETED)
     tracker.announce("b", "2001:db8::1")
-    tracker.announce("c", "192.0.2.3", left=5, event=Event.PAUSED)
+    tracker.announce("c", "192.0.2.3", left=5, event=AnnounceEvent.PAUSED)
     before = tracker.swarms.statistics(HASH)
     fresh = restarted(tracker)
     assert fresh.swarms.statistics(HASH) == before
@@ -236,7 +236,7 @@ def test_completions_of_earlier_runs_come_from_whoever_knows_more() -> None:
     tracker.announce("a", left=0, event=COMPLETED)
     rows = list(tracker.swarms.export(tracker.now))
     for counted, expected in ((0, 1), (7, 7)):
-        swarms = Swarms(Policy(), OwnSeeder(1), rng=random.Random(1))
+        swarms = Swarms(SwarmPolicy(), OwnSeeder(1), rng=random.Random(1))
         swarms.restore(rows, 0.0)
         swarms.open(HASH, size=SIZE, claims=Ledger(), completed=counted)
         assert swarms.statistics(HASH).completed == expected
@@ -266,7 +266,7 @@ GOOD_SESSION: list[Cell] = ["61" * 20, "", 5, 5, 0, 1.5]
 )
 def test_rows_that_are_damaged_are_refused_as_a_whole(change: dict[str, Any]) -> None:
     good = SwarmRow(info_hash=HASH.hex(), completed=0, peers=[GOOD_PEER], sessions=[GOOD_SESSION])
-    swarms = Swarms(Policy(), OwnSeeder(1), rng=random.Random(1))
+    swarms = Swarms(SwarmPolicy(), OwnSeeder(1), rng=random.Random(1))
     with pytest.raises(ValueError, match="not a saved swarm"):
         swarms.restore([good, {**good, **change}], 0.0)  # type: ignore[typeddict-item]
     assert not list(swarms.export(0.0))
@@ -278,7 +278,7 @@ def test_doubled_rows_do_no_harm() -> None:
     row = SwarmRow(
         info_hash=HASH.hex(), completed=0, peers=[GOOD_PEER] * 2, sessions=[GOOD_SESSION] * 2
     )
-    swarms = Swarms(Policy(), OwnSeeder(OWN_PORT), rng=random.Random(1))
+    swarms = Swarms(SwarmPolicy(), OwnSeeder(OWN_PORT), rng=random.Random(1))
     swarms.restore([row, row], 0.0)
     swarms.open(HASH, size=SIZE, claims=Ledger())
     request = AnnounceRequest(HASH, peer_id("x"), 1, left=1)
@@ -327,7 +327,7 @@ def test_a_client_that_announces_both_hashes_is_one_peer_and_hears_as_much_by_ea
 
 def test_a_completion_announced_by_both_hashes_counts_once() -> None:
     tracker = hybrid_tracker()
-    for event, left in ((Event.STARTED, SIZE), (COMPLETED, 0)):
+    for event, left in ((AnnounceEvent.STARTED, SIZE), (COMPLETED, 0)):
         for info_hash in (HASH, SHORT_V2):
             done = SIZE - left
             tracker.announce("a", event=event, left=left, downloaded=done, info_hash=info_hash)
