@@ -1,6 +1,8 @@
 """What holds for every test, and the S3 server that misbehaves on demand."""
 
+import os
 import random
+import signal
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from seeder.s3.client import S3Origin
 from seeder.s3.retry import RetryPolicy
 from tests.s3.fault_server import FaultServer
 from tests.s3.support import QUICK, CountingMeter, MakeOrigin
+from tests.support.processes import clean_environment
 
 # Deadlines measure the machine: a first draw of text takes seconds on a busy one.
 hypothesis_settings.register_profile(
@@ -21,13 +24,25 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("seeder")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def surroundings() -> None:
+    """Make it one how the tests were started: in the background, by nohup, by a service manager.
+
+    What this process ignores, each program that it starts would ignore too. A handler that does
+    nothing ignores a signal as well, but ends at exec.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+    for name in os.environ.keys() - clean_environment().keys():
+        del os.environ[name]
+
+
 @pytest.fixture(autouse=True)
 def aws(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test meets the credentials of whoever runs it, or asks the cloud's metadata service."""
     for name in ("CONFIG_FILE", "SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(f"AWS_{name}", f"/nonexistent/{name.lower()}")
-    for name in ("PROFILE", "SESSION_TOKEN", "REGION", "DEFAULT_REGION", "ENDPOINT_URL"):
-        monkeypatch.delenv(f"AWS_{name}", raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secrettest")

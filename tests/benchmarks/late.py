@@ -20,7 +20,6 @@ from typing import Any
 
 from seeder.units import KIB, MIB, parse_size
 from tests.benchmarks.seeding import machine
-from tests.e2e import ceph as ceph_module
 from tests.e2e.ceph import CephRGW
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.network import Network
@@ -51,10 +50,7 @@ class Round:
             },
             directory=directory / "daemon",
             address=self._network.address(2),
-            environment={
-                "AWS_ACCESS_KEY_ID": ceph_module.ACCESS_KEY,
-                "AWS_SECRET_ACCESS_KEY": ceph_module.SECRET_KEY,
-            },
+            environment=CephRGW.environment(),
         )
 
     def __enter__(self) -> "Round":

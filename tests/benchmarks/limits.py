@@ -26,7 +26,7 @@ from rich.table import Table
 from tests.benchmarks.dialling import open_plain, source_address
 from tests.benchmarks.load import BLOCK, Connection, Target
 from tests.benchmarks.seeding import machine
-from tests.e2e.ceph import ACCESS_KEY, SECRET_KEY, CephRGW
+from tests.e2e.ceph import CephRGW
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.publishing import origin, wait_for_state
 from tests.support.objects import MIB, content
@@ -142,7 +142,7 @@ def serving(directory: Path) -> Iterator[tuple[SeederDaemon, dict[str, object]]]
             "cache": {"memory": "256 MiB", "disk": "256 MiB"},
             "peer": {"super_seeding": "off", "connections_per_address": 1000},
         }
-        credentials = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+        credentials = CephRGW.environment()
         with SeederDaemon(settings, directory=directory, environment=credentials) as daemon:
             wait_for_state(daemon, BUCKET, KEY, timeout=120)
             yield daemon, settings

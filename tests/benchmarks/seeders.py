@@ -18,7 +18,7 @@ from pathlib import Path
 import libtorrent as lt
 
 from tests.benchmarks.load import Target
-from tests.e2e.ceph import ACCESS_KEY, SECRET_KEY, CephRGW, why_no_ceph
+from tests.e2e.ceph import CephRGW
 from tests.e2e.clients import rtorrent_commands
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.publishing import origin, wait_for_state
@@ -137,7 +137,7 @@ def _ours(job: Job, name: str, *, memory: int) -> Iterator[Running]:
                 "thrifty": False,
             },
         }
-        credentials = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+        credentials = CephRGW.environment()
         with SeederDaemon(
             settings, directory=job.directory / name, environment=credentials
         ) as daemon:
@@ -159,7 +159,7 @@ def why_not(name: str) -> str | None:
     """Return the reason why a seeder can't run here, or None if it can."""
     if name == "rtorrent" and missing_programs("rtorrent"):
         return "rtorrent is not installed"
-    return why_no_ceph() if name.startswith("ours") else None
+    return CephRGW.why_missing() if name.startswith("ours") else None
 
 
 def _our_version() -> str:

@@ -20,7 +20,6 @@ from statistics import median
 
 from seeder.units import MIB, parse_size
 from tests.benchmarks.seeding import machine
-from tests.e2e import ceph as ceph_module
 from tests.e2e.ceph import CephRGW
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.network import Network
@@ -141,10 +140,7 @@ def _ours(case: Case, ceph: CephRGW, body: bytes, directory: Path) -> Iterator[S
         },
         directory=directory / "daemon",
         address=network.address(2),
-        environment={
-            "AWS_ACCESS_KEY_ID": ceph_module.ACCESS_KEY,
-            "AWS_SECRET_ACCESS_KEY": ceph_module.SECRET_KEY,
-        },
+        environment=CephRGW.environment(),
     )
     before = ceph.body_bytes_sent(BUCKET, KEY)
 

@@ -6,18 +6,15 @@ against the server's.
 """
 
 import contextlib
-import http.client
 import re
-import shutil
-import tempfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from urllib.parse import unquote
 
 from tests.e2e.s3 import Publisher
+from tests.e2e.server import Server
 from tests.support.ports import free_port
 from tests.support.processes import Child, HarnessError, missing_programs, poll_until, run
 
@@ -38,12 +35,6 @@ _ANSWERED = re.compile(
 )
 
 
-def why_no_ceph() -> str | None:
-    """Return the reason why Ceph can't be started here, or None if it can."""
-    missing = missing_programs(*_PROGRAMS)
-    return f"Ceph needs {', '.join(missing)} (radosgw ceph-mon ceph-osd)" if missing else None
-
-
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """One request that RGW answered, from its access log; path-style targets only."""
@@ -60,12 +51,14 @@ class Exchange:
     user: str
 
 
-class CephRGW:
+class CephRGW(Server):
     """A running RGW at `endpoint`, with the users of ACCESS_KEY and OTHER_ACCESS_KEY.
 
     `settings` are further lines for RGW's section of ceph.conf; `preload` is a shared library for
     RGW alone (LD_PRELOAD). The server answers on `address` in the network of the calling thread.
     """
+
+    access_key, secret_key = ACCESS_KEY, SECRET_KEY
 
     def __init__(
         self,
@@ -75,66 +68,40 @@ class CephRGW:
         settings: Mapping[str, str] | None = None,
         preload: Path | None = None,
     ) -> None:
-        self.address = address
-        self.port = 0
+        super().__init__(address)
         self._capacity = capacity
         self._settings = dict(settings or {})
         self._preload = preload
-        self._directory = Path()
-        self._children: list[Child] = []
         self._log_offset = 0
         self._answered: list[Exchange] = []
         self._open_requests: set[bytes] = set()
 
+    @classmethod
+    def why_missing(cls) -> str | None:
+        missing = missing_programs(*_PROGRAMS)
+        return f"Ceph needs {', '.join(missing)} (radosgw ceph-mon ceph-osd)" if missing else None
+
     # -- life -----------------------------------------------------------------------------------
-
-    def __enter__(self) -> "CephRGW":
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Start everything, again if a port was taken meanwhile or the monitor wasn't ready."""
         for attempt in range(1, _START_ATTEMPTS + 1):
             try:
-                self._start_once()
+                super().start()
                 return
             except HarnessError as error:
-                self.stop()
                 if attempt == _START_ATTEMPTS or not _PASSING.search(str(error)):
                     raise
-
-    def stop(self) -> None:
-        """SIGKILL everything and drop the data: a polite stop of RGW takes seconds."""
-        for child in reversed(self._children):
-            child.kill()
-        self._children.clear()
-        if self._directory != Path():
-            shutil.rmtree(self._directory, ignore_errors=True)
-            self._directory = Path()
-
-    @property
-    def endpoint(self) -> str:
-        return f"http://{self.address}:{self.port}"
 
     @property
     def pids(self) -> list[int]:
         """The pids of the monitor, the OSD and RGW, in that order."""
         return [child.pid for child in self._children]
 
-    def _start_once(self) -> None:
-        self._directory = Path(tempfile.mkdtemp(prefix="ceph-"))
+    def _start_programs(self) -> None:
         for name in ("mon", "osd", "rgw", "log"):
             (self._directory / name).mkdir()
         monitor_port = free_port(self.address)
-        self.port = free_port(self.address)
         self._log_offset = 0
         self._answered.clear()
         self._open_requests.clear()
@@ -198,21 +165,8 @@ class CephRGW:
         words += [f"--uid={name}", f"--display-name={name}"]
         run([*words, f"--access-key={access_key}", f"--secret-key={secret_key}"])
 
-    def _spawn(self, name: str, argv: Sequence[str | Path]) -> Child:
-        child = Child(argv, log=self._directory / f"{name}.out")
-        self._children.append(child)
-        return child
-
     def _answers(self) -> bool:
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            return self._get("/") == 200
-        return False
-
-    def _get(self, target: str) -> int:
-        connection = http.client.HTTPConnection(self.address, self.port, timeout=10)
-        with contextlib.closing(connection):
-            connection.request("GET", target)
-            return connection.getresponse().status
+        return self._get("/") == 200
 
     # -- configuration --------------------------------------------------------------------------
 

@@ -7,15 +7,12 @@ Addresses: 1 is the S3 servers', 2 the daemon's, 3 to 16 are handed out to clien
 import itertools
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
-from tests.e2e import ceph as ceph_module
-from tests.e2e import localstack as localstack_module
-from tests.e2e import swift as swift_module
 from tests.e2e.ceph import CephRGW
 from tests.e2e.clients import KINDS, Client, ClientFactory
 from tests.e2e.daemon import SeederDaemon
@@ -29,11 +26,14 @@ from tests.e2e.network import (
     why_no_namespace,
 )
 from tests.e2e.s3 import Publisher
+from tests.e2e.server import Server
 from tests.e2e.swift import Swift
 from tests.support.leecher import Leecher
 from tests.support.toml import Settings
 
 _HERE = Path(__file__).parent
+
+S3Server = TypeVar("S3Server", bound=Server)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -66,40 +66,37 @@ def namespace(network: Network) -> Network:
     return network
 
 
-@pytest.fixture(scope="session")
-def ceph(network: Network) -> Iterator[CephRGW]:
-    """A Ceph RGW for all tests: use a bucket of your own."""
-    if reason := ceph_module.why_no_ceph():
+@contextmanager
+def _running(kind: type[S3Server], network: Network) -> Iterator[S3Server]:
+    """Run a server for the session; skip whoever wants it where it can't be started."""
+    if reason := kind.why_missing():
         pytest.skip(reason)
-    server = CephRGW(network.address(S3_ADDRESS))
+    server = kind(network.address(S3_ADDRESS))
     with network.entered():
         server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def ceph(network: Network) -> Iterator[CephRGW]:
+    """A Ceph RGW for all tests: use a bucket of your own."""
+    with _running(CephRGW, network) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def swift(network: Network) -> Iterator[Swift]:
     """An OpenStack Swift for all tests: use a bucket of your own."""
-    if reason := swift_module.why_no_swift():
-        pytest.skip(reason)
-    server = Swift(network.address(S3_ADDRESS))
-    with network.entered():
-        server.start()
-    yield server
-    server.stop()
+    with _running(Swift, network) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def localstack(network: Network) -> Iterator[LocalStack]:
     """A LocalStack for all tests: use a bucket of your own."""
-    if reason := localstack_module.why_no_localstack():
-        pytest.skip(reason)
-    server = LocalStack(network.address(S3_ADDRESS))
-    with network.entered():
-        server.start()
-    yield server
-    server.stop()
+    with _running(LocalStack, network) as server:
+        yield server
 
 
 @pytest.fixture
@@ -127,15 +124,11 @@ def seeder(network: Network, tmp_path: Path) -> Iterator[Callable[..., SeederDae
     def make(
         settings: Settings, *, environment: Mapping[str, str] | None = None, **options: Any
     ) -> SeederDaemon:
-        credentials = {
-            "AWS_ACCESS_KEY_ID": ceph_module.ACCESS_KEY,
-            "AWS_SECRET_ACCESS_KEY": ceph_module.SECRET_KEY,
-        }
         daemon = SeederDaemon(
             settings,
             directory=tmp_path / f"seeder-{len(made)}",
             address=network.address(DAEMON_ADDRESS),
-            environment=credentials if environment is None else environment,
+            environment=CephRGW.environment() if environment is None else environment,
             **options,
         )
         made.append(daemon)

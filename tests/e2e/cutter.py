@@ -3,10 +3,11 @@
 import socket
 import threading
 from contextlib import suppress
-from types import TracebackType
+
+from tests.support.closing import Closing
 
 
-class Cutter:
+class Cutter(Closing):
     """Passes connections of `address` on to `target`, and cuts one off after `count` bytes.
 
     The first one that gets so far is it; all others are left alone.
@@ -59,15 +60,7 @@ class Cutter:
         _shut(client)
         _shut(server)
 
-    def __enter__(self) -> "Cutter":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         _shut(self._listener)
         self._threads[0].join()
         for each in self._sockets:

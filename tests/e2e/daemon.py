@@ -11,15 +11,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
+from tests.support.closing import Closing
 from tests.support.ports import free_port
 from tests.support.processes import Child, HarnessError, python_environment
 from tests.support.toml import Settings, toml
 
 
-class SeederDaemon:
+class SeederDaemon(Closing):
     """One `seeder run` on `address`; free ports, state and cache are filled in where missing.
 
     `settings` is the configuration as nested dicts and lists, as the TOML of the design says.
@@ -90,16 +90,11 @@ class SeederDaemon:
 
     # -- life -----------------------------------------------------------------------------------
 
-    def __enter__(self) -> "SeederDaemon":
+    def __enter__(self) -> Self:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self.kill()
 
     def start(self, *, timeout: float = 30, wait: bool = True) -> None:

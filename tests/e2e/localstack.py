@@ -4,48 +4,26 @@ It needs versions of its own of many packages, so it lives in a virtual environm
 .venv-localstack, which tests/run.py makes.
 """
 
-import contextlib
-import http.client
-import shutil
-import tempfile
 from pathlib import Path
 
-from tests.e2e.s3 import Publisher
-from tests.support.ports import free_port
-from tests.support.processes import Child, python_environment
+from tests.e2e.server import Server
+from tests.support.processes import python_environment
 
-ACCESS_KEY, SECRET_KEY = "test", "test"
 ENVIRONMENT = Path(__file__).resolve().parents[2] / ".venv-localstack"
 
 
-def why_no_localstack() -> str | None:
-    """Return the reason why LocalStack can't be started here, or None if it can."""
-    if not (ENVIRONMENT / "made-for").exists():
-        return "LocalStack needs its virtual environment .venv-localstack: tests/run.py makes it"
-    return None
-
-
-class LocalStack:
+class LocalStack(Server):
     """A running LocalStack with S3 alone, at `endpoint`; it takes any credentials."""
 
-    def __init__(self, address: str = "127.0.0.1") -> None:
-        self.address = address
-        self.port = 0
-        self._directory = Path()
-        self._child: Child | None = None
+    access_key, secret_key = "test", "test"
 
-    @property
-    def endpoint(self) -> str:
-        return f"http://{self.address}:{self.port}"
+    @classmethod
+    def why_missing(cls) -> str | None:
+        if not (ENVIRONMENT / "made-for").exists():
+            return "LocalStack needs .venv-localstack, which tests/run.py makes"
+        return None
 
-    def publisher(self) -> Publisher:
-        """Return an S3 client."""
-        return Publisher(self.endpoint, ACCESS_KEY, SECRET_KEY)
-
-    def start(self) -> None:
-        """Start it and wait until S3 answers."""
-        self._directory = Path(tempfile.mkdtemp(prefix="localstack-"))
-        self.port = free_port(self.address)
+    def _start_programs(self) -> None:
         environment = python_environment(
             GATEWAY_LISTEN=f"{self.address}:{self.port}",
             SERVICES="s3",
@@ -58,28 +36,10 @@ class LocalStack:
             TMPDIR=str(self._directory),
         )
         del environment["PYTHONPATH"]  # our packages are not its own
-        try:
-            self._child = Child(
-                [ENVIRONMENT / "bin/python", "-m", "localstack.runtime.main"],
-                log=self._directory / "localstack.log",
-                env=environment,
-                cwd=self._directory,
-            )
-            self._child.wait_until(self._answers, timeout=60, what="answer from S3")
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        """SIGKILL it and drop the data."""
-        if self._child is not None:
-            self._child.kill()
-            self._child = None
-        shutil.rmtree(self._directory, ignore_errors=True)
+        words = [str(ENVIRONMENT / "bin/python"), "-m", "localstack.runtime.main"]
+        child = self._spawn("localstack", words, env=environment)
+        child.wait_until(self._answers, timeout=60, what="answer from S3")
 
     def _answers(self) -> bool:
-        connection = http.client.HTTPConnection(self.address, self.port, timeout=30)
-        with contextlib.closing(connection), contextlib.suppress(OSError):
-            connection.request("GET", "/", headers={"Host": f"s3.localhost:{self.port}"})
-            return connection.getresponse().status < 500
-        return False
+        status = self._get("/", Host=f"s3.localhost:{self.port}")
+        return status is not None and status < 500

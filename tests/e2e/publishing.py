@@ -1,26 +1,17 @@
 """What tests say to a daemon and ask of it: an origin, an object's torrent, an announce."""
 
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote, quote_from_bytes
 
 from bencode2 import bdecode, bencode
 
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.s3 import Publisher
+from tests.e2e.server import Server
 from tests.support.objects import Torrent
 from tests.support.processes import HarnessError, poll_until
 
 
-class S3Server(Protocol):
-    """A running S3 server."""
-
-    @property
-    def endpoint(self) -> str: ...
-
-    def publisher(self) -> Publisher: ...
-
-
-def origin(server: S3Server, **further: object) -> dict[str, object]:
+def origin(server: Server, **further: object) -> dict[str, object]:
     """Return the section [origin] for a server that knows no virtual hosts."""
     return {"endpoint": server.endpoint, "path_style": True, **further}
 

@@ -1,25 +1,20 @@
 """OpenStack Swift with its S3 API: an S3 server whose `?torrent` is 501 Not Implemented.
 
-Swift needs versions of its own of many packages, so it lives in a virtual environment of its own:
-
-    python3.11 -m venv .venv-swift
-    .venv-swift/bin/pip install "swift==2.38.3" "eventlet==0.41.3" "setuptools<81"
+Swift needs versions of its own of many packages, so it lives in a virtual environment of its own,
+.venv-swift, which tests/run.py makes.
 """
 
-import contextlib
 import ctypes.util
-import http.client
 import os
 import pwd
-import shutil
 import socket
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.e2e.s3 import Publisher
+from tests.e2e.server import Server
 from tests.support.ports import free_port
-from tests.support.processes import Child, missing_programs, run
+from tests.support.processes import missing_programs, run
 
 ACCESS_KEY, SECRET_KEY = "test:tester", "testing"
 ENVIRONMENT = Path(__file__).resolve().parents[2] / ".venv-swift"
@@ -50,59 +45,31 @@ _FILTERS: dict[str, dict[str, str]] = {
 }
 
 
-def why_no_swift() -> str | None:
-    """Return the reason why Swift can't be started here, or None if it can."""
-    if not (ENVIRONMENT / "bin/swift-proxy-server").exists():
-        return "Swift needs its virtual environment .venv-swift, see tests/e2e/swift.py"
-    if ctypes.util.find_library("erasurecode") is None:
-        return "Swift needs liberasurecode1"
-    if missing := missing_programs("setpriv"):
-        return f"Swift needs {missing[0]} (util-linux)"
-    with tempfile.NamedTemporaryFile() as probe:
-        try:
-            os.setxattr(probe.name, "user.seeder", b"1")
-        except OSError as error:
-            return f"Swift needs extended attributes in {tempfile.gettempdir()}: {error.strerror}"
-    return None
-
-
-class Swift:
+class Swift(Server):
     """A running Swift: proxy, account, container and object server; S3 at `endpoint`."""
 
-    def __init__(self, address: str = "127.0.0.1") -> None:
-        self.address = address
-        self.port = 0
-        self._directory = Path()
-        self._children: list[Child] = []
+    access_key, secret_key = ACCESS_KEY, SECRET_KEY
 
-    @property
-    def endpoint(self) -> str:
-        return f"http://{self.address}:{self.port}"
+    @classmethod
+    def why_missing(cls) -> str | None:
+        if not (ENVIRONMENT / "bin/swift-proxy-server").exists():
+            return "Swift needs .venv-swift, which tests/run.py makes"
+        if ctypes.util.find_library("erasurecode") is None:
+            return "Swift needs liberasurecode1"
+        if missing := missing_programs("setpriv"):
+            return f"Swift needs {missing[0]} (util-linux)"
+        with tempfile.NamedTemporaryFile() as probe:
+            try:
+                os.setxattr(probe.name, "user.seeder", b"1")
+            except OSError as error:
+                return (
+                    f"Swift needs extended attributes in {tempfile.gettempdir()}: {error.strerror}"
+                )
+        return None
 
-    def publisher(self) -> Publisher:
-        """Return an S3 client for the only user."""
-        return Publisher(self.endpoint, ACCESS_KEY, SECRET_KEY)
-
-    def start(self) -> None:
-        """Start the four servers and wait until S3 answers."""
-        self._directory = Path(tempfile.mkdtemp(prefix="swift-"))
-        try:
-            self._start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        """SIGKILL the servers and drop the data."""
-        for child in reversed(self._children):
-            child.kill()
-        self._children.clear()
-        shutil.rmtree(self._directory, ignore_errors=True)
-
-    def _start(self) -> None:
+    def _start_programs(self) -> None:
         (self._directory / "devices/disk").mkdir(parents=True)
-        ports = {name: free_port(self.address) for name in (*_BACKENDS, "proxy")}
-        self.port = ports["proxy"]
+        ports = {name: free_port(self.address) for name in _BACKENDS} | {"proxy": self.port}
         _write(self._directory / "swift.conf", {"swift-hash": {"swift_hash_path_suffix": "test"}})
         for name in _BACKENDS:
             app = f"{name}-server"
@@ -110,10 +77,10 @@ class Swift:
                 "pipeline:main": {"pipeline": app},
                 f"app:{app}": {"use": f"egg:swift#{name}"},
             }
-            self._spawn(name, ports[name], sections)
+            self._spawn_server(name, ports[name], sections)
         where = [str(ports[name]) for name in _BACKENDS]
         run([ENVIRONMENT / "bin/python", "-c", _RINGS, self.address, self._directory, *where])
-        self._spawn("proxy", self.port, _proxy_sections())
+        self._spawn_server("proxy", self.port, _proxy_sections())
         for child, name in zip(self._children, ports, strict=True):
             child.wait_until(
                 lambda port=ports[name]: _accepts(self.address, port),  # type: ignore[misc]
@@ -122,7 +89,9 @@ class Swift:
             )
         self._children[-1].wait_until(self._healthy, timeout=10, what="health of the proxy")
 
-    def _spawn(self, name: str, port: int, sections: Mapping[str, Mapping[str, str]]) -> None:
+    def _spawn_server(
+        self, name: str, port: int, sections: Mapping[str, Mapping[str, str]]
+    ) -> None:
         conf = self._directory / f"{name}.conf"
         default = {
             "bind_ip": self.address,
@@ -138,13 +107,10 @@ class Swift:
         # Not through the scripts: their first line holds the path that the environment had.
         program = f"import sys; from swift.{'obj' if name == 'object' else name}.server import main"
         argv = [str(ENVIRONMENT / "bin/python"), "-c", f"{program}; sys.exit(main())", str(conf)]
-        self._children.append(Child(argv, log=self._directory / f"{name}.out"))
+        self._spawn(name, argv)
 
     def _healthy(self) -> bool:
-        connection = http.client.HTTPConnection(self.address, self.port, timeout=5)
-        with contextlib.closing(connection):
-            connection.request("GET", "/healthcheck")
-            return connection.getresponse().status == 200
+        return self._get("/healthcheck") == 200
 
 
 def _proxy_sections() -> dict[str, dict[str, str]]:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.e2e.ceph import ACCESS_KEY, SECRET_KEY, CephRGW
+from tests.e2e.ceph import CephRGW
 from tests.e2e.clients import ClientFactory
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.network import DAEMON_ADDRESS, Network
@@ -29,7 +29,7 @@ from tests.support.processes import poll_until, python_environment
 from tests.support.toml import toml
 
 MakeDaemon = Callable[..., SeederDaemon]
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+CREDENTIALS = CephRGW.environment()
 ROOT = os.geteuid() == 0
 # Root obeys permissions without these.
 OBEDIENT = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if ROOT else ()
@@ -287,7 +287,7 @@ def test_trouble_with_one_object_is_a_line_and_the_others_are_served(
     (tmp_path / "garbage.torrent").write_bytes(b"d4:infoi1ee")
     profiles = tmp_path / "credentials"
     profiles.write_text(
-        f"[wrong]\naws_access_key_id={ACCESS_KEY}\naws_secret_access_key=no\n"
+        f"[wrong]\naws_access_key_id={CephRGW.access_key}\naws_secret_access_key=no\n"
         "[unknown]\naws_access_key_id=AKIANOBODY\naws_secret_access_key=no\n"
     )
     faults.default = error(301, "PermanentRedirect", location="http://elsewhere.example.org/")

@@ -4,7 +4,6 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.e2e import localstack as localstack_module
 from tests.e2e.ceph import CephRGW
 from tests.e2e.clients import ClientFactory
 from tests.e2e.daemon import SeederDaemon
@@ -41,10 +40,7 @@ def test_parts_with_a_sha1_make_a_torrent_for_the_bytes_of_the_sample(
     keys = ("even", "odd", "crc", "whole")
     daemon = seeder(
         {"origin": origin(localstack), "objects": [{"bucket": bucket, "key": k} for k in keys]},
-        environment={
-            "AWS_ACCESS_KEY_ID": localstack_module.ACCESS_KEY,
-            "AWS_SECRET_ACCESS_KEY": localstack_module.SECRET_KEY,
-        },
+        environment=LocalStack.environment(),
     )
     daemon.start()
     status = {key: wait_for_state(daemon, bucket, key) for key in keys}

@@ -10,12 +10,9 @@ from typing import Any
 import pytest
 from bencode2 import bdecode
 
-from tests.e2e import ceph as ceph_module
-from tests.e2e import swift as swift_module
 from tests.e2e.clients import Aria2, ClientFactory
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.publishing import (
-    S3Server,
     origin,
     read_torrent,
     served_magnet,
@@ -23,6 +20,7 @@ from tests.e2e.publishing import (
     wait_for_state,
 )
 from tests.e2e.s3 import Publisher
+from tests.e2e.server import Server
 from tests.support.leecher import Leecher, wait_for_all
 from tests.support.libtorrent_client import Libtorrent
 from tests.support.objects import KIB, MIB, content, digest
@@ -52,7 +50,7 @@ HOWS = ("file", "magnet")
 class Store:
     """A bucket of one's own in a running S3 server, and the daemon's credentials for it."""
 
-    server: S3Server
+    server: Server
     publisher: Publisher
     bucket: str
     environment: Mapping[str, str]
@@ -60,13 +58,11 @@ class Store:
 
 @pytest.fixture(params=["ceph", "swift"])
 def store(request: pytest.FixtureRequest) -> Store:
-    server: S3Server = request.getfixturevalue(request.param)
-    module = {"ceph": ceph_module, "swift": swift_module}[request.param]
+    server: Server = request.getfixturevalue(request.param)
     publisher = server.publisher()
     bucket = f"bucket-{secrets.token_hex(8)}"
     publisher.create_bucket(bucket)
-    keys = {"AWS_ACCESS_KEY_ID": module.ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": module.SECRET_KEY}
-    return Store(server, publisher, bucket, keys)
+    return Store(server, publisher, bucket, server.environment())
 
 
 def publish(

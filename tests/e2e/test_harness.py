@@ -18,7 +18,7 @@ import pytest
 from bencode2 import bencode
 from botocore.exceptions import ClientError
 
-from tests.e2e.ceph import OTHER_ACCESS_KEY, OTHER_SECRET_KEY, CephRGW, why_no_ceph
+from tests.e2e.ceph import OTHER_ACCESS_KEY, OTHER_SECRET_KEY, CephRGW
 from tests.e2e.clients import Aria2, ClientFactory, QBittorrent, Rtorrent, Transmission, WebTorrent
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.network import Network
@@ -149,7 +149,7 @@ def test_ceph_gives_a_torrent_whose_later_piece_hashes_lie(
 
 
 def test_several_cephs_run_side_by_side(network: Network) -> None:
-    if reason := why_no_ceph():
+    if reason := CephRGW.why_missing():
         pytest.skip(reason)
     with CephRGW(network.address(1)) as one, CephRGW(network.address(1)) as other:
         one.publisher().create_bucket("same-name")
@@ -165,7 +165,7 @@ def test_several_cephs_run_side_by_side(network: Network) -> None:
 def test_ceph_starts_again_when_a_port_is_taken(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if reason := why_no_ceph():
+    if reason := CephRGW.why_missing():
         pytest.skip(reason)
     address = network.address(1)
     with socket.create_server((address, 0)) as taken:

@@ -20,7 +20,7 @@ from urllib.parse import quote_from_bytes
 import pytest
 from bencode2 import bdecode, bencode
 
-from tests.e2e.ceph import ACCESS_KEY, SECRET_KEY, CephRGW
+from tests.e2e.ceph import CephRGW
 from tests.e2e.clients import ClientFactory
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.network import DAEMON_ADDRESS, Network
@@ -147,7 +147,7 @@ def running(
             },
             directory=tmp_path_factory.mktemp("hostile"),
             address=network.address(DAEMON_ADDRESS),
-            environment={"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY},
+            environment=CephRGW.environment(),
         )
         with daemon:
             wait_for_state(daemon, BUCKET, KEY)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import libtorrent as lt
 
-from tests.e2e import ceph as ceph_module
 from tests.e2e.ceph import CephRGW
 from tests.e2e.clients import ClientFactory, Rtorrent
 from tests.e2e.daemon import SeederDaemon
@@ -33,9 +32,7 @@ def printed(daemon: SeederDaemon, command: str, bucket: str) -> bytes:
     """Return what the command line prints of the object's torrent."""
     run = subprocess.run(
         [sys.executable, "-m", "seeder.cli", command, "-c", daemon.path, f"{bucket}/{KEY}"],
-        env=python_environment(
-            AWS_ACCESS_KEY_ID=ceph_module.ACCESS_KEY, AWS_SECRET_ACCESS_KEY=ceph_module.SECRET_KEY
-        ),
+        env=python_environment(**CephRGW.environment()),
         stdout=subprocess.PIPE,
         timeout=60,
         check=True,

@@ -18,8 +18,6 @@ from tests.e2e.daemon import SeederDaemon
 from tests.e2e.network import Network
 from tests.e2e.publishing import announce, origin, read_torrent, served_torrent, wait_for_state
 from tests.e2e.s3 import Publisher
-from tests.e2e.swift import ACCESS_KEY as SWIFT_ACCESS_KEY
-from tests.e2e.swift import SECRET_KEY as SWIFT_SECRET_KEY
 from tests.e2e.swift import Swift
 from tests.support.libtorrent_client import Libtorrent
 from tests.support.objects import KIB, MIB, Torrent, content, digest, make_torrent
@@ -130,11 +128,7 @@ def test_an_s3_without_torrents_is_asked_for_the_first_key_only(
         publisher.put(bucket, key, content(PIECE, seed=number))
     sections = [{"bucket": bucket, "key": key} for key in keys]
     settings = {"origin": origin(swift), "objects": sections[:1]}
-    keys_of_swift = {
-        "AWS_ACCESS_KEY_ID": SWIFT_ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": SWIFT_SECRET_KEY,
-    }
-    daemon = seeder(settings, environment=keys_of_swift)
+    daemon = seeder(settings, environment=swift.environment())
     daemon.start()
     wait_for_state(daemon, bucket, "first")
     daemon.configure(settings | {"objects": sections})

@@ -15,7 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from seeder.ledger.file import read_ledger
-from tests.e2e.ceph import ACCESS_KEY, SECRET_KEY, CephRGW
+from tests.e2e.ceph import CephRGW
 from tests.e2e.clients import ClientFactory
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.network import Network
@@ -28,7 +28,7 @@ from tests.support.processes import poll_until
 from tests.support.raw_peer import FAST, UNCHOKE, RawPeer, handshake, request
 
 MakeDaemon = Callable[..., SeederDaemon]
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+CREDENTIALS = CephRGW.environment()
 SIZE = 8 * MIB
 RAW_PEER = 16
 """The last address of the network, for peers of bare bytes."""

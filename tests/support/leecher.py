@@ -4,9 +4,9 @@ import abc
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import ClassVar, Literal
 
+from tests.support.closing import Closing
 from tests.support.ports import free_port
 from tests.support.processes import POLL_SECONDS, HarnessError, missing_programs
 
@@ -16,7 +16,7 @@ Encryption = Literal["plain", "any", "rc4"]
 _OWN_FILES = (".aria2", ".meta", ".torrent")  # what aria2 and rtorrent put beside a download
 
 
-class Leecher(abc.ABC):
+class Leecher(Closing):
     """One client that downloads one torrent, by file or by magnet link.
 
     Make it in the main thread; `wait` may run in another one of the same network.
@@ -50,10 +50,6 @@ class Leecher(abc.ABC):
     def wait(self, timeout: float) -> Path:
         """Wait until the download is complete and return the file; HarnessError otherwise."""
 
-    @abc.abstractmethod
-    def close(self) -> None:
-        """End the client. Again is harmless."""
-
     def download(self, source: Path | str, *, timeout: float) -> Path:
         """Download a torrent file or a magnet link within `timeout` seconds."""
         self.add(source)
@@ -75,17 +71,6 @@ class Leecher(abc.ABC):
         if len(files) != 1:
             raise HarnessError(f"{type(self).__name__} has {[path.name for path in files]}")
         return files[0]
-
-    def __enter__(self) -> "Leecher":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def wait_for_all(leechers: Sequence[Leecher], *, timeout: float) -> list[Path]:

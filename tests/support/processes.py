@@ -1,6 +1,7 @@
 """Programs that the harness starts: in the foreground, one group each, dead when the harness is."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,9 +10,19 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+
+from tests.support.closing import Closing
 
 POLL_SECONDS = 0.01
+
+
+# Settings of S3 clients and of service managers, proxies, what colours or wraps output, and what
+# makes another Python of Python.
+_FOREIGN = re.compile(
+    r"(AWS|BOTO|NOTIFY|WATCHDOG|LISTEN|STATE|CACHE|CREDENTIALS|JOURNAL|INVOCATION)_\w*"
+    r"|PYTHON(?!PATH)\w*|\w*_PROXY|(NO|FORCE)_COLOR|CLICOLOR\w*|COLUMNS|LINES",
+    re.IGNORECASE,
+)
 
 
 class HarnessError(Exception):
@@ -32,7 +43,7 @@ def poll_until(condition: Callable[[], bool], *, timeout: float, what: str) -> N
         time.sleep(POLL_SECONDS)
 
 
-class Child:
+class Child(Closing):
     """One program that runs in the foreground; stdout and stderr are appended to `log`.
 
     The kernel kills it when the thread that started it ends, so that an interrupted or killed
@@ -61,7 +72,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=None if env is None else dict(env),
+                env=clean_environment() if env is None else dict(env),
                 cwd=cwd,
                 start_new_session=True,
             )
@@ -117,15 +128,7 @@ class Child:
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
 
-    def __enter__(self) -> "Child":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self.kill()
 
 
@@ -133,7 +136,12 @@ def run(argv: Sequence[str | Path], *, timeout: float = 60, prefix: Sequence[str
     """Run a short command to its end and return its stdout; HarnessError if it fails."""
     words = [*prefix, *(str(word) for word in argv)]
     done = subprocess.run(
-        words, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False
+        words,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=timeout,
+        check=False,
+        env=clean_environment(),
     )
     if done.returncode != 0:
         text = done.stderr.decode(errors="replace")[-2000:]
@@ -141,12 +149,15 @@ def run(argv: Sequence[str | Path], *, timeout: float = 60, prefix: Sequence[str
     return done.stdout.decode(errors="replace")
 
 
+def clean_environment(**extra: str) -> dict[str, str]:
+    """Return this process's environment without what a program of the tests might heed."""
+    kept = {name: value for name, value in os.environ.items() if not _FOREIGN.fullmatch(name)}
+    return kept | extra
+
+
 def python_environment(**extra: str) -> dict[str, str]:
-    """Return a clean environment for a Python program of this project: no AWS settings leak in."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("AWS_", "NOTIFY_", "WATCHDOG_", "LISTEN_", "STATE_", "CACHE_"))
-    }
-    kept["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    return kept | {"AWS_EC2_METADATA_DISABLED": "true", "PYTHONUNBUFFERED": "1"} | extra
+    """Return a clean environment for a Python program of this project."""
+    path = os.pathsep.join(path for path in sys.path if path)
+    return clean_environment(
+        PYTHONPATH=path, PYTHONUNBUFFERED="1", AWS_EC2_METADATA_DISABLED="true", **extra
+    )

@@ -3,7 +3,8 @@
 import contextlib
 import socket
 import struct
-from types import TracebackType
+
+from tests.support.closing import Closing
 
 PROTOCOL = b"\x13BitTorrent protocol"
 FAST, EXTENDED = 0x04, 0x100000
@@ -31,7 +32,7 @@ def request(index: int, begin: int = 0, length: int = BLOCK, *, number: int = RE
     return message(number, struct.pack(">III", index, begin, length))
 
 
-class RawPeer:
+class RawPeer(Closing):
     """One TCP connection to `peer`, from `address`; every wait ends after 10 s."""
 
     def __init__(self, address: str, peer: tuple[str, int], *, receive_buffer: int = 0) -> None:
@@ -47,15 +48,7 @@ class RawPeer:
             self.socket.close()
             raise
 
-    def __enter__(self) -> "RawPeer":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self.socket.close()
 
     def send(self, *data: bytes) -> None:

@@ -2,8 +2,8 @@
 
 import json
 from pathlib import Path
-from types import TracebackType
 
+from tests.support.closing import Closing
 from tests.support.processes import Child, missing_programs
 
 _PROGRAM = "chromium"
@@ -25,7 +25,7 @@ def why_no_chromium() -> str | None:
     return f"{_PROGRAM} is not installed" if missing_programs(_PROGRAM) else None
 
 
-class Chromium:
+class Chromium(Closing):
     """One browser with one download, in a directory of its own."""
 
     def __init__(self, directory: Path, url: str) -> None:
@@ -55,13 +55,5 @@ class Chromium:
             return []
         return [path for path in paths if path.stat().st_size]
 
-    def __enter__(self) -> "Chromium":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._child.kill()
