@@ -10,7 +10,7 @@ No I/O.
 from collections.abc import Callable
 
 from seeder.errors import WireError
-from seeder.peer.mse import Established, KeyExchange, Keystream, Policy, Responder, looks_plain
+from seeder.peer.mse import Keystream, Policy, Responder, looks_plain
 
 
 class Opening:
@@ -63,17 +63,15 @@ class Opening:
         return self._negotiate(self._responder, bytes(data))
 
     def _negotiate(self, responder: Responder, data: bytes) -> bytes:
-        step = responder.receive(data)
-        if isinstance(step, KeyExchange):
-            # pow() keeps the GIL: a thread would cost more than it frees.
-            step = responder.agree(step.compute())
+        # Its exponentiations run here and not in a thread: pow() keeps the GIL.
+        outcome = responder.receive(data)
         self._out += responder.data_to_send()
-        if not isinstance(step, Established):
+        if outcome is None:
             return b""
         self.settled = True
         self._responder = None
-        self.encrypt, self._decrypt = step.encrypt, step.decrypt
-        return step.payload
+        self.encrypt, self._decrypt = outcome.encrypt, outcome.decrypt
+        return outcome.payload
 
     def data_to_send(self) -> bytes:
         """Return what the negotiation owes the peer, to be sent as it is."""

@@ -18,7 +18,6 @@ from seeder.torrent.merkle import HashRequest
 
 BLOCK_SIZE = 16 * 1024
 PROTOCOL = b"\x13BitTorrent protocol"
-HANDSHAKE_LENGTH = 68
 PIECE_HEADER_LENGTH = 13
 INFO_HASH_END = 48
 """The info hash is whole after this many bytes; the peer id may come a round trip later."""
@@ -227,14 +226,6 @@ def have(index: int) -> bytes:
     return _HAVE.pack(5, MessageId.HAVE, index)
 
 
-def request(block: Block) -> bytes:
-    return _REQUEST.pack(13, MessageId.REQUEST, *block)
-
-
-def cancel(block: Block) -> bytes:
-    return _REQUEST.pack(13, MessageId.CANCEL, *block)
-
-
 def reject(blocks: Iterable[Block]) -> bytes:
     """Return one BEP 6 reject a block."""
     return b"".join(_REQUEST.pack(13, MessageId.REJECT, *block) for block in blocks)
@@ -243,10 +234,6 @@ def reject(blocks: Iterable[Block]) -> bytes:
 def _hash_message(identifier: int, request: HashRequest, hashes: bytes = b"") -> bytes:
     asked = (request.root, request.base, request.index, request.length, request.proofs)
     return message(identifier, _HASH_REQUEST.pack(*asked) + hashes)
-
-
-def hash_request(request: HashRequest) -> bytes:
-    return _hash_message(MessageId.HASH_REQUEST, request)
 
 
 def hashes(request: HashRequest, found: bytes) -> bytes:

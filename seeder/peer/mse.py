@@ -1,9 +1,9 @@
 """Message stream encryption, the side that is dialled (MSE/PE as Azureus specified it).
 
 `Responder` takes the dialler's bytes and goes through the handshake; what it has to answer collects
-in `data_to_send`. Its one expensive step, two exponentiations, is handed out as a `KeyExchange`
-that may be computed anywhere and is given back by `agree`. The handshake itself always takes RC4:
-where `rc4_available` says no, encryption can't be offered at all, not even with a plain payload.
+in `data_to_send`. One step is expensive: two exponentiations, half a millisecond together. The
+handshake itself always takes RC4: where `rc4_available` says no, encryption can't be offered at
+all, not even with a plain payload.
 
 This hides BitTorrent from traffic shapers and protects nothing: a dialler who knows the info hash
 gets in, nothing is authenticated, and nothing here runs in constant time.
@@ -47,7 +47,7 @@ LONGEST_INITIAL = 32 * KIB
 DISCARDED = 1024
 """RC4's first bytes tell of its key and are never used."""
 
-_HASH_LENGTH = 20
+_SHA1_LENGTH = 20
 _KEY_AND_PAD = KEY_LENGTH + LONGEST_PAD
 _VC = bytes(8)
 _HEADER = Struct(">8sIH")  # VC, crypto_provide or crypto_select, length of the pad behind it
@@ -73,28 +73,6 @@ class Keystream(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
-    """What a key exchange brings: our public key and the shared secret, 96 bytes each."""
-
-    public_key: bytes
-    secret: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class KeyExchange:
-    """The arithmetic of the handshake, about half a millisecond of it."""
-
-    peer_key: int
-    private_key: int = field(repr=False)
-
-    def compute(self) -> Agreement:
-        """Return the keys; pure, so a worker thread can run it (Python's pow keeps the GIL)."""
-        public_key = pow(GENERATOR, self.private_key, PRIME)
-        secret = pow(self.peer_key, self.private_key, PRIME)
-        return Agreement(public_key.to_bytes(KEY_LENGTH, "big"), secret.to_bytes(KEY_LENGTH, "big"))
-
-
-@dataclass(frozen=True, slots=True)
 class Established:
     """The handshake is over.
 
@@ -109,13 +87,8 @@ class Established:
     encrypt: Keystream | None
 
 
-Step = KeyExchange | Established | None
-"""None: more bytes are needed."""
-
-
 class _Phase(Enum):
     KEY = auto()
-    AGREEING = auto()
     SYNC = auto()
     HEADER = auto()
     PAD = auto()
@@ -141,10 +114,10 @@ class SkeyIndex:
 
 
 class Responder:
-    """One incoming handshake; `receive` and `agree` raise WireError when it fails.
+    """One incoming handshake; `receive` raises WireError when it fails.
 
-    `private_key` is 20 random bytes, `pad_b` random bytes and `pad_d` any bytes of a random length,
-    512 at most; ValueError otherwise. The caller keeps the deadline.
+    `private_key` is 20 random bytes, `pad_b` random bytes of a random length, 512 at most;
+    ValueError otherwise. Pad D, which is allowed, stays empty. The caller keeps the deadline.
     """
 
     def __init__(
@@ -154,17 +127,15 @@ class Responder:
         *,
         private_key: bytes,
         pad_b: bytes,
-        pad_d: bytes = b"",
     ) -> None:
         if len(private_key) != PRIVATE_KEY_LENGTH:
             raise ValueError(f"a private key is {PRIVATE_KEY_LENGTH} bytes, not {len(private_key)}")
-        if max(len(pad_b), len(pad_d)) > LONGEST_PAD:
+        if len(pad_b) > LONGEST_PAD:
             raise ValueError(f"a pad is {LONGEST_PAD} bytes at most")
         self._find_skey = find_skey
         self._policy = policy
         self._private_key = int.from_bytes(private_key, "big")
         self._pad_b = pad_b
-        self._pad_d = pad_d
         self._phase = _Phase.KEY
         self._buffer = bytearray()
         self._out = bytearray()
@@ -176,52 +147,14 @@ class Responder:
         self._expected = 0
         """Bytes of the part that is read next, where an earlier part says so."""
 
-    def receive(self, data: Buffer) -> Step:
-        """Take what arrived; return the key exchange to compute, or in the end the outcome."""
+    def receive(self, data: Buffer) -> Established | None:
+        """Take what arrived; return the outcome, None as long as more bytes are needed."""
         assert self._phase is not _Phase.ESTABLISHED
         self._buffer += data
-        if self._phase is _Phase.KEY:
-            return self._read_key()
-        if self._phase is _Phase.AGREEING:
-            self._expect_no_sync()
-            return None
-        return self._advance()
-
-    def agree(self, agreement: Agreement) -> Established | None:
-        """Take back what `KeyExchange.compute` returned and go on with what has arrived."""
-        assert self._phase is _Phase.AGREEING
-        self._secret = agreement.secret
-        self._out += agreement.public_key + self._pad_b
-        self._phase = _Phase.SYNC
-        return self._advance()
-
-    def data_to_send(self) -> bytes:
-        """Return what the handshake has to answer, and forget it."""
-        out = bytes(self._out)
-        self._out.clear()
-        return out
-
-    # -- parts of the handshake, in their order
-
-    def _read_key(self) -> KeyExchange | None:
-        if len(self._buffer) < KEY_LENGTH:
-            return None
-        peer_key = int.from_bytes(self._buffer[:KEY_LENGTH], "big")
-        if not 2 <= peer_key <= PRIME - 2:
-            # 0, 1 and P-1 have powers that anybody can tell.
-            raise WireError("mse-bad-key")
-        self._expect_no_sync()
-        self._phase = _Phase.AGREEING
-        return KeyExchange(peer_key, self._private_key)
-
-    def _expect_no_sync(self) -> None:
-        # Nobody can go on before our key is out, so this is not worth its exponentiations.
-        if len(self._buffer) > _KEY_AND_PAD:
-            raise WireError("mse-no-sync", f"{len(self._buffer)} bytes before our key")
-
-    def _advance(self) -> Established | None:
         while True:
             match self._phase:
+                case _Phase.KEY:
+                    moved = self._read_key()
                 case _Phase.SYNC:
                     moved = self._read_sync()
                 case _Phase.HEADER:
@@ -233,15 +166,39 @@ class Responder:
             if not moved:
                 return None
 
+    def data_to_send(self) -> bytes:
+        """Return what the handshake has to answer, and forget it."""
+        out = bytes(self._out)
+        self._out.clear()
+        return out
+
+    # -- parts of the handshake, in their order
+
+    def _read_key(self) -> bool:
+        if len(self._buffer) < KEY_LENGTH:
+            return False
+        peer_key = int.from_bytes(self._buffer[:KEY_LENGTH], "big")
+        if not 2 <= peer_key <= PRIME - 2:
+            # 0, 1 and P-1 have powers that anybody can tell.
+            raise WireError("mse-bad-key")
+        # A dialler can't go on before our key is out, so this is not worth its exponentiations.
+        if len(self._buffer) > _KEY_AND_PAD:
+            raise WireError("mse-no-sync", f"{len(self._buffer)} bytes before our key")
+        public_key = pow(GENERATOR, self._private_key, PRIME)
+        self._secret = pow(peer_key, self._private_key, PRIME).to_bytes(KEY_LENGTH, "big")
+        self._out += public_key.to_bytes(KEY_LENGTH, "big") + self._pad_b
+        self._phase = _Phase.SYNC
+        return True
+
     def _read_sync(self) -> bool:
         buffer, secret = self._buffer, self._secret
-        most = _KEY_AND_PAD + _HASH_LENGTH
+        most = _KEY_AND_PAD + _SHA1_LENGTH
         start = buffer.find(_hash(b"req1", secret), KEY_LENGTH, most)
         if start < 0:
             if len(buffer) >= most:
                 raise WireError("mse-no-sync", f"not within {most} bytes")
             return False
-        named_at, end = start + _HASH_LENGTH, start + 2 * _HASH_LENGTH
+        named_at, end = start + _SHA1_LENGTH, start + 2 * _SHA1_LENGTH
         if len(buffer) < end:
             return False
         named = _exclusive_or(buffer[named_at:end], _hash(b"req3", secret))
@@ -292,8 +249,7 @@ class Responder:
             return None
         later = bytes(self._buffer)
         self._buffer.clear()
-        answer = _HEADER.pack(_VC, self._method, len(self._pad_d)) + self._pad_d
-        self._out += self._encrypt.update(answer)
+        self._out += self._encrypt.update(_HEADER.pack(_VC, self._method, 0))
         self._phase = _Phase.ESTABLISHED
         if self._method is Method.PLAIN:
             return Established(self._info_hash, self._method, initial + later, None, None)
@@ -323,7 +279,7 @@ def looks_plain(start: Buffer) -> bool | None:
 def rc4_available() -> bool:
     """Tell whether OpenSSL has RC4: CRYPTOGRAPHY_OPENSSL_NO_LEGACY and FIPS take it away."""
     try:
-        _rc4(bytes(_HASH_LENGTH))
+        _rc4(bytes(_SHA1_LENGTH))
     except UnsupportedAlgorithm:
         return False
     return True

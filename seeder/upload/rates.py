@@ -124,11 +124,6 @@ class Chain:
         for bucket in self._buckets:
             bucket.paid_at -= size * bucket.cost
 
-    def delay(self, now: float) -> float:
-        """Return the seconds until a grain is there, if nobody else takes any."""
-        paid_at = max(bucket.paid_at + GRAIN * bucket.cost for bucket in self._buckets)
-        return max(0.0, paid_at - now)
-
     def want(self, most: int) -> None:
         """Begin a booking of a quantum, or of `most` bytes if that is less."""
         self.cancel()

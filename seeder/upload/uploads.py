@@ -68,7 +68,7 @@ class Connections:
     def refuse_download(self, group: str, info_hash: bytes) -> str | None:
         """Return why one more download by an address finds no place; None when it does."""
         limits = self.limits
-        together = self._peers_of[info_hash] + self._downloads_of[info_hash]
+        together = self.peers_of(info_hash) + self._downloads_of[info_hash]
         refused = self._refuse_address(group)
         if refused is None and self.peers + self.downloads >= limits.connections:
             refused = "too-many-connections"

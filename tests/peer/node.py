@@ -31,7 +31,7 @@ from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.units import MIB
 from seeder.upload.superseed import Spreading
 from seeder.upload.uploads import Uploads
-from tests.peer.wire import OUR_ID, PEER_ID, greeting
+from tests.peer.wire import OUR_ID, PEER_ID, greeting, request_message
 
 PIECE_LENGTH = 64 * 1024
 HAVE_ALL = Message(MessageId.HAVE_ALL, b"")
@@ -330,7 +330,7 @@ class Peer:
         await self.stream.send_all(b"".join(data))
 
     async def request(self, *blocks: Block) -> None:
-        await self.send(*map(messages.request, blocks))
+        await self.send(*map(request_message, blocks))
 
     async def read_exactly(self, count: int) -> bytes:
         """Return that many bytes; EOFError when the connection ends before."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from seeder.peer import messages
 from seeder.peer.messages import Message, MessageId
 from tests.peer.node import PIECE_LENGTH, Limits, blocks_of, make_data, serving, wait_until
-from tests.peer.wire import greeting, read
+from tests.peer.wire import cancel_message, greeting, read, request_message
 
 DATA = make_data(10 * PIECE_LENGTH)
 CHOKE = Message(MessageId.CHOKE, b"")
@@ -26,7 +26,7 @@ async def test_who_has_no_slot_is_served_when_one_is_free(tmp_path: Path) -> Non
             await first.request(block)
             assert (await first.read_block())[0] == block
             async with node.connection() as second:
-                await second.send(hello, INTERESTED, messages.request(block))
+                await second.send(hello, INTERESTED, request_message(block))
                 await second.read_exactly(68)
                 assert (await second.read()).id == MessageId.HAVE_ALL
                 assert [await second.read()] == rejects(block)
@@ -73,11 +73,11 @@ async def test_a_piece_that_others_have_waits_for_those_that_they_lack(tmp_path:
             node.peer(peer_id=b"h" * 20) as holder,
             node.peer(peer_id=b"a" * 20) as asker,
         ):
-            await holder.send(messages.have(0), messages.request(blocks_of(node.torrent, 5)[0]))
+            await holder.send(messages.have(0), request_message(blocks_of(node.torrent, 5)[0]))
             await holder.read_block()
             await asker.request(common, rare)
             assert (await asker.read_block())[0] == rare
-            await asker.send(messages.cancel(common))
+            await asker.send(cancel_message(common))
             assert [await asker.read()] == rejects(common)
             await holder.stream.aclose()
             await node.wait_connected(1)
@@ -92,7 +92,7 @@ async def test_what_waits_for_others_is_not_read_from_s3(tmp_path: Path) -> None
         node.peer(peer_id=b"h" * 20) as holder,
         node.peer(peer_id=b"a" * 20) as asker,
     ):
-        await holder.send(messages.have(0), messages.request(blocks_of(node.torrent, 5)[0]))
+        await holder.send(messages.have(0), request_message(blocks_of(node.torrent, 5)[0]))
         await holder.read_block()
         await asker.request(blocks_of(node.torrent, 0)[0], blocks_of(node.torrent, 1)[0])
         assert (await asker.read_block())[0][0] == 1

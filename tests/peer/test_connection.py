@@ -26,6 +26,7 @@ from tests.peer.wire import (
     PEER_ID,
     FakeTorrent,
     answers,
+    cancel_message,
     connect,
     greeting,
     holds,
@@ -33,6 +34,7 @@ from tests.peer.wire import (
     read,
     receive,
     rejects,
+    request_message,
     requests,
     taken,
 )
@@ -142,7 +144,7 @@ def test_garbage_raises_only_a_wire_error(handshaken: bool, chunks: list[bytes])
 GARBLED = st.one_of(
     st.builds(messages.message, st.integers(0, 30), st.binary(max_size=20)),
     st.builds(messages.extended, st.integers(0, 5), st.binary(max_size=40)),
-    st.builds(messages.request, st.tuples(*[st.integers(0, 2000)] * 3)),
+    st.builds(request_message, st.tuples(*[st.integers(0, 2000)] * 3)),
 )
 
 
@@ -273,9 +275,9 @@ def test_a_request_is_accepted_exactly_when_the_layout_holds_it(
 
 def test_a_cancel_of_a_queued_request_is_answered_by_a_reject() -> None:
     wire = opened()
-    receive(wire, requests([(0, 0, 10), (0, 10, 10)]), messages.cancel((0, 0, 10)))
+    receive(wire, requests([(0, 0, 10), (0, 10, 10)]), cancel_message((0, 0, 10)))
     assert rejects(wire) == [(0, 0, 10)]
-    receive(wire, messages.cancel((0, 10, 10)))
+    receive(wire, cancel_message((0, 10, 10)))
     assert rejects(wire) == [(0, 10, 10)]
     assert (wire.wanted, wire.wanted_count) == ({}, 0)
 
@@ -284,7 +286,7 @@ def test_a_cancel_of_a_block_that_is_being_sent_is_let_go() -> None:
     wire = opened()
     receive(wire, requests([(0, 0, 10)]))
     assert taken(wire, 0) == [(0, 0, 10)]
-    receive(wire, messages.cancel((0, 0, 10)))
+    receive(wire, cancel_message((0, 0, 10)))
     assert answers(wire) == []
 
 
@@ -311,7 +313,7 @@ def test_a_choke_comes_before_the_rejects_of_what_is_queued() -> None:
 
 def test_without_fast_a_choke_drops_what_is_queued_without_a_word() -> None:
     wire = opened(fast=False)
-    receive(wire, requests([(0, 0, 10), (1, 0, 10)]), messages.cancel((1, 0, 10)))
+    receive(wire, requests([(0, 0, 10), (1, 0, 10)]), cancel_message((1, 0, 10)))
     wire.choke()
     assert [message.id for message in answers(wire)] == [MessageId.CHOKE]
     assert (wire.wanted, wire.wanted_count) == ({}, 0)

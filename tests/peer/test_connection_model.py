@@ -20,7 +20,17 @@ from seeder.peer.requests import LARGEST_BLOCK
 from seeder.torrent import bencode
 from seeder.torrent.layout import Layout
 from tests.peer.view import DONTHAVE_ID, View
-from tests.peer.wire import INFO_HASH, OUR_ID, PEER_ID, FakeTorrent, greeting, holds, read
+from tests.peer.wire import (
+    INFO_HASH,
+    OUR_ID,
+    PEER_ID,
+    FakeTorrent,
+    cancel_message,
+    greeting,
+    holds,
+    read,
+    request_message,
+)
 
 LAYOUT = Layout(size=2 * 40 + 25, piece_length=40)
 PIECES = LAYOUT.piece_count
@@ -188,7 +198,7 @@ class ConnectionMachine(RuleBasedStateMachine):
     @rule(wanted=st.lists(blocks, min_size=1, max_size=8), at_once=st.booleans())
     def request(self, wanted: list[Block], at_once: bool) -> None:
         for block in wanted:
-            self.say(messages.request(block), partial(self.take_request, block))
+            self.say(request_message(block), partial(self.take_request, block))
         if at_once:
             self.arrive_all()
 
@@ -228,7 +238,7 @@ class ConnectionMachine(RuleBasedStateMachine):
             if block in self.queue:
                 self.queue.remove(block)
 
-        self.say(messages.cancel(block), take)
+        self.say(cancel_message(block), take)
         if at_once:
             self.arrive_all()
 

@@ -23,6 +23,7 @@ from tests.peer.wire import (
     answers,
     connect,
     greeting,
+    hash_request_message,
     opened,
     receive,
 )
@@ -40,13 +41,13 @@ HYBRID = FakeTorrent(hashes=TREE, short_v2_hash=V2_HASH)
 
 
 async def ask(peer: Peer, *requests: HashRequest) -> None:
-    await peer.send(*map(messages.hash_request, requests))
+    await peer.send(*map(hash_request_message, requests))
 
 
 async def is_answered(peer: Peer, request: HashRequest) -> bool:
     """Read the answer to a request; False if it was turned down."""
     message = await peer.read()
-    head = messages.hash_request(request)[5:]
+    head = hash_request_message(request)[5:]
     assert message.payload[:48] == head
     if message.id == MessageId.HASH_REJECT:
         return False
@@ -258,7 +259,7 @@ def test_hashes_that_nobody_asked_for_close() -> None:
 def test_a_flood_of_hash_requests_closes() -> None:
     wire = opened(HYBRID)
     with pytest.raises(WireError, match="message-flood"):
-        receive(wire, *[messages.hash_request(PIECES)] * 3000)
+        receive(wire, *[hash_request_message(PIECES)] * 3000)
 
 
 def test_a_handshake_by_v1_offers_what_it_offered_before() -> None:

@@ -16,6 +16,7 @@ from tests.peer.wire import (
     OUR_ID,
     FakeTorrent,
     answers,
+    cancel_message,
     connect,
     greeting,
     opened,
@@ -51,7 +52,7 @@ def test_03_a_peer_that_never_reads_costs_a_bounded_buffer(fast: bool) -> None:
     def ask_and_cancel() -> None:
         for second in range(20_000):
             block = (0, second % 16 * BLOCK_SIZE, 100)
-            receive(wire, requests([block]), messages.cancel(block), now=float(second))
+            receive(wire, requests([block]), cancel_message(block), now=float(second))
 
     if fast:
         with pytest.raises(WireError, match="answers-unread"):
@@ -204,7 +205,7 @@ def test_16_requests_while_choked_without_fast_are_dropped() -> None:
 @pytest.mark.parametrize("block", [(0, 10, 10), (0, 0, 9), (1, 0, 10), (99, 0, 10)])
 def test_17_an_unknown_cancel_is_ignored(block: Block) -> None:
     wire = opened()
-    receive(wire, requests([(0, 0, 10)]), messages.cancel(block))
+    receive(wire, requests([(0, 0, 10)]), cancel_message(block))
     assert answers(wire) == []
     assert wire.wanted == {0: {0: 10}}
 
@@ -212,17 +213,17 @@ def test_17_an_unknown_cancel_is_ignored(block: Block) -> None:
 def test_18_asking_and_cancelling_by_turns_ends() -> None:
     wire, block = opened(), (0, 0, 10)
     for _ in range(CANCEL_BURST):
-        receive(wire, requests([block]), messages.cancel(block))
+        receive(wire, requests([block]), cancel_message(block))
         wire.data_to_send()
     with pytest.raises(WireError, match="cancel-flood"):
-        receive(wire, requests([block]), messages.cancel(block))
+        receive(wire, requests([block]), cancel_message(block))
 
 
 def test_18_cancelling_a_whole_queue_twice_in_ten_seconds_is_no_flood() -> None:
     wire = opened(LARGE)
     for now in (0.0, 5.0, 10.0):
         blocks = [(0, begin, 1) for begin in range(REQUEST_QUEUE)]
-        receive(wire, requests(blocks), *map(messages.cancel, blocks), now=now)
+        receive(wire, requests(blocks), *map(cancel_message, blocks), now=now)
         assert rejects(wire) == blocks
 
 

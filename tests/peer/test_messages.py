@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from seeder.errors import WireError
 from seeder.peer import messages
 from seeder.peer.messages import (
-    HANDSHAKE_LENGTH,
     INFO_HASH_END,
     KEEP_ALIVE_ID,
     PIECE_HEADER,
@@ -19,6 +18,7 @@ from seeder.peer.messages import (
     MessageId,
     Requests,
 )
+from tests.peer.wire import HANDSHAKE_LENGTH, cancel_message, request_message
 
 LIMIT = 64 * 1024
 U32 = st.integers(0, 2**32 - 1)
@@ -90,7 +90,7 @@ def streams(draw: st.DrawFn) -> tuple[bytes, list[Block | Message]]:
     for _ in range(draw(st.integers(0, 12))):
         if draw(st.booleans()):
             for block in draw(st.lists(BLOCKS, min_size=1, max_size=5)):
-                wire.append(messages.request(block))
+                wire.append(request_message(block))
                 expected.append(block)
             continue
         identifier = draw(st.integers(0, 255).filter(lambda value: value != 6))
@@ -142,7 +142,7 @@ def test_any_kind_of_buffer_is_read(kind: type[bytes]) -> None:
 
 def test_a_run_of_requests_is_one_value() -> None:
     blocks = [(index, 0, 16384) for index in range(500)]
-    wire = b"".join(map(messages.request, blocks))
+    wire = b"".join(map(request_message, blocks))
     run, have = messages.parse(wire + messages.have(3) + wire, LIMIT)[0][:2]
     assert run == Requests(blocks)
     assert have == Message(MessageId.HAVE, b"\0\0\0\x03")
@@ -150,14 +150,14 @@ def test_a_run_of_requests_is_one_value() -> None:
 
 def test_a_cancel_or_a_reject_behind_a_request_ends_its_run() -> None:
     block = (1, 2, 3)
-    for other in (messages.cancel(block), messages.reject([block])):
-        parsed, _ = messages.parse(messages.request(block) + other + messages.request(block), LIMIT)
+    for other in (cancel_message(block), messages.reject([block])):
+        parsed, _ = messages.parse(request_message(block) + other + request_message(block), LIMIT)
         kinds = [MessageId.REQUEST if isinstance(item, Requests) else item.id for item in parsed]
         assert kinds == [MessageId.REQUEST, other[4], MessageId.REQUEST]
 
 
 def test_a_request_that_is_cut_off_ends_its_run() -> None:
-    wire = messages.request((1, 2, 3)) * 3
+    wire = request_message((1, 2, 3)) * 3
     assert messages.parse(wire[:-1], LIMIT) == ([Requests([(1, 2, 3)] * 2)], 34)
 
 
@@ -212,7 +212,7 @@ def test_a_fixed_length_that_is_wrong_is_refused_on_the_id(identifier: int, leng
 
 
 def test_what_came_before_a_wrong_length_is_not_lost_by_how_it_arrived() -> None:
-    wire = messages.request((0, 0, 1)) + struct.pack(">IB", 12, 6)
+    wire = request_message((0, 0, 1)) + struct.pack(">IB", 12, 6)
     with pytest.raises(WireError, match="wrong-length"):
         messages.parse(wire, LIMIT)
     assert messages.parse(wire[:-1], LIMIT) == ([Requests([(0, 0, 1)])], 17)
@@ -240,8 +240,8 @@ def test_reserved_bits_are_read_one_by_one() -> None:
 
 @given(BLOCKS)
 def test_a_block_comes_back_as_it_was_sent(block: Block) -> None:
-    assert messages.parse(messages.request(block), LIMIT)[0] == [Requests([block])]
-    [cancel] = messages.parse(messages.cancel(block), LIMIT)[0]
+    assert messages.parse(request_message(block), LIMIT)[0] == [Requests([block])]
+    [cancel] = messages.parse(cancel_message(block), LIMIT)[0]
     [reject] = messages.parse(messages.reject([block]), LIMIT)[0]
     assert isinstance(cancel, Message)
     assert isinstance(reject, Message)

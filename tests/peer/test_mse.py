@@ -26,13 +26,11 @@ from seeder.peer.mse import (
     LONGEST_PAD,
     PRIME,
     Established,
-    KeyExchange,
     Keystream,
     Method,
     Policy,
     Responder,
     SkeyIndex,
-    Step,
     looks_plain,
     rc4_available,
 )
@@ -40,7 +38,7 @@ from seeder.torrent.info import InfoHash, build_info, torrent_file
 from seeder.torrent.layout import Layout
 from seeder.units import KIB
 from tests.peer.mse_client import PLAIN, RC4, Dialler, PlainRc4, keystream
-from tests.peer.wire import INFO_HASH, greeting, piece_header
+from tests.peer.wire import HANDSHAKE_LENGTH, INFO_HASH, greeting, piece_header
 from tests.support.libtorrent_client import Libtorrent
 
 OTHER_HASH = bytes(reversed(INFO_HASH))
@@ -58,9 +56,9 @@ def index(*info_hashes: bytes) -> SkeyIndex:
     return found
 
 
-def responder(policy: Policy = "allow", pad_b: bytes = b"", pad_d: bytes = b"") -> Responder:
+def responder(policy: Policy = "allow", pad_b: bytes = b"") -> Responder:
     find = index(INFO_HASH, OTHER_HASH).find
-    return Responder(find, policy, private_key=PRIVATE_KEY, pad_b=pad_b, pad_d=pad_d)
+    return Responder(find, policy, private_key=PRIVATE_KEY, pad_b=pad_b)
 
 
 def whole(data: bytes) -> Iterator[bytes]:
@@ -91,25 +89,13 @@ CHUNKINGS = st.lists(st.integers(1, 700), min_size=1, max_size=8).map(Pieces)
 
 
 def feed(ours: Responder, data: bytes, chunking: Chunking = whole) -> Established | None:
-    """Hand bytes over and compute keys when asked to; what follows the outcome joins its payload.
-
-    The keys are given back as late as can be: a pad may arrive while they are computed.
-    """
+    """Hand bytes over; what follows the outcome joins its payload."""
     outcome: Established | None = None
-    keys: KeyExchange | None = None
     for chunk in chunking(data):
         if outcome is not None:
             outcome = replace(outcome, payload=outcome.payload + decrypted(outcome, chunk))
-            continue
-        step: Step = ours.receive(chunk)
-        if isinstance(step, KeyExchange):
-            assert keys is None
-            keys = step
         else:
-            outcome = step
-    if keys is not None:
-        assert outcome is None
-        outcome = ours.agree(keys.compute())
+            outcome = ours.receive(chunk)
     return outcome
 
 
@@ -181,22 +167,21 @@ DIALLERS = st.builds(
 )
 
 
-@given(theirs=DIALLERS, policy=POLICIES, our_pads=st.tuples(PADS, PADS), chunking=CHUNKINGS)
+@given(theirs=DIALLERS, policy=POLICIES, our_pad=PADS, chunking=CHUNKINGS)
 @settings(max_examples=150)
 def test_a_handshake_succeeds_however_it_is_cut(
-    theirs: Dialler, policy: Policy, our_pads: tuple[bytes, bytes], chunking: Pieces
+    theirs: Dialler, policy: Policy, our_pad: bytes, chunking: Pieces
 ) -> None:
-    outcome = shake(theirs, responder(policy, *our_pads), chunking)
+    outcome = shake(theirs, responder(policy, our_pad), chunking)
     assert outcome.info_hash == OTHER_HASH
     assert outcome.payload == theirs.initial
-    assert theirs.pad_d == our_pads[1]
     assert_they_talk(theirs, outcome)
 
 
 @pytest.mark.parametrize("provide", [PLAIN, RC4])
 def test_a_handshake_succeeds_byte_by_byte(provide: int) -> None:
     theirs = Dialler(INFO_HASH, provide, HELLO, pad_a=b"aaa", pad_c=b"c")
-    outcome = shake(theirs, responder("allow", b"b", b"dd"), by_byte)
+    outcome = shake(theirs, responder("allow", b"b"), by_byte)
     assert outcome.payload == HELLO
     assert_they_talk(theirs, outcome)
 
@@ -217,9 +202,8 @@ def test_pads_of_every_length_are_skipped_and_sent() -> None:
     for length in range(LONGEST_PAD + 1):
         pad = random.Random(length).randbytes(length)
         theirs = Dialler(INFO_HASH, RC4, HELLO, pad_a=pad, pad_c=pad)
-        outcome = shake(theirs, responder("allow", pad, pad))
+        outcome = shake(theirs, responder("allow", pad))
         assert theirs.pad_b_length == length
-        assert theirs.pad_d == pad
         assert outcome.payload == HELLO
 
 
@@ -233,54 +217,13 @@ def test_initial_payload_may_be_empty_or_long(provide: int, length: int) -> None
     assert_they_talk(theirs, outcome)
 
 
-def test_the_pad_that_arrives_while_keys_are_computed_is_skipped() -> None:
-    theirs, ours = Dialler(INFO_HASH, pad_a=bytes(LONGEST_PAD)), responder()
-    hello = theirs.hello()
-    keys = ours.receive(hello[:96])
-    assert isinstance(keys, KeyExchange)
-    assert ours.receive(hello[96:300]) is None
-    assert ours.receive(hello[300:]) is None
-    assert ours.data_to_send() == b""
-    assert ours.agree(keys.compute()) is None
-    assert feed(ours, theirs.receive(ours.data_to_send())) is not None
-
-
-def test_the_keys_can_be_computed_in_another_thread() -> None:
-    theirs, ours = Dialler(INFO_HASH), responder()
-    keys = ours.receive(theirs.hello())
-    assert isinstance(keys, KeyExchange)
-    found = []
-    worker = threading.Thread(target=lambda: found.append(keys.compute()))
-    worker.start()
-    worker.join()
-    ours.agree(found[0])
-    theirs.receive(ours.data_to_send())
-    assert found[0].secret == theirs.secret
-
-
-def test_secrets_do_not_show_in_a_repr() -> None:
-    theirs, ours = Dialler(INFO_HASH), responder()
-    keys = ours.receive(theirs.hello())
-    assert isinstance(keys, KeyExchange)
-    assert "private" not in repr(keys)
-    assert "secret" not in repr(keys.compute())
-
-
 @pytest.mark.parametrize(
-    ("private_key", "pad_b", "pad_d"),
-    [
-        (b"", b"", b""),
-        (bytes(19), b"", b""),
-        (bytes(21), b"", b""),
-        (PRIVATE_KEY, bytes(513), b""),
-        (PRIVATE_KEY, b"", bytes(513)),
-    ],
+    ("private_key", "pad_b"),
+    [(b"", b""), (bytes(19), b""), (bytes(21), b""), (PRIVATE_KEY, bytes(513))],
 )
-def test_randomness_of_a_wrong_length_is_a_fault_of_ours(
-    private_key: bytes, pad_b: bytes, pad_d: bytes
-) -> None:
+def test_randomness_of_a_wrong_length_is_a_fault_of_ours(private_key: bytes, pad_b: bytes) -> None:
     with pytest.raises(ValueError, match="bytes"):
-        Responder(index().find, "allow", private_key=private_key, pad_b=pad_b, pad_d=pad_d)
+        Responder(index().find, "allow", private_key=private_key, pad_b=pad_b)
 
 
 # -- what was agreed, against RC4 written out
@@ -311,8 +254,8 @@ def test_each_direction_has_its_own_key_and_drops_1024_bytes() -> None:
     assert outcome.encrypt.update(bytes(5000)) == answered.update(bytes(5000))
 
 
-def test_the_answer_is_encrypted_zeros_the_method_and_the_pad() -> None:
-    theirs, ours = Dialler(INFO_HASH, RC4), responder("require", b"bb", b"ddd")
+def test_the_answer_is_encrypted_zeros_the_method_and_an_empty_pad() -> None:
+    theirs, ours = Dialler(INFO_HASH, RC4), responder("require", b"bb")
     feed(ours, theirs.hello())
     public_key = ours.data_to_send()
     assert len(public_key) == 96 + 2
@@ -320,7 +263,7 @@ def test_the_answer_is_encrypted_zeros_the_method_and_the_pad() -> None:
     feed(ours, theirs.receive(public_key))
     answered = keystream(b"keyB", theirs.secret, INFO_HASH)
     clear = answered.update(ours.data_to_send())
-    assert clear == bytes(8) + b"\0\0\0\2" + b"\0\3" + b"ddd"
+    assert clear == bytes(8) + b"\0\0\0\2" + b"\0\0"
     assert ours.data_to_send() == b""
 
 
@@ -422,9 +365,9 @@ def test_31_a_public_key_outside_of_the_group_closes(key: int) -> None:
 
 @pytest.mark.parametrize("key", [2, PRIME - 2], ids=["2", "P-2"])
 def test_31_the_least_and_the_greatest_public_key_are_taken(key: int) -> None:
-    keys = responder().receive(key.to_bytes(96, "big"))
-    assert isinstance(keys, KeyExchange)
-    assert keys.peer_key == key
+    ours = responder()
+    assert ours.receive(key.to_bytes(96, "big")) is None
+    assert len(ours.data_to_send()) == 96
 
 
 @pytest.mark.parametrize("length", [513, 1000, 65_535])
@@ -436,10 +379,7 @@ def test_31_a_pad_of_513_bytes_before_our_key_closes_without_an_exponentiation()
     hello = Dialler(INFO_HASH, pad_a=bytes(513)).hello()
     with pytest.raises(WireError, match="mse-no-sync"):
         responder().receive(hello)
-    ours = responder()
-    assert isinstance(ours.receive(hello[:-1]), KeyExchange)
-    with pytest.raises(WireError, match="mse-no-sync"):
-        ours.receive(hello[-1:])
+    assert responder().receive(hello[:-1]) is None
 
 
 def test_31_a_pad_of_513_bytes_in_all_closes() -> None:
@@ -597,9 +537,9 @@ class TinySeeder:
         encrypt = partial(encrypted, outcome)
         arrived, greeted = outcome.payload, False
         while True:
-            if not greeted and len(arrived) >= messages.HANDSHAKE_LENGTH:
+            if not greeted and len(arrived) >= HANDSHAKE_LENGTH:
                 assert messages.parse_handshake(arrived).info_hash == CONTENT_HASH
-                arrived = arrived[messages.HANDSHAKE_LENGTH :]
+                arrived = arrived[HANDSHAKE_LENGTH:]
                 greeted = True
                 hello = messages.handshake(CONTENT_HASH, b"-XX0001-seed01234567")
                 have_all = messages.message(MessageId.HAVE_ALL)
@@ -627,10 +567,7 @@ class TinySeeder:
         assert not plain
         step = ours.receive(start)
         while not isinstance(step, Established):
-            if isinstance(step, KeyExchange):
-                step = ours.agree(await trio.to_thread.run_sync(step.compute))
-                await stream.send_all(ours.data_to_send())
-                continue
+            await stream.send_all(ours.data_to_send())
             data = await stream.receive_some()
             if not data:
                 raise trio.BrokenResourceError

@@ -42,7 +42,7 @@ from tests.peer.node import (
     serving,
     wait_until,
 )
-from tests.peer.wire import OUR_ID, greeting, piece_header, read
+from tests.peer.wire import OUR_ID, cancel_message, greeting, piece_header, read
 
 DATA = make_data(10 * PIECE_LENGTH + 5000)
 LATE = PATIENCE + 1
@@ -404,7 +404,7 @@ async def test_asking_and_cancelling_cold_pieces_reads_each_once(tmp_path: Path)
         for _ in range(20):
             blocks = [(index, 0, 100) for index in range(10)]
             await peer.request(*blocks)
-            await peer.send(*map(messages.cancel, blocks))
+            await peer.send(*map(cancel_message, blocks))
             for block in blocks:
                 assert await peer.read() == reject(block)
         node.source.release()

@@ -17,6 +17,7 @@ from seeder.units import KIB, MIB
 from seeder.upload.feed import PATIENCE
 from tests.peer.node import Limits, Node, Peer, make_data, serving, wait_until
 from tests.peer.view import DONTHAVE_ID, View
+from tests.peer.wire import cancel_message
 
 PIECE = 64 * KIB
 PIECES = 6
@@ -62,7 +63,7 @@ class Leecher:
         await self._peer.request(*fresh.values())
 
     async def cancel(self, block: Block) -> None:
-        await self._peer.send(messages.cancel(block))
+        await self._peer.send(cancel_message(block))
 
     async def tick(self, seconds: float) -> None:
         self.node.tick(seconds)

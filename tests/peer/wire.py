@@ -6,16 +6,17 @@ from dataclasses import dataclass
 
 from seeder.peer import messages
 from seeder.peer.connection import Identity, PeerConnection
-from seeder.peer.messages import Block, Message, Requests
+from seeder.peer.messages import Block, Message, MessageId, Requests
 from seeder.peer.protocol import Event
 from seeder.torrent.layout import Layout
-from seeder.torrent.merkle import KeptHashes
+from seeder.torrent.merkle import HashRequest, KeptHashes
 
 INFO_HASH = bytes(range(20))
 OUR_ID = b"-SB0100-us0123456789"
 PEER_ID = b"-XX0001-them01234567"
 LAYOUT = Layout(size=10 * 1000 + 7, piece_length=1000)
 LIMIT = 2**20
+HANDSHAKE_LENGTH = 68
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def answers(wire: PeerConnection) -> list[Message]:
 def rejects(wire: PeerConnection) -> list[Block]:
     """Return the blocks that were rejected; nothing else may have been said."""
     found = answers(wire)
-    assert all(message.id == messages.MessageId.REJECT for message in found)
+    assert all(message.id == MessageId.REJECT for message in found)
     return [message.block() for message in found]
 
 
@@ -98,9 +99,25 @@ def piece_header(index: int, begin: int, length: int) -> bytes:
     return struct.pack(">IBII", 9 + length, 7, index, begin)
 
 
+def request_message(block: Block) -> bytes:
+    """Return a `request` (BEP 3)."""
+    return struct.pack(">IBIII", 13, MessageId.REQUEST, *block)
+
+
+def cancel_message(block: Block) -> bytes:
+    """Return a `cancel` (BEP 3)."""
+    return struct.pack(">IBIII", 13, MessageId.CANCEL, *block)
+
+
+def hash_request_message(asked: HashRequest) -> bytes:
+    """Return a `hash request` (BEP 52)."""
+    numbers = (asked.base, asked.index, asked.length, asked.proofs)
+    return messages.message(MessageId.HASH_REQUEST, struct.pack(">32sIIII", asked.root, *numbers))
+
+
 def requests(blocks: Iterable[Block]) -> bytes:
     """Return one request a block."""
-    return b"".join(map(messages.request, blocks))
+    return b"".join(map(request_message, blocks))
 
 
 def receive(wire: PeerConnection, *data: bytes, now: float = 0.0) -> list[Event]:

@@ -21,7 +21,7 @@ from seeder.upload.superseed import Spreading
 from seeder.upload.uploads import Uploads
 from tests.metainfo.support import BODY, PIECE
 from tests.peer.node import HAVE_ALL, UNCHOKE, Limits, Peer, blocks_of
-from tests.peer.wire import OUR_ID, greeting
+from tests.peer.wire import OUR_ID, greeting, hash_request_message
 from tests.publish.support import World, make_world, settings
 from tests.s3.objects_server import ObjectsServer
 from tests.s3.support import MakeOrigin
@@ -140,7 +140,7 @@ async def test_a_hybrid_known_from_disk_is_found_by_its_v2_hash_and_answers_for_
                 HashRequest(TREE.root, TREE.shape.piece_layer, 0, 8, 5),
                 HashRequest(TREE.root, 0, 64, 4, 7),
             ):
-                await peer.send(messages.hash_request(request))
+                await peer.send(hash_request_message(request))
                 answer = await peer.read()
                 assert answer.id == MessageId.HASHES
                 assert proves(request, answer.payload[48:], TREE)

@@ -11,7 +11,7 @@ from seeder.peer.messages import Block, MessageId
 from seeder.torrent.layout import Layout
 from seeder.upload.superseed import FEWEST_PIECES, PARTS, Spreading
 from tests.peer.node import Node, Peer, serving
-from tests.peer.wire import greeting
+from tests.peer.wire import greeting, request_message
 
 PIECE = 16 * 1024
 PIECES = 40
@@ -125,7 +125,7 @@ async def test_who_comes_when_the_others_have_everything_sees_a_seed(tmp_path: P
         await one.read()
         await one.read()
         [first, *_] = await shown(one, WINDOW_OF_ONE)
-        await one.send(messages.have(PIECES - 1), messages.request((first, 0, 10)))
+        await one.send(messages.have(PIECES - 1), request_message((first, 0, 10)))
         while (await one.read()).id != MessageId.PIECE:
             pass  # more pieces were shown meanwhile
         await arrive(node, late, b"late")
