@@ -4,7 +4,6 @@
 being written, and `<root>/lock` keeps a second process out. All of them raise OSError.
 """
 
-import hashlib
 import os
 import re
 import time
@@ -14,6 +13,7 @@ from typing import TypeAlias
 
 from seeder.cache.memory import Key, Piece
 from seeder.files import replace_file
+from seeder.torrent.layout import sha1
 
 _TEMPORARY = "writing.tmp"
 _CACHE_ID = re.compile(r"[0-9a-f]{32}-[1-9][0-9]*", re.ASCII)
@@ -73,7 +73,7 @@ def scan(root: str) -> tuple[list[tuple[Key, int]], int]:
     return [(key, size) for _, key, size in found], len(bad)
 
 
-def read_piece(path: str, size: int, sha1: bytes | None) -> Piece | None:
+def read_piece(path: str, size: int, digest: bytes | None) -> Piece | None:
     """Return the whole file, or None if it isn't `size` bytes or, given one, not of that hash."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
@@ -84,7 +84,7 @@ def read_piece(path: str, size: int, sha1: bytes | None) -> Piece | None:
             piece += more
         if len(piece) != size:
             return None
-        if sha1 is not None and hashlib.sha1(piece, usedforsecurity=False).digest() != sha1:
+        if digest is not None and sha1(piece) != digest:
             return None
         with suppress(OSError):
             # The next start takes its order from here.

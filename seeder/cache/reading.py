@@ -5,7 +5,6 @@ the loop is looked at together. A piece that fails its hash is read once more, b
 again, it is refused for a while without asking S3, however often peers want it.
 """
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Generic, Protocol, TypeAlias, TypeVar
@@ -14,7 +13,7 @@ import trio
 
 from seeder.cache.memory import Key, Piece
 from seeder.errors import PieceMismatch, SeederError
-from seeder.torrent.layout import Layout
+from seeder.torrent.layout import Layout, sha1
 from seeder.units import KIB, MIB
 
 _LOG = logging.getLogger(__name__)
@@ -240,7 +239,7 @@ class OriginReader(Generic[T]):
 
 
 def _hash_pieces(pieces: list[bytearray]) -> list[bytes]:
-    return [hashlib.sha1(piece, usedforsecurity=False).digest() for piece in pieces]
+    return [sha1(piece) for piece in pieces]
 
 
 def runs(

@@ -23,8 +23,7 @@ from seeder.torrent.bundle import (
     parse_bundle_info,
 )
 from seeder.torrent.catalog import Torrent
-from seeder.torrent.info import HASH_LENGTH
-from seeder.torrent.layout import Layout
+from seeder.torrent.layout import SHA1_LENGTH, Layout
 from seeder.torrent.objects import Meter, ObjectRef, PinnedBundle, PinnedObject, sections_of
 
 
@@ -96,7 +95,7 @@ class BundlePlan:
         known = known_hashes(old.pinned, old.info) if old is not None and before == length else {}
         plan = cls(bundle, layout, wish.private, known, frozenset(had - kept))
         # Before anything is read for it.
-        plan.raw_info(bytes(layout.piece_count * HASH_LENGTH))
+        plan.raw_info(bytes(layout.piece_count * SHA1_LENGTH))
         return plan
 
     def raw_info(self, pieces: bytes) -> bytes:

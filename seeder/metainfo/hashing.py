@@ -6,7 +6,6 @@ the journal is never read again for hashing. For a hybrid the leaves of its Merk
 before either.
 """
 
-import hashlib
 from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -20,12 +19,12 @@ from seeder.errors import (
     ObjectMissing,
     SeederError,
 )
-from seeder.metainfo.journal import HASH_LENGTH, Journal
+from seeder.metainfo.journal import Journal
 from seeder.metainfo.trees import TreeBuilder
 from seeder.s3.client import S3Origin
 from seeder.torrent.bundle import padded
 from seeder.torrent.info import Info
-from seeder.torrent.layout import Layout
+from seeder.torrent.layout import SHA1_LENGTH, Layout, sha1
 from seeder.torrent.merkle import NODE_LENGTH
 from seeder.torrent.objects import (
     Meter,
@@ -147,7 +146,7 @@ class Hasher:
                 nursery.start_soon(worker)
         if failures:
             raise failures[-1]
-        return b"".join(hashes[number][:HASH_LENGTH] for each in self._sections for number in each)
+        return b"".join(hashes[number][:SHA1_LENGTH] for each in self._sections for number in each)
 
     def journal(self, path: Path) -> Journal:
         """Return the journal of this hashing at `path`."""
@@ -157,14 +156,14 @@ class Hasher:
         name = cache_id(self._pinned, length)
         if self._tree is None:
             return Journal(path, name)
-        digest_length = HASH_LENGTH + NODE_LENGTH
+        digest_length = SHA1_LENGTH + NODE_LENGTH
         return Journal(path, f"{name} and tree", digest_length=digest_length)
 
     async def _with_leaves(self, tree: TreeBuilder, hashes: dict[int, bytes]) -> dict[int, bytes]:
         """Return those of the hashes whose leaves are on disk as well."""
         if not hashes:
             await trio.to_thread.run_sync(tree.start)
-        noted = [(index, digest[HASH_LENGTH:]) for index, digest in hashes.items()]
+        noted = [(index, digest[SHA1_LENGTH:]) for index, digest in hashes.items()]
         intact: set[int] = set()
         for at in range(0, len(noted), CHECKED_AT_A_TIME):
             intact |= await trio.to_thread.run_sync(tree.intact, noted[at : at + CHECKED_AT_A_TIME])
@@ -203,7 +202,7 @@ class Hasher:
 
 def digest_pieces(first: int, pieces: list[bytearray], tree: TreeBuilder | None) -> list[bytes]:
     """Return what the journal notes of consecutive pieces; their leaves go to `tree`."""
-    digests = [hashlib.sha1(piece, usedforsecurity=False).digest() for piece in pieces]
+    digests = [sha1(piece) for piece in pieces]
     if tree is None:
         return digests
     roots = tree.add(first, pieces)

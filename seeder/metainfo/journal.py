@@ -6,9 +6,8 @@ from pathlib import Path
 
 from seeder.files import replace_file, storage_errors
 from seeder.metainfo.store import file_stem
+from seeder.torrent.layout import SHA1_LENGTH
 from seeder.torrent.objects import ObjectRef
-
-HASH_LENGTH = 20
 
 
 class Builds:
@@ -45,7 +44,7 @@ class Journal:
     """
 
     def __init__(
-        self, path: Path, name: str, width: int = 4, digest_length: int = HASH_LENGTH
+        self, path: Path, name: str, width: int = 4, digest_length: int = SHA1_LENGTH
     ) -> None:
         self._path = path
         self._width = width

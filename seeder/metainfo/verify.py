@@ -6,7 +6,6 @@ liar soonest. Where only what a hybrid says to v2 clients (BEP 52) is missing or
 as v1.
 """
 
-import hashlib
 import logging
 import random
 from pathlib import Path
@@ -20,7 +19,7 @@ from seeder.metainfo.journal import Builds
 from seeder.metainfo.trees import TreeBuilder, TreeFile
 from seeder.s3.client import S3Origin
 from seeder.torrent.info import Metainfo
-from seeder.torrent.layout import Layout
+from seeder.torrent.layout import Layout, sha1
 from seeder.torrent.merkle import NODE_LENGTH, Shape, leaf_hashes
 from seeder.torrent.objects import Meter, PinnedObject, cache_id
 
@@ -119,7 +118,7 @@ class Believer:
             piece = await self._origin.read_range(
                 pinned, layout.piece_range(index), meter, "metainfo"
             )
-            digest = await trio.to_thread.run_sync(_sha1, piece)
+            digest = await trio.to_thread.run_sync(sha1, piece)
             if digest != info.piece_hash(index):
                 raise MetainfoError(f"the hash of its piece {index} is not the object's")
             if check_v2 and fault is None:
@@ -170,7 +169,3 @@ def _layer(metainfo: Metainfo) -> bytes:
     if not Shape(metainfo.info.layout).has_piece_layer:
         return v2.root
     return metainfo.piece_layers.get(v2.root, b"")
-
-
-def _sha1(piece: bytearray) -> bytes:
-    return hashlib.sha1(piece, usedforsecurity=False).digest()

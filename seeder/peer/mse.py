@@ -11,7 +11,6 @@ gets in, nothing is authenticated, and nothing here runs in constant time.
 No I/O.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, IntFlag, auto
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 
 from seeder.errors import WireError
 from seeder.peer.messages import PROTOCOL
+from seeder.torrent.layout import SHA1_LENGTH, sha1
 from seeder.units import KIB
 
 Buffer = bytes | bytearray | memoryview
@@ -292,7 +292,7 @@ def _rc4(key: bytes) -> Keystream:
 
 
 def _hash(*parts: bytes) -> bytes:
-    return hashlib.sha1(b"".join(parts), usedforsecurity=False).digest()
+    return sha1(b"".join(parts))
 
 
 def _exclusive_or(left: bytes | bytearray, right: bytes) -> bytes:

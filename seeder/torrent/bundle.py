@@ -16,8 +16,14 @@ from typing import TypeAlias
 
 from seeder.errors import MetainfoError
 from seeder.torrent import bencode
-from seeder.torrent.info import HASH_LENGTH, Info, check_info, decode_info, safe_name
-from seeder.torrent.layout import LARGEST_PIECE_LENGTH, MOST_PIECES, Layout, default_piece_length
+from seeder.torrent.info import Info, check_info, decode_info, safe_name
+from seeder.torrent.layout import (
+    LARGEST_PIECE_LENGTH,
+    MOST_PIECES,
+    SHA1_LENGTH,
+    Layout,
+    default_piece_length,
+)
 from seeder.torrent.objects import PinnedBundle
 from seeder.units import KIB
 
@@ -110,7 +116,7 @@ def build_bundle_info(
     ValueError if the pieces don't fit; MetainfoError if clients would refuse it for its size.
     """
     files = bundle_files(bundle, piece_length)
-    if len(pieces) * piece_length != sum(file.length for file in files) * HASH_LENGTH:
+    if len(pieces) * piece_length != sum(file.length for file in files) * SHA1_LENGTH:
         raise ValueError(f"{len(pieces)} bytes of hashes for {len(files)} files")
     if piece_length > LARGEST_PIECE_LENGTH:
         raise ValueError(f"a piece length of {piece_length} is over {LARGEST_PIECE_LENGTH}")

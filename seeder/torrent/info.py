@@ -14,9 +14,8 @@ from typing import Self
 
 from seeder.errors import BencodeError, MetainfoError
 from seeder.torrent import bencode, merkle
-from seeder.torrent.layout import LARGEST_PIECE_LENGTH, Layout
+from seeder.torrent.layout import LARGEST_PIECE_LENGTH, SHA1_LENGTH, Layout, sha1
 
-HASH_LENGTH = 20
 META_VERSION = 2
 LONGEST_NAME = 255
 """UTF-8 bytes of a file name that every usual file system takes."""
@@ -38,20 +37,20 @@ class InfoHash(bytes):
     __slots__ = ()
 
     def __new__(cls, value: bytes) -> Self:
-        if len(value) != HASH_LENGTH:
-            raise ValueError(f"an info hash is {HASH_LENGTH} bytes, not {len(value)}")
+        if len(value) != SHA1_LENGTH:
+            raise ValueError(f"an info hash is {SHA1_LENGTH} bytes, not {len(value)}")
         return super().__new__(cls, value)
 
     @classmethod
     def of(cls, raw_info: bytes) -> Self:
         """Return the hash of an info dictionary's bytes as found."""
-        return cls(_sha1(raw_info))
+        return cls(sha1(raw_info))
 
     @classmethod
     def from_hex(cls, text: str) -> Self:
         """Return the hash written as 40 hexadecimal digits of either case; else ValueError."""
-        if len(text) != 2 * HASH_LENGTH:
-            raise ValueError(f"an info hash is {2 * HASH_LENGTH} hexadecimal digits: {text!r:.99}")
+        if len(text) != 2 * SHA1_LENGTH:
+            raise ValueError(f"an info hash is {2 * SHA1_LENGTH} hexadecimal digits: {text!r:.99}")
         return cls(bytes.fromhex(text))
 
     def __str__(self) -> str:
@@ -80,7 +79,7 @@ class InfoV2:
     @property
     def short_hash(self) -> InfoHash:
         """The info hash as handshakes and announces carry it."""
-        return InfoHash(self.info_hash[:HASH_LENGTH])
+        return InfoHash(self.info_hash[:SHA1_LENGTH])
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,7 @@ class Info:
         """Return the SHA-1 of piece `index`, 20 bytes. IndexError outside."""
         if not 0 <= index < self.layout.piece_count:
             raise IndexError(index)
-        return self.pieces[index * HASH_LENGTH : (index + 1) * HASH_LENGTH]
+        return self.pieces[index * SHA1_LENGTH : (index + 1) * SHA1_LENGTH]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +183,10 @@ def check_info(raw: bytes, info: dict[bytes, bencode.Value], size: int) -> Info:
     """Return the checked info of `size` bytes that `raw` was decoded to; MetainfoError."""
     layout = Layout(size, _integer(info, b"piece length", 1, LARGEST_PIECE_LENGTH))
     pieces = _string(info, b"pieces")
-    if len(pieces) != layout.piece_count * HASH_LENGTH:
+    if len(pieces) != layout.piece_count * SHA1_LENGTH:
         raise MetainfoError(
             f"info.pieces has {len(pieces)} bytes, but {layout.size} bytes in pieces of "
-            f"{layout.piece_length} need {layout.piece_count} hashes of {HASH_LENGTH}"
+            f"{layout.piece_length} need {layout.piece_count} hashes of {SHA1_LENGTH}"
         )
     name = _string(info, b"name")
     v2, v2_fault = _hybrid(info, raw, name, layout)
@@ -210,7 +209,7 @@ def build_info(
 
     With `root`, the pieces root of BEP 52 (empty for no bytes), it is a hybrid's.
     """
-    if len(pieces) != layout.piece_count * HASH_LENGTH:
+    if len(pieces) != layout.piece_count * SHA1_LENGTH:
         raise ValueError(f"{len(pieces)} bytes of hashes for {layout.piece_count} pieces")
     if layout.piece_length > LARGEST_PIECE_LENGTH:
         raise ValueError(f"a piece length of {layout.piece_length} is over {LARGEST_PIECE_LENGTH}")
@@ -357,7 +356,3 @@ def _url(value: bencode.Value | None) -> str | None:
         return value.decode("ascii") or None
     except UnicodeDecodeError:
         return None
-
-
-def _sha1(data: bytes) -> bytes:
-    return hashlib.sha1(data, usedforsecurity=False).digest()

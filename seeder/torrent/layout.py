@@ -1,9 +1,13 @@
-"""Piece arithmetic: which bytes of the object each piece covers. No I/O."""
+"""Pieces: which bytes of the object each one covers, and the hash of its bytes. No I/O."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from seeder.units import KIB, MIB, ByteRange
+
+SHA1_LENGTH = 20
+"""Bytes of the hash of a piece, and of an info hash (BEP 3)."""
 
 _PIECE_LENGTHS = (
     # libtorrent's choice by size, so that our torrents look like everybody's.
@@ -24,6 +28,11 @@ LARGEST_PIECE_LENGTH = 128 * MIB
 MOST_PIECES = 200_000
 MOST_HYBRID_PIECES = 190_000
 """With 52 bytes a piece: libtorrent takes torrent files of at most 10^7 bytes."""
+
+
+def sha1(data: bytes | bytearray) -> bytes:
+    """Return the SHA-1 of a piece, or of an info dictionary: 20 bytes."""
+    return hashlib.sha1(data, usedforsecurity=False).digest()
 
 
 def default_piece_length(size: int, most_pieces: int = MOST_PIECES) -> int:

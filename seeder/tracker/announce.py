@@ -14,7 +14,8 @@ from urllib.parse import unquote_to_bytes
 
 from seeder.errors import AnnounceError
 from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT
-from seeder.torrent.info import HASH_LENGTH, InfoHash
+from seeder.torrent.info import InfoHash
+from seeder.torrent.layout import SHA1_LENGTH
 
 PEER_ID_LENGTH = 20
 LONGEST_KEY = 64
@@ -151,7 +152,7 @@ def _required(fields: Mapping[bytes, bytes], name: bytes) -> bytes:
 # the time that parsing an announce takes.
 @lru_cache(maxsize=1024)
 def _info_hash(value: bytes) -> InfoHash:
-    return InfoHash(_decoded(b"info_hash", value, HASH_LENGTH))
+    return InfoHash(_decoded(b"info_hash", value, SHA1_LENGTH))
 
 
 def _decoded(name: bytes, value: bytes, length: int) -> bytes:
