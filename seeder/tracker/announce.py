@@ -2,7 +2,9 @@
 
 The query is cut and percent-decoded as bytes, since `info_hash`, `peer_id` and `key` are binary: a
 detour over text would change them. Replies are put together from their few fixed keys in sorted
-order; a general encoder costs more than the rest of an announce. No I/O.
+order; a general encoder costs more than the rest of an announce.
+
+No I/O.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,13 +20,15 @@ from seeder.torrent.info import InfoHash
 from seeder.torrent.layout import SHA1_LENGTH
 
 PEER_ID_LENGTH = 20
-LONGEST_KEY = 64
+MOST_KEY_BYTES = 64
+"""Of a client's `key`; the rest is cut off."""
 MOST_PARAMETERS = 64
 MOST_SCRAPED = 64
 LARGEST_COUNT = 2**64 - 1
 LONGEST_REASON = 500
+"""Bytes of UTF-8."""
 
-_LARGEST_DIGITS = 20
+_MOST_DIGITS = 20
 
 
 class AnnounceEvent(Enum):
@@ -50,7 +54,7 @@ class AnnounceRequest(NamedTuple):
     """1 to 65535; 0 where a `stopped` named none."""
     downloaded: int = 0
     left: int | None = None
-    """None where the client doesn't say or doesn't know; only 0 (a seed) means something."""
+    """None if the client doesn't say or doesn't know it; only 0 (a seed) has a meaning here."""
     event: AnnounceEvent = AnnounceEvent.NONE
     numwant: int | None = None
     """None: as many as the tracker likes."""
@@ -60,7 +64,7 @@ class AnnounceRequest(NamedTuple):
 
 
 class AnnounceReply(NamedTuple):
-    """What an announce is answered with, whatever it came by; times in seconds."""
+    """The answer to an announce in any form; times in seconds."""
 
     source: bytes
     """The asker's own address, 4 or 16 bytes (BEP 24)."""
@@ -108,7 +112,7 @@ def parse_announce(query: bytes) -> AnnounceRequest:
         _count(numwant) if numwant.isdigit() else None,
         fields.get(b"compact") != b"0",
         fields.get(b"no_peer_id") == b"1",
-        (unquote_to_bytes(key) if b"%" in key else key)[:LONGEST_KEY],
+        (unquote_to_bytes(key) if b"%" in key else key)[:MOST_KEY_BYTES],
     )
 
 
@@ -128,7 +132,7 @@ def parse_scrape(query: bytes) -> list[InfoHash]:
 
 
 def _fields(query: bytes) -> dict[bytes, bytes]:
-    """Return the parameters still percent-encoded; the identifying ones may not be doubled."""
+    """Return the parameters, still percent-encoded; info_hash, peer_id and port may stand once."""
     parts = query.split(b"&", MOST_PARAMETERS)
     if len(parts) > MOST_PARAMETERS:
         raise AnnounceError(f"more than {MOST_PARAMETERS} parameters")
@@ -170,7 +174,7 @@ def _count(value: bytes) -> int:
     """Return a byte count, saturating at 64 bits; 0 for what is absent, negative or no number."""
     if not value.isdigit():
         return 0
-    if len(value) > _LARGEST_DIGITS:
+    if len(value) > _MOST_DIGITS:
         return LARGEST_COUNT
     return min(int(value), LARGEST_COUNT)
 
@@ -224,10 +228,10 @@ def _entry(endpoint: bytes, peer_id: bytes | None) -> bytes:
 
 
 def encode_failure(error: AnnounceError) -> bytes:
-    """Return a refusal (BEP 3, 31).
+    """Return a refusal (BEP 3, BEP 31).
 
-    Where it is to be tried again after minutes, `interval` says so too, for libtorrent, which
-    heeds that one in a failure.
+    If the error names minutes, `interval` says the same in seconds, since libtorrent heeds that key
+    in a refusal.
     """
     # Cut between characters, not within one.
     reason = error.reason.encode()[:LONGEST_REASON].decode(errors="ignore").encode()

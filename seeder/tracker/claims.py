@@ -1,4 +1,4 @@
-"""What the peers of one swarm claim to have received, so that nothing is counted twice. No I/O."""
+"""What the peers of one swarm claim to have received, each byte counted once. No I/O."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from seeder.tracker.saved import SavedSession
 
 
 class ClaimCounter(Protocol):
-    """Where claims go: the ledger's entry of one torrent."""
+    """Counts what is claimed; the ledger's account of one object is one."""
 
     def delivered_claimed(self, count: int) -> None:
         """Add `count` bytes that a peer says it received."""
@@ -31,11 +31,12 @@ class ClientSession:
     """Bytes of this download that went to the account."""
     completed: bool = False
     endpoint: bytes = b""
-    """Where it last announced from by IPv4."""
+    """Where it last announced from by IPv4, as a compact endpoint; empty if it didn't."""
     endpoint6: bytes = b""
+    """The same by IPv6."""
 
     def note_endpoint(self, endpoint: bytes) -> None:
-        """Remember where the client announced from, one endpoint a family."""
+        """Remember where the client announced from, by address family."""
         if is_v6(endpoint):
             self.endpoint6 = endpoint
         else:
@@ -49,9 +50,9 @@ class ClientSession:
 class Claims:
     """The sessions of a swarm, in the order in which they were last seen.
 
-    `downloaded` is the client's own running total. What it was at first sight is not counted,
-    only its growth, and no more than the object's size in one download. A client that announces
-    by IPv4 and by IPv6 is one session, and one that stops and starts again finds its own.
+    `downloaded` is the client's own running total. Only its growth is counted, not what it was at
+    first sight, and in one download no more than the object's size. A client that announces by
+    IPv4 and by IPv6 is one session, and one that stops and starts again goes on with its own.
     """
 
     def __init__(self, size: int, account: ClaimCounter, room: Room) -> None:
@@ -78,7 +79,7 @@ class Claims:
             if not self._room.take():
                 return None, False
             session = ClientSession(request.downloaded, now)
-        # Taken out and put back in, so that the sessions stay in order of `seen`.
+        # Taken out above and put back in: so the sessions stay in the order of `seen`.
         self._sessions[name] = session
         session.seen = now
         self._count(session, request)

@@ -1,21 +1,21 @@
-"""Peers kept so that a random sample costs no more for a large swarm than a small one. No I/O."""
+"""Peers kept so that a random sample costs no more in a large swarm than in a small one. No I/O."""
 
 from typing import Protocol
 
 
 class RandomFloats(Protocol):
-    """Where chance comes from; `random.Random` is one."""
+    """Gives random floats; `random.Random` does."""
 
     def random(self) -> float:
         """Return a float from 0 up to, not including, 1."""
 
 
 class Crowd:
-    """Endpoints of one length in random order: any run of them is then a random sample.
+    """Endpoints of one length in random order, so that any run of them is a random sample.
 
-    A newcomer changes places with a random one (the inside-out shuffle of Fisher and Yates), a
-    leaver's place goes to the last one, and whoever announces again is put elsewhere. They lie in
-    one piece of memory, so that a sample is a slice of it, and in the form that replies have.
+    A newcomer changes places with a random endpoint (the inside-out shuffle of Fisher and Yates), a
+    leaver's place goes to the last endpoint, and an endpoint that announces again is put elsewhere.
+    All lie in one piece of memory, so that a sample is a slice of it, in the form of the reply.
     """
 
     __slots__ = ("_endpoints", "_places", "_rng", "_stride")
@@ -78,7 +78,7 @@ class Crowd:
 
 
 class Room:
-    """A number of places that several swarms share."""
+    """A number of places that all swarms share."""
 
     __slots__ = ("limit", "used")
 

@@ -1,6 +1,8 @@
 """Swarms as rows that JSON keeps whole, so that a restart loses no peer and counts nothing twice.
 
-Times become ages, since the clock of one run means nothing to the next. No I/O.
+Times become ages, since the clock of one run means nothing to the next.
+
+No I/O.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,7 +29,7 @@ class SavedPeer(NamedTuple):
 
 
 class SavedSession(NamedTuple):
-    """A session and what it was counted for; counts in bytes."""
+    """A client's session, and what was counted for it in bytes."""
 
     peer_id: bytes
     key: bytes
@@ -39,7 +41,7 @@ class SavedSession(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SavedSwarm:
-    """One swarm; peers and sessions longest unseen first."""
+    """One swarm; peers and sessions are sorted, the longest unseen first."""
 
     info_hash: InfoHash
     completed: int

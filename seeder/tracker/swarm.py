@@ -1,7 +1,9 @@
-"""One swarm: who is let in, who is handed out to whom, who is dropped.
+"""One swarm: which peers are listed, which are handed out to whom, which are dropped.
 
 A peer is the address that its announce came from and the port that it named; nothing else that it
-writes about itself puts an endpoint into a handout. No I/O.
+writes about itself puts an endpoint into a handout.
+
+No I/O.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +19,7 @@ from seeder.tracker.crowd import Crowd, RandomFloats, Room
 from seeder.tracker.saved import SavedPeer
 
 HANDOUT_GAP = 5.0
-"""Seconds in which one peer gets no second helping (a client that announces every second)."""
+"""Seconds for which a peer that was handed peers is handed no more: some announce every second."""
 
 Handout: TypeAlias = tuple[bytes, bytes]
 """IPv4 endpoints and IPv6 endpoints, each end to end."""
@@ -32,9 +34,9 @@ class OwnPlace(Enum):
 
     ALWAYS = "always"
     SPARE = "spare"
-    """Where the others don't fill it."""
+    """When the other peers don't fill the handout."""
     ALONE = "alone"
-    """Where there is nobody else."""
+    """When there is no other peer to hand out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +110,9 @@ class Swarm:
     ) -> Handout:
         """Take in an announce; return the IPv4 and IPv6 endpoints to hand out for it.
 
-        `own` are our seeder's, which are in it as `place` says. A client that announces a hybrid
-        by both hashes dials what it hears by each in that version, so it hears as much by both.
+        `own` are our seeder's endpoints, and `place` says when they are handed out. `by_alias`:
+        the announce names the other hash of a hybrid. A client that announces both hashes dials
+        the peers of each answer in that version of the protocol, so it gets peers for both.
         """
         endpoint = compact_endpoint(source, request.port)
         if request.event is AnnounceEvent.STOPPED:
@@ -165,7 +168,7 @@ class Swarm:
             peer.crowd = crowd
         complete = request.left == 0
         if peer.complete and not complete:
-            # By now it knows what it lacks (aria2 with a magnet link), or a check found it out.
+            # The client knows now what it lacks (aria2 with a magnet link), or a check told it.
             peer.answered = peer.answered_by_alias = -inf
         self.seeds += complete - peer.complete
         peer.complete = complete
@@ -178,7 +181,7 @@ class Swarm:
     def _admits(self, request: AnnounceRequest, endpoint: bytes, network: bytes) -> bool:
         """Take room for a newcomer; False when a cap is reached.
 
-        At the cap of its address, a client that merely changed its port takes its own old place.
+        At the cap of its address, a client that only changed its port gets its own former place.
         """
         if self._networks.get(network, 0) >= self._policy.peers_per_address:
             session = self.claims.find(request)
@@ -214,10 +217,10 @@ class Swarm:
             del self._networks[peer.network]
 
     def _stop(self, request: AnnounceRequest, endpoint: bytes, now: float) -> None:
-        """Remove the peer that stops, and nobody else.
+        """Remove the peer that stops, and no other.
 
-        It is found at the address that the announce came from; where it names no port, by its
-        peer id at that address; where it has moved since, by its peer id and its secret key.
+        It is found at the address that the announce came from; if the announce names no port, by
+        its peer id at that address; if the peer has moved since, by its peer id and secret key.
         """
         peer = self._peers.get(endpoint)
         session = self.claims.find(request)
@@ -239,11 +242,11 @@ class Swarm:
         own: Sequence[bytes],
         place: OwnPlace,
     ) -> Handout:
-        """Choose who the asker hears of: its own family first, the other one in what is left.
+        """Choose the peers that the asker hears of: its own address family first.
 
-        A leecher gets complete peers for half of the answer, or for more where there are not
-        enough leechers; then us; then leechers. A seed gets leechers, and those `own` that are
-        passed for it. We are the last to be chosen where `place` says so.
+        A leecher gets complete peers for half of the answer, for more if there are too few
+        leechers; then our seeder; then leechers. A seed gets leechers, and our seeder if `own` is
+        passed. With OwnPlace.SPARE or ALONE our seeder is chosen last.
         """
         near = is_v6(asker)
         chosen: _Choice = ([], [])
@@ -280,7 +283,7 @@ class Swarm:
         return count - missing
 
     def counts(self) -> ScrapeCounts:
-        """Return what a scrape shows: our own seeder is one of the complete."""
+        """Return what a scrape shows; our own seeder is one of the complete peers."""
         return ScrapeCounts(self.seeds + 1, self.completed, len(self._peers) - self.seeds)
 
     def peer_ids(self, endpoints: Iterable[bytes]) -> dict[bytes, bytes]:
@@ -288,7 +291,7 @@ class Swarm:
         return {e: self._peers[e].peer_id for e in endpoints if e in self._peers}
 
     def expire(self, oldest: float) -> int:
-        """Drop what was last seen before `oldest`; return how many peers that were."""
+        """Drop the peers and sessions last seen before `oldest`; return how many peers."""
         gone = []
         for peer in self._peers.values():
             if peer.seen >= oldest:
@@ -346,8 +349,8 @@ def _wants_nothing(request: AnnounceRequest) -> bool:
 
 
 def _may_lack_metadata(request: AnnounceRequest) -> bool:
-    """Tell a client that may have nothing but a magnet link: aria2 then says that it lacks 0 bytes.
+    """Tell whether a client may have only a magnet link: aria2 then says that it lacks 0 bytes.
 
-    A seed that has just started says the same; the peer that it hears of in vain costs it little.
+    A seed that has just started says the same; hearing of a peer in vain costs it little.
     """
     return request.event is AnnounceEvent.STARTED and request.left == request.downloaded == 0

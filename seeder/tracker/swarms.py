@@ -14,11 +14,10 @@ from seeder.tracker.swarm import OwnPlace, Swarm, SwarmPolicy
 
 INTERVAL_SPREAD = 0.1
 """Share of the interval by which replies differ, so that announces don't come in waves."""
-MINUTES_AWAY = "5"
-"""When to ask again for a torrent that is away for a while."""
 MINUTES_LOADING = "1"
+"""When to ask again for a torrent that may not be loaded yet (BEP 31)."""
 SESSIONS_PER_PEER = 2
-"""Sessions are remembered beyond their peers, so that stopping and starting counts nothing anew."""
+"""Sessions outlive their peers, so that a client that stops and starts counts nothing anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +25,9 @@ class OwnSeeder:
     """Where our own seeder is reached; it is in the handouts without ever announcing."""
 
     port: int
-    """The peer listener's, for clients that are told the address that they came to."""
+    """The peer listener's. Without `endpoints` a client hears of the address that it reached."""
     endpoints: tuple[bytes, ...] = ()
-    """What the operator configured, in compact form: then these, to everybody."""
+    """Compact endpoints that the operator configured; everybody is told these instead."""
     peer_id: bytes | None = None
     """Shown in replies that aren't compact; None leaves it out."""
 
@@ -52,8 +51,8 @@ class SwarmStatistics:
 class Swarms:
     """Every swarm by info hash, and why the closed ones are closed.
 
-    While `loading` is set, a torrent that isn't known (yet) is refused for a minute; afterwards it
-    is refused for good, in the words that make clients drop the tracker.
+    While `loading` is set, an announce for an unknown torrent is refused for a minute; afterwards
+    it is refused for good, in the words that make clients drop the tracker.
     """
 
     def __init__(self, policy: SwarmPolicy, seeder: OwnSeeder, *, rng: RandomFloats) -> None:
@@ -64,15 +63,13 @@ class Swarms:
         self._seeder = seeder
         self._rng = rng
         self._swarms: dict[InfoHash, Swarm] = {}
-        self._closed: dict[InfoHash, tuple[str, str]] = {}
+        self._closed: dict[InfoHash, str] = {}
+        """Of torrents that had a swarm: the reason that their clients are told."""
         self._aliases: dict[InfoHash, InfoHash] = {}
         """Of hybrids: the v1 hash that the swarm is kept under, by the v2 hash cut to 20 bytes."""
         self._saved: dict[InfoHash, SavedSwarm] = {}
         self._peers = Room(policy.peers)
         self._sessions = Room(policy.peers * SESSIONS_PER_PEER)
-
-    def __contains__(self, info_hash: object) -> bool:
-        return info_hash in self._swarms
 
     def open(
         self,
@@ -86,8 +83,7 @@ class Swarms:
         """Serve a torrent of `size` bytes; what its peers claim goes to `claims`.
 
         `completed` is what was counted in earlier runs, `alias` the other hash that its peers may
-        name it by (BEP 52). Opening again what was closed or is open keeps what is known of its
-        peers.
+        name it by (BEP 52). A swarm that is open already keeps its peers and its counts.
         """
         self._closed.pop(info_hash, None)
         if alias is not None:
@@ -103,27 +99,13 @@ class Swarms:
             account.adopt(saved.sessions)
             swarm.adopt(saved.peers)
 
-    def close(self, info_hash: InfoHash, reason: str, *, forever: bool = True) -> None:
-        """Refuse a torrent from now on, with `reason` as the text for its clients.
-
-        What is away only for a while keeps its peers, and its clients ask again in minutes.
-        """
-        if forever:
-            self._clear(info_hash)
-        self._closed[info_hash] = (reason, "never" if forever else MINUTES_AWAY)
-
-    def forget(self, info_hash: InfoHash) -> None:
-        """Know nothing of a torrent any more, not even why it was closed."""
-        self._clear(info_hash)
-        for alias in [alias for alias, named in self._aliases.items() if named == info_hash]:
-            del self._aliases[alias]
-
-    def _clear(self, info_hash: InfoHash) -> None:
-        self._closed.pop(info_hash, None)
+    def close(self, info_hash: InfoHash, reason: str) -> None:
+        """Forget a torrent's peers and refuse it for good; its clients are told the `reason`."""
         self._saved.pop(info_hash, None)
         swarm = self._swarms.pop(info_hash, None)
         if swarm is not None:
             swarm.clear()
+        self._closed[info_hash] = reason
 
     def announce(
         self, request: AnnounceRequest, source: bytes, local: bytes | None, now: float
@@ -135,7 +117,7 @@ class Swarms:
         """
         info_hash = self._aliases.get(request.info_hash, request.info_hash)
         swarm = self._swarms.get(info_hash)
-        if swarm is None or info_hash in self._closed:
+        if swarm is None:
             raise self._refusal(info_hash)
         own = self._seeder.reached_at(local)
         by_alias = info_hash != request.info_hash
@@ -154,16 +136,16 @@ class Swarms:
         )
 
     def _refusal(self, info_hash: InfoHash) -> AnnounceError:
-        if info_hash in self._closed:
-            reason, retry_in = self._closed[info_hash]
-            return AnnounceError(reason, retry_in=retry_in)
+        reason = self._closed.get(info_hash)
+        if reason is not None:
+            return AnnounceError(reason, retry_in="never")
         if self.loading:
             text = "the tracker is still loading its torrents, try again in a minute"
             return AnnounceError(text, retry_in=MINUTES_LOADING)
         return AnnounceError("torrent not registered with this tracker", retry_in="never")
 
     def peer_ids(self, info_hash: InfoHash, reply: AnnounceReply) -> dict[bytes, bytes]:
-        """Return the peer ids of those that a reply hands out, by endpoint."""
+        """Return the known peer ids of the peers that a reply hands out, by endpoint."""
         endpoints = list(reply.endpoints())
         swarm = self._swarms.get(self._aliases.get(info_hash, info_hash))
         known = swarm.peer_ids(endpoints) if swarm is not None else {}
@@ -172,16 +154,15 @@ class Swarms:
         return known
 
     def scrape(self, info_hashes: Iterable[InfoHash]) -> dict[InfoHash, ScrapeCounts]:
-        """Return the counts of each swarm; zeros for what we don't serve."""
+        """Return the counts of each swarm; zeros for a torrent that we don't serve."""
         counts = {}
         for info_hash in info_hashes:
-            name = self._aliases.get(info_hash, info_hash)
-            swarm = None if name in self._closed else self._swarms.get(name)
+            swarm = self._swarms.get(self._aliases.get(info_hash, info_hash))
             counts[info_hash] = ScrapeCounts() if swarm is None else swarm.counts()
         return counts
 
     def statistics(self, info_hash: InfoHash) -> SwarmStatistics:
-        """Return what one swarm's peers have told; zeros for what we don't serve."""
+        """Return what one swarm's peers have told; zeros for a torrent that we don't serve."""
         swarm = self._swarms.get(info_hash)
         if swarm is None:
             return SwarmStatistics(0, 0, 0)
@@ -196,7 +177,7 @@ class Swarms:
         return sum(swarm.expire(oldest) for swarm in self._swarms.values())
 
     def export(self, now: float) -> Iterator[SwarmRow]:
-        """Yield a row for each swarm, for `restore` in a later run."""
+        """Yield a row for each swarm, opened or not; `restore` takes them back in a later run."""
         for info_hash, swarm in list(self._swarms.items()):
             peers, sessions = list(swarm.export()), list(swarm.claims.export())
             yield to_row(SavedSwarm(info_hash, swarm.completed, peers, sessions), now)
@@ -206,7 +187,7 @@ class Swarms:
     def restore(self, rows: Iterable[SwarmRow], now: float) -> None:
         """Take back what `export` wrote, before its torrents are opened; nothing is counted.
 
-        ValueError, and nothing is taken back, if a row is not one of `export`.
+        ValueError if any row is not one of `export`; then nothing is taken back.
         """
         saved = [from_row(row, now) for row in rows]
         self._saved.update((swarm.info_hash, swarm) for swarm in saved)

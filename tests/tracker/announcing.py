@@ -49,10 +49,20 @@ def peer_id(name: str) -> bytes:
 class Tracker:
     """Swarms with one open torrent, announced to by peers that have names."""
 
-    def __init__(self, policy: SwarmPolicy = SwarmPolicy(), seed: int = 1) -> None:  # noqa: B008  (frozen)
+    def __init__(
+        self,
+        policy: SwarmPolicy = SwarmPolicy(),  # noqa: B008  (frozen)
+        seed: int = 1,
+        *,
+        opened: bool = True,
+    ) -> None:
         self.ledger = Ledger()
         self.now = 1000.0
         self.swarms = Swarms(policy, OwnSeeder(OWN_PORT), rng=random.Random(seed))
+        if opened:
+            self.open()
+
+    def open(self) -> None:
         self.swarms.open(HASH, size=SIZE, claims=self.ledger)
 
     def announce(
