@@ -44,7 +44,7 @@ from seeder.torrent.objects import PinnedBundle
 from seeder.tracker.swarm import OwnPlace, SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from seeder.units import rounded_size
-from seeder.upload.superseed import Spreading
+from seeder.upload.superseed import SuperSeeds
 from seeder.upload.uploads import Uploads
 
 _LOG = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ class Node:
         self._metrics = Metrics(self.report, version=__version__)
 
     def _new_uploads(self) -> Uploads:
-        spreading = Spreading(
+        super_seeds = SuperSeeds(
             enabled=self.config.peer.super_seeding == "auto",
             other_seeds=lambda info_hash: self.swarms.statistics(InfoHash(info_hash)).seeds,
             cache_bytes=self.config.cache.memory + self.config.cache.disk,
@@ -125,7 +125,7 @@ class Node:
             self.config.peer,
             cache=self.cache,
             account=self._account,
-            spreading=spreading,
+            super_seeds=super_seeds,
             origin_is_busy=self.origins.is_busy,
         )
 

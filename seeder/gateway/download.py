@@ -18,13 +18,12 @@ from seeder.net.addresses import address_group
 from seeder.torrent.catalog import Torrent
 from seeder.units import KIB, MIB, ByteRange
 from seeder.upload.feed import AHEAD, MOST_AHEAD
-from seeder.upload.uploads import Uploads
+from seeder.upload.uploads import TICK, Uploads
 
 _LOG = logging.getLogger(__name__)
 
 MOST_DOWNLOADS = 500
 """At a time: half of the HTTP server's connections, so that the tracker has the other half."""
-TICK = 1.0
 BATCH = MIB
 """Bytes offered to a socket at a time; then others get their turn."""
 SCRATCH = 512 * KIB
@@ -83,7 +82,7 @@ class Download:
         self._ahead = max(2, min(MOST_AHEAD, AHEAD // self._length))
         """Pieces, the next one included, that are asked for before they are needed."""
         stop = (self._stop - 1) // self._length + 1
-        self._stock = uploads.feed(self, torrent, self, tell=self._piece_came, stop=stop)
+        self._feed = uploads.feed(self, torrent, self, tell=self._piece_came, stop=stop)
         self._chain = uploads.rates.chain(torrent.info_hash, self._opened_at, sharing=self.group)
 
     def __contains__(self, index: object) -> bool:
@@ -165,7 +164,7 @@ class Download:
         views = gather() if self._served else []
         if not views:
             index = self._at // self._length
-            if self._cold and self._stock.is_hopeless(index):
+            if self._cold and self._feed.is_hopeless(index):
                 raise DownloadRefused(_NOT_CACHED)
             if self._cold and index in self._failed:
                 raise DownloadRefused(_UNREADABLE, busy=False)
@@ -193,7 +192,7 @@ class Download:
         if self._closed:
             return
         self._closed = True
-        self._stock.close()
+        self._feed.close()
         if self._chain is not None:
             self._chain.give_back(self._granted)
             self._uploads.rates.waiting.discard(self._chain)
@@ -209,7 +208,7 @@ class Download:
 
     def tick(self, now: float) -> None:
         """Keep the deadlines; called about once a second."""
-        self._stock.overdue(now)
+        self._feed.overdue(now)
         if not self._served and now - self._held_at > TURN_PATIENCE:
             self.refuse(_NO_TURN)
         self.resume()
@@ -233,20 +232,20 @@ class Download:
 
     def _views(self, most: int) -> list[memoryview]:
         """Return up to `most` of the next bytes where they lie; ask for pieces that are cold."""
-        layout, stock = self.torrent.layout, self._stock
+        layout, feed = self.torrent.layout, self._feed
         at, stop, used = self._at, min(self._at + most, self._stop), 0
         views: list[memoryview] = []
         while at < stop and len(views) < MOST_VIEWS:
             index, offset = divmod(at, self._length)
             length = min(stop - at, layout.piece_size(index) - offset)
-            piece = stock.find(index)
+            piece = feed.find(index)
             if piece is not None:
                 view = memoryview(piece)[offset : offset + length]
             else:
                 view = self._scratch[used : min(used + length, self._reach)]
-                if not view or not stock.is_on_disk(index):
+                if not view or not feed.is_on_disk(index):
                     break
-                if not stock.read(index, [(offset, [view])]):
+                if not feed.read(index, [(offset, [view])]):
                     break
                 used += len(view)
             views.append(view)
@@ -260,9 +259,9 @@ class Download:
         if self._cold or index - self._looked_at >= self._ahead // 2:
             self._looked_at = index
             ahead = range(index, index + self._ahead)
-            self._stock.look_ahead([index for index in ahead if index in self])
+            self._feed.look_ahead([index for index in ahead if index in self])
         else:
-            self._stock.fetch()
+            self._feed.fetch()
 
     def _piece_came(self, index: int, error: SeederError | None) -> None:
         """Take note of a piece that was cold; the cache's task calls this."""

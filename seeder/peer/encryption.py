@@ -10,10 +10,10 @@ No I/O.
 from collections.abc import Callable
 
 from seeder.errors import WireError
-from seeder.peer.mse import Keystream, Policy, Responder, looks_plain
+from seeder.peer.mse import Keystream, MsePolicy, Responder, looks_plain
 
 
-class Opening:
+class EncryptionLayer:
     """Decides what a peer speaks: a `policy` of None refuses encryption.
 
     `respond` makes MSE's side of the talk when it is needed.
@@ -30,7 +30,7 @@ class Opening:
         "settled",
     )
 
-    def __init__(self, policy: Policy | None, respond: Callable[[], Responder]) -> None:
+    def __init__(self, policy: MsePolicy | None, respond: Callable[[], Responder]) -> None:
         self.settled = False
         """Whether what `receive` returns is the peer wire, and all of it."""
         self.encrypt: Keystream | None = None

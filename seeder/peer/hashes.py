@@ -21,7 +21,7 @@ LEAST_HASHES = 4096
 """That a peer may have of a small file, asked for again and again."""
 
 
-class Lookups:
+class HashLookups:
     """One peer's requests for hashes.
 
     `start` has `run` called in a task, `reject` turns a request down, `tell` sends on.

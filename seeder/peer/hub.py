@@ -16,11 +16,11 @@ from seeder.net.buckets import TokenBucket
 from seeder.net.sockets import accept, close_all
 from seeder.peer.batch import Scratch
 from seeder.peer.connection import Identity, PeerConnection
-from seeder.peer.encryption import Opening
+from seeder.peer.encryption import EncryptionLayer
 from seeder.peer.mse import (
     LONGEST_PAD,
     PRIVATE_KEY_LENGTH,
-    Policy,
+    MsePolicy,
     Responder,
     SkeyIndex,
     rc4_available,
@@ -28,11 +28,10 @@ from seeder.peer.mse import (
 from seeder.peer.registry import Registry
 from seeder.peer.session import Session
 from seeder.torrent.catalog import Torrent
-from seeder.upload.uploads import Uploads
+from seeder.upload.uploads import TICK, Uploads
 
 _LOG = logging.getLogger(__name__)
 
-TICK = 1.0
 EXCHANGE_BURST, EXCHANGES_PER_SECOND = 200, 100
 """Key exchanges of encrypted connections, of all peers together."""
 GOODBYE = 3.0
@@ -69,7 +68,7 @@ class Hub:
         self._client = client
         self._registry = Registry(uploads)
         self._scratch = Scratch()
-        self._encryption = _policy_of(uploads.settings.encryption)
+        self._mse_policy = _policy_of(uploads.settings.encryption)
         """How MSE answers a peer that speaks it; None refuses it."""
         self._skeys = SkeyIndex()
         self._exchanges = TokenBucket(EXCHANGE_BURST, EXCHANGES_PER_SECOND, trio.current_time())
@@ -137,7 +136,7 @@ class Hub:
             address,
             group,
             wire=self._new_wire(sock, address),
-            opening=Opening(self._encryption, self._respond),
+            encryption=EncryptionLayer(self._mse_policy, self._respond),
             host=self._registry,
             uploads=self._uploads,
             nursery=self._nursery,
@@ -162,17 +161,17 @@ class Hub:
             Identity(self._peer_id, self._client, ip),
             self._find,
             trio.current_time(),
-            hides=self._uploads.spreading.hides,
+            hides=self._uploads.super_seeds.hides,
         )
 
     def _respond(self) -> Responder:
         # Each handshake costs two exponentiations of a quarter of a millisecond.
         if not self._exchanges.take(trio.current_time()):
             raise WireError("mse-flood")
-        assert self._encryption is not None
+        assert self._mse_policy is not None
         return Responder(
             self._skeys.find,
-            self._encryption,
+            self._mse_policy,
             private_key=secrets.token_bytes(PRIVATE_KEY_LENGTH),
             pad_b=secrets.token_bytes(secrets.randbelow(LONGEST_PAD + 1)),
         )
@@ -207,7 +206,7 @@ class Hub:
         )
 
 
-def _policy_of(encryption: Encryption) -> Policy | None:
+def _policy_of(encryption: Encryption) -> MsePolicy | None:
     """Return what is wished for as far as it can be done, None for no encryption; ConfigError."""
     if encryption == "off":
         return None

@@ -73,7 +73,7 @@ class Deadlines:
 _GONE = {errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTUNREACH}
 
 
-class Journal:
+class SessionLog:
     """One session's entries in `log`, and why it ends."""
 
     __slots__ = ("_address", "_log", "is_news", "reason")

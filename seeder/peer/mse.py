@@ -27,7 +27,7 @@ from seeder.torrent.layout import SHA1_LENGTH, sha1
 from seeder.units import KIB
 
 Buffer = bytes | bytearray | memoryview
-Policy = Literal["allow", "require"]
+MsePolicy = Literal["allow", "require"]
 """allow: a plain payload wherever it is offered, else RC4; require: an RC4 payload only."""
 
 PRIME = int(
@@ -123,7 +123,7 @@ class Responder:
     def __init__(
         self,
         find_skey: Callable[[bytes], bytes | None],
-        policy: Policy,
+        policy: MsePolicy,
         *,
         private_key: bytes,
         pad_b: bytes,

@@ -14,9 +14,9 @@ import trio
 from seeder.peer import messages
 from seeder.peer.batch import READ_BLOCKS, Batch, Scratch
 from seeder.peer.connection import PeerConnection
-from seeder.peer.encryption import Opening
+from seeder.peer.encryption import EncryptionLayer
 from seeder.peer.protocol import Phase
-from seeder.upload.feed import Stock
+from seeder.upload.feed import Feed
 from seeder.upload.rates import Chain
 
 BATCH_BLOCKS = 64
@@ -47,7 +47,7 @@ class Output:
 
     __slots__ = (
         "_batch",
-        "_opening",
+        "_encryption",
         "_reach",
         "_scratch",
         "_sender",
@@ -55,10 +55,10 @@ class Output:
         "_wire",
         "chain",
         "draining",
+        "feed",
         "finishing",
         "further",
         "sent_at",
-        "stock",
         "withholds",
     )
 
@@ -66,13 +66,13 @@ class Output:
         self,
         sock: socket.socket,
         wire: PeerConnection,
-        opening: Opening,
+        encryption: EncryptionLayer,
         sender: Sender,
         *,
         scratch: Scratch,
         now: float,
     ) -> None:
-        self.stock: Stock | None = None
+        self.feed: Feed | None = None
         """Where blocks come from, once the torrent is known."""
         self.chain: Chain | None = None
         """The upload limits; None for none."""
@@ -88,7 +88,7 @@ class Output:
         """When the socket took something last."""
         self._sock = sock
         self._wire = wire
-        self._opening = opening
+        self._encryption = encryption
         self._sender = sender
         self._scratch = scratch
         self._batch = Batch()
@@ -103,11 +103,11 @@ class Output:
 
     def look_ahead(self, indices: Sequence[int]) -> None:
         """Ask for those of the pieces that are cold, though none of them can be sent yet."""
-        if self.stock is not None:
+        if self.feed is not None:
             withholds, now = self.withholds, trio.current_time()
             if withholds is not None:
                 indices = [index for index in indices if not withholds(index, now)]
-            self.stock.look_ahead(indices)
+            self.feed.look_ahead(indices)
 
     async def drain(self) -> None:
         """Send until nothing sendable is left, waiting for the socket."""
@@ -142,13 +142,13 @@ class Output:
 
     def _fill(self) -> bool:
         """Gather the next batch: what the protocol owes, then blocks of pieces at hand."""
-        wire, batch, stock = self._wire, self._batch, self.stock
+        wire, batch, feed = self._wire, self._batch, self.feed
         self._scratch.clear()
-        negotiation = self._opening.data_to_send()
+        negotiation = self._encryption.data_to_send()
         if negotiation:
             batch.add(negotiation)
             return True
-        encrypt = self._opening.encrypt
+        encrypt = self._encryption.encrypt
         if wire.owes_metadata:
             wire.send_metadata()
         control = wire.data_to_send()
@@ -156,71 +156,71 @@ class Output:
             control += self.further()
         if control:
             batch.add(control)
-        if stock is not None and wire.wanted:
+        if feed is not None and wire.wanted:
             # What is encrypted can't be queued again, so no more of it than the socket may take.
             room = min(ENCRYPTED_BATCH_BLOCKS, self._reach) if encrypt else BATCH_BLOCKS
             if self.chain is None:
-                self._add_blocks(stock, room)
+                self._add_blocks(feed, room)
             else:
-                self._add_granted(stock, self.chain, room)
+                self._add_granted(feed, self.chain, room)
         if encrypt is not None and batch:
             batch.encrypt(encrypt, self._scratch.sealed)
         return bool(batch)
 
-    def _add_granted(self, stock: Stock, chain: Chain, room: int) -> None:
+    def _add_granted(self, feed: Feed, chain: Chain, room: int) -> None:
         """Put as many blocks into the batch as the upload limits allow; else wait for a turn."""
         now = trio.current_time()
         most = min(room, self._wire.wanted_count) * messages.BLOCK_SIZE
         granted = chain.grant(most, now)
         if granted:
-            used = self._add_blocks(stock, max(1, granted // messages.BLOCK_SIZE))
+            used = self._add_blocks(feed, max(1, granted // messages.BLOCK_SIZE))
             chain.give_back(granted - used)
         else:
             self._sender.wait_in_line(chain, most, now)
 
-    def _add_blocks(self, stock: Stock, room: int) -> int:
+    def _add_blocks(self, feed: Feed, room: int) -> int:
         """Put blocks of pieces at hand into the batch, about `room` of them; ask for the others.
 
         Returns their bytes.
         """
-        wire, batch, waiting, withholds = self._wire, self._batch, stock.waiting, self.withholds
+        wire, batch, waiting, withholds = self._wire, self._batch, feed.waiting, self.withholds
         now, added, reach = trio.current_time(), 0, self._reach
         for index in tuple(wire.wanted):
             if index in waiting or (withholds is not None and withholds(index, now)):
                 continue
-            piece = stock.find(index)
+            piece = feed.find(index)
             if piece is not None:
                 blocks = wire.take(index, room)
                 payload = batch.add_blocks(index, piece, blocks)
                 used = max(len(blocks), payload // messages.BLOCK_SIZE)
             else:
-                used, payload = self._read_blocks(stock, index, min(room, reach))
+                used, payload = self._read_blocks(feed, index, min(room, reach))
                 reach -= used
             added += payload
             room -= used
             if room <= 0 or reach <= 0:
                 break
-        stock.fetch()
+        feed.fetch()
         return added
 
-    def _read_blocks(self, stock: Stock, index: int, room: int) -> tuple[int, int]:
+    def _read_blocks(self, feed: Feed, index: int, room: int) -> tuple[int, int]:
         """Put blocks of a piece on disk into the batch, or put a cold one in line.
 
         Returns how much of the room they use, and their bytes.
         """
         wire, scratch = self._wire, self._scratch
-        if not stock.is_on_disk(index):
-            stock.line_up(index)
+        if not feed.is_on_disk(index):
+            feed.line_up(index)
             return 0, 0
         blocks = wire.take(index, room)
         if not scratch.has_room(blocks[0][1]):
             wire.give_back(index, blocks)
             return room, 0
-        count, read = scratch.read(index, blocks, stock.read)
+        count, read = scratch.read(index, blocks, feed.read)
         if count < len(blocks):
             wire.give_back(index, blocks[count:])
         if not count:
-            stock.line_up(index)
+            feed.line_up(index)
             return 0, 0
         payload = self._batch.add_borrowed(index, blocks[:count], read)
         # More of them didn't fit: then nothing else may overtake them.

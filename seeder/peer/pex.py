@@ -73,7 +73,7 @@ class Roster:
         return max(self._endpoints[endpoint].values())
 
 
-class Exchange:
+class ToldPeers:
     """What one peer was told."""
 
     __slots__ = ("_seen", "_sent_at", "_told")
@@ -109,16 +109,16 @@ class Exchange:
         return _encode(added, dropped, roster)
 
 
-class Listing:
+class RosterEntry:
     """One peer in a torrent's roster: what others hear of it, and what it hears of them."""
 
-    __slots__ = ("_endpoint", "_exchange", "_roster", "_session")
+    __slots__ = ("_endpoint", "_roster", "_session", "_told")
 
     def __init__(self, roster: Roster, session: Hashable) -> None:
         self._roster = roster
         self._session = session
         self._endpoint: bytes | None = None
-        self._exchange = Exchange()
+        self._told = ToldPeers()
 
     def takes_connections_at(self, endpoint: bytes) -> None:
         """Let others hear of the peer: its compact endpoint, with the port that it named."""
@@ -127,7 +127,7 @@ class Listing:
 
     def message(self, now: float, chance: Callable[[], float]) -> bytes | None:
         """Return the payload of the `ut_pex` message that is due, None for none."""
-        return self._exchange.message(self._roster, self._endpoint, now, chance)
+        return self._told.message(self._roster, self._endpoint, now, chance)
 
     def leave(self) -> None:
         """Let nobody hear of the peer any more."""

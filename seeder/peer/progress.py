@@ -6,12 +6,12 @@ from itertools import filterfalse
 from seeder.ledger.delivery import Delivery, Overlap
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import bitfield_indices
-from seeder.upload.superseed import Spreading, Viewer
+from seeder.upload.superseed import SuperSeeds, Viewer
 from seeder.upload.thrift import Availability, Thrift
 from seeder.upload.uploads import UploadAccount
 
 
-class Gains:
+class Progress:
     """One peer's pieces of one torrent, from its handshake to its end."""
 
     __slots__ = (
@@ -19,7 +19,7 @@ class Gains:
         "_delivery",
         "_group",
         "_overlap",
-        "_spreading",
+        "_super_seeds",
         "_torrent",
         "_viewer",
         "_viewing",
@@ -35,7 +35,7 @@ class Gains:
         *,
         account: UploadAccount,
         availability: Availability[Viewer] | None,
-        spreading: Spreading,
+        super_seeds: SuperSeeds,
         overlap: Overlap,
         group: str,
         now: float,
@@ -49,7 +49,7 @@ class Gains:
         self._torrent = torrent
         self._viewer = viewer
         self._account = account
-        self._spreading = spreading
+        self._super_seeds = super_seeds
         self._viewing = False
         self._delivery = Delivery(torrent.layout, torrent.data_size if torrent.padded else None)
         self._overlap = overlap
@@ -68,7 +68,7 @@ class Gains:
     def view(self, now: float) -> None:
         """Have the peer shown pieces a few at a time (super-seeding)."""
         self._viewing = True
-        self._spreading.join(self._torrent, self._viewer, now)
+        self._super_seeds.join(self._torrent, self._viewer, now)
 
     def arrived_with(self, pieces: bytes | bool, now: float) -> None:
         """Take in what the peer had when it came: a bitfield, all (True) or nothing (False)."""
@@ -91,7 +91,7 @@ class Gains:
         self._grow((index,))
         self._credit(self._delivery.have(index))
         if self._viewing:
-            self._spreading.gained(self._torrent, self._viewer, index, now)
+            self._super_seeds.gained(self._torrent, self._viewer, index, now)
 
     def sent(self, index: int, payload: int) -> None:
         """Book `payload` bytes of piece `index` that the socket took."""
@@ -109,7 +109,7 @@ class Gains:
         self._overlap.leave(self._torrent.info_hash, self._group, self._delivery)
         if self._viewing:
             self._viewing = False
-            self._spreading.leave(self._torrent, self._viewer, now)
+            self._super_seeds.leave(self._torrent, self._viewer, now)
         if self.thrift is not None:
             self.thrift.leave(self._delivery.announced())
 
@@ -125,4 +125,4 @@ class Gains:
 
     def _tell(self, pieces: bytes | bool, now: float) -> None:
         if self._viewing:
-            self._spreading.arrived_with(self._torrent, self._viewer, pieces, now)
+            self._super_seeds.arrived_with(self._torrent, self._viewer, pieces, now)

@@ -10,7 +10,7 @@ from math import inf
 from seeder.cache.reading import REFUSED_FOR
 from seeder.errors import BudgetSpent, SeederError
 from seeder.peer.connection import PeerConnection
-from seeder.upload.feed import PATIENCE, Stock
+from seeder.upload.feed import PATIENCE, Feed
 
 
 class Refusals:
@@ -73,18 +73,18 @@ class Refusals:
             self._wire.regain(index)
         self._resume()
 
-    def review(self, stock: Stock | None, silent_since: float, now: float) -> None:
+    def review(self, feed: Feed | None, silent_since: float, now: float) -> None:
         """See what can't wait any longer, and what is refused no more; called once a second."""
         if self._wire.lost:
-            self._look_for_lost(stock, now)
-        late = stock.overdue(now) if stock is not None else []
+            self._look_for_lost(feed, now)
+        late = feed.overdue(now) if feed is not None else []
         if late:
             self._turn_down(late, now)
         self._unchoke(now)
         self._wire.nudge(max(silent_since, self._choked_at + PATIENCE), now)
 
-    def _look_for_lost(self, stock: Stock | None, now: float) -> None:
+    def _look_for_lost(self, feed: Feed | None, now: float) -> None:
         """Tell the peer again of what it was told is gone, if it came back or may have."""
         for index in tuple(self._wire.lost):
-            if now >= self._regain_at or (stock is not None and stock.is_at_hand(index)):
+            if now >= self._regain_at or (feed is not None and feed.is_at_hand(index)):
                 self._wire.regain(index)

@@ -19,13 +19,13 @@ from seeder.net.sockets import packed_address
 from seeder.peer import protocol as events
 from seeder.peer.batch import Scratch
 from seeder.peer.connection import PeerConnection
-from seeder.peer.encryption import Opening
+from seeder.peer.encryption import EncryptionLayer
 from seeder.peer.extensions import client_of
-from seeder.peer.hashes import Lookups
-from seeder.peer.lifetime import Deadlines, Journal
+from seeder.peer.hashes import HashLookups
+from seeder.peer.lifetime import Deadlines, SessionLog
 from seeder.peer.output import Output
-from seeder.peer.pex import Listing, Roster
-from seeder.peer.progress import Gains
+from seeder.peer.pex import Roster, RosterEntry
+from seeder.peer.progress import Progress
 from seeder.peer.protocol import Phase
 from seeder.peer.refusals import Refusals
 from seeder.torrent.catalog import Torrent
@@ -73,7 +73,7 @@ class Session:
         group: str,
         *,
         wire: PeerConnection,
-        opening: Opening,
+        encryption: EncryptionLayer,
         host: Host,
         uploads: Uploads,
         nursery: trio.Nursery,
@@ -89,23 +89,23 @@ class Session:
         self.torrent: Torrent | None = None
         self.wire = wire
         self._sock = sock
-        self._opening = opening
+        self._encryption = encryption
         self._host = host
         self._uploads = uploads
         self._nursery = nursery
         self._incoming = scratch.incoming
         self._scope = trio.CancelScope()
-        self._gains: Gains | None = None
+        self._progress: Progress | None = None
         self._info: Info | None = None
         """Held, so that it stays at hand."""
-        self._lookups: Lookups | None = None
-        self._output = Output(sock, wire, opening, self, scratch=scratch, now=now)
-        self._journal = Journal(_LOG, address)
+        self._lookups: HashLookups | None = None
+        self._output = Output(sock, wire, encryption, self, scratch=scratch, now=now)
+        self._log = SessionLog(_LOG, address)
         self._deadlines = Deadlines(wire, self._output, now)
         self._refusals = Refusals(wire, self.resume)
         self._slow = False
         """Whether it shares the little that is left for its address."""
-        self._listing: Listing | None = None
+        self._roster_entry: RosterEntry | None = None
         # Two seeds have nothing to say to each other (BEP 21). It is closed at the next tick:
         # what a peer announces in its last moments counts as delivered.
         self._farewell: str | None = None
@@ -126,11 +126,11 @@ class Session:
     @property
     def reason(self) -> str | None:
         """Why the connection ends, once it does."""
-        return self._journal.reason
+        return self._log.reason
 
     def end(self, reason: str) -> None:
         """Close the connection for `reason`."""
-        self._journal.note(reason)
+        self._log.note(reason)
         self._scope.cancel()
 
     def silent_for(self, now: float) -> float:
@@ -158,7 +158,7 @@ class Session:
         if self.torrent is None or self.wire.phase is Phase.PEER_ID:
             self.end(reason)
             return
-        self.wire.retire(self._known_gains.lacking())
+        self.wire.retire(self._known_progress.lacking())
         self._farewell, self._leave_by = reason, trio.current_time() + LEAVE_DEADLINE
         self.resume()
 
@@ -172,7 +172,7 @@ class Session:
 
     def finish(self) -> None:
         """Send nothing after the batch under way, and close when the peer does."""
-        self._journal.note("shutdown")
+        self._log.note("shutdown")
         self._output.finishing = True
         if self._deadlines.is_stranger:
             self._scope.cancel()
@@ -189,7 +189,7 @@ class Session:
 
     def _fail(self, error: Exception) -> None:
         """End the session for `error`, in whichever task it was met."""
-        self._journal.fail(error)
+        self._log.fail(error)
         self._scope.cancel()
 
     def _close(self) -> None:
@@ -197,24 +197,24 @@ class Session:
         trio.lowlevel.notify_closing(self._sock)
         self._sock.close()
         output = self._output
-        if output.stock is not None:
-            output.stock.close()
+        if output.feed is not None:
+            output.feed.close()
         if output.chain is not None:
             self._uploads.rates.waiting.discard(output.chain)
-        if self._listing is not None:
-            self._listing.leave()
+        if self._roster_entry is not None:
+            self._roster_entry.leave()
         if self._lookups is not None:
             self._lookups.close()
         now = trio.current_time()
         try:
             output.settle()
-            if self._gains is not None:
-                self._gains.leave(now)
+            if self._progress is not None:
+                self._progress.leave(now)
         except Exception as error:
             self._fail(error)
         self._uploads.leave(self, now)
-        gained = 0 if self._gains is None else self._gains.delivered
-        self._journal.closed(self.client, self.uploaded, gained, now - self.opened_at)
+        gained = 0 if self._progress is None else self._progress.delivered
+        self._log.closed(self.client, self.uploaded, gained, now - self.opened_at)
 
     # -- input
 
@@ -227,18 +227,18 @@ class Session:
             except (BlockingIOError, InterruptedError):
                 continue
             if count == 0:
-                self._journal.note("left")
+                self._log.note("left")
                 return
             if self._output.finishing:
                 continue
             now = trio.current_time()
             self._deadlines.received_at = now
-            data = self._opening.receive(incoming[:count])
+            data = self._encryption.receive(incoming[:count])
             for event in self.wire.receive(data, now):
                 self._handle(event, now)
             if self.wire.sought is not None:
                 await self._fetch_info(self.wire.sought)
-            if self.wire.interested and not self._journal.is_news:
+            if self.wire.interested and not self._log.is_news:
                 self._announce()
             self._answer()
 
@@ -262,27 +262,27 @@ class Session:
     def _handle(self, event: events.Event, now: float) -> None:
         match event:
             case events.Gained(index):
-                self._known_gains.gained(index, now)
+                self._known_progress.gained(index, now)
             case events.Arrived(pieces):
-                self._known_gains.arrived_with(pieces, now)
+                self._known_progress.arrived_with(pieces, now)
             case events.Grown(pieces):
-                self._known_gains.grown_to(pieces, now)
+                self._known_progress.grown_to(pieces, now)
             case events.Greeted(torrent):
                 assert isinstance(torrent, Torrent)
                 self._greet(torrent, now)
             case events.Identified(peer_id):
                 self._identify(peer_id, now)
-            case events.Introduced(client, listen_port):
+            case events.Introduced(client=client, listen_port=listen_port):
                 self.client = client or self.client
-                if listen_port is not None and self._listing is not None:
+                if listen_port is not None and self._roster_entry is not None:
                     endpoint = compact_endpoint(packed_address(self.address[0]), listen_port)
-                    self._listing.takes_connections_at(endpoint)
+                    self._roster_entry.takes_connections_at(endpoint)
             case events.WantsNothing():
                 self._farewell = "upload-only"
             case events.WantsHashes(request):
                 assert self._lookups is not None
                 self._lookups.ask(request)
-        if self._gains is not None and self._gains.complete:
+        if self._progress is not None and self._progress.complete:
             self._farewell = "seed"
 
     def _greet(self, torrent: Torrent, now: float) -> None:
@@ -290,24 +290,24 @@ class Session:
         uploads, output = self._uploads, self._output
         self.torrent = torrent
         self._info = torrent.info
-        self._listing = Listing(self._host.roster(torrent), self)
-        gains = self._gains = Gains(
+        self._roster_entry = RosterEntry(self._host.roster(torrent), self)
+        progress = self._progress = Progress(
             torrent,
             self,
             account=uploads.account(torrent),
             availability=self._host.availability(torrent),
-            spreading=uploads.spreading,
+            super_seeds=uploads.super_seeds,
             overlap=uploads.overlap,
             group=self.group,
             now=now,
         )
-        if gains.thrift is not None and self.wire.shown is None:
-            output.withholds = gains.thrift.withholds
+        if progress.thrift is not None and self.wire.shown is None:
+            output.withholds = progress.thrift.withholds
         uploads.join(self)
         output.chain = uploads.rates.chain(torrent.info_hash, now)
-        output.stock = uploads.feed(self, torrent, self.wire.wanted, tell=self._piece_came)
+        output.feed = uploads.feed(self, torrent, self.wire.wanted, tell=self._piece_came)
         if torrent.hashes is not None:
-            self._lookups = Lookups(
+            self._lookups = HashLookups(
                 torrent.hashes,
                 start=partial(self._nursery.start_soon, self._look_up),
                 reject=self.wire.reject_hashes,
@@ -323,13 +323,13 @@ class Session:
         self.client = client_of(peer_id)
         self._uploads.slots.come(self, now)
         if self.wire.shown is not None:
-            self._known_gains.view(now)
+            self._known_progress.view(now)
 
     def _announce(self) -> None:
         """Tell of a peer that wants something, and count it."""
         assert self.torrent is not None
         self._uploads.account(self.torrent).peer_seen()
-        self._journal.opened(self.torrent.pinned.ref)
+        self._log.opened(self.torrent.pinned.ref)
 
     def show(self, indices: list[int]) -> None:
         """Tell the peer of pieces that it may request from now on (super-seeding)."""
@@ -337,14 +337,14 @@ class Session:
         self.resume()
 
     @property
-    def _known_gains(self) -> Gains:
-        assert self._gains is not None
-        return self._gains
+    def _known_progress(self) -> Progress:
+        assert self._progress is not None
+        return self._progress
 
     @property
     def uploaded(self) -> int:
         """Bytes of pieces that we sent it."""
-        return 0 if self._gains is None else self._gains.uploaded
+        return 0 if self._progress is None else self._progress.uploaded
 
     # -- choking
 
@@ -402,7 +402,7 @@ class Session:
     def sent(self, index: int, payload: int) -> None:
         """Book `payload` bytes of piece `index` that the socket took."""
         self._deadlines.served_at = self._output.sent_at
-        self._known_gains.sent(index, payload)
+        self._known_progress.sent(index, payload)
 
     # -- cold pieces
 
@@ -439,13 +439,13 @@ class Session:
         if self._farewell is not None and not (output.draining and now < self._leave_by):
             self.end(self._farewell)
             return
-        if not self._journal.is_news and now - self.opened_at > NEWS_AFTER:
+        if not self._log.is_news and now - self.opened_at > NEWS_AFTER:
             self._announce()
         reason = self._deadlines.keep(now)
         if reason is not None:
             self.end(reason)
-        if self._listing is not None and self.peer_id:
-            self.wire.send_pex(partial(self._listing.message, now, random.random))
-        self._known_gains.weigh(now)
-        self._refusals.review(output.stock, self._deadlines.received_at, now)
+        if self._roster_entry is not None and self.peer_id:
+            self.wire.send_pex(partial(self._roster_entry.message, now, random.random))
+        self._known_progress.weigh(now)
+        self._refusals.review(output.feed, self._deadlines.received_at, now)
         output.send()

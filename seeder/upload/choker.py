@@ -18,7 +18,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class ChokePolicy:
     """How places are given when there are not enough; times in seconds."""
 
     slots: int = 20
@@ -57,7 +57,7 @@ class PeerView(Generic[K]):
     rate: float
     """Bytes a second that it takes at present."""
     sent_to_group: float
-    """What `LeechMemory` says that its address was sent of this torrent."""
+    """What `AddressHistory` says that its address was sent of this torrent."""
     optimistic: bool = False
     """It has a newcomer's place, as the last decision said."""
 
@@ -78,7 +78,7 @@ def decide(
     *,
     slots: int,
     chance: Callable[[], float],
-    policy: Policy = Policy(),
+    policy: ChokePolicy = ChokePolicy(),
 ) -> Decision[K]:
     """Decide whom to choke and unchoke; `slots` are the places of all torrents together.
 
@@ -95,7 +95,7 @@ def decide(
 class _Places(Generic[K]):
     """The places of one decision, and who gets them."""
 
-    def __init__(self, policy: Policy, slots: int, now: float) -> None:
+    def __init__(self, policy: ChokePolicy, slots: int, now: float) -> None:
         self._policy = policy
         self._now = now
         newcomers = min(policy.newcomers, slots - 1) if slots > 1 else 0

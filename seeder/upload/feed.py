@@ -95,8 +95,8 @@ FAILURE_PAUSE = 10.0
 """Seconds before a piece that failed is asked for again on behalf of one peer."""
 
 
-class Shelf:
-    """Counts what the stocks of all peers hold or have on its way, each piece once, up to `most`.
+class HeldPieces:
+    """Counts what the feeds of all peers hold or have on its way, each piece once, up to `most`.
 
     Who finds it full stands in line: what is in memory or on disk isn't held and goes on.
     """
@@ -110,7 +110,7 @@ class Shelf:
         self._takers: dict[Key, int] = {}
 
     def take(self, key: Key, size: int) -> bool:
-        """Count a piece for one more stock; False if there is no room. Alone it always has some."""
+        """Count a piece for one more feed; False if there is no room. Alone it always has some."""
         takers = self._takers.get(key, 0)
         if not takers:
             if self.used and self.used + size > self._most:
@@ -120,14 +120,14 @@ class Shelf:
         return True
 
     def give(self, key: Key, size: int) -> None:
-        """Count a piece for one stock less."""
+        """Count a piece for one feed less."""
         self._takers[key] -= 1
         if not self._takers[key]:
             del self._takers[key]
             self.used -= size
 
 
-class Stock:
+class Feed:
     """Finds one peer's pieces; `wanted` are the indices that it has requests for.
 
     `tell` is called, later, when a piece has come (None) or failed (the error). `taken` returns the
@@ -146,7 +146,7 @@ class Stock:
         taken: Callable[[], int],
         may_read: Callable[[int], bool],
         clock: Callable[[], float],
-        shelf: Shelf,
+        held: HeldPieces,
         stop: int | None = None,
     ) -> None:
         self.waiting: dict[int, float] = {}
@@ -158,7 +158,7 @@ class Stock:
         self._taken = taken
         self._may_read = may_read
         self._clock = clock
-        self._shelf = shelf
+        self._all_held = held
         self._most = max(1, min(MOST_AHEAD, AHEAD // torrent.layout.piece_length))
         self._line: deque[int] = deque()
         self._fetching: set[int] = set()
@@ -252,10 +252,10 @@ class Stock:
             self._guessed.append(self._read_ahead.missed(index, self._taken()))
 
     def _reserve(self, index: int) -> bool:
-        return self._shelf.take((self._torrent.cache_id, index), self._size(index))
+        return self._all_held.take((self._torrent.cache_id, index), self._size(index))
 
     def _release(self, index: int) -> None:
-        self._shelf.give((self._torrent.cache_id, index), self._size(index))
+        self._all_held.give((self._torrent.cache_id, index), self._size(index))
 
     def _size(self, index: int) -> int:
         return self._torrent.layout.piece_size(index)
@@ -297,7 +297,7 @@ class Stock:
                 del self.waiting[index]
         self._line = deque(index for index in self._line if index in self.waiting)
         if self._line:
-            # The shelf may have room now, and nobody tells.
+            # The held may have room now, and nobody tells.
             self.fetch()
         for index, at in tuple(self._failed.items()):
             if now - at > FAILURE_PAUSE and index not in self.waiting:

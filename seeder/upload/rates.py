@@ -38,7 +38,7 @@ _ROUNDING = 64
 """Bytes that a grain may lack: seconds are floats, and an uptime of months is a large one."""
 
 
-class Bucket:
+class RateBucket:
     """One limit in bytes a second, shared by whoever has it in a chain."""
 
     __slots__ = ("__weakref__", "cost", "depth", "paid_at", "rate")
@@ -68,11 +68,11 @@ class Bucket:
 
 
 class Chain:
-    """The buckets that one session has to take from, innermost first; `Limits` makes them."""
+    """The buckets that one session has to take from, innermost first; `RateLimits` makes them."""
 
     __slots__ = ("_booked", "_buckets", "_line", "_quantum", "_stage", "ticket")
 
-    def __init__(self, buckets: tuple[Bucket, ...], line: list["_Place"]) -> None:
+    def __init__(self, buckets: tuple[RateBucket, ...], line: list["_Booking"]) -> None:
         self.ticket = 0
         """The place in line; 0 is none."""
         self._buckets = buckets
@@ -149,7 +149,7 @@ class Chain:
         self._booked = self._stage = 0
 
 
-_Place = tuple[float, int, Chain]
+_Booking = tuple[float, int, Chain]
 """When a booking is paid (s), its ticket, and whose it is."""
 
 
@@ -157,7 +157,7 @@ class Waiting(Generic[S]):
     """The sessions whose chains are dry, for one timer to wake them: a fair queue."""
 
     def __init__(self) -> None:
-        self.line: list[_Place] = []
+        self.line: list[_Booking] = []
         self._sessions: dict[int, S] = {}
         self._tickets = count(1)
 
@@ -230,17 +230,17 @@ class Rates:
     """Of one address and torrent that the choker finds to be slowed down."""
 
 
-class Limits(Generic[S]):
+class RateLimits(Generic[S]):
     """Every bucket of the node, and the line before them."""
 
     def __init__(self, rates: Rates) -> None:
         self.waiting: Waiting[S] = Waiting()
         self._rates = rates
-        self._total = Bucket(rates.total) if rates.total else None
+        self._total = RateBucket(rates.total) if rates.total else None
         # A torrent's bucket lives as long as somebody has it in a chain.
-        self._torrents: WeakValueDictionary[bytes, Bucket] = WeakValueDictionary()
-        self._slow: WeakValueDictionary[tuple[bytes, str], Bucket] = WeakValueDictionary()
-        self._shared: OrderedDict[str, Bucket] = OrderedDict()
+        self._torrents: WeakValueDictionary[bytes, RateBucket] = WeakValueDictionary()
+        self._slow: WeakValueDictionary[tuple[bytes, str], RateBucket] = WeakValueDictionary()
+        self._shared: OrderedDict[str, RateBucket] = OrderedDict()
 
     def chain(
         self, torrent: bytes, now: float, *, slow: str | None = None, sharing: str | None = None
@@ -250,26 +250,26 @@ class Limits(Generic[S]):
         `sharing` is an address that has one rate of a peer for all its chains of this kind: HTTP
         clients come with each request anew.
         """
-        rates, buckets = self._rates, list[Bucket]()
+        rates, buckets = self._rates, list[RateBucket]()
         if slow is not None:
             bucket = self._slow.get((torrent, slow))
             if bucket is None:
                 # Dry, so that a new connection brings nothing.
-                bucket = self._slow[torrent, slow] = Bucket(rates.slow, dry_at=now)
+                bucket = self._slow[torrent, slow] = RateBucket(rates.slow, dry_at=now)
             buckets.append(bucket)
         if rates.peer:
-            buckets.append(Bucket(rates.peer) if sharing is None else self._shared_by(sharing))
+            buckets.append(RateBucket(rates.peer) if sharing is None else self._shared_by(sharing))
         if rates.torrent:
             bucket = self._torrents.get(torrent)
             if bucket is None:
-                bucket = self._torrents[torrent] = Bucket(rates.torrent)
+                bucket = self._torrents[torrent] = RateBucket(rates.torrent)
             buckets.append(bucket)
         if self._total is not None:
             buckets.append(self._total)
         return Chain(tuple(buckets), self.waiting.line) if buckets else None
 
-    def _shared_by(self, address: str) -> Bucket:
-        bucket = self._shared.pop(address, None) or Bucket(self._rates.peer or inf)
+    def _shared_by(self, address: str) -> RateBucket:
+        bucket = self._shared.pop(address, None) or RateBucket(self._rates.peer or inf)
         self._shared[address] = bucket
         if len(self._shared) > MOST_SHARED:
             self._shared.popitem(last=False)
@@ -290,7 +290,7 @@ class Limits(Generic[S]):
         if not rates.total:
             self._total = None
         elif self._total is None:
-            self._total = Bucket(rates.total)
+            self._total = RateBucket(rates.total)
         else:
             self._total.change(rates.total, now)
         if rates.torrent:

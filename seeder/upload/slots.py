@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from seeder.torrent.catalog import Torrent
-from seeder.upload.choker import PeerView, Policy, decide
-from seeder.upload.standing import LeechMemory, Patience, Standing
+from seeder.upload.choker import ChokePolicy, PeerView, decide
+from seeder.upload.standing import AddressHistory, CopyLimits, Standing
 
 UploadSlots: TypeAlias = int | Literal["auto", "unlimited"]
 
@@ -65,16 +65,16 @@ class Slots:
         self,
         slots: UploadSlots,
         *,
-        patience: Patience,
+        copies: CopyLimits,
         is_scarce: Callable[[], bool],
         chance: Callable[[], float],
     ) -> None:
         self.most: int | None = None
         """Places that a budget leaves; None is all."""
-        self.memory = LeechMemory()
+        self.history = AddressHistory()
         self._slots = slots
-        self._patience = patience
-        self._policy = Policy()
+        self._copies = copies
+        self._policy = ChokePolicy()
         self._is_scarce = is_scarce
         self._chance = chance
         self._places: dict[Guest, _Place] = {}
@@ -84,10 +84,10 @@ class Slots:
         self._pressure = 0
         self._scarce = False
 
-    def change(self, slots: UploadSlots, patience: Patience) -> None:
+    def change(self, slots: UploadSlots, copies: CopyLimits) -> None:
         """Keep to other settings from the next decision on."""
         self._slots = slots
-        self._patience = patience
+        self._copies = copies
 
     @property
     def places(self) -> int | None:
@@ -103,11 +103,11 @@ class Slots:
         """Tell whether `size` bytes may be read from S3 for this session, and book them if so."""
         torrent = guest.torrent
         assert torrent is not None
-        had = self.memory.fetched(torrent.info_hash, guest.group, now)
-        if not self._patience.may_fetch(had, torrent.layout.size):
+        had = self.history.fetched(torrent.info_hash, guest.group, now)
+        if not self._copies.may_fetch(had, torrent.layout.size):
             return False
         if size:
-            self.memory.add(torrent.info_hash, guest.group, now, fetched=size)
+            self.history.add(torrent.info_hash, guest.group, now, fetched=size)
         return True
 
     def come(self, guest: Guest, now: float) -> None:
@@ -147,8 +147,8 @@ class Slots:
         """See what the guest's address may still expect."""
         torrent = guest.torrent
         assert torrent is not None
-        had = self.memory.sent(torrent.info_hash, guest.group, now)
-        before, place.standing = place.standing, self._patience.standing(had, torrent.layout.size)
+        had = self.history.sent(torrent.info_hash, guest.group, now)
+        before, place.standing = place.standing, self._copies.standing(had, torrent.layout.size)
         if place.standing is Standing.REFUSED:
             guest.end("had-enough")
         elif (place.standing is Standing.SLOW) is not (before is Standing.SLOW):
@@ -194,7 +194,7 @@ class Slots:
             is_new=place.is_new,
             turn_bytes=guest.uploaded - place.uploaded_before_turn,
             rate=place.rate,
-            sent_to_group=self.memory.sent(torrent.info_hash, guest.group, now),
+            sent_to_group=self.history.sent(torrent.info_hash, guest.group, now),
             optimistic=place.optimistic,
         )
 
@@ -203,7 +203,7 @@ class Slots:
         assert guest.torrent is not None
         sent = guest.uploaded - place.uploaded
         if sent:
-            self.memory.add(guest.torrent.info_hash, guest.group, now, sent=sent)
+            self.history.add(guest.torrent.info_hash, guest.group, now, sent=sent)
             place.uploaded = guest.uploaded
         return sent
 

@@ -26,7 +26,7 @@ _PARTS = (0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class CopyLimits:
     """How many times a torrent's size one address may have; None is without end.
 
     Several people may share an address, and no torrent counts as smaller than `least` bytes.
@@ -52,7 +52,7 @@ class Patience:
         return most is None or fetched < most * max(size, self.least)
 
 
-class LeechMemory:
+class AddressHistory:
     """What each address was sent of each torrent, and what it cost; halves every `half_life` s.
 
     The pair that was heard of longest ago makes room for a new one.

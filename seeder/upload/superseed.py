@@ -34,14 +34,14 @@ Shown: TypeAlias = list[tuple[Peer, list[int]]]
 """Which pieces to announce to whom by HAVE."""
 
 
-class Randomness(Protocol):
+class RandomOrder(Protocol):
     """The part of random.Random that is used."""
 
     def shuffle(self, x: MutableSequence[int], /) -> None: ...
     def randrange(self, stop: int, /) -> int: ...
 
 
-class _Viewer:
+class _PeerState:
     """One peer: what it has, and what it was shown and hasn't got yet."""
 
     __slots__ = (
@@ -92,12 +92,12 @@ class SuperSeed(Generic[Peer]):
     """
 
     def __init__(
-        self, piece_count: int, window: int, rng: Randomness, *, hand: Container[int] = ()
+        self, piece_count: int, window: int, rng: RandomOrder, *, hand: Container[int] = ()
     ) -> None:
         self.window = window
         self._count = piece_count
         self._rng = rng
-        self._viewers: dict[Peer, _Viewer] = {}
+        self._viewers: dict[Peer, _PeerState] = {}
         self._holders = [0] * piece_count
         self._scarce = piece_count
         """Pieces that no peer has."""
@@ -119,7 +119,7 @@ class SuperSeed(Generic[Peer]):
     def join(self, peer: Peer, now: float) -> None:
         """Take in a peer that has nothing and is shown nothing yet."""
         cursor = self._rng.randrange(self._count) if self._count else 0
-        self._viewers[peer] = _Viewer(self._count, cursor, now)
+        self._viewers[peer] = _PeerState(self._count, cursor, now)
 
     def arrived_with(self, peer: Peer, pieces: Iterable[int], now: float) -> Shown[Peer]:
         """Note what a peer has from elsewhere; return what to show to whom."""
@@ -176,7 +176,7 @@ class SuperSeed(Generic[Peer]):
                     viewer.open[index] = now
         return self._refill(self._viewers, now)
 
-    def _note(self, viewer: _Viewer, index: int) -> None:
+    def _note(self, viewer: _PeerState, index: int) -> None:
         if viewer.has[index]:
             return
         viewer.has[index] = 1
@@ -187,7 +187,7 @@ class SuperSeed(Generic[Peer]):
         if index in viewer.open:
             self._close(viewer, index)
 
-    def _close(self, viewer: _Viewer, index: int) -> None:
+    def _close(self, viewer: _PeerState, index: int) -> None:
         del viewer.open[index]
         self._offers[index] -= 1
         if not self._offers[index] and not self._holders[index]:
@@ -215,7 +215,7 @@ class SuperSeed(Generic[Peer]):
                 shown.append((peer, fresh))
         return shown
 
-    def _offer(self, viewer: _Viewer, index: int, fresh: list[int], now: float) -> None:
+    def _offer(self, viewer: _PeerState, index: int, fresh: list[int], now: float) -> None:
         viewer.open[index] = now
         self._offers[index] += 1
         if not viewer.shown[index]:
@@ -223,7 +223,7 @@ class SuperSeed(Generic[Peer]):
             viewer.unshown -= 1
             fresh.append(index)
 
-    def _last_unshown(self, viewer: _Viewer) -> int | None:
+    def _last_unshown(self, viewer: _PeerState) -> int | None:
         """Return the only piece that a peer wasn't shown, if it has to come from us.
 
         It goes along with the last but one, beyond the window. By itself it would make us a seed
@@ -235,7 +235,7 @@ class SuperSeed(Generic[Peer]):
         elsewhere = self._holders[index] or self._offers[index]
         return None if viewer.has[index] or (elsewhere and not viewer.lonely) else index
 
-    def _next_hidden(self, viewer: _Viewer) -> int | None:
+    def _next_hidden(self, viewer: _PeerState) -> int | None:
         """Take a piece that nobody has and nobody is about to get; None when there is none."""
         put_back = []
         found = None
@@ -250,7 +250,7 @@ class SuperSeed(Generic[Peer]):
         self._hidden += put_back
         return found
 
-    def _next_missing(self, viewer: _Viewer) -> int | None:
+    def _next_missing(self, viewer: _PeerState) -> int | None:
         for _ in range(self._count):
             index = viewer.cursor
             viewer.cursor = (index + 1) % self._count
@@ -271,7 +271,7 @@ CACHE_SHARE = 0.8
 """Of the cache, that all windows together may need."""
 
 
-class Spread(Protocol):
+class Seedable(Protocol):
     """What has to be known of a torrent."""
 
     @property
@@ -291,7 +291,7 @@ class Viewer(Protocol):
     def __hash__(self) -> int: ...
 
 
-class Spreading:
+class SuperSeeds:
     """The plans of all torrents; unless `enabled`, none is made but for `show_only_held`.
 
     `other_seeds` counts the seeds of an info hash that the tracker knows of.
@@ -306,7 +306,7 @@ class Spreading:
         other_seeds: Callable[[bytes], int],
         cache_bytes: int,
         held: Held,
-        rng: Randomness,
+        rng: RandomOrder,
     ) -> None:
         self._enabled = enabled
         self._other_seeds = other_seeds
@@ -343,11 +343,11 @@ class Spreading:
         self._told[torrent.info_hash] = pieces
         _show(plan.show(pieces - known))
 
-    def hides(self, torrent: Spread) -> bool:
+    def hides(self, torrent: Seedable) -> bool:
         """Tell whether a peer that comes now is shown pieces one by one."""
         return self._only_held or self._spreads(torrent)
 
-    def _spreads(self, torrent: Spread) -> bool:
+    def _spreads(self, torrent: Seedable) -> bool:
         """Tell whether a torrent is to be super-seeded."""
         if not self._enabled or torrent.layout.piece_count < FEWEST_PIECES:
             return False
@@ -371,18 +371,18 @@ class Spreading:
             _show(plan.show(self._held(torrent), viewer))
 
     def arrived_with(
-        self, torrent: Spread, viewer: Viewer, pieces: bytes | bool, now: float
+        self, torrent: Seedable, viewer: Viewer, pieces: bytes | bool, now: float
     ) -> None:
         """Note what a peer has: a bitfield, all or nothing."""
         count = torrent.layout.piece_count
         plan = self._plans[torrent.info_hash]
         _show(plan.arrived_with(viewer, bitfield_indices(pieces, count), now))
 
-    def gained(self, torrent: Spread, viewer: Viewer, index: int, now: float) -> None:
+    def gained(self, torrent: Seedable, viewer: Viewer, index: int, now: float) -> None:
         """Note that a peer has got a piece, from whomever."""
         _show(self._plans[torrent.info_hash].gained(viewer, index, now))
 
-    def leave(self, torrent: Spread, viewer: Viewer, now: float) -> None:
+    def leave(self, torrent: Seedable, viewer: Viewer, now: float) -> None:
         """Let a peer go; with the last one goes the plan."""
         plan = self._plans[torrent.info_hash]
         shown = plan.leave(viewer, now)
@@ -403,7 +403,7 @@ class Spreading:
             if looks:
                 self._look(self._torrents[info_hash], plan)
 
-    def _widen(self, torrent: Spread, plan: SuperSeed[Viewer]) -> None:
+    def _widen(self, torrent: Seedable, plan: SuperSeed[Viewer]) -> None:
         length = torrent.layout.piece_length
         window = min(WINDOW // length, torrent.layout.piece_count // PARTS)
         if len(plan) > 1:

@@ -18,15 +18,16 @@ from seeder.errors import SeederError
 from seeder.ledger.budget import Level
 from seeder.ledger.delivery import Overlap
 from seeder.torrent.catalog import Torrent
-from seeder.upload.feed import Shelf, Stock
-from seeder.upload.rates import Chain, Limits, Rates
+from seeder.upload.feed import Feed, HeldPieces
+from seeder.upload.rates import Chain, RateLimits, Rates
 from seeder.upload.slots import Guest, Slots
-from seeder.upload.standing import Patience
-from seeder.upload.superseed import Spreading
+from seeder.upload.standing import CopyLimits
+from seeder.upload.superseed import SuperSeeds
 
 K = TypeVar("K", str, bytes)
 
 TICK = 1.0
+"""Seconds between two looks at what depends on time, here and at each guest."""
 SLOTS_HELD_BACK = 4
 """Guests that are served at a time while a budget is nearly spent."""
 
@@ -127,23 +128,23 @@ class Uploads:
         *,
         cache: PieceCache[Torrent],
         account: Callable[[Torrent], UploadAccount],
-        spreading: Spreading,
+        super_seeds: SuperSeeds,
         origin_is_busy: Callable[[], bool],
     ) -> None:
         self.settings = settings
         self.account = account
-        self.spreading = spreading
-        self.rates: Limits[Guest] = Limits(_rates(settings))
+        self.super_seeds = super_seeds
+        self.rates: RateLimits[Guest] = RateLimits(_rates(settings))
         self.slots = Slots(
             settings.upload_slots,
-            patience=_patience(settings),
+            copies=_copy_limits(settings),
             is_scarce=self._is_scarce,
             chance=random.random,
         )
         self.connections = Connections(settings)
         self.overlap = Overlap()
         """What peers and downloads of one address were sent both: delivered once."""
-        self.shelf = Shelf()
+        self.held = HeldPieces()
         """Counts the cold pieces that the feeds hold."""
         self._cache = cache
         self._origin_is_busy = origin_is_busy
@@ -169,10 +170,10 @@ class Uploads:
         *,
         tell: Callable[[int, SeederError | None], None],
         stop: int | None = None,
-    ) -> Stock:
-        """Return what finds the pieces `wanted` by a guest; `tell` and `stop` are as in `Stock`."""
+    ) -> Feed:
+        """Return what finds the pieces `wanted` by a guest; `tell` and `stop` are as in `Feed`."""
         slots, clock = self.slots, trio.current_time
-        return Stock(
+        return Feed(
             self._cache,
             torrent,
             wanted,
@@ -181,7 +182,7 @@ class Uploads:
             taken=lambda: guest.uploaded,
             may_read=lambda size: slots.may_fetch(guest, size, clock()),
             clock=clock,
-            shelf=self.shelf,
+            held=self.held,
             stop=stop,
         )
 
@@ -198,7 +199,7 @@ class Uploads:
         self.settings = self.connections.limits = settings
         now = trio.current_time()
         waiting = self.rates.change(_rates(settings), now)
-        self.slots.change(settings.upload_slots, _patience(settings))
+        self.slots.change(settings.upload_slots, _copy_limits(settings))
         for guest in self._guests:
             guest.take_limits(now)
         for guest in waiting:
@@ -208,7 +209,7 @@ class Uploads:
         """Serve as many guests at a time, and show as many pieces, as the budget allows."""
         most = None if level < Level.FEWER_SLOTS else SLOTS_HELD_BACK
         self.slots.most = 0 if level >= Level.TRACKER_ONLY else most
-        self.spreading.show_only_held(level >= Level.CACHE_ONLY)
+        self.super_seeds.show_only_held(level >= Level.CACHE_ONLY)
 
     # -- time
 
@@ -223,7 +224,7 @@ class Uploads:
             await trio.sleep(TICK)
             now = trio.current_time()
             self.slots.review(now)
-            self.spreading.tick(now)
+            self.super_seeds.tick(now)
 
     async def _keep_pace(self) -> None:
         waiting = self.rates.waiting
@@ -256,7 +257,7 @@ def _rates(settings: PeerSettings) -> Rates:
     )
 
 
-def _patience(settings: PeerSettings) -> Patience:
-    return Patience(
+def _copy_limits(settings: PeerSettings) -> CopyLimits:
+    return CopyLimits(
         copies=settings.copies_per_address, origin_copies=settings.origin_copies_per_address
     )

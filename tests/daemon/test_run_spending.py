@@ -184,7 +184,7 @@ async def test_what_is_uploaded_makes_the_node_hold_back_in_order(
             held_back = 0 if level is Level.TRACKER_ONLY else SLOTS_HELD_BACK
             assert node.uploads.slots.places == (held_back if level > Level.NORMAL else None)
             assert node.swarms.own_place is place
-            assert node.uploads.spreading._only_held == (level >= Level.CACHE_ONLY)
+            assert node.uploads.super_seeds._only_held == (level >= Level.CACHE_ONLY)
     told = [line.partition(" until ")[0] for line in warnings(caplog)]
     assert told == ["fewer slots", "last in handout", "cache only", "tracker only"]
 

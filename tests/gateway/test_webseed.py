@@ -252,7 +252,7 @@ async def test_cold_pieces_are_read_once_and_then_come_from_the_cache(
             assert (await seed.ask(PATH)).body == LARGE
             assert set(seed.node.source.reads.values()) == {1}
             assert seed.counted == (count * len(LARGE), count * len(LARGE))
-        assert seed.node.uploads.shelf.used == 0
+        assert seed.node.uploads.held.used == 0
 
 
 async def test_without_any_cache_each_download_reads_for_itself_and_holds_little(
@@ -260,12 +260,12 @@ async def test_without_any_cache_each_download_reads_for_itself_and_holds_little
 ) -> None:
     async with seeding(tmp_path, (LARGE, 256 * KIB), memory=0) as seed, connected(seed.port) as one:
         await one.send(get(PATH))
-        shelf = seed.node.uploads.shelf
+        held = seed.node.uploads.held
         await wait_until(lambda: seed.counted[0] > 0 and not seed.node.cache.statistics().fetching)
-        assert 0 < shelf.used <= AHEAD
+        assert 0 < held.used <= AHEAD
         assert (await one.reply()).body == LARGE
         assert set(seed.node.source.reads.values()) == {1}
-    assert shelf.used == 0
+    assert held.used == 0
 
 
 async def test_what_comes_next_is_asked_for_ahead(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ async def test_a_client_that_leaves_is_counted_what_was_sent_it(tmp_path: Path) 
         await wait_until(lambda: len(seed.downloads) == 0)
         uploaded, delivered = seed.counted
         assert 0 < uploaded == delivered < len(LARGE)
-        assert seed.node.uploads.shelf.used == 0
+        assert seed.node.uploads.held.used == 0
 
 
 async def test_what_a_peer_announces_of_it_is_not_counted_again(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import Shape
 from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.units import MIB
-from seeder.upload.superseed import Spreading
+from seeder.upload.superseed import SuperSeeds
 from seeder.upload.uploads import Uploads
 from tests.peer.wire import OUR_ID, PEER_ID, greeting, request_message
 
@@ -147,8 +147,8 @@ class Node:
         return self.hub.statistics().closes
 
     @property
-    def spreading(self) -> Spreading:
-        return self.uploads.spreading
+    def super_seeds(self) -> SuperSeeds:
+        return self.uploads.super_seeds
 
     def sessions(self) -> list[Session]:
         """Return the sessions, oldest first."""
@@ -256,7 +256,7 @@ async def serving(
         limits or Limits(),
         cache=cache,
         account=lambda torrent: tallies[torrent.info_hash],
-        spreading=Spreading(
+        super_seeds=SuperSeeds(
             enabled=super_seeding,
             other_seeds=lambda _: 0,
             cache_bytes=memory,

@@ -10,7 +10,7 @@ import trio
 from seeder.errors import StorageError, WireError
 from seeder.peer import hashes as lookups
 from seeder.peer import messages
-from seeder.peer.hashes import MOST_WAITING, Lookups
+from seeder.peer.hashes import MOST_WAITING, HashLookups
 from seeder.peer.messages import MessageId
 from seeder.peer.mse import Responder, SkeyIndex
 from seeder.torrent.merkle import HashRequest
@@ -173,13 +173,13 @@ async def test_a_peer_that_leaves_while_its_hashes_are_read_harms_nobody(tmp_pat
 
 
 class Desk:
-    """Lookups whose task is run by hand."""
+    """HashLookups whose task is run by hand."""
 
     def __init__(self) -> None:
         self.started = 0
         self.rejected: list[HashRequest] = []
         self.told = 0
-        self.lookups = Lookups(
+        self.lookups = HashLookups(
             TREE, start=self._start, reject=self.rejected.append, tell=self._tell
         )
 

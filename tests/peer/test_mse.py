@@ -28,7 +28,7 @@ from seeder.peer.mse import (
     Established,
     Keystream,
     Method,
-    Policy,
+    MsePolicy,
     Responder,
     SkeyIndex,
     looks_plain,
@@ -46,7 +46,7 @@ PRIVATE_KEY = bytes(range(100, 120))
 HELLO = greeting()
 LATER = b"what follows the handshake"
 PADS = st.binary(max_size=LONGEST_PAD)
-POLICIES: st.SearchStrategy[Policy] = st.sampled_from(("allow", "require"))
+POLICIES: st.SearchStrategy[MsePolicy] = st.sampled_from(("allow", "require"))
 
 
 def index(*info_hashes: bytes) -> SkeyIndex:
@@ -56,7 +56,7 @@ def index(*info_hashes: bytes) -> SkeyIndex:
     return found
 
 
-def responder(policy: Policy = "allow", pad_b: bytes = b"") -> Responder:
+def responder(policy: MsePolicy = "allow", pad_b: bytes = b"") -> Responder:
     find = index(INFO_HASH, OTHER_HASH).find
     return Responder(find, policy, private_key=PRIVATE_KEY, pad_b=pad_b)
 
@@ -145,7 +145,7 @@ def assert_they_talk(theirs: Dialler, outcome: Established) -> None:
     ],
 )
 def test_plain_payload_is_taken_where_it_may_be_and_rc4_otherwise(
-    policy: Policy, provide: int, chosen: Method
+    policy: MsePolicy, provide: int, chosen: Method
 ) -> None:
     theirs = Dialler(INFO_HASH, provide=provide, initial=HELLO)
     outcome = shake(theirs, responder(policy))
@@ -170,7 +170,7 @@ DIALLERS = st.builds(
 @given(theirs=DIALLERS, policy=POLICIES, our_pad=PADS, chunking=CHUNKINGS)
 @settings(max_examples=150)
 def test_a_handshake_succeeds_however_it_is_cut(
-    theirs: Dialler, policy: Policy, our_pad: bytes, chunking: Pieces
+    theirs: Dialler, policy: MsePolicy, our_pad: bytes, chunking: Pieces
 ) -> None:
     outcome = shake(theirs, responder(policy, our_pad), chunking)
     assert outcome.info_hash == OTHER_HASH
@@ -346,7 +346,7 @@ def reason_of_failure(theirs: Dialler, ours: Responder, chunking: Chunking) -> s
     return None
 
 
-def assert_fails(reason: str, theirs: Dialler, policy: Policy = "allow") -> None:
+def assert_fails(reason: str, theirs: Dialler, policy: MsePolicy = "allow") -> None:
     """Assert that a handshake fails for `reason`, whole and byte by byte, and isn't answered."""
     for chunking in (whole, by_byte):
         ours = responder(policy)
@@ -421,7 +421,7 @@ def test_31_a_wrong_verification_constant_closes(vc: bytes) -> None:
         ("require", 0xFFFF_FFFD),
     ],
 )
-def test_31_an_offer_without_a_method_of_ours_closes(policy: Policy, provide: int) -> None:
+def test_31_an_offer_without_a_method_of_ours_closes(policy: MsePolicy, provide: int) -> None:
     assert_fails("mse-no-method", Dialler(INFO_HASH, provide), policy)
 
 
@@ -450,7 +450,7 @@ def test_garbage_raises_nothing_but_wire_errors(data: bytes, chunking: Pieces) -
 )
 @settings(max_examples=300)
 def test_a_handshake_with_garbage_in_it_raises_nothing_but_wire_errors(
-    garbage: bytes, at: int, policy: Policy, chunking: Pieces
+    garbage: bytes, at: int, policy: MsePolicy, chunking: Pieces
 ) -> None:
     theirs, ours = Dialler(INFO_HASH, initial=HELLO, pad_c=bytes(100)), responder(policy)
     feed(ours, theirs.hello())
@@ -516,7 +516,7 @@ SEEDER_ADDRESS, LEECHER_ADDRESS = "127.0.0.8", "127.0.0.9"
 class TinySeeder:
     """Seeds CONTENT to encrypted connections, one block at a time."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: MsePolicy) -> None:
         self.policy = policy
         self.handshakes: list[tuple[Method, bytes]] = []
         """How each was done, and the start of its payload that came within it."""
@@ -607,7 +607,7 @@ BOTH, PLAIN_ONLY, RC4_ONLY = lt.enc_level.pe_both, lt.enc_level.pe_plaintext, lt
     ids=["rc4, allowed", "rc4, required", "both, required", "both, allowed", "plain, allowed"],
 )
 async def test_libtorrent_downloads_through_the_encryption(
-    policy: Policy, dialling: "lt.settings_pack", method: Method, tmp_path: Path
+    policy: MsePolicy, dialling: "lt.settings_pack", method: Method, tmp_path: Path
 ) -> None:
     seeder = TinySeeder(policy)
     with closing(

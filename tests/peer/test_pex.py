@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from seeder.net.addresses import compact_endpoint
-from seeder.peer.pex import MOST_CHANGES, MOST_TOLD, SEED, Exchange, Roster
+from seeder.peer.pex import MOST_CHANGES, MOST_TOLD, SEED, Roster, ToldPeers
 from seeder.torrent import bencode
 
 
@@ -56,7 +56,7 @@ def _bytes(value: object) -> bytes:
     return value
 
 
-def ask(exchange: Exchange, roster: Roster, now: float, own: bytes | None = None) -> bytes | None:
+def ask(exchange: ToldPeers, roster: Roster, now: float, own: bytes | None = None) -> bytes | None:
     return exchange.message(roster, own, now, random.Random(1).random)
 
 
@@ -66,13 +66,13 @@ def ask(exchange: Exchange, roster: Roster, now: float, own: bytes | None = None
 def test_a_peer_hears_of_the_others_in_both_families_and_not_of_itself() -> None:
     roster = roster_of(v4(1), v4(2), v6(1), v6(2))
     roster.join("a seed", v4(3), seed=True)
-    added, dropped = told(ask(Exchange(), roster, 0, own=v6(2)))
+    added, dropped = told(ask(ToldPeers(), roster, 0, own=v6(2)))
     assert added == {v4(1): 0, v4(2): 0, v4(3): SEED, v6(1): 0}
     assert dropped == []
 
 
 def test_who_is_alone_hears_nothing() -> None:
-    exchange = Exchange()
+    exchange = ToldPeers()
     assert ask(exchange, Roster(private=False), 0) is None
     assert ask(exchange, roster_of(v4(1)), 0, own=v4(1)) is None
 
@@ -80,12 +80,12 @@ def test_who_is_alone_hears_nothing() -> None:
 def test_a_private_torrents_peers_stay_unnamed() -> None:
     roster = roster_of(v4(1), v4(2), private=True)
     assert len(roster) == 0
-    assert ask(Exchange(), roster, 0) is None
+    assert ask(ToldPeers(), roster, 0) is None
     roster.leave(0)
 
 
 def test_changes_come_a_minute_apart_and_the_first_ones_at_once() -> None:
-    roster, exchange = roster_of(v4(1)), Exchange()
+    roster, exchange = roster_of(v4(1)), ToldPeers()
     told(ask(exchange, roster, 100))
     roster.join("new", v4(2))
     assert ask(exchange, roster, 159.9) is None
@@ -96,7 +96,7 @@ def test_changes_come_a_minute_apart_and_the_first_ones_at_once() -> None:
 
 
 def test_who_comes_back_within_the_minute_has_not_been_away() -> None:
-    roster, exchange = roster_of(v4(1), v4(2)), Exchange()
+    roster, exchange = roster_of(v4(1), v4(2)), ToldPeers()
     told(ask(exchange, roster, 0))
     roster.leave(0)
     roster.join("again", v4(1))
@@ -104,7 +104,7 @@ def test_who_comes_back_within_the_minute_has_not_been_away() -> None:
 
 
 def test_who_came_and_went_within_the_minute_is_not_named() -> None:
-    roster, exchange = roster_of(v4(1)), Exchange()
+    roster, exchange = roster_of(v4(1)), ToldPeers()
     told(ask(exchange, roster, 0))
     roster.join("brief", v4(2))
     roster.leave("brief")
@@ -124,14 +124,14 @@ def test_an_endpoint_stays_until_both_sessions_have_left() -> None:
 
 
 def test_a_peer_that_names_another_port_is_dropped_under_the_old_one() -> None:
-    roster, exchange = roster_of(v4(1)), Exchange()
+    roster, exchange = roster_of(v4(1)), ToldPeers()
     told(ask(exchange, roster, 0))
     roster.join(0, v4(2))
     assert told(ask(exchange, roster, 60)) == ({v4(2): 0}, [v4(1)])
 
 
 def test_a_large_swarm_comes_in_parts_and_is_not_told_of_to_the_end() -> None:
-    roster, exchange = roster_of(*map(v4, range(1000))), Exchange()
+    roster, exchange = roster_of(*map(v4, range(1000))), ToldPeers()
     first, _ = told(ask(exchange, roster, 0))
     second, _ = told(ask(exchange, roster, 60))
     assert len(first) == len(second) == MOST_CHANGES
@@ -149,9 +149,9 @@ def test_who_is_told_of_first_is_a_matter_of_chance() -> None:
     rng = random.Random(3)
     seen: set[bytes] = set()
     for _ in range(50):
-        seen |= told(Exchange().message(roster, None, 0, rng.random))[0].keys()
+        seen |= told(ToldPeers().message(roster, None, 0, rng.random))[0].keys()
     assert len(seen) == 200
-    last = Exchange().message(roster, None, 0, lambda: 0.999999)
+    last = ToldPeers().message(roster, None, 0, lambda: 0.999999)
     assert len(told(last)[0]) == MOST_CHANGES
 
 
@@ -172,7 +172,7 @@ class ExchangeMachine(RuleBasedStateMachine):
     def start(self, own: bytes | None) -> None:
         self.own = own
         self.roster = Roster(private=False)
-        self.exchange = Exchange()
+        self.exchange = ToldPeers()
         self.sessions: dict[int, bytes] = {}
         self.known: set[bytes] = set()
         self.now = 0.0

@@ -17,7 +17,7 @@ from seeder.peer.hub import Hub
 from seeder.peer.messages import MessageId
 from seeder.torrent.catalog import State, Torrent
 from seeder.torrent.merkle import HashRequest
-from seeder.upload.superseed import Spreading
+from seeder.upload.superseed import SuperSeeds
 from seeder.upload.uploads import Uploads
 from tests.metainfo.support import BODY, PIECE
 from tests.peer.node import HAVE_ALL, UNCHOKE, Limits, Peer, blocks_of
@@ -100,7 +100,7 @@ async def hub_of(world: World) -> AsyncIterator[tuple[str, int]]:
         Limits(),
         cache=world.cache,
         account=lambda _: tally,
-        spreading=Spreading(
+        super_seeds=SuperSeeds(
             enabled=False,
             other_seeds=lambda _: 0,
             cache_bytes=2**20,

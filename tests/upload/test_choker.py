@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from seeder.units import MIB
-from seeder.upload.choker import Decision, PeerView, Policy, decide
-from seeder.upload.standing import Patience, Standing
+from seeder.upload.choker import ChokePolicy, Decision, PeerView, decide
+from seeder.upload.standing import CopyLimits, Standing
 
 PIECE = MIB
 SIZE = 1000 * PIECE
 TORRENT = b"t" * 20
-POLICY = Policy(slots=3, newcomers=1, slots_per_group=2)
+POLICY = ChokePolicy(slots=3, newcomers=1, slots_per_group=2)
 
 
 def view(key: str, *, sent_to_group: float = 0.0, size: int = SIZE, **more: Any) -> PeerView[str]:
@@ -23,7 +23,7 @@ def view(key: str, *, sent_to_group: float = 0.0, size: int = SIZE, **more: Any)
     peer = PeerView(
         key=key,
         group=key,
-        standing=Patience().standing(sent_to_group, size),
+        standing=CopyLimits().standing(sent_to_group, size),
         piece_length=PIECE,
         interested=True,
         choked=True,
@@ -40,7 +40,7 @@ def choose(
     peers: Sequence[PeerView[str]],
     now: float = 100.0,
     *,
-    policy: Policy = POLICY,
+    policy: ChokePolicy = POLICY,
     slots: int | None = None,
     seed: int = 1,
 ) -> Decision[str]:
@@ -195,7 +195,7 @@ def test_who_had_too_much_gives_way_to_everybody_else() -> None:
 
 
 def test_thirty_peers_have_equal_shares_of_four_places() -> None:
-    policy = Policy(slots=4)
+    policy = ChokePolicy(slots=4)
     rng = random.Random(7)
     peers = {str(number): view(str(number), is_new=True) for number in range(30)}
     served: Counter[str] = Counter()
@@ -246,7 +246,7 @@ class ChokerMachine(RuleBasedStateMachine):
 
     @initialize(slots=st.integers(0, 5), newcomers=st.integers(0, 2), per_group=st.integers(1, 5))
     def start(self, slots: int, newcomers: int, per_group: int) -> None:
-        self.policy = Policy(slots=slots, newcomers=newcomers, slots_per_group=per_group)
+        self.policy = ChokePolicy(slots=slots, newcomers=newcomers, slots_per_group=per_group)
         self.peers: dict[str, PeerView[str]] = {}
         self.turns: dict[str, Turn] = {}
         self.now = 1000.0
@@ -293,7 +293,7 @@ class ChokerMachine(RuleBasedStateMachine):
     @rule(data=st.data(), copies=COPIES)
     def weigh(self, data: Any, copies: float) -> None:
         key = data.draw(st.sampled_from(sorted(self.peers)))
-        standing = Patience().standing(copies * SIZE, SIZE)
+        standing = CopyLimits().standing(copies * SIZE, SIZE)
         self.peers[key] = replace(self.peers[key], standing=standing, sent_to_group=copies * SIZE)
 
     @rule(seconds=st.sampled_from([1.0, 5.0, 10.0, 30.0, 61.0, 301.0]))

@@ -11,7 +11,14 @@ from seeder.torrent.info import build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.units import MIB
-from seeder.upload.feed import FAILURE_PAUSE, MOST_AHEAD, PATIENCE, PATIENCE_IN_LINE, Shelf, Stock
+from seeder.upload.feed import (
+    FAILURE_PAUSE,
+    MOST_AHEAD,
+    PATIENCE,
+    PATIENCE_IN_LINE,
+    Feed,
+    HeldPieces,
+)
 
 ERROR = OriginUnreachable("no answer")
 
@@ -59,10 +66,10 @@ class FakeCache:
 
 
 class Bench:
-    """A stock, and everything around it in plain sight."""
+    """A feed, and everything around it in plain sight."""
 
     def __init__(
-        self, pieces: int = 100, piece_length: int = 1, shelf: Shelf | None = None
+        self, pieces: int = 100, piece_length: int = 1, held: HeldPieces | None = None
     ) -> None:
         self.now = 0.0
         self.taken = 0
@@ -74,7 +81,7 @@ class Bench:
         layout = Layout(pieces * piece_length, piece_length)
         info = parse_info(build_info(name="x", layout=layout, pieces=bytes(20 * pieces)))
         pinned = PinnedObject(ObjectRef("default", "b", "x"), '"e"', layout.size)
-        self.stock = Stock(
+        self.feed = Feed(
             cast(PieceCache[Torrent], self.cache),
             Torrent(info, pinned, "build"),
             self.wanted,
@@ -82,7 +89,7 @@ class Bench:
             taken=lambda: self.taken,
             may_read=self._may_read,
             clock=lambda: self.now,
-            shelf=shelf or Shelf(),
+            held=held or HeldPieces(),
         )
 
     def _may_read(self, size: int) -> bool:
@@ -93,7 +100,7 @@ class Bench:
 
     def want(self, *indices: int) -> None:
         self.wanted.update(dict.fromkeys(indices))
-        self.stock.look_ahead(indices)
+        self.feed.look_ahead(indices)
 
     def unwant(self, *indices: int) -> None:
         for index in indices:
@@ -104,21 +111,21 @@ def test_a_piece_in_memory_is_at_hand_and_never_asked_for() -> None:
     bench = Bench()
     bench.cache.memory[3] = b"three"
     bench.want(3)
-    assert bench.stock.find(3) == b"three"
+    assert bench.feed.find(3) == b"three"
     assert bench.cache.asked == []
-    assert bench.stock.waiting == {}
+    assert bench.feed.waiting == {}
 
 
 def test_a_cold_piece_is_asked_for_once_and_at_hand_when_it_came() -> None:
     bench = Bench()
     bench.want(3)
     bench.want(3)
-    assert bench.stock.find(3) is None
+    assert bench.feed.find(3) is None
     assert bench.cache.asked == [3]
     bench.cache.settle(3)
     assert bench.told == [(3, None)]
-    assert bench.stock.find(3) == b"piece 3"
-    assert bench.stock.waiting == {}
+    assert bench.feed.find(3) == b"piece 3"
+    assert bench.feed.waiting == {}
 
 
 @pytest.mark.parametrize(
@@ -129,10 +136,10 @@ def test_only_so_many_pieces_are_on_their_way_for_one_peer(piece_length: int, mo
     bench.want(*range(20))
     assert bench.cache.asked == list(range(most))
     bench.cache.settle(0)
-    bench.stock.fetch()
+    bench.feed.fetch()
     assert bench.cache.asked == list(range(most))  # it has come, but it isn't sent yet
     bench.unwant(0)
-    bench.stock.fetch()
+    bench.feed.fetch()
     assert bench.cache.asked == list(range(most + 1))
 
 
@@ -143,10 +150,10 @@ def test_a_piece_that_came_is_let_go_when_nobody_wants_it_any_more() -> None:
     bench.cache.settle(1)
     bench.cache.settle(2)
     bench.unwant(1)
-    bench.stock.fetch()
+    bench.feed.fetch()
     bench.want(1, 2)
-    assert bench.stock.find(1) is None
-    assert bench.stock.find(2) is None
+    assert bench.feed.find(1) is None
+    assert bench.feed.find(2) is None
 
 
 def test_a_piece_that_was_cancelled_in_line_is_not_asked_for() -> None:
@@ -154,18 +161,18 @@ def test_a_piece_that_was_cancelled_in_line_is_not_asked_for() -> None:
     bench.want(0, 1, 2)
     bench.unwant(0, 1)
     bench.cache.settle(0)
-    bench.stock.fetch()
+    bench.feed.fetch()
     assert bench.cache.asked == [0, 2]
-    assert list(bench.stock.waiting) == [2]
+    assert list(bench.feed.waiting) == [2]
 
 
 def test_a_fetch_is_overdue_after_ten_seconds_and_again_after_ten_more() -> None:
     bench = Bench()
     bench.want(1)
-    assert bench.stock.overdue(PATIENCE) == []
-    assert bench.stock.overdue(PATIENCE + 1) == [1]
-    assert bench.stock.overdue(PATIENCE + 2) == []
-    assert bench.stock.overdue(2 * PATIENCE + 2) == [1]
+    assert bench.feed.overdue(PATIENCE) == []
+    assert bench.feed.overdue(PATIENCE + 1) == [1]
+    assert bench.feed.overdue(PATIENCE + 2) == []
+    assert bench.feed.overdue(2 * PATIENCE + 2) == [1]
     assert bench.cache.asked == [1]
 
 
@@ -173,31 +180,31 @@ def test_a_fetch_that_nobody_wants_any_more_is_never_overdue() -> None:
     bench = Bench()
     bench.want(1)
     bench.unwant(1)
-    assert bench.stock.overdue(100.0) == []
+    assert bench.feed.overdue(100.0) == []
     bench.want(1)
-    assert bench.stock.overdue(101.0) == []
+    assert bench.feed.overdue(101.0) == []
 
 
 def test_a_piece_in_line_is_overdue_after_twenty_seconds_and_then_starts_anew() -> None:
     bench = Bench(20, 16 * MIB)
     bench.want(0, 1)
-    assert bench.stock.overdue(PATIENCE_IN_LINE) == [0]
-    assert bench.stock.overdue(PATIENCE_IN_LINE + 1) == [1]
-    assert list(bench.stock.waiting) == [0]
+    assert bench.feed.overdue(PATIENCE_IN_LINE) == [0]
+    assert bench.feed.overdue(PATIENCE_IN_LINE + 1) == [1]
+    assert list(bench.feed.waiting) == [0]
     bench.now = 25.0
     bench.want(1)
-    assert bench.stock.waiting[1] == 25.0
+    assert bench.feed.waiting[1] == 25.0
 
 
 def test_a_piece_that_others_brought_into_memory_leaves_the_line() -> None:
     bench = Bench(20, 16 * MIB)
     bench.want(0, 1)
     bench.cache.memory[1] = b"one"
-    assert list(bench.stock.waiting) == [0, 1]
-    assert bench.stock.overdue(1.0) == []
-    assert bench.stock.find(1) == b"one"
+    assert list(bench.feed.waiting) == [0, 1]
+    assert bench.feed.overdue(1.0) == []
+    assert bench.feed.find(1) == b"one"
     bench.cache.settle(0)
-    bench.stock.fetch()
+    bench.feed.fetch()
     assert bench.cache.asked == [0]
 
 
@@ -207,9 +214,9 @@ def test_a_piece_that_failed_is_asked_for_again_only_after_a_pause() -> None:
     bench.cache.settle(1, ERROR)
     assert bench.told == [(1, ERROR)]
     bench.want(1)
-    assert bench.stock.overdue(FAILURE_PAUSE) == []
+    assert bench.feed.overdue(FAILURE_PAUSE) == []
     assert bench.cache.asked == [1]
-    assert bench.stock.overdue(FAILURE_PAUSE + 1) == [1]
+    assert bench.feed.overdue(FAILURE_PAUSE + 1) == [1]
     bench.want(1)
     assert bench.cache.asked == [1, 1]
 
@@ -217,7 +224,7 @@ def test_a_piece_that_failed_is_asked_for_again_only_after_a_pause() -> None:
 def test_a_closed_stock_hears_of_nothing() -> None:
     bench = Bench()
     bench.want(1, 2)
-    bench.stock.close()
+    bench.feed.close()
     assert bench.cache.waiters == {}
 
 
@@ -227,19 +234,19 @@ def test_a_piece_on_a_warm_disk_is_never_asked_for_and_on_a_cold_one_it_is() -> 
     bench.cache.cold_files.add(2)
     bench.want(1, 2)
     assert bench.cache.asked == [2]
-    assert list(bench.stock.waiting) == [2]
+    assert list(bench.feed.waiting) == [2]
 
 
 def test_a_piece_that_came_is_held_no_longer_than_until_it_is_on_disk() -> None:
     bench = Bench(20, 16 * MIB)
     bench.want(0, 1)
     bench.cache.settle(0)
-    bench.stock.fetch()
-    assert bench.stock.find(0) is not None
+    bench.feed.fetch()
+    assert bench.feed.find(0) is not None
     assert bench.cache.asked == [0]
     bench.cache.warm_files.add(0)
-    bench.stock.fetch()
-    assert bench.stock.find(0) is None
+    bench.feed.fetch()
+    assert bench.feed.find(0) is None
     assert bench.cache.asked == [0, 1]
 
 
@@ -247,8 +254,8 @@ def test_a_piece_in_line_that_others_brought_to_the_disk_leaves_the_line() -> No
     bench = Bench(20, 16 * MIB)
     bench.want(0, 1)
     bench.cache.warm_files.add(1)
-    assert bench.stock.overdue(1.0) == []
-    assert list(bench.stock.waiting) == [0]
+    assert bench.feed.overdue(1.0) == []
+    assert list(bench.feed.waiting) == [0]
 
 
 def test_what_follows_a_cold_piece_is_read_ahead_for_a_peer_that_has_taken_much() -> None:
@@ -267,8 +274,8 @@ def test_what_follows_is_read_ahead_for_a_peer_that_goes_from_front_to_back() ->
     bench.taken = 8 * MIB
     for index in range(6):
         bench.want(index)
-        assert bench.stock.find(index) == b"warm"
-        bench.stock.fetch()
+        assert bench.feed.find(index) == b"warm"
+        bench.feed.fetch()
     assert bench.cache.asked == []
     assert bench.cache.ahead[:3] == [4, 5, 6]
 
@@ -281,14 +288,14 @@ def test_what_s3_is_not_read_for_any_more_is_turned_down_soon() -> None:
     bench.may_read = 2 * MIB
     bench.want(0, 1, 2)
     assert bench.cache.asked == [0, 1]
-    assert bench.stock.overdue(0.5) == [2]
+    assert bench.feed.overdue(0.5) == [2]
     # What others have read is had all the same.
     bench.cache.cold_files.add(3)
     bench.want(3)
     assert bench.cache.asked == [0, 1, 3]
     bench.cache.settle(0)
     bench.cache.settle(1)
-    bench.stock.close()
+    bench.feed.close()
 
 
 def test_what_is_read_ahead_counts_too() -> None:
@@ -305,44 +312,44 @@ def test_what_is_read_ahead_counts_too() -> None:
 
 
 def test_all_stocks_together_hold_no_more_than_the_shelf() -> None:
-    shelf = Shelf(5 * MIB)
-    first, second = Bench(20, 2 * MIB, shelf), Bench(20, 2 * MIB, shelf)
+    held = HeldPieces(5 * MIB)
+    first, second = Bench(20, 2 * MIB, held), Bench(20, 2 * MIB, held)
     first.want(0, 1)
     second.want(2)
     assert (first.cache.asked, second.cache.asked) == ([0, 1], [])
     first.cache.settle(0)
     first.unwant(0)
-    assert second.stock.overdue(1.0) == []
+    assert second.feed.overdue(1.0) == []
     assert second.cache.asked == []  # the first one has not let go yet
-    first.stock.fetch()
-    assert second.stock.overdue(2.0) == []
+    first.feed.fetch()
+    assert second.feed.overdue(2.0) == []
     assert second.cache.asked == [2]
-    first.stock.close()
-    second.stock.close()
-    assert shelf.used == 0
+    first.feed.close()
+    second.feed.close()
+    assert held.used == 0
 
 
 def test_a_piece_that_several_stocks_wait_for_takes_room_once() -> None:
-    shelf = Shelf(5 * MIB)
-    benches = [Bench(20, 4 * MIB, shelf) for _ in range(3)]
+    held = HeldPieces(5 * MIB)
+    benches = [Bench(20, 4 * MIB, held) for _ in range(3)]
     for bench in benches:
         bench.want(7)
         assert bench.cache.asked == [7]
-    assert shelf.used == 4 * MIB
+    assert held.used == 4 * MIB
     for bench in benches:
         bench.cache.settle(7, ERROR)
-    assert shelf.used == 0
+    assert held.used == 0
 
 
 def test_a_piece_larger_than_the_shelf_gets_it_for_itself() -> None:
-    shelf = Shelf(MIB)
-    first, second = Bench(20, 16 * MIB, shelf), Bench(20, 16 * MIB, shelf)
+    held = HeldPieces(MIB)
+    first, second = Bench(20, 16 * MIB, held), Bench(20, 16 * MIB, held)
     first.want(0)
     second.want(1)
     assert (first.cache.asked, second.cache.asked) == ([0], [])
     first.unwant(0)
     first.cache.settle(0)
-    second.stock.fetch()
+    second.feed.fetch()
     assert second.cache.asked == [1]
 
 
@@ -352,8 +359,8 @@ def test_a_piece_larger_than_the_shelf_gets_it_for_itself() -> None:
     )
 )
 def test_the_shelf_is_empty_when_all_stocks_are_closed(steps: list[tuple[str, int]]) -> None:
-    shelf = Shelf(3)
-    benches = [Bench(10, 1, shelf), Bench(10, 1, shelf)]
+    held = HeldPieces(3)
+    benches = [Bench(10, 1, held), Bench(10, 1, held)]
     for number, (step, index) in enumerate(steps):
         bench = benches[number % 2]
         if step == "want":
@@ -363,8 +370,8 @@ def test_the_shelf_is_empty_when_all_stocks_are_closed(steps: list[tuple[str, in
         elif step in ("settle", "fail") and index in bench.cache.waiters:
             bench.cache.settle(index, ERROR if step == "fail" else None)
         else:
-            bench.stock.fetch()
-        assert shelf.used <= 3
+            bench.feed.fetch()
+        assert held.used <= 3
     for bench in benches:
-        bench.stock.close()
-    assert shelf.used == 0
+        bench.feed.close()
+    assert held.used == 0

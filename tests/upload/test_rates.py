@@ -18,9 +18,9 @@ from seeder.upload.rates import (
     LARGEST_QUANTUM,
     MOST_SHARED,
     SLACK,
-    Bucket,
     Chain,
-    Limits,
+    RateBucket,
+    RateLimits,
     Rates,
 )
 
@@ -28,7 +28,7 @@ A, B = b"a" * 20, b"b" * 20
 
 
 def chain_of(
-    node: Limits[str], torrent: bytes = A, now: float = 0, slow: str | None = None
+    node: RateLimits[str], torrent: bytes = A, now: float = 0, slow: str | None = None
 ) -> Chain:
     chain = node.chain(torrent, now, slow=slow)
     assert chain is not None
@@ -39,7 +39,7 @@ def chain_of(
 
 
 def test_no_limit_is_no_chain() -> None:
-    node: Limits[str] = Limits(Rates())
+    node: RateLimits[str] = RateLimits(Rates())
     assert node.chain(A, 0) is None
     assert node.chain(A, 0, slow="192.0.2.1") is not None
 
@@ -47,17 +47,17 @@ def test_no_limit_is_no_chain() -> None:
 @pytest.mark.parametrize("rate", [0, -1, inf, float("nan")])
 def test_a_rate_is_positive(rate: float) -> None:
     with pytest.raises(ValueError, match="rate"):
-        Bucket(rate)
+        RateBucket(rate)
 
 
 def test_a_full_bucket_holds_one_grain_and_an_eighth_of_a_second() -> None:
-    chain = chain_of(Limits(Rates(total=8 * GRAIN)))
+    chain = chain_of(RateLimits(Rates(total=8 * GRAIN)))
     assert chain.grant(MIB, 1000) == 2 * GRAIN
     assert chain.grant(MIB, 1000) == 0
 
 
 def test_less_than_a_grain_is_granted_only_to_who_asks_for_less() -> None:
-    chain = chain_of(Limits(Rates(total=8 * GRAIN)))
+    chain = chain_of(RateLimits(Rates(total=8 * GRAIN)))
     chain.grant(2 * GRAIN, 0)
     soon = 0.5 * GRAIN / (8 * GRAIN)
     assert chain.grant(GRAIN, soon) == 0
@@ -71,7 +71,7 @@ def delay(chain: Chain, now: float) -> float:
 
 
 def test_a_grain_is_there_after_the_delay_and_not_before() -> None:
-    chain = chain_of(Limits(Rates(total=100 * KIB, peer=50 * KIB)), now=1e6)
+    chain = chain_of(RateLimits(Rates(total=100 * KIB, peer=50 * KIB)), now=1e6)
     while chain.grant(MIB, 1e6):
         pass
     seconds = delay(chain, 1e6)
@@ -82,7 +82,7 @@ def test_a_grain_is_there_after_the_delay_and_not_before() -> None:
 
 
 def test_what_was_not_used_can_be_granted_again() -> None:
-    node: Limits[str] = Limits(Rates(total=8 * GRAIN))
+    node: RateLimits[str] = RateLimits(Rates(total=8 * GRAIN))
     one, other = chain_of(node), chain_of(node)
     assert one.grant(2 * GRAIN, 0) == 2 * GRAIN
     one.give_back(GRAIN)
@@ -90,14 +90,14 @@ def test_what_was_not_used_can_be_granted_again() -> None:
 
 
 def test_a_block_larger_than_the_grant_is_owed() -> None:
-    chain = chain_of(Limits(Rates(total=8 * GRAIN)))
+    chain = chain_of(RateLimits(Rates(total=8 * GRAIN)))
     chain.grant(2 * GRAIN, 0)
     chain.give_back(2 * GRAIN - 8 * GRAIN)
     assert delay(chain, 0) == pytest.approx(7 / 8)
 
 
 def test_the_dryest_bucket_decides_and_the_others_are_not_charged_for_it() -> None:
-    node: Limits[str] = Limits(Rates(total=64 * GRAIN, torrent=8 * GRAIN))
+    node: RateLimits[str] = RateLimits(Rates(total=64 * GRAIN, torrent=8 * GRAIN))
     first = chain_of(node, A)
     assert first.grant(MIB, 0) == 2 * GRAIN
     assert chain_of(node, A).grant(MIB, 0) == 0
@@ -106,7 +106,7 @@ def test_the_dryest_bucket_decides_and_the_others_are_not_charged_for_it() -> No
 
 
 def test_connections_of_one_slow_address_share_its_rate_and_a_new_one_brings_nothing() -> None:
-    node: Limits[str] = Limits(Rates(slow=GRAIN))
+    node: RateLimits[str] = RateLimits(Rates(slow=GRAIN))
     one = chain_of(node, A, 100, slow="192.0.2.1")
     assert one.grant(GRAIN, 100) == 0
     other = chain_of(node, A, 100.5, slow="192.0.2.1")
@@ -117,7 +117,7 @@ def test_connections_of_one_slow_address_share_its_rate_and_a_new_one_brings_not
 
 
 def test_a_new_rate_counts_from_now_on() -> None:
-    node: Limits[str] = Limits(Rates(total=GRAIN))
+    node: RateLimits[str] = RateLimits(Rates(total=GRAIN))
     chain = chain_of(node)
     chain.grant(GRAIN, 0)
     chain.give_back(-9 * GRAIN)  # ten grains owed: ten seconds
@@ -132,7 +132,7 @@ def test_a_new_rate_counts_from_now_on() -> None:
 # -- the line
 
 
-def drained(node: Limits[str], *names: str) -> dict[str, Chain]:
+def drained(node: RateLimits[str], *names: str) -> dict[str, Chain]:
     """Return chains of a limit of one grain a second, after what it held was taken."""
     chains = {name: chain_of(node) for name in names}
     chain_of(node).grant(GRAIN, 0)
@@ -141,7 +141,7 @@ def drained(node: Limits[str], *names: str) -> dict[str, Chain]:
 
 
 def test_those_in_line_are_woken_in_the_order_they_came() -> None:
-    node: Limits[str] = Limits(Rates(total=GRAIN))
+    node: RateLimits[str] = RateLimits(Rates(total=GRAIN))
     chains = drained(node, *"abc")
     for name in "bca":
         node.waiting.add(name, chains[name], MIB, 0)
@@ -157,7 +157,7 @@ def test_those_in_line_are_woken_in_the_order_they_came() -> None:
 
 
 def test_nobody_is_served_before_those_whose_time_has_come() -> None:
-    node: Limits[str] = Limits(Rates(total=GRAIN))
+    node: RateLimits[str] = RateLimits(Rates(total=GRAIN))
     chains = drained(node, *"ab")
     node.waiting.add("a", chains["a"], MIB, 0)
     # The timer is late: tokens enough for both are there by now.
@@ -167,7 +167,7 @@ def test_nobody_is_served_before_those_whose_time_has_come() -> None:
 
 
 def test_being_in_line_twice_changes_nothing() -> None:
-    node: Limits[str] = Limits(Rates(total=GRAIN))
+    node: RateLimits[str] = RateLimits(Rates(total=GRAIN))
     chain = drained(node, "a")["a"]
     node.waiting.add("a", chain, MIB, 0)
     node.waiting.add("a", chain, MIB, 0)
@@ -177,7 +177,7 @@ def test_being_in_line_twice_changes_nothing() -> None:
 
 
 def test_who_leaves_the_line_gives_its_booking_back() -> None:
-    node: Limits[str] = Limits(Rates(total=GRAIN))
+    node: RateLimits[str] = RateLimits(Rates(total=GRAIN))
     chains = drained(node, *"ab")
     node.waiting.add("a", chains["a"], MIB, 0)
     node.waiting.discard(chains["a"])
@@ -193,7 +193,7 @@ def test_who_leaves_the_line_gives_its_booking_back() -> None:
 
 
 def test_who_left_delays_nobody_behind() -> None:
-    node: Limits[str] = Limits(Rates(total=GRAIN))
+    node: RateLimits[str] = RateLimits(Rates(total=GRAIN))
     chains = drained(node, *"ab")
     for name in "ab":
         node.waiting.add(name, chains[name], MIB, 0)
@@ -203,7 +203,7 @@ def test_who_left_delays_nobody_behind() -> None:
 
 
 def test_who_needs_less_than_was_booked_leaves_the_rest() -> None:
-    node: Limits[str] = Limits(Rates(total=GRAIN))
+    node: RateLimits[str] = RateLimits(Rates(total=GRAIN))
     chain, other = drained(node, *"ab").values()
     node.waiting.add("a", chain, MIB, 0)
     assert list(node.waiting.due(1.0)) == ["a"]
@@ -212,7 +212,7 @@ def test_who_needs_less_than_was_booked_leaves_the_rest() -> None:
 
 
 def test_who_was_woken_and_gets_in_line_again_has_one_booking() -> None:
-    node: Limits[str] = Limits(Rates(total=GRAIN))
+    node: RateLimits[str] = RateLimits(Rates(total=GRAIN))
     chain = drained(node, "a")["a"]
     for second in (1.0, 1.5, 2.0):
         node.waiting.add("a", chain, MIB, second)
@@ -222,7 +222,7 @@ def test_who_was_woken_and_gets_in_line_again_has_one_booking() -> None:
 
 
 def test_a_change_of_rates_hands_out_who_was_in_line() -> None:
-    node: Limits[str] = Limits(Rates(total=GRAIN))
+    node: RateLimits[str] = RateLimits(Rates(total=GRAIN))
     chains = drained(node, *"abc")
     for name in "cab":
         node.waiting.add(name, chains[name], MIB, 0)
@@ -234,7 +234,7 @@ def test_a_change_of_rates_hands_out_who_was_in_line() -> None:
 
 def test_above_64_mib_a_second_those_in_line_get_more_at_a_time() -> None:
     for rate, quantum in ((64 * MIB, GRAIN), (128 * MIB, 2 * GRAIN), (2**40, LARGEST_QUANTUM)):
-        node: Limits[str] = Limits(Rates(total=rate))
+        node: RateLimits[str] = RateLimits(Rates(total=rate))
         chain = chain_of(node)
         chain.grant(2**50, 0)
         node.waiting.add("a", chain, 2**50, 0)
@@ -243,7 +243,7 @@ def test_above_64_mib_a_second_those_in_line_get_more_at_a_time() -> None:
 
 
 def test_they_come_in_the_order_in_which_they_were_due() -> None:
-    node: Limits[str] = Limits(Rates(slow=GRAIN))
+    node: RateLimits[str] = RateLimits(Rates(slow=GRAIN))
     for name, owed in (("a", 3), ("b", 1), ("c", 2)):
         chain = chain_of(node, slow=name)
         chain.give_back(-owed * GRAIN)
@@ -252,7 +252,7 @@ def test_they_come_in_the_order_in_which_they_were_due() -> None:
 
 
 def test_slow_addresses_follow_a_change_and_are_forgotten_with_their_connections() -> None:
-    node: Limits[str] = Limits(Rates(slow=GRAIN))
+    node: RateLimits[str] = RateLimits(Rates(slow=GRAIN))
     chain = chain_of(node, slow="192.0.2.1")
     node.change(Rates(slow=4 * GRAIN), 0)
     assert delay(chain, 0) == 0.25
@@ -268,7 +268,7 @@ def test_slow_addresses_follow_a_change_and_are_forgotten_with_their_connections
 class Simulation:
     """Peers that always want more, woken by a timer that is late."""
 
-    node: Limits[str]
+    node: RateLimits[str]
     chains: dict[str, Chain]
     lateness: Callable[[], float] = lambda: 0.0
     lazy: str = ""
@@ -310,7 +310,7 @@ class Simulation:
 
 
 def simulation(rates: Rates, peers: int, late: float) -> Simulation:
-    node: Limits[str] = Limits(rates)
+    node: RateLimits[str] = RateLimits(rates)
     rng = random.Random(peers)
     chains = {str(number): chain_of(node) for number in range(peers)}
     return Simulation(node, chains, lambda: rng.uniform(0, late))
@@ -433,7 +433,7 @@ class LimitsMachine(RuleBasedStateMachine):
     @initialize(rates=ALLOWED)
     def start(self, rates: dict[str, int]) -> None:
         self.now = Fraction(1)
-        self.node: Limits[str] = Limits(Rates(**rates))
+        self.node: RateLimits[str] = RateLimits(Rates(**rates))
         self.rates = rates
         self.total = full(rates["total"], self.now)
         self.torrents = {name: full(rates["torrent"], self.now) for name in "ab"}
@@ -599,7 +599,7 @@ TestLimitsMachine.settings = settings(max_examples=150, stateful_step_count=40, 
 def test_no_window_of_time_gets_more_than_its_rate_and_one_bucketful(
     rate: int, asks: list[tuple[float, int]]
 ) -> None:
-    chain = chain_of(Limits(Rates(total=rate)))
+    chain = chain_of(RateLimits(Rates(total=rate)))
     now, granted = 0.0, []
     for pause, most in asks:
         now += pause
@@ -613,7 +613,7 @@ def test_no_window_of_time_gets_more_than_its_rate_and_one_bucketful(
 
 
 def test_an_address_shares_the_rate_of_a_peer_among_its_downloads() -> None:
-    node: Limits[str] = Limits(Rates(peer=GRAIN))
+    node: RateLimits[str] = RateLimits(Rates(peer=GRAIN))
     one, other, stranger = (
         node.chain(A, 0, sharing=address) for address in ("here", "here", "there")
     )
@@ -633,7 +633,7 @@ def test_an_address_shares_the_rate_of_a_peer_among_its_downloads() -> None:
 
 
 def test_addresses_that_share_are_forgotten_at_last() -> None:
-    node: Limits[str] = Limits(Rates(peer=GRAIN))
+    node: RateLimits[str] = RateLimits(Rates(peer=GRAIN))
     for number in range(MOST_SHARED + 1):
         chain = node.chain(A, 0, sharing=str(number))
         assert chain is not None

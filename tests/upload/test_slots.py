@@ -7,11 +7,11 @@ import pytest
 from seeder.torrent.catalog import Torrent
 from seeder.units import MIB
 from seeder.upload.slots import PRESSED, Slots, UploadSlots
-from seeder.upload.standing import Patience
+from seeder.upload.standing import CopyLimits
 from tests.peer.node import make_data, make_torrent
 
 TORRENT = make_torrent(make_data(100_000))
-LEAST = Patience().least
+LEAST = CopyLimits().least
 
 
 @dataclass(eq=False)
@@ -51,12 +51,12 @@ class Conditions:
 
 
 def make(
-    slots: UploadSlots = "auto", *, patience: Patience | None = None
+    slots: UploadSlots = "auto", *, copies: CopyLimits | None = None
 ) -> tuple[Slots, Conditions]:
     conditions = Conditions()
     made = Slots(
         slots,
-        patience=patience or Patience(),
+        copies=copies or CopyLimits(),
         is_scarce=lambda: conditions.scarce,
         chance=lambda: 0.5,
     )

@@ -5,36 +5,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seeder.units import MIB
-from seeder.upload.standing import LeechMemory, Patience, Standing
+from seeder.upload.standing import AddressHistory, CopyLimits, Standing
 
 SIZE = 1000 * MIB
 TORRENT = b"t" * 20
 
 
 def test_an_address_sinks_by_what_it_was_sent() -> None:
-    patience = Patience()
+    patience = CopyLimits()
     copies = (0, 1.9, 2, 2.9, 3, 3.9, 4, 100)
     assert [patience.standing(times * SIZE, SIZE) for times in copies] == [0, 0, 1, 1, 2, 2, 3, 3]
-    twice = Patience(copies=8)
+    twice = CopyLimits(copies=8)
     assert [twice.standing(times * SIZE, SIZE) for times in (3.9, 4, 5.9, 6, 8)] == [0, 1, 1, 2, 3]
 
 
 def test_a_small_torrent_may_be_had_more_often() -> None:
-    assert Patience().standing(100 * MIB, 1) is Standing.FINE
-    assert Patience().standing(128 * MIB, 1) is Standing.LAST
-    assert Patience().may_fetch(79 * MIB, 1)
-    assert not Patience().may_fetch(80 * MIB, 1)
+    assert CopyLimits().standing(100 * MIB, 1) is Standing.FINE
+    assert CopyLimits().standing(128 * MIB, 1) is Standing.LAST
+    assert CopyLimits().may_fetch(79 * MIB, 1)
+    assert not CopyLimits().may_fetch(80 * MIB, 1)
 
 
 def test_there_may_be_no_end_to_what_an_address_may_have() -> None:
-    without = Patience(copies=None, origin_copies=None)
+    without = CopyLimits(copies=None, origin_copies=None)
     assert without.standing(1e30, 1) is Standing.FINE
     assert without.may_fetch(1e30, 1)
 
 
 def test_an_address_may_cost_about_one_object() -> None:
-    assert Patience().may_fetch(1.25 * SIZE - 1, SIZE)
-    assert not Patience().may_fetch(1.25 * SIZE, SIZE)
+    assert CopyLimits().may_fetch(1.25 * SIZE - 1, SIZE)
+    assert not CopyLimits().may_fetch(1.25 * SIZE, SIZE)
 
 
 EVENTS = st.lists(
@@ -53,7 +53,7 @@ EVENTS = st.lists(
 def test_what_was_sent_is_remembered_by_halves(
     events: list[tuple[bytes, str, float, int, int]], pause: float
 ) -> None:
-    memory = LeechMemory(half_life=1000.0)
+    memory = AddressHistory(half_life=1000.0)
     now = 0.0
     log = []
     for torrent, group, wait, sent, fetched in events:
@@ -77,7 +77,7 @@ def test_what_was_sent_is_remembered_by_halves(
 
 
 def test_the_memory_is_bounded_and_forgets_who_was_not_heard_of() -> None:
-    memory = LeechMemory(most=3)
+    memory = AddressHistory(most=3)
     for group in "abc":
         memory.add(TORRENT, group, 0.0, sent=1)
     memory.add(TORRENT, "a", 0.0, sent=1)
@@ -87,13 +87,13 @@ def test_the_memory_is_bounded_and_forgets_who_was_not_heard_of() -> None:
 
 
 def test_asking_is_not_remembered() -> None:
-    memory = LeechMemory()
+    memory = AddressHistory()
     assert memory.sent(TORRENT, "a", 0.0) == memory.fetched(TORRENT, "a", 0.0) == 0
     assert len(memory) == 0
 
 
 def test_who_downloads_again_and_again_is_refused_and_forgiven_two_days_later() -> None:
-    memory, patience, now = LeechMemory(), Patience(), 0.0
+    memory, patience, now = AddressHistory(), CopyLimits(), 0.0
     seen = []
     while (found := patience.standing(memory.sent(TORRENT, "a", now), SIZE)) < Standing.REFUSED:
         seen.append(found)

@@ -9,7 +9,7 @@ import trio
 from seeder.peer import messages
 from seeder.peer.messages import Block, MessageId
 from seeder.torrent.layout import Layout
-from seeder.upload.superseed import FEWEST_PIECES, PARTS, Spreading
+from seeder.upload.superseed import FEWEST_PIECES, PARTS, SuperSeeds
 from tests.peer.node import Node, Peer, serving
 from tests.peer.wire import greeting, request_message
 
@@ -142,7 +142,7 @@ async def test_while_s3_is_not_read_peers_are_shown_what_is_cached(
         Peer.connect(node.address) as last,
     ):
         await node.warm(3, 5, 39)
-        node.spreading.show_only_held(True)
+        node.super_seeds.show_only_held(True)
         await arrive(node, late, b"late")
         assert (await late.read()).id == MessageId.HAVE_NONE
         assert (await late.read()).id == MessageId.UNCHOKE
@@ -151,15 +151,15 @@ async def test_while_s3_is_not_read_peers_are_shown_what_is_cached(
         await late.request((4, 0, 10))
         assert (await late.read()).id == MessageId.REJECT
         await node.warm(4)
-        node.spreading.tick(trio.current_time())
+        node.super_seeds.tick(trio.current_time())
         assert await shown(late, 1) == [4]
         await late.send(messages.have(39))
         # Nothing else is shown, however long it gets nothing.
-        node.spreading.tick(trio.current_time() + 1000)
+        node.super_seeds.tick(trio.current_time() + 1000)
 
-        node.spreading.show_only_held(False)
+        node.super_seeds.show_only_held(False)
         if enabled:
-            node.spreading.tick(trio.current_time())
+            node.super_seeds.tick(trio.current_time())
             # Those of the window that it knows already aren't shown again.
             assert not {3, 4, 5, 39} & set(await shown(late, WINDOW_OF_ONE - 3))
         else:
@@ -182,7 +182,7 @@ async def test_who_was_shown_a_window_is_shown_what_is_cached_beside_it(tmp_path
         assert 7 in known
         rest = sorted(set(range(PIECES)) - set(known))[:4]
         await node.warm(*rest)
-        node.spreading.show_only_held(True)
+        node.super_seeds.show_only_held(True)
         assert sorted(await shown(peer, len(rest))) == rest
 
 
@@ -194,8 +194,8 @@ def test_nothing_is_hidden_where_there_is_another_seed_or_little_to_spread() -> 
         def __init__(self, pieces: int) -> None:
             self.layout = Layout(pieces * PIECE, PIECE)
 
-    def spreading(seeds: int, *, enabled: bool = True) -> Spreading:
-        return Spreading(
+    def super_seeds(seeds: int, *, enabled: bool = True) -> SuperSeeds:
+        return SuperSeeds(
             enabled=enabled,
             other_seeds=lambda _: seeds,
             cache_bytes=2**30,
@@ -203,7 +203,7 @@ def test_nothing_is_hidden_where_there_is_another_seed_or_little_to_spread() -> 
             rng=random.Random(1),
         )
 
-    assert spreading(0).hides(Torrent(FEWEST_PIECES))
-    assert not spreading(0).hides(Torrent(FEWEST_PIECES - 1))
-    assert not spreading(1).hides(Torrent(FEWEST_PIECES))
-    assert not spreading(0, enabled=False).hides(Torrent(FEWEST_PIECES))
+    assert super_seeds(0).hides(Torrent(FEWEST_PIECES))
+    assert not super_seeds(0).hides(Torrent(FEWEST_PIECES - 1))
+    assert not super_seeds(1).hides(Torrent(FEWEST_PIECES))
+    assert not super_seeds(0, enabled=False).hides(Torrent(FEWEST_PIECES))
