@@ -31,10 +31,9 @@ from seeder.errors import (
 )
 from seeder.s3.answers import Answer, Asked, label, refusal
 from seeder.s3.credentials import CredentialStore, chain
-from seeder.s3.network import Broken
 from seeder.s3.retry import Move, Renew, RetryPolicy, Tries, Wait
 from seeder.s3.signing import Credentials, Endpoint, EndpointRules, Query, wire_request
-from seeder.s3.transport import Exchange, Timeouts, Transport
+from seeder.s3.transport import Broken, Exchange, Exchanges
 from seeder.torrent.objects import Meter, ObjectRef, Purpose
 from seeder.units import KIB
 
@@ -139,10 +138,11 @@ class Caller:
         self._rules = EndpointRules(
             loader.load_service_model("s3", "endpoint-rule-set-1"), loader.load_data("partitions")
         )
-        self._transport = Transport(
+        self._exchanges = Exchanges(
             settings.connections,
-            Timeouts(self._policy.connect_timeout, self._policy.read_timeout),
-            settings.ca_file,
+            connect=self._policy.connect_timeout,
+            read=self._policy.read_timeout,
+            ca_file=settings.ca_file,
         )
         self._regions: dict[str, str] = {}
         """Where buckets were found to be, other than in the configured region."""
@@ -160,21 +160,21 @@ class Caller:
             await self._credentials.run(task_status=task_status)
         finally:
             with trio.CancelScope(shield=True):
-                await self._transport.aclose()
+                await self._exchanges.aclose()
 
     @property
     def is_busy(self) -> bool:
         """Whether calls wait for a connection."""
-        return self._transport.waiting > 0
+        return self._exchanges.waiting > 0
 
     def statistics(self) -> OriginStatistics:
         """Return a snapshot."""
         return OriginStatistics(
-            requests=self._transport.requests,
+            requests=self._exchanges.requests,
             retries=self._retries,
             errors=dict(self._errors),
-            in_use=self._transport.in_use,
-            waiting=self._transport.waiting,
+            in_use=self._exchanges.in_use,
+            waiting=self._exchanges.waiting,
             reachable=self._reachable,
             last_error=self._last_error,
         )
@@ -248,7 +248,7 @@ class Caller:
         )
         seconds = self._policy.attempt_timeout(call.size)
         with self._admit(call) as meter:
-            async with self._transport.exchange(
+            async with self._exchanges.exchange(
                 request, meter, call.purpose, seconds=seconds
             ) as exchange:
                 if exchange.status < 300:

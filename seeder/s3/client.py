@@ -18,9 +18,8 @@ from seeder.errors import (
 from seeder.s3.answers import check_range, content_length, label, printable
 from seeder.s3.calls import Call, Caller
 from seeder.s3.listing import LARGEST_PAGE, Page, page_query, parse_page
-from seeder.s3.network import Broken
 from seeder.s3.signing import Query
-from seeder.s3.transport import Exchange
+from seeder.s3.transport import Broken, Exchange
 from seeder.torrent.objects import Meter, ObjectRef, PinnedObject, Purpose
 from seeder.units import MIB, ByteRange
 

@@ -1,18 +1,18 @@
-"""HTTP/1.1 under httpx: kept connections, and bodies that land where the reader wants them.
+"""HTTP/1.1 to S3: kept connections, and bodies that land where the reader wants them.
 
 h11 parses every head, and the bodies whose end it has to find. A body of a known length, which is
 what S3 sends for an object, doesn't pass through it: that would copy each byte three times more,
-and cost more than TLS does. httpcore's pool, which loses slots to cancelled requests and takes
-longer the more connections it has, isn't used at all.
+and cost more than TLS does. httpcore's pool isn't used at all: it loses slots to cancelled requests
+and takes longer the more connections it has.
+
+Whatever waits raises OSError, h11.RemoteProtocolError, and trio.TooSlowError.
 """
 
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
-from typing import TypeAlias
+from typing import NamedTuple
 
 import h11
-import httpx
 import trio
 
 from seeder.s3.network import Stream
@@ -24,15 +24,21 @@ _HEAD_READ = 8 * 1024
 _LONGEST_HEAD = 64 * 1024
 _CHUNK = 64 * 1024
 
-_Server: TypeAlias = tuple[str, str, int]
-_Timeouts: TypeAlias = Mapping[str, float | None]
+
+class Server(NamedTuple):
+    """Where a connection leads."""
+
+    scheme: str
+    """"http" or "https"."""
+    host: str
+    port: int
 
 
-class Body(httpx.AsyncByteStream):
-    """The body of one answer, read once, by `receive_into` or as an iterator."""
+class Body:
+    """The body of one answer, read once; whoever has read enough of it closes it."""
 
     def __init__(
-        self, pool: "Pool", link: "_Link", parser: h11.Connection, *, length: int | None
+        self, pool: "Pool", link: "Link", parser: h11.Connection, *, length: int | None
     ) -> None:
         self._pool = pool
         self._link = link
@@ -48,7 +54,7 @@ class Body(httpx.AsyncByteStream):
     async def receive_into(self, view: memoryview) -> int:
         """Fill the view, or a part of it; return the bytes that came, 0 at the end of the body.
 
-        httpx.TransportError when the connection ends before the body does.
+        h11.RemoteProtocolError when the connection ends before the body does.
         """
         if self._ended:
             return 0
@@ -56,7 +62,7 @@ class Body(httpx.AsyncByteStream):
             return await self._take(view)
         count = await self._link.stream.read_into(view[: self._length], self._link.read_timeout)
         if not count:
-            raise httpx.RemoteProtocolError(f"the body ended {self._length} bytes too early")
+            raise h11.RemoteProtocolError(f"the body ended {self._length} bytes too early")
         self._length -= count
         self._ended = not self._length
         return count
@@ -81,12 +87,7 @@ class Body(httpx.AsyncByteStream):
         self._ended = True
         return b""
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        buffer = memoryview(bytearray(_CHUNK))
-        while count := await self.receive_into(buffer):
-            yield bytes(buffer[:count])
-
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """Give the connection back, or close it if anything is left of the answer."""
         if self._closed:
             return
@@ -103,48 +104,46 @@ class Body(httpx.AsyncByteStream):
         return done and not self._parser.trailing_data[0]
 
 
-class _Link:
+class Link:
     """A connection to one server, and the exchange that it is used for."""
 
-    def __init__(self, server: _Server, stream: Stream) -> None:
+    def __init__(self, server: Server, stream: Stream) -> None:
         self.server = server
         self.stream = stream
         self.idle_since = 0.0
         self.read_timeout: float | None = None
 
-    async def ask(self, request: httpx.Request) -> tuple[h11.Response, h11.Connection]:
-        """Send a request without a body and return the head of its answer."""
-        timeouts: _Timeouts = request.extensions.get("timeout", {})
-        self.read_timeout = timeouts.get("read")
+    async def send(self, request: h11.Request, seconds: float | None) -> h11.Connection:
+        """Send a request without a body within `seconds`; return what its answer is parsed by."""
         parser = h11.Connection(h11.CLIENT, _LONGEST_HEAD)
-        target = request.extensions.get("target", request.url.raw_path)
-        head = h11.Request(method=request.method, target=target, headers=request.headers.raw)
-        data = (parser.send(head) or b"") + (parser.send(h11.EndOfMessage()) or b"")
-        await self.stream.write(data, timeouts.get("write"))
+        data = (parser.send(request) or b"") + (parser.send(h11.EndOfMessage()) or b"")
+        await self.stream.write(data, seconds)
+        return parser
+
+    async def receive_head(self, parser: h11.Connection, seconds: float | None) -> h11.Response:
+        """Return the head of the answer; `seconds` bound each read of it and of its body."""
+        self.read_timeout = seconds
         while True:
             event = await self.next_event(parser, _HEAD_READ)
             if isinstance(event, h11.Response):
-                return event, parser
+                return event
             if not isinstance(event, h11.InformationalResponse):
-                raise httpx.RemoteProtocolError("the server closed without an answer")
+                raise h11.RemoteProtocolError("the server closed without an answer")
 
     async def next_event(self, parser: h11.Connection, most: int) -> h11.Event:
         """Return the next event other than NEED_DATA, reading `most` bytes at a time."""
-        try:
-            while (event := parser.next_event()) is h11.NEED_DATA:
-                data = bytearray(most)
-                count = await self.stream.read_into(memoryview(data), self.read_timeout)
-                parser.receive_data(bytes(data[:count]))
-        except h11.RemoteProtocolError as error:
-            raise httpx.RemoteProtocolError(str(error)) from error
+        while (event := parser.next_event()) is h11.NEED_DATA:
+            data = bytearray(most)
+            count = await self.stream.read_into(memoryview(data), self.read_timeout)
+            parser.receive_data(bytes(data[:count]))
         assert isinstance(event, h11.Event)
         return event
 
 
-class Pool(httpx.AsyncBaseTransport):
-    """A transport for at most `connections` requests at a time: the caller sees to that.
+class Pool:
+    """Connections for at most `connections` exchanges at a time: the caller sees to that.
 
-    As many connections are kept, over all servers; the one idle for longest makes room.
+    As many are kept, over all servers; the one idle for longest makes room.
     """
 
     def __init__(self, connections: int, context: ssl.SSLContext) -> None:
@@ -152,19 +151,9 @@ class Pool(httpx.AsyncBaseTransport):
         self._context = context
         self._most = connections
         self._open = 0
-        self._idle: deque[_Link] = deque()
+        self._idle: deque[Link] = deque()
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        link = self._take(_server(request.url)) or await self._connect(request)
-        try:
-            answer, parser = await link.ask(request)
-        except BaseException:
-            self.drop(link)
-            raise
-        body = Body(self, link, parser, length=_length(request.method, answer))
-        return httpx.Response(answer.status_code, headers=answer.headers.raw_items(), stream=body)
-
-    def _take(self, server: _Server) -> _Link | None:
+    def take(self, server: Server) -> Link | None:
         """Return the connection to `server` that was used last and still lives."""
         now = trio.current_time()
         for link in reversed(tuple(self._idle)):
@@ -176,43 +165,44 @@ class Pool(httpx.AsyncBaseTransport):
                 return link
         return None
 
-    async def _connect(self, request: httpx.Request) -> _Link:
-        server = scheme, host, port = _server(request.url)
+    async def connect(self, server: Server, seconds: float | None) -> Link:
+        """Open a connection to `server` within `seconds`."""
         while self._idle and self._open >= self._most:
             self.drop(self._idle.popleft())
-        context = self._context if scheme == "https" else None
-        timeouts: _Timeouts = request.extensions.get("timeout", {})
+        context = self._context if server.scheme == "https" else None
         self._open += 1
         try:
-            stream = await Stream.connect(host, port, context, timeouts.get("connect"))
+            stream = await Stream.connect(server.host, server.port, context, seconds)
         except BaseException:
             self._open -= 1
             raise
-        return _Link(server, stream)
+        return Link(server, stream)
 
-    def give_back(self, link: _Link) -> None:
+    def body_of(
+        self, link: Link, parser: h11.Connection, request: h11.Request, answer: h11.Response
+    ) -> Body:
+        """Return the body that follows the head of an answer; to close it frees the connection."""
+        return Body(self, link, parser, length=_length(request, answer))
+
+    def give_back(self, link: Link) -> None:
         """Keep a connection whose exchange has ended well."""
         link.idle_since = trio.current_time()
         self._idle.append(link)
 
-    def drop(self, link: _Link) -> None:
+    def drop(self, link: Link) -> None:
         """Close a connection."""
         self._open -= 1
         link.stream.close()
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """Close the connections that are idle."""
         while self._idle:
             self.drop(self._idle.pop())
 
 
-def _server(url: httpx.URL) -> _Server:
-    return url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80)
-
-
-def _length(method: str, answer: h11.Response) -> int | None:
+def _length(request: h11.Request, answer: h11.Response) -> int | None:
     """Return the length of the body by RFC 9112, 6.3; None where only its framing tells."""
-    if method == "HEAD" or answer.status_code in (204, 304):
+    if request.method == b"HEAD" or answer.status_code in (204, 304):
         return 0
     fields = dict(answer.headers)
     if b"transfer-encoding" in fields or b"content-length" not in fields:

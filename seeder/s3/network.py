@@ -9,10 +9,9 @@ import math
 import select
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar
 
-import httpx
 import trio
 
 _T = TypeVar("_T")
@@ -21,16 +20,11 @@ READ_SIZE = 256 * 1024
 """Bytes after which a read gives the other tasks their turn."""
 
 
-class Broken(Exception):
-    """An exchange that brought no answer, or not all of it; `hopeless` if it never will."""
-
-    def __init__(self, reason: str, *, hopeless: bool = False) -> None:
-        super().__init__(reason)
-        self.hopeless = hopeless
-
-
 class Stream:
-    """A connected, non-blocking TCP or TLS socket; `seconds` bound each wait, None does not."""
+    """A connected, non-blocking TCP or TLS socket.
+
+    Whatever waits raises OSError, and trio.TooSlowError after `seconds`; None waits for ever.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -39,12 +33,9 @@ class Stream:
     async def connect(
         cls, host: str, port: int, context: ssl.SSLContext | None, seconds: float | None
     ) -> "Stream":
-        """Connect, with TLS if there is a `context`; httpx.ConnectError, ConnectTimeout, Broken."""
-        try:
-            with _within(seconds, httpx.ConnectTimeout):
-                stream = await trio.open_tcp_stream(host, port)
-        except OSError as error:
-            raise httpx.ConnectError(_reason(error)) from error
+        """Connect, with TLS if there is a `context`."""
+        with _within(seconds):
+            stream = await trio.open_tcp_stream(host, port)
         sock = socket.socket(fileno=stream.socket.detach())
         sock.setblocking(False)
         made = cls(sock)
@@ -57,32 +48,21 @@ class Stream:
             self._sock = sock = context.wrap_socket(
                 self._sock, server_hostname=host, do_handshake_on_connect=False
             )
-            with _within(seconds, httpx.ConnectTimeout):
+            with _within(seconds):
                 await self._until_done(sock.do_handshake)
-        except BaseException as error:
+        except BaseException:
             self.close()
-            if isinstance(error, ssl.SSLCertVerificationError):
-                why = f"the certificate of {host} is not trusted"
-                raise Broken(f"{why}: {error.verify_message}", hopeless=True) from error
-            if isinstance(error, OSError):
-                raise httpx.ConnectError(_reason(error)) from error
             raise
 
     async def read_into(self, view: memoryview, seconds: float | None) -> int:
-        """Read what is there, at least a byte, up to READ_SIZE; 0 at the end.
-
-        httpx.ReadError, httpx.ReadTimeout.
-        """
+        """Read what is there, at least a byte, up to READ_SIZE; 0 at the end."""
         await trio.lowlevel.checkpoint()
         view = view[:READ_SIZE]
         receive, size = self._sock.recv_into, len(view)
-        try:
-            filled = self._receive(view)
-            if filled < 0:
-                with _within(seconds, httpx.ReadTimeout):
-                    filled = await self._until_done(receive, view, size)
-        except OSError as error:
-            raise httpx.ReadError(_reason(error)) from error
+        filled = self._receive(view)
+        if filled < 0:
+            with _within(seconds):
+                filled = await self._until_done(receive, view, size)
         with contextlib.suppress(OSError):  # the next read sees the end or the error
             while 0 < filled < size and (count := receive(view[filled:], size - filled)):
                 filled += count
@@ -96,15 +76,12 @@ class Stream:
             return -1
 
     async def write(self, data: bytes, seconds: float | None) -> None:
-        """Write all of it; httpx.WriteError, httpx.WriteTimeout."""
+        """Write all of it."""
         rest = memoryview(data)
-        try:
-            with _within(seconds, httpx.WriteTimeout):
-                await trio.lowlevel.checkpoint()
-                while rest:
-                    rest = rest[await self._until_done(self._sock.send, rest) :]
-        except OSError as error:
-            raise httpx.WriteError(_reason(error)) from error
+        with _within(seconds):
+            await trio.lowlevel.checkpoint()
+            while rest:
+                rest = rest[await self._until_done(self._sock.send, rest) :]
 
     def close(self) -> None:
         """Close it. No close_notify: S3 does without, and a farewell could block."""
@@ -137,16 +114,11 @@ class Stream:
                     await trio.lowlevel.wait_readable(self._sock)
 
 
-@contextlib.contextmanager
-def _within(seconds: float | None, late: type[httpx.TimeoutException]) -> Iterator[None]:
-    try:
-        with trio.fail_after(math.inf if seconds is None else seconds):
-            yield
-    except trio.TooSlowError as error:
-        raise late("") from error
+def _within(seconds: float | None) -> contextlib.AbstractContextManager[trio.CancelScope]:
+    return trio.fail_after(math.inf if seconds is None else seconds)
 
 
-def _reason(error: OSError) -> str:
+def reason_of(error: OSError) -> str:
     """Return what the system said; of several addresses that failed, what the first one did."""
     cause: BaseException | None = error.__cause__
     if isinstance(cause, BaseExceptionGroup):

@@ -1,30 +1,163 @@
-"""One HTTP exchange with S3: httpx over our own sockets, counted, bounded, safe to cancel."""
+"""One exchange with S3: an httpx.AsyncClient over our own sockets, counted, bounded, cancel-safe.
+
+Below httpx, `Transport` is what httpx calls a transport: it raises httpx's exceptions, and its
+bodies also fill the reader's own buffer, which no method of httpx.Response does. Above httpx,
+`Exchanges` is what the rest of the seeder sees: whatever fails there is Broken. Nothing else in the
+seeder imports httpx.
+"""
 
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+import h11
 import httpx
 import trio
 
-from seeder.s3.http1 import Body, Pool
-from seeder.s3.network import Broken
+from seeder.s3.http1 import Body, Link, Pool, Server
+from seeder.s3.network import reason_of
 from seeder.s3.signing import WireRequest
 from seeder.torrent.objects import Meter, Purpose
 
 _CHUNK = 64 * 1024
+_NO_BODY = httpx.ByteStream(b"")
+_FAILURES = (OSError, trio.TooSlowError, h11.RemoteProtocolError)
+"""What http1 raises."""
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+class Broken(Exception):
+    """An exchange that brought no answer, or not all of it; `hopeless` if it never will."""
+
+    def __init__(self, reason: str, *, hopeless: bool = False) -> None:
+        super().__init__(reason)
+        self.hopeless = hopeless
+
+
+class Transport(httpx.AsyncBaseTransport):
+    """Requests without a body over a pool of connections, for httpx.AsyncClient.
+
+    At most `connections` requests at a time: the caller sees to that.
+    """
+
+    def __init__(self, connections: int, context: ssl.SSLContext) -> None:
+        self._pool = Pool(connections, context)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request and return its answer as soon as the head has come."""
+        timeouts = request.extensions.get("timeout", {})
+        link = await self._link(request.url, timeouts.get("connect"))
+        try:
+            # "target" is what was signed: httpx.URL takes `/../` out of its path.
+            target = request.extensions.get("target", request.url.raw_path)
+            sent = h11.Request(method=request.method, target=target, headers=request.headers.raw)
+            try:
+                parser = await link.send(sent, timeouts.get("write"))
+            except _FAILURES as error:
+                raise _as_httpx(error, httpx.WriteTimeout, httpx.WriteError) from error
+            try:
+                head = await link.receive_head(parser, timeouts.get("read"))
+            except _FAILURES as error:
+                raise _as_httpx(error, httpx.ReadTimeout, httpx.ReadError) from error
+        except BaseException:
+            self._pool.drop(link)
+            raise
+        body = _AnswerBody(self._pool.body_of(link, parser, sent, head))
+        return httpx.Response(
+            head.status_code,
+            headers=_readable(request.url, head),
+            stream=body,
+            extensions={"body": body},
+        )
+
+    async def _link(self, url: httpx.URL, seconds: float | None) -> Link:
+        port = url.port or (443 if url.scheme == "https" else 80)
+        server = Server(url.scheme, url.host, port)
+        link = self._pool.take(server)
+        if link is not None:
+            return link
+        try:
+            return await self._pool.connect(server, seconds)
+        except ssl.SSLCertVerificationError as error:
+            why = f"the certificate of {url.host} is not trusted: {error.verify_message}"
+            raise httpx.ConnectError(why) from error
+        except _FAILURES as error:
+            raise _as_httpx(error, httpx.ConnectTimeout, httpx.ConnectError) from error
+
+    async def aclose(self) -> None:
+        """Close the connections that are idle."""
+        self._pool.close()
+
+
+class _AnswerBody(httpx.AsyncByteStream):
+    """The body of one answer, for us by `receive_into`, for httpx by iteration.
+
+    httpx iterates over it for an event hook that calls `Response.aread()`; we read it afterwards.
+    """
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+        self._kept = bytearray()
+        """What httpx has taken, as long as we have not."""
+
+    async def receive_into(self, view: memoryview) -> int:
+        """Fill the view, or a part of it; return the bytes that came, 0 at the end of the body."""
+        if self._kept:
+            count = min(len(view), len(self._kept))
+            view[:count] = self._kept[:count]
+            del self._kept[:count]
+            return count
+        try:
+            return await self._body.receive_into(view)
+        except _FAILURES as error:
+            raise _as_httpx(error, httpx.ReadTimeout, httpx.ReadError) from error
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        buffer, kept = memoryview(bytearray(_CHUNK)), bytearray()
+        try:
+            while count := await self.receive_into(buffer):
+                kept += buffer[:count]
+                yield bytes(buffer[:count])
+        finally:
+            self._kept = kept
+
+    async def aclose(self) -> None:
+        self._body.close()
+
+
+def _as_httpx(
+    error: Exception, late: type[httpx.TimeoutException], failed: type[httpx.NetworkError]
+) -> httpx.TransportError:
+    """Return httpx's exception for one of _FAILURES."""
+    if isinstance(error, trio.TooSlowError):
+        return late("")
+    if isinstance(error, OSError):
+        return failed(reason_of(error))
+    return httpx.RemoteProtocolError(str(error))
+
+
+def _readable(url: httpx.URL, head: h11.Response) -> list[tuple[bytes, bytes]]:
+    """Return the header fields of an answer, without a Location that httpx chokes on.
+
+    AsyncClient.send() makes the request that a redirect asks for, though it doesn't send it.
+    """
+    fields = head.headers.raw_items()
+    if head.status_code in _REDIRECTS:
+        try:
+            url.join(httpx.Headers(fields).get("location", ""))
+        except (httpx.InvalidURL, ValueError):
+            return [field for field in fields if field[0].lower() != b"location"]
+    return fields
 
 
 class Exchange:
     """An answer whose head has come, and whose body is read by one of the methods below."""
 
     def __init__(self, response: httpx.Response, meter: Meter, purpose: Purpose) -> None:
-        assert isinstance(response.stream, Body)
         self.status = response.status_code
         self.headers = response.headers
-        self._body = response.stream
+        self._body: _AnswerBody = response.extensions["body"]
         self._meter = meter
         self._purpose: Purpose = purpose
 
@@ -59,26 +192,47 @@ class Exchange:
         return bytes(body)
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds for connecting, and for each read or write."""
-
-    connect: float
-    read: float
+class _NoCookies(httpx.Cookies):
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Keep none."""
 
 
-class Transport:
-    """At most `connections` exchanges at a time, over connections that are kept."""
+_NO_COOKIES = _NoCookies()
 
-    def __init__(self, connections: int, timeouts: Timeouts, ca_file: Path | None) -> None:
+
+class _Client(httpx.AsyncClient):
+    """A client without cookies: S3 sets none, and looking for some costs as much as the rest."""
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        return _NO_COOKIES
+
+    @cookies.setter
+    def cookies(self, cookies: object) -> None:
+        raise NotImplementedError
+
+
+class Exchanges:
+    """At most `connections` exchanges at a time, over connections that are kept.
+
+    `connect` are the seconds for a connection, `read` those for each read or write.
+    """
+
+    def __init__(
+        self, connections: int, *, connect: float, read: float, ca_file: Path | None
+    ) -> None:
         # Not from the environment: SSL_CERT_FILE and the proxies are not S3's business here.
         context = (
             httpx.create_ssl_context(trust_env=False)
             if ca_file is None
             else ssl.create_default_context(cafile=ca_file)
         )
-        self._pool = Pool(connections, context)
-        self._timeouts = timeouts
+        self.client = _Client(
+            transport=Transport(connections, context),
+            timeout=httpx.Timeout(read, connect=connect, pool=None),
+            follow_redirects=False,  # what is sent elsewhere has to be signed again
+            trust_env=False,
+        )
         self._slots = trio.CapacityLimiter(connections)
         self.requests = 0
         """Requests sent so far."""
@@ -105,28 +259,26 @@ class Transport:
         async with self._slots:
             with _as_broken(wanted.url), trio.fail_after(seconds):
                 response = await self._send(wanted, meter, purpose)
-                exchange = Exchange(response, meter, purpose)
                 try:
-                    yield exchange
+                    yield Exchange(response, meter, purpose)
                 finally:
                     await response.aclose()
 
     async def _send(self, wanted: WireRequest, meter: Meter, purpose: Purpose) -> httpx.Response:
-        limits = {
-            "connect": self._timeouts.connect,
-            "read": self._timeouts.read,
-            "write": self._timeouts.read,
-        }
+        if self.client.is_closed:
+            raise Broken(f"{wanted.url}: the connections are closed")
+        # A request that is made here, with its stream, goes out with these headers and no others.
         request = httpx.Request(
             wanted.method,
-            wanted.url,
+            wanted.url + wanted.target,
             headers=wanted.headers,
-            extensions={"target": wanted.target.encode("ascii"), "timeout": limits},
+            stream=_NO_BODY,
+            extensions={"target": wanted.target.encode("ascii")},
         )
         sent = True
         try:
-            response = await self._pool.handle_async_request(request)
-        except (httpx.ConnectError, httpx.ConnectTimeout, Broken):
+            response = await self.client.send(request, stream=True)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
             sent = False
             raise
         finally:
@@ -139,17 +291,19 @@ class Transport:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._pool.aclose()
+        await self.client.aclose()
 
 
 @contextlib.contextmanager
 def _as_broken(url: str) -> Iterator[None]:
-    """Map what the library raises to Broken."""
+    """Map what httpx raises to Broken."""
     try:
         yield
     except trio.TooSlowError as error:
         raise Broken(f"{url} is too slow") from error
     except httpx.ConnectError as error:
+        if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+            raise Broken(str(error), hopeless=True) from error
         raise Broken(f"can't connect to {url}: {error}") from error
     except httpx.TimeoutException as error:
         what = "connection" if isinstance(error, httpx.ConnectTimeout) else "answer"

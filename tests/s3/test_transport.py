@@ -1,9 +1,10 @@
 """Slots, connections, cancels and TLS, through the whole client."""
 
 import contextlib
+import gzip
 import random
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from ipaddress import IPv4Address
@@ -26,6 +27,8 @@ from seeder.s3 import http1
 from seeder.s3.client import S3Origin
 from seeder.s3.network import Stream
 from seeder.s3.retry import RetryPolicy
+from seeder.s3.signing import WireRequest
+from seeder.s3.transport import Broken, Exchanges, Transport
 from tests.s3.fault_server import FaultServer, Reply, Seen, answer, error, raw, reset
 from tests.s3.samples import BODY, GOOD, PIECE, RANGE_HEAD, RANGE_HEADERS, REF, WANTED, read
 from tests.s3.support import CountingMeter, MakeOrigin
@@ -113,10 +116,10 @@ async def test_the_connection_that_is_idle_for_longest_makes_room_for_another_se
     other = FaultServer(default=GOOD)
     await nursery.start(other.run)
     faults.default = GOOD
-    pool = http1.Pool(2, ssl.create_default_context())
+    transport = Transport(2, ssl.create_default_context())
 
     async def get(*urls: str) -> None:
-        answers = [await pool.handle_async_request(httpx.Request("GET", url)) for url in urls]
+        answers = [await transport.handle_async_request(httpx.Request("GET", url)) for url in urls]
         for answered in answers:
             assert await answered.aread() == BODY
             await answered.aclose()
@@ -127,7 +130,7 @@ async def test_the_connection_that_is_idle_for_longest_makes_room_for_another_se
     assert [seen.connection for seen in faults.seen] == [1, 2, 2]
     await get(other.url, faults.url)
     assert (faults.connections, other.connections) == (2, 1)
-    await pool.aclose()
+    await transport.aclose()
 
 
 @pytest.mark.parametrize(
@@ -287,6 +290,126 @@ async def test_stopping_the_origin_closes_its_connections(
         await read(origin, meter)
         nursery.cancel_scope.cancel()
     await closed.wait()
+
+
+# -- httpx
+
+
+@pytest.fixture
+async def exchanges() -> AsyncIterator[Exchanges]:
+    exchanges = Exchanges(2, connect=5, read=5, ca_file=None)
+    yield exchanges
+    await exchanges.aclose()
+
+
+def wire_request_to(faults: FaultServer, target: str = "/quotes/a/../Nelson") -> WireRequest:
+    return WireRequest("GET", faults.url, target, (("Host", "s3.example.org"), ("X-Mixed", "1")))
+
+
+async def test_event_hooks_see_the_request_as_it_goes_out_and_its_answer(
+    exchanges: Exchanges, faults: FaultServer, meter: CountingMeter
+) -> None:
+    told: list[str] = []
+
+    async def before(request: httpx.Request) -> None:
+        told.append(f"{request.method} {request.url}")
+        request.headers["traceparent"] = "00-1-2-01"
+
+    async def after(response: httpx.Response) -> None:
+        told.append(f"{response.status_code} {response.request.url.host}")
+        assert response.request.extensions["timeout"]["read"] == 5
+
+    exchanges.client.event_hooks = {"request": [before], "response": [after]}
+    faults.script(GOOD)
+    async with exchanges.exchange(
+        wire_request_to(faults), meter, "metainfo", seconds=10
+    ) as exchange:
+        assert await exchange.read(len(BODY)) == BODY
+    assert told == [f"GET {faults.url}/quotes/Nelson", "200 127.0.0.1"]
+    (seen,) = faults.seen
+    assert seen.target == "/quotes/a/../Nelson"
+    assert seen.headers == {"host": "s3.example.org", "x-mixed": "1", "traceparent": "00-1-2-01"}
+    assert meter.received == {"metainfo": len(BODY)}
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+async def test_an_event_hook_may_read_the_body_before_us(
+    exchanges: Exchanges, faults: FaultServer, meter: CountingMeter, encoding: str
+) -> None:
+    body = gzip.compress(BODY) if encoding == "gzip" else BODY
+    contents: list[bytes] = []
+
+    async def look(response: httpx.Response) -> None:
+        contents.append(await response.aread())
+
+    exchanges.client.event_hooks = {"response": [look]}
+    faults.script(answer(200, body, content_encoding=encoding), GOOD)
+    for expected in (body, BODY):
+        async with exchanges.exchange(
+            wire_request_to(faults), meter, "metainfo", seconds=10
+        ) as exchange:
+            assert await exchange.read(len(expected)) == expected
+            assert not await exchange.has_more()
+    assert contents == [BODY, BODY]
+    assert meter.received == {"metainfo": len(body) + len(BODY)}
+    assert [seen.connection for seen in faults.seen] == [1, 1]
+
+
+async def test_a_request_goes_out_as_it_was_signed(
+    exchanges: Exchanges, faults: FaultServer, meter: CountingMeter
+) -> None:
+    sent = b""
+
+    async def listen(stream: trio.SocketStream) -> None:
+        nonlocal sent
+        sent = await stream.receive_some()
+        await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, listen, [listener])
+        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        request = WireRequest("HEAD", url, "//a/./b?x=%2F", (("Host", "s3"), ("x-B", "2")))
+        async with exchanges.exchange(request, meter, "metainfo", seconds=10):
+            pass
+        nursery.cancel_scope.cancel()
+    assert sent == b"HEAD //a/./b?x=%2F HTTP/1.1\r\nHost: s3\r\nx-B: 2\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "location", ["http://[", "http://h:port/", "https://x.example.org/\x7f", "//[::1", "http:///x"]
+)
+async def test_a_redirect_that_is_no_address_is_an_answer_like_any(
+    exchanges: Exchanges, faults: FaultServer, meter: CountingMeter, location: str
+) -> None:
+    faults.script(error(301, "PermanentRedirect", location=location))
+    async with exchanges.exchange(
+        wire_request_to(faults), meter, "metainfo", seconds=10
+    ) as exchange:
+        assert exchange.status == 301
+        assert b"PermanentRedirect" in await exchange.read_error(1000)
+    assert len(faults.seen) == 1
+
+
+async def test_cookies_are_neither_kept_nor_sent(
+    exchanges: Exchanges, faults: FaultServer, meter: CountingMeter
+) -> None:
+    faults.script(answer(200, BODY, set_cookie="a=b; Path=/"), GOOD)
+    for _ in range(2):
+        async with exchanges.exchange(wire_request_to(faults), meter, "metainfo", seconds=10):
+            pass
+    assert not exchanges.client.cookies
+    assert "cookie" not in faults.seen[1].headers
+
+
+async def test_nothing_is_sent_once_the_connections_are_closed(
+    exchanges: Exchanges, faults: FaultServer, meter: CountingMeter
+) -> None:
+    await exchanges.aclose()
+    with pytest.raises(Broken, match="closed"):
+        async with exchanges.exchange(wire_request_to(faults), meter, "metainfo", seconds=10):
+            pass
+    assert (meter.requests, exchanges.in_use) == ({}, 0)
 
 
 # -- TLS
