@@ -5,14 +5,11 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
 
 from tests.e2e.ceph import CephRGW
 from tests.e2e.clients import ClientFactory
@@ -20,7 +17,7 @@ from tests.e2e.daemon import SeederDaemon
 from tests.e2e.network import DAEMON_ADDRESS, Network
 from tests.e2e.publishing import origin, served_torrent, wait_for_state
 from tests.e2e.s3 import Publisher
-from tests.s3.fault_server import FaultServer, error
+from tests.s3.fault_server import FaultServer, error, in_thread
 from tests.s3.objects_server import ObjectsServer
 from tests.support.libtorrent_client import Libtorrent
 from tests.support.objects import MIB, content, digest, make_torrent
@@ -214,36 +211,9 @@ def test_a_state_directory_lost_on_the_way_costs_a_line_at_the_stop(
 # -- the origin -----------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def in_background(server: FaultServer, network: Network, port: int = 0) -> Iterator[FaultServer]:
-    """Run a fault server in a thread of its own, inside the network."""
-    started = threading.Event()
-    handles: list[tuple[trio.lowlevel.TrioToken, trio.CancelScope]] = []
-
-    async def serve() -> None:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(partial(server.run, port=port))
-            handles.append((trio.lowlevel.current_trio_token(), nursery.cancel_scope))
-            started.set()
-
-    def run() -> None:
-        with network.entered():
-            trio.run(serve)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        assert started.wait(10)
-        yield server
-    finally:
-        for token, scope in handles:
-            token.run_sync_soon(scope.cancel)
-        thread.join()
-
-
 @pytest.fixture
 def faults(network: Network) -> Iterator[FaultServer]:
-    with in_background(FaultServer(), network) as server:
+    with in_thread(FaultServer(), inside=network.entered) as server:
         yield server
 
 
@@ -415,7 +385,7 @@ def test_an_origin_that_is_away_at_the_start_is_waited_for(
     assert f"127.0.0.1:{port}" in torrent["reason"]
     assert daemon.get("/quotes/object?torrent")[0] == 503
     server = FaultServer(default=ObjectsServer(objects={"object": b"body"}).serve)
-    with in_background(server, network, port):
+    with in_thread(server, port=port, inside=network.entered):
         wait_for_state(daemon, "quotes", "object")
     [line] = complaints(daemon.log)
     assert torrent["reason"] in line

@@ -5,9 +5,12 @@ import hmac
 import socket
 import ssl
 import struct
+import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
 from urllib.parse import quote, unquote_to_bytes
 
@@ -119,6 +122,38 @@ class FaultServer:
             return
         finally:
             await trio.aclose_forcefully(stream)
+
+
+@contextmanager
+def in_thread(
+    server: FaultServer,
+    *,
+    port: int = 0,
+    inside: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Iterator[FaultServer]:
+    """Run a fault server in a thread of its own, within the block that `inside` returns."""
+    started = threading.Event()
+    handles: list[tuple[trio.lowlevel.TrioToken, trio.CancelScope]] = []
+
+    async def serve() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(partial(server.run, port=port))
+            handles.append((trio.lowlevel.current_trio_token(), nursery.cancel_scope))
+            started.set()
+
+    def run() -> None:
+        with inside():
+            trio.run(serve)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        assert started.wait(10)
+        yield server
+    finally:
+        for token, scope in handles:
+            token.run_sync_soon(scope.cancel)
+        thread.join()
 
 
 async def _next_request(stream: trio.abc.Stream, rest: bytes) -> tuple[h11.Request | None, bytes]:

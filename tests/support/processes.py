@@ -149,15 +149,16 @@ def run(argv: Sequence[str | Path], *, timeout: float = 60, prefix: Sequence[str
     return done.stdout.decode(errors="replace")
 
 
-def clean_environment(**extra: str) -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """Return this process's environment without what a program of the tests might heed."""
-    kept = {name: value for name, value in os.environ.items() if not _FOREIGN.fullmatch(name)}
-    return kept | extra
+    return {name: value for name, value in os.environ.items() if not _FOREIGN.fullmatch(name)}
 
 
 def python_environment(**extra: str) -> dict[str, str]:
     """Return a clean environment for a Python program of this project."""
-    path = os.pathsep.join(path for path in sys.path if path)
-    return clean_environment(
-        PYTHONPATH=path, PYTHONUNBUFFERED="1", AWS_EC2_METADATA_DISABLED="true", **extra
-    )
+    own = {
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "PYTHONUNBUFFERED": "1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    return clean_environment() | own | extra
