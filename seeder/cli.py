@@ -25,7 +25,7 @@ from seeder.daemon import run as daemon
 from seeder.daemon.logs import log_to_stderr
 from seeder.errors import ConfigError, SeederError, StorageError
 from seeder.gateway.keys import out_of_reach, read_keys
-from seeder.gateway.links import announce_url, magnet_of, torrent_file_of, web_seed_url
+from seeder.gateway.links import Links, announce_url
 from seeder.ledger.file import read_ledger
 from seeder.ledger.report import Report
 from seeder.ledger.spending import budget_of, explain_limits, prices_of
@@ -57,7 +57,7 @@ def _fail(error: SeederError) -> NoReturn:
 def _load(path: Path) -> Config:
     try:
         config = load(path)
-        _announce(config)
+        _links(config)
     except ConfigError as error:
         _fail(error)
     return config
@@ -169,14 +169,8 @@ def _split(name: str) -> tuple[str, str]:
     return bucket, key
 
 
-def _announce(config: Config) -> str:
-    return announce_url(config, config.tracker.listen[0].port)
-
-
-def _web_seed(config: Config, announce: str, bucket: str, key: str) -> str | None:
-    """Return the web seed that the torrent of an object names, as the daemon's does."""
-    public = configured(config, bucket, key).is_public
-    return web_seed_url(config, announce) if public else None
+def _links(config: Config) -> Links:
+    return Links.of(config, announce_url(config, config.tracker.listen[0].port))
 
 
 @main.command()
@@ -189,12 +183,12 @@ def torrent(path: Path, name: str, output: Path | None) -> None:
         raise click.UsageError("a torrent is no text for a terminal: name a file with -o")
     log_to_stderr(logging.WARNING)
     config = _load(path)
-    url = _announce(config)
+    links = _links(config)
     bucket, key = _split(name)
 
     async def write() -> None:
         found = await find_torrent(config, bucket, key)
-        data = torrent_file_of(found, url, _web_seed(config, url, bucket, key))
+        data = links.torrent_file(found, public=configured(config, bucket, key).is_public)
         if output is None:
             sys.stdout.buffer.write(data)
         else:
@@ -217,13 +211,12 @@ def magnet(path: Path, name: str) -> None:
     """Print the magnet link of a configured object."""
     log_to_stderr(logging.WARNING)
     config = _load(path)
-    url = _announce(config)
+    links = _links(config)
     bucket, key = _split(name)
 
     async def write() -> None:
         found = await find_torrent(config, bucket, key)
-        web_seed = _web_seed(config, url, bucket, key)
-        click.echo(magnet_of(found, url, config.peer, web_seed))
+        click.echo(links.magnet(found, public=configured(config, bucket, key).is_public))
 
     _run(write)
 

@@ -38,7 +38,7 @@ from seeder.config.sections import (
 from seeder.daemon import run as daemon
 from seeder.daemon.node import Node
 from seeder.errors import SeederError
-from seeder.gateway.links import torrent_file_of
+from seeder.gateway.links import Links
 from seeder.ledger.table import render
 from seeder.net.addresses import HostPort
 from seeder.units import GIB, rounded_size
@@ -173,7 +173,8 @@ async def _wait_served(node: Node) -> bytes:
     while True:
         publication = node.catalog.by_name(BUCKET, KEY)
         if publication is not None and publication.torrent is not None:
-            return torrent_file_of(publication.torrent, node.announce_url)
+            links = Links.of(node.config, node.announce_url)
+            return links.torrent_file(publication.torrent, public=True)
         await trio.sleep(FRAME)
 
 

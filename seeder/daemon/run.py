@@ -128,7 +128,12 @@ async def _serve_on(
     await trio.to_thread.run_sync(_restore_swarms, node, swarms_file, trio.current_time())
     url = announce_url(config, listeners.tracker[0].getsockname()[1])
     public = public_routes(
-        config, node.catalog, node.swarms, node.keyring, url, open_download=node.downloads.open
+        config,
+        node.catalog,
+        node.swarms,
+        node.keyring,
+        announce=url,
+        downloads=node.downloads,
     )
     try:
         async with trio.open_nursery() as serving:

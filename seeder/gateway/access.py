@@ -1,16 +1,16 @@
-"""Who may read an object: anybody if it is public, else whoever signs with a key that may. No I/O.
+"""Who may read an object: anybody if it is public, else a client that signs with a key for it.
 
-All that is served of an object at /BUCKET/KEY asks here first.
+No I/O.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from seeder.gateway.s3errors import S3Error
 from seeder.gateway.sigv4 import SignedRequest, verify
 from seeder.http.messages import Request, decoded_query
+from seeder.torrent.objects import ObjectRef
 
 _OWNER = b"x-amz-expected-bucket-owner"
 _PAYER = b"x-amz-request-payer"
@@ -24,7 +24,7 @@ class Terms:
     owner: str | None
     """The account that the bucket is known to belong to."""
     requester_pays: bool
-    """The origin charges whoever reads it, which is us."""
+    """Whether the origin charges its reader, which is us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +34,12 @@ class ReadKey:
     access_key_id: str
     secret: str = field(repr=False)
     objects: tuple[str, ...]
-    """BUCKET/KEY each, with `*` for any characters."""
+    """Patterns of BUCKET/KEY, in which `*` stands for any characters."""
 
-    def may_read(self, bucket: str, key: str) -> bool:
+    def may_read(self, ref: ObjectRef) -> bool:
         """Tell whether one of the patterns covers an object."""
-        name = f"{bucket}/{key}"
+        name = f"{ref.bucket}/{ref.key}"
         return any(_pattern(text).fullmatch(name) for text in self.objects)
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    """Return a pattern as an expression; `re` keeps the last few hundred compiled."""
-    return re.compile(".*".join(map(re.escape, text.split("*"))), re.DOTALL)
 
 
 class Keyring:
@@ -57,55 +52,29 @@ class Keyring:
         """Know these keys and no others from now on."""
         self._keys = {key.access_key_id: key for key in keys}
 
-    def __bool__(self) -> bool:
-        return bool(self._keys)
+    def reader_of(self, request: Request, now: float) -> ReadKey | None:
+        """Return the key that a request is signed with at `now` (Unix seconds); S3Error.
 
-    def find(self, access_key_id: str) -> ReadKey | None:
-        """Return a key by its id."""
-        return self._keys.get(access_key_id)
-
-    def secret_of(self, access_key_id: str) -> str | None:
-        """Return the secret of a key."""
-        found = self._keys.get(access_key_id)
-        return found.secret if found else None
-
-
-class TermsLookup(Protocol):
-    """Who knows the objects; the daemon's catalog."""
-
-    def terms(self, bucket: str, key: str) -> Terms:
-        """Return the terms of an object; S3Error NoSuchBucket, NoSuchKey."""
-        ...
-
-
-class Authorisation:
-    """Decides whether a request may have an object; `clock` is Unix time in seconds."""
-
-    def __init__(self, lookup: TermsLookup, keys: Keyring, clock: Callable[[], float]) -> None:
-        self._lookup = lookup
-        self._keys = keys
-        self._clock = clock
-
-    def authorise(self, request: Request, bucket: str, key: str) -> Terms:
-        """Return the terms of an object that the request may have; else S3Error."""
-        reader = self._reader(request)
-        terms = self._lookup.terms(bucket, key)
-        if not terms.public and (reader is None or not reader.may_read(bucket, key)):
-            raise S3Error("AccessDenied", "Access Denied")
-        if any(owner != terms.owner for owner in _said(request, _OWNER)):
-            raise S3Error("AccessDenied", "The bucket is not known to belong to that account.")
-        return terms
-
-    def _reader(self, request: Request) -> ReadKey | None:
-        """Return the key that a request is signed with; None for an anonymous one; S3Error.
-
-        Where there are no keys there is nothing to hold a signature against: it is not looked at.
+        None for an anonymous request. Without any keys a signature can't be checked, and is not
+        looked at.
         """
         if not self._keys:
             return None
         signed = SignedRequest(request.method, request.path, request.query, request.headers)
-        signer = verify(signed, self._keys.secret_of, now=self._clock())
-        return self._keys.find(signer) if signer is not None else None
+        signer = verify(signed, self._secret_of, now=now)
+        return self._keys[signer] if signer is not None else None
+
+    def _secret_of(self, access_key_id: str) -> str | None:
+        found = self._keys.get(access_key_id)
+        return found.secret if found else None
+
+
+def authorise(request: Request, reader: ReadKey | None, ref: ObjectRef, terms: Terms) -> None:
+    """Check that a request signed by `reader` may have an object on its terms; S3Error."""
+    if not terms.public and (reader is None or not reader.may_read(ref)):
+        raise S3Error("AccessDenied", "Access Denied")
+    if any(owner != terms.owner for owner in _said(request, _OWNER)):
+        raise S3Error("AccessDenied", "The bucket is not known to belong to that account.")
 
 
 def is_charged(request: Request, terms: Terms) -> bool:
@@ -114,7 +83,12 @@ def is_charged(request: Request, terms: Terms) -> bool:
 
 
 def _said(request: Request, name: bytes) -> list[str]:
-    """Return the values of a header, or of the parameter that a presigned URL has instead."""
+    """Return the values of a header, and of the parameter that a presigned URL has instead."""
     query = [value for other, value in decoded_query(request.query) if other.lower() == name]
     values = [value.strip() for value in request.all_headers(name)] + query
     return [value.decode("latin-1") for value in values]
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    """Return a pattern as an expression; `re` keeps the last few hundred compiled."""
+    return re.compile(".*".join(map(re.escape, text.split("*"))), re.DOTALL)

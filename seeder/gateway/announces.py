@@ -1,13 +1,13 @@
 """/announce and /scrape: from an HTTP request to the swarms and back.
 
-A refusal is a reply like any other, with status 200: clients discard the body of anything else, and
-with it the reason.
+A refusal is a reply like any other, with status 200: clients discard the body of any other status,
+and with it the reason.
 """
 
 from collections.abc import Callable
 
 from seeder.errors import AnnounceError
-from seeder.gateway.clients import Sources
+from seeder.gateway.clients import Clients, ClientUnknown
 from seeder.http.messages import Request, Response
 from seeder.tracker.announce import (
     encode_failure,
@@ -20,15 +20,15 @@ from seeder.tracker.announce import (
 from seeder.tracker.swarms import Swarms
 
 _HEADERS = ((b"Content-Type", b"text/plain"), (b"Cache-Control", b"no-store"))
-_TOO_MANY = AnnounceError("too many requests from your address", retry_in="1")
+_TOO_MANY = encode_failure(AnnounceError("too many requests from your address", retry_in="1"))
 
 
 class TrackerRoutes:
-    """The tracker's two pages."""
+    """The tracker's two pages; `clock` is in seconds."""
 
-    def __init__(self, swarms: Swarms, sources: Sources, *, clock: Callable[[], float]) -> None:
+    def __init__(self, swarms: Swarms, clients: Clients, clock: Callable[[], float]) -> None:
         self._swarms = swarms
-        self._sources = sources
+        self._clients = clients
         self._clock = clock
 
     def announce(self, request: Request) -> Response:
@@ -43,23 +43,23 @@ class TrackerRoutes:
         self, request: Request, page: Callable[[bytes, bytes, bytes | None], bytes]
     ) -> Response:
         try:
-            source, local = self._sources.source(request)
-            if not self._sources.admit(source):
-                raise _TOO_MANY
-            body = page(request.query, source, local)
+            client, local = self._clients.addresses(request)
+            body = page(request.query, client, local) if self._clients.admit(client) else _TOO_MANY
         except AnnounceError as refusal:
             body = encode_failure(refusal)
+        except ClientUnknown as error:
+            body = encode_failure(AnnounceError(str(error)))
         return Response(200, body, _HEADERS)
 
-    def _announce(self, query: bytes, source: bytes, local: bytes | None) -> bytes:
+    def _announce(self, query: bytes, client: bytes, local: bytes | None) -> bytes:
         announce = parse_announce(query)
-        reply = self._swarms.announce(announce, source, local, self._clock())
+        reply = self._swarms.announce(announce, client, local, self._clock())
         if announce.compact:
             return encode_reply(reply)
         hidden = announce.no_peer_id
         peer_ids = {} if hidden else self._swarms.peer_ids(announce.info_hash, reply)
         return encode_reply_listed(reply, peer_ids)
 
-    def _scrape(self, query: bytes, source: bytes, local: bytes | None) -> bytes:
+    def _scrape(self, query: bytes, client: bytes, local: bytes | None) -> bytes:
         counts = self._swarms.scrape(parse_scrape(query))
         return encode_scrape(counts, self._swarms.policy.min_interval)

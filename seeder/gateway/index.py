@@ -1,18 +1,20 @@
-"""The public torrents in order, so that a page of them costs no look at all the others."""
+"""The index: the public torrents in order, of which a page is made without a look at the others."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from seeder.config.sections import PeerSettings
-from seeder.gateway.links import magnet_of, object_url
+from seeder.gateway.links import Links
 from seeder.torrent.catalog import Catalog, Publication
 from seeder.torrent.info import safe_name
 from seeder.torrent.objects import ObjectRef
 
+FRESH = 1.0
+"""Seconds that an order is used for: sorting 10,000 names takes some milliseconds."""
+
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class IndexEntry:
     """A public torrent."""
 
     bucket: str
@@ -30,49 +32,39 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class IndexPage:
     """Some of the public torrents, by name."""
 
-    torrents: Sequence[Listed]
+    entries: Sequence[IndexEntry]
     first: int
     """The place of the first of them, from 1."""
     total: int
     previous: str | None
-    """Behind which name the page before begins ("" for the first); None where there is none."""
+    """The name behind which the page before begins ("" for the first page); None without one."""
     next: str | None
+    """The name behind which the next page begins; None without one."""
 
 
-FRESH = 1.0
-"""Seconds that an order is used for: sorting 10,000 names takes some milliseconds."""
+class Index:
+    """Pages of the public torrents; `clock` is in seconds."""
 
-_Name = tuple[str, str]
-
-
-class PublicList:
-    """Pages of the public torrents; `clock` is in seconds, `base` the URL that leads to us."""
-
-    def __init__(
-        self,
-        catalog: Catalog,
-        announce: str,
-        base: str,
-        *,
-        peer: PeerSettings,
-        web_seed: str | None = None,
-        clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, catalog: Catalog, links: Links, clock: Callable[[], float]) -> None:
+        self.url = f"{links.gateway}/"
+        """Where clients find the index."""
         self._catalog = catalog
-        self._announce = announce
-        self._base = base
-        self._peer = peer
-        self._web_seed = web_seed
+        self._links = links
         self._clock = clock
         self._sorted_at: float | None = None
-        self._names: list[_Name] = []
+        self._names: list[tuple[str, str]] = []
+        """Bucket and key of every public torrent, in order."""
         self._newest: list[ObjectRef] = []
+        """The same torrents, the one that went live last first."""
 
-    def page(self, bucket: str | None, after: str, count: int) -> Page:
-        """Return up to `count` torrents by name, those behind `after` (BUCKET/KEY, or "")."""
+    def page(self, bucket: str | None, after: str, count: int) -> IndexPage:
+        """Return up to `count` torrents by name, those behind `after` (BUCKET/KEY, or "").
+
+        `bucket` None means all buckets.
+        """
         self._sort()
         first, last = self._range(bucket)
         name, _, key = after.partition("/")
@@ -83,25 +75,25 @@ class PublicList:
         if start > first:
             before = start - count - 1
             previous = "/".join(self._names[before]) if before >= first else ""
-        return Page(
-            [listed for each in names if (listed := self._listed(self._catalog.by_name(*each)))],
+        return IndexPage(
+            [entry for each in names if (entry := self._entry(self._catalog.by_name(*each)))],
             first=start - first + 1,
             total=last - first,
             previous=previous,
             next="/".join(names[-1]) if names and end < last else None,
         )
 
-    def newest(self, bucket: str | None, count: int) -> Sequence[Listed]:
-        """Return up to `count` torrents, the one that is served for the shortest time first."""
+    def newest(self, bucket: str | None, count: int) -> Sequence[IndexEntry]:
+        """Return up to `count` torrents, the one that went live last first."""
         self._sort()
-        found: list[Listed] = []
+        found: list[IndexEntry] = []
         for ref in self._newest:
             if len(found) == count:
                 break
             if bucket is None or ref.bucket == bucket:
-                listed = self._listed(self._catalog.publications.get(ref))
-                if listed is not None:
-                    found.append(listed)
+                entry = self._entry(self._catalog.publications.get(ref))
+                if entry is not None:
+                    found.append(entry)
         return found
 
     def _sort(self) -> None:
@@ -114,26 +106,25 @@ class PublicList:
         self._newest = [each.ref for each in self._catalog.newest() if _is_shown(each)]
 
     def _range(self, bucket: str | None) -> tuple[int, int]:
+        """Return where the names of a bucket begin and end."""
         if bucket is None:
             return 0, len(self._names)
         return bisect_left(self._names, (bucket,)), bisect_left(self._names, (bucket + "\0",))
 
-    def _listed(self, publication: Publication | None) -> Listed | None:
-        """Describe a publication; None when it is no longer to be shown."""
+    def _entry(self, publication: Publication | None) -> IndexEntry | None:
+        """Return the entry of a publication; None when it is no longer to be shown."""
         if publication is None or not _is_shown(publication):
             return None
         torrent, ref = publication.torrent, publication.ref
         assert torrent is not None
-        return Listed(
+        return IndexEntry(
             bucket=ref.bucket,
             key=ref.key,
             size=torrent.layout.size,
             info_hash=torrent.info_hash.hex(),
-            torrent_url=f"{object_url(self._base, ref)}?torrent",
+            torrent_url=f"{self._links.object_url(ref)}?torrent",
             # By the key: a page must not read a hundred torrents for the names in them.
-            magnet=magnet_of(
-                *(torrent, self._announce, self._peer, self._web_seed), name=safe_name(ref.key)
-            ),
+            magnet=self._links.magnet(torrent, public=True, name=safe_name(ref.key)),
         )
 
 

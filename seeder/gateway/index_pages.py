@@ -1,119 +1,96 @@
-"""The list of public torrents as a page that needs no script and no other file."""
+"""Pages of the index in HTML, which need no script and no other file, in JSON, and as RSS."""
 
 import hashlib
 import json
+import re
 from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
+from string import Template
 from urllib.parse import quote
 
-from seeder.gateway.index import Listed, Page
+from seeder.gateway.index import IndexEntry, IndexPage
 from seeder.gateway.s3errors import xml_text
 from seeder.units import rounded_size
 
+_PART = re.compile(r"<!-- part: (\w+).*-->\n")
+"""The line above each part of the template but the first, which is the page."""
+_TORRENT_NAMESPACE = "http://xmlns.ezrss.it/0.1/"
+"""Clients' downloaders and indexers read its elements beside those of RSS."""
+_UNKNOWN = 0
+"""The length of an enclosure that nobody has measured, as the RSS Advisory Board advises."""
 
-class ListingPage:
-    """Writes the page; `policy` is the Content-Security-Policy that lets it have its style."""
+
+class HtmlPages:
+    """Writes pages in HTML, after the template in index.html.
+
+    `policy` is the Content-Security-Policy that lets a page have its style and nothing else.
+    """
 
     def __init__(self) -> None:
         here = files("seeder.gateway")
-        self._style = (here / "listing.css").read_text(encoding="utf-8")
-        icon = (here / "icon.svg").read_text(encoding="utf-8")
-        self._icon = quote(icon.strip())
+        self._style = (here / "index.css").read_text(encoding="utf-8")
+        self._icon = quote((here / "icon.svg").read_text(encoding="utf-8").strip())
+        page, *named = _PART.split((here / "index.html").read_text(encoding="utf-8"))
+        parts = {"page": page, **dict(zip(named[::2], named[1::2], strict=True))}
+        self._parts = {name: Template(text.rstrip("\n")) for name, text in parts.items()}
         digest = b64encode(hashlib.sha256(self._style.encode()).digest()).decode()
         self.policy = (
             f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:;"
             " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         ).encode()
 
-    def html(self, page: Page, *, title: str) -> bytes:
-        """Return the page in HTML."""
-        name, content = escape(title), _table(page) if page.torrents else _NOTHING
-        return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{name}</title>
-<link rel="icon" href="data:image/svg+xml,{self._icon}">
-<link rel="alternate" type="application/rss+xml" title="{name}" href="./?format=rss">
-<style>{self._style}</style>
-</head>
-<body>
-<header>
-  <h1>{name}</h1>
-  <p>{_place(page)}</p>
-</header>
-<main>
-{content}
-</main>
-{_steps(page)}<footer>
-  Open a torrent or a magnet link with a BitTorrent client.
-  <a href="./?format=rss">RSS: the newest</a><a href="./?format=json">JSON</a>
-</footer>
-</body>
-</html>
-""".encode()
-
-
-_NOTHING = "<p>There are no public torrents here at present.</p>"
-
-
-def _table(page: Page) -> str:
-    rows = "\n".join(map(_row, page.torrents))
-    return f"""<table>
-<caption class="away">Torrents by bucket and key</caption>
-<thead>
-<tr><th scope="col">Object</th><th scope="col" class="size">Size</th><th scope="col" class="get">\
-<span class="away">Download</span></th></tr>
-</thead>
-<tbody>
-{rows}
-</tbody>
-</table>"""
-
-
-def _row(listed: Listed) -> str:
-    # In <bdi>, since a key may turn the reading direction of what stands behind it.
-    key, bucket = f"<bdi>{escape(listed.key)}</bdi>", escape(listed.bucket)
-    of = f'<span class="away"> of {key}</span>'
-    return (
-        f'<tr><th scope="row">{key}<small>{bucket}</small></th>'
-        f'<td class="size">{rounded_size(listed.size)}</td>'
-        f'<td class="get"><a href="{escape(listed.torrent_url)}">Torrent{of}</a>'
-        f' <a href="{escape(listed.magnet)}">Magnet link{of}</a></td></tr>'
-    )
-
-
-def _place(page: Page) -> str:
-    if len(page.torrents) == page.total:
-        return f"{page.total:,} torrent{'' if page.total == 1 else 's'}"
-    last = page.first + len(page.torrents) - 1
-    return f"{page.first:,} to {last:,} of {page.total:,} torrents"
-
-
-def _steps(page: Page) -> str:
-    """Return the links to the pages before and behind, if there are any."""
-    if page.previous is None and page.next is None:
-        return ""
-    links = [
-        f'<a rel="{rel}" href="{escape(page_target(after))}">{text}</a>'
-        if after is not None
-        else "<span></span>"
-        for rel, text, after in (
-            ("prev", "Previous", page.previous),
-            ("next", "Next", page.next),
+    def render(self, page: IndexPage, *, title: str) -> bytes:
+        """Return a page."""
+        html = self._part(
+            "page",
+            title=escape(title),
+            icon=self._icon,
+            style=self._style,
+            place=_place(page),
+            content=self._table(page) if page.entries else self._part("nothing"),
+            steps=self._steps(page),
         )
-    ]
-    return f'<nav aria-label="Pages">{"".join(links)}</nav>\n'
+        return f"{html}\n".encode()
+
+    def _part(self, name: str, **values: str) -> str:
+        """Return a part of the template; each value stands in it as it is."""
+        return self._parts[name].substitute(values)
+
+    def _table(self, page: IndexPage) -> str:
+        return self._part("table", rows="\n".join(map(self._row, page.entries)))
+
+    def _row(self, entry: IndexEntry) -> str:
+        return self._part(
+            "row",
+            key=escape(entry.key),
+            bucket=escape(entry.bucket),
+            size=rounded_size(entry.size),
+            torrent_url=escape(entry.torrent_url),
+            magnet=escape(entry.magnet),
+        )
+
+    def _steps(self, page: IndexPage) -> str:
+        """Return the links to the page before and to the next one, if there are any."""
+        if page.previous is None and page.next is None:
+            return ""
+        previous = self._step("prev", "Previous", page.previous)
+        following = self._step("next", "Next", page.next)
+        return self._part("steps", previous=previous, next=following) + "\n"
+
+    def _step(self, rel: str, text: str, after: str | None) -> str:
+        if after is None:
+            return self._part("no_step")
+        return self._part("step", rel=rel, text=text, target=escape(page_target(after)))
 
 
-# Which the clients' downloaders and indexers read beside RSS itself.
-_TORRENT_NAMESPACE = "http://xmlns.ezrss.it/0.1/"
-_UNKNOWN = 0
-"""The length of an enclosure for which nobody has looked, as the RSS Advisory Board advises."""
+def _place(page: IndexPage) -> str:
+    """Return which of the torrents a page shows."""
+    if len(page.entries) == page.total:
+        return f"{page.total:,} torrent{'' if page.total == 1 else 's'}"
+    last = page.first + len(page.entries) - 1
+    return f"{page.first:,} to {last:,} of {page.total:,} torrents"
 
 
 def page_target(after: str, form: str | None = None) -> str:
@@ -123,19 +100,19 @@ def page_target(after: str, form: str | None = None) -> str:
     return f"./?{'&'.join(query)}" if query else "./"
 
 
-def json_page(page: Page) -> bytes:
-    """Return a page as JSON; `next` leads to the one behind it."""
+def json_page(page: IndexPage) -> bytes:
+    """Return a page as JSON; `next` leads to the next one."""
     document = {
         "torrents": [
             {
-                "bucket": each.bucket,
-                "key": each.key,
-                "size": each.size,
-                "info_hash": each.info_hash,
-                "torrent": each.torrent_url,
-                "magnet": each.magnet,
+                "bucket": entry.bucket,
+                "key": entry.key,
+                "size": entry.size,
+                "info_hash": entry.info_hash,
+                "torrent": entry.torrent_url,
+                "magnet": entry.magnet,
             }
-            for each in page.torrents
+            for entry in page.entries
         ],
         "total": page.total,
         "next": page_target(page.next, "json") if page.next is not None else None,
@@ -143,18 +120,18 @@ def json_page(page: Page) -> bytes:
     return json.dumps(document, ensure_ascii=False).encode()
 
 
-def rss_feed(torrents: Sequence[Listed], *, title: str, url: str) -> bytes:
-    """Return a feed of torrents as RSS 2.0 with an enclosure each."""
+def rss_feed(entries: Sequence[IndexEntry], *, title: str, url: str) -> bytes:
+    """Return a feed of torrents as RSS 2.0 with an enclosure each; `url` is the index's."""
     items = "".join(
-        f"<item><title>{xml_text(each.name)}</title>"
-        f"<link>{xml_text(each.torrent_url)}</link>"
-        f'<guid isPermaLink="false">urn:btih:{each.info_hash}</guid>'
-        f'<enclosure url="{xml_text(each.torrent_url)}" length="{_UNKNOWN}"'
+        f"<item><title>{xml_text(entry.name)}</title>"
+        f"<link>{xml_text(entry.torrent_url)}</link>"
+        f'<guid isPermaLink="false">urn:btih:{entry.info_hash}</guid>'
+        f'<enclosure url="{xml_text(entry.torrent_url)}" length="{_UNKNOWN}"'
         ' type="application/x-bittorrent"/>'
-        f"<torrent:infoHash>{each.info_hash}</torrent:infoHash>"
-        f"<torrent:contentLength>{each.size}</torrent:contentLength>"
-        f"<torrent:magnetURI>{xml_text(each.magnet)}</torrent:magnetURI></item>\n"
-        for each in torrents
+        f"<torrent:infoHash>{entry.info_hash}</torrent:infoHash>"
+        f"<torrent:contentLength>{entry.size}</torrent:contentLength>"
+        f"<torrent:magnetURI>{xml_text(entry.magnet)}</torrent:magnetURI></item>\n"
+        for entry in entries
     )
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'

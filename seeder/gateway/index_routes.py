@@ -1,15 +1,14 @@
-"""The list of the public torrents at /: a page, JSON, and RSS, which clients' downloaders watch.
+"""The index at /: a page in HTML, JSON, and RSS, which clients' downloaders watch.
 
-The page and the JSON go by name and are paged; the feed has the newest only, since whoever watches
-it has seen the others.
+The page and the JSON go by name and are paged. The feed has only the newest torrents: a program
+that watches it has seen the others.
 """
 
 import hashlib
-from collections.abc import Sequence
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
-from seeder.gateway.index import Listed, Page
-from seeder.gateway.index_pages import ListingPage, json_page, rss_feed
+from seeder.gateway.index import Index
+from seeder.gateway.index_pages import HtmlPages, json_page, rss_feed
 from seeder.http.headers import accepted, tags_match
 from seeder.http.messages import Header, Request, Response, decoded_query
 
@@ -22,7 +21,7 @@ _TYPES: dict[Format, bytes] = {
     "json": b"application/json",
     "rss": b"application/rss+xml; charset=utf-8",
 }
-# What clients accept -> what they get; of equally welcome ones the first.
+# What clients accept -> what they get: the first of those that are equally welcome.
 _ACCEPTABLE: dict[bytes, Format] = {
     b"text/html": "html",
     b"application/xhtml+xml": "html",
@@ -33,28 +32,15 @@ _ACCEPTABLE: dict[bytes, Format] = {
 }
 
 
-class ListingSource(Protocol):
-    """Who knows the public torrents; `bucket` None is all of them."""
+class IndexRoutes:
+    """Answers for /."""
 
-    def page(self, bucket: str | None, after: str, count: int) -> Page:
-        """Return up to `count` torrents by name, those behind `after` (BUCKET/KEY, or "")."""
-        ...
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._pages = HtmlPages()
 
-    def newest(self, bucket: str | None, count: int) -> Sequence[Listed]:
-        """Return up to `count` torrents, the one that is served for the shortest time first."""
-        ...
-
-
-class ListingRoutes:
-    """Answers for /; `url` is where that is."""
-
-    def __init__(self, source: ListingSource, *, url: str) -> None:
-        self._source = source
-        self._url = url
-        self._page = ListingPage()
-
-    def listing(self, request: Request, bucket: str | None) -> Response:
-        """Answer with the torrents of a bucket, or of all."""
+    def answer(self, request: Request, bucket: str | None) -> Response:
+        """Answer with the torrents of a bucket, or of all (None)."""
         query = {
             name: value.decode("utf-8", "replace") for name, value in decoded_query(request.query)
         }
@@ -65,10 +51,10 @@ class ListingRoutes:
             )
         title = "Torrents" if bucket is None else f"Torrents of {bucket}"
         if form == "rss":
-            body = rss_feed(self._source.newest(bucket, PAGE), title=title, url=self._url)
+            body = rss_feed(self._index.newest(bucket, PAGE), title=title, url=self._index.url)
         else:
-            page = self._source.page(bucket, query.get(b"after", ""), PAGE)
-            body = json_page(page) if form == "json" else self._page.html(page, title=title)
+            page = self._index.page(bucket, query.get(b"after", ""), PAGE)
+            body = json_page(page) if form == "json" else self._pages.render(page, title=title)
         return self._response(request, form, body)
 
     def _response(self, request: Request, form: Format, body: bytes) -> Response:
@@ -86,12 +72,12 @@ class ListingRoutes:
             (b"Referrer-Policy", b"no-referrer"),
         )
         if form == "html":
-            headers += ((b"Content-Security-Policy", self._page.policy),)
+            headers += ((b"Content-Security-Policy", self._pages.policy),)
         return Response(200, body, headers)
 
 
 def _format(wanted: str | None, request: Request) -> Format | None:
-    """Return what `?format=` or else the Accept header asks for; None if there is no such."""
+    """Return the format that `?format=` or else Accept asks for; None for an unknown one."""
     if wanted is not None:
         return next((form for form in _TYPES if form == wanted), None)
     best: Format = "html"

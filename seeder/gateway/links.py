@@ -1,10 +1,11 @@
-"""What the public gets of a torrent: its file, its magnet link, and the URLs in them."""
+"""Where clients reach us: the URLs, and the torrent files and magnet links that they stand in."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from seeder import __version__
-from seeder.config.sections import Config, PeerSettings
+from seeder.config.sections import Config
 from seeder.errors import ConfigError
 from seeder.gateway.naming import object_path
 from seeder.net.addresses import HostPort
@@ -13,6 +14,79 @@ from seeder.torrent.info import InfoHash, torrent_file
 from seeder.torrent.objects import ObjectRef, PinnedBundle
 
 CREATED_BY = f"seeder {__version__}"
+_SHA256 = "1220"
+"""The multihash prefix: the function and its 32 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """The addresses of a node, and the links to torrents and objects that are made of them."""
+
+    announce: str
+    """The announce URL that torrents name."""
+    gateway: str
+    """The URL before /BUCKET/KEY, without a trailing slash."""
+    web_seed: bool = False
+    """Whether public torrents name the gateway as their web seed (BEP 19)."""
+    peer: HostPort | None = None
+    """Our own address for peers, where it is known."""
+
+    @classmethod
+    def of(cls, config: Config, announce: str) -> "Links":
+        """Return the links of a configuration whose torrents name the announce URL `announce`."""
+        return cls(
+            announce,
+            gateway_url(config, announce),
+            web_seed=config.gateway.web_seed,
+            peer=config.peer.public_address,
+        )
+
+    def object_url(self, ref: ObjectRef) -> str:
+        """Return the URL of an object."""
+        return self.gateway + object_path(ref.bucket, ref.key)
+
+    def torrent_file(self, torrent: Torrent, *, public: bool) -> bytes:
+        """Return the torrent file; the same torrent gives the same bytes every time.
+
+        StorageError or MetainfoError where what is on disk can't be read: the info, or a hybrid's
+        piece layer.
+        """
+        return torrent_file(
+            torrent.raw_info,
+            announce=[self.announce],
+            created_by=CREATED_BY,
+            # It would make every copy another file.
+            creation_date=None,
+            url_list=self._web_seeds(torrent, public),
+            piece_layers=torrent.hashes.piece_layers() if torrent.hashes is not None else None,
+        )
+
+    def magnet(self, torrent: Torrent, *, public: bool, name: str | None = None) -> str:
+        """Return the magnet link.
+
+        Clients show `name` until they have the metadata; None is the torrent's own name, for which
+        its info may be read from disk (StorageError, MetainfoError).
+        """
+        return magnet_link(
+            torrent.info_hash,
+            name=name or torrent.info.name,
+            trackers=[self.announce],
+            peers=[str(self.peer)] if self.peer is not None else [],
+            web_seeds=self._web_seeds(torrent, public),
+            v2_hash=torrent.v2_hash,
+        )
+
+    def _web_seeds(self, torrent: Torrent, public: bool) -> list[str]:
+        """Return the web seeds that a torrent names.
+
+        None unless its object is public: BitTorrent clients sign nothing. None if the torrent is
+        private (BEP 27): clients may know no other source. None for a bundle: its files are not
+        called as their keys.
+        """
+        bundle = isinstance(torrent.pinned, PinnedBundle)
+        if not self.web_seed or not public or torrent.private or bundle:
+            return []
+        return [self.object_url(torrent.pinned.ref)]
 
 
 def announce_url(config: Config, port: int) -> str:
@@ -47,71 +121,6 @@ def gateway_url(config: Config, announce: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
 
-def web_seed_url(config: Config, announce: str) -> str | None:
-    """Return the `gateway_url` that torrents name as their web seed's; None where it is off."""
-    return gateway_url(config, announce) if config.gateway.web_seed else None
-
-
-def object_url(before: str, ref: ObjectRef) -> str:
-    """Return the URL of an object; `before` is the `gateway_url`."""
-    return before + object_path(ref.bucket, ref.key)
-
-
-def web_seeds_of(torrent: Torrent, before: str | None) -> list[str]:
-    """Return the web seeds that a torrent names.
-
-    None if it is private, for clients may know no other source, and none of a bundle, whose files
-    are not called as their keys.
-    """
-    if before is None or torrent.private or isinstance(torrent.pinned, PinnedBundle):
-        return []
-    return [object_url(before, torrent.pinned.ref)]
-
-
-def torrent_file_of(torrent: Torrent, announce: str, web_seed: str | None = None) -> bytes:
-    """Return the torrent file; the same torrent gives the same bytes every time.
-
-    `web_seed` is the `web_seed_url`. StorageError or MetainfoError where what is on disk can't be
-    read: the info, or a hybrid's piece layer.
-    """
-    return torrent_file(
-        torrent.raw_info,
-        announce=[announce],
-        created_by=CREATED_BY,
-        # It would make every copy another file.
-        creation_date=None,
-        url_list=web_seeds_of(torrent, web_seed),
-        piece_layers=torrent.hashes.piece_layers() if torrent.hashes is not None else None,
-    )
-
-
-def magnet_of(
-    torrent: Torrent,
-    announce: str,
-    peer: PeerSettings,
-    web_seed: str | None = None,
-    *,
-    name: str | None = None,
-) -> str:
-    """Return the magnet link; with our own address as x.pe where it is known.
-
-    `name` is shown until the metadata is there; None is the torrent's own.
-    """
-    peers = [str(peer.public_address)] if peer.public_address is not None else []
-    return magnet_link(
-        torrent.info_hash,
-        name=name or torrent.info.name,
-        trackers=[announce],
-        peers=peers,
-        web_seeds=web_seeds_of(torrent, web_seed),
-        v2_hash=torrent.v2_hash,
-    )
-
-
-_SHA256 = "1220"
-"""The multihash prefix: the function and its 32 bytes."""
-
-
 def magnet_link(
     info_hash: InfoHash,
     *,
@@ -121,7 +130,7 @@ def magnet_link(
     web_seeds: Sequence[str] = (),
     v2_hash: bytes | None = None,
 ) -> str:
-    """Return the magnet link of a torrent; `peers` are "host:port", IPv6 in brackets.
+    """Return the magnet link of a torrent (BEP 9); `peers` are "host:port", IPv6 in brackets.
 
     `v2_hash` is the SHA-256 of a hybrid's info, 32 bytes.
     """

@@ -1,22 +1,28 @@
-"""GET /BUCKET/KEY?torrent, as S3 had it (GetObjectTorrent), ?magnet beside it, and the object."""
+"""What is served of an object at /BUCKET/KEY: its torrent file, its magnet link, its bytes.
+
+`?torrent` answers as S3's GetObjectTorrent did; `?magnet` is beside it. `seeder.gateway.access`
+decides who may have them.
+"""
 
 import hashlib
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from secrets import token_hex
 
 import trio
 
-from seeder.config.sections import OriginSettings, PeerSettings
+from seeder.config.sections import OriginSettings
 from seeder.errors import MetainfoError, StorageError
-from seeder.gateway.access import Authorisation, Terms, is_charged
-from seeder.gateway.links import magnet_of, torrent_file_of
+from seeder.gateway.access import Keyring, Terms, authorise, is_charged
+from seeder.gateway.download import Downloads
+from seeder.gateway.links import Links
 from seeder.gateway.naming import Naming
 from seeder.gateway.s3errors import S3Error, error_response
-from seeder.gateway.webseed import Content, WebSeed
+from seeder.gateway.webseed import Content, answer_content
 from seeder.http.headers import content_disposition, tags_match
 from seeder.http.messages import Header, Request, Response, query_names
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
@@ -29,12 +35,12 @@ _SUBRESOURCES = frozenset(
     b"acl attributes cors legal-hold partNumber policy retention tagging uploadId uploads"
     b" versionId versions".split()
 )
-"""Of S3: who asks for one of them must not get the object instead."""
+"""Of an object in S3: a request for one of them must not get the object instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class TorrentFile:
-    """The torrent of an object."""
+    """The torrent file of an object."""
 
     body: bytes
     etag: str
@@ -43,41 +49,101 @@ class TorrentFile:
     """Safe on every system, `.torrent` included."""
 
 
-class TorrentLookup(Protocol):
-    """Who knows the torrents by object; the daemon's catalog."""
+class PublishedObjects:
+    """The objects of the catalog, and what there is of each, whoever may have it."""
 
-    async def torrent_file(self, bucket: str, key: str) -> TorrentFile:
-        """Return the torrent of an object; S3Error while there is none."""
-        ...
+    def __init__(
+        self, catalog: Catalog, links: Links, origins: Mapping[str, OriginSettings]
+    ) -> None:
+        self._catalog = catalog
+        self._links = links
+        self._origins = origins
 
-    async def magnet_link(self, bucket: str, key: str) -> str:
-        """Return the magnet link of an object; S3Error while there is none."""
-        ...
+    def find(self, bucket: str, key: str) -> Publication:
+        """Return the publication of an object; S3Error NoSuchBucket, NoSuchKey."""
+        publication = self._catalog.by_name(bucket, key)
+        if publication is not None:
+            return publication
+        if self._catalog.has_bucket(bucket):
+            raise S3Error("NoSuchKey", "The specified key is not published here.")
+        raise S3Error("NoSuchBucket", "Nothing of the specified bucket is published here.")
+
+    def terms(self, publication: Publication) -> Terms:
+        """Return the terms on which an object is given."""
+        origin = self._origins[publication.ref.origin]
+        return Terms(publication.public, origin.expected_bucket_owner, origin.request_payer)
+
+    async def torrent_file(self, publication: Publication) -> TorrentFile:
+        """Return the torrent file of an object as it is now; S3Error while there is none."""
+        torrent = _served(publication)
+        async with _at_hand(torrent) as info:
+            make = partial(self._links.torrent_file, torrent, public=publication.public)
+            # A hybrid's piece layer is on disk.
+            body = make() if torrent.hashes is None else await trio.to_thread.run_sync(make)
+        # A bundle's key ends with a slash, and no name follows that.
+        bundle = isinstance(torrent.pinned, PinnedBundle)
+        name = info.name if bundle else safe_name(publication.ref.key)
+        etag = hashlib.sha256(body).hexdigest()[:32]
+        return TorrentFile(body, f'"{etag}"', f"{name}.torrent")
+
+    async def magnet_link(self, publication: Publication) -> str:
+        """Return the magnet link of an object as it is now; S3Error while there is none."""
+        torrent = _served(publication)
+        async with _at_hand(torrent):
+            return self._links.magnet(torrent, public=publication.public)
+
+    def content(self, publication: Publication) -> Content:
+        """Return an object as it is now; S3Error while it isn't served."""
+        torrent = _served(publication)
+        if isinstance(torrent.pinned, PinnedBundle):
+            raise S3Error("NoSuchKey", "That is a prefix; its torrent has the objects.")
+        tag = torrent.pinned.etag.removeprefix("W/").strip('"')
+        # Where two objects have the same content, the cache keeps the pieces of one.
+        kept = self._catalog.by_hash(torrent.info_hash) or torrent
+        return Content(kept, f'"{tag}"', safe_name(publication.ref.key))
+
+    def has_content(self, bucket: str, key: str) -> bool:
+        """Tell whether `content` has the object that is called BUCKET/KEY."""
+        try:
+            self.content(self.find(bucket, key))
+        except S3Error:
+            return False
+        return True
+
+
+def make_request_id() -> str:
+    """Return 16 hexadecimal digits, as in S3's x-amz-request-id."""
+    return token_hex(8).upper()
 
 
 class ObjectRoutes:
-    """What is served about an object, to whom it may be served."""
+    """Answers requests for objects; `downloads` is None where there is no web seed.
+
+    `clock` is Unix time in seconds.
+    """
 
     def __init__(
         self,
-        lookup: TorrentLookup,
-        authorisation: Authorisation,
+        objects: PublishedObjects,
         naming: Naming,
+        keyring: Keyring,
+        downloads: Downloads | None,
         *,
-        web_seed: WebSeed | None,
-        request_id: Callable[[], str],
+        clock: Callable[[], float] = time.time,
+        request_id: Callable[[], str] = make_request_id,
     ) -> None:
-        self._lookup = lookup
-        self._web_seed = web_seed
-        self._authorisation = authorisation
+        self._objects = objects
         self._naming = naming
+        self._keyring = keyring
+        self._downloads = downloads
+        self._clock = clock
         self._request_id = request_id
 
     async def torrent(self, request: Request) -> Response:
         """Answer `?torrent` with the object's torrent file, or 304 where the client has it."""
         try:
-            bucket, key, headers = self._authorised(request)
-            found = await self._lookup.torrent_file(bucket, key)
+            publication, headers = self._authorised(request)
+            found = await self._objects.torrent_file(publication)
         except S3Error as error:
             return self.refuse(request, error)
         headers += ((b"ETag", found.etag.encode()),)
@@ -92,35 +158,36 @@ class ObjectRoutes:
     async def magnet(self, request: Request) -> Response:
         """Answer `?magnet` with the link as a line of text."""
         try:
-            bucket, key, headers = self._authorised(request)
-            link = await self._lookup.magnet_link(bucket, key)
+            publication, headers = self._authorised(request)
+            link = await self._objects.magnet_link(publication)
         except S3Error as error:
             return self.refuse(request, error)
         headers += ((b"Content-Type", b"text/plain; charset=utf-8"),)
         return Response(200, f"{link}\n".encode(), headers)
 
-    def has_content(self, request: Request) -> bool:
-        """Tell whether a request without a page means an object, and not the tracker."""
-        if self._web_seed is None:
+    def means_content(self, request: Request) -> bool:
+        """Tell whether a request without a page means an object's bytes, and not the tracker."""
+        if self._downloads is None:
             return False
         try:
-            named = self._naming.object_of(request)
+            bucket, key = self._naming.object_of(request)
         except S3Error:
             return False
         if request.path.split(b"/")[1] not in (b"announce", b"scrape"):
             return True
-        return b"info_hash=" not in request.query and self._web_seed.publishes(*named)
+        return b"info_hash=" not in request.query and self._objects.has_content(bucket, key)
 
     async def content(self, request: Request, address: str) -> Response:
         """Answer with the object itself, for the client at an IP address."""
-        assert self._web_seed is not None
+        assert self._downloads is not None
         try:
-            bucket, key, headers = self._authorised(request)
+            publication, headers = self._authorised(request)
             if other := query_names(request.query) & _SUBRESOURCES:
                 what = ", ".join(sorted(name.decode() for name in other))
                 why = f"There is the object, ?torrent and ?magnet, but no {what}."
                 raise S3Error("InvalidRequest", why)
-            answer = await self._web_seed.answer(request, bucket, key, address)
+            content = self._objects.content(publication)
+            answer = await answer_content(request, content, address, self._downloads)
         except S3Error as error:
             return self.refuse(request, error)
         return replace(answer, headers=headers + answer.headers)
@@ -129,90 +196,25 @@ class ObjectRoutes:
         """Answer with an error as S3 words it."""
         return error_response(error, resource=request.path, request_id=self._request_id())
 
-    def _authorised(self, request: Request) -> tuple[str, str, tuple[Header, ...]]:
-        """Return bucket and key of a request that may have the object, and what to say of that."""
+    def _authorised(self, request: Request) -> tuple[Publication, tuple[Header, ...]]:
+        """Return the publication that a request names and may have, and the headers about that."""
         bucket, key = self._naming.object_of(request)
-        terms = self._authorisation.authorise(request, bucket, key)
+        # Before the catalog: a client that signs wrongly doesn't learn what is published.
+        reader = self._keyring.reader_of(request, self._clock())
+        publication = self._objects.find(bucket, key)
+        terms = self._objects.terms(publication)
+        authorise(request, reader, publication.ref, terms)
         headers: tuple[Header, ...] = ((b"x-amz-request-id", self._request_id().encode()),)
         if is_charged(request, terms):
             headers += ((b"x-amz-request-charged", b"requester"),)
         # The address is stable, what it leads to is not: the object may be replaced.
         headers += ((b"Cache-Control", b"no-cache" if terms.public else b"private, no-cache"),)
-        return bucket, key, headers
-
-
-class PublicFace:
-    """The catalog as the public may see it: torrents by object, and on what terms they are given.
-
-    What may be had is not asked here, but of `seeder.gateway.access`.
-    """
-
-    def __init__(
-        self,
-        catalog: Catalog,
-        announce: str,
-        peer: PeerSettings,
-        origins: Mapping[str, OriginSettings],
-        web_seed: str | None = None,
-    ) -> None:
-        self._catalog = catalog
-        self._announce = announce
-        self._peer = peer
-        self._origins = origins
-        self._web_seed = web_seed
-
-    def terms(self, bucket: str, key: str) -> Terms:
-        """Return the terms of an object; S3Error NoSuchBucket, NoSuchKey."""
-        publication = self._find(bucket, key)
-        origin = self._origins[publication.ref.origin]
-        return Terms(publication.public, origin.expected_bucket_owner, origin.request_payer)
-
-    async def torrent_file(self, bucket: str, key: str) -> TorrentFile:
-        """Return the torrent of an object as it is now; S3Error while there is none."""
-        publication = self._find(bucket, key)
-        torrent, web_seed = _served(publication), self._web_seed_of(publication)
-        async with _at_hand(torrent) as info:
-            make = partial(torrent_file_of, torrent, self._announce, web_seed)
-            # A hybrid's piece layer is on disk.
-            body = make() if torrent.hashes is None else await trio.to_thread.run_sync(make)
-        # A prefix ends with a slash, behind which there is no name.
-        name = info.name if isinstance(torrent.pinned, PinnedBundle) else safe_name(key)
-        etag = hashlib.sha256(body).hexdigest()[:32]
-        return TorrentFile(body, f'"{etag}"', f"{name}.torrent")
-
-    async def magnet_link(self, bucket: str, key: str) -> str:
-        """Return the magnet link of an object as it is now; S3Error while there is none."""
-        publication = self._find(bucket, key)
-        torrent, web_seed = _served(publication), self._web_seed_of(publication)
-        async with _at_hand(torrent):
-            return magnet_of(torrent, self._announce, self._peer, web_seed)
-
-    def content(self, bucket: str, key: str) -> Content:
-        """Return an object as it is now; S3Error while it isn't served."""
-        torrent = _served(self._find(bucket, key))
-        if isinstance(torrent.pinned, PinnedBundle):
-            raise S3Error("NoSuchKey", "That is a prefix; its torrent has the objects.")
-        tag = torrent.pinned.etag.removeprefix("W/").strip('"')
-        # Of two objects with the same content, the pieces of one are kept.
-        kept = self._catalog.by_hash(torrent.info_hash) or torrent
-        return Content(kept, f'"{tag}"', safe_name(key))
-
-    def _web_seed_of(self, publication: Publication) -> str | None:
-        """Return the web seed that a torrent names: BitTorrent clients sign nothing."""
-        return self._web_seed if publication.public else None
-
-    def _find(self, bucket: str, key: str) -> Publication:
-        publication = self._catalog.by_name(bucket, key)
-        if publication is not None:
-            return publication
-        if self._catalog.has_bucket(bucket):
-            raise S3Error("NoSuchKey", "The specified key is not published here.")
-        raise S3Error("NoSuchBucket", "Nothing of the specified bucket is published here.")
+        return publication, headers
 
 
 @asynccontextmanager
 async def _at_hand(torrent: Torrent) -> AsyncIterator[Info]:
-    """Have a torrent's info in memory for the block; S3Error where the disk doesn't give it."""
+    """Have a torrent's info in memory for the block; S3Error where it can't be read from disk."""
     try:
         yield await torrent.fetch_info()
     except (StorageError, MetainfoError) as error:
@@ -223,9 +225,10 @@ async def _at_hand(torrent: Torrent) -> AsyncIterator[Info]:
 
 
 def _served(publication: Publication) -> Torrent:
+    """Return the torrent of a publication; S3Error while there is none."""
     if publication.torrent is not None:
         return publication.torrent
     if publication.state is State.FAILED:
-        # The reason is the operator's affair: it may tell of credentials.
+        # The reason is for the operator only: it may tell of credentials.
         raise S3Error("NoSuchKey", "The object can't be published at present.")
     raise S3Error("ServiceUnavailable", "The torrent is being made; please try again.")

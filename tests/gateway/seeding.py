@@ -1,7 +1,6 @@
 """A web seed on loopback: the public listener before a hub a cache, and an origin to turn."""
 
 import random
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,27 +9,23 @@ from typing import Any
 
 import trio
 
-from seeder.config.sections import OriginSettings, PeerSettings
-from seeder.gateway.access import Authorisation, Keyring, ReadKey
-from seeder.gateway.clients import TrustedProxies
+from seeder.gateway.access import Keyring, ReadKey
 from seeder.gateway.download import Downloads
-from seeder.gateway.naming import Naming
-from seeder.gateway.objects import PublicFace
-from seeder.gateway.routes import PublicRoutes
-from seeder.gateway.webseed import WebSeed
+from seeder.gateway.links import Links
 from seeder.http.connection import ServerLimits
 from seeder.ledger.budget import Level
 from seeder.torrent.catalog import Catalog, Publication, Torrent
 from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from seeder.units import MIB
+from tests.gateway.support import make_routes, objects_of
 from tests.http.serving import Reply, ask, get, serving
 from tests.peer.node import Limits, Node
 from tests.peer.node import serving as serving_peers
 from tests.tracker.announcing import OWN_PORT
 
 ANNOUNCE = "http://127.0.0.1:6969/announce"
-BEFORE = "http://127.0.0.1:6969"
+GATEWAY = "http://127.0.0.1:6969"
 PATH = "/b/object-0"
 
 
@@ -94,14 +89,11 @@ async def seeding(
             publication = Publication(torrent.pinned.ref, public)
             catalog.add(publication)
             catalog.serve(publication, torrent)
-        face = PublicFace(catalog, ANNOUNCE, PeerSettings(), {"default": OriginSettings()}, BEFORE)
-        routes = PublicRoutes(
+        routes = make_routes(
             Swarms(SwarmPolicy(), OwnSeeder(OWN_PORT), rng=random.Random(1)),
-            face,
-            Authorisation(face, Keyring(keys), time.time),
-            naming=Naming(),
-            proxies=TrustedProxies([]),
-            web_seed=WebSeed(face.content, downloads.open),
+            objects_of(catalog, Links(ANNOUNCE, GATEWAY, web_seed=True)),
+            keyring=Keyring(keys),
+            downloads=downloads,
         )
         async with serving(routes, server) as port:
             yield Seed(node, downloads, catalog, port)

@@ -1,19 +1,44 @@
 """What tests of several modules of the gateway use."""
 
-from collections.abc import Sequence
+import random
+import time
+from collections.abc import Callable, Sequence
+from ipaddress import ip_network
+from xml.etree import ElementTree
 
-from seeder.config.sections import OriginSettings, PeerSettings
-from seeder.gateway.access import Terms
-from seeder.gateway.index import Listed, Page
-from seeder.gateway.objects import PublicFace, TorrentFile
+import pytest
+import trio
+
+from seeder.config.sections import OriginSettings
+from seeder.gateway.access import Keyring, Terms
+from seeder.gateway.announces import TrackerRoutes
+from seeder.gateway.clients import Clients, TrustedProxies
+from seeder.gateway.download import Downloads
+from seeder.gateway.index import Index, IndexEntry, IndexPage
+from seeder.gateway.index_routes import IndexRoutes
+from seeder.gateway.links import Links
+from seeder.gateway.naming import Naming
+from seeder.gateway.objects import ObjectRoutes, PublishedObjects, TorrentFile, make_request_id
+from seeder.gateway.routes import PublicRoutes
 from seeder.gateway.s3errors import S3Error
+from seeder.http.messages import Request, Response, split_target
 from seeder.net.addresses import HostPort
-from seeder.torrent.catalog import Catalog
+from seeder.net.buckets import AddressLimiter
+from seeder.torrent.catalog import Catalog, Publication, Torrent
+from seeder.torrent.info import build_info, parse_info
+from seeder.torrent.layout import Layout
+from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.tracker.swarm import SwarmPolicy
+from seeder.tracker.swarms import OwnSeeder, Swarms
+from tests.tracker.announcing import HASH, OWN_PORT, SIZE, Ledger
 
 ANNOUNCE = "http://tracker.example.org:6969/announce"
+GATEWAY = "http://tracker.example.org:6969"
+OWNER = "111122223333"
+REQUEST_ID = "7CD745EBB7AB5ED9"
 TORRENT = TorrentFile(b"d4:infodee", '"0123"', "Nelson.torrent")
 MAGNET = "magnet:?xt=urn:btih:6868"
-LISTED = Listed(
+ENTRY = IndexEntry(
     bucket="quotes",
     key="Nelson",
     size=3 * 2**30,
@@ -23,58 +48,191 @@ LISTED = Listed(
 )
 
 
-def face(catalog: Catalog) -> PublicFace:
-    """Return what the public sees of a catalog with two origins."""
-    public = PeerSettings(public_address=HostPort("203.0.113.7", 6881))
+def publish(
+    catalog: Catalog, key: str, *, origin: str = "default", public: bool = True, live: bool = True
+) -> Publication:
+    """Add bucket/KEY, an object of 5 bytes, to a catalog."""
+    publication = Publication(ObjectRef(origin, "bucket", key), public)
+    catalog.add(publication)
+    if live:
+        info = parse_info(build_info(name=key, layout=Layout(5, 16384), pieces=b"h" * 20))
+        catalog.serve(publication, Torrent(info, PinnedObject(publication.ref, '"e"', 5), "build"))
+    return publication
+
+
+def objects_of(catalog: Catalog, links: Links | None = None) -> PublishedObjects:
+    """Return the objects of a catalog with two origins."""
     origins = {
         "default": OriginSettings(),
-        "payer": OriginSettings(request_payer=True, expected_bucket_owner="111122223333"),
+        "payer": OriginSettings(request_payer=True, expected_bucket_owner=OWNER),
     }
-    return PublicFace(catalog, ANNOUNCE, public, origins)
+    links = links or Links(ANNOUNCE, GATEWAY, peer=HostPort("203.0.113.7", 6881))
+    return PublishedObjects(catalog, links, origins)
 
 
-class Source:
-    """Answers with one page, and notes what was asked."""
-
-    def __init__(self, page: Page) -> None:
-        self._page = page
-        self.asked: list[tuple[object, ...]] = []
-
-    def page(self, bucket: str | None, after: str, count: int) -> Page:
-        self.asked.append((bucket, after, count))
-        return self._page
-
-    def newest(self, bucket: str | None, count: int) -> Sequence[Listed]:
-        self.asked.append((bucket, count))
-        return self._page.torrents
-
-
-def page_of(*torrents: Listed, previous: str | None = None, after: str | None = None) -> Page:
-    """Return a page that shows these torrents."""
-    return Page(torrents, first=1, total=len(torrents), previous=previous, next=after)
-
-
-class Lookup:
-    """Knows quotes/Nelson and a few that have no torrent."""
+class AnyObjects(PublishedObjects):
+    """Has whatever is asked for, but for some, and notes it; there are no torrents behind it."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
 
-    def terms(self, bucket: str, key: str) -> Terms:
+    def find(self, bucket: str, key: str) -> Publication:
+        if bucket == "missing":
+            raise S3Error("NoSuchBucket", "none")
         if key.startswith("missing"):
             raise S3Error("NoSuchKey", "The specified key does not exist.")
-        paid = bucket == "paid"
-        return Terms(key != "private", "111122223333" if paid else None, paid)
+        hidden = key.startswith(("private", "secret"))
+        return Publication(ObjectRef("default", bucket, key), public=not hidden)
 
-    def _look_up(self, bucket: str, key: str) -> None:
-        self.asked.append((bucket, key))
-        if key == "soon":
+    def terms(self, publication: Publication) -> Terms:
+        paid = publication.ref.bucket == "paid"
+        return Terms(publication.public, OWNER if paid else None, paid)
+
+    def _give(self, publication: Publication) -> None:
+        ref = publication.ref
+        self.asked.append((ref.bucket, ref.key))
+        if ref.key == "soon":
             raise S3Error("ServiceUnavailable", "being made")
 
-    async def torrent_file(self, bucket: str, key: str) -> TorrentFile:
-        self._look_up(bucket, key)
+    async def torrent_file(self, publication: Publication) -> TorrentFile:
+        self._give(publication)
         return TORRENT
 
-    async def magnet_link(self, bucket: str, key: str) -> str:
-        self._look_up(bucket, key)
+    async def magnet_link(self, publication: Publication) -> str:
+        self._give(publication)
         return MAGNET
+
+
+class OnePage(Index):
+    """Answers with one page, and notes what was asked."""
+
+    def __init__(self, page: IndexPage) -> None:
+        self.url = "https://t.example.org/"
+        self.asked: list[tuple[object, ...]] = []
+        self._page = page
+
+    def page(self, bucket: str | None, after: str, count: int) -> IndexPage:
+        self.asked.append((bucket, after, count))
+        return self._page
+
+    def newest(self, bucket: str | None, count: int) -> Sequence[IndexEntry]:
+        self.asked.append((bucket, count))
+        return self._page.entries
+
+
+def page_of(
+    *entries: IndexEntry, previous: str | None = None, after: str | None = None
+) -> IndexPage:
+    """Return a page that shows these torrents."""
+    return IndexPage(entries, first=1, total=len(entries), previous=previous, next=after)
+
+
+def make_routes(
+    swarms: Swarms,
+    objects: PublishedObjects,
+    *,
+    proxies: Sequence[str] = (),
+    limiter: AddressLimiter | None = None,
+    domains: Sequence[str] = (),
+    keyring: Keyring | None = None,
+    downloads: Downloads | None = None,
+    index: Index | None = None,
+    clock: Callable[[], float] = trio.current_time,
+    unix_clock: Callable[[], float] = time.time,
+    request_id: Callable[[], str] = make_request_id,
+) -> PublicRoutes:
+    """Put the public listener's handler together; without a limiter nobody asks too often."""
+    trusted = TrustedProxies([ip_network(network) for network in proxies])
+    if limiter is None:
+        limiter = AddressLimiter(rate=1e9, burst=1e9)
+    clients = Clients(trusted, limiter, clock)
+    naming = Naming(domains)
+    routes = ObjectRoutes(
+        objects, naming, keyring or Keyring(), downloads, clock=unix_clock, request_id=request_id
+    )
+    return PublicRoutes(
+        clients,
+        TrackerRoutes(swarms, clients, clock),
+        naming,
+        routes,
+        IndexRoutes(index) if index is not None else None,
+    )
+
+
+class Public:
+    """The routes, asked without a socket in between."""
+
+    def __init__(
+        self,
+        *,
+        proxies: Sequence[str] = (),
+        limiter: AddressLimiter | None = None,
+        domains: Sequence[str] = (),
+        keyring: Keyring | None = None,
+        index: Index | None = None,
+        now: float = 0.0,
+    ) -> None:
+        self.ledger, self.objects, self.now = Ledger(), AnyObjects(), now
+        self.swarms = Swarms(SwarmPolicy(), OwnSeeder(OWN_PORT), rng=random.Random(1))
+        self.swarms.open(HASH, size=SIZE, claims=self.ledger)
+        self.routes = make_routes(
+            self.swarms,
+            self.objects,
+            proxies=proxies,
+            limiter=limiter,
+            domains=domains,
+            keyring=keyring,
+            index=index,
+            clock=lambda: self.now,
+            unix_clock=lambda: self.now,
+            request_id=lambda: REQUEST_ID,
+        )
+
+    def get(
+        self,
+        target: str,
+        *headers: tuple[str, str],
+        method: str = "GET",
+        peer: str = "192.0.2.1",
+        local: str = "203.0.113.7",
+        has_body: bool = False,
+    ) -> Response:
+        path, query = split_target(target.encode())
+        return self.ask(
+            Request(
+                method.encode(),
+                path,
+                query,
+                [(name.lower().encode(), value.encode()) for name, value in headers],
+                (peer, 4711),
+                (local, 6969),
+                has_body=has_body,
+            )
+        )
+
+    def ask(self, request: Request) -> Response:
+        """Return what the routes answer without waiting for anything."""
+        response = self.routes(request)
+        if isinstance(response, Response):
+            return response
+        steps = response.__await__()
+        with pytest.raises(StopIteration) as ended:
+            next(steps)
+        assert isinstance(ended.value.value, Response)
+        return ended.value.value
+
+
+def header(response: Response, name: bytes) -> bytes | None:
+    """Return a header of a response."""
+    return dict(response.headers).get(name)
+
+
+def error_code(response: Response) -> str | None:
+    """Return the code of an error as S3 words it."""
+    assert isinstance(response.body, bytes)
+    assert header(response, b"Content-Type") == b"application/xml"
+    root = ElementTree.fromstring(response.body)
+    assert root.tag == "Error"
+    assert root.findtext("RequestId") == REQUEST_ID
+    assert header(response, b"x-amz-request-id") == REQUEST_ID.encode()
+    return root.findtext("Code")

@@ -2,26 +2,16 @@
 
 import pytest
 
-from seeder.gateway.access import Authorisation, Keyring, ReadKey, Terms
-from seeder.gateway.s3errors import S3Error
+from seeder.gateway.access import Keyring, ReadKey
 from seeder.http.messages import Request
 from tests.gateway.signing import KEY_ID, NOW, SECRET, signed, url_of
-
-OWNER = "111122223333"
-
-
-class Objects:
-    """Holds quotes/Nelson for everybody, and whatever begins with `secret` for some."""
-
-    def terms(self, bucket: str, key: str) -> Terms:
-        if bucket != "quotes":
-            raise S3Error("NoSuchBucket", "none")
-        return Terms(not key.startswith("secret"), OWNER, False)
+from tests.gateway.support import Public, error_code, header
 
 
-def authorisation(*objects: str, keys: bool = True) -> Authorisation:
+def access(*objects: str, keys: bool = True) -> Public:
+    """Return the routes where READER may read some objects beside the public ones."""
     reader = ReadKey(KEY_ID, SECRET, objects)
-    return Authorisation(Objects(), Keyring([reader] if keys else []), lambda: NOW)
+    return Public(keyring=Keyring([reader] if keys else []), now=NOW)
 
 
 def request_for(
@@ -33,18 +23,25 @@ def request_for(
     return Request(b"GET", arrived.path, arrived.query, headers, address, address)
 
 
-def refused(asked: Authorisation, request: Request, key: str, bucket: str = "quotes") -> str:
-    with pytest.raises(S3Error) as caught:
-        asked.authorise(request, bucket, key)
-    return caught.value.code
+def refused(asked: Public, request: Request) -> str | None:
+    response = asked.ask(request)
+    assert response.status >= 400
+    return error_code(response)
+
+
+def is_public(asked: Public, request: Request) -> bool:
+    """Tell whether what is served may be kept for others."""
+    response = asked.ask(request)
+    assert response.status == 200
+    return header(response, b"Cache-Control") == b"no-cache"
 
 
 def test_a_public_object_is_anybody_s_who_does_not_sign_wrongly() -> None:
-    asked = authorisation("other/*")
-    assert asked.authorise(request_for("Nelson", sign=False), "quotes", "Nelson").public
-    assert asked.authorise(request_for("Nelson"), "quotes", "Nelson").public
+    asked = access("other/*")
+    assert is_public(asked, request_for("Nelson", sign=False))
+    assert is_public(asked, request_for("Nelson"))
     wrong = request_for("Nelson", secret="another")
-    assert refused(asked, wrong, "Nelson") == "SignatureDoesNotMatch"
+    assert refused(asked, wrong) == "SignatureDoesNotMatch"
 
 
 @pytest.mark.parametrize(
@@ -65,33 +62,33 @@ def test_a_public_object_is_anybody_s_who_does_not_sign_wrongly() -> None:
 def test_the_others_are_for_keys_that_may_read_them(
     objects: list[str], key: str, allowed: bool
 ) -> None:
-    asked = authorisation(*objects)
-    assert refused(asked, request_for(key, sign=False), key) == "AccessDenied"
+    asked = access(*objects)
+    assert refused(asked, request_for(key, sign=False)) == "AccessDenied"
     if allowed:
-        assert not asked.authorise(request_for(key), "quotes", key).public
+        assert not is_public(asked, request_for(key))
     else:
-        assert refused(asked, request_for(key), key) == "AccessDenied"
+        assert refused(asked, request_for(key)) == "AccessDenied"
 
 
 def test_a_wrong_signature_learns_nothing_of_what_there_is() -> None:
-    wrong = request_for("key", bucket="basket", secret="another")
-    assert refused(authorisation("*/*"), wrong, "key", "basket") == "SignatureDoesNotMatch"
-    right = request_for("key", bucket="basket")
-    assert refused(authorisation("*/*"), right, "key", "basket") == "NoSuchBucket"
+    wrong = request_for("key", bucket="missing", secret="another")
+    assert refused(access("*/*"), wrong) == "SignatureDoesNotMatch"
+    right = request_for("key", bucket="missing")
+    assert refused(access("*/*"), right) == "NoSuchBucket"
 
 
 def test_without_keys_no_signature_is_looked_at() -> None:
-    asked = authorisation(keys=False)
-    assert asked.authorise(request_for("Nelson"), "quotes", "Nelson").public
-    assert refused(asked, request_for("secret"), "secret") == "AccessDenied"
+    asked = access(keys=False)
+    assert is_public(asked, request_for("Nelson"))
+    assert refused(asked, request_for("secret")) == "AccessDenied"
 
 
 def test_another_keyring_holds_from_the_next_request_on() -> None:
     keyring = Keyring([ReadKey(KEY_ID, SECRET, ("*/*",))])
-    asked = Authorisation(Objects(), keyring, lambda: NOW)
-    asked.authorise(request_for("secret"), "quotes", "secret")
+    asked = Public(keyring=keyring, now=NOW)
+    assert not is_public(asked, request_for("secret"))
     keyring.replace([ReadKey("OTHER", SECRET, ("*/*",))])
-    assert refused(asked, request_for("secret"), "secret") == "InvalidAccessKeyId"
+    assert refused(asked, request_for("secret")) == "InvalidAccessKeyId"
 
 
 def test_a_key_does_not_show_its_secret() -> None:

@@ -1,14 +1,15 @@
-"""Whose announce it is when proxies are in between."""
+"""Which client a request comes from when proxies are in between."""
+
+from ipaddress import ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seeder.errors import AnnounceError
-from seeder.gateway.clients import TrustedProxies
+from seeder.gateway.clients import ClientUnknown, TrustedProxies
 from seeder.net.addresses import parse_ip
 
-PROXIES = TrustedProxies(["10.0.0.0/8", "2001:db8:aaaa::/48"])
+PROXIES = TrustedProxies([ip_network("10.0.0.0/8"), ip_network("2001:db8:aaaa::/48")])
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def test_the_client_is_the_last_address_that_is_no_proxy(
     [[], [b""], [b"unknown"], [b"198.51.100.1,"], [b"bad, 10.1.1.1"], [b"_hidden"], [b"\xff\xfe"]],
 )
 def test_a_proxy_that_does_not_name_its_client_is_an_error(forwarded: list[bytes]) -> None:
-    with pytest.raises(AnnounceError, match="X-Forwarded-For"):
+    with pytest.raises(ClientUnknown, match="X-Forwarded-For"):
         PROXIES.client(forwarded)
 
 
@@ -48,8 +49,8 @@ def test_a_proxy_that_does_not_name_its_client_is_an_error(forwarded: list[bytes
 def test_garbage_from_a_proxy_is_refused_and_nothing_worse(forwarded: list[bytes]) -> None:
     try:
         PROXIES.client(forwarded)
-    except AnnounceError as error:
-        assert "X-Forwarded-For" in error.reason  # noqa: PT017
+    except ClientUnknown as error:
+        assert "X-Forwarded-For" in str(error)  # noqa: PT017
 
 
 def test_only_configured_networks_are_trusted() -> None:

@@ -1,30 +1,25 @@
-"""The list of public torrents: in order, in pages, and never the others."""
+"""The index of public torrents: in order, in pages, and never the others."""
 
 from typing import Any
 
 import pytest
 
-from seeder.config.sections import PeerSettings
-from seeder.gateway.index import FRESH, Page, PublicList
+from seeder.gateway.index import FRESH, Index, IndexPage
+from seeder.gateway.links import Links
 from seeder.torrent.catalog import Catalog, Publication, Torrent
 from seeder.torrent.info import build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.objects import ObjectRef, PinnedObject
-from tests.gateway.support import ANNOUNCE, face
+from tests.gateway.support import ANNOUNCE, objects_of
 
 
 class Published:
-    """A catalog with a list of it."""
+    """A catalog with an index of it."""
 
     def __init__(self) -> None:
         self.catalog, self.now = Catalog(), 0.0
-        self.list = PublicList(
-            self.catalog,
-            ANNOUNCE,
-            "https://t.example.org",
-            peer=PeerSettings(),
-            clock=lambda: self.now,
-        )
+        links = Links(ANNOUNCE, "https://t.example.org")
+        self.index = Index(self.catalog, links, lambda: self.now)
 
     def add(self, name: str, *, public: bool = True, live: bool = True) -> Publication:
         bucket, _, key = name.partition("/")
@@ -37,8 +32,8 @@ class Published:
         self.now += FRESH
         return publication
 
-    def names(self, page: Page) -> list[str]:
-        return [each.name for each in page.torrents]
+    def names(self, page: IndexPage) -> list[str]:
+        return [each.name for each in page.entries]
 
 
 @pytest.fixture
@@ -51,13 +46,13 @@ def test_only_public_torrents_are_listed_by_name(published: Published) -> None:
         published.add(name)
     published.add("b/secret", public=False)
     published.add("b/soon", live=False)
-    page = published.list.page(None, "", 100)
+    page = published.index.page(None, "", 100)
     assert published.names(page) == ["a/z", "b/10", "b/2", "c/x"]
     assert (page.first, page.total, page.previous, page.next) == (1, 4, None, None)
-    assert [each.name for each in published.list.newest(None, 3)] == ["c/x", "a/z", "b/10"]
-    assert published.names(published.list.page("b", "", 100)) == ["b/10", "b/2"]
-    assert [each.name for each in published.list.newest("b", 3)] == ["b/10", "b/2"]
-    assert published.list.page("nothing", "", 100).total == 0
+    assert [each.name for each in published.index.newest(None, 3)] == ["c/x", "a/z", "b/10"]
+    assert published.names(published.index.page("b", "", 100)) == ["b/10", "b/2"]
+    assert [each.name for each in published.index.newest("b", 3)] == ["b/10", "b/2"]
+    assert published.index.page("nothing", "", 100).total == 0
 
 
 def test_pages_follow_each_other_both_ways(published: Published) -> None:
@@ -69,7 +64,7 @@ def test_pages_follow_each_other_both_ways(published: Published) -> None:
         pages: list[str] = []
         after = ""
         while True:
-            page = published.list.page(bucket, after, 4)
+            page = published.index.page(bucket, after, 4)
             assert page.first == len(seen) + 1
             assert page.total == len(wanted)
             assert page.previous == (pages[-1] if pages else None)
@@ -79,28 +74,28 @@ def test_pages_follow_each_other_both_ways(published: Published) -> None:
                 break
             after = page.next
         assert seen == wanted
-    assert published.names(published.list.page("b", "b/021", 2)) == ["b/03", "b/04"]
-    assert published.names(published.list.page("b", "zzz", 2)) == []
-    assert published.names(published.list.page("b", "", 2)) == ["b/00", "b/01"]
+    assert published.names(published.index.page("b", "b/021", 2)) == ["b/03", "b/04"]
+    assert published.names(published.index.page("b", "zzz", 2)) == []
+    assert published.names(published.index.page("b", "", 2)) == ["b/00", "b/01"]
 
 
 def test_what_is_no_longer_public_is_gone_at_once_and_what_is_new_comes_soon(
     published: Published,
 ) -> None:
     hidden, removed = published.add("a/hidden"), published.add("a/removed")
-    assert published.list.page(None, "", 9).total == 2
+    assert published.index.page(None, "", 9).total == 2
     hidden.public = False
     published.catalog.remove(removed.ref)
-    assert published.list.page(None, "", 9).torrents == []
-    assert published.list.newest(None, 9) == []
+    assert published.index.page(None, "", 9).entries == []
+    assert published.index.newest(None, 9) == []
     published.add("a/new")
-    assert published.names(published.list.page(None, "", 9)) == ["a/new"]
+    assert published.names(published.index.page(None, "", 9)) == ["a/new"]
 
 
 def test_a_torrent_is_listed_with_its_urls(published: Published) -> None:
     torrent = published.add("a/b c/ß?.bin").torrent
     assert torrent is not None
-    [listed] = published.list.newest(None, 1)
+    [listed] = published.index.newest(None, 1)
     assert listed.torrent_url == "https://t.example.org/a/b%20c/%C3%9F%3F.bin?torrent"
     assert (listed.size, listed.info_hash) == (5, torrent.info_hash.hex())
     assert listed.info_hash in listed.magnet
@@ -123,10 +118,10 @@ def test_a_page_and_a_look_up_do_not_go_through_ten_thousand(published: Publishe
         ref = ObjectRef("default", f"b{number % 7}", f"{number:05}")
         published.catalog.add(Publication(ref))
     for _ in range(3):
-        published.list.page(None, "", 100)
-        published.list.newest("b1", 100)
+        published.index.page(None, "", 100)
+        published.index.newest("b1", 100)
     assert through.passes == 1
-    assert face(published.catalog).terms("b0", "00007").public
+    assert objects_of(published.catalog).find("b0", "00007").public
     assert not published.catalog.has_bucket("b7")
     assert published.catalog.by_name("b0", "00008") is None
     assert through.passes == 1

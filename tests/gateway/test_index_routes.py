@@ -1,4 +1,4 @@
-"""The list at /: which form a client gets, and that each is what its readers take."""
+"""The index at /: which form a client gets, and that each is what its readers take."""
 
 import json
 from dataclasses import replace
@@ -11,21 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seeder.gateway.index_pages import page_target
-from seeder.gateway.index_routes import PAGE, ListingRoutes
+from seeder.gateway.index_routes import PAGE, IndexRoutes
 from seeder.http.messages import Request, Response, split_target
-from tests.gateway.support import LISTED, Source, page_of
+from tests.gateway.support import ENTRY, OnePage, page_of
 
 TORRENT = "{http://xmlns.ezrss.it/0.1/}"
 
 
 def ask(
-    source: Source, target: str, *headers: tuple[str, str], bucket: str | None = None
+    index: OnePage, target: str, *headers: tuple[str, str], bucket: str | None = None
 ) -> Response:
     path, query = split_target(target.encode())
     raw = [(name.lower().encode(), value.encode()) for name, value in headers]
     address = ("192.0.2.1", 1)
     request = Request(b"GET", path, query, raw, address, address)
-    return ListingRoutes(source, url="https://t.example.org/").listing(request, bucket)
+    return IndexRoutes(index).answer(request, bucket)
 
 
 def body_of(response: Response) -> bytes:
@@ -85,54 +85,54 @@ class Links(HTMLParser):
 def test_the_query_chooses_the_form_or_else_the_accept_header(
     target: str, accept: str | None, kind: bytes
 ) -> None:
-    response = ask(Source(page_of(LISTED)), target, *([("Accept", accept)] if accept else []))
+    response = ask(OnePage(page_of(ENTRY)), target, *([("Accept", accept)] if accept else []))
     assert body_of(response)
     assert dict(response.headers)[b"Content-Type"].partition(b";")[0] == kind
     assert dict(response.headers)[b"Vary"] == b"Accept"
 
 
 def test_an_unknown_form_is_refused() -> None:
-    assert ask(Source(page_of()), "/?format=atom").status == 400
+    assert ask(OnePage(page_of()), "/?format=atom").status == 400
 
 
 @pytest.mark.parametrize("target", ["/", "/?format=json", "/?format=rss"])
 def test_who_has_the_list_is_not_sent_it_again(target: str) -> None:
-    source = Source(page_of(LISTED))
-    etag = dict(ask(source, target).headers)[b"ETag"].decode()
-    assert ask(source, target, ("If-None-Match", etag)).status == 304
-    other = Source(page_of(replace(LISTED, size=1)))
+    index = OnePage(page_of(ENTRY))
+    etag = dict(ask(index, target).headers)[b"ETag"].decode()
+    assert ask(index, target, ("If-None-Match", etag)).status == 304
+    other = OnePage(page_of(replace(ENTRY, size=1)))
     assert ask(other, target, ("If-None-Match", etag)).status == 200
 
 
 def test_the_page_and_the_bucket_come_from_the_request() -> None:
-    source = Source(page_of())
-    ask(source, page_target("quotes/a&b c", "json").removeprefix("."), bucket="quotes")
-    ask(source, "/?format=rss", bucket="quotes")
-    ask(source, "/")
-    assert source.asked == [("quotes", "quotes/a&b c", PAGE), ("quotes", PAGE), (None, "", PAGE)]
+    index = OnePage(page_of())
+    ask(index, page_target("quotes/a&b c", "json").removeprefix("."), bucket="quotes")
+    ask(index, "/?format=rss", bucket="quotes")
+    ask(index, "/")
+    assert index.asked == [("quotes", "quotes/a&b c", PAGE), ("quotes", PAGE), (None, "", PAGE)]
 
 
 def test_json_says_all_of_it_and_where_it_goes_on() -> None:
-    source = Source(page_of(LISTED, after="quotes/Nelson & co"))
-    document = json.loads(body_of(ask(source, "/?format=json")))
+    index = OnePage(page_of(ENTRY, after="quotes/Nelson & co"))
+    document = json.loads(body_of(ask(index, "/?format=json")))
     assert document["torrents"] == [
         {
             "bucket": "quotes",
             "key": "Nelson",
             "size": 3 * 2**30,
             "info_hash": "68" * 20,
-            "torrent": LISTED.torrent_url,
-            "magnet": LISTED.magnet,
+            "torrent": ENTRY.torrent_url,
+            "magnet": ENTRY.magnet,
         }
     ]
     assert document["total"] == 1
     query = parse_qs(urlsplit(document["next"]).query)
     assert query == {"format": ["json"], "after": ["quotes/Nelson & co"]}
-    assert json.loads(body_of(ask(Source(page_of()), "/?format=json")))["next"] is None
+    assert json.loads(body_of(ask(OnePage(page_of()), "/?format=json")))["next"] is None
 
 
 def test_a_feed_has_an_enclosure_for_each_torrent() -> None:
-    feed = ElementTree.fromstring(body_of(ask(Source(page_of(LISTED)), "/?format=rss")))
+    feed = ElementTree.fromstring(body_of(ask(OnePage(page_of(ENTRY)), "/?format=rss")))
     assert feed.tag == "rss"
     assert feed.get("version") == "2.0"
     assert feed.findtext("channel/link") == "https://t.example.org/"
@@ -141,30 +141,30 @@ def test_a_feed_has_an_enclosure_for_each_torrent() -> None:
     enclosure = item.find("enclosure")
     assert enclosure is not None
     assert enclosure.attrib == {
-        "url": LISTED.torrent_url,
+        "url": ENTRY.torrent_url,
         "length": "0",
         "type": "application/x-bittorrent",
     }
-    assert item.findtext("guid") == f"urn:btih:{LISTED.info_hash}"
-    assert item.findtext(f"{TORRENT}infoHash") == LISTED.info_hash
-    assert item.findtext(f"{TORRENT}contentLength") == str(LISTED.size)
-    assert item.findtext(f"{TORRENT}magnetURI") == LISTED.magnet
+    assert item.findtext("guid") == f"urn:btih:{ENTRY.info_hash}"
+    assert item.findtext(f"{TORRENT}infoHash") == ENTRY.info_hash
+    assert item.findtext(f"{TORRENT}contentLength") == str(ENTRY.size)
+    assert item.findtext(f"{TORRENT}magnetURI") == ENTRY.magnet
 
 
 def test_a_page_links_to_torrents_and_to_its_neighbours() -> None:
-    source = Source(page_of(LISTED, previous="", after="quotes/Nelson"))
-    page = Links(body_of(ask(source, "/")).decode())
+    index = OnePage(page_of(ENTRY, previous="", after="quotes/Nelson"))
+    page = Links(body_of(ask(index, "/")).decode())
     neighbours = ["./", "./?after=quotes/Nelson"]
     forms = ["./?format=rss", "./?format=json"]
-    assert page.links == [LISTED.torrent_url, LISTED.magnet, *neighbours, *forms]
+    assert page.links == [ENTRY.torrent_url, ENTRY.magnet, *neighbours, *forms]
     assert "3.00 GiB" in page.text
-    alone = Links(body_of(ask(Source(page_of(LISTED)), "/")).decode())
-    assert alone.links == [LISTED.torrent_url, LISTED.magnet, *forms]
-    assert "no public torrents" in Links(body_of(ask(Source(page_of()), "/")).decode()).text
+    alone = Links(body_of(ask(OnePage(page_of(ENTRY)), "/")).decode())
+    assert alone.links == [ENTRY.torrent_url, ENTRY.magnet, *forms]
+    assert "no public torrents" in Links(body_of(ask(OnePage(page_of()), "/")).decode()).text
 
 
 def test_a_page_may_load_nothing_and_run_nothing() -> None:
-    response = ask(Source(page_of(LISTED)), "/")
+    response = ask(OnePage(page_of(ENTRY)), "/")
     policy = dict(response.headers)[b"Content-Security-Policy"].decode()
     assert "default-src 'none'" in policy
     assert "script" not in policy
@@ -174,13 +174,13 @@ def test_a_page_may_load_nothing_and_run_nothing() -> None:
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_no_name_becomes_markup(key: str, bucket: str) -> None:
     key, bucket = (text.encode("utf-8", "replace").decode() for text in (key, bucket))
-    hostile = replace(LISTED, key=f"{key}</h1><script>&\"'", bucket=bucket)
-    source = Source(page_of(hostile, after=hostile.name))
-    page = Links(body_of(ask(source, "/", bucket=f"<script>{bucket}")).decode())
+    hostile = replace(ENTRY, key=f"{key}</h1><script>&\"'", bucket=bucket)
+    index = OnePage(page_of(hostile, after=hostile.name))
+    page = Links(body_of(ask(index, "/", bucket=f"<script>{bucket}")).decode())
     assert "</h1><script>&\"'" in page.text
-    feed = ElementTree.fromstring(body_of(ask(source, "/?format=rss", bucket=bucket)))
+    feed = ElementTree.fromstring(body_of(ask(index, "/?format=rss", bucket=bucket)))
     assert (feed.findtext("channel/item/title") or "").endswith("</h1><script>&\"'")
-    document = json.loads(body_of(ask(source, "/?format=json")))
+    document = json.loads(body_of(ask(index, "/?format=json")))
     assert document["torrents"][0]["key"] == hostile.key
     after = parse_qs(urlsplit(document["next"]).query, keep_blank_values=True)["after"]
     assert after == [hostile.name]

@@ -9,13 +9,9 @@ import libtorrent as lt
 import pytest
 import trio
 
-from seeder.gateway.access import Authorisation, Keyring
-from seeder.gateway.clients import TrustedProxies
-from seeder.gateway.naming import Naming
-from seeder.gateway.routes import PublicRoutes
 from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
-from tests.gateway.support import Lookup
+from tests.gateway.support import AnyObjects, make_routes
 from tests.http.serving import PATIENCE, serving
 from tests.tracker.announcing import HASH, OWN_PORT, SIZE, Ledger
 
@@ -61,14 +57,7 @@ async def until(condition: Callable[[], bool]) -> None:
 class Tracker:
     def __init__(self) -> None:
         self.swarms = Swarms(SwarmPolicy(), OwnSeeder(OWN_PORT), rng=random.Random(1))
-        lookup = Lookup()
-        self.routes = PublicRoutes(
-            self.swarms,
-            lookup,
-            Authorisation(lookup, Keyring(), lambda: 0.0),
-            naming=Naming(),
-            proxies=TrustedProxies([]),
-        )
+        self.routes = make_routes(self.swarms, AnyObjects())
 
     def peers(self) -> int:
         return self.swarms.statistics(HASH).peers

@@ -1,7 +1,5 @@
 """The public listener: the tracker's pages, torrents by object, and everything else."""
 
-import random
-from collections.abc import Sequence
 from urllib.parse import quote_from_bytes
 from xml.etree import ElementTree
 
@@ -10,82 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seeder.gateway.access import Authorisation, Keyring
-from seeder.gateway.clients import TrustedProxies
-from seeder.gateway.index_routes import ListingRoutes
-from seeder.gateway.naming import Naming
-from seeder.gateway.routes import PublicRoutes
 from seeder.http.headers import content_disposition
-from seeder.http.messages import Request, Response, split_target
+from seeder.http.messages import Request, Response
 from seeder.net.addresses import compact_endpoint
 from seeder.net.buckets import AddressLimiter
-from seeder.tracker.swarm import SwarmPolicy
-from seeder.tracker.swarms import OwnSeeder, Swarms
-from tests.gateway.support import LISTED, MAGNET, TORRENT, Lookup, Source, page_of
+from tests.gateway.support import (
+    ENTRY,
+    MAGNET,
+    TORRENT,
+    OnePage,
+    Public,
+    error_code,
+    header,
+    page_of,
+)
 from tests.http.serving import ask, get, serving
-from tests.tracker.announcing import HASH, OWN_PORT, SIZE, Ledger, packed, peer_id
-
-
-class Public:
-    """The routes, asked without a socket in between."""
-
-    def __init__(
-        self,
-        *,
-        proxies: Sequence[str] = (),
-        limiter: AddressLimiter | None = None,
-        domains: Sequence[str] = (),
-        listing: ListingRoutes | None = None,
-    ) -> None:
-        self.ledger, self.lookup, self.now = Ledger(), Lookup(), 0.0
-        self.swarms = Swarms(SwarmPolicy(), OwnSeeder(OWN_PORT), rng=random.Random(1))
-        self.swarms.open(HASH, size=SIZE, claims=self.ledger)
-        self.routes = PublicRoutes(
-            self.swarms,
-            self.lookup,
-            Authorisation(self.lookup, Keyring(), lambda: self.now),
-            naming=Naming(domains),
-            listing=listing,
-            proxies=TrustedProxies(proxies),
-            limiter=limiter,
-            clock=lambda: self.now,
-            request_id=lambda: "7CD745EBB7AB5ED9",
-        )
-
-    def get(
-        self,
-        target: str,
-        *headers: tuple[str, str],
-        method: str = "GET",
-        peer: str = "192.0.2.1",
-        local: str = "203.0.113.7",
-        has_body: bool = False,
-    ) -> Response:
-        path, query = split_target(target.encode())
-        return answer(
-            self.routes,
-            Request(
-                method.encode(),
-                path,
-                query,
-                [(name.lower().encode(), value.encode()) for name, value in headers],
-                (peer, 4711),
-                (local, 6969),
-                has_body=has_body,
-            ),
-        )
-
-
-def answer(routes: PublicRoutes, request: Request) -> Response:
-    """Return what the routes answer without waiting for anything."""
-    response = routes(request)
-    if isinstance(response, Response):
-        return response
-    steps = response.__await__()
-    with pytest.raises(StopIteration) as ended:
-        next(steps)
-    assert isinstance(ended.value.value, Response)
-    return ended.value.value
+from tests.tracker.announcing import HASH, OWN_PORT, SIZE, packed, peer_id
 
 
 def announce(*more: str, path: str = "/announce", name: str = "a") -> str:
@@ -106,10 +44,6 @@ def decoded(response: Response) -> dict[bytes, object]:
     value = bencode2.bdecode(response.body)
     assert isinstance(value, dict)
     return value
-
-
-def header(response: Response, name: bytes) -> bytes | None:
-    return dict(response.headers).get(name)
 
 
 def endpoint(address: str, port: int = 2000) -> bytes:
@@ -234,17 +168,7 @@ def test_any_query_is_answered_in_bencode(raw: bytes, path: str) -> None:
         ("192.0.2.1", 1),
         ("203.0.113.7", 1),
     )
-    assert b"failure reason" in decoded(answer(public.routes, request))
-
-
-def error_code(response: Response) -> str | None:
-    assert isinstance(response.body, bytes)
-    assert header(response, b"Content-Type") == b"application/xml"
-    root = ElementTree.fromstring(response.body)
-    assert root.tag == "Error"
-    assert root.findtext("RequestId") == "7CD745EBB7AB5ED9"
-    assert header(response, b"x-amz-request-id") == b"7CD745EBB7AB5ED9"
-    return root.findtext("Code")
+    assert b"failure reason" in decoded(public.ask(request))
 
 
 @pytest.mark.parametrize(
@@ -261,7 +185,7 @@ def test_a_torrent_is_served_as_s3_served_it(query: str) -> None:
         b"Content-Disposition": b"attachment; filename=Nelson.torrent;",
         b"Content-Type": b"application/x-bittorrent",
     }
-    assert public.lookup.asked == [("quotes", "Nelson")]
+    assert public.objects.asked == [("quotes", "Nelson")]
 
 
 @pytest.mark.parametrize(
@@ -283,7 +207,7 @@ def test_bucket_and_key_are_taken_from_the_path_as_they_are(
     public = Public()
     assert public.get(f"{path}?torrent").status == 200
     assert public.get(f"{path}?magnet").status == 200
-    assert public.lookup.asked == [named, named]
+    assert public.objects.asked == [named, named]
 
 
 @pytest.mark.parametrize("path", ["/", "/quotes", "/quotes/", "//key", "/quotes/%ff"])
@@ -375,7 +299,7 @@ def test_a_host_below_a_domain_names_the_bucket(
     public = Public(domains=["t.example.org", "deep.t.example.org"])
     for page in ("torrent", "magnet"):
         assert public.get(f"{path}?{page}", ("Host", host)).status == 200
-    assert public.lookup.asked == [named, named]
+    assert public.objects.asked == [named, named]
 
 
 def test_a_bucket_s_host_has_the_tracker_too() -> None:
@@ -469,15 +393,15 @@ def test_everything_else_is_not_found(target: str) -> None:
 
 
 def test_the_root_lists_torrents_where_that_is_wanted() -> None:
-    source = Source(page_of(LISTED))
+    index = OnePage(page_of(ENTRY))
     public = Public(
-        listing=ListingRoutes(source, url="https://t.example.org/"),
+        index=index,
         domains=["t.example.org"],
         limiter=AddressLimiter(rate=1, burst=12),
     )
     assert header(public.get("/"), b"Content-Type") == b"text/html; charset=utf-8"
     assert public.get("/?format=json", ("Host", "quotes.t.example.org")).status == 200
-    assert [asked[0] for asked in source.asked] == [None, "quotes"]
+    assert [asked[0] for asked in index.asked] == [None, "quotes"]
     assert public.get("/", method="POST").status == 405
     # Two pages took most of what the address has; a torrent is still to be had.
     assert public.get("/").status == 503

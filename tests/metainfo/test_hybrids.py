@@ -8,7 +8,7 @@ import pytest
 
 from seeder.config.sections import ObjectSettings
 from seeder.errors import MetainfoError
-from seeder.gateway.links import torrent_file_of
+from seeder.gateway.links import Links
 from seeder.metainfo.ladder import describe_wish
 from seeder.metainfo.store import MetainfoStore
 from seeder.torrent import bencode
@@ -54,8 +54,9 @@ def trees_in(directory: Path) -> list[Path]:
 
 def info_hashes(torrent: Torrent) -> lt.info_hash_t:
     """Return the hashes of the torrent file that is served, as libtorrent reads it."""
-    file = torrent_file_of(torrent, "http://tracker.example/announce")
-    assert file == torrent_file_of(torrent, "http://tracker.example/announce")
+    links = Links("http://tracker.example/announce", "http://tracker.example")
+    file = links.torrent_file(torrent, public=True)
+    assert file == links.torrent_file(torrent, public=True)
     return lt.load_torrent_buffer(file).info_hashes
 
 

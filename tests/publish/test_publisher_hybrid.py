@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from seeder.gateway.links import torrent_file_of
+from seeder.gateway.links import Links
 from seeder.ledger.counters import Tally
 from seeder.net.sockets import listen
 from seeder.peer import messages
@@ -55,7 +55,8 @@ async def test_a_hybrid_is_served_by_both_hashes_and_a_restart_reads_nothing_aga
     assert world.catalog.by_hash(before.short_v2_hash) is before
     assert world.catalog.by_hash(before.info_hash) is before
     assert not list_of(tmp_path / "builds")
-    file = torrent_file_of(before, "http://t/announce")
+    links = Links("http://t/announce", "http://t")
+    file = links.torrent_file(before, public=True)
     server.body_bytes.clear()
     (tmp_path / "metainfo").rename(moved / "metainfo")
     async with make_world(server, make_origin, moved) as again:
@@ -63,7 +64,7 @@ async def test_a_hybrid_is_served_by_both_hashes_and_a_restart_reads_nothing_aga
         torrent = again.catalog.by_hash(before.short_v2_hash)
         assert torrent is not None
         assert torrent.v2_hash == before.v2_hash
-        assert torrent_file_of(torrent, "http://t/announce") == file
+        assert links.torrent_file(torrent, public=True) == file
         assert not server.body_bytes
         # Wished for as v1, it is another torrent, and its tree goes.
         await again.publisher.apply([settings("key")])
