@@ -1,4 +1,4 @@
-"""The pieces that are served without waiting, within a budget of bytes."""
+"""The pieces that are served without waiting, within a budget of bytes. No I/O."""
 
 from typing import TypeAlias
 

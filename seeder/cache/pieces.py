@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Protocol, TypeAlias
+from typing import Generic, TypeAlias
 
 import trio
 
@@ -35,19 +35,6 @@ AHEAD_AT_MOST = 128 * MIB
 AHEAD_AT_LEAST = 16 * MIB
 """Bytes on their way or waiting to be written, up to which is read ahead, however small the memory
 is; half of its budget where that is more."""
-
-
-class CacheSettings(Protocol):
-    """The section [cache]: budgets in bytes."""
-
-    @property
-    def directory(self) -> Path: ...
-
-    @property
-    def memory(self) -> int: ...
-
-    @property
-    def disk(self) -> int: ...
 
 
 Waiter: TypeAlias = Callable[[int, Piece | None, SeederError | None], None]
@@ -78,11 +65,6 @@ class CacheStatistics:
     """Files found unfit and deleted."""
     origin_mismatches: int
     """Pieces from S3 that failed their hash, each try counted."""
-
-    @property
-    def evictions(self) -> int:
-        """Pieces evicted from either tier."""
-        return self.memory_evictions + self.disk_evictions
 
 
 class _Fetch(Generic[T]):
@@ -115,24 +97,24 @@ class PieceCache(Generic[T]):
 
     def __init__(
         self,
-        settings: CacheSettings,
         source: PieceSource[T],
+        directory: Path,
         *,
+        memory: int,
+        disk: int,
         on_fault: Callable[[T, OriginError], None],
         clock: Callable[[], float],
     ) -> None:
         self._reader = OriginReader(source, clock)
         self._on_fault = on_fault
-        self._memory = MemoryTier(settings.memory)
+        self._memory = MemoryTier(memory)
         self._disk = DiskTier(
-            settings.directory,
-            settings.disk,
-            clock=clock,
-            spare=self._memory.__contains__,
-            memory=settings.memory,
+            directory, disk, clock=clock, spare=self._memory.__contains__, memory=memory
         )
+        self._files = self._disk.index
+        self._writer = self._disk.writer
         self._nursery: trio.Nursery | None = None
-        self._budget = settings.memory, settings.disk
+        self._budget = memory, disk
         self._fetches: dict[Key, _Fetch[T]] = {}
         self._on_the_way = 0
         self._ahead = 0
@@ -147,7 +129,7 @@ class PieceCache(Generic[T]):
         await self._disk.open()
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._disk.run)
+                nursery.start_soon(self._writer.run)
                 self._nursery = nursery
                 task_status.started()
                 try:
@@ -180,9 +162,9 @@ class PieceCache(Generic[T]):
     def is_cold(self, torrent: T, index: int) -> bool:
         """Tell whether S3 has to be asked for the piece, and hasn't been yet."""
         key = torrent.piece_key(index)
-        if key in self._fetches or key in self._memory or key in self._disk:
+        if key in self._fetches or key in self._memory or key in self._files:
             return False
-        return self._disk.pending(key) is None
+        return self._writer.pending(key) is None
 
     def request(self, torrent: T, index: int, waiter: Waiter) -> bool:
         """Have `waiter` called once, later, with the piece or the error. IndexError outside.
@@ -223,7 +205,7 @@ class PieceCache(Generic[T]):
             return True
         # Half of the memory holds what comes and what waits for the disk: so all of it is written
         # before it has to leave, and reading goes as fast as writing.
-        size += self._disk.behind
+        size += self._writer.behind
         return size <= max(memory // 2, AHEAD_AT_LEAST) and self._disk.used + size <= disk
 
     def _start(self, torrent: T, index: int, *, ahead: bool) -> _Fetch[T]:
@@ -246,27 +228,6 @@ class PieceCache(Generic[T]):
             if fetch is not None and fetch.key == key:
                 fetch.waiters = deque(other for other in fetch.waiters if other != mine)
 
-    async def get(self, torrent: T, index: int) -> Piece:
-        """Wait for the piece and return it, or raise the error. Cancelled, the fetch goes on."""
-        outcome: list[Piece | SeederError | None] = []
-        settled = trio.Event()
-
-        def waiter(_: int, piece: Piece | None, error: SeederError | None) -> None:
-            outcome.append(piece if error is None else error)
-            settled.set()
-
-        self.request(torrent, index, waiter)
-        try:
-            await settled.wait()
-        finally:
-            if not outcome:
-                self.forget(torrent, index, waiter)
-        [found] = outcome
-        if isinstance(found, SeederError):
-            raise found
-        assert found is not None
-        return found
-
     async def keep(self, cache_id: str, index: int, piece: Piece) -> bool:
         """Wait until a verified piece is on disk; False if it can't be without an eviction.
 
@@ -275,21 +236,17 @@ class PieceCache(Generic[T]):
         """
         files.check_cache_id(cache_id)
         key, size = (cache_id, index), len(piece)
-        kept = await self._disk.keep(key, piece)
+        kept = await self._writer.keep(key, piece)
         running = self._nursery is not None
-        if running and not kept and not self._disk.takes(size) and self._memory.has_room(size):
+        if running and not kept and not self._writer.takes(size) and self._memory.has_room(size):
             self._memory.put(key, piece)
         return kept
-
-    def on_disk(self, cache_id: str) -> frozenset[int]:
-        """Return the pieces that have a file; one from an earlier run may still prove corrupt."""
-        return self._disk.pieces_of(cache_id)
 
     def held(self, torrent: T) -> frozenset[int]:
         """Return the pieces that can be had without asking S3, as far as none proves corrupt."""
         found: set[int] = set()
         for run in torrent.sections:
-            kept = self._disk.pieces_of(run.cache_id) | self._memory.pieces_of(run.cache_id)
+            kept = self._files.pieces_of(run.cache_id) | self._memory.pieces_of(run.cache_id)
             found.update(run.first + index for index in kept)
         return frozenset(found)
 
@@ -299,30 +256,25 @@ class PieceCache(Generic[T]):
             if fetch.key[0] == cache_id:
                 fetch.kept = False
         self._memory.drop(cache_id)
-        self._disk.discard(cache_id)
-
-    async def drop(self, cache_id: str) -> None:
-        """Discard every piece, and wait until the files are unlinked."""
-        self.discard(cache_id)
-        await self._disk.flush()
+        self._writer.discard(cache_id)
 
     def statistics(self) -> CacheStatistics:
         """Return a snapshot."""
-        memory, disk = self._memory, self._disk
+        memory, disk, writer = self._memory, self._disk, self._writer
         return CacheStatistics(
             memory_bytes=memory.used,
             memory_pieces=len(memory),
             memory_hits=memory.hits,
             memory_evictions=memory.evictions,
             disk_bytes=disk.used,
-            disk_pieces=len(disk),
+            disk_pieces=len(self._files),
             disk_hits=disk.hits,
-            disk_evictions=disk.evictions,
-            disk_ok=disk.works,
+            disk_evictions=self._files.evictions,
+            disk_ok=disk.health.works,
             misses=self._misses,
             fetching=len(self._fetches),
-            queued_writes=disk.queued,
-            dropped_writes=disk.dropped_writes,
+            queued_writes=writer.queued,
+            dropped_writes=writer.dropped,
             corrupt=disk.corrupt,
             origin_mismatches=self._reader.mismatches,
         )
@@ -343,10 +295,10 @@ class PieceCache(Generic[T]):
         resident = self._memory.get(key)
         if resident is not None:
             return resident
-        piece = self._disk.pending(key)
+        piece = self._writer.pending(key)
         if piece is None:
-            size, sha1 = torrent.layout.piece_size(index), torrent.piece_hash(index)
-            piece = await self._disk.read(key, size, sha1)
+            size, digest = torrent.layout.piece_size(index), torrent.piece_hash(index)
+            piece = await self._disk.read(key, size, digest)
         if piece is None:
             self._misses += 1
             piece = await self._read_origin(fetch)
@@ -355,11 +307,11 @@ class PieceCache(Generic[T]):
         return piece
 
     def _remember(self, key: Key, piece: Piece) -> None:
-        self._disk.offer(key, piece)
+        self._writer.offer(key, piece)
         for gone, evicted in self._memory.put(key, piece):
             # Its last use counts on disk too, and a disk that was busy then may take it now.
-            if gone != key and not self._disk.touch(gone):
-                self._disk.offer(gone, evicted)
+            if gone != key and not self._files.touch(gone):
+                self._writer.offer(gone, evicted)
 
     async def _read_origin(self, fetch: _Fetch[T]) -> Piece:
         if self._nursery is None:

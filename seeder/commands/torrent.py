@@ -106,8 +106,10 @@ async def _make(
         spent = await database.spent()
         origin.allowance = budget_of(config, totals=ledger.totals(), spent=spent, now=time.time())
         cache: PieceCache[Torrent] = PieceCache(
-            config.cache,
             Origins({settings.origin: origin}, lambda _: account),
+            config.cache.directory,
+            memory=config.cache.memory,
+            disk=config.cache.disk,
             on_fault=lambda _, error: _LOG.warning("%s", error),
             clock=trio.current_time,
         )

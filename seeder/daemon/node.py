@@ -88,8 +88,10 @@ class Node:
         self.origins = Origins(origins, self._account)
         self.sources: dict[str, Source] = {}
         self.cache: PieceCache[Torrent] = PieceCache(
-            config.cache,
             self.origins,
+            config.cache.directory,
+            memory=config.cache.memory,
+            disk=config.cache.disk,
             on_fault=self._piece_failed,
             clock=trio.current_time,
         )

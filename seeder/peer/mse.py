@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 
 from seeder.errors import WireError
 from seeder.peer.messages import PROTOCOL
-from seeder.torrent.layout import SHA1_LENGTH, sha1
+from seeder.torrent.layout import sha1
 from seeder.units import KIB
 
 Buffer = bytes | bytearray | memoryview

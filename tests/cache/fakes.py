@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, TypeVarTuple
 
 import trio
+import trio.testing
 
+from seeder.cache.memory import Piece
 from seeder.cache.pieces import PieceCache
-from seeder.errors import OriginError
+from seeder.cache.reading import T
+from seeder.errors import OriginError, SeederError
 from seeder.torrent.layout import Layout
-
-BARRIER = "f" * 32 + "-1"
-"""The cache id of no torrent."""
 
 LONGEST_WAIT = 30.0
 R = TypeVar("R")
@@ -113,6 +113,56 @@ class Clock:
         return self.now
 
 
+async def get_piece(cache: PieceCache[T], torrent: T, index: int) -> Piece:
+    """Wait for a piece and return it, or raise the error. Cancelled, the fetch goes on."""
+    outcome: list[Piece | SeederError | None] = []
+    settled = trio.Event()
+
+    def waiter(_: int, piece: Piece | None, error: SeederError | None) -> None:
+        outcome.append(piece if error is None else error)
+        settled.set()
+
+    cache.request(torrent, index, waiter)
+    try:
+        await settled.wait()
+    finally:
+        if not outcome:
+            cache.forget(torrent, index, waiter)
+    [found] = outcome
+    if isinstance(found, SeederError):
+        raise found
+    assert found is not None
+    return found
+
+
+def pieces_on_disk(cache: PieceCache[Any], cache_id: str) -> frozenset[int]:
+    """Return the pieces that have a file; one from an earlier run may still prove corrupt."""
+    return cache._files.pieces_of(cache_id)
+
+
+def evictions(cache: PieceCache[Any]) -> int:
+    """Return how many pieces were evicted from either tier."""
+    statistics = cache.statistics()
+    return statistics.memory_evictions + statistics.disk_evictions
+
+
+async def drop_pieces(cache: PieceCache[Any], cache_id: str) -> None:
+    """Discard every piece, and wait until the files are unlinked, or the disk refuses."""
+    cache.discard(cache_id)
+    await wait_written(cache)
+
+
+async def wait_written(cache: PieceCache[Any]) -> None:
+    """Wait until the writer has nothing left to do, or the disk refuses it."""
+    writer = cache._writer
+    while True:
+        # What a thread has ended must have been taken note of.
+        await trio.testing.wait_all_tasks_blocked()
+        if not writer._accepting or not (writer._work.is_set() or writer._thread.borrowed_tokens):
+            return
+        await trio.sleep(0.001)
+
+
 @dataclass
 class Stand:
     """A cache with everything around it that a test may turn."""
@@ -123,18 +173,31 @@ class Stand:
     faults: list[tuple[FakeTorrent, OriginError]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.cache: PieceCache[FakeTorrent] = PieceCache(
-            self.settings,
+        self.cache = self.open(lambda torrent, error: self.faults.append((torrent, error)))
+
+    def open(self, on_fault: Callable[[FakeTorrent, OriginError], None]) -> PieceCache[FakeTorrent]:
+        """Return a new cache."""
+        return PieceCache(
             self.source,
-            on_fault=lambda torrent, error: self.faults.append((torrent, error)),
+            self.settings.directory,
+            memory=self.settings.memory,
+            disk=self.settings.disk,
+            on_fault=on_fault,
             clock=self.clock,
         )
 
+    async def get(self, torrent: FakeTorrent, index: int) -> Piece:
+        return await get_piece(self.cache, torrent, index)
+
+    def on_disk(self, cache_id: str) -> frozenset[int]:
+        return pieces_on_disk(self.cache, cache_id)
+
+    async def drop(self, cache_id: str) -> None:
+        await drop_pieces(self.cache, cache_id)
+
     async def idle(self) -> None:
-        """Wait until nothing is left to write; each drop waits for one turn of the writer."""
-        await self.cache.drop(BARRIER)
-        while self.cache.statistics().queued_writes:
-            await self.cache.drop(BARRIER)
+        """Wait until nothing is left to write or to unlink, or the disk refuses."""
+        await wait_written(self.cache)
 
 
 @asynccontextmanager
@@ -238,4 +301,4 @@ async def keep(stand: Stand, torrent: FakeTorrent, index: int) -> bool:
 
 
 async def drop(stand: Stand, torrent: FakeTorrent) -> None:
-    await stand.cache.drop(torrent.cache_id)
+    await stand.drop(torrent.cache_id)

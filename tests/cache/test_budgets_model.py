@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from seeder.cache import files
-from tests.cache.fakes import FakeTorrent, Loop, Stand, Where, bytes_in, drop, keep, peek
+from tests.cache.fakes import (
+    FakeTorrent,
+    Loop,
+    Stand,
+    Where,
+    bytes_in,
+    drop,
+    evictions,
+    keep,
+    peek,
+    pieces_on_disk,
+)
 
 # Of several lengths, and with short last pieces.
 TORRENTS = [
@@ -30,7 +41,7 @@ async def get_together(stand: Stand, wanted: list[Where]) -> list[bytes]:
     found: dict[Where, bytes] = {}
 
     async def get(where: Where) -> None:
-        found[where] = bytes(await stand.cache.get(*where))
+        found[where] = bytes(await stand.get(*where))
 
     async with trio.open_nursery() as nursery:
         for where in wanted:
@@ -71,7 +82,7 @@ class BudgetMachine(RuleBasedStateMachine):
     def holds(self, where: Where) -> bool:
         torrent, index = where
         cache = self.loop.stand.cache
-        return index in cache.on_disk(torrent.cache_id) or self.in_memory(where)
+        return index in pieces_on_disk(cache, torrent.cache_id) or self.in_memory(where)
 
     def in_memory(self, where: Where) -> bool:
         return (where[0].cache_id, where[1]) in self.loop.stand.cache._memory
@@ -97,11 +108,11 @@ class BudgetMachine(RuleBasedStateMachine):
 
     @rule(where=wheres)
     def keep(self, where: Where) -> None:
-        evictions = self.loop.stand.cache.statistics().evictions
+        before = evictions(self.loop.stand.cache)
         kept = self.loop.call(keep, *where)
         torrent, index = where
-        assert kept == (index in self.loop.stand.cache.on_disk(torrent.cache_id))
-        assert self.loop.stand.cache.statistics().evictions == evictions
+        assert kept == (index in self.loop.stand.on_disk(torrent.cache_id))
+        assert evictions(self.loop.stand.cache) == before
 
     @rule(torrent=st.sampled_from(TORRENTS))
     def drop(self, torrent: FakeTorrent) -> None:
@@ -119,7 +130,7 @@ class BudgetMachine(RuleBasedStateMachine):
             assert after == before
 
     def files_of(self, torrent: FakeTorrent) -> list[Where]:
-        return [(torrent, index) for index in self.loop.stand.cache.on_disk(torrent.cache_id)]
+        return [(torrent, index) for index in self.loop.stand.on_disk(torrent.cache_id)]
 
     @invariant()
     def no_budget_is_exceeded(self) -> None:

@@ -18,6 +18,7 @@ from tests.cache.fakes import (
     bytes_in,
     gated,
     piece_file,
+    pieces_on_disk,
     running,
 )
 
@@ -37,14 +38,14 @@ async def test_whoever_leaves_cancels_nobody(tmp_path: Path) -> None:
     async with running(tmp_path) as stand, trio.open_nursery() as staying:
         stand.source.gate = trio.Event()
         async with trio.open_nursery() as leaving:
-            leaving.start_soon(stand.cache.get, torrent, 0)
-            leaving.start_soon(stand.cache.get, torrent, 1)
-            staying.start_soon(stand.cache.get, torrent, 0)
+            leaving.start_soon(stand.get, torrent, 0)
+            leaving.start_soon(stand.get, torrent, 1)
+            staying.start_soon(stand.get, torrent, 0)
             await trio.testing.wait_all_tasks_blocked()
             leaving.cancel_scope.cancel()
         assert stand.source.running == 1
         stand.source.gate.set()
-        assert await stand.cache.get(torrent, 1) == torrent.piece(1)
+        assert await stand.get(torrent, 1) == torrent.piece(1)
         assert sorted(stand.source.reads) == [0, 1]
 
 
@@ -53,30 +54,30 @@ async def test_a_fetch_that_everybody_left_is_kept_all_the_same(tmp_path: Path) 
     async with running(tmp_path) as stand:
         stand.source.gate = trio.Event()
         with trio.move_on_after(0):
-            await stand.cache.get(torrent, 0)
+            await stand.get(torrent, 0)
         await trio.testing.wait_all_tasks_blocked()
         assert stand.cache.statistics().fetching == 1
         stand.source.gate.set()
         await trio.testing.wait_all_tasks_blocked()
         assert stand.cache.peek(torrent, 0) == torrent.piece(0)
         await stand.idle()
-        assert stand.cache.on_disk(torrent.cache_id) == {0}
+        assert stand.on_disk(torrent.cache_id) == {0}
 
 
 async def test_leaving_while_the_disk_reads_cancels_nobody(tmp_path: Path) -> None:
     torrent = FakeTorrent()
     async with running(tmp_path, memory=0) as stand, trio.open_nursery() as nursery:
-        await stand.cache.get(torrent, 0)
+        await stand.get(torrent, 0)
         await stand.idle()
         with gated(files, "read_piece") as gate:
             async with trio.open_nursery() as leaving:
-                leaving.start_soon(stand.cache.get, torrent, 0)
+                leaving.start_soon(stand.get, torrent, 0)
                 await gate.wait_entered()
-                nursery.start_soon(stand.cache.get, torrent, 0)
+                nursery.start_soon(stand.get, torrent, 0)
                 await trio.testing.wait_all_tasks_blocked()
                 leaving.cancel_scope.cancel()
             assert stand.cache.statistics().fetching == 1
-        assert await stand.cache.get(torrent, 0) == torrent.piece(0)
+        assert await stand.get(torrent, 0) == torrent.piece(0)
         assert stand.source.reads == [0]
 
 
@@ -105,7 +106,7 @@ async def test_stopping_makes_a_get_raise(tmp_path: Path) -> None:
 
     async def get() -> None:
         with pytest.raises(StorageError, match="not running") as caught:
-            await stand.cache.get(torrent, 0)
+            await stand.get(torrent, 0)
         raised.append(caught.value)
 
     async with trio.open_nursery() as outer, trio.open_nursery() as nursery:
@@ -146,7 +147,7 @@ async def test_stopping_does_not_wait_for_a_disk_that_does_not_answer_a_read(
     with gated(files, "read_piece") as gate:
         async with trio.open_nursery() as nursery:
             await nursery.start(stand.cache.run)
-            await stand.cache.get(torrent, 0)
+            await stand.get(torrent, 0)
             await stand.idle()
             stand.cache.request(torrent, 0, told.waiter)
             await gate.wait_entered()
@@ -163,9 +164,9 @@ async def test_stopping_amid_a_write_leaves_whole_pieces_and_then_frees_the_dire
     with gated(files, "write_piece") as gate:
         async with trio.open_nursery() as nursery:
             await nursery.start(stand.cache.run)
-            await stand.cache.get(torrent, 0)
+            await stand.get(torrent, 0)
             await gate.wait_entered()
-            await stand.cache.get(torrent, 1)
+            await stand.get(torrent, 1)
             nursery.cancel_scope.cancel()
             with trio.CancelScope(shield=True):
                 await trio.testing.wait_all_tasks_blocked()
@@ -176,7 +177,7 @@ async def test_stopping_amid_a_write_leaves_whole_pieces_and_then_frees_the_dire
         assert piece_file(tmp_path, torrent, index).read_bytes() == torrent.piece(index)
     assert bytes_in(tmp_path) == 200
     async with running(tmp_path) as again:
-        assert again.cache.on_disk(torrent.cache_id) == {0, 1}
+        assert pieces_on_disk(again.cache, torrent.cache_id) == {0, 1}
 
 
 async def test_stopping_during_the_scan_frees_the_directory(tmp_path: Path) -> None:
@@ -201,7 +202,7 @@ async def test_a_cancelled_keep_leaves_the_piece_to_be_written(tmp_path: Path) -
             nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True):
             await stand.idle()
-            assert stand.cache.on_disk(torrent.cache_id) == {0, 1}
+            assert stand.on_disk(torrent.cache_id) == {0, 1}
             assert bytes_in(tmp_path) == stand.cache.statistics().disk_bytes == 200
 
 
@@ -218,7 +219,7 @@ async def test_a_stop_answers_whoever_waits_to_keep_or_to_drop(tmp_path: Path) -
                 outer.start_soon(keep, index)
                 await trio.testing.wait_all_tasks_blocked()
             await gate.wait_entered()
-            outer.start_soon(stand.cache.drop, FakeTorrent("other").cache_id)
+            outer.start_soon(stand.drop, FakeTorrent("other").cache_id)
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
             gate.let_through()
@@ -232,17 +233,17 @@ async def test_a_cancelled_drop_has_forgotten_and_deletes_with_the_next_change(
     torrent, other = FakeTorrent("a"), FakeTorrent("b")
     async with running(tmp_path) as stand, trio.open_nursery() as nursery:
         for index in range(3):
-            await stand.cache.get(torrent, index)
+            await stand.get(torrent, index)
         await stand.idle()
         with gated(files, "change") as gate:
-            await stand.cache.get(other, 0)
+            await stand.get(other, 0)
             await gate.wait_entered()
-            nursery.start_soon(stand.cache.drop, torrent.cache_id)
+            nursery.start_soon(stand.drop, torrent.cache_id)
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True):
             await stand.idle()
-            assert stand.cache.on_disk(torrent.cache_id) == frozenset()
+            assert stand.on_disk(torrent.cache_id) == frozenset()
             assert bytes_in(tmp_path) == stand.cache.statistics().disk_bytes == 100
             assert stand.cache.peek(torrent, 0) is None
 
@@ -251,7 +252,7 @@ async def test_pieces_that_were_paid_for_are_written_before_a_stop(tmp_path: Pat
     torrent = FakeTorrent()
     async with running(tmp_path) as stand:
         for index in range(10):
-            await stand.cache.get(torrent, index)
+            await stand.get(torrent, index)
         assert stand.cache.statistics().queued_writes
     async with running(tmp_path) as stand:
-        assert stand.cache.on_disk(torrent.cache_id) == frozenset(range(10))
+        assert stand.on_disk(torrent.cache_id) == frozenset(range(10))

@@ -1,14 +1,13 @@
 import errno
 import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import trio
 
 from seeder.cache import disk, files
+from seeder.cache.health import RETRY_AFTER
 from seeder.cache.memory import Key, Piece
 from seeder.errors import StorageError
 from seeder.files import lock_directory
@@ -17,7 +16,6 @@ from tests.cache.fakes import (
     Settings,
     Stand,
     bytes_in,
-    gated,
     piece_file,
     running,
 )
@@ -27,7 +25,7 @@ async def fill(directory: Path, torrent: FakeTorrent, count: int) -> None:
     """Put the first `count` pieces on disk, the first the oldest, and stop."""
     async with running(directory, memory=0) as stand:
         for index in range(count):
-            await stand.cache.get(torrent, index)
+            await stand.get(torrent, index)
             await stand.idle()
     for index in range(count):
         os.utime(piece_file(directory, torrent, index), (index, index))
@@ -37,9 +35,9 @@ async def test_pieces_survive_a_restart(tmp_path: Path) -> None:
     torrent = FakeTorrent(size=950)
     await fill(tmp_path, torrent, 10)
     async with running(tmp_path) as stand:
-        assert stand.cache.on_disk(torrent.cache_id) == set(range(10))
+        assert stand.on_disk(torrent.cache_id) == set(range(10))
         for index in range(10):
-            assert await stand.cache.get(torrent, index) == torrent.piece(index)
+            assert await stand.get(torrent, index) == torrent.piece(index)
         assert stand.source.reads == []
         statistics = stand.cache.statistics()
         assert (statistics.disk_hits, statistics.disk_bytes, statistics.disk_pieces) == (
@@ -52,7 +50,7 @@ async def test_pieces_survive_a_restart(tmp_path: Path) -> None:
 async def test_a_piece_lies_where_the_layout_of_the_directory_says(tmp_path: Path) -> None:
     torrent = FakeTorrent(size=100_000)
     async with running(tmp_path) as stand:
-        await stand.cache.get(torrent, 300)
+        await stand.get(torrent, 300)
         await stand.idle()
     path = tmp_path / torrent.cache_id / "1" / "300"
     assert path.read_bytes() == torrent.piece(300)
@@ -88,7 +86,7 @@ async def test_a_file_that_went_bad_while_we_were_down_is_deleted_and_read_again
     async with running(tmp_path, memory=0) as stand:
         for _ in range(2):
             for index in range(3):
-                assert await stand.cache.get(torrent, index) == torrent.piece(index)
+                assert await stand.get(torrent, index) == torrent.piece(index)
                 await stand.idle()
         assert stand.source.reads == [1]
         assert stand.cache.statistics().corrupt == 1
@@ -101,11 +99,11 @@ async def test_a_file_of_a_wrong_size_is_deleted_while_we_run_too(
 ) -> None:
     torrent = FakeTorrent()
     async with running(tmp_path, memory=0) as stand:
-        await stand.cache.get(torrent, 1)
+        await stand.get(torrent, 1)
         await stand.idle()
         assert callable(spoil)
         spoil(piece_file(tmp_path, torrent, 1))
-        assert await stand.cache.get(torrent, 1) == torrent.piece(1)
+        assert await stand.get(torrent, 1) == torrent.piece(1)
         assert stand.source.reads == [1, 1]
         assert stand.cache.statistics().corrupt == 1
 
@@ -123,21 +121,21 @@ async def test_the_hash_is_checked_on_the_first_read_after_a_start_only(
 
     monkeypatch.setattr(files, "read_piece", spy)
     async with running(tmp_path, memory=0) as stand:
-        await stand.cache.get(torrent, 0)
-        await stand.cache.get(torrent, 0)
-        await stand.cache.get(torrent, 1)
+        await stand.get(torrent, 0)
+        await stand.get(torrent, 0)
+        await stand.get(torrent, 1)
         await stand.idle()
-        await stand.cache.get(torrent, 1)
+        await stand.get(torrent, 1)
     assert checked == [torrent.piece_hash(0), None, None]
 
 
 async def test_a_file_that_somebody_removed_is_read_again(tmp_path: Path) -> None:
     torrent = FakeTorrent()
     async with running(tmp_path, memory=0) as stand:
-        await stand.cache.get(torrent, 0)
+        await stand.get(torrent, 0)
         await stand.idle()
         piece_file(tmp_path, torrent, 0).unlink()
-        assert await stand.cache.get(torrent, 0) == torrent.piece(0)
+        assert await stand.get(torrent, 0) == torrent.piece(0)
         await stand.idle()
         statistics = stand.cache.statistics()
         assert (statistics.corrupt, statistics.disk_ok) == (0, True)
@@ -149,11 +147,11 @@ async def test_a_shrunk_budget_evicts_the_oldest_at_start(tmp_path: Path) -> Non
     await fill(tmp_path, torrent, 6)
     os.utime(piece_file(tmp_path, torrent, 0), (1000, 1000))
     async with running(tmp_path, disk=250) as stand:
-        assert stand.cache.on_disk(torrent.cache_id) == {0, 5}
+        assert stand.on_disk(torrent.cache_id) == {0, 5}
         assert bytes_in(tmp_path) == stand.cache.statistics().disk_bytes == 200
         assert stand.cache.statistics().disk_evictions == 4
     async with running(tmp_path, disk=0) as stand:
-        assert stand.cache.on_disk(torrent.cache_id) == frozenset()
+        assert stand.on_disk(torrent.cache_id) == frozenset()
         assert bytes_in(tmp_path) == 0
 
 
@@ -165,9 +163,9 @@ async def test_files_of_others_are_neither_counted_nor_touched(tmp_path: Path) -
         path.write_bytes(bytes(500))
     async with running(tmp_path, disk=100) as stand:
         for index in range(3):
-            await stand.cache.get(torrent, index)
+            await stand.get(torrent, index)
         await stand.idle()
-        await stand.cache.drop(torrent.cache_id)
+        await stand.drop(torrent.cache_id)
         assert stand.cache.statistics().disk_bytes == 0
     assert all(path.stat().st_size == 500 for path in foreign)
 
@@ -176,276 +174,6 @@ async def test_a_leftover_temporary_file_is_removed_at_start(tmp_path: Path) -> 
     (tmp_path / "writing.tmp").write_bytes(bytes(5000))
     async with running(tmp_path, disk=100):
         assert not (tmp_path / "writing.tmp").exists()
-
-
-@contextmanager
-def measured(directory: Path) -> Iterator[list[int]]:
-    """Measure the directory at its fullest: whenever a whole temporary file is about to move."""
-    replace, sizes = os.replace, []
-
-    def measure(source: str, target: str) -> None:
-        sizes.append(bytes_in(directory))
-        replace(source, target)
-
-    os.replace = measure  # type: ignore[assignment]
-    try:
-        yield sizes
-    finally:
-        os.replace = replace
-
-
-@pytest.mark.parametrize("spare_memory", [0, 10_000])
-async def test_the_budget_holds_at_every_moment(tmp_path: Path, spare_memory: int) -> None:
-    large = FakeTorrent("large", size=3000, piece_length=300)
-    small = FakeTorrent("small", size=700, piece_length=70)
-    with measured(tmp_path) as sizes:
-        async with running(tmp_path, memory=spare_memory, disk=650) as stand:
-            for turn in range(3):
-                for index in range(10):
-                    await stand.cache.get(large if (index + turn) % 3 else small, index)
-                await stand.idle()
-                assert bytes_in(tmp_path) == stand.cache.statistics().disk_bytes
-    assert len(sizes) >= 15
-    assert 600 <= max(sizes) <= 650
-
-
-async def test_a_piece_larger_than_the_disk_evicts_nobody(tmp_path: Path) -> None:
-    torrent, large = FakeTorrent(), FakeTorrent("large", size=600, piece_length=600)
-    async with running(tmp_path, disk=500) as stand:
-        await stand.cache.get(torrent, 0)
-        assert await stand.cache.get(large, 0) == large.piece(0)
-        await stand.idle()
-        assert stand.cache.on_disk(torrent.cache_id) == {0}
-        assert stand.cache.on_disk(large.cache_id) == frozenset()
-
-
-async def test_a_piece_in_use_in_memory_outlives_younger_files(tmp_path: Path) -> None:
-    torrent = FakeTorrent()
-    async with running(tmp_path, memory=200, disk=400) as stand:
-        for index in range(10):
-            await stand.cache.get(torrent, index)
-            await stand.idle()
-            assert stand.cache.peek(torrent, 0) is not None
-        assert stand.cache.on_disk(torrent.cache_id) == {0, 7, 8, 9}
-
-
-async def test_a_piece_that_leaves_memory_counts_as_used_on_disk(tmp_path: Path) -> None:
-    torrent = FakeTorrent()
-    async with running(tmp_path, memory=200, disk=300) as stand:
-        for index in (0, 1, 2):
-            await stand.cache.get(torrent, index)
-            await stand.idle()
-            stand.cache.peek(torrent, 0)
-        await stand.cache.get(torrent, 3)
-        await stand.idle()
-        # 2 was used before 0, which has just left memory or is still there.
-        assert stand.cache.on_disk(torrent.cache_id) == {0, 2, 3}
-        assert stand.cache.peek(torrent, 2) is None
-
-
-async def test_a_write_that_a_busy_disk_dropped_is_made_up_when_memory_lets_go(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torrent = FakeTorrent()
-    monkeypatch.setattr(disk, "WRITE_BEHIND", 200)
-    async with running(tmp_path, memory=300) as stand:
-        with gated(files, "change") as gate:
-            await stand.cache.get(torrent, 0)
-            await gate.wait_entered()
-            await stand.cache.get(torrent, 1)
-            await stand.cache.get(torrent, 2)
-        assert stand.cache.statistics().dropped_writes == 1
-        await stand.idle()
-        assert stand.cache.on_disk(torrent.cache_id) == {0, 1}
-        for index in (3, 4, 5):
-            await stand.cache.get(torrent, index)
-            await stand.idle()
-        assert stand.cache.on_disk(torrent.cache_id) == {0, 1, 2, 3, 4, 5}
-        assert stand.cache.peek(torrent, 2) is None
-        assert stand.source.reads == [0, 1, 2, 3, 4, 5]
-
-
-async def test_a_file_that_was_read_is_the_newest_even_without_memory(tmp_path: Path) -> None:
-    torrent = FakeTorrent()
-    async with running(tmp_path, memory=0, disk=300) as stand:
-        for index in (0, 1, 2, 0, 3):
-            await stand.cache.get(torrent, index)
-            await stand.idle()
-        assert stand.cache.on_disk(torrent.cache_id) == {0, 2, 3}
-        assert stand.source.reads == [0, 1, 2, 3]
-
-
-async def test_a_slow_disk_drops_writes_and_holds_no_more_than_its_share(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torrent = FakeTorrent(size=2000)
-    monkeypatch.setattr(disk, "WRITE_BEHIND", 350)
-    async with running(tmp_path, memory=0) as stand:
-        with gated(files, "change"):
-            for index in range(20):
-                await stand.cache.get(torrent, index)
-            statistics = stand.cache.statistics()
-            assert (statistics.queued_writes, statistics.dropped_writes) == (3, 17)
-        await stand.idle()
-        assert stand.cache.on_disk(torrent.cache_id) == {0, 1, 2}
-        for index in range(10, 13):
-            await stand.cache.get(torrent, index)
-        await stand.idle()
-        assert stand.cache.on_disk(torrent.cache_id) == {0, 1, 2, 10, 11, 12}
-
-
-async def test_small_pieces_that_wait_are_written_several_at_a_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torrent = FakeTorrent()
-    monkeypatch.setattr(disk, "WRITE_SIZE", 350)
-    async with running(tmp_path) as stand:
-        with gated(files, "change") as gate:
-            await stand.cache.get(torrent, 0)
-            await gate.wait_entered()
-            for index in range(1, 8):
-                await stand.cache.get(torrent, index)
-            gate.let_through()
-            while stand.cache.statistics().queued_writes:
-                await trio.lowlevel.checkpoint()
-            assert gate.calls == 4  # of 1, 3, 3 and 1
-        assert stand.cache.on_disk(torrent.cache_id) == set(range(8))
-
-
-async def test_pieces_written_together_stay_within_the_budget(tmp_path: Path) -> None:
-    torrent = FakeTorrent()
-    async with running(tmp_path, disk=300) as stand:
-        with gated(files, "change") as gate:
-            for index in range(3):
-                await stand.cache.get(torrent, index)
-            await gate.wait_entered()
-            for index in range(3, 7):
-                await stand.cache.get(torrent, index)
-        await stand.idle()
-        assert stand.cache.on_disk(torrent.cache_id) == {4, 5, 6}
-        assert bytes_in(tmp_path) == 300
-
-
-async def test_one_piece_larger_than_the_queue_is_written_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torrent = FakeTorrent()
-    monkeypatch.setattr(disk, "WRITE_BEHIND", 10)
-    async with running(tmp_path) as stand:
-        await stand.cache.get(torrent, 0)
-        await stand.idle()
-        assert stand.cache.on_disk(torrent.cache_id) == {0}
-
-
-async def test_keeping_waits_until_the_piece_is_on_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torrent, kept = FakeTorrent(), []
-    monkeypatch.setattr(disk, "WRITE_BEHIND", 100)
-
-    async with running(tmp_path, memory=0) as stand, trio.open_nursery() as nursery:
-
-        async def keep(index: int) -> None:
-            assert await stand.cache.keep(torrent.cache_id, index, torrent.piece(index))
-            kept.append(index)
-
-        with gated(files, "change") as gate:
-            for index in range(3):
-                nursery.start_soon(keep, index)
-            await gate.wait_entered()
-            await trio.testing.wait_all_tasks_blocked()
-            assert kept == []
-            assert stand.cache.on_disk(torrent.cache_id) == frozenset()
-            # What waits to be kept takes nothing from the share of what is served.
-            await stand.cache.get(torrent, 3)
-        await stand.idle()
-        assert sorted(kept) == [0, 1, 2]
-        assert stand.cache.on_disk(torrent.cache_id) == {0, 1, 2, 3}
-        assert piece_file(tmp_path, torrent, 2).read_bytes() == torrent.piece(2)
-        assert await stand.cache.get(torrent, 2) == torrent.piece(2)
-        assert stand.source.reads == [3]
-
-
-async def test_keeping_evicts_nobody(tmp_path: Path) -> None:
-    torrent, other = FakeTorrent("a"), FakeTorrent("b")
-    async with running(tmp_path, disk=350) as stand:
-        for index in range(2):
-            await stand.cache.get(other, index)
-        await stand.idle()
-        kept = [
-            await stand.cache.keep(torrent.cache_id, index, torrent.piece(index))
-            for index in range(3)
-        ]
-        assert kept == [True, False, False]
-        assert await stand.cache.keep(torrent.cache_id, 0, torrent.piece(0))
-        assert stand.cache.on_disk(other.cache_id) == {0, 1}
-        assert stand.cache.statistics().disk_evictions == 0
-
-
-async def test_keeping_without_room_does_not_even_wait_for_the_writer(tmp_path: Path) -> None:
-    torrent, short = FakeTorrent(), FakeTorrent("short", size=40)
-    async with running(tmp_path, disk=250) as stand:
-        for index in range(2):
-            await stand.cache.get(torrent, index)
-        await stand.idle()
-        with gated(files, "change") as gate:
-            await stand.cache.get(short, 0)
-            await gate.wait_entered()
-            assert not await stand.cache.keep(torrent.cache_id, 2, torrent.piece(2))
-
-
-async def test_keeping_at_the_same_time_evicts_nobody_either(tmp_path: Path) -> None:
-    torrent, kept = FakeTorrent(), []
-    async with running(tmp_path, disk=250) as stand:
-
-        async def keep(index: int) -> None:
-            kept.append(await stand.cache.keep(torrent.cache_id, index, torrent.piece(index)))
-
-        async with trio.open_nursery() as nursery:
-            with gated(files, "change"):
-                for index in range(5):
-                    nursery.start_soon(keep, index)
-                await trio.testing.wait_all_tasks_blocked()
-        assert sorted(kept) == [False, False, False, True, True]
-        assert stand.cache.statistics().disk_evictions == 0
-
-
-async def test_keeping_a_piece_that_is_already_queued_waits_for_that_write(
-    tmp_path: Path,
-) -> None:
-    torrent, kept = FakeTorrent(), []
-    async with running(tmp_path) as stand, trio.open_nursery() as nursery:
-
-        async def keep() -> None:
-            kept.append(await stand.cache.keep(torrent.cache_id, 0, torrent.piece(0)))
-
-        with gated(files, "change") as gate:
-            await stand.cache.get(torrent, 0)
-            await gate.wait_entered()
-            nursery.start_soon(keep)
-            await trio.testing.wait_all_tasks_blocked()
-            assert kept == []
-        await stand.idle()
-        assert kept == [True]
-        assert gate.calls == 1
-
-
-async def test_a_piece_dropped_while_it_waits_to_be_kept_is_not_kept(tmp_path: Path) -> None:
-    torrent, kept = FakeTorrent(), []
-    async with running(tmp_path) as stand, trio.open_nursery() as nursery:
-
-        async def keep(index: int) -> None:
-            kept.append(await stand.cache.keep(torrent.cache_id, index, torrent.piece(index)))
-
-        with gated(files, "change") as gate:
-            nursery.start_soon(keep, 0)
-            nursery.start_soon(keep, 1)
-            await gate.wait_entered()
-            nursery.start_soon(stand.cache.drop, torrent.cache_id)
-            await trio.testing.wait_all_tasks_blocked()
-        await stand.idle()
-        assert kept == [False, False]
-        assert bytes_in(tmp_path) == 0
 
 
 async def test_two_caches_never_share_a_directory(tmp_path: Path) -> None:
@@ -508,10 +236,10 @@ async def test_a_disk_that_is_full_at_start_is_read_and_not_written(
     async with running(tmp_path, memory=0) as stand:
         assert not stand.cache.statistics().disk_ok
         for index in (0, 1):
-            assert await stand.cache.get(torrent, index) == torrent.piece(index)
+            assert await stand.get(torrent, index) == torrent.piece(index)
         await stand.idle()
         assert stand.source.reads == [1]
-        assert stand.cache.on_disk(torrent.cache_id) == {0}
+        assert stand.on_disk(torrent.cache_id) == {0}
 
 
 def failing_with(number: int, calls: list[Key]) -> object:
@@ -535,35 +263,35 @@ async def test_a_disk_that_refuses_writes_is_left_alone_for_a_minute_after_one_w
     torrent, calls = FakeTorrent(), list[Key]()
     caplog.set_level(logging.INFO)
     async with running(tmp_path, memory=200) as stand:
-        await stand.cache.get(torrent, 0)
+        await stand.get(torrent, 0)
         await stand.idle()
         with monkeypatch.context() as patch:
             patch.setattr(files, "write_piece", failing_with(number, calls))
             for index in range(1, 5):
-                assert await stand.cache.get(torrent, index) == torrent.piece(index)
+                assert await stand.get(torrent, index) == torrent.piece(index)
                 await stand.idle()
             assert not await stand.cache.keep(torrent.cache_id, 9, torrent.piece(9))
             assert not stand.cache.statistics().disk_ok
             stand.clock.now += 59.9
-            await stand.cache.get(torrent, 5)
+            await stand.get(torrent, 5)
             await stand.idle()
             assert len(calls) == 1
             stand.clock.now += 0.2
-            await stand.cache.get(torrent, 6)
+            await stand.get(torrent, 6)
             await stand.idle()
             assert len(calls) == 2
             # What was written before can be read all the while.
-            assert await stand.cache.get(torrent, 0) == torrent.piece(0)
+            assert await stand.get(torrent, 0) == torrent.piece(0)
             assert not stand.cache.statistics().disk_ok
         assert stand.source.reads == [0, 1, 2, 3, 4, 5, 6]
         [warning] = [record for record in caplog.records if record.levelno >= logging.WARNING]
         assert os.strerror(number) in warning.getMessage()
         assert str(tmp_path) in warning.getMessage()
         stand.clock.now += 60
-        await stand.cache.get(torrent, 7)
+        await stand.get(torrent, 7)
         await stand.idle()
         assert stand.cache.statistics().disk_ok
-        assert 7 in stand.cache.on_disk(torrent.cache_id)
+        assert 7 in stand.on_disk(torrent.cache_id)
     assert caplog.records[-1].getMessage().endswith("works again")
 
 
@@ -576,14 +304,14 @@ async def test_a_write_that_works_ends_an_outage_of_reads(
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
     async with running(tmp_path, memory=0) as stand:
-        await stand.cache.get(torrent, 0)
+        await stand.get(torrent, 0)
         await stand.idle()
         with monkeypatch.context() as patch:
             patch.setattr(files, "read_piece", fail)
-            await stand.cache.get(torrent, 0)
+            await stand.get(torrent, 0)
         assert not stand.cache.statistics().disk_ok
         stand.clock.now += 60
-        await stand.cache.get(torrent, 1)
+        await stand.get(torrent, 1)
         await stand.idle()
         assert stand.cache.statistics().disk_ok
 
@@ -603,23 +331,23 @@ async def test_a_disk_that_refuses_reads_is_left_alone_for_a_minute(
 
     async with running(tmp_path, memory=0) as stand:
         for index in range(3):
-            await stand.cache.get(torrent, index)
+            await stand.get(torrent, index)
         await stand.idle()
         with monkeypatch.context() as patch:
             patch.setattr(files, "read_piece", fail)
             for index in range(3):
-                assert await stand.cache.get(torrent, index) == torrent.piece(index)
+                assert await stand.get(torrent, index) == torrent.piece(index)
             await stand.idle()
         assert len(calls) == 1
         assert not stand.cache.statistics().disk_ok
         assert stand.source.reads == [0, 1, 2, 0, 1, 2]
         stand.clock.now += 60
-        assert await stand.cache.get(torrent, 1) == torrent.piece(1)
+        assert await stand.get(torrent, 1) == torrent.piece(1)
         assert stand.cache.statistics().disk_ok
         assert stand.source.reads == [0, 1, 2, 0, 1, 2]
         # A sector that can't be read never will be; a lack of permission may pass.
         unreadable = {0} if number == errno.EIO else set()
-        assert stand.cache.on_disk(torrent.cache_id) == {0, 1, 2} - unreadable
+        assert stand.on_disk(torrent.cache_id) == {0, 1, 2} - unreadable
         assert bytes_in(tmp_path) == stand.cache.statistics().disk_bytes
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
 
@@ -630,7 +358,7 @@ async def test_files_that_can_not_be_unlinked_go_later_and_count_until_then(
     torrent, other = FakeTorrent("a"), FakeTorrent("b")
     async with running(tmp_path, disk=300) as stand:
         for index in range(3):
-            await stand.cache.get(torrent, index)
+            await stand.get(torrent, index)
         await stand.idle()
 
         def refuse(_: str, __: Key) -> None:
@@ -638,14 +366,14 @@ async def test_files_that_can_not_be_unlinked_go_later_and_count_until_then(
 
         with monkeypatch.context() as patch:
             patch.setattr(files, "unlink_piece", refuse)
-            await stand.cache.drop(torrent.cache_id)
-            await stand.cache.get(other, 0)
+            await stand.drop(torrent.cache_id)
+            await stand.get(other, 0)
             await stand.idle()
-        assert stand.cache.on_disk(torrent.cache_id) == frozenset()
+        assert stand.on_disk(torrent.cache_id) == frozenset()
         assert bytes_in(tmp_path) == stand.cache.statistics().disk_bytes == 300
         assert not stand.cache.statistics().disk_ok
         stand.clock.now += 60
-        await stand.cache.get(other, 1)
+        await stand.get(other, 1)
         await stand.idle()
         assert bytes_in(tmp_path) == stand.cache.statistics().disk_bytes == 100
         assert stand.cache.statistics().disk_ok
@@ -670,7 +398,7 @@ async def test_a_cached_read_brings_the_bytes_that_a_thread_would(tmp_path: Path
     async with running(tmp_path, memory=0) as stand:
         assert not stand.cache.is_on_disk(torrent, 3)
         assert read_cached(stand, torrent, 3, (0, 100)) == b""
-        piece = await stand.cache.get(torrent, 3)
+        piece = await stand.get(torrent, 3)
         await stand.idle()
         assert stand.cache.is_on_disk(torrent, 3)
         assert stand.cache.is_cached(torrent, 3)
@@ -691,7 +419,7 @@ async def test_a_file_of_an_earlier_run_is_not_served_before_its_hash_is_checked
         for index in range(2):
             assert not stand.cache.is_on_disk(torrent, index)
             assert read_cached(stand, torrent, index, (0, 100)) == b""
-            assert await stand.cache.get(torrent, index) == torrent.piece(index)
+            assert await stand.get(torrent, index) == torrent.piece(index)
             await stand.idle()
             assert read_cached(stand, torrent, index, (0, 100)) == torrent.piece(index)
         assert stand.source.reads == [1]
@@ -708,12 +436,12 @@ async def test_a_file_that_is_not_in_the_page_cache_is_left_to_a_thread(
 ) -> None:
     torrent = FakeTorrent()
     async with running(tmp_path, memory=0) as stand:
-        await stand.cache.get(torrent, 0)
+        await stand.get(torrent, 0)
         await stand.idle()
         monkeypatch.setattr(os, "preadv", preadv)
         assert read_cached(stand, torrent, 0, (0, 100)) == b""
         assert stand.cache.is_on_disk(torrent, 0)
-        assert await stand.cache.get(torrent, 0) == torrent.piece(0)
+        assert await stand.get(torrent, 0) == torrent.piece(0)
         assert stand.source.reads == [0]
 
 
@@ -728,24 +456,24 @@ async def test_a_file_system_that_can_not_tell_is_asked_once(
 
     torrent = FakeTorrent()
     async with running(tmp_path, memory=0) as stand:
-        await stand.cache.get(torrent, 0)
+        await stand.get(torrent, 0)
         await stand.idle()
         monkeypatch.setattr(os, "preadv", preadv)
         for _ in range(2):
             assert read_cached(stand, torrent, 0, (0, 100)) == b""
             assert not stand.cache.is_on_disk(torrent, 0)
         assert asked == [1]
-        assert await stand.cache.get(torrent, 0) == torrent.piece(0)
+        assert await stand.get(torrent, 0) == torrent.piece(0)
 
 
 async def test_a_removed_file_is_found_missing_by_the_read_that_may_wait(tmp_path: Path) -> None:
     torrent = FakeTorrent()
     async with running(tmp_path, memory=0) as stand:
-        await stand.cache.get(torrent, 0)
+        await stand.get(torrent, 0)
         await stand.idle()
         piece_file(tmp_path, torrent, 0).unlink()
         assert read_cached(stand, torrent, 0, (0, 100)) == b""
-        assert await stand.cache.get(torrent, 0) == torrent.piece(0)
+        assert await stand.get(torrent, 0) == torrent.piece(0)
         assert stand.source.reads == [0, 0]
 
 
@@ -757,14 +485,14 @@ async def test_a_disk_that_refuses_reads_is_not_asked_for_cached_ones_either(
 
     torrent = FakeTorrent()
     async with running(tmp_path, memory=0) as stand:
-        await stand.cache.get(torrent, 0)
+        await stand.get(torrent, 0)
         await stand.idle()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(files, "read_piece", fail)
-            await stand.cache.get(torrent, 0)
+            await stand.get(torrent, 0)
         assert not stand.cache.is_on_disk(torrent, 0)
         assert read_cached(stand, torrent, 0, (0, 100)) == b""
-        stand.clock.now += disk.RETRY_AFTER
+        stand.clock.now += RETRY_AFTER
         assert read_cached(stand, torrent, 0, (0, 100)) == torrent.piece(0)
 
 
@@ -772,12 +500,12 @@ async def test_a_cached_read_makes_its_file_the_newest(tmp_path: Path) -> None:
     torrent = FakeTorrent()
     async with running(tmp_path, memory=0, disk=200) as stand:
         for index in range(2):
-            await stand.cache.get(torrent, index)
+            await stand.get(torrent, index)
             await stand.idle()
         assert read_cached(stand, torrent, 0, (0, 100)) == torrent.piece(0)
-        await stand.cache.get(torrent, 2)
+        await stand.get(torrent, 2)
         await stand.idle()
-        assert stand.cache.on_disk(torrent.cache_id) == {0, 2}
+        assert stand.on_disk(torrent.cache_id) == {0, 2}
 
 
 async def test_the_order_of_cached_reads_outlives_a_restart(tmp_path: Path) -> None:
@@ -785,8 +513,8 @@ async def test_the_order_of_cached_reads_outlives_a_restart(tmp_path: Path) -> N
     await fill(tmp_path, torrent, 3)
     async with running(tmp_path, memory=0) as stand:
         for index in range(3):
-            await stand.cache.get(torrent, index)
+            await stand.get(torrent, index)
         for index in (2, 0):
             assert read_cached(stand, torrent, index, (0, 100)) == torrent.piece(index)
     async with running(tmp_path, memory=0, disk=100) as stand:
-        assert stand.cache.on_disk(torrent.cache_id) == {0}
+        assert stand.on_disk(torrent.cache_id) == {0}

@@ -53,33 +53,33 @@ async def test_a_full_disk_costs_nothing_but_the_disk_tier(
     filler.write_bytes(bytes(550 * KIB))
     async with running(small_disk, memory=0, disk=10 * MIB) as stand:
         for index in range(20):
-            assert await stand.cache.get(torrent, index) == torrent.piece(index)
+            assert await stand.get(torrent, index) == torrent.piece(index)
             await stand.idle()
-        kept = stand.cache.on_disk(torrent.cache_id)
+        kept = stand.on_disk(torrent.cache_id)
         assert kept == {0, 1, 2, 3}
         assert bytes_in(small_disk) == 550 * KIB + stand.cache.statistics().disk_bytes
         assert not stand.cache.statistics().disk_ok
         [warning] = warnings(caplog)
         assert "No space left on device" in warning
         for index in kept:
-            assert await stand.cache.get(torrent, index) == torrent.piece(index)
+            assert await stand.get(torrent, index) == torrent.piece(index)
         assert stand.source.reads == list(range(20))
 
         filler.unlink()
-        await stand.cache.get(torrent, 10)
+        await stand.get(torrent, 10)
         await stand.idle()
-        assert stand.cache.on_disk(torrent.cache_id) == kept
+        assert stand.on_disk(torrent.cache_id) == kept
         stand.clock.now += 60
         for index in range(10, 14):
-            await stand.cache.get(torrent, index)
+            await stand.get(torrent, index)
             await stand.idle()
-        assert stand.cache.on_disk(torrent.cache_id) == kept | {10, 11, 12, 13}
+        assert stand.on_disk(torrent.cache_id) == kept | {10, 11, 12, 13}
         assert stand.cache.statistics().disk_ok
         assert len(warnings(caplog)) == 1
     # What was written amid the trouble is whole.
     async with running(small_disk, memory=0, disk=10 * MIB) as stand:
         for index in kept | {10, 11, 12, 13}:
-            assert await stand.cache.get(torrent, index) == torrent.piece(index)
+            assert await stand.get(torrent, index) == torrent.piece(index)
         assert stand.source.reads == []
 
 
@@ -101,15 +101,15 @@ async def test_a_disk_that_is_read_only_at_start_is_named(small_disk: Path) -> N
 async def test_a_cache_opens_on_a_full_disk(small_disk: Path) -> None:
     torrent = FakeTorrent(size=10 * 100 * KIB, piece_length=100 * KIB)
     async with running(small_disk, memory=0, disk=10 * MIB) as stand:
-        await stand.cache.get(torrent, 0)
+        await stand.get(torrent, 0)
         await stand.idle()
     (small_disk / "of-somebody-else").write_bytes(bytes(SMALL - 100 * KIB))
     async with running(small_disk, memory=0, disk=10 * MIB) as stand:
         for index in (0, 1):
-            assert await stand.cache.get(torrent, index) == torrent.piece(index)
+            assert await stand.get(torrent, index) == torrent.piece(index)
         await stand.idle()
         assert stand.source.reads == [1]
-        assert stand.cache.on_disk(torrent.cache_id) == {0}
+        assert stand.on_disk(torrent.cache_id) == {0}
 
 
 async def test_a_limit_on_file_sizes_leaves_no_half_piece(
@@ -121,7 +121,7 @@ async def test_a_limit_on_file_sizes_leaves_no_half_piece(
         resource.setrlimit(resource.RLIMIT_FSIZE, (64 * KIB, limits[1]))
         try:
             for index in range(3):
-                assert await stand.cache.get(torrent, index) == torrent.piece(index)
+                assert await stand.get(torrent, index) == torrent.piece(index)
                 await stand.idle()
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -129,6 +129,6 @@ async def test_a_limit_on_file_sizes_leaves_no_half_piece(
         [warning] = warnings(caplog)
         assert "File too large" in warning
         stand.clock.now += 60
-        await stand.cache.get(torrent, 4)
+        await stand.get(torrent, 4)
         await stand.idle()
-        assert stand.cache.on_disk(torrent.cache_id) == {4}
+        assert stand.on_disk(torrent.cache_id) == {4}

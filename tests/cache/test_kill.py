@@ -34,10 +34,10 @@ async def check(directory: Path) -> int:
     """Serve every piece that is left, truly and without the origin; return how many there were."""
     async with running(directory, memory=0, disk=DISK) as stand:
         assert not (directory / "writing.tmp").exists()
-        left = stand.cache.on_disk(torrent().cache_id)
+        left = stand.on_disk(torrent().cache_id)
         assert bytes_in(directory) == stand.cache.statistics().disk_bytes <= DISK
         for index in left:
-            assert await stand.cache.get(torrent(), index) == torrent().piece(index)
+            assert await stand.get(torrent(), index) == torrent().piece(index)
         assert stand.source.reads == []
         assert stand.cache.statistics().corrupt == 0
     return len(left)

@@ -19,6 +19,7 @@ from tests.cache.fakes import (
     keep,
     peek,
     piece_file,
+    pieces_on_disk,
 )
 
 SIZE = 64
@@ -27,7 +28,7 @@ wheres = st.tuples(st.sampled_from(TORRENTS), st.integers(0, 4))
 
 
 async def get(stand: Stand, torrent: FakeTorrent, index: int) -> bytes:
-    return bytes(await stand.cache.get(torrent, index))
+    return bytes(await stand.get(torrent, index))
 
 
 class CacheAgainstAModel(RuleBasedStateMachine):
@@ -146,7 +147,7 @@ class CacheAgainstAModel(RuleBasedStateMachine):
         on_disk = {
             (torrent.cache_id, index)
             for torrent in TORRENTS
-            for index in cache.on_disk(torrent.cache_id)
+            for index in pieces_on_disk(cache, torrent.cache_id)
         }
         assert on_disk == held
         statistics = cache.statistics()

@@ -8,7 +8,6 @@ import trio
 
 from seeder.cache import files, pieces, reading
 from seeder.cache.memory import Piece
-from seeder.cache.pieces import PieceCache
 from seeder.errors import (
     ObjectChanged,
     ObjectMissing,
@@ -20,12 +19,12 @@ from seeder.errors import (
 )
 from seeder.units import KIB
 from tests.cache.fakes import (
-    Clock,
     FakeSource,
     FakeTorrent,
     Settings,
     Stand,
     bytes_in,
+    evictions,
     gated,
     piece_file,
     running,
@@ -70,7 +69,7 @@ async def test_equal_torrents_share_a_read_and_other_pieces_do_not(tmp_path: Pat
         stand.source.gate = trio.Event()
         for torrent in (FakeTorrent("a"), FakeTorrent("a"), FakeTorrent("b")):
             for index in (0, 1):
-                nursery.start_soon(stand.cache.get, torrent, index)
+                nursery.start_soon(stand.get, torrent, index)
         await trio.testing.wait_all_tasks_blocked()
         assert sorted(stand.source.reads) == [0, 0, 1, 1]
         stand.source.gate.set()
@@ -92,9 +91,9 @@ async def test_peek_finds_only_what_memory_holds_and_renews_it(tmp_path: Path) -
     torrent = FakeTorrent()
     async with running(tmp_path, memory=200) as stand:
         assert stand.cache.peek(torrent, 0) is None
-        fetched = [await stand.cache.get(torrent, index) for index in (0, 1)]
+        fetched = [await stand.get(torrent, index) for index in (0, 1)]
         assert stand.cache.peek(torrent, 0) is fetched[0]
-        await stand.cache.get(torrent, 2)
+        await stand.get(torrent, 2)
         assert stand.cache.peek(torrent, 0) is fetched[0]
         assert stand.cache.peek(torrent, 1) is None
         statistics = stand.cache.statistics()
@@ -107,11 +106,11 @@ async def test_a_piece_larger_than_memory_gets_through_and_is_not_kept_there(
 ) -> None:
     torrent = FakeTorrent()
     async with running(tmp_path, memory=99) as stand:
-        assert await stand.cache.get(torrent, 0) == torrent.piece(0)
+        assert await stand.get(torrent, 0) == torrent.piece(0)
         assert stand.cache.peek(torrent, 0) is None
         assert stand.cache.statistics().memory_bytes == 0
         await stand.idle()
-        assert await stand.cache.get(torrent, 0) == torrent.piece(0)
+        assert await stand.get(torrent, 0) == torrent.piece(0)
         assert stand.source.reads == [0]
         assert stand.cache.statistics().disk_hits == 1
 
@@ -120,20 +119,20 @@ async def test_without_memory_and_disk_every_piece_comes_from_the_origin(tmp_pat
     torrent, nowhere = FakeTorrent(), tmp_path / "never-made"
     async with running(nowhere, memory=0, disk=0) as stand:
         for _ in range(2):
-            assert await stand.cache.get(torrent, 9) == torrent.piece(9)
+            assert await stand.get(torrent, 9) == torrent.piece(9)
         assert stand.source.reads == [9, 9]
-        await stand.cache.drop(torrent.cache_id)
+        await stand.drop(torrent.cache_id)
     assert not nowhere.exists()
 
 
 async def test_the_short_last_piece_is_served_from_every_tier(tmp_path: Path) -> None:
     torrent = FakeTorrent(size=950)
     async with running(tmp_path, memory=100) as stand:
-        assert await stand.cache.get(torrent, 9) == torrent.piece(9)
+        assert await stand.get(torrent, 9) == torrent.piece(9)
         assert stand.cache.peek(torrent, 9) == torrent.piece(9)
-        await stand.cache.get(torrent, 0)
+        await stand.get(torrent, 0)
         await stand.idle()
-        assert await stand.cache.get(torrent, 9) == torrent.piece(9)
+        assert await stand.get(torrent, 9) == torrent.piece(9)
         assert stand.source.reads == [9, 0]
 
 
@@ -145,7 +144,7 @@ async def test_a_piece_outside_the_torrent_is_the_callers_mistake(
         with pytest.raises(IndexError):
             stand.cache.request(FakeTorrent(), index, Calls())
         with pytest.raises(IndexError):
-            await stand.cache.get(FakeTorrent(), index)
+            await stand.get(FakeTorrent(), index)
         assert stand.cache.statistics().fetching == 0
 
 
@@ -186,7 +185,7 @@ async def test_a_forgotten_waiter_is_not_called_and_the_fetch_goes_on(tmp_path: 
         stand.cache.forget(torrent, 2, leaving)
         stand.source.gate.set()
         await staying.called.wait()
-        assert await stand.cache.get(torrent, 1) == torrent.piece(1)
+        assert await stand.get(torrent, 1) == torrent.piece(1)
         assert sorted(stand.source.reads) == [0, 1]
     assert leaving.calls == []
     assert staying.calls == [(0, torrent.piece(0), None)]
@@ -201,7 +200,7 @@ async def test_a_waiter_may_forget_another_while_they_are_being_called(tmp_path:
 
         stand.cache.request(torrent, 0, first)
         stand.cache.request(torrent, 0, other)
-        await stand.cache.get(torrent, 0)
+        await stand.get(torrent, 0)
     assert other.calls == []
 
 
@@ -234,7 +233,7 @@ async def test_a_waiter_that_fails_harms_no_other(
         stand.cache.request(torrent, 0, failing)
         stand.cache.request(torrent, 0, other)
         await other.called.wait()
-        assert await stand.cache.get(torrent, 1) == torrent.piece(1)
+        assert await stand.get(torrent, 1) == torrent.piece(1)
     assert other.calls == [(0, torrent.piece(0), None)]
     assert "broken on purpose" in caplog.text
 
@@ -250,7 +249,7 @@ async def test_an_error_reaches_every_waiter_and_the_next_request_tries_again(
             stand.cache.request(torrent, 0, waiter)
         await waiters[1].called.wait()
         assert [waiter.calls for waiter in waiters] == [[(0, None, error)]] * 2
-        assert await stand.cache.get(torrent, 0) == torrent.piece(0)
+        assert await stand.get(torrent, 0) == torrent.piece(0)
         assert stand.faults == []
 
 
@@ -265,7 +264,7 @@ async def test_a_piece_that_is_wrong_once_is_read_again(
     torrent = FakeTorrent(size=2 * piece_length, piece_length=piece_length)
     async with running(tmp_path) as stand:
         stand.source.answers[1] = [spoil(torrent.piece(1))]
-        assert await stand.cache.get(torrent, 1) == torrent.piece(1)
+        assert await stand.get(torrent, 1) == torrent.piece(1)
         assert stand.source.reads == [1, 1]
         assert stand.faults == []
         assert stand.cache.statistics().origin_mismatches == 1
@@ -291,7 +290,7 @@ async def test_a_piece_that_is_wrong_twice_is_a_fault_told_once_and_kept_nowhere
         assert stand.source.reads == [1, 1]
         assert stand.cache.peek(torrent, 1) is None
         await stand.idle()
-        assert stand.cache.on_disk(torrent.cache_id) == frozenset()
+        assert stand.on_disk(torrent.cache_id) == frozenset()
         assert bytes_in(tmp_path) == 0
         assert stand.cache.statistics().origin_mismatches == 2
 
@@ -301,7 +300,7 @@ async def test_no_lie_is_served_even_of_the_right_length(tmp_path: Path) -> None
     async with running(tmp_path) as stand:
         stand.source.answers[0] = [torrent.piece(1), torrent.piece(2)]
         with pytest.raises(PieceMismatch):
-            await stand.cache.get(torrent, 0)
+            await stand.get(torrent, 0)
 
 
 async def test_an_unreachable_origin_after_a_lie_is_no_fault(tmp_path: Path) -> None:
@@ -309,7 +308,7 @@ async def test_an_unreachable_origin_after_a_lie_is_no_fault(tmp_path: Path) -> 
     async with running(tmp_path) as stand:
         stand.source.answers[0] = [bytes(100), OriginUnreachable("gone")]
         with pytest.raises(OriginUnreachable):
-            await stand.cache.get(torrent, 0)
+            await stand.get(torrent, 0)
         assert stand.faults == []
 
 
@@ -318,11 +317,9 @@ async def test_a_changed_object_is_told_once_for_all_reads_under_way_before_the_
 ) -> None:
     torrent, other = FakeTorrent("a"), FakeTorrent("b")
     order: list[str] = []
-    source, settings = FakeSource(), Settings(tmp_path)
-    stand = Stand(settings, source)
-    stand.cache = PieceCache(
-        settings, source, on_fault=lambda *_: order.append("fault"), clock=Clock()
-    )
+    source = FakeSource()
+    stand = Stand(Settings(tmp_path), source)
+    stand.cache = stand.open(lambda *_: order.append("fault"))
     for index in range(5):
         source.answers[index] = [ObjectChanged("412")]
 
@@ -354,7 +351,7 @@ async def test_a_fault_is_told_anew_to_whoever_asks_after_it(
         for told in (1, 2):
             stand.source.answers[0] = [fault("412 or 404")]
             with pytest.raises(fault):
-                await stand.cache.get(torrent, 0)
+                await stand.get(torrent, 0)
             assert len(stand.faults) == told
 
 
@@ -367,7 +364,7 @@ async def test_a_change_is_told_even_after_a_fault_of_the_same_torrent(tmp_path:
 
         async def fail(index: int) -> None:
             with pytest.raises((PieceMismatch, ObjectChanged)):
-                await stand.cache.get(torrent, index)
+                await stand.get(torrent, index)
 
         nursery.start_soon(fail, 0)
         nursery.start_soon(fail, 1)
@@ -390,7 +387,7 @@ async def test_a_large_piece_is_hashed_off_the_loop(
 
     monkeypatch.setattr(reading, "_hash_pieces", spy)
     async with running(tmp_path) as stand:
-        await stand.cache.get(large, 0)
+        await stand.get(large, 0)
     assert [thread is threading.main_thread() for thread in threads] == [False]
 
 
@@ -400,11 +397,11 @@ async def test_a_piece_on_its_way_to_the_disk_is_not_read_from_the_origin_again(
     torrent = FakeTorrent()
     async with running(tmp_path, memory=0) as stand:
         with gated(files, "change") as gate:
-            await stand.cache.get(torrent, 0)
+            await stand.get(torrent, 0)
             await gate.wait_entered()
-            await stand.cache.get(torrent, 1)
-            assert await stand.cache.get(torrent, 0) == torrent.piece(0)
-            assert await stand.cache.get(torrent, 1) == torrent.piece(1)
+            await stand.get(torrent, 1)
+            assert await stand.get(torrent, 0) == torrent.piece(0)
+            assert await stand.get(torrent, 1) == torrent.piece(1)
             assert stand.source.reads == [0, 1]
             assert stand.cache.statistics().queued_writes == 2
 
@@ -413,17 +410,17 @@ async def test_dropping_empties_both_tiers_of_that_torrent_only(tmp_path: Path) 
     torrent, other = FakeTorrent("a"), FakeTorrent("b")
     async with running(tmp_path) as stand:
         for index in range(3):
-            await stand.cache.get(torrent, index)
-            await stand.cache.get(other, index)
+            await stand.get(torrent, index)
+            await stand.get(other, index)
         await stand.idle()
-        await stand.cache.drop(torrent.cache_id)
+        await stand.drop(torrent.cache_id)
         assert stand.cache.peek(torrent, 0) is None
-        assert stand.cache.on_disk(torrent.cache_id) == frozenset()
+        assert stand.on_disk(torrent.cache_id) == frozenset()
         assert not (tmp_path / torrent.cache_id).exists()
         assert stand.cache.peek(other, 0) is not None
-        assert stand.cache.on_disk(other.cache_id) == {0, 1, 2}
+        assert stand.on_disk(other.cache_id) == {0, 1, 2}
         assert bytes_in(tmp_path) == stand.cache.statistics().disk_bytes == 300
-        assert await stand.cache.get(torrent, 0) == torrent.piece(0)
+        assert await stand.get(torrent, 0) == torrent.piece(0)
         assert stand.source.reads.count(0) == 3
 
 
@@ -433,15 +430,15 @@ async def test_a_piece_fetched_during_a_drop_is_served_but_not_kept(tmp_path: Pa
         stand.source.gate = trio.Event()
         stand.cache.request(torrent, 0, waiter)
         await trio.testing.wait_all_tasks_blocked()
-        await stand.cache.drop(torrent.cache_id)
+        await stand.drop(torrent.cache_id)
         stand.source.gate.set()
         await waiter.called.wait()
         assert waiter.calls == [(0, torrent.piece(0), None)]
         await stand.idle()
         assert stand.cache.peek(torrent, 0) is None
-        assert stand.cache.on_disk(torrent.cache_id) == frozenset()
+        assert stand.on_disk(torrent.cache_id) == frozenset()
         assert bytes_in(tmp_path) == 0
-        await stand.cache.get(torrent, 0)
+        await stand.get(torrent, 0)
         assert stand.cache.peek(torrent, 0) is not None
 
 
@@ -451,14 +448,14 @@ async def test_a_piece_written_during_a_drop_is_gone_when_the_drop_returns(
     torrent = FakeTorrent()
     async with running(tmp_path) as stand, trio.open_nursery() as nursery:
         with gated(files, "change") as gate:
-            await stand.cache.get(torrent, 0)
+            await stand.get(torrent, 0)
             await gate.wait_entered()
-            await stand.cache.get(torrent, 1)
-            nursery.start_soon(stand.cache.drop, torrent.cache_id)
+            await stand.get(torrent, 1)
+            nursery.start_soon(stand.drop, torrent.cache_id)
             await trio.testing.wait_all_tasks_blocked()
             assert stand.cache.statistics().queued_writes == 0
         await stand.idle()
-        assert stand.cache.on_disk(torrent.cache_id) == frozenset()
+        assert stand.on_disk(torrent.cache_id) == frozenset()
         assert bytes_in(tmp_path) == stand.cache.statistics().disk_bytes == 0
 
 
@@ -466,13 +463,13 @@ async def test_a_piece_fetched_anew_after_a_drop_during_its_write_stays(tmp_path
     torrent = FakeTorrent()
     async with running(tmp_path) as stand, trio.open_nursery() as nursery:
         with gated(files, "change") as gate:
-            await stand.cache.get(torrent, 0)
+            await stand.get(torrent, 0)
             await gate.wait_entered()
-            nursery.start_soon(stand.cache.drop, torrent.cache_id)
+            nursery.start_soon(stand.drop, torrent.cache_id)
             await trio.testing.wait_all_tasks_blocked()
-            await stand.cache.get(torrent, 0)
+            await stand.get(torrent, 0)
         await stand.idle()
-        assert stand.cache.on_disk(torrent.cache_id) == {0}
+        assert stand.on_disk(torrent.cache_id) == {0}
         assert piece_file(tmp_path, torrent, 0).read_bytes() == torrent.piece(0)
         assert bytes_in(tmp_path) == stand.cache.statistics().disk_bytes == 100
         assert stand.source.reads == [0, 0]
@@ -493,9 +490,9 @@ async def test_whoever_asks_before_the_start_or_after_the_end_hears_so(tmp_path:
         assert isinstance(error, StorageError)
         assert leaving.calls == []
         with pytest.raises(StorageError, match="not running"):
-            await stand.cache.get(torrent, 0)
+            await stand.get(torrent, 0)
         assert not await stand.cache.keep(torrent.cache_id, 0, torrent.piece(0))
-        await stand.cache.drop(torrent.cache_id)
+        await stand.drop(torrent.cache_id)
         async with trio.open_nursery() as nursery:
             await nursery.start(stand.cache.run)
             nursery.cancel_scope.cancel()
@@ -537,7 +534,7 @@ async def test_what_is_read_ahead_comes_in_one_get_with_what_was_asked_for(tmp_p
 async def test_what_is_there_or_on_its_way_is_not_read_ahead_again(tmp_path: Path) -> None:
     torrent = FakeTorrent()
     async with running(tmp_path, memory=0) as stand:
-        await stand.cache.get(torrent, 1)
+        await stand.get(torrent, 1)
         await stand.idle()
         assert await read_ahead(stand, torrent, range(3)) == [(0, 1), (2, 1)]
         stand.source.gate = trio.Event()
@@ -550,7 +547,7 @@ async def test_who_asks_for_what_is_being_read_ahead_joins_in(tmp_path: Path) ->
     torrent = FakeTorrent()
     async with running(tmp_path) as stand:
         stand.cache.read_ahead(torrent, range(4))
-        assert await stand.cache.get(torrent, 2) == torrent.piece(2)
+        assert await stand.get(torrent, 2) == torrent.piece(2)
         assert stand.source.gets == [(0, 4)]
 
 
@@ -558,13 +555,13 @@ async def test_nothing_is_read_ahead_in_the_place_of_something_else(tmp_path: Pa
     torrent, other = FakeTorrent("a"), FakeTorrent("b")
     async with running(tmp_path, memory=1000, disk=0) as stand:
         for index in range(4):
-            await stand.cache.get(other, index)
+            await stand.get(other, index)
         stand.source.gate = trio.Event()
         stand.cache.request(torrent, 9, Calls())
         assert await read_ahead(stand, torrent, range(10)) == [(0, 5), (9, 1)]
         stand.source.gate.set()
         await trio.testing.wait_all_tasks_blocked()
-        assert stand.cache.statistics().evictions == 0
+        assert evictions(stand.cache) == 0
         assert await read_ahead(stand, torrent, range(10)) == []
 
 
@@ -596,7 +593,7 @@ async def test_nothing_is_read_ahead_for_a_disk_that_is_behind(
     torrent = FakeTorrent()
     async with running(tmp_path, memory=0) as stand:
         with gated(files, "change") as gate:
-            await stand.cache.get(torrent, 0)
+            await stand.get(torrent, 0)
             await gate.wait_entered()
             assert await read_ahead(stand, torrent, range(4)) == [(1, 1)]
             assert await read_ahead(stand, torrent, range(4)) == []

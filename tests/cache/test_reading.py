@@ -21,7 +21,7 @@ async def get_all(stand: Stand, torrent: FakeTorrent, *indices: int) -> dict[int
 
     async def get(index: int) -> None:
         try:
-            found[index] = bytes(await stand.cache.get(torrent, index))
+            found[index] = bytes(await stand.get(torrent, index))
         except (PieceMismatch, OriginUnreachable, BudgetSpent) as error:
             found[index] = type(error)
 
@@ -69,10 +69,10 @@ async def test_a_piece_wrong_twice_is_not_asked_for_again_for_a_while(tmp_path: 
         stand.source.answers[2] = [b"!" * 100] * 2
         for _ in range(3):
             with pytest.raises(PieceMismatch):
-                await stand.cache.get(torrent, 2)
+                await stand.get(torrent, 2)
         assert stand.source.reads == [2, 2]
         stand.clock.now += REFUSED_FOR
-        assert await stand.cache.get(torrent, 2) == torrent.piece(2)
+        assert await stand.get(torrent, 2) == torrent.piece(2)
 
 
 @pytest.mark.parametrize("piece_length", [100, HASHED_INLINE])
@@ -84,7 +84,7 @@ async def test_an_origin_that_fails_fails_what_has_not_come_and_is_asked_again(
         stand.source.answers[2] = [OriginUnreachable("gone")]
         found = await get_all(stand, torrent, 1, 2, 3)
         assert found == {1: torrent.piece(1), 2: OriginUnreachable, 3: OriginUnreachable}
-        assert await stand.cache.get(torrent, 2) == torrent.piece(2)
+        assert await stand.get(torrent, 2) == torrent.piece(2)
         assert stand.source.gets == [(1, 3), (2, 1)]
 
 
@@ -101,7 +101,7 @@ async def test_a_piece_is_there_while_the_next_ones_of_its_get_still_come(tmp_pa
             nursery.start_soon(get_those)
             await trio.testing.wait_all_tasks_blocked()
             for index in (0, 1):
-                assert await stand.cache.get(torrent, index) == torrent.piece(index)
+                assert await stand.get(torrent, index) == torrent.piece(index)
             assert found == {}
             stand.source.gates[2].set()
         assert found == {index: torrent.piece(index) for index in range(3)}

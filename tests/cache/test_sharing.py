@@ -75,7 +75,7 @@ async def test_a_piece_on_its_way_for_one_torrent_is_given_to_another_by_its_own
 async def test_what_one_torrent_has_brought_another_has_too(tmp_path: Path) -> None:
     async with running(tmp_path) as stand:
         for index in (2, 3, 5):
-            await stand.cache.get(AB, index)
+            await stand.get(AB, index)
         assert stand.cache.held(AB) == {2, 3, 5}
         assert stand.cache.held(BC) == {0, 2}
         assert not stand.cache.is_cold(BC, 0)
@@ -83,7 +83,7 @@ async def test_what_one_torrent_has_brought_another_has_too(tmp_path: Path) -> N
         assert stand.cache.peek(BC, 2) == B.piece(2)
         await stand.idle()
         assert stand.cache.is_on_disk(BC, 2)
-        await stand.cache.drop(B.cache_id)
+        await stand.drop(B.cache_id)
         assert stand.cache.held(AB) == {2}
         assert stand.cache.held(BC) == frozenset()
 
@@ -92,5 +92,5 @@ async def test_no_get_reaches_from_one_object_into_the_next(tmp_path: Path) -> N
     async with running(tmp_path) as stand:
         async with trio.open_nursery() as nursery:
             for index in range(1, 6):
-                nursery.start_soon(stand.cache.get, AB, index)
+                nursery.start_soon(stand.get, AB, index)
         assert sorted(stand.source.gets) == [(1, 2), (3, 3)]

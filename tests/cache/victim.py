@@ -58,7 +58,7 @@ async def _fill(directory: Path) -> None:
     async with running(directory, memory=0, disk=DISK) as stand:
         while True:
             for index in range(PIECES):
-                await stand.cache.get(torrent(), index)
+                await stand.get(torrent(), index)
                 print(index, flush=True)
 
 

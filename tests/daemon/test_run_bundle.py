@@ -12,6 +12,7 @@ from seeder.daemon.node import Node
 from seeder.peer import messages
 from seeder.torrent.catalog import State, Torrent
 from seeder.units import KIB
+from tests.cache.fakes import pieces_on_disk
 from tests.daemon.support import get, serving, until
 from tests.peer.node import HAVE_ALL, UNCHOKE, Peer
 from tests.peer.wire import PEER_ID, greeting
@@ -68,15 +69,15 @@ async def test_objects_that_go_leave_the_cache_and_the_others_stay(
     async with serving(bundled) as node:
         first = await live(node)
         a, b = (section.cache_id for section in first.sections)
-        assert node.cache.on_disk(a) == {0, 1}
+        assert pieces_on_disk(node.cache, a) == {0, 1}
         del store.objects["data/2026/a"]
         second = await live(node, other_than=first)
-        assert node.cache.on_disk(a) == frozenset()
-        assert node.cache.on_disk(b) == {0, 1}
+        assert pieces_on_disk(node.cache, a) == frozenset()
+        assert pieces_on_disk(node.cache, b) == {0, 1}
         assert node.cache.held(second) == {0, 1}
         del store.objects["data/2026/b"]
         await until(lambda: node.catalog.by_hash(second.info_hash) is None)
-        assert node.cache.on_disk(b) == frozenset()
+        assert pieces_on_disk(node.cache, b) == frozenset()
 
 
 async def test_what_is_withdrawn_keeps_its_pieces(bundled: Config) -> None:

@@ -31,6 +31,7 @@ from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.units import MIB
 from seeder.upload.superseed import SuperSeeds
 from seeder.upload.uploads import Uploads
+from tests.cache.fakes import get_piece
 from tests.peer.wire import OUR_ID, PEER_ID, greeting, request_message
 
 PIECE_LENGTH = 64 * 1024
@@ -96,15 +97,6 @@ class Source:
         for event in self.held_up.values():
             event.set()
         self.held_up.clear()
-
-
-@dataclass
-class Budget:
-    """The section [cache]."""
-
-    directory: Path
-    memory: int = 64 * MIB
-    disk: int = 0
 
 
 class Limits(PeerSettings):
@@ -175,7 +167,7 @@ class Node:
     async def warm(self, *indices: int) -> None:
         """Bring pieces of the first torrent into memory."""
         for index in indices or range(self.torrent.layout.piece_count):
-            await self.cache.get(self.torrent, index)
+            await get_piece(self.cache, self.torrent, index)
 
     async def wait_connected(self, count: int) -> None:
         await wait_until(lambda: self.hub.statistics().connected == count)
@@ -250,7 +242,12 @@ async def serving(
     tallies = {bytes(torrent.info_hash): tally() for torrent in torrents}
     source = Source(data)
     cache: PieceCache[Torrent] = PieceCache(
-        Budget(directory, memory, disk), source, on_fault=lambda *_: None, clock=trio.current_time
+        source,
+        directory,
+        memory=memory,
+        disk=disk,
+        on_fault=lambda *_: None,
+        clock=trio.current_time,
     )
     uploads = Uploads(
         limits or Limits(),

@@ -31,6 +31,7 @@ from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import Info, parse_info
 from seeder.units import KIB, MIB
 from seeder.upload.feed import PATIENCE
+from tests.cache.fakes import get_piece
 from tests.peer.node import (
     HAVE_ALL,
     PIECE_LENGTH,
@@ -569,7 +570,7 @@ async def test_a_fault_of_ours_ends_one_session_and_is_logged(
         ):
             if where != "arriving":
                 for index in range(4):
-                    await node.cache.get(broken, index)
+                    await get_piece(node.cache, broken, index)
             await peer.request(*blocks_of(broken))
             await peer.read_to_the_end()
             await node.wait_closed("internal-error")

@@ -9,7 +9,7 @@ from pathlib import Path
 import trio
 
 from seeder.cache.pieces import PieceCache
-from seeder.config.sections import CacheSettings, ObjectSettings
+from seeder.config.sections import ObjectSettings
 from seeder.errors import (
     BudgetSpent,
 )
@@ -21,6 +21,7 @@ from seeder.publish.publisher import Publisher, Source
 from seeder.s3.origins import Origins
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.torrent.objects import Meter
+from seeder.units import GIB, MIB
 from tests.s3.objects_server import ObjectsServer
 from tests.s3.support import MakeOrigin
 
@@ -103,8 +104,10 @@ async def make_world(
     catalog, ledger, audience = Catalog(), Ledger(), Audience()
     sources: dict[str, Source] = {}
     cache: PieceCache[Torrent] = PieceCache(
-        CacheSettings(directory=path / "cache"),
         Origins({"default": origin}, lambda _: ledger.unattributed),
+        path / "cache",
+        memory=256 * MIB,
+        disk=50 * GIB,
         on_fault=lambda *fault: publisher.fault(*fault),  # noqa: PLW0108  (made below)
         clock=trio.current_time,
     )

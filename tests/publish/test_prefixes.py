@@ -15,6 +15,7 @@ from seeder.publish.serving import DELETED, REPLACED, WITHDRAWN
 from seeder.s3.listing import Listed
 from seeder.torrent.catalog import State
 from seeder.torrent.objects import ObjectRef
+from tests.cache.fakes import drop_pieces, get_piece
 from tests.publish.support import SPENT, World, make_world, settings
 from tests.s3.fault_server import FaultServer
 from tests.s3.objects_server import ObjectsServer
@@ -110,9 +111,9 @@ async def test_a_change_met_by_a_read_is_not_waited_for(world: World) -> None:
     old = world.publication("d/a").torrent
     assert old is not None
     world.server.objects["d/a"] = body("x")
-    await world.cache.drop(old.cache_id)
+    await drop_pieces(world.cache, old.cache_id)
     with pytest.raises(Exception, match="replaced"):
-        await world.cache.get(old, 0)
+        await get_piece(world.cache, old, 0)
     await world.until_all(lambda: len(world.audience.live) == 4)
     assert world.audience.gone == [(old, REPLACED)]
 

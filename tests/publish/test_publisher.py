@@ -18,6 +18,7 @@ from seeder.errors import (
 )
 from seeder.publish.serving import DELETED, LOST, REPLACED, WITHDRAWN
 from seeder.torrent.catalog import State
+from tests.cache.fakes import drop_pieces, get_piece
 from tests.metainfo.support import BODY, PIECE, make_torrent
 from tests.publish.support import SPENT, World, make_world, settings
 from tests.s3.fault_server import FaultServer
@@ -87,9 +88,9 @@ async def test_a_piece_read_that_meets_another_object_retires_the_torrent_at_onc
     old = (await world.until("key", State.SERVING)).torrent
     assert old is not None
     world.server.objects["key"] = BODY[::-1]
-    await world.cache.drop(old.cache_id)
+    await drop_pieces(world.cache, old.cache_id)
     with pytest.raises(ObjectChanged):
-        await world.cache.get(old, 0)
+        await get_piece(world.cache, old, 0)
     assert world.audience.gone == [(old, REPLACED)]
     await world.until("key", State.SERVING)
     assert len(world.audience.live) == 2
@@ -100,9 +101,9 @@ async def test_a_piece_read_that_meets_no_object_retires_the_torrent_at_once(wor
     old = (await world.until("key", State.SERVING)).torrent
     assert old is not None
     del world.server.objects["key"]
-    await world.cache.drop(old.cache_id)
+    await drop_pieces(world.cache, old.cache_id)
     with pytest.raises(ObjectMissing):
-        await world.cache.get(old, 0)
+        await get_piece(world.cache, old, 0)
     await world.until("key", State.FAILED)
     assert world.audience.gone == [(old, DELETED)]
 
@@ -130,7 +131,7 @@ async def test_metainfo_found_to_lie_while_serving_is_replaced_by_a_build(world:
     if lying.rung == "build":
         pytest.skip("the sample found it")
     with pytest.raises(PieceMismatch):
-        await world.cache.get(lying, spoilt)
+        await get_piece(world.cache, lying, spoilt)
     await world.until_true(lambda: len(world.audience.live) == 2, "key")
     honest = world.publication("key").torrent
     assert honest is not None
@@ -146,15 +147,15 @@ async def test_an_origin_that_corrupts_a_piece_makes_its_torrent_faulty_and_no_o
     torrent = (await world.until("key", State.SERVING)).torrent
     await world.until("other", State.SERVING)
     assert torrent is not None
-    await world.cache.drop(torrent.cache_id)
+    await drop_pieces(world.cache, torrent.cache_id)
     world.server.corrupt.add(("key", 5 * PIECE))
     with pytest.raises(PieceMismatch):
-        await world.cache.get(torrent, 5)
+        await get_piece(world.cache, torrent, 5)
     publication = world.publication("key")
     assert publication.state is State.FAULTY
     assert "piece 5" in str(publication.reason)
     assert world.publication("other").state is State.SERVING
-    assert bytes(await world.cache.get(torrent, 6)) == BODY[6 * PIECE : 7 * PIECE]
+    assert bytes(await get_piece(world.cache, torrent, 6)) == BODY[6 * PIECE : 7 * PIECE]
 
 
 async def test_one_objects_trouble_never_touches_the_others(world: World) -> None:
@@ -270,9 +271,9 @@ async def test_what_is_served_stays_as_it_is_without_budget_even_for_heads(
     torrent = (await world.until("key", State.SERVING)).torrent
     assert torrent is not None
     world.purse.spent = world.purse.heads_too = True
-    await world.cache.drop(torrent.cache_id)
+    await drop_pieces(world.cache, torrent.cache_id)
     with pytest.raises(BudgetSpent):
-        await world.cache.get(torrent, 0)
+        await get_piece(world.cache, torrent, 0)
     await world.until_true(lambda: world.purse.refusals > 2, "key")
     asked = world.server.requests["HEAD key"]
     await world.until_true(lambda: world.purse.refusals > 5, "key")
@@ -319,15 +320,15 @@ async def test_metainfo_that_is_lost_is_made_anew(world: World, tmp_path: Path) 
     [path] = (tmp_path / "metainfo").iterdir()
     path.write_bytes(b"damaged")
     # By whoever meets it first: here a read of a piece that isn't cached.
-    await world.cache.drop(torrent.cache_id)
+    await drop_pieces(world.cache, torrent.cache_id)
     with pytest.raises(MetainfoError):
-        await world.cache.get(torrent, 0)
+        await get_piece(world.cache, torrent, 0)
     assert world.audience.gone == [(torrent, LOST)]
     await world.until("key", State.SERVING)
     again = world.publication("key").torrent
     assert again is not None
     assert again.info_hash == torrent.info_hash
-    assert bytes(await world.cache.get(again, 0)) == BODY[: again.layout.piece_length]
+    assert bytes(await get_piece(world.cache, again, 0)) == BODY[: again.layout.piece_length]
 
 
 def in_states(world: World, states: list[State]) -> bool:

@@ -17,6 +17,7 @@ from seeder.torrent import bundle as bundles
 from seeder.torrent.bundle import padded, parse_bundle_info
 from seeder.torrent.catalog import State, Torrent
 from seeder.units import KIB, MIB
+from tests.cache.fakes import drop_pieces, get_piece, pieces_on_disk
 from tests.publish.support import World, make_world
 from tests.s3.fault_server import FaultServer
 from tests.s3.objects_server import ObjectsServer
@@ -76,7 +77,7 @@ async def download(world: World, torrent: Torrent) -> dict[str, bytes]:
     """Return the files by path, read from the cache as for a peer, with the pads checked."""
     stream = bytearray()
     for index in range(torrent.layout.piece_count):
-        stream += await world.cache.get(torrent, index)
+        stream += await get_piece(world.cache, torrent, index)
     found, at = {}, 0
     for file in parse_bundle_info(torrent.raw_info)[1]:
         content = bytes(stream[at : at + file.length])
@@ -117,7 +118,7 @@ async def test_what_is_not_cached_is_read_by_the_piece_and_never_its_padding(wor
     await world.publisher.apply([settings()])
     torrent = await serving(world)
     for section in torrent.sections:
-        await world.cache.drop(section.cache_id)
+        await drop_pieces(world.cache, section.cache_id)
     world.server.body_bytes.clear()
     pieces: dict[int, Piece | None] = {}
     done = trio.Event()
@@ -151,7 +152,7 @@ async def test_one_object_replaced_leaves_the_others_unread_and_cached(world: Wo
     [gone] = {section.cache_id for section in old.sections} - {
         section.cache_id for section in new.sections
     }
-    assert not world.cache.on_disk(gone)
+    assert not pieces_on_disk(world.cache, gone)
     assert world.cache.held(new) == frozenset(range(new.layout.piece_count))
 
 
@@ -206,10 +207,10 @@ async def test_a_piece_that_meets_a_replaced_object_retires_the_bundle_at_once(
     await world.publisher.apply([settings()])
     old = await serving(world)
     world.server.objects["data/a"] = b"x" * SIZES["data/a"]
-    await world.cache.drop(old.sections[0].cache_id)
+    await drop_pieces(world.cache, old.sections[0].cache_id)
     world.server.body_bytes.clear()
     with pytest.raises(ObjectChanged):
-        await world.cache.get(old, 0)
+        await get_piece(world.cache, old, 0)
     assert world.audience.gone == [(old, REGROUPED)]
     new = await replaced(world, old)
     assert await download(world, new) == expected(world)
@@ -220,9 +221,9 @@ async def test_a_piece_that_meets_no_object_has_the_prefix_listed_again(world: W
     await world.publisher.apply([settings()])
     old = await serving(world)
     del world.server.objects["data/a"]
-    await world.cache.drop(old.sections[0].cache_id)
+    await drop_pieces(world.cache, old.sections[0].cache_id)
     with pytest.raises(ObjectMissing):
-        await world.cache.get(old, 0)
+        await get_piece(world.cache, old, 0)
     new = await replaced(world, old)
     assert await download(world, new) == expected(world)
 
@@ -251,7 +252,7 @@ async def test_a_restart_serves_the_bundle_at_once_and_lists_it_once(
         await again.publisher.apply([settings(refresh=0.05)])
         new = await replaced(again, torrent)
         assert server.body_bytes == {"data/a": 7}
-        assert await again.cache.get(new, 0) == padded(bytearray(b"changed"), PIECE)
+        assert await get_piece(again.cache, new, 0) == padded(bytearray(b"changed"), PIECE)
 
 
 async def test_hashing_that_broke_off_goes_on_though_the_objects_are_others_by_then(
