@@ -35,6 +35,11 @@ _TIME_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w":
 _TIME_PART = re.compile(r"\s*([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*(ms|s|m|h|d|w)", re.ASCII)
 
 
+def whole_number(text: str | None) -> int | None:
+    """Return a number that is written in 1 to 19 digits; None for everything else."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 20 else None
+
+
 # -- sizes
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, MutableMapping
 
 from seeder.errors import ConfigError
+from seeder.units import whole_number
 
 FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START
 SOCKET_NAMES = ("tracker", "peer", "admin")
@@ -66,7 +67,7 @@ def watchdog_interval(environ: Mapping[str, str] = os.environ) -> float | None:
     """Return the seconds between two `Notifier.watchdog` calls: half of what systemd waits."""
     if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
-    microseconds = _whole_number(environ.get("WATCHDOG_USEC", ""))
+    microseconds = whole_number(environ.get("WATCHDOG_USEC", "")) or 0
     return microseconds / 2e6 if microseconds else None
 
 
@@ -79,7 +80,7 @@ def activated_sockets(
     takes them again. ConfigError when what was passed can't be used.
     """
     pid = environ.pop("LISTEN_PID", "")
-    count = _whole_number(environ.pop("LISTEN_FDS", ""))
+    count = whole_number(environ.pop("LISTEN_FDS", "")) or 0
     names = environ.pop("LISTEN_FDNAMES", "").split(":")
     sockets: dict[str, list[socket.socket]] = {}
     if not count or pid != str(os.getpid()):
@@ -113,8 +114,3 @@ def _socket_problem(name: str, listener: socket.socket) -> str | None:
     if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         return f"{name}: systemd passed a socket that doesn't listen; use ListenStream, Accept=no"
     return None
-
-
-def _whole_number(text: str) -> int:
-    """Return the number that a variable holds; 0 when it holds none."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0

@@ -1,6 +1,6 @@
 """What S3 answers: its errors, told apart and put in a line, and the headers of a range. No I/O."""
 
-import html
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +16,9 @@ from seeder.errors import (
     OriginUnreachable,
     TorrentUnsupported,
 )
+from seeder.s3.xml import read_xml
 from seeder.torrent.objects import ObjectRef, PinnedObject
-from seeder.units import ByteRange
+from seeder.units import ByteRange, whole_number
 
 _TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 _TRANSIENT_CODES = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"})
@@ -29,10 +30,11 @@ _NO_SUCH_METHOD = frozenset({405, 501})
 _WRONG_REGION_CODES = frozenset(
     {"", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "BadRequest"}
 )
-_ELEMENT = re.compile(rb"<(Code|Message|Region|Endpoint)>([^<]{0,2000})</\1>")
+_ELEMENTS = frozenset({"Code", "Message", "Region", "Endpoint"})
 _REGION = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _AWS_HOST = re.compile(r"(?:^|\.)s3[.-](?:dualstack\.)?([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?$")
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII)
+_LONGEST_TEXT = 2000
 _LONGEST_MESSAGE = 200
 
 
@@ -67,13 +69,13 @@ class Answer:
     @classmethod
     def read(cls, status: int, headers: Mapping[str, str], body: bytes = b"") -> "Answer":
         """Read an error's headers and XML body; garbage in either leaves fields empty."""
-        found = {name: _text(value) for name, value in reversed(_ELEMENT.findall(body))}
-        host = found.get(b"Endpoint") or _host_of(headers.get("location", ""))
-        region = headers.get("x-amz-bucket-region") or found.get(b"Region") or _region_of(host)
+        found = _elements(body)
+        host = found.get("Endpoint") or _host_of(headers.get("location", ""))
+        region = headers.get("x-amz-bucket-region") or found.get("Region") or _region_of(host)
         return cls(
             status=status,
-            code=found.get(b"Code", ""),
-            message=found.get(b"Message", "").rstrip("."),
+            code=found.get("Code", ""),
+            message=found.get("Message", "").rstrip("."),
             region=region if _REGION.fullmatch(region) else None,
             host=printable(host) or None,
             delete_marker=headers.get("x-amz-delete-marker") == "true",
@@ -261,8 +263,7 @@ def check_range(
 
 def content_length(headers: Mapping[str, str]) -> int | None:
     """Return the Content-Length in bytes; None where it is missing or no number."""
-    text = headers.get("content-length", "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+    return whole_number(headers.get("content-length"))
 
 
 def label(ref: ObjectRef) -> str:
@@ -277,8 +278,17 @@ def printable(text: str, longest: int = _LONGEST_MESSAGE) -> str:
     return shown if len(text) <= longest else shown[:longest] + "..."
 
 
-def _text(value: bytes) -> str:
-    return printable(html.unescape(value.decode(errors="replace")).strip())
+def _elements(body: bytes) -> dict[str, str]:
+    """Return the texts of an error's XML that matter here; of a broken one, what comes first."""
+    found: dict[str, str] = {}
+
+    def take(path: list[str], text: str) -> None:
+        if path[-1] in _ELEMENTS:
+            found.setdefault(path[-1], printable(text.strip()))
+
+    with contextlib.suppress(ValueError):
+        read_xml(body.lstrip(), take, longest=_LONGEST_TEXT)
+    return found
 
 
 def _host_of(location: str) -> str:

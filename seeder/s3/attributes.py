@@ -9,12 +9,12 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
-from xml.parsers import expat
 
 from seeder.s3.answers import content_length
+from seeder.s3.xml import read_xml
+from seeder.torrent.layout import SHA1_LENGTH
+from seeder.units import whole_number
 
-SHA1_LENGTH = 20
-_DEEPEST = 8
 _LONGEST_TEXT = 256
 
 
@@ -43,93 +43,58 @@ class Attributes:
     """The number of the last part on this page where further ones follow."""
 
 
-class _Reader:
-    """Takes a document apart as expat walks through it."""
-
-    def __init__(self) -> None:
-        self.root = ""
-        self.texts: dict[str, str] = {}
-        self.parts: list[dict[str, str]] = []
-        self._path: list[str] = []
-        self._text = ""
-
-    def read(self, document: bytes) -> None:
-        """Read a document; ExpatError or ValueError for what is none."""
-        parser = expat.ParserCreate()
-        parser.StartDoctypeDeclHandler = _refuse_doctype
-        parser.StartElementHandler = self._start
-        parser.EndElementHandler = self._end
-        parser.CharacterDataHandler = self._characters
-        parser.Parse(document, True)
-
-    def _start(self, name: str, _: Mapping[str, str]) -> None:
-        self.root = self.root or name
-        self._path.append(name)
-        self._text = ""
-        if len(self._path) > _DEEPEST:
-            raise ValueError("too deep")
-        if self._path[1:] == ["ObjectParts", "Part"]:
-            self.parts.append({})
-
-    def _end(self, _: str) -> None:
-        path = self._path[1:]
-        self._path.pop()
-        if path[:2] == ["ObjectParts", "Part"]:
-            if len(path) == 3:
-                self.parts[-1][path[2]] = self._text.strip()
-        elif path:
-            self.texts["/".join(path)] = self._text.strip()
-        self._text = ""
-
-    def _characters(self, text: str) -> None:
-        self._text += text
-        if len(self._text) > _LONGEST_TEXT and self._text.strip():
-            raise ValueError("too long")
-
-
-def _refuse_doctype(*_: object) -> None:
-    # Entities can only be declared in one, and S3 sends none.
-    raise ValueError("a document type")
-
-
 def parse_attributes(document: bytes) -> Attributes | None:
     """Return what a body says that should be GetObjectAttributesResponse; None if it is not."""
-    reader = _Reader()
+    texts: dict[str, str] = {}
+    parts: list[Part] = []
+    part: dict[str, str] = {}
+
+    def take(path: list[str], text: str) -> None:
+        match path[1:]:
+            case ["ObjectParts", "Part"]:
+                parts.append(_part_of(part))
+                part.clear()
+            case ["ObjectParts", "Part", name]:
+                part[name] = text.strip()
+            case names:
+                texts["/".join(names)] = text.strip()
+
     try:
-        reader.read(document)
-    except (expat.ExpatError, ValueError, LookupError):
+        read_xml(document, take, is_root=_is_root, longest=_LONGEST_TEXT)
+    except ValueError:
         return None
-    if not reader.root.lower().startswith("getobjectattributes"):
-        return None
-    texts = reader.texts
-    count = _number(texts.get("ObjectParts/PartsCount") or texts.get("ObjectParts/TotalPartsCount"))
+    count = whole_number(
+        texts.get("ObjectParts/PartsCount") or texts.get("ObjectParts/TotalPartsCount")
+    )
     whole = texts.get("Checksum/ChecksumType", "FULL_OBJECT") == "FULL_OBJECT" and count is None
     truncated = texts.get("ObjectParts/IsTruncated", "").lower() == "true"
+    marker = texts.get("ObjectParts/NextPartNumberMarker") if truncated else None
     return Attributes(
         etag=texts.get("ETag") or None,
-        size=_number(texts.get("ObjectSize")),
+        size=whole_number(texts.get("ObjectSize")),
         sha1=_sha1(texts.get("Checksum/ChecksumSHA1")) if whole else None,
         count=count,
-        parts=tuple(
-            Part(
-                _number(part.get("PartNumber")) or 0,
-                _number(part.get("Size")) or 0,
-                _sha1(part.get("ChecksumSHA1")),
-            )
-            for part in reader.parts
-        ),
-        next_marker=_number(texts.get("ObjectParts/NextPartNumberMarker")) if truncated else None,
+        parts=tuple(parts),
+        next_marker=whole_number(marker),
     )
 
 
 def part_of_head(headers: Mapping[str, str], number: int) -> tuple[Part, int]:
     """Return the part that a HEAD of part `number` describes, and how many the object has."""
     part = Part(number, content_length(headers) or 0, _sha1(headers.get("x-amz-checksum-sha1")))
-    return part, _number(headers.get("x-amz-mp-parts-count")) or 1
+    return part, whole_number(headers.get("x-amz-mp-parts-count")) or 1
 
 
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 20 else None
+def _is_root(name: str) -> bool:
+    return name.lower().startswith("getobjectattributes")
+
+
+def _part_of(texts: Mapping[str, str]) -> Part:
+    return Part(
+        whole_number(texts.get("PartNumber")) or 0,
+        whole_number(texts.get("Size")) or 0,
+        _sha1(texts.get("ChecksumSHA1")),
+    )
 
 
 def _sha1(text: str | None) -> bytes | None:

@@ -1,26 +1,19 @@
-"""ListObjectsV2: what is asked of S3, and what its pages say.
-
-The XML comes from outside: a document type, which is where entities are declared, is refused, and
-what isn't a listing says so in one line. No I/O.
-"""
+"""ListObjectsV2: what is asked of S3, and what its pages say. No I/O."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from urllib.parse import unquote_plus
-from xml.parsers import expat
 
 from seeder.errors import OriginFault
 from seeder.s3.signing import Query
+from seeder.s3.xml import read_xml
+from seeder.units import MIB, whole_number
 
 PAGE = 1000
 """Keys in a page, S3's own limit."""
-LARGEST_PAGE = 8 * 1024 * 1024
+LARGEST_PAGE = 8 * MIB
 """Bytes; a thousand keys of 1024 bytes, each spelt out in three, come to less than half of it."""
 SIDECAR = ".torrent"
-
-_LIST, _CONTENTS = "ListBucketResult", "Contents"
-_OF_PAGE = frozenset({"IsTruncated", "NextContinuationToken", "EncodingType"})
-_OF_OBJECT = frozenset({"Key", "ETag", "Size"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,75 +47,41 @@ def page_query(prefix: str, token: str | None) -> Query:
 
 def parse_page(body: bytes) -> Page:
     """Return what a page says; OriginFault when it is no page of a listing."""
-    reader = _Reader()
-    parser = expat.ParserCreate(namespace_separator=" ")
-    parser.buffer_text = True
-    parser.StartDoctypeDeclHandler = reader.refuse
-    parser.StartElementHandler = reader.start
-    parser.EndElementHandler = reader.end
-    parser.CharacterDataHandler = reader.text
+    told: dict[str, str] = {}  # of the page
+    entry: dict[str, str] = {}  # of the object that is being read
+    entries: list[dict[str, str]] = []
+
+    def take(path: list[str], text: str) -> None:
+        nonlocal entry
+        if len(path) == 3 and path[1] == "Contents":
+            entry[path[2]] = text
+        elif len(path) == 2 and path[1] == "Contents":
+            entries.append(entry)
+            entry = {}
+        elif len(path) == 2:
+            told[path[1]] = text
+
     try:
-        parser.Parse(body, True)
-    except (expat.ExpatError, ValueError) as error:
+        read_xml(body, take, is_root="ListBucketResult".__eq__, longest=LARGEST_PAGE)
+    except ValueError as error:
         raise OriginFault(f"its listing can't be read: {error}") from error
-    return reader.page()
-
-
-@dataclass(slots=True)
-class _Reader:
-    """Collects the elements that matter; ValueError for what no listing has."""
-
-    path: list[str] = field(default_factory=list)
-    words: list[str] = field(default_factory=list)
-    told: dict[str, str] = field(default_factory=dict)
-    """Of the page."""
-    entry: dict[str, str] = field(default_factory=dict)
-    """Of the object that is being read."""
-    found: list[dict[str, str]] = field(default_factory=list)
-
-    def refuse(self, *_: object) -> None:
-        raise ValueError("it has a document type")
-
-    def start(self, name: str, _: object) -> None:
-        name = name.rpartition(" ")[2]  # without its namespace, which servers write differently
-        if not self.path and name != _LIST:
-            raise ValueError(f"it is a {name[:40]}")
-        self.path.append(name)
-        self.words.clear()
-
-    def text(self, data: str) -> None:
-        self.words.append(data)
-
-    def end(self, _: str) -> None:
-        name = self.path.pop()
-        match self.path:
-            case [_] if name == _CONTENTS:
-                self.found.append(self.entry)
-                self.entry = {}
-            case [_] if name in _OF_PAGE:
-                self.told[name] = "".join(self.words)
-            case [_, "Contents"] if name in _OF_OBJECT:
-                self.entry[name] = "".join(self.words)
-        self.words.clear()
-
-    def page(self) -> Page:
-        truncated = self.told.get("IsTruncated", "false").strip() == "true"
-        token = self.told.get("NextContinuationToken") if truncated else None
-        if truncated and not token:
-            raise OriginFault("its listing breaks off: there is no continuation token")
-        encoded = self.told.get("EncodingType", "").strip() == "url"
-        return Page(tuple(_object(entry, encoded=encoded) for entry in self.found), token)
+    truncated = told.get("IsTruncated", "false").strip() == "true"
+    token = told.get("NextContinuationToken") if truncated else None
+    if truncated and not token:
+        raise OriginFault("its listing breaks off: there is no continuation token")
+    encoded = told.get("EncodingType", "").strip() == "url"
+    return Page(tuple(_object(each, encoded=encoded) for each in entries), token)
 
 
 def _object(entry: dict[str, str], *, encoded: bool) -> tuple[str, Listed]:
     key, etag, size = (entry.get(name, "") for name in ("Key", "ETag", "Size"))
     if encoded:
         key = unquote_plus(key)
-    etag, size = etag.strip(), size.strip()
+    etag, length = etag.strip(), whole_number(size.strip())
     usable = etag.isascii() and etag.isprintable() and etag != ""
-    if not key or not usable or not (size.isascii() and size.isdigit() and len(size) < 20):
+    if not key or not usable or length is None:
         raise OriginFault(f"its listing has an object without key, ETag or size: {key[:80]!r}")
-    return key, Listed(etag if etag.endswith('"') else f'"{etag}"', int(size))
+    return key, Listed(etag if etag.endswith('"') else f'"{etag}"', length)
 
 
 def publishable(objects: Iterable[tuple[str, Listed]], seen: set[str]) -> dict[str, Listed]:

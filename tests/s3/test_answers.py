@@ -38,6 +38,20 @@ def test_an_error_document_is_read() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\n<Error><Code>SlowDown</Code><Message>wait</Message></Error>",
+        b"<Error><Code>SlowDown</Code><Message>wait</Message><Key>a&b</Key></Error>",
+        b"<Error><Code>SlowDown</Code><Code>Other</Code><Message>wait</Message><Key>cut o",
+        b'<a:Error xmlns:a="b"><a:Code>SlowDown</a:Code><a:Message>wait</a:Message></a:Error>',
+    ],
+    ids=["a line before it", "an ampersand", "cut off, a second code", "prefixed"],
+)
+def test_an_error_document_is_read_as_far_as_it_goes(body: bytes) -> None:
+    assert Answer.read(503, {}, body) == Answer(503, "SlowDown", "wait")
+
+
 @given(st.integers(300, 599), st.binary(max_size=300), st.text(max_size=50), st.text(max_size=50))
 def test_garbage_gives_an_answer_and_an_error_in_one_line(
     status: int, body: bytes, region: str, location: str

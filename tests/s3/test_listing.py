@@ -76,6 +76,8 @@ def test_every_key_comes_back_as_it_was(keys: list[str]) -> None:
         (page_of(entry("k"))[:-5], "can't be read"),
         (b"<!DOCTYPE x>" + page_of(entry("k")), "a document type"),
         (b'<!DOCTYPE x [<!ENTITY y "z">]>' + page_of(entry("&y;")), "a document type"),
+        (b'<?xml version="1.0" encoding="klingon"?>' + page_of(entry("k")), "unknown encoding"),
+        (page_of(entry("k" + "<a>" * 9 + "</a>" * 9)), "too deep"),
         (page_of(entry("k", etag="")), "without key, ETag or size"),
         (page_of(entry("k", size="-1")), "without key, ETag or size"),
         (page_of(entry("")), "without key, ETag or size"),

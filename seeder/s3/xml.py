@@ -1,0 +1,66 @@
+"""S3's XML documents, taken apart element by element. They come from outside. No I/O."""
+
+from collections.abc import Callable, Mapping
+from xml.parsers import expat
+
+_DEEPEST = 8
+"""Elements within each other; a page of a listing has 4."""
+
+
+def read_xml(
+    document: bytes,
+    take: Callable[[list[str], str], None],
+    *,
+    is_root: Callable[[str], bool] | None = None,
+    longest: int,
+) -> None:
+    """Call `take` with the path and the text of each element, as it ends.
+
+    The path holds the names from the root's on, without their namespaces, which servers write
+    differently; it changes afterwards. ValueError for a document that is no XML, that has a
+    document type (entities are declared in one, and S3 sends none), another root than `is_root`
+    takes, or a text of more than `longest` characters; what came before has been taken then.
+    """
+    path: list[str] = []
+    words: list[str] = []
+    length = 0
+
+    def start(name: str, _: Mapping[str, str]) -> None:
+        nonlocal length
+        name = name.rpartition(" ")[2]
+        if not path and is_root is not None and not is_root(name):
+            raise ValueError(f"it is a {name[:40]}")
+        path.append(name)
+        if len(path) > _DEEPEST:
+            raise ValueError("it is too deep")
+        words.clear()
+        length = 0
+
+    def add(text: str) -> None:
+        nonlocal length
+        length += len(text)
+        if length > longest and not text.isspace():
+            raise ValueError("a text in it is too long")
+        words.append(text)
+
+    def end(_: str) -> None:
+        nonlocal length
+        take(path, "".join(words))
+        path.pop()
+        words.clear()
+        length = 0
+
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.buffer_text = True
+    parser.StartDoctypeDeclHandler = _refuse_doctype
+    parser.StartElementHandler = start
+    parser.CharacterDataHandler = add
+    parser.EndElementHandler = end
+    try:
+        parser.Parse(document, True)
+    except (expat.ExpatError, LookupError) as error:  # LookupError: an unknown encoding
+        raise ValueError(str(error)) from error
+
+
+def _refuse_doctype(*_: object) -> None:
+    raise ValueError("it has a document type")
