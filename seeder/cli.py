@@ -22,6 +22,7 @@ from seeder.commands.torrent import configured, find_torrent
 from seeder.config.load import load
 from seeder.config.sections import Config
 from seeder.daemon import run as daemon
+from seeder.daemon.foundation import LEDGER
 from seeder.daemon.logs import log_to_stderr
 from seeder.errors import ConfigError, SeederError, StorageError
 from seeder.gateway.keys import out_of_reach, read_keys
@@ -141,7 +142,7 @@ def report(path: Path, as_json: bool, since: str | None) -> None:
     except ValueError as error:
         raise click.BadParameter(f"{since!r}: {error}", param_hint="--since") from error
     try:
-        recorded = read_ledger(config.state_directory / daemon.LEDGER, now=now, since=begin)
+        recorded = read_ledger(config.state_directory / LEDGER, now=now, since=begin)
     except SeederError as error:
         _fail(error)
     spent = recorded.spent

@@ -20,6 +20,7 @@ SeederError                  anything that we raise on purpose; str() is one lin
 ├── DownloadRefused          a download over HTTP that can't begin or go on; the client is told
 ├── WireError                a peer's: ends that peer's session, counted by `reason`
 └── StorageError             the local disk's: unwritable, full, unreadable
+    └── StateUnusable        the state directory can't be had, for one that another seeder uses
 
 No I/O.
 """
@@ -129,3 +130,7 @@ class WireError(SeederError):
 
 class StorageError(SeederError):
     """A local file or directory can't be used."""
+
+
+class StateUnusable(StorageError):
+    """The state directory can't be had: another seeder is using it, or the disk refuses."""

@@ -379,7 +379,7 @@ async def test_without_a_daemon_magnet_books_what_it_reads_and_warms_the_cache(
         node = await nursery.start(daemon.serve, load(site.path))
         with trio.fail_after(10):
             assert await trio.to_thread.run_sync(last_block, site.peer, own.info_hash)
-        assert node.ledger.totals().origin_bytes >= len(BODY)
+        assert node.foundation.ledger.totals().origin_bytes >= len(BODY)
         nursery.cancel_scope.cancel()
     assert site.store.body_bytes["Nelson"] == read["Nelson"]
 

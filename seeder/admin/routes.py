@@ -5,17 +5,15 @@ them: no CORS header, nothing to embed, and a policy that lets the page load onl
 """
 
 import json
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Protocol
 
 import trio
 
+from seeder.admin.overview import ROWS_AT_ONCE, Overview
 from seeder.http.messages import Request, Response
 from seeder.ledger.metrics import CONTENT_TYPE as METRICS_TYPE
-
-ROWS_AT_ONCE = 250
 
 _TEXT = b"text/plain; charset=utf-8"
 
@@ -40,25 +38,6 @@ _HEADERS = (
 )
 
 
-class StatusSource(Protocol):
-    """What the daemon tells about itself; each call is answered from memory.
-
-    What grows with the number of objects lets others run meanwhile.
-    """
-
-    async def status(self, limit: int | None) -> Mapping[str, object]:
-        """Return the document of /status.json, with at most `limit` torrents."""
-        ...
-
-    def ready(self) -> str | None:
-        """Return why not everything is open and loaded; None when it is."""
-        ...
-
-    async def metrics(self) -> bytes:
-        """Return the metrics in Prometheus' text format."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class _File:
     body: bytes
@@ -68,8 +47,8 @@ class _File:
 class AdminRoutes:
     """The handler of the admin listener."""
 
-    def __init__(self, source: StatusSource) -> None:
-        self._source = source
+    def __init__(self, overview: Overview) -> None:
+        self._overview = overview
         static = files("seeder.admin") / "static"
         self._files = {
             path: _File((static / name).read_bytes(), content_type)
@@ -90,7 +69,7 @@ class AdminRoutes:
             case b"/healthz":
                 return _response(200, b"alive\n")
             case b"/readyz":
-                reason = self._source.ready()
+                reason = self._overview.unready
                 if reason is not None:
                     return _response(503, f"not ready: {reason}\n".encode())
                 return _response(200, b"ready\n")
@@ -100,7 +79,7 @@ class AdminRoutes:
         return _response(404, b"no such page; the status page is at /\n")
 
     async def _status(self, limit: int | None) -> Response:
-        document = await self._source.status(limit)
+        document = await self._overview.status(limit)
         # Thousands of torrents take a while to write: the lines between them are chances to run.
         torrents = document["torrents"]
         assert isinstance(torrents, list)
@@ -115,7 +94,7 @@ class AdminRoutes:
         return _response(200, body, content_type=b"application/json")
 
     async def _metrics(self) -> Response:
-        body = await self._source.metrics()
+        body = await self._overview.metrics()
         return _response(200, body, content_type=METRICS_TYPE.encode())
 
 

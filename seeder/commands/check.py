@@ -3,25 +3,21 @@
 import random
 from collections.abc import Callable
 
-from seeder.commands.torrent import _look
 from seeder.config.sections import Config, ObjectSettings
+from seeder.daemon.foundation import make_origins
 from seeder.daemon.tasks import running
 from seeder.errors import OriginError, SeederError
-from seeder.ledger.counters import Tally
-from seeder.metainfo.bundles import list_objects
+from seeder.ledger.counters import Ledger, Tally
+from seeder.metainfo.bundles import list_objects, look
 from seeder.publish.entries import Allotment
 from seeder.s3.client import S3Origin
-from seeder.s3.origins import Origins
 from seeder.torrent.objects import PinnedBundle, PinnedObject
 
 
 async def check_online(config: Config, tell: Callable[[str], None]) -> None:
     """Ask S3 for every object and tell how it stands, a line each; OriginError if any failed."""
     failed = 0
-    made = {
-        name: S3Origin(section, rng=random.Random()) for name, section in config.origins.items()
-    }
-    origins = Origins(made, lambda _: Tally())
+    origins = make_origins(config, random.Random(), Ledger())
     async with running(origins.run):
         allotment = Allotment(config.objects)
         for settings in config.objects:
@@ -30,7 +26,7 @@ async def check_online(config: Config, tell: Callable[[str], None]) -> None:
                 if settings.key is None and not settings.bundle:
                     found = await _check_prefix(origin, settings, allotment)
                 else:
-                    pinned = await _look(origin, settings, Tally())
+                    pinned = await look(origin, settings.ref, settings, Tally())
                     found = f"ok, {_contents(pinned)}, ETag {pinned.etag}"
             except SeederError as error:
                 failed += 1

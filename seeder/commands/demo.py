@@ -161,7 +161,7 @@ def _frame(node: Node, leechers: list[Leecher]) -> Group:
         status = leecher.handle.status()
         got = rounded_size(status.total_payload_download)
         table.add_row(f"libtorrent {leecher.address}", f"{status.progress:4.0%}", got)
-    counters = node.ledger.totals()
+    counters = node.foundation.ledger.totals()
     table.add_section()
     table.add_row("read from S3", "", rounded_size(counters.origin_bytes))
     table.add_row("uploaded by the seeder", "", rounded_size(counters.uploaded_bytes))
@@ -231,7 +231,7 @@ async def _run(size: int, console: Console) -> None:
                 console.print(f"tracker: {node.announce_url}")
                 console.print(f"status:  http://{node.admin_address}/")
                 leechers = await _download(node, home, console)
-                report = node.report()
+                report = await node.overview.report()
                 nursery.cancel_scope.cancel()
         if limit.cancelled_caught:
             raise DemoError(f"the demo did not end within {TIME_LIMIT:.0f} s")

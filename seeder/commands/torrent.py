@@ -2,59 +2,45 @@
 
 import logging
 import random
-import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
-from functools import partial
 
-import trio
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
-from seeder.cache.pieces import PieceCache
 from seeder.config.sections import Config, ObjectSettings
 from seeder.config.texts import closest
-from seeder.daemon.run import LEDGER
-from seeder.daemon.tasks import locked_state, running
-from seeder.errors import ConfigError, OriginUnreachable, StorageError
+from seeder.daemon.foundation import METAINFO, make_origins, open_foundation
+from seeder.daemon.tasks import running
+from seeder.errors import ConfigError, OriginUnreachable, StateUnusable, StorageError
 from seeder.ledger.counters import Ledger, Tally, account_key
-from seeder.ledger.database import LedgerDatabase
-from seeder.ledger.spending import budget_of
-from seeder.metainfo.bundles import list_bundle
+from seeder.metainfo.bundles import look
 from seeder.metainfo.hashing import Progress
-from seeder.metainfo.ladder import Ladder, describe_wish
+from seeder.metainfo.ladder import describe_wish
 from seeder.metainfo.store import MetainfoStore, Record
 from seeder.publish.entries import Allotment
-from seeder.publish.publisher import BUILDS, METAINFO
-from seeder.s3.client import S3Origin
-from seeder.s3.origins import Origins
+from seeder.publish.serving import account_of
 from seeder.torrent.catalog import Torrent
-from seeder.torrent.objects import Meter, PinnedBundle, PinnedObject, same_state
+from seeder.torrent.objects import PinnedObject, same_state
 
 _LOG = logging.getLogger(__name__)
-
-
-async def _look(origin: S3Origin, settings: ObjectSettings, meter: Meter) -> PinnedObject:
-    if settings.bundle:
-        return await list_bundle(origin, settings, meter)
-    return await origin.head(settings.ref, meter)
 
 
 async def find_torrent(config: Config, bucket: str, key: str) -> Torrent:
     """Return the torrent of a configured object; made now if no daemon has made it yet."""
     settings = configured(config, bucket, key)
-    store = MetainfoStore(config.state_directory / METAINFO)
-    origin = S3Origin(config.origins[settings.origin], rng=random.Random())
-    async with running(origin.run):
-        earlier = known = store.load(settings.ref)
-        if known is not None and known.wanted != describe_wish(settings):
-            known = None
-        tally = Tally()
-        pinned = await _head(origin, settings, known, tally)
-        if known is not None and known.info is not None and same_state(known.pinned, pinned):
-            return Torrent(known.info, known.pinned, known.rung, known.tree)
-        return await _make(config, settings, store, origin, pinned, earlier=earlier, tally=tally)
+    # No other origin is asked, so that no other needs credentials.
+    origins = {settings.origin: config.origins[settings.origin]}
+    config = config.model_copy(update={"origins": origins})
+    known = MetainfoStore(config.state_directory / METAINFO).load(settings.ref)
+    if known is not None and known.wanted != describe_wish(settings):
+        known = None
+    tally = Tally()
+    pinned = await _look(config, settings, known, tally)
+    if known is not None and known.info is not None and same_state(known.pinned, pinned):
+        return Torrent(known.info, known.pinned, known.rung, known.tree)
+    return await _make(config, settings, pinned, tally)
 
 
 def configured(config: Config, bucket: str, key: str) -> ObjectSettings:
@@ -68,62 +54,41 @@ def configured(config: Config, bucket: str, key: str) -> ObjectSettings:
     raise ConfigError([f"{name}: is not among the configured objects{hint}"])
 
 
-async def _head(
-    origin: S3Origin, settings: ObjectSettings, known: Record | None, tally: Tally
+async def _look(
+    config: Config, settings: ObjectSettings, known: Record | None, tally: Tally
 ) -> PinnedObject:
-    try:
-        return await _look(origin, settings, tally)
-    except OriginUnreachable as error:
-        if known is None:
-            raise
-        _LOG.warning("%s; this is the torrent of the state last seen", error)
-        return known.pinned
+    """Return how the object stands, or stood when it was last seen if S3 is out of reach."""
+    origins = make_origins(config, random.Random(), Ledger())
+    async with running(origins.run):
+        try:
+            return await look(origins[settings.origin], settings.ref, settings, tally)
+        except OriginUnreachable as error:
+            if known is None:
+                raise
+            _LOG.warning("%s; this is the torrent of the state last seen", error)
+            return known.pinned
 
 
 async def _make(
-    config: Config,
-    settings: ObjectSettings,
-    store: MetainfoStore,
-    origin: S3Origin,
-    pinned: PinnedObject,
-    *,
-    earlier: Record | None,
-    tally: Tally,
+    config: Config, settings: ObjectSettings, pinned: PinnedObject, tally: Tally
 ) -> Torrent:
     """Climb the ladder as the daemon would: into its cache, its store and its ledger."""
     async with AsyncExitStack() as stack:
         try:
-            stack.enter_context(locked_state(config.state_directory))
-        except StorageError as error:
+            foundation = await stack.enter_async_context(
+                open_foundation(config, Ledger(), random.Random())
+            )
+        except StateUnusable as error:
             raise StorageError(
                 f"{settings.ref}: has no torrent yet, and only one seeder can make it: {error}"
             ) from error
-        ledger = Ledger()
-        account = ledger.account(account_key(pinned))
-        account.absorb(tally)
-        database = await LedgerDatabase.open(config.state_directory / LEDGER)
-        await stack.enter_async_context(running(partial(database.run, ledger)))
-        spent = await database.spent()
-        origin.allowance = budget_of(config, totals=ledger.totals(), spent=spent, now=time.time())
-        cache: PieceCache[Torrent] = PieceCache(
-            Origins({settings.origin: origin}, lambda _: account),
-            config.cache.directory,
-            memory=config.cache.memory,
-            disk=config.cache.disk,
-            on_fault=lambda _, error: _LOG.warning("%s", error),
-            clock=trio.current_time,
-        )
-        await stack.enter_async_context(running(cache.run))
-        ladder = Ladder(origin, cache, config.state_directory / BUILDS, random.Random())
-        record = Record(pinned, wanted=describe_wish(settings))
-        if isinstance(pinned, PinnedBundle):
-            record.earlier = earlier
+        ledger = foundation.ledger
+        ledger.account(account_key(pinned)).absorb(tally)
+        maker = foundation.makers[settings.origin]
+        record = await maker.begin(pinned, settings)
         with _progress_bar(str(settings.ref)) as progress:
-            torrent = await ladder.climb(record, settings, account, progress)
-        await trio.to_thread.run_sync(store.save, record)
-        ladder.builds.clear(settings.ref)
-        account.info_hash, account.size = torrent.info_hash.hex(), torrent.pinned.size
-        account.pieces = torrent.layout.piece_count
+            torrent = await maker.make(record, settings, progress)
+        account_of(ledger, torrent)
         return torrent
     raise AssertionError("an exit stack that swallows errors")
 

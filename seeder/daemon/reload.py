@@ -11,13 +11,21 @@ from seeder.config.sections import Config
 from seeder.daemon.node import Node
 from seeder.errors import ConfigError
 from seeder.gateway.keys import read_keys
+from seeder.ledger.spending import prices_of
 
 _LOG = logging.getLogger(__name__)
 
 LIVE = (
-    *("connections", "connections_per_torrent", "connections_per_address"),
-    *("upload_rate", "upload_rate_per_torrent", "upload_rate_per_peer"),
-    *("upload_slots", "thrifty", "copies_per_address", "origin_copies_per_address"),
+    "connections",
+    "connections_per_torrent",
+    "connections_per_address",
+    "upload_rate",
+    "upload_rate_per_torrent",
+    "upload_rate_per_peer",
+    "upload_slots",
+    "thrifty",
+    "copies_per_address",
+    "origin_copies_per_address",
 )
 """What of [peer] a reload changes."""
 
@@ -38,20 +46,27 @@ async def reload(node: Node, path: Path) -> None:
     changed = ", ".join(_fixed(node.config, config))
     if changed:
         _LOG.warning("%s changed in %s: that takes effect at the next start", changed, path)
-    missing = {settings.origin for settings in config.objects} - node.origins.keys()
+    missing = {settings.origin for settings in config.objects} - node.foundation.origins.keys()
     if missing:
         _LOG.error("not reloaded: origin %s is new, which needs a restart", ", ".join(missing))
         return
-    node.change_budget(config)
+    node.restraint.change(config)
+    node.overview.prices = prices_of(config)
     peer = node.config.peer.model_copy(update={name: getattr(config.peer, name) for name in LIVE})
     node.uploads.change(peer)
     node.keyring.replace(keys)
     await node.publisher.apply(config.objects)
     gateway = node.config.gateway.model_copy(update={"keys": config.gateway.keys})
     node.config = node.config.model_copy(
-        update={"objects": config.objects, "peer": peer, "gateway": gateway}
+        update={
+            "objects": config.objects,
+            "peer": peer,
+            "gateway": gateway,
+            "budget": config.budget,
+            "savings": config.savings,
+        }
     )
-    _LOG.info("reloaded: %s", node.summary())
+    _LOG.info("reloaded: %s", node.overview.summary())
 
 
 def _fixed(running: Config, wanted: Config) -> Iterator[str]:

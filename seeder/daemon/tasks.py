@@ -8,7 +8,7 @@ from typing import Protocol
 
 import trio
 
-from seeder.errors import StorageError
+from seeder.errors import StateUnusable
 from seeder.files import lock_directory
 
 
@@ -42,16 +42,16 @@ async def running(task: Task) -> AsyncIterator[None]:
 
 @contextmanager
 def locked_state(directory: Path) -> Iterator[None]:
-    """Make the state directory and keep other processes out of it; StorageError."""
+    """Make the state directory and keep other processes out of it; StateUnusable."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         descriptor = lock_directory(str(directory))
     except BlockingIOError as error:
-        raise StorageError(
+        raise StateUnusable(
             f'state_directory = "{directory}": another seeder is using it'
         ) from error
     except OSError as error:
-        raise StorageError(
+        raise StateUnusable(
             f'state_directory = "{directory}": can\'t be used: {error.strerror}'
         ) from error
     try:

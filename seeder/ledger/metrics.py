@@ -66,25 +66,12 @@ _SUMS = {
 
 
 class Metrics:
-    """The exposition of what `snapshot` reports at each scrape, and of `further` collectors."""
+    """The exposition of a report, and of this process."""
 
-    def __init__(
-        self,
-        snapshot: Callable[[], Report],
-        *,
-        version: str,
-        further: Iterable[Collector] = (),
-    ) -> None:
-        self._snapshot = snapshot
+    def __init__(self, *, version: str) -> None:
         self._version = version
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
-        for collector in further:
-            self._registry.register(collector)
-
-    def render(self) -> bytes:
-        """Return the metrics in the text format; its content type is CONTENT_TYPE."""
-        return b"".join(self.parts(self._snapshot()))
 
     def parts(self, report: Report) -> Iterator[bytes]:
         """Yield the metrics of a report piece by piece, each the work of a few milliseconds."""

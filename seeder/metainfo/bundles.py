@@ -27,6 +27,18 @@ from seeder.torrent.layout import SHA1_LENGTH, Layout
 from seeder.torrent.objects import Meter, ObjectRef, PinnedBundle, PinnedObject, sections_of
 
 
+async def look(
+    origin: S3Origin, ref: ObjectRef, settings: ObjectSettings, meter: Meter
+) -> PinnedObject:
+    """Return how an object of the section stands (HeadObject), or what is in its bundle.
+
+    OriginError, BudgetSpent; TooManyObjects.
+    """
+    if settings.bundle:
+        return await list_bundle(origin, settings, meter)
+    return await origin.head(ref, meter)
+
+
 async def list_bundle(origin: S3Origin, settings: ObjectSettings, meter: Meter) -> PinnedBundle:
     """Return the present state of the section's bundle; what only marks a directory isn't in it.
 

@@ -11,9 +11,9 @@ import trio
 
 from seeder.cache.lru import ByteLru
 from seeder.errors import MetainfoError, SeederError
-from seeder.metainfo.store import MetainfoStore
+from seeder.metainfo.store import MetainfoStore, Record
 from seeder.torrent.catalog import Torrent
-from seeder.torrent.info import Info, InfoHash
+from seeder.torrent.info import Info, InfoHash, Outline
 from seeder.units import MIB
 
 BUDGET = 64 * MIB
@@ -22,7 +22,11 @@ _OVERHEAD = 1024
 
 
 class Library:
-    """A shelf for torrents whose metainfo is in `store`; `lost` hears of one that it isn't in."""
+    """A shelf for torrents whose metainfo is in `store`.
+
+    `lost` is called with a torrent whose metainfo can't be read from there (StorageError) or isn't
+    there any more (MetainfoError), in the task that asked for it and before that hears of it.
+    """
 
     def __init__(
         self,
@@ -37,10 +41,9 @@ class Library:
         self._alive: WeakValueDictionary[InfoHash, Info] = WeakValueDictionary()
         self._reading: dict[InfoHash, trio.Event] = {}
 
-    @property
-    def used(self) -> int:
-        """Bytes of what is kept without anybody holding it."""
-        return self._recent.used
+    def torrent(self, record: Record, outline: Outline) -> Torrent:
+        """Return the torrent of a record that is in the store; `outline` is that of its info."""
+        return Torrent(outline, record.pinned, record.rung, record.tree, shelf=self)
 
     def put(self, info: Info) -> None:
         """Keep what is on disk already at hand, as if it had just been read."""

@@ -1,11 +1,11 @@
 """What becomes of torrents: they go live, are duplicates of live ones, and end for a reason."""
 
 import logging
-from collections.abc import Callable
 from typing import Protocol
 
 from seeder.ledger.counters import Account, Ledger, account_key
 from seeder.metainfo.library import Library
+from seeder.publish.rounds import Rounds
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.torrent.info import InfoHash
 from seeder.torrent.objects import ObjectRef, PinnedBundle
@@ -27,50 +27,44 @@ class Audience(Protocol):
 
 
 class Serving:
-    """Has the catalog, the accounts, the library and the audience agree on what is served.
-
-    `wake` is told of each object that may take over a torrent that another one served until now.
-    """
+    """Has the catalog, the accounts, the library and the audience agree on what is served."""
 
     def __init__(
-        self,
-        *,
-        catalog: Catalog,
-        ledger: Ledger,
-        library: Library,
-        audience: Audience,
-        wake: Callable[[ObjectRef], None],
+        self, catalog: Catalog, ledger: Ledger, library: Library, audience: Audience
     ) -> None:
         self._catalog = catalog
         self._ledger = ledger
         self._library = library
         self._audience = audience
-        self._wake = wake
-        self._duplicates: dict[InfoHash, set[ObjectRef]] = {}
-        """Whose content and name are those of a torrent that is served for another object."""
+        self._duplicates: dict[InfoHash, dict[ObjectRef, Rounds]] = {}
+        """The objects whose torrent is also that of another one, and served for that."""
 
-    def serve(self, publication: Publication, torrent: Torrent, *, quiet: bool = False) -> None:
-        """Make a torrent live in place of the publication's last one, or note it as a duplicate."""
+    def serve(
+        self, publication: Publication, torrent: Torrent, rounds: Rounds, *, quiet: bool = False
+    ) -> None:
+        """Make a torrent live in place of the publication's last one, or note it as a duplicate.
+
+        A duplicate's `rounds` are woken when it may take over the torrent.
+        """
         known = publication.state is State.DUPLICATE
         before = publication.torrent
         if before is not None and before.info_hash != torrent.info_hash:
             self.retire(publication, replaced(before))
         if not self._catalog.serve(publication, torrent):
-            self._duplicates.setdefault(torrent.info_hash, set()).add(publication.ref)
+            self._duplicates.setdefault(torrent.info_hash, {})[publication.ref] = rounds
             if not known:
                 _LOG.info("%s: %s; one torrent serves both", publication.ref, publication.reason)
             return
-        account = self._ledger.account(account_key(torrent.pinned))
-        account.info_hash = torrent.info_hash.hex()
-        account.size = torrent.pinned.size
-        account.pieces = torrent.layout.piece_count
+        account = account_of(self._ledger, torrent)
         _LOG.log(
             logging.DEBUG if quiet else logging.INFO,
             "%s: serving %s%s, %d bytes in %d pieces, metainfo from %s",
-            *(publication.ref, torrent.info_hash),
+            publication.ref,
+            torrent.info_hash,
             f" (v2 {torrent.v2_hash.hex()})" if torrent.v2_hash else "",
             torrent.pinned.size,
-            *(torrent.layout.piece_count, torrent.rung),
+            torrent.layout.piece_count,
+            torrent.rung,
         )
         self._audience.torrent_live(torrent, account)
 
@@ -92,17 +86,26 @@ class Serving:
         torrent = publication.torrent
         others = self._duplicates.get(torrent.info_hash) if torrent is not None else None
         if torrent is not None and others is not None:
-            others.discard(publication.ref)
+            others.pop(publication.ref, None)
             if not others:
                 del self._duplicates[torrent.info_hash]
 
     def _gone(self, torrent: Torrent, reason: str) -> None:
         self._library.drop(torrent)
         self._audience.torrent_gone(torrent, reason)
-        for ref in self._duplicates.pop(torrent.info_hash, ()):
-            self._wake(ref)
+        for rounds in self._duplicates.pop(torrent.info_hash, {}).values():
+            rounds.wake()
+
+
+def account_of(ledger: Ledger, torrent: Torrent) -> Account:
+    """Return the account of a torrent's object, which says from now on which torrent that has."""
+    account = ledger.account(account_key(torrent.pinned))
+    account.info_hash = torrent.info_hash.hex()
+    account.size = torrent.pinned.size
+    account.pieces = torrent.layout.piece_count
+    return account
 
 
 def replaced(torrent: Torrent) -> str:
-    """Return the reason why a torrent has ended that S3 has something else for."""
+    """Return the reason for which a torrent ends when S3 has something else in its place."""
     return REGROUPED if isinstance(torrent.pinned, PinnedBundle) else REPLACED

@@ -1,11 +1,12 @@
 import json
 import re
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from importlib.resources import files
 
 import pytest
 import trio
 
+from seeder.admin.overview import Overview
 from seeder.admin.routes import AdminRoutes
 from seeder.config.sections import ObjectSettings
 from seeder.http.messages import Request, Response
@@ -20,21 +21,20 @@ PAGES = [b"/", b"/status.css", b"/status.js", b"/icon.svg"]
 ROUTES = [*PAGES, b"/status.json", b"/metrics", b"/healthz", b"/readyz"]
 
 
-class Daemon:
-    """A status source with one torrent, ready or not."""
+class Daemon(Overview):
+    """An overview of one torrent, ready or not, without the parts of a node."""
 
     def __init__(self) -> None:
-        self.reason: str | None = None
+        self.unready = None
         self.ledger = Ledger()
         self.ledger.account(AccountKey("default", "quotes", "Nelson", "v")).uploaded(5)
-        self._metrics = Metrics(self._report, version="1.2.3")
 
     def _report(self) -> Report:
         prices, limit = Prices(0.09, 0.0004), Limit(Resource.ORIGIN_BYTES, Period.DAY, 5)
         budget = Budget([limit], prices, totals=Counters(), spent=Spent(), now=0)
         return Report.of(self.ledger, prices, at=0, budget=budget.left())
 
-    async def status(self, limit: int | None) -> Mapping[str, object]:
+    async def status(self, limit: int | None) -> dict[str, object]:
         prefix = Prefix(ObjectSettings(bucket="quotes", prefix="a/"))
         document = self._report().document()
         torrents = document["torrents"]
@@ -42,11 +42,8 @@ class Daemon:
         shown = {"torrents": torrents[:limit], "torrents_in_all": len(torrents)}
         return {**document, **shown, "prefixes": [prefix.document()]}
 
-    def ready(self) -> str | None:
-        return self.reason
-
     async def metrics(self) -> bytes:
-        return self._metrics.render()
+        return b"".join(Metrics(version="1.2.3").parts(self._report()))
 
 
 def ask(path: bytes, *, method: bytes = b"GET", daemon: Daemon | None = None) -> Response:
@@ -113,11 +110,11 @@ def test_the_metrics_are_prometheus_text() -> None:
 
 def test_alive_is_not_the_same_as_ready() -> None:
     daemon = Daemon()
-    daemon.reason = "the catalog is not loaded"
+    daemon.unready = "the catalog is not loaded"
     assert ask(b"/healthz", daemon=daemon).status == 200
     response = ask(b"/readyz", daemon=daemon)
     assert (response.status, text(response)) == (503, "not ready: the catalog is not loaded\n")
-    daemon.reason = None
+    daemon.unready = None
     response = ask(b"/readyz", daemon=daemon)
     assert (response.status, text(response)) == (200, "ready\n")
 

@@ -28,12 +28,12 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from seeder.config.sections import ObjectSettings
+from seeder.daemon.foundation import LISTINGS, METAINFO
 from seeder.metainfo.ladder import describe_wish
 from seeder.metainfo.store import MetainfoStore, Record
 from seeder.peer import messages
 from seeder.peer.messages import MessageId
-from seeder.publish.prefixes import ListingStore
-from seeder.publish.publisher import LISTINGS, METAINFO
+from seeder.publish.listings import ListingStore
 from seeder.s3.listing import Listed
 from seeder.torrent.info import InfoHash, build_info, parse_info
 from seeder.torrent.layout import Layout

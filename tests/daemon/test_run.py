@@ -20,9 +20,10 @@ from seeder.config.sections import (
     ReadKeySettings,
 )
 from seeder.daemon import run
-from seeder.daemon.node import Node
+from seeder.daemon.listeners import open_listeners
+from seeder.daemon.node import SWARMS, Node
 from seeder.daemon.reload import reload
-from seeder.daemon.run import SWARMS, open_listeners, serve
+from seeder.daemon.run import serve
 from seeder.daemon.systemd import Notifier
 from seeder.errors import ConfigError
 from seeder.net.addresses import HostPort
@@ -124,7 +125,7 @@ async def test_the_status_line_tells_how_far_the_hashing_is(
     manager = Manager()
     async with serving(config, notifier=manager) as node:
         await until(lambda: any("hashing quotes/Nelson 40%" in line for line in manager.told))
-        document: Any = node.report().document()
+        document: Any = (await node.overview.report()).document()
         [torrent] = document["torrents"]
         assert torrent["state"] == "building"
         assert torrent["progress"] == pytest.approx(0.4)
@@ -168,7 +169,7 @@ async def test_with_a_web_seed_the_object_itself_is_served(config: Config) -> No
             answer = await client.get(f"http://{config.tracker.listen[0]}{target}")
         assert (answer.status_code, answer.content) == (200, BODY)
         assert answer.headers["etag"] == ObjectsServer.etag(BODY)
-        document: Any = node.report().document()
+        document: Any = (await node.overview.report()).document()
         assert document["totals"]["uploaded_bytes"] == len(BODY)
 
 

@@ -52,7 +52,7 @@ async def live(node: Node, *, other_than: Torrent | None = None) -> Torrent:
 async def test_a_bundle_is_one_torrent_of_its_objects_bytes(bundled: Config) -> None:
     async with serving(bundled) as node:
         torrent = await live(node)
-        document: Any = node.report().document()
+        document: Any = (await node.overview.report()).document()
         [row] = document["torrents"]
         assert (row["bucket"], row["key"], row["state"]) == ("quotes", PREFIX, "serving")
         # Padding is neither in the objects nor read.
@@ -69,15 +69,15 @@ async def test_objects_that_go_leave_the_cache_and_the_others_stay(
     async with serving(bundled) as node:
         first = await live(node)
         a, b = (section.cache_id for section in first.sections)
-        assert pieces_on_disk(node.cache, a) == {0, 1}
+        assert pieces_on_disk(node.foundation.cache, a) == {0, 1}
         del store.objects["data/2026/a"]
         second = await live(node, other_than=first)
-        assert pieces_on_disk(node.cache, a) == frozenset()
-        assert pieces_on_disk(node.cache, b) == {0, 1}
-        assert node.cache.held(second) == {0, 1}
+        assert pieces_on_disk(node.foundation.cache, a) == frozenset()
+        assert pieces_on_disk(node.foundation.cache, b) == {0, 1}
+        assert node.foundation.cache.held(second) == {0, 1}
         del store.objects["data/2026/b"]
         await until(lambda: node.catalog.by_hash(second.info_hash) is None)
-        assert pieces_on_disk(node.cache, b) == frozenset()
+        assert pieces_on_disk(node.foundation.cache, b) == frozenset()
 
 
 async def test_what_is_withdrawn_keeps_its_pieces(bundled: Config) -> None:
@@ -85,7 +85,7 @@ async def test_what_is_withdrawn_keeps_its_pieces(bundled: Config) -> None:
         torrent = await live(node)
         await node.publisher.apply([])
         assert node.catalog.by_hash(torrent.info_hash) is None
-        assert node.cache.held(torrent) == {0, 1, 2, 3}
+        assert node.foundation.cache.held(torrent) == {0, 1, 2, 3}
 
 
 async def test_the_command_line_finds_checks_and_makes_the_torrent_of_a_bundle(
@@ -128,7 +128,7 @@ async def test_padding_is_served_as_zeros_but_counted_for_nobody(bundled: Config
                 (blocks[2], b"b" * rest_of_b),
             ]
             await peer.send(messages.have(1), messages.have(3))
-            [account] = node.ledger.accounts
+            [account] = node.foundation.ledger.accounts
             expected = rest_of_a + rest_of_b
             await until(lambda: account.counters.delivered_verified_bytes == expected)
             assert account.counters.uploaded_bytes == 32 * KIB + rest_of_b

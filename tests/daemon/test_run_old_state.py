@@ -125,7 +125,7 @@ async def test_a_daemon_goes_on_with_all_of_it(site: Site) -> None:
         for name in old_state.SERVED:
             assert _state(node, name) is State.SERVING
         await until(lambda: "HEAD late" in site.store.requests)
-        told = _document(node)
+        told = await _document(node)
         for name in old_state.SERVED:
             before, now = site.known(name), _row(told, name)
             assert now["info_hash"] == before["info_hash"]
@@ -140,7 +140,7 @@ async def test_a_daemon_goes_on_with_all_of_it(site: Site) -> None:
         await until(lambda: _state(node, "late") is State.SERVING)
         late = len(old_state.BODIES["late"])
         assert site.store.body_bytes == {"late": late - old_state.FIRST_RUN}
-        assert _row(_document(node), "late")["origin_bytes_by_purpose"]["hashing"] == late
+        assert _row(await _document(node), "late")["origin_bytes_by_purpose"]["hashing"] == late
     looks = {"LIST", *(f"HEAD {key}" for key in ("small", "hybrid", "late"))}
     assert {request for request in site.store.requests if "GET" not in request} <= looks
 
@@ -150,6 +150,6 @@ def _state(node: Node, name: str) -> State | None:
     return None if found is None else found.state
 
 
-def _document(node: Node) -> Mapping[str, Any]:
-    document: Mapping[str, Any] = node.report().document()
+async def _document(node: Node) -> Mapping[str, Any]:
+    document: Mapping[str, Any] = (await node.overview.report()).document()
     return document

@@ -11,11 +11,10 @@ import pytest
 import trio
 
 from seeder.config.sections import BudgetSettings, Config, ObjectSettings
-from seeder.daemon import node as node_module
-from seeder.daemon import run
+from seeder.daemon import restraint, run
+from seeder.daemon.foundation import LEDGER
 from seeder.daemon.node import Node
 from seeder.daemon.reload import reload
-from seeder.daemon.run import LEDGER
 from seeder.ledger.budget import Level
 from seeder.ledger.database import LedgerDatabase
 from seeder.ledger.file import read_ledger
@@ -66,6 +65,10 @@ def reason(node: Node, key: str = "Nelson") -> str:
     return publication.reason or ""
 
 
+def level_of(node: Node) -> Level:
+    return node.foundation.budget.level
+
+
 async def test_hashing_stops_when_the_budget_is_spent_and_a_reload_lets_it_go_on(
     config: Config, file: Path, store: ObjectsServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -73,7 +76,9 @@ async def test_hashing_stops_when_the_budget_is_spent_and_a_reload_lets_it_go_on
     text = await path.read_text()
     limited = with_budget(config, origin_bytes_per_day=RUN)
     async with serving(limited) as node:
-        await until(lambda: "is spent" in reason(node) and node.budget.level >= Level.CACHE_ONLY)
+        await until(
+            lambda: "is spent" in reason(node) and node.foundation.budget.level >= Level.CACHE_ONLY
+        )
         assert store.body_bytes["Nelson"] == RUN
         [publication] = node.catalog
         assert publication.state is State.WAITING
@@ -85,7 +90,7 @@ async def test_hashing_stops_when_the_budget_is_spent_and_a_reload_lets_it_go_on
         metrics = (await get(config.admin.listen[0], "/metrics"))[1]
         assert 'seeder_budget_left{budget="origin_bytes_per_day"} 0.0' in metrics
         assert (await get(config.tracker.listen[0], "/quotes/Nelson?torrent"))[0] == 503
-        assert "budget: cache only" in node.summary()
+        assert "budget: cache only" in node.overview.summary()
 
         await path.write_text(f'{text}[budget]\norigin_bytes_per_day = "{RUN + 1} B"\n')
         await reload(node, file)
@@ -117,15 +122,17 @@ async def test_an_object_that_waits_for_budget_goes_on_when_the_day_is_over(
             return self.now
 
     async with serving(with_budget(config, origin_bytes_per_day=2 * RUN)) as node:
-        await until(lambda: "is spent" in reason(node) and node.budget.level >= Level.CACHE_ONLY)
-        [limit] = node.budget.left()
+        await until(
+            lambda: "is spent" in reason(node) and node.foundation.budget.level >= Level.CACHE_ONLY
+        )
+        [limit] = node.foundation.budget.left()
         assert store.body_bytes["Nelson"] == 2 * RUN
-        monkeypatch.setattr(node_module, "time", Clock(limit.resets_at))
+        monkeypatch.setattr(restraint, "time", Clock(limit.resets_at))
         await until(partial(served, node))
-        assert node.budget.level is Level.NORMAL
-        [limit] = node.budget.left()
+        assert level_of(node) is Level.NORMAL
+        [limit] = node.foundation.budget.left()
         assert limit.spent == len(BODY) - 2 * RUN
-        monkeypatch.setattr(node_module, "time", Clock(limit.resets_at - DAY))
+        monkeypatch.setattr(restraint, "time", Clock(limit.resets_at - DAY))
 
 
 async def test_what_was_spent_is_spent_after_a_restart_too(
@@ -138,7 +145,7 @@ async def test_what_was_spent_is_spent_after_a_restart_too(
     read = store.body_bytes.copy()
     async with serving(with_objects(limited, "Nelson", "Hardy")) as node:
         assert served(node)
-        assert node.budget.level is Level.CACHE_ONLY
+        assert level_of(node) is Level.CACHE_ONLY
         assert node.uploads.slots.places == SLOTS_HELD_BACK
         assert node.swarms.own_place is OwnPlace.SPARE
         await until(lambda: "is spent" in reason(node, "Hardy"))
@@ -146,7 +153,7 @@ async def test_what_was_spent_is_spent_after_a_restart_too(
     assert store.body_bytes == read
     # What was never flushed can't be remembered; what was is counted once.
     async with serving(limited) as node:
-        [limit] = node.budget.left()
+        [limit] = node.foundation.budget.left()
         assert limit.spent == len(BODY)
 
 
@@ -177,10 +184,10 @@ async def test_what_is_uploaded_makes_the_node_hold_back_in_order(
         (1000, 1000, Level.TRACKER_ONLY, OwnPlace.ALONE),
     )
     async with serving(limited) as node:
-        counters = node.ledger.unattributed.counters
+        counters = node.foundation.ledger.unattributed.counters
         for origin, uploaded, level, place in expected:
             counters.origin_bytes_pieces, counters.uploaded_bytes = origin, uploaded
-            await until(lambda level=level: node.budget.level is level)  # type: ignore[misc]
+            await until(lambda level=level: level_of(node) is level)  # type: ignore[misc]
             held_back = 0 if level is Level.TRACKER_ONLY else SLOTS_HELD_BACK
             assert node.uploads.slots.places == (held_back if level > Level.NORMAL else None)
             assert node.swarms.own_place is place
@@ -198,13 +205,13 @@ async def test_every_percent_of_a_limit_that_is_spent_is_in_the_ledger_at_once(
     path = config.state_directory / LEDGER
 
     def flushed() -> int:
-        resets_at = node.budget.left()[0].resets_at
+        resets_at = node.foundation.budget.left()[0].resets_at
         return read_ledger(path, now=resets_at - 1).spent.today.uploaded_bytes
 
     async with serving(limited) as node:
-        node.ledger.unattributed.uploaded(9)
-        await until(lambda: node.budget.left()[0].spent == 9)
+        node.foundation.ledger.unattributed.uploaded(9)
+        await until(lambda: node.foundation.budget.left()[0].spent == 9)
         assert flushed() == 0
         for spent in (10, 990, 1000):
-            node.ledger.unattributed.counters.uploaded_bytes = spent
+            node.foundation.ledger.unattributed.counters.uploaded_bytes = spent
             await until(lambda spent=spent: flushed() == spent)  # type: ignore[misc]

@@ -1,10 +1,6 @@
-from collections.abc import Iterator
-
 import pytest
-from prometheus_client import REGISTRY, Metric
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.registry import Collector
 
 from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
 from seeder.ledger.counters import AccountKey, Counters, Ledger
@@ -36,15 +32,17 @@ def a_ledger() -> Ledger:
     return ledger
 
 
-def metrics_of(ledger: Ledger, *further: Collector) -> Metrics:
-    return Metrics(
-        lambda: Report.of(ledger, Prices(0.09, 0.0004), at=0), version="1.2.3", further=further
-    )
+def report_of(ledger: Ledger) -> Report:
+    return Report.of(ledger, Prices(0.09, 0.0004), at=0)
 
 
-def samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+def render(report: Report) -> str:
+    return b"".join(Metrics(version="1.2.3").parts(report)).decode()
+
+
+def samples(report: Report) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     found = {}
-    for family in text_string_to_metric_families(metrics.render().decode()):
+    for family in text_string_to_metric_families(render(report)):
         for sample in family.samples:
             place = (sample.name, frozenset(sample.labels.items()))
             assert place not in found, "one series twice"
@@ -52,8 +50,8 @@ def samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], fl
     return found
 
 
-def value(metrics: Metrics, name: str, **labels: str) -> float:
-    return samples(metrics)[name, frozenset(labels.items())]
+def value(report: Report, name: str, **labels: str) -> float:
+    return samples(report)[name, frozenset(labels.items())]
 
 
 @pytest.mark.parametrize(
@@ -79,18 +77,18 @@ def test_an_objects_versions_are_one_series(
     name: str, further: dict[str, str], expected: float
 ) -> None:
     labels = {"bucket": "quotes", "key": "Nelson", **further}
-    assert value(metrics_of(a_ledger()), name, **labels) == expected
+    assert value(report_of(a_ledger()), name, **labels) == expected
 
 
 def test_what_belongs_to_no_object_is_there_without_a_name() -> None:
-    metrics = metrics_of(a_ledger())
+    report = report_of(a_ledger())
     name = "seeder_origin_requests_total"
-    assert value(metrics, name, bucket="", key="", purpose="metainfo") == 1
+    assert value(report, name, bucket="", key="", purpose="metainfo") == 1
 
 
 def test_sums_over_the_series_are_the_ledgers_totals() -> None:
     ledger = a_ledger()
-    found = samples(metrics_of(ledger))
+    found = samples(report_of(ledger))
     totals = ledger.totals()
     for name, total in (
         ("seeder_origin_bytes_total", totals.origin_bytes),
@@ -101,27 +99,26 @@ def test_sums_over_the_series_are_the_ledgers_totals() -> None:
 
 
 def test_awkward_keys_come_through() -> None:
-    metrics = metrics_of(a_ledger())
-    assert value(metrics, "seeder_uploaded_bytes_total", bucket="quotes", key=AWKWARD) == 1
+    report = report_of(a_ledger())
+    assert value(report, "seeder_uploaded_bytes_total", bucket="quotes", key=AWKWARD) == 1
 
 
 def test_torrents_are_counted_by_state() -> None:
-    metrics = metrics_of(a_ledger())
+    report = report_of(a_ledger())
     for state in ("serving", "former", "waiting"):
-        assert value(metrics, "seeder_torrents", state=state) == 1
+        assert value(report, "seeder_torrents", state=state) == 1
 
 
 def test_every_render_is_a_new_look() -> None:
     ledger = a_ledger()
-    metrics = metrics_of(ledger)
     name, labels = "seeder_uploaded_bytes_total", {"bucket": "quotes", "key": "Nelson"}
-    before = value(metrics, name, **labels)
+    before = value(report_of(ledger), name, **labels)
     ledger.account(AccountKey("default", "quotes", "Nelson", '"etag-1"')).uploaded(7)
-    assert value(metrics, name, **labels) == before + 7
+    assert value(report_of(ledger), name, **labels) == before + 7
 
 
 def test_counters_are_counters_and_what_can_shrink_is_a_gauge() -> None:
-    for family in text_string_to_metric_families(metrics_of(a_ledger()).render().decode()):
+    for family in text_string_to_metric_families(render(report_of(a_ledger()))):
         if family.name.startswith("seeder_"):
             totals = [sample.name.endswith("_total") for sample in family.samples]
             assert family.type == ("counter" if all(totals) else "gauge"), family.name
@@ -133,9 +130,7 @@ def test_what_is_left_of_the_budget_is_told_by_limit() -> None:
     limit = Limit(Resource.ORIGIN_BYTES, Period.DAY, 1000)
     prices = Prices(0.09, 0.0004)
     budget = Budget([limit], prices, totals=spent, spent=Spent(spent, spent), now=10.0)
-    metrics = Metrics(
-        lambda: Report.of(Ledger(), prices, at=0, budget=budget.left()), version="1.2.3"
-    )
+    report = Report.of(Ledger(), prices, at=0, budget=budget.left())
     for name, expected in (
         ("limit", 1000),
         ("spent", 850),
@@ -144,20 +139,19 @@ def test_what_is_left_of_the_budget_is_told_by_limit() -> None:
         ("resets_timestamp_seconds", 86400),
     ):
         label = "origin_bytes_per_day"
-        assert value(metrics, f"seeder_budget_{name}", budget=label) == expected
-    assert not [name for name, _ in samples(metrics_of(a_ledger())) if "budget" in name]
+        assert value(report, f"seeder_budget_{name}", budget=label) == expected
+    assert not [name for name, _ in samples(report_of(a_ledger())) if "budget" in name]
 
 
 def test_many_objects_are_written_in_slices_that_hold_nobody_up() -> None:
     ledger = Ledger()
     for number in range(3 * SLICE):
         ledger.account(AccountKey("default", "quotes", f"key {number}", "v")).uploaded(number)
-    metrics = metrics_of(ledger)
-    report = Report.of(ledger, Prices(0.09, 0.0004), at=0)
-    parts = list(metrics.parts(report))
+    report = report_of(ledger)
+    parts = list(Metrics(version="1.2.3").parts(report))
     assert max(part.count(b"\n") for part in parts) <= SLICE + 2
     name = "seeder_uploaded_bytes_total"
-    found = samples(metrics)
+    found = samples(report)
     for number in (0, SLICE, 3 * SLICE - 1):
         labels = frozenset({"bucket": "quotes", "key": f"key {number}"}.items())
         assert found[name, labels] == number
@@ -165,23 +159,15 @@ def test_many_objects_are_written_in_slices_that_hold_nobody_up() -> None:
 
 def test_nothing_goes_into_the_global_registry() -> None:
     before = list(REGISTRY.collect())
-    metrics_of(a_ledger()).render()
-    metrics_of(a_ledger()).render()
+    render(report_of(a_ledger()))
+    render(report_of(a_ledger()))
     assert [family.name for family in REGISTRY.collect()] == [family.name for family in before]
 
 
 def test_the_process_and_the_version_are_there() -> None:
-    metrics = metrics_of(Ledger())
-    assert value(metrics, "seeder_build_info", version="1.2.3") == 1
-    assert value(metrics, "process_resident_memory_bytes") > 0
-
-
-def test_other_parts_add_their_own() -> None:
-    class Cache(Collector):
-        def collect(self) -> Iterator[Metric]:
-            yield GaugeMetricFamily("seeder_cache_memory_bytes", "Cached", value=12)
-
-    assert value(metrics_of(Ledger(), Cache()), "seeder_cache_memory_bytes") == 12
+    report = report_of(Ledger())
+    assert value(report, "seeder_build_info", version="1.2.3") == 1
+    assert value(report, "process_resident_memory_bytes") > 0
 
 
 def test_the_content_type_is_prometheus_text_format() -> None:

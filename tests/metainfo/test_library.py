@@ -93,7 +93,7 @@ async def test_the_least_recently_used_is_let_go_beyond_the_budget(shelf: Shelf)
     for torrent in (a, b, a, c):
         await torrent.fetch_info()
     assert (a.at_hand, b.at_hand, c.at_hand) == (True, False, True)
-    assert 0 < shelf.library.used <= 2 * ONE
+    assert 0 < shelf.library._recent.used <= 2 * ONE
     assert shelf.store.reads == 3
 
 
@@ -116,7 +116,7 @@ async def test_what_is_larger_than_the_budget_lives_with_who_holds_it(tmp_path: 
     torrent = shelf.torrent("a")
     held = await torrent.fetch_info()
     assert torrent.info is held
-    assert (shelf.library.used, shelf.store.reads) == (0, 1)
+    assert (shelf.library._recent.used, shelf.store.reads) == (0, 1)
     del held
     await trio.to_thread.run_sync(int)  # a thread may hold what it returned until its next task
     assert not torrent.at_hand

@@ -10,8 +10,6 @@ import pytest
 from seeder.errors import StorageError
 from seeder.metainfo.store import MetainfoStore, Record, file_stem
 from seeder.metainfo.trees import TreeFile
-from seeder.publish.prefixes import ListingStore
-from seeder.s3.listing import Listed
 from seeder.torrent.bundle import build_bundle_info, parse_bundle_info
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import build_info, parse_info
@@ -241,34 +239,3 @@ def test_a_directory_that_takes_no_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "metainfo").write_text("in the way")
     with pytest.raises(StorageError, match="metainfo"):
         MetainfoStore(tmp_path / "metainfo").save(record())
-
-
-LISTING = {"a/b": Listed('"e"', 5), "a/ünï": Listed('"f-2"', 0)}
-
-
-def test_a_listing_comes_back_as_it_was(tmp_path: Path) -> None:
-    store = ListingStore(tmp_path / "listings")
-    assert store.load(REF) is None
-    for saved in (LISTING, {}):
-        store.save(REF, saved)
-        assert store.load(REF) == saved
-    assert store.load(ObjectRef(REF.origin, REF.bucket, "another")) is None
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda data: b"",
-        lambda data: data[:-1],
-        lambda data: data.replace(b"bucket", b"basket"),
-        lambda data: data.replace(b"5]", b'"x"]'),
-        lambda data: data.replace(b", 5]", b"]"),
-        lambda data: b"[]",
-    ],
-)
-def test_a_damaged_listing_counts_as_none(tmp_path: Path, damage: object) -> None:
-    store = ListingStore(tmp_path)
-    store.save(REF, LISTING)
-    [path] = tmp_path.iterdir()
-    path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
-    assert store.load(REF) is None

@@ -15,9 +15,12 @@ from seeder.errors import (
 )
 from seeder.ledger.counters import Account, Ledger
 from seeder.metainfo.ladder import Ladder
+from seeder.metainfo.library import Library
 from seeder.metainfo.store import MetainfoStore
-from seeder.publish.prefixes import ListingStore
-from seeder.publish.publisher import Publisher, Source
+from seeder.publish.faults import Faults
+from seeder.publish.listings import ListingStore
+from seeder.publish.makers import Maker
+from seeder.publish.publisher import Publisher
 from seeder.s3.origins import Origins
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.torrent.objects import Meter
@@ -69,6 +72,8 @@ class World:
     catalog: Catalog
     ledger: Ledger
     cache: PieceCache[Torrent]
+    library: Library
+    faults: Faults
     audience: Audience
 
     def publication(self, key: str) -> Publication:
@@ -101,29 +106,32 @@ async def make_world(
     rng = random.Random(3)
     origin = await make_origin(path_style=True)
     purse = origin.allowance = Purse()
-    catalog, ledger, audience = Catalog(), Ledger(), Audience()
-    sources: dict[str, Source] = {}
+    catalog, ledger, audience, faults = Catalog(), Ledger(), Audience(), Faults()
     cache: PieceCache[Torrent] = PieceCache(
-        Origins({"default": origin}, lambda _: ledger.unattributed),
         path / "cache",
         memory=256 * MIB,
         disk=50 * GIB,
-        on_fault=lambda *fault: publisher.fault(*fault),  # noqa: PLW0108  (made below)
+        source=Origins({"default": origin}, lambda _: ledger.unattributed),
+        on_fault=faults.report,
         clock=trio.current_time,
     )
-    ladder = Ladder(origin, cache, path / "builds", rng)
-    sources["default"] = Source(origin, ladder, trio.CapacityLimiter(2))
-    publisher = Publisher(
-        catalog=catalog,
-        ledger=ledger,
-        store=MetainfoStore(path / "metainfo"),
-        listings=ListingStore(path / "listings"),
-        sources=sources,
-        audience=audience,
-        rng=rng,
-    )
+    store = MetainfoStore(path / "metainfo")
+    library = Library(store, lost=faults.report)
+    maker = Maker(origin, Ladder(origin, cache, path / "builds", rng), store, ledger)
+    maker._climbs = trio.CapacityLimiter(2)
     async with trio.open_nursery() as nursery:
+        publisher = Publisher(
+            nursery,
+            catalog=catalog,
+            ledger=ledger,
+            store=store,
+            listings=ListingStore(path / "listings"),
+            library=library,
+            makers={"default": maker},
+            audience=audience,
+            rng=rng,
+        )
         await nursery.start(cache.run)
-        await nursery.start(publisher.run)
-        yield World(purse, server, publisher, catalog, ledger, cache, audience)
+        with faults.heard_by(publisher.fault):
+            yield World(purse, server, publisher, catalog, ledger, cache, library, faults, audience)
         nursery.cancel_scope.cancel()

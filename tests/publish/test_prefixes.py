@@ -199,7 +199,7 @@ async def test_of_a_prefix_with_too_many_objects_none_is_published(
         " max_objects, or name longer prefixes"
     )
     # It is said once, and no more pages are read than it takes to know.
-    told = [each for each in caplog.records if each.name == "seeder.publish.prefixes"]
+    told = [each for each in caplog.records if each.name == "seeder.publish.rounds"]
     assert [each.levelno for each in told] == [logging.ERROR]
     await world.publisher.apply([below(max_objects=23, refresh=QUICK)])
     await world.until_all(lambda: len(states(world)) == 23)

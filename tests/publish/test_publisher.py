@@ -211,7 +211,7 @@ async def test_a_fault_of_a_torrent_that_is_gone_is_nobodys(world: World) -> Non
     torrent = (await world.until("key", State.SERVING)).torrent
     assert torrent is not None
     await world.publisher.apply([])
-    world.publisher.fault(torrent, OriginUnreachable("late"))
+    world.faults.report(torrent, OriginUnreachable("late"))
     assert not world.catalog.publications
 
 
@@ -235,9 +235,7 @@ async def test_an_object_waits_for_budget_and_goes_on_by_itself(
     assert publication.state is State.WAITING
     assert world.server.requests.total() == world.server.requests["HEAD key"]
     told = [
-        record.getMessage()
-        for record in caplog.records
-        if record.name == "seeder.publish.publisher"
+        record.getMessage() for record in caplog.records if record.name == "seeder.publish.rounds"
     ]
     assert told == [f"bucket/key: {SPENT}"]
     world.purse.spent = False
@@ -305,7 +303,7 @@ async def test_served_metainfo_is_on_disk_only_and_comes_back(world: World) -> N
     torrent = (await world.until("key", State.SERVING)).torrent
     assert torrent is not None
     assert torrent.at_hand
-    world.publisher.library.drop(torrent)
+    world.library.drop(torrent)
     gc.collect()
     assert not torrent.at_hand
     assert (await torrent.fetch_info()).info_hash == torrent.info_hash
@@ -315,7 +313,7 @@ async def test_metainfo_that_is_lost_is_made_anew(world: World, tmp_path: Path) 
     await world.publisher.apply([settings("key", metainfo=("build",))])
     torrent = (await world.until("key", State.SERVING)).torrent
     assert torrent is not None
-    world.publisher.library.drop(torrent)
+    world.library.drop(torrent)
     gc.collect()
     [path] = (tmp_path / "metainfo").iterdir()
     path.write_bytes(b"damaged")

@@ -11,6 +11,7 @@ import trio
 
 from seeder.gateway.links import Links
 from seeder.ledger.counters import Tally
+from seeder.metainfo.journal import Builds
 from seeder.net.sockets import listen
 from seeder.peer import messages
 from seeder.peer.hub import Hub
@@ -85,8 +86,7 @@ async def test_what_a_build_in_another_format_left_is_cleared(
     await world.until_true(lambda: world.purse.refusals > 0, "key")
     builds = tmp_path / "builds"
     builds.mkdir(exist_ok=True)
-    ladder = world.publisher._sources["default"].ladder
-    ladder.builds.tree(WANTED.ref).write_bytes(b"some leaves")
+    Builds(builds).tree(WANTED.ref).write_bytes(b"some leaves")
     world.purse.spent = False
     await world.publisher.apply([settings("key")])
     await world.until("key", State.SERVING)

@@ -1,0 +1,189 @@
+"""How everything stands: the documents of the admin pages, put together when they are asked for.
+
+What grows with the number of objects is made in slices, so that others run meanwhile.
+"""
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+
+import trio
+
+from seeder import __version__
+from seeder.cache.pieces import PieceCache
+from seeder.gateway.download import Downloads
+from seeder.ledger.budget import Budget, Level
+from seeder.ledger.counters import Account, AccountKey, Ledger, account_key
+from seeder.ledger.database import LedgerDatabase
+from seeder.ledger.metrics import Metrics
+from seeder.ledger.report import Report, TorrentRow
+from seeder.ledger.savings import Prices
+from seeder.peer.hub import Hub
+from seeder.publish.prefixes import Prefixes
+from seeder.s3.origins import Origins
+from seeder.torrent.catalog import Catalog, Publication, State, Torrent
+from seeder.tracker.swarms import Swarms
+from seeder.units import rounded_size
+
+ROWS_AT_ONCE = 250
+"""Rows of a report made between two chances for others to run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The accounts of what is published, with states and swarm sizes as they are now."""
+
+    ledger: Ledger
+    catalog: Catalog
+    swarms: Swarms
+
+    async def refresh(self) -> None:
+        """Bring the accounts of all publications up to date."""
+        async for _ in self.publications():
+            pass
+
+    async def publications(self) -> AsyncIterator[Publication]:
+        """Yield every publication, its account up to date, and let others run now and then.
+
+        Some may go meanwhile.
+        """
+        published = self.catalog.publications
+        for number, publication in enumerate(tuple(self.catalog)):
+            if published.get(publication.ref) is publication:
+                self._refresh(publication)
+                yield publication
+            if number % ROWS_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+
+    def _refresh(self, publication: Publication) -> None:
+        if publication.pinned is None or publication.state is State.DUPLICATE:
+            return
+        account = self.ledger.account(account_key(publication.pinned))
+        account.state = publication.state
+        if publication.torrent is not None:
+            swarm = self.swarms.statistics(publication.torrent.info_hash)
+            account.peers, account.seeds = swarm.peers, swarm.seeds
+
+    def row(self, publication: Publication) -> TorrentRow:
+        """Return the line of a report for one publication."""
+        pinned, ref = publication.pinned, publication.ref
+        if pinned is not None:
+            account = self.ledger.account(account_key(pinned))
+            account.size = pinned.size
+        else:
+            key = AccountKey(ref.origin, ref.bucket, ref.key, ref.version_id or "")
+            # Without a version nothing has been booked yet; with one it may be from earlier.
+            account = self.ledger.account(key) if ref.version_id else Account(key=key)
+        torrent = publication.torrent
+        row = TorrentRow.of(
+            account,
+            reason=publication.reason,
+            progress=publication.progress,
+            metainfo=None if torrent is None else torrent.rung,
+        )
+        return replace(row, state=publication.state)
+
+
+@dataclass(slots=True, kw_only=True)
+class Overview:
+    """What a node tells about itself."""
+
+    accounts: Accounts
+    database: LedgerDatabase
+    budget: Budget
+    origins: Origins
+    cache: PieceCache[Torrent]
+    hub: Hub
+    downloads: Downloads
+    prefixes: Prefixes
+    prices: Prices
+    """What the origin charges; a reload may change it."""
+    unready: str | None = "starting"
+    """Why not everything is open and loaded; None when it is."""
+    _metrics: Metrics = field(default_factory=lambda: Metrics(version=__version__))
+
+    async def report(self) -> Report:
+        """Return the ledger and the publications as they are now."""
+        accounts = self.accounts
+        rows = [accounts.row(publication) async for publication in accounts.publications()]
+        # So that what is left belongs to the totals beside it.
+        self.budget.update(accounts.ledger.totals(), time.time())
+        return Report.of(
+            accounts.ledger, self.prices, at=time.time(), rows=rows, budget=self.budget.left()
+        )
+
+    async def status(self, limit: int | None) -> dict[str, object]:
+        """Return the document of /status.json, with at most `limit` torrents."""
+        report = await self.report()
+        shown = report.rows if limit is None else report.foremost(limit)
+        documents: list[dict[str, object]] = []
+        for row in shown:
+            documents.append(row.document(report.prices))
+            if len(documents) % ROWS_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+        hub, cache = self.hub.statistics(), self.cache.statistics()
+        ledger = self.database.statistics()
+        return {
+            **report.document(rows=()),
+            "torrents": documents,
+            "torrents_in_all": len(report.rows),
+            "prefixes": [prefix.document() for prefix in self.prefixes],
+            "version": __version__,
+            "ready": self.unready is None,
+            "peers": {
+                "connected": hub.connected,
+                "downloads": len(self.downloads),
+                "accepted": hub.accepted,
+                "closes": hub.closes,
+            },
+            "cache": {name: getattr(cache, name) for name in cache.__dataclass_fields__},
+            "origins": {
+                name: {
+                    "reachable": told.reachable,
+                    "requests": told.requests,
+                    "retries": told.retries,
+                    "errors": dict(told.errors),
+                    "last_error": told.last_error,
+                }
+                for name, told in self.origins.statistics().items()
+            },
+            "ledger": {
+                "writable": ledger.fault is None,
+                "reason": ledger.fault,
+                "flushes": ledger.flushes,
+                "failures": ledger.failures,
+            },
+        }
+
+    def summary(self) -> str:
+        """Return the line for `systemctl status`."""
+        catalog = self.accounts.catalog
+        states = [publication.state for publication in catalog]
+        objects = f"object{'' if len(states) == 1 else 's'}"
+        parts = [f"{states.count(State.SERVING)} of {len(states)} {objects} served"]
+        for publication in catalog:
+            if publication.progress is not None:
+                parts.append(f"hashing {publication.ref} {publication.progress:.0%}")
+                break
+        for prefix in self.prefixes:
+            if prefix.reason is not None:
+                parts.append(f"{prefix.ref}: {prefix.reason}")
+                break
+        if self.budget.level is not Level.NORMAL:
+            parts.append(f"budget: {self.budget.level}")
+        trouble = sum(state in (State.FAILED, State.FAULTY) for state in states)
+        if trouble:
+            parts.append(f"{trouble} in trouble")
+        connected, totals = self.hub.statistics().connected, self.accounts.ledger.totals()
+        parts.append(f"{connected} peer{'' if connected == 1 else 's'}")
+        parts.append(f"{rounded_size(totals.origin_bytes)} from S3")
+        parts.append(f"{rounded_size(totals.uploaded_bytes)} uploaded")
+        return "; ".join(parts)
+
+    async def metrics(self) -> bytes:
+        """Return the metrics in Prometheus' text format."""
+        parts: list[bytes] = []
+        for part in self._metrics.parts(await self.report()):
+            parts.append(part)
+            await trio.lowlevel.checkpoint()
+        return b"".join(parts)

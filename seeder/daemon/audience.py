@@ -1,0 +1,79 @@
+"""Who has to know when a torrent comes or goes: its swarm, its peers, the cache, its account."""
+
+import logging
+
+from seeder.config.sections import CacheSettings
+from seeder.daemon.foundation import Foundation
+from seeder.gateway.download import Downloads
+from seeder.ledger.counters import FORMER, Account
+from seeder.peer.hub import Hub
+from seeder.publish.serving import DELETED, WITHDRAWN
+from seeder.torrent.catalog import Torrent
+from seeder.torrent.objects import PinnedBundle
+from seeder.tracker.swarms import Swarms
+from seeder.units import rounded_size
+
+_LOG = logging.getLogger(__name__)
+
+SPARE_PIECES = 4
+"""That a cache should have room for: one that is sent, others that come."""
+_NOT_REGISTERED = "torrent not registered: "
+"""The words on which Transmission stops asking: only for what is final."""
+
+
+class NodeAudience:
+    """Tells the tracker and the peers of a node what the publisher makes live, and ends."""
+
+    def __init__(
+        self,
+        foundation: Foundation,
+        swarms: Swarms,
+        hub: Hub,
+        downloads: Downloads,
+        settings: CacheSettings,
+    ) -> None:
+        self._foundation = foundation
+        self._swarms = swarms
+        self._hub = hub
+        self._downloads = downloads
+        self._settings = settings
+
+    def torrent_live(self, torrent: Torrent, account: Account) -> None:
+        """Open the torrent's swarm and let peers in."""
+        self._hub.connect(torrent)
+        self._swarms.open(
+            torrent.info_hash,
+            size=torrent.pinned.size,
+            claims=account,
+            completed=account.counters.completed,
+            alias=torrent.short_v2_hash,
+        )
+        self._weigh_cache(torrent)
+
+    def _weigh_cache(self, torrent: Torrent) -> None:
+        """Warn of a cache that can't hold a piece: a peer asks for some blocks of it at a time."""
+        cache, count = self._settings, torrent.layout.piece_count
+        largest = torrent.layout.piece_size(0) if count else 0
+        if largest > max(cache.memory, cache.disk):
+            _LOG.warning(
+                "%s: a piece of %s doesn't fit the cache, so S3 is read again for every few blocks,"
+                " as far as peer.origin_copies_per_address goes; set cache.memory or cache.disk to"
+                " %s at least",
+                torrent.pinned.ref,
+                rounded_size(largest),
+                rounded_size(largest * min(count, SPARE_PIECES)),
+            )
+
+    def torrent_gone(self, torrent: Torrent, reason: str) -> None:
+        """Close the torrent's swarm with a reason and let its peers go."""
+        self._swarms.close(torrent.info_hash, _NOT_REGISTERED + reason)
+        self._hub.disconnect(torrent, "retired")
+        self._downloads.end(torrent)
+        # Of a bundle that goes on, the ladder lets go of the objects that have gone.
+        goes_on = isinstance(torrent.pinned, PinnedBundle) and reason != DELETED
+        if reason != WITHDRAWN and not goes_on:
+            # What nobody can want any more must not keep the new object's pieces out.
+            for section in torrent.sections:
+                self._foundation.cache.discard(section.cache_id)
+        account = self._foundation.account(torrent)
+        account.state, account.peers, account.seeds = FORMER, 0, 0

@@ -1,0 +1,119 @@
+"""What a running node and the making of a single torrent both stand on, and its files on disk."""
+
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import trio
+
+from seeder.cache.pieces import PieceCache
+from seeder.config.sections import Config
+from seeder.daemon.tasks import locked_state, running
+from seeder.ledger.budget import Budget
+from seeder.ledger.counters import Account, Ledger, account_key
+from seeder.ledger.database import LedgerDatabase
+from seeder.ledger.spending import budget_of
+from seeder.metainfo.ladder import Ladder
+from seeder.metainfo.library import Library
+from seeder.metainfo.store import MetainfoStore
+from seeder.publish.faults import Faults
+from seeder.publish.makers import Maker
+from seeder.s3.calls import Allowance
+from seeder.s3.client import S3Origin
+from seeder.s3.origins import Origins
+from seeder.torrent.catalog import Torrent
+
+LEDGER, METAINFO, LISTINGS, BUILDS = "ledger.sqlite", "metainfo", "listings", "builds"
+"""Below the state directory: what was counted, what is known of each object and of each prefix,
+and what is being hashed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """The ledger and its budget, S3, the cache, and metainfo: all of it runs."""
+
+    ledger: Ledger
+    database: LedgerDatabase
+    budget: Budget
+    origins: Origins
+    cache: PieceCache[Torrent]
+    faults: Faults
+    """What the cache and the library find wrong with torrents."""
+    store: MetainfoStore
+    library: Library
+    makers: Mapping[str, Maker]
+    """By the names of their origins."""
+
+    def account(self, torrent: Torrent) -> Account:
+        """Return what the traffic of a torrent is booked on."""
+        return self.ledger.account(account_key(torrent.pinned))
+
+
+@asynccontextmanager
+async def open_foundation(
+    config: Config,
+    ledger: Ledger,
+    rng: random.Random,
+    *,
+    resume: bool = False,
+    refresh: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
+) -> AsyncIterator[Foundation]:
+    """Run a foundation for the length of the block; StorageError.
+
+    What the block does is counted in `ledger`, an empty one, and written to disk; `refresh` is
+    called before each write. With `resume` the ledger goes on from what former runs counted, all
+    accounts of which are then FORMER. The ledger stops last, with a last write.
+    """
+    state = config.state_directory
+    with locked_state(state):
+        database = await LedgerDatabase.open(state / LEDGER)
+        if resume:
+            await database.load(ledger)
+        spent = await database.spent()
+        budget = budget_of(config, totals=ledger.totals(), spent=spent, now=time.time())
+        faults = Faults()
+        origins = make_origins(config, rng, ledger, budget)
+        cache: PieceCache[Torrent] = PieceCache(
+            config.cache.directory,
+            memory=config.cache.memory,
+            disk=config.cache.disk,
+            source=origins,
+            on_fault=faults.report,
+            clock=trio.current_time,
+        )
+        store = MetainfoStore(state / METAINFO)
+        library = Library(store, lost=faults.report)
+        makers = {
+            name: Maker(origin, Ladder(origin, cache, state / BUILDS, rng), store, ledger)
+            for name, origin in origins.items()
+        }
+        async with (
+            running(partial(database.run, ledger, refresh=refresh)),
+            running(origins.run),
+            running(cache.run),
+        ):
+            yield Foundation(
+                ledger=ledger,
+                database=database,
+                budget=budget,
+                origins=origins,
+                cache=cache,
+                faults=faults,
+                store=store,
+                library=library,
+                makers=makers,
+            )
+
+
+def make_origins(
+    config: Config, rng: random.Random, ledger: Ledger, allowance: Allowance | None = None
+) -> Origins:
+    """Return every configured origin; what is read of pieces is booked in `ledger`."""
+    made = {
+        name: S3Origin(settings, rng=rng, allowance=allowance)
+        for name, settings in config.origins.items()
+    }
+    return Origins(made, lambda torrent: ledger.account(account_key(torrent.pinned)))

@@ -1,0 +1,71 @@
+"""How a node holds back as its budget is spent, part by part."""
+
+import logging
+import time
+
+from seeder.config.sections import Config
+from seeder.daemon.foundation import Foundation
+from seeder.gateway.download import Downloads
+from seeder.ledger.budget import Level
+from seeder.ledger.spending import change, explain_level
+from seeder.peer.hub import Hub
+from seeder.publish.publisher import Publisher
+from seeder.tracker.swarm import OwnPlace
+from seeder.tracker.swarms import Swarms
+from seeder.upload.uploads import Uploads
+
+_LOG = logging.getLogger(__name__)
+
+_OWN_PLACE = {
+    Level.LAST_IN_HANDOUT: OwnPlace.SPARE,
+    Level.CACHE_ONLY: OwnPlace.SPARE,
+    Level.TRACKER_ONLY: OwnPlace.ALONE,
+}
+
+
+class Restraint:
+    """Has every part of a node do as much as the budget's level allows."""
+
+    def __init__(
+        self,
+        foundation: Foundation,
+        *,
+        swarms: Swarms,
+        uploads: Uploads,
+        downloads: Downloads,
+        hub: Hub,
+        publisher: Publisher,
+    ) -> None:
+        self._ledger = foundation.ledger
+        self._budget = foundation.budget
+        self._swarms = swarms
+        self._uploads = uploads
+        self._downloads = downloads
+        self._hub = hub
+        self._publisher = publisher
+        self._level = Level.NORMAL
+        self._percents: tuple[int, ...] = ()
+
+    def keep(self) -> bool:
+        """Count what was spent, and hold back as far as that says.
+
+        Return whether a limit has reached another percent: a crash must not forget that.
+        """
+        level = self._budget.update(self._ledger.totals(), time.time())
+        if level is not self._level:
+            self._level = level
+            _LOG.warning("%s", explain_level(self._budget))
+            if level < Level.CACHE_ONLY:
+                self._hub.regain()
+            self._uploads.hold_back(level)
+            self._downloads.allow(allowed=level < Level.TRACKER_ONLY)
+            self._swarms.own_place = _OWN_PLACE.get(level, OwnPlace.ALWAYS)
+        if level < Level.CACHE_ONLY:
+            self._publisher.read_on()
+        before, self._percents = self._percents, self._budget.percents()
+        return self._percents != before
+
+    def change(self, config: Config) -> None:
+        """Keep to the budget and the prices of another configuration from now on."""
+        change(self._budget, config, totals=self._ledger.totals(), now=time.time())
+        self.keep()

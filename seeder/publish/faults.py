@@ -1,0 +1,44 @@
+"""Where a torrent that can't be served as it is gets reported, and who hears of it."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+from seeder.errors import SeederError
+from seeder.torrent.catalog import Torrent
+
+_LOG = logging.getLogger(__name__)
+
+Hearer: TypeAlias = Callable[[Torrent, SeederError], None]
+
+
+class Faults:
+    """What the cache and the library find wrong with torrents, passed on to one hearer at once.
+
+    The hearer makes use of the cache, so it can't be there before it; this can. While there is no
+    hearer, faults are logged.
+    """
+
+    def __init__(self) -> None:
+        self._hear: Hearer = _log
+
+    def report(self, torrent: Torrent, error: SeederError) -> None:
+        """Tell that S3 gave no piece of a torrent (OriginError), or the disk no metainfo of it.
+
+        Called in the task that met the fault; when it returns, the torrent may have been retired.
+        """
+        self._hear(torrent, error)
+
+    @contextmanager
+    def heard_by(self, hear: Hearer) -> Iterator[None]:
+        """Pass faults on to `hear` for the length of the block."""
+        self._hear = hear
+        try:
+            yield
+        finally:
+            self._hear = _log
+
+
+def _log(_: Torrent, error: SeederError) -> None:
+    _LOG.warning("%s", error)

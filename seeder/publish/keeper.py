@@ -1,0 +1,212 @@
+"""Keeps one configured object published: known, hashed, served, and replaced when it changes.
+
+Each round asks S3 how the object stands (HEAD, or a listing for a bundle) and brings its torrent in
+line with that; the next one comes with the next refresh, or when a fault of a piece wakes it. An
+object below a prefix is looked at when its line in the listing has changed, and not before.
+"""
+
+import logging
+from dataclasses import dataclass
+from math import inf
+
+from seeder.config.sections import ObjectSettings
+from seeder.errors import (
+    AccessDenied,
+    BudgetSpent,
+    MetainfoError,
+    ObjectChanged,
+    ObjectMissing,
+    PieceMismatch,
+    SeederError,
+    StorageError,
+    TooManyObjects,
+)
+from seeder.metainfo.ladder import describe_wish
+from seeder.metainfo.library import Library
+from seeder.metainfo.store import Record
+from seeder.publish.makers import Maker
+from seeder.publish.rounds import REFUSED_RETRY, Rounds, Timetable
+from seeder.publish.serving import DELETED, LOST, Serving, replaced
+from seeder.s3.listing import Listed
+from seeder.torrent.catalog import Publication, State, Torrent
+from seeder.torrent.info import Outline
+from seeder.torrent.objects import ObjectRef, PinnedObject, same_state, still_there
+from seeder.units import rounded_size
+
+_LOG = logging.getLogger(__name__)
+
+SPREAD = 0.05
+"""Seconds a known object, over which the first HEADs after a start are spread."""
+MOST_TOLD = 100
+"""Known objects that are told of one by one when they come together."""
+LYING = "its metainfo was wrong; get its new torrent"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An object that is to be published, with its entry, or that of its prefix."""
+
+    settings: ObjectSettings
+    ref: ObjectRef
+    listed: Listed | None = None
+    """What the listing of its prefix says; None for an object that has an entry of its own."""
+
+
+class Keeper(Rounds):
+    """One object, its publication, and what is known of its metainfo."""
+
+    def __init__(
+        self,
+        wanted: Wanted,
+        record: Record | None,
+        *,
+        maker: Maker,
+        library: Library,
+        serving: Serving,
+        timetable: Timetable,
+    ) -> None:
+        super().__init__(str(wanted.ref), timetable)
+        self.wanted = wanted
+        self.publication = Publication(wanted.ref, public=wanted.settings.is_public)
+        self._record = record
+        self._mismatched = False
+        """The object isn't what its own hashes say: no HEAD can clear that."""
+        self._maker = maker
+        self._library = library
+        self._serving = serving
+
+    @property
+    def refresh(self) -> float:
+        return self.wanted.settings.refresh
+
+    def begin(self, crowd: int) -> None:
+        """Serve what is known of the object, and have S3 asked; `crowd` objects begin together."""
+        delay, record = 0.0, self._record
+        if record is not None and record.outline is not None and self._fits(record):
+            # Pinned by its ETag, it is safe to serve before S3 was asked: a 412 would tell.
+            self._serve(record, record.outline, quiet=crowd > MOST_TOLD)
+            known = self.wanted.listed == Listed(record.pinned.etag, record.pinned.size)
+            delay = inf if known else self._timetable.rng.uniform(0, SPREAD * crowd)
+        if delay < inf:
+            self.start(delay)
+
+    def change(self, wanted: Wanted) -> None:
+        """Go on under another entry with the same wish for metainfo."""
+        listed, self.wanted = self.wanted.listed, wanted
+        self.publication.public = wanted.settings.is_public
+        if listed != wanted.listed:
+            self.wake()
+
+    def withdraw(self, reason: str) -> None:
+        """End the torrent and the rounds."""
+        self.end()
+        self._serving.withdraw(self.publication, reason)
+
+    def fault(self, torrent: Torrent, error: SeederError) -> None:
+        """Take note that S3 gave no piece of the torrent, or that its metainfo can't be read."""
+        match error:
+            case ObjectChanged():
+                self._serving.retire(self.publication, replaced(torrent))
+            case PieceMismatch() if torrent.rung not in ("build", "torrent_file"):
+                assert self._record is not None
+                self._record.refused[torrent.rung] = str(error)
+                self._record.outline = None
+                self._serving.retire(self.publication, LYING)
+            case MetainfoError():
+                assert self._record is not None
+                self._record.outline = None
+                self._serving.retire(self.publication, LOST)
+            case _:
+                self._mismatched |= isinstance(error, PieceMismatch)
+                self.publication.settle(State.FAULTY, str(error))
+        self.tell(logging.WARNING, str(error))
+        self.wake()
+
+    # -- a round
+
+    async def look(self) -> float:
+        """Bring publication and torrent in line with S3."""
+        await self._bring_up_to_date()
+        self.told = None
+        return inf if self.wanted.listed is not None else self.refresh
+
+    async def _bring_up_to_date(self) -> None:
+        publication = self.publication
+        pinned = await self._maker.look(publication.ref, self.wanted.settings)
+        torrent = publication.torrent
+        if torrent is not None and same_state(torrent.pinned, pinned):
+            publication.pinned = torrent.pinned
+            if publication.state is State.FAULTY and not self._mismatched:
+                publication.settle(State.SERVING)
+            if publication.state is not State.DUPLICATE:
+                return
+        elif torrent is not None and not still_there(torrent.pinned, pinned):
+            reason = replaced(torrent)
+            self._serving.retire(publication, reason)
+            _LOG.info("%s: %s", publication.ref, reason)
+        publication.pinned = pinned
+        await self._acquire(pinned)
+
+    async def _acquire(self, pinned: PinnedObject) -> None:
+        """Serve the object as it is now, by the metainfo that is known of it or made now."""
+        settings, publication = self.wanted.settings, self.publication
+        record = self._record
+        if record is None or not same_state(record.pinned, pinned) or not self._fits(record):
+            record = self._record = await self._maker.begin(pinned, settings)
+        if record.outline is not None:
+            self._serve(record, record.outline)
+            return
+
+        def begin() -> None:
+            publication.settle(State.BUILDING)
+            _LOG.info("%s: getting the metainfo of %s", publication.ref, rounded_size(pinned.size))
+
+        def progress(done: int, size: int) -> None:
+            publication.progress = done / size if size else 1.0
+
+        made = await self._maker.make(record, settings, progress, begin=begin)
+        # What peers will ask for first is at hand, and only that long.
+        self._library.put(made.info)
+        record.info, record.outline = None, made.info.outline
+        self._serve(record, record.outline)
+
+    def _fits(self, record: Record) -> bool:
+        """Tell whether a record's metainfo is what the entry wishes for."""
+        return record.wanted == describe_wish(self.wanted.settings)
+
+    def _serve(self, record: Record, outline: Outline, *, quiet: bool = False) -> None:
+        self._mismatched = False
+        torrent = self._library.torrent(record, outline)
+        self._serving.serve(self.publication, torrent, self, quiet=quiet)
+
+    # -- what a round ends in
+
+    def lack_budget(self, error: BudgetSpent) -> None:
+        """Say so unless there is a torrent: what is served stays as it is."""
+        if self.publication.torrent is None:
+            self.publication.settle(State.WAITING, str(error))
+            self.tell(logging.WARNING, str(error))
+
+    def fail(self, error: SeederError, retry: float) -> float:
+        """Set the publication's state by what went wrong."""
+        publication, delay = self.publication, retry
+        state = State.WAITING
+        match error:
+            case ObjectMissing():
+                if publication.torrent is not None:
+                    self._serving.retire(publication, DELETED)
+                publication.pinned = None
+                state, delay = State.FAILED, REFUSED_RETRY
+            case AccessDenied():
+                state, delay = State.FAILED, REFUSED_RETRY
+            case MetainfoError() | StorageError() | TooManyObjects():
+                state, delay = State.FAILED, self.refresh
+        if publication.torrent is not None:
+            state = State.FAULTY
+        publication.settle(state, str(error))
+        self.tell(logging.ERROR if state is State.FAILED else logging.WARNING, str(error))
+        return delay
+
+    def break_down(self, reason: str) -> None:
+        """Publish it as failed."""
+        self.publication.settle(State.FAILED, reason)

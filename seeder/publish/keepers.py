@@ -1,0 +1,98 @@
+"""The keepers of all objects: which are wanted, which are there, and whose fault is whose."""
+
+import logging
+from collections.abc import Iterable, Mapping
+
+import trio
+
+from seeder.errors import SeederError
+from seeder.metainfo.ladder import describe_wish
+from seeder.metainfo.library import Library
+from seeder.metainfo.store import MetainfoStore, Record
+from seeder.publish.keeper import MOST_TOLD, Keeper, Wanted
+from seeder.publish.makers import Maker
+from seeder.publish.rounds import Timetable
+from seeder.publish.serving import WITHDRAWN, Serving
+from seeder.torrent.catalog import Catalog, Torrent
+from seeder.torrent.objects import ObjectRef
+
+_LOG = logging.getLogger(__name__)
+
+
+class Keepers:
+    """A keeper for each object that is published."""
+
+    def __init__(
+        self,
+        *,
+        catalog: Catalog,
+        store: MetainfoStore,
+        makers: Mapping[str, Maker],
+        library: Library,
+        serving: Serving,
+        timetable: Timetable,
+    ) -> None:
+        self._catalog = catalog
+        self._store = store
+        self._makers = makers
+        self._library = library
+        self._serving = serving
+        self._timetable = timetable
+        self._keepers: dict[ObjectRef, Keeper] = {}
+        self.lock = trio.Lock()
+        """Held while the prefixes change, or what is published of what is below them."""
+
+    async def publish(self, wanted: Iterable[Wanted]) -> None:
+        """Publish objects that aren't, and tell the keepers of the others how they are wanted.
+
+        Objects whose metainfo is on disk are served when this returns. The caller holds the lock.
+        """
+        added: list[Wanted] = []
+        for each in wanted:
+            keeper = self._keepers.get(each.ref)
+            if keeper is None:
+                added.append(each)
+            elif describe_wish(each.settings) != describe_wish(keeper.wanted.settings):
+                self.withdraw(each.ref, WITHDRAWN)
+                added.append(each)
+            else:
+                keeper.change(each)
+        records = await trio.to_thread.run_sync(self._recall, [each.ref for each in added])
+        for each, record in zip(added, records, strict=True):
+            self._add(each, record, len(added))
+        served = sum(self._keepers[each.ref].publication.torrent is not None for each in added)
+        if len(added) > MOST_TOLD:
+            _LOG.info("%d new objects, %d of them known and served", len(added), served)
+
+    def _recall(self, refs: list[ObjectRef]) -> list[Record | None]:
+        return [self._store.recall(ref) for ref in refs]
+
+    def _add(self, wanted: Wanted, record: Record | None, crowd: int) -> None:
+        keeper = Keeper(
+            wanted,
+            record,
+            maker=self._makers[wanted.ref.origin],
+            library=self._library,
+            serving=self._serving,
+            timetable=self._timetable,
+        )
+        self._keepers[wanted.ref] = keeper
+        self._catalog.add(keeper.publication)
+        keeper.begin(crowd)
+
+    def withdraw(self, ref: ObjectRef, reason: str) -> None:
+        """End the torrent of an object for good, if that is kept here."""
+        keeper = self._keepers.pop(ref, None)
+        if keeper is not None:
+            keeper.withdraw(reason)
+
+    def withdraw_all_but(self, refs: set[ObjectRef]) -> None:
+        """Withdraw every object but these."""
+        for ref in [ref for ref in self._keepers if ref not in refs]:
+            self.withdraw(ref, WITHDRAWN)
+
+    def fault(self, torrent: Torrent, error: SeederError) -> None:
+        """Have a torrent's keeper take note that it can't be served as it is."""
+        publication = self._catalog.owner(torrent)
+        if publication is not None and publication.torrent is torrent:
+            self._keepers[publication.ref].fault(torrent, error)

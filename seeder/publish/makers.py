@@ -1,0 +1,83 @@
+"""What is asked of one origin for the entries in it, and how their metainfo is made and kept."""
+
+from collections.abc import Callable
+
+import trio
+
+from seeder.config.sections import ObjectSettings
+from seeder.ledger.counters import Account, Ledger, account_key
+from seeder.metainfo.bundles import list_objects, look
+from seeder.metainfo.hashing import Progress
+from seeder.metainfo.ladder import Ladder, describe_wish
+from seeder.metainfo.store import MetainfoStore, Record
+from seeder.s3.client import S3Origin
+from seeder.s3.listing import Listed
+from seeder.torrent.catalog import Torrent
+from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
+
+CLIMBS = 4
+"""Objects of one origin that get their metainfo at a time; each reads in parallel by itself."""
+
+
+class Maker:
+    """Asks one origin, books what that costs in the ledger, and keeps what comes of it on disk."""
+
+    def __init__(
+        self, origin: S3Origin, ladder: Ladder, store: MetainfoStore, ledger: Ledger
+    ) -> None:
+        self._origin = origin
+        self._ladder = ladder
+        self._store = store
+        self._ledger = ledger
+        self._climbs = trio.CapacityLimiter(CLIMBS)
+
+    async def look(self, ref: ObjectRef, settings: ObjectSettings) -> PinnedObject:
+        """Return how an object stands, or what is in a bundle; as `metainfo.bundles.look`."""
+        with self._ledger.tally() as tally:
+            pinned = await look(self._origin, ref, settings, tally)
+            self._account(pinned).absorb(tally)
+        return pinned
+
+    async def list_below(
+        self, settings: ObjectSettings, belongs: Callable[[str], bool]
+    ) -> dict[str, Listed]:
+        """Return what is below a prefix and `belongs` to it; as `metainfo.bundles.list_objects`.
+
+        It is booked on no object.
+        """
+        with self._ledger.tally() as tally:
+            return await list_objects(self._origin, settings, belongs, tally)
+
+    async def begin(self, pinned: PinnedObject, settings: ObjectSettings) -> Record:
+        """Return a new record of an object as it is now; a bundle's knows the one made before."""
+        record = Record(pinned, wanted=describe_wish(settings))
+        if isinstance(pinned, PinnedBundle):
+            # The last one that was made, whatever has been tried since.
+            record.earlier = await trio.to_thread.run_sync(self._store.load, pinned.ref)
+        return record
+
+    async def make(
+        self,
+        record: Record,
+        settings: ObjectSettings,
+        progress: Progress,
+        *,
+        begin: Callable[[], None] = lambda: None,
+    ) -> Torrent:
+        """Return a verified torrent of the record's object, once the record is saved.
+
+        `begin` is called when its turn has come. OriginError, BudgetSpent, MetainfoError,
+        StorageError.
+        """
+        async with self._climbs:
+            self._origin.check_allowance()
+            begin()
+            account = self._account(record.pinned)
+            torrent = await self._ladder.climb(record, settings, account, progress)
+        record.earlier = None
+        await trio.to_thread.run_sync(self._store.save, record)
+        self._ladder.builds.clear(record.pinned.ref)
+        return torrent
+
+    def _account(self, pinned: PinnedObject) -> Account:
+        return self._ledger.account(account_key(pinned))

@@ -1,0 +1,128 @@
+"""The rounds in which an object or a prefix is kept up to date, and what follows a failed one.
+
+A round that fails is tried again, later each time. One that the budget doesn't let read is tried
+again as soon as there is budget. One that fails by a fault of ours costs no other object anything.
+"""
+
+import logging
+import random
+from abc import ABC, abstractmethod
+from math import inf
+
+import trio
+
+from seeder.errors import BudgetSpent, SeederError
+
+_LOG = logging.getLogger(__name__)
+
+FIRST_RETRY = 1.0
+LONGEST_RETRY = 60.0
+REFUSED_RETRY = 60.0
+"""Seconds after a 403 or 404: it takes a person to change that."""
+
+
+class Timetable:
+    """What all rounds share: the nursery that they run in, chance, and which wait for budget."""
+
+    def __init__(self, nursery: trio.Nursery, rng: random.Random) -> None:
+        self.nursery = nursery
+        self.rng = rng
+        self.short: set[Rounds] = set()
+        """Those that go on when there is budget again."""
+
+    def read_on(self) -> None:
+        """Wake those that waited for budget: there is some."""
+        for rounds in self.short:
+            rounds.wake()
+        self.short.clear()
+
+
+class Rounds(ABC):
+    """Something that is looked at in rounds, by a task that lives while a next one is due.
+
+    `wake` has the next round begin at once, and brings the task back where it had ended.
+    """
+
+    def __init__(self, name: str, timetable: Timetable) -> None:
+        self.name = name
+        self.told: str | None = None
+        """The last trouble logged: the same one isn't logged every minute."""
+        self._timetable = timetable
+        self._woken = trio.Event()
+        self._scope: trio.CancelScope | None = None
+        """Around the task; None while there is none."""
+        self._ended = False
+
+    @property
+    @abstractmethod
+    def refresh(self) -> float:
+        """Seconds between two rounds; no failed one is tried again later."""
+
+    @abstractmethod
+    async def look(self) -> float:
+        """Bring it up to date; return the seconds until the next round, inf for no such round.
+
+        BudgetSpent, and any other SeederError.
+        """
+
+    @abstractmethod
+    def lack_budget(self, error: BudgetSpent) -> None:
+        """Take note that a round has to wait for budget."""
+
+    @abstractmethod
+    def fail(self, error: SeederError, retry: float) -> float:
+        """Take note of a failed round; return the seconds until a new try, `retry` by default."""
+
+    @abstractmethod
+    def break_down(self, reason: str) -> None:
+        """Take note of a round that failed by a fault of ours."""
+
+    def start(self, delay: float = 0.0) -> None:
+        """Begin the first round in `delay` seconds."""
+        self._scope = trio.CancelScope()
+        self._timetable.nursery.start_soon(self._run, self._scope, delay)
+
+    def wake(self) -> None:
+        """Have the next round begin now, or as soon as the present one is over."""
+        self._woken.set()
+        if self._scope is None and not self._ended:
+            self.start()
+
+    def end(self) -> None:
+        """Look at it no more."""
+        self._ended = True
+        self._timetable.short.discard(self)
+        if self._scope is not None:
+            self._scope.cancel()
+
+    def tell(self, level: int, text: str) -> None:
+        """Log a trouble under the name of what it is with, unless it is the one told last."""
+        if text != self.told:
+            self.told = text
+            _LOG.log(level, "%s", text if self.name in text else f"{self.name}: {text}")
+
+    async def _run(self, scope: trio.CancelScope, delay: float) -> None:
+        with scope:
+            retry = FIRST_RETRY
+            while delay < inf or self._woken.is_set():
+                with trio.move_on_after(delay):
+                    await self._woken.wait()
+                self._woken = trio.Event()
+                try:
+                    delay = await self.look()
+                except BudgetSpent as error:
+                    self._timetable.short.add(self)
+                    self.lack_budget(error)
+                    delay = self.refresh
+                except SeederError as error:
+                    delay = min(self.fail(error, retry), self.refresh)
+                    retry = min(retry * 2, LONGEST_RETRY)
+                except Exception as error:
+                    # A fault of ours with one of them: the others must not pay for it.
+                    _LOG.exception("%s: internal error", self.name)
+                    self.break_down(f"internal error: {error!r}")
+                    delay = self.refresh
+                else:
+                    retry = FIRST_RETRY
+                delay *= self._timetable.rng.uniform(0.9, 1.1)
+            self._scope = None

@@ -1,0 +1,40 @@
+"""The last listing of a prefix comes back from disk, or counts as unknown."""
+
+from pathlib import Path
+
+import pytest
+
+from seeder.publish.listings import ListingStore
+from seeder.s3.listing import Listed
+from seeder.torrent.objects import ObjectRef
+
+REF = ObjectRef("default", "bucket", "a key/with ünïcode")
+LISTING = {"a/b": Listed('"e"', 5), "a/ünï": Listed('"f-2"', 0)}
+
+
+def test_a_listing_comes_back_as_it_was(tmp_path: Path) -> None:
+    store = ListingStore(tmp_path / "listings")
+    assert store.load(REF) is None
+    for saved in (LISTING, {}):
+        store.save(REF, saved)
+        assert store.load(REF) == saved
+    assert store.load(ObjectRef(REF.origin, REF.bucket, "another")) is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[:-1],
+        lambda data: data.replace(b"bucket", b"basket"),
+        lambda data: data.replace(b"5]", b'"x"]'),
+        lambda data: data.replace(b", 5]", b"]"),
+        lambda data: b"[]",
+    ],
+)
+def test_a_damaged_listing_counts_as_none(tmp_path: Path, damage: object) -> None:
+    store = ListingStore(tmp_path)
+    store.save(REF, LISTING)
+    [path] = tmp_path.iterdir()
+    path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
+    assert store.load(REF) is None
