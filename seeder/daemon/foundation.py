@@ -77,10 +77,10 @@ async def open_foundation(
         faults = Faults()
         origins = make_origins(config, rng, ledger, budget)
         cache: PieceCache[Torrent] = PieceCache(
+            origins,
             config.cache.directory,
             memory=config.cache.memory,
             disk=config.cache.disk,
-            source=origins,
             on_fault=faults.report,
             clock=trio.current_time,
         )

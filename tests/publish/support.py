@@ -108,10 +108,10 @@ async def make_world(
     purse = origin.allowance = Purse()
     catalog, ledger, audience, faults = Catalog(), Ledger(), Audience(), Faults()
     cache: PieceCache[Torrent] = PieceCache(
+        Origins({"default": origin}, lambda _: ledger.unattributed),
         path / "cache",
         memory=256 * MIB,
         disk=50 * GIB,
-        source=Origins({"default": origin}, lambda _: ledger.unattributed),
         on_fault=faults.report,
         clock=trio.current_time,
     )
