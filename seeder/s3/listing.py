@@ -7,13 +7,15 @@ from urllib.parse import unquote_plus
 from seeder.errors import OriginFault
 from seeder.s3.signing import Query
 from seeder.s3.xml import read_xml
-from seeder.units import MIB, whole_number
+from seeder.units import KIB, MIB, whole_number
 
 PAGE = 1000
 """Keys in a page, S3's own limit."""
 LARGEST_PAGE = 8 * MIB
 """Bytes; a thousand keys of 1024 bytes, each spelt out in three, come to less than half of it."""
 SIDECAR = ".torrent"
+_LONGEST_TEXT = 64 * KIB
+"""Characters; a key has 1024 bytes, a continuation token is a key and little more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +55,17 @@ def parse_page(body: bytes) -> Page:
 
     def take(path: list[str], text: str) -> None:
         nonlocal entry
-        if len(path) == 3 and path[1] == "Contents":
+        depth = len(path)
+        if depth == 3 and path[1] == "Contents":
             entry[path[2]] = text
-        elif len(path) == 2 and path[1] == "Contents":
+        elif depth == 2 and path[1] == "Contents":
             entries.append(entry)
             entry = {}
-        elif len(path) == 2:
+        elif depth == 2:
             told[path[1]] = text
 
     try:
-        read_xml(body, take, is_root="ListBucketResult".__eq__, longest=LARGEST_PAGE)
+        read_xml(body, take, is_root="ListBucketResult".__eq__, longest=_LONGEST_TEXT)
     except ValueError as error:
         raise OriginFault(f"its listing can't be read: {error}") from error
     truncated = told.get("IsTruncated", "false").strip() == "true"

@@ -22,33 +22,30 @@ def read_xml(
     takes, or a text of more than `longest` characters; what came before has been taken then.
     """
     path: list[str] = []
-    words: list[str] = []
-    length = 0
+    text = ""
 
     def start(name: str, _: Mapping[str, str]) -> None:
-        nonlocal length
+        nonlocal text
         name = name.rpartition(" ")[2]
         if not path and is_root is not None and not is_root(name):
             raise ValueError(f"it is a {name[:40]}")
         path.append(name)
         if len(path) > _DEEPEST:
             raise ValueError("it is too deep")
-        words.clear()
-        length = 0
+        text = ""
 
-    def add(text: str) -> None:
-        nonlocal length
-        length += len(text)
-        if length > longest and not text.isspace():
+    def add(more: str) -> None:
+        nonlocal text
+        if len(text) + len(more) <= longest:
+            text += more
+        elif not more.isspace():  # more blanks than that between two elements are dropped
             raise ValueError("a text in it is too long")
-        words.append(text)
 
     def end(_: str) -> None:
-        nonlocal length
-        take(path, "".join(words))
+        nonlocal text
+        take(path, text)
         path.pop()
-        words.clear()
-        length = 0
+        text = ""
 
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True

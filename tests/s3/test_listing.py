@@ -41,6 +41,11 @@ def test_a_page_tells_key_etag_and_size(namespace: str) -> None:
     assert parse_page(data) == Page((("a/b", Listed('"e"', 5)), ("c", Listed('"e"', 0))), None)
 
 
+def test_a_page_may_have_any_number_of_blanks() -> None:
+    blanks = "\n" + " " * 100_000
+    assert len(parse_page(page_of(blanks + entry("k") + blanks, told=blanks)).objects) == 1
+
+
 def test_what_is_below_a_delimiter_is_no_object() -> None:
     told = "<CommonPrefixes><Prefix>a/</Prefix></CommonPrefixes><Prefix>x</Prefix>"
     assert parse_page(page_of(told=told)).objects == ()
@@ -78,6 +83,7 @@ def test_every_key_comes_back_as_it_was(keys: list[str]) -> None:
         (b'<!DOCTYPE x [<!ENTITY y "z">]>' + page_of(entry("&y;")), "a document type"),
         (b'<?xml version="1.0" encoding="klingon"?>' + page_of(entry("k")), "unknown encoding"),
         (page_of(entry("k" + "<a>" * 9 + "</a>" * 9)), "too deep"),
+        (page_of(entry("k" * 70_000)), "too long"),
         (page_of(entry("k", etag="")), "without key, ETag or size"),
         (page_of(entry("k", size="-1")), "without key, ETag or size"),
         (page_of(entry("")), "without key, ETag or size"),
