@@ -6,7 +6,6 @@ text is one line for the operator.
 
 import logging
 import random
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -122,13 +121,13 @@ class Caller:
         settings: OriginSettings,
         *,
         rng: random.Random,
-        policy: RetryPolicy | None = None,
-        wall_clock: Callable[[], float] = time.time,
-        allowance: Allowance | None = None,
+        policy: RetryPolicy,
+        wall_clock: Callable[[], float],
+        allowance: Allowance | None,
     ) -> None:
         self._settings = settings
         self._rng = rng
-        self._policy = policy or RetryPolicy()
+        self._policy = policy
         self._wall_clock = wall_clock
         self.allowance = allowance
         """None: whatever is asked for is read."""
@@ -151,11 +150,8 @@ class Caller:
         self._reachable = True
         self._last_error: str | None = None
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep the credentials fresh until cancelled; then close the connections.
-
-        Calls may be made once it has started; the first ones wait for credentials.
-        """
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Keep the credentials fresh until cancelled; then close the connections."""
         try:
             await self._credentials.run(task_status=task_status)
         finally:
@@ -213,12 +209,12 @@ class Caller:
             match step:
                 case None:
                     raise failure
-                case Move(region):
+                case Move(region=region):
                     _LOG.info("bucket %s is in region %s: signing for that", bucket, region)
                     self._regions[bucket] = region
                 case Renew():
                     await self._credentials.renew(credentials)
-                case Wait(seconds):
+                case Wait(seconds=seconds):
                     self._retries += 1
                     _LOG.debug("%s; again in %.2f s", failure, seconds)
                     await trio.sleep(seconds)
@@ -266,11 +262,6 @@ class Caller:
         if self.allowance is None:
             return nullcontext(call.meter)
         return self.allowance.admit(call.meter, call.size)
-
-    def check_allowance(self) -> None:
-        """Raise BudgetSpent if nothing may be read now."""
-        if self.allowance is not None:
-            self.allowance.check(1)
 
     async def _explain(
         self,

@@ -3,11 +3,14 @@
 How a call is made, and how its errors are worded, is seeder.s3.calls.
 """
 
+import random
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 import trio
 
+from seeder.config.sections import OriginSettings
 from seeder.errors import (
     AccessDenied,
     AttributesUnsupported,
@@ -16,64 +19,71 @@ from seeder.errors import (
     TorrentUnsupported,
 )
 from seeder.s3.answers import check_range, content_length, label, printable
-from seeder.s3.calls import Call, Caller
+from seeder.s3.calls import Allowance, Call, Caller, OriginStatistics
 from seeder.s3.listing import LARGEST_PAGE, Page, page_query, parse_page
+from seeder.s3.retry import RetryPolicy
 from seeder.s3.signing import Query
 from seeder.s3.transport import Broken, Exchange
 from seeder.torrent.objects import Meter, ObjectRef, PinnedObject, Purpose
 from seeder.units import MIB, ByteRange
-
-
-class Filling:
-    """Takes the bytes of `wanted` where `room` is; each whole part goes to `take` at once.
-
-    Parts have `part_length` bytes, the last one what is left.
-    """
-
-    def __init__(
-        self, wanted: ByteRange, part_length: int, take: Callable[[bytearray], None]
-    ) -> None:
-        self._start = wanted.start
-        self.left = wanted.length
-        """Bytes still to come."""
-        self._part_length = part_length
-        self._take = take
-        self._part = bytearray()
-        self._room = memoryview(self._part)
-
-    @property
-    def room(self) -> memoryview:
-        """Where the next bytes go, as long as any are to come."""
-        if not self._room:
-            # Not before: to touch 8 MiB takes milliseconds, which the answer is waited for anyway.
-            self._part = bytearray(min(self._part_length, self.left))
-            self._room = memoryview(self._part)
-        return self._room
-
-    @property
-    def rest(self) -> ByteRange:
-        """What is still to come, as long as anything is."""
-        return ByteRange(self._start, self.left)
-
-    def filled(self, count: int) -> None:
-        """Take note that the first `count` bytes of `room` are there."""
-        self._start += count
-        self.left -= count
-        self._room = self._room[count:]
-        if not self._room:
-            self._take(self._part)
-
 
 _T = TypeVar("_T")
 
 LARGEST_TORRENT = 10 * MIB
 
 
-class S3Origin(Caller):
+class S3Origin:
     """One origin. Its calls may run side by side; each may be cancelled at any time.
 
     Any of them raises OriginError, and BudgetSpent where `allowance` doesn't admit it.
     """
+
+    def __init__(
+        self,
+        settings: OriginSettings,
+        *,
+        rng: random.Random,
+        policy: RetryPolicy | None = None,
+        wall_clock: Callable[[], float] = time.time,
+        allowance: Allowance | None = None,
+    ) -> None:
+        self._caller = Caller(
+            settings,
+            rng=rng,
+            policy=policy or RetryPolicy(),
+            wall_clock=wall_clock,
+            allowance=allowance,
+        )
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the credentials fresh until cancelled; then close the connections.
+
+        Calls may be made once it has started; the first ones wait for credentials.
+        """
+        await self._caller.run(task_status=task_status)
+
+    @property
+    def allowance(self) -> Allowance | None:
+        """What may be spent on its calls; None: whatever is asked for is read."""
+        return self._caller.allowance
+
+    @allowance.setter
+    def allowance(self, allowance: Allowance | None) -> None:
+        self._caller.allowance = allowance
+
+    def check_allowance(self) -> None:
+        """Raise BudgetSpent if nothing may be read now."""
+        if self._caller.allowance is not None:
+            self._caller.allowance.check(1)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether calls wait for a connection."""
+        return self._caller.is_busy
+
+    def statistics(self) -> OriginStatistics:
+        """Return a snapshot."""
+        return self._caller.statistics()
 
     async def head(
         self, ref: ObjectRef, meter: Meter, purpose: Purpose = "metainfo"
@@ -94,7 +104,7 @@ class S3Origin(Caller):
             version = exchange.headers.get("x-amz-version-id")
             return PinnedObject(ref, etag, size, None if version == "null" else version)
 
-        return await self.result(Call("HEAD", ref, meter, purpose, take))
+        return await self._caller.result(Call("HEAD", ref, meter, purpose, take))
 
     async def read_range(
         self, pinned: PinnedObject, wanted: ByteRange, meter: Meter, purpose: Purpose
@@ -127,7 +137,7 @@ class S3Origin(Caller):
         """
         if wanted.stop > pinned.size:
             raise ValueError(f"{wanted.header} is not inside {pinned.size} bytes")
-        filling = Filling(wanted, part_length, take)
+        filling = _Filling(wanted, part_length, take)
         # A weak tag (a proxy's doing) never matches in If-Match; the strong one it stands for may.
         headers = {"Range": wanted.header, "If-Match": pinned.etag.removeprefix("W/")}
 
@@ -148,7 +158,7 @@ class S3Origin(Caller):
                 )
 
         call = Call("GET", pinned.ref, meter, purpose, fill, headers, size=wanted.length)
-        await self.result(call)
+        await self._caller.result(call)
 
     async def read_small(self, ref: ObjectRef, limit: int, meter: Meter) -> bytes:
         """Return a whole object of at most `limit` bytes. OriginError; a missing one is normal."""
@@ -165,7 +175,7 @@ class S3Origin(Caller):
         # Without s3:ListBucket, S3 denies access to a key that isn't there.
         normal = (ObjectMissing, AccessDenied)
         call = Call("GET", ref, meter, "metainfo", take, size=limit, normal=normal)
-        return await self.result(call)
+        return await self._caller.result(call)
 
     async def list_page(self, prefix: ObjectRef, token: str | None, meter: Meter) -> Page:
         """Return a page of the objects whose keys begin with that of `prefix` (ListObjectsV2).
@@ -184,7 +194,7 @@ class S3Origin(Caller):
 
         query = page_query(prefix.key, token)
         call = Call("GET", prefix, meter, "metainfo", take, size=LARGEST_PAGE, listing=query)
-        body = await self.result(call)
+        body = await self._caller.result(call)
         try:
             page = await trio.to_thread.run_sync(parse_page, body)
         except OriginFault as error:
@@ -226,7 +236,7 @@ class S3Origin(Caller):
             torrent=True,
             normal=(TorrentUnsupported,),
         )
-        return await self.result(call)
+        return await self._caller.result(call)
 
     async def ask_about(
         self,
@@ -244,11 +254,55 @@ class S3Origin(Caller):
         The body should have `size` bytes at most. OriginError; AttributesUnsupported where S3
         doesn't know the question, AccessDenied where it takes s3:GetObjectAttributes.
         """
-        fields = {"If-Match": pinned.etag.removeprefix("W/"), **headers}
-        normal = (AttributesUnsupported, AccessDenied)
         call = Call(
-            *(method, pinned.ref, meter, "metainfo", take, fields, size),
+            method,
+            pinned.ref,
+            meter,
+            "metainfo",
+            take,
+            headers={"If-Match": pinned.etag.removeprefix("W/"), **headers},
+            size=size,
             about=about,
-            normal=normal,
+            normal=(AttributesUnsupported, AccessDenied),
         )
-        return await self.result(call)
+        return await self._caller.result(call)
+
+
+class _Filling:
+    """Takes the bytes of `wanted` where `room` is; each whole part goes to `take` at once.
+
+    Parts have `part_length` bytes, the last one what is left.
+    """
+
+    def __init__(
+        self, wanted: ByteRange, part_length: int, take: Callable[[bytearray], None]
+    ) -> None:
+        self._start = wanted.start
+        self.left = wanted.length
+        """Bytes still to come."""
+        self._part_length = part_length
+        self._take = take
+        self._part = bytearray()
+        self._room = memoryview(self._part)
+
+    @property
+    def room(self) -> memoryview:
+        """Where the next bytes go, as long as any are to come."""
+        if not self._room:
+            # Not before: to touch 8 MiB takes milliseconds, which the answer is waited for anyway.
+            self._part = bytearray(min(self._part_length, self.left))
+            self._room = memoryview(self._part)
+        return self._room
+
+    @property
+    def rest(self) -> ByteRange:
+        """What is still to come, as long as anything is."""
+        return ByteRange(self._start, self.left)
+
+    def filled(self, count: int) -> None:
+        """Take note that the first `count` bytes of `room` are there."""
+        self._start += count
+        self.left -= count
+        self._room = self._room[count:]
+        if not self._room:
+            self._take(self._part)

@@ -24,16 +24,16 @@ LOAD_TIMEOUT = 60.0
 """Seconds after which a provider that hangs counts as failed."""
 
 
-class Source(Protocol):
+class CredentialSource(Protocol):
     """What botocore's chain found: keys, or something that fetches new ones in time."""
 
     def get_frozen_credentials(self) -> ReadOnlyCredentials: ...
 
 
-Find = Callable[[], Source | None]
+FindCredentials = Callable[[], CredentialSource | None]
 
 
-def chain(profile: str | None, region: str) -> Source | None:
+def chain(profile: str | None, region: str) -> CredentialSource | None:
     """Ask botocore's chain; None if nothing is configured. Blocks, raises what providers raise."""
     session = Session(profile=profile)
     if session.get_config_variable("region") is None:
@@ -44,10 +44,10 @@ def chain(profile: str | None, region: str) -> Source | None:
 class CredentialStore:
     """Holds the current credentials; without `find` requests are anonymous."""
 
-    def __init__(self, origin: str, find: Find | None) -> None:
+    def __init__(self, origin: str, find: FindCredentials | None) -> None:
         self._origin = origin
         self._find = find
-        self._source: Source | None = None
+        self._source: CredentialSource | None = None
         self._current: Credentials | None = None
         self._problem = ""
         self._started = self._stopped = False
@@ -97,7 +97,7 @@ class CredentialStore:
                 self._source = None
                 await self._load(self._find)
 
-    async def _load(self, find: Find) -> None:
+    async def _load(self, find: FindCredentials) -> None:
         try:
             with trio.fail_after(LOAD_TIMEOUT):
                 found = await trio.to_thread.run_sync(self._ask, find, abandon_on_cancel=True)
@@ -115,7 +115,7 @@ class CredentialStore:
                 self._current, self._problem = found, ""
         self._tried.set()
 
-    def _ask(self, find: Find) -> Credentials | None:
+    def _ask(self, find: FindCredentials) -> Credentials | None:
         """Return the chain's credentials, refreshed if need be; runs in a thread."""
         source = self._source or find()
         if source is None:

@@ -34,7 +34,7 @@ class Server(NamedTuple):
     port: int
 
 
-class Body:
+class BodyReader:
     """The body of one answer, read once; whoever has read enough of it closes it."""
 
     def __init__(
@@ -180,9 +180,9 @@ class Pool:
 
     def body_of(
         self, link: Link, parser: h11.Connection, request: h11.Request, answer: h11.Response
-    ) -> Body:
+    ) -> BodyReader:
         """Return the body that follows the head of an answer; to close it frees the connection."""
-        return Body(self, link, parser, length=_length(request, answer))
+        return BodyReader(self, link, parser, length=_length(request, answer))
 
     def give_back(self, link: Link) -> None:
         """Keep a connection whose exchange has ended well."""

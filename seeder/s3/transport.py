@@ -15,7 +15,7 @@ import h11
 import httpx
 import trio
 
-from seeder.s3.http1 import Body, Link, Pool, Server
+from seeder.s3.http1 import BodyReader, Link, Pool, Server
 from seeder.s3.network import reason_of
 from seeder.s3.signing import WireRequest
 from seeder.torrent.objects import Meter, Purpose
@@ -96,7 +96,7 @@ class _AnswerBody(httpx.AsyncByteStream):
     httpx iterates over it for an event hook that calls `Response.aread()`; we read it afterwards.
     """
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: BodyReader) -> None:
         self._body = body
         self._kept = bytearray()
         """What httpx has taken, as long as we have not."""

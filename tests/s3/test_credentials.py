@@ -17,7 +17,7 @@ from trio.testing import MockClock
 
 from seeder.errors import AccessDenied, OriginUnreachable
 from seeder.s3 import credentials
-from seeder.s3.credentials import REFRESH_INTERVAL, CredentialStore, Find, chain
+from seeder.s3.credentials import REFRESH_INTERVAL, CredentialStore, FindCredentials, chain
 from seeder.s3.signing import Credentials
 from tests.s3.fault_server import FaultServer, answer
 
@@ -47,7 +47,7 @@ class Provider:
         return ReadOnlyCredentials(result.access_key, result.secret_key, result.token)
 
 
-async def start(nursery: trio.Nursery, find: Find | None) -> CredentialStore:
+async def start(nursery: trio.Nursery, find: FindCredentials | None) -> CredentialStore:
     store = CredentialStore("default", find)
     await nursery.start(store.run)
     return store
