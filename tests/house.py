@@ -34,7 +34,7 @@ ALLOWED = (
     "CacheStatistics.*",  # read by the status page, all of them
     "LineFormatter.default_msec_format",  # logging
     "LineFormatter.default_time_format",  # logging
-    "Section.model_config",  # pydantic
+    "Settings.model_config",  # pydantic
 )
 """Public definitions of seeder/ that are used otherwise than by their names."""
 
@@ -97,13 +97,17 @@ class _Uses:
     members: defaultdict[str, set[_Definition | str]] = field(
         default_factory=lambda: defaultdict(set)
     )
+    matched: defaultdict[str, set[_Definition | str]] = field(
+        default_factory=lambda: defaultdict(set)
+    )
+    """By class, whose fields a pattern reads in their order."""
     globals: defaultdict[tuple[str, str], set[_Definition | str]] = field(
         default_factory=lambda: defaultdict(set)
     )
 
     def of(self, definition: _Definition) -> set["_Definition | str"]:
         if definition.owner:
-            return self.members[definition.name]
+            return self.members[definition.name] | self.matched[definition.owner]
         return self.globals[definition.module, definition.name]
 
 
@@ -205,9 +209,11 @@ def _note_uses(module: str, tree: ast.Module, sources: Sources, uses: _Uses) -> 
                         uses.globals[modules[base], name].add(user)
                     case ast.Attribute(attr=name):
                         uses.members[name].add(user)
-                    case ast.MatchClass(kwd_attrs=attributes):
+                    case ast.MatchClass(cls=matched, patterns=by_place, kwd_attrs=attributes):
                         for name in attributes:
                             uses.members[name].add(user)
+                        if by_place:
+                            uses.matched[ast.unparse(matched).rpartition(".")[2]].add(user)
                     case ast.Call(args=arguments) if _called(node) in _BY_TEXT:
                         for name in re.findall(r"\w+", " ".join(_texts(arguments))):
                             uses.members[name].add(user)

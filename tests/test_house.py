@@ -69,6 +69,9 @@ def test_types_in_quotes_attributes_by_text_and_patterns_are_uses() -> None:
         seeder__a="""
         from operator import attrgetter
         class Shown: ...
+        class Pair:
+            one: int
+            other: int
         class Point:
             x: int
             y: int
@@ -77,12 +80,13 @@ def test_types_in_quotes_attributes_by_text_and_patterns_are_uses() -> None:
             '''Point'''
             match of:
                 case Point(x=1): pass
+                case Pair(1, _): pass
             attrgetter("point.y")(of)
             print({"z": 1})
         show(1)
         """,
     )
-    assert found == ["seeder.a:7 Point.z"]
+    assert found == ["seeder.a:10 Point.z"]
 
 
 def test_what_a_library_calls_is_let_be() -> None:

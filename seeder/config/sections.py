@@ -43,12 +43,11 @@ from seeder.config.texts import (
     parse_public_address,
 )
 from seeder.net.addresses import HostPort, IPNetwork
-from seeder.torrent.layout import LARGEST_PIECE_LENGTH
+from seeder.torrent.layout import LARGEST_PIECE_LENGTH, SMALLEST_PIECE_LENGTH
 from seeder.torrent.objects import ObjectRef
-from seeder.units import GIB, KIB, MIB
+from seeder.units import GIB, MIB
 
 DEFAULT_ORIGIN = "default"
-SMALLEST_PIECE = 16 * KIB  # a block, the least that peers request (BEP 3)
 MOST_OBJECTS = 1_000_000
 
 Rung: TypeAlias = Literal["origin", "sidecar", "checksums", "build"]
@@ -61,6 +60,9 @@ SUPER_SEEDING: tuple[SuperSeeding, ...] = ("auto", "off")
 VERIFY: tuple[Verify, ...] = ("sample", "all")
 TorrentFormat: TypeAlias = Literal["v1", "hybrid"]
 TORRENT_FORMATS: tuple[TorrentFormat, ...] = ("v1", "hybrid")
+_PieceLength = Annotated[
+    int, size(least=SMALLEST_PIECE_LENGTH, most=LARGEST_PIECE_LENGTH, power_of_two=True)
+]
 _Address = Annotated[HostPort, parsed(parse_host_port, HostPort)]
 _Network = Annotated[IPNetwork, parsed(parse_network, IPNetwork)]
 
@@ -110,10 +112,7 @@ class ObjectSettings(Settings):
         tuple[Annotated[Rung, choice(RUNGS)], ...], array('["origin", "build"]', least=1)
     ] = RUNGS
     torrent_file: ExistingFile | None = None
-    piece_length: (
-        Annotated[int, size(least=SMALLEST_PIECE, most=LARGEST_PIECE_LENGTH, power_of_two=True)]
-        | None
-    ) = None
+    piece_length: _PieceLength | None = None
     """Bytes; None is chosen by the object's size."""
     private: bool = False
     public: bool | None = None

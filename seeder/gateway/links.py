@@ -53,10 +53,8 @@ class Links:
         """
         return torrent_file(
             torrent.raw_info,
-            announce=[self.announce],
+            announce=self.announce,
             created_by=CREATED_BY,
-            # It would make every copy another file.
-            creation_date=None,
             url_list=self._web_seeds(torrent, public),
             piece_layers=torrent.hashes.piece_layers() if torrent.hashes is not None else None,
         )

@@ -1,8 +1,8 @@
 """One torrent of many objects: its files, their names, and its info dictionary (BEP 3, BEP 47).
 
-Each object starts a piece, and a pad file of zeros fills up its last one, that of the last object
-included. So a piece holds bytes of one object only, and its hash doesn't depend on what else is in
-the torrent: when one object changes, the others keep their pieces.
+Each object starts a piece, and a pad file of zeros fills up its last piece; the last object is
+padded too. So a piece holds bytes of one object only, and its hash doesn't depend on what else is
+in the torrent: when one object changes, the others keep their pieces.
 
 No I/O.
 """
@@ -21,20 +21,19 @@ from seeder.torrent.layout import (
     LARGEST_PIECE_LENGTH,
     MOST_PIECES,
     SHA1_LENGTH,
+    SMALLEST_PIECE_LENGTH,
     Layout,
     default_piece_length,
 )
 from seeder.torrent.objects import PinnedBundle
-from seeder.units import KIB
 
 LARGEST_INFO = 10_000_000
 """Bytes; libtorrent reads no larger torrent file."""
 _MOST_VALUES = 3_000_000
-SMALLEST_PIECE = 16 * KIB
 LARGEST_PADDING = 1 / 8
-"""Share of the objects' bytes up to which padding is let alone: smaller pieces need less."""
+"""Share of the objects' bytes that padding may take before smaller pieces are chosen."""
 STEADY = 4
-"""How far the piece length of an earlier state may be off before all is hashed anew."""
+"""Factor by which an earlier piece length may be off before all is hashed anew with another."""
 _PAD_DIRECTORY = ".pad"
 _LONGEST_EXTENSION = 16
 _LONGEST_SEGMENT = 240
@@ -46,7 +45,7 @@ Path: TypeAlias = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """An entry of `files`; a pad holds zeros, and nobody wants it."""
+    """An entry of `files`; a pad holds only zeros, and clients don't download it."""
 
     path: Path
     length: int
@@ -62,13 +61,13 @@ def padded(piece: bytearray, length: int) -> bytearray:
 def bundle_piece_length(sizes: Sequence[int], earlier: int | None = None) -> int:
     """Return the piece length in bytes (a power of two) for objects of these sizes.
 
-    The usual one for that much, smaller where that would pad too much; that of an earlier state as
-    long as it isn't far off, since another one would have every object read again.
+    The default for their sum, or a smaller one if that would pad too much. An `earlier` one is kept
+    while it isn't far off, since with another length every object would be read again.
     """
     total = sum(sizes)
     length = default_piece_length(total)
     while (
-        length > SMALLEST_PIECE
+        length > SMALLEST_PIECE_LENGTH
         and _piece_count(sizes, length) * length - total > total * LARGEST_PADDING
         and _piece_count(sizes, length // 2) <= MOST_PIECES
     ):
@@ -91,8 +90,8 @@ def bundle_layout(sizes: Sequence[int], piece_length: int) -> Layout:
 def bundle_files(bundle: PinnedBundle, piece_length: int) -> list[File]:
     """Return the files of the torrent in their order, each with the pad that it needs.
 
-    BEP 47 names a pad by its length. rtorrent 0.9.8 takes no two files of one name, so the next
-    pad of a length gets a number as well.
+    BEP 47 names a pad by its length. rtorrent 0.9.8 takes no two files of one name, so a further
+    pad of the same length gets a number as well.
     """
     keys = [member.ref.key for member in bundle.members]
     paths = safe_paths(bundle.ref.key, keys)
@@ -173,11 +172,11 @@ def bundle_name(bucket: str, prefix: str) -> str:
 
 
 def safe_paths(prefix: str, keys: Sequence[str]) -> list[Path]:
-    """Return a path for each key: what is below the prefix, fit for the file systems of all.
+    """Return a path for each key: what is below the prefix, fit for every file system.
 
     Paths differ by more than case and Unicode's spelling, none is a directory of another one, and
-    none is among the pads. Where keys clash, those that are safe as they are keep their names, the
-    first in order otherwise; the others get some digits of their key's SHA-256.
+    none is among the pads. Where keys clash, a key that is safe as it is keeps its name, or else
+    the first in order; each other name gets some digits of its key's SHA-256.
     """
     base = prefix.rpartition("/")[0]
     start = len(base) + 1 if base or prefix.startswith("/") else 0
@@ -217,7 +216,7 @@ def _digest(text: str) -> str:
 
 
 def _fold(path: Path) -> Path:
-    """Return what file systems that ignore case and Unicode's spelling make of a path."""
+    """Return the form in which a file system that ignores case and spelling compares a path."""
     return tuple(
         unicodedata.normalize("NFD", unicodedata.normalize("NFD", segment).casefold())
         for segment in path

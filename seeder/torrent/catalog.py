@@ -21,28 +21,28 @@ from seeder.units import ByteRange
 
 
 class InfoSource(Protocol):
-    """Where the info dictionaries of torrents are that don't hold their own."""
+    """Has the info dictionaries of the torrents that hold only an outline."""
 
     def has(self, torrent: "Torrent") -> bool:
-        """Tell whether `take` would not have to read it from disk."""
+        """Tell whether `take` would find it in memory."""
 
     def take(self, torrent: "Torrent") -> Info:
         """Return the info, read from disk if need be; StorageError, MetainfoError."""
 
     async def fetch(self, torrent: "Torrent") -> Info:
-        """Return the info as `take` does, but let others run while it is read."""
+        """Return the info like `take`, but without blocking while it is read."""
 
 
 class Torrent:
     """A torrent that is served: verified metainfo and the pinned objects behind it.
 
-    It holds its info dictionary, or only the outline of it; then `shelf` has the rest.
+    It holds its info dictionary, or only the outline of it, and then `infos` has the rest.
     """
 
     __slots__ = (
         "_firsts",
         "_info",
-        "_shelf",
+        "_infos",
         "cache_id",
         "hashes",
         "info_hash",
@@ -63,10 +63,10 @@ class Torrent:
         rung: str,
         hashes: KeptHashes | None = None,
         *,
-        shelf: InfoSource | None = None,
+        infos: InfoSource | None = None,
     ) -> None:
         self._info = info if isinstance(info, Info) else None
-        self._shelf = shelf
+        self._infos = infos
         self.pinned = pinned
         self.rung = rung
         """The rung of the metainfo ladder that it came from."""
@@ -79,9 +79,9 @@ class Torrent:
         self.v2_hash: bytes | None = v2.info_hash if v2 else None
         """The SHA-256 of info, whole, of a hybrid."""
         self.short_v2_hash: InfoHash | None = v2.short_hash if v2 else None
-        """The same as v2 clients name it on the wire and to trackers."""
+        """The same, cut to 20 bytes: so v2 clients name it on the wire and to trackers."""
         self.padded = isinstance(pinned, PinnedBundle)
-        """Whether the last piece of an object is filled up with zeros."""
+        """Whether the last piece of each object is filled up with zeros."""
         self.sections = sections_of(pinned, info.layout)
         self.cache_id = (
             cache_id(pinned, info.layout.piece_length) if self.padded else self.sections[0].cache_id
@@ -91,25 +91,25 @@ class Torrent:
     @property
     def at_hand(self) -> bool:
         """Whether `info` is in memory."""
-        return self._info is not None or (self._shelf is not None and self._shelf.has(self))
+        return self._info is not None or (self._infos is not None and self._infos.has(self))
 
     @property
     def info(self) -> Info:
         """The metainfo, read from disk where it isn't at hand; StorageError, MetainfoError."""
         if self._info is not None:
             return self._info
-        assert self._shelf is not None
-        return self._shelf.take(self)
+        assert self._infos is not None
+        return self._infos.take(self)
 
     async def fetch_info(self) -> Info:
-        """Return `info`, and let others run while it is read; StorageError, MetainfoError.
+        """Return `info` without blocking while it is read; StorageError, MetainfoError.
 
-        It stays at hand at least as long as the caller keeps what it got.
+        It stays at hand at least as long as the caller keeps what this returns.
         """
         if self._info is not None:
             return self._info
-        assert self._shelf is not None
-        return await self._shelf.fetch(self)
+        assert self._infos is not None
+        return await self._infos.fetch(self)
 
     @property
     def raw_info(self) -> bytes:
@@ -136,12 +136,12 @@ class Torrent:
         return self.section(index).stop
 
     def data_range(self, index: int) -> ByteRange:
-        """Return the bytes of its object in piece `index`; zeros fill up the rest."""
+        """Return where the bytes of piece `index` lie in its object, without the zeros behind."""
         section = self.section(index)
         return section.layout.piece_range(index - section.first)
 
     def data_size(self, index: int) -> int:
-        """Return the bytes of piece `index` that are its object's. IndexError outside."""
+        """Return how many bytes of piece `index` are its object's. IndexError outside."""
         section = self.section(index)
         return section.layout.piece_size(index - section.first)
 
@@ -150,15 +150,15 @@ class State(StrEnum):
     """Where a publication stands; the values are those of `state` in /status.json."""
 
     WAITING = "waiting"
-    """Not reached yet, or tried and to be tried again; `reason` says why."""
+    """Not tried yet, or it failed and will be tried again; `reason` says why."""
     BUILDING = "building"
     SERVING = "serving"
     FAULTY = "faulty"
-    """Served as far as the cache reaches: the origin gives wrong or no bytes."""
+    """Served from the cache only: the origin gives wrong bytes, or none."""
     DUPLICATE = "duplicate"
-    """Same content and name as another publication; that one's torrent serves both."""
+    """Has the content and the name of another publication, whose torrent serves both."""
     FAILED = "failed"
-    """Useless to try again before the object or the configuration changes."""
+    """Not tried again before the object or the configuration changes."""
 
 
 @dataclass(slots=True)
@@ -167,14 +167,14 @@ class Publication:
 
     ref: ObjectRef
     public: bool = True
-    """Whether anybody may have the torrent; else only who may read the object."""
+    """Whether anybody may have the torrent; if not, only those who may read the object."""
     state: State = State.WAITING
     reason: str | None = None
     progress: float | None = None
     """Share of the object hashed, 0 to 1, while building."""
     torrent: Torrent | None = None
     pinned: PinnedObject | None = None
-    """The object as S3 described it last; None while it isn't known, or no longer."""
+    """The object as S3 described it last; None while that isn't known."""
 
     def settle(self, state: State, reason: str | None = None) -> None:
         """Move to `state`; progress is over."""

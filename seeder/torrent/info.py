@@ -21,9 +21,9 @@ LONGEST_NAME = 255
 """UTF-8 bytes of a file name that every usual file system takes."""
 
 _CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
-# They turn the reading direction, so that "gpj.exe" shows as "exe.jpg".
+# They reverse the reading direction, so that "gpj.exe" shows as "exe.jpg".
 _DIRECTION_MARKS = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
-# What is not text: half a character of UTF-16, and what broken UTF-8 is decoded to.
+# Not text: half a character of UTF-16, and what broken UTF-8 is decoded to.
 _BROKEN = r"\ud800-\udfff\ufffd"
 _UNSAFE = re.compile(rf"[/\\{_CONTROLS}{_BROKEN}]|^[A-Za-z]:|^\.{{0,2}}\Z")
 _REPLACED = re.compile(rf'[<>:"/\\|?*{_CONTROLS}{_DIRECTION_MARKS}{_BROKEN}]')
@@ -84,7 +84,7 @@ class InfoV2:
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """What is kept of an info dictionary while nobody needs its hashes."""
+    """What is kept of an info dictionary while its hashes are not needed."""
 
     info_hash: InfoHash
     layout: Layout
@@ -94,19 +94,19 @@ class Outline:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Info:
-    """A v1 info dictionary that has passed every check but that of its hashes."""
+    """A v1 info dictionary; all of it was checked but whether its hashes are true."""
 
     raw: bytes = field(repr=False)
     info_hash: InfoHash
     name: str
-    """As the torrent has it: look at `name_is_safe` before it goes anywhere near a path."""
+    """As the torrent has it; see `name_is_safe` before it is used in a path."""
     layout: Layout
     pieces: bytes = field(repr=False)
     private: bool
     v2: InfoV2 | None = None
-    """What makes it a hybrid, describing the same file."""
+    """What a hybrid says of the same file to v2 clients."""
     v2_fault: str | None = None
-    """Why what it says to v2 clients is passed over."""
+    """Why the part for v2 clients is passed over; None if it isn't, or there is none."""
 
     @property
     def name_is_safe(self) -> bool:
@@ -126,12 +126,9 @@ class Info:
 
 @dataclass(frozen=True, slots=True)
 class Metainfo:
-    """A torrent file: its info, and the URLs outside it, which are shown but never fetched."""
+    """A torrent file: its info, and what belongs to that outside of it."""
 
     info: Info
-    announce: str | None = None
-    announce_list: tuple[tuple[str, ...], ...] = ()
-    url_list: tuple[str, ...] = ()
     piece_layers: Mapping[bytes, bytes] = field(default_factory=dict, repr=False)
     """Of a hybrid: by pieces root, a SHA-256 a piece, as found."""
 
@@ -139,8 +136,7 @@ class Metainfo:
 def parse_torrent(data: bytes) -> Metainfo:
     """Return the torrent that `data` holds; MetainfoError says what is wrong with it.
 
-    Outside info the keys may be in any order (Ceph RGW), and URLs that are malformed are left out,
-    since nothing outside info is passed on.
+    Outside info the keys may be in any order (Ceph RGW), and all but `piece layers` is passed over.
     """
     try:
         torrent, span = bencode.decode_dict_with_span(data, b"info", canonical=False)
@@ -148,15 +144,8 @@ def parse_torrent(data: bytes) -> Metainfo:
         raise MetainfoError(f"not a torrent file: {error}") from error
     if span is None:
         raise MetainfoError("not a torrent file: it has no info")
-    tiers = torrent.get(b"announce-list")
-    urls = torrent.get(b"url-list")
     return Metainfo(
         info=parse_info(data[slice(*span)]),
-        announce=_url(torrent.get(b"announce")),
-        announce_list=tuple(
-            tier for tier in map(_urls, tiers if isinstance(tiers, list) else ()) if tier
-        ),
-        url_list=_urls([urls] if isinstance(urls, bytes) else urls),
         piece_layers=_strings(torrent.get(b"piece layers")),
     )
 
@@ -230,27 +219,20 @@ def build_info(
 def torrent_file(
     raw_info: bytes,
     *,
-    announce: Sequence[str],
+    announce: str,
     created_by: str,
-    creation_date: int | None,
-    comment: str | None = None,
     url_list: Sequence[str] = (),
     piece_layers: Mapping[bytes, bytes] | None = None,
 ) -> bytes:
-    """Return a torrent file around the info bytes as found.
+    """Return a torrent file around the info bytes as found; the same arguments give the same bytes.
 
-    Each of the `announce` URLs is a tier of its own (BEP 12); the date is in seconds since 1970.
-    A hybrid has `piece layers`, be they empty (BEP 52).
+    `url_list` are its web seeds (BEP 19). A hybrid has `piece_layers`, even if they are empty
+    (BEP 52). There is no creation date: it would make every copy another file.
     """
-    outside: dict[bytes, bencode.Encodable] = {b"created by": created_by.encode()}
-    if announce:
-        outside[b"announce"] = announce[0].encode()
-    if len(announce) > 1:
-        outside[b"announce-list"] = [[url.encode()] for url in announce]
-    if comment is not None:
-        outside[b"comment"] = comment.encode()
-    if creation_date is not None:
-        outside[b"creation date"] = creation_date
+    outside: dict[bytes, bencode.Encodable] = {
+        b"announce": announce.encode(),
+        b"created by": created_by.encode(),
+    }
     if url_list:
         outside[b"url-list"] = [url.encode() for url in url_list]
     if piece_layers is not None:
@@ -341,18 +323,3 @@ def _strings(values: bencode.Value | None) -> dict[bytes, bytes]:
     if not isinstance(values, dict):
         return {}
     return {key: value for key, value in values.items() if isinstance(value, bytes)}
-
-
-def _urls(values: bencode.Value | None) -> tuple[str, ...]:
-    if not isinstance(values, list):
-        return ()
-    return tuple(url for url in map(_url, values) if url is not None)
-
-
-def _url(value: bencode.Value | None) -> str | None:
-    if not isinstance(value, bytes):
-        return None
-    try:
-        return value.decode("ascii") or None
-    except UnicodeDecodeError:
-        return None

@@ -10,7 +10,7 @@ SHA1_LENGTH = 20
 """Bytes of the hash of a piece, and of an info hash (BEP 3)."""
 
 _PIECE_LENGTHS = (
-    # libtorrent's choice by size, so that our torrents look like everybody's.
+    # Largest object, piece length: libtorrent's choice, so that our torrents look like others.
     (42_900_000, 64 * KIB),
     (172_000_000, 128 * KIB),
     (687_000_000, 256 * KIB),
@@ -21,11 +21,13 @@ _PIECE_LENGTHS = (
     (704_000_000_000, 8 * MIB),
 )
 _USUAL_PIECE_LENGTH = 16 * MIB
-# All clients tried take 256 MiB, and libtorrent no more. A piece is fetched whole before its first
-# block goes out, and some peers leave after 5 s; it is also what one peer can make us hold.
+SMALLEST_PIECE_LENGTH = 16 * KIB
+"""A block, the least that peers request (BEP 3)."""
 LARGEST_PIECE_LENGTH = 128 * MIB
-# libtorrent refuses metadata above 4 MiB (BEP 9); 20 bytes a piece leave room for the rest.
+"""All clients tried take 256 MiB, and libtorrent no more. A piece is fetched whole before its first
+block goes out, and some peers leave after 5 s; it is also what one peer can make us hold."""
 MOST_PIECES = 200_000
+"""libtorrent refuses metadata above 4 MiB (BEP 9); 20 bytes a piece leave room for the rest."""
 MOST_HYBRID_PIECES = 190_000
 """With 52 bytes a piece: libtorrent takes torrent files of at most 10^7 bytes."""
 

@@ -1,7 +1,7 @@
 """SHA-256 Merkle trees of a file (BEP 52): a leaf is 16 KiB, and absent leaves are zeros.
 
-Layer 0 holds the leaves, the layer `height` the root alone. What lies wholly behind the end of the
-file is padding: it is never kept, for its hashes are known.
+Layer 0 holds the leaves, the layer `height` the root alone. A node that lies wholly behind the end
+of the file is padding: it is never kept, since its hash is known.
 
 No I/O.
 """
@@ -17,7 +17,7 @@ from seeder.units import KIB
 BLOCK = 16 * KIB
 NODE_LENGTH = 32
 MOST_HASHES = 512
-"""In one answer, or the leaves of one piece where those are more."""
+"""In one answer; if a piece has more leaves, then as many as it has."""
 
 
 def _pads() -> Iterator[bytes]:
@@ -60,14 +60,15 @@ def root_of(nodes: bytes, layer: int, height: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class HashRequest:
-    """What a peer wants to know of the tree; the counts are in hashes and in layers."""
+    """The hashes that a peer asks for (BEP 52, `hash request`)."""
 
     root: bytes
     base: int
     index: int
     length: int
     proofs: int
-    """Layers above `base` whose uncles are wanted; those that the hashes themselves give count."""
+    """Layers above `base` for which the uncle is wanted; layers that the hashes themselves give
+    count too."""
 
 
 @dataclass(frozen=True, slots=True)

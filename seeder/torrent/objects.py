@@ -1,5 +1,9 @@
-"""Objects of S3: their names and pinned states, what reading them is booked on, and where their
-bytes lie in a torrent. No I/O.
+"""Objects of S3: their names, their pinned states, and where their bytes lie in a torrent.
+
+What a request to S3 is for, and who counts it, stand here too: `seeder.s3` and `seeder.ledger` both
+speak of it, and neither imports the other.
+
+No I/O.
 """
 
 import hashlib
@@ -42,7 +46,7 @@ class PinnedObject:
 
     ref: ObjectRef
     etag: str
-    """As S3 sent it, quotes included: it goes back as it came in If-Match."""
+    """As S3 sent it, quotes included; it goes back unchanged in If-Match."""
     size: int
     version_id: str | None = None
 
@@ -62,7 +66,7 @@ class PinnedObject:
 class PinnedBundle(PinnedObject):
     """One state of all the objects below a prefix, which is the key of `ref`.
 
-    `size` is the sum of theirs, and the ETag is made of theirs.
+    `size` is the sum of the members' sizes, and the ETag is a hash of their states.
     """
 
     members: tuple[PinnedObject, ...] = ()
@@ -70,7 +74,7 @@ class PinnedBundle(PinnedObject):
 
     @classmethod
     def of(cls, ref: ObjectRef, members: Sequence[PinnedObject]) -> Self:
-        """Return the bundle of `members`, in whatever order they come."""
+        """Return the bundle of `members`, which may come in any order."""
         ordered = tuple(sorted(members, key=lambda member: member.ref.key))
         states = "".join(member.identity() for member in ordered)
         etag = f'"{hashlib.sha256(states.encode()).hexdigest()[:32]}"'

@@ -42,7 +42,7 @@ def make_torrent(
         pieces[spoil * 20] ^= 1
     layout = Layout(len(body), PIECE)
     info = build_info(name=name, layout=layout, pieces=bytes(pieces), private=private)
-    return torrent_file(info, announce=[], created_by="S3", creation_date=None)
+    return torrent_file(info, announce="http://t/a", created_by="S3")
 
 
 @dataclass

@@ -37,7 +37,7 @@ def make_hybrid(
     )
     if layers is None:
         layers = whole.piece_layers()
-    return torrent_file(info, announce=[], created_by="S3", creation_date=None, piece_layers=layers)
+    return torrent_file(info, announce="http://t/a", created_by="S3", piece_layers=layers)
 
 
 def spoilt_layers(index: int) -> tuple[dict[bytes, bytes], bytes]:

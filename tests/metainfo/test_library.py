@@ -47,7 +47,7 @@ class Shelf:
         info = parse_info(build_info(name=name, layout=layout, pieces=name[:1].encode() * 20 * 500))
         record = Record(PinnedObject(ref, '"e"', SIZE), info, info.outline, "build")
         self.store.save(record)
-        return Torrent(info.outline, record.pinned, "build", shelf=self.library)
+        return Torrent(info.outline, record.pinned, "build", infos=self.library)
 
     def path(self, torrent: Torrent) -> Path:
         return self.directory / f"{file_stem(torrent.pinned.ref)}.info"
@@ -143,7 +143,7 @@ async def test_metainfo_that_is_gone_or_another_s_is_told_of_and_never_believed(
     with pytest.raises(MetainfoError, match="gone or damaged"):
         b.piece_hash(0)
     # What is there is of another state of the object.
-    former = Torrent(a_former(c), c.pinned, "build", shelf=shelf.library)
+    former = Torrent(a_former(c), c.pinned, "build", infos=shelf.library)
     with pytest.raises(MetainfoError, match="gone or damaged"):
         await former.fetch_info()
     assert [torrent for torrent, _ in shelf.lost] == [a, b, former]

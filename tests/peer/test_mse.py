@@ -649,6 +649,8 @@ async def start(
     listeners = await trio.open_tcp_listeners(0, host=SEEDER_ADDRESS)
     nursery.start_soon(partial(trio.serve_listeners, seeder.serve, listeners))
     source = directory / "content.torrent"
-    source.write_bytes(torrent_file(RAW_INFO, announce=(), created_by="tests", creation_date=None))
+    source.write_bytes(
+        torrent_file(RAW_INFO, announce="http://127.0.0.1:1/announce", created_by="tests")
+    )
     leecher.add(source)
     leecher.connect((SEEDER_ADDRESS, listeners[0].socket.getsockname()[1]))

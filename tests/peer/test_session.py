@@ -631,7 +631,7 @@ def archive(node: Node) -> Archive:
     before = node.torrent
     shelf = Archive(parse_info(before.raw_info))
     node.torrents[before.info_hash] = Torrent(
-        before.info.outline, before.pinned, before.rung, before.hashes, shelf=shelf
+        before.info.outline, before.pinned, before.rung, before.hashes, infos=shelf
     )
     return shelf
 

@@ -297,38 +297,28 @@ def test_whatever_is_built_parses_back(
 def test_a_torrent_file_parses_back_with_the_info_as_found() -> None:
     data = torrent_file(
         RAW,
-        announce=["http://one.example/announce", "udp://two.example:6969"],
+        announce="http://one.example/announce",
         created_by="seeder",
-        creation_date=1_700_000_000,
-        comment="quotes/Nelson",
         url_list=["https://s3.example/quotes/Nelson"],
     )
     metainfo = parse_torrent(data)
     assert metainfo.info == parse_info(RAW)
-    assert metainfo.announce == "http://one.example/announce"
-    assert metainfo.announce_list == (("http://one.example/announce",), ("udp://two.example:6969",))
-    assert metainfo.url_list == ("https://s3.example/quotes/Nelson",)
     assert bencode.encode(bencode.decode(data)) == data
 
 
 def test_libtorrent_reads_the_same_torrent() -> None:
     data = torrent_file(
         RAW,
-        announce=["http://one.example/announce", "udp://two.example:6969"],
+        announce="http://one.example/announce",
         created_by="seeder",
-        creation_date=1_700_000_000,
-        comment="quotes/Nelson",
         url_list=["https://s3.example/quotes/Nelson"],
     )
     read = lt.load_torrent_buffer(data)
     assert read.info_hashes.v1.to_bytes() == InfoHash.of(RAW)
     assert not read.info_hashes.has_v2()
-    assert read.trackers == ["http://one.example/announce", "udp://two.example:6969"]
-    assert read.tracker_tiers == [0, 1]
+    assert read.trackers == ["http://one.example/announce"]
     assert read.url_seeds == ["https://s3.example/quotes/Nelson"]
-    assert read.comment == "quotes/Nelson"
     assert read.created_by == "seeder"
-    assert read.creation_date == 1_700_000_000
     assert read.ti is not None
     assert read.ti.name() == "Nelson"
     assert read.ti.total_size() == LAYOUT.size
@@ -338,22 +328,15 @@ def test_libtorrent_reads_the_same_torrent() -> None:
     ]
 
 
-def test_the_shortest_torrent_file_has_a_creator_and_info() -> None:
-    data = torrent_file(RAW, announce=[], created_by="seeder", creation_date=None)
-    assert data == b"d10:created by6:seeder4:info" + RAW + b"e"
+def test_the_shortest_torrent_file_has_a_tracker_a_creator_and_info() -> None:
+    data = torrent_file(RAW, announce="http://t/a", created_by="seeder")
+    assert data == b"d8:announce10:http://t/a10:created by6:seeder4:info" + RAW + b"e"
     assert lt.load_torrent_buffer(data).info_hashes.v1.to_bytes() == InfoHash.of(RAW)
-    metainfo = parse_torrent(data)
-    assert (metainfo.announce, metainfo.announce_list, metainfo.url_list) == (None, (), ())
-
-
-def test_the_epoch_is_a_date() -> None:
-    data = torrent_file(RAW, announce=[], created_by="seeder", creation_date=0)
-    assert b"13:creation datei0e" in data
 
 
 def test_libtorrent_finds_a_private_torrent_private() -> None:
     raw = build_info(name="Nelson", layout=LAYOUT, pieces=PIECES, private=True)
-    data = torrent_file(raw, announce=["http://t/a"], created_by="seeder", creation_date=0)
+    data = torrent_file(raw, announce="http://t/a", created_by="seeder")
     read = lt.load_torrent_buffer(data)
     assert read.ti is not None
     assert read.ti.priv()
@@ -362,7 +345,7 @@ def test_libtorrent_finds_a_private_torrent_private() -> None:
 
 def test_an_odd_info_is_carried_as_found() -> None:
     raw = info_with(source=b"\xff\x00odd", name=b"../../etc/passwd")
-    data = torrent_file(raw, announce=[], created_by="seeder", creation_date=None)
+    data = torrent_file(raw, announce="http://t/a", created_by="seeder")
     assert raw in data
     assert parse_torrent(data).info.raw == raw
     assert lt.load_torrent_buffer(data).info_hashes.v1.to_bytes() == InfoHash.of(raw)
@@ -376,12 +359,11 @@ def test_what_libtorrent_makes_is_read_hybrids_too(tmp_path: Path, flags: int) -
     lt.set_piece_hashes(maker, str(tmp_path))
     data = bytes(lt.bencode(maker.generate()))
     metainfo = parse_torrent(data)
-    assert metainfo.announce == "http://t.example/announce"
     assert metainfo.info.layout == LAYOUT
     assert metainfo.info.pieces == PIECES
     expected = lt.load_torrent_buffer(data).info_hashes.v1.to_bytes()
     assert metainfo.info.info_hash == expected
-    again = torrent_file(metainfo.info.raw, announce=[], created_by="seeder", creation_date=None)
+    again = torrent_file(metainfo.info.raw, announce="http://t/a", created_by="seeder")
     assert lt.load_torrent_buffer(again).info_hashes.v1.to_bytes() == expected
 
 
@@ -399,7 +381,6 @@ def test_outer_keys_in_any_order_are_taken_as_ceph_writes_them() -> None:
     data = b"d4:info" + RAW + b"8:announce8:http://t10:created by3:rgwe"
     metainfo = parse_torrent(data)
     assert metainfo.info.info_hash == InfoHash.of(RAW)
-    assert metainfo.announce == "http://t"
 
 
 def test_a_torrent_of_ceph_20_is_refused() -> None:
@@ -444,17 +425,9 @@ def test_what_is_no_torrent_is_refused(data: bytes) -> None:
         (b"url-list", [1, b"\xff"]),
     ],
 )
-def test_malformed_urls_outside_info_are_left_out(key: bytes, value: bencode.Value) -> None:
+def test_what_else_stands_outside_info_is_passed_over(key: bytes, value: bencode.Value) -> None:
     data = b"d4:info" + RAW + bencode.encode(key) + bencode.encode(value) + b"e"
-    metainfo = parse_torrent(data)
-    assert metainfo.info.raw == RAW
-    assert (metainfo.announce, metainfo.announce_list, metainfo.url_list) == (None, (), ())
-
-
-def test_a_web_seed_may_stand_alone_or_in_a_list() -> None:
-    alone = parse_torrent(b"d4:info" + RAW + b"8:url-list8:http://we")
-    listed = parse_torrent(b"d4:info" + RAW + b"8:url-listl8:http://wee")
-    assert alone.url_list == listed.url_list == ("http://w",)
+    assert parse_torrent(data).info.raw == RAW
 
 
 # The file name
