@@ -43,7 +43,7 @@ class Library:
 
     def torrent(self, record: Record, outline: Outline) -> Torrent:
         """Return the torrent of a record that is in the store; `outline` is that of its info."""
-        return Torrent(outline, record.pinned, record.rung, record.tree, shelf=self)
+        return Torrent(outline, record.pinned, record.rung, record.tree, infos=self)
 
     def put(self, info: Info) -> None:
         """Keep what is on disk already at hand, as if it had just been read."""
