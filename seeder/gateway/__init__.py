@@ -1,0 +1,12 @@
+"""The public listener: tracker pages, S3's API for torrents, the index, and the web seed.
+
+In: an HTTP request, the catalog of what is published, and the tracker's swarms. Out: an announce's
+reply; an object's torrent file, magnet link or bytes, or an error as S3 words it; a page of the
+public torrents.
+
+The door is `routes`: its table, and `public_routes`, which puts the parts together. `clients` says
+which client asks and how often; `announces` answers the tracker's pages. `objects` answers for
+objects: `naming` reads bucket and key, `access` (with `sigv4`, and the secrets from `keys`) decides
+who may have them, `links` makes torrent files and magnet links, `webseed` and `download` send the
+bytes. The index is in `index`, `index_routes` and `index_pages`.
+"""

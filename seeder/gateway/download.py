@@ -1,11 +1,11 @@
 """Downloads over HTTP, under the limits that hold for peers: one range of one object, in order.
 
-To the choker, the upload limits and the memory of who had what, a download is a guest like a peer's
-session. It holds no piece that is on disk: what the socket takes is read then, into a place that
-all downloads share, so a slow reader costs nothing but its connection.
+To the choker, the upload limits and the record of who was sent how much, a download is a guest like
+a peer's session. It holds no piece that is on disk: bytes are read when the socket can take them,
+into memory that all downloads share, so a slow reader costs nothing but its connection.
 
-What the socket took counts as uploaded, and as delivered unless it is known that the client had it
-or says itself that it got it (`Overlap`).
+Bytes that the socket took count as uploaded. They count as delivered unless a peer at the same
+address has them already; if one announces them later, they aren't counted again (`Overlap`).
 """
 
 import logging
@@ -24,16 +24,18 @@ _LOG = logging.getLogger(__name__)
 
 MOST_DOWNLOADS = 500
 """At a time: half of the HTTP server's connections, so that the tracker has the other half."""
-BATCH = MIB
-"""Bytes offered to a socket at a time; then others get their turn."""
+MOST_OFFERED = MIB
+"""Bytes offered to a socket at a time; then other tasks get their turn."""
 SCRATCH = 512 * KIB
-LEAST_READ = 64 * KIB
+"""Bytes of the memory that all downloads read into from disk."""
+LEAST_REACH = 64 * KIB
 """Bytes read from disk at a time for a client whose socket takes no more."""
 MOST_VIEWS = 512
+"""Views offered to a socket at a time; the system takes 1024 (IOV_MAX)."""
 FIRST_PATIENCE = 45.0
-"""Seconds until the first bytes have to be there; then the client is told to come back."""
+"""Seconds to wait for the first bytes; then the client is told to come back."""
 TURN_PATIENCE = 120.0
-"""Seconds for which a download that was begun waits for its next turn, where there are turns."""
+"""Seconds that a begun download waits for its next turn, where upload slots are limited."""
 
 _NO_TURN = "We are busy; please try again later."
 _HAD_ENOUGH = "Your address has had this object often enough for now."
@@ -70,61 +72,61 @@ class Download:
         self._refusal: DownloadRefused | None = None
         self._failed: set[int] = set()
         self._changed = trio.Event()
-        """Set when it may be worth looking again."""
+        """Set when there may be something to send."""
         self._served = self._slow = self._closed = False
         self._held_at = self._opened_at = trio.current_time()
-        self._reach = LEAST_READ
+        self._reach = LEAST_REACH
         self._granted = self._offered = 0
         self._cold = False
-        """Whether it is the next piece that it waits for."""
+        """Whether the next piece has to come from S3."""
         self._looked_at = -1
         self._length = torrent.layout.piece_length
         self._ahead = max(2, min(MOST_AHEAD, AHEAD // self._length))
-        """Pieces, the next one included, that are asked for before they are needed."""
+        """Pieces to ask for before they are needed, the next one included."""
         stop = (self._stop - 1) // self._length + 1
         self._feed = uploads.feed(self, torrent, self, tell=self._piece_came, stop=stop)
         self._chain = uploads.rates.chain(torrent.info_hash, self._opened_at, sharing=self.group)
 
     def __contains__(self, index: object) -> bool:
-        """Tell whether something of a piece is still to be sent."""
+        """Tell whether any bytes of a piece are still to be sent."""
         return index in range(self._at // self._length, (self._stop - 1) // self._length + 1)
 
     # -- a guest of the choker
 
     @property
     def interested(self) -> bool:
-        """Always: it has come for something."""
+        """Always true: a download wants its range."""
         return True
 
     def serve(self) -> None:
-        """Let it go on."""
+        """Send; the slots call this."""
         self._served = True
         self.resume()
 
     def hold(self) -> None:
-        """Let it wait until `serve`."""
+        """Send nothing until `serve`; the slots call this."""
         self._served = False
         self._held_at = trio.current_time()
 
     def slow_down(self, *, slow: bool) -> None:
-        """Change whether it shares the little that is left for its address."""
+        """Change whether it shares a small rate with the others of its address."""
         self._slow = slow
         self.take_limits(trio.current_time())
 
     def end(self, reason: str) -> None:
-        """Cut it off; the choker has one reason only to do so."""
+        """Cut it off; the slots do that only when its address had enough."""
         self.refuse(_HAD_ENOUGH)
         _LOG.debug("download of %s by %s: %s", self.torrent.pinned.ref, self.group, reason)
 
     def refuse(self, text: str, *, busy: bool = True) -> None:
-        """Cut it off; the text is for its client, where the reply hasn't begun."""
+        """Cut it off; the client gets the text if its reply hasn't begun."""
         self._refusal = self._refusal or DownloadRefused(text, busy=busy)
         self.resume()
 
     # -- under the upload limits
 
     def take_limits(self, now: float) -> None:
-        """Keep to the upload limits as they are now."""
+        """Keep to the present upload limits."""
         rates = self._uploads.rates
         if self._chain is not None:
             rates.waiting.discard(self._chain)
@@ -139,7 +141,7 @@ class Download:
     # -- the source of a body
 
     async def wait_begin(self) -> None:
-        """Wait until the first bytes can be sent; DownloadRefused if they can't be, or not soon."""
+        """Wait until the first bytes can be sent; DownloadRefused if that is never or not soon."""
         with trio.move_on_after(FIRST_PATIENCE):
             while not await self._look(lambda: self._views(1)):
                 pass
@@ -156,7 +158,10 @@ class Download:
         return []
 
     async def _look(self, gather: Callable[[], list[memoryview]]) -> list[memoryview]:
-        """Return what there is to send, or wait until that may be something; DownloadRefused."""
+        """Return what `gather` finds to send; if that is nothing, wait until it may find more.
+
+        DownloadRefused.
+        """
         self._changed = changed = trio.Event()
         if self._refusal is not None:
             raise self._refusal
@@ -172,12 +177,12 @@ class Download:
         return views
 
     def took(self, count: int) -> None:
-        """Book what the socket took of the last offer."""
+        """Book the bytes of the last offer that the socket took."""
         if self._chain is not None:
             self._chain.give_back(self._granted - count)
         self._granted = 0
-        # About as much is read next time as the socket has shown that it takes.
-        self._reach = min(SCRATCH, max(LEAST_READ, count if count < self._offered else 2 * count))
+        # Next time, read about as much as the socket has shown that it takes.
+        self._reach = min(SCRATCH, max(LEAST_REACH, count if count < self._offered else 2 * count))
         if count:
             torrent, overlap = self.torrent, self._uploads.overlap
             self._account.uploaded(count)
@@ -216,8 +221,8 @@ class Download:
     # -- what is at hand
 
     def _take_batch(self) -> list[memoryview]:
-        """Return the next bytes at hand, as far as the upload limits allow; else wait in line."""
-        most, chain = min(BATCH, self._stop - self._at), self._chain
+        """Return the next bytes at hand that the upload limits allow; if none, wait in line."""
+        most, chain = min(MOST_OFFERED, self._stop - self._at), self._chain
         if chain is None:
             return self._views(most)
         now = trio.current_time()
@@ -231,7 +236,7 @@ class Download:
         return views
 
     def _views(self, most: int) -> list[memoryview]:
-        """Return up to `most` of the next bytes where they lie; ask for pieces that are cold."""
+        """Return views of up to `most` of the next bytes, and ask for cold pieces."""
         layout, feed = self.torrent.layout, self._feed
         at, stop, used = self._at, min(self._at + most, self._stop), 0
         views: list[memoryview] = []
@@ -255,7 +260,7 @@ class Download:
         return views
 
     def _look_ahead(self, index: int) -> None:
-        """Ask for what comes next, several pieces at a time so that they share a GET."""
+        """Ask for the next pieces, several at a time so that they share a GET."""
         if self._cold or index - self._looked_at >= self._ahead // 2:
             self._looked_at = index
             ahead = range(index, index + self._ahead)
@@ -264,14 +269,14 @@ class Download:
             self._feed.fetch()
 
     def _piece_came(self, index: int, error: SeederError | None) -> None:
-        """Take note of a piece that was cold; the cache's task calls this."""
+        """Take note of a cold piece that came or failed; the cache's task calls this."""
         if error is not None:
             self._failed.add(index)
         self.resume()
 
 
 class Downloads:
-    """Every download of the node. `run` has to run for their deadlines to be kept."""
+    """Every download of the node; while `run` runs, their deadlines are kept."""
 
     def __init__(self, uploads: Uploads) -> None:
         self._uploads = uploads
@@ -320,13 +325,13 @@ class Downloads:
         self._uploads.connections.remove_download(download.group, download.torrent.info_hash)
 
     def end(self, torrent: Torrent) -> None:
-        """Cut off the downloads of a torrent that is gone: what they'd get is another object's."""
+        """Cut off the downloads of a torrent that is gone: the next bytes are another object's."""
         for download in self._all:
             if download.torrent is torrent:
                 download.refuse(_GONE, busy=False)
 
     def allow(self, *, allowed: bool) -> None:
-        """Change whether anything may be sent at all; what is under way is cut off."""
+        """Change whether anything may be sent; if not, the present downloads are cut off."""
         self._allowed = allowed
         if not allowed:
             for download in self._all:

@@ -12,8 +12,8 @@ from seeder.gateway.index_pages import HtmlPages, json_page, rss_feed
 from seeder.http.headers import accepted, tags_match
 from seeder.http.messages import Header, Request, Response, decoded_query
 
-PAGE = 100
-"""Torrents on a page, or in the feed."""
+MOST_ENTRIES = 100
+"""On a page, or in the feed."""
 
 Format: TypeAlias = Literal["html", "json", "rss"]
 _TYPES: dict[Format, bytes] = {
@@ -51,9 +51,10 @@ class IndexRoutes:
             )
         title = "Torrents" if bucket is None else f"Torrents of {bucket}"
         if form == "rss":
-            body = rss_feed(self._index.newest(bucket, PAGE), title=title, url=self._index.url)
+            newest = self._index.newest(bucket, MOST_ENTRIES)
+            body = rss_feed(newest, title=title, url=self._index.url)
         else:
-            page = self._index.page(bucket, query.get(b"after", ""), PAGE)
+            page = self._index.page(bucket, query.get(b"after", ""), MOST_ENTRIES)
             body = json_page(page) if form == "json" else self._pages.render(page, title=title)
         return self._response(request, form, body)
 

@@ -11,8 +11,9 @@ from seeder.errors import ConfigError
 from seeder.gateway.access import ReadKey
 
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
-"""What systemd tells a service with LoadCredential=."""
+"""The variable with the directory in which systemd puts what LoadCredential= names."""
 _LONGEST = 256
+"""Bytes of a file that are read; a longer one holds no secret."""
 _SECRET = re.compile(rb"[!-~]{16,128}\r?\n?")
 
 
@@ -22,8 +23,9 @@ def read_keys(
     *,
     without: Container[str] = (),
 ) -> tuple[ReadKey, ...]:
-    """Return the access keys with their secrets, but for some ids; ConfigError lists every secret
-    that can't be had.
+    """Return the access keys with their secrets, except those with an id in `without`.
+
+    ConfigError lists every secret that can't be had.
     """
     keys, problems = [], []
     for index, key in enumerate(settings.keys):
@@ -43,7 +45,7 @@ def read_keys(
 def out_of_reach(
     settings: GatewaySettings, environment: Mapping[str, str] = os.environ
 ) -> Iterator[str]:
-    """Yield the ids of the keys whose secrets only systemd's service can read: we are not it."""
+    """Yield the ids of the keys whose secrets are for a service of systemd, unless we are one."""
     if not environment.get(CREDENTIALS):
         yield from (key.access_key_id for key in settings.keys if key.secret_credential)
 
@@ -63,12 +65,12 @@ def _path(key: ReadKeySettings, environment: Mapping[str, str]) -> Path:
 
 
 def _secret(path: Path) -> str:
-    """Return what is in a file of one line; ValueError says what is wrong with it, not what it is.
+    """Return the one line of a file; ValueError says what is wrong, without showing the line.
 
-    Others must be able neither to read it nor to put another one there.
+    Others must be able neither to read the file nor to write it.
     """
     try:
-        # Without O_NONBLOCK a pipe would be waited for.
+        # Without O_NONBLOCK we'd wait for the writer of a pipe.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as f:
             status = os.fstat(f.fileno())
             data = f.read(_LONGEST) if stat.S_ISREG(status.st_mode) else b""

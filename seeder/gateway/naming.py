@@ -8,7 +8,7 @@ from seeder.http.messages import Request
 
 
 class Naming:
-    """Reads bucket and key from requests; `domains` are those below which buckets are hosts."""
+    """Reads bucket and key from requests; below each of `domains`, buckets are hosts."""
 
     def __init__(self, domains: Sequence[str] = ()) -> None:
         # The most specific first, should one domain lie below another.
@@ -53,8 +53,9 @@ def _decoded(raw: bytes) -> str:
 def object_path(bucket: str, key: str) -> str:
     """Return the path of an object in path style, percent-encoded as S3's clients do it.
 
-    Segments of dots or of nothing are cleaned away on the way, and to a slash at the end web seeds'
-    clients append the torrent's name (BEP 19): there the slashes are encoded, too.
+    In a key with an empty segment or one of dots, slashes are encoded, too: clients and proxies
+    clean such segments away, and BitTorrent clients append the torrent's name to a web seed that
+    ends with a slash (BEP 19).
     """
     fragile = any(segment in ("", ".", "..") for segment in key.split("/"))
     return f"/{quote(bucket, safe='~')}/{quote(key, safe='~' if fragile else '/~')}"

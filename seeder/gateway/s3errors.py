@@ -46,12 +46,12 @@ _STATUS: dict[ErrorCode, HTTPStatus] = {
     "XAmzContentSHA256Mismatch": HTTPStatus.BAD_REQUEST,
 }
 _RETRY_AFTER = b"60"
-"""Seconds; what a torrent that is being made may take is unknown."""
+"""Seconds; how long it takes to make a torrent isn't known here."""
 _NOT_XML = re.compile("[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class S3Error(Exception):
-    """A request that is refused as S3 refuses it; everything in it is for the client's eyes."""
+    """A request that is refused as S3 refuses it; all of it is shown to the client."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class S3Error(Exception):
         self.details = details or {}
         """Further elements of the document, such as StringToSign."""
         self.headers = headers
-        """Those that the answer has beside the usual ones."""
+        """Headers of the answer beside the usual ones."""
 
     @property
     def status(self) -> HTTPStatus:
@@ -97,5 +97,5 @@ def error_response(error: S3Error, *, resource: bytes, request_id: str) -> Respo
 
 
 def xml_text(text: str) -> str:
-    """Return a text as it stands in XML, or in a quoted attribute; `?` for what XML can't hold."""
+    """Return a text escaped for XML or a quoted attribute; `?` for what XML can't hold."""
     return escape(_NOT_XML.sub("?", text), {'"': "&quot;"})

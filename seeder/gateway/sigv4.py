@@ -1,7 +1,11 @@
-"""Signature Version 4 from the server's side: who signed a request, if it is signed rightly.
+"""Signature Version 4 from the server's side: which access key signed a request.
 
-As S3 has it: the path and the query are decoded and encoded anew before they are compared, the path
-is encoded once and not normalised; a body is never expected. No I/O.
+As in S3, path and query are decoded and encoded anew before they are compared, and the path is
+encoded once and not normalised. A request has no body here.
+
+https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html
+
+No I/O.
 """
 
 import hashlib
@@ -41,7 +45,7 @@ _MISMATCH = (
 
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
-    """What of a request is signed; `path` and `query` are raw, names of headers in lower case."""
+    """The signed parts of a request; `path` and `query` are raw, header names in lower case."""
 
     method: bytes
     path: bytes
@@ -55,11 +59,11 @@ class SignedRequest:
 
 @dataclass(frozen=True, slots=True)
 class _Signature:
-    """What a client says that it signed, and how."""
+    """What a client says about its signature."""
 
     access_key_id: str
     date: bytes
-    """YYYYMMDD of the scope."""
+    """YYYYMMDD, of the scope."""
     region: bytes
     timestamp: bytes
     signed_headers: tuple[bytes, ...]
@@ -76,9 +80,10 @@ class _Signature:
 def verify(
     request: SignedRequest, secret_of: Callable[[str], str | None], *, now: float
 ) -> str | None:
-    """Return the access key id that signed a request at `now` (Unix seconds); None if none did.
+    """Return the id of the access key that signed a request; None for an unsigned request.
 
-    S3Error for a signature that is malformed, of another time, of an unknown key, or wrong.
+    S3Error for a signature that is malformed, wrong, by an unknown key, or that doesn't hold at
+    `now` (Unix seconds).
     """
     query = decoded_query(request.query)
     authorization = request.values(b"authorization")
@@ -221,7 +226,7 @@ def _claim(
 
 
 def _check_headers(request: SignedRequest, claim: _Signature) -> None:
-    """Refuse a signature without the Host header, or any of Amazon's that is there."""
+    """Check that the Host header and all of Amazon's headers are signed; S3Error."""
     signed = set(claim.signed_headers)
     there = {name for name, _ in request.headers}
     if b"host" not in signed:
@@ -263,7 +268,7 @@ def _signing_key(secret: str, claim: _Signature) -> bytes:
 
 
 def _for_comparing(claim: _Signature, canonical: bytes, to_sign: bytes) -> dict[str, str]:
-    """Return what a client's author compares with what that client signed, as S3 sends it."""
+    """Return what S3 sends for a client's author to compare with what that client signed."""
     return {
         "AWSAccessKeyId": claim.access_key_id,
         "StringToSign": _shown(to_sign),
@@ -278,7 +283,7 @@ def _encoded(text: bytes, safe: str = "") -> bytes:
 
 
 def _seconds(timestamp: bytes, code: ErrorCode) -> float:
-    """Return the Unix time of a YYYYMMDDTHHMMSSZ; S3Error for a day that there is not."""
+    """Return the Unix time of a YYYYMMDDTHHMMSSZ; S3Error for a day or time that can't be."""
     try:
         moment = datetime.strptime(timestamp.decode(), "%Y%m%dT%H%M%SZ")
     except ValueError:

@@ -44,9 +44,6 @@ class BodySource(Protocol):
         ...
 
 
-Body: TypeAlias = bytes | BodySource
-
-
 @dataclass(frozen=True, slots=True)
 class Request:
     """The head of a request; `path` and `query` are raw, as they stand in the target."""
@@ -78,7 +75,7 @@ class Response:
     """What a handler answers; the server adds Date, Connection and Content-Length."""
 
     status: int
-    body: Body = b""
+    body: bytes | BodySource = b""
     headers: tuple[Header, ...] = ()
     content_length: int | None = None
     """Bytes in the body: always there for a BodySource, and for a HEAD whose `body` is empty."""

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seeder.gateway.index_pages import page_target
-from seeder.gateway.index_routes import PAGE, IndexRoutes
+from seeder.gateway.index_routes import MOST_ENTRIES, IndexRoutes
 from seeder.http.messages import Request, Response, split_target
 from tests.gateway.support import ENTRY, OnePage, page_of
 
@@ -109,7 +109,8 @@ def test_the_page_and_the_bucket_come_from_the_request() -> None:
     ask(index, page_target("quotes/a&b c", "json").removeprefix("."), bucket="quotes")
     ask(index, "/?format=rss", bucket="quotes")
     ask(index, "/")
-    assert index.asked == [("quotes", "quotes/a&b c", PAGE), ("quotes", PAGE), (None, "", PAGE)]
+    count = MOST_ENTRIES
+    assert index.asked == [("quotes", "quotes/a&b c", count), ("quotes", count), (None, "", count)]
 
 
 def test_json_says_all_of_it_and_where_it_goes_on() -> None:
