@@ -14,7 +14,7 @@ from seeder.cache.pieces import PieceCache
 from seeder.gateway.download import Downloads
 from seeder.ledger.budget import Budget, Level
 from seeder.ledger.counters import Account, AccountKey, Ledger, account_key
-from seeder.ledger.database import LedgerDatabase
+from seeder.ledger.database import LedgerDatabase, LedgerStatistics
 from seeder.ledger.metrics import Metrics
 from seeder.ledger.report import Report, TorrentRow
 from seeder.ledger.savings import Prices
@@ -122,7 +122,6 @@ class Overview:
             if len(documents) % ROWS_AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
         hub, cache = self.hub.statistics(), self.cache.statistics()
-        ledger = self.database.statistics()
         return {
             **report.document(rows=()),
             "torrents": documents,
@@ -147,12 +146,7 @@ class Overview:
                 }
                 for name, told in self.origins.statistics().items()
             },
-            "ledger": {
-                "writable": ledger.fault is None,
-                "reason": ledger.fault,
-                "flushes": ledger.flushes,
-                "failures": ledger.failures,
-            },
+            "ledger": ledger_document(self.database.statistics()),
         }
 
     def summary(self) -> str:
@@ -187,3 +181,13 @@ class Overview:
             parts.append(part)
             await trio.lowlevel.checkpoint()
         return b"".join(parts)
+
+
+def ledger_document(statistics: LedgerStatistics) -> dict[str, object]:
+    """Return how writing the ledger goes, in the form of /status.json."""
+    return {
+        "writable": statistics.fault is None,
+        "reason": statistics.fault,
+        "flushes": statistics.flushes,
+        "failures": statistics.failures,
+    }

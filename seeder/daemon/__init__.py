@@ -1,0 +1,9 @@
+"""The running daemon: what it is made of, in which order it starts, and how it stops.
+
+In flow the configuration, sockets and signals of systemd, and SIGHUP; out flow a `Node` that
+serves, and what the service manager and the journal are told.
+
+The door is `run.serve`. It stands on `listeners`, `foundation` (ledger, S3, cache, metainfo) and
+`node` (everything that serves, built on those). `audience` tells the parts when a torrent comes or
+goes, `restraint` has them hold back as the budget is spent, `reload` changes them while they run.
+"""

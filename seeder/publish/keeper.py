@@ -37,8 +37,8 @@ _LOG = logging.getLogger(__name__)
 
 SPREAD = 0.05
 """Seconds a known object, over which the first HEADs after a start are spread."""
-MOST_TOLD = 100
-"""Known objects that are told of one by one when they come together."""
+MOST_LOGGED = 100
+"""Known objects that are logged one by one when they come together."""
 LYING = "its metainfo was wrong; get its new torrent"
 
 
@@ -84,7 +84,7 @@ class Keeper(Rounds):
         delay, record = 0.0, self._record
         if record is not None and record.outline is not None and self._fits(record):
             # Pinned by its ETag, it is safe to serve before S3 was asked: a 412 would tell.
-            self._serve(record, record.outline, quiet=crowd > MOST_TOLD)
+            self._serve(record, record.outline, quiet=crowd > MOST_LOGGED)
             known = self.wanted.listed == Listed(record.pinned.etag, record.pinned.size)
             delay = inf if known else self._timetable.rng.uniform(0, SPREAD * crowd)
         if delay < inf:

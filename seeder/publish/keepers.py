@@ -9,7 +9,7 @@ from seeder.errors import SeederError
 from seeder.metainfo.ladder import describe_wish
 from seeder.metainfo.library import Library
 from seeder.metainfo.store import MetainfoStore, Record
-from seeder.publish.keeper import MOST_TOLD, Keeper, Wanted
+from seeder.publish.keeper import MOST_LOGGED, Keeper, Wanted
 from seeder.publish.makers import Maker
 from seeder.publish.rounds import Timetable
 from seeder.publish.serving import WITHDRAWN, Serving
@@ -61,7 +61,7 @@ class Keepers:
         for each, record in zip(added, records, strict=True):
             self._add(each, record, len(added))
         served = sum(self._keepers[each.ref].publication.torrent is not None for each in added)
-        if len(added) > MOST_TOLD:
+        if len(added) > MOST_LOGGED:
             _LOG.info("%d new objects, %d of them known and served", len(added), served)
 
     def _recall(self, refs: list[ObjectRef]) -> list[Record | None]:

@@ -6,12 +6,13 @@ from importlib.resources import files
 import pytest
 import trio
 
-from seeder.admin.overview import Overview
+from seeder.admin.overview import Overview, ledger_document
 from seeder.admin.routes import AdminRoutes
 from seeder.config.sections import ObjectSettings
 from seeder.http.messages import Request, Response
 from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
 from seeder.ledger.counters import AccountKey, Counters, Ledger
+from seeder.ledger.database import LedgerStatistics
 from seeder.ledger.metrics import Metrics
 from seeder.ledger.report import Report
 from seeder.ledger.savings import Prices
@@ -40,7 +41,8 @@ class Daemon(Overview):
         torrents = document["torrents"]
         assert isinstance(torrents, list)
         shown = {"torrents": torrents[:limit], "torrents_in_all": len(torrents)}
-        return {**document, **shown, "prefixes": [prefix.document()]}
+        ledger = ledger_document(LedgerStatistics(flushes=1, failures=0, fault=None))
+        return {**document, **shown, "prefixes": [prefix.document()], "ledger": ledger}
 
     async def metrics(self) -> bytes:
         return b"".join(Metrics(version="1.2.3").parts(self._report()))
@@ -193,6 +195,9 @@ def test_the_script_reads_only_what_the_report_has() -> None:
     read = set(re.findall(r"\bprefix\.(\w+)", script))
     assert read
     assert read <= document["prefixes"][0].keys()
+    read = set(re.findall(r"\bledger\.(\w+)", script))
+    assert read
+    assert read <= document["ledger"].keys()
 
 
 def test_the_script_fills_only_what_the_page_has() -> None:

@@ -25,7 +25,9 @@ from seeder.daemon.node import SWARMS, Node
 from seeder.daemon.reload import reload
 from seeder.daemon.run import serve
 from seeder.daemon.systemd import Notifier
-from seeder.errors import ConfigError
+from seeder.errors import ConfigError, StorageError
+from seeder.ledger.database import LedgerDatabase
+from seeder.ledger.file import LedgerFile
 from seeder.net.addresses import HostPort
 from seeder.publish.publisher import Publisher
 from seeder.units import MIB
@@ -188,6 +190,37 @@ async def test_a_cache_that_no_piece_fits_is_a_warning(
 
 
 # -- stopping -------------------------------------------------------------------------------------
+
+
+async def test_a_ledger_that_cannot_be_written_is_in_the_status(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise StorageError("ledger.sqlite: its disk is full; make room")
+
+    async def told() -> Any:
+        return json.loads((await get(config.admin.listen[0], "/status.json"))[1])["ledger"]
+
+    defaults: Any = LedgerDatabase.run.__kwdefaults__
+    monkeypatch.setitem(defaults, "interval", 3600.0)
+    async with serving(config) as node:
+        database, ledger = node.foundation.database, node.foundation.ledger
+        await database.flush(ledger)
+        before = await told()
+        assert (before["writable"], before["reason"]) == (True, None)
+        with monkeypatch.context() as patch:
+            patch.setattr(LedgerFile, "write", refuse)
+            await database.flush(ledger)
+            assert await told() == {
+                "writable": False,
+                "reason": "ledger.sqlite: its disk is full; make room",
+                "flushes": before["flushes"],
+                "failures": before["failures"] + 1,
+            }
+        await database.flush(ledger)
+        after = await told()
+        assert (after["writable"], after["reason"]) == (True, None)
+        assert after["flushes"] > before["flushes"]
 
 
 async def test_a_node_that_is_cancelled_while_it_hashes_ends_at_once_and_goes_on_later(

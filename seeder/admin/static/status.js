@@ -153,6 +153,12 @@ function showPrefixes(prefixes) {
   });
 }
 
+function showLedger(ledger) {
+  find("#ledger").hidden = ledger.writable;
+  const reason = `The ledger can't be written; what is counted waits in memory: ${ledger.reason}`;
+  write(find("#ledger"), ledger.writable ? "" : reason);
+}
+
 function makeRow() {
   const row = document.createElement("tr");
   const object = element("td", "", row);
@@ -226,6 +232,7 @@ function show(now) {
   showSources(now.torrents);
   showBudget(now.budget);
   showPrefixes(now.prefixes);
+  showLedger(now.ledger);
   showTorrents(now.torrents);
   const hidden = now.torrents_in_all - now.torrents.length;
   find("#more").hidden = hidden === 0;
