@@ -11,6 +11,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from seeder.config.sections import OriginSettings
+from seeder.s3.calls import Allowance
 from seeder.s3.client import S3Origin
 from seeder.s3.retry import RetryPolicy
 from tests.s3.fault_server import FaultServer
@@ -70,12 +71,19 @@ def make_origin(nursery: trio.Nursery, faults: FaultServer) -> MakeOrigin:
         *,
         policy: RetryPolicy = QUICK,
         clock: Any = None,
+        allowance: Allowance | None = None,
         nursery: trio.Nursery = nursery,
         **settings: Any,
     ) -> S3Origin:
         settings.setdefault("endpoint", faults.url)
         clocks = {} if clock is None else {"wall_clock": clock}
-        origin = S3Origin(OriginSettings(**settings), rng=random.Random(7), policy=policy, **clocks)
+        origin = S3Origin(
+            OriginSettings(**settings),
+            rng=random.Random(7),
+            policy=policy,
+            allowance=allowance,
+            **clocks,
+        )
         await nursery.start(origin.run)
         return origin
 

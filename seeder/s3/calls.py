@@ -129,8 +129,7 @@ class Caller:
         self._rng = rng
         self._policy = policy
         self._wall_clock = wall_clock
-        self.allowance = allowance
-        """None: whatever is asked for is read."""
+        self._allowance = allowance
         find = partial(chain, settings.profile, settings.region)
         self._credentials = CredentialStore(settings.name, None if settings.anonymous else find)
         loader = create_loader()
@@ -259,9 +258,9 @@ class Caller:
         return answer
 
     def _admit(self, call: Call[_T]) -> AbstractContextManager[Meter]:
-        if self.allowance is None:
+        if self._allowance is None:
             return nullcontext(call.meter)
-        return self.allowance.admit(call.meter, call.size)
+        return self._allowance.admit(call.meter, call.size)
 
     async def _explain(
         self,

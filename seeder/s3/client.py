@@ -35,7 +35,8 @@ LARGEST_TORRENT = 10 * MIB
 class S3Origin:
     """One origin. Its calls may run side by side; each may be cancelled at any time.
 
-    Any of them raises OriginError, and BudgetSpent where `allowance` doesn't admit it.
+    Any of them raises OriginError, and BudgetSpent when `allowance` doesn't admit it; without an
+    allowance every call is made.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class S3Origin:
         wall_clock: Callable[[], float] = time.time,
         allowance: Allowance | None = None,
     ) -> None:
+        self._allowance = allowance
         self._caller = Caller(
             settings,
             rng=rng,
@@ -62,19 +64,10 @@ class S3Origin:
         """
         await self._caller.run(task_status=task_status)
 
-    @property
-    def allowance(self) -> Allowance | None:
-        """What may be spent on its calls; None: whatever is asked for is read."""
-        return self._caller.allowance
-
-    @allowance.setter
-    def allowance(self, allowance: Allowance | None) -> None:
-        self._caller.allowance = allowance
-
     def check_allowance(self) -> None:
         """Raise BudgetSpent if nothing may be read now."""
-        if self._caller.allowance is not None:
-            self._caller.allowance.check(1)
+        if self._allowance is not None:
+            self._allowance.check(1)
 
     @property
     def is_busy(self) -> bool:

@@ -98,15 +98,15 @@ async def test_an_interrupted_hashing_goes_on_where_it_stopped(
 async def test_a_budget_that_runs_out_wastes_nothing_of_what_was_under_way(
     server: ObjectsServer, make_origin: MakeOrigin, tmp_path: Path
 ) -> None:
-    origin = await make_origin(path_style=True)
     limit = Limit(Resource.ORIGIN_BYTES, Period.DAY, 16 * MIB)
-    origin.allowance = Budget([limit], Prices(0, 0), totals=Counters(), spent=Spent(), now=0)
+    budget = Budget([limit], Prices(0, 0), totals=Counters(), spent=Spent(), now=0)
+    origin = await make_origin(path_style=True, allowance=budget)
     bench = Bench(server, origin, tmp_path, 32 * MIB)
     with pytest.raises(BudgetSpent):
         await bench.run()
     known = Journal(bench.path, cache_id(bench.pinned, PIECE)).load()
     assert len(known) * PIECE == server.body_bytes["big"] == 16 * MIB
-    origin.allowance = None
+    budget.change([], Prices(0, 0), totals=Counters(), now=0)
     assert await bench.run() == sha1s(bench.body, PIECE)
     assert server.body_bytes["big"] == 32 * MIB
 

@@ -104,8 +104,8 @@ async def make_world(
     server: ObjectsServer, make_origin: MakeOrigin, path: Path
 ) -> AsyncIterator[World]:
     rng = random.Random(3)
-    origin = await make_origin(path_style=True)
-    purse = origin.allowance = Purse()
+    purse = Purse()
+    origin = await make_origin(path_style=True, allowance=purse)
     catalog, ledger, audience, faults = Catalog(), Ledger(), Audience(), Faults()
     cache: PieceCache[Torrent] = PieceCache(
         Origins({"default": origin}, lambda _: ledger.unattributed),

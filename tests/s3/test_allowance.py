@@ -9,7 +9,6 @@ from seeder.errors import AccessDenied, BudgetSpent
 from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
 from seeder.ledger.counters import Counters
 from seeder.ledger.savings import Prices
-from seeder.s3.client import S3Origin
 from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.units import KIB, ByteRange
 from tests.s3.fault_server import FaultServer, answer, error, error_body
@@ -27,9 +26,9 @@ def budget_of(resource: Resource, amount: float) -> Budget:
 
 
 async def test_a_spent_budget_of_bytes_lets_nothing_out_but_heads(
-    origin: S3Origin, faults: FaultServer, meter: CountingMeter
+    make_origin: MakeOrigin, faults: FaultServer, meter: CountingMeter
 ) -> None:
-    origin.allowance = budget_of(Resource.ORIGIN_BYTES, 0)
+    origin = await make_origin(allowance=budget_of(Resource.ORIGIN_BYTES, 0))
     for call in (
         origin.read_range(PINNED, WANTED, meter, "pieces"),
         origin.read_small(REF, 100, meter),
@@ -47,9 +46,9 @@ async def test_a_spent_budget_of_bytes_lets_nothing_out_but_heads(
 
 
 async def test_a_spent_budget_of_requests_lets_nothing_out(
-    origin: S3Origin, faults: FaultServer, meter: CountingMeter
+    make_origin: MakeOrigin, faults: FaultServer, meter: CountingMeter
 ) -> None:
-    origin.allowance = budget_of(Resource.ORIGIN_REQUESTS, 1)
+    origin = await make_origin(allowance=budget_of(Resource.ORIGIN_REQUESTS, 1))
     faults.script(answer(200, BODY, etag='"tag"'))
     await origin.head(REF, meter)
     with pytest.raises(BudgetSpent, match="origin_requests_per_day = 1 is spent"):
@@ -58,9 +57,9 @@ async def test_a_spent_budget_of_requests_lets_nothing_out(
 
 
 async def test_a_retry_has_to_fit_the_budget_too(
-    origin: S3Origin, faults: FaultServer, meter: CountingMeter
+    make_origin: MakeOrigin, faults: FaultServer, meter: CountingMeter
 ) -> None:
-    origin.allowance = budget_of(Resource.ORIGIN_REQUESTS, 2)
+    origin = await make_origin(allowance=budget_of(Resource.ORIGIN_REQUESTS, 2))
     faults.script(error(503, "SlowDown"), error(503, "SlowDown"), GOOD)
     with pytest.raises(BudgetSpent):
         await read(origin, meter)
@@ -68,9 +67,9 @@ async def test_a_retry_has_to_fit_the_budget_too(
 
 
 async def test_a_head_is_told_by_its_status_when_the_reason_can_not_be_asked_for(
-    origin: S3Origin, faults: FaultServer, meter: CountingMeter
+    make_origin: MakeOrigin, faults: FaultServer, meter: CountingMeter
 ) -> None:
-    origin.allowance = budget_of(Resource.ORIGIN_REQUESTS, 1)
+    origin = await make_origin(allowance=budget_of(Resource.ORIGIN_REQUESTS, 1))
     faults.script(answer(403, b""), answer(403, error_body("AccessDenied")))
     with pytest.raises(AccessDenied):
         await origin.head(REF, meter)
@@ -83,8 +82,8 @@ async def test_reads_side_by_side_end_within_one_read_of_the_limit(
     part, parts, allowed = 64 * KIB, 64, 10
     store = ObjectsServer(objects={"key": bytes(part * parts)})
     faults.default = store.serve
-    origin = await make_origin(path_style=True)
-    origin.allowance = budget_of(Resource.ORIGIN_BYTES, allowed * part - 1)
+    budget = budget_of(Resource.ORIGIN_BYTES, allowed * part - 1)
+    origin = await make_origin(path_style=True, allowance=budget)
     pinned = PinnedObject(
         ObjectRef("default", "bucket", "key"), store.etag(store.objects["key"]), part * parts
     )
