@@ -32,6 +32,7 @@ from seeder.units import MIB
 from seeder.upload.superseed import SuperSeeds
 from seeder.upload.uploads import Uploads
 from tests.cache.fakes import get_piece
+from tests.peer.states import Watch
 from tests.peer.wire import OUR_ID, PEER_ID, greeting, request_message
 
 PIECE_LENGTH = 64 * 1024
@@ -122,6 +123,7 @@ class Node:
     torrents: dict[bytes, Torrent]
     tallies: dict[bytes, Tally]
     address: tuple[str, int]
+    watch: Watch
     stop: trio.CancelScope = field(default_factory=trio.CancelScope)
     stopped: trio.Event = field(default_factory=trio.Event)
 
@@ -270,13 +272,14 @@ async def serving(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     name = listener.getsockname()
     address = str(name[0]), int(name[1])
-    node = Node(hub, uploads, cache, source, by_hash, tallies, address)
+    node = Node(hub, uploads, cache, source, by_hash, tallies, address, Watch(hub))
 
     async def serve(*, task_status: trio.TaskStatus[None]) -> None:
         with node.stop:
             await hub.serve([listener], task_status=task_status)
         node.stopped.set()
 
+    trio.lowlevel.add_instrument(node.watch)
     async with trio.open_nursery() as nursery:
         await nursery.start(cache.run)
         nursery.start_soon(uploads.run)
@@ -289,6 +292,8 @@ async def serving(
             with trio.CancelScope(shield=True):
                 await node.stopped.wait()
             nursery.cancel_scope.cancel()
+    trio.lowlevel.remove_instrument(node.watch)
+    assert node.watch.broken == set()  # what STATES.md says is never together
     assert hub.statistics().connected == 0
     assert trio.lowlevel.current_statistics().tasks_living == before
 

@@ -19,6 +19,7 @@ from seeder.peer.protocol import Arrived, Event, Gained, Greeted, Grown, Identif
 from seeder.peer.requests import LARGEST_BLOCK
 from seeder.torrent import bencode
 from seeder.torrent.layout import Layout
+from tests.peer.states import broken_rules_of_wire
 from tests.peer.view import DONTHAVE_ID, View
 from tests.peer.wire import (
     INFO_HASH,
@@ -421,6 +422,10 @@ class ConnectionMachine(RuleBasedStateMachine):
             data = data[68:]
         for message in read(data):
             self.view.take_in(message)
+
+    @invariant()
+    def nothing_is_together_that_never_is(self) -> None:
+        assert broken_rules_of_wire(self.wire) == []
 
     @invariant()
     def the_counts_agree(self) -> None:
