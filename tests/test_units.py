@@ -1,4 +1,4 @@
-"""Sizes, times, rates and money as people write and read them."""
+"""Sizes, times, rates and money as people write and read them; ranges of bytes."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -8,6 +8,7 @@ from seeder.units import (
     GIB,
     KIB,
     MIB,
+    ByteRange,
     exact_size,
     parse_rate,
     parse_size,
@@ -115,3 +116,17 @@ def test_a_moment_is_shown_to_the_minute_in_utc() -> None:
 )
 def test_small_amounts_of_money_are_seen(amount: float, text: str) -> None:
     assert show_money(amount) == text
+
+
+# -- ranges of bytes
+
+
+@pytest.mark.parametrize(("start", "length"), [(-1, 1), (0, 0), (0, -1)])
+def test_a_byte_range_that_cannot_be_is_refused(start: int, length: int) -> None:
+    with pytest.raises(ValueError, match="not a byte range"):
+        ByteRange(start, length)
+
+
+def test_a_range_header_names_its_last_byte() -> None:
+    assert ByteRange(0, 1).header == "bytes=0-0"
+    assert ByteRange(500, 500).header == "bytes=500-999"

@@ -9,7 +9,7 @@ from seeder.torrent.layout import (
     Layout,
     default_piece_length,
 )
-from seeder.units import KIB, MIB, ByteRange
+from seeder.units import KIB, MIB
 
 layouts = st.builds(Layout, size=st.integers(0, 2000), piece_length=st.integers(1, 300))
 
@@ -93,17 +93,6 @@ def test_a_piece_outside_is_an_index_error(index: int) -> None:
 def test_a_layout_that_cannot_be_is_refused(size: int, piece_length: int) -> None:
     with pytest.raises(ValueError, match="not a layout"):
         Layout(size, piece_length)
-
-
-@pytest.mark.parametrize(("start", "length"), [(-1, 1), (0, 0), (0, -1)])
-def test_a_byte_range_that_cannot_be_is_refused(start: int, length: int) -> None:
-    with pytest.raises(ValueError, match="not a byte range"):
-        ByteRange(start, length)
-
-
-def test_a_range_header_names_its_last_byte() -> None:
-    assert ByteRange(0, 1).header == "bytes=0-0"
-    assert ByteRange(500, 500).header == "bytes=500-999"
 
 
 def test_a_hybrid_has_fewer_pieces_where_its_torrent_file_would_grow_too_large() -> None:
