@@ -1,4 +1,4 @@
-"""Downloads over HTTP, under the limits that hold for peers: one range of one object, in order.
+"""Downloads over HTTP: one range of one object each, in order, under the limits of the peers.
 
 To the choker, the upload limits and the record of who was sent how much, a download is a guest like
 a peer's session. It holds no piece that is on disk: bytes are read when the socket can take them,
@@ -135,7 +135,11 @@ class Download:
         self.resume()
 
     def resume(self) -> None:
-        """Look again whether anything can be sent."""
+        """Look again whether anything can be sent.
+
+        A plain call for speed, in the task of whoever finds that something may be; it only wakes
+        the task of the HTTP connection, which sends.
+        """
         self._changed.set()
 
     # -- the source of a body
@@ -269,7 +273,10 @@ class Download:
             self._feed.fetch()
 
     def _piece_came(self, index: int, error: SeederError | None) -> None:
-        """Take note of a cold piece that came or failed; the cache's task calls this."""
+        """Take note of a cold piece that came or failed.
+
+        A plain call for speed, in the task of the cache that fetched it.
+        """
         if error is not None:
             self._failed.add(index)
         self.resume()

@@ -1,0 +1,12 @@
+"""BitTorrent on a socket: the peers that come to us, and what each is sent.
+
+In: accepted connections, torrents by info hash, pieces from the feeds of `seeder.upload`. Out:
+handshakes, blocks and the few other messages of a seeder that dials nobody; bytes uploaded and
+delivered, to the ledger's accounts; a reason for each connection that ends.
+
+Door: `hub.Hub` listens and gives each connection a `session.Session`, which `registry` keeps. A
+session reads bytes through `encryption` (and `mse`) into `connection`, the protocol without I/O
+(`messages`, `requests`, `extensions`, `protocol`), and sends what that and its pieces bring by
+`output` (`batch`). Beside it stand `progress`, `refusals`, `lifetime`, `hashes` and `pex`. Which
+states a session has, and who changes them: STATES.md.
+"""

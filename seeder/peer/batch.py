@@ -10,7 +10,9 @@ from seeder.peer.mse import Keystream
 from seeder.units import KIB
 
 READ_BLOCKS = 64
+"""Of 16 KiB, that are read from disk for one batch at most."""
 SEALED_SIZE = 544 * KIB
+"""Bytes: 32 blocks with their headers, and what the protocol owes."""
 RECEIVE_SIZE = 64 * KIB
 _PIECE = int(MessageId.PIECE)
 Range = tuple[int, int]
@@ -20,7 +22,7 @@ Fill = Callable[[int, Sequence[tuple[int, Sequence[memoryview]]]], bool]
 
 
 class Scratch:
-    """Memory that all sessions share: what one puts there is used up before another one runs.
+    """Memory that all sessions share: what a session puts there is used up before another runs.
 
     Room for RECEIVE_SIZE bytes that arrive, for READ_BLOCKS `piece` messages of 16 KiB, and for
     SEALED_SIZE encrypted bytes.

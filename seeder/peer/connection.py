@@ -41,12 +41,14 @@ NOISE_PER_SECOND = 100
 """Messages that cost us work and bring nothing."""
 CANCEL_BURST = 2 * REQUEST_QUEUE
 CANCELS_PER_SECOND = 500
-"""Who has all pieces cancels its queue once; to ask and cancel by turns has no end."""
+"""A peer that has got all pieces cancels its queue once; one that asks and cancels by turns never
+stops."""
 NUDGE_AFTER = 11.0
-"""Seconds: a peer without the fast extension that waits for us to go on may be an rTorrent."""
+"""Seconds of silence after which a peer without the fast extension may be an rTorrent that waits
+for an unchoke."""
 LONGEST_MESSAGE = 64 * KIB
 MOST_TAKEN_BACK = 1000
-"""Pieces that a peer is told of when all are gone: of more, the end of the connection tells it."""
+"""Pieces that are named to a peer when all are gone; the end of the connection tells the rest."""
 MOST_UNSENT = 256 * KIB
 """Answers that may wait for a peer that doesn't read, beyond the longest message."""
 
@@ -65,7 +67,10 @@ class Identity:
 class PeerConnection:
     """The protocol state of one incoming connection.
 
-    Every method may raise WireError, whose `reason` ends the session.
+    `wanted`, `newly_wanted`, `take` and `reject_piece` are those of its `RequestQueue`, bound here
+    so that sending a batch takes no way round. `find` gives the torrent of an info hash, `hides`
+    tells whether its pieces are shown one by one; both are called once, at the handshake. Every
+    method may raise WireError, whose `reason` ends the session.
     """
 
     def __init__(
@@ -80,7 +85,10 @@ class PeerConnection:
         self.phase = Phase.HANDSHAKE
         self.torrent: Served | None = None
         self.sought: Served | None = None
-        """What the handshake named and isn't at hand: once it is, `receive(b"")` goes on."""
+        """The torrent that the handshake named while its metainfo isn't in memory.
+
+        Once it is, `receive(b"")` goes on.
+        """
         self.fast = False
         self.choking = True
         self._nudged_at = now
@@ -99,7 +107,6 @@ class PeerConnection:
         self._limit = LONGEST_MESSAGE
         self._piece_count = 0
         self._requests = RequestQueue(self._out)
-        # The queue's own, so that sending takes no way round.
         self.wanted = self._requests.wanted
         self.newly_wanted = self._requests.newly_wanted
         self.take = self._requests.take
@@ -238,7 +245,7 @@ class PeerConnection:
             raise WireError("have-out-of-range", str(index))
         self._haves += 1
         if self._haves > self._piece_count:
-            # One a piece is all that there is to tell.
+            # An honest peer sends one for each piece at most.
             self._count_noise(now)
         events.append(Gained(index))
 
@@ -249,7 +256,7 @@ class PeerConnection:
             if not messages.bitfield_fits(pieces, self._piece_count):
                 raise WireError("bad-bitfield", f"{len(pieces)} bytes")
         if self._haves or self._asked:
-            # To replace what it arrived with would take back what it has gained, to gain it again.
+            # Taken for what it arrived with, this would undo its gains, to be gained once more.
             self._count_noise(now)
             events.append(Grown(pieces))
             return
@@ -283,7 +290,7 @@ class PeerConnection:
         for block in blocks:
             index = block[0]
             away = index in lost or (shown is not None and index not in shown)
-            # Of an index beyond the torrent the caller says what it thinks.
+            # The caller judges an index beyond the torrent.
             (unknown if away and index < self._piece_count else known).append(block)
         self._requests.turn_down(unknown)
         return known
@@ -326,7 +333,7 @@ class PeerConnection:
     def retire(self, lacking: Iterable[int]) -> None:
         """Take everything back: what is queued is turned down, and nothing is served any more.
 
-        Of the pieces that the peer lacks it hears one by one, those that it wanted first.
+        The peer is told of each piece that it lacks, first of those that it wanted.
         """
         wanted = list(self.wanted)
         self.choke()

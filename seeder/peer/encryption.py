@@ -1,8 +1,8 @@
 """The first bytes of a connection: plaintext BitTorrent, or MSE around it.
 
-What follows is told apart by the first 20 bytes. Until that is settled everything goes through
-here; afterwards a plaintext connection costs nothing more, and an encrypted one has its two
-keystreams here.
+The first 20 bytes tell which of them it is. Until that is settled everything goes through here;
+afterwards a plaintext connection costs nothing more, and an encrypted one has its two keystreams
+here.
 
 No I/O.
 """
@@ -16,7 +16,8 @@ from seeder.peer.mse import Keystream, MsePolicy, Responder, looks_plain
 class EncryptionLayer:
     """Decides what a peer speaks: a `policy` of None refuses encryption.
 
-    `respond` makes MSE's side of the talk when it is needed.
+    `respond` makes our side of MSE when it is needed, in the session's task; WireError if there are
+    too many.
     """
 
     __slots__ = (

@@ -1,4 +1,4 @@
-"""What BEP 9, 10, 11, 21 and 54 add: the extended handshake, metadata, peers, and what is not had.
+"""What BEP 9, 10, 11, 21 and 54 add: the extended handshake, metadata, peers, lost pieces.
 
 No I/O.
 """
@@ -14,7 +14,7 @@ from seeder.torrent import bencode
 
 MOST_EXTENDED_HANDSHAKES = 10
 METADATA_COPIES = 4
-"""Of the info dictionary, to one peer."""
+"""Of the info dictionary, which one peer may have."""
 LONGEST_CLIENT_NAME = 64
 
 UT_PEX = 1
@@ -78,8 +78,8 @@ class Extensions:
             self._receive_metadata_request(payload[1:])
         elif identifier == UPLOAD_ONLY and payload[1:] not in (b"", b"\x00"):
             return [WantsNothing()]
-        # Peer exchange is among the rest: we dial nobody. So is "don't have": what a peer has had,
-        # it was sent, and super-seeding soon notices a piece that nobody gets.
+        # All else is ignored: peer exchange, because we dial nobody; "don't have", because what a
+        # peer loses was sent all the same, and super-seeding notices a piece that nobody gets.
         return []
 
     def _receive_introduction(self, payload: bytes) -> list[Introduced | WantsNothing]:

@@ -1,7 +1,7 @@
 """Answers to one peer's requests for hashes (BEP 52), read from what is kept on disk.
 
 A peer's requests are answered one at a time, in threads, and the next one is looked up when the
-last answer is on its way: who reads slowly, or asks for a lot, waits for itself.
+last answer is on its way: a peer that reads slowly, or asks for a lot, delays only itself.
 """
 
 from collections import deque
@@ -16,15 +16,16 @@ from seeder.torrent.merkle import HashRequest, KeptHashes, hashes_for
 MOST_WAITING = 64
 """Requests; libtorrent sends one for 512 pieces, and asks again after three seconds."""
 COPIES = 4
-"""Of all hashes that there are, to one peer."""
+"""Of all hashes that there are, which one peer may have."""
 LEAST_HASHES = 4096
-"""That a peer may have of a small file, asked for again and again."""
+"""Hashes that a peer may have in any case: it may ask for those of a small file again and again."""
 
 
 class HashLookups:
     """One peer's requests for hashes.
 
-    `start` has `run` called in a task, `reject` turns a request down, `tell` sends on.
+    `start` has `run` called in a task of the session's nursery; `reject` turns a request down;
+    `tell` sends the answer, in that task.
     """
 
     def __init__(

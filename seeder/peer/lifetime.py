@@ -1,4 +1,7 @@
-"""How long one peer may say nothing, take nothing, or keep a place for nothing."""
+"""The life of one session: how long it may last, and what the log tells of it.
+
+A peer may not for ever say nothing, take nothing, or keep a place for nothing.
+"""
 
 import errno
 import logging
@@ -13,14 +16,18 @@ from seeder.peer.protocol import Phase
 from seeder.torrent.objects import ObjectRef
 
 HANDSHAKE_DEADLINE = 15.0
+"""Seconds, as all of these."""
 IDLE_DEADLINE = 180.0
 WRITE_DEADLINE = 60.0
 KEEP_ALIVE_EVERY = 100.0
 STRANGER_PATIENCE = 5.0
 IDLE_PATIENCE = 60.0
-"""For who hasn't said what it wants, and who wants nothing, while others find no place."""
+"""Grace before a peer that hasn't said who it is, or wants nothing, makes room when all places
+are taken."""
 PIN_DEADLINE = 2.0
 """A peer this slow gets its batch queued again, so that it doesn't hold whole pieces in memory."""
+
+_GONE = {errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTUNREACH}
 
 
 class Deadlines:
@@ -70,9 +77,6 @@ class Deadlines:
         return None
 
 
-_GONE = {errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTUNREACH}
-
-
 class SessionLog:
     """One session's entries in `log`, and why it ends."""
 
@@ -82,7 +86,7 @@ class SessionLog:
         self.reason: str | None = None
         """Why the session ends; the first one told counts."""
         self.is_news = False
-        """Whether the log tells of it: a seed dials us again as often as we hang up."""
+        """Whether the log tells of it at INFO: not of seeds, which dial again when we hang up."""
         self._log = log
         self._address = address
 

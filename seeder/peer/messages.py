@@ -223,6 +223,7 @@ def extended(identifier: int, payload: bytes) -> bytes:
 
 
 def have(index: int) -> bytes:
+    """Return a `have` of a piece (BEP 3)."""
     return _HAVE.pack(5, MessageId.HAVE, index)
 
 
@@ -242,6 +243,7 @@ def hashes(request: HashRequest, found: bytes) -> bytes:
 
 
 def hash_reject(request: HashRequest) -> bytes:
+    """Return the refusal of a `hash request` (BEP 52)."""
     return _hash_message(MessageId.HASH_REJECT, request)
 
 

@@ -22,15 +22,15 @@ from seeder.upload.rates import Chain
 BATCH_BLOCKS = 64
 """Of 16 KiB: a mebibyte a sendmsg, and far from the kernel's limit of 1024 buffers."""
 ENCRYPTED_BATCH_BLOCKS = 32
-"""Encrypting holds up the loop for 1.4 ms a mebibyte: smaller bites for everybody's sake."""
+"""Encrypting holds up the loop for 1.4 ms a mebibyte, so other peers wait for smaller bites."""
 LEAST_READ = 4
 """Blocks read from disk or encrypted at a time for a peer whose socket takes no more."""
 BATCHES_A_TURN = 4
-"""Then the other peers get theirs."""
+"""That one peer is sent before the others get their turn."""
 
 
 class Sender(Protocol):
-    """Whose output it is."""
+    """The session whose output it is."""
 
     def start_drain(self) -> None:
         """Have `Output.drain` run in a task."""
@@ -77,9 +77,13 @@ class Output:
         self.chain: Chain | None = None
         """The upload limits; None for none."""
         self.withholds: Callable[[int, float], bool] | None = None
-        """Tells whether the requests for a piece have to wait (its index, the time in s)."""
+        """Tells whether the requests for a piece have to wait (its index, the time in s).
+
+        For speed a plain call of `Thrift.withholds`, once for each wanted piece and batch, in the
+        task that sends.
+        """
         self.further: Callable[[], bytes] | None = None
-        """Gives what else the peer is owed, a message at a time."""
+        """Gives what else the peer is owed, a message at a time, in the task that sends."""
         self.draining = False
         """Whether a task waits for the socket, or for its turn."""
         self.finishing = False

@@ -1,7 +1,7 @@
 """Peer exchange (BEP 11): each peer hears of others that are connected to us.
 
 Messages only say what is certain: peers whose handshake is done and whose listen port is known.
-Those of others are not read, for a seeder dials nobody.
+What peers send of that kind is not read, for a seeder dials nobody.
 
 No I/O.
 """

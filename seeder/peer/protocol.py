@@ -1,4 +1,4 @@
-"""What a peer's bytes mean to its session: the events of the wire protocol. No I/O."""
+"""The wire protocol's words: what a peer's bytes mean to its session, and its phases. No I/O."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -10,7 +10,7 @@ from seeder.torrent.merkle import HashRequest, KeptHashes
 
 
 class Served(Protocol):
-    """What the state machine has to know of a torrent."""
+    """A torrent, as far as the wire protocol needs it."""
 
     @property
     def layout(self) -> Layout: ...
@@ -93,7 +93,10 @@ Event: TypeAlias = (
 
 
 class Phase(Enum):
-    """Where the conversation stands; a bitfield belongs into OPENING."""
+    """Where the conversation stands; a bitfield belongs to OPENING.
+
+    STATES.md has the table.
+    """
 
     HANDSHAKE = auto()
     PEER_ID = auto()

@@ -1,7 +1,7 @@
 """What one peer is refused for now, and when it may have it after all.
 
-All, while the choker lets others request; a cold piece that takes too long; and a piece that can't
-be had for a while, which is taken back from it (BEP 54).
+It is refused everything while the choker gives others their turn; a cold piece that takes too
+long; and a piece that can't be had for a while, which is taken back from it (BEP 54).
 """
 
 from collections.abc import Callable, Iterable
@@ -14,7 +14,10 @@ from seeder.upload.feed import PATIENCE, Feed
 
 
 class Refusals:
-    """What is refused to the peer of `wire`; `resume` sends on what it is told of that."""
+    """What is refused to the peer of `wire`; `resume` sends what that adds to the wire's output.
+
+    All of it runs in the task of the caller: the choker's, the cache's, or the hub's tick.
+    """
 
     __slots__ = ("_choked_at", "_regain_at", "_resume", "_served", "_wire")
 
@@ -22,9 +25,9 @@ class Refusals:
         self._wire = wire
         self._resume = resume
         self._served = False
-        """Whether the choker lets it request."""
+        """Whether the choker has given it a slot."""
         self._choked_at = -inf
-        """When it was last choked for the sake of a piece that it can't have yet."""
+        """When it was last choked because a piece can't be had yet (s)."""
         self._regain_at = 0.0
 
     def serve(self, now: float) -> None:
@@ -33,7 +36,7 @@ class Refusals:
         self._unchoke(now)
 
     def hold(self) -> None:
-        """Let it request no more until `serve`."""
+        """Refuse the peer everything until `serve`."""
         self._served = False
         self._wire.choke()
         self._resume()
@@ -74,7 +77,7 @@ class Refusals:
         self._resume()
 
     def review(self, feed: Feed | None, silent_since: float, now: float) -> None:
-        """See what can't wait any longer, and what is refused no more; called once a second."""
+        """Turn down what has waited too long, and allow again what can be had; once a second."""
         if self._wire.lost:
             self._look_for_lost(feed, now)
         late = feed.overdue(now) if feed is not None else []
@@ -84,7 +87,7 @@ class Refusals:
         self._wire.nudge(max(silent_since, self._choked_at + PATIENCE), now)
 
     def _look_for_lost(self, feed: Feed | None, now: float) -> None:
-        """Tell the peer again of what it was told is gone, if it came back or may have."""
+        """Tell the peer again of lost pieces that are here again, or may be."""
         for index in tuple(self._wire.lost):
             if now >= self._regain_at or (feed is not None and feed.is_at_hand(index)):
                 self._wire.regain(index)

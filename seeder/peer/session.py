@@ -38,13 +38,14 @@ from seeder.upload.uploads import Uploads
 _LOG = logging.getLogger(__name__)
 
 NEWS_AFTER = 1.0
-"""Until then a seed has said that it is one."""
+"""Seconds after which a peer is news though it wants nothing: a seed has said by then that it is
+one."""
 LEAVE_DEADLINE = 10.0
-"""For what is on its way when the torrent goes."""
+"""Seconds that the batch under way has to get out when the torrent goes."""
 
 
 class Host(Protocol):
-    """What a session asks about the others."""
+    """What a session asks of whoever has all sessions."""
 
     def admit(self, session: "Session") -> str | None:
         """Take in a session whose peer has said who it is, or return why not."""
@@ -62,8 +63,8 @@ class Host(Protocol):
 class Session:
     """A peer from accept to close; `run` is its life, in a task of `nursery`.
 
-    What it needs a further task for, it starts there, too: sending to a socket that is full, and
-    looking up hashes.
+    Its further tasks run there, too: one that sends while the socket is full, and one that looks up
+    hashes. Its states, and who changes them, are in STATES.md.
     """
 
     def __init__(
@@ -142,7 +143,7 @@ class Session:
         return 0.0 if self.reason is not None else self._deadlines.outstays(now)
 
     def take_limits(self, now: float) -> None:
-        """Keep to the upload limits as they are now; whoever was in line has to be woken."""
+        """Keep to the upload limits as they are now; if it was in line, the caller wakes it."""
         if self.torrent is None:
             return
         rates, output = self._uploads.rates, self._output
@@ -171,7 +172,7 @@ class Session:
         self._refusals.regain()
 
     def finish(self) -> None:
-        """Send nothing after the batch under way, and close when the peer does."""
+        """Send nothing after the batch under way; then hang up, and close when the peer does."""
         self._log.note("shutdown")
         self._output.finishing = True
         if self._deadlines.is_stranger:
@@ -332,7 +333,10 @@ class Session:
         self._log.opened(self.torrent.pinned.ref)
 
     def show(self, indices: list[int]) -> None:
-        """Tell the peer of pieces that it may request from now on (super-seeding)."""
+        """Tell the peer of pieces that it may request from now on (super-seeding).
+
+        Called in the task of the session whose peer has just got a piece, or left, or by the tick.
+        """
         self.wire.show(indices)
         self.resume()
 
@@ -385,7 +389,11 @@ class Session:
             self._fail(error)
 
     def resume(self) -> None:
-        """Send on: the upload limits allow it again."""
+        """Send what can be sent now.
+
+        For speed a plain call, in the task of whoever finds that something can be: the timer of the
+        upload limits, the choker's tick, a look-up of hashes, another session that shows a piece.
+        """
         try:
             self._output.send()
         except Exception as failure:
@@ -407,7 +415,11 @@ class Session:
     # -- cold pieces
 
     def _piece_came(self, index: int, error: SeederError | None) -> None:
-        """Take note of a piece that was cold; the cache's task calls this."""
+        """Take note of a piece that was cold.
+
+        For speed a plain call, in the task of the cache that fetched the piece: it sends the blocks
+        there and then. So an error ends this session only.
+        """
         if self._scope.cancel_called:
             return
         try:
@@ -422,7 +434,7 @@ class Session:
     # -- time
 
     def tick(self, now: float) -> None:
-        """Keep the deadlines; called about once a second."""
+        """Keep the deadlines; the hub calls this about once a second."""
         if self._scope.cancel_called:
             return
         try:

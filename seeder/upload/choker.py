@@ -1,8 +1,8 @@
-"""Who may request when there is not enough for everybody: some at a time, by turns.
+"""Which peers may request when there is not enough for all: some at a time, by turns.
 
-A turn lasts until 20 pieces have been sent and a minute is over, then
-the place goes to who has waited longest. A part of the places is for newcomers, who need a first
-piece to be of use to others. Addresses that have had a torrent several times over come last.
+A turn lasts until 20 pieces have been sent and a minute is over; then the place goes to the peer
+that has waited longest. Some of the places are for newcomers, which need a first piece to be of use
+to others. Addresses that have had a torrent several times over come last.
 
 No I/O.
 """
@@ -29,10 +29,10 @@ class ChokePolicy:
     """Pieces a turn."""
     turn: float = 60.0
     longest_turn: float = 300.0
-    """For those who take so little that their quota would never be used up."""
+    """For peers that take so little that they would never use up their quota."""
     newcomer_turn: float = 30.0
     pause: float = 10.0
-    """Between two changes of one peer; aria2 closes on quick ones."""
+    """Between two changes of one peer; aria2 closes the connection on quick ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +64,12 @@ class PeerView(Generic[K]):
 
 @dataclass(frozen=True, slots=True)
 class Decision(Generic[K]):
-    """What to do; whoever isn't named stays as it is."""
+    """What to do; a peer that isn't named stays as it is."""
 
     choke: tuple[K, ...] = ()
     unchoke: tuple[K, ...] = ()
     optimistic: frozenset[K] = frozenset()
-    """Who has a newcomer's place now."""
+    """The peers that have a newcomer's place now."""
 
 
 def decide(
@@ -93,7 +93,7 @@ def decide(
 
 
 class _Places(Generic[K]):
-    """The places of one decision, and who gets them."""
+    """The places of one decision, and which peers get them."""
 
     def __init__(self, policy: ChokePolicy, slots: int, now: float) -> None:
         self._policy = policy
@@ -109,7 +109,7 @@ class _Places(Generic[K]):
     def give(
         self, peers: Sequence[PeerView[K]], chance: Callable[[], float]
     ) -> tuple[set[K], set[K]]:
-        """Return who has a place, and which of those have a newcomer's."""
+        """Return the peers that have a place, and which of those have a newcomer's."""
         line: list[tuple[Standing, int, float, float, PeerView[K]]] = []
         for peer in peers:
             luck = chance()
@@ -144,11 +144,11 @@ class _Places(Generic[K]):
         return peer.optimistic and not peer.choked and age < self._policy.newcomer_turn
 
     def _is_newcomer(self, peer: PeerView[K]) -> bool:
-        # Who reconnects is none, unless the address has had no more than somebody's turn.
+        # A peer that reconnects counts as new only if its address was sent less than one turn.
         return peer.is_new and peer.sent_to_group < self._policy.quota * peer.piece_length
 
     def _rank(self, peer: PeerView[K]) -> tuple[int, float]:
-        """Order those of one standing: turns under way, then who waits, then turns over."""
+        """Order peers of one standing: turns under way, then those that wait, then turns over."""
         if peer.choked:
             return 1, peer.since
         if peer.optimistic or self._turn_is_over(peer):

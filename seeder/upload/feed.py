@@ -24,12 +24,23 @@ WINDOW = 128 * MIB
 TRUST = 64
 """Bytes that are guessed for a peer in all, for each byte that it has taken.
 
-It is what a block makes S3 send anyway where pieces have a MiB.
+With pieces of 1 MiB, one block of 16 KiB already makes S3 send 64 times its size.
 """
 STEADY = 4
 """Pieces in order that make a peer one that reads in order."""
 _NEAR = 16
-"""Pieces by which the order may be off: those that are cold come as they like."""
+"""Pieces by which the order may be off: cold ones come in any order."""
+
+MOST_HELD = 256 * MIB
+"""Bytes of cold pieces on their way to peers or waiting to be sent, of all peers together."""
+AHEAD = 8 * MIB
+MOST_AHEAD = 16
+"""Cold pieces that one peer has on their way or waiting to be sent: these bytes, this many."""
+PATIENCE = 10.0
+"""A cold piece that takes longer is turned down: clients wait 20 s before they give up on us."""
+PATIENCE_IN_LINE = 2 * PATIENCE
+FAILURE_PAUSE = 10.0
+"""Seconds before a piece that failed is asked for again on behalf of one peer."""
 
 
 class ReadAhead:
@@ -83,22 +94,10 @@ class ReadAhead:
         return size // self._layout.piece_length
 
 
-MOST_HELD = 256 * MIB
-"""Bytes of cold pieces on their way to peers or waiting to be sent, of all peers together."""
-AHEAD = 8 * MIB
-MOST_AHEAD = 16
-"""Cold pieces that one peer has on their way or waiting to be sent: these bytes, this many."""
-PATIENCE = 10.0
-"""A cold piece that takes longer is turned down: clients wait 20 s before they give up on us."""
-PATIENCE_IN_LINE = 2 * PATIENCE
-FAILURE_PAUSE = 10.0
-"""Seconds before a piece that failed is asked for again on behalf of one peer."""
-
-
 class HeldPieces:
-    """Counts what the feeds of all peers hold or have on its way, each piece once, up to `most`.
+    """Counts what all feeds hold or have on the way: each piece once, up to `most` bytes.
 
-    Who finds it full stands in line: what is in memory or on disk isn't held and goes on.
+    When it is full, further cold pieces queue; pieces in memory or on disk need no room.
     """
 
     __slots__ = ("_most", "_takers", "used")
@@ -134,6 +133,10 @@ class Feed:
     bytes that the peer was sent so far, `clock` seconds. `may_read` tells whether so many more may
     be read from S3 for this peer, and notes that they are. Nothing from piece `stop` on is read
     ahead.
+
+    These are plain calls for speed, no channels and no tasks: `tell` runs in the task of the cache
+    that fetched the piece, `taken` and `may_read` in the one that looks for pieces, at most once a
+    piece each.
     """
 
     def __init__(
@@ -168,7 +171,7 @@ class Feed:
         self._given = -1
         self._guessed: list[range] = []
         self._hopeless: set[int] = set()
-        """Those of them that S3 isn't asked for: whoever wants them is told so soon."""
+        """Failed pieces that S3 isn't asked for: requests for them are soon turned down."""
 
     def find(self, index: int) -> bytes | bytearray | None:
         """Return a piece that is in memory, or None."""
@@ -196,7 +199,7 @@ class Feed:
         return done
 
     def _give(self, index: int) -> None:
-        """Take note that the peer is sent a piece that is at hand."""
+        """Take note that the peer is sent a piece that is at hand; called for each batch of it."""
         if index != self._given:
             self._given = index
             self._guessed.append(self._read_ahead.given(index, self._taken()))
@@ -263,6 +266,7 @@ class Feed:
     def _arrived(
         self, index: int, piece: bytes | bytearray | None, error: SeederError | None
     ) -> None:
+        # For speed a plain call: the cache's `Waiter`, in the task that fetched the piece.
         self._fetching.discard(index)
         self.waiting.pop(index, None)
         if error is not None:
@@ -293,11 +297,11 @@ class Feed:
             if fetched:
                 self.waiting[index] = now if too_long else since
             elif too_long or not wanted or self.is_at_hand(index):
-                # Turned down, cancelled, or brought here on behalf of somebody else.
+                # Turned down, cancelled, or brought here for another peer.
                 del self.waiting[index]
         self._line = deque(index for index in self._line if index in self.waiting)
         if self._line:
-            # The held may have room now, and nobody tells.
+            # Other feeds may have made room, and nothing tells of that.
             self.fetch()
         for index, at in tuple(self._failed.items()):
             if now - at > FAILURE_PAUSE and index not in self.waiting:

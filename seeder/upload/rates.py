@@ -1,13 +1,13 @@
-"""Upload rates: token buckets in chains, and the line of those who wait for them.
+"""Upload rates: token buckets in chains, and the line of guests that wait for them.
 
 A bucket is one number, the time at which all that it granted is paid for (the virtual scheduling
 form of the leaky bucket, ITU-T I.371). Before the present it holds tokens, after it owes them.
 
-Who finds a chain dry gets in line: a quantum is booked in one bucket after the other, and the
-session is woken when the last one is paid. The innermost bucket comes first, so that nobody holds
-a place in a shared one that a bucket of its own keeps it from using. Bookings stand in the order in
-which they were made, and nobody is granted anything before those whose time has come: that makes
-it a round-robin by bytes, however late the timer is.
+A guest that finds its chain dry gets in line: a quantum is booked in one bucket after the other,
+and the guest is woken when the last one is paid. The innermost bucket comes first, so that no guest
+holds a place in a shared one that a bucket of its own keeps it from using. Bookings stand in the
+order in which they were made, and no guest is granted anything before those whose time has come:
+that makes it a round-robin by bytes, however late the timer is.
 
 No I/O.
 """
@@ -33,13 +33,13 @@ WAKES = 4096
 """A second, at most: above 64 MiB/s those in line get more than a grain at a time."""
 LARGEST_QUANTUM = MIB
 MOST_SHARED = 2000
-"""Addresses whose downloads over HTTP share a rate; who came longest ago is forgotten."""
+"""Addresses whose downloads over HTTP share a rate; the one that came longest ago is forgotten."""
 _ROUNDING = 64
 """Bytes that a grain may lack: seconds are floats, and an uptime of months is a large one."""
 
 
 class RateBucket:
-    """One limit in bytes a second, shared by whoever has it in a chain."""
+    """One limit in bytes a second, shared by all chains that have it."""
 
     __slots__ = ("__weakref__", "cost", "depth", "paid_at", "rate")
 
@@ -68,7 +68,7 @@ class RateBucket:
 
 
 class Chain:
-    """The buckets that one session has to take from, innermost first; `RateLimits` makes them."""
+    """The buckets that one guest has to take from, innermost first; `RateLimits` makes them."""
 
     __slots__ = ("_booked", "_buckets", "_line", "_quantum", "_stage", "ticket")
 
@@ -85,7 +85,7 @@ class Chain:
     def grant(self, most: int, now: float) -> int:
         """Take up to `most` bytes and return how many; 0 is the time to get in line.
 
-        A session that was woken gets what was booked for it.
+        A guest that was woken gets what was booked for it.
         """
         if self._booked:
             return self._grant_booked(most)
@@ -150,36 +150,36 @@ class Chain:
 
 
 _Booking = tuple[float, int, Chain]
-"""When a booking is paid (s), its ticket, and whose it is."""
+"""When a booking is paid (s), its ticket, and the chain that it is for."""
 
 
 class Waiting(Generic[S]):
-    """The sessions whose chains are dry, for one timer to wake them: a fair queue."""
+    """The guests whose chains are dry, for one timer to wake them: a fair queue."""
 
     def __init__(self) -> None:
         self.line: list[_Booking] = []
-        self._sessions: dict[int, S] = {}
+        self._guests: dict[int, S] = {}
         self._tickets = count(1)
 
     def __len__(self) -> int:
-        return len(self._sessions)
+        return len(self._guests)
 
     @property
     def next_at(self) -> float:
         """When somebody is due (s); infinite while nobody waits."""
         return self.line[0][0] if self.line else inf
 
-    def add(self, session: S, chain: Chain, most: int, now: float) -> None:
-        """Put a session in line that has `most` bytes to send; no change if it is there."""
+    def add(self, guest: S, chain: Chain, most: int, now: float) -> None:
+        """Put a guest in line that has `most` bytes to send; no change if it is there."""
         if chain.ticket:
             return
         chain.want(most)
         chain.ticket = next(self._tickets)
-        self._sessions[chain.ticket] = session
+        self._guests[chain.ticket] = guest
         heappush(self.line, (chain.book(now), chain.ticket, chain))
 
     def due(self, now: float) -> Iterator[S]:
-        """Yield the sessions to wake; each has to send before the next one is taken.
+        """Yield the guests to wake; each has to send before the next one is taken.
 
         One that gets in line again meanwhile comes up again if there is something for it.
         """
@@ -189,32 +189,32 @@ class Waiting(Generic[S]):
             self._drop_stale()
             if chain.is_booked:
                 chain.ticket = 0
-                yield self._sessions.pop(ticket)
+                yield self._guests.pop(ticket)
             else:
                 heappush(line, (chain.book(now), ticket, chain))
 
     def discard(self, chain: Chain) -> None:
-        """Take a session out of line that closes or gets another chain; its booking is undone."""
-        self._sessions.pop(chain.ticket, None)
+        """Take a guest out of line that leaves or gets another chain; its booking is undone."""
+        self._guests.pop(chain.ticket, None)
         chain.ticket = 0
         chain.cancel()
         self._drop_stale()
 
     def _drop_stale(self) -> None:
-        # Those who left stay in the heap until they would be first.
-        while self.line and self.line[0][1] not in self._sessions:
+        # Guests that left stay in the heap until they would be first.
+        while self.line and self.line[0][1] not in self._guests:
             heappop(self.line)
 
     def recall(self) -> list[S]:
-        """Undo all bookings and return who was in line, in order: the rates have changed."""
-        places = [place for place in sorted(self.line) if place[1] in self._sessions]
+        """Undo all bookings and return the guests in line, in order: the rates have changed."""
+        places = [place for place in sorted(self.line) if place[1] in self._guests]
         for _, _, chain in places:
             chain.ticket = 0
             chain.cancel()
-        sessions = [self._sessions[ticket] for _, ticket, _ in places]
+        guests = [self._guests[ticket] for _, ticket, _ in places]
         self.line.clear()
-        self._sessions.clear()
-        return sessions
+        self._guests.clear()
+        return guests
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +237,7 @@ class RateLimits(Generic[S]):
         self.waiting: Waiting[S] = Waiting()
         self._rates = rates
         self._total = RateBucket(rates.total) if rates.total else None
-        # A torrent's bucket lives as long as somebody has it in a chain.
+        # A torrent's bucket lives as long as a chain has it.
         self._torrents: WeakValueDictionary[bytes, RateBucket] = WeakValueDictionary()
         self._slow: WeakValueDictionary[tuple[bytes, str], RateBucket] = WeakValueDictionary()
         self._shared: OrderedDict[str, RateBucket] = OrderedDict()
@@ -245,7 +245,7 @@ class RateLimits(Generic[S]):
     def chain(
         self, torrent: bytes, now: float, *, slow: str | None = None, sharing: str | None = None
     ) -> Chain | None:
-        """Return a new session's chain, None for unlimited; `slow` is an address to slow down.
+        """Return a new guest's chain, None for unlimited; `slow` is an address to slow down.
 
         `sharing` is an address that has one rate of a peer for all its chains of this kind: HTTP
         clients come with each request anew.
@@ -281,9 +281,9 @@ class RateLimits(Generic[S]):
         return total is not None and total.paid_at + GRAIN * total.cost > now
 
     def change(self, rates: Rates, now: float) -> list[S]:
-        """Set other rates; return who was in line.
+        """Set other rates; return the guests that were in line.
 
-        Every session needs a new chain now; then those who were in line are to be woken.
+        Every guest needs a new chain now; then those that were in line have to be woken.
         """
         waiting = self.waiting.recall()
         self._rates = rates

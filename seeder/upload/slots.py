@@ -1,7 +1,7 @@
 """The choker at work: what it has to know of each session, when it decides, and what comes of it.
 
-It decides once a second; whoever comes while there is a place is served at once, which saves it a
-round trip.
+It decides once a second. A guest that comes while a slot is free is served at once, which saves it
+a round trip.
 
 No I/O.
 """
@@ -19,8 +19,7 @@ UploadSlots: TypeAlias = int | Literal["auto", "unlimited"]
 SMOOTHING = 0.5
 """Weight of the last second in a rate."""
 PRESSED = 5
-"""Reviews in which there has to be too little for all before there are slots, and again enough
-before there are none."""
+"""Consecutive reviews of scarcity (or plenty) before slots are switched on (or off)."""
 
 
 class Guest(Protocol):
@@ -46,7 +45,7 @@ class Guest(Protocol):
 
 @dataclass(slots=True)
 class _Place:
-    """What is remembered of one session between two decisions."""
+    """What is remembered of one guest between two decisions."""
 
     since: float
     choked: bool = True
@@ -59,7 +58,7 @@ class _Place:
 
 
 class Slots:
-    """Which sessions are served; `is_scarce` tells whether the uplink or S3 is at its limit."""
+    """Which guests are served; `is_scarce` tells whether the uplink or S3 is at its limit."""
 
     def __init__(
         self,
@@ -79,7 +78,7 @@ class Slots:
         self._chance = chance
         self._places: dict[Guest, _Place] = {}
         self._served = 0
-        """Sessions that are not choked."""
+        """Guests that are not choked."""
         self._reviewed_at: float | None = None
         self._pressure = 0
         self._scarce = False
@@ -91,7 +90,7 @@ class Slots:
 
     @property
     def places(self) -> int | None:
-        """How many sessions may be served at a time; None is as many as there are."""
+        """How many guests may be served at a time; None is as many as there are."""
         places = self._slots if isinstance(self._slots, int) else None
         if places is None and self._slots == "auto" and self._scarce:
             places = self._policy.slots
@@ -100,7 +99,7 @@ class Slots:
         return self.most if places is None else min(places, self.most)
 
     def may_fetch(self, guest: Guest, size: int, now: float) -> bool:
-        """Tell whether `size` bytes may be read from S3 for this session, and book them if so."""
+        """Tell whether `size` bytes may be read from S3 for this guest, and book them if so."""
         torrent = guest.torrent
         assert torrent is not None
         had = self.history.fetched(torrent.info_hash, guest.group, now)
@@ -111,7 +110,7 @@ class Slots:
         return True
 
     def come(self, guest: Guest, now: float) -> None:
-        """Take in an identified session, and serve it if there is no need to think about it."""
+        """Take in a guest, and serve it at once if a slot is free."""
         place = self._places[guest] = _Place(now)
         self._weigh(guest, place, now)
         if place.standing is Standing.REFUSED:
@@ -121,7 +120,7 @@ class Slots:
             self._serve(guest, place, now)
 
     def leave(self, guest: Guest, now: float) -> None:
-        """Forget a session, but not what its address has had."""
+        """Forget a guest, but not what its address has had; an unknown one is no error."""
         place = self._places.pop(guest, None)
         if place is not None:
             self._remember(guest, place, now)

@@ -1,8 +1,8 @@
 """What each address has had of each torrent, and what it may still expect.
 
-A seeder that pays for its bytes has no use for who downloads the same again and again: past a few
-copies an address comes last, then it is slowed down, then refused. HAVEs are not owed and ports and
-peer ids are free to choose, so nothing but what was sent to an address counts. No I/O.
+A seeder that pays for its bytes has no use for an address that downloads the same again and again:
+past a few copies it comes last, then it is slowed down, then refused. Peers needn't send HAVEs, and
+choose their ports and peer ids freely, so nothing but what was sent to an address counts. No I/O.
 """
 
 from collections import OrderedDict
@@ -22,21 +22,21 @@ class Standing(IntEnum):
 
 
 _PARTS = (0.5, 0.75, 1.0)
-"""Of the copies, at which an address sinks to the next standing."""
+"""Shares of `CopyLimits.copies` at which an address sinks to the next standing."""
 
 
 @dataclass(frozen=True, slots=True)
 class CopyLimits:
-    """How many times a torrent's size one address may have; None is without end.
+    """How many copies of a torrent one address may have; None is no limit.
 
-    Several people may share an address, and no torrent counts as smaller than `least` bytes.
+    Several people may share an address, so no torrent counts as smaller than `least` bytes.
     """
 
     copies: float | None = 4.0
-    """That are sent to it; at half of that it comes last, at three quarters it is slowed down."""
+    """Sent to it; at half of that it comes last, at three quarters it is slowed down."""
     origin_copies: float | None = 1.25
-    """That are read from S3 because it asks. One is a download; a slow one through a small cache
-    may ask for a piece again that has been evicted meanwhile."""
+    """Read from S3 because it asks. One is a download; a slow one through a small cache may ask
+    again for a piece that has been evicted meanwhile."""
     least: int = 64 * MIB
 
     def standing(self, sent: float, size: int) -> Standing:
@@ -55,7 +55,7 @@ class CopyLimits:
 class AddressHistory:
     """What each address was sent of each torrent, and what it cost; halves every `half_life` s.
 
-    The pair that was heard of longest ago makes room for a new one.
+    The address and torrent that were heard of longest ago make room for new ones.
     """
 
     def __init__(self, *, half_life: float = 86400.0, most: int = 20_000) -> None:

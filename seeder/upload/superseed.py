@@ -24,10 +24,20 @@ OVERDUE = 10.0
 """Seconds after which a piece that was shown, but not got, is shown to somebody else too."""
 LONELY = 5.0
 """Seconds without a gain after which a peer counts as cut off from the others."""
-
 TRICKLE = 4
-"""A peer also counts as cut off when, with nothing of ours to get, it gains that many times less in
-as many seconds than it has before."""
+"""A peer also counts as cut off when it has nothing of ours to get, and in LONELY seconds gains so
+many times less than before."""
+
+WINDOW = 16 * MIB
+"""Shown to one peer at a time: enough for it to be busy until the next is shown."""
+PARTS = 4
+"""Of a small object a peer is shown at most one such part at a time: others need some, too."""
+FEWEST_PIECES = 16
+"""With fewer there is nothing to spread."""
+LOOK_EVERY = 5.0
+"""Seconds between two looks at what the cache holds, while nothing else is shown."""
+CACHE_SHARE = 0.8
+"""Share of the cache that all windows together may take."""
 
 Peer = TypeVar("Peer", bound=Hashable)
 Shown: TypeAlias = list[tuple[Peer, list[int]]]
@@ -88,7 +98,7 @@ class _PeerState:
 class SuperSeed(Generic[Peer]):
     """Which peer of one torrent is shown which pieces; `window` is how many at a time.
 
-    Those of the pieces that are at `hand` are shown first: they are sent without asking S3.
+    Pieces that are at `hand` are shown first: they are sent without asking S3.
     """
 
     def __init__(
@@ -166,7 +176,7 @@ class SuperSeed(Generic[Peer]):
         return shown
 
     def tick(self, now: float) -> Shown[Peer]:
-        """Find who got nothing for too long, and what nobody got; return what to show to whom."""
+        """Find peers and pieces that wait too long; return what to show to whom."""
         for viewer in self._viewers.values():
             if viewer.missing and not viewer.lonely:
                 viewer.lonely = viewer.is_left_alone(now)
@@ -259,20 +269,8 @@ class SuperSeed(Generic[Peer]):
         return None
 
 
-WINDOW = 16 * MIB
-"""Shown to one peer at a time: enough for it to be busy until the next is shown."""
-PARTS = 4
-"""Of a small object a peer is shown at most this part at a time: the next ones want some, too."""
-FEWEST_PIECES = 16
-"""Of an object of fewer there is nothing to spread."""
-LOOK_EVERY = 5.0
-"""Seconds between two looks at what the cache holds, while nothing else is shown."""
-CACHE_SHARE = 0.8
-"""Of the cache, that all windows together may need."""
-
-
 class Seedable(Protocol):
-    """What has to be known of a torrent."""
+    """A torrent, as far as super-seeding needs it."""
 
     @property
     def layout(self) -> Layout: ...
@@ -280,12 +278,12 @@ class Seedable(Protocol):
     def info_hash(self) -> bytes: ...
 
 
-Held: TypeAlias = Callable[[Torrent], frozenset[int]]
-"""Which pieces of a torrent can be had without S3."""
-
-
 class Viewer(Protocol):
-    """A session that is shown pieces a few at a time."""
+    """A session that is shown pieces a few at a time.
+
+    For speed `show` is a plain call, in the task that finds what there is to show: that of another
+    session whose peer got a piece or left, or the tick. It sends there and then.
+    """
 
     def show(self, indices: list[int]) -> None: ...
     def __hash__(self) -> int: ...
@@ -296,7 +294,7 @@ class SuperSeeds:
 
     `other_seeds` counts the seeds of an info hash that the tracker knows of.
 
-    `cache_bytes` is what both tiers hold, and `held` which pieces of a cache id they have.
+    `cache_bytes` is what both tiers hold, and `held` which pieces of a torrent they have.
     """
 
     def __init__(
@@ -305,7 +303,7 @@ class SuperSeeds:
         enabled: bool,
         other_seeds: Callable[[bytes], int],
         cache_bytes: int,
-        held: Held,
+        held: Callable[[Torrent], frozenset[int]],
         rng: RandomOrder,
     ) -> None:
         self._enabled = enabled
@@ -337,7 +335,7 @@ class SuperSeeds:
                 _show(plan.show(range(torrent.layout.piece_count)))
 
     def _look(self, torrent: Torrent, plan: SuperSeed[Viewer]) -> None:
-        """Show everybody what is held by now and wasn't before."""
+        """Show all peers what is held by now and wasn't before."""
         pieces = self._held(torrent)
         known = self._told.get(torrent.info_hash, frozenset())
         self._told[torrent.info_hash] = pieces
@@ -394,7 +392,7 @@ class SuperSeeds:
         _show(shown)
 
     def tick(self, now: float) -> None:
-        """Help those who get nothing; called about once a second."""
+        """Help peers that get nothing; called about once a second."""
         looks = self._only_held and now - self._looked_at >= LOOK_EVERY
         if looks:
             self._looked_at = now
@@ -407,7 +405,7 @@ class SuperSeeds:
         length = torrent.layout.piece_length
         window = min(WINDOW // length, torrent.layout.piece_count // PARTS)
         if len(plan) > 1:
-            # What one peer gets alone is read once anyway, in whatever order.
+            # A peer that is alone has each piece read once, in whatever order.
             window = min(window, int(self._cache_bytes * CACHE_SHARE) // length // len(plan))
         plan.window = 0 if self._only_held else max(1, window)
 

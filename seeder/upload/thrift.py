@@ -1,10 +1,10 @@
-"""Thrift while a swarm can help itself: who wants what others have is asked for some patience.
+"""Thrift while a swarm can help itself: a peer waits a little for what the others have.
 
 A piece that we send twice is one that a peer could have sent. So requests for a piece that another
-peer has, or is getting from us, wait a few seconds before they are answered; who gets it elsewhere
-meanwhile, as most do, cancels them or has asked for little. What nobody else has is sent at once,
-and clients ask for the rarest pieces first. Nobody waits who isn't fed by the others, be it that it
-can't reach them or that they are slower than we are: thrift costs a swarm little of its speed.
+peer has, or is getting from us, wait a few seconds before they are answered. Most peers get it
+elsewhere meanwhile, and cancel them or have asked for little. What no other peer has is sent at
+once, and clients ask for the rarest pieces first. A peer that the others don't feed, because it
+can't reach them or they are slower than we are, needn't wait: thrift costs a swarm little speed.
 
 No I/O.
 """
@@ -20,9 +20,9 @@ PATIENCE = 2.0
 TRIAL = 4.0
 """Seconds from its arrival until it is seen whether others feed a peer."""
 SHARE = 1 / 3
-"""Of what a peer gains, that has to come from others for it to count as fed by them."""
+"""Of a peer's gains, which has to come from others for the peer to count as fed by them."""
 HALF_LIFE = 5.0
-"""Seconds after which what a peer gained counts by half in that."""
+"""Seconds after which a gain counts by half in that."""
 
 
 class Availability(Generic[P]):
