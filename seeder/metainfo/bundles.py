@@ -1,21 +1,18 @@
 """Bundles: the objects below a prefix as S3 lists them, and what one torrent of them takes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from typing import Self
 
 import trio
 
 from seeder.config.sections import ObjectSettings
-from seeder.errors import (
-    ObjectMissing,
-    TooManyObjects,
-)
+from seeder.errors import ObjectMissing, TooManyObjects
 from seeder.metainfo.hashing import known_hashes
 from seeder.metainfo.store import Record
 from seeder.s3.answers import label
 from seeder.s3.client import S3Origin
-from seeder.s3.listing import Listed, publishable
+from seeder.s3.listing import Listed, Page, publishable
 from seeder.torrent.bundle import (
     build_bundle_info,
     bundle_layout,
@@ -39,45 +36,71 @@ async def look(
     return await origin.head(ref, meter)
 
 
+async def list_objects(
+    origin: S3Origin, settings: ObjectSettings, belongs: Callable[[str], bool], meter: Meter
+) -> dict[str, Listed]:
+    """Return the objects below a prefix that `belongs` lets pass, by key, from all its pages.
+
+    OriginError, BudgetSpent; TooManyObjects as soon as there are more than `max_objects`.
+    """
+    seen: set[str] = set()
+
+    def choose(page: Page) -> Iterator[tuple[str, Listed]]:
+        for key, listed in publishable(page.objects, seen).items():
+            if belongs(key):
+                yield key, listed
+
+    advice = ", and none of them is published anew; raise max_objects, or name longer prefixes"
+    return await _list(origin, settings, choose, advice, meter)
+
+
 async def list_bundle(origin: S3Origin, settings: ObjectSettings, meter: Meter) -> PinnedBundle:
     """Return the present state of the section's bundle; what only marks a directory isn't in it.
 
-    OriginError (ObjectMissing: there is nothing below the prefix); TooManyObjects.
+    OriginError (ObjectMissing: there is nothing below the prefix), BudgetSpent; TooManyObjects.
     """
-    members = await _list_members(origin, settings.ref, settings.max_objects, meter)
-    return await trio.to_thread.run_sync(PinnedBundle.of, settings.ref, members)
 
-
-async def _list_members(
-    origin: S3Origin, prefix: ObjectRef, most: int, meter: Meter
-) -> list[PinnedObject]:
-    members: dict[str, PinnedObject] = {}
-    token: str | None = None
-    while True:
-        page = await origin.list_page(prefix, token, meter)
+    def choose(page: Page) -> Iterator[tuple[str, Listed]]:
         for key, listed in page.objects:
             if listed.size or not key.endswith("/"):
-                members[key] = PinnedObject(replace(prefix, key=key), listed.etag, listed.size)
-        if len(members) > most:
+                yield key, listed
+
+    advice = " below it; raise max_objects, or publish prefixes further down"
+    found = await _list(origin, settings, choose, advice, meter)
+    ref = settings.ref
+    if not found:
+        raise ObjectMissing(f"{label(ref)}: there is no object below it; check the prefix")
+    return await trio.to_thread.run_sync(_pin, ref, found)
+
+
+async def _list(
+    origin: S3Origin,
+    settings: ObjectSettings,
+    choose: Callable[[Page], Iterator[tuple[str, Listed]]],
+    advice: str,
+    meter: Meter,
+) -> dict[str, Listed]:
+    """Return what `choose` takes of each page; `advice` ends the sentence of TooManyObjects."""
+    found: dict[str, Listed] = {}
+    token: str | None = None
+    while True:
+        page = await origin.list_page(settings.ref, token, meter)
+        found.update(choose(page))
+        if len(found) > settings.max_objects:
             raise TooManyObjects(
-                f"{label(prefix)}: has more than {most} objects below it; raise max_objects, or"
-                " publish prefixes further down"
+                f"{label(settings.ref)}: has more than {settings.max_objects} objects{advice}"
             )
         token = page.next_token
         if token is None:
-            break
-    if not members:
-        raise ObjectMissing(f"{label(prefix)}: there is no object below it; check the prefix")
-    return list(members.values())
+            return found
 
 
-class BundleWish(Protocol):
-    """The part of a bundle's section that says what its metainfo should be."""
-
-    @property
-    def piece_length(self) -> int | None: ...
-    @property
-    def private(self) -> bool: ...
+def _pin(prefix: ObjectRef, found: Mapping[str, Listed]) -> PinnedBundle:
+    members = [
+        PinnedObject(replace(prefix, key=key), listed.etag, listed.size)
+        for key, listed in found.items()
+    ]
+    return PinnedBundle.of(prefix, members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +116,19 @@ class BundlePlan:
     """Cache ids of what is no more, or was cut otherwise."""
 
     @classmethod
-    def of(cls, bundle: PinnedBundle, earlier: Record | None, wish: BundleWish) -> Self:
+    def of(cls, bundle: PinnedBundle, earlier: Record | None, settings: ObjectSettings) -> Self:
         """Return the plan; MetainfoError where the torrent would be too large for clients."""
         old = None
         if earlier is not None and earlier.info is not None:
             old = Torrent(earlier.info, earlier.pinned, earlier.rung)
         sizes = [member.size for member in bundle.members]
         before = None if old is None else old.layout.piece_length
-        length = wish.piece_length or bundle_piece_length(sizes, before)
+        length = settings.piece_length or bundle_piece_length(sizes, before)
         layout = bundle_layout(sizes, length)
         kept = {section.cache_id for section in sections_of(bundle, layout)}
         had = {section.cache_id for section in old.sections} if old is not None else set()
         known = known_hashes(old.pinned, old.info) if old is not None and before == length else {}
-        plan = cls(bundle, layout, wish.private, known, frozenset(had - kept))
+        plan = cls(bundle, layout, settings.private, known, frozenset(had - kept))
         # Before anything is read for it.
         plan.raw_info(bytes(layout.piece_count * SHA1_LENGTH))
         return plan
@@ -122,27 +145,3 @@ class BundlePlan:
     def torrent(self, pieces: bytes) -> Torrent:
         """Return the torrent with these hashes."""
         return Torrent(parse_bundle_info(self.raw_info(pieces))[0], self.bundle, "build")
-
-
-async def list_objects(
-    origin: S3Origin, settings: ObjectSettings, belongs: Callable[[str], bool], meter: Meter
-) -> dict[str, Listed]:
-    """Return the objects below a prefix that `belongs` lets pass, by key, from all its pages.
-
-    OriginError, BudgetSpent; TooManyObjects as soon as there are more than `max_objects`.
-    """
-    found: dict[str, Listed] = {}
-    seen: set[str] = set()
-    token: str | None = None
-    while True:
-        page = await origin.list_page(settings.ref, token, meter)
-        ours = publishable(page.objects, seen)
-        found.update((key, listed) for key, listed in ours.items() if belongs(key))
-        if len(found) > settings.max_objects:
-            raise TooManyObjects(
-                f"{label(settings.ref)}: has more than {settings.max_objects} objects, and none"
-                " of them is published anew; raise max_objects, or name longer prefixes"
-            )
-        token = page.next_token
-        if token is None:
-            return found

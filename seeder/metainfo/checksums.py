@@ -6,9 +6,6 @@ first bytes, and such an origin isn't asked again.
 """
 
 import logging
-from collections.abc import Iterator
-
-import trio
 
 from seeder.errors import (
     AccessDenied,
@@ -16,8 +13,8 @@ from seeder.errors import (
     MetainfoError,
     ObjectChanged,
     OriginFault,
-    SeederError,
 )
+from seeder.metainfo.workers import do_all
 from seeder.s3.answers import Support, content_length, label, opaque, printable
 from seeder.s3.attributes import Attributes, Part, parse_attributes, part_of_head
 from seeder.s3.client import S3Origin
@@ -28,12 +25,12 @@ from seeder.units import KIB, MIB
 
 _LOG = logging.getLogger(__name__)
 
-PAGE = 1_000
+PARTS_A_PAGE = 1_000
 """Parts that S3 tells in one answer, at most."""
 MOST_REQUESTS = 1_000
 """For one object, whichever way its parts are told; what takes more is read instead."""
 PARALLEL_HEADS = 8
-LARGEST_PAGE = MIB
+LARGEST_ANSWER = MIB
 """Bytes; a page of 1,000 parts with every checksum that S3 has is less than half of it."""
 
 _NO_SHA1 = "S3 keeps no SHA-1 of its parts"
@@ -179,8 +176,8 @@ class PartReader:
         async def take(exchange: Exchange) -> Attributes:
             kind = exchange.headers.get("content-type", "xml")
             page = None
-            if "xml" in kind and (content_length(exchange.headers) or 0) <= LARGEST_PAGE:
-                page = parse_attributes(await exchange.read(LARGEST_PAGE, first=b"<"))
+            if "xml" in kind and (content_length(exchange.headers) or 0) <= LARGEST_ANSWER:
+                page = parse_attributes(await exchange.read(LARGEST_ANSWER, first=b"<"))
             if page is None:
                 raise AttributesUnsupported(
                     f"{name}: S3 does not know GetObjectAttributes: it answers with something else,"
@@ -192,13 +189,13 @@ class PartReader:
 
         headers = {
             "x-amz-object-attributes": "ETag,Checksum,ObjectParts,ObjectSize",
-            "x-amz-max-parts": str(PAGE),
+            "x-amz-max-parts": str(PARTS_A_PAGE),
         }
         if marker:
             headers["x-amz-part-number-marker"] = str(marker)
         about = (("attributes", None),)
         return await self._origin.ask_about(
-            "GET", pinned, about, headers, meter, size=LARGEST_PAGE, take=take
+            "GET", pinned, about, headers, meter, size=LARGEST_ANSWER, take=take
         )
 
     # -- HEAD
@@ -224,23 +221,13 @@ class PartReader:
     async def _rest(self, pinned: PinnedObject, count: int, meter: Meter) -> list[Part]:
         """Return the parts from the second on, of `count` in all."""
         parts: dict[int, Part] = {}
-        failures: list[SeederError] = []
+        numbers = range(2, count + 1)
 
-        async def worker(numbers: Iterator[int]) -> None:
-            try:
-                for number in numbers:
-                    parts[number], _ = await self._head(pinned, number, meter)
-            except SeederError as error:
-                failures.append(error)
-                nursery.cancel_scope.cancel()
+        async def ask(number: int) -> None:
+            parts[number], _ = await self._head(pinned, number, meter)
 
-        numbers = iter(range(2, count + 1))
-        async with trio.open_nursery() as nursery:
-            for _ in range(PARALLEL_HEADS):
-                nursery.start_soon(worker, numbers)
-        if failures:
-            raise failures[0]
-        return [parts[number] for number in range(2, count + 1)]
+        await do_all(iter(numbers), ask, workers=PARALLEL_HEADS)
+        return [parts[number] for number in numbers]
 
     async def _head(self, pinned: PinnedObject, number: int, meter: Meter) -> tuple[Part, int]:
         """Return part `number` and how many there are (HeadObject with partNumber)."""

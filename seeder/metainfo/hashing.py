@@ -7,22 +7,19 @@ before either.
 """
 
 from collections.abc import Callable, Container, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import trio
 
-from seeder.errors import (
-    AccessDenied,
-    BudgetSpent,
-    ObjectChanged,
-    ObjectMissing,
-    SeederError,
-)
-from seeder.metainfo.journal import Journal
+from seeder.cache.pieces import PieceCache
+from seeder.errors import AccessDenied, BudgetSpent, ObjectChanged, ObjectMissing
+from seeder.metainfo.journal import HashJournal
 from seeder.metainfo.trees import TreeBuilder
+from seeder.metainfo.workers import do_all
 from seeder.s3.client import S3Origin
 from seeder.torrent.bundle import padded
+from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import Info
 from seeder.torrent.layout import SHA1_LENGTH, Layout, sha1
 from seeder.torrent.merkle import NODE_LENGTH
@@ -36,7 +33,7 @@ from seeder.torrent.objects import (
 )
 from seeder.units import MIB, ByteRange
 
-READ_SIZE = 8 * MIB
+LARGEST_RANGE = 8 * MIB
 """S3 gives its best rate from ranges of 8 to 16 MiB."""
 PARALLEL_READS = 8
 _BUNDLE_WIDTH = 20
@@ -49,10 +46,29 @@ Progress = Callable[[int, int], None]
 """Called with the bytes hashed so far and in all."""
 
 
-class PieceSink(Protocol):
-    """Where the pieces go that had to be read anyway: the cache."""
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Consecutive pieces of a section, read by one GET."""
 
-    async def keep(self, cache_id: str, index: int, piece: bytes | bytearray) -> bool: ...
+    numbers: range
+    """The section's, as the journal has them."""
+    first: int
+    """Within the section."""
+    count: int
+
+
+class _Tally:
+    """Tells `progress` how many of `size` bytes are hashed: `done` at first."""
+
+    def __init__(self, progress: Progress, done: int, size: int) -> None:
+        self._progress = progress
+        self._done = done
+        self._size = size
+        progress(done, size)
+
+    def add(self, size: int) -> None:
+        self._done += size
+        self._progress(self._done, self._size)
 
 
 def numbers(pinned: PinnedObject, section: Section) -> range:
@@ -82,7 +98,7 @@ class Hasher:
     def __init__(
         self,
         origin: S3Origin,
-        sink: PieceSink,
+        cache: PieceCache[Torrent],
         meter: Meter,
         pinned: PinnedObject,
         layout: Layout,
@@ -90,7 +106,7 @@ class Hasher:
         tree: TreeBuilder | None = None,
     ) -> None:
         self._origin = origin
-        self._sink = sink
+        self._cache = cache
         self._meter = meter
         self._pinned = pinned
         self._layout = layout
@@ -106,58 +122,58 @@ class Hasher:
         BudgetSpent; what was hashed by then stays in the journal.
         """
         journal = self.journal(path)
-        hashes = await trio.to_thread.run_sync(journal.load)
-        known = {**(earlier or {}), **hashes}
-        hashes = {
-            number: known[number] for each in self._sections for number in each if number in known
-        }
-        if self._tree is not None:
-            hashes = await self._with_leaves(self._tree, hashes)
-        await trio.to_thread.run_sync(journal.start, hashes)
-        done = sum(
-            section.layout.piece_size(index)
-            for each, section in self._sections.items()
-            for index, number in enumerate(each)
-            if number in hashes
+        digests = await self._known(journal, earlier or {})
+        await trio.to_thread.run_sync(journal.start, digests)
+        tally = _Tally(progress, self._size_of(digests), self._pinned.size)
+
+        async def read(run: _Run) -> None:
+            found, size = await self._read_run(run, journal)
+            digests.update(enumerate(found, run.numbers.start + run.first))
+            tally.add(size)
+
+        # Of the other reads, those under way are paid for, and the rest may still be of use.
+        harmless = _OF_ONE_OBJECT if isinstance(self._pinned, PinnedBundle) else ()
+        await do_all(
+            self._missing(frozenset(digests)),
+            read,
+            workers=PARALLEL_READS,
+            harmless=(BudgetSpent, *harmless),
         )
-        size = self._pinned.size
-        progress(done, size)
+        return b"".join(
+            digests[number][:SHA1_LENGTH] for numbers in self._sections for number in numbers
+        )
 
-        async def worker() -> None:
-            nonlocal done
-            try:
-                for each, first, count in runs:
-                    digests, length = await self._read_run(each, first, count, journal)
-                    hashes.update(enumerate(digests, each.start + first))
-                    done += length
-                    progress(done, size)
-            except SeederError as error:
-                failures.append(error)
-                # The other reads are paid for, so they come to their ends where they are of use.
-                if not isinstance(error, harmless):
-                    nursery.cancel_scope.cancel()
-
-        bundle = isinstance(self._pinned, PinnedBundle)
-        harmless = (BudgetSpent, *(_OF_ONE_OBJECT if bundle else ()))
-        failures: list[SeederError] = []
-        runs = self._missing(frozenset(hashes))
-        async with trio.open_nursery() as nursery:
-            for _ in range(PARALLEL_READS):
-                nursery.start_soon(worker)
-        if failures:
-            raise failures[-1]
-        return b"".join(hashes[number][:SHA1_LENGTH] for each in self._sections for number in each)
-
-    def journal(self, path: Path) -> Journal:
+    def journal(self, path: Path) -> HashJournal:
         """Return the journal of this hashing at `path`."""
         length = self._layout.piece_length
         if isinstance(self._pinned, PinnedBundle):
-            return Journal(path, f"bundle-{length}", _BUNDLE_WIDTH)
+            return HashJournal(path, f"bundle-{length}", _BUNDLE_WIDTH)
         name = cache_id(self._pinned, length)
         if self._tree is None:
-            return Journal(path, name)
+            return HashJournal(path, name)
         digest_length = SHA1_LENGTH + NODE_LENGTH
-        return Journal(path, f"{name} and tree", digest_length=digest_length)
+        return HashJournal(path, f"{name} and tree", digest_length=digest_length)
+
+    async def _known(self, journal: HashJournal, earlier: Mapping[int, bytes]) -> dict[int, bytes]:
+        """Return the digests that needn't be made again, by number, in the order of the pieces."""
+        noted = await trio.to_thread.run_sync(journal.load)
+        known = {**earlier, **noted}
+        digests = {
+            number: known[number]
+            for numbers in self._sections
+            for number in numbers
+            if number in known
+        }
+        return digests if self._tree is None else await self._with_leaves(self._tree, digests)
+
+    def _size_of(self, digests: Container[int]) -> int:
+        """Return the bytes of the pieces whose digests are there."""
+        return sum(
+            section.layout.piece_size(index)
+            for numbers, section in self._sections.items()
+            for index, number in enumerate(numbers)
+            if number in digests
+        )
 
     async def _with_leaves(self, tree: TreeBuilder, hashes: dict[int, bytes]) -> dict[int, bytes]:
         """Return those of the hashes whose leaves are on disk as well."""
@@ -169,19 +185,18 @@ class Hasher:
             intact |= await trio.to_thread.run_sync(tree.intact, noted[at : at + CHECKED_AT_A_TIME])
         return {index: digest for index, digest in hashes.items() if index in intact}
 
-    def _missing(self, known: Container[int]) -> Iterator[tuple[range, int, int]]:
-        """Yield what is still to be read: the numbers of a section, first and count within it."""
-        for each, section in self._sections.items():
-            found = frozenset(index for index, number in enumerate(each) if number in known)
+    def _missing(self, known: Container[int]) -> Iterator[_Run]:
+        """Yield what is still to be read."""
+        for numbers, section in self._sections.items():
+            found = frozenset(index for index, number in enumerate(numbers) if number in known)
             for first, count in missing_runs(found, section.layout):
-                yield each, first, count
+                yield _Run(numbers, first, count)
 
-    async def _read_run(
-        self, each: range, first: int, count: int, journal: Journal
-    ) -> tuple[list[bytes], int]:
-        section, length = self._sections[each], self._layout.piece_length
-        start = first * length
-        stop = section.layout.piece_range(first + count - 1).stop
+    async def _read_run(self, run: _Run, journal: HashJournal) -> tuple[list[bytes], int]:
+        """Read pieces, note their digests, keep them; return the digests and the bytes read."""
+        section, length = self._sections[run.numbers], self._layout.piece_length
+        start = run.first * length
+        stop = section.layout.piece_range(run.first + run.count - 1).stop
         pieces: list[bytearray] = []
         await self._origin.read_parts(
             section.pinned,
@@ -193,10 +208,10 @@ class Hasher:
         )
         if section.pinned is not self._pinned:
             pieces[-1] = padded(pieces[-1], length)
-        digests = await trio.to_thread.run_sync(digest_pieces, first, pieces, self._tree)
-        journal.append(each.start + first, digests)
-        for index, piece in enumerate(pieces, first):
-            await self._sink.keep(section.cache_id, index, piece)
+        digests = await trio.to_thread.run_sync(digest_pieces, run.first, pieces, self._tree)
+        journal.append(run.numbers.start + run.first, digests)
+        for index, piece in enumerate(pieces, run.first):
+            await self._cache.keep(section.cache_id, index, piece)
         return digests, stop - start
 
 
@@ -210,8 +225,8 @@ def digest_pieces(first: int, pieces: list[bytearray], tree: TreeBuilder | None)
 
 
 def missing_runs(known: Container[int], layout: Layout) -> Iterator[tuple[int, int]]:
-    """Yield runs (first piece, count) of pieces that aren't `known`, at most READ_SIZE each."""
-    most = max(1, READ_SIZE // layout.piece_length)
+    """Yield runs (first piece, count) of pieces that aren't `known`, at most LARGEST_RANGE each."""
+    most = max(1, LARGEST_RANGE // layout.piece_length)
     first, count = 0, 0
     for index in range(layout.piece_count):
         if index in known or count == most:

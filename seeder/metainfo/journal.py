@@ -30,7 +30,7 @@ class Builds:
         self.tree(ref).unlink(missing_ok=True)
 
 
-class Journal:
+class HashJournal:
     """The hashes known so far: (number, digest) in the order they came.
 
     The number of a piece has `width` bytes: its index in the one object that the journal is of, or
@@ -79,9 +79,6 @@ class Journal:
         """Add the hashes of consecutive pieces from number `first`."""
         with storage_errors(self._path, "written"), self._path.open("ab") as file:
             file.write(self._records(enumerate(hashes, first)))
-
-    def remove(self) -> None:
-        self._path.unlink(missing_ok=True)
 
     def _records(self, hashes: Iterable[tuple[int, bytes]]) -> bytes:
         return b"".join(number.to_bytes(self._width, "big") + digest for number, digest in hashes)

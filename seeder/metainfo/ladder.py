@@ -8,12 +8,12 @@ finds it true; what fails falls to the next rung, and the log says why.
 
 import logging
 import random
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import trio
 
+from seeder.cache.pieces import PieceCache
+from seeder.config.sections import ObjectSettings
 from seeder.errors import (
     AccessDenied,
     MetainfoError,
@@ -25,11 +25,11 @@ from seeder.errors import (
 )
 from seeder.metainfo.bundles import BundlePlan
 from seeder.metainfo.checksums import SMALLEST_PART_LENGTH, PartReader
-from seeder.metainfo.hashing import Hasher, PieceSink, Progress
+from seeder.metainfo.hashing import Hasher, Progress
 from seeder.metainfo.journal import Builds
 from seeder.metainfo.store import Record
 from seeder.metainfo.trees import TreeBuilder, TreeFile
-from seeder.metainfo.verify import Believer
+from seeder.metainfo.verify import Verifier
 from seeder.s3.answers import Support, label
 from seeder.s3.client import S3Origin
 from seeder.torrent.catalog import Torrent
@@ -42,58 +42,42 @@ from seeder.torrent.layout import (
 )
 from seeder.torrent.merkle import Shape
 from seeder.torrent.objects import Meter, ObjectRef, PinnedBundle, PinnedObject
+from seeder.units import MIB
 
 _LOG = logging.getLogger(__name__)
 
-LARGEST_TORRENT_FILE = 10 * 1024 * 1024
+LARGEST_TORRENT_FILE = 10 * MIB
+"""Bytes."""
 
 
-class Shelf(PieceSink, Protocol):
-    """A sink that also lets go of pieces."""
-
-    def discard(self, cache_id: str) -> None:
-        """Forget the pieces of a state of an object that is no more."""
-
-
-class Wish(Protocol):
-    """The part of an object's section that says what its metainfo should be."""
-
-    @property
-    def metainfo(self) -> Sequence[str]: ...
-    @property
-    def torrent_file(self) -> Path | None: ...
-    @property
-    def piece_length(self) -> int | None: ...
-    @property
-    def private(self) -> bool: ...
-    @property
-    def format(self) -> str: ...
-    @property
-    def verify(self) -> str: ...
-    @property
-    def bundle(self) -> bool: ...
-
-
-def describe_wish(wish: Wish) -> str:
+def describe_wish(settings: ObjectSettings) -> str:
     """Return a text that changes when the configured wish does."""
-    parts = (*wish.metainfo, wish.torrent_file, wish.piece_length, wish.private)
-    # What the default asks for is written as before there was a choice.
-    chosen = [*(["bundle"] if wish.bundle else []), *([wish.format] if wish.format != "v1" else [])]
-    return " ".join(map(str, (*parts, *chosen)))
+    parts: list[object] = [*settings.metainfo]
+    parts += (settings.torrent_file, settings.piece_length, settings.private)
+    # What the default asks for is written as before there was a choice: records say it so.
+    if settings.bundle:
+        parts.append("bundle")
+    if settings.format != "v1":
+        parts.append(settings.format)
+    return " ".join(map(str, parts))
 
 
 class Ladder:
     """Gets metainfo for the objects of one origin."""
 
-    def __init__(self, origin: S3Origin, sink: Shelf, journals: Path, rng: random.Random) -> None:
+    def __init__(
+        self, origin: S3Origin, cache: PieceCache[Torrent], builds: Path, rng: random.Random
+    ) -> None:
         self._origin = origin
-        self._sink = sink
-        self.builds = Builds(journals)
-        self._believer = Believer(origin, sink, self.builds, rng)
+        self._cache = cache
+        self.builds = Builds(builds)
+        self._verifier = Verifier(origin, cache, self.builds, rng)
         self._support = Support()
         self._parts = PartReader(origin)
 
-    async def climb(self, record: Record, wish: Wish, meter: Meter, progress: Progress) -> Torrent:
+    async def climb(
+        self, record: Record, settings: ObjectSettings, meter: Meter, progress: Progress
+    ) -> Torrent:
         """Return a verified torrent of the object and note it in `record`.
 
         OriginError when S3 fails on the way; MetainfoError when no rung is left, or when the
@@ -101,33 +85,35 @@ class Ladder:
         """
         pinned = record.pinned
         if isinstance(pinned, PinnedBundle):
-            return await self._build_bundle(record, pinned, wish, meter, progress)
-        if wish.torrent_file is not None:
+            return await self._build_bundle(record, pinned, settings, meter, progress)
+        if settings.torrent_file is not None:
             try:
-                metainfo = await self._from_file(wish.torrent_file)
-                tree = await self._believer.verify(pinned, metainfo, wish, meter, progress)
+                metainfo = await self._from_file(settings.torrent_file)
+                tree = await self._verifier.verify(pinned, metainfo, settings, meter, progress)
             except MetainfoError as error:
                 raise MetainfoError(
-                    f"{pinned.ref}: torrent_file {wish.torrent_file} doesn't fit: {error}"
+                    f"{pinned.ref}: torrent_file {settings.torrent_file} doesn't fit: {error}"
                 ) from error
             return self._found(record, "torrent_file", metainfo.info, tree)
-        for rung in wish.metainfo:
+        for rung in settings.metainfo:
             if rung in record.refused:
                 continue
             if rung == "build":
-                return self._found(record, rung, *await self._build(pinned, wish, meter, progress))
+                info, tree = await self._build(pinned, settings, meter, progress)
+                return self._found(record, rung, info, tree)
             try:
-                found = await self._from_outside(rung, pinned, wish, meter, progress)
+                found = await self._from_outside(rung, pinned, settings, meter, progress)
             except (MetainfoError, OriginFault, AccessDenied) as error:
                 reason = str(error).removeprefix(f"{label(pinned.ref)}: ")
                 record.refused[rung] = reason
                 _LOG.warning("%s: metainfo from %s refused: %s", pinned.ref, rung, reason)
             else:
                 if found is not None:
-                    return self._found(record, rung, *found)
+                    info, tree = found
+                    return self._found(record, rung, info, tree)
         why = "; ".join(f"{rung}: {reason}" for rung, reason in record.refused.items())
         raise MetainfoError(
-            f"{pinned.ref}: no metainfo from {', '.join(wish.metainfo)}"
+            f"{pinned.ref}: no metainfo from {', '.join(settings.metainfo)}"
             f'{f" ({why})" if why else ""}; add "build" to its metainfo list'
         )
 
@@ -136,11 +122,16 @@ class Ladder:
         return Torrent(info, record.pinned, rung, tree)
 
     async def _from_outside(
-        self, rung: str, pinned: PinnedObject, wish: Wish, meter: Meter, progress: Progress
+        self,
+        rung: str,
+        pinned: PinnedObject,
+        settings: ObjectSettings,
+        meter: Meter,
+        progress: Progress,
     ) -> tuple[Info, TreeFile | None] | None:
         """Return verified metainfo of a rung, None where there is none to be had."""
         if rung == "checksums":
-            made = await self._from_checksums(pinned, wish, meter)
+            made = await self._from_checksums(pinned, settings, meter)
             metainfo = None if made is None else Metainfo(made)
         else:
             ask = self._ask_origin if rung == "origin" else self._read_sidecar
@@ -149,14 +140,14 @@ class Ladder:
         if metainfo is None:
             return None
         info = metainfo.info
-        if wish.private and not info.private:
+        if settings.private and not info.private:
             raise MetainfoError("it is not private, the configuration says private = true")
-        if wish.piece_length not in (None, info.layout.piece_length):
+        if settings.piece_length not in (None, info.layout.piece_length):
             raise MetainfoError(
                 f"its pieces are {info.layout.piece_length} bytes, the configuration says "
-                f"piece_length = {wish.piece_length}"
+                f"piece_length = {settings.piece_length}"
             )
-        return info, await self._believer.verify(pinned, metainfo, wish, meter, progress)
+        return info, await self._verifier.verify(pinned, metainfo, settings, meter, progress)
 
     async def _ask_origin(self, pinned: PinnedObject, meter: Meter) -> bytes | None:
         if self._support.absent:
@@ -180,26 +171,28 @@ class Ladder:
             # Without s3:ListBucket S3 says 403, not 404, of a key that isn't there.
             return None
 
-    async def _from_checksums(self, pinned: PinnedObject, wish: Wish, meter: Meter) -> Info | None:
+    async def _from_checksums(
+        self, pinned: PinnedObject, settings: ObjectSettings, meter: Meter
+    ) -> Info | None:
         """Return the info whose piece hashes are S3's checksums of the parts.
 
         Where all of the object would be one piece, `build` comes before it: checking that piece
         reads the object as well, and a build cuts it finer.
         """
-        if wish.format == "hybrid":
+        if settings.format == "hybrid":
             _LOG.info("%s: its checksums are not asked for: they can't make a hybrid", pinned.ref)
             return None
-        builds = "build" in wish.metainfo
+        builds = "build" in settings.metainfo
         if not pinned.size or (builds and pinned.size <= SMALLEST_PART_LENGTH):
             return None
-        found = await self._parts.find(pinned, wish.piece_length, meter)
+        found = await self._parts.find(pinned, settings.piece_length, meter)
         if found is None:
             return None
         layout, pieces = found
         if builds and layout.piece_count == 1:
             _LOG.info("%s: its checksum is of all of it, hence of no use before build", pinned.ref)
             return None
-        return _make_info(pinned, layout, pieces, wish)
+        return _make_info(pinned, layout, pieces, settings)
 
     async def _from_file(self, path: Path) -> Metainfo:
         try:
@@ -211,23 +204,23 @@ class Ladder:
     # -- build
 
     async def _build(
-        self, pinned: PinnedObject, wish: Wish, meter: Meter, progress: Progress
+        self, pinned: PinnedObject, settings: ObjectSettings, meter: Meter, progress: Progress
     ) -> tuple[Info, TreeFile | None]:
-        hybrid = wish.format == "hybrid"
+        hybrid = settings.format == "hybrid"
         most = MOST_HYBRID_PIECES if hybrid else MOST_PIECES
-        length = wish.piece_length or default_piece_length(pinned.size, most)
+        length = settings.piece_length or default_piece_length(pinned.size, most)
         layout = Layout(pinned.size, length)
         builder = TreeBuilder(self.builds.tree(pinned.ref), Shape(layout)) if hybrid else None
-        hasher = Hasher(self._origin, self._sink, meter, pinned, layout, tree=builder)
+        hasher = Hasher(self._origin, self._cache, meter, pinned, layout, tree=builder)
         pieces = await hasher.run(self.builds.journal(pinned.ref), progress)
         tree = await trio.to_thread.run_sync(builder.finish) if builder else None
-        return _make_info(pinned, layout, pieces, wish, tree), tree
+        return _make_info(pinned, layout, pieces, settings, tree), tree
 
     async def _build_bundle(
         self,
         record: Record,
         bundle: PinnedBundle,
-        wish: Wish,
+        settings: ObjectSettings,
         meter: Meter,
         progress: Progress,
     ) -> Torrent:
@@ -236,11 +229,11 @@ class Ladder:
         ObjectChanged where an object isn't any more what the listing said. Thousands of objects
         take a while to look at, so threads do that.
         """
-        plan = await trio.to_thread.run_sync(BundlePlan.of, bundle, record.earlier, wish)
+        plan = await trio.to_thread.run_sync(BundlePlan.of, bundle, record.earlier, settings)
         for name in plan.useless:
-            self._sink.discard(name)
+            self._cache.discard(name)
         hasher = await trio.to_thread.run_sync(
-            Hasher, self._origin, self._sink, meter, bundle, plan.layout
+            Hasher, self._origin, self._cache, meter, bundle, plan.layout
         )
         try:
             pieces = await hasher.run(self.builds.journal(bundle.ref), progress, plan.known)
@@ -255,14 +248,14 @@ def _make_info(
     pinned: PinnedObject,
     layout: Layout,
     pieces: bytes,
-    wish: Wish,
+    settings: ObjectSettings,
     tree: TreeFile | None = None,
 ) -> Info:
     raw = build_info(
         name=safe_name(pinned.ref.key),
         layout=layout,
         pieces=pieces,
-        private=wish.private,
+        private=settings.private,
         root=tree.root if tree else None,
     )
     return parse_info(raw)

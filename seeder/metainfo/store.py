@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from seeder.errors import MetainfoError, StorageError
+from seeder.errors import MetainfoError
 from seeder.files import replace_file, storage_errors
 from seeder.metainfo.trees import TreeFile
 from seeder.torrent.bundle import bundle_layout, parse_bundle_info
@@ -22,6 +22,8 @@ from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
 
 _LINE = 4096
 """Bytes read at first: most lines are shorter."""
+_DAMAGE = (ValueError, KeyError, TypeError, MetainfoError)
+"""What is raised where a record's file is not one, or not of its object."""
 
 
 @dataclass(slots=True)
@@ -78,13 +80,30 @@ def _could_be(pinned: PinnedObject, outline: Outline) -> bool:
     return outline.layout == bundle_layout(sizes, outline.layout.piece_length)
 
 
-def _read_parts(path: Path, *, whole: bool) -> tuple[dict[str, Any], Outline | None, bytes, int]:
-    """Return a record's line, its outline, the info if that is `whole` or needed, and its length.
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What was read of a record's file, and not checked yet."""
+
+    told: dict[str, Any]
+    """The line."""
+    outline: Outline | None
+    """As the line tells it; None where it was written without, or there is no info."""
+    raw: bytes
+    """The info, if it was read."""
+    raw_length: int
+    """Bytes of the info, read or not."""
+
+
+def _read_parts(path: Path, *, whole: bool) -> _Parts | None:
+    """Return the parts of a record, the info if that is `whole` or needed; None without a file.
 
     OSError; ValueError, KeyError or TypeError where the line is damaged.
     """
     # Of thousands, an io.BufferedReader each would cost more than what it reads.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
     try:
         size = os.fstat(descriptor).st_size
         head = os.read(descriptor, size if whole else _LINE)
@@ -95,10 +114,38 @@ def _read_parts(path: Path, *, whole: bool) -> tuple[dict[str, Any], Outline | N
         outline = _outline(told)
         left = size - len(line) - 1
         if not whole and (left <= 0 or outline is not None):
-            return told, outline, b"", left
-        return told, outline, raw + os.read(descriptor, size), left
+            return _Parts(told, outline, b"", left)
+        return _Parts(told, outline, raw + os.read(descriptor, size), left)
     finally:
         os.close(descriptor)
+
+
+def _record(ref: ObjectRef, parts: _Parts, *, whole: bool) -> Record:
+    """Return the record that the parts make up, without its tree; _DAMAGE where they don't."""
+    told = parts.told
+    if told["object"] != [ref.origin, ref.bucket, ref.key, ref.version_id]:
+        raise ValueError("it is of another object")
+    if parts.raw_length != told.get("info_length", parts.raw_length):
+        raise ValueError("its info is longer or shorter than its line says")
+    pinned = _pinned(ref, told)
+    info = _parse(pinned, parts.raw) if parts.raw else None
+    outline = parts.outline
+    if info is not None:
+        # A hybrid that is served as v1 is outlined as such.
+        known = info.outline if told.get("v2_hash") else replace(info.outline, v2=None)
+        if outline not in (None, known):
+            raise ValueError("its info is another one than its line says")
+        outline = known
+    if outline is not None and not _could_be(pinned, outline):
+        raise ValueError("its info is not as long as its objects")
+    return Record(
+        pinned=pinned,
+        info=info if whole else None,
+        outline=outline,
+        rung=str(told["rung"]),
+        wanted=str(told["wanted"]),
+        refused=dict(told["refused"]),
+    )
 
 
 class MetainfoStore:
@@ -131,44 +178,23 @@ class MetainfoStore:
     def _read(self, ref: ObjectRef, *, whole: bool) -> Record | None:
         path = self._path(ref)
         try:
-            found = _read_parts(path, whole=whole)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StorageError(f"{path}: can't be read: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError):
-            return None
-        told, outline, raw, left = found
-        try:
-            if told["object"] != [ref.origin, ref.bucket, ref.key, ref.version_id]:
+            with storage_errors(path, "read"):
+                parts = _read_parts(path, whole=whole)
+            if parts is None:
                 return None
-            pinned = _pinned(ref, told)
-            info = _parse(pinned, raw) if raw else None
-            if left != told.get("info_length", left):
-                return None
-            if info is not None:
-                # A hybrid that is served as v1 is outlined as such.
-                known = info.outline if told.get("v2_hash") else replace(info.outline, v2=None)
-                if outline not in (None, known):
-                    return None
-                outline = known
-            if outline is not None and not _could_be(pinned, outline):
-                return None
-            record = Record(
-                pinned=pinned,
-                info=info if whole else None,
-                outline=outline,
-                rung=str(told["rung"]),
-                wanted=str(told["wanted"]),
-                refused=dict(told["refused"]),
-            )
-            if outline is not None and outline.v2 is not None:
-                shape = Shape(outline.layout)
-                record.tree = TreeFile.open(self._tree_path(ref), shape, outline.v2.root)
-                return record if record.tree is not None else None
-        except (ValueError, KeyError, TypeError, MetainfoError):
+            record = _record(ref, parts, whole=whole)
+            return record if self._finds_tree(record) else None
+        except _DAMAGE:
             return None
-        return record
+
+    def _finds_tree(self, record: Record) -> bool:
+        """Open a hybrid's tree for its record; False if it has none on disk that is its own."""
+        outline = record.outline
+        if outline is None or outline.v2 is None:
+            return True
+        path = self._tree_path(record.pinned.ref)
+        record.tree = TreeFile.open(path, Shape(outline.layout), outline.v2.root)
+        return record.tree is not None
 
     def save(self, record: Record) -> None:
         """Write an object's record in one step; StorageError when the disk won't take it.

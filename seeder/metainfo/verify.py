@@ -8,16 +8,17 @@ as v1.
 
 import logging
 import random
-from pathlib import Path
-from typing import Protocol
 
 import trio
 
+from seeder.cache.pieces import PieceCache
+from seeder.config.sections import ObjectSettings
 from seeder.errors import MetainfoError
-from seeder.metainfo.hashing import Hasher, PieceSink, Progress
+from seeder.metainfo.hashing import Hasher, Progress
 from seeder.metainfo.journal import Builds
 from seeder.metainfo.trees import TreeBuilder, TreeFile
 from seeder.s3.client import S3Origin
+from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import Metainfo
 from seeder.torrent.layout import Layout, sha1
 from seeder.torrent.merkle import NODE_LENGTH, Shape, leaf_hashes
@@ -29,25 +30,14 @@ SAMPLE = 8
 """Pieces checked besides the first and the last: a liar about a fifth of them passes 1 in 6."""
 
 
-class Demands(Protocol):
-    """The part of an object's section that says how much metainfo must prove."""
-
-    @property
-    def torrent_file(self) -> Path | None: ...
-    @property
-    def format(self) -> str: ...
-    @property
-    def verify(self) -> str: ...
-
-
-class Believer:
+class Verifier:
     """Checks metainfo of the objects of one origin."""
 
     def __init__(
-        self, origin: S3Origin, sink: PieceSink, builds: Builds, rng: random.Random
+        self, origin: S3Origin, cache: PieceCache[Torrent], builds: Builds, rng: random.Random
     ) -> None:
         self._origin = origin
-        self._sink = sink
+        self._cache = cache
         self._builds = builds
         self._rng = rng
 
@@ -55,7 +45,7 @@ class Believer:
         self,
         pinned: PinnedObject,
         metainfo: Metainfo,
-        wish: Demands,
+        settings: ObjectSettings,
         meter: Meter,
         progress: Progress,
     ) -> TreeFile | None:
@@ -68,16 +58,16 @@ class Believer:
             raise MetainfoError(f"it says {info.layout.size} bytes, the object has {pinned.size}")
         if not info.name_is_safe:
             raise MetainfoError(f"its file name is unsafe: {info.name!r:.80}")
-        fault = await trio.to_thread.run_sync(_v2_fault, metainfo, wish)
-        _insist(fault, wish)
-        if wish.verify == "all":
+        fault = await trio.to_thread.run_sync(_v2_fault, metainfo, settings)
+        _insist(fault, settings)
+        if settings.verify == "all":
             made, found = await self._read_all(
                 pinned, metainfo, meter, progress, check_v2=not fault
             )
         else:
             made, found = await self._sample_pieces(pinned, metainfo, meter, check_v2=not fault)
         fault = found or fault
-        _insist(fault, wish)
+        _insist(fault, settings)
         if fault and (info.v2 or info.v2_fault):
             _LOG.warning("%s: its torrent is served as v1 only: %s", pinned.ref, fault)
         return made
@@ -95,7 +85,7 @@ class Believer:
         info = metainfo.info
         path = self._builds.tree(pinned.ref)
         tree = TreeBuilder(path, Shape(info.layout)) if check_v2 else None
-        hasher = Hasher(self._origin, self._sink, meter, pinned, info.layout, tree=tree)
+        hasher = Hasher(self._origin, self._cache, meter, pinned, info.layout, tree=tree)
         pieces = await hasher.run(self._builds.journal(pinned.ref), progress)
         if pieces != info.pieces:
             raise MetainfoError("its hashes are not those of the object")
@@ -126,7 +116,7 @@ class Believer:
                 root = shape.piece_root(leaves)
                 if root != layer[index * NODE_LENGTH : (index + 1) * NODE_LENGTH]:
                     fault = f"the v2 hash of its piece {index} is not the object's"
-            await self._sink.keep(name, index, piece)
+            await self._cache.keep(name, index, piece)
         if fault or not check_v2:
             return None, fault
         path = self._builds.tree(pinned.ref)
@@ -139,19 +129,19 @@ class Believer:
         return [*ends, *self._rng.sample(middle, min(SAMPLE, len(middle)))]
 
 
-def _insist(v2_fault: str | None, wish: Demands) -> None:
+def _insist(v2_fault: str | None, settings: ObjectSettings) -> None:
     """Refuse metainfo of a rung that can't be served to v2 clients where a hybrid is wished for."""
-    if v2_fault is not None and wish.format == "hybrid" and wish.torrent_file is None:
+    if v2_fault is not None and settings.format == "hybrid" and settings.torrent_file is None:
         raise MetainfoError(f'{v2_fault}, the configuration says format = "hybrid"')
 
 
-def _v2_fault(metainfo: Metainfo, wish: Demands) -> str | None:
+def _v2_fault(metainfo: Metainfo, settings: ObjectSettings) -> str | None:
     """Return why metainfo from outside can't be served to v2 clients; None if it can (BEP 52)."""
     v2 = metainfo.info.v2
     if v2 is None:
         return metainfo.info.v2_fault or "it is of BitTorrent v1 only"
     shape = Shape(metainfo.info.layout)
-    if wish.verify == "all" or not shape.has_piece_layer:
+    if settings.verify == "all" or not shape.has_piece_layer:
         return None
     layer = _layer(metainfo)
     if not layer:

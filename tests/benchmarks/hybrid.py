@@ -32,18 +32,11 @@ from seeder.units import MIB, parse_size
 from tests.benchmarks.readers import Reading, Uncounted
 from tests.benchmarks.seeding import machine
 from tests.benchmarks.setup import http_origin, show
+from tests.metainfo.support import Nowhere
 from tests.support.objects import write_content
 
 _IN_MEMORY = 32 * MIB
 _cpu, _rate = attrgetter("cpu_per_gb"), attrgetter("rate")
-
-
-class Nowhere:
-    """A cache that keeps nothing."""
-
-    async def keep(self, cache_id: str, index: int, piece: bytes | bytearray) -> bool:
-        """Take a piece and forget it."""
-        return False
 
 
 async def build(endpoint: str, content: Path, layout: Layout, *, hybrid: bool) -> Reading:

@@ -3,7 +3,7 @@
 import time
 
 from seeder.ledger.file import Recorded, read_ledger
-from seeder.metainfo.journal import Journal
+from seeder.metainfo.journal import HashJournal
 from tests.e2e.daemon import SeederDaemon
 
 
@@ -18,7 +18,7 @@ def journaled(daemon: SeederDaemon) -> set[int]:
     """Return the pieces whose hashes the build had noted when the daemon was killed."""
     [path] = daemon.directory.glob("state/builds/*.journal")
     [cache] = daemon.directory.glob("cache/*-*")
-    return set(Journal(path, cache.name).load())
+    return set(HashJournal(path, cache.name).load())
 
 
 def ledger(daemon: SeederDaemon) -> Recorded:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from seeder.ledger.database import FLUSH_SECONDS
-from seeder.metainfo.hashing import READ_SIZE
+from seeder.metainfo.hashing import LARGEST_RANGE
 from tests.e2e.ceph import CephRGW, Exchange
 from tests.e2e.clients import ClientFactory
 from tests.e2e.daemon import SeederDaemon
@@ -79,7 +79,7 @@ def test_a_build_that_was_killed_goes_on_where_it_stopped(
     assert sorted(pieces_read(built)) == sorted(set(range(size // PIECE)) - noted)
     # What was on its way, or came and was not hashed yet, is all that was read twice.
     in_flight = len(pieces_read(before)) - len(noted)
-    assert 0 <= in_flight <= 8 * READ_SIZE / PIECE
+    assert 0 <= in_flight <= 8 * LARGEST_RANGE / PIECE
     served = served_torrent(daemon, bucket, KEY)
     assert read_torrent(served).info == make_torrent(original, name=KEY, piece_length=PIECE).info
 

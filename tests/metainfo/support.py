@@ -3,6 +3,7 @@
 import random
 from dataclasses import dataclass
 
+from seeder.cache.pieces import PieceCache
 from seeder.config.sections import ObjectSettings
 from seeder.metainfo.ladder import Ladder
 from seeder.metainfo.store import Record
@@ -19,8 +20,8 @@ PIECE = 64 * KIB
 BODY = random.Random(1).randbytes(40 * PIECE + 9)
 
 
-class Shelf:
-    """Keeps what hashing hands over, as the cache would."""
+class Shelf(PieceCache[Torrent]):
+    """Keeps what hashing hands over in a dict, and forgets nothing by itself."""
 
     def __init__(self) -> None:
         self.pieces: dict[tuple[str, int], bytes] = {}
@@ -31,6 +32,19 @@ class Shelf:
 
     def discard(self, cache_id: str) -> None:
         self.pieces = {key: piece for key, piece in self.pieces.items() if key[0] != cache_id}
+
+
+class Nowhere(PieceCache[Torrent]):
+    """Keeps no piece."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def keep(self, cache_id: str, index: int, piece: bytes | bytearray) -> bool:
+        return False
+
+    def discard(self, cache_id: str) -> None:
+        pass
 
 
 def make_torrent(

@@ -17,6 +17,7 @@ from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import Layout
 from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.units import KIB, MIB
+from tests.metainfo.support import Nowhere
 from tests.s3.fault_server import (
     FaultServer,
     Reply,
@@ -35,16 +36,6 @@ PART = 64 * KIB
 EVEN = [*[PART] * 30, 7]
 ONLY = ("checksums",)
 """Nothing to fall to: what is refused is an error with the reason."""
-
-
-class Nowhere:
-    """Keeps no piece."""
-
-    async def keep(self, cache_id: str, index: int, piece: bytes | bytearray) -> bool:
-        return False
-
-    def discard(self, cache_id: str) -> None:
-        pass
 
 
 @dataclass

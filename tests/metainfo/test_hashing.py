@@ -13,7 +13,7 @@ from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
 from seeder.ledger.counters import Counters
 from seeder.ledger.savings import Prices
 from seeder.metainfo.hashing import Hasher, missing_runs
-from seeder.metainfo.journal import Journal
+from seeder.metainfo.journal import HashJournal
 from seeder.metainfo.trees import TreeBuilder
 from seeder.s3.client import S3Origin
 from seeder.torrent.layout import Layout
@@ -86,7 +86,7 @@ async def test_an_interrupted_hashing_goes_on_where_it_stopped(
                 scope.cancel()
 
         await bench.hasher.run(bench.path, stop_half_way)
-    known = Journal(bench.path, cache_id(bench.pinned, PIECE)).load()
+    known = HashJournal(bench.path, cache_id(bench.pinned, PIECE)).load()
     before = sum(bench.layout.piece_size(index) for index in known)
     assert before >= 20 * MIB
     server.body_bytes.clear()
@@ -104,7 +104,7 @@ async def test_a_budget_that_runs_out_wastes_nothing_of_what_was_under_way(
     bench = Bench(server, origin, tmp_path, 32 * MIB)
     with pytest.raises(BudgetSpent):
         await bench.run()
-    known = Journal(bench.path, cache_id(bench.pinned, PIECE)).load()
+    known = HashJournal(bench.path, cache_id(bench.pinned, PIECE)).load()
     assert len(known) * PIECE == server.body_bytes["big"] == 16 * MIB
     budget.change([], Prices(0, 0), totals=Counters(), now=0)
     assert await bench.run() == sha1s(bench.body, PIECE)
@@ -112,15 +112,15 @@ async def test_a_budget_that_runs_out_wastes_nothing_of_what_was_under_way(
 
 
 async def test_the_journal_of_another_object_is_not_believed(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "one", "of this")
+    journal = HashJournal(tmp_path / "one", "of this")
     journal.start({})
     journal.append(3, [b"a" * 20, b"b" * 20])
     assert journal.load() == {3: b"a" * 20, 4: b"b" * 20}
-    assert Journal(tmp_path / "one", "of that").load() == {}
+    assert HashJournal(tmp_path / "one", "of that").load() == {}
 
 
 async def test_a_torn_journal_loses_only_its_tail(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "one", "of this")
+    journal = HashJournal(tmp_path / "one", "of this")
     journal.start({0: b"a" * 20})
     with (tmp_path / "one").open("ab") as file:
         file.write(b"\0\0\0\1torn")

@@ -11,7 +11,7 @@ import trio
 from seeder.cache.memory import Piece
 from seeder.config.sections import ObjectSettings
 from seeder.errors import BudgetSpent, ObjectChanged, ObjectMissing
-from seeder.metainfo.journal import Journal
+from seeder.metainfo.journal import HashJournal
 from seeder.publish.serving import DELETED, REGROUPED, WITHDRAWN
 from seeder.torrent import bundle as bundles
 from seeder.torrent.bundle import padded, parse_bundle_info
@@ -266,7 +266,7 @@ async def test_hashing_that_broke_off_goes_on_though_the_objects_are_others_by_t
     publication = await world.until(PREFIX, State.FAILED)
     assert "data/z" in str(publication.reason)
     [journal] = (tmp_path / "builds").iterdir()
-    hashed = set(Journal(journal, f"bundle-{PIECE}", 20).load().values())
+    hashed = set(HashJournal(journal, f"bundle-{PIECE}", 20).load().values())
     known = {
         key
         for key, body in world.server.objects.items()

@@ -1,0 +1,49 @@
+"""Jobs from one iterator, done by several tasks at a time."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeVar
+
+import trio
+
+from seeder.errors import SeederError
+
+T = TypeVar("T")
+
+
+async def do_all(
+    jobs: Iterator[T],
+    work: Callable[[T], Awaitable[None]],
+    *,
+    workers: int,
+    harmless: tuple[type[SeederError], ...] = (),
+) -> None:
+    """Call `work` with each of the jobs, `workers` at a time; SeederError as `work` has it.
+
+    A worker that meets an error takes no further job. Where the error is `harmless` to the others,
+    they go on until the jobs end; any other error cancels them, and is the one that is raised.
+    """
+    failures: list[SeederError] = []
+    async with trio.open_nursery() as nursery:
+        for _ in range(workers):
+            nursery.start_soon(_work, jobs, work, harmless, failures, nursery.cancel_scope)
+    for error in failures:
+        if not isinstance(error, harmless):
+            raise error
+    if failures:
+        raise failures[-1]
+
+
+async def _work(
+    jobs: Iterator[T],
+    work: Callable[[T], Awaitable[None]],
+    harmless: tuple[type[SeederError], ...],
+    failures: list[SeederError],
+    others: trio.CancelScope,
+) -> None:
+    try:
+        for job in jobs:
+            await work(job)
+    except SeederError as error:
+        failures.append(error)
+        if not isinstance(error, harmless):
+            others.cancel()
