@@ -190,4 +190,5 @@ def ledger_document(statistics: LedgerStatistics) -> dict[str, object]:
         "reason": statistics.fault,
         "flushes": statistics.flushes,
         "failures": statistics.failures,
+        "flushed_at": statistics.flushed_at,
     }

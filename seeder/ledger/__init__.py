@@ -1,0 +1,10 @@
+"""What is counted: what S3 sent and charged, what was sent on, what peers gained and claim.
+
+In: one short call for each event, on the `Account` of an object version. Out: a `Report` for the
+status page, the metrics and `seeder report`; a `Budget` that says what may still be read and sent;
+and rows of the ledger's SQLite file, which outlive the process.
+
+Door: `counters.Ledger` has the accounts. `delivery` tells what a peer gained, `savings` has the
+formulas, `budget` the limits of a day and a month and `spending` those of a configuration, `report`
+the figures and `table` how a terminal shows them; `database` flushes the ledger to its `file`.
+"""

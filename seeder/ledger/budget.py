@@ -2,8 +2,10 @@
 
 What a period has cost is the difference between the ledger's totals and what they were when it
 began. Between two updates the budget itself counts what is read from S3, and sets aside what the
-reads under way will bring: none begins that the rest doesn't allow. A level that was reached stays
-until the period is over or the budget is changed, so nothing flaps. No I/O.
+reads under way will bring: a read begins only if what is left allows it. A level that was reached
+stays until the period is over or the budget is changed, so that nothing flaps.
+
+No I/O.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,14 +17,18 @@ from seeder.errors import BudgetSpent
 from seeder.ledger.counters import Counters, Tally
 from seeder.ledger.savings import Prices
 from seeder.torrent.objects import Meter, Purpose
-from seeder.units import DAY, exact_size, show_moment
+from seeder.units import DAY, exact_size, rounded_size, show_moment, show_money
 
 FEWER_SLOTS_AT, LAST_AT = 0.8, 0.9
-"""Spent shares of a limit at which the levels before the last one begin."""
+"""Spent shares of a limit at which FEWER_SLOTS and LAST_IN_HANDOUT begin."""
 
 
 class Level(IntEnum):
-    """How the node holds back; each level includes those before it (decision 12)."""
+    """How the node holds back; each level includes those before it.
+
+    Peers go without in this order since a swarm helps itself first (see seeder/README.md,
+    decision 12).
+    """
 
     NORMAL = 0
     FEWER_SLOTS = 1
@@ -45,11 +51,11 @@ class Resource(Enum):
     """The price of the origin bytes and requests together."""
     UPLOADED_BYTES = "uploaded_bytes"
     UPLOADED_MONEY = "uploaded_money"
-    """The uploaded bytes at the origin's price a GB: what they'd cost out of the same cloud."""
+    """The uploaded bytes at the origin's price a GB: their price if we run in the same cloud."""
 
     @property
     def last_level(self) -> Level:
-        """Where it ends when all is spent."""
+        """The level when all of it is spent."""
         uploaded = self in (Resource.UPLOADED_BYTES, Resource.UPLOADED_MONEY)
         return Level.TRACKER_ONLY if uploaded else Level.CACHE_ONLY
 
@@ -96,6 +102,16 @@ class Limit:
         in_bytes = self.resource in (Resource.ORIGIN_BYTES, Resource.UPLOADED_BYTES)
         amount = f'"{exact_size(int(self.amount))}"' if in_bytes else str(self.amount)
         return f"budget.{self.name} = {amount}"
+
+    def show(self, amount: float) -> str:
+        """Return an amount of its resource for an operator: bytes, requests or money."""
+        match self.resource:
+            case Resource.ORIGIN_BYTES | Resource.UPLOADED_BYTES:
+                return rounded_size(int(amount))
+            case Resource.ORIGIN_REQUESTS:
+                return f"{int(amount):,}"
+            case Resource.ORIGIN_MONEY | Resource.UPLOADED_MONEY:
+                return show_money(amount)
 
     def level(self, spent: float) -> Level:
         """Return the level that `spent` of it leads to."""
@@ -146,8 +162,8 @@ class _Periods:
     def moved_to(self, now: float, totals: Counters) -> "_Periods":
         """Return the periods of `now`, with new baselines where one has begun.
 
-        A clock that goes back forgets nothing: it changes the dates only, and those not for a
-        small correction around midnight, lest the same midnight come twice.
+        A clock that goes back changes the dates and no baseline, so that nothing is forgotten; if
+        it goes back by less than a day or so, the dates stay too, lest a midnight come twice.
         """
         day, month = _day(now), _month(now)
         if day == self.day or day == self.day - 1:
@@ -238,9 +254,9 @@ class Budget:
             _day(now), _month(now), totals.minus(spent.today), totals.minus(spent.this_month)
         )
         self._read = Tally()
-        """What was read since the last update."""
+        """What was read since the last update, and isn't in the totals of that yet."""
         self._reserved = Counters()
-        """What the requests under way may bring yet."""
+        """What the requests under way may still bring."""
         self.change(limits, prices, totals=totals, now=now)
 
     def change(
@@ -300,15 +316,15 @@ class Budget:
     def admit(self, meter: Meter, size: int) -> "Reading":
         """Let a request begin that brings up to `size` bytes; BudgetSpent.
 
-        It is sent within the returned block, and counted by what that yields. The last one that is
-        admitted may exceed the limit, hence by less than `size`.
+        The request is sent within the returned block, and counted on what that yields. The last
+        request that is admitted may exceed the limit, by less than `size`.
         """
         self.check(size)
         return Reading(meter, self._read, self._reserved, size)
 
 
 class Reading:
-    """A request to S3: what it may bring is set aside while the block lasts, less what came."""
+    """A request to S3: what it may still bring is set aside while the block lasts."""
 
     __slots__ = ("_meter", "_read", "_requests", "_reserved", "_size")
 

@@ -1,4 +1,4 @@
-"""What is counted and for whom: counters, an object version's account, the ledger. No I/O."""
+"""What is counted, and on which account: counters, the accounts of objects, the ledger. No I/O."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ FORMER = "former"
 
 @dataclass(slots=True)
 class Counters:
-    """Sums of bytes and events. Claimed ones come from what peers announce, the rest is ours."""
+    """Sums of bytes and events. The claimed ones are what peers announce, the others measured."""
 
     origin_bytes_metainfo: int = 0
     origin_bytes_hashing: int = 0
@@ -32,7 +32,7 @@ class Counters:
     completed: int = 0
     """Downloads that peers announced as completed (claimed)."""
     peers_seen: int = 0
-    """Peer sessions that we had, but those of seeds."""
+    """Peer sessions that we had, without those of seeds."""
 
     @property
     def origin_bytes(self) -> int:
@@ -86,10 +86,10 @@ _values = attrgetter(*COUNTERS)
 
 @dataclass(slots=True, eq=False)
 class Tally:
-    """Counts what happens, one short call an event; an account is one that has an owner.
+    """Counts what happens, one short call for each event; an account is a tally with an owner.
 
-    The origin's requests can be booked on a bare tally while it is not known yet which version
-    of the object answers; `Account.absorb` takes them over.
+    While it isn't known which version of an object answers, requests to S3 are booked on a bare
+    tally; `Account.absorb` takes them over.
     """
 
     counters: Counters = field(default_factory=Counters)
@@ -158,12 +158,19 @@ class AccountKey:
         return f"{self.bucket}/{self.key}"
 
 
+def account_key(pinned: PinnedObject) -> AccountKey:
+    """Return the key of the account on which a state of an object is booked."""
+    ref = pinned.ref
+    return AccountKey(ref.origin, ref.bucket, ref.key, pinned.version)
+
+
 UNATTRIBUTED = AccountKey("", "", "", "")
+"""Whose counts no object version can be charged with."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Account(Tally):
-    """The counts of one object version, and how its torrent stood when somebody last looked."""
+    """The counts of one object version, and its torrent's state at the last refresh."""
 
     key: AccountKey
     info_hash: str | None = None
@@ -183,7 +190,7 @@ class Account(Tally):
 
 
 class Ledger:
-    """Every account of this node, this run's and former ones'."""
+    """Every account of this node, of this run and of former ones."""
 
     def __init__(self) -> None:
         self.unattributed = Account(key=UNATTRIBUTED, state="")
@@ -193,7 +200,7 @@ class Ledger:
 
     @contextmanager
     def tally(self) -> Iterator[Tally]:
-        """Yield a tally that is part of the totals; what no account absorbs is unattributed."""
+        """Yield a tally that counts in the totals; what no account absorbs becomes unattributed."""
         tally = Tally()
         self._tallies.add(tally)
         try:
@@ -225,9 +232,3 @@ class Ledger:
             strict=True,
         )
         return Counters(*map(sum, columns))
-
-
-def account_key(pinned: PinnedObject) -> AccountKey:
-    """Return the key of the account that a state of an object is booked on."""
-    ref = pinned.ref
-    return AccountKey(ref.origin, ref.bucket, ref.key, pinned.version)

@@ -1,7 +1,7 @@
-"""The durable ledger: a flush every few seconds, each adding what was counted since the last.
+"""The durable ledger: every few seconds a flush adds what was counted since the last one.
 
-What is in the file is known to `LedgerFile`, in the thread that wrote it. A flush that fails, or
-that nobody waits for any more, thus loses nothing and counts nothing twice.
+`LedgerFile` knows what is in the file, in the thread that wrote it. So a flush that fails, or whose
+caller was cancelled, loses nothing and counts nothing twice.
 """
 
 import logging
@@ -21,16 +21,19 @@ _LOG = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 5.0
 STOP_SECONDS = 2 * BUSY_SECONDS
-"""How long the last flush may take: one that is under way, and its own wait for a lock."""
+"""How long the last flush may take: it waits for one that is under way, then for its own lock."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerStatistics:
-    """How the flushes go; `fault` is why the last one failed, None when it didn't."""
+    """How the flushes go."""
 
     flushes: int
     failures: int
     fault: str | None
+    """Why the last flush failed; None if it didn't."""
+    flushed_at: float | None
+    """When a flush last succeeded (Unix s): up to then the file has every count."""
 
 
 class LedgerDatabase:
@@ -43,6 +46,7 @@ class LedgerDatabase:
         self._flushes = 0
         self._failures = 0
         self._fault: str | None = None
+        self._flushed_at: float | None = None
 
     @classmethod
     async def open(
@@ -58,7 +62,7 @@ class LedgerDatabase:
         """Add what former runs counted to `ledger`; once, before the first flush; StorageError."""
         for entry in await trio.to_thread.run_sync(self._file.load, limiter=self._limiter):
             entry.add_to(ledger)
-        # Whether any of it is served again, and to whom, this run has yet to find out.
+        # This run doesn't know yet which of them it serves again, and to whom.
         for account in ledger.accounts:
             account.state, account.peers, account.seeds = FORMER, 0, 0
 
@@ -100,11 +104,12 @@ class LedgerDatabase:
     async def flush(self, ledger: Ledger) -> bool:
         """Write what was counted since the last flush; False, with a warning, if that failed."""
         accounts = (ledger.unattributed, *ledger.accounts)
+        now = self._clock()
         try:
             await trio.to_thread.run_sync(
                 self._write,
                 accounts,
-                self._clock(),
+                now,
                 abandon_on_cancel=True,
                 limiter=self._limiter,
             )
@@ -117,14 +122,15 @@ class LedgerDatabase:
             self._fault = str(error)
             return False
         self._flushes += 1
+        self._flushed_at = now
         if self._fault is not None:
             self._fault = None
             _LOG.info("the ledger %s is written again", self._file.path)
         return True
 
     def _write(self, accounts: Sequence[Account], now: float) -> None:
-        # Here, for there may be thousands. One thread writes at a time, so what it finds is never
-        # older than what was written before; and each account's counts are read in one step.
+        # Read in this thread, since there may be thousands. One thread writes at a time, so what it
+        # reads is never older than what was written before; an account is read in one step.
         self._file.write([Entry.of(account) for account in accounts], now)
 
     async def aclose(self) -> None:
@@ -134,5 +140,5 @@ class LedgerDatabase:
         )
 
     def statistics(self) -> LedgerStatistics:
-        """Return how many flushes succeeded and failed, and what is wrong now."""
-        return LedgerStatistics(self._flushes, self._failures, self._fault)
+        """Return how many flushes succeeded and failed, and how it stands now."""
+        return LedgerStatistics(self._flushes, self._failures, self._fault, self._flushed_at)

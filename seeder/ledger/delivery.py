@@ -1,25 +1,40 @@
-"""What one connected peer gains, as we see it; memory only for what there is to remember. No I/O.
+"""What connected peers gain, as we see it: each byte is credited once, whatever way it came.
 
-Two bits a piece: `announced` (the peer says that it has it) and `paid` (we sent all of it). A piece
-that is partly sent has its bytes in a dict until one of the two is set, so that no piece is
-credited beyond its size, and a piece that the peer brought along not at all.
+`Delivery` has two bits for each piece: `announced` (the peer says that it has it) and `paid` (we
+sent all of it). Of a piece that is partly sent, the bytes stand in a dict until one of the two is
+set. So no piece is credited beyond its size, and a piece that the peer brought along not at all.
+
+`Overlap` keeps bytes that were sent over HTTP from being credited again as a peer's gain. A client
+that downloads from a web seed (BEP 19) announces the pieces that it gets so to its peers, and we
+are one. What is sent over HTTP therefore counts for the peers of the same address too, as if they
+had been sent it: the bytes or the HAVE are credited, whichever comes first. Where several clients
+share an address, that credits too little rather than too much.
+
+No I/O.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from seeder.torrent.layout import Layout
+from seeder.torrent.layout import Layout, bitfield_indices
 from seeder.units import MIB
+
+REMEMBERED = 64 * MIB
+"""Bytes at the end of a range sent over HTTP that its client may not have announced yet."""
+RANGES = 16
+"""Ranges that are remembered of one torrent and one address."""
+MOST_ADDRESSES = 2000
+"""Pairs of torrent and address above which those that have no peer are forgotten."""
 
 
 class Delivery:
-    """The gains of one peer session in bytes; each method returns the newly gained ones."""
+    """The gains of one peer session; each method returns the bytes that are newly gained."""
 
     __slots__ = ("_announced", "_layout", "_missing", "_paid", "_partly", "_size")
 
     def __init__(self, layout: Layout, size: Callable[[int], int] | None = None) -> None:
-        """`size` returns what counts of a piece, by its index, where padding doesn't."""
+        """`size` returns how many bytes of a piece count; None where no piece has padding."""
         self._layout = layout
         self._size = size or layout.piece_size
         self._missing = layout.piece_count
@@ -69,7 +84,7 @@ class Delivery:
     def grown_to(self, pieces: bytes | bool) -> int:
         """Take in a bitfield that came later; return the bytes that it adds.
 
-        What it doesn't name isn't taken back. Its length is checked by whoever calls.
+        A piece that it doesn't name isn't taken back. The caller has checked its length.
         """
         if isinstance(pieces, bool):
             return self.have_all() if pieces else 0
@@ -77,13 +92,7 @@ class Delivery:
             return 0
         known = int.from_bytes(self._announced or b"")
         new = (int.from_bytes(pieces) & ~known).to_bytes(len(pieces))
-        return sum(
-            self.have(8 * at + bit)
-            for at, byte in enumerate(new)
-            if byte
-            for bit in range(8)
-            if byte & (0x80 >> bit)
-        )
+        return sum(self.have(index) for index in bitfield_indices(new, self._layout.piece_count))
 
     def have_all(self) -> int:
         """Take in that the peer has everything now; return the bytes that it lacked."""
@@ -128,71 +137,63 @@ def _bit(bits: bytes | bytearray | None, index: int) -> bool:
     return bits is not None and bool(bits[index >> 3] & (0x80 >> (index & 7)))
 
 
-REMEMBERED = 64 * MIB
-"""Bytes of each range sent that a client may have received and not announced yet."""
-RANGES = 16
-"""Sent to one address that are remembered."""
-HOUSES = 2000
-"""Pairs of torrent and address that are remembered while no peer is there."""
-
-
 @dataclass(slots=True)
-class _House:
-    """One address, to one torrent."""
+class _Address:
+    """What one torrent knows of one address."""
 
     peers: list[Delivery] = field(default_factory=list)
     sent: OrderedDict[int, int] = field(default_factory=OrderedDict)
-    """Ranges sent over HTTP, by their stop: their start."""
+    """Ranges sent over HTTP: the start of each by its stop."""
 
 
 class Overlap:
-    """The peers of each address, and what else it was sent."""
+    """The peers at each address, and what was sent to it over HTTP."""
 
     def __init__(self) -> None:
-        self._houses: OrderedDict[tuple[bytes, str], _House] = OrderedDict()
+        self._addresses: OrderedDict[tuple[bytes, str], _Address] = OrderedDict()
 
     def sent(self, torrent: bytes, group: str, layout: Layout, start: int, count: int) -> int:
-        """Take in `count` bytes sent over HTTP to an address; return those newly delivered."""
-        house = self._house(torrent, group)
+        """Take in `count` bytes sent over HTTP to an address; return the newly delivered ones."""
+        address = self._address(torrent, group)
         stop = start + count
-        since = house.sent.pop(start, start)
-        house.sent[stop] = max(since, stop - REMEMBERED)
-        if len(house.sent) > RANGES:
-            house.sent.popitem(last=False)
-        return min([count, *(_pay(peer, layout, start, stop) for peer in house.peers)])
+        since = address.sent.pop(start, start)
+        address.sent[stop] = max(since, stop - REMEMBERED)
+        if len(address.sent) > RANGES:
+            address.sent.popitem(last=False)
+        return min([count, *(_pay(peer, layout, start, stop) for peer in address.peers)])
 
     def join(self, torrent: bytes, group: str, layout: Layout, peer: Delivery) -> None:
-        """Let a peer of an address count what it was sent already as its own."""
-        house = self._house(torrent, group)
-        for stop, start in house.sent.items():
+        """Add a peer at an address; what was sent there over HTTP counts as sent to it."""
+        address = self._address(torrent, group)
+        for stop, start in address.sent.items():
             _pay(peer, layout, start, stop)
-        house.peers.append(peer)
+        address.peers.append(peer)
 
     def leave(self, torrent: bytes, group: str, peer: Delivery) -> None:
         """Forget a peer."""
-        house = self._houses[torrent, group]
-        house.peers = [other for other in house.peers if other is not peer]
-        if not house.peers and not house.sent:
-            del self._houses[torrent, group]
+        address = self._addresses[torrent, group]
+        address.peers = [other for other in address.peers if other is not peer]
+        if not address.peers and not address.sent:
+            del self._addresses[torrent, group]
 
-    def _house(self, torrent: bytes, group: str) -> _House:
+    def _address(self, torrent: bytes, group: str) -> _Address:
         key = (torrent, group)
-        house = self._houses.get(key)
-        if house is None:
+        address = self._addresses.get(key)
+        if address is None:
             self._make_room()
-            house = self._houses[key] = _House()
-        self._houses.move_to_end(key)
-        return house
+            address = self._addresses[key] = _Address()
+        self._addresses.move_to_end(key)
+        return address
 
     def _make_room(self) -> None:
-        if len(self._houses) >= HOUSES:
-            empty = (key for key, house in self._houses.items() if not house.peers)
+        if len(self._addresses) >= MOST_ADDRESSES:
+            empty = (key for key, address in self._addresses.items() if not address.peers)
             if (longest := next(empty, None)) is not None:
-                del self._houses[longest]
+                del self._addresses[longest]
 
 
 def _pay(peer: Delivery, layout: Layout, start: int, stop: int) -> int:
-    """Let a peer's delivery know of bytes that it was sent; return those that it lacked."""
+    """Book bytes of a range as sent to a peer; return how many of them it lacked."""
     gained = 0
     while start < stop:
         index, offset = divmod(start, layout.piece_length)

@@ -1,7 +1,7 @@
 """The ledger's SQLite file: its schema, what is written to it and read from it. Blocks; no trio.
 
-What has been written already is remembered beside the connection and changes only after a COMMIT.
-A write that fails thus loses nothing and repeats nothing: the next one adds the difference to what
+What has been written already is remembered beside the connection, and changes only after a COMMIT.
+So a write that fails loses nothing and repeats nothing: the next one adds the difference to what
 is really in the file.
 """
 
@@ -82,7 +82,7 @@ SELECT origin, bucket, key, version, info_hash, size, pieces, state, peers, seed
 FROM accounts LEFT JOIN hours ON hours.account = accounts.id AND hours.hour >= ?
 GROUP BY accounts.id ORDER BY accounts.id"""
 
-# Hours that are yet to come tell of a clock that went wrong, and would count for months.
+# Hours in the future were written by a clock that went wrong, and would count for months.
 _READ_SUMS = f"SELECT {_SUMS} FROM hours WHERE hour BETWEEN ? AND ?"
 
 _Standing: TypeAlias = tuple[str | None, int | None, int | None, str, int, int]
@@ -118,7 +118,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A ledger read back; `at` is the time of the last write to it, `since` where it begins (s)."""
+    """A ledger read back; it was last written at `at` and begins at `since` (Unix s)."""
 
     ledger: Ledger
     at: float | None
@@ -148,13 +148,14 @@ class LedgerFile:
 
     def _prepare(self, busy: float) -> None:
         """Check the file, set it up, and bring its schema to the present."""
-        # Another program's file must not be touched, not even its journal mode.
+        # Nothing of another program's file may be changed, not even its journal mode.
         with self._transaction("DEFERRED"):
             _check(self.path, self._connection)
         self._use_wal(busy)
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute(f"PRAGMA journal_size_limit = {4 * 1024 * 1024}")
-        # Takes the write lock even when there is nothing to do: what can't be written fails here.
+        # Takes the write lock even if there is nothing to do: a file that can't be written fails
+        # here.
         with self._transaction():
             version = _check(self.path, self._connection)
             for statements in _MIGRATIONS[version:]:
@@ -253,8 +254,8 @@ def read_ledger(path: Path, *, now: float, since: float | None = None) -> Record
         try:
             return _read(path, "mode=ro", start, now)
         except sqlite3.Error as error:
-            # SQLite makes the index of a WAL even for readers, and who can't write here can't do
-            # that. Without a WAL no daemon has the file open, and it can be taken as it is.
+            # SQLite makes the index of a WAL even for readers, which fails if we can't write here.
+            # Without a WAL no daemon has the file open, and it can be read as it is.
             if in_use or _code(error) not in ("CANTOPEN", "READONLY"):
                 raise
         return _read(path, "mode=ro&immutable=1", start, now)
@@ -286,7 +287,7 @@ def _connect(path: Path, mode: str, busy: float) -> sqlite3.Connection:
         uri=True,
         timeout=busy,
         isolation_level=None,
-        check_same_thread=False,  # its user sees to it that threads come one after the other
+        check_same_thread=False,  # the caller lets one thread at a time use it
     )
 
 

@@ -1,9 +1,9 @@
 """The report as Prometheus metrics, read when they are asked for.
 
-One series an object: its versions, and namesakes at other origins, are added up.
+Each object has one series: its versions, and its namesakes at other origins, are added up.
 Counters are never negative and only grow; what can shrink (saved bytes, peers) is a gauge.
-The series of objects are written here, in slices, so that ten thousand objects hold nobody up;
-prometheus_client, which takes ten times as long over them, writes the few others.
+The series of objects are written here, in slices, so that ten thousand objects hold up no other
+task; prometheus_client, which takes ten times as long, writes only the few other series.
 """
 
 from collections import Counter as Tallies
@@ -23,7 +23,7 @@ from seeder.torrent.objects import Purpose
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 SLICE = 500
-"""Series written between two chances for others to run."""
+"""Series written between two chances for other tasks to run."""
 
 _BY_PURPOSE: tuple[tuple[str, str, Callable[[Counters], Mapping[Purpose, int]]], ...] = (
     (
@@ -99,7 +99,7 @@ class _Few(Collector):
 
 
 def _of_objects(report: Report) -> Iterator[bytes]:
-    """Yield every family that has a series an object."""
+    """Yield every family that has a series for each object; b"" is a chance for other tasks."""
     objects = _by_object(report)
     peers: Tallies[tuple[str, str]] = Tallies()
     seeds: Tallies[tuple[str, str]] = Tallies()
@@ -167,7 +167,7 @@ def _slices(lines: Iterable[str], head: str) -> Iterator[bytes]:
 
 
 def _by_object(report: Report) -> dict[tuple[str, str], Counters]:
-    """Return the counters by bucket and key; those that have no object are under empty names."""
+    """Return the counters by bucket and key; those of no object stand under empty names."""
     objects: dict[tuple[str, str], Counters] = {}
     if report.unattributed:
         objects["", ""] = report.unattributed

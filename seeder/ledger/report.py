@@ -1,7 +1,9 @@
-"""The report on what was saved: one form for /status.json and `seeder report`, and a table.
+"""The report on what was saved, in the form that /status.json and `seeder report --json` share.
 
 Measured (from S3, uploaded), verified (what we saw peers gain) and claimed (what peers announce)
 are never added up, and each is labelled.
+
+No I/O.
 """
 
 from collections.abc import Iterable
@@ -106,10 +108,10 @@ class Report:
         rows: Iterable[TorrentRow] = (),
         budget: tuple[Remaining, ...] = (),
     ) -> "Report":
-        """Return the report of `ledger`; `rows` stand for those accounts that are served now.
+        """Return the report of `ledger`; `rows` are the accounts that are served now.
 
-        Former versions of objects are left out when nothing was counted for them. Of two rows of
-        one account the first has its figures.
+        Former versions of objects are left out when nothing was counted for them. If two rows have
+        the same account, only the first has its figures.
         """
         served: list[TorrentRow] = []
         known: set[AccountKey] = set()
@@ -151,7 +153,7 @@ class Report:
         return savings(self.totals, size=self.size, prices=self.prices)
 
     def foremost(self, limit: int) -> list[TorrentRow]:
-        """Return the rows that matter most: those in trouble or at work, then by peers, bytes."""
+        """Return the rows that matter most: in trouble or at work first, then by peers, bytes."""
         return nlargest(limit, self.rows, key=_weight)
 
     def document(self, rows: Iterable[TorrentRow] | None = None) -> Document:
@@ -204,6 +206,3 @@ def _figures(
         "peers": peers,
         "seeds": seeds,
     }
-
-
-# -- the table

@@ -1,6 +1,8 @@
-"""What the counters say was saved: the formulas, each for verified and for claimed. No I/O.
+"""What the counters say was saved: the formulas, each for verified and for claimed.
 
 A ratio whose divisor is zero or unknown is None; a loss is a negative number and stays one.
+
+No I/O.
 """
 
 from dataclasses import dataclass
@@ -48,8 +50,8 @@ class Savings:
 def savings(counters: Counters, *, size: int | None, prices: Prices) -> Savings:
     """Return what `counters` saved on objects of `size` bytes together.
 
-    Saved money is the price of the delivered bytes less what S3 charged for ours; the requests
-    that direct downloads would have cost are not known and count as none.
+    Saved money is the price of the delivered bytes less what S3 charged for ours; how many
+    requests direct downloads would have taken is not known, and counts as none.
     """
     origin, uploaded = counters.origin_bytes, counters.uploaded_bytes
     verified, claimed = counters.delivered_verified_bytes, counters.delivered_claimed_bytes

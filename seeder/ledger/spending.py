@@ -1,4 +1,4 @@
-"""What a configuration allows to be spent, and the lines that say how that stands."""
+"""What a configuration allows to be spent, and the lines that tell an operator how it stands."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,6 @@ from seeder.config.sections import Config
 from seeder.ledger.budget import Budget, Level, Limit, Period, Resource, Spent, limits_of
 from seeder.ledger.counters import Counters
 from seeder.ledger.savings import BYTES_PER_GB, Prices
-from seeder.ledger.table import show_amount
 from seeder.units import rounded_size, show_moment, show_money
 
 
@@ -22,7 +21,7 @@ def budget_of(config: Config, *, totals: Counters, spent: Spent, now: float) -> 
 
 
 def change(budget: Budget, config: Config, *, totals: Counters, now: float) -> None:
-    """Have a budget go on under another configuration."""
+    """Set the limits and prices of another configuration; what was spent still counts."""
     limits = limits_of(config.budget.amounts())
     budget.change(limits, prices_of(config), totals=totals, now=now)
 
@@ -32,7 +31,7 @@ def explain_level(budget: Budget) -> str:
     if budget.level is Level.NORMAL:
         return "the budget holds nothing back any more"
     worst = max(budget.left(), key=lambda remaining: remaining.level)
-    spent = show_amount(worst.limit, worst.spent)
+    spent = worst.limit.show(worst.spent)
     until = show_moment(worst.resets_at)
     return f"{budget.level} until {until}: {spent} spent of {worst.limit}"
 

@@ -5,11 +5,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from seeder.ledger.budget import Level, Limit, Remaining, Resource
+from seeder.ledger.budget import Level, Remaining
 from seeder.ledger.counters import PURPOSES
 from seeder.ledger.report import Report, TorrentRow
 from seeder.ledger.savings import Prices, savings
 from seeder.units import UNKNOWN, rounded_size, show_moment, show_money
+
+_LINE = "{:>12}{:>10}{:>9}{:>10}  {:<9}{:>10}{:>11}"
+_GAINS = ("Delivered", "Saved")
 
 
 def render(report: Report, console: Console) -> None:
@@ -36,10 +39,6 @@ def render(report: Report, console: Console) -> None:
     console.print(
         "Measured: our own counts. Verified: seen by us. Claimed: announced by peers.", style="dim"
     )
-
-
-_LINE = "{:>12}{:>10}{:>9}{:>10}  {:<9}{:>10}{:>11}"
-_GAINS = ("Delivered", "Saved")
 
 
 def _render_row(row: TorrentRow, prices: Prices, console: Console) -> None:
@@ -131,22 +130,11 @@ def _render_budget(budget: tuple[Remaining, ...], console: Console) -> None:
         limit = remaining.limit
         table.add_row(
             f"{limit.resource.value.replace('_', ' ')} a {limit.period.value}",
-            *(show_amount(limit, each) for each in (limit.amount, remaining.spent, remaining.left)),
+            *(limit.show(each) for each in (limit.amount, remaining.spent, remaining.left)),
             "" if remaining.level is Level.NORMAL else str(remaining.level),
         )
     console.print()
     console.print(table)
-
-
-def show_amount(limit: Limit, amount: float) -> str:
-    """Return so much of what a limit is about: bytes, requests or money."""
-    match limit.resource:
-        case Resource.ORIGIN_BYTES | Resource.UPLOADED_BYTES:
-            return rounded_size(int(amount))
-        case Resource.ORIGIN_REQUESTS:
-            return f"{int(amount):,}"
-        case Resource.ORIGIN_MONEY | Resource.UPLOADED_MONEY:
-            return show_money(amount)
 
 
 def _share(share: float | None) -> str:

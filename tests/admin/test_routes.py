@@ -41,7 +41,7 @@ class Daemon(Overview):
         torrents = document["torrents"]
         assert isinstance(torrents, list)
         shown = {"torrents": torrents[:limit], "torrents_in_all": len(torrents)}
-        ledger = ledger_document(LedgerStatistics(flushes=1, failures=0, fault=None))
+        ledger = ledger_document(LedgerStatistics(1, 0, None, flushed_at=1.7e9))
         return {**document, **shown, "prefixes": [prefix.document()], "ledger": ledger}
 
     async def metrics(self) -> bytes:

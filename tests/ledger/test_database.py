@@ -51,7 +51,7 @@ async def test_a_flush_adds_only_what_is_new(path: Path) -> None:
     await database.aclose()
     assert counted(path) == Counters(uploaded_bytes=30)
     assert read_ledger(path, now=NOON).at == NOON
-    assert database.statistics() == LedgerStatistics(flushes=6, failures=0, fault=None)
+    assert database.statistics() == LedgerStatistics(6, 0, None, flushed_at=NOON)
 
 
 async def test_a_later_run_goes_on_from_the_earlier_one(path: Path) -> None:
@@ -193,19 +193,19 @@ async def test_a_flush_that_fails_loses_nothing_and_warns_once(
 ) -> None:
     caplog.set_level(logging.INFO)
     ledger = Ledger()
-    database = await LedgerDatabase.open(path, busy=0)
+    database = await LedgerDatabase.open(path, busy=0, clock=lambda: NOON)
     with write_lock(path):
         for _ in range(3):
             ledger.account(NELSON).uploaded(10)
             assert not await database.flush(ledger)
     fault = f"{path}: another program holds its lock; end that program"
-    assert database.statistics() == LedgerStatistics(flushes=0, failures=3, fault=fault)
+    assert database.statistics() == LedgerStatistics(0, 3, fault, flushed_at=None)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert fault in caplog.text
     assert await database.flush(ledger)
     assert counted(path) == Counters(uploaded_bytes=30)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
-    assert database.statistics() == LedgerStatistics(flushes=1, failures=3, fault=None)
+    assert database.statistics() == LedgerStatistics(1, 3, None, flushed_at=NOON)
     with write_lock(path):
         ledger.account(NELSON).uploaded(10)
         assert not await database.flush(ledger)

@@ -119,9 +119,9 @@ def test_what_is_remembered_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
         overlap.sent(B, HOME, LAYOUT, 50 * index, 1)
     peer = peer_of(overlap, B)
     assert peer.have(0) == 99
-    monkeypatch.setattr(overlap_module, "HOUSES", 3)
+    monkeypatch.setattr(overlap_module, "MOST_ADDRESSES", 3)
     for number in range(10):
         overlap.sent(A, f"198.51.100.{number}", LAYOUT, 0, 100)
-    assert len(overlap._houses) <= 3
+    assert len(overlap._addresses) <= 3
     assert overlap.sent(B, HOME, LAYOUT, 0, 100) == 0
     overlap.leave(B, HOME, peer)
