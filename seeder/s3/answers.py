@@ -1,4 +1,4 @@
-"""What S3 answers: its errors, told apart and put in a line, and the headers of a range. No I/O."""
+"""What S3's answers mean: its errors, each in one line, and the head of a ranged GET. No I/O."""
 
 import contextlib
 import re
@@ -36,11 +36,40 @@ _AWS_HOST = re.compile(r"(?:^|\.)s3[.-](?:dualstack\.)?([a-z0-9-]+)\.amazonaws\.
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII)
 _LONGEST_TEXT = 2000
 _LONGEST_MESSAGE = 200
+_UNSUPPORTED_AFTER = 3
+"""Keys that must get "no such thing" before an origin counts as one without the call."""
+
+_BY_CODE: dict[str, tuple[type[OriginError], str]] = {
+    "RequestTimeTooSkewed": (
+        AccessDenied,
+        "this machine's clock is off by more than 15 minutes; set it (NTP)",
+    ),
+    "SignatureDoesNotMatch": (
+        AccessDenied,
+        "check the secret key; if it is right, something on the way changes requests",
+    ),
+    "InvalidAccessKeyId": (
+        AccessDenied,
+        "the access key is not known there; check the credentials and the endpoint",
+    ),
+    "ExpiredToken": (
+        AccessDenied,
+        "the session token has expired and no newer one was found; renew the credentials",
+    ),
+    "InvalidObjectState": (AccessDenied, "the object is archived; restore it first"),
+    "NoSuchBucket": (
+        ObjectMissing,
+        "there is no such bucket; check bucket, endpoint and path_style",
+    ),
+    "NoSuchKey": (ObjectMissing, "there is no such key in the bucket"),
+    "NoSuchVersion": (ObjectMissing, "there is no such version; check version_id"),
+    "AuthorizationHeaderMalformed": (AccessDenied, "check region"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a request was about, as far as an error's text depends on it."""
+    """What a request was about, as far as the text of an error depends on it."""
 
     name: str
     host: str
@@ -55,7 +84,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An error answer of S3; `code` and `message` are empty where it came without a body."""
+    """An error that S3 answered; `code` and `message` are empty when it came without a body."""
 
     status: int
     code: str = ""
@@ -93,16 +122,16 @@ class Answer:
 
     @property
     def about_signing(self) -> bool:
-        """Whether the signature was at fault, with a status that says otherwise."""
+        """Whether the signature was at fault, though the status says something else."""
         return self.expired or self.code == "AuthorizationHeaderMalformed"
 
     @property
     def unexplained(self) -> bool:
-        """Whether this is a client error without its reason, as an answer to HEAD is."""
+        """Whether this is a client error without a reason, as every answer to a HEAD is."""
         return 400 <= self.status < 500 and not self.code and not self.transient
 
     def moved_from(self, region: str) -> str | None:
-        """Return the bucket's region where the request went to another one."""
+        """Return the bucket's region if the request went to another one."""
         if self.region is None or self.region == region:
             return None
         wrong = self.status == 400 and self.code in _WRONG_REGION_CODES
@@ -113,38 +142,10 @@ class Answer:
         return f"{shown}: {self.message}" if self.message else shown
 
 
-_BY_CODE: dict[str, tuple[type[OriginError], str]] = {
-    "RequestTimeTooSkewed": (
-        AccessDenied,
-        "this machine's clock is off by more than 15 minutes; set it (NTP)",
-    ),
-    "SignatureDoesNotMatch": (
-        AccessDenied,
-        "check the secret key; if it is right, something on the way changes requests",
-    ),
-    "InvalidAccessKeyId": (
-        AccessDenied,
-        "the access key is not known there; check the credentials and the endpoint",
-    ),
-    "ExpiredToken": (
-        AccessDenied,
-        "the session token has expired and no newer one was found; renew the credentials",
-    ),
-    "InvalidObjectState": (AccessDenied, "the object is archived; restore it first"),
-    "NoSuchBucket": (
-        ObjectMissing,
-        "there is no such bucket; check bucket, endpoint and path_style",
-    ),
-    "NoSuchKey": (ObjectMissing, "there is no such key in the bucket"),
-    "NoSuchVersion": (ObjectMissing, "there is no such version; check version_id"),
-    "AuthorizationHeaderMalformed": (AccessDenied, "check region"),
-}
-
-
 def refusal(answer: Answer, asked: Asked, attempts: int = 1) -> OriginError:
-    """Return the error, one line that says what to do, for an answer that is final."""
+    """Return the error for a final answer; its text is one line that says what to do."""
     optional = asked.torrent or asked.attributes
-    # Some servers fail at what they don't know every time, and at nothing else.
+    # Some servers answer 500 to every call that they don't know.
     if answer.transient and not (optional and answer.status == 500):
         return OriginUnreachable(
             f"{asked.name}: {asked.host} still answers {answer} at attempt {attempts}"
@@ -221,13 +222,34 @@ def _permission(asked: Asked) -> str:
     return advice
 
 
+class Support:
+    """Whether an origin has one of the calls that not every S3 has, as far as is known."""
+
+    def __init__(self) -> None:
+        self._refusals = 0
+        self._answered = False
+
+    @property
+    def absent(self) -> bool:
+        """Whether asking again is no use."""
+        return not self._answered and self._refusals >= _UNSUPPORTED_AFTER
+
+    def answered(self) -> None:
+        """Note that the origin has the call: from now on a refusal is about its key only."""
+        self._answered = True
+
+    def refused(self, for_every_key: bool) -> None:
+        """Note that the origin doesn't have the call, for one key or for every key."""
+        self._refusals += _UNSUPPORTED_AFTER if for_every_key else 1
+
+
 def check_range(
     status: int, headers: Mapping[str, str], pinned: PinnedObject, wanted: ByteRange
 ) -> None:
-    """Check the head of an answer to a ranged GET before a byte of its body is taken.
+    """Check the head of an answer to a ranged GET, before any of its body is taken.
 
-    ObjectChanged for another ETag; OriginFault for anything but the bytes asked for (RFC 9110,
-    15.3.7). A 200 is as good where the range is the whole object.
+    ObjectChanged for another ETag; OriginFault for anything but the bytes that were asked for
+    (RFC 9110, 15.3.7). A 200 will do when the range is the whole object.
     """
     name = label(pinned.ref)
     etag = headers.get("etag")
@@ -262,24 +284,24 @@ def check_range(
 
 
 def content_length(headers: Mapping[str, str]) -> int | None:
-    """Return the Content-Length in bytes; None where it is missing or no number."""
+    """Return the Content-Length in bytes; None if it is missing or no number."""
     return whole_number(headers.get("content-length"))
 
 
 def label(ref: ObjectRef) -> str:
-    """Return BUCKET/KEY for an error's text: one line, whatever the key holds."""
+    """Return BUCKET/KEY for the text of an error: one line, whatever is in the key."""
     name = printable(f"{ref.bucket}/{ref.key}", 1200)
     return f"{name} (version {printable(ref.version_id)})" if ref.version_id else name
 
 
 def printable(text: str, longest: int = _LONGEST_MESSAGE) -> str:
-    """Return `text` with what isn't printable escaped, cut after `longest` characters."""
+    """Return `text`, escaped where it isn't printable and cut after `longest` characters."""
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: longest + 1])
     return shown if len(text) <= longest else shown[:longest] + "..."
 
 
 def _elements(body: bytes) -> dict[str, str]:
-    """Return the texts of an error's XML that matter here; of a broken one, what comes first."""
+    """Return the texts of an error's XML that matter here; broken XML is read up to the break."""
     found: dict[str, str] = {}
 
     def take(path: list[str], text: str) -> None:
@@ -306,28 +328,5 @@ def _region_of(host: str) -> str:
 
 
 def opaque(etag: str) -> str:
-    """Return an ETag without its quotes and without the mark of a weak one."""
+    """Return an ETag without its quotes and without the W/ of a weak one."""
     return etag.removeprefix("W/").strip('"')
-
-
-UNSUPPORTED_AFTER = 3
-"""Keys that must get "no such thing" before an origin counts as one without the call."""
-
-
-class Support:
-    """What is known of one optional call of one origin."""
-
-    def __init__(self) -> None:
-        self._refusals = 0
-
-    @property
-    def absent(self) -> bool:
-        return self._refusals >= UNSUPPORTED_AFTER
-
-    def answered(self) -> None:
-        """Take note that it has it: what single keys lack says nothing of the others."""
-        self._refusals = -(10**9)
-
-    def refused(self, for_every_key: bool) -> None:
-        """Take note of an answer that it isn't to be had, of this key or at all."""
-        self._refusals += UNSUPPORTED_AFTER if for_every_key else 1

@@ -1,8 +1,8 @@
-"""S3's checksums of the parts of an object, and the piece hashes that they are. No I/O.
+"""S3's checksums of the parts of an object, as GetObjectAttributes and HEAD tell them. No I/O.
 
-An object that was uploaded in parts with ChecksumAlgorithm=SHA1 keeps the SHA-1 of each. Where all
-parts but the last have one size that a torrent may have as its piece length, those are the hashes
-of its pieces (BEP 3): nothing has to be read to know them.
+S3 keeps the SHA-1 of each part of an object that was uploaded with ChecksumAlgorithm=SHA1. If all
+parts but the last have the same size, and a torrent may have it as its piece length, these are the
+hashes of the pieces (BEP 3): nothing has to be read to know them.
 """
 
 import base64
@@ -20,7 +20,7 @@ _LONGEST_TEXT = 256
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of an object: its number, its bytes and their SHA-1, None where S3 keeps none."""
+    """One part of an object: its number, its size, its SHA-1 (None if S3 keeps none)."""
 
     number: int
     size: int
@@ -32,19 +32,19 @@ class Attributes:
     """One page of GetObjectAttributes; what the answer doesn't say is None."""
 
     etag: str | None
-    """Without quotes, as S3 has it here and nowhere else."""
+    """Without quotes, as S3 writes it here and nowhere else."""
     size: int | None
     sha1: bytes | None
-    """Of the object as a whole; None where it is one of the hashes of its parts."""
+    """The SHA-1 of the whole object; None if S3 has only a hash of the hashes of its parts."""
     count: int | None
-    """How many parts the object has; None for one that was uploaded in one go."""
+    """How many parts the object has; None if it was uploaded at once."""
     parts: tuple[Part, ...]
     next_marker: int | None
-    """The number of the last part on this page where further ones follow."""
+    """The number of the last part on this page, if more parts follow."""
 
 
 def parse_attributes(document: bytes) -> Attributes | None:
-    """Return what a body says that should be GetObjectAttributesResponse; None if it is not."""
+    """Return what a GetObjectAttributesResponse says; None if the document is something else."""
     texts: dict[str, str] = {}
     parts: list[Part] = []
     part: dict[str, str] = {}
@@ -98,7 +98,7 @@ def _part_of(texts: Mapping[str, str]) -> Part:
 
 
 def _sha1(text: str | None) -> bytes | None:
-    """Return a checksum; None for one with "-N" behind it, which is a hash of hashes."""
+    """Return a checksum; None if there is none, or a hash of hashes, which ends in "-N"."""
     try:
         digest = base64.b64decode(text or "", validate=True)
     except (binascii.Error, ValueError):

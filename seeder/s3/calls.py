@@ -1,7 +1,7 @@
-"""A call to S3: signed, in attempts, within what may be spent, counted, and its errors explained.
+"""Calls to S3: signed, tried again, kept within what may be spent, counted, their errors explained.
 
-A call is a few attempts, each an exchange of its own. S3's errors leave here as OriginErrors whose
-text is one line for the operator.
+A call takes one or more attempts, each an exchange of its own. S3's errors leave here as
+OriginErrors whose text is one line for the operator.
 """
 
 import logging
@@ -53,18 +53,21 @@ _KINDS: dict[type[OriginError], str] = {
 
 
 class Allowance(Protocol):
-    """What may be spent on requests, each of which brings up to `size` bytes of body."""
+    """What may be spent on requests; `size` is the most bytes of body that one brings."""
 
     def check(self, size: int) -> None:
-        """Raise BudgetSpent if no such request may be sent now."""
+        """Raise BudgetSpent if a request may not be sent now."""
 
     def admit(self, meter: Meter, size: int) -> AbstractContextManager[Meter]:
-        """Let one be sent within the block, counted by what that yields; BudgetSpent."""
+        """Admit a request for the length of the block, or raise BudgetSpent.
+
+        The block gets the meter to count it on, which passes everything on to `meter`.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class OriginStatistics:
-    """Counts since the start, and how things stand."""
+    """What one origin's calls came to since the start, and how they stand now."""
 
     requests: int
     retries: int
@@ -79,7 +82,7 @@ class OriginStatistics:
 
 @dataclass(frozen=True)
 class Call(Generic[_T]):
-    """What is asked of S3, for whom, and what is made of a success."""
+    """What is asked of S3, on whose account, and how a success is read."""
 
     method: str
     ref: ObjectRef
@@ -88,14 +91,14 @@ class Call(Generic[_T]):
     take: Callable[[Exchange], Awaitable[_T]]
     headers: Mapping[str, str] = field(default_factory=dict)
     size: int = 0
-    """Bytes of body expected at most."""
+    """The most bytes of body that are expected."""
     torrent: bool = False
     about: Query = ()
-    """What of the object is asked for, in the query: its attributes, or one of its parts."""
+    """The query that asks for the object's attributes or for one of its parts."""
     listing: Query | None = None
-    """What is asked of the bucket; then `ref` only says what that is about."""
+    """The query that lists the bucket; then `ref` is only there for texts and booking."""
     normal: tuple[type[OriginError], ...] = ()
-    """Errors that are no news for the operator."""
+    """Errors that aren't shown as the origin's last one."""
 
     @property
     def key(self) -> str:
@@ -111,9 +114,9 @@ class Call(Generic[_T]):
 
 
 class Caller:
-    """Sends the calls to one origin. They may run side by side; each may be cancelled at any time.
+    """Makes the calls to one origin. They may run side by side; each may be cancelled at any time.
 
-    Any of them raises BudgetSpent where `allowance` doesn't admit it.
+    BudgetSpent when `allowance` doesn't admit a request; without an allowance all are sent.
     """
 
     def __init__(
@@ -143,7 +146,7 @@ class Caller:
             ca_file=settings.ca_file,
         )
         self._regions: dict[str, str] = {}
-        """Where buckets were found to be, other than in the configured region."""
+        """The regions of buckets that turned out not to be in the configured one."""
         self._retries = 0
         self._errors = dict.fromkeys(_KINDS.values(), 0)
         self._reachable = True
@@ -175,7 +178,7 @@ class Caller:
         )
 
     async def result(self, call: Call[_T]) -> _T:
-        """Return what comes of a call; note how it failed. OriginError."""
+        """Make a call and return its result; count its failure. OriginError, BudgetSpent."""
         try:
             return await self._attempts(call)
         except OriginError as error:
@@ -221,7 +224,7 @@ class Caller:
     async def _attempt(
         self, call: Call[_T], endpoint: Endpoint, credentials: Credentials | None
     ) -> _T | Answer:
-        """Return what `take` made of a success, or the error that S3 answered. Broken."""
+        """Return what `take` made of a success, or the error that S3 answered; Broken."""
         headers = dict(call.headers)
         if self._settings.request_payer:
             headers["x-amz-request-payer"] = "requester"
@@ -229,7 +232,7 @@ class Caller:
             headers["x-amz-expected-bucket-owner"] = self._settings.expected_bucket_owner
         unsigned = {"User-Agent": f"seeder/{__version__}", "Accept-Encoding": "identity"}
         if call.torrent:
-            # Ceph 20 announces no body and sends one: nothing may follow on that connection.
+            # Ceph 20 announces no body, then sends one: nothing may follow on that connection.
             unsigned["Connection"] = "close"
         request = wire_request(
             call.method,
@@ -269,10 +272,10 @@ class Caller:
         endpoint: Endpoint,
         credentials: Credentials | None,
     ) -> Answer:
-        """Return the error of a HEAD with its reason, which S3 only tells in a GET's body."""
+        """Return the error of a HEAD with its reason, which only the body of a GET tells."""
 
         async def leave(_: Exchange) -> Answer:
-            return answer  # the GET worked: what the HEAD said remains
+            return answer  # the GET worked, so the error of the HEAD is all there is
 
         headers = {**call.headers, "Range": "bytes=0-0"}
         again = Call("GET", call.ref, call.meter, call.purpose, leave, headers)
@@ -305,11 +308,11 @@ class Caller:
 
 
 def _unreachable(ref: ObjectRef, broken: Broken, endpoint: Endpoint, tries: Tries) -> str:
-    """Return the line for an exchange that brought nothing."""
+    """Return the line about a call that got no answer."""
     text = f"{label(ref)}: {broken} (attempt {tries.attempt})"
     if broken.hopeless:
         return f"{text}; if that certificate is right, name its CA in ca_file"
-    # The usual reason why a host that exists can't be found: BUCKET.HOST does not.
+    # The usual reason: HOST exists, but BUCKET.HOST does not.
     if endpoint.virtual_host and endpoint.host.startswith(f"{ref.bucket}."):
         return f"{text}; if this server has no virtual hosts, set path_style = true"
     return f"{text}; check endpoint and the network"

@@ -1,6 +1,6 @@
-"""What we ask of S3: HEAD, pinned ranged GETs, GetObjectTorrent, and listings.
+"""What is asked of S3: HEAD, pinned ranged GETs, listings, torrents, questions about parts.
 
-How a call is made, and how its errors are worded, is seeder.s3.calls.
+`seeder.s3.calls` makes the calls, and words their errors.
 """
 
 import random
@@ -84,7 +84,7 @@ class S3Origin:
         """Return the present state of an object (HeadObject). OriginError."""
 
         async def take(exchange: Exchange) -> PinnedObject:
-            await exchange.read(0)  # to the end, though nothing comes: the connection is kept
+            await exchange.read(0)  # to the end, so that the connection is kept
             etag = exchange.headers.get("etag", "")
             size = content_length(exchange.headers)
             usable = etag != "" and etag.isascii() and etag.isprintable()
@@ -104,8 +104,8 @@ class S3Origin:
     ) -> bytearray:
         """Return exactly `wanted.length` bytes of the pinned object (GetObject). OriginError.
 
-        ObjectChanged when the object is another one by now, whoever noticed: S3 by If-Match, or
-        we by the ETag. ValueError for a range that isn't inside the object.
+        ObjectChanged when the object was replaced: S3 finds it by If-Match, else the ETag of the
+        answer shows it. ValueError for a range that isn't inside the object.
         """
         parts: list[bytearray] = []
         await self.read_parts(
@@ -123,15 +123,15 @@ class S3Origin:
         part_length: int,
         take: Callable[[bytearray], None],
     ) -> None:
-        """Read as `read_range` does, and have `take` called with each part as soon as it is there.
+        """Read as `read_range` does, and call `take` with each part as soon as it is complete.
 
-        The last part may be shorter. When a body breaks off, the next attempt goes on behind what
-        has come.
+        The last part may be shorter. When a body breaks off, the next attempt goes on where it
+        ended.
         """
         if wanted.stop > pinned.size:
             raise ValueError(f"{wanted.header} is not inside {pinned.size} bytes")
         filling = _Filling(wanted, part_length, take)
-        # A weak tag (a proxy's doing) never matches in If-Match; the strong one it stands for may.
+        # A proxy may have made a weak tag of it, which never matches; the strong one may.
         headers = {"Range": wanted.header, "If-Match": pinned.etag.removeprefix("W/")}
 
         async def fill(exchange: Exchange) -> None:
@@ -154,7 +154,7 @@ class S3Origin:
         await self._caller.result(call)
 
     async def read_small(self, ref: ObjectRef, limit: int, meter: Meter) -> bytes:
-        """Return a whole object of at most `limit` bytes. OriginError; a missing one is normal."""
+        """Return a whole object of at most `limit` bytes. OriginError; it may well be missing."""
 
         async def take(exchange: Exchange) -> bytes:
             if exchange.status != 200:
@@ -171,9 +171,9 @@ class S3Origin:
         return await self._caller.result(call)
 
     async def list_page(self, prefix: ObjectRef, token: str | None, meter: Meter) -> Page:
-        """Return a page of the objects whose keys begin with that of `prefix` (ListObjectsV2).
+        """Return a page of the objects whose keys begin with the key of `prefix` (ListObjectsV2).
 
-        OriginError. Reading it takes milliseconds, so a thread does that.
+        OriginError. A thread parses it, since that takes milliseconds.
         """
         name = label(prefix)
 
@@ -197,11 +197,11 @@ class S3Origin:
         return page
 
     async def get_torrent(self, pinned: PinnedObject, meter: Meter) -> bytes:
-        """Return what S3 calls the torrent of an object (GetObjectTorrent): nothing is checked
-        but that it begins like one.
+        """Return what S3 gives as an object's torrent (GetObjectTorrent).
 
-        TorrentUnsupported where S3 has none; OriginFault for a 200 that is no torrent, such as the
-        object itself; AccessDenied names s3:GetObjectTorrent, because a HEAD has worked before.
+        Only its first byte is checked. TorrentUnsupported when S3 makes none; OriginFault for a 200
+        that is no torrent, such as the object itself; AccessDenied names s3:GetObjectTorrent,
+        because a HEAD has worked before.
         """
         name = label(pinned.ref)
 
@@ -242,10 +242,10 @@ class S3Origin:
         size: int,
         take: Callable[[Exchange], Awaitable[_T]],
     ) -> _T:
-        """Return what `take` makes of the answer to a question about the pinned object's parts.
+        """Ask about the pinned object's parts and return what `take` makes of the answer.
 
-        The body should have `size` bytes at most. OriginError; AttributesUnsupported where S3
-        doesn't know the question, AccessDenied where it takes s3:GetObjectAttributes.
+        `size` is the most bytes of body that are expected. OriginError; AttributesUnsupported when
+        S3 doesn't know the question, AccessDenied when s3:GetObjectAttributes isn't allowed.
         """
         call = Call(
             method,
@@ -262,9 +262,9 @@ class S3Origin:
 
 
 class _Filling:
-    """Takes the bytes of `wanted` where `room` is; each whole part goes to `take` at once.
+    """The parts that a range is read into; each goes to `take` as soon as it is complete.
 
-    Parts have `part_length` bytes, the last one what is left.
+    Each part has `part_length` bytes, the last one what is left of `wanted`.
     """
 
     def __init__(
@@ -280,20 +280,21 @@ class _Filling:
 
     @property
     def room(self) -> memoryview:
-        """Where the next bytes go, as long as any are to come."""
+        """Where the next bytes go. For when some are still to come."""
         if not self._room:
-            # Not before: to touch 8 MiB takes milliseconds, which the answer is waited for anyway.
+            # Allocated here and not earlier: it takes milliseconds to touch 8 MiB, and now the
+            # answer is being waited for anyway.
             self._part = bytearray(min(self._part_length, self.left))
             self._room = memoryview(self._part)
         return self._room
 
     @property
     def rest(self) -> ByteRange:
-        """What is still to come, as long as anything is."""
+        """The range that is still to come. For when some of it is."""
         return ByteRange(self._start, self.left)
 
     def filled(self, count: int) -> None:
-        """Take note that the first `count` bytes of `room` are there."""
+        """Note that the first `count` bytes of `room` have been filled."""
         self._start += count
         self.left -= count
         self._room = self._room[count:]

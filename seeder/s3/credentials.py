@@ -1,8 +1,8 @@
 """The credentials of one origin: botocore's whole chain, asked and refreshed in a thread.
 
-Every provider of the chain may block: the environment and files for a moment, IMDS, STS and
-credential_process for seconds. So a background task asks once a minute, and botocore renews what
-expires within the next quarter of an hour; requests take what is there.
+Every provider of the chain may block: the environment and files for a moment; IMDS, STS and
+credential_process for seconds. So a background task asks them once a minute, when botocore renews
+what expires within the next quarter of an hour, and requests take the credentials that are there.
 """
 
 import logging
@@ -25,7 +25,7 @@ LOAD_TIMEOUT = 60.0
 
 
 class CredentialSource(Protocol):
-    """What botocore's chain found: keys, or something that fetches new ones in time."""
+    """What botocore's chain found: keys, or an object that fetches new ones in time."""
 
     def get_frozen_credentials(self) -> ReadOnlyCredentials: ...
 
@@ -34,7 +34,7 @@ FindCredentials = Callable[[], CredentialSource | None]
 
 
 def chain(profile: str | None, region: str) -> CredentialSource | None:
-    """Ask botocore's chain; None if nothing is configured. Blocks, raises what providers raise."""
+    """Ask botocore's chain; None if nothing is configured. It blocks, and raises anything."""
     session = Session(profile=profile)
     if session.get_config_variable("region") is None:
         session.set_config_variable("region", region)  # STS wants one
@@ -42,7 +42,7 @@ def chain(profile: str | None, region: str) -> CredentialSource | None:
 
 
 class CredentialStore:
-    """Holds the current credentials; without `find` requests are anonymous."""
+    """Holds the current credentials; when `find` is None, requests are anonymous."""
 
     def __init__(self, origin: str, find: FindCredentials | None) -> None:
         self._origin = origin
@@ -59,7 +59,7 @@ class CredentialStore:
         return self._find is None
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Load the credentials and keep them fresh, until cancelled; started at once."""
+        """Load the credentials and keep them fresh until cancelled; it has started at once."""
         self._started = True
         task_status.started()
         try:
@@ -74,7 +74,7 @@ class CredentialStore:
     async def get(self) -> Credentials | None:
         """Return the current credentials, None for anonymous; waits for the first load.
 
-        AccessDenied says where to put credentials when there are none. OriginUnreachable once
+        AccessDenied, with where to put credentials, when there are none. OriginUnreachable once
         run() has ended.
         """
         if not self._started:
@@ -103,7 +103,7 @@ class CredentialStore:
                 found = await trio.to_thread.run_sync(self._ask, find, abandon_on_cancel=True)
         except trio.TooSlowError:
             self._failed(f"no answer within {LOAD_TIMEOUT:.0f} s from the credential provider")
-        except Exception as error:  # providers raise what they like, ClientError to ValueError
+        except Exception as error:  # providers raise anything, from ClientError to ValueError
             self._failed(printable(f"{type(error).__name__}: {error}"))
         else:
             if found is None:
@@ -133,5 +133,5 @@ class CredentialStore:
         problem = f"origin {self._origin}: {problem}"
         if self._current is not None:
             _LOG.warning("%s; the old credentials stay in use", problem)
-        # Without any, every call that needs them says so.
+        # When there are none at all, every call that needs some raises this.
         self._problem = problem

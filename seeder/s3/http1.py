@@ -1,11 +1,11 @@
-"""HTTP/1.1 to S3: kept connections, and bodies that land where the reader wants them.
+"""HTTP/1.1 to S3: connections that are kept, and bodies that land in the reader's own buffer.
 
-h11 parses every head, and the bodies whose end it has to find. A body of a known length, which is
-what S3 sends for an object, doesn't pass through it: that would copy each byte three times more,
-and cost more than TLS does. httpcore's pool isn't used at all: it loses slots to cancelled requests
-and takes longer the more connections it has.
+h11 parses every head, and every body whose end it has to find. A body of a known length, which is
+what S3 sends for an object, doesn't go through h11: that would copy each byte three more times and
+cost more than TLS. httpcore's pool isn't used: it loses slots to cancelled requests, and takes
+longer the more connections it has.
 
-Whatever waits raises OSError, h11.RemoteProtocolError, and trio.TooSlowError.
+Whatever waits here may raise OSError, h11.RemoteProtocolError and trio.TooSlowError.
 """
 
 import ssl
@@ -35,7 +35,7 @@ class Server(NamedTuple):
 
 
 class BodyReader:
-    """The body of one answer, read once; whoever has read enough of it closes it."""
+    """Reads the body of one answer, once, and must be closed."""
 
     def __init__(
         self, pool: "Pool", link: "Link", parser: h11.Connection, *, length: int | None
@@ -44,7 +44,7 @@ class BodyReader:
         self._link = link
         self._parser = parser
         self._length = length
-        """What is left to come of a body whose length is known; None leaves the end to h11."""
+        """Bytes still to come; None if only h11 can tell where the body ends."""
         self._extra: bytes = b""
         self._ended = length == 0
         if length is not None:
@@ -68,7 +68,7 @@ class BodyReader:
         return count
 
     async def _take(self, view: memoryview) -> int:
-        """Fill the view with what came with the head, or what h11 finds in the stream."""
+        """Fill the view with what came along with the head, or with what h11 finds."""
         if not self._extra:
             self._extra = await self._next_chunk()
         count = min(len(view), len(self._extra))
@@ -88,7 +88,7 @@ class BodyReader:
         return b""
 
     def close(self) -> None:
-        """Give the connection back, or close it if anything is left of the answer."""
+        """Give the connection back to the pool, or close it if a part of the answer is left."""
         if self._closed:
             return
         self._closed = True
@@ -105,7 +105,7 @@ class BodyReader:
 
 
 class Link:
-    """A connection to one server, and the exchange that it is used for."""
+    """A connection to one server, used for one exchange at a time."""
 
     def __init__(self, server: Server, stream: Stream) -> None:
         self.server = server
@@ -114,14 +114,14 @@ class Link:
         self.read_timeout: float | None = None
 
     async def send(self, request: h11.Request, seconds: float | None) -> h11.Connection:
-        """Send a request without a body within `seconds`; return what its answer is parsed by."""
+        """Send a request without a body within `seconds`; return the parser for its answer."""
         parser = h11.Connection(h11.CLIENT, _LONGEST_HEAD)
         data = (parser.send(request) or b"") + (parser.send(h11.EndOfMessage()) or b"")
         await self.stream.write(data, seconds)
         return parser
 
     async def receive_head(self, parser: h11.Connection, seconds: float | None) -> h11.Response:
-        """Return the head of the answer; `seconds` bound each read of it and of its body."""
+        """Return the head of the answer; `seconds` bounds each read of it and of the body."""
         self.read_timeout = seconds
         while True:
             event = await self.next_event(parser, _HEAD_READ)
@@ -141,9 +141,10 @@ class Link:
 
 
 class Pool:
-    """Connections for at most `connections` exchanges at a time: the caller sees to that.
+    """Connections that are kept for further exchanges: at most `connections`, over all servers.
 
-    As many are kept, over all servers; the one idle for longest makes room.
+    The caller begins no more exchanges than that at a time. The connection that has been idle for
+    longest makes room for one to another server.
     """
 
     def __init__(self, connections: int, context: ssl.SSLContext) -> None:
@@ -154,7 +155,7 @@ class Pool:
         self._idle: deque[Link] = deque()
 
     def take(self, server: Server) -> Link | None:
-        """Return the connection to `server` that was used last and still lives."""
+        """Return the idle connection to `server` that was used last and still works, if any."""
         now = trio.current_time()
         for link in reversed(tuple(self._idle)):
             if now - link.idle_since > KEEPALIVE or not link.stream.quiet:
@@ -181,11 +182,11 @@ class Pool:
     def body_of(
         self, link: Link, parser: h11.Connection, request: h11.Request, answer: h11.Response
     ) -> BodyReader:
-        """Return the body that follows the head of an answer; to close it frees the connection."""
+        """Return the body behind the head of an answer; closing it frees the connection."""
         return BodyReader(self, link, parser, length=_length(request, answer))
 
     def give_back(self, link: Link) -> None:
-        """Keep a connection whose exchange has ended well."""
+        """Keep a connection whose exchange has ended as it should."""
         link.idle_since = trio.current_time()
         self._idle.append(link)
 

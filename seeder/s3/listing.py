@@ -9,10 +9,10 @@ from seeder.s3.signing import Query
 from seeder.s3.xml import read_xml
 from seeder.units import KIB, MIB, whole_number
 
-PAGE = 1000
-"""Keys in a page, S3's own limit."""
+_KEYS_A_PAGE = 1000
+"""S3's own limit."""
 LARGEST_PAGE = 8 * MIB
-"""Bytes; a thousand keys of 1024 bytes, each spelt out in three, come to less than half of it."""
+"""Bytes; a thousand keys of 1024 bytes, each byte written as %XX, take less than half of it."""
 SIDECAR = ".torrent"
 _LONGEST_TEXT = 64 * KIB
 """Characters; a key has 1024 bytes, a continuation token is a key and little more."""
@@ -20,7 +20,7 @@ _LONGEST_TEXT = 64 * KIB
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An object as a listing describes it."""
+    """An object as a listing tells it."""
 
     etag: str
     """In its quotes, as HEAD has it."""
@@ -41,7 +41,7 @@ def page_query(prefix: str, token: str | None) -> Query:
     query: list[tuple[str, str | None]] = [
         ("list-type", "2"),
         ("encoding-type", "url"),
-        ("max-keys", str(PAGE)),
+        ("max-keys", str(_KEYS_A_PAGE)),
         ("prefix", prefix),
     ]
     return query if token is None else [*query, ("continuation-token", token)]
@@ -88,10 +88,10 @@ def _object(entry: dict[str, str], *, encoded: bool) -> tuple[str, Listed]:
 
 
 def publishable(objects: Iterable[tuple[str, Listed]], seen: set[str]) -> dict[str, Listed]:
-    """Return the objects of a page that get a torrent; `seen` are the keys before, and grows.
+    """Return the objects of a page that get a torrent; its keys are added to `seen`.
 
-    What only marks a directory is left out, and a KEY.torrent whose object is there: in S3's
-    order that comes before it.
+    Left out are the empty objects that mark a directory, and a KEY.torrent whose object exists:
+    in S3's order KEY comes first, so it is in `seen`, which has the keys of the earlier pages.
     """
     found: dict[str, Listed] = {}
     for key, listed in objects:

@@ -1,7 +1,8 @@
-"""TCP and TLS streams that read into the reader's own buffer, without leaks when cancelled.
+"""TCP and TLS streams that read into the reader's own buffer, and leak nothing when cancelled.
 
-A read costs a system call (TLS: one OpenSSL call a record of 16 KiB), not a task switch, as long as
-something is there; nothing is copied between the kernel, or OpenSSL, and the buffer.
+As long as something is there, a read costs a system call (with TLS a call of OpenSSL for each
+record of 16 KiB) and no task switch. Nothing is copied between the kernel, or OpenSSL, and the
+buffer.
 """
 
 import contextlib
@@ -16,14 +17,14 @@ import trio
 
 _T = TypeVar("_T")
 
-READ_SIZE = 256 * 1024
-"""Bytes after which a read gives the other tasks their turn."""
+_LONGEST_READ = 256 * 1024
+"""Bytes after which a read lets the other tasks run."""
 
 
 class Stream:
     """A connected, non-blocking TCP or TLS socket.
 
-    Whatever waits raises OSError, and trio.TooSlowError after `seconds`; None waits for ever.
+    Whatever waits may raise OSError, and raises trio.TooSlowError after `seconds`, unless None.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -55,9 +56,9 @@ class Stream:
             raise
 
     async def read_into(self, view: memoryview, seconds: float | None) -> int:
-        """Read what is there, at least a byte, up to READ_SIZE; 0 at the end."""
+        """Read at least a byte and at most _LONGEST_READ; return the count, 0 at the end."""
         await trio.lowlevel.checkpoint()
-        view = view[:READ_SIZE]
+        view = view[:_LONGEST_READ]
         receive, size = self._sock.recv_into, len(view)
         filled = self._receive(view)
         if filled < 0:
@@ -69,7 +70,7 @@ class Stream:
         return filled
 
     def _receive(self, view: memoryview) -> int:
-        """Return the bytes received without waiting, -1 if nothing is there. OSError."""
+        """Return the count of bytes received without waiting, -1 if nothing is there. OSError."""
         try:
             return self._sock.recv_into(view, len(view))
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -84,14 +85,14 @@ class Stream:
                 rest = rest[await self._until_done(self._sock.send, rest) :]
 
     def close(self) -> None:
-        """Close it. No close_notify: S3 does without, and a farewell could block."""
+        """Close it, without TLS's close_notify: sending that could block, and S3 needs none."""
         if self._sock.fileno() >= 0:
             trio.lowlevel.notify_closing(self._sock)
             self._sock.close()
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing can be read; between answers, anything that can is the end."""
+        """Whether nothing can be read; between two answers, something to read is the end."""
         if self._sock.fileno() < 0:
             return False
         poll = select.poll()
@@ -119,11 +120,11 @@ def _within(seconds: float | None) -> contextlib.AbstractContextManager[trio.Can
 
 
 def reason_of(error: OSError) -> str:
-    """Return what the system said; of several addresses that failed, what the first one did."""
+    """Return the system's words; of several addresses that failed, those about the first one."""
     cause: BaseException | None = error.__cause__
     if isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
     if isinstance(cause, OSError):
         error = cause
-    # trio puts "Error connecting to ('192.0.2.1', 443): " before it.
+    # trio puts "Error connecting to ('192.0.2.1', 443): " before them.
     return (error.strerror or str(error)).rpartition("): ")[2]

@@ -15,7 +15,7 @@ from seeder.units import ByteRange
 class Origins(Mapping[str, S3Origin]):
     """Origins by name; the cache reads its pieces here.
 
-    `meter` says what the reads of a torrent's pieces are booked on.
+    `meter` returns what the reads of a torrent's pieces are booked on.
     """
 
     def __init__(self, origins: Mapping[str, S3Origin], meter: Callable[[Torrent], Meter]) -> None:
@@ -41,9 +41,9 @@ class Origins(Mapping[str, S3Origin]):
     async def read_pieces(
         self, torrent: Torrent, first: int, count: int, take: Callable[[bytearray], None]
     ) -> None:
-        """Read `count` pieces of one object from `first` on by one ranged GET, each for `take`.
+        """Read `count` pieces of one object from `first` on, by one ranged GET.
 
-        OriginError, BudgetSpent.
+        `take` is called with each piece as soon as it is there. OriginError, BudgetSpent.
         """
         section, length = torrent.section(first), torrent.layout.piece_length
         start = torrent.data_range(first).start

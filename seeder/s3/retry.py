@@ -1,11 +1,11 @@
-"""When a call to S3 is tried again, how long it waits first, and when it is given up. No I/O."""
+"""When a call to S3 is tried again, after what wait, and when it is given up. No I/O."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from seeder.s3.answers import Answer
 
-# Two moves let a bucket's region be learnt by way of a wrong guess; more is a loop.
+# Two moves find a bucket's region even if the first answer names a wrong one; more is a loop.
 _MOST_MOVES = 2
 
 
@@ -21,7 +21,7 @@ class RetryPolicy:
     connect_timeout: float = 5.0
     read_timeout: float = 30.0
     slowest: float = 64 * 1024
-    """Bytes/s; an attempt that stays below it for its whole body is broken off."""
+    """Bytes/s; an attempt that is slower on the whole is given up."""
 
     def attempt_timeout(self, size: int) -> float:
         """Return the seconds that one attempt at `size` bytes may take."""
@@ -52,7 +52,7 @@ Step: TypeAlias = Wait | Move | Renew | None
 
 
 class Tries:
-    """The attempts of one call: told of every failure, it answers with the next step."""
+    """The attempts of one call: it is told of each failure and answers with the next step."""
 
     def __init__(self, policy: RetryPolicy, region: str) -> None:
         self._policy = policy
@@ -74,10 +74,10 @@ class Tries:
         return self.broken(now=now, roll=roll) if answer.transient else None
 
     def broken(self, *, now: float, roll: float) -> Step:
-        """Decide on an answer that never came, or not whole."""
+        """Decide on an answer that didn't come, or not all of it."""
         if self._deadline is None:
             self._deadline = now + self._policy.patience
-        # Full jitter: peers of a swarm that failed together must not come back together.
+        # Full jitter: calls that failed together must not come back together.
         ceiling = self._policy.first_wait * 2 ** (self.attempt - 1)
         wait = roll * min(self._policy.longest_wait, ceiling)
         if self.attempt >= self._policy.attempts or now + wait > self._deadline:

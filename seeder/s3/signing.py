@@ -1,9 +1,12 @@
-"""What an S3 request looks like on the wire, and its Signature Version 4 by botocore. No I/O."""
+"""Where a bucket is asked for, what a request looks like on the wire, and its signature.
+
+Endpoints come from the rules, Signature Version 4 from the signer that botocore has. No I/O.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote, urlsplit
 
 from botocore.auth import EMPTY_SHA256_HASH, SIGV4_TIMESTAMP, S3SigV4Auth
@@ -14,7 +17,10 @@ from botocore.exceptions import EndpointProviderError
 
 from seeder.errors import OriginError
 
-Query = Sequence[tuple[str, str | None]]
+Query: TypeAlias = Sequence[tuple[str, str | None]]
+"""Names and values of a query in their order; a name whose value is None stands alone."""
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,27 +33,13 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
-class WireRequest:
-    """A request without a body as it is sent: what is signed is exactly `target` and `headers`."""
-
-    method: str
-    url: str
-    """Scheme, host and port; the path is in `target`, where no client library tidies it up."""
-    target: str
-    headers: tuple[tuple[str, str], ...]
-
-
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-@dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The server, path prefix and signing scope of one bucket."""
+    """One bucket's server, path prefix and signing scope."""
 
     url: str
     """Scheme, host and port, without a path."""
     host: str
-    """The Host header: no default port."""
+    """The Host header, without the scheme's default port."""
     path: str
     """What comes before `/KEY`: empty with a virtual host, `/BUCKET` in path style."""
     region: str
@@ -61,8 +53,9 @@ class Endpoint:
 class EndpointRules:
     """Resolves buckets by the rule set that ships with botocore.
 
-    A bucket goes into the path by itself where the endpoint is an IP address or where its name
-    is no DNS label (with TLS: where it has a dot, which no wildcard certificate covers).
+    Whatever the settings say, a bucket goes into the path when the endpoint is an IP address, and
+    when its name is no DNS label (with TLS also when it has a dot, which no wildcard certificate
+    covers).
     """
 
     # botocore's rule sets are JSON documents of its own making: there is no type for them.
@@ -74,7 +67,7 @@ class EndpointRules:
     ) -> Endpoint:
         """Return where to ask for `bucket` (a name, or the ARN of an access point).
 
-        OriginError when the rules refuse the names, or want a signature other than SigV4.
+        OriginError when the rules refuse the names, or want another signature than SigV4.
         """
         parameters: dict[str, Any] = {
             "Region": region,
@@ -110,11 +103,22 @@ class EndpointRules:
         )
 
 
-def request_target(endpoint: Endpoint, key: str, query: Query = ()) -> str:
-    """Return the request target of a key: ASCII, every segment kept, `//` and `/../` included.
+@dataclass(frozen=True, slots=True)
+class WireRequest:
+    """A request without a body, exactly as it is sent; what is signed is `target` and `headers`."""
 
-    Everything but unreserved characters and `/` is percent-encoded, so that the path is its own
-    canonical form (Signature Version 4 for S3 encodes once and does not normalise).
+    method: str
+    url: str
+    """Scheme, host and port; `target` has the path, so that no client library normalises it."""
+    target: str
+    headers: tuple[tuple[str, str], ...]
+
+
+def request_target(endpoint: Endpoint, key: str, query: Query = ()) -> str:
+    """Return the request target of a key: ASCII, with every segment of it, `/../` included.
+
+    Everything but unreserved characters and `/` is percent-encoded, so the path is its own
+    canonical form (Signature Version 4 for S3 encodes once and doesn't normalise).
     """
     target = f"{endpoint.path}/{quote(key, safe='/~')}"
     if query:
@@ -141,7 +145,7 @@ def wire_request(
 ) -> WireRequest:
     """Return the request for a key, signed at `now` (Unix seconds) unless `credentials` is None.
 
-    `unsigned` are headers that a proxy on the way may change.
+    `unsigned` are headers that a proxy may change on the way.
     """
     target = request_target(endpoint, key, query)
     fields = {"Host": endpoint.host, **headers}
@@ -163,9 +167,10 @@ def _authorization(
     headers: Mapping[str, str],
     credentials: Credentials,
 ) -> str:
-    """Return the Authorization header over every header given.
+    """Return the Authorization header; it signs all of `headers`.
 
-    add_auth() would do all of it, with the machine's clock; its public steps take ours.
+    botocore's add_auth() would do the same at the time of the machine's clock; its public steps
+    take the time that is given.
     """
     frozen = ReadOnlyCredentials(credentials.access_key, credentials.secret_key, credentials.token)
     signer = S3SigV4Auth(frozen, endpoint.service, endpoint.region)

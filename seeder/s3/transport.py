@@ -24,7 +24,6 @@ _CHUNK = 64 * 1024
 _NO_BODY = httpx.ByteStream(b"")
 _FAILURES = (OSError, trio.TooSlowError, h11.RemoteProtocolError)
 """What http1 raises."""
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class Broken(Exception):
@@ -36,9 +35,9 @@ class Broken(Exception):
 
 
 class Transport(httpx.AsyncBaseTransport):
-    """Requests without a body over a pool of connections, for httpx.AsyncClient.
+    """What httpx.AsyncClient sends requests by: our pool of connections.
 
-    At most `connections` requests at a time: the caller sees to that.
+    It sends no bodies. The caller makes at most `connections` requests at a time.
     """
 
     def __init__(self, connections: int, context: ssl.SSLContext) -> None:
@@ -49,7 +48,7 @@ class Transport(httpx.AsyncBaseTransport):
         timeouts = request.extensions.get("timeout", {})
         link = await self._link(request.url, timeouts.get("connect"))
         try:
-            # "target" is what was signed: httpx.URL takes `/../` out of its path.
+            # "target" was signed; the path of an httpx.URL has lost its `/../`.
             target = request.extensions.get("target", request.url.raw_path)
             sent = h11.Request(method=request.method, target=target, headers=request.headers.raw)
             try:
@@ -91,15 +90,16 @@ class Transport(httpx.AsyncBaseTransport):
 
 
 class _AnswerBody(httpx.AsyncByteStream):
-    """The body of one answer, for us by `receive_into`, for httpx by iteration.
+    """The body of one answer: `Exchange` reads it by `receive_into`, httpx by iteration.
 
-    httpx iterates over it for an event hook that calls `Response.aread()`; we read it afterwards.
+    httpx iterates over it when an event hook calls `Response.aread()`; what it took is kept, so
+    that the exchange can read it afterwards.
     """
 
     def __init__(self, body: BodyReader) -> None:
         self._body = body
         self._kept = bytearray()
-        """What httpx has taken, as long as we have not."""
+        """What httpx has taken and the exchange hasn't."""
 
     async def receive_into(self, view: memoryview) -> int:
         """Fill the view, or a part of it; return the bytes that came, 0 at the end of the body."""
@@ -138,12 +138,13 @@ def _as_httpx(
 
 
 def _readable(url: httpx.URL, head: h11.Response) -> list[tuple[bytes, bytes]]:
-    """Return the header fields of an answer, without a Location that httpx chokes on.
+    """Return the header fields of an answer, without a Location that httpx can't read.
 
-    AsyncClient.send() makes the request that a redirect asks for, though it doesn't send it.
+    AsyncClient.send() builds the request that a redirect asks for, even if it isn't to follow it,
+    and would raise instead of returning the answer.
     """
     fields = head.headers.raw_items()
-    if head.status_code in _REDIRECTS:
+    if httpx.codes.is_redirect(head.status_code):
         try:
             url.join(httpx.Headers(fields).get("location", ""))
         except (httpx.InvalidURL, ValueError):
@@ -169,13 +170,13 @@ class Exchange:
         return count
 
     async def has_more(self) -> bool:
-        """Tell whether the body goes on; False too if it breaks off here."""
+        """Tell whether the body goes on; also False if the connection breaks here."""
         with contextlib.suppress(httpx.HTTPError):
             return await self.receive_into(memoryview(bytearray(1))) > 0
         return False
 
     async def read(self, limit: int, *, first: bytes = b"") -> bytes:
-        """Return the body, or what came of it until it exceeded `limit` or did not begin so."""
+        """Return the body, or its beginning if it exceeds `limit` or doesn't begin with `first`."""
         body, buffer = bytearray(), memoryview(bytearray(_CHUNK))
         while count := await self.receive_into(buffer):
             body += buffer[:count]
@@ -184,7 +185,7 @@ class Exchange:
         return bytes(body)
 
     async def read_error(self, limit: int) -> bytes:
-        """Return what can be had of an error's body, however it ends."""
+        """Return the body of an error, or as much as comes of it, up to about `limit` bytes."""
         body, buffer = bytearray(), memoryview(bytearray(_CHUNK))
         with contextlib.suppress(httpx.HTTPError):
             while len(body) <= limit and (count := await self.receive_into(buffer)):
@@ -215,13 +216,13 @@ class _Client(httpx.AsyncClient):
 class Exchanges:
     """At most `connections` exchanges at a time, over connections that are kept.
 
-    `connect` are the seconds for a connection, `read` those for each read or write.
+    `connect` bounds connecting, `read` each read and each write, in seconds.
     """
 
     def __init__(
         self, connections: int, *, connect: float, read: float, ca_file: Path | None
     ) -> None:
-        # Not from the environment: SSL_CERT_FILE and the proxies are not S3's business here.
+        # SSL_CERT_FILE and the proxies of the environment are not meant for this program's S3.
         context = (
             httpx.create_ssl_context(trust_env=False)
             if ca_file is None
@@ -230,7 +231,7 @@ class Exchanges:
         self.client = _Client(
             transport=Transport(connections, context),
             timeout=httpx.Timeout(read, connect=connect, pool=None),
-            follow_redirects=False,  # what is sent elsewhere has to be signed again
+            follow_redirects=False,  # a request to another place has to be signed again
             trust_env=False,
         )
         self._slots = trio.CapacityLimiter(connections)
@@ -253,8 +254,8 @@ class Exchanges:
     ) -> AsyncIterator[Exchange]:
         """Send a request and hand out its answer; Broken if that, or reading it, fails.
 
-        `seconds` bound the whole exchange, from the moment that it has a slot. A body that wasn't
-        read to its end costs the connection.
+        `seconds` bounds the whole exchange, from the moment that it has a slot. Leaving a part of
+        the body unread costs the connection.
         """
         async with self._slots:
             with _as_broken(wanted.url), trio.fail_after(seconds):
@@ -267,7 +268,7 @@ class Exchanges:
     async def _send(self, wanted: WireRequest, meter: Meter, purpose: Purpose) -> httpx.Response:
         if self.client.is_closed:
             raise Broken(f"{wanted.url}: the connections are closed")
-        # A request that is made here, with its stream, goes out with these headers and no others.
+        # A request that isn't built by the client, and has its stream, gets no further headers.
         request = httpx.Request(
             wanted.method,
             wanted.url + wanted.target,
