@@ -1,4 +1,4 @@
-"""Who has to know when a torrent comes or goes: its swarm, its peers, the cache, its account."""
+"""What a node does when a torrent comes or goes: to its swarm, peers, cache and account."""
 
 import logging
 
@@ -16,9 +16,9 @@ from seeder.units import rounded_size
 _LOG = logging.getLogger(__name__)
 
 SPARE_PIECES = 4
-"""That a cache should have room for: one that is sent, others that come."""
+"""Pieces that a cache should have room for: one is sent while others come."""
 _NOT_REGISTERED = "torrent not registered: "
-"""The words on which Transmission stops asking: only for what is final."""
+"""Transmission stops asking when a failure begins so: only for torrents that don't come back."""
 
 
 class NodeAudience:
@@ -51,7 +51,7 @@ class NodeAudience:
         self._weigh_cache(torrent)
 
     def _weigh_cache(self, torrent: Torrent) -> None:
-        """Warn of a cache that can't hold a piece: a peer asks for some blocks of it at a time."""
+        """Warn if the cache can't hold a piece, of which a peer asks for some blocks at a time."""
         cache, count = self._settings, torrent.layout.piece_count
         largest = torrent.layout.piece_size(0) if count else 0
         if largest > max(cache.memory, cache.disk):
@@ -69,10 +69,10 @@ class NodeAudience:
         self._swarms.close(torrent.info_hash, _NOT_REGISTERED + reason)
         self._hub.disconnect(torrent, "retired")
         self._downloads.end(torrent)
-        # Of a bundle that goes on, the ladder lets go of the objects that have gone.
+        # Where a bundle goes on, the ladder discards the pieces of objects that have gone.
         goes_on = isinstance(torrent.pinned, PinnedBundle) and reason != DELETED
         if reason != WITHDRAWN and not goes_on:
-            # What nobody can want any more must not keep the new object's pieces out.
+            # Pieces that nobody can want any more must not keep the new object's pieces out.
             for section in torrent.sections:
                 self._foundation.cache.discard(section.cache_id)
         account = self._foundation.account(torrent)

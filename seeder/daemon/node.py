@@ -158,7 +158,7 @@ async def open_node(
 def _make_swarms(
     config: Config, listeners: Listeners, peer_id: bytes, rng: random.Random
 ) -> Swarms:
-    """Return the tracker's swarms, in which we are a peer where we listen."""
+    """Return the tracker's swarms; each hands out the address of our own peer listener."""
     tracker, public = config.tracker, config.peer.public_address
     policy = SwarmPolicy(interval=tracker.interval, peers_per_address=tracker.peers_per_address)
     endpoints: tuple[bytes, ...] = ()

@@ -1,7 +1,7 @@
 """The nursery tree: what runs on what, and in which order it stops.
 
-What serves (peers, web, the publisher) stops first. What it stands on (cache, origins, ledger) is
-shielded from whoever cancels the whole, and stops after it, the ledger last and with a last flush.
+What serves (peers, HTTP, the publisher) stops first. What it stands on (cache, origins, ledger) is
+shielded from a cancel of the whole and stops after it; the ledger stops last, with a last flush.
 """
 
 import gc

@@ -1,6 +1,6 @@
-"""systemd's side of the door: sd_notify(3), the watchdog, socket activation (sd_listen_fds(3)).
+"""What systemd and we tell each other: sd_notify(3), the watchdog, sockets (sd_listen_fds(3)).
 
-Without systemd every part of it does nothing.
+Without systemd all of it does nothing.
 """
 
 import os
@@ -51,12 +51,12 @@ class Notifier:
 
     def _send(self, state: str) -> None:
         if not self._address or self._address[0] not in "@/":
-            return  # none, or a kind that systemd 252 hasn't, such as vsock
+            return  # no address, or a kind that systemd 252 doesn't have, such as vsock
         # A leading @ stands for the NUL of Linux's abstract namespace.
         address = "\0" + self._address[1:] if self._address[0] == "@" else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-                # systemd reads at once; should it not, no peer is to wait for it for long.
+                # systemd reads at once. Should it not, this holds up the peers 0.1 s at most.
                 sender.settimeout(0.1)
                 sender.sendto(state.encode("utf-8", "replace"), address)
         except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Tasks that others stand on, and the lock that keeps a state directory to one process."""
+"""Tasks that a block stands on, and the lock that keeps a state directory to one process."""
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Iterator
@@ -22,7 +22,7 @@ class Task(Protocol):
 async def running(task: Task) -> AsyncIterator[None]:
     """Run `task` beneath the block: it is cancelled when the block is over, and not before.
 
-    Whoever cancels the block from outside thus lets it clean up on what still runs.
+    A block that is cancelled from outside thus cleans up while the task still runs.
     """
     scope = trio.CancelScope()
 
@@ -32,7 +32,7 @@ async def running(task: Task) -> AsyncIterator[None]:
 
     async with trio.open_nursery() as nursery:
         await nursery.start(beneath)
-        # Not before: who is cancelled meanwhile would wait for the task for ever.
+        # Shielded earlier, a cancel that comes during the start would never be delivered.
         scope.shield = True
         try:
             yield

@@ -7,7 +7,7 @@ from seeder.torrent.objects import ObjectRef
 
 
 class Allotment:
-    """Which entry an object belongs to: its own, else that with the longest prefix of its key."""
+    """Finds the entry of an object: its own, else the one with the longest prefix of its key."""
 
     def __init__(self, entries: Iterable[ObjectSettings]) -> None:
         self.objects: dict[ObjectRef, ObjectSettings] = {}
@@ -18,7 +18,7 @@ class Allotment:
             kind[settings.ref] = settings
 
     def belongs(self, prefix: ObjectRef) -> Callable[[str], bool]:
-        """Return a test for keys below `prefix`: whether they belong to it and to no other."""
+        """Return a function that tells whether a key below `prefix` belongs to it and no other."""
         place = prefix.origin, prefix.bucket
         named = {ref.key for ref in self.objects if _place(ref) == place and not ref.version_id}
         longer = tuple(

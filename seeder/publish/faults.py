@@ -1,4 +1,4 @@
-"""Where a torrent that can't be served as it is gets reported, and who hears of it."""
+"""Reports of torrents that can't be served as they are."""
 
 import logging
 from collections.abc import Callable, Iterator

@@ -36,7 +36,7 @@ from seeder.units import rounded_size
 _LOG = logging.getLogger(__name__)
 
 SPREAD = 0.05
-"""Seconds a known object, over which the first HEADs after a start are spread."""
+"""After a start, the first HEADs are spread over this many seconds for each known object."""
 MOST_LOGGED = 100
 """Known objects that are logged one by one when they come together."""
 LYING = "its metainfo was wrong; get its new torrent"
@@ -44,7 +44,7 @@ LYING = "its metainfo was wrong; get its new torrent"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An object that is to be published, with its entry, or that of its prefix."""
+    """An object that is to be published, with its own entry or the one of its prefix."""
 
     settings: ObjectSettings
     ref: ObjectRef
@@ -91,7 +91,7 @@ class Keeper(Rounds):
             self.start(delay)
 
     def change(self, wanted: Wanted) -> None:
-        """Go on under another entry with the same wish for metainfo."""
+        """Go on under another entry, one that wishes for the same metainfo."""
         listed, self.wanted = self.wanted.listed, wanted
         self.publication.public = wanted.settings.is_public
         if listed != wanted.listed:

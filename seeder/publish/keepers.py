@@ -1,4 +1,4 @@
-"""The keepers of all objects: which are wanted, which are there, and whose fault is whose."""
+"""The keepers of all objects: made and withdrawn as objects are wanted, found by torrents."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -81,7 +81,7 @@ class Keepers:
         keeper.begin(crowd)
 
     def withdraw(self, ref: ObjectRef, reason: str) -> None:
-        """End the torrent of an object for good, if that is kept here."""
+        """End the torrent of an object for good, if it has a keeper."""
         keeper = self._keepers.pop(ref, None)
         if keeper is not None:
             keeper.withdraw(reason)

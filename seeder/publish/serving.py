@@ -20,7 +20,7 @@ LOST = "its metainfo is made anew"
 
 
 class Audience(Protocol):
-    """Who has to know when a torrent comes or goes."""
+    """What has to be told when a torrent comes or goes."""
 
     def torrent_live(self, torrent: Torrent, account: Account) -> None: ...
     def torrent_gone(self, torrent: Torrent, reason: str) -> None: ...
@@ -37,7 +37,7 @@ class Serving:
         self._library = library
         self._audience = audience
         self._duplicates: dict[InfoHash, dict[ObjectRef, Rounds]] = {}
-        """The objects whose torrent is also that of another one, and served for that."""
+        """Objects with the same torrent as another object, for which it is served."""
 
     def serve(
         self, publication: Publication, torrent: Torrent, rounds: Rounds, *, quiet: bool = False
@@ -98,7 +98,7 @@ class Serving:
 
 
 def account_of(ledger: Ledger, torrent: Torrent) -> Account:
-    """Return the account of a torrent's object, which says from now on which torrent that has."""
+    """Return the account of a torrent's object, and enter the torrent in it."""
     account = ledger.account(account_key(torrent.pinned))
     account.info_hash = torrent.info_hash.hex()
     account.size = torrent.pinned.size
