@@ -1,7 +1,7 @@
 """The admin listener's pages: the status page, /status.json, /metrics, /healthz and /readyz.
 
-Anybody who can reach the listener may read them, so they change nothing. No other site's script may
-read them: no CORS header, nothing to embed, and a policy that lets the page load only its own files.
+Anybody who can reach the listener may read them, so they change nothing. Scripts of other sites may
+not: there is no CORS header, nothing to embed, and the page's policy allows only its own files.
 """
 
 import json

@@ -1,0 +1,25 @@
+"""Faults of torrents reach one hearer at once, and the log while there is none."""
+
+from typing import cast
+
+import pytest
+
+from seeder.errors import ObjectChanged, SeederError
+from seeder.publish.faults import Faults
+from seeder.torrent.catalog import Torrent
+
+TORRENT = cast(Torrent, object())
+
+
+def test_a_fault_is_heard_at_once_and_logged_while_nobody_hears(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    faults, heard = Faults(), list[tuple[Torrent, SeederError]]()
+    report, error = faults.report, ObjectChanged("it is another one")
+    report(TORRENT, ObjectChanged("early"))
+    with faults.heard_by(lambda *fault: heard.append(fault)):
+        report(TORRENT, error)
+        assert heard == [(TORRENT, error)]
+    report(TORRENT, ObjectChanged("late"))
+    assert heard == [(TORRENT, error)]
+    assert [record.getMessage() for record in caplog.records] == ["early", "late"]
