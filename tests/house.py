@@ -35,6 +35,8 @@ ALLOWED = (
     "LineFormatter.default_msec_format",  # logging
     "LineFormatter.default_time_format",  # logging
     "Settings.model_config",  # pydantic
+    "Transport.handle_async_request",  # httpx
+    "_Client.cookies",  # httpx
 )
 """Public definitions of seeder/ that are used otherwise than by their names."""
 
