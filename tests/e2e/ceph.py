@@ -21,6 +21,9 @@ from tests.support.processes import Child, HarnessError, missing_programs, poll_
 ACCESS_KEY, SECRET_KEY = "AKIATEST", "secrettest"
 OTHER_ACCESS_KEY, OTHER_SECRET_KEY = "AKIAOTHER", "secretother"
 GIB = 2**30
+LARGEST_WRITE = 4 * 2**20
+"""Bytes that RGW hands to the kernel at a time. On their way to a client that hangs up without
+reading, so many may be counted as sent: the socket's buffers hold no second write."""
 
 _PROGRAMS = ("ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin", "setpriv")
 _START_ATTEMPTS = 5
@@ -45,8 +48,8 @@ class Exchange:
     query: str
     status: int
     body_bytes: int
-    """Body bytes sent for a GET (received for a PUT). RGW adds up whole writes of up to 4 MiB, so
-    the write during which a client hangs up is not counted."""
+    """Body bytes sent for a GET (received for a PUT). RGW adds up whole writes of up to
+    LARGEST_WRITE, so the write during which a client hangs up is not counted."""
     range: str | None
     user: str
 

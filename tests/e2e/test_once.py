@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.ceph import CephRGW
+from tests.e2e.ceph import LARGEST_WRITE, CephRGW
 from tests.e2e.clients import ClientFactory
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.publishing import origin, served_torrent, wait_for_state
@@ -103,8 +103,13 @@ def test_four_clients_cost_s3_one_copy(
     # What the ladder asked for, S3's own torrent and a missing sidecar, is counted too.
     everything = [*ceph.exchanges(bucket, KEY), *ceph.exchanges(bucket, f"{KEY}.torrent")]
     from_s3 = [exchange for exchange in everything if exchange.method in ("GET", "HEAD")]
-    assert status["origin_bytes"] == sum(exchange.body_bytes for exchange in from_s3)
     assert status["origin_requests"] == len(from_s3)
+    # RGW does not know GetObjectAttributes and sends the object, of which the daemon reads nothing
+    # before it hangs up. What RGW wrote to the socket until then is in its log alone.
+    cut = [exchange for exchange in from_s3 if exchange.query == "attributes"]
+    assert all(exchange.body_bytes <= LARGEST_WRITE for exchange in cut)
+    read = [exchange for exchange in from_s3 if exchange not in cut]
+    assert status["origin_bytes"] == sum(exchange.body_bytes for exchange in read)
     assert status["origin_bytes_by_purpose"]["pieces"] == 0
 
     # What a client has came from the daemon or from another client.
