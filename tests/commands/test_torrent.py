@@ -3,7 +3,7 @@
 import json
 import re
 import signal
-import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -150,20 +150,28 @@ async def test_a_file_that_cannot_be_written_is_named(site: Site, tmp_path: Path
     assert result.line == f"{output}: can't be written: No such file or directory"
 
 
-async def test_an_interrupted_torrent_leaves_its_progress_and_no_traceback(site: Site) -> None:
+async def test_an_interrupted_torrent_leaves_its_progress_and_no_traceback(
+    site: Site, tmp_path: Path
+) -> None:
     site.store.gate = trio.Event()
-    process = await trio.lowlevel.open_process(
-        [*PROGRAM, "torrent", "-c", str(site.path), "quotes/Nelson"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment(),
-    )
-    with trio.fail_after(30):
-        while not site.store.requests["GET Nelson"]:
-            await trio.lowlevel.checkpoint()
-        process.send_signal(signal.SIGINT)
-        assert await process.wait() == 130
-    for pipe in (process.stdout, process.stderr):
-        assert pipe is not None
-        assert await pipe.receive_some() == b""
-        await pipe.aclose()
+    words = [*PROGRAM, "torrent", "-c", str(site.path), "quotes/Nelson"]
+    path = tmp_path / "printed"
+    # Whatever fails here, the program ends with the nursery.
+    with path.open("wb") as output:
+        async with trio.open_nursery() as nursery:
+            process: trio.Process = await nursery.start(
+                partial(
+                    trio.run_process,
+                    words,
+                    stdout=output,
+                    stderr=output,
+                    env=environment(),
+                    check=False,
+                )
+            )
+            with trio.fail_after(30):
+                while not site.store.requests["GET Nelson"]:
+                    await trio.lowlevel.checkpoint()
+                process.send_signal(signal.SIGINT)
+                assert await process.wait() == 130
+    assert path.read_bytes() == b""
