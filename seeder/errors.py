@@ -1,23 +1,23 @@
 """Every error that the parts raise, and whose fault each one is.
 
-SeederError                  anything that we raise on purpose; str() is one line for the operator
+SeederError                  whatever we raise on purpose; str() is one line for the operator
 ├── ConfigError              the operator's: every mistake of a file, exit code 2
 ├── BencodeError             the sender's: bytes that are not the bencode that BEP 3 describes
 ├── MetainfoError            the publisher's: a torrent that is malformed or doesn't fit the object
-├── OriginError              the origin's, or the way to it; retried by whoever keeps the object
+├── OriginError              the origin's, or the way to it; the keeper of the object tries again
 │   ├── OriginUnreachable    no answer after every retry
 │   ├── AccessDenied         401 or 403: credentials, policy, requester pays, expected owner, SSE-C
 │   ├── ObjectMissing        404: no such bucket, key or version
 │   ├── ObjectChanged        412: the object is no longer the one that the torrent describes
-│   ├── Unsupported          an optional call is not to be had: other sources of metainfo may do
+│   ├── Unsupported          this S3 lacks an optional call; other sources of metainfo may do
 │   │   ├── TorrentUnsupported      GetObjectTorrent
 │   │   └── AttributesUnsupported   GetObjectAttributes, or HEAD of a part
 │   └── OriginFault          an answer that is wrong: a bad status, a short body, a wrong range
 │       └── PieceMismatch    a piece that doesn't have the hash that the torrent says, twice
 ├── TooManyObjects           the operator's limit: a prefix has more objects than `max_objects`
-├── BudgetSpent              the operator's wish: S3 isn't asked before there is budget again
+├── BudgetSpent              the operator's wish: S3 isn't asked until there is budget again
 ├── AnnounceError            an announcing client's; the text goes to that client
-├── DownloadRefused          a download over HTTP that can't begin or go on; the client is told
+├── DownloadRefused          ours or the origin's: a download over HTTP that can't begin or go on
 ├── WireError                a peer's: ends that peer's session, counted by `reason`
 └── StorageError             the local disk's: unwritable, full, unreadable
     └── StateUnusable        the state directory can't be had, for one that another seeder uses
@@ -29,11 +29,11 @@ from collections.abc import Sequence
 
 
 class SeederError(Exception):
-    """Base of every error raised on purpose; its text is one line that says what to do."""
+    """Base of every error that is raised on purpose; its text is one line that says what to do."""
 
 
 class ConfigError(SeederError):
-    """A configuration that can't be used; `problems` lists every mistake, one line each."""
+    """A configuration that can't be used; `problems` lists every mistake in one line each."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)

@@ -1,8 +1,9 @@
-"""The types of the configuration's values: how each is written, and what else is refused.
+"""The types of the configuration's values: how each is written, and what is refused.
 
-In a file a value is a text, read together with its `SourceFile`. Python code that builds a section
-by itself may pass the parsed value instead: 1024 for "1 KiB", 30.0 for "30s". Each ValueError is
-half a line that says what is wanted, to be put behind the key and the value.
+A file's values are validated with its `SourceFile` as pydantic's context. Python code that builds a
+section by itself has no such context and passes what a file's text stands for: 1024 for "1 KiB",
+30.0 for "30s"; see `written`. The text of each ValueError is half a line that says what is wanted,
+to be put behind the key and the value.
 """
 
 import math
@@ -19,7 +20,9 @@ from seeder.config.texts import one_of
 from seeder.units import LARGEST_SIZE, exact_size, parse_rate, parse_size, parse_time
 
 LARGEST_SUM = 10**15
-LONGEST_KEY = 1024  # bytes of UTF-8, S3's own limit
+"""Of money, and of requests."""
+LONGEST_OBJECT_KEY = 1024
+"""Bytes of UTF-8: S3's own limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class SourceFile:
 
 
 class Settings(BaseModel):
-    """A table of the configuration, which has no other keys than these."""
+    """A section of the configuration: a table that has no other keys than its fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -47,64 +50,63 @@ def parsed(parse: Callable[[str], object], of: type) -> PlainValidator:
     def check(value: object) -> object:
         if isinstance(value, of):
             return value
-        return parse(value if isinstance(value, str) else "")
+        return parse(_text(value))
 
     return PlainValidator(check)
 
 
 def checked(check: Callable[[str], str]) -> BeforeValidator:
-    """Return a validator that has `check` look at a text, and takes what it returns."""
-    return BeforeValidator(lambda value: check(value if isinstance(value, str) else ""))
+    """Return a validator that takes what `check` returns for a text."""
+    return BeforeValidator(lambda value: check(_text(value)))
 
 
 def choice(choices: tuple[str, ...]) -> BeforeValidator:
-    """Return a check for one of a few words."""
+    """Return a validator for one of a few words."""
     return checked(lambda word: one_of(word, choices))
 
 
-def _number(value: object, info: ValidationInfo) -> float | None:
-    """Return a number that Python code passed; in a file it lacks its unit, so it is None."""
-    if source_of(info) is None and isinstance(value, int | float) and not isinstance(value, bool):
-        return value
-    return None
+def written(read: Callable[[object], object]) -> BeforeValidator:
+    """Return a validator for what a file writes in another form than Python code has it.
+
+    `read` makes the value of what the file says. Python code passes the value itself, which has to
+    be of the field's type and is not looked at further.
+    """
+
+    def check(value: object, info: ValidationInfo) -> object:
+        return value if source_of(info) is None else read(value)
+
+    return BeforeValidator(check)
 
 
 def size(
     *, least: int = 0, most: int = LARGEST_SIZE, power_of_two: bool = False
 ) -> BeforeValidator:
-    """Return a check for a size from `least` to `most` bytes, such as "256 MiB"."""
+    """Return a validator for a size from `least` to `most` bytes, such as "256 MiB"."""
 
-    def check(value: object, info: ValidationInfo) -> int:
-        number = _number(value, info)
-        given = parse_size(value if isinstance(value, str) else "") if number is None else number
-        if not least <= given <= most or (power_of_two and int(given) & (int(given) - 1)):
+    def read(value: object) -> int:
+        given = parse_size(_text(value))
+        if not least <= given <= most or (power_of_two and given & (given - 1)):
             kind = "a power of two" if power_of_two else "a size"
             upper = f' to "{exact_size(most)}"' if most < LARGEST_SIZE else " up"
             raise ValueError(f'want {kind} from "{exact_size(least)}"{upper}')
-        return int(given)
+        return given
 
-    return BeforeValidator(check)
+    return written(read)
 
 
-def _time(value: object, info: ValidationInfo) -> float:
-    number = _number(value, info)
-    if number is not None:
-        return number
-    seconds = parse_time(value if isinstance(value, str) else "")
+def _time(value: object) -> float:
+    seconds = parse_time(_text(value))
     if seconds < 1:
         raise ValueError('want a time of at least "1s"')
     return seconds
 
 
-def _rate(value: object, info: ValidationInfo) -> float | None:
-    if value is None and source_of(info) is None:
-        return None
-    number = _number(value, info)
-    return number if number is not None else parse_rate(value if isinstance(value, str) else "")
+def _rate(value: object) -> float | None:
+    return parse_rate(_text(value))
 
 
 def count(least: int, most: int) -> BeforeValidator:
-    """Return a check for a whole number from `least` to `most`."""
+    """Return a validator for a whole number from `least` to `most`."""
     return BeforeValidator(lambda value: _whole(value, least, most))
 
 
@@ -123,27 +125,37 @@ def _slots(value: object) -> int | str:
         raise ValueError('want "auto", "unlimited", or a whole number from 1 up') from None
 
 
-def _copies(value: object, info: ValidationInfo) -> float | None:
-    if value == "unlimited" or (value is None and source_of(info) is None):
+def _copies(value: object) -> float | None:
+    if value == "unlimited":
         return None
-    number = value if isinstance(value, int | float) and not isinstance(value, bool) else 0
+    number = _number(value)
     if not 1 <= number <= 1_000_000:
         raise ValueError('want how many copies, 1 or more such as 1.5, or "unlimited"')
     return float(number)
 
 
 def _price(value: object) -> float:
-    number = value if isinstance(value, int | float) and not isinstance(value, bool) else -1
-    if not (0 <= number <= 1_000_000 and math.isfinite(number)):
+    number = _number(value)
+    if not 0 <= number <= 1_000_000:
         raise ValueError("want a price, zero or more, such as 0.09")
     return float(number)
 
 
 def _money(value: object) -> float:
-    number = value if isinstance(value, int | float) and not isinstance(value, bool) else -1
+    number = _number(value)
     if not 0 <= number <= LARGEST_SUM:
         raise ValueError("want an amount of money, zero or more, such as 10.0")
     return float(number)
+
+
+def _number(value: object) -> float:
+    """Return a number; NaN for anything else, since no comparison is true of it."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+
+
+def _text(value: object) -> str:
+    """Return a text; "" for anything else, since no parser takes it."""
+    return value if isinstance(value, str) else ""
 
 
 def _quoted(value: object) -> str:
@@ -153,7 +165,7 @@ def _quoted(value: object) -> str:
 
 
 def text(pattern: str, wanted: str, most: int = 1024) -> BeforeValidator:
-    """Return a check for 1 to `most` bytes of UTF-8 that match `pattern` from end to end."""
+    """Return a validator for 1 to `most` bytes of UTF-8 that match `pattern` from end to end."""
 
     def check(value: object) -> str:
         if not isinstance(value, str) or not value:
@@ -170,8 +182,8 @@ def text(pattern: str, wanted: str, most: int = 1024) -> BeforeValidator:
 def _prefix(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"want what keys begin with{_quoted(value)}")
-    if len(value.encode()) > LONGEST_KEY:
-        raise ValueError(f"want at most {LONGEST_KEY} bytes")
+    if len(value.encode()) > LONGEST_OBJECT_KEY:
+        raise ValueError(f"want at most {LONGEST_OBJECT_KEY} bytes")
     return value
 
 
@@ -185,8 +197,8 @@ def _path(value: object, info: ValidationInfo) -> Path:
         path = Path(value).expanduser()
     except RuntimeError:
         raise ValueError("want a path without ~: there is no home directory here") from None
-    document = source_of(info)
-    return document.directory / path if document else path
+    source = source_of(info)
+    return source.directory / path if source else path
 
 
 def _directory(value: object, info: ValidationInfo) -> Path:
@@ -208,7 +220,7 @@ def _file(value: object, info: ValidationInfo) -> Path:
 
 
 def array(example: str, *, least: int = 0) -> BeforeValidator:
-    """Return a check for an array of at least so many values, which makes a tuple of it."""
+    """Return a validator that makes a tuple of an array of at least so many values."""
 
     def check(value: object) -> object:
         if not isinstance(value, list | tuple) or len(value) < least:
@@ -218,17 +230,17 @@ def array(example: str, *, least: int = 0) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-Rate = Annotated[float | None, BeforeValidator(_rate)]
-Time = Annotated[float, BeforeValidator(_time)]
+Rate = Annotated[float | None, written(_rate)]
+Time = Annotated[float, written(_time)]
 Price = Annotated[float, BeforeValidator(_price)]
 ByteLimit = Annotated[int, size()] | None
 RequestLimit = Annotated[int, count(0, LARGEST_SUM)] | None
 MoneyLimit = Annotated[float, BeforeValidator(_money)] | None
 SlotCount = Annotated[int | Literal["auto", "unlimited"], BeforeValidator(_slots)]
-Copies = Annotated[float | None, BeforeValidator(_copies)]
-ObjectKey = Annotated[str, text(".*", "the key of an object", LONGEST_KEY)]
+Copies = Annotated[float | None, written(_copies)]
+ObjectKey = Annotated[str, text(".*", "the key of an object", LONGEST_OBJECT_KEY)]
 KeyPrefix = Annotated[str, BeforeValidator(_prefix)]
-# Goes into a header or a query: visible ASCII. AWS's version ids hold slashes.
+# A token goes into a header or a query; AWS's version ids hold slashes.
 Token = Annotated[str, text("[!-~]+", "visible ASCII characters")]
 AnyPath = Annotated[Path, BeforeValidator(_path)]
 Directory = Annotated[Path, BeforeValidator(_directory)]

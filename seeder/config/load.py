@@ -30,21 +30,6 @@ from seeder.config.texts import closest, parse_host_port
 from seeder.errors import ConfigError
 from seeder.net.addresses import HostPort
 
-__all__ = [
-    "AdminSettings",
-    "BudgetSettings",
-    "CacheSettings",
-    "Config",
-    "GatewaySettings",
-    "ObjectSettings",
-    "OriginSettings",
-    "PeerSettings",
-    "ReadKeySettings",
-    "SavingsSettings",
-    "TrackerSettings",
-    "load",
-]
-
 _TABLES: Mapping[str, type[BaseModel]] = {
     "origin": OriginSettings,
     "objects": ObjectSettings,
@@ -73,28 +58,44 @@ def load(path: Path) -> Config:
     written = _read(path)
     origins, problems = _origins(written)
     raw = _with_defaults(written) | {"origins": origins}
-    document = SourceFile(path.absolute().parent, frozenset(origins))
+    source = SourceFile(path.absolute().parent, frozenset(origins))
     config = None
     try:
-        config = Config.model_validate(raw, context=document)
+        config = Config.model_validate(raw, context=source)
     except ValidationError as error:
         problems += [_problem(each) for each in error.errors(include_url=False)]
-    if raw["objects"] == ():
-        problems.append("objects: there are none; add an [[objects]] with a bucket and a key")
-    problems += _nameless_objects(raw["objects"])
-    problems += _repeated_objects(raw["objects"])
-    problems += _repeated_addresses(raw)
-    problems += _gateway_keys(config) if config is not None else ()
-    if config is not None and config.tracker.trusted_proxies and not config.peer.public_address:
-        problems.append(
-            "peer.public_address: is needed with tracker.trusted_proxies, since behind a proxy"
-            " nothing else says where peers reach this seeder"
-        )
+    problems += _between_sections(raw)
     if config is not None:
-        problems += _unpriced_budgets(config)
+        problems += _between_values(config)
     if problems or config is None:
         raise ConfigError(problems)
     return config
+
+
+# Mistakes that no single value has. As long as any value is wrong there is no Config (pydantic
+# skips the validators of a model whose fields fail), and yet all mistakes are to be listed at once.
+# So they are sought in the raw tables, which there always are; only those that need the values'
+# meaning or their defaults are sought in the Config, once every value is right.
+
+
+def _between_sections(raw: Mapping[str, object]) -> Iterator[str]:
+    """Yield a line for each mistake that the raw tables show."""
+    if raw["objects"] == ():
+        yield "objects: there are none; add an [[objects]] with a bucket and a key"
+    yield from _nameless_objects(raw["objects"])
+    yield from _repeated_objects(raw["objects"])
+    yield from _repeated_addresses(raw)
+
+
+def _between_values(config: Config) -> Iterator[str]:
+    """Yield a line for each mistake that the values show together."""
+    yield from _gateway_keys(config)
+    if config.tracker.trusted_proxies and not config.peer.public_address:
+        yield (
+            "peer.public_address: is needed with tracker.trusted_proxies, since behind a proxy"
+            " nothing else says where peers reach this seeder"
+        )
+    yield from _unpriced_budgets(config)
 
 
 def _read(path: Path) -> dict[str, object]:
@@ -150,7 +151,7 @@ def _home_directory(variable: str, below_home: str) -> str:
 
 
 def _origins(written: Mapping[str, object]) -> tuple[dict[str, object], list[str]]:
-    """Return [origin] and [origins.NAME] by name, each told its name, and what is wrong there."""
+    """Return [origin] and [origins.NAME] by name, with their names, and what is wrong there."""
     problems: list[str] = []
     default, further = written.get("origin", {}), written.get("origins", {})
     if not isinstance(further, dict):
@@ -173,7 +174,7 @@ def _origins(written: Mapping[str, object]) -> tuple[dict[str, object], list[str
 
 
 def _problem(error: ErrorDetails) -> str:
-    """Put one of pydantic's errors into our words."""
+    """Return one of pydantic's errors in our words."""
     place, value, kind = error["loc"], error["input"], error["type"]
     if kind == "extra_forbidden":
         return f"{_key(place)}: {_unknown(place)}"
@@ -193,7 +194,7 @@ def _problem(error: ErrorDetails) -> str:
 
 
 def _unknown(place: Place) -> str:
-    """Say what an unknown key may have meant; its value stays out, for it may be a secret."""
+    """Return what an unknown key may have meant, without its value, which may be a secret."""
     key = str(place[-1])
     if _CREDENTIAL.search(key) and _section(place) == _READ_KEYS:
         return "unknown key; secrets never stand here: use secret_file or secret_credential"
@@ -328,7 +329,7 @@ def _gateway_keys(config: Config) -> Iterator[str]:
 
 
 def _unpriced_budgets(config: Config) -> Iterator[str]:
-    """Yield a line for each amount of money that nothing would ever be counted against."""
+    """Yield a line for each limit in money that no price could ever exhaust."""
     prices = config.savings
     for name, amount in config.budget.amounts().items():
         if amount is None or "money" not in name or prices.price_per_gb:

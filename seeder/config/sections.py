@@ -1,6 +1,6 @@
-"""The sections of the configuration; `seeder.config` reads them from a file.
+"""The sections of the configuration; `seeder.config.load` reads them from a file.
 
-Python code may build them by itself; `seeder.fields` says how each value is written then.
+Python code may build them by itself; `seeder.config.fields` says how it passes each value.
 """
 
 from typing import Annotated, Literal, TypeAlias
@@ -94,7 +94,7 @@ class OriginSettings(Settings):
 class ObjectSettings(Settings):
     """[[objects]]: what to publish, an object or all below a prefix, and where metainfo comes from.
 
-    It has either a `key` or a `prefix`; `seeder.config` sees to it that it has one.
+    It has either a `key` or a `prefix`; `seeder.config.load` checks that it has one.
     """
 
     origin: str = DEFAULT_ORIGIN
@@ -106,7 +106,7 @@ class ObjectSettings(Settings):
     prefix: KeyPrefix | None = None
     """What the keys of all its objects begin with; "" is the whole bucket."""
     max_objects: Annotated[int, count(1, MOST_OBJECTS)] = 10_000
-    """Below the prefix; of more, none is published."""
+    """Below the prefix; if there are more, none is published."""
     version_id: Token | None = None
     metainfo: Annotated[
         tuple[Annotated[Rung, choice(RUNGS)], ...], array('["origin", "build"]', least=1)
@@ -116,12 +116,12 @@ class ObjectSettings(Settings):
     """Bytes; None is chosen by the object's size."""
     private: bool = False
     public: bool | None = None
-    """Whether anybody may fetch the torrent; None is all but the private ones."""
+    """Whether anybody may fetch the torrent; None means that anybody may unless it is private."""
     format: Annotated[TorrentFormat, choice(TORRENT_FORMATS)] = "v1"
     verify: Annotated[Verify, choice(VERIFY)] = "sample"
     refresh: Time = 600.0
     bundle: bool = False
-    """One torrent of all below the prefix, instead of one for each object."""
+    """Whether there is one torrent of all objects below the prefix, not one for each."""
 
     @property
     def ref(self) -> ObjectRef:
@@ -141,8 +141,8 @@ class ObjectSettings(Settings):
     @field_validator("origin", mode="before")
     @classmethod
     def _known_origin(cls, name: object, info: ValidationInfo) -> object:
-        document = source_of(info)
-        return one_of(str(name), sorted(document.origins)) if document else name
+        source = source_of(info)
+        return one_of(str(name), sorted(source.origins)) if source else name
 
     @field_validator("prefix")
     @classmethod
@@ -187,12 +187,12 @@ class TrackerSettings(Settings):
         HostPort("0.0.0.0", 6969),
     )
     announce_url: Annotated[str, checked(check_announce_url)] | None = None
-    """What torrents name; None is derived from the addresses by whoever writes the torrent."""
+    """What torrents name; None derives it from the addresses when a torrent is written."""
     interval: Time = 1800.0
     peers_per_address: Annotated[int, count(1, 100_000)] = 32
     """In one swarm."""
     trusted_proxies: Annotated[tuple[_Network, ...], array('["10.0.0.0/8"]')] = ()
-    """Whose X-Forwarded-For is believed."""
+    """Networks of reverse proxies whose X-Forwarded-For is believed."""
 
 
 class PeerSettings(Settings):
@@ -202,7 +202,7 @@ class PeerSettings(Settings):
         HostPort("0.0.0.0", 6881),
     )
     public_address: Annotated[HostPort, parsed(parse_public_address, HostPort)] | None = None
-    """What the tracker hands out for us."""
+    """What the tracker hands out as our seeder's; None is the address that the client reached."""
     upload_rate: Rate = None
     """Bytes a second to all peers together; None is unlimited."""
     upload_rate_per_torrent: Rate = None
@@ -210,11 +210,11 @@ class PeerSettings(Settings):
     encryption: Annotated[Encryption, choice(ENCRYPTION)] = "allow"
     upload_slots: SlotCount = "auto"
     thrifty: bool = True
-    """Whether who can have a piece from other peers waits a little before we send it again."""
+    """Whether requests for a piece that another peer can supply are delayed a little."""
     copies_per_address: Copies = 4.0
-    """Of one torrent, that are sent to one address; None is without end."""
+    """Copies of one torrent that are sent to one address; None is unlimited."""
     origin_copies_per_address: Copies = 1.25
-    """Of one torrent, that are read from S3 for one address."""
+    """Copies of one torrent that are read from S3 for one address; None is unlimited."""
     super_seeding: Annotated[SuperSeeding, choice(SUPER_SEEDING)] = "auto"
     connections: Annotated[int, count(1, 1_000_000)] = 2000
     connections_per_torrent: Annotated[int, count(1, 1_000_000)] = 1000
@@ -223,9 +223,9 @@ class PeerSettings(Settings):
 
 
 class ReadKeySettings(Settings):
-    """[[gateway.keys]]: an access key by which objects that are not public are read.
+    """[[gateway.keys]]: an access key with which objects that are not public are read.
 
-    Its secret is in a file or a systemd credential: `seeder.readkeys` reads it when it is needed.
+    Its secret is in a file or a systemd credential, which `seeder.gateway.keys` reads.
     """
 
     access_key_id: Annotated[
@@ -253,11 +253,11 @@ class GatewaySettings(Settings):
     """[gateway]: what the public listener serves as S3 would, and to whom."""
 
     url: Annotated[str, checked(check_gateway_url)] | None = None
-    """What stands before /BUCKET/KEY; None is what stands before /announce."""
+    """The URL before /BUCKET/KEY; None is what stands before /announce."""
     domains: Annotated[
         tuple[Annotated[str, checked(check_domain)], ...], array('["torrents.example.org"]')
     ] = ()
-    """Below which BUCKET.DOMAIN is a bucket's host."""
+    """Domains of which BUCKET.DOMAIN is a bucket's host."""
     listing: bool = False
     web_seed: bool = False
     """Whether GET /BUCKET/KEY gives the object, and torrents name that URL (BEP 19)."""

@@ -1,7 +1,9 @@
-"""The texts that values are written in: sizes, times, addresses, URLs of the configuration.
+"""The texts that values are written in: addresses, networks, URLs, words. Sizes are in units.py.
 
-Each parser takes the text and returns the value; its ValueError is half a line that says what is
-wanted, to be put behind the key and the text. No I/O.
+Each parser takes the text and returns the value. The text of its ValueError is half a line that
+says what is wanted, to be put behind the key and the value.
+
+No I/O.
 """
 
 import difflib

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seeder.config.load import _TABLES, CacheSettings, Config, ObjectSettings, ReadKeySettings, load
+from seeder.config.load import _TABLES, load
+from seeder.config.sections import CacheSettings, Config, ObjectSettings, ReadKeySettings
 from seeder.errors import ConfigError
 from seeder.net.addresses import HostPort
 from seeder.units import GIB, KIB, MIB
