@@ -1,7 +1,7 @@
 """The configuration: a TOML file in, checked and frozen sections out.
 
 In: the path of a file, and the environment's directories. Out: a `Config`, whose sections are
-handed to the parts one by one; or a ConfigError that lists every mistake of the file with its place.
+handed to the parts one by one; or a ConfigError with every mistake of the file and its place.
 
 Door: `sections` has every key with its type and default; a new key begins there. `fields` has the
 types of the values and `texts` their parsers, `load` reads the file and words the mistakes.
