@@ -35,10 +35,12 @@ ALLOWED = (
     "LineFormatter.default_msec_format",  # logging
     "LineFormatter.default_time_format",  # logging
     "Settings.model_config",  # pydantic
+    "_Few.collect",  # prometheus_client
+    "_NoCookies.extract_cookies",  # http.cookiejar
     "Transport.handle_async_request",  # httpx
     "_Client.cookies",  # httpx
 )
-"""Public definitions of seeder/ that are used otherwise than by their names."""
+"""Definitions of seeder/ that are used otherwise than by their names."""
 
 
 def seeder_sources() -> Sources:
@@ -337,9 +339,15 @@ def _duplicates(sources: Sources | None, wanted: Callable[[str], bool]) -> list[
     for module, source in (seeder_sources() if sources is None else sources).items():
         for statement in _parsed(source).body:
             for name in _names_defined(statement):
-                if not (name.startswith("_") or isinstance(statement, _FUNCTIONS)) and wanted(name):
+                private = name.startswith("_") or isinstance(statement, _FUNCTIONS)
+                if not private and not _is_type_variable(statement) and wanted(name):
                     places[name].append(module)
     return [f"{name}: {', '.join(found)}" for name, found in places.items() if len(found) > 1]
+
+
+def _is_type_variable(statement: ast.stmt) -> bool:
+    value = statement.value if isinstance(statement, ast.Assign) else None
+    return isinstance(value, ast.Call) and _called(value) in ("TypeVar", "ParamSpec")
 
 
 # -- imports in a circle
@@ -414,24 +422,33 @@ _URL = re.compile(r"https?://\S+")
 def uncited_comments(sources: Sources | None = None) -> list[str]:
     """Return the comments and docstrings that cite what a reader of the repository can't find.
 
-    A decision goes with "seeder/README.md"; a numbered case or issue and a paper that is no file
-    here are nowhere; a module, name or file in backquotes has to exist.
+    A decision goes with "seeder/README.md". A numbered case or issue is nowhere, and so is a paper
+    that is no file here, named from the top or beside the module. A module, name or file in
+    backquotes has to exist.
     """
     sources = seeder_sources() if sources is None else sources
     found = []
     for module, source in sources.items():
         for line, comment in _comments(source):
             text = _URL.sub("", " ".join(comment.split()))
-            found += [f"{module}:{line} {cited}" for cited in _lost_citations(text, sources)]
+            lost = _lost_citations(text, _folder(module), sources)
+            found += [f"{module}:{line} {cited}" for cited in lost]
     return found
 
 
-def _lost_citations(text: str, sources: Sources) -> Iterator[str]:
+def _folder(module: str) -> Path:
+    path = ROOT.joinpath(*module.split("."))
+    return path if path.is_dir() else path.parent
+
+
+def _lost_citations(text: str, folder: Path, sources: Sources) -> Iterator[str]:
     if DECISIONS not in text:
         yield from _DECISION.findall(text)
     text = text.replace(DECISIONS, "")
     yield from _NUMBERED.findall(text)
-    yield from (paper for paper in _PAPER.findall(text) if not (ROOT / paper).is_file())
+    for paper in _PAPER.findall(text):
+        if not ((ROOT / paper).is_file() or (folder / paper).is_file()):
+            yield paper
     for name, path in _NAMED.findall(text):
         if name and not _is_defined(name, sources):
             yield name

@@ -114,8 +114,10 @@ def test_private_definitions_are_a_list_of_their_own() -> None:
 
 def test_a_name_of_two_things_is_found() -> None:
     modules = sources(
-        seeder__a="class Session: ...\nclass _Own: ...\nPAGE = 1\nBody = bytes\ndef f(): ...",
-        seeder__b="class Session: ...\nclass _Own: ...\nPAGE = 2\nclass Body: ...\ndef f(): ...",
+        seeder__a="class Session: ...\nclass _Own: ...\nPAGE = 1\nBody = bytes\ndef f(): ...\n"
+        'K = TypeVar("K")',
+        seeder__b="class Session: ...\nclass _Own: ...\nPAGE = 2\nclass Body: ...\ndef f(): ...\n"
+        'K = TypeVar("K")',
         seeder__c="from seeder.a import PAGE, Session",
     )
     assert house.duplicate_public_class_names(modules) == [
