@@ -85,7 +85,7 @@ class DiskTier:
                 files.piece_path(self._root, key),
                 size,
                 None if key in self._verified else digest,
-                # It holds nothing but its own descriptor, so a stop needn't wait for a dead disk.
+                # The thread holds nothing but a descriptor: a stop needn't wait for a dead disk.
                 abandon_on_cancel=True,
                 limiter=self._readers,
             )
@@ -118,7 +118,7 @@ class DiskTier:
     def read_cached(self, key: Key, reads: Sequence[files.Read]) -> bool:
         """Fill the buffers from a verified file, without waiting; False if that can't be.
 
-        Whatever the reason is, `read` will meet it too, and do something about it.
+        Whatever the reason, `read` meets it too, and deals with it.
         """
         if not self._read_now(key, reads):
             return False

@@ -1,7 +1,7 @@
 """What the disk tier does to its directory, as plain functions for threads.
 
 `<root>/<cache_id>/<index // 256>/<index>` is one piece; `<root>/writing.tmp` is the one that is
-being written, and `<root>/lock` keeps a second process out. All of them raise OSError.
+being written, and `<root>/lock` keeps a second process out. All functions raise OSError.
 """
 
 import os
@@ -36,7 +36,7 @@ def piece_path(root: str, key: Key) -> str:
 
 
 def remove_leftover(root: str) -> None:
-    """Unlink the temporary file that a killed process left, if it did."""
+    """Unlink the temporary file that a killed process may have left."""
     with suppress(FileNotFoundError):
         os.unlink(f"{root}/{_TEMPORARY}")
 
@@ -49,9 +49,10 @@ def try_writing(root: str) -> None:
 
 
 def scan(root: str) -> tuple[list[tuple[Key, int]], int]:
-    """Return every piece with its size, oldest mtime first, and how many bad sizes were unlinked.
+    """Return every piece with its size, oldest mtime first, and how many bad ones were unlinked.
 
-    Whatever is named otherwise isn't ours and is left alone.
+    Bad is one of a size that its piece can't have. A file with any other name isn't ours and is
+    left alone.
     """
     found: list[tuple[int, Key, int]] = []
     bad: list[Key] = []
@@ -112,8 +113,8 @@ def read_cached(path: str, reads: Sequence[Read]) -> bool:
 
 
 def renew(root: str, keys: Iterable[Key]) -> None:
-    """Make these files the newest, the last one most of all: the next start takes its order so."""
-    # The system's own clock of files is too coarse to tell them apart.
+    """Make these files the newest, in this order, from which the next start takes its own."""
+    # The time that the system gives to files is too coarse to tell them apart.
     for now, key in enumerate(keys, time.time_ns()):
         with suppress(FileNotFoundError):
             os.utime(piece_path(root, key), ns=(now, now))

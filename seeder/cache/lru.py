@@ -7,8 +7,8 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
-# Entries that one make_room() may pass over; more would cost a turn of the whole table a call.
 MOST_SPARED = 256
+"""Entries that one make_room() may spare; without a limit a call may go through the whole table."""
 
 
 class ByteLru(Generic[K, V]):
@@ -59,7 +59,7 @@ class ByteLru(Generic[K, V]):
     def make_room(self, size: int, spare: Callable[[K], bool] | None = None) -> list[tuple[K, V]]:
         """Evict the oldest until `size` bytes more would fit; ValueError beyond the budget.
 
-        Keys that `spare` holds to be in use become the newest instead, as far as that is cheap.
+        A key that `spare` holds to be in use becomes the newest instead, up to MOST_SPARED of them.
         """
         if size > self.budget:
             raise ValueError(f"{size} bytes don't fit into {self.budget}")

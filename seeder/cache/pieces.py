@@ -1,7 +1,7 @@
-"""One fetch a piece, verified, kept: memory before disk before S3.
+"""Verified pieces for whoever asks: from memory, else from disk, else from S3 by one fetch a piece.
 
-A fetch runs in the cache's own nursery, so the peer that asked may leave. Whoever asks for the same
-piece meanwhile joins it. Each waiter is called once, with the piece or with the error.
+A fetch runs in the cache's own nursery, so the peer that asked may leave. A peer that asks for the
+same piece meanwhile joins the fetch. Each waiter is called once, with the piece or with the error.
 """
 
 import logging
@@ -31,14 +31,17 @@ from seeder.units import MIB
 _log = logging.getLogger(__name__)
 
 AHEAD_AT_MOST = 128 * MIB
-"""Bytes that are on their way at a time and were not asked for: what they hold in memory."""
+"""Bytes of pieces read ahead that are on their way at a time: they take memory until they come."""
 AHEAD_AT_LEAST = 16 * MIB
-"""Bytes on their way or waiting to be written, up to which is read ahead, however small the memory
-is; half of its budget where that is more."""
-
+"""Bytes on their way or waiting to be written, above which nothing is read ahead for the disk; half
+of the memory's budget where that is more."""
 
 Waiter: TypeAlias = Callable[[int, Piece | None, SeederError | None], None]
-"""Called in the loop's thread with the index and either the piece or the error."""
+"""Called with the index and either the piece or the error; it must not block.
+
+A callback, because waking a task for each of hundreds of waiters would cost more than what they do.
+It runs in the task of the fetch, or in trio's own (`run_sync_soon`) where the cache isn't running.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +71,7 @@ class CacheStatistics:
 
 
 class _Fetch(Generic[T]):
-    """A piece that is on its way; `kept` ends with a drop, `told` are the faults reported.
-
-    `ahead` tells that nobody had asked for it when it was started.
-    """
+    """A piece that is on its way."""
 
     __slots__ = ("ahead", "index", "kept", "key", "size", "told", "torrent", "waiters")
 
@@ -81,18 +81,21 @@ class _Fetch(Generic[T]):
         self.key: Key = torrent.piece_key(index)
         self.size = torrent.layout.piece_size(index)
         self.ahead = ahead
+        """Whether nobody had asked for it when the fetch was started."""
         self.waiters: deque[tuple[int, Waiter]] = deque()
         """Each with its index, which another torrent with the same piece may count otherwise."""
         self.kept = True
+        """Whether the piece goes into the tiers; not after a discard."""
         self.told: set[type[OriginError]] = set()
+        """The kinds of faults that `on_fault` has heard of."""
 
 
 class PieceCache(Generic[T]):
     """Whole verified pieces in two tiers, filled from `source`.
 
-    `on_fault` hears of an object that changed, is gone, is denied, or fails its hashes: once for
-    all the fetches of a torrent that are under way, and before their waiters do. `clock` returns
-    seconds.
+    `memory` and `disk` are the tiers' budgets in bytes. `on_fault` is called with an object that
+    changed, is gone, is denied, or fails its hashes: once for all the fetches of a torrent that are
+    under way, in the task of one of them, and before their waiters. `clock` returns seconds.
     """
 
     def __init__(
@@ -124,7 +127,8 @@ class PieceCache(Generic[T]):
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Open the directory (StorageError), say started, serve until cancelled.
 
-        When it ends, every waiter gets a StorageError, as does whoever asks before or afterwards.
+        When it ends, every waiter gets a StorageError, and so does every request before the start
+        or after the end.
         """
         await self._disk.open()
         try:
@@ -135,7 +139,7 @@ class PieceCache(Generic[T]):
                 try:
                     await trio.sleep_forever()
                 finally:
-                    # Whoever asks while the fetches are being cancelled is told so.
+                    # A request that comes while the fetches are being cancelled is refused.
                     self._nursery = None
         finally:
             self._disk.close()
@@ -169,7 +173,7 @@ class PieceCache(Generic[T]):
     def request(self, torrent: T, index: int, waiter: Waiter) -> bool:
         """Have `waiter` called once, later, with the piece or the error. IndexError outside.
 
-        Returns whether this is the first that wants it.
+        Returns whether that starts a fetch.
         """
         torrent.layout.piece_size(index)
         fetch = self._fetches.get(torrent.piece_key(index))
@@ -180,10 +184,10 @@ class PieceCache(Generic[T]):
         return first
 
     def read_ahead(self, torrent: T, indices: Iterable[int]) -> int:
-        """Fetch pieces that nobody has asked for yet, as many as there is place for.
+        """Fetch pieces that nobody has asked for yet, as far as there is room; return the bytes.
 
-        Only those of objects that fit the cache as a whole, and only while that takes the place of
-        nothing else: what is read ahead must not have to be read again. Returns the bytes.
+        None of an object that doesn't fit the cache as a whole, and none that would take the room
+        of other pieces: what is read ahead must not have to be read again.
         """
         memory, disk = self._budget
         if self._nursery is None or torrent.layout.size > max(memory, disk):
@@ -203,8 +207,8 @@ class PieceCache(Generic[T]):
         size += self._on_the_way
         if self._memory.used + size <= memory:
             return True
-        # Half of the memory holds what comes and what waits for the disk: so all of it is written
-        # before it has to leave, and reading goes as fast as writing.
+        # What comes and what waits for the disk may take half of the memory: so each piece is
+        # written before it has to leave memory, and reading goes no faster than writing.
         size += self._writer.behind
         return size <= max(memory // 2, AHEAD_AT_LEAST) and self._disk.used + size <= disk
 
@@ -218,7 +222,7 @@ class PieceCache(Generic[T]):
             self._nursery.start_soon(self._fetch, fetch)
         else:
             token = trio.lowlevel.current_trio_token()
-            token.run_sync_soon(self._settle, fetch, None, _not_running())
+            token.run_sync_soon(self._settle, fetch, _not_running())
         return fetch
 
     def forget(self, torrent: T, index: int, waiter: Waiter) -> None:
@@ -231,7 +235,7 @@ class PieceCache(Generic[T]):
     async def keep(self, cache_id: str, index: int, piece: Piece) -> bool:
         """Wait until a verified piece is on disk; False if it can't be without an eviction.
 
-        Where there is no disk for it, memory takes it as far as it has room. Cancelled, it leaves
+        Where the disk takes nothing, memory keeps the piece if it has room. Cancelled, this leaves
         the piece in the queue.
         """
         files.check_cache_id(cache_id)
@@ -243,7 +247,7 @@ class PieceCache(Generic[T]):
         return kept
 
     def held(self, torrent: T) -> frozenset[int]:
-        """Return the pieces that can be had without asking S3, as far as none proves corrupt."""
+        """Return the pieces in memory or on disk; one on disk may still prove corrupt."""
         found: set[int] = set()
         for run in torrent.sections:
             kept = self._files.pieces_of(run.cache_id) | self._memory.pieces_of(run.cache_id)
@@ -251,7 +255,7 @@ class PieceCache(Generic[T]):
         return frozenset(found)
 
     def discard(self, cache_id: str) -> None:
-        """Forget every piece in both tiers; fetches under way go on, but are not kept."""
+        """Forget every piece in both tiers; what is being fetched is delivered, but not kept."""
         for fetch in self._fetches.values():
             if fetch.key[0] == cache_id:
                 fetch.kept = False
@@ -280,17 +284,17 @@ class PieceCache(Generic[T]):
         )
 
     async def _fetch(self, fetch: _Fetch[T]) -> None:
+        found: Piece | SeederError
         try:
-            piece = await self._find(fetch)
+            found = await self._find(fetch)
         except SeederError as error:
-            self._settle(fetch, None, error)
+            found = error
         except BaseException:
-            self._settle(fetch, None, _not_running())
+            self._settle(fetch, _not_running())
             raise
-        else:
-            self._settle(fetch, piece, None)
+        self._settle(fetch, found)
 
-    async def _find(self, fetch: _Fetch[T]) -> Piece:
+    async def _find(self, fetch: _Fetch[T]) -> Piece | SeederError:
         torrent, index, key = fetch.torrent, fetch.index, fetch.key
         resident = self._memory.get(key)
         if resident is not None:
@@ -301,7 +305,10 @@ class PieceCache(Generic[T]):
             piece = await self._disk.read(key, size, digest)
         if piece is None:
             self._misses += 1
-            piece = await self._read_origin(fetch)
+            found = await self._read_origin(fetch)
+            if isinstance(found, SeederError):
+                return found
+            piece = found
         if fetch.kept:
             self._remember(key, piece)
         return piece
@@ -313,14 +320,13 @@ class PieceCache(Generic[T]):
             if gone != key and not self._files.touch(gone):
                 self._writer.offer(gone, evicted)
 
-    async def _read_origin(self, fetch: _Fetch[T]) -> Piece:
+    async def _read_origin(self, fetch: _Fetch[T]) -> Piece | SeederError:
         if self._nursery is None:
-            raise _not_running()
-        try:
-            return await self._reader.read(fetch.torrent, fetch.index, self._nursery)
-        except (AccessDenied, ObjectChanged, ObjectMissing, PieceMismatch) as error:
-            self._report(fetch, error)
-            raise
+            return _not_running()
+        found = await self._reader.read(fetch.torrent, fetch.index, self._nursery)
+        if isinstance(found, AccessDenied | ObjectChanged | ObjectMissing | PieceMismatch):
+            self._report(fetch, found)
+        return found
 
     def _report(self, fetch: _Fetch[T], error: OriginError) -> None:
         if type(error) in fetch.told:
@@ -330,8 +336,9 @@ class PieceCache(Generic[T]):
                 other.told.add(type(error))
         self._on_fault(fetch.torrent, error)
 
-    def _settle(self, fetch: _Fetch[T], piece: Piece | None, error: SeederError | None) -> None:
+    def _settle(self, fetch: _Fetch[T], found: Piece | SeederError) -> None:
         """Call every waiter once; one that fails harms nobody else."""
+        piece, error = (None, found) if isinstance(found, SeederError) else (found, None)
         del self._fetches[fetch.key]
         self._on_the_way -= fetch.size
         self._ahead -= fetch.size if fetch.ahead else 0

@@ -1,8 +1,8 @@
 """Pieces from S3, verified: those asked for together that lie side by side come in one GET.
 
 A GET is paid for by the request as well as by the byte, so all that was asked for in one turn of
-the loop is looked at together. A piece that fails its hash is read once more, by itself; failing
-again, it is refused for a while without asking S3, however often peers want it.
+the loop is looked at together. A piece that fails its hash is read once more, by itself; if it
+fails again, it is refused for a while without asking S3, however often peers want it.
 """
 
 import logging
@@ -43,7 +43,7 @@ class Readable(Protocol):
 
     @property
     def cache_id(self) -> str:
-        """What tells it from other torrents; equal ones mean equal bytes."""
+        """What tells the torrent from others; two that are equal mean equal bytes."""
         ...
 
     @property
@@ -61,7 +61,7 @@ class Readable(Protocol):
         ...
 
     def run_stop(self, index: int) -> int:
-        """Return the first piece behind `index` that one GET can't bring along."""
+        """Return the first piece behind `index` that a GET from `index` on can't bring along."""
         ...
 
 
@@ -77,7 +77,7 @@ class PieceSource(Protocol[T_contra]):
     ) -> None:
         """Read `count` pieces from `first` on by one ranged GET; OriginError, BudgetSpent.
 
-        `take` is called with each piece in turn, as soon as it is there.
+        `take` is called with each piece in turn, as soon as it is there, in the task of this call.
         """
         ...
 
@@ -113,7 +113,7 @@ class _Check:
         """The pieces that failed their hash."""
         self._name = torrent.cache_id
         self._first = first
-        # Taken now: that may fail, and what has been paid for must not be lost by it.
+        # Looked up before the GET, for it may fail, and what was paid for mustn't be lost to that.
         self._hashes = [torrent.piece_hash(first + place) for place in range(len(asked))]
         self._asked = asked
         self._nursery = nursery
@@ -171,12 +171,18 @@ class OriginReader(Generic[T]):
         self._batches: dict[str, _Batch] = {}
         self._refused: dict[Key, tuple[float, PieceMismatch]] = {}
 
-    async def read(self, torrent: T, index: int, nursery: trio.Nursery) -> Piece:
-        """Return a verified piece; BudgetSpent, OriginError (PieceMismatch: it came wrong twice).
+    async def read(self, torrent: T, index: int, nursery: trio.Nursery) -> Piece | SeederError:
+        """Return a verified piece, or why there is none.
 
-        What has to be read is read in `nursery`, and goes on if this call is cancelled.
+        That is BudgetSpent, an OriginError (PieceMismatch: the piece came wrong twice), or what the
+        metainfo on disk met. One error may answer many calls, so it is not raised: each raise would
+        add to its traceback. What has to be read is read in `nursery`, and goes on if this call is
+        cancelled.
         """
-        self._check_refused(torrent.piece_key(index))
+        refused = self._refusal(torrent.piece_key(index))
+        if refused is not None:
+            await trio.lowlevel.checkpoint()
+            return refused
         batch = self._batches.get(torrent.cache_id)
         if batch is None:
             batch = self._batches[torrent.cache_id] = {}
@@ -184,21 +190,21 @@ class OriginReader(Generic[T]):
         asked = batch.setdefault(index, _Asked())
         await asked.settled.wait()
         assert asked.outcome is not None
-        if isinstance(asked.outcome, SeederError):
-            raise asked.outcome
         return asked.outcome
 
-    def _check_refused(self, key: Key) -> None:
+    def _refusal(self, key: Key) -> PieceMismatch | None:
+        """Return why a piece isn't asked for again yet; None if it may be."""
         refused = self._refused.get(key)
         if refused is None:
-            return
+            return None
         since, error = refused
         if self._clock() - since < REFUSED_FOR:
-            raise error
+            return error
         del self._refused[key]
+        return None
 
     async def _gather(self, torrent: T, batch: _Batch, nursery: trio.Nursery) -> None:
-        # Whoever asks in this turn of the loop is in the batch when it goes on.
+        # When this goes on, the batch holds all that was asked for in this turn of the loop.
         await trio.lowlevel.checkpoint()
         del self._batches[torrent.cache_id]
         most = LARGEST_READ // torrent.layout.piece_length
@@ -220,7 +226,7 @@ class OriginReader(Generic[T]):
                     self._refused[torrent.piece_key(index)] = (self._clock(), error)
                     alone.settle(error)
         except SeederError as error:
-            # S3's, the budget's, or that of the metainfo, which may be gone from disk.
+            # From S3, from the budget, or from reading the metainfo, which may be gone from disk.
             for each in asked:
                 each.settle(error)
 
@@ -232,7 +238,7 @@ class OriginReader(Generic[T]):
         try:
             await self._source.read_pieces(torrent, first, len(asked), check.take)
         finally:
-            # What came before a failure is paid for.
+            # What came before a failure was paid for, and is delivered.
             await check.finish()
             self.mismatches += len(check.wrong)
         return check.wrong
@@ -247,7 +253,7 @@ def runs(
 ) -> Iterator[tuple[int, int]]:
     """Yield (first, count) of indices that follow each other, at most `most` (or 1) at a time.
 
-    None reaches beyond `stop` of its first.
+    No run reaches beyond `stop(first)`.
     """
     first = count = end = 0
     for index in sorted(indices):

@@ -16,7 +16,7 @@ from seeder.cache.index import PieceIndex
 from seeder.cache.memory import Key, Piece
 from seeder.units import MIB
 
-STOP_SECONDS = 2.0
+LAST_WRITES_SECONDS = 2.0
 """What a stop may take to write what is queued."""
 
 WRITE_BEHIND = 64 * MIB
@@ -139,7 +139,7 @@ class PieceWriter:
     async def run(self) -> None:
         """Write what is queued and unlink what is doomed, until cancelled.
 
-        What is queued then has been paid for: it still gets STOP_SECONDS to be written.
+        What is queued then has been paid for: it still gets LAST_WRITES_SECONDS to be written.
         """
         try:
             while True:
@@ -149,7 +149,7 @@ class PieceWriter:
                 if self._queue:
                     self._work.set()
         finally:
-            with trio.move_on_after(STOP_SECONDS, shield=True):
+            with trio.move_on_after(LAST_WRITES_SECONDS, shield=True):
                 while self._queue and self._health.works:
                     await self._step()
                 await self._renew()

@@ -16,7 +16,7 @@ from seeder.daemon.tasks import running
 from seeder.errors import ConfigError, OriginUnreachable, StateUnusable, StorageError
 from seeder.ledger.counters import Ledger, Tally, account_key
 from seeder.metainfo.bundles import look
-from seeder.metainfo.hashing import Progress
+from seeder.metainfo.hashing import OnProgress
 from seeder.metainfo.ladder import describe_wish
 from seeder.metainfo.store import MetainfoStore, Record
 from seeder.publish.entries import Allotment
@@ -94,7 +94,7 @@ async def _make(
 
 
 @contextmanager
-def _progress_bar(name: str) -> Iterator[Progress]:
+def _progress_bar(name: str) -> Iterator[OnProgress]:
     """Yield a progress function; it draws a bar where stderr is a terminal."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True))

@@ -1,8 +1,10 @@
 """The checksums that S3 keeps of an object's parts: asked for by as few requests as it takes.
 
-GetObjectAttributes tells 1,000 parts a request. Where it isn't there or isn't allowed, HEAD tells
-one. Servers that don't know the former answer with the object itself: that body is left at its
-first bytes, and such an origin isn't asked again.
+GetObjectAttributes tells 1,000 parts a request. Where S3 doesn't know or doesn't allow it, HEAD
+tells one part a request. A server that doesn't know GetObjectAttributes answers with the object
+itself: the body is left unread but for its first bytes, and that origin isn't asked again.
+
+S3's parts can be the pieces of a torrent where all are of one size that is a piece length.
 """
 
 import logging
@@ -28,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 PARTS_A_PAGE = 1_000
 """Parts that S3 tells in one answer, at most."""
 MOST_REQUESTS = 1_000
-"""For one object, whichever way its parts are told; what takes more is read instead."""
+"""For one object, of either kind; an object that takes more is read instead."""
 PARALLEL_HEADS = 8
 LARGEST_ANSWER = MIB
 """Bytes; a page of 1,000 parts with every checksum that S3 has is less than half of it."""
@@ -55,6 +57,7 @@ class PartHashes:
 
     @property
     def complete(self) -> bool:
+        """Whether the parts so far make up the object."""
         return self._covered == self._size
 
     def add(self, part: Part) -> None:
@@ -80,7 +83,7 @@ class PartHashes:
         self._hashes.append(part.sha1)
 
     def _check_length(self, length: int) -> None:
-        """Check the size of the first part; that of an only one is its piece length's affair."""
+        """Check the size of the first part. An only part may be shorter than a piece."""
         if length >= self._size:
             most = self._wanted or LARGEST_PIECE_LENGTH
             if length > most:

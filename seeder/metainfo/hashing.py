@@ -1,14 +1,16 @@
-"""Hashing objects piece by piece, read once by parallel ranged GETs (decision 6).
+"""Hashing objects piece by piece, each byte read once by parallel ranged GETs.
 
-Each range covers whole pieces of one object and at most 8 MiB. Its hashes go into a journal before
-its pieces go into the cache, so that a build that was killed goes on where it stopped: what is in
-the journal is never read again for hashing. For a hybrid the leaves of its Merkle tree go to disk
-before either.
+A GET brings whole pieces of one object, 8 MiB at most (one piece, if that is larger). Their hashes
+go into a journal before they themselves go into the cache, so that a build that was killed goes on
+where it stopped: what is in the journal is never read again for hashing. The leaves of a hybrid's
+Merkle tree go to disk before either. The pieces are kept because they were paid for, and the first
+peers will ask for them.
 """
 
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import trio
 
@@ -36,14 +38,15 @@ from seeder.units import MIB, ByteRange
 LARGEST_RANGE = 8 * MIB
 """S3 gives its best rate from ranges of 8 to 16 MiB."""
 PARALLEL_READS = 8
+CHECKED_AT_A_TIME = 64
+"""Pieces whose leaves on disk are checked by one call of a thread: a stop waits for that."""
 _BUNDLE_WIDTH = 20
+"""Bytes of a piece's number in the journal of a bundle: 16 name the state of its object."""
 _OF_ONE_OBJECT = (AccessDenied, ObjectChanged, ObjectMissing)
 """Errors that say nothing of the other objects in a bundle."""
-CHECKED_AT_A_TIME = 64
-"""Pieces whose leaves on disk are looked at in one go, for a stop not to wait long."""
 
-Progress = Callable[[int, int], None]
-"""Called with the bytes hashed so far and in all."""
+OnProgress: TypeAlias = Callable[[int, int], None]
+"""Called with the bytes hashed so far, and with those of the object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class _Run:
 class _Tally:
     """Tells `progress` how many of `size` bytes are hashed: `done` at first."""
 
-    def __init__(self, progress: Progress, done: int, size: int) -> None:
+    def __init__(self, progress: OnProgress, done: int, size: int) -> None:
         self._progress = progress
         self._done = done
         self._size = size
@@ -74,14 +77,15 @@ class _Tally:
 def numbers(pinned: PinnedObject, section: Section) -> range:
     """Return the numbers under which a journal has the pieces of a section of `pinned`.
 
-    In a bundle they go with the state of the object, whatever else there is.
+    In a bundle they follow from the state of the section's object alone, so that hashes stay of use
+    when other objects come or go.
     """
     base = int(section.pinned.identity(), 16) << 32 if isinstance(pinned, PinnedBundle) else 0
     return range(base, base + section.count)
 
 
 def known_hashes(pinned: PinnedObject, info: Info) -> dict[int, bytes]:
-    """Return the hashes in the info of an earlier state by the numbers that a journal has them."""
+    """Return the hashes in the info of an earlier state, by their numbers in a journal."""
     return {
         number: info.piece_hash(index)
         for section in sections_of(pinned, info.layout)
@@ -90,9 +94,9 @@ def known_hashes(pinned: PinnedObject, info: Info) -> dict[int, bytes]:
 
 
 class Hasher:
-    """Reads an object, or those of a bundle, once and returns the hash of each piece.
+    """Reads an object, or the objects of a bundle, once; returns the hash of each piece.
 
-    `tree` gets the leaves of a hybrid (BEP 52), which is of one object.
+    `tree` gets the leaf hashes of a hybrid (BEP 52), which is of one object.
     """
 
     def __init__(
@@ -114,12 +118,12 @@ class Hasher:
         self._sections = {numbers(pinned, each): each for each in sections_of(pinned, layout)}
 
     async def run(
-        self, path: Path, progress: Progress, earlier: Mapping[int, bytes] | None = None
+        self, path: Path, progress: OnProgress, earlier: Mapping[int, bytes] | None = None
     ) -> bytes:
         """Return the concatenated SHA-1s (20 bytes a piece); `path` is the journal.
 
-        What `earlier` has by the journal's numbers isn't read. OriginError as the origin has it, or
-        BudgetSpent; what was hashed by then stays in the journal.
+        Pieces whose numbers are in `earlier` aren't read. OriginError, BudgetSpent or StorageError;
+        what was hashed before that stays in the journal.
         """
         journal = self.journal(path)
         digests = await self._known(journal, earlier or {})
@@ -131,7 +135,7 @@ class Hasher:
             digests.update(enumerate(found, run.numbers.start + run.first))
             tally.add(size)
 
-        # Of the other reads, those under way are paid for, and the rest may still be of use.
+        # After such an error the other workers go on: what they read is of use all the same.
         harmless = _OF_ONE_OBJECT if isinstance(self._pinned, PinnedBundle) else ()
         await do_all(
             self._missing(frozenset(digests)),
@@ -176,7 +180,7 @@ class Hasher:
         )
 
     async def _with_leaves(self, tree: TreeBuilder, hashes: dict[int, bytes]) -> dict[int, bytes]:
-        """Return those of the hashes whose leaves are on disk as well."""
+        """Return the hashes whose leaves are on disk as well; without any, begin the file anew."""
         if not hashes:
             await trio.to_thread.run_sync(tree.start)
         noted = [(index, digest[SHA1_LENGTH:]) for index, digest in hashes.items()]

@@ -11,36 +11,34 @@ from seeder.torrent.objects import ObjectRef
 
 
 class Builds:
-    """Where is noted what is made of objects until it is done, below `directory`."""
+    """Where the files of builds under way are: below `directory`, by object."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     def journal(self, ref: ObjectRef) -> Path:
-        """Return where the hashing of an object is noted."""
+        """Return where the hashes of an object's pieces are noted."""
         return self._directory / f"{file_stem(ref)}.journal"
 
     def tree(self, ref: ObjectRef) -> Path:
-        """Return where the Merkle tree of a hybrid is made."""
+        """Return where the Merkle tree of a hybrid is built."""
         return self._directory / f"{file_stem(ref)}.tree"
 
     def clear(self, ref: ObjectRef) -> None:
-        """Forget what was under way for an object."""
+        """Remove the files of an object's build."""
         self.journal(ref).unlink(missing_ok=True)
         self.tree(ref).unlink(missing_ok=True)
 
 
 class HashJournal:
-    """The hashes known so far: (number, digest) in the order they came.
+    """The hashes known so far: a header, then a number and a digest for each, as they came.
 
-    The number of a piece has `width` bytes: its index in the one object that the journal is of, or
-    what `numbers` says in a bundle. A digest is the piece's SHA-1, for a hybrid with the piece's
-    root in the Merkle tree behind it.
+    The number of a piece has `width` bytes: its index in an object, or what `hashing.numbers` says
+    in a bundle. A digest is the piece's SHA-1; for a hybrid, the piece's root in the Merkle tree
+    follows it. `name` tells what is hashed, and how it is cut into pieces.
 
-
-    A digest is the piece's SHA-1, for a hybrid with the piece's root in the Merkle tree behind it.
-    Written without fsync: it survives the death of the process; after a power cut a torn tail is
-    dropped and read again.
+    What is appended is not synced: it survives the death of the process, but not always a power
+    cut, after which a torn tail is dropped and its pieces are read again.
     """
 
     def __init__(
@@ -52,7 +50,7 @@ class HashJournal:
         self._header = json.dumps({"journal": 1, "of": name}).encode() + b"\n"
 
     def load(self) -> dict[int, bytes]:
-        """Return the hashes by number; a journal of something else counts as empty."""
+        """Return the digests by number; a journal of another name counts as empty. StorageError."""
         with storage_errors(self._path, "read"):
             try:
                 data = self._path.read_bytes()
@@ -69,14 +67,14 @@ class HashJournal:
         }
 
     def start(self, known: dict[int, bytes]) -> None:
-        """Write the journal anew with what is known: drops a torn tail."""
+        """Write the journal anew with what is known, and so without a torn tail. StorageError."""
         data = self._header + self._records(known.items())
         with storage_errors(self._path, "written"):
             # Durable as soon as there is something to lose: what is known was paid for.
             replace_file(self._path, data, durable=bool(known))
 
     def append(self, first: int, hashes: list[bytes]) -> None:
-        """Add the hashes of consecutive pieces from number `first`."""
+        """Add the digests of pieces with consecutive numbers from `first` on. StorageError."""
         with storage_errors(self._path, "written"), self._path.open("ab") as file:
             file.write(self._records(enumerate(hashes, first)))
 

@@ -1,9 +1,9 @@
 """The metainfo ladder: from an object to an info dictionary that is true of it.
 
 Rungs are tried in the configured order: `origin` asks S3 (GetObjectTorrent), `sidecar` reads
-KEY.torrent beside the object, `checksums` takes S3's SHA-1 of each part for a piece's, `build`
-hashes the object itself. What comes from outside is believed as far as `seeder.metainfo.verify`
-finds it true; what fails falls to the next rung, and the log says why.
+KEY.torrent beside the object, `checksums` takes S3's SHA-1 of each part for that of a piece, and
+`build` hashes the object itself. What comes from outside is checked by `seeder.metainfo.verify`;
+where it fails, the next rung is tried, and the log says why.
 """
 
 import logging
@@ -25,7 +25,7 @@ from seeder.errors import (
 )
 from seeder.metainfo.bundles import BundlePlan
 from seeder.metainfo.checksums import SMALLEST_PART_LENGTH, PartReader
-from seeder.metainfo.hashing import Hasher, Progress
+from seeder.metainfo.hashing import Hasher, OnProgress
 from seeder.metainfo.journal import Builds
 from seeder.metainfo.store import Record
 from seeder.metainfo.trees import TreeBuilder, TreeFile
@@ -47,14 +47,14 @@ from seeder.units import MIB
 _LOG = logging.getLogger(__name__)
 
 LARGEST_TORRENT_FILE = 10 * MIB
-"""Bytes."""
+"""Bytes of a sidecar. Clients take hardly more: libtorrent 10^7 bytes."""
 
 
 def describe_wish(settings: ObjectSettings) -> str:
-    """Return a text that changes when the configured wish does."""
+    """Return a text that changes when the section asks for other metainfo."""
     parts: list[object] = [*settings.metainfo]
     parts += (settings.torrent_file, settings.piece_length, settings.private)
-    # What the default asks for is written as before there was a choice: records say it so.
+    # Nothing is added for the defaults, so that records of earlier releases stay good.
     if settings.bundle:
         parts.append("bundle")
     if settings.format != "v1":
@@ -63,7 +63,7 @@ def describe_wish(settings: ObjectSettings) -> str:
 
 
 class Ladder:
-    """Gets metainfo for the objects of one origin."""
+    """Gets metainfo for the objects of one origin; what is under way is noted below `builds`."""
 
     def __init__(
         self, origin: S3Origin, cache: PieceCache[Torrent], builds: Path, rng: random.Random
@@ -76,7 +76,7 @@ class Ladder:
         self._parts = PartReader(origin)
 
     async def climb(
-        self, record: Record, settings: ObjectSettings, meter: Meter, progress: Progress
+        self, record: Record, settings: ObjectSettings, meter: Meter, progress: OnProgress
     ) -> Torrent:
         """Return a verified torrent of the object and note it in `record`.
 
@@ -127,7 +127,7 @@ class Ladder:
         pinned: PinnedObject,
         settings: ObjectSettings,
         meter: Meter,
-        progress: Progress,
+        progress: OnProgress,
     ) -> tuple[Info, TreeFile | None] | None:
         """Return verified metainfo of a rung, None where there is none to be had."""
         if rung == "checksums":
@@ -176,8 +176,8 @@ class Ladder:
     ) -> Info | None:
         """Return the info whose piece hashes are S3's checksums of the parts.
 
-        Where all of the object would be one piece, `build` comes before it: checking that piece
-        reads the object as well, and a build cuts it finer.
+        None where all of the object would be one piece and `build` is allowed: checking that piece
+        would read the whole object as well, and a build cuts it finer.
         """
         if settings.format == "hybrid":
             _LOG.info("%s: its checksums are not asked for: they can't make a hybrid", pinned.ref)
@@ -204,7 +204,7 @@ class Ladder:
     # -- build
 
     async def _build(
-        self, pinned: PinnedObject, settings: ObjectSettings, meter: Meter, progress: Progress
+        self, pinned: PinnedObject, settings: ObjectSettings, meter: Meter, progress: OnProgress
     ) -> tuple[Info, TreeFile | None]:
         hybrid = settings.format == "hybrid"
         most = MOST_HYBRID_PIECES if hybrid else MOST_PIECES
@@ -222,12 +222,12 @@ class Ladder:
         bundle: PinnedBundle,
         settings: ObjectSettings,
         meter: Meter,
-        progress: Progress,
+        progress: OnProgress,
     ) -> Torrent:
-        """Hash what isn't known from an earlier state, whose useless pieces leave the cache.
+        """Hash what isn't known from an earlier state, and discard its useless pieces.
 
-        ObjectChanged where an object isn't any more what the listing said. Thousands of objects
-        take a while to look at, so threads do that.
+        ObjectChanged where an object isn't any more what the listing said. What goes through all
+        of thousands of objects runs in threads.
         """
         plan = await trio.to_thread.run_sync(BundlePlan.of, bundle, record.earlier, settings)
         for name in plan.useless:

@@ -1,7 +1,7 @@
 """The info dictionaries of what is served, read from disk when they are asked for.
 
-The least recently used are let go beyond a budget of bytes; one that a peer session or a read holds
-stays at hand besides.
+The most recently used are kept, up to a budget of bytes; so is any other that a peer session or a
+read holds.
 """
 
 from collections.abc import Callable
@@ -17,12 +17,12 @@ from seeder.torrent.info import Info, InfoHash, Outline
 from seeder.units import MIB
 
 BUDGET = 64 * MIB
-"""An info of 1 GiB in pieces of 1 MiB takes 40 KiB here: as it is, and its hashes apart."""
+"""The info of 1 GiB in pieces of 1 MiB takes 40 KiB: its bytes as found, and its hashes apart."""
 _OVERHEAD = 1024
 
 
 class Library:
-    """A shelf for torrents whose metainfo is in `store`.
+    """Gives torrents their infos, which are in `store`; `budget` is in bytes.
 
     `lost` is called with a torrent whose metainfo can't be read from there (StorageError) or isn't
     there any more (MetainfoError), in the task that asked for it and before that hears of it.
@@ -46,7 +46,7 @@ class Library:
         return Torrent(outline, record.pinned, record.rung, record.tree, infos=self)
 
     def put(self, info: Info) -> None:
-        """Keep what is on disk already at hand, as if it had just been read."""
+        """Keep an info in memory that is on disk already, as if it had just been read."""
         self._alive[info.info_hash] = info
         self._recent.put(info.info_hash, info)
 
@@ -64,7 +64,10 @@ class Library:
         return info if info is not None else self._keep(torrent, self._read(torrent))
 
     async def fetch(self, torrent: Torrent) -> Info:
-        """Return the info, read by a thread if need be, once for all who wait for it."""
+        """Return the info, read by a thread if need be, once for all that wait for it.
+
+        StorageError, MetainfoError.
+        """
         while True:
             info = self._find(torrent)
             if info is not None:

@@ -1,6 +1,6 @@
-"""What is known of objects, on disk: a restart reads nothing from S3 again.
+"""What is known of objects, on disk, so that a restart reads nothing of them from S3 again.
 
-One file an object for its metainfo, and one a prefix for what was below it.
+A record is one file an object, and for a hybrid its tree beside it.
 """
 
 import hashlib
@@ -23,24 +23,24 @@ from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
 _LINE = 4096
 """Bytes read at first: most lines are shorter."""
 _DAMAGE = (ValueError, KeyError, TypeError, MetainfoError)
-"""What is raised where a record's file is not one, or not of its object."""
+"""Raised where a file is no record, or one of another object."""
 
 
 @dataclass(slots=True)
 class Record:
-    """What is known of an object: the state it was in, its info, and which rungs lied."""
+    """What is known of an object: the state it was in, its info, and which rungs were wrong."""
 
     pinned: PinnedObject
     info: Info | None = None
     outline: Outline | None = None
-    """Of the info, also where that was left on disk."""
+    """Of the info, and known as well where `recall` left the info on disk."""
     rung: str = ""
     wanted: str = ""
-    """What the configuration asked of the metainfo; another wish makes the record stale."""
+    """What the configuration asked for (`describe_wish`); if that changes, the record is stale."""
     refused: dict[str, str] = field(default_factory=dict)
     """Rungs whose metainfo turned out wrong for this state of the object, and why."""
     earlier: "Record | None" = None
-    """Of a bundle's earlier state, whose hashes are still those of the objects that stayed."""
+    """The record of a bundle's earlier state; for objects that stayed its hashes still hold."""
     tree: TreeFile | None = None
     """A hybrid's Merkle tree; without it the torrent is served as v1 only."""
 
@@ -66,7 +66,7 @@ def _pinned(ref: ObjectRef, told: dict[str, Any]) -> PinnedObject:
 
 
 def _parse(pinned: PinnedObject, raw: bytes) -> Info:
-    """Return the info of a record; MetainfoError where it is none of this kind."""
+    """Return the info of a record; MetainfoError if it isn't one of an object, or of a bundle."""
     if not isinstance(pinned, PinnedBundle):
         return parse_info(raw)
     return parse_bundle_info(raw)[0]
@@ -87,7 +87,7 @@ class _Parts:
     told: dict[str, Any]
     """The line."""
     outline: Outline | None
-    """As the line tells it; None where it was written without, or there is no info."""
+    """As the line has it; None without an info, or if the line was written without an outline."""
     raw: bytes
     """The info, if it was read."""
     raw_length: int
@@ -99,7 +99,7 @@ def _read_parts(path: Path, *, whole: bool) -> _Parts | None:
 
     OSError; ValueError, KeyError or TypeError where the line is damaged.
     """
-    # Of thousands, an io.BufferedReader each would cost more than what it reads.
+    # A start reads thousands: an io.BufferedReader for each would cost more than the reading.
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -121,7 +121,7 @@ def _read_parts(path: Path, *, whole: bool) -> _Parts | None:
 
 
 def _record(ref: ObjectRef, parts: _Parts, *, whole: bool) -> Record:
-    """Return the record that the parts make up, without its tree; _DAMAGE where they don't."""
+    """Return the record that the parts make up, without its tree; raise one of _DAMAGE if none."""
     told = parts.told
     if told["object"] != [ref.origin, ref.bucket, ref.key, ref.version_id]:
         raise ValueError("it is of another object")
@@ -131,7 +131,7 @@ def _record(ref: ObjectRef, parts: _Parts, *, whole: bool) -> Record:
     info = _parse(pinned, parts.raw) if parts.raw else None
     outline = parts.outline
     if info is not None:
-        # A hybrid that is served as v1 is outlined as such.
+        # The outline of a hybrid that is served as v1 has no v2 part.
         known = info.outline if told.get("v2_hash") else replace(info.outline, v2=None)
         if outline not in (None, known):
             raise ValueError("its info is another one than its line says")
@@ -149,10 +149,10 @@ def _record(ref: ObjectRef, parts: _Parts, *, whole: bool) -> Record:
 
 
 class MetainfoStore:
-    """Records below `directory`: a JSON line, then the info dictionary as found.
+    """Records below `directory`: a line of JSON, then the info dictionary as found.
 
-    The line holds the outline of the info, so that thousands are recalled without reading theirs.
-    The tree of a hybrid lies beside its record.
+    The line holds the outline of the info, so that a start recalls thousands of objects without
+    reading their infos. The tree of a hybrid lies beside its record.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -165,13 +165,16 @@ class MetainfoStore:
         return self._directory / f"{file_stem(ref)}.tree"
 
     def load(self, ref: ObjectRef) -> Record | None:
-        """Return an object's record; a missing or damaged one is None: it is made again."""
+        """Return an object's record; None if it is missing or damaged, and has to be made again.
+
+        StorageError.
+        """
         return self._read(ref, whole=True)
 
     def recall(self, ref: ObjectRef) -> Record | None:
-        """Return an object's record with the outline of its info; None as `load` has it.
+        """Return an object's record with the outline of its info, but without that; else as `load`.
 
-        Whether the info itself is as it was shows when it is loaded.
+        Whether the info on disk is undamaged shows when it is loaded.
         """
         return self._read(ref, whole=False)
 
@@ -188,7 +191,7 @@ class MetainfoStore:
             return None
 
     def _finds_tree(self, record: Record) -> bool:
-        """Open a hybrid's tree for its record; False if it has none on disk that is its own."""
+        """Open the tree of a hybrid's record; False if there is none on disk, or another's."""
         outline = record.outline
         if outline is None or outline.v2 is None:
             return True
@@ -199,7 +202,7 @@ class MetainfoStore:
     def save(self, record: Record) -> None:
         """Write an object's record in one step; StorageError when the disk won't take it.
 
-        Its tree moves to its place first.
+        A hybrid's tree is moved to its place first.
         """
         pinned = record.pinned
         ref = pinned.ref
@@ -244,11 +247,11 @@ def _told(info: Info, tree: TreeFile | None) -> dict[str, object]:
 
 
 def _outline(told: Mapping[str, Any]) -> Outline | None:
-    """Return the outline that a line tells; None where it was written without, or has no info."""
+    """Return the outline in a record's line; None where the line has none, or there is no info."""
     if "info_hash" not in told:
         return None
     layout = Layout(int(told["length"]), int(told["piece_length"]))
     v2 = None
-    if told.get("v2_hash") is not None:  # records of v1 torrents needn't say that they are
+    if told.get("v2_hash") is not None:  # older lines of v1 torrents have no such key
         v2 = InfoV2(bytes.fromhex(told["v2_hash"]), bytes.fromhex(told["v2_root"]))
     return Outline(InfoHash.from_hex(told["info_hash"]), layout, bool(told["private"]), v2)

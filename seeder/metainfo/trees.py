@@ -1,11 +1,11 @@
 """The Merkle tree of a hybrid's file on disk (BEP 52): 32 bytes for each 16 KiB of the object.
 
-A file holds a header, the leaf hashes, and the layers from the pieces up to below the root, each
-end to end. What lies between leaves and pieces is cheap to compute. Metainfo from outside has no
-leaf hashes: then the file begins with the piece layer.
+A file holds a header, the leaf hashes, and the layers from that of the pieces up to the one below
+the root, end to end. The layers between leaves and pieces are cheap to compute. Metainfo from
+outside has no leaf hashes: its file begins with the piece layer.
 
-The leaf hashes are written to their place while the object is hashed, and the header last: a file
-without it is a build under way.
+The leaf hashes are written to their places while the object is hashed, and the header last: a file
+without a header is a build under way.
 """
 
 import os
@@ -22,13 +22,13 @@ _MAGIC = b"seeder: hashes\n\1"
 
 
 class TreeFile:
-    """The finished tree of one file; opened anew by each read, for there may be thousands."""
+    """The finished tree of one file; each read opens it anew, for there may be thousands."""
 
     def __init__(self, path: Path, shape: Shape, root: bytes, *, has_leaves: bool) -> None:
         self.path = path
         self.shape = shape
         self.root = root
-        # Leaves that are pieces come with the piece layer.
+        # Where a piece is one leaf, the piece layer holds the leaf hashes.
         self.has_leaves = has_leaves or shape.piece_layer == 0
 
     @classmethod
@@ -52,7 +52,7 @@ class TreeFile:
         return made
 
     def finish(self, piece_layer: bytes) -> None:
-        """Write all but the leaves, the header last, so that it outlives the system's end."""
+        """Write all but the leaves, the header last and once the rest is synced. StorageError."""
         with storage_errors(self.path, "written"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -123,7 +123,8 @@ class TreeFile:
 class TreeBuilder:
     """Takes the leaf hashes of an object that is being hashed, in any order; methods block.
 
-    A piece's root is what its journal notes: `intact` tells whether its leaves reached the disk.
+    The journal notes the root of each piece: by it `intact` tells whether its leaves reached the
+    disk.
     """
 
     def __init__(self, path: Path, shape: Shape) -> None:
@@ -138,7 +139,7 @@ class TreeBuilder:
             self._path.write_bytes(b"")
 
     def intact(self, noted: Iterable[tuple[int, bytes]]) -> set[int]:
-        """Return which pieces' leaves on disk have the root that was noted; StorageError."""
+        """Return the pieces whose leaves on disk have the root that was noted; StorageError."""
         found = set()
         with storage_errors(self._path, "read"):
             try:

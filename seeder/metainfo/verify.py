@@ -1,9 +1,9 @@
 """Whether metainfo from outside is true of an object.
 
-It is not believed (decision 5): it must fit the object HEAD described, and the pieces it names are
-checked against the object's own bytes, the last and the first before any other, since those tell a
-liar soonest. Where only what a hybrid says to v2 clients (BEP 52) is missing or wrong, it is served
-as v1.
+Such metainfo is not believed (see seeder/README.md, decision 5): it must fit the object that HEAD
+described, and some or all of its hashes are compared with the object's own bytes: those of the last
+and the first piece before any other, since they tell a liar soonest. A hybrid whose part for v2
+clients (BEP 52) is missing or wrong is served as v1 only.
 """
 
 import logging
@@ -14,7 +14,7 @@ import trio
 from seeder.cache.pieces import PieceCache
 from seeder.config.sections import ObjectSettings
 from seeder.errors import MetainfoError
-from seeder.metainfo.hashing import Hasher, Progress
+from seeder.metainfo.hashing import Hasher, OnProgress
 from seeder.metainfo.journal import Builds
 from seeder.metainfo.trees import TreeBuilder, TreeFile
 from seeder.s3.client import S3Origin
@@ -27,7 +27,8 @@ from seeder.torrent.objects import Meter, PinnedObject, cache_id
 _LOG = logging.getLogger(__name__)
 
 SAMPLE = 8
-"""Pieces checked besides the first and the last: a liar about a fifth of them passes 1 in 6."""
+"""Pieces checked besides the first and the last: if a fifth of all are wrong, 1 in 6 such torrents
+passes."""
 
 
 class Verifier:
@@ -47,11 +48,11 @@ class Verifier:
         metainfo: Metainfo,
         settings: ObjectSettings,
         meter: Meter,
-        progress: Progress,
+        progress: OnProgress,
     ) -> TreeFile | None:
         """Check metainfo against the object; MetainfoError says how they differ.
 
-        Returns the tree of a hybrid that v2 clients can be served from.
+        Returns a hybrid's tree, from which v2 clients can be served; None if they can't be.
         """
         info = metainfo.info
         if info.layout.size != pinned.size:
@@ -77,7 +78,7 @@ class Verifier:
         pinned: PinnedObject,
         metainfo: Metainfo,
         meter: Meter,
-        progress: Progress,
+        progress: OnProgress,
         *,
         check_v2: bool,
     ) -> tuple[TreeFile | None, str | None]:
@@ -130,7 +131,10 @@ class Verifier:
 
 
 def _insist(v2_fault: str | None, settings: ObjectSettings) -> None:
-    """Refuse metainfo of a rung that can't be served to v2 clients where a hybrid is wished for."""
+    """Raise MetainfoError where a hybrid is wished for and v2 clients can't be served.
+
+    The operator's own `torrent_file` may be of v1 only all the same.
+    """
     if v2_fault is not None and settings.format == "hybrid" and settings.torrent_file is None:
         raise MetainfoError(f'{v2_fault}, the configuration says format = "hybrid"')
 
@@ -152,7 +156,7 @@ def _v2_fault(metainfo: Metainfo, settings: ObjectSettings) -> str | None:
 
 
 def _layer(metainfo: Metainfo) -> bytes:
-    """Return a hybrid's piece layer; its root where that is all there is of it."""
+    """Return a hybrid's piece layer; of a file without one, of a single piece, its root."""
     v2 = metainfo.info.v2
     if v2 is None:
         return b""

@@ -7,7 +7,7 @@ import trio
 from seeder.config.sections import ObjectSettings
 from seeder.ledger.counters import Account, Ledger, account_key
 from seeder.metainfo.bundles import list_objects, look
-from seeder.metainfo.hashing import Progress
+from seeder.metainfo.hashing import OnProgress
 from seeder.metainfo.ladder import Ladder, describe_wish
 from seeder.metainfo.store import MetainfoStore, Record
 from seeder.s3.client import S3Origin
@@ -60,7 +60,7 @@ class Maker:
         self,
         record: Record,
         settings: ObjectSettings,
-        progress: Progress,
+        progress: OnProgress,
         *,
         begin: Callable[[], None] = lambda: None,
     ) -> Torrent:

@@ -27,6 +27,7 @@ import trio
 
 from seeder.cache.reading import OriginReader
 from seeder.config.sections import OriginSettings
+from seeder.errors import SeederError
 from seeder.s3.client import S3Origin
 from seeder.torrent.layout import Layout
 from seeder.torrent.objects import ObjectRef, PinnedObject, Purpose, Section
@@ -175,12 +176,17 @@ def _through_the_cache(
     torrent = _Pieces("benchmark", layout, _hashes(job.content, layout))
     reader = OriginReader(_Source(origin, pinned), trio.current_time)
 
+    async def read_piece(index: int) -> None:
+        found = await reader.read(torrent, index, nursery)
+        if isinstance(found, SeederError):
+            raise found
+
     async def read(wanted: ByteRange) -> None:
         first = wanted.start // job.piece_length
         stop = -(-wanted.stop // job.piece_length)
         async with trio.open_nursery() as waiting:
             for index in range(first, stop):
-                waiting.start_soon(reader.read, torrent, index, nursery)
+                waiting.start_soon(read_piece, index)
 
     return read
 

@@ -75,6 +75,26 @@ async def test_a_piece_wrong_twice_is_not_asked_for_again_for_a_while(tmp_path: 
         assert await stand.get(torrent, 2) == torrent.piece(2)
 
 
+async def test_a_refusal_that_answers_many_is_never_raised_and_so_never_grows(
+    tmp_path: Path,
+) -> None:
+    torrent, told = FakeTorrent(), []
+    async with running(tmp_path) as stand:
+        stand.source.answers[2] = [b"!" * 100] * 2
+        for _ in range(5):
+            asked = trio.Event()
+
+            def waiter(_: int, __: object, error: object, asked: trio.Event = asked) -> None:
+                told.append(error)
+                asked.set()
+
+            stand.cache.request(torrent, 2, waiter)
+            await asked.wait()
+    assert isinstance(told[0], PieceMismatch)
+    assert all(error is told[0] for error in told)
+    assert told[0].__traceback__ is None
+
+
 @pytest.mark.parametrize("piece_length", [100, HASHED_INLINE])
 async def test_an_origin_that_fails_fails_what_has_not_come_and_is_asked_again(
     tmp_path: Path, piece_length: int
