@@ -30,8 +30,7 @@ from seeder.torrent.merkle import Shape
 from seeder.torrent.objects import ObjectRef
 from seeder.units import MIB, parse_size
 from tests.benchmarks.readers import Reading, Uncounted
-from tests.benchmarks.seeding import machine
-from tests.benchmarks.setup import http_origin, show
+from tests.benchmarks.setup import http_origin, machine, show
 from tests.metainfo.support import Nowhere
 from tests.support.objects import write_content
 

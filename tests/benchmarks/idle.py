@@ -24,8 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks.dialling import open_idle, source_address
-from tests.benchmarks.seeders import SEEDERS, Running, why_not
-from tests.benchmarks.seeding import machine, prepare
+from tests.benchmarks.seeders import SEEDERS, Running, prepare, why_not
+from tests.benchmarks.setup import machine
 from tests.support.objects import KIB
 
 EARLIER_PEERS = 100

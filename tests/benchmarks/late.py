@@ -19,7 +19,7 @@ from statistics import median
 from typing import Any
 
 from seeder.units import KIB, MIB, parse_size
-from tests.benchmarks.seeding import machine
+from tests.benchmarks.setup import machine
 from tests.e2e.ceph import CephRGW
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.network import Network

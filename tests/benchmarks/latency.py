@@ -24,10 +24,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from seeder.units import parse_size
 from tests.benchmarks.dialling import open_plain, read_exactly, source_address
 from tests.benchmarks.load import BLOCK, Target, run_load
-from tests.benchmarks.seeders import SEEDERS, Running, why_not
-from tests.benchmarks.seeding import machine, parse_bytes, prepare
+from tests.benchmarks.seeders import SEEDERS, Running, prepare, why_not
+from tests.benchmarks.setup import machine
 from tests.support.objects import KIB, MIB
 
 DEPTH = 64
@@ -101,8 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--busy", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each turn")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--size", type=parse_bytes, default=1024 * MIB)
-    parser.add_argument("--piece-length", type=parse_bytes, default=MIB)
+    parser.add_argument("--size", type=parse_size, default=1024 * MIB)
+    parser.add_argument("--piece-length", type=parse_size, default=MIB)
     parser.add_argument("--seeders", default="ours,libtorrent", help="some of the known ones")
     chosen = parser.parse_args(arguments)
     names = [name for name in chosen.seeders.split(",") if why_not(name) is None]

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from tests.benchmarks.dialling import open_plain, source_address
 from tests.benchmarks.load import BLOCK, Connection, Target
-from tests.benchmarks.seeding import machine
+from tests.benchmarks.setup import machine
 from tests.e2e.ceph import CephRGW
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.publishing import origin, wait_for_state

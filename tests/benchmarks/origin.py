@@ -18,8 +18,7 @@ from pathlib import Path
 
 from seeder.units import parse_size
 from tests.benchmarks import cold, slow_origin, tls
-from tests.benchmarks.seeding import machine
-from tests.benchmarks.setup import Setup
+from tests.benchmarks.setup import Setup, machine
 from tests.support.objects import write_content
 
 TABLES: dict[str, Callable[[Setup], None]] = {

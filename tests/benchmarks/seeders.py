@@ -22,11 +22,13 @@ from tests.e2e.ceph import CephRGW
 from tests.e2e.clients import rtorrent_commands
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.publishing import origin, wait_for_state
-from tests.support.objects import KIB, MIB
+from tests.support.objects import KIB, MIB, make_torrent, write_content
 from tests.support.ports import free_port
 from tests.support.processes import Child, missing_programs, python_environment
 
 ADDRESS = "127.0.0.1"
+# rtorrent takes no torrent without a tracker; nothing listens on port 1.
+_NO_TRACKER = "http://127.0.0.1:1/announce"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,17 @@ class Running:
     address: tuple[str, int]
     pid: int
     target: Target
+
+
+def prepare(directory: Path, size: int, piece_length: int) -> Job:
+    """Write a file of `size` bytes and its torrent."""
+    content = directory / "content" / "object.bin"
+    content.parent.mkdir()
+    write_content(content, size)
+    torrent = make_torrent(
+        content, name=content.name, piece_length=piece_length, trackers=[_NO_TRACKER]
+    )
+    return Job(content, torrent.write(directory / "object.torrent"), piece_length, directory)
 
 
 @contextlib.contextmanager

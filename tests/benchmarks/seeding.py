@@ -10,10 +10,6 @@ over the rounds; MB and GB are 10^6 and 10^9 bytes.
 
 import argparse
 import contextlib
-import datetime
-import os
-import platform
-import re
 import statistics
 import sys
 import tempfile
@@ -25,14 +21,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from seeder.units import parse_size
 from tests.benchmarks.dialling import LoadError
 from tests.benchmarks.load import Load, run_load
-from tests.benchmarks.seeders import SEEDERS, Job, Running, why_not
-from tests.support.objects import KIB, MIB, make_torrent, write_content
-
-_UNITS = {"KiB": KIB, "MiB": MIB, "GiB": 1024 * MIB}
-# rtorrent takes no torrent without a tracker; nothing listens on port 1.
-_NO_TRACKER = "http://127.0.0.1:1/announce"
+from tests.benchmarks.seeders import SEEDERS, Running, prepare, why_not
+from tests.benchmarks.setup import machine, numbers
+from tests.support.objects import KIB, MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,27 +113,6 @@ def _ratio(results: Results, ours: str, others: Sequence[str], count: int) -> st
     return f"{speed:.2f} / {cost:.2f}"
 
 
-def machine() -> str:
-    """Describe what the figures were taken on: processor, cores, kernel, Python, date."""
-    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    processor = found[1] if found else platform.machine()
-    today = datetime.datetime.now(datetime.UTC).date()
-    cores = len(os.sched_getaffinity(0))
-    python = platform.python_version()
-    return f"{processor}, {cores} cores, Linux {platform.release()}, Python {python}, {today}"
-
-
-def parse_bytes(text: str) -> int:
-    found = re.fullmatch(r"(\d+) ?([KMG]iB)", text)
-    if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 256MiB or 1GiB")
-    return int(found[1]) * _UNITS[found[2]]
-
-
-def _counts(text: str) -> list[int]:
-    return [int(word) for word in text.split(",")]
-
-
 def _names(text: str) -> list[str]:
     names = text.split(",")
     if unknown := set(names) - set(SEEDERS):
@@ -147,23 +120,12 @@ def _names(text: str) -> list[str]:
     return names
 
 
-def prepare(directory: Path, size: int, piece_length: int) -> Job:
-    """Write a file of `size` bytes and its torrent."""
-    content = directory / "content" / "object.bin"
-    content.parent.mkdir()
-    write_content(content, size)
-    torrent = make_torrent(
-        content, name=content.name, piece_length=piece_length, trackers=[_NO_TRACKER]
-    )
-    return Job(content, torrent.write(directory / "object.torrent"), piece_length, directory)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="seeding", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--size", type=parse_bytes, default=1024 * MIB)
-    parser.add_argument("--piece-length", type=parse_bytes, default=MIB)
-    parser.add_argument("--connections", type=_counts, default=[1, 8, 50, 200])
+    parser.add_argument("--size", type=parse_size, default=1024 * MIB)
+    parser.add_argument("--piece-length", type=parse_size, default=MIB)
+    parser.add_argument("--connections", type=numbers, default=[1, 8, 50, 200])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seeders", type=_names, default=list(SEEDERS))
     parser.add_argument("--tables", default="plain,disk,encrypted", help="some of these")

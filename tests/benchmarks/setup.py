@@ -1,6 +1,9 @@
-"""What the tables of tests.benchmarks.origin share: their size, a certificate, a printed table."""
+"""What benchmarks share: the machine, options, a printed table, an origin and its certificate."""
 
 import contextlib
+import os
+import platform
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -89,3 +92,18 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> N
         table.add_row(*row)
     print(f"\n{title}")
     Console(width=max(140, Console().width), highlight=False).print(table)
+
+
+def machine() -> str:
+    """Describe what the figures were taken on: processor, cores, kernel, Python, date."""
+    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    processor = found[1] if found else platform.machine()
+    today = datetime.now(UTC).date()
+    cores = len(os.sched_getaffinity(0))
+    python = platform.python_version()
+    return f"{processor}, {cores} cores, Linux {platform.release()}, Python {python}, {today}"
+
+
+def numbers(text: str) -> list[int]:
+    """Return the numbers of an option such as "1,8,50"."""
+    return [int(word) for word in text.split(",")]

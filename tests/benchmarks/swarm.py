@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 
 from seeder.units import MIB, parse_size
-from tests.benchmarks.seeding import machine
+from tests.benchmarks.setup import machine, numbers
 from tests.e2e.ceph import CephRGW
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.network import Network
@@ -155,17 +155,13 @@ def _ours(case: Case, ceph: CephRGW, body: bytes, directory: Path) -> Iterator[S
         yield Source(network, torrent, daemon.peer_address, counts)
 
 
-def _numbers(text: str) -> list[int]:
-    return [int(word) for word in text.split(",")]
-
-
 def main() -> None:
     """Run the cases by turns and print their medians."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=parse_size, default=parse_size("256 MiB"))
     parser.add_argument("--leechers", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--cases", type=_numbers, default=range(len(CASES)), help="such as 0,3")
+    parser.add_argument("--cases", type=numbers, default=range(len(CASES)), help="such as 0,3")
     chosen = parser.parse_args()
     cases = [CASES[number] for number in chosen.cases]
     outcomes: dict[Case, list[Outcome]] = defaultdict(list)

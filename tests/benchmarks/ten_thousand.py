@@ -39,8 +39,7 @@ from seeder.torrent.info import InfoHash, build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.units import MIB
-from tests.benchmarks.seeding import machine
-from tests.benchmarks.setup import ADDRESS, show
+from tests.benchmarks.setup import ADDRESS, machine, show
 from tests.e2e.daemon import SeederDaemon
 
 BUCKET, PREFIX = "archive", "sets/"
