@@ -21,9 +21,9 @@ from seeder.s3.answers import Support, content_length, label, opaque, printable
 from seeder.s3.attributes import Attributes, Part, parse_attributes, part_of_head
 from seeder.s3.client import S3Origin
 from seeder.s3.transport import Exchange
-from seeder.torrent.layout import LARGEST_PIECE_LENGTH, Layout
+from seeder.torrent.layout import LARGEST_PIECE_LENGTH, SMALLEST_PIECE_LENGTH, Layout
 from seeder.torrent.objects import Meter, PinnedObject
-from seeder.units import KIB, MIB
+from seeder.units import MIB
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,7 +38,6 @@ LARGEST_ANSWER = MIB
 _NO_SHA1 = "S3 keeps no SHA-1 of its parts"
 SMALLEST_PART_LENGTH = 8 * MIB
 """The smallest power of two that S3 takes as a part: it wants 5 MiB of all but the last."""
-_SMALLEST_PIECE_LENGTH = 16 * KIB
 
 
 class PartHashes:
@@ -94,11 +93,11 @@ class PartHashes:
                 f"its parts are {length} bytes, the configuration says"
                 f" piece_length = {self._wanted}"
             )
-        fits = _SMALLEST_PIECE_LENGTH <= length <= LARGEST_PIECE_LENGTH
+        fits = SMALLEST_PIECE_LENGTH <= length <= LARGEST_PIECE_LENGTH
         if not fits or length & (length - 1):
             raise MetainfoError(
                 f"its parts are {length} bytes, a piece length is a power of two from"
-                f" {_SMALLEST_PIECE_LENGTH} to {LARGEST_PIECE_LENGTH}"
+                f" {SMALLEST_PIECE_LENGTH} to {LARGEST_PIECE_LENGTH}"
             )
 
     def finish(self) -> tuple[Layout, bytes]:
@@ -112,7 +111,7 @@ class PartHashes:
             )
         length = self._length
         if len(self._hashes) == 1:
-            length = self._wanted or max(_SMALLEST_PIECE_LENGTH, 1 << (length - 1).bit_length())
+            length = self._wanted or max(SMALLEST_PIECE_LENGTH, 1 << (length - 1).bit_length())
         return Layout(self._size, length), b"".join(self._hashes)
 
 

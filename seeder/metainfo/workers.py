@@ -7,12 +7,12 @@ import trio
 
 from seeder.errors import SeederError
 
-T = TypeVar("T")
+Job = TypeVar("Job")
 
 
 async def do_all(
-    jobs: Iterator[T],
-    work: Callable[[T], Awaitable[None]],
+    jobs: Iterator[Job],
+    work: Callable[[Job], Awaitable[None]],
     *,
     workers: int,
     harmless: tuple[type[SeederError], ...] = (),
@@ -34,8 +34,8 @@ async def do_all(
 
 
 async def _work(
-    jobs: Iterator[T],
-    work: Callable[[T], Awaitable[None]],
+    jobs: Iterator[Job],
+    work: Callable[[Job], Awaitable[None]],
     harmless: tuple[type[SeederError], ...],
     failures: list[SeederError],
     others: trio.CancelScope,
