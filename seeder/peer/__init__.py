@@ -8,5 +8,5 @@ Door: `hub.Hub` listens and gives each connection a `session.Session`, which `re
 session reads bytes through `encryption` (and `mse`) into `connection`, the protocol without I/O
 (`messages`, `requests`, `extensions`, `protocol`), and sends what that and its pieces bring by
 `output` (`batch`). Beside it stand `progress`, `refusals`, `lifetime`, `hashes` and `pex`. Which
-states a session has, and who changes them: STATES.md.
+states a session has, and who changes them: seeder/peer/STATES.md.
 """

@@ -11,7 +11,7 @@ from seeder.upload.thrift import Availability, Thrift
 from seeder.upload.uploads import UploadAccount
 
 
-class Progress:
+class PeerProgress:
     """One peer's pieces of one torrent, from its handshake to its end."""
 
     __slots__ = (

@@ -95,7 +95,7 @@ Event: TypeAlias = (
 class Phase(Enum):
     """Where the conversation stands; a bitfield belongs to OPENING.
 
-    STATES.md has the table.
+    seeder/peer/STATES.md has the table.
     """
 
     HANDSHAKE = auto()

@@ -25,7 +25,7 @@ from seeder.peer.hashes import HashLookups
 from seeder.peer.lifetime import Deadlines, SessionLog
 from seeder.peer.output import Output
 from seeder.peer.pex import Roster, RosterEntry
-from seeder.peer.progress import Progress
+from seeder.peer.progress import PeerProgress
 from seeder.peer.protocol import Phase
 from seeder.peer.refusals import Refusals
 from seeder.torrent.catalog import Torrent
@@ -64,7 +64,7 @@ class Session:
     """A peer from accept to close; `run` is its life, in a task of `nursery`.
 
     Its further tasks run there, too: one that sends while the socket is full, and one that looks up
-    hashes. Its states, and who changes them, are in STATES.md.
+    hashes. Its states, and who changes them, are in seeder/peer/STATES.md.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Session:
         self._nursery = nursery
         self._incoming = scratch.incoming
         self._scope = trio.CancelScope()
-        self._progress: Progress | None = None
+        self._progress: PeerProgress | None = None
         self._info: Info | None = None
         """Held, so that it stays at hand."""
         self._lookups: HashLookups | None = None
@@ -292,7 +292,7 @@ class Session:
         self.torrent = torrent
         self._info = torrent.info
         self._roster_entry = RosterEntry(self._host.roster(torrent), self)
-        progress = self._progress = Progress(
+        progress = self._progress = PeerProgress(
             torrent,
             self,
             account=uploads.account(torrent),
@@ -341,7 +341,7 @@ class Session:
         self.resume()
 
     @property
-    def _known_progress(self) -> Progress:
+    def _known_progress(self) -> PeerProgress:
         assert self._progress is not None
         return self._progress
 

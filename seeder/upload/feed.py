@@ -19,7 +19,7 @@ from seeder.units import MIB
 
 EXTENT = 8 * MIB
 """Bytes from a cold piece on that are fetched with it; S3 is at its best from 8 to 16 MiB."""
-WINDOW = 128 * MIB
+WINDOW_AHEAD = 128 * MIB
 """Bytes ahead of a peer that reads in order: sixteen connections, an extent each."""
 TRUST = 64
 """Bytes that are guessed for a peer in all, for each byte that it has taken.
@@ -82,7 +82,7 @@ class ReadAhead:
     def _onward(self, taken: int) -> range:
         """Return what comes next, in steps of an extent, as soon as the window allows."""
         count = self._stop
-        window = self._pieces(min(TRUST * taken, WINDOW))
+        window = self._pieces(min(TRUST * taken, WINDOW_AHEAD))
         start = max(self._next, self._reached)
         stop = min(self._next + window, start + self._pieces(TRUST * taken - self._guessed), count)
         if stop < count and stop - start < max(1, min(self._pieces(EXTENT), window // 2)):

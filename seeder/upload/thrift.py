@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 P = TypeVar("P", bound=Hashable)
 
-PATIENCE = 2.0
+WITHHELD_FOR = 2.0
 """Seconds for which a request waits; clients wait 20 s and more before they give up on a peer."""
 TRIAL = 4.0
 """Seconds from its arrival until it is seen whether others feed a peer."""
@@ -91,7 +91,7 @@ class Thrift(Generic[P]):
             return False
         if self._fed and self._availability.is_elsewhere(index, self._peer):
             since = self._waiting.setdefault(index, now)
-            if now - since < PATIENCE:
+            if now - since < WITHHELD_FOR:
                 return True
         self._waiting.pop(index, None)
         self._let.add(index)

@@ -24,7 +24,7 @@ from seeder.upload.slots import Guest, Slots
 from seeder.upload.standing import CopyLimits
 from seeder.upload.superseed import SuperSeeds
 
-K = TypeVar("K", str, bytes)
+_Key = TypeVar("_Key", str, bytes)
 
 TICK = 1.0
 """Seconds between two looks at what depends on time, here and at each guest."""
@@ -243,7 +243,7 @@ class Uploads:
         return self.rates.is_short(trio.current_time()) or self._origin_is_busy()
 
 
-def _less(counter: Counter[K], key: K) -> None:
+def _less(counter: Counter[_Key], key: _Key) -> None:
     counter[key] -= 1
     if not counter[key]:
         del counter[key]

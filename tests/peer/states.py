@@ -24,7 +24,7 @@ HOLDERS = {
     "EncryptionLayer": "encryption",
     "Output": "output",
     "HashLookups": "hashes",
-    "Progress": "progress",
+    "PeerProgress": "progress",
     "Refusals": "refusals",
     "Deadlines": "lifetime",
     "SessionLog": "lifetime",

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from seeder.torrent.layout import Layout
 from seeder.units import MIB
-from seeder.upload.feed import EXTENT, TRUST, WINDOW, ReadAhead
+from seeder.upload.feed import EXTENT, TRUST, WINDOW_AHEAD, ReadAhead
 
 PIECES = 1000
 A_LOT = PIECES * MIB
@@ -45,7 +45,7 @@ def test_a_peer_that_goes_from_front_to_back_is_read_ahead_of_in_extents() -> No
     guesses = guesser()
     found = go_through(guesses, range(100), A_LOT)
     assert [found[0].start, *(each.stop for each in found[:-1])] == [each.start for each in found]
-    assert 100 - EXTENT // MIB <= found[-1].stop - WINDOW // MIB <= 100
+    assert 100 - EXTENT // MIB <= found[-1].stop - WINDOW_AHEAD // MIB <= 100
     assert {len(each) * MIB for each in found[1:]} == {EXTENT}
 
 

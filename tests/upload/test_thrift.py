@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from seeder.upload.thrift import PATIENCE, SHARE, TRIAL, Availability, Thrift
+from seeder.upload.thrift import SHARE, TRIAL, WITHHELD_FOR, Availability, Thrift
 
 PIECES = 6
 LATE = TRIAL + 100
@@ -26,11 +26,11 @@ def test_what_another_has_waits_and_then_waits_no_more() -> None:
     _, [one, other] = swarm("one", "other")
     other.gained([3])
     assert one.withholds(3, 1.0)
-    assert one.withholds(3, 1.0 + PATIENCE - 0.01)
+    assert one.withholds(3, 1.0 + WITHHELD_FOR - 0.01)
     assert not one.withholds(2, 1.0)
-    assert not one.withholds(3, 1.0 + PATIENCE)
+    assert not one.withholds(3, 1.0 + WITHHELD_FOR)
     # The rest of a piece that it has had a part of.
-    assert not one.withholds(3, 1.0 + PATIENCE)
+    assert not one.withholds(3, 1.0 + WITHHELD_FOR)
 
 
 def test_what_another_is_being_sent_waits() -> None:
@@ -136,7 +136,7 @@ class ThriftMachine(RuleBasedStateMachine):
         self.peers[number].lost(self.has[number])
         self.has[number] = set()
 
-    @rule(seconds=st.sampled_from([0.5, 1.0, PATIENCE, 60.0]))
+    @rule(seconds=st.sampled_from([0.5, 1.0, WITHHELD_FOR, 60.0]))
     def wait(self, seconds: float) -> None:
         self.now += seconds
 
@@ -153,7 +153,7 @@ class ThriftMachine(RuleBasedStateMachine):
             assert not waits
         else:
             since = self.asked.setdefault((number, index), self.now)
-            assert waits is (self.now - since < PATIENCE)
+            assert waits is (self.now - since < WITHHELD_FOR)
         if not waits:
             self.asked.pop((number, index), None)
             if (number, index) not in self.let:
