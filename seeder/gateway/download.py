@@ -84,7 +84,9 @@ class Download:
         self._ahead = max(2, min(MOST_AHEAD, AHEAD // self._length))
         """Pieces to ask for before they are needed, the next one included."""
         stop = (self._stop - 1) // self._length + 1
-        self._feed = uploads.feed(self, torrent, self, tell=self._piece_came, stop=stop)
+        self._feed = uploads.feed(
+            self, torrent, self, tell=self._piece_came, taken=lambda: self.uploaded, stop=stop
+        )
         self._chain = uploads.rates.chain(torrent.info_hash, self._opened_at, sharing=self.group)
 
     def __contains__(self, index: object) -> bool:

@@ -306,7 +306,13 @@ class Session:
             output.withholds = progress.thrift.withholds
         uploads.join(self)
         output.chain = uploads.rates.chain(torrent.info_hash, now)
-        output.feed = uploads.feed(self, torrent, self.wire.wanted, tell=self._piece_came)
+        output.feed = uploads.feed(
+            self,
+            torrent,
+            self.wire.wanted,
+            tell=self._piece_came,
+            taken=lambda: progress.uploaded,
+        )
         if torrent.hashes is not None:
             self._lookups = HashLookups(
                 torrent.hashes,

@@ -169,17 +169,18 @@ class Uploads:
         wanted: Container[int],
         *,
         tell: Callable[[int, SeederError | None], None],
+        taken: Callable[[], int],
         stop: int | None = None,
     ) -> Feed:
-        """Return what finds the pieces `wanted` by a guest; `tell` and `stop` are as in `Feed`."""
+        """Return what finds the pieces `wanted` by a guest; the rest is as in `Feed`."""
         slots, clock = self.slots, trio.current_time
         return Feed(
             self._cache,
             torrent,
             wanted,
             tell=tell,
-            # Both are called for speed: once a piece, in the task of whoever looks for it.
-            taken=lambda: guest.uploaded,
+            taken=taken,
+            # A plain call for speed, in the task that looks for pieces.
             may_read=lambda size: slots.may_fetch(guest, size, clock()),
             clock=clock,
             held=self.held,
