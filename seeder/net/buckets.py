@@ -26,9 +26,6 @@ class AddressLimiter:
         self._most = most_addresses
         self._full_at: OrderedDict[bytes, float] = OrderedDict()
 
-    def __len__(self) -> int:
-        return len(self._full_at)
-
     def admit(self, address: bytes, now: float, tokens: int = 1) -> bool:
         """Take tokens of a packed address; where too few are left, take none and return False."""
         network = network_of(address)

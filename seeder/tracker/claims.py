@@ -61,9 +61,6 @@ class Claims:
         self._room = room
         self._sessions: dict[bytes, ClientSession] = {}
 
-    def __len__(self) -> int:
-        return len(self._sessions)
-
     def find(self, request: AnnounceRequest) -> ClientSession | None:
         """Return the session that an announce belongs to."""
         return self._sessions.get(request.peer_id + request.key)

@@ -1,0 +1,62 @@
+"""A ledger, and reports of it, for tests of the report and of the table."""
+
+from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
+from seeder.ledger.counters import AccountKey, Counters, Ledger
+from seeder.ledger.report import Report, TorrentRow
+from seeder.ledger.savings import Prices
+from seeder.units import MIB
+
+PRICES = Prices(price_per_gb=0.09, price_per_1000_requests=0.0004)
+AT = 1_795_400_000.0  # 2026-11-23 02:13:20 UTC
+
+NELSON = AccountKey("default", "quotes", "Nelson", '"etag-1"')
+DEBIAN = AccountKey("default", "images", "debian.iso", "version-1")
+
+
+def a_swarm() -> tuple[Ledger, list[TorrentRow]]:
+    """A torrent that pays, one that is being built, and a HEAD that failed."""
+    ledger = Ledger()
+    nelson = ledger.account(NELSON)
+    nelson.info_hash, nelson.size, nelson.pieces = "ab" * 20, 64 * MIB, 64
+    nelson.state, nelson.peers, nelson.seeds = "serving", 5, 1
+    nelson.counters = Counters(
+        origin_bytes_metainfo=4000,
+        origin_bytes_pieces=64 * MIB,
+        origin_requests_metainfo=2,
+        origin_requests_pieces=1064,
+        uploaded_bytes=160 * MIB,
+        delivered_verified_bytes=640 * MIB,
+        delivered_claimed_bytes=650 * MIB,
+        completed=9,
+        peers_seen=12,
+    )
+    debian = ledger.account(DEBIAN)
+    debian.size, debian.state = 700 * MIB, "building"
+    debian.origin_received("hashing", 280 * MIB)
+    ledger.unattributed.origin_request("metainfo")
+    rows = [
+        TorrentRow.of(nelson, metainfo="checksums"),
+        TorrentRow.of(debian, reason="reading the object for its hashes", progress=0.4),
+    ]
+    return ledger, rows
+
+
+def a_report() -> Report:
+    ledger, rows = a_swarm()
+    return Report.of(ledger, PRICES, at=AT, rows=rows)
+
+
+def a_budget(limits: list[Limit], spent: Counters) -> Budget:
+    return Budget(limits, PRICES, totals=spent, spent=Spent(spent, spent), now=AT)
+
+
+def a_limited_report() -> Report:
+    """Return the report of the swarm, with three limits on what it spends."""
+    ledger, rows = a_swarm()
+    limits = [
+        Limit(Resource.ORIGIN_BYTES, Period.DAY, 400 * MIB),
+        Limit(Resource.ORIGIN_REQUESTS, Period.MONTH, 1_000_000),
+        Limit(Resource.UPLOADED_MONEY, Period.DAY, 0.01),
+    ]
+    budget = a_budget(limits, ledger.totals())
+    return Report.of(ledger, PRICES, at=AT, rows=rows, budget=budget.left())
