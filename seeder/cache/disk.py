@@ -1,7 +1,10 @@
 """Pieces as files that outlive a restart and kill -9, within a budget of bytes.
 
 `PieceWriter` changes the directory once it is open; here it is opened, locked, scanned and read.
-Nothing is synced: the first read after a start checks the hash anyway.
+
+The first read of a file after a start checks its hash, and so nothing is synced. A file that was
+written or checked since the start is trusted, as long as it has its size and can be read: hashing
+each read would cost more than the read. A file that is bad is deleted; its piece comes from S3.
 """
 
 import errno

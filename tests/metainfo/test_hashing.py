@@ -111,25 +111,6 @@ async def test_a_budget_that_runs_out_wastes_nothing_of_what_was_under_way(
     assert server.body_bytes["big"] == 32 * MIB
 
 
-async def test_the_journal_of_another_object_is_not_believed(tmp_path: Path) -> None:
-    journal = HashJournal(tmp_path / "one", "of this")
-    journal.start({})
-    journal.append(3, [b"a" * 20, b"b" * 20])
-    assert journal.load() == {3: b"a" * 20, 4: b"b" * 20}
-    assert HashJournal(tmp_path / "one", "of that").load() == {}
-
-
-async def test_a_torn_journal_loses_only_its_tail(tmp_path: Path) -> None:
-    journal = HashJournal(tmp_path / "one", "of this")
-    journal.start({0: b"a" * 20})
-    with (tmp_path / "one").open("ab") as file:
-        file.write(b"\0\0\0\1torn")
-    assert journal.load() == {0: b"a" * 20}
-    journal.start(journal.load())
-    journal.append(1, [b"b" * 20])
-    assert journal.load() == {0: b"a" * 20, 1: b"b" * 20}
-
-
 async def test_an_object_that_changes_meanwhile_ends_the_hashing(
     server: ObjectsServer, make_origin: MakeOrigin, tmp_path: Path
 ) -> None:
