@@ -1,7 +1,6 @@
 """Real file systems that are full or read-only, and a real limit on the size of a file."""
 
 import logging
-import os
 import resource
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import pytest
 from seeder.errors import StorageError
 from seeder.units import KIB, MIB
 from tests.cache.fakes import FakeTorrent, Settings, Stand, bytes_in, running
+from tests.support.disks import small_file_system
 
 SMALL = MIB
 
@@ -19,22 +19,8 @@ SMALL = MIB
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a small file system")
-    point = tmp_path / "small"
-    point.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={SMALL}", "tmpfs", str(point)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mounted.returncode != 0:
-        pytest.skip(f"can't mount a small file system: {mounted.stderr.strip()}")
-    try:
+    with small_file_system(tmp_path / "small", SMALL) as point:
         yield point
-    finally:
-        subprocess.run(["umount", str(point)], check=True)
 
 
 def remount(point: Path, mode: str) -> None:

@@ -1,13 +1,23 @@
-"""A ledger, and reports of it, for tests of the report and of the table."""
+"""A ledger, reports of it, and its file: what it holds, locked, read by somebody else."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
 from seeder.ledger.counters import AccountKey, Counters, Ledger
+from seeder.ledger.file import read_ledger
 from seeder.ledger.report import Report, TorrentRow
 from seeder.ledger.savings import Prices
-from seeder.units import MIB
+from seeder.units import DAY, HOUR, MIB
 
 PRICES = Prices(price_per_gb=0.09, price_per_1000_requests=0.0004)
 AT = 1_795_400_000.0  # 2026-11-23 02:13:20 UTC
+
+NOON = 20_000 * DAY + 12 * HOUR
+NOBODY = 65534  # the user id of Debian's nobody
 
 NELSON = AccountKey("default", "quotes", "Nelson", '"etag-1"')
 DEBIAN = AccountKey("default", "images", "debian.iso", "version-1")
@@ -60,3 +70,29 @@ def a_limited_report() -> Report:
     ]
     budget = a_budget(limits, ledger.totals())
     return Report.of(ledger, PRICES, at=AT, rows=rows, budget=budget.left())
+
+
+def counted(path: Path) -> Counters:
+    """Return what the file holds in all."""
+    return read_ledger(path, now=NOON).ledger.totals()
+
+
+@contextmanager
+def write_lock(path: Path) -> Iterator[None]:
+    """Hold the lock that another program would hold while it writes."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        connection.close()
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Be a user with no rights, as root can."""
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)

@@ -15,8 +15,7 @@ from seeder.ledger.counters import (
     Tally,
 )
 from seeder.torrent.objects import Purpose
-
-NELSON = AccountKey("default", "quotes", "Nelson", '"etag-1"')
+from tests.ledger.support import NELSON
 
 counters = st.builds(Counters, *[st.integers(0, 2**60)] * len(COUNTERS))
 

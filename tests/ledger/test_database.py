@@ -1,8 +1,6 @@
 import logging
 import sqlite3
-import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,30 +11,9 @@ from seeder.errors import StorageError
 from seeder.ledger.counters import FORMER, AccountKey, Counters, Ledger
 from seeder.ledger.database import LedgerDatabase, LedgerStatistics
 from seeder.ledger.file import read_ledger
-from seeder.units import DAY
-
-NELSON = AccountKey("default", "quotes", "Nelson", '"etag-1"')
-NOON = 20_000.5 * DAY
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.sqlite"
-
-
-@contextmanager
-def write_lock(path: Path) -> Iterator[None]:
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        connection.close()
-
-
-def counted(path: Path) -> Counters:
-    return read_ledger(path, now=NOON).ledger.totals()
-
+from seeder.units import KIB
+from tests.ledger.support import NELSON, NOON, counted, write_lock
+from tests.support.disks import small_file_system
 
 # -- flushing and loading
 
@@ -237,13 +214,8 @@ async def test_a_full_disk_loses_nothing(small_disk: Path, fill: Callable[[], No
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    where = tmp_path / "disk"
-    where.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(where)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
-        pytest.skip("only root can mount a small disk")
-    yield where
-    subprocess.run(["umount", str(where)], check=True)
+    with small_file_system(tmp_path / "disk", 512 * KIB) as point:
+        yield point
 
 
 @pytest.fixture

@@ -21,9 +21,8 @@ from seeder.ledger.database import LedgerDatabase
 from seeder.ledger.file import HOURLY_FOR, read_ledger
 from seeder.torrent.objects import Purpose
 from seeder.units import DAY, HOUR
+from tests.ledger.support import NELSON, as_nobody
 
-NELSON = AccountKey("default", "quotes", "Nelson", '"etag-1"')
-NOBODY = 65534
 ROOT = Path(__file__).parents[2]
 
 # Counts one byte before each flush and says how many there are after it.
@@ -84,11 +83,8 @@ def test_who_may_only_read_can_report_what_a_killed_daemon_left() -> None:
         Path(name).chmod(0o755)
         path = Path(name) / "ledger.sqlite"
         reported = count_until_killed(path, 3)
-        os.seteuid(NOBODY)
-        try:
+        with as_nobody():
             found = read_ledger(path, now=0).ledger.totals().uploaded_bytes
-        finally:
-            os.seteuid(0)
         assert found in (reported, reported + 1)
 
 

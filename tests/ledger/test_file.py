@@ -2,7 +2,6 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,15 +10,7 @@ from seeder.errors import StorageError
 from seeder.ledger.counters import COUNTERS, AccountKey, Counters, Ledger
 from seeder.ledger.file import SCHEMA, Entry, LedgerFile, read_ledger
 from seeder.units import DAY, HOUR
-
-NELSON = AccountKey("default", "quotes", "Nelson", '"etag-1"')
-NOON = 20_000 * DAY + 12 * HOUR
-NOBODY = 65534
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.sqlite"
+from tests.ledger.support import NELSON, NOON, as_nobody, counted, write_lock
 
 
 def write(file: LedgerFile, ledger: Ledger, now: float = NOON) -> None:
@@ -36,10 +27,6 @@ def make(path: Path, accounts: int = 0) -> Ledger:
     write(file, ledger)
     file.close()
     return ledger
-
-
-def counted(path: Path) -> Counters:
-    return read_ledger(path, now=NOON).ledger.totals()
 
 
 # -- what is written and read
@@ -235,16 +222,6 @@ def test_a_locked_file_is_refused_after_a_while(path: Path) -> None:
         LedgerFile(path, busy=0.01)
 
 
-@contextmanager
-def write_lock(path: Path) -> Iterator[None]:
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        connection.close()
-
-
 def test_missing_directories_are_made(tmp_path: Path) -> None:
     path = tmp_path / "a b" / "c?d#e%20" / "ledger.sqlite"
     make(path, accounts=1)
@@ -277,15 +254,6 @@ def public() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
-
-
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def test_who_may_only_read_can_report(public: Path) -> None:
