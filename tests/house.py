@@ -39,6 +39,7 @@ ALLOWED = (
     "_NoCookies.extract_cookies",  # http.cookiejar
     "Transport.handle_async_request",  # httpx
     "_Client.cookies",  # httpx
+    "_NoCookies.extract_cookies",  # httpx
 )
 """Definitions of seeder/ that are used otherwise than by their names."""
 

@@ -1,12 +1,14 @@
 """What reading from S3 costs, and how fast what isn't cached yet reaches a leecher.
 
-    python -m tests.benchmarks.origin [--tables tls,cold,slow-origin] [--size 1GiB] [--rounds 3]
+    python -m tests.benchmarks.origin [--tables tls,calls,cold,slow-origin] [--size 1GiB]
+        [--rounds 3]
 
 tls: CPU seconds a GB of a process that reads an object over TLS, httpx with its defaults beside our
-transport. cold: the time that one leecher needs for an object of which nothing is cached, beside
-plain parallel ranged GETs of the same object by the same number of connections. slow-origin: the
-rate of a leecher whose pieces are in memory, alone and while others ask for pieces of an object
-whose every GET takes two seconds. Each round runs everything once, in turns; medians are printed.
+transport. calls: CPU microseconds a call, and how many of them httpx.AsyncClient takes. cold: the
+time that one leecher needs for an object of which nothing is cached, beside plain parallel ranged
+GETs of the same object by the same number of connections. slow-origin: the rate of a leecher whose
+pieces are in memory, alone and while others ask for pieces of an object whose every GET takes two
+seconds. Each round runs everything once, in turns; medians are printed.
 MB and GB are 10^6 and 10^9 bytes.
 """
 
@@ -17,12 +19,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from seeder.units import parse_size
-from tests.benchmarks import cold, slow_origin, tls
+from tests.benchmarks import calls, cold, slow_origin, tls
 from tests.benchmarks.setup import Setup, machine
 from tests.support.objects import write_content
 
 TABLES: dict[str, Callable[[Setup], None]] = {
     "tls": tls.run,
+    "calls": calls.run,
     "cold": cold.run,
     "slow-origin": slow_origin.run,
 }
