@@ -80,7 +80,8 @@ class Stream:
         """Write all of it."""
         rest = memoryview(data)
         with _within(seconds):
-            await trio.lowlevel.checkpoint()
+            # Other tasks run while the answer is waited for.
+            await trio.lowlevel.checkpoint_if_cancelled()
             while rest:
                 rest = rest[await self._until_done(self._sock.send, rest) :]
 
