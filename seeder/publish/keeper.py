@@ -55,6 +55,16 @@ class Wanted:
 class Keeper(Rounds):
     """One object, its publication, and what is known of its metainfo."""
 
+    __slots__ = (
+        "_library",
+        "_maker",
+        "_mismatched",
+        "_record",
+        "_serving",
+        "publication",
+        "wanted",
+    )
+
     def __init__(
         self,
         wanted: Wanted,
@@ -65,7 +75,7 @@ class Keeper(Rounds):
         serving: Serving,
         timetable: Timetable,
     ) -> None:
-        super().__init__(str(wanted.ref), timetable)
+        super().__init__(timetable)
         self.wanted = wanted
         self.publication = Publication(wanted.ref, public=wanted.settings.is_public)
         self._record = record
@@ -74,6 +84,10 @@ class Keeper(Rounds):
         self._maker = maker
         self._library = library
         self._serving = serving
+
+    @property
+    def name(self) -> str:
+        return str(self.wanted.ref)
 
     @property
     def refresh(self) -> float:

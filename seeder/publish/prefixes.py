@@ -101,12 +101,16 @@ class _Follower(Rounds):
         keepers: Keepers,
         timetable: Timetable,
     ) -> None:
-        super().__init__(str(prefix.ref), timetable)
+        super().__init__(timetable)
         self.prefix = prefix
         self._allotment = allotment
         self._maker = maker
         self._listings = listings
         self._keepers = keepers
+
+    @property
+    def name(self) -> str:
+        return str(self.prefix.ref)
 
     @property
     def refresh(self) -> float:

@@ -43,8 +43,10 @@ class Rounds(ABC):
     `wake` has the next round begin at once, and brings the task back where it had ended.
     """
 
-    def __init__(self, name: str, timetable: Timetable) -> None:
-        self.name = name
+    # There may be ten thousand of them.
+    __slots__ = ("_ended", "_scope", "_timetable", "_woken", "told")
+
+    def __init__(self, timetable: Timetable) -> None:
         self.told: str | None = None
         """The last trouble logged: the same one isn't logged every minute."""
         self._timetable = timetable
@@ -52,6 +54,11 @@ class Rounds(ABC):
         self._scope: trio.CancelScope | None = None
         """Around the task; None while there is none."""
         self._ended = False
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What the log calls it."""
 
     @property
     @abstractmethod
@@ -98,8 +105,8 @@ class Rounds(ABC):
     def tell(self, level: int, text: str) -> None:
         """Log a trouble under the name of what it is with, unless it is the one told last."""
         if text != self.told:
-            self.told = text
-            _LOG.log(level, "%s", text if self.name in text else f"{self.name}: {text}")
+            self.told, name = text, self.name
+            _LOG.log(level, "%s", text if name in text else f"{name}: {text}")
 
     async def _run(self, scope: trio.CancelScope, delay: float) -> None:
         with scope:

@@ -19,12 +19,16 @@ class Looker(Rounds):
 
     def __init__(self, nursery: trio.Nursery, *outcomes: Exception | float) -> None:
         timetable = Timetable(nursery, random.Random(5))
-        super().__init__("it", timetable)
+        super().__init__(timetable)
         self.timetable = timetable
         self.outcomes = list(outcomes)
         self.looks: list[float] = []
         self.noted: list[str] = []
         self.begun = trio.current_time()
+
+    @property
+    def name(self) -> str:
+        return "it"
 
     @property
     def refresh(self) -> float:
