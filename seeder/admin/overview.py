@@ -29,7 +29,7 @@ ROWS_AT_ONCE = 250
 """Rows of a report made between two chances for others to run."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Accounts:
     """The accounts of what is published, with states and swarm sizes as they are now."""
 
@@ -84,7 +84,7 @@ class Accounts:
         return replace(row, state=publication.state)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Overview:
     """What a node tells about itself."""
 

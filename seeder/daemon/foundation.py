@@ -31,7 +31,7 @@ LEDGER, METAINFO, LISTINGS, BUILDS = "ledger.sqlite", "metainfo", "listings", "b
 and what is being hashed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Foundation:
     """The ledger and its budget, S3, the cache, and metainfo: all of it runs."""
 

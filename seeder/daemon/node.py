@@ -46,7 +46,7 @@ SWARMS = "swarms.json"
 """Below the state directory: the swarms of the last run, for the next."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Node:
     """Everything that a running daemon consists of."""
 
