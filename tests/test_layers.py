@@ -1,15 +1,18 @@
-"""The house's rules, read from the imports: sans-IO modules do no I/O, dependencies point down."""
+"""The house's rules, read from its source: seeder/README.md has them in words."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests import house
 
 PACKAGE = Path(__file__).parent.parent / "seeder"
 
 FORBIDDEN = {"trio", "httpx", "socket", "os", "time", "random"}
 NO_IO = "No I/O."
+CORRIDOR = {"cli.py", "errors.py", "units.py", "files.py"}
 
 # Those that must be sans-IO; whatever else says "No I/O." in its docstring is held to it too.
 SANS_IO = {
@@ -73,8 +76,8 @@ class Module:
         return any(part.endswith(NO_IO) for part in self.docstring.split("\n\n"))
 
     def imports(self) -> Iterator[str]:
-        """Yield the dotted name of everything imported, at any depth but for type checkers."""
-        for node in _run_time_nodes(self.tree):
+        """Yield the dotted name of everything imported, at any depth, for type checkers too."""
+        for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
@@ -103,15 +106,8 @@ class Module:
         return next(number for number, parts in enumerate(LAYERS) if self.part in parts)
 
 
-def _run_time_nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    for node in ast.iter_child_nodes(tree):
-        yield node
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-            continue
-        yield from _run_time_nodes(node)
-
-
 MODULES = {module.name: module for module in map(Module, sorted(PACKAGE.rglob("*.py")))}
+PACKAGES = sorted(path.parent for path in PACKAGE.glob("*/__init__.py"))
 SANS_IO_MODULES = [name for name, module in MODULES.items() if module.is_sans_io]
 
 
@@ -143,6 +139,64 @@ def test_dependencies_point_down_the_data_flow(name: str) -> None:
     assert upward == set()
 
 
+def test_only_four_modules_stand_outside_a_room() -> None:
+    assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py", *CORRIDOR}
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+def test_a_package_says_what_flows_through_it(package: Path) -> None:
+    described = MODULES[package.name].docstring
+    assert len(described.splitlines()) >= 3
+    assert len(ast.parse((package / "__init__.py").read_text(encoding="utf-8")).body) == 1
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_exception_instance_is_raised_twice(name: str) -> None:
+    """Each raise appends to the instance's traceback, which keeps every frame alive."""
+    tree = MODULES[name].tree
+    kept = {made for node in ast.walk(tree) for made in _kept_instances(node)}
+    raised = {
+        ast.unparse(node.exc)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Raise) and node.exc is not None
+    }
+    assert raised & kept == set()
+
+
+def _kept_instances(node: ast.AST) -> Iterator[str]:
+    """Yield the names that a module or a class gives what it makes by a call, for all to share."""
+    if not isinstance(node, ast.Module | ast.ClassDef):
+        return
+    for each in node.body:
+        if isinstance(each, ast.Assign | ast.AnnAssign) and isinstance(each.value, ast.Call):
+            targets = each.targets if isinstance(each, ast.Assign) else [each.target]
+            for name in map(ast.unparse, targets):
+                yield from (name, f"self.{name}", f"cls.{name}")
+
+
+@pytest.mark.parametrize(
+    "findings",
+    [
+        house.import_cycles,
+        house.unused_public_definitions,
+        house.duplicate_public_class_names,
+        house.uncited_comments,
+    ],
+)
+def test_the_house_is_in_order(findings: Callable[[], list[str]]) -> None:
+    assert findings() == []
+
+
+def test_httpx_is_known_to_one_module() -> None:
+    users = {
+        module.name
+        for module in MODULES.values()
+        for imported in module.imports()
+        if imported.partition(".")[0] == "httpx"
+    }
+    assert users == {"s3.transport"}
+
+
 def test_the_rules_see_what_they_forbid(monkeypatch: pytest.MonkeyPatch) -> None:
     source = """
 import os.path
@@ -151,10 +205,20 @@ def later():
     from seeder.http.server import serve
 if TYPE_CHECKING:
     import random
+REFUSED = Refused("too often")
+class Door:
+    closed: Refused = Refused("closed")
+    def open(self):
+        if late:
+            raise self.closed
+        raise REFUSED
 """
     module = MODULES["errors"]
     monkeypatch.setattr(module, "tree", ast.parse(source))
-    assert list(module.imports()) == ["os.path", "trio.lowlevel", "seeder.http.server.serve"]
+    found = {"os.path", "random", "trio.lowlevel", "seeder.http.server.serve"}
+    assert set(module.imports()) == found
+    with pytest.raises(AssertionError, match=r"REFUSED.*|self\.closed.*"):
+        test_no_exception_instance_is_raised_twice("errors")
     with pytest.raises(AssertionError, match="trio"):
         test_a_sans_io_module_takes_time_and_randomness_as_arguments("errors")
     with pytest.raises(AssertionError, match=r"http\.server"):
