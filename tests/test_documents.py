@@ -12,6 +12,7 @@ FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 LINK = re.compile(
     r"""!?\[[^\]]*\]\(<?([^)\s>]+)>?(?:\s+"[^"]*")?\)|^\[[^\]]+\]:\s*(\S+)""", re.MULTILINE
 )
+PLACEHOLDER = re.compile(r"NAME|PACKAGE|MODULE")
 HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*$", re.MULTILINE)
 CODE = re.compile(r"`([^`\n]+)`")
 PATH = re.compile(r"(?<![\w./-])(?:seeder|tests|config|systemd|\.github|\.ci)/[\w./-]*\w")
@@ -56,7 +57,12 @@ def broken_links(document: Path) -> list[str]:
 def missing_paths(document: Path) -> list[str]:
     """Return the paths that a document names in its running text and that aren't there."""
     text = FENCE.sub("", document.read_text(encoding="utf-8"))
-    named = {path for code in CODE.findall(text) for path in PATH.findall(code)}
+    named = {
+        path
+        for code in CODE.findall(text)
+        for path in PATH.findall(code)
+        if not PLACEHOLDER.search(path)
+    }
     places = (ROOT, document.parent)
     return sorted(path for path in named if not any((place / path).exists() for place in places))
 
