@@ -66,7 +66,7 @@ def choice(choices: tuple[str, ...]) -> BeforeValidator:
 
 
 def written(read: Callable[[object], object]) -> BeforeValidator:
-    """Return a validator for what a file writes in another form than Python code has it.
+    """Return a validator for a value that a file writes in another form than Python code.
 
     `read` makes the value of what the file says. Python code passes the value itself, which has to
     be of the field's type and is not looked at further.

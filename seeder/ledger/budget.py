@@ -162,8 +162,9 @@ class _Periods:
     def moved_to(self, now: float, totals: Counters) -> "_Periods":
         """Return the periods of `now`, with new baselines where one has begun.
 
-        A clock that goes back changes the dates and no baseline, so that nothing is forgotten; if
-        it goes back by less than a day or so, the dates stay too, lest a midnight come twice.
+        A clock that goes back moves no baseline, so nothing is forgotten. Set back to the day
+        before, it changes nothing: otherwise a small correction at midnight would begin the same
+        day twice. Set back further, it changes the dates only.
         """
         day, month = _day(now), _month(now)
         if day == self.day or day == self.day - 1:

@@ -32,7 +32,7 @@ class Counters:
     completed: int = 0
     """Downloads that peers announced as completed (claimed)."""
     peers_seen: int = 0
-    """Peer sessions that we had, without those of seeds."""
+    """Peer sessions that we had, not counting sessions of seeds."""
 
     @property
     def origin_bytes(self) -> int:

@@ -167,7 +167,7 @@ def _slices(lines: Iterable[str], head: str) -> Iterator[bytes]:
 
 
 def _by_object(report: Report) -> dict[tuple[str, str], Counters]:
-    """Return the counters by bucket and key; those of no object stand under empty names."""
+    """Return the counters by bucket and key; the unattributed ones have empty names."""
     objects: dict[tuple[str, str], Counters] = {}
     if report.unattributed:
         objects["", ""] = report.unattributed

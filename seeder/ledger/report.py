@@ -88,7 +88,7 @@ class Report:
     rows: tuple[TorrentRow, ...]
     unattributed: Counters
     totals: Counters
-    """Of every account, hence at least the sum of the rows."""
+    """Of every account, so at least the sum of the rows."""
     prices: Prices
     at: float
     """Unix time of the counts (s)."""

@@ -1,6 +1,6 @@
 """Token buckets that refuse: what comes too often, from one address or over one connection.
 
-The buckets that delay instead, and never refuse, are those of `seeder.upload.rates`.
+The buckets in `seeder.upload.rates` never refuse: they delay.
 
 No I/O.
 """

@@ -32,7 +32,7 @@ LARGEST_INFO = 10_000_000
 _MOST_VALUES = 3_000_000
 LARGEST_PADDING = 1 / 8
 """Share of the objects' bytes that padding may take before smaller pieces are chosen."""
-STEADY = 4
+LARGEST_DRIFT = 4
 """Factor by which an earlier piece length may be off before all is hashed anew with another."""
 _PAD_DIRECTORY = ".pad"
 _LONGEST_EXTENSION = 16
@@ -72,7 +72,11 @@ def bundle_piece_length(sizes: Sequence[int], earlier: int | None = None) -> int
         and _piece_count(sizes, length // 2) <= MOST_PIECES
     ):
         length //= 2
-    near = earlier is not None and length <= earlier * STEADY and earlier <= length * STEADY
+    near = (
+        earlier is not None
+        and length <= earlier * LARGEST_DRIFT
+        and earlier <= length * LARGEST_DRIFT
+    )
     if earlier is not None and near and _piece_count(sizes, earlier) <= MOST_PIECES:
         return earlier
     return length

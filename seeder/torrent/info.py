@@ -99,7 +99,7 @@ class Info:
     raw: bytes = field(repr=False)
     info_hash: InfoHash
     name: str
-    """As the torrent has it; see `name_is_safe` before it is used in a path."""
+    """As the torrent has it; check `name_is_safe` before it is used in a path."""
     layout: Layout
     pieces: bytes = field(repr=False)
     private: bool

@@ -1,7 +1,7 @@
 """Objects of S3: their names, their pinned states, and where their bytes lie in a torrent.
 
-What a request to S3 is for, and who counts it, stand here too: `seeder.s3` and `seeder.ledger` both
-speak of it, and neither imports the other.
+`Purpose` and `Meter` say what a request to S3 is for and what counts it. They stand here since
+`seeder.s3` and `seeder.ledger` both need them, and neither imports the other.
 
 No I/O.
 """
@@ -82,7 +82,7 @@ class PinnedBundle(PinnedObject):
 
 
 def same_state(one: PinnedObject, other: PinnedObject) -> bool:
-    """Tell whether two looks at an object saw the same bytes, as far as S3 tells."""
+    """Tell whether two answers about an object describe the same bytes, by ETag and size."""
     return (one.etag, one.size) == (other.etag, other.size)
 
 
