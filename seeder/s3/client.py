@@ -78,9 +78,7 @@ class S3Origin:
         """Return a snapshot."""
         return self._caller.statistics()
 
-    async def head(
-        self, ref: ObjectRef, meter: Meter, purpose: Purpose = "metainfo"
-    ) -> PinnedObject:
+    async def head(self, ref: ObjectRef, meter: Meter) -> PinnedObject:
         """Return the present state of an object (HeadObject). OriginError."""
 
         async def take(exchange: Exchange) -> PinnedObject:
@@ -97,7 +95,7 @@ class S3Origin:
             version = exchange.headers.get("x-amz-version-id")
             return PinnedObject(ref, etag, size, None if version == "null" else version)
 
-        return await self._caller.result(Call("HEAD", ref, meter, purpose, take))
+        return await self._caller.result(Call("HEAD", ref, meter, "metainfo", take))
 
     async def read_range(
         self, pinned: PinnedObject, wanted: ByteRange, meter: Meter, purpose: Purpose
