@@ -9,18 +9,18 @@ SeederError                  whatever we raise on purpose; str() is one line for
 │   ├── AccessDenied         401 or 403: credentials, policy, requester pays, expected owner, SSE-C
 │   ├── ObjectMissing        404: no such bucket, key or version
 │   ├── ObjectChanged        412: the object is no longer the one that the torrent describes
-│   ├── Unsupported          this S3 lacks an optional call; other sources of metainfo may do
+│   ├── Unsupported          this S3 lacks an optional call; other sources of metainfo may work
 │   │   ├── TorrentUnsupported      GetObjectTorrent
 │   │   └── AttributesUnsupported   GetObjectAttributes, or HEAD of a part
 │   └── OriginFault          an answer that is wrong: a bad status, a short body, a wrong range
-│       └── PieceMismatch    a piece that doesn't have the hash that the torrent says, twice
+│       └── PieceMismatch    a piece that was read twice, and failed its hash both times
 ├── TooManyObjects           the operator's limit: a prefix has more objects than `max_objects`
 ├── BudgetSpent              the operator's wish: S3 isn't asked until there is budget again
 ├── AnnounceError            an announcing client's; the text goes to that client
 ├── DownloadRefused          ours or the origin's: a download over HTTP that can't begin or go on
 ├── WireError                a peer's: ends that peer's session, counted by `reason`
 └── StorageError             the local disk's: unwritable, full, unreadable
-    └── StateUnusable        the state directory can't be had, for one that another seeder uses
+    └── StateUnusable        the state directory: another seeder uses it, or the disk refuses it
 
 No I/O.
 """
@@ -69,7 +69,7 @@ class ObjectChanged(OriginError):
 
 
 class Unsupported(OriginError):
-    """This S3 doesn't answer a call that not every S3 has; other sources of metainfo may do."""
+    """This S3 doesn't answer a call that not every S3 has; other sources of metainfo may work."""
 
     def __init__(self, text: str, *, for_every_key: bool = False) -> None:
         super().__init__(text)
@@ -117,7 +117,7 @@ class DownloadRefused(SeederError):
     def __init__(self, reason: str, *, busy: bool = True) -> None:
         super().__init__(reason)
         self.busy = busy
-        """Whether we hold back; otherwise the object can't be had at present."""
+        """Whether we are at a limit of our own; False if the object can't be read."""
 
 
 class WireError(SeederError):
@@ -133,4 +133,4 @@ class StorageError(SeederError):
 
 
 class StateUnusable(StorageError):
-    """The state directory can't be had: another seeder is using it, or the disk refuses."""
+    """The state directory can't be used: another seeder has it, or the disk refuses."""

@@ -16,9 +16,9 @@ from pathlib import Path
 from seeder.errors import StorageError
 
 PARTIAL_SUFFIX = ".partial"
-"""Of a temporary file, in the place of the suffix of the file that it will become."""
+"""The suffix of a temporary file, instead of that of the file that it will become."""
 LOCK_NAME = "lock"
-"""An empty file in a directory that one process uses at a time: the one that holds its flock."""
+"""An empty file; the process that holds its flock is the one that may use the directory."""
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def _write(path: str, data: bytes | bytearray, mode: int, *, durable: bool) -> N
 
 
 def _sync_directory(path: str) -> None:
-    """Bring the names in a directory to the disk: a rename is only durable after that."""
+    """Sync the names in a directory to the disk: a rename is durable only after that."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -100,7 +100,7 @@ def _sync_directory(path: str) -> None:
 
 
 def lock_directory(root: str) -> int:
-    """Return a descriptor that holds the directory's lock until it is closed, or the process ends.
+    """Return a descriptor that holds the directory's lock until it is closed or the process ends.
 
     BlockingIOError if another descriptor holds it; OSError.
     """

@@ -89,7 +89,7 @@ class ByteRange:
 
     @property
     def stop(self) -> int:
-        """The offset just behind the last byte."""
+        """The offset just after the last byte."""
         return self.start + self.length
 
     @property
@@ -137,6 +137,6 @@ def show_moment(at: float) -> str:
 
 
 def show_money(amount: float) -> str:
-    """Return an amount of money: with 2 decimals, or below 1 with 4, so that cents are seen."""
+    """Return an amount of money: with 2 decimals, or 4 below 1, so that small ones show."""
     shown = round(amount, 4) + 0.0  # never "-0.00"
     return f"{shown:,.2f}" if abs(shown) >= 1 or shown == 0 else f"{shown:.4f}"

@@ -2,8 +2,8 @@
 
 A file's values are validated with its `SourceFile` as pydantic's context. Python code that builds a
 section by itself has no such context and passes what a file's text stands for: 1024 for "1 KiB",
-30.0 for "30s"; see `written`. The text of each ValueError is half a line that says what is wanted,
-to be put behind the key and the value.
+30.0 for "30s"; see `written`. The text of each ValueError is half a line that says what is wanted;
+it is shown after the key and the value.
 """
 
 import math
@@ -20,7 +20,7 @@ from seeder.config.texts import one_of
 from seeder.units import LARGEST_SIZE, exact_size, parse_rate, parse_size, parse_time
 
 LARGEST_SUM = 10**15
-"""Of money, and of requests."""
+"""The largest limit in money, and in requests."""
 LONGEST_OBJECT_KEY = 1024
 """Bytes of UTF-8: S3's own limit."""
 
@@ -34,7 +34,7 @@ class SourceFile:
 
 
 class Settings(BaseModel):
-    """A section of the configuration: a table that has no other keys than its fields."""
+    """A section of the configuration: a table with no keys but its fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -56,7 +56,7 @@ def parsed(parse: Callable[[str], object], of: type) -> PlainValidator:
 
 
 def checked(check: Callable[[str], str]) -> BeforeValidator:
-    """Return a validator that takes what `check` returns for a text."""
+    """Return a validator that replaces a text by what `check` returns for it."""
     return BeforeValidator(lambda value: check(_text(value)))
 
 
@@ -68,8 +68,8 @@ def choice(choices: tuple[str, ...]) -> BeforeValidator:
 def written(read: Callable[[object], object]) -> BeforeValidator:
     """Return a validator for a value that a file writes in another form than Python code.
 
-    `read` makes the value of what the file says. Python code passes the value itself, which has to
-    be of the field's type and is not looked at further.
+    `read` turns what the file says into the value. Python code passes the value itself, which has
+    to be of the field's type and isn't checked any further.
     """
 
     def check(value: object, info: ValidationInfo) -> object:
@@ -220,7 +220,7 @@ def _file(value: object, info: ValidationInfo) -> Path:
 
 
 def array(example: str, *, least: int = 0) -> BeforeValidator:
-    """Return a validator that makes a tuple of an array of at least so many values."""
+    """Return a validator that makes a tuple of an array of at least `least` values."""
 
     def check(value: object) -> object:
         if not isinstance(value, list | tuple) or len(value) < least:

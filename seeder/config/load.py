@@ -72,10 +72,10 @@ def load(path: Path) -> Config:
     return config
 
 
-# Mistakes that no single value has. As long as any value is wrong there is no Config (pydantic
-# skips the validators of a model whose fields fail), and yet all mistakes are to be listed at once.
-# So they are sought in the raw tables, which there always are; only those that need the values'
-# meaning or their defaults are sought in the Config, once every value is right.
+# Mistakes between values. While any single value is wrong there is no Config (pydantic skips the
+# validators of a model whose fields fail), yet all mistakes are to be listed at once. So most of
+# these are looked for in the raw tables, which are always there. Those that need parsed values or
+# defaults are looked for in the Config, once every single value is right.
 
 
 def _between_sections(raw: Mapping[str, object]) -> Iterator[str]:
@@ -99,7 +99,7 @@ def _between_values(config: Config) -> Iterator[str]:
 
 
 def _read(path: Path) -> dict[str, object]:
-    """Return the file's TOML as Python values; ConfigError when it can't be had."""
+    """Return the file's TOML as Python values; ConfigError when it can't be read."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -117,7 +117,7 @@ def _read(path: Path) -> dict[str, object]:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([_syntax_problem(path, text, str(error))]) from error
     except (RecursionError, ValueError) as error:
-        # tomllib lets these out: arrays hundreds deep, numbers of thousands of digits.
+        # tomllib doesn't catch these: arrays hundreds deep, numbers of thousands of digits.
         raise ConfigError([f"{path}: not TOML that can be read: {error}"]) from error
 
 
@@ -133,7 +133,7 @@ def _syntax_problem(path: Path, text: str, message: str) -> str:
 
 
 def _with_defaults(written: Mapping[str, object]) -> dict[str, object]:
-    """Return the keys of `Config` but the origins, with the directories that are not written."""
+    """Return the tables except the origins, with default directories where none is written."""
     raw = {key: value for key, value in written.items() if key != "origin"}
     objects = raw.get("objects", [])
     raw["objects"] = tuple(objects) if isinstance(objects, list) else objects
@@ -151,7 +151,7 @@ def _home_directory(variable: str, below_home: str) -> str:
 
 
 def _origins(written: Mapping[str, object]) -> tuple[dict[str, object], list[str]]:
-    """Return [origin] and [origins.NAME] by name, with their names, and what is wrong there."""
+    """Return [origin] and [origins.NAME] by name, each with its name added; and the mistakes."""
     problems: list[str] = []
     default, further = written.get("origin", {}), written.get("origins", {})
     if not isinstance(further, dict):
@@ -286,7 +286,7 @@ def _repeated_objects(objects: object) -> Iterator[str]:
         kind = "key" if "key" in entry else "prefix"
         name = entry.get(kind)
         origin = entry.get("origin", DEFAULT_ORIGIN)
-        # A bundle goes by its prefix as an object does by its key.
+        # A bundle is published under its prefix, as an object is under its key.
         what = "prefix" if kind == "prefix" and entry.get("bundle") is not True else "object"
         identity = (what, origin, entry["bucket"], name, entry.get("version_id"))
         if name is None or not all(isinstance(part, str | None) for part in identity):
@@ -329,7 +329,7 @@ def _gateway_keys(config: Config) -> Iterator[str]:
 
 
 def _unpriced_budgets(config: Config) -> Iterator[str]:
-    """Yield a line for each limit in money that no price could ever exhaust."""
+    """Yield a line for each limit in money on what costs nothing at the given prices."""
     prices = config.savings
     for name, amount in config.budget.amounts().items():
         if amount is None or "money" not in name or prices.price_per_gb:

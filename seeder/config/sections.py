@@ -113,7 +113,7 @@ class ObjectSettings(Settings):
     ] = RUNGS
     torrent_file: ExistingFile | None = None
     piece_length: _PieceLength | None = None
-    """Bytes; None is chosen by the object's size."""
+    """Bytes; None: chosen by the object's size."""
     private: bool = False
     public: bool | None = None
     """Whether anybody may fetch the torrent; None means that anybody may unless it is private."""
@@ -125,7 +125,7 @@ class ObjectSettings(Settings):
 
     @property
     def ref(self) -> ObjectRef:
-        """The object, as the rest of the program names it; its key is the prefix if it has that."""
+        """The object, as the rest of the program names it; its key may be a prefix."""
         key = self.prefix if self.key is None else self.key
         return ObjectRef(self.origin, self.bucket, key or "", self.version_id)
 
@@ -202,7 +202,7 @@ class PeerSettings(Settings):
         HostPort("0.0.0.0", 6881),
     )
     public_address: Annotated[HostPort, parsed(parse_public_address, HostPort)] | None = None
-    """What the tracker hands out as our seeder's; None is the address that the client reached."""
+    """What the tracker hands out as our seeder's; None: the address that the client reached."""
     upload_rate: Rate = None
     """Bytes a second to all peers together; None is unlimited."""
     upload_rate_per_torrent: Rate = None
@@ -257,7 +257,7 @@ class GatewaySettings(Settings):
     domains: Annotated[
         tuple[Annotated[str, checked(check_domain)], ...], array('["torrents.example.org"]')
     ] = ()
-    """Domains of which BUCKET.DOMAIN is a bucket's host."""
+    """For each of these, BUCKET.DOMAIN is a bucket's host."""
     listing: bool = False
     web_seed: bool = False
     """Whether GET /BUCKET/KEY gives the object, and torrents name that URL (BEP 19)."""

@@ -1,7 +1,7 @@
 """The texts that values are written in: addresses, networks, URLs, words. Sizes are in units.py.
 
 Each parser takes the text and returns the value. The text of its ValueError is half a line that
-says what is wanted, to be put behind the key and the value.
+says what is wanted; it is shown after the key and the value.
 
 No I/O.
 """

@@ -62,5 +62,5 @@ def compact_endpoint(address: bytes, port: int) -> bytes:
 
 
 def is_v6(endpoint: bytes) -> bool:
-    """Tell whether a compact endpoint is one of IPv6."""
+    """Tell whether a compact endpoint is an IPv6 one."""
     return len(endpoint) == V6_ENDPOINT

@@ -1,4 +1,4 @@
-"""Token buckets that refuse: what comes too often, from one address or over one connection.
+"""Token buckets that refuse what comes too often from one address or over one connection.
 
 The buckets in `seeder.upload.rates` never refuse: they delay.
 
@@ -51,7 +51,7 @@ class TokenBucket:
         self._at = now
 
     def take(self, now: float) -> bool:
-        """Take a token; False when there was none, and then the bucket owes it."""
+        """Take a token; False when there was none: the bucket then owes it."""
         self._left = min(self._burst, self._left + (now - self._at) * self._rate) - 1
         self._at = now
         return self._left >= 0

@@ -64,7 +64,7 @@ async def accept(
     *,
     starved: Callable[[], object] = lambda: None,
 ) -> None:
-    """Hand every connection of `listener` to `take`, non-blocking, until cancelled.
+    """Pass each accepted connection, made non-blocking, to `take` until cancelled.
 
     When the process has no file descriptor left, it calls `starved`, which may free one, and waits
     a little before the next accept. Both functions run in the task of this call, and must not
@@ -82,7 +82,7 @@ async def accept(
                 if error.errno in _LISTENER_BROKEN:
                     raise
                 if error.errno not in _STARVED:
-                    # accept(2) reports what befell a connection in the queue; the next may be well.
+                    # accept(2) reports an error of one queued connection; the next may be fine.
                     continue
                 if trio.current_time() >= quiet_until:
                     quiet_until = trio.current_time() + STARVED_QUIET
@@ -95,7 +95,7 @@ async def accept(
 
 
 def close_all(listeners: Sequence[socket.socket]) -> None:
-    """Close listening sockets; tasks that wait on them are told."""
+    """Close listening sockets; tasks that wait on them get trio.ClosedResourceError."""
     for listener in listeners:
         trio.lowlevel.notify_closing(listener)
         listener.close()
@@ -104,8 +104,7 @@ def close_all(listeners: Sequence[socket.socket]) -> None:
 def packed_address(host: str) -> bytes:
     """Return the packed form of a socket's numeric address, 4 or 16 bytes; IPv4-mapped as IPv4.
 
-    inet_pton, since it stands in the way of every announce, and `ipaddress` takes twenty times as
-    long.
+    It uses inet_pton since every announce needs it: `ipaddress` takes twenty times as long.
     """
     if ":" not in host:
         return inet_pton(AF_INET, host)

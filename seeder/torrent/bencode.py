@@ -12,7 +12,7 @@ from typing import TypeAlias, Union
 
 from seeder.errors import BencodeError
 
-# Union, since the names in quotes are not there yet when `|` would be evaluated.
+# Union, since `|` would need the quoted names at once, and they aren't defined yet.
 Value: TypeAlias = Union[int, bytes, list["Value"], dict[bytes, "Value"]]  # noqa: UP007
 Encodable: TypeAlias = Union[  # noqa: UP007
     int, bytes, Sequence["Encodable"], Mapping[bytes, "Encodable"]
@@ -40,7 +40,8 @@ def encode(value: Encodable) -> bytes:
 def decode(data: bytes, *, canonical: bool = True, most_values: int = MOST_VALUES) -> Value:
     """Return the one value that `data` holds; BencodeError if it is anything else.
 
-    Without `canonical` the keys of a dictionary may be in any order, but still not doubled.
+    Without `canonical` the keys of a dictionary may be in any order, but still none may appear
+    twice.
     """
     value, end = _Reader(data, canonical, most_values).value(0)
     _expect_end(data, end)
@@ -48,7 +49,7 @@ def decode(data: bytes, *, canonical: bool = True, most_values: int = MOST_VALUE
 
 
 def decode_prefix(data: bytes, *, canonical: bool = True) -> tuple[Value, int]:
-    """Return the value at the start of `data` and the offset behind it (BEP 9 messages)."""
+    """Return the value at the start of `data` and the offset after it (BEP 9 messages)."""
     return _Reader(data, canonical).value(0)
 
 
@@ -93,7 +94,7 @@ def _write(value: Encodable, parts: list[bytes]) -> None:
 
 
 class _Reader:
-    """Reads values out of `data`; each method takes an offset and returns the one behind."""
+    """Reads values from `data`; each method takes an offset and returns the one after its value."""
 
     __slots__ = ("_canonical", "_data", "_most_values", "_values_left")
 

@@ -38,7 +38,7 @@ _PAD_DIRECTORY = ".pad"
 _LONGEST_EXTENSION = 16
 _LONGEST_SEGMENT = 240
 """UTF-8 bytes of a file's or directory's name; libtorrent cuts longer ones."""
-_NOTHING = "_"
+_PLACEHOLDER = "_"
 
 Path: TypeAlias = tuple[str, ...]
 
@@ -94,8 +94,8 @@ def bundle_layout(sizes: Sequence[int], piece_length: int) -> Layout:
 def bundle_files(bundle: PinnedBundle, piece_length: int) -> list[File]:
     """Return the files of the torrent in their order, each with the pad that it needs.
 
-    BEP 47 names a pad by its length. rtorrent 0.9.8 takes no two files of one name, so a further
-    pad of the same length gets a number as well.
+    BEP 47 names a pad by its length. rtorrent 0.9.8 refuses two files of the same name, so a
+    further pad of the same length gets a number as well.
     """
     keys = [member.ref.key for member in bundle.members]
     paths = safe_paths(bundle.ref.key, keys)
@@ -147,7 +147,7 @@ def build_bundle_info(
 
 
 def parse_bundle_info(raw: bytes) -> tuple[Info, tuple[File, ...]]:
-    """Return a multi-file info dictionary and its files; MetainfoError if `raw` is none."""
+    """Return a multi-file info dictionary and its files; MetainfoError if `raw` isn't one."""
     info = decode_info(raw, _MOST_VALUES)
     entries = info.get(b"files")
     if not isinstance(entries, list) or b"length" in info:
@@ -178,9 +178,9 @@ def bundle_name(bucket: str, prefix: str) -> str:
 def safe_paths(prefix: str, keys: Sequence[str]) -> list[Path]:
     """Return a path for each key: what is below the prefix, fit for every file system.
 
-    Paths differ by more than case and Unicode's spelling, none is a directory of another one, and
-    none is among the pads. Where keys clash, a key that is safe as it is keeps its name, or else
-    the first in order; each other name gets some digits of its key's SHA-256.
+    No two paths differ only in case or Unicode normalization, none is a directory of another, and
+    none is in the pads' directory. Where keys clash, one keeps its plain path: a key that is safe
+    as it is, or else the first in order. Each of the others gets some digits of its key's SHA-256.
     """
     base = prefix.rpartition("/")[0]
     start = len(base) + 1 if base or prefix.startswith("/") else 0
@@ -206,12 +206,12 @@ def safe_paths(prefix: str, keys: Sequence[str]) -> list[Path]:
 def _safe_path(key: str) -> Path:
     segments = [_safe_segment(segment) for segment in key.split("/")]
     if _fold((segments[0],)) == (_PAD_DIRECTORY,):
-        segments[0] = _NOTHING + segments[0]
+        segments[0] = _PLACEHOLDER + segments[0]
     return tuple(segments)
 
 
 def _safe_segment(segment: str) -> str:
-    name = safe_name(segment) if segment.strip(". ") else _NOTHING
+    name = safe_name(segment) if segment.strip(". ") else _PLACEHOLDER
     return name if len(name.encode()) <= _LONGEST_SEGMENT else _marked(name, _digest(segment)[:8])
 
 
@@ -220,7 +220,7 @@ def _digest(text: str) -> str:
 
 
 def _fold(path: Path) -> Path:
-    """Return the form in which a file system that ignores case and spelling compares a path."""
+    """Return how a file system that ignores case and normalization compares a path."""
     return tuple(
         unicodedata.normalize("NFD", unicodedata.normalize("NFD", segment).casefold())
         for segment in path

@@ -36,7 +36,7 @@ class InfoSource(Protocol):
 class Torrent:
     """A torrent that is served: verified metainfo and the pinned objects behind it.
 
-    It holds its info dictionary, or only the outline of it, and then `infos` has the rest.
+    It holds its info dictionary, or only an outline of it; `infos` has the dictionary then.
     """
 
     __slots__ = (
@@ -77,9 +77,9 @@ class Torrent:
         self.hashes = hashes
         """What v2 clients ask for (BEP 52); None for a torrent that is served as v1 only."""
         self.v2_hash: bytes | None = v2.info_hash if v2 else None
-        """The SHA-256 of info, whole, of a hybrid."""
+        """A hybrid's v2 info hash, uncut: the 32 bytes of info's SHA-256."""
         self.short_v2_hash: InfoHash | None = v2.short_hash if v2 else None
-        """The same, cut to 20 bytes: so v2 clients name it on the wire and to trackers."""
+        """The same cut to 20 bytes, as v2 clients name the torrent to peers and trackers."""
         self.padded = isinstance(pinned, PinnedBundle)
         """Whether the last piece of each object is filled up with zeros."""
         self.sections = sections_of(pinned, info.layout)
@@ -132,11 +132,11 @@ class Torrent:
         return section.cache_id, index - section.first
 
     def run_stop(self, index: int) -> int:
-        """Return the first piece behind `index` that another object holds."""
+        """Return the first piece after `index` that holds another object."""
         return self.section(index).stop
 
     def data_range(self, index: int) -> ByteRange:
-        """Return where the bytes of piece `index` lie in its object, without the zeros behind."""
+        """Return where the bytes of piece `index` lie in its object, without padding."""
         section = self.section(index)
         return section.layout.piece_range(index - section.first)
 
@@ -185,7 +185,7 @@ class Publication:
 
 @dataclass(slots=True)
 class Catalog:
-    """Every publication by object, and every live torrent by info hash: a hybrid by both."""
+    """Every publication by object, and every live torrent by info hash (a hybrid by both)."""
 
     publications: dict[ObjectRef, Publication] = field(default_factory=dict)
     _buckets: dict[str, dict[str, list[Publication]]] = field(default_factory=dict)
@@ -271,5 +271,5 @@ class Catalog:
         return next(unversioned, found[0] if found else None)
 
     def newest(self) -> Iterator[Publication]:
-        """Yield the publications of the live torrents, the one that went live last first."""
+        """Yield the publications of the live torrents, the latest to go live first."""
         return (self.publications[self._owner[info_hash]] for info_hash in reversed(self._live))

@@ -1,4 +1,4 @@
-"""Metainfo (BEP 3, 12, 19, 27, 52): what a torrent file says, checked, and the writing of one.
+"""Metainfo (BEP 3, 12, 19, 27, 52): torrent files read, checked and written.
 
 `info` is never re-encoded: its hash is taken over the bytes as they were found, and those bytes
 are what a new torrent file carries.
@@ -23,7 +23,7 @@ LONGEST_NAME = 255
 _CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
 # They reverse the reading direction, so that "gpj.exe" shows as "exe.jpg".
 _DIRECTION_MARKS = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
-# Not text: half a character of UTF-16, and what broken UTF-8 is decoded to.
+# Not text: halves of UTF-16 pairs, and the character that broken UTF-8 is decoded to.
 _BROKEN = r"\ud800-\udfff\ufffd"
 _UNSAFE = re.compile(rf"[/\\{_CONTROLS}{_BROKEN}]|^[A-Za-z]:|^\.{{0,2}}\Z")
 _REPLACED = re.compile(rf'[<>:"/\\|?*{_CONTROLS}{_DIRECTION_MARKS}{_BROKEN}]')
@@ -94,7 +94,7 @@ class Outline:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Info:
-    """A v1 info dictionary; all of it was checked but whether its hashes are true."""
+    """A v1 info dictionary; all is checked except that its hashes are the object's."""
 
     raw: bytes = field(repr=False)
     info_hash: InfoHash
@@ -106,7 +106,7 @@ class Info:
     v2: InfoV2 | None = None
     """What a hybrid says of the same file to v2 clients."""
     v2_fault: str | None = None
-    """Why the part for v2 clients is passed over; None if it isn't, or there is none."""
+    """Why the part for v2 clients is ignored; None if it is used, or absent."""
 
     @property
     def name_is_safe(self) -> bool:
@@ -126,17 +126,17 @@ class Info:
 
 @dataclass(frozen=True, slots=True)
 class Metainfo:
-    """A torrent file: its info, and what belongs to that outside of it."""
+    """A torrent file: its info, and what it holds for v2 clients outside info."""
 
     info: Info
     piece_layers: Mapping[bytes, bytes] = field(default_factory=dict, repr=False)
-    """Of a hybrid: by pieces root, a SHA-256 a piece, as found."""
+    """A hybrid's: by pieces root, 32 bytes a piece, as found."""
 
 
 def parse_torrent(data: bytes) -> Metainfo:
     """Return the torrent that `data` holds; MetainfoError says what is wrong with it.
 
-    Outside info the keys may be in any order (Ceph RGW), and all but `piece layers` is passed over.
+    Outside info the keys may be in any order (Ceph RGW), and all but `piece layers` is ignored.
     """
     try:
         torrent, span = bencode.decode_dict_with_span(data, b"info", canonical=False)
@@ -158,7 +158,7 @@ def parse_info(raw: bytes) -> Info:
 
 
 def decode_info(raw: bytes, most_values: int = bencode.MOST_VALUES) -> dict[bytes, bencode.Value]:
-    """Return the dictionary that `raw` holds; MetainfoError if it is none."""
+    """Return the dictionary that `raw` holds; MetainfoError if it holds something else."""
     try:
         info = bencode.decode(raw, most_values=most_values)
     except BencodeError as error:
@@ -169,7 +169,7 @@ def decode_info(raw: bytes, most_values: int = bencode.MOST_VALUES) -> dict[byte
 
 
 def check_info(raw: bytes, info: dict[bytes, bencode.Value], size: int) -> Info:
-    """Return the checked info of `size` bytes that `raw` was decoded to; MetainfoError."""
+    """Return `info`, decoded from `raw`, as the Info of `size` bytes; MetainfoError."""
     layout = Layout(size, _integer(info, b"piece length", 1, LARGEST_PIECE_LENGTH))
     pieces = _string(info, b"pieces")
     if len(pieces) != layout.piece_count * SHA1_LENGTH:
@@ -196,7 +196,7 @@ def build_info(
 ) -> bytes:
     """Return the bytes of a single-file info dictionary; ValueError if the pieces don't fit.
 
-    With `root`, the pieces root of BEP 52 (empty for no bytes), it is a hybrid's.
+    `root`, the pieces root of BEP 52 (empty for 0 bytes), makes it a hybrid's.
     """
     if len(pieces) != layout.piece_count * SHA1_LENGTH:
         raise ValueError(f"{len(pieces)} bytes of hashes for {layout.piece_count} pieces")
@@ -227,7 +227,7 @@ def torrent_file(
     """Return a torrent file around the info bytes as found; the same arguments give the same bytes.
 
     `url_list` are its web seeds (BEP 19). A hybrid has `piece_layers`, even if they are empty
-    (BEP 52). There is no creation date: it would make every copy another file.
+    (BEP 52). There is no creation date: with one, no two copies would be equal.
     """
     outside: dict[bytes, bencode.Encodable] = {
         b"announce": announce.encode(),
@@ -284,7 +284,7 @@ def _file_tree(name: bytes, layout: Layout, root: bytes) -> dict[bytes, bencode.
 def _hybrid(
     info: dict[bytes, bencode.Value], raw: bytes, name: bytes, layout: Layout
 ) -> tuple[InfoV2 | None, str | None]:
-    """Return what an info dictionary says to v2 clients, or why that is passed over."""
+    """Return what an info dictionary says to v2 clients, or why that is ignored."""
     version = info.get(b"meta version")
     if version is None:
         return None, None

@@ -24,8 +24,9 @@ _USUAL_PIECE_LENGTH = 16 * MIB
 SMALLEST_PIECE_LENGTH = 16 * KIB
 """A block, the least that peers request (BEP 3)."""
 LARGEST_PIECE_LENGTH = 128 * MIB
-"""All clients tried take 256 MiB, and libtorrent no more. A piece is fetched whole before its first
-block goes out, and some peers leave after 5 s; it is also what one peer can make us hold."""
+"""All clients that were tried take 256 MiB, which is libtorrent's limit. A piece is fetched whole
+before its first block goes out, and some peers leave after 5 s; it is also what one peer can make
+us hold."""
 MOST_PIECES = 200_000
 """libtorrent refuses metadata above 4 MiB (BEP 9); 20 bytes a piece leave room for the rest."""
 MOST_HYBRID_PIECES = 190_000

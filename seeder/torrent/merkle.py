@@ -1,7 +1,7 @@
 """SHA-256 Merkle trees of a file (BEP 52): a leaf is 16 KiB, and absent leaves are zeros.
 
-Layer 0 holds the leaves, the layer `height` the root alone. A node that lies wholly behind the end
-of the file is padding: it is never kept, since its hash is known.
+Layer 0 holds the leaves, and layer `height` only the root. A node that lies wholly after the end of
+the file is padding: it is never kept, since its hash is known.
 
 No I/O.
 """
@@ -17,7 +17,7 @@ from seeder.units import KIB
 BLOCK = 16 * KIB
 NODE_LENGTH = 32
 MOST_HASHES = 512
-"""In one answer; if a piece has more leaves, then as many as it has."""
+"""Hashes in one answer; as many as a piece has leaves, if that is more."""
 
 
 def _pads() -> Iterator[bytes]:
@@ -67,8 +67,8 @@ class HashRequest:
     index: int
     length: int
     proofs: int
-    """Layers above `base` for which the uncle is wanted; layers that the hashes themselves give
-    count too."""
+    """Layers above `base` whose uncle hashes are wanted; those that follow from the hashes
+    themselves count too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +88,16 @@ class Shape:
 
     @property
     def piece_layer(self) -> int:
-        """The layer where a node covers a piece; above `height` where there is one piece."""
+        """The layer where a node covers a piece; a file of one piece may end below it."""
         return (self.layout.piece_length // BLOCK).bit_length() - 1
 
     @property
     def has_piece_layer(self) -> bool:
-        """Whether the file has more than one piece: otherwise the root says all."""
+        """Whether the file has more than one piece; otherwise its root is all that is needed."""
         return self.layout.piece_count > 1
 
     def count(self, layer: int) -> int:
-        """Return the nodes of a layer without the padding."""
+        """Return how many nodes of a layer are not padding."""
         return -(-self.leaf_count // (1 << layer))
 
     def piece_root(self, leaves: bytes) -> bytes:
@@ -105,7 +105,7 @@ class Shape:
         return root_of(leaves, 0, min(self.piece_layer, self.height))
 
     def root(self, piece_layer: bytes) -> bytes:
-        """Return the file's root out of its piece layer, one hash a piece; b"" for no file."""
+        """Return the file's root from its piece layer, one hash a piece; b"" for 0 bytes."""
         if not self.has_piece_layer:
             return piece_layer
         return root_of(piece_layer, self.piece_layer, self.height - self.piece_layer)
@@ -128,7 +128,7 @@ class Shape:
         if index >= actual or index % width or index + length > 1 << (self.height - base):
             return "an index outside"
         if (length == 1 or length != width) and index + length != actual:
-            # Only the end of the layer may cut it short: libtorrent asks for a last one alone.
+            # Only the end of the layer may cut it short: libtorrent asks for a lone last hash.
             return "a length that is no power of two"
         if request.proofs >= self.height - base:
             return "proofs beyond the root"
@@ -136,7 +136,7 @@ class Shape:
 
 
 ReadHashes = Callable[[int, int, int], bytes]
-"""Gives kept hashes: layer, first one, how many."""
+"""Returns kept hashes; takes their layer, the first one's index, and their count."""
 
 
 def hashes_for(request: HashRequest, shape: Shape, read: ReadHashes) -> bytes:
@@ -184,5 +184,5 @@ class KeptHashes(Protocol):
         ...
 
     def piece_layers(self) -> dict[bytes, bytes]:
-        """Return what stands under `piece layers` in a torrent file; empty for one piece."""
+        """Return the value of `piece layers` in a torrent file; empty for one piece."""
         ...

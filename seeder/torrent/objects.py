@@ -94,7 +94,7 @@ def still_there(old: PinnedObject, new: PinnedObject) -> bool:
 
 
 def cache_id(pinned: PinnedObject, piece_length: int) -> str:
-    """Return the name that the pieces of one object, cut one way, are cached under."""
+    """Return the name under which pieces of this length of an object are cached."""
     return f"{pinned.identity()}-{piece_length}"
 
 
@@ -120,7 +120,7 @@ class Section:
 
     @property
     def stop(self) -> int:
-        """The piece behind the last one."""
+        """The piece after the last one."""
         return self.first + self.count
 
 
