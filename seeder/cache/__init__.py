@@ -5,6 +5,6 @@ the piece, or the error, to each waiter once; and each object's fault to `on_fau
 
 The door is `pieces.PieceCache`. It asks `memory`, then `disk`, then `reading`, which asks S3 by the
 Protocol PieceSource, since S3's client stands above the cache. The disk tier reads in `disk` and
-writes behind in `writing`, knows its files by `index`, and touches them in `files`; `health`
-remembers whether the disk works.
+writes in the background in `writing`; `index` knows its files, `files` has the system calls, and
+`health` remembers whether the disk works.
 """

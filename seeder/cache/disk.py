@@ -32,8 +32,8 @@ _log = logging.getLogger(__name__)
 class DiskTier:
     """One file a piece below `directory`, least recently used first out.
 
-    `clock` returns seconds and times the next try after a failure. `spare` and `memory` are those
-    of PieceWriter.
+    `clock` returns seconds and times the next try after a failure. `spare` and `memory` are
+    PieceWriter's.
     """
 
     def __init__(

@@ -51,8 +51,8 @@ def try_writing(root: str) -> None:
 def scan(root: str) -> tuple[list[tuple[Key, int]], int]:
     """Return every piece with its size, oldest mtime first, and how many bad ones were unlinked.
 
-    Bad is one of a size that its piece can't have. A file with any other name isn't ours and is
-    left alone.
+    A file is bad if its piece can't have its size. One that isn't named like a piece isn't ours,
+    and is left alone.
     """
     found: list[tuple[int, Key, int]] = []
     bad: list[Key] = []
@@ -75,7 +75,7 @@ def scan(root: str) -> tuple[list[tuple[Key, int]], int]:
 
 
 def read_piece(path: str, size: int, digest: bytes | None) -> Piece | None:
-    """Return the whole file, or None if it isn't `size` bytes or, given one, not of that hash."""
+    """Return the whole file; None if it has another size, or not the hash `digest` (if given)."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         if os.fstat(descriptor).st_size != size:
@@ -113,7 +113,7 @@ def read_cached(path: str, reads: Sequence[Read]) -> bool:
 
 
 def renew(root: str, keys: Iterable[Key]) -> None:
-    """Make these files the newest, in this order, from which the next start takes its own."""
+    """Make these files the newest, in this order; the next start takes its order from them."""
     # The time that the system gives to files is too coarse to tell them apart.
     for now, key in enumerate(keys, time.time_ns()):
         with suppress(FileNotFoundError):
@@ -154,7 +154,7 @@ def write_piece(root: str, key: Key, piece: Piece) -> None:
             piece,
             # Not synced: the first read after a start checks the hash, and S3 has the piece still.
             durable=False,
-            # One for all pieces, where the next start finds and removes it.
+            # The same for all pieces, so that the next start finds and removes a leftover.
             temporary=f"{root}/{_TEMPORARY}",
             mode=0o600,
             directory_mode=0o700,

@@ -1,4 +1,4 @@
-"""Whether the cache's disk works, and from when on it is worth another try. No I/O."""
+"""Whether the cache's disk works, and when it is worth another try. No I/O."""
 
 import logging
 from collections.abc import Callable
@@ -12,7 +12,7 @@ _log = logging.getLogger(__name__)
 class DiskHealth:
     """What the disk refused last; `clock` returns seconds, `root` names the directory in the log.
 
-    One warning tells of a disk that begins to fail, and one line of one that works again.
+    The log gets one warning when the disk begins to fail, and one line when it works again.
     """
 
     def __init__(self, root: str, clock: Callable[[], float]) -> None:

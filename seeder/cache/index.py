@@ -16,7 +16,7 @@ class PieceIndex:
         self.verified: set[Key] = set()
         """Pieces whose bytes were written or checked since the start."""
         self.stale: set[Key] = set()
-        """Pieces read since their files were given a time (mtime)."""
+        """Pieces read since the mtime of their files was set."""
         self.evictions = 0
         self._sizes: ByteLru[Key, int] = ByteLru(budget, int)
         self._indices: dict[str, set[int]] = {}
@@ -61,7 +61,7 @@ class PieceIndex:
         return evicted
 
     def make_room(self, size: int, spare: Callable[[Key], bool]) -> list[tuple[Key, int]]:
-        """Evict the oldest until `size` bytes more fit, those last that `spare` holds; return them.
+        """Evict the oldest until `size` bytes more fit, and return them; pieces in `spare` go last.
 
         ValueError beyond the budget.
         """

@@ -59,7 +59,7 @@ class ByteLru(Generic[K, V]):
     def make_room(self, size: int, spare: Callable[[K], bool] | None = None) -> list[tuple[K, V]]:
         """Evict the oldest until `size` bytes more would fit; ValueError beyond the budget.
 
-        A key that `spare` holds to be in use becomes the newest instead, up to MOST_SPARED of them.
+        A key for which `spare` is true becomes the newest instead, up to MOST_SPARED of them.
         """
         if size > self.budget:
             raise ValueError(f"{size} bytes don't fit into {self.budget}")

@@ -1,4 +1,4 @@
-"""Verified pieces for whoever asks: from memory, else from disk, else from S3 by one fetch a piece.
+"""Verified pieces for whoever asks: from memory, else from disk, else fetched from S3 once.
 
 A fetch runs in the cache's own nursery, so the peer that asked may leave. A peer that asks for the
 same piece meanwhile joins the fetch. Each waiter is called once, with the piece or with the error.
@@ -31,10 +31,10 @@ from seeder.units import MIB
 _log = logging.getLogger(__name__)
 
 AHEAD_AT_MOST = 128 * MIB
-"""Bytes of pieces read ahead that are on their way at a time: they take memory until they come."""
+"""Bytes of pieces read ahead that may be on their way at a time: they take memory already."""
 AHEAD_AT_LEAST = 16 * MIB
-"""Bytes on their way or waiting to be written, above which nothing is read ahead for the disk; half
-of the memory's budget where that is more."""
+"""Bytes on their way or waiting to be written, above which nothing is read ahead for the disk,
+unless half of the memory's budget is more: then that."""
 
 Waiter: TypeAlias = Callable[[int, Piece | None, SeederError | None], None]
 """Called with the index and either the piece or the error; it must not block.
@@ -83,7 +83,7 @@ class _Fetch(Generic[T]):
         self.ahead = ahead
         """Whether nobody had asked for it when the fetch was started."""
         self.waiters: deque[tuple[int, Waiter]] = deque()
-        """Each with its index, which another torrent with the same piece may count otherwise."""
+        """Each with its index: torrents that share a piece may number it differently."""
         self.kept = True
         """Whether the piece goes into the tiers; not after a discard."""
         self.told: set[type[OriginError]] = set()
@@ -125,7 +125,7 @@ class PieceCache(Generic[T]):
         self._misses = 0
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Open the directory (StorageError), say started, serve until cancelled.
+        """Open the directory (StorageError), report the start, serve until cancelled.
 
         When it ends, every waiter gets a StorageError, and so does every request before the start
         or after the end.
@@ -151,12 +151,12 @@ class PieceCache(Generic[T]):
     def read_cached(self, torrent: T, index: int, reads: Sequence[files.Read]) -> bool:
         """Fill the buffers from a piece on disk, without waiting; False if that can't be.
 
-        The piece doesn't get into memory: the system has it there already.
+        The piece isn't put into the memory tier: the system's page cache has it already.
         """
         return self._disk.read_cached(torrent.piece_key(index), reads)
 
     def is_cached(self, torrent: T, index: int) -> bool:
-        """Tell whether `read_cached` will probably do for any part of the piece."""
+        """Tell whether `read_cached` will probably work for any part of the piece."""
         return self._disk.is_cached(torrent.piece_key(index))
 
     def is_on_disk(self, torrent: T, index: int) -> bool:
@@ -186,8 +186,8 @@ class PieceCache(Generic[T]):
     def read_ahead(self, torrent: T, indices: Iterable[int]) -> int:
         """Fetch pieces that nobody has asked for yet, as far as there is room; return the bytes.
 
-        None of an object that doesn't fit the cache as a whole, and none that would take the room
-        of other pieces: what is read ahead must not have to be read again.
+        Nothing is read ahead of an object that is larger than the cache, nor where other pieces
+        would have to make room: what is read ahead must not have to be read again.
         """
         memory, disk = self._budget
         if self._nursery is None or torrent.layout.size > max(memory, disk):
@@ -249,9 +249,10 @@ class PieceCache(Generic[T]):
     def held(self, torrent: T) -> frozenset[int]:
         """Return the pieces in memory or on disk; one on disk may still prove corrupt."""
         found: set[int] = set()
-        for run in torrent.sections:
-            kept = self._files.pieces_of(run.cache_id) | self._memory.pieces_of(run.cache_id)
-            found.update(run.first + index for index in kept)
+        for section in torrent.sections:
+            name = section.cache_id
+            kept = self._files.pieces_of(name) | self._memory.pieces_of(name)
+            found.update(section.first + index for index in kept)
         return frozenset(found)
 
     def discard(self, cache_id: str) -> None:
@@ -337,7 +338,7 @@ class PieceCache(Generic[T]):
         self._on_fault(fetch.torrent, error)
 
     def _settle(self, fetch: _Fetch[T], found: Piece | SeederError) -> None:
-        """Call every waiter once; one that fails harms nobody else."""
+        """Call every waiter once; if one fails, the others are called all the same."""
         piece, error = (None, found) if isinstance(found, SeederError) else (found, None)
         del self._fetches[fetch.key]
         self._on_the_way -= fetch.size

@@ -1,7 +1,7 @@
-"""Pieces from S3, verified: those asked for together that lie side by side come in one GET.
+"""Pieces from S3, verified; adjacent ones that are asked for together come by one GET.
 
-A GET is paid for by the request as well as by the byte, so all that was asked for in one turn of
-the loop is looked at together. A piece that fails its hash is read once more, by itself; if it
+S3 charges for each GET as well as for each byte, so all pieces that are asked for in one turn of
+the event loop are read together. A piece that fails its hash is read once more, by itself; if it
 fails again, it is refused for a while without asking S3, however often peers want it.
 """
 
@@ -20,13 +20,14 @@ _LOG = logging.getLogger(__name__)
 
 LARGEST_READ = 8 * MIB
 HASHED_INLINE = 256 * KIB
-"""Bytes from which pieces are hashed in a thread; a thread costs as much as hashing half of it."""
+"""Bytes from which on pieces are hashed in a thread: a thread costs as much as hashing half of
+that."""
 REFUSED_FOR = 60.0
 """Seconds for which a piece that came wrong twice isn't asked for again."""
 
 
-class PieceRun(Protocol):
-    """Pieces that are kept under one name: `count` from `first` on."""
+class PieceSection(Protocol):
+    """The pieces of a torrent that are kept under one cache id: `count` from `first` on."""
 
     @property
     def cache_id(self) -> str: ...
@@ -43,14 +44,14 @@ class Readable(Protocol):
 
     @property
     def cache_id(self) -> str:
-        """What tells the torrent from others; two that are equal mean equal bytes."""
+        """What tells the torrent's content from others: equal ids mean equal bytes."""
         ...
 
     @property
     def layout(self) -> Layout: ...
 
     @property
-    def sections(self) -> Sequence[PieceRun]:
+    def sections(self) -> Sequence[PieceSection]:
         """Where its pieces are kept."""
         ...
 
@@ -61,7 +62,7 @@ class Readable(Protocol):
         ...
 
     def run_stop(self, index: int) -> int:
-        """Return the first piece behind `index` that a GET from `index` on can't bring along."""
+        """Return the first piece after `index` that one GET can't bring together with it."""
         ...
 
 
@@ -70,7 +71,7 @@ T_contra = TypeVar("T_contra", bound=Readable, contravariant=True)
 
 
 class PieceSource(Protocol[T_contra]):
-    """Where pieces come from; bounds its own concurrency."""
+    """Where pieces come from; it limits its own concurrency."""
 
     async def read_pieces(
         self, torrent: T_contra, first: int, count: int, take: Callable[[bytearray], None]
@@ -113,7 +114,8 @@ class _Check:
         """The pieces that failed their hash."""
         self._name = torrent.cache_id
         self._first = first
-        # Looked up before the GET, for it may fail, and what was paid for mustn't be lost to that.
+        # Looked up before the GET: the look-up may fail, and bytes that were paid for mustn't be
+        # lost to that.
         self._hashes = [torrent.piece_hash(first + place) for place in range(len(asked))]
         self._asked = asked
         self._nursery = nursery
@@ -174,10 +176,10 @@ class OriginReader(Generic[T]):
     async def read(self, torrent: T, index: int, nursery: trio.Nursery) -> Piece | SeederError:
         """Return a verified piece, or why there is none.
 
-        That is BudgetSpent, an OriginError (PieceMismatch: the piece came wrong twice), or what the
-        metainfo on disk met. One error may answer many calls, so it is not raised: each raise would
-        add to its traceback. What has to be read is read in `nursery`, and goes on if this call is
-        cancelled.
+        That is BudgetSpent, an OriginError (PieceMismatch: the piece came wrong twice), or the
+        error in reading the metainfo from disk. One error may answer many calls, so it is not
+        raised: each raise would add to its traceback. What has to be read is read in `nursery`, and
+        goes on if this call is cancelled.
         """
         refused = self._refusal(torrent.piece_key(index))
         if refused is not None:
@@ -204,7 +206,7 @@ class OriginReader(Generic[T]):
         return None
 
     async def _gather(self, torrent: T, batch: _Batch, nursery: trio.Nursery) -> None:
-        # When this goes on, the batch holds all that was asked for in this turn of the loop.
+        # After this the batch has all that was asked for in this turn of the event loop.
         await trio.lowlevel.checkpoint()
         del self._batches[torrent.cache_id]
         most = LARGEST_READ // torrent.layout.piece_length
@@ -251,7 +253,7 @@ def _hash_pieces(pieces: list[bytearray]) -> list[bytes]:
 def runs(
     indices: Iterable[int], most: int, stop: Callable[[int], int]
 ) -> Iterator[tuple[int, int]]:
-    """Yield (first, count) of indices that follow each other, at most `most` (or 1) at a time.
+    """Yield (first, count) for each run of consecutive indices, at most `most` (or 1) long.
 
     No run reaches beyond `stop(first)`.
     """

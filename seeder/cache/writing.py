@@ -17,10 +17,10 @@ from seeder.cache.memory import Key, Piece
 from seeder.units import MIB
 
 LAST_WRITES_SECONDS = 2.0
-"""What a stop may take to write what is queued."""
+"""How long a stop may take to write what is queued."""
 
 WRITE_BEHIND = 64 * MIB
-"""Bytes of offers that may wait to be written, or more: see PieceWriter. Others are dropped."""
+"""Bytes of offers that may wait to be written, or more (see PieceWriter). Others are dropped."""
 
 WRITE_SIZE = 8 * MIB
 """Bytes written in one call of a thread, where pieces are smaller: a call waits for the loop."""
@@ -34,7 +34,7 @@ class _Write:
     def __init__(self, piece: Piece, *, evicts: bool) -> None:
         self.piece = piece
         self.evicts = evicts
-        """Whether it was offered, and so may drive out others, and may be dropped."""
+        """Whether it was offered: it may evict other pieces, and may be dropped."""
         self.done = trio.Event()
         self.kept = False
 
@@ -43,8 +43,8 @@ class PieceWriter:
     """Writes pieces below `root` and unlinks them, and keeps `index` true of what is there.
 
     `spare` tells whether a piece is in use elsewhere, so that its file is worth more than its own
-    age says. Up to three quarters of `memory`, the budget in bytes of the tier that holds most of
-    it anyway, may wait to be written.
+    age says. Up to three quarters of `memory`, the budget of the memory tier in bytes, may wait to
+    be written: that tier holds most of those pieces anyway.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class PieceWriter:
         return None if write is None else write.piece
 
     def takes(self, size: int) -> bool:
-        """Tell whether a piece of `size` bytes may be written at all, perhaps for another one."""
+        """Tell whether a piece of `size` bytes may be written, if need be in place of others."""
         return self._accepting and size <= self._index.budget and self._health.may_write
 
     def offer(self, key: Key, piece: Piece) -> None:
@@ -123,7 +123,7 @@ class PieceWriter:
         return write.kept
 
     def doom(self, key: Key) -> None:
-        """Forget a file, which goes with the next change that works; nothing if there is none."""
+        """Forget a file, to be unlinked as soon as that works; a missing one is no error."""
         size = self._index.remove(key)
         if size is not None:
             self._doomed[key] = size
@@ -187,9 +187,10 @@ class PieceWriter:
                 )
 
     def _admit(self) -> list[tuple[Key, _Write]]:
-        """Return the first queued piece that may be written, with room made; refuse those before.
+        """Return the queued pieces to write next, at least one if any may be written.
 
-        Others behind it come along as far as there is room anyway.
+        Room is made for the first one that may be written; those before it are refused. Those after
+        it come along as far as there is room without an eviction.
         """
         admitted: list[tuple[Key, _Write]] = []
         total = 0

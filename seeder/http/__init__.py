@@ -1,7 +1,7 @@
 """An HTTP/1.1 server that knows no torrent.
 
 In: listening sockets, and a `Handler` that makes a `Response` of a `Request`, at once or later.
-Out: the reply on its way, whose body is bytes or a `BodySource` that is sent from where it lies.
+Out: the reply, sent; its body is bytes, or a `BodySource` whose bytes are sent without a copy.
 
 The door is `server.serve`. `connection.Connection` is one client's socket as a state machine,
 `messages` has requests and replies as values, and `headers` reads and writes the headers that

@@ -36,7 +36,7 @@ MOST_IN_A_ROW = 16
 LINGER_BYTES = 256 * 1024
 """Bytes that a client may go on sending after it was refused, before we close on it."""
 LARGE_BODY = 64 * 1024
-"""Bytes above which a body is sent after its head, not copied behind it to be sent at once."""
+"""Bytes above which a body isn't appended to its head, which copies it, but sent after it."""
 UNSENT = 256 * 1024
 """Bytes of a BodySource that the system holds before they go out (TCP_NOTSENT_LOWAT).
 
@@ -49,7 +49,7 @@ class ServerLimits:
     """Limits of one server; times in seconds, sizes in bytes."""
 
     connections: int = 1000
-    """Connections that let us wait; beyond that, the one idle for longest is closed."""
+    """Connections that we wait for; beyond that, the one idle for longest is closed."""
     head: int = 16 * 1024
     """Request line and headers."""
     head_timeout: float = 5.0
@@ -71,7 +71,7 @@ class Want(Enum):
     READABLE = auto()
     WRITABLE = auto()
     TURN = auto()
-    """Nothing; but other connections have waited long enough."""
+    """Nothing, but other connections go first now."""
     ANSWER = auto()
     """The handler's response, which is not there yet."""
     SOURCE = auto()
@@ -84,14 +84,14 @@ class Want(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A body that is sent from where it lies."""
+    """A body that is sent without a copy."""
 
     body: BodySource
     length: int
 
 
 class Connection:
-    """A client's socket: `step` until that wants nothing, `wait` in between, then `close`."""
+    """A client's socket: call `step` until it wants NOTHING, `wait` in between, then `close`."""
 
     __slots__ = (
         "_date",
@@ -144,7 +144,7 @@ class Connection:
 
     @property
     def between_requests(self) -> bool:
-        """Nothing of another request has come yet."""
+        """Whether nothing of another request has come yet."""
         return not self._reader.started
 
     def stop(self, deadline: float) -> None:
@@ -281,7 +281,8 @@ class Connection:
                 length = len(body)
         else:
             assert length is not None
-            # Taken before the head is made: the reply to a head that fails lets go of it.
+            # Set before the head is made: if that fails, the reply that says so lets go of the
+            # source.
             self._source = _Source(body, length)
         if self._stops_at != inf:
             self._last = True
@@ -336,7 +337,7 @@ class Connection:
             self._pending = None
 
     async def _send_source(self) -> None:
-        """Send a body from where it lies; ValueError if it isn't as long as it said."""
+        """Send a body without a copy; ValueError if it isn't as long as it said."""
         source = self._source
         assert source is not None
         left = source.length

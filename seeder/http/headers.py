@@ -17,7 +17,7 @@ _TAG = re.compile(rb'(W/)?("[^"]*")|\*')
 _RANGE = re.compile(rb"bytes=(.*)", re.IGNORECASE | re.DOTALL)
 _SPEC = re.compile(rb"(\d*)-(\d*)")
 _MOST_DIGITS = 20
-"""Of a number; one that is longer lies beyond every resource."""
+"""Digits of a number; a longer one lies beyond the end of every resource."""
 _OUTSIDE = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9!#$&+.^_`|~-]+")
 """A token (RFC 9110, 5.6.2) without `%`, of which RFC 6266, D, warns, and without `'` and `*`."""
@@ -25,9 +25,9 @@ _UNQUOTABLE = re.compile(r'[^ -~]|["\\%]')
 
 
 def evaluate(request: Request, etag: bytes, size: int) -> tuple[HTTPStatus, ByteRange | None]:
-    """Return how to answer for a resource of `size` bytes, and with 206 which of them.
+    """Return the status of a reply about `size` bytes, and for 206 which of them it has.
 
-    One of 200, 206, 304, 412 and 416. `etag` has its quotes, and stands for these very bytes.
+    One of 200, 206, 304, 412 and 416. `etag` has its quotes and is a strong one.
     """
     if_match = request.all_headers(b"if-match")
     if if_match and not tags_match(if_match, etag, weakly=False):
@@ -94,8 +94,8 @@ def _number(digits: bytes) -> int | None:
 def content_disposition(filename: str) -> bytes:
     """Return a Content-Disposition that saves under `filename` (RFC 6266).
 
-    A plain name stands as it is. Any other name is there twice: quoted for old
-    clients, with `_` for what can't be quoted, and percent-encoded in UTF-8 for all others.
+    A plain name stands as it is. Any other name is given twice: quoted for old clients, with `_`
+    for what can't be quoted, and percent-encoded in UTF-8 for all others.
     """
     if _PLAIN_NAME.fullmatch(filename):
         return f"attachment; filename={filename};".encode()

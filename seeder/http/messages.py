@@ -40,7 +40,7 @@ class BodySource(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of everything, at the end of the body or before; again is harmless."""
+        """Let go of everything, at the end of the body or before it; it may be called twice."""
         ...
 
 
@@ -78,14 +78,14 @@ class Response:
     body: bytes | BodySource = b""
     headers: tuple[Header, ...] = ()
     content_length: int | None = None
-    """Bytes in the body: always there for a BodySource, and for a HEAD whose `body` is empty."""
+    """Bytes in the body: always set for a BodySource, and for a HEAD whose `body` is empty."""
 
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response] | Response]
 
 
 class RequestRefused(Exception):
-    """A client sent something else than a request that we take; `status` says why."""
+    """A client sent something other than a request that we take; `status` is the reply's."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -101,7 +101,7 @@ class Head(NamedTuple):
 
 
 class RequestReader:
-    """Reads the requests of one connection from its bytes; a head has at most `limit` of them."""
+    """Reads the requests of one connection from its bytes; a head has at most `limit` bytes."""
 
     __slots__ = ("_buffered", "_limit", "_parser")
 
@@ -128,7 +128,8 @@ class RequestReader:
     def next_head(self) -> Head | None:
         """Return the next request, or None until more is fed; RequestRefused.
 
-        No other follows one that has a body or doesn't keep the connection, nor a refused one.
+        After a request that has a body or doesn't keep the connection, or that was refused, no
+        other follows.
         """
         parser = self._parser
         try:

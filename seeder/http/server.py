@@ -160,7 +160,7 @@ class _Server:
         return False
 
     def stop(self) -> None:
-        """Close the idle connections, and give the others until the end of the grace."""
+        """Close the idle connections, and give the others `limits.grace` seconds."""
         self._stopping = True
         for connection in (*self._idle, *self._arriving):
             connection.end()

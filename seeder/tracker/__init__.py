@@ -1,7 +1,7 @@
 """The tracker: which peers of which torrent hear of each other, and what they claim.
 
-In: the raw query of an announce or scrape, the address that it came from, the time, chance. Out:
-the bencoded reply, or an AnnounceError that becomes the client's refusal; and, to the
+In: the raw query of an announce or scrape, the address that it came from, the time, random numbers.
+Out: the bencoded reply, or an AnnounceError that becomes the client's refusal; and, to the
 `ClaimCounter` of each torrent, the bytes and completions that peers claim.
 
 Door: `swarms.Swarms` has every swarm, and `announce` is the wire format on both sides of it. Below

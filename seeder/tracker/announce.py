@@ -46,7 +46,7 @@ _EVENTS = {event.value.encode(): event for event in AnnounceEvent}
 
 
 class AnnounceRequest(NamedTuple):
-    """One announce as its client wrote it; a named tuple, for thousands a second are made."""
+    """One announce as its client wrote it; a named tuple, since thousands are made a second."""
 
     info_hash: InfoHash
     peer_id: bytes
@@ -132,7 +132,7 @@ def parse_scrape(query: bytes) -> list[InfoHash]:
 
 
 def _fields(query: bytes) -> dict[bytes, bytes]:
-    """Return the parameters, still percent-encoded; info_hash, peer_id and port may stand once."""
+    """Return the parameters, still percent-encoded; info_hash, peer_id and port may appear once."""
     parts = query.split(b"&", MOST_PARAMETERS)
     if len(parts) > MOST_PARAMETERS:
         raise AnnounceError(f"more than {MOST_PARAMETERS} parameters")
@@ -152,15 +152,15 @@ def _required(fields: Mapping[bytes, bytes], name: bytes) -> bytes:
     return value
 
 
-# A client writes the hash of one torrent always in the same way, and decoding it takes a third of
-# the time that parsing an announce takes.
+# A client always writes a torrent's hash in the same way, and decoding it takes a third of the time
+# of parsing an announce.
 @lru_cache(maxsize=1024)
 def _info_hash(value: bytes) -> InfoHash:
     return InfoHash(_decoded(b"info_hash", value, SHA1_LENGTH))
 
 
 def _decoded(name: bytes, value: bytes, length: int) -> bytes:
-    """Return the bytes behind a percent-encoded value; bytes that need no escape may stand bare."""
+    """Return the bytes that a value spells; bytes that need no percent escape may go without."""
     decoded = unquote_to_bytes(value)
     # Each escape that was understood made the value two bytes shorter.
     if len(decoded) + 2 * value.count(b"%") != len(value):
@@ -171,7 +171,7 @@ def _decoded(name: bytes, value: bytes, length: int) -> bytes:
 
 
 def _count(value: bytes) -> int:
-    """Return a byte count, saturating at 64 bits; 0 for what is absent, negative or no number."""
+    """Return a byte count, saturating at 64 bits; 0 if it is absent, negative or not a number."""
     if not value.isdigit():
         return 0
     if len(value) > _MOST_DIGITS:

@@ -11,7 +11,7 @@ from seeder.tracker.saved import SavedSession
 
 
 class ClaimCounter(Protocol):
-    """Counts what is claimed; the ledger's account of one object is one."""
+    """Counts what peers claim; the ledger's account of an object does."""
 
     def delivered_claimed(self, count: int) -> None:
         """Add `count` bytes that a peer says it received."""
@@ -22,13 +22,13 @@ class ClaimCounter(Protocol):
 
 @dataclass(slots=True)
 class ClientSession:
-    """One run of one client: a peer id and a key, by whichever addresses it announces."""
+    """One run of one client: a peer id and a key, whatever addresses it announces from."""
 
     downloaded: int
     """The highest `downloaded` seen in this download, in bytes."""
     seen: float
     claimed: int = 0
-    """Bytes of this download that went to the account."""
+    """Bytes of this download that were counted."""
     completed: bool = False
     endpoint: bytes = b""
     """Where it last announced from by IPv4, as a compact endpoint; empty if it didn't."""
@@ -42,8 +42,8 @@ class ClientSession:
         else:
             self.endpoint = endpoint
 
-    def endpoint_beside(self, endpoint: bytes) -> bytes:
-        """Return the remembered endpoint of the same family; empty if there is none."""
+    def former_endpoint(self, endpoint: bytes) -> bytes:
+        """Return where the client last announced from by the family of `endpoint`, or b""."""
         return self.endpoint6 if is_v6(endpoint) else self.endpoint
 
 
@@ -52,7 +52,8 @@ class Claims:
 
     `downloaded` is the client's own running total. Only its growth is counted, not what it was at
     first sight, and in one download no more than the object's size. A client that announces by
-    IPv4 and by IPv6 is one session, and one that stops and starts again goes on with its own.
+    IPv4 and by IPv6 is one session, and a client that stops and starts again goes on with its
+    session.
     """
 
     def __init__(self, size: int, account: ClaimCounter, room: Room) -> None:
@@ -76,7 +77,7 @@ class Claims:
             if not self._room.take():
                 return None, False
             session = ClientSession(request.downloaded, now)
-        # Taken out above and put back in: so the sessions stay in the order of `seen`.
+        # Popped above and put back, so that the sessions stay in the order of `seen`.
         self._sessions[name] = session
         session.seen = now
         self._count(session, request)

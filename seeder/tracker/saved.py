@@ -1,4 +1,4 @@
-"""Swarms as rows that JSON keeps whole, so that a restart loses no peer and counts nothing twice.
+"""Swarms as rows for JSON, without loss: a restart loses no peer and counts nothing twice.
 
 Times become ages, since the clock of one run means nothing to the next.
 

@@ -19,7 +19,7 @@ from seeder.tracker.crowd import Crowd, RandomFloats, Room
 from seeder.tracker.saved import SavedPeer
 
 HANDOUT_GAP = 5.0
-"""Seconds for which a peer that was handed peers is handed no more: some announce every second."""
+"""Seconds after a handout in which that peer gets no other: some announce every second."""
 
 Handout: TypeAlias = tuple[bytes, bytes]
 """IPv4 endpoints and IPv6 endpoints, each end to end."""
@@ -140,11 +140,11 @@ class Swarm:
         """Add or refresh the peer that announces; None when it may not be listed."""
         complete = request.left == 0
         crowd = self._crowds[is_v6(endpoint)][_wants_nothing(request)]
-        # Taken out and put back in, so that the peers stay in order of `seen`.
+        # Popped and put back, so that the peers stay in the order of `seen`.
         peer = self._peers.pop(endpoint, None)
         if peer is None:
             network = network_of(endpoint[:-2])
-            if not self._admits(request, endpoint, network):
+            if not self._take_place(request, endpoint, network):
                 return None
             peer = ListedPeer(endpoint, network, crowd, request.peer_id, request.key, now, complete)
             self._list(peer)
@@ -168,7 +168,8 @@ class Swarm:
             peer.crowd = crowd
         complete = request.left == 0
         if peer.complete and not complete:
-            # The client knows now what it lacks (aria2 with a magnet link), or a check told it.
+            # The client has learned what it lacks: by the metadata (aria2 with a magnet link), or
+            # by a check.
             peer.answered = peer.answered_by_alias = -inf
         self.seeds += complete - peer.complete
         peer.complete = complete
@@ -178,20 +179,22 @@ class Swarm:
             peer.peer_id = request.peer_id
             peer.answered = peer.answered_by_alias = -inf
 
-    def _admits(self, request: AnnounceRequest, endpoint: bytes, network: bytes) -> bool:
+    def _take_place(self, request: AnnounceRequest, endpoint: bytes, network: bytes) -> bool:
         """Take room for a newcomer; False when a cap is reached.
 
-        At the cap of its address, a client that only changed its port gets its own former place.
+        If its address is at the cap, a client that only changed its port takes its own former
+        place.
         """
         if self._networks.get(network, 0) >= self._policy.peers_per_address:
             session = self.claims.find(request)
-            former = self._peers.get(session.endpoint_beside(endpoint)) if session else None
+            former = self._peers.get(session.former_endpoint(endpoint)) if session else None
             if former is None or former.network != network:
                 return False
             self._drop(former)
-        return self._has_room(network)
+        return self._take_room(network)
 
-    def _has_room(self, network: bytes) -> bool:
+    def _take_room(self, network: bytes) -> bool:
+        """Take room for one more peer of an address; False when a cap is reached."""
         policy = self._policy
         return (
             self._networks.get(network, 0) < policy.peers_per_address
@@ -225,7 +228,7 @@ class Swarm:
         peer = self._peers.get(endpoint)
         session = self.claims.find(request)
         if peer is None and session is not None:
-            former = session.endpoint_beside(endpoint)
+            former = session.former_endpoint(endpoint)
             if request.key or former[:-2] == endpoint[:-2]:
                 peer = self._peers.get(former)
         if peer is None or not _is_same_client(peer, request):
@@ -319,7 +322,7 @@ class Swarm:
         """List the peers of an earlier run in an empty swarm, as far as the caps allow."""
         for entry in saved:
             network = network_of(entry.endpoint[:-2])
-            if entry.endpoint not in self._peers and self._has_room(network):
+            if entry.endpoint not in self._peers and self._take_room(network):
                 crowd = self._crowds[is_v6(entry.endpoint)][entry.wants_nothing]
                 peer = ListedPeer(
                     entry.endpoint,

@@ -1,4 +1,4 @@
-"""The tracker's swarms: closed to all torrents but those that we serve. No I/O."""
+"""The tracker's swarms, only of torrents that we serve. No I/O."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,10 +22,11 @@ SESSIONS_PER_PEER = 2
 
 @dataclass(frozen=True, slots=True)
 class OwnSeeder:
-    """Where our own seeder is reached; it is in the handouts without ever announcing."""
+    """Where our own seeder is reached; handouts name it though it never announces."""
 
     port: int
-    """The peer listener's. Without `endpoints` a client hears of the address that it reached."""
+    """The peer listener's port. Without `endpoints`, a client is told the address that it
+    reached."""
     endpoints: tuple[bytes, ...] = ()
     """Compact endpoints that the operator configured; everybody is told these instead."""
     peer_id: bytes | None = None
