@@ -9,7 +9,7 @@ from seeder.daemon.tasks import running
 from seeder.errors import OriginError, SeederError
 from seeder.ledger.counters import Ledger, Tally
 from seeder.metainfo.bundles import list_objects, look
-from seeder.publish.entries import Allotment
+from seeder.publish.entries import Entries
 from seeder.s3.client import S3Origin
 from seeder.torrent.objects import PinnedBundle, PinnedObject
 
@@ -19,12 +19,12 @@ async def check_online(config: Config, tell: Callable[[str], None]) -> None:
     failed = 0
     origins = make_origins(config, random.Random(), Ledger())
     async with running(origins.run):
-        allotment = Allotment(config.objects)
+        entries = Entries(config.objects)
         for settings in config.objects:
             origin = origins[settings.origin]
             try:
                 if settings.key is None and not settings.bundle:
-                    found = await _check_prefix(origin, settings, allotment)
+                    found = await _check_prefix(origin, settings, entries)
                 else:
                     pinned = await look(origin, settings.ref, settings, Tally())
                     found = f"ok, {_contents(pinned)}, ETag {pinned.etag}"
@@ -46,9 +46,9 @@ def _contents(pinned: PinnedObject) -> str:
     return f"{count} file{'' if count == 1 else 's'}, {size}"
 
 
-async def _check_prefix(origin: S3Origin, settings: ObjectSettings, allotment: Allotment) -> str:
+async def _check_prefix(origin: S3Origin, settings: ObjectSettings, entries: Entries) -> str:
     """Return how a prefix stands; OriginError, TooManyObjects."""
-    objects = await list_objects(origin, settings, allotment.belongs(settings.ref), Tally())
+    objects = await list_objects(origin, settings, entries.belongs(settings.ref), Tally())
     if not objects:
         raise OriginError(f"{settings.ref}: there is no object below it; check prefix and bucket")
     count = f"{len(objects)} object{'' if len(objects) == 1 else 's'}"

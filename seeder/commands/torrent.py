@@ -19,7 +19,7 @@ from seeder.metainfo.bundles import look
 from seeder.metainfo.hashing import OnProgress
 from seeder.metainfo.ladder import describe_wish
 from seeder.metainfo.store import MetainfoStore, Record
-from seeder.publish.entries import Allotment
+from seeder.publish.entries import Entries
 from seeder.publish.serving import account_of
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.objects import PinnedObject, same_state
@@ -45,7 +45,7 @@ async def find_torrent(config: Config, bucket: str, key: str) -> Torrent:
 
 def configured(config: Config, bucket: str, key: str) -> ObjectSettings:
     """Return the entry that an object belongs to; ConfigError."""
-    settings = Allotment(config.objects).find(bucket, key)
+    settings = Entries(config.objects).find(bucket, key)
     if settings is not None:
         return settings
     name = f"{bucket}/{key}"

@@ -40,7 +40,7 @@ class NodeAudience:
 
     def torrent_live(self, torrent: Torrent, account: Account) -> None:
         """Open the torrent's swarm and let peers in."""
-        self._hub.connect(torrent)
+        self._hub.add_torrent(torrent)
         self._swarms.open(
             torrent.info_hash,
             size=torrent.pinned.size,
@@ -67,7 +67,7 @@ class NodeAudience:
     def torrent_gone(self, torrent: Torrent, reason: str) -> None:
         """Close the torrent's swarm with a reason and let its peers go."""
         self._swarms.close(torrent.info_hash, _NOT_REGISTERED + reason)
-        self._hub.disconnect(torrent, "retired")
+        self._hub.remove_torrent(torrent, "retired")
         self._downloads.end(torrent)
         # Where a bundle goes on, the ladder discards the pieces of objects that have gone.
         goes_on = isinstance(torrent.pinned, PinnedBundle) and reason != DELETED

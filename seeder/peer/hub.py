@@ -178,13 +178,13 @@ class Hub:
 
     # -- torrents
 
-    def connect(self, torrent: Torrent) -> None:
+    def add_torrent(self, torrent: Torrent) -> None:
         """Let encrypted connections name a torrent; plain ones find it by themselves."""
         self._skeys.add(torrent.info_hash)
         if torrent.short_v2_hash is not None:
             self._skeys.add(torrent.short_v2_hash)
 
-    def disconnect(self, torrent: Torrent, reason: str) -> None:
+    def remove_torrent(self, torrent: Torrent, reason: str) -> None:
         """Take a torrent back from its peers, let them go, and let no new one name it."""
         self._skeys.discard(torrent.info_hash)
         if torrent.short_v2_hash is not None:

@@ -13,7 +13,7 @@ from seeder.upload.superseed import Viewer
 from seeder.upload.thrift import Availability
 from seeder.upload.uploads import Uploads
 
-ROOM = 0.02
+CLEARED_SHARE = 0.02
 """Share of the places that are cleared a tick, those of least use first, while none is free."""
 SILENT = 10.0
 """Seconds without a byte after which a peer id may come back from another address."""
@@ -115,5 +115,5 @@ def _clear(sessions: Collection[Session], places: int, now: float) -> None:
         return
     useless = {session: session.outstays(now) for session in sessions}
     ranked = sorted((each for each in useless if useless[each] > 0), key=useless.__getitem__)
-    for session in ranked[-max(1, int(places * ROOM)) :]:
+    for session in ranked[-max(1, int(places * CLEARED_SHARE)) :]:
         session.end("made-room")

@@ -240,7 +240,7 @@ class Session:
             if self.wire.sought is not None:
                 await self._fetch_info(self.wire.sought)
             if self.wire.interested and not self._log.is_news:
-                self._announce()
+                self._note_opened()
             self._answer()
 
     async def _fetch_info(self, sought: events.Served) -> None:
@@ -332,7 +332,7 @@ class Session:
         if self.wire.shown is not None:
             self._known_progress.view(now)
 
-    def _announce(self) -> None:
+    def _note_opened(self) -> None:
         """Tell of a peer that wants something, and count it."""
         assert self.torrent is not None
         self._uploads.account(self.torrent).peer_seen()
@@ -458,7 +458,7 @@ class Session:
             self.end(self._farewell)
             return
         if not self._log.is_news and now - self.opened_at > NEWS_AFTER:
-            self._announce()
+            self._note_opened()
         reason = self._deadlines.keep(now)
         if reason is not None:
             self.end(reason)

@@ -6,7 +6,7 @@ from seeder.config.sections import ObjectSettings
 from seeder.torrent.objects import ObjectRef
 
 
-class Allotment:
+class Entries:
     """Finds the entry of an object: its own, else the one with the longest prefix of its key."""
 
     def __init__(self, entries: Iterable[ObjectSettings]) -> None:

@@ -10,7 +10,7 @@ from seeder.torrent.catalog import Torrent
 
 _LOG = logging.getLogger(__name__)
 
-Hearer: TypeAlias = Callable[[Torrent, SeederError], None]
+FaultHandler: TypeAlias = Callable[[Torrent, SeederError], None]
 
 
 class Faults:
@@ -21,23 +21,23 @@ class Faults:
     """
 
     def __init__(self) -> None:
-        self._hear: Hearer = _log
+        self._handle: FaultHandler = _log
 
     def report(self, torrent: Torrent, error: SeederError) -> None:
         """Tell that S3 gave no piece of a torrent (OriginError), or the disk no metainfo of it.
 
         Called in the task that met the fault; when it returns, the torrent may have been retired.
         """
-        self._hear(torrent, error)
+        self._handle(torrent, error)
 
     @contextmanager
-    def heard_by(self, hear: Hearer) -> Iterator[None]:
-        """Pass faults on to `hear` for the length of the block."""
-        self._hear = hear
+    def handled_by(self, handle: FaultHandler) -> Iterator[None]:
+        """Pass faults on to `handle` for the length of the block."""
+        self._handle = handle
         try:
             yield
         finally:
-            self._hear = _log
+            self._handle = _log
 
 
 def _log(_: Torrent, error: SeederError) -> None:

@@ -16,7 +16,7 @@ import trio
 
 from seeder.config.sections import ObjectSettings
 from seeder.errors import AccessDenied, BudgetSpent, ObjectMissing, SeederError, TooManyObjects
-from seeder.publish.entries import Allotment
+from seeder.publish.entries import Entries
 from seeder.publish.keeper import Wanted
 from seeder.publish.keepers import Keepers
 from seeder.publish.listings import ListingStore
@@ -46,7 +46,7 @@ class PrefixState(StrEnum):
 class Change:
     """What a listing has that the one before it had not, or had otherwise, and what has gone."""
 
-    present: Mapping[str, Listed]
+    updated: Mapping[str, Listed]
     gone: tuple[str, ...]
 
 
@@ -94,7 +94,7 @@ class _Follower(Rounds):
     def __init__(
         self,
         prefix: Prefix,
-        allotment: Allotment,
+        entries: Entries,
         *,
         maker: Maker,
         listings: ListingStore,
@@ -103,7 +103,7 @@ class _Follower(Rounds):
     ) -> None:
         super().__init__(timetable)
         self.prefix = prefix
-        self._allotment = allotment
+        self._entries = entries
         self._maker = maker
         self._listings = listings
         self._keepers = keepers
@@ -116,38 +116,38 @@ class _Follower(Rounds):
     def refresh(self) -> float:
         return self.prefix.settings.refresh
 
-    def change(self, settings: ObjectSettings, allotment: Allotment) -> None:
+    def change(self, settings: ObjectSettings, entries: Entries) -> None:
         """Go on under another configuration, which may leave the prefix more objects, or less."""
-        self.prefix.settings, self._allotment = settings, allotment
+        self.prefix.settings, self._entries = settings, entries
         self.wake()
 
     def sort_out(self) -> None:
         """Forget the objects that belong to another entry."""
-        prefix, belongs = self.prefix, self._allotment.belongs(self.prefix.ref)
+        prefix, belongs = self.prefix, self._entries.belongs(self.prefix.ref)
         prefix.objects = {key: each for key, each in prefix.objects.items() if belongs(key)}
 
     async def look(self) -> float:
         """List the prefix and take the changes in."""
-        settings, allotment = self.prefix.settings, self._allotment
-        found = await self._maker.list_below(settings, allotment.belongs(settings.ref))
+        settings, entries = self.prefix.settings, self._entries
+        found = await self._maker.list_below(settings, entries.belongs(settings.ref))
         async with self._keepers.lock:
-            if allotment is self._allotment:  # else it was woken to look anew
+            if entries is self._entries:  # else it was woken to look anew
                 await self._take_in(found)
         return settings.refresh
 
     async def _take_in(self, found: dict[str, Listed]) -> None:
         prefix = self.prefix
         change = compare(prefix.objects, found)
-        if change.present or change.gone:
+        if change.updated or change.gone:
             await trio.to_thread.run_sync(self._listings.save, prefix.ref, found)
             for key in change.gone:
                 self._keepers.withdraw(prefix.below(key), DELETED)
-            await self._keepers.publish(prefix.wanted(change.present))
+            await self._keepers.publish(prefix.wanted(change.updated))
             _LOG.info(
                 "%s: %d objects below it, %d of them new or changed; %d have gone",
                 prefix.ref,
                 len(found),
-                len(change.present),
+                len(change.updated),
                 len(change.gone),
             )
         prefix.objects, prefix.listed_at = found, time.time()
@@ -196,7 +196,7 @@ class Prefixes:
         self._makers = makers
         self._listings = listings
         self._timetable = timetable
-        self._allotment = Allotment(())
+        self._entries = Entries(())
         self._followers: dict[ObjectRef, _Follower] = {}
 
     def __iter__(self) -> Iterator[Prefix]:
@@ -207,25 +207,25 @@ class Prefixes:
         for prefix in self:
             yield from prefix.wanted(prefix.objects)
 
-    async def apply(self, allotment: Allotment) -> None:
+    async def apply(self, entries: Entries) -> None:
         """Follow exactly these prefixes; what is remembered of new ones is there on return.
 
         The caller holds the keepers' lock.
         """
-        self._allotment = allotment
+        self._entries = entries
         for ref, follower in tuple(self._followers.items()):
-            settings = allotment.prefixes.get(ref)
+            settings = entries.prefixes.get(ref)
             if settings is None:
                 follower.end()
                 del self._followers[ref]
             else:
-                follower.change(settings, allotment)
-        added = [ref for ref in allotment.prefixes if ref not in self._followers]
+                follower.change(settings, entries)
+        added = [ref for ref in entries.prefixes if ref not in self._followers]
         remembered = await trio.to_thread.run_sync(self._load, added)
         for ref, objects in zip(added, remembered, strict=True):
             follower = self._followers[ref] = _Follower(
-                Prefix(allotment.prefixes[ref], objects or {}),
-                allotment,
+                Prefix(entries.prefixes[ref], objects or {}),
+                entries,
                 maker=self._makers[ref.origin],
                 listings=self._listings,
                 keepers=self._keepers,
@@ -240,7 +240,7 @@ class Prefixes:
 
     def adopt(self, pinned: PinnedObject) -> None:
         """Count an object that had an entry of its own as listed, if a prefix has it by now."""
-        owner = self._allotment.prefix_of(pinned.ref)
+        owner = self._entries.prefix_of(pinned.ref)
         if owner is not None:
             listed = Listed(pinned.etag, pinned.size)
             self._followers[owner].prefix.objects.setdefault(pinned.ref.key, listed)
@@ -248,5 +248,5 @@ class Prefixes:
 
 def compare(before: Mapping[str, Listed], now: Mapping[str, Listed]) -> Change:
     """Return how two listings differ."""
-    present = {key: listed for key, listed in now.items() if before.get(key) != listed}
-    return Change(present, tuple(key for key in before if key not in now))
+    updated = {key: listed for key, listed in now.items() if before.get(key) != listed}
+    return Change(updated, tuple(key for key in before if key not in now))

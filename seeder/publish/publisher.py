@@ -10,7 +10,7 @@ from seeder.errors import SeederError
 from seeder.ledger.counters import Ledger
 from seeder.metainfo.library import Library
 from seeder.metainfo.store import MetainfoStore
-from seeder.publish.entries import Allotment
+from seeder.publish.entries import Entries
 from seeder.publish.keeper import Wanted
 from seeder.publish.keepers import Keepers
 from seeder.publish.listings import ListingStore
@@ -57,12 +57,12 @@ class Publisher:
         Objects whose metainfo is on disk are served when this returns.
         """
         async with self._keepers.lock:
-            allotment = Allotment(objects)
-            await self.prefixes.apply(allotment)
+            entries = Entries(objects)
+            await self.prefixes.apply(entries)
             for publication in self._catalog:
                 if publication.pinned is not None:
                     self.prefixes.adopt(publication.pinned)
-            wanted = [Wanted(settings, ref) for ref, settings in allotment.objects.items()]
+            wanted = [Wanted(settings, ref) for ref, settings in entries.objects.items()]
             wanted += self.prefixes.wanted()
             self._keepers.withdraw_all_but({each.ref for each in wanted})
             await self._keepers.publish(wanted)

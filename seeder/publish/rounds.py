@@ -27,14 +27,14 @@ class Timetable:
     def __init__(self, nursery: trio.Nursery, rng: random.Random) -> None:
         self.nursery = nursery
         self.rng = rng
-        self.short: set[Rounds] = set()
+        self.lacking_budget: set[Rounds] = set()
         """Those that go on when there is budget again."""
 
     def read_on(self) -> None:
         """Wake those that waited for budget: there is some."""
-        for rounds in self.short:
+        for rounds in self.lacking_budget:
             rounds.wake()
-        self.short.clear()
+        self.lacking_budget.clear()
 
 
 class Rounds(ABC):
@@ -98,7 +98,7 @@ class Rounds(ABC):
     def end(self) -> None:
         """Look at it no more."""
         self._ended = True
-        self._timetable.short.discard(self)
+        self._timetable.lacking_budget.discard(self)
         if self._scope is not None:
             self._scope.cancel()
 
@@ -118,7 +118,7 @@ class Rounds(ABC):
                 try:
                     delay = await self.look()
                 except BudgetSpent as error:
-                    self._timetable.short.add(self)
+                    self._timetable.lacking_budget.add(self)
                     self.lack_budget(error)
                     delay = self.refresh
                 except SeederError as error:

@@ -55,7 +55,7 @@ class Seed:
 
     def retire(self) -> None:
         """Let the first object go, as the daemon does when it has changed."""
-        self.node.hub.disconnect(self.torrent, "retired")
+        self.node.hub.remove_torrent(self.torrent, "retired")
         self.downloads.end(self.torrent)
 
     async def ask(self, target: str, *headers: str, method: str = "GET") -> Reply:

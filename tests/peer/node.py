@@ -266,7 +266,7 @@ async def serving(
     )
     hub = Hub(uploads, find=find, peer_id=OUR_ID, client="seeder/0")
     for torrent in torrents:
-        hub.connect(torrent)
+        hub.add_torrent(torrent)
     listener = listen(host, 0, "peer")
     if send_buffer is not None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)

@@ -185,7 +185,7 @@ async def test_a_retired_torrent_is_taken_back_and_its_peers_let_go(tmp_path: Pa
         node.source.hold_up(2)
         await peer.request((2, 0, 10))
         await wait_until(lambda: node.source.reads[2] == 1)
-        node.hub.disconnect(node.torrent, "retired")
+        node.hub.remove_torrent(node.torrent, "retired")
         told = [await peer.read() for _ in range(5)]
         assert told == [CHOKE, reject(2, 0, 10), donthave(2), donthave(1), donthave(3)]
         # What it asks for before it has read that is turned down.
@@ -207,7 +207,7 @@ async def test_blocks_on_their_way_arrive_before_a_retired_torrent_is_taken_back
             await peer.request(*blocks)
             [session] = node.sessions()
             await wait_until(lambda: session._output.draining)
-            node.hub.disconnect(node.torrent, "retired")
+            node.hub.remove_torrent(node.torrent, "retired")
             node.tick(0)
             for block in blocks[:64]:
                 assert (await peer.read_block())[0] == block
@@ -228,7 +228,7 @@ async def test_a_peer_that_never_reads_does_not_hold_a_retired_torrent(tmp_path:
             await peer.request(*blocks_of(node.torrent))
             [session] = node.sessions()
             await wait_until(lambda: session._output.draining)
-            node.hub.disconnect(node.torrent, "retired")
+            node.hub.remove_torrent(node.torrent, "retired")
             node.tick(LEAVE_DEADLINE - 1)
             assert session.reason is None
             node.tick(LEAVE_DEADLINE + 1)
@@ -242,7 +242,7 @@ async def test_a_retired_torrent_lets_those_go_who_have_not_said_who_they_are(
         hello = messages.PROTOCOL + bytes(8) + node.torrent.info_hash
         await peer.send(hello)
         await peer.read_exactly(68)
-        node.hub.disconnect(node.torrent, "retired")
+        node.hub.remove_torrent(node.torrent, "retired")
         await peer.read_to_the_end()
         await node.wait_closed("retired")
 
@@ -318,7 +318,7 @@ async def test_a_stop_that_meets_a_retired_torrent_ends_in_time(tmp_path: Path) 
         async with node.peer() as peer:
             node.stop.cancel()
             await trio.testing.wait_all_tasks_blocked()
-            node.hub.disconnect(node.torrent, "retired")
+            node.hub.remove_torrent(node.torrent, "retired")
             assert await peer.read_to_the_end() == b""
         await node.stopped.wait()
         assert node.closes == {"shutdown": 1}

@@ -66,7 +66,7 @@ async def test_where_encryption_is_required_plaintext_is_refused(tmp_path: Path)
 
 async def test_a_torrent_that_is_gone_cannot_be_named(tmp_path: Path) -> None:
     async with serving(tmp_path, (DATA, PIECE)) as node:
-        node.hub.disconnect(node.torrent, "retired")
+        node.hub.remove_torrent(node.torrent, "retired")
         with pytest.raises((EOFError, trio.BrokenResourceError)):
             async with dialled(node, RC4):
                 raise AssertionError("it went on")

@@ -98,7 +98,7 @@ async def test_encrypted_connections_may_name_either_hash(tmp_path: Path) -> Non
         keys = {index._found[key] for key in index._found}
         assert keys == set(names)
         assert isinstance(node.hub._respond(), Responder)
-        node.hub.disconnect(node.torrent, "retired")
+        node.hub.remove_torrent(node.torrent, "retired")
         assert not index._found
 
 

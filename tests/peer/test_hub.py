@@ -237,7 +237,7 @@ async def test_a_torrent_that_is_retired_lets_its_peers_go(tmp_path: Path) -> No
             node.peer(torrent=one, peer_id=THIRD_ID) as second,
             node.peer(torrent=two) as other,
         ):
-            node.hub.disconnect(one, "retired")
+            node.hub.remove_torrent(one, "retired")
             node.tick(0)
             choke = messages.message(MessageId.CHOKE)
             assert await first.read_to_the_end() == choke

@@ -1,4 +1,4 @@
-"""Faults of torrents reach one hearer at once, and the log while there is none."""
+"""Faults of torrents reach their handler at once, and the log while there is none."""
 
 from typing import cast
 
@@ -11,13 +11,13 @@ from seeder.torrent.catalog import Torrent
 TORRENT = cast(Torrent, object())
 
 
-def test_a_fault_is_heard_at_once_and_logged_while_nobody_hears(
+def test_a_fault_is_heard_at_once_and_logged_while_there_is_no_handler(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     faults, heard = Faults(), list[tuple[Torrent, SeederError]]()
     report, error = faults.report, ObjectChanged("it is another one")
     report(TORRENT, ObjectChanged("early"))
-    with faults.heard_by(lambda *fault: heard.append(fault)):
+    with faults.handled_by(lambda *fault: heard.append(fault)):
         report(TORRENT, error)
         assert heard == [(TORRENT, error)]
     report(TORRENT, ObjectChanged("late"))

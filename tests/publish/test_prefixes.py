@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seeder.config.sections import ObjectSettings
-from seeder.publish.entries import Allotment
+from seeder.publish.entries import Entries
 from seeder.publish.prefixes import EMPTY, Prefix, PrefixState, compare
 from seeder.publish.serving import DELETED, REPLACED, WITHDRAWN
 from seeder.s3.listing import Listed
@@ -317,19 +317,19 @@ async def test_a_listing_waits_for_budget_and_goes_on_by_itself(world: World) ->
 def test_every_object_belongs_to_one_entry(
     prefixes: set[str], named: set[str], keys: set[str]
 ) -> None:
-    allotment = Allotment([*map(below, prefixes), *map(settings, named)])
+    entries = Entries([*map(below, prefixes), *map(settings, named)])
     for key in keys:
         ref = ObjectRef("default", "bucket", key)
         owners = [
             prefix
             for prefix in prefixes
             if key.startswith(prefix)
-            and allotment.belongs(ObjectRef("default", "bucket", prefix))(key)
+            and entries.belongs(ObjectRef("default", "bucket", prefix))(key)
         ]
         covering = [prefix for prefix in prefixes if key.startswith(prefix)]
         expected = [] if key in named or not covering else [max(covering, key=len)]
         assert owners == expected
-        found, owner = allotment.find("bucket", key), allotment.prefix_of(ref)
+        found, owner = entries.find("bucket", key), entries.prefix_of(ref)
         assert (found is None) == (not covering and key not in named)
         assert ([] if owner is None else [owner.key]) == expected
 
@@ -343,5 +343,5 @@ def test_a_change_leads_from_one_listing_to_the_next(
 ) -> None:
     one, two = ({k: Listed('"e"', size) for k, size in each.items()} for each in (before, now))
     change = compare(one, two)
-    assert {k: v for k, v in one.items() if k not in change.gone} | dict(change.present) == two
-    assert all(one.get(key) != listed for key, listed in change.present.items())
+    assert {k: v for k, v in one.items() if k not in change.gone} | dict(change.updated) == two
+    assert all(one.get(key) != listed for key, listed in change.updated.items())
