@@ -1,4 +1,4 @@
-"""What goes out in one sendmsg: messages and views of pieces, and how much of it got away.
+"""What goes out in one sendmsg: messages and views of pieces, and how much of it the socket took.
 
 No I/O.
 """
@@ -10,15 +10,16 @@ from seeder.peer.mse import Keystream
 from seeder.units import KIB
 
 READ_BLOCKS = 64
-"""Of 16 KiB, that are read from disk for one batch at most."""
+"""The most blocks of 16 KiB that are read from disk for one batch."""
 SEALED_SIZE = 544 * KIB
-"""Bytes: 32 blocks with their headers, and what the protocol owes."""
+"""Bytes of an encrypted batch: 32 blocks with their headers, and what the protocol owes."""
 RECEIVE_SIZE = 64 * KIB
+"""Bytes read from a socket at a time."""
 _PIECE = int(MessageId.PIECE)
 Range = tuple[int, int]
-"""begin and length of a block."""
+"""(begin, length) of a block."""
 Fill = Callable[[int, Sequence[tuple[int, Sequence[memoryview]]]], bool]
-"""Fills buffers from a piece, each from an offset on, or returns False."""
+"""Takes a piece's index and (offset, buffers) pairs, and fills the buffers; False if it can't."""
 
 
 class Scratch:
@@ -45,11 +46,11 @@ class Scratch:
         return self._used + PIECE_HEADER_LENGTH + length <= len(self._messages)
 
     def read(self, index: int, blocks: Sequence[Range], fill: Fill) -> tuple[int, memoryview]:
-        """Add the `piece` messages of the first blocks, as many as fit; return how many, and them.
+        """Add `piece` messages of the first blocks, as many as fit; return their number and bytes.
 
-        That is 0 when `fill` can't get them.
+        The number is 0 when `fill` fails.
         """
-        # This runs once a block, as Batch.add_blocks does.
+        # This runs once per block, as Batch.add_blocks does.
         memory, pack = self._messages, PIECE_HEADER.pack_into
         size = len(memory)
         start = at = self._used
@@ -103,7 +104,7 @@ class Batch:
         self, index: int, piece: bytes | bytearray, blocks: Sequence[tuple[int, int]]
     ) -> int:
         """Append blocks of a piece, each (begin, length); return their bytes without headers."""
-        # This runs once a block: no call more than it takes.
+        # This runs once per block: no call more than needed.
         view, append, pack = memoryview(piece), self.buffers.append, PIECE_HEADER.pack
         payload = 0
         for begin, length in blocks:
@@ -154,7 +155,8 @@ class Batch:
     def take_back(self) -> list[tuple[int, Sequence[tuple[int, int]]]]:
         """Give up the blocks that haven't begun to go out; return them by piece, the last first.
 
-        What has to follow is copied, so that nothing else is held. Encrypted, that is everything.
+        What must still go out is copied, so that no piece is held. Of an encrypted batch, that is
+        all of it.
         """
         back: list[tuple[int, Sequence[tuple[int, int]]]] = []
         if self._sealed and not self.borrows:

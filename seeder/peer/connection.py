@@ -2,8 +2,8 @@
 
 `receive` takes bytes as they arrive and returns what the session has to know; whatever the
 protocol itself must answer (handshake, rejects, metadata) collects in `data_to_send`. Requests
-that were accepted wait in `wanted`, by piece, until the session takes them to send their blocks or
-turns them down.
+that were accepted wait in `wanted`, by piece, until the session takes them to send their blocks, or
+rejects them.
 
 No I/O.
 """
@@ -36,19 +36,20 @@ from seeder.torrent.merkle import HashRequest
 from seeder.units import KIB
 
 MOST_OPENERS = 4
+"""Bitfields and the like that count as what the peer arrived with; BEP 3 allows one."""
 NOISE_BURST = 2000
 NOISE_PER_SECOND = 100
-"""Messages that cost us work and bring nothing."""
+"""Messages that cost us work and bring nothing: so many at once, then so many per second."""
 CANCEL_BURST = 2 * REQUEST_QUEUE
 CANCELS_PER_SECOND = 500
-"""A peer that has got all pieces cancels its queue once; one that asks and cancels by turns never
+"""A peer that has all pieces cancels its queue once; a peer that requests and cancels in turn never
 stops."""
 NUDGE_AFTER = 11.0
 """Seconds of silence after which a peer without the fast extension may be an rTorrent that waits
 for an unchoke."""
 LONGEST_MESSAGE = 64 * KIB
 MOST_TAKEN_BACK = 1000
-"""Pieces that are named to a peer when all are gone; the end of the connection tells the rest."""
+"""Pieces of a retired torrent that are taken back one by one; closing tells the rest."""
 MOST_UNSENT = 256 * KIB
 """Answers that may wait for a peer that doesn't read, beyond the longest message."""
 
@@ -68,7 +69,7 @@ class PeerConnection:
     """The protocol state of one incoming connection.
 
     `wanted`, `newly_wanted`, `take` and `reject_piece` are those of its `RequestQueue`, bound here
-    so that sending a batch takes no way round. `find` gives the torrent of an info hash, `hides`
+    so that filling a batch costs no extra hop. `find` gives the torrent of an info hash, `hides`
     tells whether its pieces are shown one by one; both are called once, at the handshake. Every
     method may raise WireError, whose `reason` ends the session.
     """
@@ -98,7 +99,7 @@ class PeerConnection:
         self.lost: set[int] = set()
         """Pieces that the peer was told we don't have any more (BEP 54), until `regain`."""
         self.retired = False
-        """Whether there is nothing to be had any more."""
+        """Whether the torrent has gone, so that nothing is served any more."""
         self._find = find
         self._hides = hides
         self._extensions: Extensions | None = None
@@ -227,8 +228,8 @@ class PeerConnection:
                 self.interested = message.id == MessageId.INTERESTED
             self._count_noise(now)
             if message.id == MessageId.INTERESTED and not self.choking:
-                # Said again, for WebTorrent overhears it in the same segment as the handshake, and
-                # an rTorrent that had run out of pieces to want waits for it.
+                # Said again: WebTorrent misses an unchoke in the same segment as the handshake, and
+                # an rTorrent that had run out of pieces to want waits for one.
                 self._out += messages.message(MessageId.UNCHOKE)
 
     @property
@@ -256,7 +257,7 @@ class PeerConnection:
             if not messages.bitfield_fits(pieces, self._piece_count):
                 raise WireError("bad-bitfield", f"{len(pieces)} bytes")
         if self._haves or self._asked:
-            # Taken for what it arrived with, this would undo its gains, to be gained once more.
+            # Counted as what it arrived with, this would undo its gains, to be counted once more.
             self._count_noise(now)
             events.append(Grown(pieces))
             return
@@ -283,7 +284,7 @@ class PeerConnection:
         self._requests.cancel(block)
 
     def _only_known(self, blocks: list[Block]) -> list[Block]:
-        """Turn down what the peer wasn't told of, or was told that it is gone; return the rest."""
+        """Turn down requests for pieces that are hidden or taken back; return the others."""
         shown, lost = self.shown, self.lost
         known: list[Block] = []
         unknown: list[Block] = []
@@ -301,7 +302,7 @@ class PeerConnection:
         return self._requests.count
 
     def give_back(self, index: int, blocks: Sequence[tuple[int, int]]) -> None:
-        """Queue requests again that `take` took and nobody answered; they may be refused by now."""
+        """Queue requests again that `take` took and nobody answered, unless they are refused now."""
         refused = self.choking or index in self.lost
         self._requests.give_back(index, blocks, refused=refused)
 
@@ -325,7 +326,7 @@ class PeerConnection:
         return True
 
     def regain(self, index: int) -> None:
-        """Tell the peer that a piece that was lost is to be had again."""
+        """Tell the peer that a lost piece can be had again."""
         if index in self.lost and not self.retired:
             self.lost.discard(index)
             self._out += messages.have(index)
@@ -333,7 +334,8 @@ class PeerConnection:
     def retire(self, lacking: Iterable[int]) -> None:
         """Take everything back: what is queued is turned down, and nothing is served any more.
 
-        The peer is told of each piece that it lacks, first of those that it wanted.
+        The peer is told of MOST_TAKEN_BACK pieces at most: those that it wanted, then others that
+        it lacks.
         """
         wanted = list(self.wanted)
         self.choke()
@@ -359,7 +361,7 @@ class PeerConnection:
     # -- choking
 
     def unchoke(self) -> None:
-        """Let the peer request, unless there is nothing to be had any more."""
+        """Let the peer request, unless the torrent has gone."""
         if self.choking and not self.retired:
             self.choking = False
             self._out += messages.message(MessageId.UNCHOKE)
@@ -373,10 +375,10 @@ class PeerConnection:
                 self.reject_piece(index)
 
     def nudge(self, silent_since: float, now: float) -> None:
-        """Choke and unchoke a peer that is interested, but has asked for nothing for long (s).
+        """Choke and unchoke a peer that is interested, but has asked for nothing for NUDGE_AFTER.
 
-        An rTorrent that runs out of pieces to want doesn't take an unchoke in the ten seconds after
-        that, not even once it wants some again, and forgets the one that came.
+        An rTorrent that runs out of pieces to want ignores any unchoke for the next ten seconds,
+        even if it wants some again by then. `silent_since` and `now` are in seconds.
         """
         waits = self.interested and not (self.choking or self.wanted or self.fast)
         if waits and now - max(silent_since, self._nudged_at) > NUDGE_AFTER:

@@ -1,8 +1,7 @@
 """The first bytes of a connection: plaintext BitTorrent, or MSE around it.
 
-The first 20 bytes tell which of them it is. Until that is settled everything goes through here;
-afterwards a plaintext connection costs nothing more, and an encrypted one has its two keystreams
-here.
+The first 20 bytes tell which of them it is. Afterwards plaintext passes through unchanged; an
+encrypted connection has its two keystreams here.
 
 No I/O.
 """
@@ -14,10 +13,10 @@ from seeder.peer.mse import Keystream, MsePolicy, Responder, looks_plain
 
 
 class EncryptionLayer:
-    """Decides what a peer speaks: a `policy` of None refuses encryption.
+    """Finds out whether a peer speaks plaintext or MSE; a `policy` of None refuses MSE.
 
-    `respond` makes our side of MSE when it is needed, in the session's task; WireError if there are
-    too many.
+    `respond` makes our side of MSE when it is needed, in the session's task; it raises WireError if
+    too many connections need one.
     """
 
     __slots__ = (
@@ -33,7 +32,7 @@ class EncryptionLayer:
 
     def __init__(self, policy: MsePolicy | None, respond: Callable[[], Responder]) -> None:
         self.settled = False
-        """Whether what `receive` returns is the peer wire, and all of it."""
+        """Whether `receive` returns everything from now on: MSE is over, or there was none."""
         self.encrypt: Keystream | None = None
         """What goes out passes through it; None for plaintext."""
         self._policy = policy
@@ -44,7 +43,7 @@ class EncryptionLayer:
         self._out = b""
 
     def receive(self, data: bytes | bytearray | memoryview) -> bytes | bytearray | memoryview:
-        """Take what arrived and return what it is on the peer wire; WireError."""
+        """Take what arrived; return the bytes of the peer wire in it, in clear; WireError."""
         if self.settled:
             return data if self._decrypt is None else self._decrypt.update(data)
         if self._responder is None:

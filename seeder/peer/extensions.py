@@ -14,7 +14,7 @@ from seeder.torrent import bencode
 
 MOST_EXTENDED_HANDSHAKES = 10
 METADATA_COPIES = 4
-"""Of the info dictionary, which one peer may have."""
+"""Copies of the info dictionary that one peer may have."""
 LONGEST_CLIENT_NAME = 64
 
 UT_PEX = 1
@@ -78,8 +78,8 @@ class Extensions:
             self._receive_metadata_request(payload[1:])
         elif identifier == UPLOAD_ONLY and payload[1:] not in (b"", b"\x00"):
             return [WantsNothing()]
-        # All else is ignored: peer exchange, because we dial nobody; "don't have", because what a
-        # peer loses was sent all the same, and super-seeding notices a piece that nobody gets.
+        # All else is ignored. Peer exchange: we dial nobody. "Don't have": what a peer loses was
+        # sent all the same, and super-seeding notices a piece that nobody gets.
         return []
 
     def _receive_introduction(self, payload: bytes) -> list[Introduced | WantsNothing]:
@@ -126,7 +126,7 @@ class Extensions:
         self._out += messages.extended(self.pex_id, payload)
 
     def send_donthave(self, index: int) -> None:
-        """Queue the message that a piece is not to be had any more (BEP 54)."""
+        """Queue the message that takes a piece back (BEP 54)."""
         self._out += messages.extended(self.donthave_id, index.to_bytes(4))
 
     def send_metadata(self) -> None:

@@ -1,7 +1,7 @@
 """Answers to one peer's requests for hashes (BEP 52), read from what is kept on disk.
 
-A peer's requests are answered one at a time, in threads, and the next one is looked up when the
-last answer is on its way: a peer that reads slowly, or asks for a lot, delays only itself.
+A peer's requests are looked up one at a time, in threads, each when the answer before it is on its
+way: a peer that reads slowly, or asks for a lot, delays only itself.
 """
 
 from collections import deque
@@ -14,9 +14,9 @@ from seeder.peer import messages
 from seeder.torrent.merkle import HashRequest, KeptHashes, hashes_for
 
 MOST_WAITING = 64
-"""Requests; libtorrent sends one for 512 pieces, and asks again after three seconds."""
+"""Requests of one peer; libtorrent sends one for 512 pieces, and again after three seconds."""
 COPIES = 4
-"""Of all hashes that there are, which one peer may have."""
+"""How many times one peer may have all hashes that there are."""
 LEAST_HASHES = 4096
 """Hashes that a peer may have in any case: it may ask for those of a small file again and again."""
 
@@ -24,8 +24,8 @@ LEAST_HASHES = 4096
 class HashLookups:
     """One peer's requests for hashes.
 
-    `start` has `run` called in a task of the session's nursery; `reject` turns a request down;
-    `tell` sends the answer, in that task.
+    `start` starts `run` as a task of the session's nursery. `run` calls `tell` when there is
+    something to send; `reject` turns a request down.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class HashLookups:
             self._start()
 
     async def run(self) -> None:
-        """Look up what is waited for, as long as the answers go out."""
+        """Look up the waiting requests, until none is left or an answer waits to be sent."""
         try:
             while self._waiting and not self._answer:
                 request = self._waiting.popleft()

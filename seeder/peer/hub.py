@@ -33,7 +33,7 @@ from seeder.upload.uploads import TICK, Uploads
 _LOG = logging.getLogger(__name__)
 
 EXCHANGE_BURST, EXCHANGES_PER_SECOND = 200, 100
-"""Key exchanges of encrypted connections, of all peers together."""
+"""Key exchanges (MSE) of all peers together: so many at once, then so many per second."""
 GOODBYE = 3.0
 """Seconds that a batch under way has to get out when we stop."""
 
@@ -88,8 +88,8 @@ class Hub:
         async with trio.open_nursery() as nursery:
             keeping = trio.CancelScope()
             await nursery.start(self._keep_sessions, keeping)
-            # Cancelling `serve` from now on ends the accepting; sessions end with a goodbye.
-            # A shield from the beginning would wait for ever if the cancel comes meanwhile.
+            # From now on a cancel of `serve` ends the accepting only; sessions end with a goodbye.
+            # Shielded earlier, a cancel that comes during the start would never be delivered.
             keeping.shield = True
             try:
                 async with trio.open_nursery() as accepting:
@@ -194,7 +194,7 @@ class Hub:
                 session.retire(reason)
 
     def regain(self) -> None:
-        """Tell all peers that the pieces which were taken back from them are to be had again."""
+        """Tell all peers that the pieces taken back from them can be had again."""
         for session in tuple(self._registry.sessions):
             session.regain()
 
@@ -207,7 +207,7 @@ class Hub:
 
 
 def _policy_of(encryption: Encryption) -> MsePolicy | None:
-    """Return what is wished for as far as it can be done, None for no encryption; ConfigError."""
+    """Return how MSE answers peers, None to refuse it; ConfigError for "require" without RC4."""
     if encryption == "off":
         return None
     if rc4_available():

@@ -1,6 +1,6 @@
 """The life of one session: how long it may last, and what the log tells of it.
 
-A peer may not for ever say nothing, take nothing, or keep a place for nothing.
+No peer may stay silent for ever, take nothing for ever, or hold a place without using it.
 """
 
 import errno
@@ -16,7 +16,7 @@ from seeder.peer.protocol import Phase
 from seeder.torrent.objects import ObjectRef
 
 HANDSHAKE_DEADLINE = 15.0
-"""Seconds, as all of these."""
+"""Seconds, like all constants below."""
 IDLE_DEADLINE = 180.0
 WRITE_DEADLINE = 60.0
 KEEP_ALIVE_EVERY = 100.0
@@ -25,7 +25,8 @@ IDLE_PATIENCE = 60.0
 """Grace before a peer that hasn't said who it is, or wants nothing, makes room when all places
 are taken."""
 PIN_DEADLINE = 2.0
-"""A peer this slow gets its batch queued again, so that it doesn't hold whole pieces in memory."""
+"""Once the socket has taken nothing for so long, the batch is queued again: it holds whole pieces
+in memory."""
 
 _GONE = {errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTUNREACH}
 
@@ -46,11 +47,11 @@ class Deadlines:
 
     @property
     def is_stranger(self) -> bool:
-        """Whether the peer has still to say who it is."""
+        """Whether the peer's id has yet to come."""
         return self._wire.phase in (Phase.HANDSHAKE, Phase.PEER_ID)
 
     def outstays(self, now: float) -> float:
-        """Return the seconds by which a peer keeps a place for nothing too long; 0 for others."""
+        """Return for how many seconds too long a peer has held a place without using it, or 0."""
         wire = self._wire
         if self.is_stranger:
             return max(0.0, now - self._opened_at - STRANGER_PATIENCE)
@@ -59,11 +60,11 @@ class Deadlines:
         return max(0.0, now - self.served_at - IDLE_PATIENCE)
 
     def is_late(self, now: float) -> bool:
-        """Whether a stranger took too long."""
+        """Tell whether the handshake is overdue, if the peer is still a stranger."""
         return now - self._opened_at > HANDSHAKE_DEADLINE
 
     def keep(self, now: float) -> str | None:
-        """Do what is due: let go of pieces, keep the connection alive; or tell why it must end."""
+        """Return why the session must end, if it must; else let go of pieces or keep it alive."""
         output = self._output
         if output.draining:
             if now - output.sent_at > WRITE_DEADLINE:
@@ -86,19 +87,19 @@ class SessionLog:
         self.reason: str | None = None
         """Why the session ends; the first one told counts."""
         self.is_news = False
-        """Whether the log tells of it at INFO: not of seeds, which dial again when we hang up."""
+        """Whether the session is logged at INFO; seeds aren't: they dial again when we hang up."""
         self._log = log
         self._address = address
 
     def note(self, reason: str, detail: str = "") -> None:
-        """Take down why the session ends."""
+        """Note why the session ends, unless a reason is noted already."""
         if self.reason is None:
             self.reason = reason
             if detail:
                 self._log.debug("peer %s:%d: %s", *self._address, detail)
 
     def fail(self, error: Exception) -> None:
-        """Take down the error that ends the session."""
+        """Note the error that ends the session."""
         match error:
             case WireError(reason=reason):
                 self.note(reason, str(error))
@@ -114,12 +115,12 @@ class SessionLog:
                 self._log.error("peer %s:%d: internal error", *self._address, exc_info=error)
 
     def opened(self, ref: ObjectRef) -> None:
-        """Tell that the peer wants something of an object."""
+        """Log that the peer is here for an object, and its end at INFO, too."""
         self.is_news = True
         self._log.info("peer %s:%d opened: %s", *self._address, ref)
 
     def closed(self, client: str, uploaded: int, gained: int, lasted: float) -> None:
-        """Tell of the end: bytes that the peer had from us and gained, and seconds."""
+        """Log the end: bytes that we sent the peer, bytes that it gained, and seconds."""
         level = logging.INFO if self.is_news else logging.DEBUG
         self._log.log(
             level,

@@ -87,7 +87,7 @@ _FIXED_LENGTH: dict[int, int] = {
     MessageId.ALLOWED_FAST: 5,
 }
 KEEP_ALIVE_ID = -1
-"""Stands for the message without an id."""
+"""Our id for the message that has none on the wire."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Handshake:
 
     @property
     def v2(self) -> bool:
-        """Whether the peer that names a hybrid by its v1 hash takes the v2 one back (BEP 52)."""
+        """Whether a peer that names a hybrid by its v1 hash accepts the v2 hash back (BEP 52)."""
         byte, bit = _RESERVED_V2
         return bool(self.reserved[byte] & bit)
 

@@ -38,14 +38,14 @@ PRIME = int(
 )
 GENERATOR = 2
 KEY_LENGTH = 96
-"""Of a public key and of the shared secret, big-endian."""
+"""Bytes of a public key and of the shared secret, big-endian."""
 PRIVATE_KEY_LENGTH = 20
 """160 bits, as the specification recommends; more costs time and hides nothing better."""
 LONGEST_PAD = 512
 LONGEST_INITIAL = 32 * KIB
-"""Of the payload inside the handshake: room for a handshake and a bitfield of 200,000 pieces."""
+"""Bytes of payload inside it: room for BitTorrent's handshake and a bitfield of 200,000 pieces."""
 DISCARDED = 1024
-"""RC4's first bytes tell of its key and are never used."""
+"""RC4's first bytes, which leak its key and are never used."""
 
 _SHA1_LENGTH = 20
 _KEY_AND_PAD = KEY_LENGTH + LONGEST_PAD
@@ -181,7 +181,7 @@ class Responder:
         if not 2 <= peer_key <= PRIME - 2:
             # 0, 1 and P-1 have powers that anybody can tell.
             raise WireError("mse-bad-key")
-        # A dialler can't go on before our key is out, so this is not worth its exponentiations.
+        # No dialler can send more before it has our key: save the exponentiations.
         if len(self._buffer) > _KEY_AND_PAD:
             raise WireError("mse-no-sync", f"{len(self._buffer)} bytes before our key")
         public_key = pow(GENERATOR, self._private_key, PRIME)
@@ -266,9 +266,9 @@ class Responder:
 
 
 def looks_plain(start: Buffer) -> bool | None:
-    """Tell whether a connection that starts so is plain BitTorrent; None when 20 bytes must tell.
+    """Tell whether a connection that starts so is plain BitTorrent; None if more bytes must tell.
 
-    Anything else is a public key, or somebody who got lost.
+    20 bytes tell in any case. Anything else is a public key, or no BitTorrent at all.
     """
     start = bytes(start[: len(PROTOCOL)])
     if start == PROTOCOL:

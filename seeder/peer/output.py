@@ -1,8 +1,8 @@
 """What goes out to one peer: batches of messages and blocks, in turns that leave room for others.
 
 A batch is what the protocol owes the peer, then blocks of the pieces at hand, as far as the upload
-limits allow. It is tried at once where it was called for; only what a full socket leaves over, or
-what is more than a turn, waits in a task of its own.
+limits allow. Whoever has something to send tries at once, in its own task; only what a full socket
+leaves over, or what is more than a turn, waits in a drain task.
 """
 
 import socket
@@ -20,13 +20,13 @@ from seeder.upload.feed import Feed
 from seeder.upload.rates import Chain
 
 BATCH_BLOCKS = 64
-"""Of 16 KiB: a mebibyte a sendmsg, and far from the kernel's limit of 1024 buffers."""
+"""Blocks of 16 KiB: a mebibyte per sendmsg, far from the kernel's limit of 1024 buffers."""
 ENCRYPTED_BATCH_BLOCKS = 32
-"""Encrypting holds up the loop for 1.4 ms a mebibyte, so other peers wait for smaller bites."""
+"""Fewer, because encrypting holds up the loop, and so all other peers, for 1.4 ms per mebibyte."""
 LEAST_READ = 4
 """Blocks read from disk or encrypted at a time for a peer whose socket takes no more."""
 BATCHES_A_TURN = 4
-"""That one peer is sent before the others get their turn."""
+"""Batches that one peer is sent before the others get their turn."""
 
 
 class Sender(Protocol):
@@ -83,11 +83,11 @@ class Output:
         task that sends.
         """
         self.further: Callable[[], bytes] | None = None
-        """Gives what else the peer is owed, a message at a time, in the task that sends."""
+        """Returns what else the peer is owed, a message per call, in the task that sends."""
         self.draining = False
         """Whether a task waits for the socket, or for its turn."""
         self.finishing = False
-        """Whether nothing follows the batch under way."""
+        """Whether the batch under way is the last one."""
         self.sent_at = now
         """When the socket took something last."""
         self._sock = sock
@@ -136,7 +136,7 @@ class Output:
             self._sender.sent(index, payload)
 
     def _send_turn(self) -> bool:
-        """Send some batches; True when more is ready but the socket is full or the turn over."""
+        """Send some batches; True when more is ready but the socket is full or the turn is over."""
         for _ in range(BATCHES_A_TURN):
             if not self._batch and (self.finishing or not self._fill()):
                 return False
@@ -161,7 +161,7 @@ class Output:
         if control:
             batch.add(control)
         if feed is not None and wire.wanted:
-            # What is encrypted can't be queued again, so no more of it than the socket may take.
+            # Encrypted blocks can't be queued again: add no more than the socket may take.
             room = min(ENCRYPTED_BATCH_BLOCKS, self._reach) if encrypt else BATCH_BLOCKS
             if self.chain is None:
                 self._add_blocks(feed, room)
@@ -227,7 +227,7 @@ class Output:
             feed.line_up(index)
             return 0, 0
         payload = self._batch.add_borrowed(index, blocks[:count], read)
-        # More of them didn't fit: then nothing else may overtake them.
+        # Where some didn't fit, the batch is full: no other piece may overtake them.
         full = count < len(blocks)
         return room if full else max(count, payload // messages.BLOCK_SIZE), payload
 
@@ -246,14 +246,14 @@ class Output:
             self._reach = LEAST_READ
         finally:
             if borrows and not done:
-                # Whatever happens next: what lies there belongs to the next batch.
+                # Also after an error: the next batch overwrites the borrowed memory.
                 self.let_go()
         if done or not batch:
             self.settle()
         return done
 
     def _adapt(self, count: int, done: bool) -> None:
-        """Read about as much next time as the socket has shown that it takes."""
+        """Next time, read about as much as the socket has shown that it takes."""
         if done:
             self._reach = min(READ_BLOCKS, 2 * self._reach)
         else:

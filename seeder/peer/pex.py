@@ -1,7 +1,7 @@
 """Peer exchange (BEP 11): each peer hears of others that are connected to us.
 
 Messages only say what is certain: peers whose handshake is done and whose listen port is known.
-What peers send of that kind is not read, for a seeder dials nobody.
+What peers send us of this kind is not read: a seeder dials nobody.
 
 No I/O.
 """
@@ -13,6 +13,7 @@ from seeder.net.addresses import is_v6
 from seeder.torrent import bencode
 
 SECONDS_BETWEEN = 60.0
+"""From one message to a peer to the next (BEP 11)."""
 MOST_CHANGES = 50
 """Peers added, and peers dropped, in one message; both families together."""
 MOST_TOLD = 100
@@ -22,15 +23,16 @@ SEED = 0x02
 
 
 class Roster:
-    """The peers of one torrent that others may hear of; a private one's stay unnamed (BEP 27)."""
+    """The peers of one torrent that others may hear of; none of a private torrent (BEP 27)."""
 
     def __init__(self, *, private: bool) -> None:
         self.version = 0
-        """Changes with what there is to tell."""
+        """Changes whenever an endpoint comes or goes."""
         self._private = private
         self._endpoints: dict[bytes, dict[Hashable, int]] = {}
-        """The flags of each endpoint, by whoever is connected under it."""
+        """Endpoint -> session connected under it -> flags (`added.f`)."""
         self._of: dict[Hashable, bytes] = {}
+        """Session -> its endpoint."""
 
     def __contains__(self, endpoint: bytes) -> bool:
         return endpoint in self._endpoints
@@ -74,7 +76,7 @@ class Roster:
 
 
 class ToldPeers:
-    """What one peer was told."""
+    """Which endpoints one peer was told of, and when."""
 
     __slots__ = ("_seen", "_sent_at", "_told")
 
@@ -130,7 +132,7 @@ class RosterEntry:
         return self._told.message(self._roster, self._endpoint, now, chance)
 
     def leave(self) -> None:
-        """Let nobody hear of the peer any more."""
+        """Take the peer out of the roster."""
         self._roster.leave(self._session)
 
 

@@ -45,7 +45,7 @@ class PeerProgress:
         self.delivered = 0
         """Bytes that we saw it gain, from us and from others."""
         self.thrift = Thrift(availability, viewer, now) if availability is not None else None
-        """What makes it wait for others; None where nobody has to."""
+        """What makes the peer wait for other peers; None unless we are thrifty."""
         self._torrent = torrent
         self._viewer = viewer
         self._account = account
@@ -105,7 +105,7 @@ class PeerProgress:
             self.thrift.weigh(self.uploaded, self.delivered, now)
 
     def leave(self, now: float) -> None:
-        """Forget the peer; what it was shown or sent is for the others again."""
+        """Forget the peer; super-seeding may show its pieces to others."""
         self._overlap.leave(self._torrent.info_hash, self._group, self._delivery)
         if self._viewing:
             self._viewing = False
@@ -119,7 +119,7 @@ class PeerProgress:
             self._account.delivered_verified(count)
 
     def _grow(self, pieces: Iterable[int]) -> None:
-        """Let thrift know what is new, before the delivery does."""
+        """Tell thrift which of these pieces are new; call this before the delivery knows them."""
         if self.thrift is not None:
             self.thrift.gained(filterfalse(self._delivery.has, pieces))
 

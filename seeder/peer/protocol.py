@@ -1,4 +1,4 @@
-"""The wire protocol's words: what a peer's bytes mean to its session, and its phases. No I/O."""
+"""The wire protocol's vocabulary: events for the session, phases, kinds of messages. No I/O."""
 
 from dataclasses import dataclass
 from enum import Enum, auto

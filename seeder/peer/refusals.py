@@ -1,7 +1,7 @@
-"""What one peer is refused for now, and when it may have it after all.
+"""What one peer is refused for now, and from when on it may ask again.
 
-It is refused everything while the choker gives others their turn; a cold piece that takes too
-long; and a piece that can't be had for a while, which is taken back from it (BEP 54).
+A peer is refused everything while the choker gives others their turn, a cold piece that takes too
+long, and a piece that can't be had for a while, which is taken back from it (BEP 54).
 """
 
 from collections.abc import Callable, Iterable
@@ -14,9 +14,9 @@ from seeder.upload.feed import PATIENCE, Feed
 
 
 class Refusals:
-    """What is refused to the peer of `wire`; `resume` sends what that adds to the wire's output.
+    """What the peer of `wire` is refused; `resume` sends the messages that result from that.
 
-    All of it runs in the task of the caller: the choker's, the cache's, or the hub's tick.
+    The methods are called in the tasks of the choker and the cache, and in the hub's tick.
     """
 
     __slots__ = ("_choked_at", "_regain_at", "_resume", "_served", "_wire")
@@ -49,8 +49,8 @@ class Refusals:
     def failed(self, index: int, error: SeederError, now: float) -> None:
         """Turn down what is wanted of a piece that can't be had now."""
         if isinstance(error, BudgetSpent):
-            # A libtorrent asks for what it began first, again and again if that is turned down,
-            # and never gets to the pieces that it could have.
+            # If we only rejected them, libtorrent would request the pieces that it has begun again
+            # and again, and never get to those that it could have.
             self.lose(index, now)
         if index in self._wire.wanted:
             self._turn_down([index], now)
@@ -71,13 +71,13 @@ class Refusals:
             self._resume()
 
     def regain(self) -> None:
-        """Tell the peer that what was taken back from it is to be had again."""
+        """Tell the peer that the pieces taken back from it can be had again."""
         for index in tuple(self._wire.lost):
             self._wire.regain(index)
         self._resume()
 
     def review(self, feed: Feed | None, silent_since: float, now: float) -> None:
-        """Turn down what has waited too long, and allow again what can be had; once a second."""
+        """Once a second: turn down what has waited too long, allow again what can be had."""
         if self._wire.lost:
             self._look_for_lost(feed, now)
         late = feed.overdue(now) if feed is not None else []
@@ -87,7 +87,7 @@ class Refusals:
         self._wire.nudge(max(silent_since, self._choked_at + PATIENCE), now)
 
     def _look_for_lost(self, feed: Feed | None, now: float) -> None:
-        """Tell the peer again of lost pieces that are here again, or may be."""
+        """Announce those lost pieces again that are at hand, or may be had by now."""
         for index in tuple(self._wire.lost):
             if now >= self._regain_at or (feed is not None and feed.is_at_hand(index)):
                 self._wire.regain(index)

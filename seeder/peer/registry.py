@@ -1,4 +1,4 @@
-"""Who is connected: every session, those of each torrent by peer id, and what these share."""
+"""The connected peers: all sessions, each torrent's by peer id, and what these share."""
 
 from collections.abc import Collection
 from weakref import WeakValueDictionary
@@ -14,7 +14,7 @@ from seeder.upload.thrift import Availability
 from seeder.upload.uploads import Uploads
 
 CLEARED_SHARE = 0.02
-"""Share of the places that are cleared a tick, those of least use first, while none is free."""
+"""Share of the places that is cleared per tick, least useful peers first, while none is free."""
 SILENT = 10.0
 """Seconds without a byte after which a peer id may come back from another address."""
 
@@ -33,7 +33,7 @@ class Registry:
         )
 
     def add(self, session: Session) -> None:
-        """Take in a session that has a place, and whose peer has still to say who it is."""
+        """Take in a session that has just begun: its peer's id has yet to come."""
         self.sessions.add(session)
         self._uploads.connections.add_peer(session.group)
 
@@ -54,9 +54,9 @@ class Registry:
     def admit(self, session: Session) -> str | None:
         """Register a session whose peer has said who it is, or return why not.
 
-        Of two with one peer id the newer one stays: a peer that comes back knows more than we do
-        of what became of its connection. From another address it has to wait until the older one
-        is silent: peer ids are no secret, and nobody shall throw others out by them.
+        Of two sessions with one peer id the newer one stays: a peer that comes back knows better
+        than we do what became of its old connection. From another address it is refused until the
+        older session is silent: peer ids are no secret, and must not serve to throw others out.
         """
         assert session.torrent is not None
         info_hash = session.torrent.info_hash
@@ -102,7 +102,7 @@ class Registry:
         self.make_room(now)
 
     def make_room(self, now: float) -> None:
-        """Where all places are taken, end a few sessions of no use: others may want to come."""
+        """Where all places are taken, end a few useless sessions to let others in."""
         settings = self._uploads.settings
         _clear(self.sessions, settings.connections, now)
         for peers in self._by_torrent.values():
@@ -110,7 +110,7 @@ class Registry:
 
 
 def _clear(sessions: Collection[Session], places: int, now: float) -> None:
-    """End those of least use, a few at a time, once all `places` are taken."""
+    """End a few of the least useful sessions, if all `places` are taken."""
     if len(sessions) < places:
         return
     useless = {session: session.outstays(now) for session in sessions}

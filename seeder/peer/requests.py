@@ -1,7 +1,7 @@
 """One peer's accepted requests, until each of them is answered exactly once (BEP 6).
 
-They wait by piece, in the order they came; what is taken to be answered and isn't, comes back to
-the front. What isn't accepted is turned down at once, as far as the peer understands that.
+Requests wait by piece, in the order they came; those taken and not answered come back to the front.
+Those not accepted are rejected at once, if the peer has the fast extension.
 
 No I/O.
 """
@@ -51,18 +51,18 @@ class RequestQueue:
         self._bad_requests = 0
         self._overflow = 0
         self._answered = 0
-        """Requests taken and not given back since the last one too many."""
+        """Requests taken and not given back since the queue last overflowed."""
 
     def open(self, layout: Layout, *, fast: bool) -> None:
-        """Take in what the handshake told: the torrent's layout, and whether rejects are known."""
+        """Take the torrent's layout, and whether the peer has the fast extension (rejects)."""
         self._fast = fast
         self._piece_count = pieces = layout.piece_count
         self._piece_length = layout.piece_length
         self._last_length = layout.piece_size(pieces - 1) if pieces else 0
 
     def add(self, blocks: list[Block]) -> None:
-        """Accept requests, or turn down those that are bad, doubled or too many."""
-        # This runs once a block, and a call in it would double its cost.
+        """Accept requests, doubled ones once; turn down those that are bad or too many."""
+        # This runs once per block, and a call in it would double its cost.
         last = self._piece_count - 1
         wanted = self.wanted
         for block in blocks:
@@ -73,7 +73,7 @@ class RequestQueue:
                 continue
             begins = wanted.get(index)
             if begins is not None and begin in begins:
-                # Doubled: one answer. With another length it's a request that gets its own.
+                # Doubled: one answer. With another length it is turned down, its own answer.
                 if begins[begin] != length:
                     self.turn_down([block])
             elif self.count >= REQUEST_QUEUE:
@@ -135,7 +135,7 @@ class RequestQueue:
     def give_back(
         self, index: int, blocks: Sequence[tuple[int, int]], *, refused: bool = False
     ) -> None:
-        """Queue requests again that `take` took and nobody answered: they come first now.
+        """Queue requests again that `take` took and nobody answered, before all others.
 
         If they are `refused` by now, turn them down instead.
         """

@@ -1,7 +1,7 @@
 """One peer's connection on the network: its life, what it sends us, and what comes of that.
 
 The hot path is one read that brings dozens of requests and one sendmsg that takes up to a mebibyte
-of headers and views of cached pieces; nothing is copied and nothing is awaited a block. Sending is
+of headers and views of cached pieces; no block is copied, and none is awaited by itself. Sending is
 tried at once where the requests were read; only a full socket or a cold piece needs a later turn.
 """
 
@@ -38,14 +38,14 @@ from seeder.upload.uploads import Uploads
 _LOG = logging.getLogger(__name__)
 
 NEWS_AFTER = 1.0
-"""Seconds after which a peer is news though it wants nothing: a seed has said by then that it is
-one."""
+"""Seconds after which a peer that wants nothing is logged at INFO all the same: by then a seed has
+said that it is one."""
 LEAVE_DEADLINE = 10.0
 """Seconds that the batch under way has to get out when the torrent goes."""
 
 
 class Host(Protocol):
-    """What a session asks of whoever has all sessions."""
+    """What a session asks of the registry, which has all sessions."""
 
     def admit(self, session: "Session") -> str | None:
         """Take in a session whose peer has said who it is, or return why not."""
@@ -64,7 +64,7 @@ class Session:
     """A peer from accept to close; `run` is its life, in a task of `nursery`.
 
     Its further tasks run there, too: one that sends while the socket is full, and one that looks up
-    hashes. Its states, and who changes them, are in seeder/peer/STATES.md.
+    hashes. Its states, and what changes them, are in seeder/peer/STATES.md.
     """
 
     def __init__(
@@ -105,12 +105,15 @@ class Session:
         self._deadlines = Deadlines(wire, self._output, now)
         self._refusals = Refusals(wire, self.resume)
         self._slow = False
-        """Whether it shares the little that is left for its address."""
+        """Whether the peer shares the small rate that is left for its address."""
         self._roster_entry: RosterEntry | None = None
-        # Two seeds have nothing to say to each other (BEP 21). It is closed at the next tick:
-        # what a peer announces in its last moments counts as delivered.
         self._farewell: str | None = None
+        """Why to close at the next tick: the peer needs nothing (BEP 21), or the torrent goes.
+
+        Not at once: what a peer announces in its last moments counts as delivered.
+        """
         self._leave_by = 0.0
+        """Until when a batch under way may delay that (s)."""
 
     # -- life
 
@@ -139,11 +142,11 @@ class Session:
         return now - self._deadlines.received_at
 
     def outstays(self, now: float) -> float:
-        """Return the seconds by which a peer keeps a place for nothing too long; 0 for others."""
+        """Return for how many seconds too long the peer has held a place without using it, or 0."""
         return 0.0 if self.reason is not None else self._deadlines.outstays(now)
 
     def take_limits(self, now: float) -> None:
-        """Keep to the upload limits as they are now; if it was in line, the caller wakes it."""
+        """Keep to the present upload limits; a session that was in line is woken by the caller."""
         if self.torrent is None:
             return
         rates, output = self._uploads.rates, self._output
@@ -168,7 +171,7 @@ class Session:
         self._refusals.lose(index, trio.current_time())
 
     def regain(self) -> None:
-        """Tell the peer that what was taken back from it is to be had again."""
+        """Tell the peer that the pieces taken back from it can be had again."""
         self._refusals.regain()
 
     def finish(self) -> None:
@@ -244,7 +247,7 @@ class Session:
             self._answer()
 
     async def _fetch_info(self, sought: events.Served) -> None:
-        """Have the metainfo read from disk that the handshake waits for, and go on with that."""
+        """Have the metainfo read from disk, then go on with the handshake that waits for it."""
         assert isinstance(sought, Torrent)
         self._info = await sought.fetch_info()
         now = self._deadlines.received_at = trio.current_time()
@@ -252,7 +255,7 @@ class Session:
             self._handle(event, now)
 
     def _answer(self) -> None:
-        """Send what can be sent now; otherwise see to it that it will be there when it can."""
+        """Send what can be sent now; if the socket is full, ask for the cold pieces meanwhile."""
         output, wire = self._output, self.wire
         output.send()
         if wire.newly_wanted:
@@ -333,7 +336,7 @@ class Session:
             self._known_progress.view(now)
 
     def _note_opened(self) -> None:
-        """Tell of a peer that wants something, and count it."""
+        """Log that the peer is here, and count it."""
         assert self.torrent is not None
         self._uploads.account(self.torrent).peer_seen()
         self._log.opened(self.torrent.pinned.ref)
@@ -360,7 +363,7 @@ class Session:
 
     @property
     def interested(self) -> bool:
-        """Whether it wants something from us."""
+        """Whether the peer wants something from us."""
         return self.wire.interested or bool(self.wire.wanted)
 
     def serve(self) -> None:
@@ -368,11 +371,11 @@ class Session:
         self._refusals.serve(trio.current_time())
 
     def hold(self) -> None:
-        """Let it request no more until `serve`."""
+        """Let the peer request nothing until `serve`."""
         self._refusals.hold()
 
     def slow_down(self, *, slow: bool) -> None:
-        """Change whether it shares the little that is left for its address."""
+        """Change whether the peer shares the small rate that is left for its address."""
         self._slow = slow
         self.take_limits(trio.current_time())
         self.resume()
@@ -424,7 +427,7 @@ class Session:
         """Take note of a piece that was cold.
 
         For speed a plain call, in the task of the cache that fetched the piece: it sends the blocks
-        there and then. So an error ends this session only.
+        there and then. An error ends this session, not that task.
         """
         if self._scope.cancel_called:
             return
