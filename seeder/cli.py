@@ -44,6 +44,7 @@ _config = click.option(
     type=click.Path(path_type=Path),
     help="The TOML file that says what to publish.",
 )
+_name = click.argument("name", metavar="BUCKET/KEY")
 
 
 def _fail(error: SeederError) -> NoReturn:
@@ -65,7 +66,7 @@ def _load(path: Path) -> Config:
 
 
 def _run(main: Callable[[], Awaitable[None]]) -> None:
-    """Run `main` on trio; what goes wrong becomes a line and an exit code."""
+    """Run `main` on trio; an error becomes a line and an exit code."""
     try:
         trio.run(main)
     except KeyboardInterrupt:
@@ -158,9 +159,6 @@ def report(path: Path, as_json: bool, since: str | None) -> None:
         click.echo(json.dumps(found.document(), indent=2))
     else:
         render(found, Console())
-
-
-_name = click.argument("name", metavar="BUCKET/KEY")
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """How everything stands: the documents of the admin pages, put together when they are asked for.
 
-What grows with the number of objects is made in slices, so that others run meanwhile.
+What grows with the number of objects is made in slices, so that other tasks run in between.
 """
 
 import time
@@ -26,7 +26,7 @@ from seeder.tracker.swarms import Swarms
 from seeder.units import rounded_size
 
 ROWS_AT_ONCE = 250
-"""Rows of a report made between two chances for others to run."""
+"""Rows of a report made between two checkpoints."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,9 +43,9 @@ class Accounts:
             pass
 
     async def publications(self) -> AsyncIterator[Publication]:
-        """Yield every publication, its account up to date, and let others run now and then.
+        """Yield every publication, its account up to date, and let other tasks run now and then.
 
-        Some may go meanwhile.
+        Publications that are withdrawn meanwhile are left out.
         """
         published = self.catalog.publications
         for number, publication in enumerate(tuple(self.catalog)):
@@ -99,14 +99,14 @@ class Overview:
     prices: Prices
     """What the origin charges; a reload may change it."""
     unready: str | None = "starting"
-    """Why not everything is open and loaded; None when it is."""
+    """Why the node isn't ready; None once everything is open and loaded."""
     _metrics: Metrics = field(default_factory=lambda: Metrics(version=__version__))
 
     async def report(self) -> Report:
         """Return the ledger and the publications as they are now."""
         accounts = self.accounts
         rows = [accounts.row(publication) async for publication in accounts.publications()]
-        # So that what is left belongs to the totals beside it.
+        # So that the budget that is left fits the totals beside it.
         self.budget.update(accounts.ledger.totals(), time.time())
         return Report.of(
             accounts.ledger, self.prices, at=time.time(), rows=rows, budget=self.budget.left()

@@ -80,7 +80,7 @@ class AdminRoutes:
 
     async def _status(self, limit: int | None) -> Response:
         document = await self._overview.status(limit)
-        # Thousands of torrents take a while to write: the lines between them are chances to run.
+        # Thousands of torrents take a while to encode: other tasks run between the parts.
         torrents = document["torrents"]
         assert isinstance(torrents, list)
         parts: list[str] = []

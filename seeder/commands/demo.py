@@ -45,11 +45,14 @@ from seeder.units import GIB, rounded_size
 
 BUCKET, KEY = "quotes", "Nelson.bin"
 LARGEST = 4 * GIB
-"""The S3 server holds the object in memory."""
+"""Bytes of the object, which the S3 server holds in memory."""
 LEECHERS = 4
 FRAME = 0.2
+"""Seconds between two looks at the clients."""
 SETTLE = 1.0
+"""Seconds in which the clients announce their last pieces."""
 TIME_LIMIT = 300.0
+"""Seconds for the whole demo."""
 LIBTORRENT = "libtorrent, which has packages for Python 3.11 to 3.13: use one of those"
 _REGION = "us-east-1"
 
@@ -187,7 +190,7 @@ async def _download(node: Node, home: Path, console: Console) -> list[Leecher]:
             while not all(leecher.done for leecher in leechers):
                 await trio.sleep(FRAME)
                 live.update(_frame(node, leechers))
-            # What the last blocks brought is announced a moment after they came.
+            # Clients announce their last pieces a moment after the blocks came.
             await trio.sleep(SETTLE)
             live.update(_frame(node, leechers))
     finally:
@@ -200,7 +203,7 @@ async def _download(node: Node, home: Path, console: Console) -> list[Leecher]:
 async def run(size: int, console: Console) -> None:
     """Run the demo with an object of `size` bytes; DemoError when it doesn't end well.
 
-    An interrupt cancels it, and is raised when all is cleaned up: raised at once, it would strike
+    An interrupt cancels the demo, and is raised after the cleanup: raised at once, it would hit
     whatever part of the daemon is at work, in the middle of a step.
     """
     with trio.open_signal_receiver(signal.SIGINT) as signals:

@@ -1,4 +1,4 @@
-"""What the command line does with S3 by itself: checking objects, making a torrent."""
+"""`seeder torrent` and `seeder magnet`: the torrent of one object, made here if need be."""
 
 import logging
 import random
@@ -57,7 +57,7 @@ def configured(config: Config, bucket: str, key: str) -> ObjectSettings:
 async def _look(
     config: Config, settings: ObjectSettings, known: Record | None, tally: Tally
 ) -> PinnedObject:
-    """Return how the object stands, or stood when it was last seen if S3 is out of reach."""
+    """Return how the object stands; if S3 is out of reach, how it stood when last seen."""
     origins = make_origins(config, random.Random(), Ledger())
     async with running(origins.run):
         try:
@@ -72,7 +72,7 @@ async def _look(
 async def _make(
     config: Config, settings: ObjectSettings, pinned: PinnedObject, tally: Tally
 ) -> Torrent:
-    """Climb the ladder as the daemon would: into its cache, its store and its ledger."""
+    """Make the torrent as the daemon would, with the daemon's cache, store and ledger."""
     async with AsyncExitStack() as stack:
         try:
             foundation = await stack.enter_async_context(

@@ -1,6 +1,6 @@
 """The running daemon: what it is made of, in which order it starts, and how it stops.
 
-In flow the configuration, sockets and signals of systemd, and SIGHUP; out flow a `Node` that
+In: the configuration, signals (SIGHUP reloads), and sockets passed by systemd. Out: a `Node` that
 serves, and what the service manager and the journal are told.
 
 The door is `run.serve`. It stands on `listeners`, `foundation` (ledger, S3, cache, metainfo) and

@@ -18,7 +18,7 @@ _LOG = logging.getLogger(__name__)
 SPARE_PIECES = 4
 """Pieces that a cache should have room for: one is sent while others come."""
 _NOT_REGISTERED = "torrent not registered: "
-"""Transmission stops asking when a failure begins so: only for torrents that don't come back."""
+"""Transmission stops asking at this prefix: it is only for torrents that don't come back."""
 
 
 class NodeAudience:
@@ -51,7 +51,7 @@ class NodeAudience:
         self._weigh_cache(torrent)
 
     def _weigh_cache(self, torrent: Torrent) -> None:
-        """Warn if the cache can't hold a piece, of which a peer asks for some blocks at a time."""
+        """Warn if the cache can't hold a piece: peers ask for a few of its blocks at a time."""
         cache, count = self._settings, torrent.layout.piece_count
         largest = torrent.layout.piece_size(0) if count else 0
         if largest > max(cache.memory, cache.disk):

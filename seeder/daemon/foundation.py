@@ -1,4 +1,4 @@
-"""What a running node and the making of a single torrent both stand on, and its files on disk."""
+"""What a running node needs, and also the making of a single torrent; its files on disk."""
 
 import random
 import time
@@ -64,8 +64,8 @@ async def open_foundation(
     """Run a foundation for the length of the block; StorageError.
 
     What the block does is counted in `ledger`, an empty one, and written to disk; `refresh` is
-    called before each write. With `resume` the ledger goes on from what former runs counted, all
-    accounts of which are then FORMER. The ledger stops last, with a last write.
+    called before each write. With `resume` the ledger goes on from what former runs counted; their
+    accounts begin as FORMER. The ledger stops last, with a last write.
     """
     state = config.state_directory
     with locked_state(state):

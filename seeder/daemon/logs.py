@@ -9,7 +9,7 @@ from typing import TextIO
 # sd-daemon(3): syslog's numbers.
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 _DEBUG_PRIORITY = 7
-# Chatty below warnings, and botocore's debug lines hold signatures.
+# They are chatty below warnings, and botocore's debug lines hold signatures.
 _LIBRARIES = ("botocore", "httpx", "urllib3")
 
 
@@ -28,7 +28,7 @@ def log_to_stderr(level: int = logging.INFO, *, stream: TextIO | None = None) ->
     root.setLevel(level)
     for name in _LIBRARIES:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
-    # A refresh that fails is our own line; botocore would add a traceback to it.
+    # We log a failed refresh in one line; botocore would add a traceback.
     logging.getLogger("botocore.credentials").setLevel(logging.ERROR)
 
 

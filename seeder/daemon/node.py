@@ -1,4 +1,4 @@
-"""The parts of one running node, built in the order in which data flows through them."""
+"""The parts of one running node, each built from those before it."""
 
 import ipaddress
 import json
@@ -40,7 +40,7 @@ from seeder.upload.uploads import Uploads
 _LOG = logging.getLogger(__name__)
 
 CLIENT = f"seeder/{__version__}"
-# Azureus style (BEP 20); SB is nobody else's.
+# Azureus style (BEP 20); no other client is SB.
 _PEER_ID_PREFIX = b"-SB0100-"
 SWARMS = "swarms.json"
 """Below the state directory: the swarms of the last run, for the next."""
@@ -51,7 +51,7 @@ class Node:
     """Everything that a running daemon consists of."""
 
     config: Config
-    """As it is in force: a reload changes some of it."""
+    """The one in force: a reload changes parts of it."""
     foundation: Foundation
     catalog: Catalog
     swarms: Swarms
@@ -71,9 +71,9 @@ class Node:
 async def open_node(
     config: Config, listeners: Listeners, keys: Sequence[ReadKey]
 ) -> AsyncIterator[Node]:
-    """Run all of a node that isn't asked from outside for the length of the block.
+    """Build a node, and run its foundation and its publisher for the length of the block.
 
-    StorageError. What the block does stops before what the node stands on.
+    StorageError. The block runs what serves (see `seeder.daemon.run`), which so stops first.
     """
     rng = random.Random()
     peer_id = _PEER_ID_PREFIX + secrets.token_hex(6).encode()
@@ -173,7 +173,7 @@ def _make_swarms(
 
 @asynccontextmanager
 async def _remembered(swarms: Swarms, path: Path) -> AsyncIterator[None]:
-    """Take up the swarms of the last run, and leave them to the next; StorageError."""
+    """Restore the swarms of the last run, and save them for the next one; StorageError."""
     await trio.to_thread.run_sync(_restore, swarms, path, trio.current_time())
     try:
         yield

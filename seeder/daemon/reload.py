@@ -27,11 +27,11 @@ LIVE = (
     "copies_per_address",
     "origin_copies_per_address",
 )
-"""What of [peer] a reload changes."""
+"""The keys of [peer] that a reload changes."""
 
 
 async def reload(node: Node, path: Path) -> None:
-    """Take up the objects, the keys, the budget and what of [peer] can change while it runs.
+    """Take over the file's objects, access keys, budget, prices and LIVE keys of [peer].
 
     A broken file changes nothing.
     """
@@ -70,7 +70,7 @@ async def reload(node: Node, path: Path) -> None:
 
 
 def _fixed(running: Config, wanted: Config) -> Iterator[str]:
-    """Yield the names of what differs and only a start takes up."""
+    """Yield the names of the changed settings that only a start takes up."""
     for name in ("state_directory", "origins"):
         if getattr(wanted, name) != getattr(running, name):
             yield name

@@ -47,9 +47,10 @@ class Restraint:
         self._percents: tuple[int, ...] = ()
 
     def keep(self) -> bool:
-        """Count what was spent, and hold back as far as that says.
+        """Count what was spent, and hold back as far as the budget's level says.
 
-        Return whether a limit has reached another percent: a crash must not forget that.
+        Return whether a limit has reached another percent: write the ledger then, so that a crash
+        doesn't forget it.
         """
         level = self._budget.update(self._ledger.totals(), time.time())
         if level is not self._level:
@@ -66,6 +67,6 @@ class Restraint:
         return self._percents != before
 
     def change(self, config: Config) -> None:
-        """Keep to the budget and the prices of another configuration from now on."""
+        """From now on, keep to the budget and the prices of another configuration."""
         change(self._budget, config, totals=self._ledger.totals(), now=time.time())
         self.keep()

@@ -28,7 +28,7 @@ _LOG = logging.getLogger(__name__)
 STATUS_EVERY = 5.0
 EXPIRE_EVERY = 60.0
 BUDGET_EVERY = 1.0
-"""Seconds between two looks at what was uploaded; what is read from S3 is held to it at once."""
+"""Seconds between two checks of what was uploaded; reads from S3 are checked one by one."""
 
 
 async def serve(
@@ -115,8 +115,8 @@ async def run(path: Path, config: Config) -> None:
     with trio.open_signal_receiver(*signals) as received:
         async with trio.open_nursery() as nursery:
             started: list[Node] = []
-            # What is loaded now lives as long as the daemon: to look through it for garbage again
-            # and again takes as long as loading it, and later each time stops the loop.
+            # What is loaded now lives as long as the daemon. Collecting garbage in it would take as
+            # long again as loading it, and later stop the loop each time: freeze() exempts it.
             gc.disable()
             nursery.start_soon(_obey, received, nursery, notifier, path, started)
             try:

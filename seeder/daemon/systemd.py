@@ -33,7 +33,7 @@ class Notifier:
 
     def reloading(self) -> None:
         """Say that a reload has begun; `ready` ends it."""
-        # The time is for Type=notify-reload (systemd 253); older ones leave it aside.
+        # The time is for Type=notify-reload (systemd 253); older ones ignore it.
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
@@ -56,7 +56,7 @@ class Notifier:
         address = "\0" + self._address[1:] if self._address[0] == "@" else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-                # systemd reads at once. Should it not, this holds up the peers 0.1 s at most.
+                # systemd reads at once; if it doesn't, this holds up the peers for 0.1 s at most.
                 sender.settimeout(0.1)
                 sender.sendto(state.encode("utf-8", "replace"), address)
         except (OSError, ValueError):

@@ -70,7 +70,7 @@ class Clients:
         return packed_address(request.peer[0]), packed_address(request.local[0])
 
     def admit(self, client: bytes, requests: int = 1) -> bool:
-        """Count a request of a client (packed address) as so many; False when it has to wait."""
+        """Count a client (packed address) as many requests; False when the client has to wait."""
         return self._limiter.admit(client, self._clock(), requests)
 
 

@@ -23,7 +23,7 @@ from seeder.upload.uploads import TICK, Uploads
 _LOG = logging.getLogger(__name__)
 
 MOST_DOWNLOADS = 500
-"""At a time: half of the HTTP server's connections, so that the tracker has the other half."""
+"""Half of the HTTP server's connections, so that the tracker has the other half."""
 MOST_OFFERED = MIB
 """Bytes offered to a socket at a time; then other tasks get their turn."""
 SCRATCH = 512 * KIB
@@ -48,7 +48,7 @@ _UNREADABLE = "The object can't be read at present; please try again."
 
 
 class Download:
-    """A range of an object on its way to one client: `wait_begin`, then it is a body's source."""
+    """A range of an object on its way to one client; after `wait_begin`, the source of a body."""
 
     def __init__(
         self,
@@ -80,6 +80,7 @@ class Download:
         self._cold = False
         """Whether the next piece has to come from S3."""
         self._looked_at = -1
+        """The piece from which on `_look_ahead` has asked for pieces."""
         self._length = torrent.layout.piece_length
         self._ahead = max(2, min(MOST_AHEAD, AHEAD // self._length))
         """Pieces to ask for before they are needed, the next one included."""
@@ -147,7 +148,7 @@ class Download:
     # -- the source of a body
 
     async def wait_begin(self) -> None:
-        """Wait until the first bytes can be sent; DownloadRefused if that is never or not soon."""
+        """Wait until the first bytes can be sent; DownloadRefused if that is never, or not soon."""
         with trio.move_on_after(FIRST_PATIENCE):
             while not await self._look(lambda: self._views(1)):
                 pass

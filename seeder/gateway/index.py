@@ -1,4 +1,4 @@
-"""The index: the public torrents in order, of which a page is made without a look at the others."""
+"""The index: the public torrents in order; making a page looks at that page's torrents only."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from seeder.torrent.info import safe_name
 from seeder.torrent.objects import ObjectRef
 
 FRESH = 1.0
-"""Seconds that an order is used for: sorting 10,000 names takes some milliseconds."""
+"""Seconds for which a sorted order is used: sorting 10,000 names takes some milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,9 @@ class IndexPage:
     """The place of the first of them, from 1."""
     total: int
     previous: str | None
-    """The name behind which the page before begins ("" for the first page); None without one."""
+    """The name after which the page before begins ("" for the first page); None without one."""
     next: str | None
-    """The name behind which the next page begins; None without one."""
+    """The name after which the next page begins; None without one."""
 
 
 class Index:
@@ -61,7 +61,7 @@ class Index:
         """The same torrents, the one that went live last first."""
 
     def page(self, bucket: str | None, after: str, count: int) -> IndexPage:
-        """Return up to `count` torrents by name, those behind `after` (BUCKET/KEY, or "").
+        """Return up to `count` torrents by name, those after `after` (BUCKET/KEY, or "").
 
         `bucket` None means all buckets.
         """
@@ -123,7 +123,7 @@ class Index:
             size=torrent.layout.size,
             info_hash=torrent.info_hash.hex(),
             torrent_url=f"{self._links.object_url(ref)}?torrent",
-            # By the key: a page must not read a hundred torrents for the names in them.
+            # Named after the key: a page must not read a hundred torrents for their own names.
             magnet=self._links.magnet(torrent, public=True, name=safe_name(ref.key)),
         )
 

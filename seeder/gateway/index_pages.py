@@ -1,4 +1,4 @@
-"""Pages of the index in HTML, which need no script and no other file, in JSON, and as RSS."""
+"""Pages of the index: in HTML that needs no script and no other file, in JSON, and as RSS."""
 
 import hashlib
 import json
@@ -94,7 +94,7 @@ def _place(page: IndexPage) -> str:
 
 
 def page_target(after: str, form: str | None = None) -> str:
-    """Return the URL of the page behind a name, seen from any other page."""
+    """Return the URL of the page after a name, relative to any other page."""
     query = [f"format={form}"] if form else []
     query += [f"after={quote(after, safe='/')}"] if after else []
     return f"./?{'&'.join(query)}" if query else "./"

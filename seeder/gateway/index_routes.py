@@ -13,7 +13,7 @@ from seeder.http.headers import accepted, tags_match
 from seeder.http.messages import Header, Request, Response, decoded_query
 
 MOST_ENTRIES = 100
-"""On a page, or in the feed."""
+"""Torrents on a page, or in the feed."""
 
 Format: TypeAlias = Literal["html", "json", "rss"]
 _TYPES: dict[Format, bytes] = {
@@ -21,7 +21,7 @@ _TYPES: dict[Format, bytes] = {
     "json": b"application/json",
     "rss": b"application/rss+xml; charset=utf-8",
 }
-# What clients accept -> what they get: the first of those that are equally welcome.
+# What a client accepts -> what it gets; of types that it likes equally, the first.
 _ACCEPTABLE: dict[bytes, Format] = {
     b"text/html": "html",
     b"application/xhtml+xml": "html",

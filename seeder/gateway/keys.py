@@ -45,7 +45,7 @@ def read_keys(
 def out_of_reach(
     settings: GatewaySettings, environment: Mapping[str, str] = os.environ
 ) -> Iterator[str]:
-    """Yield the ids of the keys whose secrets are for a service of systemd, unless we are one."""
+    """Yield the ids of keys whose secrets only a systemd service can read, unless we are one."""
     if not environment.get(CREDENTIALS):
         yield from (key.access_key_id for key in settings.keys if key.secret_credential)
 

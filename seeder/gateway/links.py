@@ -15,7 +15,7 @@ from seeder.torrent.objects import ObjectRef, PinnedBundle
 
 CREATED_BY = f"seeder {__version__}"
 _SHA256 = "1220"
-"""The multihash prefix: the function and its 32 bytes."""
+"""The multihash prefix: the function, and the digest's length of 32 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +75,11 @@ class Links:
         )
 
     def _web_seeds(self, torrent: Torrent, public: bool) -> list[str]:
-        """Return the web seeds that a torrent names.
+        """Return the web seeds that a torrent names: the object's URL, or nothing.
 
-        None unless its object is public: BitTorrent clients sign nothing. None if the torrent is
-        private (BEP 27): clients may know no other source. None for a bundle: its files are not
-        called as their keys.
+        Nothing unless the object is public: BitTorrent clients don't sign. Nothing if the torrent
+        is private (BEP 27): clients may use no other source. Nothing for a bundle: its files aren't
+        named like their keys.
         """
         bundle = isinstance(torrent.pinned, PinnedBundle)
         if not self.web_seed or not public or torrent.private or bundle:

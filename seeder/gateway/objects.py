@@ -35,7 +35,7 @@ _SUBRESOURCES = frozenset(
     b"acl attributes cors legal-hold partNumber policy retention tagging uploadId uploads"
     b" versionId versions".split()
 )
-"""Of an object in S3: a request for one of them must not get the object instead."""
+"""Of an object in S3; a request that names one must not get the object instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class TorrentFile:
 
 
 class PublishedObjects:
-    """The objects of the catalog, and what there is of each, whoever may have it."""
+    """The objects of the catalog, and what is served of each; it doesn't ask who may have it."""
 
     def __init__(
         self, catalog: Catalog, links: Links, origins: Mapping[str, OriginSettings]
@@ -80,7 +80,7 @@ class PublishedObjects:
             make = partial(self._links.torrent_file, torrent, public=publication.public)
             # A hybrid's piece layer is on disk.
             body = make() if torrent.hashes is None else await trio.to_thread.run_sync(make)
-        # A bundle's key ends with a slash, and no name follows that.
+        # A bundle's key ends with a slash: there is no file name in it.
         bundle = isinstance(torrent.pinned, PinnedBundle)
         name = info.name if bundle else safe_name(publication.ref.key)
         etag = hashlib.sha256(body).hexdigest()[:32]
@@ -166,7 +166,7 @@ class ObjectRoutes:
         return Response(200, f"{link}\n".encode(), headers)
 
     def means_content(self, request: Request) -> bool:
-        """Tell whether a request without a page means an object's bytes, and not the tracker."""
+        """Tell whether a request without ?torrent or ?magnet is for an object, not the tracker."""
         if self._downloads is None:
             return False
         try:
@@ -199,7 +199,7 @@ class ObjectRoutes:
     def _authorised(self, request: Request) -> tuple[Publication, tuple[Header, ...]]:
         """Return the publication that a request names and may have, and the headers about that."""
         bucket, key = self._naming.object_of(request)
-        # Before the catalog: a client that signs wrongly doesn't learn what is published.
+        # Before the catalog is asked: a client that signs wrongly mustn't learn what is published.
         reader = self._keyring.reader_of(request, self._clock())
         publication = self._objects.find(bucket, key)
         terms = self._objects.terms(publication)

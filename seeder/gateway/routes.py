@@ -1,4 +1,4 @@
-"""The public listener's handler: its table of routes, and the parts that it is put together of."""
+"""The public listener's handler: its table of routes, and how its parts are put together."""
 
 import logging
 from collections.abc import Awaitable
@@ -25,9 +25,9 @@ from seeder.tracker.swarms import Swarms
 _LOG = logging.getLogger(__name__)
 
 REQUESTS_A_SECOND, REQUESTS_AT_ONCE = 50.0, 500.0
-"""To the public listener, of one address (IPv6: one /64): room for a large NAT."""
+"""Requests to the public listener from one address (IPv6: one /64): room for a large NAT."""
 INDEX_REQUESTS = 5
-"""As how many requests of its client a page of the index counts: it takes milliseconds."""
+"""A page of the index counts as so many requests of its client: it takes milliseconds."""
 _TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
 _READS = (b"GET", b"HEAD")
 
@@ -44,7 +44,7 @@ class PublicRoutes:
     | /                                   | the index, or a line of text             |
 
     Where a path can name an object, the query decides first, so that a bucket may be called
-    `announce`. What follows /announce/ is taken for a passkey: none are configured, so any does.
+    `announce`. What follows /announce/ is taken for a passkey: none are configured, so any will do.
     Where the host names the bucket, the path is / and the key.
     """
 
@@ -66,7 +66,7 @@ class PublicRoutes:
         """Answer a request."""
         path, may_read = request.path, request.method in _READS and not request.has_body
         bucket = self._naming.bucket_of_host(request)
-        # By far the most frequent requests, and no objects unless the host names a bucket.
+        # By far the most frequent requests. Objects only where the host names a bucket.
         if bucket is None and may_read:
             if path == b"/announce":
                 return self._tracker.announce(request)
@@ -110,7 +110,7 @@ class PublicRoutes:
         return self._objects.content(request, str(ip_address(client)))
 
     def _admit(self, request: Request, requests: int = 1) -> bytes:
-        """Count a request of its client as so many, and return the client's packed address.
+        """Count `requests` for the request's client, and return that client's packed address.
 
         S3Error when the client has to wait, or isn't known.
         """

@@ -70,11 +70,11 @@ async def answer_content(
 
 
 def content_type(key: str) -> str:
-    """Return the media type that the end of a key tells of; a compressed file's is its outer one.
+    """Return the media type for a key's extension; of a compressed file, that of the compression.
 
     The type that S3 has for the object isn't known here.
     """
-    # As a path: of a URL, guess_type would see the scheme in "data:x".
+    # Given as a path: in a URL, guess_type would take "data:" for a scheme.
     kind, encoding = _TYPES.guess_type("./" + key.rpartition("/")[2])
     if encoding is not None:
         return _COMPRESSED.get(encoding, _UNKNOWN_TYPE)

@@ -7,7 +7,7 @@ from seeder.torrent.objects import ObjectRef
 
 
 class Entries:
-    """Finds the entry of an object: its own, else the one with the longest prefix of its key."""
+    """All entries; an object belongs to its own, else to that with the longest matching prefix."""
 
     def __init__(self, entries: Iterable[ObjectSettings]) -> None:
         self.objects: dict[ObjectRef, ObjectSettings] = {}

@@ -14,17 +14,17 @@ FaultHandler: TypeAlias = Callable[[Torrent, SeederError], None]
 
 
 class Faults:
-    """What the cache and the library find wrong with torrents, passed on to one hearer at once.
+    """Passes what the cache and the library find wrong with torrents to one handler, at once.
 
-    The hearer makes use of the cache, so it can't be there before it; this can. While there is no
-    hearer, faults are logged.
+    The handler uses the cache and so is made after it; this is made before both. While there is no
+    handler, faults are logged.
     """
 
     def __init__(self) -> None:
         self._handle: FaultHandler = _log
 
     def report(self, torrent: Torrent, error: SeederError) -> None:
-        """Tell that S3 gave no piece of a torrent (OriginError), or the disk no metainfo of it.
+        """Report that S3 gave no piece of a torrent (OriginError), or the disk no metainfo of it.
 
         Called in the task that met the fault; when it returns, the torrent may have been retired.
         """

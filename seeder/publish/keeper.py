@@ -38,7 +38,7 @@ _LOG = logging.getLogger(__name__)
 SPREAD = 0.05
 """After a start, the first HEADs are spread over this many seconds for each known object."""
 MOST_LOGGED = 100
-"""Known objects that are logged one by one when they come together."""
+"""Up to so many known objects that come together are logged one by one."""
 LYING = "its metainfo was wrong; get its new torrent"
 
 
@@ -105,7 +105,7 @@ class Keeper(Rounds):
             self.start(delay)
 
     def change(self, wanted: Wanted) -> None:
-        """Go on under another entry, one that wishes for the same metainfo."""
+        """Go on under another entry that asks for the same metainfo."""
         listed, self.wanted = self.wanted.listed, wanted
         self.publication.public = wanted.settings.is_public
         if listed != wanted.listed:
@@ -179,13 +179,13 @@ class Keeper(Rounds):
             publication.progress = done / size if size else 1.0
 
         made = await self._maker.make(record, settings, progress, begin=begin)
-        # What peers will ask for first is at hand, and only that long.
+        # Peers will ask for the info first: the library has it at hand, the record needn't.
         self._library.put(made.info)
         record.info, record.outline = None, made.info.outline
         self._serve(record, record.outline)
 
     def _fits(self, record: Record) -> bool:
-        """Tell whether a record's metainfo is what the entry wishes for."""
+        """Tell whether a record's metainfo is what the entry asks for."""
         return record.wanted == describe_wish(self.wanted.settings)
 
     def _serve(self, record: Record, outline: Outline, *, quiet: bool = False) -> None:

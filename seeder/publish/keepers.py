@@ -1,4 +1,4 @@
-"""The keepers of all objects: made and withdrawn as objects are wanted, found by torrents."""
+"""The keepers of all objects: made and withdrawn with the objects, and found by torrent."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -40,10 +40,10 @@ class Keepers:
         self._timetable = timetable
         self._keepers: dict[ObjectRef, Keeper] = {}
         self.lock = trio.Lock()
-        """Held while the prefixes change, or what is published of what is below them."""
+        """Held while the prefixes change, or which of the objects below them are published."""
 
     async def publish(self, wanted: Iterable[Wanted]) -> None:
-        """Publish objects that aren't, and tell the keepers of the others how they are wanted.
+        """Publish objects that aren't published yet; give the keepers of the others their entries.
 
         Objects whose metainfo is on disk are served when this returns. The caller holds the lock.
         """

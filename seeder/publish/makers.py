@@ -1,4 +1,4 @@
-"""What is asked of one origin for the entries in it, and how their metainfo is made and kept."""
+"""What one origin is asked for its objects, and how their metainfo is made and saved."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ from seeder.torrent.catalog import Torrent
 from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
 
 CLIMBS = 4
-"""Objects of one origin that get their metainfo at a time; each reads in parallel by itself."""
+"""Objects of one origin whose metainfo is made at a time; each is read in parallel by itself."""
 
 
 class Maker:
@@ -43,13 +43,13 @@ class Maker:
     ) -> dict[str, Listed]:
         """Return what is below a prefix and `belongs` to it; as `metainfo.bundles.list_objects`.
 
-        It is booked on no object.
+        The requests are booked on no object.
         """
         with self._ledger.tally() as tally:
             return await list_objects(self._origin, settings, belongs, tally)
 
     async def begin(self, pinned: PinnedObject, settings: ObjectSettings) -> Record:
-        """Return a new record of an object as it is now; a bundle's knows the one made before."""
+        """Return a new record of an object as it is now; a bundle's has the last one saved."""
         record = Record(pinned, wanted=describe_wish(settings))
         if isinstance(pinned, PinnedBundle):
             # The last one that was made, whatever has been tried since.

@@ -39,15 +39,17 @@ class PrefixState(StrEnum):
     FOLLOWED = "followed"
     EMPTY = "empty"
     FAILED = "failed"
-    """Useless to try again before somebody changes something."""
+    """Trying again is useless until somebody changes something."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a listing has that the one before it had not, or had otherwise, and what has gone."""
+    """How a listing differs from the one before it."""
 
     updated: Mapping[str, Listed]
+    """The new and the changed objects, by key."""
     gone: tuple[str, ...]
+    """The keys that it has no longer."""
 
 
 @dataclass(slots=True)
@@ -117,7 +119,7 @@ class _Follower(Rounds):
         return self.prefix.settings.refresh
 
     def change(self, settings: ObjectSettings, entries: Entries) -> None:
-        """Go on under another configuration, which may leave the prefix more objects, or less."""
+        """Go on under another configuration, which may leave the prefix more objects, or fewer."""
         self.prefix.settings, self._entries = settings, entries
         self.wake()
 
@@ -131,7 +133,7 @@ class _Follower(Rounds):
         settings, entries = self.prefix.settings, self._entries
         found = await self._maker.list_below(settings, entries.belongs(settings.ref))
         async with self._keepers.lock:
-            if entries is self._entries:  # else it was woken to look anew
+            if entries is self._entries:  # else it was woken to list again
                 await self._take_in(found)
         return settings.refresh
 
@@ -208,7 +210,7 @@ class Prefixes:
             yield from prefix.wanted(prefix.objects)
 
     async def apply(self, entries: Entries) -> None:
-        """Follow exactly these prefixes; what is remembered of new ones is there on return.
+        """Follow exactly these prefixes; on return, new ones have the objects last listed.
 
         The caller holds the keepers' lock.
         """

@@ -72,12 +72,12 @@ class Publisher:
         self._keepers.fault(torrent, error)
 
     def read_on(self) -> None:
-        """Wake what waited for budget: there is some."""
+        """Wake the rounds that wait for budget: there is some."""
         self._timetable.read_on()
 
     @property
     def loading(self) -> bool:
-        """Whether torrents may come that aren't known yet."""
+        """Whether torrents may come: some objects or prefixes haven't been looked at yet."""
         return any(
             publication.torrent is None and publication.state in (State.WAITING, State.BUILDING)
             for publication in self._catalog

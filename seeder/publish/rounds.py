@@ -1,7 +1,7 @@
 """The rounds in which an object or a prefix is kept up to date, and what follows a failed one.
 
-A round that fails is tried again, later each time. One that the budget doesn't let read is tried
-again as soon as there is budget. One that fails by a fault of ours costs no other object anything.
+A failed round is tried again, later each time; one that lacks budget, as soon as there is some. A
+fault of ours in one round affects no other object.
 """
 
 import logging
@@ -17,21 +17,22 @@ _LOG = logging.getLogger(__name__)
 
 FIRST_RETRY = 1.0
 LONGEST_RETRY = 60.0
+"""Seconds until a failed round is tried again: the first, doubled each time up to the longest."""
 REFUSED_RETRY = 60.0
 """Seconds after a 403 or 404: it takes a person to change that."""
 
 
 class Timetable:
-    """What all rounds share: the nursery that they run in, chance, and which wait for budget."""
+    """What all rounds share: their nursery, randomness, and the set of those that lack budget."""
 
     def __init__(self, nursery: trio.Nursery, rng: random.Random) -> None:
         self.nursery = nursery
         self.rng = rng
         self.lacking_budget: set[Rounds] = set()
-        """Those that go on when there is budget again."""
+        """Those that are woken when there is budget again."""
 
     def read_on(self) -> None:
-        """Wake those that waited for budget: there is some."""
+        """Wake those that wait for budget: there is some."""
         for rounds in self.lacking_budget:
             rounds.wake()
         self.lacking_budget.clear()
@@ -40,7 +41,7 @@ class Timetable:
 class Rounds(ABC):
     """Something that is looked at in rounds, by a task that lives while a next one is due.
 
-    `wake` has the next round begin at once, and brings the task back where it had ended.
+    `wake` has the next round begin at once, and starts the task again if it had ended.
     """
 
     # There may be ten thousand of them.
@@ -48,7 +49,7 @@ class Rounds(ABC):
 
     def __init__(self, timetable: Timetable) -> None:
         self.told: str | None = None
-        """The last trouble logged: the same one isn't logged every minute."""
+        """The last problem logged: the same one isn't logged every minute."""
         self._timetable = timetable
         self._woken = trio.Event()
         self._scope: trio.CancelScope | None = None
@@ -63,13 +64,13 @@ class Rounds(ABC):
     @property
     @abstractmethod
     def refresh(self) -> float:
-        """Seconds between two rounds; no failed one is tried again later."""
+        """Seconds between two rounds, and the most until a failed one is tried again."""
 
     @abstractmethod
     async def look(self) -> float:
-        """Bring it up to date; return the seconds until the next round, inf for no such round.
+        """Bring it up to date; return the seconds until the next round, inf for none.
 
-        BudgetSpent, and any other SeederError.
+        BudgetSpent, or any other SeederError.
         """
 
     @abstractmethod
@@ -103,7 +104,7 @@ class Rounds(ABC):
             self._scope.cancel()
 
     def tell(self, level: int, text: str) -> None:
-        """Log a trouble under the name of what it is with, unless it is the one told last."""
+        """Log a problem under this name, unless it is the one that was logged last."""
         if text != self.told:
             self.told, name = text, self.name
             _LOG.log(level, "%s", text if name in text else f"{name}: {text}")

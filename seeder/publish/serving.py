@@ -27,7 +27,7 @@ class Audience(Protocol):
 
 
 class Serving:
-    """Has the catalog, the accounts, the library and the audience agree on what is served."""
+    """Keeps the catalog, the accounts, the library and the audience agreed on what is served."""
 
     def __init__(
         self, catalog: Catalog, ledger: Ledger, library: Library, audience: Audience
@@ -37,7 +37,7 @@ class Serving:
         self._library = library
         self._audience = audience
         self._duplicates: dict[InfoHash, dict[ObjectRef, Rounds]] = {}
-        """Objects with the same torrent as another object, for which it is served."""
+        """By info hash: the objects whose torrent is already served for another object."""
 
     def serve(
         self, publication: Publication, torrent: Torrent, rounds: Rounds, *, quiet: bool = False
