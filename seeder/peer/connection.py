@@ -302,7 +302,7 @@ class PeerConnection:
         return self._requests.count
 
     def give_back(self, index: int, blocks: Sequence[tuple[int, int]]) -> None:
-        """Queue requests again that `take` took and nobody answered, or reject those refused now."""
+        """Queue requests again that `take` took and nobody answered, unless refused by now."""
         refused = self.choking or index in self.lost
         self._requests.give_back(index, blocks, refused=refused)
 

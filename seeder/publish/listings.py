@@ -20,7 +20,7 @@ class ListingStore:
         return self._directory / f"{file_stem(prefix)}.json"
 
     def load(self, prefix: ObjectRef) -> dict[str, Listed] | None:
-        """Return the objects below a prefix by key; None without a listing, or with a damaged one."""
+        """Return the objects below a prefix by key; None if the listing is missing or damaged."""
         path = self._path(prefix)
         with storage_errors(path, "read"):
             try:
