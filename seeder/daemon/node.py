@@ -122,7 +122,7 @@ async def open_node(
             hub=hub,
             publisher=publisher,
         )
-        restraint.keep()
+        restraint.update()
         node = Node(
             config=config,
             foundation=foundation,
@@ -151,7 +151,7 @@ async def open_node(
             announce_url=url,
             admin_address=address_of(listeners.admin[0]) if listeners.admin else None,
         )
-        with foundation.faults.handled_by(publisher.fault):
+        with foundation.faults.handled_by(publisher.handle_fault):
             yield node
 
 

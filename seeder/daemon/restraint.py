@@ -46,7 +46,7 @@ class Restraint:
         self._level = Level.NORMAL
         self._percents: tuple[int, ...] = ()
 
-    def keep(self) -> bool:
+    def update(self) -> bool:
         """Count what was spent, and hold back as far as the budget's level says.
 
         Return whether a limit has reached another percent: write the ledger then, so that a crash
@@ -62,11 +62,11 @@ class Restraint:
             self._downloads.allow(allowed=level < Level.TRACKER_ONLY)
             self._swarms.own_place = _OWN_PLACE.get(level, OwnPlace.ALWAYS)
         if level < Level.CACHE_ONLY:
-            self._publisher.read_on()
+            self._publisher.wake_waiting()
         before, self._percents = self._percents, self._budget.percents()
         return self._percents != before
 
     def change(self, config: Config) -> None:
         """From now on, keep to the budget and the prices of another configuration."""
         change(self._budget, config, totals=self._ledger.totals(), now=time.time())
-        self.keep()
+        self.update()

@@ -89,7 +89,7 @@ async def _expire(node: Node) -> None:
 async def _keep_to_budget(node: Node) -> None:
     while True:
         await trio.sleep(BUDGET_EVERY)
-        if node.restraint.keep():
+        if node.restraint.update():
             await node.foundation.database.flush(node.foundation.ledger)
 
 

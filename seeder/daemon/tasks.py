@@ -1,4 +1,4 @@
-"""Tasks that a block stands on, and the lock that keeps a state directory to one process."""
+"""Tasks beneath a block, and the lock that keeps a state directory to one process."""
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Iterator

@@ -1,8 +1,8 @@
 """Downloads over HTTP: one range of one object each, in order, under the limits of the peers.
 
-To the choker, the upload limits and the record of who was sent how much, a download is a guest like
-a peer's session. It holds no piece that is on disk: bytes are read when the socket can take them,
-into memory that all downloads share, so a slow reader costs nothing but its connection.
+The choker, the upload limits and the record of what each address was sent treat a download as a
+guest, like a peer's session. It holds no piece that is on disk: bytes are read when the socket can
+take them, into memory that all downloads share, so a slow reader costs nothing but its connection.
 
 Bytes that the socket took count as uploaded. They count as delivered unless a peer at the same
 address has them already; if one announces them later, they aren't counted again (`Overlap`).
@@ -140,8 +140,8 @@ class Download:
     def resume(self) -> None:
         """Look again whether anything can be sent.
 
-        A plain call for speed, in the task of whoever finds that something may be; it only wakes
-        the task of the HTTP connection, which sends.
+        A plain call for speed, in whichever task finds that something may be; it only wakes the
+        task of the HTTP connection, which sends.
         """
         self._changed.set()
 

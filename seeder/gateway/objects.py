@@ -103,7 +103,7 @@ class PublishedObjects:
         return Content(kept, f'"{tag}"', safe_name(publication.ref.key))
 
     def has_content(self, bucket: str, key: str) -> bool:
-        """Tell whether `content` has the object that is called BUCKET/KEY."""
+        """Tell whether `content` would return an object for BUCKET/KEY."""
         try:
             self.content(self.find(bucket, key))
         except S3Error:

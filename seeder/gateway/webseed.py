@@ -15,7 +15,6 @@ from seeder.gateway.s3errors import ErrorCode, S3Error
 from seeder.http.headers import content_disposition, evaluate
 from seeder.http.messages import Header, Request, Response
 from seeder.torrent.catalog import Torrent
-from seeder.torrent.info import safe_name
 from seeder.units import ByteRange
 
 _TYPES = mimetypes.MimeTypes()
@@ -31,7 +30,8 @@ class Content:
     """The torrent whose pieces are the object's bytes."""
     etag: str
     """The object's own, with its quotes."""
-    key: str
+    name: str
+    """The file name that clients save it under: the key's, made safe."""
 
 
 async def answer_content(
@@ -48,7 +48,7 @@ async def answer_content(
     headers: tuple[Header, ...] = ((b"ETag", content.etag.encode()),)
     if status is HTTPStatus.NOT_MODIFIED:
         return Response(304, b"", headers)
-    headers += _description(content.key)
+    headers += _description(content.name)
     if part is not None:
         where = b"bytes %d-%d/%d" % (part.start, part.stop - 1, size)
         headers += ((b"Content-Range", where),)
@@ -81,10 +81,10 @@ def content_type(key: str) -> str:
     return kind or _UNKNOWN_TYPE
 
 
-def _description(key: str) -> tuple[Header, ...]:
+def _description(name: str) -> tuple[Header, ...]:
     return (
         (b"Accept-Ranges", b"bytes"),
-        (b"Content-Type", content_type(key).encode()),
-        (b"Content-Disposition", content_disposition(safe_name(key))),
+        (b"Content-Type", content_type(name).encode()),
+        (b"Content-Disposition", content_disposition(name)),
         (b"X-Content-Type-Options", b"nosniff"),
     )

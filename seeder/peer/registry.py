@@ -52,7 +52,7 @@ class Registry:
                 del self._by_torrent[info_hash]
 
     def admit(self, session: Session) -> str | None:
-        """Register a session whose peer has said who it is, or return why not.
+        """Register a session whose peer id has come, or return why not.
 
         Of two sessions with one peer id the newer one stays: a peer that comes back knows better
         than we do what became of its old connection. From another address it is refused until the

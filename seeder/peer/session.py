@@ -48,7 +48,7 @@ class Host(Protocol):
     """What a session asks of the registry, which has all sessions."""
 
     def admit(self, session: "Session") -> str | None:
-        """Take in a session whose peer has said who it is, or return why not."""
+        """Register a session whose peer id has come, or return why not."""
 
     def roster(self, torrent: Torrent) -> Roster:
         """Return the torrent's peers that others may hear of."""
@@ -400,7 +400,7 @@ class Session:
     def resume(self) -> None:
         """Send what can be sent now.
 
-        For speed a plain call, in the task of whoever finds that something can be: the timer of the
+        For speed a plain call, in whichever task finds that something can be: the timer of the
         upload limits, the choker's tick, a look-up of hashes, another session that shows a piece.
         """
         try:

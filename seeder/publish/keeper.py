@@ -116,7 +116,7 @@ class Keeper(Rounds):
         self.end()
         self._serving.withdraw(self.publication, reason)
 
-    def fault(self, torrent: Torrent, error: SeederError) -> None:
+    def handle_fault(self, torrent: Torrent, error: SeederError) -> None:
         """Take note that S3 gave no piece of the torrent, or that its metainfo can't be read."""
         match error:
             case ObjectChanged():

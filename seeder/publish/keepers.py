@@ -91,8 +91,8 @@ class Keepers:
         for ref in [ref for ref in self._keepers if ref not in refs]:
             self.withdraw(ref, WITHDRAWN)
 
-    def fault(self, torrent: Torrent, error: SeederError) -> None:
+    def handle_fault(self, torrent: Torrent, error: SeederError) -> None:
         """Have a torrent's keeper take note that it can't be served as it is."""
         publication = self._catalog.owner(torrent)
         if publication is not None and publication.torrent is torrent:
-            self._keepers[publication.ref].fault(torrent, error)
+            self._keepers[publication.ref].handle_fault(torrent, error)

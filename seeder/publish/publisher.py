@@ -52,7 +52,7 @@ class Publisher:
         )
 
     async def apply(self, objects: Iterable[ObjectSettings]) -> None:
-        """Publish exactly these objects; those that stay as they are notice nothing.
+        """Publish exactly these objects; those that ask for the same metainfo as before go on.
 
         Objects whose metainfo is on disk are served when this returns.
         """
@@ -67,13 +67,13 @@ class Publisher:
             self._keepers.withdraw_all_but({each.ref for each in wanted})
             await self._keepers.publish(wanted)
 
-    def fault(self, torrent: Torrent, error: SeederError) -> None:
+    def handle_fault(self, torrent: Torrent, error: SeederError) -> None:
         """Take note that S3 gave no piece of `torrent`, or that its metainfo can't be read."""
-        self._keepers.fault(torrent, error)
+        self._keepers.handle_fault(torrent, error)
 
-    def read_on(self) -> None:
+    def wake_waiting(self) -> None:
         """Wake the rounds that wait for budget: there is some."""
-        self._timetable.read_on()
+        self._timetable.wake_waiting()
 
     @property
     def loading(self) -> bool:

@@ -31,7 +31,7 @@ class Timetable:
         self.lacking_budget: set[Rounds] = set()
         """Those that are woken when there is budget again."""
 
-    def read_on(self) -> None:
+    def wake_waiting(self) -> None:
         """Wake those that wait for budget: there is some."""
         for rounds in self.lacking_budget:
             rounds.wake()

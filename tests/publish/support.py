@@ -132,6 +132,6 @@ async def make_world(
             rng=rng,
         )
         await nursery.start(cache.run)
-        with faults.handled_by(publisher.fault):
+        with faults.handled_by(publisher.handle_fault):
             yield World(purse, server, publisher, catalog, ledger, cache, library, faults, audience)
         nursery.cancel_scope.cancel()

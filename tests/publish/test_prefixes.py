@@ -302,7 +302,7 @@ async def test_a_listing_waits_for_budget_and_goes_on_by_itself(world: World) ->
     await world.until_all(lambda: followed(world).reason == SPENT)
     assert world.server.requests.total() == 0
     world.purse.spent = False
-    world.publisher.read_on()
+    world.publisher.wake_waiting()
     await until_served(world, *NAMES)
 
 

@@ -239,7 +239,7 @@ async def test_an_object_waits_for_budget_and_goes_on_by_itself(
     ]
     assert told == [f"bucket/key: {SPENT}"]
     world.purse.spent = False
-    world.publisher.read_on()
+    world.publisher.wake_waiting()
     await world.until("key", State.SERVING)
 
 
@@ -256,7 +256,7 @@ async def test_a_build_that_runs_out_of_budget_keeps_what_it_has_hashed(world: W
     await world.until_true(lambda: world.publication("more").reason == SPENT, "more")
     assert "GET more" not in world.server.requests
     world.purse.spent = False
-    world.publisher.read_on()
+    world.publisher.wake_waiting()
     await world.until("key", State.SERVING)
     await world.until("more", State.SERVING)
     assert world.server.body_bytes["key"] == len(BODY)
@@ -282,7 +282,7 @@ async def test_what_is_served_stays_as_it_is_without_budget_even_for_heads(
     # The change that it could not see is seen as soon as there is budget.
     world.server.objects["key"] = BODY[::-1]
     world.purse.spent = False
-    world.publisher.read_on()
+    world.publisher.wake_waiting()
     await world.until_true(lambda: bool(world.audience.gone), "key")
 
 
@@ -291,7 +291,7 @@ async def test_an_object_withdrawn_while_it_waits_for_budget_is_forgotten(world:
     await world.publisher.apply([settings("key")])
     await world.until_true(lambda: world.publication("key").reason == SPENT, "key")
     await world.publisher.apply([])
-    world.publisher.read_on()
+    world.publisher.wake_waiting()
     assert not list(world.catalog)
 
 

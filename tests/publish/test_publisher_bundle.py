@@ -362,7 +362,7 @@ async def test_a_budget_that_runs_out_keeps_the_old_torrent(world: World) -> Non
     with pytest.raises(BudgetSpent):
         world.purse.check(1)
     world.purse.spent = False
-    world.publisher.read_on()
+    world.publisher.wake_waiting()
     await replaced(world, old)
 
 
