@@ -26,7 +26,9 @@ from seeder.http.server import serve as serve_web
 _LOG = logging.getLogger(__name__)
 
 STATUS_EVERY = 5.0
+"""Seconds between two lines for `systemctl status`."""
 EXPIRE_EVERY = 60.0
+"""Seconds between two looks for tracker peers that are gone."""
 BUDGET_EVERY = 1.0
 """Seconds between two checks of what was uploaded; reads from S3 are checked one by one."""
 

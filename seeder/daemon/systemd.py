@@ -14,6 +14,7 @@ from seeder.units import whole_number
 FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START
 SOCKET_NAMES = ("tracker", "peer", "admin")
 _LONGEST_STATUS = 1000
+"""Characters."""
 
 
 class Notifier:

@@ -48,6 +48,7 @@ NUDGE_AFTER = 11.0
 """Seconds of silence after which a peer without the fast extension may be an rTorrent that waits
 for an unchoke."""
 LONGEST_MESSAGE = 64 * KIB
+"""Bytes that a message may have, unless the torrent's bitfield is longer."""
 MOST_TAKEN_BACK = 1000
 """Pieces of a retired torrent that are taken back one by one; closing tells the rest."""
 MOST_UNSENT = 256 * KIB

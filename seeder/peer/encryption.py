@@ -32,7 +32,7 @@ class EncryptionLayer:
 
     def __init__(self, policy: MsePolicy | None, respond: Callable[[], Responder]) -> None:
         self.settled = False
-        """Whether `receive` returns everything from now on: MSE is over, or there was none."""
+        """Whether all that comes in is the peer wire by now: MSE is over, or there was none."""
         self.encrypt: Keystream | None = None
         """What goes out passes through it; None for plaintext."""
         self._policy = policy

@@ -16,6 +16,7 @@ MOST_EXTENDED_HANDSHAKES = 10
 METADATA_COPIES = 4
 """Copies of the info dictionary that one peer may have."""
 LONGEST_CLIENT_NAME = 64
+"""Bytes of it that are kept."""
 
 UT_PEX = 1
 UT_METADATA = 2

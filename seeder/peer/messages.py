@@ -17,6 +17,7 @@ from seeder.errors import WireError
 from seeder.torrent.merkle import HashRequest
 
 BLOCK_SIZE = 16 * 1024
+"""Bytes that clients request at a time."""
 PROTOCOL = b"\x13BitTorrent protocol"
 PIECE_HEADER_LENGTH = 13
 INFO_HASH_END = 48

@@ -42,6 +42,7 @@ KEY_LENGTH = 96
 PRIVATE_KEY_LENGTH = 20
 """160 bits, as the specification recommends; more costs time and hides nothing better."""
 LONGEST_PAD = 512
+"""Bytes."""
 LONGEST_INITIAL = 32 * KIB
 """Bytes of payload inside it: room for BitTorrent's handshake and a bitfield of 200,000 pieces."""
 DISCARDED = 1024

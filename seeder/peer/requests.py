@@ -18,7 +18,9 @@ from seeder.units import KIB
 REQUEST_QUEUE = 2000
 """Our `reqq`: reqq x 16 KiB / RTT is the most that one peer can get."""
 LARGEST_BLOCK = 128 * KIB
+"""Bytes; a longer request is bad."""
 MOST_BAD_REQUESTS = 10
+"""With this many the session ends."""
 
 
 class RequestQueue:
