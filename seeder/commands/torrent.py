@@ -17,7 +17,7 @@ from seeder.errors import ConfigError, OriginUnreachable, StateUnusable, Storage
 from seeder.ledger.counters import Ledger, Tally, account_key
 from seeder.metainfo.bundles import look
 from seeder.metainfo.hashing import OnProgress
-from seeder.metainfo.ladder import describe_wish
+from seeder.metainfo.ladder import describe_wanted
 from seeder.metainfo.store import MetainfoStore, Record
 from seeder.publish.entries import Entries
 from seeder.publish.serving import account_of
@@ -34,7 +34,7 @@ async def find_torrent(config: Config, bucket: str, key: str) -> Torrent:
     origins = {settings.origin: config.origins[settings.origin]}
     config = config.model_copy(update={"origins": origins})
     known = MetainfoStore(config.state_directory / METAINFO).load(settings.ref)
-    if known is not None and known.wanted != describe_wish(settings):
+    if known is not None and known.wanted != describe_wanted(settings):
         known = None
     tally = Tally()
     pinned = await _look(config, settings, known, tally)

@@ -7,7 +7,7 @@ from seeder.config.sections import Config
 from seeder.daemon.foundation import Foundation
 from seeder.gateway.download import Downloads
 from seeder.ledger.budget import Level
-from seeder.ledger.spending import change, explain_level
+from seeder.ledger.spending import change_budget, explain_level
 from seeder.peer.hub import Hub
 from seeder.publish.publisher import Publisher
 from seeder.tracker.swarm import OwnPlace
@@ -68,5 +68,5 @@ class Restraint:
 
     def change(self, config: Config) -> None:
         """From now on, keep to the budget and the prices of another configuration."""
-        change(self._budget, config, totals=self._ledger.totals(), now=time.time())
+        change_budget(self._budget, config, totals=self._ledger.totals(), now=time.time())
         self.update()

@@ -83,7 +83,7 @@ class Period(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """So much of a resource a period: bytes, requests or money. Zero allows nothing."""
+    """How much of a resource a period may take: bytes, requests or money. Zero is nothing."""
 
     resource: Resource
     period: Period
@@ -218,7 +218,7 @@ class Remaining:
 
 
 @dataclass(slots=True)
-class _Standing:
+class _LimitState:
     """A limit, what was spent of it at the last update, and its highest level in its period."""
 
     limit: Limit
@@ -236,7 +236,7 @@ class _Standing:
 
 
 class Budget:
-    """Every limit of the node: `update` says what they allow, `admit` keeps reading to them."""
+    """Every limit of the node: `update` says what they allow, `admit` holds reads to them."""
 
     def __init__(
         self,
@@ -247,15 +247,13 @@ class Budget:
         spent: Spent,
         now: float,
     ) -> None:
-        """`totals` are the ledger's, and `spent` is what of them fell into the periods of `now`
-        (Unix s), as the ledger's file tells.
-        """
+        """`totals` are the ledger's; `spent` is their part in the periods of `now` (Unix s)."""
         self.level = Level.NORMAL
         self._periods = _Periods(
             _day(now), _month(now), totals.minus(spent.today), totals.minus(spent.this_month)
         )
         self._read = Tally()
-        """What was read since the last update, and isn't in the totals of that yet."""
+        """What was read since the last update, whose totals don't have it yet."""
         self._reserved = Counters()
         """What the requests under way may still bring."""
         self.change(limits, prices, totals=totals, now=now)
@@ -265,7 +263,7 @@ class Budget:
     ) -> Level:
         """Set other limits; what was spent still counts, the levels begin anew."""
         self._prices = prices
-        self._standings = [_Standing(limit) for limit in limits]
+        self._states = [_LimitState(limit) for limit in limits]
         return self.update(totals, now)
 
     def update(self, totals: Counters, now: float) -> Level:
@@ -276,41 +274,41 @@ class Budget:
         """
         self._periods = self._periods.moved_to(now, totals)
         self._read.counters = Counters()
-        for standing in self._standings:
-            standing.update(self._periods, totals, self._prices)
-        self.level = max((each.level for each in self._standings), default=Level.NORMAL)
+        for state in self._states:
+            state.update(self._periods, totals, self._prices)
+        self.level = max((each.level for each in self._states), default=Level.NORMAL)
         return self.level
 
     def left(self) -> tuple[Remaining, ...]:
         """Return how each limit stood at the last update."""
-        return tuple(self._remaining(standing) for standing in self._standings)
+        return tuple(self._remaining(state) for state in self._states)
 
     def percents(self) -> tuple[int, ...]:
         """Return how much of each limit was spent, in whole percents."""
         return tuple(
             int(100 * each.spent / each.limit.amount) if each.limit.amount else 100
-            for each in self._standings
+            for each in self._states
         )
 
-    def _remaining(self, standing: _Standing) -> Remaining:
-        limit = standing.limit
+    def _remaining(self, state: _LimitState) -> Remaining:
+        limit = state.limit
         resets_at = self._periods.end(limit.period)
-        return Remaining(limit, standing.spent, standing.level, resets_at)
+        return Remaining(limit, state.spent, state.level, resets_at)
 
     # -- reading from S3
 
     def check(self, size: int) -> None:
-        """Raise BudgetSpent if no request may be sent now that brings up to `size` bytes.
+        """Raise BudgetSpent unless a request that brings up to `size` bytes may be sent now.
 
         One that brings none, such as a HEAD, only has to fit the limits of requests.
         """
         pending = self._read.counters.plus(self._reserved)
-        for standing in self._standings:
-            limit = standing.limit
+        for state in self._states:
+            limit = state.limit
             if not size and limit.resource is not Resource.ORIGIN_REQUESTS:
                 continue
-            spent = standing.spent + limit.resource.of(pending, self._prices)
-            if standing.level >= Level.CACHE_ONLY or spent >= limit.amount:
+            spent = state.spent + limit.resource.of(pending, self._prices)
+            if state.level >= Level.CACHE_ONLY or spent >= limit.amount:
                 until = show_moment(self._periods.end(limit.period))
                 raise BudgetSpent(f"{limit} is spent: nothing is read from S3 until {until}")
 

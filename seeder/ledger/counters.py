@@ -165,7 +165,7 @@ def account_key(pinned: PinnedObject) -> AccountKey:
 
 
 UNATTRIBUTED = AccountKey("", "", "", "")
-"""Whose counts no object version can be charged with."""
+"""The key of the account for what no object version can be charged with."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -1,7 +1,7 @@
 """The durable ledger: every few seconds a flush adds what was counted since the last one.
 
-`LedgerFile` knows what is in the file, in the thread that wrote it. So a flush that fails, or whose
-caller was cancelled, loses nothing and counts nothing twice.
+`LedgerFile` notes what is in the file in the same thread that writes it. So a flush that fails, or
+whose caller was cancelled, loses nothing and counts nothing twice.
 """
 
 import logging

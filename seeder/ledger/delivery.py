@@ -1,14 +1,14 @@
 """What connected peers gain, as we see it: each byte is credited once, whatever way it came.
 
 `Delivery` has two bits for each piece: `announced` (the peer says that it has it) and `paid` (we
-sent all of it). Of a piece that is partly sent, the bytes stand in a dict until one of the two is
-set. So no piece is credited beyond its size, and a piece that the peer brought along not at all.
+sent all of it). For a piece that was sent in part, a dict has the bytes until one of the two is
+set. So no piece is credited beyond its size, and none that the peer already had when it came.
 
 `Overlap` keeps bytes that were sent over HTTP from being credited again as a peer's gain. A client
-that downloads from a web seed (BEP 19) announces the pieces that it gets so to its peers, and we
-are one. What is sent over HTTP therefore counts for the peers of the same address too, as if they
-had been sent it: the bytes or the HAVE are credited, whichever comes first. Where several clients
-share an address, that credits too little rather than too much.
+that downloads from a web seed (BEP 19) announces the pieces that it gets there to its peers, and we
+are one of them. What is sent over HTTP therefore counts for the peers of the same address too, as
+if it had been sent to them: the bytes or the HAVE are credited, whichever comes first. Where
+several clients share an address, that credits too little rather than too much.
 
 No I/O.
 """
@@ -25,7 +25,8 @@ REMEMBERED = 64 * MIB
 RANGES = 16
 """Ranges that are remembered of one torrent and one address."""
 MOST_ADDRESSES = 2000
-"""Pairs of torrent and address above which those that have no peer are forgotten."""
+"""Pairs of torrent and address that are remembered; above that, the oldest without a peer is
+forgotten."""
 
 
 class Delivery:

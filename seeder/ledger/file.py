@@ -85,20 +85,20 @@ GROUP BY accounts.id ORDER BY accounts.id"""
 # Hours in the future were written by a clock that went wrong, and would count for months.
 _READ_SUMS = f"SELECT {_SUMS} FROM hours WHERE hour BETWEEN ? AND ?"
 
-_Standing: TypeAlias = tuple[str | None, int | None, int | None, str, int, int]
+_Details: TypeAlias = tuple[str | None, int | None, int | None, str, int, int]
 
 
 class Entry(NamedTuple):
     """An account as it is, or was, at one moment."""
 
     key: AccountKey
-    standing: _Standing
+    details: _Details
     """info hash, size, pieces, state, peers, seeds"""
     counts: tuple[int, ...]
 
     @classmethod
     def of(cls, account: Account) -> "Entry":
-        standing = (
+        details = (
             account.info_hash,
             account.size,
             account.pieces,
@@ -106,14 +106,14 @@ class Entry(NamedTuple):
             account.peers,
             account.seeds,
         )
-        return cls(account.key, standing, account.counters.values())
+        return cls(account.key, details, account.counters.values())
 
     def add_to(self, ledger: Ledger) -> None:
         """Open the account in `ledger`, or add the counts to the one that is there."""
         account = ledger.account(self.key)
         account.counters = account.counters.plus(Counters(*self.counts))
-        account.info_hash, account.size, account.pieces = self.standing[:3]
-        account.state, account.peers, account.seeds = self.standing[3:]
+        account.info_hash, account.size, account.pieces = self.details[:3]
+        account.state, account.peers, account.seeds = self.details[3:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +208,7 @@ class LedgerFile:
     def _write_entry(self, entry: Entry, hour: int) -> None:
         key = entry.key
         names = (key.origin, key.bucket, key.key, key.version)
-        account = self._connection.execute(_WRITE_ACCOUNT, names + entry.standing).fetchone()[0]
+        account = self._connection.execute(_WRITE_ACCOUNT, names + entry.details).fetchone()[0]
         before = self._written.get(key)
         counts = tuple(map(sub, entry.counts, before.counts)) if before else entry.counts
         if any(counts):
@@ -314,7 +314,7 @@ def _select(connection: sqlite3.Connection, start: int) -> Iterator[Entry]:
 
 
 def _spent(connection: sqlite3.Connection, now: float) -> Spent:
-    """Sum up the day and the month of `now`: they begin at full hours, folded days at their own."""
+    """Sum up the day and the month of `now`; each begins where an hour or a folded day does."""
     sums = (connection.execute(_READ_SUMS, (start, now)).fetchone() for start in period_starts(now))
     return Spent(*(Counters(*(count or 0 for count in row)) for row in sums))
 

@@ -76,14 +76,14 @@ class Metrics:
     def parts(self, report: Report) -> Iterator[bytes]:
         """Yield the metrics of a report piece by piece, each the work of a few milliseconds."""
         registry = CollectorRegistry()
-        registry.register(_Few(report, self._version))
+        registry.register(_NodeMetrics(report, self._version))
         yield generate_latest(registry)
         yield from _of_objects(report)
         yield generate_latest(self._registry)
 
 
-class _Few(Collector):
-    """What doesn't grow with the number of objects."""
+class _NodeMetrics(Collector):
+    """The metrics whose number doesn't grow with the objects."""
 
     def __init__(self, report: Report, version: str) -> None:
         self._report = report
@@ -158,7 +158,7 @@ def _escaped(text: str) -> str:
 
 
 def _slices(lines: Iterable[str], head: str) -> Iterator[bytes]:
-    """Yield the lines behind their head, some hundreds at a time."""
+    """Yield the head and then the lines, some hundreds at a time."""
     left = iter(lines)
     while some := list(islice(left, SLICE)):
         yield (head + "".join(some)).encode()

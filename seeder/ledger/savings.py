@@ -1,4 +1,4 @@
-"""What the counters say was saved: the formulas, each for verified and for claimed.
+"""What the counters say was saved: the formulas, each for verified and for claimed bytes.
 
 A ratio whose divisor is zero or unknown is None; a loss is a negative number and stays one.
 
@@ -15,7 +15,7 @@ BYTES_PER_GB = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What the origin costs, in whatever currency the operator thinks."""
+    """What the origin costs, in the operator's currency."""
 
     price_per_gb: float
     price_per_1000_requests: float
@@ -50,8 +50,8 @@ class Savings:
 def savings(counters: Counters, *, size: int | None, prices: Prices) -> Savings:
     """Return what `counters` saved on objects of `size` bytes together.
 
-    Saved money is the price of the delivered bytes less what S3 charged for ours; how many
-    requests direct downloads would have taken is not known, and counts as none.
+    Saved money is the price of the delivered bytes less what S3 charged us. How many requests
+    direct downloads would have taken isn't known; they count as none.
     """
     origin, uploaded = counters.origin_bytes, counters.uploaded_bytes
     verified, claimed = counters.delivered_verified_bytes, counters.delivered_claimed_bytes

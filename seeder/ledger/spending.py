@@ -20,7 +20,7 @@ def budget_of(config: Config, *, totals: Counters, spent: Spent, now: float) -> 
     return Budget(limits, prices_of(config), totals=totals, spent=spent, now=now)
 
 
-def change(budget: Budget, config: Config, *, totals: Counters, now: float) -> None:
+def change_budget(budget: Budget, config: Config, *, totals: Counters, now: float) -> None:
     """Set the limits and prices of another configuration; what was spent still counts."""
     limits = limits_of(config.budget.amounts())
     budget.change(limits, prices_of(config), totals=totals, now=now)

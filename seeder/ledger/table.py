@@ -16,7 +16,7 @@ _GAINS = ("Delivered", "Saved")
 
 
 def render(report: Report, console: Console) -> None:
-    """Print the report, in 80 columns but for what doesn't fit into them."""
+    """Print the report in 80 columns, except for what doesn't fit."""
     if report.rows:
         console.print(
             Text(_LINE.format("Size", "From S3", "copies", "Uploaded", "", *_GAINS), "bold")

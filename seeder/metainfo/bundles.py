@@ -1,4 +1,4 @@
-"""Bundles: the objects below a prefix as S3 lists them, and what one torrent of them takes."""
+"""Bundles: the objects below a prefix as S3 lists them, and the plan for one torrent of them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ from seeder.torrent.objects import Meter, ObjectRef, PinnedBundle, PinnedObject,
 async def look(
     origin: S3Origin, ref: ObjectRef, settings: ObjectSettings, meter: Meter
 ) -> PinnedObject:
-    """Return how an object of the section stands (HeadObject), or what is in its bundle.
+    """Return the present state of a section's object (HeadObject), or of its bundle (listings).
 
     OriginError, BudgetSpent; TooManyObjects.
     """
@@ -39,7 +39,7 @@ async def look(
 async def list_objects(
     origin: S3Origin, settings: ObjectSettings, belongs: Callable[[str], bool], meter: Meter
 ) -> dict[str, Listed]:
-    """Return the objects below a prefix that `belongs` lets pass, by key, from all its pages.
+    """Return the objects below a prefix that `belongs` accepts, by key, from all its pages.
 
     OriginError, BudgetSpent; TooManyObjects as soon as there are more than `max_objects`.
     """
@@ -80,7 +80,7 @@ async def _list(
     advice: str,
     meter: Meter,
 ) -> dict[str, Listed]:
-    """Return what `choose` takes of each page; `advice` ends the sentence of TooManyObjects."""
+    """Return what `choose` takes of each page; `advice` ends the text of TooManyObjects."""
     found: dict[str, Listed] = {}
     token: str | None = None
     while True:
@@ -105,7 +105,7 @@ def _pin(prefix: ObjectRef, found: Mapping[str, Listed]) -> PinnedBundle:
 
 @dataclass(frozen=True, slots=True)
 class BundlePlan:
-    """How a bundle's torrent will be cut, and what an earlier one leaves to it."""
+    """How a bundle's torrent will be cut, and what it can reuse of an earlier one."""
 
     bundle: PinnedBundle
     layout: Layout
@@ -113,7 +113,7 @@ class BundlePlan:
     known: Mapping[int, bytes]
     """Hashes of pieces of objects that have stayed, by their numbers in a journal."""
     useless: frozenset[str]
-    """Cache ids of what is no more, or was cut otherwise."""
+    """Cache ids of objects that are gone or changed, or were cut into other pieces."""
 
     @classmethod
     def of(cls, bundle: PinnedBundle, earlier: Record | None, settings: ObjectSettings) -> Self:
@@ -129,7 +129,7 @@ class BundlePlan:
         had = {section.cache_id for section in old.sections} if old is not None else set()
         known = known_hashes(old.pinned, old.info) if old is not None and before == length else {}
         plan = cls(bundle, layout, settings.private, known, frozenset(had - kept))
-        # Before anything is read for it.
+        # Raises if it would be too large, before anything is read for it.
         plan.raw_info(bytes(layout.piece_count * SHA1_LENGTH))
         return plan
 

@@ -1,10 +1,11 @@
-"""The checksums that S3 keeps of an object's parts: asked for by as few requests as it takes.
+"""The checksums that S3 keeps of an object's parts: asked for in as few requests as possible.
 
 GetObjectAttributes tells 1,000 parts a request. Where S3 doesn't know or doesn't allow it, HEAD
 tells one part a request. A server that doesn't know GetObjectAttributes answers with the object
 itself: the body is left unread but for its first bytes, and that origin isn't asked again.
 
-S3's parts can be the pieces of a torrent where all are of one size that is a piece length.
+S3's parts can be the pieces of a torrent if all but the last have one size, and that is allowed as
+a piece length.
 """
 
 import logging
@@ -82,7 +83,7 @@ class PartHashes:
         self._hashes.append(part.sha1)
 
     def _check_length(self, length: int) -> None:
-        """Check the size of the first part. An only part may be shorter than a piece."""
+        """Check the size of the first part. A sole part may be shorter than a piece."""
         if length >= self._size:
             most = self._wanted or LARGEST_PIECE_LENGTH
             if length > most:
@@ -172,7 +173,7 @@ class PartReader:
         raise MetainfoError(f"S3 tells so few parts at once that {MOST_REQUESTS} requests don't do")
 
     async def _page(self, pinned: PinnedObject, marker: int, meter: Meter) -> Attributes:
-        """Return the parts behind the number `marker` (GetObjectAttributes)."""
+        """Return the parts after the number `marker` (GetObjectAttributes)."""
         name = label(pinned.ref)
 
         async def take(exchange: Exchange) -> Attributes:

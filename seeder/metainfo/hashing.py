@@ -46,7 +46,7 @@ _OF_ONE_OBJECT = (AccessDenied, ObjectChanged, ObjectMissing)
 """Errors that say nothing of the other objects in a bundle."""
 
 OnProgress: TypeAlias = Callable[[int, int], None]
-"""Called with the bytes hashed so far, and with those of the object."""
+"""Called with the bytes hashed so far, and with the object's size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +54,13 @@ class _Run:
     """Consecutive pieces of a section, read by one GET."""
 
     numbers: range
-    """The section's, as the journal has them."""
+    """The numbers of all pieces of the section in the journal."""
     first: int
-    """Within the section."""
+    """The first piece's index within the section."""
     count: int
 
 
-class _Tally:
+class _Progress:
     """Tells `progress` how many of `size` bytes are hashed: `done` at first."""
 
     def __init__(self, progress: OnProgress, done: int, size: int) -> None:
@@ -74,7 +74,7 @@ class _Tally:
         self._progress(self._done, self._size)
 
 
-def numbers(pinned: PinnedObject, section: Section) -> range:
+def journal_numbers(pinned: PinnedObject, section: Section) -> range:
     """Return the numbers under which a journal has the pieces of a section of `pinned`.
 
     In a bundle they follow from the state of the section's object alone, so that hashes stay of use
@@ -89,7 +89,7 @@ def known_hashes(pinned: PinnedObject, info: Info) -> dict[int, bytes]:
     return {
         number: info.piece_hash(index)
         for section in sections_of(pinned, info.layout)
-        for index, number in enumerate(numbers(pinned, section), section.first)
+        for index, number in enumerate(journal_numbers(pinned, section), section.first)
     }
 
 
@@ -115,7 +115,9 @@ class Hasher:
         self._pinned = pinned
         self._layout = layout
         self._tree = tree
-        self._sections = {numbers(pinned, each): each for each in sections_of(pinned, layout)}
+        self._sections = {
+            journal_numbers(pinned, each): each for each in sections_of(pinned, layout)
+        }
 
     async def run(
         self, path: Path, progress: OnProgress, earlier: Mapping[int, bytes] | None = None
@@ -128,14 +130,14 @@ class Hasher:
         journal = self.journal(path)
         digests = await self._known(journal, earlier or {})
         await trio.to_thread.run_sync(journal.start, digests)
-        tally = _Tally(progress, self._size_of(digests), self._pinned.size)
+        done = _Progress(progress, self._size_of(digests), self._pinned.size)
 
         async def read(run: _Run) -> None:
             found, size = await self._read_run(run, journal)
             digests.update(enumerate(found, run.numbers.start + run.first))
-            tally.add(size)
+            done.add(size)
 
-        # After such an error the other workers go on: what they read is of use all the same.
+        # After one of these errors the other workers go on: what they read is of use all the same.
         harmless = _OF_ONE_OBJECT if isinstance(self._pinned, PinnedBundle) else ()
         await do_all(
             self._missing(frozenset(digests)),

@@ -1,4 +1,4 @@
-"""How far the hashing of each object is, on disk: a restart goes on where the last run ended."""
+"""How far each object has been hashed, on disk: a restart goes on where the last run ended."""
 
 import json
 from collections.abc import Iterable
@@ -33,9 +33,9 @@ class Builds:
 class HashJournal:
     """The hashes known so far: a header, then a number and a digest for each, as they came.
 
-    The number of a piece has `width` bytes: its index in an object, or what `hashing.numbers` says
-    in a bundle. A digest is the piece's SHA-1; for a hybrid, the piece's root in the Merkle tree
-    follows it. `name` tells what is hashed, and how it is cut into pieces.
+    The number of a piece has `width` bytes: see `hashing.journal_numbers`. A digest is the piece's
+    SHA-1; for a hybrid, the piece's root in the Merkle tree follows it. `name` tells what is
+    hashed, and how it is cut into pieces.
 
     What is appended is not synced: it survives the death of the process, but not always a power
     cut, after which a torn tail is dropped and its pieces are read again.

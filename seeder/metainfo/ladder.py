@@ -50,7 +50,7 @@ LARGEST_TORRENT_FILE = 10 * MIB
 """Bytes of a sidecar. Clients take hardly more: libtorrent 10^7 bytes."""
 
 
-def describe_wish(settings: ObjectSettings) -> str:
+def describe_wanted(settings: ObjectSettings) -> str:
     """Return a text that changes when the section asks for other metainfo."""
     parts: list[object] = [*settings.metainfo]
     parts += (settings.torrent_file, settings.piece_length, settings.private)
@@ -129,7 +129,7 @@ class Ladder:
         meter: Meter,
         progress: OnProgress,
     ) -> tuple[Info, TreeFile | None] | None:
-        """Return verified metainfo of a rung, None where there is none to be had."""
+        """Return verified metainfo of a rung; None where it has none."""
         if rung == "checksums":
             made = await self._from_checksums(pinned, settings, meter)
             metainfo = None if made is None else Metainfo(made)
@@ -224,10 +224,10 @@ class Ladder:
         meter: Meter,
         progress: OnProgress,
     ) -> Torrent:
-        """Hash what isn't known from an earlier state, and discard its useless pieces.
+        """Hash what an earlier state doesn't tell, and discard that state's useless pieces.
 
-        ObjectChanged where an object isn't any more what the listing said. What goes through all
-        of thousands of objects runs in threads.
+        ObjectChanged if an object is no longer what the listing said. Work that goes through
+        thousands of objects runs in threads.
         """
         plan = await trio.to_thread.run_sync(BundlePlan.of, bundle, record.earlier, settings)
         for name in plan.useless:

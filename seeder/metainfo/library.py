@@ -1,7 +1,7 @@
 """The info dictionaries of what is served, read from disk when they are asked for.
 
-The most recently used are kept, up to a budget of bytes; so is any other that a peer session or a
-read holds.
+The most recently used are kept, up to a budget of bytes; so is any other while a peer session or a
+read holds it.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,8 @@ class Library:
     """Gives torrents their infos, which are in `store`; `budget` is in bytes.
 
     `lost` is called with a torrent whose metainfo can't be read from there (StorageError) or isn't
-    there any more (MetainfoError), in the task that asked for it and before that hears of it.
+    there any more (MetainfoError). It runs in the task that asked for the info, before the error
+    reaches that task.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """What is known of objects, on disk, so that a restart reads nothing of them from S3 again.
 
-A record is one file an object, and for a hybrid its tree beside it.
+Each object has a file, its record; a hybrid has its tree beside it.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
 _LINE = 4096
 """Bytes read at first: most lines are shorter."""
 _DAMAGE = (ValueError, KeyError, TypeError, MetainfoError)
-"""Raised where a file is no record, or one of another object."""
+"""Raised where a file isn't a record, or is one of another object."""
 
 
 @dataclass(slots=True)
@@ -33,14 +33,15 @@ class Record:
     pinned: PinnedObject
     info: Info | None = None
     outline: Outline | None = None
-    """Of the info, and known as well where `recall` left the info on disk."""
+    """The outline of the info, known even where `recall` left the info on disk."""
     rung: str = ""
     wanted: str = ""
-    """What the configuration asked for (`describe_wish`); if that changes, the record is stale."""
+    """What the configuration asked for (`describe_wanted`); a change makes the record stale."""
     refused: dict[str, str] = field(default_factory=dict)
     """Rungs whose metainfo turned out wrong for this state of the object, and why."""
     earlier: "Record | None" = None
-    """The record of a bundle's earlier state; for objects that stayed its hashes still hold."""
+    """The record of a bundle's earlier state; its hashes still hold for objects that haven't
+    changed."""
     tree: TreeFile | None = None
     """A hybrid's Merkle tree; without it the torrent is served as v1 only."""
 
@@ -95,7 +96,7 @@ class _Parts:
 
 
 def _read_parts(path: Path, *, whole: bool) -> _Parts | None:
-    """Return the parts of a record, the info if that is `whole` or needed; None without a file.
+    """Return the parts of a record, with its info if `whole` or needed; None without a file.
 
     OSError; ValueError, KeyError or TypeError where the line is damaged.
     """
@@ -172,7 +173,7 @@ class MetainfoStore:
         return self._read(ref, whole=True)
 
     def recall(self, ref: ObjectRef) -> Record | None:
-        """Return an object's record with the outline of its info, but without that; else as `load`.
+        """Return an object's record as `load` does, but with only the outline of its info.
 
         Whether the info on disk is undamaged shows when it is loaded.
         """
@@ -191,7 +192,7 @@ class MetainfoStore:
             return None
 
     def _finds_tree(self, record: Record) -> bool:
-        """Open the tree of a hybrid's record; False if there is none on disk, or another's."""
+        """Open the tree of a hybrid's record; False if none is on disk, or one of another file."""
         outline = record.outline
         if outline is None or outline.v2 is None:
             return True

@@ -70,7 +70,7 @@ class TreeFile:
                 os.close(fd)
 
     def move(self, path: Path) -> None:
-        """Move the file to `path`, in the place of what is there; StorageError.
+        """Move the file to `path`, replacing what is there; StorageError.
 
         The bytes were synced by `finish`; the new name outlives a power cut once the record beside
         it, which is written next, has synced their directory.
@@ -109,7 +109,7 @@ class TreeFile:
         return os.fstat(fd).st_size == self._end()
 
     def _place(self, layer: int) -> int:
-        """Return the offset of a kept layer, or of the end for the layer behind the last one."""
+        """Return the offset of a kept layer; the end of the file for the layer after the last."""
         if layer == 0:
             return _HEADER.size
         below = [0] if self.has_leaves else []

@@ -1,9 +1,9 @@
 """Whether metainfo from outside is true of an object.
 
-Such metainfo is not believed (see seeder/README.md, decision 5): it must fit the object that HEAD
-described, and some or all of its hashes are compared with the object's own bytes: those of the last
-and the first piece before any other, since they tell a liar soonest. A hybrid whose part for v2
-clients (BEP 52) is missing or wrong is served as v1 only.
+Such metainfo is not believed (see seeder/README.md, decision 5). It must fit the object that HEAD
+described, and some or all of its hashes are compared with the object's own bytes. The last and the
+first piece come before any other, since they expose wrong metainfo soonest. A hybrid whose part for
+v2 clients (BEP 52) is missing or wrong is served as v1 only.
 """
 
 import logging
@@ -131,7 +131,7 @@ class Verifier:
 
 
 def _insist(v2_fault: str | None, settings: ObjectSettings) -> None:
-    """Raise MetainfoError where a hybrid is wished for and v2 clients can't be served.
+    """Raise MetainfoError if a hybrid is wanted and v2 clients can't be served.
 
     The operator's own `torrent_file` may be of v1 only all the same.
     """
@@ -156,7 +156,7 @@ def _v2_fault(metainfo: Metainfo, settings: ObjectSettings) -> str | None:
 
 
 def _layer(metainfo: Metainfo) -> bytes:
-    """Return a hybrid's piece layer; of a file without one, of a single piece, its root."""
+    """Return a hybrid's piece layer; its root, if one piece makes up the file."""
     v2 = metainfo.info.v2
     if v2 is None:
         return b""

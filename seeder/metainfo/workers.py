@@ -17,7 +17,7 @@ async def do_all(
     workers: int,
     harmless: tuple[type[SeederError], ...] = (),
 ) -> None:
-    """Call `work` with each of the jobs, `workers` at a time; SeederError as `work` has it.
+    """Call `work` with each of the jobs, `workers` at a time; SeederError if `work` raises one.
 
     A worker that meets an error takes no further job. Where the error is `harmless` to the others,
     they go on until the jobs end; any other error cancels them, and is the one that is raised.

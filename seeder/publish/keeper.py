@@ -21,7 +21,7 @@ from seeder.errors import (
     StorageError,
     TooManyObjects,
 )
-from seeder.metainfo.ladder import describe_wish
+from seeder.metainfo.ladder import describe_wanted
 from seeder.metainfo.library import Library
 from seeder.metainfo.store import Record
 from seeder.publish.makers import Maker
@@ -186,7 +186,7 @@ class Keeper(Rounds):
 
     def _fits(self, record: Record) -> bool:
         """Tell whether a record's metainfo is what the entry asks for."""
-        return record.wanted == describe_wish(self.wanted.settings)
+        return record.wanted == describe_wanted(self.wanted.settings)
 
     def _serve(self, record: Record, outline: Outline, *, quiet: bool = False) -> None:
         self._mismatched = False

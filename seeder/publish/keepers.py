@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 import trio
 
 from seeder.errors import SeederError
-from seeder.metainfo.ladder import describe_wish
+from seeder.metainfo.ladder import describe_wanted
 from seeder.metainfo.library import Library
 from seeder.metainfo.store import MetainfoStore, Record
 from seeder.publish.keeper import MOST_LOGGED, Keeper, Wanted
@@ -52,7 +52,7 @@ class Keepers:
             keeper = self._keepers.get(each.ref)
             if keeper is None:
                 added.append(each)
-            elif describe_wish(each.settings) != describe_wish(keeper.wanted.settings):
+            elif describe_wanted(each.settings) != describe_wanted(keeper.wanted.settings):
                 self.withdraw(each.ref, WITHDRAWN)
                 added.append(each)
             else:

@@ -8,7 +8,7 @@ from seeder.config.sections import ObjectSettings
 from seeder.ledger.counters import Account, Ledger, account_key
 from seeder.metainfo.bundles import list_objects, look
 from seeder.metainfo.hashing import OnProgress
-from seeder.metainfo.ladder import Ladder, describe_wish
+from seeder.metainfo.ladder import Ladder, describe_wanted
 from seeder.metainfo.store import MetainfoStore, Record
 from seeder.s3.client import S3Origin
 from seeder.s3.listing import Listed
@@ -50,7 +50,7 @@ class Maker:
 
     async def begin(self, pinned: PinnedObject, settings: ObjectSettings) -> Record:
         """Return a new record of an object as it is now; a bundle's has the last one saved."""
-        record = Record(pinned, wanted=describe_wish(settings))
+        record = Record(pinned, wanted=describe_wanted(settings))
         if isinstance(pinned, PinnedBundle):
             # The last one that was made, whatever has been tried since.
             record.earlier = await trio.to_thread.run_sync(self._store.load, pinned.ref)

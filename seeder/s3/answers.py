@@ -37,7 +37,7 @@ _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASC
 _LONGEST_TEXT = 2000
 _LONGEST_MESSAGE = 200
 _UNSUPPORTED_AFTER = 3
-"""Keys that must get "no such thing" before an origin counts as one without the call."""
+"""Keys for which the call must fail as unknown before the origin counts as lacking it."""
 
 _BY_CODE: dict[str, tuple[type[OriginError], str]] = {
     "RequestTimeTooSkewed": (
@@ -223,7 +223,7 @@ def _permission(asked: Asked) -> str:
 
 
 class Support:
-    """Whether an origin has one of the calls that not every S3 has, as far as is known."""
+    """Whether an origin has a call that not every S3 has, as far as is known."""
 
     def __init__(self) -> None:
         self._refusals = 0

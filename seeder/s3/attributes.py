@@ -1,8 +1,8 @@
 """S3's checksums of the parts of an object, as GetObjectAttributes and HEAD tell them. No I/O.
 
 S3 keeps the SHA-1 of each part of an object that was uploaded with ChecksumAlgorithm=SHA1. If all
-parts but the last have the same size, and a torrent may have it as its piece length, these are the
-hashes of the pieces (BEP 3): nothing has to be read to know them.
+parts but the last have the same size, and that is allowed as a piece length, these are the hashes
+of the pieces (BEP 3): nothing has to be read to know them.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""Calls to S3: signed, tried again, kept within what may be spent, counted, their errors explained.
+"""Calls to S3: signed, retried, kept within the budget and counted; their errors explained.
 
 A call takes one or more attempts, each an exchange of its own. S3's errors leave here as
 OriginErrors whose text is one line for the operator.

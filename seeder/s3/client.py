@@ -129,7 +129,7 @@ class S3Origin:
         if wanted.stop > pinned.size:
             raise ValueError(f"{wanted.header} is not inside {pinned.size} bytes")
         filling = _Filling(wanted, part_length, take)
-        # A proxy may have made a weak tag of it, which never matches; the strong one may.
+        # A proxy may have weakened the ETag: a weak one never matches, the strong one may.
         headers = {"Range": wanted.header, "If-Match": pinned.etag.removeprefix("W/")}
 
         async def fill(exchange: Exchange) -> None:
@@ -278,7 +278,7 @@ class _Filling:
 
     @property
     def room(self) -> memoryview:
-        """Where the next bytes go. For when some are still to come."""
+        """Where the next bytes go; only while some are still to come."""
         if not self._room:
             # Allocated here and not earlier: it takes milliseconds to touch 8 MiB, and now the
             # answer is being waited for anyway.
@@ -288,7 +288,7 @@ class _Filling:
 
     @property
     def rest(self) -> ByteRange:
-        """The range that is still to come. For when some of it is."""
+        """The range that is still to come; only while it isn't empty."""
         return ByteRange(self._start, self.left)
 
     def filled(self, count: int) -> None:

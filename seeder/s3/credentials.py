@@ -34,7 +34,7 @@ FindCredentials = Callable[[], CredentialSource | None]
 
 
 def chain(profile: str | None, region: str) -> CredentialSource | None:
-    """Ask botocore's chain; None if nothing is configured. It blocks, and raises anything."""
+    """Ask botocore's chain; None if nothing is configured. It blocks, and may raise anything."""
     session = Session(profile=profile)
     if session.get_config_variable("region") is None:
         session.set_config_variable("region", region)  # STS wants one

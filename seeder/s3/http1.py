@@ -20,7 +20,7 @@ from seeder.s3.network import Stream
 KEEPALIVE = 15.0
 """Seconds; S3 closes idle connections somewhat later."""
 _HEAD_READ = 8 * 1024
-"""Bytes read at a time while the head isn't complete; what is behind it is copied."""
+"""Bytes read at a time while the head isn't complete; what follows it is copied."""
 _LONGEST_HEAD = 64 * 1024
 _CHUNK = 64 * 1024
 
@@ -182,7 +182,7 @@ class Pool:
     def body_of(
         self, link: Link, parser: h11.Connection, request: h11.Request, answer: h11.Response
     ) -> BodyReader:
-        """Return the body behind the head of an answer; closing it frees the connection."""
+        """Return the body that follows the head of an answer; closing it frees the connection."""
         return BodyReader(self, link, parser, length=_length(request, answer))
 
     def give_back(self, link: Link) -> None:

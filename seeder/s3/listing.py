@@ -20,7 +20,7 @@ _LONGEST_TEXT = 64 * KIB
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An object as a listing tells it."""
+    """An object as a listing describes it."""
 
     etag: str
     """In its quotes, as HEAD has it."""
@@ -37,7 +37,7 @@ class Page:
 
 
 def page_query(prefix: str, token: str | None) -> Query:
-    """Return the query that asks for the page behind `token`, or for the first one."""
+    """Return the query that asks for the page after `token`, or for the first one."""
     query: list[tuple[str, str | None]] = [
         ("list-type", "2"),
         ("encoding-type", "url"),
@@ -90,8 +90,8 @@ def _object(entry: dict[str, str], *, encoded: bool) -> tuple[str, Listed]:
 def publishable(objects: Iterable[tuple[str, Listed]], seen: set[str]) -> dict[str, Listed]:
     """Return the objects of a page that get a torrent; its keys are added to `seen`.
 
-    Left out are the empty objects that mark a directory, and a KEY.torrent whose object exists:
-    in S3's order KEY comes first, so it is in `seen`, which has the keys of the earlier pages.
+    It leaves out empty objects that mark a directory, and each KEY.torrent whose KEY exists: KEY
+    comes first in S3's order, so it is in `seen`, which has the keys of the earlier pages too.
     """
     found: dict[str, Listed] = {}
     for key, listed in objects:

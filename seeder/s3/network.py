@@ -93,7 +93,7 @@ class Stream:
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing can be read; between two answers, something to read is the end."""
+        """Whether nothing can be read; between two answers, only the end of the connection can."""
         if self._sock.fileno() < 0:
             return False
         poll = select.poll()
@@ -127,5 +127,5 @@ def reason_of(error: OSError) -> str:
         cause = cause.exceptions[0]
     if isinstance(cause, OSError):
         error = cause
-    # trio puts "Error connecting to ('192.0.2.1', 443): " before them.
+    # trio puts "Error connecting to ('192.0.2.1', 443): " before the system's words.
     return (error.strerror or str(error)).rpartition("): ")[2]

@@ -1,4 +1,4 @@
-"""When a call to S3 is tried again, after what wait, and when it is given up. No I/O."""
+"""When a call to S3 is tried again, how long after, and when it is given up. No I/O."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -74,7 +74,7 @@ class Tries:
         return self.broken(now=now, roll=roll) if answer.transient else None
 
     def broken(self, *, now: float, roll: float) -> Step:
-        """Decide on an answer that didn't come, or not all of it."""
+        """Decide what follows when no answer came, or only a part of one."""
         if self._deadline is None:
             self._deadline = now + self._policy.patience
         # Full jitter: calls that failed together must not come back together.

@@ -1,6 +1,6 @@
 """Where a bucket is asked for, what a request looks like on the wire, and its signature.
 
-Endpoints come from the rules, Signature Version 4 from the signer that botocore has. No I/O.
+Endpoints come from botocore's rules, signatures (Version 4) from its signer. No I/O.
 """
 
 from collections.abc import Mapping, Sequence

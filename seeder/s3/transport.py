@@ -241,7 +241,7 @@ class Exchanges:
             trust_env=False,
         )
         self._url = lru_cache(_URLS_KEPT)(httpx.URL)
-        """Parses URLs; an object's ranges have one, and parsing it takes 25 us."""
+        """Parses a URL once: all ranges of an object have the same, and parsing takes 25 us."""
         self._slots = trio.CapacityLimiter(connections)
         self.requests = 0
         """Requests sent so far."""

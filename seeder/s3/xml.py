@@ -1,4 +1,4 @@
-"""S3's XML documents, taken apart element by element. They come from outside. No I/O."""
+"""S3's XML documents, untrusted, read element by element. No I/O."""
 
 from collections.abc import Callable, Mapping
 from xml.parsers import expat
@@ -14,12 +14,13 @@ def read_xml(
     is_root: Callable[[str], bool] | None = None,
     longest: int,
 ) -> None:
-    """Call `take` with the path and the text of each element, as it ends.
+    """Call `take` with the path and the text of each element when it ends.
 
     The path holds the names from the root's on, without their namespaces, which servers write
-    differently; it changes afterwards. ValueError for a document that is no XML, that has a
-    document type (entities are declared in one, and S3 sends none), another root than `is_root`
-    takes, or a text of more than `longest` characters; what came before has been taken then.
+    differently; the list is changed afterwards. ValueError if the document isn't XML, has a
+    document type (entities are declared in one, and S3 sends none), a root that `is_root` doesn't
+    accept, or a text of more than `longest` characters. Elements before that have been taken
+    already.
     """
     path: list[str] = []
     text = ""

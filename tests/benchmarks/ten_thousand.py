@@ -29,7 +29,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from seeder.config.sections import ObjectSettings
 from seeder.daemon.foundation import LISTINGS, METAINFO
-from seeder.metainfo.ladder import describe_wish
+from seeder.metainfo.ladder import describe_wanted
 from seeder.metainfo.store import MetainfoStore, Record
 from seeder.peer import messages
 from seeder.peer.messages import MessageId
@@ -137,7 +137,7 @@ def make_state(state: Path, count: int, pieces: int) -> Objects:
     layout = Layout(pieces * MIB, MIB)
     objects = Objects(layout.size)
     store = MetainfoStore(state / METAINFO)
-    wanted = describe_wish(ObjectSettings(bucket=BUCKET, prefix=PREFIX))
+    wanted = describe_wanted(ObjectSettings(bucket=BUCKET, prefix=PREFIX))
     for number in range(count):
         key = f"{PREFIX}part-{number:06}.tar"
         info = parse_info(build_info(name=key, layout=layout, pieces=rng.randbytes(20 * pieces)))

@@ -9,7 +9,7 @@ import pytest
 from seeder.config.sections import ObjectSettings
 from seeder.errors import MetainfoError
 from seeder.gateway.links import Links
-from seeder.metainfo.ladder import describe_wish
+from seeder.metainfo.ladder import describe_wanted
 from seeder.metainfo.store import MetainfoStore
 from seeder.torrent import bencode
 from seeder.torrent.catalog import Torrent
@@ -87,8 +87,8 @@ async def test_v1_stays_what_it_was(climber: Climber) -> None:
     assert b"meta version" not in torrent.raw_info
     plain = ObjectSettings(bucket="bucket", key="key")
     # A restart with a newer version must not take its records for another wish's.
-    assert describe_wish(plain) == "origin sidecar checksums build None None False"
-    assert describe_wish(plain.model_copy(update={"format": "hybrid"})) != describe_wish(plain)
+    assert describe_wanted(plain) == "origin sidecar checksums build None None False"
+    assert describe_wanted(plain.model_copy(update={"format": "hybrid"})) != describe_wanted(plain)
 
 
 async def test_a_hybrid_comes_back_after_a_restart(climber: Climber, tmp_path: Path) -> None:
