@@ -17,7 +17,7 @@ from seeder.errors import DownloadRefused, SeederError
 from seeder.net.addresses import address_group
 from seeder.torrent.catalog import Torrent
 from seeder.units import KIB, MIB, ByteRange
-from seeder.upload.feed import AHEAD, MOST_AHEAD
+from seeder.upload.feed import MOST_BYTES_OF_PEER, MOST_PIECES_OF_PEER
 from seeder.upload.uploads import TICK, Uploads
 
 _LOG = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Download:
         self._looked_at = -1
         """The piece from which on `_look_ahead` has asked for pieces."""
         self._length = torrent.layout.piece_length
-        self._ahead = max(2, min(MOST_AHEAD, AHEAD // self._length))
+        self._ahead = max(2, min(MOST_PIECES_OF_PEER, MOST_BYTES_OF_PEER // self._length))
         """Pieces to ask for before they are needed, the next one included."""
         stop = (self._stop - 1) // self._length + 1
         self._feed = uploads.feed(

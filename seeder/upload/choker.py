@@ -23,7 +23,7 @@ class ChokePolicy:
 
     slots: int = 20
     newcomers: int = 1
-    """Of the slots, while there are two at least."""
+    """How many of the slots are for newcomers, while there are at least two slots."""
     slots_per_group: int = 4
     quota: int = 20
     """Pieces a turn."""
@@ -120,9 +120,10 @@ class _Places(Generic[K]):
                 line.append((peer.standing, *self._rank(peer), luck, peer))
         line.sort(key=lambda entry: entry[:4])
         fine = [entry for entry in line if entry[0] is Standing.FINE]
-        guests = [entry for entry in fine if self._is_guest(entry[4])]
-        # A guest stays for its time; else newcomers come by lot, else the line's next.
-        for *_, peer in guests:
+        staying = [entry for entry in fine if self._stays_newcomer(entry[4])]
+        # A newcomer's place is kept for its time; free ones go to newcomers by lot, then down the
+        # line.
+        for *_, peer in staying:
             if self._newcomers > 0:
                 self._try(peer, optimistic=True)
         for *_, peer in line:
@@ -138,7 +139,7 @@ class _Places(Generic[K]):
     def _may_unchoke(self, peer: PeerView[K]) -> bool:
         return peer.is_new or self._now - peer.since >= self._policy.pause
 
-    def _is_guest(self, peer: PeerView[K]) -> bool:
+    def _stays_newcomer(self, peer: PeerView[K]) -> bool:
         """Tell whether it has a newcomer's place whose time isn't over."""
         age = self._now - peer.since
         return peer.optimistic and not peer.choked and age < self._policy.newcomer_turn

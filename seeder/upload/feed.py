@@ -1,9 +1,9 @@
-"""The pieces that one peer wants: those in memory or on a warm disk, cold ones asked of the cache.
+"""The pieces that one peer wants: from memory or a warm disk, or asked of the cache.
 
 A few cold pieces are on their way at a time, the others stand in line; a piece that came stays
 here until its requests are answered or it is on disk. So one peer holds a bounded part of the
-memory, whatever it asks for, and whatever the cache evicts meanwhile. What it will probably ask for
-next, the cache may read ahead, as far as that takes nobody's place.
+memory, whatever it asks for, and whatever the cache evicts meanwhile. The cache may read ahead what
+the peer will probably ask for next, as far as that takes no other's room.
 """
 
 from collections import deque
@@ -22,31 +22,32 @@ EXTENT = 8 * MIB
 WINDOW_AHEAD = 128 * MIB
 """Bytes ahead of a peer that reads in order: sixteen connections, an extent each."""
 TRUST = 64
-"""Bytes that are guessed for a peer in all, for each byte that it has taken.
+"""Bytes that may be read ahead for a peer in all, for each byte that it has taken.
 
 With pieces of 1 MiB, one block of 16 KiB already makes S3 send 64 times its size.
 """
-STEADY = 4
-"""Pieces in order that make a peer one that reads in order."""
+IN_ORDER_AFTER = 4
+"""Pieces in order after which a peer counts as reading in order."""
 _NEAR = 16
 """Pieces by which the order may be off: cold ones come in any order."""
 
 MOST_HELD = 256 * MIB
 """Bytes of cold pieces on their way to peers or waiting to be sent, of all peers together."""
-AHEAD = 8 * MIB
-MOST_AHEAD = 16
-"""Cold pieces that one peer has on their way or waiting to be sent: these bytes, this many."""
+MOST_BYTES_OF_PEER = 8 * MIB
+MOST_PIECES_OF_PEER = 16
+"""Limits of the cold pieces of one peer that are on their way or wait to be sent."""
 PATIENCE = 10.0
-"""A cold piece that takes longer is turned down: clients wait 20 s before they give up on us."""
+"""Seconds; a cold piece that takes longer is turned down: clients wait 20 s before they give up on
+us."""
 PATIENCE_IN_LINE = 2 * PATIENCE
 FAILURE_PAUSE = 10.0
 """Seconds before a piece that failed is asked for again on behalf of one peer."""
 
 
 class ReadAhead:
-    """Guesses for one peer, all in whole pieces; `taken` are the bytes that it was sent so far.
+    """Guesses which pieces one peer will want next.
 
-    Nothing is guessed from piece `stop` on.
+    `taken` is always how many bytes it was sent so far. Nothing is guessed from piece `stop` on.
     """
 
     __slots__ = ("_guessed", "_layout", "_next", "_reached", "_row", "_stop")
@@ -72,10 +73,10 @@ class ReadAhead:
         elif step >= 0:
             self._row += 1
             self._next = index + 1
-        return self._onward(taken) if self._row >= STEADY else range(0)
+        return self._onward(taken) if self._row >= IN_ORDER_AFTER else range(0)
 
     def missed(self, index: int, taken: int) -> range:
-        """Return an extent that begins with this cold piece, which so comes first."""
+        """Return the extent that begins with this cold piece, so that it comes first."""
         most = self._pieces(min(EXTENT, TRUST * taken - self._guessed))
         return range(index, min(index + most, self._stop))
 
@@ -109,7 +110,7 @@ class HeldPieces:
         self._takers: dict[Key, int] = {}
 
     def take(self, key: Key, size: int) -> bool:
-        """Count a piece for one more feed; False if there is no room. Alone it always has some."""
+        """Count a piece for one more feed; False if there is no room. The first always has some."""
         takers = self._takers.get(key, 0)
         if not takers:
             if self.used and self.used + size > self._most:
@@ -162,7 +163,9 @@ class Feed:
         self._may_read = may_read
         self._clock = clock
         self._all_held = held
-        self._most = max(1, min(MOST_AHEAD, AHEAD // torrent.layout.piece_length))
+        self._most = max(
+            1, min(MOST_PIECES_OF_PEER, MOST_BYTES_OF_PEER // torrent.layout.piece_length)
+        )
         self._line: deque[int] = deque()
         self._fetching: set[int] = set()
         self._held: dict[int, bytes | bytearray] = {}
@@ -183,7 +186,7 @@ class Feed:
         return piece
 
     def is_on_disk(self, index: int) -> bool:
-        """Tell whether `read` may do."""
+        """Tell whether `read` may work."""
         return self._cache.is_on_disk(self._torrent, index)
 
     def is_at_hand(self, index: int) -> bool:
@@ -244,7 +247,7 @@ class Feed:
                 self._read_ahead.fetched(size)
 
     def _ask(self, index: int) -> None:
-        """Ask the cache for a piece that there is room for, unless S3 is read no more for this."""
+        """Ask the cache for a piece that has room, unless S3 may not be read for this peer."""
         if self._cache.is_cold(self._torrent, index) and not self._may_read(self._size(index)):
             self._release(index)
             self._failed[index] = self._clock()
@@ -280,7 +283,7 @@ class Feed:
         self._tell(index, error)
 
     def is_hopeless(self, index: int) -> bool:
-        """Tell whether S3 isn't asked for a piece at present, on behalf of this one."""
+        """Tell whether S3 isn't asked for a piece at present on behalf of this peer."""
         return index in self._hopeless
 
     def overdue(self, now: float) -> list[int]:

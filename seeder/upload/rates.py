@@ -30,7 +30,7 @@ GRAIN = 16 * KIB
 SLACK = 0.125
 """Seconds' worth of tokens that a bucket keeps beside one grain, for timers that are late."""
 WAKES = 4096
-"""A second, at most: above 64 MiB/s those in line get more than a grain at a time."""
+"""Wake-ups a second, at most: above 64 MiB/s those in line get more than a grain at a time."""
 LARGEST_QUANTUM = MIB
 MOST_SHARED = 2000
 """Addresses whose downloads over HTTP share a rate; the one that came longest ago is forgotten."""
@@ -120,7 +120,7 @@ class Chain:
         return granted
 
     def give_back(self, size: int) -> None:
-        """Return `size` granted bytes that were not used; a negative number was used beyond."""
+        """Return `size` granted bytes that weren't used; if negative, take so many more."""
         for bucket in self._buckets:
             bucket.paid_at -= size * bucket.cost
 
@@ -227,7 +227,7 @@ class Rates:
     peer: float | None = None
     """Of each connection, or of all downloads of an address over HTTP."""
     slow: float = 16 * KIB
-    """Of one address and torrent that the choker finds to be slowed down."""
+    """Of one address and torrent whose standing is SLOW."""
 
 
 class RateLimits(Generic[S]):
@@ -247,8 +247,8 @@ class RateLimits(Generic[S]):
     ) -> Chain | None:
         """Return a new guest's chain, None for unlimited; `slow` is an address to slow down.
 
-        `sharing` is an address that has one rate of a peer for all its chains of this kind: HTTP
-        clients come with each request anew.
+        `sharing` is an address whose chains of this kind share one peer's rate: an HTTP client gets
+        a new chain for each request.
         """
         rates, buckets = self._rates, list[RateBucket]()
         if slow is not None:

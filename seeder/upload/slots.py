@@ -1,4 +1,4 @@
-"""The choker at work: what it has to know of each session, when it decides, and what comes of it.
+"""The choker at work: what it has to know of each guest, when it decides, and what follows.
 
 It decides once a second. A guest that comes while a slot is free is served at once, which saves it
 a round trip.
@@ -18,7 +18,7 @@ UploadSlots: TypeAlias = int | Literal["auto", "unlimited"]
 
 SMOOTHING = 0.5
 """Weight of the last second in a rate."""
-PRESSED = 5
+REVIEWS_TO_SWITCH = 5
 """Consecutive reviews of scarcity (or plenty) before slots are switched on (or off)."""
 
 
@@ -80,7 +80,7 @@ class Slots:
         self._served = 0
         """Guests that are not choked."""
         self._reviewed_at: float | None = None
-        self._pressure = 0
+        self._scarce_reviews = 0
         self._scarce = False
 
     def change(self, slots: UploadSlots, copies: CopyLimits) -> None:
@@ -130,7 +130,7 @@ class Slots:
         """Decide anew; called about once a second."""
         before, self._reviewed_at = self._reviewed_at, now
         seconds = 1.0 if before is None else max(now - before, 0.001)
-        self._feel_pressure()
+        self._note_scarcity()
         for guest, place in tuple(self._places.items()):
             sent = self._remember(guest, place, now)
             place.rate += SMOOTHING * (sent / seconds - place.rate)
@@ -173,11 +173,11 @@ class Slots:
         for guest, place in self._places.items():
             place.optimistic = guest in decision.optimistic
 
-    def _feel_pressure(self) -> None:
+    def _note_scarcity(self) -> None:
         change = 1 if self._is_scarce() else -1
-        self._pressure = min(max(self._pressure + change, 0), PRESSED)
-        if self._pressure in (0, PRESSED):
-            self._scarce = self._pressure == PRESSED
+        self._scarce_reviews = min(max(self._scarce_reviews + change, 0), REVIEWS_TO_SWITCH)
+        if self._scarce_reviews in (0, REVIEWS_TO_SWITCH):
+            self._scarce = self._scarce_reviews == REVIEWS_TO_SWITCH
 
     def _view(self, guest: Guest, place: _Place, now: float) -> PeerView[Guest]:
         torrent = guest.torrent

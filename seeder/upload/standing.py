@@ -11,6 +11,9 @@ from enum import IntEnum
 
 from seeder.units import MIB
 
+_PARTS = (0.5, 0.75, 1.0)
+"""Shares of `CopyLimits.copies` at which an address sinks to the next standing."""
+
 
 class Standing(IntEnum):
     """What an address may expect of a torrent, by what it has had of it."""
@@ -19,10 +22,6 @@ class Standing(IntEnum):
     LAST = 1
     SLOW = 2
     REFUSED = 3
-
-
-_PARTS = (0.5, 0.75, 1.0)
-"""Shares of `CopyLimits.copies` at which an address sinks to the next standing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class CopyLimits:
     least: int = 64 * MIB
 
     def standing(self, sent: float, size: int) -> Standing:
-        """Return how an address stands that was sent `sent` bytes of a torrent of `size`."""
+        """Return the standing of an address that was sent `sent` bytes of a torrent of `size`."""
         if self.copies is None:
             return Standing.FINE
         share = sent / max(size, self.least) / self.copies

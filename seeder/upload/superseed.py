@@ -29,9 +29,9 @@ TRICKLE = 4
 many times less than before."""
 
 WINDOW = 16 * MIB
-"""Shown to one peer at a time: enough for it to be busy until the next is shown."""
+"""Bytes of pieces shown to one peer at a time: enough to keep it busy until the next is shown."""
 PARTS = 4
-"""Of a small object a peer is shown at most one such part at a time: others need some, too."""
+"""A peer is shown at most one such part of an object at a time: others need some too."""
 FEWEST_PIECES = 16
 """With fewer there is nothing to spread."""
 LOOK_EVERY = 5.0
@@ -80,7 +80,7 @@ class _PeerState:
         self.gains = 0
         """Pieces since `counted_at`."""
         self.pace = 0
-        """The most of them in any such time."""
+        """The most pieces that it gained in any such time."""
         self.lonely = False
 
     def is_left_alone(self, now: float) -> bool:
@@ -98,7 +98,7 @@ class _PeerState:
 class SuperSeed(Generic[Peer]):
     """Which peer of one torrent is shown which pieces; `window` is how many at a time.
 
-    Pieces that are at `hand` are shown first: they are sent without asking S3.
+    Pieces in `hand` are shown first: they can be sent without asking S3.
     """
 
     def __init__(
@@ -290,11 +290,10 @@ class Viewer(Protocol):
 
 
 class SuperSeeds:
-    """The plans of all torrents; unless `enabled`, none is made but for `show_only_held`.
+    """The plans of all torrents; unless `enabled`, they are made only for `show_only_held`.
 
-    `other_seeds` counts the seeds of an info hash that the tracker knows of.
-
-    `cache_bytes` is what both tiers hold, and `held` which pieces of a torrent they have.
+    `other_seeds` returns how many seeds of an info hash the tracker knows. `cache_bytes` is what
+    both tiers of the cache may hold, and `held` returns the pieces of a torrent that they have.
     """
 
     def __init__(
@@ -319,9 +318,9 @@ class SuperSeeds:
         self._looked_at = -inf
 
     def show_only_held(self, only: bool) -> None:
-        """Show peers just what can be had without S3, or go back to what is usual.
+        """Show peers only what can be sent without S3, or go back to the usual windows.
 
-        While S3 isn't read, a window would be full of what can't be had.
+        While S3 isn't read, windows would fill up with pieces that can't be sent.
         """
         self._only_held = only
         self._told.clear()
@@ -381,7 +380,7 @@ class SuperSeeds:
         _show(self._plans[torrent.info_hash].gained(viewer, index, now))
 
     def leave(self, torrent: Seedable, viewer: Viewer, now: float) -> None:
-        """Let a peer go; with the last one goes the plan."""
+        """Forget a peer, and with the last one the plan."""
         plan = self._plans[torrent.info_hash]
         shown = plan.leave(viewer, now)
         if not len(plan):

@@ -1,8 +1,8 @@
-"""Thrift while a swarm can help itself: a peer waits a little for what the others have.
+"""Thrift while a swarm can help itself: a peer waits a little for pieces that others have.
 
 A piece that we send twice is one that a peer could have sent. So requests for a piece that another
-peer has, or is getting from us, wait a few seconds before they are answered. Most peers get it
-elsewhere meanwhile, and cancel them or have asked for little. What no other peer has is sent at
+peer has, or is getting from us, wait a few seconds before they are answered. Meanwhile most peers
+get the piece elsewhere, and cancel the requests or had made few. What no other peer has is sent at
 once, and clients ask for the rarest pieces first. A peer that the others don't feed, because it
 can't reach them or they are slower than we are, needn't wait: thrift costs a swarm little speed.
 
@@ -18,11 +18,11 @@ P = TypeVar("P", bound=Hashable)
 WITHHELD_FOR = 2.0
 """Seconds for which a request waits; clients wait 20 s and more before they give up on a peer."""
 TRIAL = 4.0
-"""Seconds from its arrival until it is seen whether others feed a peer."""
+"""Seconds after a peer's arrival before it is judged whether others feed it."""
 SHARE = 1 / 3
-"""Of a peer's gains, which has to come from others for the peer to count as fed by them."""
+"""Share of a peer's gains that has to come from others for it to count as fed by them."""
 HALF_LIFE = 5.0
-"""Seconds after which a gain counts by half in that."""
+"""Seconds after which a gain counts half in that share."""
 
 
 class Availability(Generic[P]):
@@ -57,7 +57,7 @@ class Availability(Generic[P]):
 
 
 class Thrift(Generic[P]):
-    """Which requests of one peer have to wait, as far as that depends on it."""
+    """Which requests of one peer have to wait for other peers to answer them."""
 
     __slots__ = (
         "_availability",
@@ -86,7 +86,7 @@ class Thrift(Generic[P]):
         self._from_us = self._from_all = 0.0
 
     def withholds(self, index: int, now: float) -> bool:
-        """Tell whether the requests for a piece have to wait; once they needn't, they never do."""
+        """Tell whether the requests for a piece have to wait; once they needn't, never again."""
         if index in self._let:
             return False
         if self._fed and self._availability.is_elsewhere(index, self._peer):

@@ -1,8 +1,8 @@
 """Every upload of the node, to peers and to HTTP clients alike: who gets how much, and when.
 
-A `Guest` is one of them: a peer's session or a download. It takes its pieces from a `Feed`, sends
-as much as its chain of rates grants, and waits in one line with all the others when that is
-nothing. Once a second the slots are given anew, and what super-seeding shows is looked through.
+A `Guest` is one of them: a peer's session or a download. It takes its pieces from a `Feed`, and
+sends as much as its chain of rates grants; when that is nothing, it waits in one line with all the
+others. Once a second the slots are given anew, and super-seeding reviews what it shows.
 """
 
 import random
@@ -41,10 +41,10 @@ class UploadAccount(Protocol):
 
 
 class Connections:
-    """How many there are of peers and of downloads: in all, by address, and by torrent.
+    """How many peers and downloads there are: in all, by address, and by torrent.
 
-    A peer is refused only when peers have taken all places of a kind; a download also when peers
-    and downloads together have. Those of one address are counted together for both.
+    In all and by torrent, a peer is refused when peers alone have taken every place, a download
+    already when peers and downloads together have. An address has one count of both.
     """
 
     def __init__(self, limits: PeerSettings) -> None:
@@ -92,7 +92,7 @@ class Connections:
         _less(self._by_address, group)
 
     def name_peer(self, info_hash: bytes) -> bool:
-        """Count a peer for its torrent; False when as many as may be have said who they are."""
+        """Count a peer for its torrent; False when the torrent has as many as it may."""
         if self._peers_of[info_hash] >= self.limits.connections_per_torrent:
             return False
         self._peers_of[info_hash] += 1
@@ -143,7 +143,7 @@ class Uploads:
         )
         self.connections = Connections(settings)
         self.overlap = Overlap()
-        """What peers and downloads of one address were sent both: delivered once."""
+        """Keeps what both a peer and a download of one address were sent from counting twice."""
         self.held = HeldPieces()
         """Counts the cold pieces that the feeds hold."""
         self._cache = cache
@@ -172,7 +172,7 @@ class Uploads:
         taken: Callable[[], int],
         stop: int | None = None,
     ) -> Feed:
-        """Return what finds the pieces `wanted` by a guest; the rest is as in `Feed`."""
+        """Return a feed of the pieces `wanted` by a guest; for the other arguments see `Feed`."""
         slots, clock = self.slots, trio.current_time
         return Feed(
             self._cache,
@@ -190,7 +190,7 @@ class Uploads:
     def wait_in_line(self, guest: Guest, chain: Chain, most: int, now: float) -> None:
         """Have a guest's `resume` called when its chain allows up to `most` bytes again."""
         self.rates.waiting.add(guest, chain, most, now)
-        # The timer may have to ring earlier.
+        # The timer may have to wake earlier.
         self._pace.set()
 
     # -- settings
@@ -207,7 +207,7 @@ class Uploads:
             guest.resume()
 
     def hold_back(self, level: Level) -> None:
-        """Serve as many guests at a time, and show as many pieces, as the budget allows."""
+        """Limit the guests served at a time, and the pieces shown, to what the budget allows."""
         most = None if level < Level.FEWER_SLOTS else SLOTS_HELD_BACK
         self.slots.most = 0 if level >= Level.TRACKER_ONLY else most
         self.super_seeds.show_only_held(level >= Level.CACHE_ONLY)

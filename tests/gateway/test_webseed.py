@@ -23,7 +23,7 @@ from seeder.peer.messages import MessageId
 from seeder.torrent.catalog import Publication, Torrent
 from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.units import KIB, MIB
-from seeder.upload.feed import AHEAD
+from seeder.upload.feed import MOST_BYTES_OF_PEER
 from tests.gateway.seeding import PATH, Seed, seeding
 from tests.gateway.signing import KEY_ID, SECRET, signed
 from tests.http.serving import PATIENCE, Client, Reply, connected, get
@@ -262,7 +262,7 @@ async def test_without_any_cache_each_download_reads_for_itself_and_holds_little
         await one.send(get(PATH))
         held = seed.node.uploads.held
         await wait_until(lambda: seed.counted[0] > 0 and not seed.node.cache.statistics().fetching)
-        assert 0 < held.used <= AHEAD
+        assert 0 < held.used <= MOST_BYTES_OF_PEER
         assert (await one.reply()).body == LARGE
         assert set(seed.node.source.reads.values()) == {1}
     assert held.used == 0
@@ -273,7 +273,7 @@ async def test_what_comes_next_is_asked_for_ahead(tmp_path: Path) -> None:
         source = seed.node.source
         source.hold_up(*range(24))
         await client.send(get(PATH))
-        await wait_until(lambda: sum(source.reads.values()) == AHEAD // (512 * KIB))
+        await wait_until(lambda: sum(source.reads.values()) == MOST_BYTES_OF_PEER // (512 * KIB))
         source.release()
         assert (await client.reply()).body == LARGE
         assert set(source.reads.values()) == {1}

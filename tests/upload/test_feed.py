@@ -13,7 +13,7 @@ from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.units import MIB
 from seeder.upload.feed import (
     FAILURE_PAUSE,
-    MOST_AHEAD,
+    MOST_PIECES_OF_PEER,
     PATIENCE,
     PATIENCE_IN_LINE,
     Feed,
@@ -129,7 +129,7 @@ def test_a_cold_piece_is_asked_for_once_and_at_hand_when_it_came() -> None:
 
 
 @pytest.mark.parametrize(
-    ("piece_length", "most"), [(1, MOST_AHEAD), (MIB, 8), (3 * MIB, 2), (16 * MIB, 1)]
+    ("piece_length", "most"), [(1, MOST_PIECES_OF_PEER), (MIB, 8), (3 * MIB, 2), (16 * MIB, 1)]
 )
 def test_only_so_many_pieces_are_on_their_way_for_one_peer(piece_length: int, most: int) -> None:
     bench = Bench(20, piece_length)

@@ -6,7 +6,7 @@ import pytest
 
 from seeder.torrent.catalog import Torrent
 from seeder.units import MIB
-from seeder.upload.slots import PRESSED, Slots, UploadSlots
+from seeder.upload.slots import REVIEWS_TO_SWITCH, Slots, UploadSlots
 from seeder.upload.standing import CopyLimits
 from tests.peer.node import make_data, make_torrent
 
@@ -127,7 +127,7 @@ def test_slots_come_when_there_is_too_little_for_a_while_and_go_again() -> None:
     come(slots, *guests)
     conditions.scarce = True
     now = 100.0
-    for _ in range(PRESSED - 1):
+    for _ in range(REVIEWS_TO_SWITCH - 1):
         now += 1
         slots.review(now)
         assert all(guest.served for guest in guests)
@@ -135,7 +135,7 @@ def test_slots_come_when_there_is_too_little_for_a_while_and_go_again() -> None:
     assert sum(guest.served for guest in guests) == 20
     conditions.scarce = False
     now += 100
-    for _ in range(PRESSED - 1):
+    for _ in range(REVIEWS_TO_SWITCH - 1):
         now += 1
         slots.review(now)
         assert sum(guest.served for guest in guests) == 20
