@@ -3,6 +3,6 @@
 In: the path of a file, and the environment's directories. Out: a `Config`, whose sections are
 handed to the parts one by one; or a ConfigError with every mistake of the file and its place.
 
-Door: `sections` has every key with its type and default; a new key begins there. `fields` has the
-types of the values and `texts` their parsers, `load` reads the file and words the mistakes.
+Door: `load.load` reads the file and words the mistakes. `sections` has every key with its type and
+default: a new key begins there. `fields` has the types of the values, and `texts` their parsers.
 """

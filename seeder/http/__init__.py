@@ -3,7 +3,7 @@
 In: listening sockets, and a `Handler` that makes a `Response` of a `Request`, at once or later.
 Out: the reply, sent; its body is bytes, or a `BodySource` whose bytes are sent without a copy.
 
-The door is `server.serve`. `connection.Connection` is one client's socket as a state machine,
-`messages` has requests and replies as values, and `headers` reads and writes the headers that
-several handlers need: preconditions and ranges, Accept, Content-Disposition.
+Door: `server.serve`. `connection.Connection` is one client's socket as a state machine, `messages`
+has requests and replies as values, and `headers` reads and writes the headers that several handlers
+need: preconditions and ranges, Accept, Content-Disposition.
 """

@@ -107,7 +107,7 @@ class SuperSeed(Generic[Peer]):
         self.window = window
         self._count = piece_count
         self._rng = rng
-        self._viewers: dict[Peer, _PeerState] = {}
+        self._states: dict[Peer, _PeerState] = {}
         self._holders = [0] * piece_count
         self._scarce = piece_count
         """Pieces that no peer has."""
@@ -124,81 +124,81 @@ class SuperSeed(Generic[Peer]):
         return self._scarce == 0
 
     def __len__(self) -> int:
-        return len(self._viewers)
+        return len(self._states)
 
     def join(self, peer: Peer, now: float) -> None:
         """Take in a peer that has nothing and is shown nothing yet."""
         cursor = self._rng.randrange(self._count) if self._count else 0
-        self._viewers[peer] = _PeerState(self._count, cursor, now)
+        self._states[peer] = _PeerState(self._count, cursor, now)
 
     def arrived_with(self, peer: Peer, pieces: Iterable[int], now: float) -> Shown[Peer]:
         """Note what a peer has from elsewhere; return what to show to whom."""
-        viewer = self._viewers[peer]
+        state = self._states[peer]
         for index in pieces:
-            self._note(viewer, index)
+            self._note(state, index)
         return self._refill([peer], now)
 
     def gained(self, peer: Peer, index: int, now: float) -> Shown[Peer]:
         """Note that a peer announced a piece; return what to show to whom."""
-        viewer = self._viewers[peer]
-        if viewer.has[index]:
+        state = self._states[peer]
+        if state.has[index]:
             return []
-        viewer.gained_at = now
-        viewer.gains += 1
-        self._note(viewer, index)
+        state.gained_at = now
+        state.gains += 1
+        self._note(state, index)
         return self._refill([peer], now)
 
     def leave(self, peer: Peer, now: float) -> Shown[Peer]:
         """Forget a peer; what only it had, or was shown, is for the others again."""
-        viewer = self._viewers.pop(peer)
-        for index in tuple(viewer.open):
-            self._close(viewer, index)
+        state = self._states.pop(peer)
+        for index in tuple(state.open):
+            self._close(state, index)
         for index in range(self._count):
-            if viewer.has[index]:
+            if state.has[index]:
                 self._holders[index] -= 1
                 if not self._holders[index]:
                     self._scarce += 1
                     self._hidden.append(index)
-        return self._refill(self._viewers, now)
+        return self._refill(self._states, now)
 
     def show(self, indices: Iterable[int], peer: Peer | None = None) -> Shown[Peer]:
         """Show a peer (None: everybody) what of `indices` it lacks, whatever the windows say."""
         chosen = tuple(indices)
         shown: Shown[Peer] = []
-        for other in self._viewers if peer is None else (peer,):
-            viewer = self._viewers[other]
-            fresh = [i for i in chosen if not viewer.shown[i] and not viewer.has[i]]
+        for other in self._states if peer is None else (peer,):
+            state = self._states[other]
+            fresh = [i for i in chosen if not state.shown[i] and not state.has[i]]
             for index in fresh:
-                viewer.shown[index] = 1
-            viewer.unshown -= len(fresh)
+                state.shown[index] = 1
+            state.unshown -= len(fresh)
             if fresh:
                 shown.append((other, fresh))
         return shown
 
     def tick(self, now: float) -> Shown[Peer]:
         """Find peers and pieces that wait too long; return what to show to whom."""
-        for viewer in self._viewers.values():
-            if viewer.missing and not viewer.lonely:
-                viewer.lonely = viewer.is_left_alone(now)
-            for index, shown_at in viewer.open.items():
+        for state in self._states.values():
+            if state.missing and not state.lonely:
+                state.lonely = state.is_left_alone(now)
+            for index, shown_at in state.open.items():
                 if now - shown_at > OVERDUE and not self._holders[index]:
                     self._hidden.append(index)
-                    viewer.open[index] = now
-        return self._refill(self._viewers, now)
+                    state.open[index] = now
+        return self._refill(self._states, now)
 
-    def _note(self, viewer: _PeerState, index: int) -> None:
-        if viewer.has[index]:
+    def _note(self, state: _PeerState, index: int) -> None:
+        if state.has[index]:
             return
-        viewer.has[index] = 1
-        viewer.missing -= 1
+        state.has[index] = 1
+        state.missing -= 1
         if not self._holders[index]:
             self._scarce -= 1
         self._holders[index] += 1
-        if index in viewer.open:
-            self._close(viewer, index)
+        if index in state.open:
+            self._close(state, index)
 
-    def _close(self, viewer: _PeerState, index: int) -> None:
-        del viewer.open[index]
+    def _close(self, state: _PeerState, index: int) -> None:
+        del state.open[index]
         self._offers[index] -= 1
         if not self._offers[index] and not self._holders[index]:
             self._hidden.append(index)
@@ -208,44 +208,44 @@ class SuperSeed(Generic[Peer]):
     def _refill(self, peers: Iterable[Peer], now: float) -> Shown[Peer]:
         shown: Shown[Peer] = []
         for peer in peers:
-            viewer = self._viewers[peer]
+            state = self._states[peer]
             fresh: list[int] = []
-            while len(viewer.open) < self.window:
-                index = self._next_hidden(viewer)
-                if index is None and viewer.lonely:
-                    index = self._next_missing(viewer)
+            while len(state.open) < self.window:
+                index = self._next_hidden(state)
+                if index is None and state.lonely:
+                    index = self._next_missing(state)
                 if index is None:
                     break
-                self._offer(viewer, index, fresh, now)
-            last = self._last_unshown(viewer) if fresh else None
+                self._offer(state, index, fresh, now)
+            last = self._last_unshown(state) if fresh else None
             if last is not None:
                 self._hidden = [index for index in self._hidden if index != last]
-                self._offer(viewer, last, fresh, now)
+                self._offer(state, last, fresh, now)
             if fresh:
                 shown.append((peer, fresh))
         return shown
 
-    def _offer(self, viewer: _PeerState, index: int, fresh: list[int], now: float) -> None:
-        viewer.open[index] = now
+    def _offer(self, state: _PeerState, index: int, fresh: list[int], now: float) -> None:
+        state.open[index] = now
         self._offers[index] += 1
-        if not viewer.shown[index]:
-            viewer.shown[index] = 1
-            viewer.unshown -= 1
+        if not state.shown[index]:
+            state.shown[index] = 1
+            state.unshown -= 1
             fresh.append(index)
 
-    def _last_unshown(self, viewer: _PeerState) -> int | None:
+    def _last_unshown(self, state: _PeerState) -> int | None:
         """Return the only piece that a peer wasn't shown, if it has to come from us.
 
         It goes along with the last but one, beyond the window. By itself it would make us a seed
         in the eyes of a libtorrent that is not interested any more, and that hangs up on those.
         """
-        if viewer.unshown != 1:
+        if state.unshown != 1:
             return None
-        index = viewer.shown.index(0)
+        index = state.shown.index(0)
         elsewhere = self._holders[index] or self._offers[index]
-        return None if viewer.has[index] or (elsewhere and not viewer.lonely) else index
+        return None if state.has[index] or (elsewhere and not state.lonely) else index
 
-    def _next_hidden(self, viewer: _PeerState) -> int | None:
+    def _next_hidden(self, state: _PeerState) -> int | None:
         """Take a piece that nobody has and nobody is about to get; None when there is none."""
         put_back = []
         found = None
@@ -253,24 +253,24 @@ class SuperSeed(Generic[Peer]):
             index = self._hidden.pop()
             if self._holders[index]:
                 continue
-            if index in viewer.open:
+            if index in state.open:
                 put_back.append(index)
             else:
                 found = index
         self._hidden += put_back
         return found
 
-    def _next_missing(self, viewer: _PeerState) -> int | None:
+    def _next_missing(self, state: _PeerState) -> int | None:
         for _ in range(self._count):
-            index = viewer.cursor
-            viewer.cursor = (index + 1) % self._count
-            if not viewer.has[index] and index not in viewer.open:
+            index = state.cursor
+            state.cursor = (index + 1) % self._count
+            if not state.has[index] and index not in state.open:
                 return index
         return None
 
 
 class Seedable(Protocol):
-    """A torrent, as far as super-seeding needs it."""
+    """What super-seeding needs to know of a torrent."""
 
     @property
     def layout(self) -> Layout: ...
