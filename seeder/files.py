@@ -42,9 +42,9 @@ def replace_file(
     """Give the file `path` the content `data` in one step; OSError leaves the file as it was.
 
     Once this has returned, the content of a `durable` file outlives a power cut; any other may be
-    found empty or torn after one. Missing directories are made. `temporary` is on the same file
-    system, and by default `path` with another suffix; a failure removes it. A process that dies may
-    leave it behind: the next call overwrites it.
+    found empty or torn after one. Missing directories are made, the last one with `directory_mode`.
+    `temporary` is on the same file system, and by default `path` with another suffix; a failure
+    removes it. A process that dies may leave it behind: the next call overwrites it.
     """
     target = os.fspath(path)
     directory = os.path.dirname(target) or "."
@@ -67,7 +67,7 @@ def _make_directory(path: str, mode: int, *, durable: bool) -> None:
     if os.path.isdir(path):
         return
     above = os.path.dirname(path) or "."
-    _make_directory(above, mode, durable=durable)
+    _make_directory(above, 0o777, durable=durable)
     with suppress(FileExistsError):
         os.mkdir(path, mode)
     if durable:

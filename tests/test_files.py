@@ -207,12 +207,13 @@ def test_modes_are_those_asked_for_as_far_as_the_umask_lets(tmp_path: Path) -> N
     umask = os.umask(0o027)
     try:
         replace_file(tmp_path / "open" / "a", NEW, durable=False)
-        path = tmp_path / "own" / "a"
+        path = tmp_path / "above" / "own" / "a"
         replace_file(path, NEW, durable=False, mode=0o600, directory_mode=0o700)
     finally:
         os.umask(umask)
     assert modes(tmp_path / "open" / "a") == (0o640, 0o750)
     assert modes(path) == (0o600, 0o700)
+    assert stat.S_IMODE(path.parent.parent.stat().st_mode) == 0o750
 
 
 def test_a_path_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
