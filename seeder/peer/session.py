@@ -9,7 +9,7 @@ import logging
 import random
 import socket
 from functools import partial
-from typing import Protocol
+from typing import Protocol, assert_never
 
 import trio
 
@@ -286,6 +286,8 @@ class Session:
             case events.WantsHashes(request):
                 assert self._lookups is not None
                 self._lookups.ask(request)
+            case _:
+                assert_never(event)
         if self._progress is not None and self._progress.complete:
             self._farewell = "seed"
 
