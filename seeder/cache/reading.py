@@ -27,16 +27,13 @@ REFUSED_FOR = 60.0
 
 
 class PieceSection(Protocol):
-    """The pieces of a torrent that are kept under one cache id: `count` from `first` on."""
+    """The pieces of a torrent that are kept under one cache id, from `first` on."""
 
     @property
     def cache_id(self) -> str: ...
 
     @property
     def first(self) -> int: ...
-
-    @property
-    def count(self) -> int: ...
 
 
 class Readable(Protocol):

@@ -68,8 +68,8 @@ class Links:
         return magnet_link(
             torrent.info_hash,
             name=name or torrent.info.name,
-            trackers=[self.announce],
-            peers=[str(self.peer)] if self.peer is not None else [],
+            tracker=self.announce,
+            peer=self.peer,
             web_seeds=self._web_seeds(torrent, public),
             v2_hash=torrent.v2_hash,
         )
@@ -123,12 +123,12 @@ def magnet_link(
     info_hash: InfoHash,
     *,
     name: str,
-    trackers: Sequence[str],
-    peers: Sequence[str] = (),
-    web_seeds: Sequence[str] = (),
-    v2_hash: bytes | None = None,
+    tracker: str,
+    peer: HostPort | None,
+    web_seeds: Sequence[str],
+    v2_hash: bytes | None,
 ) -> str:
-    """Return the magnet link of a torrent (BEP 9); `peers` are "host:port", IPv6 in brackets.
+    """Return the magnet link of a torrent (BEP 9); `tracker` and `web_seeds` are URLs.
 
     `v2_hash` is the SHA-256 of a hybrid's info, 32 bytes.
     """
@@ -136,8 +136,9 @@ def magnet_link(
     if v2_hash is not None:
         fields.append(f"xt=urn:btmh:{_SHA256}{v2_hash.hex()}")
     fields.append(f"dn={quote(name, safe='')}")
-    fields += [f"tr={quote(url, safe='')}" for url in trackers]
+    fields.append(f"tr={quote(tracker, safe='')}")
     fields += [f"ws={quote(url, safe='')}" for url in web_seeds]
-    # libtorrent reads x.pe without unescaping it: an escaped colon or bracket loses the peer.
-    fields += [f"x.pe={quote(peer, safe=':[]')}" for peer in peers]
+    if peer is not None:
+        # libtorrent reads x.pe without unescaping it: an escaped colon or bracket loses the peer.
+        fields.append(f"x.pe={quote(str(peer), safe=':[]')}")
     return "magnet:?" + "&".join(fields)

@@ -78,11 +78,10 @@ class Established:
     """The handshake is over.
 
     `payload` is what the dialler sent in the handshake and after it so far, in clear. The ciphers
-    are for everything later; they are None when `method` is PLAIN.
+    are for everything later; they are None in plaintext.
     """
 
     info_hash: bytes
-    method: Method
     payload: bytes = field(repr=False)
     decrypt: Keystream | None
     encrypt: Keystream | None
@@ -253,9 +252,9 @@ class Responder:
         self._out += self._encrypt.update(_HEADER.pack(_VC, self._method, 0))
         self._phase = _Phase.ESTABLISHED
         if self._method is Method.PLAIN:
-            return Established(self._info_hash, self._method, initial + later, None, None)
+            return Established(self._info_hash, initial + later, None, None)
         payload = initial + self._decrypt.update(later)
-        return Established(self._info_hash, self._method, payload, self._decrypt, self._encrypt)
+        return Established(self._info_hash, payload, self._decrypt, self._encrypt)
 
     def _take(self, count: int) -> bytes | None:
         """Return the next `count` bytes in clear, None until all of them are there."""

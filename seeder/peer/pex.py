@@ -18,8 +18,6 @@ MOST_CHANGES = 50
 """Peers added, and peers dropped, in one message; both families together."""
 MOST_TOLD = 100
 """Peers that one peer knows from us at a time: enough to join the swarm, and little to remember."""
-SEED = 0x02
-"""`added.f`: the peer has everything, or is upload only."""
 
 
 class Roster:
@@ -29,8 +27,8 @@ class Roster:
         self.version = 0
         """Changes whenever an endpoint comes or goes."""
         self._private = private
-        self._endpoints: dict[bytes, dict[Hashable, int]] = {}
-        """Endpoint -> session connected under it -> flags (`added.f`)."""
+        self._endpoints: dict[bytes, set[Hashable]] = {}
+        """Endpoint -> sessions connected under it."""
         self._of: dict[Hashable, bytes] = {}
         """Session -> its endpoint."""
 
@@ -40,39 +38,30 @@ class Roster:
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._endpoints)
 
-    def __len__(self) -> int:
-        return len(self._endpoints)
-
-    def join(self, session: Hashable, endpoint: bytes, *, seed: bool = False) -> None:
-        """List a peer that is handshaken and whose listen port is known; again if either changes.
+    def join(self, session: Hashable, endpoint: bytes) -> None:
+        """List a peer that is handshaken and whose listen port is known; again if that changes.
 
         Two sessions may share an endpoint: it stays until both have left.
         """
-        if self._private:
+        if self._private or self._of.get(session) == endpoint:
             return
-        if self._of.get(session) != endpoint:
-            self.leave(session)
-            self._of[session] = endpoint
-            if endpoint not in self._endpoints:
-                self._endpoints[endpoint] = {}
-                self.version += 1
-        self._endpoints[endpoint][session] = SEED if seed else 0
+        self.leave(session)
+        self._of[session] = endpoint
+        if endpoint not in self._endpoints:
+            self._endpoints[endpoint] = set()
+            self.version += 1
+        self._endpoints[endpoint].add(session)
 
     def leave(self, session: Hashable) -> None:
         """Take a session's endpoint off the list; nothing if it has none."""
         endpoint = self._of.pop(session, None)
         if endpoint is None:
             return
-        flags = self._endpoints[endpoint]
-        del flags[session]
-        if not flags:
+        sessions = self._endpoints[endpoint]
+        sessions.discard(session)
+        if not sessions:
             del self._endpoints[endpoint]
             self.version += 1
-
-    def flags(self, endpoint: bytes) -> int:
-        """Return the `added.f` byte of an endpoint that is listed."""
-        # We never dial, so whether it can be reached (0x10) is not known.
-        return max(self._endpoints[endpoint].values())
 
 
 class ToldPeers:
@@ -108,7 +97,7 @@ class ToldPeers:
         kept = set(dropped)
         self._told = (*(endpoint for endpoint in self._told if endpoint not in kept), *added)
         self._sent_at = now
-        return _encode(added, dropped, roster)
+        return _encode(added, dropped)
 
 
 class RosterEntry:
@@ -144,14 +133,16 @@ def _some(endpoints: list[bytes], most: int, chance: Callable[[], float]) -> lis
     return (endpoints[start : start + most] + endpoints[:start])[:most]
 
 
-def _encode(added: list[bytes], dropped: list[bytes], roster: Roster) -> bytes:
+def _encode(added: list[bytes], dropped: list[bytes]) -> bytes:
     added4, added6 = _by_family(added)
     dropped4, dropped6 = _by_family(dropped)
+    # No flags: seeds are let go (BEP 21), and whether a peer can be reached (0x10) is not known,
+    # for we dial nobody.
     fields: dict[bytes, bencode.Value] = {
         b"added": b"".join(added4),
-        b"added.f": bytes(map(roster.flags, added4)),
+        b"added.f": bytes(len(added4)),
         b"added6": b"".join(added6),
-        b"added6.f": bytes(map(roster.flags, added6)),
+        b"added6.f": bytes(len(added6)),
         b"dropped": b"".join(dropped4),
         b"dropped6": b"".join(dropped6),
     }

@@ -73,8 +73,6 @@ class OriginStatistics:
     retries: int
     errors: Mapping[str, int]
     """Calls that failed, by kind."""
-    in_use: int
-    waiting: int
     reachable: bool
     """False after a call got no answer or only 5xx, until the next answer."""
     last_error: str | None
@@ -171,8 +169,6 @@ class Caller:
             requests=self._exchanges.requests,
             retries=self._retries,
             errors=dict(self._errors),
-            in_use=self._exchanges.in_use,
-            waiting=self._exchanges.waiting,
             reachable=self._reachable,
             last_error=self._last_error,
         )

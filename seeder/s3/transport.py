@@ -216,7 +216,7 @@ class _Client(httpx.AsyncClient):
 
     @cookies.setter
     def cookies(self, cookies: object) -> None:
-        raise NotImplementedError
+        raise AttributeError("no cookies are kept")
 
 
 class Exchanges:
@@ -245,11 +245,6 @@ class Exchanges:
         self._slots = trio.CapacityLimiter(connections)
         self.requests = 0
         """Requests sent so far."""
-
-    @property
-    def in_use(self) -> int:
-        """The exchanges that are under way."""
-        return self._slots.borrowed_tokens
 
     @property
     def waiting(self) -> int:

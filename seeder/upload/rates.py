@@ -161,9 +161,6 @@ class Waiting(Generic[S]):
         self._guests: dict[int, S] = {}
         self._tickets = count(1)
 
-    def __len__(self) -> int:
-        return len(self._guests)
-
     @property
     def next_at(self) -> float:
         """When somebody is due (s); infinite while nobody waits."""

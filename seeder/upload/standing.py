@@ -63,9 +63,6 @@ class AddressHistory:
         self._entries: OrderedDict[tuple[bytes, str], tuple[float, float, float]] = OrderedDict()
         """Bytes sent, bytes fetched, and when that was (s)."""
 
-    def __len__(self) -> int:
-        return len(self._entries)
-
     def add(
         self, torrent: bytes, group: str, now: float, *, sent: int = 0, fetched: int = 0
     ) -> None:

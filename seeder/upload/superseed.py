@@ -102,7 +102,7 @@ class SuperSeed(Generic[Peer]):
     """
 
     def __init__(
-        self, piece_count: int, window: int, rng: RandomOrder, *, hand: Container[int] = ()
+        self, piece_count: int, window: int, rng: RandomOrder, *, hand: Container[int]
     ) -> None:
         self.window = window
         self._count = piece_count

@@ -385,7 +385,7 @@ async def test_upload_limits_hold_for_downloads(tmp_path: Path) -> None:
         ):
             for client in (one, other):
                 await client.send(get(PATH))
-            await wait_until(lambda: len(seed.node.uploads.rates.waiting) == 2)
+            await wait_until(lambda: len(seed.node.uploads.rates.waiting._guests) == 2)
             # A grain and an eighth of a second's worth is there at once.
             assert seed.counted[0] <= 2 * 16 * KIB + PIECE
             seed.node.uploads.change(Limits())

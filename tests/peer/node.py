@@ -293,7 +293,7 @@ async def serving(
                 await node.stopped.wait()
             nursery.cancel_scope.cancel()
     trio.lowlevel.remove_instrument(node.watch)
-    assert node.watch.broken == set()  # what STATES.md says is never together
+    assert node.watch.broken == set()  # see seeder/peer/STATES.md
     assert hub.statistics().connected == 0
     assert trio.lowlevel.current_statistics().tasks_living == before
 

@@ -88,9 +88,9 @@ async def test_a_change_of_limits_wakes_who_was_in_line(
 
                 nursery.start_soon(check, b"one")
                 nursery.start_soon(check, b"two")
-                await wait_until(lambda: len(node.uploads.rates.waiting) == 2)
+                await wait_until(lambda: len(node.uploads.rates.waiting._guests) == 2)
                 node.uploads.change(Limits(upload_rate=64.0 * RATE))
-        assert len(node.uploads.rates.waiting) == 0
+        assert len(node.uploads.rates.waiting._guests) == 0
 
 
 async def test_a_new_limit_holds_for_those_who_are_here(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ async def test_a_new_limit_holds_for_those_who_are_here(tmp_path: Path) -> None:
         node.uploads.change(Limits(upload_rate_per_peer=16.0 * KIB))
         await peer.request(*((index, 0, 16 * KIB) for index in range(8)))
         await peer.read_block()
-        await wait_until(lambda: len(node.uploads.rates.waiting) == 1)
+        await wait_until(lambda: len(node.uploads.rates.waiting._guests) == 1)
         assert node.tally.counters.uploaded_bytes == 16 * KIB
         # No limit again: nobody stays in line.
         node.uploads.change(Limits())

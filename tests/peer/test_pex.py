@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from seeder.net.addresses import compact_endpoint
-from seeder.peer.pex import MOST_CHANGES, MOST_TOLD, SEED, Roster, ToldPeers
+from seeder.peer.pex import MOST_CHANGES, MOST_TOLD, Roster, ToldPeers
 from seeder.torrent import bencode
 
 
@@ -65,9 +65,9 @@ def ask(exchange: ToldPeers, roster: Roster, now: float, own: bytes | None = Non
 
 def test_a_peer_hears_of_the_others_in_both_families_and_not_of_itself() -> None:
     roster = roster_of(v4(1), v4(2), v6(1), v6(2))
-    roster.join("a seed", v4(3), seed=True)
+    roster.join("another", v4(3))
     added, dropped = told(ask(ToldPeers(), roster, 0, own=v6(2)))
-    assert added == {v4(1): 0, v4(2): 0, v4(3): SEED, v6(1): 0}
+    assert added == {v4(1): 0, v4(2): 0, v4(3): 0, v6(1): 0}
     assert dropped == []
 
 
@@ -79,7 +79,7 @@ def test_who_is_alone_hears_nothing() -> None:
 
 def test_a_private_torrents_peers_stay_unnamed() -> None:
     roster = roster_of(v4(1), v4(2), private=True)
-    assert len(roster) == 0
+    assert list(roster) == []
     assert ask(ToldPeers(), roster, 0) is None
     roster.leave(0)
 
@@ -113,11 +113,9 @@ def test_who_came_and_went_within_the_minute_is_not_named() -> None:
 
 def test_an_endpoint_stays_until_both_sessions_have_left() -> None:
     roster = roster_of(v4(1))
-    roster.join("second", v4(1), seed=True)
-    assert roster.flags(v4(1)) == SEED
+    roster.join("second", v4(1))
     roster.leave("second")
     assert v4(1) in roster
-    assert roster.flags(v4(1)) == 0
     roster.leave(0)
     assert v4(1) not in roster
     roster.leave(0)
@@ -155,9 +153,6 @@ def test_who_is_told_of_first_is_a_matter_of_chance() -> None:
     assert len(told(last)[0]) == MOST_CHANGES
 
 
-# -- what a peer tells
-
-
 # -- the state machine
 
 ENDPOINTS = st.builds(
@@ -178,15 +173,15 @@ class ExchangeMachine(RuleBasedStateMachine):
         self.now = 0.0
         self.sent_at = -1000.0
 
-    @rule(session=st.integers(0, 300), endpoint=ENDPOINTS, seed=st.booleans())
-    def join(self, session: int, endpoint: bytes, seed: bool) -> None:
-        self.roster.join(session, endpoint, seed=seed)
+    @rule(session=st.integers(0, 300), endpoint=ENDPOINTS)
+    def join(self, session: int, endpoint: bytes) -> None:
+        self.roster.join(session, endpoint)
         self.sessions[session] = endpoint
 
     @rule(start=st.integers(0, 100), count=st.integers(1, 80), make=st.sampled_from([v4, v6]))
     def many_join(self, start: int, count: int, make: Callable[[int], bytes]) -> None:
         for number in range(start, start + count):
-            self.join(number, make(number), False)
+            self.join(number, make(number))
 
     @rule(session=st.integers(0, 300))
     def leave(self, session: int) -> None:

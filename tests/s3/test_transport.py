@@ -34,6 +34,11 @@ from tests.s3.samples import BODY, GOOD, PIECE, RANGE_HEAD, RANGE_HEADERS, REF, 
 from tests.s3.support import CountingMeter, MakeOrigin
 
 
+def slots_in_use(origin: S3Origin) -> int:
+    """Return the exchanges that are under way."""
+    return origin._caller._exchanges._slots.borrowed_tokens
+
+
 async def all_at_once(
     count: int, ask: Callable[[], Awaitable[object]], faults: FaultServer
 ) -> None:
@@ -210,8 +215,8 @@ async def test_no_slot_is_lost_to_cancelled_requests(
                 nursery.start_soon(impatient)
     assert done > 0
     assert cancelled > 0
-    assert origin.statistics().in_use == 0
-    assert origin.statistics().waiting == 0
+    assert slots_in_use(origin) == 0
+    assert not origin.is_busy
     await all_at_once(4, partial(read, origin, meter), faults)
 
 
@@ -409,7 +414,7 @@ async def test_nothing_is_sent_once_the_connections_are_closed(
     with pytest.raises(Broken, match="closed"):
         async with exchanges.exchange(wire_request_to(faults), meter, "metainfo", seconds=10):
             pass
-    assert (meter.requests, exchanges.in_use) == ({}, 0)
+    assert (meter.requests, exchanges._slots.borrowed_tokens) == ({}, 0)
 
 
 # -- TLS
@@ -480,4 +485,4 @@ async def test_a_cancelled_handshake_costs_no_slot(
     for _ in range(3):
         with pytest.raises(OriginUnreachable):
             await read(origin, meter)
-    assert origin.statistics().in_use == 0
+    assert slots_in_use(origin) == 0

@@ -145,7 +145,7 @@ def test_those_in_line_are_woken_in_the_order_they_came() -> None:
     chains = drained(node, *"abc")
     for name in "bca":
         node.waiting.add(name, chains[name], MIB, 0)
-    assert len(node.waiting) == 3
+    assert len(node.waiting._guests) == 3
     assert [list(node.waiting.due(second)) for second in (0.5, 1.0, 2.5, 3.0)] == [
         [],
         ["b"],
@@ -181,7 +181,7 @@ def test_who_leaves_the_line_gives_its_booking_back() -> None:
     chains = drained(node, *"ab")
     node.waiting.add("a", chains["a"], MIB, 0)
     node.waiting.discard(chains["a"])
-    assert len(node.waiting) == 0
+    assert len(node.waiting._guests) == 0
     assert node.waiting.next_at == inf
     assert list(node.waiting.due(100.0)) == []
     node.waiting.add("b", chains["b"], MIB, 0)
@@ -228,7 +228,7 @@ def test_a_change_of_rates_hands_out_who_was_in_line() -> None:
         node.waiting.add(name, chains[name], MIB, 0)
     node.waiting.discard(chains["a"])
     assert node.change(Rates(total=MIB), 1.0) == ["c", "b"]
-    assert len(node.waiting) == 0
+    assert len(node.waiting._guests) == 0
     assert delay(chain_of(node), 1.0) <= GRAIN / MIB
 
 
@@ -585,7 +585,7 @@ class LimitsMachine(RuleBasedStateMachine):
     @invariant()
     def the_same_are_in_line(self) -> None:
         if hasattr(self, "peers"):
-            assert len(self.node.waiting) == len(self.in_line())
+            assert len(self.node.waiting._guests) == len(self.in_line())
 
 
 TestLimitsMachine = LimitsMachine.TestCase

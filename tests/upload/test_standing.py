@@ -82,14 +82,14 @@ def test_the_memory_is_bounded_and_forgets_who_was_not_heard_of() -> None:
         memory.add(TORRENT, group, 0.0, sent=1)
     memory.add(TORRENT, "a", 0.0, sent=1)
     memory.add(TORRENT, "d", 0.0, sent=1)
-    assert len(memory) == 3
+    assert len(memory._entries) == 3
     assert [memory.sent(TORRENT, group, 0.0) for group in "abcd"] == [2, 0, 1, 1]
 
 
 def test_asking_is_not_remembered() -> None:
     memory = AddressHistory()
     assert memory.sent(TORRENT, "a", 0.0) == memory.fetched(TORRENT, "a", 0.0) == 0
-    assert len(memory) == 0
+    assert len(memory._entries) == 0
 
 
 def test_who_downloads_again_and_again_is_refused_and_forgiven_two_days_later() -> None:

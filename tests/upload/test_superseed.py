@@ -14,7 +14,7 @@ class World:
 
     def __init__(self, pieces: int, window: int, seed: int = 1) -> None:
         self.pieces = pieces
-        self.plan = SuperSeed[int](pieces, window, random.Random(seed))
+        self.plan = SuperSeed[int](pieces, window, random.Random(seed), hand=())
         self.shown: dict[int, list[int]] = defaultdict(list)
         self.has: dict[int, set[int]] = {}
         self.sent = 0

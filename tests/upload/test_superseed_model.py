@@ -61,7 +61,7 @@ class SuperSeedMachine(RuleBasedStateMachine):
 
     @initialize(window=st.integers(1, 3), seed=st.integers(0, 2**32))
     def start(self, window: int, seed: int) -> None:
-        self.plan = SuperSeed[int](PIECES, window, random.Random(seed))
+        self.plan = SuperSeed[int](PIECES, window, random.Random(seed), hand=())
         self.swarm: dict[int, Leecher] = {}
         self.now = 0.0
         self.revealed = False
