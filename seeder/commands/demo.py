@@ -83,7 +83,7 @@ def _import(name: str, why: str) -> ModuleType:
 
 
 @contextmanager
-def _s3_server() -> Iterator[str]:
+def s3_server() -> Iterator[str]:
     """Run moto's S3 server on a free port; yield its endpoint."""
     moto = _import("moto.server", "moto: pip install 'seeder[demo]'")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -223,7 +223,7 @@ async def _cancel_on(signals: AsyncIterator[int], scope: trio.CancelScope) -> No
 async def _run(size: int, console: Console) -> None:
     _import("libtorrent", LIBTORRENT)
     body = await trio.to_thread.run_sync(os.urandom, size)
-    with tempfile.TemporaryDirectory(prefix="seeder-demo-") as name, _s3_server() as endpoint:
+    with tempfile.TemporaryDirectory(prefix="seeder-demo-") as name, s3_server() as endpoint:
         home = Path(name)
         await trio.to_thread.run_sync(_put_object, endpoint, body)
         console.print(f"S3 server on {endpoint} holds {BUCKET}/{KEY}, {rounded_size(size)}")

@@ -27,6 +27,7 @@ class Publisher:
             retries={"total_max_attempts": 1},
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
+            proxies={},
         )
         self.raw: Any = session.create_client(
             "s3",

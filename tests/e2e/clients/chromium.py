@@ -6,8 +6,8 @@ from pathlib import Path
 from tests.support.closing import Closing
 from tests.support.processes import Child, missing_programs
 
-_PROGRAM = "chromium"
-_OPTIONS = (
+PROGRAM = "chromium"
+OPTIONS = (
     "--headless=new",
     "--no-sandbox",  # root has none
     "--disable-gpu",
@@ -22,7 +22,7 @@ _OPTIONS = (
 
 def why_no_chromium() -> str | None:
     """Return why Chromium can't be run here; None where it can."""
-    return f"{_PROGRAM} is not installed" if missing_programs(_PROGRAM) else None
+    return f"{PROGRAM} is not installed" if missing_programs(PROGRAM) else None
 
 
 class Chromium(Closing):
@@ -38,7 +38,7 @@ class Chromium(Closing):
         preferences = {"download": chosen, "safebrowsing": unsure}
         (profile / "Default" / "Preferences").write_text(json.dumps(preferences))
         self._child = Child(
-            [_PROGRAM, *_OPTIONS, f"--user-data-dir={profile}", url],
+            [PROGRAM, *OPTIONS, f"--user-data-dir={profile}", url],
             log=directory / "chromium.log",
         )
 
