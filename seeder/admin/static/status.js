@@ -100,6 +100,14 @@ function amount(limit, value) {
   return limit.resource.endsWith("_money") ? money(value) : number(value);
 }
 
+// Show a list, an item per entry, in its section; without an entry neither.
+function showList(section, entries, make, fill) {
+  const list = find(`${section} ul`);
+  find(section).hidden = entries.length === 0;
+  while (list.children.length > entries.length) list.lastElementChild.remove();
+  entries.forEach((entry, place) => fill(list.children[place] || make(list), entry));
+}
+
 function makeLimit(list) {
   const item = element("li", "", list);
   element("b", "", item);
@@ -109,22 +117,16 @@ function makeLimit(list) {
   return item;
 }
 
-function showBudget(limits) {
-  const list = find("#limits");
-  find("#budget").hidden = limits.length === 0;
-  while (list.children.length > limits.length) list.lastElementChild.remove();
-  limits.forEach((limit, place) => {
-    const item = list.children[place] || makeLimit(list);
-    const until = new Date(limit.resets_at * 1000).toISOString().slice(0, 16).replace("T", " ");
-    const left = `${amount(limit, limit.left)} of ${amount(limit, limit.limit)} left until ${until} UTC`;
-    write(find("b", item), `${limit.resource.replaceAll("_", " ")} a ${limit.period}`);
-    find("progress", item).value = limit.limit > 0 ? Math.min(1, limit.spent / limit.limit) : 1;
-    write(find(".left", item), left);
-    const pill = find(".pill", item);
-    pill.hidden = limit.level === "normal";
-    pill.classList.toggle("spent", limit.left <= 0);
-    write(pill, limit.level);
-  });
+function fillLimit(item, limit) {
+  const until = new Date(limit.resets_at * 1000).toISOString().slice(0, 16).replace("T", " ");
+  const left = `${amount(limit, limit.left)} of ${amount(limit, limit.limit)} left until ${until} UTC`;
+  write(find("b", item), `${limit.resource.replaceAll("_", " ")} a ${limit.period}`);
+  find("progress", item).value = limit.limit > 0 ? Math.min(1, limit.spent / limit.limit) : 1;
+  write(find(".left", item), left);
+  const pill = find(".pill", item);
+  pill.hidden = limit.level === "normal";
+  pill.classList.toggle("spent", limit.left <= 0);
+  write(pill, limit.level);
 }
 
 function makePrefix(list) {
@@ -136,21 +138,14 @@ function makePrefix(list) {
   return item;
 }
 
-function showPrefixes(prefixes) {
-  const list = find("#prefixes ul");
-  find("#prefixes").hidden = prefixes.length === 0;
-  while (list.children.length > prefixes.length) list.lastElementChild.remove();
-  prefixes.forEach((prefix, place) => {
-    const item = list.children[place] || makePrefix(list);
-    const troubled = prefix.state !== "followed";
-    write(find("b", item), `${prefix.bucket}/${prefix.prefix}`);
-    write(find("span", item), `${counted(prefix.objects, "object")}, ${human(prefix.bytes)}`);
-    const pill = find(".pill", item);
-    pill.hidden = !troubled;
-    pill.classList.toggle("failed", prefix.state === "failed");
-    write(pill, prefix.state);
-    write(find(".reason", item), prefix.reason === null ? "" : prefix.reason);
-  });
+function fillPrefix(item, prefix) {
+  write(find("b", item), `${prefix.bucket}/${prefix.prefix}`);
+  write(find("span", item), `${counted(prefix.objects, "object")}, ${human(prefix.bytes)}`);
+  const pill = find(".pill", item);
+  pill.hidden = prefix.state === "followed";
+  pill.classList.toggle("failed", prefix.state === "failed");
+  write(pill, prefix.state);
+  write(find(".reason", item), prefix.reason === null ? "" : prefix.reason);
 }
 
 function showLedger(ledger) {
@@ -230,8 +225,8 @@ function show(now) {
   const totals = now.totals;
   showTotals(now);
   showSources(now.torrents);
-  showBudget(now.budget);
-  showPrefixes(now.prefixes);
+  showList("#budget", now.budget, makeLimit, fillLimit);
+  showList("#prefixes", now.prefixes, makePrefix, fillPrefix);
   showLedger(now.ledger);
   showTorrents(now.torrents);
   const hidden = now.torrents_in_all - now.torrents.length;
