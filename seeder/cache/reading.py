@@ -248,11 +248,11 @@ def _hash_pieces(pieces: list[bytearray]) -> list[bytes]:
 
 
 def runs(
-    indices: Iterable[int], most: int, stop: Callable[[int], int]
+    indices: Iterable[int], most: int, stop: Callable[[int], int] | None = None
 ) -> Iterator[tuple[int, int]]:
     """Yield (first, count) for each run of consecutive indices, at most `most` (or 1) long.
 
-    No run reaches beyond `stop(first)`.
+    No run reaches beyond `stop(first)`, if that is given.
     """
     first = count = end = 0
     for index in sorted(indices):
@@ -261,6 +261,6 @@ def runs(
             continue
         if count:
             yield first, count
-        first, count, end = index, 1, stop(index)
+        first, count, end = index, 1, index + most if stop is None else stop(index)
     if count:
         yield first, count

@@ -15,6 +15,7 @@ from typing import TypeAlias
 import trio
 
 from seeder.cache.pieces import PieceCache
+from seeder.cache.reading import runs
 from seeder.errors import AccessDenied, BudgetSpent, ObjectChanged, ObjectMissing
 from seeder.metainfo.journal import HashJournal
 from seeder.metainfo.trees import TreeBuilder
@@ -194,8 +195,8 @@ class Hasher:
     def _missing(self, known: Container[int]) -> Iterator[_Run]:
         """Yield what is still to be read."""
         for numbers, section in self._sections.items():
-            found = frozenset(index for index, number in enumerate(numbers) if number in known)
-            for first, count in missing_runs(found, section.layout):
+            missing = [index for index, number in enumerate(numbers) if number not in known]
+            for first, count in runs(missing, LARGEST_RANGE // section.layout.piece_length):
                 yield _Run(numbers, first, count)
 
     async def _read_run(self, run: _Run, journal: HashJournal) -> tuple[list[bytes], int]:
@@ -228,19 +229,3 @@ def digest_pieces(first: int, pieces: list[bytearray], tree: TreeBuilder | None)
         return digests
     roots = tree.add(first, pieces)
     return [digest + root for digest, root in zip(digests, roots, strict=True)]
-
-
-def missing_runs(known: Container[int], layout: Layout) -> Iterator[tuple[int, int]]:
-    """Yield runs (first piece, count) of pieces that aren't `known`, at most LARGEST_RANGE each."""
-    most = max(1, LARGEST_RANGE // layout.piece_length)
-    first, count = 0, 0
-    for index in range(layout.piece_count):
-        if index in known or count == most:
-            if count:
-                yield first, count
-            count = 0
-        if index not in known:
-            first = first if count else index
-            count += 1
-    if count:
-        yield first, count

@@ -152,9 +152,10 @@ async def test_a_budget_that_ends_before_the_second_try_of_a_wrong_piece(tmp_pat
 def test_runs_cover_what_was_asked_and_nothing_else(
     asked: set[int], most: int, borders: set[int]
 ) -> None:
-    found = list(
-        runs(asked, most, lambda index: min((b for b in borders if b > index), default=99))
-    )
+    def stop(index: int) -> int:
+        return min((b for b in borders if b > index), default=99)
+
+    found = list(runs(asked, most, stop if borders else None))
     assert [index for first, count in found for index in range(first, first + count)] == sorted(
         asked
     )

@@ -5,14 +5,12 @@ from pathlib import Path
 
 import pytest
 import trio
-from hypothesis import given
-from hypothesis import strategies as st
 
 from seeder.errors import BudgetSpent, ObjectChanged
 from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
 from seeder.ledger.counters import Counters
 from seeder.ledger.savings import Prices
-from seeder.metainfo.hashing import Hasher, missing_runs
+from seeder.metainfo.hashing import Hasher
 from seeder.metainfo.journal import HashJournal
 from seeder.metainfo.trees import TreeBuilder
 from seeder.s3.client import S3Origin
@@ -51,6 +49,16 @@ class Bench:
             self.path, lambda done, size: self.progress.append((done, size))
         )
 
+    async def run_half(self) -> None:
+        """Hash until half of the object is done."""
+        with trio.CancelScope() as scope:
+
+            def stop_half_way(done: int, size: int) -> None:
+                if done >= size // 2:
+                    scope.cancel()
+
+            await self.hasher.run(self.path, stop_half_way)
+
 
 @pytest.fixture
 async def server(faults: FaultServer) -> ObjectsServer:
@@ -66,6 +74,7 @@ async def test_an_object_is_read_once_and_its_pieces_are_kept(
     bench = Bench(server, await make_origin(path_style=True), tmp_path, size)
     assert await bench.run() == sha1s(bench.body, PIECE)
     assert server.body_bytes["big"] == size
+    assert server.requests["GET big"] == -(-size // (8 * MIB))
     assert bench.meter.received == ({"hashing": size} if size else {})
     name = cache_id(bench.pinned, PIECE)
     kept = b"".join(bench.shelf.pieces[name, i] for i in range(bench.layout.piece_count))
@@ -79,13 +88,7 @@ async def test_an_interrupted_hashing_goes_on_where_it_stopped(
 ) -> None:
     origin = await make_origin(path_style=True)
     bench = Bench(server, origin, tmp_path, 40 * MIB)
-    with trio.CancelScope() as scope:
-
-        def stop_half_way(done: int, size: int) -> None:
-            if done >= size // 2:
-                scope.cancel()
-
-        await bench.hasher.run(bench.path, stop_half_way)
+    await bench.run_half()
     known = HashJournal(bench.path, cache_id(bench.pinned, PIECE)).load()
     before = sum(bench.layout.piece_size(index) for index in known)
     assert before >= 20 * MIB
@@ -123,18 +126,6 @@ async def test_an_object_that_changes_meanwhile_ends_the_hashing(
         await bench.hasher.run(bench.path, overwrite)
 
 
-@given(st.integers(0, 200), st.sampled_from([1 * MIB, 4 * MIB, 16 * MIB]), st.data())
-def test_missing_runs_cover_exactly_the_missing_pieces(
-    pieces: int, piece_length: int, data: st.DataObject
-) -> None:
-    layout = Layout(pieces * piece_length, piece_length)
-    known = data.draw(st.sets(st.integers(0, max(0, pieces - 1))))
-    runs = list(missing_runs(known, layout))
-    covered = [index for first, count in runs for index in range(first, first + count)]
-    assert covered == [index for index in range(pieces) if index not in known]
-    assert all(count * piece_length <= 8 * MIB or count == 1 for _, count in runs)
-
-
 class HybridBench(Bench):
     """A bench whose object gets a tree, too."""
 
@@ -167,13 +158,7 @@ async def test_an_interrupted_hybrid_reads_again_only_what_the_disk_has_lost(
 ) -> None:
     origin = await make_origin(path_style=True)
     bench = HybridBench(server, origin, tmp_path, 40 * MIB)
-    with trio.CancelScope() as scope:
-
-        def stop_half_way(done: int, size: int) -> None:
-            if done >= size // 2:
-                scope.cancel()
-
-        await bench.hasher.run(bench.path, stop_half_way)
+    await bench.run_half()
     known = bench.hasher.journal(bench.path).load()
     before = sum(bench.layout.piece_size(index) for index in known)
     assert before >= 20 * MIB
