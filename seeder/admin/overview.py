@@ -13,7 +13,7 @@ from seeder import __version__
 from seeder.cache.pieces import PieceCache
 from seeder.gateway.download import Downloads
 from seeder.ledger.budget import Budget, Level
-from seeder.ledger.counters import Account, AccountKey, Ledger, account_key
+from seeder.ledger.counters import Account, AccountKey, Ledger
 from seeder.ledger.database import LedgerDatabase, LedgerStatistics
 from seeder.ledger.metrics import Metrics
 from seeder.ledger.report import Report, TorrentRow
@@ -58,7 +58,7 @@ class Accounts:
     def _refresh(self, publication: Publication) -> None:
         if publication.pinned is None or publication.state is State.DUPLICATE:
             return
-        account = self.ledger.account(account_key(publication.pinned))
+        account = self.ledger.account_of(publication.pinned)
         account.state = publication.state
         if publication.torrent is not None:
             swarm = self.swarms.statistics(publication.torrent.info_hash)
@@ -68,7 +68,7 @@ class Accounts:
         """Return the line of a report for one publication."""
         pinned, ref = publication.pinned, publication.ref
         if pinned is not None:
-            account = self.ledger.account(account_key(pinned))
+            account = self.ledger.account_of(pinned)
             account.size = pinned.size
         else:
             key = AccountKey(ref.origin, ref.bucket, ref.key, ref.version_id or "")

@@ -14,13 +14,13 @@ from seeder.config.texts import closest
 from seeder.daemon.foundation import METAINFO, make_origins, open_foundation
 from seeder.daemon.tasks import running
 from seeder.errors import ConfigError, OriginUnreachable, StateUnusable, StorageError
-from seeder.ledger.counters import Ledger, Tally, account_key
+from seeder.ledger.counters import Ledger, Tally
 from seeder.metainfo.bundles import look
 from seeder.metainfo.hashing import OnProgress
 from seeder.metainfo.ladder import describe_wanted
 from seeder.metainfo.store import MetainfoStore, Record
 from seeder.publish.entries import Entries
-from seeder.publish.serving import account_of
+from seeder.publish.serving import enter_torrent
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.objects import PinnedObject, same_state
 
@@ -83,12 +83,12 @@ async def _make(
                 f"{settings.ref}: has no torrent yet, and only one seeder can make it: {error}"
             ) from error
         ledger = foundation.ledger
-        ledger.account(account_key(pinned)).absorb(tally)
+        ledger.account_of(pinned).absorb(tally)
         maker = foundation.makers[settings.origin]
         record = await maker.begin(pinned, settings)
         with _progress_bar(str(settings.ref)) as progress:
             torrent = await maker.make(record, settings, progress)
-        account_of(ledger, torrent)
+        enter_torrent(ledger, torrent)
         return torrent
     raise AssertionError("an exit stack that swallows errors")
 

@@ -13,7 +13,7 @@ from seeder.cache.pieces import PieceCache
 from seeder.config.sections import Config
 from seeder.daemon.tasks import locked_state, running
 from seeder.ledger.budget import Budget
-from seeder.ledger.counters import Account, Ledger, account_key
+from seeder.ledger.counters import Account, Ledger
 from seeder.ledger.database import LedgerDatabase
 from seeder.ledger.spending import budget_of
 from seeder.metainfo.ladder import Ladder
@@ -49,7 +49,7 @@ class Foundation:
 
     def account(self, torrent: Torrent) -> Account:
         """Return what the traffic of a torrent is booked on."""
-        return self.ledger.account(account_key(torrent.pinned))
+        return self.ledger.account_of(torrent.pinned)
 
 
 @asynccontextmanager
@@ -116,4 +116,4 @@ def make_origins(
         name: S3Origin(settings, rng=rng, allowance=allowance)
         for name, settings in config.origins.items()
     }
-    return Origins(made, lambda torrent: ledger.account(account_key(torrent.pinned)))
+    return Origins(made, lambda torrent: ledger.account_of(torrent.pinned))

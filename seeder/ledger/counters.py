@@ -158,12 +158,6 @@ class AccountKey:
         return f"{self.bucket}/{self.key}"
 
 
-def account_key(pinned: PinnedObject) -> AccountKey:
-    """Return the key of the account on which a state of an object is booked."""
-    ref = pinned.ref
-    return AccountKey(ref.origin, ref.bucket, ref.key, pinned.version)
-
-
 UNATTRIBUTED = AccountKey("", "", "", "")
 """The key of the account for what no object version can be charged with."""
 
@@ -217,6 +211,11 @@ class Ledger:
         if account is None:
             account = self._accounts[key] = Account(key=key)
         return account
+
+    def account_of(self, pinned: PinnedObject) -> Account:
+        """Return the account on which a state of an object is booked, opened if there is none."""
+        ref = pinned.ref
+        return self.account(AccountKey(ref.origin, ref.bucket, ref.key, pinned.version))
 
     @property
     def accounts(self) -> tuple[Account, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import trio
 
 from seeder.config.sections import ObjectSettings
-from seeder.ledger.counters import Account, Ledger, account_key
+from seeder.ledger.counters import Ledger
 from seeder.metainfo.bundles import list_objects, look
 from seeder.metainfo.hashing import OnProgress
 from seeder.metainfo.ladder import Ladder, describe_wanted
@@ -35,7 +35,7 @@ class Maker:
         """Return how an object stands, or what is in a bundle; as `metainfo.bundles.look`."""
         with self._ledger.tally() as tally:
             pinned = await look(self._origin, ref, settings, tally)
-            self._account(pinned).absorb(tally)
+            self._ledger.account_of(pinned).absorb(tally)
         return pinned
 
     async def list_below(
@@ -72,12 +72,9 @@ class Maker:
         async with self._climbs:
             self._origin.check_allowance()
             begin()
-            account = self._account(record.pinned)
+            account = self._ledger.account_of(record.pinned)
             torrent = await self._ladder.climb(record, settings, account, progress)
         record.earlier = None
         await trio.to_thread.run_sync(self._store.save, record)
         self._ladder.builds.clear(record.pinned.ref)
         return torrent
-
-    def _account(self, pinned: PinnedObject) -> Account:
-        return self._ledger.account(account_key(pinned))

@@ -3,7 +3,7 @@
 import logging
 from typing import Protocol
 
-from seeder.ledger.counters import Account, Ledger, account_key
+from seeder.ledger.counters import Account, Ledger
 from seeder.metainfo.library import Library
 from seeder.publish.rounds import Rounds
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
@@ -55,7 +55,7 @@ class Serving:
             if not known:
                 _LOG.info("%s: %s; one torrent serves both", publication.ref, publication.reason)
             return
-        account = account_of(self._ledger, torrent)
+        account = enter_torrent(self._ledger, torrent)
         _LOG.log(
             logging.DEBUG if quiet else logging.INFO,
             "%s: serving %s%s, %d bytes in %d pieces, metainfo from %s",
@@ -97,9 +97,9 @@ class Serving:
             rounds.wake()
 
 
-def account_of(ledger: Ledger, torrent: Torrent) -> Account:
-    """Return the account of a torrent's object, and enter the torrent in it."""
-    account = ledger.account(account_key(torrent.pinned))
+def enter_torrent(ledger: Ledger, torrent: Torrent) -> Account:
+    """Enter a torrent in the account of its object, and return the account."""
+    account = ledger.account_of(torrent.pinned)
     account.info_hash = torrent.info_hash.hex()
     account.size = torrent.pinned.size
     account.pieces = torrent.layout.piece_count
