@@ -1,6 +1,6 @@
 """What S3's answers mean: its errors, each in one line, and the head of a ranged GET. No I/O."""
 
-import contextlib
+import html
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,6 +31,7 @@ _WRONG_REGION_CODES = frozenset(
     {"", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "BadRequest"}
 )
 _ELEMENTS = frozenset({"Code", "Message", "Region", "Endpoint"})
+_LOOSE_ELEMENT = re.compile(rb"<(Code|Message|Region|Endpoint)>([^<]{0,2000})</\1>")
 _REGION = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _AWS_HOST = re.compile(r"(?:^|\.)s3[.-](?:dualstack\.)?([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?$")
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII)
@@ -301,15 +302,21 @@ def printable(text: str, longest: int = _LONGEST_MESSAGE) -> str:
 
 
 def _elements(body: bytes) -> dict[str, str]:
-    """Return the texts of an error's XML that matter here; broken XML is read up to the break."""
+    """Return the texts of an error's body that matter here, by the names of their elements."""
     found: dict[str, str] = {}
 
     def take(path: list[str], text: str) -> None:
         if path[-1] in _ELEMENTS:
             found.setdefault(path[-1], printable(text.strip()))
 
-    with contextlib.suppress(ValueError):
+    try:
         read_xml(body.lstrip(), take, longest=_LONGEST_TEXT)
+    except ValueError:
+        # Some servers and proxies write what isn't quite XML, such as a bare "&" in a URL. An error
+        # is better read loosely than not at all: what its elements say plainly still counts.
+        for name, value in _LOOSE_ELEMENT.findall(body):
+            text = html.unescape(value.decode(errors="replace"))
+            found.setdefault(name.decode(), printable(text.strip()))
     return found
 
 

@@ -45,10 +45,22 @@ def test_an_error_document_is_read() -> None:
         b"<Error><Code>SlowDown</Code><Message>wait</Message><Key>a&b</Key></Error>",
         b"<Error><Code>SlowDown</Code><Code>Other</Code><Message>wait</Message><Key>cut o",
         b'<a:Error xmlns:a="b"><a:Code>SlowDown</a:Code><a:Message>wait</a:Message></a:Error>',
+        b"<Error><Resource>/k?a&b</Resource><Code>SlowDown</Code><Message>wait</Message></Error>",
+        b"<Error><Key>\xff\x01</Key><Code>SlowDown</Code><Message>wait</Message></Error>",
+        b"<Error><Key>"
+        + 3000 * b"k"
+        + b"</Key><Code>SlowDown</Code><Message>wait</Message></Error>",
+        b"<!DOCTYPE Error><Error><Code>SlowDown</Code><Message>wait</Message></Error>",
+        b'<?xml version="1.0" encoding="odd"?><Error><Code>SlowDown</Code><Message>wait</Message>',
+        b"<a>" * 9 + b"<Code>SlowDown</Code><Message>wait</Message>",
     ],
-    ids=["a line before it", "an ampersand", "cut off, a second code", "prefixed"],
+    ids=[
+        *("a line before it", "an ampersand", "cut off, a second code", "prefixed"),
+        *("an ampersand first", "bytes that are no text", "a long text first", "a document type"),
+        *("an unknown encoding", "too deep"),
+    ],
 )
-def test_an_error_document_is_read_as_far_as_it_goes(body: bytes) -> None:
+def test_an_error_document_is_read_although_it_is_broken(body: bytes) -> None:
     assert Answer.read(503, {}, body) == Answer(503, "SlowDown", "wait")
 
 
