@@ -6,6 +6,9 @@ from contextlib import suppress
 
 from tests.support.closing import Closing
 
+BUFFER = 256 * 1024
+"""Bytes that the system may hold on either side of the wire."""
+
 
 class Cutter(Closing):
     """Passes connections of `address` on to `target`, and cuts one off after `count` bytes.
@@ -34,7 +37,12 @@ class Cutter(Closing):
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(self._target)
+                server = socket.socket(client.family)
+                # So that little is on its way at the cut: by itself the system grows its buffers
+                # until a whole reply fits in, where whoever reads it is slow.
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+                server.connect(self._target)
                 self._sockets += [client, server]
                 for pump, ends in ((self._ask, (client, server)), (self._answer, (server, client))):
                     thread = threading.Thread(target=pump, args=ends)
