@@ -1,21 +1,27 @@
 """The admin listener's pages: the status page, /status.json, /metrics, /healthz and /readyz.
 
 Anybody who can reach the listener may read them, so they change nothing. Scripts of other sites may
-not: there is no CORS header, nothing to embed, and the page's policy allows only its own files.
+not: there is no CORS header, nothing to embed, the page's policy allows only its own files, and a
+Host that could be another site's is refused (`seeder.admin.hosts`).
 """
 
 import json
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from dataclasses import dataclass
 from importlib.resources import files
 
 import trio
 
+from seeder.admin.hosts import is_answered
 from seeder.admin.overview import ROWS_AT_ONCE, Overview
 from seeder.http.messages import Request, Response
 from seeder.ledger.metrics import CONTENT_TYPE as METRICS_TYPE
 
 _TEXT = b"text/plain; charset=utf-8"
+_OTHER_HOST = (
+    b"this listener answers to IP addresses, localhost and the names in admin.hosts only:"
+    b" use the address, or add the name to hosts in [admin]\n"
+)
 
 # Path -> file in static/, content type.
 _FILES = {
@@ -45,10 +51,11 @@ class _File:
 
 
 class AdminRoutes:
-    """The handler of the admin listener."""
+    """The handler of the admin listener; it answers to the host names in `hosts`, too."""
 
-    def __init__(self, overview: Overview) -> None:
+    def __init__(self, overview: Overview, hosts: Collection[str] = ()) -> None:
         self._overview = overview
+        self._hosts = frozenset(hosts)
         static = files("seeder.admin") / "static"
         self._files = {
             path: _File((static / name).read_bytes(), content_type)
@@ -58,7 +65,9 @@ class AdminRoutes:
         self._files[b"/icon.svg"] = _File(icon, b"image/svg+xml")
 
     def __call__(self, request: Request) -> Response | Awaitable[Response]:
-        """Answer GET and HEAD; 404 for other paths, 405 for other methods."""
+        """Answer GET and HEAD; 404 for other paths, 405 for other methods, 421 for other hosts."""
+        if not is_answered(request.header(b"host"), self._hosts):
+            return _response(421, _OTHER_HOST)
         if request.method not in (b"GET", b"HEAD"):
             return _response(405, b"only GET and HEAD are answered here\n", allow=b"GET, HEAD")
         match request.path:

@@ -278,6 +278,10 @@ class AdminSettings(Settings):
     listen: Annotated[tuple[_Address, ...], array('["127.0.0.1:9180"]')] = (
         HostPort("127.0.0.1", 9180),
     )
+    hosts: Annotated[
+        tuple[Annotated[str, checked(check_domain)], ...], array('["status.example.org"]')
+    ] = ()
+    """Names by which browsers and monitoring reach it; IP addresses and localhost need none."""
 
 
 class SavingsSettings(Settings):

@@ -48,16 +48,23 @@ class Daemon(Overview):
         return b"".join(Metrics(version="1.2.3").parts(self._report()))
 
 
-def ask(path: bytes, *, method: bytes = b"GET", daemon: Daemon | None = None) -> Response:
+def ask(
+    path: bytes,
+    *,
+    method: bytes = b"GET",
+    host: bytes | None = b"localhost",
+    daemon: Daemon | None = None,
+) -> Response:
+    named = [(b"host", host)] if host is not None else []
     request = Request(
         method=method,
         path=path.partition(b"?")[0],
         query=path.partition(b"?")[2],
-        headers=[(b"host", b"localhost"), (b"origin", b"http://elsewhere.example")],
+        headers=[*named, (b"origin", b"http://elsewhere.example")],
         peer=("127.0.0.1", 1),
         local=("127.0.0.1", 9180),
     )
-    answer = AdminRoutes(daemon or Daemon())(request)
+    answer = AdminRoutes(daemon or Daemon(), ["status.example.org"])(request)
     return answer if isinstance(answer, Response) else trio.run(wait_for, answer)
 
 
@@ -155,6 +162,16 @@ def test_no_answer_is_stored_guessed_at_or_readable_from_other_sites(path: bytes
     assert b"frame-ancestors 'none'" in policy
     assert b"unsafe" not in policy
     assert b"http:" not in policy
+
+
+@pytest.mark.parametrize("path", [*ROUTES, b"/elsewhere"])
+def test_a_name_that_may_be_another_sites_is_refused(path: bytes) -> None:
+    response = ask(path, host=b"rebound.example:9180")
+    assert response.status == 421
+    assert "[admin]" in text(response)
+    assert "rebound" not in text(response)
+    for known in (b"Status.Example.org:9180", b"10.0.0.7:9180", None):
+        assert ask(path, host=known).status == ask(path).status
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -133,6 +133,7 @@ def test_every_key_is_read_and_parsed(read: Load, tmp_path: Path) -> None:
         disk = "0 B"
         [admin]
         listen = []
+        hosts = ["Status.example.org.", "seeder"]
         [savings]
         price_per_gb = 0
         price_per_1000_requests = 1
@@ -164,6 +165,7 @@ def test_every_key_is_read_and_parsed(read: Load, tmp_path: Path) -> None:
     assert (reader.secret_file, reader.secret_credential) == (tmp_path / "reader.secret", None)
     assert reader.objects == ("quotes/*", "*/public/*")
     assert (other.secret_file, other.secret_credential) == (None, "other")
+    assert config.admin.hosts == ("status.example.org", "seeder")
     assert config.tracker.listen == (HostPort("::", 6969), HostPort("localhost", 0))
     assert config.tracker.trusted_proxies == (
         ipaddress.ip_network("10.0.0.0/8"),
@@ -308,6 +310,7 @@ def test_every_mistake_of_a_file_is_listed_at_once(read: Load) -> None:
         ("gateway.domains[0]", '["http://torrents.example.org"]', "want a domain name"),
         ("gateway.domains[0]", '["203.0.113.7"]', "want a domain name"),
         ("gateway.domains[0]", '["t.example.org:6969"]', "want a domain name"),
+        ("admin.hosts[0]", '["status.example.org:9180"]', "want a domain name"),
         ("gateway.domains[0]", '[""]', "want a domain name"),
         ("gateway.listing", '"yes"', "want true or false"),
         ("peer.public_address", '"seed.example.org:6881"', "want an IP address"),
@@ -374,7 +377,7 @@ def test_a_list_of_sources_points_at_the_wrong_one(read: Load) -> None:
             "admin.state_directory: unknown key here; "
             "it goes to the top of the file, above every [heading]",
         ),
-        ("[admin]\nzzz = 1", "admin.zzz: unknown key; there are listen"),
+        ("[admin]\nzzz = 1", "admin.zzz: unknown key; there are listen, hosts"),
         ("[origin]\nname = 1", "origin.name: unknown key; an origin's name is in its heading"),
         ('[cache]\n"a b" = 1', 'cache."a b": unknown key; there are directory, memory, disk'),
         ("[origins.default]", 'origins.default: the origin named "default" is headed [origin]'),
