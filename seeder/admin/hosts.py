@@ -20,7 +20,7 @@ def is_answered(header: bytes | None, names: Collection[str]) -> bool:
         return True
     host = header.decode("latin-1").strip().lower()
     name, colon, port = host.rpartition(":")
-    if colon and (not port or port.isascii() and port.isdigit()):
+    if colon and (not port or (port.isascii() and port.isdigit())):
         host = name
     if host.startswith("[") and host.endswith("]"):
         return ":" in host and _is_ip(host[1:-1])

@@ -14,8 +14,10 @@ import trio
 
 from seeder import __version__
 from seeder.admin.overview import Accounts, Overview
+from seeder.admin.routes import AdminRoutes
 from seeder.config.sections import Config
 from seeder.daemon.audience import NodeAudience
+from seeder.daemon.descriptors import Descriptors
 from seeder.daemon.foundation import LISTINGS, Foundation, open_foundation
 from seeder.daemon.listeners import Listeners, address_of
 from seeder.daemon.restraint import Restraint
@@ -61,8 +63,10 @@ class Node:
     publisher: Publisher
     keyring: Keyring
     public: PublicRoutes
+    admin: AdminRoutes
     restraint: Restraint
     overview: Overview
+    descriptors: Descriptors
     announce_url: str
     admin_address: HostPort | None
 
@@ -92,8 +96,9 @@ async def open_node(
             held=foundation.cache.held,
             rng=rng,
         )
+        descriptors = Descriptors.of(config)
         uploads = Uploads(
-            config.peer,
+            descriptors.fit(config.peer),
             cache=foundation.cache,
             account=foundation.account,
             super_seeds=super_seeds,
@@ -123,6 +128,17 @@ async def open_node(
             publisher=publisher,
         )
         restraint.update()
+        overview = Overview(
+            accounts=accounts,
+            database=foundation.database,
+            budget=foundation.budget,
+            origins=foundation.origins,
+            cache=foundation.cache,
+            hub=hub,
+            downloads=downloads,
+            prefixes=publisher.prefixes,
+            prices=prices_of(config),
+        )
         node = Node(
             config=config,
             foundation=foundation,
@@ -136,18 +152,10 @@ async def open_node(
             public=public_routes(
                 config, catalog, swarms, keyring, announce=url, downloads=downloads
             ),
+            admin=AdminRoutes(overview, config.admin.hosts),
             restraint=restraint,
-            overview=Overview(
-                accounts=accounts,
-                database=foundation.database,
-                budget=foundation.budget,
-                origins=foundation.origins,
-                cache=foundation.cache,
-                hub=hub,
-                downloads=downloads,
-                prefixes=publisher.prefixes,
-                prices=prices_of(config),
-            ),
+            overview=overview,
+            descriptors=descriptors,
             announce_url=url,
             admin_address=address_of(listeners.admin[0]) if listeners.admin else None,
         )

@@ -53,7 +53,7 @@ async def reload(node: Node, path: Path) -> None:
     node.restraint.change(config)
     node.overview.prices = prices_of(config)
     peer = node.config.peer.model_copy(update={name: getattr(config.peer, name) for name in LIVE})
-    node.uploads.change(peer)
+    node.uploads.change(node.descriptors.fit(peer))
     node.keyring.replace(keys)
     await node.publisher.apply(config.objects)
     gateway = node.config.gateway.model_copy(update={"keys": config.gateway.keys})

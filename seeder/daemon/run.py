@@ -14,13 +14,14 @@ from pathlib import Path
 
 import trio
 
-from seeder.admin.routes import AdminRoutes
 from seeder.config.sections import Config
+from seeder.daemon.descriptors import raise_limit
 from seeder.daemon.listeners import Listeners, address_of, open_listeners
 from seeder.daemon.node import Node, open_node
 from seeder.daemon.reload import reload
 from seeder.daemon.systemd import Notifier, activated_sockets, watchdog_interval
 from seeder.gateway.keys import read_keys
+from seeder.http.connection import ServerLimits
 from seeder.http.server import serve as serve_web
 
 _LOG = logging.getLogger(__name__)
@@ -51,9 +52,12 @@ async def serve(
             serving.start_soon(node.uploads.run)
             serving.start_soon(node.downloads.run)
             await serving.start(node.hub.serve, listeners.peer)
-            await serving.start(serve_web, listeners.tracker, node.public)
-            admin = AdminRoutes(node.overview, config.admin.hosts)
-            await serving.start(serve_web, listeners.admin, admin)
+            for group, handler, most in (
+                (listeners.tracker, node.public, node.descriptors.public),
+                (listeners.admin, node.admin, node.descriptors.admin),
+            ):
+                limits = ServerLimits(connections=most)
+                await serving.start(partial(serve_web, group, handler, limits=limits))
             await node.publisher.apply(config.objects)
             serving.start_soon(_expire, node)
             serving.start_soon(_keep_to_budget, node)
@@ -112,6 +116,7 @@ async def _feed_watchdog(notifier: Notifier) -> None:
 
 async def run(path: Path, config: Config) -> None:
     """Run the daemon until SIGTERM or SIGINT; SIGHUP reads `path` again."""
+    raise_limit(config)
     notifier = Notifier.from_environment()
     activated = activated_sockets()
     signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

@@ -334,6 +334,47 @@ def test_it_ends_at_once_while_it_builds_or_waits_for_s3(
         assert time.monotonic() - begun < 3
 
 
+# -- file descriptors ---------------------------------------------------------------------------
+
+
+def test_peers_leave_descriptors_to_everything_else(
+    shelf: Shelf, seeder: MakeDaemon, network: Network, client: ClientFactory, tmp_path: Path
+) -> None:
+    body = shelf.put("stays", SIZE)
+    limits = {"connections_per_address": 5000}
+    daemon = seeder(
+        shelf.settings("stays", peer=limits, cache={"memory": "0 B"}),
+        prefix=("prlimit", "--nofile=256:640", "--"),
+    )
+    daemon.start()
+    wait_for_state(daemon, shelf.bucket, "stays")
+    torrent = torrent_of(daemon, shelf, "stays", tmp_path)
+    info_hash = read_torrent(torrent.read_bytes()).info_hash
+    [told] = complaints(daemon.log)
+    found = re.search(r"peer.connections = 2000 doesn't fit the limit of 640 .* (\d+) are", told)
+    assert found is not None
+    with ExitStack() as stack:
+        for _ in range(900):
+            peer = stack.enter_context(RawPeer(network.address(RAW_PEER), daemon.peer_address))
+            peer.try_to_send(handshake(info_hash))
+        poll_until(
+            lambda: daemon.status()["peers"]["accepted"] >= 900, timeout=60, what="all peers"
+        )
+        assert daemon.status()["peers"]["connected"] <= int(found[1])
+        assert announce(daemon, info_hash)[b"interval"]
+        assert served_torrent(daemon, shelf.bucket, "stays") == torrent.read_bytes()
+        assert daemon.get("/metrics", admin=True)[0] == 200
+        # A new object: S3, the disk and the ledger have their descriptors, too.
+        shelf.put("comes", SIZE)
+        daemon.configure(shelf.settings("stays", "comes", peer=limits, cache={"memory": "0 B"}))
+        daemon.reload()
+        wait_for_state(daemon, shelf.bucket, "comes")
+    assert len(body) == SIZE
+    assert "can't accept" not in daemon.log
+    leecher = client(Libtorrent)
+    assert digest(leecher.download(torrent, timeout=60)) == digest(body)
+
+
 # -- pages and logs -----------------------------------------------------------------------------
 
 
