@@ -38,8 +38,9 @@ class Descriptors:
         if limit == resource.RLIM_INFINITY:
             limit = sys.maxsize
         free = max(0, limit - _reserved(config))
-        public = max(1, min(PUBLIC, free // 4))
         admin = max(1, min(ADMIN, free // 8))
+        spare = free - admin - config.peer.connections
+        public = max(1, min(PUBLIC, max(spare, free // 4)))
         return cls(limit, public, admin, max(1, free - public - admin))
 
     def fit(self, peer: PeerSettings) -> PeerSettings:
