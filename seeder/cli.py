@@ -101,9 +101,9 @@ def main() -> None:
 @click.option("-v", "--verbose", is_flag=True, help="Log debug lines too.")
 def run(path: Path, verbose: bool) -> None:
     """Run the daemon: tracker, seeder, status page."""
-    log_to_stderr(logging.DEBUG if verbose else logging.INFO)
+    gate = log_to_stderr(logging.DEBUG if verbose else logging.INFO)
     config = _load(path)
-    _run(partial(daemon.run, path, config))
+    _run(partial(daemon.run, path, config, gate))
 
 
 @main.command()

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import TextIO
 
+from seeder.daemon.floods import FloodGate
+
 # sd-daemon(3): syslog's numbers.
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 _DEBUG_PRIORITY = 7
@@ -13,14 +15,16 @@ _DEBUG_PRIORITY = 7
 _LIBRARIES = ("botocore", "httpx", "urllib3")
 
 
-def log_to_stderr(level: int = logging.INFO, *, stream: TextIO | None = None) -> None:
+def log_to_stderr(level: int = logging.INFO, *, stream: TextIO | None = None) -> FloodGate:
     """Send every logger's records to stderr, in the journal's form when it ends there.
 
-    Ours from `level` up, those of libraries from warnings up.
+    Ours from `level` up, those of libraries from warnings up; return what holds floods back.
     """
     stream = stream if stream is not None else sys.stderr
     handler = logging.StreamHandler(stream)
     handler.setFormatter(LineFormatter(journal=goes_to_journal(stream)))
+    gate = FloodGate()
+    handler.addFilter(gate)
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
@@ -30,6 +34,7 @@ def log_to_stderr(level: int = logging.INFO, *, stream: TextIO | None = None) ->
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     # We log a failed refresh in one line; botocore would add a traceback.
     logging.getLogger("botocore.credentials").setLevel(logging.ERROR)
+    return gate
 
 
 def goes_to_journal(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:

@@ -16,6 +16,7 @@ import trio
 
 from seeder.config.sections import Config
 from seeder.daemon.descriptors import raise_limit
+from seeder.daemon.floods import WINDOW, FloodGate
 from seeder.daemon.listeners import Listeners, address_of, open_listeners
 from seeder.daemon.node import Node, open_node
 from seeder.daemon.reload import reload
@@ -114,8 +115,11 @@ async def _feed_watchdog(notifier: Notifier) -> None:
         await trio.sleep(interval)
 
 
-async def run(path: Path, config: Config) -> None:
-    """Run the daemon until SIGTERM or SIGINT; SIGHUP reads `path` again."""
+async def run(path: Path, config: Config, gate: FloodGate) -> None:
+    """Run the daemon until SIGTERM or SIGINT; SIGHUP reads `path` again.
+
+    What `gate` has held back of the log is summed up now and then.
+    """
     raise_limit(config)
     notifier = Notifier.from_environment()
     activated = activated_sockets()
@@ -127,6 +131,7 @@ async def run(path: Path, config: Config) -> None:
             # long again as loading it, and later stop the loop each time: freeze() exempts it.
             gc.disable()
             nursery.start_soon(_obey, received, nursery, notifier, path, started)
+            nursery.start_soon(_sum_up, gate)
             try:
                 node = await nursery.start(
                     partial(serve, config, notifier=notifier, activated=activated)
@@ -137,6 +142,15 @@ async def run(path: Path, config: Config) -> None:
             started.append(node)
             _LOG.info("ready: %s", node.overview.summary())
     _LOG.info("stopped")
+
+
+async def _sum_up(gate: FloodGate) -> None:
+    try:
+        while True:
+            await trio.sleep(WINDOW)
+            gate.summarise()
+    finally:
+        gate.summarise(everything=True)
 
 
 async def _obey(

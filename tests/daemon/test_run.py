@@ -20,6 +20,7 @@ from seeder.config.sections import (
     ReadKeySettings,
 )
 from seeder.daemon import run
+from seeder.daemon.floods import FloodGate
 from seeder.daemon.listeners import open_listeners
 from seeder.daemon.node import SWARMS, Node
 from seeder.daemon.reload import reload
@@ -307,7 +308,7 @@ async def test_sighup_before_it_is_ready_does_not_make_it_ready(
     monkeypatch.setattr(Publisher, "apply", held)
     monkeypatch.setattr(Notifier, "from_environment", lambda: manager)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(run.run, file, config)
+        nursery.start_soon(run.run, file, config, FloodGate())
         await until(lambda: connects(config.admin.listen[0]))
         os.kill(os.getpid(), signal.SIGHUP)
         await until(lambda: "still starting" in caplog.text)

@@ -25,7 +25,15 @@ from tests.support.libtorrent_client import Libtorrent
 from tests.support.objects import MIB, content, digest
 from tests.support.ports import free_port
 from tests.support.processes import poll_until
-from tests.support.raw_peer import FAST, UNCHOKE, RawPeer, handshake, request
+from tests.support.raw_peer import (
+    FAST,
+    INTERESTED,
+    UNCHOKE,
+    RawPeer,
+    handshake,
+    message,
+    request,
+)
 
 MakeDaemon = Callable[..., SeederDaemon]
 CREDENTIALS = CephRGW.environment()
@@ -409,6 +417,30 @@ def test_a_peer_is_one_line_when_it_comes_and_one_when_it_goes(
     assert f"opened: {shelf.bucket}/stays" in lines[0]
     assert 'client "libtorrent/' in lines[1]
     assert f"uploaded {SIZE} bytes" in lines[1]
+
+
+def test_a_stranger_does_not_fill_the_log(
+    daemon: SeederDaemon, shelf: Shelf, network: Network, tmp_path: Path
+) -> None:
+    torrent = read_torrent(torrent_of(daemon, shelf, "stays", tmp_path).read_bytes())
+    begun = time.monotonic()
+    for number in range(600):
+        peer_id = b"-XX0000-%012d" % number
+        with RawPeer(network.address(RAW_PEER), daemon.peer_address) as peer:
+            peer.try_to_send(handshake(torrent.info_hash, peer_id=peer_id), message(INTERESTED))
+    lasted = time.monotonic() - begun
+    poll_until(
+        lambda: sum(daemon.status()["peers"]["closes"].values()) >= 600, timeout=60, what="closes"
+    )
+    daemon.stop()
+    opened = len(re.findall(rf"peer .* opened: {shelf.bucket}/stays", daemon.log))
+    lines = daemon.log.splitlines()
+    assert opened < 600
+    # At most 21 lines of each of the two kinds in each ten seconds.
+    assert len([line for line in lines if " opened: " in line or " closed: " in line]) <= 42 * (
+        2 + lasted / 10
+    )
+    assert any("more lines like this one" in line for line in lines)
 
 
 def test_for_the_journal_lines_have_priorities_and_no_time(

@@ -1,0 +1,71 @@
+"""Log lines that strangers cause: a few of each kind are written, the rest is counted."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+MOST = 20
+"""Lines of one kind in a window."""
+WINDOW = 10.0
+"""Seconds that a window lasts."""
+
+_ROOMS = tuple(
+    f"seeder.{room}."
+    for room in ("cache", "gateway", "http", "net", "peer", "s3", "tracker", "upload")
+)
+"""What is logged there may follow from what a client does, as often as the client likes."""
+
+
+@dataclass(slots=True)
+class _Window:
+    """One kind of line in one window; `last` is the last line that was held back."""
+
+    ends: float
+    count: int = 0
+    last: logging.LogRecord | None = None
+
+
+class FloodGate(logging.Filter):
+    """Lets through the first lines of each kind in a window; a summary tells of the others.
+
+    Lines are of one kind if one logger writes them from one template. Debug lines, and what other
+    rooms log, always pass. `clock` is in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._windows: dict[tuple[str, str], _Window] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a line is written; called in whichever thread logs it."""
+        if record.levelno < logging.INFO or not record.name.startswith(_ROOMS):
+            return True
+        kind, now = (record.name, str(record.msg)), self._clock()
+        window = self._windows.get(kind)
+        if window is None or now >= window.ends:
+            self.summarise()
+            window = self._windows[kind] = _Window(now + WINDOW)
+        window.count += 1
+        if window.count <= MOST:
+            return True
+        window.last = record
+        return False
+
+    def summarise(self, *, everything: bool = False) -> None:
+        """Write a line for each window that is over and held lines back; `everything`: for all."""
+        now = self._clock()
+        for kind, window in tuple(self._windows.items()):
+            if not everything and now < window.ends:
+                continue
+            self._windows.pop(kind, None)
+            if window.last is not None:
+                logging.getLogger(__name__).log(
+                    window.last.levelno,
+                    "%d more lines like this one in %.0f s: %s: %s",
+                    window.count - MOST,
+                    WINDOW,
+                    window.last.name,
+                    window.last.getMessage(),
+                )

@@ -1,0 +1,111 @@
+"""No stranger fills the log: the first lines of a kind are written, the others counted."""
+
+import io
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from seeder.daemon.floods import MOST, WINDOW, FloodGate
+
+PEERS = "seeder.peer.session"
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def gate(clock: Clock) -> FloodGate:
+    return FloodGate(clock)
+
+
+@pytest.fixture
+def lines(gate: FloodGate) -> Iterator[io.StringIO]:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(gate)
+    root = logging.getLogger()
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield stream
+    root.removeHandler(handler)
+    root.setLevel(before)
+
+
+def opened(count: int, name: str = PEERS, level: int = logging.INFO) -> None:
+    for number in range(count):
+        logging.getLogger(name).log(level, "peer %d opened", number)
+
+
+def test_the_rest_of_a_flood_is_one_line(gate: FloodGate, clock: Clock, lines: io.StringIO) -> None:
+    opened(2000)
+    clock.now += WINDOW
+    gate.summarise()
+    gate.summarise()
+    *first, summary = lines.getvalue().splitlines()
+    assert first == [f"INFO {PEERS}: peer {number} opened" for number in range(MOST)]
+    assert summary.startswith("INFO seeder.daemon.floods: 1980 more lines like this one in 10 s: ")
+    assert summary.endswith(f"{PEERS}: peer 1999 opened")
+
+
+def test_the_next_line_after_a_window_brings_the_summary(clock: Clock, lines: io.StringIO) -> None:
+    opened(MOST + 1)
+    clock.now += WINDOW - 0.1
+    opened(1)
+    assert len(lines.getvalue().splitlines()) == MOST
+    clock.now += 0.1
+    opened(1)
+    *_, summary, written = lines.getvalue().splitlines()
+    assert " 2 more lines " in summary
+    assert written == f"INFO {PEERS}: peer 0 opened"
+
+
+def test_a_day_of_flood_is_a_few_lines_a_second(clock: Clock, lines: io.StringIO) -> None:
+    for _ in range(100):
+        opened(300)
+        clock.now += 1
+    assert len(lines.getvalue().splitlines()) <= 100 * (MOST + 1) / WINDOW
+
+
+def test_one_kind_takes_nothing_from_another(gate: FloodGate, lines: io.StringIO) -> None:
+    opened(100)
+    logging.getLogger(PEERS).info("peer %d closed", 1)
+    opened(1, "seeder.peer.hub")
+    logging.getLogger("seeder.http.server").error("a connection failed")
+    assert len(lines.getvalue().splitlines()) == MOST + 3
+
+
+def test_what_no_stranger_causes_is_written_whole(lines: io.StringIO) -> None:
+    opened(100, "seeder.publish.keeper")
+    opened(100, "seeder.daemon.run", logging.ERROR)
+    opened(100, PEERS, logging.DEBUG)
+    assert len(lines.getvalue().splitlines()) == 300
+
+
+def test_the_stop_sums_up_what_is_left(gate: FloodGate, lines: io.StringIO) -> None:
+    opened(MOST + 5)
+    gate.summarise()
+    assert len(lines.getvalue().splitlines()) == MOST
+    gate.summarise(everything=True)
+    gate.summarise(everything=True)
+    assert " 5 more lines " in lines.getvalue().splitlines()[-1]
+
+
+@pytest.mark.usefixtures("lines")
+def test_a_flood_leaves_no_memory(gate: FloodGate, clock: Clock) -> None:
+    for _ in range(50):
+        opened(100)
+        clock.now += WINDOW
+    gate.summarise()
+    assert not gate._windows
