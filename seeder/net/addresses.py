@@ -13,12 +13,15 @@ IPAddress: TypeAlias = IPv4Address | IPv6Address
 IPNetwork: TypeAlias = IPv4Network | IPv6Network
 SocketAddress: TypeAlias = tuple[str, int]
 """The numeric host and the port of a connection's other end."""
+Networks: TypeAlias = tuple[bytes, ...]
+"""The networks of one address, narrowest first, as `networks_of` returns them."""
 
 V4_ENDPOINT = 6
 V6_ENDPOINT = 18
 NETWORK_BITS = 64
 """An IPv6 /64 counts as one address: a host takes any address of its subnet (RFC 4291, 2.5.1)."""
 _V4_LENGTH = 4
+_V4_SITE = 3
 _NETWORK_LENGTH = NETWORK_BITS // 8
 
 
@@ -54,6 +57,18 @@ def address_group(host: str) -> str:
 def network_of(address: bytes) -> bytes:
     """Return what a packed address is counted under: itself, or its IPv6 /64."""
     return address if len(address) == _V4_LENGTH else address[:_NETWORK_LENGTH]
+
+
+def networks_of(address: bytes) -> Networks:
+    """Return the networks that a packed address lies in, narrowest first.
+
+    They are the address and its /24, or of IPv6 the /64, the /56 and the /48: what a host, a site
+    and a larger site are given (RFC 6177). Each is as many bytes of the address as it is long, so
+    no two of different lengths are equal; what lies one step below has one byte more.
+    """
+    if len(address) == _V4_LENGTH:
+        return address, address[:_V4_SITE]
+    return address[:8], address[:7], address[:6]
 
 
 def compact_endpoint(address: bytes, port: int) -> bytes:

@@ -1,6 +1,7 @@
 """Addresses: how they are written, and what counts as one."""
 
 import ipaddress
+import itertools
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from seeder.net.addresses import (
     compact_endpoint,
     is_v6,
     network_of,
+    networks_of,
     parse_ip,
 )
 from seeder.net.sockets import packed_address
@@ -44,6 +46,25 @@ def test_the_fast_way_packs_what_the_parser_reads(address: ipaddress.IPv4Address
 def test_ipv6_is_counted_by_its_64() -> None:
     assert network_of(b"abcd") == b"abcd"
     assert network_of(b"0123456789abcdef") == b"01234567"
+
+
+def test_the_networks_of_an_address_are_told_apart_by_their_length() -> None:
+    v4, v6 = (networks_of(packed_address(each)) for each in ("32.1.13.184", "2001:db8:1:203::9"))
+    assert v4 == (b"\x20\x01\x0d\xb8", b"\x20\x01\x0d")
+    assert [network.hex() for network in v6] == [
+        "20010db800010203",
+        "20010db8000102",
+        "20010db80001",
+    ]
+
+
+@given(ADDRESSES)
+def test_the_narrowest_network_is_what_counts_as_one_address(
+    address: ipaddress.IPv4Address,
+) -> None:
+    networks = networks_of(address.packed)
+    assert networks[0] == network_of(address.packed)
+    assert all(narrow[:-1] == wide for narrow, wide in itertools.pairwise(networks))
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,36 @@ def test_its_memory_is_bounded_and_the_longest_quiet_address_goes_first() -> Non
     assert limiter.admit(B, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("network", "share"),
+    [("2001:db8:1:{0:x}00::1", 16), ("2001:db8:1:00{0:02x}::1", 4), ("192.0.2.{0}", 16)],
+)
+def test_a_network_has_a_multiple_of_the_rate_and_no_other_pays(network: str, share: int) -> None:
+    limiter = AddressLimiter(rate=10, burst=5)
+    hosts = [packed(network.format(number)) for number in range(256)]
+    assert sum(limiter.admit(host, 0.0) for _ in range(5) for host in hosts) == 5 * share
+    assert sum(limiter.admit(host, 1.0) for _ in range(5) for host in hosts) == 10 * share // 2
+    for other in ("2001:db8:2::1", "192.0.3.1"):
+        assert [limiter.admit(packed(other), 1.0) for _ in range(6)] == [True] * 5 + [False]
+
+
+def test_a_network_that_is_refused_pushes_nobody_out() -> None:
+    """Addresses of a /48 cycle; with a bucket for each, the memory would forget the others."""
+    limiter = AddressLimiter(rate=1, burst=1, most_addresses=30)
+    assert limiter.admit(A, 0.0)
+    flood = [packed(f"2001:db8:1:{number:x}::1") for number in range(10_000)]
+    assert sum(limiter.admit(address, 0.0) for address in flood) == 16
+    assert sum(limiter.admit(address, 0.5) for address in flood) == 8
+    assert not limiter.admit(A, 0.5)
+    assert all(len(buckets) <= 30 for buckets in limiter._full_at)
+
+
+def test_forgotten_buckets_give_a_network_nothing() -> None:
+    limiter = AddressLimiter(rate=1, burst=1, most_addresses=2)
+    hosts = [packed(f"192.0.2.{number}") for number in range(20)]
+    assert sum(limiter.admit(host, 0.0) for _ in range(3) for host in hosts) == 16
+
+
 @given(
     st.lists(st.floats(0, 0.5), min_size=1, max_size=200),
     st.sampled_from([1e-3, 1.0, 1e6, 1.7e9]),
