@@ -26,7 +26,7 @@ class _Window:
     last: logging.LogRecord | None = None
 
 
-class FloodGate(logging.Filter):
+class FloodGate:
     """Lets through the first lines of each kind in a window; a summary tells of the others.
 
     Lines are of one kind if one logger writes them from one template. Debug lines, and what other
@@ -34,11 +34,10 @@ class FloodGate(logging.Filter):
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__()
         self._clock = clock
         self._windows: dict[tuple[str, str], _Window] = {}
 
-    def filter(self, record: logging.LogRecord) -> bool:
+    def lets_through(self, record: logging.LogRecord) -> bool:
         """Tell whether a line is written; called in whichever thread logs it."""
         if record.levelno < logging.INFO or not record.name.startswith(_ROOMS):
             return True

@@ -24,7 +24,7 @@ def log_to_stderr(level: int = logging.INFO, *, stream: TextIO | None = None) ->
     handler = logging.StreamHandler(stream)
     handler.setFormatter(LineFormatter(journal=goes_to_journal(stream)))
     gate = FloodGate()
-    handler.addFilter(gate)
+    handler.addFilter(gate.lets_through)
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)

@@ -81,7 +81,7 @@ async def open_node(
     """
     rng = random.Random()
     peer_id = _PEER_ID_PREFIX + secrets.token_hex(6).encode()
-    catalog, ledger = Catalog(), Ledger()
+    catalog, ledger = Catalog(loading=True), Ledger()
     swarms = _make_swarms(config, listeners, peer_id, rng)
     accounts = Accounts(ledger, catalog, swarms)
     async with (

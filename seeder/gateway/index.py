@@ -60,6 +60,11 @@ class Index:
         self._newest: list[ObjectRef] = []
         """The same torrents, the one that went live last first."""
 
+    @property
+    def loading(self) -> bool:
+        """Whether nothing is here yet because the start isn't over."""
+        return self._catalog.loading and not self._catalog.publications
+
     def page(self, bucket: str | None, after: str, count: int) -> IndexPage:
         """Return up to `count` torrents by name, those after `after` (BUCKET/KEY, or "").
 

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 from seeder.gateway.index import Index
 from seeder.gateway.index_pages import HtmlPages, json_page, rss_feed
+from seeder.gateway.s3errors import S3Error
 from seeder.http.headers import accepted, tags_match
 from seeder.http.messages import Header, Request, Response, decoded_query
 
@@ -40,7 +41,10 @@ class IndexRoutes:
         self._pages = HtmlPages()
 
     def answer(self, request: Request, bucket: str | None) -> Response:
-        """Answer with the torrents of a bucket, or of all (None)."""
+        """Answer with the torrents of a bucket, or of all (None).
+
+        S3Error ServiceUnavailable while they aren't known.
+        """
         query = {
             name: value.decode("utf-8", "replace") for name, value in decoded_query(request.query)
         }
@@ -49,6 +53,9 @@ class IndexRoutes:
             return Response(
                 400, b"the formats are html, json and rss\n", ((b"Content-Type", b"text/plain"),)
             )
+        if self._index.loading:
+            # A feed without entries would be believed.
+            raise S3Error("ServiceUnavailable", "What is published is being looked up; try again.")
         title = "Torrents" if bucket is None else f"Torrents of {bucket}"
         if form == "rss":
             newest = self._index.newest(bucket, MOST_ENTRIES)

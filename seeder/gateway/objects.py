@@ -60,10 +60,15 @@ class PublishedObjects:
         self._origins = origins
 
     def find(self, bucket: str, key: str) -> Publication:
-        """Return the publication of an object; S3Error NoSuchBucket, NoSuchKey."""
+        """Return the publication of an object; S3Error NoSuchBucket, NoSuchKey.
+
+        S3Error ServiceUnavailable while it isn't known whether there is one.
+        """
         publication = self._catalog.by_name(bucket, key)
         if publication is not None:
             return publication
+        if self._catalog.may_come(bucket, key):
+            raise S3Error("ServiceUnavailable", "What is published is being looked up; try again.")
         if self._catalog.has_bucket(bucket):
             raise S3Error("NoSuchKey", "The specified key is not published here.")
         raise S3Error("NoSuchBucket", "Nothing of the specified bucket is published here.")

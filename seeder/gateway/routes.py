@@ -16,7 +16,7 @@ from seeder.gateway.index_routes import IndexRoutes
 from seeder.gateway.links import Links
 from seeder.gateway.naming import Naming
 from seeder.gateway.objects import ObjectRoutes, PublishedObjects
-from seeder.gateway.s3errors import S3Error
+from seeder.gateway.s3errors import S3Error, error_text
 from seeder.http.messages import Request, Response, query_names
 from seeder.net.buckets import AddressLimiter
 from seeder.torrent.catalog import Catalog
@@ -90,9 +90,9 @@ class PublicRoutes:
             return Response(200, b"A BitTorrent tracker for objects in S3.\n", (_TEXT,))
         try:
             self._admit(request, INDEX_REQUESTS)
+            return self._index.answer(request, bucket)
         except S3Error as error:
-            return Response(error.status, f"{error.message}\n".encode(), (_TEXT,))
-        return self._index.answer(request, bucket)
+            return error_text(error)
 
     def _object(
         self, request: Request, page: bytes | None, may_read: bool

@@ -96,6 +96,14 @@ def error_response(error: S3Error, *, resource: bytes, request_id: str) -> Respo
     return Response(error.status, body.encode(), headers)
 
 
+def error_text(error: S3Error) -> Response:
+    """Return the answer with an error as a line of text, for pages that S3 doesn't have."""
+    headers: tuple[Header, ...] = ((b"Content-Type", b"text/plain; charset=utf-8"), *error.headers)
+    if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers += ((b"Retry-After", _RETRY_AFTER),)
+    return Response(error.status, f"{error.message}\n".encode(), headers)
+
+
 def xml_text(text: str) -> str:
     """Return a text escaped for XML or a quoted attribute; `?` for what XML can't hold."""
     return escape(_NOT_XML.sub("?", text), {'"': "&quot;"})

@@ -102,6 +102,7 @@ class _Follower(Rounds):
         listings: ListingStore,
         keepers: Keepers,
         timetable: Timetable,
+        unlisted: set[ObjectRef],
     ) -> None:
         super().__init__(timetable)
         self.prefix = prefix
@@ -109,6 +110,7 @@ class _Follower(Rounds):
         self._maker = maker
         self._listings = listings
         self._keepers = keepers
+        self._unlisted = unlisted
 
     @property
     def name(self) -> str:
@@ -153,6 +155,7 @@ class _Follower(Rounds):
                 len(change.gone),
             )
         prefix.objects, prefix.listed_at = found, time.time()
+        self._unlisted.discard(prefix.ref)
         if found:
             prefix.state, prefix.reason, self.told = PrefixState.FOLLOWED, None, None
         else:
@@ -184,7 +187,10 @@ class _Follower(Rounds):
 
 
 class Prefixes:
-    """The prefixes of the node, each with a task that follows it."""
+    """The prefixes of the node, each with a task that follows it.
+
+    `unlisted` has those that S3 hasn't listed since the start, for others to read.
+    """
 
     def __init__(
         self,
@@ -193,11 +199,13 @@ class Prefixes:
         makers: Mapping[str, Maker],
         listings: ListingStore,
         timetable: Timetable,
+        unlisted: set[ObjectRef],
     ) -> None:
         self._keepers = keepers
         self._makers = makers
         self._listings = listings
         self._timetable = timetable
+        self._unlisted = unlisted
         self._entries = Entries(())
         self._followers: dict[ObjectRef, _Follower] = {}
 
@@ -220,6 +228,7 @@ class Prefixes:
             if settings is None:
                 follower.end()
                 del self._followers[ref]
+                self._unlisted.discard(ref)
             else:
                 follower.change(settings, entries)
         added = [ref for ref in entries.prefixes if ref not in self._followers]
@@ -232,7 +241,9 @@ class Prefixes:
                 listings=self._listings,
                 keepers=self._keepers,
                 timetable=self._timetable,
+                unlisted=self._unlisted,
             )
+            self._unlisted.add(ref)
             follower.start()
         for follower in self._followers.values():
             follower.sort_out()

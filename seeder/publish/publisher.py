@@ -48,7 +48,11 @@ class Publisher:
             timetable=self._timetable,
         )
         self.prefixes = Prefixes(
-            keepers=self._keepers, makers=makers, listings=listings, timetable=self._timetable
+            keepers=self._keepers,
+            makers=makers,
+            listings=listings,
+            timetable=self._timetable,
+            unlisted=catalog.unlisted,
         )
 
     async def apply(self, objects: Iterable[ObjectSettings]) -> None:
@@ -56,8 +60,14 @@ class Publisher:
 
         Objects whose metainfo is on disk are served when this returns.
         """
+        self._catalog.loading = True
+        try:
+            await self._apply(Entries(objects))
+        finally:
+            self._catalog.loading = False
+
+    async def _apply(self, entries: Entries) -> None:
         async with self._keepers.lock:
-            entries = Entries(objects)
             await self.prefixes.apply(entries)
             for publication in self._catalog:
                 if publication.pinned is not None:

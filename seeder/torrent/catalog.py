@@ -188,6 +188,10 @@ class Catalog:
     """Every publication by object, and every live torrent by info hash (a hybrid by both)."""
 
     publications: dict[ObjectRef, Publication] = field(default_factory=dict)
+    loading: bool = False
+    """Whether configured objects are missing here that will come in a moment."""
+    unlisted: set[ObjectRef] = field(default_factory=set)
+    """The prefixes that S3 hasn't listed since the start: what is below them isn't all known."""
     _buckets: dict[str, dict[str, list[Publication]]] = field(default_factory=dict)
     """By bucket and key, whatever the origin and the version."""
     _live: dict[InfoHash, Torrent] = field(default_factory=dict)
@@ -269,6 +273,12 @@ class Catalog:
         found = self._buckets.get(bucket, {}).get(key, ())
         unversioned = (each for each in found if each.ref.version_id is None)
         return next(unversioned, found[0] if found else None)
+
+    def may_come(self, bucket: str, key: str) -> bool:
+        """Tell whether it isn't known yet if BUCKET/KEY is to be published."""
+        return self.loading or any(
+            bucket == prefix.bucket and key.startswith(prefix.key) for prefix in self.unlisted
+        )
 
     def newest(self) -> Iterator[Publication]:
         """Yield the publications of the live torrents, the latest to go live first."""

@@ -33,7 +33,7 @@ def lines(gate: FloodGate) -> Iterator[io.StringIO]:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-    handler.addFilter(gate)
+    handler.addFilter(gate.lets_through)
     root = logging.getLogger()
     before = root.level
     root.addHandler(handler)

@@ -72,6 +72,8 @@ def first_range_only(store: ObjectsServer, gate: trio.Event) -> Reply:
 async def test_ready_is_said_when_all_listens_and_what_is_known_is_served(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    listing = config.gateway.model_copy(update={"listing": True})
+    config = config.model_copy(update={"gateway": listing})
     gate, apply = trio.Event(), Publisher.apply
 
     async def held(self: Publisher, objects: Any) -> None:
@@ -86,11 +88,19 @@ async def test_ready_is_said_when_all_listens_and_what_is_known_is_served(
         assert await get(config.admin.listen[0], "/readyz") == (503, "not ready: starting\n")
         assert await get(config.admin.listen[0], "/healthz") == (200, "alive\n")
         assert manager.ready_count == 0
+        public = config.tracker.listen[0]
+        for page in ("/quotes/Nelson?torrent", "/quotes/Nelson?magnet", "/quotes/other?torrent"):
+            status, text = await get(public, page)
+            assert (status, "<Code>ServiceUnavailable<" in text) == (503, True), page
+        assert (await get(public, "/?format=rss"))[0] == 503
         gate.set()
         await until(lambda: bool(nodes))
         assert manager.ready_count == 1
         assert await get(config.admin.listen[0], "/readyz") == (200, "ready\n")
         await until(partial(served, nodes[0]))
+        assert (await get(public, "/quotes/Nelson?torrent"))[0] == 200
+        assert (await get(public, "/quotes/other?torrent"))[0] == 404
+        assert "quotes/Nelson" in (await get(public, "/?format=rss"))[1]
         nursery.cancel_scope.cancel()
     async with serving(config, notifier=manager) as node:
         assert served(node)

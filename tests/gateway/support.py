@@ -107,7 +107,7 @@ class OnePage(Index):
     """Answers with one page, and notes what was asked."""
 
     def __init__(self, page: IndexPage) -> None:
-        self.url = "https://t.example.org/"
+        super().__init__(Catalog(), Links(ANNOUNCE, "https://t.example.org"), float)
         self.asked: list[tuple[object, ...]] = []
         self._page = page
 

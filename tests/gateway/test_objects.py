@@ -26,6 +26,28 @@ def catalog() -> Catalog:
     return Catalog()
 
 
+def test_what_may_come_is_not_said_to_be_missing(catalog: Catalog) -> None:
+    publish(catalog, "key")
+    objects = objects_of(catalog)
+    assert refused(objects, "bucket", "a/b") == "NoSuchKey"
+    catalog.loading = True
+    assert refused(objects, "other", "a/b") == "ServiceUnavailable"
+    assert objects.find("bucket", "key")
+    catalog.loading = False
+    catalog.unlisted.add(ObjectRef("default", "bucket", "a/"))
+    assert refused(objects, "bucket", "a/b") == "ServiceUnavailable"
+    assert refused(objects, "bucket", "b") == "NoSuchKey"
+    assert refused(objects, "other", "a/b") == "NoSuchBucket"
+    catalog.unlisted.clear()
+    assert refused(objects, "bucket", "a/b") == "NoSuchKey"
+
+
+def refused(objects: PublishedObjects, bucket: str, key: str) -> str:
+    with pytest.raises(S3Error) as error:
+        objects.find(bucket, key)
+    return error.value.code
+
+
 async def torrent_file(objects: PublishedObjects, bucket: str, key: str) -> TorrentFile:
     return await objects.torrent_file(objects.find(bucket, key))
 

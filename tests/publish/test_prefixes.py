@@ -142,10 +142,14 @@ async def test_a_start_without_s3_serves_what_is_known(
         assert states(again) == {f"d/{name}": State.SERVING for name in NAMES}
         await again.until_all(lambda: followed(again).reason is not None)
         assert followed(again).state is PrefixState.WAITING
+        # What came since the last listing isn't known yet.
+        assert again.catalog.may_come("bucket", "d/new")
+        assert not again.catalog.may_come("bucket", "else")
         server.requests.clear()
         faults.default = server.serve
         await again.until_all(lambda: followed(again).state is PrefixState.FOLLOWED)
         assert states(again) == {f"d/{name}": State.SERVING for name in NAMES}
+        assert not again.catalog.may_come("bucket", "d/new")
         # Nothing has changed meanwhile, and the listing says so.
         assert {name for name in server.requests if name != "LIST"} == set()
 
