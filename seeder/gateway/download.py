@@ -14,7 +14,8 @@ from collections.abc import Callable
 import trio
 
 from seeder.errors import DownloadRefused, SeederError
-from seeder.net.addresses import address_group
+from seeder.net.addresses import networks_of
+from seeder.net.sockets import packed_address
 from seeder.torrent.catalog import Torrent
 from seeder.units import KIB, MIB, ByteRange
 from seeder.upload.feed import MOST_BYTES_OF_PEER, MOST_PIECES_OF_PEER
@@ -53,7 +54,7 @@ class Download:
     def __init__(
         self,
         torrent: Torrent,
-        group: str,
+        address: str,
         wanted: ByteRange,
         uploads: Uploads,
         *,
@@ -61,9 +62,10 @@ class Download:
         left: Callable[["Download"], None],
     ) -> None:
         self.torrent = torrent
-        self.group = group
+        self.networks = networks_of(packed_address(address))
         self.uploaded = 0
         """Bytes that the socket took."""
+        self._address = address
         self._uploads = uploads
         self._account = uploads.account(torrent)
         self._scratch = scratch
@@ -88,7 +90,9 @@ class Download:
         self._feed = uploads.feed(
             self, torrent, self, tell=self._piece_came, taken=lambda: self.uploaded, stop=stop
         )
-        self._chain = uploads.rates.chain(torrent.info_hash, self._opened_at, sharing=self.group)
+        self._chain = uploads.rates.chain(
+            torrent.info_hash, self._opened_at, sharing=self.networks[0]
+        )
 
     def __contains__(self, index: object) -> bool:
         """Tell whether any bytes of a piece are still to be sent."""
@@ -100,6 +104,10 @@ class Download:
     def interested(self) -> bool:
         """Always true: a download wants its range."""
         return True
+
+    def worth(self, now: float) -> tuple[int, float]:
+        """Return what it is worth, as a session does: the bytes a second that it has taken."""
+        return 2, self.uploaded / (now - self._opened_at + 1.0)
 
     def serve(self) -> None:
         """Send; the slots call this."""
@@ -117,9 +125,9 @@ class Download:
         self.take_limits(trio.current_time())
 
     def end(self, reason: str) -> None:
-        """Cut it off; the slots do that only when its address had enough."""
-        self.refuse(_HAD_ENOUGH)
-        _LOG.debug("download of %s by %s: %s", self.torrent.pinned.ref, self.group, reason)
+        """Cut it off: its address had enough, or it has to make room for another."""
+        self.refuse(_NO_PLACE if reason == "made-room" else _HAD_ENOUGH)
+        _LOG.debug("download of %s by %s: %s", self.torrent.pinned.ref, self._address, reason)
 
     def refuse(self, text: str, *, busy: bool = True) -> None:
         """Cut it off; the client gets the text if its reply hasn't begun."""
@@ -133,8 +141,8 @@ class Download:
         rates = self._uploads.rates
         if self._chain is not None:
             rates.waiting.discard(self._chain)
-        slow = self.group if self._slow else None
-        self._chain = rates.chain(self.torrent.info_hash, now, slow=slow, sharing=self.group)
+        slow = self.networks[0] if self._slow else None
+        self._chain = rates.chain(self.torrent.info_hash, now, slow=slow, sharing=self.networks[0])
         self.resume()
 
     def resume(self) -> None:
@@ -194,7 +202,7 @@ class Download:
             torrent, overlap = self.torrent, self._uploads.overlap
             self._account.uploaded(count)
             self._account.delivered_verified(
-                overlap.sent(torrent.info_hash, self.group, torrent.layout, self._at, count)
+                overlap.sent(torrent.info_hash, self.networks[0], torrent.layout, self._at, count)
             )
             self.uploaded += count
             self._at += count
@@ -212,7 +220,7 @@ class Download:
         _LOG.debug(
             "download of %s by %s: sent %d bytes in %.1f s, %d were left",
             self.torrent.pinned.ref,
-            self.group,
+            self._address,
             self.uploaded,
             trio.current_time() - self._opened_at,
             self._stop - self._at,
@@ -309,30 +317,32 @@ class Downloads:
 
     def open(self, torrent: Torrent, address: str, wanted: ByteRange) -> Download:
         """Begin a download for a client's IP address; DownloadRefused. It has to be closed."""
-        group, uploads = address_group(address), self._uploads
-        self._admit(torrent, group)
+        uploads = self._uploads
+        self._admit(torrent, address)
         download = Download(
-            torrent, group, wanted, uploads, scratch=self._scratch, left=self._leave
+            torrent, address, wanted, uploads, scratch=self._scratch, left=self._leave
         )
         self._all.add(download)
-        uploads.connections.add_download(group, torrent.info_hash)
+        uploads.connections.add_download(download, torrent.info_hash)
         uploads.join(download)
         uploads.slots.come(download, trio.current_time())
         return download
 
-    def _admit(self, torrent: Torrent, group: str) -> None:
+    def _admit(self, torrent: Torrent, address: str) -> None:
         if not self._allowed:
             raise DownloadRefused(_NOTHING_SENT)
-        refused = self._uploads.connections.refuse_download(group, torrent.info_hash)
+        networks = networks_of(packed_address(address))
+        connections = self._uploads.connections
+        refused = connections.admit_download(networks, torrent.info_hash, MOST_DOWNLOADS)
         if refused == "too-many-from-address":
             raise DownloadRefused(_TOO_MANY_FROM_ADDRESS)
-        if refused is not None or len(self._all) >= MOST_DOWNLOADS:
+        if refused is not None:
             raise DownloadRefused(_NO_PLACE)
 
     def _leave(self, download: Download) -> None:
         self._all.discard(download)
         self._uploads.leave(download, trio.current_time())
-        self._uploads.connections.remove_download(download.group, download.torrent.info_hash)
+        self._uploads.connections.remove(download)
 
     def end(self, torrent: Torrent) -> None:
         """Cut off the downloads of a torrent that is gone: the next bytes are another object's."""

@@ -151,9 +151,9 @@ class Overlap:
     """The peers at each address, and what was sent to it over HTTP."""
 
     def __init__(self) -> None:
-        self._addresses: OrderedDict[tuple[bytes, str], _Address] = OrderedDict()
+        self._addresses: OrderedDict[tuple[bytes, bytes], _Address] = OrderedDict()
 
-    def sent(self, torrent: bytes, group: str, layout: Layout, start: int, count: int) -> int:
+    def sent(self, torrent: bytes, group: bytes, layout: Layout, start: int, count: int) -> int:
         """Take in `count` bytes sent over HTTP to an address; return the newly delivered ones."""
         address = self._address(torrent, group)
         stop = start + count
@@ -163,21 +163,21 @@ class Overlap:
             address.sent.popitem(last=False)
         return min([count, *(_pay(peer, layout, start, stop) for peer in address.peers)])
 
-    def join(self, torrent: bytes, group: str, layout: Layout, peer: Delivery) -> None:
+    def join(self, torrent: bytes, group: bytes, layout: Layout, peer: Delivery) -> None:
         """Add a peer at an address; what was sent there over HTTP counts as sent to it."""
         address = self._address(torrent, group)
         for stop, start in address.sent.items():
             _pay(peer, layout, start, stop)
         address.peers.append(peer)
 
-    def leave(self, torrent: bytes, group: str, peer: Delivery) -> None:
+    def leave(self, torrent: bytes, group: bytes, peer: Delivery) -> None:
         """Forget a peer."""
         address = self._addresses[torrent, group]
         address.peers = [other for other in address.peers if other is not peer]
         if not address.peers and not address.sent:
             del self._addresses[torrent, group]
 
-    def _address(self, torrent: bytes, group: str) -> _Address:
+    def _address(self, torrent: bytes, group: bytes) -> _Address:
         key = (torrent, group)
         address = self._addresses.get(key)
         if address is None:

@@ -6,7 +6,7 @@ is a packed address and a port: 6 bytes, or 18 for IPv6 (BEP 23, BEP 7).
 No I/O.
 """
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import NamedTuple, TypeAlias
 
 IPAddress: TypeAlias = IPv4Address | IPv6Address
@@ -18,11 +18,10 @@ Networks: TypeAlias = tuple[bytes, ...]
 
 V4_ENDPOINT = 6
 V6_ENDPOINT = 18
-NETWORK_BITS = 64
-"""An IPv6 /64 counts as one address: a host takes any address of its subnet (RFC 4291, 2.5.1)."""
 _V4_LENGTH = 4
 _V4_SITE = 3
-_NETWORK_LENGTH = NETWORK_BITS // 8
+_NETWORK_LENGTH = 8
+"""An IPv6 /64 counts as one address: a host takes any address of its subnet (RFC 4291, 2.5.1)."""
 
 
 class HostPort(NamedTuple):
@@ -46,14 +45,6 @@ def parse_ip(text: str) -> IPAddress:
     return address
 
 
-def address_group(host: str) -> str:
-    """Return in text what an IP address is counted under: itself, or its IPv6 /64."""
-    address = parse_ip(host)
-    if isinstance(address, IPv6Address):
-        return str(ip_network((address, NETWORK_BITS), strict=False))
-    return str(address)
-
-
 def network_of(address: bytes) -> bytes:
     """Return what a packed address is counted under: itself, or its IPv6 /64."""
     return address if len(address) == _V4_LENGTH else address[:_NETWORK_LENGTH]
@@ -68,7 +59,7 @@ def networks_of(address: bytes) -> Networks:
     """
     if len(address) == _V4_LENGTH:
         return address, address[:_V4_SITE]
-    return address[:8], address[:7], address[:6]
+    return address[:_NETWORK_LENGTH], address[:7], address[:6]
 
 
 def compact_endpoint(address: bytes, port: int) -> bytes:

@@ -11,9 +11,9 @@ import trio
 
 from seeder.config.sections import Encryption
 from seeder.errors import ConfigError, WireError
-from seeder.net.addresses import SocketAddress, address_group
+from seeder.net.addresses import SocketAddress, networks_of
 from seeder.net.buckets import TokenBucket
-from seeder.net.sockets import accept, close_all
+from seeder.net.sockets import accept, close_all, packed_address
 from seeder.peer.batch import Scratch
 from seeder.peer.connection import Identity, PeerConnection
 from seeder.peer.encryption import EncryptionLayer
@@ -124,8 +124,8 @@ class Hub:
 
     def _take(self, sock: socket.socket, address: SocketAddress) -> None:
         self._accepted += 1
-        group = address_group(address[0])
-        refused = self._uploads.connections.refuse_peer(group)
+        networks = networks_of(packed_address(address[0]))
+        refused = self._uploads.connections.admit_peer(networks)
         if refused is not None:
             self._closes[refused] += 1
             sock.close()
@@ -134,7 +134,7 @@ class Hub:
         session = Session(
             sock,
             address,
-            group,
+            networks,
             wire=self._new_wire(sock, address),
             encryption=EncryptionLayer(self._mse_policy, self._respond),
             host=self._registry,

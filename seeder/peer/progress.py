@@ -37,7 +37,7 @@ class PeerProgress:
         availability: Availability[Viewer] | None,
         super_seeds: SuperSeeds,
         overlap: Overlap,
-        group: str,
+        group: bytes,
         now: float,
     ) -> None:
         self.uploaded = 0

@@ -5,7 +5,6 @@ from weakref import WeakValueDictionary
 
 import trio
 
-from seeder.net.addresses import address_group
 from seeder.peer.pex import Roster
 from seeder.peer.session import Session
 from seeder.torrent.catalog import Torrent
@@ -35,19 +34,18 @@ class Registry:
     def add(self, session: Session) -> None:
         """Take in a session that has just begun: its peer's id has yet to come."""
         self.sessions.add(session)
-        self._uploads.connections.add_peer(session.group)
+        self._uploads.connections.add_peer(session)
 
     def remove(self, session: Session) -> None:
         """Forget a session that has ended."""
         self.sessions.discard(session)
-        self._uploads.connections.remove_peer(session.group)
+        self._uploads.connections.remove(session)
         if session.torrent is None:
             return
         info_hash = session.torrent.info_hash
         peers = self._by_torrent.get(info_hash)
         if peers is not None and peers.get(session.peer_id) is session:
             del peers[session.peer_id]
-            self._uploads.connections.forget_peer(info_hash)
             if not peers:
                 del self._by_torrent[info_hash]
 
@@ -59,16 +57,18 @@ class Registry:
         older session is silent: peer ids are no secret, and must not serve to throw others out.
         """
         assert session.torrent is not None
-        info_hash = session.torrent.info_hash
+        info_hash, connections = session.torrent.info_hash, self._uploads.connections
         peers = self._by_torrent.get(info_hash, {})
         older = peers.get(session.peer_id)
         if older is not None:
-            same = address_group(older.address[0]) == address_group(session.address[0])
+            same = older.networks[0] == session.networks[0]
             if not same and older.silent_for(trio.current_time()) < SILENT:
                 return "duplicate-peer-id"
             older.end("replaced")
-        elif not self._uploads.connections.name_peer(info_hash):
-            return "too-many-for-torrent"
+            connections.remove(older)
+        refused = connections.name_peer(session, info_hash)
+        if refused is not None:
+            return refused
         self._by_torrent.setdefault(info_hash, peers)[session.peer_id] = session
         return None
 

@@ -14,7 +14,7 @@ from typing import Protocol, assert_never
 import trio
 
 from seeder.errors import PieceMismatch, SeederError, WireError
-from seeder.net.addresses import SocketAddress, compact_endpoint
+from seeder.net.addresses import Networks, SocketAddress, compact_endpoint
 from seeder.net.sockets import packed_address
 from seeder.peer import protocol as events
 from seeder.peer.batch import Scratch
@@ -71,7 +71,7 @@ class Session:
         self,
         sock: socket.socket,
         address: SocketAddress,
-        group: str,
+        networks: Networks,
         *,
         wire: PeerConnection,
         encryption: EncryptionLayer,
@@ -82,8 +82,7 @@ class Session:
     ) -> None:
         now = trio.current_time()
         self.address = address
-        self.group = group
-        """What counts as one address: the /64 of an IPv6 one."""
+        self.networks = networks
         self.peer_id = b""
         self.client = ""
         self.opened_at = now
@@ -145,6 +144,18 @@ class Session:
         """Return for how many seconds too long the peer has held a place without using it, or 0."""
         return 0.0 if self.reason is not None else self._deadlines.outstays(now)
 
+    def worth(self, now: float) -> tuple[int, float]:
+        """Return what the peer is worth: less if it didn't say who it is, or wants nothing.
+
+        Else it is worth the bytes a second that it has taken.
+        """
+        age = now - self.opened_at
+        if self._deadlines.is_stranger or self.reason is not None:
+            return 0, -age
+        if not self.interested:
+            return 1, -age
+        return 2, self.uploaded / (age + 1.0)
+
     def take_limits(self, now: float) -> None:
         """Keep to the present upload limits; a session that was in line is woken by the caller."""
         if self.torrent is None:
@@ -152,7 +163,7 @@ class Session:
         rates, output = self._uploads.rates, self._output
         if output.chain is not None:
             rates.waiting.discard(output.chain)
-        group = self.group if self._slow else None
+        group = self.networks[0] if self._slow else None
         output.chain = rates.chain(self.torrent.info_hash, now, slow=group)
 
     def retire(self, reason: str) -> None:
@@ -304,7 +315,7 @@ class Session:
             availability=self._host.availability(torrent),
             super_seeds=uploads.super_seeds,
             overlap=uploads.overlap,
-            group=self.group,
+            group=self.networks[0],
             now=now,
         )
         if progress.thrift is not None and self.wire.shown is None:

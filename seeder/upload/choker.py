@@ -40,7 +40,7 @@ class PeerView(Generic[K]):
     """One peer as it is at the moment of the decision."""
 
     key: K
-    group: str
+    group: bytes
     """Its address, or the /64 of it."""
     standing: Standing
     """What its address may expect of the torrent."""
@@ -102,7 +102,7 @@ class _Places(Generic[K]):
         self._free = slots
         self._regular = slots - newcomers
         self._newcomers = newcomers
-        self._groups: Counter[str] = Counter()
+        self._groups: Counter[bytes] = Counter()
         self._chosen: set[K] = set()
         self._optimistic: set[K] = set()
 

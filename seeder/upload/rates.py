@@ -236,11 +236,11 @@ class RateLimits(Generic[S]):
         self._total = RateBucket(rates.total) if rates.total else None
         # A torrent's bucket lives as long as a chain has it.
         self._torrents: WeakValueDictionary[bytes, RateBucket] = WeakValueDictionary()
-        self._slow: WeakValueDictionary[tuple[bytes, str], RateBucket] = WeakValueDictionary()
-        self._shared: OrderedDict[str, RateBucket] = OrderedDict()
+        self._slow: WeakValueDictionary[tuple[bytes, bytes], RateBucket] = WeakValueDictionary()
+        self._shared: OrderedDict[bytes, RateBucket] = OrderedDict()
 
     def chain(
-        self, torrent: bytes, now: float, *, slow: str | None = None, sharing: str | None = None
+        self, torrent: bytes, now: float, *, slow: bytes | None = None, sharing: bytes | None = None
     ) -> Chain | None:
         """Return a new guest's chain, None for unlimited; `slow` is an address to slow down.
 
@@ -265,7 +265,7 @@ class RateLimits(Generic[S]):
             buckets.append(self._total)
         return Chain(tuple(buckets), self.waiting.line) if buckets else None
 
-    def _shared_by(self, address: str) -> RateBucket:
+    def _shared_by(self, address: bytes) -> RateBucket:
         bucket = self._shared.pop(address, None) or RateBucket(self._rates.peer or inf)
         self._shared[address] = bucket
         if len(self._shared) > MOST_SHARED:

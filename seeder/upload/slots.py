@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
+from seeder.net.addresses import Networks
 from seeder.torrent.catalog import Torrent
 from seeder.upload.choker import ChokePolicy, PeerView, decide
 from seeder.upload.standing import AddressHistory, CopyLimits, Standing
@@ -23,10 +24,13 @@ REVIEWS_TO_SWITCH = 5
 
 
 class Guest(Protocol):
-    """One upload: a peer's session, or a download over HTTP."""
+    """One upload: a peer's session, or a download over HTTP.
+
+    Where places are scarce, the one that is worth least is ended first.
+    """
 
     @property
-    def group(self) -> str: ...
+    def networks(self) -> Networks: ...
     @property
     def torrent(self) -> Torrent | None: ...
     @property
@@ -34,6 +38,7 @@ class Guest(Protocol):
     @property
     def interested(self) -> bool: ...
 
+    def worth(self, now: float) -> tuple[int, float]: ...
     def serve(self) -> None: ...
     def hold(self) -> None: ...
     def slow_down(self, *, slow: bool) -> None: ...
@@ -102,11 +107,11 @@ class Slots:
         """Tell whether `size` bytes may be read from S3 for this guest, and book them if so."""
         torrent = guest.torrent
         assert torrent is not None
-        had = self.history.fetched(torrent.info_hash, guest.group, now)
+        had = self.history.fetched(torrent.info_hash, guest.networks[0], now)
         if not self._copies.may_fetch(had, torrent.layout.size):
             return False
         if size:
-            self.history.add(torrent.info_hash, guest.group, now, fetched=size)
+            self.history.add(torrent.info_hash, guest.networks[0], now, fetched=size)
         return True
 
     def come(self, guest: Guest, now: float) -> None:
@@ -146,7 +151,7 @@ class Slots:
         """See what the guest's address may still expect."""
         torrent = guest.torrent
         assert torrent is not None
-        had = self.history.sent(torrent.info_hash, guest.group, now)
+        had = self.history.sent(torrent.info_hash, guest.networks[0], now)
         before, place.standing = place.standing, self._copies.standing(had, torrent.layout.size)
         if place.standing is Standing.REFUSED:
             guest.end("had-enough")
@@ -184,7 +189,7 @@ class Slots:
         assert torrent is not None
         return PeerView(
             key=guest,
-            group=guest.group,
+            group=guest.networks[0],
             standing=place.standing,
             piece_length=torrent.layout.piece_length,
             interested=guest.interested,
@@ -193,7 +198,7 @@ class Slots:
             is_new=place.is_new,
             turn_bytes=guest.uploaded - place.uploaded_before_turn,
             rate=place.rate,
-            sent_to_group=self.history.sent(torrent.info_hash, guest.group, now),
+            sent_to_group=self.history.sent(torrent.info_hash, guest.networks[0], now),
             optimistic=place.optimistic,
         )
 
@@ -202,7 +207,7 @@ class Slots:
         assert guest.torrent is not None
         sent = guest.uploaded - place.uploaded
         if sent:
-            self.history.add(guest.torrent.info_hash, guest.group, now, sent=sent)
+            self.history.add(guest.torrent.info_hash, guest.networks[0], now, sent=sent)
             place.uploaded = guest.uploaded
         return sent
 

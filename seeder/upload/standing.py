@@ -60,11 +60,11 @@ class AddressHistory:
     def __init__(self, *, half_life: float = 86400.0, most: int = 20_000) -> None:
         self._half_life = half_life
         self._most = most
-        self._entries: OrderedDict[tuple[bytes, str], tuple[float, float, float]] = OrderedDict()
+        self._entries: OrderedDict[tuple[bytes, bytes], tuple[float, float, float]] = OrderedDict()
         """Bytes sent, bytes fetched, and when that was (s)."""
 
     def add(
-        self, torrent: bytes, group: str, now: float, *, sent: int = 0, fetched: int = 0
+        self, torrent: bytes, group: bytes, now: float, *, sent: int = 0, fetched: int = 0
     ) -> None:
         """Count bytes that were sent to an address, or read from S3 because it asked."""
         key = (torrent, group)
@@ -74,15 +74,15 @@ class AddressHistory:
         if len(self._entries) > self._most:
             self._entries.popitem(last=False)
 
-    def sent(self, torrent: bytes, group: str, now: float) -> float:
+    def sent(self, torrent: bytes, group: bytes, now: float) -> float:
         """Return the bytes of a torrent that an address was sent, older ones counted less."""
         return self._at((torrent, group), now)[0]
 
-    def fetched(self, torrent: bytes, group: str, now: float) -> float:
+    def fetched(self, torrent: bytes, group: bytes, now: float) -> float:
         """Return the bytes of a torrent that S3 sent because an address asked."""
         return self._at((torrent, group), now)[1]
 
-    def _at(self, key: tuple[bytes, str], now: float) -> tuple[float, float]:
+    def _at(self, key: tuple[bytes, bytes], now: float) -> tuple[float, float]:
         entry = self._entries.get(key)
         if entry is None:
             return 0.0, 0.0

@@ -6,9 +6,8 @@ others. Once a second the slots are given anew, and super-seeding reviews what i
 """
 
 import random
-from collections import Counter
 from collections.abc import Callable, Container
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import trio
 
@@ -18,13 +17,12 @@ from seeder.errors import SeederError
 from seeder.ledger.budget import Level
 from seeder.ledger.delivery import Overlap
 from seeder.torrent.catalog import Torrent
+from seeder.upload.connections import Connections
 from seeder.upload.feed import Feed, HeldPieces
 from seeder.upload.rates import Chain, RateLimits, Rates
 from seeder.upload.slots import Guest, Slots
 from seeder.upload.standing import CopyLimits
 from seeder.upload.superseed import SuperSeeds
-
-_Key = TypeVar("_Key", str, bytes)
 
 TICK = 1.0
 """Seconds between two looks at what depends on time, here and at each guest."""
@@ -38,81 +36,6 @@ class UploadAccount(Protocol):
     def uploaded(self, count: int) -> None: ...
     def delivered_verified(self, count: int) -> None: ...
     def peer_seen(self) -> None: ...
-
-
-class Connections:
-    """How many peers and downloads there are: in all, by address, and by torrent.
-
-    In all and by torrent, a peer is refused when peers alone have taken every place, a download
-    already when peers and downloads together have. An address has one count of both.
-    """
-
-    def __init__(self, limits: PeerSettings) -> None:
-        self.limits = limits
-        self.peers = 0
-        self.downloads = 0
-        self._by_address: Counter[str] = Counter()
-        self._peers_of: Counter[bytes] = Counter()
-        """The peers of each torrent (by info hash) that have said who they are."""
-        self._downloads_of: Counter[bytes] = Counter()
-
-    def peers_of(self, info_hash: bytes) -> int:
-        """Return how many peers of a torrent have said who they are."""
-        return self._peers_of[info_hash]
-
-    def refuse_peer(self, group: str) -> str | None:
-        """Return why one more peer of an address finds no place; None when it does."""
-        if self.peers >= self.limits.connections:
-            return "too-many-connections"
-        return self._refuse_address(group)
-
-    def refuse_download(self, group: str, info_hash: bytes) -> str | None:
-        """Return why one more download by an address finds no place; None when it does."""
-        limits = self.limits
-        together = self.peers_of(info_hash) + self._downloads_of[info_hash]
-        refused = self._refuse_address(group)
-        if refused is None and self.peers + self.downloads >= limits.connections:
-            refused = "too-many-connections"
-        if refused is None and together >= limits.connections_per_torrent:
-            refused = "too-many-for-torrent"
-        return refused
-
-    def _refuse_address(self, group: str) -> str | None:
-        full = self._by_address[group] >= self.limits.connections_per_address
-        return "too-many-from-address" if full else None
-
-    def add_peer(self, group: str) -> None:
-        """Count a peer's connection that was accepted."""
-        self.peers += 1
-        self._by_address[group] += 1
-
-    def remove_peer(self, group: str) -> None:
-        """Count it no more."""
-        self.peers -= 1
-        _less(self._by_address, group)
-
-    def name_peer(self, info_hash: bytes) -> bool:
-        """Count a peer for its torrent; False when the torrent has as many as it may."""
-        if self._peers_of[info_hash] >= self.limits.connections_per_torrent:
-            return False
-        self._peers_of[info_hash] += 1
-        return True
-
-    def forget_peer(self, info_hash: bytes) -> None:
-        """Count a peer for its torrent no more."""
-        _less(self._peers_of, info_hash)
-
-    def add_download(self, group: str, info_hash: bytes) -> None:
-        """Count a download that begins."""
-        self.downloads += 1
-        self._by_address[group] += 1
-        self._downloads_of[info_hash] += 1
-
-    def remove_download(self, group: str, info_hash: bytes) -> None:
-        """Count it no more."""
-        self.downloads -= 1
-        _less(self._by_address, group)
-        _less(self._downloads_of, info_hash)
 
 
 class Uploads:
@@ -141,7 +64,7 @@ class Uploads:
             is_scarce=self._is_scarce,
             chance=random.random,
         )
-        self.connections = Connections(settings)
+        self.connections = Connections(settings, trio.current_time)
         self.overlap = Overlap()
         """Keeps what both a peer and a download of one address were sent from counting twice."""
         self.held = HeldPieces()
@@ -242,12 +165,6 @@ class Uploads:
 
     def _is_scarce(self) -> bool:
         return self.rates.is_short(trio.current_time()) or self._origin_is_busy()
-
-
-def _less(counter: Counter[_Key], key: _Key) -> None:
-    counter[key] -= 1
-    if not counter[key]:
-        del counter[key]
 
 
 def _rates(settings: PeerSettings) -> Rates:

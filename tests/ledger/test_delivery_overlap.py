@@ -11,10 +11,10 @@ from seeder.units import MIB
 
 LAYOUT = Layout(1000, 100)
 A, B = b"a" * 20, b"b" * 20
-HOME = "192.0.2.1"
+HOME = bytes([192, 0, 2, 1])
 
 
-def peer_of(overlap: Overlap, torrent: bytes = A, home: str = HOME) -> Delivery:
+def peer_of(overlap: Overlap, torrent: bytes = A, home: bytes = HOME) -> Delivery:
     delivery = Delivery(LAYOUT)
     overlap.join(torrent, home, LAYOUT, delivery)
     return delivery
@@ -47,7 +47,7 @@ def test_a_connected_peer_and_http_share_what_there_is_to_gain() -> None:
 
 def test_others_have_nothing_to_do_with_it() -> None:
     overlap = Overlap()
-    peers = peer_of(overlap, B), peer_of(overlap, A, "192.0.2.2")
+    peers = peer_of(overlap, B), peer_of(overlap, A, bytes([192, 0, 2, 2]))
     assert overlap.sent(A, HOME, LAYOUT, 0, 100) == 100
     assert [peer.have(0) for peer in peers] == [100, 100]
 
@@ -121,7 +121,7 @@ def test_what_is_remembered_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert peer.have(0) == 99
     monkeypatch.setattr(overlap_module, "MOST_ADDRESSES", 3)
     for number in range(10):
-        overlap.sent(A, f"198.51.100.{number}", LAYOUT, 0, 100)
+        overlap.sent(A, bytes([198, 51, 100, number]), LAYOUT, 0, 100)
     assert len(overlap._addresses) <= 3
     assert overlap.sent(B, HOME, LAYOUT, 0, 100) == 0
     overlap.leave(B, HOME, peer)

@@ -164,7 +164,7 @@ class Node:
 
     def connected(self, info_hash: bytes) -> int:
         """Return how many peers of a torrent have said who they are."""
-        return self.uploads.connections.peers_of(info_hash)
+        return len(self.uploads.connections._peers.of(info_hash))
 
     async def warm(self, *indices: int) -> None:
         """Bring pieces of the first torrent into memory."""

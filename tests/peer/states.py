@@ -103,7 +103,7 @@ def reasons() -> set[str]:
     """Return every reason to close that stands in the source."""
     upload = ROOM.parent / "upload"
     found: set[str] = set()
-    for path in (*ROOM.glob("*.py"), upload / "uploads.py", upload / "slots.py"):
+    for path in (*ROOM.glob("*.py"), upload / "connections.py", upload / "slots.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             found.update(filter(_REASON.fullmatch, _texts_of(_told(node))))
     return found
@@ -114,7 +114,7 @@ def _told(node: ast.AST) -> ast.expr | None:
     if isinstance(node, ast.Call) and node.args:
         called = node.func
         name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
-        return node.args[0] if name in ("WireError", "note", "end") else None
+        return node.args[0] if name in ("WireError", "note", "end", "_Scarce") else None
     if isinstance(node, ast.Return):
         return node.value
     return node.value if isinstance(node, ast.Assign) and _is_reason(node.targets[0]) else None

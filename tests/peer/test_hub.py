@@ -1,5 +1,6 @@
 import os
 import socket
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,82 @@ async def test_connections_are_limited_by_torrent(tmp_path: Path) -> None:
         await node.wait_connected(0)
         async with node.peer(torrent=one, peer_id=THIRD_ID) as later:
             assert await is_served(later)
+
+
+def another(number: int) -> bytes:
+    return b"-XX0001-another%05d" % number
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        Limits(connections=4, connections_per_address=2),
+        Limits(connections_per_torrent=4, connections_per_address=2),
+    ],
+)
+async def test_a_newcomer_gets_in_by_ending_one_of_the_largest_network(
+    tmp_path: Path, limits: Limits
+) -> None:
+    hosts = ["127.0.1.1", "127.0.1.2", "127.0.1.2", "127.0.2.1"]
+    async with serving(tmp_path, (DATA, MIB), limits=limits) as node, AsyncExitStack() as stack:
+        peers = [
+            await stack.enter_async_context(node.peer(peer_id=another(number), host=host))
+            for number, host in enumerate(hosts)
+        ]
+        # All but one of the address with most take something.
+        for peer in (peers[0], peers[1], peers[3]):
+            assert await is_served(peer)
+        async with node.peer(peer_id=another(4), host="127.0.3.1") as newcomer:
+            assert await peers[2].read_to_the_end() == b""
+            await node.wait_closed("made-room")
+            assert await is_served(newcomer)
+            assert all([await is_served(peer) for peer in (peers[0], peers[1], peers[3])])
+            # Whoever is of the largest network finds no place.
+            async with Peer.connect(node.address, "127.0.1.3") as again:
+                info_hash = node.torrent.info_hash
+                await again.send(greeting(info_hash=info_hash, peer=another(5)))
+                await again.read_to_the_end()
+            await wait_until(lambda: sum(node.closes.values()) == 2)
+            assert sum(node.closes[each] for each in node.closes if "too-many" in each) == 1
+
+
+async def test_many_newcomers_at_once_end_one_each(tmp_path: Path) -> None:
+    limits = Limits(connections=30, connections_per_address=30)
+    async with serving(tmp_path, (DATA, MIB), limits=limits) as node, AsyncExitStack() as stack:
+        for number in range(30):
+            await stack.enter_async_context(
+                node.peer(peer_id=another(number), host=f"127.0.1.{number + 1}")
+            )
+        newcomers = [
+            await stack.enter_async_context(Peer.connect(node.address, f"127.0.{number}.1"))
+            for number in range(2, 22)
+        ]
+        for number, peer in enumerate(newcomers):
+            name = another(50 + number)
+            await peer.send(greeting(extended=False, info_hash=node.torrent.info_hash, peer=name))
+            await peer.read_exactly(68)
+            assert [(await peer.read()).id for _ in range(2)] == [
+                MessageId.HAVE_ALL,
+                MessageId.UNCHOKE,
+            ]
+            assert await is_served(peer)
+        assert node.closes == {"made-room": 20}
+        await node.wait_connected(30)
+
+
+async def test_strangers_make_room_first(tmp_path: Path) -> None:
+    limits = Limits(connections=3)
+    async with (
+        serving(tmp_path, (DATA, MIB), limits=limits) as node,
+        Peer.connect(node.address, "127.0.1.1") as stranger,
+        node.peer(host="127.0.1.1") as peer,
+        node.peer(peer_id=THIRD_ID, host="127.0.2.1"),
+        node.peer(peer_id=another(1), host="127.0.3.1") as newcomer,
+    ):
+        assert await stranger.read_to_the_end() == b""
+        assert node.closes == {"made-room": 1}
+        assert await is_served(peer)
+        assert await is_served(newcomer)
 
 
 async def test_who_is_of_no_use_makes_room_when_all_places_are_taken(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def view(key: str, *, sent_to_group: float = 0.0, size: int = SIZE, **more: Any)
     """Return a peer that came a while ago and has waited since, each with its own address."""
     peer = PeerView(
         key=key,
-        group=key,
+        group=key.encode(),
         standing=CopyLimits().standing(sent_to_group, size),
         piece_length=PIECE,
         interested=True,
@@ -95,7 +95,7 @@ def test_who_wants_nothing_has_no_place() -> None:
 
 
 def test_an_address_has_so_many_places_only() -> None:
-    peers = [view(str(number), group="one", since=number) for number in range(9)]
+    peers = [view(str(number), group=b"one", since=number) for number in range(9)]
     assert set(choose(peers).unchoke) == {"0", "1"}
     assert set(choose([*peers, view("other", since=50.0)]).unchoke) == {"0", "1", "other"}
 
@@ -230,7 +230,7 @@ def test_thirty_peers_have_equal_shares_of_four_places() -> None:
 
 # -- the state machine
 
-GROUPS = ("g1", "g2", "g3")
+GROUPS = (b"g1", b"g2", b"g3")
 COPIES = st.sampled_from([0.0, 0.0, 0.0, 0.01, 2.5, 3.5])
 
 
@@ -255,7 +255,7 @@ class ChokerMachine(RuleBasedStateMachine):
         """Whether the last decision was one with slots, and everybody served fits into them."""
 
     @rule(group=st.sampled_from(GROUPS), interested=st.booleans(), copies=COPIES)
-    def come(self, group: str, interested: bool, copies: float) -> None:
+    def come(self, group: bytes, interested: bool, copies: float) -> None:
         self.number += 1
         key = f"p{self.number}"
         self.peers[key] = view(
@@ -359,7 +359,7 @@ class ChokerMachine(RuleBasedStateMachine):
         changed = self.turns[peer.key].changed
         return changed is not None and self.now - changed < 10
 
-    def places_of(self, keys: set[str], group: str) -> int:
+    def places_of(self, keys: set[str], group: bytes) -> int:
         return sum(self.peers[key].group == group for key in keys)
 
     def check_places(self, open_: set[str], held: set[str]) -> None:

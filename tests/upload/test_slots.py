@@ -4,11 +4,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from seeder.net.addresses import Networks, networks_of
 from seeder.torrent.catalog import Torrent
 from seeder.units import MIB
 from seeder.upload.slots import REVIEWS_TO_SWITCH, Slots, UploadSlots
 from seeder.upload.standing import CopyLimits
 from tests.peer.node import make_data, make_torrent
+from tests.tracker.announcing import packed
 
 TORRENT = make_torrent(make_data(100_000))
 LEAST = CopyLimits().least
@@ -18,13 +20,20 @@ LEAST = CopyLimits().least
 class Guest:
     """A session that only notes what becomes of it."""
 
-    group: str = "a"
+    address: str = "192.0.2.1"
     torrent: Torrent | None = TORRENT
     uploaded: int = 0
     interested: bool = True
     served: bool = False
     slow: bool = False
     ended: list[str] = field(default_factory=list)
+
+    @property
+    def networks(self) -> Networks:
+        return networks_of(packed(self.address))
+
+    def worth(self, now: float) -> tuple[int, float]:
+        return 0, now
 
     def serve(self) -> None:
         self.served = True
@@ -70,7 +79,7 @@ def come(slots: Slots, *guests: Guest, now: float = 0.0) -> list[bool]:
 
 
 def distinct(count: int) -> list[Guest]:
-    return [Guest(group=str(number)) for number in range(count)]
+    return [Guest(f"10.0.{number}.1") for number in range(count)]
 
 
 @pytest.mark.parametrize("wanted", ["auto", "unlimited"])
@@ -101,7 +110,7 @@ def test_with_a_number_of_slots_so_many_are_served() -> None:
     guests = distinct(4)
     assert come(slots, *guests) == [True, True, False, False]
     slots.leave(guests[0], 1.0)
-    late = Guest(group="late")
+    late = Guest("192.0.2.9")
     assert come(slots, late, now=1.0) == [True]
     slots.leave(late, 2.0)
     slots.review(2.0)
@@ -184,7 +193,7 @@ def test_an_address_that_had_too_much_is_slowed_down_then_refused(wanted: Upload
     assert guest.ended == ["had-enough"]
     # Another connection doesn't help, another address does.
     slots.leave(guest, 4.0)
-    again, other = Guest(), Guest(group="b")
+    again, other = Guest(), Guest("192.0.2.2")
     assert come(slots, again, other, now=4.0) == [False, True]
     assert again.ended == ["had-enough"]
 
@@ -204,7 +213,7 @@ def test_what_was_sent_since_the_last_review_counts_when_a_session_ends() -> Non
 
 def test_what_s3_is_read_for_an_address_has_an_end() -> None:
     slots, _ = make()
-    guest, same, other = Guest(), Guest(), Guest(group="b")
+    guest, same, other = Guest(), Guest(), Guest("192.0.2.2")
     come(slots, guest, same, other)
     most = int(1.25 * LEAST) // MIB
     assert [slots.may_fetch(guest, MIB, 0.0) for _ in range(most + 1)] == [True] * most + [False]

@@ -40,7 +40,7 @@ def test_an_address_may_cost_about_one_object() -> None:
 EVENTS = st.lists(
     st.tuples(
         st.sampled_from([b"a", b"b"]),
-        st.sampled_from(["x", "y"]),
+        st.sampled_from([b"x", b"y"]),
         st.floats(0, 1e5),
         st.integers(0, 10**12),
         st.integers(0, 10**12),
@@ -51,7 +51,7 @@ EVENTS = st.lists(
 
 @given(EVENTS, st.floats(0, 1e6))
 def test_what_was_sent_is_remembered_by_halves(
-    events: list[tuple[bytes, str, float, int, int]], pause: float
+    events: list[tuple[bytes, bytes, float, int, int]], pause: float
 ) -> None:
     memory = AddressHistory(half_life=1000.0)
     now = 0.0
@@ -62,7 +62,7 @@ def test_what_was_sent_is_remembered_by_halves(
         log.append((torrent, group, now, sent, fetched))
     now += pause
     for torrent in (b"a", b"b"):
-        for group in "xy":
+        for group in (b"x", b"y"):
             left = [
                 (0.5 ** ((now - at) / 1000.0), sent, fetched)
                 for t, g, at, sent, fetched in log
@@ -78,27 +78,27 @@ def test_what_was_sent_is_remembered_by_halves(
 
 def test_the_memory_is_bounded_and_forgets_who_was_not_heard_of() -> None:
     memory = AddressHistory(most=3)
-    for group in "abc":
+    for group in (b"a", b"b", b"c"):
         memory.add(TORRENT, group, 0.0, sent=1)
-    memory.add(TORRENT, "a", 0.0, sent=1)
-    memory.add(TORRENT, "d", 0.0, sent=1)
+    memory.add(TORRENT, b"a", 0.0, sent=1)
+    memory.add(TORRENT, b"d", 0.0, sent=1)
     assert len(memory._entries) == 3
-    assert [memory.sent(TORRENT, group, 0.0) for group in "abcd"] == [2, 0, 1, 1]
+    assert [memory.sent(TORRENT, group, 0.0) for group in (b"a", b"b", b"c", b"d")] == [2, 0, 1, 1]
 
 
 def test_asking_is_not_remembered() -> None:
     memory = AddressHistory()
-    assert memory.sent(TORRENT, "a", 0.0) == memory.fetched(TORRENT, "a", 0.0) == 0
+    assert memory.sent(TORRENT, b"a", 0.0) == memory.fetched(TORRENT, b"a", 0.0) == 0
     assert len(memory._entries) == 0
 
 
 def test_who_downloads_again_and_again_is_refused_and_forgiven_two_days_later() -> None:
     memory, patience, now = AddressHistory(), CopyLimits(), 0.0
     seen = []
-    while (found := patience.standing(memory.sent(TORRENT, "a", now), SIZE)) < Standing.REFUSED:
+    while (found := patience.standing(memory.sent(TORRENT, b"a", now), SIZE)) < Standing.REFUSED:
         seen.append(found)
-        memory.add(TORRENT, "a", now, sent=SIZE // 2)
+        memory.add(TORRENT, b"a", now, sent=SIZE // 2)
         now += 60
     assert len(seen) == 9
     assert sorted(seen) == seen
-    assert patience.standing(memory.sent(TORRENT, "a", now + 2 * 86400), SIZE) is Standing.FINE
+    assert patience.standing(memory.sent(TORRENT, b"a", now + 2 * 86400), SIZE) is Standing.FINE

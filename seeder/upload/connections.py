@@ -1,0 +1,149 @@
+"""How many peers and downloads there are, and who makes room for one more.
+
+When every place is taken, a newcomer gets in all the same, unless his network has as much as any:
+the least useful guest at one address of the largest share is ended for him (`Shares.rivals`). Where
+a newcomer needs places of several kinds, nobody is ended unless he gets them all.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
+
+from seeder.config.sections import PeerSettings
+from seeder.net.addresses import Networks
+from seeder.net.shares import Shares
+from seeder.upload.slots import Guest
+
+_Taken: TypeAlias = Sequence[Shares[Guest]]
+
+
+class _Scarce(NamedTuple):
+    """Places of one kind, and why a newcomer is refused who gets none."""
+
+    reason: str
+    most: int
+    taken: _Taken
+
+
+class _Places:
+    """The places that the guests of one kind have: in all, and by torrent (info hash)."""
+
+    def __init__(self) -> None:
+        self.all = _shares()
+        self._of: dict[bytes, Shares[Guest]] = {}
+        self._torrents: dict[Guest, bytes | None] = {}
+
+    def of(self, info_hash: bytes) -> Shares[Guest]:
+        """Return the guests that are counted for a torrent."""
+        return self._of.get(info_hash) or _shares()
+
+    def add(self, guest: Guest) -> None:
+        self._torrents[guest] = None
+        self.all.add(guest)
+
+    def name(self, guest: Guest, info_hash: bytes) -> None:
+        """Count a guest that was added for its torrent, too."""
+        self._torrents[guest] = info_hash
+        if info_hash not in self._of:
+            self._of[info_hash] = _shares()
+        self._of[info_hash].add(guest)
+
+    def remove(self, guest: Guest) -> None:
+        """Count a guest no more; no error if it isn't counted."""
+        if guest not in self._torrents:
+            return
+        self.all.remove(guest)
+        info_hash = self._torrents.pop(guest)
+        if info_hash is not None:
+            self._of[info_hash].remove(guest)
+            if not self._of[info_hash]:
+                del self._of[info_hash]
+
+
+class Connections:
+    """The places of peers and downloads: in all, by address, and by torrent.
+
+    In all and by torrent, a peer finds none when peers alone have taken every place, a download
+    already when peers and downloads together have. An address has one count of both. `clock` gives
+    seconds.
+    """
+
+    def __init__(self, limits: PeerSettings, clock: Callable[[], float]) -> None:
+        self.limits = limits
+        self._clock = clock
+        self._peers = _Places()
+        self._downloads = _Places()
+
+    def admit_peer(self, networks: Networks) -> str | None:
+        """Make sure of a place for one more peer's connection, or return why there is none."""
+        scarce = _Scarce("too-many-connections", self.limits.connections, [self._peers.all])
+        return self._refuse_address(networks) or self._make_room(networks, scarce)
+
+    def add_peer(self, peer: Guest) -> None:
+        """Count a peer that was admitted."""
+        self._peers.add(peer)
+
+    def name_peer(self, peer: Guest, info_hash: bytes) -> str | None:
+        """Count a peer for its torrent, or return why the torrent has no place for it."""
+        most, taken = self.limits.connections_per_torrent, [self._peers.of(info_hash)]
+        scarce = _Scarce("too-many-for-torrent", most, taken)
+        refused = self._make_room(peer.networks, scarce)
+        if refused is None:
+            self._peers.name(peer, info_hash)
+        return refused
+
+    def admit_download(self, networks: Networks, info_hash: bytes, most: int) -> str | None:
+        """Make sure of a place for one more download, of `most`, or return why there is none."""
+        peers, downloads, limits = self._peers, self._downloads, self.limits
+        of_torrent = [downloads.of(info_hash), peers.of(info_hash)]
+        return self._refuse_address(networks) or self._make_room(
+            networks,
+            _Scarce("too-many-connections", most, [downloads.all]),
+            _Scarce("too-many-for-torrent", limits.connections_per_torrent, of_torrent),
+            _Scarce("too-many-connections", limits.connections, [downloads.all, peers.all]),
+        )
+
+    def add_download(self, download: Guest, info_hash: bytes) -> None:
+        """Count a download that was admitted."""
+        self._downloads.add(download)
+        self._downloads.name(download, info_hash)
+
+    def remove(self, guest: Guest) -> None:
+        """Count a peer or a download no more; no error if it was ended to make room."""
+        self._peers.remove(guest)
+        self._downloads.remove(guest)
+
+    def _refuse_address(self, networks: Networks) -> str | None:
+        taken = len(self._peers.all.at(networks)) + len(self._downloads.all.at(networks))
+        full = taken >= self.limits.connections_per_address
+        return "too-many-from-address" if full else None
+
+    def _make_room(self, newcomer: Networks, *scarce: _Scarce) -> str | None:
+        """End guests where places are scarce; if not enough of them can be, return why."""
+        ended: list[Guest] = []
+        now = self._clock()
+        for each in scarce:
+            freed = sum(
+                guest in shares.at(guest.networks) for guest in ended for shares in each.taken
+            )
+            if sum(map(len, each.taken)) - freed < each.most:
+                continue
+            rival = _least_useful(newcomer, each.taken, now)
+            if rival is None:
+                return each.reason
+            ended.append(rival)
+        for guest in ended:
+            # At once, since it is here for some moments more.
+            self.remove(guest)
+            guest.end("made-room")
+        return None
+
+
+def _least_useful(newcomer: Networks, taken: _Taken, now: float) -> Guest | None:
+    """Return whom to end for a newcomer, None if nobody has a larger share."""
+    largest = max(taken, key=lambda shares: shares.largest)
+    rivals = largest.rivals(newcomer)
+    return min(rivals, key=lambda guest: guest.worth(now), default=None)
+
+
+def _shares() -> Shares[Guest]:
+    return Shares(lambda guest: guest.networks)
