@@ -28,6 +28,7 @@ from seeder.http.messages import (
     encode_head,
     split_target,
 )
+from seeder.net.addresses import Networks
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class ServerLimits:
     """Limits of one server; times in seconds, sizes in bytes."""
 
     connections: int = 1000
-    """Connections that we wait for; beyond that, the one idle for longest is closed."""
+    """Connections that we wait for; beyond that, one of the largest network is closed."""
     head: int = 16 * 1024
     """Request line and headers."""
     head_timeout: float = 5.0
@@ -110,6 +111,7 @@ class Connection:
         "_source",
         "_stops_at",
         "_unsent",
+        "networks",
         "scope",
     )
 
@@ -123,6 +125,8 @@ class Connection:
     ) -> None:
         self.scope: trio.CancelScope | None = None
         """Around the task that waits for this connection; None while there is no such task."""
+        self.networks: Networks = ()
+        """The client's; set when there is such a task."""
         self._sock = sock
         self._peer = peer
         self._local: tuple[str, int] | None = None

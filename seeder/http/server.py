@@ -12,7 +12,7 @@ import logging
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from email.utils import formatdate
 from functools import partial
 from typing import TypeAlias
@@ -21,10 +21,16 @@ import trio
 
 from seeder.http.connection import Connection, ServerLimits, Want
 from seeder.http.messages import Handler
-from seeder.net.addresses import SocketAddress
-from seeder.net.sockets import accept
+from seeder.net.addresses import Networks, SocketAddress, networks_of
+from seeder.net.shares import Shares
+from seeder.net.sockets import accept, packed_address
 
 _LOG = logging.getLogger(__name__)
+
+FEW = 0.02
+"""Share of the connections up to which a network may have another network's closed for a new one,
+though that has no more."""
+_NOBODY: Networks = (b"",)
 
 
 async def serve(
@@ -76,13 +82,21 @@ _Parked: TypeAlias = OrderedDict[Connection, None]
 
 
 class _Server:
-    """The connections that wait, and which of them are closed first when there are too many."""
+    """The connections that wait, and which of them is closed when there are too many.
+
+    It is one of the network with most (`Shares`), or of the address that the new one comes from:
+    behind a reverse proxy that is all of them. A client of a network that has few may take the
+    place of anyone who keeps us waiting, too. The one that has waited for longest goes: idle ones
+    first, then unfinished requests, then replies that are not taken.
+    """
 
     def __init__(self, handler: Handler, limits: ServerLimits) -> None:
         self._handler = handler
         self._limits = limits
+        self._few = max(1.0, FEW * limits.connections)
         self._date = DateHeader().value
         self._waiting: set[Connection] = set()
+        self._shares: Shares[Connection] = Shares(lambda connection: connection.networks)
         # In each, the connection that has waited for longest comes first.
         self._idle = _Parked()
         self._arriving = _Parked()
@@ -98,9 +112,12 @@ class _Server:
         want = self._step(connection)
         if want is Want.NOTHING:
             connection.close()
-        elif len(self._waiting) < self._limits.connections or self.evict():
+            return
+        connection.networks = networks_of(packed_address(address[0]))
+        if len(self._waiting) < self._limits.connections or self._make_room(connection.networks):
             connection.scope = trio.CancelScope(shield=True)
             self._waiting.add(connection)
+            self._shares.add(connection)
             nursery.start_soon(self._attend, connection, want)
         else:
             connection.close()
@@ -124,8 +141,14 @@ class _Server:
         except Exception:
             _LOG.exception("a connection failed")
         finally:
-            self._waiting.discard(connection)
+            self._forget(connection)
             connection.close()
+
+    def _forget(self, connection: Connection) -> None:
+        """Count a connection no more; no error if it was closed to make room."""
+        if connection in self._waiting:
+            self._waiting.discard(connection)
+            self._shares.remove(connection)
 
     async def _wait(self, connection: Connection, want: Want) -> None:
         """Wait for what a connection wants; while that is up to its client it may be evicted."""
@@ -146,18 +169,41 @@ class _Server:
             return self._idle
         return self._sending if want is Want.WRITABLE else None
 
-    def evict(self) -> bool:
-        """Close one connection whose client keeps us waiting; False when there is none.
+    def _make_room(self, newcomer: Networks) -> bool:
+        """Close a connection for a new one, True; False when nobody has to go for it."""
+        shares = self._shares
+        rivals, has_few = shares.rivals(newcomer), shares.share(newcomer) < self._few
+        chosen = self._longest(rivals)
+        if chosen is None and has_few:
+            # They keep nobody waiting but their clients are slow, or we are.
+            chosen = next(iter(rivals), None)
+        if chosen is None:
+            chosen = self._longest(shares.at(newcomer))
+        if chosen is None and has_few:
+            chosen = self._longest(None)
+        return self._evict(chosen)
 
-        Idle ones go first, then unfinished requests, then replies that are not taken.
-        """
+    def evict(self) -> bool:
+        """Close one connection whose client keeps us waiting; False when there is none."""
+        chosen = self._longest(self._shares.rivals(_NOBODY)) or self._longest(None)
+        return self._evict(chosen)
+
+    def _longest(self, among: Collection[Connection] | None) -> Connection | None:
+        """Return which of some connections (of all, if None) has kept us waiting for longest."""
         for parked in (self._idle, self._arriving, self._sending):
-            if parked:
-                connection, _ = parked.popitem(last=False)
-                self._waiting.discard(connection)
-                connection.end()
-                return True
-        return False
+            for connection in parked:
+                if among is None or connection in among:
+                    return connection
+        return None
+
+    def _evict(self, connection: Connection | None) -> bool:
+        if connection is None:
+            return False
+        for parked in (self._idle, self._arriving, self._sending):
+            parked.pop(connection, None)
+        self._forget(connection)
+        connection.end()
+        return True
 
     def stop(self) -> None:
         """Close the idle connections, and give the others `limits.grace` seconds."""

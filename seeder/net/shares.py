@@ -129,6 +129,10 @@ class Shares(Generic[H]):
         networks = self._networks(holder)
         self._all.remove(holder, networks, len(networks) - 1)
 
+    def share(self, networks: Networks) -> int:
+        """Return how many the widest of these networks has."""
+        return _size(self._all.inside.get(networks[-1]))
+
     def at(self, networks: Networks) -> Collection[H]:
         """Return the holders at an address, first come first; good until the next change."""
         network = self._all

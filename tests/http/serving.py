@@ -95,9 +95,10 @@ class Client:
 
 
 @asynccontextmanager
-async def connected(port: int) -> AsyncIterator[Client]:
-    """Connect to a port of loopback."""
-    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+async def connected(port: int, host: str = "127.0.0.1") -> AsyncIterator[Client]:
+    """Connect to a port of loopback, from an address of it."""
+    opened = await trio.open_tcp_stream("127.0.0.1", port, local_address=host)
+    async with opened as stream:
         yield Client(stream)
 
 

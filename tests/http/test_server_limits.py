@@ -5,15 +5,17 @@ import os
 import resource
 import socket
 from collections.abc import Awaitable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from seeder.http.connection import MOST_IN_A_ROW, Connection, ServerLimits, Want
 from seeder.http.messages import Request, Response
 from seeder.http.server import DateHeader, serve
+from seeder.units import MIB
 from tests.http.serving import (
     PATIENCE,
     Shelf,
@@ -122,6 +124,65 @@ async def test_an_idle_connection_goes_before_an_unfinished_request() -> None:
         assert await idle.rest() == b""
         await unfinished.send(b"Host: a\r\n\r\n")
         assert (await unfinished.reply()).body == b"GET /x"
+
+
+@pytest.mark.parametrize("state", ["idle", "unfinished", "unread", "answering"])
+async def test_a_newcomer_takes_the_place_of_one_of_the_largest_network(state: str) -> None:
+    """Whatever state its connections are in, while those of others keep us waiting, too."""
+    release = trio.Event()
+
+    async def handle(request: Request) -> Response:
+        if request.path == b"/slow":
+            await release.wait()
+        return Response(200, bytes(16 * MIB) if request.path == b"/large" else b"done")
+
+    async def occupy(host: str) -> None:
+        client = await stack.enter_async_context(connected(port, host=host))
+        if state == "unfinished":
+            await client.send(b"GET /x HTTP/1.1\r\n")
+        elif state == "unread":
+            await client.send(get("/large"))
+        elif state == "answering":
+            await client.send(get("/slow"))
+
+    limits = ServerLimits(connections=6)
+    async with serving(handle, limits) as port, AsyncExitStack() as stack:
+        # The others are idle, and have been for longer: in no order but ours would they stay.
+        others = [
+            await stack.enter_async_context(connected(port, host=f"127.0.{number}.1"))
+            for number in (1, 2)
+        ]
+        for other in others:
+            await other.send(get("/"))
+            await other.reply()
+        for number in (1, 2, 3, 4):
+            await occupy(f"127.0.3.{number}")
+        await wait_all_tasks_blocked(0.01)
+        newcomers = [
+            await stack.enter_async_context(connected(port, host=f"127.0.{number}.1"))
+            for number in (4, 5)
+        ]
+        await wait_all_tasks_blocked(0.01)
+        # None of the largest network gets in as long as it has most.
+        again = await stack.enter_async_context(connected(port, host="127.0.3.9"))
+        assert await again.rest() == b""
+        for client in (*others, *newcomers):
+            await client.send(get("/"))
+            assert (await client.reply()).body == b"done"
+        release.set()
+
+
+async def test_a_network_with_few_connections_may_take_an_idle_one_s_place() -> None:
+    async with serving(echo, ServerLimits(connections=3)) as port, AsyncExitStack() as stack:
+        idle = [
+            await stack.enter_async_context(connected(port, host=f"127.0.{number}.1"))
+            for number in (1, 2, 3)
+        ]
+        await wait_all_tasks_blocked(0.01)
+        async with connected(port, host="127.0.4.1") as newcomer:
+            assert await idle[0].rest() == b""
+            await newcomer.send(get("/"))
+            assert (await newcomer.reply()).status == 200
 
 
 async def test_a_server_full_of_busy_connections_still_answers_who_does_not_wait() -> None:
