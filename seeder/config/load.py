@@ -246,7 +246,7 @@ def _key(place: Place) -> str:
         if isinstance(step, int):
             text += f"[{step}]"
         else:
-            bare = _BARE_KEY.fullmatch(step)
+            bare = len(step) <= _LONGEST_SHOWN and _BARE_KEY.fullmatch(step)
             text += ("." if text else "") + (step if bare else _shown(step))
     return text
 

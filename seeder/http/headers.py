@@ -18,6 +18,7 @@ _RANGE = re.compile(rb"bytes=(.*)", re.IGNORECASE | re.DOTALL)
 _SPEC = re.compile(rb"(\d*)-(\d*)")
 _MOST_DIGITS = 20
 """Digits of a number; a longer one lies beyond the end of every resource."""
+_QUALITY = re.compile(rb"0(\.[0-9]{0,9})?|1(\.0{0,9})?")
 _OUTSIDE = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9!#$&+.^_`|~-]+")
 """A token (RFC 9110, 5.6.2) without `%`, of which RFC 6266, D, warns, and without `'` and `*`."""
@@ -113,9 +114,6 @@ def accepted(accept: Sequence[bytes]) -> dict[bytes, float]:
         for parameter in parameters:
             name, _, value = parameter.partition(b"=")
             if name == b"q":
-                try:
-                    quality = float(value)
-                except ValueError:
-                    quality = 0.0
+                quality = float(value) if _QUALITY.fullmatch(value) else 0.0
         found[kind] = quality
     return found

@@ -388,6 +388,12 @@ def test_an_unknown_key_comes_with_a_guess(read: Load, text: str, problem: str) 
     assert only_problem(read, f"{ONE_OBJECT}\n{text}\n") == problem
 
 
+@pytest.mark.parametrize("text", ["x{} = 1", "[cache]\nx{} = 1", "[origins.x{}]\na = 1"])
+def test_a_key_of_any_length_is_shown_in_a_line_that_can_be_read(read: Load, text: str) -> None:
+    for problem in problems_of(read, text.format("x" * 10_000)):
+        assert len(problem) < 400
+
+
 @pytest.mark.parametrize("key", ["secret_access_key", "aws_access_key_id", "session_token"])
 def test_a_credential_is_refused_and_never_shown(read: Load, key: str) -> None:
     problem = only_problem(read, f'{ONE_OBJECT}[origin]\n{key} = "hunter2"\n')

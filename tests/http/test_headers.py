@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seeder.http.headers import evaluate, parse_range
+from seeder.http.headers import accepted, evaluate, parse_range
 from seeder.http.messages import Request
 from seeder.units import ByteRange
 
@@ -138,3 +138,22 @@ def test_conditions_are_met_in_their_order(headers: list[tuple[bytes, bytes]], s
 def test_a_range_is_for_get_alone() -> None:
     assert evaluate(asking(RANGE, method=b"HEAD"), ETAG, 10) == (200, None)
     assert evaluate(asking((b"if-match", b"x"), method=b"HEAD"), ETAG, 10) == (412, None)
+
+
+@pytest.mark.parametrize(
+    ("said", "quality"),
+    [
+        (b"a/b", 1),
+        (b"a/b;q=0.25", 0.25),
+        (b"a/b;q=1.000", 1),
+        (b"a/b;q=0.", 0),
+        (b"a/b;q=5", 0),
+        (b"a/b;q=-1", 0),
+        (b"a/b;q=nan", 0),
+        (b"a/b;q=inf", 0),
+        (b"a/b;q=1_0", 0),
+        (b"a/b;q=" + b"9" * 400, 0),
+    ],
+)
+def test_a_quality_is_a_share_and_anything_else_is_none(said: bytes, quality: float) -> None:
+    assert accepted([said]) == {b"a/b": quality}
