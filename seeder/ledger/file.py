@@ -55,6 +55,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 SCHEMA = len(_MIGRATIONS)
 
+_DAMAGED = "the file is damaged; restore a copy, or move it away to begin anew"
 _SUMS = ", ".join(f"sum({name})" for name in COUNTERS)
 _ADDED = ", ".join(f"{name} = {name} + excluded.{name}" for name in COUNTERS)
 _UNFOLDED = f"hour < ? AND hour % {DAY} <> 0"
@@ -333,18 +334,23 @@ def _explaining(path: Path, wanted: str) -> Iterator[None]:
     """Turn SQLite's errors into a StorageError: the path, what is wrong, what to do about it."""
     try:
         yield
+    except UnicodeDecodeError as error:
+        # sqlite3 reads what SQLite says, and texts in the file, as UTF-8.
+        raise StorageError(f"{path}: {_DAMAGED}") from error
     except sqlite3.Error as error:
         match _code(error):
             case "NOTADB":
                 text = "this is not a SQLite file; move it away or set another state_directory"
             case "CORRUPT":
-                text = "the file is damaged; restore a copy, or move it away to begin anew"
+                text = _DAMAGED
             case "READONLY" | "CANTOPEN" | "PERM" | "AUTH":
                 text = f"it can't be {wanted}; give this user access to it and its directory"
             case "FULL":
                 text = "its disk is full; make room"
             case "BUSY" | "LOCKED":
                 text = "another program holds its lock; end that program"
+            case "" if "decode to UTF-8" in str(error):
+                text = _DAMAGED
             case _:
                 text = str(error)
         raise StorageError(f"{path}: {text}") from error

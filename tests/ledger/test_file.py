@@ -197,6 +197,22 @@ def test_a_damaged_file_is_refused(path: Path) -> None:
         read_ledger(path, now=NOON)
 
 
+@pytest.mark.parametrize("text", [b"hourshours", b"key-7v"])
+def test_text_that_is_not_utf_8_is_damage(path: Path, text: bytes) -> None:
+    make(path, accounts=20)
+    whole = path.read_bytes()
+    assert text in whole
+    path.write_bytes(whole.replace(text, b"\xff" + text[1:]))
+    with pytest.raises(StorageError, match="the file is damaged"):
+        read_ledger(path, now=NOON)
+    with pytest.raises(StorageError, match="the file is damaged"):  # noqa: PT012
+        file = LedgerFile(path)
+        try:
+            file.load()
+        finally:
+            file.close()
+
+
 def test_a_directory_in_the_place_of_the_file_is_refused(path: Path) -> None:
     path.mkdir()
     assert "give this user access" in refusal(path)
