@@ -2,8 +2,8 @@
 
 In: hosts and ports of the configuration, connections of the system. Out: non-blocking sockets with
 their addresses, in the packed and compact forms that BitTorrent uses; and, for each request,
-whether its address has asked too often.
+whether its address has asked too often, has most of something scarce, or is next.
 
 Door: `sockets.listen` and `sockets.accept`. `addresses` says what counts as one address, and
-`buckets` how often it may ask.
+`buckets` how often it may ask, `shares` who makes room for whom, `turns` whose turn it is.
 """

@@ -9,14 +9,13 @@ No I/O.
 from collections.abc import Callable
 
 from seeder.errors import WireError
-from seeder.peer.mse import Keystream, MsePolicy, Responder, looks_plain
+from seeder.peer.mse import Keystream, MsePolicy, Responder, looks_plain, read_key
 
 
 class EncryptionLayer:
     """Finds out whether a peer speaks plaintext or MSE; a `policy` of None refuses MSE.
 
-    `respond` makes our side of MSE when it is needed, in the session's task; it raises WireError if
-    too many connections need one.
+    `respond` makes our side of MSE when it is needed, in the session's task.
     """
 
     __slots__ = (
@@ -28,11 +27,14 @@ class EncryptionLayer:
         "_responder",
         "encrypt",
         "settled",
+        "waits",
     )
 
     def __init__(self, policy: MsePolicy | None, respond: Callable[[], Responder]) -> None:
         self.settled = False
         """Whether all that comes in is the peer wire by now: MSE is over, or there was none."""
+        self.waits = False
+        """Whether `exchange` has to be called: the peer's key is there, and our turn is dear."""
         self.encrypt: Keystream | None = None
         """What goes out passes through it; None for plaintext."""
         self._policy = policy
@@ -46,21 +48,28 @@ class EncryptionLayer:
         """Take what arrived; return the bytes of the peer wire in it, in clear; WireError."""
         if self.settled:
             return data if self._decrypt is None else self._decrypt.update(data)
-        if self._responder is None:
-            self._first += bytes(data)
-            plain = looks_plain(self._first)
-            if plain is None:
-                return b""
-            if plain:
-                if self._policy == "require":
-                    raise WireError("plaintext-refused")
-                self.settled = True
-                return self._first
-            if self._policy is None:
-                raise WireError("not-bittorrent")
-            self._responder = self._respond()
-            data, self._first = self._first, b""
-        return self._negotiate(self._responder, bytes(data))
+        if self._responder is not None:
+            return self._negotiate(self._responder, bytes(data))
+        self._first += bytes(data)
+        plain = looks_plain(self._first)
+        if plain:
+            if self._policy == "require":
+                raise WireError("plaintext-refused")
+            self.settled = True
+            return self._first
+        if plain is None:
+            return b""
+        if self._policy is None:
+            raise WireError("not-bittorrent")
+        self.waits = read_key(self._first) is not None
+        return b""
+
+    def exchange(self) -> bytes:
+        """Answer the peer's key; return the bytes of the peer wire that came so far; WireError."""
+        self.waits = False
+        self._responder = self._respond()
+        first, self._first = self._first, b""
+        return self._negotiate(self._responder, first)
 
     def _negotiate(self, responder: Responder, data: bytes) -> bytes:
         # Its exponentiations run here and not in a thread: pow() keeps the GIL.

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import trio
 
 from seeder.config.sections import Encryption
-from seeder.errors import ConfigError, WireError
+from seeder.errors import ConfigError
 from seeder.net.addresses import SocketAddress, networks_of
-from seeder.net.buckets import TokenBucket
 from seeder.net.sockets import accept, close_all, packed_address
 from seeder.peer.batch import Scratch
 from seeder.peer.connection import Identity, PeerConnection
 from seeder.peer.encryption import EncryptionLayer
+from seeder.peer.exchanges import KeyExchanges
 from seeder.peer.mse import (
     LONGEST_PAD,
     PRIVATE_KEY_LENGTH,
@@ -32,8 +32,6 @@ from seeder.upload.uploads import TICK, Uploads
 
 _LOG = logging.getLogger(__name__)
 
-EXCHANGE_BURST, EXCHANGES_PER_SECOND = 200, 100
-"""Key exchanges (MSE) of all peers together: so many at once, then so many per second."""
 GOODBYE = 3.0
 """Seconds that a batch under way has to get out when we stop."""
 
@@ -71,7 +69,7 @@ class Hub:
         self._mse_policy = _policy_of(uploads.settings.encryption)
         """How MSE answers a peer that speaks it; None refuses it."""
         self._skeys = SkeyIndex()
-        self._exchanges = TokenBucket(EXCHANGE_BURST, EXCHANGES_PER_SECOND, trio.current_time())
+        self._exchanges = KeyExchanges()
         self._accepted = 0
         self._closes: Counter[str] = Counter()
         self._nursery: trio.Nursery | None = None
@@ -98,6 +96,7 @@ class Hub:
                         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                         accepting.start_soon(accept, listener, self._take)
                     accepting.start_soon(self._tick)
+                    accepting.start_soon(self._exchanges.run)
                     task_status.started()
             finally:
                 close_all(listeners)
@@ -137,6 +136,7 @@ class Hub:
             networks,
             wire=self._new_wire(sock, address),
             encryption=EncryptionLayer(self._mse_policy, self._respond),
+            exchanges=self._exchanges,
             host=self._registry,
             uploads=self._uploads,
             nursery=self._nursery,
@@ -165,9 +165,6 @@ class Hub:
         )
 
     def _respond(self) -> Responder:
-        # Each handshake costs two exponentiations of a quarter of a millisecond.
-        if not self._exchanges.take(trio.current_time()):
-            raise WireError("mse-flood")
         assert self._mse_policy is not None
         return Responder(
             self._skeys.find,

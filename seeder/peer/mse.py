@@ -175,15 +175,9 @@ class Responder:
     # -- parts of the handshake, in their order
 
     def _read_key(self) -> bool:
-        if len(self._buffer) < KEY_LENGTH:
+        peer_key = read_key(self._buffer)
+        if peer_key is None:
             return False
-        peer_key = int.from_bytes(self._buffer[:KEY_LENGTH], "big")
-        if not 2 <= peer_key <= PRIME - 2:
-            # 0, 1 and P-1 have powers that anybody can tell.
-            raise WireError("mse-bad-key")
-        # No dialler can send more before it has our key: save the exponentiations.
-        if len(self._buffer) > _KEY_AND_PAD:
-            raise WireError("mse-no-sync", f"{len(self._buffer)} bytes before our key")
         public_key = pow(GENERATOR, self._private_key, PRIME)
         self._secret = pow(peer_key, self._private_key, PRIME).to_bytes(KEY_LENGTH, "big")
         self._out += public_key.to_bytes(KEY_LENGTH, "big") + self._pad_b
@@ -274,6 +268,23 @@ def looks_plain(start: Buffer) -> bool | None:
     if start == PROTOCOL:
         return True
     return None if PROTOCOL.startswith(start) else False
+
+
+def read_key(start: Buffer) -> int | None:
+    """Return the dialler's public key at the start of a handshake, None until all of it is there.
+
+    WireError where our answer would be wasted.
+    """
+    if len(start) < KEY_LENGTH:
+        return None
+    key = int.from_bytes(start[:KEY_LENGTH], "big")
+    if not 2 <= key <= PRIME - 2:
+        # 0, 1 and P-1 have powers that anybody can tell.
+        raise WireError("mse-bad-key")
+    # No dialler can send more before it has our key: save the exponentiations.
+    if len(start) > _KEY_AND_PAD:
+        raise WireError("mse-no-sync", f"{len(start)} bytes before our key")
+    return key
 
 
 def rc4_available() -> bool:

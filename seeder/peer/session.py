@@ -20,6 +20,7 @@ from seeder.peer import protocol as events
 from seeder.peer.batch import Scratch
 from seeder.peer.connection import PeerConnection
 from seeder.peer.encryption import EncryptionLayer
+from seeder.peer.exchanges import KeyExchanges
 from seeder.peer.extensions import client_of
 from seeder.peer.hashes import HashLookups
 from seeder.peer.lifetime import Deadlines, SessionLog
@@ -75,6 +76,7 @@ class Session:
         *,
         wire: PeerConnection,
         encryption: EncryptionLayer,
+        exchanges: KeyExchanges,
         host: Host,
         uploads: Uploads,
         nursery: trio.Nursery,
@@ -90,6 +92,7 @@ class Session:
         self.wire = wire
         self._sock = sock
         self._encryption = encryption
+        self._exchanges = exchanges
         self._host = host
         self._uploads = uploads
         self._nursery = nursery
@@ -249,6 +252,9 @@ class Session:
             now = trio.current_time()
             self._deadlines.received_at = now
             data = self._encryption.receive(incoming[:count])
+            if self._encryption.waits:
+                data = await self._exchange_keys()
+                now = self._deadlines.received_at = trio.current_time()
             for event in self.wire.receive(data, now):
                 self._handle(event, now)
             if self.wire.sought is not None:
@@ -256,6 +262,30 @@ class Session:
             if self.wire.interested and not self._log.is_news:
                 self._note_opened()
             self._answer()
+
+    async def _exchange_keys(self) -> bytes:
+        """Answer the peer's key when its turn has come; return what it sent behind it, in clear."""
+        exchanges = self._exchanges
+        if not exchanges.take():
+            with exchanges.wait_turn(self.networks) as turn:
+                await self._read_on()
+                self.end("left")
+                return b""
+            if not turn.has_come:
+                raise WireError("mse-flood")
+        return self._encryption.exchange()
+
+    async def _read_on(self) -> None:
+        """Read what the peer sends before it has our key, until it leaves."""
+        while True:
+            await trio.lowlevel.wait_readable(self._sock)
+            try:
+                count = self._sock.recv_into(self._incoming)
+            except (BlockingIOError, InterruptedError):
+                continue
+            if not count:
+                return
+            self._encryption.receive(self._incoming[:count])
 
     async def _fetch_info(self, sought: events.Served) -> None:
         """Have the metainfo read from disk, then go on with the handshake that waits for it."""

@@ -47,10 +47,12 @@ class EncryptedPeer(Peer):
 
 
 @asynccontextmanager
-async def dialled(node: Node, provide: int) -> AsyncIterator[EncryptedPeer]:
+async def dialled(
+    node: Node, provide: int, host: str = "127.0.0.1"
+) -> AsyncIterator[EncryptedPeer]:
     """A peer behind its encrypted handshake, the BitTorrent one sent along with it."""
     hello = greeting(fast=True, extended=False, info_hash=node.torrent.info_hash, peer=PEER_ID)
-    async with EncryptedPeer.connect(node.address) as peer:
+    async with EncryptedPeer.connect(node.address, host) as peer:
         assert isinstance(peer, EncryptedPeer)
         dialler = Dialler(
             node.torrent.info_hash, provide, initial=hello, pad_a=b"a" * 99, pad_c=b"c" * 7
