@@ -36,7 +36,7 @@ class Level(IntEnum):
     CACHE_ONLY = 3
     """Nothing is read from S3."""
     TRACKER_ONLY = 4
-    """Nothing is sent to peers either."""
+    """Nothing is sent to peers either, nor torrent files to anybody."""
 
     def __str__(self) -> str:
         return self.name.lower().replace("_", " ")
@@ -50,8 +50,9 @@ class Resource(Enum):
     ORIGIN_MONEY = "origin_money"
     """The price of the origin bytes and requests together."""
     UPLOADED_BYTES = "uploaded_bytes"
+    """All bytes that left us, whatever they carried (see seeder/README.md, decision 15)."""
     UPLOADED_MONEY = "uploaded_money"
-    """The uploaded bytes at the origin's price a GB: their price if we run in the same cloud."""
+    """The same at the origin's price a GB: their price if we run in the same cloud."""
 
     @property
     def last_level(self) -> Level:
@@ -69,9 +70,9 @@ class Resource(Enum):
             case Resource.ORIGIN_MONEY:
                 return prices.money(counters.origin_bytes, counters.origin_requests)
             case Resource.UPLOADED_BYTES:
-                return counters.uploaded_bytes
+                return counters.uploaded_bytes + counters.protocol_bytes
             case Resource.UPLOADED_MONEY:
-                return prices.money(counters.uploaded_bytes)
+                return prices.money(counters.uploaded_bytes + counters.protocol_bytes)
 
 
 class Period(Enum):

@@ -33,6 +33,8 @@ class Counters:
     """Downloads that peers announced as completed (claimed)."""
     peers_seen: int = 0
     """Peer sessions that we had, not counting sessions of seeds."""
+    protocol_bytes: int = 0
+    """What else left us: all that was sent to peers and HTTP clients but piece payload."""
 
     @property
     def origin_bytes(self) -> int:
@@ -128,6 +130,10 @@ class Tally:
         """Count `count` bytes of piece payload that we sent to a peer."""
         self.counters.uploaded_bytes += count
 
+    def protocol(self, count: int) -> None:
+        """Count `count` bytes that we sent and that were no piece payload."""
+        self.counters.protocol_bytes += count
+
     def delivered_verified(self, count: int) -> None:
         """Count `count` bytes that we saw a peer gain (`Delivery` says how many)."""
         self.counters.delivered_verified_bytes += count
@@ -188,7 +194,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.unattributed = Account(key=UNATTRIBUTED, state="")
-        """Requests that no object version can be charged with, such as a HEAD that failed."""
+        """What no object version can be charged with: a HEAD that failed, the tracker's replies."""
         self._accounts: dict[AccountKey, Account] = {}
         self._tallies: set[Tally] = set()
 

@@ -52,6 +52,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
             last INTEGER PRIMARY KEY CHECK (last = 1), at REAL NOT NULL
         ) STRICT""",
     ),
+    ("ALTER TABLE hours ADD COLUMN protocol_bytes INTEGER NOT NULL DEFAULT 0",),
 )
 SCHEMA = len(_MIGRATIONS)
 
@@ -78,13 +79,13 @@ _FOLD = (
     GROUP BY 1, 2 ON CONFLICT (account, hour) DO UPDATE SET {_ADDED}""",
     f"DELETE FROM hours WHERE {_UNFOLDED}",
 )
-_READ = f"""
-SELECT origin, bucket, key, version, info_hash, size, pieces, state, peers, seeds, {_SUMS}
+_READ = """
+SELECT origin, bucket, key, version, info_hash, size, pieces, state, peers, seeds, {sums}
 FROM accounts LEFT JOIN hours ON hours.account = accounts.id AND hours.hour >= ?
 GROUP BY accounts.id ORDER BY accounts.id"""
 
 # Hours in the future were written by a clock that went wrong, and would count for months.
-_READ_SUMS = f"SELECT {_SUMS} FROM hours WHERE hour BETWEEN ? AND ?"
+_READ_SUMS = "SELECT {sums} FROM hours WHERE hour BETWEEN ? AND ?"
 
 _Details: TypeAlias = tuple[str | None, int | None, int | None, str, int, int]
 
@@ -266,8 +267,8 @@ def _read(path: Path, mode: str, start: int | None, now: float) -> Recorded:
     connection = _connect(path, mode, BUSY_SECONDS)
     try:
         connection.execute("BEGIN")
-        if _check(path, connection) < SCHEMA:
-            raise StorageError(f"{path}: its format is an older one; `seeder run` brings it up")
+        if not _check(path, connection):
+            raise StorageError(f"{path}: nothing is in it yet; `seeder run` writes it")
         at = connection.execute("SELECT at FROM flushes").fetchone()
         ledger = Ledger()
         for entry in _select(connection, start or 0):
@@ -310,14 +311,21 @@ def _check(path: Path, connection: sqlite3.Connection) -> int:
 
 
 def _select(connection: sqlite3.Connection, start: int) -> Iterator[Entry]:
-    for row in connection.execute(_READ, (start,)):
+    for row in connection.execute(_READ.format(sums=_sums(connection)), (start,)):
         yield Entry(AccountKey(*row[:4]), row[4:10], tuple(count or 0 for count in row[10:]))
 
 
 def _spent(connection: sqlite3.Connection, now: float) -> Spent:
     """Sum up the day and the month of `now`; each begins where an hour or a folded day does."""
-    sums = (connection.execute(_READ_SUMS, (start, now)).fetchone() for start in period_starts(now))
+    read = _READ_SUMS.format(sums=_sums(connection))
+    sums = (connection.execute(read, (start, now)).fetchone() for start in period_starts(now))
     return Spent(*(Counters(*(count or 0 for count in row)) for row in sums))
+
+
+def _sums(connection: sqlite3.Connection) -> str:
+    """Return the sums of every counter; those that a file of an older format hasn't got are 0."""
+    present = {row[1] for row in connection.execute("PRAGMA table_info(hours)")}
+    return ", ".join(f"sum({name})" if name in present else "0" for name in COUNTERS)
 
 
 def _hour(at: float) -> int:

@@ -52,6 +52,10 @@ _SUMS = {
         "Requests that S3 said it charged us for as the requester",
     ),
     "uploaded_bytes": ("seeder_uploaded_bytes", "Piece payload sent to peers (measured)"),
+    "protocol_bytes": (
+        "seeder_protocol_bytes",
+        "Bytes sent to peers and HTTP clients that were no piece payload (measured)",
+    ),
     "delivered_verified_bytes": (
         "seeder_delivered_verified_bytes",
         "Bytes that connected peers were seen to gain (verified)",

@@ -188,6 +188,7 @@ def _counts(counters: Counters) -> Document:
         "origin_requests_by_purpose": counters.origin_requests_by_purpose(),
         "requester_charged": counters.requester_charged,
         "uploaded_bytes": counters.uploaded_bytes,
+        "protocol_bytes": counters.protocol_bytes,
         "delivered_verified_bytes": counters.delivered_verified_bytes,
         "delivered_claimed_bytes": counters.delivered_claimed_bytes,
         "completed": counters.completed,

@@ -87,6 +87,7 @@ def _totals(report: Report) -> Table:
         *((f"  {purpose}", f"{of_requests[purpose]:,}") for purpose in PURPOSES),
         ("  charged to us as requester", f"{counters.requester_charged:,}"),
         ("Uploaded to peers", rounded_size(counters.uploaded_bytes)),
+        ("Sent besides (protocol)", rounded_size(counters.protocol_bytes)),
         ("S3 copies", _copies(saved.s3_copies)),
         ("Seeder copies", _copies(saved.seeder_copies)),
         ("Cache saving", _share(saved.cache_saving)),

@@ -39,6 +39,7 @@ def a_swarm() -> tuple[Ledger, list[TorrentRow]]:
         delivered_claimed_bytes=650 * MIB,
         completed=9,
         peers_seen=12,
+        protocol_bytes=3 * MIB,
     )
     debian = ledger.account(DEBIAN)
     debian.size, debian.state = 700 * MIB, "building"

@@ -108,13 +108,14 @@ def test_every_resource_counts_its_own() -> None:
         origin_requests_metainfo=1000,
         origin_requests_pieces=500,
         uploaded_bytes=10 * BYTES_PER_GB,
+        protocol_bytes=2 * BYTES_PER_GB,
     )
     assert {resource: resource.of(counters, PRICES) for resource in Resource} == {
         Resource.ORIGIN_BYTES: 4 * BYTES_PER_GB,
         Resource.ORIGIN_REQUESTS: 1500,
         Resource.ORIGIN_MONEY: 4 * 0.5 + 1.5 * 2,
-        Resource.UPLOADED_BYTES: 10 * BYTES_PER_GB,
-        Resource.UPLOADED_MONEY: 5,
+        Resource.UPLOADED_BYTES: 12 * BYTES_PER_GB,
+        Resource.UPLOADED_MONEY: 6,
     }
 
 

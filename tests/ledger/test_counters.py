@@ -33,6 +33,7 @@ def test_every_event_counts_in_its_own_place_only() -> None:
         assert tally.counters == Counters(**{name: 2})
     sums = {
         "uploaded_bytes": Tally.uploaded,
+        "protocol_bytes": Tally.protocol,
         "delivered_verified_bytes": Tally.delivered_verified,
         "delivered_claimed_bytes": Tally.delivered_claimed,
     }

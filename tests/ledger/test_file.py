@@ -44,6 +44,24 @@ def test_every_counter_has_its_column(path: Path) -> None:
     assert journal == ("wal",)
 
 
+def test_an_older_format_is_read_as_it_is_and_brought_up_by_the_daemon(path: Path) -> None:
+    ledger = make(path, accounts=2)
+    connection = sqlite3.connect(path)
+    connection.execute("ALTER TABLE hours DROP COLUMN protocol_bytes")  # new in format 2
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    assert counted(path) == ledger.totals()
+    file = LedgerFile(path)
+    known = Ledger()
+    for entry in file.load():
+        entry.add_to(known)
+    assert known.totals() == ledger.totals()
+    known.account(NELSON).protocol(5)
+    write(file, known)
+    file.close()
+    assert counted(path) == ledger.totals().plus(Counters(protocol_bytes=5))
+
+
 def test_every_field_of_an_account_comes_back(path: Path) -> None:
     ledger = Ledger()
     account = ledger.account(NELSON)
@@ -253,7 +271,7 @@ def test_a_report_before_the_first_run_says_so(path: Path) -> None:
 
 def test_an_empty_file_becomes_the_ledger(path: Path) -> None:
     path.write_bytes(b"")
-    with pytest.raises(StorageError, match="its format is an older one"):
+    with pytest.raises(StorageError, match="nothing is in it yet"):
         read_ledger(path, now=NOON)
     make(path, accounts=1)
     assert counted(path) == Counters(uploaded_bytes=1)

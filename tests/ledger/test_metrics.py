@@ -19,6 +19,7 @@ def a_ledger() -> Ledger:
     account.origin_received("pieces", 1000)
     account.origin_received("hashing", 20)
     account.uploaded(1500)
+    account.protocol(70)
     account.delivered_verified(900)
     account.delivered_claimed(5000)
     account.completed()
@@ -63,6 +64,7 @@ def value(report: Report, name: str, **labels: str) -> float:
         ("seeder_origin_requests_total", {"purpose": "pieces"}, 1),
         ("seeder_origin_requester_charged_requests_total", {}, 1),
         ("seeder_uploaded_bytes_total", {}, 2000),
+        ("seeder_protocol_bytes_total", {}, 70),
         ("seeder_delivered_verified_bytes_total", {}, 900),
         ("seeder_delivered_claimed_bytes_total", {}, 5000),
         ("seeder_completed_downloads_total", {}, 1),

@@ -19,6 +19,7 @@ CONTRACT = {
     "origin_bytes",
     "origin_requests",
     "uploaded_bytes",
+    "protocol_bytes",
     "delivered_verified_bytes",
     "delivered_claimed_bytes",
     "completed",
@@ -47,6 +48,7 @@ def test_the_document_keeps_the_contract() -> None:
         "pieces": 64 * MIB,
     }
     assert nelson["origin_requests_by_purpose"] == {"metainfo": 2, "hashing": 0, "pieces": 1064}
+    assert (nelson["uploaded_bytes"], nelson["protocol_bytes"]) == (160 * MIB, 3 * MIB)
     assert nelson["saved_verified_bytes"] == 576 * MIB - 4000
     assert nelson["saved_claimed_bytes"] == 586 * MIB - 4000
     assert nelson["offload_verified"] == 0.75

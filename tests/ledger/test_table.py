@@ -49,6 +49,7 @@ Requests to S3                   1,067
   pieces                         1,064
   charged to us as requester         0
 Uploaded to peers              160 MiB
+Sent besides (protocol)       3.00 MiB
 S3 copies                         0.45
 Seeder copies                     0.21
 Cache saving                   -115.0%
@@ -73,7 +74,7 @@ def test_what_is_left_of_the_budget_is_a_table() -> None:
         "Budget (UTC)                 Limit    Spent      Left  Holds back",
         "origin bytes a day         400 MiB  344 MiB  56.0 MiB  fewer slots",
         "origin requests a month  1,000,000    1,067   998,933",
-        "uploaded money a day        0.0100   0.0141      0.00  tracker only",
+        "uploaded money a day        0.0100   0.0143      0.00  tracker only",
         "",
     ]
 

@@ -64,6 +64,7 @@ function showTotals(now) {
   put("offload_verified", share(totals.offload_verified));
   put("offload_claimed", `${share(totals.offload_claimed)} claimed`);
   put("uploaded", `${human(totals.uploaded_bytes)} uploaded${speed(now, "uploaded_bytes")}`);
+  put("protocol", `${human(totals.protocol_bytes)} of protocol besides`);
   put("peers", counted(totals.peers, "peer"));
   put("seeds", `of them ${counted(totals.seeds, "seed")}`);
   put("completed", `${counted(totals.completed, "download")} completed (claimed)`);
