@@ -101,6 +101,7 @@ async def open_node(
             descriptors.fit(config.peer),
             cache=foundation.cache,
             account=foundation.account,
+            unattributed=ledger.unattributed,
             super_seeds=super_seeds,
             origin_is_busy=foundation.origins.is_busy,
         )

@@ -7,7 +7,7 @@ from seeder.config.sections import Config
 from seeder.daemon.foundation import Foundation
 from seeder.gateway.download import Downloads
 from seeder.ledger.budget import Level
-from seeder.ledger.spending import change_budget, explain_level
+from seeder.ledger.spending import change_budget, explain_level, name_level
 from seeder.peer.hub import Hub
 from seeder.publish.publisher import Publisher
 from seeder.tracker.swarm import OwnPlace
@@ -58,7 +58,7 @@ class Restraint:
             _LOG.warning("%s", explain_level(self._budget))
             if level < Level.CACHE_ONLY:
                 self._hub.regain()
-            self._uploads.hold_back(level)
+            self._uploads.hold_back(level, name_level(self._budget))
             self._downloads.allow(allowed=level < Level.TRACKER_ONLY)
             self._swarms.own_place = _OWN_PLACE.get(level, OwnPlace.ALWAYS)
         if level < Level.CACHE_ONLY:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from seeder.config.sections import Config
-from seeder.ledger.budget import Budget, Level, Limit, Period, Resource, Spent, limits_of
+from seeder.ledger.budget import Budget, Level, Limit, Period, Remaining, Resource, Spent, limits_of
 from seeder.ledger.counters import Counters
 from seeder.ledger.savings import BYTES_PER_GB, Prices
 from seeder.units import rounded_size, show_moment, show_money
@@ -30,10 +30,19 @@ def explain_level(budget: Budget) -> str:
     """Return the line that says how far the node holds back, for which limit, until when."""
     if budget.level is Level.NORMAL:
         return "the budget holds nothing back any more"
-    worst = max(budget.left(), key=lambda remaining: remaining.level)
+    worst = _worst(budget)
     spent = worst.limit.show(worst.spent)
     until = show_moment(worst.resets_at)
     return f"{budget.level} until {until}: {spent} spent of {worst.limit}"
+
+
+def name_level(budget: Budget) -> str:
+    """Return the key in [budget] of the limit that has led to the level; "" without a limit."""
+    return _worst(budget).limit.name if budget.left() else ""
+
+
+def _worst(budget: Budget) -> Remaining:
+    return max(budget.left(), key=lambda remaining: remaining.level)
 
 
 def explain_limits(config: Config) -> Iterator[str]:

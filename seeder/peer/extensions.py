@@ -5,6 +5,7 @@ No I/O.
 
 import re
 from collections import deque
+from collections.abc import Callable
 
 from seeder.errors import BencodeError, WireError
 from seeder.peer import messages
@@ -14,7 +15,8 @@ from seeder.torrent import bencode
 
 MOST_EXTENDED_HANDSHAKES = 10
 METADATA_COPIES = 4
-"""Copies of the info dictionary that one peer may have."""
+"""Copies of the info dictionary that one connection may have, and so have waiting; its address has
+an allowance of its own (`seeder.upload.descriptions`)."""
 LONGEST_CLIENT_NAME = 64
 """Bytes of it that are kept."""
 
@@ -130,10 +132,16 @@ class Extensions:
         """Queue the message that takes a piece back (BEP 54)."""
         self._out += messages.extended(self.donthave_id, index.to_bytes(4))
 
-    def send_metadata(self) -> None:
-        """Queue the answer to the oldest waiting metadata request (BEP 9)."""
+    def answer_metadata(self, admit: Callable[[int], bool]) -> None:
+        """Queue the answer to the oldest waiting metadata request (BEP 9).
+
+        It is a reject unless `admit` lets the peer have so many bytes.
+        """
         index = self.metadata_wanted.popleft()
         part = self._raw_info[index * BLOCK_SIZE : (index + 1) * BLOCK_SIZE]
+        if not admit(len(part)):
+            self._answer({b"msg_type": _REJECT, b"piece": index})
+            return
         size = len(self._raw_info)
         self._answer({b"msg_type": _DATA, b"piece": index, b"total_size": size}, part)
 

@@ -11,12 +11,13 @@ import trio
 
 from seeder.errors import StorageError
 from seeder.peer import messages
-from seeder.torrent.merkle import HashRequest, KeptHashes, hashes_for
+from seeder.torrent.merkle import NODE_LENGTH, HashRequest, KeptHashes, hashes_for
 
 MOST_WAITING = 64
 """Requests of one peer; libtorrent sends one for 512 pieces, and again after three seconds."""
 COPIES = 4
-"""How many times one peer may have all hashes that there are."""
+"""How many times one connection may have all hashes that there are; its address has an allowance of
+its own (`seeder.upload.descriptions`)."""
 LEAST_HASHES = 4096
 """Hashes that a peer may have in any case: it may ask for those of a small file again and again."""
 
@@ -24,19 +25,22 @@ LEAST_HASHES = 4096
 class HashLookups:
     """One peer's requests for hashes.
 
-    `start` starts `run` as a task of the session's nursery. `run` calls `tell` when there is
-    something to send; `reject` turns a request down.
+    `admit` tells whether the peer may have so many bytes, and counts them; `reject` turns a request
+    down. `start` starts `run` as a task of the session's nursery, which calls `tell` when there is
+    something to send.
     """
 
     def __init__(
         self,
         kept: KeptHashes,
         *,
+        admit: Callable[[int], bool],
         start: Callable[[], None],
         reject: Callable[[HashRequest], None],
         tell: Callable[[], None],
     ) -> None:
         self._kept = kept
+        self._admit = admit
         self._start = start
         self._reject = reject
         self._tell = tell
@@ -52,12 +56,18 @@ class HashLookups:
         kept = self._kept
         fault = kept.shape.fault(request, kept.root, has_leaves=kept.has_leaves)
         cost = request.length + request.proofs
-        if fault or len(self._waiting) >= MOST_WAITING or cost > self._hashes_left:
+        full = len(self._waiting) >= MOST_WAITING or cost > self._hashes_left
+        if fault or full or not self._admit(cost * NODE_LENGTH):
             self._reject(request)
             return
         self._hashes_left -= cost
         self._waiting.append(request)
         self._go_on()
+
+    @property
+    def ready(self) -> int:
+        """How many bytes an answer has that is ready to be sent; 0 while there is none."""
+        return len(self._answer)
 
     def take(self) -> bytes:
         """Return the message that is ready to be sent, if any, and go on to the next request."""

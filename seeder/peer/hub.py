@@ -124,7 +124,8 @@ class Hub:
     def _take(self, sock: socket.socket, address: SocketAddress) -> None:
         self._accepted += 1
         networks = networks_of(packed_address(address[0]))
-        refused = self._uploads.connections.admit_peer(networks)
+        refused = "budget-spent" if self._uploads.spent is not None else None
+        refused = refused or self._uploads.connections.admit_peer(networks)
         if refused is not None:
             self._closes[refused] += 1
             sock.close()

@@ -1,8 +1,11 @@
 """What goes out to one peer: batches of messages and blocks, in turns that leave room for others.
 
 A batch is what the protocol owes the peer, then blocks of the pieces at hand, as far as the upload
-limits allow. Whoever has something to send tries at once, in its own task; only what a full socket
-leaves over, or what is more than a turn, waits in a drain task.
+limits allow. Small messages needn't wait for these, as far as the peer's address has an allowance;
+they are paid for afterwards, like the headers of blocks.
+
+Whoever has something to send tries at once, in its own task; only what a full socket leaves over,
+or what is more than a turn, waits in a drain task.
 """
 
 import socket
@@ -15,6 +18,7 @@ from seeder.peer import messages
 from seeder.peer.batch import READ_BLOCKS, Batch, Scratch
 from seeder.peer.connection import PeerConnection
 from seeder.peer.encryption import EncryptionLayer
+from seeder.peer.hashes import HashLookups
 from seeder.peer.protocol import Phase
 from seeder.upload.feed import Feed
 from seeder.upload.rates import Chain
@@ -38,8 +42,17 @@ class Sender(Protocol):
     def wait_in_line(self, chain: Chain, most: int, now: float) -> None:
         """Call `Output.send` when the upload limits allow it again, for up to `most` bytes."""
 
+    def may_leave(self, size: int, now: float) -> bool:
+        """Tell whether `size` bytes of small messages needn't wait for the upload limits."""
+
+    def may_describe(self, size: int) -> bool:
+        """Tell whether the peer may have `size` bytes of metadata."""
+
     def sent(self, index: int, payload: int) -> None:
         """Take note of `payload` bytes of piece `index` that the socket took."""
+
+    def sent_besides(self, count: int) -> None:
+        """Take note of `count` bytes that the socket took and that were no payload."""
 
 
 class Output:
@@ -48,16 +61,18 @@ class Output:
     __slots__ = (
         "_batch",
         "_encryption",
+        "_prepaid",
         "_reach",
         "_scratch",
         "_sender",
         "_sock",
+        "_taken",
         "_wire",
         "chain",
         "draining",
         "feed",
         "finishing",
-        "further",
+        "lookups",
         "sent_at",
         "withholds",
     )
@@ -82,8 +97,8 @@ class Output:
         For speed a plain call of `Thrift.withholds`, once for each wanted piece and batch, in the
         task that sends.
         """
-        self.further: Callable[[], bytes] | None = None
-        """Returns what else the peer is owed, a message per call, in the task that sends."""
+        self.lookups: HashLookups | None = None
+        """Where answers to requests for hashes come from; None unless the torrent is a hybrid."""
         self.draining = False
         """Whether a task waits for the socket, or for its turn."""
         self.finishing = False
@@ -96,6 +111,10 @@ class Output:
         self._sender = sender
         self._scratch = scratch
         self._batch = Batch()
+        self._taken = 0
+        """Bytes of the batch that the socket took."""
+        self._prepaid = 0
+        """Bytes that the upload limits granted for messages of the batch."""
         self._reach = LEAST_READ
         """Blocks to read from disk or to encrypt at a time: twice as many as the socket took."""
 
@@ -132,8 +151,15 @@ class Output:
 
     def settle(self) -> None:
         """Book what of the batch has reached the socket, and give the rest up."""
+        taken, self._taken = self._taken, 0
         for index, payload in self._batch.settle():
             self._sender.sent(index, payload)
+            taken -= payload
+        if taken:
+            self._sender.sent_besides(taken)
+        if self.chain is not None and taken != self._prepaid:
+            self.chain.give_back(self._prepaid - taken)
+        self._prepaid = 0
 
     def _send_turn(self) -> bool:
         """Send some batches; True when more is ready but the socket is full or the turn is over."""
@@ -146,30 +172,62 @@ class Output:
 
     def _fill(self) -> bool:
         """Gather the next batch: what the protocol owes, then blocks of pieces at hand."""
-        wire, batch, feed = self._wire, self._batch, self.feed
+        wire, batch, feed, chain = self._wire, self._batch, self.feed, self.chain
         self._scratch.clear()
         negotiation = self._encryption.data_to_send()
         if negotiation:
             batch.add(negotiation)
             return True
         encrypt = self._encryption.encrypt
-        if wire.owes_metadata:
-            wire.send_metadata()
-        control = wire.data_to_send()
-        if self.further is not None:
-            control += self.further()
-        if control:
-            batch.add(control)
+        if chain is None:
+            self._add_messages(answer=True)
+        elif not self._add_messages_granted(chain):
+            return False
         if feed is not None and wire.wanted:
             # Encrypted blocks can't be queued again: add no more than the socket may take.
             room = min(ENCRYPTED_BATCH_BLOCKS, self._reach) if encrypt else BATCH_BLOCKS
-            if self.chain is None:
+            if chain is None:
                 self._add_blocks(feed, room)
             else:
-                self._add_granted(feed, self.chain, room)
+                self._add_granted(feed, chain, room)
         if encrypt is not None and batch:
             batch.encrypt(encrypt, self._scratch.sealed)
         return bool(batch)
+
+    def _add_messages(self, *, answer: bool) -> None:
+        """Put what the protocol owes into the batch; with `answer`, metadata and hashes too."""
+        wire, batch, lookups = self._wire, self._batch, self.lookups
+        if answer and wire.owes_metadata:
+            wire.answer_metadata(self._sender.may_describe)
+        control = wire.data_to_send()
+        if answer and lookups is not None:
+            control += lookups.take()
+        if control:
+            batch.add(control)
+
+    def _add_messages_granted(self, chain: Chain) -> bool:
+        """Put messages into the batch as the upload limits allow; False if nothing may go now.
+
+        What takes bytes worth waiting for, parts of the metadata and hashes, waits like blocks.
+        """
+        wire, lookups = self._wire, self.lookups
+        small, large = wire.unsent, messages.BLOCK_SIZE if wire.owes_metadata else 0
+        if lookups is not None:
+            large += lookups.ready
+        if not (small or large):
+            return True
+        now = trio.current_time()
+        goes = not small or self._sender.may_leave(small, now)
+        granted = 0
+        if large or not goes:
+            most = large + (0 if goes else small)
+            granted = chain.grant(most, now)
+            self._prepaid += granted
+            if not granted:
+                self._sender.wait_in_line(chain, most, now)
+        if granted or goes:
+            self._add_messages(answer=bool(granted))
+        return bool(granted) or goes
 
     def _add_granted(self, feed: Feed, chain: Chain, room: int) -> None:
         """Put as many blocks into the batch as the upload limits allow; else wait for a turn."""
@@ -238,6 +296,7 @@ class Output:
         done = False
         try:
             count = self._sock.sendmsg(batch.buffers)
+            self._taken += count
             self.sent_at = trio.current_time()
             done = batch.sent(count)
             if borrows:

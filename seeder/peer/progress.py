@@ -99,6 +99,10 @@ class PeerProgress:
         self._account.uploaded(payload)
         self._credit(self._delivery.sent(index, payload))
 
+    def sent_besides(self, count: int) -> None:
+        """Book `count` bytes that the socket took and that were no payload."""
+        self._account.protocol(count)
+
     def weigh(self, now: float) -> None:
         """See whether others feed the peer; called about once a second."""
         if self.thrift is not None:

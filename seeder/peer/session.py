@@ -90,6 +90,7 @@ class Session:
         self.opened_at = now
         self.torrent: Torrent | None = None
         self.wire = wire
+        self._packed_address = packed_address(address[0])
         self._sock = sock
         self._encryption = encryption
         self._exchanges = exchanges
@@ -320,7 +321,7 @@ class Session:
             case events.Introduced(client=client, listen_port=listen_port):
                 self.client = client or self.client
                 if listen_port is not None and self._roster_entry is not None:
-                    endpoint = compact_endpoint(packed_address(self.address[0]), listen_port)
+                    endpoint = compact_endpoint(self._packed_address, listen_port)
                     self._roster_entry.takes_connections_at(endpoint)
             case events.WantsNothing():
                 self._farewell = "upload-only"
@@ -335,6 +336,8 @@ class Session:
     def _greet(self, torrent: Torrent, now: float) -> None:
         """Get ready to serve a torrent."""
         uploads, output = self._uploads, self._output
+        if not uploads.overhead.may_greet(self._packed_address, self.wire.unsent, now):
+            raise WireError("greeting-flood")
         self.torrent = torrent
         self._info = torrent.info
         self._roster_entry = RosterEntry(self._host.roster(torrent), self)
@@ -362,11 +365,12 @@ class Session:
         if torrent.hashes is not None:
             self._lookups = HashLookups(
                 torrent.hashes,
+                admit=self.may_describe,
                 start=partial(self._nursery.start_soon, self._look_up),
                 reject=self.wire.reject_hashes,
                 tell=self.resume,
             )
-            output.further = self._lookups.take
+            output.lookups = self._lookups
 
     def _identify(self, peer_id: bytes, now: float) -> None:
         self.peer_id = peer_id
@@ -458,6 +462,22 @@ class Session:
     def wait_in_line(self, chain: Chain, most: int, now: float) -> None:
         """Have `resume` called when the upload limits allow it again."""
         self._uploads.wait_in_line(self, chain, most, now)
+
+    def may_leave(self, size: int, now: float) -> bool:
+        """Tell whether `size` bytes of small messages needn't wait for the upload limits."""
+        return self._uploads.overhead.may_leave(self._packed_address, size, now)
+
+    def may_describe(self, size: int) -> bool:
+        """Tell whether the peer may have `size` bytes of metadata or hashes, and count them."""
+        assert self.torrent is not None
+        return self._uploads.may_describe(self.torrent, self._packed_address, size)
+
+    def sent_besides(self, count: int) -> None:
+        """Book `count` bytes that the socket took and that were no payload."""
+        if self._progress is None:
+            self._uploads.overhead.protocol(count)
+        else:
+            self._progress.sent_besides(count)
 
     def sent(self, index: int, payload: int) -> None:
         """Book `payload` bytes of piece `index` that the socket took."""

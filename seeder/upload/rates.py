@@ -234,21 +234,30 @@ class RateLimits(Generic[S]):
         self.waiting: Waiting[S] = Waiting()
         self._rates = rates
         self._total = RateBucket(rates.total) if rates.total else None
+        self._owed = RateBucket(rates.total / 2) if rates.total else None
+        """What may leave without waiting: half of the rate of all."""
         # A torrent's bucket lives as long as a chain has it.
         self._torrents: WeakValueDictionary[bytes, RateBucket] = WeakValueDictionary()
         self._slow: WeakValueDictionary[tuple[bytes, bytes], RateBucket] = WeakValueDictionary()
         self._shared: OrderedDict[bytes, RateBucket] = OrderedDict()
 
     def chain(
-        self, torrent: bytes, now: float, *, slow: bytes | None = None, sharing: bytes | None = None
+        self,
+        torrent: bytes | None,
+        now: float,
+        *,
+        slow: bytes | None = None,
+        sharing: bytes | None = None,
     ) -> Chain | None:
         """Return a new guest's chain, None for unlimited; `slow` is an address to slow down.
+
+        `torrent` is None for what belongs to none.
 
         `sharing` is an address whose chains of this kind share one peer's rate: an HTTP client gets
         a new chain for each request.
         """
         rates, buckets = self._rates, list[RateBucket]()
-        if slow is not None:
+        if slow is not None and torrent is not None:
             bucket = self._slow.get((torrent, slow))
             if bucket is None:
                 # Dry, so that a new connection brings nothing.
@@ -256,7 +265,7 @@ class RateLimits(Generic[S]):
             buckets.append(bucket)
         if rates.peer:
             buckets.append(RateBucket(rates.peer) if sharing is None else self._shared_by(sharing))
-        if rates.torrent:
+        if rates.torrent and torrent is not None:
             bucket = self._torrents.get(torrent)
             if bucket is None:
                 bucket = self._torrents[torrent] = RateBucket(rates.torrent)
@@ -272,6 +281,25 @@ class RateLimits(Generic[S]):
             self._shared.popitem(last=False)
         return bucket
 
+    def may_owe(self, size: int, now: float) -> bool:
+        """Tell whether `size` bytes needn't wait for the rate of all; if so, note them."""
+        owed = self._owed
+        if owed is None:
+            return True
+        if owed.paid_at > now:
+            return False
+        owed.book(size, now)
+        return True
+
+    def owe(self, size: int, now: float) -> None:
+        """Take up to `size` bytes that have left from the rate of all: half a second's at most."""
+        total, owed = self._total, self._owed
+        if total is None or owed is None or not size:
+            return
+        size = min(size, max(0, int((now + 1.0 - owed.paid_at) * owed.rate)))
+        owed.book(size, now)
+        total.book(size, now)
+
     def is_short(self, now: float) -> bool:
         """Tell whether the rate of all peers together is used up to the last grain."""
         total = self._total
@@ -285,11 +313,12 @@ class RateLimits(Generic[S]):
         waiting = self.waiting.recall()
         self._rates = rates
         if not rates.total:
-            self._total = None
-        elif self._total is None:
-            self._total = RateBucket(rates.total)
+            self._total = self._owed = None
+        elif self._total is None or self._owed is None:
+            self._total, self._owed = RateBucket(rates.total), RateBucket(rates.total / 2)
         else:
             self._total.change(rates.total, now)
+            self._owed.change(rates.total / 2, now)
         if rates.torrent:
             for bucket in self._torrents.values():
                 bucket.change(rates.torrent, now)

@@ -18,7 +18,9 @@ from seeder.ledger.budget import Level
 from seeder.ledger.delivery import Overlap
 from seeder.torrent.catalog import Torrent
 from seeder.upload.connections import Connections
+from seeder.upload.descriptions import Descriptions
 from seeder.upload.feed import Feed, HeldPieces
+from seeder.upload.overhead import Overhead, ProtocolAccount
 from seeder.upload.rates import Chain, RateLimits, Rates
 from seeder.upload.slots import Guest, Slots
 from seeder.upload.standing import CopyLimits
@@ -34,6 +36,7 @@ class UploadAccount(Protocol):
     """Where a torrent's traffic is booked."""
 
     def uploaded(self, count: int) -> None: ...
+    def protocol(self, count: int) -> None: ...
     def delivered_verified(self, count: int) -> None: ...
     def peer_seen(self) -> None: ...
 
@@ -41,7 +44,8 @@ class UploadAccount(Protocol):
 class Uploads:
     """What all guests share.
 
-    `account` gives where a torrent's traffic is booked, `origin_is_busy` tells whether reads from
+    `account` gives where a torrent's traffic is booked, `unattributed` is where all other is;
+    `origin_is_busy` tells whether reads from
     S3 wait for a connection. `run` has to run for guests to be served by turns.
     """
 
@@ -51,6 +55,7 @@ class Uploads:
         *,
         cache: PieceCache[Torrent],
         account: Callable[[Torrent], UploadAccount],
+        unattributed: ProtocolAccount,
         super_seeds: SuperSeeds,
         origin_is_busy: Callable[[], bool],
     ) -> None:
@@ -58,6 +63,11 @@ class Uploads:
         self.account = account
         self.super_seeds = super_seeds
         self.rates: RateLimits[Guest] = RateLimits(_rates(settings))
+        self.overhead = Overhead(unattributed, self.rates)
+        """What leaves without waiting for the rates."""
+        self.spent: str | None = None
+        """The key of the budget that is spent, so that nothing is sent; None while it isn't."""
+        self._descriptions = Descriptions()
         self.slots = Slots(
             settings.upload_slots,
             copies=_copy_limits(settings),
@@ -116,6 +126,16 @@ class Uploads:
         # The timer may have to wake earlier.
         self._pace.set()
 
+    def may_describe(self, torrent: Torrent, address: bytes, size: int) -> bool:
+        """Tell whether an address may have `size` bytes of a torrent's description; if so, count.
+
+        The address is packed, and the torrent's info at hand.
+        """
+        now, copies = trio.current_time(), self.settings.copies_per_address
+        return self.spent is None and self._descriptions.admit(
+            torrent, address, size, now, copies=copies
+        )
+
     # -- settings
 
     def change(self, settings: PeerSettings) -> None:
@@ -129,8 +149,12 @@ class Uploads:
         for guest in waiting:
             guest.resume()
 
-    def hold_back(self, level: Level) -> None:
-        """Limit the guests served at a time, and the pieces shown, to what the budget allows."""
+    def hold_back(self, level: Level, spent: str = "") -> None:
+        """Limit the guests served at a time, and the pieces shown, to what the budget allows.
+
+        `spent` is the key of the limit that has led to the level.
+        """
+        self.spent = spent if level >= Level.TRACKER_ONLY else None
         most = None if level < Level.FEWER_SLOTS else SLOTS_HELD_BACK
         self.slots.most = 0 if level >= Level.TRACKER_ONLY else most
         self.super_seeds.show_only_held(level >= Level.CACHE_ONLY)
@@ -149,6 +173,7 @@ class Uploads:
             now = trio.current_time()
             self.slots.review(now)
             self.super_seeds.tick(now)
+            self.overhead.pay(now)
 
     async def _keep_pace(self) -> None:
         waiting = self.rates.waiting

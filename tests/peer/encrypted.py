@@ -16,6 +16,8 @@ class EncryptedPeer(Peer):
     def __init__(self, stream: trio.SocketStream) -> None:
         super().__init__(stream)
         self.dialler: Dialler | None = None
+        self.received = 0
+        """Bytes that came, encrypted or not."""
 
     async def negotiate(self, dialler: Dialler) -> None:
         await self.stream.send_all(dialler.hello())
@@ -23,6 +25,7 @@ class EncryptedPeer(Peer):
             data = await self.stream.receive_some(2**16)
             if not data:
                 raise EOFError
+            self.received += len(data)
             answer = dialler.receive(bytes(data))
             if answer:
                 await self.stream.send_all(answer)
@@ -39,6 +42,7 @@ class EncryptedPeer(Peer):
             data = await self.stream.receive_some(2**16)
             if not data:
                 raise EOFError
+            self.received += len(data)
             self.dialler.receive(bytes(data))
             self.arrived += self.dialler.payload()
         taken = bytes(self.arrived[:count])

@@ -122,6 +122,8 @@ class Node:
     source: Source
     torrents: dict[bytes, Torrent]
     tallies: dict[bytes, Tally]
+    elsewhere: Tally
+    """What belongs to no torrent."""
     address: tuple[str, int]
     watch: Watch
     stop: trio.CancelScope = field(default_factory=trio.CancelScope)
@@ -242,6 +244,7 @@ async def serving(
         return by_hash.get(aliases.get(name, name))
 
     tallies = {bytes(torrent.info_hash): tally() for torrent in torrents}
+    elsewhere = tally()
     source = Source(data)
     cache: PieceCache[Torrent] = PieceCache(
         source,
@@ -255,6 +258,7 @@ async def serving(
         limits or Limits(),
         cache=cache,
         account=lambda torrent: tallies[torrent.info_hash],
+        unattributed=elsewhere,
         super_seeds=SuperSeeds(
             enabled=super_seeding,
             other_seeds=lambda _: 0,
@@ -272,7 +276,7 @@ async def serving(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     name = listener.getsockname()
     address = str(name[0]), int(name[1])
-    node = Node(hub, uploads, cache, source, by_hash, tallies, address, Watch(hub))
+    node = Node(hub, uploads, cache, source, by_hash, tallies, elsewhere, address, Watch(hub))
 
     async def serve(*, task_status: trio.TaskStatus[None]) -> None:
         with node.stop:

@@ -74,7 +74,7 @@ def test_metadata_comes_part_by_part_when_the_session_has_room() -> None:
     assert answers(wire) == []
     for index in (2, 0, 1):
         assert wire.owes_metadata
-        wire.send_metadata()
+        wire.answer_metadata(lambda _: True)
         [message] = answers(wire)
         told, end = bencode.decode_prefix(message.payload[1:])
         assert told == {b"msg_type": 1, b"piece": index, b"total_size": len(RAW)}
@@ -93,8 +93,25 @@ def test_a_peer_gets_a_few_copies_of_the_metadata_and_then_rejects(size: int) ->
     assert b"msg_typei2e" in answers(wire)[0].payload
     for _ in range(METADATA_COPIES * parts):
         assert wire.owes_metadata
-        wire.send_metadata()
+        wire.answer_metadata(lambda _: True)
     assert not wire.owes_metadata
+
+
+def test_metadata_that_the_peer_may_not_have_is_turned_down() -> None:
+    wire = opened()
+    asked: list[int] = []
+    receive(wire, HELLO, ask(2), ask(0))
+
+    def admit(size: int) -> bool:
+        asked.append(size)
+        return False
+
+    wire.answer_metadata(admit)
+    [message] = answers(wire)
+    assert message.payload == b"\x07d8:msg_typei2e5:piecei2ee"
+    assert asked == [len(RAW) - 2 * BLOCK_SIZE]
+    wire.answer_metadata(lambda _: True)
+    assert answers(wire)[0].payload.endswith(RAW[:BLOCK_SIZE])
 
 
 def test_metadata_is_not_sent_to_a_peer_that_gave_no_id_for_it() -> None:

@@ -179,9 +179,20 @@ class Desk:
         self.started = 0
         self.rejected: list[HashRequest] = []
         self.told = 0
+        self.allowed = 10**9
+        """Bytes that the peer may have."""
         self.lookups = HashLookups(
-            TREE, start=self._start, reject=self.rejected.append, tell=self._tell
+            TREE,
+            admit=self._admit,
+            start=self._start,
+            reject=self.rejected.append,
+            tell=self._tell,
         )
+
+    def _admit(self, size: int) -> bool:
+        admitted = size <= self.allowed
+        self.allowed -= size if admitted else 0
+        return admitted
 
     def _start(self) -> None:
         self.started += 1
@@ -205,6 +216,15 @@ async def test_the_next_hashes_are_read_when_the_last_are_on_their_way() -> None
         assert desk.lookups.take()
         assert not desk.lookups.take()
         assert desk.started == min(4, turn + 1)
+
+
+async def test_hashes_beyond_what_the_address_may_have_are_turned_down() -> None:
+    desk = Desk()
+    desk.allowed = 2 * 32 * (PIECES.length + PIECES.proofs) + 1
+    for _ in range(3):
+        desk.lookups.ask(PIECES)
+    assert desk.rejected == [PIECES]
+    assert desk.allowed == 1
 
 
 async def test_only_so_many_requests_wait() -> None:

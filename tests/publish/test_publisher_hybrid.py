@@ -101,6 +101,7 @@ async def hub_of(world: World) -> AsyncIterator[tuple[str, int]]:
         Limits(),
         cache=world.cache,
         account=lambda _: tally,
+        unattributed=tally,
         super_seeds=SuperSeeds(
             enabled=False,
             other_seeds=lambda _: 0,
