@@ -4,21 +4,52 @@ A file is replaced by writing a temporary one and renaming it, so that a process
 moment leaves the old content or the new one, never a part. A power cut is worse: a file system may
 have stored the new name before the bytes, unless it was told to sync them first. A sync takes some
 milliseconds, so each caller says whether its file has to be `durable`.
+
+What lies in a directory of ours may be anything: left by an older version, a dying disk, a person.
+Files are read without following a link or waiting for a pipe, and no further than they may be long.
+Whatever else has the name of a file that we write is set aside: renamed, never deleted.
 """
 
 import errno
 import fcntl
+import json
+import logging
 import os
-from collections.abc import Iterator
+import stat
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import count
+from math import isfinite
 from pathlib import Path
+from typing import Any, NoReturn
+from zlib import crc32
 
 from seeder.errors import StorageError
+
+_LOG = logging.getLogger(__name__)
 
 PARTIAL_SUFFIX = ".partial"
 """The suffix of a temporary file, instead of that of the file that it will become."""
 LOCK_NAME = "lock"
 """An empty file; the process that holds its flock is the one that may use the directory."""
+
+
+_LARGEST_INTEGER = 2**63 - 1
+_LONGEST_INTEGER = 20
+"""Digits, with a sign; what has more is never converted."""
+_NO_WRITING = (errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EROFS)
+_SEAL = b', "crc32": '
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+class NotAFile(OSError):
+    """Something else has the name of a file; `strerror` says what."""
 
 
 @contextmanager
@@ -30,9 +61,147 @@ def storage_errors(path: str | Path, done: str) -> Iterator[None]:
         raise StorageError(f"{path}: can't be {done}: {error.strerror}") from error
 
 
+def open_regular(path: str | Path, flags: int = os.O_RDONLY, mode: int = 0o666) -> int:
+    """Return a descriptor of a regular file; NotAFile if `path` is anything else; OSError.
+
+    It follows no link, and never waits for the other end of a pipe.
+    """
+    flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, mode)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            found = os.lstat(path)
+            if not stat.S_ISREG(found.st_mode):
+                raise _not_a_file(path, found.st_mode) from error
+        raise
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise _not_a_file(path, found.st_mode)
+    return descriptor
+
+
+def _not_a_file(path: str | Path, mode: int) -> NotAFile:
+    return NotAFile(errno.EINVAL, _what_it_is(mode), os.fspath(path))
+
+
+def _what_it_is(mode: int) -> str:
+    return f"it is {_KINDS.get(stat.S_IFMT(mode), 'a device')}, not a file"
+
+
+def read_file(path: str | Path, most: int) -> bytes | None:
+    """Return the content of a regular file of at most `most` bytes; None if there is none.
+
+    NotAFile if something else is there; OSError.
+    """
+    try:
+        descriptor = open_regular(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        size = os.fstat(descriptor).st_size
+        if size > most:
+            raise OSError(errno.EFBIG, f"it has {size} bytes, more than {most}", os.fspath(path))
+        parts = []
+        while size > 0 and (part := os.read(descriptor, size)):
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
+
+
+def dump_json(document: Mapping[str, object]) -> bytes:
+    """Return an object as JSON in one line, with a CRC-32 of it as its last member."""
+    text = json.dumps(document).encode()
+    return b"%s%s%d}" % (text[:-1], _SEAL, crc32(text))
+
+
+def parse_json(data: bytes) -> Any:
+    """Return a JSON document of plain values; ValueError for anything else.
+
+    Plain: no number that is infinite, not a number, or an integer beyond 63 bits; no text that has
+    no UTF-8; nothing nested so deep that it can't be read. What `dump_json` wrote is the same to
+    the bit; older documents have no seal.
+    """
+    document, sealed, seal = data.rpartition(_SEAL)
+    if sealed and seal.rstrip() != b"%d}" % crc32(document + b"}"):
+        raise ValueError("its checksum is wrong")
+    try:
+        value = _PLAIN.decode(data.decode())
+        if b"\\ud" in data or b"\\uD" in data:
+            # Half of a surrogate pair: Python reads it, and fails where the text is written.
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return value
+
+
+def _integer(text: str) -> int:
+    if len(text) > _LONGEST_INTEGER or abs(int(text)) > _LARGEST_INTEGER:
+        raise ValueError("a number in it is too large")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError("a number in it is too large")
+    return value
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a number")
+
+
+_PLAIN = json.JSONDecoder(parse_int=_integer, parse_float=_number, parse_constant=_refuse_constant)
+
+
+def set_aside(path: str | Path, why: str) -> str:
+    """Rename what is at `path`, say so in the log, and return its new name; OSError."""
+    path = os.fspath(path)
+    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    aside = next(
+        name
+        for number in count()
+        if not os.path.lexists(name := f"{path}.aside-{moment}{f'-{number}' if number else ''}")
+    )
+    os.rename(path, aside)
+    _LOG.warning("%s: %s; set aside as %s", path, why, os.path.basename(aside))
+    return aside
+
+
+def make_way(directory: str | Path) -> None:
+    """Set aside whatever has the name of a directory of ours and is none; OSError."""
+    if os.path.lexists(directory) and not os.path.isdir(directory):
+        set_aside(directory, "it is not a directory")
+
+
+def move_file(source: str | Path, target: str | Path) -> None:
+    """Rename a file; a file that has its new name is replaced, anything else set aside. OSError."""
+    with suppress(FileNotFoundError):
+        found = os.lstat(target)
+        if not stat.S_ISREG(found.st_mode):
+            set_aside(target, _what_it_is(found.st_mode))
+    os.replace(source, target)
+
+
+def remove_file(path: str | Path) -> None:
+    """Unlink a file, if there is one; a directory that has its name is left alone. OSError."""
+    with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        os.unlink(path)
+
+
+def try_writing(path: str | Path, mode: int = 0o666) -> None:
+    """Create an empty file and unlink it; OSError if its directory takes no file."""
+    os.close(_create(os.fspath(path), mode))
+    os.unlink(path)
+
+
 def replace_file(
     path: str | Path,
-    data: bytes | bytearray,
+    data: bytes | bytearray | Sequence[bytes],
     *,
     durable: bool,
     temporary: str | None = None,
@@ -41,10 +210,12 @@ def replace_file(
 ) -> None:
     """Give the file `path` the content `data` in one step; OSError leaves the file as it was.
 
-    Once this has returned, the content of a `durable` file outlives a power cut; any other may be
-    found empty or torn after one. Missing directories are made, the last one with `directory_mode`.
+    `data` may come in parts. Once this has returned, the content of a `durable` file outlives a
+    power cut; any other may be found empty or torn after one. Missing directories are made, the
+    last one with `directory_mode`.
     `temporary` is on the same file system, and by default `path` with another suffix; a failure
-    removes it. A process that dies may leave it behind: the next call overwrites it.
+    removes it. A process that dies may leave it behind: the next call removes it. What is no file
+    and has one of the two names is set aside.
     """
     target = os.fspath(path)
     directory = os.path.dirname(target) or "."
@@ -53,7 +224,7 @@ def replace_file(
     try:
         _make_directory(directory, directory_mode, durable=durable)
         _write(temporary, data, mode, durable=durable)
-        os.replace(temporary, target)
+        move_file(temporary, target)
         if durable:
             _sync_directory(directory)
     except OSError:
@@ -74,12 +245,30 @@ def _make_directory(path: str, mode: int, *, durable: bool) -> None:
         _sync_directory(above)
 
 
-def _write(path: str, data: bytes | bytearray, mode: int, *, durable: bool) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+def _create(path: str, mode: int) -> int:
+    """Return a descriptor of a new file; a leftover that has its name goes, anything else aside."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
+        return os.open(path, flags, mode)
+    except FileExistsError:
+        # Unlinked, not truncated: it may be another name of a file that isn't ours.
+        found = os.lstat(path)
+        if stat.S_ISREG(found.st_mode):
+            os.unlink(path)
+        else:
+            set_aside(path, _what_it_is(found.st_mode))
+        return os.open(path, flags, mode)
+
+
+def _write(
+    path: str, data: bytes | bytearray | Sequence[bytes], mode: int, *, durable: bool
+) -> None:
+    descriptor = _create(path, mode)
+    try:
+        for part in (data,) if isinstance(data, bytes | bytearray) else data:
+            rest = memoryview(part)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
         if durable:
             os.fsync(descriptor)
     finally:
@@ -102,12 +291,56 @@ def _sync_directory(path: str) -> None:
 def lock_directory(root: str) -> int:
     """Return a descriptor that holds the directory's lock until it is closed or the process ends.
 
-    BlockingIOError if another descriptor holds it; OSError.
+    BlockingIOError if another descriptor holds it; OSError. Where no lock file can be made, the
+    directory itself is locked.
     """
-    descriptor = os.open(f"{root}/{LOCK_NAME}", os.O_RDWR | os.O_CREAT, 0o600)
+    directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        refused = _lock(directory)
+        file = _open_lock(root)
+        if file is None and refused is not None:
+            raise refused
+    except BaseException:
+        os.close(directory)
+        raise
+    if file is None:
+        return directory
+    os.close(directory)
+    try:
+        refused = _lock(file)
+        if refused is not None:
+            raise refused
+    except OSError:
+        os.close(file)
+        raise
+    return file
+
+
+def _lock(descriptor: int) -> OSError | None:
+    """Take a lock, or return why there is none; BlockingIOError if another has it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
+    except BlockingIOError:
         raise
-    return descriptor
+    except OSError as error:
+        return error  # NFS, for one, locks no directories
+    return None
+
+
+def _open_lock(root: str) -> int | None:
+    """Open the lock file, made if it is missing; None where there can't be one; OSError."""
+    path = f"{root}/{LOCK_NAME}"
+    try:
+        return open_regular(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except NotAFile as error:
+        # Nobody holds the lock of what isn't a file.
+        try:
+            set_aside(path, error.strerror or str(error))
+            return open_regular(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError:
+            return None
+    except OSError as error:
+        if error.errno not in _NO_WRITING:
+            raise
+    # What can't be written can be locked all the same.
+    return open_regular(path) if os.path.lexists(path) else None

@@ -1,6 +1,7 @@
 """Files replaced in one step: whatever dies, fails or loses its power on the way."""
 
 import errno
+import json
 import os
 import resource
 import stat
@@ -11,9 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seeder.errors import StorageError
-from seeder.files import lock_directory, replace_file, storage_errors
+from seeder.files import (
+    NotAFile,
+    dump_json,
+    lock_directory,
+    make_way,
+    open_regular,
+    parse_json,
+    read_file,
+    replace_file,
+    set_aside,
+    storage_errors,
+)
+from tests.support.disks import NOT_FILES, failing_disk
 
 STEPS = ("mkdir", "open", "write", "fsync", "close", "replace", "unlink")
 OLD, NEW = b"old content", b"new content, and longer"
@@ -247,3 +262,171 @@ def test_the_lock_keeps_a_second_one_out_until_it_is_closed(tmp_path: Path) -> N
     assert len(os.listdir("/proc/self/fd")) == open_files
     os.close(descriptor)
     os.close(lock_directory(str(tmp_path)))
+
+
+# -- what strangers leave
+
+
+@pytest.mark.parametrize("kind", NOT_FILES)
+def test_what_is_no_file_is_neither_read_nor_waited_for_and_set_aside_by_the_next_writing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    below = tmp_path / "below"
+    below.mkdir()
+    path = below / "a.info"
+    path.write_bytes(OLD)
+    NOT_FILES[kind](path)
+    found = os.lstat(path)
+    with pytest.raises(NotAFile, match="not a file"):
+        read_file(path, 100)
+    with pytest.raises(NotAFile, match="not a file"):
+        os.close(open_regular(path, os.O_WRONLY | os.O_CREAT))
+    replace_file(path, NEW, durable=True)
+    assert read_file(path, 100) == NEW
+    [aside] = [other for other in below.iterdir() if other != path]
+    assert os.lstat(aside).st_ino == found.st_ino
+    assert str(path) in caplog.text
+    assert aside.name in caplog.text
+    if kind == "a link outside":
+        assert (tmp_path / "of somebody else").read_bytes() == OLD
+
+
+@pytest.mark.parametrize("kind", NOT_FILES)
+def test_what_has_the_name_of_a_temporary_file_is_set_aside(tmp_path: Path, kind: str) -> None:
+    below = tmp_path / "below"
+    below.mkdir()
+    NOT_FILES[kind](below / "a.partial")
+    replace_file(below / "a.info", NEW, durable=False)
+    assert (below / "a.info").read_bytes() == NEW
+    [aside] = [other for other in below.iterdir() if other.name != "a.info"]
+    assert aside.name.startswith("a.partial.aside-")
+    if kind == "a link outside":
+        assert (tmp_path / "of somebody else").read_bytes() == b"of somebody else"
+
+
+def test_a_leftover_that_has_another_name_too_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "of somebody else").write_bytes(OLD)
+    os.link(tmp_path / "of somebody else", tmp_path / "a.partial")
+    replace_file(tmp_path / "a.info", NEW, durable=False)
+    assert (tmp_path / "of somebody else").read_bytes() == OLD
+
+
+def test_a_file_is_read_no_further_than_it_may_be_long(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    assert read_file(path, 100) is None
+    assert read_file(path / "below", 100) is None
+    path.write_bytes(OLD)
+    assert read_file(path, len(OLD)) == OLD
+    assert read_file(path / "below", 100) is None
+    os.truncate(path, 10 * 2**30)
+    with pytest.raises(OSError, match="it has 10737418240 bytes, more than 100"):
+        read_file(path, 100)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"NaN",
+        b"-Infinity",
+        b"[1e999]",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b"9223372036854775808",
+        b"-" + b"9" * 10_000,
+        b'"\\ud800"',
+        b'{"\\uDfff": 1}',
+        b"\xff",
+        b"",
+        b"\0" * 50,
+    ],
+)
+def test_a_document_of_more_than_plain_values_is_refused(text: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  (json's own texts)
+        parse_json(text)
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**63) + 1, 2**63 - 1)
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=20,
+    )
+)
+def test_what_we_write_is_plain(value: Any) -> None:
+    assert parse_json(json.dumps(value).encode()) == value
+
+
+def test_a_flipped_bit_in_a_sealed_document_never_changes_what_it_says() -> None:
+    document = {"object": ["a", "b"], "etag": "e", "size": 7}
+    sealed = dump_json(document)
+    assert parse_json(sealed + b"\n").items() >= document.items()
+    assert parse_json(json.dumps(document).encode()) == document
+    found = 0
+    for at in range(len(sealed)):
+        for bit in range(8):
+            flipped = bytearray(sealed)
+            flipped[at] ^= 1 << bit
+            try:
+                told = parse_json(bytes(flipped))
+            except ValueError:
+                found += 1
+            else:
+                # The name of the seal itself was hit.
+                assert told.items() >= document.items()
+    assert found > 8 * (len(sealed) - 12)
+
+
+def test_what_is_no_directory_makes_way_for_one(tmp_path: Path) -> None:
+    make_way(tmp_path / "metainfo")
+    (tmp_path / "metainfo").write_bytes(OLD)
+    make_way(tmp_path / "metainfo")
+    replace_file(tmp_path / "metainfo" / "a", NEW, durable=True)
+    make_way(tmp_path / "metainfo")
+    assert (tmp_path / "metainfo" / "a").read_bytes() == NEW
+    [aside] = [path for path in tmp_path.iterdir() if path.name != "metainfo"]
+    assert aside.read_bytes() == OLD
+    (tmp_path / "link").symlink_to(tmp_path / "metainfo")
+    make_way(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_two_that_are_set_aside_at_once_get_two_names(tmp_path: Path) -> None:
+    names = set()
+    for _ in range(3):
+        (tmp_path / "a").mkdir()
+        names.add(set_aside(tmp_path / "a", "it is in the way"))
+    assert len(names) == len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("kind", NOT_FILES)
+def test_what_has_the_name_of_the_lock_is_set_aside(tmp_path: Path, kind: str) -> None:
+    below = tmp_path / "below"
+    below.mkdir()
+    NOT_FILES[kind](below / "lock")
+    descriptor = lock_directory(str(below))
+    with pytest.raises(BlockingIOError):
+        lock_directory(str(below))
+    os.close(descriptor)
+
+
+def test_where_no_lock_file_can_be_made_the_directory_is_locked(tmp_path: Path) -> None:
+    with failing_disk(errno.ENOSPC, tmp_path / "lock"):
+        descriptor = lock_directory(str(tmp_path))
+        with pytest.raises(BlockingIOError):
+            lock_directory(str(tmp_path))
+    # There is room again; who holds the lock is still known.
+    with pytest.raises(BlockingIOError):
+        lock_directory(str(tmp_path))
+    os.close(descriptor)
+    os.close(lock_directory(str(tmp_path)))
+
+
+def test_no_descriptor_is_left_of_a_lock_that_is_refused(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    with failing_disk(errno.EIO, tmp_path / "lock"), pytest.raises(OSError, match="error"):
+        lock_directory(str(tmp_path))
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -9,7 +9,7 @@ import trio
 from seeder.config.load import load
 from seeder.config.sections import Config
 from seeder.daemon.node import Node
-from seeder.errors import ConfigError
+from seeder.errors import ConfigError, SeederError
 from seeder.gateway.keys import read_keys
 from seeder.ledger.spending import prices_of
 
@@ -55,7 +55,10 @@ async def reload(node: Node, path: Path) -> None:
     peer = node.config.peer.model_copy(update={name: getattr(config.peer, name) for name in LIVE})
     node.uploads.change(node.descriptors.fit(peer))
     node.keyring.replace(keys)
-    await node.publisher.apply(config.objects)
+    try:
+        await node.publisher.apply(config.objects)
+    except SeederError as error:
+        _LOG.error("not all objects of %s are taken up: %s", path, error)
     gateway = node.config.gateway.model_copy(update={"keys": config.gateway.keys})
     node.config = node.config.model_copy(
         update={

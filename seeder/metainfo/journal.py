@@ -1,13 +1,28 @@
 """How far each object has been hashed, on disk: a restart goes on where the last run ended."""
 
 import json
+import logging
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from seeder.files import replace_file, storage_errors
+from seeder.files import (
+    make_way,
+    open_regular,
+    read_file,
+    remove_file,
+    replace_file,
+    storage_errors,
+)
 from seeder.metainfo.store import file_stem
 from seeder.torrent.layout import SHA1_LENGTH
 from seeder.torrent.objects import ObjectRef
+from seeder.units import MIB
+
+_LOG = logging.getLogger(__name__)
+
+LARGEST_JOURNAL = 256 * MIB
+"""Bytes that are read of a journal: more than the hashes of any torrent that we make."""
 
 
 class Builds:
@@ -25,9 +40,12 @@ class Builds:
         return self._directory / f"{file_stem(ref)}.tree"
 
     def clear(self, ref: ObjectRef) -> None:
-        """Remove the files of an object's build."""
-        self.journal(ref).unlink(missing_ok=True)
-        self.tree(ref).unlink(missing_ok=True)
+        """Remove the files of an object's build; what can't be removed is left to the next one."""
+        for path in (self.journal(ref), self.tree(ref)):
+            try:
+                remove_file(path)
+            except OSError as error:
+                _LOG.warning("%s: can't be removed: %s", path, error.strerror)
 
 
 class HashJournal:
@@ -50,13 +68,16 @@ class HashJournal:
         self._header = json.dumps({"journal": 1, "of": name}).encode() + b"\n"
 
     def load(self) -> dict[int, bytes]:
-        """Return the digests by number; a journal of another name counts as empty. StorageError."""
-        with storage_errors(self._path, "read"):
-            try:
-                data = self._path.read_bytes()
-            except FileNotFoundError:
-                return {}
-        if not data.startswith(self._header):
+        """Return the digests by number, none of a journal of another name.
+
+        One that can't be read counts as empty, and the log says so.
+        """
+        try:
+            data = read_file(self._path, LARGEST_JOURNAL)
+        except OSError as error:
+            _LOG.warning("%s: can't be read: %s; hashing begins anew", self._path, error.strerror)
+            return {}
+        if data is None or not data.startswith(self._header):
             return {}
         records = data[len(self._header) :]
         width, length = self._width, self._length
@@ -70,13 +91,16 @@ class HashJournal:
         """Write the journal anew with what is known, and so without a torn tail. StorageError."""
         data = self._header + self._records(known.items())
         with storage_errors(self._path, "written"):
+            make_way(self._path.parent)
             # Durable as soon as there is something to lose: what is known was paid for.
             replace_file(self._path, data, durable=bool(known))
 
     def append(self, first: int, hashes: list[bytes]) -> None:
         """Add the digests of pieces with consecutive numbers from `first` on. StorageError."""
-        with storage_errors(self._path, "written"), self._path.open("ab") as file:
-            file.write(self._records(enumerate(hashes, first)))
+        with storage_errors(self._path, "written"):
+            descriptor = open_regular(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            with open(descriptor, "ab") as file:
+                file.write(self._records(enumerate(hashes, first)))
 
     def _records(self, hashes: Iterable[tuple[int, bytes]]) -> bytes:
         return b"".join(number.to_bytes(self._width, "big") + digest for number, digest in hashes)

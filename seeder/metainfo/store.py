@@ -1,28 +1,47 @@
 """What is known of objects, on disk, so that a restart reads nothing of them from S3 again.
 
-Each object has a file, its record; a hybrid has its tree beside it.
+Each object has a file, its record; a hybrid has its tree beside it. A record that is damaged, or
+that can't be read while its directory takes another one in its place, counts as missing: the log
+says so, and it is made anew.
 """
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from seeder.errors import MetainfoError
-from seeder.files import replace_file, storage_errors
+from seeder.errors import MetainfoError, StorageError
+from seeder.files import (
+    PARTIAL_SUFFIX,
+    NotAFile,
+    dump_json,
+    make_way,
+    open_regular,
+    parse_json,
+    remove_file,
+    replace_file,
+    storage_errors,
+    try_writing,
+)
 from seeder.metainfo.trees import TreeFile
 from seeder.torrent.bundle import bundle_layout, parse_bundle_info
 from seeder.torrent.info import Info, InfoHash, InfoV2, Outline, parse_info
-from seeder.torrent.layout import Layout
-from seeder.torrent.merkle import Shape
+from seeder.torrent.layout import SHA1_LENGTH, Layout
+from seeder.torrent.merkle import NODE_LENGTH, Shape
 from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
+from seeder.units import MIB
 
+_LOG = logging.getLogger(__name__)
+
+_LARGEST = 64 * MIB
+"""Bytes of a record: no torrent that we make or take is that large."""
 _LINE = 4096
 """Bytes read at first: most lines are shorter."""
-_DAMAGE = (ValueError, KeyError, TypeError, MetainfoError)
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, MetainfoError)
 """Raised where a file isn't a record, or is one of another object."""
 
 
@@ -52,12 +71,37 @@ def file_stem(ref: ObjectRef) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("there is something else in the place of a text")
+    return value
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise TypeError("there is something else in the place of a number")
+    return value
+
+
+def _hash(value: object) -> bytes:
+    found = bytes.fromhex(_text(value))
+    if len(found) != NODE_LENGTH:
+        raise ValueError("a hash in it is too long or too short")
+    return found
+
+
 def _pinned(ref: ObjectRef, told: dict[str, Any]) -> PinnedObject:
     """Return the state that a record's line tells of; ValueError, KeyError or TypeError."""
     if told.get("members") is None:
-        return PinnedObject(ref, str(told["etag"]), int(told["size"]), told["version_id"])
+        version = told["version_id"]
+        return PinnedObject(
+            ref,
+            _text(told["etag"]),
+            _count(told["size"]),
+            None if version is None else _text(version),
+        )
     members = [
-        PinnedObject(replace(ref, key=str(key)), str(etag), int(size))
+        PinnedObject(replace(ref, key=_text(key)), _text(etag), _count(size))
         for key, etag, size in told["members"]
     ]
     bundle = PinnedBundle.of(ref, members)
@@ -98,20 +142,24 @@ class _Parts:
 def _read_parts(path: Path, *, whole: bool) -> _Parts | None:
     """Return the parts of a record, with its info if `whole` or needed; None without a file.
 
-    OSError; ValueError, KeyError or TypeError where the line is damaged.
+    NotAFile; OSError; ValueError, KeyError or TypeError where the line is damaged.
     """
     # A start reads thousands: an io.BufferedReader for each would cost more than the reading.
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+        descriptor = open_regular(path)
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         size = os.fstat(descriptor).st_size
+        if size > _LARGEST:
+            raise ValueError(f"it has {size} bytes")
         head = os.read(descriptor, size if whole else _LINE)
         if b"\n" not in head:
             head += os.read(descriptor, size)
         line, _, raw = head.partition(b"\n")
-        told = json.loads(line)
+        told = parse_json(line)
+        if not isinstance(told, dict):
+            raise TypeError("its line is no object")
         outline = _outline(told)
         left = size - len(line) - 1
         if not whole and (left <= 0 or outline is not None):
@@ -137,15 +185,17 @@ def _record(ref: ObjectRef, parts: _Parts, *, whole: bool) -> Record:
         if outline not in (None, known):
             raise ValueError("its info is another one than its line says")
         outline = known
+    if outline is not None and outline.layout.piece_count * SHA1_LENGTH > parts.raw_length:
+        raise ValueError("its info is too short for its pieces")
     if outline is not None and not _could_be(pinned, outline):
         raise ValueError("its info is not as long as its objects")
     return Record(
         pinned=pinned,
         info=info if whole else None,
         outline=outline,
-        rung=str(told["rung"]),
-        wanted=str(told["wanted"]),
-        refused=dict(told["refused"]),
+        rung=_text(told["rung"]),
+        wanted=_text(told["wanted"]),
+        refused={rung: _text(reason) for rung, reason in told["refused"].items()},
     )
 
 
@@ -182,14 +232,33 @@ class MetainfoStore:
     def _read(self, ref: ObjectRef, *, whole: bool) -> Record | None:
         path = self._path(ref)
         try:
-            with storage_errors(path, "read"):
-                parts = _read_parts(path, whole=whole)
+            parts = _read_parts(path, whole=whole)
             if parts is None:
                 return None
             record = _record(ref, parts, whole=whole)
-            return record if self._finds_tree(record) else None
-        except _DAMAGE:
-            return None
+            if self._finds_tree(record):
+                return record
+            why = "its tree is missing, or another one"
+        except _DAMAGE as error:
+            why = f"it is damaged ({str(error) or repr(error)})"
+        except OSError as error:
+            if not self._takes_another(path, error):
+                raise StorageError(f"{path}: can't be read: {error.strerror}") from error
+            why = f"it can't be read: {error.strerror}"
+        _LOG.warning("%s: %s; the metainfo of %s is made anew", path, why, ref)
+        return None
+
+    def _takes_another(self, path: Path, error: OSError) -> bool:
+        """Tell whether an error is of one record alone: another could be written in its place."""
+        if isinstance(error, NotAFile):
+            return True
+        try:
+            make_way(self._directory)
+            self._directory.mkdir(exist_ok=True)
+            try_writing(path.with_suffix(PARTIAL_SUFFIX))
+        except OSError:
+            return False
+        return True
 
     def _finds_tree(self, record: Record) -> bool:
         """Open the tree of a hybrid's record; False if none is on disk, or one of another file."""
@@ -208,7 +277,7 @@ class MetainfoStore:
         pinned = record.pinned
         ref = pinned.ref
         members = pinned.members if isinstance(pinned, PinnedBundle) else None
-        line = json.dumps(
+        line = dump_json(
             {
                 "object": [ref.origin, ref.bucket, ref.key, ref.version_id],
                 "etag": pinned.etag,
@@ -221,16 +290,18 @@ class MetainfoStore:
                 **({} if record.info is None else _told(record.info, record.tree)),
             }
         )
+        with storage_errors(self._directory, "used"):
+            make_way(self._directory)
         if record.tree is not None:
             record.tree.move(self._tree_path(ref))
-        data = line.encode() + b"\n" + (record.info.raw if record.info else b"")
+        data = line + b"\n" + (record.info.raw if record.info else b"")
         path, tree_path = self._path(ref), self._tree_path(ref)
         with storage_errors(path, "written"):
             # Durable: without it the object has to be read from S3 once more.
             replace_file(path, data, durable=True)
         if record.tree is None:
             with storage_errors(tree_path, "removed"):
-                tree_path.unlink(missing_ok=True)
+                remove_file(tree_path)
 
 
 def _told(info: Info, tree: TreeFile | None) -> dict[str, object]:
@@ -251,8 +322,8 @@ def _outline(told: Mapping[str, Any]) -> Outline | None:
     """Return the outline in a record's line; None where the line has none, or there is no info."""
     if "info_hash" not in told:
         return None
-    layout = Layout(int(told["length"]), int(told["piece_length"]))
+    layout = Layout(_count(told["length"]), _count(told["piece_length"]))
     v2 = None
     if told.get("v2_hash") is not None:  # older lines of v1 torrents have no such key
-        v2 = InfoV2(bytes.fromhex(told["v2_hash"]), bytes.fromhex(told["v2_root"]))
-    return Outline(InfoHash.from_hex(told["info_hash"]), layout, bool(told["private"]), v2)
+        v2 = InfoV2(_hash(told["v2_hash"]), _hash(told["v2_root"]))
+    return Outline(InfoHash.from_hex(_text(told["info_hash"])), layout, bool(told["private"]), v2)

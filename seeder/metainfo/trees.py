@@ -8,14 +8,25 @@ The leaf hashes are written to their places while the object is hashed, and the 
 without a header is a build under way.
 """
 
+import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from struct import Struct
 
 from seeder.errors import StorageError
-from seeder.files import storage_errors
+from seeder.files import (
+    make_way,
+    move_file,
+    open_regular,
+    remove_file,
+    replace_file,
+    storage_errors,
+)
 from seeder.torrent.merkle import NODE_LENGTH, Shape, leaf_hashes, parents
+
+_LOG = logging.getLogger(__name__)
 
 _HEADER = Struct(">16sQLB3x32s")
 _MAGIC = b"seeder: hashes\n\1"
@@ -37,8 +48,8 @@ class TreeFile:
         for has_leaves in (True, False):
             found = cls(path, shape, root, has_leaves=has_leaves)
             try:
-                with path.open("rb", buffering=0) as file:
-                    if found._fits(file.fileno()) and found._is_whole(file.fileno()):
+                with _opened(path) as fd:
+                    if found._fits(fd) and found._is_whole(fd):
                         return found
             except OSError:
                 return None
@@ -48,6 +59,7 @@ class TreeFile:
     def write(cls, path: Path, shape: Shape, piece_layer: bytes) -> "TreeFile":
         """Write a tree without leaf hashes to `path`; StorageError."""
         made = cls(path, shape, shape.root(piece_layer), has_leaves=False)
+        _begin(path)
         made.finish(piece_layer)
         return made
 
@@ -55,8 +67,7 @@ class TreeFile:
         """Write all but the leaves, the header last and once the rest is synced. StorageError."""
         with storage_errors(self.path, "written"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
-            try:
+            with _opened(self.path, os.O_RDWR | os.O_CREAT) as fd:
                 layer, nodes = self.shape.piece_layer, piece_layer
                 while layer < max(1, self.shape.height):
                     _write(fd, nodes, self._place(layer))
@@ -66,8 +77,6 @@ class TreeFile:
                 os.fsync(fd)
                 _write(fd, self._header(), 0)
                 os.fsync(fd)
-            finally:
-                os.close(fd)
 
     def move(self, path: Path) -> None:
         """Move the file to `path`, replacing what is there; StorageError.
@@ -79,15 +88,15 @@ class TreeFile:
             return
         with storage_errors(path, "written"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(self.path, path)
+            move_file(self.path, path)
         self.path = path
 
     def read(self, layer: int, first: int, count: int) -> bytes:
         """Return kept hashes of a layer; StorageError."""
         size = count * NODE_LENGTH
-        with storage_errors(self.path, "read"), self.path.open("rb", buffering=0) as file:
-            fits = self._fits(file.fileno())
-            data = os.pread(file.fileno(), size, self._place(layer) + first * NODE_LENGTH)
+        with storage_errors(self.path, "read"), _opened(self.path) as fd:
+            fits = self._fits(fd)
+            data = os.pread(fd, size, self._place(layer) + first * NODE_LENGTH)
         if not fits or len(data) != size:
             raise StorageError(f"{self.path}: is damaged, or of another state of the object")
         return data
@@ -134,36 +143,36 @@ class TreeBuilder:
 
     def start(self) -> None:
         """Begin with an empty file; StorageError."""
-        with storage_errors(self._path, "written"):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._path.write_bytes(b"")
+        _begin(self._path)
 
     def intact(self, noted: Iterable[tuple[int, bytes]]) -> set[int]:
-        """Return the pieces whose leaves on disk have the root that was noted; StorageError."""
-        found = set()
-        with storage_errors(self._path, "read"):
-            try:
-                file = self._path.open("rb", buffering=0)
-            except FileNotFoundError:
-                return set()
-            with file:
+        """Return the pieces whose leaves on disk have the root that was noted; StorageError.
+
+        A file that can't be read is begun anew.
+        """
+        found = {}
+        try:
+            with _opened(self._path) as fd:
                 for index, root in noted:
                     first, count = self._leaves(index)
-                    data = os.pread(file.fileno(), count * NODE_LENGTH, _place_of(first))
+                    data = os.pread(fd, count * NODE_LENGTH, _place_of(first))
                     if len(data) == count * NODE_LENGTH and self.shape.piece_root(data) == root:
-                        self._roots[index] = root
-                        found.add(index)
-        return found
+                        found[index] = root
+        except FileNotFoundError:
+            return set()
+        except OSError as error:
+            _LOG.warning("%s: can't be read: %s; hashing begins anew", self._path, error.strerror)
+            self.start()
+            return set()
+        self._roots |= found
+        return set(found)
 
     def add(self, first: int, pieces: Sequence[bytes | bytearray]) -> list[bytes]:
         """Keep the leaves of consecutive pieces and return the root of each; StorageError."""
         leaves = [leaf_hashes(piece) for piece in pieces]
-        with storage_errors(self._path, "written"):
-            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o666)
-            try:
-                _write(fd, b"".join(leaves), _place_of(self._leaves(first)[0]))
-            finally:
-                os.close(fd)
+        flags = os.O_WRONLY | os.O_CREAT
+        with storage_errors(self._path, "written"), _opened(self._path, flags) as fd:
+            _write(fd, b"".join(leaves), _place_of(self._leaves(first)[0]))
         roots = [self.shape.piece_root(each) for each in leaves]
         self._roots.update(enumerate(roots, first))
         return roots
@@ -176,13 +185,29 @@ class TreeBuilder:
         return made
 
     def discard(self) -> None:
-        """Remove the file."""
-        self._path.unlink(missing_ok=True)
+        """Remove the file; StorageError."""
+        with storage_errors(self._path, "removed"):
+            remove_file(self._path)
 
     def _leaves(self, index: int) -> tuple[int, int]:
         """Return the first leaf of a piece, and how many it has."""
         first = index << self.shape.piece_layer
         return first, min(1 << self.shape.piece_layer, self.shape.leaf_count - first)
+
+
+def _begin(path: Path) -> None:
+    with storage_errors(path, "written"):
+        make_way(path.parent)
+        replace_file(path, b"", durable=False)
+
+
+@contextmanager
+def _opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
+    descriptor = open_regular(path, flags)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _place_of(leaf: int) -> int:

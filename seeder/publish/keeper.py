@@ -61,6 +61,7 @@ class Keeper(Rounds):
         "_mismatched",
         "_record",
         "_serving",
+        "_unread",
         "publication",
         "wanted",
     )
@@ -68,7 +69,7 @@ class Keeper(Rounds):
     def __init__(
         self,
         wanted: Wanted,
-        record: Record | None,
+        record: Record | StorageError | None,
         *,
         maker: Maker,
         library: Library,
@@ -78,7 +79,9 @@ class Keeper(Rounds):
         super().__init__(timetable)
         self.wanted = wanted
         self.publication = Publication(wanted.ref, public=wanted.settings.is_public)
-        self._record = record
+        self._record = None if isinstance(record, StorageError) else record
+        self._unread = record if isinstance(record, StorageError) else None
+        """Why the record on disk couldn't be read: it may be there all the same."""
         self._mismatched = False
         """The object isn't what its own hashes say: no HEAD can clear that."""
         self._maker = maker
@@ -96,6 +99,9 @@ class Keeper(Rounds):
     def begin(self, crowd: int) -> None:
         """Serve what is known of the object, and have S3 asked; `crowd` objects begin together."""
         delay, record = 0.0, self._record
+        if self._unread is not None:
+            self.publication.settle(State.WAITING, str(self._unread))
+            self.tell(logging.ERROR, str(self._unread))
         if record is not None and record.outline is not None and self._fits(record):
             # Pinned by its ETag, it is safe to serve before S3 was asked: a 412 would tell.
             self._serve(record, record.outline, quiet=crowd > MOST_LOGGED)
@@ -131,6 +137,8 @@ class Keeper(Rounds):
                 self._record.outline = None
                 self._serving.retire(self.publication, LOST)
             case _:
+                if isinstance(error, StorageError):
+                    self._unread = error
                 self._mismatched |= isinstance(error, PieceMismatch)
                 self.publication.settle(State.FAULTY, str(error))
         self.tell(logging.WARNING, str(error))
@@ -144,8 +152,22 @@ class Keeper(Rounds):
         self.told = None
         return inf if self.wanted.listed is not None else self.refresh
 
+    async def _read_record(self) -> None:
+        """Try again to read the record; StorageError."""
+        record = await self._maker.recall(self.publication.ref)
+        self._unread = None
+        if self.publication.torrent is None:
+            self._record = record
+            if record is not None and record.outline is not None and self._fits(record):
+                self._serve(record, record.outline)
+        elif record is None and self._record is not None:
+            self._record.outline = None
+            self._serving.retire(self.publication, LOST)
+
     async def _bring_up_to_date(self) -> None:
         publication = self.publication
+        if self._unread is not None:
+            await self._read_record()
         pinned = await self._maker.look(publication.ref, self.wanted.settings)
         torrent = publication.torrent
         if torrent is not None and same_state(torrent.pinned, pinned):
@@ -178,10 +200,16 @@ class Keeper(Rounds):
         def progress(done: int, size: int) -> None:
             publication.progress = done / size if size else 1.0
 
-        made = await self._maker.make(record, settings, progress, begin=begin)
+        if record.info is None:
+            await self._maker.make(record, settings, progress, begin=begin)
+        else:
+            # It was made in an earlier round, and couldn't be saved.
+            await self._maker.save(record)
+        info = record.info
+        assert info is not None
         # Peers will ask for the info first: the library has it at hand, the record needn't.
-        self._library.put(made.info)
-        record.info, record.outline = None, made.info.outline
+        self._library.put(info)
+        record.info, record.outline = None, info.outline
         self._serve(record, record.outline)
 
     def _fits(self, record: Record) -> bool:
@@ -213,7 +241,9 @@ class Keeper(Rounds):
                 state, delay = State.FAILED, REFUSED_RETRY
             case AccessDenied():
                 state, delay = State.FAILED, REFUSED_RETRY
-            case MetainfoError() | StorageError() | TooManyObjects():
+            case StorageError():
+                state = State.FAILED
+            case MetainfoError() | TooManyObjects():
                 state, delay = State.FAILED, self.refresh
         if publication.torrent is not None:
             state = State.FAULTY

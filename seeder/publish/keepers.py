@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 import trio
 
-from seeder.errors import SeederError
+from seeder.errors import SeederError, StorageError
 from seeder.metainfo.ladder import describe_wanted
 from seeder.metainfo.library import Library
 from seeder.metainfo.store import MetainfoStore, Record
@@ -64,10 +64,16 @@ class Keepers:
         if len(added) > MOST_LOGGED:
             _LOG.info("%d new objects, %d of them known and served", len(added), served)
 
-    def _recall(self, refs: list[ObjectRef]) -> list[Record | None]:
-        return [self._store.recall(ref) for ref in refs]
+    def _recall(self, refs: list[ObjectRef]) -> list[Record | StorageError | None]:
+        found: list[Record | StorageError | None] = []
+        for ref in refs:
+            try:
+                found.append(self._store.recall(ref))
+            except StorageError as error:
+                found.append(error)
+        return found
 
-    def _add(self, wanted: Wanted, record: Record | None, crowd: int) -> None:
+    def _add(self, wanted: Wanted, record: Record | StorageError | None, crowd: int) -> None:
         keeper = Keeper(
             wanted,
             record,

@@ -1,13 +1,19 @@
 """The last listing of each prefix, on disk: a start knows the objects before S3 has answered."""
 
-import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from seeder.files import replace_file, storage_errors
+from seeder.files import dump_json, make_way, parse_json, read_file, replace_file, storage_errors
 from seeder.metainfo.store import file_stem
 from seeder.s3.listing import Listed
 from seeder.torrent.objects import ObjectRef
+from seeder.units import GIB
+
+_LOG = logging.getLogger(__name__)
+
+_LARGEST = GIB
+"""Bytes of a listing: a key has 1024 bytes at most, and may be written six times as long."""
 
 
 class ListingStore:
@@ -20,20 +26,27 @@ class ListingStore:
         return self._directory / f"{file_stem(prefix)}.json"
 
     def load(self, prefix: ObjectRef) -> dict[str, Listed] | None:
-        """Return the objects below a prefix by key; None if the listing is missing or damaged."""
+        """Return the objects below a prefix by key; None if the listing is missing or unfit.
+
+        The log says so where it is unfit; S3 is asked in any case.
+        """
         path = self._path(prefix)
-        with storage_errors(path, "read"):
-            try:
-                data = path.read_bytes()
-            except FileNotFoundError:
-                return None
         try:
-            told = json.loads(data)
-            if told["prefix"] != [prefix.origin, prefix.bucket, prefix.key]:
+            data = read_file(path, _LARGEST)
+            if data is None:
                 return None
-            return {str(key): Listed(str(etag), int(size)) for key, etag, size in told["objects"]}
-        except (ValueError, KeyError, TypeError):
-            return None
+            told = parse_json(data)
+            if told["prefix"] != [prefix.origin, prefix.bucket, prefix.key]:
+                raise ValueError("it is of another prefix")
+            return {
+                _text(key): Listed(_text(etag), int(size)) for key, etag, size in told["objects"]
+            }
+        except OSError as error:
+            why = f"it can't be read: {error.strerror}"
+        except (ValueError, KeyError, TypeError) as error:
+            why = f"it is damaged ({str(error) or repr(error)})"
+        _LOG.warning("%s: %s; %s has to be listed first", path, why, prefix)
+        return None
 
     def save(self, prefix: ObjectRef, objects: Mapping[str, Listed]) -> None:
         """Write a listing in one step; StorageError when the disk won't take it."""
@@ -41,5 +54,12 @@ class ListingStore:
         document = {"prefix": [prefix.origin, prefix.bucket, prefix.key], "objects": rows}
         path = self._path(prefix)
         with storage_errors(path, "written"):
+            make_way(self._directory)
             # Durable: without it a start waits for S3 to list the prefix.
-            replace_file(path, json.dumps(document).encode(), durable=True)
+            replace_file(path, dump_json(document), durable=True)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("there is something else in the place of a text")
+    return value

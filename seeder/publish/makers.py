@@ -67,7 +67,7 @@ class Maker:
         """Return a verified torrent of the record's object, once the record is saved.
 
         `begin` is called when its turn has come. OriginError, BudgetSpent, MetainfoError,
-        StorageError.
+        StorageError. If it can't be saved, the record has its info all the same: see `save`.
         """
         async with self._climbs:
             self._origin.check_allowance()
@@ -75,6 +75,14 @@ class Maker:
             account = self._ledger.account_of(record.pinned)
             torrent = await self._ladder.climb(record, settings, account, progress)
         record.earlier = None
-        await trio.to_thread.run_sync(self._store.save, record)
-        self._ladder.builds.clear(record.pinned.ref)
+        await self.save(record)
         return torrent
+
+    async def save(self, record: Record) -> None:
+        """Save a record whose metainfo was made, and clear up after that; StorageError."""
+        await trio.to_thread.run_sync(self._store.save, record)
+        await trio.to_thread.run_sync(self._ladder.builds.clear, record.pinned.ref)
+
+    async def recall(self, ref: ObjectRef) -> Record | None:
+        """Return what is known of an object; as `MetainfoStore.recall`."""
+        return await trio.to_thread.run_sync(self._store.recall, ref)

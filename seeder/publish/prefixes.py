@@ -15,7 +15,14 @@ from math import inf
 import trio
 
 from seeder.config.sections import ObjectSettings
-from seeder.errors import AccessDenied, BudgetSpent, ObjectMissing, SeederError, TooManyObjects
+from seeder.errors import (
+    AccessDenied,
+    BudgetSpent,
+    ObjectMissing,
+    SeederError,
+    StorageError,
+    TooManyObjects,
+)
 from seeder.publish.entries import Entries
 from seeder.publish.keeper import Wanted
 from seeder.publish.keepers import Keepers
@@ -109,6 +116,8 @@ class _Follower(Rounds):
         self._entries = entries
         self._maker = maker
         self._listings = listings
+        self._unsaved = False
+        """Whether the last listing isn't on disk."""
         self._keepers = keepers
         self._unlisted = unlisted
 
@@ -142,8 +151,9 @@ class _Follower(Rounds):
     async def _take_in(self, found: dict[str, Listed]) -> None:
         prefix = self.prefix
         change = compare(prefix.objects, found)
+        if change.updated or change.gone or self._unsaved:
+            await self._save(found)
         if change.updated or change.gone:
-            await trio.to_thread.run_sync(self._listings.save, prefix.ref, found)
             for key in change.gone:
                 self._keepers.withdraw(prefix.below(key), DELETED)
             await self._keepers.publish(prefix.wanted(change.updated))
@@ -160,6 +170,17 @@ class _Follower(Rounds):
             prefix.state, prefix.reason, self.told = PrefixState.FOLLOWED, None, None
         else:
             self._settle(PrefixState.EMPTY, EMPTY)
+
+    async def _save(self, found: Mapping[str, Listed]) -> None:
+        """Save a listing; without it a start waits for S3, but nothing else is amiss."""
+        try:
+            await trio.to_thread.run_sync(self._listings.save, self.prefix.ref, found)
+        except StorageError as error:
+            if not self._unsaved:
+                _LOG.warning("%s; saved with the next listing of %s", error, self.name)
+            self._unsaved = True
+        else:
+            self._unsaved = False
 
     def lack_budget(self, error: BudgetSpent) -> None:
         """Say so: it waits."""

@@ -1,5 +1,6 @@
 """Metainfo that is on disk until somebody asks for it, and in memory as long as there is room."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import Info, InfoHash, Outline, build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.objects import ObjectRef, PinnedObject
+from tests.support.disks import failing_disk
 
 PIECES = 500
 SIZE = PIECES * 16384
@@ -151,16 +153,14 @@ async def test_metainfo_that_is_gone_or_another_s_is_told_of_and_never_believed(
 
 async def test_a_disk_that_fails_is_another_matter(shelf: Shelf) -> None:
     torrent = shelf.torrent("a")
-    path = shelf.path(torrent)
-    path.unlink()
-    path.mkdir()
-    with pytest.raises(StorageError, match="can't be read"):
+    with (
+        failing_disk(errno.EIO, shelf.path(torrent).parent),
+        pytest.raises(StorageError, match="can't be read"),
+    ):
         await torrent.fetch_info()
     [(lost, error)] = shelf.lost
     assert lost is torrent
     assert isinstance(error, StorageError)
-    path.rmdir()
-    shelf.torrent("a")
     assert (await torrent.fetch_info()).info_hash == torrent.info_hash
 
 

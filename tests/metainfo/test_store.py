@@ -1,9 +1,12 @@
 """Metainfo on disk: found again, and damage never believed."""
 
+import errno
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +19,7 @@ from seeder.torrent.info import build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import Shape
 from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
+from tests.support.disks import DAMAGE, NOT_FILES, failing_disk
 
 REF = ObjectRef("default", "bucket", "a key/with ünïcode")
 INFO = parse_info(build_info(name="n", layout=Layout(7, 16384), pieces=b"p" * 20))
@@ -31,6 +35,13 @@ def record(**more: object) -> Record:
         "refused": {"origin": "it lied"},
     }
     return Record(**(values | more))  # type: ignore[arg-type]
+
+
+def unsealed(line: bytes) -> dict[str, Any]:
+    """Return a record's line without its checksum, as older releases wrote it."""
+    told: dict[str, Any] = json.loads(line)
+    del told["crc32"]
+    return told
 
 
 def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -70,7 +81,7 @@ def test_a_record_of_an_earlier_release_is_recalled_by_reading_its_info(tmp_path
     [path] = tmp_path.iterdir()
     line, _, raw = path.read_bytes().partition(b"\n")
     told = json.loads(line)
-    for name in ("info_hash", "info_length", "length", "piece_length", "private"):
+    for name in ("info_hash", "info_length", "length", "piece_length", "private", "crc32"):
         del told[name]
     path.write_bytes(json.dumps(told).encode() + b"\n" + raw)
     assert store.recall(REF) == record(info=None)
@@ -137,7 +148,7 @@ def test_what_a_line_tells_wrongly_of_a_hybrid_is_not_believed(
     store.save(hybrid_record(tmp_path))
     path = tmp_path / "metainfo" / f"{file_stem(REF)}.info"
     line, _, raw = path.read_bytes().partition(b"\n")
-    path.write_bytes(json.dumps(json.loads(line) | {told: instead}).encode() + b"\n" + raw)
+    path.write_bytes(json.dumps(unsealed(line) | {told: instead}).encode() + b"\n" + raw)
     assert store.load(REF) is None
     # A whole hash that is another's shows when the info itself is read.
     assert (store.recall(REF) is None) == (instead != "00" * 32)
@@ -236,6 +247,97 @@ def test_a_damaged_record_counts_as_none(tmp_path: Path, damage: object) -> None
 
 
 def test_a_directory_that_takes_no_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "metainfo").write_text("in the way")
-    with pytest.raises(StorageError, match="metainfo"):
+    with (
+        failing_disk(errno.EACCES, tmp_path / "metainfo"),
+        pytest.raises(StorageError, match=r"metainfo.*Permission denied"),
+    ):
         MetainfoStore(tmp_path / "metainfo").save(record())
+
+
+# -- what strangers leave
+
+
+@pytest.mark.parametrize("kind", [*DAMAGE, *NOT_FILES])
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_record_that_is_no_record_counts_as_missing_and_is_made_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str, whole: bool
+) -> None:
+    store = MetainfoStore(tmp_path / "metainfo")
+    store.save(record())
+    [path] = (tmp_path / "metainfo").iterdir()
+    (DAMAGE | NOT_FILES)[kind](path)
+    found = store.load(REF) if whole else store.recall(REF)
+    assert found is None
+    [told] = [entry.getMessage() for entry in caplog.records]
+    assert str(path) in told
+    assert told.endswith(f"; the metainfo of {REF} is made anew")
+    assert len(told) < 600
+    store.save(record())
+    assert store.load(REF) == record()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE])
+def test_a_record_that_can_not_be_read_counts_as_missing_where_another_can_be_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    store = MetainfoStore(tmp_path / "metainfo")
+    store.save(record())
+    [path] = (tmp_path / "metainfo").iterdir()
+    with failing_disk(number, path, calls=("open",)):
+        assert store.recall(REF) is None
+        assert f"{path}: it can't be read: {os.strerror(number)}" in caplog.text
+        store.save(record())
+    # Without a directory that takes files it is waited for: making it anew may cost the object.
+    with (
+        failing_disk(number, tmp_path / "metainfo"),
+        pytest.raises(StorageError, match=os.strerror(number)),
+    ):
+        store.recall(REF)
+    assert store.load(REF) == record()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"size": 2**63},
+        {"size": -1},
+        {"size": 7.0},
+        {"size": True},
+        {"etag": ["nested"]},
+        {"etag": None},
+        {"version_id": 7},
+        {"rung": {}},
+        {"wanted": 7},
+        {"refused": {"origin": 7}},
+        {"refused": []},
+        {"refused": "text"},
+        {"length": 10**18, "piece_length": 16384},
+        {"piece_length": 0},
+        {"piece_length": "16384"},
+        {"info_hash": "ab"},
+        {"info_hash": 7},
+        {"v2_hash": "abcd", "v2_root": "abcd"},
+        {"members": 7},
+        {"members": [[]]},
+        {"members": [["a key", '"etag"', "7"]]},
+        {"object": None},
+    ],
+)
+def test_a_value_of_another_kind_is_damage(tmp_path: Path, change: dict[str, object]) -> None:
+    store = MetainfoStore(tmp_path)
+    store.save(record())
+    [path] = tmp_path.iterdir()
+    line, _, raw = path.read_bytes().partition(b"\n")
+    told = unsealed(line)
+    path.write_bytes(json.dumps(told | change).encode() + b"\n" + raw)
+    assert store.recall(REF) is None
+    assert store.load(REF) is None
+
+
+def test_what_is_no_directory_of_records_is_set_aside(tmp_path: Path) -> None:
+    (tmp_path / "metainfo").write_text("in the way")
+    store = MetainfoStore(tmp_path / "metainfo")
+    assert store.recall(REF) is None
+    store.save(record())
+    assert store.load(REF) == record()
+    assert len(list(tmp_path.iterdir())) == 2

@@ -1,5 +1,6 @@
 """Merkle trees on disk: what is written is found again, and damage is never believed."""
 
+import errno
 import random
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from seeder.metainfo.trees import TreeBuilder, TreeFile
 from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import Shape
 from seeder.units import KIB
+from tests.support.disks import failing_disk
 from tests.torrent.trees import BLOCK, WholeTree
 
 PIECE = 64 * KIB
@@ -94,8 +96,10 @@ def test_what_did_not_reach_the_disk_is_not_taken_as_kept(tmp_path: Path) -> Non
 
 
 def test_a_disk_that_takes_no_tree_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"in the way")
-    builder = TreeBuilder(tmp_path / "file" / "tree", Shape(Layout(SIZE, PIECE)))
+    builder = TreeBuilder(tmp_path / "builds" / "tree", Shape(Layout(SIZE, PIECE)))
     for action in (builder.start, lambda: builder.add(0, [bytes(PIECE)])):
-        with pytest.raises(StorageError, match="tree"):
+        with (
+            failing_disk(errno.EACCES, tmp_path / "builds"),
+            pytest.raises(StorageError, match="tree"),
+        ):
             action()
