@@ -193,7 +193,7 @@ class Slots:
         assert torrent is not None
         return PeerView(
             key=guest,
-            group=guest.networks[0],
+            networks=guest.networks,
             standing=place.standing,
             piece_length=torrent.layout.piece_length,
             interested=guest.interested,
