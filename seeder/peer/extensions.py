@@ -98,6 +98,9 @@ class Extensions:
         names = told.get(b"m")
         if isinstance(names, dict):
             self._metadata_id = _identifier(names.get(b"ut_metadata"), self._metadata_id)
+            if not self._metadata_id:
+                # Taken back: an answer would go out as an extended handshake, whose id is 0.
+                self.metadata_wanted.clear()
             self.donthave_id = _identifier(names.get(b"lt_donthave"), self.donthave_id)
             if not self._private:
                 self.pex_id = _identifier(names.get(b"ut_pex"), self.pex_id)

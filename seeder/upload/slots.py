@@ -193,7 +193,7 @@ class Slots:
         assert torrent is not None
         return PeerView(
             key=guest,
-            networks=guest.networks,
+            group=guest.networks[0],
             standing=place.standing,
             piece_length=torrent.layout.piece_length,
             interested=guest.interested,

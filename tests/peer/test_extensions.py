@@ -114,6 +114,16 @@ def test_metadata_that_the_peer_may_not_have_is_turned_down() -> None:
     assert answers(wire)[0].payload.endswith(RAW[:BLOCK_SIZE])
 
 
+def test_a_peer_that_takes_its_id_for_metadata_back_is_owed_none() -> None:
+    wire = opened()
+    ask = bencode.encode({b"msg_type": 0, b"piece": 0})
+    wire.receive(HELLO + messages.extended(UT_METADATA, ask), 0.0)
+    assert wire.owes_metadata
+    wire.receive(messages.extended(0, bencode.encode({b"m": {b"ut_metadata": 0}})), 0.0)
+    assert not wire.owes_metadata
+    assert answers(wire) == []
+
+
 def test_metadata_is_not_sent_to_a_peer_that_gave_no_id_for_it() -> None:
     wire = opened()
     receive(wire, ask(0))
