@@ -9,6 +9,7 @@ from __future__ import annotations  # so that an older Python gets as far as its
 import argparse
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,9 @@ AWS_VENV = ROOT / ".venv-aws"
 LOCALSTACK_VENV = ROOT / ".venv-localstack"
 
 PACKAGES = ("-e", ".[test]")
+# The fuzzer has wheels for Linux on x86_64; elsewhere it would have to be compiled by clang.
+FUZZ_PYTHON = (3, 11)
+FUZZ_PACKAGES = ("--only-binary", "atheris", "-e", ".[fuzz]")
 # OpenStack Swift speaks S3 too; it has a venv of its own, for it wants much that we don't.
 SWIFT_PACKAGES = ("swift==2.38.3", "eventlet==0.41.3", "PasteDeploy==3.1.0", "pyeclib==1.8.0")
 SWIFT_CHECK = "import swift.common.middleware.s3api.s3api, swift.obj.mem_server, swift.proxy.server"
@@ -109,6 +113,7 @@ def main() -> int:
         print(f"nothing was tested: {error} failed")
         return 1
     if not options.quick:
+        install_fuzzer(steps)
         install_servers_and_clients(steps)
         install_swift(steps)
         install_aws_cli(steps)
@@ -136,6 +141,20 @@ def install_packages(steps: Steps) -> None:
     make_venv(steps, VENV)
     pip_install(steps, VENV, PACKAGES)
     mark_made(VENV, wanted)
+
+
+def install_fuzzer(steps: Steps) -> None:
+    """Install Atheris in .venv, or say that fuzzing by coverage will be skipped."""
+    program = "import importlib.util as i, sys; sys.exit(not i.find_spec('atheris'))"
+    there = subprocess.run([VENV / "bin" / "python", "-c", program], check=False)
+    if there.returncode == 0:
+        return
+    try:
+        pip_install(steps, VENV, FUZZ_PACKAGES)
+    except Failed:
+        print("fuzzing by coverage will be skipped")
+        if sys.version_info[:2] != FUZZ_PYTHON or platform.machine() != "x86_64":
+            steps.failed.pop()  # elsewhere there may be no wheel
 
 
 def install_servers_and_clients(steps: Steps) -> None:

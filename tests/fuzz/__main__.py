@@ -1,0 +1,214 @@
+"""The command line of `tests.fuzz`: see there."""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import sha1
+from importlib.util import find_spec
+from pathlib import Path
+
+from tests.fuzz import (
+    inputs,
+    targets,  # noqa: F401  (fills the table)
+)
+from tests.fuzz.inputs import FINDINGS, LONGEST, TARGETS, Target
+from tests.support.processes import python_environment
+
+MOST_CORPUS = 2 * 2**20
+"""Bytes of the whole corpus in the repository; each target has its share."""
+_WORD = re.compile(rb"[A-Za-z][A-Za-z0-9_-]{2,40}")
+_FIGURES = re.compile(r"#(\d+)\s.*?cov: (\d+) ft: (\d+) corp: (\d+)/(\w+).*?exec/s: (\d+)")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the run of one target brought."""
+
+    target: str
+    executions: int
+    rate: int
+    """Executions a second."""
+    edges: int
+    inputs: int
+    """Files in its corpus."""
+    size: int
+    """Bytes of its corpus."""
+    findings: list[str]
+    exit_code: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.target:18}{self.executions:>10}{self.rate:>8}/s{self.edges:>7} edges"
+            f"{self.inputs:>6} files{self.size:>8} B{len(self.findings):>4} findings"
+            + (f", exit code {self.exit_code}" if self.exit_code else "")
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the targets; 0 without a finding."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", allow_abbrev=False)
+    parser.add_argument("--target", nargs="+", choices=sorted(TARGETS), default=sorted(TARGETS))
+    parser.add_argument("--minutes", type=float, default=0.0, help="for each target")
+    parser.add_argument("--seconds", type=float, default=0.0, help="for each target")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--keep", action="store_true", help="leave the corpus as it is")
+    parser.add_argument("--list", action="store_true", help="name the targets")
+    parser.add_argument("file", nargs="*", type=Path, help="try these inputs instead")
+    options = parser.parse_args(arguments)
+    if options.list:
+        for name in sorted(TARGETS):
+            print(f"{name:18}{(TARGETS[name].run.__doc__ or '').strip()}")
+        return 0
+    if options.file:
+        return _try_files(options.target, options.file)
+    if find_spec("atheris") is None:
+        print("there is no Atheris here: pip install --only-binary atheris -e .[fuzz]")
+        return 2
+    seconds = round(60 * options.minutes + options.seconds) or 60
+    # The workers do the work; these threads only wait for them.
+    with ThreadPoolExecutor(options.jobs) as pool:
+        runs = [
+            pool.submit(fuzz, TARGETS[name], seconds, keep=options.keep) for name in options.target
+        ]
+        outcomes = []
+        for run in runs:
+            outcomes.append(run.result())
+            print(outcomes[-1], flush=True)
+    for outcome in outcomes:
+        for finding in outcome.findings:
+            print(f"\n{finding}")
+            path = FINDINGS / outcome.target / finding.partition(":")[0].removeprefix("FOUND ")
+            print(
+                f"  python -m tests.fuzz --target {outcome.target} {path.relative_to(Path.cwd())}"
+            )
+    return int(any(outcome.findings or outcome.exit_code for outcome in outcomes))
+
+
+def _try_files(names: Iterable[str], paths: Iterable[Path]) -> int:
+    failed = 0
+    for name in names:
+        for path in paths:
+            try:
+                inputs.check(TARGETS[name], path.read_bytes())
+            except Exception:
+                failed += 1
+                print(f"{name}: {path}")
+                traceback.print_exc()
+            else:
+                print(f"{name}: {path}: passes")
+    return int(failed > 0)
+
+
+def fuzz(tried: Target, seconds: int, *, keep: bool = False) -> Outcome:
+    """Run one target for so long, and put what it found into its corpus."""
+    with tempfile.TemporaryDirectory(prefix=f"fuzz-{tried.name}-") as name:
+        work = Path(name)
+        seeds, found, program = work / "seeds", work / "found", work / "program"
+        for directory in (seeds, found):
+            directory.mkdir()
+        for seed in tried.seeds:
+            (seeds / _stem(seed)).write_bytes(seed)
+        findings = FINDINGS / tried.name
+        words = {word for seed in tried.seeds for word in _WORD.findall(seed)}
+        dictionary = work / "dictionary"
+        # Without a single word libFuzzer refuses the file.
+        lines = [b'"%b"\n' % word for word in sorted(words | {b"word"})[:500]]
+        dictionary.write_bytes(b"".join(lines))
+        command: list[str | Path] = [sys.executable, "-m", "tests.fuzz.worker", tried.name]
+        command += [findings, program]
+        quoted = " ".join(f"'{word}'" for word in command)
+        program.write_text(f'#!/bin/sh\nexec {quoted} "$@"\n', encoding="utf-8")
+        program.chmod(0o700)
+        limits = [
+            f"-max_len={LONGEST}",
+            "-rss_limit_mb=2048",
+            "-timeout=60",
+            "-print_final_stats=1",
+        ]
+        limits += [f"-artifact_prefix={work}/"]
+        kept = [tried.corpus] if tried.corpus.is_dir() else []
+        options: list[str | Path] = [
+            f"-max_total_time={seconds}",
+            f"-dict={dictionary}",
+            found,
+            *kept,
+            seeds,
+        ]
+        log, code = _run([*command, *limits, *options], work)
+        if code:
+            _keep_artifacts(work, findings, log)
+        figures = [match.groups() for match in _FIGURES.finditer(log)]
+        executions, edges, _, _, _, rate = figures[-1] if figures else ("0",) * 6
+        if not keep:
+            merged = work / "merged"
+            merged.mkdir()
+            _run([*command, *limits, "-merge=1", merged, *kept, found, seeds], work)
+            _replace(tried, merged, seeds)
+        files = list(tried.corpus.glob("*"))
+        size = sum(path.stat().st_size for path in files)
+        told = [line for line in log.splitlines() if line.startswith("FOUND ")]
+        if code and not told:  # libFuzzer itself ended it
+            told = [
+                f"FOUND {path.name}: see its .txt"
+                for path in findings.glob("*-*")
+                if path.suffix != ".txt"
+            ]
+        return Outcome(
+            tried.name, int(executions), int(rate), int(edges), len(files), size, told, code
+        )
+
+
+def _run(command: Sequence[str | Path], work: Path) -> tuple[str, int]:
+    """Run a worker at the lowest priority; return what it printed, and its exit code."""
+    done = subprocess.run(
+        ["nice", "-n", "19", *map(str, command)],
+        cwd=Path.cwd(),
+        env=python_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    return done.stdout.decode(errors="replace"), done.returncode
+
+
+def _keep_artifacts(work: Path, findings: Path, log: str) -> None:
+    """Keep the input that ended a worker: by time, memory, or a crash of Python itself."""
+    findings.mkdir(parents=True, exist_ok=True)
+    for path in work.glob("*-*"):
+        if path.is_file():
+            shutil.copy(path, findings / path.name)
+            (findings / f"{path.name}.txt").write_text(log[-8000:], encoding="utf-8")
+    (findings / "last-log.txt").write_text(log[-20000:], encoding="utf-8")
+
+
+def _replace(tried: Target, merged: Path, seeds: Path) -> None:
+    """Make the merged files the corpus, the smallest first, as far as the target's share goes."""
+    left = MOST_CORPUS // len(TARGETS)
+    known = {path.name for path in seeds.iterdir()}
+    paths = sorted(merged.iterdir(), key=lambda path: (path.stat().st_size, path.name))
+    shutil.rmtree(tried.corpus, ignore_errors=True)
+    tried.corpus.mkdir(parents=True)
+    for path in paths:
+        data = path.read_bytes()
+        left -= len(data)
+        if left < 0:
+            break
+        if _stem(data) not in known:
+            (tried.corpus / _stem(data)).write_bytes(data)
+
+
+def _stem(data: bytes) -> str:
+    return sha1(data, usedforsecurity=False).hexdigest()[:16]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

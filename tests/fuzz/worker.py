@@ -1,0 +1,75 @@
+"""One target under Atheris, in a process of its own: `tests.fuzz` starts it, a person doesn't.
+
+    python -m tests.fuzz.worker TARGET FINDINGS PROGRAM [options and directories of libFuzzer]
+
+An input that fails is noted below FINDINGS, once for each place where it failed, and the run goes
+on. PROGRAM is what libFuzzer starts for its inner steps.
+"""
+
+import random
+import sys
+import traceback
+from collections.abc import Sequence
+from hashlib import sha1
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["seeder"]):
+    from tests.fuzz import inputs
+    from tests.fuzz import targets as targets  # noqa: PLC0414  (fills the table)
+
+MOST_SECONDS = 5 * inputs.MOST_SECONDS
+"""Under Atheris the code that is watched takes several times as long."""
+EACH = 500
+"""So many inputs from one that is blown up to the next."""
+
+
+class Finder:
+    """Gives a target its inputs, and keeps those that failed."""
+
+    def __init__(self, tried: inputs.Target, findings: Path) -> None:
+        self._tried = tried
+        self._findings = findings
+        self._places: set[str] = set()
+        self._rng = random.Random(1)
+        self._count = 0
+
+    def one(self, data: bytes) -> None:
+        """Try one input; every so often, also that one blown up."""
+        self._try(data)
+        self._count += 1
+        if self._count % EACH == 0:
+            for longer in inputs.blown_up(self._tried, [data], self._rng):
+                self._try(longer)
+
+    def _try(self, data: bytes) -> None:
+        try:
+            inputs.check(self._tried, data, most_seconds=MOST_SECONDS)
+        except Exception as error:
+            self._keep(data, error)
+
+    def _keep(self, data: bytes, error: Exception) -> None:
+        frames = traceback.extract_tb(error.__traceback__)
+        place = f"{type(error).__name__} at {frames[-1].filename}:{frames[-1].lineno}"
+        if place in self._places:
+            return
+        self._places.add(place)
+        self._findings.mkdir(parents=True, exist_ok=True)
+        stem = sha1(place.encode(), usedforsecurity=False).hexdigest()[:16]
+        (self._findings / stem).write_bytes(data)
+        text = "".join(traceback.format_exception(error))
+        (self._findings / f"{stem}.txt").write_text(text, encoding="utf-8", errors="replace")
+        print(f"FOUND {stem}: {place}: {error!s:.200}".replace("\n", " "), file=sys.stderr)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run libFuzzer, which ends the process."""
+    name, findings, program, *rest = arguments
+    finder = Finder(inputs.TARGETS[name], Path(findings))
+    atheris.Setup([program, *rest], finder.one, enable_python_coverage=True)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
