@@ -55,6 +55,11 @@ class OriginError(SeederError):
 class OriginUnreachable(OriginError):
     """S3 gave no answer, or only 5xx, until the retries ran out."""
 
+    def __init__(self, text: str, *, away: bool = False) -> None:
+        super().__init__(text)
+        self.away = away
+        """Whether the log has a line already that says so of the whole origin."""
+
 
 class AccessDenied(OriginError):
     """S3 refused (401, 403); trying again without a change is useless."""

@@ -139,8 +139,12 @@ class Overview:
             "origins": {
                 name: {
                     "reachable": told.reachable,
+                    "since": told.since,
+                    "reason": told.reason,
+                    "last_success": told.last_success,
                     "requests": told.requests,
                     "retries": told.retries,
+                    "switched": told.switched,
                     "errors": dict(told.errors),
                     "last_error": told.last_error,
                 }

@@ -34,6 +34,9 @@ def log_to_stderr(level: int = logging.INFO, *, stream: TextIO | None = None) ->
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     # We log a failed refresh in one line; botocore would add a traceback.
     logging.getLogger("botocore.credentials").setLevel(logging.ERROR)
+    # A command says itself what S3 didn't give it; that S3 is away is for whoever runs the daemon.
+    lasting = level <= logging.INFO
+    logging.getLogger("seeder.s3.calls").setLevel(logging.NOTSET if lasting else logging.ERROR)
     return gate
 
 

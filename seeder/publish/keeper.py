@@ -141,7 +141,7 @@ class Keeper(Rounds):
                     self._unread = error
                 self._mismatched |= isinstance(error, PieceMismatch)
                 self.publication.settle(State.FAULTY, str(error))
-        self.tell(logging.WARNING, str(error))
+        self.tell(logging.WARNING, error)
         self.wake()
 
     # -- a round
@@ -227,7 +227,7 @@ class Keeper(Rounds):
         """Say so unless there is a torrent: what is served stays as it is."""
         if self.publication.torrent is None:
             self.publication.settle(State.WAITING, str(error))
-            self.tell(logging.WARNING, str(error))
+            self.tell(logging.WARNING, error)
 
     def fail(self, error: SeederError, retry: float) -> float:
         """Set the publication's state by what went wrong."""
@@ -248,7 +248,7 @@ class Keeper(Rounds):
         if publication.torrent is not None:
             state = State.FAULTY
         publication.settle(state, str(error))
-        self.tell(logging.ERROR if state is State.FAILED else logging.WARNING, str(error))
+        self.tell(logging.ERROR if state is State.FAILED else logging.WARNING, error)
         return delay
 
     def break_down(self, reason: str) -> None:

@@ -184,7 +184,7 @@ class _Follower(Rounds):
 
     def lack_budget(self, error: BudgetSpent) -> None:
         """Say so: it waits."""
-        self._settle(PrefixState.WAITING, str(error))
+        self._settle(PrefixState.WAITING, error)
 
     def fail(self, error: SeederError, retry: float) -> float:
         """Set the prefix's state by what went wrong."""
@@ -195,15 +195,15 @@ class _Follower(Rounds):
                 state, delay = PrefixState.FAILED, REFUSED_RETRY
             case _:
                 state, delay = PrefixState.WAITING, retry
-        self._settle(state, str(error))
+        self._settle(state, error)
         return delay
 
     def break_down(self, reason: str) -> None:
         """Show it as failed."""
         self.prefix.state, self.prefix.reason = PrefixState.FAILED, reason
 
-    def _settle(self, state: PrefixState, reason: str) -> None:
-        self.prefix.state, self.prefix.reason = state, reason
+    def _settle(self, state: PrefixState, reason: SeederError | str) -> None:
+        self.prefix.state, self.prefix.reason = state, str(reason)
         self.tell(logging.ERROR if state is PrefixState.FAILED else logging.WARNING, reason)
 
 

@@ -11,7 +11,7 @@ from math import inf
 
 import trio
 
-from seeder.errors import BudgetSpent, SeederError
+from seeder.errors import BudgetSpent, OriginUnreachable, SeederError
 
 _LOG = logging.getLogger(__name__)
 
@@ -103,8 +103,14 @@ class Rounds(ABC):
         if self._scope is not None:
             self._scope.cancel()
 
-    def tell(self, level: int, text: str) -> None:
-        """Log a problem under this name, unless it is the one that was logged last."""
+    def tell(self, level: int, error: SeederError | str) -> None:
+        """Log a problem under this name, unless it is the one that was logged last.
+
+        Where all of the origin is away, its own line says so for all objects.
+        """
+        text = str(error)
+        if isinstance(error, OriginUnreachable) and error.away:
+            level = logging.DEBUG
         if text != self.told:
             self.told, name = text, self.name
             _LOG.log(level, "%s", text if name in text else f"{name}: {text}")

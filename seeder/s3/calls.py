@@ -9,6 +9,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
@@ -30,6 +31,8 @@ from seeder.errors import (
 )
 from seeder.s3.answers import Answer, Asked, label, refusal
 from seeder.s3.credentials import CredentialStore, chain
+from seeder.s3.pace import Progress
+from seeder.s3.reach import Reach
 from seeder.s3.retry import Move, Renew, RetryPolicy, Tries, Wait
 from seeder.s3.signing import Credentials, Endpoint, EndpointRules, Query, wire_request
 from seeder.s3.transport import Broken, Exchange, Exchanges
@@ -73,8 +76,17 @@ class OriginStatistics:
     retries: int
     errors: Mapping[str, int]
     """Calls that failed, by kind."""
+    switched: int
+    """Reads that went on over another connection, since others were much faster."""
     reachable: bool
-    """False after a call got no answer or only 5xx, until the next answer."""
+    """False after a call got no answer or only 5xx, or nothing came for a while, until the next
+    answer."""
+    since: float | None
+    """When it went away (Unix s); None while it is reachable."""
+    reason: str | None
+    """Why it counts as away."""
+    last_success: float | None
+    """When the last answer came (Unix s)."""
     last_error: str | None
 
 
@@ -90,6 +102,8 @@ class Call(Generic[_T]):
     headers: Mapping[str, str] = field(default_factory=dict)
     size: int = 0
     """The most bytes of body that are expected."""
+    resumes: bool = False
+    """Whether an attempt goes on where the one before it ended."""
     torrent: bool = False
     about: Query = ()
     """The query that asks for the object's attributes or for one of its parts."""
@@ -147,13 +161,18 @@ class Caller:
         """The regions of buckets that turned out not to be in the configured one."""
         self._retries = 0
         self._errors = dict.fromkeys(_KINDS.values(), 0)
-        self._reachable = True
+        self._reach = Reach(policy.silence)
+        self._host = ""
+        self._waiting = 0
+        """Calls that haven't ended."""
         self._last_error: str | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Keep the credentials fresh until cancelled; then close the connections."""
+        """Keep the credentials fresh and watch the calls until cancelled; then close all."""
         try:
-            await self._credentials.run(task_status=task_status)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch)
+                await self._credentials.run(task_status=task_status)
         finally:
             with trio.CancelScope(shield=True):
                 await self._exchanges.aclose()
@@ -169,41 +188,98 @@ class Caller:
             requests=self._exchanges.requests,
             retries=self._retries,
             errors=dict(self._errors),
-            reachable=self._reachable,
+            switched=self._exchanges.pace.switches,
+            reachable=not self._reach.away,
+            since=self._at(self._reach.since),
+            reason=self._reach.reason,
+            last_success=self._at(self._reach.last_answer),
             last_error=self._last_error,
+        )
+
+    def _at(self, moment: float | None) -> float | None:
+        """Return a moment of trio's clock in Unix s."""
+        if moment is None:
+            return None
+        return self._wall_clock() - (trio.current_time() - moment)
+
+    async def _watch(self) -> None:
+        """Look at the exchanges while there are some: which lag behind, does anything come?"""
+        pace = self._exchanges.pace
+        while True:
+            while pace.active:
+                await trio.sleep(self._policy.tick)
+                now = trio.current_time()
+                if pace.tick(now):
+                    self._heard()
+                elif self._reach.silent(now, self._host):
+                    self._say_away()
+            pace.rest()
+            self._exchanges.started = trio.Event()
+            await self._exchanges.started.wait()
+
+    def _heard(self) -> None:
+        cost = self._reach.heard(trio.current_time())
+        if cost is not None:
+            _LOG.info("origin %s: S3 at %s is back %s", self._settings.name, self._host, cost)
+
+    def _say_away(self) -> None:
+        since = datetime.fromtimestamp(self._at(self._reach.since) or 0, UTC)
+        _LOG.warning(
+            "origin %s: S3 at %s is away since %s UTC: %s; %d %s",
+            self._settings.name,
+            self._host,
+            since.strftime("%H:%M:%S"),
+            self._reach.reason,
+            self._waiting,
+            "request waits" if self._waiting == 1 else "requests wait",
         )
 
     async def result(self, call: Call[_T]) -> _T:
         """Make a call and return its result; count its failure. OriginError, BudgetSpent."""
+        self._waiting += 1
         try:
             return await self._attempts(call)
         except OriginError as error:
             self._errors[_KINDS.get(type(error), "fault")] += 1
-            if isinstance(error, OriginUnreachable):
-                self._reachable = False
             if not isinstance(error, call.normal):
                 self._last_error = str(error)
             raise
+        finally:
+            self._waiting -= 1
 
     async def _attempts(self, call: Call[_T]) -> _T:
         bucket = call.ref.bucket
         region = self._regions.get(bucket, self._settings.region)
         tries = Tries(self._policy, region)
+        began = trio.current_time()
+        resumes = call.resumes
         while True:
             credentials = await self._credentials.get()
             endpoint = self._endpoint(bucket, tries.region)
+            progress = Progress(call.size, may_switch=resumes)
             now, roll = trio.current_time, self._rng.random()
             failure: OriginError
             try:
-                got = await self._attempt(call, endpoint, credentials)
+                got = await self._attempt(call, endpoint, credentials, progress)
             except Broken as broken:
+                if progress.switched:
+                    resumes = False  # once is enough: maybe all of its connections are slow
+                    _LOG.debug("%s: %s; going on over another", label(call.ref), broken)
+                    continue
+                why = str(broken)
                 failure = OriginUnreachable(_unreachable(call.ref, broken, endpoint, tries))
                 step = None if broken.hopeless else tries.broken(now=now(), roll=roll)
             else:
                 if not isinstance(got, Answer):
                     return got
+                why = f"it answers {got}"
                 failure = refusal(got, self._asked(call, endpoint), tries.attempt)
                 step = tries.refused(got, now=now(), roll=roll)
+            if isinstance(failure, OriginUnreachable):
+                self._reach.failed(progress.began or began, why, progress.received)
+                if step is None and self._reach.gave_up(began, why):
+                    self._say_away()
+                failure.away = self._reach.away
             match step:
                 case None:
                     raise failure
@@ -218,7 +294,11 @@ class Caller:
                     await trio.sleep(seconds)
 
     async def _attempt(
-        self, call: Call[_T], endpoint: Endpoint, credentials: Credentials | None
+        self,
+        call: Call[_T],
+        endpoint: Endpoint,
+        credentials: Credentials | None,
+        progress: Progress,
     ) -> _T | Answer:
         """Return what `take` made of a success, or the error that S3 answered; Broken."""
         headers = dict(call.headers)
@@ -241,17 +321,18 @@ class Caller:
             now=self._wall_clock(),
         )
         seconds = self._policy.attempt_timeout(call.size)
-        with self._admit(call) as meter:
+        self._host = endpoint.host
+        with self._admit(call) as meter, self._reach.wanting(trio.current_time()):
             async with self._exchanges.exchange(
-                request, meter, call.purpose, seconds=seconds
+                request, meter, call.purpose, progress, seconds=seconds
             ) as exchange:
                 if exchange.status < 300:
-                    self._reachable = True
+                    self._heard()
                     return await call.take(exchange)
                 body = await exchange.read_error(_LARGEST_ERROR)
         answer = Answer.read(exchange.status, exchange.headers, body)
-        if answer.status < 500:
-            self._reachable = True
+        if answer.status < 500 and not answer.transient:
+            self._heard()
         if call.method == "HEAD" and answer.unexplained and not answer.moved_from(endpoint.region):
             return await self._explain(call, answer, endpoint, credentials)
         return answer
@@ -276,7 +357,7 @@ class Caller:
         headers = {**call.headers, "Range": "bytes=0-0"}
         again = Call("GET", call.ref, call.meter, call.purpose, leave, headers)
         try:
-            reason = await self._attempt(again, endpoint, credentials)
+            reason = await self._attempt(again, endpoint, credentials, Progress(1))
         except (Broken, BudgetSpent):
             return answer
         return reason if reason.status < 500 else answer

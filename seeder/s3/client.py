@@ -25,7 +25,7 @@ from seeder.s3.retry import RetryPolicy
 from seeder.s3.signing import Query
 from seeder.s3.transport import Broken, Exchange
 from seeder.torrent.objects import Meter, ObjectRef, PinnedObject, Purpose
-from seeder.units import MIB, ByteRange
+from seeder.units import LARGEST_SIZE, MIB, ByteRange
 
 _T = TypeVar("_T")
 
@@ -92,6 +92,8 @@ class S3Origin:
                     f" {printable(etag) or 'missing'}, Content-Length {size}; without an ETag and a"
                     " size an object can't be published"
                 )
+            if size > LARGEST_SIZE:
+                raise OriginFault(f"{label(ref)}: HEAD says {size} bytes, which no object has")
             version = exchange.headers.get("x-amz-version-id")
             return PinnedObject(ref, etag, size, None if version == "null" else version)
 
@@ -148,7 +150,9 @@ class S3Origin:
                     f"{label(pinned.ref)}: asked for {wanted.length} bytes, S3 sends more"
                 )
 
-        call = Call("GET", pinned.ref, meter, purpose, fill, headers, size=wanted.length)
+        call = Call(
+            "GET", pinned.ref, meter, purpose, fill, headers, size=wanted.length, resumes=True
+        )
         await self._caller.result(call)
 
     async def read_small(self, ref: ObjectRef, limit: int, meter: Meter) -> bytes:
@@ -187,12 +191,9 @@ class S3Origin:
         call = Call("GET", prefix, meter, "metainfo", take, size=LARGEST_PAGE, listing=query)
         body = await self._caller.result(call)
         try:
-            page = await trio.to_thread.run_sync(parse_page, body)
+            return await trio.to_thread.run_sync(parse_page, body)
         except OriginFault as error:
             raise OriginFault(f"{name}: {error}") from error
-        if page.next_token is not None and page.next_token == token:
-            raise OriginFault(f"{name}: its listing never ends: S3 gives the same page again")
-        return page
 
     async def get_torrent(self, pinned: PinnedObject, meter: Meter) -> bytes:
         """Return what S3 gives as an object's torrent (GetObjectTorrent).

@@ -15,14 +15,23 @@ from typing import NamedTuple
 import h11
 import trio
 
-from seeder.s3.network import Stream
+from seeder.s3.network import Stream, within
 
 KEEPALIVE = 15.0
 """Seconds; S3 closes idle connections somewhat later."""
 _HEAD_READ = 8 * 1024
 """Bytes read at a time while the head isn't complete; what follows it is copied."""
-_LONGEST_HEAD = 64 * 1024
-_CHUNK = 64 * 1024
+_CHUNK = 16 * 1024
+"""Bytes read at a time of a body whose end h11 has to find."""
+_LONGEST_HEAD = 32 * 1024
+"""Bytes of a head, of the trailers, or of the line before a chunk. S3's metadata has 2 KiB."""
+_MOST_INTERIM = 4
+"""Answers 1xx before the real one (RFC 9110, 15.2): S3 sends none to a request without a body."""
+_MOST_FRAMING = 48 * 1024
+_FRAMING_SHARE = 1 / 8
+"""Bytes of chunked framing (RFC 9112, 7.1) that a body may have, and the share of its data that
+comes on top: whoever sends chunks of a few bytes makes us work for each of them. What h11 has not
+looked at yet counts as framing, too."""
 
 
 class Server(NamedTuple):
@@ -47,8 +56,13 @@ class BodyReader:
         """Bytes still to come; None if only h11 can tell where the body ends."""
         self._extra: bytes = b""
         self._ended = length == 0
+        came = parser.trailing_data[0]
         if length is not None:
-            self._extra = parser.trailing_data[0]
+            self._extra = came
+        self._head = link.parsed - len(came)
+        """Bytes of the head, of all that h11 was given."""
+        self._taken = 0
+        """Bytes of the body that h11 returned."""
         self._closed = False
 
     async def receive_into(self, view: memoryview) -> int:
@@ -81,23 +95,36 @@ class BodyReader:
         return count
 
     async def _next_chunk(self) -> bytes:
+        # Chunks that are there already come without a wait: other tasks have their turn here.
+        await trio.lowlevel.checkpoint()
         event = await self._link.next_event(self._parser, _CHUNK)
         if isinstance(event, h11.Data):
+            self._taken += len(event.data)
+            framing = self._link.parsed - self._head - self._taken
+            if framing > _MOST_FRAMING + self._taken * _FRAMING_SHARE:
+                raise h11.RemoteProtocolError("the body comes in chunks of a few bytes")
             return bytes(event.data)
         self._ended = True
         return b""
 
-    def close(self) -> None:
-        """Give the connection back to the pool, or close it if a part of the answer is left."""
+    def close(self) -> int:
+        """Give the connection back to the pool, or close it at once if a part is left.
+
+        Returns the bytes that came for the answer and weren't taken, as far as they can be seen.
+        """
         if self._closed:
-            return
+            return 0
         self._closed = True
         framed = self._length is not None
         lives = self._parser.our_state is h11.DONE if framed else self._is_done()
         if self._ended and not self._extra and lives:
             self._pool.give_back(self._link)
-        else:
-            self._pool.drop(self._link)
+            return 0
+        left = len(self._extra) + self._link.stream.unread
+        if not framed:
+            left += len(self._parser.trailing_data[0])
+        self._pool.drop(self._link)
+        return left
 
     def _is_done(self) -> bool:
         done = self._parser.our_state is h11.DONE and self._parser.their_state is h11.DONE
@@ -112,29 +139,36 @@ class Link:
         self.stream = stream
         self.idle_since = 0.0
         self.read_timeout: float | None = None
+        self.parsed = 0
+        """Bytes that h11 was given in this exchange."""
 
     async def send(self, request: h11.Request, seconds: float | None) -> h11.Connection:
         """Send a request without a body within `seconds`; return the parser for its answer."""
         parser = h11.Connection(h11.CLIENT, _LONGEST_HEAD)
+        self.parsed = 0
         data = (parser.send(request) or b"") + (parser.send(h11.EndOfMessage()) or b"")
         await self.stream.write(data, seconds)
         return parser
 
     async def receive_head(self, parser: h11.Connection, seconds: float | None) -> h11.Response:
-        """Return the head of the answer; `seconds` bounds each read of it and of the body."""
-        self.read_timeout = seconds
-        while True:
-            event = await self.next_event(parser, _HEAD_READ)
-            if isinstance(event, h11.Response):
-                return event
-            if not isinstance(event, h11.InformationalResponse):
-                raise h11.RemoteProtocolError("the server closed without an answer")
+        """Return the head of the answer; `seconds` bounds all of it, and each read of the body."""
+        self.read_timeout = None
+        with within(seconds):
+            for _ in range(_MOST_INTERIM + 1):
+                event = await self.next_event(parser, _HEAD_READ)
+                if isinstance(event, h11.Response):
+                    self.read_timeout = seconds
+                    return event
+                if not isinstance(event, h11.InformationalResponse):
+                    raise h11.RemoteProtocolError("the server closed without an answer")
+        raise h11.RemoteProtocolError(f"more than {_MOST_INTERIM} answers 1xx before the real one")
 
     async def next_event(self, parser: h11.Connection, most: int) -> h11.Event:
         """Return the next event other than NEED_DATA, reading `most` bytes at a time."""
         while (event := parser.next_event()) is h11.NEED_DATA:
             data = bytearray(most)
             count = await self.stream.read_into(memoryview(data), self.read_timeout)
+            self.parsed += count
             parser.receive_data(bytes(data[:count]))
         assert isinstance(event, h11.Event)
         return event

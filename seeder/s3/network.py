@@ -5,11 +5,14 @@ record of 16 KiB) and no task switch. Nothing is copied between the kernel, or O
 buffer.
 """
 
+import array
 import contextlib
+import fcntl
 import math
 import select
 import socket
 import ssl
+import termios
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -35,7 +38,7 @@ class Stream:
         cls, host: str, port: int, context: ssl.SSLContext | None, seconds: float | None
     ) -> "Stream":
         """Connect, with TLS if there is a `context`."""
-        with _within(seconds):
+        with within(seconds):
             stream = await trio.open_tcp_stream(host, port)
         sock = socket.socket(fileno=stream.socket.detach())
         sock.setblocking(False)
@@ -49,7 +52,7 @@ class Stream:
             self._sock = sock = context.wrap_socket(
                 self._sock, server_hostname=host, do_handshake_on_connect=False
             )
-            with _within(seconds):
+            with within(seconds):
                 await self._until_done(sock.do_handshake)
         except BaseException:
             self.close()
@@ -62,7 +65,7 @@ class Stream:
         receive, size = self._sock.recv_into, len(view)
         filled = self._receive(view)
         if filled < 0:
-            with _within(seconds):
+            with within(seconds):
                 filled = await self._until_done(receive, view, size)
         with contextlib.suppress(OSError):  # the next read sees the end or the error
             while 0 < filled < size and (count := receive(view[filled:], size - filled)):
@@ -79,7 +82,7 @@ class Stream:
     async def write(self, data: bytes, seconds: float | None) -> None:
         """Write all of it."""
         rest = memoryview(data)
-        with _within(seconds):
+        with within(seconds):
             # Other tasks run while the answer is waited for.
             await trio.lowlevel.checkpoint_if_cancelled()
             while rest:
@@ -94,11 +97,26 @@ class Stream:
     @property
     def quiet(self) -> bool:
         """Whether nothing can be read; between two answers, only the end of the connection can."""
-        if self._sock.fileno() < 0:
+        if self._sock.fileno() < 0 or self._decrypted:
             return False
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
         return not poll.poll(0)
+
+    @property
+    def unread(self) -> int:
+        """Bytes that have come to this machine and weren't read; with TLS most of them are still
+        encrypted, and some 0.2 % more for that."""
+        if self._sock.fileno() < 0:
+            return 0
+        count = array.array("i", [0])
+        fcntl.ioctl(self._sock, termios.FIONREAD, count)
+        return count[0] + self._decrypted
+
+    @property
+    def _decrypted(self) -> int:
+        """Bytes that OpenSSL holds: no poll of the socket shows them."""
+        return self._sock.pending() if isinstance(self._sock, ssl.SSLSocket) else 0
 
     async def _until_done(self, operation: Callable[..., _T], *arguments: object) -> _T:
         """Return operation(*arguments), repeated whenever the socket is ready for it again."""
@@ -116,7 +134,8 @@ class Stream:
                     await trio.lowlevel.wait_readable(self._sock)
 
 
-def _within(seconds: float | None) -> contextlib.AbstractContextManager[trio.CancelScope]:
+def within(seconds: float | None) -> contextlib.AbstractContextManager[trio.CancelScope]:
+    """Raise trio.TooSlowError if the block takes longer; None sets no limit."""
     return trio.fail_after(math.inf if seconds is None else seconds)
 
 

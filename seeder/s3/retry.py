@@ -22,6 +22,10 @@ class RetryPolicy:
     read_timeout: float = 30.0
     slowest: float = 64 * 1024
     """Bytes/s; an attempt that is slower on the whole is given up."""
+    tick: float = 1.0
+    """Between two looks at how far the attempts have come."""
+    silence: float = 15.0
+    """Without a byte, though some are wanted, until the origin counts as away."""
 
     def attempt_timeout(self, size: int) -> float:
         """Return the seconds that one attempt at `size` bytes may take."""

@@ -9,7 +9,7 @@ seeder imports httpx.
 import contextlib
 import ssl
 from collections.abc import AsyncIterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import h11
@@ -18,6 +18,7 @@ import trio
 
 from seeder.s3.http1 import BodyReader, Link, Pool, Server
 from seeder.s3.network import reason_of
+from seeder.s3.pace import Pace, Progress
 from seeder.s3.signing import WireRequest
 from seeder.torrent.objects import Meter, Purpose
 
@@ -62,6 +63,7 @@ class Transport(httpx.AsyncBaseTransport):
             except _FAILURES as error:
                 raise _as_httpx(error, httpx.ReadTimeout, httpx.ReadError) from error
         except BaseException:
+            request.extensions.get("unread", _ignore)(link.stream.unread)
             self._pool.drop(link)
             raise
         body = _AnswerBody(self._pool.body_of(link, parser, sent, head))
@@ -104,6 +106,8 @@ class _AnswerBody(httpx.AsyncByteStream):
 
     def __init__(self, body: BodyReader) -> None:
         self._body = body
+        self.unread = 0
+        """Bytes that came and that nobody took, once it is closed."""
         self._kept = bytearray()
         """What httpx has taken and the exchange hasn't."""
 
@@ -129,7 +133,11 @@ class _AnswerBody(httpx.AsyncByteStream):
             self._kept = kept
 
     async def aclose(self) -> None:
-        self._body.close()
+        self.unread += self._body.close()
+
+
+def _ignore(_: int) -> None:
+    """Count nothing: the request is no exchange's."""
 
 
 def _as_httpx(
@@ -161,17 +169,21 @@ def _readable(url: httpx.URL, head: h11.Response) -> list[tuple[bytes, bytes]]:
 class Exchange:
     """An answer whose head has come, and whose body is read by one of the methods below."""
 
-    def __init__(self, response: httpx.Response, meter: Meter, purpose: Purpose) -> None:
+    def __init__(
+        self, response: httpx.Response, meter: Meter, purpose: Purpose, progress: Progress
+    ) -> None:
         self.status = response.status_code
         self.headers = response.headers
         self._body: _AnswerBody = response.extensions["body"]
         self._meter = meter
         self._purpose: Purpose = purpose
+        self._progress = progress
 
     async def receive_into(self, view: memoryview) -> int:
         """Fill the view, or a part of it; return the bytes that came, 0 at the end of the body."""
         count = await self._body.receive_into(view)
         if count:
+            self._progress.received += count
             self._meter.origin_received(self._purpose, count)
         return count
 
@@ -243,6 +255,9 @@ class Exchanges:
         self._url = lru_cache(_URLS_KEPT)(httpx.URL)
         """Parses a URL once: all ranges of an object have the same, and parsing takes 25 us."""
         self._slots = trio.CapacityLimiter(connections)
+        self.pace = Pace()
+        self.started = trio.Event()
+        """Set when an exchange begins."""
         self.requests = 0
         """Requests sent so far."""
 
@@ -253,23 +268,40 @@ class Exchanges:
 
     @contextlib.asynccontextmanager
     async def exchange(
-        self, wanted: WireRequest, meter: Meter, purpose: Purpose, *, seconds: float
+        self,
+        wanted: WireRequest,
+        meter: Meter,
+        purpose: Purpose,
+        progress: Progress | None = None,
+        *,
+        seconds: float,
     ) -> AsyncIterator[Exchange]:
         """Send a request and hand out its answer; Broken if that, or reading it, fails.
 
-        `seconds` bounds the whole exchange, from the moment that it has a slot. Leaving a part of
-        the body unread costs the connection.
+        `seconds` bounds the whole exchange, from the moment that it has a slot; `pace` may end it
+        earlier. Leaving a part of the body unread costs the connection, at once; what has come of
+        it is counted.
         """
+        progress = progress or Progress(0)
         async with self._slots:
             try:
-                with trio.fail_after(seconds):
-                    response = await self._send(wanted, meter, purpose)
+                with trio.fail_after(seconds) as scope:
+                    self.pace.begin(progress, trio.current_time(), scope.cancel)
+                    self.started.set()
                     try:
-                        yield Exchange(response, meter, purpose)
+                        response = await self._send(wanted, meter, purpose)
+                        body: _AnswerBody = response.extensions["body"]
+                        try:
+                            if response.status_code < 400:
+                                progress.answered_at = trio.current_time()
+                            yield Exchange(response, meter, purpose, progress)
+                        finally:
+                            await response.aclose()
+                            _count(meter, purpose, body.unread)
                     finally:
-                        await response.aclose()
+                        self.pace.end(progress, trio.current_time())
             except (trio.TooSlowError, httpx.HTTPError) as error:
-                raise _broken(wanted.url, error) from error
+                raise _broken(wanted.url, error, progress.fault) from error
 
     async def _send(self, wanted: WireRequest, meter: Meter, purpose: Purpose) -> httpx.Response:
         if self.client.is_closed:
@@ -280,7 +312,10 @@ class Exchanges:
             self._url(wanted.url + wanted.target),
             headers=wanted.headers,
             stream=_NO_BODY,
-            extensions={"target": wanted.target.encode("ascii")},
+            extensions={
+                "target": wanted.target.encode("ascii"),
+                "unread": partial(_count, meter, purpose),
+            },
         )
         sent = True
         try:
@@ -301,9 +336,19 @@ class Exchanges:
         await self.client.aclose()
 
 
-def _broken(url: str, error: Exception) -> Broken:
-    """Return what the failure of an exchange is to the rest of the seeder."""
+def _count(meter: Meter, purpose: Purpose, unread: int) -> None:
+    if unread:
+        meter.origin_received(purpose, unread)
+
+
+def _broken(url: str, error: Exception, fault: str | None) -> Broken:
+    """Return what the failure of an exchange is to the rest of the seeder.
+
+    `fault` is why it was let go, if it was.
+    """
     match error:
+        case trio.TooSlowError() if fault is not None:
+            return Broken(f"{url} {fault}")
         case trio.TooSlowError():
             return Broken(f"{url} is too slow")
         case httpx.ConnectError():

@@ -13,6 +13,7 @@ from seeder.metainfo import checksums as parts
 from seeder.metainfo import ladder as acquire
 from seeder.metainfo.ladder import Ladder
 from seeder.metainfo.store import Record
+from seeder.s3.network import Stream
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import Layout
 from seeder.torrent.objects import ObjectRef, PinnedObject
@@ -172,6 +173,10 @@ async def test_an_object_that_changes_on_the_way_is_noticed(stand: Stand) -> Non
         await stand.climb(metainfo=ONLY)
 
 
+BESIDE_THE_HEAD = 8 * 1024
+"""Bytes that may come with the head."""
+
+
 def the_object_itself(**headers: str) -> Reply:
     """Answer as Ceph 16 does; the body has no end, so whoever reads it to there never stops."""
     return endless(b"<" if "content_type" not in headers else b"\0", b"x" * 65536, **headers)
@@ -180,19 +185,25 @@ def the_object_itself(**headers: str) -> Reply:
 @pytest.mark.parametrize(
     ("reply", "bytes_read"),
     [
-        (the_object_itself(content_type="binary/octet-stream"), 0),
+        (the_object_itself(content_type="binary/octet-stream"), BESIDE_THE_HEAD),
         (the_object_itself(content_type="application/xml"), 100_000),
         (endless(b"\0", b"x" * 65536), 100_000),
         (endless(b"<", b"x" * 65536), 1_200_000),
-        (answer(200, b"<a/>" * 300_000, content_type="application/xml"), 0),
+        (answer(200, b"<a/>" * 300_000, content_type="application/xml"), BESIDE_THE_HEAD),
         (answer(200, b"<a><b></b></a>", content_type="text/xml"), 100),
         (answer(200, b""), 0),
     ],
     ids=["other type", "no XML", "no type", "endless XML", "long XML", "other XML", "nothing"],
 )
 async def test_an_origin_that_answers_with_the_object_is_left_at_once_and_asked_once(
-    stand: Stand, caplog: pytest.LogCaptureFixture, reply: Reply, bytes_read: int
+    stand: Stand,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    reply: Reply,
+    bytes_read: int,
 ) -> None:
+    # What the kernel has got meanwhile is counted as well; here it is about what we take.
+    monkeypatch.setattr(Stream, "unread", 0)
     caplog.set_level("INFO")
     stand.server.attributes = reply
     stand.server.heads = answer(200, b"x" * stand.server.size, etag=f'"{stand.server.etag}"')

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import trio
+
 from seeder.s3.client import S3Origin
 from seeder.s3.retry import RetryPolicy
 from seeder.torrent.objects import Purpose
@@ -13,6 +15,15 @@ MakeOrigin: TypeAlias = Callable[..., Awaitable[S3Origin]]
 
 
 QUICK = RetryPolicy(first_wait=0.001, longest_wait=0.004, connect_timeout=5, read_timeout=5)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until it holds."""
+    with trio.fail_after(20):
+        while True:
+            if condition():
+                return
+            await trio.sleep(0.001)
 
 
 @dataclass

@@ -1,7 +1,6 @@
 """Every origin by its name: run together, read from, asked how they stand."""
 
 import random
-from collections.abc import Callable
 
 import pytest
 import trio
@@ -17,7 +16,7 @@ from seeder.torrent.objects import ObjectRef, PinnedObject
 from tests.s3.fault_server import FaultServer
 from tests.s3.objects_server import ObjectsServer
 from tests.s3.samples import BODY
-from tests.s3.support import QUICK, CountingMeter
+from tests.s3.support import QUICK, CountingMeter, until
 
 LAYOUT = Layout(len(BODY), 65536)
 NORTH, SOUTH = (ObjectRef(name, "bucket", "key") for name in ("north", "south"))
@@ -43,12 +42,6 @@ def torrent_of(ref: ObjectRef) -> Torrent:
     info = build_info(name="key", layout=LAYOUT, pieces=bytes(20 * LAYOUT.piece_count))
     pinned = PinnedObject(ref, ObjectsServer.etag(BODY), len(BODY))
     return Torrent(parse_info(info), pinned, "build")
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(10):
-        while not condition():  # noqa: ASYNC110  (sockets have no event for tests)
-            await trio.sleep(0.001)
 
 
 async def test_pieces_are_read_from_the_origin_of_their_object(

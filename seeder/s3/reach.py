@@ -1,0 +1,95 @@
+"""Whether one origin answers: when it went away, why, when it came back, what that cost. No I/O.
+
+It is away when a call is given up, or when nothing has come for a while although something is
+wanted, unless others got an answer meanwhile. It is back with the first answer. Each is one line
+of the log, however many objects and peers wait. Times are of one clock, in seconds.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """What has happened since the last answer."""
+
+    since: float
+    reason: str
+    failures: int = 0
+    """Attempts that failed."""
+    received: int = 0
+    """Bytes that they brought."""
+
+
+class Reach:
+    """Told of attempts and answers; `away` once it is clear that there are none."""
+
+    def __init__(self, silence: float) -> None:
+        self.away = False
+        self.last_answer: float | None = None
+        self._silence = silence
+        self._wanted = 0
+        self._wanted_since = 0.0
+        self._trouble: _Trouble | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """Why it counts as away."""
+        return self._trouble.reason if self.away and self._trouble else None
+
+    @property
+    def since(self) -> float | None:
+        """Since when it has been away."""
+        return self._trouble.since if self.away and self._trouble else None
+
+    @contextmanager
+    def wanting(self, now: float) -> Iterator[None]:
+        """Expect an answer for the length of the block."""
+        if not self._wanted:
+            self._wanted_since = now
+        self._wanted += 1
+        try:
+            yield
+        finally:
+            self._wanted -= 1
+
+    def heard(self, now: float) -> str | None:
+        """Take note of an answer, or a part of one; return what it cost, if it had been away."""
+        self.last_answer = now
+        trouble, self._trouble = self._trouble, None
+        if not self.away or trouble is None:
+            return None
+        self.away = False
+        attempts = "1 attempt" if trouble.failures == 1 else f"{trouble.failures} attempts"
+        return f"after {now - trouble.since:.0f} s: {attempts} failed and brought" + (
+            f" {trouble.received} bytes" if trouble.received else " nothing"
+        )
+
+    def failed(self, began: float, reason: str, received: int) -> None:
+        """Take note of an attempt that brought no answer, or a 5xx, or not all of a body."""
+        if self._trouble is None:
+            self._trouble = _Trouble(began, reason)
+        self._trouble.failures += 1
+        self._trouble.received += received
+
+    def gave_up(self, began: float, reason: str) -> bool:
+        """Take note that a call is given up; return whether the origin has gone away by that."""
+        if self.away or (self.last_answer is not None and self.last_answer > began):
+            return False
+        return self._leave(began, reason)
+
+    def silent(self, now: float, host: str) -> bool:
+        """Return whether the origin has gone away, since nothing came at this tick either."""
+        since = max(self._wanted_since, self.last_answer or 0.0)
+        if self.away or not self._wanted or now - since < self._silence:
+            return False
+        return self._leave(since, f"nothing has come from {host} for {now - since:.0f} s")
+
+    def _leave(self, since: float, reason: str) -> bool:
+        self.away = True
+        if self._trouble is None:
+            self._trouble = _Trouble(since, reason)
+        else:
+            self._trouble.reason = reason
+        return True

@@ -1,0 +1,190 @@
+"""One slow connection among fast ones, and an origin that is away: what is done and said."""
+
+import logging
+
+import pytest
+import trio
+
+from seeder.errors import OriginUnreachable
+from seeder.s3.client import S3Origin
+from seeder.s3.retry import RetryPolicy
+from tests.s3.fault_server import FaultServer, Reply, Seen, answer, error, raw
+from tests.s3.samples import GOOD, PIECE, RANGE_HEAD, REF, read
+from tests.s3.support import CountingMeter, MakeOrigin, until
+from tests.support.ports import free_port
+
+LONG = 60.0
+"""Seconds that no test lasts."""
+WATCHED = RetryPolicy(first_wait=0.01, longest_wait=0.05, read_timeout=LONG, tick=0.02, silence=0.3)
+
+
+def hang(*parts: bytes) -> Reply:
+    """Send these bytes, then nothing more, for as long as the connection lasts."""
+
+    async def reply(seen: Seen, stream: trio.abc.Stream) -> None:
+        for part in parts:
+            await stream.send_all(part)
+        await trio.sleep(LONG)
+
+    return reply
+
+
+async def keep_reading(origin: S3Origin) -> None:
+    while True:
+        await read(origin, CountingMeter())
+
+
+@pytest.mark.parametrize(
+    "begun", [(RANGE_HEAD, PIECE[:20_000]), (RANGE_HEAD,), ()], ids=["body", "head", "nothing"]
+)
+async def test_a_connection_that_is_far_slower_than_others_is_left_and_no_byte_comes_twice(
+    make_origin: MakeOrigin, faults: FaultServer, meter: CountingMeter, begun: tuple[bytes, ...]
+) -> None:
+    origin = await make_origin(policy=WATCHED)
+    faults.default = GOOD
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(keep_reading, origin)
+        await trio.testing.wait_all_tasks_blocked()
+        faults.script(hang(*begun))
+        await until(lambda: origin.statistics().switched > 0)
+        nursery.cancel_scope.cancel()
+    told = origin.statistics()
+    assert (told.switched, told.retries, told.errors["unreachable"]) == (1, 0, 0)
+    assert told.reachable
+
+
+async def test_a_read_goes_on_where_the_slow_connection_was_left(
+    make_origin: MakeOrigin, faults: FaultServer, meter: CountingMeter
+) -> None:
+    origin = await make_origin(policy=WATCHED)
+    faults.script(hang(RANGE_HEAD, PIECE[:20_000]))
+    faults.default = GOOD
+    async with trio.open_nursery() as nursery:
+
+        async def slow() -> None:
+            assert await read(origin, meter) == PIECE
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(slow)
+        await until(lambda: faults.finished)
+        nursery.start_soon(keep_reading, origin)
+    assert (meter.requests, meter.received) == ({"pieces": 2}, {"pieces": len(PIECE)})
+    assert any(seen.headers["range"] == "bytes=21000-50999" for seen in faults.seen)
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.name == "seeder.s3.calls" and record.levelno >= logging.INFO
+    ]
+
+
+@pytest.mark.parametrize(
+    "begun", [(RANGE_HEAD, PIECE[:20_000]), (RANGE_HEAD,), ()], ids=["body", "head", "nothing"]
+)
+async def test_an_origin_that_falls_silent_is_away_and_says_so_once(
+    make_origin: MakeOrigin,
+    faults: FaultServer,
+    caplog: pytest.LogCaptureFixture,
+    begun: tuple[bytes, ...],
+) -> None:
+    caplog.set_level("INFO", "seeder.s3.calls")
+    origin = await make_origin(policy=WATCHED)
+    faults.script(GOOD)
+    faults.default = hang(*begun)
+    await read(origin, CountingMeter())
+    before = origin.statistics()
+    assert before.reachable
+    assert (before.since, before.reason) == (None, None)
+    assert before.last_success is not None
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(read, origin, CountingMeter())
+        await until(lambda: not origin.statistics().reachable)
+        told = origin.statistics()
+        assert told.reason is not None
+        assert told.reason.startswith("nothing has come from 127.0.0.1")
+        assert told.since is not None
+        [line] = lines(caplog)
+        assert "origin default: S3 at 127.0.0.1" in line
+        assert "is away since" in line
+        assert line.endswith("; 5 requests wait")
+        nursery.cancel_scope.cancel()
+    faults.default = GOOD
+    await read(origin, CountingMeter())
+    assert origin.statistics().reachable
+    [_, line] = lines(caplog)
+    assert "is back after" in line
+
+
+@pytest.mark.parametrize(
+    "reply", [error(503, "SlowDown"), answer(500), raw(close=True)], ids=["503", "500", "closed"]
+)
+async def test_an_origin_that_fails_every_call_is_away_in_one_line(
+    make_origin: MakeOrigin, faults: FaultServer, caplog: pytest.LogCaptureFixture, reply: Reply
+) -> None:
+    caplog.set_level("INFO", "seeder.s3.calls")
+    origin = await make_origin(policy=WATCHED)
+    faults.default = reply
+    failed: list[OriginUnreachable] = []
+
+    async def ask() -> None:
+        with pytest.raises(OriginUnreachable) as caught:
+            await read(origin, CountingMeter())
+        failed.append(caught.value)
+
+    with trio.fail_after(20):
+        for _ in range(3):
+            async with trio.open_nursery() as nursery:
+                for _ in range(20):
+                    nursery.start_soon(ask)
+        faults.default = GOOD
+        await read(origin, CountingMeter())
+    assert len(failed) == 60
+    assert all(error.away for error in failed)
+    away, back = lines(caplog)
+    assert "is away since" in away
+    assert "attempts failed and brought" in back
+    assert str(60 * WATCHED.attempts) in back
+
+
+async def test_a_server_that_is_gone_is_away_until_it_is_there_again(
+    make_origin: MakeOrigin, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "seeder.s3.calls")
+    port = free_port("127.0.0.1")
+    origin = await make_origin(endpoint=f"http://127.0.0.1:{port}", policy=WATCHED)
+    with pytest.raises(OriginUnreachable):
+        await read(origin, CountingMeter())
+    assert not origin.statistics().reachable
+    assert "refused" in (origin.statistics().reason or "")
+    assert origin.statistics().last_success is None
+    server = FaultServer(default=GOOD)
+    await nursery.start(lambda **given: server.run(port=port, **given))
+    await read(origin, CountingMeter())
+    assert origin.statistics().reachable
+    assert [("away" in line, "back" in line) for line in lines(caplog)] == [
+        (True, False),
+        (False, True),
+    ]
+
+
+async def test_one_object_that_always_fails_does_not_mean_that_all_is_away(
+    make_origin: MakeOrigin, faults: FaultServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    origin = await make_origin(policy=WATCHED)
+
+    async def only_heads_fail(seen: Seen, stream: trio.abc.Stream) -> None:
+        await (answer(500) if seen.method == "HEAD" else GOOD)(seen, stream)
+
+    faults.default = only_heads_fail
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keep_reading, origin)
+        with trio.fail_after(20), pytest.raises(OriginUnreachable) as caught:
+            await origin.head(REF, CountingMeter())
+        nursery.cancel_scope.cancel()
+    assert not caught.value.away
+    assert origin.statistics().reachable
+    assert lines(caplog) == []
