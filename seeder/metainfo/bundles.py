@@ -1,18 +1,18 @@
 """Bundles: the objects below a prefix as S3 lists them, and the plan for one torrent of them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Self
 
 import trio
 
 from seeder.config.sections import ObjectSettings
-from seeder.errors import ObjectMissing, TooManyObjects
+from seeder.errors import MetainfoError, ObjectMissing, OriginFault, TooManyObjects
 from seeder.metainfo.hashing import known_hashes
 from seeder.metainfo.store import Record
 from seeder.s3.answers import label
 from seeder.s3.client import S3Origin
-from seeder.s3.listing import Listed, Page, publishable
+from seeder.s3.listing import Listed, Page, Walk, publishable
 from seeder.torrent.bundle import (
     build_bundle_info,
     bundle_layout,
@@ -20,8 +20,9 @@ from seeder.torrent.bundle import (
     parse_bundle_info,
 )
 from seeder.torrent.catalog import Torrent
-from seeder.torrent.layout import SHA1_LENGTH, Layout
+from seeder.torrent.layout import SHA1_LENGTH, Layout, check_piece_count
 from seeder.torrent.objects import Meter, ObjectRef, PinnedBundle, PinnedObject, sections_of
+from seeder.units import LARGEST_SIZE
 
 
 async def look(
@@ -43,9 +44,8 @@ async def list_objects(
 
     OriginError, BudgetSpent; TooManyObjects as soon as there are more than `max_objects`.
     """
-    seen: set[str] = set()
 
-    def choose(page: Page) -> Iterator[tuple[str, Listed]]:
+    def choose(page: Page, seen: Set[str]) -> Iterator[tuple[str, Listed]]:
         for key, listed in publishable(page.objects, seen).items():
             if belongs(key):
                 yield key, listed
@@ -60,7 +60,7 @@ async def list_bundle(origin: S3Origin, settings: ObjectSettings, meter: Meter) 
     OriginError (ObjectMissing: there is nothing below the prefix), BudgetSpent; TooManyObjects.
     """
 
-    def choose(page: Page) -> Iterator[tuple[str, Listed]]:
+    def choose(page: Page, _: Set[str]) -> Iterator[tuple[str, Listed]]:
         for key, listed in page.objects:
             if listed.size or not key.endswith("/"):
                 yield key, listed
@@ -70,22 +70,33 @@ async def list_bundle(origin: S3Origin, settings: ObjectSettings, meter: Meter) 
     ref = settings.ref
     if not found:
         raise ObjectMissing(f"{label(ref)}: there is no object below it; check the prefix")
+    total = sum(listed.size for listed in found.values())
+    if total > LARGEST_SIZE:
+        raise OriginFault(f"{label(ref)}: its listing says {total} bytes, which nothing has")
     return await trio.to_thread.run_sync(_pin, ref, found)
 
 
 async def _list(
     origin: S3Origin,
     settings: ObjectSettings,
-    choose: Callable[[Page], Iterator[tuple[str, Listed]]],
+    choose: Callable[[Page, Set[str]], Iterator[tuple[str, Listed]]],
     advice: str,
     meter: Meter,
 ) -> dict[str, Listed]:
-    """Return what `choose` takes of each page; `advice` ends the text of TooManyObjects."""
+    """Return what `choose` takes of each page; `advice` ends the text of TooManyObjects.
+
+    `choose` gets the keys of all pages so far as well.
+    """
     found: dict[str, Listed] = {}
+    walk = Walk(settings.ref.key, settings.max_objects)
     token: str | None = None
     while True:
         page = await origin.list_page(settings.ref, token, meter)
-        found.update(choose(page))
+        try:
+            walk.take(page)
+        except OriginFault as error:
+            raise OriginFault(f"{label(settings.ref)}: {error}") from error
+        found.update(choose(page, walk.seen))
         if len(found) > settings.max_objects:
             raise TooManyObjects(
                 f"{label(settings.ref)}: has more than {settings.max_objects} objects{advice}"
@@ -125,6 +136,10 @@ class BundlePlan:
         before = None if old is None else old.layout.piece_length
         length = settings.piece_length or bundle_piece_length(sizes, before)
         layout = bundle_layout(sizes, length)
+        try:
+            check_piece_count(layout)
+        except MetainfoError as error:
+            raise MetainfoError(f"{label(bundle.ref)}: {error}") from error
         kept = {section.cache_id for section in sections_of(bundle, layout)}
         had = {section.cache_id for section in old.sections} if old is not None else set()
         known = known_hashes(old.pinned, old.info) if old is not None and before == length else {}

@@ -22,7 +22,12 @@ from seeder.s3.answers import Support, content_length, label, opaque, printable
 from seeder.s3.attributes import Attributes, Part, parse_attributes, part_of_head
 from seeder.s3.client import S3Origin
 from seeder.s3.transport import Exchange
-from seeder.torrent.layout import LARGEST_PIECE_LENGTH, SMALLEST_PIECE_LENGTH, Layout
+from seeder.torrent.layout import (
+    LARGEST_PIECE_LENGTH,
+    SMALLEST_PIECE_LENGTH,
+    Layout,
+    check_piece_count,
+)
 from seeder.torrent.objects import Meter, PinnedObject
 from seeder.units import MIB
 
@@ -100,6 +105,7 @@ class PartHashes:
                 f"its parts are {length} bytes, a piece length is a power of two from"
                 f" {SMALLEST_PIECE_LENGTH} to {LARGEST_PIECE_LENGTH}"
             )
+        check_piece_count(Layout(self._size, length))
 
     def finish(self) -> tuple[Layout, bytes]:
         """Return the layout and the concatenated SHA-1s, 20 bytes a piece.

@@ -41,6 +41,8 @@ LARGEST_RANGE = 8 * MIB
 PARALLEL_READS = 8
 CHECKED_AT_A_TIME = 64
 """Pieces whose leaves on disk are checked by one call of a thread: a stop waits for that."""
+_LOOKED_UP_AT_A_TIME = 16 * 1024
+"""Pieces that are looked for in the journal without a pause: a multiple of those of one GET."""
 _BUNDLE_WIDTH = 20
 """Bytes of a piece's number in the journal of a bundle: 16 name the state of its object."""
 _OF_ONE_OBJECT = (AccessDenied, ObjectChanged, ObjectMissing)
@@ -131,7 +133,8 @@ class Hasher:
         journal = self.journal(path)
         digests = await self._known(journal, earlier or {})
         await trio.to_thread.run_sync(journal.start, digests)
-        done = _Progress(progress, self._size_of(digests), self._pinned.size)
+        size = await trio.to_thread.run_sync(self._size_of, digests)
+        done = _Progress(progress, size, self._pinned.size)
 
         async def read(run: _Run) -> None:
             found, size = await self._read_run(run, journal)
@@ -163,15 +166,18 @@ class Hasher:
 
     async def _known(self, journal: HashJournal, earlier: Mapping[int, bytes]) -> dict[int, bytes]:
         """Return the digests that needn't be made again, by number, in the order of the pieces."""
-        noted = await trio.to_thread.run_sync(journal.load)
-        known = {**earlier, **noted}
-        digests = {
+        digests = await trio.to_thread.run_sync(self._noted, journal, earlier)
+        return digests if self._tree is None else await self._with_leaves(self._tree, digests)
+
+    def _noted(self, journal: HashJournal, earlier: Mapping[int, bytes]) -> dict[int, bytes]:
+        """Return the digests in the journal or in `earlier`, in the order of the pieces."""
+        known = {**earlier, **journal.load()}
+        return {
             number: known[number]
             for numbers in self._sections
             for number in numbers
             if number in known
         }
-        return digests if self._tree is None else await self._with_leaves(self._tree, digests)
 
     def _size_of(self, digests: Container[int]) -> int:
         """Return the bytes of the pieces whose digests are there."""
@@ -195,9 +201,12 @@ class Hasher:
     def _missing(self, known: Container[int]) -> Iterator[_Run]:
         """Yield what is still to be read."""
         for numbers, section in self._sections.items():
-            missing = [index for index, number in enumerate(numbers) if number not in known]
-            for first, count in runs(missing, LARGEST_RANGE // section.layout.piece_length):
-                yield _Run(numbers, first, count)
+            most = LARGEST_RANGE // section.layout.piece_length
+            for start in range(0, len(numbers), _LOOKED_UP_AT_A_TIME):
+                some = range(start, min(start + _LOOKED_UP_AT_A_TIME, len(numbers)))
+                missing = [index for index in some if numbers[index] not in known]
+                for first, count in runs(missing, most):
+                    yield _Run(numbers, first, count)
 
     async def _read_run(self, run: _Run, journal: HashJournal) -> tuple[list[bytes], int]:
         """Read pieces, note their digests, keep them; return the digests and the bytes read."""

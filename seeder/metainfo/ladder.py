@@ -38,6 +38,7 @@ from seeder.torrent.layout import (
     MOST_HYBRID_PIECES,
     MOST_PIECES,
     Layout,
+    check_piece_count,
     default_piece_length,
 )
 from seeder.torrent.merkle import Shape
@@ -210,6 +211,10 @@ class Ladder:
         most = MOST_HYBRID_PIECES if hybrid else MOST_PIECES
         length = settings.piece_length or default_piece_length(pinned.size, most)
         layout = Layout(pinned.size, length)
+        try:
+            check_piece_count(layout, hybrid=hybrid)
+        except MetainfoError as error:
+            raise MetainfoError(f"{label(pinned.ref)}: {error}") from error
         builder = TreeBuilder(self.builds.tree(pinned.ref), Shape(layout)) if hybrid else None
         hasher = Hasher(self._origin, self._cache, meter, pinned, layout, tree=builder)
         pieces = await hasher.run(self.builds.journal(pinned.ref), progress)

@@ -148,13 +148,6 @@ class Shares(Generic[H]):
                 break
         return ()
 
-    def most(self) -> Collection[H]:
-        """Return the holders at one address of the largest share; good until the next change.
-
-        KeyError or StopIteration where there are none.
-        """
-        return self._all.most()
-
     def rivals(self, newcomer: Networks) -> Collection[H]:
         """Return the holders of which one may be ended for a newcomer; good until the next change.
 

@@ -1,13 +1,14 @@
 """ListObjectsV2: what is asked of S3, and what its pages say. No I/O."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
 from seeder.errors import OriginFault
+from seeder.s3.answers import printable
 from seeder.s3.signing import Query
 from seeder.s3.xml import read_xml
-from seeder.units import KIB, MIB, whole_number
+from seeder.units import KIB, LARGEST_SIZE, MIB, whole_number
 
 _KEYS_A_PAGE = 1000
 """S3's own limit."""
@@ -16,6 +17,13 @@ LARGEST_PAGE = 8 * MIB
 SIDECAR = ".torrent"
 _LONGEST_TEXT = 64 * KIB
 """Characters; a key has 1024 bytes, a continuation token is a key and little more."""
+MOST_KEYS = 1_000_000
+"""Keys below one prefix that may belong to others: they are all held until the listing ends."""
+_FEWEST_A_PAGE = 100
+MOST_SMALL_PAGES = 1_000
+"""Pages that may bring fewer new keys than _FEWEST_A_PAGE: some servers tell few at once."""
+MOST_EMPTY_PAGES = 10
+"""Pages that may bring no new key: S3 sends some where it passes over what was deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +90,68 @@ def _object(entry: dict[str, str], *, encoded: bool) -> tuple[str, Listed]:
         key = unquote_plus(key)
     etag, length = etag.strip(), whole_number(size.strip())
     usable = etag.isascii() and etag.isprintable() and etag != ""
-    if not key or not usable or length is None:
+    if not key or not usable or length is None or length > LARGEST_SIZE:
         raise OriginFault(f"its listing has an object without key, ETag or size: {key[:80]!r}")
     return key, Listed(etag if etag.endswith('"') else f'"{etag}"', length)
 
 
-def publishable(objects: Iterable[tuple[str, Listed]], seen: set[str]) -> dict[str, Listed]:
-    """Return the objects of a page that get a torrent; its keys are added to `seen`.
+class Walk:
+    """Checks that a listing of a prefix comes on, page by page. OriginFault where it doesn't.
+
+    Not every server lists in S3's order, so it is new keys that count.
+    """
+
+    def __init__(self, prefix: str, max_objects: int) -> None:
+        self._prefix = prefix
+        self._most_keys = MOST_KEYS + max_objects
+        self._most_small = max(MOST_SMALL_PAGES, max_objects // 10)
+        self._tokens: set[str] = set()
+        self._small = 0
+        self._empty = 0
+        self.seen: set[str] = set()
+        """The keys of all pages so far."""
+
+    def take(self, page: Page) -> None:
+        """Take the next page."""
+        before = len(self.seen)
+        for key, _ in page.objects:
+            if not key.startswith(self._prefix):
+                raise OriginFault(
+                    f"its listing has {printable(key)}, which isn't below it: this server ignores"
+                    " the prefix"
+                )
+            self.seen.add(key)
+        if page.next_token is None:
+            return
+        new = len(self.seen) - before
+        self._small += new < _FEWEST_A_PAGE
+        self._empty += not new
+        if page.next_token in self._tokens:
+            raise OriginFault("its listing never ends: S3 gives a page again that it gave before")
+        if self._empty > MOST_EMPTY_PAGES:
+            raise OriginFault(
+                f"its listing never ends: more than {MOST_EMPTY_PAGES} pages bring no new key"
+            )
+        if self._small > self._most_small:
+            raise OriginFault(
+                f"its listing takes too many requests: {self._most_small} pages have fewer than"
+                f" {_FEWEST_A_PAGE} new keys; name longer prefixes"
+            )
+        if len(self.seen) > self._most_keys:
+            raise OriginFault(
+                f"its listing has more than {self._most_keys} keys; name longer prefixes"
+            )
+        self._tokens.add(page.next_token)
+
+
+def publishable(objects: Iterable[tuple[str, Listed]], seen: Set[str]) -> dict[str, Listed]:
+    """Return the objects of a page that get a torrent; `seen` has the keys of all pages so far.
 
     It leaves out empty objects that mark a directory, and each KEY.torrent whose KEY exists: KEY
-    comes first in S3's order, so it is in `seen`, which has the keys of the earlier pages too.
+    comes first in S3's order.
     """
     found: dict[str, Listed] = {}
     for key, listed in objects:
-        seen.add(key)
         marker = key.endswith("/") and listed.size == 0
         sidecar = key.endswith(SIDECAR) and key.removesuffix(SIDECAR) in seen
         if not marker and not sidecar:

@@ -5,6 +5,10 @@ from xml.parsers import expat
 
 _DEEPEST = 8
 """Elements within each other; a page of a listing has 4."""
+_MOST_ELEMENTS = 200_000
+"""A page of a listing has some 15 for each of its thousand keys."""
+_LONGEST_NAME = 100
+"""Characters of an element's name with its prefix."""
 
 
 def read_xml(
@@ -19,15 +23,19 @@ def read_xml(
     The path holds the names from the root's on, without their namespaces, which servers write
     differently; the list is changed afterwards. ValueError if the document isn't XML, has a
     document type (entities are declared in one, and S3 sends none), a root that `is_root` doesn't
-    accept, or a text of more than `longest` characters. Elements before that have been taken
-    already.
+    accept, a text of more than `longest` characters, or more elements, or more within each other,
+    than any document of S3. Elements before that have been taken already.
     """
     path: list[str] = []
     text = ""
+    elements = 0
 
     def start(name: str, _: Mapping[str, str]) -> None:
-        nonlocal text
-        name = name.rpartition(" ")[2]
+        nonlocal text, elements
+        elements += 1
+        if elements > _MOST_ELEMENTS or len(name) > _LONGEST_NAME:
+            raise ValueError("it has too many elements, or one with too long a name")
+        name = name.rpartition(":")[2]
         if not path and is_root is not None and not is_root(name):
             raise ValueError(f"it is a {name[:40]}")
         path.append(name)
@@ -48,12 +56,16 @@ def read_xml(
         path.pop()
         text = ""
 
-    parser = expat.ParserCreate(namespace_separator=" ")
+    # Namespaces aren't resolved: expat would put their name, which may have megabytes, before that
+    # of each element.
+    parser = expat.ParserCreate()
     parser.buffer_text = True
     parser.StartDoctypeDeclHandler = _refuse_doctype
     parser.StartElementHandler = start
     parser.CharacterDataHandler = add
     parser.EndElementHandler = end
+    if document.count(b"=") > _MOST_ELEMENTS:
+        raise ValueError("it has too many attributes")  # expat takes all of a tag at once
     try:
         parser.Parse(document, True)
     except (expat.ExpatError, LookupError) as error:  # LookupError: an unknown encoding

@@ -4,7 +4,8 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from seeder.units import KIB, MIB, ByteRange
+from seeder.errors import MetainfoError
+from seeder.units import KIB, MIB, ByteRange, exact_size, rounded_size
 
 SHA1_LENGTH = 20
 """Bytes of the hash of a piece, and of an info hash (BEP 3)."""
@@ -31,6 +32,8 @@ MOST_PIECES = 200_000
 """libtorrent refuses metadata above 4 MiB (BEP 9); 20 bytes a piece leave room for the rest."""
 MOST_HYBRID_PIECES = 190_000
 """With 52 bytes a piece: libtorrent takes torrent files of at most 10^7 bytes."""
+MOST_PIECES_AT_ALL = 490_000
+"""With 20 bytes a piece, for the same reason. Beyond MOST_PIECES a magnet link is of no use."""
 
 
 def sha1(data: bytes | bytearray) -> bytes:
@@ -74,6 +77,28 @@ class Layout:
     def piece_range(self, index: int) -> ByteRange:
         """Return the bytes of the object that piece `index` covers. IndexError outside."""
         return ByteRange(index * self.piece_length, self.piece_size(index))
+
+
+def check_piece_count(layout: Layout, *, hybrid: bool = False) -> None:
+    """Raise MetainfoError if no client would take a torrent of so many pieces.
+
+    S3's largest objects (48.8 TiB) fit, in pieces of 128 MiB.
+    """
+    most = MOST_HYBRID_PIECES if hybrid else MOST_PIECES_AT_ALL
+    if layout.piece_count <= most:
+        return
+    fitting = LARGEST_PIECE_LENGTH
+    while fitting > layout.piece_length and layout.size <= fitting // 2 * most:
+        fitting //= 2
+    advice = "it can't be published"
+    if layout.size <= fitting * most:
+        advice = f'set piece_length = "{exact_size(fitting)}" or more'
+    elif hybrid and layout.size <= fitting * MOST_PIECES_AT_ALL:
+        advice = 'leave out format = "hybrid"'
+    raise MetainfoError(
+        f"its {rounded_size(layout.size)} are {layout.piece_count} pieces of"
+        f" {exact_size(layout.piece_length)}, and clients take {most} at most; {advice}"
+    )
 
 
 def bitfield_indices(pieces: bytes | bool, piece_count: int) -> Iterator[int]:

@@ -68,6 +68,28 @@ async def test_what_was_wished_otherwise_is_made_anew(
     assert [reason for _, reason in world.audience.gone] == [WITHDRAWN]
 
 
+@pytest.mark.parametrize("size", [10**18, 2**63 - 1, 2**63])
+@pytest.mark.parametrize("more", [{}, {"format": "hybrid"}, {"piece_length": 16 * 1024}])
+async def test_an_object_of_an_absurd_size_costs_nobody_else_anything(
+    world: World, caplog: pytest.LogCaptureFixture, size: int, more: dict[str, object]
+) -> None:
+    """All work that grows with the size would have come first: the loop stood still for ever."""
+    world.server.objects["huge"] = b"x"
+    world.server.sizes["huge"] = size
+    wish = [settings("huge", refresh=0.01, metainfo=["build"], **more), settings("key")]
+    await world.publisher.apply(wish)
+    await world.until("key", State.SERVING)
+    publication = await world.until_true(
+        lambda: world.publication("huge").reason is not None, "huge"
+    )
+    assert publication.torrent is None
+    assert publication.reason is not None
+    assert publication.reason.startswith("bucket/huge: ")
+    assert "can't be published" in publication.reason or "no object has" in publication.reason
+    assert publication.reason in caplog.text
+    assert not world.server.body_bytes["huge"]
+
+
 async def test_an_overwritten_object_gets_a_new_torrent(world: World) -> None:
     await world.publisher.apply([settings("key", refresh=0.01)])
     old = (await world.until("key", State.SERVING)).torrent

@@ -1,6 +1,7 @@
 """Bundles followed: what is read, what is kept, what ends when the objects of a prefix change."""
 
 import hashlib
+import itertools
 import logging
 import random
 from pathlib import Path
@@ -13,13 +14,14 @@ from seeder.config.sections import ObjectSettings
 from seeder.errors import BudgetSpent, ObjectChanged, ObjectMissing
 from seeder.metainfo.journal import HashJournal
 from seeder.publish.serving import DELETED, REGROUPED, WITHDRAWN
+from seeder.s3.listing import MOST_EMPTY_PAGES
 from seeder.torrent import bundle as bundles
 from seeder.torrent.bundle import padded, parse_bundle_info
 from seeder.torrent.catalog import State, Torrent
 from seeder.units import KIB, MIB
 from tests.cache.fakes import drop_pieces, get_piece, pieces_on_disk
 from tests.publish.support import World, make_world
-from tests.s3.fault_server import FaultServer
+from tests.s3.fault_server import FaultServer, Seen, answer
 from tests.s3.objects_server import ObjectsServer
 from tests.s3.support import MakeOrigin
 
@@ -377,6 +379,52 @@ async def test_a_bundle_beside_torrents_of_its_objects(world: World) -> None:
     assert single.cache_id != bundle.sections[0].cache_id
     await world.publisher.apply([one])
     assert world.audience.gone == [(bundle, WITHDRAWN)]
+
+
+@pytest.mark.parametrize(
+    ("size", "problem"),
+    [(10**18, "it can't be published"), (2**63 - 1, "which nothing has"), (2**63, "ETag or size")],
+)
+async def test_a_bundle_of_an_absurd_size_is_refused_in_a_line(
+    world: World, size: int, problem: str
+) -> None:
+    world.server.sizes["data/a"] = size
+    world.server.sizes["data/b/d"] = 5
+    await world.publisher.apply([settings()])
+    publication = await world.until_true(
+        lambda: world.publication(PREFIX).reason is not None, PREFIX
+    )
+    assert publication.reason is not None
+    assert publication.reason.startswith("bucket/data/: ")
+    assert problem in publication.reason
+    assert not world.server.body_bytes
+
+
+@pytest.mark.parametrize("page", ["again", "in turns", "empty"])
+async def test_a_listing_without_an_end_is_left_with_the_reason(
+    world: World, faults: FaultServer, page: str
+) -> None:
+    turn = itertools.count()
+
+    async def list_for_ever(seen: Seen, stream: trio.abc.Stream) -> None:
+        number = next(turn)
+        key = {"again": "a", "in turns": "ab"[number % 2], "empty": ""}[page]
+        token = key or str(number)
+        entry = f"<Key>data/{key}</Key><ETag>e</ETag><Size>1</Size>"
+        body = (
+            f"<ListBucketResult>{key and f'<Contents>{entry}</Contents>'}"
+            f"<IsTruncated>true</IsTruncated><NextContinuationToken>{token}</NextContinuationToken>"
+            "</ListBucketResult>"
+        )
+        await answer(200, body.encode())(seen, stream)
+
+    faults.default = list_for_ever
+    await world.publisher.apply([settings()])
+    publication = await world.until_true(
+        lambda: world.publication(PREFIX).reason is not None, PREFIX
+    )
+    assert "its listing never ends" in (publication.reason or "")
+    assert len(faults.seen) <= 1 + MOST_EMPTY_PAGES
 
 
 async def test_a_torrent_too_large_for_clients_costs_no_read(

@@ -27,6 +27,8 @@ class ObjectsServer:
     """Keys in a page of a listing."""
     broken_pages: set[int] = field(default_factory=set)
     """Pages of a listing, from 0, that answer 403."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Sizes that listings and HEADs tell instead of the true ones, by key."""
     gate: trio.Event | None = None
     """Ranged GETs wait for it."""
     body_bytes: Counter[str] = field(default_factory=Counter)
@@ -74,7 +76,8 @@ class ObjectsServer:
             f"<Contents><Key>{quote_plus(key, safe='/')}</Key>"
             f"<LastModified>2026-11-24T00:00:00.000Z</LastModified>"
             f"<ETag>{escape(self.etag(self.objects[key]), {chr(34): '&quot;'})}</ETag>"
-            f"<Size>{len(self.objects[key])}</Size><StorageClass>STANDARD</StorageClass></Contents>"
+            f"<Size>{self.sizes.get(key, len(self.objects[key]))}</Size>"
+            "<StorageClass>STANDARD</StorageClass></Contents>"
             for key in keys[begin:end]
         )
         token = f"<NextContinuationToken>{end}</NextContinuationToken>" if more else ""
@@ -93,6 +96,10 @@ class ObjectsServer:
             await self._send(seen, stream, 412, _error("PreconditionFailed"))
             return
         asked = re.fullmatch(r"bytes=(\d+)-(\d+)", seen.headers.get("range", ""))
+        if asked is None and seen.method == "HEAD":
+            size = str(self.sizes.get(key, len(body)))
+            await stream.send_all(head(200, [("Content-Length", size), ("ETag", etag)]))
+            return
         if asked is None:
             await self._send(seen, stream, 200, body, ("ETag", etag))
             return

@@ -1,5 +1,8 @@
 """Listings: what a page says, what is no page, and asking for them one after the other."""
 
+import itertools
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from urllib.parse import parse_qsl, quote, quote_plus
 from xml.sax.saxutils import escape
@@ -9,8 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seeder.errors import AccessDenied, ObjectMissing, OriginFault
+from seeder.s3 import listing
 from seeder.s3.client import S3Origin
-from seeder.s3.listing import Listed, Page, parse_page, publishable
+from seeder.s3.listing import (
+    MOST_EMPTY_PAGES,
+    MOST_SMALL_PAGES,
+    Listed,
+    Page,
+    Walk,
+    parse_page,
+    publishable,
+)
 from seeder.torrent.objects import ObjectRef
 from tests.s3.fault_server import FaultServer, answer
 from tests.s3.objects_server import ObjectsServer
@@ -86,6 +98,11 @@ def test_every_key_comes_back_as_it_was(keys: list[str]) -> None:
         (page_of(entry("k" * 70_000)), "too long"),
         (page_of(entry("k", etag="")), "without key, ETag or size"),
         (page_of(entry("k", size="-1")), "without key, ETag or size"),
+        (page_of(entry("k", size=str(2**63))), "without key, ETag or size"),
+        (page_of(entry("k", size="9" * 5000)), "without key, ETag or size"),
+        (page_of(entry("k") + "<a/>" * 200_000), "too many elements"),
+        (page_of(entry("k") + f"<{'a' * 200}/>"), "too long a name"),
+        (page_of("<a " + " ".join(f"a{n}=''" for n in range(200_001)) + "/>"), "too many attr"),
         (page_of(entry("")), "without key, ETag or size"),
         (page_of(told="<IsTruncated>true</IsTruncated>"), "no continuation token"),
     ],
@@ -93,6 +110,17 @@ def test_every_key_comes_back_as_it_was(keys: list[str]) -> None:
 def test_what_is_no_listing_is_refused_in_a_line(body: bytes, problem: str) -> None:
     with pytest.raises(OriginFault, match=problem):
         parse_page(body)
+
+
+@pytest.mark.parametrize("namespace", ["", "s3:"])
+def test_the_name_of_a_namespace_is_not_put_before_each_element(namespace: str) -> None:
+    """Expat would: 20,000 elements below a name of 200,000 characters took seconds."""
+    attribute = f" xmlns{namespace and ':s3'}='{'u' * 200_000}'"
+    body = f"<{namespace}Contents>{entry('k')}</{namespace}Contents>{'<a/>' * 100_000}"
+    whole = f"<{namespace}ListBucketResult{attribute}>{body}</{namespace}ListBucketResult>"
+    began = time.process_time()
+    assert [key for key, _ in parse_page(whole.encode()).objects] == ["k"]
+    assert time.process_time() - began < 5  # 12 s and more, else
 
 
 @given(st.binary(max_size=60), st.integers(0, 200))
@@ -106,10 +134,13 @@ def test_garbage_raises_nothing_else(garbage: bytes, at: int) -> None:
 def test_markers_and_the_sidecars_of_objects_are_not_published() -> None:
     some, none = Listed('"e"', 5), Listed('"e"', 0)
     first = [("a.torrent", some), ("d/", none), ("d/x", none), ("e/", some), ("f", some)]
-    seen: set[str] = set()
-    assert list(publishable(first, seen)) == ["a.torrent", "d/x", "e/", "f"]
+    walk = Walk("", 0)
+    walk.take(Page(tuple(first), "2"))
+    assert list(publishable(first, walk.seen)) == ["a.torrent", "d/x", "e/", "f"]
     # The object may be the last of the page before.
-    assert list(publishable([("f.torrent", some), ("g", some)], seen)) == ["g"]
+    second = (("f.torrent", some), ("g", some))
+    walk.take(Page(second, None))
+    assert list(publishable(second, walk.seen)) == ["g"]
 
 
 async def test_pages_follow_each_other(
@@ -141,14 +172,76 @@ async def test_pages_follow_each_other(
     assert faults.seen[0].access_key == "AKIATEST"
 
 
-async def test_a_listing_that_gives_the_same_page_again_is_a_fault(
-    origin: S3Origin, faults: FaultServer, meter: CountingMeter
+def keys(*names: str) -> tuple[tuple[str, Listed], ...]:
+    return tuple((name, Listed('"e"', 1)) for name in names)
+
+
+def pages_until_refused(pages: Iterable[Page], prefix: str = "") -> tuple[int, str]:
+    """Return how many pages a walk takes, and why it takes no more."""
+    walk = Walk(prefix, 0)
+    for taken, page in enumerate(pages):
+        try:
+            walk.take(page)
+        except OriginFault as error:
+            return taken, str(error)
+    raise AssertionError("it takes all of them")
+
+
+def numbered(size: int) -> Iterator[Page]:
+    """Yield pages of so many new keys each, without end."""
+    for number in itertools.count():
+        yield Page(keys(*(f"{number}/{at}" for at in range(size))), f"after {number}")
+
+
+@pytest.mark.parametrize(
+    ("pages", "most", "problem"),
+    [
+        pytest.param(itertools.repeat(Page(keys("k"), "t")), 1, "never ends", id="A A"),
+        pytest.param(
+            itertools.cycle([Page(keys("k"), "A"), Page(keys("l"), "B")]), 2, "never ends", id="A B"
+        ),
+        pytest.param(
+            (Page(keys("k"), str(number)) for number in itertools.count()),
+            1 + MOST_EMPTY_PAGES,
+            "bring no new key",
+            id="the same keys under new tokens",
+        ),
+        pytest.param(
+            (Page((), str(number)) for number in itertools.count()),
+            MOST_EMPTY_PAGES,
+            "bring no new key",
+            id="empty pages",
+        ),
+        pytest.param(numbered(1), MOST_SMALL_PAGES, "too many requests", id="a key a page"),
+        pytest.param(numbered(9), MOST_SMALL_PAGES, "too many requests", id="small pages"),
+        pytest.param(numbered(1000), 10, "more than 10000 keys", id="no end of keys"),
+    ],
+)
+def test_a_listing_that_does_not_come_on_is_left(
+    monkeypatch: pytest.MonkeyPatch, pages: Iterable[Page], most: int, problem: str
 ) -> None:
-    told = "<IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>"
-    faults.script(*[answer(200, page_of(entry("k"), told=told))] * 2)
-    await origin.list_page(prefix(), None, meter)
-    with pytest.raises(OriginFault, match="never ends"):
-        await origin.list_page(prefix(), "t", meter)
+    monkeypatch.setattr(listing, "MOST_KEYS", 10_000)
+    taken, reason = pages_until_refused(pages)
+    assert taken <= most
+    assert problem in reason
+
+
+def test_a_listing_of_other_keys_than_were_asked_for_is_refused() -> None:
+    [page] = [Page(keys("d/x", "e/secret"), None)]
+    assert pages_until_refused([page], "d/") == (
+        0,
+        "its listing has e/secret, which isn't below it: this server ignores the prefix",
+    )
+
+
+def test_pages_may_be_empty_or_small_and_in_any_order() -> None:
+    walk = Walk("d/", 0)
+    for number in range(MOST_EMPTY_PAGES):
+        walk.take(Page((), f"empty {number}"))
+    for number in reversed(range(500)):
+        walk.take(Page(keys(f"d/{number}"), f"small {number}"))
+    walk.take(Page(keys("d/0"), None))
+    assert len(walk.seen) == 500
 
 
 async def test_a_listing_that_is_refused_names_the_permission(

@@ -2,14 +2,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seeder.errors import MetainfoError
 from seeder.torrent.layout import (
     LARGEST_PIECE_LENGTH,
     MOST_HYBRID_PIECES,
     MOST_PIECES,
     Layout,
+    check_piece_count,
     default_piece_length,
 )
-from seeder.units import KIB, MIB
+from seeder.units import KIB, MIB, parse_size
 
 layouts = st.builds(Layout, size=st.integers(0, 2000), piece_length=st.integers(1, 300))
 
@@ -101,3 +103,35 @@ def test_a_hybrid_has_fewer_pieces_where_its_torrent_file_would_grow_too_large()
     length = default_piece_length(size, MOST_HYBRID_PIECES)
     assert length == 32 * MIB
     assert -(-size // length) * (20 + 32) < 10_000_000
+
+
+TIB = 2**40
+
+
+@pytest.mark.parametrize("hybrid", [False, True])
+def test_s3s_largest_objects_can_be_published(hybrid: bool) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html: 48.8 TiB."""
+    size = int(48.8 * TIB) if not hybrid else 23 * TIB
+    most = MOST_HYBRID_PIECES if hybrid else MOST_PIECES
+    check_piece_count(Layout(size, default_piece_length(size, most)), hybrid=hybrid)
+
+
+@pytest.mark.parametrize(
+    ("size", "length", "hybrid", "advice"),
+    [
+        (10**18, 128 * MIB, False, "it can't be published"),
+        (10**18, 128 * MIB, True, "it can't be published"),
+        (2**63 - 1, 16 * KIB, False, "it can't be published"),
+        (5 * TIB, 16 * KIB, False, 'set piece_length = "16 MiB" or more'),
+        (TIB, MIB, False, 'set piece_length = "4 MiB" or more'),
+        (TIB, MIB, True, 'set piece_length = "8 MiB" or more'),
+        (40 * TIB, 128 * MIB, True, 'leave out format = "hybrid"'),
+    ],
+)
+def test_more_pieces_than_clients_take_are_refused_with_advice(
+    size: int, length: int, hybrid: bool, advice: str
+) -> None:
+    with pytest.raises(MetainfoError, match=f"{advice}$"):
+        check_piece_count(Layout(size, length), hybrid=hybrid)
+    if "piece_length" in advice:
+        check_piece_count(Layout(size, parse_size(advice.split('"')[1])), hybrid=hybrid)
