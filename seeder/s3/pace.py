@@ -172,14 +172,17 @@ class Pace:
         own = gained / seconds
         if progress.size - progress.received <= own * _SOON:
             return False
-        others = self._rate_of_others(gained, seconds)
-        return others is not None and others >= max(_FAST, _BEHIND * own)
+        # Also in the second half of the window: when all fall silent, some do so a moment earlier.
+        others = [self._rate_of_others(progress, ticks) for ticks in (_WINDOW, _WINDOW // 2)]
+        return all(rate is not None and rate >= max(_FAST, _BEHIND * own) for rate in others)
 
-    def _rate_of_others(self, gained: int, seconds: float) -> float | None:
-        """Return bytes/s of one other read in the window, or, if there was none, as usual."""
-        came = sum(came for came, _ in self._flow) - gained
-        spent = sum(spent for _, spent in self._flow) - seconds
-        return came / spent if spent >= seconds / _WINDOW else self._rate
+    def _rate_of_others(self, progress: Progress, ticks: int) -> float | None:
+        """Return the bytes/s of one other read in the last ticks; as usual, if there was none."""
+        seconds = self._ticks[-1] - self._ticks[-1 - ticks]
+        flow = tuple(self._flow)[-ticks:]
+        came = sum(came for came, _ in flow) - (progress.gained(ticks) or 0)
+        spent = sum(spent for _, spent in flow) - seconds
+        return came / spent if spent >= seconds / ticks else self._rate
 
 
 def _nothing() -> None:

@@ -101,6 +101,17 @@ def test_where_all_are_slow_none_is_let_go(rate: float) -> None:
     assert stand.let_go == []
 
 
+def test_where_all_fall_silent_none_is_let_go_though_one_was_the_first() -> None:
+    stand = Stand()
+    reads = [stand.begin(4 * MIB, size=1000 * MIB) for _ in range(16)]
+    stand.run(10)
+    for progress in reads:
+        stand._rates[progress] = 0
+        stand.run(1 if progress is reads[0] else 0)
+    stand.run(28)
+    assert stand.let_go == []
+
+
 def test_a_read_that_will_soon_have_ended_is_left_alone() -> None:
     stand = Stand()
     for _ in range(15):
