@@ -16,13 +16,15 @@ from pathlib import Path
 import trio
 
 from seeder.cache import files
-from seeder.cache.health import DiskHealth
+from seeder.cache.health import RETRY_AFTER, DiskHealth
 from seeder.cache.index import PieceIndex
 from seeder.cache.memory import Key, Piece
 from seeder.cache.writing import PieceWriter
 from seeder.errors import StorageError
 from seeder.files import lock_directory
 
+TAKEN_AT_A_TIME = 1000
+"""Files that enter the index before other tasks run: a directory may have a million."""
 READERS = 4
 """Files read at a time; each takes a thread."""
 
@@ -57,6 +59,7 @@ class DiskTier:
         self.writer = PieceWriter(self._root, self.index, self.health, spare=spare, memory=memory)
         self._verified = self.index.verified
         self._lock: int | None = None
+        self._is_open = False
         self._readers = trio.CapacityLimiter(READERS)
         self._cached_reads = True
         """Whether the file system can say that a read would have to wait."""
@@ -68,8 +71,44 @@ class DiskTier:
         return self.index.used + self.writer.doomed_bytes
 
     async def open(self) -> None:
-        """Lock and scan the directory, evict what is over the budget; StorageError if it can't."""
-        await trio.to_thread.run_sync(self._open)
+        """Lock and scan the directory, and evict what is over the budget.
+
+        StorageError if another seeder uses it. If the disk refuses, the log says so, and `run`
+        tries again; meanwhile no piece is read or written.
+        """
+        try:
+            await self._try_opening()
+        except BlockingIOError as error:
+            raise StorageError(
+                f"cache.directory {self._root}: another seeder uses it; "
+                "stop that one or set another directory"
+            ) from error
+        except OSError as error:
+            self.health.open_failed(error)
+
+    async def run(self) -> None:
+        """Open the directory as soon as that works, if `open` couldn't."""
+        while not self._is_open:
+            await trio.sleep(RETRY_AFTER)
+            try:
+                await self._try_opening()
+            except OSError as error:
+                self.health.open_failed(error)
+
+    async def _try_opening(self) -> None:
+        found = await trio.to_thread.run_sync(self._open)
+        evicted: dict[Key, int] = {}
+        for at in range(0, len(found), TAKEN_AT_A_TIME):
+            for key, size in found[at : at + TAKEN_AT_A_TIME]:
+                evicted.update(self.index.add(key, size))
+            await trio.lowlevel.checkpoint()
+        if evicted:
+            changed = await trio.to_thread.run_sync(files.change, self._root, list(evicted), ())
+            for key in changed.unlinked:
+                del evicted[key]
+            self.writer.doom_files(evicted)
+        self._is_open = True
+        self.health.open_worked()
         self.writer.start()
 
     def close(self) -> None:
@@ -97,7 +136,7 @@ class DiskTier:
             self.writer.doom(key)
             return None
         except OSError as error:
-            self._read_failed(key, error)
+            await self._read_failed(key, error)
             return None
         self.health.read_worked()
         if piece is None:
@@ -140,49 +179,57 @@ class DiskTier:
                 self._cached_reads = False
             return False
 
-    def _read_failed(self, key: Key, error: OSError) -> None:
-        self.health.read_failed(error)
-        if error.errno == errno.EIO:
-            # A bad sector stays bad: without this file, the rest of the disk is of use again.
-            self.corrupt += 1
-            self.writer.doom(key)
+    async def _read_failed(self, key: Key, error: OSError) -> None:
+        if await trio.to_thread.run_sync(
+            files.is_of_one_file, self._root, error, abandon_on_cancel=True
+        ):
+            _log.warning(
+                "%s: can't be read: %s; read again from S3",
+                files.piece_path(self._root, key),
+                error.strerror or error,
+            )
+        else:
+            self.health.read_failed(error)
+            if error.errno != errno.EIO:
+                return
+        # A bad sector stays bad: without this file, the rest of the disk is of use again.
+        self.corrupt += 1
+        self.writer.doom(key)
 
-    # In a thread, before anybody else uses the tier.
+    # In a thread.
 
-    def _open(self) -> None:
+    def _open(self) -> list[tuple[Key, int]]:
+        """Lock and scan the directory; OSError leaves it unlocked."""
         if self.index.budget == 0 and not self._directory.exists():
-            return
+            return []
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = lock_directory(self._root)
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = lock_directory(self._root)
             self._try_writing()
-            self._scan()
-        except BlockingIOError as error:
-            raise StorageError(
-                f"cache.directory {self._root}: another seeder uses it; "
-                "stop that one or set another directory"
-            ) from error
-        except OSError as error:
+            return self._scan()
+        except OSError:
             self.close()
-            raise StorageError(
-                f"cache.directory {self._root}: {error.strerror or error}: "
-                f"{error.filename or self._root}; make it writable or set another directory"
-            ) from error
+            raise
 
     def _try_writing(self) -> None:
-        files.remove_leftover(self._root)
         try:
+            files.remove_leftover(self._root)
             files.try_writing(self._root)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            # What is there can be read all the same, and room may come back.
+            # What is there can be read all the same, and a full disk may have room later.
             self.health.write_failed(error)
 
-    def _scan(self) -> None:
-        found, self.corrupt = files.scan(self._root)
-        if self.corrupt:
-            _log.warning("%s: %d files of a wrong size deleted", self._root, self.corrupt)
-        for key, size in found:
-            for victim, _ in self.index.add(key, size):
-                files.unlink_piece(self._root, victim)
+    def _scan(self) -> list[tuple[Key, int]]:
+        found = files.scan(self._root)
+        self.corrupt += found.bad
+        if found.bad:
+            _log.warning("%s: %d files of a wrong size deleted", self._root, found.bad)
+        if found.unread:
+            _log.warning(
+                "%s: %d files or directories can't be read and are left alone, such as %s: %s",
+                self._root,
+                len(found.unread),
+                found.unread[0].filename,
+                found.unread[0].strerror,
+            )
+        return found.pieces

@@ -2,20 +2,29 @@
 
 `<root>/<cache_id>/<index // 256>/<index>` is one piece; `<root>/writing.tmp` is the one that is
 being written, and `<root>/lock` keeps a second process out. All functions raise OSError.
+
+An error may be of one file alone, or of the disk: `is_of_one_file` tells, and then only the piece
+that met it does without.
 """
 
+import errno
 import os
 import re
+import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from seeder.cache.memory import Key, Piece
-from seeder.files import replace_file
+from seeder.files import NotAFile, open_regular, remove_file, replace_file, set_aside
+from seeder.files import try_writing as try_writing_to
 from seeder.torrent.layout import sha1
 
 _TEMPORARY = "writing.tmp"
+_OF_THE_DISK = frozenset({errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EROFS})
+"""Errors that the next file would meet as well."""
 _CACHE_ID = re.compile(r"[0-9a-f]{32}-[1-9][0-9]*", re.ASCII)
 _NUMBER = re.compile(r"0|[1-9][0-9]*", re.ASCII)
 _PIECES_A_DIRECTORY = 256
@@ -37,46 +46,87 @@ def piece_path(root: str, key: Key) -> str:
 
 def remove_leftover(root: str) -> None:
     """Unlink the temporary file that a killed process may have left."""
-    with suppress(FileNotFoundError):
-        os.unlink(f"{root}/{_TEMPORARY}")
+    remove_file(f"{root}/{_TEMPORARY}")
 
 
 def try_writing(root: str) -> None:
     """Create and unlink an empty file."""
-    temporary = f"{root}/{_TEMPORARY}"
-    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    os.unlink(temporary)
+    try_writing_to(f"{root}/{_TEMPORARY}", 0o600)
 
 
-def scan(root: str) -> tuple[list[tuple[Key, int]], int]:
-    """Return every piece with its size, oldest mtime first, and how many bad ones were unlinked.
+def is_of_one_file(root: str, error: OSError) -> bool:
+    """Tell whether an error says nothing of other files: the directory takes one all the same."""
+    return error.errno not in _OF_THE_DISK and _takes_files(root)
+
+
+def _takes_files(root: str) -> bool:
+    try:
+        try_writing(root)
+    except OSError:
+        return False
+    return True
+
+
+@dataclass(slots=True)
+class Found:
+    """What a scan found."""
+
+    pieces: list[tuple[Key, int]] = field(default_factory=list)
+    """Every piece with its size, oldest mtime first."""
+    bad: int = 0
+    """Files that were unlinked."""
+    unread: list[OSError] = field(default_factory=list)
+    """Why directories or files couldn't be looked at."""
+
+
+def scan(root: str) -> Found:
+    """Find every piece, and unlink the bad ones; OSError only if `root` itself can't be read.
 
     A file is bad if its piece can't have its size. One that isn't named like a piece isn't ours,
-    and is left alone.
+    and is left alone, as is whatever can't be read or unlinked.
     """
+    result = Found()
     found: list[tuple[int, Key, int]] = []
     bad: list[Key] = []
     for cache_id in _entries(root, _CACHE_ID, directories=True):
         piece_length = int(cache_id.name.rpartition("-")[2])
-        for group in _entries(cache_id.path, _NUMBER, directories=True):
-            for file in _entries(group.path, _NUMBER, directories=False):
-                key = (cache_id.name, int(file.name))
-                if file.path != piece_path(root, key):
-                    continue
-                stat = file.stat(follow_symlinks=False)
-                if 0 < stat.st_size <= piece_length:
-                    found.append((stat.st_mtime_ns, key, stat.st_size))
-                else:
-                    bad.append(key)
+        try:
+            for group in _entries(cache_id.path, _NUMBER, directories=True):
+                for file in _entries(group.path, _NUMBER, directories=False):
+                    key = (cache_id.name, int(file.name))
+                    if file.path != piece_path(root, key):
+                        continue
+                    status = file.stat(follow_symlinks=False)
+                    if 0 < status.st_size <= piece_length:
+                        found.append((status.st_mtime_ns, key, status.st_size))
+                    else:
+                        bad.append(key)
+        except FileNotFoundError:
+            # Somebody removes files while we look.
+            continue
+        except OSError as error:
+            result.unread.append(error.with_traceback(None))
     for key in bad:
-        unlink_piece(root, key)
+        try:
+            unlink_piece(root, key)
+        except OSError as error:
+            result.unread.append(error.with_traceback(None))
+        else:
+            result.bad += 1
     found.sort()
-    return [(key, size) for _, key, size in found], len(bad)
+    result.pieces = [(key, size) for _, key, size in found]
+    return result
 
 
 def read_piece(path: str, size: int, digest: bytes | None) -> Piece | None:
-    """Return the whole file; None if it has another size, or not the hash `digest` (if given)."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    """Return the whole file; None if it has another size, or not the hash `digest` (if given).
+
+    None, too, if it is no file.
+    """
+    try:
+        descriptor = open_regular(path)
+    except NotAFile:
+        return None
     try:
         if os.fstat(descriptor).st_size != size:
             return None
@@ -100,7 +150,8 @@ def read_cached(path: str, reads: Sequence[Read]) -> bool:
 
     Where the file system can't tell, OSError with EOPNOTSUPP.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    # Without a look at what it is: what is no file can't be read at an offset.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         for offset, buffers in reads:
             if os.preadv(descriptor, buffers, offset, os.RWF_NOWAIT) != sum(map(len, buffers)):
@@ -120,27 +171,50 @@ def renew(root: str, keys: Iterable[Key]) -> None:
             os.utime(piece_path(root, key), ns=(now, now))
 
 
-def change(
-    root: str, doomed: Sequence[Key], pieces: Sequence[tuple[Key, Piece]]
-) -> tuple[int, int, OSError | None]:
-    """Unlink, then write; return how many were unlinked and written, and what stopped it."""
-    unlinked = written = 0
-    try:
-        for victim in doomed:
+@dataclass(slots=True)
+class Changed:
+    """What came of a change."""
+
+    unlinked: list[Key] = field(default_factory=list)
+    written: list[Key] = field(default_factory=list)
+    refused: list[tuple[Key, OSError]] = field(default_factory=list)
+    """Pieces that couldn't be unlinked or written, for reasons of their own."""
+    error: OSError | None = None
+    """Why the rest was left: the disk refuses."""
+
+
+def change(root: str, doomed: Sequence[Key], pieces: Sequence[tuple[Key, Piece]]) -> Changed:
+    """Unlink, then write, until the disk refuses."""
+    changed = Changed()
+    for victim in doomed:
+        try:
             unlink_piece(root, victim)
-            unlinked += 1
-        for key, piece in pieces:
+        except OSError as error:
+            # Of a disk that can be written, a file that can't be unlinked says nothing.
+            alone = error.errno == errno.EIO and _takes_files(root)
+            if not alone and not is_of_one_file(root, error):
+                changed.error = error
+                return changed
+            changed.refused.append((victim, error))
+        else:
+            changed.unlinked.append(victim)
+    for key, piece in pieces:
+        try:
             write_piece(root, key, piece)
-            written += 1
-    except OSError as error:
-        return unlinked, written, error
-    return unlinked, written, None
+        except OSError as error:
+            if not is_of_one_file(root, error):
+                changed.error = error
+                return changed
+            changed.refused.append((key, error))
+        else:
+            changed.written.append(key)
+    return changed
 
 
 def unlink_piece(root: str, key: Key) -> None:
     """Remove a piece, and its directories if they are empty; nothing if it isn't there."""
     path = piece_path(root, key)
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, NotADirectoryError):
         os.unlink(path)
     _remove_empty_directories(path)
 
@@ -148,6 +222,7 @@ def unlink_piece(root: str, key: Key) -> None:
 def write_piece(root: str, key: Key, piece: Piece) -> None:
     """Write the temporary file and rename it; a failure leaves neither of the two."""
     path = piece_path(root, key)
+    _make_way(os.path.dirname(path))
     try:
         replace_file(
             path,
@@ -162,6 +237,17 @@ def write_piece(root: str, key: Key, piece: Piece) -> None:
     except OSError:
         _remove_empty_directories(path)
         raise
+
+
+def _make_way(group: str) -> None:
+    """Set aside what has the name of one of a piece's directories: a file, or a link elsewhere."""
+    for directory in (os.path.dirname(group), group):
+        try:
+            found = os.lstat(directory)
+        except FileNotFoundError:
+            return
+        if not stat.S_ISDIR(found.st_mode):
+            set_aside(directory, "it is not a directory")
 
 
 def _remove_empty_directories(path: str) -> None:

@@ -22,7 +22,7 @@ class DiskHealth:
         self._root = root
         self._clock = clock
         self._broken: set[str] = set()
-        """What failed since it last worked: "read", "write"."""
+        """What failed since it last worked: "open", "read", "write"."""
 
     @property
     def works(self) -> bool:
@@ -37,6 +37,14 @@ class DiskHealth:
         """Leave the disk alone for a while, in reading and in writing."""
         self._failed("read", error)
         self.reads_from = self._writes_from
+
+    def open_failed(self, error: OSError) -> None:
+        """Do without the directory, until it was opened."""
+        self._failed("open", error)
+
+    def open_worked(self) -> None:
+        """Take note that the directory was opened."""
+        self._worked({"open"})
 
     def write_failed(self, error: OSError) -> None:
         """Write nothing for a while; a full or read-only disk can still be read."""
@@ -53,9 +61,11 @@ class DiskHealth:
     def _failed(self, what: str, error: OSError) -> None:
         if not self._broken:
             _log.warning(
-                "cache.directory %s: can't %s: %s; going on with memory and S3, next try in %.0f s",
+                "cache.directory %s: can't %s%s: %s; going on with memory and S3,"
+                " next try in %.0f s",
                 self._root,
                 what,
+                f" {error.filename}" if what == "open" and error.filename else "",
                 error.strerror or error,
                 RETRY_AFTER,
             )

@@ -125,15 +125,18 @@ class PieceCache(Generic[T]):
         self._misses = 0
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Open the directory (StorageError), report the start, serve until cancelled.
+        """Open the directory, report the start, serve until cancelled.
+
+        StorageError if another seeder uses the directory; without one that works, memory has to do.
 
         When it ends, every waiter gets a StorageError, and so does every request before the start
         or after the end.
         """
-        await self._disk.open()
         try:
+            await self._disk.open()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._writer.run)
+                nursery.start_soon(self._disk.run)
                 self._nursery = nursery
                 task_status.started()
                 try:

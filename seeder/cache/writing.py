@@ -5,7 +5,9 @@ unlinks what has to go before it writes what is new: so the budget holds at ever
 temporary file included.
 """
 
-from collections.abc import Callable
+import logging
+import os
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import trio
@@ -16,11 +18,16 @@ from seeder.cache.index import PieceIndex
 from seeder.cache.memory import Key, Piece
 from seeder.units import MIB
 
+_log = logging.getLogger(__name__)
+
 LAST_WRITES_SECONDS = 2.0
 """How long a stop may take to write what is queued."""
 
 WRITE_BEHIND = 64 * MIB
 """Bytes of offers that may wait to be written, or more (see PieceWriter). Others are dropped."""
+
+MOST_COMPLAINTS = 1000
+"""Directories that are remembered so that the log has one line of each."""
 
 WRITE_SIZE = 8 * MIB
 """Bytes written in one call of a thread, where pieces are smaller: a call waits for the loop."""
@@ -69,6 +76,8 @@ class PieceWriter:
         self._queue: dict[Key, _Write] = {}
         self._doomed: dict[Key, int] = {}
         """Sizes of the files that are to be unlinked, and are in the index no more."""
+        self._complained: set[str] = set()
+        """Directories of which the log has a line."""
         self._work = trio.Event()
         self._thread = trio.CapacityLimiter(1)
 
@@ -83,7 +92,7 @@ class PieceWriter:
         return sum(self._doomed.values())
 
     def start(self) -> None:
-        """Take pieces from now on: the directory is open, and `run` comes next."""
+        """Take pieces from now on: the directory is open, and `run` comes next, or runs."""
         self._accepting = True
 
     def pending(self, key: Key) -> Piece | None:
@@ -129,6 +138,11 @@ class PieceWriter:
             self._doomed[key] = size
             self._work.set()
 
+    def doom_files(self, sizes: Mapping[Key, int]) -> None:
+        """Have files unlinked that are in the index no more."""
+        self._doomed.update(sizes)
+        self._work.set()
+
     def discard(self, cache_id: str) -> None:
         """Forget every piece of `cache_id`, those in the queue too."""
         for key in [key for key in self._queue if key[0] == cache_id]:
@@ -163,19 +177,36 @@ class PieceWriter:
         doomed = list(self._doomed)
         if not writes and not doomed:
             return
-        unlinked, written, error = await trio.to_thread.run_sync(
+        changed = await trio.to_thread.run_sync(
             files.change,
             self._root,
             doomed,
             [(key, write.piece) for key, write in writes],
             limiter=self._thread,
         )
-        for key in doomed[:unlinked]:
+        for key in changed.unlinked:
             del self._doomed[key]
-        if error is not None:
-            self._health.write_failed(error)
-        for number, (key, write) in enumerate(writes):
-            self._written(key, write, on_disk=number < written)
+        for key, error in changed.refused:
+            # What can't be unlinked is left alone, or every step would meet it again.
+            self._doomed.pop(key, None)
+            self._complain(key, error)
+        if changed.error is not None:
+            self._health.write_failed(changed.error)
+        written = set(changed.written)
+        for key, write in writes:
+            self._written(key, write, on_disk=key in written)
+
+    def _complain(self, key: Key, error: OSError) -> None:
+        """Say once of each directory that a piece of it can be neither written nor unlinked."""
+        path = files.piece_path(self._root, key)
+        directory = os.path.dirname(path)
+        if directory not in self._complained and len(self._complained) < MOST_COMPLAINTS:
+            self._complained.add(directory)
+            _log.warning(
+                "%s: can't be written or removed: %s; it is left alone",
+                error.filename or path,
+                error.strerror or error,
+            )
 
     async def _renew(self) -> None:
         """Let the next start know what was used last; setting an mtime may wait for the disk."""

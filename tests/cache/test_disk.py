@@ -1,10 +1,13 @@
 import errno
 import logging
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trio
 
 from seeder.cache import disk, files
 from seeder.cache.health import RETRY_AFTER
@@ -12,6 +15,7 @@ from seeder.cache.memory import Key, Piece
 from seeder.errors import StorageError
 from seeder.files import lock_directory
 from tests.cache.fakes import (
+    LONGEST_WAIT,
     FakeTorrent,
     Settings,
     Stand,
@@ -19,6 +23,7 @@ from tests.cache.fakes import (
     piece_file,
     running,
 )
+from tests.support.disks import NOT_FILES, failing_disk
 
 
 async def fill(directory: Path, torrent: FakeTorrent, count: int) -> None:
@@ -187,40 +192,252 @@ async def test_two_caches_never_share_a_directory(tmp_path: Path) -> None:
         pass
 
 
-async def test_a_directory_that_can_not_be_made_is_named(tmp_path: Path) -> None:
+async def until(condition: Callable[[], bool]) -> None:
+    with trio.fail_after(LONGEST_WAIT):
+        while not condition():  # noqa: ASYNC110  (what is waited for has no event)
+            await trio.sleep(0.005)
+
+
+async def is_done_without(directory: Path, torrent: FakeTorrent) -> None:
+    """Run a cache whose disk can't be opened, on memory and S3."""
+    async with running(directory) as stand:
+        for _ in range(2):
+            for index in range(3):
+                assert await stand.get(torrent, index) == torrent.piece(index)
+        await stand.idle()
+        assert stand.source.reads == [0, 1, 2]
+        statistics = stand.cache.statistics()
+        assert (statistics.disk_ok, statistics.disk_pieces, statistics.dropped_writes) == (
+            False,
+            0,
+            0,
+        )
+
+
+@pytest.mark.parametrize("below", ["file", "file/below"])
+async def test_a_directory_that_can_not_be_made_is_named_and_done_without(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, below: str
+) -> None:
     (tmp_path / "file").write_bytes(b"")
-    for directory in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(StorageError, match=r"cache\.directory .*file.*make it writable"):
+    await is_done_without(tmp_path / below, FakeTorrent())
+    [told] = [record.getMessage() for record in caplog.records]
+    assert told.startswith(f"cache.directory {tmp_path / below}: can't open {tmp_path}/file")
+    assert told.endswith("going on with memory and S3, next try in 60 s")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("function", ["lock_directory", "scan"])
+async def test_a_disk_that_fails_at_start_is_taken_into_use_when_it_works(
+    *,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    number: int,
+    function: str,
+) -> None:
+    torrent = FakeTorrent()
+    await fill(tmp_path, torrent, 3)
+    caplog.set_level(logging.INFO)
+    tried = 0
+
+    def fail(root: str) -> None:
+        nonlocal tried
+        tried += 1
+        raise OSError(number, os.strerror(number), f"{root}/inside")
+
+    monkeypatch.setattr(disk, "RETRY_AFTER", 0.01)
+    async with trio.open_nursery() as nursery:
+        stand = Stand(Settings(tmp_path))
+        with monkeypatch.context() as patch:
+            patch.setattr(disk if hasattr(disk, function) else files, function, fail)
+            await nursery.start(stand.cache.run)
+            assert await stand.get(torrent, 1) == torrent.piece(1)
+            await until(lambda: tried > 3)
+        stand.clock.now += RETRY_AFTER
+        await until(lambda: stand.cache.statistics().disk_ok)
+        assert stand.on_disk(torrent.cache_id) == {0, 1, 2}
+        assert await stand.get(torrent, 2) == torrent.piece(2)
+        assert await stand.get(torrent, 7) == torrent.piece(7)
+        assert stand.source.reads == [1, 7]
+        await stand.idle()
+        with pytest.raises(BlockingIOError):
+            lock_directory(str(tmp_path))
+        nursery.cancel_scope.cancel()
+    assert piece_file(tmp_path, torrent, 7).exists()
+    os.close(lock_directory(str(tmp_path)))
+    warning, works = [record.getMessage() for record in caplog.records]
+    assert f"{tmp_path}/inside: {os.strerror(number)}" in warning
+    assert works.endswith("works again")
+
+
+# -- what strangers leave
+
+
+@pytest.mark.parametrize("kind", NOT_FILES)
+@pytest.mark.parametrize("running_already", [False, True])
+async def test_whatever_lies_in_the_place_of_a_piece_costs_that_piece_alone(
+    tmp_path: Path, kind: str, running_already: bool
+) -> None:
+    torrent = FakeTorrent()
+    directory = tmp_path / "cache"
+    await fill(directory, torrent, 3)
+    path = piece_file(directory, torrent, 1)
+    if not running_already:
+        NOT_FILES[kind](path)
+    async with running(directory, memory=0) as stand:
+        if running_already:
+            await stand.get(torrent, 1)
+            NOT_FILES[kind](path)
+        for _ in range(2):
+            for index in range(4):
+                assert await stand.get(torrent, index) == torrent.piece(index)
+                await stand.idle()
+        assert stand.cache.statistics().disk_ok
+        assert stand.source.reads == [1, 3]
+        assert read_cached(stand, torrent, 1, (0, 100)) == torrent.piece(1)
+    if kind == "a link outside":
+        assert (path.parent.parent / "of somebody else").exists()
+
+
+@pytest.mark.parametrize("kind", NOT_FILES)
+@pytest.mark.parametrize("level", [0, 1])
+async def test_whatever_lies_in_the_place_of_a_directory_of_pieces_is_set_aside(
+    tmp_path: Path, kind: str, level: int
+) -> None:
+    torrent = FakeTorrent()
+    directory = tmp_path / "cache"
+    place = piece_file(directory, torrent, 0).parents[level]
+    place.parent.mkdir(parents=True)
+    if kind == "a directory":
+        (tmp_path / "elsewhere").mkdir()
+        place.symlink_to(tmp_path / "elsewhere")
+    else:
+        NOT_FILES[kind](place)
+    async with running(directory, memory=0) as stand:
+        await stand.get(torrent, 0)
+        await stand.idle()
+        assert stand.on_disk(torrent.cache_id) == {0}
+        assert stand.cache.statistics().disk_ok
+    assert not place.is_symlink()
+    assert (place.parent / place.name).is_dir()
+    assert [each for each in place.parent.iterdir() if ".aside-" in each.name]
+    if kind == "a directory":
+        assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize("kind", NOT_FILES)
+@pytest.mark.parametrize("name", ["writing.tmp", "lock"])
+async def test_whatever_has_a_name_of_ours_is_set_aside(
+    tmp_path: Path, kind: str, name: str
+) -> None:
+    directory = tmp_path / "cache"
+    directory.mkdir()
+    NOT_FILES[kind](directory / name)
+    torrent = FakeTorrent()
+    async with running(directory, memory=0) as stand:
+        await stand.get(torrent, 0)
+        await stand.idle()
+        assert stand.on_disk(torrent.cache_id) == {0}
+        assert stand.cache.statistics().disk_ok
+        with pytest.raises(StorageError, match="another seeder uses it"):
             await Stand(Settings(directory)).cache.run()
 
 
-@pytest.fixture
-def unwritable(tmp_path: Path) -> Path:
-    if os.geteuid() == 0:
-        pytest.skip("root may write anywhere")
-    tmp_path.chmod(0o500)
-    return tmp_path
-
-
-async def test_a_directory_without_permission_is_named(unwritable: Path) -> None:
-    with pytest.raises(StorageError, match="Permission denied"):
-        await Stand(Settings(unwritable)).cache.run()
-
-
-@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EIO])
-@pytest.mark.parametrize("function", ["lock_directory", "try_writing", "scan"])
-async def test_a_disk_that_fails_at_start_is_named_and_the_lock_let_go(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, function: str
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ELOOP, errno.ESTALE])
+async def test_a_file_that_can_not_be_read_costs_no_other_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, number: int
 ) -> None:
-    def fail(root: str) -> None:
-        raise OSError(number, os.strerror(number), f"{root}/inside")
+    torrent = FakeTorrent()
+    await fill(tmp_path, torrent, 3)
+    path = piece_file(tmp_path, torrent, 1)
+    async with running(tmp_path, memory=0) as stand:
+        with failing_disk(number, path, calls=("open",)):
+            for index in range(3):
+                assert await stand.get(torrent, index) == torrent.piece(index)
+                await stand.idle()
+        assert stand.cache.statistics().disk_ok
+        assert stand.source.reads == [1]
+    [told] = [record.getMessage() for record in caplog.records]
+    assert str(path) in told
 
-    with monkeypatch.context() as patch:
-        patch.setattr(disk if hasattr(disk, function) else files, function, fail)
-        with pytest.raises(StorageError, match=os.strerror(number)) as caught:
-            await Stand(Settings(tmp_path)).cache.run()
-    assert f"{tmp_path}/inside" in str(caught.value)
-    os.close(lock_directory(str(tmp_path)))
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EIO])
+async def test_a_directory_that_can_not_be_changed_costs_no_other_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    torrent, other = FakeTorrent("a"), FakeTorrent("b")
+    await fill(tmp_path, torrent, 2)
+    closed = piece_file(tmp_path, torrent, 0).parent
+    calls = ("mkdir", "replace", "rename", "unlink", "rmdir")
+    async with running(tmp_path, memory=0) as stand:
+        with failing_disk(number, closed, calls=calls[3:] if number == errno.EIO else calls):
+            await stand.drop(torrent.cache_id)
+            for index in range(3):
+                await stand.get(torrent, index)
+                await stand.get(other, index)
+                await stand.idle()
+        assert stand.cache.statistics().disk_ok
+        assert stand.on_disk(other.cache_id) == {0, 1, 2}
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 1
+    assert str(closed) in told[0]
+
+
+async def test_a_scan_finds_what_it_can(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    torrents = [FakeTorrent(name) for name in "abc"]
+    for torrent in torrents:
+        await fill(tmp_path, torrent, 2)
+    os.truncate(piece_file(tmp_path, torrents[1], 0), 0)
+    closed = tmp_path / torrents[0].cache_id
+    with (
+        failing_disk(errno.EACCES, closed, calls=("scandir",)),
+        failing_disk(errno.EPERM, tmp_path / torrents[1].cache_id, calls=("unlink",)),
+    ):
+        async with running(tmp_path, memory=0) as stand:
+            found = [stand.on_disk(torrent.cache_id) for torrent in torrents]
+            assert found == [set(), {1}, {0, 1}]
+            assert stand.cache.statistics().disk_ok
+    [told] = [record.getMessage() for record in caplog.records]
+    assert told.startswith(f"{tmp_path}: 2 files or directories can't be read")
+    assert str(closed) in told
+
+
+async def test_files_that_vanish_while_they_are_scanned_are_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torrents = [FakeTorrent(name) for name in "abcd"]
+    for torrent in torrents:
+        await fill(tmp_path, torrent, 2)
+    entries = files._entries
+
+    def vanishing(path: str, *args: Any, **named: Any) -> Iterator[Any]:
+        for number, entry in enumerate(entries(path, *args, **named)):
+            if path == str(tmp_path) and number == 1:
+                shutil.rmtree(entry.path)
+            yield entry
+
+    monkeypatch.setattr(files, "_entries", vanishing)
+    async with running(tmp_path, memory=0) as stand:
+        assert sum(len(stand.on_disk(torrent.cache_id)) for torrent in torrents) == 6
+        assert stand.cache.statistics().disk_ok
+
+
+async def test_stray_files_by_the_thousand_and_names_of_odd_bytes_are_left_alone(
+    tmp_path: Path,
+) -> None:
+    torrent = FakeTorrent()
+    await fill(tmp_path, torrent, 2)
+    below = os.fsencode(piece_file(tmp_path, torrent, 0).parent)
+    odd = [b"\xff\xfe", b"1\n", b" 1", b"+1", b"01", b"9" * 250, "\u0661".encode(), b"-1"]
+    for name in odd:
+        os.close(os.open(below + b"/" + name, os.O_CREAT, 0o600))
+        os.mkdir(os.fsencode(tmp_path) + b"/" + name)
+    for number in range(20_000):
+        os.close(os.open(tmp_path / f"stray {number}", os.O_CREAT, 0o600))
+    async with running(tmp_path, memory=0) as stand:
+        assert stand.on_disk(torrent.cache_id) == {0, 1}
+        assert stand.cache.statistics().disk_ok
+    assert len(os.listdir(tmp_path)) == 20_000 + len(odd) + 2
 
 
 async def test_a_disk_that_is_full_at_start_is_read_and_not_written(
@@ -240,6 +457,15 @@ async def test_a_disk_that_is_full_at_start_is_read_and_not_written(
         await stand.idle()
         assert stand.source.reads == [1]
         assert stand.on_disk(torrent.cache_id) == {0}
+
+
+def refusing(number: int) -> Callable[[str], None]:
+    """Return a `try_writing` of a disk that takes no file at all."""
+
+    def refuse(_: str) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return refuse
 
 
 def failing_with(number: int, calls: list[Key]) -> object:
@@ -267,6 +493,7 @@ async def test_a_disk_that_refuses_writes_is_left_alone_for_a_minute_after_one_w
         await stand.idle()
         with monkeypatch.context() as patch:
             patch.setattr(files, "write_piece", failing_with(number, calls))
+            patch.setattr(files, "try_writing", refusing(number))
             for index in range(1, 5):
                 assert await stand.get(torrent, index) == torrent.piece(index)
                 await stand.idle()
@@ -308,6 +535,7 @@ async def test_a_write_that_works_ends_an_outage_of_reads(
         await stand.idle()
         with monkeypatch.context() as patch:
             patch.setattr(files, "read_piece", fail)
+            patch.setattr(files, "try_writing", refusing(errno.EACCES))
             await stand.get(torrent, 0)
         assert not stand.cache.statistics().disk_ok
         stand.clock.now += 60
@@ -335,6 +563,7 @@ async def test_a_disk_that_refuses_reads_is_left_alone_for_a_minute(
         await stand.idle()
         with monkeypatch.context() as patch:
             patch.setattr(files, "read_piece", fail)
+            patch.setattr(files, "try_writing", refusing(number))
             for index in range(3):
                 assert await stand.get(torrent, index) == torrent.piece(index)
             await stand.idle()
@@ -489,6 +718,7 @@ async def test_a_disk_that_refuses_reads_is_not_asked_for_cached_ones_either(
         await stand.idle()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(files, "read_piece", fail)
+            patch.setattr(files, "try_writing", refusing(errno.EACCES))
             await stand.get(torrent, 0)
         assert not stand.cache.is_on_disk(torrent, 0)
         assert read_cached(stand, torrent, 0, (0, 100)) == b""

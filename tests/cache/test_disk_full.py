@@ -3,14 +3,15 @@
 import logging
 import resource
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trio
 
-from seeder.errors import StorageError
+from seeder.cache import disk
 from seeder.units import KIB, MIB
-from tests.cache.fakes import FakeTorrent, Settings, Stand, bytes_in, running
+from tests.cache.fakes import LONGEST_WAIT, FakeTorrent, bytes_in, running
 from tests.support.disks import small_file_system
 
 SMALL = MIB
@@ -69,19 +70,70 @@ async def test_a_full_disk_costs_nothing_but_the_disk_tier(
         assert stand.source.reads == []
 
 
-async def test_a_disk_that_is_read_only_at_start_is_named(small_disk: Path) -> None:
+async def until(condition: Callable[[], bool]) -> None:
+    with trio.fail_after(LONGEST_WAIT):
+        while not condition():  # noqa: ASYNC110  (what is waited for has no event)
+            await trio.sleep(0.005)
+
+
+@pytest.mark.parametrize("below", [False, True])
+async def test_a_disk_that_is_read_only_at_start_is_named_read_and_written_later(
+    small_disk: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    below: bool,
+) -> None:
+    monkeypatch.setattr(disk, "RETRY_AFTER", 0.01)
+    directory = small_disk / "below" if below else small_disk
+    torrent = FakeTorrent()
+    if not below:
+        async with running(directory, memory=0) as stand:
+            await stand.get(torrent, 0)
+            await stand.idle()
     remount(small_disk, "ro")
-    for directory in (small_disk, small_disk / "below"):
-        with pytest.raises(StorageError, match="Read-only file system") as caught:
-            await Stand(Settings(directory)).cache.run()
-        assert str(small_disk) in str(caught.value)
-    remount(small_disk, "rw")
-    async with running(small_disk):
-        pass
-    remount(small_disk, "ro")
-    with pytest.raises(StorageError, match="Read-only file system"):
-        await Stand(Settings(small_disk)).cache.run()
-    remount(small_disk, "rw")
+    async with running(directory, memory=0) as stand:
+        for index in range(2):
+            assert await stand.get(torrent, index) == torrent.piece(index)
+        assert stand.source.reads == [0, 1] if below else [1]
+        assert not stand.cache.statistics().disk_ok
+        [warning] = warnings(caplog)
+        assert str(directory) in warning
+        assert "Read-only file system" in warning
+        remount(small_disk, "rw")
+        stand.clock.now += 60
+        await until(lambda: stand.cache._disk._is_open)
+        await stand.get(torrent, 2)
+        await stand.idle()
+        assert stand.cache.statistics().disk_ok
+        assert 2 in stand.on_disk(torrent.cache_id)
+
+
+async def test_a_disk_without_inodes_at_start_is_named_and_used_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "RETRY_AFTER", 0.01)
+    torrent = FakeTorrent()
+    with small_file_system(tmp_path / "small", MIB, inodes=8) as point:
+        others = [point / f"of somebody else {number}" for number in range(7)]
+        for other in others:
+            other.touch()
+        for directory in (point, point / "below"):
+            async with running(directory, memory=0) as stand:
+                assert await stand.get(torrent, 1) == torrent.piece(1)
+                await stand.idle()
+                assert not stand.cache.statistics().disk_ok
+        first, second = warnings(caplog)
+        assert "No space left on device" in first
+        assert f"{point / 'below'}: No space left on device" in second
+        async with running(directory, memory=0) as stand:
+            for other in others:
+                other.unlink()
+            stand.clock.now += 60
+            await until(lambda: stand.cache._disk._is_open)
+            await stand.get(torrent, 1)
+            await stand.idle()
+            assert stand.cache.statistics().disk_ok
+            assert stand.on_disk(torrent.cache_id) == {1}
 
 
 async def test_a_cache_opens_on_a_full_disk(small_disk: Path) -> None:

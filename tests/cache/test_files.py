@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from seeder.cache import files
+from tests.support.disks import failing_disk
 
 ID = "0123456789abcdef0123456789abcdef-100"
 OTHER = "fedcba9876543210fedcba9876543210-100"
@@ -22,14 +23,15 @@ def test_a_scan_orders_by_the_time_of_the_last_use(tmp_path: Path) -> None:
     put(tmp_path, f"{ID}/0/1", b"new", 300)
     put(tmp_path, f"{OTHER}/0/0", b"old!", 100)
     put(tmp_path, f"{ID}/1/256", b"between", 200)
-    assert files.scan(str(tmp_path)) == ([((OTHER, 0), 4), ((ID, 256), 7), ((ID, 1), 3)], 0)
+    found = files.Found([((OTHER, 0), 4), ((ID, 256), 7), ((ID, 1), 3)])
+    assert files.scan(str(tmp_path)) == found
 
 
 def test_a_scan_deletes_pieces_of_a_size_that_none_has(tmp_path: Path) -> None:
     empty = put(tmp_path, f"{ID}/0/0", b"")
     long = put(tmp_path, f"{ID}/0/1", bytes(101))
     whole = put(tmp_path, f"{ID}/0/2", bytes(100))
-    assert files.scan(str(tmp_path)) == ([((ID, 2), 100)], 2)
+    assert files.scan(str(tmp_path)) == files.Found([((ID, 2), 100)], bad=2)
     assert not empty.exists()
     assert not long.exists()
     assert whole.exists()
@@ -55,7 +57,7 @@ def test_a_scan_deletes_pieces_of_a_size_that_none_has(tmp_path: Path) -> None:
 )
 def test_a_scan_leaves_alone_what_is_not_a_piece(tmp_path: Path, name: str) -> None:
     path = put(tmp_path, name, b"")
-    assert files.scan(str(tmp_path)) == ([], 0)
+    assert files.scan(str(tmp_path)) == files.Found()
     assert path.exists()
 
 
@@ -64,7 +66,7 @@ def test_a_scan_follows_no_links(tmp_path: Path) -> None:
     (tmp_path / ID).symlink_to(tmp_path / "elsewhere")
     (tmp_path / OTHER / "0").mkdir(parents=True)
     (tmp_path / OTHER / "0" / "0").symlink_to(target)
-    assert files.scan(str(tmp_path)) == ([], 0)
+    assert files.scan(str(tmp_path)) == files.Found()
     assert target.exists()
 
 
@@ -77,9 +79,9 @@ def test_reading_renews_the_time_of_the_last_use(tmp_path: Path) -> None:
 def test_reading_follows_no_link(tmp_path: Path) -> None:
     put(tmp_path, "real", b"abc")
     (tmp_path / "link").symlink_to("real")
-    with pytest.raises(OSError, match="symbolic links") as caught:
-        files.read_piece(str(tmp_path / "link"), 3, None)
-    assert caught.value.errno == errno.ELOOP
+    assert files.read_piece(str(tmp_path / "link"), 3, None) is None
+    with pytest.raises(OSError, match="symbolic links"):
+        files.read_cached(str(tmp_path / "link"), [(0, [memoryview(bytearray(3))])])
 
 
 def test_reading_goes_on_after_a_short_read(
@@ -137,21 +139,26 @@ def test_unlinking_the_last_piece_takes_the_directories_along(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_change_says_how_far_it_came(tmp_path: Path) -> None:
+def test_a_change_leaves_out_what_fails_alone_and_ends_where_the_disk_fails(
+    tmp_path: Path,
+) -> None:
     root = str(tmp_path)
     files.write_piece(root, (ID, 0), b"a")
-    # A directory in a piece's place can't be unlinked.
+    # A directory in a piece's place can't be unlinked, but makes way for another piece.
     (tmp_path / ID / "0" / "1").mkdir()
-    gone, written, error = files.change(root, [(ID, 0), (ID, 1), (ID, 2)], [((ID, 3), b"new")])
-    assert (gone, written) == (1, 0)
-    assert isinstance(error, OSError)
-    assert not (tmp_path / ID / "0" / "3").exists()
-    new = [((ID, index), b"new") for index in (3, 1, 4)]
-    gone, written, error = files.change(root, [], new)
-    assert (gone, written) == (0, 1)
-    assert isinstance(error, OSError)
-    assert (tmp_path / ID / "0" / "3").read_bytes() == b"new"
-    assert not (tmp_path / ID / "0" / "4").exists()
+    changed = files.change(root, [(ID, 0), (ID, 1), (ID, 2)], [((ID, 1), b"new")])
+    assert changed.unlinked == [(ID, 0), (ID, 2)]
+    assert [key for key, _ in changed.refused] == [(ID, 1)]
+    assert changed.written == [(ID, 1)]
+    assert changed.error is None
+    assert (tmp_path / ID / "0" / "1").read_bytes() == b"new"
+    for number, alone in ((errno.EACCES, True), (errno.ENOSPC, False), (errno.EIO, False)):
+        new = [((ID, index), b"newer") for index in (3, 4)]
+        with failing_disk(number, tmp_path / OTHER, calls=("mkdir",)):
+            changed = files.change(root, [], [new[0], ((OTHER, 1), b"new"), new[1]])
+        assert changed.written == ([(ID, 3), (ID, 4)] if alone else [(ID, 3)])
+        assert [key for key, _ in changed.refused] == ([(OTHER, 1)] if alone else [])
+        assert (changed.error is None) == alone
 
 
 @pytest.mark.parametrize("bad", ["", "a", ID + "\n", "../" + ID, ID[:-4], ID.replace("-", "/")])

@@ -16,10 +16,14 @@ READS = ("open", "scandir")
 
 
 @contextmanager
-def small_file_system(point: Path, size: int) -> Iterator[Path]:
-    """Mount one of `size` bytes for the length of a block; skips the test where it can't."""
+def small_file_system(point: Path, size: int, *, inodes: int = 0) -> Iterator[Path]:
+    """Mount one of `size` bytes for the length of a block; skips the test where it can't.
+
+    `inodes` limits its files and directories, the uppermost included; 0 doesn't.
+    """
     point.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(point)]
+    options = f"size={size},nr_inodes={inodes}"
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(point)]
     mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
     if mounted.returncode != 0:
         pytest.skip(f"can't mount a small file system: {mounted.stderr.strip()}")
