@@ -229,9 +229,9 @@ def cache_names(data: bytes) -> None:
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"x" * (len(line) % 3))
-    found, bad = scan(str(root))
-    assert bad >= 0
-    for (cache_id, index), size in found:
+    found = scan(str(root))
+    assert found.bad >= 0
+    for (cache_id, index), size in found.pieces:
         assert 0 < size <= int(cache_id.rpartition("-")[2])
         assert (root / cache_id / str(index // 256) / str(index)).is_file()
 
