@@ -208,6 +208,10 @@ def _claim(
         raise S3Error(code, "The date of the credential is not that of X-Amz-Date.")
     if not _HEX_SHA256.fullmatch(fields[b"Signature"]):
         raise S3Error(code, "The signature must be 64 hexadecimal digits in lower case.")
+    signed_headers = tuple(fields[b"SignedHeaders"].split(b";"))
+    if len(set(signed_headers)) < len(signed_headers):
+        # Each would stand in the canonical request with all its values, as often as it is named.
+        raise S3Error(code, "SignedHeaders must name each header once.")
     if payload not in (UNSIGNED_PAYLOAD, EMPTY_PAYLOAD):
         raise S3Error(
             "XAmzContentSHA256Mismatch",
@@ -218,7 +222,7 @@ def _claim(
         date=scope[1],
         region=scope[2],
         timestamp=timestamp,
-        signed_headers=tuple(fields[b"SignedHeaders"].split(b";")),
+        signed_headers=signed_headers,
         signature=fields[b"Signature"],
         payload=payload,
         query=query,
@@ -244,10 +248,12 @@ def _check_headers(request: SignedRequest, claim: _Signature) -> None:
 
 def _canonical_request(request: SignedRequest, claim: _Signature) -> bytes:
     pairs = sorted((_encoded(name), _encoded(value)) for name, value in claim.query)
-    headers = [
-        name + b":" + b",".join(b" ".join(value.split()) for value in request.values(name)) + b"\n"
-        for name in claim.signed_headers
-    ]
+    # One pass: a client may send thousands of headers, and sign thousands of names.
+    values: dict[bytes, list[bytes]] = {name: [] for name in claim.signed_headers}
+    for name, value in request.headers:
+        if name in values:
+            values[name].append(b" ".join(value.split()))
+    headers = [name + b":" + b",".join(values[name]) + b"\n" for name in claim.signed_headers]
     return b"\n".join(
         (
             request.method,

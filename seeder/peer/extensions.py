@@ -17,6 +17,9 @@ MOST_EXTENDED_HANDSHAKES = 10
 METADATA_COPIES = 4
 """Copies of the info dictionary that one connection may have, and so have waiting; its address has
 an allowance of its own (`seeder.upload.descriptions`)."""
+MOST_VALUES_ASKED = 100
+"""In a request for metadata, which has two; a peer may send a hundred requests a second, and to
+read as many values as a message holds takes 20 ms."""
 LONGEST_CLIENT_NAME = 64
 """Bytes of it that are kept."""
 
@@ -113,7 +116,9 @@ class Extensions:
 
     def _receive_metadata_request(self, payload: bytes) -> None:
         try:
-            asked, _ = bencode.decode_prefix(payload, canonical=False)
+            asked, _ = bencode.decode_prefix(
+                payload, canonical=False, most_values=MOST_VALUES_ASKED
+            )
         except BencodeError as error:
             raise WireError("bad-metadata-message", str(error)) from error
         if not self._metadata_id or not isinstance(asked, dict):

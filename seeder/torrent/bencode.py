@@ -48,9 +48,11 @@ def decode(data: bytes, *, canonical: bool = True, most_values: int = MOST_VALUE
     return value
 
 
-def decode_prefix(data: bytes, *, canonical: bool = True) -> tuple[Value, int]:
+def decode_prefix(
+    data: bytes, *, canonical: bool = True, most_values: int = MOST_VALUES
+) -> tuple[Value, int]:
     """Return the value at the start of `data` and the offset after it (BEP 9 messages)."""
-    return _Reader(data, canonical).value(0)
+    return _Reader(data, canonical, most_values).value(0)
 
 
 def decode_dict_with_span(

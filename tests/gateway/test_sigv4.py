@@ -183,6 +183,7 @@ def test_a_payload_that_is_not_there_is_not_claimed() -> None:
         (b"Signature=", b"Signature=0", "AuthorizationHeaderMalformed"),
         (b"SignedHeaders=", b"Headers=", "AuthorizationHeaderMalformed"),
         (b"Signature=", b"Signature=1, Signature=", "AuthorizationHeaderMalformed"),
+        (b"SignedHeaders=host", b"SignedHeaders=host;host", "AuthorizationHeaderMalformed"),
     ],
 )
 def test_a_malformed_header_is_told_from_a_wrong_one(old: bytes, new: bytes, code: str) -> None:
@@ -212,6 +213,7 @@ def test_a_header_that_has_to_be_there_is_named(missing: bytes, code: str) -> No
         (b"X-Amz-Date=2026", b"X-Amz-Date=2O26", "AuthorizationQueryParametersError"),
         (b"X-Amz-Expires", b"X-Amz-Expires=1&X-Amz-Expires", "AuthorizationQueryParametersError"),
         (b"AWS4-HMAC-SHA256", b"AWS4", "InvalidRequest"),
+        (b"SignedHeaders=host", b"SignedHeaders=host%3Bhost", "AuthorizationQueryParametersError"),
     ],
 )
 def test_a_malformed_presigned_url_is_told_from_a_wrong_one(
@@ -220,6 +222,26 @@ def test_a_malformed_presigned_url_is_told_from_a_wrong_one(
     request = signed(PLAIN, expires=60)
     assert old in request.query
     assert code_of(replace(request, query=request.query.replace(old, new, 1))) == code
+
+
+def test_what_was_signed_is_no_longer_than_the_request() -> None:
+    """An answer that is quadratic in the request costs a known key's guesser nothing, and us a lot.
+
+    The canonical request stands in the answer.
+    """
+    request = signed(PLAIN)
+    headers = dict(request.headers)
+    names = b"".join(b";a%d" % number for number in range(1000))
+    headers[b"authorization"] = headers[b"authorization"].replace(
+        b"SignedHeaders=host", b"SignedHeaders=host" + names
+    )
+    many = [*headers.items(), *((b"a1", b"x") for _ in range(3000))]
+    with pytest.raises(S3Error) as caught:
+        signer_of(replace(request, headers=many))
+    assert caught.value.code == "SignatureDoesNotMatch"
+    shown = caught.value.details["CanonicalRequest"]
+    assert shown.count("x,") == 2999
+    assert len(shown) < 3 * sum(len(name) + len(value) for name, value in many)
 
 
 def test_only_one_way_to_sign_is_used_and_the_old_one_is_not() -> None:

@@ -366,3 +366,12 @@ def test_30_extended_handshakes_again_and_again_close() -> None:
     receive(wire, hello * 10)
     with pytest.raises(WireError, match="extended-handshake-flood"):
         receive(wire, hello)
+
+
+@pytest.mark.parametrize("value", [b"i0e", b"0:", b"le", b"de"])
+def test_31_a_request_for_metadata_of_thousands_of_values_closes(value: bytes) -> None:
+    wire = opened()
+    receive(wire, messages.extended(0, bencode.encode({b"m": {b"ut_metadata": 7}})))
+    stuffed = b"d1:al" + value * (60_000 // len(value)) + b"ee"
+    with pytest.raises(WireError, match="bad-metadata-message.*more than 100 values"):
+        receive(wire, messages.extended(2, stuffed))
