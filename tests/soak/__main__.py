@@ -209,6 +209,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     marks = {True: "", False: "BROKEN"}
     cells = [[row.name, row.figure, row.bound, marks[row.within]] for row in table]
     show(f"{options.minutes:g} minutes, {machine()}", columns, cells)
+    for reason, count in run.truth.reasons.most_common(12):
+        print(f"given up {count} times: {reason}")
     for text in (*run.truth.wrong[:20], *run.broken[:5], *unexpected_errors(run.log)[:20]):
         print(text)
     print(f"logs: {directory}")

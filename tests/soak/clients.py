@@ -74,11 +74,16 @@ class Visit:
         """Return an object's torrent; Refused."""
         status, _, body = self.get(f"/{BUCKET}/{quote(key)}?torrent")
         if status != 200:
-            raise Refused(f"{status}")
+            raise Refused(f"{status} {_message_of(body)}")
         torrent = read_torrent(body)
         pieces = bdecode(torrent.info)[b"pieces"]
         self.world.check_pieces(key, pieces)
         return body, torrent
+
+
+def _message_of(body: bytes) -> str:
+    """Return the message of one of S3's errors."""
+    return body.partition(b"<Message>")[2].partition(b"<")[0].decode(errors="replace")
 
 
 def raw_peer(visit: Visit) -> None:
@@ -153,7 +158,7 @@ def web_download(visit: Visit) -> None:
     with world.may_fail("web download", *FAILS):
         status, told, body = visit.get(f"/{BUCKET}/{quote(key)}", **headers)
         if status not in (200, 206):
-            raise Refused(f"{status}")
+            raise Refused(f"{status} {_message_of(body)}")
         world.received(len(body))
         state = world.by_etag(key, told.get("etag", ""))
         if state is None:

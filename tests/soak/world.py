@@ -57,6 +57,8 @@ class Truth:
     """Downloads that came whole and right, announces that were answered and so on, by kind."""
     given_up: Counter[str] = field(default_factory=Counter)
     """Those that were cut off or refused: allowed, while things break and are replaced."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why, in a few words."""
     wrong: list[str] = field(default_factory=list)
     """What may never be: bytes that are no state of the object, answers that can't be read."""
 
@@ -140,6 +142,8 @@ class World:
         """Count what the errors end as given up."""
         try:
             yield
-        except errors:
+        except errors as error:
+            said = " ".join(str(error).split("\n", 1)[0].split()[:12])
             with self._lock:
                 self.truth.given_up[kind] += 1
+                self.truth.reasons[f"{kind}: {type(error).__name__} {said}"] += 1
