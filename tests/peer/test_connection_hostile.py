@@ -373,5 +373,5 @@ def test_31_a_request_for_metadata_of_thousands_of_values_closes(value: bytes) -
     wire = opened()
     receive(wire, messages.extended(0, bencode.encode({b"m": {b"ut_metadata": 7}})))
     stuffed = b"d1:al" + value * (60_000 // len(value)) + b"ee"
-    with pytest.raises(WireError, match="bad-metadata-message.*more than 100 values"):
+    with pytest.raises(WireError, match=r"bad-metadata-message.*more than 100 values"):
         receive(wire, messages.extended(2, stuffed))

@@ -13,7 +13,7 @@ from seeder.errors import OriginError, OriginFault
 from seeder.s3.answers import Answer, Asked, check_range, refusal
 from seeder.s3.attributes import parse_attributes, part_of_head
 from seeder.s3.http1 import Link, Pool, Server
-from seeder.s3.listing import parse_page, publishable
+from seeder.s3.listing import Walk, parse_page, publishable
 from seeder.s3.network import Stream
 from seeder.s3.xml import read_xml
 from seeder.torrent.objects import ObjectRef, PinnedObject
@@ -56,7 +56,8 @@ def xml(data: bytes) -> None:
 
     with contextlib.suppress(ValueError):
         read_xml(data, take, longest=4096)
-        assert len(list(ElementTree.fromstring(data).iter())) == taken
+        with contextlib.suppress(ElementTree.ParseError):  # it resolves namespaces, we don't
+            assert len(list(ElementTree.fromstring(data).iter())) == taken
 
 
 @target(_LISTING, _LISTING.replace(b"true", b"false"), _ERROR)
@@ -74,9 +75,12 @@ def listing(data: bytes) -> None:
         assert listed.size >= 0
         assert listed.etag.isascii()
         assert listed.etag.isprintable()
-    seen: set[str] = set()
-    found = publishable(page.objects, seen)
-    assert found.keys() <= seen
+    walk = Walk("", 100)
+    with contextlib.suppress(OriginFault):
+        walk.take(page)
+        walk.take(page)
+    assert walk.seen == {key for key, _ in page.objects}
+    assert publishable(page.objects, walk.seen).keys() <= walk.seen
 
 
 @target(_ATTRIBUTES, _ATTRIBUTES.replace(b"true", b"false"), _ERROR)
@@ -156,6 +160,10 @@ class _Stream:
     def quiet(self) -> bool:
         return not self._parts
 
+    @property
+    def unread(self) -> int:
+        return sum(map(len, self._parts))
+
     def close(self) -> None:
         self.closed = True
 
@@ -184,7 +192,8 @@ def http_answers(data: bytes) -> None:
     got = trio.run(_exchange, method, chunks(stream, random.Random(schedule)))
     if wanted is None:
         assert got is None or got[1] is None
-    elif got is not None:
+    elif got is not None and not (got[1] is None and b"chunked" in stream.lower()):
+        # Chunks of a few bytes are refused, and h11 takes them.
         assert got == wanted
 
 
