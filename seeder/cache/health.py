@@ -43,7 +43,9 @@ class DiskHealth:
         self._failed("open", error)
 
     def open_worked(self) -> None:
-        """Take note that the directory was opened."""
+        """Take note that the directory was opened, and written to unless that failed."""
+        if "write" not in self._broken:
+            self._writes_from = float("-inf")
         self._worked({"open"})
 
     def write_failed(self, error: OSError) -> None:

@@ -253,7 +253,6 @@ async def test_a_disk_that_fails_at_start_is_taken_into_use_when_it_works(
             await nursery.start(stand.cache.run)
             assert await stand.get(torrent, 1) == torrent.piece(1)
             await until(lambda: tried > 3)
-        stand.clock.now += RETRY_AFTER
         await until(lambda: stand.cache.statistics().disk_ok)
         assert stand.on_disk(torrent.cache_id) == {0, 1, 2}
         assert await stand.get(torrent, 2) == torrent.piece(2)
