@@ -83,13 +83,20 @@ def kept_inputs(tried: Target) -> Iterator[bytes]:
 
 
 def blown_up(tried: Target, inputs: Iterable[bytes], rng: random.Random) -> Iterator[bytes]:
-    """Yield a long input for each: some of its bytes repeated where they stand."""
+    """Yield two long inputs for each: some of its bytes, or some at two places, repeated."""
     for data in inputs:
         if data:
-            start = rng.randrange(len(data))
-            stop = start + min(len(data) - start, 2 ** rng.randrange(7))
-            repeated = (tried.blown_up - len(data)) // (stop - start)
-            yield data[:start] + data[start:stop] * max(1, repeated) + data[stop:]
+            yield _repeated(data, tried.blown_up, rng)
+            half = (len(data) + tried.blown_up) // 2
+            yield _repeated(_repeated(data, half, rng), tried.blown_up, rng)
+
+
+def _repeated(data: bytes, size: int, rng: random.Random) -> bytes:
+    """Return the input with some of its bytes repeated where they stand, until it has a size."""
+    start = rng.randrange(len(data))
+    stop = start + min(len(data) - start, 2 ** rng.randrange(7))
+    repeated = (size - len(data)) // (stop - start)
+    return data[:start] + data[start:stop] * max(1, repeated) + data[stop:]
 
 
 class Choices:

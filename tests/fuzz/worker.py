@@ -6,6 +6,7 @@ An input that fails is noted below FINDINGS, once for each place where it failed
 on. PROGRAM is what libFuzzer starts for its inner steps.
 """
 
+import logging
 import random
 import sys
 import traceback
@@ -66,6 +67,7 @@ class Finder:
 def main(arguments: Sequence[str]) -> None:
     """Run libFuzzer, which ends the process."""
     name, findings, program, *rest = arguments
+    logging.disable()  # each damaged file is worth a line, and there are millions
     finder = Finder(inputs.TARGETS[name], Path(findings))
     atheris.Setup([program, *rest], finder.one, enable_python_coverage=True)
     atheris.Fuzz()

@@ -15,7 +15,7 @@ _HEADER = (
     b" Signature=%b" % (_CREDENTIAL, b"0" * 64)
 )
 _QUERY = (
-    b"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=%b&X-Amz-Date=20260921T131320Z"
+    b"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=%b&X-Amz-Date=20260921T141320Z"
     b"&X-Amz-Expires=600&X-Amz-SignedHeaders=host&X-Amz-Signature=%b"
     % (_CREDENTIAL.replace(b"/", b"%2F"), b"0" * 64)
 )
@@ -27,7 +27,7 @@ def _lines(*lines: bytes) -> bytes:
 
 @target(
     _lines(b"GET", b"/b/k", b"torrent", b"host:t", b"authorization:" + _HEADER)
-    + b"\nx-amz-date:20260921T131320Z\nx-amz-content-sha256:UNSIGNED-PAYLOAD",
+    + b"\nx-amz-date:20260921T141320Z\nx-amz-content-sha256:UNSIGNED-PAYLOAD",
     _lines(b"GET", b"/b/k", b"torrent&" + _QUERY, b"host:t"),
     _lines(b"GET", b"/b/k", b"AWSAccessKeyId=a&Signature=b", b"host:t"),
     _lines(b"GET", b"/b/%zz/%2f?", b"a=%zz&a=%&=&a", b"authorization:AWS a:b"),

@@ -217,7 +217,7 @@ _PAGES = (
     "/healthz",
     "/%ff/%00?torrent",
     "/private/a?torrent&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=READER/20260921/us-east-1"
-    "/s3/aws4_request&X-Amz-Date=20260921T131320Z&X-Amz-Expires=60&X-Amz-SignedHeaders=host"
+    "/s3/aws4_request&X-Amz-Date=20260921T141320Z&X-Amz-Expires=60&X-Amz-SignedHeaders=host"
     "&X-Amz-Signature=" + "0" * 64,
 )
 _DOMAINS = ("t.example.org",)
@@ -229,7 +229,7 @@ _DOMAINS = ("t.example.org",)
     b"Accept: text/html;q=0.5\r\n\r\n",
     b"GET /a/b?torrent HTTP/1.1\r\nHost: t\r\nAuthorization: AWS4-HMAC-SHA256 Credential=READER/"
     b"20260921/us-east-1/s3/aws4_request, SignedHeaders=host;x-amz-date;x-amz-content-sha256,"
-    b" Signature=" + b"0" * 64 + b"\r\nx-amz-date: 20260921T131320Z\r\n"
+    b" Signature=" + b"0" * 64 + b"\r\nx-amz-date: 20260921T141320Z\r\n"
     b"x-amz-content-sha256: UNSIGNED-PAYLOAD\r\n\r\n",
     b"PUT /a/b HTTP/1.1\r\nHost: t\r\nX-Forwarded-For: 10.0.0.1, [fd00::1]:4\r\n\r\n",
 )
