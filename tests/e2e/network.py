@@ -41,6 +41,10 @@ class Network:
         """Run a short command inside and return its stdout."""
         return run(argv, timeout=timeout, prefix=self.prefix)
 
+    def claim(self, *prefixes: str) -> None:
+        """Have every address of some prefixes (CIDR), for tests that need thousands of them."""
+        raise HarnessError("only a namespace has addresses to spare")
+
     def close(self) -> None:
         """Give the network up; programs that still run inside keep it."""
 
@@ -87,6 +91,12 @@ class Namespace(Network):
             yield
         finally:
             self._ip([f"rule del {rule}" for rule in rules])
+
+    def claim(self, *prefixes: str) -> None:
+        self._ip([f"route replace local {prefix} dev lo" for prefix in prefixes])
+        with self.entered():
+            # IPv4 addresses of a local route may be bound; those of IPv6 only so.
+            Path("/proc/sys/net/ipv6/ip_nonlocal_bind").write_text("1", encoding="ascii")
 
     def _ip(self, lines: Sequence[str]) -> None:
         with self.entered():
