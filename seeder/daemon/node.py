@@ -151,7 +151,7 @@ async def open_node(
             publisher=publisher,
             keyring=keyring,
             public=public_routes(
-                config, catalog, swarms, keyring, announce=url, downloads=downloads
+                config, catalog, swarms, keyring, announce=url, uploads=uploads, downloads=downloads
             ),
             admin=AdminRoutes(overview, config.admin.hosts),
             restraint=restraint,

@@ -53,12 +53,13 @@ async def serve(
             serving.start_soon(node.uploads.run)
             serving.start_soon(node.downloads.run)
             await serving.start(node.hub.serve, listeners.peer)
-            for group, handler, most in (
-                (listeners.tracker, node.public, node.descriptors.public),
-                (listeners.admin, node.admin, node.descriptors.admin),
+            # What the admin listener sends stays in the house, and isn't counted.
+            for group, handler, most, meter in (
+                (listeners.tracker, node.public, node.descriptors.public, node.uploads.overhead),
+                (listeners.admin, node.admin, node.descriptors.admin, None),
             ):
                 limits = ServerLimits(connections=most)
-                await serving.start(partial(serve_web, group, handler, limits=limits))
+                await serving.start(partial(serve_web, group, handler, limits=limits, meter=meter))
             await node.publisher.apply(config.objects)
             serving.start_soon(_expire, node)
             serving.start_soon(_keep_to_budget, node)

@@ -45,6 +45,8 @@ class TrackerRoutes:
         try:
             client, local = self._clients.addresses(request)
             body = page(request.query, client, local) if self._clients.admit(client) else _TOO_MANY
+            if not self._clients.admit_reply(client, len(body)):
+                body = _TOO_MANY
         except AnnounceError as refusal:
             body = encode_failure(refusal)
         except ClientUnknown as error:

@@ -9,6 +9,10 @@ from seeder.http.messages import Request
 from seeder.net.addresses import IPAddress, IPNetwork, parse_ip
 from seeder.net.buckets import AddressLimiter
 from seeder.net.sockets import packed_address
+from seeder.units import KIB
+
+LONG_REPLY = 4 * KIB
+"""Bytes of a reply that count as a request more: some ask for kilobytes with one line."""
 
 
 class ClientUnknown(Exception):
@@ -72,6 +76,10 @@ class Clients:
     def admit(self, client: bytes, requests: int = 1) -> bool:
         """Count a client (packed address) as many requests; False when the client has to wait."""
         return self._limiter.admit(client, self._clock(), requests)
+
+    def admit_reply(self, client: bytes, size: int) -> bool:
+        """Count a long reply as further requests; False when the client has to wait for it."""
+        return size < LONG_REPLY or self.admit(client, size // LONG_REPLY)
 
 
 def _hop(raw: bytes) -> IPAddress:

@@ -43,9 +43,13 @@ _HAD_ENOUGH = "Your address has had this object often enough for now."
 _NOT_CACHED = "This part isn't cached, and isn't read for you at present."
 _TOO_MANY_FROM_ADDRESS = "There are too many connections from your address."
 _NO_PLACE = "There are too many downloads; please try again later."
-_NOTHING_SENT = "Nothing is sent for now: the budget is spent."
 _GONE = "The object has changed; please begin again."
 _UNREADABLE = "The object can't be read at present; please try again."
+
+
+def nothing_sent(limit: str | None) -> str:
+    """Return what a client is told while a budget is spent; `limit` is the key in [budget]."""
+    return f"Nothing is sent for now: the budget is spent{f' ({limit})' if limit else ''}."
 
 
 class Download:
@@ -330,7 +334,7 @@ class Downloads:
 
     def _admit(self, torrent: Torrent, address: str) -> None:
         if not self._allowed:
-            raise DownloadRefused(_NOTHING_SENT)
+            raise DownloadRefused(nothing_sent(self._uploads.spent))
         networks = networks_of(packed_address(address))
         connections = self._uploads.connections
         refused = connections.admit_download(networks, torrent.info_hash, MOST_DOWNLOADS)
@@ -355,4 +359,4 @@ class Downloads:
         self._allowed = allowed
         if not allowed:
             for download in self._all:
-                download.refuse(_NOTHING_SENT)
+                download.refuse(nothing_sent(self._uploads.spent))

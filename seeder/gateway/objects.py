@@ -18,6 +18,7 @@ import trio
 from seeder.config.sections import OriginSettings
 from seeder.errors import MetainfoError, StorageError
 from seeder.gateway.access import Keyring, Terms, authorise, is_charged
+from seeder.gateway.documents import Documents
 from seeder.gateway.download import Downloads
 from seeder.gateway.links import Links
 from seeder.gateway.naming import Naming
@@ -132,6 +133,7 @@ class ObjectRoutes:
         objects: PublishedObjects,
         naming: Naming,
         keyring: Keyring,
+        documents: Documents,
         downloads: Downloads | None,
         *,
         clock: Callable[[], float] = time.time,
@@ -140,12 +142,16 @@ class ObjectRoutes:
         self._objects = objects
         self._naming = naming
         self._keyring = keyring
+        self._documents = documents
         self._downloads = downloads
         self._clock = clock
         self._request_id = request_id
 
-    async def torrent(self, request: Request) -> Response:
-        """Answer `?torrent` with the object's torrent file, or 304 where the client has it."""
+    async def torrent(self, request: Request, client: bytes) -> Response:
+        """Answer `?torrent` with the object's torrent file, or 304 where the client has it.
+
+        `client` is the client's packed address.
+        """
         try:
             publication, headers = self._authorised(request)
             found = await self._objects.torrent_file(publication)
@@ -158,7 +164,11 @@ class ObjectRoutes:
             (b"Content-Disposition", content_disposition(found.filename)),
             (b"Content-Type", b"application/x-bittorrent"),
         )
-        return Response(200, found.body, headers)
+        try:
+            whole = Response(200, found.body, headers)
+            return self._documents.limited(request, whole, client, publication.torrent)
+        except S3Error as error:
+            return self.refuse(request, error)
 
     async def magnet(self, request: Request) -> Response:
         """Answer `?magnet` with the link as a line of text."""
@@ -195,7 +205,8 @@ class ObjectRoutes:
             answer = await answer_content(request, content, address, self._downloads)
         except S3Error as error:
             return self.refuse(request, error)
-        return replace(answer, headers=headers + answer.headers)
+        meter = self._documents.meter(content.torrent)
+        return replace(answer, headers=headers + answer.headers, meter=meter)
 
     def refuse(self, request: Request, error: S3Error) -> Response:
         """Answer with an error as S3 words it."""

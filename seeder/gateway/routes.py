@@ -10,6 +10,7 @@ from seeder.config.sections import Config
 from seeder.gateway.access import Keyring
 from seeder.gateway.announces import TrackerRoutes
 from seeder.gateway.clients import Clients, ClientUnknown, TrustedProxies
+from seeder.gateway.documents import Documents
 from seeder.gateway.download import Downloads
 from seeder.gateway.index import Index
 from seeder.gateway.index_routes import IndexRoutes
@@ -21,6 +22,7 @@ from seeder.http.messages import Request, Response, query_names
 from seeder.net.buckets import AddressLimiter
 from seeder.torrent.catalog import Catalog
 from seeder.tracker.swarms import Swarms
+from seeder.upload.uploads import Uploads
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,6 +31,7 @@ REQUESTS_A_SECOND, REQUESTS_AT_ONCE = 50.0, 500.0
 INDEX_REQUESTS = 5
 """A page of the index counts as so many requests of its client: it takes milliseconds."""
 _TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
+_TOO_OFTEN = "reduce your request rate"
 _READS = (b"GET", b"HEAD")
 
 
@@ -54,12 +57,15 @@ class PublicRoutes:
         tracker: TrackerRoutes,
         naming: Naming,
         objects: ObjectRoutes,
+        *,
+        documents: Documents,
         index: IndexRoutes | None,
     ) -> None:
         self._clients = clients
         self._tracker = tracker
         self._naming = naming
         self._objects = objects
+        self._documents = documents
         self._index = index
 
     def __call__(self, request: Request) -> Response | Awaitable[Response]:
@@ -89,8 +95,12 @@ class PublicRoutes:
         if self._index is None:
             return Response(200, b"A BitTorrent tracker for objects in S3.\n", (_TEXT,))
         try:
-            self._admit(request, INDEX_REQUESTS)
-            return self._index.answer(request, bucket)
+            client = self._admit(request, INDEX_REQUESTS)
+            page = self._index.answer(request, bucket)
+            assert isinstance(page.body, bytes)
+            if not self._clients.admit_reply(client, len(page.body)):
+                raise S3Error("SlowDown", _TOO_OFTEN)
+            return self._documents.limited(request, page, client)
         except S3Error as error:
             return error_text(error)
 
@@ -104,7 +114,7 @@ class PublicRoutes:
         except S3Error as error:
             return self._objects.refuse(request, error)
         if page == b"torrent":
-            return self._objects.torrent(request)
+            return self._objects.torrent(request, client)
         if page == b"magnet":
             return self._objects.magnet(request)
         return self._objects.content(request, str(ip_address(client)))
@@ -119,7 +129,7 @@ class PublicRoutes:
         except ClientUnknown as error:
             raise S3Error("InvalidRequest", str(error)) from error
         if not self._clients.admit(client, requests):
-            raise S3Error("SlowDown", "reduce your request rate")
+            raise S3Error("SlowDown", _TOO_OFTEN)
         return client
 
 
@@ -130,11 +140,13 @@ def public_routes(
     keyring: Keyring,
     *,
     announce: str,
+    uploads: Uploads,
     downloads: Downloads,
 ) -> PublicRoutes:
     """Return the handler of a configuration; `announce` is the URL that torrents name.
 
-    `downloads` give what the web seed sends, where it is on.
+    `uploads` have the limits of what is sent; `downloads` give what the web seed sends, where it is
+    on.
     """
     links, clock = Links.of(config, announce), trio.current_time
     if links.web_seed:
@@ -145,13 +157,14 @@ def public_routes(
         clock,
     )
     naming = Naming(config.gateway.domains)
-    objects = PublishedObjects(catalog, links, config.origins)
+    objects, documents = PublishedObjects(catalog, links, config.origins), Documents(uploads)
     return PublicRoutes(
         clients,
         TrackerRoutes(swarms, clients, clock),
         naming,
-        ObjectRoutes(objects, naming, keyring, downloads if links.web_seed else None),
-        IndexRoutes(Index(catalog, links, clock)) if config.gateway.listing else None,
+        ObjectRoutes(objects, naming, keyring, documents, downloads if links.web_seed else None),
+        documents=documents,
+        index=IndexRoutes(Index(catalog, links, clock)) if config.gateway.listing else None,
     )
 
 

@@ -24,6 +24,7 @@ from seeder.http.messages import (
     RequestReader,
     RequestRefused,
     Response,
+    SentMeter,
     carries_body,
     encode_head,
     split_target,
@@ -104,9 +105,11 @@ class Connection:
         "_limits",
         "_lingers",
         "_local",
+        "_meter",
         "_peer",
         "_pending",
         "_reader",
+        "_server_meter",
         "_sock",
         "_source",
         "_stops_at",
@@ -122,6 +125,8 @@ class Connection:
         handler: Handler,
         limits: ServerLimits,
         date: Callable[[], bytes],
+        *,
+        meter: SentMeter | None = None,
     ) -> None:
         self.scope: trio.CancelScope | None = None
         """Around the task that waits for this connection; None while there is no such task."""
@@ -133,6 +138,7 @@ class Connection:
         self._handler = handler
         self._limits = limits
         self._date = date
+        self._meter = self._server_meter = meter
         self._reader = RequestReader(limits.head)
         self._deadline: float | None = trio.current_time() + limits.head_timeout
         """When the next head must be there; None until we wait for it."""
@@ -198,6 +204,8 @@ class Connection:
                 sent = self._sock.send(self._unsent)
             except BlockingIOError:
                 return False
+            if self._meter is not None:
+                self._meter.protocol(sent)
             if sent < len(self._unsent):
                 self._unsent = memoryview(self._unsent)[sent:]
                 return False
@@ -279,6 +287,7 @@ class Connection:
     def _reply(self, response: Response, method: bytes) -> None:
         """Make a response the next thing to be sent."""
         self._drop_source()
+        self._meter = response.meter or self._server_meter
         body, length = response.body, response.content_length
         if isinstance(body, bytes):
             if length is None:

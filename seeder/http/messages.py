@@ -44,6 +44,14 @@ class BodySource(Protocol):
         ...
 
 
+class SentMeter(Protocol):
+    """Is told what of heads and of bodies in bytes the clients' sockets took."""
+
+    def protocol(self, count: int) -> None:
+        """Count `count` bytes."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """The head of a request; `path` and `query` are raw, as they stand in the target."""
@@ -79,6 +87,8 @@ class Response:
     headers: tuple[Header, ...] = ()
     content_length: int | None = None
     """Bytes in the body: always set for a BodySource, and for a HEAD whose `body` is empty."""
+    meter: SentMeter | None = None
+    """What counts its bytes, but for those of a BodySource; None is the server's meter."""
 
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response] | Response]

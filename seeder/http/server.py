@@ -20,7 +20,7 @@ from typing import TypeAlias
 import trio
 
 from seeder.http.connection import Connection, ServerLimits, Want
-from seeder.http.messages import Handler
+from seeder.http.messages import Handler, SentMeter
 from seeder.net.addresses import Networks, SocketAddress, networks_of
 from seeder.net.shares import Shares
 from seeder.net.sockets import accept, packed_address
@@ -38,14 +38,16 @@ async def serve(
     handler: Handler,
     *,
     limits: ServerLimits = ServerLimits(),  # noqa: B008  (frozen)
+    meter: SentMeter | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer requests on listening sockets until cancelled; the sockets stay the caller's.
 
     A cancelled server accepts no more, closes idle connections, and gives requests that it has
-    begun to answer `limits.grace` seconds.
+    begun to answer `limits.grace` seconds. `meter` counts what is sent of replies that have no
+    meter of their own.
     """
-    server = _Server(handler, limits)
+    server = _Server(handler, limits, meter)
     for listener in listeners:
         listener.setblocking(False)
         # Accepted sockets inherit it; a pipelined reply must not wait for the ACK of the last.
@@ -90,8 +92,9 @@ class _Server:
     first, then unfinished requests, then replies that are not taken.
     """
 
-    def __init__(self, handler: Handler, limits: ServerLimits) -> None:
+    def __init__(self, handler: Handler, limits: ServerLimits, meter: SentMeter | None) -> None:
         self._handler = handler
+        self._meter = meter
         self._limits = limits
         self._few = max(1.0, FEW * limits.connections)
         self._date = DateHeader().value
@@ -108,7 +111,9 @@ class _Server:
 
         The acceptor calls this, in its own task.
         """
-        connection = Connection(sock, address, self._handler, self._limits, self._date)
+        connection = Connection(
+            sock, address, self._handler, self._limits, self._date, meter=self._meter
+        )
         want = self._step(connection)
         if want is Want.NOTHING:
             connection.close()

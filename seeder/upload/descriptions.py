@@ -35,20 +35,14 @@ class Descriptions:
         self._had = tuple(OrderedDict[tuple[bytes, bytes], tuple[float, float]]() for _ in range(3))
         """Bytes, and when that was (s), by torrent and network; by the network's size."""
 
-    def admit(
-        self, torrent: Torrent, address: bytes, size: int, now: float, *, copies: float | None
-    ) -> bool:
+    def admit(self, torrent: bytes, address: bytes, size: int, now: float, *, most: float) -> bool:
         """Tell whether a packed address may have `size` bytes more, and count them if so.
 
-        `copies` of the object are what it may have; None is no limit. The torrent's info has to be
-        at hand.
+        It may have `most` bytes; the networks around it, `SHARES` times as many.
         """
-        if copies is None:
-            return True
-        most = max(LEAST, copies * DESCRIPTIONS * description_size(torrent))
         after: list[tuple[tuple[bytes, bytes], float]] = []
         for network, had in zip(networks_of(address), self._had, strict=False):
-            key = (torrent.info_hash, network)
+            key = (torrent, network)
             count = self._left(had, key, now) + size
             if count > most * SHARES[len(network)]:
                 return False
@@ -56,13 +50,13 @@ class Descriptions:
         self._set(after, now)
         return True
 
-    def give_back(self, torrent: Torrent, address: bytes, size: int, now: float) -> None:
+    def give_back(self, torrent: bytes, address: bytes, size: int, now: float) -> None:
         """Count `size` bytes no more that were admitted, and not sent."""
         self._set(
             [
                 (key, max(0.0, self._left(had, key, now) - size))
                 for network, had in zip(networks_of(address), self._had, strict=False)
-                if (key := (torrent.info_hash, network)) in had
+                if (key := (torrent, network)) in had
             ],
             now,
         )
@@ -82,6 +76,11 @@ class Descriptions:
             had.move_to_end(key)
             if len(had) > self._most:
                 had.popitem(last=False)
+
+
+def allowance(size: int, copies: float) -> float:
+    """Return the bytes of descriptions of `size` for an address that may have so many copies."""
+    return max(LEAST, copies * DESCRIPTIONS * size)
 
 
 def description_size(torrent: Torrent) -> int:

@@ -226,6 +226,11 @@ class Rates:
     slow: float = 16 * KIB
     """Of one address and torrent whose standing is SLOW."""
 
+    @property
+    def any(self) -> bool:
+        """Whether there is any limit for those whose standing isn't."""
+        return any((self.total, self.torrent, self.peer))
+
 
 class RateLimits(Generic[S]):
     """Every bucket of the node, and the line before them."""
@@ -296,7 +301,8 @@ class RateLimits(Generic[S]):
         total, owed = self._total, self._owed
         if total is None or owed is None or not size:
             return
-        size = min(size, max(0, int((now + 1.0 - owed.paid_at) * owed.rate)))
+        since = max(owed.paid_at, now - owed.depth)
+        size = min(size, max(0, int((now + 1.0 - since) * owed.rate)))
         owed.book(size, now)
         total.book(size, now)
 

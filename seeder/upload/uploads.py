@@ -18,7 +18,7 @@ from seeder.ledger.budget import Level
 from seeder.ledger.delivery import Overlap
 from seeder.torrent.catalog import Torrent
 from seeder.upload.connections import Connections
-from seeder.upload.descriptions import Descriptions
+from seeder.upload.descriptions import Descriptions, allowance, description_size
 from seeder.upload.feed import Feed, HeldPieces
 from seeder.upload.overhead import Overhead, ProtocolAccount
 from seeder.upload.rates import Chain, RateLimits, Rates
@@ -39,6 +39,14 @@ class UploadAccount(Protocol):
     def protocol(self, count: int) -> None: ...
     def delivered_verified(self, count: int) -> None: ...
     def peer_seen(self) -> None: ...
+
+
+class Waiter(Protocol):
+    """Who stands in line: a guest, or whatever else has the upload limits."""
+
+    def take_limits(self, now: float) -> None: ...
+    def resume(self) -> None: ...
+    def __hash__(self) -> int: ...
 
 
 class Uploads:
@@ -62,7 +70,8 @@ class Uploads:
         self.settings = settings
         self.account = account
         self.super_seeds = super_seeds
-        self.rates: RateLimits[Guest] = RateLimits(_rates(settings))
+        self.rates: RateLimits[Waiter] = RateLimits(_rates(settings))
+        self._unattributed = unattributed
         self.overhead = Overhead(unattributed, self.rates)
         """What leaves without waiting for the rates."""
         self.spent: str | None = None
@@ -81,14 +90,27 @@ class Uploads:
         """Counts the cold pieces that the feeds hold."""
         self._cache = cache
         self._origin_is_busy = origin_is_busy
-        self._guests: set[Guest] = set()
+        self._guests: set[Waiter] = set()
         self._pace = trio.Event()
 
     # -- guests
 
-    def join(self, guest: Guest) -> None:
+    def account_of(self, torrent: Torrent | None) -> ProtocolAccount:
+        """Return where protocol bytes are booked: a torrent's account, or that of all other."""
+        return self._unattributed if torrent is None else self.account(torrent)
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether anything has to wait for a rate."""
+        return _rates(self.settings).any
+
+    def join(self, guest: Waiter) -> None:
         """Take in a guest whose torrent is known: it hears of other limits from now on."""
         self._guests.add(guest)
+
+    def leave_line(self, waiter: Waiter) -> None:
+        """Forget one that is no guest of the slots."""
+        self._guests.discard(waiter)
 
     def leave(self, guest: Guest, now: float) -> None:
         """Forget a guest, but not what its address has had; one that never joined is no error."""
@@ -120,21 +142,29 @@ class Uploads:
             stop=stop,
         )
 
-    def wait_in_line(self, guest: Guest, chain: Chain, most: int, now: float) -> None:
+    def wait_in_line(self, guest: Waiter, chain: Chain, most: int, now: float) -> None:
         """Have a guest's `resume` called when its chain allows up to `most` bytes again."""
         self.rates.waiting.add(guest, chain, most, now)
         # The timer may have to wake earlier.
         self._pace.set()
 
-    def may_describe(self, torrent: Torrent, address: bytes, size: int) -> bool:
+    def may_describe(
+        self, torrent: Torrent, address: bytes, size: int, whole: int | None = None
+    ) -> bool:
         """Tell whether an address may have `size` bytes of a torrent's description; if so, count.
 
-        The address is packed, and the torrent's info at hand.
+        The address is packed. The whole description has `whole` bytes; by default those of the
+        metadata, which has to be at hand, and of the hashes.
         """
         now, copies = trio.current_time(), self.settings.copies_per_address
-        return self.spent is None and self._descriptions.admit(
-            torrent, address, size, now, copies=copies
-        )
+        if self.spent is not None or copies is None:
+            return self.spent is None
+        most = allowance(description_size(torrent) if whole is None else whole, copies)
+        return self._descriptions.admit(torrent.info_hash, address, size, now, most=most)
+
+    def describe_less(self, torrent: Torrent, address: bytes, size: int) -> None:
+        """Give back to an address `size` bytes of a description that weren't sent."""
+        self._descriptions.give_back(torrent.info_hash, address, size, trio.current_time())
 
     # -- settings
 

@@ -10,7 +10,9 @@ from typing import Any
 import trio
 
 from seeder.gateway.access import Keyring, ReadKey
+from seeder.gateway.documents import Documents
 from seeder.gateway.download import Downloads
+from seeder.gateway.index import Index
 from seeder.gateway.links import Links
 from seeder.http.connection import ServerLimits
 from seeder.ledger.budget import Level
@@ -35,6 +37,7 @@ class Seed:
 
     node: Node
     downloads: Downloads
+    documents: Documents
     catalog: Catalog
     port: int
 
@@ -73,6 +76,7 @@ async def seeding(
     disk: int = 0,
     public: bool = True,
     keys: Sequence[ReadKey] = (),
+    proxies: Sequence[str] = (),
     **options: Any,
 ) -> AsyncIterator[Seed]:
     """Serve objects, each (bytes, piece length), at /b/object-0, /b/object-1 and so on."""
@@ -83,7 +87,8 @@ async def seeding(
         ) as node,
         trio.open_nursery() as nursery,
     ):
-        downloads = Downloads(node.uploads)
+        documents, downloads = Documents(node.uploads), Downloads(node.uploads)
+        links = Links(ANNOUNCE, GATEWAY, web_seed=True)
         nursery.start_soon(downloads.run)
         for torrent in node.torrents.values():
             publication = Publication(torrent.pinned.ref, public)
@@ -91,11 +96,14 @@ async def seeding(
             catalog.serve(publication, torrent)
         routes = make_routes(
             Swarms(SwarmPolicy(), OwnSeeder(OWN_PORT), rng=random.Random(1)),
-            objects_of(catalog, Links(ANNOUNCE, GATEWAY, web_seed=True)),
+            objects_of(catalog, links),
+            proxies=proxies,
             keyring=Keyring(keys),
+            documents=documents,
             downloads=downloads,
+            index=Index(catalog, links, trio.current_time),
         )
-        async with serving(routes, server) as port:
-            yield Seed(node, downloads, catalog, port)
-        assert len(downloads) == 0
+        async with serving(routes, server, meter=node.uploads.overhead) as port:
+            yield Seed(node, downloads, documents, catalog, port)
+        assert len(downloads) == len(documents) == 0
         nursery.cancel_scope.cancel()

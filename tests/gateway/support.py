@@ -13,6 +13,7 @@ from seeder.config.sections import OriginSettings
 from seeder.gateway.access import Keyring, Terms
 from seeder.gateway.announces import TrackerRoutes
 from seeder.gateway.clients import Clients, TrustedProxies
+from seeder.gateway.documents import Documents
 from seeder.gateway.download import Downloads
 from seeder.gateway.index import Index, IndexEntry, IndexPage
 from seeder.gateway.index_routes import IndexRoutes
@@ -103,6 +104,18 @@ class AnyObjects(PublishedObjects):
         return MAGNET
 
 
+class Unlimited(Documents):
+    """Lets every body go as it is."""
+
+    def __init__(self) -> None:
+        pass
+
+    def limited(
+        self, request: Request, response: Response, client: bytes, torrent: Torrent | None = None
+    ) -> Response:
+        return response
+
+
 class OnePage(Index):
     """Answers with one page, and notes what was asked."""
 
@@ -135,6 +148,7 @@ def make_routes(
     limiter: AddressLimiter | None = None,
     domains: Sequence[str] = (),
     keyring: Keyring | None = None,
+    documents: Documents | None = None,
     downloads: Downloads | None = None,
     index: Index | None = None,
     clock: Callable[[], float] = trio.current_time,
@@ -147,15 +161,24 @@ def make_routes(
         limiter = AddressLimiter(rate=1e9, burst=1e9)
     clients = Clients(trusted, limiter, clock)
     naming = Naming(domains)
+    if documents is None:
+        documents = Unlimited()
     routes = ObjectRoutes(
-        objects, naming, keyring or Keyring(), downloads, clock=unix_clock, request_id=request_id
+        objects,
+        naming,
+        keyring or Keyring(),
+        documents,
+        downloads,
+        clock=unix_clock,
+        request_id=request_id,
     )
     return PublicRoutes(
         clients,
         TrackerRoutes(swarms, clients, clock),
         naming,
         routes,
-        IndexRoutes(index) if index is not None else None,
+        documents=documents,
+        index=IndexRoutes(index) if index is not None else None,
     )
 
 

@@ -10,7 +10,7 @@ import trio
 
 from seeder.errors import SeederError
 from seeder.http.connection import ServerLimits
-from seeder.http.messages import Handler, Request, Response
+from seeder.http.messages import Handler, Request, Response, SentMeter
 from seeder.http.server import serve
 
 PATIENCE = 10.0
@@ -21,11 +21,13 @@ PATIENCE = 10.0
 async def serving(
     handler: Handler,
     limits: ServerLimits = ServerLimits(),  # noqa: B008  (frozen)
+    *,
+    meter: SentMeter | None = None,
 ) -> AsyncIterator[int]:
     """Serve on a free port of loopback, which is yielded; the server is cancelled at the end."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         async with trio.open_nursery() as nursery:
-            await nursery.start(partial(serve, [listener], handler, limits=limits))
+            await nursery.start(partial(serve, [listener], handler, limits=limits, meter=meter))
             yield listener.getsockname()[1]
             nursery.cancel_scope.cancel()
 

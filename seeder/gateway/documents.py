@@ -1,0 +1,221 @@
+"""What is sent over HTTP besides objects: torrent files and pages of the index.
+
+They have the upload limits of peers and downloads, and wait in the same line; what describes a
+torrent is an allowance of the client's address, whether it comes as a file or as metadata. A body
+is held once, however many clients it goes to.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import trio
+
+from seeder.errors import DownloadRefused
+from seeder.gateway.download import nothing_sent
+from seeder.gateway.s3errors import S3Error
+from seeder.http.messages import Request, Response, SentMeter
+from seeder.net.addresses import Networks, networks_of
+from seeder.net.shares import Shares
+from seeder.torrent.catalog import Torrent
+from seeder.units import KIB, MIB
+from seeder.upload.rates import Chain
+from seeder.upload.uploads import Uploads
+
+MOST_DOCUMENTS = 250
+"""A quarter of the HTTP server's connections; the network with most makes room for another."""
+MOST_HELD = 64 * MIB
+"""Bytes of bodies that are held at a time, each counted once."""
+SMALL = 64 * KIB
+"""Bytes up to which a body without a limit is sent as it is: the server holds no more of it."""
+
+_BUSY = "We are busy; please try again later."
+_HAD_ENOUGH = "Your address has had this torrent often enough for now."
+
+
+class Document:
+    """A body on its way to one client, under the upload limits."""
+
+    def __init__(
+        self,
+        body: bytes,
+        client: bytes,
+        torrent: Torrent | None,
+        uploads: Uploads,
+        *,
+        left: Callable[["Document"], None],
+    ) -> None:
+        self.body = body
+        self.client = client
+        self.torrent = torrent
+        self.networks = networks_of(client)
+        self.sent = 0
+        """Bytes that the socket took."""
+        self._uploads = uploads
+        self._left = left
+        self._account = uploads.account_of(torrent)
+        self._granted = 0
+        self._ended = self._closed = False
+        self._changed = trio.Event()
+        """Set when there may be something to send."""
+        self._chain = self._new_chain(trio.current_time())
+
+    def _new_chain(self, now: float) -> Chain | None:
+        info_hash = None if self.torrent is None else self.torrent.info_hash
+        return self._uploads.rates.chain(info_hash, now, sharing=self.networks[0])
+
+    def end(self) -> None:
+        """Cut it off, to make room for another."""
+        self._ended = True
+        self.resume()
+
+    def take_limits(self, now: float) -> None:
+        """Keep to the present upload limits."""
+        if self._chain is not None:
+            self._uploads.rates.waiting.discard(self._chain)
+        self._chain = self._new_chain(now)
+        self.resume()
+
+    def resume(self) -> None:
+        """Look again whether anything can be sent.
+
+        A plain call, in whichever task finds that something may be; it only wakes the task of the
+        HTTP connection, which sends.
+        """
+        self._changed.set()
+
+    async def offer(self) -> list[memoryview]:
+        """Wait for the next bytes and return them; DownloadRefused when there are no more."""
+        await trio.lowlevel.checkpoint()
+        while True:
+            if self._ended:
+                raise DownloadRefused(_BUSY)
+            if self._uploads.spent is not None:
+                raise DownloadRefused(nothing_sent(self._uploads.spent))
+            self._changed = changed = trio.Event()
+            granted = self._grant()
+            if granted:
+                return [memoryview(self.body)[self.sent : self.sent + granted]]
+            await changed.wait()
+
+    def _grant(self) -> int:
+        most, chain = len(self.body) - self.sent, self._chain
+        if chain is None:
+            return most
+        now = trio.current_time()
+        self._granted = chain.grant(min(most, MIB), now)
+        if not self._granted:
+            self._uploads.wait_in_line(self, chain, most, now)
+        return self._granted
+
+    def took(self, count: int) -> None:
+        """Book the bytes of the last offer that the socket took."""
+        if self._chain is not None:
+            self._chain.give_back(self._granted - count)
+        self._granted = 0
+        self.sent += count
+        self._account.protocol(count)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._chain is not None:
+            self._chain.give_back(self._granted)
+            self._uploads.rates.waiting.discard(self._chain)
+        self._left(self)
+
+
+@dataclass(slots=True)
+class _Body:
+    """A body that is held, for so many documents."""
+
+    body: bytes
+    documents: int = 0
+
+
+class Documents:
+    """Every document that is on its way."""
+
+    def __init__(self, uploads: Uploads) -> None:
+        self._uploads = uploads
+        self._all: Shares[Document] = Shares(lambda document: document.networks)
+        self._counted: set[Document] = set()
+        self._bodies: dict[bytes, _Body] = {}
+        self._held = 0
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def limited(
+        self, request: Request, response: Response, client: bytes, torrent: Torrent | None = None
+    ) -> Response:
+        """Return a response whose body goes to a client (packed address) as the limits allow.
+
+        `torrent` is what the body describes. S3Error SlowDown where the body can't be had now.
+        """
+        uploads, body = self._uploads, response.body
+        assert isinstance(body, bytes)
+        if torrent is not None:
+            response = replace(response, meter=self.meter(torrent))
+        if not body:
+            return response
+        if uploads.spent is not None:
+            raise S3Error("SlowDown", nothing_sent(uploads.spent))
+        if request.method == b"HEAD":
+            return replace(response, body=b"", content_length=len(body))
+        if len(body) <= SMALL and not uploads.is_limited:
+            self._describe(torrent, client, body)
+            return response
+        return replace(response, body=self._open(body, client, torrent), content_length=len(body))
+
+    def meter(self, torrent: Torrent) -> SentMeter:
+        """Return what counts the heads of replies about a torrent."""
+        return self._uploads.overhead.of(self._uploads.account_of(torrent))
+
+    def _describe(self, torrent: Torrent | None, client: bytes, body: bytes) -> None:
+        size = len(body)
+        if torrent is not None and not self._uploads.may_describe(torrent, client, size, size):
+            raise S3Error("SlowDown", _HAD_ENOUGH)
+
+    def _open(self, body: bytes, client: bytes, torrent: Torrent | None) -> Document:
+        if body not in self._bodies and self._held + len(body) > max(MOST_HELD, len(body)):
+            raise S3Error("SlowDown", _BUSY)
+        self._make_room(networks_of(client))
+        self._describe(torrent, client, body)
+        held = self._bodies.setdefault(body, _Body(body))
+        if not held.documents:
+            self._held += len(body)
+        held.documents += 1
+        document = Document(held.body, client, torrent, self._uploads, left=self._leave)
+        self._counted.add(document)
+        self._all.add(document)
+        self._uploads.join(document)
+        return document
+
+    def _make_room(self, newcomer: Networks) -> None:
+        if len(self._all) < MOST_DOCUMENTS:
+            return
+        rivals = self._all.rivals(newcomer)
+        if not rivals:
+            raise S3Error("SlowDown", _BUSY)
+        rival = min(rivals, key=lambda document: document.sent)
+        # At once, since it is here for some moments more.
+        self._count_no_more(rival)
+        rival.end()
+
+    def _count_no_more(self, document: Document) -> None:
+        if document in self._counted:
+            self._counted.discard(document)
+            self._all.remove(document)
+
+    def _leave(self, document: Document) -> None:
+        self._count_no_more(document)
+        self._uploads.leave_line(document)
+        held, size = self._bodies[document.body], len(document.body)
+        held.documents -= 1
+        if not held.documents:
+            del self._bodies[document.body]
+            self._held -= size
+        if document.torrent is not None:
+            self._uploads.describe_less(document.torrent, document.client, size - document.sent)
