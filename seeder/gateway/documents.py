@@ -32,7 +32,7 @@ _BUSY = "We are busy; please try again later."
 _HAD_ENOUGH = "Your address has had this torrent often enough for now."
 
 
-class Document:
+class PacedBody:
     """A body on its way to one client, under the upload limits."""
 
     def __init__(
@@ -42,7 +42,7 @@ class Document:
         torrent: Torrent | None,
         uploads: Uploads,
         *,
-        left: Callable[["Document"], None],
+        left: Callable[["PacedBody"], None],
     ) -> None:
         self.body = body
         self.client = client
@@ -139,8 +139,8 @@ class Documents:
 
     def __init__(self, uploads: Uploads) -> None:
         self._uploads = uploads
-        self._all: Shares[Document] = Shares(lambda document: document.networks)
-        self._counted: set[Document] = set()
+        self._all: Shares[PacedBody] = Shares(lambda document: document.networks)
+        self._counted: set[PacedBody] = set()
         self._bodies: dict[bytes, _Body] = {}
         self._held = 0
 
@@ -178,7 +178,7 @@ class Documents:
         if torrent is not None and not self._uploads.may_describe(torrent, client, size, size):
             raise S3Error("SlowDown", _HAD_ENOUGH)
 
-    def _open(self, body: bytes, client: bytes, torrent: Torrent | None) -> Document:
+    def _open(self, body: bytes, client: bytes, torrent: Torrent | None) -> PacedBody:
         if body not in self._bodies and self._held + len(body) > max(MOST_HELD, len(body)):
             raise S3Error("SlowDown", _BUSY)
         self._make_room(networks_of(client))
@@ -187,7 +187,7 @@ class Documents:
         if not held.documents:
             self._held += len(body)
         held.documents += 1
-        document = Document(held.body, client, torrent, self._uploads, left=self._leave)
+        document = PacedBody(held.body, client, torrent, self._uploads, left=self._leave)
         self._counted.add(document)
         self._all.add(document)
         self._uploads.join(document)
@@ -204,12 +204,12 @@ class Documents:
         self._count_no_more(rival)
         rival.end()
 
-    def _count_no_more(self, document: Document) -> None:
+    def _count_no_more(self, document: PacedBody) -> None:
         if document in self._counted:
             self._counted.discard(document)
             self._all.remove(document)
 
-    def _leave(self, document: Document) -> None:
+    def _leave(self, document: PacedBody) -> None:
         self._count_no_more(document)
         self._uploads.leave_line(document)
         held, size = self._bodies[document.body], len(document.body)

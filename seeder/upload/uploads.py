@@ -41,7 +41,7 @@ class UploadAccount(Protocol):
     def peer_seen(self) -> None: ...
 
 
-class Waiter(Protocol):
+class InLine(Protocol):
     """Who stands in line: a guest, or whatever else has the upload limits."""
 
     def take_limits(self, now: float) -> None: ...
@@ -70,7 +70,7 @@ class Uploads:
         self.settings = settings
         self.account = account
         self.super_seeds = super_seeds
-        self.rates: RateLimits[Waiter] = RateLimits(_rates(settings))
+        self.rates: RateLimits[InLine] = RateLimits(_rates(settings))
         self._unattributed = unattributed
         self.overhead = Overhead(unattributed, self.rates)
         """What leaves without waiting for the rates."""
@@ -90,7 +90,7 @@ class Uploads:
         """Counts the cold pieces that the feeds hold."""
         self._cache = cache
         self._origin_is_busy = origin_is_busy
-        self._guests: set[Waiter] = set()
+        self._guests: set[InLine] = set()
         self._pace = trio.Event()
 
     # -- guests
@@ -104,11 +104,11 @@ class Uploads:
         """Whether anything has to wait for a rate."""
         return _rates(self.settings).any
 
-    def join(self, guest: Waiter) -> None:
+    def join(self, guest: InLine) -> None:
         """Take in a guest whose torrent is known: it hears of other limits from now on."""
         self._guests.add(guest)
 
-    def leave_line(self, waiter: Waiter) -> None:
+    def leave_line(self, waiter: InLine) -> None:
         """Forget one that is no guest of the slots."""
         self._guests.discard(waiter)
 
@@ -142,7 +142,7 @@ class Uploads:
             stop=stop,
         )
 
-    def wait_in_line(self, guest: Waiter, chain: Chain, most: int, now: float) -> None:
+    def wait_in_line(self, guest: InLine, chain: Chain, most: int, now: float) -> None:
         """Have a guest's `resume` called when its chain allows up to `most` bytes again."""
         self.rates.waiting.add(guest, chain, most, now)
         # The timer may have to wake earlier.
