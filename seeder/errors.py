@@ -95,7 +95,17 @@ class OriginFault(OriginError):
 
 
 class PieceMismatch(OriginFault):
-    """The bytes of a piece, read twice, don't have the hash that the torrent says."""
+    """The bytes of a piece, read twice, don't have the hash that the torrent says.
+
+    `index` is the piece's, `digest` the SHA-1 that it had the second time, and `steady` tells
+    whether it was the same the first time.
+    """
+
+    def __init__(self, text: str, *, index: int, digest: bytes, steady: bool) -> None:
+        super().__init__(text)
+        self.index = index
+        self.digest = digest
+        self.steady = steady
 
 
 class TooManyObjects(SeederError):

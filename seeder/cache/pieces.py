@@ -95,7 +95,8 @@ class PieceCache(Generic[T]):
 
     `memory` and `disk` are the tiers' budgets in bytes. `on_fault` is called with an object that
     changed, is gone, is denied, or fails its hashes: once for all the fetches of a torrent that are
-    under way, in the task of one of them, and before their waiters. `clock` returns seconds.
+    under way, in the task of one of them, and before their waiters. `on_recovery` is called with a
+    piece that failed its hash and comes right now. `clock` returns seconds.
     """
 
     def __init__(
@@ -106,9 +107,10 @@ class PieceCache(Generic[T]):
         memory: int,
         disk: int,
         on_fault: Callable[[T, OriginError], None],
+        on_recovery: Callable[[T, int], None],
         clock: Callable[[], float],
     ) -> None:
-        self._reader = OriginReader(source, clock)
+        self._reader = OriginReader(source, clock, on_recovery)
         self._on_fault = on_fault
         self._memory = MemoryTier(memory)
         self._disk = DiskTier(
@@ -235,6 +237,16 @@ class PieceCache(Generic[T]):
             if fetch is not None and fetch.key == key:
                 fetch.waiters = deque(other for other in fetch.waiters if other != mine)
 
+    async def read_again(self, torrent: T, index: int) -> bytes:
+        """Read a piece from S3 even if it came wrong lately; return its SHA-1, right or wrong.
+
+        A right one is kept. OriginError, BudgetSpent, StorageError, MetainfoError.
+        """
+        piece, digest = await self._reader.read_again(torrent, index)
+        if digest == torrent.piece_hash(index):
+            self._remember(torrent.piece_key(index), piece)
+        return digest
+
     async def keep(self, cache_id: str, index: int, piece: Piece) -> bool:
         """Wait until a verified piece is on disk; False if it can't be without an eviction.
 
@@ -263,6 +275,7 @@ class PieceCache(Generic[T]):
         for fetch in self._fetches.values():
             if fetch.key[0] == cache_id:
                 fetch.kept = False
+        self._reader.forget(cache_id)
         self._memory.drop(cache_id)
         self._writer.discard(cache_id)
 

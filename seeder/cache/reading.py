@@ -107,8 +107,8 @@ class _Check:
     def __init__(
         self, torrent: Readable, first: int, asked: Sequence[_Asked], nursery: trio.Nursery
     ) -> None:
-        self.wrong: list[int] = []
-        """The pieces that failed their hash."""
+        self.wrong: dict[int, bytes] = {}
+        """The pieces that failed their hash, and the SHA-1 that they had instead."""
         self._name = torrent.cache_id
         self._first = first
         # Looked up before the GET: the look-up may fail, and bytes that were paid for mustn't be
@@ -118,7 +118,8 @@ class _Check:
         self._nursery = nursery
         self._arrived: list[bytearray] = []
         self._size = 0
-        self._checked = 0
+        self.checked = 0
+        """How many have come and were checked."""
         self._busy: trio.Event | None = None
 
     def take(self, piece: bytearray) -> None:
@@ -150,25 +151,36 @@ class _Check:
 
     def _settle(self, pieces: list[bytearray], digests: list[bytes]) -> None:
         for piece, digest in zip(pieces, digests, strict=True):
-            index = self._first + self._checked
-            if digest == self._hashes[self._checked]:
-                self._asked[self._checked].settle(piece)
+            index = self._first + self.checked
+            if digest == self._hashes[self.checked]:
+                self._asked[self.checked].settle(piece)
             else:
                 _LOG.debug("piece %d of %s came wrong from S3", index, self._name)
-                self.wrong.append(index)
-            self._checked += 1
+                self.wrong[index] = digest
+            self.checked += 1
 
 
 class OriginReader(Generic[T]):
-    """Reads pieces from `source` in the nursery of `run`; `clock` returns seconds."""
+    """Reads pieces from `source` in the nursery of `run`; `clock` returns seconds.
 
-    def __init__(self, source: PieceSource[T], clock: Callable[[], float]) -> None:
+    `on_recovery` is called with a piece that comes right after it was refused, in the task that
+    reads it.
+    """
+
+    def __init__(
+        self,
+        source: PieceSource[T],
+        clock: Callable[[], float],
+        on_recovery: Callable[[T, int], None],
+    ) -> None:
         self.mismatches = 0
         """Pieces that failed their hash, each try counted."""
         self._source = source
         self._clock = clock
+        self._on_recovery = on_recovery
         self._batches: dict[str, _Batch] = {}
         self._refused: dict[Key, tuple[float, PieceMismatch]] = {}
+        """The pieces that came wrong twice, and haven't come right since."""
 
     async def read(self, torrent: T, index: int, nursery: trio.Nursery) -> Piece | SeederError:
         """Return a verified piece, or why there is none.
@@ -197,10 +209,33 @@ class OriginReader(Generic[T]):
         if refused is None:
             return None
         since, error = refused
-        if self._clock() - since < REFUSED_FOR:
-            return error
-        del self._refused[key]
-        return None
+        return error if self._clock() - since < REFUSED_FOR else None
+
+    async def read_again(self, torrent: T, index: int) -> tuple[bytearray, bytes]:
+        """Read a piece whether it is refused or not; return it with its SHA-1, right or wrong.
+
+        OriginError, BudgetSpent, or the error in reading the metainfo from disk.
+        """
+        wanted = torrent.piece_hash(index)
+        got: list[bytearray] = []
+        await self._source.read_pieces(torrent, index, 1, got.append)
+        [piece] = got
+        digest = await trio.to_thread.run_sync(sha1, piece)
+        if digest == wanted:
+            self._came_right(torrent, [index])
+        else:
+            self.mismatches += 1
+        return piece, digest
+
+    def _came_right(self, torrent: T, indices: Iterable[int]) -> None:
+        for index in indices:
+            if self._refused.pop(torrent.piece_key(index), None) is not None:
+                self._on_recovery(torrent, index)
+
+    def forget(self, cache_id: str) -> None:
+        """Refuse no piece of a content that is known no more."""
+        for key in [key for key in self._refused if key[0] == cache_id]:
+            del self._refused[key]
 
     async def _gather(self, torrent: T, batch: _Batch, nursery: trio.Nursery) -> None:
         # After this the batch has all that was asked for in this turn of the event loop.
@@ -215,12 +250,17 @@ class OriginReader(Generic[T]):
         self, torrent: T, first: int, asked: list[_Asked], nursery: trio.Nursery
     ) -> None:
         try:
-            for index in await self._try(torrent, first, asked, nursery):
+            wrong = await self._try(torrent, first, asked, nursery)
+            for index, before in wrong.items():
                 alone = asked[index - first]
-                if await self._try(torrent, index, [alone], nursery):
+                again = await self._try(torrent, index, [alone], nursery)
+                if again:
                     error = PieceMismatch(
                         f"piece {index} came wrong from S3 twice: the object isn't what its"
-                        " torrent describes"
+                        " torrent describes",
+                        index=index,
+                        digest=again[index],
+                        steady=again[index] == before,
                     )
                     self._refused[torrent.piece_key(index)] = (self._clock(), error)
                     alone.settle(error)
@@ -231,8 +271,8 @@ class OriginReader(Generic[T]):
 
     async def _try(
         self, torrent: T, first: int, asked: list[_Asked], nursery: trio.Nursery
-    ) -> list[int]:
-        """Read a run and settle what is right as it comes; return the pieces that aren't."""
+    ) -> dict[int, bytes]:
+        """Read a run and settle what is right as it comes; return the digests of what isn't."""
         check = _Check(torrent, first, asked, nursery)
         try:
             await self._source.read_pieces(torrent, first, len(asked), check.take)
@@ -240,6 +280,9 @@ class OriginReader(Generic[T]):
             # What came before a failure was paid for, and is delivered.
             await check.finish()
             self.mismatches += len(check.wrong)
+            if self._refused:
+                came = range(first, first + check.checked)
+                self._came_right(torrent, [each for each in came if each not in check.wrong])
         return check.wrong
 
 

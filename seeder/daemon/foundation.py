@@ -82,12 +82,13 @@ async def open_foundation(
             memory=config.cache.memory,
             disk=config.cache.disk,
             on_fault=faults.report,
+            on_recovery=faults.report_recovery,
             clock=trio.current_time,
         )
         store = MetainfoStore(state / METAINFO)
         library = Library(store, lost=faults.report)
         makers = {
-            name: Maker(origin, Ladder(origin, cache, state / BUILDS, rng), store, ledger)
+            name: Maker(origin, Ladder(origin, cache, state / BUILDS, rng), store, ledger, cache)
             for name, origin in origins.items()
         }
         async with (

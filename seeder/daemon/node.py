@@ -160,7 +160,7 @@ async def open_node(
             announce_url=url,
             admin_address=address_of(listeners.admin[0]) if listeners.admin else None,
         )
-        with foundation.faults.handled_by(publisher.handle_fault):
+        with foundation.faults.handled_by(publisher.handle_fault, publisher.handle_recovery):
             yield node
 
 

@@ -8,7 +8,7 @@ import trio
 
 from seeder.config.sections import ObjectSettings
 from seeder.errors import MetainfoError, ObjectMissing, OriginFault, TooManyObjects
-from seeder.metainfo.hashing import known_hashes
+from seeder.metainfo.hashing import journal_numbers, known_hashes
 from seeder.metainfo.store import Record
 from seeder.s3.answers import label
 from seeder.s3.client import S3Origin
@@ -127,9 +127,9 @@ class BundlePlan:
     """Cache ids of objects that are gone or changed, or were cut into other pieces."""
 
     @classmethod
-    def of(cls, bundle: PinnedBundle, earlier: Record | None, settings: ObjectSettings) -> Self:
+    def of(cls, bundle: PinnedBundle, record: Record, settings: ObjectSettings) -> Self:
         """Return the plan; MetainfoError where the torrent would be too large for clients."""
-        old = None
+        old, earlier = None, record.earlier
         if earlier is not None and earlier.info is not None:
             old = Torrent(earlier.info, earlier.pinned, earlier.rung)
         sizes = [member.size for member in bundle.members]
@@ -140,9 +140,14 @@ class BundlePlan:
             check_piece_count(layout)
         except MetainfoError as error:
             raise MetainfoError(f"{label(bundle.ref)}: {error}") from error
-        kept = {section.cache_id for section in sections_of(bundle, layout)}
+        sections = sections_of(bundle, layout)
+        kept = {section.cache_id for section in sections if section.pinned != record.doubted}
         had = {section.cache_id for section in old.sections} if old is not None else set()
         known = known_hashes(old.pinned, old.info) if old is not None and before == length else {}
+        for section in sections:
+            if section.pinned == record.doubted:
+                for number in journal_numbers(bundle, section):
+                    known.pop(number, None)
         plan = cls(bundle, layout, settings.private, known, frozenset(had - kept))
         # Raises if it would be too large, before anything is read for it.
         plan.raw_info(bytes(layout.piece_count * SHA1_LENGTH))

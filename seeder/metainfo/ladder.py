@@ -234,7 +234,7 @@ class Ladder:
         ObjectChanged if an object is no longer what the listing said. Work that goes through
         thousands of objects runs in threads.
         """
-        plan = await trio.to_thread.run_sync(BundlePlan.of, bundle, record.earlier, settings)
+        plan = await trio.to_thread.run_sync(BundlePlan.of, bundle, record, settings)
         for name in plan.useless:
             self._cache.discard(name)
         hasher = await trio.to_thread.run_sync(

@@ -11,17 +11,19 @@ from seeder.torrent.catalog import Torrent
 _LOG = logging.getLogger(__name__)
 
 FaultHandler: TypeAlias = Callable[[Torrent, SeederError], None]
+RecoveryHandler: TypeAlias = Callable[[Torrent, int], None]
 
 
 class Faults:
-    """Passes what the cache and the library find wrong with torrents to one handler, at once.
+    """Passes what the cache and the library find wrong with torrents to a handler, at once.
 
-    The handler uses the cache and so is made after it; this is made before both. While there is no
-    handler, faults are logged.
+    A second one hears of pieces that came wrong and come right by now. The handlers use the cache
+    and so are made after it; this is made before both. While there are none, faults are logged.
     """
 
     def __init__(self) -> None:
         self._handle: FaultHandler = _log
+        self._recover: RecoveryHandler = _ignore
 
     def report(self, torrent: Torrent, error: SeederError) -> None:
         """Report that S3 gave no piece of a torrent (OriginError), or the disk no metainfo of it.
@@ -30,15 +32,23 @@ class Faults:
         """
         self._handle(torrent, error)
 
+    def report_recovery(self, torrent: Torrent, index: int) -> None:
+        """Report that a piece of which a fault was reported has come right; called as `report`."""
+        self._recover(torrent, index)
+
     @contextmanager
-    def handled_by(self, handle: FaultHandler) -> Iterator[None]:
-        """Pass faults on to `handle` for the length of the block."""
-        self._handle = handle
+    def handled_by(self, handle: FaultHandler, recover: RecoveryHandler) -> Iterator[None]:
+        """Pass faults on to `handle`, recoveries to `recover`, for the length of the block."""
+        self._handle, self._recover = handle, recover
         try:
             yield
         finally:
-            self._handle = _log
+            self._handle, self._recover = _log, _ignore
 
 
 def _log(_: Torrent, error: SeederError) -> None:
     _LOG.warning("%s", error)
+
+
+def _ignore(_: Torrent, __: int) -> None:
+    pass

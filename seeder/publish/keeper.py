@@ -9,6 +9,8 @@ import logging
 from dataclasses import dataclass
 from math import inf
 
+import trio
+
 from seeder.config.sections import ObjectSettings
 from seeder.errors import (
     AccessDenied,
@@ -24,6 +26,7 @@ from seeder.errors import (
 from seeder.metainfo.ladder import describe_wanted
 from seeder.metainfo.library import Library
 from seeder.metainfo.store import Record
+from seeder.publish.doubts import Doubts
 from seeder.publish.makers import Maker
 from seeder.publish.rounds import REFUSED_RETRY, Rounds, Timetable
 from seeder.publish.serving import DELETED, LOST, Serving, replaced
@@ -39,6 +42,7 @@ SPREAD = 0.05
 """After a start, the first HEADs are spread over this many seconds for each known object."""
 MOST_LOGGED = 100
 """Up to so many known objects that come together are logged one by one."""
+_OTHER_BYTES = "S3 gives other bytes than its torrent describes, under the same ETag"
 LYING = "its metainfo was wrong; get its new torrent"
 
 
@@ -56,9 +60,9 @@ class Keeper(Rounds):
     """One object, its publication, and what is known of its metainfo."""
 
     __slots__ = (
+        "_doubts",
         "_library",
         "_maker",
-        "_mismatched",
         "_record",
         "_serving",
         "_unread",
@@ -82,7 +86,7 @@ class Keeper(Rounds):
         self._record = None if isinstance(record, StorageError) else record
         self._unread = record if isinstance(record, StorageError) else None
         """Why the record on disk couldn't be read: it may be there all the same."""
-        self._mismatched = False
+        self._doubts = Doubts()
         """The object isn't what its own hashes say: no HEAD can clear that."""
         self._maker = maker
         self._library = library
@@ -127,7 +131,7 @@ class Keeper(Rounds):
         match error:
             case ObjectChanged():
                 self._serving.retire(self.publication, replaced(torrent))
-            case PieceMismatch() if torrent.rung not in ("build", "torrent_file"):
+            case PieceMismatch(steady=True) if torrent.rung not in ("build", "torrent_file"):
                 assert self._record is not None
                 self._record.refused[torrent.rung] = str(error)
                 self._record.outline = None
@@ -139,18 +143,28 @@ class Keeper(Rounds):
             case _:
                 if isinstance(error, StorageError):
                     self._unread = error
-                self._mismatched |= isinstance(error, PieceMismatch)
+                if isinstance(error, PieceMismatch):
+                    self._doubts.add(error.index, error.digest, trio.current_time())
                 self.publication.settle(State.FAULTY, str(error))
         self.tell(logging.WARNING, error)
         self.wake()
+
+    def handle_recovery(self, index: int) -> None:
+        """Take note that a piece that came wrong has come right."""
+        self._doubts.dispel(index)
+        if not self._doubts:
+            self.wake()
 
     # -- a round
 
     async def look(self) -> float:
         """Bring publication and torrent in line with S3."""
         await self._bring_up_to_date()
-        self.told = None
-        return inf if self.wanted.listed is not None else self.refresh
+        if self.publication.state is not State.FAULTY:
+            self.told = None
+        pause = inf if self.wanted.listed is not None else self.refresh
+        # A little later than that: the pause between two rounds is varied by a tenth.
+        return min(pause, max(0.0, 1.2 * (self._doubts.next_at - trio.current_time())))
 
     async def _read_record(self) -> None:
         """Try again to read the record; StorageError."""
@@ -172,8 +186,11 @@ class Keeper(Rounds):
         torrent = publication.torrent
         if torrent is not None and same_state(torrent.pinned, pinned):
             publication.pinned = torrent.pinned
-            if publication.state is State.FAULTY and not self._mismatched:
+            if self._doubts:
+                await self._look_again(torrent, pinned)
+            elif publication.state is State.FAULTY:
                 publication.settle(State.SERVING)
+                _LOG.info("%s: S3 gives it right again", publication.ref)
             if publication.state is not State.DUPLICATE:
                 return
         elif torrent is not None and not still_there(torrent.pinned, pinned):
@@ -182,6 +199,37 @@ class Keeper(Rounds):
             _LOG.info("%s: %s", publication.ref, reason)
         publication.pinned = pinned
         await self._acquire(pinned)
+
+    async def _look_again(self, torrent: Torrent, pinned: PinnedObject) -> None:
+        """Read a piece again that came wrong; see whether the object has other bytes by now."""
+        doubts, publication = self._doubts, self.publication
+        if trio.current_time() >= doubts.next_at:
+            index = doubts.first
+            wanted = (await torrent.fetch_info()).piece_hash(index)
+            digest = await self._maker.read_again(torrent, index)
+            if publication.torrent is not torrent:
+                return
+            if digest == wanted:
+                doubts.dispel(index)
+            elif index == doubts.first:
+                doubts.read_again(digest, trio.current_time())
+        if not doubts:
+            publication.settle(State.SERVING)
+            _LOG.info("%s: S3 gives it right again", publication.ref)
+        elif torrent.rung != "torrent_file" and doubts.may_make_anew(trio.current_time()):
+            doubted = doubts.first
+            doubts.make_anew(trio.current_time())
+            _LOG.warning("%s: %s; its torrent is made anew", publication.ref, _OTHER_BYTES)
+            assert self._record is not None
+            if torrent.rung == "build":
+                self._record = await self._maker.begin(
+                    pinned, self.wanted.settings, doubted=torrent.section(doubted).pinned
+                )
+            else:
+                self._record.refused[torrent.rung] = _OTHER_BYTES
+                self._record.outline = None
+            self._serving.retire(publication, replaced(torrent))
+            await self._acquire(pinned)
 
     async def _acquire(self, pinned: PinnedObject) -> None:
         """Serve the object as it is now, by the metainfo that is known of it or made now."""
@@ -217,7 +265,6 @@ class Keeper(Rounds):
         return record.wanted == describe_wanted(self.wanted.settings)
 
     def _serve(self, record: Record, outline: Outline, *, quiet: bool = False) -> None:
-        self._mismatched = False
         torrent = self._library.torrent(record, outline)
         self._serving.serve(self.publication, torrent, self, quiet=quiet)
 

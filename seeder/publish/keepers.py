@@ -99,6 +99,18 @@ class Keepers:
 
     def handle_fault(self, torrent: Torrent, error: SeederError) -> None:
         """Have a torrent's keeper take note that it can't be served as it is."""
+        keeper = self._keeper_of(torrent)
+        if keeper is not None:
+            keeper.handle_fault(torrent, error)
+
+    def handle_recovery(self, torrent: Torrent, index: int) -> None:
+        """Have a torrent's keeper take note that a piece has come right."""
+        keeper = self._keeper_of(torrent)
+        if keeper is not None:
+            keeper.handle_recovery(index)
+
+    def _keeper_of(self, torrent: Torrent) -> Keeper | None:
         publication = self._catalog.owner(torrent)
-        if publication is not None and publication.torrent is torrent:
-            self._keepers[publication.ref].handle_fault(torrent, error)
+        if publication is None or publication.torrent is not torrent:
+            return None
+        return self._keepers[publication.ref]

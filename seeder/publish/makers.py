@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import trio
 
+from seeder.cache.pieces import PieceCache
 from seeder.config.sections import ObjectSettings
 from seeder.ledger.counters import Ledger
 from seeder.metainfo.bundles import list_objects, look
@@ -23,12 +24,18 @@ class Maker:
     """Asks one origin, books what that costs in the ledger, and keeps what comes of it on disk."""
 
     def __init__(
-        self, origin: S3Origin, ladder: Ladder, store: MetainfoStore, ledger: Ledger
+        self,
+        origin: S3Origin,
+        ladder: Ladder,
+        store: MetainfoStore,
+        ledger: Ledger,
+        cache: PieceCache[Torrent],
     ) -> None:
         self._origin = origin
         self._ladder = ladder
         self._store = store
         self._ledger = ledger
+        self._cache = cache
         self._climbs = trio.CapacityLimiter(CLIMBS)
 
     async def look(self, ref: ObjectRef, settings: ObjectSettings) -> PinnedObject:
@@ -48,13 +55,26 @@ class Maker:
         with self._ledger.tally() as tally:
             return await list_objects(self._origin, settings, belongs, tally)
 
-    async def begin(self, pinned: PinnedObject, settings: ObjectSettings) -> Record:
-        """Return a new record of an object as it is now; a bundle's has the last one saved."""
-        record = Record(pinned, wanted=describe_wanted(settings))
+    async def begin(
+        self,
+        pinned: PinnedObject,
+        settings: ObjectSettings,
+        *,
+        doubted: PinnedObject | None = None,
+    ) -> Record:
+        """Return a new record of an object as it is now; a bundle's has the last one saved.
+
+        Of `doubted`, one of the bundle's objects, nothing is taken from that.
+        """
+        record = Record(pinned, wanted=describe_wanted(settings), doubted=doubted)
         if isinstance(pinned, PinnedBundle):
             # The last one that was made, whatever has been tried since.
             record.earlier = await trio.to_thread.run_sync(self._store.load, pinned.ref)
         return record
+
+    async def read_again(self, torrent: Torrent, index: int) -> bytes:
+        """Return the SHA-1 of a piece as S3 gives it now; as `PieceCache.read_again`."""
+        return await self._cache.read_again(torrent, index)
 
     async def make(
         self,
@@ -74,7 +94,7 @@ class Maker:
             begin()
             account = self._ledger.account_of(record.pinned)
             torrent = await self._ladder.climb(record, settings, account, progress)
-        record.earlier = None
+        record.earlier = record.doubted = None
         await self.save(record)
         return torrent
 

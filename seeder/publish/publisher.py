@@ -81,6 +81,10 @@ class Publisher:
         """Take note that S3 gave no piece of `torrent`, or that its metainfo can't be read."""
         self._keepers.handle_fault(torrent, error)
 
+    def handle_recovery(self, torrent: Torrent, index: int) -> None:
+        """Take note that a piece of `torrent` that came wrong from S3 has come right."""
+        self._keepers.handle_recovery(torrent, index)
+
     def wake_waiting(self) -> None:
         """Wake the rounds that wait for budget: there is some."""
         self._timetable.wake_waiting()

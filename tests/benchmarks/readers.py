@@ -174,7 +174,7 @@ def _through_the_cache(
     assert job.content is not None
     layout = Layout(job.size, job.piece_length)
     torrent = _Pieces("benchmark", layout, _hashes(job.content, layout))
-    reader = OriginReader(_Source(origin, pinned), trio.current_time)
+    reader = OriginReader(_Source(origin, pinned), trio.current_time, lambda *_: None)
 
     async def read_piece(index: int) -> None:
         found = await reader.read(torrent, index, nursery)

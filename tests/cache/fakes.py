@@ -171,6 +171,7 @@ class Stand:
     source: FakeSource = field(default_factory=FakeSource)
     clock: Clock = field(default_factory=Clock)
     faults: list[tuple[FakeTorrent, OriginError]] = field(default_factory=list)
+    recoveries: list[tuple[FakeTorrent, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.cache = self.open(lambda torrent, error: self.faults.append((torrent, error)))
@@ -183,6 +184,7 @@ class Stand:
             memory=self.settings.memory,
             disk=self.settings.disk,
             on_fault=on_fault,
+            on_recovery=lambda *recovered: self.recoveries.append(recovered),
             clock=self.clock,
         )
 

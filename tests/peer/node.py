@@ -252,6 +252,7 @@ async def serving(
         memory=memory,
         disk=disk,
         on_fault=lambda *_: None,
+        on_recovery=lambda *_: None,
         clock=trio.current_time,
     )
     uploads = Uploads(

@@ -258,7 +258,9 @@ async def test_a_piece_that_proves_bad_is_taken_back_from_everybody_for_a_while(
         for peer in (asking, other):
             await introduce(peer)
         await node.warm(1)
-        node.source.errors[2] = PieceMismatch("piece 2 came wrong from S3 twice")
+        node.source.errors[2] = PieceMismatch(
+            "piece 2 came wrong from S3 twice", index=2, digest=b"", steady=True
+        )
         await asking.request((2, 0, 10), (1, 0, 10))
         assert (await asking.read_block())[0] == (1, 0, 10)
         assert await asking.read() == reject(2, 0, 10)
@@ -308,7 +310,9 @@ async def test_what_the_budget_forbade_is_to_be_had_when_there_is_budget_again(
 @pytest.mark.parametrize("fast", [True, False])
 async def test_without_donthave_a_bad_piece_is_turned_down(tmp_path: Path, fast: bool) -> None:
     async with serving(tmp_path, (DATA, MIB)) as node, node.peer(fast=fast) as peer:
-        node.source.errors[2] = PieceMismatch("piece 2 came wrong from S3 twice")
+        node.source.errors[2] = PieceMismatch(
+            "piece 2 came wrong from S3 twice", index=2, digest=b"", steady=True
+        )
         await peer.request((2, 0, 10))
         assert await peer.read() == (reject(2, 0, 10) if fast else CHOKE)
 

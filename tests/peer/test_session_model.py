@@ -81,7 +81,11 @@ class Leecher:
             self.node.source.hold_up(index)
 
     async def fail(self, index: int, mismatch: bool) -> None:
-        error = PieceMismatch("wrong twice") if mismatch else OriginUnreachable("no answer")
+        error = (
+            PieceMismatch("wrong twice", index=0, digest=b"", steady=True)
+            if mismatch
+            else OriginUnreachable("no answer")
+        )
         self.node.source.errors[index] = error
 
     async def recover(self) -> None:

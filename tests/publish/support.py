@@ -113,11 +113,12 @@ async def make_world(
         memory=256 * MIB,
         disk=50 * GIB,
         on_fault=faults.report,
+        on_recovery=faults.report_recovery,
         clock=trio.current_time,
     )
     store = MetainfoStore(path / "metainfo")
     library = Library(store, lost=faults.report)
-    maker = Maker(origin, Ladder(origin, cache, path / "builds", rng), store, ledger)
+    maker = Maker(origin, Ladder(origin, cache, path / "builds", rng), store, ledger, cache)
     maker._climbs = trio.CapacityLimiter(2)
     async with trio.open_nursery() as nursery:
         publisher = Publisher(
@@ -132,6 +133,6 @@ async def make_world(
             rng=rng,
         )
         await nursery.start(cache.run)
-        with faults.handled_by(publisher.handle_fault):
+        with faults.handled_by(publisher.handle_fault, publisher.handle_recovery):
             yield World(purse, server, publisher, catalog, ledger, cache, library, faults, audience)
         nursery.cancel_scope.cancel()
