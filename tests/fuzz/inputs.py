@@ -94,7 +94,7 @@ def blown_up(tried: Target, inputs: Iterable[bytes], rng: random.Random) -> Iter
 def _repeated(data: bytes, size: int, rng: random.Random) -> bytes:
     """Return the input with some of its bytes repeated where they stand, until it has a size."""
     start = rng.randrange(len(data))
-    stop = start + min(len(data) - start, 2 ** rng.randrange(7))
+    stop = start + min(len(data) - start, 1 << rng.randrange(7))
     repeated = (size - len(data)) // (stop - start)
     return data[:start] + data[start:stop] * max(1, repeated) + data[stop:]
 

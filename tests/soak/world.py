@@ -18,6 +18,10 @@ PIECE_LENGTH = 64 * KIB
 KEYS = {f"object-{number}": size for number, size in enumerate((1, 2, 3, 5, 8))}
 """Objects with entries of their own, and their sizes in MiB."""
 BELOW_PREFIX = 8
+SMALLEST = 40 * KIB
+"""Bytes that every object has at least."""
+CHANGE = 1000
+"""Bytes by which an object grows or shrinks, at most, when it is replaced."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class World:
         for key, size in KEYS.items():
             self.put(key, size * MIB + 7)
         for number in range(BELOW_PREFIX):
-            self.put(f"{PREFIX}{number:02}", (40 + 30 * number) * KIB + 1)
+            self.put(f"{PREFIX}{number:02}", SMALLEST + 30 * number * KIB + CHANGE)
 
     @property
     def keys(self) -> list[str]:
@@ -97,8 +101,8 @@ class World:
 
     def replace(self, key: str) -> None:
         """Upload other bytes of about the same size."""
-        size = self._states[key][-1].size
-        self.put(key, size + random.Random(size).randrange(-1000, 1000))
+        size = self._states[key][0].size
+        self.put(key, size + random.randrange(-CHANGE, CHANGE))
 
     def delete(self, key: str) -> None:
         self._publisher.raw.delete_object(Bucket=BUCKET, Key=key)
