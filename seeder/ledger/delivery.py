@@ -1,8 +1,9 @@
-"""What connected peers gain, as we see it: each byte is credited once, whatever way it came.
+"""What connected peers gain, as we see it: each byte counts once, whatever way it came.
 
 `Delivery` has two bits for each piece: `announced` (the peer says that it has it) and `paid` (we
 sent all of it). For a piece that was sent in part, a dict has the bytes until one of the two is
-set. So no piece is credited beyond its size, and none that the peer already had when it came.
+set. So no piece counts beyond its size, and none that the peer already had when it came. What we
+sent is certain. What a peer says that it got elsewhere is a claim, for a `Household` to judge.
 
 `Overlap` keeps bytes that were sent over HTTP from being credited again as a peer's gain. A client
 that downloads from a web seed (BEP 19) announces the pieces that it gets there to its peers, and we
@@ -14,7 +15,7 @@ No I/O.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from seeder.torrent.layout import Layout, bitfield_indices
@@ -30,14 +31,15 @@ forgotten."""
 
 
 class Delivery:
-    """The gains of one peer session; each method returns the bytes that are newly gained."""
+    """The gains of one peer session: the bytes sent to it, and those that it claims beside them."""
 
-    __slots__ = ("_announced", "_layout", "_missing", "_paid", "_partly", "_size")
+    __slots__ = ("_announced", "_layout", "_missing", "_paid", "_partly", "size")
 
     def __init__(self, layout: Layout, size: Callable[[int], int] | None = None) -> None:
         """`size` returns how many bytes of a piece count; None where no piece has padding."""
         self._layout = layout
-        self._size = size or layout.piece_size
+        self.size = size or layout.piece_size
+        """Returns how many bytes of a piece count."""
         self._missing = layout.piece_count
         self._announced: bytes | bytearray | None = None  # None: all pieces or none
         self._paid: bytearray | None = None
@@ -68,8 +70,8 @@ class Delivery:
         self._announced = pieces if mixed else None
 
     def have(self, index: int) -> int:
-        """Take in a HAVE; return what it adds to the bytes of that piece sent before."""
-        size = self._size(index)
+        """Take in a HAVE; return the bytes that it claims beside those of that piece we sent."""
+        size = self.size(index)
         if self.has(index):
             return 0
         announced = self._announced
@@ -82,28 +84,24 @@ class Delivery:
             return 0
         return size - (self._partly.pop(index, 0) if self._partly else 0)
 
-    def grown_to(self, pieces: bytes | bool) -> int:
-        """Take in a bitfield that came later; return the bytes that it adds.
+    def grown_to(self, pieces: bytes | bool) -> Iterator[tuple[int, int]]:
+        """Take in a bitfield that came later; yield what is new in it, and how much it claims.
 
-        A piece that it doesn't name isn't taken back. The caller has checked its length.
+        A piece that it doesn't name isn't taken back. The caller has checked its length, and takes
+        all that is yielded.
         """
         if isinstance(pieces, bool):
-            return self.have_all() if pieces else 0
-        if self._missing == 0:
-            return 0
-        known = int.from_bytes(self._announced or b"")
-        new = (int.from_bytes(pieces) & ~known).to_bytes(len(pieces))
-        return sum(self.have(index) for index in bitfield_indices(new, self._layout.piece_count))
-
-    def have_all(self) -> int:
-        """Take in that the peer has everything now; return the bytes that it lacked."""
-        if self._missing == 0:
-            return 0
-        return sum(self.have(index) for index in range(self._layout.piece_count))
+            new: bytes | bool = pieces and self._missing > 0
+        else:
+            known = -1 if self._missing == 0 else int.from_bytes(self._announced or b"")
+            new = (int.from_bytes(pieces) & ~known).to_bytes(len(pieces))
+        for index in bitfield_indices(new, self._layout.piece_count):
+            if not self.has(index):
+                yield index, self.have(index)
 
     def sent(self, index: int, count: int) -> int:
         """Take in `count` bytes that we sent of a piece; return those that it still lacked."""
-        size = self._size(index)
+        size = self.size(index)
         if self.has(index) or _bit(self._paid, index):
             return 0
         partly = self._partly
@@ -129,6 +127,15 @@ class Delivery:
     def has(self, index: int) -> bool:
         """Tell whether the peer says that it has a piece."""
         return self._missing == 0 or _bit(self._announced, index)
+
+    def is_paid(self, index: int) -> bool:
+        """Tell whether we sent the peer all of a piece that it hadn't said it has."""
+        return _bit(self._paid, index)
+
+    @property
+    def parts(self) -> Mapping[int, int]:
+        """The bytes sent of each piece that the peer doesn't say it has and wasn't sent whole."""
+        return self._partly or {}
 
     def _bits(self) -> bytearray:
         return bytearray((self._layout.piece_count + 7) // 8)

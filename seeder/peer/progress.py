@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import filterfalse
 
 from seeder.ledger.delivery import Delivery, Overlap
+from seeder.ledger.spread import Spreads
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import bitfield_indices
 from seeder.upload.superseed import SuperSeeds, Viewer
@@ -17,8 +18,11 @@ class PeerProgress:
     __slots__ = (
         "_account",
         "_delivery",
+        "_gained",
         "_group",
+        "_household",
         "_overlap",
+        "_spreads",
         "_super_seeds",
         "_torrent",
         "_viewer",
@@ -37,13 +41,14 @@ class PeerProgress:
         availability: Availability[Viewer] | None,
         super_seeds: SuperSeeds,
         overlap: Overlap,
+        spreads: Spreads,
         group: bytes,
         now: float,
     ) -> None:
         self.uploaded = 0
         """Bytes of pieces that we sent it."""
         self.delivered = 0
-        """Bytes that we saw it gain, from us and from others."""
+        """Bytes that it gained, from us and, as far as that is believed, from others."""
         self.thrift = Thrift(availability, viewer, now) if availability is not None else None
         """What makes the peer wait for other peers; None unless we are thrifty."""
         self._torrent = torrent
@@ -51,10 +56,16 @@ class PeerProgress:
         self._account = account
         self._super_seeds = super_seeds
         self._viewing = False
+        self._gained = 0
+        """Bytes that it gained, if all that it says is true."""
         self._delivery = Delivery(torrent.layout, torrent.data_size if torrent.padded else None)
         self._overlap = overlap
         self._group = group
         overlap.join(torrent.info_hash, group, torrent.layout, self._delivery)
+        self._spreads = spreads
+        self._household = spreads.join(
+            torrent.info_hash, torrent.layout.piece_count, group, account, now
+        )
 
     @property
     def complete(self) -> bool:
@@ -76,6 +87,8 @@ class PeerProgress:
         if thrift is not None:
             thrift.lost(delivery.announced())
         delivery.arrived_with(pieces)
+        # What others gained who can have had it of this peer.
+        self._account.delivered_verified(self._household.brought(pieces, delivery.size))
         if thrift is not None:
             thrift.gained(delivery.announced())
         self._tell(pieces, now)
@@ -83,13 +96,14 @@ class PeerProgress:
     def grown_to(self, pieces: bytes | bool, now: float) -> None:
         """Take in a bitfield that came later: what is new in it was gained."""
         self._grow(bitfield_indices(pieces, self._torrent.layout.piece_count))
-        self._credit(self._delivery.grown_to(pieces))
+        for index, claim in self._delivery.grown_to(pieces):
+            self._believe(index, claim)
         self._tell(pieces, now)
 
     def gained(self, index: int, now: float) -> None:
         """Take in a HAVE."""
         self._grow((index,))
-        self._credit(self._delivery.have(index))
+        self._believe(index, self._delivery.have(index))
         if self._viewing:
             self._super_seeds.gained(self._torrent, self._viewer, index, now)
 
@@ -97,7 +111,12 @@ class PeerProgress:
         """Book `payload` bytes of piece `index` that the socket took."""
         self.uploaded += payload
         self._account.uploaded(payload)
-        self._credit(self._delivery.sent(index, payload))
+        delivery = self._delivery
+        count = delivery.sent(index, payload)
+        self._gained += count
+        self._credit(count)
+        if count and delivery.is_paid(index):
+            self._household.sent(index, delivery.size(index))
 
     def sent_besides(self, count: int) -> None:
         """Book `count` bytes that the socket took and that were no payload."""
@@ -106,16 +125,23 @@ class PeerProgress:
     def weigh(self, now: float) -> None:
         """See whether others feed the peer; called about once a second."""
         if self.thrift is not None:
-            self.thrift.weigh(self.uploaded, self.delivered, now)
+            self.thrift.weigh(self.uploaded, self._gained, now)
 
     def leave(self, now: float) -> None:
         """Forget the peer; super-seeding may show its pieces to others."""
         self._overlap.leave(self._torrent.info_hash, self._group, self._delivery)
+        self._household.sent_in_part(self._delivery.parts)
+        self._spreads.leave(self._torrent.info_hash, self._household, now)
         if self._viewing:
             self._viewing = False
             self._super_seeds.leave(self._torrent, self._viewer, now)
         if self.thrift is not None:
             self.thrift.leave(self._delivery.announced())
+
+    def _believe(self, index: int, claim: int) -> None:
+        """Credit what is believed of a peer's word that it has a piece."""
+        self._gained += claim
+        self._credit(self._household.gained(index, claim, self._delivery.size(index)))
 
     def _credit(self, count: int) -> None:
         if count:

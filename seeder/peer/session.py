@@ -348,6 +348,7 @@ class Session:
             availability=self._host.availability(torrent),
             super_seeds=uploads.super_seeds,
             overlap=uploads.overlap,
+            spreads=uploads.spreads,
             group=self.networks[0],
             now=now,
         )

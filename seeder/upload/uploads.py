@@ -15,7 +15,9 @@ from seeder.cache.pieces import PieceCache
 from seeder.config.sections import PeerSettings
 from seeder.errors import SeederError
 from seeder.ledger.budget import Level
+from seeder.ledger.counters import Counters
 from seeder.ledger.delivery import Overlap
+from seeder.ledger.spread import Spreads
 from seeder.torrent.catalog import Torrent
 from seeder.upload.connections import Connections
 from seeder.upload.descriptions import Descriptions, allowance, description_size
@@ -35,6 +37,8 @@ SLOTS_HELD_BACK = 4
 class UploadAccount(Protocol):
     """Where a torrent's traffic is booked."""
 
+    @property
+    def counters(self) -> Counters: ...
     def uploaded(self, count: int) -> None: ...
     def protocol(self, count: int) -> None: ...
     def delivered_verified(self, count: int) -> None: ...
@@ -86,6 +90,8 @@ class Uploads:
         self.connections = Connections(settings, trio.current_time)
         self.overlap = Overlap()
         """Keeps what both a peer and a download of one address were sent from counting twice."""
+        self.spreads = Spreads()
+        """What was seen of all torrents' peers, to judge what they say that they gained."""
         self.held = HeldPieces()
         """Counts the cold pieces that the feeds hold."""
         self._cache = cache

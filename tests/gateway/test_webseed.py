@@ -310,11 +310,13 @@ async def test_a_client_that_leaves_is_counted_what_was_sent_it(tmp_path: Path) 
 async def test_what_a_peer_announces_of_it_is_not_counted_again(tmp_path: Path) -> None:
     async with seeding(tmp_path, (DATA, PIECE)) as seed:
         await seed.ask(PATH, f"Range: bytes=0-{3 * PIECE // 2 - 1}")
-        async with seed.node.peer() as peer:
+        other = seed.node.peer(host="127.0.0.2", peer_id=b"-XX0000-another-peer")
+        async with seed.node.peer() as peer, other as source:
+            await source.send(b"\0\0\0\5", bytes([MessageId.HAVE]), (4).to_bytes(4))
             await seed.ask(PATH, f"Range: bytes={3 * PIECE // 2}-{4 * PIECE - 1}")
             for index in range(5):
                 await peer.send(b"\0\0\0\5", bytes([MessageId.HAVE]), index.to_bytes(4))
-            # The first four came over HTTP; who gave it the fifth we didn't see.
+            # The first four came over HTTP; the other one can have given it the fifth.
             await wait_until(lambda: seed.counted[1] == 5 * PIECE)
             assert seed.counted[0] == 4 * PIECE
             await seed.ask(PATH, f"Range: bytes={4 * PIECE}-{5 * PIECE - 1}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
 from seeder.ledger.counters import AccountKey, Counters, Ledger
+from seeder.ledger.delivery import Delivery
 from seeder.ledger.file import read_ledger
 from seeder.ledger.report import Report, TorrentRow
 from seeder.ledger.savings import Prices
@@ -97,3 +98,8 @@ def as_nobody() -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+def claims(delivery: Delivery, pieces: bytes | bool) -> int:
+    """Have a peer say that it has more pieces; return the bytes that it claims by that."""
+    return sum(claim for _, claim in delivery.grown_to(pieces))

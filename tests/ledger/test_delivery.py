@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from seeder.ledger.delivery import Delivery
 from seeder.torrent.layout import Layout
+from tests.ledger.support import claims
 
 # Ten pieces, the last one short, and six spare bits in the bitfield.
 LAYOUT = Layout(size=95, piece_length=10)
@@ -34,7 +35,7 @@ def test_a_peer_that_comes_complete_gains_nothing(everything: bytes | bool) -> N
     assert delivery.complete
     assert delivery.have(3) == 0
     assert delivery.sent(3, 10) == 0
-    assert delivery.have_all() == 0
+    assert claims(delivery, True) == 0
 
 
 @pytest.mark.parametrize("nothing", [None, False, b"\x00\x00", b"\x00\x3f"])
@@ -69,7 +70,7 @@ def test_padding_is_no_gain_whether_it_is_sent_or_not() -> None:
     assert delivery.sent(1, 7) == 1
     assert delivery.have(1) == 0
     other = Delivery(Layout(20, 10), lambda index: (10, 4)[index])
-    assert other.have_all() == 14
+    assert claims(other, True) == 14
 
 
 def test_a_peer_is_complete_only_when_it_says_so() -> None:
@@ -85,12 +86,12 @@ def test_a_late_bitfield_adds_what_is_new_in_it() -> None:
     delivery.arrived_with(b"\x80\x00")
     delivery.sent(1, 3)
     delivery.sent(2, 10)
-    assert delivery.grown_to(b"\x60\x40") == 7 + 5  # pieces 1, 2 and 9; not 0 taken back
-    assert delivery.grown_to(b"\xe0\x40") == 0
-    assert delivery.grown_to(False) == 0
-    assert delivery.grown_to(b"\xff\xc0") == delivery.grown_to(True) + 60
+    assert claims(delivery, b"\x60\x40") == 7 + 5  # pieces 1, 2 and 9; not 0 taken back
+    assert claims(delivery, b"\xe0\x40") == 0
+    assert claims(delivery, False) == 0
+    assert claims(delivery, b"\xff\xc0") == claims(delivery, True) + 60
     assert delivery.complete
-    assert delivery.grown_to(b"\xff\xc0") == 0
+    assert claims(delivery, b"\xff\xc0") == 0
 
 
 def test_a_late_have_all_adds_what_was_missing() -> None:
@@ -99,7 +100,7 @@ def test_a_late_have_all_adds_what_was_missing() -> None:
     delivery.sent(1, 3)
     delivery.sent(2, 10)
     delivery.have(3)
-    assert delivery.have_all() == 95 - 10 - 3 - 10 - 10
+    assert claims(delivery, True) == 95 - 10 - 3 - 10 - 10
     assert delivery.complete
 
 
@@ -134,7 +135,7 @@ def test_an_empty_object_is_complete_from_the_start() -> None:
     delivery = Delivery(Layout(size=0, piece_length=10))
     delivery.arrived_with(b"")
     assert delivery.complete
-    assert delivery.have_all() == 0
+    assert claims(delivery, True) == 0
 
 
 def test_an_idle_peer_costs_its_bitfield_and_no_more() -> None:
@@ -199,4 +200,4 @@ def test_gains_follow_the_plain_model(layout: Layout, data: st.DataObject) -> No
         assert delivery.complete == (len(model.announced) == count)
         total += gained
     assert total <= layout.size - brought
-    assert delivery.have_all() == layout.size - brought - total
+    assert claims(delivery, True) == layout.size - brought - total

@@ -8,6 +8,7 @@ from seeder.ledger import delivery as overlap_module
 from seeder.ledger.delivery import RANGES, REMEMBERED, Delivery, Overlap
 from seeder.torrent.layout import Layout
 from seeder.units import MIB
+from tests.ledger.support import claims
 
 LAYOUT = Layout(1000, 100)
 A, B = b"a" * 20, b"b" * 20
@@ -63,7 +64,7 @@ def test_of_several_peers_of_an_address_the_one_that_lacks_least_counts() -> Non
 def test_who_has_left_is_not_asked() -> None:
     overlap = Overlap()
     peer = peer_of(overlap)
-    peer.have_all()
+    assert claims(peer, True) == 1000
     assert overlap.sent(A, HOME, LAYOUT, 0, 100) == 0
     overlap.leave(A, HOME, peer)
     assert overlap.sent(A, HOME, LAYOUT, 0, 100) == 100

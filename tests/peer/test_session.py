@@ -50,6 +50,13 @@ LATE = PATIENCE + 1
 KEEP_ALIVE = bytes(4)
 
 
+async def download_at(node: Node, address: str) -> None:
+    """Have a peer at an address download the first torrent, and leave."""
+    async with node.peer(host=address, peer_id=b"-XX0000-another-peer") as peer:
+        await peer.download(node.torrent, blocks_of(node.torrent), ahead=20)
+    await node.wait_connected(0)
+
+
 def sha(data: bytes) -> str:
     return hashlib.sha1(data).hexdigest()
 
@@ -226,21 +233,51 @@ async def test_a_peer_that_wants_nothing_is_closed_at_the_next_tick(
 
 
 async def test_what_a_peer_announces_last_is_delivered(tmp_path: Path) -> None:
-    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, node.peer() as peer:
-        await peer.request((0, 0, 100))
-        await peer.read_block()
-        await peer.send(messages.message(MessageId.HAVE_ALL))
-        await wait_until(lambda: node.tally.counters.delivered_verified_bytes == len(DATA))
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node:
+        await download_at(node, "127.0.0.2")
+        async with node.peer() as peer:
+            await peer.request((0, 0, 100))
+            await peer.read_block()
+            await peer.send(messages.message(MessageId.HAVE_ALL))
+            await wait_until(lambda: node.tally.counters.delivered_verified_bytes == 2 * len(DATA))
 
 
 async def test_what_a_peer_brings_along_is_not_delivered(tmp_path: Path) -> None:
-    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, node.peer() as peer:
-        await peer.send(messages.message(MessageId.BITFIELD, b"\x80\0"), messages.have(1))
-        await peer.send(messages.have(10), messages.have(0), messages.have(1))
-        await peer.request((0, 0, 100))
-        await peer.read_block()
-        assert node.tally.counters.uploaded_bytes == 100
-        assert node.tally.counters.delivered_verified_bytes == PIECE_LENGTH + 5000
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node:
+        await download_at(node, "127.0.0.2")
+        counters, before = node.tally.counters, len(DATA)
+        async with node.peer() as peer:
+            await peer.send(messages.message(MessageId.BITFIELD, b"\x80\0"), messages.have(1))
+            await peer.send(messages.have(10), messages.have(0), messages.have(1))
+            await peer.request((0, 0, 100))
+            await peer.read_block()
+            assert counters.uploaded_bytes - before == 100
+            assert counters.delivered_verified_bytes - before == PIECE_LENGTH + 5000
+
+
+async def test_words_of_one_address_deliver_nothing_and_those_of_another_one_copy(
+    tmp_path: Path,
+) -> None:
+    async def lie(address: str) -> None:
+        for _ in range(20):
+            async with node.peer(host=address) as peer:
+                await peer.send(*map(messages.have, range(11)))
+                # Its answer says that the words before were heard.
+                await peer.request((0, 0, 100))
+                await peer.read_block()
+
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node:
+        counters = node.tally.counters
+        await lie("127.0.0.2")
+        assert counters.delivered_verified_bytes == 0
+        await download_at(node, "127.0.0.3")
+        await lie("127.0.0.3")
+        await lie("127.0.0.2")
+        assert counters.delivered_verified_bytes == len(DATA)
+        await lie("127.0.0.4")
+        await lie("127.0.0.4")
+        assert counters.uploaded_bytes == len(DATA) + 100 * 100
+        assert counters.delivered_verified_bytes == 2 * len(DATA)
 
 
 async def test_a_peer_that_leaves_lets_its_fetch_go_on(tmp_path: Path) -> None:
