@@ -10,7 +10,13 @@ from collections.abc import Iterable
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
 
 from seeder.ledger.counters import Tally
 from seeder.ledger.delivery import Overlap
@@ -20,21 +26,21 @@ from seeder.upload.superseed import SuperSeeds
 from tests.peer.node import make_data, make_torrent
 
 BLOCK = 10
-TORRENT = make_torrent(make_data(8 * 3 * BLOCK + 2 * BLOCK), 3 * BLOCK)
+TORRENT = make_torrent(make_data(2 * 2 * BLOCK + BLOCK), 2 * BLOCK)
 LAYOUT = TORRENT.layout
 BLOCKS = [
     (piece, block)
     for piece in range(LAYOUT.piece_count)
     for block in range(LAYOUT.piece_size(piece) // BLOCK)
 ]
-HONEST = [bytes([192, 0, 2, number]) for number in range(4)]
-LIARS = [bytes([198, 51, 100, number]) for number in range(4)]
+HONEST = [bytes([192, 0, 2, number]) for number in range(3)]
+LIARS = [bytes([198, 51, 100, number]) for number in range(3)]
 
 pieces = st.integers(0, LAYOUT.piece_count - 1)
 honest = st.integers(0, len(HONEST) - 1)
-liars = st.sampled_from(LIARS)
+liars = st.integers(0, len(LIARS) - 1)
 bitfields = st.booleans() | st.integers(0, 2**LAYOUT.piece_count - 1).map(
-    lambda bits: (bits << 16 - LAYOUT.piece_count).to_bytes(2)
+    lambda bits: (bits << 8 - LAYOUT.piece_count).to_bytes(1)
 )
 
 
@@ -46,7 +52,8 @@ class Viewer:
 class Client:
     """An honest client: what it has, and its connection to us."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: bytes) -> None:
+        self.address = address
         self.blocks: dict[tuple[int, int], bool] = {}
         """Those that it has, and whether they came from us."""
         self.said: set[int] = set()
@@ -72,13 +79,13 @@ class HonestSwarm(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.tally = Tally()
-        self.clients = [Client() for _ in HONEST]
+        self.clients = [Client(address) for address in HONEST]
         self.now = 0.0
         self.copies = 0
         """How often an address came that isn't remembered."""
         self.addresses: set[bytes] = set()
         self.slack = 0
-        """Bytes of pieces sent in part that a restart made us forget."""
+        """Bytes of pieces sent in part to who comes back after a restart, or more than a day."""
         self.start()
 
     def start(self) -> None:
@@ -124,34 +131,42 @@ class HonestSwarm(RuleBasedStateMachine):
 
     # -- what clients do
 
+    @precondition(lambda self: self.clients)
     @rule(number=honest)
     def come(self, number: int) -> None:
-        client = self.clients[number]
+        client = self.clients[number % len(self.clients)]
         if client.session is None:
-            client.session = self.join(HONEST[number])
+            before = self.copies
+            client.session = self.join(client.address)
+            if self.copies > before:
+                partly = {piece for piece in range(LAYOUT.piece_count) if not client.has(piece)}
+                self.slack += client.bytes_of(partly, ours=True)
             client.said |= {p for p in range(LAYOUT.piece_count) if client.has(p)}
-            bits = sum(1 << 15 - piece for piece in client.said)
-            client.session.arrived_with(bits.to_bytes(2), self.now)
+            bits = sum(1 << 7 - piece for piece in client.said)
+            client.session.arrived_with(bits.to_bytes(1), self.now)
 
+    @precondition(lambda self: self.clients)
     @rule(number=honest)
     def go(self, number: int) -> None:
-        client = self.clients[number]
+        client = self.clients[number % len(self.clients)]
         if client.session is not None:
-            self.leave(HONEST[number], client.session)
+            self.leave(client.address, client.session)
             client.session = None
 
+    @precondition(lambda self: self.clients)
     @rule(number=honest, data=st.data())
     def get_from_us(self, number: int, data: st.DataObject) -> None:
-        client = self.clients[number]
+        client = self.clients[number % len(self.clients)]
         if client.session is not None and client.lacks():
             piece, block = data.draw(st.sampled_from(client.lacks()))
             client.session.sent(piece, BLOCK)
             client.blocks[piece, block] = True
             self.tell(client)
 
+    @precondition(lambda self: self.clients)
     @rule(number=honest, piece=pieces)
     def get_a_piece_from_us(self, number: int, piece: int) -> None:
-        client = self.clients[number]
+        client = self.clients[number % len(self.clients)]
         if client.session is not None:
             for each in client.lacks():
                 if each[0] == piece:
@@ -159,21 +174,24 @@ class HonestSwarm(RuleBasedStateMachine):
                     client.blocks[each] = True
             self.tell(client)
 
+    @precondition(lambda self: self.clients)
     @rule(number=honest, other=honest, every=st.booleans(), data=st.data())
     def get_from_another(self, number: int, other: int, every: bool, data: st.DataObject) -> None:
-        client, source = self.clients[number], self.clients[other]
+        client = self.clients[number % len(self.clients)]
+        source = self.clients[other % len(self.clients)]
         gives = [each for each in client.lacks() if each[0] in source.said]
         if client.session is not None and gives:
             for each in gives if every else [data.draw(st.sampled_from(gives))]:
                 client.blocks[each] = False
             self.tell(client)
 
+    @precondition(lambda self: self.clients)
     @rule(number=honest, piece=pieces)
     def get_by_http(self, number: int, piece: int) -> None:
-        client = self.clients[number]
+        client = self.clients[number % len(self.clients)]
         mine = [each for each in BLOCKS if each[0] == piece]
         if not any(each in client.blocks for each in mine):
-            self.send_over_http(HONEST[number], piece)
+            self.send_over_http(client.address, piece)
             client.blocks |= dict.fromkeys(mine, True)
             if client.session is not None:
                 self.tell(client)
@@ -192,8 +210,6 @@ class HonestSwarm(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         for client in self.clients:
-            partly = {piece for piece in range(LAYOUT.piece_count) if not client.has(piece)}
-            self.slack += client.bytes_of(partly, ours=True)
             client.session, client.said = None, set()
         self.start()
 
@@ -235,6 +251,7 @@ class SwarmWithLiars(HonestSwarm):
 
     def __init__(self) -> None:
         super().__init__()
+        self.liars = LIARS
         self.lying: list[tuple[bytes, PeerProgress]] = []
         self.lies = 0
 
@@ -242,13 +259,28 @@ class SwarmWithLiars(HonestSwarm):
         super().start()
         self.lying = []
 
-    @rule(address=liars, pieces=bitfields)
-    def a_liar_comes(self, address: bytes, pieces: bytes | bool) -> None:
-        before = self.copies
+    @initialize(honest=st.integers(0, len(HONEST)), liars=st.integers(1, len(LIARS)))
+    def choose(self, honest: int, liars: int) -> None:
+        self.clients = self.clients[:honest]
+        self.liars = LIARS[:liars]
+
+    def let_in(self, number: int, pieces: bytes | bool) -> tuple[bytes, PeerProgress]:
+        address, before = self.liars[number % len(self.liars)], self.copies
         session = self.join(address)
         self.lies += self.copies - before
-        self.lying.append((address, session))
         session.arrived_with(pieces, self.now)
+        return address, session
+
+    @rule(number=liars, pieces=bitfields)
+    def a_liar_comes(self, number: int, pieces: bytes | bool) -> None:
+        self.lying.append(self.let_in(number, pieces))
+
+    @rule(number=liars, times=st.integers(1, 3))
+    def a_liar_comes_back_again_and_again(self, number: int, times: int) -> None:
+        for _ in range(times):
+            address, session = self.let_in(number, False)
+            session.grown_to(True, self.now)
+            self.leave(address, session)
 
     @precondition(lambda self: self.lying)
     @rule(data=st.data(), pieces=st.lists(pieces, max_size=12))
@@ -270,9 +302,9 @@ class SwarmWithLiars(HonestSwarm):
         for _ in range(times):
             session.sent(piece, BLOCK)
 
-    @rule(address=liars, piece=pieces)
-    def a_liar_downloads_over_http(self, address: bytes, piece: int) -> None:
-        self.send_over_http(address, piece)
+    @rule(number=liars, piece=pieces)
+    def a_liar_downloads_over_http(self, number: int, piece: int) -> None:
+        self.send_over_http(self.liars[number % len(self.liars)], piece)
 
     @precondition(lambda self: self.lying)
     @rule(data=st.data())
@@ -294,6 +326,6 @@ class SwarmWithLiars(HonestSwarm):
 
 
 TestHonestSwarm = HonestSwarmAlone.TestCase
-TestHonestSwarm.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+TestHonestSwarm.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
 TestSwarmWithLiars = SwarmWithLiars.TestCase
-TestSwarmWithLiars.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+TestSwarmWithLiars.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
