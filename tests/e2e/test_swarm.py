@@ -13,6 +13,7 @@ from tests.e2e.s3 import Publisher
 from tests.support.leecher import wait_for_all
 from tests.support.libtorrent_client import Libtorrent
 from tests.support.objects import KIB, MIB, content, digest, make_torrent
+from tests.support.processes import poll_until
 
 KEY = "object.bin"
 LEECHERS = 8
@@ -63,3 +64,10 @@ def test_eight_clients_are_sent_little_more_than_one_copy(
     uploaded = daemon.torrent_status(bucket, KEY)["uploaded_bytes"]
     assert 1.0 <= uploaded / len(BODY) <= most_sent
     assert ceph.body_bytes_sent(bucket, KEY) / len(BODY) <= most_read
+
+    # Every client has all of it, from us or from another: so much is delivered, and no byte more.
+    def verified() -> float:
+        return float(daemon.torrent_status(bucket, KEY)["delivered_verified_bytes"]) / len(BODY)
+
+    poll_until(lambda: verified() >= 0.95 * LEECHERS, timeout=20, what="95 % seen")
+    assert verified() <= LEECHERS
