@@ -82,7 +82,7 @@ async def open_node(
     rng = random.Random()
     peer_id = _PEER_ID_PREFIX + secrets.token_hex(6).encode()
     catalog, ledger = Catalog(loading=True), Ledger()
-    swarms = _make_swarms(config, listeners, peer_id, rng)
+    swarms = _make_swarms(config, listeners, rng)
     accounts = Accounts(ledger, catalog, swarms)
     async with (
         open_foundation(config, ledger, rng, resume=True, refresh=accounts.refresh) as foundation,
@@ -106,7 +106,15 @@ async def open_node(
             origin_is_busy=foundation.origins.is_busy,
         )
         downloads = Downloads(uploads)
-        hub = Hub(uploads, find=catalog.by_hash, peer_id=peer_id, client=CLIENT)
+        hub = Hub(
+            uploads,
+            find=catalog.by_hash,
+            visited=lambda info_hash, address, at_once: swarms.visited(
+                InfoHash(info_hash), address, at_once, trio.current_time()
+            ),
+            peer_id=peer_id,
+            client=CLIENT,
+        )
         publisher = Publisher(
             nursery,
             catalog=catalog,
@@ -164,9 +172,7 @@ async def open_node(
             yield node
 
 
-def _make_swarms(
-    config: Config, listeners: Listeners, peer_id: bytes, rng: random.Random
-) -> Swarms:
+def _make_swarms(config: Config, listeners: Listeners, rng: random.Random) -> Swarms:
     """Return the tracker's swarms; each hands out the address of our own peer listener."""
     tracker, public = config.tracker, config.peer.public_address
     policy = SwarmPolicy(interval=tracker.interval, peers_per_address=tracker.peers_per_address)
@@ -174,7 +180,7 @@ def _make_swarms(
     if public is not None:
         packed = ipaddress.ip_address(public.host).packed
         endpoints = (compact_endpoint(packed, public.port),)
-    own = OwnSeeder(address_of(listeners.peer[0]).port, endpoints, peer_id)
+    own = OwnSeeder(address_of(listeners.peer[0]).port, endpoints)
     swarms = Swarms(policy, own, rng=rng)
     swarms.loading = True
     return swarms

@@ -10,7 +10,7 @@ from seeder.ledger.budget import Level
 from seeder.ledger.spending import change_budget, explain_level, name_level
 from seeder.peer.hub import Hub
 from seeder.publish.publisher import Publisher
-from seeder.tracker.swarm import OwnPlace
+from seeder.tracker.handout import OwnPlace
 from seeder.tracker.swarms import Swarms
 from seeder.upload.uploads import Uploads
 

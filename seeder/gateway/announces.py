@@ -56,11 +56,7 @@ class TrackerRoutes:
     def _announce(self, query: bytes, client: bytes, local: bytes | None) -> bytes:
         announce = parse_announce(query)
         reply = self._swarms.announce(announce, client, local, self._clock())
-        if announce.compact:
-            return encode_reply(reply)
-        hidden = announce.no_peer_id
-        peer_ids = {} if hidden else self._swarms.peer_ids(announce.info_hash, reply)
-        return encode_reply_listed(reply, peer_ids)
+        return encode_reply(reply) if announce.compact else encode_reply_listed(reply)
 
     def _scrape(self, query: bytes, client: bytes, local: bytes | None) -> bytes:
         counts = self._swarms.scrape(parse_scrape(query))

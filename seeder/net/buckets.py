@@ -41,7 +41,7 @@ class AddressLimiter:
         self._full_at = tuple(OrderedDict[bytes, float]() for _ in range(3))
         """The buckets by the place of their network in `networks_of`."""
 
-    def admit(self, address: bytes, now: float, tokens: int = 1) -> bool:
+    def admit(self, address: bytes, now: float, tokens: float = 1) -> bool:
         """Take tokens of a packed address; where too few are left, take none and return False."""
         networks = networks_of(address)
         costs, depths = self._costs, self._depths

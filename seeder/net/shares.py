@@ -10,7 +10,7 @@ A network with a single holder is nothing but an entry of the one around it: mos
 No I/O.
 """
 
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Iterator
 from typing import Generic, TypeAlias, TypeVar
 
 from seeder.net.addresses import Networks
@@ -90,6 +90,16 @@ class _Network(Generic[H]):
         if after > self.largest or (overtaken and (before > 1 or not self.inside)):
             self.largest = after
 
+    def holders(self) -> Iterator[H]:
+        """Yield every holder in it; nothing may change meanwhile."""
+        for share in self.inside.values():
+            if isinstance(share, _Network):
+                yield from share.holders()
+            elif isinstance(share, _Address):
+                yield from share
+            else:
+                yield share
+
     def most(self) -> Collection[H]:
         """Return the holders at one address, going to the network that has most at each step."""
         network = self
@@ -132,6 +142,20 @@ class Shares(Generic[H]):
     def share(self, networks: Networks) -> int:
         """Return how many the widest of these networks has."""
         return _size(self._all.inside.get(networks[-1]))
+
+    def holders(self, widest: bytes) -> Iterator[H]:
+        """Yield the holders in a /24 or /48; nothing may change meanwhile."""
+        share = self._all.inside.get(widest)
+        if isinstance(share, _Network):
+            yield from share.holders()
+        elif isinstance(share, _Address):
+            yield from share
+        elif share is not None:
+            yield share
+
+    def most(self) -> Collection[H]:
+        """Return the holders at the address with most in the network with most; one at least."""
+        return self._all.most()
 
     def at(self, networks: Networks) -> Collection[H]:
         """Return the holders at an address, first come first; good until the next change."""

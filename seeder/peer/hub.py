@@ -48,8 +48,9 @@ class HubStatistics:
 class Hub:
     """Every peer connection of the node.
 
-    `find` gives the live torrent of an info hash; `peer_id` and `client` are how we introduce
-    ourselves.
+    `find` gives the live torrent of an info hash. `visited` is told of each peer that shook hands,
+    in its session's task: the torrent's info hash, the peer's packed address, and how many peers of
+    that address are here for the torrent. `peer_id` and `client` are how we introduce ourselves.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Hub:
         uploads: Uploads,
         *,
         find: Callable[[bytes], Torrent | None],
+        visited: Callable[[bytes, bytes, int], None],
         peer_id: bytes,
         client: str,
     ) -> None:
@@ -64,7 +66,7 @@ class Hub:
         self._find = find
         self._peer_id = peer_id
         self._client = client
-        self._registry = Registry(uploads)
+        self._registry = Registry(uploads, visited)
         self._scratch = Scratch()
         self._mse_policy = _policy_of(uploads.settings.encryption)
         """How MSE answers a peer that speaks it; None refuses it."""

@@ -1,10 +1,10 @@
 """The connected peers: all sessions, each torrent's by peer id, and what these share."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from typing import TypeAlias
 from weakref import WeakValueDictionary
 
-import trio
-
+from seeder.net.sockets import packed_address
 from seeder.peer.pex import Roster
 from seeder.peer.session import Session
 from seeder.torrent.catalog import Torrent
@@ -14,18 +14,20 @@ from seeder.upload.uploads import Uploads
 
 CLEARED_SHARE = 0.02
 """Share of the places that is cleared per tick, least useful peers first, while none is free."""
-SILENT = 10.0
-"""Seconds without a byte after which a peer id may come back from another address."""
+_Identity: TypeAlias = tuple[bytes, str]
+"""A peer id and the IP address that it came from."""
 
 
 class Registry:
     """The `Host` of the sessions; a roster or availability lives as long as a session holds it."""
 
-    def __init__(self, uploads: Uploads) -> None:
+    def __init__(self, uploads: Uploads, visited: Callable[[bytes, bytes, int], None]) -> None:
+        """For `visited` see `Hub`."""
         self.sessions: set[Session] = set()
         self._uploads = uploads
-        self._by_torrent: dict[bytes, dict[bytes, Session]] = {}
-        """Info hash -> peer id -> session."""
+        self._visited = visited
+        self._by_torrent: dict[bytes, dict[_Identity, Session]] = {}
+        """Info hash -> who it is -> session."""
         self._rosters: WeakValueDictionary[bytes, Roster] = WeakValueDictionary()
         self._availabilities: WeakValueDictionary[bytes, Availability[Viewer]] = (
             WeakValueDictionary()
@@ -44,32 +46,34 @@ class Registry:
             return
         info_hash = session.torrent.info_hash
         peers = self._by_torrent.get(info_hash)
-        if peers is not None and peers.get(session.peer_id) is session:
-            del peers[session.peer_id]
+        identity = _identity_of(session)
+        if peers is not None and peers.get(identity) is session:
+            del peers[identity]
             if not peers:
                 del self._by_torrent[info_hash]
 
     def admit(self, session: Session) -> str | None:
         """Register a session whose peer id has come, or return why not.
 
-        Of two sessions with one peer id the newer one stays: a peer that comes back knows better
-        than we do what became of its old connection. From another address it is refused until the
-        older session is silent: peer ids are no secret, and must not serve to throw others out.
+        Of two sessions with one peer id and address the newer one stays: a peer that comes back
+        knows better than we do what became of its old connection. Peer ids are no secret, so one
+        that comes from another address is another peer; a client that comes by IPv4 and by IPv6
+        has two places.
         """
         assert session.torrent is not None
         info_hash, connections = session.torrent.info_hash, self._uploads.connections
         peers = self._by_torrent.get(info_hash, {})
-        older = peers.get(session.peer_id)
+        older = peers.get(_identity_of(session))
         if older is not None:
-            same = older.networks[0] == session.networks[0]
-            if not same and older.silent_for(trio.current_time()) < SILENT:
-                return "duplicate-peer-id"
             older.end("replaced")
             connections.remove(older)
         refused = connections.name_peer(session, info_hash)
+        # A peer that finds no place has been here all the same.
+        at_once = max(1, connections.peers_at(session.networks, info_hash))
+        self._visited(info_hash, packed_address(session.address[0]), at_once)
         if refused is not None:
             return refused
-        self._by_torrent.setdefault(info_hash, peers)[session.peer_id] = session
+        self._by_torrent.setdefault(info_hash, peers)[_identity_of(session)] = session
         return None
 
     def roster(self, torrent: Torrent) -> Roster:
@@ -107,6 +111,10 @@ class Registry:
         _clear(self.sessions, settings.connections, now)
         for peers in self._by_torrent.values():
             _clear(peers.values(), settings.connections_per_torrent, now)
+
+
+def _identity_of(session: Session) -> _Identity:
+    return session.peer_id, session.address[0]
 
 
 def _clear(sessions: Collection[Session], places: int, now: float) -> None:

@@ -140,10 +140,6 @@ class Session:
         self._log.note(reason)
         self._scope.cancel()
 
-    def silent_for(self, now: float) -> float:
-        """Return the seconds since anything came from the peer."""
-        return now - self._deadlines.received_at
-
     def outstays(self, now: float) -> float:
         """Return for how many seconds too long the peer has held a place without using it, or 0."""
         return 0.0 if self.reason is not None else self._deadlines.outstays(now)

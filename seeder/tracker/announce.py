@@ -59,7 +59,6 @@ class AnnounceRequest(NamedTuple):
     numwant: int | None = None
     """None: as many as the tracker likes."""
     compact: bool = True
-    no_peer_id: bool = False
     key: bytes = b""
 
 
@@ -111,7 +110,6 @@ def parse_announce(query: bytes) -> AnnounceRequest:
         event,
         _count(numwant) if numwant.isdigit() else None,
         fields.get(b"compact") != b"0",
-        fields.get(b"no_peer_id") == b"1",
         (unquote_to_bytes(key) if b"%" in key else key)[:MOST_KEY_BYTES],
     )
 
@@ -196,12 +194,13 @@ def encode_reply(reply: AnnounceReply) -> bytes:
     return body + b"e"
 
 
-def encode_reply_listed(reply: AnnounceReply, peer_ids: Mapping[bytes, bytes]) -> bytes:
+def encode_reply_listed(reply: AnnounceReply) -> bytes:
     """Return a reply in the form of BEP 3: a dictionary a peer, both families in one list.
 
-    `peer_ids` is by endpoint; a peer that is not in it is listed without its id.
+    It has no peer ids, as if no_peer_id were asked for: no client needs them, and what strangers
+    are told of a peer can be used against it.
     """
-    entries = b"".join(_entry(endpoint, peer_ids.get(endpoint)) for endpoint in reply.endpoints())
+    entries = b"".join(map(_entry, reply.endpoints()))
     return b"%b5:peersl%bee" % (_reply_head(reply), entries)
 
 
@@ -220,11 +219,10 @@ def _reply_head(reply: AnnounceReply) -> bytes:
     )
 
 
-def _entry(endpoint: bytes, peer_id: bytes | None) -> bytes:
+def _entry(endpoint: bytes) -> bytes:
     address = str(ip_address(endpoint[:-2])).encode()
     port = int.from_bytes(endpoint[-2:], "big")
-    shown = b"" if peer_id is None else b"7:peer id%d:%b" % (len(peer_id), peer_id)
-    return b"d2:ip%d:%b%b4:porti%dee" % (len(address), address, shown, port)
+    return b"d2:ip%d:%b4:porti%dee" % (len(address), address, port)
 
 
 def encode_failure(error: AnnounceError) -> bytes:

@@ -1,13 +1,36 @@
-"""What the peers of one swarm claim to have received, each byte counted once. No I/O."""
+"""What the peers of one swarm claim to have received, each byte counted once, and no more of it
+than one network is believed in a day.
+
+Anybody can claim anything under any number of names. What an address claims is believed for as many
+downloads as peers came from it to our own seeder, up to `peers_per_address` a day, and for
+`BELIEVED` a day more. All addresses of a network together are believed for as many times that as
+`seeder.net.buckets.SHARES` says.
+
+No I/O.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
-from seeder.net.addresses import is_v6
-from seeder.tracker.announce import PEER_ID_LENGTH, AnnounceEvent, AnnounceRequest
-from seeder.tracker.crowd import Room
+from seeder.net.addresses import Networks, is_v6, network_of, networks_of
+from seeder.net.buckets import AddressLimiter
+from seeder.net.shares import Shares
+from seeder.torrent.info import InfoHash
+from seeder.tracker.announce import (
+    LARGEST_COUNT,
+    PEER_ID_LENGTH,
+    AnnounceEvent,
+    AnnounceRequest,
+)
 from seeder.tracker.saved import SavedSession
+from seeder.tracker.visits import DAY, Visits
+
+BELIEVED = 3
+"""Downloads of one torrent that an address may claim in a day without having been to our seeder."""
+
+_KEYED, _KEYLESS = b"k", b"@"
 
 
 class ClaimCounter(Protocol):
@@ -20,20 +43,37 @@ class ClaimCounter(Protocol):
         """Add one peer that says it has everything."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class ClientSession:
-    """One run of one client: a peer id and a key, whatever addresses it announces from."""
+    """One run of one client, whatever addresses it announces from.
 
+    Its name is its peer id and its key. A client without a key is known by its peer id at its
+    address alone: peer ids are no secret.
+    """
+
+    name: bytes
     downloaded: int
     """The highest `downloaded` seen in this download, in bytes."""
     seen: float
     claimed: int = 0
-    """Bytes of this download that were counted."""
+    """Bytes of this download that were looked at, whether they were believed or not."""
     completed: bool = False
+    listed: int = 0
+    """Its peers that are listed."""
     endpoint: bytes = b""
     """Where it last announced from by IPv4, as a compact endpoint; empty if it didn't."""
     endpoint6: bytes = b""
     """The same by IPv6."""
+
+    @property
+    def peer_id(self) -> bytes:
+        return self.name[:PEER_ID_LENGTH]
+
+    @property
+    def key(self) -> bytes:
+        """The client's secret, empty if it has none."""
+        name = self.name
+        return name[PEER_ID_LENGTH + 1 :] if name[PEER_ID_LENGTH:].startswith(_KEYED) else b""
 
     def note_endpoint(self, endpoint: bytes) -> None:
         """Remember where the client announced from, by address family."""
@@ -47,87 +87,274 @@ class ClientSession:
         return self.endpoint6 if is_v6(endpoint) else self.endpoint
 
 
+def session_name(peer_id: bytes, key: bytes, endpoint: bytes) -> bytes:
+    """Return the name of the session of a client that announces from a compact endpoint."""
+    if key:
+        return peer_id + _KEYED + key
+    return peer_id + _KEYLESS + network_of(endpoint[:-2])
+
+
+class PastRoom:
+    """Room for the sessions of all swarms whose peers aren't listed any more, by network."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._shares: Shares[tuple[Claims, ClientSession]] = Shares(_networks_of_past)
+
+    def __len__(self) -> int:
+        return len(self._shares)
+
+    def take(self, claims: "Claims", session: ClientSession) -> bool:
+        """Take a place, that of another in the largest network if need be; False if none is to be
+        had."""
+        newcomer = (claims, session)
+        if len(self._shares) >= self._limit:
+            rivals = self._shares.rivals(_networks_of_past(newcomer))
+            if not rivals:
+                return False
+            other, oldest = next(iter(rivals))
+            other.forget(oldest)
+        self._shares.add(newcomer)
+        return True
+
+    def give_back(self, claims: "Claims", session: ClientSession) -> None:
+        """Free a place that was taken."""
+        self._shares.remove((claims, session))
+
+
+def _networks_of_past(past: "tuple[Claims, ClientSession]") -> Networks:
+    session = past[1]
+    address = (session.endpoint or session.endpoint6)[:-2]
+    # What an earlier run didn't tell the address of is one network.
+    return networks_of(address) if address else (b"", b"")
+
+
+class _Belief:
+    """How much of one kind of claim is believed of each network in a day."""
+
+    def __init__(self, visitors: int) -> None:
+        """`visitors`: of how many peers an address may have that came to our seeder."""
+        self._of_visitors = AddressLimiter(visitors / DAY, visitors)
+        self._of_others = AddressLimiter(BELIEVED / DAY, BELIEVED)
+
+    def admit(
+        self, address: bytes, amount: float, visitors: float, now: float
+    ) -> tuple[bool, bool]:
+        """Return whether an amount is believed, and whether that is for the sake of visitors.
+
+        `visitors` is how much of it those can answer for.
+        """
+        if amount <= visitors and self._of_visitors.admit(address, now, amount):
+            return True, True
+        return self._of_others.admit(address, now, amount), False
+
+
 class Claims:
-    """The sessions of a swarm, in the order in which they were last seen.
+    """The sessions of a swarm, by name.
 
     `downloaded` is the client's own running total. Only its growth is counted, not what it was at
     first sight, and in one download no more than the object's size. A client that announces by
-    IPv4 and by IPv6 is one session, and a client that stops and starts again goes on with its
-    session.
+    IPv4 and by IPv6 is one session if it has a key, and a client that stops and starts again goes
+    on with its session as long as there is room for those that have stopped.
     """
 
-    def __init__(self, size: int, account: ClaimCounter, room: Room) -> None:
+    def __init__(
+        self,
+        info_hash: InfoHash,
+        size: int,
+        account: ClaimCounter,
+        *,
+        visits: Visits,
+        visitors: int,
+        memory: float,
+        room: PastRoom,
+    ) -> None:
+        """Begin without sessions; `visits` are of all torrents, `room` is all swarms'.
+
+        For `visitors` see `_Belief`; `memory` is how many seconds a session is kept.
+        """
         self.size = size
         self.account = account
+        self._info_hash = info_hash
+        self._visits = visits
+        self._visitors = visitors
+        self._memory = memory
         self._room = room
         self._sessions: dict[bytes, ClientSession] = {}
+        self._past: dict[bytes, ClientSession] = {}
+        """Those without a listed peer, in the order in which they lost the last."""
+        self._lost_at = -inf
+        """When a session was last seen that was forgotten for lack of room."""
+        self._completions: _Belief | None = None
+        self._copies: _Belief | None = None
 
-    def find(self, request: AnnounceRequest) -> ClientSession | None:
-        """Return the session that an announce belongs to."""
-        return self._sessions.get(request.peer_id + request.key)
+    def __len__(self) -> int:
+        return len(self._sessions)
 
-    def note(self, request: AnnounceRequest, now: float) -> tuple[ClientSession | None, bool]:
-        """Count what is new in an announce; return its session and whether it just completed.
+    def find(self, request: AnnounceRequest, endpoint: bytes) -> ClientSession | None:
+        """Return the session that an announce from `endpoint` belongs to."""
+        return self._sessions.get(session_name(request.peer_id, request.key, endpoint))
 
-        Without room for another session nothing is counted and the session is None.
-        """
-        name = request.peer_id + request.key
-        session = self._sessions.pop(name, None)
+    def note(
+        self, request: AnnounceRequest, endpoint: bytes, now: float
+    ) -> tuple[ClientSession, bool]:
+        """Count what is new in an announce; return its session and whether it just completed."""
+        name = session_name(request.peer_id, request.key, endpoint)
+        session = self._sessions.get(name)
         if session is None:
-            if not self._room.take():
-                return None, False
-            session = ClientSession(request.downloaded, now)
-        # Popped above and put back, so that the sessions stay in the order of `seen`.
-        self._sessions[name] = session
+            session = ClientSession(name, request.downloaded, now)
+            # If one was lost that could be known still, this may be that one.
+            session.completed = request.downloaded > 0 and now - self._lost_at < self._memory
+            self._sessions[name] = session
         session.seen = now
-        self._count(session, request)
-        if request.event is not AnnounceEvent.COMPLETED or request.left != 0 or session.completed:
+        if request.downloaded != session.downloaded:
+            self._count(session, request, endpoint, now)
+        if request.event is not AnnounceEvent.COMPLETED or session.completed:
             return session, False
-        session.completed = True
-        self.account.completed()
-        return session, True
+        downloaded = request.left == 0 and (request.downloaded > 0 or not self.size)
+        if downloaded and self._is_completion_believed(endpoint[:-2], now):
+            session.completed = True
+            self.account.completed()
+        return session, session.completed
 
-    def _count(self, session: ClientSession, request: AnnounceRequest) -> None:
+    def _count(
+        self, session: ClientSession, request: AnnounceRequest, endpoint: bytes, now: float
+    ) -> None:
         growth = request.downloaded - session.downloaded
         if growth > 0:
             session.downloaded = request.downloaded
             counted = min(growth, self.size - session.claimed)
             if counted > 0:
                 session.claimed += counted
-                self.account.delivered_claimed(counted)
+                if self._are_bytes_believed(endpoint[:-2], counted, now):
+                    self.account.delivered_claimed(counted)
         elif growth < 0 and request.event is AnnounceEvent.STARTED:
             session.downloaded = request.downloaded
             session.claimed = 0
 
+    def _is_completion_believed(self, address: bytes, now: float) -> bool:
+        belief = self._completions
+        if belief is None:
+            belief = self._completions = _Belief(self._visitors)
+        visit = self._visits.of(self._info_hash, network_of(address), now)
+        visitors = 0 if visit is None else visit.peers - visit.completed
+        believed, by_visit = belief.admit(address, 1, visitors, now)
+        if by_visit and visit is not None:
+            visit.completed += 1
+        return believed
+
+    def _are_bytes_believed(self, address: bytes, count: int, now: float) -> bool:
+        belief = self._copies
+        if belief is None:
+            belief = self._copies = _Belief(self._visitors)
+        visit = self._visits.of(self._info_hash, network_of(address), now)
+        copies = count / self.size
+        visitors = 0.0 if visit is None else visit.peers - visit.copies
+        believed, by_visit = belief.admit(address, copies, visitors, now)
+        if by_visit and visit is not None:
+            visit.copies += copies
+        return believed
+
+    def attach(self, session: ClientSession, endpoint: bytes) -> None:
+        """Note that a peer of the session is listed."""
+        if not session.listed and self._past.pop(session.name, None) is not None:
+            self._room.give_back(self, session)
+        session.listed += 1
+        session.note_endpoint(endpoint)
+
+    def detach(self, session: ClientSession, now: float) -> None:
+        """Note that a peer of the session isn't listed any more; with the last it is past."""
+        session.listed -= 1
+        if session.listed:
+            return
+        session.seen = now
+        if self._room.take(self, session):
+            self._past[session.name] = session
+        else:
+            self._lose(session)
+
+    def drop(self, session: ClientSession) -> None:
+        """Note that a peer has been silent for too long; with the last the session is, too."""
+        session.listed -= 1
+        if not session.listed:
+            del self._sessions[session.name]
+
+    def forget(self, session: ClientSession) -> None:
+        """Give up the place of a past session to another one."""
+        del self._past[session.name]
+        self._room.give_back(self, session)
+        self._lose(session)
+
+    def _lose(self, session: ClientSession) -> None:
+        del self._sessions[session.name]
+        self._lost_at = max(self._lost_at, session.seen)
+
     def expire(self, oldest: float) -> None:
-        """Forget the sessions last seen before `oldest`."""
+        """Forget the past sessions last seen before `oldest`."""
         gone = []
-        for name, session in self._sessions.items():
+        for session in self._past.values():
             if session.seen >= oldest:
                 break
-            gone.append(name)
-        for name in gone:
-            del self._sessions[name]
-        self._room.give_back(len(gone))
+            gone.append(session)
+        for session in gone:
+            del self._past[session.name]
+            del self._sessions[session.name]
+            self._room.give_back(self, session)
 
     def clear(self) -> None:
         """Forget every session."""
-        self._room.give_back(len(self._sessions))
+        for session in self._past.values():
+            self._room.give_back(self, session)
+        self._past.clear()
         self._sessions.clear()
 
     def export(self) -> Iterator[SavedSession]:
-        """Yield every session, longest unseen first."""
-        for name, session in self._sessions.items():
-            peer_id, key = name[:PEER_ID_LENGTH], name[PEER_ID_LENGTH:]
+        """Yield every session."""
+        for session in self._sessions.values():
             yield SavedSession(
-                peer_id, key, session.downloaded, session.claimed, session.completed, session.seen
+                session.peer_id,
+                session.key,
+                session.downloaded,
+                session.claimed,
+                session.completed,
+                session.endpoint or session.endpoint6,
+                session.seen,
             )
 
     def adopt(self, saved: Iterable[SavedSession]) -> None:
-        """Take back sessions of an earlier run into an empty swarm; nothing is counted."""
+        """Take back sessions of an earlier run into an empty swarm; nothing is counted.
+
+        Those without a listed peer are past; `settle` is called when all peers are listed.
+        """
         for entry in saved:
-            name = entry.peer_id + entry.key
-            if name not in self._sessions and self._room.take():
-                self._sessions[name] = ClientSession(
-                    entry.downloaded, entry.seen, entry.claimed, entry.completed
-                )
+            name = session_name(entry.peer_id, entry.key, entry.endpoint)
+            if name in self._sessions or not (entry.key or entry.endpoint):
+                continue
+            session = ClientSession(
+                name, entry.downloaded, entry.seen, entry.claimed, entry.completed
+            )
+            if entry.endpoint:
+                session.note_endpoint(entry.endpoint)
+            self._sessions[name] = session
+
+    def adopt_peer(self, peer_id: bytes, key: bytes, endpoint: bytes, seen: float) -> ClientSession:
+        """Return the session of a peer of an earlier run; nothing it claimed then counts now."""
+        name = session_name(peer_id, key, endpoint)
+        session = self._sessions.get(name)
+        if session is None:
+            session = ClientSession(name, LARGEST_COUNT, seen, completed=True)
+            self._sessions[name] = session
+        return session
+
+    def settle(self) -> None:
+        """Make the adopted sessions past that have no peer, longest unseen first."""
+        alone = [session for session in self._sessions.values() if not session.listed]
+        for session in sorted(alone, key=_seen):
+            if self._room.take(self, session):
+                self._past[session.name] = session
+            else:
+                self._lose(session)
+
+
+def _seen(session: ClientSession) -> float:
+    return session.seen

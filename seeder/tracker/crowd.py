@@ -57,6 +57,11 @@ class Crowd:
             self._endpoints[place : place + stride] = last
             self._places[last] = place
 
+    def discard(self, endpoint: bytes) -> None:
+        """Let go of an endpoint if it is there."""
+        if endpoint in self._places:
+            self.remove(endpoint)
+
     def sample(self, count: int, *, without: bytes) -> bytes:
         """Return up to `count` random endpoints end to end, none twice and never `without`."""
         endpoints, stride = self._endpoints, self._stride
@@ -75,24 +80,3 @@ class Crowd:
             cut = min(cut, count * stride)
             del run[cut : cut + stride]
         return bytes(run)
-
-
-class Room:
-    """A number of places that all swarms share."""
-
-    __slots__ = ("limit", "used")
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.used = 0
-
-    def take(self) -> bool:
-        """Take one place; False when all are taken."""
-        if self.used >= self.limit:
-            return False
-        self.used += 1
-        return True
-
-    def give_back(self, count: int = 1) -> None:
-        """Free places that were taken."""
-        self.used -= count

@@ -36,12 +36,14 @@ class SavedSession(NamedTuple):
     downloaded: int
     claimed: int
     completed: bool
+    endpoint: bytes
+    """Where it announced from; empty where an earlier version didn't save that."""
     seen: float
 
 
 @dataclass(frozen=True, slots=True)
 class SavedSwarm:
-    """One swarm; peers and sessions are sorted, the longest unseen first."""
+    """One swarm; its peers are sorted, the longest unseen first."""
 
     info_hash: InfoHash
     completed: int
@@ -50,7 +52,9 @@ class SavedSwarm:
 
     def seen_since(self, oldest: float) -> bool:
         """Tell whether anything in it was seen at or after `oldest`."""
-        return any(rows[-1].seen >= oldest for rows in (self.peers, self.sessions) if rows)
+        if self.peers and self.peers[-1].seen >= oldest:
+            return True
+        return any(session.seen >= oldest for session in reversed(self.sessions))
 
 
 class SwarmRow(TypedDict):
@@ -103,13 +107,15 @@ def _peer(cells: Iterable[Cell], now: float) -> SavedPeer:
 
 
 def _session(cells: Iterable[Cell], now: float) -> SavedSession:
-    peer_id, key, downloaded, claimed, completed, age = cells
+    peer_id, key, downloaded, claimed, completed, *endpoint, age = cells
+    [where] = endpoint or [""]
     return SavedSession(
         _bytes(peer_id, PEER_ID_LENGTH),
         _bytes(key),
         _count(downloaded),
         _count(claimed),
         bool(completed),
+        _bytes(where, 0, V4_ENDPOINT, V6_ENDPOINT),
         now - _age(age),
     )
 

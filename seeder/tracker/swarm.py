@@ -1,4 +1,4 @@
-"""One swarm: which peers are listed, which are handed out to whom, which are dropped.
+"""One swarm: which peers are listed, which of them hear of whom, which are dropped.
 
 A peer is the address that its announce came from and the port that it named; nothing else that it
 writes about itself puts an endpoint into a handout.
@@ -8,35 +8,35 @@ No I/O.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from itertools import islice
 from math import inf
-from typing import TypeAlias
 
-from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT, compact_endpoint, is_v6, network_of
+from seeder.net.addresses import compact_endpoint, networks_of
+from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceRequest, ScrapeCounts
 from seeder.tracker.claims import Claims
-from seeder.tracker.crowd import Crowd, RandomFloats, Room
+from seeder.tracker.crowd import RandomFloats
+from seeder.tracker.handout import (
+    NOBODY,
+    Choice,
+    Handout,
+    OwnPlace,
+    Stand,
+    Stands,
+    Trust,
+    add,
+    endpoints_of,
+    size_of,
+)
+from seeder.tracker.neighbours import ListedPeer, Neighbours, StrangerLimits
+from seeder.tracker.rooms import Room
 from seeder.tracker.saved import SavedPeer
+from seeder.tracker.visits import Visits
 
 HANDOUT_GAP = 5.0
 """Seconds after a handout in which that peer gets no other: some announce every second."""
-
-Handout: TypeAlias = tuple[bytes, bytes]
-"""IPv4 endpoints and IPv6 endpoints, each end to end."""
-
-_Choice: TypeAlias = tuple[list[bytes], list[bytes]]
-_LENGTHS = (V4_ENDPOINT, V6_ENDPOINT)
-_NOBODY: Handout = (b"", b"")
-
-
-class OwnPlace(Enum):
-    """When a handout names our own seeder."""
-
-    ALWAYS = "always"
-    SPARE = "spare"
-    """When the other peers don't fill the handout."""
-    ALONE = "alone"
-    """When there is no other peer to hand out."""
+MOST_LOOKED_AT = 400
+"""Strangers of its own network that are looked at for one asker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class SwarmPolicy:
     peers_per_swarm: int = 50_000
     peers: int = 200_000
     """In all swarms."""
+    strangers: StrangerLimits = StrangerLimits()  # noqa: RUF009  (frozen)
 
     @property
     def min_interval(self) -> int:
@@ -62,38 +63,33 @@ class SwarmPolicy:
         return 2 * self.interval + 300
 
 
-@dataclass(slots=True, eq=False)
-class ListedPeer:
-    """One endpoint that announced itself."""
-
-    endpoint: bytes
-    network: bytes
-    """What the cap per address counts it under."""
-    crowd: Crowd
-    peer_id: bytes
-    key: bytes
-    seen: float
-    complete: bool
-    answered: float = -inf
-    """When it was last given peers."""
-    answered_by_alias: float = -inf
-    """The same for its announces by the other hash of a hybrid."""
-
-
 class Swarm:
-    """The peers of one torrent, in the order in which they were last seen."""
+    """The peers of one torrent, in the order in which they were last seen.
 
-    def __init__(self, policy: SwarmPolicy, rng: RandomFloats, room: Room, claims: Claims) -> None:
+    `room` and `visits` are those of all swarms.
+    """
+
+    def __init__(
+        self,
+        info_hash: InfoHash,
+        policy: SwarmPolicy,
+        rng: RandomFloats,
+        *,
+        room: Room,
+        visits: Visits,
+        claims: Claims,
+    ) -> None:
         self.completed = 0
         self.claims = claims
         self.seeds = 0
         """Peers with left=0, ours not counted."""
+        self._info_hash = info_hash
         self._policy = policy
         self._room = room
+        self._visits = visits
         self._peers: dict[bytes, ListedPeer] = {}
-        self._networks: dict[bytes, int] = {}
-        # [IPv6][wants nothing]: seeds and partial seeds (BEP 21) are of no use to each other.
-        self._crowds = tuple((Crowd(length, rng), Crowd(length, rng)) for length in _LENGTHS)
+        self._stands = Stands(rng)
+        self._neighbours = Neighbours(self._stands, policy.strangers)
 
     def __len__(self) -> int:
         return len(self._peers)
@@ -117,7 +113,7 @@ class Swarm:
         endpoint = compact_endpoint(source, request.port)
         if request.event is AnnounceEvent.STOPPED:
             self._stop(request, endpoint, now)
-            return _NOBODY
+            return NOBODY
         peer = self._enter(request, endpoint, now)
         count = request.numwant
         if count is None:
@@ -126,46 +122,51 @@ class Swarm:
         if peer is not None and count:
             answered = peer.answered_by_alias if by_alias else peer.answered
             if now - answered < HANDOUT_GAP:
-                return _NOBODY
+                return NOBODY
             if by_alias:
                 peer.answered_by_alias = now
             else:
                 peer.answered = now
         wants_nothing = _wants_nothing(request)
-        if wants_nothing and not _may_lack_metadata(request):
+        # Our seeder is of no use to a seed. But a stranger among many may show that it is there.
+        if (
+            wants_nothing
+            and not _may_lack_metadata(request)
+            and (peer is None or self._neighbours.stand_of(peer) is Stand.FRONT)
+        ):
             own = ()
         return self._handout(endpoint, wants_nothing, count, own, place)
 
     def _enter(self, request: AnnounceRequest, endpoint: bytes, now: float) -> ListedPeer | None:
         """Add or refresh the peer that announces; None when it may not be listed."""
-        complete = request.left == 0
-        crowd = self._crowds[is_v6(endpoint)][_wants_nothing(request)]
         # Popped and put back, so that the peers stay in the order of `seen`.
         peer = self._peers.pop(endpoint, None)
+        if peer is None and not self._take_place(request, endpoint, now):
+            return None
+        session, completed = self.claims.note(request, endpoint, now)
+        self.completed += completed
         if peer is None:
-            network = network_of(endpoint[:-2])
-            if not self._take_place(request, endpoint, network):
-                return None
-            peer = ListedPeer(endpoint, network, crowd, request.peer_id, request.key, now, complete)
+            wants_nothing = _wants_nothing(request)
+            crowd = self._stands.crowd(endpoint, wants_nothing, Stand.FRONT)
+            complete = request.left == 0
+            peer = ListedPeer(endpoint, session, now, complete, wants_nothing, crowd)
+            self.claims.attach(session, endpoint)
             self._list(peer)
+            self._recognise(peer, now)
         else:
             self._peers[endpoint] = peer
-            self._refresh(peer, request, crowd, now)
-        session, completed = self.claims.note(request, now)
-        if session is not None:
-            session.note_endpoint(endpoint)
-        self.completed += completed
+            if peer.session is not session:
+                # Another client, or the same one started again.
+                self.claims.detach(peer.session, now)
+                self.claims.attach(session, endpoint)
+                peer.session = session
+                peer.answered = peer.answered_by_alias = -inf
+            else:
+                session.note_endpoint(endpoint)
+            self._refresh(peer, request, now)
         return peer
 
-    def _refresh(
-        self, peer: ListedPeer, request: AnnounceRequest, crowd: Crowd, now: float
-    ) -> None:
-        if peer.crowd is crowd:
-            crowd.stir(peer.endpoint)
-        else:
-            peer.crowd.remove(peer.endpoint)
-            crowd.add(peer.endpoint)
-            peer.crowd = crowd
+    def _refresh(self, peer: ListedPeer, request: AnnounceRequest, now: float) -> None:
         complete = request.left == 0
         if peer.complete and not complete:
             # The client has learned what it lacks: by the metadata (aria2 with a magnet link), or
@@ -174,50 +175,81 @@ class Swarm:
         self.seeds += complete - peer.complete
         peer.complete = complete
         peer.seen = now
-        peer.key = request.key
-        if peer.peer_id != request.peer_id:
-            peer.peer_id = request.peer_id
-            peer.answered = peer.answered_by_alias = -inf
+        wants_nothing = _wants_nothing(request)
+        if wants_nothing is peer.wants_nothing and not self._stands.are_deep:
+            peer.crowd.stir(peer.endpoint)
+        else:
+            peer.wants_nothing = wants_nothing
+            self._neighbours.stand(peer)
 
-    def _take_place(self, request: AnnounceRequest, endpoint: bytes, network: bytes) -> bool:
-        """Take room for a newcomer; False when a cap is reached.
+    def _recognise(self, peer: ListedPeer, now: float) -> None:
+        """Have a newcomer known if its address has come to our seeder already."""
+        if len(self._visits):
+            networks = networks_of(peer.endpoint[:-2])
+            visit = self._visits.of(self._info_hash, networks[0], now)
+            if visit is not None:
+                self._neighbours.recognise(networks, visit.at_once)
+
+    def visited(self, address: bytes, at_once: int, now: float) -> None:
+        """Note that a peer from an address (packed) came to our seeder, which has now `at_once`."""
+        networks = networks_of(address)
+        self._visits.note(self._info_hash, networks[0], at_once, now)
+        self._neighbours.recognise(networks, at_once)
+
+    def _take_place(self, request: AnnounceRequest, endpoint: bytes, now: float) -> bool:
+        """Make sure that there is room for a newcomer; False when it isn't to be had.
 
         If its address is at the cap, a client that only changed its port takes its own former
-        place.
+        place. Where there is no room, the largest network makes some: in this swarm if that is
+        full, else in whichever swarm one network has most.
         """
-        if self._networks.get(network, 0) >= self._policy.peers_per_address:
-            session = self.claims.find(request)
+        networks = networks_of(endpoint[:-2])
+        policy, neighbours = self._policy, self._neighbours
+        at_address = neighbours.at(networks)
+        if len(at_address) >= policy.peers_per_address:
+            session = self.claims.find(request, endpoint)
             former = self._peers.get(session.former_endpoint(endpoint)) if session else None
-            if former is None or former.network != network:
+            if former is None or former not in at_address:
                 return False
-            self._drop(former)
-        return self._take_room(network)
+            self._lose(former, now)
+            # It may have been one of too many, after a restart with a lower cap.
+            if len(neighbours.at(networks)) >= policy.peers_per_address:
+                return False
+        full = len(self._peers) >= policy.peers_per_swarm
+        if not full and not self._room.is_full:
+            return True
+        if not full and neighbours.share(networks) + 1 < self._room.largest:
+            self._room.make_room(now)
+            return True
+        rival = neighbours.rival(networks)
+        if rival is None:
+            return False
+        self._lose(rival, now)
+        return True
 
-    def _take_room(self, network: bytes) -> bool:
-        """Take room for one more peer of an address; False when a cap is reached."""
-        policy = self._policy
-        return (
-            self._networks.get(network, 0) < policy.peers_per_address
-            and len(self._peers) < policy.peers_per_swarm
-            and self._room.take()
-        )
+    def make_room(self, now: float) -> None:
+        """Drop a peer of the largest network for one in another swarm; there is one at least."""
+        self._lose(self._neighbours.of_most(), now)
 
     def _list(self, peer: ListedPeer) -> None:
         self._peers[peer.endpoint] = peer
-        peer.crowd.add(peer.endpoint)
         self.seeds += peer.complete
-        self._networks[peer.network] = self._networks.get(peer.network, 0) + 1
+        neighbours = self._neighbours
+        before = neighbours.largest
+        neighbours.add(peer)
+        self._room.change(self, 1, before, neighbours.largest)
+
+    def _lose(self, peer: ListedPeer, now: float) -> None:
+        """Drop a peer whose client may come back."""
+        self._drop(peer)
+        self.claims.detach(peer.session, now)
 
     def _drop(self, peer: ListedPeer) -> None:
         del self._peers[peer.endpoint]
-        peer.crowd.remove(peer.endpoint)
         self.seeds -= peer.complete
-        self._room.give_back()
-        left = self._networks[peer.network] - 1
-        if left:
-            self._networks[peer.network] = left
-        else:
-            del self._networks[peer.network]
+        before = self._neighbours.largest
+        self._neighbours.remove(peer)
+        self._room.change(self, -1, before, self._neighbours.largest)
 
     def _stop(self, request: AnnounceRequest, endpoint: bytes, now: float) -> None:
         """Remove the peer that stops, and no other.
@@ -226,7 +258,7 @@ class Swarm:
         its peer id at that address; if the peer has moved since, by its peer id and secret key.
         """
         peer = self._peers.get(endpoint)
-        session = self.claims.find(request)
+        session = self.claims.find(request, endpoint)
         if peer is None and session is not None:
             former = session.former_endpoint(endpoint)
             if request.key or former[:-2] == endpoint[:-2]:
@@ -234,8 +266,8 @@ class Swarm:
         if peer is None or not _is_same_client(peer, request):
             return
         if session is not None:
-            self.claims.note(request, now)
-        self._drop(peer)
+            self.claims.note(request, endpoint, now)
+        self._lose(peer, now)
 
     def _handout(
         self,
@@ -245,53 +277,38 @@ class Swarm:
         own: Sequence[bytes],
         place: OwnPlace,
     ) -> Handout:
-        """Choose the peers that the asker hears of: its own address family first.
-
-        A leecher gets complete peers for half of the answer, for more if there are too few
-        leechers; then our seeder; then leechers. A seed gets leechers, and our seeder if `own` is
-        passed. With OwnPlace.SPARE or ALONE our seeder is chosen last.
-        """
-        near = is_v6(asker)
-        chosen: _Choice = ([], [])
-        leechers = len(self._crowds[0][0]) + len(self._crowds[1][0])
-        ours = own[:count] if place is OwnPlace.ALWAYS else ()
-        count -= len(ours)
-        if not wants_nothing:
-            others = leechers - (asker in self._crowds[near][False])
-            wanted = max(count // 2, count - others)
-            count -= self._choose(chosen, near, True, wanted, asker)
-        _add(chosen, ours)
-        if leechers:
-            count -= self._choose(chosen, near, False, count, asker)
-        if place is OwnPlace.SPARE or (place is OwnPlace.ALONE and not any(map(any, chosen))):
-            _add(chosen, own[:count])
+        """Return the peers that the asker hears of; with SPARE or ALONE, our seeder comes last."""
+        deep = self._stands.are_deep
+        trust = self._neighbours.trust(asker) if deep else Trust.ALL
+        chosen = self._stands.choose(
+            asker, count, own, place, wants_nothing=wants_nothing, trust=trust
+        )
+        if deep and trust is not Trust.ALL:
+            self._add_strangers(chosen, asker, wants_nothing, count)
+        if place is not OwnPlace.ALWAYS:
+            alone = not any(map(any, chosen))
+            if place is OwnPlace.SPARE or alone:
+                add(chosen, own[: count - size_of(chosen)])
         return b"".join(chosen[False]), b"".join(chosen[True])
 
-    def _choose(
-        self,
-        chosen: _Choice,
-        near: bool,
-        wants_nothing: bool,
-        count: int,
-        asker: bytes,
-    ) -> int:
-        """Add up to `count` random peers of one kind to `chosen`; return how many they were."""
-        missing = count
-        for family in (near, not near):
-            crowd = self._crowds[family][wants_nothing]
-            if missing > 0 and len(crowd):
-                some = crowd.sample(missing, without=asker)
-                chosen[family].append(some)
-                missing -= len(some) // _LENGTHS[family]
-        return count - missing
+    def _add_strangers(self, chosen: Choice, asker: bytes, wants_nothing: bool, count: int) -> None:
+        """Add strangers to an answer that isn't full if the asker is one of them."""
+        strangers = self._neighbours.strangers_alone(asker)
+        missing = count - size_of(chosen)
+        if missing <= 0:
+            return
+        known = set(endpoints_of(chosen))
+        known.add(asker)
+        some = (
+            peer.endpoint
+            for peer in islice(strangers, MOST_LOOKED_AT)
+            if not (wants_nothing and peer.wants_nothing) and peer.endpoint not in known
+        )
+        add(chosen, islice(some, missing))
 
     def counts(self) -> ScrapeCounts:
         """Return what a scrape shows; our own seeder is one of the complete peers."""
         return ScrapeCounts(self.seeds + 1, self.completed, len(self._peers) - self.seeds)
-
-    def peer_ids(self, endpoints: Iterable[bytes]) -> dict[bytes, bytes]:
-        """Return the peer ids of those endpoints that are listed."""
-        return {e: self._peers[e].peer_id for e in endpoints if e in self._peers}
 
     def expire(self, oldest: float) -> int:
         """Drop the peers and sessions last seen before `oldest`; return how many peers."""
@@ -302,49 +319,56 @@ class Swarm:
             gone.append(peer)
         for peer in gone:
             self._drop(peer)
+            self.claims.drop(peer.session)
         self.claims.expire(oldest)
         return len(gone)
 
     def clear(self) -> None:
         """Give back all room, before the swarm is let go."""
-        self._room.give_back(len(self._peers))
+        self._room.change(self, -len(self._peers), self._neighbours.largest, 0)
         self.claims.clear()
 
     def export(self) -> Iterator[SavedPeer]:
         """Yield every peer, longest unseen first."""
         for peer in self._peers.values():
-            wants_nothing = peer.crowd is self._crowds[is_v6(peer.endpoint)][True]
+            session = peer.session
             yield SavedPeer(
-                peer.endpoint, peer.peer_id, peer.key, peer.complete, wants_nothing, peer.seen
+                peer.endpoint,
+                session.peer_id,
+                session.key,
+                peer.complete,
+                peer.wants_nothing,
+                peer.seen,
             )
 
     def adopt(self, saved: Iterable[SavedPeer]) -> None:
         """List the peers of an earlier run in an empty swarm, as far as the caps allow."""
+        policy, neighbours = self._policy, self._neighbours
         for entry in saved:
-            network = network_of(entry.endpoint[:-2])
-            if entry.endpoint not in self._peers and self._take_room(network):
-                crowd = self._crowds[is_v6(entry.endpoint)][entry.wants_nothing]
-                peer = ListedPeer(
-                    entry.endpoint,
-                    network,
-                    crowd,
-                    entry.peer_id,
-                    entry.key,
-                    entry.seen,
-                    entry.complete,
-                )
-                self._list(peer)
-
-
-def _add(chosen: _Choice, endpoints: Iterable[bytes]) -> None:
-    for endpoint in endpoints:
-        chosen[is_v6(endpoint)].append(endpoint)
+            endpoint = entry.endpoint
+            at_address = neighbours.at(networks_of(endpoint[:-2]))
+            if (
+                endpoint in self._peers
+                or len(at_address) >= policy.peers_per_address
+                or len(self._peers) >= policy.peers_per_swarm
+                or self._room.is_full
+            ):
+                continue
+            session = self.claims.adopt_peer(entry.peer_id, entry.key, endpoint, entry.seen)
+            crowd = self._stands.crowd(endpoint, entry.wants_nothing, Stand.FRONT)
+            peer = ListedPeer(
+                endpoint, session, entry.seen, entry.complete, entry.wants_nothing, crowd
+            )
+            self.claims.attach(session, endpoint)
+            self._list(peer)
+        self.claims.settle()
 
 
 def _is_same_client(peer: ListedPeer, request: AnnounceRequest) -> bool:
-    if peer.peer_id == request.peer_id:
+    session = peer.session
+    if session.peer_id == request.peer_id:
         return True
-    return bool(request.key) and peer.key == request.key
+    return bool(request.key) and session.key == request.key
 
 
 def _wants_nothing(request: AnnounceRequest) -> bool:

@@ -7,17 +7,18 @@ from seeder.errors import AnnounceError
 from seeder.net.addresses import compact_endpoint
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceReply, AnnounceRequest, ScrapeCounts
-from seeder.tracker.claims import ClaimCounter, Claims
-from seeder.tracker.crowd import RandomFloats, Room
+from seeder.tracker.claims import ClaimCounter, Claims, PastRoom
+from seeder.tracker.crowd import RandomFloats
+from seeder.tracker.handout import OwnPlace
+from seeder.tracker.rooms import Room
 from seeder.tracker.saved import SavedSwarm, SwarmRow, from_row, to_row
-from seeder.tracker.swarm import OwnPlace, Swarm, SwarmPolicy
+from seeder.tracker.swarm import Swarm, SwarmPolicy
+from seeder.tracker.visits import Visits
 
 INTERVAL_SPREAD = 0.1
 """Share of the interval by which replies differ, so that announces don't come in waves."""
 MINUTES_LOADING = "1"
 """When to ask again for a torrent that may not be loaded yet (BEP 31)."""
-SESSIONS_PER_PEER = 2
-"""Sessions outlive their peers, so that a client that stops and starts counts nothing anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,6 @@ class OwnSeeder:
     reached."""
     endpoints: tuple[bytes, ...] = ()
     """Compact endpoints that the operator configured; everybody is told these instead."""
-    peer_id: bytes | None = None
-    """Shown in replies that aren't compact; None leaves it out."""
 
     def reached_at(self, local: bytes | None) -> tuple[bytes, ...]:
         """Return our endpoints for a client that came to the address `local` (None: unknown)."""
@@ -69,8 +68,10 @@ class Swarms:
         self._aliases: dict[InfoHash, InfoHash] = {}
         """Of hybrids: the v1 hash that the swarm is kept under, by the v2 hash cut to 20 bytes."""
         self._saved: dict[InfoHash, SavedSwarm] = {}
-        self._peers = Room(policy.peers)
-        self._sessions = Room(policy.peers * SESSIONS_PER_PEER)
+        self._room = Room(policy.peers)
+        # Sessions outlive their peers, so that a client that stops and starts counts nothing anew.
+        self._past = PastRoom(policy.peers)
+        self._visits = Visits()
 
     def open(
         self,
@@ -91,8 +92,18 @@ class Swarms:
             self._aliases[alias] = info_hash
         if info_hash in self._swarms:
             return
-        account = Claims(size, claims, self._sessions)
-        swarm = self._swarms[info_hash] = Swarm(self.policy, self._rng, self._peers, account)
+        policy, visits = self.policy, self._visits
+        account = Claims(
+            info_hash,
+            size,
+            claims,
+            visits=visits,
+            visitors=policy.peers_per_address,
+            memory=policy.expiry,
+            room=self._past,
+        )
+        swarm = Swarm(info_hash, policy, self._rng, room=self._room, visits=visits, claims=account)
+        self._swarms[info_hash] = swarm
         swarm.completed = completed
         saved = self._saved.pop(info_hash, None)
         if saved is not None:
@@ -145,14 +156,14 @@ class Swarms:
             return AnnounceError(text, retry_in=MINUTES_LOADING)
         return AnnounceError("torrent not registered with this tracker", retry_in="never")
 
-    def peer_ids(self, info_hash: InfoHash, reply: AnnounceReply) -> dict[bytes, bytes]:
-        """Return the known peer ids of the peers that a reply hands out, by endpoint."""
-        endpoints = list(reply.endpoints())
-        swarm = self._swarms.get(self._aliases.get(info_hash, info_hash))
-        known = swarm.peer_ids(endpoints) if swarm is not None else {}
-        if self._seeder.peer_id is not None:
-            known = dict.fromkeys(endpoints, self._seeder.peer_id) | known
-        return known
+    def visited(self, info_hash: InfoHash, address: bytes, at_once: int, now: float) -> None:
+        """Note that a peer from an address (packed) shook hands with our own seeder.
+
+        It came for the torrent, and `at_once` peers of its address are connected for it now.
+        """
+        swarm = self._swarms.get(info_hash)
+        if swarm is not None:
+            swarm.visited(address, at_once, now)
 
     def scrape(self, info_hashes: Iterable[InfoHash]) -> dict[InfoHash, ScrapeCounts]:
         """Return the counts of each swarm; zeros for a torrent that we don't serve."""

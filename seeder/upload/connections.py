@@ -91,6 +91,10 @@ class Connections:
             self._peers.name(peer, info_hash)
         return refused
 
+    def peers_at(self, networks: Networks, info_hash: bytes) -> int:
+        """Return how many peers of an address are counted for a torrent."""
+        return len(self._peers.of(info_hash).at(networks))
+
     def admit_download(self, networks: Networks, info_hash: bytes, most: int) -> str | None:
         """Make sure of a place for one more download, of `most`, or return why there is none."""
         peers, downloads, limits = self._peers, self._downloads, self.limits

@@ -19,7 +19,7 @@ from seeder.ledger.budget import Level
 from seeder.ledger.database import LedgerDatabase
 from seeder.ledger.file import read_ledger
 from seeder.torrent.catalog import State
-from seeder.tracker.swarm import OwnPlace
+from seeder.tracker.handout import OwnPlace
 from seeder.units import DAY, MIB
 from seeder.upload.uploads import SLOTS_HELD_BACK
 from tests.daemon.support import get, served, serving, until

@@ -126,6 +126,8 @@ class Node:
     """What belongs to no torrent."""
     address: tuple[str, int]
     watch: Watch
+    visits: list[tuple[bytes, bytes, int]]
+    """Whom the tracker was told of: info hash, packed address, peers of it at once."""
     stop: trio.CancelScope = field(default_factory=trio.CancelScope)
     stopped: trio.Event = field(default_factory=trio.Event)
 
@@ -269,7 +271,14 @@ async def serving(
         ),
         origin_is_busy=lambda: False,
     )
-    hub = Hub(uploads, find=find, peer_id=OUR_ID, client="seeder/0")
+    visits: list[tuple[bytes, bytes, int]] = []
+    hub = Hub(
+        uploads,
+        find=find,
+        visited=lambda *visit: visits.append(visit),
+        peer_id=OUR_ID,
+        client="seeder/0",
+    )
     for torrent in torrents:
         hub.add_torrent(torrent)
     listener = listen(host, 0, "peer")
@@ -277,7 +286,9 @@ async def serving(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     name = listener.getsockname()
     address = str(name[0]), int(name[1])
-    node = Node(hub, uploads, cache, source, by_hash, tallies, elsewhere, address, Watch(hub))
+    node = Node(
+        hub, uploads, cache, source, by_hash, tallies, elsewhere, address, Watch(hub), visits
+    )
 
     async def serve(*, task_status: trio.TaskStatus[None]) -> None:
         with node.stop:

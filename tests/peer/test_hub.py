@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from seeder.peer import hub as hub_module
-from seeder.peer import messages, registry
+from seeder.peer import messages
 from seeder.peer.lifetime import IDLE_PATIENCE, STRANGER_PATIENCE
 from seeder.peer.messages import BLOCK_SIZE, Block, MessageId
 from seeder.torrent import bencode
@@ -242,29 +242,37 @@ async def test_of_two_with_one_peer_id_the_newer_stays(tmp_path: Path) -> None:
         assert node.connected(node.torrent.info_hash) == 0
 
 
-async def test_a_peer_id_from_another_address_does_not_replace_anybody(tmp_path: Path) -> None:
-    async with serving(tmp_path, (DATA, MIB)) as node, node.peer() as first:
-        async with Peer.connect(node.address, "127.0.0.2") as other:
-            await other.send(greeting(info_hash=node.torrent.info_hash))
-            await node.wait_closed("duplicate-peer-id")
-        assert await is_served(first)
-        assert node.connected(node.torrent.info_hash) == 1
-        assert node.tally.counters.peers_seen == 1
-
-
-async def test_a_peer_that_comes_back_from_another_address_replaces_its_silent_self(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_peer_id_from_another_address_keeps_nobody_out_and_throws_nobody_out(
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(registry, "SILENT", 0.0)
-    async with (
-        serving(tmp_path, (DATA, MIB)) as node,
-        node.peer() as older,
-        node.peer(host="127.0.0.2") as newer,
-    ):
-        assert await older.read_to_the_end() == b""
-        await node.wait_closed("replaced")
-        assert await is_served(newer)
+    """Whether the thief is first or the owner: strangers may know the id."""
+    async with serving(tmp_path, (DATA, MIB)) as node, node.peer() as first:
+        async with node.peer(host="127.0.0.2") as other:
+            assert await is_served(other)
+            assert await is_served(first)
+            assert node.connected(node.torrent.info_hash) == 2
+            # And each comes back in its own place.
+            async with node.peer(host="127.0.0.2") as again:
+                assert await other.read_to_the_end() == b""
+                assert await is_served(again)
+        await node.wait_connected(1)
+        assert await is_served(first)
+        assert node.closes == {"replaced": 1, "left": 1}
         assert node.connected(node.torrent.info_hash) == 1
+
+
+async def test_the_tracker_is_told_who_shook_hands(tmp_path: Path) -> None:
+    limits = Limits(connections_per_torrent=2)
+    async with serving(tmp_path, (DATA, MIB), limits=limits) as node:
+        name, address = bytes(node.torrent.info_hash), bytes([127, 0, 0, 1])
+        async with Peer.connect(node.address) as stranger, node.peer(), node.peer(peer_id=THIRD_ID):
+            await stranger.send(b"\x13BitTorrent protocol" + bytes(8) + name)
+            assert node.visits == [(name, address, 1), (name, address, 2)]
+            # One that finds no place is there all the same.
+            async with Peer.connect(node.address) as third:
+                await third.send(greeting(info_hash=name, peer=b"-XX0001-yetanother00"))
+                await node.wait_closed("too-many-for-torrent")
+            assert node.visits[2:] == [(name, address, 2)]
 
 
 async def test_one_peer_may_load_two_torrents(tmp_path: Path) -> None:

@@ -111,7 +111,13 @@ async def hub_of(world: World) -> AsyncIterator[tuple[str, int]]:
         ),
         origin_is_busy=lambda: False,
     )
-    hub = Hub(uploads, find=world.catalog.by_hash, peer_id=OUR_ID, client="seeder/0")
+    hub = Hub(
+        uploads,
+        find=world.catalog.by_hash,
+        visited=lambda *_: None,
+        peer_id=OUR_ID,
+        client="seeder/0",
+    )
     listener = listen("127.0.0.1", 0, "peer")
     _, port = listener.getsockname()
     async with trio.open_nursery() as nursery:

@@ -59,7 +59,6 @@ def test_an_announce_of_libtorrent_is_read() -> None:
         b"1A2B3C4D",
     )
     assert announce.compact
-    assert announce.no_peer_id
 
 
 @given(st.binary(min_size=20, max_size=20), st.binary(min_size=20, max_size=20), st.data())
@@ -243,11 +242,11 @@ def test_a_reply_without_peers_still_has_the_key() -> None:
     assert b"peers6" not in decoded
 
 
-def test_a_listed_reply_names_both_families_and_the_ids_that_are_known() -> None:
-    raw = encode_reply_listed(REPLY, {V4: ID})
+def test_a_listed_reply_names_both_families_and_no_ids() -> None:
+    raw = encode_reply_listed(REPLY)
     decoded = bencode2.bdecode(raw)
     assert decoded[b"peers"] == [
-        {b"ip": b"192.0.2.1", b"peer id": ID, b"port": 6881},
+        {b"ip": b"192.0.2.1", b"port": 6881},
         {b"ip": b"2001:db8::1", b"port": 51413},
     ]
     assert b"peers6" not in decoded
@@ -266,7 +265,7 @@ def test_any_reply_decodes(peers: list[bytes], peers6: list[bytes], source: byte
     assert decoded[b"peers"] == b"".join(peers)
     assert decoded.get(b"peers6", b"") == b"".join(peers6)
     assert decoded[b"external ip"] == source
-    assert len(bencode2.bdecode(encode_reply_listed(reply, {}))[b"peers"]) == len(peers + peers6)
+    assert len(bencode2.bdecode(encode_reply_listed(reply))[b"peers"]) == len(peers + peers6)
 
 
 def test_a_failure_for_good_says_never() -> None:

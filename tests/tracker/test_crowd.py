@@ -6,7 +6,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seeder.tracker.crowd import Crowd, Room
+from seeder.tracker.crowd import Crowd
 from tests.tracker.announcing import cut
 
 
@@ -98,12 +98,3 @@ def test_a_sample_of_a_large_crowd_touches_only_its_own_size() -> None:
     crowd._endpoints = CountingBytes(crowd._endpoints)
     crowd.sample(50, without=bytes(6))
     assert 50 * 6 <= CountingBytes.touched <= 110 * 6
-
-
-def test_a_room_is_full_when_its_places_are_taken() -> None:
-    room = Room(2)
-    assert [room.take() for _ in range(3)] == [True, True, False]
-    room.give_back()
-    assert room.take()
-    room.give_back(2)
-    assert room.used == 0

@@ -4,7 +4,8 @@ import pytest
 
 from seeder.net.addresses import compact_endpoint
 from seeder.tracker.announce import AnnounceEvent
-from seeder.tracker.swarm import HANDOUT_GAP, OwnPlace, SwarmPolicy
+from seeder.tracker.handout import OwnPlace
+from seeder.tracker.swarm import HANDOUT_GAP, SwarmPolicy
 from tests.tracker.announcing import HASH, OWN, SIZE, Tracker, cut, packed
 
 STOPPED, COMPLETED, STARTED, PAUSED = (
@@ -127,7 +128,7 @@ def test_a_leecher_that_is_done_becomes_a_seed() -> None:
     tracker = Tracker()
     tracker.announce("a")
     assert tracker.swarms.statistics(HASH).seeds == 0
-    reply = tracker.announce("a", left=0, event=COMPLETED)
+    reply = tracker.announce("a", left=0, downloaded=SIZE, event=COMPLETED)
     assert (reply.complete, reply.incomplete, reply.downloaded) == (2, 0, 1)
     assert not reply.peers
     assert tracker.swarms.statistics(HASH).seeds == 1
@@ -288,7 +289,8 @@ def test_a_client_that_changes_its_port_keeps_its_place_at_a_full_address() -> N
 
 def test_a_swarm_has_a_limit_and_everybody_is_still_answered() -> None:
     tracker = Tracker(SwarmPolicy(peers_per_swarm=5))
-    tracker.crowd(5)
+    for network in range(5):
+        tracker.crowd(1, network=10 + network)
     assert len(list(tracker.announce("x").endpoints())) == 6
     assert peers_of(tracker) == 5
     assert len(list(tracker.announce("x", left=0).endpoints())) == 5

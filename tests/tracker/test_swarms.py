@@ -93,7 +93,7 @@ def test_our_seeder_is_a_seed_in_scrapes_but_not_among_the_peers_that_announced(
         HASH: ScrapeCounts(complete=1, downloaded=0, incomplete=0),
         OTHER: ScrapeCounts(),
     }
-    tracker.announce("a", left=0, event=COMPLETED)
+    tracker.announce("a", left=0, downloaded=SIZE, event=COMPLETED)
     tracker.announce("b", "192.0.2.2")
     assert tracker.swarms.scrape([HASH])[HASH] == ScrapeCounts(2, 1, 1)
     assert tracker.swarms.statistics(HASH) == SwarmStatistics(peers=2, seeds=1, completed=1)
@@ -123,18 +123,6 @@ def test_our_seeder_is_where_it_is_configured_or_where_the_client_came_to(
     assert (reply.peers, reply.peers6) == (b"".join(peers), b"".join(peers6))
 
 
-def test_peer_ids_are_known_of_peers_and_of_our_seeder_if_it_has_one() -> None:
-    for own_id in (None, b"-SE0001-aaaaaaaaaaaa"):
-        swarms = Swarms(SwarmPolicy(), OwnSeeder(OWN_PORT, (), own_id), rng=random.Random(1))
-        swarms.open(HASH, size=SIZE, claims=Ledger())
-        for name, address in (("a", "192.0.2.1"), ("b", "192.0.2.2")):
-            request = AnnounceRequest(HASH, peer_id(name), 1, left=1)
-            reply = swarms.announce(request, packed(address), LOCAL, 0.0)
-        ids = swarms.peer_ids(HASH, reply)
-        assert ids[compact_endpoint(packed("192.0.2.1"), 1)] == peer_id("a")
-        assert ids.get(OWN) == own_id
-
-
 def restarted(tracker: Tracker, *, open_again: bool = True) -> Tracker:
     """Return the tracker after a restart, its rows having been through JSON."""
     rows = json.loads(json.dumps(list(tracker.swarms.export(tracker.now))))
@@ -148,7 +136,7 @@ def restarted(tracker: Tracker, *, open_again: bool = True) -> Tracker:
 
 def test_a_restart_keeps_the_swarm() -> None:
     tracker = Tracker()
-    tracker.announce("a", "192.0.2.1", left=0, event=COMPLETED)
+    tracker.announce("a", "192.0.2.1", left=0, downloaded=SIZE, event=COMPLETED)
     tracker.announce("b", "2001:db8::1")
     tracker.announce("c", "192.0.2.3", left=5, event=AnnounceEvent.PAUSED)
     before = tracker.swarms.statistics(HASH)
@@ -167,7 +155,7 @@ def test_a_restart_counts_nothing_twice_and_loses_no_growth() -> None:
     tracker = Tracker()
     tracker.announce("a", downloaded=0)
     tracker.announce("a", downloaded=600)
-    tracker.announce("b", "192.0.2.2", left=0, event=COMPLETED)
+    tracker.announce("b", "192.0.2.2", left=0, downloaded=SIZE, event=COMPLETED)
     fresh = restarted(tracker)
     fresh.announce("a", downloaded=600)
     assert fresh.ledger.delivered == 0
@@ -175,7 +163,7 @@ def test_a_restart_counts_nothing_twice_and_loses_no_growth() -> None:
     assert fresh.ledger.delivered == 100
     fresh.announce("a", downloaded=SIZE * 3)
     assert fresh.ledger.delivered == SIZE - 600
-    fresh.announce("b", "192.0.2.2", left=0, event=COMPLETED)
+    fresh.announce("b", "192.0.2.2", left=0, downloaded=SIZE, event=COMPLETED)
     assert fresh.ledger.completions == 0
     assert fresh.swarms.statistics(HASH).completed == 1
 
@@ -217,7 +205,7 @@ def test_what_never_opens_again_is_forgotten_in_time() -> None:
 
 def test_completions_of_earlier_runs_come_from_whoever_knows_more() -> None:
     tracker = Tracker()
-    tracker.announce("a", left=0, event=COMPLETED)
+    tracker.announce("a", left=0, downloaded=SIZE, event=COMPLETED)
     rows = list(tracker.swarms.export(tracker.now))
     for counted, expected in ((0, 1), (7, 7)):
         swarms = Swarms(SwarmPolicy(), OwnSeeder(1), rng=random.Random(1))
@@ -269,7 +257,7 @@ def test_doubled_rows_do_no_harm() -> None:
     reply = swarms.announce(request, packed("192.0.2.9"), LOCAL, 0.0)
     assert reply.peers == OWN + compact_endpoint(packed("192.0.2.1"), 1)
     assert swarms.expire(10**6) == 2
-    assert (swarms._peers.used, swarms._sessions.used) == (0, 0)
+    assert (swarms._room.used, len(swarms._past)) == (0, 0)
 
 
 # -- hybrids (BEP 52)
@@ -290,7 +278,6 @@ def test_clients_of_either_hash_meet_in_one_swarm() -> None:
     assert compact_endpoint(packed("192.0.2.1"), 2000) in cut(reply.peers)
     reply = tracker.announce("old", "192.0.2.1")
     assert compact_endpoint(packed("192.0.2.2"), 2000) in cut(reply.peers)
-    assert tracker.swarms.peer_ids(SHORT_V2, reply) == tracker.swarms.peer_ids(HASH, reply) != {}
     assert tracker.swarms.statistics(HASH).peers == 2
 
 

@@ -1,0 +1,207 @@
+"""Whom an asker hears of: random peers of the address family and of the kind that it needs.
+
+Peers stand in three rows (see `seeder.tracker.neighbours`), and an answer is filled from the first
+before the second is asked, and so on. What comes from a row that isn't trusted is no more than a
+tenth of the answer.
+
+No I/O.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from enum import Enum, IntEnum
+from typing import TypeAlias
+
+from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT
+from seeder.tracker.crowd import Crowd, RandomFloats
+
+PEERS_FOR_ONE_OTHER = 9
+"""One peer that isn't trusted is added to so many others."""
+
+Handout: TypeAlias = tuple[bytes, bytes]
+"""IPv4 endpoints and IPv6 endpoints, each end to end."""
+Choice: TypeAlias = tuple[list[bytes], list[bytes]]
+"""The same in pieces: runs of endpoints."""
+
+_Row: TypeAlias = tuple[tuple[Crowd, Crowd], tuple[Crowd, Crowd]]
+"""[IPv6][wants nothing]: seeds and partial seeds (BEP 21) are of no use to each other."""
+_LENGTHS = (V4_ENDPOINT, V6_ENDPOINT)
+NOBODY: Handout = (b"", b"")
+
+
+class OwnPlace(Enum):
+    """When a handout names our own seeder."""
+
+    ALWAYS = "always"
+    SPARE = "spare"
+    """When the other peers don't fill the handout."""
+    ALONE = "alone"
+    """When there is no other peer to hand out."""
+
+
+class Stand(IntEnum):
+    """The row in which a peer stands."""
+
+    FRONT = 0
+    MIDDLE = 1
+    BEHIND = 2
+
+
+class Trust(Enum):
+    """What the rows but the first add to an answer."""
+
+    MIDDLE_MIXED = "mixed"
+    """The middle is as good as the front; who stands behind isn't trusted."""
+    MIDDLE_LAST = "last"
+    """The middle fills what the front leaves; who stands behind isn't trusted."""
+    FRONT_ONLY = "front"
+    """Neither is trusted."""
+    ALL = "all"
+    """Each row fills what those before it leave."""
+
+
+class Stands:
+    """The peers of a swarm as they are handed out."""
+
+    __slots__ = ("_rng", "_rows", "are_deep")
+
+    def __init__(self, rng: RandomFloats) -> None:
+        self.are_deep = False
+        """Whether anybody stood elsewhere than in front, ever: in most swarms nobody does."""
+        self._rng = rng
+        self._rows: list[_Row] = [_row(rng)]
+
+    def crowd(self, endpoint: bytes, wants_nothing: bool, stand: Stand) -> Crowd:
+        """Return where a peer stands."""
+        if stand and not self.are_deep:
+            self.are_deep = True
+            self._rows += [_row(self._rng), _row(self._rng)]
+        return self._rows[stand][len(endpoint) == V6_ENDPOINT][wants_nothing]
+
+    def are_crowded(self) -> bool:
+        """Tell whether more stand in the middle than in front."""
+        front, middle = (
+            sum(len(crowd) for family in row for crowd in family) for row in self._rows[:2]
+        )
+        return middle > front
+
+    def choose(
+        self,
+        asker: bytes,
+        count: int,
+        own: Sequence[bytes],
+        place: OwnPlace,
+        *,
+        wants_nothing: bool,
+        trust: Trust,
+    ) -> Choice:
+        """Choose up to `count` peers that the asker hears of: its own address family first.
+
+        A leecher gets complete peers for half of the answer, for more if there are too few
+        leechers; then our seeder; then leechers. A seed gets leechers, and our seeder if `own` is
+        passed. With OwnPlace.SPARE or ALONE our seeder isn't chosen here.
+        """
+        near = len(asker) == V6_ENDPOINT
+        chosen: Choice = ([], [])
+        ours = own[:count] if place is OwnPlace.ALWAYS else ()
+        count -= len(ours)
+        if not self.are_deep:
+            rows = self._rows
+            others = _others(rows, False, asker)
+            if not wants_nothing:
+                wanted = max(count // 2, count - others)
+                count -= _choose(chosen, rows, near, True, wanted, asker=asker)
+            for endpoint in ours:
+                chosen[len(endpoint) == V6_ENDPOINT].append(endpoint)
+            if others:
+                _choose(chosen, rows, near, False, count, asker=asker)
+            return chosen
+        steps = self._steps(asker, count, len(ours), wants_nothing, trust)
+        for rows, seeds, _ in steps:
+            _choose(chosen, rows, near, True, seeds, asker=asker)
+        add(chosen, ours)
+        for rows, _, leechers in steps:
+            _choose(chosen, rows, near, False, leechers, asker=asker)
+        return chosen
+
+    def _steps(
+        self, asker: bytes, count: int, ours: int, wants_nothing: bool, trust: Trust
+    ) -> list[tuple[list[_Row], int, int]]:
+        """Return how many seeds and leechers come from which rows, `count` in all at most."""
+        rows = self._rows
+        mixed = trust is Trust.MIDDLE_MIXED
+        groups = [rows[:2], rows[2:]] if mixed else [[row] for row in rows]
+        trusted = {Trust.FRONT_ONLY: 1, Trust.MIDDLE_MIXED: 1, Trust.MIDDLE_LAST: 2}.get(trust, 3)
+        steps, given = [], 0
+        for number, group in enumerate(groups):
+            missing = count - given
+            if number >= trusted:
+                missing = min(missing, (given + ours) // PEERS_FOR_ONE_OTHER)
+            leechers = _others(group, False, asker)
+            seeds = 0
+            if not wants_nothing:
+                seeds = max(missing // 2, missing - leechers)
+                seeds = min(seeds, _others(group, True, asker))
+            leechers = min(leechers, missing - seeds)
+            steps.append((group, seeds, leechers))
+            given += seeds + leechers
+        return steps
+
+
+def _row(rng: RandomFloats) -> _Row:
+    v4, v6 = ((Crowd(length, rng), Crowd(length, rng)) for length in _LENGTHS)
+    return v4, v6
+
+
+def _others(rows: Iterable[_Row], wants_nothing: bool, asker: bytes) -> int:
+    """Return how many there are but the asker."""
+    count = 0
+    for v4, v6 in rows:
+        one, other = v4[wants_nothing], v6[wants_nothing]
+        count += len(one) + len(other) - (asker in one or asker in other)
+    return count
+
+
+def _choose(
+    chosen: Choice,
+    rows: Sequence[_Row],
+    near: bool,
+    wants_nothing: bool,
+    count: int,
+    *,
+    asker: bytes,
+) -> int:
+    """Add up to `count` random peers of one kind to `chosen`; return how many they were."""
+    missing = count
+    for family in (near, not near):
+        if missing > 0:
+            crowds = [crowd for row in rows if len(crowd := row[family][wants_nothing])]
+            total = sum(map(len, crowds))
+            for crowd in crowds:
+                # As many of each row as its share of all, the last one makes up for rounding.
+                total -= len(crowd)
+                part = missing if not total else -(-missing * len(crowd) // (total + len(crowd)))
+                some = crowd.sample(part, without=asker)
+                chosen[family].append(some)
+                missing -= len(some) // _LENGTHS[family]
+    return count - missing
+
+
+def add(chosen: Choice, endpoints: Iterable[bytes]) -> None:
+    """Add endpoints of either family to a choice."""
+    for endpoint in endpoints:
+        chosen[len(endpoint) == V6_ENDPOINT].append(endpoint)
+
+
+def size_of(choice: Choice) -> int:
+    """Return how many endpoints were chosen."""
+    return sum(
+        len(run) // length for runs, length in zip(choice, _LENGTHS, strict=True) for run in runs
+    )
+
+
+def endpoints_of(choice: Choice) -> Iterator[bytes]:
+    """Yield the chosen endpoints one by one."""
+    for runs, length in zip(choice, _LENGTHS, strict=True):
+        for run in runs:
+            for start in range(0, len(run), length):
+                yield run[start : start + length]
