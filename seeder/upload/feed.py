@@ -6,7 +6,7 @@ memory, whatever it asks for, and whatever the cache evicts meanwhile. The cache
 the peer will probably ask for next, as far as that takes no other's room.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Container, Iterable, Sequence
 
 from seeder.cache.files import Read
@@ -98,33 +98,43 @@ class ReadAhead:
 class HeldPieces:
     """Counts what all feeds hold or have on the way: each piece once, up to `most` bytes.
 
-    When it is full, further cold pieces queue; pieces in memory or on disk need no room.
+    A network (/48 or IPv4 /24) may take as much as it leaves free: half of all if it is alone, an
+    n-th where n - 1 networks want more than they get. So there is room for a newcomer, whoever
+    else reads slowly (the dynamic thresholds of Choudhury and Hahne, for buffers that queues
+    share). Where there is none, further cold pieces queue; pieces in memory or on disk need none.
     """
-
-    __slots__ = ("_most", "_takers", "used")
 
     def __init__(self, most: int = MOST_HELD) -> None:
         self.used = 0
         """Bytes."""
         self._most = most
-        self._takers: dict[Key, int] = {}
+        self._takers: dict[Key, tuple[int, bytes]] = {}
+        """How many feeds have a piece, and the network of the first one."""
+        self._shares: Counter[bytes] = Counter()
+        """Bytes by network."""
 
-    def take(self, key: Key, size: int) -> bool:
+    def take(self, key: Key, size: int, network: bytes) -> bool:
         """Count a piece for one more feed; False if there is no room. The first always has some."""
-        takers = self._takers.get(key, 0)
+        takers, first = self._takers.get(key, (0, network))
         if not takers:
-            if self.used and self.used + size > self._most:
+            share = self._shares[network]
+            if self.used and share + size > self._most - self.used:
                 return False
             self.used += size
-        self._takers[key] = takers + 1
+            self._shares[network] = share + size
+        self._takers[key] = takers + 1, first
         return True
 
     def give(self, key: Key, size: int) -> None:
         """Count a piece for one feed less."""
-        self._takers[key] -= 1
-        if not self._takers[key]:
-            del self._takers[key]
-            self.used -= size
+        takers, network = self._takers.pop(key)
+        if takers > 1:
+            self._takers[key] = takers - 1, network
+            return
+        self.used -= size
+        self._shares[network] -= size
+        if not self._shares[network]:
+            del self._shares[network]
 
 
 class Feed:
@@ -132,8 +142,8 @@ class Feed:
 
     `tell` is called, later, when a piece has come (None) or failed (the error). `taken` returns the
     bytes that the peer was sent so far, `clock` seconds. `may_read` tells whether so many more may
-    be read from S3 for this peer, and notes that they are. Nothing from piece `stop` on is read
-    ahead.
+    be read from S3 for this peer, and notes that they are. `network` is the widest that it is in.
+    Nothing from piece `stop` on is read ahead.
 
     These are plain calls for speed, no channels and no tasks: `tell` runs in the task of the cache
     that fetched the piece, `taken` and `may_read` in the one that looks for pieces, at most once a
@@ -151,6 +161,7 @@ class Feed:
         may_read: Callable[[int], bool],
         clock: Callable[[], float],
         held: HeldPieces,
+        network: bytes,
         stop: int | None = None,
     ) -> None:
         self.waiting: dict[int, float] = {}
@@ -163,6 +174,7 @@ class Feed:
         self._may_read = may_read
         self._clock = clock
         self._all_held = held
+        self._network = network
         self._most = max(
             1, min(MOST_PIECES_OF_PEER, MOST_BYTES_OF_PEER // torrent.layout.piece_length)
         )
@@ -258,7 +270,9 @@ class Feed:
             self._guessed.append(self._read_ahead.missed(index, self._taken()))
 
     def _reserve(self, index: int) -> bool:
-        return self._all_held.take((self._torrent.cache_id, index), self._size(index))
+        return self._all_held.take(
+            (self._torrent.cache_id, index), self._size(index), self._network
+        )
 
     def _release(self, index: int) -> None:
         self._all_held.give((self._torrent.cache_id, index), self._size(index))

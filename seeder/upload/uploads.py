@@ -145,6 +145,7 @@ class Uploads:
             may_read=lambda size: slots.may_fetch(guest, size, clock()),
             clock=clock,
             held=self.held,
+            network=guest.networks[-1],
             stop=stop,
         )
 

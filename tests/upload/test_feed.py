@@ -69,7 +69,11 @@ class Bench:
     """A feed, and everything around it in plain sight."""
 
     def __init__(
-        self, pieces: int = 100, piece_length: int = 1, held: HeldPieces | None = None
+        self,
+        pieces: int = 100,
+        piece_length: int = 1,
+        held: HeldPieces | None = None,
+        network: bytes = b"net",
     ) -> None:
         self.now = 0.0
         self.taken = 0
@@ -90,6 +94,7 @@ class Bench:
             may_read=self._may_read,
             clock=lambda: self.now,
             held=held or HeldPieces(),
+            network=network,
         )
 
     def _may_read(self, size: int) -> bool:
@@ -312,7 +317,7 @@ def test_what_is_read_ahead_counts_too() -> None:
 
 
 def test_all_stocks_together_hold_no_more_than_the_shelf() -> None:
-    held = HeldPieces(5 * MIB)
+    held = HeldPieces(6 * MIB)
     first, second = Bench(20, 2 * MIB, held), Bench(20, 2 * MIB, held)
     first.want(0, 1)
     second.want(2)
@@ -327,6 +332,25 @@ def test_all_stocks_together_hold_no_more_than_the_shelf() -> None:
     first.feed.close()
     second.feed.close()
     assert held.used == 0
+
+
+def test_a_network_that_reads_slowly_leaves_room_for_others() -> None:
+    held = HeldPieces(32 * MIB)
+    crowd = [Bench(2000, MIB, held, b"crowd") for _ in range(50)]
+    for number, bench in enumerate(crowd):
+        bench.want(*range(8 * number, 8 * number + 8))
+    assert held.used == 16 * MIB
+    other = Bench(2000, MIB, held, b"other")
+    other.want(*range(1000, 1008))
+    assert other.cache.asked == list(range(1000, 1008))
+    # Each further network finds some, too.
+    for number in range(4):
+        one = Bench(2000, MIB, held, b"one %d" % number)
+        one.want(1100 + number)
+        assert one.cache.asked == [1100 + number]
+    assert held.used <= 32 * MIB
+    for bench in crowd:
+        bench.feed.close()
 
 
 def test_a_piece_that_several_stocks_wait_for_takes_room_once() -> None:
