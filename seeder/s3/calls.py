@@ -31,6 +31,7 @@ from seeder.errors import (
 )
 from seeder.s3.answers import Answer, Asked, label, refusal
 from seeder.s3.credentials import CredentialStore, chain
+from seeder.s3.network import Resolver
 from seeder.s3.pace import Progress
 from seeder.s3.reach import Reach
 from seeder.s3.retry import Move, Renew, RetryPolicy, Tries, Wait
@@ -169,6 +170,7 @@ class Caller:
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Keep the credentials fresh and watch the calls until cancelled; then close all."""
+        Resolver.install()
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch)
@@ -322,14 +324,18 @@ class Caller:
         )
         seconds = self._policy.attempt_timeout(call.size)
         self._host = endpoint.host
-        with self._admit(call) as meter, self._reach.wanting(trio.current_time()):
-            async with self._exchanges.exchange(
-                request, meter, call.purpose, progress, seconds=seconds
-            ) as exchange:
-                if exchange.status < 300:
-                    self._heard()
-                    return await call.take(exchange)
-                body = await exchange.read_error(_LARGEST_ERROR)
+        with self._admit(call) as meter:
+            self._reach.want(trio.current_time())
+            try:
+                async with self._exchanges.exchange(
+                    request, meter, call.purpose, progress, seconds=seconds
+                ) as exchange:
+                    if exchange.status < 300:
+                        self._heard()
+                        return await call.take(exchange)
+                    body = await exchange.read_error(_LARGEST_ERROR)
+            finally:
+                self._reach.unwant()
         answer = Answer.read(exchange.status, exchange.headers, body)
         if answer.status < 500 and not answer.transient:
             self._heard()

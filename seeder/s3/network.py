@@ -14,7 +14,8 @@ import socket
 import ssl
 import termios
 from collections.abc import Callable
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import trio
 
@@ -22,6 +23,45 @@ _T = TypeVar("_T")
 
 _LONGEST_READ = 256 * 1024
 """Bytes after which a read lets the other tasks run."""
+_LOOKUPS = 4
+"""Names that are looked up at a time."""
+
+
+class Resolver(trio.abc.HostnameResolver):
+    """Looks names up in a few threads of its own.
+
+    A look-up that hangs can't be ended. In trio's common threads, of which there are 40, those of a
+    DNS server that is away would take the place of the threads that read the disk and hash.
+    """
+
+    def __init__(self) -> None:
+        self._limiter = trio.CapacityLimiter(_LOOKUPS)
+
+    @classmethod
+    def install(cls) -> None:
+        """Have trio look names up by one, in this run."""
+        before = trio.socket.set_custom_hostname_resolver(cls())
+        if before is not None:
+            trio.socket.set_custom_hostname_resolver(before)
+
+    async def getaddrinfo(  # noqa: PLR0917  (trio's signature)
+        self,
+        host: bytes | None,
+        port: bytes | str | int | None,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> Any:
+        """Return what socket.getaddrinfo() does; cancelled, leave the thread behind."""
+        find = partial(socket.getaddrinfo, host, port, family, type, proto, flags)
+        return await trio.to_thread.run_sync(find, limiter=self._limiter, abandon_on_cancel=True)
+
+    async def getnameinfo(self, sockaddr: tuple[Any, ...], flags: int) -> tuple[str, str]:
+        """Return what socket.getnameinfo() does."""
+        return await trio.to_thread.run_sync(
+            socket.getnameinfo, sockaddr, flags, limiter=self._limiter, abandon_on_cancel=True
+        )
 
 
 class Stream:

@@ -5,8 +5,6 @@ wanted, unless others got an answer meanwhile. It is back with the first answer.
 of the log, however many objects and peers wait. Times are of one clock, in seconds.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -43,16 +41,15 @@ class Reach:
         """Since when it has been away."""
         return self._trouble.since if self.away and self._trouble else None
 
-    @contextmanager
-    def wanting(self, now: float) -> Iterator[None]:
-        """Expect an answer for the length of the block."""
+    def want(self, now: float) -> None:
+        """Expect an answer from now on."""
         if not self._wanted:
             self._wanted_since = now
         self._wanted += 1
-        try:
-            yield
-        finally:
-            self._wanted -= 1
+
+    def unwant(self) -> None:
+        """Expect it no more."""
+        self._wanted -= 1
 
     def heard(self, now: float) -> str | None:
         """Take note of an answer, or a part of one; return what it cost, if it had been away."""

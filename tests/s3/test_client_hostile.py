@@ -1,6 +1,8 @@
 """Servers that answer without coming to an end, or more than was asked for."""
 
 import gzip
+import socket
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -200,6 +202,54 @@ async def test_no_server_says_how_long_we_wait(
     with trio.fail_after(20), pytest.raises(OriginError):
         await read(await make_origin(), meter)
     assert len(faults.seen) <= QUICK.attempts
+
+
+async def test_names_that_are_never_found_take_no_thread_from_others(
+    make_origin: MakeOrigin, monkeypatch: pytest.MonkeyPatch, meter: CountingMeter
+) -> None:
+    """A DNS server that is away: trio has 40 threads, and hashing and the disk need them."""
+    answered = threading.Event()
+    find = socket.getaddrinfo
+
+    def hang(host: object, port: object, *how: int) -> object:
+        if host in ("s3.example.org", b"s3.example.org") and not how[-1] & socket.AI_NUMERICHOST:
+            answered.wait(60)
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return find(host, port, *how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    policy = RetryPolicy(attempts=4, first_wait=0.001, connect_timeout=0.05)
+    origin = await make_origin(
+        endpoint="http://s3.example.org", path_style=True, connections=16, policy=policy
+    )
+    threads = trio.to_thread.current_default_thread_limiter()
+    try:
+        with trio.fail_after(30):
+            async with trio.open_nursery() as nursery:
+                for _ in range(16):
+                    nursery.start_soon(assert_unreachable, origin, meter)
+        assert threads.borrowed_tokens == 0
+    finally:
+        answered.set()
+
+
+async def assert_unreachable(origin: S3Origin, meter: CountingMeter) -> None:
+    with pytest.raises(OriginUnreachable, match="no connection in time"):
+        await read(origin, meter)
+
+
+@pytest.mark.parametrize("over", ["http", "https"])
+async def test_a_server_that_accepts_and_never_answers_is_left(
+    make_origin: MakeOrigin, meter: CountingMeter, over: str
+) -> None:
+    """With TLS not even the handshake is answered."""
+    policy = RetryPolicy(attempts=2, first_wait=0.001, connect_timeout=0.1, read_timeout=0.1)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        endpoint = f"{over}://127.0.0.1:{listener.getsockname()[1]}"
+        origin = await make_origin(endpoint=endpoint, policy=policy)
+        with trio.fail_after(20), pytest.raises(OriginUnreachable, match="in time"):
+            await read(origin, meter)
+    assert not origin.statistics().reachable
 
 
 # -- what refused answers cost

@@ -30,11 +30,11 @@ def test_silence_counts_only_while_something_is_wanted() -> None:
     reach = Reach(15)
     reach.heard(0)
     assert not reach.silent(1000, "host")
-    with reach.wanting(1000):
-        assert not reach.silent(1014, "host")
-        with reach.wanting(1014):
-            assert reach.silent(1015, "host")
-            assert not reach.silent(1016, "host")
+    reach.want(1000)
+    assert not reach.silent(1014, "host")
+    reach.want(1014)
+    assert reach.silent(1015, "host")
+    assert not reach.silent(1016, "host")
     assert reach.since == 1000
     assert reach.reason == "nothing has come from host for 15 s"
     assert reach.heard(1060) == "after 60 s: 0 attempts failed and brought nothing"
@@ -42,8 +42,22 @@ def test_silence_counts_only_while_something_is_wanted() -> None:
 
 def test_a_part_of_a_body_breaks_the_silence() -> None:
     reach = Reach(15)
-    with reach.wanting(0):
-        reach.heard(10)
-        assert not reach.silent(24, "host")
-        assert reach.silent(25, "host")
-        assert reach.since == 10
+    reach.want(0)
+    reach.heard(10)
+    assert not reach.silent(24, "host")
+    assert reach.silent(25, "host")
+    assert reach.since == 10
+
+
+def test_what_is_wanted_no_more_is_not_missed() -> None:
+    reach = Reach(15)
+    reach.want(0)
+    reach.want(5)
+    reach.unwant()
+    assert reach.silent(15, "host")
+    reach = Reach(15)
+    reach.want(0)
+    reach.unwant()
+    assert not reach.silent(15, "host")
+    reach.want(100)
+    assert not reach.silent(114, "host")
