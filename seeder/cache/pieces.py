@@ -18,11 +18,8 @@ from seeder.cache.disk import DiskTier
 from seeder.cache.memory import Key, MemoryTier, Piece
 from seeder.cache.reading import OriginReader, PieceSource, T
 from seeder.errors import (
-    AccessDenied,
-    ObjectChanged,
-    ObjectMissing,
     OriginError,
-    PieceMismatch,
+    OriginUnreachable,
     SeederError,
     StorageError,
 )
@@ -94,9 +91,10 @@ class PieceCache(Generic[T]):
     """Whole verified pieces in two tiers, filled from `source`.
 
     `memory` and `disk` are the tiers' budgets in bytes. `on_fault` is called with an object that
-    changed, is gone, is denied, or fails its hashes: once for all the fetches of a torrent that are
-    under way, in the task of one of them, and before their waiters. `on_recovery` is called with a
-    piece that failed its hash and comes right now. `clock` returns seconds.
+    can't be read or fails its hashes, unless all of its origin is away: once for all the fetches of
+    a torrent that are under way, in the task of one of them, and before their waiters.
+    `on_recovery` is called with a piece that failed its hash and comes right now. `clock` returns
+    seconds.
     """
 
     def __init__(
@@ -341,7 +339,9 @@ class PieceCache(Generic[T]):
         if self._nursery is None:
             return _not_running()
         found = await self._reader.read(fetch.torrent, fetch.index, self._nursery)
-        if isinstance(found, AccessDenied | ObjectChanged | ObjectMissing | PieceMismatch):
+        # Where all of the origin is away, it says so itself.
+        away = isinstance(found, OriginUnreachable) and found.away
+        if isinstance(found, OriginError) and not away:
             self._report(fetch, found)
         return found
 

@@ -18,6 +18,7 @@ from seeder.errors import (
     MetainfoError,
     ObjectChanged,
     ObjectMissing,
+    OriginError,
     PieceMismatch,
     SeederError,
     StorageError,
@@ -43,6 +44,9 @@ SPREAD = 0.05
 MOST_LOGGED = 100
 """Up to so many known objects that come together are logged one by one."""
 _OTHER_BYTES = "S3 gives other bytes than its torrent describes, under the same ETag"
+READS_FAIL_FOR = 60.0
+"""Seconds for which an object stays faulty after a piece couldn't be read; a fault within them is
+neither logged nor looked into again."""
 LYING = "its metainfo was wrong; get its new torrent"
 
 
@@ -63,6 +67,7 @@ class Keeper(Rounds):
         "_doubts",
         "_library",
         "_maker",
+        "_read_failed_at",
         "_record",
         "_serving",
         "_unread",
@@ -88,6 +93,8 @@ class Keeper(Rounds):
         """Why the record on disk couldn't be read: it may be there all the same."""
         self._doubts = Doubts()
         """The object isn't what its own hashes say: no HEAD can clear that."""
+        self._read_failed_at = -inf
+        """When a piece couldn't be read though it should (trio's clock)."""
         self._maker = maker
         self._library = library
         self._serving = serving
@@ -143,9 +150,14 @@ class Keeper(Rounds):
             case _:
                 if isinstance(error, StorageError):
                     self._unread = error
+                known = self._reads_fail and not isinstance(error, PieceMismatch)
                 if isinstance(error, PieceMismatch):
                     self._doubts.add(error.index, error.digest, trio.current_time())
+                elif isinstance(error, OriginError):
+                    self._read_failed_at = trio.current_time()
                 self.publication.settle(State.FAULTY, str(error))
+                if known:
+                    return  # said and looked at a moment ago
         self.tell(logging.WARNING, error)
         self.wake()
 
@@ -157,12 +169,20 @@ class Keeper(Rounds):
 
     # -- a round
 
+    @property
+    def _reads_fail(self) -> bool:
+        """Whether a piece couldn't be read of late: an answer to a HEAD says nothing against it."""
+        faulty = self.publication.state is State.FAULTY
+        return faulty and trio.current_time() - self._read_failed_at < READS_FAIL_FOR
+
     async def look(self) -> float:
         """Bring publication and torrent in line with S3."""
         await self._bring_up_to_date()
         if self.publication.state is not State.FAULTY:
             self.told = None
         pause = inf if self.wanted.listed is not None else self.refresh
+        if self._reads_fail:
+            pause = min(pause, READS_FAIL_FOR)
         # A little later than that: the pause between two rounds is varied by a tenth.
         return min(pause, max(0.0, 1.2 * (self._doubts.next_at - trio.current_time())))
 
@@ -188,7 +208,7 @@ class Keeper(Rounds):
             publication.pinned = torrent.pinned
             if self._doubts:
                 await self._look_again(torrent, pinned)
-            elif publication.state is State.FAULTY:
+            elif publication.state is State.FAULTY and not self._reads_fail:
                 publication.settle(State.SERVING)
                 _LOG.info("%s: S3 gives it right again", publication.ref)
             if publication.state is not State.DUPLICATE:

@@ -12,6 +12,7 @@ from seeder.errors import (
     ObjectChanged,
     ObjectMissing,
     OriginError,
+    OriginFault,
     OriginUnreachable,
     PieceMismatch,
     SeederError,
@@ -242,7 +243,7 @@ async def test_an_error_reaches_every_waiter_and_the_next_request_tries_again(
     tmp_path: Path,
 ) -> None:
     torrent, waiters = FakeTorrent(), [Calls(), Calls()]
-    error = OriginUnreachable("no answer")
+    error = OriginUnreachable("no answer", away=True)
     async with running(tmp_path) as stand:
         stand.source.answers[0] = [error]
         for waiter in waiters:
@@ -303,10 +304,26 @@ async def test_no_lie_is_served_even_of_the_right_length(tmp_path: Path) -> None
             await stand.get(torrent, 0)
 
 
-async def test_an_unreachable_origin_after_a_lie_is_no_fault(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [OriginFault("200 with the whole object"), OriginUnreachable("1xx without end")],
+    ids=["fault", "unreachable"],
+)
+async def test_what_one_object_is_not_read_for_is_its_fault(
+    tmp_path: Path, error: OriginError
+) -> None:
     torrent = FakeTorrent()
     async with running(tmp_path) as stand:
-        stand.source.answers[0] = [bytes(100), OriginUnreachable("gone")]
+        stand.source.answers[0] = [error]
+        with pytest.raises(type(error)):
+            await stand.get(torrent, 0)
+        assert stand.faults == [(torrent, error)]
+
+
+async def test_an_origin_that_is_away_after_a_lie_is_no_fault(tmp_path: Path) -> None:
+    torrent = FakeTorrent()
+    async with running(tmp_path) as stand:
+        stand.source.answers[0] = [bytes(100), OriginUnreachable("gone", away=True)]
         with pytest.raises(OriginUnreachable):
             await stand.get(torrent, 0)
         assert stand.faults == []

@@ -13,15 +13,17 @@ from seeder.errors import (
     MetainfoError,
     ObjectChanged,
     ObjectMissing,
+    OriginFault,
     OriginUnreachable,
     PieceMismatch,
 )
+from seeder.publish import keeper
 from seeder.publish.serving import DELETED, LOST, REPLACED, WITHDRAWN
 from seeder.torrent.catalog import State
 from tests.cache.fakes import drop_pieces, get_piece
 from tests.metainfo.support import BODY, PIECE, make_torrent
 from tests.publish.support import SPENT, World, make_world, settings
-from tests.s3.fault_server import FaultServer
+from tests.s3.fault_server import FaultServer, Seen, answer
 from tests.s3.objects_server import ObjectsServer
 from tests.s3.support import MakeOrigin
 
@@ -226,6 +228,48 @@ async def test_objects_come_and_go_and_the_rest_notices_nothing(world: World) ->
     assert world.catalog.by_name("bucket", "other") is None
     assert [reason for _, reason in world.audience.gone] == [WITHDRAWN]
     assert world.publication("key").torrent is torrent
+
+
+async def test_an_object_of_which_no_piece_can_be_read_is_faulty_in_one_line(
+    world: World, caplog: pytest.LogCaptureFixture, faults: FaultServer
+) -> None:
+    """Its HEAD is answered all the time. The peers go on asking for pieces."""
+    await world.publisher.apply([settings("key")])
+    torrent = (await world.until("key", State.SERVING)).torrent
+    assert torrent is not None
+
+    async def serve(seen: Seen, stream: trio.abc.Stream) -> None:
+        lie = answer(200, BODY, etag=world.server.etag(BODY))
+        await (world.server.serve if seen.method == "HEAD" else lie)(seen, stream)
+
+    faults.default = serve
+    await drop_pieces(world.cache, torrent.cache_id)
+    world.server.requests.clear()
+    for _ in range(20):
+        for index in range(5):
+            with pytest.raises(OriginFault):
+                await get_piece(world.cache, torrent, index)
+    await world.until_all(lambda: world.server.requests["HEAD key"] > 0)
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    publication = world.publication("key")
+    assert publication.state is State.FAULTY
+    assert publication.reason is not None
+    assert "does not serve ranges" in publication.reason
+    assert world.server.requests == {"HEAD key": 1}
+    [told] = [record for record in caplog.records if record.name == "seeder.publish.rounds"]
+    assert "does not serve ranges" in told.getMessage()
+
+
+async def test_an_object_is_served_again_once_its_pieces_can_be_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "READS_FAIL_FOR", 0.01)
+    await world.publisher.apply([settings("key")])
+    torrent = (await world.until("key", State.SERVING)).torrent
+    assert torrent is not None
+    world.faults.report(torrent, OriginFault("bucket/key: no ranges"))
+    assert world.publication("key").state is State.FAULTY
+    await world.until("key", State.SERVING)
 
 
 async def test_a_fault_of_a_torrent_that_is_gone_is_nobodys(world: World) -> None:
