@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.e2e.ceph import CephRGW
+from tests.e2e.ceph import LARGEST_WRITE, CephRGW
 from tests.e2e.clients import ClientFactory
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.localstack import LocalStack
@@ -82,7 +82,9 @@ def test_a_server_that_answers_with_the_object_is_not_read_to_its_end(
     daemon.reload()
     for key in keys:
         status = wait_for_state(daemon, bucket, key)
-        assert status["origin_bytes_by_purpose"]["metainfo"] == 0
+        # The first one was asked about, and some of the object had come before we hung up.
+        refused = status["origin_bytes_by_purpose"]["metainfo"]
+        assert 0 <= refused <= (LARGEST_WRITE if key == "first" else 0)
         assert ceph.body_bytes_sent(bucket, key) == len(BODY)
         assert line_of(daemon, f"{bucket}/{key}: serving", "metainfo from build")
     assert line_of(daemon, "does not know GetObjectAttributes")

@@ -104,12 +104,12 @@ def test_four_clients_cost_s3_one_copy(
     everything = [*ceph.exchanges(bucket, KEY), *ceph.exchanges(bucket, f"{KEY}.torrent")]
     from_s3 = [exchange for exchange in everything if exchange.method in ("GET", "HEAD")]
     assert status["origin_requests"] == len(from_s3)
-    # RGW does not know GetObjectAttributes and sends the object, of which the daemon reads nothing
-    # before it hangs up. What RGW wrote to the socket until then is in its log alone.
+    # RGW does not know GetObjectAttributes and sends the object; the daemon hangs up and counts what
+    # had come. RGW counts only what it had written whole.
     cut = [exchange for exchange in from_s3 if exchange.query == "attributes"]
     assert all(exchange.body_bytes <= LARGEST_WRITE for exchange in cut)
-    read = [exchange for exchange in from_s3 if exchange not in cut]
-    assert status["origin_bytes"] == sum(exchange.body_bytes for exchange in read)
+    read = sum(exchange.body_bytes for exchange in from_s3 if exchange not in cut)
+    assert read <= status["origin_bytes"] <= read + LARGEST_WRITE * len(cut)
     assert status["origin_bytes_by_purpose"]["pieces"] == 0
 
     # What a client has came from the daemon or from another client.
