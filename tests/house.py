@@ -37,6 +37,7 @@ ALLOWED = (
     "Settings.model_config",  # pydantic
     "_Few.collect",  # prometheus_client
     "_NoCookies.extract_cookies",  # http.cookiejar
+    "Resolver.getnameinfo",  # trio
     "Transport.handle_async_request",  # httpx
     "_Client.cookies",  # httpx
     "_NoCookies.extract_cookies",  # httpx

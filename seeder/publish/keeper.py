@@ -150,14 +150,15 @@ class Keeper(Rounds):
             case _:
                 if isinstance(error, StorageError):
                     self._unread = error
-                known = self._reads_fail and not isinstance(error, PieceMismatch)
+                known = False
                 if isinstance(error, PieceMismatch):
                     self._doubts.add(error.index, error.digest, trio.current_time())
                 elif isinstance(error, OriginError):
+                    known = self._reads_fail  # then it was said and looked into a moment ago
                     self._read_failed_at = trio.current_time()
                 self.publication.settle(State.FAULTY, str(error))
                 if known:
-                    return  # said and looked at a moment ago
+                    return
         self.tell(logging.WARNING, error)
         self.wake()
 
