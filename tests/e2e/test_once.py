@@ -104,8 +104,8 @@ def test_four_clients_cost_s3_one_copy(
     everything = [*ceph.exchanges(bucket, KEY), *ceph.exchanges(bucket, f"{KEY}.torrent")]
     from_s3 = [exchange for exchange in everything if exchange.method in ("GET", "HEAD")]
     assert status["origin_requests"] == len(from_s3)
-    # RGW does not know GetObjectAttributes and sends the object; the daemon hangs up and counts what
-    # had come. RGW counts only what it had written whole.
+    # RGW does not know GetObjectAttributes and sends the object; the daemon hangs up, and counts
+    # what had come. RGW counts only what it had written whole.
     cut = [exchange for exchange in from_s3 if exchange.query == "attributes"]
     assert all(exchange.body_bytes <= LARGEST_WRITE for exchange in cut)
     read = sum(exchange.body_bytes for exchange in from_s3 if exchange not in cut)
