@@ -20,7 +20,9 @@ SeederError                  whatever we raise on purpose; str() is one line for
 ├── DownloadRefused          ours or the origin's: a download over HTTP that can't begin or go on
 ├── WireError                a peer's: ends that peer's session, counted by `reason`
 └── StorageError             the local disk's: unwritable, full, unreadable
-    └── StateUnusable        the state directory: another seeder uses it, or the disk refuses it
+    ├── StateUnusable        the state directory: another seeder uses it, or the disk refuses it
+    ├── LedgerDamaged        the ledger's file: what it holds is not what was written
+    └── LedgerRefused        the ledger's file: a newer seeder's, or another program's
 
 No I/O.
 """
@@ -149,3 +151,11 @@ class StorageError(SeederError):
 
 class StateUnusable(StorageError):
     """The state directory can't be used: another seeder has it, or the disk refuses."""
+
+
+class LedgerDamaged(StorageError):
+    """The ledger's file isn't SQLite's, or isn't whole."""
+
+
+class LedgerRefused(StorageError):
+    """The ledger's file is in order, and not for us: a newer seeder's, or another program's."""

@@ -158,7 +158,7 @@ def _refuse_constant(text: str) -> NoReturn:
 _PLAIN = json.JSONDecoder(parse_int=_integer, parse_float=_number, parse_constant=_refuse_constant)
 
 
-def set_aside(path: str | Path, why: str) -> str:
+def set_aside(path: str | Path, why: str, *, level: int = logging.WARNING) -> str:
     """Rename what is at `path`, say so in the log, and return its new name; OSError."""
     path = os.fspath(path)
     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
@@ -168,7 +168,7 @@ def set_aside(path: str | Path, why: str) -> str:
         if not os.path.lexists(name := f"{path}.aside-{moment}{f'-{number}' if number else ''}")
     )
     os.rename(path, aside)
-    _LOG.warning("%s: %s; set aside as %s", path, why, os.path.basename(aside))
+    _LOG.log(level, "%s: %s; set aside as %s", path, why, os.path.basename(aside))
     return aside
 
 

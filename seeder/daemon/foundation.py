@@ -61,7 +61,7 @@ async def open_foundation(
     resume: bool = False,
     refresh: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
 ) -> AsyncIterator[Foundation]:
-    """Run a foundation for the length of the block; StorageError.
+    """Run a foundation for the length of the block; StorageError if others use its directories.
 
     What the block does is counted in `ledger`, an empty one, and written to disk; `refresh` is
     called before each write. With `resume` the ledger goes on from what former runs counted; their
@@ -74,6 +74,9 @@ async def open_foundation(
             await database.load(ledger)
         spent = await database.spent()
         budget = budget_of(config, totals=ledger.totals(), spent=spent, now=time.time())
+        database.joined = lambda counted, spent: budget.join(
+            counted, spent, ledger.totals(), time.time()
+        )
         faults = Faults()
         origins = make_origins(config, rng, ledger, budget)
         cache: PieceCache[Torrent] = PieceCache(

@@ -9,7 +9,7 @@ No I/O.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum, IntEnum
 
@@ -279,6 +279,19 @@ class Budget:
             state.update(self._periods, totals, self._prices)
         self.level = max((each.level for each in self._states), default=Level.NORMAL)
         return self.level
+
+    def join(self, counted: Counters, spent: Spent, totals: Counters, now: float) -> Level:
+        """Take in what the ledger has found of former runs only now; return the level.
+
+        `counted` was added to the `totals` for it, and `spent` is its part in the periods.
+        """
+        periods = self._periods
+        self._periods = replace(
+            periods,
+            day_start=periods.day_start.plus(counted).minus(spent.today),
+            month_start=periods.month_start.plus(counted).minus(spent.this_month),
+        )
+        return self.update(totals, now)
 
     def left(self) -> tuple[Remaining, ...]:
         """Return how each limit stood at the last update."""

@@ -5,16 +5,17 @@ So a write that fails loses nothing and repeats nothing: the next one adds the d
 is really in the file.
 """
 
+import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import sub
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from seeder.errors import StorageError
+from seeder.errors import LedgerDamaged, LedgerRefused, StorageError
 from seeder.ledger.budget import Spent, period_starts
 from seeder.ledger.counters import COUNTERS, Account, AccountKey, Counters, Ledger
 from seeder.units import DAY, HOUR
@@ -56,7 +57,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 SCHEMA = len(_MIGRATIONS)
 
-_DAMAGED = "the file is damaged; restore a copy, or move it away to begin anew"
+_DAMAGED = "the file is damaged"
 _SUMS = ", ".join(f"sum({name})" for name in COUNTERS)
 _ADDED = ", ".join(f"{name} = {name} + excluded.{name}" for name in COUNTERS)
 _UNFOLDED = f"hour < ? AND hour % {DAY} <> 0"
@@ -134,7 +135,8 @@ class LedgerFile:
 
     def __init__(self, path: Path, busy: float = BUSY_SECONDS) -> None:
         self.path = path
-        self._written: dict[AccountKey, Entry] = {}
+        self.written: dict[AccountKey, Entry] = {}
+        """What is in the file, as far as it was loaded or written."""
         self._folded_on = -1
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -181,18 +183,25 @@ class LedgerFile:
             else:
                 return
 
+    def check(self) -> None:
+        """Look at every page of the file; LedgerDamaged, StorageError."""
+        with _explaining(self.path, "read"):
+            found = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise LedgerDamaged(f"{self.path}: {_DAMAGED}")
+
     def load(self) -> list[Entry]:
         """Return every account in the file, for a ledger to go on from; StorageError."""
-        if self._written:
+        if self.written:
             raise RuntimeError("the ledger is loaded once, before its first flush")
         with _explaining(self.path, "read"):
             entries = list(_select(self._connection, 0))
-        self._written = {entry.key: entry for entry in entries}
+        self.written = {entry.key: entry for entry in entries}
         return entries
 
     def write(self, entries: Sequence[Entry], now: float) -> None:
         """Bring the file up to `entries` in one transaction; StorageError leaves it as it was."""
-        changed = [entry for entry in entries if self._written.get(entry.key) != entry]
+        changed = [entry for entry in entries if self.written.get(entry.key) != entry]
         if not changed:
             return
         today = int(now) // DAY
@@ -204,14 +213,21 @@ class LedgerFile:
                 oldest = (int(now) - HOURLY_FOR) // DAY * DAY
                 for statement in _FOLD:
                     self._connection.execute(statement, (oldest,))
-        self._written.update((entry.key, entry) for entry in changed)
+        self.written.update((entry.key, entry) for entry in changed)
         self._folded_on = today
+
+    def write_former(self, entries: Mapping[AccountKey, Entry]) -> None:
+        """Write accounts into a new file as counted long ago; StorageError."""
+        with _explaining(self.path, "written"), self._transaction():
+            for entry in entries.values():
+                self._write_entry(entry, 0)
+        self.written = dict(entries)
 
     def _write_entry(self, entry: Entry, hour: int) -> None:
         key = entry.key
         names = (key.origin, key.bucket, key.key, key.version)
         account = self._connection.execute(_WRITE_ACCOUNT, names + entry.details).fetchone()[0]
-        before = self._written.get(key)
+        before = self.written.get(key)
         counts = tuple(map(sub, entry.counts, before.counts)) if before else entry.counts
         if any(counts):
             self._connection.execute(_ADD_COUNTS, (account, hour, *counts))
@@ -247,7 +263,7 @@ def read_ledger(path: Path, *, now: float, since: float | None = None) -> Record
         start = _hour(since) if since >= now - HOURLY_FOR else int(since) // DAY * DAY
     try:
         path.stat()
-        in_use = Path(f"{path}-wal").exists()
+        in_use = _has_content(f"{path}-wal")
     except FileNotFoundError:
         raise StorageError(f"{path}: there is no ledger yet; `seeder run` writes it") from None
     except OSError as error:
@@ -258,9 +274,16 @@ def read_ledger(path: Path, *, now: float, since: float | None = None) -> Record
         except sqlite3.Error as error:
             # SQLite makes the index of a WAL even for readers, which fails if we can't write here.
             # Without a WAL no daemon has the file open, and it can be read as it is.
-            if in_use or _code(error) not in ("CANTOPEN", "READONLY"):
+            if in_use or _code(error) not in ("CANTOPEN", "FULL", "IOERR", "READONLY"):
                 raise
         return _read(path, "mode=ro&immutable=1", start, now)
+
+
+def _has_content(path: str) -> bool:
+    try:
+        return os.stat(path).st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _read(path: Path, mode: str, start: int | None, now: float) -> Recorded:
@@ -299,11 +322,11 @@ def _check(path: Path, connection: sqlite3.Connection) -> int:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
     if application != APPLICATION_ID and not (empty and application == version == 0):
-        raise StorageError(
+        raise LedgerRefused(
             f"{path}: this is another program's database; set another state_directory"
         )
     if version > SCHEMA:
-        raise StorageError(
+        raise LedgerRefused(
             f"{path}: a newer seeder wrote it (format {version}, this one knows {SCHEMA});"
             " run that one, or move the file away"
         )
@@ -344,13 +367,13 @@ def _explaining(path: Path, wanted: str) -> Iterator[None]:
         yield
     except UnicodeDecodeError as error:
         # sqlite3 reads what SQLite says, and texts in the file, as UTF-8.
-        raise StorageError(f"{path}: {_DAMAGED}") from error
+        raise LedgerDamaged(f"{path}: {_DAMAGED}") from error
     except sqlite3.Error as error:
         match _code(error):
             case "NOTADB":
-                text = "this is not a SQLite file; move it away or set another state_directory"
+                raise LedgerDamaged(f"{path}: this is not a SQLite file") from error
             case "CORRUPT":
-                text = _DAMAGED
+                raise LedgerDamaged(f"{path}: {_DAMAGED}") from error
             case "READONLY" | "CANTOPEN" | "PERM" | "AUTH":
                 text = f"it can't be {wanted}; give this user access to it and its directory"
             case "FULL":
@@ -358,7 +381,7 @@ def _explaining(path: Path, wanted: str) -> Iterator[None]:
             case "BUSY" | "LOCKED":
                 text = "another program holds its lock; end that program"
             case "" if "decode to UTF-8" in str(error):
-                text = _DAMAGED
+                raise LedgerDamaged(f"{path}: {_DAMAGED}") from error
             case _:
                 text = str(error)
         raise StorageError(f"{path}: {text}") from error

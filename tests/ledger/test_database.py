@@ -1,4 +1,6 @@
+import contextlib
 import logging
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from seeder.errors import StorageError
+from seeder.errors import LedgerRefused
 from seeder.ledger.counters import FORMER, AccountKey, Counters, Ledger
 from seeder.ledger.database import LedgerDatabase, LedgerStatistics
 from seeder.ledger.file import read_ledger
@@ -90,9 +92,19 @@ async def test_loading_after_a_flush_is_refused(path: Path) -> None:
     await database.aclose()
 
 
-async def test_opening_what_is_no_ledger_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="give this user access"):
-        await LedgerDatabase.open(tmp_path)
+@pytest.mark.parametrize(
+    ("pragma", "match"), [("user_version = 99", "newer seeder"), ("application_id = 1", "another")]
+)
+async def test_a_ledger_that_is_somebody_elses_is_refused(
+    path: Path, pragma: str, match: str
+) -> None:
+    await (await LedgerDatabase.open(path)).aclose()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA {pragma}")
+    before = os.stat(path)
+    with pytest.raises(LedgerRefused, match=match):
+        await LedgerDatabase.open(path)
+    assert os.stat(path)[:-3] == before[:-3]
 
 
 # -- running
@@ -263,8 +275,9 @@ async def test_opening_waits_for_a_reader_that_keeps_the_file_from_becoming_a_wa
     assert reader.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM accounts").fetchone()
-    with pytest.raises(StorageError, match="another program holds its lock"):
-        await LedgerDatabase.open(path, busy=0)
+    locked = await LedgerDatabase.open(path, busy=0)
+    assert "another program holds its lock" in str(locked.statistics().fault)
+    await locked.aclose()
     opened: list[LedgerDatabase] = []
 
     async def open_it() -> None:
