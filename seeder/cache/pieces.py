@@ -245,6 +245,12 @@ class PieceCache(Generic[T]):
             self._remember(torrent.piece_key(index), piece)
         return digest
 
+    async def recall(self, cache_id: str, index: int, size: int, digest: bytes) -> Piece | None:
+        """Return a piece that was kept, from memory or disk; None if it isn't there, or is bad."""
+        key = (cache_id, index)
+        piece = self._memory.get(key) or self._writer.pending(key)
+        return piece if piece is not None else await self._disk.read(key, size, digest)
+
     async def keep(self, cache_id: str, index: int, piece: Piece) -> bool:
         """Wait until a verified piece is on disk; False if it can't be without an eviction.
 

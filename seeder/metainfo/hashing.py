@@ -7,6 +7,7 @@ Merkle tree go to disk before either. The pieces are kept because they were paid
 peers will ask for them.
 """
 
+import logging
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,15 @@ from typing import TypeAlias
 
 import trio
 
+from seeder.cache.memory import Piece
 from seeder.cache.pieces import PieceCache
 from seeder.cache.reading import runs
-from seeder.errors import AccessDenied, BudgetSpent, ObjectChanged, ObjectMissing
+from seeder.errors import AccessDenied, BudgetSpent, MetainfoError, ObjectChanged, ObjectMissing
 from seeder.metainfo.journal import HashJournal
 from seeder.metainfo.trees import TreeBuilder
+from seeder.metainfo.whole import EtagMeaning, WholeDigest
 from seeder.metainfo.workers import do_all
+from seeder.s3.answers import label
 from seeder.s3.client import S3Origin
 from seeder.torrent.bundle import padded
 from seeder.torrent.catalog import Torrent
@@ -36,6 +40,8 @@ from seeder.torrent.objects import (
 )
 from seeder.units import MIB, ByteRange
 
+_LOG = logging.getLogger(__name__)
+
 LARGEST_RANGE = 8 * MIB
 """S3 gives its best rate from ranges of 8 to 16 MiB."""
 PARALLEL_READS = 8
@@ -43,6 +49,8 @@ CHECKED_AT_A_TIME = 64
 """Pieces whose leaves on disk are checked by one call of a thread: a stop waits for that."""
 _LOOKED_UP_AT_A_TIME = 16 * 1024
 """Pieces that are looked for in the journal without a pause: a multiple of those of one GET."""
+MOST_LOOKS = 3
+"""How many times an object is read whose bytes aren't what its ETag says."""
 _BUNDLE_WIDTH = 20
 """Bytes of a piece's number in the journal of a bundle: 16 name the state of its object."""
 _OF_ONE_OBJECT = (AccessDenied, ObjectChanged, ObjectMissing)
@@ -99,7 +107,8 @@ def known_hashes(pinned: PinnedObject, info: Info) -> dict[int, bytes]:
 class Hasher:
     """Reads an object, or the objects of a bundle, once; returns the hash of each piece.
 
-    `tree` gets the leaf hashes of a hybrid (BEP 52), which is of one object.
+    `tree` gets the leaf hashes of a hybrid (BEP 52), which is of one object. An object whose bytes
+    haven't the MD5 in its ETag is read once more; what `etags` says is learnt from that.
     """
 
     def __init__(
@@ -110,6 +119,7 @@ class Hasher:
         pinned: PinnedObject,
         layout: Layout,
         *,
+        etags: EtagMeaning,
         tree: TreeBuilder | None = None,
     ) -> None:
         self._origin = origin
@@ -117,6 +127,7 @@ class Hasher:
         self._meter = meter
         self._pinned = pinned
         self._layout = layout
+        self._etags = etags
         self._tree = tree
         self._sections = {
             journal_numbers(pinned, each): each for each in sections_of(pinned, layout)
@@ -127,31 +138,114 @@ class Hasher:
     ) -> bytes:
         """Return the concatenated SHA-1s (20 bytes a piece); `path` is the journal.
 
-        Pieces whose numbers are in `earlier` aren't read. OriginError, BudgetSpent or StorageError;
-        what was hashed before that stays in the journal.
+        Pieces whose numbers are in `earlier` aren't read. OriginError, BudgetSpent, StorageError;
+        what was hashed before that stays in the journal. MetainfoError if S3 gives other bytes each
+        time.
         """
         journal = self.journal(path)
         digests = await self._known(journal, earlier or {})
+        looks: dict[range, list[tuple[bytes, ...]]] = {}
+        """What the pieces of each doubtful section have been."""
+        while doubtful := await self._hash(journal, digests, earlier or {}, progress):
+            again = [numbers for numbers in doubtful if await self._look(numbers, digests, looks)]
+            if not again:
+                break
+            for numbers in again:
+                self._cache.discard(self._sections[numbers].cache_id)
+                for number in numbers:
+                    del digests[number]
+            if self._tree is not None:
+                await trio.to_thread.run_sync(self._tree.start)
+        return b"".join(
+            digests[number][:SHA1_LENGTH] for numbers in self._sections for number in numbers
+        )
+
+    async def _look(
+        self,
+        numbers: range,
+        digests: Mapping[int, bytes],
+        looks: dict[range, list[tuple[bytes, ...]]],
+    ) -> bool:
+        """Tell whether a section that hasn't the MD5 in its ETag is to be read again."""
+        pinned = self._sections[numbers].pinned
+        look = tuple(digests[number] for number in numbers)
+        before = looks.setdefault(numbers, [])
+        if not before and not await self._origin.is_md5(pinned, self._meter):
+            return False
+        if before and all(digest in seen for digest, *seen in zip(look, *before, strict=True)):
+            self._etags.misfits()
+            _LOG.info("%s: its ETag is not the MD5 of its bytes, however they are read", pinned.ref)
+            return False
+        if len(before) == MOST_LOOKS - 1:
+            raise MetainfoError(f"{label(pinned.ref)}: S3 gives other bytes each time it is read")
+        before.append(look)
+        _LOG.warning("%s: its bytes haven't the MD5 in its ETag; they are read again", pinned.ref)
+        return True
+
+    async def _hash(
+        self,
+        journal: HashJournal,
+        digests: dict[int, bytes],
+        earlier: Container[int],
+        progress: OnProgress,
+    ) -> list[range]:
+        """Add the digests that are missing; return the sections that haven't the MD5 they should.
+
+        The sections are named by the numbers of their pieces.
+        """
         await trio.to_thread.run_sync(journal.start, digests)
         size = await trio.to_thread.run_sync(self._size_of, digests)
         done = _Progress(progress, size, self._pinned.size)
+        known = dict(digests)
+        wholes = await trio.to_thread.run_sync(self._wholes, known, earlier)
 
         async def read(run: _Run) -> None:
-            found, size = await self._read_run(run, journal)
+            whole = wholes.get(run.numbers)
+            try:
+                found, size = await self._read_run(run, journal, whole)
+            except BaseException:
+                if whole is not None:
+                    whole.give_up()
+                raise
             digests.update(enumerate(found, run.numbers.start + run.first))
             done.add(size)
 
         # After one of these errors the other workers go on: what they read is of use all the same.
         harmless = _OF_ONE_OBJECT if isinstance(self._pinned, PinnedBundle) else ()
         await do_all(
-            self._missing(frozenset(digests)),
+            self._missing(known),
             read,
             workers=PARALLEL_READS,
             harmless=(BudgetSpent, *harmless),
         )
-        return b"".join(
-            digests[number][:SHA1_LENGTH] for numbers in self._sections for number in numbers
-        )
+        for whole in wholes.values():
+            await whole.finish()
+            if whole.fits:
+                self._etags.fits()
+        return [numbers for numbers, whole in wholes.items() if whole.differs]
+
+    def _wholes(
+        self, known: Mapping[int, bytes], earlier: Container[int]
+    ) -> dict[range, WholeDigest]:
+        """Return what checks sections by their ETags, where that may be, and they are new."""
+        return {
+            numbers: self._whole(numbers, section, expected, known)
+            for numbers, section in self._sections.items()
+            if (expected := self._etags.md5_of(section.pinned)) is not None
+            and not all(number in earlier for number in numbers)
+        }
+
+    def _whole(
+        self, numbers: range, section: Section, expected: bytes, known: Mapping[int, bytes]
+    ) -> WholeDigest:
+        is_padded = section.pinned is not self._pinned
+
+        async def recall(index: int) -> Piece | None:
+            size = self._layout.piece_length if is_padded else section.layout.piece_size(index)
+            digest = known[numbers[index]][:SHA1_LENGTH]
+            return await self._cache.recall(section.cache_id, index, size, digest)
+
+        return WholeDigest(expected, section.layout, recall, lambda index: numbers[index] in known)
 
     def journal(self, path: Path) -> HashJournal:
         """Return the journal of this hashing at `path`."""
@@ -208,7 +302,9 @@ class Hasher:
                 for first, count in runs(missing, most):
                     yield _Run(numbers, first, count)
 
-    async def _read_run(self, run: _Run, journal: HashJournal) -> tuple[list[bytes], int]:
+    async def _read_run(
+        self, run: _Run, journal: HashJournal, whole: WholeDigest | None
+    ) -> tuple[list[bytes], int]:
         """Read pieces, note their digests, keep them; return the digests and the bytes read."""
         section, length = self._sections[run.numbers], self._layout.piece_length
         start = run.first * length
@@ -228,6 +324,8 @@ class Hasher:
         journal.append(run.numbers.start + run.first, digests)
         for index, piece in enumerate(pieces, run.first):
             await self._cache.keep(section.cache_id, index, piece)
+        if whole is not None:
+            await whole.add(run.first, pieces)
         return digests, stop - start
 
 

@@ -8,6 +8,7 @@ where it fails, the next rung is tried, and the log says why.
 
 import logging
 import random
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -30,6 +31,7 @@ from seeder.metainfo.journal import Builds
 from seeder.metainfo.store import Record
 from seeder.metainfo.trees import TreeBuilder, TreeFile
 from seeder.metainfo.verify import Verifier
+from seeder.metainfo.whole import EtagMeaning
 from seeder.s3.answers import Support, label
 from seeder.s3.client import S3Origin
 from seeder.torrent.catalog import Torrent
@@ -72,7 +74,8 @@ class Ladder:
         self._origin = origin
         self._cache = cache
         self.builds = Builds(builds)
-        self._verifier = Verifier(origin, cache, self.builds, rng)
+        self._etags = EtagMeaning()
+        self._verifier = Verifier(origin, cache, self.builds, self._etags, rng)
         self._support = Support()
         self._parts = PartReader(origin)
 
@@ -216,7 +219,9 @@ class Ladder:
         except MetainfoError as error:
             raise MetainfoError(f"{label(pinned.ref)}: {error}") from error
         builder = TreeBuilder(self.builds.tree(pinned.ref), Shape(layout)) if hybrid else None
-        hasher = Hasher(self._origin, self._cache, meter, pinned, layout, tree=builder)
+        hasher = Hasher(
+            self._origin, self._cache, meter, pinned, layout, etags=self._etags, tree=builder
+        )
         pieces = await hasher.run(self.builds.journal(pinned.ref), progress)
         tree = await trio.to_thread.run_sync(builder.finish) if builder else None
         return _make_info(pinned, layout, pieces, settings, tree), tree
@@ -237,9 +242,8 @@ class Ladder:
         plan = await trio.to_thread.run_sync(BundlePlan.of, bundle, record, settings)
         for name in plan.useless:
             self._cache.discard(name)
-        hasher = await trio.to_thread.run_sync(
-            Hasher, self._origin, self._cache, meter, bundle, plan.layout
-        )
+        make = partial(Hasher, self._origin, self._cache, meter, bundle, plan.layout)
+        hasher = await trio.to_thread.run_sync(partial(make, etags=self._etags))
         try:
             pieces = await hasher.run(self.builds.journal(bundle.ref), progress, plan.known)
         except (ObjectChanged, ObjectMissing) as error:

@@ -17,6 +17,7 @@ from seeder.errors import MetainfoError
 from seeder.metainfo.hashing import Hasher, OnProgress
 from seeder.metainfo.journal import Builds
 from seeder.metainfo.trees import TreeBuilder, TreeFile
+from seeder.metainfo.whole import EtagMeaning
 from seeder.s3.client import S3Origin
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import Metainfo
@@ -35,11 +36,17 @@ class Verifier:
     """Checks metainfo of the objects of one origin."""
 
     def __init__(
-        self, origin: S3Origin, cache: PieceCache[Torrent], builds: Builds, rng: random.Random
+        self,
+        origin: S3Origin,
+        cache: PieceCache[Torrent],
+        builds: Builds,
+        etags: EtagMeaning,
+        rng: random.Random,
     ) -> None:
         self._origin = origin
         self._cache = cache
         self._builds = builds
+        self._etags = etags
         self._rng = rng
 
     async def verify(
@@ -86,7 +93,9 @@ class Verifier:
         info = metainfo.info
         path = self._builds.tree(pinned.ref)
         tree = TreeBuilder(path, Shape(info.layout)) if check_v2 else None
-        hasher = Hasher(self._origin, self._cache, meter, pinned, info.layout, tree=tree)
+        hasher = Hasher(
+            self._origin, self._cache, meter, pinned, info.layout, etags=self._etags, tree=tree
+        )
         pieces = await hasher.run(self._builds.journal(pinned.ref), progress)
         if pieces != info.pieces:
             raise MetainfoError("its hashes are not those of the object")

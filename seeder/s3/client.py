@@ -99,6 +99,20 @@ class S3Origin:
 
         return await self._caller.result(Call("HEAD", ref, meter, "metainfo", take))
 
+    async def is_md5(self, pinned: PinnedObject, meter: Meter) -> bool:
+        """Tell whether S3 lets an ETag of 32 digits be the object's MD5 (HeadObject). OriginError.
+
+        It isn't where the object is encrypted with keys of KMS or of the customer.
+        """
+
+        async def take(exchange: Exchange) -> bool:
+            await exchange.read(0)
+            customer = "x-amz-server-side-encryption-customer-algorithm" in exchange.headers
+            kind = exchange.headers.get("x-amz-server-side-encryption", "")
+            return not customer and not kind.startswith("aws:kms")
+
+        return await self._caller.result(Call("HEAD", pinned.ref, meter, "metainfo", take))
+
     async def read_range(
         self, pinned: PinnedObject, wanted: ByteRange, meter: Meter, purpose: Purpose
     ) -> bytearray:

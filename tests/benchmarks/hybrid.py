@@ -24,6 +24,7 @@ import trio
 from seeder.config.sections import OriginSettings
 from seeder.metainfo.hashing import Hasher, digest_pieces
 from seeder.metainfo.trees import TreeBuilder
+from seeder.metainfo.whole import EtagMeaning
 from seeder.s3.client import S3Origin
 from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import Shape
@@ -48,7 +49,9 @@ async def build(endpoint: str, content: Path, layout: Layout, *, hybrid: bool) -
         with tempfile.TemporaryDirectory(prefix="hybrid-", dir=content.parent.parent) as directory:
             path = Path(directory)
             tree = TreeBuilder(path / "tree", Shape(layout)) if hybrid else None
-            hasher = Hasher(origin, Nowhere(), meter, pinned, layout, tree=tree)
+            hasher = Hasher(
+                origin, Nowhere(), meter, pinned, layout, etags=EtagMeaning(), tree=tree
+            )
             cpu, began = time.process_time(), time.perf_counter()
             await hasher.run(path / "journal", lambda done, size: None)
             if tree is not None:

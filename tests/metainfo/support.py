@@ -9,7 +9,7 @@ from seeder.metainfo.ladder import Ladder
 from seeder.metainfo.store import Record
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import build_info, torrent_file
-from seeder.torrent.layout import Layout
+from seeder.torrent.layout import Layout, sha1
 from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.units import KIB
 from tests.s3.objects_server import ObjectsServer
@@ -30,6 +30,10 @@ class Shelf(PieceCache[Torrent]):
         self.pieces[cache_id, index] = bytes(piece)
         return True
 
+    async def recall(self, cache_id: str, index: int, size: int, digest: bytes) -> bytes | None:
+        piece = self.pieces.get((cache_id, index))
+        return piece if piece is not None and sha1(piece) == digest else None
+
     def discard(self, cache_id: str) -> None:
         self.pieces = {key: piece for key, piece in self.pieces.items() if key[0] != cache_id}
 
@@ -42,6 +46,9 @@ class Nowhere(PieceCache[Torrent]):
 
     async def keep(self, cache_id: str, index: int, piece: bytes | bytearray) -> bool:
         return False
+
+    async def recall(self, cache_id: str, index: int, size: int, digest: bytes) -> None:
+        return None
 
     def discard(self, cache_id: str) -> None:
         pass

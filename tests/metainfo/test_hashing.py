@@ -13,6 +13,7 @@ from seeder.ledger.savings import Prices
 from seeder.metainfo.hashing import Hasher
 from seeder.metainfo.journal import HashJournal
 from seeder.metainfo.trees import TreeBuilder
+from seeder.metainfo.whole import EtagMeaning
 from seeder.s3.client import S3Origin
 from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import Shape
@@ -42,7 +43,9 @@ class Bench:
         self.path = path / "big.journal"
         self.progress: list[tuple[int, int]] = []
         self.layout = Layout(size, PIECE)
-        self.hasher = Hasher(origin, self.shelf, self.meter, self.pinned, self.layout)
+        self.hasher = Hasher(
+            origin, self.shelf, self.meter, self.pinned, self.layout, etags=EtagMeaning()
+        )
 
     async def run(self) -> bytes:
         return await self.hasher.run(
@@ -133,7 +136,13 @@ class HybridBench(Bench):
         super().__init__(server, origin, path, size)
         self.tree = TreeBuilder(path / "big.tree", Shape(self.layout))
         self.hasher = Hasher(
-            origin, self.shelf, self.meter, self.pinned, self.layout, tree=self.tree
+            origin,
+            self.shelf,
+            self.meter,
+            self.pinned,
+            self.layout,
+            etags=EtagMeaning(),
+            tree=self.tree,
         )
 
 

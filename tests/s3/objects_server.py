@@ -21,6 +21,10 @@ class ObjectsServer:
     """What ?torrent answers, by key; others get 501."""
     corrupt: set[tuple[str, int]] = field(default_factory=set)
     """(key, offset): ranges that hold this byte come with it flipped."""
+    flips: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """(key, offset): how often yet that byte comes with a bit flipped, another one each time."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Of every answer about an object."""
     refuse: set[str] = field(default_factory=set)
     """Keys that answer 403."""
     etags: dict[str, str] = field(default_factory=dict)
@@ -102,7 +106,8 @@ class ObjectsServer:
         asked = re.fullmatch(r"bytes=(\d+)-(\d+)", seen.headers.get("range", ""))
         if asked is None and seen.method == "HEAD":
             size = str(self.sizes.get(key, len(body)))
-            await stream.send_all(head(200, [("Content-Length", size), ("ETag", etag)]))
+            told = [("Content-Length", size), ("ETag", etag), *self.headers.items()]
+            await stream.send_all(head(200, told))
             return
         if asked is None:
             await self._send(seen, stream, 200, body, ("ETag", etag))
@@ -114,6 +119,10 @@ class ObjectsServer:
         for bad_key, offset in self.corrupt:
             if bad_key == key and first <= offset <= last:
                 part[offset - first] ^= 0xFF
+        for (bad_key, offset), left in self.flips.items():
+            if bad_key == key and first <= offset <= last and left:
+                part[offset - first] ^= 1 << (left & 7)
+                self.flips[bad_key, offset] -= 1
         self.body_bytes[key] += len(part)
         content_range = ("Content-Range", f"bytes {first}-{last}/{len(body)}")
         await self._send(seen, stream, 206, bytes(part), ("ETag", etag), content_range)
@@ -126,7 +135,7 @@ class ObjectsServer:
         body: bytes,
         *headers: tuple[str, str],
     ) -> None:
-        start = head(status, [("Content-Length", str(len(body))), *headers])
+        start = head(status, [("Content-Length", str(len(body))), *headers, *self.headers.items()])
         await stream.send_all(start + (b"" if seen.method == "HEAD" else body))
 
 
