@@ -59,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=0.0, help="for each target")
     parser.add_argument("--seconds", type=float, default=0.0, help="for each target")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--nice", type=int, default=19, help="the workers' priority")
     parser.add_argument("--keep", action="store_true", help="leave the corpus as it is")
     parser.add_argument("--list", action="store_true", help="name the targets")
     parser.add_argument("file", nargs="*", type=Path, help="try these inputs instead")
@@ -76,7 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The workers do the work; these threads only wait for them.
     with ThreadPoolExecutor(options.jobs) as pool:
         runs = [
-            pool.submit(fuzz, TARGETS[name], seconds, keep=options.keep) for name in options.target
+            pool.submit(fuzz, TARGETS[name], seconds, keep=options.keep, nice=options.nice)
+            for name in options.target
         ]
         outcomes = []
         for run in runs:
@@ -107,7 +109,7 @@ def _try_files(names: Iterable[str], paths: Iterable[Path]) -> int:
     return int(failed > 0)
 
 
-def fuzz(tried: Target, seconds: int, *, keep: bool = False) -> Outcome:
+def fuzz(tried: Target, seconds: int, *, keep: bool = False, nice: int = 19) -> Outcome:
     """Run one target for so long, and put what it found into its corpus."""
     with tempfile.TemporaryDirectory(prefix=f"fuzz-{tried.name}-") as name:
         work = Path(name)
@@ -122,7 +124,8 @@ def fuzz(tried: Target, seconds: int, *, keep: bool = False) -> Outcome:
         # Without a single word libFuzzer refuses the file.
         lines = [b'"%b"\n' % word for word in sorted(words | {b"word"})[:500]]
         dictionary.write_bytes(b"".join(lines))
-        command: list[str | Path] = [sys.executable, "-m", "tests.fuzz.worker", tried.name]
+        command: list[str | Path] = ["nice", "-n", str(nice)]
+        command += [sys.executable, "-m", "tests.fuzz.worker", tried.name]
         command += [findings, program]
         quoted = " ".join(f"'{word}'" for word in command)
         program.write_text(f'#!/bin/sh\nexec {quoted} "$@"\n', encoding="utf-8")
@@ -167,9 +170,9 @@ def fuzz(tried: Target, seconds: int, *, keep: bool = False) -> Outcome:
 
 
 def _run(command: Sequence[str | Path], work: Path) -> tuple[str, int]:
-    """Run a worker at the lowest priority; return what it printed, and its exit code."""
+    """Run a worker; return what it printed, and its exit code."""
     done = subprocess.run(
-        ["nice", "-n", "19", *map(str, command)],
+        [*map(str, command)],
         cwd=Path.cwd(),
         env=python_environment(),
         stdin=subprocess.DEVNULL,

@@ -52,7 +52,7 @@ def test_a_target_that_takes_too_long_is_told() -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(find_spec("atheris") is None, reason="Atheris is not installed")
 def test_the_fuzzer_finds_nothing_new_at_first_sight() -> None:
-    seconds = [*("--seconds", str(SECONDS_EACH)), "--keep", "--jobs", "2"]
+    seconds = [*("--seconds", str(SECONDS_EACH)), "--keep", "--jobs", "2", "--nice", "0"]
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz", *seconds],
         cwd=Path(__file__).parents[2],
