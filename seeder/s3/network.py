@@ -8,7 +8,6 @@ buffer.
 import array
 import contextlib
 import fcntl
-import math
 import select
 import socket
 import ssl
@@ -121,12 +120,15 @@ class Stream:
 
     async def write(self, data: bytes, seconds: float | None) -> None:
         """Write all of it."""
+        # Other tasks run while the answer is waited for.
+        await trio.lowlevel.checkpoint_if_cancelled()
         rest = memoryview(data)
-        with within(seconds):
-            # Other tasks run while the answer is waited for.
-            await trio.lowlevel.checkpoint_if_cancelled()
-            while rest:
-                rest = rest[await self._until_done(self._sock.send, rest) :]
+        with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            rest = rest[self._sock.send(rest) :]
+        if rest:
+            with within(seconds):
+                while rest:
+                    rest = rest[await self._until_done(self._sock.send, rest) :]
 
     def close(self) -> None:
         """Close it, without TLS's close_notify: sending that could block, and S3 needs none."""
@@ -174,9 +176,9 @@ class Stream:
                     await trio.lowlevel.wait_readable(self._sock)
 
 
-def within(seconds: float | None) -> contextlib.AbstractContextManager[trio.CancelScope]:
+def within(seconds: float | None) -> contextlib.AbstractContextManager[object]:
     """Raise trio.TooSlowError if the block takes longer; None sets no limit."""
-    return trio.fail_after(math.inf if seconds is None else seconds)
+    return contextlib.nullcontext() if seconds is None else trio.fail_after(seconds)
 
 
 def reason_of(error: OSError) -> str:
