@@ -154,6 +154,12 @@ class HonestSwarm(RuleBasedStateMachine):
             client.session = None
 
     @precondition(lambda self: self.clients)
+    @rule(number=honest)
+    def come_back(self, number: int) -> None:
+        self.go(number)
+        self.come(number)
+
+    @precondition(lambda self: self.clients)
     @rule(number=honest, data=st.data())
     def get_from_us(self, number: int, data: st.DataObject) -> None:
         client = self.clients[number % len(self.clients)]
@@ -313,6 +319,12 @@ class SwarmWithLiars(HonestSwarm):
         self.lying = [each for each in self.lying if each[1] is not session]
         self.leave(address, session)
 
+    @rule(number=liars, hours=st.integers(23, 26))
+    def a_liar_comes_back_tomorrow(self, number: int, hours: int) -> None:
+        self.a_liar_comes_back_again_and_again(number, 1)
+        self.wait(hours)
+        self.a_liar_comes_back_again_and_again(number, 1)
+
     @invariant()
     def lies_add_a_copy_an_address_at_most(self) -> None:
         copy = min(LAYOUT.size, self.uploaded)
@@ -325,7 +337,16 @@ class SwarmWithLiars(HonestSwarm):
         assert self.verified >= ours
 
 
+class LyingAddress(SwarmWithLiars):
+    """One address that lies, alone, on however many days."""
+
+    @initialize()
+    def choose(self) -> None:
+        self.clients, self.liars = [], LIARS[:1]
+
+
 TestHonestSwarm = HonestSwarmAlone.TestCase
-TestHonestSwarm.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
 TestSwarmWithLiars = SwarmWithLiars.TestCase
-TestSwarmWithLiars.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+TestLyingAddress = LyingAddress.TestCase
+_SETTINGS = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestHonestSwarm.settings = TestSwarmWithLiars.settings = TestLyingAddress.settings = _SETTINGS
