@@ -4,7 +4,8 @@ In: one short call for each event, on the `Account` of an object version. Out: a
 status page, the metrics and `seeder report`; a `Budget` that says what may still be read and sent;
 and rows of the ledger's SQLite file, which outlive the process.
 
-Door: `counters.Ledger` has the accounts. `delivery` tells what a peer gained, `savings` has the
-formulas, `budget` the limits of a day and a month and `spending` those of a configuration, `report`
-the figures and `table` how a terminal shows them; `database` flushes the ledger to its `file`.
+Door: `counters.Ledger` has the accounts. `delivery` tells what a peer gained, `spread` how much of
+that is believed; `savings` has the formulas, `budget` the limits of a day and a month, `spending`
+those of a configuration, `report` the figures, and `table` how a terminal shows them; `database`
+flushes the ledger to its `file`.
 """

@@ -58,7 +58,7 @@ _SUMS = {
     ),
     "delivered_verified_bytes": (
         "seeder_delivered_verified_bytes",
-        "Bytes that connected peers were seen to gain (verified)",
+        "Bytes that we sent, or that peers can have had of each other (verified)",
     ),
     "delivered_claimed_bytes": (
         "seeder_delivered_claimed_bytes",

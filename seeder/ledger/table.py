@@ -37,7 +37,9 @@ def render(report: Report, console: Console) -> None:
     console.print()
     console.print(f"Counted {span}until {show_moment(report.at)}.", style="dim")
     console.print(
-        "Measured: our own counts. Verified: seen by us. Claimed: announced by peers.", style="dim"
+        "Measured: our own counts. Claimed: announced by peers. Verified: uploaded, plus\n"
+        "what peers can have had of each other: with k addresses, k x uploaded at most.",
+        style="dim",
     )
 
 

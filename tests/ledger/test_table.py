@@ -62,7 +62,8 @@ Money to S3                     0.0307
 Money saved                               0.0256   0.0265
 
 Counted until 2026-11-23 02:13 UTC.
-Measured: our own counts. Verified: seen by us. Claimed: announced by peers."""
+Measured: our own counts. Claimed: announced by peers. Verified: uploaded, plus
+what peers can have had of each other: with k addresses, k x uploaded at most."""
     )
 
 
