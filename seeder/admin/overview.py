@@ -169,6 +169,9 @@ class Overview:
                 break
         if self.budget.level is not Level.NORMAL:
             parts.append(f"budget: {self.budget.level}")
+        for name, told in self.origins.statistics().items():
+            if not told.reachable:
+                parts.append(f"origin {name} is away: {told.reason}")
         trouble = sum(state in (State.FAILED, State.FAULTY) for state in states)
         if trouble:
             parts.append(f"{trouble} in trouble")

@@ -54,6 +54,13 @@ def test_an_origin_that_falls_silent_is_said_once_and_shown_until_it_is_back(
         assert began - 5 <= away["last_success"] <= away["since"] + 1
         assert away["since"] <= time.time() - 10
         assert away["reason"].startswith("nothing has come from")
+        notifications = daemon.notifications
+        assert notifications is not None
+        poll_until(
+            lambda: any("; origin default is away: " in line for line in notifications.lines()),
+            timeout=20,
+            what="word for systemctl status",
+        )
         # Nobody need wait for that: what is cached is there, and so are the pages.
         for key in KEYS:
             assert daemon.torrent_status(bucket, key)["state"] in ("serving", "faulty")
