@@ -1,8 +1,9 @@
 """Which peers may request when there is not enough for all: some at a time, by turns.
 
 A turn lasts until 20 pieces have been sent and a minute is over; then the place goes to the peer
-that has waited longest. Some of the places are for newcomers, which need a first piece to be of use
-to others. Addresses that have had a torrent several times over come last.
+that has waited longest, of the network (`networks_of`) with fewest. Some of the places are for
+newcomers, which need a first piece to be of use to others. Addresses that have had a torrent
+several times over come last.
 
 No I/O.
 """
@@ -10,8 +11,9 @@ No I/O.
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
+from seeder.net.addresses import Networks
 from seeder.upload.standing import Standing
 
 K = TypeVar("K", bound=Hashable)
@@ -40,8 +42,7 @@ class PeerView(Generic[K]):
     """One peer as it is at the moment of the decision."""
 
     key: K
-    group: bytes
-    """Its address, or the /64 of it."""
+    networks: Networks
     standing: Standing
     """What its address may expect of the torrent."""
     piece_length: int
@@ -92,6 +93,35 @@ def decide(
     )
 
 
+_UNDER_WAY, _WAITS, _OVER = range(3)
+"""Whose turn goes on, who waits for one, and whose turn is over, in their order."""
+_Entry: TypeAlias = tuple[Standing, int, float, float, PeerView[K]]
+"""Its standing, which of these it is, its order among its like, its luck, and the peer."""
+
+
+def _by_network(line: Sequence[_Entry[K]], going: Sequence[PeerView[K]]) -> list[_Entry[K]]:
+    """Return a sorted line so that of its like, those come first whose network has fewest places.
+
+    That counts the peers whose turn is `going` on, and those who stand before it in the line; the
+    widest network counts most.
+    """
+    line = list(line)
+    for level in (-3, -2, -1):
+        had = Counter(_network(peer, level) for peer in going)
+        position: dict[K, int] = {}
+        for entry in line:
+            network = _network(entry[4], level)
+            if entry[1] != _UNDER_WAY:
+                position[entry[4].key] = had[network]
+                had[network] += 1
+        line.sort(key=lambda entry: (*entry[:2], position.get(entry[4].key, 0)))
+    return line
+
+
+def _network(peer: PeerView[K], level: int) -> bytes:
+    return peer.networks[max(level, -len(peer.networks))]
+
+
 class _Places(Generic[K]):
     """The places of one decision, and which peers get them."""
 
@@ -110,15 +140,19 @@ class _Places(Generic[K]):
         self, peers: Sequence[PeerView[K]], chance: Callable[[], float]
     ) -> tuple[set[K], set[K]]:
         """Return the peers that have a place, and which of those have a newcomer's."""
-        line: list[tuple[Standing, int, float, float, PeerView[K]]] = []
+        line: list[_Entry[K]] = []
+        going: list[PeerView[K]] = []
         for peer in peers:
             luck = chance()
             if not peer.choked and self._now - peer.since < self._policy.pause:
                 # It can't be choked yet, so its place is taken whatever the limits say.
                 self._place(peer, optimistic=peer.optimistic)
+                going.append(peer)
             elif peer.interested and (not peer.choked or self._may_unchoke(peer)):
                 line.append((peer.standing, *self._rank(peer), luck, peer))
         line.sort(key=lambda entry: entry[:4])
+        going += [entry[4] for entry in line if entry[1] == _UNDER_WAY]
+        line = _by_network(line, going)
         fine = [entry for entry in line if entry[0] is Standing.FINE]
         staying = [entry for entry in fine if self._stays_newcomer(entry[4])]
         # A newcomer's place is kept for its time; free ones go to newcomers by lot, then down the
@@ -131,7 +165,7 @@ class _Places(Generic[K]):
                 self._try(peer, optimistic=False)
         new = [entry for entry in fine if self._is_newcomer(entry[4])]
         new.sort(key=lambda entry: entry[3])
-        for *_, peer in (*new, *line):
+        for *_, peer in (*_by_network(new, going), *line):
             if self._newcomers > 0:
                 self._try(peer, optimistic=True)
         return self._chosen, self._optimistic
@@ -151,10 +185,10 @@ class _Places(Generic[K]):
     def _rank(self, peer: PeerView[K]) -> tuple[int, float]:
         """Order peers of one standing: turns under way, then those that wait, then turns over."""
         if peer.choked:
-            return 1, peer.since
+            return _WAITS, peer.since
         if peer.optimistic or self._turn_is_over(peer):
-            return 2, -peer.since
-        return 0, peer.since
+            return _OVER, -peer.since
+        return _UNDER_WAY, peer.since
 
     def _turn_is_over(self, peer: PeerView[K]) -> bool:
         policy, age = self._policy, self._now - peer.since
@@ -167,13 +201,13 @@ class _Places(Generic[K]):
         if (
             self._free > 0
             and peer.key not in self._chosen
-            and self._groups[peer.group] < self._policy.slots_per_group
+            and self._groups[peer.networks[0]] < self._policy.slots_per_group
         ):
             self._place(peer, optimistic=optimistic)
 
     def _place(self, peer: PeerView[K], *, optimistic: bool) -> None:
         self._free -= 1
-        self._groups[peer.group] += 1
+        self._groups[peer.networks[0]] += 1
         self._chosen.add(peer.key)
         if optimistic:
             self._newcomers -= 1

@@ -13,7 +13,7 @@ from typing import Literal, Protocol, TypeAlias
 from seeder.net.addresses import Networks
 from seeder.torrent.catalog import Torrent
 from seeder.upload.choker import ChokePolicy, PeerView, decide
-from seeder.upload.standing import AddressHistory, CopyLimits, Standing
+from seeder.upload.standing import ORIGIN_SHARES, AddressHistory, CopyLimits, Standing
 
 UploadSlots: TypeAlias = int | Literal["auto", "unlimited"]
 
@@ -107,11 +107,13 @@ class Slots:
         """Tell whether `size` bytes may be read from S3 for this guest, and book them if so."""
         torrent = guest.torrent
         assert torrent is not None
-        had = self.history.fetched(torrent.info_hash, guest.networks[0], now)
-        if not self._copies.may_fetch(had, torrent.layout.size):
-            return False
+        networks, copies = guest.networks, self._copies
+        had = self.history.had(torrent.info_hash, networks, now)
+        for network, (_, fetched) in zip(networks, had, strict=True):
+            if not copies.may_fetch(fetched, torrent.layout.size, ORIGIN_SHARES[len(network)]):
+                return False
         if size:
-            self.history.add(torrent.info_hash, guest.networks[0], now, fetched=size)
+            self.history.add(torrent.info_hash, networks, now, fetched=size)
         return True
 
     def come(self, guest: Guest, now: float) -> None:
@@ -151,8 +153,10 @@ class Slots:
         """See what the guest's address may still expect."""
         torrent = guest.torrent
         assert torrent is not None
-        had = self.history.sent(torrent.info_hash, guest.networks[0], now)
-        before, place.standing = place.standing, self._copies.standing(had, torrent.layout.size)
+        had, *around = self.history.had(torrent.info_hash, guest.networks, now)
+        wide = max(each.sent for each in around)
+        before = place.standing
+        place.standing = self._copies.standing(had.sent, torrent.layout.size, wide)
         if place.standing is Standing.REFUSED:
             guest.end("had-enough")
         elif (place.standing is Standing.SLOW) is not (before is Standing.SLOW):
@@ -189,7 +193,7 @@ class Slots:
         assert torrent is not None
         return PeerView(
             key=guest,
-            group=guest.networks[0],
+            networks=guest.networks,
             standing=place.standing,
             piece_length=torrent.layout.piece_length,
             interested=guest.interested,
@@ -198,7 +202,7 @@ class Slots:
             is_new=place.is_new,
             turn_bytes=guest.uploaded - place.uploaded_before_turn,
             rate=place.rate,
-            sent_to_group=self.history.sent(torrent.info_hash, guest.networks[0], now),
+            sent_to_group=self.history.had(torrent.info_hash, guest.networks, now)[0].sent,
             optimistic=place.optimistic,
         )
 
@@ -207,7 +211,7 @@ class Slots:
         assert guest.torrent is not None
         sent = guest.uploaded - place.uploaded
         if sent:
-            self.history.add(guest.torrent.info_hash, guest.networks[0], now, sent=sent)
+            self.history.add(guest.torrent.info_hash, guest.networks, now, sent=sent)
             place.uploaded = guest.uploaded
         return sent
 

@@ -2,14 +2,25 @@
 
 A seeder that pays for its bytes has no use for an address that downloads the same again and again:
 past a few copies it comes last, then it is slowed down, then refused. Peers needn't send HAVEs, and
-choose their ports and peer ids freely, so nothing but what was sent to an address counts. No I/O.
+choose their ports and peer ids freely, so nothing but what was sent to an address counts.
+
+The networks around an address (`networks_of`) have allowances, too. What they cost at S3 has an
+end; what is sent to them hasn't, since a /24 may be a cluster of 250 honest machines. Where they
+had much, they come last, and get what nobody else wants. No I/O.
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
+from seeder.net.addresses import Networks
+from seeder.net.shares import Shares
 from seeder.units import MIB
+
+ORIGIN_SHARES = {4: 1, 3: 4, 8: 1, 7: 2, 6: 4}
+"""How many times what one address may cost at S3 a network may, by the bytes of its key."""
+WIDE_SHARE = 16
+"""How many times what one address is sent before it comes last a network around it is sent."""
 
 _PARTS = (0.5, 0.75, 1.0)
 """Shares of `CopyLimits.copies` at which an address sinks to the next standing."""
@@ -38,54 +49,110 @@ class CopyLimits:
     again for a piece that has been evicted meanwhile."""
     least: int = 64 * MIB
 
-    def standing(self, sent: float, size: int) -> Standing:
-        """Return the standing of an address that was sent `sent` bytes of a torrent of `size`."""
+    def standing(self, sent: float, size: int, wide: float = 0.0) -> Standing:
+        """Return the standing of an address that was sent `sent` bytes of a torrent of `size`.
+
+        The network around it that was sent most was sent `wide` bytes.
+        """
         if self.copies is None:
             return Standing.FINE
-        share = sent / max(size, self.least) / self.copies
-        return Standing(sum(share >= part for part in _PARTS))
+        enough = max(size, self.least) * self.copies
+        standing = Standing(sum(sent >= part * enough for part in _PARTS))
+        if wide >= WIDE_SHARE * _PARTS[0] * enough:
+            return max(standing, Standing.LAST)
+        return standing
 
-    def may_fetch(self, fetched: float, size: int) -> bool:
-        """Tell whether S3 may be asked for an address that cost `fetched` bytes from there."""
+    def may_fetch(self, fetched: float, size: int, share: int = 1) -> bool:
+        """Tell whether S3 may be asked for an address that cost `fetched` bytes from there.
+
+        For a network with many addresses, `share` is one of `ORIGIN_SHARES`.
+        """
         most = self.origin_copies
-        return most is None or fetched < most * max(size, self.least)
+        return most is None or fetched < most * share * max(size, self.least)
+
+
+class Had(NamedTuple):
+    """What the addresses of one network had of a torrent: bytes, older ones counted less."""
+
+    sent: float
+    fetched: float
+    """Read from S3 because they asked."""
 
 
 class AddressHistory:
-    """What each address was sent of each torrent, and what it cost; halves every `half_life` s.
+    """What each address, and each network around it, had of each torrent; halves by `half_life` s.
 
-    The address and torrent that were heard of longest ago make room for new ones.
+    Up to `most` entries are kept of addresses, of /56 and /24, and of /48. The network with most
+    of them (`Shares`) loses the one that was heard of longest ago: who goes through the addresses
+    of a /48 makes us forget what these had, and nothing about others, or about the /48.
     """
 
     def __init__(self, *, half_life: float = 86400.0, most: int = 20_000) -> None:
-        self._half_life = half_life
-        self._most = most
-        self._entries: OrderedDict[tuple[bytes, bytes], tuple[float, float, float]] = OrderedDict()
-        """Bytes sent, bytes fetched, and when that was (s)."""
+        self._memories = tuple(_Memory(half_life, most) for _ in range(3))
 
     def add(
-        self, torrent: bytes, group: bytes, now: float, *, sent: int = 0, fetched: int = 0
+        self, torrent: bytes, networks: Networks, now: float, *, sent: int = 0, fetched: int = 0
     ) -> None:
         """Count bytes that were sent to an address, or read from S3 because it asked."""
-        key = (torrent, group)
-        had_sent, had_fetched = self._at(key, now)
-        self._entries[key] = (had_sent + sent, had_fetched + fetched, now)
-        self._entries.move_to_end(key)
-        if len(self._entries) > self._most:
-            self._entries.popitem(last=False)
+        for level in range(len(networks)):
+            self._memories[level].add(torrent, networks[level:], now, sent, fetched)
 
-    def sent(self, torrent: bytes, group: bytes, now: float) -> float:
-        """Return the bytes of a torrent that an address was sent, older ones counted less."""
-        return self._at((torrent, group), now)[0]
+    def had(self, torrent: bytes, networks: Networks, now: float) -> list[Had]:
+        """Return what an address and the networks around it had of a torrent, narrowest first."""
+        return [
+            memory.had(torrent, network, now)
+            for memory, network in zip(self._memories, networks, strict=False)
+        ]
 
-    def fetched(self, torrent: bytes, group: bytes, now: float) -> float:
-        """Return the bytes of a torrent that S3 sent because an address asked."""
-        return self._at((torrent, group), now)[1]
 
-    def _at(self, key: tuple[bytes, bytes], now: float) -> tuple[float, float]:
+class _Entry:
+    """What one network had of one torrent, at the time `at` (s)."""
+
+    __slots__ = ("at", "fetched", "networks", "sent", "torrent")
+
+    def __init__(self, torrent: bytes, networks: Networks, at: float) -> None:
+        self.torrent = torrent
+        self.networks = networks
+        self.sent = self.fetched = 0.0
+        self.at = at
+
+
+class _Memory:
+    """The entries of networks of one size."""
+
+    def __init__(self, half_life: float, most: int) -> None:
+        self._half_life = half_life
+        self._most = most
+        self._entries: dict[tuple[bytes, bytes], _Entry] = {}
+        self._shares: Shares[_Entry] = Shares(lambda entry: entry.networks)
+
+    def add(self, torrent: bytes, networks: Networks, now: float, sent: int, fetched: int) -> None:
+        key = torrent, networks[0]
         entry = self._entries.get(key)
         if entry is None:
-            return 0.0, 0.0
-        sent, fetched, at = entry
-        left = 0.5 ** (max(0.0, now - at) / self._half_life)
-        return sent * left, fetched * left
+            if len(self._entries) >= self._most:
+                self._forget(next(iter(self._shares.most())))
+            entry = self._entries[key] = _Entry(torrent, networks, now)
+            self._shares.add(entry)
+        elif len(self._entries) > self._most // 2:
+            # Behind the others, which only matters once it gets full.
+            self._shares.remove(entry)
+            self._shares.add(entry)
+        left = self._left(entry, now)
+        entry.sent = entry.sent * left + sent
+        entry.fetched = entry.fetched * left + fetched
+        entry.at = now
+
+    def had(self, torrent: bytes, network: bytes, now: float) -> Had:
+        entry = self._entries.get((torrent, network))
+        if entry is None:
+            return Had(0.0, 0.0)
+        left = self._left(entry, now)
+        return Had(entry.sent * left, entry.fetched * left)
+
+    def _left(self, entry: _Entry, now: float) -> float:
+        return float(0.5 ** (max(0.0, now - entry.at) / self._half_life))
+
+    def _forget(self, entry: _Entry) -> None:
+        self._shares.remove(entry)
+        del self._entries[entry.torrent, entry.networks[0]]

@@ -22,7 +22,7 @@ def view(key: str, *, sent_to_group: float = 0.0, size: int = SIZE, **more: Any)
     """Return a peer that came a while ago and has waited since, each with its own address."""
     peer = PeerView(
         key=key,
-        group=key.encode(),
+        networks=(key.encode(), b"net " + key.encode()),
         standing=CopyLimits().standing(sent_to_group, size),
         piece_length=PIECE,
         interested=True,
@@ -95,9 +95,30 @@ def test_who_wants_nothing_has_no_place() -> None:
 
 
 def test_an_address_has_so_many_places_only() -> None:
-    peers = [view(str(number), group=b"one", since=number) for number in range(9)]
+    peers = [view(str(number), networks=(b"one", b"net"), since=number) for number in range(9)]
     assert set(choose(peers).unchoke) == {"0", "1"}
     assert set(choose([*peers, view("other", since=50.0)]).unchoke) == {"0", "1", "other"}
+
+
+def test_places_go_to_the_network_with_fewest_of_those_who_wait() -> None:
+    def of(name: str, number: int, **more: Any) -> PeerView[str]:
+        key = f"{name}{number}"
+        return view(key, networks=(key.encode(), name.encode()), since=number, **more)
+
+    policy = ChokePolicy(slots=8, newcomers=1, slots_per_group=4)
+    crowd = [of("crowd", number) for number in range(100)]
+    others = [of("few", 200), of("few", 201), of("one", 300)]
+    chosen = choose([*crowd, *others], 400.0, policy=policy).unchoke
+    assert {"few200", "few201", "one300"} < set(chosen)
+    # Turns that go on count; nobody's is cut short.
+    going = [of("crowd", 390 + number, choked=False) for number in range(6)]
+    decision = choose([*crowd, *going, *others[:1]], 400.0, policy=policy)
+    assert decision.choke == ()
+    assert set(decision.unchoke) == {"few200", "crowd0"}
+    # A newcomer's place, too: the crowd's have a hundred lots to its one.
+    new = [replace(peer, is_new=True) for peer in (*crowd, *others[2:])]
+    for seed in range(20):
+        assert "one300" in choose([*going, *new], 400.0, policy=policy, seed=seed).unchoke
 
 
 def test_a_newcomer_gets_its_place_before_those_who_wait() -> None:
@@ -231,6 +252,7 @@ def test_thirty_peers_have_equal_shares_of_four_places() -> None:
 # -- the state machine
 
 GROUPS = (b"g1", b"g2", b"g3")
+NETWORKS = {b"g1": b"net 1", b"g2": b"net 1", b"g3": b"net 2"}
 COPIES = st.sampled_from([0.0, 0.0, 0.0, 0.01, 2.5, 3.5])
 
 
@@ -260,7 +282,7 @@ class ChokerMachine(RuleBasedStateMachine):
         key = f"p{self.number}"
         self.peers[key] = view(
             key,
-            group=group,
+            networks=(group, NETWORKS[group]),
             interested=interested,
             since=self.now,
             is_new=True,
@@ -360,7 +382,10 @@ class ChokerMachine(RuleBasedStateMachine):
         return changed is not None and self.now - changed < 10
 
     def places_of(self, keys: set[str], group: bytes) -> int:
-        return sum(self.peers[key].group == group for key in keys)
+        return sum(self.peers[key].networks[0] == group for key in keys)
+
+    def in_network(self, keys: set[str], peer: PeerView[str]) -> int:
+        return sum(self.peers[key].networks[-1] == peer.networks[-1] for key in keys)
 
     def check_places(self, open_: set[str], held: set[str]) -> None:
         assert len(open_) <= max(self.policy.slots, len(held))
@@ -377,7 +402,7 @@ class ChokerMachine(RuleBasedStateMachine):
     ) -> None:
         """Whoever waits does so because every place is taken, or those of its address are."""
         for peer in waiting:
-            full = self.places_of(open_, peer.group) >= self.policy.slots_per_group
+            full = self.places_of(open_, peer.networks[0]) >= self.policy.slots_per_group
             assert full or len(open_) >= self.policy.slots
             # Nobody of lower standing has a place instead, unless it had it a moment ago.
             for other in open_ - held:
@@ -406,15 +431,21 @@ class ChokerMachine(RuleBasedStateMachine):
         decision: Decision[str],
         waiting: list[PeerView[str]],
     ) -> None:
-        """Of those who wait, regular places go to who waited longest."""
+        """Regular places go to the network with fewest, and in it to who has waited longest."""
         open_ = {key for key, peer in self.peers.items() if not peer.choked}
         for key in set(decision.unchoke) - decision.optimistic:
             winner = before[key]
             for loser in waiting:
-                if self.places_of(open_, loser.group) >= self.policy.slots_per_group:
+                if self.places_of(open_, loser.networks[0]) >= self.policy.slots_per_group:
                     continue
-                if loser.standing == winner.standing:
+                if loser.standing != winner.standing:
+                    continue
+                if loser.networks == winner.networks:
                     assert winner.since <= before[loser.key].since
+                elif loser.networks[-1] != winner.networks[-1]:
+                    regular = open_ - decision.optimistic
+                    most = self.in_network(open_, loser) + 1
+                    assert self.in_network(regular, winner) <= most
 
     @invariant()
     def no_key_is_lost(self) -> None:

@@ -1,6 +1,7 @@
 """The choker at work: who is served when it comes, who takes turns, what addresses have had."""
 
 from dataclasses import dataclass, field
+from math import log
 
 import pytest
 
@@ -220,3 +221,61 @@ def test_what_s3_is_read_for_an_address_has_an_end() -> None:
     assert not slots.may_fetch(same, MIB, 0.0)
     assert slots.may_fetch(other, MIB, 0.0)
     assert slots.may_fetch(guest, MIB, 86_400.0)
+
+
+@pytest.mark.parametrize(
+    ("network", "copies"),
+    [("192.0.2.{0}", 4), ("2001:db8:1:{0:x}::", 2), ("2001:db8:1:{0:x}00::", 4)],
+)
+def test_what_s3_is_read_for_a_network_in_a_day_is_bounded(network: str, copies: int) -> None:
+    """The figure of config/README.md: so many times what an address may, and ln 2 of it a day."""
+    slots, _ = make()
+    guests = [Guest(network.format(number)) for number in range(256)]
+    fetched = 0
+    for minute in range(0, 24 * 60, 10):
+        for guest in guests:
+            while slots.may_fetch(guest, MIB, 60.0 * minute):
+                fetched += MIB
+        if not minute:
+            assert fetched == copies * 1.25 * LEAST
+    most = copies * 1.25 * LEAST * (1 + log(2))
+    assert 0.95 * most < fetched < 1.01 * most
+    # Nobody else pays for it.
+    assert slots.may_fetch(Guest("198.51.100.1"), MIB, 86_400.0)
+
+
+def test_a_cluster_in_one_network_is_served_to_the_last_machine() -> None:
+    slots, conditions = make()
+    machines = [Guest(f"192.0.2.{number}") for number in range(250)]
+    assert all(come(slots, *machines))
+    conditions.scarce = True
+    for second in range(1, 4000):
+        for guest in machines:
+            guest.uploaded += int(LEAST / 4) * guest.served
+            if guest.uploaded >= LEAST:
+                slots.leave(guest, float(second))
+        machines = [guest for guest in machines if guest.uploaded < LEAST]
+        if not machines:
+            break
+        assert not any(guest.ended or guest.slow for guest in machines)
+        slots.review(float(second))
+    assert not machines
+
+
+def test_a_network_that_had_much_comes_last_when_it_gets_tight() -> None:
+    slots, _ = make(2)
+    first = [Guest(f"192.0.2.{number}") for number in range(100)]
+    for guest in first:
+        slots.come(guest, 0.0)
+        guest.uploaded = LEAST
+        slots.leave(guest, 0.0)
+    waiting = [Guest(f"192.0.2.{number}") for number in range(100, 110)]
+    come(slots, *waiting)
+    others = [Guest("198.51.100.1"), Guest("203.0.113.1")]
+    come(slots, *others, now=1.0)
+    slots.review(2.0)
+    assert all(guest.served for guest in others)
+    for guest in others:
+        slots.leave(guest, 3.0)
+    slots.review(3.0)
+    assert sum(guest.served for guest in waiting) == 2

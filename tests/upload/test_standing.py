@@ -4,11 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seeder.net.addresses import Networks, networks_of
 from seeder.units import MIB
 from seeder.upload.standing import AddressHistory, CopyLimits, Standing
+from tests.tracker.announcing import packed
 
 SIZE = 1000 * MIB
 TORRENT = b"t" * 20
+HOME = networks_of(packed("192.0.2.1"))
 
 
 def test_an_address_sinks_by_what_it_was_sent() -> None:
@@ -37,10 +40,25 @@ def test_an_address_may_cost_about_one_object() -> None:
     assert not CopyLimits().may_fetch(1.25 * SIZE, SIZE)
 
 
+def test_a_network_comes_last_after_much_and_is_never_refused() -> None:
+    limits = CopyLimits()
+    assert limits.standing(0, SIZE, 31.9 * SIZE) is Standing.FINE
+    assert limits.standing(0, SIZE, 32 * SIZE) is Standing.LAST
+    assert limits.standing(0, SIZE, 1e30) is Standing.LAST
+    assert limits.standing(3 * SIZE, SIZE, 1e30) is Standing.SLOW
+    assert limits.standing(4 * SIZE, SIZE, 0) is Standing.REFUSED
+
+
+def test_a_network_may_cost_a_multiple_of_what_an_address_may() -> None:
+    limits = CopyLimits(origin_copies=2.0)
+    assert limits.may_fetch(8 * SIZE - 1, SIZE, 4)
+    assert not limits.may_fetch(8 * SIZE, SIZE, 4)
+
+
 EVENTS = st.lists(
     st.tuples(
         st.sampled_from([b"a", b"b"]),
-        st.sampled_from([b"x", b"y"]),
+        st.sampled_from(["10.0.0.1", "10.0.0.2", "2001:db8:1::", "2001:db8:1:1::"]),
         st.floats(0, 1e5),
         st.integers(0, 10**12),
         st.integers(0, 10**12),
@@ -50,55 +68,77 @@ EVENTS = st.lists(
 
 
 @given(EVENTS, st.floats(0, 1e6))
-def test_what_was_sent_is_remembered_by_halves(
-    events: list[tuple[bytes, bytes, float, int, int]], pause: float
+def test_what_was_sent_is_remembered_by_halves_of_each_network(
+    events: list[tuple[bytes, str, float, int, int]], pause: float
 ) -> None:
     memory = AddressHistory(half_life=1000.0)
     now = 0.0
     log = []
-    for torrent, group, wait, sent, fetched in events:
+    for torrent, address, wait, sent, fetched in events:
         now += wait
-        memory.add(torrent, group, now, sent=sent, fetched=fetched)
-        log.append((torrent, group, now, sent, fetched))
+        memory.add(torrent, at(address), now, sent=sent, fetched=fetched)
+        log.append((torrent, at(address), now, sent, fetched))
     now += pause
     for torrent in (b"a", b"b"):
-        for group in (b"x", b"y"):
-            left = [
-                (0.5 ** ((now - at) / 1000.0), sent, fetched)
-                for t, g, at, sent, fetched in log
-                if (t, g) == (torrent, group)
-            ]
-            assert memory.sent(torrent, group, now) == pytest.approx(
-                sum(half * sent for half, sent, _ in left)
-            )
-            assert memory.fetched(torrent, group, now) == pytest.approx(
-                sum(half * fetched for half, _, fetched in left)
-            )
+        for networks in {networks for _, networks, *_ in log}:
+            for level, had in enumerate(memory.had(torrent, networks, now)):
+                left = [
+                    (0.5 ** ((now - when) / 1000.0), sent, fetched)
+                    for t, n, when, sent, fetched in log
+                    if t == torrent and n[level:] == networks[level:]
+                ]
+                assert had.sent == pytest.approx(sum(half * sent for half, sent, _ in left))
+                assert had.fetched == pytest.approx(sum(half * got for half, _, got in left))
 
 
 def test_the_memory_is_bounded_and_forgets_who_was_not_heard_of() -> None:
-    memory = AddressHistory(most=3)
-    for group in (b"a", b"b", b"c"):
-        memory.add(TORRENT, group, 0.0, sent=1)
-    memory.add(TORRENT, b"a", 0.0, sent=1)
-    memory.add(TORRENT, b"d", 0.0, sent=1)
-    assert len(memory._entries) == 3
-    assert [memory.sent(TORRENT, group, 0.0) for group in (b"a", b"b", b"c", b"d")] == [2, 0, 1, 1]
+    memory = AddressHistory(most=4)
+    for number in (1, 2, 3, 4):
+        memory.add(TORRENT, at(f"10.0.{number}.1"), 0.0, sent=1)
+    memory.add(TORRENT, at("10.0.1.1"), 0.0, sent=1)
+    memory.add(TORRENT, at("10.0.5.1"), 0.0, sent=1)
+    sent = [sent_to(memory, f"10.0.{number}.1") for number in (1, 2, 3, 4, 5)]
+    assert sent == [2, 0, 1, 1, 1]
+
+
+def test_who_goes_through_the_addresses_of_a_network_makes_us_forget_only_those() -> None:
+    memory = AddressHistory(most=100)
+    for number in range(40):
+        memory.add(TORRENT, at(f"10.0.{number}.1"), 0.0, sent=7)
+    for number in range(10_000):
+        torrent = TORRENT if number % 2 else b"u" * 20
+        memory.add(torrent, at(f"2001:db8:1:{number:x}::1"), 1.0, sent=1, fetched=2)
+    assert all(sent_to(memory, f"10.0.{number}.1") == pytest.approx(7) for number in range(40))
+    assert memory.had(TORRENT, at("2001:db8:1:ffff::1"), 1.0)[-1] == (5_000, 10_000)
+    assert all(len(each._entries) <= 100 for each in memory._memories)
+    assert all(len(each._shares) == len(each._entries) for each in memory._memories)
+
+
+def sent_to(memory: AddressHistory, address: str) -> float:
+    return memory.had(TORRENT, at(address), 0.0)[0].sent
+
+
+def at(address: str) -> Networks:
+    return networks_of(packed(address))
 
 
 def test_asking_is_not_remembered() -> None:
     memory = AddressHistory()
-    assert memory.sent(TORRENT, b"a", 0.0) == memory.fetched(TORRENT, b"a", 0.0) == 0
-    assert len(memory._entries) == 0
+    assert set(memory.had(TORRENT, at("10.0.0.1"), 0.0)) == {(0, 0)}
+    assert not any(each._entries for each in memory._memories)
 
 
 def test_who_downloads_again_and_again_is_refused_and_forgiven_two_days_later() -> None:
     memory, patience, now = AddressHistory(), CopyLimits(), 0.0
     seen = []
-    while (found := patience.standing(memory.sent(TORRENT, b"a", now), SIZE)) < Standing.REFUSED:
+    while (
+        found := patience.standing(memory.had(TORRENT, HOME, now)[0].sent, SIZE)
+    ) < Standing.REFUSED:
         seen.append(found)
-        memory.add(TORRENT, b"a", now, sent=SIZE // 2)
+        memory.add(TORRENT, HOME, now, sent=SIZE // 2)
         now += 60
     assert len(seen) == 9
     assert sorted(seen) == seen
-    assert patience.standing(memory.sent(TORRENT, b"a", now + 2 * 86400), SIZE) is Standing.FINE
+    assert (
+        patience.standing(memory.had(TORRENT, HOME, now + 2 * 86400)[0].sent, SIZE) is Standing.FINE
+    )
