@@ -359,7 +359,7 @@ def test_a_doubled_request_has_one_answer(target: Target) -> None:
         assert peer.wait_for(PIECE)[:8] == struct.pack(">II", 3, 0)
 
 
-def test_our_own_peer_id_and_one_that_is_taken_are_refused(target: Target) -> None:
+def test_our_own_peer_id_is_refused_and_a_stolen_one_harms_nobody(target: Target) -> None:
     with target.peer() as first:
         first.send(handshake(target.info_hash, peer_id=b"-XX0000-twice-twice0"))
         ours = first.read(68)[48:]
@@ -370,10 +370,18 @@ def test_our_own_peer_id_and_one_that_is_taken_are_refused(target: Target) -> No
         )
         first.wait_for(UNCHOKE)
         with target.peer(OTHER) as thief:
-            thief.send(handshake(target.info_hash, peer_id=b"-XX0000-twice-twice0"))
-            assert thief.is_closed()
-        first.send(request(0))
-        first.wait_for(PIECE)
+            thief.greet(target.info_hash, peer_id=b"-XX0000-twice-twice0")
+            thief.wait_for(UNCHOKE)
+            first.send(request(0))
+            first.wait_for(PIECE)
+    # Nor does it keep its owner out when it is there first.
+    with target.peer(OTHER) as thief:
+        thief.greet(target.info_hash, peer_id=b"-XX0000-twice-twice0")
+        thief.wait_for(UNCHOKE)
+        with target.peer() as owner:
+            owner.greet(target.info_hash, peer_id=b"-XX0000-twice-twice0")
+            owner.send(request(0))
+            owner.wait_for(PIECE)
 
 
 def test_metadata_is_given_a_few_times_and_not_for_ever(target: Target) -> None:
