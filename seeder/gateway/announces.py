@@ -10,6 +10,7 @@ from seeder.errors import AnnounceError
 from seeder.gateway.clients import Clients, ClientUnknown
 from seeder.http.messages import Request, Response
 from seeder.tracker.announce import (
+    MOST_SCRAPED,
     encode_failure,
     encode_reply,
     encode_reply_listed,
@@ -19,6 +20,8 @@ from seeder.tracker.announce import (
 )
 from seeder.tracker.swarms import Swarms
 
+HASHES_A_REQUEST = 4
+"""So many hashes of a scrape cost as much as an announce."""
 _HEADERS = ((b"Content-Type", b"text/plain"), (b"Cache-Control", b"no-store"))
 _TOO_MANY = encode_failure(AnnounceError("too many requests from your address", retry_in="1"))
 
@@ -33,18 +36,20 @@ class TrackerRoutes:
 
     def announce(self, request: Request) -> Response:
         """Answer an announce (BEP 3)."""
-        return self._answer(request, self._announce)
+        return self._answer(request, self._announce, 1)
 
     def scrape(self, request: Request) -> Response:
-        """Answer a scrape (BEP 48)."""
-        return self._answer(request, self._scrape)
+        """Answer a scrape (BEP 48); it counts as more requests the more hashes it has."""
+        hashes = min(request.query.count(b"info_hash="), MOST_SCRAPED)
+        return self._answer(request, self._scrape, 1 + hashes // HASHES_A_REQUEST)
 
     def _answer(
-        self, request: Request, page: Callable[[bytes, bytes, bytes | None], bytes]
+        self, request: Request, page: Callable[[bytes, bytes, bytes | None], bytes], requests: int
     ) -> Response:
         try:
             client, local = self._clients.addresses(request)
-            body = page(request.query, client, local) if self._clients.admit(client) else _TOO_MANY
+            admitted = self._clients.admit(client, requests)
+            body = page(request.query, client, local) if admitted else _TOO_MANY
             if not self._clients.admit_reply(client, len(body)):
                 body = _TOO_MANY
         except AnnounceError as refusal:

@@ -1,8 +1,8 @@
-"""Thousands of peers are announced that aren't there: honest clients hear of each other all the same.
+"""Thousands of peers are announced that aren't there: real clients hardly hear of them.
 
-The ghosts come out of an IPv6 /48, or from a hundred IPv4 addresses with 32 ports each, and all name
-one torrent. Real clients then load that one and another. What the tracker lists when its places are
-taken is in `tests/tracker/test_swarms_ghosts.py`.
+The ghosts come out of an IPv6 /48, or from a hundred IPv4 addresses with 32 ports each, and all
+name one torrent. Clients then load that one and another. What the tracker lists when its places
+are taken is in `tests/tracker/test_swarms_ghosts.py`.
 """
 
 import http.client
@@ -97,6 +97,7 @@ def v4_address(text: str) -> bytes:
 
 @pytest.fixture
 def world(
+    *,
     ceph: CephRGW,
     publisher: Publisher,
     bucket: str,
