@@ -149,6 +149,18 @@ def test_who_asks_too_often_is_told_when_to_come_again() -> None:
     assert b"peers" in decoded(public.get(announce(name="b"), peer="192.0.2.2"))
 
 
+def test_a_scrape_counts_by_its_hashes() -> None:
+    public = Public(limiter=AddressLimiter(rate=1, burst=20))
+    one = f"/scrape?info_hash={quote_from_bytes(HASH)}"
+    many = one + "".join(f"&info_hash={'x' * 18}{number}" for number in range(10, 73))
+    assert b"files" in decoded(public.get(many))
+    assert b"failure reason" in decoded(public.get(many))
+    # Sixteen for its hashes, one for the request, one for a reply of 5 KB.
+    for _ in range(2):
+        assert b"files" in decoded(public.get(one))
+    assert b"failure reason" in decoded(public.get(one))
+
+
 def test_behind_a_proxy_each_client_has_its_own_rate() -> None:
     public = Public(proxies=["10.0.0.0/8"], limiter=AddressLimiter(rate=1, burst=1))
     for number in range(5):
