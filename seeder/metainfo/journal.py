@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from zlib import crc32
 
 from seeder.files import (
     make_way,
@@ -21,6 +22,7 @@ from seeder.units import MIB
 
 _LOG = logging.getLogger(__name__)
 
+_CHECKSUM = 4
 LARGEST_JOURNAL = 256 * MIB
 """Bytes that are read of a journal: more than the hashes of any torrent that we make."""
 
@@ -49,14 +51,16 @@ class Builds:
 
 
 class HashJournal:
-    """The hashes known so far: a header, then a number and a digest for each, as they came.
+    """The hashes known so far: a header, then a number, a digest and a checksum for each, as they
+    came.
 
     The number of a piece has `width` bytes: see `hashing.journal_numbers`. A digest is the piece's
     SHA-1; for a hybrid, the piece's root in the Merkle tree follows it. `name` tells what is
-    hashed, and how it is cut into pieces.
+    hashed, and how it is cut into pieces. The checksum is the CRC-32 of the header, the number and
+    the digest.
 
     What is appended is not synced: it survives the death of the process, but not always a power
-    cut, after which a torn tail is dropped and its pieces are read again.
+    cut. A record that is torn, zeroed or damaged is left out, and its piece is read again.
     """
 
     def __init__(
@@ -65,7 +69,8 @@ class HashJournal:
         self._path = path
         self._width = width
         self._length = width + digest_length
-        self._header = json.dumps({"journal": 1, "of": name}).encode() + b"\n"
+        self._header = json.dumps({"journal": 2, "of": name}).encode() + b"\n"
+        self._seed = crc32(self._header)
 
     def load(self) -> dict[int, bytes]:
         """Return the digests by number, none of a journal of another name.
@@ -79,13 +84,22 @@ class HashJournal:
             return {}
         if data is None or not data.startswith(self._header):
             return {}
-        records = data[len(self._header) :]
         width, length = self._width, self._length
-        whole = len(records) // length * length
-        return {
-            int.from_bytes(records[at : at + width], "big"): records[at + width : at + length]
-            for at in range(0, whole, length)
-        }
+        known: dict[int, bytes] = {}
+        damaged = 0
+        for at in range(len(self._header), len(data), length + _CHECKSUM):
+            record, told = data[at : at + length], data[at + length : at + length + _CHECKSUM]
+            if told == self._checksum(record):
+                known[int.from_bytes(record[:width], "big")] = record[width:]
+            else:
+                damaged += 1
+        if damaged:
+            _LOG.warning(
+                "%s: %d of its records are damaged; their pieces are read again",
+                self._path,
+                damaged,
+            )
+        return known
 
     def start(self, known: dict[int, bytes]) -> None:
         """Write the journal anew with what is known, and so without a torn tail. StorageError."""
@@ -103,4 +117,8 @@ class HashJournal:
                 file.write(self._records(enumerate(hashes, first)))
 
     def _records(self, hashes: Iterable[tuple[int, bytes]]) -> bytes:
-        return b"".join(number.to_bytes(self._width, "big") + digest for number, digest in hashes)
+        records = (number.to_bytes(self._width, "big") + digest for number, digest in hashes)
+        return b"".join(record + self._checksum(record) for record in records)
+
+    def _checksum(self, record: bytes) -> bytes:
+        return crc32(record, self._seed).to_bytes(_CHECKSUM, "big")
