@@ -2,9 +2,11 @@
 
 `PieceWriter` changes the directory once it is open; here it is opened, locked, scanned and read.
 
-The first read of a file after a start checks its hash, and so nothing is synced. A file that was
-written or checked since the start is trusted, as long as it has its size and can be read: hashing
-each read would cost more than the read. A file that is bad is deleted; its piece comes from S3.
+A file that has to be read from the disk is checked against its hash each time, and so nothing is
+synced. What the system has in its page cache of a file that was written or checked since the start
+is trusted, as long as it can be read: hashing it would cost more than reading it. What makes us
+look at such a file again is in `seeder.cache.inspection`. A file that is bad is deleted; its piece
+comes from S3.
 """
 
 import errno
@@ -126,7 +128,7 @@ class DiskTier:
                 files.read_piece,
                 files.piece_path(self._root, key),
                 size,
-                None if key in self._verified else digest,
+                digest,
                 # The thread holds nothing but a descriptor: a stop needn't wait for a dead disk.
                 abandon_on_cancel=True,
                 limiter=self._readers,
@@ -140,13 +142,38 @@ class DiskTier:
             return None
         self.health.read_worked()
         if piece is None:
-            _log.warning("%s is corrupt: read again from S3", files.piece_path(self._root, key))
-            self.corrupt += 1
-            self.writer.doom(key)
+            self._found_corrupt(key)
             return None
         self._verified.add(key)
         self.hits += 1
         return piece
+
+    def _found_corrupt(self, key: Key) -> None:
+        _log.warning("%s is corrupt: read again from S3", files.piece_path(self._root, key))
+        self.corrupt += 1
+        self.writer.doom(key)
+
+    def trusts(self, key: Key) -> bool:
+        """Tell whether a piece has a file that is known to have been right."""
+        return key in self._verified
+
+    async def inspect(self, key: Key, size: int, digest: bytes) -> None:
+        """Delete a trusted file that isn't right any more; what can't be read is left to others."""
+        if not self.trusts(key):
+            return
+        try:
+            right = await trio.to_thread.run_sync(
+                files.is_right,
+                files.piece_path(self._root, key),
+                size,
+                digest,
+                abandon_on_cancel=True,
+                limiter=self._readers,
+            )
+        except OSError:
+            return
+        if not right and self.trusts(key):
+            self._found_corrupt(key)
 
     def is_verified(self, key: Key) -> bool:
         """Tell whether `read_cached` may find a piece: it has a file that is known to be right."""

@@ -118,24 +118,15 @@ def scan(root: str) -> Found:
     return result
 
 
-def read_piece(path: str, size: int, digest: bytes | None) -> Piece | None:
-    """Return the whole file; None if it has another size, or not the hash `digest` (if given).
-
-    None, too, if it is no file.
-    """
+def read_piece(path: str, size: int, digest: bytes) -> Piece | None:
+    """Return the whole file; None if it has another size or hash, or is no file."""
     try:
         descriptor = open_regular(path)
     except NotAFile:
         return None
     try:
-        if os.fstat(descriptor).st_size != size:
-            return None
-        piece = os.read(descriptor, size)
-        while len(piece) < size and (more := os.read(descriptor, size - len(piece))):
-            piece += more
-        if len(piece) != size:
-            return None
-        if digest is not None and sha1(piece) != digest:
+        piece = _read_whole(descriptor, size)
+        if piece is None or sha1(piece) != digest:
             return None
         with suppress(OSError):
             # The next start takes its order from here.
@@ -143,6 +134,41 @@ def read_piece(path: str, size: int, digest: bytes | None) -> Piece | None:
         return piece
     finally:
         os.close(descriptor)
+
+
+def is_right(path: str, size: int, digest: bytes) -> bool:
+    """Tell whether a file has the size and the hash that it should, as if nobody had read it."""
+    try:
+        descriptor = open_regular(path)
+    except NotAFile:
+        return False
+    try:
+        had = _is_cached(descriptor)
+        piece = _read_whole(descriptor, size)
+        if not had:
+            # It must not push out what peers ask for.
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        return piece is not None and sha1(piece) == digest
+    finally:
+        os.close(descriptor)
+
+
+def _read_whole(descriptor: int, size: int) -> bytes | None:
+    """Return all bytes of an open file; None if it hasn't `size`."""
+    if os.fstat(descriptor).st_size != size:
+        return None
+    piece = os.read(descriptor, size)
+    while len(piece) < size and (more := os.read(descriptor, size - len(piece))):
+        piece += more
+    return piece if len(piece) == size else None
+
+
+def _is_cached(descriptor: int) -> bool:
+    """Tell whether the page cache has the beginning of an open file."""
+    try:
+        return os.preadv(descriptor, [bytearray(1)], 0, os.RWF_NOWAIT) == 1
+    except OSError:
+        return False
 
 
 def read_cached(path: str, reads: Sequence[Read]) -> bool:

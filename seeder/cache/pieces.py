@@ -15,6 +15,7 @@ import trio
 
 from seeder.cache import files
 from seeder.cache.disk import DiskTier
+from seeder.cache.inspection import Inspector
 from seeder.cache.memory import Key, MemoryTier, Piece
 from seeder.cache.reading import OriginReader, PieceSource, T
 from seeder.errors import (
@@ -114,6 +115,7 @@ class PieceCache(Generic[T]):
         self._disk = DiskTier(
             directory, disk, clock=clock, spare=self._memory.__contains__, memory=memory
         )
+        self._inspector: Inspector[T] = Inspector(self._disk, clock)
         self._files = self._disk.index
         self._writer = self._disk.writer
         self._nursery: trio.Nursery | None = None
@@ -136,6 +138,7 @@ class PieceCache(Generic[T]):
             await self._disk.open()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._writer.run)
+                nursery.start_soon(self._inspector.run)
                 nursery.start_soon(self._disk.run)
                 self._nursery = nursery
                 task_status.started()
@@ -165,6 +168,28 @@ class PieceCache(Generic[T]):
     def is_on_disk(self, torrent: T, index: int) -> bool:
         """Tell whether the piece is in a verified file, so that it needn't be held."""
         return self._disk.is_verified(torrent.piece_key(index))
+
+    def doubt(self, torrent: T, index: int) -> None:
+        """Have a piece's file looked at again soon: a client may have been given wrong bytes."""
+        self._inspector.doubt(torrent, index)
+
+    def trusted(self, torrent: T) -> set[int]:
+        """Return the pieces whose files are read without a check."""
+        return {
+            section.first + index
+            for section in torrent.sections
+            for index in self._files.pieces_of(section.cache_id)
+            if self._disk.trusts((section.cache_id, index))
+        }
+
+    async def look_again(self, torrent: T, index: int) -> None:
+        """Delete the file of a piece unless it is right; the errors are those of `piece_hash`."""
+        await self._inspector.look(torrent, index)
+
+    @property
+    def disk_hits(self) -> int:
+        """Reads from the disk that brought a piece, or a part of one, since the start."""
+        return self._disk.hits
 
     def is_cold(self, torrent: T, index: int) -> bool:
         """Tell whether S3 has to be asked for the piece, and hasn't been yet."""

@@ -20,6 +20,7 @@ from seeder.daemon.floods import WINDOW, FloodGate
 from seeder.daemon.listeners import Listeners, address_of, open_listeners
 from seeder.daemon.node import Node, open_node
 from seeder.daemon.reload import reload
+from seeder.daemon.scrubbing import scrub
 from seeder.daemon.systemd import Notifier, activated_sockets, watchdog_interval
 from seeder.gateway.keys import read_keys
 from seeder.http.connection import ServerLimits
@@ -63,6 +64,7 @@ async def serve(
             await node.publisher.apply(config.objects)
             serving.start_soon(_expire, node)
             serving.start_soon(_keep_to_budget, node)
+            serving.start_soon(scrub, node.catalog, node.foundation.cache)
             serving.start_soon(_tell_status, node, notifier)
             serving.start_soon(_feed_watchdog, notifier)
             # If we were cancelled meanwhile, the listeners are closed already.

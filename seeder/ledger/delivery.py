@@ -132,6 +132,13 @@ class Delivery:
         """Tell whether we sent the peer all of a piece that it hadn't said it has."""
         return _bit(self._paid, index)
 
+    def unconfirmed(self) -> Iterator[int]:
+        """Yield the pieces that the peer was sent whole and doesn't say it has."""
+        if self._paid is not None and self._missing:
+            paid = int.from_bytes(self._paid) & ~int.from_bytes(self._announced or b"")
+            left = paid.to_bytes(len(self._paid))
+            yield from bitfield_indices(left, self._layout.piece_count)
+
     @property
     def parts(self) -> Mapping[int, int]:
         """The bytes sent of each piece that the peer doesn't say it has and wasn't sent whole."""

@@ -1,7 +1,7 @@
 """What one peer has and gets: booked as delivered, and told to thrift and to super-seeding."""
 
-from collections.abc import Iterable, Iterator
-from itertools import filterfalse
+from collections.abc import Callable, Iterable, Iterator
+from itertools import filterfalse, islice
 
 from seeder.ledger.delivery import Delivery, Overlap
 from seeder.ledger.spread import Spreads
@@ -11,6 +11,9 @@ from seeder.upload.superseed import SuperSeeds, Viewer
 from seeder.upload.thrift import Availability, Thrift
 from seeder.upload.uploads import UploadAccount
 
+MOST_DOUBTED = 8
+"""Pieces of a peer that leaves which are looked at again because it never said that it has them."""
+
 
 class PeerProgress:
     """One peer's pieces of one torrent, from its handshake to its end."""
@@ -18,6 +21,7 @@ class PeerProgress:
     __slots__ = (
         "_account",
         "_delivery",
+        "_doubt",
         "_gained",
         "_group",
         "_household",
@@ -42,6 +46,7 @@ class PeerProgress:
         super_seeds: SuperSeeds,
         overlap: Overlap,
         spreads: Spreads,
+        doubt: Callable[[int], None],
         group: bytes,
         now: float,
     ) -> None:
@@ -62,6 +67,8 @@ class PeerProgress:
         self._overlap = overlap
         self._group = group
         overlap.join(torrent.info_hash, group, torrent.layout, self._delivery)
+        self._doubt = doubt
+        """Hears of pieces that the peer takes for wrong, as it seems: in the task that sends."""
         self._spreads = spreads
         self._household = spreads.join(
             torrent.info_hash, torrent.layout.piece_count, group, account, now
@@ -117,6 +124,9 @@ class PeerProgress:
         self._credit(count)
         if count and delivery.is_paid(index):
             self._household.sent(index, delivery.size(index))
+        elif not count and delivery.is_paid(index):
+            # It asks again for what it was sent whole.
+            self._doubt(index)
 
     def sent_besides(self, count: int) -> None:
         """Book `count` bytes that the socket took and that were no payload."""
@@ -130,6 +140,9 @@ class PeerProgress:
     def leave(self, now: float) -> None:
         """Forget the peer; super-seeding may show its pieces to others."""
         self._overlap.leave(self._torrent.info_hash, self._group, self._delivery)
+        for index in islice(self._delivery.unconfirmed(), MOST_DOUBTED):
+            # Some clients ban whoever sent a wrong piece, and ask for nothing more.
+            self._doubt(index)
         self._household.sent_in_part(self._delivery.parts)
         self._spreads.leave(self._torrent.info_hash, self._household, now)
         if self._viewing:

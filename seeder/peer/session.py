@@ -345,6 +345,7 @@ class Session:
             super_seeds=uploads.super_seeds,
             overlap=uploads.overlap,
             spreads=uploads.spreads,
+            doubt=partial(uploads.doubt, torrent),
             group=self.networks[0],
             now=now,
         )

@@ -149,6 +149,10 @@ class Uploads:
             stop=stop,
         )
 
+    def doubt(self, torrent: Torrent, index: int) -> None:
+        """Have a piece that somebody was sent looked at again: it may have been wrong."""
+        self._cache.doubt(torrent, index)
+
     def wait_in_line(self, guest: InLine, chain: Chain, most: int, now: float) -> None:
         """Have a guest's `resume` called when its chain allows up to `most` bytes again."""
         self.rates.waiting.add(guest, chain, most, now)

@@ -113,25 +113,20 @@ async def test_a_file_of_a_wrong_size_is_deleted_while_we_run_too(
         assert stand.cache.statistics().corrupt == 1
 
 
-async def test_the_hash_is_checked_on_the_first_read_after_a_start_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torrent, checked = FakeTorrent(), []
+async def test_a_read_that_waits_for_the_disk_checks_the_hash_each_time(tmp_path: Path) -> None:
+    torrent = FakeTorrent()
     await fill(tmp_path, torrent, 1)
-    read = files.read_piece
-
-    def spy(path: str, size: int, sha1: bytes | None) -> Piece | None:
-        checked.append(sha1)
-        return read(path, size, sha1)
-
-    monkeypatch.setattr(files, "read_piece", spy)
     async with running(tmp_path, memory=0) as stand:
-        await stand.get(torrent, 0)
-        await stand.get(torrent, 0)
-        await stand.get(torrent, 1)
+        for _ in range(2):
+            assert await stand.get(torrent, 0) == torrent.piece(0)
+        flip(piece_file(tmp_path, torrent, 0))
+        assert await stand.get(torrent, 0) == torrent.piece(0)
         await stand.idle()
-        await stand.get(torrent, 1)
-    assert checked == [torrent.piece_hash(0), None, None]
+        # The same for a file that was written by this run.
+        flip(piece_file(tmp_path, torrent, 0))
+        assert await stand.get(torrent, 0) == torrent.piece(0)
+        assert stand.source.reads == [0, 0]
+        assert stand.cache.statistics().corrupt == 2
 
 
 async def test_a_file_that_somebody_removed_is_read_again(tmp_path: Path) -> None:

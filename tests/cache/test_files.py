@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from seeder.cache import files
+from seeder.torrent.layout import sha1
 from tests.support.disks import failing_disk
 
 ID = "0123456789abcdef0123456789abcdef-100"
@@ -72,14 +73,26 @@ def test_a_scan_follows_no_links(tmp_path: Path) -> None:
 
 def test_reading_renews_the_time_of_the_last_use(tmp_path: Path) -> None:
     path = put(tmp_path, "piece", b"abc", 100)
-    assert files.read_piece(str(path), 3, None) == b"abc"
+    assert files.read_piece(str(path), 3, sha1(b"abc")) == b"abc"
     assert path.stat().st_mtime > 100
+
+
+def test_a_look_at_a_file_is_no_use_of_it(tmp_path: Path) -> None:
+    path = put(tmp_path, "piece", b"abc", 100)
+    assert files.is_right(str(path), 3, sha1(b"abc"))
+    assert path.stat().st_mtime == 100
+    assert not files.is_right(str(path), 3, sha1(b"abd"))
+    assert not files.is_right(str(path), 4, sha1(b"abc"))
+    (tmp_path / "link").symlink_to("piece")
+    assert not files.is_right(str(tmp_path / "link"), 3, sha1(b"abc"))
+    with pytest.raises(FileNotFoundError):
+        files.is_right(str(tmp_path / "missing"), 3, sha1(b"abc"))
 
 
 def test_reading_follows_no_link(tmp_path: Path) -> None:
     put(tmp_path, "real", b"abc")
     (tmp_path / "link").symlink_to("real")
-    assert files.read_piece(str(tmp_path / "link"), 3, None) is None
+    assert files.read_piece(str(tmp_path / "link"), 3, sha1(b"abc")) is None
     with pytest.raises(OSError, match="symbolic links"):
         files.read_cached(str(tmp_path / "link"), [(0, [memoryview(bytearray(3))])])
 
@@ -90,7 +103,7 @@ def test_reading_goes_on_after_a_short_read(
     path = put(tmp_path, "piece", b"abcdefg")
     read = os.read
     monkeypatch.setattr(os, "read", lambda descriptor, size: read(descriptor, min(size, 3)))
-    assert files.read_piece(str(path), 7, None) == b"abcdefg"
+    assert files.read_piece(str(path), 7, sha1(b"abcdefg")) == b"abcdefg"
 
 
 def test_reading_a_file_that_shrinks_meanwhile_finds_nothing(
@@ -104,7 +117,7 @@ def test_reading_a_file_that_shrinks_meanwhile_finds_nothing(
         return read(descriptor, size)
 
     monkeypatch.setattr(os, "read", shrink_first)
-    assert files.read_piece(str(path), 7, None) is None
+    assert files.read_piece(str(path), 7, sha1(b"abcdefg")) is None
 
 
 @pytest.mark.parametrize("failing", ["write", "close", "replace", "mkdir"])

@@ -113,6 +113,7 @@ class HonestSwarm(RuleBasedStateMachine):
             ),
             overlap=self.overlap,
             spreads=self.spreads,
+            doubt=lambda _: None,
             group=address,
             now=self.now,
         )
