@@ -1,0 +1,54 @@
+"""A bit that flips in the cache while clients download: it is found, and they get right bytes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.ceph import CephRGW
+from tests.e2e.clients import Aria2, ClientFactory
+from tests.e2e.daemon import SeederDaemon
+from tests.e2e.publishing import origin, served_torrent, wait_for_state
+from tests.e2e.s3 import Publisher
+from tests.support.leecher import Leecher
+from tests.support.libtorrent_client import Libtorrent
+from tests.support.objects import MIB, content, digest
+from tests.support.processes import poll_until
+
+SIZE = 16 * MIB
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("kind", [Libtorrent, Aria2])
+def test_the_first_client_stumbles_over_it_and_the_next_one_does_not(
+    ceph: CephRGW,
+    publisher: Publisher,
+    bucket: str,
+    *,
+    seeder: Callable[..., SeederDaemon],
+    client: ClientFactory,
+    tmp_path: Path,
+    kind: type[Leecher],
+) -> None:
+    body = content(SIZE)
+    publisher.put(bucket, "big", body)
+    entry = {"bucket": bucket, "key": "big", "metainfo": ["build"], "piece_length": "1 MiB"}
+    daemon = seeder({"origin": origin(ceph), "objects": [entry], "cache": {"memory": "0 B"}})
+    daemon.start()
+    wait_for_state(daemon, bucket, "big")
+    torrent = tmp_path / "big.torrent"
+    torrent.write_bytes(served_torrent(daemon, bucket, "big"))
+    [first] = (daemon.directory / "cache").glob("*/0/5")
+    with first.open("r+b") as file:
+        file.seek(777)
+        [byte] = file.read(1)
+        file.seek(777)
+        file.write(bytes([byte ^ 16]))
+    stumbling = client(kind)
+    stumbling.add(torrent)
+    poll_until(lambda: "is corrupt" in daemon.log, timeout=90, what="line about the bad file")
+    assert f"{first} is corrupt: read again from S3" in daemon.log
+    assert daemon.status()["cache"]["corrupt"] == 1
+    assert digest(client(kind).download(torrent, timeout=60)) == digest(body)
+    stumbling.close()
+    assert daemon.torrent_status(bucket, "big")["state"] == "serving"
