@@ -1,7 +1,7 @@
 """The report on what was saved, in the form that /status.json and `seeder report --json` share.
 
-Measured (from S3, uploaded), verified (uploaded, and what peers can have had of each other) and claimed
-(what peers announce) are never added up, and each is labelled.
+Measured (from S3, uploaded), verified (uploaded, and what peers can have had of each other) and
+claimed (what peers announce) are never added up, and each is labelled.
 
 No I/O.
 """
