@@ -84,20 +84,30 @@ class Delivery:
             return 0
         return size - (self._partly.pop(index, 0) if self._partly else 0)
 
-    def grown_to(self, pieces: bytes | bool) -> Iterator[tuple[int, int]]:
-        """Take in a bitfield that came later; yield what is new in it, and how much it claims.
+    def grown_to(self, pieces: bytes | bool) -> tuple[bytes, dict[int, int]]:
+        """Take in a bitfield that came later.
 
-        A piece that it doesn't name isn't taken back. The caller has checked its length, and takes
-        all that is yielded.
+        Return the pieces that it claims whole, as a bitfield, and for the other new ones how many
+        bytes of each. A piece that it doesn't name isn't taken back. The caller has checked its
+        length and its spare bits.
         """
-        if isinstance(pieces, bool):
-            new: bytes | bool = pieces and self._missing > 0
-        else:
-            known = -1 if self._missing == 0 else int.from_bytes(self._announced or b"")
-            new = (int.from_bytes(pieces) & ~known).to_bytes(len(pieces))
-        for index in bitfield_indices(new, self._layout.piece_count):
-            if not self.has(index):
-                yield index, self.have(index)
+        count, length = self._layout.piece_count, (self._layout.piece_count + 7) // 8
+        every = (1 << count) - 1 << -count % 8
+        has = (every if pieces else 0) if isinstance(pieces, bool) else int.from_bytes(pieces)
+        known = every if self._missing == 0 else int.from_bytes(self._announced or b"")
+        new = has & ~known
+        known |= new
+        self._missing = (every ^ known).bit_count()
+        if new:
+            self._announced = bytearray(known.to_bytes(length)) if self._missing else None
+        paid = new & int.from_bytes(self._paid or b"")
+        others = dict.fromkeys(bitfield_indices(paid.to_bytes(length), count), 0)
+        whole = bytearray((new & ~paid).to_bytes(length))
+        for index in [each for each in self._partly or () if _bit(whole, each)]:
+            assert self._partly is not None
+            others[index] = self.size(index) - self._partly.pop(index)
+            whole[index >> 3] &= ~(0x80 >> (index & 7))
+        return bytes(whole), others
 
     def sent(self, index: int, count: int) -> int:
         """Take in `count` bytes that we sent of a piece; return those that it still lacked."""
@@ -127,6 +137,16 @@ class Delivery:
     def has(self, index: int) -> bool:
         """Tell whether the peer says that it has a piece."""
         return self._missing == 0 or _bit(self._announced, index)
+
+    def total(self, pieces: bytes) -> int:
+        """Return how many bytes of the pieces of a bitfield count."""
+        layout = self._layout
+        if self.size != layout.piece_size:
+            return sum(map(self.size, bitfield_indices(pieces, layout.piece_count)))
+        last = layout.piece_count - 1
+        has_last = bool(pieces) and _bit(pieces, last)
+        short = layout.piece_length - layout.piece_size(last) if has_last else 0
+        return int.from_bytes(pieces).bit_count() * layout.piece_length - short
 
     def is_paid(self, index: int) -> bool:
         """Tell whether we sent the peer all of a piece that it hadn't said it has."""

@@ -54,6 +54,14 @@ class Uploader(Protocol):
     def counters(self) -> Counters: ...
 
 
+class Sizes(Protocol):
+    """How many bytes of pieces count."""
+
+    @property
+    def size(self) -> Callable[[int], int]: ...
+    def total(self, pieces: bytes) -> int: ...
+
+
 class _Memory:
     """How much of the memory each network has."""
 
@@ -88,6 +96,7 @@ class _Spread:
         "accounts",
         "by_network",
         "count",
+        "every",
         "households",
         "out",
         "out_bytes",
@@ -99,6 +108,8 @@ class _Spread:
     def __init__(self, count: int) -> None:
         length = (count + 7) // 8
         self.count = count
+        self.every = (1 << count) - 1 << -count % 8
+        """The bitfield of all pieces, as a number."""
         self.some = bytearray(length)
         """Pieces that an address was seen with."""
         self.several = bytearray(length)
@@ -113,6 +124,13 @@ class _Spread:
         self.households: dict[bytes, Household] = {}
         self.by_network: Counter[bytes] = Counter()
         """How many addresses were seen with anything."""
+
+    def note(self, new: int, *, waiting: int) -> None:
+        """Note that one more address was seen with pieces; some of them wait for another."""
+        length, some = len(self.some), int.from_bytes(self.some)
+        self.several[:] = (int.from_bytes(self.several) | new & some).to_bytes(length)
+        self.some[:] = (some | new).to_bytes(length)
+        self.waiting[:] = (int.from_bytes(self.waiting) & ~new | waiting).to_bytes(length)
 
     def is_out(self, index: int, size: int) -> bool:
         """Tell whether a piece has left us, or else can be one of those that have."""
@@ -195,38 +213,54 @@ class Household:
         spread.waiting[at] &= ~bit
         return claim if claim and spread.is_out(index, size) else 0
 
-    def brought(self, pieces: bytes | bool, size: Callable[[int], int]) -> int:
+    def gained_all(self, pieces: bytes, delivery: Sizes) -> int:
+        """Take in that a peer got all of these pieces, none of it from us; like `gained`.
+
+        One message can say that of every piece, so that it mustn't take the time of as many.
+        """
+        apart = [index for index in self._parts or () if _bit(pieces, index)]
+        credited = 0
+        for index in apart:
+            credited += self.gained(index, delivery.size(index), delivery.size(index))
+        new = self._see_all(int.from_bytes(pieces))
+        if not new:
+            return credited
+        spread, length = self._spread, len(self._spread.some)
+        some, out = int.from_bytes(spread.some), int.from_bytes(spread.out)
+        fed = new & some
+        spread.note(new, waiting=new & ~some)
+        credited += delivery.total((fed & out).to_bytes(length))
+        for index in bitfield_indices((fed & ~out).to_bytes(length), spread.count):
+            if not spread.is_out(index, delivery.size(index)):
+                break
+            credited += delivery.size(index)
+        return credited
+
+    def brought(self, pieces: bytes | bool, delivery: Sizes) -> int:
         """Take in what a peer had when it came: a bitfield, all (True) or nothing (False).
 
         Return what is credited by that to others, whose claims waited for somebody who can have fed
-        them. `size` returns how many bytes of a piece count.
+        them.
         """
-        spread = self._spread
-        length, spare = len(spread.some), -spread.count % 8
-        every = (1 << spread.count) - 1 << spare
-        has = (every if pieces else 0) if isinstance(pieces, bool) else int.from_bytes(pieces)
-        seen = every if self._missing == 0 else int.from_bytes(self._seen or b"")
-        new = has & every & ~seen
-        if not new or not self._remember(0 if seen | new == every else length):
+        spread, length = self._spread, len(self._spread.some)
+        if isinstance(pieces, bool):
+            has = spread.every if pieces else 0
+        else:
+            has = int.from_bytes(pieces) & spread.every
+        empty = self._seen is None and self._missing > 0
+        new = self._see_all(has)
+        if not new:
             return 0
-        seen |= new
-        self._missing = (every ^ seen).bit_count()
-        if not self._missing:
-            self._seen = None
-        elif isinstance(pieces, bytes) and has == seen:
+        if empty and self._missing and isinstance(pieces, bytes) and has == int.from_bytes(pieces):
             # The message's own bytes are kept until there is something new.
             self._seen = pieces
-        else:
-            self._seen = bytearray(seen.to_bytes(length))
-        some, several = int.from_bytes(spread.some), int.from_bytes(spread.several)
-        waiting = int.from_bytes(spread.waiting)
-        spread.some[:] = (some | new).to_bytes(length)
-        spread.several[:] = (several | some & new).to_bytes(length)
-        spread.waiting[:] = (waiting & ~new).to_bytes(length)
-        if not waiting & new:
+        waited = int.from_bytes(spread.waiting) & new
+        spread.note(new, waiting=0)
+        if not waited:
             return 0
-        fed = bitfield_indices((waiting & new).to_bytes(length), spread.count)
-        return sum(size(index) for index in fed if spread.is_out(index, size(index)))
+        fed = bitfield_indices(waited.to_bytes(length), spread.count)
+        sizes = ((index, delivery.size(index)) for index in fed)
+        return sum(size for index, size in sizes if spread.is_out(index, size))
 
     def sent_in_part(self, parts: Mapping[int, int]) -> None:
         """Take in the bytes that a peer which leaves was sent of pieces that it hasn't got yet.
@@ -266,6 +300,20 @@ class Household:
             self._seen = None
             self._remember(0)
         return True
+
+    def _see_all(self, has: int) -> int:
+        """Note that these pieces were seen here; return those that weren't before, as far as that
+        can be remembered.
+        """
+        every, length = self._spread.every, len(self._spread.some)
+        seen = every if self._missing == 0 else int.from_bytes(self._seen or b"")
+        new = has & ~seen
+        seen |= new
+        if not new or not self._remember(0 if seen == every else length):
+            return 0
+        self._missing = (every ^ seen).bit_count()
+        self._seen = bytearray(seen.to_bytes(length)) if self._missing else None
+        return new
 
     def _remember(self, bitfield: int) -> bool:
         """Have the memory for a bitfield of so many bytes; False if there is none."""

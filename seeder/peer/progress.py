@@ -95,7 +95,7 @@ class PeerProgress:
             thrift.lost(delivery.announced())
         delivery.arrived_with(pieces)
         # What others gained who can have had it of this peer.
-        self._account.delivered_verified(self._household.brought(pieces, delivery.size))
+        self._account.delivered_verified(self._household.brought(pieces, delivery))
         if thrift is not None:
             thrift.gained(delivery.announced())
         self._tell(pieces, now)
@@ -103,7 +103,11 @@ class PeerProgress:
     def grown_to(self, pieces: bytes | bool, now: float) -> None:
         """Take in a bitfield that came later: what is new in it was gained."""
         self._grow(bitfield_indices(pieces, self._torrent.layout.piece_count))
-        for index, claim in self._delivery.grown_to(pieces):
+        delivery = self._delivery
+        whole, others = delivery.grown_to(pieces)
+        self._gained += delivery.total(whole)
+        self._credit(self._household.gained_all(whole, delivery))
+        for index, claim in others.items():
             self._believe(index, claim)
         self._tell(pieces, now)
 

@@ -102,4 +102,5 @@ def as_nobody() -> Iterator[None]:
 
 def claims(delivery: Delivery, pieces: bytes | bool) -> int:
     """Have a peer say that it has more pieces; return the bytes that it claims by that."""
-    return sum(claim for _, claim in delivery.grown_to(pieces))
+    whole, others = delivery.grown_to(pieces)
+    return delivery.total(whole) + sum(others.values())
