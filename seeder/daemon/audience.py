@@ -10,6 +10,7 @@ from seeder.peer.hub import Hub
 from seeder.publish.serving import DELETED, WITHDRAWN
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.objects import PinnedBundle
+from seeder.tracker.saved import Counted
 from seeder.tracker.swarms import Swarms
 from seeder.units import rounded_size
 
@@ -45,7 +46,7 @@ class NodeAudience:
             torrent.info_hash,
             size=torrent.pinned.size,
             claims=account,
-            completed=account.counters.completed,
+            counted=Counted(account.counters.completed, account.counters.delivered_claimed_bytes),
             alias=torrent.short_v2_hash,
         )
         self._weigh_cache(torrent)

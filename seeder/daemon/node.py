@@ -1,14 +1,11 @@
 """The parts of one running node, each built from those before it."""
 
 import ipaddress
-import json
-import logging
 import random
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import trio
 
@@ -21,7 +18,7 @@ from seeder.daemon.descriptors import Descriptors
 from seeder.daemon.foundation import LISTINGS, Foundation, open_foundation
 from seeder.daemon.listeners import Listeners, address_of
 from seeder.daemon.restraint import Restraint
-from seeder.files import replace_file, storage_errors
+from seeder.daemon.swarm_file import SwarmFile
 from seeder.gateway.access import Keyring, ReadKey
 from seeder.gateway.download import Downloads
 from seeder.gateway.links import announce_url
@@ -39,13 +36,11 @@ from seeder.tracker.swarms import OwnSeeder, Swarms
 from seeder.upload.superseed import SuperSeeds
 from seeder.upload.uploads import Uploads
 
-_LOG = logging.getLogger(__name__)
-
 CLIENT = f"seeder/{__version__}"
 # Azureus style (BEP 20); no other client is SB.
 _PEER_ID_PREFIX = b"-SB0100-"
 SWARMS = "swarms.json"
-"""Below the state directory: the swarms of the last run, for the next."""
+"""Below the state directory: the swarms as they were at most a minute ago, for the next run."""
 
 
 @dataclass(slots=True, eq=False)
@@ -86,7 +81,7 @@ async def open_node(
     accounts = Accounts(ledger, catalog, swarms)
     async with (
         open_foundation(config, ledger, rng, resume=True, refresh=accounts.refresh) as foundation,
-        _remembered(swarms, config.state_directory / SWARMS),
+        SwarmFile(swarms, config.state_directory / SWARMS).remembered(),
         trio.open_nursery() as nursery,
     ):
         super_seeds = SuperSeeds(
@@ -184,29 +179,3 @@ def _make_swarms(config: Config, listeners: Listeners, rng: random.Random) -> Sw
     swarms = Swarms(policy, own, rng=rng)
     swarms.loading = True
     return swarms
-
-
-@asynccontextmanager
-async def _remembered(swarms: Swarms, path: Path) -> AsyncIterator[None]:
-    """Restore the swarms of the last run, and save them for the next one; StorageError."""
-    await trio.to_thread.run_sync(_restore, swarms, path, trio.current_time())
-    try:
-        yield
-    finally:
-        rows = json.dumps(list(swarms.export(trio.current_time())))
-        with storage_errors(path, "written"):
-            # Durable: it is written once, at the stop, and a power cut often follows that.
-            replace_file(path, rows.encode(), durable=True)
-
-
-def _restore(swarms: Swarms, path: Path, now: float) -> None:
-    try:
-        rows = json.loads(path.read_bytes())
-        path.unlink()
-        if not isinstance(rows, list):
-            raise ValueError("it is no list of swarms")
-        swarms.restore(rows, now)
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError) as error:
-        _LOG.warning("%s: the swarms of the last run are lost: %s", path, error)

@@ -24,12 +24,13 @@ from seeder.tracker.announce import (
     AnnounceEvent,
     AnnounceRequest,
 )
-from seeder.tracker.saved import SavedSession
+from seeder.tracker.saved import Counted, SavedSession
 from seeder.tracker.visits import DAY, Visits
 
 BELIEVED = 3
 """Downloads of one torrent that an address may claim in a day without having been to our seeder."""
 
+_COMPLETIONS, _BYTES = range(2)
 _KEYED, _KEYLESS = b"k", b"@"
 
 
@@ -58,6 +59,8 @@ class ClientSession:
     claimed: int = 0
     """Bytes of this download that were looked at, whether they were believed or not."""
     completed: bool = False
+    unsure: bool = False
+    """Whether an earlier run may have counted more of it: it hasn't announced in this one."""
     listed: int = 0
     """Its peers that are listed."""
     endpoint: bytes = b""
@@ -168,8 +171,11 @@ class Claims:
         visitors: int,
         memory: float,
         room: PastRoom,
+        counted: Counted,
     ) -> None:
         """Begin without sessions; `visits` are of all torrents, `room` is all swarms'.
+
+        `counted` is what `account` was told in earlier runs.
 
         For `visitors` see `_Belief`; `memory` is how many seconds a session is kept.
         """
@@ -180,6 +186,10 @@ class Claims:
         self._visitors = visitors
         self._memory = memory
         self._room = room
+        self._owed = [counted.completed, counted.claimed]
+        """Completions and bytes that the account has beyond what the adopted sessions know of."""
+        self.counted = counted.claimed
+        """Bytes that the account has been told in all."""
         self._sessions: dict[bytes, ClientSession] = {}
         self._past: dict[bytes, ClientSession] = {}
         """Those without a listed peer, in the order in which they lost the last."""
@@ -202,14 +212,18 @@ class Claims:
         name = session_name(request.peer_id, request.key, endpoint)
         session = self._sessions.get(name)
         if session is None:
-            session = ClientSession(name, request.downloaded, now)
+            session = ClientSession(name, request.downloaded, now, unsure=True)
             # If one was lost that could be known still, this may be that one.
             session.completed = request.downloaded > 0 and now - self._lost_at < self._memory
             self._sessions[name] = session
         session.seen = now
         if request.downloaded != session.downloaded:
             self._count(session, request, endpoint, now)
+        unsure, session.unsure = session.unsure, False
         if request.event is not AnnounceEvent.COMPLETED or session.completed:
+            return session, False
+        if unsure and self._take_owed(_COMPLETIONS, 1):
+            session.completed = True
             return session, False
         downloaded = request.left == 0 and (request.downloaded > 0 or not self.size)
         if downloaded and self._is_completion_believed(endpoint[:-2], now):
@@ -226,11 +240,20 @@ class Claims:
             counted = min(growth, self.size - session.claimed)
             if counted > 0:
                 session.claimed += counted
-                if self._are_bytes_believed(endpoint[:-2], counted, now):
+                if session.unsure:
+                    counted -= self._take_owed(_BYTES, counted)
+                if counted and self._are_bytes_believed(endpoint[:-2], counted, now):
+                    self.counted += counted
                     self.account.delivered_claimed(counted)
         elif growth < 0 and request.event is AnnounceEvent.STARTED:
             session.downloaded = request.downloaded
             session.claimed = 0
+
+    def _take_owed(self, kind: int, amount: int) -> int:
+        """Return how much of an amount an earlier run may have counted; that is owed no longer."""
+        owed = min(amount, self._owed[kind])
+        self._owed[kind] -= owed
+        return owed
 
     def _is_completion_believed(self, address: bytes, now: float) -> bool:
         belief = self._completions
@@ -309,8 +332,8 @@ class Claims:
         self._sessions.clear()
 
     def export(self) -> Iterator[SavedSession]:
-        """Yield every session."""
-        for session in self._sessions.values():
+        """Yield every session that there is at the first one."""
+        for session in tuple(self._sessions.values()):
             yield SavedSession(
                 session.peer_id,
                 session.key,
@@ -321,17 +344,22 @@ class Claims:
                 session.seen,
             )
 
-    def adopt(self, saved: Iterable[SavedSession]) -> None:
+    def adopt(self, saved: Iterable[SavedSession], counted: Counted) -> None:
         """Take back sessions of an earlier run into an empty swarm; nothing is counted.
+
+        `counted` is what the account had been told when they were saved. A run that died may have
+        counted more since; as much of what these sessions claim first isn't counted again.
 
         Those without a listed peer are past; `settle` is called when all peers are listed.
         """
+        told = counted.completed, counted.claimed
+        self._owed = [max(0, now - then) for now, then in zip(self._owed, told, strict=True)]
         for entry in saved:
             name = session_name(entry.peer_id, entry.key, entry.endpoint)
             if name in self._sessions or not (entry.key or entry.endpoint):
                 continue
             session = ClientSession(
-                name, entry.downloaded, entry.seen, entry.claimed, entry.completed
+                name, entry.downloaded, entry.seen, entry.claimed, entry.completed, unsure=True
             )
             if entry.endpoint:
                 session.note_endpoint(entry.endpoint)

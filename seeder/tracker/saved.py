@@ -1,20 +1,25 @@
 """Swarms as rows for JSON, without loss: a restart loses no peer and counts nothing twice.
 
-Times become ages, since the clock of one run means nothing to the next.
+A large swarm is several rows. Times become ages, since the clock of one run means nothing to the
+next.
 
 No I/O.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
 from math import isfinite
 from typing import NamedTuple, TypeAlias, TypedDict
 
 from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT
 from seeder.torrent.info import InfoHash
-from seeder.tracker.announce import PEER_ID_LENGTH
+from seeder.tracker.announce import LARGEST_COUNT, PEER_ID_LENGTH
 
 Cell: TypeAlias = str | int | float
+
+ROW_ENTRIES = 250
+"""Peers, and sessions, in a row: as many as take about half a millisecond."""
 
 
 class SavedPeer(NamedTuple):
@@ -42,19 +47,35 @@ class SavedSession(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """What was counted for a swarm when it was saved."""
+
+    completed: int = 0
+    claimed: int = 0
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
 class SavedSwarm:
-    """One swarm; its peers are sorted, the longest unseen first."""
+    """One swarm, or a part of it."""
 
     info_hash: InfoHash
-    completed: int
-    peers: Sequence[SavedPeer]
-    sessions: Sequence[SavedSession]
+    counted: Counted
+    peers: list[SavedPeer]
+    sessions: list[SavedSession]
 
-    def seen_since(self, oldest: float) -> bool:
-        """Tell whether anything in it was seen at or after `oldest`."""
-        if self.peers and self.peers[-1].seen >= oldest:
-            return True
-        return any(session.seen >= oldest for session in reversed(self.sessions))
+    def seen_since(self, oldest: float) -> "SavedSwarm":
+        """Return what of it was seen at or after `oldest`."""
+        peers = [peer for peer in self.peers if peer.seen >= oldest]
+        sessions = [session for session in self.sessions if session.seen >= oldest]
+        return replace(self, peers=peers, sessions=sessions)
+
+    def is_gone(self, oldest: float) -> bool:
+        """Tell whether nothing in it was seen at or after `oldest`."""
+        return not (
+            any(peer.seen >= oldest for peer in reversed(self.peers))
+            or any(session.seen >= oldest for session in reversed(self.sessions))
+        )
 
 
 class SwarmRow(TypedDict):
@@ -62,18 +83,35 @@ class SwarmRow(TypedDict):
 
     info_hash: str
     completed: int
+    claimed: int
     peers: list[list[Cell]]
     sessions: list[list[Cell]]
 
 
-def to_row(saved: SavedSwarm, now: float) -> SwarmRow:
-    """Return a swarm as its row."""
-    return SwarmRow(
-        info_hash=saved.info_hash.hex(),
-        completed=saved.completed,
-        peers=[_cells(peer, now) for peer in saved.peers],
-        sessions=[_cells(session, now) for session in saved.sessions],
-    )
+def to_rows(
+    info_hash: InfoHash,
+    counted: Counted,
+    peers: Iterable[SavedPeer],
+    sessions: Iterable[SavedSession],
+    now: float,
+) -> Iterator[SwarmRow]:
+    """Yield a swarm as its rows, at least one; the peers come before the sessions."""
+    peers, sessions = iter(peers), iter(sessions)
+    first = True
+    while True:
+        peer_cells = [_cells(peer, now) for peer in islice(peers, ROW_ENTRIES)]
+        room = ROW_ENTRIES - len(peer_cells)
+        session_cells = [_cells(session, now) for session in islice(sessions, room)]
+        if not (first or peer_cells or session_cells):
+            return
+        first = False
+        yield SwarmRow(
+            info_hash=info_hash.hex(),
+            completed=counted.completed,
+            claimed=counted.claimed,
+            peers=peer_cells,
+            sessions=session_cells,
+        )
 
 
 def _cells(entry: SavedPeer | SavedSession, now: float) -> list[Cell]:
@@ -82,15 +120,18 @@ def _cells(entry: SavedPeer | SavedSession, now: float) -> list[Cell]:
 
 
 def from_row(row: SwarmRow, now: float) -> SavedSwarm:
-    """Return the swarm that `to_row` made a row of; ValueError for anything else."""
+    """Return what `to_rows` made a row of; ValueError for anything else.
+
+    Rows of earlier versions don't say what was claimed.
+    """
     try:
         return SavedSwarm(
             InfoHash.from_hex(row["info_hash"]),
-            _count(row["completed"]),
+            Counted(_count(row["completed"]), _count(row.get("claimed", LARGEST_COUNT))),
             [_peer(cells, now) for cells in row["peers"]],
             [_session(cells, now) for cells in row["sessions"]],
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a saved swarm: {error!r}") from error
 
 

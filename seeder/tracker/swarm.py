@@ -329,8 +329,8 @@ class Swarm:
         self.claims.clear()
 
     def export(self) -> Iterator[SavedPeer]:
-        """Yield every peer, longest unseen first."""
-        for peer in self._peers.values():
+        """Yield every peer that there is at the first one, longest unseen first."""
+        for peer in tuple(self._peers.values()):
             session = peer.session
             yield SavedPeer(
                 peer.endpoint,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import inf
 
 from seeder.errors import AnnounceError
 from seeder.net.addresses import compact_endpoint
@@ -11,7 +12,7 @@ from seeder.tracker.claims import ClaimCounter, Claims, PastRoom
 from seeder.tracker.crowd import RandomFloats
 from seeder.tracker.handout import OwnPlace
 from seeder.tracker.rooms import Room
-from seeder.tracker.saved import SavedSwarm, SwarmRow, from_row, to_row
+from seeder.tracker.saved import Counted, SavedSwarm, SwarmRow, from_row, to_rows
 from seeder.tracker.swarm import Swarm, SwarmPolicy
 from seeder.tracker.visits import Visits
 
@@ -19,6 +20,9 @@ INTERVAL_SPREAD = 0.1
 """Share of the interval by which replies differ, so that announces don't come in waves."""
 MINUTES_LOADING = "1"
 """When to ask again for a torrent that may not be loaded yet (BEP 31)."""
+
+
+NOTHING = Counted()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class Swarms:
     def __init__(self, policy: SwarmPolicy, seeder: OwnSeeder, *, rng: RandomFloats) -> None:
         self.policy = policy
         self.loading = False
+        self.changes = 0
+        """Grows whenever there is something new to export."""
         self.own_place = OwnPlace.ALWAYS
         """When handouts name our own seeder."""
         self._seeder = seeder
@@ -79,13 +85,14 @@ class Swarms:
         *,
         size: int,
         claims: ClaimCounter,
-        completed: int = 0,
+        counted: Counted = NOTHING,
         alias: InfoHash | None = None,
     ) -> None:
         """Serve a torrent of `size` bytes; what its peers claim goes to `claims`.
 
-        `completed` is what was counted in earlier runs, `alias` the other hash that its peers may
-        name it by (BEP 52). A swarm that is open already keeps its peers and its counts.
+        `counted` is what `claims` was told in earlier runs, `alias` the other hash that its peers
+        may name it by (BEP 52). A swarm that is open already keeps its peers and its counts. What
+        was counted after its peers were saved, in a run that died, isn't counted again.
         """
         self._closed.pop(info_hash, None)
         if alias is not None:
@@ -101,19 +108,22 @@ class Swarms:
             visitors=policy.peers_per_address,
             memory=policy.expiry,
             room=self._past,
+            counted=counted,
         )
         swarm = Swarm(info_hash, policy, self._rng, room=self._room, visits=visits, claims=account)
         self._swarms[info_hash] = swarm
-        swarm.completed = completed
+        swarm.completed = counted.completed
         saved = self._saved.pop(info_hash, None)
         if saved is not None:
-            swarm.completed = max(completed, saved.completed)
-            account.adopt(saved.sessions)
-            swarm.adopt(saved.peers)
+            swarm.completed = max(counted.completed, saved.counted.completed)
+            account.adopt(saved.sessions, saved.counted)
+            # Peers may have announced while they were being saved.
+            swarm.adopt(sorted(saved.peers, key=lambda peer: peer.seen))
 
     def close(self, info_hash: InfoHash, reason: str) -> None:
         """Forget a torrent's peers and refuse it for good; its clients are told the `reason`."""
         self._saved.pop(info_hash, None)
+        self.changes += 1
         swarm = self._swarms.pop(info_hash, None)
         if swarm is not None:
             swarm.clear()
@@ -131,6 +141,7 @@ class Swarms:
         swarm = self._swarms.get(info_hash)
         if swarm is None:
             raise self._refusal(info_hash)
+        self.changes += 1
         own = self._seeder.reached_at(local)
         by_alias = info_hash != request.info_hash
         peers, peers6 = swarm.announce(request, source, own, now, self.own_place, by_alias=by_alias)
@@ -184,22 +195,33 @@ class Swarms:
         """Drop the peers that haven't announced for too long; return how many."""
         oldest = now - self.policy.expiry
         for info_hash, saved in list(self._saved.items()):
-            if not saved.seen_since(oldest):
+            if saved.is_gone(oldest):
                 del self._saved[info_hash]
-        return sum(swarm.expire(oldest) for swarm in self._swarms.values())
+        gone = sum(swarm.expire(oldest) for swarm in self._swarms.values())
+        self.changes += gone
+        return gone
 
     def export(self, now: float) -> Iterator[SwarmRow]:
-        """Yield a row for each swarm, opened or not; `restore` takes them back in a later run."""
-        for info_hash, swarm in list(self._swarms.items()):
-            peers, sessions = list(swarm.export()), list(swarm.claims.export())
-            yield to_row(SavedSwarm(info_hash, swarm.completed, peers, sessions), now)
-        for saved in list(self._saved.values()):
-            yield to_row(saved, now)
+        """Yield rows of all swarms, opened or not; `restore` takes them back in a later run.
 
-    def restore(self, rows: Iterable[SwarmRow], now: float) -> None:
+        Other tasks may run between two rows. Each peer and each session is saved as it was at one
+        moment, and what was counted for a swarm as it was before the first of them.
+        """
+        for info_hash, swarm in list(self._swarms.items()):
+            counted = Counted(swarm.completed, swarm.claims.counted)
+            yield from to_rows(info_hash, counted, swarm.export(), swarm.claims.export(), now)
+        for info_hash, saved in list(self._saved.items()):
+            yield from to_rows(info_hash, saved.counted, saved.peers, saved.sessions, now)
+
+    def restore(self, rows: Iterable[SwarmRow], now: float, *, elapsed: float = 0.0) -> None:
         """Take back what `export` wrote, before its torrents are opened; nothing is counted.
 
+        `elapsed` is how long ago that was (s); who has been silent for too long is left out.
         ValueError if any row is not one of `export`; then nothing is taken back.
         """
-        saved = [from_row(row, now) for row in rows]
-        self._saved.update((swarm.info_hash, swarm) for swarm in saved)
+        oldest = now - self.policy.expiry if elapsed else -inf
+        for saved in [from_row(row, now - elapsed).seen_since(oldest) for row in rows]:
+            known = self._saved.setdefault(saved.info_hash, saved)
+            if known is not saved:
+                known.peers.extend(saved.peers)
+                known.sessions.extend(saved.sessions)

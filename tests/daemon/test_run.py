@@ -296,8 +296,9 @@ async def test_swarms_that_cannot_be_read_are_a_warning(
         await until(partial(served, node))
     [warning] = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert str(path) in warning.getMessage()
-    [row] = json.loads(path.read_text())
-    assert row
+    header, row = map(json.loads, path.read_text().splitlines())
+    assert header["swarms"] == 2
+    assert row["info_hash"]
 
 
 # -- signals --------------------------------------------------------------------------------------

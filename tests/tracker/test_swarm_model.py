@@ -16,6 +16,7 @@ from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceReques
 from seeder.tracker.claims import BELIEVED
 from seeder.tracker.handout import PEERS_FOR_ONE_OTHER, OwnPlace, Stand
 from seeder.tracker.neighbours import StrangerLimits
+from seeder.tracker.saved import Counted
 from seeder.tracker.swarm import HANDOUT_GAP, SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms, SwarmStatistics
 from seeder.tracker.visits import DAY
@@ -467,7 +468,9 @@ class SwarmMachine(RuleBasedStateMachine):
     @rule()
     def close_and_open(self) -> None:
         self.swarms.close(HASH, "gone")
-        self.swarms.open(HASH, size=SIZE, claims=self.ledger, completed=self.completions)
+        self.swarms.open(
+            HASH, size=SIZE, claims=self.ledger, counted=Counted(completed=self.completions)
+        )
         self.peers.clear()
         self.stands.clear()
         self.sessions.clear()

@@ -10,7 +10,7 @@ from seeder.errors import AnnounceError
 from seeder.net.addresses import compact_endpoint
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceRequest, ScrapeCounts
-from seeder.tracker.saved import Cell, SwarmRow
+from seeder.tracker.saved import Cell, Counted, SwarmRow
 from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms, SwarmStatistics
 from tests.tracker.announcing import (
@@ -69,7 +69,7 @@ def test_a_closed_torrent_tells_why_and_drops_its_peers() -> None:
 def test_opening_twice_changes_nothing() -> None:
     tracker = Tracker()
     tracker.announce("a", downloaded=0)
-    tracker.swarms.open(HASH, size=SIZE, claims=Ledger(), completed=9)
+    tracker.swarms.open(HASH, size=SIZE, claims=Ledger(), counted=Counted(completed=9))
     tracker.announce("a", downloaded=100)
     assert tracker.ledger.delivered == 100
     assert tracker.swarms.statistics(HASH) == SwarmStatistics(peers=1, seeds=0, completed=0)
@@ -210,7 +210,7 @@ def test_completions_of_earlier_runs_come_from_whoever_knows_more() -> None:
     for counted, expected in ((0, 1), (7, 7)):
         swarms = Swarms(SwarmPolicy(), OwnSeeder(1), rng=random.Random(1))
         swarms.restore(rows, 0.0)
-        swarms.open(HASH, size=SIZE, claims=Ledger(), completed=counted)
+        swarms.open(HASH, size=SIZE, claims=Ledger(), counted=Counted(completed=counted))
         assert swarms.statistics(HASH).completed == expected
 
 
@@ -225,6 +225,8 @@ GOOD_SESSION: list[Cell] = ["61" * 20, "", 5, 5, 0, 1.5]
         {"info_hash": 5},
         {"completed": "many"},
         {"completed": -1},
+        {"claimed": -1},
+        {"claimed": None},
         {"peers": 7},
         {"peers": [GOOD_PEER[:-1]]},
         {"peers": [["c0", *GOOD_PEER[1:]]]},
@@ -237,7 +239,9 @@ GOOD_SESSION: list[Cell] = ["61" * 20, "", 5, 5, 0, 1.5]
     ],
 )
 def test_rows_that_are_damaged_are_refused_as_a_whole(change: dict[str, Any]) -> None:
-    good = SwarmRow(info_hash=HASH.hex(), completed=0, peers=[GOOD_PEER], sessions=[GOOD_SESSION])
+    good = SwarmRow(
+        info_hash=HASH.hex(), completed=0, claimed=0, peers=[GOOD_PEER], sessions=[GOOD_SESSION]
+    )
     swarms = Swarms(SwarmPolicy(), OwnSeeder(1), rng=random.Random(1))
     with pytest.raises(ValueError, match="not a saved swarm"):
         swarms.restore([good, {**good, **change}], 0.0)  # type: ignore[typeddict-item]
@@ -248,7 +252,11 @@ def test_rows_that_are_damaged_are_refused_as_a_whole(change: dict[str, Any]) ->
 
 def test_doubled_rows_do_no_harm() -> None:
     row = SwarmRow(
-        info_hash=HASH.hex(), completed=0, peers=[GOOD_PEER] * 2, sessions=[GOOD_SESSION] * 2
+        info_hash=HASH.hex(),
+        completed=0,
+        claimed=0,
+        peers=[GOOD_PEER] * 2,
+        sessions=[GOOD_SESSION] * 2,
     )
     swarms = Swarms(SwarmPolicy(), OwnSeeder(OWN_PORT), rng=random.Random(1))
     swarms.restore([row, row], 0.0)
