@@ -186,7 +186,8 @@ class Claims:
         self._visitors = visitors
         self._memory = memory
         self._room = room
-        self._owed = [counted.completed, counted.claimed]
+        self._former = counted
+        self._owed = [0, 0]
         """Completions and bytes that the account has beyond what the adopted sessions know of."""
         self.counted = counted.claimed
         """Bytes that the account has been told in all."""
@@ -352,8 +353,10 @@ class Claims:
 
         Those without a listed peer are past; `settle` is called when all peers are listed.
         """
-        told = counted.completed, counted.claimed
-        self._owed = [max(0, now - then) for now, then in zip(self._owed, told, strict=True)]
+        self._owed = [
+            max(0, self._former.completed - counted.completed),
+            max(0, self._former.claimed - counted.claimed),
+        ]
         for entry in saved:
             name = session_name(entry.peer_id, entry.key, entry.endpoint)
             if name in self._sessions or not (entry.key or entry.endpoint):
