@@ -75,7 +75,8 @@ class Download:
         self._scratch = scratch
         self._left = left
         self._at, self._stop = wanted.start, wanted.stop
-        self._refusal: DownloadRefused | None = None
+        self._refused: tuple[str, bool] | None = None
+        """The text that the client gets, and whether it may come back soon; the first one counts."""
         self._failed: set[int] = set()
         self._changed = trio.Event()
         """Set when there may be something to send."""
@@ -135,7 +136,7 @@ class Download:
 
     def refuse(self, text: str, *, busy: bool = True) -> None:
         """Cut it off; the client gets the text if its reply hasn't begun."""
-        self._refusal = self._refusal or DownloadRefused(text, busy=busy)
+        self._refused = self._refused or (text, busy)
         self.resume()
 
     # -- under the upload limits
@@ -182,8 +183,9 @@ class Download:
         DownloadRefused.
         """
         self._changed = changed = trio.Event()
-        if self._refusal is not None:
-            raise self._refusal
+        if self._refused is not None:
+            text, busy = self._refused
+            raise DownloadRefused(text, busy=busy)
         self._cold = False
         views = gather() if self._served else []
         if not views:
