@@ -174,7 +174,7 @@ def _raised_again(tree: ast.Module) -> Iterator[str]:
                         yield raised
 
 
-def _is_kept(value: ast.expr) -> bool:
+def _is_kept(value: ast.AST | None) -> bool:
     """Tell whether a value is an attribute, or lies in one; `errors.Refused` is a class."""
     while isinstance(value, ast.Subscript):
         value = value.value
@@ -187,10 +187,10 @@ def _taken(function: ast.AST) -> Iterator[str]:
         targets: list[ast.expr] = []
         if isinstance(node, ast.Assign) and _is_kept(node.value):
             targets = node.targets
-        elif isinstance(node, ast.NamedExpr) and _is_kept(node.value):
-            targets = [node.target]
-        elif isinstance(node, ast.For) and _is_kept(node.iter):
-            targets = [node.target]
+        else:
+            source = getattr(node, "iter" if isinstance(node, ast.For) else "value", None)
+            if isinstance(node, ast.NamedExpr | ast.For) and _is_kept(source):
+                targets = [node.target]
         yield from map(ast.unparse, targets)
 
 

@@ -76,7 +76,7 @@ class Download:
         self._left = left
         self._at, self._stop = wanted.start, wanted.stop
         self._refused: tuple[str, bool] | None = None
-        """The text that the client gets, and whether it may come back soon; the first one counts."""
+        """The text that the client gets, and whether we are only busy; the first one counts."""
         self._failed: set[int] = set()
         self._changed = trio.Event()
         """Set when there may be something to send."""

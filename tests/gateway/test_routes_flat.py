@@ -88,8 +88,8 @@ def test_refusals_of_ever_new_addresses() -> None:
 def test_heads_that_are_none(head: bytes) -> None:
     def once(_: int) -> None:
         reader = RequestReader(16_384)
+        reader.feed(head)
         with pytest.raises(RequestRefused):
-            reader.feed(head)
             reader.next_head()
 
     leaves_memory_flat(once, TIMES // 20)

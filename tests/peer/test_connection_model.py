@@ -253,7 +253,7 @@ class ConnectionMachine(RuleBasedStateMachine):
     def tell_interest(self, interested: bool) -> None:
         def take() -> None:
             self.interested = interested
-            self.view.interest_unanswered += interested
+            self.view.interest_unanswered += interested and not self.wire.choking
 
         number = MessageId.INTERESTED if interested else MessageId.NOT_INTERESTED
         self.say_message(number, b"", take)

@@ -18,7 +18,7 @@ class View:
         self.opened = False
         self.choked = True
         self.interest_unanswered = 0
-        """How often an unchoke may be said again: some clients need it when they want something."""
+        """How often an unchoke is said again: some clients need it when they want something."""
         self.has: set[int] = set()
         self.outstanding: Counter[Block] = Counter()
 
@@ -48,9 +48,10 @@ class View:
                 if not self.fast:
                     self.outstanding.clear()
             case MessageId.UNCHOKE:
-                assert self.choked or self.interest_unanswered
+                if not self.choked:
+                    assert self.interest_unanswered
+                    self.interest_unanswered -= 1
                 self.choked = False
-                self.interest_unanswered = max(0, self.interest_unanswered - 1)
             case MessageId.HAVE:
                 assert message.index() not in self.has
                 self.has.add(message.index())
