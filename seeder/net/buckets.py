@@ -6,6 +6,7 @@ No I/O.
 """
 
 from collections import OrderedDict
+from typing import NamedTuple
 
 from seeder.net.addresses import networks_of
 
@@ -32,35 +33,55 @@ class AddressLimiter:
 
     def __init__(self, rate: float, burst: float, *, most_addresses: int = 50_000) -> None:
         """Allow `rate` tokens a second in the long run and `burst` at once."""
-        self._costs = {length: 1.0 / (rate * share) for length, share in SHARES.items()}
-        # The thousandth of a token keeps rounding from costing a whole one.
-        self._depths = {
-            length: (burst * share + 0.001) / (rate * share) for length, share in SHARES.items()
-        }
         self._most = most_addresses
-        self._full_at = tuple(OrderedDict[bytes, float]() for _ in range(3))
+        self._full_at = buckets = tuple(OrderedDict[bytes, float]() for _ in range(3))
         """The buckets by the place of their network in `networks_of`."""
+        v4, v6 = (
+            # The thousandth of a token keeps rounding from costing a whole one.
+            tuple(
+                _Level(
+                    len(network),
+                    1.0 / (rate * SHARES[len(network)]),
+                    (burst * SHARES[len(network)] + 0.001) / (rate * SHARES[len(network)]),
+                    full_at,
+                )
+                for network, full_at in zip(networks_of(bytes(length)), buckets, strict=False)
+            )
+            for length in (4, 16)
+        )
+        self._levels = {4: v4, 16: v6}
 
     def admit(self, address: bytes, now: float, tokens: float = 1) -> bool:
         """Take tokens of a packed address; where too few are left, take none and return False."""
-        networks = networks_of(address)
-        costs, depths = self._costs, self._depths
-        after: list[float] = []
-        for network, buckets in zip(networks, self._full_at, strict=False):
+        taken = []
+        for length, cost, depth, buckets in self._levels[len(address)]:
+            network = address[:length]
             full_at = buckets.get(network, now)
-            length = len(network)
-            full_at = (full_at if full_at > now else now) + tokens * costs[length]
-            if full_at - now > depths[length]:
+            full_at = (full_at if full_at > now else now) + tokens * cost
+            if full_at - now > depth:
                 if network in buckets:
                     buckets.move_to_end(network)
                 return False
-            after.append(full_at)
-        for network, buckets, full_at in zip(networks, self._full_at, after, strict=False):
+            taken.append((buckets, network, full_at))
+        for buckets, network, full_at in taken:
             buckets[network] = full_at
             buckets.move_to_end(network)
             if len(buckets) > self._most:
                 buckets.popitem(last=False)
         return True
+
+
+class _Level(NamedTuple):
+    """The networks of one size around addresses of one family."""
+
+    length: int
+    """Of a network's key in bytes."""
+    cost: float
+    """Seconds that a token takes to come back."""
+    depth: float
+    """Seconds that an empty bucket takes to be full."""
+    full_at: OrderedDict[bytes, float]
+    """The buckets, those used longest ago first."""
 
 
 class TokenBucket:

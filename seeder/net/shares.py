@@ -41,8 +41,10 @@ class _Network(Generic[H]):
         share = self.inside.get(network)
         if share is None:
             self.inside[network] = holder
-            after = 1
-        elif isinstance(share, _Network):
+            self.count += 1
+            self.largest = self.largest or 1
+            return
+        if isinstance(share, _Network):
             share.add(holder, networks, of, level - 1)
             after = share.count
         elif isinstance(share, _Address):
@@ -129,9 +131,10 @@ class Shares(Generic[H]):
         """How many the /24 or /48 has that has most."""
         return self._all.largest
 
-    def add(self, holder: H) -> None:
-        """Count a holder that isn't counted yet."""
-        networks = self._networks(holder)
+    def add(self, holder: H, networks: Networks | None = None) -> None:
+        """Count a holder that isn't counted yet; its `networks` are looked up unless given."""
+        if networks is None:
+            networks = self._networks(holder)
         self._all.add(holder, networks, self._networks, len(networks) - 1)
 
     def remove(self, holder: H) -> None:

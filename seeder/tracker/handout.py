@@ -105,15 +105,15 @@ class Stands:
         ours = own[:count] if place is OwnPlace.ALWAYS else ()
         count -= len(ours)
         if not self.are_deep:
-            rows = self._rows
-            others = _others(rows, False, asker)
+            [row] = self._rows
+            others = len(row[0][0]) + len(row[1][0]) - (asker in row[near][0])
             if not wants_nothing:
                 wanted = max(count // 2, count - others)
-                count -= _choose(chosen, rows, near, True, wanted, asker=asker)
+                count -= _choose_of_row(chosen, row, near, True, wanted, asker=asker)
             for endpoint in ours:
                 chosen[len(endpoint) == V6_ENDPOINT].append(endpoint)
             if others:
-                _choose(chosen, rows, near, False, count, asker=asker)
+                _choose_of_row(chosen, row, near, False, count, asker=asker)
             return chosen
         steps = self._steps(asker, count, len(ours), wants_nothing, trust)
         for rows, seeds, _ in steps:
@@ -161,29 +161,41 @@ def _others(rows: Iterable[_Row], wants_nothing: bool, asker: bytes) -> int:
     return count
 
 
+def _choose_of_row(
+    chosen: Choice, row: _Row, near: bool, wants_nothing: bool, count: int, *, asker: bytes
+) -> int:
+    """Add up to `count` random peers of one kind to `chosen`; return how many they were."""
+    missing = count
+    for family in (near, not near):
+        crowd = row[family][wants_nothing]
+        if missing > 0 and len(crowd):
+            some = crowd.sample(missing, without=asker)
+            chosen[family].append(some)
+            missing -= len(some) // _LENGTHS[family]
+    return count - missing
+
+
 def _choose(
     chosen: Choice,
     rows: Sequence[_Row],
     near: bool,
     wants_nothing: bool,
-    count: int,
+    missing: int,
     *,
     asker: bytes,
-) -> int:
-    """Add up to `count` random peers of one kind to `chosen`; return how many they were."""
-    missing = count
+) -> None:
+    """Add up to `missing` random peers of one kind, of each row as its share of all is."""
     for family in (near, not near):
         if missing > 0:
             crowds = [crowd for row in rows if len(crowd := row[family][wants_nothing])]
             total = sum(map(len, crowds))
             for crowd in crowds:
-                # As many of each row as its share of all, the last one makes up for rounding.
+                # The last one makes up for rounding.
                 total -= len(crowd)
                 part = missing if not total else -(-missing * len(crowd) // (total + len(crowd)))
                 some = crowd.sample(part, without=asker)
                 chosen[family].append(some)
                 missing -= len(some) // _LENGTHS[family]
-    return count - missing
 
 
 def add(chosen: Choice, endpoints: Iterable[bytes]) -> None:

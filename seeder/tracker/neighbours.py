@@ -121,15 +121,15 @@ class Neighbours:
         alone = network is not None and network.strangers == self._shares.share(networks)
         return self._shares.holders(networks[-1]) if alone else ()
 
-    def add(self, peer: ListedPeer) -> None:
-        """Take in a newcomer, a stranger, and give it its stand."""
-        shares = self._shares
-        shares.add(peer)
-        networks = networks_of(peer.endpoint[:-2])
+    def add(self, peer: ListedPeer, networks: Networks) -> None:
+        """Take in a newcomer, a stranger; its crowd is the one in front, `networks` its address's.
+
+        It gets its stand.
+        """
+        shares, limits = self._shares, self._limits
+        shares.add(peer, networks)
         widest = networks[-1]
-        size = shares.share(networks)
-        limits = self._limits
-        if size > limits.in_front:
+        if shares.largest > limits.in_front and shares.share(networks) > limits.in_front:
             network = self._large.get(widest)
             if network is None:
                 others = sum(not each.known for each in shares.holders(widest)) - 1
@@ -146,7 +146,10 @@ class Neighbours:
                 stand = Stand.MIDDLE
             if stand > network.stand:
                 self._move(widest, network, stand, but=peer)
-        self.stand(peer)
+        if self._large:
+            self.stand(peer)
+        else:
+            peer.crowd.add(peer.endpoint)
 
     def remove(self, peer: ListedPeer) -> None:
         """Let a peer go."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from math import inf
 
-from seeder.net.addresses import compact_endpoint, networks_of
+from seeder.net.addresses import Networks, compact_endpoint, networks_of
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceRequest, ScrapeCounts
 from seeder.tracker.claims import Claims
@@ -141,8 +141,11 @@ class Swarm:
         """Add or refresh the peer that announces; None when it may not be listed."""
         # Popped and put back, so that the peers stay in the order of `seen`.
         peer = self._peers.pop(endpoint, None)
-        if peer is None and not self._take_place(request, endpoint, now):
-            return None
+        networks: Networks = ()
+        if peer is None:
+            networks = networks_of(endpoint[:-2])
+            if not self._take_place(request, endpoint, networks, now):
+                return None
         session, completed = self.claims.note(request, endpoint, now)
         self.completed += completed
         if peer is None:
@@ -151,8 +154,9 @@ class Swarm:
             complete = request.left == 0
             peer = ListedPeer(endpoint, session, now, complete, wants_nothing, crowd)
             self.claims.attach(session, endpoint)
-            self._list(peer)
-            self._recognise(peer, now)
+            self._list(peer, networks)
+            if len(self._visits):
+                self._recognise(networks, now)
         else:
             self._peers[endpoint] = peer
             if peer.session is not session:
@@ -182,13 +186,11 @@ class Swarm:
             peer.wants_nothing = wants_nothing
             self._neighbours.stand(peer)
 
-    def _recognise(self, peer: ListedPeer, now: float) -> None:
+    def _recognise(self, networks: Networks, now: float) -> None:
         """Have a newcomer known if its address has come to our seeder already."""
-        if len(self._visits):
-            networks = networks_of(peer.endpoint[:-2])
-            visit = self._visits.of(self._info_hash, networks[0], now)
-            if visit is not None:
-                self._neighbours.recognise(networks, visit.at_once)
+        visit = self._visits.of(self._info_hash, networks[0], now)
+        if visit is not None:
+            self._neighbours.recognise(networks, visit.at_once)
 
     def visited(self, address: bytes, at_once: int, now: float) -> None:
         """Note that a peer from an address (packed) came to our seeder, which has now `at_once`."""
@@ -196,14 +198,15 @@ class Swarm:
         self._visits.note(self._info_hash, networks[0], at_once, now)
         self._neighbours.recognise(networks, at_once)
 
-    def _take_place(self, request: AnnounceRequest, endpoint: bytes, now: float) -> bool:
+    def _take_place(
+        self, request: AnnounceRequest, endpoint: bytes, networks: Networks, now: float
+    ) -> bool:
         """Make sure that there is room for a newcomer; False when it isn't to be had.
 
         If its address is at the cap, a client that only changed its port takes its own former
         place. Where there is no room, the largest network makes some: in this swarm if that is
         full, else in whichever swarm one network has most.
         """
-        networks = networks_of(endpoint[:-2])
         policy, neighbours = self._policy, self._neighbours
         at_address = neighbours.at(networks)
         if len(at_address) >= policy.peers_per_address:
@@ -231,13 +234,17 @@ class Swarm:
         """Drop a peer of the largest network for one in another swarm; there is one at least."""
         self._lose(self._neighbours.of_most(), now)
 
-    def _list(self, peer: ListedPeer) -> None:
+    def _list(self, peer: ListedPeer, networks: Networks) -> None:
         self._peers[peer.endpoint] = peer
         self.seeds += peer.complete
         neighbours = self._neighbours
         before = neighbours.largest
-        neighbours.add(peer)
-        self._room.change(self, 1, before, neighbours.largest)
+        neighbours.add(peer, networks)
+        after = neighbours.largest
+        if before == after:
+            self._room.used += 1
+        else:
+            self._room.change(self, 1, before, after)
 
     def _lose(self, peer: ListedPeer, now: float) -> None:
         """Drop a peer whose client may come back."""
@@ -346,7 +353,8 @@ class Swarm:
         policy, neighbours = self._policy, self._neighbours
         for entry in saved:
             endpoint = entry.endpoint
-            at_address = neighbours.at(networks_of(endpoint[:-2]))
+            networks = networks_of(endpoint[:-2])
+            at_address = neighbours.at(networks)
             if (
                 endpoint in self._peers
                 or len(at_address) >= policy.peers_per_address
@@ -360,7 +368,7 @@ class Swarm:
                 endpoint, session, entry.seen, entry.complete, entry.wants_nothing, crowd
             )
             self.claims.attach(session, endpoint)
-            self._list(peer)
+            self._list(peer, networks)
         self.claims.settle()
 
 
