@@ -119,6 +119,8 @@ _Share: TypeAlias = H | _Address[H] | _Network[H]
 class Shares(Generic[H]):
     """All holders of something scarce; `networks` tells where one is, the same at all times."""
 
+    __slots__ = ("_all", "_networks")
+
     def __init__(self, networks: Callable[[H], Networks]) -> None:
         self._networks = networks
         self._all: _Network[H] = _Network()

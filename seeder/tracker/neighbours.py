@@ -70,6 +70,8 @@ class _Network:
 class Neighbours:
     """Every listed peer of a swarm; `stands` is where they are handed out from."""
 
+    __slots__ = ("_known", "_large", "_limits", "_shares", "_stands")
+
     def __init__(self, stands: Stands, limits: StrangerLimits) -> None:
         self._stands = stands
         self._limits = limits

@@ -69,6 +69,19 @@ class Swarm:
     `room` and `visits` are those of all swarms.
     """
 
+    __slots__ = (
+        "_info_hash",
+        "_neighbours",
+        "_peers",
+        "_policy",
+        "_room",
+        "_stands",
+        "_visits",
+        "claims",
+        "completed",
+        "seeds",
+    )
+
     def __init__(
         self,
         info_hash: InfoHash,
