@@ -161,21 +161,6 @@ class Claims:
     on with its session as long as there is room for those that have stopped.
     """
 
-    __slots__ = (
-        "_completions",
-        "_copies",
-        "_info_hash",
-        "_lost_at",
-        "_memory",
-        "_past",
-        "_room",
-        "_sessions",
-        "_visitors",
-        "_visits",
-        "account",
-        "size",
-    )
-
     def __init__(
         self,
         info_hash: InfoHash,
