@@ -12,6 +12,7 @@ No I/O.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
+from operator import sub
 from typing import Protocol
 
 from seeder.net.addresses import Networks, is_v6, network_of, networks_of
@@ -186,11 +187,10 @@ class Claims:
         self._visitors = visitors
         self._memory = memory
         self._room = room
-        self._former = counted
         self._owed = [0, 0]
         """Completions and bytes that the account has beyond what the adopted sessions know of."""
-        self.counted = counted.claimed
-        """Bytes that the account has been told in all."""
+        self._told = [counted.completed, counted.claimed or 0]
+        """What the account has been told in all."""
         self._sessions: dict[bytes, ClientSession] = {}
         self._past: dict[bytes, ClientSession] = {}
         """Those without a listed peer, in the order in which they lost the last."""
@@ -201,6 +201,12 @@ class Claims:
 
     def __len__(self) -> int:
         return len(self._sessions)
+
+    @property
+    def counted(self) -> Counted:
+        """What the account has been told of the sessions as they are now, and of earlier ones."""
+        completed, claimed = map(sub, self._told, self._owed)
+        return Counted(completed, claimed)
 
     def find(self, request: AnnounceRequest, endpoint: bytes) -> ClientSession | None:
         """Return the session that an announce from `endpoint` belongs to."""
@@ -229,6 +235,7 @@ class Claims:
         downloaded = request.left == 0 and (request.downloaded > 0 or not self.size)
         if downloaded and self._is_completion_believed(endpoint[:-2], now):
             session.completed = True
+            self._told[_COMPLETIONS] += 1
             self.account.completed()
         return session, session.completed
 
@@ -244,7 +251,7 @@ class Claims:
                 if session.unsure:
                     counted -= self._take_owed(_BYTES, counted)
                 if counted and self._are_bytes_believed(endpoint[:-2], counted, now):
-                    self.counted += counted
+                    self._told[_BYTES] += counted
                     self.account.delivered_claimed(counted)
         elif growth < 0 and request.event is AnnounceEvent.STARTED:
             session.downloaded = request.downloaded
@@ -353,10 +360,11 @@ class Claims:
 
         Those without a listed peer are past; `settle` is called when all peers are listed.
         """
-        self._owed = [
-            max(0, self._former.completed - counted.completed),
-            max(0, self._former.claimed - counted.claimed),
-        ]
+        claimed = self._told[_BYTES] if counted.claimed is None else counted.claimed
+        then = counted.completed, claimed
+        self._owed = [max(0, now - told) for now, told in zip(self._told, then, strict=True)]
+        # A ledger may have lost what was counted last.
+        self._told = list(map(max, self._told, then))
         for entry in saved:
             name = session_name(entry.peer_id, entry.key, entry.endpoint)
             if name in self._sessions or not (entry.key or entry.endpoint):

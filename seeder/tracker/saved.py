@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias, TypedDict
 
 from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT
 from seeder.torrent.info import InfoHash
-from seeder.tracker.announce import LARGEST_COUNT, PEER_ID_LENGTH
+from seeder.tracker.announce import PEER_ID_LENGTH
 
 Cell: TypeAlias = str | int | float
 
@@ -51,8 +51,8 @@ class Counted:
     """What was counted for a swarm when it was saved."""
 
     completed: int = 0
-    claimed: int = 0
-    """Bytes."""
+    claimed: int | None = 0
+    """Bytes; None where an earlier version didn't save that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class SwarmRow(TypedDict):
 
     info_hash: str
     completed: int
-    claimed: int
+    claimed: int | None
     peers: list[list[Cell]]
     sessions: list[list[Cell]]
 
@@ -120,14 +120,15 @@ def _cells(entry: SavedPeer | SavedSession, now: float) -> list[Cell]:
 
 
 def from_row(row: SwarmRow, now: float) -> SavedSwarm:
-    """Return what `to_rows` made a row of; ValueError for anything else.
-
-    Rows of earlier versions don't say what was claimed.
-    """
+    """Return what `to_rows` made a row of; ValueError for anything else."""
     try:
+        claimed = row.get("claimed")
         return SavedSwarm(
             InfoHash.from_hex(row["info_hash"]),
-            Counted(_count(row["completed"]), _count(row.get("claimed", LARGEST_COUNT))),
+            Counted(
+                _count(row["completed"]),
+                None if claimed is None else _count(claimed),
+            ),
             [_peer(cells, now) for cells in row["peers"]],
             [_session(cells, now) for cells in row["sessions"]],
         )

@@ -208,8 +208,8 @@ class Swarms:
         moment, and what was counted for a swarm as it was before the first of them.
         """
         for info_hash, swarm in list(self._swarms.items()):
-            counted = Counted(swarm.completed, swarm.claims.counted)
-            yield from to_rows(info_hash, counted, swarm.export(), swarm.claims.export(), now)
+            claims = swarm.claims
+            yield from to_rows(info_hash, claims.counted, swarm.export(), claims.export(), now)
         for info_hash, saved in list(self._saved.items()):
             yield from to_rows(info_hash, saved.counted, saved.peers, saved.sessions, now)
 

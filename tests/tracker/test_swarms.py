@@ -226,7 +226,7 @@ GOOD_SESSION: list[Cell] = ["61" * 20, "", 5, 5, 0, 1.5]
         {"completed": "many"},
         {"completed": -1},
         {"claimed": -1},
-        {"claimed": None},
+        {"claimed": "much"},
         {"peers": 7},
         {"peers": [GOOD_PEER[:-1]]},
         {"peers": [["c0", *GOOD_PEER[1:]]]},
