@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from zlib import crc32
 
@@ -69,7 +69,9 @@ class HashJournal:
         self._path = path
         self._width = width
         self._length = width + digest_length
-        self._header = json.dumps({"journal": 2, "of": name}).encode() + b"\n"
+        self._header = _header(2, name)
+        self._old_header = _header(1, name)
+        """Of earlier releases: without checksums."""
         self._seed = crc32(self._header)
 
     def load(self) -> dict[int, bytes]:
@@ -82,15 +84,19 @@ class HashJournal:
         except OSError as error:
             _LOG.warning("%s: can't be read: %s; hashing begins anew", self._path, error.strerror)
             return {}
+        if data is not None and data.startswith(self._old_header):
+            # What is left of the power cut of an earlier release can't be told from zeros.
+            records = self._cut(data[len(self._old_header) :], self._length)
+            return {number: digest for number, digest in records if any(digest)}
         if data is None or not data.startswith(self._header):
             return {}
-        width, length = self._width, self._length
+        length = self._length + _CHECKSUM
         known: dict[int, bytes] = {}
-        damaged = 0
-        for at in range(len(self._header), len(data), length + _CHECKSUM):
-            record, told = data[at : at + length], data[at + length : at + length + _CHECKSUM]
-            if told == self._checksum(record):
-                known[int.from_bytes(record[:width], "big")] = record[width:]
+        damaged = int(len(data[len(self._header) :]) % length > 0)
+        for number, record in self._cut(data[len(self._header) :], length):
+            digest, told = record[:-_CHECKSUM], record[-_CHECKSUM:]
+            if told == self._checksum(number.to_bytes(self._width, "big") + digest):
+                known[number] = digest
             else:
                 damaged += 1
         if damaged:
@@ -100,6 +106,13 @@ class HashJournal:
                 damaged,
             )
         return known
+
+    def _cut(self, records: bytes, length: int) -> Iterator[tuple[int, bytes]]:
+        """Yield the number of each whole record, and what follows it."""
+        width = self._width
+        for at in range(0, len(records) - length + 1, length):
+            number = int.from_bytes(records[at : at + width], "big")
+            yield number, records[at + width : at + length]
 
     def start(self, known: dict[int, bytes]) -> None:
         """Write the journal anew with what is known, and so without a torn tail. StorageError."""
@@ -122,3 +135,7 @@ class HashJournal:
 
     def _checksum(self, record: bytes) -> bytes:
         return crc32(record, self._seed).to_bytes(_CHECKSUM, "big")
+
+
+def _header(version: int, name: str) -> bytes:
+    return json.dumps({"journal": version, "of": name}).encode() + b"\n"

@@ -54,7 +54,8 @@ class Site:
 def site(faults: FaultServer, tmp_path: Path) -> Site:
     store = ObjectsServer(objects=dict(old_state.BODIES))
     faults.default = store.serve
-    shutil.copytree(old_state.STATE, tmp_path / "state")
+    # As if it had stopped just now: peers of long ago would be forgotten.
+    shutil.copytree(old_state.STATE, tmp_path / "state", copy_function=shutil.copyfile)
     anywhere = {"listen": ["127.0.0.1:0"]}
     settings = old_state.settings(
         faults.url,

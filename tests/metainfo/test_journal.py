@@ -78,6 +78,17 @@ def test_one_flipped_bit_costs_one_piece(tmp_path: Path, caplog: pytest.LogCaptu
     assert "1 of its records are damaged" in caplog.text
 
 
+def test_the_journal_of_an_earlier_release_is_read_but_for_its_zeros(tmp_path: Path) -> None:
+    records = b"".join(number.to_bytes(4) + digest for number, digest in HASHES.items())
+    header = b'{"journal": 1, "of": "of this"}\n'
+    (tmp_path / "one").write_bytes(header + records + bytes(100))
+    journal = HashJournal(tmp_path / "one", "of this")
+    known = {index: digest for index, digest in HASHES.items() if index}
+    assert journal.load() == known
+    journal.start(known)
+    assert journal.load() == known
+
+
 def test_the_records_of_another_journal_are_not_believed(tmp_path: Path) -> None:
     other = HashJournal(tmp_path / "other", "of that")
     other.start(HASHES)
