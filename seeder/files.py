@@ -233,6 +233,11 @@ def replace_file(
         raise
 
 
+def make_directory(path: str | Path, mode: int = 0o777) -> None:
+    """Make a directory whose name outlives a power cut, and those above it; OSError."""
+    _make_directory(os.fspath(path), mode, durable=True)
+
+
 def _make_directory(path: str, mode: int, *, durable: bool) -> None:
     """Make a directory and those above it; nothing if it is there."""
     if os.path.isdir(path):

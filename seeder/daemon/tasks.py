@@ -9,7 +9,7 @@ from typing import Protocol
 import trio
 
 from seeder.errors import StateUnusable
-from seeder.files import lock_directory
+from seeder.files import lock_directory, make_directory
 
 
 class Task(Protocol):
@@ -44,7 +44,7 @@ async def running(task: Task) -> AsyncIterator[None]:
 def locked_state(directory: Path) -> Iterator[None]:
     """Make the state directory and keep other processes out of it; StateUnusable."""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
         descriptor = lock_directory(str(directory))
     except BlockingIOError as error:
         raise StateUnusable(

@@ -23,7 +23,8 @@ _LOG = logging.getLogger(__name__)
 
 _BESIDE = ("-wal", "-shm", "-journal")
 """The files that SQLite keeps beside a database, by the ends of their names."""
-_MAGIC = b"SQLite format 3\0"
+_SMALLEST = 512
+"""Bytes of the smallest page of SQLite's."""
 _BEGUN_ANEW = "savings, and what was spent of the budgets, begin at zero"
 
 
@@ -43,7 +44,7 @@ def open_ledger(path: Path, busy: float) -> LedgerFile:
     with storage_errors(path, "opened"):
         _make_way(path)
     try:
-        _check_header(path)
+        _check_size(path)
         return _open_checked(path, busy)
     except LedgerDamaged as error:
         _set_aside(path, str(error), _BEGUN_ANEW)
@@ -74,16 +75,11 @@ def read_former(path: Path, now: float) -> Former:
     return Former({account.key: Entry.of(account) for account in accounts}, recorded.spent)
 
 
-def _check_header(path: Path) -> None:
-    """Look at a file before SQLite does, which would delete the WAL beside one without pages."""
-    with storage_errors(path, "read"):
-        try:
-            with path.open("rb") as file:
-                header = file.read(len(_MAGIC))
-        except FileNotFoundError:
-            return
-    if header != _MAGIC and (header or Path(f"{path}-wal").exists()):
-        raise LedgerDamaged(f"{path}: this is not a SQLite file")
+def _check_size(path: Path) -> None:
+    """Look at a file before SQLite does, which would delete the WAL beside one without a page."""
+    with storage_errors(path, "read"), suppress(FileNotFoundError):
+        if path.stat().st_size < _SMALLEST and Path(f"{path}-wal").stat().st_size:
+            raise LedgerDamaged(f"{path}: this is not a SQLite file")
 
 
 def _open_checked(path: Path, busy: float) -> LedgerFile:

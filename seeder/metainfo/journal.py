@@ -8,6 +8,7 @@ from pathlib import Path
 from zlib import crc32
 
 from seeder.files import (
+    make_directory,
     make_way,
     open_regular,
     read_file,
@@ -119,6 +120,7 @@ class HashJournal:
         data = self._header + self._records(known.items())
         with storage_errors(self._path, "written"):
             make_way(self._path.parent)
+            make_directory(self._path.parent)
             # Durable as soon as there is something to lose: what is known was paid for.
             replace_file(self._path, data, durable=bool(known))
 

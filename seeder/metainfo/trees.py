@@ -17,6 +17,7 @@ from struct import Struct
 
 from seeder.errors import StorageError
 from seeder.files import (
+    make_directory,
     make_way,
     move_file,
     open_regular,
@@ -66,7 +67,7 @@ class TreeFile:
     def finish(self, piece_layer: bytes) -> None:
         """Write all but the leaves, the header last and once the rest is synced. StorageError."""
         with storage_errors(self.path, "written"):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(self.path.parent)
             with _opened(self.path, os.O_RDWR | os.O_CREAT) as fd:
                 layer, nodes = self.shape.piece_layer, piece_layer
                 while layer < max(1, self.shape.height):
@@ -87,7 +88,7 @@ class TreeFile:
         if path == self.path:
             return
         with storage_errors(path, "written"):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(path.parent)
             move_file(self.path, path)
         self.path = path
 
@@ -198,6 +199,7 @@ class TreeBuilder:
 def _begin(path: Path) -> None:
     with storage_errors(path, "written"):
         make_way(path.parent)
+        make_directory(path.parent)
         replace_file(path, b"", durable=False)
 
 
