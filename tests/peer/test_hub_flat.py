@@ -122,4 +122,6 @@ async def _settled(node: Node) -> int:
     while any(session.reason is not None for session in node.sessions()):  # noqa: ASYNC110
         await trio.sleep(0.002)
     await trio.testing.wait_all_tasks_blocked(0.01)
+    # The node of the tests keeps whom the tracker was told of.
+    node.visits.clear()
     return blocks()
