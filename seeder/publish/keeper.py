@@ -182,10 +182,11 @@ class Keeper(Rounds):
         if self.publication.state is not State.FAULTY:
             self.told = None
         pause = inf if self.wanted.listed is not None else self.refresh
-        if self._reads_fail:
-            pause = min(pause, READS_FAIL_FOR)
+        due = self._doubts.next_at
+        if self.publication.state is State.FAULTY and not self._doubts:
+            due = self._read_failed_at + READS_FAIL_FOR
         # A little later than that: the pause between two rounds is varied by a tenth.
-        return min(pause, max(0.0, 1.2 * (self._doubts.next_at - trio.current_time())))
+        return min(pause, max(0.0, 1.2 * (due - trio.current_time())))
 
     async def _read_record(self) -> None:
         """Try again to read the record; StorageError."""

@@ -3,7 +3,7 @@
 import hashlib
 import random
 import socket
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -126,7 +126,7 @@ class Node:
     """What belongs to no torrent."""
     address: tuple[str, int]
     watch: Watch
-    visits: list[tuple[bytes, bytes, int]]
+    visits: deque[tuple[bytes, bytes, int]]
     """Whom the tracker was told of: info hash, packed address, peers of it at once."""
     stop: trio.CancelScope = field(default_factory=trio.CancelScope)
     stopped: trio.Event = field(default_factory=trio.Event)
@@ -271,7 +271,7 @@ async def serving(
         ),
         origin_is_busy=lambda: False,
     )
-    visits: list[tuple[bytes, bytes, int]] = []
+    visits: deque[tuple[bytes, bytes, int]] = deque(maxlen=16)
     hub = Hub(
         uploads,
         find=find,

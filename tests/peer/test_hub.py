@@ -267,12 +267,12 @@ async def test_the_tracker_is_told_who_shook_hands(tmp_path: Path) -> None:
         name, address = bytes(node.torrent.info_hash), bytes([127, 0, 0, 1])
         async with Peer.connect(node.address) as stranger, node.peer(), node.peer(peer_id=THIRD_ID):
             await stranger.send(b"\x13BitTorrent protocol" + bytes(8) + name)
-            assert node.visits == [(name, address, 1), (name, address, 2)]
+            assert list(node.visits) == [(name, address, 1), (name, address, 2)]
             # One that finds no place is there all the same.
             async with Peer.connect(node.address) as third:
                 await third.send(greeting(info_hash=name, peer=b"-XX0001-yetanother00"))
                 await node.wait_closed("too-many-for-torrent")
-            assert node.visits[2:] == [(name, address, 2)]
+            assert list(node.visits)[2:] == [(name, address, 2)]
 
 
 async def test_one_peer_may_load_two_torrents(tmp_path: Path) -> None:
