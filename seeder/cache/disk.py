@@ -98,7 +98,7 @@ class DiskTier:
                 self.health.open_failed(error)
 
     async def _try_opening(self) -> None:
-        found = await trio.to_thread.run_sync(self._open)
+        found, refused = await trio.to_thread.run_sync(self._open)
         evicted: dict[Key, int] = {}
         for at in range(0, len(found), TAKEN_AT_A_TIME):
             for key, size in found[at : at + TAKEN_AT_A_TIME]:
@@ -110,6 +110,9 @@ class DiskTier:
                 del evicted[key]
             self.writer.doom_files(evicted)
         self._is_open = True
+        if refused is not None:
+            # What is there can be read all the same, and a full disk may have room later.
+            self.health.write_failed(refused)
         self.health.open_worked()
         self.writer.start()
 
@@ -225,26 +228,29 @@ class DiskTier:
 
     # In a thread.
 
-    def _open(self) -> list[tuple[Key, int]]:
-        """Lock and scan the directory; OSError leaves it unlocked."""
+    def _open(self) -> tuple[list[tuple[Key, int]], OSError | None]:
+        """Lock and scan the directory; return the pieces, and why none can be written, if so.
+
+        OSError leaves it unlocked.
+        """
         if self.index.budget == 0 and not self._directory.exists():
-            return []
+            return [], None
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = lock_directory(self._root)
         try:
-            self._try_writing()
-            return self._scan()
+            refused = self._try_writing()
+            return self._scan(), refused
         except OSError:
             self.close()
             raise
 
-    def _try_writing(self) -> None:
+    def _try_writing(self) -> OSError | None:
         try:
             files.remove_leftover(self._root)
             files.try_writing(self._root)
         except OSError as error:
-            # What is there can be read all the same, and a full disk may have room later.
-            self.health.write_failed(error)
+            return error
+        return None
 
     def _scan(self) -> list[tuple[Key, int]]:
         found = files.scan(self._root)
