@@ -5,5 +5,6 @@ serves, and what the service manager and the journal are told.
 
 The door is `run.serve`. It uses `listeners`, `foundation` (ledger, S3, cache, metainfo) and
 `node` (everything that serves, built on those). `audience` tells the parts when a torrent comes or
-goes, `restraint` has them hold back as the budget is spent, `reload` changes them while they run.
+goes, `restraint` has them hold back as the budget is spent, `reload` changes them while they run,
+and `swarm_file` saves the swarms every minute.
 """
