@@ -242,7 +242,8 @@ class PieceWriter:
     def _written(self, key: Key, write: _Write, *, on_disk: bool) -> None:
         if on_disk:
             self._health.write_worked()
-        if key in self._queue:
+        # Not one that came after a discard, and has the same key: it may have other bytes.
+        if self._queue.get(key) is write:
             if on_disk:
                 self._index.add(key, len(write.piece))
                 self._index.verified.add(key)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from seeder.cache import files, writing
 from tests.cache.fakes import (
@@ -286,3 +287,23 @@ async def test_a_piece_dropped_while_it_waits_to_be_kept_is_not_kept(tmp_path: P
         await stand.idle()
         assert kept == [False, False]
         assert bytes_in(tmp_path) == 0
+
+
+async def test_other_bytes_under_the_same_key_replace_those_that_were_being_written(
+    tmp_path: Path,
+) -> None:
+    torrent = FakeTorrent()
+    key, before, after = (torrent.cache_id, 0), bytes(100), torrent.piece(0)
+    async with running(tmp_path, memory=0) as stand:
+        with gated(files, "change") as gate:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(stand.cache.keep, *key, before)
+                await gate.wait_entered()
+                stand.cache.discard(torrent.cache_id)
+                nursery.start_soon(stand.cache.keep, *key, after)
+                await trio.testing.wait_all_tasks_blocked()
+                gate.let_through()
+        await stand.idle()
+        assert piece_file(tmp_path, torrent, 0).read_bytes() == after
+        assert stand.cache.trusted(torrent) == {0}
+        assert bytes_in(tmp_path) == stand.cache.statistics().disk_bytes == 100
