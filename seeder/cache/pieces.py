@@ -21,6 +21,7 @@ from seeder.cache.reading import OriginReader, PieceSource, T
 from seeder.errors import (
     OriginError,
     OriginUnreachable,
+    PieceMismatch,
     SeederError,
     StorageError,
 )
@@ -92,8 +93,9 @@ class PieceCache(Generic[T]):
     """Whole verified pieces in two tiers, filled from `source`.
 
     `memory` and `disk` are the tiers' budgets in bytes. `on_fault` is called with an object that
-    can't be read or fails its hashes, unless all of its origin is away: once for all the fetches of
-    a torrent that are under way, in the task of one of them, and before their waiters.
+    can't be read or fails its hashes, unless all of its origin is away: for each piece that fails
+    its hash, else once for all the fetches of a torrent that are under way, in the task of one of
+    them, and before their waiters.
     `on_recovery` is called with a piece that failed its hash and comes right now. `clock` returns
     seconds.
     """
@@ -377,11 +379,12 @@ class PieceCache(Generic[T]):
         return found
 
     def _report(self, fetch: _Fetch[T], error: OriginError) -> None:
-        if type(error) in fetch.told:
-            return
-        for other in self._fetches.values():
-            if other.torrent.cache_id == fetch.torrent.cache_id:
-                other.told.add(type(error))
+        if not isinstance(error, PieceMismatch):
+            if type(error) in fetch.told:
+                return
+            for other in self._fetches.values():
+                if other.torrent.cache_id == fetch.torrent.cache_id:
+                    other.told.add(type(error))
         self._on_fault(fetch.torrent, error)
 
     def _settle(self, fetch: _Fetch[T], found: Piece | SeederError) -> None:

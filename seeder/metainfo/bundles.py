@@ -141,11 +141,11 @@ class BundlePlan:
         except MetainfoError as error:
             raise MetainfoError(f"{label(bundle.ref)}: {error}") from error
         sections = sections_of(bundle, layout)
-        kept = {section.cache_id for section in sections if section.pinned != record.doubted}
+        kept = {section.cache_id for section in sections if section.pinned not in record.doubted}
         had = {section.cache_id for section in old.sections} if old is not None else set()
         known = known_hashes(old.pinned, old.info) if old is not None and before == length else {}
         for section in sections:
-            if section.pinned == record.doubted:
+            if section.pinned in record.doubted:
                 for number in journal_numbers(bundle, section):
                     known.pop(number, None)
         plan = cls(bundle, layout, settings.private, known, frozenset(had - kept))

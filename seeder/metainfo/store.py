@@ -61,8 +61,8 @@ class Record:
     earlier: "Record | None" = None
     """The record of a bundle's earlier state; its hashes still hold for objects that haven't
     changed."""
-    doubted: PinnedObject | None = None
-    """The object in it whose bytes aren't what they were; not saved."""
+    doubted: frozenset[PinnedObject] = frozenset()
+    """The objects in it whose bytes aren't what they were; not saved."""
     tree: TreeFile | None = None
     """A hybrid's Merkle tree; without it the torrent is served as v1 only."""
 

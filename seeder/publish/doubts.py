@@ -3,11 +3,12 @@
 Either something on the way spoils bytes, and the piece comes right later; or the object has other
 bytes by now, though its ETag and its size are the same. Nothing is believed after one look: the
 piece is read again, later each time. When it came as it had come before often enough, the torrent
-is made anew; a store that gives this today and that tomorrow has it made anew ever more seldom.
+is made anew; an object that is this today and that tomorrow is hashed ever more seldom.
 
 No I/O.
 """
 
+from collections.abc import Callable, Iterable
 from math import inf
 
 AGREEING = 3
@@ -21,16 +22,21 @@ MOST_PIECES = 16
 
 
 class Doubts:
-    """The pieces of one torrent that came wrong; times in seconds."""
+    """The pieces of one torrent that came wrong; times in seconds.
+
+    What is hashed again is named by cache id: in a bundle, each object rests by itself.
+    """
 
     def __init__(self) -> None:
         self._wrong: dict[int, bytes] = {}
         """The SHA-1 that each of the pieces came with."""
+        self._sure: set[int] = set()
+        """Those that came as they had come before often enough."""
         self._agreed = 0
         self._pause = FIRST_PAUSE
         self._next_at = inf
-        self._rest = FIRST_REST
-        self._rests_until = -inf
+        self._rests: dict[str, tuple[float, float]] = {}
+        """Until when what was hashed again rests, and for how long the next time."""
 
     def __bool__(self) -> bool:
         """Whether any piece hasn't come right since it came wrong."""
@@ -42,9 +48,10 @@ class Doubts:
         return self._next_at if self._wrong else inf
 
     @property
-    def first(self) -> int:
-        """The piece that is to be read."""
-        return next(iter(self._wrong))
+    def first(self) -> int | None:
+        """The piece that is to be read: one that isn't sure, if any; None if there is none."""
+        wrong = self._wrong
+        return next((each for each in wrong if each not in self._sure), next(iter(wrong), None))
 
     def add(self, index: int, digest: bytes, now: float) -> None:
         """Take note that a piece came wrong."""
@@ -54,26 +61,54 @@ class Doubts:
         if index in self._wrong or len(self._wrong) < MOST_PIECES:
             self._wrong.setdefault(index, digest)
 
-    def read_again(self, digest: bytes, now: float) -> None:
-        """Take note of how `first` came this time: wrong once more."""
-        index = self.first
-        self._agreed = self._agreed + 1 if digest == self._wrong[index] else 0
+    def read_again(self, index: int, digest: bytes, now: float) -> None:
+        """Take note of how a piece came this time: wrong once more.
+
+        Nothing unless it still is the first one: it may have come right meanwhile.
+        """
+        if index != self.first:
+            return
+        if digest == self._wrong[index]:
+            self._agreed += 1
+        else:
+            self._agreed = 0
+            self._sure.discard(index)
         self._wrong[index] = digest
+        if self._agreed >= AGREEING:
+            self._sure.add(index)
+            self._agreed = 0
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
         self._next_at = now + self._pause
 
     def dispel(self, index: int) -> None:
         """Take note that a piece came right."""
+        if index == self.first:
+            self._agreed = 0
         self._wrong.pop(index, None)
-        self._agreed = 0
+        self._sure.discard(index)
 
-    def may_make_anew(self, now: float) -> bool:
-        """Tell whether the object is to be hashed again."""
-        return self._agreed >= AGREEING and now >= self._rests_until
-
-    def make_anew(self, now: float) -> None:
-        """Forget the pieces: the object is hashed again."""
+    def forget(self) -> None:
+        """Forget the pieces: the torrent has ended, and the next one has others."""
         self._wrong.clear()
+        self._sure.clear()
         self._agreed = 0
-        self._rests_until = now + self._rest
-        self._rest = min(2 * self._rest, LONGEST_REST)
+
+    def due(self, name_of: Callable[[int], str], now: float) -> frozenset[str]:
+        """Return what is to be hashed again; `name_of` returns what a piece belongs to.
+
+        Where one is sure, that is all that has a piece in doubt, except what rests.
+        """
+        if all(now < self._rest_of(name_of(index))[0] for index in self._sure):
+            return frozenset()
+        names = map(name_of, self._wrong)
+        return frozenset(name for name in names if now >= self._rest_of(name)[0])
+
+    def make_anew(self, names: Iterable[str], now: float) -> None:
+        """Forget the pieces: these are hashed again."""
+        self.forget()
+        for name in names:
+            _, rest = self._rest_of(name)
+            self._rests[name] = now + rest, min(2 * rest, LONGEST_REST)
+
+    def _rest_of(self, name: str) -> tuple[float, float]:
+        return self._rests.get(name, (-inf, FIRST_REST))

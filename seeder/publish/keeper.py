@@ -6,6 +6,7 @@ object below a prefix is looked at when its line in the listing has changed, and
 """
 
 import logging
+from collections.abc import Set
 from dataclasses import dataclass
 from math import inf
 
@@ -137,21 +138,22 @@ class Keeper(Rounds):
         """Take note that S3 gave no piece of the torrent, or that its metainfo can't be read."""
         match error:
             case ObjectChanged():
-                self._serving.retire(self.publication, replaced(torrent))
+                self._retire(replaced(torrent))
             case PieceMismatch(steady=True) if torrent.rung not in ("build", "torrent_file"):
                 assert self._record is not None
                 self._record.refused[torrent.rung] = str(error)
                 self._record.outline = None
-                self._serving.retire(self.publication, LYING)
+                self._retire(LYING)
             case MetainfoError():
                 assert self._record is not None
                 self._record.outline = None
-                self._serving.retire(self.publication, LOST)
+                self._retire(LOST)
             case _:
                 if isinstance(error, StorageError):
                     self._unread = error
                 known = False
                 if isinstance(error, PieceMismatch):
+                    known = bool(self._doubts)
                     self._doubts.add(error.index, error.digest, trio.current_time())
                 elif isinstance(error, OriginError):
                     known = self._reads_fail  # then it was said and looked into a moment ago
@@ -198,7 +200,7 @@ class Keeper(Rounds):
                 self._serve(record, record.outline)
         elif record is None and self._record is not None:
             self._record.outline = None
-            self._serving.retire(self.publication, LOST)
+            self._retire(LOST)
 
     async def _bring_up_to_date(self) -> None:
         publication = self.publication
@@ -217,7 +219,7 @@ class Keeper(Rounds):
                 return
         elif torrent is not None and not still_there(torrent.pinned, pinned):
             reason = replaced(torrent)
-            self._serving.retire(publication, reason)
+            self._retire(reason)
             _LOG.info("%s: %s", publication.ref, reason)
         publication.pinned = pinned
         await self._acquire(pinned)
@@ -225,40 +227,54 @@ class Keeper(Rounds):
     async def _look_again(self, torrent: Torrent, pinned: PinnedObject) -> None:
         """Read a piece again that came wrong; see whether the object has other bytes by now."""
         doubts, publication = self._doubts, self.publication
-        if trio.current_time() >= doubts.next_at:
-            index = doubts.first
-            wanted = (await torrent.fetch_info()).piece_hash(index)
+        index = doubts.first
+        if index is not None and trio.current_time() >= doubts.next_at:
+            info = await torrent.fetch_info()
             digest = await self._maker.read_again(torrent, index)
             if publication.torrent is not torrent:
                 return
-            if digest == wanted:
+            if digest == info.piece_hash(index):
                 doubts.dispel(index)
-            elif index == doubts.first:
-                doubts.read_again(digest, trio.current_time())
+            else:
+                doubts.read_again(index, digest, trio.current_time())
         if not doubts:
             publication.settle(State.SERVING)
             _LOG.info("%s: S3 gives it right again", publication.ref)
-        elif torrent.rung != "torrent_file" and doubts.may_make_anew(trio.current_time()):
-            doubted = doubts.first
-            doubts.make_anew(trio.current_time())
-            _LOG.warning("%s: %s; its torrent is made anew", publication.ref, _OTHER_BYTES)
-            assert self._record is not None
-            if torrent.rung == "build":
-                self._record = await self._maker.begin(
-                    pinned, self.wanted.settings, doubted=torrent.section(doubted).pinned
-                )
-            else:
-                self._record.refused[torrent.rung] = _OTHER_BYTES
-                self._record.outline = None
-            self._serving.retire(publication, replaced(torrent))
-            await self._acquire(pinned)
+        elif torrent.rung != "torrent_file":
+            now = trio.current_time()
+            due = doubts.due(lambda index: torrent.section(index).cache_id, now)
+            if due:
+                doubts.make_anew(due, now)
+                await self._make_anew(torrent, pinned, due)
+
+    async def _make_anew(self, torrent: Torrent, pinned: PinnedObject, due: Set[str]) -> None:
+        """Hash an object again, or those of a bundle whose cache ids are in `due`."""
+        publication = self.publication
+        _LOG.warning("%s: %s; its torrent is made anew", publication.ref, _OTHER_BYTES)
+        assert self._record is not None
+        if torrent.rung == "build":
+            doubted = frozenset(each.pinned for each in torrent.sections if each.cache_id in due)
+            self._record = await self._maker.begin(pinned, self.wanted.settings, doubted=doubted)
+        else:
+            self._record.refused[torrent.rung] = _OTHER_BYTES
+            self._record.outline = None
+        self._retire(replaced(torrent))
+        await self._maker.strike(self._record)
+        await self._acquire(pinned)
+
+    def _retire(self, reason: str) -> None:
+        """End the torrent; what was in doubt of it says nothing of the next one."""
+        self._doubts.forget()
+        self._serving.retire(self.publication, reason)
 
     async def _acquire(self, pinned: PinnedObject) -> None:
         """Serve the object as it is now, by the metainfo that is known of it or made now."""
         settings, publication = self.wanted.settings, self.publication
         record = self._record
         if record is None or not same_state(record.pinned, pinned) or not self._fits(record):
-            record = self._record = await self._maker.begin(pinned, settings)
+            # What another listing finds of a bundle is in doubt all the same.
+            doubted = record.doubted if record is not None else frozenset[PinnedObject]()
+            record = self._record = await self._maker.begin(pinned, settings, doubted=doubted)
         if record.outline is not None:
             self._serve(record, record.outline)
             return
@@ -305,7 +321,7 @@ class Keeper(Rounds):
         match error:
             case ObjectMissing():
                 if publication.torrent is not None:
-                    self._serving.retire(publication, DELETED)
+                    self._retire(DELETED)
                 publication.pinned = None
                 state, delay = State.FAILED, REFUSED_RETRY
             case AccessDenied():

@@ -1,11 +1,13 @@
 """What one origin is asked for its objects, and how their metainfo is made and saved."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import trio
 
 from seeder.cache.pieces import PieceCache
 from seeder.config.sections import ObjectSettings
+from seeder.errors import StorageError
 from seeder.ledger.counters import Ledger
 from seeder.metainfo.bundles import list_objects, look
 from seeder.metainfo.hashing import OnProgress
@@ -60,11 +62,11 @@ class Maker:
         pinned: PinnedObject,
         settings: ObjectSettings,
         *,
-        doubted: PinnedObject | None = None,
+        doubted: frozenset[PinnedObject] = frozenset(),
     ) -> Record:
         """Return a new record of an object as it is now; a bundle's has the last one saved.
 
-        Of `doubted`, one of the bundle's objects, nothing is taken from that.
+        Of `doubted`, some of the bundle's objects, nothing is taken from that.
         """
         record = Record(pinned, wanted=describe_wanted(settings), doubted=doubted)
         if isinstance(pinned, PinnedBundle):
@@ -94,7 +96,7 @@ class Maker:
             begin()
             account = self._ledger.account_of(record.pinned)
             torrent = await self._ladder.climb(record, settings, account, progress)
-        record.earlier = record.doubted = None
+        record.earlier, record.doubted = None, frozenset()
         await self.save(record)
         return torrent
 
@@ -102,6 +104,16 @@ class Maker:
         """Save a record whose metainfo was made, and clear up after that; StorageError."""
         await trio.to_thread.run_sync(self._store.save, record)
         await trio.to_thread.run_sync(self._ladder.builds.clear, record.pinned.ref)
+
+    async def strike(self, record: Record) -> None:
+        """Keep on disk that the metainfo of an object is wrong, as far as the disk takes it.
+
+        A restart would serve it else until it was found out once more. What a bundle's record tells
+        of its other objects is of use: it stays, and so is found out again.
+        """
+        if not isinstance(record.pinned, PinnedBundle):
+            with suppress(StorageError):
+                await trio.to_thread.run_sync(self._store.save, record)
 
     async def recall(self, ref: ObjectRef) -> Record | None:
         """Return what is known of an object; as `MetainfoStore.recall`."""

@@ -18,12 +18,16 @@ from seeder.publish.doubts import (
 WRONG, OTHER = b"w" * 20, b"o" * 20
 
 
+def name_of(index: int) -> str:
+    return f"object {index // 10}"
+
+
 def doubted(doubts: Doubts, digest: bytes, now: float) -> float:
     """Read the same bytes until the object may be hashed again; return when that is."""
     doubts.add(5, digest, now)
-    while not doubts.may_make_anew(now):
+    while not doubts.due(name_of, now):
         now = doubts.next_at
-        doubts.read_again(digest, now)
+        doubts.read_again(5, digest, now)
     return now
 
 
@@ -35,12 +39,12 @@ def test_the_same_wrong_bytes_time_and_again_are_other_bytes() -> None:
     assert doubts
     assert (doubts.first, doubts.next_at) == (5, 100.0 + FIRST_PAUSE)
     for _ in range(AGREEING):
-        assert not doubts.may_make_anew(doubts.next_at)
-        doubts.read_again(WRONG, doubts.next_at)
-    assert doubts.may_make_anew(110.0)
-    doubts.make_anew(110.0)
+        assert not doubts.due(name_of, doubts.next_at)
+        doubts.read_again(5, WRONG, doubts.next_at)
+    assert doubts.due(name_of, 110.0) == {"object 0"}
+    doubts.make_anew({"object 0"}, 110.0)
     assert not doubts
-    assert not doubts.may_make_anew(inf)
+    assert not doubts.due(name_of, inf)
 
 
 def test_bytes_that_differ_each_time_are_read_ever_more_seldom() -> None:
@@ -48,9 +52,9 @@ def test_bytes_that_differ_each_time_are_read_ever_more_seldom() -> None:
     doubts.add(5, WRONG, now)
     while now < 86400:
         now = doubts.next_at
-        doubts.read_again(WRONG if reads % 2 else OTHER, now)
+        doubts.read_again(5, WRONG if reads % 2 else OTHER, now)
         reads += 1
-        assert not doubts.may_make_anew(now)
+        assert not doubts.due(name_of, now)
         assert doubts.next_at - now <= LONGEST_PAUSE
     assert reads < 40
 
@@ -63,6 +67,8 @@ def test_a_piece_that_comes_right_is_forgotten() -> None:
     assert (doubts.first, bool(doubts)) == (7, True)
     doubts.dispel(7)
     doubts.dispel(7)
+    assert (doubts.first, bool(doubts)) == (None, False)
+    doubts.read_again(7, OTHER, 1.0)
     assert not doubts
     doubts.add(5, WRONG, 50.0)
     assert doubts.next_at == 50.0 + FIRST_PAUSE
@@ -77,7 +83,38 @@ def test_a_store_that_gives_this_and_that_has_it_hashed_ever_more_seldom(times: 
         assert now - before >= rest or before == -inf
         rest = rest if before == -inf else min(2 * rest, LONGEST_REST)
         before = now
-        doubts.make_anew(now)
+        doubts.make_anew({"object 0"}, now)
+
+
+def test_each_object_of_a_bundle_rests_by_itself() -> None:
+    doubts, now = Doubts(), 0.0
+    for index in (5, 15, 25):
+        doubts.add(index, WRONG, now)
+    for _ in range(AGREEING):
+        now = doubts.next_at
+        doubts.read_again(5, WRONG, now)
+    everything = {"object 0", "object 1", "object 2"}
+    assert doubts.due(name_of, now) == everything
+    doubts.make_anew({"object 0", "object 2"}, now)
+    for index in (5, 15):
+        doubts.add(index, WRONG, now)
+    for index in (5, 15):
+        assert not doubts.due(name_of, now)
+        for _ in range(AGREEING):
+            assert doubts.first == index
+            now = doubts.next_at
+            doubts.read_again(index, WRONG, now)
+    # The first one rests still, and keeps nobody waiting.
+    assert doubts.due(name_of, now) == {"object 1"}
+    doubts.forget()
+    assert not doubts.due(name_of, inf)
+
+
+def test_what_was_sure_is_in_doubt_when_it_changes() -> None:
+    doubts = Doubts()
+    now = doubted(doubts, WRONG, 0.0)
+    doubts.read_again(5, OTHER, now)
+    assert not doubts.due(name_of, inf)
 
 
 def test_no_more_than_a_few_pieces_are_remembered() -> None:

@@ -1,17 +1,26 @@
 """What S3 gives wrong heals: the piece comes right, or the torrent is made anew."""
 
 import logging
+from pathlib import Path
+from typing import Any
 
 import pytest
+import trio
+import trio.testing
 
-from seeder.errors import PieceMismatch
+from seeder.config.sections import ObjectSettings
+from seeder.errors import ObjectChanged, PieceMismatch
 from seeder.publish import doubts
+from seeder.publish.makers import Maker
 from seeder.publish.serving import REGROUPED, REPLACED
 from seeder.torrent.catalog import State, Torrent
+from seeder.torrent.layout import sha1
+from seeder.units import KIB
 from tests.cache.fakes import drop_pieces, get_piece
 from tests.metainfo.support import BODY, PIECE
-from tests.publish.support import World, settings
+from tests.publish.support import World, make_world, settings
 from tests.s3.objects_server import ObjectsServer
+from tests.s3.support import MakeOrigin
 
 SAME = '"the-same"'
 OTHER = BODY[: 5 * PIECE] + bytes(PIECE) + BODY[6 * PIECE :]
@@ -128,3 +137,163 @@ async def test_one_objects_bytes_are_of_no_concern_to_the_others(
             PIECE, b"\0"
         )
     assert await served(world) is alone
+
+
+@pytest.mark.parametrize("rounds", [1, 4])
+async def test_what_was_in_doubt_says_nothing_of_an_object_that_comes_in_its_place(
+    world: World, server: ObjectsServer, caplog: pytest.LogCaptureFixture, rounds: int
+) -> None:
+    await world.publisher.apply([settings("key", piece_length=PIECE)])
+    old = await served(world)
+    server.corrupt.add(("key", 38 * PIECE))
+    await met(world, old, 38)
+    server.corrupt.clear()
+    server.objects["key"] = bytes(range(64)) * KIB
+    await world.until_true(lambda: len(world.audience.live) == 2, "key")
+    new = await served(world)
+    assert new.layout.piece_count == 1
+    heads = server.requests["HEAD key"]
+    for _ in range(rounds):
+        await trio.testing.wait_all_tasks_blocked(0.05)
+    assert server.requests["HEAD key"] <= heads + 1
+    assert world.publication("key").state is State.SERVING
+    assert "internal error" not in caplog.text
+
+
+async def test_a_piece_that_comes_right_for_a_peer_while_it_is_read_again_and_wrong(
+    world: World,
+    server: ObjectsServer,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await world.publisher.apply([settings("key", piece_length=PIECE)])
+    torrent = await served(world)
+    server.corrupt.add(("key", 5 * PIECE))
+    read_again, reading, done = Maker.read_again, trio.Event(), trio.Event()
+
+    async def read_late(self: Maker, torrent: Torrent, index: int) -> bytes:
+        digest = await read_again(self, torrent, index)
+        reading.set()
+        await done.wait()
+        return digest
+
+    monkeypatch.setattr(Maker, "read_again", read_late)
+    await met(world, torrent, 5)
+    with trio.fail_after(20):
+        await reading.wait()
+    server.corrupt.clear()
+    monkeypatch.setattr("seeder.cache.reading.REFUSED_FOR", 0.0)
+    await get_piece(world.cache, torrent, 5)
+    done.set()
+    assert await served(world) is torrent
+    assert "internal error" not in caplog.text
+
+
+def bundle_entry() -> ObjectSettings:
+    bundle = {"prefix": "d/", "bundle": True, "piece_length": PIECE, "refresh": 600.0}
+    return ObjectSettings.model_validate({"bucket": "bucket", **bundle})
+
+
+async def met_in(world: World, torrent: Torrent, key: str) -> None:
+    """Have the first piece of an object in a bundle come wrong."""
+    [section] = [each for each in torrent.sections if each.pinned.ref.key == key]
+    await drop_pieces(world.cache, section.cache_id)
+    with pytest.raises(PieceMismatch):
+        await get_piece(world.cache, torrent, section.first)
+
+
+async def test_all_objects_of_a_bundle_that_were_found_wrong_are_hashed_again_at_once(
+    world: World, server: ObjectsServer
+) -> None:
+    keys = ["d/a", "d/b", "d/c", "d/d"]
+    server.objects |= {key: BODY[len(key) + place :] for place, key in enumerate(keys)}
+    server.etags |= dict.fromkeys(keys, SAME)
+    await world.publisher.apply([bundle_entry()])
+    old = await served(world, "d/")
+    changed = {key: server.objects[key][::-1] for key in keys[:3]}
+    server.objects |= changed
+    server.gate = trio.Event()
+    async with trio.open_nursery() as nursery:
+        for key in changed:
+            nursery.start_soon(met_in, world, old, key)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        server.gate.set()
+    server.body_bytes.clear()
+    await world.until_true(lambda: len(world.audience.live) == 2, "d/")
+    new = await served(world, "d/")
+    assert set(server.body_bytes) == set(changed)
+    for section in new.sections:
+        assert sha1(server.objects[section.pinned.ref.key][:PIECE]) == new.piece_hash(section.first)
+
+
+async def test_what_is_in_doubt_of_a_bundle_stays_so_when_others_change(
+    world: World, server: ObjectsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.objects |= {"d/a": BODY[1:], "d/b": BODY, "d/c": BODY[2:]}
+    server.etags["d/b"] = SAME
+    await world.publisher.apply([bundle_entry()])
+    old = await served(world, "d/")
+    server.objects["d/b"] = BODY[::-1]
+    make, tries = Maker.make, 0
+
+    async def fail_once(self: Maker, *arguments: Any, **more: Any) -> Torrent:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            del server.objects["d/c"]
+            raise ObjectChanged("bucket/d/c is gone")
+        return await make(self, *arguments, **more)
+
+    monkeypatch.setattr(Maker, "make", fail_once)
+    await met_in(world, old, "d/b")
+    await world.until_true(lambda: len(world.audience.live) == 2, "d/")
+    new = await served(world, "d/")
+    assert tries == 2
+    assert [each.pinned.ref.key for each in new.sections] == ["d/a", "d/b"]
+    for section in new.sections:
+        body = server.objects[section.pinned.ref.key]
+        for index in range(section.count):
+            piece = body[index * PIECE : (index + 1) * PIECE].ljust(PIECE, b"\0")
+            assert sha1(piece) == new.piece_hash(section.first + index)
+
+
+async def test_a_torrent_that_is_made_anew_is_not_served_by_a_restart_meanwhile(
+    world: World, server: ObjectsServer, make_origin: MakeOrigin, tmp_path: Path
+) -> None:
+    server.etags["key"] = SAME
+    wanted = settings("key", piece_length=PIECE)
+    await world.publisher.apply([wanted])
+    old = await served(world)
+    server.objects["key"] = OTHER
+    await met(world, old, 5)
+    await world.until_true(lambda: world.audience.gone == [(old, REPLACED)], "key")
+    # The purse is empty before all of the object was read again.
+    world.purse.spent = True
+    await world.until_true(lambda: world.purse.refusals > 0, "key")
+    (tmp_path / "restarted").mkdir()
+    (tmp_path / "metainfo").rename(tmp_path / "restarted" / "metainfo")
+    async with make_world(server, make_origin, tmp_path / "restarted") as again:
+        await again.publisher.apply([wanted])
+        assert again.audience.live == []
+        assert (await served(again)).info_hash != old.info_hash
+
+
+async def test_one_piece_after_another_that_comes_wrong_is_said_once_and_looked_into_once(
+    world: World,
+    server: ObjectsServer,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doubts, "FIRST_PAUSE", 600.0)
+    server.etags["key"] = SAME
+    await world.publisher.apply([settings("key", piece_length=PIECE)])
+    torrent = await served(world)
+    server.objects["key"] = BODY[::-1]
+    await drop_pieces(world.cache, torrent.cache_id)
+    heads = server.requests["HEAD key"]
+    for index in range(20):
+        with pytest.raises(PieceMismatch):
+            await get_piece(world.cache, torrent, index)
+        await trio.testing.wait_all_tasks_blocked(0.005)
+    assert server.requests["HEAD key"] <= heads + 1
+    assert caplog.text.count("came wrong from S3 twice") == 1
