@@ -8,7 +8,7 @@ peers will ask for them.
 """
 
 import logging
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -104,11 +104,21 @@ def known_hashes(pinned: PinnedObject, info: Info) -> dict[int, bytes]:
     }
 
 
+def _without(digests: Mapping[int, bytes], ranges: Iterable[range]) -> dict[int, bytes]:
+    """Return the digests but for those whose numbers are in one of the ranges."""
+    left = dict(digests)
+    for numbers in ranges:
+        for number in numbers:
+            left.pop(number, None)
+    return left
+
+
 class Hasher:
     """Reads an object, or the objects of a bundle, once; returns the hash of each piece.
 
     `tree` gets the leaf hashes of a hybrid (BEP 52), which is of one object. An object whose bytes
-    haven't the MD5 in its ETag is read once more; what `etags` says is learnt from that.
+    haven't the MD5 in its ETag is read once more, in other ranges; what `etags` says is learnt from
+    that.
     """
 
     def __init__(
@@ -129,6 +139,8 @@ class Hasher:
         self._layout = layout
         self._etags = etags
         self._tree = tree
+        self._largest = LARGEST_RANGE
+        """Bytes that a GET brings at most; one piece, if that is larger."""
         self._sections = {
             journal_numbers(pinned, each): each for each in sections_of(pinned, layout)
         }
@@ -147,13 +159,16 @@ class Hasher:
         looks: dict[range, list[tuple[bytes, ...]]] = {}
         """What the pieces of each doubtful section have been."""
         while doubtful := await self._hash(journal, digests, earlier or {}, progress):
+            # First of all: what is in doubt mustn't be believed after an error or a crash.
+            await trio.to_thread.run_sync(journal.start, _without(digests, doubtful))
             again = [numbers for numbers in doubtful if await self._look(numbers, digests, looks)]
             if not again:
                 break
             for numbers in again:
                 self._cache.discard(self._sections[numbers].cache_id)
-                for number in numbers:
-                    del digests[number]
+            digests = await trio.to_thread.run_sync(_without, digests, again)
+            # What comes wrong may depend on the ranges that are read.
+            self._largest = max(1, self._largest // 2)
             if self._tree is not None:
                 await trio.to_thread.run_sync(self._tree.start)
         return b"".join(
@@ -172,7 +187,7 @@ class Hasher:
         before = looks.setdefault(numbers, [])
         if not before and not await self._origin.is_md5(pinned, self._meter):
             return False
-        if before and all(digest in seen for digest, *seen in zip(look, *before, strict=True)):
+        if before and look == before[-1]:
             self._etags.misfits()
             _LOG.info("%s: its ETag is not the MD5 of its bytes, however they are read", pinned.ref)
             return False
@@ -295,7 +310,7 @@ class Hasher:
     def _missing(self, known: Container[int]) -> Iterator[_Run]:
         """Yield what is still to be read."""
         for numbers, section in self._sections.items():
-            most = LARGEST_RANGE // section.layout.piece_length
+            most = self._largest // section.layout.piece_length
             for start in range(0, len(numbers), _LOOKED_UP_AT_A_TIME):
                 some = range(start, min(start + _LOOKED_UP_AT_A_TIME, len(numbers)))
                 missing = [index for index in some if numbers[index] not in known]

@@ -1,15 +1,17 @@
 """An object whose bytes haven't the MD5 in its ETag is read again: nothing is believed at once."""
 
+import itertools
 import logging
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 import trio.lowlevel
 
-from seeder.errors import MetainfoError
+from seeder.errors import MetainfoError, OriginFault
 from seeder.metainfo.hashing import MOST_LOOKS, Hasher
 from seeder.metainfo.trees import TreeBuilder
 from seeder.metainfo.whole import MOST_HELD, EtagMeaning, WholeDigest
@@ -159,6 +161,53 @@ async def test_bytes_that_are_others_each_time_are_not_published(
     with pytest.raises(MetainfoError, match="other bytes each time"):
         await desk.hash()
     assert server.body_bytes["big"] == MOST_LOOKS * SIZE
+
+
+async def test_nor_those_of_two_stores_of_which_neither_is_right(
+    desk: Desk, server: ObjectsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = itertools.cycle([{("big", 0)}, {("big", FLIPPED)}])
+    look = Hasher._look
+
+    async def go_to_the_other(self: Hasher, *arguments: Any) -> bool:
+        server.corrupt = next(stores)
+        return await look(self, *arguments)
+
+    monkeypatch.setattr(Hasher, "_look", go_to_the_other)
+    server.corrupt = next(stores)
+    with pytest.raises(MetainfoError, match="other bytes each time"):
+        await desk.hash()
+    # It says nothing of what the ETags mean either.
+    server.corrupt = set()
+    server.flips["small", 0] = 1
+    assert await desk.hash("small") == sha1s(server.objects["small"], PIECE)
+
+
+async def test_bytes_that_are_wrong_by_the_range_are_read_in_others(
+    desk: Desk, server: ObjectsServer
+) -> None:
+    server.corrupt_ranges = {(8 * MIB, 16 * MIB - 1)}
+    assert await desk.hash() == sha1s(BODY, PIECE)
+    assert desk.kept == BODY
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_what_is_in_doubt_is_not_believed_after_an_error(
+    desk: Desk, server: ObjectsServer, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    server.flips["big", FLIPPED] = 1
+
+    async def fail(*_: object) -> bool:
+        raise OriginFault("S3 is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(S3Origin, "is_md5", fail)
+        with pytest.raises(OriginFault):
+            await desk.hash()
+    if not kept:
+        desk.shelf.pieces.clear()
+    assert await desk.hash() == sha1s(BODY, PIECE)
+    assert desk.kept == BODY
 
 
 async def test_an_interrupted_hashing_is_checked_as_a_whole(

@@ -21,6 +21,8 @@ class ObjectsServer:
     """What ?torrent answers, by key; others get 501."""
     corrupt: set[tuple[str, int]] = field(default_factory=set)
     """(key, offset): ranges that hold this byte come with it flipped."""
+    corrupt_ranges: set[tuple[int, int]] = field(default_factory=set)
+    """(first, last): a range of exactly these bytes comes with its first one flipped."""
     flips: Counter[tuple[str, int]] = field(default_factory=Counter)
     """(key, offset): how often yet that byte comes with a bit flipped, another one each time."""
     headers: dict[str, str] = field(default_factory=dict)
@@ -119,6 +121,8 @@ class ObjectsServer:
         for bad_key, offset in self.corrupt:
             if bad_key == key and first <= offset <= last:
                 part[offset - first] ^= 0xFF
+        if (first, last) in self.corrupt_ranges:
+            part[0] ^= 0xFF
         for (bad_key, offset), left in self.flips.items():
             if bad_key == key and first <= offset <= last and left:
                 part[offset - first] ^= 1 << (left & 7)
