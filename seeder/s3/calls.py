@@ -268,7 +268,7 @@ class Caller:
                     resumes = False  # once is enough: maybe all of its connections are slow
                     _LOG.debug("%s: %s; going on over another", label(call.ref), broken)
                     continue
-                why = str(broken)
+                why = f"{broken}; {_advice(call.ref, broken, endpoint)}"
                 failure = OriginUnreachable(_unreachable(call.ref, broken, endpoint, tries))
                 step = None if broken.hopeless else tries.broken(now=now(), roll=roll)
             else:
@@ -392,10 +392,15 @@ class Caller:
 
 def _unreachable(ref: ObjectRef, broken: Broken, endpoint: Endpoint, tries: Tries) -> str:
     """Return the line about a call that got no answer."""
-    text = f"{label(ref)}: {broken} (attempt {tries.attempt})"
+    advice = _advice(ref, broken, endpoint)
+    return f"{label(ref)}: {broken} (attempt {tries.attempt}); {advice}"
+
+
+def _advice(ref: ObjectRef, broken: Broken, endpoint: Endpoint) -> str:
+    """Return what to do about a call that got no answer."""
     if broken.hopeless:
-        return f"{text}; if that certificate is right, name its CA in ca_file"
+        return "if that certificate is right, name its CA in ca_file"
     # The usual reason: HOST exists, but BUCKET.HOST does not.
     if endpoint.virtual_host and endpoint.host.startswith(f"{ref.bucket}."):
-        return f"{text}; if this server has no virtual hosts, set path_style = true"
-    return f"{text}; check endpoint and the network"
+        return "if this server has no virtual hosts, set path_style = true"
+    return "check endpoint and the network"
