@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 
+import trio
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
@@ -13,7 +14,7 @@ from seeder.config.sections import Config, ObjectSettings
 from seeder.config.texts import closest
 from seeder.daemon.foundation import METAINFO, make_origins, open_foundation
 from seeder.daemon.tasks import running
-from seeder.errors import ConfigError, OriginUnreachable, StateUnusable, StorageError
+from seeder.errors import ConfigError, MetainfoError, OriginUnreachable, StateUnusable, StorageError
 from seeder.ledger.counters import Ledger, Tally
 from seeder.metainfo.bundles import look
 from seeder.metainfo.hashing import OnProgress
@@ -39,7 +40,12 @@ async def find_torrent(config: Config, bucket: str, key: str) -> Torrent:
     tally = Tally()
     pinned = await _look(config, settings, known, tally)
     if known is not None and known.info is not None and same_state(known.pinned, pinned):
-        return Torrent(known.info, known.pinned, known.rung, known.tree)
+        try:
+            if known.tree is not None:
+                await trio.to_thread.run_sync(known.tree.piece_layers)
+            return Torrent(known.info, known.pinned, known.rung, known.tree)
+        except MetainfoError as error:
+            _LOG.warning("%s: %s", settings.ref, error)
     return await _make(config, settings, pinned, tally)
 
 

@@ -84,8 +84,15 @@ class PublishedObjects:
         torrent = _served(publication)
         async with _at_hand(torrent) as info:
             make = partial(self._links.torrent_file, torrent, public=publication.public)
-            # A hybrid's piece layer is on disk.
-            body = make() if torrent.hashes is None else await trio.to_thread.run_sync(make)
+            if torrent.hashes is None:
+                body = make()
+            else:
+                try:
+                    # Its piece layer is on disk.
+                    body = await trio.to_thread.run_sync(make)
+                except MetainfoError as error:
+                    torrent.lose(error)
+                    raise
         # A bundle's key ends with a slash: there is no file name in it.
         bundle = isinstance(torrent.pinned, PinnedBundle)
         name = info.name if bundle else safe_name(publication.ref.key)

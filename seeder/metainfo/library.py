@@ -24,9 +24,9 @@ _OVERHEAD = 1024
 class Library:
     """Gives torrents their infos, which are in `store`; `budget` is in bytes.
 
-    `lost` is called with a torrent whose metainfo can't be read from there (StorageError) or isn't
-    there any more (MetainfoError). It runs in the task that asked for the info, before the error
-    reaches that task.
+    `lost` is called with a torrent whose metainfo can't be read from there (StorageError), or isn't
+    there any more or damaged (MetainfoError). It runs in the task that asked for it, before the
+    error reaches that task.
     """
 
     def __init__(
@@ -54,6 +54,10 @@ class Library:
     def drop(self, torrent: Torrent) -> None:
         """Let go of the info of a torrent that is no longer served."""
         self._recent.pop(torrent.info_hash)
+
+    def lose(self, torrent: Torrent, error: SeederError) -> None:
+        """Report that a hybrid's hashes on disk are damaged."""
+        self._lost(torrent, error)
 
     def has(self, torrent: Torrent) -> bool:
         """Tell whether the info is in memory."""

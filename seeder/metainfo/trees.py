@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from struct import Struct
+from zlib import crc32
 
-from seeder.errors import StorageError
+from seeder.errors import MetainfoError
 from seeder.files import (
     make_directory,
     make_way,
@@ -42,6 +43,8 @@ class TreeFile:
         self.root = root
         # Where a piece is one leaf, the piece layer holds the leaf hashes.
         self.has_leaves = has_leaves or shape.piece_layer == 0
+        self._layer_checksum: int | None = None
+        """The CRC-32 of the piece layer, once that was found to be right."""
 
     @classmethod
     def open(cls, path: Path, shape: Shape, root: bytes) -> "TreeFile | None":
@@ -93,20 +96,30 @@ class TreeFile:
         self.path = path
 
     def read(self, layer: int, first: int, count: int) -> bytes:
-        """Return kept hashes of a layer; StorageError."""
+        """Return kept hashes of a layer, unchecked; StorageError, MetainfoError."""
         size = count * NODE_LENGTH
         with storage_errors(self.path, "read"), _opened(self.path) as fd:
             fits = self._fits(fd)
             data = os.pread(fd, size, self._place(layer) + first * NODE_LENGTH)
         if not fits or len(data) != size:
-            raise StorageError(f"{self.path}: is damaged, or of another state of the object")
+            raise MetainfoError("its tree on disk is damaged, or of another state of the object")
         return data
 
     def piece_layers(self) -> dict[bytes, bytes]:
-        """Return what stands under `piece layers` in a torrent file; StorageError."""
+        """Return what stands under `piece layers` in a torrent file, checked against the root.
+
+        StorageError, MetainfoError.
+        """
         if not self.shape.has_piece_layer:
             return {}
-        return {self.root: self.read(self.shape.piece_layer, 0, self.shape.layout.piece_count)}
+        layer = self.read(self.shape.piece_layer, 0, self.shape.layout.piece_count)
+        checksum = crc32(layer)
+        # The root takes a tenth of a second, of 190,000 pieces.
+        if checksum != self._layer_checksum:
+            if self.shape.root(layer) != self.root:
+                raise MetainfoError("its piece layer on disk is damaged; it is made anew")
+            self._layer_checksum = checksum
+        return {self.root: layer}
 
     def _header(self) -> bytes:
         layout = self.shape.layout

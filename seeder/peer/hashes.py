@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import trio
 
-from seeder.errors import StorageError
+from seeder.errors import MetainfoError, StorageError
 from seeder.peer import messages
 from seeder.torrent.merkle import NODE_LENGTH, HashRequest, KeptHashes, hashes_for
 
@@ -27,7 +27,7 @@ class HashLookups:
 
     `admit` tells whether the peer may have so many bytes, and counts them; `reject` turns a request
     down. `start` starts `run` as a task of the session's nursery, which calls `tell` when there is
-    something to send.
+    something to send, and `lost` when what is kept is damaged.
     """
 
     def __init__(
@@ -38,12 +38,14 @@ class HashLookups:
         start: Callable[[], None],
         reject: Callable[[HashRequest], None],
         tell: Callable[[], None],
+        lost: Callable[[MetainfoError], None],
     ) -> None:
         self._kept = kept
         self._admit = admit
         self._start = start
         self._reject = reject
         self._tell = tell
+        self._lost = lost
         self._waiting: deque[HashRequest] = deque()
         self._answer = b""
         self._running = False
@@ -97,6 +99,10 @@ class HashLookups:
                     )
                 except StorageError:
                     self._reject(request)
+                except MetainfoError as error:
+                    self._reject(request)
+                    # This may end the torrent, and close the session.
+                    self._lost(error)
                 else:
                     self._answer = messages.hashes(request, found)
                 if self._closed:

@@ -367,6 +367,7 @@ class Session:
                 start=partial(self._nursery.start_soon, self._look_up),
                 reject=self.wire.reject_hashes,
                 tell=self.resume,
+                lost=torrent.lose,
             )
             output.lookups = self._lookups
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from seeder.errors import SeederError
 from seeder.torrent.info import Info, InfoHash, Outline
 from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import KeptHashes
@@ -31,6 +32,9 @@ class InfoSource(Protocol):
 
     async def fetch(self, torrent: "Torrent") -> Info:
         """Return the info like `take`, but without blocking while it is read."""
+
+    def lose(self, torrent: "Torrent", error: SeederError) -> None:
+        """Report that a hybrid's hashes on disk are damaged: its metainfo has to be made anew."""
 
 
 class Torrent:
@@ -110,6 +114,11 @@ class Torrent:
             return self._info
         assert self._infos is not None
         return await self._infos.fetch(self)
+
+    def lose(self, error: SeederError) -> None:
+        """Report that the torrent's `hashes` are damaged; it may end before this returns."""
+        if self._infos is not None:
+            self._infos.lose(self, error)
 
     @property
     def raw_info(self) -> bytes:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from seeder.errors import MetainfoError
 from seeder.torrent.layout import Layout
 from seeder.units import KIB
 
@@ -140,16 +141,25 @@ ReadHashes = Callable[[int, int, int], bytes]
 
 
 def hashes_for(request: HashRequest, shape: Shape, read: ReadHashes) -> bytes:
-    """Return the hashes that answer a request without a fault, and their uncles, end to end."""
-    base, index = request.base, request.index
-    kept = min(request.length, shape.count(base) - index)
-    found = [read(base, index, kept), PADS[base] * (request.length - kept)]
-    levels = _width(request.length).bit_length() - 1
+    """Return the hashes that answer a request without a fault, and their uncles, end to end.
+
+    MetainfoError unless they lead to the root: whatever is read is damaged, then.
+    """
+    base, index, length = request.base, request.index, request.length
+    kept = min(length, shape.count(base) - index)
+    answer = read(base, index, kept) + PADS[base] * (length - kept)
+    levels = _width(length).bit_length() - 1
+    node = root_of(answer, base, levels)
     index >>= levels
-    for layer in range(base + levels, base + request.proofs + 1):
-        found.append(_node(layer, index ^ 1, shape, read))
+    for layer in range(base + levels, shape.height):
+        uncle = _node(layer, index ^ 1, shape, read)
+        if layer <= base + request.proofs:
+            answer += uncle
+        node = _sha256(uncle + node if index & 1 else node + uncle)
         index >>= 1
-    return b"".join(found)
+    if node != request.root:
+        raise MetainfoError("the hashes of its tree on disk are damaged; it is made anew")
+    return answer
 
 
 def _node(layer: int, index: int, shape: Shape, read: ReadHashes) -> bytes:
@@ -167,7 +177,11 @@ def _width(length: int) -> int:
 
 
 class KeptHashes(Protocol):
-    """The tree of one torrent's file, kept on disk; its methods block, and raise StorageError."""
+    """The tree of one torrent's file, kept on disk; its methods block.
+
+    They raise StorageError where it can't be read, MetainfoError where it is damaged, which shows
+    at the latest when its hashes don't lead to the root.
+    """
 
     @property
     def shape(self) -> Shape: ...

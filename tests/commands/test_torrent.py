@@ -91,6 +91,22 @@ def last_block(address: str, info_hash: bytes) -> bool:
         return peer.wait_for(PIECE)[8:] == BODY[start : start + BLOCK]
 
 
+async def test_a_hybrid_whose_hashes_on_disk_are_damaged_is_made_anew(site: Site) -> None:
+    text = site.path.read_text()
+    site.path.write_text(text.replace('"64 KiB"', '"64 KiB"\nformat = "hybrid"', 1))
+    known = await seeder("torrent", "-c", site.path, "quotes/Nelson")
+    [tree] = (site.state / "metainfo").glob("*.tree")
+    data = bytearray(tree.read_bytes())
+    data[-33] ^= 1
+    data[64 + 32 * -(-len(BODY) // BLOCK) + 9] ^= 1
+    tree.write_bytes(data)
+    again = await seeder("torrent", "-c", site.path, "quotes/Nelson")
+    assert (again.code, again.out) == (0, known.out)
+    assert "its piece layer on disk is damaged; it is made anew" in again.err
+    last = await seeder("torrent", "-c", site.path, "quotes/Nelson")
+    assert last == known
+
+
 async def test_a_torrent_is_made_within_the_budget_too(site: Site) -> None:
     with_budget(site.path, f'origin_bytes_per_day = "{len(BODY)} B"')
     assert (await seeder("magnet", "-c", site.path, "quotes/Nelson")).code == 0

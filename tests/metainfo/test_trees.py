@@ -2,17 +2,18 @@
 
 import errno
 import random
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from seeder.errors import StorageError
+from seeder.errors import MetainfoError, StorageError
 from seeder.metainfo.trees import TreeBuilder, TreeFile
 from seeder.torrent.layout import Layout
-from seeder.torrent.merkle import Shape
+from seeder.torrent.merkle import HashRequest, Shape, hashes_for
 from seeder.units import KIB
 from tests.support.disks import failing_disk
-from tests.torrent.trees import BLOCK, WholeTree
+from tests.torrent.trees import BLOCK, WholeTree, proves
 
 PIECE = 64 * KIB
 SIZE = 11 * PIECE + 40 * KIB
@@ -71,7 +72,7 @@ def test_a_tree_that_was_replaced_is_not_read_as_the_old_one(tmp_path: Path) -> 
     newer, _ = build(tmp_path / "newer", SIZE + 1)
     newer.move(old.path)
     assert newer.read(0, 0, 1)
-    with pytest.raises(StorageError, match="another state"):
+    with pytest.raises(MetainfoError, match="another state"):
         old.read(0, 0, 1)
     newer.path.unlink()
     with pytest.raises(StorageError, match="can't be read"):
@@ -103,3 +104,44 @@ def test_a_disk_that_takes_no_tree_is_named(tmp_path: Path) -> None:
             pytest.raises(StorageError, match="tree"),
         ):
             action()
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+def test_a_bit_that_flips_in_the_piece_layer_is_found_before_a_torrent_file_has_it(
+    tmp_path: Path, earlier: bool
+) -> None:
+    made, whole = build(tmp_path / "tree")
+    if earlier:
+        assert made.piece_layers() == made.piece_layers() == whole.piece_layers()
+    data = bytearray(made.path.read_bytes())
+    data[64 + 32 * made.shape.leaf_count + 77] ^= 1
+    made.path.write_bytes(data)
+    with pytest.raises(MetainfoError, match="piece layer on disk is damaged"):
+        made.piece_layers()
+
+
+@pytest.mark.parametrize("place", [70, 64 + 32 * 4, -40, -1])
+@pytest.mark.parametrize("base", [0, 2])
+def test_a_bit_that_flips_is_found_before_a_peer_has_it(
+    tmp_path: Path, place: int, base: int
+) -> None:
+    made, whole = build(tmp_path / "tree")
+    shape = made.shape
+    length = 4 if base == 0 else 8
+
+    def answered() -> int:
+        """Return how many of the requests for a layer are answered, rightly."""
+        good = 0
+        for index in range(0, shape.count(base) - length, length):
+            for proofs in (0, shape.height - base - 1):
+                request = HashRequest(made.root, base, index, length, proofs)
+                with suppress(MetainfoError):
+                    assert proves(request, hashes_for(request, shape, made.read), whole)
+                    good += 1
+        return good
+
+    assert answered()
+    data = bytearray(made.path.read_bytes())
+    data[place] ^= 1
+    made.path.write_bytes(data)
+    answered()

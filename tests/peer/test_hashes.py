@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from seeder.errors import StorageError, WireError
+from seeder.errors import MetainfoError, StorageError, WireError
 from seeder.peer import hashes as lookups
 from seeder.peer import messages
 from seeder.peer.hashes import MOST_WAITING, HashLookups
@@ -179,6 +179,7 @@ class Desk:
         self.started = 0
         self.rejected: list[HashRequest] = []
         self.told = 0
+        self.lost: list[MetainfoError] = []
         self.allowed = 10**9
         """Bytes that the peer may have."""
         self.lookups = HashLookups(
@@ -187,6 +188,7 @@ class Desk:
             start=self._start,
             reject=self.rejected.append,
             tell=self._tell,
+            lost=self.lost.append,
         )
 
     def _admit(self, size: int) -> bool:
@@ -285,3 +287,22 @@ def test_a_flood_of_hash_requests_closes() -> None:
 def test_a_handshake_by_v1_offers_what_it_offered_before() -> None:
     assert messages.handshake(V2_HASH, OUR_ID)[27] == 0x04
     assert messages.handshake(V2_HASH, OUR_ID, v2=True)[27] == 0x14
+
+
+@pytest.mark.parametrize("request_", [PIECES, LEAVES])
+async def test_damaged_hashes_are_turned_down_and_reported(
+    monkeypatch: pytest.MonkeyPatch, request_: HashRequest
+) -> None:
+    desk = Desk()
+
+    def flipped(layer: int, first: int, count: int) -> bytes:
+        found = bytearray(WholeTree.read(TREE, layer, first, count))
+        found[-1] ^= 1
+        return bytes(found)
+
+    monkeypatch.setattr(TREE, "read", flipped)
+    desk.lookups.ask(request_)
+    await desk.lookups.run()
+    assert desk.rejected == [request_]
+    assert len(desk.lost) == 1
+    assert not desk.lookups.ready

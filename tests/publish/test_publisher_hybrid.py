@@ -10,13 +10,17 @@ import pytest
 import trio
 
 from seeder.gateway.links import Links
+from seeder.gateway.objects import PublishedObjects
+from seeder.gateway.s3errors import S3Error
 from seeder.ledger.counters import Tally
 from seeder.metainfo.journal import Builds
 from seeder.net.sockets import listen
 from seeder.peer import messages
 from seeder.peer.hub import Hub
 from seeder.peer.messages import MessageId
+from seeder.publish.serving import LOST
 from seeder.torrent.catalog import State, Torrent
+from seeder.torrent.info import parse_torrent
 from seeder.torrent.merkle import HashRequest
 from seeder.upload.superseed import SuperSeeds
 from seeder.upload.uploads import Uploads
@@ -180,3 +184,67 @@ async def test_a_hybrid_whose_tree_is_lost_is_built_anew(
         assert torrent.hashes is not None
         assert torrent.hashes.piece_layers() == TREE.piece_layers()
         assert torrent.v2_hash == before.v2_hash
+
+
+PIECE_LAYER = 64 + 32 * TREE.shape.leaf_count
+
+
+@pytest.mark.parametrize(
+    "place",
+    [3, 64 + 32 * 65, PIECE_LAYER + 32 * 5, PIECE_LAYER + 32 * TREE.shape.layout.piece_count],
+    ids=["header", "leaf", "piece layer", "layer above"],
+)
+async def test_a_bit_that_flips_in_a_tree_has_it_made_anew_and_reaches_nobody(
+    world: World, tmp_path: Path, *, place: int
+) -> None:
+    before = await served(world)
+    short = before.short_v2_hash
+    assert short is not None
+    [tree] = (tmp_path / "metainfo").glob("*.tree")
+    data = bytearray(tree.read_bytes())
+    data[place] ^= 1
+    tree.write_bytes(data)
+    requests = [
+        HashRequest(TREE.root, TREE.shape.piece_layer, 0, 8, 0),
+        HashRequest(TREE.root, TREE.shape.piece_layer, 2, 2, 1),
+        HashRequest(TREE.root, 0, 64, 4, 7),
+    ]
+    async with hub_of(world) as address:
+        async with Peer.connect(address) as peer:
+            await peer.send(greeting(info_hash=short, extended=False))
+            await peer.read_exactly(68)
+            assert [await peer.read(), await peer.read()] == [HAVE_ALL, UNCHOKE]
+            for request in requests:
+                await peer.send(hash_request_message(request))
+                answer = await peer.read()
+                assert answer.id == MessageId.HASH_REJECT or proves(
+                    request, answer.payload[48:], TREE
+                )
+        await world.until_all(lambda: world.audience.gone == [(before, LOST)])
+        torrent = (await world.until("key", State.SERVING)).torrent
+        assert torrent is not None
+        assert torrent.v2_hash == before.v2_hash
+        async with Peer.connect(address) as peer:
+            await peer.send(greeting(info_hash=short, extended=False))
+            await peer.read_exactly(68)
+            assert [await peer.read(), await peer.read()] == [HAVE_ALL, UNCHOKE]
+            for request in requests:
+                await peer.send(hash_request_message(request))
+                answer = await peer.read()
+                assert answer.id == MessageId.HASHES
+                assert proves(request, answer.payload[48:], TREE)
+
+
+async def test_nor_does_it_reach_a_torrent_file(world: World, tmp_path: Path) -> None:
+    before = await served(world)
+    [tree] = (tmp_path / "metainfo").glob("*.tree")
+    data = bytearray(tree.read_bytes())
+    data[PIECE_LAYER + 5] ^= 1
+    tree.write_bytes(data)
+    objects = PublishedObjects(world.catalog, Links("http://t/announce", "http://t"), {})
+    with pytest.raises(S3Error, match="can't be read"):
+        await objects.torrent_file(world.publication("key"))
+    assert world.audience.gone == [(before, LOST)]
+    await world.until("key", State.SERVING)
+    file = await objects.torrent_file(world.publication("key"))
+    assert parse_torrent(file.body).piece_layers == TREE.piece_layers()
