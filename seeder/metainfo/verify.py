@@ -20,8 +20,8 @@ from seeder.metainfo.trees import TreeBuilder, TreeFile
 from seeder.metainfo.whole import EtagMeaning
 from seeder.s3.client import S3Origin
 from seeder.torrent.catalog import Torrent
-from seeder.torrent.info import Metainfo
-from seeder.torrent.layout import Layout, sha1
+from seeder.torrent.info import Info, Metainfo
+from seeder.torrent.layout import SHA1_LENGTH, Layout, sha1
 from seeder.torrent.merkle import NODE_LENGTH, Shape, leaf_hashes
 from seeder.torrent.objects import Meter, PinnedObject, cache_id
 
@@ -98,7 +98,7 @@ class Verifier:
         )
         pieces = await hasher.run(self._builds.journal(pinned.ref), progress)
         if pieces != info.pieces:
-            raise MetainfoError("its hashes are not those of the object")
+            await self._read_wrong_ones(pinned, info, pieces, meter, tree)
         if tree is None:
             return None, None
         made = await trio.to_thread.run_sync(tree.finish)
@@ -115,12 +115,7 @@ class Verifier:
         shape, layer = Shape(layout), _layer(metainfo)
         name = cache_id(pinned, layout.piece_length)
         for index in self._sample(layout):
-            piece = await self._origin.read_range(
-                pinned, layout.piece_range(index), meter, "metainfo"
-            )
-            digest = await trio.to_thread.run_sync(sha1, piece)
-            if digest != info.piece_hash(index):
-                raise MetainfoError(f"the hash of its piece {index} is not the object's")
+            piece = await self._read_piece(pinned, info, index, meter)
             if check_v2 and fault is None:
                 leaves = await trio.to_thread.run_sync(leaf_hashes, piece)
                 root = shape.piece_root(leaves)
@@ -131,6 +126,48 @@ class Verifier:
             return None, fault
         path = self._builds.tree(pinned.ref)
         return await trio.to_thread.run_sync(TreeFile.write, path, shape, layer), None
+
+    async def _read_wrong_ones(
+        self,
+        pinned: PinnedObject,
+        info: Info,
+        pieces: bytes,
+        meter: Meter,
+        tree: TreeBuilder | None,
+    ) -> None:
+        """Read the pieces again that differ from an info; MetainfoError unless they come right.
+
+        Not if they are many, nor where the object's MD5 has vouched for them.
+        """
+        differ = [
+            index
+            for index in range(info.layout.piece_count)
+            if pieces[index * SHA1_LENGTH : (index + 1) * SHA1_LENGTH] != info.piece_hash(index)
+        ]
+        if len(differ) > SAMPLE or self._etags.md5_of(pinned) is not None:
+            raise MetainfoError("its hashes are not those of the object")
+        again = [await self._read_piece(pinned, info, index, meter) for index in differ]
+        # The cache has the wrong ones.
+        name = cache_id(pinned, info.layout.piece_length)
+        self._cache.discard(name)
+        for index, piece in zip(differ, again, strict=True):
+            if tree is not None:
+                await trio.to_thread.run_sync(tree.add, index, [piece])
+            await self._cache.keep(name, index, piece)
+
+    async def _read_piece(
+        self, pinned: PinnedObject, info: Info, index: int, meter: Meter
+    ) -> bytearray:
+        """Return a piece; MetainfoError if its hash is another one, whichever way it is read.
+
+        One that comes wrong is read once more: something on the way may spoil it.
+        """
+        for _ in range(2):
+            wanted = info.layout.piece_range(index)
+            piece = await self._origin.read_range(pinned, wanted, meter, "metainfo")
+            if await trio.to_thread.run_sync(sha1, piece) == info.piece_hash(index):
+                return piece
+        raise MetainfoError(f"the hash of its piece {index} is not the object's")
 
     def _sample(self, layout: Layout) -> list[int]:
         count = layout.piece_count

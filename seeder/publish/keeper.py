@@ -72,6 +72,7 @@ class Keeper(Rounds):
         "_record",
         "_serving",
         "_unread",
+        "_wrong",
         "publication",
         "wanted",
     )
@@ -94,6 +95,8 @@ class Keeper(Rounds):
         """Why the record on disk couldn't be read: it may be there all the same."""
         self._doubts = Doubts()
         """The object isn't what its own hashes say: no HEAD can clear that."""
+        self._wrong = ""
+        """What was said of the piece that came wrong last."""
         self._read_failed_at = -inf
         """When a piece couldn't be read though it should (trio's clock)."""
         self._maker = maker
@@ -153,7 +156,7 @@ class Keeper(Rounds):
                     self._unread = error
                 known = False
                 if isinstance(error, PieceMismatch):
-                    known = bool(self._doubts)
+                    known, self._wrong = bool(self._doubts), str(error)
                     self._doubts.add(error.index, error.digest, trio.current_time())
                 elif isinstance(error, OriginError):
                     known = self._reads_fail  # then it was said and looked into a moment ago
@@ -237,10 +240,13 @@ class Keeper(Rounds):
                 doubts.dispel(index)
             else:
                 doubts.read_again(index, digest, trio.current_time())
-        if not doubts:
+        if doubts:
+            # In an earlier round, S3 may have been out of reach.
+            publication.settle(State.FAULTY, self._wrong)
+        else:
             publication.settle(State.SERVING)
             _LOG.info("%s: S3 gives it right again", publication.ref)
-        elif torrent.rung != "torrent_file":
+        if doubts and torrent.rung != "torrent_file":
             now = trio.current_time()
             due = doubts.due(lambda index: torrent.section(index).cache_id, now)
             if due:

@@ -1,6 +1,7 @@
 """The metainfo ladder: what is believed, what falls to the next rung, and why."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,23 @@ async def test_a_lying_torrent_of_s3_falls_to_the_next_rung(
     assert f"the hash of its piece {spoil} is not the object's" in caplog.text
     assert "bucket/key" in caplog.text
     assert "origin" in climber.record.refused
+
+
+@pytest.mark.parametrize("verify", ["sample", "all"])
+@pytest.mark.parametrize("offset", [0, 40 * PIECE])
+async def test_a_bit_that_flips_on_the_way_refutes_no_torrent(
+    climber: Climber, verify: str, offset: int
+) -> None:
+    if verify == "all":
+        # Its ETag says nothing of its bytes.
+        etag = climber.server.etags["key"] = '"some-etag"'
+        climber.record.pinned = replace(climber.record.pinned, etag=etag)
+    climber.server.torrents["key"] = make_torrent()
+    climber.server.flips["key", offset] = 1
+    torrent = await climber.climb(verify=verify, metainfo=("origin",))
+    assert torrent.rung == "origin"
+    for (_, index), piece in climber.shelf.pieces.items():
+        assert piece == BODY[index * PIECE : (index + 1) * PIECE]
 
 
 @pytest.mark.parametrize(

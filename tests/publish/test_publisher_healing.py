@@ -297,3 +297,22 @@ async def test_one_piece_after_another_that_comes_wrong_is_said_once_and_looked_
         await trio.testing.wait_all_tasks_blocked(0.005)
     assert server.requests["HEAD key"] <= heads + 1
     assert caplog.text.count("came wrong from S3 twice") == 1
+
+
+async def test_the_reason_is_the_piece_again_once_s3_is_back(
+    world: World, server: ObjectsServer
+) -> None:
+    await world.publisher.apply([settings("key", piece_length=PIECE)])
+    torrent = await served(world)
+    server.corrupt.add(("key", 5 * PIECE))
+    await met(world, torrent, 5)
+    why = world.publication("key").reason
+    assert why is not None
+    assert "piece 5 came wrong" in why
+    server.refuse.add("key")
+    await world.until_true(lambda: world.publication("key").reason != why, "key")
+    server.refuse.clear()
+    keeper = world.publisher._keepers._keepers[world.publication("key").ref]
+    keeper.wake()
+    await world.until_true(lambda: world.publication("key").reason == why, "key")
+    assert world.publication("key").state is State.FAULTY
