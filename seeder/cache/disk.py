@@ -3,10 +3,16 @@
 `PieceWriter` changes the directory once it is open; here it is opened, locked, scanned and read.
 
 A file that has to be read from the disk is checked against its hash each time, and so nothing is
-synced. What the system has in its page cache of a file that was written or checked since the start
-is trusted, as long as it can be read: hashing it would cost more than reading it. What makes us
-look at such a file again is in `seeder.cache.inspection`. A file that is bad is deleted; its piece
-comes from S3.
+synced. Hashing what the system has in its page cache would cost more than reading it. That is
+trusted (`read_cached`) if three things hold:
+
+- The file was written or checked since the start, and all of what was asked for has been in the
+  page cache each time since: what has to come off the disk is checked first.
+- It has the mtime that it had then: nobody has written to it.
+- Nobody has cast doubt on it since (`distrust`; `seeder.cache.inspection` says who does).
+
+So what is trusted is the system's memory, and for a moment a part of a file that the system reads
+ahead by itself. A file that is bad is deleted; its piece comes from S3.
 """
 
 import errno
@@ -127,7 +133,7 @@ class DiskTier:
         if self._clock() < self.health.reads_from or not self.index.touch(key):
             return None
         try:
-            piece = await trio.to_thread.run_sync(
+            found = await trio.to_thread.run_sync(
                 files.read_piece,
                 files.piece_path(self._root, key),
                 size,
@@ -144,14 +150,17 @@ class DiskTier:
             await self._read_failed(key, error)
             return None
         self.health.read_worked()
-        if piece is None:
+        if found is None:
             self._found_corrupt(key)
             return None
-        self._verified.add(key)
+        if key in self.index:
+            self._verified[key] = found[1]
         self.hits += 1
-        return piece
+        return found[0]
 
     def _found_corrupt(self, key: Key) -> None:
+        if key not in self.index:
+            return  # another look found it a moment ago
         _log.warning("%s is corrupt: read again from S3", files.piece_path(self._root, key))
         self.corrupt += 1
         self.writer.doom(key)
@@ -160,13 +169,17 @@ class DiskTier:
         """Tell whether a piece has a file that is known to have been right."""
         return key in self._verified
 
+    def distrust(self, key: Key) -> None:
+        """Have a file checked before any more of it is sent."""
+        self._verified.pop(key, None)
+
     async def inspect(self, key: Key, size: int, digest: bytes) -> None:
-        """Delete a trusted file that isn't right any more; what can't be read is left to others."""
-        if not self.trusts(key):
+        """Delete a file that isn't right, trust one that is; leave what can't be read to others."""
+        if key not in self.index or self._clock() < self.health.reads_from:
             return
         try:
-            right = await trio.to_thread.run_sync(
-                files.is_right,
+            mtime = await trio.to_thread.run_sync(
+                files.check_piece,
                 files.piece_path(self._root, key),
                 size,
                 digest,
@@ -175,8 +188,12 @@ class DiskTier:
             )
         except OSError:
             return
-        if not right and self.trusts(key):
+        if key not in self.index:
+            return
+        if mtime is None:
             self._found_corrupt(key)
+        else:
+            self._verified[key] = mtime
 
     def is_verified(self, key: Key) -> bool:
         """Tell whether `read_cached` may find a piece: it has a file that is known to be right."""
@@ -190,7 +207,7 @@ class DiskTier:
     def read_cached(self, key: Key, reads: Sequence[files.Read]) -> bool:
         """Fill the buffers from a verified file, without waiting; False if that can't be.
 
-        Whatever the reason, `read` meets it too, and deals with it.
+        Whatever the reason, `read` meets it too, and deals with it; it isn't trusted until then.
         """
         if not self._read_now(key, reads):
             return False
@@ -200,14 +217,17 @@ class DiskTier:
         return True
 
     def _read_now(self, key: Key, reads: Sequence[files.Read]) -> bool:
-        if not self.is_verified(key):
+        mtime = self._verified.get(key) if self.is_verified(key) else None
+        if mtime is None:
             return False
         try:
-            return files.read_cached(files.piece_path(self._root, key), reads)
+            if files.read_cached(files.piece_path(self._root, key), reads, mtime):
+                return True
         except OSError as error:
             if error.errno == errno.EOPNOTSUPP:
                 self._cached_reads = False
-            return False
+        self.distrust(key)
+        return False
 
     async def _read_failed(self, key: Key, error: OSError) -> None:
         if await trio.to_thread.run_sync(

@@ -118,8 +118,8 @@ def scan(root: str) -> Found:
     return result
 
 
-def read_piece(path: str, size: int, digest: bytes) -> Piece | None:
-    """Return the whole file; None if it has another size or hash, or is no file."""
+def read_piece(path: str, size: int, digest: bytes) -> tuple[Piece, int] | None:
+    """Return the whole file and its mtime (ns); None if it has another size or hash, or is none."""
     try:
         descriptor = open_regular(path)
     except NotAFile:
@@ -131,24 +131,28 @@ def read_piece(path: str, size: int, digest: bytes) -> Piece | None:
         with suppress(OSError):
             # The next start takes its order from here.
             os.utime(descriptor)
-        return piece
+        return piece, os.fstat(descriptor).st_mtime_ns
     finally:
         os.close(descriptor)
 
 
-def is_right(path: str, size: int, digest: bytes) -> bool:
-    """Tell whether a file has the size and the hash that it should, as if nobody had read it."""
+def check_piece(path: str, size: int, digest: bytes) -> int | None:
+    """Return the mtime (ns) of a file that has this size and hash, as if nobody had read it.
+
+    None if it has others, or is no file.
+    """
     try:
         descriptor = open_regular(path)
     except NotAFile:
-        return False
+        return None
     try:
+        mtime = os.fstat(descriptor).st_mtime_ns
         had = _is_cached(descriptor)
         piece = _read_whole(descriptor, size)
         if not had:
             # It must not push out what peers ask for.
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        return piece is not None and sha1(piece) == digest
+        return mtime if piece is not None and sha1(piece) == digest else None
     finally:
         os.close(descriptor)
 
@@ -171,14 +175,17 @@ def _is_cached(descriptor: int) -> bool:
         return False
 
 
-def read_cached(path: str, reads: Sequence[Read]) -> bool:
+def read_cached(path: str, reads: Sequence[Read], mtime: int) -> bool:
     """Fill the buffers from the page cache; False if a part of it would have to be waited for.
 
-    Where the file system can't tell, OSError with EOPNOTSUPP.
+    False, too, if the file has another mtime (ns): somebody wrote to it. Where the file system
+    can't tell what is cached, OSError with EOPNOTSUPP.
     """
     # Without a look at what it is: what is no file can't be read at an offset.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
+        if os.fstat(descriptor).st_mtime_ns != mtime:
+            return False
         for offset, buffers in reads:
             if os.preadv(descriptor, buffers, offset, os.RWF_NOWAIT) != sum(map(len, buffers)):
                 return False
@@ -202,7 +209,8 @@ class Changed:
     """What came of a change."""
 
     unlinked: list[Key] = field(default_factory=list)
-    written: list[Key] = field(default_factory=list)
+    written: dict[Key, int] = field(default_factory=dict)
+    """With the mtimes (ns) of the files."""
     refused: list[tuple[Key, OSError]] = field(default_factory=list)
     """Pieces that couldn't be unlinked or written, for reasons of their own."""
     error: OSError | None = None
@@ -226,14 +234,14 @@ def change(root: str, doomed: Sequence[Key], pieces: Sequence[tuple[Key, Piece]]
             changed.unlinked.append(victim)
     for key, piece in pieces:
         try:
-            write_piece(root, key, piece)
+            mtime = write_piece(root, key, piece)
         except OSError as error:
             if not is_of_one_file(root, error):
                 changed.error = error
                 return changed
             changed.refused.append((key, error))
         else:
-            changed.written.append(key)
+            changed.written[key] = mtime
     return changed
 
 
@@ -245,8 +253,11 @@ def unlink_piece(root: str, key: Key) -> None:
     _remove_empty_directories(path)
 
 
-def write_piece(root: str, key: Key, piece: Piece) -> None:
-    """Write the temporary file and rename it; a failure leaves neither of the two."""
+def write_piece(root: str, key: Key, piece: Piece) -> int:
+    """Write the temporary file, rename it and return its mtime (ns).
+
+    A failure leaves neither of the two.
+    """
     path = piece_path(root, key)
     _make_way(os.path.dirname(path))
     try:
@@ -260,6 +271,7 @@ def write_piece(root: str, key: Key, piece: Piece) -> None:
             mode=0o600,
             directory_mode=0o700,
         )
+        return os.lstat(path).st_mtime_ns
     except OSError:
         _remove_empty_directories(path)
         raise

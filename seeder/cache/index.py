@@ -13,8 +13,8 @@ class PieceIndex:
     """The files' sizes in bytes by piece, which never add up to more than `budget`."""
 
     def __init__(self, budget: int) -> None:
-        self.verified: set[Key] = set()
-        """Pieces whose bytes were written or checked since the start."""
+        self.verified: dict[Key, int] = {}
+        """Pieces whose bytes were written or checked, and the mtime (ns) that their files had."""
         self.stale: set[Key] = set()
         """Pieces read since the mtime of their files was set."""
         self.evictions = 0
@@ -82,7 +82,7 @@ class PieceIndex:
             self._forget(key)
 
     def _forget(self, key: Key) -> None:
-        self.verified.discard(key)
+        self.verified.pop(key, None)
         self.stale.discard(key)
         indices = self._indices[key[0]]
         indices.discard(key[1])

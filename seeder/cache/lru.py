@@ -38,6 +38,10 @@ class ByteLru(Generic[K, V]):
             self._entries.move_to_end(key)
         return value
 
+    def peek(self, key: K) -> V | None:
+        """Return the value without a mark, or None."""
+        return self._entries.get(key)
+
     def put(self, key: K, value: V) -> list[tuple[K, V]]:
         """Store as the newest; return what had to go, which is `value` if it is over the budget."""
         self.pop(key)

@@ -42,6 +42,10 @@ class MemoryTier:
             self.hits += 1
         return piece
 
+    def find(self, key: Key) -> Piece | None:
+        """Return the piece without using it, or None."""
+        return self._pieces.peek(key)
+
     def put(self, key: Key, piece: Piece) -> list[tuple[Key, Piece]]:
         """Hold `piece`; return the pieces that had to go, itself if it is over the budget."""
         evicted = self._pieces.put(key, piece)
@@ -59,6 +63,11 @@ class MemoryTier:
         """Let go of every piece of `cache_id`."""
         for index in self._indices.pop(cache_id, ()):
             self._pieces.pop((cache_id, index))
+
+    def drop_piece(self, key: Key) -> None:
+        """Let go of a piece, if it is held."""
+        if self._pieces.pop(key) is not None:
+            self._forget(key)
 
     def _forget(self, key: Key) -> None:
         cache_id, index = key

@@ -64,7 +64,7 @@ class CacheStatistics:
     dropped_writes: int
     """Pieces that were not written because the disk was too far behind."""
     corrupt: int
-    """Files found unfit and deleted."""
+    """Copies of pieces found unfit and dropped: files, and pieces in memory."""
     origin_mismatches: int
     """Pieces from S3 that failed their hash, each try counted."""
 
@@ -117,7 +117,7 @@ class PieceCache(Generic[T]):
         self._disk = DiskTier(
             directory, disk, clock=clock, spare=self._memory.__contains__, memory=memory
         )
-        self._inspector: Inspector[T] = Inspector(self._disk, clock)
+        self._inspector = Inspector(self._disk, self._memory, clock)
         self._files = self._disk.index
         self._writer = self._disk.writer
         self._nursery: trio.Nursery | None = None
@@ -171,27 +171,27 @@ class PieceCache(Generic[T]):
         """Tell whether the piece is in a verified file, so that it needn't be held."""
         return self._disk.is_verified(torrent.piece_key(index))
 
-    def doubt(self, torrent: T, index: int) -> None:
-        """Have a piece's file looked at again soon: a client may have been given wrong bytes."""
-        self._inspector.doubt(torrent, index)
+    def doubt(self, torrent: T, index: int, *, wanted: bool) -> None:
+        """Have a piece's copies looked at again: a client may have been given wrong bytes.
 
-    def trusted(self, torrent: T) -> set[int]:
-        """Return the pieces whose files are read without a check."""
-        return {
-            section.first + index
-            for section in torrent.sections
-            for index in self._files.pieces_of(section.cache_id)
-            if self._disk.trusts((section.cache_id, index))
-        }
+        If it is `wanted` again, nothing of its file is sent before that. A piece is looked at once
+        a while, whoever asks for it.
+        """
+        self._inspector.doubt(torrent, index, wanted=wanted)
+
+    def on_disk(self, cache_id: str) -> frozenset[int]:
+        """Return the pieces kept under a name that have a file; one of them may prove corrupt."""
+        return self._files.pieces_of(cache_id)
 
     async def look_again(self, torrent: T, index: int) -> None:
         """Delete the file of a piece unless it is right; the errors are those of `piece_hash`."""
-        await self._inspector.look(torrent, index)
+        size, digest = torrent.layout.piece_size(index), torrent.piece_hash(index)
+        await self._disk.inspect(torrent.piece_key(index), size, digest)
 
     @property
-    def disk_hits(self) -> int:
-        """Reads from the disk that brought a piece, or a part of one, since the start."""
-        return self._disk.hits
+    def asked(self) -> int:
+        """How often a piece, or a part of one, was asked for since the start."""
+        return self._memory.hits + self._disk.hits + self._misses
 
     def is_cold(self, torrent: T, index: int) -> bool:
         """Tell whether S3 has to be asked for the piece, and hasn't been yet."""
@@ -327,7 +327,7 @@ class PieceCache(Generic[T]):
             fetching=len(self._fetches),
             queued_writes=writer.queued,
             dropped_writes=writer.dropped,
-            corrupt=disk.corrupt,
+            corrupt=disk.corrupt + self._inspector.corrupt,
             origin_mismatches=self._reader.mismatches,
         )
 

@@ -192,9 +192,8 @@ class PieceWriter:
             self._complain(key, error)
         if changed.error is not None:
             self._health.write_failed(changed.error)
-        written = set(changed.written)
         for key, write in writes:
-            self._written(key, write, on_disk=key in written)
+            self._written(key, write, changed.written.get(key))
 
     def _complain(self, key: Key, error: OSError) -> None:
         """Say once of each directory that a piece of it can be neither written nor unlinked."""
@@ -239,14 +238,16 @@ class PieceWriter:
             admitted.append((key, write))
         return admitted
 
-    def _written(self, key: Key, write: _Write, *, on_disk: bool) -> None:
+    def _written(self, key: Key, write: _Write, mtime: int | None) -> None:
+        """Take note of a piece that was written, its file's mtime is known, or that wasn't."""
+        on_disk = mtime is not None
         if on_disk:
             self._health.write_worked()
         # Not one that came after a discard, and has the same key: it may have other bytes.
         if self._queue.get(key) is write:
-            if on_disk:
+            if mtime is not None:
                 self._index.add(key, len(write.piece))
-                self._index.verified.add(key)
+                self._index.verified[key] = mtime
             self._finish(key, kept=on_disk)
         elif on_disk:
             # Discarded while it was being written; its file has to go as well.

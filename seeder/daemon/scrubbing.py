@@ -1,6 +1,6 @@
 """Reading the cache's files again in idle time: a bit that flipped is noticed at last."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 import trio
 
@@ -14,19 +14,25 @@ RATE = 8 * MIB
 EVERY = 86400.0
 """Seconds between two beginnings."""
 PATIENCE = 60.0
-"""Seconds that the next piece waits for a second in which no peer reads from the disk."""
+"""Seconds that the next piece waits for peers to ask for little."""
+WINDOW = 1.0
+"""Seconds over which what peers ask for is counted, or more."""
+LITTLE = 1.0
+"""Pieces, or parts of one, that peers may ask for a second."""
 
 
 async def scrub(catalog: Catalog, cache: PieceCache[Torrent]) -> None:
-    """Look at every trusted file of the live torrents, once a day, until cancelled."""
+    """Look at every file of the live torrents once, and again every day, until cancelled."""
+    calm = _Calm(cache)
     while True:
         began = trio.current_time()
-        for torrent in _live(catalog):
+        seen: set[str] = set()
+        for torrent in [each.torrent for each in catalog if each.torrent is not None]:
             try:
                 # Held, so that each hash is at hand.
                 info = await torrent.fetch_info()
-                for index in sorted(cache.trusted(torrent)):
-                    await _wait_idle(cache)
+                for index in _files(torrent, cache, seen):
+                    await calm.wait()
                     await cache.look_again(torrent, index)
                     await trio.sleep(torrent.layout.piece_size(index) / RATE)
                 del info
@@ -36,14 +42,36 @@ async def scrub(catalog: Catalog, cache: PieceCache[Torrent]) -> None:
         await trio.sleep_until(began + EVERY)
 
 
-def _live(catalog: Catalog) -> Iterable[Torrent]:
-    return [each.torrent for each in catalog if each.torrent is not None]
+def _files(torrent: Torrent, cache: PieceCache[Torrent], seen: set[str]) -> Iterator[int]:
+    """Yield the pieces that have files, but for those of cache ids in `seen`; add its ids there."""
+    for section in torrent.sections:
+        if section.cache_id not in seen:
+            seen.add(section.cache_id)
+            for index in sorted(cache.on_disk(section.cache_id)):
+                yield section.first + index
 
 
-async def _wait_idle(cache: PieceCache[Torrent]) -> None:
-    with trio.move_on_after(PATIENCE):
-        while True:
-            before = cache.disk_hits
-            await trio.sleep(1)
-            if cache.disk_hits == before:
-                return
+class _Calm:
+    """Tells by what was asked of a cache in the last second or so whether peers ask for little."""
+
+    def __init__(self, cache: PieceCache[Torrent]) -> None:
+        self._cache = cache
+        self._asked = cache.asked
+        self._looked_at = trio.current_time()
+        self._busy = False
+
+    async def wait(self) -> None:
+        """Wait until peers ask for little."""
+        with trio.move_on_after(PATIENCE):
+            while True:
+                if not self._is_busy():
+                    return
+                await trio.sleep(WINDOW)
+
+    def _is_busy(self) -> bool:
+        asked, now = self._cache.asked, trio.current_time()
+        seconds = now - self._looked_at
+        if seconds >= WINDOW:
+            self._busy = asked - self._asked > LITTLE * seconds
+            self._asked, self._looked_at = asked, now
+        return self._busy

@@ -31,6 +31,8 @@ SCRATCH = 512 * KIB
 """Bytes of the memory that all downloads read into from disk."""
 LEAST_REACH = 64 * KIB
 """Bytes read from disk at a time for a client whose socket takes no more."""
+MOST_DOUBTED = 16
+"""Pieces that are looked at again because an address asks for the same range again."""
 MOST_VIEWS = 512
 """Views offered to a socket at a time; the system takes 1024 (IOV_MAX)."""
 FIRST_PATIENCE = 45.0
@@ -98,6 +100,15 @@ class Download:
         self._chain = uploads.rates.chain(
             torrent.info_hash, self._opened_at, sharing=self.networks[0]
         )
+
+    def doubt(self) -> None:
+        """Have the first pieces looked at again: the client's address had this range before.
+
+        A web seed's client that found a piece wrong asks so; most others have better reasons.
+        """
+        first, stop = self._at // self._length, (self._stop - 1) // self._length + 1
+        for index in range(first, min(stop, first + MOST_DOUBTED)):
+            self._uploads.doubt(self.torrent, index, wanted=True)
 
     def __contains__(self, index: object) -> bool:
         """Tell whether any bytes of a piece are still to be sent."""
@@ -328,6 +339,8 @@ class Downloads:
         download = Download(
             torrent, address, wanted, uploads, scratch=self._scratch, left=self._leave
         )
+        if uploads.overlap.had(torrent.info_hash, download.networks[0], wanted):
+            download.doubt()
         self._all.add(download)
         uploads.connections.add_download(download, torrent.info_hash)
         uploads.join(download)

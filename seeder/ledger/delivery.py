@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from seeder.torrent.layout import Layout, bitfield_indices
-from seeder.units import MIB
+from seeder.units import MIB, ByteRange
 
 REMEMBERED = 64 * MIB
 """Bytes at the end of a range sent over HTTP that its client may not have announced yet."""
@@ -152,13 +152,6 @@ class Delivery:
         """Tell whether we sent the peer all of a piece that it hadn't said it has."""
         return _bit(self._paid, index)
 
-    def unconfirmed(self) -> Iterator[int]:
-        """Yield the pieces that the peer was sent whole and doesn't say it has."""
-        if self._paid is not None and self._missing:
-            paid = int.from_bytes(self._paid) & ~int.from_bytes(self._announced or b"")
-            left = paid.to_bytes(len(self._paid))
-            yield from bitfield_indices(left, self._layout.piece_count)
-
     @property
     def parts(self) -> Mapping[int, int]:
         """The bytes sent of each piece that the peer doesn't say it has and wasn't sent whole."""
@@ -196,6 +189,14 @@ class Overlap:
         if len(address.sent) > RANGES:
             address.sent.popitem(last=False)
         return min([count, *(_pay(peer, layout, start, stop) for peer in address.peers)])
+
+    def had(self, torrent: bytes, group: bytes, wanted: ByteRange) -> bool:
+        """Tell whether all of a range was sent to an address over HTTP, as far as is remembered."""
+        address = self._addresses.get((torrent, group))
+        if address is None:
+            return False
+        ranges = address.sent.items()
+        return any(start <= wanted.start and wanted.stop <= stop for stop, start in ranges)
 
     def join(self, torrent: bytes, group: bytes, layout: Layout, peer: Delivery) -> None:
         """Add a peer at an address; what was sent there over HTTP counts as sent to it."""

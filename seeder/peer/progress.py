@@ -1,7 +1,9 @@
 """What one peer has and gets: booked as delivered, and told to thrift and to super-seeding."""
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import filterfalse, islice
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import filterfalse
+from typing import Protocol
 
 from seeder.ledger.delivery import Delivery, Overlap
 from seeder.ledger.spread import Spreads
@@ -11,8 +13,15 @@ from seeder.upload.superseed import SuperSeeds, Viewer
 from seeder.upload.thrift import Availability, Thrift
 from seeder.upload.uploads import UploadAccount
 
-MOST_DOUBTED = 8
-"""Pieces of a peer that leaves which are looked at again because it never said that it has them."""
+MOST_DOUBTED = 32
+"""Pieces sent last of which a peer that leaves has to have said that it has them, or they are
+looked at again: a client that finds one wrong leaves soon after it."""
+
+
+class Doubt(Protocol):
+    """Has one of a torrent's pieces looked at again, before more is sent if it is `wanted`."""
+
+    def __call__(self, index: int, *, wanted: bool) -> None: ...
 
 
 class PeerProgress:
@@ -25,6 +34,7 @@ class PeerProgress:
         "_gained",
         "_group",
         "_household",
+        "_last_sent",
         "_overlap",
         "_spreads",
         "_super_seeds",
@@ -46,7 +56,7 @@ class PeerProgress:
         super_seeds: SuperSeeds,
         overlap: Overlap,
         spreads: Spreads,
-        doubt: Callable[[int], None],
+        doubt: Doubt,
         group: bytes,
         now: float,
     ) -> None:
@@ -69,6 +79,8 @@ class PeerProgress:
         overlap.join(torrent.info_hash, group, torrent.layout, self._delivery)
         self._doubt = doubt
         """Hears of pieces that the peer takes for wrong, as it seems: in the task that sends."""
+        self._last_sent: deque[int] = deque(maxlen=MOST_DOUBTED)
+        """Pieces that the peer was sent whole."""
         self._spreads = spreads
         self._household = spreads.join(
             torrent.info_hash, torrent.layout.piece_count, group, account, now
@@ -128,9 +140,19 @@ class PeerProgress:
         self._credit(count)
         if count and delivery.is_paid(index):
             self._household.sent(index, delivery.size(index))
-        elif not count and delivery.is_paid(index):
-            # It asks again for what it was sent whole.
-            self._doubt(index)
+            self._last_sent.append(index)
+
+    def asked_for(self, indices: Iterable[int]) -> None:
+        """Take note of requests, before they are answered, for pieces that it had none for."""
+        for index in self._not_taken(indices):
+            self._doubt(index, wanted=True)
+
+    def _not_taken(self, indices: Iterable[int]) -> Iterator[int]:
+        """Yield those of the pieces that the peer was sent whole and doesn't say it has."""
+        delivery = self._delivery
+        for index in indices:
+            if delivery.is_paid(index) and not delivery.has(index):
+                yield index
 
     def sent_besides(self, count: int) -> None:
         """Book `count` bytes that the socket took and that were no payload."""
@@ -144,9 +166,9 @@ class PeerProgress:
     def leave(self, now: float) -> None:
         """Forget the peer; super-seeding may show its pieces to others."""
         self._overlap.leave(self._torrent.info_hash, self._group, self._delivery)
-        for index in islice(self._delivery.unconfirmed(), MOST_DOUBTED):
-            # Some clients ban whoever sent a wrong piece, and ask for nothing more.
-            self._doubt(index)
+        # Some clients ban whoever sent a wrong piece, and ask for nothing more.
+        for index in self._not_taken(self._last_sent):
+            self._doubt(index, wanted=False)
         self._household.sent_in_part(self._delivery.parts)
         self._spreads.leave(self._torrent.info_hash, self._household, now)
         if self._viewing:

@@ -295,6 +295,8 @@ class Session:
     def _answer(self) -> None:
         """Send what can be sent now; if the socket is full, ask for the cold pieces meanwhile."""
         output, wire = self._output, self.wire
+        if wire.newly_wanted:
+            self._known_progress.asked_for(wire.newly_wanted)
         output.send()
         if wire.newly_wanted:
             if output.draining:

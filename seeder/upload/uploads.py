@@ -149,9 +149,12 @@ class Uploads:
             stop=stop,
         )
 
-    def doubt(self, torrent: Torrent, index: int) -> None:
-        """Have a piece that somebody was sent looked at again: it may have been wrong."""
-        self._cache.doubt(torrent, index)
+    def doubt(self, torrent: Torrent, index: int, *, wanted: bool) -> None:
+        """Have a piece that somebody was sent looked at again: it may have been wrong.
+
+        If it is `wanted` again, that comes before anything of it is sent from disk.
+        """
+        self._cache.doubt(torrent, index, wanted=wanted)
 
     def wait_in_line(self, guest: InLine, chain: Chain, most: int, now: float) -> None:
         """Have a guest's `resume` called when its chain allows up to `most` bytes again."""

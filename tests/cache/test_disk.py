@@ -23,7 +23,7 @@ from tests.cache.fakes import (
     piece_file,
     running,
 )
-from tests.support.disks import NOT_FILES, failing_disk
+from tests.support.disks import NOT_FILES, failing_disk, rot
 
 
 async def fill(directory: Path, torrent: FakeTorrent, count: int) -> None:
@@ -98,8 +98,8 @@ async def test_a_file_that_went_bad_while_we_were_down_is_deleted_and_read_again
         assert bytes_in(tmp_path) == stand.cache.statistics().disk_bytes == 300
 
 
-@pytest.mark.parametrize("spoil", [truncate, empty, lengthen])
-async def test_a_file_of_a_wrong_size_is_deleted_while_we_run_too(
+@pytest.mark.parametrize("spoil", [truncate, empty, lengthen, flip, rot])
+async def test_a_file_that_goes_bad_while_we_run_is_deleted_and_read_again(
     tmp_path: Path, spoil: object
 ) -> None:
     torrent = FakeTorrent()
@@ -663,9 +663,35 @@ async def test_a_file_that_is_not_in_the_page_cache_is_left_to_a_thread(
         await stand.idle()
         monkeypatch.setattr(os, "preadv", preadv)
         assert read_cached(stand, torrent, 0, (0, 100)) == b""
-        assert stand.cache.is_on_disk(torrent, 0)
+        # What has to come off the disk is hashed before any more of it is sent.
+        assert not stand.cache.is_on_disk(torrent, 0)
         assert await stand.get(torrent, 0) == torrent.piece(0)
-        assert stand.source.reads == [0]
+        assert stand.cache.is_on_disk(torrent, 0)
+        rot(piece_file(tmp_path, torrent, 0))
+        assert read_cached(stand, torrent, 0, (0, 100)) == b""
+        assert await stand.get(torrent, 0) == torrent.piece(0)
+        assert stand.source.reads == [0, 0]
+        assert stand.cache.statistics().corrupt == 1
+
+
+async def test_a_file_that_somebody_wrote_to_is_hashed_before_any_more_of_it_is_sent(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torrent = FakeTorrent()
+    async with running(tmp_path, memory=0) as stand:
+        for index in range(2):
+            await stand.get(torrent, index)
+            await stand.idle()
+        flip(piece_file(tmp_path, torrent, 0))
+        os.utime(piece_file(tmp_path, torrent, 1))
+        for index in range(2):
+            assert read_cached(stand, torrent, index, (0, 10)) == b""
+            assert await stand.get(torrent, index) == torrent.piece(index)
+            await stand.idle()
+            assert read_cached(stand, torrent, index, (0, 100)) == torrent.piece(index)
+        assert stand.source.reads == [0, 1, 0]
+        assert stand.cache.statistics().corrupt == 1
+    assert "0 is corrupt: read again from S3" in caplog.text
 
 
 async def test_a_file_system_that_can_not_tell_is_asked_once(

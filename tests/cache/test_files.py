@@ -73,20 +73,21 @@ def test_a_scan_follows_no_links(tmp_path: Path) -> None:
 
 def test_reading_renews_the_time_of_the_last_use(tmp_path: Path) -> None:
     path = put(tmp_path, "piece", b"abc", 100)
-    assert files.read_piece(str(path), 3, sha1(b"abc")) == b"abc"
+    found = files.read_piece(str(path), 3, sha1(b"abc"))
+    assert found == (b"abc", path.stat().st_mtime_ns)
     assert path.stat().st_mtime > 100
 
 
 def test_a_look_at_a_file_is_no_use_of_it(tmp_path: Path) -> None:
     path = put(tmp_path, "piece", b"abc", 100)
-    assert files.is_right(str(path), 3, sha1(b"abc"))
+    assert files.check_piece(str(path), 3, sha1(b"abc")) == 100 * 10**9
     assert path.stat().st_mtime == 100
-    assert not files.is_right(str(path), 3, sha1(b"abd"))
-    assert not files.is_right(str(path), 4, sha1(b"abc"))
+    assert files.check_piece(str(path), 3, sha1(b"abd")) is None
+    assert files.check_piece(str(path), 4, sha1(b"abc")) is None
     (tmp_path / "link").symlink_to("piece")
-    assert not files.is_right(str(tmp_path / "link"), 3, sha1(b"abc"))
+    assert files.check_piece(str(tmp_path / "link"), 3, sha1(b"abc")) is None
     with pytest.raises(FileNotFoundError):
-        files.is_right(str(tmp_path / "missing"), 3, sha1(b"abc"))
+        files.check_piece(str(tmp_path / "missing"), 3, sha1(b"abc"))
 
 
 def test_reading_follows_no_link(tmp_path: Path) -> None:
@@ -94,7 +95,7 @@ def test_reading_follows_no_link(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("real")
     assert files.read_piece(str(tmp_path / "link"), 3, sha1(b"abc")) is None
     with pytest.raises(OSError, match="symbolic links"):
-        files.read_cached(str(tmp_path / "link"), [(0, [memoryview(bytearray(3))])])
+        files.read_cached(str(tmp_path / "link"), [(0, [memoryview(bytearray(3))])], 0)
 
 
 def test_reading_goes_on_after_a_short_read(
@@ -103,7 +104,9 @@ def test_reading_goes_on_after_a_short_read(
     path = put(tmp_path, "piece", b"abcdefg")
     read = os.read
     monkeypatch.setattr(os, "read", lambda descriptor, size: read(descriptor, min(size, 3)))
-    assert files.read_piece(str(path), 7, sha1(b"abcdefg")) == b"abcdefg"
+    found = files.read_piece(str(path), 7, sha1(b"abcdefg"))
+    assert found is not None
+    assert found[0] == b"abcdefg"
 
 
 def test_reading_a_file_that_shrinks_meanwhile_finds_nothing(
@@ -162,14 +165,14 @@ def test_a_change_leaves_out_what_fails_alone_and_ends_where_the_disk_fails(
     changed = files.change(root, [(ID, 0), (ID, 1), (ID, 2)], [((ID, 1), b"new")])
     assert changed.unlinked == [(ID, 0), (ID, 2)]
     assert [key for key, _ in changed.refused] == [(ID, 1)]
-    assert changed.written == [(ID, 1)]
+    assert changed.written == {(ID, 1): (tmp_path / ID / "0" / "1").stat().st_mtime_ns}
     assert changed.error is None
     assert (tmp_path / ID / "0" / "1").read_bytes() == b"new"
     for number, alone in ((errno.EACCES, True), (errno.ENOSPC, False), (errno.EIO, False)):
         new = [((ID, index), b"newer") for index in (3, 4)]
         with failing_disk(number, tmp_path / OTHER, calls=("mkdir",)):
             changed = files.change(root, [], [new[0], ((OTHER, 1), b"new"), new[1]])
-        assert changed.written == ([(ID, 3), (ID, 4)] if alone else [(ID, 3)])
+        assert list(changed.written) == ([(ID, 3), (ID, 4)] if alone else [(ID, 3)])
         assert [key for key, _ in changed.refused] == ([(OTHER, 1)] if alone else [])
         assert (changed.error is None) == alone
 

@@ -24,11 +24,11 @@ def test_whatever_leaves_is_forgotten_altogether() -> None:
     index = PieceIndex(100)
     for key in (A, B, C):
         index.add(key, 30)
-        index.verified.add(key)
+        index.verified[key] = 1
         index.stale.add(key)
     assert index.make_room(30, spare=lambda key: key == A) == [(B, 30)]
     assert index.add(("large-1", 7), 101) == [(("large-1", 7), 101)]
     assert index.add(("d-1", 0), 71) == [(C, 30), (A, 30)]
-    assert (index.verified, index.stale) == (set(), set())
+    assert (index.verified, index.stale) == ({}, set())
     assert not any(index.pieces_of(cache_id) for cache_id in ("a-1", "b-1", "large-1"))
     assert (list(index), index.evictions) == ([("d-1", 0)], 4)

@@ -305,5 +305,5 @@ async def test_other_bytes_under_the_same_key_replace_those_that_were_being_writ
                 gate.let_through()
         await stand.idle()
         assert piece_file(tmp_path, torrent, 0).read_bytes() == after
-        assert stand.cache.trusted(torrent) == {0}
+        assert stand.cache.is_on_disk(torrent, 0)
         assert bytes_in(tmp_path) == stand.cache.statistics().disk_bytes == 100

@@ -1,13 +1,21 @@
 """In idle time the cache's files are read again, and a bad one goes."""
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 import trio
 import trio.lowlevel
+import trio.testing
 
+from seeder.cache.pieces import PieceCache
 from seeder.config.sections import Config
 from seeder.daemon import scrubbing
+from seeder.torrent.catalog import Catalog, Publication, Torrent
+from seeder.torrent.info import build_info, parse_info
+from seeder.torrent.layout import Layout
+from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.units import MIB
 from tests.daemon.support import BODY, served, serving, until
 
 
@@ -33,3 +41,76 @@ async def test_a_bit_that_flips_in_the_cache_is_found_without_anybody_asking(
         await until(lambda: node.foundation.cache.statistics().corrupt == 1)
         await trio.lowlevel.checkpoint()
         assert caplog.text.count("is corrupt") == 1
+
+
+class _Cache:
+    """Has sixteen pieces of every name, and notes when one is looked at."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.looks: list[float] = []
+
+    def on_disk(self, _: str) -> frozenset[int]:
+        return frozenset(range(16))
+
+    async def look_again(self, _: Torrent, __: int) -> None:
+        self.looks.append(trio.current_time())
+        await trio.lowlevel.checkpoint()
+
+
+@pytest.fixture
+def catalog() -> Catalog:
+    """A catalog with one object of sixteen pieces of 1 MiB."""
+    made = Catalog()
+    publish_pieces(made)
+    return made
+
+
+def publish_pieces(catalog: Catalog) -> None:
+    ref = ObjectRef("default", "bucket", "key")
+    publication = Publication(ref)
+    catalog.add(publication)
+    info = parse_info(build_info(name="key", layout=Layout(16 * MIB, MIB), pieces=bytes(320)))
+    catalog.serve(publication, Torrent(info, PinnedObject(ref, '"e"', 16 * MIB), "build"))
+
+
+async def test_small_pieces_go_as_fast_as_large_ones(
+    catalog: Catalog, autojump_clock: trio.testing.MockClock
+) -> None:
+    cache = _Cache()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scrubbing.scrub, catalog, cast("PieceCache[Torrent]", cache))
+        await trio.sleep(3600)
+        nursery.cancel_scope.cancel()
+    first, *_, last = cache.looks
+    assert len(cache.looks) == 16
+    assert last - first == pytest.approx(15 * MIB / scrubbing.RATE)
+
+
+async def test_it_gives_way_to_peers_and_begins_again_a_day_later(
+    catalog: Catalog, autojump_clock: trio.testing.MockClock
+) -> None:
+    cache = _Cache()
+    busy = True
+
+    async def serve() -> None:
+        while busy:
+            cache.asked += 5
+            await trio.sleep(0.5)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve)
+        await trio.sleep(1)
+        nursery.start_soon(scrubbing.scrub, catalog, cast("PieceCache[Torrent]", cache))
+        await trio.sleep(90)
+        # A piece a minute is looked at all the same.
+        slow = len(cache.looks) - 8  # those of the first second, before anything was counted
+        assert 1 <= slow <= 2
+        busy = False
+        await trio.sleep(10)
+        assert len(cache.looks) == 16
+        await trio.sleep(scrubbing.EVERY - 200)
+        assert len(cache.looks) == 16
+        await trio.sleep(200)
+        assert len(cache.looks) == 32
+        nursery.cancel_scope.cancel()

@@ -28,6 +28,7 @@ from tests.gateway.seeding import PATH, Seed, seeding
 from tests.gateway.signing import KEY_ID, SECRET, signed
 from tests.http.serving import PATIENCE, Client, Reply, connected, get
 from tests.peer.node import Limits, make_data, wait_until
+from tests.support.disks import rot
 
 PIECE = 64 * KIB
 DATA = make_data(10 * PIECE + 123)
@@ -253,6 +254,23 @@ async def test_cold_pieces_are_read_once_and_then_come_from_the_cache(
             assert set(seed.node.source.reads.values()) == {1}
             assert seed.counted == (count * len(LARGE), count * len(LARGE))
         assert seed.node.uploads.held.used == 0
+
+
+async def test_who_asks_again_for_a_range_gets_it_right(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with seeding(tmp_path, (DATA, PIECE), memory=0, disk=64 * MIB) as seed:
+        assert (await seed.ask(PATH)).body == DATA
+        await wait_until(lambda: seed.node.cache.statistics().disk_pieces == 11)
+        file = tmp_path / seed.torrent.cache_id / "0" / "3"
+        rot(file)
+        part = DATA[3 * PIECE : 5 * PIECE]
+        wanted = f"Range: bytes={3 * PIECE}-{5 * PIECE - 1}"
+        assert (await seed.ask(PATH, wanted)).body == part
+        assert seed.node.source.reads[3] == 2
+        assert seed.node.cache.statistics().corrupt == 1
+    assert f"{file} is corrupt" in caplog.text
+    caplog.clear()
 
 
 async def test_without_any_cache_each_download_reads_for_itself_and_holds_little(

@@ -118,7 +118,7 @@ class HonestSwarm(RuleBasedStateMachine):
             ),
             overlap=self.overlap,
             spreads=self.spreads,
-            doubt=lambda _: None,
+            doubt=lambda _, wanted: None,
             group=address,
             now=self.now,
         )

@@ -171,3 +171,14 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
     "no text": _text(b"\xff\xfe\x00\n"),
 }
 """What may have become of a file's content."""
+
+
+def rot(path: Path, at: int = 50) -> None:
+    """Flip a bit of a file as a dying disk does: in place, and its times stay as they were."""
+    times = path.stat()
+    with path.open("r+b") as file:
+        file.seek(at)
+        [byte] = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte ^ 1]))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
