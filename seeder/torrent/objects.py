@@ -57,7 +57,10 @@ class PinnedObject:
 
     def identity(self) -> str:
         """Return 32 hex digits that name this state of this object, for files on disk."""
-        parts = (self.ref.origin, self.ref.bucket, self.ref.key, self.etag, str(self.size))
+        parts = [self.ref.origin, self.ref.bucket, self.ref.key, self.etag, str(self.size)]
+        if self.ref.version_id is not None:
+            # Two versions may have one ETag and size, and other bytes.
+            parts.append(self.ref.version_id)
         text = "\n".join(f"{len(part)}:{part}" for part in parts)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 

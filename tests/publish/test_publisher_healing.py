@@ -316,3 +316,21 @@ async def test_the_reason_is_the_piece_again_once_s3_is_back(
     keeper.wake()
     await world.until_true(lambda: world.publication("key").reason == why, "key")
     assert world.publication("key").state is State.FAULTY
+
+
+async def test_two_versions_with_the_same_etag_are_not_taken_for_each_other(
+    world: World, server: ObjectsServer
+) -> None:
+    server.objects |= {"key?one": OTHER, "key?two": BODY[::-1]}
+    server.etags |= dict.fromkeys(server.objects, SAME)
+    versions = {"one": OTHER, "two": BODY[::-1], None: BODY}
+    await world.publisher.apply(
+        [settings("key", piece_length=PIECE, version_id=version) for version in versions]
+    )
+    await world.until_all(lambda: len(world.audience.live) == 3)
+    for torrent in world.audience.live:
+        body = versions[torrent.pinned.ref.version_id]
+        for index in (0, 5):
+            piece = await get_piece(world.cache, torrent, index)
+            assert bytes(piece) == body[index * PIECE : (index + 1) * PIECE]
+    assert world.audience.gone == []

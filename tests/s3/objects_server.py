@@ -17,6 +17,7 @@ class ObjectsServer:
     """A bucket; assign `serve` to FaultServer.default."""
 
     objects: dict[str, bytes] = field(default_factory=dict)
+    """By key; a version other than the newest by "key?version"."""
     torrents: dict[str, bytes] = field(default_factory=dict)
     """What ?torrent answers, by key; others get 501."""
     corrupt: set[tuple[str, int]] = field(default_factory=set)
@@ -53,6 +54,9 @@ class ObjectsServer:
     async def serve(self, seen: Seen, stream: trio.abc.Stream) -> None:
         """Answer one request."""
         key = unquote(seen.path.split("/", 2)[2])
+        [version] = parse_qs(seen.query).get("versionId", [""])
+        if version:
+            key = f"{key}?{version}"
         if seen.query.startswith("list-type=2"):
             await self._list(seen, stream)
             return
