@@ -27,12 +27,19 @@ async def scrub(catalog: Catalog, cache: PieceCache[Torrent]) -> None:
     while True:
         began = trio.current_time()
         seen: set[str] = set()
-        for torrent in [each.torrent for each in catalog if each.torrent is not None]:
+        for publication in list(catalog):
+            torrent = publication.torrent
+            if torrent is None:
+                continue
             try:
                 # Held, so that each hash is at hand.
                 info = await torrent.fetch_info()
                 for index in _files(torrent, cache, seen):
                     await calm.wait()
+                    now = catalog.publications.get(publication.ref)
+                    if now is None or now.torrent is not torrent:
+                        # Its files may be another one's by now, with other hashes.
+                        break
                     await cache.look_again(torrent, index)
                     await trio.sleep(torrent.layout.piece_size(index) / RATE)
                 del info

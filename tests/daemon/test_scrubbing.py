@@ -114,3 +114,22 @@ async def test_it_gives_way_to_peers_and_begins_again_a_day_later(
         await trio.sleep(200)
         assert len(cache.looks) == 32
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("way", ["retired", "withdrawn"])
+async def test_it_leaves_the_files_of_a_torrent_that_has_ended(
+    catalog: Catalog, autojump_clock: trio.testing.MockClock, way: str
+) -> None:
+    cache = _Cache()
+    [publication] = catalog
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scrubbing.scrub, catalog, cast("PieceCache[Torrent]", cache))
+        await trio.sleep(4.5 * MIB / scrubbing.RATE)
+        assert len(cache.looks) == 5
+        if way == "retired":
+            catalog.retire(publication, "it is made anew")
+        else:
+            catalog.remove(publication.ref)
+        await trio.sleep(3600)
+        nursery.cancel_scope.cancel()
+    assert len(cache.looks) == 5
