@@ -193,7 +193,8 @@ class DiskTier:
         if mtime is None:
             self._found_corrupt(key)
         else:
-            self._verified[key] = mtime
+            # A read that ended meanwhile has set the mtime that holds now.
+            self._verified.setdefault(key, mtime)
 
     def is_verified(self, key: Key) -> bool:
         """Tell whether `read_cached` may find a piece: it has a file that is known to be right."""

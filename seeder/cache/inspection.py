@@ -40,7 +40,7 @@ class Inspector:
         self._memory = memory
         self._clock = clock
         self._line: dict[Key, tuple[int, bytes, bool]] = {}
-        """Size and hash of each piece (so its torrent needn't last as long), and if it is wanted."""
+        """Size and hash of each piece, whose torrent needn't last as long; if it is wanted."""
         self._looked_at: ByteLru[Key, float] = ByteLru(MOST_REMEMBERED, lambda _: 1)
         self._work = trio.Event()
 
