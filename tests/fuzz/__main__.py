@@ -137,6 +137,9 @@ def fuzz(tried: Target, seconds: int, *, keep: bool = False, nice: int = 19) -> 
             "-print_final_stats=1",
         ]
         limits += [f"-artifact_prefix={work}/"]
+        if keep:
+            # A short pass over what others changed: it should try the same each time.
+            limits += ["-seed=1"]
         kept = [tried.corpus] if tried.corpus.is_dir() else []
         options: list[str | Path] = [
             f"-max_total_time={seconds}",

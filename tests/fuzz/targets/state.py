@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from seeder.cache.files import scan
-from seeder.errors import StorageError
+from seeder.errors import MetainfoError, StorageError
 from seeder.files import dump_json, parse_json
 from seeder.ledger.counters import Ledger
 from seeder.ledger.file import LedgerFile
@@ -206,7 +206,7 @@ def tree_file(data: bytes) -> None:
     path.write_bytes(data)
     found = TreeFile.open(path, _TREE_SHAPE, _ROOT)
     if found is not None:
-        with contextlib.suppress(StorageError):
+        with contextlib.suppress(StorageError, MetainfoError):
             layers = found.piece_layers()
             assert all(len(layer) == 32 * LAYOUT.piece_count for layer in layers.values())
 
