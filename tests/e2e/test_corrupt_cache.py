@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.ceph import CephRGW
-from tests.e2e.clients import Aria2, ClientFactory
+from tests.e2e.clients import Aria2, ClientFactory, Transmission
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.publishing import origin, served_torrent, wait_for_state
 from tests.e2e.s3 import Publisher
+from tests.support.disks import rot
 from tests.support.leecher import Leecher
 from tests.support.libtorrent_client import Libtorrent
 from tests.support.objects import MIB, content, digest
@@ -39,11 +40,8 @@ def test_the_first_client_stumbles_over_it_and_the_next_one_does_not(
     torrent = tmp_path / "big.torrent"
     torrent.write_bytes(served_torrent(daemon, bucket, "big"))
     [first] = (daemon.directory / "cache").glob("*/0/5")
-    with first.open("r+b") as file:
-        file.seek(777)
-        [byte] = file.read(1)
-        file.seek(777)
-        file.write(bytes([byte ^ 16]))
+    # As on a dying disk: had somebody written to it, that would be noticed before anything is sent.
+    rot(first, at=777)
     stumbling = client(kind)
     stumbling.add(torrent)
     poll_until(lambda: "is corrupt" in daemon.log, timeout=90, what="line about the bad file")
@@ -52,3 +50,81 @@ def test_the_first_client_stumbles_over_it_and_the_next_one_does_not(
     assert digest(client(kind).download(torrent, timeout=60)) == digest(body)
     stumbling.close()
     assert daemon.torrent_status(bucket, "big")["state"] == "serving"
+
+
+def spoil(path: Path) -> None:
+    """Write another byte into a file."""
+    with path.open("r+b") as file:
+        file.seek(777)
+        [byte] = file.read(1)
+        file.seek(777)
+        file.write(bytes([byte ^ 16]))
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("kind", [Libtorrent, Aria2])
+def test_a_download_under_way_is_sent_nothing_of_files_that_somebody_wrote_to(
+    ceph: CephRGW,
+    publisher: Publisher,
+    bucket: str,
+    *,
+    seeder: Callable[..., SeederDaemon],
+    client: ClientFactory,
+    tmp_path: Path,
+    kind: type[Leecher],
+) -> None:
+    body = content(SIZE)
+    publisher.put(bucket, "big", body)
+    entry = {"bucket": bucket, "key": "big", "metainfo": ["build"], "piece_length": "1 MiB"}
+    daemon = seeder(
+        {
+            "origin": origin(ceph),
+            "objects": [entry],
+            "cache": {"memory": "0 B"},
+            "peer": {"upload_rate": "4 MB/s"},
+        }
+    )
+    daemon.start()
+    wait_for_state(daemon, bucket, "big")
+    torrent = tmp_path / "big.torrent"
+    torrent.write_bytes(served_torrent(daemon, bucket, "big"))
+    leecher = client(kind)
+    leecher.add(torrent)
+    poll_until(
+        lambda: int(daemon.status()["totals"]["uploaded_bytes"]) > SIZE // 8,
+        timeout=60,
+        what="first pieces",
+    )
+    files = sorted((daemon.directory / "cache").glob("*/0/*"))
+    assert len(files) == SIZE // MIB
+    for file in files:
+        spoil(file)
+    assert digest(leecher.wait(timeout=120)) == digest(body)
+    assert "is corrupt: read again from S3" in daemon.log
+    assert daemon.status()["cache"]["corrupt"] > 0
+    assert daemon.torrent_status(bucket, "big")["state"] == "serving"
+
+
+@pytest.mark.timeout(180)
+def test_a_client_that_asks_again_gets_it_right(
+    ceph: CephRGW,
+    publisher: Publisher,
+    bucket: str,
+    *,
+    seeder: Callable[..., SeederDaemon],
+    client: ClientFactory,
+    tmp_path: Path,
+) -> None:
+    body = content(SIZE)
+    publisher.put(bucket, "big", body)
+    entry = {"bucket": bucket, "key": "big", "metainfo": ["build"], "piece_length": "1 MiB"}
+    daemon = seeder({"origin": origin(ceph), "objects": [entry], "cache": {"memory": "0 B"}})
+    daemon.start()
+    wait_for_state(daemon, bucket, "big")
+    torrent = tmp_path / "big.torrent"
+    torrent.write_bytes(served_torrent(daemon, bucket, "big"))
+    [file] = (daemon.directory / "cache").glob("*/0/5")
+    rot(file, at=777)
+    assert digest(client(Transmission).download(torrent, timeout=120)) == digest(body)
+    assert f"{file} is corrupt: read again from S3" in daemon.log
+    assert daemon.status()["cache"]["corrupt"] == 1
