@@ -77,18 +77,21 @@ class Inspector:
                 key, (size, digest, wanted) = next(iter(self._line.items()))
                 del self._line[key]
                 self._looked_at.put(key, self._clock())
-                await self._look_at_memory(key, digest)
+                looks = await self._look_at_memory(key, digest)
                 # Who wanted it may have had its file checked meanwhile.
                 if not (wanted and self._disk.trusts(key)):
                     await self._disk.inspect(key, size, digest)
-                await trio.sleep(size / RATE)
+                    looks += 1
+                await trio.sleep(looks * size / RATE)
 
-    async def _look_at_memory(self, key: Key, digest: bytes) -> None:
+    async def _look_at_memory(self, key: Key, digest: bytes) -> int:
+        """Let go of a piece in memory that isn't right; return how many there were."""
         piece = self._memory.find(key)
         if piece is None:
-            return
+            return 0
         found = await trio.to_thread.run_sync(sha1, piece)
         if found != digest and self._memory.find(key) is piece:
             _LOG.warning("piece %d of %s is corrupt in memory: read again", key[1], key[0])
             self.corrupt += 1
             self._memory.drop_piece(key)
+        return 1

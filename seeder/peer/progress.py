@@ -31,6 +31,7 @@ class PeerProgress:
         "_account",
         "_delivery",
         "_doubt",
+        "_doubted",
         "_gained",
         "_group",
         "_household",
@@ -79,6 +80,8 @@ class PeerProgress:
         overlap.join(torrent.info_hash, group, torrent.layout, self._delivery)
         self._doubt = doubt
         """Hears of pieces that the peer takes for wrong, as it seems: in the task that sends."""
+        self._doubted: set[int] = set()
+        """Pieces that it asked for again of late."""
         self._last_sent: deque[int] = deque(maxlen=MOST_DOUBTED)
         """Pieces that the peer was sent whole."""
         self._spreads = spreads
@@ -144,15 +147,17 @@ class PeerProgress:
 
     def asked_for(self, indices: Iterable[int]) -> None:
         """Take note of requests, before they are answered, for pieces that it had none for."""
-        for index in self._not_taken(indices):
-            self._doubt(index, wanted=True)
-
-    def _not_taken(self, indices: Iterable[int]) -> Iterator[int]:
-        """Yield those of the pieces that the peer was sent whole and doesn't say it has."""
-        delivery = self._delivery
         for index in indices:
-            if delivery.is_paid(index) and not delivery.has(index):
-                yield index
+            # A few at a time, a piece comes here several times while it is sent once more.
+            if index not in self._doubted and self._lacks(index):
+                if len(self._doubted) >= MOST_DOUBTED:
+                    self._doubted.clear()
+                self._doubted.add(index)
+                self._doubt(index, wanted=True)
+
+    def _lacks(self, index: int) -> bool:
+        """Tell whether the peer was sent a piece whole and doesn't say that it has it."""
+        return self._delivery.is_paid(index) and not self._delivery.has(index)
 
     def sent_besides(self, count: int) -> None:
         """Book `count` bytes that the socket took and that were no payload."""
@@ -167,7 +172,7 @@ class PeerProgress:
         """Forget the peer; super-seeding may show its pieces to others."""
         self._overlap.leave(self._torrent.info_hash, self._group, self._delivery)
         # Some clients ban whoever sent a wrong piece, and ask for nothing more.
-        for index in self._not_taken(self._last_sent):
+        for index in filter(self._lacks, self._last_sent):
             self._doubt(index, wanted=False)
         self._household.sent_in_part(self._delivery.parts)
         self._spreads.leave(self._torrent.info_hash, self._household, now)
