@@ -112,7 +112,11 @@ class LedgerDatabase:
         """Return what the file has for the present day and month; nothing if it can't be read."""
         if self._file is None:
             return Spent() if self._former is None else self._former.spent
-        return await self._in_thread(self._file.spent, self._clock())
+        try:
+            return await self._in_thread(self._file.spent, self._clock())
+        except LedgerDamaged as error:
+            await self._replace(self._file, error)
+            return Spent()
 
     async def _replace(self, file: LedgerFile, error: LedgerDamaged) -> None:
         """Begin another file in place of a damaged one; StorageError leaves that to a later flush.
@@ -202,6 +206,9 @@ class LedgerDatabase:
             try:
                 entries = await self._in_thread(file.load)
                 spent = await self._in_thread(file.spent, self._clock())
+            except LedgerDamaged as error:
+                file = await self._in_thread(replace_ledger, file, error, self._busy)
+                entries, spent = [*file.written.values()], self._former.spent
             except BaseException:
                 file.close()
                 raise

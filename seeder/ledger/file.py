@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import sub
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeGuard
 
 from seeder.errors import LedgerDamaged, LedgerRefused, StorageError
 from seeder.ledger.budget import Spent, period_starts
 from seeder.ledger.counters import COUNTERS, Account, AccountKey, Counters, Ledger
+from seeder.ledger.faults import DAMAGED, NotOurs, code, explaining
 from seeder.units import DAY, HOUR
 
 BUSY_SECONDS = 5.0
@@ -57,7 +58,10 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 SCHEMA = len(_MIGRATIONS)
 
-_DAMAGED = "the file is damaged"
+_MOST = 2**62
+"""More than is ever counted, and room in SQLite's 64 bits to go on from."""
+_LATEST = 2**37
+"""The year 6325 (Unix s)."""
 _SUMS = ", ".join(f"sum({name})" for name in COUNTERS)
 _ADDED = ", ".join(f"{name} = {name} + excluded.{name}" for name in COUNTERS)
 _UNFOLDED = f"hour < ? AND hour % {DAY} <> 0"
@@ -142,7 +146,7 @@ class LedgerFile:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"{path.parent}: can't be made: {error.strerror}") from error
-        with _explaining(path, "written"):
+        with explaining(path, "written"):
             self._connection = _connect(path, "mode=rwc", busy)
             try:
                 self._prepare(busy)
@@ -177,7 +181,7 @@ class LedgerFile:
                 self._connection.execute("PRAGMA journal_mode = WAL")
             except sqlite3.OperationalError as error:
                 # Unlike other statements this one doesn't wait for a lock by itself.
-                if _code(error) != "BUSY" or time.monotonic() >= deadline:
+                if code(error) != "BUSY" or time.monotonic() >= deadline:
                     raise
                 time.sleep(_LOCK_PAUSE)
             else:
@@ -185,16 +189,19 @@ class LedgerFile:
 
     def check(self) -> None:
         """Look at every page of the file; LedgerDamaged, StorageError."""
-        with _explaining(self.path, "read"):
+        with explaining(self.path, "read"):
             found = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
-            raise LedgerDamaged(f"{self.path}: {_DAMAGED}")
+            raise LedgerDamaged(f"{self.path}: {DAMAGED}")
 
     def load(self) -> list[Entry]:
-        """Return every account in the file, for a ledger to go on from; StorageError."""
+        """Return every account in the file, for a ledger to go on from.
+
+        LedgerDamaged, StorageError.
+        """
         if self.written:
             raise RuntimeError("the ledger is loaded once, before its first flush")
-        with _explaining(self.path, "read"):
+        with explaining(self.path, "read"):
             entries = list(_select(self._connection, 0))
         self.written = {entry.key: entry for entry in entries}
         return entries
@@ -205,7 +212,7 @@ class LedgerFile:
         if not changed:
             return
         today = int(now) // DAY
-        with _explaining(self.path, "written"), self._transaction():
+        with explaining(self.path, "written"), self._transaction():
             for entry in changed:
                 self._write_entry(entry, _hour(now))
             self._connection.execute(_WRITE_FLUSH, (now,))
@@ -218,7 +225,7 @@ class LedgerFile:
 
     def write_former(self, entries: Mapping[AccountKey, Entry]) -> None:
         """Write accounts into a new file as counted long ago; StorageError."""
-        with _explaining(self.path, "written"), self._transaction():
+        with explaining(self.path, "written"), self._transaction():
             for entry in entries.values():
                 self._write_entry(entry, 0)
         self.written = dict(entries)
@@ -233,8 +240,11 @@ class LedgerFile:
             self._connection.execute(_ADD_COUNTS, (account, hour, *counts))
 
     def spent(self, now: float) -> Spent:
-        """Return what the file has for the day and the month of `now`; StorageError."""
-        with _explaining(self.path, "read"):
+        """Return what the file has for the day and the month of `now`.
+
+        LedgerDamaged, StorageError.
+        """
+        with explaining(self.path, "read"):
             return _spent(self._connection, now)
 
     def close(self) -> None:
@@ -268,13 +278,13 @@ def read_ledger(path: Path, *, now: float, since: float | None = None) -> Record
         raise StorageError(f"{path}: there is no ledger yet; `seeder run` writes it") from None
     except OSError as error:
         raise StorageError(f"{path}: it can't be read: {error.strerror}") from error
-    with _explaining(path, "read"):
+    with explaining(path, "read"):
         try:
             return _read(path, "mode=ro", start, now)
         except sqlite3.Error as error:
             # SQLite makes the index of a WAL even for readers, which fails if we can't write here.
             # Without a WAL no daemon has the file open, and it can be read as it is.
-            if in_use or _code(error) not in ("CANTOPEN", "FULL", "IOERR", "READONLY"):
+            if in_use or code(error) not in ("CANTOPEN", "FULL", "IOERR", "READONLY"):
                 raise
         return _read(path, "mode=ro&immutable=1", start, now)
 
@@ -293,6 +303,8 @@ def _read(path: Path, mode: str, start: int | None, now: float) -> Recorded:
         if not _check(path, connection):
             raise StorageError(f"{path}: nothing is in it yet; `seeder run` writes it")
         at = connection.execute("SELECT at FROM flushes").fetchone()
+        if at and not (isinstance(at[0], float) and 0 <= at[0] < _LATEST):
+            raise LedgerDamaged(f"{path}: {DAMAGED}")
         ledger = Ledger()
         for entry in _select(connection, start or 0):
             entry.add_to(ledger)
@@ -335,14 +347,35 @@ def _check(path: Path, connection: sqlite3.Connection) -> int:
 
 def _select(connection: sqlite3.Connection, start: int) -> Iterator[Entry]:
     for row in connection.execute(_READ.format(sums=_sums(connection)), (start,)):
-        yield Entry(AccountKey(*row[:4]), row[4:10], tuple(count or 0 for count in row[10:]))
+        entry = Entry(AccountKey(*row[:4]), row[4:10], _counts(row[10:]))
+        info_hash, size, pieces, state, peers, seeds = entry.details
+        texts = (*row[:4], state, info_hash or "")
+        numbers = (size or 0, pieces or 0, peers, seeds)
+        if not (all(isinstance(text, str) for text in texts) and all(map(_is_count, numbers))):
+            raise NotOurs
+        yield entry
 
 
 def _spent(connection: sqlite3.Connection, now: float) -> Spent:
     """Sum up the day and the month of `now`; each begins where an hour or a folded day does."""
     read = _READ_SUMS.format(sums=_sums(connection))
     sums = (connection.execute(read, (start, now)).fetchone() for start in period_starts(now))
-    return Spent(*(Counters(*(count or 0 for count in row)) for row in sums))
+    return Spent(*(Counters(*_counts(row)) for row in sums))
+
+
+def _counts(sums: Sequence[object]) -> tuple[int, ...]:
+    """Return sums of counters, 0 where there was no row; NotOurs unless they could be counted."""
+    counts = []
+    for each in sums:
+        count = 0 if each is None else each
+        if not _is_count(count):
+            raise NotOurs
+        counts.append(count)
+    return tuple(counts)
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and 0 <= value <= _MOST
 
 
 def _sums(connection: sqlite3.Connection) -> str:
@@ -353,35 +386,3 @@ def _sums(connection: sqlite3.Connection) -> str:
 
 def _hour(at: float) -> int:
     return int(at) // HOUR * HOUR
-
-
-def _code(error: sqlite3.Error) -> str:
-    """Return the primary result code's name without its prefix, such as "FULL"; "" if none."""
-    return str(getattr(error, "sqlite_errorname", "")).removeprefix("SQLITE_").partition("_")[0]
-
-
-@contextmanager
-def _explaining(path: Path, wanted: str) -> Iterator[None]:
-    """Turn SQLite's errors into a StorageError: the path, what is wrong, what to do about it."""
-    try:
-        yield
-    except UnicodeDecodeError as error:
-        # sqlite3 reads what SQLite says, and texts in the file, as UTF-8.
-        raise LedgerDamaged(f"{path}: {_DAMAGED}") from error
-    except sqlite3.Error as error:
-        match _code(error):
-            case "NOTADB":
-                raise LedgerDamaged(f"{path}: this is not a SQLite file") from error
-            case "CORRUPT":
-                raise LedgerDamaged(f"{path}: {_DAMAGED}") from error
-            case "READONLY" | "CANTOPEN" | "PERM" | "AUTH":
-                text = f"it can't be {wanted}; give this user access to it and its directory"
-            case "FULL":
-                text = "its disk is full; make room"
-            case "BUSY" | "LOCKED":
-                text = "another program holds its lock; end that program"
-            case "" if "decode to UTF-8" in str(error):
-                raise LedgerDamaged(f"{path}: {_DAMAGED}") from error
-            case _:
-                text = str(error)
-        raise StorageError(f"{path}: {text}") from error

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from seeder.ledger.budget import Budget, Limit, Period, Resource
+from seeder.errors import LedgerDamaged
+from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
 from seeder.ledger.counters import FORMER, Counters, Ledger
 from seeder.ledger.database import LedgerDatabase
 from seeder.ledger.file import LedgerFile, read_ledger
@@ -301,3 +302,91 @@ async def test_a_ledger_that_fails_half_way_through_its_load_is_opened_later(
         assert await database.flush(ledger)
         assert ledger.account(NELSON).counters.uploaded_bytes == 100
     assert counted(path).uploaded_bytes == 100
+
+
+def execute(path: Path, *statements: str) -> None:
+    """Change a ledger by hand; SQLite finds nothing wrong with it afterwards."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        for statement in statements:
+            connection.execute(statement)
+
+
+NEVER_WRITTEN = {
+    "too many bytes": "UPDATE hours SET uploaded_bytes = 9223372036854775807",
+    "fewer than none": "UPDATE hours SET uploaded_bytes = -1",
+    "fewer peers than none": "UPDATE accounts SET peers = -1",
+    "another column": (
+        "UPDATE sqlite_schema SET sql = replace(sql, 'info_hash', 'info_hasi')"
+        " WHERE name = 'accounts'"
+    ),
+    "no table": "DROP TABLE hours",
+}
+
+
+@pytest.mark.parametrize("how", NEVER_WRITTEN)
+async def test_what_was_never_written_in_a_sound_file_is_damage(
+    path: Path, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    await fill(path)
+    execute(path, NEVER_WRITTEN[how])
+    with pytest.raises(LedgerDamaged, match="the file is damaged"):
+        read_ledger(path, now=NOON)
+    ledger = Ledger()
+    async with opened(path, ledger) as database:
+        assert await database.spent() == Spent()
+        ledger.account(NELSON).uploaded(7)
+        assert await database.flush(ledger)
+    assert counted(path).uploaded_bytes == 7
+    [line] = told(caplog)
+    assert "the file is damaged" in line
+
+
+@pytest.mark.parametrize("how", NEVER_WRITTEN)
+async def test_damage_that_shows_only_when_the_file_opens_late_is_set_aside(
+    path: Path, how: str
+) -> None:
+    await fill(path)
+    execute(path, NEVER_WRITTEN[how])
+    lock = sqlite3.connect(path, isolation_level=None)
+    lock.execute("PRAGMA locking_mode = EXCLUSIVE")
+    lock.execute("BEGIN IMMEDIATE")
+    ledger = Ledger()
+    async with opened(path, ledger) as database:
+        ledger.account(NELSON).uploaded(7)
+        assert not await database.flush(ledger)
+        lock.close()
+        assert await database.flush(ledger)
+    assert counted(path).uploaded_bytes == 7
+
+
+async def test_counts_that_only_together_are_too_many_are_kept_and_the_budgets_begin_anew(
+    path: Path,
+) -> None:
+    await fill(path)
+    execute(path, "UPDATE hours SET peers_seen = 1 << 62")
+    ledger = Ledger()
+    async with opened(path, ledger) as database:
+        assert await database.spent() == Spent()
+        ledger.account(NELSON).uploaded(7)
+        assert await database.flush(ledger)
+    assert counted(path).uploaded_bytes == 107
+
+
+async def test_a_count_with_no_room_left_is_damage_when_it_is_added_to(path: Path) -> None:
+    await fill(path)
+    ledger = Ledger()
+    async with opened(path, ledger) as database:
+        execute(path, "UPDATE hours SET uploaded_bytes = 9223372036854775807")
+        ledger.account(NELSON).uploaded(7)
+        assert await database.flush(ledger)
+        assert database.statistics().fault is None
+    assert counted(path).uploaded_bytes == 107
+
+
+async def test_a_flush_at_no_possible_time_is_damage_to_a_report(path: Path) -> None:
+    await fill(path)
+    for moment in ("9e999", "-1.0", "1e12"):
+        execute(path, f"UPDATE flushes SET at = {moment}")
+        with pytest.raises(LedgerDamaged, match="the file is damaged"):
+            read_ledger(path, now=NOON)
