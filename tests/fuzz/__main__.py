@@ -11,20 +11,19 @@ import traceback
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from hashlib import sha1
 from importlib.util import find_spec
 from pathlib import Path
 
 from tests.fuzz import (
     inputs,
+    libfuzzer,
     targets,  # noqa: F401  (fills the table)
 )
-from tests.fuzz.inputs import FINDINGS, LONGEST, TARGETS, Target
+from tests.fuzz.inputs import FINDINGS, TARGETS, Target
 from tests.support.processes import python_environment
 
 MOST_CORPUS = 2 * 2**20
 """Bytes of the whole corpus in the repository; each target has its share."""
-_WORD = re.compile(rb"[A-Za-z][A-Za-z0-9_-]{2,40}")
 _FIGURES = re.compile(r"#(\d+)\s.*?cov: (\d+) ft: (\d+) corp: (\d+)/(\w+).*?exec/s: (\d+)")
 
 
@@ -114,28 +113,18 @@ def fuzz(tried: Target, seconds: int, *, keep: bool = False, nice: int = 19) -> 
     with tempfile.TemporaryDirectory(prefix=f"fuzz-{tried.name}-") as name:
         work = Path(name)
         seeds, found, program = work / "seeds", work / "found", work / "program"
-        for directory in (seeds, found):
-            directory.mkdir()
-        for seed in tried.seeds:
-            (seeds / _stem(seed)).write_bytes(seed)
-        findings = FINDINGS / tried.name
-        words = {word for seed in tried.seeds for word in _WORD.findall(seed)}
+        found.mkdir()
+        libfuzzer.write_seeds(tried, seeds)
         dictionary = work / "dictionary"
-        # Without a single word libFuzzer refuses the file.
-        lines = [b'"%b"\n' % word for word in sorted(words | {b"word"})[:500]]
-        dictionary.write_bytes(b"".join(lines))
+        libfuzzer.write_dictionary(tried, dictionary)
+        findings = FINDINGS / tried.name
         command: list[str | Path] = ["nice", "-n", str(nice)]
         command += [sys.executable, "-m", "tests.fuzz.worker", tried.name]
         command += [findings, program]
         quoted = " ".join(f"'{word}'" for word in command)
         program.write_text(f'#!/bin/sh\nexec {quoted} "$@"\n', encoding="utf-8")
         program.chmod(0o700)
-        limits = [
-            f"-max_len={LONGEST}",
-            "-rss_limit_mb=2048",
-            "-timeout=60",
-            "-print_final_stats=1",
-        ]
+        limits = [*libfuzzer.LIMITS, "-timeout=60", "-print_final_stats=1"]
         limits += [f"-artifact_prefix={work}/"]
         if keep:
             # A short pass over what others changed: it should try the same each time.
@@ -148,15 +137,15 @@ def fuzz(tried: Target, seconds: int, *, keep: bool = False, nice: int = 19) -> 
             *kept,
             seeds,
         ]
-        log, code = _run([*command, *limits, *options], work)
+        log, code = _run([*command, *limits, *options])
         if code:
-            _keep_artifacts(work, findings, log)
+            libfuzzer.keep_artifacts(work, findings, log)
         figures = [match.groups() for match in _FIGURES.finditer(log)]
         executions, edges, _, _, _, rate = figures[-1] if figures else ("0",) * 6
         if not keep:
             merged = work / "merged"
             merged.mkdir()
-            _run([*command, *limits, "-merge=1", merged, *kept, found, seeds], work)
+            _run([*command, *limits, "-merge=1", merged, *kept, found, seeds])
             _replace(tried, merged, seeds)
         files = list(tried.corpus.glob("*"))
         size = sum(path.stat().st_size for path in files)
@@ -172,28 +161,22 @@ def fuzz(tried: Target, seconds: int, *, keep: bool = False, nice: int = 19) -> 
         )
 
 
-def _run(command: Sequence[str | Path], work: Path) -> tuple[str, int]:
+def _run(command: Sequence[str | Path]) -> tuple[str, int]:
     """Run a worker; return what it printed, and its exit code."""
-    done = subprocess.run(
-        [*map(str, command)],
-        cwd=Path.cwd(),
-        env=python_environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
+    scratch = inputs.scratch()
+    try:
+        done = subprocess.run(
+            [*map(str, command)],
+            cwd=Path.cwd(),
+            env=python_environment(TMPDIR=str(scratch)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     return done.stdout.decode(errors="replace"), done.returncode
-
-
-def _keep_artifacts(work: Path, findings: Path, log: str) -> None:
-    """Keep the input that ended a worker: by time, memory, or a crash of Python itself."""
-    findings.mkdir(parents=True, exist_ok=True)
-    for path in work.glob("*-*"):
-        if path.is_file():
-            shutil.copy(path, findings / path.name)
-            (findings / f"{path.name}.txt").write_text(log[-8000:], encoding="utf-8")
-    (findings / "last-log.txt").write_text(log[-20000:], encoding="utf-8")
 
 
 def _replace(tried: Target, merged: Path, seeds: Path) -> None:
@@ -208,12 +191,8 @@ def _replace(tried: Target, merged: Path, seeds: Path) -> None:
         left -= len(data)
         if left < 0:
             break
-        if _stem(data) not in known:
-            (tried.corpus / _stem(data)).write_bytes(data)
-
-
-def _stem(data: bytes) -> str:
-    return sha1(data, usedforsecurity=False).hexdigest()[:16]
+        if libfuzzer.stem(data) not in known:
+            (tried.corpus / libfuzzer.stem(data)).write_bytes(data)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,11 @@
 """Inputs of the targets: seeds, corpus, blown-up ones; and the check of one input."""
 
+import atexit
+import os
 import random
 import resource
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -55,6 +59,24 @@ def target(*seeds: bytes, blown_up: int = BLOWN_UP) -> Callable[[Run], Run]:
         return run
 
     return add
+
+
+def scratch() -> Path:
+    """Make a directory for a target's files, in memory if that can be had and TMPDIR isn't set.
+
+    It goes when the process that made it ends, not when one does that was forked from it. libFuzzer
+    ends a process without that: who starts it sets TMPDIR, and removes what is there.
+    """
+    in_memory = "TMPDIR" not in os.environ and Path("/dev/shm").is_dir()
+    made = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if in_memory else None))
+    maker = os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == maker:
+            shutil.rmtree(made, ignore_errors=True)
+
+    atexit.register(remove)
+    return made
 
 
 def check(tried: Target, data: bytes, *, most_seconds: float = MOST_SECONDS) -> None:
@@ -135,3 +157,16 @@ def chunks(data: bytes, rng: random.Random, *, most: int = 40) -> list[bytes]:
     """Cut bytes into at most `most` + 1 parts at random places, some of them empty."""
     cuts = sorted(rng.randrange(len(data) + 1) for _ in range(rng.randrange(most + 1)))
     return [data[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+
+
+def damaged(right: bytes, told: bytes) -> bytes:
+    """Return bytes with some changed, three bytes of `told` for each, or cut off."""
+    wrong = bytearray(right)
+    choices = Choices(told)
+    while choices:
+        place = choices.number(2)
+        if place == 0xFFFF:
+            del wrong[choices.number(2) :]
+        elif wrong:
+            wrong[place % len(wrong)] ^= choices.number()
+    return bytes(wrong)

@@ -10,9 +10,10 @@ import logging
 import random
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha1
 from pathlib import Path
+from typing import NoReturn
 
 import atheris
 
@@ -30,17 +31,18 @@ class Finder:
     """Gives a target its inputs, and keeps those that failed."""
 
     def __init__(self, tried: inputs.Target, findings: Path) -> None:
+        self.count = 0
+        """Inputs that libFuzzer has given."""
         self._tried = tried
         self._findings = findings
         self._places: set[str] = set()
         self._rng = random.Random(1)
-        self._count = 0
 
     def one(self, data: bytes) -> None:
         """Try one input; every so often, also that one blown up."""
         self._try(data)
-        self._count += 1
-        if self._count % EACH == 0:
+        self.count += 1
+        if self.count % EACH == 0:
             for longer in inputs.blown_up(self._tried, [data], self._rng):
                 self._try(longer)
 
@@ -64,13 +66,18 @@ class Finder:
         print(f"FOUND {stem}: {place}: {error!s:.200}".replace("\n", " "), file=sys.stderr)
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Run libFuzzer, which ends the process."""
-    name, findings, program, *rest = arguments
+def run(one: Callable[[bytes], None], arguments: Sequence[str]) -> NoReturn:
+    """Run libFuzzer, which ends the process; the arguments begin with the program's name."""
     logging.disable()  # each damaged file is worth a line, and there are millions
-    finder = Finder(inputs.TARGETS[name], Path(findings))
-    atheris.Setup([program, *rest], finder.one, enable_python_coverage=True)
+    atheris.Setup([*arguments], one, enable_python_coverage=True)
     atheris.Fuzz()
+    raise AssertionError("libFuzzer has returned")
+
+
+def main(arguments: Sequence[str]) -> NoReturn:
+    """Run one target."""
+    name, findings, *rest = arguments
+    run(Finder(inputs.TARGETS[name], Path(findings)).one, rest)
 
 
 if __name__ == "__main__":

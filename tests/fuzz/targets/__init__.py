@@ -1,8 +1,10 @@
 """One module for each kind of sender; importing this package fills `tests.fuzz.inputs.TARGETS`."""
 
 from tests.fuzz.targets import (
+    builds,
     configuration,
     encryption,
+    ledger,
     origin,
     signatures,
     state,
@@ -13,8 +15,10 @@ from tests.fuzz.targets import (
 )
 
 __all__ = [
+    "builds",
     "configuration",
     "encryption",
+    "ledger",
     "origin",
     "signatures",
     "state",

@@ -1,9 +1,6 @@
 """The configuration file: every mistake a line, nothing but a ConfigError."""
 
-import atexit
 import contextlib
-import shutil
-import tempfile
 from pathlib import Path
 
 from seeder.config.load import load
@@ -18,10 +15,9 @@ from seeder.config.texts import (
 )
 from seeder.errors import ConfigError
 from seeder.units import exact_size, parse_rate, parse_size, parse_time
-from tests.fuzz.inputs import target
+from tests.fuzz.inputs import scratch, target
 
-_DIRECTORY = Path(tempfile.mkdtemp(prefix="fuzz-"))
-atexit.register(shutil.rmtree, _DIRECTORY, ignore_errors=True)
+_DIRECTORY = scratch()
 _EXAMPLE = Path(__file__).parents[3] / "config" / "seeder.toml"
 _SHORT = (
     b'[[objects]]\nbucket = "b"\nkey = "k"\npiece_length = "1 MiB"\n[tracker]\n'

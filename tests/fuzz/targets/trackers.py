@@ -56,6 +56,16 @@ def scrape_query(data: bytes) -> None:
     b"\n".join(_ANNOUNCE.replace(b"6881", b"%d" % port) for port in range(1, 9)),
     _ANNOUNCE + b"&no_peer_id=1\n" + _ANNOUNCE.replace(b"compact=1", b"compact=0"),
     _ANNOUNCE.replace(b"started", b"stopped") + b"\nscrape?info_hash=" + bytes(HASH),
+    # One client that downloads, completes, stops and comes back, from several addresses.
+    b"\n".join(
+        _ANNOUNCE.replace(b"downloaded=0", b"downloaded=%d" % (count * 100))
+        .replace(b"left=1000", b"left=%d" % max(0, 1000 - count * 100))
+        .replace(b"event=started", event)
+        for count, event in enumerate(
+            (b"event=started", *[b""] * 10, b"event=completed", *[b"event=stopped"] * 5, b"")
+        )
+    ),
+    b"\n".join([_ANNOUNCE.replace(b"&key=ab%20c", b"")] * 3 + [_ANNOUNCE] * 8),
     blown_up=32 * 1024,
 )
 def tracker(data: bytes) -> None:

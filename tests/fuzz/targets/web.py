@@ -3,7 +3,7 @@
 import random
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from typing import cast
 from xml.etree import ElementTree
@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import h11
 import trio
 
+from seeder.errors import StorageError
 from seeder.gateway.access import Keyring, ReadKey
 from seeder.http.connection import Connection, ServerLimits, Want
 from seeder.http.headers import accepted, content_disposition, evaluate, parse_range
@@ -41,6 +42,12 @@ _HEADS = (
     b"POST /a HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + _GET,
     b"GET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\nExpect: 100-continue\r\n\r\n",
     b"GET /" + b"a" * 300,
+)
+_SLOW = (
+    b"GET /long/stream HTTP/1.1\r\nHost: t\r\n\r\n" + _GET,
+    b"HEAD /stream/later HTTP/1.1\r\nHost: t\r\n\r\n" + _GET,
+    b"GET /stream/cut/%b HTTP/1.1\r\nHost: t\r\n\r\n" % (b"a" * 60) + _GET,
+    b"GET /later/fail HTTP/1.1\r\nHost: t\r\n\r\nGET /raise HTTP/1.1\r\nHost: t\r\n\r\n" + _GET,
 )
 
 
@@ -112,11 +119,15 @@ def _heads_of_h11(stream: bytes) -> list[object]:
 
 
 class _Socket:
-    """A client's socket: what it sends comes in parts, what it is sent is kept."""
+    """A client's socket: what it sends comes in parts, what it is sent is kept.
 
-    def __init__(self, parts: Sequence[bytes], rng: random.Random) -> None:
+    `ready` is a real one, which can always be written, and always be read.
+    """
+
+    def __init__(self, parts: Sequence[bytes], rng: random.Random, ready: socket.socket) -> None:
         self.sent = b""
         self.closed = False
+        self._ready = ready
         self._parts = [part for part in parts if part]
         self._rng = rng
 
@@ -137,6 +148,18 @@ class _Socket:
         self.sent += bytes(data[:size])
         return size
 
+    def sendmsg(self, buffers: Sequence[memoryview]) -> int:
+        return self.send(b"".join(buffers))
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        assert (level, option) == (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+
+    def fileno(self) -> int:
+        return self._ready.fileno()
+
+    def shutdown(self, how: int) -> None:
+        assert how == socket.SHUT_WR
+
     def getsockname(self) -> tuple[str, int]:
         return "203.0.113.7", 6969
 
@@ -144,7 +167,7 @@ class _Socket:
         self.closed = True
 
 
-@target(*(b"\0" + head for head in _HEADS), b"\1" + _GET * 40, blown_up=64 * 1024)
+@target(*(b"\0" + head for head in (*_HEADS, *_SLOW)), b"\1" + _GET * 40, blown_up=64 * 1024)
 def http_connection(data: bytes) -> None:
     """A client's connection: one well-formed reply to each request, however they arrive."""
     whole = trio.run(_replies, [data[1:]], random.Random(1))
@@ -152,39 +175,96 @@ def http_connection(data: bytes) -> None:
     assert whole == parts
 
 
+class _Body:
+    """A body that is offered in parts, and fails 40 bytes before its end if it has to."""
+
+    def __init__(self, data: bytes, rng: random.Random, *, fails: bool) -> None:
+        self.closed = self.cut = False
+        self._left = memoryview(data)
+        self._rng = rng
+        self._fails = fails
+
+    async def offer(self) -> Sequence[memoryview]:
+        await trio.lowlevel.checkpoint()
+        left = self._left[: len(self._left) - 40] if self._fails else self._left
+        if not left:
+            self.cut = True
+            raise StorageError("fuzz")
+        half = len(left) // 2
+        return [left[:half], left[half : half + 1 + self._rng.randrange(90)]]
+
+    def took(self, count: int) -> None:
+        assert not self.closed
+        self._left = self._left[count:]
+
+    def close(self) -> None:
+        self.closed = True
+
+
 async def _replies(parts: list[bytes], rng: random.Random) -> list[tuple[int, bytes]]:
     asked: list[bytes] = []
+    bodies: list[_Body] = []
 
-    def answer(request: Request) -> Response:
+    def answer(request: Request) -> Response | Awaitable[Response]:
         asked.append(request.method)
-        shown = b"%b %b?%b" % (request.method, request.path, request.query)
-        return Response(200, shown + b"." * (100_000 if b"long" in request.path else 0))
+        path = request.path
+        shown = b"%b %b?%b" % (request.method, path, request.query)
+        shown += b"." * (100_000 if b"long" in path else 0)
+        if b"raise" in path:
+            raise ValueError
+        if b"stream" not in path:
+            response = Response(200, shown)
+        else:
+            bodies.append(_Body(shown, rng, fails=b"cut" in path))
+            response = Response(200, bodies[-1], content_length=len(shown))
+        return _later(response, fails=b"fail" in path) if b"later" in path else response
 
-    sock = _Socket(parts, rng)
-    made = Connection(
-        cast("socket.socket", sock),
-        ("192.0.2.1", 4711),
-        answer,
-        ServerLimits(head=_LIMIT),
-        lambda: b"Thu, 01 Jan 1970 00:00:00 GMT",
-    )
-    idle = 0
-    while (want := made.step()) not in (Want.NOTHING, Want.LINGER):
-        assert want in (Want.READABLE, Want.WRITABLE, Want.TURN)
-        idle += 1
-        assert idle < 1000 + 20 * len(sock.sent) + sum(map(len, parts))
-    made.close()
+    left, right = socket.socketpair()
+    with left, right:
+        right.send(b".")
+        sock = _Socket(parts, rng, left)
+        made = Connection(
+            cast("socket.socket", sock),
+            ("192.0.2.1", 4711),
+            answer,
+            ServerLimits(head=_LIMIT),
+            lambda: b"Thu, 01 Jan 1970 00:00:00 GMT",
+        )
+        steps = 0
+        while (want := made.step()) is not Want.NOTHING:
+            steps += 1
+            assert steps < 1000 + 20 * len(sock.sent) + sum(map(len, parts))
+            if want not in (Want.READABLE, Want.WRITABLE, Want.TURN):
+                await made.wait(want)
+        made.close()
     assert sock.closed
-    return _read_replies(sock.sent, asked)
+    assert all(body.closed for body in bodies)
+    return _read_replies(sock.sent, asked, cut=any(body.cut for body in bodies))
 
 
-def _read_replies(sent: bytes, methods: Sequence[bytes]) -> list[tuple[int, bytes]]:
-    """Read replies as a client does: one to each request, and at most one refusal."""
-    found = []
+async def _later(response: Response, *, fails: bool) -> Response:
+    await trio.lowlevel.checkpoint()
+    if fails:
+        raise ValueError
+    return response
+
+
+def _read_replies(sent: bytes, methods: Sequence[bytes], *, cut: bool) -> list[tuple[int, bytes]]:
+    """Read replies as a client does: one to each request, and at most one refusal.
+
+    Only the last one may be cut off.
+    """
+    found: list[tuple[int, bytes]] = []
     for method in (*methods, b"GET"):
         if not sent:
             break
-        status, body, sent = _read_reply(sent, method)
+        status, size, rest = _read_head(sent, method)
+        if cut and len(found) == len(methods) - 1:
+            assert len(rest) < size
+            found.append((status, b""))
+            return found
+        body, sent = rest[:size], rest[size:]
+        assert len(body) == size
         # How h11 words a refusal depends on how much it has seen.
         found.append((status, body if status == 200 else b""))
     assert not sent
@@ -192,16 +272,15 @@ def _read_replies(sent: bytes, methods: Sequence[bytes]) -> list[tuple[int, byte
     return found
 
 
-def _read_reply(sent: bytes, method: bytes) -> tuple[int, bytes, bytes]:
+def _read_head(sent: bytes, method: bytes) -> tuple[int, int, bytes]:
+    """Return a reply's status, how long its body should be, and what follows its head."""
     head, end, rest = sent.partition(b"\r\n\r\n")
     assert end
     found = re.match(rb"HTTP/1\.1 (\d{3}) ", head)
     length = re.search(rb"\r\nContent-Length: (\d+)", head)
     assert found
     assert length
-    size = int(length[1]) if method != b"HEAD" else 0
-    assert len(rest) >= size
-    return int(found[1]), rest[:size], rest[size:]
+    return int(found[1]), int(length[1]) if method != b"HEAD" else 0, rest
 
 
 _PAGES = (
