@@ -61,7 +61,7 @@ def parse_range(header: bytes, size: int) -> ByteRange | HTTPStatus:
         assert last is not None
         length = min(last, size)
         return ByteRange(size - length, length) if length else _OUTSIDE
-    if last is not None and last < first:
+    if last is not None and _order(spec[2]) < _order(spec[1]):
         return HTTPStatus.OK
     if first >= size:
         return _OUTSIDE
@@ -90,6 +90,12 @@ def _number(digits: bytes) -> int | None:
     if not digits:
         return None
     return int(digits[-_MOST_DIGITS:]) if len(digits.lstrip(b"0")) <= _MOST_DIGITS else 10**20
+
+
+def _order(digits: bytes) -> tuple[int, bytes]:
+    """Return what numbers of any length are compared by."""
+    plain = digits.lstrip(b"0")
+    return len(plain), plain
 
 
 def content_disposition(filename: str) -> bytes:

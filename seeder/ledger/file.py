@@ -60,6 +60,8 @@ SCHEMA = len(_MIGRATIONS)
 
 _MOST = 2**62
 """More than is ever counted, and room in SQLite's 64 bits to go on from."""
+_EVER = -(2**63)
+"""The hour since which all hours count: one that no clock has told is counted, too."""
 _LATEST = 2**37
 """The year 6325 (Unix s)."""
 _SUMS = ", ".join(f"sum({name})" for name in COUNTERS)
@@ -202,7 +204,7 @@ class LedgerFile:
         if self.written:
             raise RuntimeError("the ledger is loaded once, before its first flush")
         with explaining(self.path, "read"):
-            entries = list(_select(self._connection, 0))
+            entries = list(_select(self._connection, _EVER))
         self.written = {entry.key: entry for entry in entries}
         return entries
 
@@ -306,7 +308,7 @@ def _read(path: Path, mode: str, start: int | None, now: float) -> Recorded:
         if at and not (isinstance(at[0], float) and 0 <= at[0] < _LATEST):
             raise LedgerDamaged(f"{path}: {DAMAGED}")
         ledger = Ledger()
-        for entry in _select(connection, start or 0):
+        for entry in _select(connection, _EVER if start is None else start):
             entry.add_to(ledger)
         spent = _spent(connection, now)
         return Recorded(ledger, at[0] if at else None, start, spent)

@@ -39,7 +39,7 @@ class ListingStore:
             if told["prefix"] != [prefix.origin, prefix.bucket, prefix.key]:
                 raise ValueError("it is of another prefix")
             return {
-                _text(key): Listed(_text(etag), int(size)) for key, etag, size in told["objects"]
+                _text(key): Listed(_text(etag), _size(size)) for key, etag, size in told["objects"]
             }
         except OSError as error:
             why = f"it can't be read: {error.strerror}"
@@ -62,4 +62,10 @@ class ListingStore:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("there is something else in the place of a text")
+    return value
+
+
+def _size(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise TypeError("there is something else in the place of a size")
     return value

@@ -54,7 +54,7 @@ class Outcome:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the targets; 0 without a finding."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", allow_abbrev=False)
-    parser.add_argument("--target", nargs="+", choices=sorted(TARGETS), default=sorted(TARGETS))
+    parser.add_argument("--target", nargs="+", default=sorted(TARGETS), metavar="TARGET")
     parser.add_argument("--minutes", type=float, default=0.0, help="for each target")
     parser.add_argument("--seconds", type=float, default=0.0, help="for each target")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
@@ -63,12 +63,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="name the targets")
     parser.add_argument("file", nargs="*", type=Path, help="try these inputs instead")
     options = parser.parse_args(arguments)
+    # argparse can't tell where the targets end and the files begin.
+    names = [word for word in options.target if word in TARGETS]
+    files = [Path(word) for word in options.target if word not in TARGETS] + options.file
+    for path in files:
+        if not path.is_file():
+            parser.error(f"{path}: neither a file nor a target; --list names the targets")
     if options.list:
         for name in sorted(TARGETS):
             print(f"{name:18}{(TARGETS[name].run.__doc__ or '').strip()}")
         return 0
-    if options.file:
-        return _try_files(options.target, options.file)
+    if files:
+        return _try_files(names, files)
     if find_spec("atheris") is None:
         print("there is no Atheris here: pip install --only-binary atheris -e .[fuzz]")
         return 2
@@ -77,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with ThreadPoolExecutor(options.jobs) as pool:
         runs = [
             pool.submit(fuzz, TARGETS[name], seconds, keep=options.keep, nice=options.nice)
-            for name in options.target
+            for name in names
         ]
         outcomes = []
         for run in runs:

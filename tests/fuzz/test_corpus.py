@@ -13,7 +13,7 @@ from tests.fuzz import (
     inputs,
     targets,  # noqa: F401  (fills the table)
 )
-from tests.fuzz.__main__ import MOST_CORPUS
+from tests.fuzz.__main__ import MOST_CORPUS, main
 from tests.fuzz.inputs import CORPUS, TARGETS, TooMuch
 from tests.support.processes import python_environment
 
@@ -45,6 +45,18 @@ def test_a_target_that_takes_too_long_is_told() -> None:
 
     with pytest.raises(TooMuch, match="3 bytes took"):
         inputs.check(inputs.Target("spin", spin, ()), b"abc", most_seconds=0.0)
+
+
+def test_an_input_is_tried_again_by_the_command_that_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "finding"
+    path.write_bytes(b"le")
+    assert main(["--target", "bencode", "xml", str(path)]) == 0
+    assert capsys.readouterr().out == f"bencode: {path}: passes\nxml: {path}: passes\n"
+    with pytest.raises(SystemExit):
+        main(["--target", "bencod"])
+    assert "bencod: neither a file nor a target" in capsys.readouterr().err
 
 
 needs_atheris = pytest.mark.skipif(find_spec("atheris") is None, reason="Atheris is not installed")

@@ -390,3 +390,16 @@ async def test_a_flush_at_no_possible_time_is_damage_to_a_report(path: Path) -> 
         execute(path, f"UPDATE flushes SET at = {moment}")
         with pytest.raises(LedgerDamaged, match="the file is damaged"):
             read_ledger(path, now=NOON)
+
+
+async def test_what_was_counted_at_no_possible_hour_is_counted_once(path: Path) -> None:
+    await fill(path)
+    execute(path, "UPDATE hours SET hour = -193")
+    for runs in (1, 2, 3):
+        ledger = Ledger()
+        async with opened(path, ledger, NOON + runs * DAY) as database:
+            assert ledger.account(NELSON).counters.uploaded_bytes == 100 + 7 * (runs - 1)
+            ledger.account(NELSON).uploaded(7)
+            # The first flush of a day folds what is old.
+            assert await database.flush(ledger)
+        assert counted(path).uploaded_bytes == 100 + 7 * runs

@@ -38,3 +38,17 @@ def test_a_damaged_listing_counts_as_none(tmp_path: Path, damage: object) -> Non
     [path] = tmp_path.iterdir()
     path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
     assert store.load(REF) is None
+
+
+@pytest.mark.parametrize("size", ["-5", "9e90", "5.0", "true", '"5"', "null"])
+def test_a_listing_has_sizes_that_an_object_may_have(tmp_path: Path, size: str) -> None:
+    store = ListingStore(tmp_path)
+    store.save(REF, {"a": Listed('"e"', 5)})
+    [path] = tmp_path.iterdir()
+    rows = f'"objects": [["a", "e", {size}]]'
+    prefix = f'"prefix": ["{REF.origin}", "{REF.bucket}", "{REF.key}"]'
+    # As earlier versions wrote it: without a checksum.
+    path.write_text(f"{{{prefix}, {rows}}}", encoding="utf-8")
+    assert store.load(REF) is None
+    path.write_text(f"{{{prefix}, {rows.replace(size, '5')}}}", encoding="utf-8")
+    assert store.load(REF) == {"a": Listed("e", 5)}

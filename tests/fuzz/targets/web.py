@@ -207,17 +207,24 @@ async def _replies(parts: list[bytes], rng: random.Random) -> list[tuple[int, by
 
     def answer(request: Request) -> Response | Awaitable[Response]:
         asked.append(request.method)
+        if b"raise" in request.path:
+            raise ValueError
+        return later(request) if b"later" in request.path else respond(request)
+
+    async def later(request: Request) -> Response:
+        await trio.lowlevel.checkpoint()
+        if b"fail" in request.path:
+            raise ValueError
+        return respond(request)
+
+    def respond(request: Request) -> Response:
         path = request.path
         shown = b"%b %b?%b" % (request.method, path, request.query)
         shown += b"." * (100_000 if b"long" in path else 0)
-        if b"raise" in path:
-            raise ValueError
         if b"stream" not in path:
-            response = Response(200, shown)
-        else:
-            bodies.append(_Body(shown, rng, fails=b"cut" in path))
-            response = Response(200, bodies[-1], content_length=len(shown))
-        return _later(response, fails=b"fail" in path) if b"later" in path else response
+            return Response(200, shown)
+        bodies.append(_Body(shown, rng, fails=b"cut" in path))
+        return Response(200, bodies[-1], content_length=len(shown))
 
     left, right = socket.socketpair()
     with left, right:
@@ -240,13 +247,6 @@ async def _replies(parts: list[bytes], rng: random.Random) -> list[tuple[int, by
     assert sock.closed
     assert all(body.closed for body in bodies)
     return _read_replies(sock.sent, asked, cut=any(body.cut for body in bodies))
-
-
-async def _later(response: Response, *, fails: bool) -> Response:
-    await trio.lowlevel.checkpoint()
-    if fails:
-        raise ValueError
-    return response
 
 
 def _read_replies(sent: bytes, methods: Sequence[bytes], *, cut: bool) -> list[tuple[int, bytes]]:
