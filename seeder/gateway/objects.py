@@ -113,7 +113,8 @@ class PublishedObjects:
         tag = torrent.pinned.etag.removeprefix("W/").strip('"')
         # Where two objects have the same content, the cache keeps the pieces of one.
         kept = self._catalog.by_hash(torrent.info_hash) or torrent
-        return Content(kept, f'"{tag}"', safe_name(publication.ref.key))
+        name, pinned = safe_name(publication.ref.key), publication.pinned or torrent.pinned
+        return Content(kept, f'"{tag}"', name, pinned.description)
 
     def has_content(self, bucket: str, key: str) -> bool:
         """Tell whether `content` would return an object for BUCKET/KEY."""

@@ -12,14 +12,18 @@ from http import HTTPStatus
 from seeder.errors import DownloadRefused
 from seeder.gateway.download import Downloads
 from seeder.gateway.s3errors import ErrorCode, S3Error
+from seeder.http.dates import format_date
 from seeder.http.headers import content_disposition, evaluate
 from seeder.http.messages import Header, Request, Response
 from seeder.torrent.catalog import Torrent
+from seeder.torrent.objects import Description
 from seeder.units import ByteRange
 
 _TYPES = mimetypes.MimeTypes()
 _COMPRESSED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
 _UNKNOWN_TYPE = "application/octet-stream"
+_UNTOLD = Description()
+"""Of an object that S3 hasn't been asked about since we keep what it tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class Content:
     """The object's own, with its quotes."""
     name: str
     """The file name that clients save it under: the key's, made safe."""
+    description: Description | None = None
 
 
 async def answer_content(
@@ -39,16 +44,19 @@ async def answer_content(
 ) -> Response:
     """Answer a GET or HEAD of an object for the client at an IP address; S3Error."""
     size = content.torrent.layout.size
-    status, part = evaluate(request, content.etag.encode(), size)
+    modified = (content.description or _UNTOLD).modified
+    status, part = evaluate(request, content.etag.encode(), size, modified)
     if status is HTTPStatus.PRECONDITION_FAILED:
-        raise S3Error("PreconditionFailed", "The object has another ETag.")
+        raise S3Error("PreconditionFailed", "The object is another one than you expect.")
     if status is HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         length = (b"Content-Range", b"bytes */%d" % size)
         raise S3Error("InvalidRange", "The range lies outside the object.", headers=(length,))
     headers: tuple[Header, ...] = ((b"ETag", content.etag.encode()),)
+    if modified is not None:
+        headers += ((b"Last-Modified", format_date(modified).encode()),)
     if status is HTTPStatus.NOT_MODIFIED:
         return Response(304, b"", headers)
-    headers += _description(content.name)
+    headers += _described(content, whole=part is None)
     if part is not None:
         where = b"bytes %d-%d/%d" % (part.start, part.stop - 1, size)
         headers += ((b"Content-Range", where),)
@@ -72,7 +80,7 @@ async def answer_content(
 def content_type(key: str) -> str:
     """Return the media type for a key's extension; of a compressed file, that of the compression.
 
-    The type that S3 has for the object isn't known here.
+    For objects whose type S3 hasn't told.
     """
     # Given as a path: in a URL, guess_type would take "data:" for a scheme.
     kind, encoding = _TYPES.guess_type("./" + key.rpartition("/")[2])
@@ -81,10 +89,25 @@ def content_type(key: str) -> str:
     return kind or _UNKNOWN_TYPE
 
 
-def _description(name: str) -> tuple[Header, ...]:
-    return (
+def _described(content: Content, *, whole: bool) -> tuple[Header, ...]:
+    """Return what describes an object in a reply, as S3 has it where that is known.
+
+    A part has no Content-Encoding: it can't be decoded by itself, and BitTorrent clients, which ask
+    for parts, would try.
+    """
+    told = dict((content.description or _UNTOLD).headers)
+    if not whole:
+        told.pop("content-encoding", None)
+    told.pop("cache-control", None)
+    disposition = told.pop("content-disposition", None)
+    shown = disposition.encode() if disposition else content_disposition(content.name)
+    headers: tuple[Header, ...] = (
         (b"Accept-Ranges", b"bytes"),
-        (b"Content-Type", content_type(name).encode()),
-        (b"Content-Disposition", content_disposition(name)),
+        (b"Content-Type", told.pop("content-type", content_type(content.name)).encode()),
+        (b"Content-Disposition", shown),
         (b"X-Content-Type-Options", b"nosniff"),
     )
+    if disposition is not None and not disposition.lower().startswith("attachment"):
+        # A page among the objects mustn't act as one of ours.
+        headers += ((b"Content-Security-Policy", b"sandbox"),)
+    return headers + tuple((name.encode(), value.encode()) for name, value in told.items())

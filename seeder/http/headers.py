@@ -1,8 +1,8 @@
 """Headers that several handlers need: preconditions and ranges, Accept, Content-Disposition.
 
 A GET may want all of a resource, a range of it, or only to hear whether it changed. Preconditions
-come first, in the order of RFC 9110, 13.2.2. Those with dates are ignored: we send no
-Last-Modified. A request for several ranges gets the whole (14.2). No I/O.
+come first, in the order of RFC 9110, 13.2.2. Those with dates are ignored where it isn't known when
+the resource changed. A request for several ranges gets the whole (14.2). No I/O.
 """
 
 import re
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from urllib.parse import quote
 
+from seeder.http.dates import parse_date
 from seeder.http.messages import Request
 from seeder.units import ByteRange
 
@@ -25,18 +26,26 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9!#$&+.^_`|~-]+")
 _UNQUOTABLE = re.compile(r'[^ -~]|["\\%]')
 
 
-def evaluate(request: Request, etag: bytes, size: int) -> tuple[HTTPStatus, ByteRange | None]:
+def evaluate(
+    request: Request, etag: bytes, size: int, modified: int | None = None
+) -> tuple[HTTPStatus, ByteRange | None]:
     """Return the status of a reply about `size` bytes, and for 206 which of them it has.
 
-    One of 200, 206, 304, 412 and 416. `etag` has its quotes and is a strong one.
+    One of 200, 206, 304, 412 and 416. `etag` has its quotes and is a strong one; `modified` is
+    Last-Modified in Unix seconds.
     """
     if_match = request.all_headers(b"if-match")
     if if_match and not tags_match(if_match, etag, weakly=False):
         return HTTPStatus.PRECONDITION_FAILED, None
-    if tags_match(request.all_headers(b"if-none-match"), etag, weakly=True):
+    if not if_match and _changed_since(request, b"if-unmodified-since", modified) is True:
+        return HTTPStatus.PRECONDITION_FAILED, None
+    if_none_match = request.all_headers(b"if-none-match")
+    if tags_match(if_none_match, etag, weakly=True):
+        return HTTPStatus.NOT_MODIFIED, None
+    if not if_none_match and _changed_since(request, b"if-modified-since", modified) is False:
         return HTTPStatus.NOT_MODIFIED, None
     asked = request.all_headers(b"range")
-    if request.method != b"GET" or len(asked) != 1 or not _range_holds(request, etag):
+    if request.method != b"GET" or len(asked) != 1 or not _range_holds(request, etag, modified):
         return HTTPStatus.OK, None
     found = parse_range(asked[0], size)
     if isinstance(found, HTTPStatus):
@@ -77,13 +86,23 @@ def tags_match(headers: Sequence[bytes], etag: bytes, *, weakly: bool) -> bool:
     )
 
 
-def _range_holds(request: Request, etag: bytes) -> bool:
+def _changed_since(request: Request, name: bytes, modified: int | None) -> bool | None:
+    """Tell whether the resource changed after the date in a header; None where that isn't known."""
+    dates = request.all_headers(name)
+    since = parse_date(dates[0].decode("latin-1")) if len(dates) == 1 else None
+    return None if since is None or modified is None else modified > since
+
+
+def _range_holds(request: Request, etag: bytes, modified: int | None) -> bool:
     """Tell whether If-Range allows a range of the resource as it is now."""
     if_range = request.all_headers(b"if-range")
     if not if_range:
         return True
-    # A date never matches: we send none.
-    return len(if_range) == 1 and if_range[0].strip() == etag
+    if len(if_range) != 1:
+        return False
+    # A date has to be the same one, not a later one (RFC 9110, 13.1.5).
+    date = parse_date(if_range[0].decode("latin-1"))
+    return if_range[0].strip() == etag or (date is not None and date == modified)
 
 
 def _number(digits: bytes) -> int | None:

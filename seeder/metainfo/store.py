@@ -32,13 +32,15 @@ from seeder.torrent.bundle import bundle_layout, parse_bundle_info
 from seeder.torrent.info import Info, InfoHash, InfoV2, Outline, parse_info
 from seeder.torrent.layout import SHA1_LENGTH, Layout
 from seeder.torrent.merkle import NODE_LENGTH, Shape
-from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
+from seeder.torrent.objects import Description, ObjectRef, PinnedBundle, PinnedObject
 from seeder.units import MIB
 
 _LOG = logging.getLogger(__name__)
 
 _LARGEST = 64 * MIB
 """Bytes of a record: no torrent that we make or take is that large."""
+_LATEST = 253402300799
+"""Unix seconds at the end of the year 9999; headers can't name a later date."""
 _LINE = 4096
 """Bytes read at first: most lines are shorter."""
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, MetainfoError)
@@ -92,6 +94,24 @@ def _hash(value: object) -> bytes:
     return found
 
 
+def _description(told: dict[str, Any]) -> Description | None:
+    """Return what a record's line tells of the object beside its state; older lines say nothing."""
+    if told.get("headers") is None:
+        return None
+    modified, headers = told.get("modified"), told["headers"]
+    return Description(
+        None if modified is None else min(_count(modified), _LATEST),
+        tuple((_text(name), _line(value)) for name, value in headers.items()),
+    )
+
+
+def _line(value: object) -> str:
+    text = _text(value)
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError("a header in it is no line of ASCII")
+    return text
+
+
 def _pinned(ref: ObjectRef, told: dict[str, Any]) -> PinnedObject:
     """Return the state that a record's line tells of; ValueError, KeyError or TypeError."""
     if told.get("members") is None:
@@ -101,6 +121,7 @@ def _pinned(ref: ObjectRef, told: dict[str, Any]) -> PinnedObject:
             _text(told["etag"]),
             _count(told["size"]),
             None if version is None else _text(version),
+            _description(told),
         )
     members = [
         PinnedObject(replace(ref, key=_text(key)), _text(etag), _count(size))
@@ -285,6 +306,7 @@ class MetainfoStore:
                 "etag": pinned.etag,
                 "size": pinned.size,
                 "version_id": pinned.version_id,
+                **_described(pinned.description),
                 "rung": record.rung,
                 "wanted": record.wanted,
                 "refused": record.refused,
@@ -304,6 +326,37 @@ class MetainfoStore:
         if record.tree is None:
             with storage_errors(tree_path, "removed"):
                 remove_file(tree_path)
+
+    def describe(self, pinned: PinnedObject) -> None:
+        """Have an object's record tell what S3 tells of it now beside its bytes.
+
+        StorageError; nothing is written where there is no record of this state.
+        """
+        path = self._path(pinned.ref)
+        try:
+            parts = _read_parts(path, whole=True)
+            if parts is None or (parts.told["etag"], parts.told["size"]) != (
+                pinned.etag,
+                pinned.size,
+            ):
+                return
+            with path.open("rb") as file:
+                file.readline()
+                raw = file.read()
+        except (OSError, *_DAMAGE):
+            # It is said, and mended, by who wants the metainfo of it.
+            return
+        told = parts.told | _described(pinned.description)
+        told.pop("crc32", None)  # of the line as it was
+        line = dump_json(told)
+        with storage_errors(path, "written"):
+            replace_file(path, line + b"\n" + raw, durable=False)
+
+
+def _described(description: Description | None) -> dict[str, object]:
+    if description is None:
+        return {}
+    return {"modified": description.modified, "headers": dict(description.headers)}
 
 
 def _told(info: Info, tree: TreeFile | None) -> dict[str, object]:

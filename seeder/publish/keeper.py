@@ -7,7 +7,7 @@ object below a prefix is looked at when its line in the listing has changed, and
 
 import logging
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 import trio
@@ -120,7 +120,10 @@ class Keeper(Rounds):
         if record is not None and record.outline is not None and self._fits(record):
             # Pinned by its ETag, it is safe to serve before S3 was asked: a 412 would tell.
             self._serve(record, record.outline, quiet=crowd > MOST_LOGGED)
-            known = self.wanted.listed == Listed(record.pinned.etag, record.pinned.size)
+            pinned = record.pinned
+            known = self.wanted.listed == Listed(pinned.etag, pinned.size)
+            # A listing doesn't tell what older records lack.
+            known = known and pinned.description is not None
             delay = inf if known else self._timetable.rng.uniform(0, SPREAD * crowd)
         if delay < inf:
             self.start(delay)
@@ -212,7 +215,13 @@ class Keeper(Rounds):
         pinned = await self._maker.look(publication.ref, self.wanted.settings)
         torrent = publication.torrent
         if torrent is not None and same_state(torrent.pinned, pinned):
-            publication.pinned = torrent.pinned
+            # What is told of the object may have changed; its bytes haven't.
+            publication.pinned = replace(torrent.pinned, description=pinned.description)
+            record = self._record
+            if record is not None and record.pinned.description != pinned.description:
+                await self._maker.describe(record, pinned)
+                if publication.torrent is not torrent:
+                    return
             if self._doubts:
                 await self._look_again(torrent, pinned)
             elif publication.state is State.FAULTY and not self._reads_fail:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import trio
 
@@ -104,6 +105,12 @@ class Maker:
         """Save a record whose metainfo was made, and clear up after that; StorageError."""
         await trio.to_thread.run_sync(self._store.save, record)
         await trio.to_thread.run_sync(self._ladder.builds.clear, record.pinned.ref)
+
+    async def describe(self, record: Record, pinned: PinnedObject) -> None:
+        """Keep what S3 tells of an object beside its bytes, on disk as far as that takes it."""
+        record.pinned = replace(record.pinned, description=pinned.description)
+        with suppress(StorageError):
+            await trio.to_thread.run_sync(self._store.describe, record.pinned)
 
     async def strike(self, record: Record) -> None:
         """Keep on disk that the metainfo of an object is wrong, as far as the disk takes it.

@@ -16,8 +16,9 @@ from seeder.errors import (
     OriginUnreachable,
     TorrentUnsupported,
 )
+from seeder.http.dates import parse_date
 from seeder.s3.xml import read_xml
-from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.torrent.objects import Description, ObjectRef, PinnedObject
 from seeder.units import ByteRange, whole_number
 
 _TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
@@ -37,6 +38,22 @@ _AWS_HOST = re.compile(r"(?:^|\.)s3[.-](?:dualstack\.)?([a-z0-9-]+)\.amazonaws\.
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII)
 _LONGEST_TEXT = 2000
 _LONGEST_MESSAGE = 200
+_KEPT = frozenset(
+    {
+        "cache-control",
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "content-type",
+        "expires",
+    }
+)
+"""The headers that S3 keeps with an object as its publisher gave them."""
+_NO_CODING = frozenset({"", "aws-chunked", "identity"})
+_METADATA = "x-amz-meta-"
+_MOST_KEPT = 8192
+"""Characters of all of them; S3 itself takes requests with so much."""
+_HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
 _UNSUPPORTED_AFTER = 3
 """Keys for which the call must fail as unknown before the origin counts as lacking it."""
 
@@ -287,6 +304,27 @@ def check_range(
 def content_length(headers: Mapping[str, str]) -> int | None:
     """Return the Content-Length in bytes; None if it is missing or no number."""
     return whole_number(headers.get("content-length"))
+
+
+def describe(headers: Mapping[str, str]) -> Description:
+    """Return what the head of an answer tells of an object beside its bytes.
+
+    What can't stand in a header, or is too long with all the others, is left out. A coding that is
+    only of the transfer (`aws-chunked`, which some servers keep by mistake) is no coding of the
+    object.
+    """
+    kept: list[tuple[str, str]] = []
+    room = _MOST_KEPT
+    for name in sorted(name for name in headers if name in _KEPT or name.startswith(_METADATA)):
+        value = headers[name].strip()
+        if name == "content-encoding":
+            codings = [coding.strip() for coding in value.split(",")]
+            value = ", ".join(each for each in codings if each.lower() not in _NO_CODING)
+        room -= len(name) + len(value)
+        plain = value.isascii() and value.isprintable() and _HEADER_NAME.fullmatch(name)
+        if value and plain and room >= 0:
+            kept.append((name, value))
+    return Description(parse_date(headers.get("last-modified", "")), tuple(kept))
 
 
 def label(ref: ObjectRef) -> str:

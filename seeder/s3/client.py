@@ -18,7 +18,7 @@ from seeder.errors import (
     OriginFault,
     TorrentUnsupported,
 )
-from seeder.s3.answers import check_range, content_length, label, printable
+from seeder.s3.answers import check_range, content_length, describe, label, printable
 from seeder.s3.calls import Allowance, Call, Caller, OriginStatistics
 from seeder.s3.listing import LARGEST_PAGE, Page, page_query, parse_page
 from seeder.s3.retry import RetryPolicy
@@ -95,7 +95,8 @@ class S3Origin:
             if size > LARGEST_SIZE:
                 raise OriginFault(f"{label(ref)}: HEAD says {size} bytes, which no object has")
             version = exchange.headers.get("x-amz-version-id")
-            return PinnedObject(ref, etag, size, None if version == "null" else version)
+            version = None if version == "null" else version
+            return PinnedObject(ref, etag, size, version, describe(exchange.headers))
 
         return await self._caller.result(Call("HEAD", ref, meter, "metainfo", take))
 

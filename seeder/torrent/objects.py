@@ -8,7 +8,7 @@ No I/O.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, Self, TypeAlias
 
 from seeder.torrent.layout import Layout
@@ -41,6 +41,16 @@ class ObjectRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Description:
+    """What S3 tells of an object beside its bytes, for those who get it from us."""
+
+    modified: int | None = None
+    """Last-Modified in Unix seconds; None where S3 doesn't tell."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """The headers that its publisher gave it: names in lower case, values that fit in a line."""
+
+
+@dataclass(frozen=True, slots=True)
 class PinnedObject:
     """One state of an object, as HEAD described it: what ranged GETs are pinned to."""
 
@@ -49,6 +59,8 @@ class PinnedObject:
     """As S3 sent it, quotes included; it goes back unchanged in If-Match."""
     size: int
     version_id: str | None = None
+    description: Description | None = field(default=None, compare=False)
+    """None where S3 wasn't asked. It may change while the bytes stay: it makes no other state."""
 
     @property
     def version(self) -> str:

@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -21,7 +22,7 @@ from seeder.http.connection import ServerLimits
 from seeder.ledger.budget import Level
 from seeder.peer.messages import MessageId
 from seeder.torrent.catalog import Publication, Torrent
-from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.torrent.objects import Description, ObjectRef, PinnedObject
 from seeder.units import KIB, MIB
 from seeder.upload.feed import MOST_BYTES_OF_PEER
 from tests.gateway.seeding import PATH, Seed, seeding
@@ -216,6 +217,42 @@ async def test_an_object_that_is_not_public_is_for_those_who_sign(tmp_path: Path
             assert reply.status == status
             assert (reply.body == DATA) == (status == 200)
         assert b"url-list" not in (await seed.ask(f"{PATH}?torrent")).body
+
+
+async def test_an_object_comes_as_s3_describes_it(tmp_path: Path) -> None:
+    told = (
+        ("content-encoding", "gzip"),
+        ("content-language", "en"),
+        ("content-type", "text/html"),
+        ("x-amz-meta-by", "Nelson"),
+    )
+    async with seeding(tmp_path, (DATA, PIECE)) as seed:
+        [publication] = seed.catalog
+        publication.pinned = replace(seed.torrent.pinned, description=Description(784111777, told))
+        reply = await seed.ask(PATH)
+        assert reply.headers[b"last-modified"] == b"Sun, 06 Nov 1994 08:49:37 GMT"
+        for name, value in told:
+            assert reply.headers[name.encode()] == value.encode()
+        assert reply.headers[b"content-disposition"].startswith(b"attachment")
+        assert b"content-security-policy" not in reply.headers
+
+        # BitTorrent clients ask for parts, and a part can't be decoded.
+        part = await seed.ask(PATH, "Range: bytes=0-1")
+        assert part.status == 206
+        assert b"content-encoding" not in part.headers
+        assert part.headers[b"content-type"] == b"text/html"
+
+        date = reply.headers[b"last-modified"].decode()
+        assert (await seed.ask(PATH, f"If-Modified-Since: {date}")).status == 304
+        refused = await seed.ask(PATH, "If-Unmodified-Since: Sat, 05 Nov 1994 08:49:37 GMT")
+        assert (refused.status, code(refused)) == (412, "PreconditionFailed")
+
+        # What the publisher wants shown is shown, but can't act as a page of ours.
+        shown = Description(1, (("content-disposition", "inline"), ("content-type", "text/html")))
+        publication.pinned = replace(seed.torrent.pinned, description=shown)
+        reply = await seed.ask(PATH)
+        assert reply.headers[b"content-disposition"] == b"inline"
+        assert reply.headers[b"content-security-policy"] == b"sandbox"
 
 
 async def test_a_bucket_may_have_a_name_of_the_trackers(tmp_path: Path) -> None:

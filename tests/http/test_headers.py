@@ -161,3 +161,34 @@ def test_a_range_is_for_get_alone() -> None:
 )
 def test_a_quality_is_a_share_and_anything_else_is_none(said: bytes, quality: float) -> None:
     assert accepted([said]) == {b"a/b": quality}
+
+
+THEN, DATE = 784111777, b"Sun, 06 Nov 1994 08:49:37 GMT"
+BEFORE, AFTER = b"Sun, 06 Nov 1994 08:49:36 GMT", b"Sun, 06 Nov 1994 08:49:38 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({b"if-modified-since": BEFORE}, 200),
+        ({b"if-modified-since": DATE}, 304),
+        ({b"if-modified-since": AFTER}, 304),
+        ({b"if-modified-since": b"yesterday"}, 200),
+        ({b"if-modified-since": AFTER, b"if-none-match": b'"other"'}, 200),
+        ({b"if-unmodified-since": BEFORE}, 412),
+        ({b"if-unmodified-since": DATE}, 200),
+        ({b"if-unmodified-since": b"never"}, 200),
+        ({b"if-unmodified-since": BEFORE, b"if-match": ETAG}, 200),
+        ({b"if-range": DATE, b"range": b"bytes=0-1"}, 206),
+        ({b"if-range": AFTER, b"range": b"bytes=0-1"}, 200),
+        ({b"if-range": BEFORE, b"range": b"bytes=0-1"}, 200),
+        ({b"if-range": DATE, b"range": b"bytes=10-"}, 416),
+    ],
+)
+def test_dates_are_compared_with_when_it_changed(headers: dict[bytes, bytes], status: int) -> None:
+    assert evaluate(asking(*headers.items()), ETAG, 10, THEN)[0] == status
+
+
+@pytest.mark.parametrize("name", [b"if-modified-since", b"if-unmodified-since"])
+def test_dates_are_ignored_where_it_is_not_known_when_it_changed(name: bytes) -> None:
+    assert evaluate(asking((name, DATE)), ETAG, 10)[0] == 200

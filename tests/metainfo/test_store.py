@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import Shape
-from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
+from seeder.torrent.objects import Description, ObjectRef, PinnedBundle, PinnedObject
 from tests.support.disks import DAMAGE, NOT_FILES, failing_disk
 
 REF = ObjectRef("default", "bucket", "a key/with ünïcode")
@@ -341,3 +342,59 @@ def test_what_is_no_directory_of_records_is_set_aside(tmp_path: Path) -> None:
     store.save(record())
     assert store.load(REF) == record()
     assert len(list(tmp_path.iterdir())) == 2
+
+
+TOLD = Description(784111777, (("content-type", "text/csv"), ("x-amz-meta-by", "Nelson")))
+
+
+def test_what_s3_tells_of_an_object_is_kept_and_changes_alone(tmp_path: Path) -> None:
+    store = MetainfoStore(tmp_path / "metainfo")
+    pinned = PinnedObject(REF, '"etag"', 7, "v1", TOLD)
+    store.save(record(pinned=pinned))
+    recalled = store.recall(REF)
+    assert recalled is not None
+    assert recalled.pinned.description == TOLD
+
+    store.describe(replace(pinned, description=Description(1)))
+    loaded = store.load(REF)
+    assert loaded == record()
+    assert loaded.pinned.description == Description(1)
+
+    # Of another state, it says nothing.
+    store.describe(PinnedObject(REF, '"other"', 7, "v1", TOLD))
+    loaded = store.load(REF)
+    assert loaded is not None
+    assert loaded.pinned.description == Description(1)
+
+
+def test_an_earlier_record_doesnt_know_what_s3_tells(tmp_path: Path) -> None:
+    store = MetainfoStore(tmp_path)
+    store.save(record())
+    for found in (store.recall(REF), store.load(REF)):
+        assert found is not None
+        assert found.pinned.description is None
+    store.describe(PinnedObject(REF, '"etag"', 7, "v1", TOLD))
+    found = store.recall(REF)
+    assert found is not None
+    assert found.pinned.description == TOLD
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"headers": "none"},
+        {"headers": {"content-type": 1}},
+        {"headers": {"content-type": "a\r\nset-cookie: b"}},
+        {"modified": "today"},
+        {"modified": -1},
+    ],
+)
+def test_a_line_that_tells_nonsense_of_an_object_is_damage(
+    tmp_path: Path, damage: dict[str, object]
+) -> None:
+    store = MetainfoStore(tmp_path)
+    store.save(record(pinned=PinnedObject(REF, '"etag"', 7, "v1", TOLD)))
+    [path] = tmp_path.iterdir()
+    line, _, raw = path.read_bytes().partition(b"\n")
+    path.write_bytes(json.dumps(unsealed(line) | damage).encode() + b"\n" + raw)
+    assert store.load(REF) is None

@@ -17,6 +17,7 @@ from seeder.errors import (
     OriginUnreachable,
     PieceMismatch,
 )
+from seeder.metainfo.store import MetainfoStore
 from seeder.publish import keeper
 from seeder.publish.serving import DELETED, LOST, REPLACED, WITHDRAWN
 from seeder.torrent.catalog import State
@@ -56,6 +57,35 @@ async def test_a_restart_reads_nothing_again(
         await again.until_true(lambda: server.requests.total() > 0, "key")
         assert server.requests == {"HEAD key": 1}
         assert not server.body_bytes
+
+
+async def test_what_s3_tells_of_an_object_may_change_while_its_torrent_stays(
+    world: World, server: ObjectsServer, make_origin: MakeOrigin, tmp_path: Path
+) -> None:
+    server.headers["content-type"] = "text/plain"
+    await world.publisher.apply([settings("key", refresh=0.05)])
+    publication = await world.until("key", State.SERVING)
+    torrent = publication.torrent
+
+    def told() -> object:
+        assert publication.pinned is not None
+        assert publication.pinned.description is not None
+        return dict(publication.pinned.description.headers).get("content-type")
+
+    assert told() == "text/plain"
+    server.headers["content-type"] = "text/csv"
+    await world.until_true(lambda: told() == "text/csv", "key")
+    assert publication.torrent is torrent
+    assert not world.audience.gone
+    store = MetainfoStore(tmp_path / "metainfo")
+
+    def kept() -> bool:
+        record = store.recall(publication.ref)
+        assert record is not None
+        assert publication.pinned is not None
+        return record.pinned.description == publication.pinned.description
+
+    await world.until_true(kept, "key")
 
 
 async def test_what_was_wished_otherwise_is_made_anew(

@@ -17,7 +17,7 @@ from seeder.errors import (
 from seeder.s3.client import S3Origin
 from seeder.s3.network import Stream
 from seeder.s3.retry import RetryPolicy
-from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.torrent.objects import Description, ObjectRef, PinnedObject
 from seeder.units import ByteRange
 from tests.s3.fault_server import (
     FaultServer,
@@ -46,6 +46,39 @@ async def test_a_head_pins_the_object(
     faults.script(answer(200, BODY, etag='"tag"', x_amz_version_id="v1"))
     assert await origin.head(REF, meter) == PinnedObject(REF, '"tag"', len(BODY), "v1")
     assert (meter.requests, meter.received) == ({"metainfo": 1}, {})
+
+
+async def test_a_head_tells_what_the_publisher_gave_with_the_object(
+    origin: S3Origin, faults: FaultServer, meter: CountingMeter
+) -> None:
+    told = {
+        "cache_control": "max-age=60",
+        "content_disposition": "inline",
+        "content_encoding": "aws-chunked, gzip",
+        "content_language": "en",
+        "content_type": "text/csv",
+        "last_modified": "Sun, 06 Nov 1994 08:49:37 GMT",
+        "x_amz_meta_by": "Nelson",
+        # Not for others: what S3 says of itself, what no header of ours can hold, too much.
+        "server": "S3",
+        "x_amz_server_side_encryption": "AES256",
+        "x_amz_meta_strange": "caf\xc3\xa9",
+        "x_amz_meta_zeal": "z" * 9000,
+    }
+    faults.script(answer(200, BODY, etag='"tag"', **told))
+    pinned = await origin.head(REF, meter)
+    assert pinned == PINNED
+    assert pinned.description == Description(
+        784111777,
+        (
+            ("cache-control", "max-age=60"),
+            ("content-disposition", "inline"),
+            ("content-encoding", "gzip"),
+            ("content-language", "en"),
+            ("content-type", "text/csv"),
+            ("x-amz-meta-by", "Nelson"),
+        ),
+    )
 
 
 async def test_the_version_called_null_is_none(
