@@ -36,6 +36,7 @@ _LOOSE_ELEMENT = re.compile(rb"<(Code|Message|Region|Endpoint)>([^<]{0,2000})</\
 _REGION = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _AWS_HOST = re.compile(r"(?:^|\.)s3[.-](?:dualstack\.)?([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?$")
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII)
+_DELAY = re.compile(r"\d{1,6}", re.ASCII)
 _LONGEST_TEXT = 2000
 _LONGEST_MESSAGE = 200
 _KEPT = frozenset(
@@ -112,6 +113,8 @@ class Answer:
     host: str | None = None
     """Where a redirect leads."""
     delete_marker: bool = False
+    pause: float | None = None
+    """Seconds for which S3 wants to be left alone (Retry-After, RFC 9110, 10.2.3)."""
 
     @classmethod
     def read(cls, status: int, headers: Mapping[str, str], body: bytes = b"") -> "Answer":
@@ -126,6 +129,7 @@ class Answer:
             region=region if _REGION.fullmatch(region) else None,
             host=printable(host) or None,
             delete_marker=headers.get("x-amz-delete-marker") == "true",
+            pause=_pause(headers.get("retry-after", "")),
         )
 
     @property
@@ -356,6 +360,11 @@ def _elements(body: bytes) -> dict[str, str]:
             text = html.unescape(value.decode(errors="replace"))
             found.setdefault(name.decode(), printable(text.strip()))
     return found
+
+
+def _pause(told: str) -> float | None:
+    """Return the seconds of a Retry-After; None for a date, which no S3 sends, and for garbage."""
+    return float(told) if _DELAY.fullmatch(told.strip()) else None
 
 
 def _host_of(location: str) -> str:

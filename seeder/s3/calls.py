@@ -9,7 +9,6 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
@@ -33,8 +32,8 @@ from seeder.s3.answers import Answer, Asked, label, refusal
 from seeder.s3.credentials import CredentialStore, chain
 from seeder.s3.network import Resolver
 from seeder.s3.pace import Progress
-from seeder.s3.reach import Reach
-from seeder.s3.retry import Move, Renew, RetryPolicy, Tries, Wait
+from seeder.s3.presence import Presence
+from seeder.s3.retry import Move, Renew, RetryPolicy, Step, Tries, Wait
 from seeder.s3.signing import Credentials, Endpoint, EndpointRules, Query, wire_request
 from seeder.s3.transport import Broken, Exchange, Exchanges
 from seeder.torrent.objects import Meter, ObjectRef, Purpose
@@ -105,6 +104,9 @@ class Call(Generic[_T]):
     """The most bytes of body that are expected."""
     resumes: bool = False
     """Whether an attempt goes on where the one before it ended."""
+    patient: bool = False
+    """Whether it waits for the policy's `patience` while S3 is away, since somebody waits for it,
+    or much would have to be asked again. Others end soon, so that it shows what is wrong."""
     torrent: bool = False
     about: Query = ()
     """The query that asks for the object's attributes or for one of its parts."""
@@ -112,6 +114,11 @@ class Call(Generic[_T]):
     """The query that lists the bucket; then `ref` is only there for texts and booking."""
     normal: tuple[type[OriginError], ...] = ()
     """Errors that aren't shown as the origin's last one."""
+
+    @property
+    def optional(self) -> bool:
+        """Whether it is a question that not every S3 answers."""
+        return self.torrent or bool(self.about)
 
     @property
     def key(self) -> str:
@@ -124,6 +131,20 @@ class Call(Generic[_T]):
         about = (("torrent", None),) if self.torrent else tuple(self.about)
         version = self.ref.version_id
         return about if version is None else (*about, ("versionId", version))
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """An attempt that brought no result, and what to do next if it concerns this call only."""
+
+    error: OriginError
+    step: Step
+    why: str
+    """What it met, without the name of the object."""
+    credentials: Credentials | None
+    hopeless: bool = False
+    pause: float | None = None
+    """Seconds for which S3 wants to be left alone."""
 
 
 class Caller:
@@ -162,10 +183,9 @@ class Caller:
         """The regions of buckets that turned out not to be in the configured one."""
         self._retries = 0
         self._errors = dict.fromkeys(_KINDS.values(), 0)
-        self._reach = Reach(policy.silence)
-        self._host = ""
-        self._waiting = 0
-        """Calls that haven't ended."""
+        self._presence = Presence(
+            settings.name, policy, self._exchanges, wall_clock=wall_clock, roll=rng.random
+        )
         self._last_error: str | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -173,7 +193,7 @@ class Caller:
         Resolver.install()
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch)
+                nursery.start_soon(self._presence.watch)
                 await self._credentials.run(task_status=task_status)
         finally:
             with trio.CancelScope(shield=True):
@@ -184,61 +204,33 @@ class Caller:
         """Whether calls wait for a connection."""
         return self._exchanges.waiting > 0
 
+    def hopes(self) -> bool:
+        """Tell whether S3 is away, and patient calls still wait for it."""
+        return self._presence.gate.hopes(trio.current_time())
+
+    def next_try_in(self) -> float:
+        """Return the seconds until S3 may be asked again; 0 if it isn't away."""
+        return self._presence.gate.next_in(trio.current_time())
+
     def statistics(self) -> OriginStatistics:
         """Return a snapshot."""
+        presence = self._presence
+        reach = presence.reach
         return OriginStatistics(
             requests=self._exchanges.requests,
             retries=self._retries,
             errors=dict(self._errors),
             switched=self._exchanges.pace.switches,
-            reachable=not self._reach.away,
-            since=self._at(self._reach.since),
-            reason=self._reach.reason,
-            last_success=self._at(self._reach.last_answer),
+            reachable=not reach.away,
+            since=presence.moment(reach.since),
+            reason=reach.reason,
+            last_success=presence.moment(reach.last_answer),
             last_error=self._last_error,
-        )
-
-    def _at(self, moment: float | None) -> float | None:
-        """Return a moment of trio's clock in Unix s."""
-        if moment is None:
-            return None
-        return self._wall_clock() - (trio.current_time() - moment)
-
-    async def _watch(self) -> None:
-        """Look at the exchanges while there are some: which lag behind, does anything come?"""
-        pace = self._exchanges.pace
-        while True:
-            while pace.active:
-                await trio.sleep(self._policy.tick)
-                now = trio.current_time()
-                if pace.tick(now):
-                    self._heard()
-                elif self._reach.silent(now, self._host):
-                    self._say_away()
-            pace.rest()
-            self._exchanges.started = trio.Event()
-            await self._exchanges.started.wait()
-
-    def _heard(self) -> None:
-        cost = self._reach.heard(trio.current_time())
-        if cost is not None:
-            _LOG.info("origin %s: S3 at %s is back %s", self._settings.name, self._host, cost)
-
-    def _say_away(self) -> None:
-        since = datetime.fromtimestamp(self._at(self._reach.since) or 0, UTC)
-        _LOG.warning(
-            "origin %s: S3 at %s is away since %s UTC: %s; %d %s",
-            self._settings.name,
-            self._host,
-            since.strftime("%H:%M:%S"),
-            self._reach.reason,
-            self._waiting,
-            "request waits" if self._waiting == 1 else "requests wait",
         )
 
     async def result(self, call: Call[_T]) -> _T:
         """Make a call and return its result; count its failure. OriginError, BudgetSpent."""
-        self._waiting += 1
+        self._presence.calls += 1
         try:
             return await self._attempts(call)
         except OriginError as error:
@@ -247,53 +239,107 @@ class Caller:
                 self._last_error = str(error)
             raise
         finally:
-            self._waiting -= 1
+            self._presence.calls -= 1
 
     async def _attempts(self, call: Call[_T]) -> _T:
-        bucket = call.ref.bucket
-        region = self._regions.get(bucket, self._settings.region)
-        tries = Tries(self._policy, region)
-        began = trio.current_time()
-        resumes = call.resumes
+        presence, gate = self._presence, self._presence.gate
+        patience = self._policy.patience if call.patient else 0.0
+        region = self._regions.get(call.ref.bucket, self._settings.region)
+        tries = Tries(self._policy, region, patience)
+        first = trio.current_time()
+        troubled: float | None = None
+        """Since when it has failed, or waited."""
+        failure: OriginError | None = None
+        resumes, lined_up = call.resumes, False
         while True:
-            credentials = await self._credentials.get()
-            endpoint = self._endpoint(bucket, tries.region)
+            began = trio.current_time()
+            if troubled is None and not gate.is_open:
+                troubled = began
+            since = began if troubled is None else troubled
+            entered = await gate.enter(since, patience, tried=failure is not None)
+            if entered is None:
+                raise self._given_up(call, failure)
+            self._retries += lined_up
+            lined_up = False
             progress = Progress(call.size, may_switch=resumes)
-            now, roll = trio.current_time, self._rng.random()
-            failure: OriginError
             try:
-                got = await self._attempt(call, endpoint, credentials, progress)
-            except Broken as broken:
-                if progress.switched:
-                    resumes = False  # once is enough: maybe all of its connections are slow
-                    _LOG.debug("%s: %s; going on over another", label(call.ref), broken)
-                    continue
-                why = f"{broken}; {_advice(call.ref, broken, endpoint)}"
-                failure = OriginUnreachable(_unreachable(call.ref, broken, endpoint, tries))
-                step = None if broken.hopeless else tries.broken(now=now(), roll=roll)
-            else:
-                if not isinstance(got, Answer):
-                    return got
-                why = f"it answers {got}"
-                failure = refusal(got, self._asked(call, endpoint), tries.attempt)
-                step = tries.refused(got, now=now(), roll=roll)
+                got = await self._try(call, tries, progress)
+            finally:
+                gate.leave(entered)
+            if not isinstance(got, _Failed):
+                return got
+            if progress.switched:
+                resumes = False  # once is enough: maybe all of its connections are slow
+                continue
+            failure = got.error
+            if troubled is None:
+                troubled = trio.current_time()
             if isinstance(failure, OriginUnreachable):
-                self._reach.failed(progress.began or began, why, progress.received)
-                if step is None and self._reach.gave_up(began, why):
-                    self._say_away()
-                failure.away = self._reach.away
-            match step:
-                case None:
-                    raise failure
-                case Move(region=region):
-                    _LOG.info("bucket %s is in region %s: signing for that", bucket, region)
-                    self._regions[bucket] = region
-                case Renew():
-                    await self._credentials.renew(credentials)
-                case Wait(seconds=seconds):
-                    self._retries += 1
-                    _LOG.debug("%s; again in %.2f s", failure, seconds)
-                    await trio.sleep(seconds)
+                since = progress.began or began
+                presence.reach.failed(since, got.why, progress.received)
+                # A question that not every S3 knows says nothing of all the others.
+                general = not (got.hopeless or call.optional)
+                if general and presence.failed(entered, since, got.why, pause=got.pause):
+                    lined_up = True
+                    tries.line_up()
+                    _LOG.debug("%s; again when S3 is back", failure)
+                    continue
+                if got.step is None:
+                    presence.gave_up(first, got.why)
+                failure.away = presence.reach.away
+            await self._proceed(got, call)
+
+    def _given_up(self, call: Call[_T], failure: OriginError | None) -> OriginError:
+        """Return the error of a call that waits no longer; `failure` is that of its last attempt.
+
+        It isn't raised twice, so that its traceback doesn't grow.
+        """
+        presence = self._presence
+        text = f"{label(call.ref)}: S3 at {presence.host} is away: {presence.gate.why}"
+        return OriginUnreachable(str(failure or text), away=presence.reach.away)
+
+    async def _proceed(self, failed: _Failed, call: Call[_T]) -> None:
+        """Do what comes before the next attempt; raise the error if there is none."""
+        match failed.step:
+            case None:
+                raise failed.error
+            case Move(region=region):
+                bucket = call.ref.bucket
+                _LOG.info("bucket %s is in region %s: signing for that", bucket, region)
+                self._regions[bucket] = region
+            case Renew():
+                await self._credentials.renew(failed.credentials)
+            case Wait(seconds=seconds):
+                self._retries += 1
+                _LOG.debug("%s; again in %.2f s", failed.error, seconds)
+                await trio.sleep(seconds)
+
+    async def _try(self, call: Call[_T], tries: Tries, progress: Progress) -> _T | _Failed:
+        """Make one attempt, and say what to do if it fails."""
+        credentials = await self._credentials.get()
+        endpoint = self._endpoint(call.ref.bucket, tries.region)
+        roll = self._rng.random()
+        try:
+            got = await self._attempt(call, endpoint, credentials, progress)
+        except Broken as broken:
+            if progress.switched:
+                _LOG.debug("%s: %s; going on over another", label(call.ref), broken)
+            return _Failed(
+                OriginUnreachable(_unreachable(call.ref, broken, endpoint, tries)),
+                None if broken.hopeless or progress.switched else tries.broken(roll=roll),
+                f"{broken}; {_advice(call.ref, broken, endpoint)}",
+                credentials,
+                hopeless=broken.hopeless,
+            )
+        if not isinstance(got, Answer):
+            return got
+        return _Failed(
+            refusal(got, self._asked(call, endpoint), tries.attempt),
+            tries.refused(got, roll=roll),
+            f"it answers {got}",
+            credentials,
+            pause=got.pause,
+        )
 
     async def _attempt(
         self,
@@ -323,22 +369,23 @@ class Caller:
             now=self._wall_clock(),
         )
         seconds = self._policy.attempt_timeout(call.size)
-        self._host = endpoint.host
+        presence = self._presence
+        presence.host = endpoint.host
         with self._admit(call) as meter:
-            self._reach.want(trio.current_time())
+            presence.reach.want(trio.current_time())
             try:
                 async with self._exchanges.exchange(
                     request, meter, call.purpose, progress, seconds=seconds
                 ) as exchange:
                     if exchange.status < 300:
-                        self._heard()
+                        presence.heard()
                         return await call.take(exchange)
                     body = await exchange.read_error(_LARGEST_ERROR)
             finally:
-                self._reach.unwant()
+                presence.reach.unwant()
         answer = Answer.read(exchange.status, exchange.headers, body)
         if answer.status < 500 and not answer.transient:
-            self._heard()
+            presence.heard()
         if call.method == "HEAD" and answer.unexplained and not answer.moved_from(endpoint.region):
             return await self._explain(call, answer, endpoint, credentials)
         return answer

@@ -74,6 +74,14 @@ class S3Origin:
         """Whether calls wait for a connection."""
         return self._caller.is_busy
 
+    def hopes(self) -> bool:
+        """Tell whether S3 is away, but not yet for so long that its readers are refused."""
+        return self._caller.hopes()
+
+    def next_try_in(self) -> float:
+        """Return the seconds until S3 may be asked again; 0 if it isn't away."""
+        return self._caller.next_try_in()
+
     def statistics(self) -> OriginStatistics:
         """Return a snapshot."""
         return self._caller.statistics()
@@ -166,7 +174,15 @@ class S3Origin:
                 )
 
         call = Call(
-            "GET", pinned.ref, meter, purpose, fill, headers, size=wanted.length, resumes=True
+            "GET",
+            pinned.ref,
+            meter,
+            purpose,
+            fill,
+            headers,
+            size=wanted.length,
+            resumes=True,
+            patient=True,
         )
         await self._caller.result(call)
 
@@ -203,7 +219,16 @@ class S3Origin:
             return body
 
         query = page_query(prefix.key, token)
-        call = Call("GET", prefix, meter, "metainfo", take, size=LARGEST_PAGE, listing=query)
+        call = Call(
+            "GET",
+            prefix,
+            meter,
+            "metainfo",
+            take,
+            size=LARGEST_PAGE,
+            listing=query,
+            patient=token is not None,  # then there are pages that would have to be read again
+        )
         body = await self._caller.result(call)
         try:
             return await trio.to_thread.run_sync(parse_page, body)

@@ -57,6 +57,14 @@ class Origins(Mapping[str, S3Origin]):
             take=(lambda piece: take(padded(piece, length))) if torrent.padded else take,
         )
 
+    def hopes(self, torrent: Torrent) -> bool:
+        """Tell whether the S3 of a torrent is away, and reads wait for it."""
+        return self._origins[torrent.pinned.ref.origin].hopes()
+
+    def next_try_in(self, torrent: Torrent) -> float:
+        """Return the seconds until the S3 of a torrent may be asked again; 0 if it isn't away."""
+        return self._origins[torrent.pinned.ref.origin].next_try_in()
+
     def statistics(self) -> dict[str, OriginStatistics]:
         """Return a snapshot of each origin, by name."""
         return {name: origin.statistics() for name, origin in self._origins.items()}

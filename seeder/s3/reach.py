@@ -76,9 +76,17 @@ class Reach:
             return False
         return self._leave(began, reason)
 
+    def quiet_for(self, now: float) -> float:
+        """Return for how long nothing has come though something is wanted (s)."""
+        return now - self._quiet_since if self._wanted else 0.0
+
+    @property
+    def _quiet_since(self) -> float:
+        return max(self._wanted_since, self.last_answer or 0.0)
+
     def silent(self, now: float, host: str) -> bool:
         """Return whether the origin has gone away, since nothing came at this tick either."""
-        since = max(self._wanted_since, self.last_answer or 0.0)
+        since = self._quiet_since
         if self.away or not self._wanted or now - since < self._silence:
             return False
         return self._leave(since, f"nothing has come from {host} for {now - since:.0f} s")

@@ -1,10 +1,16 @@
-"""When a call to S3 is tried again, how long after, and when it is given up. No I/O."""
+"""When a call to S3 is tried again, how long after, and when it is given up. No I/O.
+
+This is of calls that fail while others are answered. Where S3 as a whole is away, they wait at
+`seeder.s3.gate`, by the same policy.
+"""
 
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from seeder.s3.answers import Answer
 
+LONGEST_PAUSE = 10.0
+"""Seconds that S3 may ask a call to wait which has no patience."""
 # Two moves find a bucket's region even if the first answer names a wrong one; more is a loop.
 _MOST_MOVES = 2
 
@@ -14,18 +20,23 @@ class RetryPolicy:
     """Limits of one call; times in seconds."""
 
     attempts: int = 5
+    """Failures in a row after which a call that has no patience is given up."""
     first_wait: float = 0.2
-    longest_wait: float = 10.0
+    longest_wait: float = 2.0
     patience: float = 120.0
-    """No attempt starts later than this after the first failure."""
+    """For so long those calls go on that have patience while S3 is away."""
+    hopeless_wait: float = 10.0
+    """Between two attempts when it is away for longer than that."""
     connect_timeout: float = 5.0
     read_timeout: float = 30.0
     slowest: float = 64 * 1024
     """Bytes/s; an attempt that is slower on the whole is given up."""
     tick: float = 1.0
     """Between two looks at how far the attempts have come."""
+    quiet: float = 4.0
+    """Without a byte, though some are wanted, until one of those who wait tries anew."""
     silence: float = 15.0
-    """Without a byte, though some are wanted, until the origin counts as away."""
+    """The same, until the origin counts as away."""
 
     def attempt_timeout(self, size: int) -> float:
         """Return the seconds that one attempt at `size` bytes may take."""
@@ -58,15 +69,17 @@ Step: TypeAlias = Wait | Move | Renew | None
 class Tries:
     """The attempts of one call: it is told of each failure and answers with the next step."""
 
-    def __init__(self, policy: RetryPolicy, region: str) -> None:
+    def __init__(self, policy: RetryPolicy, region: str, patience: float = 0.0) -> None:
         self._policy = policy
-        self._deadline: float | None = None
+        self._longest_pause = max(patience, LONGEST_PAUSE)
+        self._alone = 0
+        """Failures in a row that concern this call only."""
         self._moves = 0
         self._renewed = False
         self.region = region
         self.attempt = 1
 
-    def refused(self, answer: Answer, *, now: float, roll: float) -> Step:
+    def refused(self, answer: Answer, *, roll: float) -> Step:
         """Decide on an error that S3 sent; `roll` is random, from 0 to 1."""
         if (region := answer.moved_from(self.region)) and self._moves < _MOST_MOVES:
             self._moves += 1
@@ -75,16 +88,23 @@ class Tries:
         if answer.expired and not self._renewed:
             self._renewed = True
             return Renew()
-        return self.broken(now=now, roll=roll) if answer.transient else None
+        return self.broken(roll=roll, pause=answer.pause) if answer.transient else None
 
-    def broken(self, *, now: float, roll: float) -> Step:
-        """Decide what follows when no answer came, or only a part of one."""
-        if self._deadline is None:
-            self._deadline = now + self._policy.patience
-        # Full jitter: calls that failed together must not come back together.
-        ceiling = self._policy.first_wait * 2 ** (self.attempt - 1)
-        wait = roll * min(self._policy.longest_wait, ceiling)
-        if self.attempt >= self._policy.attempts or now + wait > self._deadline:
+    def broken(self, *, roll: float, pause: float | None = None) -> Step:
+        """Decide what follows when no answer came, or only a part of one.
+
+        S3 may have asked for a `pause` (s): no attempt begins earlier, and the call ends if that is
+        longer than the call waits.
+        """
+        self._alone += 1
+        if self._alone >= self._policy.attempts or (pause or 0) > self._longest_pause:
             return None
         self.attempt += 1
-        return Wait(wait)
+        # Full jitter: calls that failed together must not come back together.
+        ceiling = self._policy.first_wait * 2 ** (self._alone - 1)
+        wait = roll * min(self._policy.longest_wait, ceiling)
+        return Wait(wait if pause is None else pause + wait)
+
+    def line_up(self) -> None:
+        """Take note that the last failure was none of this call's own: S3 is away."""
+        self._alone = 0

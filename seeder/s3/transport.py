@@ -92,9 +92,13 @@ class Transport(httpx.AsyncBaseTransport):
         except _FAILURES as error:
             raise _as_httpx(error, httpx.ConnectTimeout, httpx.ConnectError) from error
 
-    async def aclose(self) -> None:
+    def drop_idle(self) -> None:
         """Close the connections that are idle."""
         self._pool.close()
+
+    async def aclose(self) -> None:
+        """Close the connections that are idle."""
+        self.drop_idle()
 
 
 class _AnswerBody(httpx.AsyncByteStream):
@@ -246,8 +250,9 @@ class Exchanges:
             if ca_file is None
             else ssl.create_default_context(cafile=ca_file)
         )
+        self._transport = Transport(connections, context)
         self.client = _Client(
-            transport=Transport(connections, context),
+            transport=self._transport,
             timeout=httpx.Timeout(read, connect=connect, pool=None),
             follow_redirects=False,  # a request to another place has to be signed again
             trust_env=False,
@@ -330,6 +335,10 @@ class Exchanges:
         if "x-amz-request-charged" in response.headers:
             meter.requester_charged()
         return response
+
+    def drop_idle(self) -> None:
+        """Keep none of the connections that are idle."""
+        self._transport.drop_idle()
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -14,7 +14,14 @@ from seeder.torrent.objects import Purpose
 MakeOrigin: TypeAlias = Callable[..., Awaitable[S3Origin]]
 
 
-QUICK = RetryPolicy(first_wait=0.001, longest_wait=0.004, connect_timeout=5, read_timeout=5)
+QUICK = RetryPolicy(
+    patience=0,
+    hopeless_wait=0,
+    first_wait=0.001,
+    longest_wait=0.004,
+    connect_timeout=5,
+    read_timeout=5,
+)
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -365,7 +365,9 @@ async def test_a_server_that_is_not_there_is_unreachable_and_costs_no_request(
 async def test_a_silent_server_is_left_after_the_read_timeout(
     make_origin: MakeOrigin, faults: FaultServer, meter: CountingMeter, reply: Reply
 ) -> None:
-    origin = await make_origin(policy=RetryPolicy(first_wait=0.001, read_timeout=0.1))
+    origin = await make_origin(
+        policy=RetryPolicy(patience=0, hopeless_wait=0, first_wait=0.001, read_timeout=0.1)
+    )
     faults.script(reply)
     faults.default = GOOD
     assert await read(origin, meter) == PIECE
@@ -375,7 +377,14 @@ async def test_a_silent_server_is_left_after_the_read_timeout(
 async def test_a_trickle_does_not_hold_a_slot_for_ever(
     make_origin: MakeOrigin, faults: FaultServer, meter: CountingMeter
 ) -> None:
-    policy = RetryPolicy(attempts=1, connect_timeout=0.2, read_timeout=0.2, slowest=10**7)
+    policy = RetryPolicy(
+        patience=0,
+        hopeless_wait=0,
+        attempts=1,
+        connect_timeout=0.2,
+        read_timeout=0.2,
+        slowest=10**7,
+    )
 
     async def trickle(seen: Seen, stream: trio.abc.Stream) -> None:
         await stream.send_all(RANGE_HEAD)

@@ -25,7 +25,7 @@ from tests.s3.fault_server import FaultServer, Reply, Seen, answer, endless, hea
 from tests.s3.samples import BODY, GOOD, PIECE, RANGE_HEAD, RANGE_HEADERS, REF, read
 from tests.s3.support import QUICK, CountingMeter, MakeOrigin
 
-ONCE = RetryPolicy(attempts=1, connect_timeout=1, read_timeout=1)
+ONCE = RetryPolicy(patience=0, hopeless_wait=0, attempts=1, connect_timeout=1, read_timeout=1)
 
 
 def flood(*parts: bytes) -> Reply:
@@ -218,7 +218,9 @@ async def test_names_that_are_never_found_take_no_thread_from_others(
         return find(host, port, *how)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
-    policy = RetryPolicy(attempts=4, first_wait=0.001, connect_timeout=0.05)
+    policy = RetryPolicy(
+        patience=0, hopeless_wait=0, attempts=4, first_wait=0.001, connect_timeout=0.05
+    )
     origin = await make_origin(
         endpoint="http://s3.example.org", path_style=True, connections=16, policy=policy
     )
@@ -243,7 +245,14 @@ async def test_a_server_that_accepts_and_never_answers_is_left(
     make_origin: MakeOrigin, meter: CountingMeter, over: str
 ) -> None:
     """With TLS not even the handshake is answered."""
-    policy = RetryPolicy(attempts=2, first_wait=0.001, connect_timeout=0.1, read_timeout=0.1)
+    policy = RetryPolicy(
+        patience=0,
+        hopeless_wait=0,
+        attempts=2,
+        first_wait=0.001,
+        connect_timeout=0.1,
+        read_timeout=0.1,
+    )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         endpoint = f"{over}://127.0.0.1:{listener.getsockname()[1]}"
         origin = await make_origin(endpoint=endpoint, policy=policy)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from seeder.s3.answers import Answer
 from seeder.s3.retry import Move, Renew, RetryPolicy, Tries, Wait
 
-POLICY = RetryPolicy(attempts=4, first_wait=1.0, longest_wait=3.0, patience=60.0)
+POLICY = RetryPolicy(attempts=4, first_wait=1.0, longest_wait=3.0)
 
 
 def tries() -> Tries:
@@ -15,12 +15,12 @@ def tries() -> Tries:
 
 
 def refused(answer: Answer) -> object:
-    return tries().refused(answer, now=0.0, roll=0.5)
+    return tries().refused(answer, roll=0.5)
 
 
 def test_waits_double_up_to_the_longest_and_attempts_run_out() -> None:
     one = tries()
-    steps = [one.broken(now=0.0, roll=1.0) for _ in range(4)]
+    steps = [one.broken(roll=1.0) for _ in range(4)]
     assert steps == [Wait(1.0), Wait(2.0), Wait(3.0), None]
     assert one.attempt == 4
 
@@ -29,16 +29,29 @@ def test_waits_double_up_to_the_longest_and_attempts_run_out() -> None:
 def test_the_jitter_is_full(roll: float, failures: int) -> None:
     one = Tries(RetryPolicy(attempts=100), "r")
     for _ in range(failures):
-        step = one.broken(now=0.0, roll=roll)
+        step = one.broken(roll=roll)
     assert isinstance(step, Wait)
-    assert step.seconds == pytest.approx(roll * min(10.0, 0.2 * 2 ** (failures - 1)))
+    assert step.seconds == pytest.approx(roll * min(2.0, 0.2 * 2 ** (failures - 1)))
 
 
-def test_patience_ends_a_call_before_its_attempts_do() -> None:
+def test_a_call_that_waited_because_s3_was_away_has_all_its_attempts_again() -> None:
     one = tries()
-    assert one.broken(now=1000.0, roll=1.0) == Wait(1.0)
-    assert one.broken(now=1058.0, roll=1.0) == Wait(2.0)
-    assert one.broken(now=1058.0, roll=1.0) is None
+    for _ in range(3):
+        one.broken(roll=1.0)
+    one.line_up()
+    assert [one.broken(roll=1.0) for _ in range(4)] == [Wait(1.0), Wait(2.0), Wait(3.0), None]
+
+
+def test_s3_may_say_how_long_to_wait() -> None:
+    assert refused(Answer(503, "SlowDown", pause=7.0)) == Wait(7.5)
+    assert refused(Answer(429, pause=0.0)) == Wait(0.5)
+
+
+def test_a_call_ends_that_s3_asks_to_wait_for_longer_than_it_does() -> None:
+    assert refused(Answer(503, "SlowDown", pause=11.0)) is None
+    patient = Tries(POLICY, "us-east-1", 120.0)
+    assert patient.refused(Answer(503, pause=11.0), roll=0.5) == Wait(11.5)
+    assert patient.refused(Answer(503, pause=121.0), roll=0.5) is None
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
@@ -59,8 +72,8 @@ def test_other_statuses_are_final(status: int) -> None:
 def test_an_expired_token_is_renewed_once() -> None:
     one = tries()
     answer = Answer(400, "ExpiredToken")
-    assert one.refused(answer, now=0.0, roll=1.0) == Renew()
-    assert one.refused(answer, now=0.0, roll=1.0) is None
+    assert one.refused(answer, roll=1.0) == Renew()
+    assert one.refused(answer, roll=1.0) is None
 
 
 @pytest.mark.parametrize(
@@ -84,9 +97,9 @@ def test_an_answer_that_only_mentions_another_region_is_final(answer: Answer) ->
 def test_regions_that_point_at_each_other_end_the_call() -> None:
     one = tries()
     there, back = Answer(301, region="eu-west-1"), Answer(301, region="us-east-1")
-    assert one.refused(there, now=0.0, roll=1.0) == Move("eu-west-1")
-    assert one.refused(back, now=0.0, roll=1.0) == Move("us-east-1")
-    assert one.refused(there, now=0.0, roll=1.0) is None
+    assert one.refused(there, roll=1.0) == Move("eu-west-1")
+    assert one.refused(back, roll=1.0) == Move("us-east-1")
+    assert one.refused(there, roll=1.0) is None
 
 
 def test_a_redirect_to_the_region_that_was_asked_is_final() -> None:

@@ -437,7 +437,7 @@ async def test_a_cancelled_handshake_costs_no_slot(
     make_origin: MakeOrigin, faults: FaultServer, meter: CountingMeter
 ) -> None:
     """The server speaks no TLS and waits for a request: the handshake hangs."""
-    policy = RetryPolicy(attempts=1, connect_timeout=0.05)
+    policy = RetryPolicy(patience=0, hopeless_wait=0, attempts=1, connect_timeout=0.05)
     origin = await make_origin(
         endpoint=faults.url.replace("http:", "https:"), connections=1, policy=policy
     )

@@ -1,0 +1,240 @@
+"""What clients make of an S3 that is away for a while in mid-download: who ends, and how soon.
+
+Each client has a daemon and an S3 of its own, and no other source: the daemon's peer listener, or
+its web seed. The S3 sends a quarter of the object, then it is away for some seconds: its port is
+closed, or it falls silent in mid-body and answers nobody, or it answers 503 SlowDown to everything.
+"""
+
+import argparse
+import contextlib
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+import trio
+from bencode2 import bdecode, bencode
+
+from tests.benchmarks.setup import show
+from tests.e2e.clients import KINDS
+from tests.e2e.daemon import SeederDaemon
+from tests.e2e.network import DAEMON_ADDRESS, FIRST_CLIENT_ADDRESS, S3_ADDRESS, Namespace
+from tests.e2e.publishing import served_torrent, wait_for_state
+from tests.s3.fault_server import FaultServer, Seen, answer, error, head, in_thread
+from tests.support.leecher import Leecher
+from tests.support.objects import KIB, MIB, content, digest, make_torrent
+from tests.support.processes import HarnessError, poll_until
+
+Kind: TypeAlias = Literal["refused", "silent", "slow-down"]
+Way: TypeAlias = Literal["web-seed", "peer"]
+OUTAGES: Final = ("refused", "silent", "slow-down")
+WAYS: Final = ("web-seed", "peer")
+
+SIZE = 64 * MIB
+BEFORE = SIZE // 4
+"""Bytes that S3 sends before it goes away."""
+RATE = 8 * MIB
+"""Bytes a second that it sends until then."""
+_CHUNK = 64 * KIB
+_LATEST = 150.0
+"""Seconds after the outage until a client counts as one that never ends."""
+
+
+class Failing:
+    """An S3 on loopback that serves `body` as bucket/object, and goes away once it is armed."""
+
+    def __init__(self, body: bytes, address: str, kind: Kind, seconds: float) -> None:
+        self._body = body
+        self._kind = kind
+        self._seconds = seconds
+        self._server = FaultServer(default=self._serve)
+        self._running = contextlib.ExitStack()
+        self._thread: threading.Thread | None = None
+        self._armed = self._away = False
+        self._sent = 0
+        self.requests = 0
+        """Attempts that reached it while it was away."""
+        self.ended_at: float | None = None
+
+    @property
+    def endpoint(self) -> str:
+        return self._server.url
+
+    def start(self, inside: Any) -> None:
+        self._inside = inside
+        self._running.enter_context(in_thread(self._server, inside=inside))
+
+    def close(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+        self._running.close()
+
+    def arm(self) -> None:
+        """Go away for a while as soon as so many bytes have been sent from now on."""
+        self._sent, self._armed = 0, True
+
+    def _leave(self) -> None:
+        self._armed, self._away = False, True
+        self._thread = threading.Thread(target=self._sit_out)
+        self._thread.start()
+
+    def _sit_out(self) -> None:
+        until = time.monotonic() + self._seconds
+        if self._kind == "refused":
+            self._running.close()
+        time.sleep(max(0.0, until - time.monotonic()))
+        self._away = False
+        if self._kind == "refused":
+            port = self._server.port
+            self._running.enter_context(in_thread(self._server, port=port, inside=self._inside))
+        self.ended_at = time.monotonic()
+
+    async def _serve(self, seen: Seen, stream: trio.abc.Stream) -> None:
+        size = len(self._body)
+        if self._away:
+            self.requests += 1
+            if self._kind == "slow-down":
+                await error(503, "SlowDown")(seen, stream)
+                return
+        await self._wait()
+        if "range" not in seen.headers:
+            await answer(200, self._body, etag='"tag"')(seen, stream)
+            return
+        first, last = map(int, seen.headers["range"].removeprefix("bytes=").split("-"))
+        fields = {"etag": '"tag"', "content-range": f"bytes {first}-{last}/{size}"}
+        fields["content-length"] = str(last + 1 - first)
+        await stream.send_all(head(206, fields.items()))
+        for start in range(first, last + 1, _CHUNK):
+            if self._kind != "slow-down":
+                await self._wait()
+            part = self._body[start : min(start + _CHUNK, last + 1)]
+            await stream.send_all(part)
+            if self._armed:
+                self._sent += len(part)
+                await trio.sleep(len(part) / RATE)
+                if self._armed and self._sent >= BEFORE:
+                    self._leave()
+
+    async def _wait(self) -> None:
+        while self._away and self._kind == "silent":
+            await trio.sleep(0.05)
+
+
+class Run:
+    """One client with a daemon and an S3 of its own."""
+
+    def __init__(self, kind: type[Leecher], way: Way, outage: Kind, number: int) -> None:
+        self.kind = kind
+        self.way = way
+        self.outage = outage
+        self.number = number
+        self.told = ""
+
+    def prepare(
+        self,
+        network: Namespace,
+        directory: Path,
+        body: bytes,
+        seconds: float,
+        stack: contextlib.ExitStack,
+    ) -> None:
+        self.s3 = Failing(body, network.address(S3_ADDRESS), self.outage, seconds)
+        self.s3.start(network.entered)
+        stack.callback(self.s3.close)
+        own = directory / "own.torrent"
+        make_torrent(body, name="object", piece_length=256 * KIB).write(own)
+        settings = {
+            "origin": {"endpoint": self.s3.endpoint, "path_style": True, "anonymous": True},
+            "objects": [{"bucket": "bucket", "key": "object", "torrent_file": str(own)}],
+            "gateway": {"web_seed": self.way == "web-seed"},
+        }
+        self.daemon = SeederDaemon(
+            settings, directory=directory / "seeder", address=network.address(DAEMON_ADDRESS)
+        )
+        stack.callback(self.daemon.kill)
+        self.daemon.start(timeout=120)
+        wait_for_state(self.daemon, "bucket", "object", timeout=120)
+        outside: Any = bdecode(served_torrent(self.daemon, "bucket", "object"))
+        if self.way == "web-seed":
+            del outside[b"announce"]
+        self.torrent = directory / "given.torrent"
+        self.torrent.write_bytes(bencode(outside))
+        self.client = self.kind(
+            network.address(FIRST_CLIENT_ADDRESS + self.number), directory / "client"
+        )
+        stack.callback(self.client.close)
+
+    def begin(self) -> None:
+        self.s3.arm()
+        self.client.add(self.torrent)
+
+    def end(self, network: Namespace, body: bytes) -> None:
+        with network.entered():
+            self.told = self._wait(body)
+
+    def _wait(self, body: bytes) -> str:
+        try:
+            poll_until(lambda: self.s3.ended_at is not None, timeout=240, what="outage")
+            assert self.s3.ended_at is not None
+            left = self.s3.ended_at + _LATEST - time.monotonic()
+            file = self.client.wait(left)
+        except HarnessError as failure:
+            print(f"{self.kind.__name__} {self.way} {self.outage}: {str(failure)[:300]!r}")
+            return "never"
+        if digest(file) != digest(body):
+            return "wrong"
+        return f"{time.monotonic() - self.s3.ended_at:.1f}"
+
+
+def measure(
+    network: Namespace, kinds: Sequence[type[Leecher]], way: Way, outage: Kind, seconds: float
+) -> Iterator[Run]:
+    """Run all clients side by side."""
+    body = content(SIZE)
+    with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
+        runs = [Run(kind, way, outage, number) for number, kind in enumerate(kinds)]
+        with network.entered():
+            for run in runs:
+                own = Path(directory) / str(run.number)
+                own.mkdir()
+                run.prepare(network, own, body, seconds, stack)
+            for run in runs:
+                run.begin()
+        with ThreadPoolExecutor(len(runs)) as pool:
+            for done in [pool.submit(run.end, network, body) for run in runs]:
+                done.result()
+        for run in runs:
+            lines = [line for line in run.daemon.log.splitlines() if " S3 at " in line]
+            print(f"{run.kind.__name__} {way} {outage}:", *lines, sep="\n  ", file=sys.stderr)
+            yield run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--outages", default=",".join(OUTAGES))
+    parser.add_argument("--ways", default=",".join(WAYS))
+    parser.add_argument("--clients", default=",".join(kind.__name__ for kind in KINDS))
+    options = parser.parse_args()
+    wanted = options.clients.split(",")
+    kinds = [kind for kind in KINDS if kind.__name__ in wanted and kind.why_missing() is None]
+    network = Namespace()
+    rows: list[tuple[str, ...]] = []
+    for way in options.ways.split(","):
+        # rtorrent 0.9.8 has no web seeds.
+        some = [kind for kind in kinds if way == "peer" or kind.__name__ != "Rtorrent"]
+        for outage in options.outages.split(","):
+            found = {run.kind: run for run in measure(network, some, way, outage, options.seconds)}
+            told = [found[kind].told if kind in found else "" for kind in kinds]
+            rows.append((way, outage, *told, str(max(r.s3.requests for r in found.values()))))
+            print(*rows[-1], flush=True)
+    title = f"outages: S3 away for {options.seconds:g} s; seconds after that until the end"
+    show(title, ["", "", *(kind.__name__ for kind in kinds), "most requests meanwhile"], rows)
+
+
+if __name__ == "__main__":
+    main()
