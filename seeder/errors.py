@@ -131,8 +131,10 @@ class AnnounceError(SeederError):
 class DownloadRefused(SeederError):
     """A download over HTTP that can't begin or go on; the text is for its client."""
 
-    def __init__(self, reason: str, *, busy: bool = True) -> None:
+    def __init__(self, reason: str, *, busy: bool = True, retry_in: float | None = None) -> None:
         super().__init__(reason)
+        self.retry_in = retry_in
+        """Seconds after which it is worth coming back, if that is known."""
         self.busy = busy
         """Whether we are at a limit of our own; False if the object can't be read."""
 

@@ -35,6 +35,11 @@ AHEAD_AT_LEAST = 16 * MIB
 """Bytes on their way or waiting to be written, above which nothing is read ahead for the disk,
 unless half of the memory's budget is more: then that."""
 
+Unread: TypeAlias = Callable[[int], None]
+"""Called with the size of a piece that was to be read from S3 and hasn't come; it must not block.
+
+For speed a plain call, once for a fetch at most, in the task of the fetch.
+"""
 Waiter: TypeAlias = Callable[[int, Piece | None, SeederError | None], None]
 """Called with the index and either the piece or the error; it must not block.
 
@@ -72,7 +77,7 @@ class CacheStatistics:
 class _Fetch(Generic[T]):
     """A piece that is on its way."""
 
-    __slots__ = ("ahead", "index", "kept", "key", "size", "told", "torrent", "waiters")
+    __slots__ = ("ahead", "index", "kept", "key", "size", "told", "torrent", "unread", "waiters")
 
     def __init__(self, torrent: T, index: int, *, ahead: bool) -> None:
         self.torrent = torrent
@@ -85,6 +90,8 @@ class _Fetch(Generic[T]):
         """Each with its index: torrents that share a piece may number it differently."""
         self.kept = True
         """Whether the piece goes into the tiers; not after a discard."""
+        self.unread: Unread | None = None
+        """Told if it fails; not a waiter, for it outlives the peer that asked."""
         self.told: set[type[OriginError]] = set()
         """The kinds of faults that `on_fault` has heard of."""
 
@@ -200,21 +207,24 @@ class PieceCache(Generic[T]):
             return False
         return self._writer.pending(key) is None
 
-    def request(self, torrent: T, index: int, waiter: Waiter) -> bool:
+    def request(self, torrent: T, index: int, waiter: Waiter, unread: Unread | None = None) -> bool:
         """Have `waiter` called once, later, with the piece or the error. IndexError outside.
 
-        Returns whether that starts a fetch.
+        Returns whether that starts a fetch. Only then `unread` is kept, to be called if it fails.
         """
         torrent.layout.piece_size(index)
         fetch = self._fetches.get(torrent.piece_key(index))
         first = fetch is None
         if fetch is None:
             fetch = self._start(torrent, index, ahead=False)
+            fetch.unread = unread
         fetch.waiters.append((index, waiter))
         return first
 
-    def read_ahead(self, torrent: T, indices: Iterable[int]) -> int:
+    def read_ahead(self, torrent: T, indices: Iterable[int], unread: Unread | None = None) -> int:
         """Fetch pieces that nobody has asked for yet, as far as there is room; return the bytes.
+
+        `unread` is called for each of them that fails.
 
         Nothing is read ahead of an object that is larger than the cache, nor where other pieces
         would have to make room: what is read ahead must not have to be read again.
@@ -227,7 +237,9 @@ class PieceCache(Generic[T]):
             if self.is_cold(torrent, index):
                 if not self._has_room(torrent.layout.piece_size(index)):
                     break
-                started += self._start(torrent, index, ahead=True).size
+                fetch = self._start(torrent, index, ahead=True)
+                fetch.unread = unread
+                started += fetch.size
         return started
 
     def _has_room(self, size: int) -> bool:
@@ -393,6 +405,8 @@ class PieceCache(Generic[T]):
         del self._fetches[fetch.key]
         self._on_the_way -= fetch.size
         self._ahead -= fetch.size if fetch.ahead else 0
+        if fetch.unread is not None and error is not None and not isinstance(error, PieceMismatch):
+            fetch.unread(fetch.size)
         self._settling = fetch
         while fetch.waiters:
             index, waiter = fetch.waiters.popleft()

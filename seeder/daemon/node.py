@@ -98,7 +98,7 @@ async def open_node(
             account=foundation.account,
             unattributed=ledger.unattributed,
             super_seeds=super_seeds,
-            origin_is_busy=foundation.origins.is_busy,
+            origins=foundation.origins,
         )
         downloads = Downloads(uploads)
         hub = Hub(

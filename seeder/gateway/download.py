@@ -47,6 +47,7 @@ _TOO_MANY_FROM_ADDRESS = "There are too many connections from your address."
 _NO_PLACE = "There are too many downloads; please try again later."
 _GONE = "The object has changed; please begin again."
 _UNREADABLE = "The object can't be read at present; please try again."
+_AWAY = "The object's storage doesn't answer at present; please try again."
 
 
 def nothing_sent(limit: str | None) -> str:
@@ -177,7 +178,14 @@ class Download:
             while not await self._look(lambda: self._views(1)):
                 pass
             return
+        if self._cold and self._uploads.waits(self.torrent):
+            raise DownloadRefused(_AWAY, busy=False, retry_in=self._retry_in)
         raise DownloadRefused(_NO_TURN)
+
+    @property
+    def _retry_in(self) -> float:
+        """Seconds until S3 is asked again."""
+        return self._uploads.retry_in(self.torrent)
 
     async def offer(self) -> list[memoryview]:
         """Wait for the next bytes and return them; DownloadRefused when there are no more."""
@@ -204,7 +212,7 @@ class Download:
             if self._cold and self._feed.is_hopeless(index):
                 raise DownloadRefused(_NOT_CACHED)
             if self._cold and index in self._failed:
-                raise DownloadRefused(_UNREADABLE, busy=False)
+                raise DownloadRefused(_UNREADABLE, busy=False, retry_in=self._retry_in)
             await changed.wait()
         return views
 

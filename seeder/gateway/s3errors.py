@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
+from math import ceil
 from typing import Literal, TypeAlias
 from xml.sax.saxutils import escape
 
@@ -45,7 +46,7 @@ _STATUS: dict[ErrorCode, HTTPStatus] = {
     "SlowDown": HTTPStatus.SERVICE_UNAVAILABLE,
     "XAmzContentSHA256Mismatch": HTTPStatus.BAD_REQUEST,
 }
-_RETRY_AFTER = b"60"
+_RETRY_AFTER = 60
 """Seconds; how long it takes to make a torrent isn't known here."""
 _NOT_XML = re.compile("[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -59,6 +60,8 @@ class S3Error(Exception):
         message: str,
         details: Mapping[str, str] | None = None,
         headers: tuple[Header, ...] = (),
+        *,
+        retry_in: float | None = None,
     ) -> None:
         super().__init__(code, message)
         self.code: ErrorCode = code
@@ -67,6 +70,8 @@ class S3Error(Exception):
         """Further elements of the document, such as StringToSign."""
         self.headers = headers
         """Headers of the answer beside the usual ones."""
+        self.retry_in = retry_in
+        """Seconds after which the client may ask again, if that is known."""
 
     @property
     def status(self) -> HTTPStatus:
@@ -88,20 +93,28 @@ def error_response(error: S3Error, *, resource: bytes, request_id: str) -> Respo
         (b"x-amz-request-id", request_id.encode()),
         (b"Content-Type", b"application/xml"),
         *error.headers,
+        *_retry_after(error),
     )
     if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
         headers += ((b"Allow", b"GET, HEAD"),)
-    if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
-        headers += ((b"Retry-After", _RETRY_AFTER),)
     return Response(error.status, body.encode(), headers)
 
 
 def error_text(error: S3Error) -> Response:
     """Return the answer with an error as a line of text, for pages that S3 doesn't have."""
-    headers: tuple[Header, ...] = ((b"Content-Type", b"text/plain; charset=utf-8"), *error.headers)
-    if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
-        headers += ((b"Retry-After", _RETRY_AFTER),)
+    headers: tuple[Header, ...] = (
+        (b"Content-Type", b"text/plain; charset=utf-8"),
+        *error.headers,
+        *_retry_after(error),
+    )
     return Response(error.status, f"{error.message}\n".encode(), headers)
+
+
+def _retry_after(error: S3Error) -> tuple[Header, ...]:
+    if error.status != HTTPStatus.SERVICE_UNAVAILABLE:
+        return ()
+    seconds = _RETRY_AFTER if error.retry_in is None else max(1, ceil(error.retry_in))
+    return ((b"Retry-After", b"%d" % min(seconds, _RETRY_AFTER)),)
 
 
 def xml_text(text: str) -> str:

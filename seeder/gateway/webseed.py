@@ -73,7 +73,7 @@ async def answer_content(
             raise
     except DownloadRefused as refusal:
         code: ErrorCode = "SlowDown" if refusal.busy else "ServiceUnavailable"
-        raise S3Error(code, str(refusal)) from refusal
+        raise S3Error(code, str(refusal), retry_in=refusal.retry_in) from refusal
     return Response(status, download, headers, content_length=part.length)
 
 

@@ -138,6 +138,11 @@ class Answer:
         return self.status in _TRANSIENT_STATUSES or self.code in _TRANSIENT_CODES
 
     @property
+    def throttled(self) -> bool:
+        """Whether S3 says that it is asked too much."""
+        return self.status in (429, 503) or self.code == "SlowDown"
+
+    @property
     def expired(self) -> bool:
         """Whether fresh credentials would help."""
         return self.code in _EXPIRED_CODES

@@ -30,6 +30,7 @@ from seeder.errors import (
 )
 from seeder.s3.answers import Answer, Asked, label, refusal
 from seeder.s3.credentials import CredentialStore, chain
+from seeder.s3.gate import Setback
 from seeder.s3.network import Resolver
 from seeder.s3.pace import Progress
 from seeder.s3.presence import Presence
@@ -139,12 +140,13 @@ class _Failed:
 
     error: OriginError
     step: Step
-    why: str
-    """What it met, without the name of the object."""
+    setback: Setback
     credentials: Credentials | None
     hopeless: bool = False
-    pause: float | None = None
-    """Seconds for which S3 wants to be left alone."""
+
+    def final(self) -> OriginError:
+        """Return the error of the last attempt of a call, to be raised there and nowhere else."""
+        return self.error
 
 
 class Caller:
@@ -276,18 +278,20 @@ class Caller:
                 troubled = trio.current_time()
             if isinstance(failure, OriginUnreachable):
                 since = progress.began or began
-                presence.reach.failed(since, got.why, progress.received)
+                presence.reach.failed(since, got.setback.why, progress.received)
                 # A question that not every S3 knows says nothing of all the others.
                 general = not (got.hopeless or call.optional)
-                if general and presence.failed(entered, since, got.why, pause=got.pause):
+                if general and presence.failed(entered, got.setback, since):
                     lined_up = True
                     tries.line_up()
                     _LOG.debug("%s; again when S3 is back", failure)
                     continue
                 if got.step is None:
-                    presence.gave_up(first, got.why)
+                    presence.gave_up(first, got.setback.why)
                 failure.away = presence.reach.away
-            await self._proceed(got, call)
+            if got.step is None:
+                raise got.final()
+            await self._proceed(got, got.step, call)
 
     def _given_up(self, call: Call[_T], failure: OriginError | None) -> OriginError:
         """Return the error of a call that waits no longer; `failure` is that of its last attempt.
@@ -298,11 +302,9 @@ class Caller:
         text = f"{label(call.ref)}: S3 at {presence.host} is away: {presence.gate.why}"
         return OriginUnreachable(str(failure or text), away=presence.reach.away)
 
-    async def _proceed(self, failed: _Failed, call: Call[_T]) -> None:
-        """Do what comes before the next attempt; raise the error if there is none."""
-        match failed.step:
-            case None:
-                raise failed.error
+    async def _proceed(self, failed: _Failed, step: Step, call: Call[_T]) -> None:
+        """Do what comes before the next attempt."""
+        match step:
             case Move(region=region):
                 bucket = call.ref.bucket
                 _LOG.info("bucket %s is in region %s: signing for that", bucket, region)
@@ -327,7 +329,7 @@ class Caller:
             return _Failed(
                 OriginUnreachable(_unreachable(call.ref, broken, endpoint, tries)),
                 None if broken.hopeless or progress.switched else tries.broken(roll=roll),
-                f"{broken}; {_advice(call.ref, broken, endpoint)}",
+                Setback(f"{broken}; {_advice(call.ref, broken, endpoint)}"),
                 credentials,
                 hopeless=broken.hopeless,
             )
@@ -336,9 +338,8 @@ class Caller:
         return _Failed(
             refusal(got, self._asked(call, endpoint), tries.attempt),
             tries.refused(got, roll=roll),
-            f"it answers {got}",
+            Setback(f"it answers {got}", True, got.throttled, got.pause),
             credentials,
-            pause=got.pause,
         )
 
     async def _attempt(

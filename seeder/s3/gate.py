@@ -8,6 +8,7 @@ don't come all at once to a server that has just asked for less. Times are of tr
 
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import inf
 
 import trio
@@ -18,6 +19,19 @@ _FRESH = 1.0
 """Seconds after an answer in which a failure says nothing of the whole origin."""
 _WIDE = 64
 """Attempts side by side from which on the gate stands open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """What an attempt met that brought no result, though another one may."""
+
+    why: str
+    answered: bool = False
+    """Whether S3 sent an error."""
+    throttled: bool = False
+    """Whether it says that it is asked too much."""
+    pause: float | None = None
+    """Seconds for which it wants to be left alone, if it says so."""
 
 
 class _Turn:
@@ -98,7 +112,11 @@ class Gate:
             now = trio.current_time()
             is_next = self._inside < self._width and next(iter(self._line)) is turn
             is_due = is_next and now >= self._next_at
-            vain = self.gives_up(since, patience, now) or self._is_hopeless(now)
+            vain = (
+                self.gives_up(since, patience, now)
+                or self._is_hopeless(now)
+                or self._next_at > since + max(patience, LONGEST_PAUSE)
+            )
             if is_due and not (vain and tried):
                 return True
             if vain:
@@ -107,8 +125,6 @@ class Gate:
             if self.failures >= self._policy.attempts:
                 deadline = min(since + patience, self._closed_at + self._policy.patience)
             if is_next:
-                if self._next_at > since + max(patience, LONGEST_PAUSE):
-                    return False  # S3 wants to be left alone for longer than this call waits
                 deadline = min(deadline, self._next_at)
             turn.called = trio.Event()
             with trio.move_on_at(deadline):
@@ -135,15 +151,13 @@ class Gate:
         self._width = inf
         self._call_all()
 
-    def failed(
-        self, entered: int, began: float, now: float, why: str, pause: float | None = None
-    ) -> bool:
-        """Take note of an attempt that got no answer, or one that asks to come again.
+    def failed(self, entered: int, setback: Setback, began: float, now: float) -> bool:
+        """Take note of an attempt that brought no result.
 
-        Returns whether S3 as a whole is away, so that the call has to line up. S3 may have asked
-        for a `pause` (s).
+        Returns whether S3 as a whole is away, so that the call has to line up.
         """
-        if self._answered_at > began or now - self._answered_at < _FRESH:
+        fresh = not setback.throttled and now - self._answered_at < _FRESH
+        if fresh or self._answered_at > began:
             if not self.is_open:
                 self._width = max(1.0, self._width / 2)
             return False
@@ -154,11 +168,13 @@ class Gate:
         self._closed_at = min(self._closed_at, now)
         if current:
             self.failures += 1
-            self.why = why
+            self.why = setback.why
             self._width = 1.0
-            self._next_at = max(self._next_at, began + self._pause(now), now + (pause or 0.0))
-            if self.failures == self._policy.attempts:
-                self._call_all()
+            # No server says how long we stay away: it may be a proxy's, and wrong.
+            pause = min(setback.pause or 0.0, max(self._policy.patience, LONGEST_PAUSE))
+            self._next_at = max(self._next_at, began + self._pause(now), now + pause)
+            if pause or self.failures == self._policy.attempts:
+                self._call_all()  # some give up
         return True
 
     def _pause(self, now: float) -> float:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import trio
 
-from seeder.s3.gate import Gate
+from seeder.s3.gate import Gate, Setback
 from seeder.s3.reach import Reach
 from seeder.s3.retry import RetryPolicy
 from seeder.s3.transport import Exchanges
@@ -87,15 +87,15 @@ class Presence:
         if cost is not None:
             _LOG.info("origin %s: S3 at %s is back %s", self._name, self.host, cost)
 
-    def failed(self, entered: int, began: float, why: str, *, pause: float | None) -> bool:
+    def failed(self, entered: int, setback: Setback, began: float) -> bool:
         """Take note of a failed attempt, as `Gate.failed` does."""
         closes = self.gate.is_open
-        lines_up = self.gate.failed(entered, began, trio.current_time(), why, pause)
-        if lines_up and closes:
+        lines_up = self.gate.failed(entered, setback, began, trio.current_time())
+        if lines_up and closes and not setback.answered:
             # They may be as dead as what has just failed.
             self._exchanges.drop_idle()
         if lines_up and self.gate.failures >= self._policy.attempts:
-            self.gave_up(began, why)
+            self.gave_up(began, setback.why)
         return lines_up
 
     def gave_up(self, began: float, why: str) -> None:

@@ -64,6 +64,10 @@ class ReadAhead:
         """Take note that so many bytes are on their way for a guess."""
         self._guessed += size
 
+    def failed(self, size: int) -> None:
+        """Take note that so many of these bytes didn't come."""
+        self._guessed -= size
+
     def given(self, index: int, taken: int) -> range:
         """Return the pieces that are worth fetching now that the peer is sent this one."""
         step = index - self._next
@@ -137,13 +141,23 @@ class HeldPieces:
             del self._shares[network]
 
 
+def _both(first: Callable[[int], None], then: Callable[[int], None]) -> Callable[[int], None]:
+    def call(size: int) -> None:
+        first(size)
+        then(size)
+
+    return call
+
+
 class Feed:
     """Finds one peer's pieces; `wanted` are the indices that it has requests for.
 
     `tell` is called, later, when a piece has come (None) or failed (the error). `taken` returns the
     bytes that the peer was sent so far, `clock` seconds. `may_read` tells whether so many more may
     be read from S3 for this peer, and notes that they are. `network` is the widest that it is in.
-    Nothing from piece `stop` on is read ahead.
+    Nothing from piece `stop` on is read ahead. `unread` is told how many of the bytes that
+    `may_read` has noted S3 didn't send; that may come after `close`. `waits` tells whether S3 is
+    away, and reads wait for it.
 
     These are plain calls for speed, no channels and no tasks: `tell` runs in the task of the cache
     that fetched the piece, `taken` and `may_read` in the one that looks for pieces, at most once a
@@ -159,6 +173,8 @@ class Feed:
         tell: Callable[[int, SeederError | None], None],
         taken: Callable[[], int],
         may_read: Callable[[int], bool],
+        unread: Callable[[int], None],
+        waits: Callable[[], bool],
         clock: Callable[[], float],
         held: HeldPieces,
         network: bytes,
@@ -172,6 +188,8 @@ class Feed:
         self._tell = tell
         self._taken = taken
         self._may_read = may_read
+        self._unread = unread
+        self._waits = waits
         self._clock = clock
         self._all_held = held
         self._network = network
@@ -183,6 +201,7 @@ class Feed:
         self._held: dict[int, bytes | bytearray] = {}
         self._failed: dict[int, float] = {}
         self._read_ahead = ReadAhead(torrent.layout, stop)
+        self._unread_ahead = _both(self._read_ahead.failed, unread)
         self._given = -1
         self._guessed: list[range] = []
         self._hopeless: set[int] = set()
@@ -254,7 +273,7 @@ class Feed:
         while self._guessed:
             guessed = self._guessed.pop()
             if guessed and self._may_read(0):
-                size = self._cache.read_ahead(self._torrent, guessed)
+                size = self._cache.read_ahead(self._torrent, guessed, self._unread_ahead)
                 self._may_read(size)
                 self._read_ahead.fetched(size)
 
@@ -266,7 +285,7 @@ class Feed:
             self._hopeless.add(index)
             return
         self._fetching.add(index)
-        if self._cache.request(self._torrent, index, self._arrived):
+        if self._cache.request(self._torrent, index, self._arrived, self._unread):
             self._guessed.append(self._read_ahead.missed(index, self._taken()))
 
     def _reserve(self, index: int) -> bool:
@@ -303,6 +322,9 @@ class Feed:
     def overdue(self, now: float) -> list[int]:
         """Return the wanted pieces that took too long; they may be asked for again."""
         late: list[int] = []
+        if self.waiting and self._waits():
+            # The peer's requests stay: turned down, it would come back long after S3.
+            self.waiting.update((index, now) for index in self.waiting if index not in self._failed)
         for index, since in tuple(self.waiting.items()):
             wanted, fetched = index in self._wanted, index in self._fetching
             in_line = not fetched and index not in self._failed

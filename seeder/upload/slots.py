@@ -116,6 +116,10 @@ class Slots:
             self.history.add(torrent.info_hash, networks, now, fetched=size)
         return True
 
+    def give_back(self, torrent: bytes, networks: Networks, size: int, now: float) -> None:
+        """Take note that S3 didn't send `size` of the bytes that `may_fetch` has booked."""
+        self.history.take_back(torrent, networks, now, fetched=size)
+
     def come(self, guest: Guest, now: float) -> None:
         """Take in a guest, and serve it at once if a slot is free."""
         place = self._places[guest] = _Place(now)

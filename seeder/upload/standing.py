@@ -97,6 +97,11 @@ class AddressHistory:
         for level in range(len(networks)):
             self._memories[level].add(torrent, networks[level:], now, sent, fetched)
 
+    def take_back(self, torrent: bytes, networks: Networks, now: float, *, fetched: int) -> None:
+        """Count bytes no more that were to be read from S3 a moment ago, and weren't."""
+        for memory, network in zip(self._memories, networks, strict=False):
+            memory.take_back(torrent, network, now, fetched)
+
     def had(self, torrent: bytes, networks: Networks, now: float) -> list[Had]:
         """Return what an address and the networks around it had of a torrent, narrowest first."""
         return [
@@ -142,6 +147,15 @@ class _Memory:
         entry.sent = entry.sent * left + sent
         entry.fetched = entry.fetched * left + fetched
         entry.at = now
+
+    def take_back(self, torrent: bytes, network: bytes, now: float, fetched: int) -> None:
+        entry = self._entries.get((torrent, network))
+        if entry is not None:
+            left = self._left(entry, now)
+            # What has halved a little meanwhile is taken back whole.
+            entry.fetched = max(0.0, entry.fetched * left - fetched)
+            entry.sent *= left
+            entry.at = now
 
     def had(self, torrent: bytes, network: bytes, now: float) -> Had:
         entry = self._entries.get((torrent, network))

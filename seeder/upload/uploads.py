@@ -53,12 +53,24 @@ class InLine(Protocol):
     def __hash__(self) -> int: ...
 
 
+class Sources(Protocol):
+    """How reads from S3 stand."""
+
+    def is_busy(self) -> bool:
+        """Tell whether some wait for a connection."""
+
+    def hopes(self, torrent: Torrent) -> bool:
+        """Tell whether the S3 of a torrent is away, and reads wait for it."""
+
+    def next_try_in(self, torrent: Torrent) -> float:
+        """Return the seconds until the S3 of a torrent may be asked again; 0 if it isn't away."""
+
+
 class Uploads:
     """What all guests share.
 
     `account` gives where a torrent's traffic is booked, `unattributed` is where all other is;
-    `origin_is_busy` tells whether reads from
-    S3 wait for a connection. `run` has to run for guests to be served by turns.
+    `origins` tells how reads from S3 stand. `run` has to run for guests to be served by turns.
     """
 
     def __init__(
@@ -69,7 +81,7 @@ class Uploads:
         account: Callable[[Torrent], UploadAccount],
         unattributed: ProtocolAccount,
         super_seeds: SuperSeeds,
-        origin_is_busy: Callable[[], bool],
+        origins: Sources,
     ) -> None:
         self.settings = settings
         self.account = account
@@ -95,7 +107,7 @@ class Uploads:
         self.held = HeldPieces()
         """Counts the cold pieces that the feeds hold."""
         self._cache = cache
-        self._origin_is_busy = origin_is_busy
+        self._origins = origins
         self._guests: set[InLine] = set()
         self._pace = trio.Event()
 
@@ -134,7 +146,7 @@ class Uploads:
         stop: int | None = None,
     ) -> Feed:
         """Return a feed of the pieces `wanted` by a guest; for the other arguments see `Feed`."""
-        slots, clock = self.slots, trio.current_time
+        slots, clock, networks = self.slots, trio.current_time, guest.networks
         return Feed(
             self._cache,
             torrent,
@@ -143,9 +155,12 @@ class Uploads:
             taken=taken,
             # A plain call for speed, in the task that looks for pieces.
             may_read=lambda size: slots.may_fetch(guest, size, clock()),
+            # It is kept while pieces are on their way, and so doesn't name the guest.
+            unread=lambda size: slots.give_back(torrent.info_hash, networks, size, clock()),
+            waits=lambda: self.waits(torrent),
             clock=clock,
             held=self.held,
-            network=guest.networks[-1],
+            network=networks[-1],
             stop=stop,
         )
 
@@ -155,6 +170,14 @@ class Uploads:
         If it is `wanted` again, that comes before anything of it is sent from disk.
         """
         self._cache.doubt(torrent, index, wanted=wanted)
+
+    def waits(self, torrent: Torrent) -> bool:
+        """Tell whether S3 is away, and reads of a torrent wait for it."""
+        return self._origins.hopes(torrent)
+
+    def retry_in(self, torrent: Torrent) -> float:
+        """Return the seconds after which it is worth asking again for what S3 doesn't give now."""
+        return self._origins.next_try_in(torrent)
 
     def wait_in_line(self, guest: InLine, chain: Chain, most: int, now: float) -> None:
         """Have a guest's `resume` called when its chain allows up to `most` bytes again."""
@@ -233,7 +256,7 @@ class Uploads:
             guest.resume()
 
     def _is_scarce(self) -> bool:
-        return self.rates.is_short(trio.current_time()) or self._origin_is_busy()
+        return self.rates.is_short(trio.current_time()) or self._origins.is_busy()
 
 
 def _rates(settings: PeerSettings) -> Rates:

@@ -9,125 +9,37 @@ import argparse
 import contextlib
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
-import trio
 from bencode2 import bdecode, bencode
 
 from tests.benchmarks.setup import show
 from tests.e2e.clients import KINDS
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.network import DAEMON_ADDRESS, FIRST_CLIENT_ADDRESS, S3_ADDRESS, Namespace
+from tests.e2e.failing import Failing, Outage
+from tests.e2e.network import DAEMON_ADDRESS, FIRST_CLIENT_ADDRESS, Namespace
 from tests.e2e.publishing import served_torrent, wait_for_state
-from tests.s3.fault_server import FaultServer, Seen, answer, error, head, in_thread
 from tests.support.leecher import Leecher
 from tests.support.objects import KIB, MIB, content, digest, make_torrent
 from tests.support.processes import HarnessError, poll_until
 
-Kind: TypeAlias = Literal["refused", "silent", "slow-down"]
 Way: TypeAlias = Literal["web-seed", "peer"]
 OUTAGES: Final = ("refused", "silent", "slow-down")
 WAYS: Final = ("web-seed", "peer")
 
 SIZE = 64 * MIB
-BEFORE = SIZE // 4
-"""Bytes that S3 sends before it goes away."""
-RATE = 8 * MIB
-"""Bytes a second that it sends until then."""
-_CHUNK = 64 * KIB
 _LATEST = 150.0
 """Seconds after the outage until a client counts as one that never ends."""
-
-
-class Failing:
-    """An S3 on loopback that serves `body` as bucket/object, and goes away once it is armed."""
-
-    def __init__(self, body: bytes, address: str, kind: Kind, seconds: float) -> None:
-        self._body = body
-        self._kind = kind
-        self._seconds = seconds
-        self._server = FaultServer(default=self._serve)
-        self._running = contextlib.ExitStack()
-        self._thread: threading.Thread | None = None
-        self._armed = self._away = False
-        self._sent = 0
-        self.requests = 0
-        """Attempts that reached it while it was away."""
-        self.ended_at: float | None = None
-
-    @property
-    def endpoint(self) -> str:
-        return self._server.url
-
-    def start(self, inside: Any) -> None:
-        self._inside = inside
-        self._running.enter_context(in_thread(self._server, inside=inside))
-
-    def close(self) -> None:
-        if self._thread is not None:
-            self._thread.join()
-        self._running.close()
-
-    def arm(self) -> None:
-        """Go away for a while as soon as so many bytes have been sent from now on."""
-        self._sent, self._armed = 0, True
-
-    def _leave(self) -> None:
-        self._armed, self._away = False, True
-        self._thread = threading.Thread(target=self._sit_out)
-        self._thread.start()
-
-    def _sit_out(self) -> None:
-        until = time.monotonic() + self._seconds
-        if self._kind == "refused":
-            self._running.close()
-        time.sleep(max(0.0, until - time.monotonic()))
-        self._away = False
-        if self._kind == "refused":
-            port = self._server.port
-            self._running.enter_context(in_thread(self._server, port=port, inside=self._inside))
-        self.ended_at = time.monotonic()
-
-    async def _serve(self, seen: Seen, stream: trio.abc.Stream) -> None:
-        size = len(self._body)
-        if self._away:
-            self.requests += 1
-            if self._kind == "slow-down":
-                await error(503, "SlowDown")(seen, stream)
-                return
-        await self._wait()
-        if "range" not in seen.headers:
-            await answer(200, self._body, etag='"tag"')(seen, stream)
-            return
-        first, last = map(int, seen.headers["range"].removeprefix("bytes=").split("-"))
-        fields = {"etag": '"tag"', "content-range": f"bytes {first}-{last}/{size}"}
-        fields["content-length"] = str(last + 1 - first)
-        await stream.send_all(head(206, fields.items()))
-        for start in range(first, last + 1, _CHUNK):
-            if self._kind != "slow-down":
-                await self._wait()
-            part = self._body[start : min(start + _CHUNK, last + 1)]
-            await stream.send_all(part)
-            if self._armed:
-                self._sent += len(part)
-                await trio.sleep(len(part) / RATE)
-                if self._armed and self._sent >= BEFORE:
-                    self._leave()
-
-    async def _wait(self) -> None:
-        while self._away and self._kind == "silent":
-            await trio.sleep(0.05)
 
 
 class Run:
     """One client with a daemon and an S3 of its own."""
 
-    def __init__(self, kind: type[Leecher], way: Way, outage: Kind, number: int) -> None:
+    def __init__(self, kind: type[Leecher], way: Way, outage: Outage, number: int) -> None:
         self.kind = kind
         self.way = way
         self.outage = outage
@@ -142,9 +54,7 @@ class Run:
         seconds: float,
         stack: contextlib.ExitStack,
     ) -> None:
-        self.s3 = Failing(body, network.address(S3_ADDRESS), self.outage, seconds)
-        self.s3.start(network.entered)
-        stack.callback(self.s3.close)
+        self.s3 = stack.enter_context(Failing(body, network, self.outage, seconds))
         own = directory / "own.torrent"
         make_torrent(body, name="object", piece_length=256 * KIB).write(own)
         settings = {
@@ -169,7 +79,7 @@ class Run:
         stack.callback(self.client.close)
 
     def begin(self) -> None:
-        self.s3.arm()
+        self.s3.arm(SIZE // 4)
         self.client.add(self.torrent)
 
     def end(self, network: Namespace, body: bytes) -> None:
@@ -191,7 +101,7 @@ class Run:
 
 
 def measure(
-    network: Namespace, kinds: Sequence[type[Leecher]], way: Way, outage: Kind, seconds: float
+    network: Namespace, kinds: Sequence[type[Leecher]], way: Way, outage: Outage, seconds: float
 ) -> Iterator[Run]:
     """Run all clients side by side."""
     body = content(SIZE)

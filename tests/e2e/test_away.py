@@ -1,16 +1,29 @@
-"""S3 that falls silent under a running daemon: it is said once, shown, and over when it is over."""
+"""S3 that is away for a while under a running daemon.
+
+It is said once, shown, and over when it is over; clients wait for it, and end.
+"""
 
 import contextlib
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import pytest
+from bencode2 import bdecode, bencode
+
 from tests.e2e.ceph import CephRGW
+from tests.e2e.clients import ClientFactory
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.publishing import origin, wait_for_state
+from tests.e2e.failing import Failing, Outage
+from tests.e2e.network import Network
+from tests.e2e.publishing import origin, served_torrent, wait_for_state
 from tests.e2e.s3 import Publisher
+from tests.support.leecher import wait_for_all
+from tests.support.libtorrent_client import Libtorrent
+from tests.support.objects import KIB, MIB, content, digest, make_torrent
 from tests.support.processes import poll_until
 
 KEYS = tuple("abcdefgh")
@@ -74,3 +87,52 @@ def test_an_origin_that_falls_silent_is_said_once_and_shown_until_it_is_back(
     # Not a line for each object.
     assert "can't connect" not in daemon.log
     assert "no answer in time" not in daemon.log
+
+
+BODY = content(64 * MIB)
+AWAY_FOR = 6.0
+"""Seconds: more than five attempts take."""
+
+
+def only(torrent: bytes, key: bytes) -> bytes:
+    """Return a torrent file that tells of its tracker or of its web seed alone."""
+    outside: Any = bdecode(torrent)
+    for other in {b"announce", b"url-list"} - {key}:
+        del outside[other]
+    return bencode(outside)
+
+
+@pytest.mark.parametrize("kind", ["refused", "silent", "slow-down"])
+def test_clients_that_have_no_other_source_wait_for_s3_and_end(
+    network: Network,
+    seeder: Callable[..., SeederDaemon],
+    client: ClientFactory,
+    tmp_path: Path,
+    kind: Outage,
+) -> None:
+    own = tmp_path / "own.torrent"
+    make_torrent(BODY, name="object", piece_length=256 * KIB).write(own)
+    with Failing(BODY, network, kind, AWAY_FOR) as s3:
+        daemon = seeder(
+            {
+                "origin": {"endpoint": s3.endpoint, "path_style": True, "anonymous": True},
+                "objects": [{"bucket": "bucket", "key": "object", "torrent_file": str(own)}],
+                "gateway": {"web_seed": True},
+            }
+        )
+        daemon.start()
+        wait_for_state(daemon, "bucket", "object")
+        torrent = served_torrent(daemon, "bucket", "object")
+        clients = [client(Libtorrent) for _ in range(2)]
+        s3.arm(len(BODY) // 8)
+        for each, key in zip(clients, (b"announce", b"url-list"), strict=True):
+            file = each.directory / "given.torrent"
+            file.write_bytes(only(torrent, key))
+            each.add(file)
+        files = wait_for_all(clients, timeout=100)
+        assert [digest(file) for file in files] == [digest(BODY)] * 2
+        assert s3.ended_at is not None
+        # One for all, every two seconds or so, beside those that were under way at first.
+        assert s3.requests <= 60
+        told = daemon.status()["origins"]["default"]
+        assert told["reachable"]

@@ -66,6 +66,25 @@ def make_torrent(
     return Torrent(info, pinned, "build", tree)
 
 
+@dataclass
+class Steady:
+    """What uploads are told of S3; by default it is there."""
+
+    away: bool = False
+    """Whether it is away, and reads wait for it."""
+    next_try: float = 0.0
+    """Seconds until it is asked again."""
+
+    def is_busy(self) -> bool:
+        return False
+
+    def hopes(self, torrent: Torrent) -> bool:
+        return self.away
+
+    def next_try_in(self, torrent: Torrent) -> float:
+        return self.next_try
+
+
 class Source:
     """An origin that can be held up and made to fail, by piece; counts what it is asked."""
 
@@ -269,7 +288,7 @@ async def serving(
             held=cache.held,
             rng=random.Random(1),
         ),
-        origin_is_busy=lambda: False,
+        origins=Steady(),
     )
     visits: deque[tuple[bytes, bytes, int]] = deque(maxlen=16)
     hub = Hub(

@@ -25,7 +25,7 @@ from seeder.torrent.merkle import HashRequest
 from seeder.upload.superseed import SuperSeeds
 from seeder.upload.uploads import Uploads
 from tests.metainfo.support import BODY, PIECE
-from tests.peer.node import HAVE_ALL, UNCHOKE, Limits, Peer, blocks_of
+from tests.peer.node import HAVE_ALL, UNCHOKE, Limits, Peer, Steady, blocks_of
 from tests.peer.wire import OUR_ID, greeting, hash_request_message
 from tests.publish.support import World, make_world, settings
 from tests.s3.objects_server import ObjectsServer
@@ -113,7 +113,7 @@ async def hub_of(world: World) -> AsyncIterator[tuple[str, int]]:
             held=world.cache.held,
             rng=random.Random(1),
         ),
-        origin_is_busy=lambda: False,
+        origins=Steady(),
     )
     hub = Hub(
         uploads,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seeder.cache.pieces import PieceCache, Waiter
+from seeder.cache.pieces import PieceCache, Unread, Waiter
 from seeder.errors import OriginUnreachable, SeederError
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import build_info, parse_info
@@ -33,6 +33,7 @@ class FakeCache:
         self.asked: list[int] = []
         self.ahead: list[int] = []
         self.waiters: dict[int, Waiter] = {}
+        self.unread: dict[int, Unread | None] = {}
 
     def peek(self, torrent: Torrent, index: int) -> bytes | None:
         return self.memory.get(index)
@@ -47,14 +48,18 @@ class FakeCache:
         here = index in self.memory or self.is_on_disk(torrent, index)
         return not here and index not in self.waiters
 
-    def request(self, torrent: Torrent, index: int, waiter: Waiter) -> bool:
+    def request(
+        self, torrent: Torrent, index: int, waiter: Waiter, unread: Unread | None = None
+    ) -> bool:
         assert index not in self.waiters
+        self.unread[index] = unread
         self.asked.append(index)
         self.waiters[index] = waiter
         return index not in self.ahead
 
-    def read_ahead(self, torrent: Torrent, indices: range) -> int:
+    def read_ahead(self, torrent: Torrent, indices: range, unread: Unread | None = None) -> int:
         new = [index for index in indices if index not in self.ahead]
+        self.unread.update(dict.fromkeys(new, unread))
         self.ahead += new
         return len(new) * torrent.layout.piece_length
 
@@ -63,6 +68,14 @@ class FakeCache:
 
     def settle(self, index: int, error: SeederError | None = None) -> None:
         self.waiters.pop(index)(index, None if error else b"piece %d" % index, error)
+
+    def lose(self, index: int, size: int) -> None:
+        """Have a fetch fail, whoever waits for it still."""
+        unread = self.unread.pop(index)
+        if unread is not None:
+            unread(size)
+        if index in self.waiters:
+            self.settle(index, ERROR)
 
 
 class Bench:
@@ -79,6 +92,7 @@ class Bench:
         self.taken = 0
         self.may_read = 2**60
         self.read: list[int] = []
+        self.away = False
         self.cache = FakeCache()
         self.wanted: dict[int, None] = {}
         self.told: list[tuple[int, SeederError | None]] = []
@@ -92,6 +106,8 @@ class Bench:
             tell=lambda index, error: self.told.append((index, error)),
             taken=lambda: self.taken,
             may_read=self._may_read,
+            unread=lambda size: self.read.append(-size),
+            waits=lambda: self.away,
             clock=lambda: self.now,
             held=held or HeldPieces(),
             network=network,
@@ -179,6 +195,50 @@ def test_a_fetch_is_overdue_after_ten_seconds_and_again_after_ten_more() -> None
     assert bench.feed.overdue(PATIENCE + 2) == []
     assert bench.feed.overdue(2 * PATIENCE + 2) == [1]
     assert bench.cache.asked == [1]
+
+
+def test_nothing_is_overdue_while_s3_is_away_and_reads_wait_for_it() -> None:
+    bench = Bench(20, 16 * MIB)
+    bench.want(0, 1)
+    bench.away = True
+    for second in range(1, 60):
+        assert bench.feed.overdue(float(second)) == []
+    assert bench.cache.asked == [0]
+    # Back, or given up: from now on the piece has as long as any.
+    bench.away = False
+    assert bench.feed.overdue(59.0 + PATIENCE) == []
+    assert bench.feed.overdue(60.0 + PATIENCE) == [0]
+    assert bench.feed.overdue(60.0 + PATIENCE_IN_LINE) == [1]
+
+
+def test_what_s3_did_not_send_is_not_counted_as_read() -> None:
+    bench = Bench()
+    bench.want(1)
+    assert bench.read == [1]
+    bench.cache.lose(1, 1)
+    assert bench.read == [1, -1]
+
+
+def test_what_s3_did_not_send_to_a_peer_that_has_left_is_not_counted_either() -> None:
+    bench = Bench()
+    bench.want(1)
+    bench.feed.close()
+    bench.cache.lose(1, 1)
+    assert bench.read == [1, -1]
+
+
+def test_what_was_to_be_read_ahead_and_did_not_come_is_not_counted() -> None:
+    bench = Bench()
+    bench.taken = 4
+    bench.want(1)
+    ahead = [index for index in bench.cache.ahead if index != 1]
+    assert ahead
+    before = sum(bench.read)
+    for index in ahead:
+        bench.cache.lose(index, 1)
+    assert sum(bench.read) == before - len(ahead)
+    # Nor has the peer used up by that what may be read ahead for it.
+    assert bench.feed._read_ahead.missed(50, bench.taken) == range(50, 100)
 
 
 def test_a_fetch_that_nobody_wants_any_more_is_never_overdue() -> None:

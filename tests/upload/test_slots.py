@@ -223,6 +223,31 @@ def test_what_s3_is_read_for_an_address_has_an_end() -> None:
     assert slots.may_fetch(guest, MIB, 86_400.0)
 
 
+def test_what_s3_did_not_send_is_given_back_to_an_address_and_its_networks() -> None:
+    slots = make()[0]
+    guest = Guest()
+    most = 0
+    while slots.may_fetch(guest, MIB, 0.0):
+        most += 1
+    assert guest.torrent is not None
+    for _ in range(most):
+        slots.give_back(guest.torrent.info_hash, guest.networks, MIB, 120.0)
+    for had in slots.history.had(guest.torrent.info_hash, guest.networks, 120.0):
+        assert had.fetched == 0
+    assert [slots.may_fetch(guest, MIB, 120.0) for _ in range(most + 1)] == [True] * most + [False]
+
+
+def test_nobody_gets_more_by_what_was_given_back() -> None:
+    slots = make()[0]
+    guest = Guest()
+    assert guest.torrent is not None
+    slots.give_back(guest.torrent.info_hash, guest.networks, 1000 * MIB, 0.0)
+    assert slots.may_fetch(guest, MIB, 0.0)
+    slots.give_back(guest.torrent.info_hash, guest.networks, 1000 * MIB, 0.0)
+    [had, *_] = slots.history.had(guest.torrent.info_hash, guest.networks, 0.0)
+    assert had.fetched == 0
+
+
 @pytest.mark.parametrize(
     ("network", "copies"),
     [("192.0.2.{0}", 4), ("2001:db8:1:{0:x}::", 2), ("2001:db8:1:{0:x}00::", 4)],

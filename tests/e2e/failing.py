@@ -1,0 +1,105 @@
+"""An S3 that goes away for a while, in the middle of what it is sending."""
+
+import contextlib
+import threading
+import time
+from typing import Literal, TypeAlias
+
+import trio
+
+from tests.e2e.network import Network
+from tests.s3.fault_server import FaultServer, Seen, answer, error, head, in_thread
+from tests.support.closing import Closing
+from tests.support.objects import KIB, MIB
+
+Outage: TypeAlias = Literal["refused", "silent", "slow-down"]
+"""Its port is closed; it falls silent, in bodies too; it answers 503 SlowDown to each request."""
+
+RATE = 8 * MIB
+"""Bytes a second that it sends until it goes away, on each connection."""
+_CHUNK = 64 * KIB
+
+
+class Failing(Closing):
+    """An S3 that serves `body` as every object, and is away for `seconds` once it is armed.
+
+    It runs on loopback inside the network.
+    """
+
+    def __init__(self, body: bytes, network: Network, kind: Outage, seconds: float) -> None:
+        self._body = body
+        self._inside = network.entered
+        self._kind = kind
+        self._seconds = seconds
+        self._server = FaultServer(default=self._serve)
+        self._running = contextlib.ExitStack()
+        self._thread: threading.Thread | None = None
+        self._away = False
+        self._left: int | None = None
+        """Bytes to send until it goes away; None unless it is armed."""
+        self.requests = 0
+        """Those that reached it while it was away."""
+        self.ended_at: float | None = None
+        """When it came back."""
+        self._running.enter_context(in_thread(self._server, inside=self._inside))
+
+    @property
+    def endpoint(self) -> str:
+        return self._server.url
+
+    def close(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+        self._running.close()
+
+    def arm(self, count: int) -> None:
+        """Go away for a while as soon as so many bytes of bodies have been sent from now on."""
+        self._left = count
+
+    def _leave(self) -> None:
+        self._left, self._away = None, True
+        self._thread = threading.Thread(target=self._sit_out)
+        self._thread.start()
+
+    def _sit_out(self) -> None:
+        until = time.monotonic() + self._seconds
+        if self._kind == "refused":
+            self._running.close()
+        time.sleep(max(0.0, until - time.monotonic()))
+        self._away = False
+        if self._kind == "refused":
+            port = self._server.port
+            self._running.enter_context(in_thread(self._server, port=port, inside=self._inside))
+        self.ended_at = time.monotonic()
+
+    async def _serve(self, seen: Seen, stream: trio.abc.Stream) -> None:
+        size = len(self._body)
+        if self._away:
+            self.requests += 1
+            if self._kind == "slow-down":
+                await error(503, "SlowDown")(seen, stream)
+                return
+        await self._wait()
+        if "range" not in seen.headers:
+            await answer(200, self._body, etag='"tag"')(seen, stream)
+            return
+        first, last = map(int, seen.headers["range"].removeprefix("bytes=").split("-"))
+        fields = {"etag": '"tag"', "content-range": f"bytes {first}-{last}/{size}"}
+        fields["content-length"] = str(last + 1 - first)
+        await stream.send_all(head(206, fields.items()))
+        for start in range(first, last + 1, _CHUNK):
+            if self._kind != "slow-down":
+                await self._wait()
+            part = self._body[start : min(start + _CHUNK, last + 1)]
+            await stream.send_all(part)
+            if self._left is not None:
+                self._left -= len(part)
+                if self._left <= 0:
+                    self._leave()
+                else:
+                    # So that it is still sending then.
+                    await trio.sleep(len(part) / RATE)
+
+    async def _wait(self) -> None:
+        while self._away and self._kind == "silent":  # noqa: ASYNC110  (another thread ends it)
+            await trio.sleep(0.05)
