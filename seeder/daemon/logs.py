@@ -36,7 +36,9 @@ def log_to_stderr(level: int = logging.INFO, *, stream: TextIO | None = None) ->
     logging.getLogger("botocore.credentials").setLevel(logging.ERROR)
     # A command says itself what S3 didn't give it; that S3 is away is for whoever runs the daemon.
     lasting = level <= logging.INFO
-    logging.getLogger("seeder.s3.calls").setLevel(logging.NOTSET if lasting else logging.ERROR)
+    for name in ("calls", "presence"):
+        level = logging.NOTSET if lasting else logging.ERROR
+        logging.getLogger(f"seeder.s3.{name}").setLevel(level)
     return gate
 
 
