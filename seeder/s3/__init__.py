@@ -8,5 +8,6 @@ Door: `client.S3Origin` is one origin; `origins.Origins` has all of them by name
 cache its pieces. A call goes down through `calls` (attempts, budget, statistics), `transport`
 (httpx, in this module only), `http1` and `network`. Beside them, `retry`, `credentials` and
 `signing` say when and how to ask; `pace` which read is too slow, `reach` whether there is any
-answer, and `gate` who may ask while there is none (`presence` has the three together); `answers`, `listing`, `attributes` and `xml` read what comes back.
+answer, and `gate` who may ask while there is none (`presence` has the three together); `answers`,
+`listing`, `attributes` and `xml` read what comes back.
 """

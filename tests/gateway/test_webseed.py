@@ -28,7 +28,7 @@ from seeder.upload.feed import MOST_BYTES_OF_PEER
 from tests.gateway.seeding import PATH, Seed, seeding
 from tests.gateway.signing import KEY_ID, SECRET, signed
 from tests.http.serving import PATIENCE, Client, Reply, connected, get
-from tests.peer.node import Limits, make_data, wait_until
+from tests.peer.node import Limits, Steady, make_data, wait_until
 from tests.support.disks import rot
 
 PIECE = 64 * KIB
@@ -490,6 +490,31 @@ async def test_a_spent_origin_budget_leaves_what_is_cached(tmp_path: Path) -> No
             await client.send(get(PATH))
             raw = await client.rest()
         assert raw.partition(b"\r\n\r\n")[2] == DATA[: 2 * PIECE]
+
+
+async def test_a_client_is_told_to_come_back_when_s3_is_asked_again(tmp_path: Path) -> None:
+    async with seeding(tmp_path, (DATA, PIECE)) as seed:
+        seed.node.source.errors[0] = OriginUnreachable("no answer")
+        seed.node.uploads._origins = Steady(next_try=1.4)
+        reply = await seed.ask(PATH)
+        assert (reply.status, reply.headers[b"retry-after"]) == (503, b"2")
+        seed.node.uploads._origins = Steady(next_try=1e6)
+        reply = await seed.ask(PATH, f"Range: bytes=0-{PIECE - 1}")
+        assert (reply.status, reply.headers[b"retry-after"]) == (503, b"60")
+
+
+async def test_a_reply_that_has_not_begun_is_held_for_a_while_when_s3_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download_module, "FIRST_PATIENCE", 0.05)
+    async with seeding(tmp_path, (DATA, PIECE)) as seed:
+        seed.node.source.hold_up(0)
+        seed.node.uploads._origins = Steady(away=True, next_try=0.3)
+        reply = await seed.ask(PATH)
+        assert (reply.status, code(reply)) == (503, "ServiceUnavailable")
+        assert reply.headers[b"retry-after"] == b"1"
+        assert b"doesn't answer at present" in reply.body
+        seed.node.source.release()
 
 
 async def test_an_origin_that_fails_is_an_error_that_passes(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import logging
 import pytest
 import trio
 
-from seeder.errors import OriginUnreachable
+from seeder.errors import OriginError, OriginUnreachable
 from seeder.s3.client import S3Origin
 from seeder.s3.retry import RetryPolicy
 from tests.s3.fault_server import FaultServer, Reply, Seen, answer, error, raw
@@ -199,3 +199,73 @@ async def test_one_object_that_always_fails_does_not_mean_that_all_is_away(
     assert not caught.value.away
     assert origin.statistics().reachable
     assert lines(caplog) == []
+
+
+PATIENT = RetryPolicy(
+    patience=60, first_wait=0.01, longest_wait=0.05, read_timeout=LONG, tick=0.02, quiet=0.2
+)
+
+
+@pytest.mark.parametrize(
+    "reply", [error(503, "SlowDown"), answer(429), answer(500), raw(close=True)]
+)
+async def test_reads_wait_for_s3_and_a_head_is_given_up_soon(
+    make_origin: MakeOrigin, faults: FaultServer, meter: CountingMeter, reply: Reply
+) -> None:
+    origin = await make_origin(policy=PATIENT)
+    faults.default = reply
+    got: list[bytes] = []
+
+    async def ask() -> None:
+        got.append(bytes(await read(origin, CountingMeter())))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(10):
+            nursery.start_soon(ask)
+        await until(lambda: not origin.statistics().reachable)
+        assert origin.hopes()
+        with pytest.raises(OriginUnreachable) as caught:
+            await origin.head(REF, meter)
+        assert caught.value.away
+        assert got == []
+        faults.default = GOOD
+        await until(lambda: len(got) == 10)
+    assert got == [PIECE] * 10
+    assert not origin.hopes()
+    assert origin.statistics().reachable
+
+
+@pytest.mark.parametrize("status", [403, 404, 412, 416])
+async def test_a_final_answer_ends_a_read_at_once_however_long_s3_was_away(
+    make_origin: MakeOrigin, faults: FaultServer, meter: CountingMeter, status: int
+) -> None:
+    origin = await make_origin(policy=PATIENT)
+    faults.script(*[error(503, "SlowDown")] * 7)
+    faults.default = answer(status)
+    with trio.fail_after(20), pytest.raises(OriginError) as caught:
+        await read(origin, meter)
+    assert not isinstance(caught.value, OriginUnreachable)
+    assert len(faults.seen) == 8
+
+
+@pytest.mark.parametrize(
+    "begun", [(RANGE_HEAD, PIECE[:20_000]), (RANGE_HEAD,), ()], ids=["body", "head", "nothing"]
+)
+async def test_when_nothing_comes_over_any_connection_one_read_tries_another(
+    make_origin: MakeOrigin, faults: FaultServer, meter: CountingMeter, begun: tuple[bytes, ...]
+) -> None:
+    origin = await make_origin(policy=PATIENT)
+    faults.script(*[hang(*begun)] * 4)
+    faults.default = GOOD
+    got: list[bytes] = []
+
+    async def ask() -> None:
+        got.append(bytes(await read(origin, meter)))
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(ask)
+    # The others follow once it is answered: what they hang on is no use.
+    assert got == [PIECE] * 4
+    assert meter.received == {"pieces": 4 * len(PIECE)}
