@@ -22,7 +22,7 @@ class RetryPolicy:
     attempts: int = 5
     """Failures in a row after which a call that has no patience is given up."""
     first_wait: float = 0.2
-    longest_wait: float = 2.0
+    longest_wait: float = 1.0
     patience: float = 120.0
     """For so long those calls go on that have patience while S3 is away."""
     hopeless_wait: float = 10.0

@@ -132,7 +132,7 @@ def test_clients_that_have_no_other_source_wait_for_s3_and_end(
         files = wait_for_all(clients, timeout=100)
         assert [digest(file) for file in files] == [digest(BODY)] * 2
         assert s3.ended_at is not None
-        # One for all, every two seconds or so, beside those that were under way at first.
+        # One for all, every second or so, beside those that were under way at first.
         assert s3.requests <= 60
         told = daemon.status()["origins"]["default"]
         assert told["reachable"]

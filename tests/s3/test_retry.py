@@ -31,7 +31,7 @@ def test_the_jitter_is_full(roll: float, failures: int) -> None:
     for _ in range(failures):
         step = one.broken(roll=roll)
     assert isinstance(step, Wait)
-    assert step.seconds == pytest.approx(roll * min(2.0, 0.2 * 2 ** (failures - 1)))
+    assert step.seconds == pytest.approx(roll * min(1.0, 0.2 * 2 ** (failures - 1)))
 
 
 def test_a_call_that_waited_because_s3_was_away_has_all_its_attempts_again() -> None:
