@@ -31,6 +31,17 @@ class Naming:
                 return host.removesuffix(b"." + domain).decode("latin-1")
         return None
 
+    def bucket_alone(self, request: Request) -> str | None:
+        """Return the bucket that a request names without a key; None where it names none. S3Error.
+
+        Where the host names the bucket, that is /.
+        """
+        host = self.bucket_of_host(request)
+        if host is not None:
+            return host if request.path == b"/" else None
+        name, _, rest = request.path.removeprefix(b"/").partition(b"/")
+        return None if rest or not name else _decoded(name)
+
     def object_of(self, request: Request) -> tuple[str, str]:
         """Return bucket and key; the key keeps every slash and dot that it has. S3Error."""
         path, bucket = request.path.removeprefix(b"/"), self.bucket_of_host(request)

@@ -18,6 +18,7 @@ import trio
 from seeder.config.sections import OriginSettings
 from seeder.errors import MetainfoError, StorageError
 from seeder.gateway.access import Keyring, Terms, authorise, is_charged
+from seeder.gateway.cors import for_pages
 from seeder.gateway.documents import Documents
 from seeder.gateway.download import Downloads
 from seeder.gateway.links import Links
@@ -167,16 +168,17 @@ class ObjectRoutes:
             return self.refuse(request, error)
         headers += ((b"ETag", found.etag.encode()),)
         if tags_match(request.all_headers(b"if-none-match"), found.etag.encode(), weakly=True):
-            return Response(304, b"", headers)
+            return _for_all(publication, Response(304, b"", headers))
         headers += (
             (b"Content-Disposition", content_disposition(found.filename)),
             (b"Content-Type", b"application/x-bittorrent"),
         )
         try:
             whole = Response(200, found.body, headers)
-            return self._documents.limited(request, whole, client, publication.torrent)
+            answer = self._documents.limited(request, whole, client, publication.torrent)
         except S3Error as error:
             return self.refuse(request, error)
+        return _for_all(publication, answer)
 
     async def magnet(self, request: Request) -> Response:
         """Answer `?magnet` with the link as a line of text."""
@@ -186,7 +188,7 @@ class ObjectRoutes:
         except S3Error as error:
             return self.refuse(request, error)
         headers += ((b"Content-Type", b"text/plain; charset=utf-8"),)
-        return Response(200, f"{link}\n".encode(), headers)
+        return _for_all(publication, Response(200, f"{link}\n".encode(), headers))
 
     def means_content(self, request: Request) -> bool:
         """Tell whether a request without ?torrent or ?magnet is for an object, not the tracker."""
@@ -203,8 +205,10 @@ class ObjectRoutes:
     async def content(self, request: Request, address: str) -> Response:
         """Answer with the object itself, for the client at an IP address."""
         assert self._downloads is not None
+        public = True
         try:
             publication, headers = self._authorised(request)
+            public = publication.public
             if other := query_names(request.query) & _SUBRESOURCES:
                 what = ", ".join(sorted(name.decode() for name in other))
                 why = f"There is the object, ?torrent and ?magnet, but no {what}."
@@ -212,13 +216,15 @@ class ObjectRoutes:
             content = self._objects.content(publication)
             answer = await answer_content(request, content, address, self._downloads)
         except S3Error as error:
-            return self.refuse(request, error)
+            return self.refuse(request, error, public=public)
         meter = self._documents.meter(content.torrent)
-        return replace(answer, headers=headers + answer.headers, meter=meter)
+        answer = replace(answer, headers=headers + answer.headers, meter=meter)
+        return _for_all(publication, answer)
 
-    def refuse(self, request: Request, error: S3Error) -> Response:
-        """Answer with an error as S3 words it."""
-        return error_response(error, resource=request.path, request_id=self._request_id())
+    def refuse(self, request: Request, error: S3Error, *, public: bool = True) -> Response:
+        """Answer with an error as S3 words it; if it isn't of a `public` object, for no page."""
+        answer = error_response(error, resource=request.path, request_id=self._request_id())
+        return for_pages(answer) if public and not error.is_about_access else answer
 
     def _authorised(self, request: Request) -> tuple[Publication, tuple[Header, ...]]:
         """Return the publication that a request names and may have, and the headers about that."""
@@ -234,6 +240,11 @@ class ObjectRoutes:
         # The address is stable, what it leads to is not: the object may be replaced.
         headers += ((b"Cache-Control", b"no-cache" if terms.public else b"private, no-cache"),)
         return publication, headers
+
+
+def _for_all(publication: Publication, response: Response) -> Response:
+    """Return a response that pages of other sites may read if the object is public."""
+    return for_pages(response) if publication.public else response
 
 
 @asynccontextmanager

@@ -9,7 +9,9 @@ import trio
 from seeder.config.sections import Config
 from seeder.gateway.access import Keyring
 from seeder.gateway.announces import TrackerRoutes
+from seeder.gateway.buckets import BucketRoutes
 from seeder.gateway.clients import Clients, ClientUnknown, TrustedProxies
+from seeder.gateway.cors import answer_preflight, for_pages, is_preflight
 from seeder.gateway.documents import Documents
 from seeder.gateway.download import Downloads
 from seeder.gateway.index import Index
@@ -32,6 +34,7 @@ INDEX_REQUESTS = 5
 """A page of the index counts as so many requests of its client: it takes milliseconds."""
 _TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
 _TOO_OFTEN = "reduce your request rate"
+_READ_ONLY = "only GET and HEAD, without a body"
 _READS = (b"GET", b"HEAD")
 
 
@@ -44,11 +47,12 @@ class PublicRoutes:
     | /scrape, /scrape/ANYTHING           | the tracker                              |
     | /BUCKET/KEY?torrent, ?magnet        | the object's torrent file, magnet link   |
     | /BUCKET/KEY                         | the object, where there is a web seed    |
+    | /BUCKET                             | what of it is served, as S3 lists it     |
     | /                                   | the index, or a line of text             |
 
     Where a path can name an object, the query decides first, so that a bucket may be called
     `announce`. What follows /announce/ is taken for a passkey: none are configured, so any will do.
-    Where the host names the bucket, the path is / and the key.
+    Where the host names the bucket, the path is / and the key. Clients of S3 get a listing at /.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class PublicRoutes:
         tracker: TrackerRoutes,
         naming: Naming,
         objects: ObjectRoutes,
+        buckets: BucketRoutes,
         *,
         documents: Documents,
         index: IndexRoutes | None,
@@ -65,6 +70,7 @@ class PublicRoutes:
         self._tracker = tracker
         self._naming = naming
         self._objects = objects
+        self._buckets = buckets
         self._documents = documents
         self._index = index
 
@@ -81,15 +87,29 @@ class PublicRoutes:
         page = _object_page(request)
         if page is not None or self._objects.means_content(request):
             return self._object(request, page, may_read)
-        if not may_read:
+        if _is_of_tracker(path) and not may_read:
             return Response(405, b"only GET and HEAD\n", (_TEXT, (b"Allow", b"GET, HEAD")))
         if path == b"/announce" or path.startswith(b"/announce/"):
             return self._tracker.announce(request)
         if path == b"/scrape" or path.startswith(b"/scrape/"):
             return self._tracker.scrape(request)
+        if not may_read or self._buckets.means_bucket(request, self._naming):
+            return self._bucket(request, may_read)
         if path == b"/":
             return self._root(request, bucket)
         return Response(404, b"not found; torrents are at /BUCKET/KEY?torrent\n", (_TEXT,))
+
+    def _bucket(self, request: Request, may_read: bool) -> Response:
+        try:
+            client = self._admit(request, INDEX_REQUESTS if may_read else 1)
+            if is_preflight(request):
+                return answer_preflight(request)
+            if not may_read:
+                raise S3Error("MethodNotAllowed", _READ_ONLY)
+            page = self._buckets.answer(request, self._naming.bucket_alone(request))
+            return self._paged(request, page, client)
+        except S3Error as error:
+            return self._objects.refuse(request, error)
 
     def _root(self, request: Request, bucket: str | None) -> Response:
         if self._index is None:
@@ -97,20 +117,26 @@ class PublicRoutes:
         try:
             client = self._admit(request, INDEX_REQUESTS)
             page = self._index.answer(request, bucket)
-            assert isinstance(page.body, bytes)
-            if not self._clients.admit_reply(client, len(page.body)):
-                raise S3Error("SlowDown", _TOO_OFTEN)
-            return self._documents.limited(request, page, client)
+            return for_pages(self._paged(request, page, client))
         except S3Error as error:
-            return error_text(error)
+            return for_pages(error_text(error))
+
+    def _paged(self, request: Request, page: Response, client: bytes) -> Response:
+        """Return a page as the limits of its client allow; S3Error SlowDown."""
+        assert isinstance(page.body, bytes)
+        if not self._clients.admit_reply(client, len(page.body)):
+            raise S3Error("SlowDown", _TOO_OFTEN)
+        return self._documents.limited(request, page, client)
 
     def _object(
         self, request: Request, page: bytes | None, may_read: bool
     ) -> Response | Awaitable[Response]:
         try:
-            if not may_read:
-                raise S3Error("MethodNotAllowed", "only GET and HEAD, without a body")
             client = self._admit(request)
+            if is_preflight(request):
+                return answer_preflight(request)
+            if not may_read:
+                raise S3Error("MethodNotAllowed", _READ_ONLY)
         except S3Error as error:
             return self._objects.refuse(request, error)
         if page == b"torrent":
@@ -163,9 +189,14 @@ def public_routes(
         TrackerRoutes(swarms, clients, clock),
         naming,
         ObjectRoutes(objects, naming, keyring, documents, downloads if links.web_seed else None),
+        BucketRoutes(catalog, objects, keyring, listed=config.gateway.listing),
         documents=documents,
         index=IndexRoutes(Index(catalog, links, clock)) if config.gateway.listing else None,
     )
+
+
+def _is_of_tracker(path: bytes) -> bool:
+    return path.split(b"/")[1:2] in ([b"announce"], [b"scrape"])
 
 
 def _object_page(request: Request) -> bytes | None:

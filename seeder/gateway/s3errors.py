@@ -14,12 +14,14 @@ ErrorCode: TypeAlias = Literal[
     "AuthorizationHeaderMalformed",
     "AuthorizationQueryParametersError",
     "InvalidAccessKeyId",
+    "InvalidArgument",
     "InvalidRange",
     "InvalidRequest",
     "InvalidURI",
     "MethodNotAllowed",
     "NoSuchBucket",
     "NoSuchKey",
+    "NotImplemented",
     "PreconditionFailed",
     "RequestTimeTooSkewed",
     "ServiceUnavailable",
@@ -33,12 +35,14 @@ _STATUS: dict[ErrorCode, HTTPStatus] = {
     "AuthorizationHeaderMalformed": HTTPStatus.BAD_REQUEST,
     "AuthorizationQueryParametersError": HTTPStatus.BAD_REQUEST,
     "InvalidAccessKeyId": HTTPStatus.FORBIDDEN,
+    "InvalidArgument": HTTPStatus.BAD_REQUEST,
     "InvalidRange": HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
     "InvalidRequest": HTTPStatus.BAD_REQUEST,
     "InvalidURI": HTTPStatus.BAD_REQUEST,
     "MethodNotAllowed": HTTPStatus.METHOD_NOT_ALLOWED,
     "NoSuchBucket": HTTPStatus.NOT_FOUND,
     "NoSuchKey": HTTPStatus.NOT_FOUND,
+    "NotImplemented": HTTPStatus.NOT_IMPLEMENTED,
     "PreconditionFailed": HTTPStatus.PRECONDITION_FAILED,
     "RequestTimeTooSkewed": HTTPStatus.FORBIDDEN,
     "ServiceUnavailable": HTTPStatus.SERVICE_UNAVAILABLE,
@@ -46,6 +50,17 @@ _STATUS: dict[ErrorCode, HTTPStatus] = {
     "SlowDown": HTTPStatus.SERVICE_UNAVAILABLE,
     "XAmzContentSHA256Mismatch": HTTPStatus.BAD_REQUEST,
 }
+_ABOUT_ACCESS = frozenset[ErrorCode](
+    {
+        "AccessDenied",
+        "AuthorizationHeaderMalformed",
+        "AuthorizationQueryParametersError",
+        "InvalidAccessKeyId",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+        "XAmzContentSHA256Mismatch",
+    }
+)
 _RETRY_AFTER = 60
 """Seconds; how long it takes to make a torrent isn't known here."""
 _NOT_XML = re.compile("[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -76,6 +91,11 @@ class S3Error(Exception):
     @property
     def status(self) -> HTTPStatus:
         return _STATUS[self.code]
+
+    @property
+    def is_about_access(self) -> bool:
+        """Whether it is about who asks, not about what is asked for."""
+        return self.code in _ABOUT_ACCESS
 
 
 def error_response(error: S3Error, *, resource: bytes, request_id: str) -> Response:

@@ -1,7 +1,7 @@
 """What is published: objects, the torrents made of them, and why some are not served. No I/O."""
 
-from bisect import bisect_right
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -203,6 +203,8 @@ class Catalog:
     """The prefixes that S3 hasn't listed since the start: what is below them isn't all known."""
     _buckets: dict[str, dict[str, list[Publication]]] = field(default_factory=dict)
     """By bucket and key, whatever the origin and the version."""
+    _sorted: dict[str, list[str]] = field(default_factory=dict)
+    """The keys of buckets that were listed, kept in order: to sort thousands takes milliseconds."""
     _live: dict[InfoHash, Torrent] = field(default_factory=dict)
     _hybrids: dict[bytes, Torrent] = field(default_factory=dict)
     """By their v2 hashes, cut to 20 bytes."""
@@ -217,6 +219,8 @@ class Catalog:
             raise ValueError(f"{publication.ref} is published already")
         self.publications[publication.ref] = publication
         keys = self._buckets.setdefault(publication.ref.bucket, {})
+        if publication.ref.key not in keys and publication.ref.bucket in self._sorted:
+            insort(self._sorted[publication.ref.bucket], publication.ref.key)
         keys.setdefault(publication.ref.key, []).append(publication)
 
     def remove(self, ref: ObjectRef) -> Torrent | None:
@@ -226,8 +230,11 @@ class Catalog:
         keys[ref.key].remove(publication)
         if not keys[ref.key]:
             del keys[ref.key]
+            if (order := self._sorted.get(ref.bucket)) is not None:
+                del order[bisect_left(order, ref.key)]
         if not keys:
             del self._buckets[ref.bucket]
+            self._sorted.pop(ref.bucket, None)
         torrent = publication.torrent
         if torrent is None or self._owner.get(torrent.info_hash) != ref:
             return None
@@ -277,9 +284,32 @@ class Catalog:
         """Tell whether anything of a bucket is published."""
         return bucket in self._buckets
 
+    @property
+    def buckets(self) -> Sequence[str]:
+        """The buckets of which anything is published, in order."""
+        return sorted(self._buckets)
+
+    def keys_of(self, bucket: str) -> Sequence[str]:
+        """Return the keys of a bucket, in the order of their UTF-8, which is S3's."""
+        if bucket not in self._buckets:
+            return []
+        order = self._sorted.get(bucket)
+        if order is None:
+            order = self._sorted[bucket] = sorted(self._buckets[bucket])
+        return order
+
+    def may_list(self, bucket: str, prefix: str) -> bool:
+        """Tell whether all that may lie below BUCKET/PREFIX is known."""
+        return not self.loading and not any(
+            bucket == each.bucket and (prefix.startswith(each.key) or each.key.startswith(prefix))
+            for each in self.unlisted
+        )
+
     def by_name(self, bucket: str, key: str) -> Publication | None:
         """Return the publication of BUCKET/KEY; the unversioned one where there are several."""
         found = self._buckets.get(bucket, {}).get(key, ())
+        if len(found) == 1:
+            return found[0]
         unversioned = (each for each in found if each.ref.version_id is None)
         return next(unversioned, found[0] if found else None)
 

@@ -102,6 +102,7 @@ async def seeding(
             documents=documents,
             downloads=downloads,
             index=Index(catalog, links, trio.current_time),
+            catalog=catalog,
         )
         async with serving(routes, server, meter=node.uploads.overhead) as port:
             yield Seed(node, downloads, documents, catalog, port)

@@ -12,6 +12,7 @@ import trio
 from seeder.config.sections import OriginSettings
 from seeder.gateway.access import Keyring, Terms
 from seeder.gateway.announces import TrackerRoutes
+from seeder.gateway.buckets import BucketRoutes
 from seeder.gateway.clients import Clients, TrustedProxies
 from seeder.gateway.documents import Documents
 from seeder.gateway.download import Downloads
@@ -151,6 +152,7 @@ def make_routes(
     documents: Documents | None = None,
     downloads: Downloads | None = None,
     index: Index | None = None,
+    catalog: Catalog | None = None,
     clock: Callable[[], float] = trio.current_time,
     unix_clock: Callable[[], float] = time.time,
     request_id: Callable[[], str] = make_request_id,
@@ -177,6 +179,13 @@ def make_routes(
         TrackerRoutes(swarms, clients, clock),
         naming,
         routes,
+        BucketRoutes(
+            catalog or Catalog(),
+            objects,
+            keyring or Keyring(),
+            listed=index is not None,
+            clock=unix_clock,
+        ),
         documents=documents,
         index=IndexRoutes(index) if index is not None else None,
     )

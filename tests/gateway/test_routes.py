@@ -25,6 +25,12 @@ from tests.gateway.support import (
 from tests.http.serving import ask, get, serving
 from tests.tracker.announcing import HASH, OWN_PORT, SIZE, packed, peer_id
 
+CORS = {
+    b"Access-Control-Allow-Origin": b"*",
+    b"Access-Control-Expose-Headers": b"Accept-Ranges, Content-Disposition, Content-Encoding,"
+    b" Content-Length, Content-Range, ETag, Last-Modified, Retry-After, x-amz-request-id, *",
+}
+
 
 def announce(*more: str, path: str = "/announce", name: str = "a") -> str:
     fields = [
@@ -196,6 +202,7 @@ def test_a_torrent_is_served_as_s3_served_it(query: str) -> None:
         b"Cache-Control": b"no-cache",
         b"Content-Disposition": b"attachment; filename=Nelson.torrent;",
         b"Content-Type": b"application/x-bittorrent",
+        **CORS,
     }
     assert public.objects.asked == [("quotes", "Nelson")]
 
