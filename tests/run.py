@@ -24,6 +24,7 @@ VENV = ROOT / ".venv"
 SWIFT_VENV = ROOT / ".venv-swift"
 AWS_VENV = ROOT / ".venv-aws"
 LOCALSTACK_VENV = ROOT / ".venv-localstack"
+TABLES_VENV = ROOT / ".venv-tables"
 
 PACKAGES = ("-e", ".[test]")
 # The fuzzer has wheels for Linux on x86_64; elsewhere it would have to be compiled by clang.
@@ -40,6 +41,9 @@ LOCALSTACK_PACKAGES = (
     *("cbor2<5.8", "pyopenssl<25", "cryptography<45", "service_identity<25"),
 )
 LOCALSTACK_CHECK = "import localstack.runtime.main, localstack.services.s3.provider"
+# What people read tables in S3 with; they want other versions of botocore than the AWS CLI does.
+TABLES_PACKAGES = ("--no-compile", "s3fs==2026.9.0", "pandas==3.1.1", "pyarrow==26.0.1")
+TABLES_CHECK = "import s3fs, pandas, pyarrow.fs"
 # WebTorrent is an npm package; the lock file beside its package.json pins all that it needs.
 WEBTORRENT = ROOT / ".webtorrent"
 WEBTORRENT_PINNED = ROOT / "tests" / "e2e" / "clients" / "npm"
@@ -57,6 +61,7 @@ DEBIAN_PACKAGES = {
     "iproute2": "tests in a network of their own",
     "curl": "tests with curl",
     "chromium": "tests with Chromium",
+    "rclone": "tests with rclone",
     "systemd": "checks of the systemd units",
 }
 
@@ -117,6 +122,7 @@ def main() -> int:
         install_swift(steps)
         install_aws_cli(steps)
         install_localstack(steps)
+        install_tables(steps)
         install_webtorrent(steps)
     python = VENV / "bin" / "python"
     steps.run("ruff check", python, "-m", "ruff", "check")
@@ -184,6 +190,11 @@ def install_swift(steps: Steps) -> None:
 def install_localstack(steps: Steps) -> None:
     """Make .venv-localstack, or say that the tests against LocalStack will be skipped."""
     install_program(steps, "LocalStack", LOCALSTACK_VENV, LOCALSTACK_PACKAGES, LOCALSTACK_CHECK)
+
+
+def install_tables(steps: Steps) -> None:
+    """Make .venv-tables, or say that the tests with pandas and pyarrow will be skipped."""
+    install_program(steps, "pandas and pyarrow", TABLES_VENV, TABLES_PACKAGES, TABLES_CHECK)
 
 
 def install_program(

@@ -160,7 +160,8 @@ def _entry(name: str, publication: Publication) -> str:
     return (
         f"<Contents><Key>{name}</Key>"
         f"<LastModified>{_time(told.modified if told is not None else None)}</LastModified>"
-        f"<ETag>&quot;{tag if _PLAIN.fullmatch(tag) else xml_text(tag)}&quot;</ETag><Size>{pinned.size}</Size>"
+        f"<ETag>&quot;{tag if _PLAIN.fullmatch(tag) else xml_text(tag)}&quot;</ETag>"
+        f"<Size>{pinned.size}</Size>"
         "<StorageClass>STANDARD</StorageClass></Contents>"
     )
 

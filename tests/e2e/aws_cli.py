@@ -39,6 +39,15 @@ class AwsCli:
         self, *words: str, keys: tuple[str, str] | None, environment: Mapping[str, str] = {}
     ) -> Outcome:
         """Run `aws s3api WORDS --endpoint-url`, signed with `keys` or not at all."""
+        return self._run("s3api", *words, keys=keys, environment=environment)
+
+    def s3(self, *words: str, keys: tuple[str, str] | None) -> Outcome:
+        """Run `aws s3 WORDS` likewise."""
+        return self._run("s3", *words, keys=keys)
+
+    def _run(
+        self, *words: str, keys: tuple[str, str] | None, environment: Mapping[str, str] = {}
+    ) -> Outcome:
         credentials = {}
         if keys is not None:
             credentials = dict(
@@ -46,7 +55,7 @@ class AwsCli:
             )
         unsigned = [] if keys is not None else ["--no-sign-request"]
         done = subprocess.run(
-            [PROGRAM, "s3api", *words, "--endpoint-url", self._endpoint, *unsigned],
+            [PROGRAM, *words, "--endpoint-url", self._endpoint, *unsigned],
             env=python_environment(
                 HOME=str(self._directory),
                 AWS_DEFAULT_REGION="us-east-1",

@@ -1,6 +1,7 @@
-"""Chromium, headless, for its downloader: what a person gets who clicks on a link."""
+"""Chromium, headless: its downloader, as when a person clicks on a link, and pages in it."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.closing import Closing
@@ -26,7 +27,7 @@ def why_no_chromium() -> str | None:
 
 
 class Chromium(Closing):
-    """One browser with one download, in a directory of its own."""
+    """One browser with one page or download, in a directory of its own."""
 
     def __init__(self, directory: Path, url: str) -> None:
         profile = directory / "profile"
@@ -41,6 +42,10 @@ class Chromium(Closing):
             [PROGRAM, *OPTIONS, f"--user-data-dir={profile}", url],
             log=directory / "chromium.log",
         )
+
+    def wait_until(self, done: Callable[[], bool], *, timeout: float, what: str) -> None:
+        """Wait until `done`; HarnessError when that takes too long, or the browser ends."""
+        self._child.wait_until(done, timeout=timeout, what=what)
 
     def wait(self, timeout: float) -> Path:
         """Wait until the download is complete and return the file; HarnessError otherwise."""

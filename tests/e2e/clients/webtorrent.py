@@ -10,6 +10,8 @@ from tests.support.processes import Child
 _HERE = Path(__file__).parent
 _PROGRAM = _HERE / "npm" / "leecher.mjs"
 _INSTALLED = _HERE.parents[2] / ".webtorrent" / "node_modules" / "webtorrent"
+BROWSER_MODULE = _INSTALLED / "dist" / "webtorrent.min.js"
+"""WebTorrent for pages, as its package ships it."""
 
 
 class WebTorrent(Leecher):

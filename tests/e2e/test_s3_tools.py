@@ -1,0 +1,215 @@
+"""Tools that read from S3, unmodified, read from the gateway: what is public, and nothing else."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.e2e.aws_cli import AwsCli, why_no_aws_cli
+from tests.e2e.ceph import CephRGW
+from tests.e2e.daemon import SeederDaemon
+from tests.e2e.publishing import origin, wait_for_state
+from tests.e2e.s3 import Publisher
+from tests.e2e.tables import run_there, why_no_tables
+from tests.support.objects import KIB, MIB, content, digest
+from tests.support.processes import missing_programs, python_environment
+
+MakeDaemon = Callable[..., SeederDaemon]
+
+KEYS = {
+    "data/a b+é.bin": content(300 * KIB),
+    "data/large.bin": content(20 * MIB + 5),
+    "data/deep/er.bin": b"deeper",
+    "table.csv": b"name,said\nNelson,kiss me\nGrace,no\n",
+}
+SECRET = "drafts/secret"
+READER = ("READER", "the-secret-of-the-reader-which-is-long")
+TOLD = {"ContentType": "text/csv", "CacheControl": "max-age=60"}
+
+
+@pytest.fixture
+def gateway(
+    ceph: CephRGW, publisher: Publisher, bucket: str, seeder: MakeDaemon, tmp_path: Path
+) -> SeederDaemon:
+    """A daemon with public objects and one that only READER may read."""
+    for key, body in KEYS.items():
+        publisher.put(bucket, key, body, **(TOLD if key == "table.csv" else {}))
+    publisher.put(bucket, SECRET, b"secret")
+    if why_no_tables() is None:
+        run_there(PARQUET, str(tmp_path / "table.parquet"))
+        publisher.put(bucket, "table.parquet", (tmp_path / "table.parquet").read_bytes())
+    secret = tmp_path / "reader.secret"
+    secret.write_text(READER[1])
+    secret.chmod(0o600)
+    read_key = {"access_key_id": READER[0], "secret_file": str(secret), "objects": [f"{bucket}/*"]}
+    names = [*KEYS, *(["table.parquet"] if why_no_tables() is None else [])]
+    objects: list[dict[str, object]] = [{"bucket": bucket, "key": name} for name in names]
+    objects.append({"bucket": bucket, "key": SECRET, "public": False})
+    daemon = seeder(
+        {
+            "origin": origin(ceph),
+            "objects": objects,
+            "gateway": {"web_seed": True, "listing": True, "keys": [read_key]},
+            "peer": {"copies_per_address": "unlimited"},
+        }
+    )
+    daemon.start()
+    for name in (*names, SECRET):
+        wait_for_state(daemon, bucket, name)
+    return daemon
+
+
+def url_of(daemon: SeederDaemon) -> str:
+    return f"http://{daemon.address}:{daemon.tracker_port}"
+
+
+def client_of(daemon: SeederDaemon, keys: tuple[str, str] | None) -> Any:
+    return Publisher(url_of(daemon), *(keys or (None, None))).raw
+
+
+def test_the_aws_cli_lists_and_copies(gateway: SeederDaemon, bucket: str, tmp_path: Path) -> None:
+    if reason := why_no_aws_cli():
+        pytest.skip(reason)
+    aws = AwsCli(url_of(gateway), tmp_path)
+    assert bucket in aws.s3("ls", keys=None).output
+    listed = aws.s3("ls", f"s3://{bucket}", "--recursive", keys=None)
+    assert [line.split(None, 3)[3] for line in listed.output.splitlines()] == sorted(
+        [*KEYS, *(["table.parquet"] if why_no_tables() is None else [])]
+    )
+    assert "PRE deep/" in aws.s3("ls", f"s3://{bucket}/data/", keys=None).output
+    assert SECRET in aws.s3("ls", f"s3://{bucket}", "--recursive", keys=READER).output
+    for keys in (None, READER):
+        copied = aws.s3("cp", f"s3://{bucket}/data", "copy", "--recursive", keys=keys)
+        assert copied.code == 0, copied.errors
+        for key, body in KEYS.items():
+            if key.startswith("data/"):
+                assert digest(tmp_path / "copy" / key.removeprefix("data/")) == digest(body)
+    assert "(403)" in aws.s3("cp", f"s3://{bucket}/{SECRET}", "-", keys=None).errors
+    upload = aws.s3("cp", __file__, f"s3://{bucket}/mine", keys=READER)
+    assert "MethodNotAllowed" in upload.errors
+
+
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("put_object", {"Key": "k", "Body": b"x"}, "MethodNotAllowed"),
+    ("delete_object", {"Key": "table.csv"}, "MethodNotAllowed"),
+    ("create_bucket", {"Bucket": "other"}, "MethodNotAllowed"),
+    ("create_multipart_upload", {"Key": "k"}, "MethodNotAllowed"),
+    ("get_bucket_acl", {}, "NotImplemented"),
+    ("list_object_versions", {}, "NotImplemented"),
+    ("list_objects_v2", {"Bucket": "other"}, "NoSuchBucket"),
+    ("get_object", {"Key": "none"}, "NoSuchKey"),
+    ("get_object", {"Key": "table.csv", "Range": "bytes=99-"}, "InvalidRange"),
+]
+
+
+def test_calls_are_answered_page_by_page_or_refused_with_s3s_codes(
+    gateway: SeederDaemon, bucket: str, publisher: Publisher
+) -> None:
+    head = {"Bucket": bucket, "Key": "table.csv"}
+    true = publisher.raw.head_object(**head)
+    for keys in (None, READER):
+        client = client_of(gateway, keys)
+        assert client.head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPStatusCode"] == 200
+        assert client.get_bucket_location(Bucket=bucket)["LocationConstraint"] is None
+        told = client.head_object(**head)
+        for name in ("ContentType", "ETag", "LastModified", "ContentLength"):
+            assert told[name] == true[name], name
+        assert refused(client.get_object, **head, IfModifiedSince=true["LastModified"]) == "304"
+        for name, arguments, code in REFUSED:
+            assert refused(getattr(client, name), **{"Bucket": bucket, **arguments}) == code
+        for name in ("list_objects", "list_objects_v2"):
+            paging = {"PageSize": 1}
+            pages = list(
+                client.get_paginator(name).paginate(
+                    Bucket=bucket, Delimiter="/", PaginationConfig=paging
+                )
+            )
+            found = [each["Key"] for page in pages for each in page.get("Contents", ())]
+            below = [each["Prefix"] for page in pages for each in page.get("CommonPrefixes", ())]
+            assert found[0] == "table.csv"
+            assert below == (["data/"] if keys is None else ["data/", "drafts/"])
+
+
+def refused(call: Callable[..., object], **arguments: object) -> str:
+    """Return the code that a call is refused with."""
+    with pytest.raises(ClientError) as caught:
+        call(**arguments)
+    return str(caught.value.response["Error"]["Code"])
+
+
+def test_rclone_lists_and_copies(gateway: SeederDaemon, bucket: str, tmp_path: Path) -> None:
+    if missing := missing_programs("rclone"):
+        pytest.skip(f"{', '.join(missing)} not installed")
+
+    def rclone(*words: str) -> str:
+        done = subprocess.run(
+            [
+                "rclone",
+                "--config",
+                tmp_path / "none",
+                "--s3-provider",
+                "Other",
+                "--s3-endpoint",
+                url_of(gateway),
+                *words,
+            ],
+            env=python_environment(HOME=str(tmp_path)),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert sorted(rclone("lsf", "-R", "--files-only", f":s3:{bucket}/data").splitlines()) == sorted(
+        key.removeprefix("data/") for key in KEYS if key.startswith("data/")
+    )
+    rclone("copy", f":s3:{bucket}/data", str(tmp_path / "copy"))
+    for key, body in KEYS.items():
+        if key.startswith("data/"):
+            assert digest(tmp_path / "copy" / key.removeprefix("data/")) == digest(body)
+    # Size and checksum of each are the source's.
+    rclone("check", f":s3:{bucket}/data", str(tmp_path / "copy"))
+
+
+PARQUET = """
+import sys, pyarrow, pyarrow.parquet
+table = pyarrow.table({"name": ["Nelson", "Grace"], "age": [47, 85]})
+pyarrow.parquet.write_table(table, sys.argv[1])
+print("null")
+"""
+PANDAS = """
+import json, sys, pandas, s3fs
+url, bucket = sys.argv[1:]
+options = {"anon": True, "client_kwargs": {"endpoint_url": url}}
+found = s3fs.S3FileSystem(**options).find(bucket)
+csv = pandas.read_csv(f"s3://{bucket}/table.csv", storage_options=options)
+parquet = pandas.read_parquet(f"s3://{bucket}/table.parquet", storage_options=options)
+print(json.dumps([found, list(csv["said"]), int(parquet["age"].sum())]))
+"""
+PYARROW = """
+import json, sys, pyarrow.fs, pyarrow.parquet
+url, bucket = sys.argv[1:]
+s3 = pyarrow.fs.S3FileSystem(
+    anonymous=True, endpoint_override=url.removeprefix("http://"), scheme="http"
+)
+found = s3.get_file_info(pyarrow.fs.FileSelector(bucket, recursive=True))
+files = [each.path for each in found if each.is_file]
+table = pyarrow.parquet.read_table(f"{bucket}/table.parquet", filesystem=s3)
+print(json.dumps([files, sum(table["age"].to_pylist())]))
+"""
+
+
+def test_pandas_and_pyarrow_read_tables(gateway: SeederDaemon, bucket: str) -> None:
+    if reason := why_no_tables():
+        pytest.skip(reason)
+    names = sorted(f"{bucket}/{key}" for key in (*KEYS, "table.parquet"))
+    found, said, ages = run_there(PANDAS, url_of(gateway), bucket)
+    assert (sorted(found), said, ages) == (names, ["kiss me", "no"], 132)
+    files, ages = run_there(PYARROW, url_of(gateway), bucket)
+    assert (sorted(files), ages) == (names, 132)
+    assert "Traceback" not in gateway.log
