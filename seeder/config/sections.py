@@ -191,7 +191,7 @@ class TrackerSettings(Settings):
     interval: Time = 1800.0
     peers_per_address: Annotated[int, count(1, 100_000)] = 32
     """In one swarm."""
-    trusted_proxies: Annotated[tuple[_Network, ...], array('["10.0.0.0/8"]')] = ()
+    trusted_proxies: Annotated[tuple[_Network, ...], array('["10.0.0.5"]')] = ()
     """Networks of reverse proxies whose X-Forwarded-For is believed."""
 
 
