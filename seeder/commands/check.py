@@ -10,6 +10,7 @@ from seeder.errors import OriginError, SeederError
 from seeder.ledger.counters import Ledger, Tally
 from seeder.metainfo.bundles import list_objects, look
 from seeder.publish.entries import Entries
+from seeder.s3.answers import printable
 from seeder.s3.client import S3Origin
 from seeder.torrent.objects import PinnedBundle, PinnedObject
 
@@ -48,8 +49,15 @@ def _contents(pinned: PinnedObject) -> str:
 
 async def _check_prefix(origin: S3Origin, settings: ObjectSettings, entries: Entries) -> str:
     """Return how a prefix stands; OriginError, TooManyObjects."""
-    objects = await list_objects(origin, settings, entries.belongs(settings.ref), Tally())
-    if not objects:
+    found = await list_objects(origin, settings, entries.belongs(settings.ref), Tally())
+    objects, without = found.objects, found.left_out
+    if not objects and not without:
         raise OriginError(f"{settings.ref}: there is no object below it; check prefix and bucket")
+    if without:
+        key = min(without)
+        count = f"{len(without)} of {len(objects) + len(without)} objects"
+        raise OriginError(
+            f"{settings.ref}: {count} can't be published, such as {printable(key)}: {without[key]}"
+        )
     count = f"{len(objects)} object{'' if len(objects) == 1 else 's'}"
     return f"ok, {count} below it, {sum(listed.size for listed in objects.values())} bytes"

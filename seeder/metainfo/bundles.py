@@ -2,17 +2,25 @@
 
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Self, TypeAlias
 
 import trio
 
 from seeder.config.sections import ObjectSettings
-from seeder.errors import MetainfoError, ObjectMissing, OriginFault, TooManyObjects
+from seeder.errors import (
+    BudgetSpent,
+    MetainfoError,
+    ObjectMissing,
+    OriginError,
+    OriginFault,
+    OriginUnreachable,
+    TooManyObjects,
+)
 from seeder.metainfo.hashing import journal_numbers, known_hashes
 from seeder.metainfo.store import Record
 from seeder.s3.answers import label
 from seeder.s3.client import S3Origin
-from seeder.s3.listing import Listed, Page, Walk, publishable
+from seeder.s3.listing import Listed, Page, Walk, publishable, suspicion
 from seeder.torrent.bundle import (
     build_bundle_info,
     bundle_layout,
@@ -23,6 +31,23 @@ from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import SHA1_LENGTH, Layout, check_piece_count
 from seeder.torrent.objects import Meter, ObjectRef, PinnedBundle, PinnedObject, sections_of
 from seeder.units import LARGEST_SIZE
+
+_MOST_ASKED = 1000
+"""HEADs that one listing may cost for entries that lack an ETag or a size."""
+_ASKED_AT_ONCE = 8
+_Choose: TypeAlias = Callable[[Page, Set[str]], Iterator[tuple[str, Listed]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is below a prefix."""
+
+    objects: dict[str, Listed]
+    """By key."""
+    left_out: dict[str, str]
+    """Why an object isn't among them, by key: its entry lacks something, and HEAD didn't tell."""
+    gone: frozenset[str]
+    """Those of them that aren't there at all: HEAD says so."""
 
 
 async def look(
@@ -39,8 +64,8 @@ async def look(
 
 async def list_objects(
     origin: S3Origin, settings: ObjectSettings, belongs: Callable[[str], bool], meter: Meter
-) -> dict[str, Listed]:
-    """Return the objects below a prefix that `belongs` accepts, by key, from all its pages.
+) -> Found:
+    """Return the objects below a prefix that `belongs` accepts, from all its pages.
 
     OriginError, BudgetSpent; TooManyObjects as soon as there are more than `max_objects`.
     """
@@ -66,8 +91,11 @@ async def list_bundle(origin: S3Origin, settings: ObjectSettings, meter: Meter) 
                 yield key, listed
 
     advice = " below it; raise max_objects, or publish prefixes further down"
-    found = await _list(origin, settings, choose, advice, meter)
-    ref = settings.ref
+    listing = await _list(origin, settings, choose, advice, meter)
+    ref, found = settings.ref, listing.objects
+    for key, why in listing.left_out.items():
+        # A torrent without one of its files would be another torrent.
+        raise OriginFault(f"{label(ref)}: its torrent lacks {key}: {why}")
     if not found:
         raise ObjectMissing(f"{label(ref)}: there is no object below it; check the prefix")
     total = sum(listed.size for listed in found.values())
@@ -77,33 +105,80 @@ async def list_bundle(origin: S3Origin, settings: ObjectSettings, meter: Meter) 
 
 
 async def _list(
-    origin: S3Origin,
-    settings: ObjectSettings,
-    choose: Callable[[Page, Set[str]], Iterator[tuple[str, Listed]]],
-    advice: str,
-    meter: Meter,
-) -> dict[str, Listed]:
+    origin: S3Origin, settings: ObjectSettings, choose: _Choose, advice: str, meter: Meter
+) -> Found:
     """Return what `choose` takes of each page; `advice` ends the text of TooManyObjects.
 
     `choose` gets the keys of all pages so far as well.
     """
-    found: dict[str, Listed] = {}
+    found = Found({}, {}, frozenset())
+    unclear: dict[str, str] = {}
     walk = Walk(settings.ref.key, settings.max_objects)
     token: str | None = None
+    by_marker = False
     while True:
-        page = await origin.list_page(settings.ref, token, meter)
+        page = await origin.list_page(settings.ref, token, meter, by_marker=by_marker)
         try:
             walk.take(page)
         except OriginFault as error:
             raise OriginFault(f"{label(settings.ref)}: {error}") from error
-        found.update(choose(page, walk.seen))
-        if len(found) > settings.max_objects:
+        found.objects.update(choose(page, walk.seen))
+        problems = dict(page.unclear)
+        if "" in problems:
+            found.left_out["an entry"] = problems.pop("")
+        # Of an unknown size they are taken for objects, as nearly all are.
+        likely = Page(tuple((key, Listed("", 1)) for key in problems), None)
+        unclear |= {key: problems[key] for key, _ in choose(likely, walk.seen)}
+        if len(found.objects) + len(unclear) > settings.max_objects:
             raise TooManyObjects(
                 f"{label(settings.ref)}: has more than {settings.max_objects} objects{advice}"
             )
-        token = page.next_token
+        token, by_marker = page.next_token, page.by_marker
         if token is None:
-            return found
+            return await _ask(origin, settings.ref, found, unclear, meter) if unclear else found
+
+
+async def _ask(
+    origin: S3Origin, prefix: ObjectRef, found: Found, unclear: Mapping[str, str], meter: Meter
+) -> Found:
+    """Return `found` with what HEAD tells of the entries that lack something.
+
+    OriginUnreachable where all of S3 is away, BudgetSpent.
+    """
+    gone: set[str] = set()
+    failed: list[OriginError | BudgetSpent] = []
+    limiter = trio.CapacityLimiter(_ASKED_AT_ONCE)
+
+    async def ask(key: str) -> None:
+        async with limiter:
+            try:
+                pinned = await origin.head(replace(prefix, key=key), meter)
+            except BudgetSpent as error:
+                failed.append(error)
+            except OriginError as error:
+                if isinstance(error, OriginUnreachable) and error.away:
+                    failed.append(error)
+                why = str(error)
+                if isinstance(error, ObjectMissing):
+                    gone.add(key)
+                    why += suspicion(key)
+                found.left_out[key] = f"in the listing, {unclear[key]}; {why}"
+            else:
+                found.objects[key] = Listed(pinned.etag, pinned.size)
+        if failed:
+            nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for number, key in enumerate(unclear):
+            if number < _MOST_ASKED:
+                nursery.start_soon(ask, key)
+            else:
+                found.left_out[key] = (
+                    f"in the listing, {unclear[key]}, as of more than {_MOST_ASKED} objects"
+                )
+    if failed:
+        raise failed[0]
+    return replace(found, gone=frozenset(gone))
 
 
 def _pin(prefix: ObjectRef, found: Mapping[str, Listed]) -> PinnedBundle:

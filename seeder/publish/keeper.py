@@ -32,7 +32,7 @@ from seeder.publish.doubts import Doubts
 from seeder.publish.makers import Maker
 from seeder.publish.rounds import REFUSED_RETRY, Rounds, Timetable
 from seeder.publish.serving import DELETED, LOST, Serving, replaced
-from seeder.s3.listing import Listed
+from seeder.s3.listing import Listed, suspicion
 from seeder.torrent.catalog import Publication, State, Torrent
 from seeder.torrent.info import Outline
 from seeder.torrent.objects import ObjectRef, PinnedObject, same_state, still_there
@@ -212,7 +212,12 @@ class Keeper(Rounds):
         publication = self.publication
         if self._unread is not None:
             await self._read_record()
-        pinned = await self._maker.look(publication.ref, self.wanted.settings)
+        try:
+            pinned = await self._maker.look(publication.ref, self.wanted.settings)
+        except ObjectMissing as error:
+            if self.wanted.listed is None:
+                raise
+            raise ObjectMissing(f"{error}{suspicion(publication.ref.key)}") from error
         torrent = publication.torrent
         if torrent is not None and same_state(torrent.pinned, pinned):
             # What is told of the object may have changed; its bytes haven't.

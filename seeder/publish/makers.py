@@ -10,12 +10,11 @@ from seeder.cache.pieces import PieceCache
 from seeder.config.sections import ObjectSettings
 from seeder.errors import StorageError
 from seeder.ledger.counters import Ledger
-from seeder.metainfo.bundles import list_objects, look
+from seeder.metainfo.bundles import Found, list_objects, look
 from seeder.metainfo.hashing import OnProgress
 from seeder.metainfo.ladder import Ladder, describe_wanted
 from seeder.metainfo.store import MetainfoStore, Record
 from seeder.s3.client import S3Origin
-from seeder.s3.listing import Listed
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
 
@@ -48,9 +47,7 @@ class Maker:
             self._ledger.account_of(pinned).absorb(tally)
         return pinned
 
-    async def list_below(
-        self, settings: ObjectSettings, belongs: Callable[[str], bool]
-    ) -> dict[str, Listed]:
+    async def list_below(self, settings: ObjectSettings, belongs: Callable[[str], bool]) -> Found:
         """Return what is below a prefix and `belongs` to it; as `metainfo.bundles.list_objects`.
 
         The requests are booked on no object.

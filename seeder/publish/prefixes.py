@@ -23,6 +23,7 @@ from seeder.errors import (
     StorageError,
     TooManyObjects,
 )
+from seeder.metainfo.bundles import Found
 from seeder.publish.entries import Entries
 from seeder.publish.keeper import Wanted
 from seeder.publish.keepers import Keepers
@@ -30,11 +31,15 @@ from seeder.publish.listings import ListingStore
 from seeder.publish.makers import Maker
 from seeder.publish.rounds import REFUSED_RETRY, Rounds, Timetable
 from seeder.publish.serving import DELETED
+from seeder.s3.answers import printable
 from seeder.s3.listing import Listed
 from seeder.torrent.objects import ObjectRef, PinnedObject
 
 _LOG = logging.getLogger(__name__)
 
+MOST_SHOWN = 100
+"""Of the objects that are left out, so many are in /status.json."""
+_MOST_NAMED = 3
 EMPTY = "there is no object below it; it is looked at again"
 
 
@@ -70,6 +75,8 @@ class Prefix:
     reason: str | None = None
     listed_at: float | None = None
     """When S3 gave that listing (Unix s); None if that was in an earlier run."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Why an object that S3 lists isn't published, by key."""
 
     @property
     def ref(self) -> ObjectRef:
@@ -94,6 +101,10 @@ class Prefix:
             "objects": len(self.objects),
             "bytes": sum(listed.size for listed in self.objects.values()),
             "listed_at": self.listed_at,
+            "left_out": [
+                {"key": key, "reason": self.left_out[key]}
+                for key in sorted(self.left_out)[:MOST_SHOWN]
+            ],
         }
 
 
@@ -148,8 +159,12 @@ class _Follower(Rounds):
                 await self._take_in(found)
         return settings.refresh
 
-    async def _take_in(self, found: dict[str, Listed]) -> None:
-        prefix = self.prefix
+    async def _take_in(self, listing: Found) -> None:
+        prefix, found = self.prefix, listing.objects
+        for key in listing.left_out.keys() - listing.gone:
+            # What was known of it is as good as it was: reads are pinned to its ETag.
+            if key in prefix.objects:
+                found[key] = prefix.objects[key]
         change = compare(prefix.objects, found)
         if change.updated or change.gone or self._unsaved:
             await self._save(found)
@@ -166,7 +181,11 @@ class _Follower(Rounds):
             )
         prefix.objects, prefix.listed_at = found, time.time()
         self._unlisted.discard(prefix.ref)
-        if found:
+        prefix.left_out = listing.left_out
+        if prefix.left_out:
+            state = PrefixState.FOLLOWED if found else PrefixState.EMPTY
+            self._settle(state, _left_out(prefix.left_out))
+        elif found:
             prefix.state, prefix.reason, self.told = PrefixState.FOLLOWED, None, None
         else:
             self._settle(PrefixState.EMPTY, EMPTY)
@@ -278,6 +297,14 @@ class Prefixes:
         if owner is not None:
             listed = Listed(pinned.etag, pinned.size)
             self._followers[owner].prefix.objects.setdefault(pinned.ref.key, listed)
+
+
+def _left_out(reasons: Mapping[str, str]) -> str:
+    """Return the line about objects that are left out; it names the first ones."""
+    named = [f"{printable(key)}: {reasons[key]}" for key in sorted(reasons)[:_MOST_NAMED]]
+    more = len(reasons) - len(named)
+    count = "1 object is" if len(reasons) == 1 else f"{len(reasons)} objects are"
+    return f"{count} left out: {'; '.join(named)}{f'; and {more} more' if more else ''}"
 
 
 def compare(before: Mapping[str, Listed], now: Mapping[str, Listed]) -> Change:

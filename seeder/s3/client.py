@@ -15,6 +15,7 @@ from seeder.errors import (
     AccessDenied,
     AttributesUnsupported,
     ObjectMissing,
+    OriginError,
     OriginFault,
     TorrentUnsupported,
 )
@@ -49,6 +50,8 @@ class S3Origin:
         allowance: Allowance | None = None,
     ) -> None:
         self._allowance = allowance
+        self._without_v2: set[str] = set()
+        """Buckets whose server refused ListObjectsV2 and took V1."""
         self._caller = Caller(
             settings,
             rng=rng,
@@ -203,11 +206,34 @@ class S3Origin:
         call = Call("GET", ref, meter, "metainfo", take, size=limit, normal=normal)
         return await self._caller.result(call)
 
-    async def list_page(self, prefix: ObjectRef, token: str | None, meter: Meter) -> Page:
-        """Return a page of the objects whose keys begin with the key of `prefix` (ListObjectsV2).
+    async def list_page(
+        self, prefix: ObjectRef, token: str | None, meter: Meter, *, by_marker: bool = False
+    ) -> Page:
+        """Return a page of the objects whose keys begin with the key of `prefix`.
 
-        OriginError. A thread parses it, since that takes milliseconds.
+        ListObjectsV2, or V1 `by_marker` and where the bucket's server refuses V2. OriginError. A
+        thread parses it, since that takes milliseconds.
         """
+        by_marker = by_marker or (token is None and prefix.bucket in self._without_v2)
+        try:
+            body = await self._list(prefix, token, by_marker, meter)
+        except OriginFault as refused:
+            if by_marker or token is not None:
+                raise
+            try:
+                body = await self._list(prefix, None, True, meter)
+            except OriginError:
+                raise refused from None  # it wasn't the version
+            self._without_v2.add(prefix.bucket)
+        try:
+            return await trio.to_thread.run_sync(parse_page, body)
+        except OriginFault as error:
+            raise OriginFault(f"{label(prefix)}: {error}") from error
+
+    async def _list(
+        self, prefix: ObjectRef, token: str | None, by_marker: bool, meter: Meter
+    ) -> bytes:
+        query, is_later = page_query(prefix.key, token, by_marker=by_marker), token is not None
         name = label(prefix)
 
         async def take(exchange: Exchange) -> bytes:
@@ -218,7 +244,6 @@ class S3Origin:
                 raise OriginFault(f"{name}: a page of its listing is longer than any")
             return body
 
-        query = page_query(prefix.key, token)
         call = Call(
             "GET",
             prefix,
@@ -227,13 +252,9 @@ class S3Origin:
             take,
             size=LARGEST_PAGE,
             listing=query,
-            patient=token is not None,  # then there are pages that would have to be read again
+            patient=is_later,  # then there are pages that would have to be read again
         )
-        body = await self._caller.result(call)
-        try:
-            return await trio.to_thread.run_sync(parse_page, body)
-        except OriginFault as error:
-            raise OriginFault(f"{name}: {error}") from error
+        return await self._caller.result(call)
 
     async def get_torrent(self, pinned: PinnedObject, meter: Meter) -> bytes:
         """Return what S3 gives as an object's torrent (GetObjectTorrent).

@@ -1,6 +1,7 @@
-"""ListObjectsV2: what is asked of S3, and what its pages say. No I/O."""
+"""ListObjectsV2 and V1: what is asked of S3, and what its pages say. No I/O."""
 
-from collections.abc import Iterable, Set
+import re
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
@@ -19,6 +20,8 @@ _LONGEST_TEXT = 64 * KIB
 """Characters; a key has 1024 bytes, a continuation token is a key and little more."""
 MOST_KEYS = 1_000_000
 """Keys below one prefix that may belong to others: they are all held until the listing ends."""
+_ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
+_ONLY_IN_V2 = frozenset({"KeyCount", "ContinuationToken", "StartAfter"})
 _FEWEST_A_PAGE = 100
 MOST_SMALL_PAGES = 1_000
 """Pages that may bring fewer new keys than _FEWEST_A_PAGE: some servers tell few at once."""
@@ -42,17 +45,33 @@ class Page:
     objects: tuple[tuple[str, Listed], ...]
     next_token: str | None
     """None after the last one."""
+    by_marker: bool = False
+    """Whether that is a marker of ListObjects V1, since the server doesn't know V2."""
+    unclear: tuple[tuple[str, str], ...] = ()
+    """Objects by key without a usable ETag or size, each with what is wrong; "" is no key."""
+
+    @property
+    def keys(self) -> Iterator[str]:
+        """The keys that it has."""
+        yield from (key for key, _ in self.objects)
+        yield from (key for key, _ in self.unclear if key)
 
 
-def page_query(prefix: str, token: str | None) -> Query:
-    """Return the query that asks for the page after `token`, or for the first one."""
+def page_query(prefix: str, token: str | None, *, by_marker: bool = False) -> Query:
+    """Return the query that asks for the page after `token`, or for the first one.
+
+    With `by_marker` it is one of ListObjects V1, and `token` a key.
+    """
     query: list[tuple[str, str | None]] = [
-        ("list-type", "2"),
         ("encoding-type", "url"),
         ("max-keys", str(_KEYS_A_PAGE)),
         ("prefix", prefix),
     ]
-    return query if token is None else [*query, ("continuation-token", token)]
+    if not by_marker:
+        query.insert(0, ("list-type", "2"))
+    if token is not None:
+        query.append(("marker" if by_marker else "continuation-token", token))
+    return query
 
 
 def parse_page(body: bytes) -> Page:
@@ -76,23 +95,58 @@ def parse_page(body: bytes) -> Page:
         read_xml(body, take, is_root="ListBucketResult".__eq__, longest=_LONGEST_TEXT)
     except ValueError as error:
         raise OriginFault(f"its listing can't be read: {error}") from error
-    truncated = told.get("IsTruncated", "false").strip() == "true"
-    token = told.get("NextContinuationToken") if truncated else None
-    if truncated and not token:
-        raise OriginFault("its listing breaks off: there is no continuation token")
     encoded = told.get("EncodingType", "").strip() == "url"
-    return Page(tuple(_object(each, encoded=encoded) for each in entries), token)
+    objects: list[tuple[str, Listed]] = []
+    unclear: list[tuple[str, str]] = []
+    last = ""
+    for each in entries:
+        last = key = unquote_plus(each.get("Key", "")) if encoded else each.get("Key", "")
+        listed = _listed(key, each.get("ETag", "").strip(), each.get("Size", "").strip())
+        if isinstance(listed, Listed):
+            objects.append((key, listed))
+        else:
+            unclear.append((key, listed))
+    token, by_marker = None, False
+    if told.get("IsTruncated", "").strip().lower() == "true":
+        token = told.get("NextContinuationToken")
+        if not token and not told.keys() & _ONLY_IN_V2:
+            # V1 tells the next marker only where there is a delimiter; else it is the last key.
+            marker = told.get("NextMarker", "")
+            token, by_marker = (unquote_plus(marker) if encoded else marker) or last, True
+        if not token:
+            raise OriginFault("its listing breaks off: there is no continuation token")
+    return Page(tuple(objects), token, by_marker, tuple(unclear))
 
 
-def _object(entry: dict[str, str], *, encoded: bool) -> tuple[str, Listed]:
-    key, etag, size = (entry.get(name, "") for name in ("Key", "ETag", "Size"))
-    if encoded:
-        key = unquote_plus(key)
-    etag, length = etag.strip(), whole_number(size.strip())
-    usable = etag.isascii() and etag.isprintable() and etag != ""
-    if not key or not usable or length is None or length > LARGEST_SIZE:
-        raise OriginFault(f"its listing has an object without key, ETag or size: {key[:80]!r}")
-    return key, Listed(etag if etag.endswith('"') else f'"{etag}"', length)
+def _listed(key: str, etag: str, size: str) -> Listed | str:
+    """Return an entry of a page, or what is wrong with it."""
+    if not key:
+        return "it has no key"
+    length = whole_number(size)
+    if key.endswith("/") and (length == 0 or not size):
+        return Listed(etag or '""', 0)  # it marks a directory, and nobody needs its ETag
+    if etag.strip('"') == "" or not etag.isascii() or not etag.isprintable():
+        return f"its ETag is {printable(etag) or 'missing'}"
+    if length is None or length > LARGEST_SIZE:
+        return f"its Size is {printable(size) or 'missing'}"
+    return Listed(etag if etag.endswith('"') else f'"{etag}"', length)
+
+
+def suspicion(key: str) -> str:
+    """Return what may be wrong where S3 lists a key and then doesn't have it; begins with "; "."""
+    if "\ufffd" in key:
+        return "; the listing has it, but not in UTF-8: give the object another key"
+    if _ENCODED.search(key):
+        return (
+            "; the listing has it: maybe this server encodes keys twice"
+            f" ({printable(unquote_plus(key))} is meant)"
+        )
+    if " " in key:
+        return (
+            "; the listing has it: maybe this server doesn't encode keys although it says so"
+            f" ({printable(key.replace(' ', '+'))} is meant)"
+        )
+    return "; the listing has it: it was deleted since, or the server writes keys in another way"
 
 
 class Walk:
@@ -114,7 +168,7 @@ class Walk:
     def take(self, page: Page) -> None:
         """Take the next page."""
         before = len(self.seen)
-        for key, _ in page.objects:
+        for key in page.keys:
             if not key.startswith(self._prefix):
                 raise OriginFault(
                     f"its listing has {printable(key)}, which isn't below it: this server ignores"

@@ -69,6 +69,7 @@ async def test_every_object_below_a_prefix_gets_a_torrent_of_its_own(world: Worl
         "objects": 3,
         "bytes": 210_000,
         "listed_at": followed(world).listed_at,
+        "left_out": [],
     }
     # Listings are nobody's in particular, and counted.
     listed = world.ledger.unattributed.counters

@@ -4,11 +4,12 @@ import hashlib
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from urllib.parse import parse_qs, quote_plus, unquote
+from urllib.parse import parse_qs, unquote
 from xml.sax.saxutils import escape
 
 import trio
 
+from tests.s3.dialects import Dialect, encode_key
 from tests.s3.fault_server import Seen, head
 
 
@@ -38,6 +39,10 @@ class ObjectsServer:
     """Pages of a listing, from 0, that answer 403."""
     sizes: dict[str, int] = field(default_factory=dict)
     """Sizes that listings and HEADs tell instead of the true ones, by key."""
+    entries: dict[str, str] = field(default_factory=dict)
+    """What a listing has as the XML of an entry, by key; others have all that S3 tells."""
+    dialect: Dialect = field(default_factory=lambda: Dialect("as AWS documents it"))
+    """How it answers where servers differ."""
     gate: trio.Event | None = None
     """Ranged GETs wait for it."""
     body_bytes: Counter[str] = field(default_factory=Counter)
@@ -57,8 +62,9 @@ class ObjectsServer:
         [version] = parse_qs(seen.query).get("versionId", [""])
         if version:
             key = f"{key}?{version}"
-        if seen.query.startswith("list-type=2"):
-            await self._list(seen, stream)
+        asked = parse_qs(seen.query, keep_blank_values=True)
+        if not key and "prefix" in asked:
+            await self._list(seen, stream, asked)
             return
         torrent = seen.query.startswith("torrent")
         self.requests[f"{seen.method} {key}{'?torrent' if torrent else ''}"] += 1
@@ -66,47 +72,72 @@ class ObjectsServer:
             await self._send(seen, stream, 403, _error("AccessDenied"))
         elif torrent:
             told = self.torrents.get(key)
-            if told is None:
-                await self._send(seen, stream, 501, _error("NotImplemented"))
+            refused = self.dialect.torrent
+            if told is None and refused is not None:
+                await self._send(seen, stream, *refused)
+            elif told is None:
+                await self._send(seen, stream, 200, self.objects[key])
             else:
                 await self._send(seen, stream, 200, told)
         elif key not in self.objects:
             await self._send(seen, stream, 404, _error("NoSuchKey"))
+        elif "attributes" in asked and self.dialect.attributes is not None:
+            await self._send(seen, stream, *self.dialect.attributes)
         else:
             await self._get(seen, stream, key)
 
-    async def _list(self, seen: Seen, stream: trio.abc.Stream) -> None:
+    async def _list(self, seen: Seen, stream: trio.abc.Stream, asked: dict[str, list[str]]) -> None:
         self.requests["LIST"] += 1
-        asked = parse_qs(seen.query, keep_blank_values=True)
+        dialect = self.dialect
         assert asked["encoding-type"] == ["url"]
         [prefix] = asked["prefix"]
-        begin = int(asked.get("continuation-token", ["0"])[0])
+        if dialect.refuses_v2 is not None and "list-type" in asked:
+            await self._send(seen, stream, *dialect.refuses_v2)
+            return
+        below = sorted((key for key in self.objects if key.startswith(prefix)), key=str.encode)
+        if dialect.v2:
+            begin = int(asked.get("continuation-token", ["0"])[0])
+        else:
+            marker = asked.get("marker", [""])[0].encode()
+            begin = sum(key.encode() <= marker for key in below)
         if begin // self.page in self.broken_pages:
             await self._send(seen, stream, 403, _error("AccessDenied"))
             return
-        keys = sorted((key for key in self.objects if key.startswith(prefix)), key=str.encode)
         end = begin + self.page
-        more = end < len(keys)
-        entries = "".join(
-            f"<Contents><Key>{quote_plus(key, safe='/')}</Key>"
-            f"<LastModified>2026-11-24T00:00:00.000Z</LastModified>"
-            f"<ETag>{escape(self._etag(key), {chr(34): '&quot;'})}</ETag>"
-            f"<Size>{self.sizes.get(key, len(self.objects[key]))}</Size>"
-            "<StorageClass>STANDARD</StorageClass></Contents>"
-            for key in keys[begin:end]
-        )
-        token = f"<NextContinuationToken>{end}</NextContinuationToken>" if more else ""
+        more = end < len(below)
+        contents = "".join(f"<Contents>{self._entry(key)}</Contents>" for key in below[begin:end])
+        told = "<EncodingType>url</EncodingType>" if dialect.keys != "plain" else ""
+        if dialect.v2:
+            told += f"<KeyCount>{len(below[begin:end])}</KeyCount>"
+        else:
+            told += f"<Marker>{escape(encode_key(dialect, asked.get('marker', [''])[0]))}</Marker>"
+        if more and dialect.v2:
+            told += f"<NextContinuationToken>{end}</NextContinuationToken>"
+        elif more and dialect.next_marker:
+            told += f"<NextMarker>{escape(encode_key(dialect, below[end - 1]))}</NextMarker>"
         body = (
             '<?xml version="1.0" encoding="UTF-8"?>\n'
-            '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
-            f"<Name>bucket</Name><EncodingType>url</EncodingType><IsTruncated>{str(more).lower()}"
-            f"</IsTruncated>{token}{entries}</ListBucketResult>"
+            f"<ListBucketResult{dialect.namespace}><Name>bucket</Name>"
+            f"<IsTruncated>{str(more).lower()}</IsTruncated>{told}{contents}</ListBucketResult>"
         )
         await self._send(seen, stream, 200, body.encode())
 
+    def _entry(self, key: str) -> str:
+        """Return what is in an entry of a listing."""
+        if key in self.entries:
+            return self.entries[key]
+        etag = self._etag(key) if self.dialect.quotes else self._etag(key).strip('"')
+        return (
+            f"<Key>{escape(encode_key(self.dialect, key))}</Key>"
+            "<LastModified>2026-11-24T00:00:00.000Z</LastModified>"
+            f"<ETag>{escape(etag, {chr(34): '&quot;'})}</ETag>"
+            f"<Size>{self.sizes.get(key, len(self.objects[key]))}</Size>"
+            "<StorageClass>STANDARD</StorageClass>"
+        )
+
     async def _get(self, seen: Seen, stream: trio.abc.Stream, key: str) -> None:
         body, etag = self.objects[key], self._etag(key)
-        if seen.headers.get("if-match", etag) != etag:
+        if self.dialect.if_match and seen.headers.get("if-match", etag) != etag:
             await self._send(seen, stream, 412, _error("PreconditionFailed"))
             return
         asked = re.fullmatch(r"bytes=(\d+)-(\d+)", seen.headers.get("range", ""))

@@ -1,6 +1,7 @@
 """Listings: what a page says, what is no page, and asking for them one after the other."""
 
 import itertools
+import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -8,6 +9,7 @@ from urllib.parse import parse_qsl, quote, quote_plus
 from xml.sax.saxutils import escape
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,9 +24,10 @@ from seeder.s3.listing import (
     Walk,
     parse_page,
     publishable,
+    suspicion,
 )
 from seeder.torrent.objects import ObjectRef
-from tests.s3.fault_server import FaultServer, answer
+from tests.s3.fault_server import FaultServer, Seen, answer
 from tests.s3.objects_server import ObjectsServer
 from tests.s3.samples import NASTY
 from tests.s3.support import CountingMeter, MakeOrigin
@@ -96,20 +99,85 @@ def test_every_key_comes_back_as_it_was(keys: list[str]) -> None:
         (b'<?xml version="1.0" encoding="klingon"?>' + page_of(entry("k")), "unknown encoding"),
         (page_of(entry("k" + "<a>" * 9 + "</a>" * 9)), "too deep"),
         (page_of(entry("k" * 70_000)), "too long"),
-        (page_of(entry("k", etag="")), "without key, ETag or size"),
-        (page_of(entry("k", size="-1")), "without key, ETag or size"),
-        (page_of(entry("k", size=str(2**63))), "without key, ETag or size"),
-        (page_of(entry("k", size="9" * 5000)), "without key, ETag or size"),
         (page_of(entry("k") + "<a/>" * 200_000), "too many elements"),
         (page_of(entry("k") + f"<{'a' * 200}/>"), "too long a name"),
         (page_of("<a " + " ".join(f"a{n}=''" for n in range(200_001)) + "/>"), "too many attr"),
-        (page_of(entry("")), "without key, ETag or size"),
         (page_of(told="<IsTruncated>true</IsTruncated>"), "no continuation token"),
     ],
 )
 def test_what_is_no_listing_is_refused_in_a_line(body: bytes, problem: str) -> None:
     with pytest.raises(OriginFault, match=problem):
         parse_page(body)
+
+
+@pytest.mark.parametrize(
+    ("bad", "key", "problem"),
+    [
+        (entry("k", etag=""), "k", "its ETag is missing"),
+        (entry("k", etag="&quot;&quot;"), "k", 'its ETag is ""'),
+        (entry("k", etag="&#233;"), "k", "its ETag is \xe9"),
+        ("<Key>k</Key><Size>5</Size>", "k", "its ETag is missing"),
+        ("<Key>k</Key><ETag>e</ETag>", "k", "its Size is missing"),
+        (entry("k", size="-1"), "k", "its Size is -1"),
+        (entry("k", size=str(2**63)), "k", f"its Size is {2**63}"),
+        (entry("k", size="9" * 5000), "k", f"its Size is {'9' * 200}..."),
+        (entry("k/", etag=""), "k/", "its ETag is missing"),
+        (entry(""), "", "it has no key"),
+        ("<ETag>e</ETag>", "", "it has no key"),
+    ],
+)
+def test_an_entry_is_judged_by_itself(bad: str, key: str, problem: str) -> None:
+    page = parse_page(page_of(entry("a"), bad, entry("z")))
+    assert [key for key, _ in page.objects] == ["a", "z"]
+    assert page.unclear == ((key, problem),)
+
+
+@pytest.mark.parametrize("told", ["", "<LastModified>yesterday</LastModified>", "<Owner/>"])
+def test_what_nobody_needs_may_be_anything(told: str) -> None:
+    assert len(parse_page(page_of(entry("a") + told)).objects) == 1
+
+
+@pytest.mark.parametrize("rest", ["", "<Size>0</Size>", "<ETag/>", "<ETag/><Size>0</Size>"])
+def test_a_marker_of_a_directory_needs_nothing(rest: str) -> None:
+    page = parse_page(page_of(f"<Key>d/</Key>{rest}"))
+    assert page.unclear == ()
+    assert publishable(page.objects, set()) == {}
+
+
+@pytest.mark.parametrize(
+    ("told", "token"),
+    [
+        ("<Marker/>", "b c"),
+        ("<Marker/><NextMarker>b+c</NextMarker>", "b c"),
+        ("<NextMarker>b%20bb</NextMarker>", "b bb"),
+    ],
+)
+def test_a_server_that_knows_only_v1_is_asked_on_by_markers(told: str, token: str) -> None:
+    told = f"<IsTruncated>true</IsTruncated><EncodingType>url</EncodingType>{told}"
+    page = parse_page(page_of(entry("a"), entry("b+c"), told=told))
+    assert (page.next_token, page.by_marker) == (token, True)
+
+
+@pytest.mark.parametrize("only", ["KeyCount", "ContinuationToken", "StartAfter"])
+def test_v2_without_a_token_is_not_taken_for_v1(only: str) -> None:
+    told = f"<IsTruncated>true</IsTruncated><{only}>2</{only}>"
+    with pytest.raises(OriginFault, match="no continuation token"):
+        parse_page(page_of(entry("a"), told=told))
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("a%20b", r"maybe this server encodes keys twice \(a b is meant\)"),
+        ("a b", r"doesn't encode keys although it says so \(a\+b is meant\)"),
+        ("a\ufffd", "not in UTF-8"),
+        ("a", "it was deleted since"),
+    ],
+)
+def test_of_a_key_that_is_listed_and_not_there_the_likely_cause_is_told(
+    key: str, said: str
+) -> None:
+    assert re.search(said, suspicion(key))
 
 
 @pytest.mark.parametrize("namespace", ["", "s3:"])
@@ -264,3 +332,23 @@ async def test_what_comes_instead_of_a_listing_names_the_prefix(
     faults.default = answer(200, body)
     with pytest.raises(OriginFault, match=r"^bucket/d/: "):
         await origin.list_page(prefix("d/"), None, meter)
+
+
+@pytest.mark.parametrize(("status", "code"), [(501, "NotImplemented"), (400, "InvalidArgument")])
+async def test_a_server_that_refuses_v2_is_asked_for_v1_and_then_only_for_that(
+    origin: S3Origin, faults: FaultServer, meter: CountingMeter, status: int, code: str
+) -> None:
+    refused = answer(status, f"<Error><Code>{code}</Code></Error>".encode())
+    listed = answer(200, page_of(entry("k")))
+
+    async def serve(seen: Seen, stream: trio.abc.Stream) -> None:
+        await (refused if "list-type" in seen.query else listed)(seen, stream)
+
+    faults.default = serve
+    for _ in range(2):
+        assert len((await origin.list_page(prefix(), None, meter)).objects) == 1
+    assert ["list-type" in seen.query for seen in faults.seen] == [True, False, False]
+    # If it takes neither, the first answer is the reason.
+    faults.default = refused
+    with pytest.raises(OriginFault, match=code):
+        await origin.list_page(prefix(bucket="other"), None, meter)
