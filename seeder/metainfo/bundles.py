@@ -39,7 +39,7 @@ _Choose: TypeAlias = Callable[[Page, Set[str]], Iterator[tuple[str, Listed]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Below:
     """What is below a prefix."""
 
     objects: dict[str, Listed]
@@ -64,7 +64,7 @@ async def look(
 
 async def list_objects(
     origin: S3Origin, settings: ObjectSettings, belongs: Callable[[str], bool], meter: Meter
-) -> Found:
+) -> Below:
     """Return the objects below a prefix that `belongs` accepts, from all its pages.
 
     OriginError, BudgetSpent; TooManyObjects as soon as there are more than `max_objects`.
@@ -106,12 +106,12 @@ async def list_bundle(origin: S3Origin, settings: ObjectSettings, meter: Meter) 
 
 async def _list(
     origin: S3Origin, settings: ObjectSettings, choose: _Choose, advice: str, meter: Meter
-) -> Found:
+) -> Below:
     """Return what `choose` takes of each page; `advice` ends the text of TooManyObjects.
 
     `choose` gets the keys of all pages so far as well.
     """
-    found = Found({}, {}, frozenset())
+    found = Below({}, {}, frozenset())
     unclear: dict[str, str] = {}
     walk = Walk(settings.ref.key, settings.max_objects)
     token: str | None = None
@@ -139,8 +139,8 @@ async def _list(
 
 
 async def _ask(
-    origin: S3Origin, prefix: ObjectRef, found: Found, unclear: Mapping[str, str], meter: Meter
-) -> Found:
+    origin: S3Origin, prefix: ObjectRef, found: Below, unclear: Mapping[str, str], meter: Meter
+) -> Below:
     """Return `found` with what HEAD tells of the entries that lack something.
 
     OriginUnreachable where all of S3 is away, BudgetSpent.

@@ -10,7 +10,7 @@ from seeder.cache.pieces import PieceCache
 from seeder.config.sections import ObjectSettings
 from seeder.errors import StorageError
 from seeder.ledger.counters import Ledger
-from seeder.metainfo.bundles import Found, list_objects, look
+from seeder.metainfo.bundles import Below, list_objects, look
 from seeder.metainfo.hashing import OnProgress
 from seeder.metainfo.ladder import Ladder, describe_wanted
 from seeder.metainfo.store import MetainfoStore, Record
@@ -47,7 +47,7 @@ class Maker:
             self._ledger.account_of(pinned).absorb(tally)
         return pinned
 
-    async def list_below(self, settings: ObjectSettings, belongs: Callable[[str], bool]) -> Found:
+    async def list_below(self, settings: ObjectSettings, belongs: Callable[[str], bool]) -> Below:
         """Return what is below a prefix and `belongs` to it; as `metainfo.bundles.list_objects`.
 
         The requests are booked on no object.

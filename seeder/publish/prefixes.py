@@ -23,7 +23,7 @@ from seeder.errors import (
     StorageError,
     TooManyObjects,
 )
-from seeder.metainfo.bundles import Found
+from seeder.metainfo.bundles import Below
 from seeder.publish.entries import Entries
 from seeder.publish.keeper import Wanted
 from seeder.publish.keepers import Keepers
@@ -159,7 +159,7 @@ class _Follower(Rounds):
                 await self._take_in(found)
         return settings.refresh
 
-    async def _take_in(self, listing: Found) -> None:
+    async def _take_in(self, listing: Below) -> None:
         prefix, found = self.prefix, listing.objects
         for key in listing.left_out.keys() - listing.gone:
             # What was known of it is as good as it was: reads are pinned to its ETag.

@@ -1,6 +1,7 @@
 """Each dialect of S3: a prefix is listed, its objects published, and their bytes are right."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -151,3 +152,11 @@ async def test_keys_that_are_written_wrongly_are_suspected_where_they_are_not_fo
     await world.until_all(lambda: wrong.reason is not None)
     assert said.replace("bucket/", "") in str(wrong.reason)
     await world.until("d/fine", State.SERVING)
+
+
+def test_the_document_has_the_dialects_that_are_tried_here() -> None:
+    text = (Path(__file__).parents[2] / "config" / "README.md").read_text(encoding="utf-8")
+    table = text.partition("| By script | Listed by |\n|---|---|\n")[2].partition("\n\n")[0]
+    assert table.splitlines() == [
+        f"| {each.name} | {'ListObjectsV2' if each.v2 else 'ListObjects V1'} |" for each in DIALECTS
+    ]

@@ -1,7 +1,7 @@
 """How S3 servers differ, by the vendor's name: what tests/s3/objects_server.py speaks.
 
-Each holds what its vendor's pages or its source say, or what a real server of it answered; a server
-changes, so a row here says how it spoke, not how it always will.
+A name says whose answer to ?torrent, ?attributes, If-Match or a listing a row has; in the rest a
+row is the default, not a likeness of that server.
 """
 
 from dataclasses import dataclass
@@ -18,6 +18,12 @@ def _error(code: str) -> bytes:
 
 _NOT_IMPLEMENTED: Refusal = (501, _error("NotImplemented"))
 _NOT_ALLOWED: Refusal = (405, _error("MethodNotAllowed"))
+_NO_CHECKSUMS: Refusal = (
+    200,
+    b"<GetObjectAttributesResponse><StorageClass>STANDARD</StorageClass>"
+    b"</GetObjectAttributesResponse>",
+)
+"""What is told of an object that was uploaded without checksums."""
 _NAMESPACE = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 
 
@@ -59,12 +65,11 @@ def encode_key(dialect: Dialect, key: str) -> str:
 
 
 DIALECTS = (
-    Dialect("AWS S3", torrent=_NOT_ALLOWED, attributes=None),
+    Dialect("AWS S3", torrent=_NOT_ALLOWED, attributes=_NO_CHECKSUMS),
     Dialect("Ceph RGW 16", attributes=None),
-    Dialect("OpenStack Swift s3api", attributes=None),
-    Dialect("moto 5", torrent=None, attributes=None),
-    Dialect("rclone serve s3", torrent=None, attributes=None, if_match=False),
-    Dialect("s3rver", if_match=False, attributes=None),
+    Dialect("OpenStack Swift s3api"),
+    Dialect("moto 5", torrent=None),
+    Dialect("s3rver", if_match=False),
     Dialect("RustFS", torrent=(404, _error("NoSuchKey"))),
     Dialect("an old server that passes over list-type", v2=False),
     Dialect("an old server that names markers", v2=False, next_marker=True, keys="percent"),
