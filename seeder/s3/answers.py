@@ -289,7 +289,7 @@ def check_range(
             return
         raise OriginFault(
             f"{name}: asked for {wanted.header}, S3 answers 200 with the whole object;"
-            " this server (or a proxy before it) does not serve ranges"
+            f" this server (or a proxy before it) does not serve ranges{_packed(headers)}"
         )
     if status != 206:
         raise OriginFault(f"{name}: S3 answers {status} to a ranged GET")
@@ -301,13 +301,29 @@ def check_range(
             f" {printable(given) or 'missing'}"
         )
     if match[3] != "*" and int(match[3]) != pinned.size:
-        problem = f"{name}: the object has {match[3]} bytes, it had {pinned.size}"
+        problem = f"{name}: the object has {match[3]} bytes, it had {pinned.size}{_packed(headers)}"
         raise (
             OriginFault(f"{problem}, yet its ETag is the same") if etag else ObjectChanged(problem)
         )
     length = content_length(headers)
     if length is not None and length > wanted.length:
         raise OriginFault(f"{name}: asked for {wanted.length} bytes, S3 announces {length}")
+
+
+def _packed(headers: Mapping[str, str]) -> str:
+    """Return the likely cause where lengths don't agree, if the object is kept packed; else "".
+
+    Some servers and proxies unpack what has Content-Encoding: gzip; Google's keeps the stored one
+    in a header of its own.
+    """
+    stored = headers.get("x-goog-stored-content-encoding", "")
+    coding = headers.get("content-encoding", "") or stored
+    if coding.strip().lower() in _NO_CODING:
+        return ""
+    return (
+        f"; maybe it packs or unpacks objects on the way (Content-Encoding {printable(coding)}):"
+        " turn that off, or upload the object without one"
+    )
 
 
 def content_length(headers: Mapping[str, str]) -> int | None:

@@ -271,3 +271,23 @@ def test_names_in_errors_stay_on_their_line() -> None:
     ref = ObjectRef("default", "b", "a\nb\x1b[31m\u202e", "v\n1")
     assert label(ref) == "b/a\\nb\\x1b[31m\\u202e (version v\\n1)"
     assert printable("x" * 300) == "x" * 200 + "..."
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        (200, {"content-encoding": "gzip"}),
+        (200, {"x-goog-stored-content-encoding": "gzip"}),
+        (206, {"content-encoding": "gzip", "content-range": "bytes 0-3/99", "etag": '"e"'}),
+    ],
+)
+def test_a_server_that_unpacks_objects_is_named_as_the_likely_cause(
+    status: int, headers: dict[str, str]
+) -> None:
+    pinned = PinnedObject(ObjectRef("default", "bucket", "key"), '"e"', 10)
+    with pytest.raises(OriginFault, match=r"packs or unpacks .*\(Content-Encoding gzip\)"):
+        check_range(status, headers, pinned, ByteRange(0, 4))
+    headers = {name: value for name, value in headers.items() if "encoding" not in name}
+    with pytest.raises(OriginFault) as plain:
+        check_range(status, headers, pinned, ByteRange(0, 4))
+    assert "unpacks" not in str(plain.value)
