@@ -245,6 +245,22 @@ def change(root: str, doomed: Sequence[Key], pieces: Sequence[tuple[Key, Piece]]
     return changed
 
 
+def rename_pieces(root: str, moves: Iterable[tuple[Key, Key]]) -> list[tuple[Key, Key]]:
+    """Rename pieces, as far as the disk lets us; return which of the moves were made."""
+    moved: list[tuple[Key, Key]] = []
+    for key, target in moves:
+        path, place = piece_path(root, key), piece_path(root, target)
+        try:
+            _make_way(os.path.dirname(place))
+            os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)
+            os.rename(path, place)
+        except OSError:
+            continue  # it is read from S3 again
+        _remove_empty_directories(path)
+        moved.append((key, target))
+    return moved
+
+
 def unlink_piece(root: str, key: Key) -> None:
     """Remove a piece, and its directories if they are empty; nothing if it isn't there."""
     path = piece_path(root, key)

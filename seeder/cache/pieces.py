@@ -19,6 +19,7 @@ from seeder.cache.inspection import Inspector
 from seeder.cache.memory import Key, MemoryTier, Piece
 from seeder.cache.reading import OriginReader, PieceSource, T
 from seeder.errors import (
+    ObjectChanged,
     OriginError,
     OriginUnreachable,
     PieceMismatch,
@@ -40,6 +41,13 @@ Unread: TypeAlias = Callable[[int], None]
 
 For speed a plain call, once for a fetch at most, in the task of the fetch.
 """
+
+HELD_FOR = 8.0
+"""Seconds that a read waits until it is known whether a replaced object has the same bytes. It is
+turned down before a peer's patience with us ends (20 s), and a client asks again."""
+ADOPTED_AT_A_TIME = 256
+"""Files that are renamed in one call of a thread."""
+
 Waiter: TypeAlias = Callable[[int, Piece | None, SeederError | None], None]
 """Called with the index and either the piece or the error; it must not block.
 
@@ -313,6 +321,30 @@ class PieceCache(Generic[T]):
             found.update(section.first + index for index in kept)
         return frozenset(found)
 
+    async def adopt(self, old: str, new: str) -> None:
+        """Have the pieces that are kept under a name under another one: they have the same bytes.
+
+        What is there already stays, and the old name has nothing when this returns.
+        """
+        files.check_cache_id(new)
+        while waiting := sorted(self._files.pieces_of(old)):
+            await self._writer.rename(old, new, waiting[:ADOPTED_AT_A_TIME])
+        for index in self._memory.pieces_of(old):
+            piece = self._memory.find((old, index))
+            self._memory.drop_piece((old, index))
+            if piece is not None and (new, index) not in self._memory:
+                self._memory.put((new, index), piece)
+        self._reader.forget(old)
+        self._writer.rename_queued(old, new)
+
+    def follow(self, torrent: T) -> None:
+        """Have the fetches under way of a torrent that has moved keep what they bring."""
+        for key, fetch in tuple(self._fetches.items()):
+            moved = torrent.piece_key(fetch.index)
+            if fetch.torrent is torrent and moved != key and moved not in self._fetches:
+                self._fetches[moved] = self._fetches.pop(key)
+                fetch.key = moved
+
     def discard(self, cache_id: str) -> None:
         """Forget every piece in both tiers; what is being fetched is delivered, but not kept."""
         for fetch in self._fetches.values():
@@ -370,7 +402,7 @@ class PieceCache(Generic[T]):
                 return found
             piece = found
         if fetch.kept:
-            self._remember(key, piece)
+            self._remember(fetch.key, piece)
         return piece
 
     def _remember(self, key: Key, piece: Piece) -> None:
@@ -381,13 +413,30 @@ class PieceCache(Generic[T]):
                 self._writer.offer(gone, evicted)
 
     async def _read_origin(self, fetch: _Fetch[T]) -> Piece | SeederError:
-        if self._nursery is None:
-            return _not_running()
-        found = await self._reader.read(fetch.torrent, fetch.index, self._nursery)
-        # Where all of the origin is away, it says so itself.
-        away = isinstance(found, OriginUnreachable) and found.away
-        if isinstance(found, OriginError) and not away:
-            self._report(fetch, found)
+        torrent, index = fetch.torrent, fetch.index
+        # One try more for an object that turns out to have the same bytes in another state.
+        for last in (False, True):
+            question = torrent.question_of(index)
+            if question is not None:
+                with trio.move_on_after(HELD_FOR):
+                    await question.wait()
+                if torrent.question_of(index) is not None:
+                    return _held(index)
+                # What was adopted meanwhile may have the piece.
+                size, digest = torrent.layout.piece_size(index), torrent.piece_hash(index)
+                piece = await self._disk.read(fetch.key, size, digest)
+                if piece is not None:
+                    return piece
+            if self._nursery is None:
+                return _not_running()
+            found = await self._reader.read(torrent, index, self._nursery)
+            # Where all of the origin is away, it says so itself.
+            away = isinstance(found, OriginUnreachable) and found.away
+            if isinstance(found, OriginError) and not away:
+                self._report(fetch, found)
+            changed = isinstance(found, ObjectChanged) and torrent.question_of(index) is not None
+            if last or not changed:
+                break
         return found
 
     def _report(self, fetch: _Fetch[T], error: OriginError) -> None:
@@ -415,6 +464,12 @@ class PieceCache(Generic[T]):
             except Exception:
                 _log.exception("a waiter for piece %d failed", index)
         self._settling = None
+
+
+def _held(index: int) -> ObjectChanged:
+    return ObjectChanged(
+        f"piece {index}: the object was replaced; whether its bytes are others is looked at"
+    )
 
 
 def _not_running() -> StorageError:

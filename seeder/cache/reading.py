@@ -13,6 +13,7 @@ import trio
 
 from seeder.cache.memory import Key, Piece
 from seeder.errors import PieceMismatch, SeederError
+from seeder.torrent.catalog import Question
 from seeder.torrent.layout import Layout, sha1
 from seeder.units import KIB, MIB
 
@@ -60,6 +61,10 @@ class Readable(Protocol):
 
     def run_stop(self, index: int) -> int:
         """Return the first piece after `index` that one GET can't bring together with it."""
+        ...
+
+    def question_of(self, index: int) -> Question | None:
+        """Return what has to be known before S3 is asked for piece `index`, if anything."""
         ...
 
 
@@ -194,10 +199,12 @@ class OriginReader(Generic[T]):
         if refused is not None:
             await trio.lowlevel.checkpoint()
             return refused
-        batch = self._batches.get(torrent.cache_id)
+        # The torrent may go on under another id while the batch is gathered.
+        name = torrent.cache_id
+        batch = self._batches.get(name)
         if batch is None:
-            batch = self._batches[torrent.cache_id] = {}
-            nursery.start_soon(self._gather, torrent, batch, nursery)
+            batch = self._batches[name] = {}
+            nursery.start_soon(self._gather, torrent, name, batch, nursery)
         asked = batch.setdefault(index, _Asked())
         await asked.settled.wait()
         assert asked.outcome is not None
@@ -237,10 +244,10 @@ class OriginReader(Generic[T]):
         for key in [key for key in self._refused if key[0] == cache_id]:
             del self._refused[key]
 
-    async def _gather(self, torrent: T, batch: _Batch, nursery: trio.Nursery) -> None:
+    async def _gather(self, torrent: T, name: str, batch: _Batch, nursery: trio.Nursery) -> None:
         # After this the batch has all that was asked for in this turn of the event loop.
         await trio.lowlevel.checkpoint()
-        del self._batches[torrent.cache_id]
+        del self._batches[name]
         most = LARGEST_READ // torrent.layout.piece_length
         for first, count in runs(batch, most, torrent.run_stop):
             asked = [batch[index] for index in range(first, first + count)]

@@ -7,7 +7,7 @@ temporary file included.
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 import trio
@@ -149,6 +149,36 @@ class PieceWriter:
             self._finish(key, kept=False)
         for index in self._index.pieces_of(cache_id):
             self.doom((cache_id, index))
+
+    async def rename(self, old: str, new: str, indices: Sequence[int]) -> None:
+        """Have files under another name, as far as that has none; the rest is unlinked."""
+        moves = [
+            ((old, index), (new, index))
+            for index in indices
+            if (new, index) not in self._index and (new, index) not in self._doomed
+        ]
+        moved = await trio.to_thread.run_sync(
+            files.rename_pieces, self._root, moves, limiter=self._thread
+        )
+        for key, target in moved:
+            mtime = self._index.verified.get(key)
+            size = self._index.remove(key)
+            if size is None:
+                self._doomed[target] = 0  # evicted meanwhile
+                self._work.set()
+                continue
+            self._index.add(target, size)
+            if mtime is not None:
+                self._index.verified[target] = mtime
+        for index in indices:
+            self.doom((old, index))
+
+    def rename_queued(self, old: str, new: str) -> None:
+        """Queue under another name what waits to be written."""
+        for key in [key for key in self._queue if key[0] == old]:
+            piece = self._queue[key].piece
+            self._finish(key, kept=False)
+            self.offer((new, key[1]), piece)
 
     async def run(self) -> None:
         """Write what is queued and unlink what is doomed, until cancelled.

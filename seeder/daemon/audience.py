@@ -46,10 +46,15 @@ class NodeAudience:
             torrent.info_hash,
             size=torrent.pinned.size,
             claims=account,
-            counted=Counted(account.counters.completed, account.counters.delivered_claimed_bytes),
+            counted=_counted(account),
             alias=torrent.short_v2_hash,
         )
         self._weigh_cache(torrent)
+
+    def torrent_moved(self, torrent: Torrent, account: Account) -> None:
+        """Book on another account from now on, and offer again what was taken back from peers."""
+        self._swarms.rebook(torrent.info_hash, account, _counted(account))
+        self._hub.regain()
 
     def _weigh_cache(self, torrent: Torrent) -> None:
         """Warn if the cache can't hold a piece: peers ask for a few of its blocks at a time."""
@@ -72,9 +77,16 @@ class NodeAudience:
         self._downloads.end(torrent)
         # Where a bundle goes on, the ladder discards the pieces of objects that have gone.
         goes_on = isinstance(torrent.pinned, PinnedBundle) and reason != DELETED
-        if reason != WITHDRAWN and not goes_on:
+        gone = {section.cache_id for section in torrent.sections}
+        if goes_on:
+            gone &= torrent.held.cache_ids if torrent.held is not None else frozenset()
+        if reason != WITHDRAWN:
             # Pieces that nobody can want any more must not keep the new object's pieces out.
-            for section in torrent.sections:
-                self._foundation.cache.discard(section.cache_id)
+            for name in gone:
+                self._foundation.cache.discard(name)
         account = self._foundation.account(torrent)
         account.state, account.peers, account.seeds = FORMER, 0, 0
+
+
+def _counted(account: Account) -> Counted:
+    return Counted(account.counters.completed, account.counters.delivered_claimed_bytes)

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import trio
 
@@ -113,6 +113,17 @@ def _without(digests: Mapping[int, bytes], ranges: Iterable[range]) -> dict[int,
     return left
 
 
+class Former(Protocol):
+    """The torrent of an object's last state, which is served while the new one is hashed."""
+
+    @property
+    def cache_ids(self) -> frozenset[str]:
+        """The names of pieces that are of use as long as it may have the same bytes."""
+
+    async def compare(self, section: Section, first: int, digests: list[bytes]) -> None:
+        """Take note of the SHA-1s of pieces from `first` of the section on, as they are now."""
+
+
 class Hasher:
     """Reads an object, or the objects of a bundle, once; returns the hash of each piece.
 
@@ -131,6 +142,7 @@ class Hasher:
         *,
         etags: EtagMeaning,
         tree: TreeBuilder | None = None,
+        former: Former | None = None,
     ) -> None:
         self._origin = origin
         self._cache = cache
@@ -139,6 +151,7 @@ class Hasher:
         self._layout = layout
         self._etags = etags
         self._tree = tree
+        self._former = former
         self._largest = LARGEST_RANGE
         """Bytes that a GET brings at most; one piece, if that is larger."""
         self._sections = {
@@ -337,6 +350,9 @@ class Hasher:
             pieces[-1] = padded(pieces[-1], length)
         digests = await trio.to_thread.run_sync(digest_pieces, run.first, pieces, self._tree)
         journal.append(run.numbers.start + run.first, digests)
+        if self._former is not None:
+            hashes = [digest[:SHA1_LENGTH] for digest in digests]
+            await self._former.compare(section, run.first, hashes)
         for index, piece in enumerate(pieces, run.first):
             await self._cache.keep(section.cache_id, index, piece)
         if whole is not None:

@@ -26,7 +26,7 @@ from seeder.errors import (
 )
 from seeder.metainfo.bundles import BundlePlan
 from seeder.metainfo.checksums import SMALLEST_PART_LENGTH, PartReader
-from seeder.metainfo.hashing import Hasher, OnProgress
+from seeder.metainfo.hashing import Former, Hasher, OnProgress
 from seeder.metainfo.journal import Builds
 from seeder.metainfo.store import Record
 from seeder.metainfo.trees import TreeBuilder, TreeFile
@@ -80,16 +80,24 @@ class Ladder:
         self._parts = PartReader(origin)
 
     async def climb(
-        self, record: Record, settings: ObjectSettings, meter: Meter, progress: OnProgress
+        self,
+        record: Record,
+        settings: ObjectSettings,
+        meter: Meter,
+        progress: OnProgress,
+        former: Former | None = None,
     ) -> Torrent:
         """Return a verified torrent of the object and note it in `record`.
 
+        A build has its hashes compared with those of the `former` state.
         OriginError when S3 fails on the way; MetainfoError when no rung is left, or when the
         operator's own `torrent_file` doesn't fit.
         """
         pinned = record.pinned
         if isinstance(pinned, PinnedBundle):
-            return await self._build_bundle(record, pinned, settings, meter, progress)
+            return await self._build_bundle(
+                record, pinned, settings, meter, progress, former=former
+            )
         if settings.torrent_file is not None:
             try:
                 metainfo = await self._from_file(settings.torrent_file)
@@ -103,7 +111,7 @@ class Ladder:
             if rung in record.refused:
                 continue
             if rung == "build":
-                info, tree = await self._build(pinned, settings, meter, progress)
+                info, tree = await self._build(pinned, settings, meter, progress, former)
                 return self._found(record, rung, info, tree)
             try:
                 found = await self._from_outside(rung, pinned, settings, meter, progress)
@@ -208,7 +216,12 @@ class Ladder:
     # -- build
 
     async def _build(
-        self, pinned: PinnedObject, settings: ObjectSettings, meter: Meter, progress: OnProgress
+        self,
+        pinned: PinnedObject,
+        settings: ObjectSettings,
+        meter: Meter,
+        progress: OnProgress,
+        former: Former | None,
     ) -> tuple[Info, TreeFile | None]:
         hybrid = settings.format == "hybrid"
         most = MOST_HYBRID_PIECES if hybrid else MOST_PIECES
@@ -220,7 +233,14 @@ class Ladder:
             raise MetainfoError(f"{label(pinned.ref)}: {error}") from error
         builder = TreeBuilder(self.builds.tree(pinned.ref), Shape(layout)) if hybrid else None
         hasher = Hasher(
-            self._origin, self._cache, meter, pinned, layout, etags=self._etags, tree=builder
+            self._origin,
+            self._cache,
+            meter,
+            pinned,
+            layout,
+            etags=self._etags,
+            tree=builder,
+            former=former,
         )
         pieces = await hasher.run(self.builds.journal(pinned.ref), progress)
         tree = await trio.to_thread.run_sync(builder.finish) if builder else None
@@ -233,6 +253,8 @@ class Ladder:
         settings: ObjectSettings,
         meter: Meter,
         progress: OnProgress,
+        *,
+        former: Former | None,
     ) -> Torrent:
         """Hash what an earlier state doesn't tell, and discard that state's useless pieces.
 
@@ -240,10 +262,10 @@ class Ladder:
         thousands of objects runs in threads.
         """
         plan = await trio.to_thread.run_sync(BundlePlan.of, bundle, record, settings)
-        for name in plan.useless:
+        for name in plan.useless - (former.cache_ids if former is not None else frozenset()):
             self._cache.discard(name)
         make = partial(Hasher, self._origin, self._cache, meter, bundle, plan.layout)
-        hasher = await trio.to_thread.run_sync(partial(make, etags=self._etags))
+        hasher = await trio.to_thread.run_sync(partial(make, etags=self._etags, former=former))
         try:
             pieces = await hasher.run(self.builds.journal(bundle.ref), progress, plan.known)
         except (ObjectChanged, ObjectMissing) as error:

@@ -11,7 +11,7 @@ from seeder.config.sections import ObjectSettings
 from seeder.errors import StorageError
 from seeder.ledger.counters import Ledger
 from seeder.metainfo.bundles import Below, list_objects, look
-from seeder.metainfo.hashing import OnProgress
+from seeder.metainfo.hashing import Former, OnProgress
 from seeder.metainfo.ladder import Ladder, describe_wanted
 from seeder.metainfo.store import MetainfoStore, Record
 from seeder.s3.client import S3Origin
@@ -83,6 +83,7 @@ class Maker:
         progress: OnProgress,
         *,
         begin: Callable[[], None] = lambda: None,
+        former: Former | None = None,
     ) -> Torrent:
         """Return a verified torrent of the record's object, once the record is saved.
 
@@ -93,10 +94,25 @@ class Maker:
             self._origin.check_allowance()
             begin()
             account = self._ledger.account_of(record.pinned)
-            torrent = await self._ladder.climb(record, settings, account, progress)
+            torrent = await self._ladder.climb(record, settings, account, progress, former)
         record.earlier, record.doubted = None, frozenset()
         await self.save(record)
         return torrent
+
+    async def adopt(self, torrent: Torrent, new: Torrent) -> None:
+        """Have the pieces of a torrent kept as those of another with the same info hash."""
+        for old, now in zip(torrent.sections, new.sections, strict=True):
+            if old.cache_id != now.cache_id:
+                await self._cache.adopt(old.cache_id, now.cache_id)
+
+    def move(self, torrent: Torrent, new: Torrent) -> None:
+        """Have a torrent go on as another whose pieces it was given by `adopt`."""
+        gone = {each.cache_id for each in torrent.sections}
+        gone -= {each.cache_id for each in new.sections}
+        torrent.move(new)
+        self._cache.follow(torrent)
+        for name in gone:
+            self._cache.discard(name)
 
     async def save(self, record: Record) -> None:
         """Save a record whose metainfo was made, and clear up after that; StorageError."""

@@ -3,12 +3,12 @@
 import logging
 from typing import Protocol
 
-from seeder.ledger.counters import Account, Ledger
+from seeder.ledger.counters import FORMER, Account, Ledger
 from seeder.metainfo.library import Library
 from seeder.publish.rounds import Rounds
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.torrent.info import InfoHash
-from seeder.torrent.objects import ObjectRef, PinnedBundle
+from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
 
 _LOG = logging.getLogger(__name__)
 
@@ -23,6 +23,7 @@ class Audience(Protocol):
     """What has to be told when a torrent comes or goes."""
 
     def torrent_live(self, torrent: Torrent, account: Account) -> None: ...
+    def torrent_moved(self, torrent: Torrent, account: Account) -> None: ...
     def torrent_gone(self, torrent: Torrent, reason: str) -> None: ...
 
 
@@ -67,6 +68,27 @@ class Serving:
             torrent.rung,
         )
         self._audience.torrent_live(torrent, account)
+
+    def is_live(self, publication: Publication) -> bool:
+        """Tell whether the publication's torrent is served for it, not for a duplicate."""
+        torrent = publication.torrent
+        return torrent is not None and self._catalog.by_hash(torrent.info_hash) is torrent
+
+    def go_on(self, publication: Publication, before: PinnedObject) -> None:
+        """Serve a live torrent that has moved on from the state `before`."""
+        torrent = publication.torrent
+        assert torrent is not None
+        former = self._ledger.account_of(before)
+        account = enter_torrent(self._ledger, torrent)
+        if former is not account:
+            former.state, former.peers, former.seeds = FORMER, 0, 0
+        publication.pinned = torrent.pinned
+        publication.settle(State.SERVING)
+        _LOG.info(
+            "%s: the same bytes under another ETag; its peers and its cached pieces stay",
+            publication.ref,
+        )
+        self._audience.torrent_moved(torrent, account)
 
     def retire(self, publication: Publication, reason: str) -> None:
         """End the publication's torrent, if it has one; the object waits for another."""

@@ -14,6 +14,7 @@ from seeder.config.sections import OriginSettings
 from seeder.errors import (
     AccessDenied,
     AttributesUnsupported,
+    ObjectChanged,
     ObjectMissing,
     OriginError,
     OriginFault,
@@ -161,6 +162,8 @@ class S3Origin:
         headers = {"Range": wanted.header, "If-Match": pinned.etag.removeprefix("W/")}
 
         async def fill(exchange: Exchange) -> None:
+            if "If-Match" not in headers and "etag" not in exchange.headers:
+                raise ObjectChanged(f"{label(pinned.ref)}: S3 no longer tells its ETag")
             check_range(exchange.status, exchange.headers, pinned, filling.rest)
             try:
                 while filling.left:
@@ -187,6 +190,15 @@ class S3Origin:
             resumes=True,
             patient=True,
         )
+        try:
+            await self._caller.result(call)
+            return
+        except ObjectChanged:
+            if not pinned.etag.startswith("W/"):
+                raise
+        # If-Match is compared strongly (RFC 9110, 13.1.1): where S3's own ETag is weak, nothing
+        # matches it. Then the ETag of the answer alone tells whose bytes they are.
+        del headers["If-Match"]
         await self._caller.result(call)
 
     async def read_small(self, ref: ObjectRef, limit: int, meter: Meter) -> bytes:

@@ -37,6 +37,23 @@ class InfoSource(Protocol):
         """Report that a hybrid's hashes on disk are damaged: its metainfo has to be made anew."""
 
 
+class Question(Protocol):
+    """Something that isn't known yet; whoever needs to know waits."""
+
+    async def wait(self) -> None:
+        """Wait until it is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What S3 isn't asked for, since it has another state of it that may have the same bytes."""
+
+    cache_ids: frozenset[str]
+    """Of the sections."""
+    known: Question
+    """Whether the bytes are the same."""
+
+
 class Torrent:
     """A torrent that is served: verified metainfo and the pinned objects behind it.
 
@@ -49,6 +66,7 @@ class Torrent:
         "_infos",
         "cache_id",
         "hashes",
+        "held",
         "info_hash",
         "layout",
         "padded",
@@ -91,6 +109,21 @@ class Torrent:
             cache_id(pinned, info.layout.piece_length) if self.padded else self.sections[0].cache_id
         )
         self._firsts = [section.first for section in self.sections]
+        self.held: Held | None = None
+
+    def move(self, new: "Torrent") -> None:
+        """Go on as `new`, which has the same info hash and is of another state of the object."""
+        assert new.info_hash == self.info_hash
+        self.pinned, self.rung, self.hashes = new.pinned, new.rung, new.hashes
+        self.sections, self.cache_id, self._firsts = new.sections, new.cache_id, new._firsts
+        self.held = None
+
+    def question_of(self, index: int) -> Question | None:
+        """Return what has to be known before S3 is asked for piece `index`, if anything."""
+        held = self.held
+        if held is None or self.section(index).cache_id not in held.cache_ids:
+            return None
+        return held.known
 
     @property
     def at_hand(self) -> bool:

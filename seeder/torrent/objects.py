@@ -69,7 +69,8 @@ class PinnedObject:
 
     def identity(self) -> str:
         """Return 32 hex digits that name this state of this object, for files on disk."""
-        parts = [self.ref.origin, self.ref.bucket, self.ref.key, self.etag, str(self.size)]
+        etag = _opaque(self.etag)
+        parts = [self.ref.origin, self.ref.bucket, self.ref.key, etag, str(self.size)]
         if self.ref.version_id is not None:
             # Two versions may have one ETag and size, and other bytes.
             parts.append(self.ref.version_id)
@@ -97,15 +98,44 @@ class PinnedBundle(PinnedObject):
 
 
 def same_state(one: PinnedObject, other: PinnedObject) -> bool:
-    """Tell whether two answers about an object describe the same bytes, by ETag and size."""
-    return (one.etag, one.size) == (other.etag, other.size)
+    """Tell whether two answers about an object describe the same bytes, by ETag and size.
+
+    By weak comparison (RFC 9110, 8.8.3.2): what makes an ETag weak is a proxy, not other bytes.
+    """
+    return (_opaque(one.etag), one.size) == (_opaque(other.etag), other.size)
+
+
+def _opaque(etag: str) -> str:
+    return etag.removeprefix("W/")
 
 
 def still_there(old: PinnedObject, new: PinnedObject) -> bool:
     """Tell whether every object of an old bundle is in a new one as it was."""
     if not isinstance(old, PinnedBundle) or not isinstance(new, PinnedBundle):
         return False
-    return set(old.members) <= set(new.members)
+    return not _gone(old, new)
+
+
+def _gone(old: PinnedBundle, new: PinnedBundle) -> set[str]:
+    """Return the identities of an old bundle's states that a new one doesn't have."""
+    return {each.identity() for each in old.members} - {each.identity() for each in new.members}
+
+
+def may_be_equal(old: PinnedObject, new: PinnedObject) -> bool:
+    """Tell whether two states may have the same bytes: they are of the same keys and sizes."""
+    if isinstance(old, PinnedBundle) and isinstance(new, PinnedBundle):
+        shapes = ([(each.ref, each.size) for each in bundle.members] for bundle in (old, new))
+        return next(shapes) == next(shapes)
+    return old.size == new.size
+
+
+def changed_sections(torrent_sections: "Sequence[Section]", new: PinnedObject) -> frozenset[str]:
+    """Return the cache ids of the sections whose objects have another state in `new`."""
+    now = new.members if isinstance(new, PinnedBundle) else (new,)
+    there = {each.identity() for each in now}
+    return frozenset(
+        each.cache_id for each in torrent_sections if each.pinned.identity() not in there
+    )
 
 
 def cache_id(pinned: PinnedObject, piece_length: int) -> str:

@@ -208,6 +208,12 @@ class Claims:
         completed, claimed = map(sub, self._told, self._owed)
         return Counted(completed, claimed)
 
+    def rebook(self, account: ClaimCounter, counted: Counted) -> None:
+        """Tell another account from now on, which was told `counted` before."""
+        self.account = account
+        self._owed = [0, 0]
+        self._told = [counted.completed, counted.claimed or 0]
+
     def find(self, request: AnnounceRequest, endpoint: bytes) -> ClientSession | None:
         """Return the session that an announce from `endpoint` belongs to."""
         return self._sessions.get(session_name(request.peer_id, request.key, endpoint))

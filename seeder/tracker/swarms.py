@@ -120,6 +120,12 @@ class Swarms:
             # Peers may have announced while they were being saved.
             swarm.adopt(sorted(saved.peers, key=lambda peer: peer.seen))
 
+    def rebook(self, info_hash: InfoHash, claims: ClaimCounter, counted: Counted) -> None:
+        """Have what a swarm's peers claim from now on go to other `claims`."""
+        swarm = self._swarms.get(info_hash)
+        if swarm is not None:
+            swarm.claims.rebook(claims, counted)
+
     def close(self, info_hash: InfoHash, reason: str) -> None:
         """Forget a torrent's peers and refuse it for good; its clients are told the `reason`."""
         self._saved.pop(info_hash, None)

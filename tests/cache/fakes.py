@@ -55,6 +55,9 @@ class FakeTorrent:
     def piece_key(self, index: int) -> tuple[str, int]:
         return self.cache_id, index
 
+    def question_of(self, _: int) -> None:
+        return None
+
     def run_stop(self, index: int) -> int:
         return self.layout.piece_count
 

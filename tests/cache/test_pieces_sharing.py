@@ -37,6 +37,9 @@ class Joined(FakeTorrent):
         part, within = self._place(index)
         return part.cache_id, within
 
+    def question_of(self, _: int) -> None:
+        return None
+
     def run_stop(self, index: int) -> int:
         return next(run.first + run.count for run in self.sections if index < run.first + run.count)
 

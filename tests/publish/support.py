@@ -34,11 +34,16 @@ SPENT = "budget.origin_bytes_per_day is spent"
 @dataclass
 class Audience:
     live: list[Torrent] = field(default_factory=list)
+    moved: list[Torrent] = field(default_factory=list)
     gone: list[tuple[Torrent, str]] = field(default_factory=list)
 
     def torrent_live(self, torrent: Torrent, account: Account) -> None:
         assert account.info_hash == torrent.info_hash.hex()
         self.live.append(torrent)
+
+    def torrent_moved(self, torrent: Torrent, account: Account) -> None:
+        assert account.info_hash == torrent.info_hash.hex()
+        self.moved.append(torrent)
 
     def torrent_gone(self, torrent: Torrent, reason: str) -> None:
         self.gone.append((torrent, reason))
