@@ -212,7 +212,8 @@ class Download:
             if self._cold and self._feed.is_hopeless(index):
                 raise DownloadRefused(_NOT_CACHED)
             if self._cold and index in self._failed:
-                raise DownloadRefused(_UNREADABLE, busy=False, retry_in=self._retry_in)
+                looked_at = self.torrent.held is not None
+                raise DownloadRefused(_UNREADABLE, busy=looked_at, retry_in=self._retry_in)
             await changed.wait()
         return views
 
