@@ -113,7 +113,7 @@ def _without(digests: Mapping[int, bytes], ranges: Iterable[range]) -> dict[int,
     return left
 
 
-class Former(Protocol):
+class LastTorrent(Protocol):
     """The torrent of an object's last state, which is served while the new one is hashed."""
 
     @property
@@ -142,7 +142,7 @@ class Hasher:
         *,
         etags: EtagMeaning,
         tree: TreeBuilder | None = None,
-        former: Former | None = None,
+        former: LastTorrent | None = None,
     ) -> None:
         self._origin = origin
         self._cache = cache

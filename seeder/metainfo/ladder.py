@@ -26,7 +26,7 @@ from seeder.errors import (
 )
 from seeder.metainfo.bundles import BundlePlan
 from seeder.metainfo.checksums import SMALLEST_PART_LENGTH, PartReader
-from seeder.metainfo.hashing import Former, Hasher, OnProgress
+from seeder.metainfo.hashing import LastTorrent, Hasher, OnProgress
 from seeder.metainfo.journal import Builds
 from seeder.metainfo.store import Record
 from seeder.metainfo.trees import TreeBuilder, TreeFile
@@ -85,7 +85,7 @@ class Ladder:
         settings: ObjectSettings,
         meter: Meter,
         progress: OnProgress,
-        former: Former | None = None,
+        former: LastTorrent | None = None,
     ) -> Torrent:
         """Return a verified torrent of the object and note it in `record`.
 
@@ -221,7 +221,7 @@ class Ladder:
         settings: ObjectSettings,
         meter: Meter,
         progress: OnProgress,
-        former: Former | None,
+        former: LastTorrent | None,
     ) -> tuple[Info, TreeFile | None]:
         hybrid = settings.format == "hybrid"
         most = MOST_HYBRID_PIECES if hybrid else MOST_PIECES
@@ -254,7 +254,7 @@ class Ladder:
         meter: Meter,
         progress: OnProgress,
         *,
-        former: Former | None,
+        former: LastTorrent | None,
     ) -> Torrent:
         """Hash what an earlier state doesn't tell, and discard that state's useless pieces.
 

@@ -11,7 +11,7 @@ from seeder.config.sections import ObjectSettings
 from seeder.errors import StorageError
 from seeder.ledger.counters import Ledger
 from seeder.metainfo.bundles import Below, list_objects, look
-from seeder.metainfo.hashing import Former, OnProgress
+from seeder.metainfo.hashing import LastTorrent, OnProgress
 from seeder.metainfo.ladder import Ladder, describe_wanted
 from seeder.metainfo.store import MetainfoStore, Record
 from seeder.s3.client import S3Origin
@@ -83,7 +83,7 @@ class Maker:
         progress: OnProgress,
         *,
         begin: Callable[[], None] = lambda: None,
-        former: Former | None = None,
+        former: LastTorrent | None = None,
     ) -> Torrent:
         """Return a verified torrent of the record's object, once the record is saved.
 
