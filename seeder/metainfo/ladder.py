@@ -26,7 +26,7 @@ from seeder.errors import (
 )
 from seeder.metainfo.bundles import BundlePlan
 from seeder.metainfo.checksums import SMALLEST_PART_LENGTH, PartReader
-from seeder.metainfo.hashing import LastTorrent, Hasher, OnProgress
+from seeder.metainfo.hashing import Hasher, LastTorrent, OnProgress
 from seeder.metainfo.journal import Builds
 from seeder.metainfo.store import Record
 from seeder.metainfo.trees import TreeBuilder, TreeFile

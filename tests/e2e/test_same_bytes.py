@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from tests.e2e.ceph import CephRGW
 from tests.e2e.clients import ClientFactory
 from tests.e2e.daemon import SeederDaemon
@@ -21,16 +19,7 @@ SAMPLE = 10 * PIECE
 """What metainfo from outside is checked by."""
 
 
-@pytest.mark.parametrize(
-    ("rung", "most_read_again"),
-    [
-        pytest.param("sidecar", SAMPLE, id="metainfo from outside"),
-        pytest.param("build", len(BODY), id="built"),
-    ],
-)
 def test_the_same_bytes_uploaded_anew_disturb_no_download(
-    rung: str,
-    most_read_again: int,
     *,
     ceph: CephRGW,
     publisher: Publisher,
@@ -43,9 +32,7 @@ def test_the_same_bytes_uploaded_anew_disturb_no_download(
     torrent = make_torrent(BODY, name=KEY, piece_length=PIECE)
     first = publisher.put(bucket, KEY, BODY)
     publisher.put(bucket, f"{KEY}.torrent", torrent.file())
-    objects = [{"bucket": bucket, "key": KEY, "metainfo": [rung], "refresh": "1s"}]
-    if rung == "build":
-        objects[0]["piece_length"] = "256 KiB"
+    objects = [{"bucket": bucket, "key": KEY, "metainfo": ["sidecar"], "refresh": "1s"}]
     peer = {"upload_rate_per_peer": "2 MiB/s", "super_seeding": "off"}
     daemon = seeder({"origin": origin(ceph), "objects": objects, "peer": peer})
     daemon.start()
@@ -72,5 +59,5 @@ def test_the_same_bytes_uploaded_anew_disturb_no_download(
         assert digest(path) == digest(BODY)
     assert "the same bytes under another ETag" in daemon.log
     assert "not registered" not in daemon.log
-    most = max(read, len(BODY)) + most_read_again
+    most = max(read, len(BODY)) + SAMPLE
     assert ceph.body_bytes_sent(bucket, KEY) <= most + 16 * PIECE
