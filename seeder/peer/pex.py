@@ -1,15 +1,19 @@
 """Peer exchange (BEP 11): each peer hears of others that are connected to us.
 
 Messages only say what is certain: peers whose handshake is done and whose listen port is known.
-What peers send us of this kind is not read: a seeder dials nobody.
+What peers send us of this kind is not read: a seeder dials nobody. A peer may name any port of its
+own address, so networks take turns in what others are told.
 
 No I/O.
 """
 
-from collections.abc import Callable, Hashable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from itertools import zip_longest
 from math import inf
+from typing import TypeAlias
 
-from seeder.net.addresses import is_v6
+from seeder.net.addresses import is_v6, networks_of
 from seeder.torrent import bencode
 
 SECONDS_BETWEEN = 60.0
@@ -17,7 +21,14 @@ SECONDS_BETWEEN = 60.0
 MOST_CHANGES = 50
 """Peers added, and peers dropped, in one message; both families together."""
 MOST_TOLD = 100
-"""Peers that one peer knows from us at a time: enough to join the swarm, and little to remember."""
+"""Peers that one peer knows from us at a time: enough to join the swarm, and little to remember.
+
+A network (a /24, or a /48 of IPv6) may have as many of these places as are still free: half of them
+if it is the only one, and there is always room for the peers of another.
+"""
+
+_Network: TypeAlias = dict[bytes, list[bytes]]
+"""Address -> endpoints at it."""
 
 
 class Roster:
@@ -29,6 +40,8 @@ class Roster:
         self._private = private
         self._endpoints: dict[bytes, set[Hashable]] = {}
         """Endpoint -> sessions connected under it."""
+        self._networks: dict[bytes, _Network] = {}
+        """The same endpoints by network."""
         self._of: dict[Hashable, bytes] = {}
         """Session -> its endpoint."""
 
@@ -49,6 +62,8 @@ class Roster:
         self._of[session] = endpoint
         if endpoint not in self._endpoints:
             self._endpoints[endpoint] = set()
+            address, network = _places(endpoint)
+            self._networks.setdefault(network, {}).setdefault(address, []).append(endpoint)
             self.version += 1
         self._endpoints[endpoint].add(session)
 
@@ -61,7 +76,27 @@ class Roster:
         sessions.discard(session)
         if not sessions:
             del self._endpoints[endpoint]
+            address, network = _places(endpoint)
+            addresses = self._networks[network]
+            addresses[address].remove(endpoint)
+            if not addresses[address]:
+                del addresses[address]
+                if not addresses:
+                    del self._networks[network]
             self.version += 1
+
+    def rings(self, chance: Callable[[], float]) -> Iterator[tuple[bytes, Iterator[bytes]]]:
+        """Yield each network with its endpoints, in which addresses take turns.
+
+        Which network comes first is a matter of `chance`, which returns a float from 0 up to 1.
+        Nothing may join or leave meanwhile.
+        """
+        for network in _from_anywhere(self._networks, chance):
+            addresses = self._networks[network]
+            yield (
+                network,
+                _one_of_each(addresses[each] for each in _from_anywhere(addresses, chance)),
+            )
 
 
 class ToldPeers:
@@ -85,17 +120,14 @@ class ToldPeers:
             return None
         gone = [endpoint for endpoint in self._told if endpoint not in roster]
         dropped = gone[:MOST_CHANGES]
-        known = {*self._told, own}
-        room = min(MOST_CHANGES, MOST_TOLD - (len(self._told) - len(dropped)))
-        others = [endpoint for endpoint in roster if endpoint not in known] if room else []
-        added = _some(others, room, chance)
+        left_out = set(dropped)
+        kept = [endpoint for endpoint in self._told if endpoint not in left_out]
+        added, rest = _choose(roster, kept, own, chance)
         # What found no place this time is looked at again, whether or not the roster changes.
-        rest = len(gone) > len(dropped) or len(others) > len(added)
-        self._seen = -1 if rest else roster.version
+        self._seen = -1 if rest or len(gone) > len(dropped) else roster.version
         if not added and not dropped:
             return None
-        kept = set(dropped)
-        self._told = (*(endpoint for endpoint in self._told if endpoint not in kept), *added)
+        self._told = (*kept, *added)
         self._sent_at = now
         return _encode(added, dropped)
 
@@ -125,12 +157,49 @@ class RosterEntry:
         self._roster.leave(self._session)
 
 
-def _some(endpoints: list[bytes], most: int, chance: Callable[[], float]) -> list[bytes]:
-    """Return up to `most` of the endpoints, those from a random place on."""
-    if len(endpoints) <= most:
-        return endpoints
-    start = int(chance() * len(endpoints))
-    return (endpoints[start : start + most] + endpoints[:start])[:most]
+def _choose(
+    roster: Roster, known: list[bytes], own: bytes | None, chance: Callable[[], float]
+) -> tuple[list[bytes], bool]:
+    """Return whom a peer hears of beside those it knows, and whether others may come later."""
+    added: list[bytes] = []
+    free = MOST_TOLD - len(known)
+    if free <= 0:
+        return added, False
+    told = {*known, own}
+    shares = Counter(_places(endpoint)[1] for endpoint in known)
+    first, again = roster.rings(chance), deque[tuple[bytes, Iterator[bytes]]]()
+    # What is free becomes less: a network that has its share now gets no more.
+    while free and (turn := next(first, None) or (again.popleft() if again else None)):
+        network, ring = turn
+        endpoint = next((each for each in ring if each not in told), None)
+        if endpoint is None or shares[network] >= free:
+            continue
+        if len(added) == MOST_CHANGES:
+            return added, True
+        added.append(endpoint)
+        shares[network] += 1
+        free -= 1
+        again.append(turn)
+    return added, False
+
+
+def _places(endpoint: bytes) -> tuple[bytes, bytes]:
+    """Return the address of an endpoint, and its network, as `networks_of` names them."""
+    networks = networks_of(endpoint[:-2])
+    return networks[0], networks[-1]
+
+
+def _from_anywhere(keys: Iterable[bytes], chance: Callable[[], float]) -> list[bytes]:
+    """Return all keys in their order, from a random one on."""
+    every = list(keys)
+    start = int(chance() * len(every))
+    return every[start:] + every[:start]
+
+
+def _one_of_each(addresses: Iterable[list[bytes]]) -> Iterator[bytes]:
+    """Yield the first endpoint of each address, then the second of each, and so on."""
+    for row in zip_longest(*addresses):
+        yield from filter(None, row)
 
 
 def _encode(added: list[bytes], dropped: list[bytes]) -> bytes:

@@ -1,12 +1,14 @@
 import random
+from collections import Counter
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from seeder.net.addresses import compact_endpoint
+from seeder.net.addresses import compact_endpoint, networks_of
 from seeder.peer.pex import MOST_CHANGES, MOST_TOLD, Roster, ToldPeers
 from seeder.torrent import bencode
 
@@ -24,6 +26,15 @@ def roster_of(*endpoints: bytes, private: bool = False) -> Roster:
     for number, endpoint in enumerate(endpoints):
         roster.join(number, endpoint)
     return roster
+
+
+def spread(number: int) -> bytes:
+    """Return an endpoint in a /24 of its own."""
+    return v4(256 * number)
+
+
+def network(endpoint: bytes) -> bytes:
+    return networks_of(endpoint[:-2])[-1]
 
 
 def split(joined: object, size: int) -> list[bytes]:
@@ -129,7 +140,7 @@ def test_a_peer_that_names_another_port_is_dropped_under_the_old_one() -> None:
 
 
 def test_a_large_swarm_comes_in_parts_and_is_not_told_of_to_the_end() -> None:
-    roster, exchange = roster_of(*map(v4, range(1000))), ToldPeers()
+    roster, exchange = roster_of(*map(spread, range(1000))), ToldPeers()
     first, _ = told(ask(exchange, roster, 0))
     second, _ = told(ask(exchange, roster, 60))
     assert len(first) == len(second) == MOST_CHANGES
@@ -153,11 +164,48 @@ def test_who_is_told_of_first_is_a_matter_of_chance() -> None:
     assert len(told(last)[0]) == MOST_CHANGES
 
 
+# -- who may be lying: any peer may name ports of its own address, and come from many addresses
+
+
+def ports(number: int, count: int) -> list[bytes]:
+    """Return endpoints of one address."""
+    return [compact_endpoint(v4(number)[:4], port) for port in range(1, count + 1)]
+
+
+@pytest.mark.parametrize(
+    "strangers",
+    [
+        ports(1, 1000),
+        [endpoint for number in range(250) for endpoint in ports(number, 4)],
+        [v6(number << 64) for number in range(1000)],
+    ],
+    ids=["an address", "a /24", "a /48"],
+)
+def test_one_network_keeps_no_other_one_out(strangers: list[bytes]) -> None:
+    honest = [spread(number) for number in range(1000, 1020)]
+    roster, exchange = roster_of(*strangers, *honest), ToldPeers()
+    first, _ = told(ask(exchange, roster, 0))
+    assert first.keys() >= set(honest)
+    ask(exchange, roster, 60)
+    # Its places are taken by now, and who comes later is told of all the same.
+    late = [spread(number) for number in range(2000, 2010)]
+    for endpoint in late:
+        roster.join(endpoint, endpoint)
+    assert told(ask(exchange, roster, 120))[0].keys() >= set(late)
+
+
+def test_a_network_alone_has_half_of_the_places_and_each_of_its_addresses_a_part() -> None:
+    roster, exchange = roster_of(*ports(1, 200), *map(v4, range(2, 12))), ToldPeers()
+    first, _ = told(ask(exchange, roster, 0))
+    assert len(first) == MOST_TOLD // 2
+    assert first.keys() >= set(map(v4, range(2, 12)))
+    assert ask(exchange, roster, 60) is None
+
+
 # -- the state machine
 
-ENDPOINTS = st.builds(
-    lambda make, number: make(number), st.sampled_from([v4, v6]), st.integers(0, 90)
-)
+MAKERS = st.sampled_from([v4, v6, spread])
+ENDPOINTS = st.builds(lambda make, number: make(number), MAKERS, st.integers(0, 90))
 
 
 class ExchangeMachine(RuleBasedStateMachine):
@@ -178,7 +226,7 @@ class ExchangeMachine(RuleBasedStateMachine):
         self.roster.join(session, endpoint)
         self.sessions[session] = endpoint
 
-    @rule(start=st.integers(0, 100), count=st.integers(1, 80), make=st.sampled_from([v4, v6]))
+    @rule(start=st.integers(0, 100), count=st.integers(1, 80), make=MAKERS)
     def many_join(self, start: int, count: int, make: Callable[[int], bytes]) -> None:
         for number in range(start, start + count):
             self.join(number, make(number))
@@ -201,8 +249,7 @@ class ExchangeMachine(RuleBasedStateMachine):
         message = self.exchange.message(self.roster, self.own, self.now, lambda: chance)
         gone, new = self.known - there, there - self.known - {self.own}
         if message is None:
-            full = len(self.known - gone) >= MOST_TOLD
-            assert self.now - self.sent_at < 60 or (not gone and (not new or full))
+            assert self.now - self.sent_at < 60 or not (gone or self.may_hear_of(new))
             return
         assert self.now - self.sent_at >= 60
         self.sent_at = self.now
@@ -212,8 +259,13 @@ class ExchangeMachine(RuleBasedStateMachine):
         assert len(dropped) == min(MOST_CHANGES, len(gone))
         self.known = (self.known - set(dropped)) | added.keys()
         assert len(self.known) <= MOST_TOLD
-        room = min(MOST_CHANGES, MOST_TOLD - len(self.known - added.keys()))
-        assert len(added) == min(room, len(new))
+        assert len(added) == MOST_CHANGES or not self.may_hear_of(new - added.keys())
+
+    def may_hear_of(self, others: set[bytes]) -> set[bytes]:
+        """Return those whose network has fewer of the places than are free."""
+        shares = Counter(map(network, self.known))
+        free = MOST_TOLD - len(self.known)
+        return {endpoint for endpoint in others if shares[network(endpoint)] < free}
 
 
 TestExchangeMachine = ExchangeMachine.TestCase
