@@ -293,32 +293,37 @@ def _sync_directory(path: str) -> None:
         os.close(descriptor)
 
 
-def lock_directory(root: str) -> int:
-    """Return a descriptor that holds the directory's lock until it is closed or the process ends.
+class DirectoryLock:
+    """The lock of a directory, held until it is closed or the process ends."""
 
-    BlockingIOError if another descriptor holds it; OSError. Where no lock file can be made, the
-    directory itself is locked.
+    def __init__(self, descriptors: Sequence[int]) -> None:
+        self._descriptors = list(descriptors)
+
+    def close(self) -> None:
+        """Let others lock the directory."""
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+
+def lock_directory(root: str) -> DirectoryLock:
+    """Lock a directory; BlockingIOError if somebody holds its lock, OSError.
+
+    Both the directory and a file in it are locked, and either will do: not every file system locks
+    directories, and the file may be removed, or be another user's.
     """
-    directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    held = [os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)]
     try:
-        refused = _lock(directory)
+        refused = _lock(held[0])
         file = _open_lock(root)
-        if file is None and refused is not None:
-            raise refused
-    except BaseException:
-        os.close(directory)
-        raise
-    if file is None:
-        return directory
-    os.close(directory)
-    try:
-        refused = _lock(file)
+        if file is not None:
+            held.append(file)
+            refused = _lock(file) and refused
         if refused is not None:
             raise refused
-    except OSError:
-        os.close(file)
+    except BaseException:
+        DirectoryLock(held).close()
         raise
-    return file
+    return DirectoryLock(held)
 
 
 def _lock(descriptor: int) -> OSError | None:
@@ -328,7 +333,7 @@ def _lock(descriptor: int) -> OSError | None:
     except BlockingIOError:
         raise
     except OSError as error:
-        return error  # NFS, for one, locks no directories
+        return error  # NFS, for one, locks no directories, and no file that is only read
     return None
 
 
@@ -347,5 +352,7 @@ def _open_lock(root: str) -> int | None:
     except OSError as error:
         if error.errno not in _NO_WRITING:
             raise
-    # What can't be written can be locked all the same.
-    return open_regular(path) if os.path.lexists(path) else None
+    # What can't be written can be locked all the same; what can't be read is another user's.
+    with suppress(FileNotFoundError, PermissionError):
+        return open_regular(path) if os.path.lexists(path) else None
+    return None

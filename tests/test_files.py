@@ -255,13 +255,13 @@ def test_a_file_in_the_place_of_a_directory_is_named(tmp_path: Path) -> None:
 
 
 def test_the_lock_keeps_a_second_one_out_until_it_is_closed(tmp_path: Path) -> None:
-    descriptor = lock_directory(str(tmp_path))
+    lock = lock_directory(str(tmp_path))
     open_files = len(os.listdir("/proc/self/fd"))
     with pytest.raises(BlockingIOError):
         lock_directory(str(tmp_path))
     assert len(os.listdir("/proc/self/fd")) == open_files
-    os.close(descriptor)
-    os.close(lock_directory(str(tmp_path)))
+    lock.close()
+    lock_directory(str(tmp_path)).close()
 
 
 # -- what strangers leave
@@ -407,22 +407,42 @@ def test_what_has_the_name_of_the_lock_is_set_aside(tmp_path: Path, kind: str) -
     below = tmp_path / "below"
     below.mkdir()
     NOT_FILES[kind](below / "lock")
-    descriptor = lock_directory(str(below))
+    lock = lock_directory(str(below))
     with pytest.raises(BlockingIOError):
         lock_directory(str(below))
-    os.close(descriptor)
+    lock.close()
 
 
 def test_where_no_lock_file_can_be_made_the_directory_is_locked(tmp_path: Path) -> None:
     with failing_disk(errno.ENOSPC, tmp_path / "lock"):
-        descriptor = lock_directory(str(tmp_path))
+        lock = lock_directory(str(tmp_path))
         with pytest.raises(BlockingIOError):
             lock_directory(str(tmp_path))
     # There is room again; who holds the lock is still known.
     with pytest.raises(BlockingIOError):
         lock_directory(str(tmp_path))
-    os.close(descriptor)
-    os.close(lock_directory(str(tmp_path)))
+    lock.close()
+    lock_directory(str(tmp_path)).close()
+
+
+def test_a_directory_stays_locked_when_somebody_removes_the_lock_file(tmp_path: Path) -> None:
+    lock = lock_directory(str(tmp_path))
+    (tmp_path / "lock").unlink()
+    with pytest.raises(BlockingIOError):
+        lock_directory(str(tmp_path))
+    lock.close()
+    lock_directory(str(tmp_path)).close()
+
+
+def test_the_lock_file_of_another_user_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch()
+    with failing_disk(errno.EACCES, tmp_path / "lock"):
+        lock = lock_directory(str(tmp_path))
+        with pytest.raises(BlockingIOError):
+            lock_directory(str(tmp_path))
+    with pytest.raises(BlockingIOError):
+        lock_directory(str(tmp_path))
+    lock.close()
 
 
 def test_no_descriptor_is_left_of_a_lock_that_is_refused(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from seeder.cache.index import PieceIndex
 from seeder.cache.memory import Key, Piece
 from seeder.cache.writing import PieceWriter
 from seeder.errors import StorageError
-from seeder.files import lock_directory
+from seeder.files import DirectoryLock, lock_directory
 
 TAKEN_AT_A_TIME = 1000
 """Files that enter the index before other tasks run: a directory may have a million."""
@@ -66,7 +66,7 @@ class DiskTier:
         self.index = PieceIndex(budget)
         self.writer = PieceWriter(self._root, self.index, self.health, spare=spare, memory=memory)
         self._verified = self.index.verified
-        self._lock: int | None = None
+        self._lock: DirectoryLock | None = None
         self._is_open = False
         self._readers = trio.CapacityLimiter(READERS)
         self._cached_reads = True
@@ -125,7 +125,7 @@ class DiskTier:
     def close(self) -> None:
         """Let another process have the directory; only after `writer.run` has ended."""
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.close()
             self._lock = None
 
     async def read(self, key: Key, size: int, digest: bytes) -> Piece | None:

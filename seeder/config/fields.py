@@ -203,7 +203,8 @@ def _path(value: object, info: ValidationInfo) -> Path:
 
 def _directory(value: object, info: ValidationInfo) -> Path:
     path = _path(value, info)
-    if os.path.lexists(path) and not path.is_dir():
+    # A link that leads nowhere may lead to a disk that isn't mounted yet.
+    if os.path.exists(path) and not os.path.isdir(path):
         raise ValueError("want a directory, and this is something else")
     return path
 

@@ -1,6 +1,5 @@
 """Tasks beneath a block, and the lock that keeps a state directory to one process."""
 
-import os
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -45,7 +44,7 @@ def locked_state(directory: Path) -> Iterator[None]:
     """Make the state directory and keep other processes out of it; StateUnusable."""
     try:
         make_directory(directory)
-        descriptor = lock_directory(str(directory))
+        lock = lock_directory(str(directory))
     except BlockingIOError as error:
         raise StateUnusable(
             f'state_directory = "{directory}": another seeder is using it'
@@ -57,4 +56,4 @@ def locked_state(directory: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        os.close(descriptor)
+        lock.close()

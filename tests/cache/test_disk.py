@@ -12,6 +12,7 @@ import trio
 from seeder.cache import disk, files
 from seeder.cache.health import RETRY_AFTER
 from seeder.cache.memory import Key, Piece
+from seeder.config.sections import CacheSettings
 from seeder.errors import StorageError
 from seeder.files import lock_directory
 from tests.cache.fakes import (
@@ -209,6 +210,22 @@ async def is_done_without(directory: Path, torrent: FakeTorrent) -> None:
         )
 
 
+@pytest.mark.parametrize("target", ["not mounted", "link"])
+async def test_a_link_that_leads_nowhere_is_a_disk_that_may_come_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, target: str
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / target)
+    assert directory_of(tmp_path / "link") == tmp_path / "link"
+    await is_done_without(tmp_path / "link", FakeTorrent())
+    [told] = [record.getMessage() for record in caplog.records]
+    assert told.startswith(f"cache.directory {tmp_path / 'link'}: can't open {tmp_path}/link")
+
+
+def directory_of(path: Path) -> Path:
+    """Return what the configuration makes of a cache.directory."""
+    return CacheSettings(directory=path).directory
+
+
 @pytest.mark.parametrize("below", ["file", "file/below"])
 async def test_a_directory_that_can_not_be_made_is_named_and_done_without(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, below: str
@@ -258,7 +275,7 @@ async def test_a_disk_that_fails_at_start_is_taken_into_use_when_it_works(
             lock_directory(str(tmp_path))
         nursery.cancel_scope.cancel()
     assert piece_file(tmp_path, torrent, 7).exists()
-    os.close(lock_directory(str(tmp_path)))
+    lock_directory(str(tmp_path)).close()
     warning, works = [record.getMessage() for record in caplog.records]
     assert f"{tmp_path}/inside: {os.strerror(number)}" in warning
     assert works.endswith("works again")

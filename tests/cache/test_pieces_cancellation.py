@@ -1,6 +1,5 @@
 """Every await of the cache that holds something, cancelled."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -154,7 +153,7 @@ async def test_stopping_does_not_wait_for_a_disk_that_does_not_answer_a_read(
             nursery.cancel_scope.cancel()
         assert [type(error) for error in told.errors] == [StorageError]
         # The directory is free although that thread still waits.
-        os.close(lock_directory(str(tmp_path)))
+        lock_directory(str(tmp_path)).close()
 
 
 async def test_stopping_amid_a_write_leaves_whole_pieces_and_then_frees_the_directory(
@@ -188,7 +187,7 @@ async def test_stopping_during_the_scan_frees_the_directory(tmp_path: Path) -> N
             await gate.wait_entered()
             nursery.cancel_scope.cancel()
             gate.let_through()
-    os.close(lock_directory(str(tmp_path)))
+    lock_directory(str(tmp_path)).close()
 
 
 async def test_a_cancelled_keep_leaves_the_piece_to_be_written(tmp_path: Path) -> None:
