@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,6 +20,7 @@ from rich.console import Console
 from seeder import __version__
 from seeder.commands.check import check_online
 from seeder.commands.torrent import configured, find_torrent
+from seeder.config.advice import advise
 from seeder.config.load import load
 from seeder.config.sections import Config
 from seeder.daemon import run as daemon
@@ -122,7 +124,7 @@ def check(path: Path, online: bool) -> None:
     kinds = [(count, "object", "objects"), (prefixes, "prefix", "prefixes")]
     found = [f"{number} {one if number == 1 else more}" for number, one, more in kinds if number]
     click.echo(f"{path}: ok, {' and '.join(found)}")
-    for line in explain_limits(config):
+    for line in chain(advise(config), explain_limits(config)):
         click.echo(line)
     for access_key_id in unseen:
         click.echo(f"gateway.keys: {access_key_id}: not checked: only the service reads its secret")

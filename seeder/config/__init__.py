@@ -5,4 +5,5 @@ handed to the parts one by one; or a ConfigError with every mistake of the file 
 
 Door: `load.load` reads the file and words the mistakes. `sections` has every key with its type and
 default: a new key begins there. `fields` has the types of the values, and `texts` their parsers.
+`advice` says what is seldom meant though it is no mistake.
 """

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import trio
 
+from seeder.config.advice import advise
 from seeder.config.sections import Config
 from seeder.daemon.descriptors import raise_limit
 from seeder.daemon.floods import WINDOW, FloodGate
@@ -47,6 +48,8 @@ async def serve(
     is served. ConfigError, StorageError.
     """
     notifier = notifier or Notifier(None)
+    for line in advise(config):
+        _LOG.warning("%s", line)
     keys = read_keys(config.gateway)
     listeners = open_listeners(config, activated or {})
     try:

@@ -7,7 +7,7 @@ and with it the reason.
 from collections.abc import Callable
 
 from seeder.errors import AnnounceError
-from seeder.gateway.clients import Clients, ClientUnknown
+from seeder.gateway.clients import Clients
 from seeder.http.messages import Request, Response
 from seeder.tracker.announce import (
     MOST_SCRAPED,
@@ -54,8 +54,6 @@ class TrackerRoutes:
                 body = _TOO_MANY
         except AnnounceError as refusal:
             body = encode_failure(refusal)
-        except ClientUnknown as error:
-            body = encode_failure(AnnounceError(str(error)))
         return Response(200, body, _HEADERS)
 
     def _announce(self, query: bytes, client: bytes, local: bytes | None) -> bytes:

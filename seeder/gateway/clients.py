@@ -3,6 +3,7 @@
 The client is at the address of the socket, or where a trusted reverse proxy says (X-Forwarded-For).
 """
 
+import re
 from collections.abc import Callable, Sequence
 
 from seeder.http.messages import Request
@@ -14,9 +15,13 @@ from seeder.units import KIB
 LONG_REPLY = 4 * KIB
 """Bytes of a reply that count as a request more: some ask for kilobytes with one line."""
 
-
-class ClientUnknown(Exception):
-    """A trusted proxy doesn't say which client it speaks for; the text is for that client."""
+MOST_HOPS = 32
+"""Addresses of an X-Forwarded-For that are looked at: whoever stands in a trusted network could
+have us read thousands."""
+# In brackets, IPv4 with or without a port, or IPv6 without one.
+_HOP = re.compile(
+    rb"\[([0-9A-Za-z.:%_-]+)\](?::[\w.-]*)?|([0-9.]+)(?::[\w.-]*)?|([0-9A-Za-z.:%_-]+)", re.ASCII
+)
 
 
 class TrustedProxies:
@@ -32,23 +37,23 @@ class TrustedProxies:
         """Tell whether an address is one of the proxies."""
         return any(address in network for network in self._networks)
 
-    def client(self, forwarded: Sequence[bytes]) -> IPAddress:
-        """Return the client that a proxy speaks for, out of its X-Forwarded-For headers in order.
+    def client(self, asker: IPAddress, forwarded: Sequence[bytes]) -> IPAddress:
+        """Return the client of a request that came from `asker`.
 
-        Each proxy appends the address that it was asked from, so only the right end can be
-        believed: the client is the last address that isn't a proxy's. ClientUnknown where the
-        header is missing or broken: the proxy is misconfigured then, and all its clients would
-        look like one.
+        `forwarded` are its X-Forwarded-For headers in order. Each proxy appends the address that it
+        was asked from, so they are read from the right, for as long as the one who tells is a
+        proxy: the first address that isn't one is the client. Where a proxy tells no address
+        (nothing, `unknown` or a made-up name, as RFC 7239, 6 allows), the last that is certain
+        is taken. So a machine of the proxies' network that asks for itself is itself.
         """
-        hops = [hop.strip() for header in forwarded for hop in header.split(b",")]
-        if not hops:
-            raise ClientUnknown("the tracker's proxy did not send X-Forwarded-For")
-        for hop in reversed(hops):
-            address = _hop(hop)
-            if not self.trusts(address):
-                return address
-        # Proxies all the way: the client is a machine of their network.
-        return address
+        client = asker
+        hops = b",".join(forwarded).rsplit(b",", MOST_HOPS)[-MOST_HOPS:]
+        while hops and self.trusts(client):
+            address = _hop(hops.pop())
+            if address is None:
+                break
+            client = address
+        return client
 
 
 class Clients:
@@ -62,15 +67,16 @@ class Clients:
         self._clock = clock
 
     def addresses(self, request: Request) -> tuple[bytes, bytes | None]:
-        """Return the client's packed address, and ours that it reached; ClientUnknown.
+        """Return the client's packed address, and ours that it reached.
 
         Ours is None behind a proxy.
         """
         if self._proxies:
-            peer = parse_ip(request.peer[0])
-            if self._proxies.trusts(peer):
-                forwarded = request.all_headers(b"x-forwarded-for")
-                return self._proxies.client(forwarded).packed, None
+            asker = parse_ip(request.peer[0])
+            if self._proxies.trusts(asker):
+                client = self._proxies.client(asker, request.all_headers(b"x-forwarded-for"))
+                if client != asker:
+                    return client.packed, None
         return packed_address(request.peer[0]), packed_address(request.local[0])
 
     def admit(self, client: bytes, requests: int = 1) -> bool:
@@ -82,14 +88,16 @@ class Clients:
         return size < LONG_REPLY or self.admit(client, size // LONG_REPLY)
 
 
-def _hop(raw: bytes) -> IPAddress:
-    """Return the address of one hop; some proxies add a port, and brackets for IPv6."""
-    text = raw.decode("latin-1")
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
+def _hop(raw: bytes) -> IPAddress | None:
+    """Return the address of one hop, if it is one.
+
+    Some proxies add a port, or put it in quotes as RFC 7239 has it.
+    """
+    found = _HOP.fullmatch(raw.strip(b' \t"'))
+    if found is None:
+        return None
     try:
-        return parse_ip(text)
+        address = parse_ip((found[1] or found[2] or found[3]).decode("ascii"))
     except ValueError:
-        raise ClientUnknown("the tracker's proxy sent a broken X-Forwarded-For") from None
+        return None
+    return None if address.is_unspecified or address.is_multicast else address

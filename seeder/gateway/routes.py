@@ -10,7 +10,7 @@ from seeder.config.sections import Config
 from seeder.gateway.access import Keyring
 from seeder.gateway.announces import TrackerRoutes
 from seeder.gateway.buckets import BucketRoutes
-from seeder.gateway.clients import Clients, ClientUnknown, TrustedProxies
+from seeder.gateway.clients import Clients, TrustedProxies
 from seeder.gateway.cors import answer_preflight, for_pages, is_preflight
 from seeder.gateway.documents import Documents
 from seeder.gateway.download import Downloads
@@ -148,12 +148,9 @@ class PublicRoutes:
     def _admit(self, request: Request, requests: int = 1) -> bytes:
         """Count `requests` for the request's client, and return that client's packed address.
 
-        S3Error when the client has to wait, or isn't known.
+        S3Error when the client has to wait.
         """
-        try:
-            client, _ = self._clients.addresses(request)
-        except ClientUnknown as error:
-            raise S3Error("InvalidRequest", str(error)) from error
+        client, _ = self._clients.addresses(request)
         if not self._clients.admit(client, requests):
             raise S3Error("SlowDown", _TOO_OFTEN)
         return client

@@ -6,7 +6,14 @@ is a packed address and a port: 6 bytes, or 18 for IPv6 (BEP 23, BEP 7).
 No I/O.
 """
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 from typing import NamedTuple, TypeAlias
 
 IPAddress: TypeAlias = IPv4Address | IPv6Address
@@ -16,6 +23,22 @@ SocketAddress: TypeAlias = tuple[str, int]
 Networks: TypeAlias = tuple[bytes, ...]
 """The networks of one address, narrowest first, as `networks_of` returns them."""
 
+PRIVATE_NETWORKS: tuple[IPNetwork, ...] = tuple(
+    map(
+        ip_network,
+        (
+            "10.0.0.0/8",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "100.64.0.0/10",
+            "169.254.0.0/16",
+            "fc00::/7",
+            "fe80::/10",
+        ),
+    )
+)
+"""Networks whose addresses mean something else elsewhere: RFC 1918, RFC 6598 (what providers put
+between themselves and their customers), RFC 3927, RFC 4193, RFC 4291."""
 V4_ENDPOINT = 6
 V6_ENDPOINT = 18
 _V4_LENGTH = 4

@@ -1,5 +1,6 @@
 """The public listener: the tracker's pages, torrents by object, and everything else."""
 
+from collections.abc import Sequence
 from urllib.parse import quote_from_bytes
 from xml.etree import ElementTree
 
@@ -134,13 +135,15 @@ def test_nobody_else_speaks_for_others() -> None:
         assert reply[b"external ip"] == packed("192.0.2.1")
 
 
-def test_a_proxy_that_names_no_client_gets_a_failure() -> None:
+@pytest.mark.parametrize("forwarded", [(), (("X-Forwarded-For", "unknown"),)])
+def test_a_client_in_the_proxies_network_is_itself(forwarded: Sequence[tuple[str, str]]) -> None:
     public = Public(proxies=["10.0.0.0/8"])
-    assert b"failure reason" in decoded(public.get(announce(), peer="10.0.0.1"))
-    broken = public.get(announce(), ("X-Forwarded-For", "unknown"), peer="10.0.0.1")
-    assert b"failure reason" in decoded(broken)
-    assert public.swarms.statistics(HASH).peers == 0
-    assert public.get("/quotes/Nelson?torrent", peer="10.0.0.1").status == 400
+    reply = decoded(public.get(announce(), *forwarded, peer="10.0.0.1", local="10.0.0.9"))
+    assert reply[b"external ip"] == packed("10.0.0.1")
+    # It reached us there, and so will find our own seeder.
+    assert reply[b"peers"] == packed("10.0.0.9") + OWN_PORT.to_bytes(2, "big")
+    assert public.swarms.statistics(HASH).peers == 1
+    assert public.get("/quotes/Nelson?torrent", *forwarded, peer="10.0.0.1").status == 200
 
 
 def test_who_asks_too_often_is_told_when_to_come_again() -> None:

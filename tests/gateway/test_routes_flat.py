@@ -71,7 +71,7 @@ def test_wrong_signatures_and_methods() -> None:
 
 def test_proxies_that_do_not_say_whom_they_speak_for() -> None:
     public = Public(proxies=["192.0.2.1"])
-    assert b"X-Forwarded-For" in _body(public, ANNOUNCE)
+    assert b"peers" in _body(public, ANNOUNCE)
     leaves_memory_flat(lambda _: public.get(ANNOUNCE), TIMES // 10)
 
 

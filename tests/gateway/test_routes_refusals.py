@@ -112,7 +112,7 @@ KINDS = {
         lambda n: b"/scrape?info_hash=" + b"%020d" % n, b"d5:files"
     ),
     "a proxy without X-Forwarded-For": Kind(
-        lambda _: announce(), b"X-Forwarded-For", partial(Public, proxies=["192.0.2.0/24"])
+        lambda _: announce(), b"interval", partial(Public, proxies=["192.0.2.0/24"])
     ),
     "unknown paths": Kind(numbered("/%d"), b"404"),
     "unknown objects": Kind(numbered("/missing/%d?torrent"), b"HTTP/1.1 4"),
