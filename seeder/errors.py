@@ -13,6 +13,7 @@ SeederError                  whatever we raise on purpose; str() is one line for
 │   │   ├── TorrentUnsupported      GetObjectTorrent
 │   │   └── AttributesUnsupported   GetObjectAttributes, or HEAD of a part
 │   └── OriginFault          an answer that is wrong: a bad status, a short body, a wrong range
+│       ├── HeadRefused      HEAD alone is answered so: a GET may tell what it doesn't
 │       └── PieceMismatch    a piece that was read twice, and failed its hash both times
 ├── TooManyObjects           the operator's limit: a prefix has more objects than `max_objects`
 ├── BudgetSpent              the operator's wish: S3 isn't asked until there is budget again
@@ -72,7 +73,12 @@ class ObjectMissing(OriginError):
 
 
 class ObjectChanged(OriginError):
-    """The pinned object was replaced (412, or another ETag)."""
+    """The pinned object was replaced (412, or another ETag), or is shorter than it was (416)."""
+
+    def __init__(self, text: str, *, out_of_range: bool = False) -> None:
+        super().__init__(text)
+        self.out_of_range = out_of_range
+        """Whether it ends before the range that was asked for."""
 
 
 class Unsupported(OriginError):
@@ -94,6 +100,10 @@ class AttributesUnsupported(Unsupported):
 
 class OriginFault(OriginError):
     """S3 answered, but the answer is wrong: unexpected status, wrong range."""
+
+
+class HeadRefused(OriginFault):
+    """S3 refuses a HEAD, though it answers a GET of the same, or answers it as no HEAD."""
 
 
 class PieceMismatch(OriginFault):

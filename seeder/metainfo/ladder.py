@@ -20,7 +20,10 @@ from seeder.errors import (
     MetainfoError,
     ObjectChanged,
     ObjectMissing,
+    OriginError,
     OriginFault,
+    OriginUnreachable,
+    SeederError,
     StorageError,
     TorrentUnsupported,
 )
@@ -51,6 +54,8 @@ _LOG = logging.getLogger(__name__)
 
 LARGEST_TORRENT_FILE = 10 * MIB
 """Bytes of a sidecar. Clients take hardly more: libtorrent 10^7 bytes."""
+LONGEST_QUESTION = 60.0
+"""Seconds that all requests of a rung may take, before its metainfo is checked."""
 
 
 def describe_wanted(settings: ObjectSettings) -> str:
@@ -107,6 +112,7 @@ class Ladder:
                     f"{pinned.ref}: torrent_file {settings.torrent_file} doesn't fit: {error}"
                 ) from error
             return self._found(record, "torrent_file", metainfo.info, tree)
+        left: dict[str, OriginUnreachable | ObjectChanged | ObjectMissing] = {}
         for rung in settings.metainfo:
             if rung in record.refused:
                 continue
@@ -114,15 +120,28 @@ class Ladder:
                 info, tree = await self._build(pinned, settings, meter, progress, former)
                 return self._found(record, rung, info, tree)
             try:
-                found = await self._from_outside(rung, pinned, settings, meter, progress)
+                asked = await self._ask(rung, pinned, settings, meter)
+            except (OriginUnreachable, ObjectChanged, ObjectMissing) as error:
+                # Reading the object will show whether that is true of it.
+                left[rung] = error
+                _LOG.warning("%s: left metainfo from %s: %s", pinned.ref, rung, error)
+                continue
+            except (MetainfoError, OriginError) as error:
+                self._refuse(record, rung, error)
+                continue
+            if asked is None:
+                continue
+            try:
+                tree = await self._check(pinned, asked, settings, meter, progress)
             except (MetainfoError, OriginFault, AccessDenied) as error:
-                reason = str(error).removeprefix(f"{label(pinned.ref)}: ")
-                record.refused[rung] = reason
-                _LOG.warning("%s: metainfo from %s refused: %s", pinned.ref, rung, reason)
+                self._refuse(record, rung, error)
             else:
-                if found is not None:
-                    info, tree = found
-                    return self._found(record, rung, info, tree)
+                return self._found(record, rung, asked.info, tree)
+        if left:
+            # It may have metainfo all the same: the next round asks again.
+            missed, why_left = left.popitem()
+            text = f"{why_left}; metainfo from {missed} is needed here"
+            raise type(why_left)(text) from why_left
         why = "; ".join(f"{rung}: {reason}" for rung, reason in record.refused.items())
         raise MetainfoError(
             f"{pinned.ref}: no metainfo from {', '.join(settings.metainfo)}"
@@ -133,24 +152,38 @@ class Ladder:
         record.info, record.rung, record.tree = info, rung, tree
         return Torrent(info, record.pinned, rung, tree)
 
-    async def _from_outside(
+    def _refuse(self, record: Record, rung: str, error: SeederError) -> None:
+        ref = record.pinned.ref
+        reason = record.refused[rung] = str(error).removeprefix(f"{label(ref)}: ")
+        _LOG.warning("%s: metainfo from %s refused: %s", ref, rung, reason)
+
+    async def _ask(
+        self, rung: str, pinned: PinnedObject, settings: ObjectSettings, meter: Meter
+    ) -> Metainfo | None:
+        """Return the metainfo of a rung as it came; None where it has none.
+
+        OriginError, MetainfoError; OriginUnreachable also when it takes too long.
+        """
+        with trio.move_on_after(LONGEST_QUESTION):
+            if rung == "checksums":
+                made = await self._from_checksums(pinned, settings, meter)
+                return None if made is None else Metainfo(made)
+            ask = self._ask_origin if rung == "origin" else self._read_sidecar
+            data = await ask(pinned, meter)
+            return None if data is None else parse_torrent(data)
+        raise OriginUnreachable(
+            f"{label(pinned.ref)}: S3 hasn't answered within {LONGEST_QUESTION:.0f} s"
+        )
+
+    async def _check(
         self,
-        rung: str,
         pinned: PinnedObject,
+        metainfo: Metainfo,
         settings: ObjectSettings,
         meter: Meter,
         progress: OnProgress,
-    ) -> tuple[Info, TreeFile | None] | None:
-        """Return verified metainfo of a rung; None where it has none."""
-        if rung == "checksums":
-            made = await self._from_checksums(pinned, settings, meter)
-            metainfo = None if made is None else Metainfo(made)
-        else:
-            ask = self._ask_origin if rung == "origin" else self._read_sidecar
-            data = await ask(pinned, meter)
-            metainfo = None if data is None else parse_torrent(data)
-        if metainfo is None:
-            return None
+    ) -> TreeFile | None:
+        """Check metainfo from outside; return as `Verifier.verify`. MetainfoError, OriginError."""
         info = metainfo.info
         if settings.private and not info.private:
             raise MetainfoError("it is not private, the configuration says private = true")
@@ -159,7 +192,7 @@ class Ladder:
                 f"its pieces are {info.layout.piece_length} bytes, the configuration says "
                 f"piece_length = {settings.piece_length}"
             )
-        return info, await self._verifier.verify(pinned, metainfo, settings, meter, progress)
+        return await self._verifier.verify(pinned, metainfo, settings, meter, progress)
 
     async def _ask_origin(self, pinned: PinnedObject, meter: Meter) -> bytes | None:
         if self._support.absent:

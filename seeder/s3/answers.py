@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from seeder.errors import (
     AccessDenied,
     AttributesUnsupported,
+    HeadRefused,
     ObjectChanged,
     ObjectMissing,
     OriginError,
@@ -19,7 +20,7 @@ from seeder.errors import (
 from seeder.http.dates import parse_date
 from seeder.s3.xml import read_xml
 from seeder.torrent.objects import Description, ObjectRef, PinnedObject
-from seeder.units import ByteRange, whole_number
+from seeder.units import LARGEST_SIZE, ByteRange, whole_number
 
 _TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 _TRANSIENT_CODES = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"})
@@ -113,6 +114,8 @@ class Answer:
     host: str | None = None
     """Where a redirect leads."""
     delete_marker: bool = False
+    gives: bool = False
+    """Whether this was answered to a HEAD, and a GET of the same worked."""
     pause: float | None = None
     """Seconds for which S3 wants to be left alone (Retry-After, RFC 9110, 10.2.3)."""
 
@@ -154,8 +157,9 @@ class Answer:
 
     @property
     def unexplained(self) -> bool:
-        """Whether this is a client error without a reason, as every answer to a HEAD is."""
-        return 400 <= self.status < 500 and not self.code and not self.transient
+        """Whether this is a refusal without a reason, as every one of a HEAD is."""
+        refused = 400 <= self.status < 500 or self.status == 501
+        return refused and not self.code and not self.transient
 
     def moved_from(self, region: str) -> str | None:
         """Return the bucket's region if the request went to another one."""
@@ -188,6 +192,8 @@ def refusal(answer: Answer, asked: Asked, attempts: int = 1) -> OriginError:
             f"{asked.name}: {asked.host} {lacks} ({answer})",
             for_every_key=answer.status in _NO_SUCH_METHOD,
         )
+    if answer.gives and not optional and answer.status != 404:
+        return HeadRefused(f"{said} to a HEAD, though it answers a GET")
     kms = answer.code.startswith("KMS.") or "KMS" in answer.message
     if answer.status in (400, 403) and kms:
         return AccessDenied(f"{said}; allow kms:Decrypt on its key, and read it with credentials")
@@ -213,7 +219,9 @@ def _by_status(answer: Answer, asked: Asked, said: str) -> OriginError:
         case 412:
             return ObjectChanged(f"{asked.name}: the object was replaced ({answer})")
         case 416:
-            return ObjectChanged(f"{asked.name}: the object is shorter than it was ({answer})")
+            return ObjectChanged(
+                f"{asked.name}: the object is shorter than it was ({answer})", out_of_range=True
+            )
         case 400 if not answer.code:
             return OriginFault(f"{said} and no reason; an object under SSE-C is answered so")
         case status if status in _REDIRECTS:
@@ -324,6 +332,43 @@ def _packed(headers: Mapping[str, str]) -> str:
         f"; maybe it packs or unpacks objects on the way (Content-Encoding {printable(coding)}):"
         " turn that off, or upload the object without one"
     )
+
+
+def is_plain(headers: Mapping[str, str]) -> bool:
+    """Tell whether the answer to a HEAD can be believed alone.
+
+    Not without an ETag and a length, nor with a length of 0, which proxies make of a missing one,
+    nor where the bytes may be coded on the way: then the length may be that of either form.
+    """
+    coded = any(name == "content-encoding" for name, _ in describe(headers).headers)
+    return "etag" in headers and bool(content_length(headers)) and not coded
+
+
+def whole_size(status: int, headers: Mapping[str, str]) -> int | None:
+    """Return the object's bytes as the head of an answer to a ranged GET tells them, if it does."""
+    if status == 200:
+        return content_length(headers)
+    match = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
+    return whole_number(match[3]) if status == 206 and match is not None else None
+
+
+def pin(
+    ref: ObjectRef, headers: Mapping[str, str], size: int | None, by: str = "HEAD"
+) -> PinnedObject:
+    """Return the object that the head of an answer tells of; OriginFault if that isn't enough."""
+    etag = headers.get("etag", "")
+    usable = etag != "" and etag.isascii() and etag.isprintable()
+    if not usable or size is None:
+        raise OriginFault(
+            f"{label(ref)}: HEAD and a GET of its first byte give ETag"
+            f" {printable(etag) or 'missing'}, size {'missing' if size is None else size}; without"
+            " an ETag and a size an object can't be published"
+        )
+    if size > LARGEST_SIZE:
+        raise OriginFault(f"{label(ref)}: {by} says {size} bytes, which no object has")
+    version = headers.get("x-amz-version-id")
+    version = None if version == "null" else version
+    return PinnedObject(ref, etag, size, version, describe(headers))
 
 
 def content_length(headers: Mapping[str, str]) -> int | None:

@@ -8,7 +8,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
@@ -108,6 +108,8 @@ class Call(Generic[_T]):
     patient: bool = False
     """Whether it waits for the policy's `patience` while S3 is away, since somebody waits for it,
     or much would have to be asked again. Others end soon, so that it shows what is wrong."""
+    dispensable: bool = False
+    """Whether we can do without its answer, though every S3 knows the call."""
     torrent: bool = False
     about: Query = ()
     """The query that asks for the object's attributes or for one of its parts."""
@@ -118,8 +120,8 @@ class Call(Generic[_T]):
 
     @property
     def optional(self) -> bool:
-        """Whether it is a question that not every S3 answers."""
-        return self.torrent or bool(self.about)
+        """Whether we can do without its answer: it is tried less often, and says nothing of S3."""
+        return self.dispensable or self.torrent or bool(self.about)
 
     @property
     def key(self) -> str:
@@ -247,7 +249,7 @@ class Caller:
         presence, gate = self._presence, self._presence.gate
         patience = self._policy.patience if call.patient else 0.0
         region = self._regions.get(call.ref.bucket, self._settings.region)
-        tries = Tries(self._policy, region, patience)
+        tries = Tries(self._policy, region, patience, optional=call.optional)
         first = trio.current_time()
         troubled: float | None = None
         """Since when it has failed, or waited."""
@@ -286,7 +288,7 @@ class Caller:
                     tries.line_up()
                     _LOG.debug("%s; again when S3 is back", failure)
                     continue
-                if got.step is None:
+                if got.step is None and (got.hopeless or not call.optional):
                     presence.gave_up(first, got.setback.why)
                 failure.away = presence.reach.away
             if got.step is None:
@@ -406,7 +408,8 @@ class Caller:
         """Return the error of a HEAD with its reason, which only the body of a GET tells."""
 
         async def leave(_: Exchange) -> Answer:
-            return answer  # the GET worked, so the error of the HEAD is all there is
+            # The GET worked, so the error of the HEAD is all there is.
+            return replace(answer, gives=True)
 
         headers = {**call.headers, "Range": "bytes=0-0"}
         again = Call("GET", call.ref, call.meter, call.purpose, leave, headers)
@@ -414,7 +417,7 @@ class Caller:
             reason = await self._attempt(again, endpoint, credentials, Progress(1))
         except (Broken, BudgetSpent):
             return answer
-        return reason if reason.status < 500 else answer
+        return reason if reason.gives or reason.status < 500 else answer
 
     def _endpoint(self, bucket: str, region: str) -> Endpoint:
         return self._rules.resolve(

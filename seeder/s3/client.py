@@ -14,20 +14,21 @@ from seeder.config.sections import OriginSettings
 from seeder.errors import (
     AccessDenied,
     AttributesUnsupported,
+    HeadRefused,
     ObjectChanged,
     ObjectMissing,
     OriginError,
     OriginFault,
     TorrentUnsupported,
 )
-from seeder.s3.answers import check_range, content_length, describe, label, printable
+from seeder.s3.answers import check_range, content_length, is_plain, label, pin, whole_size
 from seeder.s3.calls import Allowance, Call, Caller, OriginStatistics
 from seeder.s3.listing import LARGEST_PAGE, Page, page_query, parse_page
 from seeder.s3.retry import RetryPolicy
 from seeder.s3.signing import Query
 from seeder.s3.transport import Broken, Exchange
 from seeder.torrent.objects import Meter, ObjectRef, PinnedObject, Purpose
-from seeder.units import LARGEST_SIZE, MIB, ByteRange
+from seeder.units import MIB, ByteRange
 
 _T = TypeVar("_T")
 
@@ -91,26 +92,54 @@ class S3Origin:
         return self._caller.statistics()
 
     async def head(self, ref: ObjectRef, meter: Meter) -> PinnedObject:
-        """Return the present state of an object (HeadObject). OriginError."""
+        """Return the present state of an object. OriginError.
 
-        async def take(exchange: Exchange) -> PinnedObject:
+        HeadObject tells it. A ranged GET is asked too where that is refused, has no ETag or
+        length, or a length that may be another one than the object's; then the GET is believed.
+        """
+
+        async def take(exchange: Exchange) -> Mapping[str, str]:
             await exchange.read(0)  # to the end, so that the connection is kept
-            etag = exchange.headers.get("etag", "")
-            size = content_length(exchange.headers)
-            usable = etag != "" and etag.isascii() and etag.isprintable()
-            if exchange.status != 200 or not usable or size is None:
-                raise OriginFault(
-                    f"{label(ref)}: HEAD gives status {exchange.status}, ETag"
-                    f" {printable(etag) or 'missing'}, Content-Length {size}; without an ETag and a"
-                    " size an object can't be published"
-                )
-            if size > LARGEST_SIZE:
-                raise OriginFault(f"{label(ref)}: HEAD says {size} bytes, which no object has")
-            version = exchange.headers.get("x-amz-version-id")
-            version = None if version == "null" else version
-            return PinnedObject(ref, etag, size, version, describe(exchange.headers))
+            if exchange.status != 200:
+                raise HeadRefused(f"{label(ref)}: S3 answers {exchange.status} to a HEAD")
+            return exchange.headers
 
-        return await self._caller.result(Call("HEAD", ref, meter, "metainfo", take))
+        try:
+            call = Call("HEAD", ref, meter, "metainfo", take, normal=(HeadRefused,))
+            told = await self._caller.result(call)
+        except HeadRefused:
+            told = {}
+        if is_plain(told):
+            return pin(ref, told, content_length(told))
+        try:
+            found, size = await self._ask_by_range(ref, meter)
+        except ObjectChanged as error:
+            if not error.out_of_range:
+                raise
+            if content_length(told):
+                raise OriginFault(
+                    f"{label(ref)}: HEAD says {content_length(told)} bytes, a GET of the first says"
+                    " that there is none"
+                ) from error
+            found, size = told, 0
+        except OriginFault as error:
+            raise OriginFault(f"{label(ref)}: HEAD doesn't tell its state, and {error}") from error
+        return pin(ref, {**told, **found}, size, "a GET of its first byte")
+
+    async def _ask_by_range(
+        self, ref: ObjectRef, meter: Meter
+    ) -> tuple[Mapping[str, str], int | None]:
+        """Return the head of an answer to a GET of the first byte, and the object's size.
+
+        ObjectChanged `out_of_range` where it has none. OriginError.
+        """
+
+        async def take(exchange: Exchange) -> tuple[Mapping[str, str], int | None]:
+            headers = exchange.headers
+            return headers, whole_size(exchange.status, headers)  # the body is of no interest
+
+        first = {"Range": ByteRange(0, 1).header}
+        return await self._caller.result(Call("GET", ref, meter, "metainfo", take, first, size=1))
 
     async def is_md5(self, pinned: PinnedObject, meter: Meter) -> bool:
         """Tell whether S3 lets an ETag of 32 digits be the object's MD5 (HeadObject). OriginError.
@@ -202,7 +231,7 @@ class S3Origin:
         await self._caller.result(call)
 
     async def read_small(self, ref: ObjectRef, limit: int, meter: Meter) -> bytes:
-        """Return a whole object of at most `limit` bytes. OriginError; it may well be missing."""
+        """Return a whole object of at most `limit` bytes. OriginError; we can do without it."""
 
         async def take(exchange: Exchange) -> bytes:
             if exchange.status != 200:
@@ -215,7 +244,9 @@ class S3Origin:
 
         # Without s3:ListBucket, S3 denies access to a key that isn't there.
         normal = (ObjectMissing, AccessDenied)
-        call = Call("GET", ref, meter, "metainfo", take, size=limit, normal=normal)
+        call = Call(
+            "GET", ref, meter, "metainfo", take, size=limit, dispensable=True, normal=normal
+        )
         return await self._caller.result(call)
 
     async def list_page(

@@ -23,6 +23,8 @@ class RetryPolicy:
     """Failures in a row after which a call that has no patience is given up."""
     first_wait: float = 0.2
     longest_wait: float = 1.0
+    optional_attempts: int = 3
+    """The same for a question whose answer we can do without."""
     patience: float = 120.0
     """For so long those calls go on that have patience while S3 is away."""
     hopeless_wait: float = 10.0
@@ -69,8 +71,11 @@ Step: TypeAlias = Wait | Move | Renew | None
 class Tries:
     """The attempts of one call: it is told of each failure and answers with the next step."""
 
-    def __init__(self, policy: RetryPolicy, region: str, patience: float = 0.0) -> None:
+    def __init__(
+        self, policy: RetryPolicy, region: str, patience: float = 0.0, *, optional: bool = False
+    ) -> None:
         self._policy = policy
+        self._most = policy.optional_attempts if optional else policy.attempts
         self._longest_pause = max(patience, LONGEST_PAUSE)
         self._alone = 0
         """Failures in a row that concern this call only."""
@@ -97,7 +102,7 @@ class Tries:
         longer than the call waits.
         """
         self._alone += 1
-        if self._alone >= self._policy.attempts or (pause or 0) > self._longest_pause:
+        if self._alone >= self._most or (pause or 0) > self._longest_pause:
             return None
         self.attempt += 1
         # Full jitter: calls that failed together must not come back together.

@@ -225,7 +225,7 @@ async def test_an_origin_that_answers_with_the_object_is_left_at_once_and_asked_
         (error(405, "MethodNotAllowed"), 1),
         (error(400, "InvalidArgument"), 3),
         (error(404, "NoSuchKey"), 3),
-        (error(500, "InternalError"), 3 * QUICK.attempts),
+        (error(500, "InternalError"), 3 * QUICK.optional_attempts),
         (denied(), 3),
     ],
 )

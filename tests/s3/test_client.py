@@ -65,7 +65,9 @@ async def test_a_head_tells_what_the_publisher_gave_with_the_object(
         "x_amz_meta_strange": "caf\xc3\xa9",
         "x_amz_meta_zeal": "z" * 9000,
     }
-    faults.script(answer(200, BODY, etag='"tag"', **told))
+    # What is coded may have another length than HEAD says, so a GET is asked as well.
+    first = answer(206, BODY[:1], etag='"tag"', content_range=f"bytes 0-0/{len(BODY)}", **told)
+    faults.script(answer(200, BODY, etag='"tag"', **told), first)
     pinned = await origin.head(REF, meter)
     assert pinned == PINNED
     assert pinned.description == Description(

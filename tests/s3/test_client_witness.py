@@ -1,0 +1,113 @@
+"""What HEAD doesn't tell, or may tell wrong, a ranged GET tells."""
+
+import pytest
+
+from seeder.errors import AccessDenied, ObjectChanged, OriginError, OriginFault
+from seeder.torrent.objects import ObjectRef
+from tests.s3.fault_server import FaultServer, Reply, answer, error, head, raw
+from tests.s3.support import CountingMeter, MakeOrigin
+
+REF = ObjectRef("default", "bucket", "key")
+TAG = '"tag"'
+FIRST = answer(206, b"x", etag=TAG, content_range="bytes 0-0/300")
+
+
+def _head(*headers: tuple[str, str]) -> Reply:
+    return raw(head(200, headers), close=True)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        pytest.param(_head(("etag", TAG)), id="R2: no length"),
+        pytest.param(_head(("etag", TAG), ("transfer-encoding", "chunked")), id="chunked"),
+        pytest.param(_head(("etag", TAG), ("content-length", "0")), id="length 0"),
+        pytest.param(_head(("content-length", "300")), id="no ETag"),
+        pytest.param(
+            _head(("etag", TAG), ("content-length", "44"), ("content-encoding", "gzip")), id="gzip"
+        ),
+        pytest.param(answer(204, etag=TAG), id="204"),
+        pytest.param(answer(206, etag=TAG, content_range="bytes 0-0/300"), id="206"),
+    ],
+)
+async def test_a_ranged_get_is_the_second_witness(
+    faults: FaultServer, make_origin: MakeOrigin, meter: CountingMeter, told: Reply
+) -> None:
+    origin = await make_origin(path_style=True)
+    faults.script(told, FIRST)
+    pinned = await origin.head(REF, meter)
+    assert (pinned.etag, pinned.size) == (TAG, 300)
+    assert [seen.headers.get("range") for seen in faults.seen] == [None, "bytes=0-0"]
+
+
+@pytest.mark.parametrize("status", [401, 403, 405, 501])
+async def test_a_head_that_is_refused_is_no_refusal_of_the_object(
+    faults: FaultServer, make_origin: MakeOrigin, meter: CountingMeter, status: int
+) -> None:
+    origin = await make_origin(path_style=True)
+    faults.script(answer(status))
+    faults.default = FIRST
+    pinned = await origin.head(REF, meter)
+    assert (pinned.etag, pinned.size) == (TAG, 300)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [error(416, "InvalidRange"), answer(200, etag=TAG)],
+)
+async def test_an_empty_object_is_one_where_a_get_says_so_too(
+    faults: FaultServer, make_origin: MakeOrigin, meter: CountingMeter, first: Reply
+) -> None:
+    origin = await make_origin(path_style=True)
+    faults.script(answer(200, etag=TAG), first)
+    assert (await origin.head(REF, meter)).size == 0
+
+
+async def test_a_server_without_ranges_tells_the_size_all_the_same(
+    faults: FaultServer, make_origin: MakeOrigin, meter: CountingMeter
+) -> None:
+    origin = await make_origin(path_style=True)
+    faults.script(_head(("etag", TAG)), answer(200, b"x" * 300, etag=TAG))
+    assert (await origin.head(REF, meter)).size == 300
+
+
+async def test_a_whole_head_is_believed_alone(
+    faults: FaultServer, make_origin: MakeOrigin, meter: CountingMeter
+) -> None:
+    origin = await make_origin(path_style=True)
+    faults.script(answer(200, b"x" * 300, etag=TAG))
+    await origin.head(REF, meter)
+    assert len(faults.seen) == 1
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        (
+            _head(("etag", TAG)),
+            answer(206, b"x", etag=TAG, content_range="bytes 0-0/*"),
+            OriginFault,
+        ),
+        (_head(), answer(206, b"x", content_range="bytes 0-0/300"), OriginFault),
+        (_head(), error(416, "InvalidRange"), OriginFault),
+        (_head(("etag", TAG)), error(412, "PreconditionFailed"), ObjectChanged),
+        (
+            _head(("etag", TAG), ("content-length", "44"), ("content-encoding", "gzip")),
+            error(416, "InvalidRange"),
+            OriginFault,
+        ),
+        (error(403, "AccessDenied"), error(403, "AccessDenied"), AccessDenied),
+    ],
+)
+async def test_what_neither_tells_is_not_guessed(
+    faults: FaultServer,
+    make_origin: MakeOrigin,
+    meter: CountingMeter,
+    case: tuple[Reply, Reply, type[OriginError]],
+) -> None:
+    told, first, kind = case
+    origin = await make_origin(path_style=True)
+    faults.script(told)
+    faults.default = first
+    with pytest.raises(kind):
+        await origin.head(REF, meter)
