@@ -22,6 +22,8 @@ _T = TypeVar("_T")
 
 _LONGEST_READ = 256 * 1024
 """Bytes after which a read lets the other tasks run."""
+_LONGEST_HEAD = 64 * 1024
+"""Bytes in which the end of a head is looked for."""
 _LOOKUPS = 4
 """Names that are looked up at a time."""
 
@@ -154,6 +156,22 @@ class Stream:
         count = array.array("i", [0])
         fcntl.ioctl(self._sock, termios.FIONREAD, count)
         return count[0] + self._decrypted
+
+    @property
+    def unread_body(self) -> int:
+        """As `unread`, of an answer of which nothing was read: without its head.
+
+        With TLS the head is counted, too: it can't be told from the rest.
+        """
+        unread = self.unread
+        if not unread or isinstance(self._sock, ssl.SSLSocket):
+            return unread
+        with contextlib.suppress(OSError):  # it is closed next
+            beginning = self._sock.recv(_LONGEST_HEAD, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            if beginning.startswith(b"HTTP/"):
+                _, end, body = beginning.partition(b"\r\n\r\n")
+                unread -= len(beginning) - len(body) if end else len(beginning)
+        return unread
 
     @property
     def _decrypted(self) -> int:

@@ -63,7 +63,7 @@ class Transport(httpx.AsyncBaseTransport):
             except _FAILURES as error:
                 raise _as_httpx(error, httpx.ReadTimeout, httpx.ReadError) from error
         except BaseException:
-            request.extensions.get("unread", _ignore)(link.stream.unread)
+            request.extensions.get("unread", _ignore)(link.stream.unread_body)
             self._pool.drop(link)
             raise
         body = _AnswerBody(self._pool.body_of(link, parser, sent, head))

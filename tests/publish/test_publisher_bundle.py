@@ -383,7 +383,11 @@ async def test_a_bundle_beside_torrents_of_its_objects(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("size", "problem"),
-    [(10**18, "it can't be published"), (2**63 - 1, "which nothing has"), (2**63, "ETag or size")],
+    [
+        (10**18, "it can't be published"),
+        (2**63 - 1, "which nothing has"),
+        (2**63, "which no object has"),
+    ],
 )
 async def test_a_bundle_of_an_absurd_size_is_refused_in_a_line(
     world: World, size: int, problem: str
