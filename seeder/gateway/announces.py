@@ -22,8 +22,17 @@ from seeder.tracker.swarms import Swarms
 
 HASHES_A_REQUEST = 4
 """So many hashes of a scrape cost as much as an announce."""
+SPREAD = 61
+"""Refusals are spread over so many seconds for each minute, or those of a client with thousands of
+torrents would all be back in the same second, to be refused again."""
+TIMES = 2
+"""Minutes over which clients that ask too often are spread, behind the first."""
+_STEP = 23
+"""Prime to SPREAD: refusals in a row are told times far from each other."""
 _HEADERS = ((b"Content-Type", b"text/plain"), (b"Cache-Control", b"no-store"))
-_TOO_MANY = encode_failure(AnnounceError("too many requests from your address", retry_in="1"))
+_TOO_OFTEN = AnnounceError("too many requests from your address", retry_in="1")
+_TOO_MANY = tuple(encode_failure(_TOO_OFTEN, later=TIMES * later) for later in range(SPREAD))
+_ENDINGS = (b"event=stopped", b"event=completed")
 
 
 class TrackerRoutes:
@@ -33,9 +42,16 @@ class TrackerRoutes:
         self._swarms = swarms
         self._clients = clients
         self._clock = clock
+        self._later = 0
+        """Of the next refusal, in seconds."""
 
     def announce(self, request: Request) -> Response:
-        """Answer an announce (BEP 3)."""
+        """Answer an announce (BEP 3).
+
+        The end of a download is taken even from those who ask too often: it comes once, and who
+        isn't known to have stopped is handed out for an hour. Then it gets no peers, so that it
+        costs less than reading the request did.
+        """
         return self._answer(request, self._announce, 1)
 
     def scrape(self, request: Request) -> Response:
@@ -44,23 +60,40 @@ class TrackerRoutes:
         return self._answer(request, self._scrape, 1 + hashes // HASHES_A_REQUEST)
 
     def _answer(
-        self, request: Request, page: Callable[[bytes, bytes, bytes | None], bytes], requests: int
+        self,
+        request: Request,
+        page: Callable[[bytes, bytes, bytes | None, bool], bytes | None],
+        requests: int,
     ) -> Response:
+        client, local = self._clients.addresses(request)
+        admitted = self._clients.admit(client, requests)
         try:
-            client, local = self._clients.addresses(request)
-            admitted = self._clients.admit(client, requests)
-            body = page(request.query, client, local) if admitted else _TOO_MANY
-            if not self._clients.admit_reply(client, len(body)):
-                body = _TOO_MANY
+            body = page(request.query, client, local, admitted)
+            if body is None or not self._clients.admit_reply(client, len(body)):
+                body = _TOO_MANY[self._next_later()]
         except AnnounceError as refusal:
-            body = encode_failure(refusal)
+            body = encode_failure(refusal, later=self._next_later())
         return Response(200, body, _HEADERS)
 
-    def _announce(self, query: bytes, client: bytes, local: bytes | None) -> bytes:
+    def _next_later(self) -> int:
+        self._later = (self._later + _STEP) % SPREAD
+        return self._later
+
+    def _announce(
+        self, query: bytes, client: bytes, local: bytes | None, admitted: bool
+    ) -> bytes | None:
+        if not admitted and not any(ending in query for ending in _ENDINGS):
+            return None
         announce = parse_announce(query)
+        if not admitted:
+            announce = announce._replace(numwant=0)
         reply = self._swarms.announce(announce, client, local, self._clock())
         return encode_reply(reply) if announce.compact else encode_reply_listed(reply)
 
-    def _scrape(self, query: bytes, client: bytes, local: bytes | None) -> bytes:
+    def _scrape(
+        self, query: bytes, client: bytes, local: bytes | None, admitted: bool
+    ) -> bytes | None:
+        if not admitted:
+            return None
         counts = self._swarms.scrape(parse_scrape(query))
         return encode_scrape(counts, self._swarms.policy.min_interval)

@@ -15,6 +15,8 @@ from seeder.units import KIB
 LONG_REPLY = 4 * KIB
 """Bytes of a reply that count as a request more: some ask for kilobytes with one line."""
 
+RANGE_PATIENCE = 20.0
+"""Seconds that a request for content waits at most before it is begun."""
 MOST_HOPS = 32
 """Addresses of an X-Forwarded-For that are looked at: whoever stands in a trusted network could
 have us read thousands."""
@@ -57,13 +59,22 @@ class TrustedProxies:
 
 
 class Clients:
-    """The clients of the public listener; `clock` is in seconds."""
+    """The clients of the public listener; `clock` is in seconds.
+
+    Downloads have a limit of their own: a BitTorrent client asks for thousands of small ranges, and
+    must neither lose its tracker by that nor its web seed by its torrents' announces.
+    """
 
     def __init__(
-        self, proxies: TrustedProxies, limiter: AddressLimiter, clock: Callable[[], float]
+        self,
+        proxies: TrustedProxies,
+        limiter: AddressLimiter,
+        ranges: AddressLimiter,
+        clock: Callable[[], float],
     ) -> None:
         self._proxies = proxies
         self._limiter = limiter
+        self._ranges = ranges
         self._clock = clock
 
     def addresses(self, request: Request) -> tuple[bytes, bytes | None]:
@@ -86,6 +97,14 @@ class Clients:
     def admit_reply(self, client: bytes, size: int) -> bool:
         """Count a long reply as further requests; False when the client has to wait for it."""
         return size < LONG_REPLY or self.admit(client, size // LONG_REPLY)
+
+    def wait_for_range(self, client: bytes) -> float | None:
+        """Count a client's request for content; return the seconds that it has to wait.
+
+        None if they are too many. Clients give up a web seed that refuses a few times in a row, so
+        they wait.
+        """
+        return self._ranges.wait(client, self._clock(), RANGE_PATIENCE)
 
 
 def _hop(raw: bytes) -> IPAddress | None:

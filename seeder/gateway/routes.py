@@ -1,7 +1,7 @@
 """The public listener's handler: its table of routes, and how its parts are put together."""
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from ipaddress import ip_address
 
 import trio
@@ -10,7 +10,7 @@ from seeder.config.sections import Config
 from seeder.gateway.access import Keyring
 from seeder.gateway.announces import TrackerRoutes
 from seeder.gateway.buckets import BucketRoutes
-from seeder.gateway.clients import Clients, TrustedProxies
+from seeder.gateway.clients import RANGE_PATIENCE, Clients, TrustedProxies
 from seeder.gateway.cors import answer_preflight, for_pages, is_preflight
 from seeder.gateway.documents import Documents
 from seeder.gateway.download import Downloads
@@ -30,6 +30,8 @@ _LOG = logging.getLogger(__name__)
 
 REQUESTS_A_SECOND, REQUESTS_AT_ONCE = 50.0, 500.0
 """Requests to the public listener from one address (IPv6: one /64): room for a large NAT."""
+RANGES_A_SECOND, RANGES_AT_ONCE = 400.0, 4000.0
+"""Those for content, beside the others: 25 MiB/s in pieces of 64 KiB, which is a request each."""
 INDEX_REQUESTS = 5
 """A page of the index counts as so many requests of its client: it takes milliseconds."""
 _TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
@@ -132,6 +134,8 @@ class PublicRoutes:
         self, request: Request, page: bytes | None, may_read: bool
     ) -> Response | Awaitable[Response]:
         try:
+            if page is None and may_read:
+                return self._content(request)
             client = self._admit(request)
             if is_preflight(request):
                 return answer_preflight(request)
@@ -141,9 +145,16 @@ class PublicRoutes:
             return self._objects.refuse(request, error)
         if page == b"torrent":
             return self._objects.torrent(request, client)
-        if page == b"magnet":
-            return self._objects.magnet(request)
-        return self._objects.content(request, str(ip_address(client)))
+        return self._objects.magnet(request)
+
+    def _content(self, request: Request) -> Awaitable[Response]:
+        """Return the reply to come; S3Error where the client asks far too often."""
+        client, _ = self._clients.addresses(request)
+        wait = self._clients.wait_for_range(client)
+        if wait is None:
+            raise S3Error("SlowDown", _TOO_OFTEN, retry_in=RANGE_PATIENCE)
+        reply = self._objects.content(request, str(ip_address(client)))
+        return _after(wait, reply) if wait else reply
 
     def _admit(self, request: Request, requests: int = 1) -> bytes:
         """Count `requests` for the request's client, and return that client's packed address.
@@ -177,6 +188,7 @@ def public_routes(
     clients = Clients(
         TrustedProxies(config.tracker.trusted_proxies),
         AddressLimiter(REQUESTS_A_SECOND, REQUESTS_AT_ONCE),
+        AddressLimiter(RANGES_A_SECOND, RANGES_AT_ONCE),
         clock,
     )
     naming = Naming(config.gateway.domains)
@@ -190,6 +202,15 @@ def public_routes(
         documents=documents,
         index=IndexRoutes(Index(catalog, links, clock)) if config.gateway.listing else None,
     )
+
+
+async def _after(seconds: float, reply: Coroutine[None, None, Response]) -> Response:
+    try:
+        await trio.sleep(seconds)
+    except BaseException:
+        reply.close()
+        raise
+    return await reply
 
 
 def _is_of_tracker(path: bytes) -> bool:

@@ -1,11 +1,12 @@
-"""Token buckets that refuse what comes too often from one address or over one connection.
+"""Token buckets for what comes too often from one address or over one connection.
 
-The buckets in `seeder.upload.rates` never refuse: they delay.
+They refuse, or say how long it has to wait; those in `seeder.upload.rates` never refuse.
 
 No I/O.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from seeder.net.addresses import networks_of
@@ -63,12 +64,32 @@ class AddressLimiter:
                     buckets.move_to_end(network)
                 return False
             taken.append((buckets, network, full_at))
+        self._book(taken)
+        return True
+
+    def wait(self, address: bytes, now: float, patience: float) -> float | None:
+        """Take a token of a packed address, on credit if need be; return when it is there.
+
+        That is in so many seconds. Where it would be more than `patience`, nothing is taken, and
+        the result is None.
+        """
+        wait, taken = 0.0, []
+        for length, cost, depth, buckets in self._levels[len(address)]:
+            network = address[:length]
+            full_at = max(buckets.get(network, now), now) + cost
+            wait = max(wait, full_at - depth - now)
+            taken.append((buckets, network, full_at))
+        if wait > patience:
+            return None
+        self._book(taken)
+        return wait
+
+    def _book(self, taken: Iterable[tuple[OrderedDict[bytes, float], bytes, float]]) -> None:
         for buckets, network, full_at in taken:
             buckets[network] = full_at
             buckets.move_to_end(network)
             if len(buckets) > self._most:
                 buckets.popitem(last=False)
-        return True
 
 
 class _Level(NamedTuple):

@@ -225,11 +225,11 @@ def _entry(endpoint: bytes) -> bytes:
     return b"d2:ip%d:%b4:porti%dee" % (len(address), address, port)
 
 
-def encode_failure(error: AnnounceError) -> bytes:
+def encode_failure(error: AnnounceError, *, later: int = 0) -> bytes:
     """Return a refusal (BEP 3, BEP 31).
 
     If the error names minutes, `interval` says the same in seconds, since libtorrent heeds that key
-    in a refusal.
+    in a refusal. `later` are seconds more, so that not all come again at once.
     """
     # Cut between characters, not within one.
     reason = error.reason.encode()[:LONGEST_REASON].decode(errors="ignore").encode()
@@ -237,7 +237,8 @@ def encode_failure(error: AnnounceError) -> bytes:
     retry_in = error.retry_in
     if retry_in is not None:
         if retry_in.isdecimal():
-            seconds = 60 * int(retry_in)
+            seconds = 60 * int(retry_in) + later
+            retry_in = str(-(-seconds // 60))
             body += b"8:intervali%de12:min intervali%de" % (seconds, seconds)
         body += b"8:retry in%d:%b" % (len(retry_in), retry_in.encode())
     return body + b"e"

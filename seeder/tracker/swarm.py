@@ -34,7 +34,8 @@ from seeder.tracker.saved import SavedPeer
 from seeder.tracker.visits import Visits
 
 HANDOUT_GAP = 5.0
-"""Seconds after a handout in which that peer gets no other: some announce every second."""
+"""Seconds after a handout in which that peer gets no other: some announce every second. A client
+that says it has started knows nobody, whatever was told before to who was there."""
 MOST_LOOKED_AT = 400
 """Strangers of its own network that are looked at for one asker."""
 
@@ -134,7 +135,7 @@ class Swarm:
         count = min(count, self._policy.most_numwant)
         if peer is not None and count:
             answered = peer.answered_by_alias if by_alias else peer.answered
-            if now - answered < HANDOUT_GAP:
+            if now - answered < HANDOUT_GAP and request.event is not AnnounceEvent.STARTED:
                 return NOBODY
             if by_alias:
                 peer.answered_by_alias = now
@@ -399,6 +400,11 @@ def _wants_nothing(request: AnnounceRequest) -> bool:
 def _may_lack_metadata(request: AnnounceRequest) -> bool:
     """Tell whether a client may have only a magnet link: aria2 then says that it lacks 0 bytes.
 
-    A seed that has just started says the same; hearing of a peer in vain costs it little.
+    It says so in each announce until it has the metadata. A seed that had all before it started
+    says the same; hearing of a peer in vain costs it little.
     """
-    return request.event is AnnounceEvent.STARTED and request.left == request.downloaded == 0
+    return (
+        request.left == request.downloaded == 0
+        and request.event is not AnnounceEvent.COMPLETED
+        and request.event is not AnnounceEvent.PAUSED
+    )

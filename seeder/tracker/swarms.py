@@ -7,7 +7,7 @@ from math import inf
 from seeder.errors import AnnounceError
 from seeder.net.addresses import compact_endpoint
 from seeder.torrent.info import InfoHash
-from seeder.tracker.announce import AnnounceReply, AnnounceRequest, ScrapeCounts
+from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest, ScrapeCounts
 from seeder.tracker.claims import ClaimCounter, Claims, PastRoom
 from seeder.tracker.crowd import RandomFloats
 from seeder.tracker.handout import OwnPlace
@@ -16,6 +16,8 @@ from seeder.tracker.saved import Counted, SavedSwarm, SwarmRow, from_row, to_row
 from seeder.tracker.swarm import Swarm, SwarmPolicy
 from seeder.tracker.visits import Visits
 
+SOON = 60.0
+"""Seconds until a client that wants peers and got none may ask again."""
 INTERVAL_SPREAD = 0.1
 """Share of the interval by which replies differ, so that announces don't come in waves."""
 MINUTES_LOADING = "1"
@@ -153,13 +155,16 @@ class Swarms:
         peers, peers6 = swarm.announce(request, source, own, now, self.own_place, by_alias=by_alias)
         counts = swarm.counts()
         spread = 1 + INTERVAL_SPREAD * (2 * self._rng.random() - 1)
+        interval, min_interval = self.policy.interval, self.policy.min_interval
+        if not peers and not peers6 and _waits_for_peers(request):
+            interval, min_interval = min(interval, SOON), min(min_interval, int(SOON / 2))
         return AnnounceReply(
             source,
             counts.complete,
             counts.incomplete,
             counts.downloaded,
-            int(self.policy.interval * spread),
-            self.policy.min_interval,
+            int(interval * spread),
+            min_interval,
             peers,
             peers6,
         )
@@ -231,3 +236,9 @@ class Swarms:
             if known is not saved:
                 known.peers.extend(saved.peers)
                 known.sessions.extend(saved.sessions)
+
+
+def _waits_for_peers(request: AnnounceRequest) -> bool:
+    """Tell whether a client would dial peers if it heard of any."""
+    ended = request.event is AnnounceEvent.STOPPED or request.event is AnnounceEvent.PAUSED
+    return request.left != 0 and request.numwant != 0 and not ended

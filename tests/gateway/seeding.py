@@ -16,6 +16,7 @@ from seeder.gateway.index import Index
 from seeder.gateway.links import Links
 from seeder.http.connection import ServerLimits
 from seeder.ledger.budget import Level
+from seeder.net.buckets import AddressLimiter
 from seeder.torrent.catalog import Catalog, Publication, Torrent
 from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
@@ -77,6 +78,8 @@ async def seeding(
     public: bool = True,
     keys: Sequence[ReadKey] = (),
     proxies: Sequence[str] = (),
+    limiter: AddressLimiter | None = None,
+    ranges: AddressLimiter | None = None,
     **options: Any,
 ) -> AsyncIterator[Seed]:
     """Serve objects, each (bytes, piece length), at /b/object-0, /b/object-1 and so on."""
@@ -98,6 +101,8 @@ async def seeding(
             Swarms(SwarmPolicy(), OwnSeeder(OWN_PORT), rng=random.Random(1)),
             objects_of(catalog, links),
             proxies=proxies,
+            limiter=limiter,
+            ranges=ranges,
             keyring=Keyring(keys),
             documents=documents,
             downloads=downloads,

@@ -147,6 +147,7 @@ def make_routes(
     *,
     proxies: Sequence[str] = (),
     limiter: AddressLimiter | None = None,
+    ranges: AddressLimiter | None = None,
     domains: Sequence[str] = (),
     keyring: Keyring | None = None,
     documents: Documents | None = None,
@@ -161,7 +162,7 @@ def make_routes(
     trusted = TrustedProxies([ip_network(network) for network in proxies])
     if limiter is None:
         limiter = AddressLimiter(rate=1e9, burst=1e9)
-    clients = Clients(trusted, limiter, clock)
+    clients = Clients(trusted, limiter, ranges or AddressLimiter(rate=1e9, burst=1e9), clock)
     naming = Naming(domains)
     if documents is None:
         documents = Unlimited()

@@ -1,5 +1,6 @@
 """The public listener: the tracker's pages, torrents by object, and everything else."""
 
+from collections import Counter
 from collections.abc import Sequence
 from urllib.parse import quote_from_bytes
 from xml.etree import ElementTree
@@ -152,10 +153,55 @@ def test_who_asks_too_often_is_told_when_to_come_again() -> None:
         assert b"peers" in decoded(public.get(announce()))
     refused = decoded(public.get(announce()))
     assert refused[b"failure reason"] == b"too many requests from your address"
-    assert refused[b"interval"] == 60
+    assert 60 <= int(str(refused[b"interval"])) <= 180
     slow_down = public.get("/quotes/Nelson?torrent")
     assert (slow_down.status, error_code(slow_down)) == (503, "SlowDown")
     assert b"peers" in decoded(public.get(announce(name="b"), peer="192.0.2.2"))
+
+
+def test_a_mirror_of_thousands_of_torrents_comes_back_bit_by_bit() -> None:
+    public = Public(limiter=AddressLimiter(rate=1e-9, burst=1e-9))
+    replies = [decoded(public.get(announce())) for _ in range(4500)]
+    for reply in replies:
+        seconds, minutes = int(str(reply[b"interval"])), reply[b"retry in"]
+        assert reply[b"min interval"] == seconds
+        assert minutes == b"%d" % -(-seconds // 60)
+    each_second = Counter(int(str(reply[b"interval"])) for reply in replies)
+    assert (min(each_second), max(each_second)) == (60, 180)
+    # Of 50 requests a second that an address has, what comes back takes no more at any time.
+    waves = [each_second[at] + each_second[at + 1] for at in range(60, 180)]
+    assert max(waves) <= 100
+    # So does what isn't loaded yet.
+    loading = Public()
+    loading.swarms.loading = True
+    other = announce().replace(quote_from_bytes(HASH), "x" * 20)
+    assert {decoded(loading.get(other))[b"interval"] for _ in range(100)} == set(range(60, 121))
+
+
+@pytest.mark.parametrize("count", [1, 50])
+def test_the_end_of_a_download_is_taken_from_who_asks_too_often(count: int) -> None:
+    limiter = AddressLimiter(rate=1e-9, burst=count)
+    public = Public(limiter=limiter)
+    names = [f"n{number}" for number in range(count)]
+    peers = [announce(name=name).replace("2000", str(2000 + n)) for n, name in enumerate(names)]
+    # As many as an address may have in a swarm.
+    for peer in peers[:32]:
+        public.get(peer)
+    listed = min(count, 32)
+    assert public.swarms.statistics(HASH).peers == listed
+    while limiter.admit(packed("192.0.2.1"), 0.0):
+        pass
+    assert b"failure reason" in decoded(public.get(peers[0]))
+    for peer in peers[:32]:
+        done = peer.replace(f"left={SIZE}", "left=0") + f"&event=completed&downloaded={SIZE}"
+        assert decoded(public.get(done))[b"peers"] == b""
+    assert public.swarms.statistics(HASH).seeds == listed
+    for peer in peers[:32]:
+        assert decoded(public.get(f"{peer}&event=stopped"))[b"peers"] == b""
+    assert public.swarms.statistics(HASH).peers == 0
+    # Nobody hears of peers that way.
+    asking = announce("event=completed", "numwant=50", name="x")
+    assert decoded(public.get(asking))[b"peers"] == b""
 
 
 def test_a_scrape_counts_by_its_hashes() -> None:

@@ -20,6 +20,7 @@ from seeder.gateway.access import ReadKey
 from seeder.gateway.webseed import content_type
 from seeder.http.connection import ServerLimits
 from seeder.ledger.budget import Level
+from seeder.net.buckets import AddressLimiter
 from seeder.peer.messages import MessageId
 from seeder.torrent.catalog import Publication, Torrent
 from seeder.torrent.objects import Description, ObjectRef, PinnedObject
@@ -60,6 +61,7 @@ async def test_the_object_is_served_with_all_that_there_is_to_say_of_it(tmp_path
         headers = dict(reply.headers)
         assert len(headers.pop(b"x-amz-request-id")) == 16
         assert headers.pop(b"date")
+        assert b"Content-Range" in headers.pop(b"access-control-expose-headers")
         assert headers == {
             b"content-length": b"%d" % len(DATA),
             b"etag": b'"e"',
@@ -68,6 +70,7 @@ async def test_the_object_is_served_with_all_that_there_is_to_say_of_it(tmp_path
             b"content-type": b"application/octet-stream",
             b"content-disposition": b"attachment; filename=object-0;",
             b"x-content-type-options": b"nosniff",
+            b"access-control-allow-origin": b"*",
             b"connection": b"close",
         }
         head = await seed.ask(PATH, method="HEAD")
@@ -611,3 +614,31 @@ async def test_a_stop_cuts_downloads_off_after_its_grace(tmp_path: Path) -> None
         async with seeding(tmp_path, (LARGE, 256 * KIB), server=limits) as seed:
             client = await later.enter_async_context(stalled(seed))
         await cut_off(client)
+
+
+# -- how often ------------------------------------------------------------------------------------
+
+
+async def test_small_ranges_wait_for_their_turn_and_take_nobody_elses(tmp_path: Path) -> None:
+    """Transmission gives a web seed up that refuses a few times in a row."""
+    limiter, ranges = AddressLimiter(rate=1e-9, burst=2), AddressLimiter(rate=50, burst=2)
+    async with seeding(tmp_path, (DATA, PIECE), limiter=limiter, ranges=ranges) as seed:
+        for start in range(0, len(DATA), PIECE):
+            last = min(start + PIECE, len(DATA)) - 1
+            reply = await seed.ask(PATH, f"Range: bytes={start}-{last}")
+            assert (reply.status, reply.body) == (206, DATA[start : last + 1])
+        for _ in range(2):
+            assert (await seed.ask(f"{PATH}?torrent")).status == 200
+        refused = await seed.ask(f"{PATH}?torrent")
+        assert (refused.status, code(refused)) == (503, "SlowDown")
+        assert (await seed.ask(PATH)).body == DATA
+
+
+async def test_far_too_many_ranges_are_refused_and_told_when_to_come(tmp_path: Path) -> None:
+    ranges = AddressLimiter(rate=1e-9, burst=1)
+    async with seeding(tmp_path, (DATA, PIECE), ranges=ranges) as seed:
+        assert (await seed.ask(PATH)).status == 200
+        refused = await seed.ask(PATH)
+        assert (refused.status, code(refused)) == (503, "SlowDown")
+        assert refused.headers[b"retry-after"] == b"20"
+        assert b"failure reason" in (await seed.ask("/announce")).body

@@ -99,3 +99,16 @@ def test_rounding_costs_no_token(now: float) -> None:
     for _ in range(100):
         assert limiter.admit(A, now)
         now += 1 / 3
+
+
+def test_who_may_wait_has_its_turn_later() -> None:
+    limiter = AddressLimiter(rate=10, burst=5)
+    waits = [limiter.wait(A, 100.0, 1.0) for _ in range(16)]
+    assert waits[:5] == [0.0] * 5
+    assert waits[5:15] == pytest.approx([number / 10 for number in range(1, 11)], abs=1e-3)
+    assert waits[15] is None
+    # The refused one took nothing, and the others are due.
+    assert limiter.wait(A, 101.0, 1.0) == pytest.approx(0.1, abs=1e-3)
+    assert not limiter.admit(A, 101.0)
+    # Who is of the same /24 waits for nobody.
+    assert limiter.wait(B, 101.0, 0.0) == 0.0

@@ -76,6 +76,7 @@ class Tracker:
         downloaded: int = 0,
         numwant: int | None = None,
         key: bytes = b"",
+        local: bytes | None = LOCAL,
         info_hash: InfoHash = HASH,
     ) -> AnnounceReply:
         """Announce; the clock goes on by enough for every answer to have its peers."""
@@ -90,7 +91,7 @@ class Tracker:
             numwant=numwant,
             key=key,
         )
-        return self.swarms.announce(request, packed(address), LOCAL, self.now)
+        return self.swarms.announce(request, packed(address), local, self.now)
 
     def crowd(self, count: int, *, left: int = SIZE, network: int = 10) -> set[bytes]:
         """Let that many peers announce, each from its own address; return their endpoints."""

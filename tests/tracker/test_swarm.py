@@ -16,6 +16,9 @@ STOPPED, COMPLETED, STARTED, PAUSED = (
 )
 
 
+NONE = AnnounceEvent.NONE
+
+
 def at(address: str, port: int = 2000) -> bytes:
     return compact_endpoint(packed(address), port)
 
@@ -94,14 +97,14 @@ def test_we_are_named_to_who_is_alone_and_to_nobody_else(left: int) -> None:
 def test_a_seed_never_hears_of_us_wherever_we_stand(place: OwnPlace) -> None:
     tracker = Tracker()
     tracker.swarms.own_place = place
-    assert not list(tracker.announce("s", left=0).endpoints())
+    assert not list(tracker.announce("s", left=0, downloaded=SIZE).endpoints())
 
 
 def test_seeds_hear_of_leechers_only() -> None:
     tracker = Tracker()
     tracker.crowd(5, left=0, network=10)
     leechers = tracker.crowd(5, network=11)
-    assert set(tracker.announce("s", left=0).endpoints()) == leechers
+    assert set(tracker.announce("s", left=0, downloaded=SIZE).endpoints()) == leechers
     assert set(tracker.announce("p", left=10, event=PAUSED).endpoints()) == leechers
 
 
@@ -114,6 +117,18 @@ def test_who_starts_with_nothing_left_and_nothing_downloaded_hears_of_us() -> No
     assert set(reply.endpoints()) == leechers | {OWN}
     assert list(tracker.announce("b", left=0, event=STARTED, numwant=1).endpoints()) == [OWN]
     assert OWN not in tracker.announce("s", left=0, event=STARTED, downloaded=SIZE).endpoints()
+
+
+def test_who_has_no_metadata_yet_hears_of_us_each_time() -> None:
+    tracker = Tracker()
+    for event in (STARTED, NONE, NONE):
+        assert set(tracker.announce("a", left=0, event=event).endpoints()) == {OWN}
+    # Then it knows what it lacks, and at last it has it.
+    assert OWN in tracker.announce("a", downloaded=0).endpoints()
+    done = tracker.announce("a", left=0, event=COMPLETED, downloaded=SIZE)
+    assert OWN not in done.endpoints()
+    assert OWN not in tracker.announce("b", left=0, event=PAUSED).endpoints()
+    assert OWN not in tracker.announce("c", left=0, event=COMPLETED).endpoints()
 
 
 def test_a_partial_seed_is_handed_out_before_us_but_counts_as_incomplete() -> None:
@@ -229,9 +244,47 @@ def test_who_asks_every_second_gets_peers_only_now_and_then() -> None:
     tracker.crowd(3)
     assert tracker.announce("a", event=STARTED).peers
     tracker.now -= 9
-    assert not tracker.announce("a", event=STARTED).peers
+    assert not tracker.announce("a").peers
     tracker.now += HANDOUT_GAP - 10 - 1
-    assert tracker.announce("a", event=STARTED).peers
+    assert tracker.announce("a").peers
+
+
+def test_who_starts_gets_peers_whatever_was_told_a_second_ago() -> None:
+    tracker = Tracker()
+    tracker.crowd(3)
+    for _ in range(3):
+        assert len(list(tracker.announce("a", event=STARTED).endpoints())) == 4
+        tracker.now -= 9
+
+
+def test_who_wants_peers_and_gets_none_may_soon_ask_again() -> None:
+    tracker = Tracker()
+    tracker.announce("a", event=STARTED)
+    tracker.now -= 9
+    for reply in (tracker.announce("a"), tracker.announce("b", local=None)):
+        assert not reply.peers
+        assert 54 <= reply.interval <= 66
+        assert reply.min_interval == 30
+    # An operator's interval that is shorter stays as it is.
+    short = Tracker(SwarmPolicy(interval=20))
+    reply = short.announce("b", local=None)
+    assert (18 <= reply.interval <= 22, reply.min_interval) == (True, 10)
+
+
+@pytest.mark.parametrize(
+    ("left", "event", "numwant"),
+    [(0, NONE, None), (5, PAUSED, None), (5, NONE, 0), (5, STOPPED, None), (0, COMPLETED, None)],
+)
+def test_who_would_dial_nobody_is_not_asked_to_come_sooner(
+    left: int, event: AnnounceEvent, numwant: int | None
+) -> None:
+    tracker = Tracker()
+    reply = tracker.announce(
+        "s", left=left, event=event, numwant=numwant, downloaded=SIZE, local=None
+    )
+    assert not reply.peers
+    assert reply.interval >= 1620
+    assert reply.min_interval == 900
 
 
 def test_a_client_that_was_restarted_gets_peers_at_once() -> None:
@@ -293,7 +346,7 @@ def test_a_swarm_has_a_limit_and_everybody_is_still_answered() -> None:
         tracker.crowd(1, network=10 + network)
     assert len(list(tracker.announce("x").endpoints())) == 6
     assert peers_of(tracker) == 5
-    assert len(list(tracker.announce("x", left=0).endpoints())) == 5
+    assert len(list(tracker.announce("x", left=0, downloaded=SIZE).endpoints())) == 5
 
 
 def test_a_peer_that_is_silent_for_too_long_is_dropped() -> None:

@@ -173,7 +173,8 @@ class SwarmMachine(RuleBasedStateMachine):
             answered = -1e9
             if known and known.client == name and (left == 0 or not known.complete):
                 answered = known.answered
-            if count and self.now - answered < HANDOUT_GAP:
+            started = event is AnnounceEvent.STARTED
+            if count and self.now - answered < HANDOUT_GAP and not started:
                 count = 0
             elif count:
                 answered = self.now
@@ -185,7 +186,8 @@ class SwarmMachine(RuleBasedStateMachine):
             else:
                 peer.known = known.known
                 self._leave_session(known.client)
-        may_lack_metadata = event is AnnounceEvent.STARTED and left == downloaded == 0
+        ended = event in (AnnounceEvent.COMPLETED, AnnounceEvent.PAUSED)
+        may_lack_metadata = left == downloaded == 0 and not ended
         told_of_us = not satisfied or may_lack_metadata
         if listed and self._stand(endpoint) is not Stand.FRONT:
             told_of_us = True

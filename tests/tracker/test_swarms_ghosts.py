@@ -53,11 +53,18 @@ class World:
         *,
         left: int = SIZE,
         event: AnnounceEvent = AnnounceEvent.STARTED,
+        downloaded: int = 0,
     ) -> AnnounceReply:
         number = next(self._number)
         self.now += 0.001
         request = AnnounceRequest(
-            info_hash, number.to_bytes(20, "big"), port, left=left, event=event, key=b"k"
+            info_hash,
+            number.to_bytes(20, "big"),
+            port,
+            downloaded,
+            left=left,
+            event=event,
+            key=b"k",
         )
         return self.swarms.announce(request, address, LOCAL, self.now)
 
@@ -208,7 +215,8 @@ def test_a_seed_among_many_strangers_is_told_of_us_so_that_it_can_show_itself() 
     def ask(address: bytes) -> set[bytes]:
         world.now += 60
         none = AnnounceEvent.NONE
-        return set(world.announce(HASHES[0], address, 6881, left=0, event=none).endpoints())
+        seed = world.announce(HASHES[0], address, 6881, left=0, downloaded=SIZE, event=none)
+        return set(seed.endpoints())
 
     for address in addresses:
         ask(address)
