@@ -25,6 +25,10 @@ class IndexEntry:
     """40 hexadecimal digits."""
     torrent_url: str
     magnet: str
+    download_url: str | None = None
+    """Where the object itself is to be had over HTTP; None where it isn't."""
+    published: int | None = None
+    """Unix seconds at which there was this torrent for the first time."""
 
     @property
     def name(self) -> str:
@@ -58,7 +62,7 @@ class Index:
         self._names: list[tuple[str, str]] = []
         """Bucket and key of every public torrent, in order."""
         self._newest: list[ObjectRef] = []
-        """The same torrents, the one that went live last first."""
+        """The same torrents, the one that was published last first."""
 
     @property
     def loading(self) -> bool:
@@ -89,7 +93,7 @@ class Index:
         )
 
     def newest(self, bucket: str | None, count: int) -> Sequence[IndexEntry]:
-        """Return up to `count` torrents, the one that went live last first."""
+        """Return up to `count` torrents, the one that was published last first."""
         self._sort()
         found: list[IndexEntry] = []
         for ref in self._newest:
@@ -108,7 +112,9 @@ class Index:
         self._sorted_at = now
         shown = {(each.ref.bucket, each.ref.key) for each in self._catalog if _is_shown(each)}
         self._names = sorted(shown)
-        self._newest = [each.ref for each in self._catalog.newest() if _is_shown(each)]
+        # The order of a start is not that of publishing. Equal times leave the order as it is.
+        live = [each for each in self._catalog.newest() if _is_shown(each)]
+        self._newest = [each.ref for each in sorted(live, key=_published, reverse=True)]
 
     def _range(self, bucket: str | None) -> tuple[int, int]:
         """Return where the names of a bucket begin and end."""
@@ -130,8 +136,15 @@ class Index:
             torrent_url=f"{self._links.object_url(ref)}?torrent",
             # Named after the key: a page must not read a hundred torrents for their own names.
             magnet=self._links.magnet(torrent, public=True, name=safe_name(ref.key)),
+            download_url=self._links.download_url(torrent),
+            published=torrent.published,
         )
 
 
 def _is_shown(publication: Publication) -> bool:
     return publication.public and publication.torrent is not None
+
+
+def _published(publication: Publication) -> int:
+    torrent = publication.torrent
+    return (torrent.published if torrent is not None else None) or 0

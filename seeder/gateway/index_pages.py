@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from seeder.gateway.index import IndexEntry, IndexPage
 from seeder.gateway.s3errors import xml_text
+from seeder.http.dates import format_date
 from seeder.units import rounded_size
 
 _PART = re.compile(r"<!-- part: (\w+).*-->\n")
@@ -69,7 +70,15 @@ class HtmlPages:
             size=rounded_size(entry.size),
             torrent_url=escape(entry.torrent_url),
             magnet=escape(entry.magnet),
+            download=self._download(entry),
         )
+
+    def _download(self, entry: IndexEntry) -> str:
+        """Return the link to the object itself, where it is to be had."""
+        if entry.download_url is None:
+            return ""
+        key, url = escape(entry.key), escape(entry.download_url)
+        return " " + self._part("download", key=key, url=url)
 
     def _steps(self, page: IndexPage) -> str:
         """Return the links to the page before and to the next one, if there are any."""
@@ -111,6 +120,8 @@ def json_page(page: IndexPage) -> bytes:
                 "info_hash": entry.info_hash,
                 "torrent": entry.torrent_url,
                 "magnet": entry.magnet,
+                "download": entry.download_url,
+                "published": entry.published,
             }
             for entry in page.entries
         ],
@@ -121,11 +132,15 @@ def json_page(page: IndexPage) -> bytes:
 
 
 def rss_feed(entries: Sequence[IndexEntry], *, title: str, url: str) -> bytes:
-    """Return a feed of torrents as RSS 2.0 with an enclosure each; `url` is the index's."""
+    """Return a feed of torrents as RSS 2.0 with an enclosure each; `url` is the index's.
+
+    The enclosure is the torrent, and the link leads to the object where it is to be had.
+    """
     items = "".join(
         f"<item><title>{xml_text(entry.name)}</title>"
-        f"<link>{xml_text(entry.torrent_url)}</link>"
+        f"<link>{xml_text(entry.download_url or entry.torrent_url)}</link>"
         f'<guid isPermaLink="false">urn:btih:{entry.info_hash}</guid>'
+        f"{_date(entry)}"
         f'<enclosure url="{xml_text(entry.torrent_url)}" length="{_UNKNOWN}"'
         ' type="application/x-bittorrent"/>'
         f"<torrent:infoHash>{entry.info_hash}</torrent:infoHash>"
@@ -139,3 +154,8 @@ def rss_feed(entries: Sequence[IndexEntry], *, title: str, url: str) -> bytes:
         f"<title>{xml_text(title)}</title><link>{xml_text(url)}</link>"
         f"<description>The torrents that were added last</description>\n{items}</channel></rss>\n"
     ).encode()
+
+
+def _date(entry: IndexEntry) -> str:
+    """Return when a torrent was published; without it, readers take the time of their visit."""
+    return f"<pubDate>{format_date(entry.published)}</pubDate>" if entry.published else ""

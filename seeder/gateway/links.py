@@ -45,6 +45,16 @@ class Links:
         """Return the URL of an object."""
         return self.gateway + object_path(ref.bucket, ref.key)
 
+    def download_url(self, torrent: Torrent) -> str | None:
+        """Return where a torrent's object is to be had over HTTP; None for a bundle's objects.
+
+        None as well without a web seed.
+        """
+        pinned = torrent.pinned
+        if not self.web_seed or isinstance(pinned, PinnedBundle):
+            return None
+        return self.object_url(pinned.ref)
+
     def torrent_file(self, torrent: Torrent, *, public: bool) -> bytes:
         """Return the torrent file; the same torrent gives the same bytes every time.
 

@@ -44,7 +44,14 @@ class Library:
 
     def torrent(self, record: Record, outline: Outline) -> Torrent:
         """Return the torrent of a record that is in the store; `outline` is that of its info."""
-        return Torrent(outline, record.pinned, record.rung, record.tree, infos=self)
+        return Torrent(
+            outline,
+            record.pinned,
+            record.rung,
+            record.tree,
+            infos=self,
+            published=record.published,
+        )
 
     def put(self, info: Info) -> None:
         """Keep an info in memory that is on disk already, as if it had just been read."""

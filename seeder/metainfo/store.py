@@ -9,7 +9,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,8 @@ class Record:
     """The objects in it whose bytes aren't what they were; not saved."""
     tree: TreeFile | None = None
     """A hybrid's Merkle tree; without it the torrent is served as v1 only."""
+    published: int | None = field(default=None, compare=False)
+    """Unix seconds at which a record of this info hash was saved first; `save` sets it."""
 
 
 def file_stem(ref: ObjectRef) -> str:
@@ -173,7 +176,8 @@ def _read_parts(path: Path, *, whole: bool) -> _Parts | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
-        size = os.fstat(descriptor).st_size
+        status = os.fstat(descriptor)
+        size = status.st_size
         if size > _LARGEST:
             raise ValueError(f"it has {size} bytes")
         head = os.read(descriptor, size if whole else _LINE)
@@ -183,6 +187,8 @@ def _read_parts(path: Path, *, whole: bool) -> _Parts | None:
         told = parse_json(line)
         if not isinstance(told, dict):
             raise TypeError("its line is no object")
+        # Older lines don't say it. The file was written then, or later.
+        told.setdefault("published", max(0, int(status.st_mtime)))
         outline = _outline(told)
         left = size - len(line) - 1
         if not whole and (left <= 0 or outline is not None):
@@ -219,6 +225,7 @@ def _record(ref: ObjectRef, parts: _Parts, *, whole: bool) -> Record:
         rung=_text(told["rung"]),
         wanted=_text(told["wanted"]),
         refused={rung: _text(reason) for rung, reason in told["refused"].items()},
+        published=None if outline is None else min(_count(told["published"]), _LATEST),
     )
 
 
@@ -227,10 +234,13 @@ class MetainfoStore:
 
     The line holds the outline of the info, so that a start recalls thousands of objects without
     reading their infos. The tree of a hybrid lies beside its record.
+
+    `clock` is Unix time in seconds.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, clock: Callable[[], float] = time.time) -> None:
         self._directory = directory
+        self._clock = clock
 
     def _path(self, ref: ObjectRef) -> Path:
         return self._directory / f"{file_stem(ref)}.info"
@@ -300,6 +310,7 @@ class MetainfoStore:
         pinned = record.pinned
         ref = pinned.ref
         members = pinned.members if isinstance(pinned, PinnedBundle) else None
+        record.published = self._published(record)
         line = dump_json(
             {
                 "object": [ref.origin, ref.bucket, ref.key, ref.version_id],
@@ -312,6 +323,7 @@ class MetainfoStore:
                 "refused": record.refused,
                 "members": members and [(each.ref.key, each.etag, each.size) for each in members],
                 **({} if record.info is None else _told(record.info, record.tree)),
+                **({} if record.published is None else {"published": record.published}),
             }
         )
         with storage_errors(self._directory, "used"):
@@ -326,6 +338,19 @@ class MetainfoStore:
         if record.tree is None:
             with storage_errors(tree_path, "removed"):
                 remove_file(tree_path)
+
+    def _published(self, record: Record) -> int | None:
+        """Return since when there has been a torrent with the info hash of a record's info."""
+        if record.info is None:
+            return None
+        try:
+            parts = _read_parts(self._path(record.pinned.ref), whole=False)
+            if parts is not None and parts.told.get("info_hash") == record.info.info_hash.hex():
+                return min(_count(parts.told["published"]), _LATEST)
+        except (OSError, *_DAMAGE):
+            # It is about to be replaced.
+            pass
+        return int(self._clock())
 
     def describe(self, pinned: PinnedObject) -> None:
         """Have an object's record tell what S3 tells of it now beside its bytes.

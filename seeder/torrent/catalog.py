@@ -72,6 +72,7 @@ class Torrent:
         "padded",
         "pinned",
         "private",
+        "published",
         "rung",
         "sections",
         "short_v2_hash",
@@ -86,10 +87,13 @@ class Torrent:
         hashes: KeptHashes | None = None,
         *,
         infos: InfoSource | None = None,
+        published: int | None = None,
     ) -> None:
         self._info = info if isinstance(info, Info) else None
         self._infos = infos
         self.pinned = pinned
+        self.published = published
+        """Unix seconds at which there was a torrent of this info hash for the first time."""
         self.rung = rung
         """The rung of the metainfo ladder that it came from."""
         self.layout: Layout = info.layout

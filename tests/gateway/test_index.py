@@ -9,26 +9,30 @@ from seeder.gateway.links import Links
 from seeder.torrent.catalog import Catalog, Publication, Torrent
 from seeder.torrent.info import build_info, parse_info
 from seeder.torrent.layout import Layout
-from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
 from tests.gateway.support import ANNOUNCE, objects_of
+
+_LINKS = Links(ANNOUNCE, "https://t.example.org")
 
 
 class Published:
     """A catalog with an index of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, links: Links = _LINKS) -> None:
         self.catalog, self.now = Catalog(), 0.0
-        links = Links(ANNOUNCE, "https://t.example.org")
         self.index = Index(self.catalog, links, lambda: self.now)
 
-    def add(self, name: str, *, public: bool = True, live: bool = True) -> Publication:
+    def add(
+        self, name: str, *, public: bool = True, live: bool = True, published: int | None = None
+    ) -> Publication:
         bucket, _, key = name.partition("/")
         publication = Publication(ObjectRef("default", bucket, key), public)
         self.catalog.add(publication)
         if live:
             raw = build_info(name=f"{bucket}-{key}", layout=Layout(5, 16384), pieces=b"h" * 20)
             pinned = PinnedObject(publication.ref, '"e"', 5)
-            self.catalog.serve(publication, Torrent(parse_info(raw), pinned, "build"))
+            torrent = Torrent(parse_info(raw), pinned, "build", published=published)
+            self.catalog.serve(publication, torrent)
         self.now += FRESH
         return publication
 
@@ -92,6 +96,19 @@ def test_what_is_no_longer_public_is_gone_at_once_and_what_is_new_comes_soon(
     assert published.names(published.index.page(None, "", 9)) == ["a/new"]
 
 
+def test_the_newest_are_those_that_were_published_last_in_whatever_order_a_start_finds_them(
+    published: Published,
+) -> None:
+    for name, when in (("a/2020", 20), ("a/2026", 26), ("a/2001", 1), ("a/2023", 23)):
+        published.add(name, published=when)
+    newest = published.index.newest(None, 3)
+    assert [(each.key, each.published) for each in newest] == [
+        ("2026", 26),
+        ("2023", 23),
+        ("2020", 20),
+    ]
+
+
 def test_a_torrent_is_listed_with_its_urls(published: Published) -> None:
     torrent = published.add("a/b c/ß?.bin").torrent
     assert torrent is not None
@@ -100,6 +117,21 @@ def test_a_torrent_is_listed_with_its_urls(published: Published) -> None:
     assert (listed.size, listed.info_hash) == (5, torrent.info_hash.hex())
     assert listed.info_hash in listed.magnet
     assert "&dn=%C3%9F_.bin&" in listed.magnet
+
+
+def test_an_object_is_to_be_had_where_there_is_a_web_seed_and_a_bundle_is_none() -> None:
+    ref = ObjectRef("default", "a", "b c/ß")
+    raw = build_info(name="n", layout=Layout(16384, 16384), pieces=b"h" * 20)
+    torrent = Torrent(parse_info(raw), PinnedObject(ref, '"e"', 16384), "build")
+    bundle = Torrent(parse_info(raw), PinnedBundle.of(ref, [torrent.pinned]), "build")
+    with_seed = Links(ANNOUNCE, "https://t.example.org", web_seed=True)
+    assert with_seed.download_url(torrent) == "https://t.example.org/a/b%20c/%C3%9F"
+    assert with_seed.download_url(bundle) is None
+    assert Links(ANNOUNCE, "https://t.example.org").download_url(torrent) is None
+    published = Published(with_seed)
+    published.add("a/key")
+    [listed] = published.index.newest(None, 1)
+    assert listed.download_url == "https://t.example.org/a/key"
 
 
 class Counted(dict[ObjectRef, Publication]):

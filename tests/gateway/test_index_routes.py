@@ -124,6 +124,8 @@ def test_json_says_all_of_it_and_where_it_goes_on() -> None:
             "info_hash": "68" * 20,
             "torrent": ENTRY.torrent_url,
             "magnet": ENTRY.magnet,
+            "download": None,
+            "published": None,
         }
     ]
     assert document["total"] == 1
@@ -162,6 +164,31 @@ def test_a_page_links_to_torrents_and_to_its_neighbours() -> None:
     alone = Links(body_of(ask(OnePage(page_of(ENTRY)), "/")).decode())
     assert alone.links == [ENTRY.torrent_url, ENTRY.magnet, *forms]
     assert "no public torrents" in Links(body_of(ask(OnePage(page_of()), "/")).decode()).text
+
+
+def test_where_the_object_is_to_be_had_each_form_links_to_it() -> None:
+    url = "https://t.example.org/quotes/Nelson"
+    index = OnePage(page_of(replace(ENTRY, download_url=url)))
+    page = Links(body_of(ask(index, "/")).decode())
+    assert page.links[:3] == [ENTRY.torrent_url, ENTRY.magnet, url]
+    assert json.loads(body_of(ask(index, "/?format=json")))["torrents"][0]["download"] == url
+    feed = ElementTree.fromstring(body_of(ask(index, "/?format=rss")))
+    assert feed.findtext("channel/item/link") == url
+    enclosure = feed.find("channel/item/enclosure")
+    assert enclosure is not None
+    assert enclosure.get("url") == ENTRY.torrent_url
+    plain = ElementTree.fromstring(body_of(ask(OnePage(page_of(ENTRY)), "/?format=rss")))
+    assert plain.findtext("channel/item/link") == ENTRY.torrent_url
+
+
+def test_json_and_feed_say_when_a_torrent_was_published() -> None:
+    index = OnePage(page_of(replace(ENTRY, published=1_000_000_000)))
+    feed = ElementTree.fromstring(body_of(ask(index, "/?format=rss")))
+    assert feed.findtext("channel/item/pubDate") == "Sun, 09 Sep 2001 01:46:40 GMT"
+    document = json.loads(body_of(ask(index, "/?format=json")))
+    assert document["torrents"][0]["published"] == 1_000_000_000
+    plain = ElementTree.fromstring(body_of(ask(OnePage(page_of(ENTRY)), "/?format=rss")))
+    assert plain.find("channel/item/pubDate") is None
 
 
 def test_a_page_may_load_nothing_and_run_nothing() -> None:

@@ -76,6 +76,56 @@ def test_a_record_is_recalled_without_its_info(tmp_path: Path) -> None:
     assert store.recall(REF) is None
 
 
+def test_a_torrent_keeps_the_time_at_which_it_was_first_published(tmp_path: Path) -> None:
+    now = 1000.5
+    store = MetainfoStore(tmp_path, clock=lambda: now)
+
+    def published() -> set[int | None]:
+        # After a restart, too.
+        again = MetainfoStore(tmp_path)
+        found = [again.load(REF), again.recall(REF)]
+        return {each.published if each is not None else -1 for each in found}
+
+    first = record()
+    store.save(first)
+    assert first.published == 1000
+    assert published() == {1000}
+    now = 2000.0
+    # The same bytes under another ETag are the same torrent; other bytes are not.
+    store.save(record(pinned=PinnedObject(REF, '"other"', 7)))
+    store.describe(PinnedObject(REF, '"other"', 7, None, Description(5, ())))
+    assert published() == {1000}
+    other = parse_info(build_info(name="n", layout=Layout(7, 16384), pieces=b"q" * 20))
+    store.save(record(info=other, outline=other.outline))
+    assert published() == {2000}
+    # Without metainfo there is no torrent.
+    store.save(record(info=None, outline=None))
+    assert published() == {None}
+
+
+def test_a_record_of_an_earlier_release_is_as_old_as_its_file(tmp_path: Path) -> None:
+    store = MetainfoStore(tmp_path, clock=lambda: 9000.0)
+    store.save(record())
+    [path] = tmp_path.iterdir()
+    line, _, raw = path.read_bytes().partition(b"\n")
+    told = unsealed(line)
+    del told["published"]
+    path.write_bytes(json.dumps(told).encode() + b"\n" + raw)
+    os.utime(path, (3000, 3000))
+    found = store.recall(REF)
+    assert found is not None
+    assert found.published == 3000
+    assert found == record(info=None)
+    # It stays so once the file is written anew.
+    store.save(record())
+    found = store.load(REF)
+    assert found is not None
+    assert found.published == 3000
+    for wrong in (-1, "soon", None, 1.5):
+        path.write_bytes(json.dumps(told | {"published": wrong}).encode() + b"\n" + raw)
+        assert store.recall(REF) is None
+
+
 def test_a_record_of_an_earlier_release_is_recalled_by_reading_its_info(tmp_path: Path) -> None:
     store = MetainfoStore(tmp_path)
     store.save(record())
