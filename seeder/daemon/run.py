@@ -23,6 +23,7 @@ from seeder.daemon.node import Node, open_node
 from seeder.daemon.reload import reload
 from seeder.daemon.scrubbing import scrub
 from seeder.daemon.systemd import Notifier, activated_sockets, watchdog_interval
+from seeder.gateway.announces import TRACKER_PAGES
 from seeder.gateway.keys import read_keys
 from seeder.http.connection import ServerLimits
 from seeder.http.server import serve as serve_web
@@ -58,12 +59,22 @@ async def serve(
             serving.start_soon(node.downloads.run)
             await serving.start(node.hub.serve, listeners.peer)
             # What the admin listener sends stays in the house, and isn't counted.
-            for group, handler, most, meter in (
-                (listeners.tracker, node.public, node.descriptors.public, node.uploads.overhead),
-                (listeners.admin, node.admin, node.descriptors.admin, None),
+            for group, handler, most, meter, hostless in (
+                (
+                    listeners.tracker,
+                    node.public,
+                    node.descriptors.public,
+                    node.uploads.overhead,
+                    TRACKER_PAGES,
+                ),
+                (listeners.admin, node.admin, node.descriptors.admin, None, ()),
             ):
                 limits = ServerLimits(connections=most)
-                await serving.start(partial(serve_web, group, handler, limits=limits, meter=meter))
+                await serving.start(
+                    partial(
+                        serve_web, group, handler, limits=limits, meter=meter, hostless=hostless
+                    )
+                )
             await node.publisher.apply(config.objects)
             serving.start_soon(_expire, node)
             serving.start_soon(_keep_to_budget, node)

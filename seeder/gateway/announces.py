@@ -20,6 +20,8 @@ from seeder.tracker.announce import (
 )
 from seeder.tracker.swarms import Swarms
 
+TRACKER_PAGES = (b"/announce", b"/scrape")
+"""Some of their clients send no Host, which the tracker has no use for."""
 HASHES_A_REQUEST = 4
 """So many hashes of a scrape cost as much as an announce."""
 SPREAD = 61

@@ -7,7 +7,7 @@ of a connection, afterwards the connection's own.
 
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from inspect import iscoroutine
@@ -127,6 +127,7 @@ class Connection:
         date: Callable[[], bytes],
         *,
         meter: SentMeter | None = None,
+        hostless: Collection[bytes] = (),
     ) -> None:
         self.scope: trio.CancelScope | None = None
         """Around the task that waits for this connection; None while there is no such task."""
@@ -139,7 +140,7 @@ class Connection:
         self._limits = limits
         self._date = date
         self._meter = self._server_meter = meter
-        self._reader = RequestReader(limits.head)
+        self._reader = RequestReader(limits.head, hostless)
         self._deadline: float | None = trio.current_time() + limits.head_timeout
         """When the next head must be there; None until we wait for it."""
         self._stops_at = inf

@@ -4,7 +4,9 @@ h11 decides what is a request, where it ends and whether the connection is kept.
 would cost as much again as reading, for replies whose framing is simple. No I/O.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import NamedTuple, Protocol, TypeAlias
@@ -19,6 +21,9 @@ Parameters: TypeAlias = Sequence[tuple[bytes, bytes]]
 _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
+_REFUSALS = {431: "the head is too long", 501: "no such transfer coding here"}
+"""What we say where h11 refuses, by the status that it proposes; its own words show Python's."""
+_BARE = re.compile(rb"[\x7f-\xff]")
 _BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 
 
@@ -111,29 +116,36 @@ class Head(NamedTuple):
 
 
 class RequestReader:
-    """Reads the requests of one connection from its bytes; a head has at most `limit` bytes."""
+    """Reads the requests of one connection from its bytes; a head has at most `limit` bytes.
 
-    __slots__ = ("_buffered", "_limit", "_parser")
+    Bare bytes above 0x7e in a target are taken as if they were percent-encoded, since some clients
+    encode no more than they must. A request without Host, which HTTP/1.1 needs, is read as one of
+    HTTP/1.0 for the paths `hostless` and what lies below them.
+    """
 
-    def __init__(self, limit: int) -> None:
+    __slots__ = ("_hostless", "_limit", "_parser", "_raw")
+
+    def __init__(self, limit: int, hostless: Collection[bytes] = ()) -> None:
         self._limit = limit
+        self._hostless = hostless
         self._parser = h11.Connection(h11.SERVER, limit)
-        self._buffered = 0
+        self._raw = b""
+        """What was fed since the last head."""
 
     @property
     def started(self) -> bool:
         """Whether some bytes of the next request are there."""
-        return self._buffered > 0
+        return bool(self._raw)
 
     @property
     def room(self) -> int:
         """The number of bytes that may be fed now, at least one."""
-        return self._limit - self._buffered
+        return self._limit - len(self._raw)
 
     def feed(self, data: bytes) -> None:
         """Take in up to `room` bytes."""
         self._parser.receive_data(data)
-        self._buffered += len(data)
+        self._raw += data
 
     def next_head(self) -> Head | None:
         """Return the next request, or None until more is fed; RequestRefused.
@@ -141,29 +153,61 @@ class RequestReader:
         After a request that has a body or doesn't keep the connection, or that was refused, no
         other follows.
         """
-        parser = self._parser
         try:
-            event = parser.next_event()
-            if type(event) is not h11.Request:
-                if self._buffered >= self._limit:
-                    # 414 when not even the end of the request line is there.
-                    line_ended = b"\n" in parser.trailing_data[0]
-                    raise RequestRefused(431 if line_ended else 414, "the head is too long")
-                return None
-            has_body = type(parser.next_event()) is not h11.EndOfMessage
-            # An empty body in chunks counts as one: beside a Content-Length it may hide a second
-            # request, so we take no other from this connection (RFC 9112, 6.1).
-            has_body = has_body or any(name == b"transfer-encoding" for name, _ in event.headers)
+            found = self._read()
         except h11.RemoteProtocolError as error:
-            raise RequestRefused(error.error_status_hint, str(error)) from error
-        keep_alive = parser.their_state is h11.DONE and not has_body
-        self._buffered = 0
+            found = self._read_again(error.error_status_hint)
+        if found is None:
+            if len(self._raw) >= self._limit:
+                # 414 when not even the end of the request line is there.
+                raise RequestRefused(431 if b"\n" in self._raw else 414, "the head is too long")
+            return None
+        event, has_body = found
+        keep_alive = self._parser.their_state is h11.DONE and not has_body
+        self._raw = b""
         if keep_alive:
-            rest, _ = parser.trailing_data
+            rest, _ = self._parser.trailing_data
             self._parser = h11.Connection(h11.SERVER, self._limit)
             if rest:
                 self.feed(rest)
         return Head(event, has_body, keep_alive)
+
+    def _read(self) -> tuple[h11.Request, bool] | None:
+        """Return the next request and whether it has a body; h11.RemoteProtocolError."""
+        parser = self._parser
+        event = parser.next_event()
+        if type(event) is not h11.Request:
+            return None
+        has_body = type(parser.next_event()) is not h11.EndOfMessage
+        # An empty body in chunks counts as one: beside a Content-Length it may hide a second
+        # request, so we take no other from this connection (RFC 9112, 6.1).
+        return event, has_body or any(name == b"transfer-encoding" for name, _ in event.headers)
+
+    def _read_again(self, status: int) -> tuple[h11.Request, bool] | None:
+        """Read what was refused with a status once more, as clients meant it; RequestRefused."""
+        line, newline, rest = self._raw.partition(b"\n")
+        method, space, target = line.partition(b" ")
+        target = _BARE.sub(lambda found: b"%%%02X" % found[0][0], target)
+        line = method + space + target
+        found = self._read_anew(line + newline + rest)
+        if found is not None:
+            return found
+        if line.rstrip().endswith(b" HTTP/1.1"):
+            found = self._read_anew(line.rstrip()[:-1] + b"0\r" + newline + rest)
+            if found is not None and all(name != b"host" for name, _ in found[0].headers):
+                path, _ = split_target(found[0].target)
+                if any(path == page or path.startswith(page + b"/") for page in self._hostless):
+                    return found
+                raise RequestRefused(400, "the Host header is missing")
+        raise RequestRefused(status, _REFUSALS.get(status, "not a request of HTTP/1.1"))
+
+    def _read_anew(self, raw: bytes) -> tuple[h11.Request, bool] | None:
+        """Return the request that other bytes make with a new parser, if they make one."""
+        self._parser = h11.Connection(h11.SERVER, self._limit)
+        self._parser.receive_data(raw)
+        with suppress(h11.RemoteProtocolError):
+            return self._read()
+        return None
 
 
 def split_target(target: bytes) -> tuple[bytes, bytes]:

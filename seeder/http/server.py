@@ -39,15 +39,16 @@ async def serve(
     *,
     limits: ServerLimits = ServerLimits(),  # noqa: B008  (frozen)
     meter: SentMeter | None = None,
+    hostless: Collection[bytes] = (),
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer requests on listening sockets until cancelled; the sockets stay the caller's.
 
     A cancelled server accepts no more, closes idle connections, and gives requests that it has
     begun to answer `limits.grace` seconds. `meter` counts what is sent of replies that have no
-    meter of their own.
+    meter of their own. The paths `hostless` are answered without a Host header, too.
     """
-    server = _Server(handler, limits, meter)
+    server = _Server(handler, limits, meter, hostless)
     for listener in listeners:
         listener.setblocking(False)
         # Accepted sockets inherit it; a pipelined reply must not wait for the ACK of the last.
@@ -92,8 +93,15 @@ class _Server:
     first, then unfinished requests, then replies that are not taken.
     """
 
-    def __init__(self, handler: Handler, limits: ServerLimits, meter: SentMeter | None) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        limits: ServerLimits,
+        meter: SentMeter | None,
+        hostless: Collection[bytes],
+    ) -> None:
         self._handler = handler
+        self._hostless = hostless
         self._meter = meter
         self._limits = limits
         self._few = max(1.0, FEW * limits.connections)
@@ -112,7 +120,13 @@ class _Server:
         The acceptor calls this, in its own task.
         """
         connection = Connection(
-            sock, address, self._handler, self._limits, self._date, meter=self._meter
+            sock,
+            address,
+            self._handler,
+            self._limits,
+            self._date,
+            meter=self._meter,
+            hostless=self._hostless,
         )
         want = self._step(connection)
         if want is Want.NOTHING:

@@ -1,5 +1,6 @@
 """The public listener: the tracker's pages, torrents by object, and everything else."""
 
+import random
 from collections import Counter
 from collections.abc import Sequence
 from urllib.parse import quote_from_bytes
@@ -10,22 +11,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seeder.gateway.announces import TRACKER_PAGES
 from seeder.http.headers import content_disposition
 from seeder.http.messages import Request, Response
 from seeder.net.addresses import compact_endpoint
 from seeder.net.buckets import AddressLimiter
+from seeder.torrent.info import InfoHash
+from seeder.tracker.swarm import SwarmPolicy
+from seeder.tracker.swarms import OwnSeeder, Swarms
 from tests.gateway.support import (
     ENTRY,
     MAGNET,
     TORRENT,
+    AnyObjects,
     OnePage,
     Public,
     error_code,
     header,
+    make_routes,
     page_of,
 )
-from tests.http.serving import ask, get, serving
-from tests.tracker.announcing import HASH, OWN_PORT, SIZE, packed, peer_id
+from tests.http.serving import ask, exchange, get, serving
+from tests.tracker.announcing import HASH, OWN_PORT, SIZE, Ledger, packed, peer_id
 
 CORS = {
     b"Access-Control-Allow-Origin": b"*",
@@ -492,3 +499,28 @@ async def test_all_of_it_works_over_a_socket() -> None:
         assert torrent.headers[b"content-length"] == b"%d" % len(TORRENT.body)
         posted = await ask(port, b"POST /announce HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
         assert posted.status == 405
+
+
+async def test_old_clients_announce_without_host_and_with_bare_bytes() -> None:
+    info_hash = InfoHash(bytes(range(0x80, 0x94)))
+    swarms = Swarms(SwarmPolicy(), OwnSeeder(OWN_PORT), rng=random.Random(1))
+    swarms.open(info_hash, size=SIZE, claims=Ledger())
+    query = b"?info_hash=%b&peer_id=%b&port=2000&left=1&event=started" % (info_hash, b"\xff" * 20)
+    async with serving(make_routes(swarms, AnyObjects()), hostless=TRACKER_PAGES) as port:
+        for page in (b"/announce", b"/announce/key"):
+            for host in (b"", b"Host: t\r\n"):
+                raw = await exchange(
+                    port, b"GET %b%b HTTP/1.1\r\n%bConnection: close\r\n\r\n" % (page, query, host)
+                )
+                assert raw.startswith(b"HTTP/1.1 200 ")
+                reply = bencode2.bdecode(raw.partition(b"\r\n\r\n")[2])
+                assert isinstance(reply, dict)
+                assert reply[b"peers"]
+        scrape = await exchange(port, b"GET /scrape%b HTTP/1.1\r\n\r\n" % query)
+        assert b"8:completei1e" in scrape
+        wrong = await exchange(port, b"GET /announce HTTP/1.1\r\n\r\n")
+        assert wrong.endswith(b"d14:failure reason20:info_hash is missinge")
+        other = await exchange(port, b"GET / HTTP/1.1\r\n\r\n")
+        assert other.startswith(b"HTTP/1.1 400 ")
+        named = await exchange(port, b"GET /b/\xc3\xa9 HTTP/1.1\r\n\r\n")
+        assert named.endswith(b"\r\n\r\nthe Host header is missing\n")

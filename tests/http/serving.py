@@ -1,7 +1,7 @@
 """A server on loopback for tests, a client that speaks in raw bytes, and a body in one place."""
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,11 +23,15 @@ async def serving(
     limits: ServerLimits = ServerLimits(),  # noqa: B008  (frozen)
     *,
     meter: SentMeter | None = None,
+    hostless: Collection[bytes] = (),
 ) -> AsyncIterator[int]:
     """Serve on a free port of loopback, which is yielded; the server is cancelled at the end."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         async with trio.open_nursery() as nursery:
-            await nursery.start(partial(serve, [listener], handler, limits=limits, meter=meter))
+            server = partial(
+                serve, [listener], handler, limits=limits, meter=meter, hostless=hostless
+            )
+            await nursery.start(server)
             yield listener.getsockname()[1]
             nursery.cancel_scope.cancel()
 

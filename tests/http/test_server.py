@@ -159,7 +159,9 @@ async def test_a_head_may_be_as_long_as_the_limit_and_no_longer() -> None:
         b"GET / HTTP/1.1\r\n\r\n",  # no Host
         b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
         b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\n\r\n",  # no Host
+        b"G\xff / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /\x1f HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\n folded: x\x00\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost : a\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 2\r\n\r\n",
@@ -171,6 +173,33 @@ async def test_what_is_no_request_gets_400_and_a_close(garbage: bytes) -> None:
         raw = await exchange(port, garbage)
     assert raw.startswith(b"HTTP/1.1 400 ")
     assert b"Connection: close" in raw
+    # In our words, without anything of the program in it.
+    assert raw.partition(b"\r\n\r\n")[2] in (
+        b"not a request of HTTP/1.1\n",
+        b"the Host header is missing\n",
+    )
+
+
+async def test_the_reasons_of_refusals_are_ours() -> None:
+    start = b"POST / HTTP/1.1\r\nHost: a\r\n"
+    async with serving(echo) as port:
+        chunked = await exchange(port, start + b"Transfer-Encoding: gzip\r\n\r\n")
+        two = await exchange(port, b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
+    assert chunked.startswith(b"HTTP/1.1 501 ")
+    assert chunked.endswith(b"\r\n\r\nno such transfer coding here\n")
+    assert two.endswith(b"\r\n\r\nnot a request of HTTP/1.1\n")
+
+
+async def test_a_page_without_host_is_answered_where_the_server_is_told_so() -> None:
+    bare = b"GET /announce%s HTTP/1.1\r\nX: y\r\n\r\n"
+    async with serving(echo, hostless=[b"/announce"]) as port:
+        for more in (b"", b"?a=\xff", b"/passkey"):
+            raw = await exchange(port, bare % more + get("/next"))
+            assert raw.startswith(b"HTTP/1.1 200 ")
+            assert b"Connection: close" in raw
+            assert raw.count(b"HTTP/1.1 ") == 1
+        refused = await exchange(port, bare % b"r")
+        assert refused.endswith(b"the Host header is missing\n")
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,9 @@ def http_heads(data: bytes) -> None:
     assert whole == parts
     theirs = _heads_of_h11(stream)
     ours = [head for head in whole if isinstance(head, tuple)]
-    assert ours == theirs[: len(ours)]
+    # Those with bare bytes in the target are read by us alone.
+    assert ours[: len(theirs)] == theirs[: len(ours)]
+    assert all(b"%" in cast("bytes", head[1]) for head in ours[len(theirs) : len(theirs) + 1])
 
 
 def _heads(parts: list[bytes]) -> list[object]:
