@@ -34,6 +34,7 @@ from seeder.ledger.report import Report
 from seeder.ledger.spending import budget_of, explain_limits, prices_of
 from seeder.ledger.table import render
 from seeder.units import parse_size, parse_time, rounded_size
+from seeder.upload.standing import explain_copies
 
 FAILED, UNUSABLE = 1, 2
 INTERRUPTED = 128 + 2  # as a shell has it for SIGINT
@@ -126,6 +127,8 @@ def check(path: Path, online: bool) -> None:
     click.echo(f"{path}: ok, {' and '.join(found)}")
     for line in chain(advise(config), explain_limits(config)):
         click.echo(line)
+    peer = config.peer
+    click.echo(explain_copies(peer.copies_per_address, peer.connections_per_address))
     for access_key_id in unseen:
         click.echo(f"gateway.keys: {access_key_id}: not checked: only the service reads its secret")
     if online:

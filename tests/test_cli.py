@@ -40,6 +40,13 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     return run
 
 
+ONE_ADDRESS = (
+    "one address gets 3 whole downloads of an object in about a day, or 12 if 4 clients or more ask"
+    " there at once, before it is slowed down (peer.copies_per_address = 4), and 20 connections at"
+    " a time (peer.connections_per_address)"
+)
+
+
 # -- help, check ----------------------------------------------------------------------------------
 
 
@@ -60,7 +67,9 @@ def test_help_names_every_command_and_wrong_usage_is_2(here: Callable[..., Resul
 
 
 def test_check_counts_the_objects(here: Callable[..., Result], path: Path) -> None:
-    assert here("check", "-c", path) == Result(0, f"{path}: ok, 2 objects\n".encode(), "")
+    assert here("check", "-c", path) == Result(
+        0, f"{path}: ok, 2 objects\n{ONE_ADDRESS}\n".encode(), ""
+    )
     assert [each.name for each in path.parent.iterdir()] == ["seeder.toml"]
 
 
@@ -83,7 +92,8 @@ def test_check_looks_at_the_secrets_that_it_can_reach(
     result = here("check", "-c", path)
     assert (result.code, result.err) == (0, "")
     assert result.out.decode().splitlines()[1:] == [
-        "gateway.keys: B-2: not checked: only the service reads its secret"
+        ONE_ADDRESS,
+        "gateway.keys: B-2: not checked: only the service reads its secret",
     ]
 
 
@@ -104,7 +114,25 @@ def test_check_says_what_the_limits_come_to(here: Callable[..., Result], path: P
         "budget.origin_money_per_day = 9.0: buys 100 GiB, less the requests",
         'budget.uploaded_bytes_per_day = "100 MiB": costs 0.0088',
         "budget.uploaded_money_per_month = 0.045: buys 512 MiB",
+        ONE_ADDRESS,
     ]
+
+
+def test_check_says_how_many_whole_downloads_an_address_gets(
+    here: Callable[..., Result], path: Path
+) -> None:
+    before, peer = path.read_text(), '["peer"]\n'
+    path.write_text(
+        before.replace(peer, f"{peer}copies_per_address = 60\nconnections_per_address = 120\n")
+    )
+    line = here("check", "-c", path).out.decode().splitlines()[-1]
+    assert line.startswith(
+        "one address gets 45 whole downloads of an object in about a day, or 180"
+    )
+    assert line.endswith("and 120 connections at a time (peer.connections_per_address)")
+    path.write_text(before.replace(peer, f'{peer}copies_per_address = "unlimited"\n'))
+    line = here("check", "-c", path).out.decode().splitlines()[-1]
+    assert line.startswith("one address gets as many downloads as it asks for, by 20 connections")
 
 
 # -- report ---------------------------------------------------------------------------------------

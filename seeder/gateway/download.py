@@ -117,6 +117,14 @@ class Download:
 
     # -- a guest of the choker
 
+    peer_id = b""
+    """HTTP clients have none."""
+
+    @property
+    def needs(self) -> int:
+        """Bytes that are still to be sent."""
+        return self._stop - self._at
+
     @property
     def interested(self) -> bool:
         """Always true: a download wants its range."""

@@ -46,6 +46,11 @@ class Delivery:
         self._partly: dict[int, int] | None = None
 
     @property
+    def missing(self) -> int:
+        """How many pieces the peer hasn't said that it has."""
+        return self._missing
+
+    @property
     def complete(self) -> bool:
         """Whether the peer says that it has every piece."""
         return self._missing == 0

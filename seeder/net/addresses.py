@@ -85,6 +85,14 @@ def networks_of(address: bytes) -> Networks:
     return address[:_NETWORK_LENGTH], address[:7], address[:6]
 
 
+def network_text(network: bytes) -> str:
+    """Return a network of `networks_of` as text: an IPv4 address, or such as "2001:db8::/64"."""
+    if len(network) <= _V4_LENGTH:
+        text = str(IPv4Address(network.ljust(_V4_LENGTH, b"\0")))
+        return text if len(network) == _V4_LENGTH else f"{text}/{8 * len(network)}"
+    return f"{IPv6Address(network.ljust(16, bytes(1)))}/{8 * len(network)}"
+
+
 def compact_endpoint(address: bytes, port: int) -> bytes:
     """Return the compact endpoint of a packed address and a port (BEP 23, BEP 7)."""
     return address + port.to_bytes(2, "big")

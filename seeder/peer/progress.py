@@ -94,6 +94,13 @@ class PeerProgress:
         """Whether the peer says that it has every piece, and there are any."""
         return self._delivery.complete and self._torrent.layout.piece_count > 0
 
+    @property
+    def needs(self) -> int:
+        """Bytes that the peer lacks, at most: by what it says, and by what we sent it."""
+        layout = self._torrent.layout
+        most = min(layout.size, self._delivery.missing * layout.piece_length)
+        return max(0, min(most, layout.size - self.uploaded))
+
     def lacking(self) -> Iterator[int]:
         """Return the pieces that the peer hasn't said that it has."""
         return filterfalse(self._delivery.has, range(self._torrent.layout.piece_count))

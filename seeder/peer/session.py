@@ -410,6 +410,11 @@ class Session:
     # -- choking
 
     @property
+    def needs(self) -> int:
+        """Bytes that the peer lacks, at most."""
+        return 0 if self._progress is None else self._progress.needs
+
+    @property
     def interested(self) -> bool:
         """Whether the peer wants something from us."""
         return self.wire.interested or bool(self.wire.wanted)

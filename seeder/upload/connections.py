@@ -5,13 +5,17 @@ the least useful guest at one address of the largest share is ended for him (`Sh
 a newcomer needs places of several kinds, nobody is ended unless he gets them all.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from seeder.config.sections import PeerSettings
-from seeder.net.addresses import Networks
+from seeder.net.addresses import Networks, network_text
 from seeder.net.shares import Shares
+from seeder.upload.sharers import Told
 from seeder.upload.slots import Guest
+
+_LOG = logging.getLogger(__name__)
 
 _Taken: TypeAlias = Sequence[Shares[Guest]]
 
@@ -72,6 +76,7 @@ class Connections:
         self._clock = clock
         self._peers = _Places()
         self._downloads = _Places()
+        self._told = Told()
 
     def admit_peer(self, networks: Networks) -> str | None:
         """Make sure of a place for one more peer's connection, or return why there is none."""
@@ -118,8 +123,17 @@ class Connections:
 
     def _refuse_address(self, networks: Networks) -> str | None:
         taken = len(self._peers.all.at(networks)) + len(self._downloads.all.at(networks))
-        full = taken >= self.limits.connections_per_address
-        return "too-many-from-address" if full else None
+        if taken < self.limits.connections_per_address:
+            return None
+        if self._told.first(networks[0]):
+            _LOG.warning(
+                "more than peer.connections_per_address = %d connections come from %s, and the"
+                " others are refused; if many people share that address, set it to twice their"
+                ' number: see "Many people behind one address" in the documentation',
+                self.limits.connections_per_address,
+                network_text(networks[0]),
+            )
+        return "too-many-from-address"
 
     def _make_room(self, newcomer: Networks, *scarce: _Scarce) -> str | None:
         """End guests where places are scarce; if not enough of them can be, return why."""

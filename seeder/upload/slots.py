@@ -6,14 +6,18 @@ a round trip.
 No I/O.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
-from seeder.net.addresses import Networks
+from seeder.net.addresses import Networks, network_text
 from seeder.torrent.catalog import Torrent
 from seeder.upload.choker import ChokePolicy, PeerView, decide
+from seeder.upload.sharers import STALLED, Claim, Sharers, Told, choose
 from seeder.upload.standing import ORIGIN_SHARES, AddressHistory, CopyLimits, Standing
+
+_LOG = logging.getLogger(__name__)
 
 UploadSlots: TypeAlias = int | Literal["auto", "unlimited"]
 
@@ -35,6 +39,10 @@ class Guest(Protocol):
     def torrent(self) -> Torrent | None: ...
     @property
     def uploaded(self) -> int: ...
+    @property
+    def needs(self) -> int: ...
+    @property
+    def peer_id(self) -> bytes: ...
     @property
     def interested(self) -> bool: ...
 
@@ -60,6 +68,10 @@ class _Place:
     uploaded: int = 0
     uploaded_before_turn: int = 0
     rate: float = 0.0
+    moved_at: float = 0.0
+    """When it was last sent anything, or let another go first."""
+    passed: int = 0
+    """How often it has let others at its address go first."""
 
 
 class Slots:
@@ -82,6 +94,9 @@ class Slots:
         self._is_scarce = is_scarce
         self._chance = chance
         self._places: dict[Guest, _Place] = {}
+        self._sharers: dict[tuple[bytes, bytes], Sharers[Guest]] = {}
+        """By torrent and address."""
+        self._told = Told()
         self._served = 0
         """Guests that are not choked."""
         self._reviewed_at: float | None = None
@@ -123,8 +138,11 @@ class Slots:
     def come(self, guest: Guest, now: float) -> None:
         """Take in a guest, and serve it at once if a slot is free."""
         place = self._places[guest] = _Place(now)
+        sharers = self._join_sharers(guest)
         self._weigh(guest, place, now)
         if place.standing is Standing.REFUSED:
+            return
+        if len(sharers.guests) > 1 and guest in self._waiting(sharers, now):
             return
         places, fine = self.places, place.standing is Standing.FINE
         if places is None or (fine and self._served < places):
@@ -136,6 +154,7 @@ class Slots:
         if place is not None:
             self._remember(guest, place, now)
             self._served -= not place.choked
+            self._leave_sharers(guest)
 
     def review(self, now: float) -> None:
         """Decide anew; called about once a second."""
@@ -145,13 +164,16 @@ class Slots:
         for guest, place in tuple(self._places.items()):
             sent = self._remember(guest, place, now)
             place.rate += SMOOTHING * (sent / seconds - place.rate)
+            if sent:
+                place.moved_at = now
             if sent or place.standing is not Standing.FINE:
                 self._weigh(guest, place, now)
+        waiting = self._hold_sharers(now)
         slots = self.places
         if slots is None:
-            self._serve_all(now)
+            self._serve_all(waiting, now)
         else:
-            self._give_slots(slots, now)
+            self._give_slots(slots, waiting, now)
 
     def _weigh(self, guest: Guest, place: _Place, now: float) -> None:
         """See what the guest's address may still expect."""
@@ -162,21 +184,24 @@ class Slots:
         before = place.standing
         place.standing = self._copies.standing(had.sent, torrent.layout.size, wide)
         if place.standing is Standing.REFUSED:
+            self._tell(guest)
             guest.end("had-enough")
         elif (place.standing is Standing.SLOW) is not (before is Standing.SLOW):
             guest.slow_down(slow=place.standing is Standing.SLOW)
 
-    def _serve_all(self, now: float) -> None:
+    def _serve_all(self, waiting: set[Guest], now: float) -> None:
         for guest, place in tuple(self._places.items()):
             place.optimistic = False
+            if guest in waiting:
+                continue
             if place.choked and (place.is_new or now - place.since >= self._policy.pause):
                 self._serve(guest, place, now)
 
-    def _give_slots(self, slots: int, now: float) -> None:
+    def _give_slots(self, slots: int, waiting: set[Guest], now: float) -> None:
         views = [
             self._view(guest, place, now)
             for guest, place in self._places.items()
-            if place.standing is not Standing.REFUSED
+            if place.standing is not Standing.REFUSED and not (place.choked and guest in waiting)
         ]
         decision = decide(views, now, slots=slots, chance=self._chance, policy=self._policy)
         for guest in decision.choke:
@@ -215,9 +240,90 @@ class Slots:
         assert guest.torrent is not None
         sent = guest.uploaded - place.uploaded
         if sent:
-            self.history.add(guest.torrent.info_hash, guest.networks, now, sent=sent)
+            clients = self._sharers[guest.torrent.info_hash, guest.networks[0]].clients
+            self.history.add(
+                guest.torrent.info_hash, guest.networks, now, sent=sent, clients=clients
+            )
             place.uploaded = guest.uploaded
         return sent
+
+    # -- those who share an address
+
+    def _join_sharers(self, guest: Guest) -> Sharers[Guest]:
+        sharers = self._sharers.setdefault(_sharers_of(guest), Sharers())
+        sharers.add(guest, guest.peer_id, (other.peer_id for other in sharers.guests))
+        return sharers
+
+    def _leave_sharers(self, guest: Guest) -> None:
+        key = _sharers_of(guest)
+        sharers = self._sharers[key]
+        del sharers.guests[guest]
+        if not sharers.guests:
+            del self._sharers[key]
+
+    def _hold_sharers(self, now: float) -> set[Guest]:
+        """Hold those who are to wait for others at their address, and return them."""
+        waiting: set[Guest] = set()
+        for sharers in self._sharers.values():
+            if len(sharers.guests) > 1:
+                waiting |= self._waiting(sharers, now)
+        for guest in waiting:
+            place = self._places[guest]
+            if not place.choked and now - place.since >= self._policy.pause:
+                self._hold(guest, place, now)
+        return waiting
+
+    def _waiting(self, sharers: Sharers[Guest], now: float) -> set[Guest]:
+        """Return who of them has to wait, so that others at the address come to their end."""
+        copies, first = self._copies, next(iter(sharers.guests))
+        torrent = first.torrent
+        assert torrent is not None
+        had = self.history.had(torrent.info_hash, first.networks, now)[0].sent
+        # What was sent since the last review isn't in there yet.
+        fresh = sum(guest.uploaded - self._places[guest].uploaded for guest in sharers.guests)
+        room = copies.left(had + fresh / sharers.clients, torrent.layout.size)
+        if room is None:
+            return set()
+        claims = [
+            Claim(guest, guest.needs, guest.uploaded, self._places[guest].passed, number)
+            for number, guest in enumerate(sharers.guests)
+            if self._wants(guest)
+        ]
+        chosen = choose(claims, room * sharers.clients)
+        waiting = {claim.guest for claim in claims} - chosen
+        if waiting:
+            self._pass_over(chosen, now)
+            self._tell(first)
+        return waiting
+
+    def _wants(self, guest: Guest) -> bool:
+        place = self._places[guest]
+        begun = guest.interested or guest.uploaded or place.is_new
+        return bool(begun and guest.needs) and place.standing is not Standing.REFUSED
+
+    def _pass_over(self, chosen: set[Guest], now: float) -> None:
+        """Have those let others go first, from the next decision on, who take nothing."""
+        for guest in chosen:
+            place = self._places[guest]
+            if not place.choked and now - max(place.moved_at, place.since) > STALLED:
+                place.passed += 1
+                place.moved_at = now
+
+    def _tell(self, guest: Guest) -> None:
+        """Log, once for a torrent and an address, which limit bites, and what to set."""
+        copies, torrent = self._copies.copies, guest.torrent
+        assert torrent is not None
+        if copies is not None and self._told.first(_sharers_of(guest)):
+            _LOG.warning(
+                "%s: more is asked for from %s than peer.copies_per_address = %g allows, so clients"
+                " wait there, or are refused; if many people share that address, set it to their"
+                ' number: see "Many people behind one address" in the documentation',
+                torrent.pinned.ref,
+                network_text(guest.networks[0]),
+                copies,
+            )
+
+    # -- places
 
     def _serve(self, guest: Guest, place: _Place, now: float) -> None:
         self._served += 1
@@ -229,3 +335,8 @@ class Slots:
         self._served -= 1
         place.choked, place.since = True, now
         guest.hold()
+
+
+def _sharers_of(guest: Guest) -> tuple[bytes, bytes]:
+    assert guest.torrent is not None
+    return guest.torrent.info_hash, guest.networks[0]

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from seeder.net.addresses import Networks
 from seeder.net.shares import Shares
 from seeder.units import MIB
+from seeder.upload.sharers import MOST_CLIENTS
 
 ORIGIN_SHARES = {4: 1, 3: 4, 8: 1, 7: 2, 6: 4}
 """How many times what one address may cost at S3 a network may, by the bytes of its key."""
@@ -62,6 +63,15 @@ class CopyLimits:
             return max(standing, Standing.LAST)
         return standing
 
+    def left(self, sent: float, size: int) -> float | None:
+        """Return how many bytes of a torrent an address may have before it is slowed down.
+
+        It was sent `sent` bytes. None is no limit.
+        """
+        if self.copies is None:
+            return None
+        return _PARTS[Standing.SLOW - 1] * max(size, self.least) * self.copies - sent
+
     def may_fetch(self, fetched: float, size: int, share: int = 1) -> bool:
         """Tell whether S3 may be asked for an address that cost `fetched` bytes from there.
 
@@ -69,6 +79,19 @@ class CopyLimits:
         """
         most = self.origin_copies
         return most is None or fetched < most * share * max(size, self.least)
+
+
+def explain_copies(copies: float | None, connections: int) -> str:
+    """Return what one address gets by `copies_per_address` and `connections_per_address`."""
+    places = f"{connections} connections at a time (peer.connections_per_address)"
+    if copies is None:
+        return f"one address gets as many downloads as it asks for, by {places}"
+    fast = _PARTS[Standing.SLOW - 1] * copies
+    return (
+        f"one address gets {fast:g} whole downloads of an object in about a day, or"
+        f" {fast * MOST_CLIENTS:g} if {MOST_CLIENTS} clients or more ask there at once, before it is"
+        f" slowed down (peer.copies_per_address = {copies:g}), and {places}"
+    )
 
 
 class Had(NamedTuple):
@@ -91,11 +114,23 @@ class AddressHistory:
         self._memories = tuple(_Memory(half_life, most) for _ in range(3))
 
     def add(
-        self, torrent: bytes, networks: Networks, now: float, *, sent: int = 0, fetched: int = 0
+        self,
+        torrent: bytes,
+        networks: Networks,
+        now: float,
+        *,
+        sent: int = 0,
+        fetched: int = 0,
+        clients: int = 1,
     ) -> None:
-        """Count bytes that were sent to an address, or read from S3 because it asked."""
+        """Count bytes that were sent to an address, or read from S3 because it asked.
+
+        What is sent to several clients at an address counts in part for it, and in full for the
+        networks around it.
+        """
         for level in range(len(networks)):
-            self._memories[level].add(torrent, networks[level:], now, sent, fetched)
+            counted = sent if level else sent / clients
+            self._memories[level].add(torrent, networks[level:], now, counted, fetched)
 
     def take_back(self, torrent: bytes, networks: Networks, now: float, *, fetched: int) -> None:
         """Count bytes no more that were to be read from S3 a moment ago, and weren't."""
@@ -131,7 +166,9 @@ class _Memory:
         self._entries: dict[tuple[bytes, bytes], _Entry] = {}
         self._shares: Shares[_Entry] = Shares(lambda entry: entry.networks)
 
-    def add(self, torrent: bytes, networks: Networks, now: float, sent: int, fetched: int) -> None:
+    def add(
+        self, torrent: bytes, networks: Networks, now: float, sent: float, fetched: int
+    ) -> None:
         key = torrent, networks[0]
         entry = self._entries.get(key)
         if entry is None:

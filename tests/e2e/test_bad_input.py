@@ -451,6 +451,6 @@ def test_the_same_trouble_is_told_by_the_command_line(
     run = seeder_command("check", "--online", "-c", path, environment=CREDENTIALS)
     assert run.returncode == 1
     told = run.stdout.splitlines()
-    assert told[1].startswith(f"{bucket}/good: ok, 4 bytes")
-    assert told[2].startswith(f"{bucket}/missing: S3 answers 404 NoSuchKey")
+    assert told[2].startswith(f"{bucket}/good: ok, 4 bytes")
+    assert told[3].startswith(f"{bucket}/missing: S3 answers 404 NoSuchKey")
     assert run.stderr == "1 of 2 objects can't be published\n"

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+import pytest
+
 from seeder.config.sections import PeerSettings
 from seeder.net.addresses import Networks, networks_of
 from seeder.torrent.catalog import Torrent
@@ -22,6 +24,8 @@ class Guest:
     torrent: Torrent | None = None
     uploaded: int = 0
     interested: bool = True
+    needs: int = 0
+    peer_id: bytes = b""
 
     @property
     def networks(self) -> Networks:
@@ -124,3 +128,12 @@ def test_nothing_is_left_of_those_who_went() -> None:
         assert not len(places.all)
         assert not places._of
         assert not places._torrents
+
+
+def test_one_line_of_log_for_an_address_names_the_limit(caplog: pytest.LogCaptureFixture) -> None:
+    connections = make(connections_per_address=2)
+    peers(connections, "192.0.2.1", "192.0.2.1")
+    for _ in range(3):
+        connections.admit_peer(at("192.0.2.1"))
+    [line] = [record.getMessage() for record in caplog.records]
+    assert "peer.connections_per_address = 2 connections come from 192.0.2.1" in line

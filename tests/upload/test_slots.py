@@ -15,6 +15,7 @@ from tests.tracker.announcing import packed
 
 TORRENT = make_torrent(make_data(100_000))
 LEAST = CopyLimits().least
+WHOLE = make_torrent(make_data(LEAST), piece_length=MIB)
 
 
 @dataclass(eq=False)
@@ -25,6 +26,8 @@ class Guest:
     torrent: Torrent | None = TORRENT
     uploaded: int = 0
     interested: bool = True
+    needs: int = 0
+    peer_id: bytes = b""
     served: bool = False
     slow: bool = False
     ended: list[str] = field(default_factory=list)
@@ -304,3 +307,122 @@ def test_a_network_that_had_much_comes_last_when_it_gets_tight() -> None:
         slots.leave(guest, 3.0)
     slots.review(3.0)
     assert sum(guest.served for guest in waiting) == 2
+
+
+def crowd(slots: Slots, count: int, *, address: str = "192.0.2.1", ids: int = 1000) -> list[Guest]:
+    """Have guests come that want an object of 64 MiB each, under `ids` peer ids."""
+    guests = [
+        Guest(address, torrent=WHOLE, needs=LEAST, peer_id=b"%020d" % (number % ids))
+        for number in range(count)
+    ]
+    come(slots, *guests)
+    return guests
+
+
+def serve(slots: Slots, guests: list[Guest], seconds: range, amount: int = 8 * MIB) -> int:
+    """Have those take some who are served; return how many had everything and left."""
+    finished = 0
+    for second in seconds:
+        for guest in [each for each in guests if each.served and not (each.slow or each.ended)]:
+            step = min(amount, guest.needs)
+            guest.uploaded += step
+            guest.needs -= step
+            if not guest.needs:
+                slots.leave(guest, float(second))
+                guests.remove(guest)
+                finished += 1
+        slots.review(float(second))
+    return finished
+
+
+def test_of_many_clients_of_an_address_a_few_are_served_to_their_end() -> None:
+    slots, _ = make()
+    guests = crowd(slots, 60)
+    # More come than what is left is enough for: soon a few have it.
+    slots.review(11.0)
+    assert sum(guest.served for guest in guests) == 4
+    assert serve(slots, guests, range(12, 200)) == 12
+    # What is left goes to one after the other, slowly; nobody who is under way is ended.
+    assert sum(guest.served for guest in guests) == 1
+    assert not any(guest.ended for guest in guests)
+    slots.change("auto", CopyLimits(60))
+    assert serve(slots, guests, range(200, 600)) == 48
+
+
+def test_clients_count_as_several_up_to_four() -> None:
+    for ids, finished in [(1, 3), (2, 6), (4, 12), (40, 12)]:
+        slots, _ = make()
+        assert serve(slots, crowd(slots, 60, ids=ids), range(1, 300)) == finished
+
+
+def test_an_address_whose_copies_are_enough_for_all_serves_all() -> None:
+    slots, _ = make()
+    guests = crowd(slots, 12)
+    slots.review(11.0)
+    assert all(guest.served for guest in guests)
+
+
+def test_an_address_without_a_limit_of_copies_serves_all() -> None:
+    slots, _ = make(copies=CopyLimits(None))
+    assert all(guest.served for guest in crowd(slots, 100))
+
+
+def test_crowds_of_two_addresses_do_not_wait_for_each_other() -> None:
+    slots, _ = make()
+    one = crowd(slots, 60)
+    other = crowd(slots, 60, address="198.51.100.1")
+    assert serve(slots, one + other, range(1, 200)) == 24
+
+
+def test_addresses_of_one_slash_64_are_one_crowd() -> None:
+    slots, _ = make()
+    guests = [
+        Guest(f"2001:db8::{n:x}", torrent=WHOLE, needs=LEAST, peer_id=b"%020d" % n)
+        for n in range(60)
+    ]
+    come(slots, *guests)
+    slots.review(11.0)
+    assert sum(guest.served for guest in guests) == 4
+
+
+def test_who_takes_nothing_lets_the_next_of_its_crowd_go_first() -> None:
+    slots, _ = make()
+    guests = crowd(slots, 60)
+    slots.review(11.0)
+    idle = [guest for guest in guests if guest.served]
+    for second in range(12, 60):
+        slots.review(float(second))
+    assert not any(guest.served for guest in idle)
+    assert sum(guest.served for guest in guests) == 4
+
+
+def test_who_needs_nothing_waits_for_nobody_and_takes_no_turn() -> None:
+    slots, _ = make()
+    seeds = [Guest(torrent=WHOLE, interested=False) for _ in range(10)]
+    assert all(come(slots, *seeds))
+    guests = crowd(slots, 60)
+    slots.review(11.0)
+    assert sum(guest.served for guest in guests) == 4
+
+
+def test_a_crowd_takes_its_turns_where_slots_are_few() -> None:
+    slots, _ = make(6)
+    guests = crowd(slots, 60)
+    others = distinct(4)
+    come(slots, *others)
+    finished = serve(slots, guests, range(1, 400))
+    assert finished == 12
+    assert all(guest.served for guest in others)
+
+
+def test_a_line_of_log_for_each_torrent_and_address_names_the_limit(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    slots, _ = make()
+    serve(slots, crowd(slots, 60), range(1, 50))
+    crowd(slots, 20, address="2001:db8:1:2::9")
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2
+    assert "from 192.0.2.1 than peer.copies_per_address = 4 allows" in lines[0]
+    assert "from 2001:db8:1:2::/64 than" in lines[1]
+    assert all("Many people behind one address" in line for line in lines)
