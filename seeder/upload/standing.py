@@ -89,8 +89,8 @@ def explain_copies(copies: float | None, connections: int) -> str:
     fast = _PARTS[Standing.SLOW - 1] * copies
     return (
         f"one address gets {fast:g} whole downloads of an object in about a day, or"
-        f" {fast * MOST_CLIENTS:g} if {MOST_CLIENTS} clients or more ask there at once, before it is"
-        f" slowed down (peer.copies_per_address = {copies:g}), and {places}"
+        f" {fast * MOST_CLIENTS:g} if {MOST_CLIENTS} clients or more ask there at once, before it"
+        f" is slowed down (peer.copies_per_address = {copies:g}), and {places}"
     )
 
 
