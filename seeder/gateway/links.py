@@ -67,6 +67,7 @@ class Links:
             created_by=CREATED_BY,
             url_list=self._web_seeds(torrent, public),
             piece_layers=torrent.hashes.piece_layers() if torrent.hashes is not None else None,
+            similar=torrent.similar,
         )
 
     def magnet(self, torrent: Torrent, *, public: bool, name: str | None = None) -> str:

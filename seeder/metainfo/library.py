@@ -51,6 +51,7 @@ class Library:
             record.tree,
             infos=self,
             published=record.published,
+            similar=record.similar,
         )
 
     def put(self, info: Info) -> None:

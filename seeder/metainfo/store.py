@@ -42,6 +42,8 @@ _LARGEST = 64 * MIB
 """Bytes of a record: no torrent that we make or take is that large."""
 _LATEST = 253402300799
 """Unix seconds at the end of the year 9999; headers can't name a later date."""
+_MOST_SIMILAR = 8
+"""Earlier torrents of a bundle that are kept in mind: clients may have left out some."""
 _LINE = 4096
 """Bytes read at first: most lines are shorter."""
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, MetainfoError)
@@ -70,6 +72,8 @@ class Record:
     """A hybrid's Merkle tree; without it the torrent is served as v1 only."""
     published: int | None = field(default=None, compare=False)
     """Unix seconds at which a record of this info hash was saved first; `save` sets it."""
+    similar: tuple[InfoHash, ...] = field(default=(), compare=False)
+    """The info hashes that a bundle had before, the last one first; `save` sets them."""
 
 
 def file_stem(ref: ObjectRef) -> str:
@@ -106,6 +110,13 @@ def _description(told: dict[str, Any]) -> Description | None:
         None if modified is None else min(_count(modified), _LATEST),
         tuple((_text(name), _line(value)) for name, value in headers.items()),
     )
+
+
+def _similar(told: Mapping[str, Any]) -> tuple[InfoHash, ...]:
+    found = told.get("similar", [])
+    if not isinstance(found, list):
+        raise TypeError("there is something else in the place of a list")
+    return tuple(InfoHash.from_hex(_text(each)) for each in found[:_MOST_SIMILAR])
 
 
 def _line(value: object) -> str:
@@ -226,6 +237,7 @@ def _record(ref: ObjectRef, parts: _Parts, *, whole: bool) -> Record:
         wanted=_text(told["wanted"]),
         refused={rung: _text(reason) for rung, reason in told["refused"].items()},
         published=None if outline is None else min(_count(told["published"]), _LATEST),
+        similar=_similar(told),
     )
 
 
@@ -310,7 +322,7 @@ class MetainfoStore:
         pinned = record.pinned
         ref = pinned.ref
         members = pinned.members if isinstance(pinned, PinnedBundle) else None
-        record.published = self._published(record)
+        record.published, record.similar = self._history(record)
         line = dump_json(
             {
                 "object": [ref.origin, ref.bucket, ref.key, ref.version_id],
@@ -324,6 +336,7 @@ class MetainfoStore:
                 "members": members and [(each.ref.key, each.etag, each.size) for each in members],
                 **({} if record.info is None else _told(record.info, record.tree)),
                 **({} if record.published is None else {"published": record.published}),
+                **({"similar": [str(each) for each in record.similar]} if record.similar else {}),
             }
         )
         with storage_errors(self._directory, "used"):
@@ -339,18 +352,29 @@ class MetainfoStore:
             with storage_errors(tree_path, "removed"):
                 remove_file(tree_path)
 
-    def _published(self, record: Record) -> int | None:
-        """Return since when there has been a torrent with the info hash of a record's info."""
+    def _history(self, record: Record) -> tuple[int | None, tuple[InfoHash, ...]]:
+        """Return since when there has been a torrent of a record's info hash, and those before it.
+
+        Only those of a bundle are kept: of another state of one object, clients keep no file.
+        """
         if record.info is None:
-            return None
+            return None, ()
+        info_hash, now = record.info.info_hash, int(self._clock())
         try:
             parts = _read_parts(self._path(record.pinned.ref), whole=False)
-            if parts is not None and parts.told.get("info_hash") == record.info.info_hash.hex():
-                return min(_count(parts.told["published"]), _LATEST)
+            if parts is None:
+                return now, ()
+            similar = _similar(parts.told)
+            if parts.told.get("info_hash") == str(info_hash):
+                return min(_count(parts.told["published"]), _LATEST), similar
+            if not isinstance(record.pinned, PinnedBundle) or not parts.told.get("members"):
+                return now, ()
+            last = InfoHash.from_hex(_text(parts.told["info_hash"]))
         except (OSError, *_DAMAGE):
             # It is about to be replaced.
-            pass
-        return int(self._clock())
+            return now, ()
+        others = (each for each in similar if each != info_hash)
+        return now, (last, *others)[:_MOST_SIMILAR]
 
     def describe(self, pinned: PinnedObject) -> None:
         """Have an object's record tell what S3 tells of it now beside its bytes.

@@ -76,6 +76,7 @@ class Torrent:
         "rung",
         "sections",
         "short_v2_hash",
+        "similar",
         "v2_hash",
     )
 
@@ -88,12 +89,15 @@ class Torrent:
         *,
         infos: InfoSource | None = None,
         published: int | None = None,
+        similar: Sequence[InfoHash] = (),
     ) -> None:
         self._info = info if isinstance(info, Info) else None
         self._infos = infos
         self.pinned = pinned
         self.published = published
         """Unix seconds at which there was a torrent of this info hash for the first time."""
+        self.similar = similar
+        """Earlier torrents of the same bundle, the last one first."""
         self.rung = rung
         """The rung of the metainfo ladder that it came from."""
         self.layout: Layout = info.layout

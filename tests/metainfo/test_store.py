@@ -16,7 +16,7 @@ from seeder.metainfo.store import MetainfoStore, Record, file_stem
 from seeder.metainfo.trees import TreeFile
 from seeder.torrent.bundle import build_bundle_info, parse_bundle_info
 from seeder.torrent.catalog import Torrent
-from seeder.torrent.info import build_info, parse_info
+from seeder.torrent.info import InfoHash, build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import Shape
 from seeder.torrent.objects import Description, ObjectRef, PinnedBundle, PinnedObject
@@ -237,6 +237,36 @@ def test_a_bundle_comes_back_with_its_objects(tmp_path: Path) -> None:
     assert isinstance(found.pinned, PinnedBundle)
     saved.info = None
     assert store.recall(REF) == saved
+
+
+def test_a_bundle_remembers_the_last_few_of_its_torrents(tmp_path: Path) -> None:
+    store = MetainfoStore(tmp_path)
+    hashes: list[InfoHash] = []
+    for number in range(12):
+        saved = bundle_record()
+        raw = saved.info.raw.replace(b"p" * 20, bytes([number]) * 20)  # type: ignore[union-attr]
+        saved.info = parse_bundle_info(raw)[0]
+        for _ in range(2):  # the same torrent once more
+            store.save(saved)
+            found = store.recall(REF)
+            assert found is not None
+            assert found.similar == saved.similar == tuple(hashes[::-1][:8])
+        hashes.append(saved.info.info_hash)
+    [path] = tmp_path.iterdir()
+    line, _, raw = path.read_bytes().partition(b"\n")
+    wrongs: list[object] = ["no list", ["00"], [7], {}]
+    for wrong in wrongs:
+        path.write_bytes(json.dumps(unsealed(line) | {"similar": wrong}).encode() + b"\n" + raw)
+        assert store.recall(REF) is None
+
+
+def test_one_object_after_another_shares_no_file(tmp_path: Path) -> None:
+    store = MetainfoStore(tmp_path)
+    store.save(record())
+    store.save(bundle_record())
+    found = store.load(REF)
+    assert found is not None
+    assert found.similar == ()
 
 
 def test_a_bundle_whose_pieces_are_more_than_its_objects_need_is_not_recalled(

@@ -257,6 +257,33 @@ async def test_a_restart_serves_the_bundle_at_once_and_lists_it_once(
         assert await get_piece(again.cache, new, 0) == padded(bytearray(b"changed"), PIECE)
 
 
+async def test_a_bundle_names_its_earlier_torrents_and_its_hash_goes_by_its_objects_alone(
+    world: World, server: ObjectsServer, make_origin: MakeOrigin, tmp_path: Path
+) -> None:
+    await world.publisher.apply([settings(refresh=0.05)])
+    first = await serving(world)
+    assert first.similar == ()
+    body = server.objects["data/a"]
+    server.objects["data/a"] = b"changed"
+    second = await replaced(world, first)
+    assert second.similar == (first.info_hash,)
+    server.objects["data/a"] = b"changed again"
+    third = await replaced(world, second)
+    assert third.similar == (second.info_hash, first.info_hash)
+    # What was there before has its hash again, and names the others.
+    server.objects["data/a"] = body
+    back = await replaced(world, third)
+    assert back.info_hash == first.info_hash
+    assert back.similar == (third.info_hash, second.info_hash)
+    await world.publisher.apply([])
+    other = tmp_path / "restarted"
+    other.mkdir()
+    (tmp_path / "metainfo").rename(other / "metainfo")
+    async with make_world(server, make_origin, other) as again:
+        await again.publisher.apply([settings()])
+        assert (await serving(again)).similar == back.similar
+
+
 async def test_hashing_that_broke_off_goes_on_though_the_objects_are_others_by_then(
     world: World, tmp_path: Path
 ) -> None:
