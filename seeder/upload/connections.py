@@ -7,6 +7,7 @@ a newcomer needs places of several kinds, nobody is ended unless he gets them al
 
 import logging
 from collections.abc import Callable, Sequence
+from itertools import chain, islice
 from typing import NamedTuple, TypeAlias
 
 from seeder.config.sections import PeerSettings
@@ -15,6 +16,8 @@ from seeder.net.shares import Shares
 from seeder.upload.sharers import Told
 from seeder.upload.slots import Guest
 
+MOST_LOOKED_AT = 20
+"""Guests of an address that are asked whether they want something, before the log tells of it."""
 _LOG = logging.getLogger(__name__)
 
 _Taken: TypeAlias = Sequence[Shares[Guest]]
@@ -125,7 +128,7 @@ class Connections:
         taken = len(self._peers.all.at(networks)) + len(self._downloads.all.at(networks))
         if taken < self.limits.connections_per_address:
             return None
-        if self._told.first(networks[0]):
+        if self._is_wanted_at(networks) and self._told.first(networks[0]):
             _LOG.warning(
                 "more than peer.connections_per_address = %d connections come from %s, and the"
                 " others are refused; if many people share that address, set it to twice their"
@@ -134,6 +137,11 @@ class Connections:
                 network_text(networks[0]),
             )
         return "too-many-from-address"
+
+    def _is_wanted_at(self, networks: Networks) -> bool:
+        """Tell whether several who are connected from an address do want something."""
+        guests = chain(self._peers.all.at(networks), self._downloads.all.at(networks))
+        return sum(guest.interested for guest in islice(guests, MOST_LOOKED_AT)) > 1
 
     def _make_room(self, newcomer: Networks, *scarce: _Scarce) -> str | None:
         """End guests where places are scarce; if not enough of them can be, return why."""

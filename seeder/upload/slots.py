@@ -266,12 +266,20 @@ class Slots:
         waiting: set[Guest] = set()
         for sharers in self._sharers.values():
             if len(sharers.guests) > 1:
+                self._weigh_held(sharers, now)
                 waiting |= self._waiting(sharers, now)
         for guest in waiting:
             place = self._places[guest]
             if not place.choked and now - place.since >= self._policy.pause:
                 self._hold(guest, place, now)
         return waiting
+
+    def _weigh_held(self, sharers: Sharers[Guest], now: float) -> None:
+        """See what those may still expect who were sent nothing, before they are served."""
+        for guest in tuple(sharers.guests):
+            place = self._places[guest]
+            if place.choked and place.standing is Standing.FINE:
+                self._weigh(guest, place, now)
 
     def _waiting(self, sharers: Sharers[Guest], now: float) -> set[Guest]:
         """Return who of them has to wait, so that others at the address come to their end."""

@@ -137,3 +137,13 @@ def test_one_line_of_log_for_an_address_names_the_limit(caplog: pytest.LogCaptur
         connections.admit_peer(at("192.0.2.1"))
     [line] = [record.getMessage() for record in caplog.records]
     assert "peer.connections_per_address = 2 connections come from 192.0.2.1" in line
+
+
+def test_an_address_whose_connections_want_nothing_is_no_line_of_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    connections = make(connections_per_address=2)
+    for guest in peers(connections, "192.0.2.1", "192.0.2.1"):
+        guest.interested = False
+    assert connections.admit_peer(at("192.0.2.1")) == "too-many-from-address"
+    assert not caplog.records

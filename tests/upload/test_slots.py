@@ -426,3 +426,48 @@ def test_a_line_of_log_for_each_torrent_and_address_names_the_limit(
     assert "from 192.0.2.1 than peer.copies_per_address = 4 allows" in lines[0]
     assert "from 2001:db8:1:2::/64 than" in lines[1]
     assert all("Many people behind one address" in line for line in lines)
+
+
+def test_ids_that_are_made_up_draw_four_times_the_copies_and_no_more() -> None:
+    slots, _ = make()
+    sent, number = 0, 0
+    guests: list[Guest] = []
+    for second in range(1, 600):
+        # They say that they lack everything, however much they were sent, and come again and again.
+        while len(guests) < 20:
+            guests += [Guest(torrent=WHOLE, needs=LEAST, peer_id=b"%020d" % number)]
+            slots.come(guests[-1], float(second))
+            number += 1
+        for guest in guests:
+            amount = MIB * (guest.served and not guest.ended)
+            guest.uploaded += amount
+            sent += amount
+        slots.review(float(second))
+        for guest in [each for each in guests if each.ended or each.uploaded >= LEAST]:
+            slots.leave(guest, float(second))
+            guests.remove(guest)
+    # What halves in a day lets a little more through, and so does a second's worth of all.
+    assert 16 * LEAST <= sent < 16.5 * LEAST
+
+
+@pytest.mark.parametrize("changes_id", [False, True])
+def test_one_client_that_comes_again_stays_one(changes_id: bool) -> None:
+    slots, _ = make()
+    sent = 0
+    for number in range(1000):
+        guest = Guest(torrent=WHOLE, needs=LEAST, peer_id=b"%020d" % (number * changes_id))
+        slots.come(guest, float(number))
+        guest.uploaded = MIB * (guest.served and not guest.ended)
+        sent += guest.uploaded
+        slots.leave(guest, float(number))
+    assert 4 * LEAST <= sent < 4.1 * LEAST
+
+
+@pytest.mark.parametrize("amount", [8 * MIB, LEAST])
+def test_downloads_without_ids_are_one_client_and_three_come_to_their_end(amount: int) -> None:
+    slots, _ = make()
+    downloads = [Guest(torrent=WHOLE, needs=LEAST) for _ in range(20)]
+    come(slots, *downloads)
+    # However fast they are: who waited is weighed before it is served.
+    assert serve(slots, downloads, range(1, 200), amount) in (3, 4)
+    assert sum(each.uploaded for each in downloads) < LEAST
