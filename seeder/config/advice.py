@@ -1,9 +1,9 @@
 """What is no mistake in a configuration, and yet is seldom meant."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from seeder.config.sections import Config
-from seeder.net.addresses import PRIVATE_NETWORKS, IPNetwork
+from seeder.net.addresses import PRIVATE_NETWORKS, HostPort, IPNetwork
 
 
 def advise(config: Config) -> Iterator[str]:
@@ -14,6 +14,32 @@ def advise(config: Config) -> Iterator[str]:
                 f"tracker.trusted_proxies: {network} is a whole private network: whoever is in it"
                 " can put any address into the swarms; list the proxies themselves"
             )
+    yield from _missing_families(config)
+
+
+def _missing_families(config: Config) -> Iterator[str]:
+    peer = config.peer
+    for v6, name, anywhere in ((False, "IPv4", "0.0.0.0"), (True, "IPv6", "[::]")):
+        here, there = _listens(peer.listen, v6), _listens(config.tracker.listen, v6)
+        if there and not here:
+            yield (
+                f"peer.listen: has no {name} address though tracker.listen has: clients that have"
+                f' {name} alone hear of a seeder that they can\'t reach; add "{anywhere}:6881"'
+            )
+        elif here and peer.public_address and not _listens(peer.public_address, v6):
+            yield (
+                f"peer.public_address: has no {name} address though peer.listen has: clients are"
+                f" told the {name} address at which they reach the tracker, and behind a proxy"
+                " none; add one to make a list, or a name that has both"
+            )
+
+
+def _listens(addresses: Sequence[HostPort], v6: bool) -> bool:
+    """Tell whether addresses may be of a family; names may be of both."""
+    return any(
+        (":" in each.host) is v6 if ":" in each.host or each.host[-1:].isdigit() else True
+        for each in addresses
+    )
 
 
 def _may_hold_clients(network: IPNetwork) -> bool:

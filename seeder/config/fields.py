@@ -220,6 +220,17 @@ def _file(value: object, info: ValidationInfo) -> Path:
     return path
 
 
+def one_or_more(parse: Callable[[str], object], of: type) -> BeforeValidator:
+    """Return a validator that makes a tuple of an array, or of one text that `parse` takes."""
+
+    def check(value: object) -> object:
+        if isinstance(value, list | tuple) and not isinstance(value, of):
+            return tuple(value)
+        return (value if isinstance(value, of) else parse(_text(value)),)
+
+    return BeforeValidator(check)
+
+
 def array(example: str, *, least: int = 0) -> BeforeValidator:
     """Return a validator that makes a tuple of an array of at least `least` values."""
 

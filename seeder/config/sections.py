@@ -5,7 +5,7 @@ Python code may build them by itself; `seeder.config.fields` says how it passes 
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import ValidationInfo, field_validator
+from pydantic import AfterValidator, ValidationInfo, field_validator
 
 from seeder.config.fields import (
     AnyPath,
@@ -27,6 +27,7 @@ from seeder.config.fields import (
     checked,
     choice,
     count,
+    one_or_more,
     parsed,
     size,
     source_of,
@@ -36,6 +37,7 @@ from seeder.config.texts import (
     check_announce_url,
     check_domain,
     check_endpoint,
+    check_families,
     check_gateway_url,
     one_of,
     parse_host_port,
@@ -64,6 +66,12 @@ _PieceLength = Annotated[
     int, size(least=SMALLEST_PIECE_LENGTH, most=LARGEST_PIECE_LENGTH, power_of_two=True)
 ]
 _Address = Annotated[HostPort, parsed(parse_host_port, HostPort)]
+_PublicAddress = Annotated[HostPort, parsed(parse_public_address, HostPort)]
+_PublicAddresses = Annotated[
+    tuple[_PublicAddress, ...],
+    one_or_more(parse_public_address, HostPort),
+    AfterValidator(check_families),
+]
 _Network = Annotated[IPNetwork, parsed(parse_network, IPNetwork)]
 
 
@@ -201,8 +209,9 @@ class PeerSettings(Settings):
     listen: Annotated[tuple[_Address, ...], array('["0.0.0.0:6881"]', least=1)] = (
         HostPort("0.0.0.0", 6881),
     )
-    public_address: Annotated[HostPort, parsed(parse_public_address, HostPort)] | None = None
-    """What the tracker hands out as our seeder's; None: the address that the client reached."""
+    public_address: _PublicAddresses = ()
+    """What the tracker hands out as our seeder's: one of each family, or names. Of a family that
+    has none, clients are told the address that they reached."""
     upload_rate: Rate = None
     """Bytes a second to all peers together; None is unlimited."""
     upload_rate_per_torrent: Rate = None

@@ -10,6 +10,7 @@ import difflib
 import ipaddress
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from urllib.parse import parse_qsl, urlsplit
 
 from seeder.net.addresses import HostPort, IPNetwork
@@ -22,6 +23,10 @@ _ANNOUNCE_ARGUMENT = re.compile(
     "info_hash|peer_id|port|uploaded|downloaded|left|event|compact|numwant|key|ip|ipv4|ipv6"
     "|no_peer_id|trackerid|corrupt|redundant|supportcrypto|requirecrypto|cryptoport"
 )
+
+
+MOST_PUBLIC = 4
+"""Entries of `public_address`."""
 
 
 def parse_host_port(text: str) -> HostPort:
@@ -45,15 +50,23 @@ def parse_host_port(text: str) -> HostPort:
 
 
 def parse_public_address(text: str) -> HostPort:
-    """Return the parts of an "IP:PORT" that peers can dial."""
+    """Return the parts of a "HOST:PORT" that peers can dial."""
     address = parse_host_port(text)
-    try:
+    with suppress(ValueError):
         ip = ipaddress.ip_address(address.host)
-    except ValueError:
-        raise ValueError("want an IP address: peers are handed numbers, not names") from None
-    if ip.is_unspecified or ip.is_multicast or address.port == 0:
+        if ip.is_unspecified or ip.is_multicast:
+            address = address._replace(port=0)
+    if address.port == 0:
         raise ValueError("want the one address and port at which peers reach this seeder")
     return address
+
+
+def check_families(addresses: tuple[HostPort, ...]) -> tuple[HostPort, ...]:
+    """Return the addresses if no two numbers are of one family, and they aren't too many."""
+    families = [v for v in (4, 6) for each in addresses if _is_ip(each.host, v)]
+    if len(families) != len(set(families)) or len(addresses) > MOST_PUBLIC:
+        raise ValueError("want one IPv4 and one IPv6 address, or names that have them")
+    return addresses
 
 
 def parse_network(text: str) -> IPNetwork:

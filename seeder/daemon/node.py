@@ -1,6 +1,5 @@
 """The parts of one running node, each built from those before it."""
 
-import ipaddress
 import random
 import secrets
 from collections.abc import AsyncIterator, Sequence
@@ -17,15 +16,16 @@ from seeder.daemon.audience import NodeAudience
 from seeder.daemon.descriptors import Descriptors
 from seeder.daemon.foundation import LISTINGS, Foundation, open_foundation
 from seeder.daemon.listeners import Listeners, address_of
+from seeder.daemon.public_address import PublicAddress
 from seeder.daemon.restraint import Restraint
 from seeder.daemon.swarm_file import SwarmFile
 from seeder.gateway.access import Keyring, ReadKey
 from seeder.gateway.download import Downloads
-from seeder.gateway.links import announce_url
+from seeder.gateway.links import Links, announce_url
 from seeder.gateway.routes import PublicRoutes, public_routes
 from seeder.ledger.counters import Ledger
 from seeder.ledger.spending import prices_of
-from seeder.net.addresses import HostPort, compact_endpoint
+from seeder.net.addresses import HostPort
 from seeder.peer.hub import Hub
 from seeder.publish.listings import ListingStore
 from seeder.publish.publisher import Publisher
@@ -63,6 +63,8 @@ class Node:
     overview: Overview
     descriptors: Descriptors
     announce_url: str
+    links: Links
+    public_address: PublicAddress
     admin_address: HostPort | None
 
 
@@ -123,6 +125,7 @@ async def open_node(
         )
         keyring = Keyring(keys)
         url = announce_url(config, address_of(listeners.tracker[0]).port)
+        links = Links.of(config, url)
         restraint = Restraint(
             foundation,
             swarms=swarms,
@@ -154,13 +157,15 @@ async def open_node(
             publisher=publisher,
             keyring=keyring,
             public=public_routes(
-                config, catalog, swarms, keyring, announce=url, uploads=uploads, downloads=downloads
+                config, catalog, swarms, keyring, links=links, uploads=uploads, downloads=downloads
             ),
             admin=AdminRoutes(overview, config.admin.hosts),
             restraint=restraint,
             overview=overview,
             descriptors=descriptors,
             announce_url=url,
+            links=links,
+            public_address=PublicAddress(swarms, swarms.seeder, config.peer.public_address),
             admin_address=address_of(listeners.admin[0]) if listeners.admin else None,
         )
         with foundation.faults.handled_by(publisher.handle_fault, publisher.handle_recovery):
@@ -169,13 +174,15 @@ async def open_node(
 
 def _make_swarms(config: Config, listeners: Listeners, rng: random.Random) -> Swarms:
     """Return the tracker's swarms; each hands out the address of our own peer listener."""
-    tracker, public = config.tracker, config.peer.public_address
+    tracker = config.tracker
     policy = SwarmPolicy(interval=tracker.interval, peers_per_address=tracker.peers_per_address)
-    endpoints: tuple[bytes, ...] = ()
-    if public is not None:
-        packed = ipaddress.ip_address(public.host).packed
-        endpoints = (compact_endpoint(packed, public.port),)
-    own = OwnSeeder(address_of(listeners.peer[0]).port, endpoints)
+    v4, v6 = 0, 0
+    for address in map(address_of, listeners.peer):
+        if ":" in address.host:
+            v6 = v6 or address.port
+        else:
+            v4 = v4 or address.port
+    own = OwnSeeder(v4, port_v6=v6)
     swarms = Swarms(policy, own, rng=rng)
     swarms.loading = True
     return swarms

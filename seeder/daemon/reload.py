@@ -26,6 +26,7 @@ LIVE = (
     "thrifty",
     "copies_per_address",
     "origin_copies_per_address",
+    "public_address",
 )
 """The keys of [peer] that a reload changes."""
 
@@ -54,6 +55,8 @@ async def reload(node: Node, path: Path) -> None:
     node.overview.prices = prices_of(config)
     peer = node.config.peer.model_copy(update={name: getattr(config.peer, name) for name in LIVE})
     node.uploads.change(node.descriptors.fit(peer))
+    node.public_address.change(peer.public_address)
+    node.links.peers = peer.public_address
     node.keyring.replace(keys)
     try:
         await node.publisher.apply(config.objects)

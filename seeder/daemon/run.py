@@ -57,6 +57,8 @@ async def serve(
         async with open_node(config, listeners, keys) as node, trio.open_nursery() as serving:
             serving.start_soon(node.uploads.run)
             serving.start_soon(node.downloads.run)
+            await node.public_address.refresh()
+            serving.start_soon(node.public_address.run)
             await serving.start(node.hub.serve, listeners.peer)
             # What the admin listener sends stays in the house, and isn't counted.
             for group, handler, most, meter, hostless in (

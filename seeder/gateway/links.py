@@ -18,7 +18,7 @@ _SHA256 = "1220"
 """The multihash prefix: the function, and the digest's length of 32 bytes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Links:
     """The addresses of a node, and the links to torrents and objects that are made of them."""
 
@@ -28,8 +28,8 @@ class Links:
     """The URL before /BUCKET/KEY, without a trailing slash."""
     web_seed: bool = False
     """Whether public torrents name the gateway as their web seed (BEP 19)."""
-    peer: HostPort | None = None
-    """Our own address for peers, where it is known."""
+    peers: Sequence[HostPort] = ()
+    """Our own addresses for peers, where they are known; a reload changes them."""
 
     @classmethod
     def of(cls, config: Config, announce: str) -> "Links":
@@ -38,7 +38,7 @@ class Links:
             announce,
             gateway_url(config, announce),
             web_seed=config.gateway.web_seed,
-            peer=config.peer.public_address,
+            peers=config.peer.public_address,
         )
 
     def object_url(self, ref: ObjectRef) -> str:
@@ -80,7 +80,7 @@ class Links:
             torrent.info_hash,
             name=name or torrent.info.name,
             tracker=self.announce,
-            peer=self.peer,
+            peers=self.peers,
             web_seeds=self._web_seeds(torrent, public),
             v2_hash=torrent.v2_hash,
         )
@@ -106,8 +106,7 @@ def announce_url(config: Config, port: int) -> str:
     if config.tracker.announce_url is not None:
         return config.tracker.announce_url
     hosts = [address.host for address in config.tracker.listen]
-    if config.peer.public_address is not None:
-        hosts.append(config.peer.public_address.host)
+    hosts += [address.host for address in config.peer.public_address]
     for host in hosts:
         if host not in ("0.0.0.0", "::"):
             return f"http://{HostPort(host, port)}/announce"
@@ -135,7 +134,7 @@ def magnet_link(
     *,
     name: str,
     tracker: str,
-    peer: HostPort | None,
+    peers: Sequence[HostPort],
     web_seeds: Sequence[str],
     v2_hash: bytes | None,
 ) -> str:
@@ -149,7 +148,6 @@ def magnet_link(
     fields.append(f"dn={quote(name, safe='')}")
     fields.append(f"tr={quote(tracker, safe='')}")
     fields += [f"ws={quote(url, safe='')}" for url in web_seeds]
-    if peer is not None:
-        # libtorrent reads x.pe without unescaping it: an escaped colon or bracket loses the peer.
-        fields.append(f"x.pe={quote(str(peer), safe=':[]')}")
+    # libtorrent reads x.pe without unescaping it: an escaped colon or bracket loses the peer.
+    fields += [f"x.pe={quote(str(peer), safe=':[]')}" for peer in peers]
     return "magnet:?" + "&".join(fields)

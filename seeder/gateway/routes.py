@@ -173,16 +173,16 @@ def public_routes(
     swarms: Swarms,
     keyring: Keyring,
     *,
-    announce: str,
+    links: Links,
     uploads: Uploads,
     downloads: Downloads,
 ) -> PublicRoutes:
-    """Return the handler of a configuration; `announce` is the URL that torrents name.
+    """Return the handler of a configuration; `links` are those that it gives.
 
     `uploads` have the limits of what is sent; `downloads` give what the web seed sends, where it is
     on.
     """
-    links, clock = Links.of(config, announce), trio.current_time
+    clock = trio.current_time
     if links.web_seed:
         _LOG.info("web seed: torrents name %s/BUCKET/KEY", links.gateway)
     clients = Clients(

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
+from typing import NamedTuple
 
 from seeder.errors import AnnounceError
-from seeder.net.addresses import compact_endpoint
+from seeder.net.addresses import V4_ENDPOINT, compact_endpoint
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest, ScrapeCounts
 from seeder.tracker.claims import ClaimCounter, Claims, PastRoom
@@ -27,21 +28,27 @@ MINUTES_LOADING = "1"
 NOTHING = Counted()
 
 
-@dataclass(frozen=True, slots=True)
-class OwnSeeder:
+class OwnSeeder(NamedTuple):
     """Where our own seeder is reached; handouts name it though it never announces."""
 
     port: int
-    """The peer listener's port. Without `endpoints`, a client is told the address that it
-    reached."""
+    """Where it listens on IPv4; 0 where it doesn't."""
     endpoints: tuple[bytes, ...] = ()
-    """Compact endpoints that the operator configured; everybody is told these instead."""
+    """Compact endpoints that the operator configured, at most one of each family. Of a family that
+    has none, a client is told the address that it reached."""
+    port_v6: int | None = None
+    """Where it listens on IPv6; None is the same port."""
 
     def reached_at(self, local: bytes | None) -> tuple[bytes, ...]:
         """Return our endpoints for a client that came to the address `local` (None: unknown)."""
-        if self.endpoints or local is None:
+        if local is None:
             return self.endpoints
-        return (compact_endpoint(local, self.port),)
+        length = len(local) + 2
+        for endpoint in self.endpoints:
+            if len(endpoint) == length:
+                return self.endpoints
+        port = self.port if length == V4_ENDPOINT or self.port_v6 is None else self.port_v6
+        return (*self.endpoints, compact_endpoint(local, port)) if port else self.endpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,8 @@ class Swarms:
         """Grows whenever there is something new to export."""
         self.own_place = OwnPlace.ALWAYS
         """When handouts name our own seeder."""
-        self._seeder = seeder
+        self.seeder = seeder
+        """May be replaced."""
         self._rng = rng
         self._swarms: dict[InfoHash, Swarm] = {}
         self._closed: dict[InfoHash, str] = {}
@@ -150,7 +158,7 @@ class Swarms:
         if swarm is None:
             raise self._refusal(info_hash)
         self.changes += 1
-        own = self._seeder.reached_at(local)
+        own = self.seeder.reached_at(local)
         by_alias = info_hash != request.info_hash
         peers, peers6 = swarm.announce(request, source, own, now, self.own_place, by_alias=by_alias)
         counts = swarm.counts()

@@ -32,3 +32,42 @@ def test_single_proxies_and_networks_of_a_service_are_as_they_should(
     tmp_path: Path, network: str
 ) -> None:
     assert _advice(tmp_path, f'trusted_proxies = ["{network}"]') == []
+
+
+V4, V6 = "0.0.0.0:{}", "[::]:{}"
+
+
+def _families(tmp_path: Path, tracker: list[str], peer: list[str], public: str) -> list[str]:
+    path = tmp_path / "seeder.toml"
+    path.write_text(
+        f"[tracker]\nlisten = {[each.format(6969) for each in tracker]}\n"
+        'announce_url = "http://t.example.org/announce"\n'
+        f"[peer]\nlisten = {[each.format(6881) for each in peer]}\n{public}\n"
+        '[[objects]]\nbucket = "b"\nkey = "k"\n'
+    )
+    return list(advise(load(path)))
+
+
+@pytest.mark.parametrize(
+    ("public", "missing"),
+    [
+        ('"203.0.113.7:6881"', "IPv6"),
+        ('"[2001:db8::7]:6881"', "IPv4"),
+        ('["203.0.113.7:6881", "[2001:db8::7]:6882"]', None),
+        ('"seed.example.org:6881"', None),
+        ('["203.0.113.7:6881", "seed.example.org:6881"]', None),
+    ],
+)
+def test_a_family_that_public_address_lacks_is_named(
+    tmp_path: Path, public: str, missing: str | None
+) -> None:
+    lines = _families(tmp_path, [V4, V6], [V4, V6], f"public_address = {public}")
+    starts = [line.partition(" though")[0] for line in lines]
+    assert starts == ([f"peer.public_address: has no {missing} address"] if missing else [])
+
+
+def test_only_families_that_we_listen_on_are_missed(tmp_path: Path) -> None:
+    assert _families(tmp_path, [V4], [V4], 'public_address = "203.0.113.7:6881"') == []
+    assert _families(tmp_path, [V4, V6], [V4, V6], "") == []
+    [line] = _families(tmp_path, [V4, V6], [V4], "")
+    assert line.startswith("peer.listen: has no IPv6 address though tracker.listen has")

@@ -171,7 +171,7 @@ def test_every_key_is_read_and_parsed(read: Load, tmp_path: Path) -> None:
         ipaddress.ip_network("10.0.0.0/8"),
         ipaddress.ip_network("::1/128"),
     )
-    assert config.peer.public_address == HostPort("2001:db8::7", 6881)
+    assert config.peer.public_address == (HostPort("2001:db8::7", 6881),)
     assert (config.cache.memory, config.cache.disk) == (3 * GIB // 2, 0)
     assert config.admin.listen == ()
     assert config.budget.amounts() == {
@@ -313,7 +313,9 @@ def test_every_mistake_of_a_file_is_listed_at_once(read: Load) -> None:
         ("admin.hosts[0]", '["status.example.org:9180"]', "want a domain name"),
         ("gateway.domains[0]", '[""]', "want a domain name"),
         ("gateway.listing", '"yes"', "want true or false"),
-        ("peer.public_address", '"seed.example.org:6881"', "want an IP address"),
+        ("peer.public_address", '["192.0.2.1:1", "192.0.2.2:1"]', "want one IPv4 and one"),
+        ("peer.public_address[0]", '["seed.example.org"]', "want an address and a port"),
+        ("peer.public_address[0]", '["seed.example.org:0"]', "at which peers reach this seeder"),
         ("peer.public_address", '"[::]:6881"', "at which peers reach this seeder"),
         ("peer.public_address", '"203.0.113.7:0"', "at which peers reach this seeder"),
         ("peer.connections", "1.5", "want a whole number"),
@@ -795,4 +797,4 @@ def test_the_examples_behind_a_hash_are_right_as_well(read: Load, tmp_path: Path
     config = read(uncommented.replace("/etc/seeder/ca.pem", "ca.pem"))
     assert config.objects[0].piece_length == MIB
     assert [key.access_key_id for key in config.gateway.keys] == ["READER", "OTHER"]
-    assert config.peer.public_address == HostPort("203.0.113.7", 6881)
+    assert config.peer.public_address == (HostPort("203.0.113.7", 6881),)

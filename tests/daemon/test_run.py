@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import time
@@ -29,13 +30,14 @@ from seeder.daemon.systemd import Notifier
 from seeder.errors import ConfigError, StorageError
 from seeder.ledger.database import LedgerDatabase
 from seeder.ledger.file import LedgerFile
-from seeder.net.addresses import HostPort
+from seeder.net.addresses import HostPort, compact_endpoint
 from seeder.publish.publisher import Publisher
 from seeder.units import MIB
 from tests.daemon.support import BODY, LOOPBACK, connects, get, served, serving, until
 from tests.gateway.signing import signed as signed_by
 from tests.s3.fault_server import FaultServer, Reply, Seen
 from tests.s3.objects_server import ObjectsServer
+from tests.tracker.announcing import packed
 
 FULL = "ledger.sqlite: its disk is full; make room"
 
@@ -399,6 +401,30 @@ access_key_id = "READER"
 secret_file = "reader.secret"
 objects = ["quotes/*"]
 """
+
+
+async def test_a_reload_takes_up_where_peers_reach_us(
+    config: Config, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = trio.Path(file)
+    text = await path.read_text()
+    before = {compact_endpoint(packed("127.0.0.1"), 6881)}
+    after = {compact_endpoint(packed("203.0.113.7"), 1), compact_endpoint(packed("2001:db8::7"), 2)}
+    async with serving(config) as node:
+        await until(partial(served, node))
+        caplog.clear()
+        for value, wanted in (
+            ('["203.0.113.7:1", "[2001:db8::7]:2"]', after),
+            ('"127.0.0.1:6881"', before),
+        ):
+            lines = [line for line in text.splitlines() if "public_address" not in line]
+            at = next(n for n, line in enumerate(lines) if line.strip('[]"') == "peer")
+            lines.insert(at + 1, f"public_address = {value}")
+            await path.write_text("\n".join(lines))
+            await reload(node, file)
+            await until(lambda wanted=wanted: set(node.swarms.seeder.endpoints) == wanted)
+            assert {str(each) for each in node.links.peers} == set(re.findall(r'"(.*?)"', value))
+        assert "next start" not in caplog.text
 
 
 async def test_a_reload_takes_up_who_may_fetch_what(

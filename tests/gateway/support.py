@@ -68,7 +68,7 @@ def objects_of(catalog: Catalog, links: Links | None = None) -> PublishedObjects
         "default": OriginSettings(),
         "payer": OriginSettings(request_payer=True, expected_bucket_owner=OWNER),
     }
-    links = links or Links(ANNOUNCE, GATEWAY, peer=HostPort("203.0.113.7", 6881))
+    links = links or Links(ANNOUNCE, GATEWAY, peers=[HostPort("203.0.113.7", 6881)])
     return PublishedObjects(catalog, links, origins)
 
 

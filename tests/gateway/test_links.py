@@ -44,7 +44,7 @@ def config(tmp_path: object, tracker: TrackerSettings, peer: PeerSettings) -> Co
 def test_the_announce_url_is_made_from_an_address_that_clients_can_reach(tmp_path: object) -> None:
     anywhere = HostPort("0.0.0.0", 6969)
     here = HostPort("192.0.2.1", 6969)
-    public = PeerSettings(public_address=HostPort("2001:db8::1", 6881))
+    public = PeerSettings(public_address=(HostPort("2001:db8::1", 6881),))
     cases = [
         (TrackerSettings(announce_url=ANNOUNCE), public, ANNOUNCE),
         (TrackerSettings(listen=(anywhere, here)), public, "http://192.0.2.1:7000/announce"),

@@ -21,12 +21,12 @@ def link_of(
     *,
     name: str = "Nelson",
     tracker: str = "http://tracker.example/announce",
-    peer: HostPort | None = None,
+    peers: Sequence[HostPort] = (),
     web_seeds: Sequence[str] = (),
     v2_hash: bytes | None = None,
 ) -> str:
     return magnet_link(
-        info_hash, name=name, tracker=tracker, peer=peer, web_seeds=web_seeds, v2_hash=v2_hash
+        info_hash, name=name, tracker=tracker, peers=peers, web_seeds=web_seeds, v2_hash=v2_hash
     )
 
 
@@ -51,14 +51,16 @@ def test_web_seeds_come_back_from_libtorrent(web_seeds: list[str]) -> None:
 
 @pytest.mark.parametrize("peer", [("203.0.113.7", 6881), ("2001:db8::7", 51413)])
 def test_the_peer_comes_back_from_libtorrent(peer: tuple[str, int]) -> None:
-    assert lt.parse_magnet_uri(link_of(peer=HostPort(*peer))).peers == [peer]
+    assert lt.parse_magnet_uri(link_of(peers=[HostPort(*peer)])).peers == [peer]
+    both = [HostPort("198.51.100.1", 1), HostPort(*peer)]
+    assert lt.parse_magnet_uri(link_of(peers=both)).peers == both
 
 
 def test_everything_at_once() -> None:
     link = link_of(
         name="Lord Nelson & co.txt",
         tracker="http://t.example/announce?a=1&b=2",
-        peer=HostPort("203.0.113.7", 6881),
+        peers=[HostPort("203.0.113.7", 6881)],
         web_seeds=["https://s.example/a%20b"],
     )
     assert link == (
@@ -77,7 +79,9 @@ def test_everything_at_once() -> None:
 
 @pytest.mark.parametrize("hostile", ["a&x.pe=198.51.100.1:1", "a#b", "a\r\nb", 'a"><b>', "a b"])
 def test_no_field_breaks_out_of_its_place(hostile: str) -> None:
-    link = link_of(name=hostile, tracker=hostile, peer=HostPort(hostile, 6881), web_seeds=[hostile])
+    link = link_of(
+        name=hostile, tracker=hostile, peers=[HostPort(hostile, 6881)], web_seeds=[hostile]
+    )
     assert link.count("&") == 4
     assert not set(link) & set("#\r\n\"'<> ")
 

@@ -101,6 +101,7 @@ def test_our_seeder_is_a_seed_in_scrapes_but_not_among_the_peers_that_announced(
 
 V4 = compact_endpoint(packed("203.0.113.9"), 1)
 V6 = compact_endpoint(packed("2001:db8::9"), 2)
+HERE6 = packed("2001:db8::7")
 
 
 @pytest.mark.parametrize(
@@ -111,6 +112,13 @@ V6 = compact_endpoint(packed("2001:db8::9"), 2)
         (OwnSeeder(OWN_PORT), None, [], []),
         (OwnSeeder(OWN_PORT, (V4,)), LOCAL, [V4], []),
         (OwnSeeder(OWN_PORT, (V4, V6)), None, [V4], [V6]),
+        (OwnSeeder(OWN_PORT, (V4, V6)), LOCAL, [V4], [V6]),
+        # A family that isn't configured is found where the client came to, if we listen on it.
+        (OwnSeeder(OWN_PORT, (V4,)), HERE6, [V4], [compact_endpoint(HERE6, OWN_PORT)]),
+        (OwnSeeder(OWN_PORT, (V4,), 7), HERE6, [V4], [compact_endpoint(HERE6, 7)]),
+        (OwnSeeder(OWN_PORT, (V4,), 0), HERE6, [V4], []),
+        (OwnSeeder(OWN_PORT, (V6,)), LOCAL, [OWN], [V6]),
+        (OwnSeeder(0, (), 7), LOCAL, [], []),
     ],
 )
 def test_our_seeder_is_where_it_is_configured_or_where_the_client_came_to(

@@ -1,0 +1,97 @@
+"""Where our own seeder is, as the tracker tells clients: names are resolved again now and then."""
+
+import logging
+import socket
+from collections.abc import Sequence
+
+import trio
+
+from seeder.net.addresses import HostPort, compact_endpoint, is_v6
+from seeder.net.sockets import packed_address
+from seeder.tracker.swarms import OwnSeeder, Swarms
+
+_LOG = logging.getLogger(__name__)
+
+RESOLVE_EVERY = 300.0
+"""Seconds between two look-ups of the names: an address that changes is known soon."""
+RETRY_AFTER = 30.0
+"""Seconds until names are looked up again that couldn't be."""
+PATIENCE = 5.0
+"""Seconds that a look-up may take."""
+
+
+class PublicAddress:
+    """Keeps the swarms told of `addresses`, of which each family needs one at most.
+
+    A name stands for one address of each family; a written address goes before those of names.
+    What a name stood for is kept while it can't be looked up.
+    """
+
+    def __init__(self, swarms: Swarms, ports: OwnSeeder, addresses: Sequence[HostPort]) -> None:
+        self._swarms = swarms
+        self._ports = ports
+        self._addresses = tuple(addresses)
+        self._known: dict[HostPort, tuple[bytes, ...]] = {}
+        self._failing: set[HostPort] = set()
+        self._changed = trio.Event()
+
+    def change(self, addresses: Sequence[HostPort]) -> None:
+        """Tell of other addresses from now on; names are looked up in the task of `run`."""
+        self._addresses = tuple(addresses)
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Look names up until cancelled."""
+        while True:
+            self._changed = trio.Event()
+            await self.refresh()
+            with trio.move_on_after(RETRY_AFTER if self._failing else RESOLVE_EVERY):
+                await self._changed.wait()
+
+    async def refresh(self) -> None:
+        """Look all names up, and tell the swarms what changed."""
+        addresses = self._addresses
+        for address in addresses:
+            await self._look_up(address)
+        self._failing &= set(addresses)
+        self._known = {each: self._known[each] for each in addresses if each in self._known}
+        # A name isn't taken for a number, so written addresses are those that parse.
+        written = sorted(self._known, key=lambda address: not _is_number(address.host))
+        families: dict[bool, bytes] = {}
+        for address in written:
+            for endpoint in self._known[address]:
+                families.setdefault(is_v6(endpoint), endpoint)
+        endpoints = tuple(families[family] for family in sorted(families))
+        if endpoints != self._swarms.seeder.endpoints:
+            self._swarms.seeder = self._ports._replace(endpoints=endpoints)
+
+    async def _look_up(self, address: HostPort) -> None:
+        reason = "it has no address"
+        found: tuple[bytes, ...] = ()
+        try:
+            with trio.fail_after(PATIENCE):
+                infos = await trio.socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
+            packed = {packed_address(str(info[4][0])) for info in infos}
+            # One of each family, and the same one as long as it is there.
+            of_family = {len(each): each for each in sorted(packed, reverse=True)}
+            found = tuple(compact_endpoint(each, address.port) for each in of_family.values())
+        except (OSError, UnicodeError, trio.TooSlowError) as error:
+            reason = str(error) or "no answer"
+        if not found:
+            if address not in self._failing:
+                _LOG.warning("peer.public_address: %s can't be looked up: %s", address.host, reason)
+            self._failing.add(address)
+            return
+        self._failing.discard(address)
+        before = self._known.get(address)
+        if before is not None and before != found:
+            _LOG.info("peer.public_address: %s has another address now", address.host)
+        self._known[address] = found
+
+
+def _is_number(host: str) -> bool:
+    try:
+        packed_address(host)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,104 @@
+"""What the swarms are told of our own seeder as names come, change and can't be looked up."""
+
+import logging
+import random
+import socket
+
+import pytest
+import trio
+
+from seeder.daemon.public_address import PublicAddress
+from seeder.net.addresses import HostPort, compact_endpoint
+from seeder.tracker.swarm import SwarmPolicy
+from seeder.tracker.swarms import OwnSeeder, Swarms
+from tests.tracker.announcing import packed
+
+NAME = HostPort("seed.example.org", 6881)
+
+
+class Resolver:
+    """Looks up what it was told, and numbers as they are."""
+
+    def __init__(self) -> None:
+        self.addresses: list[str] = []
+
+    async def getaddrinfo(
+        self, host: str, port: int, *args: object, **more: object
+    ) -> list[tuple[object, ...]]:
+        await trio.lowlevel.checkpoint()
+        if host != NAME.host:
+            return [(None, None, None, "", (host, port))]
+        if not self.addresses:
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return [(None, None, None, "", (address, port)) for address in self.addresses]
+
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
+    resolver = Resolver()
+    monkeypatch.setattr(trio.socket, "getaddrinfo", resolver.getaddrinfo)
+    return resolver
+
+
+def at(*addresses: str, port: int = 6881) -> tuple[bytes, ...]:
+    return tuple(compact_endpoint(packed(address), port) for address in addresses)
+
+
+def keeper(*addresses: HostPort) -> tuple[Swarms, PublicAddress]:
+    swarms = Swarms(SwarmPolicy(), OwnSeeder(6881, port_v6=6882), rng=random.Random(1))
+    return swarms, PublicAddress(swarms, swarms.seeder, addresses)
+
+
+async def test_each_family_has_one_address_and_numbers_go_before_names(resolver: Resolver) -> None:
+    resolver.addresses = ["198.51.100.2", "198.51.100.1", "2001:db8::2", "2001:db8::1"]
+    swarms, public = keeper(NAME)
+    await public.refresh()
+    assert swarms.seeder.endpoints == at("198.51.100.1", "2001:db8::1")
+    assert (swarms.seeder.port, swarms.seeder.port_v6) == (6881, 6882)
+    public.change([NAME, HostPort("203.0.113.7", 1)])
+    await public.refresh()
+    assert swarms.seeder.endpoints == at("203.0.113.7", port=1) + at("2001:db8::1")
+    public.change([])
+    await public.refresh()
+    assert swarms.seeder.endpoints == ()
+
+
+async def test_a_name_is_followed_and_keeps_its_address_while_nobody_knows_it(
+    resolver: Resolver, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    swarms, public = keeper(NAME)
+    for _ in range(3):
+        await public.refresh()
+    assert swarms.seeder.endpoints == ()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "seed.example.org can't be looked up" in caplog.text
+    resolver.addresses = ["198.51.100.1"]
+    await public.refresh()
+    assert swarms.seeder.endpoints == at("198.51.100.1")
+    resolver.addresses = []
+    await public.refresh()
+    assert swarms.seeder.endpoints == at("198.51.100.1")
+    resolver.addresses = ["2001:db8::1"]
+    await public.refresh()
+    assert swarms.seeder.endpoints == at("2001:db8::1")
+    assert caplog.text.count("has another address now") == 1
+
+
+async def test_names_are_looked_up_again_from_time_to_time(
+    resolver: Resolver, autojump_clock: trio.abc.Clock
+) -> None:
+    resolver.addresses = ["198.51.100.1"]
+    swarms, public = keeper(NAME)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(public.run)
+        await trio.sleep(1)
+        assert swarms.seeder.endpoints == at("198.51.100.1")
+        resolver.addresses = ["198.51.100.2"]
+        await trio.sleep(301)
+        assert swarms.seeder.endpoints == at("198.51.100.2")
+        # A reload doesn't wait.
+        public.change([HostPort("203.0.113.7", 6881)])
+        await trio.sleep(1)
+        assert swarms.seeder.endpoints == at("203.0.113.7")
+        nursery.cancel_scope.cancel()
