@@ -30,6 +30,8 @@ _PART = 256 * KIB
 """Bytes written at a time: joining more would hold the loop."""
 _LARGEST = 256 * MIB
 """Bytes that are read: 200,000 peers, and as many that have stopped, are 100 MiB at most."""
+_LONGEST_LINE = MIB
+"""Bytes of a line that is looked into: a row has some 100 KiB at most, unless it is damaged."""
 _FORMAT = 2
 
 
@@ -108,10 +110,13 @@ class SwarmFile:
             data = read_file(self._path, _LARGEST)
             if data is None:
                 return
-            first, _, rest = data.partition(b"\n")
+            first, *lines = data.split(b"\n")
+            is_list = data.startswith(b"[")  # earlier versions wrote one, at the stop
+            del data
+            if len(first) > _LONGEST_LINE and not is_list:
+                raise ValueError("its first line has no end")
             header = parse_json(first)
             if isinstance(header, list):
-                # Earlier versions wrote one list, at the stop.
                 elapsed = self._clock() - self._path.stat().st_mtime
                 self._swarms.restore(header, now, elapsed=max(0.0, elapsed))
                 return
@@ -123,17 +128,18 @@ class SwarmFile:
         except (ValueError, KeyError, TypeError) as error:
             self._lose(f"it is damaged ({str(error) or repr(error)})")
         else:
-            self._restore_lines(rest, now, elapsed)
+            self._restore_lines(lines, now, elapsed)
 
     def _lose(self, why: str) -> None:
         _LOG.warning("%s: the swarms of the last run are lost: %s", self._path, why)
 
-    def _restore_lines(self, data: bytes, now: float, elapsed: float) -> None:
-        lines = data.split(b"\n")
+    def _restore_lines(self, lines: list[bytes], now: float, elapsed: float) -> None:
         # Each line ends with a line feed; what follows the last one is a torn line.
-        bad = int(lines.pop() != b"")
+        bad = int(not lines or lines.pop() != b"")
         for line in lines:
             try:
+                if len(line) > _LONGEST_LINE:
+                    raise ValueError("no row is so long")
                 self._swarms.restore([parse_json(line)], now, elapsed=elapsed)
             except ValueError:
                 bad += 1

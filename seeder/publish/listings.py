@@ -8,12 +8,12 @@ from seeder.files import dump_json, make_way, parse_json, read_file, replace_fil
 from seeder.metainfo.store import file_stem
 from seeder.s3.listing import Listed
 from seeder.torrent.objects import ObjectRef
-from seeder.units import GIB
+from seeder.units import KIB
 
 _LOG = logging.getLogger(__name__)
 
-_LARGEST = GIB
-"""Bytes of a listing: a key has 1024 bytes at most, and may be written six times as long."""
+_LARGEST_ROW = 8 * KIB
+"""Bytes of an object in it: a key has 1024 bytes at most, and may be written six times as long."""
 
 
 class ListingStore:
@@ -25,14 +25,15 @@ class ListingStore:
     def _path(self, prefix: ObjectRef) -> Path:
         return self._directory / f"{file_stem(prefix)}.json"
 
-    def load(self, prefix: ObjectRef) -> dict[str, Listed] | None:
+    def load(self, prefix: ObjectRef, most: int) -> dict[str, Listed] | None:
         """Return the objects below a prefix by key; None if the listing is missing or unfit.
 
+        A file that is too long for `most` objects isn't read: all of it would be in memory.
         The log says so where it is unfit; S3 is asked in any case.
         """
         path = self._path(prefix)
         try:
-            data = read_file(path, _LARGEST)
+            data = read_file(path, (most + 1) * _LARGEST_ROW)
             if data is None:
                 return None
             told = parse_json(data)

@@ -272,7 +272,8 @@ class Prefixes:
             else:
                 follower.change(settings, entries)
         added = [ref for ref in entries.prefixes if ref not in self._followers]
-        remembered = await trio.to_thread.run_sync(self._load, added)
+        wanted = [(ref, entries.prefixes[ref].max_objects) for ref in added]
+        remembered = await trio.to_thread.run_sync(self._load, wanted)
         for ref, objects in zip(added, remembered, strict=True):
             follower = self._followers[ref] = _Follower(
                 Prefix(entries.prefixes[ref], objects or {}),
@@ -288,8 +289,8 @@ class Prefixes:
         for follower in self._followers.values():
             follower.sort_out()
 
-    def _load(self, refs: list[ObjectRef]) -> list[dict[str, Listed] | None]:
-        return [self._listings.load(ref) for ref in refs]
+    def _load(self, prefixes: list[tuple[ObjectRef, int]]) -> list[dict[str, Listed] | None]:
+        return [self._listings.load(ref, most) for ref, most in prefixes]
 
     def adopt(self, pinned: PinnedObject) -> None:
         """Count an object that had an entry of its own as listed, if a prefix has it by now."""

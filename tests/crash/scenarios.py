@@ -154,13 +154,13 @@ def _run_listings(root: Path) -> None:
 
 def _check_listings(root: Path, promised: int) -> None:
     store = ListingStore(root / "listings")
-    found = store.load(PREFIX)
+    found = store.load(PREFIX, 100)
     if found is None:
         assert not promised
     else:
         assert found in LISTINGS[max(0, promised - 1) :]
     store.save(PREFIX, LISTINGS[0])
-    assert store.load(PREFIX) == LISTINGS[0]
+    assert store.load(PREFIX, 100) == LISTINGS[0]
 
 
 # -- the ledger

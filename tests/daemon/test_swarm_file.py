@@ -3,7 +3,9 @@
 import errno
 import json
 import logging
+import os
 import random
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +19,7 @@ from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceRequest
 from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.units import MIB
 from tests.support.disks import DAMAGE, NOT_FILES, failing_disk
 
 HASHES = [InfoHash(bytes([number]) * 20) for number in range(3)]
@@ -143,6 +146,33 @@ async def test_the_list_of_an_earlier_release_is_read(tmp_path: Path) -> None:
         del row["claimed"]
     path.write_text(json.dumps(rows))
     assert await restored(path, path.stat().st_mtime) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("content", ["nothing", "swarms"])
+async def test_a_hole_in_it_is_not_looked_into(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str
+) -> None:
+    path = tmp_path / "swarms.json"
+    if content == "swarms":
+        await fill(path)
+    else:
+        path.touch()
+    os.truncate(path, 100 * MIB)
+    with path.open("ab") as file:
+        file.write(b', "crc32": 5}\n')
+    swarms = make_swarms()
+    tracemalloc.start()
+    try:
+        async with remembered(path, swarms):
+            most = tracemalloc.get_traced_memory()[1]
+            found = peers(open_all(swarms))
+    finally:
+        tracemalloc.stop()
+    # The file, and its lines.
+    assert most < 2.5 * 100 * MIB
+    assert found == ([1, 2, 3] if content == "swarms" else [0, 0, 0])
+    [line] = told(caplog)
+    assert "lost" in line
 
 
 @pytest.mark.parametrize("kind", DAMAGE | NOT_FILES)

@@ -160,14 +160,14 @@ def saved_listing(data: bytes) -> None:
     """A listing has keys that S3 can be asked for, and sizes; else there is none."""
     path = _DIRECTORY / "listings" / f"{file_stem(_PREFIX)}.json"
     path.write_bytes(data)
-    found = _LISTINGS.load(_PREFIX)
+    found = _LISTINGS.load(_PREFIX, 100)
     if found is None:
         return
     for key, listed in found.items():
         key.encode()
         assert listed.size >= 0
     _LISTINGS.save(_PREFIX, found)
-    assert _LISTINGS.load(_PREFIX) == found
+    assert _LISTINGS.load(_PREFIX, 100) == found
 
 
 _HOUR = 3600.0
