@@ -27,7 +27,8 @@ def is_answered(header: bytes | None, names: Collection[str]) -> bool:
     host = host.removesuffix(".")
     # RFC 6761, 6.3: no resolver asks anybody about localhost and what lies below it.
     local = host == "localhost" or host.endswith(".localhost")
-    return local or host in names or (":" not in host and _is_ip(host))
+    # Only what stands in brackets has a zone: `127.0.0.1%.example.org` is a name.
+    return local or host in names or (":" not in host and "%" not in host and _is_ip(host))
 
 
 def _is_ip(text: str) -> bool:

@@ -26,6 +26,7 @@ from seeder.http.messages import (
     Response,
     SentMeter,
     carries_body,
+    effective_headers,
     encode_head,
     split_target,
 )
@@ -273,7 +274,7 @@ class Connection:
             request.method,
             path,
             query,
-            request.headers,
+            effective_headers(request.target, request.headers),
             self._peer,
             self._local,
             head.has_body,

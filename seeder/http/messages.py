@@ -212,15 +212,29 @@ class RequestReader:
 
 def split_target(target: bytes) -> tuple[bytes, bytes]:
     """Return path and query of a request target, in origin or absolute form (RFC 9112, 3.2)."""
-    if not target.startswith(b"/") and b"://" in target:
-        authority_and_rest = target.partition(b"://")[2]
-        slash, question = authority_and_rest.find(b"/"), authority_and_rest.find(b"?")
-        if slash < 0 or 0 <= question < slash:
-            query = authority_and_rest[question + 1 :] if question >= 0 else b""
-            return b"/", query
-        target = authority_and_rest[slash:]
+    _, target = _split_authority(target)
     path, _, query = target.partition(b"?")
     return path, query
+
+
+def effective_headers(target: bytes, headers: Sequence[Header]) -> Sequence[Header]:
+    """Return a request's headers with the Host that counts.
+
+    That is the one of a target in absolute form, if it is in that (RFC 9112, 3.2.2).
+    """
+    authority, _ = _split_authority(target)
+    if authority is None:
+        return headers
+    return [*(header for header in headers if header[0] != b"host"), (b"host", authority)]
+
+
+def _split_authority(target: bytes) -> tuple[bytes | None, bytes]:
+    """Return the authority of a target in absolute form, None of any other, and what follows it."""
+    if target.startswith(b"/") or b"://" not in target:
+        return None, target
+    rest = target.partition(b"://")[2]
+    end = min(at for at in (rest.find(b"/"), rest.find(b"?"), len(rest)) if at >= 0)
+    return rest[:end], rest[end:] if rest[end:].startswith(b"/") else b"/" + rest[end:]
 
 
 def query_names(query: bytes) -> set[bytes]:

@@ -129,6 +129,30 @@ async def test_a_target_may_be_an_absolute_uri(target: str, path: bytes, query: 
     assert reply.body == path + b"|" + query
 
 
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [
+        ("/a", b"there"),
+        ("/http://other/", b"there"),
+        ("http://other/a?b=http://c/d", b"other"),
+        ("http://other:80", b"other:80"),
+        ("http://other?a/b", b"other"),
+        ("HTTP://there@other/", b"there@other"),
+        ("http:///a", b""),
+        ("*", b"there"),
+    ],
+)
+async def test_the_host_of_an_absolute_uri_counts_and_not_the_header(
+    target: str, host: bytes
+) -> None:
+    def hosts(request: Request) -> Response:
+        return Response(200, b"|".join(request.all_headers(b"host")))
+
+    async with serving(hosts) as port:
+        reply = await ask(port, f"GET {target} HTTP/1.1\r\nHost: there\r\n\r\n".encode())
+    assert reply.body == host
+
+
 async def test_a_request_line_that_is_too_long_gets_414() -> None:
     async with serving(echo) as port:
         assert (await ask(port, get("/" + "a" * 20_000))).status == 414
