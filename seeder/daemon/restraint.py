@@ -2,11 +2,13 @@
 
 import logging
 import time
+from contextlib import suppress
 
 from seeder.config.sections import Config
 from seeder.daemon.foundation import Foundation
+from seeder.errors import StorageError
 from seeder.gateway.download import Downloads
-from seeder.ledger.budget import Level
+from seeder.ledger.budget import Level, Spent
 from seeder.ledger.spending import change_budget, explain_level, name_level
 from seeder.peer.hub import Hub
 from seeder.publish.publisher import Publisher
@@ -38,6 +40,7 @@ class Restraint:
     ) -> None:
         self._ledger = foundation.ledger
         self._budget = foundation.budget
+        self._database = foundation.database
         self._swarms = swarms
         self._uploads = uploads
         self._downloads = downloads
@@ -65,6 +68,21 @@ class Restraint:
             self._publisher.wake_waiting()
         before, self._percents = self._percents, self._budget.percents()
         return self._percents != before
+
+    async def recount(self) -> None:
+        """When the date has changed, ask the ledger what was spent in the new day and month.
+
+        A clock without a battery begins in the past, and one that was set wrong goes back.
+        """
+        if not self._budget.has_moved:
+            return
+        totals = self._ledger.totals()
+        spent = Spent()
+        if await self._database.flush(self._ledger):
+            with suppress(StorageError):
+                spent = await self._database.spent()
+        self._budget.recount(spent, totals, time.time())
+        self.update()
 
     def change(self, config: Config) -> None:
         """From now on, keep to the budget and the prices of another configuration."""

@@ -118,6 +118,7 @@ async def _keep_to_budget(node: Node) -> None:
         await trio.sleep(BUDGET_EVERY)
         if node.restraint.update():
             await node.foundation.database.flush(node.foundation.ledger)
+        await node.restraint.recount()
 
 
 async def _tell_status(node: Node, notifier: Notifier) -> None:

@@ -257,6 +257,8 @@ class Budget:
         """What was read since the last update, whose totals don't have it yet."""
         self._reserved = Counters()
         """What the requests under way may still bring."""
+        self._known = self._periods
+        """The periods when it was last known what the ledger has for them."""
         self.change(limits, prices, totals=totals, now=now)
 
     def change(
@@ -279,6 +281,28 @@ class Budget:
             state.update(self._periods, totals, self._prices)
         self.level = max((each.level for each in self._states), default=Level.NORMAL)
         return self.level
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether the date has changed, so that the ledger may know more: see `recount`."""
+        return self._periods.day != self._known.day
+
+    def recount(self, spent: Spent, totals: Counters, now: float) -> Level:
+        """Take in what the ledger has for the day and the month that have begun; return the level.
+
+        A clock that was wrong before may have been in them already. `totals` are those of a moment
+        ago, all of which the ledger has.
+        """
+        known, periods = self._known, self._periods
+        day_start, month_start = periods.day_start, periods.month_start
+        # What was counted since it went back is at dates to come; it counts for today as well.
+        if periods.day != known.day:
+            day_start = (totals if periods.day > known.day else day_start).minus(spent.today)
+        if periods.month != known.month:
+            later = periods.month > known.month
+            month_start = (totals if later else month_start).minus(spent.this_month)
+        self._periods = self._known = replace(periods, day_start=day_start, month_start=month_start)
+        return self.update(totals, now)
 
     def join(self, counted: Counters, spent: Spent, totals: Counters, now: float) -> Level:
         """Take in what the ledger has found of former runs only now; return the level.

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from seeder.daemon import restraint, run
 from seeder.daemon.foundation import LEDGER
 from seeder.daemon.node import Node
 from seeder.daemon.reload import reload
-from seeder.ledger.budget import Level
+from seeder.ledger.budget import Budget, Level
 from seeder.ledger.database import LedgerDatabase
 from seeder.ledger.file import read_ledger
 from seeder.torrent.catalog import State
@@ -111,28 +112,61 @@ async def test_hashing_stops_when_the_budget_is_spent_and_a_reload_lets_it_go_on
     assert len([line for line in warnings(caplog) if "is spent" in line]) == 2
 
 
+@dataclass
+class Clock:
+    """The wall clock of what counts in a node."""
+
+    now: float
+
+    def time(self) -> float:
+        return self.now
+
+    def use(self, node: Node, patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(restraint, "time", self)
+        patch.setattr(node.foundation.database, "_clock", self.time)
+
+
 async def test_an_object_that_waits_for_budget_goes_on_when_the_day_is_over(
     config: Config, store: ObjectsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    @dataclass
-    class Clock:
-        now: float
-
-        def time(self) -> float:
-            return self.now
-
     async with serving(with_budget(config, origin_bytes_per_day=2 * RUN)) as node:
         await until(
             lambda: "is spent" in reason(node) and node.foundation.budget.level >= Level.CACHE_ONLY
         )
+        await node.foundation.database.flush(node.foundation.ledger)
         [limit] = node.foundation.budget.left()
         assert store.body_bytes["Nelson"] == 2 * RUN
-        monkeypatch.setattr(restraint, "time", Clock(limit.resets_at))
+        Clock(limit.resets_at).use(node, monkeypatch)
         await until(partial(served, node))
         assert level_of(node) is Level.NORMAL
         [limit] = node.foundation.budget.left()
         assert limit.spent == len(BODY) - 2 * RUN
-        monkeypatch.setattr(restraint, "time", Clock(limit.resets_at - DAY))
+        Clock(limit.resets_at - DAY).use(node, monkeypatch)
+
+
+def has_reached(budget: Budget, now: float) -> bool:
+    """Tell whether it is the day of `now`, of which the ledger was asked."""
+    day = budget.left()[0]
+    return 0 < day.resets_at - now <= DAY and not budget.has_moved
+
+
+@pytest.mark.parametrize("days", [-20_000, -40, -2, 2, 40, 7000])
+async def test_a_clock_that_was_wrong_for_a_while_gives_nobody_the_day_again(
+    config: Config, store: ObjectsServer, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    """One without a battery begins in the past; one that was set wrong goes back."""
+    limited = with_budget(
+        config, origin_bytes_per_day=len(BODY) + RUN, origin_bytes_per_month=len(BODY) + RUN
+    )
+    async with serving(limited) as node:
+        await until(partial(served, node))
+        await node.foundation.database.flush(node.foundation.ledger)
+        budget, now = node.foundation.budget, time.time()
+        for at in (now + days * DAY, now, now + days * DAY, now):
+            Clock(at).use(node, monkeypatch)
+            await until(partial(has_reached, budget, at))
+        spent = [limit.spent for limit in budget.left()]
+    assert spent == [len(BODY)] * 2
 
 
 async def test_what_was_spent_is_spent_after_a_restart_too(

@@ -208,6 +208,36 @@ def test_a_clock_that_was_years_ahead_forgets_nothing_and_days_go_on() -> None:
     assert [limit.spent for limit in budget.left()] == [0, 1000]
 
 
+@pytest.mark.parametrize("days", [-700, -2, 1, 2, 700])
+def test_a_day_that_a_clock_comes_back_to_is_counted_on(tmp_path: Path, days: int) -> None:
+    file, ledger = LedgerFile(tmp_path / "ledger.sqlite"), Ledger()
+    account = ledger.account(AccountKey("default", "quotes", "Nelson", '"etag-1"'))
+    month = Limit(Resource.ORIGIN_BYTES, Period.MONTH, 1000)
+    budget = budget_of(ORIGIN_A_DAY, month)
+
+    def spend(size: int, now: float) -> tuple[float, float]:
+        budget.update(ledger.totals(), now)
+        if budget.has_moved:
+            file.write([Entry.of(account)], now)
+            budget.recount(file.spent(now), ledger.totals(), now)
+            assert not budget.has_moved
+        account.origin_received("pieces", size)
+        file.write([Entry.of(account)], now)
+        budget.update(ledger.totals(), now)
+        day, of_month = budget.left()
+        return day.spent, of_month.spent
+
+    assert spend(100, NOON) == (100, 100)
+    wrong = NOON + days * DAY
+    # In the past some may count that was spent at dates to come, never less than was spent.
+    assert min(spend(10, wrong)) >= 10
+    day, of_month = spend(1, NOON)
+    if days != 1:  # a day back may be midnight: what is left of it counts for the next one
+        assert day in (101, 111)
+    assert of_month in (101, 111)
+    file.close()
+
+
 @given(st.floats(0, 4e9))
 def test_periods_start_where_the_calendar_says(now: float) -> None:
     day, month = period_starts(now)
