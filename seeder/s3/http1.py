@@ -138,9 +138,16 @@ class Link:
         self.server = server
         self.stream = stream
         self.idle_since = 0.0
+        self.was_used = False
+        """Whether it has had an exchange before this one."""
         self.read_timeout: float | None = None
         self.parsed = 0
         """Bytes that h11 was given in this exchange."""
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether nothing of an answer was read in this exchange."""
+        return not self.parsed
 
     async def send(self, request: h11.Request, seconds: float | None) -> h11.Connection:
         """Send a request without a body within `seconds`; return the parser for its answer."""
@@ -222,6 +229,7 @@ class Pool:
     def give_back(self, link: Link) -> None:
         """Keep a connection whose exchange has ended as it should."""
         link.idle_since = trio.current_time()
+        link.was_used = True
         self._idle.append(link)
 
     def drop(self, link: Link) -> None:

@@ -7,6 +7,7 @@ seeder imports httpx.
 """
 
 import contextlib
+import re
 import ssl
 from collections.abc import AsyncIterator
 from functools import lru_cache, partial
@@ -16,6 +17,7 @@ import h11
 import httpx
 import trio
 
+from seeder.s3.answers import printable
 from seeder.s3.http1 import BodyReader, Link, Pool, Server
 from seeder.s3.network import reason_of
 from seeder.s3.pace import Pace, Progress
@@ -24,9 +26,16 @@ from seeder.torrent.objects import Meter, Purpose
 
 _CHUNK = 64 * 1024
 _URLS_KEPT = 128
+_LAST_WAIT = 1.0
+"""Seconds for the end of a body of which all that is wanted has come."""
 _NO_BODY = httpx.ByteStream(b"")
 _FAILURES = (OSError, trio.TooSlowError, h11.RemoteProtocolError)
 """What http1 raises."""
+_ENDED = (httpx.NetworkError, httpx.RemoteProtocolError)
+"""What a connection that the server has closed raises."""
+_LONGEST_REASON = 120
+"""Characters of what h11 says of an answer that is no HTTP: it quotes the line."""
+_QUOTED = re.compile(r"bytearray\(b(['\"])(.*)\1\)", re.DOTALL)
 
 
 class Broken(Exception):
@@ -49,23 +58,33 @@ class Transport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and return its answer as soon as the head has come."""
         timeouts = request.extensions.get("timeout", {})
-        link = await self._link(request.url, timeouts.get("connect"))
-        try:
-            # "target" was signed; the path of an httpx.URL has lost its `/../`.
-            target = request.extensions.get("target", request.url.raw_path)
-            sent = h11.Request(method=request.method, target=target, headers=request.headers.raw)
+        # "target" was signed; the path of an httpx.URL has lost its `/../`.
+        target = request.extensions.get("target", request.url.raw_path)
+        sent = h11.Request(method=request.method, target=target, headers=request.headers.raw)
+        repeated = False
+        while True:
+            link = await self._link(request.url, timeouts.get("connect"))
             try:
-                parser = await link.send(sent, timeouts.get("write"))
-            except _FAILURES as error:
-                raise _as_httpx(error, httpx.WriteTimeout, httpx.WriteError) from error
-            try:
-                head = await link.receive_head(parser, timeouts.get("read"))
-            except _FAILURES as error:
-                raise _as_httpx(error, httpx.ReadTimeout, httpx.ReadError) from error
-        except BaseException:
-            request.extensions.get("unread", _ignore)(link.stream.unread_body)
-            self._pool.drop(link)
-            raise
+                try:
+                    parser = await link.send(sent, timeouts.get("write"))
+                except _FAILURES as error:
+                    raise _as_httpx(error, httpx.WriteTimeout, httpx.WriteError) from error
+                try:
+                    head = await link.receive_head(parser, timeouts.get("read"))
+                except _FAILURES as error:
+                    raise _as_httpx(error, httpx.ReadTimeout, httpx.ReadError) from error
+                break
+            except BaseException as error:
+                request.extensions.get("unread", _ignore)(link.stream.unread_body)
+                self._pool.drop(link)
+                stale = link.was_used and link.is_unanswered and isinstance(error, _ENDED)
+                if repeated or not stale:
+                    raise
+                repeated = True
+                # The server closed it while we were asking (RFC 9112, 9.3.1): that says nothing
+                # of the request, and the other idle ones may be as dead.
+                self.drop_idle()
+                request.extensions.get("repeated", _ignore)()
         body = _AnswerBody(self._pool.body_of(link, parser, sent, head))
         return httpx.Response(
             head.status_code,
@@ -140,7 +159,7 @@ class _AnswerBody(httpx.AsyncByteStream):
         self.unread += self._body.close()
 
 
-def _ignore(_: int) -> None:
+def _ignore(*_: int) -> None:
     """Count nothing: the request is no exchange's."""
 
 
@@ -152,7 +171,10 @@ def _as_httpx(
         return late("")
     if isinstance(error, OSError):
         return failed(reason_of(error))
-    return httpx.RemoteProtocolError(str(error))
+    text = _QUOTED.sub(r"\2", str(error))
+    if "_SWITCH" in text:
+        text = "it answers 101, though no other protocol was asked for"
+    return httpx.RemoteProtocolError(printable(text, _LONGEST_REASON))
 
 
 def _readable(url: httpx.URL, head: h11.Response) -> list[tuple[bytes, bytes]]:
@@ -192,8 +214,12 @@ class Exchange:
         return count
 
     async def has_more(self) -> bool:
-        """Tell whether the body goes on; also False if the connection breaks here."""
-        with contextlib.suppress(httpx.HTTPError):
+        """Tell whether the body goes on; also False if the connection breaks here.
+
+        Where only the server can tell where it ends, that isn't waited for for long: the
+        connection is given up then.
+        """
+        with contextlib.suppress(httpx.HTTPError), trio.move_on_after(_LAST_WAIT):
             return await self.receive_into(memoryview(bytearray(1))) > 0
         return False
 
@@ -320,6 +346,7 @@ class Exchanges:
             extensions={
                 "target": wanted.target.encode("ascii"),
                 "unread": partial(_count, meter, purpose),
+                "repeated": partial(self._count_request, meter, purpose),
             },
         )
         sent = True
@@ -330,11 +357,14 @@ class Exchanges:
             raise
         finally:
             if sent:
-                self.requests += 1
-                meter.origin_request(purpose)
+                self._count_request(meter, purpose)
         if "x-amz-request-charged" in response.headers:
             meter.requester_charged()
         return response
+
+    def _count_request(self, meter: Meter, purpose: Purpose) -> None:
+        self.requests += 1
+        meter.origin_request(purpose)
 
     def drop_idle(self) -> None:
         """Keep none of the connections that are idle."""

@@ -500,7 +500,8 @@ async def test_the_reason_of_a_failed_head_is_fetched_with_a_get(
 async def test_a_head_without_a_reason_is_told_by_its_status(
     origin: S3Origin, faults: FaultServer, meter: CountingMeter, second: Reply
 ) -> None:
-    faults.script(answer(404), second)
+    faults.script(answer(404))
+    faults.default = second
     with pytest.raises(ObjectMissing, match="404; check bucket and key"):
         await origin.head(REF, meter)
     assert meter.received["metainfo"] <= 1  # of the GET of a byte

@@ -161,6 +161,90 @@ async def test_a_connection_with_more_than_the_answer_is_not_used_again(
     assert [seen.connection for seen in either.seen] == [1, 2]
 
 
+async def test_a_server_that_closes_behind_each_answer_costs_no_waits(
+    origin: S3Origin, faults: FaultServer, meter: CountingMeter
+) -> None:
+    """It may do so at the moment at which we ask again (RFC 9112, 9.3.1)."""
+    asked = trio.Event()
+
+    async def close_when_asked(seen: Seen, stream: trio.abc.Stream) -> None:
+        await stream.send_all(RANGE_HEAD + PIECE)
+        await stream.receive_some()  # the next request is there, and isn't answered
+        asked.set()
+        await stream.aclose()
+
+    faults.script(close_when_asked, GOOD)
+    assert await read(origin, meter) == PIECE
+    assert await read(origin, meter) == PIECE
+    assert asked.is_set()
+    assert [seen.connection for seen in faults.seen] == [1, 2]
+    statistics = origin.statistics()
+    assert (statistics.retries, statistics.requests, meter.requests["pieces"]) == (0, 3, 3)
+
+
+async def test_a_server_that_closes_without_an_answer_is_asked_once_more_only(
+    make_origin: MakeOrigin, faults: FaultServer, meter: CountingMeter
+) -> None:
+    origin = await make_origin(policy=ONCE)
+
+    async def close(seen: Seen, stream: trio.abc.Stream) -> None:
+        await stream.aclose()
+
+    faults.script(GOOD, close)
+    faults.default = close
+    assert await read(origin, meter) == PIECE
+    with trio.fail_after(20), pytest.raises(OriginUnreachable):
+        await read(origin, meter)
+    assert len(faults.seen) == 3
+
+
+@pytest.mark.parametrize(
+    "framing", [{}, {"transfer-encoding": "chunked"}], ids=["until it closes", "chunked"]
+)
+async def test_the_end_of_a_body_that_is_there_is_not_waited_for_for_long(
+    make_origin: MakeOrigin, faults: FaultServer, meter: CountingMeter, framing: dict[str, str]
+) -> None:
+    origin = await make_origin(policy=RetryPolicy(patience=0, attempts=1, read_timeout=30))
+    fields = {name.replace("_", "-"): value for name, value in RANGE_HEADERS.items()} | framing
+    chunk = b"%x\r\n" % len(PIECE) if framing else b""
+
+    async def never_end(seen: Seen, stream: trio.abc.Stream) -> None:
+        await stream.send_all(head(206, fields.items()) + chunk + PIECE)
+        await trio.sleep_forever()
+
+    faults.script(never_end, GOOD)
+    with trio.fail_after(15):
+        assert await read(origin, meter) == PIECE
+    # That connection can't be used again.
+    assert await read(origin, meter) == PIECE
+    assert [seen.connection for seen in faults.seen] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        bytes(range(128, 256)) * 100 + b"\r\n\r\n",
+        b"HTTP/1.1 206 OK\r\n" + b"x" * 5000 + b"\r\n\r\n",
+        b"HTTP/1.1 206 OK\r\na: 'b\0\"\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n" * 1000,
+    ],
+    ids=["bytes", "a field", "a value", "101", "ssh"],
+)
+async def test_an_answer_that_is_no_http_is_told_in_a_short_line_of_text(
+    make_origin: MakeOrigin, faults: FaultServer, meter: CountingMeter, rubbish: bytes
+) -> None:
+    origin = await make_origin(policy=ONCE)
+    faults.script(raw(rubbish))
+    with pytest.raises(OriginUnreachable) as caught:
+        await read(origin, meter)
+    text = str(caught.value)
+    assert len(text) < 300
+    assert text.isprintable()
+    assert "bytearray" not in text
+    assert "_SWITCH" not in text
+
+
 @pytest.mark.parametrize("size", [2**63, 10**19 - 1], ids=["2^63", "19 digits"])
 async def test_a_size_that_no_object_has_is_refused(
     origin: S3Origin, faults: FaultServer, meter: CountingMeter, size: int
