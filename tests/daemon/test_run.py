@@ -403,6 +403,10 @@ objects = ["quotes/*"]
 """
 
 
+def _told(node: Node, wanted: set[bytes]) -> bool:
+    return set(node.swarms.seeder.endpoints) == wanted
+
+
 async def test_a_reload_takes_up_where_peers_reach_us(
     config: Config, file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -422,8 +426,7 @@ async def test_a_reload_takes_up_where_peers_reach_us(
             lines.insert(at + 1, f"public_address = {value}")
             await path.write_text("\n".join(lines))
             await reload(node, file)
-            while set(node.swarms.seeder.endpoints) != wanted:
-                await trio.sleep(0.01)
+            await until(partial(_told, node, wanted))
             assert {str(each) for each in node.links.peers} == set(re.findall(r'"(.*?)"', value))
         assert "next start" not in caplog.text
 
