@@ -6,6 +6,7 @@ is a packed address and a port: 6 bytes, or 18 for IPv6 (BEP 23, BEP 7).
 No I/O.
 """
 
+from enum import IntEnum
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -42,6 +43,7 @@ between themselves and their customers), RFC 3927, RFC 4193, RFC 4291."""
 V4_ENDPOINT = 6
 V6_ENDPOINT = 18
 _V4_LENGTH = 4
+_V6_LOOPBACK = bytes(15) + b"\1"
 _V4_SITE = 3
 _NETWORK_LENGTH = 8
 """An IPv6 /64 counts as one address: a host takes any address of its subnet (RFC 4291, 2.5.1)."""
@@ -91,6 +93,37 @@ def network_text(network: bytes) -> str:
         text = str(IPv4Address(network.ljust(_V4_LENGTH, b"\0")))
         return text if len(network) == _V4_LENGTH else f"{text}/{8 * len(network)}"
     return f"{IPv6Address(network.ljust(16, bytes(1)))}/{8 * len(network)}"
+
+
+class Scope(IntEnum):
+    """Where an address means one and the same host."""
+
+    EVERYWHERE = 0
+    SITE = 1
+    """RFC 1918, RFC 4193."""
+    HOST = 2
+    LINK = 3
+    """RFC 3927; fe80::/10, without its zone."""
+    PROVIDER = 4
+    """RFC 6598."""
+
+
+def scope_of(address: bytes) -> Scope:
+    """Return where a packed address (IPv4 unmapped) means one host."""
+    first, second = address[0], address[1]
+    if len(address) == _V4_LENGTH:
+        if first == 10 or (first == 192 and second == 168) or (first == 172 and second >> 4 == 1):
+            return Scope.SITE
+        if first == 127:
+            return Scope.HOST
+        if first == 169 and second == 254:
+            return Scope.LINK
+        return Scope.PROVIDER if first == 100 and second >> 6 == 1 else Scope.EVERYWHERE
+    if first >> 1 == 0xFC >> 1:
+        return Scope.SITE
+    if first == 0xFE and second >> 6 == 2:
+        return Scope.LINK
+    return Scope.HOST if address == _V6_LOOPBACK else Scope.EVERYWHERE
 
 
 def compact_endpoint(address: bytes, port: int) -> bytes:

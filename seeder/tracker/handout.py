@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum, IntEnum
 from typing import TypeAlias
 
-from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT
+from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT, Scope, scope_of
 from seeder.tracker.crowd import Crowd, RandomFloats
 
 PEERS_FOR_ONE_OTHER = 9
@@ -217,3 +217,26 @@ def endpoints_of(choice: Choice) -> Iterator[bytes]:
         for run in runs:
             for start in range(0, len(run), length):
                 yield run[start : start + length]
+
+
+def reachable(choice: Choice, scope: Scope, count: int, own: Sequence[bytes]) -> Choice:
+    """Return up to `count` of a choice that one in a scope can reach, `own` in any case.
+
+    A private address means another host elsewhere, or none.
+    """
+    ours = set(own)
+    named = list(endpoints_of(choice))
+    first = [endpoint for endpoint in named if endpoint in ours]
+    others = [
+        endpoint
+        for endpoint in named
+        if endpoint not in ours and scope_of(endpoint[:-2]) in (Scope.EVERYWHERE, scope)
+    ]
+    room = max(0, count - len(first))
+    if len(others) > room:
+        # As evenly as they come, so that seeds and leechers, near and far stay mixed.
+        others = [others[place * len(others) // room] for place in range(room)]
+    kept: Choice = ([], [])
+    add(kept, first)
+    add(kept, others)
+    return kept

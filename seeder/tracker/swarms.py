@@ -6,7 +6,7 @@ from math import inf
 from typing import NamedTuple
 
 from seeder.errors import AnnounceError
-from seeder.net.addresses import V4_ENDPOINT, compact_endpoint
+from seeder.net.addresses import V4_ENDPOINT, compact_endpoint, scope_of
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest, ScrapeCounts
 from seeder.tracker.claims import ClaimCounter, Claims, PastRoom
@@ -39,9 +39,16 @@ class OwnSeeder(NamedTuple):
     port_v6: int | None = None
     """Where it listens on IPv6; None is the same port."""
 
-    def reached_at(self, local: bytes | None) -> tuple[bytes, ...]:
-        """Return our endpoints for a client that came to the address `local` (None: unknown)."""
+    def reached_at(self, local: bytes | None, client: bytes) -> tuple[bytes, ...]:
+        """Return our endpoints for a `client` that came to the address `local` (None: unknown).
+
+        A private address of ours (behind NAT, in a container) is told only to clients that have
+        such an address, too.
+        """
         if local is None:
+            return self.endpoints
+        scope = scope_of(local)
+        if scope and scope is not scope_of(client):
             return self.endpoints
         length = len(local) + 2
         for endpoint in self.endpoints:
@@ -158,7 +165,7 @@ class Swarms:
         if swarm is None:
             raise self._refusal(info_hash)
         self.changes += 1
-        own = self.seeder.reached_at(local)
+        own = self.seeder.reached_at(local, source)
         by_alias = info_hash != request.info_hash
         peers, peers6 = swarm.announce(request, source, own, now, self.own_place, by_alias=by_alias)
         counts = swarm.counts()

@@ -94,10 +94,13 @@ class Tracker:
         return self.swarms.announce(request, packed(address), local, self.now)
 
     def crowd(self, count: int, *, left: int = SIZE, network: int = 10) -> set[bytes]:
-        """Let that many peers announce, each from its own address; return their endpoints."""
+        """Let that many peers announce, each from its own address; return their endpoints.
+
+        They are public ones.
+        """
         endpoints = set()
         for number in range(count):
-            address = str(ipaddress.IPv4Address((network << 24) + number + 1))
+            address = str(ipaddress.IPv4Address((40 + network << 24) + number + 1))
             self.announce(f"{network}-{number}", address, left=left)
             endpoints.add(compact_endpoint(packed(address), 2000))
         return endpoints

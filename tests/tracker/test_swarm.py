@@ -382,3 +382,60 @@ def test_intervals_differ_by_a_tenth_and_the_minimum_is_half() -> None:
     assert 1620 <= min(intervals) < 1650
     assert 1950 < max(intervals) <= 1980
     assert {reply.min_interval for reply in replies} == {900}
+
+
+PRIVATE = {
+    "site": ["10.1.2.3", "172.17.0.1", "192.168.1.1", "fd00::1"],
+    "host": ["127.0.0.1", "127.9.9.9", "::1"],
+    "link": ["169.254.1.1", "fe80::1"],
+    "provider": ["100.64.0.1", "100.127.255.254"],
+}
+PUBLIC = [
+    "9.255.255.255",
+    "11.0.0.1",
+    "172.15.0.1",
+    "172.32.0.1",
+    "192.167.0.1",
+    "100.63.0.1",
+    "100.128.0.1",
+]
+PUBLIC += ["169.253.0.1", "126.0.0.1", "128.0.0.1", "2001:db8::1", "fec0::1", "fe00::1", "::2"]
+
+
+def test_private_addresses_are_named_to_their_own_kind_alone() -> None:
+    tracker = Tracker()
+    everybody = {kind: {at6(address) for address in found} for kind, found in PRIVATE.items()}
+    public = {at6(address) for address in PUBLIC}
+    private = [address for addresses in PRIVATE.values() for address in addresses]
+    for address in PUBLIC + private:
+        tracker.announce(address, address)
+    for kind, addresses in PRIVATE.items():
+        for address in addresses:
+            heard = set(tracker.announce(address, address, numwant=200).endpoints())
+            assert heard == (everybody[kind] | public | {OWN}) - {at6(address)}
+    for address in PUBLIC:
+        heard = set(tracker.announce(address, address, numwant=200).endpoints())
+        assert heard == (public | {OWN}) - {at6(address)}
+    # Nothing is left of them once they are gone.
+    for address in private:
+        tracker.announce(address, address, event=STOPPED)
+    assert set(tracker.announce("x", "192.0.2.9", numwant=200).endpoints()) == public | {OWN}
+
+
+@pytest.mark.parametrize("place", OwnPlace)
+def test_private_peers_take_nobodys_place_in_an_answer(place: OwnPlace) -> None:
+    tracker = Tracker()
+    tracker.swarms.own_place = place
+    seeds, leechers = tracker.crowd(15, left=0, network=10), tracker.crowd(15, network=11)
+    for number in range(100):
+        tracker.announce(f"p{number}", f"10.{number}.0.1", left=number % 2)
+    heard = list(tracker.announce("x", "192.0.2.9", numwant=20).endpoints())
+    assert len(heard) == len(set(heard)) == 20
+    assert set(heard) <= seeds | leechers | {OWN}
+    assert min(len(seeds & set(heard)), len(leechers & set(heard))) >= 5
+    assert (OWN in heard) is (place is OwnPlace.ALWAYS)
+    assert len(list(tracker.announce("y", "10.9.9.9", numwant=20).endpoints())) == 20
+
+
+def at6(address: str) -> bytes:
+    return compact_endpoint(packed(address), 2000)

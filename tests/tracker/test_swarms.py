@@ -338,3 +338,27 @@ def test_a_closed_hybrid_tells_why_by_either_hash_and_can_be_opened_again() -> N
     assert tracker.swarms.scrape([SHORT_V2]) == {SHORT_V2: ScrapeCounts()}
     tracker.swarms.open(HASH, size=SIZE, claims=tracker.ledger, alias=SHORT_V2)
     assert tracker.announce("new", info_hash=SHORT_V2).peers
+
+
+@pytest.mark.parametrize(
+    ("local", "client", "told"),
+    [
+        ("172.17.0.2", "203.0.113.5", False),
+        ("172.17.0.2", "172.17.0.1", True),
+        ("192.168.1.2", "10.0.0.9", True),
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.0.0.1", "192.168.1.5", False),
+        ("fe80::1", "2001:db8::5", False),
+        ("100.64.0.1", "100.64.0.2", True),
+        ("203.0.113.7", "192.168.1.5", True),
+    ],
+)
+def test_our_own_private_address_is_told_to_its_own_kind(
+    local: str, client: str, told: bool
+) -> None:
+    swarms = Swarms(SwarmPolicy(), OwnSeeder(OWN_PORT), rng=random.Random(1))
+    swarms.open(HASH, size=SIZE, claims=Ledger())
+    request = AnnounceRequest(HASH, peer_id("a"), 1, left=1)
+    reply = swarms.announce(request, packed(client), packed(local), 0.0)
+    wanted = [compact_endpoint(packed(local), OWN_PORT)] if told else []
+    assert list(reply.endpoints()) == wanted
