@@ -25,6 +25,8 @@ Choice: TypeAlias = tuple[list[bytes], list[bytes]]
 _Row: TypeAlias = tuple[tuple[Crowd, Crowd], tuple[Crowd, Crowd]]
 """[IPv6][wants nothing]: seeds and partial seeds (BEP 21) are of no use to each other."""
 _LENGTHS = (V4_ENDPOINT, V6_ENDPOINT)
+_PRIVATE_BEGIN = frozenset((10, 100, 127, 169, 172, 192, 0xFC, 0xFD, 0xFE, 0))
+"""First bytes of addresses that may be private."""
 NOBODY: Handout = (b"", b"")
 
 
@@ -240,3 +242,16 @@ def reachable(choice: Choice, scope: Scope, count: int, own: Sequence[bytes]) ->
     add(kept, first)
     add(kept, others)
     return kept
+
+
+def are_reachable(choice: Choice, scope: Scope) -> bool:
+    """Tell whether one in a scope can reach all of a choice."""
+    for runs, length in zip(choice, _LENGTHS, strict=True):
+        for run in runs:
+            for place, first in enumerate(run[::length]):
+                if first in _PRIVATE_BEGIN:
+                    start = place * length
+                    found = scope_of(run[start : start + length - 2])
+                    if found and found is not scope:
+                        return False
+    return True

@@ -26,6 +26,7 @@ from seeder.tracker.handout import (
     Stands,
     Trust,
     add,
+    are_reachable,
     endpoints_of,
     reachable,
     size_of,
@@ -314,14 +315,19 @@ class Swarm:
         trust = self._neighbours.trust(asker) if deep else Trust.ALL
         private = self._private
         hidden = private.total() - private[scope_of(asker[:-2])] if private else 0
-        # Of more than are wanted, for some have addresses that the asker has no use for.
-        most = count + min(hidden, MOST_LOOKED_AT) if hidden and count else count
         chosen = self._stands.choose(
-            asker, most, own, place, wants_nothing=wants_nothing, trust=trust
+            asker, count, own, place, wants_nothing=wants_nothing, trust=trust
         )
         if deep and trust is not Trust.ALL:
-            self._add_strangers(chosen, asker, wants_nothing, most)
-        if hidden:
+            self._add_strangers(chosen, asker, wants_nothing, count)
+        if hidden and not are_reachable(chosen, scope_of(asker[:-2])):
+            # Out of more than are wanted, for some have addresses that the asker has no use for.
+            most = min(hidden, MOST_LOOKED_AT)
+            chosen = self._stands.choose(
+                asker, count + most, own, place, wants_nothing=wants_nothing, trust=trust
+            )
+            if deep and trust is not Trust.ALL:
+                self._add_strangers(chosen, asker, wants_nothing, count + most)
             chosen = reachable(chosen, scope_of(asker[:-2]), count, own)
         if place is not OwnPlace.ALWAYS:
             alone = not any(map(any, chosen))
