@@ -7,6 +7,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from seeder import __version__
 from seeder.config.sections import Config
 from seeder.errors import ConfigError
+from seeder.gateway.files import files_key
 from seeder.gateway.naming import object_path
 from seeder.net.addresses import HostPort
 from seeder.torrent.catalog import Torrent
@@ -86,16 +87,19 @@ class Links:
         )
 
     def _web_seeds(self, torrent: Torrent, public: bool) -> list[str]:
-        """Return the web seeds that a torrent names: the object's URL, or nothing.
+        """Return the web seeds that a torrent names: the URL of its object or files, or nothing.
 
         Nothing unless the object is public: BitTorrent clients don't sign. Nothing if the torrent
-        is private (BEP 27): clients may use no other source. Nothing for a bundle: its files aren't
-        named like their keys.
+        is private (BEP 27): clients may use no other source. To a bundle's URL, which ends with a
+        slash, they append the torrent's name and a file's path.
         """
-        bundle = isinstance(torrent.pinned, PinnedBundle)
-        if not self.web_seed or not public or torrent.private or bundle:
+        if not self.web_seed or not public or torrent.private:
             return []
-        return [self.object_url(torrent.pinned.ref)]
+        ref = torrent.pinned.ref
+        if isinstance(torrent.pinned, PinnedBundle):
+            path = object_path(ref.bucket, files_key(ref.key).removesuffix("/"))
+            return [f"{self.gateway}{path}/"]
+        return [self.object_url(ref)]
 
 
 def announce_url(config: Config, port: int) -> str:

@@ -17,10 +17,11 @@ import trio
 
 from seeder.config.sections import OriginSettings
 from seeder.errors import MetainfoError, StorageError
-from seeder.gateway.access import Keyring, Terms, authorise, is_charged
+from seeder.gateway.access import Keyring, ReadKey, Terms, authorise, is_charged
 from seeder.gateway.cors import for_pages
 from seeder.gateway.documents import Documents
 from seeder.gateway.download import Downloads
+from seeder.gateway.files import BundleFiles, split_key
 from seeder.gateway.links import Links
 from seeder.gateway.naming import Naming
 from seeder.gateway.s3errors import S3Error, error_response
@@ -60,6 +61,7 @@ class PublishedObjects:
         self._catalog = catalog
         self._links = links
         self._origins = origins
+        self._files = BundleFiles()
 
     def find(self, bucket: str, key: str) -> Publication:
         """Return the publication of an object; S3Error NoSuchBucket, NoSuchKey.
@@ -74,6 +76,19 @@ class PublishedObjects:
         if self._catalog.has_bucket(bucket):
             raise S3Error("NoSuchKey", "The specified key is not published here.")
         raise S3Error("NoSuchBucket", "Nothing of the specified bucket is published here.")
+
+    def find_content(self, bucket: str, key: str) -> tuple[Publication, str | None]:
+        """Return the publication of an object, or that of the bundle with a file of that address.
+
+        With the bundle comes the file's path in its torrent. S3Error as for `find`.
+        """
+        if self._catalog.by_name(bucket, key) is None:
+            for prefix, path in split_key(key):
+                found = self._catalog.by_name(bucket, prefix)
+                torrent = found.torrent if found is not None else None
+                if found is not None and torrent is not None and torrent.padded:
+                    return found, path
+        return self.find(bucket, key), None
 
     def terms(self, publication: Publication) -> Terms:
         """Return the terms on which an object is given."""
@@ -117,10 +132,24 @@ class PublishedObjects:
         name, pinned = safe_name(publication.ref.key), publication.pinned or torrent.pinned
         return Content(kept, f'"{tag}"', name, pinned.description)
 
+    async def file_content(self, publication: Publication, path: str) -> Content:
+        """Return the file of a bundle that has a path in its torrent; S3Error."""
+        torrent = _served(publication)
+        torrent = self._catalog.by_hash(torrent.info_hash) or torrent
+        async with _at_hand(torrent):
+            file = await self._files.find(torrent, path)
+        if file is None:
+            raise S3Error("NoSuchKey", "The bundle has no such file.")
+        tag = file.pinned.etag.removeprefix("W/").strip('"')
+        name = safe_name(file.pinned.ref.key)
+        return Content(torrent, f'"{tag}"', name, start=file.start, length=file.pinned.size)
+
     def has_content(self, bucket: str, key: str) -> bool:
-        """Tell whether `content` would return an object for BUCKET/KEY."""
+        """Tell whether there may be an object, or a file of a bundle, at BUCKET/KEY."""
         try:
-            self.content(self.find(bucket, key))
+            publication, path = self.find_content(bucket, key)
+            if path is None:
+                self.content(publication)
         except S3Error:
             return False
         return True
@@ -207,13 +236,18 @@ class ObjectRoutes:
         assert self._downloads is not None
         public = True
         try:
-            publication, headers = self._authorised(request)
+            bucket, key, reader = self._asked(request)
+            publication, path = self._objects.find_content(bucket, key)
+            headers = self._allowed(request, publication, reader)
             public = publication.public
             if other := query_names(request.query) & _SUBRESOURCES:
                 what = ", ".join(sorted(name.decode() for name in other))
                 why = f"There is the object, ?torrent and ?magnet, but no {what}."
                 raise S3Error("InvalidRequest", why)
-            content = self._objects.content(publication)
+            if path is None:
+                content = self._objects.content(publication)
+            else:
+                content = await self._objects.file_content(publication, path)
             answer = await answer_content(request, content, address, self._downloads)
         except S3Error as error:
             return self.refuse(request, error, public=public)
@@ -228,10 +262,22 @@ class ObjectRoutes:
 
     def _authorised(self, request: Request) -> tuple[Publication, tuple[Header, ...]]:
         """Return the publication that a request names and may have, and the headers about that."""
-        bucket, key = self._naming.object_of(request)
-        # Before the catalog is asked: a client that signs wrongly mustn't learn what is published.
-        reader = self._keyring.reader_of(request, self._clock())
+        bucket, key, reader = self._asked(request)
         publication = self._objects.find(bucket, key)
+        return publication, self._allowed(request, publication, reader)
+
+    def _asked(self, request: Request) -> tuple[str, str, ReadKey | None]:
+        """Return bucket, key and signer of a request; S3Error.
+
+        Before the catalog is asked: a client that signs wrongly mustn't learn what is published.
+        """
+        bucket, key = self._naming.object_of(request)
+        return bucket, key, self._keyring.reader_of(request, self._clock())
+
+    def _allowed(
+        self, request: Request, publication: Publication, reader: ReadKey | None
+    ) -> tuple[Header, ...]:
+        """Check that a request may have a publication, and return the headers about that."""
         terms = self._objects.terms(publication)
         authorise(request, reader, publication.ref, terms)
         headers: tuple[Header, ...] = ((b"x-amz-request-id", self._request_id().encode()),)
@@ -239,7 +285,7 @@ class ObjectRoutes:
             headers += ((b"x-amz-request-charged", b"requester"),)
         # The address is stable, what it leads to is not: the object may be replaced.
         headers += ((b"Cache-Control", b"no-cache" if terms.public else b"private, no-cache"),)
-        return publication, headers
+        return headers
 
 
 def _for_all(publication: Publication, response: Response) -> Response:

@@ -49,6 +49,7 @@ class PublicRoutes:
     | /scrape, /scrape/ANYTHING           | the tracker                              |
     | /BUCKET/KEY?torrent, ?magnet        | the object's torrent file, magnet link   |
     | /BUCKET/KEY                         | the object, where there is a web seed    |
+    | /BUCKET/PREFIX/~files/NAME/PATH     | a file of a bundle, likewise             |
     | /BUCKET                             | what of it is served, as S3 lists it     |
     | /                                   | the index, or a line of text             |
 

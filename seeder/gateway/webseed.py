@@ -37,13 +37,21 @@ class Content:
     name: str
     """The file name that clients save it under: the key's, made safe."""
     description: Description | None = None
+    start: int = 0
+    """The torrent's byte at which the object begins; in a bundle others stand before it."""
+    length: int | None = None
+    """Bytes of the object, if it isn't all of the torrent."""
+
+    @property
+    def size(self) -> int:
+        return self.torrent.layout.size if self.length is None else self.length
 
 
 async def answer_content(
     request: Request, content: Content, address: str, downloads: Downloads
 ) -> Response:
     """Answer a GET or HEAD of an object for the client at an IP address; S3Error."""
-    size = content.torrent.layout.size
+    size = content.size
     modified = (content.description or _UNTOLD).modified
     status, part = evaluate(request, content.etag.encode(), size, modified)
     if status is HTTPStatus.PRECONDITION_FAILED:
@@ -65,7 +73,9 @@ async def answer_content(
     if part is None or request.method == b"HEAD":
         return Response(status, b"", headers, content_length=size)
     try:
-        download = downloads.open(content.torrent, address, part)
+        download = downloads.open(
+            content.torrent, address, ByteRange(content.start + part.start, part.length)
+        )
         try:
             await download.wait_begin()
         except BaseException:

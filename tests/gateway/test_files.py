@@ -1,0 +1,98 @@
+"""The files of bundles by their addresses: which path is which bytes, and who may have them."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seeder.gateway.files import BundleFiles, files_key, split_key
+from seeder.gateway.links import Links
+from seeder.gateway.naming import Naming
+from seeder.http.messages import Request
+from seeder.torrent.bundle import build_bundle_info, bundle_files, bundle_layout, parse_bundle_info
+from seeder.torrent.catalog import Catalog, Publication, Torrent
+from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
+from tests.gateway.support import ANNOUNCE, objects_of, publish
+
+PIECE = 16384
+REF = ObjectRef("default", "bucket", "data/2026/")
+SIZES = {"a": 5, "b/deep/c": 3 * PIECE, "empty": 0, "x?y": PIECE + 1, "..": 7, "b/é": 1}
+
+
+def bundle_torrent(ref: ObjectRef = REF, sizes: dict[str, int] = SIZES) -> Torrent:
+    members = [
+        PinnedObject(ObjectRef(ref.origin, ref.bucket, ref.key + name), f'"{name}"', size)
+        for name, size in sizes.items()
+    ]
+    bundle = PinnedBundle.of(ref, members)
+    count = bundle_layout([each.size for each in bundle.members], PIECE).piece_count
+    raw = build_bundle_info(bundle, piece_length=PIECE, pieces=b"h" * 20 * count)
+    return Torrent(parse_bundle_info(raw)[0], bundle, "build")
+
+
+async def test_every_path_of_the_torrent_is_the_bytes_of_its_object() -> None:
+    torrent, files = bundle_torrent(), BundleFiles()
+    bundle = torrent.pinned
+    assert isinstance(bundle, PinnedBundle)
+    sections = {each.pinned: each.first * PIECE for each in torrent.sections}
+    members = iter(bundle.members)
+    start = 0
+    for file in bundle_files(bundle, PIECE):
+        found = await files.find(torrent, "/".join(("2026", *file.path)))
+        assert found is not None
+        assert (found.start, found.pinned.size) == (start, file.length)
+        if not file.pad:
+            assert found.pinned == next(members)
+            assert found.start == sections.get(found.pinned, start)
+        start += file.length
+    for path in ("", "2026", "2026/", "a", "2026/b", "2026/b/deep", "2026//a", "2026/../2026/a"):
+        assert await files.find(torrent, path) is None
+    # However many bundles there are, the files of few are kept.
+    for number in range(20):
+        other = bundle_torrent(REF, {f"file {number}": 1})
+        assert await files.find(other, f"2026/file {number}") is not None
+    assert await files.find(torrent, "2026/a") is not None
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["data/2026/", "data/20", "", "/", "a//b/", "../x/", "ü %2F?#/", "~files/", "a/~files"],
+)
+def test_what_a_client_appends_to_a_web_seed_leads_to_the_file(prefix: str) -> None:
+    ref = ObjectRef("default", "bucket", prefix)
+    torrent = bundle_torrent(ref)
+    catalog = Catalog()
+    publication = Publication(ref)
+    catalog.add(publication)
+    catalog.serve(publication, torrent)
+    links = Links(ANNOUNCE, "http://t.example.org", web_seed=True)
+    file = links.torrent_file(torrent, public=True)
+    start = file.index(b"8:url-list") + len(b"8:url-list") + 1
+    length, _, rest = file[start:].partition(b":")
+    url = rest[: int(length)]
+    assert url.endswith(b"~files/")
+    raw = url.removeprefix(b"http://t.example.org") + b"name/a%20b/c"
+    bucket, key = Naming().object_of(Request(b"GET", raw, b"", [], ("", 0), ("", 0)))
+    found = objects_of(catalog, links).find_content(bucket, key)
+    assert found == (publication, "name/a b/c")
+
+
+def test_an_object_of_that_key_comes_before_the_file_of_a_bundle() -> None:
+    catalog = Catalog()
+    bundle = Publication(REF)
+    catalog.add(bundle)
+    catalog.serve(bundle, bundle_torrent())
+    key = files_key(REF.key) + "2026/a"
+    assert objects_of(catalog).find_content("bucket", key) == (bundle, "2026/a")
+    alone = publish(catalog, key)
+    assert objects_of(catalog).find_content("bucket", key) == (alone, None)
+
+
+@given(st.text(max_size=20), st.lists(st.sampled_from(["~files", "a", "", "é"]), max_size=6))
+def test_any_key_may_be_split(text: str, segments: Sequence[str]) -> None:
+    key = text + "/".join(segments)
+    for prefix, path in split_key(key):
+        assert key == files_key(prefix) + path or (
+            prefix + "/~files/" + path == key or prefix + "~files/" + path == key
+        )
