@@ -8,7 +8,7 @@ rejects them.
 No I/O.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
@@ -95,6 +95,9 @@ class PeerConnection:
         """
         self.fast = False
         self.choking = True
+        self._unchoke_waits = False
+        """Whether the peer is unchoked as soon as it is shown anything."""
+        self._opening = True
         self._nudged_at = now
         self.interested = False
         self.shown: set[int] | None = None
@@ -309,14 +312,24 @@ class PeerConnection:
         refused = self.choking or index in self.lost
         self._requests.give_back(index, blocks, refused=refused)
 
-    def show(self, indices: Iterable[int]) -> None:
+    def show(self, indices: Collection[int]) -> None:
         """Tell the peer of pieces that were hidden from it; it may request them from now on."""
         assert self.shown is not None
-        if self.retired:
+        if self.retired or not indices:
             return
+        if self._opening and not (self.shown or self.fast):
+            # As the first message after the handshake, like any peer that has a part.
+            self._out += messages.bitfield(self._piece_count, indices)
+        else:
+            self._out += b"".join(map(messages.have, indices))
         for index in indices:
             self.shown.add(index)
-            self._out += messages.have(index)
+        if self._unchoke_waits:
+            self.unchoke()
+
+    def end_opening(self) -> None:
+        """Take note that something else than a bitfield may have been said: too late for one."""
+        self._opening = False
 
     # -- taking back (BEP 54)
 
@@ -364,13 +377,20 @@ class PeerConnection:
     # -- choking
 
     def unchoke(self) -> None:
-        """Let the peer request, unless the torrent has gone."""
+        """Let the peer request, unless the torrent has gone, and once it was shown anything.
+
+        An rTorrent that finds nothing to want when it is unchoked ignores us for ten seconds.
+        """
         if self.choking and not self.retired:
+            self._unchoke_waits = self.shown is not None and not self.shown
+            if self._unchoke_waits:
+                return
             self.choking = False
             self._out += messages.message(MessageId.UNCHOKE)
 
     def choke(self) -> None:
         """Stop serving the peer; everything queued is turned down (BEP 6)."""
+        self._unchoke_waits = False
         if not self.choking:
             self.choking = True
             self._out += messages.message(MessageId.CHOKE)

@@ -256,6 +256,14 @@ def full_bitfield(piece_count: int) -> bytes:
     return message(MessageId.BITFIELD, bytes(bits))
 
 
+def bitfield(piece_count: int, indices: Iterable[int]) -> bytes:
+    """Return a `bitfield` with these pieces; spare bits zero (BEP 3)."""
+    bits = bytearray(-(-piece_count // 8))
+    for index in indices:
+        bits[index // 8] |= 0x80 >> index % 8
+    return message(MessageId.BITFIELD, bytes(bits))
+
+
 def bitfield_fits(bits: bytes, piece_count: int) -> bool:
     """Tell whether a bitfield has the right length and its spare bits are zero."""
     if len(bits) != -(-piece_count // 8):

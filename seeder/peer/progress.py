@@ -1,7 +1,7 @@
 """What one peer has and gets: booked as delivered, and told to thrift and to super-seeding."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import filterfalse
 from typing import Protocol
 
@@ -140,8 +140,8 @@ class PeerProgress:
         if self._viewing:
             self._super_seeds.gained(self._torrent, self._viewer, index, now)
 
-    def sent(self, index: int, payload: int) -> None:
-        """Book `payload` bytes of piece `index` that the socket took."""
+    def sent(self, index: int, payload: int, now: float) -> Sequence[int]:
+        """Book `payload` bytes of piece `index` that the socket took; return what to show next."""
         self.uploaded += payload
         self._account.uploaded(payload)
         delivery = self._delivery
@@ -151,6 +151,9 @@ class PeerProgress:
         if count and delivery.is_paid(index):
             self._household.sent(index, delivery.size(index))
             self._last_sent.append(index)
+            if self._viewing:
+                return self._super_seeds.sent(self._torrent, self._viewer, index, now)
+        return ()
 
     def asked_for(self, indices: Iterable[int]) -> None:
         """Take note of requests, before they are answered, for pieces that it had none for."""

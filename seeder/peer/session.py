@@ -379,9 +379,10 @@ class Session:
         if refused is not None:
             raise WireError(refused)
         self.client = client_of(peer_id)
-        self._uploads.slots.come(self, now)
         if self.wire.shown is not None:
             self._known_progress.view(now)
+            self.wire.end_opening()
+        self._uploads.slots.come(self, now)
 
     def _note_opened(self) -> None:
         """Log that the peer is here, and count it."""
@@ -488,7 +489,10 @@ class Session:
     def sent(self, index: int, payload: int) -> None:
         """Book `payload` bytes of piece `index` that the socket took."""
         self._deadlines.served_at = self._output.sent_at
-        self._known_progress.sent(index, payload)
+        shown = self._known_progress.sent(index, payload, self._output.sent_at)
+        if shown:
+            # Goes with the next batch: the output looks for one after each that went out.
+            self.wire.show(shown)
 
     # -- cold pieces
 

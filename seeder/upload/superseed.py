@@ -5,6 +5,11 @@ peer is shown a window of pieces that nobody has and nobody else was shown, and 
 has got one (BEP 16 waits until somebody else has it too, and loses most of the speed by that). What
 a peer doesn't get, because it is slow or leaves, is shown to another.
 
+A peer that is alone, or lonely as said below, needn't say that it has got a piece: being sent it
+whole is enough for the next. So it never runs out of pieces to want (an rTorrent that does, for a
+moment, ignores us for ten seconds), and one that never says what it has gets everything. As far as
+others are concerned, it has only what it says.
+
 All windows together are what the cache has to hold: if they fit, S3 is read once, however small the
 cache. A peer that lacks pieces and gets next to nothing (others can't reach it) is lonely: its
 window slides over everything that it lacks, as if we were its only source. Nobody ever stalls.
@@ -12,7 +17,7 @@ window slides over everything that it lacks, as if we were its only source. Nobo
 No I/O.
 """
 
-from collections.abc import Callable, Container, Hashable, Iterable, MutableSequence
+from collections.abc import Callable, Container, Hashable, Iterable, MutableSequence, Sequence
 from math import inf
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
@@ -64,6 +69,8 @@ class _PeerState:
         "missing",
         "open",
         "pace",
+        "sent",
+        "sent_open",
         "shown",
         "unshown",
     )
@@ -73,6 +80,10 @@ class _PeerState:
         self.missing = piece_count
         self.open: dict[int, float] = {}
         """Piece -> when it was shown."""
+        self.sent = bytearray(piece_count)
+        """Flags of the pieces that we sent it whole."""
+        self.sent_open = 0
+        """How many of those are in `open`."""
         self.shown = bytearray(piece_count)
         self.unshown = piece_count
         self.cursor = cursor
@@ -148,6 +159,19 @@ class SuperSeed(Generic[Peer]):
         self._note(state, index)
         return self._refill([peer], now)
 
+    def sent(self, peer: Peer, index: int, now: float) -> Sequence[int]:
+        """Note that we sent a peer a piece whole; return what to show it."""
+        state = self._states[peer]
+        if state.sent[index]:
+            return ()
+        state.sent[index] = 1
+        if index in state.open:
+            state.sent_open += 1
+        if not self._counts_sent(state):
+            return ()
+        shown = self._refill([peer], now)
+        return shown[0][1] if shown else ()
+
     def leave(self, peer: Peer, now: float) -> Shown[Peer]:
         """Forget a peer; what only it had, or was shown, is for the others again."""
         state = self._states.pop(peer)
@@ -180,8 +204,12 @@ class SuperSeed(Generic[Peer]):
         for state in self._states.values():
             if state.missing and not state.lonely:
                 state.lonely = state.is_left_alone(now)
-            for index, shown_at in state.open.items():
-                if now - shown_at > OVERDUE and not self._holders[index]:
+            late = [index for index, at in state.open.items() if now - at > OVERDUE]
+            for index in late:
+                if state.sent[index]:
+                    # Not shown to it again, but to others, who mustn't wait for its word.
+                    self._close(state, index)
+                elif not self._holders[index]:
                     self._hidden.append(index)
                     state.open[index] = now
         return self._refill(self._states, now)
@@ -199,18 +227,26 @@ class SuperSeed(Generic[Peer]):
 
     def _close(self, state: _PeerState, index: int) -> None:
         del state.open[index]
+        state.sent_open -= state.sent[index]
         self._offers[index] -= 1
         if not self._offers[index] and not self._holders[index]:
             self._hidden.append(index)
 
     # -- showing
 
+    def _counts_sent(self, state: _PeerState) -> bool:
+        """Tell whether a piece leaves a peer's window when it is sent, not only when it is had."""
+        return state.lonely or len(self._states) == 1
+
+    def _in_window(self, state: _PeerState) -> int:
+        return len(state.open) - (state.sent_open if self._counts_sent(state) else 0)
+
     def _refill(self, peers: Iterable[Peer], now: float) -> Shown[Peer]:
         shown: Shown[Peer] = []
         for peer in peers:
             state = self._states[peer]
             fresh: list[int] = []
-            while len(state.open) < self.window:
+            while self._in_window(state) < self.window:
                 index = self._next_hidden(state)
                 if index is None and state.lonely:
                     index = self._next_missing(state)
@@ -227,6 +263,7 @@ class SuperSeed(Generic[Peer]):
 
     def _offer(self, state: _PeerState, index: int, fresh: list[int], now: float) -> None:
         state.open[index] = now
+        state.sent_open += state.sent[index]
         self._offers[index] += 1
         if not state.shown[index]:
             state.shown[index] = 1
@@ -253,18 +290,19 @@ class SuperSeed(Generic[Peer]):
             index = self._hidden.pop()
             if self._holders[index]:
                 continue
-            if index in state.open:
+            if index in state.open or state.sent[index]:
                 put_back.append(index)
             else:
                 found = index
-        self._hidden += put_back
+        # To the front: what a silent peer was sent mustn't make every look a long one.
+        self._hidden[:0] = put_back
         return found
 
     def _next_missing(self, state: _PeerState) -> int | None:
         for _ in range(self._count):
             index = state.cursor
             state.cursor = (index + 1) % self._count
-            if not state.has[index] and index not in state.open:
+            if not (state.has[index] or state.sent[index] or index in state.open):
                 return index
         return None
 
@@ -378,6 +416,10 @@ class SuperSeeds:
     def gained(self, torrent: Seedable, viewer: Viewer, index: int, now: float) -> None:
         """Note that a peer has got a piece, from whomever."""
         _show(self._plans[torrent.info_hash].gained(viewer, index, now))
+
+    def sent(self, torrent: Seedable, viewer: Viewer, index: int, now: float) -> Sequence[int]:
+        """Note that a peer was sent a piece whole; return what to show it, after that piece."""
+        return self._plans[torrent.info_hash].sent(viewer, index, now)
 
     def leave(self, torrent: Seedable, viewer: Viewer, now: float) -> None:
         """Forget a peer, and with the last one the plan."""

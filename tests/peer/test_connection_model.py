@@ -125,6 +125,7 @@ class ConnectionMachine(RuleBasedStateMachine):
         self.unsent, self.said = b"", list[Said]()
         self.events: list[Event] = []
         self.reading = self.choking = True
+        self.unchoke_waits = False
         self.identified = self.interested = self.asked = self.understands = self.retired = False
         self.shown: set[int] | None = set() if hides else None
         self.queue: list[Block] = []
@@ -369,17 +370,21 @@ class ConnectionMachine(RuleBasedStateMachine):
     def choke(self) -> None:
         self.wire.choke()
         self.choking = True
+        self.unchoke_waits = False
         self.queue.clear()
 
     def unchoke(self) -> None:
         self.wire.unchoke()
-        self.choking = self.retired
+        self.unchoke_waits = self.choking and not self.retired and self.shown == set()
+        self.choking = self.choking and (self.retired or self.unchoke_waits)
 
     def show(self, indices: set[int]) -> None:
         if self.shown is not None:
             self.wire.show(sorted(indices - self.shown))
             if not self.retired:
                 self.shown |= indices
+            if self.shown and self.unchoke_waits:
+                self.choking = self.unchoke_waits = False
 
     def lose(self, index: int) -> None:
         believed = self.shown is None or index in self.shown
@@ -398,6 +403,7 @@ class ConnectionMachine(RuleBasedStateMachine):
         self.wire.retire(sorted(lacking))
         self.queue.clear()
         self.choking = self.retired = True
+        self.unchoke_waits = False
         if self.understands and not self.batch:
             self.listen()
             assert not self.view.has & (lacking | wanted)

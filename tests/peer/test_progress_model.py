@@ -174,7 +174,7 @@ class HonestSwarm(RuleBasedStateMachine):
         client = self.clients[number % len(self.clients)]
         if client.session is not None and client.lacks():
             piece, block = data.draw(st.sampled_from(client.lacks()))
-            client.session.sent(piece, BLOCK)
+            client.session.sent(piece, BLOCK, self.now)
             client.blocks[piece, block] = True
             self.tell(client)
 
@@ -185,7 +185,7 @@ class HonestSwarm(RuleBasedStateMachine):
         if client.session is not None:
             for each in client.lacks():
                 if each[0] == piece:
-                    client.session.sent(piece, BLOCK)
+                    client.session.sent(piece, BLOCK, self.now)
                     client.blocks[each] = True
             self.tell(client)
 
@@ -324,7 +324,7 @@ class SwarmWithLiars(HonestSwarm):
     def a_liar_downloads(self, data: st.DataObject, piece: int, times: int) -> None:
         _, session = data.draw(st.sampled_from(self.lying))
         for _ in range(times):
-            session.sent(piece, BLOCK)
+            session.sent(piece, BLOCK, self.now)
 
     @rule(number=liars, piece=pieces)
     def a_liar_downloads_over_http(self, number: int, piece: int) -> None:

@@ -4,6 +4,7 @@ from collections import Counter
 
 from seeder.peer import messages
 from seeder.peer.messages import Block, Message, MessageId
+from seeder.torrent.layout import bitfield_indices
 
 DONTHAVE_ID = 9
 """The id under which peers of the tests take "don't have"."""
@@ -64,7 +65,11 @@ class View:
                 assert not self.opened
                 self.opened = True
                 assert self.fast == (message.id != MessageId.BITFIELD)
-                self.has = set() if message.id == MessageId.HAVE_NONE else set(range(self.pieces))
+                has: bytes | bool = message.id == MessageId.HAVE_ALL
+                if message.id == MessageId.BITFIELD:
+                    assert messages.bitfield_fits(message.payload, self.pieces)
+                    has = message.payload
+                self.has = set(bitfield_indices(has, self.pieces))
             case messages.KEEP_ALIVE_ID:
                 pass
             case _:

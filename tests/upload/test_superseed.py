@@ -235,3 +235,47 @@ def test_a_last_piece_that_was_shown_is_shown_to_nobody_else() -> None:
     assert len(world.shown[0]) == 3
     world.join(1)
     assert not world.shown[1]
+
+
+def send(world: World, peer: int) -> list[int]:
+    """Send a peer every piece that it was shown, as long as that has it shown more."""
+    sent: list[int] = []
+    while len(sent) < len(world.shown[peer]):
+        sent.append(world.shown[peer][len(sent)])
+        world.take([(peer, list(world.plan.sent(peer, sent[-1], world.now)))])
+    return sent
+
+
+@given(pieces=st.integers(1, 60), window=st.integers(1, 5))
+def test_a_peer_that_is_alone_gets_everything_without_a_word(pieces: int, window: int) -> None:
+    world = World(pieces, window)
+    world.join(0)
+    assert sorted(send(world, 0)) == list(range(pieces))
+    assert not world.plan.stands_alone
+
+
+def test_what_a_silent_peer_was_sent_is_shown_to_others_after_a_while() -> None:
+    world = World(6, 2)
+    world.join(0)
+    send(world, 0)
+    world.join(1)
+    assert not world.shown[1]
+    world.now = OVERDUE + 0.1
+    world.take(world.plan.tick(world.now))
+    while world.download(1):
+        pass
+    assert world.has[1] == set(range(6))
+    for _ in range(100):
+        world.now += OVERDUE + 0.1
+        world.take(world.plan.tick(world.now))
+    assert len(world.plan._hidden) <= 6
+
+
+def test_among_others_a_silent_peer_gets_everything_once_it_is_lonely() -> None:
+    world = World(30, 2)
+    world.join(0)
+    world.join(1)
+    assert len(send(world, 0)) == 2
+    world.now = LONELY + 0.1
+    world.take(world.plan.tick(world.now))
+    assert sorted(send(world, 0)) == list(range(30))

@@ -8,7 +8,7 @@ import trio
 
 from seeder.peer import messages
 from seeder.peer.messages import Block, MessageId
-from seeder.torrent.layout import Layout
+from seeder.torrent.layout import Layout, bitfield_indices
 from seeder.upload.superseed import FEWEST_PIECES, PARTS, SuperSeeds
 from tests.peer.node import Node, Peer, serving
 from tests.peer.wire import greeting, request_message
@@ -36,6 +36,22 @@ async def shown(peer: Peer, count: int) -> list[int]:
     return [message.index() for message in found]
 
 
+async def opened(peer: Peer, count: int) -> list[int]:
+    """Read what opens a session with a peer that has the fast extension: all before the unchoke."""
+    assert (await peer.read()).id == MessageId.HAVE_NONE
+    found = await shown(peer, count)
+    assert (await peer.read()).id == MessageId.UNCHOKE
+    return found
+
+
+async def opened_by_bitfield(peer: Peer) -> list[int]:
+    """Read what opens a session with any other peer."""
+    first = await peer.read()
+    assert first.id == MessageId.BITFIELD
+    assert (await peer.read()).id == MessageId.UNCHOKE
+    return list(bitfield_indices(first.payload, PIECES))
+
+
 async def get(peer: Peer, index: int) -> bytes:
     block: Block = (index, 0, PIECE)
     await peer.request(block)
@@ -44,25 +60,46 @@ async def get(peer: Peer, index: int) -> bytes:
     return data
 
 
-async def test_a_peer_sees_an_empty_seed_that_gets_piece_after_piece(tmp_path: Path) -> None:
+@pytest.mark.parametrize("talks", [True, False])
+async def test_a_peer_sees_an_empty_seed_that_gets_piece_after_piece(
+    tmp_path: Path, talks: bool
+) -> None:
+    # librqbit tells a peer that has it all of nothing that it has got.
     objects = (DATA, PIECE)
     async with (
         serving(tmp_path, objects, memory=SMALL, super_seeding=True) as node,
         Peer.connect(node.address) as peer,
     ):
         await arrive(node, peer, b"one")
-        assert (await peer.read()).id == MessageId.HAVE_NONE
-        assert (await peer.read()).id == MessageId.UNCHOKE
-        known = await shown(peer, WINDOW_OF_ONE)
+        known = await opened(peer, WINDOW_OF_ONE)
         got: dict[int, bytes] = {}
         while len(got) < PIECES:
             index = known[len(got)]
             got[index] = await get(peer, index)
-            await peer.send(messages.have(index))
             if len(known) < PIECES:
-                # The last two come together.
+                # Right behind the piece. The last two come together.
                 known += await shown(peer, 2 if len(known) == PIECES - 2 else 1)
+            if talks:
+                await peer.send(messages.have(index))
         assert b"".join(got[index] for index in range(PIECES)) == DATA
+
+
+async def test_nobody_is_unchoked_before_there_is_anything_to_want(tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path, (DATA, PIECE), super_seeding=True) as node,
+        Peer.connect(node.address) as fast,
+        Peer.connect(node.address) as slow,
+    ):
+        node.super_seeds.show_only_held(True)
+        for peer, is_fast in ((fast, True), (slow, False)):
+            await arrive(node, peer, b"fast" if is_fast else b"slow", fast=is_fast)
+        assert (await fast.read()).id == MessageId.HAVE_NONE
+        await node.warm(3, 5)
+        node.super_seeds.show_only_held(True)
+        for peer in (fast, slow):
+            # Too late for a bitfield.
+            assert sorted(await shown(peer, 2)) == [3, 5]
+            assert (await peer.read()).id == MessageId.UNCHOKE
 
 
 async def test_what_was_not_shown_is_rejected(tmp_path: Path) -> None:
@@ -71,9 +108,7 @@ async def test_what_was_not_shown_is_rejected(tmp_path: Path) -> None:
         Peer.connect(node.address) as peer,
     ):
         await arrive(node, peer, b"one")
-        await peer.read()
-        await peer.read()
-        known = await shown(peer, WINDOW_OF_ONE)
+        known = await opened(peer, WINDOW_OF_ONE)
         hidden = next(index for index in range(PIECES) if index not in known)
         await peer.request((hidden, 0, 10), (known[0], 0, 10))
         answers = [await peer.read(), await peer.read()]
@@ -88,11 +123,10 @@ async def test_two_peers_are_shown_different_pieces(tmp_path: Path) -> None:
         Peer.connect(node.address) as two,
     ):
         await arrive(node, one, b"one", fast=False)
-        assert (await one.read()).id == MessageId.UNCHOKE
-        known = await shown(one, WINDOW_OF_ONE)
+        known = await opened_by_bitfield(one)
         await arrive(node, two, b"two", fast=False)
-        assert (await two.read()).id == MessageId.UNCHOKE
-        others = await shown(two, WINDOW_OF_ONE)
+        others = await opened_by_bitfield(two)
+        assert len(known) == len(others) == WINDOW_OF_ONE
         assert not set(known) & set(others)
 
 
@@ -103,11 +137,9 @@ async def test_the_windows_of_several_peers_fit_the_cache(tmp_path: Path) -> Non
         Peer.connect(node.address) as two,
     ):
         await arrive(node, one, b"one", fast=False)
-        await one.read()
-        await shown(one, WINDOW_OF_ONE)
+        assert len(await opened_by_bitfield(one)) == WINDOW_OF_ONE
         await arrive(node, two, b"two", fast=False)
-        await two.read()
-        await shown(two, 3)
+        assert len(await opened_by_bitfield(two)) == 3
         # Its request is answered next: nothing else was shown.
         await two.request((PIECES - 1, 0, 0))
         await two.send(messages.message(MessageId.INTERESTED))
@@ -122,9 +154,7 @@ async def test_who_comes_when_the_others_have_everything_sees_a_seed(tmp_path: P
     ):
         await arrive(node, one, b"one")
         await one.send(*(messages.have(index) for index in range(PIECES - 1)))
-        await one.read()
-        await one.read()
-        [first, *_] = await shown(one, WINDOW_OF_ONE)
+        [first, *_] = await opened(one, WINDOW_OF_ONE)
         await one.send(messages.have(PIECES - 1), request_message((first, 0, 10)))
         while (await one.read()).id != MessageId.PIECE:
             pass  # more pieces were shown meanwhile
@@ -144,9 +174,7 @@ async def test_while_s3_is_not_read_peers_are_shown_what_is_cached(
         await node.warm(3, 5, 39)
         node.super_seeds.show_only_held(True)
         await arrive(node, late, b"late")
-        assert (await late.read()).id == MessageId.HAVE_NONE
-        assert (await late.read()).id == MessageId.UNCHOKE
-        assert sorted(await shown(late, 3)) == [3, 5, 39]
+        assert sorted(await opened(late, 3)) == [3, 5, 39]
         assert await get(late, 39) == DATA[39 * PIECE :]
         await late.request((4, 0, 10))
         assert (await late.read()).id == MessageId.REJECT
@@ -176,9 +204,7 @@ async def test_who_was_shown_a_window_is_shown_what_is_cached_beside_it(tmp_path
     ):
         await node.warm(7)
         await arrive(node, peer, b"one")
-        await peer.read()
-        await peer.read()
-        known = await shown(peer, WINDOW_OF_ONE)
+        known = await opened(peer, WINDOW_OF_ONE)
         assert 7 in known
         rest = sorted(set(range(PIECES)) - set(known))[:4]
         await node.warm(*rest)
