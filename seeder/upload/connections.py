@@ -18,6 +18,8 @@ from seeder.upload.slots import Guest
 
 MOST_LOOKED_AT = 20
 """Guests of an address that are asked whether they want something, before the log tells of it."""
+QUIET = 3600.0
+"""Seconds between two lines about places of one kind that are all taken."""
 _LOG = logging.getLogger(__name__)
 
 _Taken: TypeAlias = Sequence[Shares[Guest]]
@@ -29,6 +31,8 @@ class _Scarce(NamedTuple):
     reason: str
     most: int
     taken: _Taken
+    key: str = ""
+    """The key in [peer] that says how many there are, if one does."""
 
 
 class _Places:
@@ -80,10 +84,12 @@ class Connections:
         self._peers = _Places()
         self._downloads = _Places()
         self._told = Told()
+        self._quiet_until: dict[str, float] = {}
+        """By key of a limit: until when the log says no more that it is reached (s)."""
 
     def admit_peer(self, networks: Networks) -> str | None:
         """Make sure of a place for one more peer's connection, or return why there is none."""
-        scarce = _Scarce("too-many-connections", self.limits.connections, [self._peers.all])
+        scarce = _in_all(self.limits, [self._peers.all])
         return self._refuse_address(networks) or self._make_room(networks, scarce)
 
     def add_peer(self, peer: Guest) -> None:
@@ -92,8 +98,7 @@ class Connections:
 
     def name_peer(self, peer: Guest, info_hash: bytes) -> str | None:
         """Count a peer for its torrent, or return why the torrent has no place for it."""
-        most, taken = self.limits.connections_per_torrent, [self._peers.of(info_hash)]
-        scarce = _Scarce("too-many-for-torrent", most, taken)
+        scarce = _of_torrent(self.limits, [self._peers.of(info_hash)])
         refused = self._make_room(peer.networks, scarce)
         if refused is None:
             self._peers.name(peer, info_hash)
@@ -110,8 +115,8 @@ class Connections:
         return self._refuse_address(networks) or self._make_room(
             networks,
             _Scarce("too-many-connections", most, [downloads.all]),
-            _Scarce("too-many-for-torrent", limits.connections_per_torrent, of_torrent),
-            _Scarce("too-many-connections", limits.connections, [downloads.all, peers.all]),
+            _of_torrent(limits, of_torrent),
+            _in_all(limits, [downloads.all, peers.all]),
         )
 
     def add_download(self, download: Guest, info_hash: bytes) -> None:
@@ -153,6 +158,7 @@ class Connections:
             )
             if sum(map(len, each.taken)) - freed < each.most:
                 continue
+            self._tell_full(each, now)
             rival = _least_useful(newcomer, each.taken, now)
             if rival is None:
                 return each.reason
@@ -162,6 +168,27 @@ class Connections:
             self.remove(guest)
             guest.end("made-room")
         return None
+
+    def _tell_full(self, scarce: _Scarce, now: float) -> None:
+        """Say now and then that all places are taken, if a setting gives more."""
+        if not scarce.key or now < self._quiet_until.get(scarce.key, now):
+            return
+        self._quiet_until[scarce.key] = now + QUIET
+        _LOG.warning(
+            "all %d places of peer.%s are taken: a newcomer gets in only where another network has"
+            " more of them; raise it if memory, open files and upload_rate are enough for more",
+            scarce.most,
+            scarce.key,
+        )
+
+
+def _in_all(limits: PeerSettings, taken: _Taken) -> _Scarce:
+    return _Scarce("too-many-connections", limits.connections, taken, "connections")
+
+
+def _of_torrent(limits: PeerSettings, taken: _Taken) -> _Scarce:
+    most = limits.connections_per_torrent
+    return _Scarce("too-many-for-torrent", most, taken, "connections_per_torrent")
 
 
 def _least_useful(newcomer: Networks, taken: _Taken, now: float) -> Guest | None:

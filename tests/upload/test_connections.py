@@ -7,7 +7,7 @@ import pytest
 from seeder.config.sections import PeerSettings
 from seeder.net.addresses import Networks, networks_of
 from seeder.torrent.catalog import Torrent
-from seeder.upload.connections import Connections
+from seeder.upload.connections import QUIET, Connections
 from tests.tracker.announcing import packed
 
 A, B = b"a" * 20, b"b" * 20
@@ -147,3 +147,28 @@ def test_an_address_whose_connections_want_nothing_is_no_line_of_log(
         guest.interested = False
     assert connections.admit_peer(at("192.0.2.1")) == "too-many-from-address"
     assert not caplog.records
+
+
+def test_the_log_says_once_an_hour_which_setting_gives_more_places(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now = 5.0
+    connections = Connections(PeerSettings(connections=3, connections_per_torrent=2), lambda: now)
+    peers(connections, "10.0.0.1", "10.0.1.1")
+    assert not caplog.records
+    assert connections.admit_peer(at("10.0.2.1")) is None
+    assert connections.name_peer(Guest("10.0.2.1"), A) == "too-many-for-torrent"
+    peers(connections, "10.0.3.1", torrent=B)
+    for _ in range(3):
+        assert connections.admit_peer(at("10.0.4.1")) == "too-many-connections"
+    told = [record.getMessage() for record in caplog.records]
+    assert [line.partition(" are taken: ")[0] for line in told] == [
+        "all 2 places of peer.connections_per_torrent",
+        "all 3 places of peer.connections",
+    ]
+    now += QUIET
+    assert connections.admit_peer(at("10.0.4.1")) == "too-many-connections"
+    assert len(caplog.records) == 3
+    # How many downloads there may be is fixed.
+    assert connections.admit_download(at("10.0.4.1"), A, 0) == "too-many-connections"
+    assert len(caplog.records) == 3
