@@ -124,7 +124,7 @@ def _listed(key: str, etag: str, size: str) -> Listed | str:
         return "it has no key"
     length = whole_number(size)
     if key.endswith("/") and (length == 0 or not size):
-        return Listed(etag or '""', 0)  # it marks a directory, and nobody needs its ETag
+        return Listed('""', 0)  # it marks a directory: whatever its ETag is, nobody needs it
     if etag.strip('"') == "" or not etag.isascii() or not etag.isprintable():
         return f"its ETag is {printable(etag) or 'missing'}"
     if length is None or length > LARGEST_SIZE:

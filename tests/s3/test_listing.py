@@ -137,10 +137,21 @@ def test_what_nobody_needs_may_be_anything(told: str) -> None:
     assert len(parse_page(page_of(entry("a") + told)).objects) == 1
 
 
-@pytest.mark.parametrize("rest", ["", "<Size>0</Size>", "<ETag/>", "<ETag/><Size>0</Size>"])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "",
+        "<Size>0</Size>",
+        "<ETag/>",
+        "<ETag/><Size>0</Size>",
+        "<ETag>\x7f</ETag><Size>0</Size>",
+        "<ETag>\u00e9</ETag>",
+    ],
+)
 def test_a_marker_of_a_directory_needs_nothing(rest: str) -> None:
     page = parse_page(page_of(f"<Key>d/</Key>{rest}"))
     assert page.unclear == ()
+    assert [(listed.etag, listed.size) for _, listed in page.objects] == [('""', 0)]
     assert publishable(page.objects, set()) == {}
 
 
