@@ -65,28 +65,31 @@ class RequestQueue:
     def add(self, blocks: list[Block]) -> None:
         """Accept requests, doubled ones once; turn down those that are bad or too many."""
         # This runs once per block, and a call in it would double its cost.
-        last = self._piece_count - 1
-        wanted = self.wanted
-        for block in blocks:
-            index, begin, length = block
-            end = self._piece_length if index < last else self._last_length if index == last else 0
-            if not 0 < length <= LARGEST_BLOCK or begin + length > end:
-                self._refuse_bad(block)
-                continue
-            begins = wanted.get(index)
-            if begins is not None and begin in begins:
-                # Doubled: one answer. With another length it is turned down, its own answer.
-                if begins[begin] != length:
-                    self.turn_down([block])
-            elif self.count >= REQUEST_QUEUE:
-                self._refuse_overflow(block)
-            else:
-                self.count += 1
-                if begins is None:
-                    wanted[index] = {begin: length}
-                    self.newly_wanted.append(index)
+        last, usual, last_length = self._piece_count - 1, self._piece_length, self._last_length
+        wanted, count = self.wanted, self.count
+        try:
+            for block in blocks:
+                index, begin, length = block
+                end = usual if index < last else last_length if index == last else 0
+                if not 0 < length <= LARGEST_BLOCK or begin + length > end:
+                    self._refuse_bad(block)
+                    continue
+                begins = wanted.get(index)
+                if begins is not None and begin in begins:
+                    # Doubled: one answer. With another length it is turned down, its own answer.
+                    if begins[begin] != length:
+                        self.turn_down([block])
+                elif count >= REQUEST_QUEUE:
+                    self._refuse_overflow(block)
                 else:
-                    begins[begin] = length
+                    count += 1
+                    if begins is None:
+                        wanted[index] = {begin: length}
+                        self.newly_wanted.append(index)
+                    else:
+                        begins[begin] = length
+        finally:
+            self.count = count
 
     def _refuse_bad(self, block: Block) -> None:
         self._bad_requests += 1
