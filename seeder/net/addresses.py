@@ -126,6 +126,15 @@ def scope_of(address: bytes) -> Scope:
     return Scope.HOST if address == _V6_LOOPBACK else Scope.EVERYWHERE
 
 
+def is_told_to(client: bytes, address: bytes) -> bool:
+    """Tell whether an address means anything to a client (both packed, IPv4 unmapped).
+
+    A private one means another host elsewhere, or none.
+    """
+    scope = scope_of(address)
+    return scope is Scope.EVERYWHERE or scope is scope_of(client)
+
+
 def compact_endpoint(address: bytes, port: int) -> bytes:
     """Return the compact endpoint of a packed address and a port (BEP 23, BEP 7)."""
     return address + port.to_bytes(2, "big")

@@ -2,7 +2,8 @@
 
 Peers stand in three rows (see `seeder.tracker.neighbours`), and an answer is filled from the first
 before the second is asked, and so on. What comes from a row that isn't trusted is no more than a
-tenth of the answer.
+tenth of the answer. Beside each row stand those whose addresses are private, by kind: only an asker
+of their kind hears of them.
 
 No I/O.
 """
@@ -25,8 +26,6 @@ Choice: TypeAlias = tuple[list[bytes], list[bytes]]
 _Row: TypeAlias = tuple[tuple[Crowd, Crowd], tuple[Crowd, Crowd]]
 """[IPv6][wants nothing]: seeds and partial seeds (BEP 21) are of no use to each other."""
 _LENGTHS = (V4_ENDPOINT, V6_ENDPOINT)
-_PRIVATE_BEGIN = frozenset((10, 100, 127, 169, 172, 192, 0xFC, 0xFD, 0xFE, 0))
-"""First bytes of addresses that may be private."""
 NOBODY: Handout = (b"", b"")
 
 
@@ -64,26 +63,33 @@ class Trust(Enum):
 class Stands:
     """The peers of a swarm as they are handed out."""
 
-    __slots__ = ("_rng", "_rows", "are_deep")
+    __slots__ = ("_private", "_rng", "_rows", "are_deep")
 
     def __init__(self, rng: RandomFloats) -> None:
         self.are_deep = False
         """Whether anybody stood elsewhere than in front, ever: in most swarms nobody does."""
         self._rng = rng
         self._rows: list[_Row] = [_row(rng)]
+        self._private: dict[tuple[Stand, Scope], _Row] = {}
+        """What stands beside the rows."""
 
     def crowd(self, endpoint: bytes, wants_nothing: bool, stand: Stand) -> Crowd:
         """Return where a peer stands."""
         if stand and not self.are_deep:
             self.are_deep = True
             self._rows += [_row(self._rng), _row(self._rng)]
-        return self._rows[stand][len(endpoint) == V6_ENDPOINT][wants_nothing]
+        row, scope = self._rows[stand], scope_of(endpoint[:-2])
+        if scope:
+            beside = self._private.get((stand, scope))
+            row = beside or self._private.setdefault((stand, scope), _row(self._rng))
+        return row[len(endpoint) == V6_ENDPOINT][wants_nothing]
 
     def are_crowded(self) -> bool:
         """Tell whether more stand in the middle than in front."""
-        front, middle = (
-            sum(len(crowd) for family in row for crowd in family) for row in self._rows[:2]
-        )
+        front, middle = map(_size, self._rows[:2])
+        for (stand, _), row in self._private.items():
+            front += _size(row) if stand is Stand.FRONT else 0
+            middle += _size(row) if stand is Stand.MIDDLE else 0
         return middle > front
 
     def choose(
@@ -106,8 +112,9 @@ class Stands:
         chosen: Choice = ([], [])
         ours = own[:count] if place is OwnPlace.ALWAYS else ()
         count -= len(ours)
-        if not self.are_deep:
-            [row] = self._rows
+        rows = self._rows_for(asker) if self._private else [[row] for row in self._rows]
+        if len(rows) == len(rows[0]) == 1:
+            [[row]] = rows
             others = len(row[0][0]) + len(row[1][0]) - (asker in row[near][0])
             if not wants_nothing:
                 wanted = max(count // 2, count - others)
@@ -117,41 +124,62 @@ class Stands:
             if others:
                 _choose_of_row(chosen, row, near, False, count, asker=asker)
             return chosen
-        steps = self._steps(asker, count, len(ours), wants_nothing, trust)
-        for rows, seeds, _ in steps:
-            _choose(chosen, rows, near, True, seeds, asker=asker)
+        steps = _steps(rows, asker, count, ours=len(ours), wants_nothing=wants_nothing, trust=trust)
+        for group, seeds, _ in steps:
+            _choose(chosen, group, near, True, seeds, asker=asker)
         add(chosen, ours)
-        for rows, _, leechers in steps:
-            _choose(chosen, rows, near, False, leechers, asker=asker)
+        for group, _, leechers in steps:
+            _choose(chosen, group, near, False, leechers, asker=asker)
         return chosen
 
-    def _steps(
-        self, asker: bytes, count: int, ours: int, wants_nothing: bool, trust: Trust
-    ) -> list[tuple[list[_Row], int, int]]:
-        """Return how many seeds and leechers come from which rows, `count` in all at most."""
-        rows = self._rows
-        mixed = trust is Trust.MIDDLE_MIXED
-        groups = [rows[:2], rows[2:]] if mixed else [[row] for row in rows]
-        trusted = {Trust.FRONT_ONLY: 1, Trust.MIDDLE_MIXED: 1, Trust.MIDDLE_LAST: 2}.get(trust, 3)
-        steps, given = [], 0
-        for number, group in enumerate(groups):
-            missing = count - given
-            if number >= trusted:
-                missing = min(missing, (given + ours) // PEERS_FOR_ONE_OTHER)
-            leechers = _others(group, False, asker)
-            seeds = 0
-            if not wants_nothing:
-                seeds = max(missing // 2, missing - leechers)
-                seeds = min(seeds, _others(group, True, asker))
-            leechers = min(leechers, missing - seeds)
-            steps.append((group, seeds, leechers))
-            given += seeds + leechers
-        return steps
+    def _rows_for(self, asker: bytes) -> list[list[_Row]]:
+        """Return each row, with what stands beside it for one like the asker."""
+        scope = scope_of(asker[:-2])
+        rows = []
+        for stand, row in zip(Stand, self._rows, strict=False):
+            beside = self._private.get((stand, scope))
+            # Where all are of one kind, as behind one router, one row is enough.
+            rows.append([row] if beside is None else [row, beside] if _size(row) else [beside])
+        return rows
+
+
+def _steps(
+    rows: list[list[_Row]],
+    asker: bytes,
+    count: int,
+    *,
+    ours: int,
+    wants_nothing: bool,
+    trust: Trust,
+) -> list[tuple[list[_Row], int, int]]:
+    """Return how many seeds and leechers come from which rows, `count` in all at most."""
+    if trust is Trust.MIDDLE_MIXED:
+        front, middle, *rest = rows
+        rows = [front + middle, *rest]
+    trusted = {Trust.FRONT_ONLY: 1, Trust.MIDDLE_MIXED: 1, Trust.MIDDLE_LAST: 2}.get(trust, 3)
+    steps, given = [], 0
+    for number, group in enumerate(rows):
+        missing = count - given
+        if number >= trusted:
+            missing = min(missing, (given + ours) // PEERS_FOR_ONE_OTHER)
+        leechers = _others(group, False, asker)
+        seeds = 0
+        if not wants_nothing:
+            seeds = max(missing // 2, missing - leechers)
+            seeds = min(seeds, _others(group, True, asker))
+        leechers = min(leechers, missing - seeds)
+        steps.append((group, seeds, leechers))
+        given += seeds + leechers
+    return steps
 
 
 def _row(rng: RandomFloats) -> _Row:
     v4, v6 = ((Crowd(length, rng), Crowd(length, rng)) for length in _LENGTHS)
     return v4, v6
+
+
+def _size(row: _Row) -> int:
+    return sum(len(crowd) for family in row for crowd in family)
 
 
 def _others(rows: Iterable[_Row], wants_nothing: bool, asker: bytes) -> int:
@@ -219,39 +247,3 @@ def endpoints_of(choice: Choice) -> Iterator[bytes]:
         for run in runs:
             for start in range(0, len(run), length):
                 yield run[start : start + length]
-
-
-def reachable(choice: Choice, scope: Scope, count: int, own: Sequence[bytes]) -> Choice:
-    """Return up to `count` of a choice that one in a scope can reach, `own` in any case.
-
-    A private address means another host elsewhere, or none.
-    """
-    ours = set(own)
-    named = list(endpoints_of(choice))
-    first = [endpoint for endpoint in named if endpoint in ours]
-    others = [
-        endpoint
-        for endpoint in named
-        if endpoint not in ours and scope_of(endpoint[:-2]) in (Scope.EVERYWHERE, scope)
-    ]
-    room = max(0, count - len(first))
-    if len(others) > room:
-        # As evenly as they come, so that seeds and leechers, near and far stay mixed.
-        others = [others[place * len(others) // room] for place in range(room)]
-    kept: Choice = ([], [])
-    add(kept, first)
-    add(kept, others)
-    return kept
-
-
-def are_reachable(choice: Choice, scope: Scope) -> bool:
-    """Tell whether one in a scope can reach all of a choice."""
-    for runs, length in zip(choice, _LENGTHS, strict=True):
-        for run in runs:
-            for place, first in enumerate(run[::length]):
-                if first in _PRIVATE_BEGIN:
-                    start = place * length
-                    found = scope_of(run[start : start + length - 2])
-                    if found and found is not scope:
-                        return False
-    return True

@@ -6,13 +6,12 @@ writes about itself puts an endpoint into a handout.
 No I/O.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import inf
 
-from seeder.net.addresses import Networks, Scope, compact_endpoint, networks_of, scope_of
+from seeder.net.addresses import Networks, compact_endpoint, is_told_to, networks_of
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceRequest, ScrapeCounts
 from seeder.tracker.claims import Claims
@@ -26,9 +25,7 @@ from seeder.tracker.handout import (
     Stands,
     Trust,
     add,
-    are_reachable,
     endpoints_of,
-    reachable,
     size_of,
 )
 from seeder.tracker.neighbours import ListedPeer, Neighbours, StrangerLimits
@@ -78,7 +75,6 @@ class Swarm:
         "_neighbours",
         "_peers",
         "_policy",
-        "_private",
         "_room",
         "_stands",
         "_visits",
@@ -106,8 +102,6 @@ class Swarm:
         self._room = room
         self._visits = visits
         self._peers: dict[bytes, ListedPeer] = {}
-        self._private: Counter[Scope] = Counter()
-        """How many peers have addresses that mean nothing elsewhere."""
         self._stands = Stands(rng)
         self._neighbours = Neighbours(self._stands, policy.strangers)
 
@@ -256,9 +250,6 @@ class Swarm:
 
     def _list(self, peer: ListedPeer, networks: Networks) -> None:
         self._peers[peer.endpoint] = peer
-        scope = scope_of(peer.endpoint[:-2])
-        if scope:
-            self._private[scope] += 1
         self.seeds += peer.complete
         neighbours = self._neighbours
         before = neighbours.largest
@@ -276,9 +267,6 @@ class Swarm:
 
     def _drop(self, peer: ListedPeer) -> None:
         del self._peers[peer.endpoint]
-        if self._private:
-            self._private[scope_of(peer.endpoint[:-2])] -= 1
-            self._private = +self._private
         self.seeds -= peer.complete
         before = self._neighbours.largest
         self._neighbours.remove(peer)
@@ -313,22 +301,11 @@ class Swarm:
         """Return the peers that the asker hears of; with SPARE or ALONE, our seeder comes last."""
         deep = self._stands.are_deep
         trust = self._neighbours.trust(asker) if deep else Trust.ALL
-        private = self._private
-        hidden = private.total() - private[scope_of(asker[:-2])] if private else 0
         chosen = self._stands.choose(
             asker, count, own, place, wants_nothing=wants_nothing, trust=trust
         )
         if deep and trust is not Trust.ALL:
             self._add_strangers(chosen, asker, wants_nothing, count)
-        if hidden and not are_reachable(chosen, scope_of(asker[:-2])):
-            # Out of more than are wanted, for some have addresses that the asker has no use for.
-            most = min(hidden, MOST_LOOKED_AT)
-            chosen = self._stands.choose(
-                asker, count + most, own, place, wants_nothing=wants_nothing, trust=trust
-            )
-            if deep and trust is not Trust.ALL:
-                self._add_strangers(chosen, asker, wants_nothing, count + most)
-            chosen = reachable(chosen, scope_of(asker[:-2]), count, own)
         if place is not OwnPlace.ALWAYS:
             alone = not any(map(any, chosen))
             if place is OwnPlace.SPARE or alone:
@@ -346,7 +323,9 @@ class Swarm:
         some = (
             peer.endpoint
             for peer in islice(strangers, MOST_LOOKED_AT)
-            if not (wants_nothing and peer.wants_nothing) and peer.endpoint not in known
+            if not (wants_nothing and peer.wants_nothing)
+            and peer.endpoint not in known
+            and is_told_to(asker[:-2], peer.endpoint[:-2])
         )
         add(chosen, islice(some, missing))
 

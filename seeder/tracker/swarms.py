@@ -6,7 +6,7 @@ from math import inf
 from typing import NamedTuple
 
 from seeder.errors import AnnounceError
-from seeder.net.addresses import V4_ENDPOINT, compact_endpoint, scope_of
+from seeder.net.addresses import V4_ENDPOINT, compact_endpoint, is_told_to
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest, ScrapeCounts
 from seeder.tracker.claims import ClaimCounter, Claims, PastRoom
@@ -45,10 +45,7 @@ class OwnSeeder(NamedTuple):
         A private address of ours (behind NAT, in a container) is told only to clients that have
         such an address, too.
         """
-        if local is None:
-            return self.endpoints
-        scope = scope_of(local)
-        if scope and scope is not scope_of(client):
+        if local is None or not is_told_to(client, local):
             return self.endpoints
         length = len(local) + 2
         for endpoint in self.endpoints:
