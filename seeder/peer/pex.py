@@ -2,7 +2,8 @@
 
 Messages only say what is certain: peers whose handshake is done and whose listen port is known.
 What peers send us of this kind is not read: a seeder dials nobody. A peer may name any port of its
-own address, so networks take turns in what others are told.
+own address, so networks take turns in what others are told. Of a private address only peers of its
+kind are told.
 
 No I/O.
 """
@@ -13,7 +14,7 @@ from itertools import zip_longest
 from math import inf
 from typing import TypeAlias
 
-from seeder.net.addresses import is_v6, networks_of
+from seeder.net.addresses import is_told_to, is_v6, networks_of
 from seeder.torrent import bencode
 
 SECONDS_BETWEEN = 60.0
@@ -100,11 +101,12 @@ class Roster:
 
 
 class ToldPeers:
-    """Which endpoints one peer was told of, and when."""
+    """Which endpoints one peer was told of, and when; `address` is the peer's, packed."""
 
-    __slots__ = ("_seen", "_sent_at", "_told")
+    __slots__ = ("_address", "_seen", "_sent_at", "_told")
 
-    def __init__(self) -> None:
+    def __init__(self, address: bytes) -> None:
+        self._address = address
         self._told: tuple[bytes, ...] = ()
         self._sent_at = -inf
         self._seen = -1
@@ -122,7 +124,7 @@ class ToldPeers:
         dropped = gone[:MOST_CHANGES]
         left_out = set(dropped)
         kept = [endpoint for endpoint in self._told if endpoint not in left_out]
-        added, rest = _choose(roster, kept, own, chance)
+        added, rest = _choose(roster, kept, own, self._address, chance)
         # What found no place this time is looked at again, whether or not the roster changes.
         self._seen = -1 if rest or len(gone) > len(dropped) else roster.version
         if not added and not dropped:
@@ -137,11 +139,12 @@ class RosterEntry:
 
     __slots__ = ("_endpoint", "_roster", "_session", "_told")
 
-    def __init__(self, roster: Roster, session: Hashable) -> None:
+    def __init__(self, roster: Roster, session: Hashable, address: bytes) -> None:
+        """Begin with a peer at a packed address."""
         self._roster = roster
         self._session = session
         self._endpoint: bytes | None = None
-        self._told = ToldPeers()
+        self._told = ToldPeers(address)
 
     def takes_connections_at(self, endpoint: bytes) -> None:
         """Let others hear of the peer: its compact endpoint, with the port that it named."""
@@ -158,9 +161,17 @@ class RosterEntry:
 
 
 def _choose(
-    roster: Roster, known: list[bytes], own: bytes | None, chance: Callable[[], float]
+    roster: Roster,
+    known: list[bytes],
+    own: bytes | None,
+    address: bytes,
+    chance: Callable[[], float],
 ) -> tuple[list[bytes], bool]:
     """Return whom a peer hears of beside those it knows, and whether others may come later."""
+
+    def is_new(endpoint: bytes) -> bool:
+        return endpoint not in told and is_told_to(address, endpoint[:-2])
+
     added: list[bytes] = []
     free = MOST_TOLD - len(known)
     if free <= 0:
@@ -171,7 +182,7 @@ def _choose(
     # What is free becomes less: a network that has its share now gets no more.
     while free and (turn := next(first, None) or (again.popleft() if again else None)):
         network, ring = turn
-        endpoint = next((each for each in ring if each not in told), None)
+        endpoint = next(filter(is_new, ring), None)
         if endpoint is None or shares[network] >= free:
             continue
         if len(added) == MOST_CHANGES:

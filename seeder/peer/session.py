@@ -338,7 +338,7 @@ class Session:
             raise WireError("greeting-flood")
         self.torrent = torrent
         self._info = torrent.info
-        self._roster_entry = RosterEntry(self._host.roster(torrent), self)
+        self._roster_entry = RosterEntry(self._host.roster(torrent), self, self._packed_address)
         progress = self._progress = PeerProgress(
             torrent,
             self,

@@ -1,24 +1,30 @@
 import random
 from collections import Counter
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from seeder.net.addresses import compact_endpoint, networks_of
+from seeder.net.addresses import compact_endpoint, is_told_to, networks_of
 from seeder.peer.pex import MOST_CHANGES, MOST_TOLD, Roster, ToldPeers
 from seeder.torrent import bencode
 
+PUBLIC, OF_SITE = (IPv4Address(text).packed for text in ("198.51.100.7", "192.168.1.7"))
+
 
 def v4(number: int) -> bytes:
-    return compact_endpoint(IPv4Address(0x0A000000 + number).packed, 6881)
+    return compact_endpoint(IPv4Address(0x08000000 + number).packed, 6881)
 
 
 def v6(number: int) -> bytes:
     return compact_endpoint(IPv6Address((0x20010DB8 << 96) + number).packed, 6881)
+
+
+def site(number: int) -> bytes:
+    return compact_endpoint(IPv4Address(0x0A000000 + number).packed, 6881)
 
 
 def roster_of(*endpoints: bytes, private: bool = False) -> Roster:
@@ -77,13 +83,13 @@ def ask(exchange: ToldPeers, roster: Roster, now: float, own: bytes | None = Non
 def test_a_peer_hears_of_the_others_in_both_families_and_not_of_itself() -> None:
     roster = roster_of(v4(1), v4(2), v6(1), v6(2))
     roster.join("another", v4(3))
-    added, dropped = told(ask(ToldPeers(), roster, 0, own=v6(2)))
+    added, dropped = told(ask(ToldPeers(PUBLIC), roster, 0, own=v6(2)))
     assert added == {v4(1): 0, v4(2): 0, v4(3): 0, v6(1): 0}
     assert dropped == []
 
 
 def test_who_is_alone_hears_nothing() -> None:
-    exchange = ToldPeers()
+    exchange = ToldPeers(PUBLIC)
     assert ask(exchange, Roster(private=False), 0) is None
     assert ask(exchange, roster_of(v4(1)), 0, own=v4(1)) is None
 
@@ -91,12 +97,22 @@ def test_who_is_alone_hears_nothing() -> None:
 def test_a_private_torrents_peers_stay_unnamed() -> None:
     roster = roster_of(v4(1), v4(2), private=True)
     assert list(roster) == []
-    assert ask(ToldPeers(), roster, 0) is None
+    assert ask(ToldPeers(PUBLIC), roster, 0) is None
     roster.leave(0)
 
 
+@pytest.mark.parametrize(
+    "private", ["10.0.0.1", "172.17.0.1", "192.168.7.7", "fd00::1", "127.0.0.1", "::1", "fe80::1"]
+)
+def test_a_private_address_is_told_to_its_own_kind_alone(private: str) -> None:
+    address = ip_address(private).packed
+    roster = roster_of(v4(1), compact_endpoint(address, 6881))
+    assert told(ask(ToldPeers(PUBLIC), roster, 0))[0] == {v4(1): 0}
+    assert told(ask(ToldPeers(address), roster, 0))[0].keys() == set(roster)
+
+
 def test_changes_come_a_minute_apart_and_the_first_ones_at_once() -> None:
-    roster, exchange = roster_of(v4(1)), ToldPeers()
+    roster, exchange = roster_of(v4(1)), ToldPeers(PUBLIC)
     told(ask(exchange, roster, 100))
     roster.join("new", v4(2))
     assert ask(exchange, roster, 159.9) is None
@@ -107,7 +123,7 @@ def test_changes_come_a_minute_apart_and_the_first_ones_at_once() -> None:
 
 
 def test_who_comes_back_within_the_minute_has_not_been_away() -> None:
-    roster, exchange = roster_of(v4(1), v4(2)), ToldPeers()
+    roster, exchange = roster_of(v4(1), v4(2)), ToldPeers(PUBLIC)
     told(ask(exchange, roster, 0))
     roster.leave(0)
     roster.join("again", v4(1))
@@ -115,7 +131,7 @@ def test_who_comes_back_within_the_minute_has_not_been_away() -> None:
 
 
 def test_who_came_and_went_within_the_minute_is_not_named() -> None:
-    roster, exchange = roster_of(v4(1)), ToldPeers()
+    roster, exchange = roster_of(v4(1)), ToldPeers(PUBLIC)
     told(ask(exchange, roster, 0))
     roster.join("brief", v4(2))
     roster.leave("brief")
@@ -133,14 +149,14 @@ def test_an_endpoint_stays_until_both_sessions_have_left() -> None:
 
 
 def test_a_peer_that_names_another_port_is_dropped_under_the_old_one() -> None:
-    roster, exchange = roster_of(v4(1)), ToldPeers()
+    roster, exchange = roster_of(v4(1)), ToldPeers(PUBLIC)
     told(ask(exchange, roster, 0))
     roster.join(0, v4(2))
     assert told(ask(exchange, roster, 60)) == ({v4(2): 0}, [v4(1)])
 
 
 def test_a_large_swarm_comes_in_parts_and_is_not_told_of_to_the_end() -> None:
-    roster, exchange = roster_of(*map(spread, range(1000))), ToldPeers()
+    roster, exchange = roster_of(*map(spread, range(1000))), ToldPeers(PUBLIC)
     first, _ = told(ask(exchange, roster, 0))
     second, _ = told(ask(exchange, roster, 60))
     assert len(first) == len(second) == MOST_CHANGES
@@ -158,9 +174,9 @@ def test_who_is_told_of_first_is_a_matter_of_chance() -> None:
     rng = random.Random(3)
     seen: set[bytes] = set()
     for _ in range(50):
-        seen |= told(ToldPeers().message(roster, None, 0, rng.random))[0].keys()
+        seen |= told(ToldPeers(PUBLIC).message(roster, None, 0, rng.random))[0].keys()
     assert len(seen) == 200
-    last = ToldPeers().message(roster, None, 0, lambda: 0.999999)
+    last = ToldPeers(PUBLIC).message(roster, None, 0, lambda: 0.999999)
     assert len(told(last)[0]) == MOST_CHANGES
 
 
@@ -183,7 +199,7 @@ def ports(number: int, count: int) -> list[bytes]:
 )
 def test_one_network_keeps_no_other_one_out(strangers: list[bytes]) -> None:
     honest = [spread(number) for number in range(1000, 1020)]
-    roster, exchange = roster_of(*strangers, *honest), ToldPeers()
+    roster, exchange = roster_of(*strangers, *honest), ToldPeers(PUBLIC)
     first, _ = told(ask(exchange, roster, 0))
     assert first.keys() >= set(honest)
     ask(exchange, roster, 60)
@@ -195,7 +211,7 @@ def test_one_network_keeps_no_other_one_out(strangers: list[bytes]) -> None:
 
 
 def test_a_network_alone_has_half_of_the_places_and_each_of_its_addresses_a_part() -> None:
-    roster, exchange = roster_of(*ports(1, 200), *map(v4, range(2, 12))), ToldPeers()
+    roster, exchange = roster_of(*ports(1, 200), *map(v4, range(2, 12))), ToldPeers(PUBLIC)
     first, _ = told(ask(exchange, roster, 0))
     assert len(first) == MOST_TOLD // 2
     assert first.keys() >= set(map(v4, range(2, 12)))
@@ -204,18 +220,19 @@ def test_a_network_alone_has_half_of_the_places_and_each_of_its_addresses_a_part
 
 # -- the state machine
 
-MAKERS = st.sampled_from([v4, v6, spread])
+MAKERS = st.sampled_from([v4, v6, spread, site])
 ENDPOINTS = st.builds(lambda make, number: make(number), MAKERS, st.integers(0, 90))
 
 
 class ExchangeMachine(RuleBasedStateMachine):
     """A swarm changes while one peer is told of it; what it knows follows from the messages."""
 
-    @initialize(own=st.none() | ENDPOINTS)
-    def start(self, own: bytes | None) -> None:
+    @initialize(own=st.none() | ENDPOINTS, address=st.sampled_from([PUBLIC, OF_SITE]))
+    def start(self, own: bytes | None, address: bytes) -> None:
         self.own = own
+        self.address = address
         self.roster = Roster(private=False)
-        self.exchange = ToldPeers()
+        self.exchange = ToldPeers(address)
         self.sessions: dict[int, bytes] = {}
         self.known: set[bytes] = set()
         self.now = 0.0
@@ -248,6 +265,7 @@ class ExchangeMachine(RuleBasedStateMachine):
         assert set(self.roster) == there
         message = self.exchange.message(self.roster, self.own, self.now, lambda: chance)
         gone, new = self.known - there, there - self.known - {self.own}
+        new = {endpoint for endpoint in new if is_told_to(self.address, endpoint[:-2])}
         if message is None:
             assert self.now - self.sent_at < 60 or not (gone or self.may_hear_of(new))
             return
