@@ -8,7 +8,7 @@ that they have costs nothing to say.
 No I/O.
 """
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from typing import Generic, NamedTuple, TypeVar
 
 G = TypeVar("G", bound=Hashable)
@@ -25,31 +25,45 @@ _MOST_TOLD = 1000
 class Sharers(Generic[G]):
     """The guests of one torrent at one address, first come first."""
 
-    __slots__ = ("_ids", "guests")
+    __slots__ = ("_ids", "clients", "guests", "spare")
 
     def __init__(self) -> None:
-        self.guests: dict[G, None] = {}
-        self._ids: set[bytes] = set()
-
-    @property
-    def clients(self) -> int:
-        """How many clients they were so far, at least 1 and at most `MOST_CLIENTS`.
+        self.guests: dict[G, bytes] = {}
+        """Each with its peer id."""
+        self.clients = 1
+        """How many clients were here at a time so far, at least 1 and at most `MOST_CLIENTS`.
 
         What the address is sent is counted for each of them in part.
         """
-        return max(1, len(self._ids))
+        self.spare = 0.0
+        """Bytes that were left, beyond what all who were here lacked, when that was looked at last.
 
-    def add(self, guest: G, peer_id: bytes, others: Iterable[bytes]) -> None:
-        """Take in a guest; `others` are the peer ids of those that are here with it.
-
-        Downloads have none, and are one client together: many use several connections. A client
-        that comes back under another id is one all the same.
+        Below 0 if that wasn't enough for all, and 0 if it isn't known.
         """
-        if len(self._ids) < MOST_CLIENTS:
-            here = {peer_id, *others}
-            if len(here) > len(self._ids):
-                self._ids = set(sorted(here)[:MOST_CLIENTS])
-        self.guests[guest] = None
+        self._ids: dict[bytes, int] = {}
+        """Guests by peer id."""
+
+    def add(self, guest: G, peer_id: bytes) -> None:
+        """Take in a guest.
+
+        Downloads have no peer id, and are one client together: many use several connections. A
+        client that comes back under another id is one all the same.
+        """
+        self.guests[guest] = peer_id
+        self._ids[peer_id] = self._ids.get(peer_id, 0) + 1
+        if self.clients < len(self._ids) <= MOST_CLIENTS:
+            self.clients = len(self._ids)
+            self.spare = 0.0
+
+    def remove(self, guest: G) -> None:
+        """Forget a guest, but not how many clients there were."""
+        peer_id = self.guests.pop(guest)
+        self._ids[peer_id] -= 1
+        if not self._ids[peer_id]:
+            del self._ids[peer_id]
+        if len(self.guests) == 1:
+            # Nobody looks at one that is alone, so this would stay.
+            self.spare = 0.0
 
 
 class Claim(NamedTuple, Generic[G]):
@@ -66,12 +80,10 @@ class Claim(NamedTuple, Generic[G]):
 
 
 def choose(claims: list[Claim[G]], room: float) -> set[G]:
-    """Return whom to serve, of all who lack something; `room` are the bytes that are left.
+    """Return whom to serve where the `room` bytes that are left aren't enough for all.
 
-    That is everybody, if what they lack fits in. Else it is a few that fit, one at least.
+    It is a few that fit, one at least.
     """
-    if sum(claim.needs for claim in claims) <= room:
-        return {claim.guest for claim in claims}
     line = sorted(claims, key=lambda each: (each.passed, -each.sent, each.needs, each.place))
     chosen: set[G] = set()
     for claim in line[:AT_A_TIME]:

@@ -9,6 +9,7 @@ No I/O.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Literal, Protocol, TypeAlias
 
 from seeder.net.addresses import Networks, network_text
@@ -61,6 +62,7 @@ class _Place:
     """What is remembered of one guest between two decisions."""
 
     since: float
+    sharers: Sharers[Guest]
     choked: bool = True
     is_new: bool = True
     optimistic: bool = False
@@ -137,12 +139,9 @@ class Slots:
 
     def come(self, guest: Guest, now: float) -> None:
         """Take in a guest, and serve it at once if a slot is free."""
-        place = self._places[guest] = _Place(now)
-        sharers = self._join_sharers(guest)
+        place = self._places[guest] = _Place(now, self._join_sharers(guest))
         self._weigh(guest, place, now)
-        if place.standing is Standing.REFUSED:
-            return
-        if len(sharers.guests) > 1 and guest in self._waiting(sharers, now):
+        if place.standing is Standing.REFUSED or self._has_to_wait(guest, place.sharers, now):
             return
         places, fine = self.places, place.standing is Standing.FINE
         if places is None or (fine and self._served < places):
@@ -154,7 +153,7 @@ class Slots:
         if place is not None:
             self._remember(guest, place, now)
             self._served -= not place.choked
-            self._leave_sharers(guest)
+            self._leave_sharers(guest, place.sharers)
 
     def review(self, now: float) -> None:
         """Decide anew; called about once a second."""
@@ -240,9 +239,12 @@ class Slots:
         assert guest.torrent is not None
         sent = guest.uploaded - place.uploaded
         if sent:
-            clients = self._sharers[guest.torrent.info_hash, guest.networks[0]].clients
             self.history.add(
-                guest.torrent.info_hash, guest.networks, now, sent=sent, clients=clients
+                guest.torrent.info_hash,
+                guest.networks,
+                now,
+                sent=sent,
+                clients=place.sharers.clients,
             )
             place.uploaded = guest.uploaded
         return sent
@@ -251,15 +253,27 @@ class Slots:
 
     def _join_sharers(self, guest: Guest) -> Sharers[Guest]:
         sharers = self._sharers.setdefault(_sharers_of(guest), Sharers())
-        sharers.add(guest, guest.peer_id, (other.peer_id for other in sharers.guests))
+        sharers.add(guest, guest.peer_id)
         return sharers
 
-    def _leave_sharers(self, guest: Guest) -> None:
-        key = _sharers_of(guest)
-        sharers = self._sharers[key]
-        del sharers.guests[guest]
+    def _leave_sharers(self, guest: Guest, sharers: Sharers[Guest]) -> None:
+        sharers.remove(guest)
         if not sharers.guests:
-            del self._sharers[key]
+            del self._sharers[_sharers_of(guest)]
+
+    def _has_to_wait(self, guest: Guest, sharers: Sharers[Guest], now: float) -> bool:
+        """Tell whether a newcomer has to wait for others at its address.
+
+        Hundreds may come in a second, so not each of them has all the others looked at: not where
+        what the last look left is enough, nor where some wait already. These wait with it, until
+        the next review.
+        """
+        if len(sharers.guests) == 1 or not self._wants(guest):
+            return False
+        if guest.needs <= sharers.spare:
+            sharers.spare -= guest.needs
+            return False
+        return sharers.spare < 0 or guest in self._waiting(sharers, now)
 
     def _hold_sharers(self, now: float) -> set[Guest]:
         """Hold those who are to wait for others at their address, and return them."""
@@ -291,15 +305,22 @@ class Slots:
         fresh = sum(guest.uploaded - self._places[guest].uploaded for guest in sharers.guests)
         room = copies.left(had + fresh / sharers.clients, torrent.layout.size)
         if room is None:
+            sharers.spare = inf
             return set()
+        room *= sharers.clients
         claims = [
             Claim(guest, guest.needs, guest.uploaded, self._places[guest].passed, number)
             for number, guest in enumerate(sharers.guests)
             if self._wants(guest)
         ]
-        chosen = choose(claims, room * sharers.clients)
+        spare = room - sum(claim.needs for claim in claims)
+        sharers.spare = max(0.0, spare)
+        if spare >= 0:
+            return set()
+        chosen = choose(claims, room)
         waiting = {claim.guest for claim in claims} - chosen
         if waiting:
+            sharers.spare = -1.0
             self._pass_over(chosen, now)
             self._tell(first)
         return waiting

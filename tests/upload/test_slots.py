@@ -362,6 +362,41 @@ def test_an_address_whose_copies_are_enough_for_all_serves_all() -> None:
     assert all(guest.served for guest in guests)
 
 
+@dataclass(eq=False)
+class Asked(Guest):
+    """One that counts how often it is asked what it lacks."""
+
+    times: int = 0
+
+    def __getattribute__(self, name: str) -> object:
+        if name == "needs":
+            self.times += 1
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("ids", [1, 1000])
+@pytest.mark.parametrize("lacks", [1000, LEAST])
+def test_who_comes_to_a_crowd_has_not_all_of_it_looked_at(ids: int, lacks: int) -> None:
+    slots, _ = make()
+    guests = [
+        Asked(torrent=WHOLE, needs=lacks, peer_id=b"%020d" % (number % ids))
+        for number in range(400)
+    ]
+    come(slots, *guests)
+    assert sum(guest.times for guest in guests) < 10 * len(guests)
+    assert all(guest.served for guest in guests) is (lacks == 1000)
+
+
+def test_what_was_left_when_a_crowd_came_is_not_believed_once_one_is_alone() -> None:
+    slots, _ = make()
+    guests = crowd(slots, 2, ids=1)
+    slots.leave(guests[1], 0.0)
+    guests[0].uploaded = 5 * LEAST // 2
+    slots.review(1.0)
+    late = Guest(torrent=WHOLE, needs=LEAST)
+    assert come(slots, late, now=1.0) == [False]
+
+
 def test_an_address_without_a_limit_of_copies_serves_all() -> None:
     slots, _ = make(copies=CopyLimits(None))
     assert all(guest.served for guest in crowd(slots, 100))
