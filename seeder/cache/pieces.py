@@ -324,11 +324,13 @@ class PieceCache(Generic[T]):
     async def adopt(self, old: str, new: str) -> None:
         """Have the pieces that are kept under a name under another one: they have the same bytes.
 
-        What is there already stays, and the old name has nothing when this returns.
+        What is there already stays, and the old name has nothing when this returns. Cancelled, or
+        ended by a crash, it leaves each piece under one of the two: call it again.
         """
         files.check_cache_id(new)
         while waiting := sorted(self._files.pieces_of(old)):
-            await self._writer.rename(old, new, waiting[:ADOPTED_AT_A_TIME])
+            for at in range(0, len(waiting), ADOPTED_AT_A_TIME):
+                await self._writer.rename(old, new, waiting[at : at + ADOPTED_AT_A_TIME])
         for index in self._memory.pieces_of(old):
             piece = self._memory.find((old, index))
             self._memory.drop_piece((old, index))

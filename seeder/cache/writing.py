@@ -2,7 +2,7 @@
 
 Only that task (`PieceWriter.run`) changes the directory once it is open, one file at a time, and it
 unlinks what has to go before it writes what is new: so the budget holds at every moment, the
-temporary file included.
+temporary file included. Whoever gives files another name (`PieceWriter.rename`) waits for its turn.
 """
 
 import logging
@@ -80,6 +80,8 @@ class PieceWriter:
         """Directories of which the log has a line."""
         self._work = trio.Event()
         self._thread = trio.CapacityLimiter(1)
+        self._turn = trio.Lock()
+        """Held from the look at the index to the end of the change to the directory."""
 
     @property
     def queued(self) -> int:
@@ -151,27 +153,36 @@ class PieceWriter:
             self.doom((cache_id, index))
 
     async def rename(self, old: str, new: str, indices: Sequence[int]) -> None:
-        """Have files under another name, as far as that has none; the rest is unlinked."""
-        moves = [
-            ((old, index), (new, index))
-            for index in indices
-            if (new, index) not in self._index and (new, index) not in self._doomed
-        ]
-        moved = await trio.to_thread.run_sync(
-            files.rename_pieces, self._root, moves, limiter=self._thread
-        )
-        for key, target in moved:
-            mtime = self._index.verified.get(key)
-            size = self._index.remove(key)
-            if size is None:
-                self._doomed[target] = 0  # evicted meanwhile
-                self._work.set()
-                continue
-            self._index.add(target, size)
-            if mtime is not None:
-                self._index.verified[target] = mtime
-        for index in indices:
-            self.doom((old, index))
+        """Have files under another name, as far as that has none; the rest is unlinked.
+
+        Cancelled, it has done all of that or nothing.
+        """
+        async with self._turn:
+            moves = [
+                ((old, index), (new, index))
+                for index in indices
+                if (new, index) not in self._index and (new, index) not in self._doomed
+            ]
+            moved = await trio.to_thread.run_sync(
+                files.rename_pieces, self._root, moves, limiter=self._thread
+            )
+            for key, target in moved:
+                self._moved(key, target)
+            for index in indices:
+                self.doom((old, index))
+
+    def _moved(self, key: Key, target: Key) -> None:
+        mtime, stale = self._index.verified.get(key), key in self._index.stale
+        size = self._index.remove(key)
+        if size is None:
+            self._doomed[target] = 0  # doomed meanwhile, with its size, under the old name
+            self._work.set()
+            return
+        self._index.add(target, size)
+        if mtime is not None:
+            self._index.verified[target] = mtime
+        if stale:
+            self._index.stale.add(target)
 
     def rename_queued(self, old: str, new: str) -> None:
         """Queue under another name what waits to be written."""
@@ -203,6 +214,10 @@ class PieceWriter:
 
     async def _step(self) -> None:
         """Unlink every doomed file and write some pieces, in one call of a thread."""
+        async with self._turn:
+            await self._change()
+
+    async def _change(self) -> None:
         writes = self._admit()
         doomed = list(self._doomed)
         if not writes and not doomed:

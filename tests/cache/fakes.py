@@ -1,6 +1,7 @@
 """Torrents, a source and a directory for the cache's tests."""
 
 import hashlib
+import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -225,6 +226,22 @@ def piece_file(directory: Path, torrent: FakeTorrent, index: int) -> Path:
 def bytes_in(directory: Path) -> int:
     """The sizes of all files below, the temporary one included."""
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+
+
+@contextmanager
+def measured(directory: Path) -> Iterator[list[int]]:
+    """Measure the directory at its fullest: whenever a whole temporary file is about to move."""
+    replace, sizes = os.replace, []
+
+    def measure(source: str, target: str) -> None:
+        sizes.append(bytes_in(directory))
+        replace(source, target)
+
+    os.replace = measure  # type: ignore[assignment]
+    try:
+        yield sizes
+    finally:
+        os.replace = replace
 
 
 class ThreadGate:

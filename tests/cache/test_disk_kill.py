@@ -1,33 +1,11 @@
 """What is left after kill -9 of a process that writes."""
 
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.cache.fakes import bytes_in, piece_file, running
-from tests.cache.victim import DISK, PIECES, torrent
-
-ROOT = Path(__file__).parents[2]
-
-
-def kill_after(directory: Path, lines: int, when: str = "later") -> None:
-    """Let a process fill `directory` and kill it when it has printed so many lines."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.cache.victim", str(directory), when],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-    ) as victim:
-        assert victim.stdout is not None
-        for _ in range(lines):
-            assert victim.stdout.readline()
-        if when == "later":
-            victim.kill()
-        else:
-            victim.stdout.read()
-    assert victim.returncode == -signal.SIGKILL
+from tests.cache.victim import DISK, PIECES, kill_after, torrent
 
 
 async def check(directory: Path) -> int:

@@ -1,8 +1,5 @@
 """Pieces written behind: which ones, in which order, and never beyond the budget."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,25 +11,10 @@ from tests.cache.fakes import (
     FakeTorrent,
     bytes_in,
     gated,
+    measured,
     piece_file,
     running,
 )
-
-
-@contextmanager
-def measured(directory: Path) -> Iterator[list[int]]:
-    """Measure the directory at its fullest: whenever a whole temporary file is about to move."""
-    replace, sizes = os.replace, []
-
-    def measure(source: str, target: str) -> None:
-        sizes.append(bytes_in(directory))
-        replace(source, target)
-
-    os.replace = measure  # type: ignore[assignment]
-    try:
-        yield sizes
-    finally:
-        os.replace = replace
 
 
 @pytest.mark.parametrize("spare_memory", [0, 10_000])
