@@ -87,6 +87,7 @@ class TrackerRoutes:
         if not admitted and not any(ending in query for ending in _ENDINGS):
             return None
         announce = parse_announce(query)
+        self._clients.hidden.announced(client, announce)
         if not admitted:
             announce = announce._replace(numwant=0)
         reply = self._swarms.announce(announce, client, local, self._clock())

@@ -6,6 +6,7 @@ The client is at the address of the socket, or where a trusted reverse proxy say
 import re
 from collections.abc import Callable, Sequence
 
+from seeder.gateway.hidden import HiddenClients
 from seeder.http.messages import Request
 from seeder.net.addresses import IPAddress, IPNetwork, parse_ip
 from seeder.net.buckets import AddressLimiter
@@ -76,19 +77,21 @@ class Clients:
         self._limiter = limiter
         self._ranges = ranges
         self._clock = clock
+        self.hidden = HiddenClients()
 
     def addresses(self, request: Request) -> tuple[bytes, bytes | None]:
         """Return the client's packed address, and ours that it reached.
 
         Ours is None behind a proxy.
         """
-        if self._proxies:
-            asker = parse_ip(request.peer[0])
-            if self._proxies.trusts(asker):
-                client = self._proxies.client(asker, request.all_headers(b"x-forwarded-for"))
-                if client != asker:
-                    return client.packed, None
-        return packed_address(request.peer[0]), packed_address(request.local[0])
+        asker = packed_address(request.peer[0])
+        if self._proxies and self._proxies.trusts(address := parse_ip(request.peer[0])):
+            client = self._proxies.client(address, request.all_headers(b"x-forwarded-for"))
+            if client != address:
+                return client.packed, None
+        else:
+            self.hidden.came_from(asker, request)
+        return asker, packed_address(request.local[0])
 
     def admit(self, client: bytes, requests: int = 1) -> bool:
         """Count a client (packed address) as many requests; False when the client has to wait."""
