@@ -35,6 +35,7 @@ SANS_IO = {
     "peer.requests",
     "upload.choker",
     "upload.superseed",
+    "upload.plans",
     "peer.mse",
     "ledger.counters",
     "ledger.savings",

@@ -33,7 +33,7 @@ from seeder.torrent.catalog import Catalog
 from seeder.torrent.info import InfoHash
 from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
-from seeder.upload.superseed import SuperSeeds
+from seeder.upload.plans import SuperSeeds
 from seeder.upload.uploads import Uploads
 
 CLIENT = f"seeder/{__version__}"

@@ -9,7 +9,7 @@ from seeder.ledger.delivery import Delivery, Overlap
 from seeder.ledger.spread import Spreads
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import bitfield_indices
-from seeder.upload.superseed import SuperSeeds, Viewer
+from seeder.upload.plans import SuperSeeds, Viewer
 from seeder.upload.thrift import Availability, Thrift
 from seeder.upload.uploads import UploadAccount
 

@@ -8,7 +8,7 @@ from seeder.net.sockets import packed_address
 from seeder.peer.pex import Roster
 from seeder.peer.session import Session
 from seeder.torrent.catalog import Torrent
-from seeder.upload.superseed import Viewer
+from seeder.upload.plans import Viewer
 from seeder.upload.thrift import Availability
 from seeder.upload.uploads import Uploads
 

@@ -31,8 +31,8 @@ from seeder.peer.protocol import Phase
 from seeder.peer.refusals import Refusals
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import Info
+from seeder.upload.plans import Viewer
 from seeder.upload.rates import Chain
-from seeder.upload.superseed import Viewer
 from seeder.upload.thrift import Availability
 from seeder.upload.uploads import Uploads
 

@@ -23,10 +23,10 @@ from seeder.upload.connections import Connections
 from seeder.upload.descriptions import Descriptions, allowance, description_size
 from seeder.upload.feed import Feed, HeldPieces
 from seeder.upload.overhead import Overhead, ProtocolAccount
+from seeder.upload.plans import SuperSeeds
 from seeder.upload.rates import Chain, RateLimits, Rates
 from seeder.upload.slots import Guest, Slots
 from seeder.upload.standing import CopyLimits
-from seeder.upload.superseed import SuperSeeds
 
 TICK = 1.0
 """Seconds between two looks at what depends on time, here and at each guest."""

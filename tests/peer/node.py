@@ -29,7 +29,7 @@ from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import Shape
 from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.units import MIB
-from seeder.upload.superseed import SuperSeeds
+from seeder.upload.plans import SuperSeeds
 from seeder.upload.uploads import Uploads
 from tests.cache.fakes import get_piece
 from tests.peer.states import Watch

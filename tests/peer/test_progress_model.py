@@ -22,7 +22,7 @@ from seeder.ledger.counters import Tally
 from seeder.ledger.delivery import Overlap
 from seeder.ledger.spread import REMEMBERED_FOR, Spreads
 from seeder.peer.progress import PeerProgress
-from seeder.upload.superseed import SuperSeeds
+from seeder.upload.plans import SuperSeeds
 from tests.peer.node import make_data, make_torrent
 
 BLOCK = 10

@@ -22,7 +22,7 @@ from seeder.publish.serving import LOST
 from seeder.torrent.catalog import State, Torrent
 from seeder.torrent.info import parse_torrent
 from seeder.torrent.merkle import HashRequest
-from seeder.upload.superseed import SuperSeeds
+from seeder.upload.plans import SuperSeeds
 from seeder.upload.uploads import Uploads
 from tests.metainfo.support import BODY, PIECE
 from tests.peer.node import HAVE_ALL, UNCHOKE, Limits, Peer, Steady, blocks_of

@@ -9,7 +9,7 @@ import trio
 from seeder.peer import messages
 from seeder.peer.messages import Block, MessageId
 from seeder.torrent.layout import Layout, bitfield_indices
-from seeder.upload.superseed import FEWEST_PIECES, PARTS, SuperSeeds
+from seeder.upload.plans import FEWEST_PIECES, PARTS, SuperSeeds
 from tests.peer.node import Node, Peer, serving
 from tests.peer.wire import greeting, request_message
 
