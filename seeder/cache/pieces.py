@@ -4,17 +4,16 @@ A fetch runs in the cache's own nursery, so the peer that asked may leave. A pee
 same piece meanwhile joins the fetch. Each waiter is called once, with the piece or with the error.
 """
 
-import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeAlias
+from typing import Generic
 
 import trio
 
 from seeder.cache import files
 from seeder.cache.disk import DiskTier
+from seeder.cache.fetches import Fetch, Fetches, Unread, Waiter
 from seeder.cache.inspection import Inspector
 from seeder.cache.memory import Key, MemoryTier, Piece
 from seeder.cache.reading import OriginReader, PieceSource, T
@@ -22,13 +21,10 @@ from seeder.errors import (
     ObjectChanged,
     OriginError,
     OriginUnreachable,
-    PieceMismatch,
     SeederError,
     StorageError,
 )
 from seeder.units import MIB
-
-_log = logging.getLogger(__name__)
 
 AHEAD_AT_MOST = 128 * MIB
 """Bytes of pieces read ahead that may be on their way at a time: they take memory already."""
@@ -36,24 +32,11 @@ AHEAD_AT_LEAST = 16 * MIB
 """Bytes on their way or waiting to be written, above which nothing is read ahead for the disk,
 unless half of the memory's budget is more: then that."""
 
-Unread: TypeAlias = Callable[[int], None]
-"""Called with the size of a piece that was to be read from S3 and hasn't come; it must not block.
-
-For speed a plain call, once for a fetch at most, in the task of the fetch.
-"""
-
 HELD_FOR = 8.0
 """Seconds that a read waits until it is known whether a replaced object has the same bytes. It is
 turned down before a peer's patience with us ends (20 s), and a client asks again."""
 ADOPTED_AT_A_TIME = 256
 """Files that are renamed in one call of a thread."""
-
-Waiter: TypeAlias = Callable[[int, Piece | None, SeederError | None], None]
-"""Called with the index and either the piece or the error; it must not block.
-
-A callback, because waking a task for each of hundreds of waiters would cost more than what they do.
-It runs in the task of the fetch, or in trio's own (`run_sync_soon`) where the cache isn't running.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,28 +63,6 @@ class CacheStatistics:
     """Copies of pieces found unfit and dropped: files, and pieces in memory."""
     origin_mismatches: int
     """Pieces from S3 that failed their hash, each try counted."""
-
-
-class _Fetch(Generic[T]):
-    """A piece that is on its way."""
-
-    __slots__ = ("ahead", "index", "kept", "key", "size", "told", "torrent", "unread", "waiters")
-
-    def __init__(self, torrent: T, index: int, *, ahead: bool) -> None:
-        self.torrent = torrent
-        self.index = index
-        self.key: Key = torrent.piece_key(index)
-        self.size = torrent.layout.piece_size(index)
-        self.ahead = ahead
-        """Whether nobody had asked for it when the fetch was started."""
-        self.waiters: deque[tuple[int, Waiter]] = deque()
-        """Each with its index: torrents that share a piece may number it differently."""
-        self.kept = True
-        """Whether the piece goes into the tiers; not after a discard."""
-        self.unread: Unread | None = None
-        """Told if it fails; not a waiter, for it outlives the peer that asked."""
-        self.told: set[type[OriginError]] = set()
-        """The kinds of faults that `on_fault` has heard of."""
 
 
 class PieceCache(Generic[T]):
@@ -137,10 +98,7 @@ class PieceCache(Generic[T]):
         self._writer = self._disk.writer
         self._nursery: trio.Nursery | None = None
         self._budget = memory, disk
-        self._fetches: dict[Key, _Fetch[T]] = {}
-        self._on_the_way = 0
-        self._ahead = 0
-        self._settling: _Fetch[T] | None = None
+        self._fetches: Fetches[T] = Fetches()
         self._misses = 0
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -224,8 +182,7 @@ class PieceCache(Generic[T]):
         fetch = self._fetches.get(torrent.piece_key(index))
         first = fetch is None
         if fetch is None:
-            fetch = self._start(torrent, index, ahead=False)
-            fetch.unread = unread
+            fetch = self._start(torrent, index, unread, ahead=False)
         fetch.waiters.append((index, waiter))
         return first
 
@@ -245,16 +202,14 @@ class PieceCache(Generic[T]):
             if self.is_cold(torrent, index):
                 if not self._has_room(torrent.layout.piece_size(index)):
                     break
-                fetch = self._start(torrent, index, ahead=True)
-                fetch.unread = unread
-                started += fetch.size
+                started += self._start(torrent, index, unread, ahead=True).size
         return started
 
     def _has_room(self, size: int) -> bool:
         memory, disk = self._budget
-        if self._ahead + size > AHEAD_AT_MOST:
+        if self._fetches.ahead + size > AHEAD_AT_MOST:
             return False
-        size += self._on_the_way
+        size += self._fetches.size
         if self._memory.used + size <= memory:
             return True
         # What comes and what waits for the disk may take half of the memory: so each piece is
@@ -262,25 +217,20 @@ class PieceCache(Generic[T]):
         size += self._writer.behind
         return size <= max(memory // 2, AHEAD_AT_LEAST) and self._disk.used + size <= disk
 
-    def _start(self, torrent: T, index: int, *, ahead: bool) -> _Fetch[T]:
-        fetch = _Fetch(torrent, index, ahead=ahead)
+    def _start(self, torrent: T, index: int, unread: Unread | None, *, ahead: bool) -> Fetch[T]:
+        fetch = Fetch(torrent, index, ahead=ahead, unread=unread)
         files.check_cache_id(fetch.key[0])
-        self._fetches[fetch.key] = fetch
-        self._on_the_way += fetch.size
-        self._ahead += fetch.size if ahead else 0
+        self._fetches.add(fetch)
         if self._nursery is not None:
             self._nursery.start_soon(self._fetch, fetch)
         else:
             token = trio.lowlevel.current_trio_token()
-            token.run_sync_soon(self._settle, fetch, _not_running())
+            token.run_sync_soon(self._fetches.settle, fetch, _not_running())
         return fetch
 
     def forget(self, torrent: T, index: int, waiter: Waiter) -> None:
         """Never call `waiter` for this piece; the fetch goes on."""
-        key, mine = torrent.piece_key(index), (index, waiter)
-        for fetch in (self._fetches.get(key), self._settling):
-            if fetch is not None and fetch.key == key:
-                fetch.waiters = deque(other for other in fetch.waiters if other != mine)
+        self._fetches.forget(torrent.piece_key(index), index, waiter)
 
     async def read_again(self, torrent: T, index: int) -> bytes:
         """Read a piece from S3 even if it came wrong lately; return its SHA-1, right or wrong.
@@ -341,17 +291,11 @@ class PieceCache(Generic[T]):
 
     def follow(self, torrent: T) -> None:
         """Have the fetches under way of a torrent that has moved keep what they bring."""
-        for key, fetch in tuple(self._fetches.items()):
-            moved = torrent.piece_key(fetch.index)
-            if fetch.torrent is torrent and moved != key and moved not in self._fetches:
-                self._fetches[moved] = self._fetches.pop(key)
-                fetch.key = moved
+        self._fetches.follow(torrent)
 
     def discard(self, cache_id: str) -> None:
         """Forget every piece in both tiers; what is being fetched is delivered, but not kept."""
-        for fetch in self._fetches.values():
-            if fetch.key[0] == cache_id:
-                fetch.kept = False
+        self._fetches.discard(cache_id)
         self._reader.forget(cache_id)
         self._memory.drop(cache_id)
         self._writer.discard(cache_id)
@@ -377,18 +321,18 @@ class PieceCache(Generic[T]):
             origin_mismatches=self._reader.mismatches,
         )
 
-    async def _fetch(self, fetch: _Fetch[T]) -> None:
+    async def _fetch(self, fetch: Fetch[T]) -> None:
         found: Piece | SeederError
         try:
             found = await self._find(fetch)
         except SeederError as error:
             found = error
         except BaseException:
-            self._settle(fetch, _not_running())
+            self._fetches.settle(fetch, _not_running())
             raise
-        self._settle(fetch, found)
+        self._fetches.settle(fetch, found)
 
-    async def _find(self, fetch: _Fetch[T]) -> Piece | SeederError:
+    async def _find(self, fetch: Fetch[T]) -> Piece | SeederError:
         torrent, index, key = fetch.torrent, fetch.index, fetch.key
         resident = self._memory.get(key)
         if resident is not None:
@@ -414,7 +358,7 @@ class PieceCache(Generic[T]):
             if gone != key and not self._files.touch(gone):
                 self._writer.offer(gone, evicted)
 
-    async def _read_origin(self, fetch: _Fetch[T]) -> Piece | SeederError:
+    async def _read_origin(self, fetch: Fetch[T]) -> Piece | SeederError:
         torrent, index = fetch.torrent, fetch.index
         # One try more for an object that turns out to have the same bytes in another state.
         for last in (False, True):
@@ -434,38 +378,12 @@ class PieceCache(Generic[T]):
             found = await self._reader.read(torrent, index, self._nursery)
             # Where all of the origin is away, it says so itself.
             away = isinstance(found, OriginUnreachable) and found.away
-            if isinstance(found, OriginError) and not away:
-                self._report(fetch, found)
+            if isinstance(found, OriginError) and not away and self._fetches.is_news(fetch, found):
+                self._on_fault(torrent, found)
             changed = isinstance(found, ObjectChanged) and torrent.question_of(index) is not None
             if last or not changed:
                 break
         return found
-
-    def _report(self, fetch: _Fetch[T], error: OriginError) -> None:
-        if not isinstance(error, PieceMismatch):
-            if type(error) in fetch.told:
-                return
-            for other in self._fetches.values():
-                if other.torrent.cache_id == fetch.torrent.cache_id:
-                    other.told.add(type(error))
-        self._on_fault(fetch.torrent, error)
-
-    def _settle(self, fetch: _Fetch[T], found: Piece | SeederError) -> None:
-        """Call every waiter once; if one fails, the others are called all the same."""
-        piece, error = (None, found) if isinstance(found, SeederError) else (found, None)
-        del self._fetches[fetch.key]
-        self._on_the_way -= fetch.size
-        self._ahead -= fetch.size if fetch.ahead else 0
-        if fetch.unread is not None and error is not None and not isinstance(error, PieceMismatch):
-            fetch.unread(fetch.size)
-        self._settling = fetch
-        while fetch.waiters:
-            index, waiter = fetch.waiters.popleft()
-            try:
-                waiter(index, piece, error)
-            except Exception:
-                _log.exception("a waiter for piece %d failed", index)
-        self._settling = None
 
 
 def _held(index: int) -> ObjectChanged:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import trio
 
+from seeder.cache.fetches import Waiter
 from seeder.cache.memory import Piece
-from seeder.cache.pieces import Waiter
 from seeder.errors import SeederError
 from tests.cache.fakes import FakeTorrent, Run, running
 

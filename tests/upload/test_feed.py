@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seeder.cache.pieces import PieceCache, Unread, Waiter
+from seeder.cache.fetches import Unread, Waiter
+from seeder.cache.pieces import PieceCache
 from seeder.errors import OriginUnreachable, SeederError
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import build_info, parse_info
