@@ -69,9 +69,14 @@ class Keyring:
         return found.secret if found else None
 
 
+def may_read(reader: ReadKey | None, ref: ObjectRef, *, public: bool) -> bool:
+    """Tell whether a request signed by `reader` (None: by nobody) may read an object."""
+    return public or (reader is not None and reader.may_read(ref))
+
+
 def authorise(request: Request, reader: ReadKey | None, ref: ObjectRef, terms: Terms) -> None:
     """Check that a request signed by `reader` may have an object on its terms; S3Error."""
-    if not terms.public and (reader is None or not reader.may_read(ref)):
+    if not may_read(reader, ref, public=terms.public):
         raise S3Error("AccessDenied", "Access Denied")
     if any(owner != terms.owner for owner in _said(request, _OWNER)):
         raise S3Error("AccessDenied", "The bucket is not known to belong to that account.")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeAlias
 
-from seeder.gateway.access import Keyring, ReadKey, authorise
+from seeder.gateway.access import Keyring, ReadKey, authorise, may_read
 from seeder.gateway.cors import for_pages
 from seeder.gateway.listing import NAMESPACE, find_keys, list_page, read_query
 from seeder.gateway.naming import Naming
@@ -17,8 +17,8 @@ from seeder.http.messages import Header, Request, Response, decoded_query, query
 from seeder.torrent.catalog import Catalog, Publication
 from seeder.torrent.objects import PinnedBundle
 
-Filter: TypeAlias = Callable[[Publication | None], Publication | None]
-"""Returns a publication that may be listed, and None of any other."""
+MayRead: TypeAlias = Callable[[Publication | None], bool]
+"""Tells whether a publication is there that the client may read; S3Error."""
 
 _REGION = "us-east-1"
 """Clients sign for it where nobody tells them another one; we take any."""
@@ -81,31 +81,33 @@ class BucketRoutes:
         reader = self._keyring.reader_of(request, self._clock())
         if not self._listed:
             raise S3Error("AccessDenied", "What is published here is not listed.")
-        shown = self._shown_to(request, reader)
-        answer = self._buckets(shown) if bucket is None else self._bucket(request, bucket, shown)
+        readable = self._readable_by(request, reader)
+        answer = (
+            self._buckets(readable) if bucket is None else self._bucket(request, bucket, readable)
+        )
         # Pages of other sites read what anybody may.
         return for_pages(answer) if reader is None else answer
 
-    def _buckets(self, shown: Filter) -> Response:
+    def _buckets(self, readable: MayRead) -> Response:
         if self._catalog.loading:
             raise S3Error("ServiceUnavailable", "What is published is being looked up; try again.")
         names = (
             f"<Bucket><Name>{xml_text(bucket)}</Name>"
             "<CreationDate>1970-01-01T00:00:00.000Z</CreationDate></Bucket>"
             for bucket in self._catalog.buckets
-            if self._has_any(bucket, shown)
+            if self._has_any(bucket, readable)
         )
         return _xml(
             f'<ListAllMyBucketsResult xmlns="{NAMESPACE}"><Owner><ID>seeder</ID></Owner>'
             f"<Buckets>{''.join(names)}</Buckets></ListAllMyBucketsResult>\n"
         )
 
-    def _bucket(self, request: Request, bucket: str, shown: Filter) -> Response:
+    def _bucket(self, request: Request, bucket: str, readable: MayRead) -> Response:
         names = query_names(request.query)
         if other := names & _SUBRESOURCES:
             what = ", ".join(sorted(name.decode() for name in other))
             raise S3Error("NotImplemented", f"There are listings, but no {what}.")
-        if not self._has_any(bucket, shown):
+        if not self._has_any(bucket, readable):
             if self._catalog.may_come(bucket, ""):
                 why = "What is published is being looked up; try again."
                 raise S3Error("ServiceUnavailable", why)
@@ -121,35 +123,40 @@ class BucketRoutes:
         if not self._catalog.may_list(bucket, query.prefix):
             # Programs delete their copies of what a listing leaves out.
             raise S3Error("ServiceUnavailable", "What is published is being looked up; try again.")
-        page = find_keys(
-            query,
-            self._catalog.keys_of(bucket),
-            lambda key: shown(self._catalog.by_name(bucket, key)),
-        )
+
+        def shown(key: str) -> Publication | None:
+            publication = self._catalog.by_name(bucket, key)
+            return publication if readable(publication) and _is_served(publication) else None
+
+        page = find_keys(query, self._catalog.keys_of(bucket), shown)
         return Response(200, list_page(bucket, query, page), (*region, _XML, _FRESH))
 
-    def _has_any(self, bucket: str, shown: Filter) -> bool:
+    def _has_any(self, bucket: str, readable: MayRead) -> bool:
         find = self._catalog.by_name
-        return any(shown(find(bucket, key)) for key in self._catalog.keys_of(bucket))
+        return any(readable(find(bucket, key)) for key in self._catalog.keys_of(bucket))
 
-    def _shown_to(self, request: Request, reader: ReadKey | None) -> Filter:
+    def _readable_by(self, request: Request, reader: ReadKey | None) -> MayRead:
         owners: set[str] = set()
 
-        def shown(publication: Publication | None) -> Publication | None:
-            if publication is None or publication.torrent is None:
-                return None
-            if isinstance(publication.torrent.pinned, PinnedBundle):
-                return None
+        def readable(publication: Publication | None) -> bool:
+            if publication is None:
+                return False
             ref = publication.ref
-            if not publication.public and (reader is None or not reader.may_read(ref)):
-                return None
+            if not may_read(reader, ref, public=publication.public):
+                return False
             if ref.origin not in owners:
                 # S3Error where the client expects another owner of the bucket.
                 authorise(request, reader, ref, self._objects.terms(publication))
                 owners.add(ref.origin)
-            return publication
+            return True
 
-        return shown
+        return readable
+
+
+def _is_served(publication: Publication | None) -> bool:
+    """Tell whether a publication is an object that is to be had, which a bundle isn't."""
+    torrent = publication.torrent if publication is not None else None
+    return torrent is not None and not isinstance(torrent.pinned, PinnedBundle)
 
 
 _XML: Header = (b"Content-Type", b"application/xml")
