@@ -13,13 +13,13 @@ import socket
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
-from email.utils import formatdate
 from functools import partial
 from typing import TypeAlias
 
 import trio
 
 from seeder.http.connection import Connection, ServerLimits, Want
+from seeder.http.dates import format_date
 from seeder.http.messages import Handler, SentMeter
 from seeder.net.addresses import Networks, SocketAddress, networks_of
 from seeder.net.shares import Shares
@@ -77,7 +77,7 @@ class DateHeader:
         second = int(time.time())
         if second != self._second:
             self._second = second
-            self._value = formatdate(second, usegmt=True).encode()
+            self._value = format_date(second).encode()
         return self._value
 
 
