@@ -156,7 +156,7 @@ def _entry(name: str, publication: Publication) -> str:
     pinned = publication.pinned
     assert pinned is not None
     told = pinned.description
-    tag = pinned.etag.removeprefix("W/").strip('"')
+    tag = pinned.tag
     return (
         f"<Contents><Key>{name}</Key>"
         f"<LastModified>{_time(told.modified if told is not None else None)}</LastModified>"

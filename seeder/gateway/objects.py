@@ -126,11 +126,10 @@ class PublishedObjects:
         torrent = _served(publication)
         if isinstance(torrent.pinned, PinnedBundle):
             raise S3Error("NoSuchKey", "That is a prefix; its torrent has the objects.")
-        tag = torrent.pinned.etag.removeprefix("W/").strip('"')
         # Where two objects have the same content, the cache keeps the pieces of one.
         kept = self._catalog.by_hash(torrent.info_hash) or torrent
         name, pinned = safe_name(publication.ref.key), publication.pinned or torrent.pinned
-        return Content(kept, f'"{tag}"', name, pinned.description)
+        return Content(kept, f'"{torrent.pinned.tag}"', name, pinned.description)
 
     async def file_content(self, publication: Publication, path: str) -> Content:
         """Return the file of a bundle that has a path in its torrent; S3Error."""
@@ -140,9 +139,8 @@ class PublishedObjects:
             file = await self._files.find(torrent, path)
         if file is None:
             raise S3Error("NoSuchKey", "The bundle has no such file.")
-        tag = file.pinned.etag.removeprefix("W/").strip('"')
-        name = safe_name(file.pinned.ref.key)
-        return Content(torrent, f'"{tag}"', name, start=file.start, length=file.pinned.size)
+        pinned, name = file.pinned, safe_name(file.pinned.ref.key)
+        return Content(torrent, f'"{pinned.tag}"', name, start=file.start, length=pinned.size)
 
     def has_content(self, bucket: str, key: str) -> bool:
         """Tell whether there may be an object, or a file of a bundle, at BUCKET/KEY."""

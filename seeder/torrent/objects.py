@@ -67,6 +67,11 @@ class PinnedObject:
         """The version id where the bucket keeps versions, else the ETag."""
         return self.version_id or self.etag
 
+    @property
+    def tag(self) -> str:
+        """What the ETag says, without quotes and without what makes it weak."""
+        return _opaque(self.etag).strip('"')
+
     def identity(self) -> str:
         """Return 32 hex digits that name this state of this object, for files on disk."""
         etag = _opaque(self.etag)
