@@ -23,6 +23,7 @@ from seeder.peer.encryption import EncryptionLayer
 from seeder.peer.exchanges import KeyExchanges
 from seeder.peer.extensions import client_of
 from seeder.peer.hashes import HashLookups
+from seeder.peer.input import Input
 from seeder.peer.lifetime import Deadlines, SessionLog
 from seeder.peer.output import Output
 from seeder.peer.pex import Roster, RosterEntry
@@ -93,11 +94,10 @@ class Session:
         self._packed_address = packed_address(address[0])
         self._sock = sock
         self._encryption = encryption
-        self._exchanges = exchanges
+        self._input = Input(sock, networks, encryption, exchanges, scratch.incoming)
         self._host = host
         self._uploads = uploads
         self._nursery = nursery
-        self._incoming = scratch.incoming
         self._scope = trio.CancelScope()
         self._progress: PeerProgress | None = None
         self._info: Info | None = None
@@ -234,55 +234,26 @@ class Session:
     # -- input
 
     async def _receive(self) -> None:
-        incoming = self._incoming
-        while True:
-            await trio.lowlevel.wait_readable(self._sock)
-            try:
-                count = self._sock.recv_into(incoming)
-            except (BlockingIOError, InterruptedError):
-                continue
-            if count == 0:
-                self._log.note("left")
-                return
+        wire = self.wire
+        while (data := await self._input.read()) is not None:
             if self._output.finishing:
                 continue
-            now = trio.current_time()
-            self._deadlines.received_at = now
-            data = self._encryption.receive(incoming[:count])
+            now = self._deadlines.received_at = trio.current_time()
+            clear = self._encryption.receive(data)
             if self._encryption.waits:
-                data = await self._exchange_keys()
-                now = self._deadlines.received_at = trio.current_time()
-            for event in self.wire.receive(data, now):
+                behind = await self._input.exchange_keys()
+                if behind is None:
+                    break
+                clear, now = behind, trio.current_time()
+                self._deadlines.received_at = now
+            for event in wire.receive(clear, now):
                 self._handle(event, now)
-            if self.wire.sought is not None:
-                await self._fetch_info(self.wire.sought)
-            if self.wire.interested and not self._log.is_news:
+            if wire.sought is not None:
+                await self._fetch_info(wire.sought)
+            if wire.interested and not self._log.is_news:
                 self._note_opened()
             self._answer()
-
-    async def _exchange_keys(self) -> bytes:
-        """Answer the peer's key when its turn has come; return what it sent behind it, in clear."""
-        exchanges = self._exchanges
-        if not exchanges.take():
-            with exchanges.wait_turn(self.networks) as turn:
-                await self._read_on()
-                self.end("left")
-                return b""
-            if not turn.has_come:
-                raise WireError("mse-flood")
-        return self._encryption.exchange()
-
-    async def _read_on(self) -> None:
-        """Read what the peer sends before it has our key, until it leaves."""
-        while True:
-            await trio.lowlevel.wait_readable(self._sock)
-            try:
-                count = self._sock.recv_into(self._incoming)
-            except (BlockingIOError, InterruptedError):
-                continue
-            if not count:
-                return
-            self._encryption.receive(self._incoming[:count])
+        self._log.note("left")
 
     async def _fetch_info(self, sought: events.Served) -> None:
         """Have the metainfo read from disk, then go on with the handshake that waits for it."""
