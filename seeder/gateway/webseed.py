@@ -84,7 +84,9 @@ async def answer_content(
     except DownloadRefused as refusal:
         code: ErrorCode = "SlowDown" if refusal.busy else "ServiceUnavailable"
         raise S3Error(code, str(refusal), retry_in=refusal.retry_in) from refusal
-    return Response(status, download, headers, content_length=part.length)
+    # After a file of one byte that ends a piece, such as a pad, aria2 waits for the next piece to
+    # come in the same reply, until we close an idle connection.
+    return Response(status, download, headers, content_length=part.length, close=size == 1)
 
 
 def content_type(key: str) -> str:

@@ -301,6 +301,8 @@ class Connection:
             self._source = _Source(body, length)
         if self._stops_at != inf:
             self._last = True
+        if response.close:
+            self._last = self._lingers = True
         self._unsent = head = encode_head(
             response, date=self._date(), close=self._last, length=length
         )

@@ -94,6 +94,8 @@ class Response:
     """Bytes in the body: always set for a BodySource, and for a HEAD whose `body` is empty."""
     meter: SentMeter | None = None
     """What counts its bytes, but for those of a BodySource; None is the server's meter."""
+    close: bool = False
+    """Whether the connection ends with it, though the client would keep it."""
 
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response] | Response]

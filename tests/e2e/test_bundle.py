@@ -159,6 +159,7 @@ def test_clients_get_a_bundle_from_its_web_seed_alone(
     tmp_path: Path,
 ) -> None:
     publisher = ceph.publisher()
+    # Its pad is one byte, behind which aria2 would wait for us to close the connection.
     files = {**FILES, "100% + #&=;~/a b": content(PIECE - 1, seed=3)}
     for name, body in files.items():
         publisher.put(bucket, PREFIX + name, body)
@@ -195,6 +196,7 @@ def test_clients_get_a_bundle_from_its_web_seed_alone(
     assert http(daemon, f"{below}/empty", "Range: bytes=0-0")[0] == 416
     pad = http(daemon, f"{below}/.pad/{PIECE - 1}")
     assert pad == (200, bytes(PIECE - 1))
+    assert http(daemon, f"{below}/.pad/1") == (200, b"\0")
 
     # -- clients that know of nothing else
     leechers: list[Leecher] = []

@@ -173,6 +173,14 @@ async def test_conditions_are_answered_without_the_object(tmp_path: Path) -> Non
         assert seed.node.source.reads == {}
 
 
+async def test_behind_a_file_of_one_byte_the_connection_is_closed(tmp_path: Path) -> None:
+    async with seeding(tmp_path, (b"x", PIECE)) as seed, connected(seed.port) as client:
+        await client.send(get(PATH) + get(PATH))
+        reply = await client.reply()
+        assert (reply.body, reply.headers[b"connection"]) == (b"x", b"close")
+        assert await client.rest() == b""
+
+
 async def test_an_empty_object_is_an_empty_body(tmp_path: Path) -> None:
     async with seeding(tmp_path, (b"", PIECE)) as seed:
         whole = await seed.ask(PATH)
