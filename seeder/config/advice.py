@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from seeder.config.sections import Config
-from seeder.net.addresses import PRIVATE_NETWORKS, HostPort, IPNetwork
+from seeder.net.addresses import PRIVATE_NETWORKS, HostPort, IPNetwork, ip_version
 
 
 def advise(config: Config) -> Iterator[str]:
@@ -36,10 +36,7 @@ def _missing_families(config: Config) -> Iterator[str]:
 
 def _listens(addresses: Sequence[HostPort], v6: bool) -> bool:
     """Tell whether addresses may be of a family; names may be of both."""
-    return any(
-        (":" in each.host) is v6 if ":" in each.host or each.host[-1:].isdigit() else True
-        for each in addresses
-    )
+    return any(ip_version(each.host) in (6 if v6 else 4, None) for each in addresses)
 
 
 def _may_hold_clients(network: IPNetwork) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from urllib.parse import parse_qsl, urlsplit
 
-from seeder.net.addresses import HostPort, IPNetwork
+from seeder.net.addresses import HostPort, IPNetwork, ip_version
 
 _LABEL = "[A-Za-z0-9_-]{1,63}"
 _HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*\.?", re.ASCII)
@@ -40,7 +40,7 @@ def parse_host_port(text: str) -> HostPort:
         raise ValueError(f'want a host before the port, such as "0.0.0.0:{port}" or "[::]:{port}"')
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
-        if not _is_ip(host, 6):
+        if ip_version(host) != 6:
             raise ValueError("want an IPv6 address between the brackets")
     elif ":" in host:
         raise ValueError("want an IPv6 address in brackets, then the port, such as [::]:6969")
@@ -63,8 +63,8 @@ def parse_public_address(text: str) -> HostPort:
 
 def check_families(addresses: tuple[HostPort, ...]) -> tuple[HostPort, ...]:
     """Return the addresses if no two numbers are of one family, and they aren't too many."""
-    families = [v for v in (4, 6) for each in addresses if _is_ip(each.host, v)]
-    if len(families) != len(set(families)) or len(addresses) > MOST_PUBLIC:
+    versions = [version for each in addresses if (version := ip_version(each.host))]
+    if len(versions) != len(set(versions)) or len(addresses) > MOST_PUBLIC:
         raise ValueError("want one IPv4 and one IPv6 address, or names that have them")
     return addresses
 
@@ -115,7 +115,7 @@ def check_announce_url(text: str) -> str:
 
 def check_domain(text: str) -> str:
     """Return a domain name in lower case."""
-    if not _HOST_NAME.fullmatch(text) or not _is_host(text) or _is_ip(text, 4):
+    if not _HOST_NAME.fullmatch(text) or not _is_host(text) or ip_version(text) == 4:
         raise ValueError('want a domain name such as "torrents.example.org"')
     return text.rstrip(".").lower()
 
@@ -130,7 +130,7 @@ def _check_url(text: str, example: str) -> None:
         raise ValueError(f'want a URL such as "{example}"') from None
     if parts.scheme not in ("http", "https"):
         raise ValueError(f'want a URL with http:// or https://, such as "{example}"')
-    if not host or port == 0 or not (_is_ip(host, 6) if ":" in host else _is_host(host)):
+    if not host or port == 0 or not (ip_version(host) == 6 if ":" in host else _is_host(host)):
         raise ValueError(f'want a URL with a host, such as "{example}"')
     if "@" in parts.netloc:
         raise ValueError("want a URL without a user and a password")
@@ -138,16 +138,9 @@ def _check_url(text: str, example: str) -> None:
         raise ValueError("want a URL without a fragment (#)")
 
 
-def _is_ip(text: str, version: int) -> bool:
-    try:
-        return ipaddress.ip_address(text).version == version
-    except ValueError:
-        return False
-
-
 def _is_host(text: str) -> bool:
     """Tell whether a text is an IPv4 address or a host name; "1.2.3" is neither (RFC 3696, 2)."""
-    if _is_ip(text, 4):
+    if ip_version(text) == 4:
         return True
     last_label = text.rstrip(".").rpartition(".")[2]
     return bool(_HOST_NAME.fullmatch(text)) and not last_label.isdigit()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import trio
 
-from seeder.net.addresses import HostPort, compact_endpoint, is_v6
+from seeder.net.addresses import HostPort, compact_endpoint, ip_version, is_v6
 from seeder.net.sockets import packed_address
 from seeder.tracker.swarms import OwnSeeder, Swarms
 
@@ -55,10 +55,8 @@ class PublicAddress:
             await self._look_up(address)
         self._failing &= set(addresses)
         self._known = {each: self._known[each] for each in addresses if each in self._known}
-        # A name isn't taken for a number, so written addresses are those that parse.
-        written = sorted(self._known, key=lambda address: not _is_number(address.host))
         families: dict[bool, bytes] = {}
-        for address in written:
+        for address in sorted(self._known, key=lambda address: ip_version(address.host) is None):
             for endpoint in self._known[address]:
                 families.setdefault(is_v6(endpoint), endpoint)
         endpoints = tuple(families[family] for family in sorted(families))
@@ -87,11 +85,3 @@ class PublicAddress:
         if before is not None and before != found:
             _LOG.info("peer.public_address: %s has another address now", address.host)
         self._known[address] = found
-
-
-def _is_number(host: str) -> bool:
-    try:
-        packed_address(host)
-    except OSError:
-        return False
-    return True

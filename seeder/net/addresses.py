@@ -70,6 +70,14 @@ def parse_ip(text: str) -> IPAddress:
     return address
 
 
+def ip_version(host: str) -> int | None:
+    """Return 4 or 6 if a host is an IP address, and None for a name."""
+    try:
+        return ip_address(host).version
+    except ValueError:
+        return None
+
+
 def network_of(address: bytes) -> bytes:
     """Return what a packed address is counted under: itself, or its IPv6 /64."""
     return address if len(address) == _V4_LENGTH else address[:_NETWORK_LENGTH]

@@ -55,6 +55,7 @@ def _families(tmp_path: Path, tracker: list[str], peer: list[str], public: str) 
         ('"[2001:db8::7]:6881"', "IPv4"),
         ('["203.0.113.7:6881", "[2001:db8::7]:6882"]', None),
         ('"seed.example.org:6881"', None),
+        ('"seeder1:6881"', None),
         ('["203.0.113.7:6881", "seed.example.org:6881"]', None),
     ],
 )
