@@ -286,7 +286,6 @@ class PieceCache(Generic[T]):
             self._memory.drop_piece((old, index))
             if piece is not None and (new, index) not in self._memory:
                 self._memory.put((new, index), piece)
-        self._reader.forget(old)
         self._writer.rename_queued(old, new)
 
     def follow(self, torrent: T) -> None:

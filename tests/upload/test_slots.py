@@ -387,14 +387,27 @@ def test_who_comes_to_a_crowd_has_not_all_of_it_looked_at(ids: int, lacks: int) 
     assert all(guest.served for guest in guests) is (lacks == 1000)
 
 
-def test_what_was_left_when_a_crowd_came_is_not_believed_once_one_is_alone() -> None:
+@pytest.mark.parametrize("reviewed", [False, True])
+def test_what_was_left_when_a_crowd_came_is_not_believed_once_one_is_alone(
+    reviewed: bool,
+) -> None:
     slots, _ = make()
     guests = crowd(slots, 2, ids=1)
     slots.leave(guests[1], 0.0)
     guests[0].uploaded = 5 * LEAST // 2
-    slots.review(1.0)
-    late = Guest(torrent=WHOLE, needs=LEAST)
+    if reviewed:
+        slots.review(1.0)
+    late = Guest(torrent=WHOLE, needs=LEAST, peer_id=guests[0].peer_id)
     assert come(slots, late, now=1.0) == [False]
+
+
+def test_what_several_clients_are_sent_counts_in_part_for_them_and_in_full_around_them() -> None:
+    slots, _ = make()
+    for guest in crowd(slots, 4):
+        guest.uploaded = LEAST
+    slots.review(1.0)
+    had = slots.history.had(WHOLE.info_hash, networks_of(packed("192.0.2.1")), 1.0)
+    assert [round(each.sent / LEAST, 3) for each in had] == [1.0, 4.0]
 
 
 def test_an_address_without_a_limit_of_copies_serves_all() -> None:
