@@ -10,7 +10,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Container, Iterable, Sequence
 
 from seeder.cache.files import Read
-from seeder.cache.memory import Key
 from seeder.cache.pieces import PieceCache
 from seeder.errors import BudgetSpent, SeederError
 from seeder.torrent.catalog import Torrent
@@ -42,6 +41,9 @@ us."""
 PATIENCE_IN_LINE = 2 * PATIENCE
 FAILURE_PAUSE = 10.0
 """Seconds before a piece that failed is asked for again on behalf of one peer."""
+
+_Held = tuple[bytes, int]
+"""Info hash and piece index."""
 
 
 class ReadAhead:
@@ -112,12 +114,12 @@ class HeldPieces:
         self.used = 0
         """Bytes."""
         self._most = most
-        self._takers: dict[Key, tuple[int, bytes]] = {}
+        self._takers: dict[_Held, tuple[int, bytes]] = {}
         """How many feeds have a piece, and the network of the first one."""
         self._shares: Counter[bytes] = Counter()
         """Bytes by network."""
 
-    def take(self, key: Key, size: int, network: bytes) -> bool:
+    def take(self, key: _Held, size: int, network: bytes) -> bool:
         """Count a piece for one more feed; False if there is no room. The first always has some."""
         takers, first = self._takers.get(key, (0, network))
         if not takers:
@@ -129,7 +131,7 @@ class HeldPieces:
         self._takers[key] = takers + 1, first
         return True
 
-    def give(self, key: Key, size: int) -> None:
+    def give(self, key: _Held, size: int) -> None:
         """Count a piece for one feed less."""
         takers, network = self._takers.pop(key)
         if takers > 1:
@@ -290,11 +292,12 @@ class Feed:
 
     def _reserve(self, index: int) -> bool:
         return self._all_held.take(
-            (self._torrent.cache_id, index), self._size(index), self._network
+            (self._torrent.info_hash, index), self._size(index), self._network
         )
 
     def _release(self, index: int) -> None:
-        self._all_held.give((self._torrent.cache_id, index), self._size(index))
+        # By the info hash: what a torrent is cached as changes with the ETag of the same bytes.
+        self._all_held.give((self._torrent.info_hash, index), self._size(index))
 
     def _size(self, index: int) -> int:
         return self._torrent.layout.piece_size(index)

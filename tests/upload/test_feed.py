@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -100,9 +101,10 @@ class Bench:
         layout = Layout(pieces * piece_length, piece_length)
         info = parse_info(build_info(name="x", layout=layout, pieces=bytes(20 * pieces)))
         pinned = PinnedObject(ObjectRef("default", "b", "x"), '"e"', layout.size)
+        self.torrent = Torrent(info, pinned, "build")
         self.feed = Feed(
             cast(PieceCache[Torrent], self.cache),
-            Torrent(info, pinned, "build"),
+            self.torrent,
             self.wanted,
             tell=lambda index, error: self.told.append((index, error)),
             taken=lambda: self.taken,
@@ -423,6 +425,21 @@ def test_a_piece_that_several_stocks_wait_for_takes_room_once() -> None:
     assert held.used == 4 * MIB
     for bench in benches:
         bench.cache.settle(7, ERROR)
+    assert held.used == 0
+
+
+def test_room_is_given_back_when_the_same_bytes_have_another_etag_meanwhile() -> None:
+    held = HeldPieces()
+    bench = Bench(held=held)
+    bench.want(1, 2, 3)
+    bench.cache.settle(1)
+    before = bench.torrent
+    again = replace(before.pinned, etag='"f"')
+    before.move(Torrent(before.info, again, "build"))
+    bench.unwant(1)
+    bench.feed.fetch()
+    bench.cache.settle(2, ERROR)
+    bench.feed.close()
     assert held.used == 0
 
 
