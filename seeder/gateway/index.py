@@ -131,7 +131,7 @@ class Index:
         return IndexEntry(
             bucket=ref.bucket,
             key=ref.key,
-            size=torrent.layout.size,
+            size=torrent.pinned.size,  # without the padding of a bundle
             info_hash=torrent.info_hash.hex(),
             torrent_url=f"{self._links.object_url(ref)}?torrent",
             # Named after the key: a page must not read a hundred torrents for their own names.

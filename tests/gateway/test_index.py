@@ -1,5 +1,6 @@
 """The index of public torrents: in order, in pages, and never the others."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -117,6 +118,16 @@ def test_a_torrent_is_listed_with_its_urls(published: Published) -> None:
     assert (listed.size, listed.info_hash) == (5, torrent.info_hash.hex())
     assert listed.info_hash in listed.magnet
     assert "&dn=%C3%9F_.bin&" in listed.magnet
+
+
+def test_a_bundle_is_listed_by_the_size_of_its_objects_without_padding(
+    published: Published,
+) -> None:
+    torrent = published.add("a/b").torrent
+    assert torrent is not None
+    torrent.pinned = replace(torrent.pinned, size=3)
+    [listed] = published.index.newest(None, 1)
+    assert (listed.size, torrent.layout.size) == (3, 5)
 
 
 def test_an_object_is_to_be_had_where_there_is_a_web_seed_and_a_bundle_is_none() -> None:
