@@ -143,7 +143,10 @@ async def test_a_daemon_goes_on_with_all_of_it(site: Site) -> None:
         assert site.store.body_bytes == {"late": late - old_state.FIRST_RUN}
         assert _row(await _document(node), "late")["origin_bytes_by_purpose"]["hashing"] == late
     # An older record has no Last-Modified, and a listing doesn't tell it: HEAD is asked once.
-    looks = {"LIST", *(f"HEAD {key}" for key in ("small", "hybrid", "late", "prefix/b"))}
+    looks = {
+        "LIST",
+        *(f"HEAD {key}" for key in ("small", "hybrid", "late", "prefix/a", "prefix/b")),
+    }
     assert {request for request in site.store.requests if "GET" not in request} <= looks
 
 
