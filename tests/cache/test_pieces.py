@@ -296,6 +296,28 @@ async def test_a_piece_that_is_wrong_twice_is_a_fault_told_once_and_kept_nowhere
         assert stand.cache.statistics().origin_mismatches == 2
 
 
+async def test_whoever_pays_hears_of_what_s3_did_not_send_and_pays_for_what_came_wrong(
+    tmp_path: Path,
+) -> None:
+    torrent, unread, waiter = FakeTorrent(), list[int](), Calls()
+    no_answer = OriginUnreachable("no answer")
+    async with running(tmp_path) as stand:
+        stand.source.answers = {0: [b"wrong"] * 2, 1: [no_answer], 3: [no_answer]}
+        for index in range(3):
+            waiter.called = trio.Event()
+            stand.cache.request(torrent, index, waiter, unread.append)
+            await waiter.called.wait()
+        assert [type(error) for *_, error in waiter.calls] == [
+            PieceMismatch,
+            OriginUnreachable,
+            type(None),
+        ]
+        assert unread == [100]
+        assert stand.cache.read_ahead(torrent, [3], unread.append) == 100
+        await stand.idle()
+        assert unread == [100, 100]
+
+
 async def test_no_lie_is_served_even_of_the_right_length(tmp_path: Path) -> None:
     torrent = FakeTorrent()
     async with running(tmp_path) as stand:

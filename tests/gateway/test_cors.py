@@ -18,6 +18,7 @@ def signed_target(target: str) -> str:
     return f"{presigned.path.decode()}?{presigned.query.decode()}"
 
 
+KEYS = [ReadKey(KEY_ID, SECRET, ("b/*",))]
 PAGE = ("Origin", "https://page.example.org")
 ASKS = ("Access-Control-Request-Method", "GET")
 
@@ -59,8 +60,7 @@ def test_torrents_links_and_refusals_of_public_objects_are_for_pages() -> None:
 @pytest.mark.parametrize("public", [True, False])
 async def test_only_what_is_public_can_be_read_by_a_page(tmp_path: Path, public: bool) -> None:
     """Also of what a page has signed URLs of: it could pass on what its visitor alone may read."""
-    keys = [ReadKey(KEY_ID, SECRET, ("b/*",))]
-    async with seeding(tmp_path, (b"DATA" * 100, 16384), public=public, keys=keys) as seed:
+    async with seeding(tmp_path, (b"DATA" * 100, 16384), public=public, keys=KEYS) as seed:
         targets = [PATH, f"{PATH}?torrent", f"{PATH}?magnet"]
         if not public:
             targets = [signed_target(target) for target in targets]
@@ -72,3 +72,12 @@ async def test_only_what_is_public_can_be_read_by_a_page(tmp_path: Path, public:
                 assert b"access-control-allow-credentials" not in reply.headers
         plain = await seed.ask("/?format=json", "Origin: null")
         assert plain.headers[ALLOW.lower()] == b"*"
+
+
+async def test_what_is_listed_for_a_key_is_for_no_page(tmp_path: Path) -> None:
+    async with seeding(tmp_path, (b"DATA" * 100, 16384), keys=KEYS) as seed:
+        listing = "/b?list-type=2"
+        for target, for_pages in ((listing, True), (signed_target(listing), False)):
+            reply = await seed.ask(target, "Origin: https://page.example.org")
+            assert reply.body.count(b"<Key>") == 1
+            assert (ALLOW.lower() in reply.headers) == for_pages

@@ -10,6 +10,7 @@ from seeder.gateway.files import BundleFiles, files_key, split_key
 from seeder.gateway.links import Links
 from seeder.gateway.naming import Naming
 from seeder.http.messages import Request
+from seeder.torrent import bencode
 from seeder.torrent.bundle import build_bundle_info, bundle_files, bundle_layout, parse_bundle_info
 from seeder.torrent.catalog import Catalog, Publication, Torrent
 from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
@@ -76,6 +77,19 @@ def test_what_a_client_appends_to_a_web_seed_leads_to_the_file(prefix: str) -> N
     bucket, key = Naming().object_of(Request(b"GET", raw, b"", [], ("", 0), ("", 0)))
     found = objects_of(catalog, links).find_content(bucket, key)
     assert found == (publication, "name/a b/c")
+
+
+def test_the_file_of_a_bundle_names_the_torrents_that_it_had_before() -> None:
+    now, first, second = (bundle_torrent(sizes={"a": size}) for size in (1, 2, 3))
+    torrent = Torrent(
+        parse_bundle_info(now.raw_info)[0],
+        now.pinned,
+        "build",
+        similar=[first.info_hash, second.info_hash],
+    )
+    file = bencode.decode(Links(ANNOUNCE, "").torrent_file(torrent, public=True))
+    assert isinstance(file, dict)
+    assert file[b"similar"] == [first.info_hash, second.info_hash]
 
 
 def test_an_object_of_that_key_comes_before_the_file_of_a_bundle() -> None:

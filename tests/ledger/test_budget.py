@@ -208,8 +208,21 @@ def test_a_clock_that_was_years_ahead_forgets_nothing_and_days_go_on() -> None:
     assert [limit.spent for limit in budget.left()] == [0, 1000]
 
 
-@pytest.mark.parametrize("days", [-700, -2, 1, 2, 700])
-def test_a_day_that_a_clock_comes_back_to_is_counted_on(tmp_path: Path, days: int) -> None:
+@pytest.mark.parametrize(
+    ("days", "counted"),
+    [
+        # What was spent in another month of the past isn't of this one.
+        (-700, (101, 101)),
+        (-2, (101, 111)),
+        # A day back may be midnight: what is left of it counts for the next one.
+        (1, (11, 111)),
+        (2, (111, 111)),
+        (700, (111, 111)),
+    ],
+)
+def test_a_day_that_a_clock_comes_back_to_is_counted_on(
+    tmp_path: Path, days: int, counted: tuple[float, float]
+) -> None:
     file, ledger = LedgerFile(tmp_path / "ledger.sqlite"), Ledger()
     account = ledger.account(AccountKey("default", "quotes", "Nelson", '"etag-1"'))
     month = Limit(Resource.ORIGIN_BYTES, Period.MONTH, 1000)
@@ -231,10 +244,27 @@ def test_a_day_that_a_clock_comes_back_to_is_counted_on(tmp_path: Path, days: in
     wrong = NOON + days * DAY
     # In the past some may count that was spent at dates to come, never less than was spent.
     assert min(spend(10, wrong)) >= 10
-    day, of_month = spend(1, NOON)
-    if days != 1:  # a day back may be midnight: what is left of it counts for the next one
-        assert day in (101, 111)
-    assert of_month in (101, 111)
+    assert spend(1, NOON) == counted
+    file.close()
+
+
+def test_what_is_spent_while_the_ledger_is_asked_counts_once(tmp_path: Path) -> None:
+    file, ledger = LedgerFile(tmp_path / "ledger.sqlite"), Ledger()
+    account = ledger.account(AccountKey("default", "quotes", "Nelson", '"etag-1"'))
+    budget = budget_of(ORIGIN_A_DAY, Limit(Resource.ORIGIN_BYTES, Period.MONTH, 1000))
+    account.origin_received("pieces", 100)
+    file.write([Entry.of(account)], NOON)
+    budget.update(ledger.totals(), NOON)
+    later = NOON + 40 * DAY
+    budget.update(ledger.totals(), later)
+    assert budget.has_moved
+    account.origin_received("pieces", 50)
+    file.write([Entry.of(account)], later)
+    totals, spent = ledger.totals(), file.spent(later)
+    account.origin_received("pieces", 7)
+    budget.recount(spent, totals, later)
+    budget.update(ledger.totals(), later)
+    assert [each.spent for each in budget.left()] == [57, 57]
     file.close()
 
 

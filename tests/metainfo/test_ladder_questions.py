@@ -80,21 +80,21 @@ class Vetoes:
     def __init__(self, question: str, reply: Reply) -> None:
         self.parts = PartsServer([PART, PART])
         self.asked = 0
-        self._question = question
+        self.question = question
         self._reply = reply
 
     async def serve(self, seen: Seen, stream: trio.abc.Stream) -> None:
         question = _asks(seen)
         if question is None:
             await self.parts.serve(seen, stream)
-        elif question == self._question:
+        elif question == self.question:
             self.asked += 1
             await self._reply(seen, stream)
         else:
             await error(404, "NoSuchKey")(seen, stream)
 
     def record(self) -> Record:
-        ref = ObjectRef("default", "bucket", "key")
+        ref = ObjectRef("default", "bucket", self.question)
         return Record(PinnedObject(ref, f'"{self.parts.etag}"', self.parts.size))
 
 
@@ -108,16 +108,25 @@ SETTINGS = ObjectSettings.model_validate(
 async def test_no_answer_to_an_optional_question_keeps_an_object_back(
     faults: FaultServer, make_origin: MakeOrigin, meter: CountingMeter, tmp_path: Path, bad: str
 ) -> None:
-    for question in QUESTIONS:
-        server = Vetoes(question, ANSWERS[bad])
-        faults.default = server.serve
+    servers = {f"/bucket/{question}": Vetoes(question, ANSWERS[bad]) for question in QUESTIONS}
+
+    async def serve(seen: Seen, stream: trio.abc.Stream) -> None:
+        await servers[seen.path.removesuffix(".torrent")].serve(seen, stream)
+
+    async def climb(server: Vetoes) -> None:
         origin = await make_origin(path_style=True)
-        ladder = Ladder(origin, Nowhere(), tmp_path / question, random.Random(5))
-        with trio.fail_after(30):
-            torrent = await ladder.climb(server.record(), SETTINGS, meter, lambda done, size: None)
-        assert torrent.rung == "build", question
-        assert 1 <= server.asked <= 6, question
-        assert origin.statistics().reachable, question
+        ladder = Ladder(origin, Nowhere(), tmp_path / server.question, random.Random(5))
+        torrent = await ladder.climb(server.record(), SETTINGS, meter, lambda done, size: None)
+        assert torrent.rung == "build", server.question
+        assert 1 <= server.asked <= 6, server.question
+        assert origin.statistics().reachable, server.question
+
+    faults.default = serve
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            # Side by side: some answers take as long as a question may.
+            for server in servers.values():
+                nursery.start_soon(climb, server)
 
 
 @pytest.mark.usefixtures("hurry")

@@ -2,6 +2,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from itertools import chain
 
 import pytest
 from hypothesis import settings
@@ -216,6 +217,16 @@ def test_a_network_alone_has_half_of_the_places_and_each_of_its_addresses_a_part
     assert len(first) == MOST_TOLD // 2
     assert first.keys() >= set(map(v4, range(2, 12)))
     assert ask(exchange, roster, 60) is None
+
+
+def test_networks_take_turns_as_long_as_they_have_anybody() -> None:
+    large = [[v6((place << 80) + number) for number in range(60)] for place in range(4)]
+    roster = roster_of(*chain(*large), *map(spread, range(5)))
+    first, _ = told(ask(ToldPeers(PUBLIC), roster, 0))
+    shares = Counter(map(network, first))
+    assert len(shares) == 9
+    # Five have one each, and the others the rest in equal parts.
+    assert sorted(shares.values()) == [1] * 5 + [11, 11, 11, 12]
 
 
 # -- the state machine

@@ -389,6 +389,24 @@ async def test_without_fast_a_slow_piece_chokes_for_a_while(tmp_path: Path) -> N
         assert await peer.read_block() == ((0, 0, 10), DATA[:10])
 
 
+async def test_what_s3_did_not_send_does_not_count_for_the_peers_address(tmp_path: Path) -> None:
+    async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, node.peer() as peer:
+
+        def fetched() -> set[int]:
+            [session] = node.sessions()
+            history, now = node.uploads.slots.history, trio.current_time()
+            had = history.had(node.torrent.info_hash, session.networks, now)
+            return {round(each.fetched) for each in had}
+
+        node.source.errors[2] = OriginUnreachable("no answer")
+        await peer.request((2, 0, 10))
+        assert await peer.read() == reject((2, 0, 10))
+        assert fetched() == {0}
+        await peer.request((0, 0, 10))
+        assert (await peer.read_block())[0] == (0, 0, 10)
+        assert fetched() == {PIECE_LENGTH}
+
+
 async def test_a_piece_that_fails_is_rejected_and_not_read_again_at_once(tmp_path: Path) -> None:
     async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, node.peer() as peer:
         node.source.errors[2] = OriginUnreachable("no answer")

@@ -124,6 +124,36 @@ async def test_another_byte_ends_the_torrent_as_soon_as_it_is_read(world: World)
     assert world.catalog.by_hash(torrent.info_hash) is None
 
 
+async def test_another_size_ends_the_torrent_before_anything_is_read(world: World) -> None:
+    torrent = await served(world, refresh=SOON)
+    world.server.gate = trio.Event()
+    world.server.objects["key"] = BODY + b"x"
+    await world.until("key", State.BUILDING)
+    assert world.audience.gone == [(torrent, REPLACED)]
+    world.server.gate.set()
+    await world.until("key", State.SERVING)
+
+
+async def test_a_new_state_that_gets_no_metainfo_ends_the_torrent(world: World) -> None:
+    world.server.torrents["key"] = make_torrent()
+    torrent = await served(world, metainfo=["origin"], refresh=SOON)
+    del world.server.torrents["key"]
+    world.server.etags["key"] = '"another"'
+    await world.until("key", State.FAILED)
+    assert world.audience.gone == [(torrent, REPLACED)]
+
+
+async def test_another_etag_of_a_version_keeps_the_torrent_of_that_version(world: World) -> None:
+    name = "key?third"
+    world.server.objects[name] = BODY
+    torrent = await served(world, version_id="third", refresh=SOON)
+    world.server.etags[name] = '"another"'
+    await world.until_true(lambda: len(world.audience.moved) == 1, "key")
+    assert world.audience.gone == []
+    assert await read_all(world, torrent) == BODY
+    assert world.server.body_bytes == {name: len(BODY)}
+
+
 async def test_servers_that_disagree_about_the_etag_have_the_object_read_once_for_each(
     world: World,
 ) -> None:
@@ -242,3 +272,28 @@ async def test_a_read_that_meets_another_etag_goes_on_with_the_same_bytes(
     world.server.etags["key"] = etag
     assert await read_all(world, torrent) == BODY
     await moved(world, torrent)
+
+
+async def test_another_byte_ends_a_bundle_before_the_rest_of_it_is_read(
+    world: World, faults: FaultServer
+) -> None:
+    bodies = {f"data/{name}": BODY[: 5 * PIECE] for name in "ab"}
+    world.server.objects.update(bodies)
+    entry = {"bucket": "bucket", "prefix": "data/", "bundle": True, "piece_length": PIECE}
+    await world.publisher.apply([ObjectSettings.model_validate({**entry, "refresh": SOON})])
+    torrent = (await world.until("data/", State.SERVING)).torrent
+    readable = trio.Event()
+
+    async def hold_up(seen: Seen, stream: trio.abc.Stream) -> None:
+        if seen.method == "GET" and seen.path.endswith("/b"):
+            await readable.wait()
+        await world.server.serve(seen, stream)
+
+    faults.default = hold_up
+    world.server.objects["data/a"] = bodies["data/a"][::-1]
+    world.server.etags["data/b"] = '"another"'
+    await world.until_true(lambda: bool(world.audience.gone), "data/")
+    assert world.audience.gone == [(torrent, REGROUPED)]
+    assert world.publication("data/").state is State.BUILDING
+    readable.set()
+    await world.until("data/", State.SERVING)

@@ -123,6 +123,26 @@ async def test_it_closes_again_if_s3_still_has_too_much_to_do(autojump_clock: Mo
     assert gate.next_in(start + 2) > 0
 
 
+async def test_a_failure_while_it_opens_lets_half_as_many_in(autojump_clock: MockClock) -> None:
+    start = trio.current_time()
+    gate = Gate(POLICY, lambda: 0.0)
+    entered = await gate.enter(start, LONG, tried=False)
+    assert entered is not None
+    assert gate.failed(entered, Setback("503"), start, start)
+    for _ in range(2):
+        gate.answered(start)
+    # The first one is inside still, and there is room for three more.
+    for _ in range(2):
+        entered = await gate.enter(start, LONG, tried=True)
+        assert entered is not None
+    assert not gate.failed(entered, Setback("500"), start, start)
+    with trio.move_on_after(1) as waiting:
+        await gate.enter(start, LONG, tried=True)
+    assert waiting.cancelled_caught
+    gate.answered(start)
+    assert await gate.enter(start, LONG, tried=True) is not None
+
+
 async def test_being_asked_too_much_closes_it_at_once(autojump_clock: MockClock) -> None:
     start = trio.current_time()
     gate = Gate(POLICY, lambda: 0.0)
