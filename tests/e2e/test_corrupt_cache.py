@@ -1,7 +1,8 @@
 """A bit that flips in the cache while clients download: it is found, and they get right bytes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
@@ -17,28 +18,47 @@ from tests.support.objects import MIB, content, digest
 from tests.support.processes import poll_until
 
 SIZE = 16 * MIB
+BODY = content(SIZE)
+Publish: TypeAlias = Callable[..., tuple[SeederDaemon, Path]]
+
+
+@pytest.fixture
+def publish(
+    *,
+    ceph: CephRGW,
+    publisher: Publisher,
+    bucket: str,
+    seeder: Callable[..., SeederDaemon],
+    tmp_path: Path,
+) -> Publish:
+    """Return what serves an object from disk alone; given [peer], it returns daemon and torrent."""
+
+    def publish(peer: Mapping[str, object] | None = None) -> tuple[SeederDaemon, Path]:
+        publisher.put(bucket, "big", BODY)
+        entry = {"bucket": bucket, "key": "big", "metainfo": ["build"], "piece_length": "1 MiB"}
+        daemon = seeder(
+            {
+                "origin": origin(ceph),
+                "objects": [entry],
+                "cache": {"memory": "0 B"},
+                "peer": peer or {},
+            }
+        )
+        daemon.start()
+        wait_for_state(daemon, bucket, "big")
+        torrent = tmp_path / "big.torrent"
+        torrent.write_bytes(served_torrent(daemon, bucket, "big"))
+        return daemon, torrent
+
+    return publish
 
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("kind", [Libtorrent, Aria2])
 def test_the_first_client_stumbles_over_it_and_the_next_one_does_not(
-    ceph: CephRGW,
-    publisher: Publisher,
-    bucket: str,
-    *,
-    seeder: Callable[..., SeederDaemon],
-    client: ClientFactory,
-    tmp_path: Path,
-    kind: type[Leecher],
+    publish: Publish, bucket: str, client: ClientFactory, kind: type[Leecher]
 ) -> None:
-    body = content(SIZE)
-    publisher.put(bucket, "big", body)
-    entry = {"bucket": bucket, "key": "big", "metainfo": ["build"], "piece_length": "1 MiB"}
-    daemon = seeder({"origin": origin(ceph), "objects": [entry], "cache": {"memory": "0 B"}})
-    daemon.start()
-    wait_for_state(daemon, bucket, "big")
-    torrent = tmp_path / "big.torrent"
-    torrent.write_bytes(served_torrent(daemon, bucket, "big"))
+    daemon, torrent = publish()
     [first] = (daemon.directory / "cache").glob("*/0/5")
     # As on a dying disk: had somebody written to it, that would be noticed before anything is sent.
     rot(first, at=777)
@@ -47,7 +67,7 @@ def test_the_first_client_stumbles_over_it_and_the_next_one_does_not(
     poll_until(lambda: "is corrupt" in daemon.log, timeout=90, what="line about the bad file")
     assert f"{first} is corrupt: read again from S3" in daemon.log
     assert daemon.status()["cache"]["corrupt"] == 1
-    assert digest(client(kind).download(torrent, timeout=60)) == digest(body)
+    assert digest(client(kind).download(torrent, timeout=60)) == digest(BODY)
     stumbling.close()
     assert daemon.torrent_status(bucket, "big")["state"] == "serving"
 
@@ -64,30 +84,9 @@ def spoil(path: Path) -> None:
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("kind", [Libtorrent, Aria2])
 def test_a_download_under_way_is_sent_nothing_of_files_that_somebody_wrote_to(
-    ceph: CephRGW,
-    publisher: Publisher,
-    bucket: str,
-    *,
-    seeder: Callable[..., SeederDaemon],
-    client: ClientFactory,
-    tmp_path: Path,
-    kind: type[Leecher],
+    publish: Publish, bucket: str, client: ClientFactory, kind: type[Leecher]
 ) -> None:
-    body = content(SIZE)
-    publisher.put(bucket, "big", body)
-    entry = {"bucket": bucket, "key": "big", "metainfo": ["build"], "piece_length": "1 MiB"}
-    daemon = seeder(
-        {
-            "origin": origin(ceph),
-            "objects": [entry],
-            "cache": {"memory": "0 B"},
-            "peer": {"upload_rate": "4 MB/s"},
-        }
-    )
-    daemon.start()
-    wait_for_state(daemon, bucket, "big")
-    torrent = tmp_path / "big.torrent"
-    torrent.write_bytes(served_torrent(daemon, bucket, "big"))
+    daemon, torrent = publish({"upload_rate": "4 MB/s"})
     leecher = client(kind)
     leecher.add(torrent)
     poll_until(
@@ -99,7 +98,7 @@ def test_a_download_under_way_is_sent_nothing_of_files_that_somebody_wrote_to(
     assert len(files) == SIZE // MIB
     for file in files:
         spoil(file)
-    assert digest(leecher.wait(timeout=120)) == digest(body)
+    assert digest(leecher.wait(timeout=120)) == digest(BODY)
     assert "is corrupt: read again from S3" in daemon.log
     assert daemon.status()["cache"]["corrupt"] > 0
     assert daemon.torrent_status(bucket, "big")["state"] == "serving"
@@ -107,24 +106,11 @@ def test_a_download_under_way_is_sent_nothing_of_files_that_somebody_wrote_to(
 
 @pytest.mark.timeout(180)
 def test_a_client_that_asks_again_gets_it_right(
-    ceph: CephRGW,
-    publisher: Publisher,
-    bucket: str,
-    *,
-    seeder: Callable[..., SeederDaemon],
-    client: ClientFactory,
-    tmp_path: Path,
+    publish: Publish, bucket: str, client: ClientFactory
 ) -> None:
-    body = content(SIZE)
-    publisher.put(bucket, "big", body)
-    entry = {"bucket": bucket, "key": "big", "metainfo": ["build"], "piece_length": "1 MiB"}
-    daemon = seeder({"origin": origin(ceph), "objects": [entry], "cache": {"memory": "0 B"}})
-    daemon.start()
-    wait_for_state(daemon, bucket, "big")
-    torrent = tmp_path / "big.torrent"
-    torrent.write_bytes(served_torrent(daemon, bucket, "big"))
+    daemon, torrent = publish()
     [file] = (daemon.directory / "cache").glob("*/0/5")
     rot(file, at=777)
-    assert digest(client(Transmission).download(torrent, timeout=120)) == digest(body)
+    assert digest(client(Transmission).download(torrent, timeout=120)) == digest(BODY)
     assert f"{file} is corrupt: read again from S3" in daemon.log
     assert daemon.status()["cache"]["corrupt"] == 1

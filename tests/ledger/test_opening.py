@@ -37,6 +37,15 @@ async def opened(path: Path, ledger: Ledger, at: float = NOON) -> AsyncIterator[
         await database.aclose()
 
 
+def locked(path: Path, *, readable: bool = True) -> sqlite3.Connection:
+    """Keep others from writing to a ledger until the connection is closed, or from reading it."""
+    lock = sqlite3.connect(path, isolation_level=None)
+    if not readable:
+        lock.execute("PRAGMA locking_mode = EXCLUSIVE")
+    lock.execute("BEGIN IMMEDIATE")
+    return lock
+
+
 async def fill(path: Path, count: int = 100, *, at: float = NOON) -> None:
     ledger = Ledger()
     async with opened(path, ledger, at) as database:
@@ -173,9 +182,7 @@ async def test_a_ledger_that_can_not_be_opened_yet_is_joined_when_it_can(
 ) -> None:
     await fill(path, 100, at=NOON - 40 * DAY)
     await fill(path, 20, at=NOON)
-    lock = sqlite3.connect(path, isolation_level=None)
-    lock.execute("PRAGMA locking_mode = EXCLUSIVE" if not readable else "SELECT 1")
-    lock.execute("BEGIN IMMEDIATE")
+    lock = locked(path, readable=readable)
     ledger = Ledger()
     async with opened(path, ledger) as database:
         account = ledger.account(NELSON)
@@ -215,8 +222,7 @@ async def test_without_a_load_what_is_counted_is_added_to_the_file_that_opens_la
     path: Path,
 ) -> None:
     await fill(path, 100)
-    lock = sqlite3.connect(path, isolation_level=None)
-    lock.execute("BEGIN IMMEDIATE")
+    lock = locked(path)
     ledger = Ledger()
     database = await LedgerDatabase.open(path, busy=0.01)
     ledger.account(NELSON).uploaded(7)
@@ -289,8 +295,7 @@ async def test_a_ledger_that_fails_half_way_through_its_load_is_opened_later(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await fill(path)
-    lock = sqlite3.connect(path, isolation_level=None)
-    lock.execute("BEGIN IMMEDIATE")
+    lock = locked(path)
     ledger = Ledger()
     async with opened(path, ledger) as database:
         lock.close()
@@ -348,9 +353,7 @@ async def test_damage_that_shows_only_when_the_file_opens_late_is_set_aside(
 ) -> None:
     await fill(path)
     execute(path, NEVER_WRITTEN[how])
-    lock = sqlite3.connect(path, isolation_level=None)
-    lock.execute("PRAGMA locking_mode = EXCLUSIVE")
-    lock.execute("BEGIN IMMEDIATE")
+    lock = locked(path, readable=False)
     ledger = Ledger()
     async with opened(path, ledger) as database:
         ledger.account(NELSON).uploaded(7)

@@ -46,7 +46,7 @@ class Libtorrent(Leecher):
         self._finished = False
         self._flushed = False
         self._handle: lt.torrent_handle | None = None
-        chosen = _settings(address, self.port) | _ENCRYPTION[encryption]
+        chosen = local_settings(address, self.port) | _ENCRYPTION[encryption]
         chosen["download_rate_limit"] = download_rate
         chosen["upload_rate_limit"] = upload_rate
         self._session: lt.session | None = lt.session(chosen | (settings or {}))
@@ -142,7 +142,8 @@ class Libtorrent(Leecher):
         return f"{status.progress:.1%} with {status.num_peers} peers\n{last}\n"
 
 
-def _settings(address: str, port: int) -> "lt.settings_pack":
+def local_settings(address: str, port: int) -> "lt.settings_pack":
+    """Return the settings of a session that finds peers by the tracker and `connect` alone."""
     categories = lt.alert.category_t
     return {
         "listen_interfaces": f"{address}:{port}",

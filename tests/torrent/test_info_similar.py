@@ -15,6 +15,7 @@ from seeder.torrent.info import InfoHash, torrent_file
 from seeder.torrent.layout import sha1
 from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
 from seeder.units import KIB
+from tests.support.libtorrent_client import local_settings
 from tests.support.processes import poll_until
 
 PIECE = 16 * KIB
@@ -46,19 +47,7 @@ def file_of(info: bytes, similar: list[InfoHash]) -> bytes:
 
 @contextmanager
 def session() -> Iterator[lt.session]:
-    yield lt.session(
-        {
-            "listen_interfaces": "127.0.0.1:0",
-            "enable_dht": False,
-            "enable_lsd": False,
-            "enable_upnp": False,
-            "enable_natpmp": False,
-            "enable_outgoing_utp": False,
-            "enable_incoming_utp": False,
-            "allow_multiple_connections_per_ip": True,
-            "stop_tracker_timeout": 0,
-        }
-    )
+    yield lt.session(local_settings("127.0.0.1", 0) | {"stop_tracker_timeout": 0})
 
 
 def add(to: lt.session, file: bytes, where: Path) -> lt.torrent_handle:
