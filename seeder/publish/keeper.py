@@ -6,7 +6,7 @@ object below a prefix is looked at when its line in the listing has changed, and
 """
 
 import logging
-from collections.abc import Callable, Set
+from collections.abc import Set
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
@@ -31,16 +31,15 @@ from seeder.metainfo.library import Library
 from seeder.metainfo.store import Record
 from seeder.publish.doubts import Doubts
 from seeder.publish.makers import Maker
+from seeder.publish.replacing import HeldTorrent, Replacing
 from seeder.publish.rounds import REFUSED_RETRY, Rounds, Timetable
 from seeder.publish.serving import DELETED, LOST, Serving, replaced
 from seeder.s3.listing import Listed, suspicion
-from seeder.torrent.catalog import Held, Publication, State, Torrent
+from seeder.torrent.catalog import Publication, State, Torrent
 from seeder.torrent.info import Outline
 from seeder.torrent.objects import (
     ObjectRef,
     PinnedObject,
-    Section,
-    changed_sections,
     may_be_equal,
     same_state,
     still_there,
@@ -57,10 +56,6 @@ _OTHER_BYTES = "S3 gives other bytes than its torrent describes, under the same 
 READS_FAIL_FOR = 60.0
 """Seconds for which an object stays faulty after a piece couldn't be read; a fault within them is
 neither logged nor looked into again."""
-PAUSE = 1.0
-"""Seconds between two looks at an object that S3 gives another ETag of each time."""
-MOST_STATES = 8
-"""States of one object that are remembered to have the same bytes."""
 LYING = "its metainfo was wrong; get its new torrent"
 
 
@@ -74,43 +69,18 @@ class Wanted:
     """What the listing of its prefix says; None for an object that has an entry of its own."""
 
 
-class _Former:
-    """The torrent of a keeper's last state, while it is looked at whether it has the same bytes."""
-
-    def __init__(self, torrent: Torrent, differ: Callable[[], None]) -> None:
-        self._torrent = torrent
-        self._differ = differ
-        held = torrent.held
-        self.cache_ids = held.cache_ids if held is not None else frozenset[str]()
-
-    async def compare(self, section: Section, first: int, digests: list[bytes]) -> None:
-        """Have the torrent end as soon as a piece is another one than before."""
-        torrent = self._torrent
-        if section.layout.piece_length != torrent.layout.piece_length:
-            return  # its own hashes tell nothing of these
-        try:
-            info = await torrent.fetch_info()
-        except SeederError:
-            return  # reported by then
-        start = section.first + first
-        if any(info.piece_hash(start + at) != digest for at, digest in enumerate(digests)):
-            self._differ()
-
-
 class Keeper(Rounds):
     """One object, its publication, and what is known of its metainfo."""
 
     __slots__ = (
         "_doubts",
-        "_known",
         "_library",
-        "_looked_at",
         "_maker",
         "_read_failed_at",
         "_record",
+        "_replacing",
         "_served",
         "_serving",
-        "_states",
         "_unread",
         "_wrong",
         "publication",
@@ -135,12 +105,7 @@ class Keeper(Rounds):
         """Why the record on disk couldn't be read: it may be there all the same."""
         self._served = self._record
         """The record of the torrent that is served; `_record` may be of the object's next state."""
-        self._known: trio.Event | None = None
-        """Set when it is known whether the object's new state has the bytes of the torrent."""
-        self._states: tuple[PinnedObject, ...] = ()
-        """The states that have had the torrent's bytes, the latest one last."""
-        self._looked_at = -inf
-        """When S3 was asked because of another ETag (trio's clock)."""
+        self._replacing = Replacing()
         self._doubts = Doubts()
         """The object isn't what its own hashes say: no HEAD can clear that."""
         self._wrong = ""
@@ -192,9 +157,9 @@ class Keeper(Rounds):
         """Take note that S3 gave no piece of the torrent, or that its metainfo can't be read."""
         match error:
             case ObjectChanged() if self._serving.is_live(self.publication):
-                if self._known is not None:
+                if self._replacing.is_open:
                     return  # it is looked at
-                self._hold(torrent, None)
+                self._replacing.hold(torrent, None)
             case ObjectChanged():
                 self._retire(replaced(torrent))
             case PieceMismatch(steady=True) if torrent.rung not in ("build", "torrent_file"):
@@ -207,7 +172,7 @@ class Keeper(Rounds):
                     if record is not None:
                         record.outline = None
                 self._retire(LOST)
-            case _ if self._known is not None:
+            case _ if self._replacing.is_open:
                 return  # the next state of the object is looked at
             case _:
                 if isinstance(error, StorageError):
@@ -267,10 +232,7 @@ class Keeper(Rounds):
         publication = self.publication
         if self._unread is not None:
             await self._read_record()
-        if self._known is not None:
-            # Servers that disagree about the ETag mustn't have us ask them all the time.
-            await trio.sleep(max(0.0, self._looked_at + PAUSE - trio.current_time()))
-            self._looked_at = trio.current_time()
+        await self._replacing.pause()
         try:
             pinned = await self._maker.look(publication.ref, self.wanted.settings)
         except ObjectMissing as error:
@@ -297,8 +259,8 @@ class Keeper(Rounds):
                 return
         elif torrent is not None and not still_there(torrent.pinned, pinned):
             if self._serving.is_live(publication) and may_be_equal(torrent.pinned, pinned):
-                self._hold(torrent, pinned)
-                if any(same_state(each, pinned) for each in self._states):
+                self._replacing.hold(torrent, pinned)
+                if self._replacing.knows(pinned):
                     await self._return_to(torrent, pinned)
                     return
                 _LOG.info(
@@ -354,22 +316,11 @@ class Keeper(Rounds):
         await self._maker.strike(self._record)
         await self._acquire(pinned)
 
-    def _hold(self, torrent: Torrent, pinned: PinnedObject | None) -> None:
-        """Serve from the cache alone what isn't in `pinned` as it was; all of it for None."""
-        if self._known is None:
-            self._known = trio.Event()
-        if pinned is None:
-            names = frozenset(section.cache_id for section in torrent.sections)
-        else:
-            names = changed_sections(torrent.sections, pinned)
-        torrent.held = Held(names, self._known)
-
     def _release(self, torrent: Torrent) -> None:
         """Ask S3 again for what was held."""
         torrent.held = None
-        if self._known is not None:
-            self._known.set()
-            self._known = None
+        if self._replacing.is_open:
+            self._replacing.settle()
             self.publication.settle(State.SERVING)
 
     async def _return_to(self, torrent: Torrent, pinned: PinnedObject) -> None:
@@ -382,14 +333,13 @@ class Keeper(Rounds):
 
     async def _go_on(self, torrent: Torrent, record: Record, new: Torrent) -> None:
         """Have the torrent that is served go on as one of another state with the same bytes."""
-        self._hold(torrent, new.pinned)
+        self._replacing.hold(torrent, new.pinned)
         await self._maker.adopt(torrent, new)
         if self.publication.torrent is not torrent:
             return  # it ended meanwhile
         before = torrent.pinned
         self._maker.move(torrent, new)
-        states = (*self._states, before, new.pinned)
-        self._states = tuple(dict.fromkeys(reversed(states)))[:MOST_STATES][::-1]
+        self._replacing.remember(before, new.pinned)
         self._record = self._served = record
         self._doubts.forget()
         self._release(torrent)
@@ -397,10 +347,7 @@ class Keeper(Rounds):
 
     def _retire(self, reason: str) -> None:
         """End the torrent; what was in doubt of it says nothing of the next one."""
-        if self._known is not None:
-            self._known.set()
-            self._known = None
-        self._states = ()
+        self._replacing.forget()
         self._doubts.forget()
         self._serving.retire(self.publication, reason)
 
@@ -418,7 +365,7 @@ class Keeper(Rounds):
         torrent = publication.torrent
         former = None
         if torrent is not None and torrent.held is not None:
-            former = _Former(torrent, partial(self._differ, torrent))
+            former = HeldTorrent(torrent, partial(self._differ, torrent))
 
         def begin() -> None:
             publication.settle(State.BUILDING)
@@ -466,10 +413,8 @@ class Keeper(Rounds):
         return record.wanted == describe_wanted(self.wanted.settings)
 
     def _serve(self, record: Record, outline: Outline, *, quiet: bool = False) -> None:
-        if self._known is not None:
-            self._known.set()
-            self._known = None
-        self._states, self._served = (), record
+        self._replacing.forget()
+        self._served = record
         torrent = self._library.torrent(record, outline)
         self._serving.serve(self.publication, torrent, self, quiet=quiet)
 
@@ -480,7 +425,7 @@ class Keeper(Rounds):
         if self.publication.torrent is None:
             self.publication.settle(State.WAITING, str(error))
             self.tell(logging.WARNING, error)
-        elif self._known is not None:
+        elif self._replacing.is_open:
             self.publication.settle(State.FAULTY, str(error))
             self.tell(logging.WARNING, error)
 
@@ -499,7 +444,7 @@ class Keeper(Rounds):
             case StorageError():
                 state = State.FAILED
             case MetainfoError() | TooManyObjects():
-                if self._known is not None and publication.torrent is not None:
+                if self._replacing.is_open and publication.torrent is not None:
                     self._retire(replaced(publication.torrent))
                 state, delay = State.FAILED, self.refresh
         if publication.torrent is not None:
