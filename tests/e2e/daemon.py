@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import shutil
 import signal
 import socket
@@ -17,6 +18,8 @@ from tests.support.closing import Closing
 from tests.support.ports import free_port
 from tests.support.processes import Child, HarnessError, python_environment
 from tests.support.toml import Settings, toml
+
+_COMPLAINT = re.compile(r"\S+ \S+ (WARNING|ERROR) ")
 
 
 class SeederDaemon(Closing):
@@ -87,6 +90,10 @@ class SeederDaemon(Closing):
         """Everything that the daemon wrote to stderr and stdout, over all its starts."""
         path = self.directory / "seeder.log"
         return path.read_text(errors="replace") if path.exists() else ""
+
+    def complaints(self) -> list[str]:
+        """Return the lines of the log that say that something is wrong."""
+        return [line for line in self.log.splitlines() if _COMPLAINT.match(line)]
 
     # -- life -----------------------------------------------------------------------------------
 

@@ -48,11 +48,6 @@ def seeder_command(
     )
 
 
-def complaints(log: str) -> list[str]:
-    """Return the lines of a log that say that something is wrong."""
-    return [line for line in log.splitlines() if " WARNING " in line or " ERROR " in line]
-
-
 # -- the configuration ----------------------------------------------------------------------------
 
 OBJECT = '[[objects]]\nbucket = "quotes"\nkey = "Nelson"\n'
@@ -211,7 +206,7 @@ def test_a_directory_that_cannot_be_written_is_named_and_the_daemon_does_without
     value = f"{locked}{value}" if isinstance(value, str) else {"directory": f"{locked}{name}"}
     daemon = seeder({"origin": origin(ceph), "objects": objects, section: value}, prefix=OBEDIENT)
     daemon.start()
-    line = complaints(daemon.log)[0]
+    line = daemon.complaints()[0]
     for part in (f"{locked}{name}", does):
         assert part in line
     if section == "cache":
@@ -236,7 +231,7 @@ def test_a_state_directory_lost_on_the_way_costs_a_line_at_the_stop(
     finally:
         state.chmod(0o700)
     assert "Traceback" not in daemon.log
-    assert any(f"{state}/swarms" in line for line in complaints(daemon.log))
+    assert any(f"{state}/swarms" in line for line in daemon.complaints())
 
 
 # -- the origin -----------------------------------------------------------------------------------
@@ -331,7 +326,7 @@ def test_trouble_with_one_object_is_a_line_and_the_others_are_served(
         poll_until(settled, timeout=30, what="end of the tries")
     finally:
         print(*((*which, it["state"], it["reason"]) for which, it in found.items()), sep="\n")
-    lines = complaints(daemon.log)
+    lines = daemon.complaints()
     for which, (origin_name, name, _, parts) in TROUBLE.items():
         reason = found[origin_name, name]["reason"]
         assert "\n" not in reason
@@ -360,7 +355,7 @@ def test_without_credentials_the_daemon_says_where_to_put_them(
     )
     daemon.start()
     wait_for_state(daemon, bucket, "object", "failed")
-    [line] = complaints(daemon.log)
+    [line] = daemon.complaints()
     assert f"{bucket}/object" in line
     assert "AWS_ACCESS_KEY_ID" in line
     assert "anonymous = true" in line
@@ -390,7 +385,7 @@ def test_a_bucket_in_another_region_is_asked_there(seeder: MakeDaemon, faults: F
     )
     daemon.start()
     wait_for_state(daemon, "quotes", "object")
-    assert not complaints(daemon.log)
+    assert not daemon.complaints()
     told = [line for line in daemon.log.splitlines() if "eu-central-1" in line]
     assert len(told) == 1
     assert "quotes" in told[0]
@@ -422,7 +417,7 @@ def test_an_origin_that_is_away_at_the_start_is_waited_for(
     server = FaultServer(default=ObjectsServer(objects={"object": b"body"}).serve)
     with in_thread(server, port=port, inside=network.entered):
         wait_for_state(daemon, "quotes", "object")
-    [line] = complaints(daemon.log)
+    [line] = daemon.complaints()
     assert "is away since" in line
     assert "Connection refused; check endpoint and the network" in line
 

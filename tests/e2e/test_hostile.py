@@ -123,6 +123,10 @@ class Target:
         )
 
 
+_HIDDEN = re.compile(r" seeder\.gateway\.hidden: ")
+"""Of a log line: the peers of these tests have private addresses."""
+
+
 @pytest.fixture(scope="module")
 def running(
     ceph: CephRGW, network: Network, tmp_path_factory: pytest.TempPathFactory
@@ -166,13 +170,11 @@ def target(running: Target) -> Iterator[Target]:
         start = (PIECES - 2) * PIECE_LENGTH
         assert peer.wait_for(PIECE)[8:] == BODY[start : start + BLOCK]
     assert running.memory() < before + ROOM
-    assert not complaints(running.daemon.log)
+    # What a proxy that isn't trusted looks like is said once a run, whoever looks like it.
+    complaints = running.daemon.complaints()
+    assert [line for line in complaints if not _HIDDEN.search(line)] == []
+    assert len(complaints) <= 2
     assert "Traceback" not in running.daemon.log
-
-
-def complaints(log: str) -> list[str]:
-    """Return the lines of a log that say that something is wrong."""
-    return [line for line in log.splitlines() if re.match(r"\S+ \S+ (WARNING|ERROR) ", line)]
 
 
 def addresses(handout: bytes) -> list[bytes]:

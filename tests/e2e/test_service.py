@@ -82,11 +82,6 @@ def torrent_of(daemon: SeederDaemon, shelf: Shelf, key: str, directory: Path) ->
     return path
 
 
-def complaints(log: str) -> list[str]:
-    """Return the lines of a log that say that something is wrong."""
-    return [line for line in log.splitlines() if " WARNING " in line or " ERROR " in line]
-
-
 # -- starting -----------------------------------------------------------------------------------
 
 
@@ -99,7 +94,7 @@ def test_what_is_known_is_served_when_it_says_ready(daemon: SeederDaemon, shelf:
     with socket.create_connection(daemon.peer_address, timeout=10) as peer:
         peer.sendall(handshake(read_torrent(known).info_hash))
         assert peer.recv(68).startswith(b"\x13BitTorrent protocol")
-    assert not complaints(daemon.log)
+    assert not daemon.complaints()
 
 
 def test_the_service_manager_is_told_how_it_stands(daemon: SeederDaemon, shelf: Shelf) -> None:
@@ -216,7 +211,7 @@ def test_a_reload_adds_and_removes_objects_and_leaves_the_others_peers_alone(
     assert leecher.status().progress < 1
     leecher.wait(30)
     assert daemon.log.count(f"opened: {shelf.bucket}/stays") == 1
-    assert not complaints(daemon.log)
+    assert not daemon.complaints()
 
 
 def test_a_file_with_mistakes_changes_nothing_and_says_every_one(
@@ -226,7 +221,7 @@ def test_a_file_with_mistakes_changes_nothing_and_says_every_one(
     torrent = served_torrent(daemon, shelf.bucket, "stays")
     daemon.path.write_text(good.replace('"directory"', '"dirctory"') + "\n[savings]\nprice = 1\n")
     daemon.reload()
-    said = complaints(daemon.log)
+    said = daemon.complaints()
     assert len(said) == 3
     assert "the old configuration stays in force" in said[0]
     assert 'cache.dirctory: unknown key; did you mean "directory"?' in said[1]
@@ -235,10 +230,10 @@ def test_a_file_with_mistakes_changes_nothing_and_says_every_one(
 
     daemon.path.unlink()
     daemon.reload()
-    assert "No such file" in complaints(daemon.log)[-1]
+    assert "No such file" in daemon.complaints()[-1]
     daemon.path.write_text("[[objects]\n")
     daemon.reload()
-    assert "line 1" in complaints(daemon.log)[-1]
+    assert "line 1" in daemon.complaints()[-1]
     shelf.put("later", 1000)
     daemon.configure(shelf.settings("stays", "later"))
     daemon.reload()
@@ -249,7 +244,7 @@ def test_a_file_with_mistakes_changes_nothing_and_says_every_one(
 def test_what_needs_a_restart_is_named_by_a_reload(daemon: SeederDaemon, shelf: Shelf) -> None:
     daemon.configure(shelf.settings("stays", cache={"memory": "1 MiB"}))
     daemon.reload()
-    [line] = complaints(daemon.log)
+    [line] = daemon.complaints()
     assert "cache.memory changed" in line
     assert "next start" in line
     assert daemon.torrent_status(shelf.bucket, "stays")["state"] == "serving"
@@ -269,7 +264,7 @@ def test_a_reload_raises_the_upload_rate_of_a_download_under_way(
     daemon.reload()
     assert digest(leecher.wait(60)) == digest(content(SIZE, seed=len("stays")))
     assert daemon.log.count(f"opened: {shelf.bucket}/stays") == 1
-    assert not complaints(daemon.log)
+    assert not daemon.complaints()
 
 
 # -- stopping -----------------------------------------------------------------------------------
@@ -321,7 +316,7 @@ def test_it_ends_within_ten_seconds_whoever_is_connected(
     [account] = recorded.ledger.accounts
     assert account.peers == 1
     assert (daemon.directory / "state/swarms.json").stat().st_size > 100
-    assert not complaints(daemon.log)
+    assert not daemon.complaints()
     assert "Traceback" not in daemon.log
 
 
@@ -358,7 +353,7 @@ def test_peers_leave_descriptors_to_everything_else(
     wait_for_state(daemon, shelf.bucket, "stays")
     torrent = torrent_of(daemon, shelf, "stays", tmp_path)
     info_hash = read_torrent(torrent.read_bytes()).info_hash
-    [told] = complaints(daemon.log)
+    [told] = daemon.complaints()
     found = re.search(r"peer.connections = 2000 doesn't fit the limit of 640 .* (\d+) are", told)
     assert found is not None
     with ExitStack() as stack:
