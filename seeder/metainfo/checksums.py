@@ -18,7 +18,7 @@ from seeder.errors import (
     OriginFault,
 )
 from seeder.metainfo.workers import do_all
-from seeder.s3.answers import Support, content_length, label, opaque, printable
+from seeder.s3.answers import Support, content_length, label, printable
 from seeder.s3.attributes import Attributes, Part, parse_attributes, part_of_head
 from seeder.s3.client import S3Origin
 from seeder.s3.transport import Exchange
@@ -28,7 +28,7 @@ from seeder.torrent.layout import (
     Layout,
     check_piece_count,
 )
-from seeder.torrent.objects import Meter, PinnedObject
+from seeder.torrent.objects import Meter, PinnedObject, opaque
 from seeder.units import MIB
 
 _LOG = logging.getLogger(__name__)
@@ -264,7 +264,7 @@ def _check(pinned: PinnedObject, etag: str | None, size: int | None) -> None:
     name = label(pinned.ref)
     if etag is None:
         raise AttributesUnsupported(f"{name}: S3 doesn't say of which state it tells the parts")
-    if opaque(etag) != opaque(pinned.etag):
+    if opaque(etag) != pinned.tag:
         raise ObjectChanged(
             f"{name}: the object was replaced (ETag {printable(etag)}, it was {pinned.etag})"
         )

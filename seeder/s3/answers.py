@@ -19,7 +19,7 @@ from seeder.errors import (
 )
 from seeder.http.dates import parse_date
 from seeder.s3.xml import read_xml
-from seeder.torrent.objects import Description, ObjectRef, PinnedObject
+from seeder.torrent.objects import Description, ObjectRef, PinnedObject, opaque
 from seeder.units import LARGEST_SIZE, ByteRange, whole_number
 
 _TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
@@ -288,7 +288,7 @@ def check_range(
     """
     name = label(pinned.ref)
     etag = headers.get("etag")
-    if etag is not None and opaque(etag) != opaque(pinned.etag):
+    if etag is not None and opaque(etag) != pinned.tag:
         raise ObjectChanged(
             f"{name}: the object was replaced (ETag {printable(etag)}, it was {pinned.etag})"
         )
@@ -445,8 +445,3 @@ def _region_of(host: str) -> str:
     if match is None:
         return ""
     return "us-east-1" if match[1] == "external-1" else match[1]
-
-
-def opaque(etag: str) -> str:
-    """Return an ETag without its quotes and without the W/ of a weak one."""
-    return etag.removeprefix("W/").strip('"')

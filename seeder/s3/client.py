@@ -188,7 +188,7 @@ class S3Origin:
             raise ValueError(f"{wanted.header} is not inside {pinned.size} bytes")
         filling = _Filling(wanted, part_length, take)
         # A proxy may have weakened the ETag: a weak one never matches, the strong one may.
-        headers = {"Range": wanted.header, "If-Match": pinned.etag.removeprefix("W/")}
+        headers = {"Range": wanted.header, "If-Match": pinned.strong_etag}
 
         async def fill(exchange: Exchange) -> None:
             if "If-Match" not in headers and "etag" not in exchange.headers:
@@ -356,7 +356,7 @@ class S3Origin:
             meter,
             "metainfo",
             take,
-            headers={"If-Match": pinned.etag.removeprefix("W/"), **headers},
+            headers={"If-Match": pinned.strong_etag, **headers},
             size=size,
             about=about,
             normal=(AttributesUnsupported, AccessDenied),

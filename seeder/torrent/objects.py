@@ -70,12 +70,17 @@ class PinnedObject:
     @property
     def tag(self) -> str:
         """What the ETag says, without quotes and without what makes it weak."""
-        return _opaque(self.etag).strip('"')
+        return opaque(self.etag)
+
+    @property
+    def strong_etag(self) -> str:
+        """The ETag in its quotes without what makes it weak, which a proxy may have added."""
+        return self.etag.removeprefix("W/")
 
     def identity(self) -> str:
         """Return 32 hex digits that name this state of this object, for files on disk."""
-        etag = _opaque(self.etag)
-        parts = [self.ref.origin, self.ref.bucket, self.ref.key, etag, str(self.size)]
+        ref = self.ref
+        parts = [ref.origin, ref.bucket, ref.key, self.strong_etag, str(self.size)]
         if self.ref.version_id is not None:
             # Two versions may have one ETag and size, and other bytes.
             parts.append(self.ref.version_id)
@@ -107,11 +112,12 @@ def same_state(one: PinnedObject, other: PinnedObject) -> bool:
 
     By weak comparison (RFC 9110, 8.8.3.2): what makes an ETag weak is a proxy, not other bytes.
     """
-    return (_opaque(one.etag), one.size) == (_opaque(other.etag), other.size)
+    return (one.tag, one.size) == (other.tag, other.size)
 
 
-def _opaque(etag: str) -> str:
-    return etag.removeprefix("W/")
+def opaque(etag: str) -> str:
+    """Return an ETag without its quotes and without the W/ of a weak one."""
+    return etag.removeprefix("W/").strip('"')
 
 
 def still_there(old: PinnedObject, new: PinnedObject) -> bool:
