@@ -97,16 +97,8 @@ class S3Origin:
         HeadObject tells it. A ranged GET is asked too where that is refused, has no ETag or
         length, or a length that may be another one than the object's; then the GET is believed.
         """
-
-        async def take(exchange: Exchange) -> Mapping[str, str]:
-            await exchange.read(0)  # to the end, so that the connection is kept
-            if exchange.status != 200:
-                raise HeadRefused(f"{label(ref)}: S3 answers {exchange.status} to a HEAD")
-            return exchange.headers
-
         try:
-            call = Call("HEAD", ref, meter, "metainfo", take, normal=(HeadRefused,))
-            told = await self._caller.result(call)
+            told = await self._ask_by_head(ref, meter)
         except HeadRefused:
             told = {}
         if is_plain(told):
@@ -126,6 +118,18 @@ class S3Origin:
             raise OriginFault(f"{label(ref)}: HEAD doesn't tell its state, and {error}") from error
         return pin(ref, {**told, **found}, size, "a GET of its first byte")
 
+    async def _ask_by_head(self, ref: ObjectRef, meter: Meter) -> Mapping[str, str]:
+        """Return the head of the answer to a HEAD. HeadRefused where a GET may tell more."""
+
+        async def take(exchange: Exchange) -> Mapping[str, str]:
+            await exchange.read(0)  # to the end, so that the connection is kept
+            if exchange.status != 200:
+                raise HeadRefused(f"{label(ref)}: S3 answers {exchange.status} to a HEAD")
+            return exchange.headers
+
+        call = Call("HEAD", ref, meter, "metainfo", take, normal=(HeadRefused,))
+        return await self._caller.result(call)
+
     async def _ask_by_range(
         self, ref: ObjectRef, meter: Meter
     ) -> tuple[Mapping[str, str], int | None]:
@@ -142,18 +146,18 @@ class S3Origin:
         return await self._caller.result(Call("GET", ref, meter, "metainfo", take, first, size=1))
 
     async def is_md5(self, pinned: PinnedObject, meter: Meter) -> bool:
-        """Tell whether S3 lets an ETag of 32 digits be the object's MD5 (HeadObject). OriginError.
+        """Tell whether S3 lets an ETag of 32 digits be the object's MD5. OriginError.
 
-        It isn't where the object is encrypted with keys of KMS or of the customer.
+        It isn't where the object is encrypted with keys of KMS or of the customer: HeadObject says
+        so, or a ranged GET where HEAD is refused.
         """
-
-        async def take(exchange: Exchange) -> bool:
-            await exchange.read(0)
-            customer = "x-amz-server-side-encryption-customer-algorithm" in exchange.headers
-            kind = exchange.headers.get("x-amz-server-side-encryption", "")
-            return not customer and not kind.startswith("aws:kms")
-
-        return await self._caller.result(Call("HEAD", pinned.ref, meter, "metainfo", take))
+        try:
+            told = await self._ask_by_head(pinned.ref, meter)
+        except HeadRefused:
+            told, _ = await self._ask_by_range(pinned.ref, meter)
+        customer = "x-amz-server-side-encryption-customer-algorithm" in told
+        kind = told.get("x-amz-server-side-encryption", "")
+        return not customer and not kind.startswith("aws:kms")
 
     async def read_range(
         self, pinned: PinnedObject, wanted: ByteRange, meter: Meter, purpose: Purpose

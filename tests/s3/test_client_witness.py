@@ -3,7 +3,7 @@
 import pytest
 
 from seeder.errors import AccessDenied, ObjectChanged, OriginError, OriginFault
-from seeder.torrent.objects import ObjectRef
+from seeder.torrent.objects import ObjectRef, PinnedObject
 from tests.s3.fault_server import FaultServer, Reply, answer, error, head, raw
 from tests.s3.support import CountingMeter, MakeOrigin
 
@@ -49,6 +49,25 @@ async def test_a_head_that_is_refused_is_no_refusal_of_the_object(
     faults.default = FIRST
     pinned = await origin.head(REF, meter)
     assert (pinned.etag, pinned.size) == (TAG, 300)
+
+
+@pytest.mark.parametrize(
+    ("encryption", "is_md5"),
+    [({}, True), ({"x_amz_server_side_encryption": "aws:kms"}, False)],
+    ids=["plain", "KMS"],
+)
+async def test_nor_does_it_keep_back_an_object_whose_etag_is_in_doubt(
+    faults: FaultServer,
+    make_origin: MakeOrigin,
+    meter: CountingMeter,
+    encryption: dict[str, str],
+    is_md5: bool,
+) -> None:
+    origin = await make_origin(path_style=True)
+    faults.script(answer(405))
+    faults.default = answer(206, b"x", etag=TAG, content_range="bytes 0-0/300", **encryption)
+    assert await origin.is_md5(PinnedObject(REF, TAG, 300), meter) is is_md5
+    assert origin.statistics().last_error is None
 
 
 @pytest.mark.parametrize(
