@@ -389,9 +389,6 @@ class MetainfoStore:
                 pinned.size,
             ):
                 return
-            with path.open("rb") as file:
-                file.readline()
-                raw = file.read()
         except (OSError, *_DAMAGE):
             # It is said, and mended, by who wants the metainfo of it.
             return
@@ -399,7 +396,7 @@ class MetainfoStore:
         told.pop("crc32", None)  # of the line as it was
         line = dump_json(told)
         with storage_errors(path, "written"):
-            replace_file(path, line + b"\n" + raw, durable=False)
+            replace_file(path, line + b"\n" + parts.raw, durable=False)
 
 
 def _described(description: Description | None) -> dict[str, object]:
