@@ -81,7 +81,7 @@ class Ladder:
         self.builds = Builds(builds)
         self._etags = EtagMeaning()
         self._verifier = Verifier(origin, cache, self.builds, self._etags, rng)
-        self._support = Support()
+        self._supports = {rung: Support() for rung in ("origin", "sidecar", "checksums")}
         self._parts = PartReader(origin)
 
     async def climb(
@@ -162,15 +162,26 @@ class Ladder:
     ) -> Metainfo | None:
         """Return the metainfo of a rung as it came; None where it has none.
 
-        OriginError, MetainfoError; OriginUnreachable also when it takes too long.
+        OriginError, MetainfoError; OriginUnreachable also when it takes too long, or took too long
+        for other objects of late.
         """
+        support = self._supports[rung]
+        if support.hangs(trio.current_time()):
+            raise OriginUnreachable(
+                f"{label(pinned.ref)}: S3 hasn't answered in time for other objects"
+            )
         with trio.move_on_after(LONGEST_QUESTION):
             if rung == "checksums":
                 made = await self._from_checksums(pinned, settings, meter)
-                return None if made is None else Metainfo(made)
-            ask = self._ask_origin if rung == "origin" else self._read_sidecar
-            data = await ask(pinned, meter)
-            return None if data is None else parse_torrent(data)
+                found = None if made is None else Metainfo(made)
+            else:
+                ask = self._ask_origin if rung == "origin" else self._read_sidecar
+                data = await ask(pinned, meter)
+                found = None if data is None else parse_torrent(data)
+            support.came()
+            return found
+        if not self._origin.hopes():  # else all of S3 is away, which says nothing of the question
+            support.hung(trio.current_time())
         raise OriginUnreachable(
             f"{label(pinned.ref)}: S3 hasn't answered within {LONGEST_QUESTION:.0f} s"
         )
@@ -195,15 +206,16 @@ class Ladder:
         return await self._verifier.verify(pinned, metainfo, settings, meter, progress)
 
     async def _ask_origin(self, pinned: PinnedObject, meter: Meter) -> bytes | None:
-        if self._support.absent:
+        support = self._supports["origin"]
+        if support.absent:
             return None
         try:
             data = await self._origin.get_torrent(pinned, meter)
         except TorrentUnsupported as error:
-            self._support.refused(error.for_every_key)
+            support.refused(error.for_every_key)
             _LOG.info("%s", error)
             return None
-        self._support.answered()
+        support.answered()
         return data
 
     async def _read_sidecar(self, pinned: PinnedObject, meter: Meter) -> bytes | None:

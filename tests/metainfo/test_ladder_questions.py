@@ -144,3 +144,35 @@ async def test_what_was_left_is_asked_again_where_nothing_else_is_allowed(
     faults.default = server.parts.serve
     torrent = await ladder.climb(record, only, meter, lambda done, size: None)
     assert torrent.rung == "checksums"
+
+
+@pytest.fixture
+def haste(hurry: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait even less, where nothing comes."""
+    monkeypatch.setattr(rungs, "LONGEST_QUESTION", 0.5)
+
+
+@pytest.mark.usefixtures("haste")
+@pytest.mark.parametrize("question", QUESTIONS)
+async def test_a_question_that_hangs_is_not_asked_for_every_object(
+    faults: FaultServer,
+    make_origin: MakeOrigin,
+    meter: CountingMeter,
+    tmp_path: Path,
+    question: str,
+) -> None:
+    server = Vetoes(question, silent())
+    faults.default = server.serve
+    ladder = Ladder(await make_origin(path_style=True), Nowhere(), tmp_path, random.Random(5))
+
+    async def climb() -> None:
+        torrent = await ladder.climb(server.record(), SETTINGS, meter, lambda done, size: None)
+        assert torrent.rung == "build"
+
+    for _ in range(3):
+        await climb()
+    asked = server.asked
+    assert asked
+    for _ in range(5):
+        await climb()
+    assert server.asked == asked

@@ -14,7 +14,17 @@ from seeder.errors import (
     OriginUnreachable,
     TorrentUnsupported,
 )
-from seeder.s3.answers import Answer, Asked, check_range, content_length, label, printable, refusal
+from seeder.s3.answers import (
+    HUNG_FOR,
+    Answer,
+    Asked,
+    Support,
+    check_range,
+    content_length,
+    label,
+    printable,
+    refusal,
+)
 from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.units import ByteRange
 
@@ -291,3 +301,24 @@ def test_a_server_that_unpacks_objects_is_named_as_the_likely_cause(
     with pytest.raises(OriginFault) as plain:
         check_range(status, headers, pinned, ByteRange(0, 4))
     assert "unpacks" not in str(plain.value)
+
+
+def test_a_call_that_hangs_is_made_again_after_a_while() -> None:
+    support = Support()
+    for now in (0.0, 60.0):
+        support.hung(now)
+        assert not support.hangs(now)
+    support.came()
+    for now in (120.0, 180.0, 240.0):
+        assert not support.hangs(now)
+        support.hung(now)
+    assert support.hangs(240.0 + HUNG_FOR - 1)
+    later = 240.0 + HUNG_FOR
+    assert not support.hangs(later)
+    # One that hangs still is enough by then; an answer puts an end to it.
+    support.hung(later)
+    assert support.hangs(later)
+    support.came()
+    assert not support.hangs(later + HUNG_FOR)
+    support.hung(later + HUNG_FOR)
+    assert not support.hangs(later + HUNG_FOR)
