@@ -6,8 +6,8 @@ OriginErrors whose text is one line for the operator.
 
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Generic, Protocol, TypeVar
@@ -374,24 +374,33 @@ class Caller:
         seconds = self._policy.attempt_timeout(call.size)
         presence = self._presence
         presence.host = endpoint.host
-        with self._admit(call) as meter:
-            presence.reach.want(trio.current_time())
-            try:
-                async with self._exchanges.exchange(
-                    request, meter, call.purpose, progress, seconds=seconds
-                ) as exchange:
-                    if exchange.status < 300:
-                        presence.heard()
-                        return await call.take(exchange)
-                    body = await exchange.read_error(_LARGEST_ERROR)
-            finally:
-                presence.reach.unwant()
+        with self._admit(call) as meter, self._expecting(call):
+            async with self._exchanges.exchange(
+                request, meter, call.purpose, progress, seconds=seconds
+            ) as exchange:
+                if exchange.status < 300:
+                    presence.heard()
+                    return await call.take(exchange)
+                body = await exchange.read_error(_LARGEST_ERROR)
         answer = Answer.read(exchange.status, exchange.headers, body)
         if answer.status < 500 and not answer.transient:
             presence.heard()
         if call.method == "HEAD" and answer.unexplained and not answer.moved_from(endpoint.region):
             return await self._explain(call, answer, endpoint, credentials)
         return answer
+
+    @contextmanager
+    def _expecting(self, call: Call[_T]) -> Iterator[None]:
+        """Have S3 count as away if nothing comes, unless we can do without the answer."""
+        reach = self._presence.reach
+        if call.optional:
+            yield
+            return
+        reach.want(trio.current_time())
+        try:
+            yield
+        finally:
+            reach.unwant()
 
     def _admit(self, call: Call[_T]) -> AbstractContextManager[Meter]:
         if self._allowance is None:

@@ -127,6 +127,18 @@ async def test_an_origin_that_falls_silent_is_away_and_says_so_once(
     assert "is back after" in line
 
 
+async def test_an_optional_question_that_hangs_says_nothing_of_the_origin(
+    make_origin: MakeOrigin, faults: FaultServer, meter: CountingMeter
+) -> None:
+    origin = await make_origin(policy=WATCHED)
+    faults.default = hang()
+    with trio.move_on_after(4 * WATCHED.silence) as waiting:
+        await origin.read_small(REF, 1000, meter)
+    assert waiting.cancelled_caught
+    assert faults.seen
+    assert origin.statistics().reachable
+
+
 @pytest.mark.parametrize(
     "reply", [error(503, "SlowDown"), answer(500), raw(close=True)], ids=["503", "500", "closed"]
 )
