@@ -258,18 +258,28 @@ async def test_what_is_in_doubt_of_a_bundle_stays_so_when_others_change(
 
 
 async def test_a_torrent_that_is_made_anew_is_not_served_by_a_restart_meanwhile(
-    world: World, server: ObjectsServer, make_origin: MakeOrigin, tmp_path: Path
+    world: World,
+    server: ObjectsServer,
+    make_origin: MakeOrigin,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server.etags["key"] = SAME
     wanted = settings("key", piece_length=PIECE)
     await world.publisher.apply([wanted])
     old = await served(world)
+    tell = world.audience.torrent_gone
+
+    def tell_and_spend(torrent: Torrent, reason: str) -> None:
+        # From now on S3 can't be read: the purse is empty before the object was read again.
+        world.purse.spent = True
+        tell(torrent, reason)
+
+    monkeypatch.setattr(world.audience, "torrent_gone", tell_and_spend)
     server.objects["key"] = OTHER
     await met(world, old, 5)
-    await world.until_true(lambda: world.audience.gone == [(old, REPLACED)], "key")
-    # The purse is empty before all of the object was read again.
-    world.purse.spent = True
     await world.until_true(lambda: world.purse.refusals > 0, "key")
+    assert world.audience.gone == [(old, REPLACED)]
     (tmp_path / "restarted").mkdir()
     (tmp_path / "metainfo").rename(tmp_path / "restarted" / "metainfo")
     async with make_world(server, make_origin, tmp_path / "restarted") as again:
