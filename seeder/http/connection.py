@@ -90,7 +90,8 @@ class _Source:
     """A body that is sent without a copy."""
 
     body: BodySource
-    length: int
+    length: int | None
+    """Bytes; None if it goes on until it offers nothing."""
 
 
 class Connection:
@@ -160,7 +161,9 @@ class Connection:
         return not self._reader.started
 
     def stop(self, deadline: float) -> None:
-        """Answer no further request, and end by `deadline` at the latest."""
+        """Answer no further request, and end by `deadline` at the latest: now if there is no end."""
+        if self._source is not None and self._source.length is None:
+            deadline = trio.current_time()
         self._stops_at = deadline
         if self.scope is not None:
             self.scope.deadline = min(self.scope.deadline, deadline)
@@ -295,7 +298,8 @@ class Connection:
             if length is None:
                 length = len(body)
         else:
-            assert length is not None
+            if length is None:
+                self._last = True
             # Set before the head is made: if that fails, the reply that says so lets go of the
             # source.
             self._source = _Source(body, length)
@@ -357,13 +361,15 @@ class Connection:
         """Send a body without a copy; ValueError if it isn't as long as it said."""
         source = self._source
         assert source is not None
-        left = source.length
+        left = inf if source.length is None else source.length
         try:
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
             while left:
                 self._allow(None)
                 buffers = await source.body.offer()
                 size = sum(map(len, buffers))
+                if size == 0 and left == inf:
+                    break
                 if not 0 < size <= left:
                     raise ValueError(f"a reply of {source.length} bytes had {size} for {left}")
                 sent = self._send_some(buffers)

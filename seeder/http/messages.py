@@ -30,7 +30,7 @@ _BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 class BodySource(Protocol):
     """A body whose bytes lie elsewhere: it offers the next ones, and is told how many were sent.
 
-    So nothing is copied, and nothing is held for a client that doesn't read.
+    So nothing is copied, and nothing is held for a client that doesn't read. It may have no end.
     """
 
     async def offer(self) -> Sequence[memoryview]:
@@ -91,7 +91,11 @@ class Response:
     body: bytes | BodySource = b""
     headers: tuple[Header, ...] = ()
     content_length: int | None = None
-    """Bytes in the body: always set for a BodySource, and for a HEAD whose `body` is empty."""
+    """Bytes in the body, for a HEAD whose `body` is empty too.
+
+    A BodySource without it goes on until it offers nothing, the client leaves, or we stop; the
+    connection ends with it (RFC 9112, 6.3).
+    """
     meter: SentMeter | None = None
     """What counts its bytes, but for those of a BodySource; None is the server's meter."""
     close: bool = False
@@ -249,14 +253,17 @@ def carries_body(request_method: bytes, status: int) -> bool:
     return request_method != b"HEAD" and status not in _BODILESS
 
 
-def encode_head(response: Response, *, date: bytes, close: bool, length: int) -> bytes:
-    """Return the head of a reply; ValueError if a header would break out of its line."""
+def encode_head(response: Response, *, date: bytes, close: bool, length: int | None) -> bytes:
+    """Return the head of a reply; ValueError if a header would break out of its line.
+
+    Without a `length` the body ends with the connection.
+    """
     lines = [_STATUS_LINES[response.status], b"Date: ", date, b"\r\n"]
     for name, value in response.headers:
         if b"\r" in value or b"\n" in value:
             raise ValueError(f"a line break in the reply's {name.decode()}: {value!r}")
         lines += (name, b": ", value, b"\r\n")
-    if response.status not in _BODILESS:
+    if length is not None and response.status not in _BODILESS:
         lines.append(b"Content-Length: %d\r\n" % length)
     lines.append(b"Connection: close\r\n\r\n" if close else b"\r\n")
     return b"".join(lines)

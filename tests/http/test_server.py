@@ -390,6 +390,20 @@ async def test_a_source_is_closed_when_its_client_is_gone(
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
+async def test_a_body_of_unknown_length_ends_with_its_connection() -> None:
+    shelf = Shelf(os.urandom(1_000_001))
+    async with (
+        serving(lambda _: Response(200, shelf)) as port,
+        connected(port) as client,
+    ):
+        await client.send(get("/") + get("/"))
+        head, _, body = (await client.rest()).partition(b"\r\n\r\n")
+        assert b"content-length" not in head.lower()
+        assert b"Connection: close" in head
+        assert body == shelf.data
+        assert shelf.closed == 1
+
+
 async def test_a_source_is_closed_when_its_head_cannot_be_sent() -> None:
     shelf = Shelf(b"x")
 

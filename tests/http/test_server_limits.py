@@ -287,6 +287,25 @@ async def test_stopping_finishes_what_is_in_flight_and_closes_the_rest() -> None
     assert raw.endswith(b"Connection: close\r\n\r\ndone")
 
 
+async def test_stopping_does_not_wait_for_a_body_without_end() -> None:
+    class Endless(Shelf):
+        async def offer(self) -> list[memoryview]:
+            if self.at:
+                await trio.sleep_forever()
+            return await super().offer()
+
+    endless = Endless(b"so far")
+    limits = ServerLimits(grace=PATIENCE * 2)
+    with trio.fail_after(PATIENCE):
+        async with (
+            serving(lambda _: Response(200, endless), limits) as port,
+            connected(port) as client,
+        ):
+            await client.send(get("/"))
+            await client.reply()
+    assert endless.closed == 1
+
+
 async def test_stopping_waits_no_longer_than_the_grace() -> None:
     entered, cancelled = trio.Event(), trio.Event()
 
