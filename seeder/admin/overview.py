@@ -4,84 +4,24 @@ What grows with the number of objects is made in slices, so that other tasks run
 """
 
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import trio
 
 from seeder import __version__
+from seeder.admin.accounts import ROWS_AT_ONCE, Accounts
 from seeder.cache.pieces import PieceCache
 from seeder.gateway.download import Downloads
 from seeder.ledger.budget import Budget, Level
-from seeder.ledger.counters import Account, AccountKey, Ledger
 from seeder.ledger.database import LedgerDatabase, LedgerStatistics
 from seeder.ledger.metrics import Metrics
-from seeder.ledger.report import Report, TorrentRow
+from seeder.ledger.report import Report
 from seeder.ledger.savings import Prices
 from seeder.peer.hub import Hub
 from seeder.publish.prefixes import Prefixes
 from seeder.s3.origins import Origins
-from seeder.torrent.catalog import Catalog, Publication, State, Torrent
-from seeder.tracker.swarms import Swarms
+from seeder.torrent.catalog import State, Torrent
 from seeder.units import rounded_size
-
-ROWS_AT_ONCE = 250
-"""Rows of a report made between two checkpoints."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Accounts:
-    """The accounts of what is published, with states and swarm sizes as they are now."""
-
-    ledger: Ledger
-    catalog: Catalog
-    swarms: Swarms
-
-    async def refresh(self) -> None:
-        """Bring the accounts of all publications up to date."""
-        async for _ in self.publications():
-            pass
-
-    async def publications(self) -> AsyncIterator[Publication]:
-        """Yield every publication, its account up to date, and let other tasks run now and then.
-
-        Publications that are withdrawn meanwhile are left out.
-        """
-        published = self.catalog.publications
-        for number, publication in enumerate(tuple(self.catalog)):
-            if published.get(publication.ref) is publication:
-                self._refresh(publication)
-                yield publication
-            if number % ROWS_AT_ONCE == 0:
-                await trio.lowlevel.checkpoint()
-
-    def _refresh(self, publication: Publication) -> None:
-        if publication.pinned is None or publication.state is State.DUPLICATE:
-            return
-        account = self.ledger.account_of(publication.pinned)
-        account.state = publication.state
-        if publication.torrent is not None:
-            swarm = self.swarms.statistics(publication.torrent.info_hash)
-            account.peers, account.seeds = swarm.peers, swarm.seeds
-
-    def row(self, publication: Publication) -> TorrentRow:
-        """Return the line of a report for one publication."""
-        pinned, ref = publication.pinned, publication.ref
-        if pinned is not None:
-            account = self.ledger.account_of(pinned)
-            account.size = pinned.size
-        else:
-            key = AccountKey(ref.origin, ref.bucket, ref.key, ref.version_id or "")
-            # Without a version nothing has been booked yet; with one it may be from earlier.
-            account = self.ledger.account(key) if ref.version_id else Account(key=key)
-        torrent = publication.torrent
-        row = TorrentRow.of(
-            account,
-            reason=publication.reason,
-            progress=publication.progress,
-            metainfo=None if torrent is None else torrent.rung,
-        )
-        return replace(row, state=publication.state)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -12,8 +12,9 @@ from importlib.resources import files
 
 import trio
 
+from seeder.admin.accounts import ROWS_AT_ONCE
 from seeder.admin.hosts import is_answered
-from seeder.admin.overview import ROWS_AT_ONCE, Overview
+from seeder.admin.overview import Overview
 from seeder.http.messages import Request, Response
 from seeder.ledger.metrics import CONTENT_TYPE as METRICS_TYPE
 

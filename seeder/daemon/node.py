@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import trio
 
 from seeder import __version__
-from seeder.admin.overview import Accounts, Overview
+from seeder.admin.accounts import Accounts
+from seeder.admin.overview import Overview
 from seeder.admin.routes import AdminRoutes
 from seeder.config.sections import Config
 from seeder.daemon.audience import NodeAudience

@@ -1,0 +1,72 @@
+"""What is published, beside what was counted for it."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+
+import trio
+
+from seeder.ledger.counters import Account, AccountKey, Ledger
+from seeder.ledger.report import TorrentRow
+from seeder.torrent.catalog import Catalog, Publication, State
+from seeder.tracker.swarms import Swarms
+
+ROWS_AT_ONCE = 250
+"""Rows of a report made between two checkpoints."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Accounts:
+    """The accounts of what is published, with states and swarm sizes as they are now."""
+
+    ledger: Ledger
+    catalog: Catalog
+    swarms: Swarms
+
+    async def refresh(self) -> None:
+        """Bring the accounts of all publications up to date."""
+        async for _ in self.publications():
+            pass
+
+    async def publications(self) -> AsyncIterator[Publication]:
+        """Yield every publication, its account up to date, and let other tasks run now and then.
+
+        Publications that are withdrawn meanwhile are left out.
+        """
+        published = self.catalog.publications
+        for number, publication in enumerate(tuple(self.catalog)):
+            if published.get(publication.ref) is publication:
+                self._refresh(publication)
+                yield publication
+            if number % ROWS_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+
+    def _refresh(self, publication: Publication) -> None:
+        if publication.pinned is None or publication.state is State.DUPLICATE:
+            return
+        account = self.ledger.account_of(publication.pinned)
+        account.state = publication.state
+        if publication.torrent is not None:
+            swarm = self.swarms.statistics(publication.torrent.info_hash)
+            account.peers, account.seeds = swarm.peers, swarm.seeds
+
+    def account(self, publication: Publication) -> Account:
+        """Return the account that a publication's counts stand on."""
+        pinned, ref = publication.pinned, publication.ref
+        if pinned is not None:
+            account = self.ledger.account_of(pinned)
+            account.size = pinned.size
+            return account
+        key = AccountKey(ref.origin, ref.bucket, ref.key, ref.version_id or "")
+        # Without a version nothing has been booked yet; with one it may be from earlier.
+        return self.ledger.account(key) if ref.version_id else Account(key=key)
+
+    def row(self, publication: Publication) -> TorrentRow:
+        """Return the line of a report for one publication."""
+        account, torrent = self.account(publication), publication.torrent
+        row = TorrentRow.of(
+            account,
+            reason=publication.reason,
+            progress=publication.progress,
+            metainfo=None if torrent is None else torrent.rung,
+        )
+        return replace(row, state=publication.state)
