@@ -161,7 +161,7 @@ class Connection:
         return not self._reader.started
 
     def stop(self, deadline: float) -> None:
-        """Answer no further request, and end by `deadline` at the latest: now if there is no end."""
+        """Answer no further request, and end by `deadline` at the latest; now, if it has no end."""
         if self._source is not None and self._source.length is None:
             deadline = trio.current_time()
         self._stops_at = deadline
