@@ -19,7 +19,8 @@ from seeder.ledger.counters import Ledger, Tally
 from seeder.metainfo.bundles import look
 from seeder.metainfo.hashing import OnProgress
 from seeder.metainfo.ladder import describe_wanted
-from seeder.metainfo.store import MetainfoStore, Record
+from seeder.metainfo.records import Record
+from seeder.metainfo.store import MetainfoStore
 from seeder.publish.entries import Entries
 from seeder.publish.serving import enter_torrent
 from seeder.torrent.catalog import Torrent

@@ -17,7 +17,7 @@ from seeder.errors import (
     TooManyObjects,
 )
 from seeder.metainfo.hashing import journal_numbers, known_hashes
-from seeder.metainfo.store import Record
+from seeder.metainfo.records import Record
 from seeder.s3.answers import label
 from seeder.s3.client import S3Origin
 from seeder.s3.listing import Listed, Page, Walk, publishable, suspicion

@@ -18,9 +18,11 @@ from seeder.errors import (
     OriginFault,
 )
 from seeder.metainfo.workers import do_all
-from seeder.s3.answers import Support, content_length, label, printable
+from seeder.s3.answers import label, printable
 from seeder.s3.attributes import Attributes, Part, parse_attributes, part_of_head
 from seeder.s3.client import S3Origin
+from seeder.s3.heads import content_length
+from seeder.s3.support import Support
 from seeder.s3.transport import Exchange
 from seeder.torrent.layout import (
     LARGEST_PIECE_LENGTH,

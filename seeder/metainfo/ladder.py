@@ -31,12 +31,13 @@ from seeder.metainfo.bundles import BundlePlan
 from seeder.metainfo.checksums import SMALLEST_PART_LENGTH, PartReader
 from seeder.metainfo.hashing import Hasher, LastTorrent, OnProgress
 from seeder.metainfo.journal import Builds
-from seeder.metainfo.store import Record
+from seeder.metainfo.records import Record
 from seeder.metainfo.trees import TreeBuilder, TreeFile
 from seeder.metainfo.verify import Verifier
 from seeder.metainfo.whole import EtagMeaning
-from seeder.s3.answers import Support, label
+from seeder.s3.answers import label
 from seeder.s3.client import S3Origin
+from seeder.s3.support import Support
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import Info, Metainfo, build_info, parse_info, parse_torrent, safe_name
 from seeder.torrent.layout import (

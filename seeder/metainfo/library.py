@@ -11,7 +11,8 @@ import trio
 
 from seeder.cache.lru import ByteLru
 from seeder.errors import MetainfoError, SeederError
-from seeder.metainfo.store import MetainfoStore, Record
+from seeder.metainfo.records import Record
+from seeder.metainfo.store import MetainfoStore
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import Info, InfoHash, Outline
 from seeder.units import MIB

@@ -28,7 +28,7 @@ from seeder.errors import (
 )
 from seeder.metainfo.ladder import describe_wanted
 from seeder.metainfo.library import Library
-from seeder.metainfo.store import Record
+from seeder.metainfo.records import Record
 from seeder.publish.doubts import Doubts
 from seeder.publish.makers import Maker
 from seeder.publish.replacing import HeldTorrent, Replacing

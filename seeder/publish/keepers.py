@@ -8,7 +8,8 @@ import trio
 from seeder.errors import SeederError, StorageError
 from seeder.metainfo.ladder import describe_wanted
 from seeder.metainfo.library import Library
-from seeder.metainfo.store import MetainfoStore, Record
+from seeder.metainfo.records import Record
+from seeder.metainfo.store import MetainfoStore
 from seeder.publish.keeper import MOST_LOGGED, Keeper, Wanted
 from seeder.publish.makers import Maker
 from seeder.publish.rounds import Timetable

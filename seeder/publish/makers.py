@@ -13,7 +13,8 @@ from seeder.ledger.counters import Ledger
 from seeder.metainfo.bundles import Below, list_objects, look
 from seeder.metainfo.hashing import LastTorrent, OnProgress
 from seeder.metainfo.ladder import Ladder, describe_wanted
-from seeder.metainfo.store import MetainfoStore, Record
+from seeder.metainfo.records import Record
+from seeder.metainfo.store import MetainfoStore
 from seeder.s3.client import S3Origin
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject

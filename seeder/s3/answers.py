@@ -1,10 +1,9 @@
-"""What S3's answers mean: its errors, each in one line, and the head of a ranged GET. No I/O."""
+"""What S3's errors mean, each in one line. No I/O."""
 
 import html
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
 from urllib.parse import urlsplit
 
 from seeder.errors import (
@@ -18,10 +17,8 @@ from seeder.errors import (
     OriginUnreachable,
     TorrentUnsupported,
 )
-from seeder.http.dates import parse_date
 from seeder.s3.xml import read_xml
-from seeder.torrent.objects import Description, ObjectRef, PinnedObject, opaque
-from seeder.units import LARGEST_SIZE, ByteRange, whole_number
+from seeder.torrent.objects import ObjectRef
 
 _TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 _TRANSIENT_CODES = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"})
@@ -37,31 +34,9 @@ _ELEMENTS = frozenset({"Code", "Message", "Region", "Endpoint"})
 _LOOSE_ELEMENT = re.compile(rb"<(Code|Message|Region|Endpoint)>([^<]{0,2000})</\1>")
 _REGION = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _AWS_HOST = re.compile(r"(?:^|\.)s3[.-](?:dualstack\.)?([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?$")
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII)
 _DELAY = re.compile(r"\d{1,6}", re.ASCII)
 _LONGEST_TEXT = 2000
 _LONGEST_MESSAGE = 200
-_KEPT = frozenset(
-    {
-        "cache-control",
-        "content-disposition",
-        "content-encoding",
-        "content-language",
-        "content-type",
-        "expires",
-    }
-)
-"""The headers that S3 keeps with an object as its publisher gave them."""
-_NO_CODING = frozenset({"", "aws-chunked", "identity"})
-_METADATA = "x-amz-meta-"
-_MOST_KEPT = 8192
-"""Characters of all of them; S3 itself takes requests with so much."""
-_HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
-_UNSUPPORTED_AFTER = 3
-"""Keys for which the call must fail as unknown before the origin counts as lacking it."""
-HUNG_FOR = 600.0
-"""Seconds for which a call isn't made that got no answer in time for as many keys in a row."""
-
 _BY_CODE: dict[str, tuple[type[OriginError], str]] = {
     "RequestTimeTooSkewed": (
         AccessDenied,
@@ -258,163 +233,6 @@ def _permission(asked: Asked) -> str:
     if asked.bucket_owner is not None:
         advice += f"; check that {asked.bucket_owner} owns the bucket (expected_bucket_owner)"
     return advice
-
-
-class Support:
-    """Whether an origin has a call that not every S3 has, as far as is known."""
-
-    def __init__(self) -> None:
-        self._refusals = 0
-        self._answered = False
-        self._hung = 0
-        """Calls in a row that got no answer in time."""
-        self._hung_until = -inf
-
-    @property
-    def absent(self) -> bool:
-        """Whether asking again is no use."""
-        return not self._answered and self._refusals >= _UNSUPPORTED_AFTER
-
-    def answered(self) -> None:
-        """Note that the origin has the call: from now on a refusal is about its key only."""
-        self._answered = True
-
-    def came(self) -> None:
-        """Note that the call got an answer in time, whatever it was."""
-        self._hung = 0
-
-    def hung(self, now: float) -> None:
-        """Note that it got none."""
-        self._hung += 1
-        if self._hung >= _UNSUPPORTED_AFTER:
-            self._hung_until = now + HUNG_FOR
-
-    def hangs(self, now: float) -> bool:
-        """Tell whether it will hardly get an answer now: that is tried again after a while."""
-        return now < self._hung_until
-
-    def refused(self, for_every_key: bool) -> None:
-        """Note that the origin doesn't have the call, for one key or for every key."""
-        self._refusals += _UNSUPPORTED_AFTER if for_every_key else 1
-
-
-def check_range(
-    status: int, headers: Mapping[str, str], pinned: PinnedObject, wanted: ByteRange
-) -> None:
-    """Check the head of an answer to a ranged GET, before any of its body is taken.
-
-    ObjectChanged for another ETag; OriginFault for anything but the bytes that were asked for
-    (RFC 9110, 15.3.7). A 200 will do when the range is the whole object.
-    """
-    name = label(pinned.ref)
-    etag = headers.get("etag")
-    if etag is not None and opaque(etag) != pinned.tag:
-        raise ObjectChanged(
-            f"{name}: the object was replaced (ETag {printable(etag)}, it was {pinned.etag})"
-        )
-    if status == 200:
-        if wanted == ByteRange(0, pinned.size) and content_length(headers) == pinned.size:
-            return
-        raise OriginFault(
-            f"{name}: asked for {wanted.header}, S3 answers 200 with the whole object;"
-            f" this server (or a proxy before it) does not serve ranges{_packed(headers)}"
-        )
-    if status != 206:
-        raise OriginFault(f"{name}: S3 answers {status} to a ranged GET")
-    given = headers.get("content-range", "")
-    match = _CONTENT_RANGE.fullmatch(given)
-    if match is None or (int(match[1]), int(match[2])) != (wanted.start, wanted.stop - 1):
-        raise OriginFault(
-            f"{name}: asked for {wanted.header}, S3 answers with Content-Range"
-            f" {printable(given) or 'missing'}"
-        )
-    if match[3] != "*" and int(match[3]) != pinned.size:
-        problem = f"{name}: the object has {match[3]} bytes, it had {pinned.size}{_packed(headers)}"
-        raise (
-            OriginFault(f"{problem}, yet its ETag is the same") if etag else ObjectChanged(problem)
-        )
-    length = content_length(headers)
-    if length is not None and length > wanted.length:
-        raise OriginFault(f"{name}: asked for {wanted.length} bytes, S3 announces {length}")
-
-
-def _packed(headers: Mapping[str, str]) -> str:
-    """Return the likely cause where lengths don't agree, if the object is kept packed; else "".
-
-    Some servers and proxies unpack what has Content-Encoding: gzip; Google's keeps the stored one
-    in a header of its own.
-    """
-    stored = headers.get("x-goog-stored-content-encoding", "")
-    coding = headers.get("content-encoding", "") or stored
-    if coding.strip().lower() in _NO_CODING:
-        return ""
-    return (
-        f"; maybe it packs or unpacks objects on the way (Content-Encoding {printable(coding)}):"
-        " turn that off, or upload the object without one"
-    )
-
-
-def is_plain(headers: Mapping[str, str]) -> bool:
-    """Tell whether the answer to a HEAD can be believed alone.
-
-    Not without an ETag and a length, nor with a length of 0, which proxies make of a missing one,
-    nor where the bytes may be coded on the way: then the length may be that of either form.
-    """
-    coded = any(name == "content-encoding" for name, _ in describe(headers).headers)
-    return "etag" in headers and bool(content_length(headers)) and not coded
-
-
-def whole_size(status: int, headers: Mapping[str, str]) -> int | None:
-    """Return the object's bytes as the head of an answer to a ranged GET tells them, if it does."""
-    if status == 200:
-        return content_length(headers)
-    match = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
-    return whole_number(match[3]) if status == 206 and match is not None else None
-
-
-def pin(
-    ref: ObjectRef, headers: Mapping[str, str], size: int | None, by: str = "HEAD"
-) -> PinnedObject:
-    """Return the object that the head of an answer tells of; OriginFault if that isn't enough."""
-    etag = headers.get("etag", "")
-    usable = etag != "" and etag.isascii() and etag.isprintable()
-    if not usable or size is None:
-        raise OriginFault(
-            f"{label(ref)}: HEAD and a GET of its first byte give ETag"
-            f" {printable(etag) or 'missing'}, size {'missing' if size is None else size}; without"
-            " an ETag and a size an object can't be published"
-        )
-    if size > LARGEST_SIZE:
-        raise OriginFault(f"{label(ref)}: {by} says {size} bytes, which no object has")
-    version = headers.get("x-amz-version-id")
-    version = None if version == "null" else version
-    return PinnedObject(ref, etag, size, version, describe(headers))
-
-
-def content_length(headers: Mapping[str, str]) -> int | None:
-    """Return the Content-Length in bytes; None if it is missing or no number."""
-    return whole_number(headers.get("content-length"))
-
-
-def describe(headers: Mapping[str, str]) -> Description:
-    """Return what the head of an answer tells of an object beside its bytes.
-
-    What can't stand in a header, or is too long with all the others, is left out. A coding that is
-    only of the transfer (`aws-chunked`, which some servers keep by mistake) is no coding of the
-    object.
-    """
-    kept: list[tuple[str, str]] = []
-    room = _MOST_KEPT
-    for name in sorted(name for name in headers if name in _KEPT or name.startswith(_METADATA)):
-        value = headers[name].strip()
-        if name == "content-encoding":
-            codings = [coding.strip() for coding in value.split(",")]
-            value = ", ".join(each for each in codings if each.lower() not in _NO_CODING)
-        room -= len(name) + len(value)
-        plain = value.isascii() and value.isprintable() and _HEADER_NAME.fullmatch(name)
-        if value and plain and room >= 0:
-            kept.append((name, value))
-    return Description(parse_date(headers.get("last-modified", "")), tuple(kept))
 
 
 def label(ref: ObjectRef) -> str:

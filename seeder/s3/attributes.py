@@ -10,7 +10,7 @@ import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from seeder.s3.answers import content_length
+from seeder.s3.heads import content_length
 from seeder.s3.xml import read_xml
 from seeder.torrent.layout import SHA1_LENGTH
 from seeder.units import whole_number

@@ -1,6 +1,6 @@
 """What is asked of S3: HEAD, pinned ranged GETs, listings, torrents, questions about parts.
 
-`seeder.s3.calls` makes the calls, and words their errors.
+`seeder.s3.caller` makes the calls, and words their errors.
 """
 
 import random
@@ -21,8 +21,10 @@ from seeder.errors import (
     OriginFault,
     TorrentUnsupported,
 )
-from seeder.s3.answers import check_range, content_length, is_plain, label, pin, whole_size
-from seeder.s3.calls import Allowance, Call, Caller, OriginStatistics
+from seeder.s3.answers import label
+from seeder.s3.caller import Caller
+from seeder.s3.calls import Allowance, Call, OriginStatistics
+from seeder.s3.heads import check_range, content_length, is_plain, pin, whole_size
 from seeder.s3.listing import LARGEST_PAGE, Page, page_query, parse_page
 from seeder.s3.retry import RetryPolicy
 from seeder.s3.signing import Query

@@ -30,7 +30,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from seeder.config.sections import ObjectSettings
 from seeder.daemon.foundation import LISTINGS, METAINFO
 from seeder.metainfo.ladder import describe_wanted
-from seeder.metainfo.store import MetainfoStore, Record
+from seeder.metainfo.records import Record
+from seeder.metainfo.store import MetainfoStore
 from seeder.peer import messages
 from seeder.peer.messages import MessageId
 from seeder.publish.listings import ListingStore

@@ -19,7 +19,8 @@ from seeder.ledger.counters import AccountKey, Ledger
 from seeder.ledger.file import Entry, LedgerFile
 from seeder.ledger.opening import open_ledger
 from seeder.metainfo.journal import HashJournal
-from seeder.metainfo.store import MetainfoStore, Record
+from seeder.metainfo.records import Record
+from seeder.metainfo.store import MetainfoStore
 from seeder.metainfo.trees import TreeBuilder, TreeFile
 from seeder.publish.listings import ListingStore
 from seeder.s3.listing import Listed

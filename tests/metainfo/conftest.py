@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from seeder.metainfo.ladder import Ladder
-from seeder.metainfo.store import Record
+from seeder.metainfo.records import Record
 from seeder.torrent.objects import ObjectRef, PinnedObject
 from tests.metainfo.support import Climber, Shelf
 from tests.s3.fault_server import FaultServer

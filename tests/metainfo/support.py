@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from seeder.cache.pieces import PieceCache
 from seeder.config.sections import ObjectSettings
 from seeder.metainfo.ladder import Ladder
-from seeder.metainfo.store import Record
+from seeder.metainfo.records import Record
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import build_info, torrent_file
 from seeder.torrent.layout import Layout, sha1

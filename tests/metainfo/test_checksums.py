@@ -12,7 +12,7 @@ from seeder.errors import MetainfoError, ObjectChanged
 from seeder.metainfo import checksums as parts
 from seeder.metainfo import ladder as acquire
 from seeder.metainfo.ladder import Ladder
-from seeder.metainfo.store import Record
+from seeder.metainfo.records import Record
 from seeder.s3.network import Stream
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import Layout

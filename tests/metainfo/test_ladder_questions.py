@@ -10,7 +10,7 @@ from seeder.config.sections import ObjectSettings
 from seeder.errors import OriginUnreachable
 from seeder.metainfo import ladder as rungs
 from seeder.metainfo.ladder import Ladder
-from seeder.metainfo.store import Record
+from seeder.metainfo.records import Record
 from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.units import KIB
 from tests.metainfo.support import Nowhere

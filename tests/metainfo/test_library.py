@@ -8,7 +8,8 @@ import trio
 
 from seeder.errors import MetainfoError, SeederError, StorageError
 from seeder.metainfo.library import Library
-from seeder.metainfo.store import MetainfoStore, Record, file_stem
+from seeder.metainfo.records import Record
+from seeder.metainfo.store import MetainfoStore, file_stem
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import Info, InfoHash, Outline, build_info, parse_info
 from seeder.torrent.layout import Layout

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from seeder.errors import StorageError
-from seeder.metainfo.store import MetainfoStore, Record, file_stem
+from seeder.metainfo.records import Record
+from seeder.metainfo.store import MetainfoStore, file_stem
 from seeder.metainfo.trees import TreeFile
 from seeder.torrent.bundle import build_bundle_info, parse_bundle_info
 from seeder.torrent.catalog import Torrent

@@ -1,4 +1,4 @@
-"""S3's error answers, what they become, and the check of a range's headers."""
+"""S3's error answers, and what they become."""
 
 import pytest
 from hypothesis import given
@@ -15,22 +15,15 @@ from seeder.errors import (
     TorrentUnsupported,
 )
 from seeder.s3.answers import (
-    HUNG_FOR,
     Answer,
     Asked,
-    Support,
-    check_range,
-    content_length,
     label,
     printable,
     refusal,
 )
-from seeder.torrent.objects import ObjectRef, PinnedObject
-from seeder.units import ByteRange
+from seeder.torrent.objects import ObjectRef
 
 ASKED = Asked("quotes/Nelson", "s3.example.org")
-PINNED = PinnedObject(ObjectRef("default", "quotes", "Nelson"), '"tag"', 1000)
-WANTED = ByteRange(100, 50)
 
 
 def test_an_error_document_is_read() -> None:
@@ -210,115 +203,7 @@ def test_the_advice_knows_the_configuration() -> None:
     assert "s3:GetObjectVersion" in text
 
 
-def good_headers(**changes: str | None) -> dict[str, str]:
-    headers: dict[str, str | None] = {
-        "etag": '"tag"',
-        "content-range": "bytes 100-149/1000",
-        "content-length": "50",
-    }
-    headers |= {name.replace("_", "-"): value for name, value in changes.items()}
-    return {name: value for name, value in headers.items() if value is not None}
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"etag": None},
-        {"etag": 'W/"tag"'},
-        {"etag": "tag"},
-        {"content_length": None},
-        {"content_length": "10"},
-        {"content_range": "bytes 100-149/*"},
-    ],
-)
-def test_the_range_that_was_asked_for_passes(changes: dict[str, str | None]) -> None:
-    check_range(206, good_headers(**changes), PINNED, WANTED)
-
-
-@pytest.mark.parametrize(
-    ("status", "changes", "error"),
-    [
-        (206, {"etag": '"other"'}, ObjectChanged),
-        (200, {"etag": '"other"'}, ObjectChanged),
-        (206, {"content_range": "bytes 100-149/900", "etag": None}, ObjectChanged),
-        (206, {"content_range": "bytes 100-149/900"}, OriginFault),
-        (206, {"content_range": None}, OriginFault),
-        (206, {"content_range": "bytes 0-49/1000"}, OriginFault),
-        (206, {"content_range": "bytes 100-148/1000"}, OriginFault),
-        (206, {"content_range": "bytes 100-150/1000"}, OriginFault),
-        (206, {"content_range": "items 100-149/1000"}, OriginFault),
-        (206, {"content_range": "bytes 100-149/1000\n"}, OriginFault),
-        (206, {"content_length": "51"}, OriginFault),
-        (200, {"content_range": None, "content_length": "1000"}, OriginFault),
-        (204, {}, OriginFault),
-    ],
-)
-def test_any_other_range_does_not_pass(
-    status: int, changes: dict[str, str | None], error: type[OriginError]
-) -> None:
-    with pytest.raises(error) as caught:
-        check_range(status, good_headers(**changes), PINNED, WANTED)
-    assert type(caught.value) is error
-
-
-def test_a_200_is_as_good_for_the_whole_object_only() -> None:
-    whole = ByteRange(0, 1000)
-    check_range(200, {"content-length": "1000"}, PINNED, whole)
-    for length in ("999", "1001", ""):
-        with pytest.raises(OriginFault):
-            check_range(200, {"content-length": length}, PINNED, whole)
-    with pytest.raises(OriginFault):
-        check_range(200, {"content-length": "1000"}, PINNED, ByteRange(0, 999))
-
-
-@pytest.mark.parametrize("text", ["", "-1", "1e3", "٣", "9" * 20, "1, 1"])
-def test_a_content_length_that_is_no_number_counts_as_missing(text: str) -> None:
-    assert content_length({"content-length": text}) is None
-
-
 def test_names_in_errors_stay_on_their_line() -> None:
     ref = ObjectRef("default", "b", "a\nb\x1b[31m\u202e", "v\n1")
     assert label(ref) == "b/a\\nb\\x1b[31m\\u202e (version v\\n1)"
     assert printable("x" * 300) == "x" * 200 + "..."
-
-
-@pytest.mark.parametrize(
-    ("status", "headers"),
-    [
-        (200, {"content-encoding": "gzip"}),
-        (200, {"x-goog-stored-content-encoding": "gzip"}),
-        (206, {"content-encoding": "gzip", "content-range": "bytes 0-3/99", "etag": '"e"'}),
-    ],
-)
-def test_a_server_that_unpacks_objects_is_named_as_the_likely_cause(
-    status: int, headers: dict[str, str]
-) -> None:
-    pinned = PinnedObject(ObjectRef("default", "bucket", "key"), '"e"', 10)
-    with pytest.raises(OriginFault, match=r"packs or unpacks .*\(Content-Encoding gzip\)"):
-        check_range(status, headers, pinned, ByteRange(0, 4))
-    headers = {name: value for name, value in headers.items() if "encoding" not in name}
-    with pytest.raises(OriginFault) as plain:
-        check_range(status, headers, pinned, ByteRange(0, 4))
-    assert "unpacks" not in str(plain.value)
-
-
-def test_a_call_that_hangs_is_made_again_after_a_while() -> None:
-    support = Support()
-    for now in (0.0, 60.0):
-        support.hung(now)
-        assert not support.hangs(now)
-    support.came()
-    for now in (120.0, 180.0, 240.0):
-        assert not support.hangs(now)
-        support.hung(now)
-    assert support.hangs(240.0 + HUNG_FOR - 1)
-    later = 240.0 + HUNG_FOR
-    assert not support.hangs(later)
-    # One that hangs still is enough by then; an answer puts an end to it.
-    support.hung(later)
-    assert support.hangs(later)
-    support.came()
-    assert not support.hangs(later + HUNG_FOR)
-    support.hung(later + HUNG_FOR)
-    assert not support.hangs(later + HUNG_FOR)

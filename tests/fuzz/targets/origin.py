@@ -10,8 +10,9 @@ import h11
 import trio
 
 from seeder.errors import OriginError, OriginFault
-from seeder.s3.answers import Answer, Asked, check_range, refusal
+from seeder.s3.answers import Answer, Asked, refusal
 from seeder.s3.attributes import parse_attributes, part_of_head
+from seeder.s3.heads import check_range
 from seeder.s3.http1 import Link, Pool, Server
 from seeder.s3.listing import Walk, parse_page, publishable
 from seeder.s3.network import Stream

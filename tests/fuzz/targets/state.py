@@ -25,7 +25,8 @@ from seeder.cache.files import (
 from seeder.cache.memory import Key
 from seeder.daemon.swarm_file import SwarmFile
 from seeder.files import dump_json, parse_json
-from seeder.metainfo.store import MetainfoStore, Record, file_stem
+from seeder.metainfo.records import Record
+from seeder.metainfo.store import MetainfoStore, file_stem
 from seeder.metainfo.trees import TreeFile
 from seeder.publish.listings import ListingStore
 from seeder.s3.listing import Listed
