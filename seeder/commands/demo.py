@@ -38,7 +38,6 @@ from seeder.config.sections import (
 from seeder.daemon import run as daemon
 from seeder.daemon.node import Node
 from seeder.errors import SeederError
-from seeder.gateway.links import Links
 from seeder.ledger.table import render
 from seeder.net.addresses import HostPort
 from seeder.units import GIB, rounded_size
@@ -176,8 +175,7 @@ async def _wait_served(node: Node) -> bytes:
     while True:
         publication = node.catalog.by_name(BUCKET, KEY)
         if publication is not None and publication.torrent is not None:
-            links = Links.of(node.config, node.announce_url)
-            return links.torrent_file(publication.torrent, public=True)
+            return node.links.torrent_file(publication.torrent, public=True)
         await trio.sleep(FRAME)
 
 
@@ -231,7 +229,7 @@ async def _run(size: int, console: Console) -> None:
         with trio.move_on_after(TIME_LIMIT) as limit:
             async with trio.open_nursery() as nursery:
                 node = await nursery.start(daemon.serve, _configuration(home, endpoint))
-                console.print(f"tracker: {node.announce_url}")
+                console.print(f"tracker: {node.links.announce}")
                 console.print(f"status:  http://{node.admin_address}/")
                 leechers = await _download(node, home, console)
                 report = await node.overview.report()

@@ -63,7 +63,7 @@ class Node:
     restraint: Restraint
     overview: Overview
     descriptors: Descriptors
-    announce_url: str
+    tracker_port: int
     links: Links
     public_address: PublicAddress
     admin_address: HostPort | None
@@ -125,8 +125,8 @@ async def open_node(
             rng=rng,
         )
         keyring = Keyring(keys)
-        url = announce_url(config, address_of(listeners.tracker[0]).port)
-        links = Links.of(config, url)
+        tracker_port = address_of(listeners.tracker[0]).port
+        links = Links.of(config, announce_url(config, tracker_port))
         restraint = Restraint(
             foundation,
             swarms=swarms,
@@ -164,9 +164,9 @@ async def open_node(
             restraint=restraint,
             overview=overview,
             descriptors=descriptors,
-            announce_url=url,
+            tracker_port=tracker_port,
             links=links,
-            public_address=PublicAddress(swarms, swarms.seeder, config.peer.public_address),
+            public_address=PublicAddress(swarms, swarms.seeder, config.peer.public_address, links),
             admin_address=address_of(listeners.admin[0]) if listeners.admin else None,
         )
         with foundation.faults.handled_by(publisher.handle_fault, publisher.handle_recovery):

@@ -1,4 +1,4 @@
-"""Where our own seeder is, as the tracker tells clients: names are resolved again now and then."""
+"""Where our own seeder is, as clients are told: names are resolved again now and then."""
 
 import logging
 import socket
@@ -6,7 +6,14 @@ from collections.abc import Sequence
 
 import trio
 
-from seeder.net.addresses import HostPort, compact_endpoint, ip_version, is_v6
+from seeder.gateway.links import Links
+from seeder.net.addresses import (
+    HostPort,
+    compact_endpoint,
+    endpoint_address,
+    ip_version,
+    is_v6,
+)
 from seeder.net.sockets import packed_address
 from seeder.tracker.swarms import OwnSeeder, Swarms
 
@@ -21,14 +28,17 @@ PATIENCE = 5.0
 
 
 class PublicAddress:
-    """Keeps the swarms told of `addresses`, of which each family needs one at most.
+    """Keeps swarms and magnet links told of `addresses`, of which each family needs one at most.
 
     A name stands for one address of each family; a written address goes before those of names.
     What a name stood for is kept while it can't be looked up.
     """
 
-    def __init__(self, swarms: Swarms, ports: OwnSeeder, addresses: Sequence[HostPort]) -> None:
+    def __init__(
+        self, swarms: Swarms, ports: OwnSeeder, addresses: Sequence[HostPort], links: Links
+    ) -> None:
         self._swarms = swarms
+        self._links = links
         self._ports = ports
         self._addresses = tuple(addresses)
         self._known: dict[HostPort, tuple[bytes, ...]] = {}
@@ -49,7 +59,7 @@ class PublicAddress:
                 await self._changed.wait()
 
     async def refresh(self) -> None:
-        """Look all names up, and tell the swarms what changed."""
+        """Look all names up, and tell everybody what changed."""
         addresses = self._addresses
         for address in addresses:
             await self._look_up(address)
@@ -62,6 +72,7 @@ class PublicAddress:
         endpoints = tuple(families[family] for family in sorted(families))
         if endpoints != self._swarms.seeder.endpoints:
             self._swarms.seeder = self._ports._replace(endpoints=endpoints)
+        self._links.peers = tuple(map(endpoint_address, endpoints)) or addresses
 
     async def _look_up(self, address: HostPort) -> None:
         reason = "it has no address"

@@ -11,6 +11,7 @@ from seeder.config.sections import Config
 from seeder.daemon.node import Node
 from seeder.errors import ConfigError, SeederError
 from seeder.gateway.keys import read_keys
+from seeder.gateway.links import announce_url
 from seeder.ledger.spending import prices_of
 
 _LOG = logging.getLogger(__name__)
@@ -39,6 +40,10 @@ async def reload(node: Node, path: Path) -> None:
     try:
         config = await trio.to_thread.run_sync(load, path)
         keys = await trio.to_thread.run_sync(read_keys, config.gateway)
+        live = {name: getattr(config.peer, name) for name in LIVE}
+        peer = node.config.peer.model_copy(update=live)
+        served = node.config.model_copy(update={"peer": peer})
+        announce = _announce_url(node, config, served)
     except ConfigError as error:
         _LOG.error("not reloaded, the old configuration stays in force:")
         for problem in error.problems:
@@ -53,10 +58,10 @@ async def reload(node: Node, path: Path) -> None:
         return
     node.restraint.change(config)
     node.overview.prices = prices_of(config)
-    peer = node.config.peer.model_copy(update={name: getattr(config.peer, name) for name in LIVE})
     node.uploads.change(node.descriptors.fit(peer))
     node.public_address.change(peer.public_address)
-    node.links.peers = peer.public_address
+    if node.links.follow(served, announce):
+        _LOG.info("torrents name %s from now on", announce)
     node.keyring.replace(keys)
     try:
         await node.publisher.apply(config.objects)
@@ -73,6 +78,16 @@ async def reload(node: Node, path: Path) -> None:
         }
     )
     _LOG.info("reloaded: %s", node.overview.summary())
+
+
+def _announce_url(node: Node, wanted: Config, served: Config) -> str:
+    """Return the URL that torrents name from now on; ConfigError where the file tells none."""
+    announce_url(wanted, node.tracker_port)
+    try:
+        return announce_url(served, node.tracker_port)
+    except ConfigError:
+        # The file sets a key of [tracker] in its stead, and that takes a restart.
+        return node.links.announce
 
 
 def _fixed(running: Config, wanted: Config) -> Iterator[str]:

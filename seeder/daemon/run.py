@@ -86,7 +86,7 @@ async def serve(
             # If we were cancelled meanwhile, the listeners are closed already.
             await trio.lowlevel.checkpoint_if_cancelled()
             node.overview.unready = None
-            _tell_listeners(listeners, node.announce_url)
+            _tell_listeners(listeners, node.links.announce)
             notifier.ready()
             task_status.started(node)
     finally:

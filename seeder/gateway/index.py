@@ -53,8 +53,6 @@ class Index:
     """Pages of the public torrents; `clock` is in seconds."""
 
     def __init__(self, catalog: Catalog, links: Links, clock: Callable[[], float]) -> None:
-        self.url = f"{links.gateway}/"
-        """Where clients find the index."""
         self._catalog = catalog
         self._links = links
         self._clock = clock
@@ -63,6 +61,11 @@ class Index:
         """Bucket and key of every public torrent, in order."""
         self._newest: list[ObjectRef] = []
         """The same torrents, the one that was published last first."""
+
+    @property
+    def url(self) -> str:
+        """Where clients find the index."""
+        return f"{self._links.gateway}/"
 
     @property
     def loading(self) -> bool:

@@ -21,7 +21,10 @@ _SHA256 = "1220"
 
 @dataclass(slots=True)
 class Links:
-    """The addresses of a node, and the links to torrents and objects that are made of them."""
+    """The addresses of a node, and the links to torrents and objects that are made of them.
+
+    A reload may change the addresses: nobody keeps a copy of them.
+    """
 
     announce: str
     """The announce URL that torrents name."""
@@ -30,7 +33,7 @@ class Links:
     web_seed: bool = False
     """Whether public torrents name the gateway as their web seed (BEP 19)."""
     peers: Sequence[HostPort] = ()
-    """Our own addresses for peers, where they are known; a reload changes them."""
+    """Our own addresses for peers, where they are known: libtorrent leaves names out."""
 
     @classmethod
     def of(cls, config: Config, announce: str) -> "Links":
@@ -41,6 +44,13 @@ class Links:
             web_seed=config.gateway.web_seed,
             peers=config.peer.public_address,
         )
+
+    def follow(self, config: Config, announce: str) -> bool:
+        """Take the addresses of a configuration with another [peer]; tell whether URLs changed."""
+        before = self.announce, self.gateway
+        self.announce, self.gateway = announce, gateway_url(config, announce)
+        self.peers = config.peer.public_address
+        return before != (self.announce, self.gateway)
 
     def object_url(self, ref: ObjectRef) -> str:
         """Return the URL of an object."""

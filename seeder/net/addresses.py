@@ -148,6 +148,11 @@ def compact_endpoint(address: bytes, port: int) -> bytes:
     return address + port.to_bytes(2, "big")
 
 
+def endpoint_address(endpoint: bytes) -> HostPort:
+    """Return the address and the port of a compact endpoint."""
+    return HostPort(str(ip_address(endpoint[:-2])), int.from_bytes(endpoint[-2:], "big"))
+
+
 def is_v6(endpoint: bytes) -> bool:
     """Tell whether a compact endpoint is an IPv6 one."""
     return len(endpoint) == V6_ENDPOINT

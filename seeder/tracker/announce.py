@@ -10,12 +10,11 @@ No I/O.
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from functools import lru_cache
-from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from seeder.errors import AnnounceError
-from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT
+from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT, endpoint_address
 from seeder.torrent.info import InfoHash
 from seeder.torrent.layout import SHA1_LENGTH
 
@@ -220,8 +219,8 @@ def _reply_head(reply: AnnounceReply) -> bytes:
 
 
 def _entry(endpoint: bytes) -> bytes:
-    address = str(ip_address(endpoint[:-2])).encode()
-    port = int.from_bytes(endpoint[-2:], "big")
+    host, port = endpoint_address(endpoint)
+    address = host.encode()
     return b"d2:ip%d:%b4:porti%dee" % (len(address), address, port)
 
 

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from seeder.daemon.public_address import PublicAddress
+from seeder.gateway.links import Links
 from seeder.net.addresses import HostPort, compact_endpoint
 from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
@@ -44,9 +45,9 @@ def at(*addresses: str, port: int = 6881) -> tuple[bytes, ...]:
     return tuple(compact_endpoint(packed(address), port) for address in addresses)
 
 
-def keeper(*addresses: HostPort) -> tuple[Swarms, PublicAddress]:
+def keeper(*addresses: HostPort, links: Links | None = None) -> tuple[Swarms, PublicAddress]:
     swarms = Swarms(SwarmPolicy(), OwnSeeder(6881, port_v6=6882), rng=random.Random(1))
-    return swarms, PublicAddress(swarms, swarms.seeder, addresses)
+    return swarms, PublicAddress(swarms, swarms.seeder, addresses, links or Links("", ""))
 
 
 async def test_each_family_has_one_address_and_numbers_go_before_names(resolver: Resolver) -> None:
@@ -83,6 +84,20 @@ async def test_a_name_is_followed_and_keeps_its_address_while_nobody_knows_it(
     await public.refresh()
     assert swarms.seeder.endpoints == at("2001:db8::1")
     assert caplog.text.count("has another address now") == 1
+
+
+async def test_magnets_name_what_a_name_stands_for(resolver: Resolver) -> None:
+    """libtorrent takes no name there, and what was written down before is another's then."""
+    links = Links("http://t.example.org/announce", "http://t.example.org")
+    _, public = keeper(NAME, links=links)
+    told = []
+    for addresses in ([], ["198.51.100.1", "2001:db8::1"], ["198.51.100.2"], []):
+        resolver.addresses = addresses
+        await public.refresh()
+        told.append([str(peer) for peer in links.peers])
+    last = ["198.51.100.2:6881"]
+    both = ["198.51.100.1:6881", "[2001:db8::1]:6881"]
+    assert told == [["seed.example.org:6881"], both, last, last]
 
 
 async def test_names_are_looked_up_again_from_time_to_time(

@@ -169,7 +169,7 @@ async def test_passed_sockets_stand_for_the_configured_addresses(config: Config)
         passed.setblocking(False)
         port = passed.getsockname()[1]
         async with serving(config, activated={"tracker": [passed]}) as node:
-            assert node.announce_url == f"http://{LOOPBACK}:{port}/announce"
+            assert node.links.announce == f"http://{LOOPBACK}:{port}/announce"
             assert (await get(HostPort(LOOPBACK, port), "/"))[0] == 200
             assert not connects(config.tracker.listen[0])
             assert connects(config.peer.listen[0])

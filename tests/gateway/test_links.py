@@ -56,6 +56,33 @@ def test_the_announce_url_is_made_from_an_address_that_clients_can_reach(tmp_pat
         announce_url(config(tmp_path, TrackerSettings(), PeerSettings()), 7000)
 
 
+def test_links_follow_an_address_and_keep_what_is_written_out(tmp_path: object) -> None:
+    before, after = (
+        PeerSettings(public_address=(HostPort(host, 6881),))
+        for host in ("192.0.2.1", "seed.example.org")
+    )
+    cases = [
+        (TrackerSettings(listen=(HostPort("0.0.0.0", 1),)), None, "seed.example.org:1", True),
+        (TrackerSettings(listen=(HostPort("192.0.2.9", 1),)), None, "192.0.2.9:1", False),
+        (TrackerSettings(announce_url="http://t/announce"), None, "t", False),
+        (TrackerSettings(announce_url="http://t/announce"), "https://w/x", "t", False),
+    ]
+    for tracker, gateway, host, changes in cases:
+        links, made = None, None
+        for peer in (before, after):
+            made = config(tmp_path, tracker, peer)
+            made = made.model_copy(update={"gateway": GatewaySettings(url=gateway)})
+            url = announce_url(made, 1)
+            if links is None:
+                links = Links.of(made, url)
+            else:
+                assert links.follow(made, url) is changes
+        assert links is not None
+        assert links.announce == f"http://{host}/announce"
+        assert links.gateway == (gateway or f"http://{host}")
+        assert links.peers == after.public_address
+
+
 @pytest.mark.parametrize(
     ("announce", "configured", "url"),
     [
