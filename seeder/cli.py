@@ -227,7 +227,9 @@ def magnet(path: Path, name: str) -> None:
 
 @main.command()
 @click.option("--size", default="64 MiB", show_default=True, help="Of the object that is made.")
-def demo(size: str) -> None:
+@click.option("--fast", is_flag=True, help="Upload as fast as it goes, not for people to watch.")
+@click.option("--keep", is_flag=True, help="Leave it running until Ctrl-C, with its status page.")
+def demo(size: str, fast: bool, keep: bool) -> None:
     """Publish a made object from an S3 server on this machine to four real clients."""
     from seeder.commands import demo as show  # noqa: PLC0415  (needs the extra `demo`)
 
@@ -237,7 +239,8 @@ def demo(size: str) -> None:
             raise ValueError(f'want a size from "1 B" to "{rounded_size(show.LARGEST)}"')
     except ValueError as error:
         raise click.BadParameter(f"{size!r}: {error}", param_hint="--size") from error
-    _run(partial(show.run, count, Console()))
+    asked = show.Show(size=count, console=Console(), fast=fast, keep=keep)
+    _run(partial(show.run, asked))
 
 
 if __name__ == "__main__":

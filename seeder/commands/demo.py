@@ -1,8 +1,9 @@
 """`seeder demo`: the whole bridge on this machine, with an S3 server and four real clients.
 
 moto's S3 server holds one made object, the daemon publishes it, and four libtorrent clients on
-127.0.0.x download it by its torrent. Everything lives in one temporary directory and on free
-ports, and is gone afterwards, also after Ctrl-C.
+127.0.0.x download it by its torrent. The seeder uploads slowly enough for people to watch.
+Everything lives in one temporary directory and on free ports, and is gone afterwards, also after
+Ctrl-C, SIGTERM or a terminal that closes.
 """
 
 import hashlib
@@ -13,8 +14,8 @@ import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,6 +25,7 @@ import trio
 from botocore.config import Config as BotocoreConfig
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from seeder.config.sections import (
@@ -40,7 +42,7 @@ from seeder.daemon.node import Node
 from seeder.errors import SeederError
 from seeder.ledger.table import render
 from seeder.net.addresses import HostPort
-from seeder.units import GIB, rounded_size
+from seeder.units import GIB, KIB, rounded_size
 
 BUCKET, KEY = "quotes", "Nelson.bin"
 LARGEST = 4 * GIB
@@ -51,9 +53,15 @@ FRAME = 0.2
 SETTLE = 1.0
 """Seconds in which the clients announce their last pieces."""
 TIME_LIMIT = 300.0
-"""Seconds for the whole demo."""
-LIBTORRENT = "libtorrent, which has packages for Python 3.11 to 3.13: use one of those"
+"""Seconds until the clients have the object."""
+WATCHED = 10.0
+"""Seconds in which the seeder uploads one copy, for people to see how it spreads."""
+SLOWEST = 64 * KIB
+"""Bytes a second that the seeder uploads at least: a small object is watched for a shorter time."""
+EXTRA = "pip install 'seeder[demo]'"
 _REGION = "us-east-1"
+_BAR = 20
+"""Characters of a client's progress bar."""
 
 
 class DemoError(SeederError):
@@ -74,17 +82,38 @@ class Leecher:
         return bool(self.handle.status().is_seeding)
 
 
-def _import(name: str, why: str) -> ModuleType:
+@dataclass(slots=True)
+class Show:
+    """What the demo was asked to do, and whether it has done it."""
+
+    size: int
+    console: Console
+    fast: bool = False
+    """Whether the seeder uploads as fast as it can."""
+    keep: bool = False
+    """Whether it goes on running until it is interrupted."""
+    done: bool = False
+    leechers: list[Leecher] = field(default_factory=list)
+
+    @property
+    def upload_rate(self) -> float | None:
+        """Bytes a second; None is unlimited."""
+        return None if self.fast else max(SLOWEST, self.size / WATCHED)
+
+
+def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise DemoError(f"the demo needs {why}") from error
+        library = name.partition(".")[0]
+        hint = ", with Python 3.11 to 3.13" if library == "libtorrent" else ""
+        raise DemoError(f"the demo needs {library}: {EXTRA}{hint} ({error})") from error
 
 
 @contextmanager
 def s3_server() -> Iterator[str]:
     """Run moto's S3 server on a free port; yield its endpoint."""
-    moto = _import("moto.server", "moto: pip install 'seeder[demo]'")
+    moto = _import("moto.server")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -109,7 +138,7 @@ def _put_object(endpoint: str, body: bytes) -> None:
     client.close()
 
 
-def _configuration(directory: Path, endpoint: str) -> Config:
+def _configuration(directory: Path, endpoint: str, upload_rate: float | None) -> Config:
     anywhere = (HostPort("127.0.0.1", 0),)
     return Config(
         state_directory=directory / "state",
@@ -121,7 +150,7 @@ def _configuration(directory: Path, endpoint: str) -> Config:
         # moto has no torrents: it answers ?torrent with the object itself.
         objects=(ObjectSettings(bucket=BUCKET, key=KEY, metainfo=("build",)),),
         tracker=TrackerSettings(listen=anywhere),
-        peer=PeerSettings(listen=anywhere),
+        peer=PeerSettings(listen=anywhere, upload_rate=upload_rate),
         cache=CacheSettings(directory=directory / "cache"),
         admin=AdminSettings(listen=anywhere),
     )
@@ -152,22 +181,28 @@ def _start_leecher(libtorrent: ModuleType, torrent: bytes, number: int, home: Pa
 
 
 def _frame(node: Node, leechers: list[Leecher]) -> Group:
-    table = Table(title=f"{BUCKET}/{KEY}", title_justify="left")
-    for heading, justify in (
-        ("client", "left"),
-        ("done", "right"),
-        ("from us and others", "right"),
-    ):
-        table.add_column(heading, justify="left" if justify == "left" else "right")
+    table = Table(title=f"{BUCKET}/{KEY}, to {LEECHERS} libtorrent clients", title_justify="left")
+    table.add_column("client", min_width=22)
+    table.add_column("", width=_BAR)
+    for heading in ("done", "received", "passed on"):
+        table.add_column(heading, justify="right")
     for leecher in leechers:
         status = leecher.handle.status()
-        got = rounded_size(status.total_payload_download)
-        table.add_row(f"libtorrent {leecher.address}", f"{status.progress:4.0%}", got)
+        table.add_row(
+            leecher.address,
+            ProgressBar(total=1.0, completed=status.progress, width=_BAR),
+            f"{status.progress:4.0%}",
+            rounded_size(status.total_payload_download),
+            rounded_size(status.total_payload_upload),
+        )
     counters = node.foundation.ledger.totals()
     table.add_section()
-    table.add_row("read from S3", "", rounded_size(counters.origin_bytes))
-    table.add_row("uploaded by the seeder", "", rounded_size(counters.uploaded_bytes))
-    table.add_row("delivered, verified", "", rounded_size(counters.delivered_verified_bytes))
+    for what, count in (
+        ("read from S3", counters.origin_bytes),
+        ("uploaded by the seeder", counters.uploaded_bytes),
+        ("delivered, verified", counters.delivered_verified_bytes),
+    ):
+        table.add_row(what, "", "", rounded_size(count))
     return Group(table)
 
 
@@ -179,38 +214,50 @@ async def _wait_served(node: Node) -> bytes:
         await trio.sleep(FRAME)
 
 
-async def _download(node: Node, home: Path, console: Console) -> list[Leecher]:
-    libtorrent = _import("libtorrent", LIBTORRENT)
+async def _download(node: Node, home: Path, show: Show) -> None:
+    libtorrent = _import("libtorrent")
     torrent = await _wait_served(node)
-    leechers = [_start_leecher(libtorrent, torrent, n, home) for n in range(LEECHERS)]
-    try:
-        with Live(_frame(node, leechers), console=console, refresh_per_second=8) as live:
-            while not all(leecher.done for leecher in leechers):
-                await trio.sleep(FRAME)
-                live.update(_frame(node, leechers))
-            # Clients announce their last pieces a moment after the blocks came.
-            await trio.sleep(SETTLE)
+    leechers = show.leechers
+    leechers += [_start_leecher(libtorrent, torrent, n, home) for n in range(LEECHERS)]
+    with Live(_frame(node, leechers), console=show.console, refresh_per_second=8) as live:
+        while not all(leecher.done for leecher in leechers):
+            await trio.sleep(FRAME)
             live.update(_frame(node, leechers))
-    finally:
-        for leecher in leechers:
-            leecher.session.pause()
-    console.print()
-    return leechers
+        # Clients announce their last pieces a moment after the blocks came.
+        await trio.sleep(SETTLE)
+        live.update(_frame(node, leechers))
+    show.console.print()
 
 
-async def run(size: int, console: Console) -> None:
-    """Run the demo with an object of `size` bytes; DemoError when it doesn't end well.
+def _check(leechers: list[Leecher], body: bytes) -> None:
+    digest = hashlib.sha256(body).digest()
+    for leecher in leechers:
+        got = hashlib.sha256((leecher.directory / KEY).read_bytes()).digest()
+        if got != digest:
+            raise DemoError(f"the client at {leecher.address} got other bytes")
 
-    An interrupt cancels the demo, and is raised after the cleanup: raised at once, it would hit
-    whatever part of the daemon is at work, in the middle of a step.
+
+def verdict(copies: int, size: int, origin_bytes: int) -> str:
+    """Say in one sentence what `copies` downloads of `size` bytes each have saved."""
+    paid = f"{origin_bytes / size:.2f}".rstrip("0").rstrip(".")
+    saved = f"{100 * (1 - origin_bytes / (copies * size)):.1f}".removesuffix(".0")
+    return f"{copies} copies delivered, {paid} paid for: {saved} % saved."
+
+
+async def run(show: Show) -> None:
+    """Run the demo; DemoError when it doesn't end well.
+
+    A signal cancels the demo, and is raised after the cleanup: raised at once, it would hit
+    whatever part of the daemon is at work, in the middle of a step. It is the ordinary end of what
+    was to be kept running.
     """
-    with trio.open_signal_receiver(signal.SIGINT) as signals:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_on, signals, nursery.cancel_scope)
-            await _run(size, console)
+            await _run(show)
             nursery.cancel_scope.cancel()
-            return
-    raise KeyboardInterrupt
+    if not show.done:
+        raise KeyboardInterrupt
 
 
 async def _cancel_on(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
@@ -218,29 +265,42 @@ async def _cancel_on(signals: AsyncIterator[int], scope: trio.CancelScope) -> No
         scope.cancel()
 
 
-async def _run(size: int, console: Console) -> None:
-    _import("libtorrent", LIBTORRENT)
-    body = await trio.to_thread.run_sync(os.urandom, size)
+async def _run(show: Show) -> None:
+    _import("libtorrent")
+    console = show.console
+    body = await trio.to_thread.run_sync(os.urandom, show.size)
     with tempfile.TemporaryDirectory(prefix="seeder-demo-") as name, s3_server() as endpoint:
         home = Path(name)
         await trio.to_thread.run_sync(_put_object, endpoint, body)
-        console.print(f"S3 server on {endpoint} holds {BUCKET}/{KEY}, {rounded_size(size)}")
-        started = time.monotonic()
-        with trio.move_on_after(TIME_LIMIT) as limit:
-            async with trio.open_nursery() as nursery:
-                node = await nursery.start(daemon.serve, _configuration(home, endpoint))
+        console.print(f"S3 server on {endpoint} holds {BUCKET}/{KEY}, {rounded_size(show.size)}")
+        async with AsyncExitStack() as stack:
+            nursery = await stack.enter_async_context(trio.open_nursery())
+            stack.callback(_pause, show.leechers)
+            started = time.monotonic()
+            with trio.move_on_after(TIME_LIMIT) as limit:
+                config = _configuration(home, endpoint, show.upload_rate)
+                node = await nursery.start(daemon.serve, config)
                 console.print(f"tracker: {node.links.announce}")
                 console.print(f"status:  http://{node.admin_address}/")
-                leechers = await _download(node, home, console)
-                report = await node.overview.report()
-                nursery.cancel_scope.cancel()
-        if limit.cancelled_caught:
-            raise DemoError(f"the demo did not end within {TIME_LIMIT:.0f} s")
-        digest = hashlib.sha256(body).digest()
-        for leecher in leechers:
-            got = hashlib.sha256((leecher.directory / KEY).read_bytes()).digest()
-            if got != digest:
-                raise DemoError(f"the client at {leecher.address} got other bytes")
-        seconds = time.monotonic() - started
-        console.print(f"{LEECHERS} clients have the object, each checked, in {seconds:.1f} s.\n")
-        render(report, console)
+                await _download(node, home, show)
+            if limit.cancelled_caught:
+                raise DemoError(f"the demo did not end within {TIME_LIMIT:.0f} s")
+            await trio.to_thread.run_sync(_check, show.leechers, body)
+            seconds = time.monotonic() - started
+            console.print(
+                f"{LEECHERS} clients have the object, each checked, in {seconds:.1f} s.\n"
+            )
+            report = await node.overview.report()
+            render(report, console)
+            paid = node.foundation.ledger.totals().origin_bytes
+            console.print(f"\n{verdict(LEECHERS, show.size, paid)}")
+            show.done = True
+            if show.keep:
+                console.print(f"It goes on until Ctrl-C: http://{node.admin_address}/")
+                await trio.sleep_forever()
+            nursery.cancel_scope.cancel()
+
+
+def _pause(leechers: list[Leecher]) -> None:
+    for leecher in leechers:
+        leecher.session.pause()
