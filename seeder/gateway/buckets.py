@@ -7,18 +7,30 @@ import time
 from collections.abc import Callable
 from typing import TypeAlias
 
+import trio
+
 from seeder.gateway.access import Keyring, ReadKey, authorise, may_read
 from seeder.gateway.cors import for_pages
-from seeder.gateway.listing import NAMESPACE, find_keys, list_page, read_query
+from seeder.gateway.finding import Offered, find_object
+from seeder.gateway.listing import (
+    NAMESPACE,
+    SLICE,
+    ListedObject,
+    ListPage,
+    ListQuery,
+    extend_page,
+    list_page,
+    read_query,
+    time_text,
+)
 from seeder.gateway.naming import Naming
 from seeder.gateway.objects import PublishedObjects
 from seeder.gateway.s3errors import S3Error, xml_text
 from seeder.http.messages import Header, Request, Response, decoded_query, query_names
-from seeder.torrent.catalog import Catalog, Publication
-from seeder.torrent.objects import PinnedBundle
+from seeder.torrent.catalog import Catalog
 
-MayRead: TypeAlias = Callable[[Publication | None], bool]
-"""Tells whether a publication is there that the client may read; S3Error."""
+MayRead: TypeAlias = Callable[[Offered | None], bool]
+"""Tells whether an object is there that the client may read; S3Error."""
 
 _REGION = "us-east-1"
 """Clients sign for it where nobody tells them another one; we take any."""
@@ -34,6 +46,9 @@ _LISTINGS = frozenset(
     b" prefix start-after x-id".split()
 )
 _SIGNS = (b"x-amz-", b"amz-sdk-")
+_OWNER = "<Owner><ID>seeder</ID></Owner>"
+_CLOSED_FOR = 2.0
+"""Seconds; to look at 100,000 objects takes a tenth of one."""
 
 
 def _is_from_s3_client(request: Request) -> bool:
@@ -63,6 +78,9 @@ class BucketRoutes:
         self._keyring = keyring
         self._listed = listed
         self._clock = clock
+        self._started = clock()
+        self._closed_until: dict[str, float] = {}
+        """By bucket of many objects of which strangers may read none, until when we know that."""
 
     def means_bucket(self, request: Request, naming: Naming) -> bool:
         """Tell whether a GET or HEAD is for a bucket, or for the list of them."""
@@ -76,38 +94,41 @@ class BucketRoutes:
             return False
         return _is_from_s3_client(request) or (self._listed and self._catalog.has_bucket(bucket))
 
-    def answer(self, request: Request, bucket: str | None) -> Response:
+    async def answer(self, request: Request, bucket: str | None) -> Response:
         """Answer for a bucket, or for all of them (None); S3Error."""
         reader = self._keyring.reader_of(request, self._clock())
         if not self._listed:
             raise S3Error("AccessDenied", "What is published here is not listed.")
         readable = self._readable_by(request, reader)
-        answer = (
-            self._buckets(readable) if bucket is None else self._bucket(request, bucket, readable)
-        )
+        if bucket is None:
+            answer = await self._buckets(readable, reader)
+        else:
+            answer = await self._bucket(request, bucket, readable, reader)
         # Pages of other sites read what anybody may.
         return for_pages(answer) if reader is None else answer
 
-    def _buckets(self, readable: MayRead) -> Response:
+    async def _buckets(self, readable: MayRead, reader: ReadKey | None) -> Response:
         if self._catalog.loading:
             raise S3Error("ServiceUnavailable", "What is published is being looked up; try again.")
-        names = (
+        names = [
             f"<Bucket><Name>{xml_text(bucket)}</Name>"
-            "<CreationDate>1970-01-01T00:00:00.000Z</CreationDate></Bucket>"
+            f"<CreationDate>{time_text(self._since(bucket))}</CreationDate></Bucket>"
             for bucket in self._catalog.buckets
-            if self._has_any(bucket, readable)
-        )
+            if await self._has_any(bucket, readable, reader)
+        ]
         return _xml(
-            f'<ListAllMyBucketsResult xmlns="{NAMESPACE}"><Owner><ID>seeder</ID></Owner>'
+            f'<ListAllMyBucketsResult xmlns="{NAMESPACE}">{_OWNER}'
             f"<Buckets>{''.join(names)}</Buckets></ListAllMyBucketsResult>\n"
         )
 
-    def _bucket(self, request: Request, bucket: str, readable: MayRead) -> Response:
+    async def _bucket(
+        self, request: Request, bucket: str, readable: MayRead, reader: ReadKey | None
+    ) -> Response:
         names = query_names(request.query)
         if other := names & _SUBRESOURCES:
             what = ", ".join(sorted(name.decode() for name in other))
             raise S3Error("NotImplemented", f"There are listings, but no {what}.")
-        if not self._has_any(bucket, readable):
+        if not await self._has_any(bucket, readable, reader):
             if self._catalog.may_come(bucket, ""):
                 why = "What is published is being looked up; try again."
                 raise S3Error("ServiceUnavailable", why)
@@ -120,28 +141,65 @@ class BucketRoutes:
         if request.method == b"HEAD":
             return Response(200, b"", (*region, _XML))
         query = read_query(decoded_query(request.query))
-        if not self._catalog.may_list(bucket, query.prefix):
-            # Programs delete their copies of what a listing leaves out.
-            raise S3Error("ServiceUnavailable", "What is published is being looked up; try again.")
-
-        def shown(key: str) -> Publication | None:
-            publication = self._catalog.by_name(bucket, key)
-            return publication if readable(publication) and _is_served(publication) else None
-
-        page = find_keys(query, self._catalog.keys_of(bucket), shown)
+        page = await self._page(bucket, query, readable)
         return Response(200, list_page(bucket, query, page), (*region, _XML, _FRESH))
 
-    def _has_any(self, bucket: str, readable: MayRead) -> bool:
-        find = self._catalog.by_name
-        return any(readable(find(bucket, key)) for key in self._catalog.keys_of(bucket))
+    async def _page(self, bucket: str, query: ListQuery, readable: MayRead) -> ListPage:
+        catalog = self._catalog
+
+        def shown(key: str) -> ListedObject | None:
+            found = find_object(catalog, bucket, key)
+            pinned = found.pinned if found is not None else None
+            if found is None or pinned is None or not readable(found):
+                return None
+            told = pinned.description
+            modified = told.modified if told is not None else None
+            # Tools stumble where there is no time.
+            return ListedObject(pinned, found.published or 0 if modified is None else modified)
+
+        # Objects of a bundle that comes meanwhile are on the next page or in the next listing.
+        page, keys = ListPage(), catalog.keys_of(bucket, query.prefix)
+        while not page.whole:
+            if page.looks:
+                await trio.lowlevel.checkpoint()
+            if not catalog.may_list(bucket, query.prefix):
+                # Programs delete their copies of what a listing leaves out.
+                why = "What is published is being looked up; try again."
+                raise S3Error("ServiceUnavailable", why)
+            extend_page(page, query, keys, shown)
+        return page
+
+    def _since(self, bucket: str) -> int:
+        """Return a date for a bucket: when anything of it was published first."""
+        since = self._catalog.since(bucket)
+        return int(self._started if since is None else since)
+
+    async def _has_any(self, bucket: str, readable: MayRead, reader: ReadKey | None) -> bool:
+        """Tell whether a client may read anything of a bucket."""
+        now = self._clock()
+        if reader is None and now < self._closed_until.get(bucket, 0):
+            return False
+        looks = 0
+        for keys in self._catalog.keys_of(bucket):
+            for number in range(len(keys)):
+                if number >= len(keys):
+                    break
+                if readable(find_object(self._catalog, bucket, keys[number])):
+                    return True
+                looks += 1
+                if looks % SLICE == 0:
+                    await trio.lowlevel.checkpoint()
+        if reader is None and looks >= SLICE:
+            self._closed_until[bucket] = now + _CLOSED_FOR
+        return False
 
     def _readable_by(self, request: Request, reader: ReadKey | None) -> MayRead:
         owners: set[str] = set()
 
-        def readable(publication: Publication | None) -> bool:
-            if publication is None:
+        def readable(found: Offered | None) -> bool:
+            if found is None:
                 return False
-            ref = publication.ref
+            ref, publication = found.ref, found.publication
             if not may_read(reader, ref, public=publication.public):
                 return False
             if ref.origin not in owners:
@@ -151,12 +209,6 @@ class BucketRoutes:
             return True
 
         return readable
-
-
-def _is_served(publication: Publication | None) -> bool:
-    """Tell whether a publication is an object that is to be had, which a bundle isn't."""
-    torrent = publication.torrent if publication is not None else None
-    return torrent is not None and not isinstance(torrent.pinned, PinnedBundle)
 
 
 _XML: Header = (b"Content-Type", b"application/xml")

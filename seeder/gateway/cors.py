@@ -17,6 +17,12 @@ _EXPOSED: Header = (
     b" Last-Modified, Retry-After, x-amz-request-id, *",
 )
 """By name too: `*` is younger than some browsers."""
+_EMBEDDED: tuple[Header, ...] = (
+    # For <img>, <video> and fonts on pages that isolate themselves (Cross-Origin-Embedder-Policy:
+    # require-corp), and for such a page's performance timeline.
+    (b"Cross-Origin-Resource-Policy", b"cross-origin"),
+    (b"Timing-Allow-Origin", b"*"),
+)
 _METHODS = (b"GET", b"HEAD")
 _NEVER = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
 _NAME = re.compile(rb"[a-z0-9!#$%&'*+.^_`|~-]{1,64}")
@@ -26,8 +32,8 @@ _AGE = b"7200"
 
 
 def for_pages(response: Response) -> Response:
-    """Return a response that pages of other sites may read."""
-    return replace(response, headers=(*response.headers, _ANYBODY, _EXPOSED))
+    """Return a response that pages of other sites may read and embed."""
+    return replace(response, headers=(*response.headers, _ANYBODY, _EXPOSED, *_EMBEDDED))
 
 
 def is_preflight(request: Request) -> bool:

@@ -1,28 +1,31 @@
 """ListObjects and ListObjectsV2: what is asked, which keys answer it, and the answer in XML.
 
 A page looks at so many keys at most, whatever is among them: where few of them may be shown, it is
-short and says where to go on. No I/O.
+short and says where to go on. It is made in slices, so that others get their turn in between. No
+I/O.
 """
 
 import re
 from base64 import b64decode, urlsafe_b64encode
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import quote
 
 from seeder.gateway.s3errors import S3Error, xml_text
 from seeder.http.messages import Parameters
-from seeder.torrent.catalog import Publication
+from seeder.torrent.names import KeyOrder, KeySequence, beyond
+from seeder.torrent.objects import PinnedObject
 
 MOST_KEYS = 1000
 """Objects and common prefixes in a page: S3's own limit."""
 MOST_LOOKED_AT = 2000
 """Keys that a page looks at, so that it takes milliseconds even where few may be shown."""
+SLICE = 200
+"""Keys that are looked at in a go: about a millisecond."""
 _DIGITS = 10
 _PLAIN = re.compile(r"[A-Za-z0-9/._~-]*")
-_LAST = "\U0010ffff"
+_OWNER = "<Owner><ID>seeder</ID></Owner>"
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 
@@ -39,19 +42,39 @@ class ListQuery:
     most: int = MOST_KEYS
     encoded: bool = False
     """Whether the names are percent-encoded in the answer."""
+    owner: bool = False
+    """Whether each object has its owner beside it."""
     start: tuple[tuple[str, str], ...] = ()
     """What the client said about where to begin, for the answer: element and text."""
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
-    """A page of a listing."""
+class ListedObject:
+    """An object that may be shown."""
 
-    objects: Sequence[tuple[str, Publication]]
-    prefixes: Sequence[str]
+    pinned: PinnedObject
+    modified: int
+    """Unix seconds at which it changed last, or was published if that isn't known."""
+
+
+@dataclass(slots=True)
+class ListPage:
+    """A page of a listing, or what there is of it so far."""
+
+    keys: list[str] = field(default_factory=list)
+    """Of the objects on it."""
+    entries: list[str] = field(default_factory=list)
+    """The same in XML."""
+    prefixes: list[str] = field(default_factory=list)
     """Common prefixes."""
-    last: str | None
+    last: str | None = None
     """The name after which the next page begins; None without one."""
+    looks: int = 0
+    """Keys that were looked at."""
+    whole: bool = False
+
+    def __len__(self) -> int:
+        return len(self.keys) + len(self.prefixes)
 
 
 def read_query(parameters: Parameters) -> ListQuery:
@@ -62,7 +85,8 @@ def read_query(parameters: Parameters) -> ListQuery:
         raise S3Error("InvalidArgument", "There is list-type 2, and 1 by leaving it out.")
     number = told.get("max-keys") or str(MOST_KEYS)
     if not (number.isascii() and number.isdecimal() and len(number) <= _DIGITS):
-        raise S3Error("InvalidArgument", "max-keys is not a number.")
+        why = "max-keys must be a whole number from 0 to 2147483647."
+        raise S3Error("InvalidArgument", why)
     encoding = told.get("encoding-type", "")
     if encoding not in ("", "url"):
         raise S3Error("InvalidArgument", "Invalid Encoding Method specified in Request")
@@ -81,94 +105,103 @@ def read_query(parameters: Parameters) -> ListQuery:
         after,
         min(int(number), MOST_KEYS),
         encoding == "url",
+        version == "1" or told.get("fetch-owner") == "true",
         start,
     )
 
 
-def find_keys(
-    query: ListQuery, keys: Sequence[str], shown: Callable[[str], Publication | None]
-) -> Keys:
-    """Return the page of sorted `keys` that a query asks for, of those that are `shown`."""
+def extend_page(
+    page: ListPage,
+    query: ListQuery,
+    keys: Iterable[KeySequence],
+    shown: Callable[[str], ListedObject | None],
+) -> None:
+    """Look at a slice of `keys`, in order, for the page that a query asks for; see `page.whole`.
+
+    Of them, those go on the page that are `shown`. They may be others in each slice.
+    """
     prefix, delimiter = query.prefix, query.delimiter
-    objects: list[tuple[str, Publication]] = []
-    prefixes: list[str] = []
-    at = max(bisect_left(keys, prefix), bisect_right(keys, query.after))
-    if _is_common(query, query.after):
-        at = max(at, bisect_left(keys, query.after + _LAST))
-    looks, last = 0, query.after
-    while at < len(keys) and (key := keys[at]).startswith(prefix):
-        if len(objects) + len(prefixes) >= query.most or looks >= MOST_LOOKED_AT:
-            return Keys(objects, prefixes, last if query.most else None)
-        looks += 1
-        publication = shown(key)
+    after = query.after if page.last is None else page.last
+    first: str | None = max(prefix, after + "\0") if after else prefix
+    if _is_common(query, after):
+        first = beyond(after)
+    last, stop = after, min(page.looks + SLICE, MOST_LOOKED_AT)
+    order = KeyOrder(keys if first is not None else (), first or "")
+    while (key := order.key) is not None and key.startswith(prefix):
+        if len(page) >= query.most or page.looks >= stop:
+            page.last = last if query.most else None
+            page.whole = len(page) >= query.most or stop == MOST_LOOKED_AT
+            return
+        page.looks += 1
+        found = shown(key)
         cut = key.find(delimiter, len(prefix)) if delimiter else -1
-        if publication is None:
-            last = key
-        elif cut >= 0:
-            common = last = key[: cut + len(delimiter)]
-            prefixes.append(common)
-            at = bisect_left(keys, common + _LAST, at)
+        if found is not None and cut >= 0:
+            last = key[: cut + len(delimiter)]
+            page.prefixes.append(last)
+            if (following := beyond(last)) is None:
+                break
+            order.seek(following)
             continue
-        else:
-            last = key
-            objects.append((key, publication))
-        at += 1
-    return Keys(objects, prefixes, None)
+        last = key
+        if found is not None:
+            page.keys.append(key)
+            page.entries.append(_entry(query, key, found))
+        order.step()
+    page.last, page.whole = None, True
 
 
-def list_page(bucket: str, query: ListQuery, page: Keys) -> bytes:
+def list_page(bucket: str, query: ListQuery, page: ListPage) -> bytes:
     """Return a page as S3 words it."""
-
-    def name(text: str) -> str:
-        if _PLAIN.fullmatch(text):  # of most names; the other ways cost microseconds each
-            return text
-        return quote(text, safe="/*-._~") if query.encoded else xml_text(text)
-
     parts = [
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         f'<ListBucketResult xmlns="{NAMESPACE}">'
-        f"<Name>{xml_text(bucket)}</Name><Prefix>{name(query.prefix)}</Prefix>"
+        f"<Name>{xml_text(bucket)}</Name><Prefix>{_name(query, query.prefix)}</Prefix>"
     ]
     for element, text in query.start:
-        shown = xml_text(text) if element == "ContinuationToken" else name(text)
+        shown = xml_text(text) if element == "ContinuationToken" else _name(query, text)
         parts.append(f"<{element}>{shown}</{element}>")
     if query.delimiter:
-        parts.append(f"<Delimiter>{name(query.delimiter)}</Delimiter>")
+        parts.append(f"<Delimiter>{_name(query, query.delimiter)}</Delimiter>")
     parts.append(f"<MaxKeys>{query.most}</MaxKeys>")
     if query.encoded:
         parts.append("<EncodingType>url</EncodingType>")
     if query.version == 2:
-        parts.append(f"<KeyCount>{len(page.objects) + len(page.prefixes)}</KeyCount>")
+        parts.append(f"<KeyCount>{len(page)}</KeyCount>")
     parts.append(f"<IsTruncated>{'false' if page.last is None else 'true'}</IsTruncated>")
     if page.last is not None and query.version == 2:
         parts.append(f"<NextContinuationToken>{_token(page.last)}</NextContinuationToken>")
     elif page.last is not None:
-        parts.append(f"<NextMarker>{name(page.last)}</NextMarker>")
-    parts += [_entry(name(key), publication) for key, publication in page.objects]
+        parts.append(f"<NextMarker>{_name(query, page.last)}</NextMarker>")
+    parts += page.entries
     parts += [
-        f"<CommonPrefixes><Prefix>{name(each)}</Prefix></CommonPrefixes>" for each in page.prefixes
+        f"<CommonPrefixes><Prefix>{_name(query, each)}</Prefix></CommonPrefixes>"
+        for each in page.prefixes
     ]
     parts.append("</ListBucketResult>\n")
     return "".join(parts).encode()
 
 
-def _entry(name: str, publication: Publication) -> str:
-    pinned = publication.pinned
-    assert pinned is not None
-    told = pinned.description
+def _entry(query: ListQuery, key: str, shown: ListedObject) -> str:
+    pinned = shown.pinned
     tag = pinned.tag
     return (
-        f"<Contents><Key>{name}</Key>"
-        f"<LastModified>{_time(told.modified if told is not None else None)}</LastModified>"
+        f"<Contents><Key>{_name(query, key)}</Key>"
+        f"<LastModified>{time_text(shown.modified)}</LastModified>"
         f"<ETag>&quot;{tag if _PLAIN.fullmatch(tag) else xml_text(tag)}&quot;</ETag>"
-        f"<Size>{pinned.size}</Size>"
+        f"<Size>{pinned.size}</Size>{_OWNER if query.owner else ''}"
         "<StorageClass>STANDARD</StorageClass></Contents>"
     )
 
 
-def _time(seconds: int | None) -> str:
-    """Return a time as listings have it; tools stumble where there is none."""
-    then = datetime.fromtimestamp(seconds or 0, UTC).replace(tzinfo=None)
+def _name(query: ListQuery, text: str) -> str:
+    if _PLAIN.fullmatch(text):  # of most names; the other ways cost microseconds each
+        return text
+    return quote(text, safe="/*-._~") if query.encoded else xml_text(text)
+
+
+def time_text(seconds: int) -> str:
+    """Return Unix seconds as S3's answers have a time."""
+    then = datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
     return f"{then.isoformat()}.000Z"
 
 

@@ -22,6 +22,7 @@ from seeder.gateway.cors import for_pages
 from seeder.gateway.documents import Documents
 from seeder.gateway.download import Downloads
 from seeder.gateway.files import BundleFiles, split_key
+from seeder.gateway.finding import Offered, find_object
 from seeder.gateway.links import Links
 from seeder.gateway.naming import Naming
 from seeder.gateway.s3errors import S3Error, error_response
@@ -30,7 +31,7 @@ from seeder.http.headers import content_disposition, tags_match
 from seeder.http.messages import Header, Request, Response, query_names
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.torrent.info import Info, safe_name
-from seeder.torrent.objects import PinnedBundle
+from seeder.torrent.objects import PinnedBundle, PinnedObject
 
 _LOG = logging.getLogger(__name__)
 
@@ -77,18 +78,19 @@ class PublishedObjects:
             raise S3Error("NoSuchKey", "The specified key is not published here.")
         raise S3Error("NoSuchBucket", "Nothing of the specified bucket is published here.")
 
-    def find_content(self, bucket: str, key: str) -> tuple[Publication, str | None]:
-        """Return the publication of an object, or that of the bundle with a file of that address.
+    def find_content(self, bucket: str, key: str) -> Offered:
+        """Return the object at BUCKET/KEY, or the bundle with a file of that address.
 
-        With the bundle comes the file's path in its torrent. S3Error as for `find`.
+        S3Error as for `find`.
         """
-        if self._catalog.by_name(bucket, key) is None:
+        found = find_object(self._catalog, bucket, key)
+        if found is None:
             for prefix, path in split_key(key):
-                found = self._catalog.by_name(bucket, prefix)
-                torrent = found.torrent if found is not None else None
-                if found is not None and torrent is not None and torrent.padded:
-                    return found, path
-        return self.find(bucket, key), None
+                bundle = self._catalog.by_name(bucket, prefix)
+                torrent = bundle.torrent if bundle is not None else None
+                if bundle is not None and torrent is not None and torrent.padded:
+                    return Offered(bundle, path=path)
+        return Offered(self.find(bucket, key)) if found is None else found
 
     def terms(self, publication: Publication) -> Terms:
         """Return the terms on which an object is given."""
@@ -121,36 +123,47 @@ class PublishedObjects:
         async with _at_hand(torrent):
             return self._links.magnet(torrent, public=publication.public)
 
-    def content(self, publication: Publication) -> Content:
-        """Return an object as it is now; S3Error while it isn't served."""
+    async def content(self, found: Offered) -> Content:
+        """Return an object or a bundle's file as it is now; S3Error while it isn't served."""
+        if found.path is not None:
+            return await self._file(found.publication, found.path)
+        if found.member is not None:
+            return self._member(found.publication, found.member)
+        publication = found.publication
         torrent = _served(publication)
         if isinstance(torrent.pinned, PinnedBundle):
             raise S3Error("NoSuchKey", "That is a prefix; its torrent has the objects.")
-        # Where two objects have the same content, the cache keeps the pieces of one.
-        kept = self._catalog.by_hash(torrent.info_hash) or torrent
         name, pinned = safe_name(publication.ref.key), publication.pinned or torrent.pinned
-        return Content(kept, f'"{torrent.pinned.tag}"', name, pinned.description)
+        tag = f'"{torrent.pinned.tag}"'
+        return Content(self._kept(torrent), tag, name, pinned.description)
 
-    async def file_content(self, publication: Publication, path: str) -> Content:
+    def _kept(self, torrent: Torrent) -> Torrent:
+        """Return the torrent whose pieces are cached: of two with the same content, only one."""
+        return self._catalog.by_hash(torrent.info_hash) or torrent
+
+    async def _file(self, publication: Publication, path: str) -> Content:
         """Return the file of a bundle that has a path in its torrent; S3Error."""
-        torrent = _served(publication)
-        torrent = self._catalog.by_hash(torrent.info_hash) or torrent
+        torrent = self._kept(_served(publication))
         async with _at_hand(torrent):
             file = await self._files.find(torrent, path)
         if file is None:
             raise S3Error("NoSuchKey", "The bundle has no such file.")
-        pinned, name = file.pinned, safe_name(file.pinned.ref.key)
-        return Content(torrent, f'"{pinned.tag}"', name, start=file.start, length=pinned.size)
+        return _content_of(torrent, file.pinned, file.start)
+
+    def _member(self, publication: Publication, member: PinnedObject) -> Content:
+        """Return an object of a bundle."""
+        torrent = _served(publication)
+        section = torrent.section_of(member.ref)
+        start = 0 if section is None else section.first * torrent.layout.piece_length
+        return _content_of(self._kept(torrent), member, start)
 
     def has_content(self, bucket: str, key: str) -> bool:
         """Tell whether there may be an object, or a file of a bundle, at BUCKET/KEY."""
         try:
-            publication, path = self.find_content(bucket, key)
-            if path is None:
-                self.content(publication)
+            found = self.find_content(bucket, key)
         except S3Error:
             return False
-        return True
+        return found.path is not None or found.pinned is not None
 
 
 def make_request_id() -> str:
@@ -235,17 +248,15 @@ class ObjectRoutes:
         public = True
         try:
             bucket, key, reader = self._asked(request)
-            publication, path = self._objects.find_content(bucket, key)
-            headers = self._allowed(request, publication, reader)
+            found = self._objects.find_content(bucket, key)
+            publication = found.publication
+            headers = self._allowed(request, found, reader)
             public = publication.public
             if other := query_names(request.query) & _SUBRESOURCES:
                 what = ", ".join(sorted(name.decode() for name in other))
                 why = f"There is the object, ?torrent and ?magnet, but no {what}."
                 raise S3Error("InvalidRequest", why)
-            if path is None:
-                content = self._objects.content(publication)
-            else:
-                content = await self._objects.file_content(publication, path)
+            content = await self._objects.content(found)
             answer = await answer_content(request, content, address, self._downloads)
         except S3Error as error:
             return self.refuse(request, error, public=public)
@@ -262,7 +273,7 @@ class ObjectRoutes:
         """Return the publication that a request names and may have, and the headers about that."""
         bucket, key, reader = self._asked(request)
         publication = self._objects.find(bucket, key)
-        return publication, self._allowed(request, publication, reader)
+        return publication, self._allowed(request, Offered(publication), reader)
 
     def _asked(self, request: Request) -> tuple[str, str, ReadKey | None]:
         """Return bucket, key and signer of a request; S3Error.
@@ -273,11 +284,11 @@ class ObjectRoutes:
         return bucket, key, self._keyring.reader_of(request, self._clock())
 
     def _allowed(
-        self, request: Request, publication: Publication, reader: ReadKey | None
+        self, request: Request, found: Offered, reader: ReadKey | None
     ) -> tuple[Header, ...]:
-        """Check that a request may have a publication, and return the headers about that."""
-        terms = self._objects.terms(publication)
-        authorise(request, reader, publication.ref, terms)
+        """Check that a request may have an object, and return the headers about that."""
+        terms = self._objects.terms(found.publication)
+        authorise(request, reader, found.ref, terms)
         headers: tuple[Header, ...] = ((b"x-amz-request-id", self._request_id().encode()),)
         if is_charged(request, terms):
             headers += ((b"x-amz-request-charged", b"requester"),)
@@ -301,6 +312,12 @@ async def _at_hand(torrent: Torrent) -> AsyncIterator[Info]:
         raise S3Error(
             "ServiceUnavailable", "The torrent can't be read; please try again."
         ) from error
+
+
+def _content_of(torrent: Torrent, pinned: PinnedObject, start: int) -> Content:
+    """Return an object of a bundle, whose bytes begin at byte `start` of its torrent."""
+    name, told = safe_name(pinned.ref.key), pinned.description
+    return Content(torrent, f'"{pinned.tag}"', name, told, start=start, length=pinned.size)
 
 
 def _served(publication: Publication) -> Torrent:

@@ -102,14 +102,20 @@ class PublicRoutes:
             return self._root(request, bucket)
         return Response(404, b"not found; torrents are at /BUCKET/KEY?torrent\n", (_TEXT,))
 
-    def _bucket(self, request: Request, may_read: bool) -> Response:
+    def _bucket(self, request: Request, may_read: bool) -> Response | Awaitable[Response]:
         try:
             client = self._admit(request, INDEX_REQUESTS if may_read else 1)
             if is_preflight(request):
                 return answer_preflight(request)
             if not may_read:
                 raise S3Error("MethodNotAllowed", _READ_ONLY)
-            page = self._buckets.answer(request, self._naming.bucket_alone(request))
+            return self._listing(request, self._naming.bucket_alone(request), client)
+        except S3Error as error:
+            return self._objects.refuse(request, error)
+
+    async def _listing(self, request: Request, bucket: str | None, client: bytes) -> Response:
+        try:
+            page = await self._buckets.answer(request, bucket)
             return self._paged(request, page, client)
         except S3Error as error:
             return self._objects.refuse(request, error)

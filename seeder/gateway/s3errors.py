@@ -63,7 +63,7 @@ _ABOUT_ACCESS = frozenset[ErrorCode](
 )
 _RETRY_AFTER = 60
 """Seconds; how long it takes to make a torrent isn't known here."""
-_NOT_XML = re.compile("[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class S3Error(Exception):
@@ -139,4 +139,5 @@ def _retry_after(error: S3Error) -> tuple[Header, ...]:
 
 def xml_text(text: str) -> str:
     """Return a text escaped for XML or a quoted attribute; `?` for what XML can't hold."""
-    return escape(_NOT_XML.sub("?", text), {'"': "&quot;"})
+    # Parsers take a carriage return that stands as it is for the end of a line.
+    return escape(_NOT_XML.sub("?", text), {'"': "&quot;", "\r": "&#13;"})

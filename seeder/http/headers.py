@@ -124,7 +124,7 @@ def content_disposition(filename: str) -> bytes:
     for what can't be quoted, and percent-encoded in UTF-8 for all others.
     """
     if _PLAIN_NAME.fullmatch(filename):
-        return f"attachment; filename={filename};".encode()
+        return f"attachment; filename={filename}".encode()
     fallback = _UNQUOTABLE.sub("_", filename)
     spelt = quote(filename, safe="!#$&+-.^_`|~")
     return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{spelt}".encode()

@@ -29,7 +29,14 @@ from seeder.torrent.bundle import (
 )
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import SHA1_LENGTH, Layout, check_piece_count
-from seeder.torrent.objects import Meter, ObjectRef, PinnedBundle, PinnedObject, sections_of
+from seeder.torrent.objects import (
+    Description,
+    Meter,
+    ObjectRef,
+    PinnedBundle,
+    PinnedObject,
+    sections_of,
+)
 from seeder.units import LARGEST_SIZE
 
 _MOST_ASKED = 1000
@@ -164,7 +171,9 @@ async def _ask(
                     why += suspicion(key)
                 found.left_out[key] = f"in the listing, {unclear[key]}; {why}"
             else:
-                found.objects[key] = Listed(pinned.etag, pinned.size)
+                told = pinned.description
+                modified = told.modified if told is not None else None
+                found.objects[key] = Listed(pinned.etag, pinned.size, modified)
         if failed:
             nursery.cancel_scope.cancel()
 
@@ -183,7 +192,12 @@ async def _ask(
 
 def _pin(prefix: ObjectRef, found: Mapping[str, Listed]) -> PinnedBundle:
     members = [
-        PinnedObject(replace(prefix, key=key), listed.etag, listed.size)
+        PinnedObject(
+            replace(prefix, key=key),
+            listed.etag,
+            listed.size,
+            description=None if listed.modified is None else Description(listed.modified),
+        )
         for key, listed in found.items()
     ]
     return PinnedBundle.of(prefix, members)

@@ -16,7 +16,13 @@ from seeder.torrent.bundle import bundle_layout, parse_bundle_info
 from seeder.torrent.info import Info, InfoHash, InfoV2, Outline, parse_info
 from seeder.torrent.layout import SHA1_LENGTH, Layout
 from seeder.torrent.merkle import NODE_LENGTH
-from seeder.torrent.objects import Description, ObjectRef, PinnedBundle, PinnedObject
+from seeder.torrent.objects import (
+    Description,
+    ObjectRef,
+    PinnedBundle,
+    PinnedObject,
+    member_dates,
+)
 from seeder.units import MIB
 
 _LARGEST = 64 * MIB
@@ -112,9 +118,16 @@ def _pinned(ref: ObjectRef, told: dict[str, Any]) -> PinnedObject:
             None if version is None else _text(version),
             _description(told),
         )
+    # Older lines don't say when they changed.
+    dates = told.get("members_modified") or [None] * len(told["members"])
     members = [
-        PinnedObject(replace(ref, key=_text(key)), _text(etag), _count(size))
-        for key, etag, size in told["members"]
+        PinnedObject(
+            replace(ref, key=_text(key)),
+            _text(etag),
+            _count(size),
+            description=None if date is None else Description(min(_count(date), _LATEST)),
+        )
+        for (key, etag, size), date in zip(told["members"], dates, strict=True)
     ]
     bundle = PinnedBundle.of(ref, members)
     if bundle.etag != told["etag"]:
@@ -227,7 +240,7 @@ def line_of(record: Record) -> bytes:
             "etag": pinned.etag,
             "size": pinned.size,
             "version_id": pinned.version_id,
-            **described(pinned.description),
+            **described(pinned),
             "rung": record.rung,
             "wanted": record.wanted,
             "refused": record.refused,
@@ -264,7 +277,11 @@ def history_of(record: Record, path: Path, now: int) -> tuple[int | None, tuple[
     return now, (last, *others)[:_MOST_SIMILAR]
 
 
-def described(description: Description | None) -> dict[str, object]:
+def described(pinned: PinnedObject) -> dict[str, object]:
+    """Return what a record's line says of what S3 tells beside the bytes."""
+    if isinstance(pinned, PinnedBundle):
+        return {"members_modified": member_dates(pinned)}
+    description = pinned.description
     if description is None:
         return {}
     return {"modified": description.modified, "headers": dict(description.headers)}

@@ -156,7 +156,7 @@ class MetainfoStore:
         except (OSError, *DAMAGE):
             # It is said, and mended, by who wants the metainfo of it.
             return
-        told = parts.told | described(pinned.description)
+        told = parts.told | described(pinned)
         told.pop("crc32", None)  # of the line as it was
         line = dump_json(told)
         with storage_errors(path, "written"):

@@ -7,7 +7,7 @@ object below a prefix is looked at when its line in the listing has changed, and
 
 import logging
 from collections.abc import Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from math import inf
 
@@ -40,9 +40,11 @@ from seeder.torrent.info import Outline
 from seeder.torrent.objects import (
     ObjectRef,
     PinnedObject,
+    described_by,
     may_be_equal,
     same_state,
     still_there,
+    told_alike,
 )
 from seeder.units import rounded_size
 
@@ -244,9 +246,9 @@ class Keeper(Rounds):
             self._record = self._served or self._record
             self._release(torrent)
             # What is told of the object may have changed; its bytes haven't.
-            publication.pinned = replace(torrent.pinned, description=pinned.description)
+            publication.pinned = described_by(torrent.pinned, pinned)
             record = self._record
-            if record is not None and record.pinned.description != pinned.description:
+            if record is not None and not told_alike(record.pinned, pinned):
                 await self._maker.describe(record, pinned)
                 if publication.torrent is not torrent:
                     return

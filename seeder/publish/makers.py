@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 
 import trio
 
@@ -17,7 +16,7 @@ from seeder.metainfo.records import Record
 from seeder.metainfo.store import MetainfoStore
 from seeder.s3.client import S3Origin
 from seeder.torrent.catalog import Torrent
-from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
+from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject, described_by
 
 CLIMBS = 4
 """Objects of one origin whose metainfo is made at a time; each is read in parallel by itself."""
@@ -122,7 +121,7 @@ class Maker:
 
     async def describe(self, record: Record, pinned: PinnedObject) -> None:
         """Keep what S3 tells of an object beside its bytes, on disk as far as that takes it."""
-        record.pinned = replace(record.pinned, description=pinned.description)
+        record.pinned = described_by(record.pinned, pinned)
         with suppress(StorageError):
             await trio.to_thread.run_sync(self._store.describe, record.pinned)
 

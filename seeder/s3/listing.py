@@ -1,8 +1,9 @@
 """ListObjectsV2 and V1: what is asked of S3, and what its pages say. No I/O."""
 
 import re
-from collections.abc import Iterable, Iterator, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, field
+from datetime import datetime
 from urllib.parse import unquote_plus
 
 from seeder.errors import OriginFault
@@ -21,6 +22,7 @@ _LONGEST_TEXT = 64 * KIB
 MOST_KEYS = 1_000_000
 """Keys below one prefix that may belong to others: they are all held until the listing ends."""
 _ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z")
 _ONLY_IN_V2 = frozenset({"KeyCount", "ContinuationToken", "StartAfter"})
 _FEWEST_A_PAGE = 100
 MOST_SMALL_PAGES = 1_000
@@ -36,6 +38,8 @@ class Listed:
     etag: str
     """In its quotes, as HEAD has it."""
     size: int
+    modified: int | None = field(default=None, compare=False)
+    """Unix seconds; None where the listing doesn't say it as S3 does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,7 @@ def parse_page(body: bytes) -> Page:
     last = ""
     for each in entries:
         last = key = unquote_plus(each.get("Key", "")) if encoded else each.get("Key", "")
-        listed = _listed(key, each.get("ETag", "").strip(), each.get("Size", "").strip())
+        listed = _listed(key, each)
         if isinstance(listed, Listed):
             objects.append((key, listed))
         else:
@@ -118,8 +122,9 @@ def parse_page(body: bytes) -> Page:
     return Page(tuple(objects), token, by_marker, tuple(unclear))
 
 
-def _listed(key: str, etag: str, size: str) -> Listed | str:
+def _listed(key: str, entry: Mapping[str, str]) -> Listed | str:
     """Return an entry of a page, or what is wrong with it."""
+    etag, size = entry.get("ETag", "").strip(), entry.get("Size", "").strip()
     if not key:
         return "it has no key"
     length = whole_number(size)
@@ -129,7 +134,19 @@ def _listed(key: str, etag: str, size: str) -> Listed | str:
         return f"its ETag is {printable(etag) or 'missing'}"
     if length is None or length > LARGEST_SIZE:
         return f"its Size is {printable(size) or 'missing'}"
-    return Listed(etag if etag.endswith('"') else f'"{etag}"', length)
+    modified = _seconds(entry.get("LastModified", ""))
+    return Listed(etag if etag.endswith('"') else f'"{etag}"', length, modified)
+
+
+def _seconds(text: str) -> int | None:
+    """Return an ISO 8601 time in Unix seconds; None of any other text."""
+    if not _TIME.fullmatch(text := text.strip()):
+        return None
+    try:
+        seconds = int(datetime.fromisoformat(text).timestamp())
+    except ValueError:
+        return None
+    return seconds if seconds >= 0 else None
 
 
 def suspicion(key: str) -> str:

@@ -10,6 +10,7 @@ from seeder.errors import SeederError
 from seeder.torrent.info import Info, InfoHash, Outline
 from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import KeptHashes
+from seeder.torrent.names import ByPrefix, KeySequence, MemberKeys
 from seeder.torrent.objects import (
     ObjectRef,
     PinnedBundle,
@@ -174,6 +175,12 @@ class Torrent:
         """Return the section that piece `index` belongs to. IndexError outside."""
         return self.sections[bisect_right(self._firsts, index) - 1]
 
+    def section_of(self, ref: ObjectRef) -> Section | None:
+        """Return the section of one of a bundle's objects; None of an empty one."""
+        at = bisect_left(self.sections, ref.key, key=lambda each: each.pinned.ref.key)
+        found = self.sections[at] if at < len(self.sections) else None
+        return found if found is not None and found.pinned.ref == ref else None
+
     def piece_key(self, index: int) -> tuple[str, int]:
         """Return what piece `index` is cached under: equal keys mean equal bytes."""
         if not self.padded:  # asked for every block that is sent
@@ -246,6 +253,10 @@ class Catalog:
     """By bucket and key, whatever the origin and the version."""
     _sorted: dict[str, list[str]] = field(default_factory=dict)
     """The keys of buckets that were listed, kept in order: to sort thousands takes milliseconds."""
+    _bundles: dict[str, ByPrefix["Publication"]] = field(default_factory=dict)
+    """By bucket and prefix, those that have a torrent."""
+    _since: dict[str, int] = field(default_factory=dict)
+    """By bucket, when the first of its torrents was published."""
     _live: dict[InfoHash, Torrent] = field(default_factory=dict)
     _hybrids: dict[bytes, Torrent] = field(default_factory=dict)
     """By their v2 hashes, cut to 20 bytes."""
@@ -276,6 +287,8 @@ class Catalog:
         if not keys:
             del self._buckets[ref.bucket]
             self._sorted.pop(ref.bucket, None)
+            self._since.pop(ref.bucket, None)
+        self._unbundle(publication)
         torrent = publication.torrent
         if torrent is None or self._owner.get(torrent.info_hash) != ref:
             return None
@@ -284,7 +297,13 @@ class Catalog:
 
     def serve(self, publication: Publication, torrent: Torrent) -> bool:
         """Make `torrent` live; False when another object's torrent already has its info hash."""
+        self._unbundle(publication)
         publication.torrent, publication.pinned = torrent, torrent.pinned
+        bucket, key = publication.ref.bucket, publication.ref.key
+        if isinstance(torrent.pinned, PinnedBundle):
+            self._bundles.setdefault(bucket, ByPrefix()).add(key, publication)
+        if torrent.published is not None:
+            self._since[bucket] = min(torrent.published, self._since.get(bucket, torrent.published))
         owner = self._owner.setdefault(torrent.info_hash, publication.ref)
         if owner != publication.ref:
             publication.settle(State.DUPLICATE, f"same content and name as {owner}")
@@ -297,6 +316,7 @@ class Catalog:
 
     def retire(self, publication: Publication, reason: str) -> Torrent | None:
         """End a publication's torrent for `reason`; return it if it was live."""
+        self._unbundle(publication)
         torrent, publication.torrent = publication.torrent, None
         publication.pinned = None
         publication.settle(State.WAITING, reason)
@@ -304,6 +324,14 @@ class Catalog:
             return None
         self._drop(torrent)
         return torrent
+
+    def _unbundle(self, publication: Publication) -> None:
+        torrent, bucket = publication.torrent, publication.ref.bucket
+        if torrent is not None and isinstance(torrent.pinned, PinnedBundle):
+            bundles = self._bundles[bucket]
+            bundles.discard(publication.ref.key, publication)
+            if not bundles:
+                del self._bundles[bucket]
 
     def _drop(self, torrent: Torrent) -> None:
         del self._owner[torrent.info_hash]
@@ -330,14 +358,32 @@ class Catalog:
         """The buckets of which anything is published, in order."""
         return sorted(self._buckets)
 
-    def keys_of(self, bucket: str) -> Sequence[str]:
-        """Return the keys of a bucket, in the order of their UTF-8, which is S3's."""
+    def since(self, bucket: str) -> int | None:
+        """Return when the first torrent of a bucket was published, in Unix seconds."""
+        return self._since.get(bucket)
+
+    def keys_of(self, bucket: str, prefix: str = "") -> list[KeySequence]:
+        """Return sequences of keys of a bucket, in which are all keys that begin with a prefix.
+
+        The first has what is published, bundles by their prefixes too; each of the others the
+        objects of a bundle.
+        """
         if bucket not in self._buckets:
             return []
         order = self._sorted.get(bucket)
         if order is None:
             order = self._sorted[bucket] = sorted(self._buckets[bucket])
-        return order
+        bundles = self._bundles.get(bucket)
+        if bundles is None:
+            return [order]
+        found = {id(each): each for each in (*bundles.covering(prefix), *bundles.below(prefix))}
+        pinned = (each.torrent.pinned for each in found.values() if each.torrent is not None)
+        return [order, *(MemberKeys(each) for each in pinned if isinstance(each, PinnedBundle))]
+
+    def bundles_with(self, bucket: str, key: str) -> Iterator[Publication]:
+        """Yield the bundles that have a torrent and may have an object, longest prefix first."""
+        bundles = self._bundles.get(bucket)
+        return iter(()) if bundles is None else bundles.covering(key)
 
     def may_list(self, bucket: str, prefix: str) -> bool:
         """Tell whether all that may lie below BUCKET/PREFIX is known."""

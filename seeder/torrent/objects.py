@@ -8,7 +8,7 @@ No I/O.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, Self, TypeAlias
 
 from seeder.torrent.layout import Layout
@@ -105,6 +105,26 @@ class PinnedBundle(PinnedObject):
         states = "".join(member.identity() for member in ordered)
         etag = f'"{hashlib.sha256(states.encode()).hexdigest()[:32]}"'
         return cls(ref, etag, sum(member.size for member in ordered), members=ordered)
+
+
+def member_dates(bundle: PinnedBundle) -> list[int | None]:
+    """Return when each object of a bundle changed last, in Unix seconds, as far as it is known."""
+    told = (each.description for each in bundle.members)
+    return [None if each is None else each.modified for each in told]
+
+
+def described_by(old: PinnedObject, new: PinnedObject) -> PinnedObject:
+    """Return a state as it was pinned, with what S3 tells of it now beside its bytes."""
+    if isinstance(new, PinnedBundle):
+        return new  # of the same objects; to change each of the old ones would take long
+    return replace(old, description=new.description)
+
+
+def told_alike(one: PinnedObject, other: PinnedObject) -> bool:
+    """Tell whether S3 told the same of a state twice, beside its bytes."""
+    if isinstance(one, PinnedBundle) and isinstance(other, PinnedBundle):
+        return member_dates(one) == member_dates(other)
+    return one.description == other.description
 
 
 def same_state(one: PinnedObject, other: PinnedObject) -> bool:

@@ -127,7 +127,7 @@ def test_boto3_gets_torrents_signed_and_anonymous(
     assert answer["RequestCharged"] == "requester"
     headers = answer["ResponseMetadata"]["HTTPHeaders"]
     assert headers["content-type"] == "application/x-bittorrent"
-    assert headers["content-disposition"] == "attachment; filename=secret.torrent;"
+    assert headers["content-disposition"] == "attachment; filename=secret.torrent"
     assert headers["x-amz-request-id"] == answer["ResponseMetadata"]["RequestId"]
     torrent = answer["Body"].read()
     assert read_torrent(torrent).size == len(BODY + SECRET.encode())

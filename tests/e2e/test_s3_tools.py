@@ -25,6 +25,14 @@ KEYS = {
     "data/deep/er.bin": b"deeper",
     "table.csv": b"name,said\nNelson,kiss me\nGrace,no\n",
 }
+PACK = "pack/"
+PACKED = {
+    "pack/a b+é.bin": content(100 * KIB),
+    "pack/deep/er.bin": b"deeper",
+    "pack/empty": b"",
+    "pack/twice.csv": b"name,said\nNelson,kiss me\n",
+}
+"""Published as a bundle, and the last one alone as well."""
 SECRET = "drafts/secret"
 READER = ("READER", "the-secret-of-the-reader-which-is-long")
 TOLD = {"ContentType": "text/csv", "CacheControl": "max-age=60"}
@@ -34,8 +42,8 @@ TOLD = {"ContentType": "text/csv", "CacheControl": "max-age=60"}
 def gateway(
     ceph: CephRGW, publisher: Publisher, bucket: str, seeder: MakeDaemon, tmp_path: Path
 ) -> SeederDaemon:
-    """A daemon with public objects and one that only READER may read."""
-    for key, body in KEYS.items():
+    """A daemon with public objects, a public bundle, and an object that only READER may read."""
+    for key, body in (KEYS | PACKED).items():
         publisher.put(bucket, key, body, **(TOLD if key == "table.csv" else {}))
     publisher.put(bucket, SECRET, b"secret")
     if why_no_tables() is None:
@@ -45,9 +53,10 @@ def gateway(
     secret.write_text(READER[1])
     secret.chmod(0o600)
     read_key = {"access_key_id": READER[0], "secret_file": str(secret), "objects": [f"{bucket}/*"]}
-    names = [*KEYS, *(["table.parquet"] if why_no_tables() is None else [])]
+    names = [*KEYS, "pack/twice.csv", *(["table.parquet"] if why_no_tables() is None else [])]
     objects: list[dict[str, object]] = [{"bucket": bucket, "key": name} for name in names]
     objects.append({"bucket": bucket, "key": SECRET, "public": False})
+    objects.append({"bucket": bucket, "prefix": PACK, "bundle": True})
     daemon = seeder(
         {
             "origin": origin(ceph),
@@ -57,7 +66,7 @@ def gateway(
         }
     )
     daemon.start()
-    for name in (*names, SECRET):
+    for name in (*names, SECRET, PACK):
         wait_for_state(daemon, bucket, name)
     return daemon
 
@@ -77,8 +86,9 @@ def test_the_aws_cli_lists_and_copies(gateway: SeederDaemon, bucket: str, tmp_pa
     assert bucket in aws.s3("ls", keys=None).output
     listed = aws.s3("ls", f"s3://{bucket}", "--recursive", keys=None)
     assert [line.split(None, 3)[3] for line in listed.output.splitlines()] == sorted(
-        [*KEYS, *(["table.parquet"] if why_no_tables() is None else [])]
+        [*KEYS, *PACKED, *(["table.parquet"] if why_no_tables() is None else [])]
     )
+    assert " 1970-" not in aws.s3("ls", keys=None).output + listed.output
     assert "PRE deep/" in aws.s3("ls", f"s3://{bucket}/data/", keys=None).output
     assert SECRET in aws.s3("ls", f"s3://{bucket}", "--recursive", keys=READER).output
     for keys in (None, READER):
@@ -87,6 +97,12 @@ def test_the_aws_cli_lists_and_copies(gateway: SeederDaemon, bucket: str, tmp_pa
         for key, body in KEYS.items():
             if key.startswith("data/"):
                 assert digest(tmp_path / "copy" / key.removeprefix("data/")) == digest(body)
+    synced = aws.s3("sync", f"s3://{bucket}/{PACK}", "pack", keys=None)
+    assert synced.code == 0, synced.errors
+    for key, body in PACKED.items():
+        assert (tmp_path / key).read_bytes() == body
+    # All has the size and the date that it has here.
+    assert aws.s3("sync", f"s3://{bucket}/{PACK}", "pack", keys=None).output == ""
     assert "(403)" in aws.s3("cp", f"s3://{bucket}/{SECRET}", "-", keys=None).errors
     upload = aws.s3("cp", __file__, f"s3://{bucket}/mine", keys=READER)
     assert "MethodNotAllowed" in upload.errors
@@ -130,7 +146,16 @@ def test_calls_are_answered_page_by_page_or_refused_with_s3s_codes(
             found = [each["Key"] for page in pages for each in page.get("Contents", ())]
             below = [each["Prefix"] for page in pages for each in page.get("CommonPrefixes", ())]
             assert found[0] == "table.csv"
-            assert below == (["data/"] if keys is None else ["data/", "drafts/"])
+            hidden = [] if keys is None else ["drafts/"]
+            assert below == ["data/", *hidden, "pack/"]
+        for key, body in PACKED.items():
+            there = {"Bucket": bucket, "Key": key}
+            true_one, told = publisher.raw.head_object(**there), client.head_object(**there)
+            for name in ("ETag", "LastModified", "ContentLength"):
+                assert told[name] == true_one[name], name
+            if body:
+                part = client.get_object(**there, Range="bytes=1-3", IfMatch=told["ETag"])
+                assert part["Body"].read() == body[1:4]
 
 
 def refused(call: Callable[..., object], **arguments: object) -> str:
@@ -172,6 +197,10 @@ def test_rclone_lists_and_copies(gateway: SeederDaemon, bucket: str, tmp_path: P
     for key, body in KEYS.items():
         if key.startswith("data/"):
             assert digest(tmp_path / "copy" / key.removeprefix("data/")) == digest(body)
+    rclone("sync", f":s3:{bucket}/{PACK}", str(tmp_path / "pack"))
+    for key, body in PACKED.items():
+        assert (tmp_path / key).read_bytes() == body
+    rclone("check", f":s3:{bucket}/{PACK}", str(tmp_path / "pack"))
     # Size and checksum of each are the source's.
     rclone("check", f":s3:{bucket}/data", str(tmp_path / "copy"))
 
@@ -189,7 +218,8 @@ options = {"anon": True, "client_kwargs": {"endpoint_url": url}}
 found = s3fs.S3FileSystem(**options).find(bucket)
 csv = pandas.read_csv(f"s3://{bucket}/table.csv", storage_options=options)
 parquet = pandas.read_parquet(f"s3://{bucket}/table.parquet", storage_options=options)
-print(json.dumps([found, list(csv["said"]), int(parquet["age"].sum())]))
+packed = pandas.read_csv(f"s3://{bucket}/pack/twice.csv", storage_options=options)
+print(json.dumps([found, [*csv["said"], *packed["said"]], int(parquet["age"].sum())]))
 """
 PYARROW = """
 import json, sys, pyarrow.fs, pyarrow.parquet
@@ -207,9 +237,9 @@ print(json.dumps([files, sum(table["age"].to_pylist())]))
 def test_pandas_and_pyarrow_read_tables(gateway: SeederDaemon, bucket: str) -> None:
     if reason := why_no_tables():
         pytest.skip(reason)
-    names = sorted(f"{bucket}/{key}" for key in (*KEYS, "table.parquet"))
+    names = sorted(f"{bucket}/{key}" for key in (*KEYS, *PACKED, "table.parquet"))
     found, said, ages = run_there(PANDAS, url_of(gateway), bucket)
-    assert (sorted(found), said, ages) == (names, ["kiss me", "no"], 132)
+    assert (sorted(found), said, ages) == (names, ["kiss me", "no", "kiss me"], 132)
     files, ages = run_there(PYARROW, url_of(gateway), bucket)
     assert (sorted(files), ages) == (names, 132)
     assert "Traceback" not in gateway.log

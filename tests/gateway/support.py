@@ -192,6 +192,18 @@ def make_routes(
     )
 
 
+def answer_at_once(routes: PublicRoutes, request: Request) -> Response:
+    """Return what the routes answer without waiting for anything."""
+    response = routes(request)
+    if isinstance(response, Response):
+        return response
+    steps = response.__await__()
+    with pytest.raises(StopIteration) as ended:
+        next(steps)
+    assert isinstance(ended.value.value, Response)
+    return ended.value.value
+
+
 class Public:
     """The routes, asked without a socket in between."""
 
@@ -245,14 +257,7 @@ class Public:
 
     def ask(self, request: Request) -> Response:
         """Return what the routes answer without waiting for anything."""
-        response = self.routes(request)
-        if isinstance(response, Response):
-            return response
-        steps = response.__await__()
-        with pytest.raises(StopIteration) as ended:
-            next(steps)
-        assert isinstance(ended.value.value, Response)
-        return ended.value.value
+        return answer_at_once(self.routes, request)
 
 
 def header(response: Response, name: bytes) -> bytes | None:

@@ -4,15 +4,17 @@ import random
 from xml.etree import ElementTree
 
 import pytest
+import trio
+from trio.testing import MockClock
 
 from seeder.gateway.access import Keyring, ReadKey
-from seeder.gateway.listing import NAMESPACE
+from seeder.gateway.listing import NAMESPACE, SLICE
 from seeder.gateway.routes import PublicRoutes
 from seeder.http.messages import Request, Response
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.torrent.info import build_info, parse_info
 from seeder.torrent.layout import Layout
-from seeder.torrent.objects import ObjectRef, PinnedBundle
+from seeder.torrent.objects import Description, ObjectRef, PinnedBundle, PinnedObject
 from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from tests.gateway.signing import KEY_ID, NOW, SECRET, signed, url_of
@@ -20,6 +22,7 @@ from tests.gateway.support import (
     OWNER,
     REQUEST_ID,
     OnePage,
+    answer_at_once,
     error_code,
     make_routes,
     objects_of,
@@ -47,14 +50,16 @@ def routes_of(catalog: Catalog, *readable: str) -> PublicRoutes:
 def ask(
     routes: PublicRoutes, path: str, *, method: str = "GET", sign: bool = False, owner: str = ""
 ) -> Response:
+    request = request_of(path, method=method, sign=sign, owner=owner)
+    return answer_at_once(routes, request)
+
+
+def request_of(path: str, *, method: str = "GET", sign: bool = False, owner: str = "") -> Request:
     headers = {"x-amz-expected-bucket-owner": owner} if owner else {}
     query = [("list-type", "2")]
     arrived = signed(url_of(path, query), method=method, headers=headers)
     kept = [each for each in arrived.headers if sign or each[0] != b"authorization"]
-    request = Request(method.encode(), arrived.path, arrived.query, kept, ADDRESS, ADDRESS)
-    response = routes(request)
-    assert isinstance(response, Response)
-    return response
+    return Request(method.encode(), arrived.path, arrived.query, kept, ADDRESS, ADDRESS)
 
 
 def texts(response: Response, name: str) -> list[str | None]:
@@ -64,12 +69,20 @@ def texts(response: Response, name: str) -> list[str | None]:
     return [each.text for each in root.iter(f"{{{NAMESPACE}}}{name}")]
 
 
-def publish_bundle(catalog: Catalog, prefix: str) -> None:
+def publish_bundle(catalog: Catalog, prefix: str, *names: str, public: bool = True) -> Publication:
+    """Publish objects below a prefix as a bundle."""
     ref = ObjectRef("default", "bucket", prefix)
-    publication = Publication(ref)
+    told = Description(784111777)
+    members = [
+        PinnedObject(ObjectRef("default", "bucket", prefix + name), '"m"', 5, description=told)
+        for name in names
+    ]
+    publication = Publication(ref, public)
     catalog.add(publication)
-    info = parse_info(build_info(name="bundle", layout=Layout(5, 16384), pieces=b"b" * 20))
-    catalog.serve(publication, Torrent(info, PinnedBundle.of(ref, []), "build"))
+    layout = Layout(max(1, len(members)) * 16384, 16384)
+    info = parse_info(build_info(name=prefix, layout=layout, pieces=b"b" * 20 * layout.piece_count))
+    catalog.serve(publication, Torrent(info, PinnedBundle.of(ref, members), "build"))
+    return publication
 
 
 @pytest.fixture
@@ -123,3 +136,85 @@ def test_nothing_is_listed_before_it_is_known_what_there_is(catalog: Catalog) ->
     catalog.unlisted.add(ObjectRef("default", "bucket", "more/"))
     assert error_code(ask(routes, "bucket")) == "ServiceUnavailable"
     assert ask(routes, "bucket", method="HEAD").status == 200
+
+
+def test_the_objects_of_bundles_are_listed_once_each_as_far_as_they_may_be_read() -> None:
+    catalog = Catalog()
+    publish(catalog, "open/b")
+    publish(catalog, "open/secret", public=False)
+    publish(catalog, "open/soon", live=False)
+    publish_bundle(catalog, "open/", "a", "b", "secret", "soon", "x/deep")
+    publish_bundle(catalog, "open/x/", "deep", "er")
+    closed = publish_bundle(catalog, "closed/", "a", "b", public=False)
+    assert texts(ask(routes_of(catalog), "bucket"), "Key") == [
+        *("open/a", "open/b", "open/soon", "open/x/deep", "open/x/er")
+    ]
+    routes = routes_of(catalog, "bucket/closed/a*")
+    assert "closed/a" not in texts(ask(routes, "bucket"), "Key")
+    assert texts(ask(routes, "bucket", sign=True), "Key")[0] == "closed/a"
+    assert "closed/b" not in texts(ask(routes, "bucket", sign=True), "Key")
+    catalog.retire(closed, "replaced")
+    assert "closed/a" not in texts(ask(routes, "bucket", sign=True), "Key")
+    for prefix in ("open/x/", "open/"):
+        catalog.remove(ObjectRef("default", "bucket", prefix))
+    assert texts(ask(routes_of(catalog), "bucket"), "Key") == ["open/b"]
+
+
+def test_a_public_bundle_shows_what_a_longer_private_one_has_too() -> None:
+    catalog = Catalog()
+    publish_bundle(catalog, "a/", "b/c")
+    publish_bundle(catalog, "a/b/", "c", "d", public=False)
+    assert texts(ask(routes_of(catalog), "bucket"), "Key") == ["a/b/c"]
+
+
+def test_a_bucket_has_the_date_of_its_first_torrent_and_objects_never_one_of_1970() -> None:
+    catalog = Catalog()
+    for number, key in enumerate(("later", "first", "last")):
+        publication = publish(catalog, key)
+        torrent = publication.torrent
+        assert torrent is not None
+        published = 1_600_000_000 + (number - 1) ** 2
+        dated = Torrent(torrent.info, torrent.pinned, "build", published=published)
+        catalog.retire(publication, "replaced")
+        catalog.serve(publication, dated)
+    routes = routes_of(catalog)
+    assert texts(ask(routes, ""), "CreationDate") == ["2020-09-13T12:26:40.000Z"]
+    dates = texts(ask(routes, "bucket"), "LastModified")
+    assert dates == ["2020-09-13T12:26:40.000Z", *["2020-09-13T12:26:41.000Z"] * 2]
+    # Of a bucket without any torrent yet, and no date at all.
+    fresh = Catalog()
+    publish(fresh, "soon", live=False)
+    assert texts(ask(routes_of(fresh), ""), "CreationDate") != ["1970-01-01T00:00:00.000Z"]
+
+
+async def test_a_page_is_made_in_slices(autojump_clock: MockClock) -> None:
+    """Others get their turn in between, also where nothing may be shown of many objects."""
+    catalog = Catalog()
+    names = [f"{number:04}" for number in range(900)]
+    publish_bundle(catalog, "b/", *names)
+    for number in range(900):
+        publish(catalog, f"c/{number:04}", public=False, live=number == 0)
+    routes = routes_of(catalog)
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count_turns)
+        listed = routes(request_of("bucket"))
+        assert not isinstance(listed, Response)
+        assert len(texts(await listed, "Key")) == 900
+        assert turns >= 900 // SLICE
+        catalog.remove(ObjectRef("default", "bucket", "b/"))
+        turns = 0
+        refused = routes(request_of("bucket"))
+        assert not isinstance(refused, Response)
+        assert error_code(await refused) == "AccessDenied"
+        assert turns >= 900 // SLICE
+        nursery.cancel_scope.cancel()
+    # What was found out of a closed bucket holds for a moment.
+    assert error_code(ask(routes, "bucket")) == "AccessDenied"

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seeder.gateway.files import BundleFiles, files_key, split_key
+from seeder.gateway.finding import Offered
 from seeder.gateway.links import Links
 from seeder.gateway.naming import Naming
+from seeder.gateway.s3errors import S3Error
 from seeder.http.messages import Request
 from seeder.torrent import bencode
 from seeder.torrent.bundle import build_bundle_info, bundle_files, bundle_layout, parse_bundle_info
@@ -76,7 +78,7 @@ def test_what_a_client_appends_to_a_web_seed_leads_to_the_file(prefix: str) -> N
     raw = url.removeprefix(b"http://t.example.org") + b"name/a%20b/c"
     bucket, key = Naming().object_of(Request(b"GET", raw, b"", [], ("", 0), ("", 0)))
     found = objects_of(catalog, links).find_content(bucket, key)
-    assert found == (publication, "name/a b/c")
+    assert found == Offered(publication, path="name/a b/c")
 
 
 def test_the_file_of_a_bundle_names_the_torrents_that_it_had_before() -> None:
@@ -98,9 +100,36 @@ def test_an_object_of_that_key_comes_before_the_file_of_a_bundle() -> None:
     catalog.add(bundle)
     catalog.serve(bundle, bundle_torrent())
     key = files_key(REF.key) + "2026/a"
-    assert objects_of(catalog).find_content("bucket", key) == (bundle, "2026/a")
+    assert objects_of(catalog).find_content("bucket", key) == Offered(bundle, path="2026/a")
     alone = publish(catalog, key)
-    assert objects_of(catalog).find_content("bucket", key) == (alone, None)
+    assert objects_of(catalog).find_content("bucket", key) == Offered(alone)
+
+
+async def test_an_object_of_a_bundle_is_its_part_of_the_torrent_under_its_own_key_too() -> None:
+    catalog = Catalog()
+    bundle = Publication(REF)
+    catalog.add(bundle)
+    torrent = bundle_torrent()
+    catalog.serve(bundle, torrent)
+    objects, starts = objects_of(catalog), {each.pinned: each.first for each in torrent.sections}
+    for name, size in SIZES.items():
+        found = objects.find_content("bucket", REF.key + name)
+        assert found.member is not None
+        content = await objects.content(found)
+        assert (content.torrent, content.size, content.etag) == (torrent, size, f'"{name}"')
+        assert content.start == starts.get(found.member, 0) * PIECE
+    for key in ("data/2026", "data/2026/b", "data/2026/a/", "data/2026/empt", "data/2026/z"):
+        with pytest.raises(S3Error, match="NoSuchKey"):
+            objects.find_content("bucket", key)
+    # An object of its own goes first where it can be had, or must not be had by everybody.
+    alone = publish(catalog, REF.key + "a")
+    assert objects.find_content("bucket", alone.ref.key) == Offered(alone)
+    soon = publish(catalog, REF.key + "empty", live=False)
+    assert objects.find_content("bucket", soon.ref.key).publication is bundle
+    secret = publish(catalog, REF.key + "b/deep/c", public=False, live=False)
+    assert objects.find_content("bucket", secret.ref.key) == Offered(secret)
+    catalog.retire(bundle, "replaced")
+    assert objects.find_content("bucket", soon.ref.key) == Offered(soon)
 
 
 @given(st.text(max_size=20), st.lists(st.sampled_from(["~files", "a", "", "é"]), max_size=6))

@@ -56,8 +56,8 @@ async def magnet_link(objects: PublishedObjects, bucket: str, key: str) -> str:
     return await objects.magnet_link(objects.find(bucket, key))
 
 
-def content(objects: PublishedObjects, bucket: str, key: str) -> Content:
-    return objects.content(objects.find(bucket, key))
+async def content(objects: PublishedObjects, bucket: str, key: str) -> Content:
+    return await objects.content(objects.find_content(bucket, key))
 
 
 async def test_a_torrent_file_names_our_tracker_and_is_the_same_every_time(
@@ -160,12 +160,12 @@ async def test_a_web_seed_stands_in_file_and_magnet_of_public_torrents(catalog: 
     assert "ws=" not in await magnet_link(public, "bucket", "secret")
 
 
-def test_content_is_the_object_as_it_is_now(catalog: Catalog) -> None:
+async def test_content_is_the_object_as_it_is_now(catalog: Catalog) -> None:
     torrent = publish(catalog, "key").torrent
     assert torrent is not None
     publish(catalog, "building", live=False).settle(State.BUILDING)
     public = objects_of(catalog)
-    found = content(public, "bucket", "key")
+    found = await content(public, "bucket", "key")
     assert found == Content(torrent, '"e"', "key")
     for bucket, key, code in (
         ("bucket", "other", "NoSuchKey"),
@@ -173,11 +173,11 @@ def test_content_is_the_object_as_it_is_now(catalog: Catalog) -> None:
         ("bucket", "building", "ServiceUnavailable"),
     ):
         with pytest.raises(S3Error) as caught:
-            content(public, bucket, key)
+            await content(public, bucket, key)
         assert caught.value.code == code
 
 
-def test_of_two_objects_with_one_content_the_pieces_of_one_are_read(catalog: Catalog) -> None:
+async def test_of_two_objects_with_one_content_the_pieces_of_one_are_read(catalog: Catalog) -> None:
     info = parse_info(build_info(name="key", layout=Layout(5, 16384), pieces=b"h" * 20))
     torrents = []
     for bucket, etag in (("one", 'W/"1"'), ("two", "2")):
@@ -186,4 +186,5 @@ def test_of_two_objects_with_one_content_the_pieces_of_one_are_read(catalog: Cat
         torrents.append(Torrent(info, PinnedObject(publication.ref, etag, 5), "build"))
         catalog.serve(publication, torrents[-1])
     for bucket, etag in (("one", '"1"'), ("two", '"2"')):
-        assert content(objects_of(catalog), bucket, "key") == Content(torrents[0], etag, "key")
+        found = await content(objects_of(catalog), bucket, "key")
+        assert found == Content(torrents[0], etag, "key")

@@ -38,6 +38,8 @@ CORS = {
     b"Access-Control-Allow-Origin": b"*",
     b"Access-Control-Expose-Headers": b"Accept-Ranges, Content-Disposition, Content-Encoding,"
     b" Content-Length, Content-Range, ETag, Last-Modified, Retry-After, x-amz-request-id, *",
+    b"Cross-Origin-Resource-Policy": b"cross-origin",
+    b"Timing-Allow-Origin": b"*",
 }
 
 
@@ -256,7 +258,7 @@ def test_a_torrent_is_served_as_s3_served_it(query: str) -> None:
         b"x-amz-request-id": b"7CD745EBB7AB5ED9",
         b"ETag": b'"0123"',
         b"Cache-Control": b"no-cache",
-        b"Content-Disposition": b"attachment; filename=Nelson.torrent;",
+        b"Content-Disposition": b"attachment; filename=Nelson.torrent",
         b"Content-Type": b"application/x-bittorrent",
         **CORS,
     }
@@ -412,7 +414,7 @@ def test_a_magnet_link_is_a_line_of_text() -> None:
 @pytest.mark.parametrize(
     ("filename", "disposition"),
     [
-        ("Nelson.torrent", "attachment; filename=Nelson.torrent;"),
+        ("Nelson.torrent", "attachment; filename=Nelson.torrent"),
         (
             "two words.torrent",
             "attachment; filename=\"two words.torrent\"; filename*=UTF-8''two%20words.torrent",

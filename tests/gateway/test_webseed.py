@@ -68,9 +68,11 @@ async def test_the_object_is_served_with_all_that_there_is_to_say_of_it(tmp_path
             b"accept-ranges": b"bytes",
             b"cache-control": b"no-cache",
             b"content-type": b"application/octet-stream",
-            b"content-disposition": b"attachment; filename=object-0;",
+            b"content-disposition": b"attachment; filename=object-0",
             b"x-content-type-options": b"nosniff",
             b"access-control-allow-origin": b"*",
+            b"cross-origin-resource-policy": b"cross-origin",
+            b"timing-allow-origin": b"*",
             b"connection": b"close",
         }
         head = await seed.ask(PATH, method="HEAD")

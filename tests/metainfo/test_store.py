@@ -20,7 +20,13 @@ from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import InfoHash, build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import Shape
-from seeder.torrent.objects import Description, ObjectRef, PinnedBundle, PinnedObject
+from seeder.torrent.objects import (
+    Description,
+    ObjectRef,
+    PinnedBundle,
+    PinnedObject,
+    member_dates,
+)
 from tests.support.disks import DAMAGE, NOT_FILES, failing_disk
 
 REF = ObjectRef("default", "bucket", "a key/with ünïcode")
@@ -238,6 +244,39 @@ def test_a_bundle_comes_back_with_its_objects(tmp_path: Path) -> None:
     assert isinstance(found.pinned, PinnedBundle)
     saved.info = None
     assert store.recall(REF) == saved
+
+
+def test_a_bundle_tells_when_its_objects_changed_if_that_is_known(tmp_path: Path) -> None:
+    store = MetainfoStore(tmp_path)
+    saved = bundle_record()
+    store.save(saved)
+
+    def told() -> list[int | None]:
+        found = store.recall(REF)
+        assert found is not None
+        assert isinstance(found.pinned, PinnedBundle)
+        return member_dates(found.pinned)
+
+    [path] = tmp_path.iterdir()
+    line, _, raw = path.read_bytes().partition(b"\n")
+    older = unsealed(line)
+    older.pop("members_modified")
+    path.write_bytes(json.dumps(older).encode() + b"\n" + raw)
+    assert told() == [None] * 3
+    bundle = saved.pinned
+    assert isinstance(bundle, PinnedBundle)
+    for dates in ([5, None, 7], [5, 6, 7]):
+        members = [
+            replace(each, description=None if date is None else Description(date))
+            for each, date in zip(bundle.members, dates, strict=True)
+        ]
+        store.describe(PinnedBundle.of(REF, members))
+        assert told() == dates
+    line, _, raw = path.read_bytes().partition(b"\n")
+    for damage in ([1, 2], ["1", 2, 3], [1, 2, -3], 7):
+        spoilt = unsealed(line) | {"members_modified": damage}
+        path.write_bytes(json.dumps(spoilt).encode() + b"\n" + raw)
+        assert store.load(REF) is None
 
 
 def test_a_bundle_remembers_the_last_few_of_its_torrents(tmp_path: Path) -> None:

@@ -132,6 +132,24 @@ def test_an_entry_is_judged_by_itself(bad: str, key: str, problem: str) -> None:
     assert page.unclear == ((key, problem),)
 
 
+@pytest.mark.parametrize(
+    ("told", "modified"),
+    [
+        ("1994-11-06T08:49:37.000Z", 784111777),
+        (" 1994-11-06T08:49:37Z ", 784111777),
+        ("1994-11-06T08:49:37.123456789Z", 784111777),
+        ("1994-13-06T08:49:37Z", None),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", None),
+        ("0001-01-01T00:00:00Z", None),
+        ("", None),
+    ],
+)
+def test_a_listing_tells_when_an_object_changed(told: str, modified: int | None) -> None:
+    entries = entry("a") + f"<LastModified>{told}</LastModified>"
+    [(_, listed)] = parse_page(page_of(entries)).objects
+    assert listed.modified == modified
+
+
 @pytest.mark.parametrize("told", ["", "<LastModified>yesterday</LastModified>", "<Owner/>"])
 def test_what_nobody_needs_may_be_anything(told: str) -> None:
     assert len(parse_page(page_of(entry("a") + told)).objects) == 1
