@@ -26,6 +26,7 @@ from seeder.daemon.systemd import Notifier, activated_sockets, watchdog_interval
 from seeder.gateway.announces import TRACKER_PAGES
 from seeder.gateway.keys import read_keys
 from seeder.http.connection import ServerLimits
+from seeder.http.messages import NOWHERE
 from seeder.http.server import serve as serve_web
 
 _LOG = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ async def serve(
                     node.uploads.overhead,
                     TRACKER_PAGES,
                 ),
-                (listeners.admin, node.admin, node.descriptors.admin, None, ()),
+                (listeners.admin, node.admin, node.descriptors.admin, None, NOWHERE),
             ):
                 limits = ServerLimits(connections=most)
                 await serving.start(

@@ -20,8 +20,6 @@ from seeder.tracker.announce import (
 )
 from seeder.tracker.swarms import Swarms
 
-TRACKER_PAGES = (b"/announce", b"/scrape")
-"""Some of their clients send no Host, which the tracker has no use for."""
 HASHES_A_REQUEST = 4
 """So many hashes of a scrape cost as much as an announce."""
 SPREAD = 61
@@ -35,6 +33,16 @@ _HEADERS = ((b"Content-Type", b"text/plain"), (b"Cache-Control", b"no-store"))
 _TOO_OFTEN = AnnounceError("too many requests from your address", retry_in="1")
 _TOO_MANY = tuple(encode_failure(_TOO_OFTEN, later=TIMES * later) for later in range(SPREAD))
 _ENDINGS = (b"event=stopped", b"event=completed")
+_ONLY_READ = AnnounceError("announce and scrape with GET, without a body")
+_NOT_READ = Response(405, encode_failure(_ONLY_READ), (*_HEADERS, (b"Allow", b"GET, HEAD")))
+
+
+def _refused(reason: str) -> Response:
+    return Response(200, encode_failure(AnnounceError(reason)), _HEADERS)
+
+
+TRACKER_PAGES = {b"/announce": _refused, b"/scrape": _refused}
+"""Some of their clients send no Host, which the tracker has no use for."""
 
 
 class TrackerRoutes:
@@ -60,6 +68,19 @@ class TrackerRoutes:
         """Answer a scrape (BEP 48); it counts as more requests the more hashes it has."""
         hashes = min(request.query.count(b"info_hash="), MOST_SCRAPED)
         return self._answer(request, self._scrape, 1 + hashes // HASHES_A_REQUEST)
+
+    def answer(self, request: Request, *, may_read: bool) -> Response | None:
+        """Answer on whichever of the two pages a request means; None if it means neither.
+
+        What follows a page's name is taken for a passkey. An announce URL often has a slash too
+        many before it.
+        """
+        page = request.path.lstrip(b"/").partition(b"/")[0]
+        if page not in (b"announce", b"scrape") or not request.path.startswith(b"/"):
+            return None
+        if not may_read:
+            return _NOT_READ
+        return self.announce(request) if page == b"announce" else self.scrape(request)
 
     def _answer(
         self,

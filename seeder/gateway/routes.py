@@ -90,12 +90,9 @@ class PublicRoutes:
         page = _object_page(request)
         if page is not None or self._objects.means_content(request):
             return self._object(request, page, may_read)
-        if _is_of_tracker(path) and not may_read:
-            return Response(405, b"only GET and HEAD\n", (_TEXT, (b"Allow", b"GET, HEAD")))
-        if path == b"/announce" or path.startswith(b"/announce/"):
-            return self._tracker.announce(request)
-        if path == b"/scrape" or path.startswith(b"/scrape/"):
-            return self._tracker.scrape(request)
+        tracked = self._tracker.answer(request, may_read=may_read)
+        if tracked is not None:
+            return tracked
         if not may_read or self._buckets.means_bucket(request, self._naming):
             return self._bucket(request, may_read)
         if path == b"/":
@@ -218,10 +215,6 @@ async def _after(seconds: float, reply: Coroutine[None, None, Response]) -> Resp
         reply.close()
         raise
     return await reply
-
-
-def _is_of_tracker(path: bytes) -> bool:
-    return path.split(b"/")[1:2] in ([b"announce"], [b"scrape"])
 
 
 def _object_page(request: Request) -> bytes | None:

@@ -7,7 +7,7 @@ of a connection, afterwards the connection's own.
 
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from inspect import iscoroutine
@@ -17,9 +17,11 @@ import trio
 
 from seeder.errors import SeederError
 from seeder.http.messages import (
+    NOWHERE,
     BodySource,
     Handler,
     Head,
+    Hostless,
     Request,
     RequestReader,
     RequestRefused,
@@ -102,6 +104,7 @@ class Connection:
         "_deadline",
         "_handler",
         "_head",
+        "_hostless",
         "_large_body",
         "_last",
         "_limits",
@@ -129,7 +132,7 @@ class Connection:
         date: Callable[[], bytes],
         *,
         meter: SentMeter | None = None,
-        hostless: Collection[bytes] = (),
+        hostless: Hostless = NOWHERE,
     ) -> None:
         self.scope: trio.CancelScope | None = None
         """Around the task that waits for this connection; None while there is no such task."""
@@ -143,6 +146,7 @@ class Connection:
         self._date = date
         self._meter = self._server_meter = meter
         self._reader = RequestReader(limits.head, hostless)
+        self._hostless = hostless
         self._deadline: float | None = trio.current_time() + limits.head_timeout
         """When the next head must be there; None until we wait for it."""
         self._stops_at = inf
@@ -248,8 +252,11 @@ class Connection:
 
     def _refuse(self, refusal: RequestRefused) -> None:
         self._last = self._lingers = True
-        body = f"{refusal}\n".encode()
-        response = Response(refusal.status, body, ((b"Content-Type", b"text/plain"),))
+        if refusal.page is None:
+            body = f"{refusal}\n".encode()
+            response = Response(refusal.status, body, ((b"Content-Type", b"text/plain"),))
+        else:
+            response = self._hostless[refusal.page](str(refusal))
         self._reply(response, b"GET")
 
     def _answer(self, head: Head) -> None:

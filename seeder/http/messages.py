@@ -5,7 +5,7 @@ would cost as much again as reading, for replies whose framing is simple. No I/O
 """
 
 import re
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -105,12 +105,22 @@ class Response:
 Handler: TypeAlias = Callable[[Request], Awaitable[Response] | Response]
 
 
+Hostless: TypeAlias = Mapping[bytes, Callable[[str], Response]]
+"""Paths of pages whose clients may send no Host, and how such a page words a refusal.
+
+What lies below a path belongs to it.
+"""
+NOWHERE: Hostless = {}
+
+
 class RequestRefused(Exception):
     """A client sent something other than a request that we take; `status` is the reply's."""
 
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, reason: str, page: bytes | None = None) -> None:
         super().__init__(reason)
         self.status = status
+        self.page = page
+        """Which of the pages that word their own refusals was asked for, if one was."""
 
 
 class Head(NamedTuple):
@@ -126,7 +136,7 @@ class RequestReader:
 
     Bare bytes above 0x7e in a target are taken as if they were percent-encoded, since some clients
     encode no more than they must. A request without Host, which HTTP/1.1 needs, is read as one of
-    HTTP/1.0 for the paths `hostless` and what lies below them.
+    HTTP/1.0 for the paths `hostless`. Empty lines before a request are passed over (RFC 9112, 2.2).
     """
 
     __slots__ = ("_hostless", "_limit", "_parser", "_raw")
@@ -150,6 +160,10 @@ class RequestReader:
 
     def feed(self, data: bytes) -> None:
         """Take in up to `room` bytes."""
+        if not self._raw:
+            data = data.lstrip(b"\r\n")
+            if not data:
+                return
         self._parser.receive_data(data)
         self._raw += data
 
@@ -166,7 +180,8 @@ class RequestReader:
         if found is None:
             if len(self._raw) >= self._limit:
                 # 414 when not even the end of the request line is there.
-                raise RequestRefused(431 if b"\n" in self._raw else 414, "the head is too long")
+                status = 431 if b"\n" in self._raw else 414
+                raise RequestRefused(status, "the head is too long", self._page())
             return None
         event, has_body = found
         keep_alive = self._parser.their_state is h11.DONE and not has_body
@@ -201,11 +216,20 @@ class RequestReader:
         if line.rstrip().endswith(b" HTTP/1.1"):
             found = self._read_anew(line.rstrip()[:-1] + b"0\r" + newline + rest)
             if found is not None and all(name != b"host" for name, _ in found[0].headers):
-                path, _ = split_target(found[0].target)
-                if any(path == page or path.startswith(page + b"/") for page in self._hostless):
+                if self._page() is not None:
                     return found
                 raise RequestRefused(400, "the Host header is missing")
-        raise RequestRefused(status, _REFUSALS.get(status, "not a request of HTTP/1.1"))
+        reason = _REFUSALS.get(status, "not a request of HTTP/1.1")
+        raise RequestRefused(status, reason, self._page())
+
+    def _page(self) -> bytes | None:
+        """Return which of the paths `hostless` the request asks for, as far as it can be read."""
+        words = self._raw.split(None, 2)
+        path, _ = split_target(words[1]) if len(words) > 1 else (b"", b"")
+        for page in self._hostless:
+            if path == page or path.startswith(page + b"/"):
+                return page
+        return None
 
     def _read_anew(self, raw: bytes) -> tuple[h11.Request, bool] | None:
         """Return the request that other bytes make with a new parser, if they make one."""

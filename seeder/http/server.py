@@ -20,7 +20,7 @@ import trio
 
 from seeder.http.connection import Connection, ServerLimits, Want
 from seeder.http.dates import format_date
-from seeder.http.messages import Handler, SentMeter
+from seeder.http.messages import NOWHERE, Handler, Hostless, SentMeter
 from seeder.net.addresses import Networks, SocketAddress, networks_of
 from seeder.net.shares import Shares
 from seeder.net.sockets import accept, packed_address
@@ -39,14 +39,14 @@ async def serve(
     *,
     limits: ServerLimits = ServerLimits(),  # noqa: B008  (frozen)
     meter: SentMeter | None = None,
-    hostless: Collection[bytes] = (),
+    hostless: Hostless = NOWHERE,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer requests on listening sockets until cancelled; the sockets stay the caller's.
 
     A cancelled server accepts no more, closes idle connections, and gives requests that it has
     begun to answer `limits.grace` seconds. `meter` counts what is sent of replies that have no
-    meter of their own. The paths `hostless` are answered without a Host header, too.
+    meter of their own. The pages `hostless` are answered without a Host header, too.
     """
     server = _Server(handler, limits, meter, hostless)
     for listener in listeners:
@@ -98,7 +98,7 @@ class _Server:
         handler: Handler,
         limits: ServerLimits,
         meter: SentMeter | None,
-        hostless: Collection[bytes],
+        hostless: Hostless,
     ) -> None:
         self._handler = handler
         self._hostless = hostless

@@ -33,18 +33,23 @@ PRIVATE_NETWORKS: tuple[IPNetwork, ...] = tuple(
             "192.168.0.0/16",
             "100.64.0.0/10",
             "169.254.0.0/16",
+            "192.0.0.0/24",
+            "198.18.0.0/15",
             "fc00::/7",
             "fe80::/10",
+            "64:ff9b:1::/48",
         ),
     )
 )
 """Networks whose addresses mean something else elsewhere: RFC 1918, RFC 6598 (what providers put
-between themselves and their customers), RFC 3927, RFC 4193, RFC 4291."""
+between themselves and their customers), RFC 3927, RFC 7335 (IPv4 over a
+provider's IPv6), RFC 2544 (benches, and VPN clients), RFC 4193, RFC 4291, RFC 8215."""
 V4_ENDPOINT = 6
 V6_ENDPOINT = 18
 _V4_LENGTH = 4
 _V6_LOOPBACK = bytes(15) + b"\1"
 _V4_SITE = 3
+_LOCAL_NAT64 = bytes.fromhex("0064ff9b0001")
 _NETWORK_LENGTH = 8
 """An IPv6 /64 counts as one address: a host takes any address of its subnet (RFC 4291, 2.5.1)."""
 
@@ -108,12 +113,12 @@ class Scope(IntEnum):
 
     EVERYWHERE = 0
     SITE = 1
-    """RFC 1918, RFC 4193."""
+    """RFC 1918, RFC 4193, RFC 2544."""
     HOST = 2
     LINK = 3
     """RFC 3927; fe80::/10, without its zone."""
     PROVIDER = 4
-    """RFC 6598."""
+    """RFC 6598, RFC 7335, RFC 8215."""
 
 
 def scope_of(address: bytes) -> Scope:
@@ -126,11 +131,17 @@ def scope_of(address: bytes) -> Scope:
             return Scope.HOST
         if first == 169 and second == 254:
             return Scope.LINK
-        return Scope.PROVIDER if first == 100 and second >> 6 == 1 else Scope.EVERYWHERE
+        if first == 198 and second >> 1 == 18 >> 1:
+            return Scope.SITE
+        if (first == 100 and second >> 6 == 1) or (first == 192 and address[1:3] == b"\0\0"):
+            return Scope.PROVIDER
+        return Scope.EVERYWHERE
     if first >> 1 == 0xFC >> 1:
         return Scope.SITE
     if first == 0xFE and second >> 6 == 2:
         return Scope.LINK
+    if not first and address.startswith(_LOCAL_NAT64):
+        return Scope.PROVIDER
     return Scope.HOST if address == _V6_LOOPBACK else Scope.EVERYWHERE
 
 

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from urllib.parse import quote_from_bytes
 from xml.etree import ElementTree
 
@@ -501,6 +502,40 @@ async def test_all_of_it_works_over_a_socket() -> None:
         assert torrent.headers[b"content-length"] == b"%d" % len(TORRENT.body)
         posted = await ask(port, b"POST /announce HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
         assert posted.status == 405
+
+
+@pytest.mark.parametrize("method", ["GET", "get", "Get", "POST", "TRACE"])
+@pytest.mark.parametrize("page", ["/announce", "//announce", "/announce/key", "/scrape"])
+def test_a_tracker_s_client_is_always_answered_in_its_own_tongue(page: str, method: str) -> None:
+    public = Public()
+    for has_body in (False, True):
+        answer = public.get(f"{page}?x=y", method=method, has_body=has_body)
+        assert b"failure reason" in decoded(replace(answer, status=200))
+        assert answer.status == (200 if method == "GET" and not has_body else 405)
+        assert (b"Allow" in dict(answer.headers)) == (answer.status == 405)
+    assert b"peers" in decoded(public.get(announce(path="//announce")))
+    assert public.get("/other/announce").status == 404
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b"GET %b HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"GET %b HTTP/1.1\r\nUser Agent: x\r\nHost: a\r\n\r\n",
+        b"GET %b http/1.1\r\nHost: a\r\n\r\n",
+        b"GET %b&c=d e HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET %b&" + b"a" * 20_000,
+    ],
+)
+async def test_what_is_no_request_gets_a_bencoded_answer_from_the_tracker(odd: bytes) -> None:
+    async with serving(Public().routes, hostless=TRACKER_PAGES) as port:
+        for page in (announce(), announce(path="/announce/key"), "/scrape?info_hash=x"):
+            raw = await exchange(port, odd % page.encode())
+            head, _, body = raw.partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 ")
+            reply = bencode2.bdecode(body)
+            assert isinstance(reply, dict)
+            assert list(reply) == [b"failure reason"]
 
 
 async def test_old_clients_announce_without_host_and_with_bare_bytes() -> None:

@@ -1,7 +1,7 @@
 """A server on loopback for tests, a client that speaks in raw bytes, and a body in one place."""
 
 import socket
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +10,7 @@ import trio
 
 from seeder.errors import SeederError
 from seeder.http.connection import ServerLimits
-from seeder.http.messages import Handler, Request, Response, SentMeter
+from seeder.http.messages import NOWHERE, Handler, Hostless, Request, Response, SentMeter
 from seeder.http.server import serve
 
 PATIENCE = 10.0
@@ -23,7 +23,7 @@ async def serving(
     limits: ServerLimits = ServerLimits(),  # noqa: B008  (frozen)
     *,
     meter: SentMeter | None = None,
-    hostless: Collection[bytes] = (),
+    hostless: Hostless = NOWHERE,
 ) -> AsyncIterator[int]:
     """Serve on a free port of loopback, which is yielded; the server is cancelled at the end."""
     with socket.create_server(("127.0.0.1", 0)) as listener:

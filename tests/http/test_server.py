@@ -214,9 +214,52 @@ async def test_the_reasons_of_refusals_are_ours() -> None:
     assert two.endswith(b"\r\n\r\nnot a request of HTTP/1.1\n")
 
 
+def _refusal(reason: str) -> Response:
+    return Response(200, f"no: {reason}".encode())
+
+
+@pytest.mark.parametrize("page", [b"/announce?a=b", b"/announce/key?a=\xff"])
+@pytest.mark.parametrize(
+    "request_of_page",
+    [
+        b"GET %b HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"GET %b HTTP/1.1\r\nUser Agent: x\r\nHost: a\r\n\r\n",
+        b"GET %b HTTP/1.1\r\nno header\r\nHost: a\r\n\r\n",
+        b"GET %b&c=d e HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET  %b HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET %b http/1.1\r\nHost: a\r\n\r\n",
+        b"GET %b&\x01 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET %b\r\n\r\n",
+        b"GET http://a%b HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"GET %b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"GET %b HTTP/1.1\r\nX: " + b"a" * 20_000,
+        b"GET %b&" + b"a" * 20_000,
+    ],
+)
+async def test_a_page_words_its_own_refusals(page: bytes, request_of_page: bytes) -> None:
+    async with serving(echo, hostless={b"/announce": _refusal}) as port:
+        raw = await exchange(port, request_of_page % page)
+        assert raw.startswith(b"HTTP/1.1 200 ")
+        assert b"\r\n\r\nno: " in raw
+        other = await exchange(port, request_of_page % b"/announcement?")
+        assert not other.startswith(b"HTTP/1.1 200 ")
+        assert b"no: " not in other
+
+
+@pytest.mark.parametrize("empty", [b"\r\n", b"\r\n\r\n", b"\n"])
+async def test_empty_lines_before_a_request_are_passed_over(empty: bytes) -> None:
+    """Some clients end a body with one more than they count (RFC 9112, 2.2)."""
+    async with serving(echo) as port, connected(port) as client:
+        await client.send(empty + get("/a") + empty + get("/b") + empty)
+        assert [(await client.reply()).body for _ in range(2)] == [b"GET /a", b"GET /b"]
+        for byte in empty + get("/c"):
+            await client.send(bytes([byte]))
+        assert (await client.reply()).body == b"GET /c"
+
+
 async def test_a_page_without_host_is_answered_where_the_server_is_told_so() -> None:
     bare = b"GET /announce%s HTTP/1.1\r\nX: y\r\n\r\n"
-    async with serving(echo, hostless=[b"/announce"]) as port:
+    async with serving(echo, hostless={b"/announce": _refusal}) as port:
         for more in (b"", b"?a=\xff", b"/passkey"):
             raw = await exchange(port, bare % more + get("/next"))
             assert raw.startswith(b"HTTP/1.1 200 ")

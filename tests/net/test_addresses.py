@@ -8,12 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seeder.net.addresses import (
+    PRIVATE_NETWORKS,
     HostPort,
+    Scope,
     compact_endpoint,
+    endpoint_address,
     is_v6,
     network_of,
     networks_of,
     parse_ip,
+    scope_of,
 )
 from seeder.net.sockets import packed_address
 
@@ -86,3 +90,32 @@ def test_an_endpoint_is_the_compact_form() -> None:
     assert v4 == b"\xc0\x00\x02\x01\x1a\xe1"
     assert v6 == bytes(15) + b"\x01\xff\xff"
     assert [is_v6(v4), is_v6(v6)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("scope", "addresses"),
+    [
+        (Scope.SITE, ["10.1.2.3", "172.31.0.1", "192.168.0.1", "198.18.0.1", "198.19.255.255"]),
+        (Scope.SITE, ["fc00::1", "fd00::1"]),
+        (Scope.PROVIDER, ["100.64.0.1", "100.127.0.1", "192.0.0.2", "64:ff9b:1::1"]),
+        (Scope.LINK, ["169.254.0.1", "fe80::1", "febf::1"]),
+        (Scope.HOST, ["127.0.0.1", "::1"]),
+        (Scope.EVERYWHERE, ["9.9.9.9", "172.32.0.1", "192.169.0.1", "192.0.1.1", "198.17.0.1"]),
+        (Scope.EVERYWHERE, ["198.20.0.1", "100.128.0.1", "2001:db8::1", "64:ff9b::1", "fec0::1"]),
+    ],
+)
+def test_an_address_is_private_where_it_means_another_host(
+    scope: Scope, addresses: list[str]
+) -> None:
+    for text in addresses:
+        assert scope_of(ipaddress.ip_address(text).packed) is scope, text
+        inside = any(ipaddress.ip_address(text) in network for network in PRIVATE_NETWORKS)
+        assert inside is (scope not in (Scope.EVERYWHERE, Scope.HOST)), text
+
+
+@given(ADDRESSES, st.integers(0, 65535))
+def test_an_endpoint_s_address_is_what_it_was_made_of(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int
+) -> None:
+    endpoint = compact_endpoint(address.packed, port)
+    assert endpoint_address(endpoint) == HostPort(str(address), port)
