@@ -35,6 +35,7 @@ from seeder.torrent.objects import (
     ObjectRef,
     PinnedBundle,
     PinnedObject,
+    opaque,
     sections_of,
 )
 from seeder.units import LARGEST_SIZE
@@ -42,6 +43,7 @@ from seeder.units import LARGEST_SIZE
 _MOST_ASKED = 1000
 """HEADs that one listing may cost for entries that lack an ETag or a size."""
 _ASKED_AT_ONCE = 8
+_MD5_OF_NOTHING = "d41d8cd98f00b204e9800998ecf8427e"
 _Choose: TypeAlias = Callable[[Page, Set[str]], Iterator[tuple[str, Listed]]]
 
 
@@ -58,15 +60,19 @@ class Below:
 
 
 async def look(
-    origin: S3Origin, ref: ObjectRef, settings: ObjectSettings, meter: Meter
+    origin: S3Origin,
+    ref: ObjectRef,
+    settings: ObjectSettings,
+    meter: Meter,
+    listed: Listed | None = None,
 ) -> PinnedObject:
     """Return the present state of a section's object (HeadObject), or of its bundle (listings).
 
-    OriginError, BudgetSpent; TooManyObjects.
+    `listed` is what the listing of its prefix says. OriginError, BudgetSpent; TooManyObjects.
     """
     if settings.bundle:
         return await list_bundle(origin, settings, meter)
-    return await origin.head(ref, meter)
+    return await origin.head(ref, meter, listed)
 
 
 async def list_objects(
@@ -98,7 +104,7 @@ async def list_bundle(origin: S3Origin, settings: ObjectSettings, meter: Meter) 
                 yield key, listed
 
     advice = " below it; raise max_objects, or publish prefixes further down"
-    listing = await _list(origin, settings, choose, advice, meter)
+    listing = await _list(origin, settings, choose, advice, meter, doubts_sizes=True)
     ref, found = settings.ref, listing.objects
     for key, why in listing.left_out.items():
         # A torrent without one of its files would be another torrent.
@@ -112,11 +118,18 @@ async def list_bundle(origin: S3Origin, settings: ObjectSettings, meter: Meter) 
 
 
 async def _list(
-    origin: S3Origin, settings: ObjectSettings, choose: _Choose, advice: str, meter: Meter
+    origin: S3Origin,
+    settings: ObjectSettings,
+    choose: _Choose,
+    advice: str,
+    meter: Meter,
+    *,
+    doubts_sizes: bool = False,
 ) -> Below:
     """Return what `choose` takes of each page; `advice` ends the text of TooManyObjects.
 
-    `choose` gets the keys of all pages so far as well.
+    `choose` gets the keys of all pages so far as well. With `doubts_sizes`, HEAD is asked for sizes
+    that nothing else would show to be wrong, or that were.
     """
     found = Below({}, {}, frozenset())
     unclear: dict[str, str] = {}
@@ -129,14 +142,20 @@ async def _list(
             walk.take(page)
         except OriginFault as error:
             raise OriginFault(f"{label(settings.ref)}: {error}") from error
-        found.objects.update(choose(page, walk.seen))
+        chosen = dict(choose(page, walk.seen))
+        found.objects.update(chosen)
+        if doubts_sizes:
+            for key, listed in chosen.items():
+                why = _doubt(origin, replace(settings.ref, key=key), listed)
+                if why is not None and len(unclear) < _MOST_ASKED:
+                    unclear[key] = why
         problems = dict(page.unclear)
         if "" in problems:
             found.left_out["an entry"] = problems.pop("")
         # Of an unknown size they are taken for objects, as nearly all are.
         likely = Page(tuple((key, Listed("", 1)) for key in problems), None)
         unclear |= {key: problems[key] for key, _ in choose(likely, walk.seen)}
-        if len(found.objects) + len(unclear) > settings.max_objects:
+        if len(found.objects.keys() | unclear.keys()) > settings.max_objects:
             raise TooManyObjects(
                 f"{label(settings.ref)}: has more than {settings.max_objects} objects{advice}"
             )
@@ -169,6 +188,7 @@ async def _ask(
                 if isinstance(error, ObjectMissing):
                     gone.add(key)
                     why += suspicion(key)
+                found.objects.pop(key, None)
                 found.left_out[key] = f"in the listing, {unclear[key]}; {why}"
             else:
                 told = pinned.description
@@ -188,6 +208,16 @@ async def _ask(
     if failed:
         raise failed[0]
     return replace(found, gone=frozenset(gone))
+
+
+def _doubt(origin: S3Origin, ref: ObjectRef, listed: Listed) -> str | None:
+    """Return why an object of a bundle may have another size than its listing says, if it may.
+
+    An empty file is never read, so its size has no other witness than its ETag.
+    """
+    if listed.size == 0 and opaque(listed.etag) != _MD5_OF_NOTHING:
+        return "its Size is 0, though its ETag isn't that of an empty object"
+    return "its Size was another one when it was read" if origin.doubts(ref) else None
 
 
 def _pin(prefix: ObjectRef, found: Mapping[str, Listed]) -> PinnedBundle:

@@ -22,6 +22,7 @@ from seeder.s3.answers import label, printable
 from seeder.s3.attributes import Attributes, Part, parse_attributes, part_of_head
 from seeder.s3.client import S3Origin
 from seeder.s3.heads import content_length
+from seeder.s3.remarks import Remarks
 from seeder.s3.support import Support
 from seeder.s3.transport import Exchange
 from seeder.torrent.layout import (
@@ -32,8 +33,6 @@ from seeder.torrent.layout import (
 )
 from seeder.torrent.objects import Meter, PinnedObject, opaque
 from seeder.units import MIB
-
-_LOG = logging.getLogger(__name__)
 
 PARTS_A_PAGE = 1_000
 """Parts that S3 tells in one answer, at most."""
@@ -127,8 +126,9 @@ class PartHashes:
 class PartReader:
     """Asks one origin for the parts of its objects, in the ways that it knows."""
 
-    def __init__(self, origin: S3Origin) -> None:
+    def __init__(self, origin: S3Origin, remarks: Remarks) -> None:
         self._origin = origin
+        self._remarks = remarks
         self._pages = Support()
         self._heads = Support()
 
@@ -147,11 +147,15 @@ class PartReader:
                 return await ask(pinned, PartHashes(pinned.size, wanted), meter)
             except AttributesUnsupported as error:
                 support.refused(error.for_every_key)
-                _LOG.info("%s", error)
+                self._say(f"no {ask.__name__}", pinned, str(error))
             except AccessDenied as error:
                 support.refused(for_every_key=False)
-                _LOG.info("%s", error)
+                self._say(f"denied {ask.__name__}", pinned, str(error))
         return None
+
+    def _say(self, kind: str, pinned: PinnedObject, text: str) -> None:
+        advice = 'leave "checksums" out of metainfo'
+        self._remarks.say(logging.INFO, kind, pinned.ref, text, advice)
 
     # -- GetObjectAttributes
 
@@ -164,7 +168,7 @@ class PartReader:
             hashes.add(Part(1, pinned.size, page.sha1))
             return hashes.finish()
         if not any(part.sha1 for part in page.parts):
-            _LOG.info("%s: %s", pinned.ref, _NO_SHA1)
+            self._say("no SHA-1", pinned, f"{pinned.ref}: {_NO_SHA1}")
             return None
         marker = 0
         for _ in range(MOST_REQUESTS):
@@ -217,7 +221,7 @@ class PartReader:
         first, count = await self._head(pinned, 1, meter)
         self._heads.answered()
         if first.sha1 is None:
-            _LOG.info("%s: %s", pinned.ref, _NO_SHA1)
+            self._say("no SHA-1", pinned, f"{pinned.ref}: {_NO_SHA1}")
             return None
         hashes.add(first)
         if count > MOST_REQUESTS:

@@ -8,6 +8,7 @@ where it fails, the next rung is tried, and the log says why.
 
 import logging
 import random
+import re
 from functools import partial
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from seeder.metainfo.verify import Verifier
 from seeder.metainfo.whole import EtagMeaning
 from seeder.s3.answers import label
 from seeder.s3.client import S3Origin
+from seeder.s3.remarks import Remarks
 from seeder.s3.support import Support
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import Info, Metainfo, build_info, parse_info, parse_torrent, safe_name
@@ -53,6 +55,8 @@ from seeder.units import MIB
 
 _LOG = logging.getLogger(__name__)
 
+_OF_ONE_OBJECT = re.compile(r"'[^']*'|\d+")
+"""What differs from object to object in what is wrong with their torrents."""
 LARGEST_TORRENT_FILE = 10 * MIB
 """Bytes of a sidecar. Clients take hardly more: libtorrent 10^7 bytes."""
 LONGEST_QUESTION = 60.0
@@ -83,7 +87,8 @@ class Ladder:
         self._etags = EtagMeaning()
         self._verifier = Verifier(origin, cache, self.builds, self._etags, rng)
         self._supports = {rung: Support() for rung in ("origin", "sidecar", "checksums")}
-        self._parts = PartReader(origin)
+        self._remarks = Remarks(_LOG)
+        self._parts = PartReader(origin, self._remarks)
 
     async def climb(
         self,
@@ -125,7 +130,13 @@ class Ladder:
             except (OriginUnreachable, ObjectChanged, ObjectMissing) as error:
                 # Reading the object will show whether that is true of it.
                 left[rung] = error
-                _LOG.warning("%s: left metainfo from %s: %s", pinned.ref, rung, error)
+                self._remarks.say(
+                    logging.WARNING,
+                    f"left {rung} {type(error).__name__}",
+                    pinned.ref,
+                    f"{pinned.ref}: left metainfo from {rung}: {error}",
+                    _advice(rung),
+                )
                 continue
             except (MetainfoError, OriginError) as error:
                 self._refuse(record, rung, error)
@@ -156,7 +167,18 @@ class Ladder:
     def _refuse(self, record: Record, rung: str, error: SeederError) -> None:
         ref = record.pinned.ref
         reason = record.refused[rung] = str(error).removeprefix(f"{label(ref)}: ")
-        _LOG.warning("%s: metainfo from %s refused: %s", ref, rung, reason)
+        # What a sidecar has is its publisher's; all else is S3's, of all objects alike.
+        whose = ref.key if rung == "sidecar" and isinstance(error, MetainfoError) else ""
+        self._remarks.say(
+            logging.WARNING,
+            f"refused {rung} {whose} {_OF_ONE_OBJECT.sub('', reason)}",
+            ref,
+            f"{ref}: metainfo from {rung} refused: {reason}",
+            _advice(rung),
+        )
+
+    def _say(self, kind: str, ref: ObjectRef, text: str, advice: str = "") -> None:
+        self._remarks.say(logging.INFO, kind, ref, text, advice)
 
     async def _ask(
         self, rung: str, pinned: PinnedObject, settings: ObjectSettings, meter: Meter
@@ -214,7 +236,7 @@ class Ladder:
             data = await self._origin.get_torrent(pinned, meter)
         except TorrentUnsupported as error:
             support.refused(error.for_every_key)
-            _LOG.info("%s", error)
+            self._say("no torrents", pinned.ref, str(error), _advice("origin"))
             return None
         support.answered()
         return data
@@ -238,7 +260,8 @@ class Ladder:
         would read the whole object as well, and a build cuts it finer.
         """
         if settings.format == "hybrid":
-            _LOG.info("%s: its checksums are not asked for: they can't make a hybrid", pinned.ref)
+            text = f"{pinned.ref}: its checksums are not asked for: they can't make a hybrid"
+            self._say("hybrids", pinned.ref, text)
             return None
         builds = "build" in settings.metainfo
         if not pinned.size or (builds and pinned.size <= SMALLEST_PART_LENGTH):
@@ -248,7 +271,8 @@ class Ladder:
             return None
         layout, pieces = found
         if builds and layout.piece_count == 1:
-            _LOG.info("%s: its checksum is of all of it, hence of no use before build", pinned.ref)
+            text = f"{pinned.ref}: its checksum is of all of it, hence of no use before build"
+            self._say("whole checksums", pinned.ref, text)
             return None
         return _make_info(pinned, layout, pieces, settings)
 
@@ -319,6 +343,10 @@ class Ladder:
         torrent = await trio.to_thread.run_sync(plan.torrent, pieces)
         record.info, record.rung = torrent.info, torrent.rung
         return torrent
+
+
+def _advice(rung: str) -> str:
+    return f'leave "{rung}" out of metainfo'
 
 
 def _make_info(

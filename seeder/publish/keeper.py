@@ -236,7 +236,8 @@ class Keeper(Rounds):
             await self._read_record()
         await self._replacing.pause()
         try:
-            pinned = await self._maker.look(publication.ref, self.wanted.settings)
+            wanted = self.wanted
+            pinned = await self._maker.look(publication.ref, wanted.settings, wanted.listed)
         except ObjectMissing as error:
             if self.wanted.listed is None:
                 raise

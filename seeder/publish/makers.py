@@ -15,6 +15,7 @@ from seeder.metainfo.ladder import Ladder, describe_wanted
 from seeder.metainfo.records import Record
 from seeder.metainfo.store import MetainfoStore
 from seeder.s3.client import S3Origin
+from seeder.s3.listing import Listed
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject, described_by
 
@@ -40,10 +41,12 @@ class Maker:
         self._cache = cache
         self._climbs = trio.CapacityLimiter(CLIMBS)
 
-    async def look(self, ref: ObjectRef, settings: ObjectSettings) -> PinnedObject:
+    async def look(
+        self, ref: ObjectRef, settings: ObjectSettings, listed: Listed | None
+    ) -> PinnedObject:
         """Return how an object stands, or what is in a bundle; as `metainfo.bundles.look`."""
         with self._ledger.tally() as tally:
-            pinned = await look(self._origin, ref, settings, tally)
+            pinned = await look(self._origin, ref, settings, tally, listed)
             self._ledger.account_of(pinned).absorb(tally)
         return pinned
 

@@ -17,6 +17,7 @@ from seeder.errors import (
     OriginUnreachable,
     TorrentUnsupported,
 )
+from seeder.s3.pages import code_in, describe_page, is_page
 from seeder.s3.xml import read_xml
 from seeder.torrent.objects import ObjectRef
 
@@ -73,6 +74,8 @@ class Asked:
     host: str
     torrent: bool = False
     attributes: bool = False
+    sidecar: bool = False
+    """Whether it was about a file that needn't be there."""
     listing: bool = False
     version: bool = False
     anonymous: bool = False
@@ -94,6 +97,8 @@ class Answer:
     delete_marker: bool = False
     gives: bool = False
     """Whether this was answered to a HEAD, and a GET of the same worked."""
+    page: str = ""
+    """What it is and its likely cause, if it is a page of HTML: then S3 hardly sent it."""
     pause: float | None = None
     """Seconds for which S3 wants to be left alone (Retry-After, RFC 9110, 10.2.3)."""
 
@@ -101,15 +106,18 @@ class Answer:
     def read(cls, status: int, headers: Mapping[str, str], body: bytes = b"") -> "Answer":
         """Read an error's headers and XML body; garbage in either leaves fields empty."""
         found = _elements(body)
+        page = is_page(headers, body)
+        code = found.get("Code", "") or (code_in(body) if page else "")
         host = found.get("Endpoint") or _host_of(headers.get("location", ""))
         region = headers.get("x-amz-bucket-region") or found.get("Region") or _region_of(host)
         return cls(
             status=status,
-            code=found.get("Code", ""),
+            code=code,
             message=found.get("Message", "").rstrip("."),
             region=region if _REGION.fullmatch(region) else None,
             host=printable(host) or None,
             delete_marker=headers.get("x-amz-delete-marker") == "true",
+            page=printable(describe_page(status, headers, body)) if page and not code else "",
             pause=_pause(headers.get("retry-after", "")),
         )
 
@@ -148,18 +156,17 @@ class Answer:
 
     def __str__(self) -> str:
         shown = f"{self.status} {self.code}" if self.code else str(self.status)
-        return f"{shown}: {self.message}" if self.message else shown
+        return f"{shown}: {self.message}" if self.message else f"{shown}{self.page}"
 
 
 def refusal(answer: Answer, asked: Asked, attempts: int = 1) -> OriginError:
     """Return the error for a final answer; its text is one line that says what to do."""
+    name, host = asked.name, asked.host
     optional = asked.torrent or asked.attributes
     # Some servers answer 500 to every call that they don't know.
     if answer.transient and not (optional and answer.status == 500):
-        return OriginUnreachable(
-            f"{asked.name}: {asked.host} still answers {answer} at attempt {attempts}"
-        )
-    said = f"{asked.name}: S3 answers {answer}"
+        return OriginUnreachable(f"{name}: {host} still answers {answer} at attempt {attempts}")
+    said = f"{name}: S3 answers {answer}"
     if optional and answer.status not in _NOT_ABOUT_THE_CALL and not answer.about_signing:
         unsupported, lacks = (
             (TorrentUnsupported, "makes no torrent of it")
@@ -167,7 +174,7 @@ def refusal(answer: Answer, asked: Asked, attempts: int = 1) -> OriginError:
             else (AttributesUnsupported, "doesn't tell its parts")
         )
         return unsupported(
-            f"{asked.name}: {asked.host} {lacks} ({answer})",
+            f"{name}: {host} {lacks} ({answer})",
             for_every_key=answer.status in _NO_SUCH_METHOD,
         )
     if answer.gives and not optional and answer.status != 404:
@@ -188,6 +195,13 @@ def refusal(answer: Answer, asked: Asked, attempts: int = 1) -> OriginError:
 
 def _by_status(answer: Answer, asked: Asked, said: str) -> OriginError:
     match answer.status:
+        case 401 | 403 if answer.page:
+            return AccessDenied(said)
+        case 404 if answer.page and not asked.sidecar:
+            # S3 would say so in XML: what a web server doesn't have may be in S3 all the same.
+            return OriginFault(said)
+        case 400 if answer.page:
+            return OriginFault(said)
         case 401 | 403:
             return AccessDenied(f"{said}; {_permission(asked)}")
         case 404:

@@ -314,7 +314,7 @@ class Caller:
     def _expecting(self, call: Call[_T]) -> Iterator[None]:
         """Have S3 count as away if nothing comes, unless we can do without the answer."""
         reach = self._presence.reach
-        if call.optional:
+        if call.optional and call.listing is None:
             yield
             return
         reach.want(trio.current_time())
@@ -363,6 +363,7 @@ class Caller:
             host=endpoint.host,
             torrent=call.torrent,
             attributes=bool(call.about),
+            sidecar=call.dispensable and call.listing is None,
             listing=call.listing is not None,
             version=call.ref.version_id is not None,
             anonymous=self._credentials.anonymous,

@@ -14,21 +14,23 @@ from seeder.config.sections import OriginSettings
 from seeder.errors import (
     AccessDenied,
     AttributesUnsupported,
-    HeadRefused,
     ObjectChanged,
     ObjectMissing,
     OriginError,
     OriginFault,
+    OriginUnreachable,
     TorrentUnsupported,
 )
 from seeder.s3.answers import label
 from seeder.s3.caller import Caller
 from seeder.s3.calls import Allowance, Call, OriginStatistics
-from seeder.s3.heads import check_range, content_length, is_plain, pin, whole_size
-from seeder.s3.listing import LARGEST_PAGE, Page, page_query, parse_page
+from seeder.s3.heads import check_range, content_length, whole_size
+from seeder.s3.listing import LARGEST_PAGE, Listed, Page, page_query, parse_page
+from seeder.s3.pages import hint_of_page, is_page
 from seeder.s3.retry import RetryPolicy
 from seeder.s3.signing import Query
 from seeder.s3.transport import Broken, Exchange
+from seeder.s3.witnesses import Witnesses
 from seeder.torrent.objects import Meter, ObjectRef, PinnedObject, Purpose
 from seeder.units import MIB, ByteRange
 
@@ -54,6 +56,8 @@ class S3Origin:
         allowance: Allowance | None = None,
     ) -> None:
         self._allowance = allowance
+        self._with_v2: set[str] = set()
+        """Buckets that were listed by ListObjectsV2."""
         self._without_v2: set[str] = set()
         """Buckets whose server refused ListObjectsV2 and took V1."""
         self._caller = Caller(
@@ -63,6 +67,7 @@ class S3Origin:
             wall_clock=wall_clock,
             allowance=allowance,
         )
+        self._witnesses = Witnesses(self._caller)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the credentials fresh until cancelled; then close the connections.
@@ -93,73 +98,19 @@ class S3Origin:
         """Return a snapshot."""
         return self._caller.statistics()
 
-    async def head(self, ref: ObjectRef, meter: Meter) -> PinnedObject:
-        """Return the present state of an object. OriginError.
+    async def head(
+        self, ref: ObjectRef, meter: Meter, listed: Listed | None = None
+    ) -> PinnedObject:
+        """Return the present state of an object, as `Witnesses.head`. OriginError."""
+        return await self._witnesses.head(ref, meter, listed)
 
-        HeadObject tells it. A ranged GET is asked too where that is refused, has no ETag or
-        length, or a length that may be another one than the object's; then the GET is believed.
-        """
-        try:
-            told = await self._ask_by_head(ref, meter)
-        except HeadRefused:
-            told = {}
-        if is_plain(told):
-            return pin(ref, told, content_length(told))
-        try:
-            found, size = await self._ask_by_range(ref, meter)
-        except ObjectChanged as error:
-            if not error.out_of_range:
-                raise
-            if content_length(told):
-                raise OriginFault(
-                    f"{label(ref)}: HEAD says {content_length(told)} bytes, a GET of the first says"
-                    " that there is none"
-                ) from error
-            found, size = told, 0
-        except OriginFault as error:
-            raise OriginFault(f"{label(ref)}: HEAD doesn't tell its state, and {error}") from error
-        return pin(ref, {**told, **found}, size, "a GET of its first byte")
-
-    async def _ask_by_head(self, ref: ObjectRef, meter: Meter) -> Mapping[str, str]:
-        """Return the head of the answer to a HEAD. HeadRefused where a GET may tell more."""
-
-        async def take(exchange: Exchange) -> Mapping[str, str]:
-            await exchange.read(0)  # to the end, so that the connection is kept
-            if exchange.status != 200:
-                raise HeadRefused(f"{label(ref)}: S3 answers {exchange.status} to a HEAD")
-            return exchange.headers
-
-        call = Call("HEAD", ref, meter, "metainfo", take, normal=(HeadRefused,))
-        return await self._caller.result(call)
-
-    async def _ask_by_range(
-        self, ref: ObjectRef, meter: Meter
-    ) -> tuple[Mapping[str, str], int | None]:
-        """Return the head of an answer to a GET of the first byte, and the object's size.
-
-        ObjectChanged `out_of_range` where it has none. OriginError.
-        """
-
-        async def take(exchange: Exchange) -> tuple[Mapping[str, str], int | None]:
-            headers = exchange.headers
-            return headers, whole_size(exchange.status, headers)  # the body is of no interest
-
-        first = {"Range": ByteRange(0, 1).header}
-        return await self._caller.result(Call("GET", ref, meter, "metainfo", take, first, size=1))
+    def doubts(self, ref: ObjectRef) -> bool:
+        """Tell whether an object's size was another one when it was read than it should be."""
+        return self._witnesses.doubts(ref)
 
     async def is_md5(self, pinned: PinnedObject, meter: Meter) -> bool:
-        """Tell whether S3 lets an ETag of 32 digits be the object's MD5. OriginError.
-
-        It isn't where the object is encrypted with keys of KMS or of the customer: HeadObject says
-        so, or a ranged GET where HEAD is refused.
-        """
-        try:
-            told = await self._ask_by_head(pinned.ref, meter)
-        except HeadRefused:
-            told, _ = await self._ask_by_range(pinned.ref, meter)
-        customer = "x-amz-server-side-encryption-customer-algorithm" in told
-        kind = told.get("x-amz-server-side-encryption", "")
-        return not customer and not kind.startswith("aws:kms")
+        """Tell whether S3 lets an ETag of 32 digits be the object's MD5. OriginError."""
+        return await self._witnesses.is_md5(pinned, meter)
 
     async def read_range(
         self, pinned: PinnedObject, wanted: ByteRange, meter: Meter, purpose: Purpose
@@ -199,6 +150,9 @@ class S3Origin:
         async def fill(exchange: Exchange) -> None:
             if "If-Match" not in headers and "etag" not in exchange.headers:
                 raise ObjectChanged(f"{label(pinned.ref)}: S3 no longer tells its ETag")
+            size = whole_size(exchange.status, exchange.headers)
+            if exchange.status == 206 and size not in (None, pinned.size):
+                self._witnesses.doubt(pinned.ref)
             check_range(exchange.status, exchange.headers, pinned, filling.rest)
             try:
                 while filling.left:
@@ -260,24 +214,30 @@ class S3Origin:
     ) -> Page:
         """Return a page of the objects whose keys begin with the key of `prefix`.
 
-        ListObjectsV2, or V1 `by_marker` and where the bucket's server refuses V2. OriginError. A
-        thread parses it, since that takes milliseconds.
+        ListObjectsV2, or V1 `by_marker` and where the bucket's server refuses V2 in whatever way.
+        OriginError. A thread parses it, since that takes milliseconds.
         """
-        by_marker = by_marker or (token is None and prefix.bucket in self._without_v2)
+        bucket = prefix.bucket
+        by_marker = by_marker or (token is None and bucket in self._without_v2)
         try:
             body = await self._list(prefix, token, by_marker, meter)
-        except OriginFault as refused:
-            if by_marker or token is not None:
+        except OriginError as refused:
+            if by_marker or token is not None or bucket in self._with_v2:
                 raise
             try:
                 body = await self._list(prefix, None, True, meter)
             except OriginError:
+                if isinstance(refused, OriginUnreachable):
+                    raise
                 raise refused from None  # it wasn't the version
-            self._without_v2.add(prefix.bucket)
+            self._without_v2.add(bucket)
+        if not by_marker and bucket not in self._without_v2:
+            self._with_v2.add(bucket)
         try:
             return await trio.to_thread.run_sync(parse_page, body)
         except OriginFault as error:
-            raise OriginFault(f"{label(prefix)}: {error}") from error
+            why = hint_of_page() if is_page({}, body) else error
+            raise OriginFault(f"{label(prefix)}: {why}") from error
 
     async def _list(
         self, prefix: ObjectRef, token: str | None, by_marker: bool, meter: Meter
@@ -301,6 +261,9 @@ class S3Origin:
             take,
             size=LARGEST_PAGE,
             listing=query,
+            # Where V2 was never answered, there is V1 yet: some servers answer 500 to what they
+            # don't know, and that isn't S3 that is away.
+            dispensable=not by_marker and prefix.bucket not in self._with_v2,
             patient=is_later,  # then there are pages that would have to be read again
         )
         return await self._caller.result(call)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from seeder.errors import ObjectChanged, OriginFault
 from seeder.http.dates import parse_date
 from seeder.s3.answers import label, printable
+from seeder.s3.pages import hint_of_page, is_page
 from seeder.torrent.objects import Description, ObjectRef, PinnedObject, opaque
 from seeder.units import LARGEST_SIZE, ByteRange, whole_number
 
@@ -42,6 +43,8 @@ def check_range(
         raise ObjectChanged(
             f"{name}: the object was replaced (ETag {printable(etag)}, it was {pinned.etag})"
         )
+    if status == 200 and etag is None and is_page(headers):
+        raise OriginFault(f"{name}: asked for {wanted.header}, {hint_of_page()}")
     if status == 200:
         if wanted == ByteRange(0, pinned.size) and content_length(headers) == pinned.size:
             return
@@ -107,12 +110,13 @@ def pin(
 ) -> PinnedObject:
     """Return the object that the head of an answer tells of; OriginFault if that isn't enough."""
     etag = headers.get("etag", "")
+    hint = f"; {hint_of_page()}" if not etag and is_page(headers) else ""
     usable = etag != "" and etag.isascii() and etag.isprintable()
     if not usable or size is None:
         raise OriginFault(
             f"{label(ref)}: HEAD and a GET of its first byte give ETag"
             f" {printable(etag) or 'missing'}, size {'missing' if size is None else size}; without"
-            " an ETag and a size an object can't be published"
+            f" an ETag and a size an object can't be published{hint}"
         )
     if size > LARGEST_SIZE:
         raise OriginFault(f"{label(ref)}: {by} says {size} bytes, which no object has")

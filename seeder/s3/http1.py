@@ -8,6 +8,7 @@ longer the more connections it has.
 Whatever waits here may raise OSError, h11.RemoteProtocolError and trio.TooSlowError.
 """
 
+import re
 import ssl
 from collections import deque
 from typing import NamedTuple
@@ -25,6 +26,7 @@ _CHUNK = 16 * 1024
 """Bytes read at a time of a body whose end h11 has to find."""
 _LONGEST_HEAD = 32 * 1024
 """Bytes of a head, of the trailers, or of the line before a chunk. S3's metadata has 2 KiB."""
+_FRAMING_FIELDS = re.compile(rb"^(?:content-length|transfer-encoding)[ \t]*:[^\n]*\n", re.I | re.M)
 _MOST_INTERIM = 4
 """Answers 1xx before the real one (RFC 9110, 15.2): S3 sends none to a request without a body."""
 _MOST_FRAMING = 48 * 1024
@@ -117,6 +119,7 @@ class BodyReader:
         self._closed = True
         framed = self._length is not None
         lives = self._parser.our_state is h11.DONE if framed else self._is_done()
+        lives = lives and self._parser.their_state is not h11.ERROR
         if self._ended and not self._extra and lives:
             self._pool.give_back(self._link)
             return 0
@@ -143,6 +146,9 @@ class Link:
         self.read_timeout: float | None = None
         self.parsed = 0
         """Bytes that h11 was given in this exchange."""
+        self._asked: h11.Request | None = None
+        self._came = bytearray()
+        """What came in answer to a HEAD."""
 
     @property
     def is_unanswered(self) -> bool:
@@ -153,6 +159,8 @@ class Link:
         """Send a request without a body within `seconds`; return the parser for its answer."""
         parser = h11.Connection(h11.CLIENT, _LONGEST_HEAD)
         self.parsed = 0
+        self._asked = request if request.method == b"HEAD" else None
+        self._came.clear()
         data = (parser.send(request) or b"") + (parser.send(h11.EndOfMessage()) or b"")
         await self.stream.write(data, seconds)
         return parser
@@ -162,7 +170,12 @@ class Link:
         self.read_timeout = None
         with within(seconds):
             for _ in range(_MOST_INTERIM + 1):
-                event = await self.next_event(parser, _HEAD_READ)
+                try:
+                    event = await self.next_event(parser, _HEAD_READ)
+                except h11.RemoteProtocolError:
+                    if (found := self._without_framing()) is None:
+                        raise
+                    event = found
                 if isinstance(event, h11.Response):
                     self.read_timeout = seconds
                     return event
@@ -176,9 +189,31 @@ class Link:
             data = bytearray(most)
             count = await self.stream.read_into(memoryview(data), self.read_timeout)
             self.parsed += count
+            if self._asked is not None:
+                self._came += data[:count]
             parser.receive_data(bytes(data[:count]))
         assert isinstance(event, h11.Event)
         return event
+
+    def _without_framing(self) -> h11.Response | None:
+        """Return the answer to a HEAD without what it says of the length of its body; None if that
+        isn't what h11 refused.
+
+        No body follows (RFC 9112, 6.3), so the rest can be believed: "-1" or two lengths only mean
+        that the length isn't known.
+        """
+        if self._asked is None:
+            return None
+        parser = h11.Connection(h11.CLIENT, _LONGEST_HEAD)
+        parser.send(self._asked)
+        parser.send(h11.EndOfMessage())
+        parser.receive_data(_FRAMING_FIELDS.sub(b"", bytes(self._came)))
+        try:
+            while isinstance(event := parser.next_event(), h11.InformationalResponse):
+                pass
+        except h11.RemoteProtocolError:
+            return None
+        return event if isinstance(event, h11.Response) else None
 
 
 class Pool:

@@ -177,3 +177,62 @@ async def test_a_question_that_hangs_is_not_asked_for_every_object(
     for _ in range(5):
         await climb()
     assert server.asked == asked
+
+
+class Crowd:
+    """Many objects, and a server that answers each optional question in the same way."""
+
+    def __init__(self, answers: dict[str, Reply]) -> None:
+        self.parts = PartsServer([PART, PART])
+        self._answers = answers
+
+    async def serve(self, seen: Seen, stream: trio.abc.Stream) -> None:
+        question = _asks(seen)
+        reply = self.parts.serve if question is None else self._answers.get(question)
+        await (reply or error(404, "NoSuchKey"))(seen, stream)
+
+
+TORRENT = b"d4:infod6:lengthi131072e4:name3:key12:piece lengthi65536e6:pieces40:%see" % bytes(40)
+CROWDS: dict[str, dict[str, Reply]] = {
+    "Ceph's ?torrent": {"torrent": answer(200, TORRENT)},
+    "the object for a torrent": {"torrent": answer(200, bytes(2 * PART))},
+    "no torrent, each time for another reason": {"torrent": error(400, "InvalidArgument")},
+    "attributes without SHA-1": {
+        "attributes": answer(
+            200,
+            b"<GetObjectAttributesResponse><ETag>0f343b0931126a20f133d67c2b018a3b-2</ETag>"
+            b"</GetObjectAttributesResponse>",
+            content_type="application/xml",
+        )
+    },
+    "attributes denied": {"attributes": error(403, "AccessDenied")},
+    "parts of another state": {
+        "part": answer(206, etag='"other"', content_range=f"bytes 0-0/{PART}")
+    },
+    "a sidecar for every key": {"sidecar": error(500, "InternalError")},
+    "a busy server": {"torrent": error(503, "SlowDown"), "sidecar": error(503, "SlowDown")},
+}
+
+
+@pytest.mark.usefixtures("hurry")
+@pytest.mark.parametrize("crowd", CROWDS)
+async def test_what_is_true_of_an_origin_is_said_once_not_of_each_object(
+    faults: FaultServer,
+    make_origin: MakeOrigin,
+    meter: CountingMeter,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    crowd: str,
+) -> None:
+    server = Crowd(CROWDS[crowd])
+    faults.default = server.serve
+    ladder = Ladder(await make_origin(path_style=True), Nowhere(), tmp_path, random.Random(5))
+    caplog.set_level("INFO", "seeder")
+    for number in range(12):
+        ref = ObjectRef("default", "bucket", f"object-{number}")
+        record = Record(PinnedObject(ref, f'"{server.parts.etag}"', server.parts.size))
+        torrent = await ladder.climb(record, SETTINGS, meter, lambda done, size: None)
+        assert torrent.rung == "build"
+    # Four questions: the first time, and the tenth.
+    assert 1 <= len(caplog.records) <= 8, caplog.text

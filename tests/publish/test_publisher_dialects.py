@@ -1,20 +1,23 @@
 """Each dialect of S3: a prefix is listed, its objects published, and their bytes are right."""
 
-import hashlib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from seeder.config.sections import ObjectSettings
 from seeder.publish.prefixes import Prefix, PrefixState
+from seeder.s3.client import S3Origin
 from seeder.torrent.catalog import State
-from tests.cache.fakes import drop_pieces, get_piece
-from tests.publish.support import World
+from tests.compatibility import REAL_SERVERS, documented, note, real_row
+from tests.publish.servers import NAMES, Trial
+from tests.publish.support import World, make_world
 from tests.s3.dialects import DIALECTS, Dialect
 from tests.s3.fault_server import FaultServer
 from tests.s3.objects_server import ObjectsServer
-
-NAMES = ("a b", "c+d", "e%20f", "g&h", "\xe9")
+from tests.s3.support import MakeOrigin
+from tests.support.objects import content
 
 
 def below(**more: object) -> ObjectSettings:
@@ -48,23 +51,58 @@ async def until_served(world: World, *names: str) -> None:
     await world.until_all(lambda: served(world) == wanted)
 
 
+@dataclass
+class Scripted:
+    """The bucket of a scripted server."""
+
+    server: ObjectsServer
+    bucket: str = "bucket"
+
+    def put(self, key: str, body: bytes) -> None:
+        self.server.objects[key] = body
+
+    def put_in_parts(self, key: str) -> bytes:
+        self.server.objects[key] = content(5 * self.server.part + 9)
+        return self.server.objects[key]
+
+    def delete(self, key: str) -> None:
+        del self.server.objects[key]
+
+
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
-async def test_what_is_below_a_prefix_is_published_and_right(
-    world: World, dialect: Dialect
+async def test_each_dialect_is_published_and_read_as_the_document_says(
+    faults: FaultServer, make_origin: MakeOrigin, tmp_path: Path, dialect: Dialect
 ) -> None:
-    world.server.dialect = dialect
-    await world.publisher.apply([below()])
-    await until_served(world, *NAMES)
-    assert followed(world).state is PrefixState.FOLLOWED
-    for name in NAMES:
-        torrent = world.publication(f"d/{name}").torrent
-        assert torrent is not None
-        info = await torrent.fetch_info()
-        whole = body(name)
-        assert info.piece_hash(0) == hashlib.sha1(whole[: info.layout.piece_length]).digest()
-        await drop_pieces(world.cache, torrent.cache_id)
-        piece = await get_piece(world.cache, torrent, 0)
-        assert bytes(piece) == whole[: info.layout.piece_length]
+    server = ObjectsServer(page=2, dialect=dialect)
+    faults.default = server.serve
+    made: list[S3Origin] = []
+
+    async def make(**settings: Any) -> S3Origin:
+        made.append(await make_origin(**settings))
+        return made[0]
+
+    async with make_world(server, make, tmp_path) as world:
+        trial = Trial(world, Scripted(server), made[0])
+        found = {"listed by": await trial.find_out_listing(), **await trial.find_out_metainfo()}
+        if dialect.unfit:
+            assert dialect.unfit in str(world.publication("build").reason)
+        found["403, 503"] = await _find_out_refusals(trial, server)
+        found["replaced, gone"] = await trial.find_out_replacing()
+    note(dialect.name, found)
+
+
+async def _find_out_refusals(trial: Trial, server: ObjectsServer) -> str:
+    """Refuse a served object, then have S3 away, then give it again."""
+    if trial.state("build") is not State.SERVING:
+        return "no"
+    publication = trial.world.publication("build")
+    for number, error in enumerate((b"AccessDenied", b"ServiceUnavailable")):
+        body = b"<Error><Code>%s</Code><Message>as told</Message></Error>" % error
+        server.down = (403, body) if not number else (503, body)
+        await trial.until(lambda: publication.state is State.FAULTY)
+        server.down = None
+        await trial.until(lambda: publication.state is State.SERVING)
+    return "yes"
 
 
 BAD = {
@@ -154,9 +192,58 @@ async def test_keys_that_are_written_wrongly_are_suspected_where_they_are_not_fo
     await world.until("d/fine", State.SERVING)
 
 
-def test_the_document_has_the_dialects_that_are_tried_here() -> None:
-    text = (Path(__file__).parents[2] / "config" / "README.md").read_text(encoding="utf-8")
-    table = text.partition("| By script | Listed by |\n|---|---|\n")[2].partition("\n\n")[0]
-    assert table.splitlines() == [
-        f"| {each.name} | {'ListObjectsV2' if each.v2 else 'ListObjects V1'} |" for each in DIALECTS
-    ]
+@pytest.mark.parametrize("liar", ["listing", "head"])
+async def test_no_torrent_has_a_wrong_size_whoever_tells_it(
+    world: World, liar: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    sizes = world.server.listed_sizes if liar == "listing" else world.server.head_sizes
+    sizes["d/c+d"] = 5
+    await world.publisher.apply([below()])
+    await until_served(world, *NAMES)
+    torrent = world.publication("d/c+d").torrent
+    assert torrent is not None
+    assert torrent.layout.size == len(body("c+d"))
+    assert ("S3 lists it with 5 bytes" in caplog.text) is (liar == "listing")
+
+
+async def test_a_head_that_lies_of_the_size_alone_is_found_out_by_a_read(world: World) -> None:
+    world.server.head_sizes["d/c+d"] = 5
+    key = ObjectSettings.model_validate({"bucket": "bucket", "key": "d/c+d"})
+    await world.publisher.apply([key])
+    await world.until("d/c+d", State.SERVING)
+    torrent = world.publication("d/c+d").torrent
+    assert torrent is not None
+    assert torrent.layout.size == len(body("c+d"))
+
+
+@pytest.mark.parametrize("size", [0, 5])
+async def test_no_bundle_has_a_file_of_a_wrong_size(world: World, size: int) -> None:
+    world.server.listed_sizes["d/c+d"] = size
+    world.server.objects["d/empty"] = b""
+    await world.publisher.apply([below(bundle=True)])
+    [bundle] = world.catalog
+    await world.until_all(lambda: bundle.state is State.SERVING)
+    assert bundle.torrent is not None
+    assert bundle.torrent.pinned.size == sum(len(body(name)) for name in NAMES)
+    # Of an empty object the ETag says so: it costs no request.
+    assert world.server.requests["HEAD d/empty"] == 0
+
+
+async def test_a_web_servers_404_ends_no_torrent(world: World) -> None:
+    key = ObjectSettings.model_validate({"bucket": "bucket", "key": "d/c+d", "refresh": 0.05})
+    await world.publisher.apply([key])
+    publication = await world.until("d/c+d", State.SERVING)
+    torrent = publication.torrent
+    world.server.dialect = Dialect("a proxy", pages=True)
+    world.server.down = (404, b"")
+    await world.until("d/c+d", State.FAULTY)
+    assert publication.torrent is torrent
+    assert "404 with a page of HTML" in str(publication.reason)
+    world.server.down = None
+    await world.until("d/c+d", State.SERVING)
+    assert world.audience.gone == []
+
+
+def test_the_document_has_a_row_of_each_server() -> None:
+    rows = {each.name for each in DIALECTS} | {real_row(name) for name in REAL_SERVERS}
+    assert documented().keys() == rows

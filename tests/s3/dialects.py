@@ -1,7 +1,8 @@
 """How S3 servers differ, by the vendor's name: what tests/s3/objects_server.py speaks.
 
-A name says whose answer to ?torrent, ?attributes, If-Match or a listing a row has; in the rest a
-row is the default, not a likeness of that server.
+A row says in which answers a server differs from what AWS documents, and `source` names the public
+page that says so. In all else a row is the default, not a likeness of that server. Where a page
+says only that a call is missing, it is refused as AWS refuses what it doesn't know (501).
 """
 
 from dataclasses import dataclass
@@ -32,10 +33,14 @@ class Dialect:
     """A server's answers; the defaults are what AWS documents."""
 
     name: str
-    torrent: Refusal | None = _NOT_IMPLEMENTED
-    """What ?torrent answers; None is the object itself, with status 200."""
-    attributes: Refusal | None = _NOT_IMPLEMENTED
-    """What ?attributes answers; None is the object itself."""
+    source: str = ""
+    """The page that the row goes by."""
+    torrent: Refusal | Literal["right", "object"] = _NOT_IMPLEMENTED
+    """What ?torrent answers: a torrent, the object itself, or an error."""
+    attributes: Refusal | Literal["parts", "object"] = _NOT_IMPLEMENTED
+    """What ?attributes answers: the parts with their SHA-1, the object itself, or an error."""
+    parts: Literal["right", "own ETag", "whole"] = "whole"
+    """What HEAD of a part answers: the part, the part under an ETag of its own, or the object."""
     v2: bool = True
     """Whether it lists by ListObjectsV2; else `list-type` is passed over, or refused."""
     refuses_v2: Refusal | None = None
@@ -46,9 +51,25 @@ class Dialect:
     encoded twice, or not encoded though called so."""
     quotes: bool = True
     """Whether ETags in a listing have their quotes."""
+    listed_etags: bool = True
+    """Whether a listing has ETags."""
     namespace: str = _NAMESPACE
+    etag: Literal["strong", "weak", "bare", "none"] = "strong"
+    """How the ETag of an object is written: quoted, with W/ before it, without quotes, or not."""
     if_match: bool = True
     """Whether If-Match is looked at."""
+    head_length: str | None = "right"
+    """Content-Length in the answer to a HEAD: right, missing, or this text."""
+    ranges: bool = True
+    """Whether ranges are answered with 206; else with the whole object."""
+    packs: bool = False
+    """Whether objects are kept packed by gzip, and GETs unpack them, whatever their range."""
+    chunked: bool = False
+    """Whether bodies come chunked, without a Content-Length."""
+    pages: bool = False
+    """Whether errors are pages of HTML, as of a proxy."""
+    unfit: str = ""
+    """What is said of objects that can't be published from such a server; "" if they can."""
 
 
 def encode_key(dialect: Dialect, key: str) -> str:
@@ -65,20 +86,122 @@ def encode_key(dialect: Dialect, key: str) -> str:
 
 
 DIALECTS = (
-    Dialect("AWS S3", torrent=_NOT_ALLOWED, attributes=_NO_CHECKSUMS),
-    Dialect("Ceph RGW 16", attributes=None),
-    Dialect("OpenStack Swift s3api"),
-    Dialect("moto 5", torrent=None),
-    Dialect("s3rver", if_match=False),
-    Dialect("RustFS", torrent=(404, _error("NoSuchKey"))),
-    Dialect("an old server that passes over list-type", v2=False),
-    Dialect("an old server that names markers", v2=False, next_marker=True, keys="percent"),
-    Dialect("a server that refuses list-type (501)", v2=False, refuses_v2=_NOT_IMPLEMENTED),
     Dialect(
-        "a server that refuses list-type (400)",
-        v2=False,
-        refuses_v2=(400, _error("InvalidArgument")),
+        "AWS S3",
+        "docs.aws.amazon.com/AmazonS3: GetObjectTorrent, GetObjectAttributes",
+        torrent=_NOT_ALLOWED,
+        attributes="parts",
+        parts="right",
     ),
-    Dialect("a server without encoding-type", keys="plain", namespace=""),
+    Dialect("AWS S3, uploaded without checksums", torrent=_NOT_ALLOWED, attributes=_NO_CHECKSUMS),
+    Dialect("AWS S3 of old", "docs.aws.amazon.com/AmazonS3: GetObjectTorrent", torrent="right"),
+    Dialect("Ceph RGW 16", "tests/e2e", attributes="object"),
+    Dialect("Ceph RGW 20", "github.com/ceph/ceph/pull/55259", attributes="parts", parts="right"),
+    Dialect("OpenStack Swift s3api", "docs.openstack.org/swift: s3_compat"),
+    Dialect("moto 5", "tests/e2e", torrent="object"),
+    Dialect("LocalStack", "tests/e2e", attributes="parts", parts="right"),
+    Dialect("MinIO", "github.com/minio/minio: api-router.go", attributes="parts", parts="right"),
+    Dialect("MinIO before 2024", "github.com/minio/minio/issues/14884", attributes="object"),
+    Dialect(
+        "SeaweedFS before December 2025",
+        "github.com/seaweedfs/seaweedfs/pull/7622",
+        parts="own ETag",
+    ),
+    Dialect("SeaweedFS", "github.com/seaweedfs/seaweedfs/issues/11162", parts="whole"),
+    Dialect("Garage", "garagehq.deuxfleurs.fr: S3 Compatibility status"),
+    Dialect(
+        "Cloudflare R2, HEAD without a length",
+        "github.com/async-aws/aws/issues/2077",
+        head_length=None,
+    ),
+    Dialect("Backblaze B2", "backblaze.com/docs: Call the S3-Compatible API"),
+    Dialect(
+        "Google Cloud Storage (XML)",
+        "github.com/fluxcd/source-controller/pull/240",
+        v2=False,
+        next_marker=True,
+    ),
+    Dialect(
+        "Google Cloud Storage, objects packed by gzip",
+        "cloud.google.com/storage/docs/transcoding",
+        v2=False,
+        next_marker=True,
+        packs=True,
+        unfit="packs or unpacks objects on the way",
+    ),
+    Dialect("Wasabi", "docs.wasabi.com: Wasabi S3 API Reference"),
+    Dialect("S3Proxy before Azure", "github.com/gaul/s3proxy/issues/724"),
+    Dialect(
+        "S3Proxy before 2019",
+        "github.com/gaul/s3proxy/issues/168",
+        v2=False,
+        refuses_v2=_NOT_IMPLEMENTED,
+    ),
+    Dialect("S3Proxy before Backblaze B2", "github.com/s3tools/s3cmd/pull/755", listed_etags=False),
+    Dialect("Hetzner Object Storage", "docs.hetzner.com: List of supported actions"),
+    Dialect("DigitalOcean Spaces", "docs.digitalocean.com/reference/api/spaces-api"),
+    Dialect(
+        "Oracle OCI",
+        "docs.oracle.com: Amazon S3 Compatibility API Support",
+        v2=False,
+        refuses_v2=_NOT_IMPLEMENTED,
+    ),
+    Dialect("Scaleway", "scaleway.com/en/docs: object operations", etag="bare"),
+    Dialect("OpenIO", "docs.openio.io: S3 compliance", torrent="right"),
+    Dialect(
+        "Riak CS",
+        "garagehq.deuxfleurs.fr: S3 Compatibility status",
+        v2=False,
+        refuses_v2=_NOT_IMPLEMENTED,
+    ),
+    Dialect("s3rver", "github.com/jamhall/s3rver", if_match=False),
+    Dialect("RustFS", "github.com/rustfs/rustfs", torrent=(404, _error("NoSuchKey"))),
+    Dialect(
+        "VersityGW before encoding-type",
+        "github.com/versity/versitygw/issues/813",
+        keys="plain",
+        namespace="",
+    ),
+    Dialect(
+        "Apache Ozone before ETags",
+        "github.com/apache/ozone/pull/5162",
+        etag="none",
+        unfit="without an ETag",
+    ),
+    Dialect(
+        "a server that passes over list-type", "github.com/apache/opendal/issues/5974", v2=False
+    ),
+    Dialect("a server that names markers", v2=False, next_marker=True, keys="percent"),
+    *(
+        Dialect(
+            f"a server that refuses list-type ({status})",
+            v2=False,
+            refuses_v2=(status, _error(code)),
+        )
+        for status, code in (
+            (400, "InvalidArgument"),
+            (403, "AccessDenied"),
+            (404, "NoSuchKey"),
+            (405, "MethodNotAllowed"),
+            (500, "InternalError"),
+            (503, "ServiceUnavailable"),
+        )
+    ),
     Dialect("a server whose listed ETags lack quotes", quotes=False),
+    Dialect(
+        "a server without ranges",
+        "github.com/rclone/rclone: serve s3",
+        ranges=False,
+        unfit="does not serve ranges",
+    ),
+    Dialect(
+        "a CDN: Fastly",
+        "github.com/rust-lang/simpleinfra/pull/1130",
+        head_length=None,
+        chunked=True,
+    ),
+    Dialect("a proxy that weakens ETags", "github.com/commontoolsinc/labs/pull/1751", etag="weak"),
+    Dialect("a proxy that says length 0", head_length="0"),
+    Dialect("a proxy that says length -1", head_length="-1"),
+    Dialect("a proxy with error pages of its own", "nginx.org: error_page", pages=True),
 )

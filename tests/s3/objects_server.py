@@ -1,5 +1,7 @@
 """Objects for the fault server to serve as S3 would, with counts and a few vices."""
 
+import base64
+import gzip
 import hashlib
 import re
 from collections import Counter
@@ -9,8 +11,10 @@ from xml.sax.saxutils import escape
 
 import trio
 
-from tests.s3.dialects import Dialect, encode_key
+from seeder.units import KIB
+from tests.s3.dialects import Dialect, Refusal, encode_key
 from tests.s3.fault_server import Seen, head
+from tests.support.objects import make_torrent
 
 
 @dataclass
@@ -39,6 +43,14 @@ class ObjectsServer:
     """Pages of a listing, from 0, that answer 403."""
     sizes: dict[str, int] = field(default_factory=dict)
     """Sizes that listings and HEADs tell instead of the true ones, by key."""
+    listed_sizes: dict[str, int] = field(default_factory=dict)
+    """Sizes that listings alone tell."""
+    head_sizes: dict[str, int] = field(default_factory=dict)
+    """Sizes that HEADs alone tell."""
+    part: int = 64 * KIB
+    """Bytes of the parts that objects were uploaded in, and of the pieces of ?torrent."""
+    down: Refusal | None = None
+    """What everything about objects is answered with, if it is set."""
     entries: dict[str, str] = field(default_factory=dict)
     """What a listing has as the XML of an entry, by key; others have all that S3 tells."""
     dialect: Dialect = field(default_factory=lambda: Dialect("as AWS documents it"))
@@ -68,23 +80,62 @@ class ObjectsServer:
             return
         torrent = seen.query.startswith("torrent")
         self.requests[f"{seen.method} {key}{'?torrent' if torrent else ''}"] += 1
-        if key in self.refuse:
-            await self._send(seen, stream, 403, _error("AccessDenied"))
-        elif torrent:
-            told = self.torrents.get(key)
-            refused = self.dialect.torrent
-            if told is None and refused is not None:
-                await self._send(seen, stream, *refused)
-            elif told is None:
-                await self._send(seen, stream, 200, self.objects[key])
-            else:
-                await self._send(seen, stream, 200, told)
+        if self.down is not None:
+            await self._refuse(seen, stream, *self.down)
+        elif key in self.refuse:
+            await self._refuse(seen, stream, 403, _error("AccessDenied"))
+        elif torrent and key in self.torrents:
+            await self._send(seen, stream, 200, self.torrents[key])
+        elif torrent and not isinstance(refused := self.dialect.torrent, str):
+            await self._refuse(seen, stream, *refused)
         elif key not in self.objects:
-            await self._send(seen, stream, 404, _error("NoSuchKey"))
-        elif "attributes" in asked and self.dialect.attributes is not None:
-            await self._send(seen, stream, *self.dialect.attributes)
+            await self._refuse(seen, stream, 404, _error("NoSuchKey"))
+        elif torrent and self.dialect.torrent == "right":
+            await self._send(seen, stream, 200, self._torrent(key))
+        elif "attributes" in asked and not isinstance(told := self.dialect.attributes, str):
+            await self._refuse(seen, stream, *told)
+        elif "attributes" in asked and self.dialect.attributes == "parts":
+            await self._send(seen, stream, 200, self._attributes(key))
+        elif "partNumber" in asked and self.dialect.parts != "whole":
+            await self._head_of_part(seen, stream, key, int(asked["partNumber"][0]))
         else:
             await self._get(seen, stream, key)
+
+    def _parts(self, key: str) -> list[bytes]:
+        body = self.objects[key]
+        return [body[start : start + self.part] for start in range(0, len(body), self.part)]
+
+    def _torrent(self, key: str) -> bytes:
+        name = key.rpartition("/")[2]
+        return make_torrent(self.objects[key], name=name, piece_length=self.part).file()
+
+    def _attributes(self, key: str) -> bytes:
+        parts = self._parts(key)
+        listed = "".join(
+            f"<Part><PartNumber>{number}</PartNumber><Size>{len(part)}</Size>"
+            f"<ChecksumSHA1>{_sha1(part)}</ChecksumSHA1></Part>"
+            for number, part in enumerate(parts, 1)
+        )
+        return (
+            f"<GetObjectAttributesResponse><ETag>{self._etag(key).strip(chr(34))}</ETag>"
+            f"<ObjectParts><PartsCount>{len(parts)}</PartsCount><IsTruncated>false</IsTruncated>"
+            f"{listed}</ObjectParts><ObjectSize>{len(self.objects[key])}</ObjectSize>"
+            "</GetObjectAttributesResponse>"
+        ).encode()
+
+    async def _head_of_part(
+        self, seen: Seen, stream: trio.abc.Stream, key: str, number: int
+    ) -> None:
+        parts = self._parts(key)
+        part = parts[number - 1]
+        etag = self.etag(part) if self.dialect.parts == "own ETag" else self._etag(key)
+        told = [
+            ("Content-Length", str(len(part))),
+            ("ETag", etag),
+            ("x-amz-mp-parts-count", str(len(parts))),
+            ("x-amz-checksum-sha1", _sha1(part)),
+        ]
+        await stream.send_all(head(206, told))
 
     async def _list(self, seen: Seen, stream: trio.abc.Stream, asked: dict[str, list[str]]) -> None:
         self.requests["LIST"] += 1
@@ -92,7 +143,7 @@ class ObjectsServer:
         assert asked["encoding-type"] == ["url"]
         [prefix] = asked["prefix"]
         if dialect.refuses_v2 is not None and "list-type" in asked:
-            await self._send(seen, stream, *dialect.refuses_v2)
+            await self._refuse(seen, stream, *dialect.refuses_v2)
             return
         below = sorted((key for key in self.objects if key.startswith(prefix)), key=str.encode)
         if dialect.v2:
@@ -101,7 +152,7 @@ class ObjectsServer:
             marker = asked.get("marker", [""])[0].encode()
             begin = sum(key.encode() <= marker for key in below)
         if begin // self.page in self.broken_pages:
-            await self._send(seen, stream, 403, _error("AccessDenied"))
+            await self._refuse(seen, stream, 403, _error("AccessDenied"))
             return
         end = begin + self.page
         more = end < len(below)
@@ -127,27 +178,37 @@ class ObjectsServer:
         if key in self.entries:
             return self.entries[key]
         etag = self._etag(key) if self.dialect.quotes else self._etag(key).strip('"')
+        tag = f"<ETag>{escape(etag, {chr(34): '&quot;'})}</ETag>"
+        size = self.listed_sizes.get(key, self.sizes.get(key, len(self._stored(key))))
+        has_tag = self.dialect.listed_etags and self.dialect.etag != "none"
         return (
             f"<Key>{escape(encode_key(self.dialect, key))}</Key>"
             "<LastModified>2026-11-24T00:00:00.000Z</LastModified>"
-            f"<ETag>{escape(etag, {chr(34): '&quot;'})}</ETag>"
-            f"<Size>{self.sizes.get(key, len(self.objects[key]))}</Size>"
+            f"{tag if has_tag else ''}<Size>{size}</Size>"
             "<StorageClass>STANDARD</StorageClass>"
         )
 
     async def _get(self, seen: Seen, stream: trio.abc.Stream, key: str) -> None:
         body, etag = self.objects[key], self._etag(key)
-        if self.dialect.if_match and seen.headers.get("if-match", etag) != etag:
-            await self._send(seen, stream, 412, _error("PreconditionFailed"))
+        dialect = self.dialect
+        tag = {"weak": f"W/{etag}", "bare": etag.strip('"'), "none": ""}.get(dialect.etag, etag)
+        told = [*self.headers.items(), *([("ETag", tag)] if tag else [])]
+        if dialect.if_match and seen.headers.get("if-match", etag).strip('"') != etag.strip('"'):
+            await self._refuse(seen, stream, 412, _error("PreconditionFailed"))
             return
+        if dialect.packs:
+            told.append(("x-goog-stored-content-encoding", "gzip"))
         asked = re.fullmatch(r"bytes=(\d+)-(\d+)", seen.headers.get("range", ""))
         if asked is None and seen.method == "HEAD":
-            size = str(self.sizes.get(key, len(body)))
-            told = [("Content-Length", size), ("ETag", etag), *self.headers.items()]
+            length = str(self.head_sizes.get(key, self.sizes.get(key, len(self._stored(key)))))
+            if dialect.head_length != "right":
+                length = dialect.head_length or ""
+            if length and not dialect.packs:
+                told.append(("Content-Length", length))
             await stream.send_all(head(200, told))
             return
-        if asked is None:
-            await self._send(seen, stream, 200, body, ("ETag", etag))
+        if asked is None or not dialect.ranges or dialect.packs:
+            await self._send(seen, stream, 200, body, *told)
             return
         if self.gate is not None:
             await self.gate.wait()
@@ -163,8 +224,12 @@ class ObjectsServer:
                 part[offset - first] ^= 1 << (left & 7)
                 self.flips[bad_key, offset] -= 1
         self.body_bytes[key] += len(part)
+        if first >= len(body):
+            await self._refuse(seen, stream, 416, _error("InvalidRange"))
+            return
+        last = min(last, len(body) - 1)
         content_range = ("Content-Range", f"bytes {first}-{last}/{len(body)}")
-        await self._send(seen, stream, 206, bytes(part), ("ETag", etag), content_range)
+        await self._send(seen, stream, 206, bytes(part), *told, content_range)
 
     async def _send(
         self,
@@ -174,8 +239,28 @@ class ObjectsServer:
         body: bytes,
         *headers: tuple[str, str],
     ) -> None:
-        start = head(status, [("Content-Length", str(len(body))), *headers, *self.headers.items()])
+        length = ("Content-Length", str(len(body)))
+        if self.dialect.chunked and seen.method != "HEAD" and body:
+            length = ("Transfer-Encoding", "chunked")
+            body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+        start = head(status, [length, *headers])
         await stream.send_all(start + (b"" if seen.method == "HEAD" else body))
+
+    async def _refuse(self, seen: Seen, stream: trio.abc.Stream, status: int, body: bytes) -> None:
+        if not self.dialect.pages or status < 400:
+            await self._send(seen, stream, status, body)
+            return
+        page = b"<html><head><title>%d Sorry</title></head></html>" % status
+        told = (("Content-Type", "text/html"), ("Server", "nginx"))
+        await self._send(seen, stream, status, page, *told)
+
+    def _stored(self, key: str) -> bytes:
+        """Return an object as it is kept."""
+        return gzip.compress(self.objects[key]) if self.dialect.packs else self.objects[key]
+
+
+def _sha1(body: bytes) -> str:
+    return base64.b64encode(hashlib.sha1(body).digest()).decode()
 
 
 def _error(code: str) -> bytes:

@@ -2,8 +2,16 @@
 
 import pytest
 
-from seeder.errors import AccessDenied, ObjectChanged, OriginError, OriginFault
+from seeder.errors import (
+    AccessDenied,
+    ObjectChanged,
+    OriginError,
+    OriginFault,
+    OriginUnreachable,
+)
+from seeder.s3.listing import Listed
 from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.units import ByteRange
 from tests.s3.fault_server import FaultServer, Reply, answer, error, head, raw
 from tests.s3.support import CountingMeter, MakeOrigin
 
@@ -38,6 +46,86 @@ async def test_a_ranged_get_is_the_second_witness(
     pinned = await origin.head(REF, meter)
     assert (pinned.etag, pinned.size) == (TAG, 300)
     assert [seen.headers.get("range") for seen in faults.seen] == [None, "bytes=0-0"]
+
+
+BAD_LENGTHS = {
+    "negative": b"Content-Length: -1\r\n",
+    "no number": b"Content-Length: abc\r\n",
+    "with a sign": b"Content-Length: +300\r\n",
+    "a fraction": b"Content-Length: 3e2\r\n",
+    "empty": b"Content-Length:\r\n",
+    "two that differ": b"Content-Length: 300\r\nContent-Length: 5\r\n",
+    "two in one": b"content-length: 5, 300\r\n",
+    "another coding": b"Transfer-Encoding: gzip\r\n",
+    "a length and a coding": b"Content-Length: 300\r\nTransfer-Encoding: gzip\r\n",
+}
+
+
+@pytest.mark.parametrize("bad", BAD_LENGTHS)
+async def test_a_length_that_is_none_in_the_answer_to_a_head_counts_as_missing(
+    faults: FaultServer, make_origin: MakeOrigin, meter: CountingMeter, bad: str
+) -> None:
+    origin = await make_origin(path_style=True)
+    told = b'HTTP/1.1 200 OK\r\nETag: "tag"\r\n' + BAD_LENGTHS[bad] + b"x-amz-meta-a: b\r\n\r\n"
+    halves = (told[:60], told[60:])
+    faults.script(raw(head(100, []), *halves), FIRST)
+    pinned = await origin.head(REF, meter)
+    assert (pinned.etag, pinned.size) == (TAG, 300)
+    assert pinned.description is not None
+    assert ("x-amz-meta-a", "b") in pinned.description.headers
+    # Whoever frames an answer so is asked over another connection.
+    assert [seen.connection for seen in faults.seen] == [1, 2]
+    assert origin.statistics().reachable
+
+
+@pytest.mark.parametrize("length", [b" 300 ", b"300\r\nContent-Length: 300", b"300, 300"])
+async def test_a_length_that_is_said_twice_alike_is_believed(
+    faults: FaultServer, make_origin: MakeOrigin, meter: CountingMeter, length: bytes
+) -> None:
+    origin = await make_origin(path_style=True)
+    faults.script(raw(b'HTTP/1.1 200 OK\r\nETag: "tag"\r\nContent-Length: ' + length + b"\r\n\r\n"))
+    assert (await origin.head(REF, meter)).size == 300
+    assert len(faults.seen) == 1
+
+
+@pytest.mark.parametrize("bad", ["negative", "two that differ"])
+async def test_the_length_of_a_body_is_never_guessed(
+    faults: FaultServer, make_origin: MakeOrigin, meter: CountingMeter, bad: str
+) -> None:
+    origin = await make_origin(path_style=True)
+    faults.default = raw(b"HTTP/1.1 206 OK\r\n" + BAD_LENGTHS[bad] + b"\r\nx", close=True)
+    with pytest.raises(OriginUnreachable, match="Content-Length"):
+        await origin.read_range(PinnedObject(REF, TAG, 300), ByteRange(0, 1), meter, "pieces")
+
+
+async def test_a_listed_size_that_head_contradicts_is_settled_by_a_get(
+    faults: FaultServer,
+    make_origin: MakeOrigin,
+    meter: CountingMeter,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    origin = await make_origin(path_style=True)
+    for size, listed, lines in ((300, 5, 1), (5, 300, 1), (300, 5, 1)):
+        faults.script(_head(("etag", TAG), ("content-length", str(size))), FIRST)
+        assert (await origin.head(REF, meter, Listed(TAG, listed))).size == 300
+        assert caplog.text.count("S3 lists it with 5 bytes, but it has 300") == lines
+    # Another state has another size: nothing is odd about that.
+    faults.script(_head(("etag", TAG), ("content-length", "300")))
+    assert (await origin.head(REF, meter, Listed('"other"', 5))).size == 300
+    assert faults.finished
+
+
+async def test_a_size_that_a_read_contradicts_is_asked_of_a_get_the_next_time(
+    faults: FaultServer, make_origin: MakeOrigin, meter: CountingMeter
+) -> None:
+    origin = await make_origin(path_style=True)
+    small = _head(("etag", TAG), ("content-length", "5"))
+    faults.script(small, answer(206, b"abcde", etag=TAG, content_range="bytes 0-4/300"))
+    pinned = await origin.head(REF, meter)
+    with pytest.raises(OriginFault, match="has 300 bytes, it had 5, yet its ETag is the same"):
+        await origin.read_range(pinned, ByteRange(0, 5), meter, "pieces")
+    faults.script(small, FIRST)
+    assert (await origin.head(REF, meter)).size == 300
 
 
 @pytest.mark.parametrize("status", [401, 403, 405, 501])
