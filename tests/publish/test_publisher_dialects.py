@@ -84,6 +84,11 @@ async def test_each_dialect_is_published_and_read_as_the_document_says(
     async with make_world(server, make, tmp_path) as world:
         trial = Trial(world, Scripted(server), made[0])
         found = {"listed by": await trial.find_out_listing(), **await trial.find_out_metainfo()}
+        for rung, told in (("origin", dialect.torrent), ("checksums", dialect.attributes)):
+            tells = rung == "checksums" and dialect.parts != "whole"
+            if told is None and not tells and not dialect.unfit:
+                assert found[f"`{rung}`"] == "no"
+                found[f"`{rung}`"] = "not known"
         if dialect.unfit:
             assert dialect.unfit in str(world.publication("build").reason)
         found["403, 503"] = await _find_out_refusals(trial, server)

@@ -17,7 +17,7 @@ def _error(code: str) -> bytes:
     return f"<Error><Code>{code}</Code><Message>as told</Message></Error>".encode()
 
 
-_NOT_IMPLEMENTED: Refusal = (501, _error("NotImplemented"))
+NOT_IMPLEMENTED: Refusal = (501, _error("NotImplemented"))
 _NOT_ALLOWED: Refusal = (405, _error("MethodNotAllowed"))
 _NO_CHECKSUMS: Refusal = (
     200,
@@ -35,10 +35,12 @@ class Dialect:
     name: str
     source: str = ""
     """The page that the row goes by."""
-    torrent: Refusal | Literal["right", "object"] = _NOT_IMPLEMENTED
-    """What ?torrent answers: a torrent, the object itself, or an error."""
-    attributes: Refusal | Literal["parts", "object"] = _NOT_IMPLEMENTED
-    """What ?attributes answers: the parts with their SHA-1, the object itself, or an error."""
+    torrent: Refusal | Literal["right", "lies", "object"] | None = None
+    """What ?torrent answers: a torrent, one whose first piece alone is right, the object itself, or
+    an error. None is not known: it is refused."""
+    attributes: Refusal | Literal["parts", "object"] | None = None
+    """What ?attributes answers: the parts with their SHA-1, the object itself, or an error. None is
+    not known, too."""
     parts: Literal["right", "own ETag", "whole"] = "whole"
     """What HEAD of a part answers: the part, the part under an ETag of its own, or the object."""
     v2: bool = True
@@ -94,27 +96,64 @@ DIALECTS = (
         parts="right",
     ),
     Dialect("AWS S3, uploaded without checksums", torrent=_NOT_ALLOWED, attributes=_NO_CHECKSUMS),
-    Dialect("AWS S3 of old", "docs.aws.amazon.com/AmazonS3: GetObjectTorrent", torrent="right"),
-    Dialect("Ceph RGW 16", "tests/e2e", attributes="object"),
-    Dialect("Ceph RGW 20", "github.com/ceph/ceph/pull/55259", attributes="parts", parts="right"),
-    Dialect("OpenStack Swift s3api", "docs.openstack.org/swift: s3_compat"),
-    Dialect("moto 5", "tests/e2e", torrent="object"),
-    Dialect("LocalStack", "tests/e2e", attributes="parts", parts="right"),
-    Dialect("MinIO", "github.com/minio/minio: api-router.go", attributes="parts", parts="right"),
-    Dialect("MinIO before 2024", "github.com/minio/minio/issues/14884", attributes="object"),
+    Dialect(
+        "AWS S3 of old",
+        "docs.aws.amazon.com/AmazonS3: GetObjectTorrent",
+        torrent="right",
+        attributes=_NO_CHECKSUMS,
+    ),
+    Dialect("Ceph RGW 16", "tests/e2e", attributes="object", torrent="lies"),
+    Dialect(
+        "Ceph RGW 20",
+        "github.com/ceph/ceph/pull/55259",
+        attributes="parts",
+        parts="right",
+        torrent=(404, _error("NoSuchKey")),
+    ),
+    Dialect(
+        "OpenStack Swift s3api",
+        "docs.openstack.org/swift: s3_compat",
+        torrent=NOT_IMPLEMENTED,
+        attributes=NOT_IMPLEMENTED,
+    ),
+    Dialect("moto 5", "tests/e2e", torrent="object", attributes=NOT_IMPLEMENTED),
+    Dialect("LocalStack", "tests/e2e", attributes="parts", parts="right", torrent=NOT_IMPLEMENTED),
+    Dialect(
+        "MinIO",
+        "github.com/minio/minio: api-router.go",
+        attributes="parts",
+        parts="right",
+        torrent=NOT_IMPLEMENTED,
+    ),
+    Dialect(
+        "MinIO before 2024",
+        "github.com/minio/minio/issues/14884",
+        attributes="object",
+        torrent=NOT_IMPLEMENTED,
+    ),
     Dialect(
         "SeaweedFS before December 2025",
         "github.com/seaweedfs/seaweedfs/pull/7622",
         parts="own ETag",
     ),
     Dialect("SeaweedFS", "github.com/seaweedfs/seaweedfs/issues/11162", parts="whole"),
-    Dialect("Garage", "garagehq.deuxfleurs.fr: S3 Compatibility status"),
+    Dialect(
+        "Garage",
+        "garagehq.deuxfleurs.fr: S3 Compatibility status",
+        torrent=NOT_IMPLEMENTED,
+        attributes=NOT_IMPLEMENTED,
+    ),
     Dialect(
         "Cloudflare R2, HEAD without a length",
         "github.com/async-aws/aws/issues/2077",
         head_length=None,
     ),
-    Dialect("Backblaze B2", "backblaze.com/docs: Call the S3-Compatible API"),
+    Dialect(
+        "Backblaze B2",
+        "backblaze.com/docs: Call the S3-Compatible API",
+        torrent=NOT_IMPLEMENTED,
+        attributes=NOT_IMPLEMENTED,
+    ),
     Dialect(
         "Google Cloud Storage (XML)",
         "github.com/fluxcd/source-controller/pull/240",
@@ -135,16 +174,21 @@ DIALECTS = (
         "S3Proxy before 2019",
         "github.com/gaul/s3proxy/issues/168",
         v2=False,
-        refuses_v2=_NOT_IMPLEMENTED,
+        refuses_v2=NOT_IMPLEMENTED,
     ),
     Dialect("S3Proxy before Backblaze B2", "github.com/s3tools/s3cmd/pull/755", listed_etags=False),
-    Dialect("Hetzner Object Storage", "docs.hetzner.com: List of supported actions"),
+    Dialect(
+        "Hetzner Object Storage",
+        "docs.hetzner.com: List of supported actions",
+        torrent=NOT_IMPLEMENTED,
+        attributes=NOT_IMPLEMENTED,
+    ),
     Dialect("DigitalOcean Spaces", "docs.digitalocean.com/reference/api/spaces-api"),
     Dialect(
         "Oracle OCI",
         "docs.oracle.com: Amazon S3 Compatibility API Support",
         v2=False,
-        refuses_v2=_NOT_IMPLEMENTED,
+        refuses_v2=NOT_IMPLEMENTED,
     ),
     Dialect("Scaleway", "scaleway.com/en/docs: object operations", etag="bare"),
     Dialect("OpenIO", "docs.openio.io: S3 compliance", torrent="right"),
@@ -152,9 +196,9 @@ DIALECTS = (
         "Riak CS",
         "garagehq.deuxfleurs.fr: S3 Compatibility status",
         v2=False,
-        refuses_v2=_NOT_IMPLEMENTED,
+        refuses_v2=NOT_IMPLEMENTED,
     ),
-    Dialect("s3rver", "github.com/jamhall/s3rver", if_match=False),
+    Dialect("s3rver", "github.com/jamhall/s3rver", if_match=False, torrent=NOT_IMPLEMENTED),
     Dialect("RustFS", "github.com/rustfs/rustfs", torrent=(404, _error("NoSuchKey"))),
     Dialect(
         "VersityGW before encoding-type",

@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 import trio
 
 from seeder.units import KIB
-from tests.s3.dialects import Dialect, Refusal, encode_key
+from tests.s3.dialects import NOT_IMPLEMENTED, Dialect, Refusal, encode_key
 from tests.s3.fault_server import Seen, head
 from tests.support.objects import make_torrent
 
@@ -87,13 +87,13 @@ class ObjectsServer:
         elif torrent and key in self.torrents:
             await self._send(seen, stream, 200, self.torrents[key])
         elif torrent and not isinstance(refused := self.dialect.torrent, str):
-            await self._refuse(seen, stream, *refused)
+            await self._refuse(seen, stream, *(refused or NOT_IMPLEMENTED))
         elif key not in self.objects:
             await self._refuse(seen, stream, 404, _error("NoSuchKey"))
-        elif torrent and self.dialect.torrent == "right":
+        elif torrent and self.dialect.torrent != "object":
             await self._send(seen, stream, 200, self._torrent(key))
         elif "attributes" in asked and not isinstance(told := self.dialect.attributes, str):
-            await self._refuse(seen, stream, *told)
+            await self._refuse(seen, stream, *(told or NOT_IMPLEMENTED))
         elif "attributes" in asked and self.dialect.attributes == "parts":
             await self._send(seen, stream, 200, self._attributes(key))
         elif "partNumber" in asked and self.dialect.parts != "whole":
@@ -106,8 +106,11 @@ class ObjectsServer:
         return [body[start : start + self.part] for start in range(0, len(body), self.part)]
 
     def _torrent(self, key: str) -> bytes:
+        body = self.objects[key]
+        if self.dialect.torrent == "lies":
+            body = body[: self.part] + bytes(len(body) - self.part)
         name = key.rpartition("/")[2]
-        return make_torrent(self.objects[key], name=name, piece_length=self.part).file()
+        return make_torrent(body, name=name, piece_length=self.part).file()
 
     def _attributes(self, key: str) -> bytes:
         parts = self._parts(key)
