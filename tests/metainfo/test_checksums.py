@@ -257,7 +257,7 @@ async def test_one_key_without_a_sha1_says_nothing_of_the_others(
     for key in ("one", "two", "three", "four"):
         with pytest.raises(MetainfoError, match="no metainfo"):
             await stand.climb(key, metainfo=ONLY)
-    assert caplog.text.count("S3 keeps no SHA-1 of its parts") == 4
+    assert caplog.text.count("S3 keeps no SHA-1 of its parts") == 1  # it is true of many
     assert stand.asked == {"page": 4}
     stand.publish(PartsServer(EVEN))
     assert (await stand.climb(metainfo=ONLY)).rung == "checksums"
