@@ -44,7 +44,8 @@ LOCALSTACK_CHECK = "import localstack.runtime.main, localstack.services.s3.provi
 # What people read tables in S3 with; they want other versions of botocore than the AWS CLI does.
 TABLES_PACKAGES = ("--no-compile", "s3fs==2026.9.0", "pandas==3.1.1", "pyarrow==26.0.1")
 TABLES_CHECK = "import s3fs, pandas, pyarrow.fs"
-# WebTorrent is an npm package; the lock file beside its package.json pins all that it needs.
+# WebTorrent and axe, which judges pages by how accessible they are, are npm packages; the lock file
+# beside their package.json pins all that they need.
 WEBTORRENT = ROOT / ".webtorrent"
 WEBTORRENT_PINNED = ROOT / "tests" / "e2e" / "clients" / "npm"
 WEBTORRENT_NODE = 20  # the oldest version that it runs on
@@ -61,6 +62,7 @@ DEBIAN_PACKAGES = {
     "iproute2": "tests in a network of their own",
     "curl": "tests with curl",
     "chromium": "tests with Chromium",
+    "chromium-driver": "tests of the status page",
     "rclone": "tests with rclone",
     "systemd": "checks of the systemd units",
 }
@@ -123,7 +125,7 @@ def main() -> int:
         install_aws_cli(steps)
         install_localstack(steps)
         install_tables(steps)
-        install_webtorrent(steps)
+        install_npm_packages(steps)
     python = VENV / "bin" / "python"
     steps.run("ruff check", python, "-m", "ruff", "check")
     steps.run("ruff format --check", python, "-m", "ruff", "format", "--check")
@@ -218,10 +220,10 @@ def install_program(
     mark_made(venv, wanted)
 
 
-def install_webtorrent(steps: Steps) -> None:
-    """Make .webtorrent by npm, or say that the tests with WebTorrent will be skipped."""
-    if reason := why_no_webtorrent():
-        print(f"tests with WebTorrent will be skipped: {reason}")
+def install_npm_packages(steps: Steps) -> None:
+    """Make .webtorrent by npm, or say that the tests with its packages will be skipped."""
+    if reason := why_no_npm():
+        print(f"tests with WebTorrent and axe will be skipped: {reason}")
         return
     pinned = sorted(path for path in WEBTORRENT_PINNED.rglob("*.js*") if path.is_file())
     wanted = stamp("".join(path.read_text(encoding="utf-8") for path in pinned))
@@ -231,15 +233,15 @@ def install_webtorrent(steps: Steps) -> None:
     shutil.copytree(WEBTORRENT_PINNED, WEBTORRENT, ignore=shutil.ignore_patterns("*.mjs"))
     # Its scripts and optional packages compile native modules, which it works without.
     quiet = ("--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund")
-    name = "npm ci of WebTorrent"
+    name = "npm ci of WebTorrent and axe"
     if steps.run(name, "npm", "ci", "--prefix", WEBTORRENT, *quiet):
         mark_made(WEBTORRENT, wanted)
     else:
-        print("tests with WebTorrent will be skipped")
+        print("tests with WebTorrent and axe will be skipped")
 
 
-def why_no_webtorrent() -> str | None:
-    """Return why WebTorrent can't be had here; None where it can."""
+def why_no_npm() -> str | None:
+    """Return why npm's packages can't be had here; None where they can."""
     missing = [name for name in ("node", "npm") if shutil.which(name) is None]
     if missing:
         return f"{' and '.join(missing)} not found"

@@ -76,21 +76,25 @@ class Overview:
                 "closes": hub.closes,
             },
             "cache": {name: getattr(cache, name) for name in cache.__dataclass_fields__},
-            "origins": {
-                name: {
-                    "reachable": told.reachable,
-                    "since": told.since,
-                    "reason": told.reason,
-                    "last_success": told.last_success,
-                    "requests": told.requests,
-                    "retries": told.retries,
-                    "switched": told.switched,
-                    "errors": dict(told.errors),
-                    "last_error": told.last_error,
-                }
-                for name, told in self.origins.statistics().items()
-            },
+            "origins": self.origins_document(),
             "ledger": ledger_document(self.database.statistics()),
+        }
+
+    def origins_document(self) -> dict[str, object]:
+        """Return how each origin stands, in the form of /status.json."""
+        return {
+            name: {
+                "reachable": told.reachable,
+                "since": told.since,
+                "reason": told.reason,
+                "last_success": told.last_success,
+                "requests": told.requests,
+                "retries": told.retries,
+                "switched": told.switched,
+                "errors": dict(told.errors),
+                "last_error": told.last_error,
+            }
+            for name, told in self.origins.statistics().items()
         }
 
     def summary(self) -> str:

@@ -7,29 +7,35 @@ Host that could be another site's is refused (`seeder.admin.hosts`).
 
 import json
 from collections.abc import Awaitable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
+from pathlib import PurePath
 
 import trio
 
 from seeder.admin.accounts import ROWS_AT_ONCE
+from seeder.admin.cockpit import Cockpit
 from seeder.admin.hosts import is_answered
-from seeder.admin.overview import Overview
+from seeder.admin.stream import EventStream
+from seeder.admin.view import View
+from seeder.http.headers import accepted
 from seeder.http.messages import Request, Response
 from seeder.ledger.metrics import CONTENT_TYPE as METRICS_TYPE
 
+MOST_STREAMS = 32
+"""Status pages that are kept up to date at a time."""
 _TEXT = b"text/plain; charset=utf-8"
 _OTHER_HOST = (
     b"this listener answers to IP addresses, localhost and the names in admin.hosts only:"
     b" use the address, or add the name to hosts in [admin]\n"
 )
 
-# Path -> file in static/, content type.
-_FILES = {
-    b"/": ("index.html", b"text/html; charset=utf-8"),
-    b"/status.css": ("status.css", b"text/css; charset=utf-8"),
-    b"/status.js": ("status.js", b"text/javascript; charset=utf-8"),
+_TYPES = {
+    ".html": b"text/html; charset=utf-8",
+    ".css": b"text/css; charset=utf-8",
+    ".js": b"text/javascript; charset=utf-8",
 }
+"""Of the files in static/ that are served, by how their names end."""
 
 _HEADERS = (
     (b"Cache-Control", b"no-store"),
@@ -40,7 +46,6 @@ _HEADERS = (
         b" connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
     (b"Cross-Origin-Resource-Policy", b"same-origin"),
-    (b"Cross-Origin-Opener-Policy", b"same-origin"),
     (b"Referrer-Policy", b"no-referrer"),
 )
 
@@ -54,14 +59,17 @@ class _File:
 class AdminRoutes:
     """The handler of the admin listener; it answers to the host names in `hosts`, too."""
 
-    def __init__(self, overview: Overview, hosts: Collection[str] = ()) -> None:
-        self._overview = overview
+    def __init__(self, cockpit: Cockpit, hosts: Collection[str] = ()) -> None:
+        self._overview = cockpit.overview
+        self._cockpit = cockpit
+        self._streams: set[EventStream] = set()
         self._hosts = frozenset(hosts)
-        static = files("seeder.admin") / "static"
         self._files = {
-            path: _File((static / name).read_bytes(), content_type)
-            for path, (name, content_type) in _FILES.items()
+            f"/{file.name}".encode(): _File(file.read_bytes(), content_type)
+            for file in (files("seeder.admin") / "static").iterdir()
+            if (content_type := _TYPES.get(PurePath(file.name).suffix)) is not None
         }
+        self._files[b"/"] = self._files.pop(b"/index.html")
         icon = (files("seeder.gateway") / "icon.svg").read_bytes()
         self._files[b"/icon.svg"] = _File(icon, b"image/svg+xml")
 
@@ -74,6 +82,8 @@ class AdminRoutes:
         match request.path:
             case b"/status.json":
                 return self._status(_limit(request.query))
+            case b"/events":
+                return self._events(request)
             case b"/metrics":
                 return self._metrics()
             case b"/healthz":
@@ -103,6 +113,21 @@ class AdminRoutes:
         body = f"{head}{empty[:-1]}{', '.join(parts)}]{tail}".encode()
         return _response(200, body, content_type=b"application/json")
 
+    def _events(self, request: Request) -> Response:
+        if len(self._streams) >= MOST_STREAMS:
+            return _response(503, b"too many pages are open; close some\n")
+        view, rates = View.of(request.query), self._cockpit.rates()
+        compressed = accepted(request.all_headers(b"accept-encoding")).get(b"gzip", 0) > 0
+        stream = EventStream(
+            lambda: self._cockpit.document(view, rates),
+            compressed=compressed,
+            closed=self._streams.discard,
+        )
+        self._streams.add(stream)
+        response = _response(200, stream, content_type=b"text/event-stream")
+        encoding = ((b"Content-Encoding", b"gzip"),) if compressed else ()
+        return replace(response, headers=(*response.headers, *encoding))
+
     async def _metrics(self) -> Response:
         body = await self._overview.metrics()
         return _response(200, body, content_type=METRICS_TYPE.encode())
@@ -118,7 +143,11 @@ def _limit(query: bytes) -> int | None:
 
 
 def _response(
-    status: int, body: bytes, *, content_type: bytes = _TEXT, allow: bytes | None = None
+    status: int,
+    body: bytes | EventStream,
+    *,
+    content_type: bytes = _TEXT,
+    allow: bytes | None = None,
 ) -> Response:
     allowed = ((b"Allow", allow),) if allow is not None else ()
     headers = ((b"Content-Type", content_type), *_HEADERS, *allowed)

@@ -43,10 +43,14 @@ ADOPTED_AT_A_TIME = 256
 class CacheStatistics:
     """A snapshot; counts are since the start."""
 
+    memory_budget: int
+    """Bytes that memory may hold."""
     memory_bytes: int
     memory_pieces: int
     memory_hits: int
     memory_evictions: int
+    disk_budget: int
+    """Bytes that the disk may hold."""
     disk_bytes: int
     disk_pieces: int
     disk_hits: int
@@ -303,10 +307,12 @@ class PieceCache(Generic[T]):
         """Return a snapshot."""
         memory, disk, writer = self._memory, self._disk, self._writer
         return CacheStatistics(
+            memory_budget=self._budget[0],
             memory_bytes=memory.used,
             memory_pieces=len(memory),
             memory_hits=memory.hits,
             memory_evictions=memory.evictions,
+            disk_budget=self._budget[1],
             disk_bytes=disk.used,
             disk_pieces=len(self._files),
             disk_hits=disk.hits,

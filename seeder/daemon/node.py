@@ -10,6 +10,7 @@ import trio
 
 from seeder import __version__
 from seeder.admin.accounts import Accounts
+from seeder.admin.cockpit import Cockpit
 from seeder.admin.overview import Overview
 from seeder.admin.routes import AdminRoutes
 from seeder.config.sections import Config
@@ -160,7 +161,7 @@ async def open_node(
             public=public_routes(
                 config, catalog, swarms, keyring, links=links, uploads=uploads, downloads=downloads
             ),
-            admin=AdminRoutes(overview, config.admin.hosts),
+            admin=AdminRoutes(Cockpit(overview, links), config.admin.hosts),
             restraint=restraint,
             overview=overview,
             descriptors=descriptors,

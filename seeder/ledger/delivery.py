@@ -15,8 +15,9 @@ No I/O.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from seeder.torrent.layout import Layout, bitfield_indices
 from seeder.units import MIB, ByteRange
@@ -131,6 +132,18 @@ class Delivery:
             self._paid = self._bits()
         self._paid[index >> 3] |= 0x80 >> (index & 7)
         return size - before
+
+    def counts(self, edges: Sequence[int]) -> list[int]:
+        """Return how many pieces the peer says that it has between one of `edges` and the next."""
+        if self._announced is None:
+            share = 1 if self._missing == 0 else 0
+            return [share * (stop - start) for start, stop in pairwise(edges)]
+        bits, spare = int.from_bytes(self._announced), -self._layout.piece_count % 8
+        width = self._layout.piece_count + spare
+        return [
+            (bits >> (width - stop) & ((1 << (stop - start)) - 1)).bit_count()
+            for start, stop in pairwise(edges)
+        ]
 
     def announced(self) -> Iterator[int]:
         """Yield the pieces that the peer says it has."""

@@ -3,9 +3,11 @@
 import logging
 import secrets
 import socket
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from operator import add
 
 import trio
 
@@ -27,11 +29,16 @@ from seeder.peer.mse import (
 )
 from seeder.peer.registry import Registry
 from seeder.peer.session import Session
+from seeder.peer.standing import Departure, PeerStanding, PieceCounts
 from seeder.torrent.catalog import Torrent
 from seeder.upload.uploads import TICK, Uploads
 
 _LOG = logging.getLogger(__name__)
 
+DEPARTURES = 100
+"""Peers that are remembered after they left."""
+MOST_COUNTED = 100
+"""Peers that are asked what they have, to tell how available a torrent's pieces are."""
 GOODBYE = 3.0
 """Seconds that a batch under way has to get out when we stop."""
 
@@ -74,6 +81,8 @@ class Hub:
         self._exchanges = KeyExchanges()
         self._accepted = 0
         self._closes: Counter[str] = Counter()
+        self.departures: deque[Departure] = deque(maxlen=DEPARTURES)
+        """The peers that left last, the latest at the end."""
         self._nursery: trio.Nursery | None = None
         """Where sessions run, while we serve."""
         self._stopping = trio.Event()
@@ -156,7 +165,22 @@ class Hub:
             _LOG.exception("peer %s:%d: internal error", *session.address)
         finally:
             self._closes[session.reason or "closed"] += 1
+            self._note_departure(session)
             self._registry.remove(session)
+
+    def _note_departure(self, session: Session) -> None:
+        standing = session.standing()
+        if standing is not None:
+            self.departures.append(
+                Departure(
+                    standing.address,
+                    standing.client,
+                    standing.torrent.pinned.ref,
+                    session.reason or "closed",
+                    standing.uploaded,
+                    trio.current_time(),
+                )
+            )
 
     def _new_wire(self, sock: socket.socket, address: SocketAddress) -> PeerConnection:
         ip = socket.inet_pton(sock.family, address[0].partition("%")[0])
@@ -197,6 +221,36 @@ class Hub:
         """Tell all peers that the pieces taken back from them can be had again."""
         for session in tuple(self._registry.sessions):
             session.regain()
+
+    # -- how they stand
+
+    @property
+    def places(self) -> int:
+        """How many peers may be connected."""
+        return self._uploads.settings.connections
+
+    def peers(self) -> Iterator[PeerStanding]:
+        """Yield how every peer stands that has named a torrent; none may come or go meanwhile."""
+        return filter(None, (session.standing() for session in self._registry.sessions))
+
+    async def copies(self, torrent: Torrent, edges: Sequence[int]) -> PieceCounts:
+        """Return how often a torrent's pieces are there between one of `edges` and the next.
+
+        At most `MOST_COUNTED` peers are asked.
+        """
+        sums = [0] * (len(edges) - 1)
+        asked = 0
+        for session in tuple(self._registry.of(torrent)):
+            if asked == MOST_COUNTED:
+                break
+            if session.standing() is not None:
+                asked += 1
+                sums = list(map(add, sums, session.counts(edges)))
+                await trio.lowlevel.checkpoint()
+        widths = (stop - start for start, stop in pairwise(edges))
+        return PieceCounts(
+            asked, [total / width for total, width in zip(sums, widths, strict=True)]
+        )
 
     def statistics(self) -> HubStatistics:
         return HubStatistics(

@@ -95,6 +95,16 @@ class PeerProgress:
         return self._delivery.complete and self._torrent.layout.piece_count > 0
 
     @property
+    def share(self) -> float:
+        """The share of the pieces that the peer says it has, 0 to 1."""
+        count = self._torrent.layout.piece_count
+        return (count - self._delivery.missing) / count if count else 1.0
+
+    def counts(self, edges: Sequence[int]) -> list[int]:
+        """Return how many pieces the peer says that it has between one of `edges` and the next."""
+        return self._delivery.counts(edges)
+
+    @property
     def needs(self) -> int:
         """Bytes that the peer lacks, at most: by what it says, and by what we sent it."""
         layout = self._torrent.layout

@@ -94,9 +94,13 @@ class Registry:
             self._availabilities[torrent.info_hash] = known
         return known
 
+    def of(self, torrent: Torrent) -> Collection[Session]:
+        """Return the sessions of a torrent whose peer ids have come."""
+        return self._by_torrent.get(torrent.info_hash, {}).values()
+
     def lose(self, torrent: Torrent, index: int) -> None:
         """Take a piece that can't be had for a while back from all peers of the torrent."""
-        for session in tuple(self._by_torrent.get(torrent.info_hash, {}).values()):
+        for session in tuple(self.of(torrent)):
             session.lose(index)
 
     def tick(self, now: float) -> None:

@@ -8,6 +8,7 @@ tried at once where the requests were read; only a full socket or a cold piece n
 import logging
 import random
 import socket
+from collections.abc import Sequence
 from functools import partial
 from typing import Protocol, assert_never
 
@@ -30,6 +31,7 @@ from seeder.peer.pex import Roster, RosterEntry
 from seeder.peer.progress import PeerProgress
 from seeder.peer.protocol import Phase
 from seeder.peer.refusals import Refusals
+from seeder.peer.standing import PeerStanding
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import Info
 from seeder.upload.plans import Viewer
@@ -378,6 +380,28 @@ class Session:
     def uploaded(self) -> int:
         """Bytes of pieces that we sent it."""
         return 0 if self._progress is None else self._progress.uploaded
+
+    def standing(self) -> PeerStanding | None:
+        """Return how the peer stands; None until it has named a torrent."""
+        progress, torrent = self._progress, self.torrent
+        if progress is None or torrent is None:
+            return None
+        return PeerStanding(
+            self.address,
+            self.client,
+            torrent,
+            progress.share,
+            progress.uploaded,
+            encrypted=self._encryption.encrypt is not None,
+            choked=self.wire.choking,
+            interested=self.interested,
+            opened_at=self.opened_at,
+            identity=id(self),
+        )
+
+    def counts(self, edges: Sequence[int]) -> list[int]:
+        """Return how many pieces the peer says that it has between one of `edges` and the next."""
+        return self._known_progress.counts(edges)
 
     # -- choking
 

@@ -6,20 +6,31 @@ from importlib.resources import files
 import pytest
 import trio
 
+from seeder.admin.cockpit import Cockpit
 from seeder.admin.overview import Overview, ledger_document
-from seeder.admin.routes import AdminRoutes
+from seeder.admin.peers import PeerRates
+from seeder.admin.routes import MOST_STREAMS, AdminRoutes
+from seeder.admin.stream import EventStream
+from seeder.admin.view import View
 from seeder.config.sections import ObjectSettings
 from seeder.http.messages import Request, Response
 from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
 from seeder.ledger.counters import AccountKey, Counters, Ledger
 from seeder.ledger.database import LedgerStatistics
 from seeder.ledger.metrics import Metrics
-from seeder.ledger.report import Report
+from seeder.ledger.report import Document, Report
 from seeder.ledger.savings import Prices
 from seeder.publish.prefixes import Prefix
 
-PAGES = [b"/", b"/status.css", b"/status.js", b"/icon.svg"]
-ROUTES = [*PAGES, b"/status.json", b"/metrics", b"/healthz", b"/readyz"]
+STATIC = {path.name: path for path in (files("seeder.admin") / "static").iterdir()}
+OURS = {name for name in STATIC if "uplot" not in name}
+"""What is in static/ and isn't another project's."""
+PAGES = [
+    b"/",
+    *(f"/{name}".encode() for name in sorted(STATIC) if name.endswith((".js", ".css"))),
+    b"/icon.svg",
+]
+ROUTES = [*PAGES, b"/status.json", b"/metrics", b"/events", b"/healthz", b"/readyz"]
 
 
 class Daemon(Overview):
@@ -48,6 +59,19 @@ class Daemon(Overview):
         return b"".join(Metrics(version="1.2.3").parts(self._report()))
 
 
+class Page(Cockpit):
+    """The cockpit of such a daemon."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.overview = daemon
+
+    def rates(self) -> PeerRates:
+        return PeerRates(hub=None)  # type: ignore[arg-type]
+
+    async def document(self, view: View, rates: PeerRates) -> Document:
+        return {"searched": view.search, "rates": id(rates)}
+
+
 def ask(
     path: bytes,
     *,
@@ -64,8 +88,12 @@ def ask(
         peer=("127.0.0.1", 1),
         local=("127.0.0.1", 9180),
     )
-    answer = AdminRoutes(daemon or Daemon(), ["status.example.org"])(request)
+    answer = routes_of(daemon or Daemon())(request)
     return answer if isinstance(answer, Response) else trio.run(wait_for, answer)
+
+
+def routes_of(daemon: Daemon) -> AdminRoutes:
+    return AdminRoutes(Page(daemon), ["status.example.org"])
 
 
 async def wait_for(answer: Awaitable[Response]) -> Response:
@@ -174,51 +202,69 @@ def test_a_name_that_may_be_another_sites_is_refused(path: bytes) -> None:
         assert ask(path, host=known).status == ask(path).status
 
 
-@pytest.mark.parametrize("path", PAGES)
-def test_the_page_keeps_to_its_own_policy(path: bytes) -> None:
-    response = ask(path)
-    page = text(response)
-    assert response.status == 200
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_the_page_keeps_to_its_own_policy(name: str) -> None:
+    page = STATIC[name].read_text()
     # Nothing inline, nothing from elsewhere, and no way for a key's name to become markup.
-    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", page)
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=\"", page)
     assert not re.search(r"https?://(?!www\.w3\.org/)|@import|url\(", page)
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", page)
 
 
 def test_the_page_names_only_files_that_are_served() -> None:
-    names = re.findall(r'(?:href|src)="([^"]+)"', text(ask(b"/")))
-    assert {"status.css", "status.js", "icon.svg", "status.json", "metrics"} == set(names)
+    names = set(re.findall(r'(?:href|src)="([^"#]+)"', text(ask(b"/"))))
+    for script in (name for name in OURS if name.endswith(".js")):
+        names |= set(re.findall(r'from "\./([^"]+)"', STATIC[script].read_text()))
     for name in names:
-        assert ask(b"/" + name.encode()).status == 200
+        assert ask(b"/" + name.encode()).status == 200, name
+    unused = {name for name in STATIC if name.endswith((".js", ".css"))} - names
+    assert unused == set()
 
 
-def test_every_static_file_is_served() -> None:
-    static = {path.name for path in (files("seeder.admin") / "static").iterdir()}
-    assert len(static | {"icon.svg"}) == len(PAGES)
+def test_every_static_file_is_served_or_a_licence() -> None:
+    served = {path.decode()[1:] for path in PAGES} | {"index.html"}
+    assert STATIC.keys() - served == set()
 
 
-def test_the_script_reads_only_what_the_report_has() -> None:
-    script = text(ask(b"/status.js"))
-    document = json.loads(text(ask(b"/status.json")))
-    read = set(re.findall(r"\btotals\.(\w+)", script)) | set(re.findall(r'"(\w+_bytes)"', script))
-    assert read
-    assert read <= document["totals"].keys()
-    read = set(re.findall(r"\btorrent\.(\w+)", script))
-    assert read
-    assert read <= document["torrents"][0].keys()
-    read = set(re.findall(r"\blimit\.(\w+)", script))
-    assert read
-    assert read <= document["budget"][0].keys()
-    read = set(re.findall(r"\bprefix\.(\w+)", script))
-    assert read
-    assert read <= document["prefixes"][0].keys()
-    read = set(re.findall(r"\bledger\.(\w+)", script))
-    assert read
-    assert read <= document["ledger"].keys()
-
-
-def test_the_script_fills_only_what_the_page_has() -> None:
-    page, script = text(ask(b"/")), text(ask(b"/status.js"))
-    assert set(re.findall(r'put\("(\w+)"', script)) == set(re.findall(r'data-total="(\w+)"', page))
-    for name in re.findall(r'find\("#(\w+)"\)', script):
+def test_the_scripts_find_only_what_the_page_has() -> None:
+    page = text(ask(b"/"))
+    script = "".join(STATIC[name].read_text() for name in OURS if name.endswith(".js"))
+    figures = re.findall(r'put\("([\w-]+)"', script) + [
+        f"part-{name}" for name in ("s3", "cache", "between")
+    ]
+    assert set(figures) == set(re.findall(r'data-figure="([\w-]+)"', page))
+    named = re.findall(r'(?:find|setButton)\("#([\w-]+)', script)
+    assert named
+    for name in named:
         assert f'id="{name}"' in page
+
+
+# -- the stream of events
+
+
+def test_a_stream_of_events_is_opened_for_a_view() -> None:
+    response = ask(b"/events?search=Abc")
+    assert response.status == 200
+    assert header(response, b"content-type") == b"text/event-stream"
+    assert header(response, b"content-encoding") is None
+    assert response.content_length is None
+    assert isinstance(response.body, EventStream)
+    [data] = trio.run(response.body.offer)
+    assert bytes(data).startswith(b'data: {"whole":{"searched":"abc"')
+
+
+def test_there_are_only_so_many_streams_at_a_time() -> None:
+    routes = routes_of(Daemon())
+    request = Request(b"GET", b"/events", b"", [], ("127.0.0.1", 1), ("127.0.0.1", 9180))
+    opened = [routes(request) for _ in range(MOST_STREAMS)]
+    for refused in (routes(request), routes(request)):
+        assert isinstance(refused, Response)
+        assert refused.status == 503
+    [first, *_] = opened
+    assert isinstance(first, Response)
+    assert isinstance(first.body, EventStream)
+    for _ in range(2):
+        first.body.close()
+    again = routes(request)
+    assert isinstance(again, Response)
+    assert again.status == 200

@@ -1,0 +1,29 @@
+"""What needs a person, a line each, for the strip at the top of the status page."""
+
+from collections.abc import Iterator
+
+from seeder.admin.overview import Overview
+from seeder.ledger.budget import Level
+from seeder.ledger.spending import explain_level
+
+
+def notices(overview: Overview) -> Iterator[str]:
+    """Yield what is wrong with the node as a whole; what ails single objects is in their states."""
+    if overview.unready is not None:
+        yield f"not ready: {overview.unready}"
+    for name, told in overview.origins.statistics().items():
+        if not told.reachable:
+            yield f"origin {name} is away: {told.reason}"
+    fault = overview.database.statistics().fault
+    if fault is not None:
+        yield f"the ledger can't be written, and what is counted waits in memory: {fault}"
+    if not overview.cache.statistics().disk_ok:
+        yield "the disk cache can't be written: pieces are kept in memory only (see the log)"
+    if overview.budget.level is not Level.NORMAL:
+        yield f"budget: {explain_level(overview.budget)}"
+    for prefix in overview.prefixes:
+        if prefix.reason is not None:
+            yield f"{prefix.ref}: {prefix.reason}"
+    most = overview.hub.places
+    if overview.hub.statistics().connected >= most:
+        yield f"all {most} places for peers are taken: peer.connections gives more"

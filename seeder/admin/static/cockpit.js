@@ -1,0 +1,115 @@
+// The status page: a stream of events keeps the document, and everything shown is drawn from it.
+
+import { clock, duration, find, rate, share, write } from "./format.js";
+import { showFigures, showNotices } from "./figures.js";
+import { listenToObjects, showObjects } from "./objects.js";
+import { showPeers } from "./peers.js";
+import { showNode } from "./node.js";
+
+const STALE = 10000;
+const AGAIN = 3000;
+
+const view = { search: "", state: "", order: "attention", reverse: "", first: "0", opened: "" };
+let source = null;
+let now = null;
+let before = null;
+let heardAt = 0;
+let again = 0;
+
+// What is in the address after # outlives a reload, and can be sent to somebody.
+function readAddress() {
+  for (const [name, value] of new URLSearchParams(location.hash.slice(1))) {
+    if (name in view) view[name] = value;
+  }
+  find("#search").value = view.search;
+  find("#order").value = view.order;
+}
+
+function writeAddress() {
+  const said = Object.entries(view).filter(([, value]) => value && value !== "0");
+  history.replaceState(null, "", `#${new URLSearchParams(said)}`);
+}
+
+function change(wanted) {
+  Object.assign(view, wanted);
+  writeAddress();
+  connect();
+}
+
+function patch(node, delta) {
+  for (const [key, value] of Object.entries(delta)) {
+    if (Array.isArray(value)) [node[key]] = value;
+    else patch(node[key], value);
+  }
+}
+
+function take(event) {
+  const said = JSON.parse(event.data);
+  if (said.whole) {
+    if (now && now.version !== said.whole.version) location.reload();
+    // Another run of the daemon: its counts don't go on from these.
+    before = now && now.started_at === said.whole.started_at ? now : null;
+    now = said.whole;
+  } else {
+    before = structuredClone(now);
+    patch(now, said.delta);
+  }
+  heardAt = Date.now();
+  show();
+}
+
+function show() {
+  showNotices(now, change);
+  showFigures(now, before, "all");
+  showObjects(now, before, view, change);
+  showPeers(now);
+  showNode(now);
+  write(find("#about"), `${now.version}, up ${duration(now.at - now.started_at)}`);
+  find("main").hidden = false;
+  showLink("live", "live");
+  const seconds = before ? now.at - before.at : 0;
+  const sent = seconds > 0 ? (now.totals.uploaded_bytes - before.totals.uploaded_bytes) / seconds : 0;
+  const saving = now.totals.total_saving_verified;
+  document.title = `${sent > 0 ? `↑ ${rate(sent)} · ` : ""}${saving > 0 ? `${share(saving)} saved · ` : ""}seeder`;
+}
+
+function showLink(className, text) {
+  find("#link").className = className;
+  find("main").classList.toggle("stale", className !== "live");
+  write(find("#link"), text);
+}
+
+function lost() {
+  showLink("lost", now ? `no answer since ${clock(heardAt / 1000)}` : "no answer");
+}
+
+function close() {
+  clearTimeout(again);
+  if (source) source.close();
+  source = null;
+}
+
+function connect() {
+  close();
+  if (document.hidden) return;
+  source = new EventSource(`events?${new URLSearchParams(view)}`);
+  source.addEventListener("message", take);
+  source.addEventListener("error", () => {
+    lost();
+    // What isn't tried again by itself: a reply that wasn't a stream.
+    if (source && source.readyState === EventSource.CLOSED) again = setTimeout(connect, AGAIN);
+  });
+}
+
+setInterval(() => {
+  if (source && heardAt && Date.now() - heardAt > STALE) lost();
+}, 1000);
+
+document.addEventListener("visibilitychange", connect);
+addEventListener("hashchange", () => {
+  readAddress();
+  connect();
+});
+readAddress();
+listenToObjects(view, change);
+connect();

@@ -1,0 +1,96 @@
+// The first screen: what was saved, what moves now, and what needs a person.
+
+import { counted, element, fill, find, human, money, number, rate, share, write } from "./format.js";
+
+const put = (name, text) => write(find(`[data-figure=${name}]`), text);
+const SPANS = { hour: "in the last hour", day: "in the last day", month: "in the last 30 days", all: "in all" };
+const TROUBLE = { failed: "failed", faulty: "served from the cache only", stalled: "stalled" };
+
+export function showNotices(now, change) {
+  const list = find("#notices");
+  const states = Object.keys(TROUBLE).filter((state) => now.states[state] > 0);
+  const told = [
+    ...now.notices.map((text) => ({ text, state: "" })),
+    ...states.map((state) => ({ text: `${counted(now.states[state], "object")} ${TROUBLE[state]}`, state })),
+  ];
+  list.hidden = told.length === 0;
+  const make = () => {
+    const item = element("li");
+    element("span", "", item);
+    element("button", "", item, "Show").type = "button";
+    return item;
+  };
+  fill(list, told, make, (item, notice) => {
+    write(item.firstElementChild, notice.text);
+    const button = item.lastElementChild;
+    button.hidden = !notice.state;
+    button.onclick = () => {
+      change({ state: notice.state, search: "", first: "0" });
+      find("#objects").focus();
+    };
+  });
+}
+
+export function showFigures(now, before, span) {
+  const figures = now.totals;
+  showSaved(now, figures, span);
+  showNow(now, before);
+  showSources(figures);
+}
+
+function showSaved(now, figures, span) {
+  const { origin_bytes: read, delivered_verified_bytes: delivered } = figures;
+  const saved = figures.saved_verified_bytes;
+  const earning = saved < 0 && read > 0;
+  const verified = figures.delivered_claimed_bytes > 0 ? " (verified)" : "";
+  write(find("#saved-title"), earning ? `Earned back ${SPANS[span]}` : `Saved ${SPANS[span]}${verified}`);
+  const bar = find("#earned");
+  bar.hidden = !earning;
+  if (earning) {
+    // Until peers have had what S3 was read for, there is nothing saved and nothing lost.
+    const copies = figures.size ? read / figures.size : 1;
+    const back = figures.size ? delivered / figures.size : delivered / read;
+    put("saved", `${back.toFixed(1)} of ${copies.toFixed(1)} ${copies.toFixed(1) === "1.0" ? "copy" : "copies"}`);
+    bar.value = Math.min(1, delivered / read);
+    put("saved-more", `S3 sent ${human(read)} (${money(figures.origin_money, now.currency)}); what peers get from now on pays it back`);
+  } else {
+    const worth = figures.saved_verified_money;
+    const part = figures.total_saving_verified;
+    const told = part === null ? "nothing was delivered" : `${share(part)} of what was delivered was not read from S3`;
+    // Money without a currency says little.
+    put("saved", now.currency ? money(worth, now.currency) : human(saved));
+    put("saved-more", `${now.currency ? human(saved) : `worth ${money(worth, "")}`}: ${told}`);
+  }
+  const claimed = figures.delivered_claimed_bytes > 0;
+  put("saved-claimed", claimed ? `claimed by peers: ${human(figures.saved_claimed_bytes)}, ${money(figures.saved_claimed_money, now.currency)}` : "");
+}
+
+function showNow(now, before) {
+  const seconds = before ? now.at - before.at : 0;
+  const speed = (name) => {
+    if (seconds <= 0 || seconds > 60) return null;
+    return Math.max(0, now.totals[name] - before.totals[name]) / seconds;
+  };
+  const sent = speed("uploaded_bytes");
+  const delivered = speed("delivered_verified_bytes");
+  put("rate-peers", rate(sent));
+  put("rate-s3", rate(speed("origin_bytes")));
+  put("rate-between", rate(sent === null ? null : Math.max(0, delivered - sent)));
+  const downloads = now.peers.downloads ? `, ${counted(now.peers.downloads, "download")} by HTTP` : "";
+  put("connected", `${counted(now.peers.connected, "peer")}${downloads}`);
+  put("swarms", `${counted(now.totals.peers, "peer")}, ${number(now.totals.seeds)} of them seeds`);
+}
+
+function showSources(figures) {
+  const ours = Math.min(figures.uploaded_bytes, figures.delivered_verified_bytes);
+  const s3 = Math.min(figures.origin_bytes, ours);
+  const parts = { s3, cache: ours - s3, between: figures.delivered_verified_bytes - ours };
+  const whole = figures.delivered_verified_bytes;
+  const names = { s3: "from-s3", cache: "from-cache", between: "between" };
+  for (const [name, count] of Object.entries(parts)) {
+    find(`#sources .${names[name]}`).style.flexGrow = whole ? count / whole : 0;
+    put(`part-${name}`, whole ? `${human(count)} (${share(count / whole)})` : human(count));
+  }
+  const copies = figures.s3_copies;
+  put("copies", copies === null ? human(figures.origin_bytes) : `${copies.toFixed(2)} times`);
+}
