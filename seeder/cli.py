@@ -34,7 +34,7 @@ from seeder.ledger.report import Report
 from seeder.ledger.spending import budget_of, explain_limits, prices_of
 from seeder.ledger.table import render
 from seeder.units import parse_size, parse_time, rounded_size
-from seeder.upload.standing import explain_copies
+from seeder.upload.standing import explain_copies, explain_listed
 
 FAILED, UNUSABLE = 1, 2
 INTERRUPTED = 128 + 2  # as a shell has it for SIGINT
@@ -128,6 +128,8 @@ def check(path: Path, online: bool) -> None:
     for line in chain(advise(config), explain_limits(config)):
         click.echo(line)
     peer = config.peer
+    listed = config.tracker.peers_per_address
+    click.echo(explain_listed(listed, peer.origin_copies_per_address))
     click.echo(explain_copies(peer.copies_per_address, peer.connections_per_address))
     for access_key_id in unseen:
         click.echo(f"gateway.keys: {access_key_id}: not checked: only the service reads its secret")

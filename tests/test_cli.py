@@ -45,6 +45,10 @@ ONE_ADDRESS = (
     " there at once, before it is slowed down (peer.copies_per_address = 4), and 20 connections at"
     " a time (peer.connections_per_address)"
 )
+LISTED = (
+    "of one address, 32 peers of an object are listed (tracker.peers_per_address), and S3 is read"
+    " 1.25 times for it (peer.origin_copies_per_address)"
+)
 
 
 # -- help, check ----------------------------------------------------------------------------------
@@ -68,7 +72,7 @@ def test_help_names_every_command_and_wrong_usage_is_2(here: Callable[..., Resul
 
 def test_check_counts_the_objects(here: Callable[..., Result], path: Path) -> None:
     assert here("check", "-c", path) == Result(
-        0, f"{path}: ok, 2 objects\n{ONE_ADDRESS}\n".encode(), ""
+        0, f"{path}: ok, 2 objects\n{LISTED}\n{ONE_ADDRESS}\n".encode(), ""
     )
     assert [each.name for each in path.parent.iterdir()] == ["seeder.toml"]
 
@@ -92,6 +96,7 @@ def test_check_looks_at_the_secrets_that_it_can_reach(
     result = here("check", "-c", path)
     assert (result.code, result.err) == (0, "")
     assert result.out.decode().splitlines()[1:] == [
+        LISTED,
         ONE_ADDRESS,
         "gateway.keys: B-2: not checked: only the service reads its secret",
     ]
@@ -114,6 +119,7 @@ def test_check_says_what_the_limits_come_to(here: Callable[..., Result], path: P
         "budget.origin_money_per_day = 9.0: buys 100 GiB, less the requests",
         'budget.uploaded_bytes_per_day = "100 MiB": costs 0.0088',
         "budget.uploaded_money_per_month = 0.045: buys 512 MiB",
+        LISTED,
         ONE_ADDRESS,
     ]
 

@@ -3,15 +3,19 @@
 The client is at the address of the socket, or where a trusted reverse proxy says (X-Forwarded-For).
 """
 
+import logging
 import re
 from collections.abc import Callable, Sequence
 
 from seeder.gateway.hidden import HiddenClients
 from seeder.http.messages import Request
-from seeder.net.addresses import IPAddress, IPNetwork, parse_ip
+from seeder.net.addresses import IPAddress, IPNetwork, network_of, network_text, parse_ip
 from seeder.net.buckets import AddressLimiter
+from seeder.net.notices import Notices
 from seeder.net.sockets import packed_address
 from seeder.units import KIB
+
+_LOG = logging.getLogger(__name__)
 
 LONG_REPLY = 4 * KIB
 """Bytes of a reply that count as a request more: some ask for kilobytes with one line."""
@@ -77,6 +81,7 @@ class Clients:
         self._limiter = limiter
         self._ranges = ranges
         self._clock = clock
+        self._crowded = Notices()
         self.hidden = HiddenClients()
 
     def addresses(self, request: Request) -> tuple[bytes, bytes | None]:
@@ -95,7 +100,11 @@ class Clients:
 
     def admit(self, client: bytes, requests: int = 1) -> bool:
         """Count a client (packed address) as many requests; False when the client has to wait."""
-        return self._limiter.admit(client, self._clock(), requests)
+        now = self._clock()
+        admitted = self._limiter.admit(client, now, requests)
+        if not admitted:
+            self._tell_crowded(client, now)
+        return admitted
 
     def admit_reply(self, client: bytes, size: int) -> bool:
         """Count a long reply as further requests; False when the client has to wait for it."""
@@ -107,7 +116,22 @@ class Clients:
         None if they are too many. Clients give up a web seed that refuses a few times in a row, so
         they wait.
         """
-        return self._ranges.wait(client, self._clock(), RANGE_PATIENCE)
+        now = self._clock()
+        wait = self._ranges.wait(client, now, RANGE_PATIENCE)
+        if wait is None:
+            self._tell_crowded(client, now)
+        return wait
+
+    def _tell_crowded(self, client: bytes, now: float) -> None:
+        """Log that a client asks too often: it may be many behind one address."""
+        network = network_of(client)
+        if self._crowded.is_due(network, now):
+            _LOG.warning(
+                "more requests come from %s, or the network around it, than one address may send,"
+                " and the others are told to come later; if it is a proxy of yours, name it in"
+                " tracker.trusted_proxies, or else there is nothing to set",
+                network_text(network),
+            )
 
 
 def _hop(raw: bytes) -> IPAddress | None:

@@ -5,5 +5,6 @@ their addresses, in the packed and compact forms that BitTorrent uses; and, for 
 whether its address has asked too often, has most of something scarce, or is next.
 
 Door: `sockets.listen` and `sockets.accept`. `addresses` says what counts as one address, and
-`buckets` how often it may ask, `shares` who makes room for whom, `turns` whose turn it is.
+`buckets` how often it may ask, `shares` who makes room for whom, `turns` whose turn it is,
+`notices` of whom the log tells.
 """

@@ -3,7 +3,13 @@
 No I/O.
 """
 
+import logging
 from typing import Protocol
+
+from seeder.net.addresses import Networks, network_text
+from seeder.net.notices import Notices
+
+_LOG = logging.getLogger(__name__)
 
 
 class Tenant(Protocol):
@@ -20,11 +26,12 @@ class Room:
     attack on one torrent costs that torrent's places, and ghosts in every torrent cost their own.
     """
 
-    __slots__ = ("_largest", "_limit", "_ranks", "used")
+    __slots__ = ("_crowded", "_largest", "_limit", "_ranks", "used")
 
     def __init__(self, limit: int) -> None:
         self.used = 0
         self._limit = limit
+        self._crowded = Notices()
         self._largest = 0
         self._ranks: dict[int, dict[Tenant, None]] = {}
         """The swarms by how many peers their largest network has."""
@@ -59,6 +66,18 @@ class Room:
             self._largest = after
         elif before == self._largest and before not in ranks:
             self._largest = after if after == before - 1 else max(ranks, default=0)
+
+    def tell_crowded(self, networks: Networks, most: int, now: float) -> None:
+        """Log that an address has `most` peers in a swarm, and that others of it aren't listed."""
+        if self._crowded.is_due(networks[0], now):
+            _LOG.warning(
+                "more than tracker.peers_per_address = %d peers of a torrent announce from %s: the"
+                " others are told of peers, but nobody hears of them; if many people share that"
+                ' address, set it to twice their number: see "Many people behind one address" in'
+                " the documentation",
+                most,
+                network_text(networks[0]),
+            )
 
     def make_room(self, now: float) -> None:
         """Have the swarm with the largest share of one network drop one of its peers."""

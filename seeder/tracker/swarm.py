@@ -227,6 +227,7 @@ class Swarm:
             session = self.claims.find(request, endpoint)
             former = self._peers.get(session.former_endpoint(endpoint)) if session else None
             if former is None or former not in at_address:
+                self._room.tell_crowded(networks, policy.peers_per_address, now)
                 return False
             self._lose(former, now)
             # It may have been one of too many, after a restart with a lower cap.

@@ -12,14 +12,12 @@ from typing import NamedTuple, TypeAlias
 
 from seeder.config.sections import PeerSettings
 from seeder.net.addresses import Networks, network_text
+from seeder.net.notices import Notices
 from seeder.net.shares import Shares
-from seeder.upload.sharers import Told
 from seeder.upload.slots import Guest
 
 MOST_LOOKED_AT = 20
 """Guests of an address that are asked whether they want something, before the log tells of it."""
-QUIET = 3600.0
-"""Seconds between two lines about places of one kind that are all taken."""
 _LOG = logging.getLogger(__name__)
 
 _Taken: TypeAlias = Sequence[Shares[Guest]]
@@ -83,9 +81,8 @@ class Connections:
         self._clock = clock
         self._peers = _Places()
         self._downloads = _Places()
-        self._told = Told()
-        self._quiet_until: dict[str, float] = {}
-        """By key of a limit: until when the log says no more that it is reached (s)."""
+        self._crowded = Notices()
+        self._full = Notices()
 
     def admit_peer(self, networks: Networks) -> str | None:
         """Make sure of a place for one more peer's connection, or return why there is none."""
@@ -133,7 +130,7 @@ class Connections:
         taken = len(self._peers.all.at(networks)) + len(self._downloads.all.at(networks))
         if taken < self.limits.connections_per_address:
             return None
-        if self._is_wanted_at(networks) and self._told.first(networks[0]):
+        if self._is_wanted_at(networks) and self._crowded.is_due(networks[0], self._clock()):
             _LOG.warning(
                 "more than peer.connections_per_address = %d connections come from %s, and the"
                 " others are refused; if many people share that address, set it to twice their"
@@ -171,9 +168,8 @@ class Connections:
 
     def _tell_full(self, scarce: _Scarce, now: float) -> None:
         """Say now and then that all places are taken, if a setting gives more."""
-        if not scarce.key or now < self._quiet_until.get(scarce.key, now):
+        if not scarce.key or not self._full.is_due(scarce.key, now):
             return
-        self._quiet_until[scarce.key] = now + QUIET
         _LOG.warning(
             "all %d places of peer.%s are taken: a newcomer gets in only where another network has"
             " more of them; raise it if memory, open files and upload_rate are enough for more",

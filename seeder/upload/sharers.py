@@ -19,7 +19,6 @@ AT_A_TIME = 4
 """Guests at an address that are served at a time, where what is left can't be enough for all."""
 STALLED = 30.0
 """Seconds after which one that takes nothing lets another have its turn."""
-_MOST_TOLD = 1000
 
 
 class Sharers(Generic[G]):
@@ -92,19 +91,3 @@ def choose(claims: list[Claim[G]], room: float) -> set[G]:
             break
         chosen.add(claim.guest)
     return chosen
-
-
-class Told:
-    """Of whom the log has told already: once each, as long as not too many others come between."""
-
-    def __init__(self) -> None:
-        self._all: set[Hashable] = set()
-
-    def first(self, key: Hashable) -> bool:
-        """Tell whether this is the first time, and remember it."""
-        if key in self._all:
-            return False
-        if len(self._all) >= _MOST_TOLD:
-            self._all.clear()
-        self._all.add(key)
-        return True

@@ -13,9 +13,10 @@ from math import inf
 from typing import Literal, Protocol, TypeAlias
 
 from seeder.net.addresses import Networks, network_text
+from seeder.net.notices import Notices
 from seeder.torrent.catalog import Torrent
 from seeder.upload.choker import ChokePolicy, PeerView, decide
-from seeder.upload.sharers import STALLED, Claim, Sharers, Told, choose
+from seeder.upload.sharers import STALLED, Claim, Sharers, choose
 from seeder.upload.standing import ORIGIN_SHARES, AddressHistory, CopyLimits, Standing
 
 _LOG = logging.getLogger(__name__)
@@ -98,7 +99,8 @@ class Slots:
         self._places: dict[Guest, _Place] = {}
         self._sharers: dict[tuple[bytes, bytes], Sharers[Guest]] = {}
         """By torrent and address."""
-        self._told = Told()
+        self._crowded = Notices()
+        self._costly = Notices()
         self._served = 0
         """Guests that are not choked."""
         self._reviewed_at: float | None = None
@@ -128,6 +130,7 @@ class Slots:
         had = self.history.had(torrent.info_hash, networks, now)
         for network, (_, fetched) in zip(networks, had, strict=True):
             if not copies.may_fetch(fetched, torrent.layout.size, ORIGIN_SHARES[len(network)]):
+                self._tell_costly(guest, network, now)
                 return False
         if size:
             self.history.add(torrent.info_hash, networks, now, fetched=size)
@@ -183,7 +186,7 @@ class Slots:
         before = place.standing
         place.standing = self._copies.standing(had.sent, torrent.layout.size, wide)
         if place.standing is Standing.REFUSED:
-            self._tell(guest)
+            self._tell_crowded(guest, now)
             guest.end("had-enough")
         elif (place.standing is Standing.SLOW) is not (before is Standing.SLOW):
             guest.slow_down(slow=place.standing is Standing.SLOW)
@@ -322,7 +325,7 @@ class Slots:
         if waiting:
             sharers.spare = -1.0
             self._pass_over(chosen, now)
-            self._tell(first)
+            self._tell_crowded(first, now)
         return waiting
 
     def _wants(self, guest: Guest) -> bool:
@@ -338,11 +341,11 @@ class Slots:
                 place.passed += 1
                 place.moved_at = now
 
-    def _tell(self, guest: Guest) -> None:
-        """Log, once for a torrent and an address, which limit bites, and what to set."""
+    def _tell_crowded(self, guest: Guest, now: float) -> None:
+        """Log, for a torrent and an address, which limit bites, and what to set."""
         copies, torrent = self._copies.copies, guest.torrent
         assert torrent is not None
-        if copies is not None and self._told.first(_sharers_of(guest)):
+        if copies is not None and self._crowded.is_due(_sharers_of(guest), now):
             _LOG.warning(
                 "%s: more is asked for from %s than peer.copies_per_address = %g allows, so clients"
                 " wait there, or are refused; if many people share that address, set it to their"
@@ -350,6 +353,20 @@ class Slots:
                 torrent.pinned.ref,
                 network_text(guest.networks[0]),
                 copies,
+            )
+
+    def _tell_costly(self, guest: Guest, network: bytes, now: float) -> None:
+        """Log, for a torrent and a network, that S3 isn't read for it any more."""
+        torrent = guest.torrent
+        assert torrent is not None
+        if self._costly.is_due((torrent.info_hash, network), now):
+            _LOG.warning(
+                "%s: S3 was read for %s as often as peer.origin_copies_per_address = %g allows, so"
+                " clients there get what is cached and no more; raise cache.disk if it doesn't hold"
+                " the object, or else that limit",
+                torrent.pinned.ref,
+                network_text(network),
+                self._copies.origin_copies,
             )
 
     # -- places

@@ -81,6 +81,15 @@ class CopyLimits:
         return most is None or fetched < most * share * max(size, self.least)
 
 
+def explain_listed(listed: int, origin_copies: float | None) -> str:
+    """Return what one address gets by `peers_per_address` and `origin_copies_per_address`."""
+    read = "as often as it asks" if origin_copies is None else f"{origin_copies:g} times"
+    return (
+        f"of one address, {listed} peers of an object are listed (tracker.peers_per_address), and"
+        f" S3 is read {read} for it (peer.origin_copies_per_address)"
+    )
+
+
 def explain_copies(copies: float | None, connections: int) -> str:
     """Return what one address gets by `copies_per_address` and `connections_per_address`."""
     places = f"{connections} connections at a time (peer.connections_per_address)"

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seeder.gateway.clients import MOST_HOPS, TrustedProxies
+from seeder.gateway.clients import MOST_HOPS, Clients, TrustedProxies
 from seeder.net.addresses import parse_ip
+from seeder.net.buckets import AddressLimiter
 
 PROXIES = TrustedProxies([ip_network("10.0.0.0/8"), ip_network("2001:db8:aaaa::/48")])
 ASKER = parse_ip("10.0.0.1")
@@ -112,3 +113,25 @@ def test_only_configured_networks_are_trusted() -> None:
     assert not PROXIES.trusts(parse_ip("11.0.0.1"))
     assert not PROXIES.trusts(parse_ip("2001:db8:aaab::1"))
     assert not TrustedProxies([])
+
+
+def test_once_an_hour_the_log_tells_of_an_address_that_asks_too_often(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now, one, other = 0.0, b"\xc6\x33\x64\x01", bytes.fromhex("20010db8000100020000000000000001")
+    often, ranges = AddressLimiter(rate=1, burst=2), AddressLimiter(rate=0.001, burst=2)
+    clients = Clients(TrustedProxies([]), often, ranges, lambda: now)
+    for client in (one, other):
+        assert [clients.admit(client) for _ in range(4)] == [True, True, False, False]
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.partition(",")[0] for line in lines] == [
+        "more requests come from 198.51.100.1",
+        "more requests come from 2001:db8:1:2::/64",
+    ]
+    assert all("tracker.trusted_proxies" in line for line in lines)
+    # Of ranges, too, but not of the same address again.
+    assert [clients.wait_for_range(one) for _ in range(3)] == [0, 0, None]
+    assert len(caplog.records) == 2
+    now = 3600.0
+    assert [clients.admit(one) for _ in range(3)] == [True, True, False]
+    assert len(caplog.records) == 3

@@ -362,3 +362,25 @@ def test_our_own_private_address_is_told_to_its_own_kind(
     reply = swarms.announce(request, packed(client), packed(local), 0.0)
     wanted = [compact_endpoint(packed(local), OWN_PORT)] if told else []
     assert list(reply.endpoints()) == wanted
+
+
+def test_once_an_hour_the_log_tells_of_an_address_with_more_peers_than_are_listed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tracker = Tracker(SwarmPolicy(peers_per_address=3))
+    for port in range(2000, 2003):
+        tracker.announce(f"{port}", port=port)
+    assert not caplog.records
+    for port in range(2003, 2040):
+        # They are told of peers all the same.
+        assert tracker.announce(f"{port}", port=port).peers
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line.startswith("more than tracker.peers_per_address = 3 peers of a torrent announce")
+    assert "from 192.0.2.1:" in line
+    # A client whose port changed takes its own place, and is no crowd.
+    for port in range(3000, 3010):
+        assert tracker.announce("2000", port=port).peers
+    tracker.now += 3600
+    for port in range(2000, 2010):
+        tracker.announce(f"{port}", port=port)
+    assert len(caplog.records) == 2

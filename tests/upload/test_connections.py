@@ -6,8 +6,9 @@ import pytest
 
 from seeder.config.sections import PeerSettings
 from seeder.net.addresses import Networks, networks_of
+from seeder.net.notices import QUIET
 from seeder.torrent.catalog import Torrent
-from seeder.upload.connections import QUIET, Connections
+from seeder.upload.connections import Connections
 from tests.tracker.announcing import packed
 
 A, B = b"a" * 20, b"b" * 20

@@ -519,3 +519,19 @@ def test_downloads_without_ids_are_one_client_and_three_come_to_their_end(amount
     # However fast they are: who waited is weighed before it is served.
     assert serve(slots, downloads, range(1, 200), amount) in (3, 4)
     assert sum(each.uploaded for each in downloads) < LEAST
+
+
+def test_once_an_hour_the_log_names_what_an_address_may_cost_at_s3(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    slots, _ = make()
+    guest = Guest("192.0.2.1")
+    slots.come(guest, 0.0)
+    for second in range(1800):
+        while slots.may_fetch(guest, MIB, float(second)):
+            pass
+    [line] = [record.getMessage() for record in caplog.records]
+    assert "S3 was read for 192.0.2.1 as often as peer.origin_copies_per_address = " in line
+    while slots.may_fetch(guest, MIB, 3600.0):
+        pass
+    assert len(caplog.records) == 2
