@@ -22,7 +22,7 @@ SOON = 60.0
 INTERVAL_SPREAD = 0.1
 """Share of the interval by which replies differ, so that announces don't come in waves."""
 MINUTES_LOADING = "1"
-"""When to ask again for a torrent that may not be loaded yet (BEP 31)."""
+"""When to ask again for a torrent that may come, or come back (BEP 31)."""
 
 
 NOTHING = Counted()
@@ -85,6 +85,8 @@ class Swarms:
         self._swarms: dict[InfoHash, Swarm] = {}
         self._closed: dict[InfoHash, str] = {}
         """Of torrents that had a swarm: the reason that their clients are told."""
+        self._resting: dict[InfoHash, tuple[Swarm, str]] = {}
+        """The swarms of torrents that may come back, and what their clients are told."""
         self._aliases: dict[InfoHash, InfoHash] = {}
         """Of hybrids: the v1 hash that the swarm is kept under, by the v2 hash cut to 20 bytes."""
         self._saved: dict[InfoHash, SavedSwarm] = {}
@@ -105,13 +107,18 @@ class Swarms:
         """Serve a torrent of `size` bytes; what its peers claim goes to `claims`.
 
         `counted` is what `claims` was told in earlier runs, `alias` the other hash that its peers
-        may name it by (BEP 52). A swarm that is open already keeps its peers and its counts. What
-        was counted after its peers were saved, in a run that died, isn't counted again.
+        may name it by (BEP 52). A swarm that is open already, or rests, keeps its peers and its
+        counts. What was counted after its peers were saved, in a run that died, isn't counted
+        again.
         """
         self._closed.pop(info_hash, None)
         if alias is not None:
             self._aliases[alias] = info_hash
         if info_hash in self._swarms:
+            return
+        if info_hash in self._resting:
+            self._swarms[info_hash], _ = self._resting.pop(info_hash)
+            self.rebook(info_hash, claims, counted)
             return
         policy, visits = self.policy, self._visits
         account = Claims(
@@ -140,11 +147,21 @@ class Swarms:
         if swarm is not None:
             swarm.claims.rebook(claims, counted)
 
+    def rest(self, info_hash: InfoHash, reason: str) -> None:
+        """Keep a torrent's peers, and refuse it for a minute at a time, until it is opened again.
+
+        Its clients are told the `reason`. Who stops is taken off all the same.
+        """
+        swarm = self._swarms.pop(info_hash, None)
+        if swarm is not None:
+            self._resting[info_hash] = swarm, reason
+
     def close(self, info_hash: InfoHash, reason: str) -> None:
         """Forget a torrent's peers and refuse it for good; its clients are told the `reason`."""
         self._saved.pop(info_hash, None)
         self.changes += 1
-        swarm = self._swarms.pop(info_hash, None)
+        resting, _ = self._resting.pop(info_hash, (None, ""))
+        swarm = self._swarms.pop(info_hash, resting)
         if swarm is not None:
             swarm.clear()
         self._closed[info_hash] = reason
@@ -160,7 +177,11 @@ class Swarms:
         info_hash = self._aliases.get(request.info_hash, request.info_hash)
         swarm = self._swarms.get(info_hash)
         if swarm is None:
-            raise self._refusal(info_hash)
+            swarm, reason = self._resting.get(info_hash, (None, ""))
+            if swarm is None:
+                raise self._refusal(info_hash)
+            if request.event is not AnnounceEvent.STOPPED:
+                raise AnnounceError(reason, retry_in=MINUTES_LOADING)
         self.changes += 1
         own = self.seeder.reached_at(local, source)
         by_alias = info_hash != request.info_hash
@@ -220,9 +241,14 @@ class Swarms:
         for info_hash, saved in list(self._saved.items()):
             if saved.is_gone(oldest):
                 del self._saved[info_hash]
-        gone = sum(swarm.expire(oldest) for swarm in self._swarms.values())
+        gone = sum(swarm.expire(oldest) for _, swarm in self._kept())
         self.changes += gone
         return gone
+
+    def _kept(self) -> list[tuple[InfoHash, Swarm]]:
+        """Return all swarms that have peers to remember, open or not."""
+        resting = ((info_hash, swarm) for info_hash, (swarm, _) in self._resting.items())
+        return [*self._swarms.items(), *resting]
 
     def export(self, now: float) -> Iterator[SwarmRow]:
         """Yield rows of all swarms, opened or not; `restore` takes them back in a later run.
@@ -230,7 +256,7 @@ class Swarms:
         Other tasks may run between two rows. Each peer and each session is saved as it was at one
         moment, and what was counted for a swarm as it was before the first of them.
         """
-        for info_hash, swarm in list(self._swarms.items()):
+        for info_hash, swarm in self._kept():
             claims = swarm.claims
             yield from to_rows(info_hash, claims.counted, swarm.export(), claims.export(), now)
         for info_hash, saved in list(self._saved.items()):

@@ -478,6 +478,13 @@ class SwarmMachine(RuleBasedStateMachine):
         self.sessions.clear()
         self.beliefs = ModelBelief(), ModelBelief()
 
+    @rule()
+    def rest_and_open(self) -> None:
+        self.swarms.rest(HASH, "it was deleted")
+        self.swarms.open(
+            HASH, size=SIZE, claims=self.ledger, counted=Counted(completed=self.completions)
+        )
+
     # -- what always holds
 
     @invariant()

@@ -66,6 +66,55 @@ def test_a_closed_torrent_tells_why_and_drops_its_peers() -> None:
     assert tracker.swarms.scrape([HASH]) == {HASH: ScrapeCounts()}
 
 
+def test_a_resting_torrent_is_refused_for_a_minute_and_comes_back_with_its_swarm() -> None:
+    tracker = Tracker()
+    tracker.announce("a", downloaded=0)
+    tracker.announce("b", "192.0.2.2", left=0)
+    tracker.swarms.rest(HASH, "it was deleted")
+    assert refused(tracker) == ("it was deleted", "1")
+    assert tracker.swarms.statistics(HASH) == SwarmStatistics(0, 0, 0)
+    account = Ledger()
+    tracker.swarms.open(HASH, size=SIZE, claims=account)
+    assert tracker.swarms.statistics(HASH) == SwarmStatistics(peers=2, seeds=1, completed=0)
+    # What its clients claim goes to the account of now, and what they had claimed isn't lost.
+    tracker.announce("a", downloaded=100)
+    assert (tracker.ledger.delivered, account.delivered) == (0, 100)
+
+
+def test_who_stops_while_a_torrent_rests_is_no_longer_in_its_swarm() -> None:
+    tracker = Tracker()
+    tracker.announce("a")
+    tracker.announce("b", "192.0.2.2")
+    tracker.swarms.rest(HASH, "it was deleted")
+    tracker.announce("a", event=STOPPED)
+    tracker.open()
+    assert tracker.swarms.statistics(HASH).peers == 1
+
+
+def test_a_resting_swarm_is_saved_expires_and_is_closed_like_any_other() -> None:
+    tracker = Tracker()
+    tracker.announce("a")
+    tracker.swarms.rest(HASH, "it was deleted")
+    assert [row["info_hash"] for row in tracker.swarms.export(tracker.now)] == [HASH.hex()]
+    tracker.now += tracker.swarms.policy.expiry + 1
+    assert tracker.swarms.expire(tracker.now) == 1
+    tracker.swarms.close(HASH, "not registered")
+    assert refused(tracker) == ("not registered", "never")
+    tracker.open()
+    assert tracker.swarms.statistics(HASH).peers == 0
+
+
+def test_a_resting_swarm_that_is_closed_gives_its_room_back() -> None:
+    tracker = Tracker(SwarmPolicy(peers=2))
+    tracker.crowd(2)
+    tracker.swarms.rest(HASH, "it was deleted")
+    tracker.swarms.close(HASH, "not registered")
+    tracker.swarms.open(OTHER, size=SIZE, claims=Ledger())
+    tracker.announce("x", info_hash=OTHER)
+    tracker.announce("y", "192.0.2.2", info_hash=OTHER)
+    assert tracker.swarms.statistics(OTHER).peers == 2
+
+
 def test_opening_twice_changes_nothing() -> None:
     tracker = Tracker()
     tracker.announce("a", downloaded=0)
