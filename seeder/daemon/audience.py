@@ -1,6 +1,7 @@
 """What a node does when a torrent comes or goes: to its swarm, peers, cache and account."""
 
 import logging
+from collections.abc import Set
 
 from seeder.config.sections import CacheSettings
 from seeder.daemon.foundation import Foundation
@@ -70,20 +71,31 @@ class NodeAudience:
                 rounded_size(largest * min(count, SPARE_PIECES)),
             )
 
-    def torrent_gone(self, torrent: Torrent, reason: str) -> None:
-        """Close the torrent's swarm with a reason and let its peers go."""
+    def torrent_away(self, torrent: Torrent, reason: str) -> None:
+        """Serve nothing of a torrent that may come back; its swarm and its pieces are kept."""
+        self._swarms.rest(torrent.info_hash, reason)
+        self._end(torrent)
+
+    def torrent_gone(self, torrent: Torrent, reason: str, keep: Set[str] = frozenset()) -> None:
+        """Close the torrent's swarm with a reason and let its peers go.
+
+        Pieces are kept whose cache ids are in `keep`.
+        """
         self._swarms.close(torrent.info_hash, _NOT_REGISTERED + reason)
-        self._hub.remove_torrent(torrent, "retired")
-        self._downloads.end(torrent)
+        self._end(torrent)
         # Where a bundle goes on, the ladder discards the pieces of objects that have gone.
         goes_on = isinstance(torrent.pinned, PinnedBundle) and reason != DELETED
-        gone = {section.cache_id for section in torrent.sections}
+        gone = {section.cache_id for section in torrent.sections} - keep
         if goes_on:
             gone &= torrent.held.cache_ids if torrent.held is not None else frozenset()
         if reason != WITHDRAWN:
             # Pieces that nobody can want any more must not keep the new object's pieces out.
             for name in gone:
                 self._foundation.cache.discard(name)
+
+    def _end(self, torrent: Torrent) -> None:
+        self._hub.remove_torrent(torrent, "retired")
+        self._downloads.end(torrent)
         account = self._foundation.account(torrent)
         account.state, account.peers, account.seeds = FORMER, 0, 0
 

@@ -242,6 +242,7 @@ class Keeper(Rounds):
             if self.wanted.listed is None:
                 raise
             raise ObjectMissing(f"{error}{suspicion(publication.ref.key)}") from error
+        self._serving.rule_out(publication, pinned)
         torrent = publication.torrent
         if torrent is not None and same_state(torrent.pinned, pinned):
             self._record = self._served or self._record
@@ -409,6 +410,9 @@ class Keeper(Rounds):
             await self._go_on(torrent, record, new)
             if self.publication.torrent is torrent:
                 return
+        before = self._serving.departed(new)
+        if before is not None:
+            await self._maker.adopt(before, new)
         self._serve(record, outline)
 
     def _fits(self, record: Record) -> bool:
@@ -442,6 +446,8 @@ class Keeper(Rounds):
                     self._retire(DELETED)
                 publication.pinned = None
                 state, delay = State.FAILED, REFUSED_RETRY
+                if self._serving.may_return(publication):
+                    delay = retry  # it may have been deleted to be uploaded anew
             case AccessDenied():
                 state, delay = State.FAILED, REFUSED_RETRY
             case StorageError():

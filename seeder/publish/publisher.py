@@ -44,7 +44,7 @@ class Publisher:
             store=store,
             makers=makers,
             library=library,
-            serving=Serving(catalog, ledger, library, audience),
+            serving=Serving(catalog, ledger, library, audience, nursery),
             timetable=self._timetable,
         )
         self.prefixes = Prefixes(

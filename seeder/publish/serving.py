@@ -1,14 +1,21 @@
-"""What becomes of torrents: they go live, are duplicates of live ones, and end for a reason."""
+"""What becomes of torrents: they go live, are duplicates of live ones, and end for a reason.
+
+One that may come back isn't gone at once: see `departures`.
+"""
 
 import logging
+from collections.abc import Set
 from typing import Protocol
+
+import trio
 
 from seeder.ledger.counters import FORMER, Account, Ledger
 from seeder.metainfo.library import Library
+from seeder.publish.departures import Departures
 from seeder.publish.rounds import Rounds
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.torrent.info import InfoHash
-from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
+from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject, may_be_equal
 
 _LOG = logging.getLogger(__name__)
 
@@ -17,6 +24,11 @@ REGROUPED = "objects below the prefix changed in S3; get its new torrent"
 DELETED = "the object was deleted from S3"
 WITHDRAWN = "the torrent is no longer published here"
 LOST = "its metainfo is made anew"
+_MAY_RETURN = {
+    DELETED: f"{DELETED}; if it comes back, so does its torrent: try again in a minute",
+    LOST: f"{LOST}; try again in a minute",
+}
+"""What clients are told for a while of a torrent that has ended, by the reason."""
 
 
 class Audience(Protocol):
@@ -24,19 +36,28 @@ class Audience(Protocol):
 
     def torrent_live(self, torrent: Torrent, account: Account) -> None: ...
     def torrent_moved(self, torrent: Torrent, account: Account) -> None: ...
-    def torrent_gone(self, torrent: Torrent, reason: str) -> None: ...
+    def torrent_away(self, torrent: Torrent, reason: str) -> None: ...
+    def torrent_gone(self, torrent: Torrent, reason: str, keep: Set[str] = frozenset()) -> None: ...
 
 
 class Serving:
     """Keeps the catalog, the accounts, the library and the audience agreed on what is served."""
 
     def __init__(
-        self, catalog: Catalog, ledger: Ledger, library: Library, audience: Audience
+        self,
+        catalog: Catalog,
+        ledger: Ledger,
+        library: Library,
+        audience: Audience,
+        nursery: trio.Nursery,
     ) -> None:
         self._catalog = catalog
         self._ledger = ledger
         self._library = library
         self._audience = audience
+        self._departures = Departures(
+            nursery, end=audience.torrent_gone, may_come=self._is_being_made
+        )
         self._duplicates: dict[InfoHash, dict[ObjectRef, Rounds]] = {}
         """By info hash: the objects whose torrent is already served for another object."""
 
@@ -56,6 +77,7 @@ class Serving:
             if not known:
                 _LOG.info("%s: %s; one torrent serves both", publication.ref, publication.reason)
             return
+        self._welcome_back(torrent)
         account = enter_torrent(self._ledger, torrent)
         _LOG.log(
             logging.DEBUG if quiet else logging.INFO,
@@ -68,6 +90,36 @@ class Serving:
             torrent.rung,
         )
         self._audience.torrent_live(torrent, account)
+
+    def _welcome_back(self, torrent: Torrent) -> None:
+        """Take a torrent back that had ended; if it is another one, that one is gone for good."""
+        back = self._departures.find(torrent.info_hash)
+        if back is not None:
+            self._departures.forget(back)
+        last = self._departures.of(torrent.pinned.ref)
+        if last is not None:
+            self._departures.forget(last)
+            keep = {section.cache_id for section in torrent.sections}
+            self._audience.torrent_gone(last, replaced(last), keep)
+
+    def departed(self, torrent: Torrent) -> Torrent | None:
+        """Return the torrent with the info hash of this one that ended of late, if any."""
+        return self._departures.find(torrent.info_hash)
+
+    def may_return(self, publication: Publication) -> bool:
+        """Tell whether the publication has a torrent that ended of late and may come back."""
+        return self._departures.of(publication.ref) is not None
+
+    def rule_out(self, publication: Publication, pinned: PinnedObject) -> None:
+        """End for good what can't come back: its object is another one now."""
+        last = self._departures.of(publication.ref)
+        if last is not None and not may_be_equal(last.pinned, pinned):
+            self._departures.forget(last)
+            self._audience.torrent_gone(last, replaced(last))
+
+    def _is_being_made(self, ref: ObjectRef) -> bool:
+        publication = self._catalog.publications.get(ref)
+        return publication is not None and publication.state is State.BUILDING
 
     def is_live(self, publication: Publication) -> bool:
         """Tell whether the publication's torrent is served for it, not for a duplicate."""
@@ -103,6 +155,10 @@ class Serving:
         torrent = self._catalog.remove(publication.ref)
         if torrent is not None:
             self._gone(torrent, reason)
+        last = self._departures.of(publication.ref)
+        if last is not None and reason not in _MAY_RETURN:
+            self._departures.forget(last)
+            self._audience.torrent_gone(last, reason)
 
     def _forget_duplicate(self, publication: Publication) -> None:
         torrent = publication.torrent
@@ -114,7 +170,11 @@ class Serving:
 
     def _gone(self, torrent: Torrent, reason: str) -> None:
         self._library.drop(torrent)
-        self._audience.torrent_gone(torrent, reason)
+        if reason in _MAY_RETURN:
+            self._departures.add(torrent, reason)
+            self._audience.torrent_away(torrent, _MAY_RETURN[reason])
+        else:
+            self._audience.torrent_gone(torrent, reason)
         for rounds in self._duplicates.pop(torrent.info_hash, {}).values():
             rounds.wake()
 

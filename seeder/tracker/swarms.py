@@ -117,8 +117,10 @@ class Swarms:
         if info_hash in self._swarms:
             return
         if info_hash in self._resting:
-            self._swarms[info_hash], _ = self._resting.pop(info_hash)
-            self.rebook(info_hash, claims, counted)
+            swarm, _ = self._resting.pop(info_hash)
+            self._swarms[info_hash] = swarm
+            if swarm.claims.account is not claims:
+                swarm.claims.rebook(claims, counted)
             return
         policy, visits = self.policy, self._visits
         account = Claims(

@@ -1,7 +1,7 @@
 """A publisher with all that it stands on, and an S3 server below it."""
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Set
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,9 +25,12 @@ from seeder.s3.origins import Origins
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.torrent.objects import Meter
 from seeder.units import GIB, MIB
+from tests.cache.fakes import get_piece
 from tests.s3.objects_server import ObjectsServer
 from tests.s3.support import MakeOrigin
 
+SOON = 0.02
+"""Seconds between two looks at an object."""
 SPENT = "budget.origin_bytes_per_day is spent"
 
 
@@ -35,6 +38,7 @@ SPENT = "budget.origin_bytes_per_day is spent"
 class Audience:
     live: list[Torrent] = field(default_factory=list)
     moved: list[Torrent] = field(default_factory=list)
+    away: list[tuple[Torrent, str]] = field(default_factory=list)
     gone: list[tuple[Torrent, str]] = field(default_factory=list)
 
     def torrent_live(self, torrent: Torrent, account: Account) -> None:
@@ -45,7 +49,12 @@ class Audience:
         assert account.info_hash == torrent.info_hash.hex()
         self.moved.append(torrent)
 
-    def torrent_gone(self, torrent: Torrent, reason: str) -> None:
+    def torrent_away(self, torrent: Torrent, reason: str) -> None:
+        why, advice = reason.split("; ", 1)
+        assert "try again in a minute" in advice
+        self.away.append((torrent, why))
+
+    def torrent_gone(self, torrent: Torrent, reason: str, keep: Set[str] = frozenset()) -> None:
         self.gone.append((torrent, reason))
 
 
@@ -141,3 +150,27 @@ async def make_world(
         with faults.handled_by(publisher.handle_fault, publisher.handle_recovery):
             yield World(purse, server, publisher, catalog, ledger, cache, library, faults, audience)
         nursery.cancel_scope.cancel()
+
+
+async def served(world: World, key: str = "key", **more: object) -> Torrent:
+    """Publish an object, and return its torrent once nothing has to be read for it any more."""
+    await world.publisher.apply([settings(key, **more)])
+    torrent = (await world.until(key, State.SERVING)).torrent
+    assert torrent is not None
+    world.server.body_bytes.clear()
+    return torrent
+
+
+async def moved(world: World, torrent: Torrent, times: int = 1, key: str = "key") -> None:
+    """Wait until a torrent has gone on in another state so often, and see that it is whole."""
+    await world.until_true(lambda: len(world.audience.moved) == times, key)
+    assert world.publication(key).torrent is torrent
+    assert world.publication(key).state is State.SERVING
+    assert world.audience.gone == []
+    assert world.catalog.by_hash(torrent.info_hash) is torrent
+    assert torrent.held is None
+
+
+async def read_all(world: World, torrent: Torrent) -> bytes:
+    pieces = [await get_piece(world.cache, torrent, at) for at in range(torrent.layout.piece_count)]
+    return b"".join(pieces)

@@ -98,8 +98,8 @@ async def test_objects_come_change_and_go_and_the_rest_costs_nothing(world: Worl
     objects["d/new"] = body("n")
     del objects["d/c"]
     await until_served(world, "a", "b", "new")
-    assert (old["c"], DELETED) in world.audience.gone
-    assert len(world.audience.gone) == 2
+    assert world.audience.away == [(old["c"], DELETED)]
+    assert world.audience.gone == [(old["b"], REPLACED)]
     assert world.publication("d/a").torrent is old["a"]
     asked = {name for name in world.server.requests if name.startswith("HEAD")}
     assert asked == {"HEAD d/b", "HEAD d/new"}

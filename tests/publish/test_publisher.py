@@ -159,7 +159,7 @@ async def test_a_piece_read_that_meets_no_object_retires_the_torrent_at_once(wor
     with pytest.raises(ObjectMissing):
         await get_piece(world.cache, old, 0)
     await world.until("key", State.FAILED)
-    assert world.audience.gone == [(old, DELETED)]
+    assert world.audience.away == [(old, DELETED)]
 
 
 async def test_a_deleted_object_ends_its_torrent_and_comes_back_with_a_new_one(
@@ -169,7 +169,7 @@ async def test_a_deleted_object_ends_its_torrent_and_comes_back_with_a_new_one(
     await world.until("key", State.SERVING)
     del world.server.objects["key"]
     publication = await world.until("key", State.FAILED)
-    assert [reason for _, reason in world.audience.gone] == [DELETED]
+    assert [reason for _, reason in world.audience.away] == [DELETED]
     assert "bucket/key" in str(publication.reason)
     world.server.objects["key"] = BODY
     await world.until("key", State.SERVING)
@@ -417,11 +417,12 @@ async def test_metainfo_that_is_lost_is_made_anew(world: World, tmp_path: Path) 
     await drop_pieces(world.cache, torrent.cache_id)
     with pytest.raises(MetainfoError):
         await get_piece(world.cache, torrent, 0)
-    assert world.audience.gone == [(torrent, LOST)]
+    assert world.audience.away == [(torrent, LOST)]
     await world.until("key", State.SERVING)
     again = world.publication("key").torrent
     assert again is not None
     assert again.info_hash == torrent.info_hash
+    assert world.audience.gone == []
     assert bytes(await get_piece(world.cache, again, 0)) == BODY[: again.layout.piece_length]
 
 

@@ -362,7 +362,7 @@ async def test_when_everything_has_gone_the_torrent_ends(world: World) -> None:
     for key in BODIES:
         del world.server.objects[key]
     await world.until(PREFIX, State.FAILED)
-    assert world.audience.gone == [(old, DELETED)]
+    assert world.audience.away == [(old, DELETED)]
 
 
 async def test_more_objects_than_allowed_are_not_published(

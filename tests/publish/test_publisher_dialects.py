@@ -159,11 +159,11 @@ async def test_what_was_published_stays_while_its_entry_lacks_something(world: W
     world.server.refuse.add("d/c+d")
     await world.until_all(lambda: bool(followed(world).left_out))
     assert world.publication("d/c+d").torrent is torrent
-    assert world.audience.gone == []
+    assert world.audience.gone == world.audience.away == []
     # What isn't there any more ends all the same.
     world.server.refuse.clear()
     del world.server.objects["d/c+d"]
-    await world.until_all(lambda: len(world.audience.gone) == 1)
+    await world.until_all(lambda: len(world.audience.away) == 1)
 
 
 async def test_a_bundle_lacks_none_of_its_files(world: World) -> None:

@@ -220,7 +220,7 @@ async def test_a_bit_that_flips_in_a_tree_has_it_made_anew_and_reaches_nobody(
                 assert answer.id == MessageId.HASH_REJECT or proves(
                     request, answer.payload[48:], TREE
                 )
-        await world.until_all(lambda: world.audience.gone == [(before, LOST)])
+        await world.until_all(lambda: world.audience.away == [(before, LOST)])
         torrent = (await world.until("key", State.SERVING)).torrent
         assert torrent is not None
         assert torrent.v2_hash == before.v2_hash
@@ -244,7 +244,7 @@ async def test_nor_does_it_reach_a_torrent_file(world: World, tmp_path: Path) ->
     objects = PublishedObjects(world.catalog, Links("http://t/announce", "http://t"), {})
     with pytest.raises(S3Error, match="can't be read"):
         await objects.torrent_file(world.publication("key"))
-    assert world.audience.gone == [(before, LOST)]
+    assert world.audience.away == [(before, LOST)]
     await world.until("key", State.SERVING)
     file = await objects.torrent_file(world.publication("key"))
     assert parse_torrent(file.body).piece_layers == TREE.piece_layers()

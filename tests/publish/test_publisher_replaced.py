@@ -8,41 +8,16 @@ import trio
 from seeder.cache.memory import Piece
 from seeder.config.sections import ObjectSettings
 from seeder.publish.serving import DELETED, REGROUPED, REPLACED
-from seeder.torrent.catalog import State, Torrent
+from seeder.torrent.catalog import State
 from tests.cache.fakes import drop_pieces, get_piece, pieces_on_disk
 from tests.metainfo.support import BODY, PIECE, make_torrent
-from tests.publish.support import World, make_world, settings
+from tests.publish.support import SOON, World, make_world, moved, read_all, served, settings
 from tests.s3.fault_server import FaultServer, Seen, answer
 from tests.s3.objects_server import ObjectsServer
 from tests.s3.support import MakeOrigin
 
-SOON = 0.02
 FURTHER_PIECES = 10
 """The sample that metainfo from outside is checked by."""
-
-
-async def served(world: World, key: str = "key", **more: object) -> Torrent:
-    """Publish an object, and return its torrent once nothing has to be read for it any more."""
-    await world.publisher.apply([settings(key, **more)])
-    torrent = (await world.until(key, State.SERVING)).torrent
-    assert torrent is not None
-    world.server.body_bytes.clear()
-    return torrent
-
-
-async def moved(world: World, torrent: Torrent, times: int = 1, key: str = "key") -> None:
-    """Wait until a torrent has gone on in another state so often, and see that it is whole."""
-    await world.until_true(lambda: len(world.audience.moved) == times, key)
-    assert world.publication(key).torrent is torrent
-    assert world.publication(key).state is State.SERVING
-    assert world.audience.gone == []
-    assert world.catalog.by_hash(torrent.info_hash) is torrent
-    assert torrent.held is None
-
-
-async def read_all(world: World, torrent: Torrent) -> bytes:
-    pieces = [await get_piece(world.cache, torrent, at) for at in range(torrent.layout.piece_count)]
-    return b"".join(pieces)
 
 
 async def test_the_same_bytes_under_another_etag_keep_the_torrent_and_its_pieces(
@@ -209,8 +184,8 @@ async def test_an_object_deleted_while_it_is_looked_at_ends_its_torrent(world: W
     await world.until("key", State.BUILDING)
     del world.server.objects["key"], world.server.etags["key"]
     world.server.gate.set()
-    await world.until_true(lambda: bool(world.audience.gone), "key")
-    assert world.audience.gone == [(torrent, DELETED)]
+    await world.until_true(lambda: bool(world.audience.away), "key")
+    assert world.audience.away == [(torrent, DELETED)]
     world.server.objects["key"] = BODY
 
 
