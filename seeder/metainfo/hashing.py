@@ -114,11 +114,25 @@ def _without(digests: Mapping[int, bytes], ranges: Iterable[range]) -> dict[int,
 
 
 class LastTorrent(Protocol):
-    """The torrent of an object's last state, which is served while the new one is hashed."""
+    """The torrent of an object's last state, which may have the bytes of the new one.
+
+    It is served while that is hashed, or has ended of late.
+    """
 
     @property
     def cache_ids(self) -> frozenset[str]:
         """The names of pieces that are of use as long as it may have the same bytes."""
+
+    @property
+    def layout(self) -> Layout:
+        """How it is cut into pieces."""
+
+    @property
+    def hybrid(self) -> bool:
+        """Whether it is served to v2 clients as well."""
+
+    async def fetch_info(self) -> Info | None:
+        """Return its info dictionary; None if that can't be read any more."""
 
     async def compare(self, section: Section, first: int, digests: list[bytes]) -> None:
         """Take note of the SHA-1s of pieces from `first` of the section on, as they are now."""

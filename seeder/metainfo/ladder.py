@@ -3,12 +3,14 @@
 Rungs are tried in the configured order: `origin` asks S3 (GetObjectTorrent), `sidecar` reads
 KEY.torrent beside the object, `checksums` takes S3's SHA-1 of each part for that of a piece, and
 `build` hashes the object itself. What comes from outside is checked by `seeder.metainfo.verify`;
-where it fails, the next rung is tried, and the log says why.
+where it fails, the next rung is tried, and the log says why. A rung that got no answer is left, and
+asked again while the object is read.
 """
 
 import logging
 import random
 import re
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from seeder.cache.pieces import PieceCache
 from seeder.config.sections import ObjectSettings
 from seeder.errors import (
     AccessDenied,
+    BudgetSpent,
     MetainfoError,
     ObjectChanged,
     ObjectMissing,
@@ -26,12 +29,11 @@ from seeder.errors import (
     OriginUnreachable,
     SeederError,
     StorageError,
-    TorrentUnsupported,
 )
 from seeder.metainfo.bundles import BundlePlan
-from seeder.metainfo.checksums import SMALLEST_PART_LENGTH, PartReader
 from seeder.metainfo.hashing import Hasher, LastTorrent, OnProgress
 from seeder.metainfo.journal import Builds
+from seeder.metainfo.questions import Questions, advice_on, make_info
 from seeder.metainfo.records import Record
 from seeder.metainfo.trees import TreeBuilder, TreeFile
 from seeder.metainfo.verify import Verifier
@@ -39,9 +41,8 @@ from seeder.metainfo.whole import EtagMeaning
 from seeder.s3.answers import label
 from seeder.s3.client import S3Origin
 from seeder.s3.remarks import Remarks
-from seeder.s3.support import Support
 from seeder.torrent.catalog import Torrent
-from seeder.torrent.info import Info, Metainfo, build_info, parse_info, parse_torrent, safe_name
+from seeder.torrent.info import Info, Metainfo, parse_torrent
 from seeder.torrent.layout import (
     MOST_HYBRID_PIECES,
     MOST_PIECES,
@@ -50,17 +51,17 @@ from seeder.torrent.layout import (
     default_piece_length,
 )
 from seeder.torrent.merkle import Shape
-from seeder.torrent.objects import Meter, ObjectRef, PinnedBundle, PinnedObject
-from seeder.units import MIB
+from seeder.torrent.objects import Meter, PinnedBundle, PinnedObject, cache_id
+from seeder.units import MIB, rounded_size
 
 _LOG = logging.getLogger(__name__)
 
 _OF_ONE_OBJECT = re.compile(r"'[^']*'|\d+")
 """What differs from object to object in what is wrong with their torrents."""
-LARGEST_TORRENT_FILE = 10 * MIB
-"""Bytes of a sidecar. Clients take hardly more: libtorrent 10^7 bytes."""
-LONGEST_QUESTION = 60.0
-"""Seconds that all requests of a rung may take, before its metainfo is checked."""
+AGAIN_AFTER = (5.0, 30.0, 120.0, 600.0, 1800.0)
+"""Seconds until what got no answer is asked again, each time."""
+WORTH_ASKING = 64 * MIB
+"""Bytes that are still to be read, below which an answer hardly saves anything."""
 
 
 def describe_wanted(settings: ObjectSettings) -> str:
@@ -75,6 +76,30 @@ def describe_wanted(settings: ObjectSettings) -> str:
     return " ".join(map(str, parts))
 
 
+@dataclass(slots=True)
+class _Climb:
+    """One object's way up."""
+
+    record: Record
+    settings: ObjectSettings
+    meter: Meter
+    progress: OnProgress
+    former: LastTorrent | None
+    unread: int
+    """Bytes that a build has still to read."""
+    left: dict[str, OriginUnreachable | ObjectChanged | ObjectMissing] = field(default_factory=dict)
+    """The rungs without an answer, or with one about another state; reading will show."""
+
+    @property
+    def pinned(self) -> PinnedObject:
+        return self.record.pinned
+
+    def tell(self, done: int, size: int) -> None:
+        """Take note of how far a build is, and pass it on."""
+        self.unread = size - done
+        self.progress(done, size)
+
+
 class Ladder:
     """Gets metainfo for the objects of one origin; what is under way is noted below `builds`."""
 
@@ -86,9 +111,8 @@ class Ladder:
         self.builds = Builds(builds)
         self._etags = EtagMeaning()
         self._verifier = Verifier(origin, cache, self.builds, self._etags, rng)
-        self._supports = {rung: Support() for rung in ("origin", "sidecar", "checksums")}
         self._remarks = Remarks(_LOG)
-        self._parts = PartReader(origin, self._remarks)
+        self._questions = Questions(origin, self._remarks)
 
     async def climb(
         self,
@@ -118,37 +142,17 @@ class Ladder:
                     f"{pinned.ref}: torrent_file {settings.torrent_file} doesn't fit: {error}"
                 ) from error
             return self._found(record, "torrent_file", metainfo.info, tree)
-        left: dict[str, OriginUnreachable | ObjectChanged | ObjectMissing] = {}
+        climb = _Climb(record, settings, meter, progress, former, pinned.size)
         for rung in settings.metainfo:
             if rung in record.refused:
                 continue
             if rung == "build":
-                info, tree = await self._build(pinned, settings, meter, progress, former)
-                return self._found(record, rung, info, tree)
-            try:
-                asked = await self._ask(rung, pinned, settings, meter)
-            except (OriginUnreachable, ObjectChanged, ObjectMissing) as error:
-                # Reading the object will show whether that is true of it.
-                left[rung] = error
-                self._remarks.say(
-                    logging.WARNING,
-                    f"left {rung} {type(error).__name__}",
-                    pinned.ref,
-                    f"{pinned.ref}: left metainfo from {rung}: {error}",
-                    _advice(rung),
-                )
-                continue
-            except (MetainfoError, OriginError) as error:
-                self._refuse(record, rung, error)
-                continue
-            if asked is None:
-                continue
-            try:
-                tree = await self._check(pinned, asked, settings, meter, progress)
-            except (MetainfoError, OriginFault, AccessDenied) as error:
-                self._refuse(record, rung, error)
-            else:
-                return self._found(record, rung, asked.info, tree)
+                return await self._build_and_ask(climb)
+            asked = await self._ask(climb, rung)
+            found = None if asked is None else await self._take(climb, rung, asked)
+            if found is not None:
+                return found
+        left = climb.left
         if left:
             # It may have metainfo all the same: the next round asks again.
             missed, why_left = left.popitem()
@@ -174,51 +178,76 @@ class Ladder:
             f"refused {rung} {whose} {_OF_ONE_OBJECT.sub('', reason)}",
             ref,
             f"{ref}: metainfo from {rung} refused: {reason}",
-            _advice(rung),
+            advice_on(rung),
         )
 
-    def _say(self, kind: str, ref: ObjectRef, text: str, advice: str = "") -> None:
-        self._remarks.say(logging.INFO, kind, ref, text, advice)
+    # -- what comes from outside
 
-    async def _ask(
-        self, rung: str, pinned: PinnedObject, settings: ObjectSettings, meter: Meter
+    async def _ask(self, climb: _Climb, rung: str) -> Metainfo | None:
+        """Return what a rung has, still to be checked; note why it is left, or refused."""
+        ref = climb.pinned.ref
+        try:
+            asked = await self._questions.ask(rung, climb.pinned, climb.settings, climb.meter)
+        except (OriginUnreachable, ObjectChanged, ObjectMissing) as error:
+            if rung not in climb.left:
+                self._remarks.say(
+                    logging.WARNING,
+                    f"left {rung} {type(error).__name__}",
+                    ref,
+                    f"{ref}: left metainfo from {rung}: {error}",
+                    advice_on(rung),
+                )
+            climb.left[rung] = error
+            return None
+        except (MetainfoError, OriginError) as error:
+            self._refuse(climb.record, rung, error)
+            asked = None
+        climb.left.pop(rung, None)
+        return asked
+
+    async def _take(self, climb: _Climb, rung: str, asked: Metainfo) -> Torrent | None:
+        """Return a torrent of what a rung has, None if it is refused or left to the build."""
+        try:
+            if rung == "checksums" and climb.former is not None:
+                kept = await self._compare(climb, climb.former, asked)
+                if kept is None:
+                    return None
+                asked = kept
+            tree = await self._check(climb, asked)
+        except (MetainfoError, OriginFault, AccessDenied) as error:
+            self._refuse(climb.record, rung, error)
+            return None
+        return self._found(climb.record, rung, asked.info, tree)
+
+    async def _compare(
+        self, climb: _Climb, former: LastTorrent, asked: Metainfo
     ) -> Metainfo | None:
-        """Return the metainfo of a rung as it came; None where it has none.
+        """Return what the checksums make of an object that has a torrent, or that torrent's info.
 
-        OriginError, MetainfoError; OriginUnreachable also when it takes too long, or took too long
-        for other objects of late.
+        None where they can't tell whether it has the bytes of that torrent, and probably it has:
+        a build does, and keeps the torrent's info hash. OriginError.
         """
-        support = self._supports[rung]
-        if support.hangs(trio.current_time()):
-            raise OriginUnreachable(
-                f"{label(pinned.ref)}: S3 hasn't answered in time for other objects"
-            )
-        with trio.move_on_after(LONGEST_QUESTION):
-            if rung == "checksums":
-                made = await self._from_checksums(pinned, settings, meter)
-                found = None if made is None else Metainfo(made)
-            else:
-                ask = self._ask_origin if rung == "origin" else self._read_sidecar
-                data = await ask(pinned, meter)
-                found = None if data is None else parse_torrent(data)
-            support.came()
-            return found
-        if not self._origin.hopes():  # else all of S3 is away, which says nothing of the question
-            support.hung(trio.current_time())
-        raise OriginUnreachable(
-            f"{label(pinned.ref)}: S3 hasn't answered within {LONGEST_QUESTION:.0f} s"
+        builds = "build" in climb.settings.metainfo
+        known = None if former.hybrid else await former.fetch_info()
+        if known is not None and known.layout == asked.info.layout:
+            return Metainfo(known) if known.pieces == asked.info.pieces else asked
+        if not builds or (known is None and not former.hybrid):
+            return asked
+        if known is not None and climb.settings.verify != "all":
+            try:
+                await self._check(climb, Metainfo(known))
+            except MetainfoError:
+                return asked
+        _LOG.info(
+            "%s: its checksums are of other pieces than its torrent has; it is read, so that its"
+            " info hash stays",
+            climb.pinned.ref,
         )
+        return None
 
-    async def _check(
-        self,
-        pinned: PinnedObject,
-        metainfo: Metainfo,
-        settings: ObjectSettings,
-        meter: Meter,
-        progress: OnProgress,
-    ) -> TreeFile | None:
+    async def _check(self, climb: _Climb, metainfo: Metainfo) -> TreeFile | None:
         """Check metainfo from outside; return as `Verifier.verify`. MetainfoError, OriginError."""
-        info = metainfo.info
+        info, settings = metainfo.info, climb.settings
         if settings.private and not info.private:
             raise MetainfoError("it is not private, the configuration says private = true")
         if settings.piece_length not in (None, info.layout.piece_length):
@@ -226,55 +255,9 @@ class Ladder:
                 f"its pieces are {info.layout.piece_length} bytes, the configuration says "
                 f"piece_length = {settings.piece_length}"
             )
-        return await self._verifier.verify(pinned, metainfo, settings, meter, progress)
-
-    async def _ask_origin(self, pinned: PinnedObject, meter: Meter) -> bytes | None:
-        support = self._supports["origin"]
-        if support.absent:
-            return None
-        try:
-            data = await self._origin.get_torrent(pinned, meter)
-        except TorrentUnsupported as error:
-            support.refused(error.for_every_key)
-            self._say("no torrents", pinned.ref, str(error), _advice("origin"))
-            return None
-        support.answered()
-        return data
-
-    async def _read_sidecar(self, pinned: PinnedObject, meter: Meter) -> bytes | None:
-        ref = ObjectRef(pinned.ref.origin, pinned.ref.bucket, f"{pinned.ref.key}.torrent")
-        try:
-            return await self._origin.read_small(ref, LARGEST_TORRENT_FILE, meter)
-        except ObjectMissing:
-            return None
-        except AccessDenied:
-            # Without s3:ListBucket S3 says 403, not 404, of a key that isn't there.
-            return None
-
-    async def _from_checksums(
-        self, pinned: PinnedObject, settings: ObjectSettings, meter: Meter
-    ) -> Info | None:
-        """Return the info whose piece hashes are S3's checksums of the parts.
-
-        None where all of the object would be one piece and `build` is allowed: checking that piece
-        would read the whole object as well, and a build cuts it finer.
-        """
-        if settings.format == "hybrid":
-            text = f"{pinned.ref}: its checksums are not asked for: they can't make a hybrid"
-            self._say("hybrids", pinned.ref, text)
-            return None
-        builds = "build" in settings.metainfo
-        if not pinned.size or (builds and pinned.size <= SMALLEST_PART_LENGTH):
-            return None
-        found = await self._parts.find(pinned, settings.piece_length, meter)
-        if found is None:
-            return None
-        layout, pieces = found
-        if builds and layout.piece_count == 1:
-            text = f"{pinned.ref}: its checksum is of all of it, hence of no use before build"
-            self._say("whole checksums", pinned.ref, text)
-            return None
-        return _make_info(pinned, layout, pieces, settings)
+        return await self._verifier.verify(
+            climb.pinned, metainfo, settings, climb.meter, climb.progress
+        )
 
     async def _from_file(self, path: Path) -> Metainfo:
         try:
@@ -285,18 +268,74 @@ class Ladder:
 
     # -- build
 
-    async def _build(
-        self,
-        pinned: PinnedObject,
-        settings: ObjectSettings,
-        meter: Meter,
-        progress: OnProgress,
-        former: LastTorrent | None,
-    ) -> tuple[Info, TreeFile | None]:
-        hybrid = settings.format == "hybrid"
-        most = MOST_HYBRID_PIECES if hybrid else MOST_PIECES
-        length = settings.piece_length or default_piece_length(pinned.size, most)
-        layout = Layout(pinned.size, length)
+    async def _build_and_ask(self, climb: _Climb) -> Torrent:
+        """Read the object; meanwhile ask again what got no answer, if that may spare the rest."""
+        while climb.left and climb.settings.verify != "all":
+            came: list[tuple[str, Metainfo]] = []
+            built: list[Torrent | SeederError] = []
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._ask_again, climb, came, nursery.cancel_scope)
+                try:
+                    built.append(await self._build(climb))
+                except SeederError as error:
+                    built.append(error)
+                nursery.cancel_scope.cancel()
+            for outcome in built:
+                if isinstance(outcome, SeederError):
+                    raise outcome
+                return outcome
+            # What was read stays in the journal, should this be wrong.
+            for rung, asked in came:
+                unread = climb.unread
+                found = await self._take(climb, rung, asked)
+                if found is not None:
+                    _LOG.info(
+                        "%s: metainfo from %s has come after all; %s of it needn't be read",
+                        climb.pinned.ref,
+                        rung,
+                        rounded_size(unread),
+                    )
+                    return self._instead_of_build(climb, found)
+        return await self._build(climb)
+
+    async def _ask_again(
+        self, climb: _Climb, came: list[tuple[str, Metainfo]], build: trio.CancelScope
+    ) -> None:
+        """Ask the rungs that were left a few times more; end the build when one has something."""
+        for pause in AGAIN_AFTER:
+            await trio.sleep(pause)
+            for rung in tuple(climb.left):
+                if climb.unread < WORTH_ASKING:
+                    return
+                try:
+                    asked = await self._ask(climb, rung)
+                except BudgetSpent:
+                    return  # the build says so
+                if asked is not None:
+                    came.append((rung, asked))
+                    build.cancel()
+                    return
+
+    def _instead_of_build(self, climb: _Climb, found: Torrent) -> Torrent:
+        """Return the torrent; what was read in pieces of another length is of no use to it."""
+        name = cache_id(climb.pinned, self._layout(climb).piece_length)
+        if name != found.cache_id and name not in _cache_ids(climb.former):
+            self._cache.discard(name)
+        return found
+
+    def _layout(self, climb: _Climb) -> Layout:
+        """Return how a build cuts the object: as its torrent is cut, if there is one."""
+        settings, former, size = climb.settings, climb.former, climb.pinned.size
+        if settings.piece_length is not None:
+            return Layout(size, settings.piece_length)
+        if former is not None and former.layout.size == size:
+            return former.layout
+        most = MOST_HYBRID_PIECES if _is_hybrid(climb) else MOST_PIECES
+        return Layout(size, default_piece_length(size, most))
+
+    async def _build(self, climb: _Climb) -> Torrent:
+        pinned, layout, former = climb.pinned, self._layout(climb), climb.former
+        hybrid = _is_hybrid(climb)
         try:
             check_piece_count(layout, hybrid=hybrid)
         except MetainfoError as error:
@@ -305,16 +344,19 @@ class Ladder:
         hasher = Hasher(
             self._origin,
             self._cache,
-            meter,
+            climb.meter,
             pinned,
             layout,
             etags=self._etags,
             tree=builder,
             former=former,
         )
-        pieces = await hasher.run(self.builds.journal(pinned.ref), progress)
+        pieces = await hasher.run(self.builds.journal(pinned.ref), climb.tell)
         tree = await trio.to_thread.run_sync(builder.finish) if builder else None
-        return _make_info(pinned, layout, pieces, settings, tree), tree
+        info = None if former is None else await _info_of(former, layout, pieces, tree)
+        if info is None:
+            info = make_info(pinned, layout, pieces, climb.settings, tree)
+        return self._found(climb.record, "build", info, tree)
 
     async def _build_bundle(
         self,
@@ -345,22 +387,22 @@ class Ladder:
         return torrent
 
 
-def _advice(rung: str) -> str:
-    return f'leave "{rung}" out of metainfo'
+def _cache_ids(former: LastTorrent | None) -> frozenset[str]:
+    return frozenset() if former is None else former.cache_ids
 
 
-def _make_info(
-    pinned: PinnedObject,
-    layout: Layout,
-    pieces: bytes,
-    settings: ObjectSettings,
-    tree: TreeFile | None = None,
-) -> Info:
-    raw = build_info(
-        name=safe_name(pinned.ref.key),
-        layout=layout,
-        pieces=pieces,
-        private=settings.private,
-        root=tree.root if tree else None,
-    )
-    return parse_info(raw)
+def _is_hybrid(climb: _Climb) -> bool:
+    former = climb.former
+    return climb.settings.format == "hybrid" or (former is not None and former.hybrid)
+
+
+async def _info_of(
+    former: LastTorrent, layout: Layout, pieces: bytes, tree: TreeFile | None
+) -> Info | None:
+    """Return the info of an object's last torrent, if that has these hashes as well."""
+    info = await former.fetch_info()
+    if info is None or info.layout != layout or info.pieces != pieces:
+        return None
+    if tree is not None and (info.v2 is None or info.v2.root != tree.root):
+        return None
+    return info

@@ -366,10 +366,7 @@ class Keeper(Rounds):
         if record.outline is not None:
             await self._serve_or_go_on(record, record.outline)
             return
-        torrent = publication.torrent
-        former = None
-        if torrent is not None and torrent.held is not None:
-            former = HeldTorrent(torrent, partial(self._differ, torrent))
+        former = self._former()
 
         def begin() -> None:
             publication.settle(State.BUILDING)
@@ -389,6 +386,14 @@ class Keeper(Rounds):
         self._library.put(info)
         record.info, record.outline = None, info.outline
         await self._serve_or_go_on(record, record.outline)
+
+    def _former(self) -> HeldTorrent | None:
+        """Return the torrent that may have the bytes of the object as it is now, if any."""
+        torrent = self.publication.torrent
+        if torrent is None:
+            torrent = self._serving.may_return(self.publication)
+            return None if torrent is None else HeldTorrent(torrent, lambda: None)
+        return HeldTorrent(torrent, partial(self._differ, torrent)) if torrent.held else None
 
     def _differ(self, torrent: Torrent) -> None:
         """End the torrent: the object has other bytes by now."""
@@ -446,7 +451,7 @@ class Keeper(Rounds):
                     self._retire(DELETED)
                 publication.pinned = None
                 state, delay = State.FAILED, REFUSED_RETRY
-                if self._serving.may_return(publication):
+                if self._serving.may_return(publication) is not None:
                     delay = retry  # it may have been deleted to be uploaded anew
             case AccessDenied():
                 state, delay = State.FAILED, REFUSED_RETRY

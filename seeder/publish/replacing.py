@@ -12,6 +12,7 @@ import trio
 
 from seeder.errors import SeederError
 from seeder.torrent.catalog import Held, Torrent
+from seeder.torrent.info import Info
 from seeder.torrent.objects import PinnedObject, Section, changed_sections, same_state
 
 PAUSE = 1.0
@@ -89,16 +90,23 @@ class HeldTorrent:
         self._differ = differ
         held = torrent.held
         self.cache_ids = held.cache_ids if held is not None else frozenset[str]()
+        self.layout = torrent.layout
+        self.hybrid = torrent.hashes is not None
+
+    async def fetch_info(self) -> Info | None:
+        """Return the torrent's info; None if it can't be read any more."""
+        try:
+            return await self._torrent.fetch_info()
+        except SeederError:
+            return None  # reported by then
 
     async def compare(self, section: Section, first: int, digests: list[bytes]) -> None:
         """Have the torrent end as soon as a piece is another one than before."""
-        torrent = self._torrent
-        if section.layout.piece_length != torrent.layout.piece_length:
+        if section.layout.piece_length != self.layout.piece_length:
             return  # its own hashes tell nothing of these
-        try:
-            info = await torrent.fetch_info()
-        except SeederError:
-            return  # reported by then
+        info = await self.fetch_info()
+        if info is None:
+            return
         start = section.first + first
         if any(info.piece_hash(start + at) != digest for at, digest in enumerate(digests)):
             self._differ()

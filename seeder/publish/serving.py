@@ -106,9 +106,9 @@ class Serving:
         """Return the torrent with the info hash of this one that ended of late, if any."""
         return self._departures.find(torrent.info_hash)
 
-    def may_return(self, publication: Publication) -> bool:
-        """Tell whether the publication has a torrent that ended of late and may come back."""
-        return self._departures.of(publication.ref) is not None
+    def may_return(self, publication: Publication) -> Torrent | None:
+        """Return the publication's torrent that ended of late and may come back, if any."""
+        return self._departures.of(publication.ref)
 
     def rule_out(self, publication: Publication, pinned: PinnedObject) -> None:
         """End for good what can't come back: its object is another one now."""

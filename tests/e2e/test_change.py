@@ -139,7 +139,7 @@ def test_an_object_replaced_during_a_download_ends_the_old_torrent(
     assert digest(new.download(save_torrent(daemon, bucket, tmp_path), timeout=30)) == digest(NEW)
 
 
-def test_an_object_deleted_during_a_download_ends_its_torrent(
+def test_an_object_deleted_during_a_download_ends_its_torrent_until_it_comes_back(
     ceph: CephRGW,
     publisher: Publisher,
     bucket: str,
@@ -159,6 +159,15 @@ def test_an_object_deleted_during_a_download_ends_its_torrent(
     assert "no such key" in gone["reason"]
     code, body = daemon.get(f"/{bucket}/object?torrent")
     assert (code, b"<Code>NoSuchKey</Code>" in body) == (404, True)
+
+    # It comes back, and with it the torrent; who was cut off is still in the swarm.
+    publisher.put(bucket, "object", OLD)
+    wait_until_served(daemon, bucket, OLD_TORRENT)
+    assert daemon.torrent_status(bucket, "object")["peers"] >= 1
+    new = client(Libtorrent)
+    file = save_torrent(daemon, bucket, tmp_path)
+    assert digest(new.download(file, timeout=30)) == digest(OLD)
+    assert "not registered" not in daemon.log
 
 
 def test_a_change_is_noticed_though_everything_is_cached(

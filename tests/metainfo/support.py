@@ -14,7 +14,7 @@ from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.units import KIB
 from tests.s3.objects_server import ObjectsServer
 from tests.s3.support import CountingMeter
-from tests.torrent.trees import sha1s
+from tests.torrent.trees import WholeTree, sha1s
 
 PIECE = 64 * KIB
 BODY = random.Random(1).randbytes(40 * PIECE + 9)
@@ -55,15 +55,41 @@ class Nowhere(PieceCache[Torrent]):
 
 
 def make_torrent(
-    body: bytes = BODY, *, name: str = "key", private: bool = False, spoil: int | None = None
+    body: bytes = BODY,
+    *,
+    name: str = "key",
+    private: bool = False,
+    spoil: int | None = None,
+    piece_length: int = PIECE,
 ) -> bytes:
     """Return a torrent of `body`; `spoil` is the index of a piece whose hash is wrong."""
-    pieces = bytearray(sha1s(body, PIECE))
+    pieces = bytearray(sha1s(body, piece_length))
     if spoil is not None:
         pieces[spoil * 20] ^= 1
-    layout = Layout(len(body), PIECE)
+    layout = Layout(len(body), piece_length)
     info = build_info(name=name, layout=layout, pieces=bytes(pieces), private=private)
     return torrent_file(info, announce="http://t/a", created_by="S3")
+
+
+def make_hybrid(
+    body: bytes = BODY,
+    *,
+    layers: dict[bytes, bytes] | None = None,
+    root: bytes | None = None,
+    piece_length: int = PIECE,
+) -> bytes:
+    """Return a hybrid torrent of `body`; its v2 part may be another's."""
+    layout = Layout(len(body), piece_length)
+    whole = WholeTree(body, piece_length)
+    info = build_info(
+        name="key",
+        layout=layout,
+        pieces=sha1s(body, piece_length),
+        root=whole.root if root is None else root,
+    )
+    if layers is None:
+        layers = whole.piece_layers()
+    return torrent_file(info, announce="http://t/a", created_by="S3", piece_layers=layers)
 
 
 @dataclass

@@ -13,31 +13,13 @@ from seeder.metainfo.ladder import describe_wanted
 from seeder.metainfo.store import MetainfoStore
 from seeder.torrent import bencode
 from seeder.torrent.catalog import Torrent
-from seeder.torrent.info import build_info, parse_torrent, torrent_file
-from seeder.torrent.layout import Layout
+from seeder.torrent.info import parse_torrent
 from seeder.units import KIB
-from tests.metainfo.support import BODY, PIECE, Climber, make_torrent
+from tests.metainfo.support import BODY, PIECE, Climber, make_hybrid, make_torrent
 from tests.torrent.trees import WholeTree, sha1s
 
 TREE = WholeTree(BODY, PIECE)
 LAYERS = TREE.piece_layers()
-
-
-def make_hybrid(
-    body: bytes = BODY, *, layers: dict[bytes, bytes] | None = None, root: bytes | None = None
-) -> bytes:
-    """Return a hybrid torrent of `body`; its v2 part may be another's."""
-    layout = Layout(len(body), PIECE)
-    whole = WholeTree(body, PIECE)
-    info = build_info(
-        name="key",
-        layout=layout,
-        pieces=sha1s(body, PIECE),
-        root=whole.root if root is None else root,
-    )
-    if layers is None:
-        layers = whole.piece_layers()
-    return torrent_file(info, announce="http://t/a", created_by="S3", piece_layers=layers)
 
 
 def spoilt_layers(index: int) -> tuple[dict[bytes, bytes], bytes]:

@@ -8,7 +8,7 @@ import trio
 
 from seeder.config.sections import ObjectSettings
 from seeder.errors import OriginUnreachable
-from seeder.metainfo import ladder as rungs
+from seeder.metainfo import questions as rungs
 from seeder.metainfo.ladder import Ladder
 from seeder.metainfo.records import Record
 from seeder.torrent.objects import ObjectRef, PinnedObject

@@ -25,6 +25,8 @@ class ObjectsServer:
     """By key; a version other than the newest by "key?version"."""
     torrents: dict[str, bytes] = field(default_factory=dict)
     """What ?torrent answers, by key; others get 501."""
+    attributes: dict[str, bytes] = field(default_factory=dict)
+    """What GetObjectAttributes answers, by key; others get what the dialect has."""
     corrupt: set[tuple[str, int]] = field(default_factory=set)
     """(key, offset): ranges that hold this byte come with it flipped."""
     corrupt_ranges: set[tuple[int, int]] = field(default_factory=set)
@@ -92,6 +94,9 @@ class ObjectsServer:
             await self._refuse(seen, stream, 404, _error("NoSuchKey"))
         elif torrent and self.dialect.torrent != "object":
             await self._send(seen, stream, 200, self._torrent(key))
+        elif "attributes" in asked and key in self.attributes:
+            kind = ("Content-Type", "application/xml")
+            await self._send(seen, stream, 200, self.attributes[key], kind)
         elif "attributes" in asked and not isinstance(told := self.dialect.attributes, str):
             await self._refuse(seen, stream, *(told or NOT_IMPLEMENTED))
         elif "attributes" in asked and self.dialect.attributes == "parts":
