@@ -55,6 +55,8 @@ class NodeAudience:
     def torrent_moved(self, torrent: Torrent, account: Account) -> None:
         """Book on another account from now on, and offer again what was taken back from peers."""
         self._swarms.rebook(torrent.info_hash, account, _counted(account))
+        self._hub.rebook(torrent)
+        self._downloads.rebook(torrent)
         self._hub.regain()
 
     def _weigh_cache(self, torrent: Torrent) -> None:

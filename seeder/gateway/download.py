@@ -149,6 +149,10 @@ class Download:
         self._slow = slow
         self.take_limits(trio.current_time())
 
+    def rebook(self) -> None:
+        """Book what is sent from now on where the torrent's traffic is booked now."""
+        self._account = self._uploads.account(self.torrent)
+
     def end(self, reason: str) -> None:
         """Cut it off: its address had enough, or it has to make room for another."""
         self.refuse(_NO_PLACE if reason == "made-room" else _HAD_ENOUGH)
@@ -385,6 +389,12 @@ class Downloads:
         for download in self._all:
             if download.torrent is torrent:
                 download.refuse(_GONE, busy=False)
+
+    def rebook(self, torrent: Torrent) -> None:
+        """Have what a torrent's downloads get from now on booked where its traffic is now."""
+        for download in self._all:
+            if download.torrent is torrent:
+                download.rebook()
 
     def allow(self, *, allowed: bool) -> None:
         """Change whether anything may be sent; if not, the present downloads are cut off."""

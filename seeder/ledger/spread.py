@@ -356,6 +356,12 @@ class Spreads:
         household.peers += 1
         return household
 
+    def rebook(self, torrent: bytes, account: Uploader) -> None:
+        """Take note that a torrent's peers are booked on another `account` from now on."""
+        spread = self._spreads.get(torrent)
+        if spread is not None and account not in spread.accounts:
+            spread.accounts.append(account)
+
     def leave(self, torrent: bytes, household: Household, now: float) -> None:
         """Take a peer away; what was seen at its address is remembered for a day."""
         household.peers -= 1

@@ -217,6 +217,12 @@ class Hub:
             if session.torrent is torrent:
                 session.retire(reason)
 
+    def rebook(self, torrent: Torrent) -> None:
+        """Have what a torrent's peers get from now on booked where its traffic is booked now."""
+        for session in self._registry.sessions:
+            if session.torrent is torrent:
+                session.rebook()
+
     def regain(self) -> None:
         """Tell all peers that the pieces taken back from them can be had again."""
         for session in tuple(self._registry.sessions):

@@ -89,6 +89,11 @@ class PeerProgress:
             torrent.info_hash, torrent.layout.piece_count, group, account, now
         )
 
+    def rebook(self, account: UploadAccount) -> None:
+        """Book what comes on another account: the object has another ETag and the same bytes."""
+        self._account = account
+        self._spreads.rebook(self._torrent.info_hash, account)
+
     @property
     def complete(self) -> bool:
         """Whether the peer says that it has every piece, and there are any."""

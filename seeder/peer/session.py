@@ -183,6 +183,11 @@ class Session:
         """Take back a piece that can't be had for a while (BEP 54)."""
         self._refusals.lose(index, trio.current_time())
 
+    def rebook(self) -> None:
+        """Book what is sent from now on where the torrent's traffic is booked now."""
+        if self._progress is not None and self.torrent is not None:
+            self._progress.rebook(self._uploads.account(self.torrent))
+
     def regain(self) -> None:
         """Tell the peer that the pieces taken back from it can be had again."""
         self._refusals.regain()

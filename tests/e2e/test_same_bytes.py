@@ -53,10 +53,13 @@ def test_the_same_bytes_uploaded_anew_disturb_no_download(
     assert publisher.put_multipart(bucket, KEY, BODY, part_size=5 * MIB) != first
     poll_until(lambda: status("version") != version, timeout=30, what="new version")
     wait_for_state(daemon, bucket, KEY)
+    sent = daemon.torrent_status(bucket, KEY)["uploaded_bytes"]
     # The same swarm, with the same clients in it.
     assert b"failure reason" not in announce(daemon, torrent.info_hash)
     for path in wait_for_all(leechers, timeout=90):
         assert digest(path) == digest(BODY)
+    # The peers that were there go on, and are booked on the state of now.
+    assert daemon.torrent_status(bucket, KEY)["uploaded_bytes"] >= sent + MIB
     assert "the same bytes under another ETag" in daemon.log
     assert "not registered" not in daemon.log
     most = max(read, len(BODY)) + SAMPLE

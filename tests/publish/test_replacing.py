@@ -5,9 +5,13 @@ from typing import Any, cast
 import trio
 from trio.testing import MockClock
 
-from seeder.publish.replacing import MOST_STATES, PAUSE, Replacing
+from seeder.publish.replacing import MOST_STATES, PAUSE, HeldTorrent, Replacing
 from seeder.torrent.catalog import Torrent
-from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.torrent.info import parse_torrent
+from seeder.torrent.layout import Layout, sha1
+from seeder.torrent.objects import ObjectRef, PinnedObject, sections_of
+from seeder.units import KIB
+from tests.metainfo.support import make_torrent
 
 REF = ObjectRef("default", "bucket", "key")
 
@@ -59,3 +63,15 @@ def test_the_latest_states_are_known_and_the_oldest_is_forgotten_first() -> None
     assert replacing.knows(state(2))
     replacing.forget()
     assert not replacing.knows(state(0))
+
+
+async def test_hashes_of_pieces_of_another_length_say_nothing() -> None:
+    body = bytes(range(256)) * 512
+    whole = parse_torrent(make_torrent(body, piece_length=32 * KIB)).info
+    ended: list[bool] = []
+    held = HeldTorrent(Torrent(whole, state(1), "build"), lambda: ended.append(True))
+    for length, other in ((64 * KIB, False), (32 * KIB, False), (32 * KIB, True)):
+        digests = [sha1(bytes(length)) if other else sha1(body[:length])]
+        [section] = sections_of(state(2), Layout(len(body), length))
+        await held.compare(section, 0, digests)
+        assert bool(ended) == other

@@ -1,6 +1,7 @@
 """The catalog: who owns an info hash, what retired torrents leave behind."""
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 
@@ -121,6 +122,11 @@ def test_the_identity_of_an_object_tells_apart_what_joins_alike() -> None:
     assert cache_id(one, 16384) != cache_id(one, 32768)
     changed = PinnedObject(one.ref, '"f"', 1)
     assert changed.identity() != one.identity()
+    # Versions may have one ETag and size, and other bytes.
+    first, second = (
+        PinnedObject(replace(one.ref, version_id=version), '"e"', 1, version) for version in "12"
+    )
+    assert len({one.identity(), first.identity(), second.identity()}) == 3
 
 
 class NoHashes:
