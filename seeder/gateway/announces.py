@@ -19,6 +19,7 @@ from seeder.tracker.announce import (
     parse_scrape,
 )
 from seeder.tracker.swarms import Swarms
+from seeder.tracker.tallies import UNREAD, AnnounceOutcome
 
 HASHES_A_REQUEST = 4
 """So many hashes of a scrape cost as much as an announce."""
@@ -52,6 +53,9 @@ class TrackerRoutes:
         self._swarms = swarms
         self._clients = clients
         self._clock = clock
+        self._tallies = swarms.tallies
+        self._event = UNREAD
+        """Of the announce that is answered, once it is read."""
         self._later = 0
         """Of the next refusal, in seconds."""
 
@@ -62,12 +66,18 @@ class TrackerRoutes:
         isn't known to have stopped is handed out for an hour. Then it gets no peers, so that it
         costs less than reading the request did.
         """
-        return self._answer(request, self._announce, 1)
+        self._event = UNREAD
+        body, outcome = self._answer(request, self._announce, 1)
+        self._tallies.announces[self._event, outcome] += 1
+        return Response(200, body, _HEADERS)
 
     def scrape(self, request: Request) -> Response:
         """Answer a scrape (BEP 48); it counts as more requests the more hashes it has."""
         hashes = min(request.query.count(b"info_hash="), MOST_SCRAPED)
-        return self._answer(request, self._scrape, 1 + hashes // HASHES_A_REQUEST)
+        self._event = UNREAD
+        body, outcome = self._answer(request, self._scrape, 1 + hashes // HASHES_A_REQUEST)
+        self._tallies.scrapes[outcome] += 1
+        return Response(200, body, _HEADERS)
 
     def answer(self, request: Request, *, may_read: bool) -> Response | None:
         """Answer on whichever of the two pages a request means; None if it means neither.
@@ -87,16 +97,17 @@ class TrackerRoutes:
         request: Request,
         page: Callable[[bytes, bytes, bytes | None, bool], bytes | None],
         requests: int,
-    ) -> Response:
+    ) -> tuple[bytes, AnnounceOutcome]:
         client, local = self._clients.addresses(request)
         admitted = self._clients.admit(client, requests)
         try:
             body = page(request.query, client, local, admitted)
-            if body is None or not self._clients.admit_reply(client, len(body)):
-                body = _TOO_MANY[self._next_later()]
         except AnnounceError as refusal:
             body = encode_failure(refusal, later=self._next_later())
-        return Response(200, body, _HEADERS)
+            return body, "malformed" if self._event is UNREAD else "unknown-torrent"
+        if body is None or not self._clients.admit_reply(client, len(body)):
+            return _TOO_MANY[self._next_later()], "too-often"
+        return body, "answered"
 
     def _next_later(self) -> int:
         self._later = (self._later + _STEP) % SPREAD
@@ -108,6 +119,7 @@ class TrackerRoutes:
         if not admitted and not any(ending in query for ending in _ENDINGS):
             return None
         announce = parse_announce(query)
+        self._event = announce.event.value or "none"
         self._clients.hidden.announced(client, announce)
         if not admitted:
             announce = announce._replace(numwant=0)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from operator import add
+from typing import Literal, TypeAlias, get_args
 
 import trio
 
@@ -27,6 +28,7 @@ from seeder.peer.mse import (
     SkeyIndex,
     rc4_available,
 )
+from seeder.peer.protocol import Phase
 from seeder.peer.registry import Registry
 from seeder.peer.session import Session
 from seeder.peer.standing import Departure, PeerStanding, PieceCounts
@@ -43,6 +45,12 @@ GOODBYE = 3.0
 """Seconds that a batch under way has to get out when we stop."""
 
 
+ConnectionState: TypeAlias = Literal["handshake", "served", "choked", "idle", "ending"]
+CONNECTION_STATES: tuple[ConnectionState, ...] = get_args(ConnectionState)
+"""In this order: the peer hasn't said who it is; it wants something and may request; it wants
+something and may not; it wants nothing; it is being let go."""
+
+
 @dataclass(frozen=True, slots=True)
 class HubStatistics:
     """Connections now, connections ever, and closes by reason."""
@@ -50,6 +58,10 @@ class HubStatistics:
     connected: int
     accepted: int
     closes: dict[str, int]
+    refusals: dict[str, int]
+    """Those of the closes that came before a session had begun."""
+    states: dict[ConnectionState, int]
+    """The present connections, by what they are about."""
 
 
 class Hub:
@@ -83,6 +95,7 @@ class Hub:
         self._closes: Counter[str] = Counter()
         self.departures: deque[Departure] = deque(maxlen=DEPARTURES)
         """The peers that left last, the latest at the end."""
+        self._refusals: Counter[str] = Counter()
         self._nursery: trio.Nursery | None = None
         """Where sessions run, while we serve."""
         self._stopping = trio.Event()
@@ -139,6 +152,7 @@ class Hub:
         refused = refused or self._uploads.connections.admit_peer(networks)
         if refused is not None:
             self._closes[refused] += 1
+            self._refusals[refused] += 1
             sock.close()
             return
         assert self._nursery is not None
@@ -263,7 +277,20 @@ class Hub:
             connected=len(self._registry.sessions),
             accepted=self._accepted,
             closes=dict(self._closes),
+            refusals=dict(self._refusals),
+            states=dict(Counter(_state_of(session.wire) for session in self._registry.sessions)),
         )
+
+
+def _state_of(wire: PeerConnection) -> ConnectionState:
+    match wire.phase:
+        case Phase.HANDSHAKE | Phase.PEER_ID:
+            return "handshake"
+        case Phase.CLOSED:
+            return "ending"
+    if not wire.interested:
+        return "idle"
+    return "choked" if wire.choking else "served"
 
 
 def _policy_of(encryption: Encryption) -> MsePolicy | None:

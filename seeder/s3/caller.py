@@ -29,14 +29,16 @@ from seeder.errors import (
     TorrentUnsupported,
 )
 from seeder.s3.answers import Answer, Asked, label, refusal
-from seeder.s3.calls import Allowance, Call, OriginStatistics
+from seeder.s3.calls import Allowance, Call
 from seeder.s3.credentials import CredentialStore, chain
 from seeder.s3.gate import Setback
 from seeder.s3.network import Resolver
+from seeder.s3.operations import Operations, OriginStatistics, Outcome, outcome_of
 from seeder.s3.pace import Progress
 from seeder.s3.presence import Presence
 from seeder.s3.retry import Move, Renew, RetryPolicy, Step, Tries, Wait
 from seeder.s3.signing import Credentials, Endpoint, EndpointRules, wire_request
+from seeder.s3.stalls import Outstanding, Stall, Stalls
 from seeder.s3.transport import Broken, Exchange, Exchanges
 from seeder.torrent.objects import Meter, ObjectRef
 from seeder.units import KIB
@@ -107,6 +109,8 @@ class Caller:
         self._regions: dict[str, str] = {}
         """The regions of buckets that turned out not to be in the configured one."""
         self._retries = 0
+        self._operations = Operations()
+        self._stalls = Stalls(policy.silence)
         self._errors = dict.fromkeys(_KINDS.values(), 0)
         self._presence = Presence(
             settings.name, policy, self._exchanges, wall_clock=wall_clock, roll=rng.random
@@ -137,6 +141,10 @@ class Caller:
         """Return the seconds until S3 may be asked again; 0 if it isn't away."""
         return self._presence.gate.next_in(trio.current_time())
 
+    def stalls(self) -> Iterator[tuple[ObjectRef, bool, Stall]]:
+        """Yield the objects and prefixes that are stalled, and whether we can do without it."""
+        return self._stalls.stalls(trio.current_time())
+
     def statistics(self) -> OriginStatistics:
         """Return a snapshot."""
         presence = self._presence
@@ -146,6 +154,10 @@ class Caller:
             retries=self._retries,
             errors=dict(self._errors),
             switched=self._exchanges.pace.switches,
+            operations=dict(self._operations.counts),
+            answer_times={name: each.copy() for name, each in self._operations.waits.items()},
+            waiting=presence.calls,
+            stall=self._stalls.stall(trio.current_time()),
             reachable=not reach.away,
             since=presence.moment(reach.since),
             reason=reach.reason,
@@ -156,17 +168,20 @@ class Caller:
     async def result(self, call: Call[_T]) -> _T:
         """Make a call and return its result; count its failure. OriginError, BudgetSpent."""
         self._presence.calls += 1
+        ref, optional = call.ref, call.optional
+        waits = self._stalls.begin(ref, trio.current_time(), optional=optional)
         try:
-            return await self._attempts(call)
+            return await self._attempts(call, waits)
         except OriginError as error:
             self._errors[_KINDS.get(type(error), "fault")] += 1
             if not isinstance(error, call.normal):
                 self._last_error = str(error)
             raise
         finally:
+            self._stalls.end(ref, waits, optional=optional)
             self._presence.calls -= 1
 
-    async def _attempts(self, call: Call[_T]) -> _T:
+    async def _attempts(self, call: Call[_T], waits: tuple[Outstanding, ...]) -> _T:
         presence, gate = self._presence, self._presence.gate
         patience = self._policy.patience if call.patient else 0.0
         region = self._regions.get(call.ref.bucket, self._settings.region)
@@ -186,7 +201,7 @@ class Caller:
                 raise self._given_up(call, failure)
             self._retries += lined_up
             lined_up = False
-            progress = Progress(call.size, may_switch=resumes)
+            progress = Progress(call.size, may_switch=resumes, waits=waits)
             try:
                 got = await self._try(call, tries, progress)
             finally:
@@ -197,6 +212,9 @@ class Caller:
                 resumes = False  # once is enough: maybe all of its connections are slow
                 continue
             failure = got.error
+            if got.setback.answered:
+                for wait in waits:
+                    wait.why = got.setback.why
             if troubled is None:
                 troubled = trio.current_time()
             if isinstance(failure, OriginUnreachable):
@@ -295,20 +313,39 @@ class Caller:
         seconds = self._policy.attempt_timeout(call.size)
         presence = self._presence
         presence.host = endpoint.host
-        with self._admit(call) as meter, self._expecting(call):
-            async with self._exchanges.exchange(
-                request, meter, call.purpose, progress, seconds=seconds
-            ) as exchange:
-                if exchange.status < 300:
-                    presence.heard()
-                    return await call.take(exchange)
-                body = await exchange.read_error(_LARGEST_ERROR)
-        answer = Answer.read(exchange.status, exchange.headers, body)
+        outcome: Outcome = "cancelled"
+        try:
+            with self._admit(call) as meter, self._expecting(call):
+                async with self._exchanges.exchange(
+                    request, meter, call.purpose, progress, seconds=seconds
+                ) as exchange:
+                    if exchange.status < 300:
+                        self._heard(progress)
+                        got = await call.take(exchange)
+                        outcome = "ok"
+                        return got
+                    body = await exchange.read_error(_LARGEST_ERROR)
+            answer = Answer.read(exchange.status, exchange.headers, body)
+            outcome = outcome_of(answer)
+        except Broken:
+            outcome = "switched" if progress.switched else "unreachable"
+            raise
+        except OriginError:
+            outcome = "unfit"
+            raise
+        finally:
+            self._operations.count(call.operation, outcome, progress)
         if answer.status < 500 and not answer.transient:
-            presence.heard()
+            self._heard(progress)
         if call.method == "HEAD" and answer.unexplained and not answer.moved_from(endpoint.region):
             return await self._explain(call, answer, endpoint, credentials)
         return answer
+
+    def _heard(self, progress: Progress) -> None:
+        """Take note that an attempt got an answer that says that S3 is there."""
+        self._presence.heard()
+        for wait in progress.waits:
+            wait.heard(trio.current_time())
 
     @contextmanager
     def _expecting(self, call: Call[_T]) -> Iterator[None]:

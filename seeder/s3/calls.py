@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from seeder.errors import OriginError
+from seeder.s3.operations import Operation
 from seeder.s3.signing import Query
 from seeder.s3.transport import Exchange
 from seeder.torrent.objects import Meter, ObjectRef, Purpose
@@ -24,28 +25,6 @@ class Allowance(Protocol):
 
         The block gets the meter to count it on, which passes everything on to `meter`.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class OriginStatistics:
-    """What one origin's calls came to since the start, and how they stand now."""
-
-    requests: int
-    retries: int
-    errors: Mapping[str, int]
-    """Calls that failed, by kind."""
-    switched: int
-    """Reads that went on over another connection, since others were much faster."""
-    reachable: bool
-    """False after a call got no answer or only 5xx, or nothing came for a while, until the next
-    answer."""
-    since: float | None
-    """When it went away (Unix s); None while it is reachable."""
-    reason: str | None
-    """Why it counts as away."""
-    last_success: float | None
-    """When the last answer came (Unix s)."""
-    last_error: str | None
 
 
 @dataclass(frozen=True)
@@ -79,6 +58,17 @@ class Call(Generic[_T]):
     def optional(self) -> bool:
         """Whether we can do without its answer: it is tried less often, and says nothing of S3."""
         return self.dispensable or self.torrent or bool(self.about)
+
+    @property
+    def operation(self) -> Operation:
+        """S3's name for it."""
+        if self.listing is not None:
+            return "ListObjects"
+        if self.torrent:
+            return "GetObjectTorrent"
+        if self.method == "HEAD":
+            return "HeadObject"
+        return "GetObjectAttributes" if self.about else "GetObject"
 
     @property
     def key(self) -> str:

@@ -5,7 +5,7 @@
 
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TypeVar
 
 import trio
@@ -23,12 +23,14 @@ from seeder.errors import (
 )
 from seeder.s3.answers import label
 from seeder.s3.caller import Caller
-from seeder.s3.calls import Allowance, Call, OriginStatistics
+from seeder.s3.calls import Allowance, Call
 from seeder.s3.heads import check_range, content_length, whole_size
 from seeder.s3.listing import LARGEST_PAGE, Listed, Page, page_query, parse_page
+from seeder.s3.operations import OriginStatistics
 from seeder.s3.pages import hint_of_page, is_page
 from seeder.s3.retry import RetryPolicy
 from seeder.s3.signing import Query
+from seeder.s3.stalls import Stall
 from seeder.s3.transport import Broken, Exchange
 from seeder.s3.witnesses import Witnesses
 from seeder.torrent.objects import Meter, ObjectRef, PinnedObject, Purpose
@@ -93,6 +95,11 @@ class S3Origin:
     def next_try_in(self) -> float:
         """Return the seconds until S3 may be asked again; 0 if it isn't away."""
         return self._caller.next_try_in()
+
+    def stalls(self) -> Iterator[tuple[ObjectRef, bool, Stall]]:
+        """Yield the objects and prefixes of which nothing has come for a while, though it is
+        wanted, and whether we can do without it."""
+        return self._caller.stalls()
 
     def statistics(self) -> OriginStatistics:
         """Return a snapshot."""

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 
 import trio
 
-from seeder.s3.calls import OriginStatistics
 from seeder.s3.client import S3Origin
+from seeder.s3.operations import OriginStatistics
+from seeder.s3.stalls import Stall
 from seeder.torrent.bundle import padded
 from seeder.torrent.catalog import Torrent
-from seeder.torrent.objects import Meter
+from seeder.torrent.objects import Meter, ObjectRef
 from seeder.units import ByteRange
 
 
@@ -68,6 +69,11 @@ class Origins(Mapping[str, S3Origin]):
     def statistics(self) -> dict[str, OriginStatistics]:
         """Return a snapshot of each origin, by name."""
         return {name: origin.statistics() for name, origin in self._origins.items()}
+
+    def stalls(self) -> Iterator[tuple[ObjectRef, bool, Stall]]:
+        """Yield what is stalled of any origin, as `S3Origin.stalls` does."""
+        for origin in self._origins.values():
+            yield from origin.stalls()
 
     def is_busy(self) -> bool:
         """Tell whether calls to any of them wait for a connection."""

@@ -8,6 +8,8 @@ is behind. Where a read is alone, it is held against those that ended lately.
 from collections import deque
 from collections.abc import Callable
 
+from seeder.s3.stalls import Outstanding
+
 _WINDOW = 4
 """Ticks over which reads are compared."""
 _LONG_WINDOW = 30
@@ -47,10 +49,15 @@ class Progress:
         "received",
         "size",
         "switched",
+        "waits",
     )
 
-    def __init__(self, size: int, *, may_switch: bool = False) -> None:
+    def __init__(
+        self, size: int, *, may_switch: bool = False, waits: tuple[Outstanding, ...] = ()
+    ) -> None:
         self.size = size
+        self.waits = waits
+        """Told of its beginning, of its end, and now and then of what comes."""
         self.may_switch = may_switch
         self.received = 0
         """Bytes of its body so far."""
@@ -128,11 +135,15 @@ class Pace:
             self._ticks.append(now)
         progress.began, progress.let_go = now, let_go
         self.active[progress] = None
+        for wait in progress.waits:
+            wait.tried()
 
     def end(self, progress: Progress, now: float) -> None:
         """Take note of its end, however it ended."""
         if self.active.pop(progress, self) is self:
             return
+        for wait in progress.waits:
+            wait.ended()
         seconds = now - progress.began
         came, spent = self._ended_flow
         since = max(progress.began, self._ticks[-1])
@@ -156,7 +167,10 @@ class Pace:
             count = progress.mark()
             came += count
             spent += now - max(last, progress.began)
-            moved |= count > 0 and progress.answered_at is not None
+            if count and progress.answered_at is not None:
+                moved = True
+                for wait in progress.waits:
+                    wait.heard(now)
         self._ticks.append(now)
         self._flow.append((came, spent))
         for progress in tuple(self.active):

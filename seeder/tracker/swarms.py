@@ -15,6 +15,7 @@ from seeder.tracker.handout import OwnPlace
 from seeder.tracker.rooms import Room
 from seeder.tracker.saved import Counted, SavedSwarm, SwarmRow, from_row, to_rows
 from seeder.tracker.swarm import Swarm, SwarmPolicy
+from seeder.tracker.tallies import TrackerTallies
 from seeder.tracker.visits import Visits
 
 SOON = 60.0
@@ -94,6 +95,8 @@ class Swarms:
         # Sessions outlive their peers, so that a client that stops and starts counts nothing anew.
         self._past = PastRoom(policy.peers)
         self._visits = Visits()
+        self.tallies = TrackerTallies()
+        """What was asked, counted where it is answered."""
 
     def open(
         self,

@@ -20,6 +20,7 @@ from seeder.net.buckets import AddressLimiter
 from seeder.torrent.info import InfoHash
 from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
+from seeder.tracker.tallies import ANNOUNCE_OUTCOMES, EVENTS, UNREAD
 from tests.gateway.support import (
     ENTRY,
     MAGNET,
@@ -167,6 +168,39 @@ def test_who_asks_too_often_is_told_when_to_come_again() -> None:
     slow_down = public.get("/quotes/Nelson?torrent")
     assert (slow_down.status, error_code(slow_down)) == (503, "SlowDown")
     assert b"peers" in decoded(public.get(announce(name="b"), peer="192.0.2.2"))
+
+
+def test_announces_are_counted_by_event_and_outcome_and_scrapes_by_outcome() -> None:
+    limiter = AddressLimiter(rate=1e-9, burst=7)
+    public = Public(limiter=limiter)
+    unknown = announce().replace(quote_from_bytes(HASH), "x" * 20)
+    for target in (
+        announce("event=started"),
+        announce(),
+        announce("event=completed").replace("port=2000", "port=0"),
+        "/announce",
+        f"{unknown}&event=started",
+        f"/scrape?info_hash={quote_from_bytes(HASH)}",
+        "/scrape",
+    ):
+        decoded(public.get(target))
+    while limiter.admit(packed("192.0.2.1"), 0.0):
+        pass
+    for target in (announce("event=started"), announce("event=stopped"), "/scrape"):
+        decoded(public.get(target))
+    tallies = public.swarms.tallies
+    assert tallies.announces == {
+        ("started", "answered"): 1,
+        ("none", "answered"): 1,
+        ("unread", "malformed"): 2,
+        ("started", "unknown-torrent"): 1,
+        ("unread", "too-often"): 1,
+        ("stopped", "answered"): 1,
+    }
+    assert tallies.scrapes == {"answered": 1, "malformed": 1, "too-often": 1}
+    assert {event for event, _ in tallies.announces} <= {*EVENTS, UNREAD}
+    outcomes = {outcome for _, outcome in tallies.announces} | set(tallies.scrapes)
+    assert outcomes == set(ANNOUNCE_OUTCOMES)
 
 
 def test_a_mirror_of_thousands_of_torrents_comes_back_bit_by_bit() -> None:

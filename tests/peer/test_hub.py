@@ -8,6 +8,7 @@ import trio
 
 from seeder.peer import hub as hub_module
 from seeder.peer import messages
+from seeder.peer.hub import CONNECTION_STATES
 from seeder.peer.lifetime import IDLE_PATIENCE, STRANGER_PATIENCE
 from seeder.peer.messages import BLOCK_SIZE, Block, MessageId
 from seeder.torrent import bencode
@@ -309,6 +310,21 @@ async def test_the_hub_tells_how_it_stands(tmp_path: Path) -> None:
         await node.wait_closed("left", 2)
         assert node.connected(node.torrent.info_hash) == 0
         assert node.connected(bytes(20)) == 0
+
+
+async def test_connections_are_told_by_what_they_are_about(tmp_path: Path) -> None:
+    limits = Limits(upload_slots=1, connections=4, connections_per_address=3)
+    async with serving(tmp_path, (DATA, MIB), limits=limits) as node:
+        async with node.connection(), node.peer() as peer, node.peer(peer_id=THIRD_ID):
+            told = node.hub.statistics
+            await wait_until(lambda: told().states == {"handshake": 1, "idle": 2})
+            async with node.connection() as refused:
+                await refused.read_to_the_end()
+            assert told().refusals == told().closes == {"too-many-from-address": 1}
+            assert await is_served(peer)
+            assert told().states == {"handshake": 1, "idle": 1, "served": 1}
+            assert set(told().states) <= set(CONNECTION_STATES)
+        await wait_until(lambda: told().states == {})
 
 
 # -- ends

@@ -1,0 +1,107 @@
+"""What is wanted of S3, and how long nothing has come of it: whether it is stalled. No I/O.
+
+Times are of one clock, in seconds.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from seeder.torrent.objects import ObjectRef
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """What has been wanted in vain."""
+
+    seconds: float
+    """Since something came, or since it is wanted."""
+    tries: int
+    """Requests that were made of it in that time."""
+    why: str | None
+    """What S3 answers; None if it answers nothing."""
+
+    def __str__(self) -> str:
+        if not self.tries:
+            return f"no connection to S3 free for {self.seconds:.0f} s"
+        tries = "1 try" if self.tries == 1 else f"{self.tries} tries"
+        if self.why is None:
+            return f"S3 silent for {self.seconds:.0f} s, {tries}"
+        return f"S3 gives only errors for {self.seconds:.0f} s, {tries}: {self.why}"
+
+
+class Outstanding:
+    """The calls for one object, or for all of an origin, that haven't ended."""
+
+    __slots__ = ("_active", "_since", "_tries", "calls", "why")
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.why: str | None = None
+        """The last error that S3 answered since anything else came."""
+        self._since = 0.0
+        self._tries = self._active = 0
+
+    def wanted(self, now: float) -> None:
+        """Take note of one more call."""
+        if not self.calls:
+            self._since, self._tries, self.why = now, 0, None
+        self.calls += 1
+
+    def tried(self) -> None:
+        """Take note that a request is made."""
+        self._active += 1
+        self._tries += 1
+
+    def ended(self) -> None:
+        """Take note that a request has ended."""
+        self._active -= 1
+
+    def heard(self, now: float) -> None:
+        """Take note that something came that is no error."""
+        self._since, self._tries, self.why = now, self._active, None
+
+    def stall(self, now: float, silence: float) -> Stall | None:
+        """Return how it is stalled, if nothing has come for so many seconds of `silence`."""
+        seconds = now - self._since
+        if not self.calls or seconds < silence:
+            return None
+        return Stall(seconds, self._tries, self.why)
+
+
+class Stalls:
+    """What is wanted of one origin: in all, and by object (or by prefix, for listings).
+
+    Questions that we can do without are counted for their object alone, and apart. What has
+    brought nothing for `silence` seconds is stalled.
+    """
+
+    def __init__(self, silence: float) -> None:
+        self._silence = silence
+        self._all = Outstanding()
+        self._objects: dict[tuple[ObjectRef, bool], Outstanding] = {}
+        """By object, and whether we can do without it."""
+
+    def begin(self, ref: ObjectRef, now: float, *, optional: bool) -> tuple[Outstanding, ...]:
+        """Take note of a call; return what its attempts are to be told to, and `end` too."""
+        own = self._objects.setdefault((ref, optional), Outstanding())
+        waits = (own,) if optional else (own, self._all)
+        for wait in waits:
+            wait.wanted(now)
+        return waits
+
+    def end(self, ref: ObjectRef, waits: tuple[Outstanding, ...], *, optional: bool) -> None:
+        """Take note that a call has ended."""
+        for wait in waits:
+            wait.calls -= 1
+        if not waits[0].calls:
+            del self._objects[ref, optional]
+
+    def stall(self, now: float) -> Stall | None:
+        """Return how the origin is stalled, if it is."""
+        return self._all.stall(now, self._silence)
+
+    def stalls(self, now: float) -> Iterator[tuple[ObjectRef, bool, Stall]]:
+        """Yield the objects that are stalled, and whether we can do without what is wanted."""
+        for (ref, optional), wait in self._objects.items():
+            if (stall := wait.stall(now, self._silence)) is not None:
+                yield ref, optional, stall
