@@ -128,6 +128,14 @@ def parse_time(text: str) -> float:
     return seconds
 
 
+def rounded_time(seconds: float) -> str:
+    """Return a time in the largest unit that leaves two or more of it, such as "40 s", "3 min"."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def show_moment(at: float) -> str:
     """Return a Unix time (s) as "2026-07-20 12:00 UTC"."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")

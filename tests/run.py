@@ -65,6 +65,7 @@ DEBIAN_PACKAGES = {
     "chromium-driver": "tests of the status page",
     "rclone": "tests with rclone",
     "systemd": "checks of the systemd units",
+    "prometheus": "checks of metrics, rules and dashboard",
 }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import trio
 
+from seeder.admin.stalls import STALLED, StalledObjects
 from seeder.ledger.counters import Account, AccountKey, Ledger
 from seeder.ledger.report import TorrentRow
 from seeder.torrent.catalog import Catalog, Publication, State
@@ -60,13 +61,16 @@ class Accounts:
         # Without a version nothing has been booked yet; with one it may be from earlier.
         return self.ledger.account(key) if ref.version_id else Account(key=key)
 
-    def row(self, publication: Publication) -> TorrentRow:
+    def row(self, publication: Publication, stalled: StalledObjects) -> TorrentRow:
         """Return the line of a report for one publication."""
-        account, torrent = self.account(publication), publication.torrent
+        account, torrent, work = self.account(publication), publication.torrent, publication.work
+        stall, now = stalled.find(publication), trio.current_time()
         row = TorrentRow.of(
             account,
-            reason=publication.reason,
+            reason=publication.reason if stall is None else str(stall),
             progress=publication.progress,
             metainfo=None if torrent is None else torrent.rung,
+            rate=None if work is None else work.rate(now),
+            time_left=None if work is None else work.left(now),
         )
-        return replace(row, state=publication.state)
+        return replace(row, state=publication.state if stall is None else STALLED)

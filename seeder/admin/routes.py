@@ -15,12 +15,12 @@ import trio
 
 from seeder.admin.accounts import ROWS_AT_ONCE
 from seeder.admin.cockpit import Cockpit
+from seeder.admin.exposition import CONTENT_TYPE as METRICS_TYPE
 from seeder.admin.hosts import is_answered
 from seeder.admin.stream import EventStream
 from seeder.admin.view import View
 from seeder.http.headers import accepted
 from seeder.http.messages import Request, Response
-from seeder.ledger.metrics import CONTENT_TYPE as METRICS_TYPE
 
 MOST_STREAMS = 32
 """Status pages that are kept up to date at a time."""

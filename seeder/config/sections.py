@@ -291,6 +291,8 @@ class AdminSettings(Settings):
         tuple[Annotated[str, checked(check_domain)], ...], array('["status.example.org"]')
     ] = ()
     """Names by which browsers and monitoring reach it; IP addresses and localhost need none."""
+    metrics_objects: Annotated[int, count(0, 100_000)] = 200
+    """The most objects that have metrics of their own; of more, only sums are told."""
 
 
 class SavingsSettings(Settings):

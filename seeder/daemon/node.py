@@ -147,6 +147,8 @@ async def open_node(
             downloads=downloads,
             prefixes=publisher.prefixes,
             prices=prices_of(config),
+            metrics_objects=config.admin.metrics_objects,
+            cache_limits={"memory": config.cache.memory, "disk": config.cache.disk},
         )
         node = Node(
             config=config,

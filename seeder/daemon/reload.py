@@ -1,11 +1,13 @@
 """What SIGHUP changes in a running node, and what needs a restart."""
 
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import trio
 
+from seeder.admin.reloads import ReloadOutcome
 from seeder.config.load import load
 from seeder.config.sections import Config
 from seeder.daemon.node import Node
@@ -48,13 +50,19 @@ async def reload(node: Node, path: Path) -> None:
         _LOG.error("not reloaded, the old configuration stays in force:")
         for problem in error.problems:
             _LOG.error("  %s", problem)
+        node.overview.reloads.note(time.time(), "refused", "; ".join(error.problems))
         return
+    outcome: ReloadOutcome = "ok"
+    reason = None
     changed = ", ".join(_fixed(node.config, config))
     if changed:
         _LOG.warning("%s changed in %s: that takes effect at the next start", changed, path)
+        outcome, reason = "partial", f"{changed}: takes effect at the next start"
     missing = {settings.origin for settings in config.objects} - node.foundation.origins.keys()
     if missing:
-        _LOG.error("not reloaded: origin %s is new, which needs a restart", ", ".join(missing))
+        why = f"origin {', '.join(missing)} is new, which needs a restart"
+        _LOG.error("not reloaded: %s", why)
+        node.overview.reloads.note(time.time(), "refused", why)
         return
     node.restraint.change(config)
     node.overview.prices = prices_of(config)
@@ -67,6 +75,7 @@ async def reload(node: Node, path: Path) -> None:
         await node.publisher.apply(config.objects)
     except SeederError as error:
         _LOG.error("not all objects of %s are taken up: %s", path, error)
+        outcome, reason = "partial", f"not all objects are taken up: {error}"
     gateway = node.config.gateway.model_copy(update={"keys": config.gateway.keys})
     node.config = node.config.model_copy(
         update={
@@ -77,6 +86,7 @@ async def reload(node: Node, path: Path) -> None:
             "savings": config.savings,
         }
     )
+    node.overview.reloads.note(time.time(), outcome, reason)
     _LOG.info("reloaded: %s", node.overview.summary())
 
 

@@ -20,6 +20,7 @@ from seeder.daemon.descriptors import raise_limit
 from seeder.daemon.floods import WINDOW, FloodGate
 from seeder.daemon.listeners import Listeners, address_of, open_listeners
 from seeder.daemon.node import Node, open_node
+from seeder.daemon.progress import tell_progress
 from seeder.daemon.reload import reload
 from seeder.daemon.scrubbing import scrub
 from seeder.daemon.systemd import Notifier, activated_sockets, watchdog_interval
@@ -80,6 +81,8 @@ async def serve(
                 )
             await node.publisher.apply(config.objects)
             serving.start_soon(_expire, node)
+            serving.start_soon(node.overview.pulse.run)
+            serving.start_soon(tell_progress, node.overview)
             serving.start_soon(_keep_to_budget, node)
             serving.start_soon(scrub, node.catalog, node.foundation.cache)
             serving.start_soon(_tell_status, node, notifier)

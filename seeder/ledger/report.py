@@ -38,6 +38,10 @@ class TorrentRow:
     """Share of the work that the state is about, 0 to 1."""
     metainfo: str | None = None
     """The rung of the metainfo ladder that the torrent came from, while it is known."""
+    rate: float | None = None
+    """Bytes/s of that work of late."""
+    time_left: float | None = None
+    """Seconds that the rest of it takes at that rate."""
 
     @classmethod
     def of(
@@ -47,6 +51,8 @@ class TorrentRow:
         reason: str | None = None,
         progress: float | None = None,
         metainfo: str | None = None,
+        rate: float | None = None,
+        time_left: float | None = None,
     ) -> "TorrentRow":
         """Return the row of an account as it is now."""
         return cls(
@@ -61,6 +67,8 @@ class TorrentRow:
             reason=reason,
             progress=progress,
             metainfo=metainfo,
+            rate=rate,
+            time_left=time_left,
         )
 
     def document(self, prices: Prices) -> Document:
@@ -76,6 +84,8 @@ class TorrentRow:
             "state": self.state,
             "reason": self.reason,
             "progress": self.progress,
+            "rate": self.rate,
+            "time_left": self.time_left,
             "metainfo": self.metainfo,
             **_figures(self.counters, self.size, self.peers, self.seeds, prices),
         }

@@ -46,6 +46,7 @@ from seeder.torrent.objects import (
     still_there,
     told_alike,
 )
+from seeder.torrent.work import Work
 from seeder.units import rounded_size
 
 _LOG = logging.getLogger(__name__)
@@ -370,10 +371,13 @@ class Keeper(Rounds):
 
         def begin() -> None:
             publication.settle(State.BUILDING)
+            publication.work = Work(trio.current_time())
             _LOG.info("%s: getting the metainfo of %s", publication.ref, rounded_size(pinned.size))
 
         def progress(done: int, size: int) -> None:
             publication.progress = done / size if size else 1.0
+            if publication.work is not None:
+                publication.work.advance(done, size, trio.current_time())
 
         if record.info is None:
             await self._maker.make(record, settings, progress, begin=begin, former=former)

@@ -142,7 +142,7 @@ class Caller:
         return self._presence.gate.next_in(trio.current_time())
 
     def stalls(self) -> Iterator[tuple[ObjectRef, bool, Stall]]:
-        """Yield the objects and prefixes that are stalled, and whether we can do without it."""
+        """Yield the objects and prefixes that are stalled, as `Stalls.stalls` does."""
         return self._stalls.stalls(trio.current_time())
 
     def statistics(self) -> OriginStatistics:
@@ -168,8 +168,10 @@ class Caller:
     async def result(self, call: Call[_T]) -> _T:
         """Make a call and return its result; count its failure. OriginError, BudgetSpent."""
         self._presence.calls += 1
-        ref, optional = call.ref, call.optional
-        waits = self._stalls.begin(ref, trio.current_time(), optional=optional)
+        ref, question = call.ref, call.purpose == "metainfo"
+        waits = self._stalls.begin(
+            ref, trio.current_time(), question=question, optional=call.optional
+        )
         try:
             return await self._attempts(call, waits)
         except OriginError as error:
@@ -178,7 +180,7 @@ class Caller:
                 self._last_error = str(error)
             raise
         finally:
-            self._stalls.end(ref, waits, optional=optional)
+            self._stalls.end(ref, waits, question=question)
             self._presence.calls -= 1
 
     async def _attempts(self, call: Call[_T], waits: tuple[Outstanding, ...]) -> _T:

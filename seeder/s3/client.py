@@ -98,7 +98,7 @@ class S3Origin:
 
     def stalls(self) -> Iterator[tuple[ObjectRef, bool, Stall]]:
         """Yield the objects and prefixes of which nothing has come for a while, though it is
-        wanted, and whether we can do without it."""
+        wanted, and whether only a question about them is."""
         return self._caller.stalls()
 
     def statistics(self) -> OriginStatistics:

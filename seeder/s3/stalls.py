@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from seeder.torrent.objects import ObjectRef
+from seeder.units import rounded_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +22,13 @@ class Stall:
     """What S3 answers; None if it answers nothing."""
 
     def __str__(self) -> str:
+        since = rounded_time(self.seconds)
         if not self.tries:
-            return f"no connection to S3 free for {self.seconds:.0f} s"
+            return f"no connection to S3 free for {since}"
         tries = "1 try" if self.tries == 1 else f"{self.tries} tries"
         if self.why is None:
-            return f"S3 silent for {self.seconds:.0f} s, {tries}"
-        return f"S3 gives only errors for {self.seconds:.0f} s, {tries}: {self.why}"
+            return f"S3 silent for {since}, {tries}"
+        return f"S3 gives only errors for {since}, {tries}: {self.why}"
 
 
 class Outstanding:
@@ -71,37 +73,39 @@ class Outstanding:
 class Stalls:
     """What is wanted of one origin: in all, and by object (or by prefix, for listings).
 
-    Questions that we can do without are counted for their object alone, and apart. What has
-    brought nothing for `silence` seconds is stalled.
+    Of an object, its bytes and questions about it are counted apart; questions that we can do
+    without say nothing of the origin. What has brought nothing for `silence` seconds is stalled.
     """
 
     def __init__(self, silence: float) -> None:
         self._silence = silence
         self._all = Outstanding()
         self._objects: dict[tuple[ObjectRef, bool], Outstanding] = {}
-        """By object, and whether we can do without it."""
+        """By object, and whether it is a question about it."""
 
-    def begin(self, ref: ObjectRef, now: float, *, optional: bool) -> tuple[Outstanding, ...]:
+    def begin(
+        self, ref: ObjectRef, now: float, *, question: bool, optional: bool = False
+    ) -> tuple[Outstanding, ...]:
         """Take note of a call; return what its attempts are to be told to, and `end` too."""
-        own = self._objects.setdefault((ref, optional), Outstanding())
+        own = self._objects.setdefault((ref, question), Outstanding())
         waits = (own,) if optional else (own, self._all)
         for wait in waits:
             wait.wanted(now)
         return waits
 
-    def end(self, ref: ObjectRef, waits: tuple[Outstanding, ...], *, optional: bool) -> None:
+    def end(self, ref: ObjectRef, waits: tuple[Outstanding, ...], *, question: bool) -> None:
         """Take note that a call has ended."""
         for wait in waits:
             wait.calls -= 1
         if not waits[0].calls:
-            del self._objects[ref, optional]
+            del self._objects[ref, question]
 
     def stall(self, now: float) -> Stall | None:
         """Return how the origin is stalled, if it is."""
         return self._all.stall(now, self._silence)
 
     def stalls(self, now: float) -> Iterator[tuple[ObjectRef, bool, Stall]]:
-        """Yield the objects that are stalled, and whether we can do without what is wanted."""
-        for (ref, optional), wait in self._objects.items():
+        """Yield the objects that are stalled, and whether only a question about them is."""
+        for (ref, question), wait in self._objects.items():
             if (stall := wait.stall(now, self._silence)) is not None:
-                yield ref, optional, stall
+                yield ref, question, stall

@@ -19,6 +19,7 @@ from seeder.torrent.objects import (
     cache_id,
     sections_of,
 )
+from seeder.torrent.work import Work
 from seeder.units import ByteRange
 
 
@@ -229,6 +230,8 @@ class Publication:
     reason: str | None = None
     progress: float | None = None
     """Share of the object hashed, 0 to 1, while building."""
+    work: Work | None = None
+    """How the building goes on, once it has begun."""
     torrent: Torrent | None = None
     pinned: PinnedObject | None = None
     """The object as S3 described it last; None while that isn't known."""
@@ -237,7 +240,7 @@ class Publication:
         """Move to `state`; progress is over."""
         self.state = state
         self.reason = reason
-        self.progress = None
+        self.progress = self.work = None
 
 
 @dataclass(slots=True)

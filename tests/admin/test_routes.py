@@ -17,10 +17,10 @@ from seeder.http.messages import Request, Response
 from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
 from seeder.ledger.counters import AccountKey, Counters, Ledger
 from seeder.ledger.database import LedgerStatistics
-from seeder.ledger.metrics import Metrics
 from seeder.ledger.report import Document, Report
 from seeder.ledger.savings import Prices
 from seeder.publish.prefixes import Prefix
+from tests.admin.support import parts_of
 
 STATIC = {path.name: path for path in (files("seeder.admin") / "static").iterdir()}
 OURS = {name for name in STATIC if "uplot" not in name}
@@ -56,7 +56,7 @@ class Daemon(Overview):
         return {**document, **shown, "prefixes": [prefix.document()], "ledger": ledger}
 
     async def metrics(self) -> bytes:
-        return b"".join(Metrics(version="1.2.3").parts(self._report()))
+        return b"".join(await parts_of(self.ledger))
 
 
 class Page(Cockpit):

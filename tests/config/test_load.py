@@ -379,7 +379,7 @@ def test_a_list_of_sources_points_at_the_wrong_one(read: Load) -> None:
             "admin.state_directory: unknown key here; "
             "it goes to the top of the file, above every [heading]",
         ),
-        ("[admin]\nzzz = 1", "admin.zzz: unknown key; there are listen, hosts"),
+        ("[admin]\nzzz = 1", "admin.zzz: unknown key; there are listen, hosts, metrics_objects"),
         ("[origin]\nname = 1", "origin.name: unknown key; an origin's name is in its heading"),
         ('[cache]\n"a b" = 1', 'cache."a b": unknown key; there are directory, memory, disk'),
         ("[origins.default]", 'origins.default: the origin named "default" is headed [origin]'),

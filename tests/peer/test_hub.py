@@ -313,7 +313,7 @@ async def test_the_hub_tells_how_it_stands(tmp_path: Path) -> None:
 
 
 async def test_connections_are_told_by_what_they_are_about(tmp_path: Path) -> None:
-    limits = Limits(upload_slots=1, connections=4, connections_per_address=3)
+    limits = Limits(connections_per_address=3)
     async with serving(tmp_path, (DATA, MIB), limits=limits) as node:
         async with node.connection(), node.peer() as peer, node.peer(peer_id=THIRD_ID):
             told = node.hub.statistics

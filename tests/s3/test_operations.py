@@ -113,8 +113,8 @@ async def test_an_object_of_which_nothing_comes_is_stalled_until_something_does(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(read, origin, CountingMeter())
         await until(lambda: origin.statistics().stall is not None)
-        [(ref, optional, stall)] = origin.stalls()
-        assert (ref, optional) == (REF, False)
+        [(ref, question, stall)] = origin.stalls()
+        assert (ref, question) == (REF, False)
         assert str(stall).startswith("S3 silent for 0 s, 1 try")
         go_on.set()
     assert list(origin.stalls()) == []

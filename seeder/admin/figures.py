@@ -1,0 +1,157 @@
+"""The metrics of what is counted by object: by origin and by prefix always, by object where few.
+
+The same figures stand below three names: `seeder_node_...` by origin, `seeder_prefix_...` by
+prefix, and `seeder_...` by object. A counter never shrinks; what can (saved bytes, peers) is a
+gauge.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter
+from typing import TypeAlias, TypeVar
+
+from seeder.admin.exposition import Family, Labels, labels, with_label
+from seeder.admin.sums import Sum, Sums, by_origin
+from seeder.ledger.counters import Counters
+from seeder.ledger.savings import Prices, savings
+from seeder.torrent.objects import Purpose
+
+_T = TypeVar("_T")
+_Scope: TypeAlias = Mapping[Labels, Sum]
+_Series: TypeAlias = tuple[Labels, float]
+
+_BY_PURPOSE: tuple[tuple[str, str, Callable[[Counters], Mapping[Purpose, int]]], ...] = (
+    (
+        "origin_bytes_total",
+        "Body bytes received from S3 (measured)",
+        Counters.origin_bytes_by_purpose,
+    ),
+    (
+        "origin_requests_total",
+        "Requests sent to S3, retries included (measured)",
+        Counters.origin_requests_by_purpose,
+    ),
+)
+# Counter attribute -> metric and help.
+_COUNTED = {
+    "requester_charged": (
+        "origin_requester_charged_requests_total",
+        "Requests that S3 said it charged us for as the requester",
+    ),
+    "uploaded_bytes": ("uploaded_bytes_total", "Piece payload sent to peers (measured)"),
+    "protocol_bytes": (
+        "protocol_bytes_total",
+        "Bytes sent to peers and HTTP clients that were no piece payload (measured)",
+    ),
+    "delivered_verified_bytes": (
+        "delivered_verified_bytes_total",
+        "Bytes that we sent, or that peers can have had of each other (verified)",
+    ),
+    "delivered_claimed_bytes": (
+        "delivered_claimed_bytes_total",
+        "Bytes that peers announced as downloaded (claimed)",
+    ),
+    "completed": ("completed_downloads_total", "Downloads announced as completed (claimed)"),
+    "peers_seen": ("peer_sessions_total", "Peer sessions but those of seeds (measured)"),
+}
+_SAVED = {
+    "delivered_verified_bytes": ("saved_verified_bytes", "Delivered (verified) less from S3"),
+    "delivered_claimed_bytes": ("saved_claimed_bytes", "Delivered (claimed) less from S3"),
+}
+_MONEY = {
+    "origin_money": ("origin_money", "What S3 charges for what came from it, at [savings] prices"),
+    "saved_verified_money": (
+        "saved_verified_money",
+        "What the delivered bytes (verified) would have cost, less what S3 charges",
+    ),
+    "saved_claimed_money": (
+        "saved_claimed_money",
+        "What the delivered bytes (claimed) would have cost, less what S3 charges",
+    ),
+}
+_STANDING = {
+    "objects": ("objects", "Objects that are published now"),
+    "size": ("objects_bytes", "Their bytes"),
+}
+_SWARM = {
+    "peers": ("swarm_peers", "Peers in the swarm, seeds included, as announced"),
+    "seeds": ("swarm_seeds", "Peers in the swarm with the whole object, as announced"),
+}
+
+
+def figures(sums: Sums, prices: Prices) -> Iterator[Family]:
+    """Yield every family of them."""
+    origins = {labels(origin=name): each for name, each in by_origin(sums.prefixes).items()}
+    yield from _summed("seeder_node_", origins, prices)
+    prefixes = {
+        labels(origin=origin, bucket=bucket, prefix=prefix): each
+        for (origin, bucket, prefix), each in sums.prefixes.items()
+    }
+    yield from _summed("seeder_prefix_", prefixes, prices)
+    if sums.objects is not None:
+        yield from _of_objects(
+            {labels(bucket=bucket, key=key): each for (bucket, key), each in sums.objects.items()}
+        )
+
+
+def _summed(prefix: str, scope: _Scope, prices: Prices) -> Iterator[Family]:
+    yield from _counted(prefix, scope)
+    yield from _taken(prefix, scope, {**_STANDING, **_SWARM})
+    saved = {
+        written: savings(each.counters, size=None, prices=prices) for written, each in scope.items()
+    }
+    for attribute, (name, text) in _MONEY.items():
+        yield Family(prefix + name, "gauge", text, _each(saved, attrgetter(attribute)))
+
+
+def _of_objects(scope: _Scope) -> Iterator[Family]:
+    yield from _counted("seeder_", scope)
+    yield from _taken("seeder_", scope, _SWARM)
+    yield Family(
+        "seeder_build_progress_ratio",
+        "gauge",
+        "Share of the object that is hashed, while its torrent is made",
+        ((written, each.progress) for written, each in scope.items() if each.progress is not None),
+    )
+    yield Family(
+        "seeder_stalled_seconds",
+        "gauge",
+        "Since when S3 gives nothing of the object, though it is asked",
+        ((written, each.stalled) for written, each in scope.items() if each.stalled),
+    )
+
+
+def _counted(prefix: str, scope: _Scope) -> Iterator[Family]:
+    for name, text, pick in _BY_PURPOSE:
+        yield Family(prefix + name, "counter", text, _each_purpose(scope, pick))
+    for attribute, (name, text) in _COUNTED.items():
+        figure = attrgetter(f"counters.{attribute}")
+        yield Family(prefix + name, "counter", text, _each(scope, figure))
+    for attribute, (name, text) in _SAVED.items():
+        delivered = attrgetter(f"counters.{attribute}")
+        yield Family(prefix + name, "gauge", text, _each_less_origin(scope, delivered))
+
+
+def _taken(prefix: str, scope: _Scope, names: Mapping[str, tuple[str, str]]) -> Iterator[Family]:
+    for attribute, (name, text) in names.items():
+        yield Family(prefix + name, "gauge", text, _each(scope, attrgetter(attribute)))
+
+
+# The series are written later, when a loop that made them has gone on.
+
+
+def _each(scope: Mapping[Labels, _T], figure: Callable[[_T], float]) -> Iterator[_Series]:
+    return ((written, figure(each)) for written, each in scope.items())
+
+
+def _each_purpose(
+    scope: _Scope, pick: Callable[[Counters], Mapping[Purpose, int]]
+) -> Iterator[_Series]:
+    for written, each in scope.items():
+        for purpose, count in pick(each.counters).items():
+            yield with_label(written, "purpose", purpose), count
+
+
+def _each_less_origin(scope: _Scope, delivered: Callable[[Sum], int]) -> Iterator[_Series]:
+    return (
+        (written, delivered(each) - each.counters.origin_bytes) for written, each in scope.items()
+    )

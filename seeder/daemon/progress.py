@@ -1,0 +1,91 @@
+"""What the log says while something takes long: builds that go on, and what stands still."""
+
+import logging
+from collections.abc import Iterable
+
+import trio
+
+from seeder.admin.overview import Overview, describe_work
+from seeder.torrent.catalog import Publication
+from seeder.torrent.objects import ObjectRef
+
+_LOG = logging.getLogger(__name__)
+
+LOOK_EVERY = 5.0
+"""Seconds between two looks."""
+TELL_EVERY = 30.0
+"""Seconds between two lines about a build."""
+MOST_TOLD = 5
+"""Of more builds, or objects that are stalled, the others are counted in one line."""
+
+
+class ProgressLog:
+    """Tells of builds every half a minute, and once of each object that stalls or goes on."""
+
+    def __init__(self, overview: Overview) -> None:
+        self._overview = overview
+        self._stalled: dict[ObjectRef, float] = {}
+        """Since when (trio's clock), of what was told of."""
+        self._due: dict[ObjectRef, float] = {}
+        """When the log tells of a build next."""
+
+    def look(self, now: float) -> None:
+        """Log what there is to tell."""
+        self._tell_builds(now)
+        self._tell_stalls(now)
+
+    def _tell_builds(self, now: float) -> None:
+        due: list[Publication] = []
+        building: dict[ObjectRef, float] = {}
+        for publication in self._overview.accounts.catalog:
+            if publication.work is None:
+                continue
+            ref = publication.ref
+            building[ref] = self._due.get(ref, publication.work.began + TELL_EVERY)
+            if now >= building[ref]:
+                building[ref] = now + TELL_EVERY
+                due.append(publication)
+        self._due = building
+        stalled = self._overview.stalled()
+        for publication in due[:MOST_TOLD]:
+            work, stall = publication.work, stalled.find(publication)
+            assert work is not None
+            _LOG.info(
+                "%s: %d of %d bytes hashed: %s",
+                publication.ref,
+                work.done,
+                work.size,
+                describe_work(publication) if stall is None else f"stalled: {stall}",
+            )
+        if len(due) > MOST_TOLD:
+            _LOG.info("%d more torrents are being made", len(due) - MOST_TOLD)
+
+    def _tell_stalls(self, now: float) -> None:
+        stalled = self._overview.stalled()
+        present = {**stalled.questions, **stalled.bytes}
+        began = [ref for ref in present if ref not in self._stalled]
+        for ref in began[:MOST_TOLD]:
+            _LOG.warning("%s is stalled: %s", ref, present[ref])
+        if len(began) > MOST_TOLD:
+            _LOG.warning("%s are stalled, too", _others(began[MOST_TOLD:]))
+        gone = [ref for ref in self._stalled if ref not in present]
+        for ref in gone[:MOST_TOLD]:
+            _LOG.info("%s is no longer stalled, after %.0f s", ref, now - self._stalled[ref])
+        if len(gone) > MOST_TOLD:
+            _LOG.info("%s aren't stalled any more either", _others(gone[MOST_TOLD:]))
+        self._stalled = {
+            ref: self._stalled.get(ref, now - stall.seconds) for ref, stall in present.items()
+        }
+
+
+def _others(refs: Iterable[ObjectRef]) -> str:
+    count = len(list(refs))
+    return "1 other object" if count == 1 else f"{count} other objects"
+
+
+async def tell_progress(overview: Overview) -> None:
+    """Keep telling until cancelled."""
+    told = ProgressLog(overview)
+    while True:
+        await trio.sleep(LOOK_EVERY)
+        told.look(trio.current_time())
