@@ -29,7 +29,7 @@ class Cockpit:
     table: Table = field(init=False)
 
     def __post_init__(self) -> None:
-        self.table = Table(self.overview.accounts)
+        self.table = Table(self.overview.accounts, self.overview.stalled)
 
     def rates(self) -> PeerRates:
         """Return what one page needs to tell how fast the peers are."""
@@ -87,4 +87,6 @@ class Cockpit:
 
     def _opened(self) -> Opened:
         overview = self.overview
-        return Opened(overview.accounts, overview.hub, overview.cache, self.links)
+        return Opened(
+            overview.accounts, overview.hub, overview.cache, self.links, overview.stalled()
+        )

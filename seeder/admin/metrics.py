@@ -42,8 +42,6 @@ class NodeState:
     downloads: int
     tracker: TrackerTallies
     cache: CacheStatistics
-    cache_limits: Mapping[str, int]
-    """Bytes by tier."""
     origins: Mapping[str, OriginStatistics]
     budget: Sequence[Remaining]
     ledger: LedgerStatistics
@@ -69,7 +67,7 @@ def node_metrics(node: NodeState) -> Iterator[Family | Histogram]:
     yield from _prefixes(node.prefixes)
     yield from _peers(node)
     yield from _tracker(node.tracker)
-    yield from _cache(node.cache, node.cache_limits)
+    yield from _cache(node.cache)
     yield from _origins(node.origins)
     yield from _budget(node.budget)
     yield from _ledger(node.ledger)
@@ -188,7 +186,8 @@ def _tracker(tallies: TrackerTallies) -> Iterator[Family]:
     )
 
 
-def _cache(told: CacheStatistics, limits: Mapping[str, int]) -> Iterator[Family]:
+def _cache(told: CacheStatistics) -> Iterator[Family]:
+    limits = {"memory": told.memory_budget, "disk": told.disk_budget}
     by_tier: tuple[tuple[str, str, str, Callable[..., Family]], ...] = (
         ("bytes", "seeder_cache_bytes", "Bytes of pieces that are kept", _gauge),
         ("pieces", "seeder_cache_pieces", "Pieces that are kept", _gauge),

@@ -12,7 +12,9 @@ def notices(overview: Overview) -> Iterator[str]:
     if overview.unready is not None:
         yield f"not ready: {overview.unready}"
     for name, told in overview.origins.statistics().items():
-        if not told.reachable:
+        if told.stall is not None:
+            yield f"origin {name} is stalled: {told.stall}"
+        elif not told.reachable:
             yield f"origin {name} is away: {told.reason}"
     fault = overview.database.statistics().fault
     if fault is not None:
@@ -21,6 +23,14 @@ def notices(overview: Overview) -> Iterator[str]:
         yield "the disk cache can't be written: pieces are kept in memory only (see the log)"
     if overview.budget.level is not Level.NORMAL:
         yield f"budget: {explain_level(overview.budget)}"
+    reloads = overview.reloads
+    if reloads.last != "ok":
+        extent = "" if reloads.last == "refused" else " wholly"
+        yield f"the last reload isn't{extent} in force: {reloads.reason}"
+    stalled = overview.stalled().questions
+    for prefix in overview.prefixes:
+        if (stall := stalled.get(prefix.ref)) is not None:
+            yield f"{prefix.ref} is stalled: {stall}"
     for prefix in overview.prefixes:
         if prefix.reason is not None:
             yield f"{prefix.ref}: {prefix.reason}"

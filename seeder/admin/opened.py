@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from seeder.admin.accounts import Accounts
 from seeder.admin.peers import PeerRates
+from seeder.admin.stalls import STALLED, StalledObjects, work_document
 from seeder.admin.view import name_of
 from seeder.cache.pieces import PieceCache
 from seeder.gateway.links import Links
@@ -28,6 +29,7 @@ class Opened:
     hub: Hub
     cache: PieceCache[Torrent]
     links: Links
+    stalled: StalledObjects
 
     async def document(self, ref: ObjectRef, rates: PeerRates) -> Document | None:
         """Return all that there is of one object; None for one that isn't published."""
@@ -35,14 +37,15 @@ class Opened:
         if publication is None:
             return None
         account, torrent = self.accounts.account(publication), publication.torrent
-        counters = account.counters
+        counters, stall = account.counters, self.stalled.find(publication)
         document: Document = {
             "object": name_of(ref),
             "origin": ref.origin,
             "version": account.key.version,
-            "state": publication.state,
-            "reason": publication.reason,
+            "state": publication.state if stall is None else STALLED,
+            "reason": publication.reason if stall is None else str(stall),
             "progress": publication.progress,
+            **work_document(publication),
             "size": account.size,
             "public": publication.public,
             "torrent_url": f"{self.links.object_url(ref)}?torrent",

@@ -51,8 +51,6 @@ class Overview:
     """What the origin charges; a reload may change it."""
     metrics_objects: int
     """The most objects that have series of their own in /metrics."""
-    cache_limits: Mapping[str, int]
-    """Bytes by tier."""
     unready: str | None = "starting"
     """Why the node isn't ready; None once everything is open and loaded."""
     reloads: Reloads = field(default_factory=lambda: Reloads(time.time()))
@@ -195,11 +193,10 @@ class Overview:
             sums=sums,
             prefixes=prefixes,
             hub=self.hub.statistics(),
-            connections=self.downloads.limit,
+            connections=self.hub.places,
             downloads=len(self.downloads),
             tracker=accounts.swarms.tallies,
             cache=self.cache.statistics(),
-            cache_limits=self.cache_limits,
             origins=self.origins.statistics(),
             budget=self.budget.left(),
             ledger=self.database.statistics(),

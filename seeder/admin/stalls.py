@@ -1,7 +1,9 @@
-"""Which publications are stalled: S3 gives nothing of them, though it is asked. No I/O."""
+"""Which publications are stalled: S3 gives nothing of them, though it is asked."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+
+import trio
 
 from seeder.s3.stalls import Stall
 from seeder.torrent.catalog import Publication, State
@@ -47,6 +49,16 @@ class StalledObjects:
             first = next(members, None)
             found = None if first is None else stalls[first]
         return found
+
+
+def work_document(publication: Publication | None) -> dict[str, object]:
+    """Return how fast its making goes on (bytes/s), and the seconds left, as far as known."""
+    work = None if publication is None else publication.work
+    now = 0.0 if work is None else trio.current_time()
+    return {
+        "rate": None if work is None else work.rate(now),
+        "time_left": None if work is None else work.left(now),
+    }
 
 
 def stall_document(stall: Stall | None) -> dict[str, object] | None:

@@ -12,9 +12,11 @@ from operator import itemgetter
 import trio
 
 from seeder.admin.accounts import ROWS_AT_ONCE, Accounts
+from seeder.admin.stalls import STALLED, StalledObjects, work_document
 from seeder.admin.view import View, name_of
 from seeder.ledger.counters import FORMER, Account, AccountKey, Counters
 from seeder.ledger.report import Document
+from seeder.s3.stalls import Stall
 from seeder.torrent.catalog import Publication, State
 
 FRESH = 1.0
@@ -29,10 +31,21 @@ class ObjectEntry:
     publication: Publication | None
     counts: bool
     """False for another object of the same account, whose counts stand with the first."""
+    stall: Stall | None = None
+    """How S3 keeps it waiting, if it does."""
 
     @property
     def state(self) -> str:
+        if self.stall is not None:
+            return STALLED
         return FORMER if self.publication is None else self.publication.state
+
+    @property
+    def reason(self) -> str | None:
+        """Why the state is what it is."""
+        if self.stall is not None:
+            return str(self.stall)
+        return None if self.publication is None else self.publication.reason
 
     @property
     def counters(self) -> Counters:
@@ -58,8 +71,9 @@ class ObjectEntry:
             "object": name_of(ref) if ref else [key.origin, key.bucket, key.key, key.version],
             "published": ref is not None,
             "state": self.state,
-            "reason": publication.reason if publication is not None else None,
+            "reason": self.reason,
             "progress": publication.progress if publication is not None else None,
+            **work_document(publication),
             "size": account.size,
             "info_hash": account.info_hash,
             "origin_bytes": origin_bytes,
@@ -92,6 +106,8 @@ class Table:
     """All objects of a node, and what was counted for former ones."""
 
     accounts: Accounts
+    stalled: Callable[[], StalledObjects] = StalledObjects
+    """Tells what S3 gives nothing of."""
     _lock: trio.Lock = field(default_factory=trio.Lock)
     _snapshot: Snapshot | None = None
     _taken_at: float = 0.0
@@ -134,11 +150,14 @@ class Table:
         accounts, entries = self.accounts, list[ObjectEntry]()
         states: Counter[str] = Counter()
         known: set[AccountKey] = set()
+        stalled = self.stalled()
         async for publication in accounts.publications():
             account = accounts.account(publication)
-            entries.append(ObjectEntry(account, publication, account.key not in known))
+            counts, stall = account.key not in known, stalled.find(publication)
+            entry = ObjectEntry(account, publication, counts, stall)
+            entries.append(entry)
             known.add(account.key)
-            states[publication.state] += 1
+            states[entry.state] += 1
         for number, account in enumerate(accounts.ledger.accounts):
             if account.key not in known and account.counters:
                 entries.append(ObjectEntry(account, None, True))
@@ -148,7 +167,7 @@ class Table:
         counted = [entry.account for entry in entries if entry.counts]
         return Snapshot(
             entries,
-            {state: states[state] for state in (*State, FORMER)},
+            {state: states[state] for state in (*State, STALLED, FORMER)},
             sum(account.size or 0 for account in counted),
             sum(account.peers for account in counted),
             sum(account.seeds for account in counted),

@@ -148,7 +148,6 @@ async def open_node(
             prefixes=publisher.prefixes,
             prices=prices_of(config),
             metrics_objects=config.admin.metrics_objects,
-            cache_limits={"memory": config.cache.memory, "disk": config.cache.disk},
         )
         node = Node(
             config=config,

@@ -343,11 +343,6 @@ class Downloads:
     def __len__(self) -> int:
         return len(self._all)
 
-    @property
-    def limit(self) -> int:
-        """The most connections of peers and downloads together."""
-        return self._uploads.connections.limits.connections
-
     async def run(self) -> None:
         """Keep the deadlines until cancelled."""
         while True:

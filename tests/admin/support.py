@@ -33,6 +33,8 @@ PRICES = Prices(0.09, 0.0004)
 Sample: TypeAlias = tuple[str, frozenset[tuple[str, str]]]
 
 IDLE_CACHE = CacheStatistics(
+    memory_budget=1000,
+    disk_budget=2000,
     memory_bytes=0,
     memory_pieces=0,
     memory_hits=0,
@@ -93,7 +95,6 @@ async def parts_of(
         downloads=0,
         tracker=TrackerTallies(),
         cache=IDLE_CACHE,
-        cache_limits={"memory": 1000, "disk": 2000},
         origins={"default": IDLE_ORIGIN},
         budget=(),
         ledger=LedgerStatistics(0, 0, None, flushed_at=None),
