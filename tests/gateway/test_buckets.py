@@ -208,13 +208,14 @@ async def test_a_page_is_made_in_slices(autojump_clock: MockClock) -> None:
         listed = routes(request_of("bucket"))
         assert not isinstance(listed, Response)
         assert len(texts(await listed, "Key")) == 900
-        assert turns >= 900 // SLICE
+        # Which of two tasks runs first in a turn is left to chance.
+        assert turns >= 900 // SLICE - 1
         catalog.remove(ObjectRef("default", "bucket", "b/"))
         turns = 0
         refused = routes(request_of("bucket"))
         assert not isinstance(refused, Response)
         assert error_code(await refused) == "AccessDenied"
-        assert turns >= 900 // SLICE
+        assert turns >= 900 // SLICE - 1
         nursery.cancel_scope.cancel()
     # What was found out of a closed bucket holds for a moment.
     assert error_code(ask(routes, "bucket")) == "AccessDenied"
