@@ -3,6 +3,7 @@
 Listed is what is served and what the client may read, wherever the list of torrents is on.
 """
 
+import re
 import time
 from collections.abc import Callable
 from typing import TypeAlias
@@ -46,6 +47,8 @@ _LISTINGS = frozenset(
     b" prefix start-after x-id".split()
 )
 _SIGNS = (b"x-amz-", b"amz-sdk-")
+_PROGRAMS = re.compile(rb"aws-(sdk|cli)|botocore|hadoop|minio|rclone|s3cmd|s5cmd", re.IGNORECASE)
+"""In User-Agent: some sign nothing and send none of Amazon's headers with an anonymous request."""
 _OWNER = "<Owner><ID>seeder</ID></Owner>"
 _CLOSED_FOR = 2.0
 """Seconds; to look at 100,000 objects takes a tenth of one."""
@@ -56,7 +59,9 @@ def _is_from_s3_client(request: Request) -> bool:
     if query_names(request.query) & (_LISTINGS | _SUBRESOURCES):
         return True
     return any(
-        name.startswith(_SIGNS) or (name == b"authorization" and value.startswith(b"AWS"))
+        name.startswith(_SIGNS)
+        or (name == b"authorization" and value.startswith(b"AWS"))
+        or (name == b"user-agent" and _PROGRAMS.search(value) is not None)
         for name, value in request.headers
     )
 

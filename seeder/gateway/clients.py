@@ -21,7 +21,7 @@ LONG_REPLY = 4 * KIB
 """Bytes of a reply that count as a request more: some ask for kilobytes with one line."""
 
 RANGE_PATIENCE = 20.0
-"""Seconds that a request for content waits at most before it is begun."""
+"""Seconds that a request for content or for a page of a listing waits at most to be begun."""
 MOST_HOPS = 32
 """Addresses of an X-Forwarded-For that are looked at: whoever stands in a trusted network could
 have us read thousands."""
@@ -109,6 +109,13 @@ class Clients:
     def admit_reply(self, client: bytes, size: int) -> bool:
         """Count a long reply as further requests; False when the client has to wait for it."""
         return size < LONG_REPLY or self.admit(client, size // LONG_REPLY)
+
+    def wait_for_page(self, client: bytes, requests: int) -> float | None:
+        """Count a client a page of a listing; return the seconds that it has to wait for it.
+
+        None if it would be too many: tools that ask page by page are held up rather than refused.
+        """
+        return self._limiter.wait(client, self._clock(), RANGE_PATIENCE, requests)
 
     def wait_for_range(self, client: bytes) -> float | None:
         """Count a client's request for content; return the seconds that it has to wait.

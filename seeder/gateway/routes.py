@@ -10,7 +10,7 @@ from seeder.config.sections import Config
 from seeder.gateway.access import Keyring
 from seeder.gateway.announces import TrackerRoutes
 from seeder.gateway.buckets import BucketRoutes
-from seeder.gateway.clients import RANGE_PATIENCE, Clients, TrustedProxies
+from seeder.gateway.clients import LONG_REPLY, RANGE_PATIENCE, Clients, TrustedProxies
 from seeder.gateway.cors import answer_preflight, for_pages, is_preflight
 from seeder.gateway.documents import Documents
 from seeder.gateway.download import Downloads
@@ -36,7 +36,9 @@ INDEX_REQUESTS = 5
 """A page of the index counts as so many requests of its client: it takes milliseconds."""
 _TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
 _TOO_OFTEN = "reduce your request rate"
-_READ_ONLY = "only GET and HEAD, without a body"
+_SOON = 5.0
+"""Seconds after which who asked too often may ask again; he has half his requests by then."""
+_READ_ONLY = "This gateway only reads: it takes GET and HEAD, without a body."
 _READS = (b"GET", b"HEAD")
 
 
@@ -101,19 +103,35 @@ class PublicRoutes:
 
     def _bucket(self, request: Request, may_read: bool) -> Response | Awaitable[Response]:
         try:
-            client = self._admit(request, INDEX_REQUESTS if may_read else 1)
+            if may_read:
+                return self._listing(request)
+            self._admit(request)
             if is_preflight(request):
                 return answer_preflight(request)
-            if not may_read:
-                raise S3Error("MethodNotAllowed", _READ_ONLY)
-            return self._listing(request, self._naming.bucket_alone(request), client)
+            raise S3Error("MethodNotAllowed", _READ_ONLY)
         except S3Error as error:
             return self._objects.refuse(request, error)
 
-    async def _listing(self, request: Request, bucket: str | None, client: bytes) -> Response:
+    def _listing(self, request: Request) -> Awaitable[Response]:
+        """Return the reply to come; S3Error where the client asks far too often."""
+        bucket = self._naming.bucket_alone(request)
+        client, _ = self._clients.addresses(request)
+        wait = self._clients.wait_for_page(client, INDEX_REQUESTS)
+        if wait is None:
+            raise S3Error("SlowDown", _TOO_OFTEN, retry_in=RANGE_PATIENCE)
+        return self._list(request, bucket, client, wait)
+
+    async def _list(
+        self, request: Request, bucket: str | None, client: bytes, wait: float
+    ) -> Response:
+        if wait:
+            await trio.sleep(wait)
         try:
             page = await self._buckets.answer(request, bucket)
-            return self._paged(request, page, client)
+            assert isinstance(page.body, bytes)
+            # It counts as further requests, for which the next one waits.
+            self._clients.wait_for_page(client, len(page.body) // LONG_REPLY)
+            return self._documents.limited(request, page, client)
         except S3Error as error:
             return self._objects.refuse(request, error)
 
@@ -131,7 +149,7 @@ class PublicRoutes:
         """Return a page as the limits of its client allow; S3Error SlowDown."""
         assert isinstance(page.body, bytes)
         if not self._clients.admit_reply(client, len(page.body)):
-            raise S3Error("SlowDown", _TOO_OFTEN)
+            raise S3Error("SlowDown", _TOO_OFTEN, retry_in=_SOON)
         return self._documents.limited(request, page, client)
 
     def _object(
@@ -167,7 +185,7 @@ class PublicRoutes:
         """
         client, _ = self._clients.addresses(request)
         if not self._clients.admit(client, requests):
-            raise S3Error("SlowDown", _TOO_OFTEN)
+            raise S3Error("SlowDown", _TOO_OFTEN, retry_in=_SOON)
         return client
 
 

@@ -35,7 +35,8 @@ _PRESIGNED = frozenset({b"X-Amz-Algorithm", b"X-Amz-Credential", b"X-Amz-Signatu
 _ADDED_ON_THE_WAY = frozenset({b"x-amz-cf-id"})
 """By CloudFront, after the request was signed."""
 _OTHER_WAYS = (
-    "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
+    "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256;"
+    " the AWS CLI and boto presign with it where signature_version is s3v4."
 )
 _MISMATCH = (
     "The request signature we calculated does not match the signature you provided. Check your"

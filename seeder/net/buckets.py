@@ -67,8 +67,8 @@ class AddressLimiter:
         self._book(taken)
         return True
 
-    def wait(self, address: bytes, now: float, patience: float) -> float | None:
-        """Take a token of a packed address, on credit if need be; return when it is there.
+    def wait(self, address: bytes, now: float, patience: float, tokens: float = 1) -> float | None:
+        """Take tokens of a packed address, on credit if need be; return when they are there.
 
         That is in so many seconds. Where it would be more than `patience`, nothing is taken, and
         the result is None.
@@ -76,7 +76,7 @@ class AddressLimiter:
         wait, taken = 0.0, []
         for length, cost, depth, buckets in self._levels[len(address)]:
             network = address[:length]
-            full_at = max(buckets.get(network, now), now) + cost
+            full_at = max(buckets.get(network, now), now) + tokens * cost
             wait = max(wait, full_at - depth - now)
             taken.append((buckets, network, full_at))
         if wait > patience:

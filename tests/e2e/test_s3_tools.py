@@ -5,7 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import boto3
+import httpx
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from tests.e2e.aws_cli import AwsCli, why_no_aws_cli
@@ -35,6 +38,8 @@ PACKED = {
 """Published as a bundle, and the last one alone as well."""
 SECRET = "drafts/secret"
 READER = ("READER", "the-secret-of-the-reader-which-is-long")
+UNKNOWN = ("NOBODY", "a-secret-of-nobody-that-we-know-of")
+FORGED = (READER[0], "not-the-secret-of-the-reader-but-long")
 TOLD = {"ContentType": "text/csv", "CacheControl": "max-age=60"}
 
 
@@ -104,17 +109,33 @@ def test_the_aws_cli_lists_and_copies(gateway: SeederDaemon, bucket: str, tmp_pa
     # All has the size and the date that it has here.
     assert aws.s3("sync", f"s3://{bucket}/{PACK}", "pack", keys=None).output == ""
     assert "(403)" in aws.s3("cp", f"s3://{bucket}/{SECRET}", "-", keys=None).errors
-    upload = aws.s3("cp", __file__, f"s3://{bucket}/mine", keys=READER)
-    assert "MethodNotAllowed" in upload.errors
+    for keys, code in ((UNKNOWN, "InvalidAccessKeyId"), (FORGED, "SignatureDoesNotMatch")):
+        assert code in aws.s3("ls", f"s3://{bucket}", keys=keys).errors
+    table = f"s3://{bucket}/table.csv"
+    for words in (
+        ("cp", __file__, f"s3://{bucket}/mine"),
+        ("rm", table),
+        ("mv", table, table + "2"),
+    ):
+        refusal = aws.s3(*words, keys=READER)
+        assert refusal.code == 1
+        assert "MethodNotAllowed" in refusal.errors
+        assert "This gateway only reads" in refusal.errors
 
 
+NOT_ALLOWED = "MethodNotAllowed"
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
-    ("put_object", {"Key": "k", "Body": b"x"}, "MethodNotAllowed"),
-    ("delete_object", {"Key": "table.csv"}, "MethodNotAllowed"),
-    ("create_bucket", {"Bucket": "other"}, "MethodNotAllowed"),
-    ("create_multipart_upload", {"Key": "k"}, "MethodNotAllowed"),
+    ("put_object", {"Key": "k", "Body": b"x"}, NOT_ALLOWED),
+    ("delete_object", {"Key": "table.csv"}, NOT_ALLOWED),
+    ("create_bucket", {"Bucket": "other"}, NOT_ALLOWED),
+    ("create_multipart_upload", {"Key": "k"}, NOT_ALLOWED),
     ("get_bucket_acl", {}, "NotImplemented"),
     ("list_object_versions", {}, "NotImplemented"),
+    ("upload_part", {"Key": "k", "UploadId": "u", "PartNumber": 1, "Body": b"x"}, NOT_ALLOWED),
+    ("delete_objects", {"Delete": {"Objects": [{"Key": "table.csv"}]}}, NOT_ALLOWED),
+    ("copy_object", {"Key": "k", "CopySource": "b/k"}, NOT_ALLOWED),
+    ("put_bucket_acl", {"ACL": "private"}, NOT_ALLOWED),
+    ("put_object_tagging", {"Key": "table.csv", "Tagging": {"TagSet": []}}, NOT_ALLOWED),
     ("list_objects_v2", {"Bucket": "other"}, "NoSuchBucket"),
     ("get_object", {"Key": "none"}, "NoSuchKey"),
     ("get_object", {"Key": "table.csv", "Range": "bytes=99-"}, "InvalidRange"),
@@ -158,6 +179,34 @@ def test_calls_are_answered_page_by_page_or_refused_with_s3s_codes(
                 assert part["Body"].read() == body[1:4]
 
 
+def test_every_way_to_sign_reads_and_none_writes(gateway: SeederDaemon, bucket: str) -> None:
+    key = {"Bucket": bucket, "Key": SECRET}
+    for options in (
+        {"s3": {"payload_signing_enabled": True}},
+        {"s3": {"payload_signing_enabled": False}},
+        {"request_checksum_calculation": "when_required"},
+        {"request_checksum_calculation": "when_supported"},  # a trailer behind signed chunks
+    ):
+        client = boto3.client(
+            "s3",
+            endpoint_url=url_of(gateway),
+            region_name="eu-central-1",
+            aws_access_key_id=READER[0],
+            aws_secret_access_key=READER[1],
+            config=Config(signature_version="s3v4", retries={"max_attempts": 1}, **options),
+        )
+        assert client.get_object(**key)["Body"].read() == b"secret"
+        assert refused(client.put_object, **key, Body=b"x" * 100) == NOT_ALLOWED
+        presigned = client.generate_presigned_url("get_object", Params=key)
+        assert httpx.get(presigned).content == b"secret"
+        assert httpx.head(presigned).status_code == 403  # it is signed for GET
+        assert httpx.get(presigned.replace(bucket, "other")).status_code == 403
+        upload = client.generate_presigned_url("put_object", Params=key)
+        assert httpx.put(upload, content=b"x").status_code == 405
+        form = client.generate_presigned_post(bucket, "k")
+        assert httpx.post(form["url"], data=form["fields"]).status_code == 405
+
+
 def refused(call: Callable[..., object], **arguments: object) -> str:
     """Return the code that a call is refused with."""
     with pytest.raises(ClientError) as caught:
@@ -169,8 +218,8 @@ def test_rclone_lists_and_copies(gateway: SeederDaemon, bucket: str, tmp_path: P
     if missing := missing_programs("rclone"):
         pytest.skip(f"{', '.join(missing)} not installed")
 
-    def rclone(*words: str) -> str:
-        done = subprocess.run(
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [
                 "rclone",
                 "--config",
@@ -187,8 +236,16 @@ def test_rclone_lists_and_copies(gateway: SeederDaemon, bucket: str, tmp_path: P
             timeout=120,
             check=False,
         )
+
+    def rclone(*words: str) -> str:
+        done = run(*words)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    # It signs nothing, and sends none of Amazon's headers.
+    assert rclone("lsf", ":s3:") == f"{bucket}/\n"
+    once = ("--retries", "1", "--low-level-retries", "1")
+    assert "This gateway only reads" in run("copyto", __file__, f":s3:{bucket}/mine", *once).stderr
 
     assert sorted(rclone("lsf", "-R", "--files-only", f":s3:{bucket}/data").splitlines()) == sorted(
         key.removeprefix("data/") for key in KEYS if key.startswith("data/")

@@ -167,6 +167,8 @@ def test_who_asks_too_often_is_told_when_to_come_again() -> None:
     assert 60 <= int(str(refused[b"interval"])) <= 180
     slow_down = public.get("/quotes/Nelson?torrent")
     assert (slow_down.status, error_code(slow_down)) == (503, "SlowDown")
+    # Some tools sleep for as long as they are told.
+    assert header(slow_down, b"Retry-After") == b"5"
     assert b"peers" in decoded(public.get(announce(name="b"), peer="192.0.2.2"))
 
 
