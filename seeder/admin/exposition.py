@@ -13,7 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from seeder.net.timings import BOUNDS, Timings
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-LINES_AT_ONCE = 500
+LINES_AT_ONCE = 250
 """Lines written between two chances for other tasks to run."""
 
 Labels: TypeAlias = str

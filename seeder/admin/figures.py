@@ -5,18 +5,17 @@ prefix, and `seeder_...` by object. A counter never shrinks; what can (saved byt
 gauge.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from operator import attrgetter
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
-from seeder.admin.exposition import Family, Labels, labels, with_label
+from seeder.admin.exposition import Family, Labels, with_label
 from seeder.admin.sums import Sum, Sums, by_origin
 from seeder.ledger.counters import Counters
 from seeder.ledger.savings import Prices, savings
 from seeder.torrent.objects import Purpose
 
-_T = TypeVar("_T")
-_Scope: TypeAlias = Mapping[Labels, Sum]
+_Scope: TypeAlias = Collection[Sum]
 _Series: TypeAlias = tuple[Labels, float]
 
 _BY_PURPOSE: tuple[tuple[str, str, Callable[[Counters], Mapping[Purpose, int]]], ...] = (
@@ -80,27 +79,17 @@ _SWARM = {
 
 def figures(sums: Sums, prices: Prices) -> Iterator[Family]:
     """Yield every family of them."""
-    origins = {labels(origin=name): each for name, each in by_origin(sums.prefixes).items()}
-    yield from _summed("seeder_node_", origins, prices)
-    prefixes = {
-        labels(origin=origin, bucket=bucket, prefix=prefix): each
-        for (origin, bucket, prefix), each in sums.prefixes.items()
-    }
-    yield from _summed("seeder_prefix_", prefixes, prices)
+    yield from _summed("seeder_node_", by_origin(sums.prefixes).values(), prices)
+    yield from _summed("seeder_prefix_", sums.prefixes.values(), prices)
     if sums.objects is not None:
-        yield from _of_objects(
-            {labels(bucket=bucket, key=key): each for (bucket, key), each in sums.objects.items()}
-        )
+        yield from _of_objects(sums.objects.values())
 
 
 def _summed(prefix: str, scope: _Scope, prices: Prices) -> Iterator[Family]:
     yield from _counted(prefix, scope)
     yield from _taken(prefix, scope, {**_STANDING, **_SWARM})
-    saved = {
-        written: savings(each.counters, size=None, prices=prices) for written, each in scope.items()
-    }
     for attribute, (name, text) in _MONEY.items():
-        yield Family(prefix + name, "gauge", text, _each(saved, attrgetter(attribute)))
+        yield Family(prefix + name, "gauge", text, _each_money(scope, prices, attribute))
 
 
 def _of_objects(scope: _Scope) -> Iterator[Family]:
@@ -110,13 +99,13 @@ def _of_objects(scope: _Scope) -> Iterator[Family]:
         "seeder_build_progress_ratio",
         "gauge",
         "Share of the object that is hashed, while its torrent is made",
-        ((written, each.progress) for written, each in scope.items() if each.progress is not None),
+        ((each.labels, each.progress) for each in scope if each.progress is not None),
     )
     yield Family(
         "seeder_stalled_seconds",
         "gauge",
         "Since when S3 gives nothing of the object, though it is asked",
-        ((written, each.stalled) for written, each in scope.items() if each.stalled),
+        ((each.labels, each.stalled) for each in scope if each.stalled),
     )
 
 
@@ -139,19 +128,22 @@ def _taken(prefix: str, scope: _Scope, names: Mapping[str, tuple[str, str]]) -> 
 # The series are written later, when a loop that made them has gone on.
 
 
-def _each(scope: Mapping[Labels, _T], figure: Callable[[_T], float]) -> Iterator[_Series]:
-    return ((written, figure(each)) for written, each in scope.items())
+def _each(scope: _Scope, figure: Callable[[Sum], float]) -> Iterator[_Series]:
+    return ((each.labels, figure(each)) for each in scope)
 
 
 def _each_purpose(
     scope: _Scope, pick: Callable[[Counters], Mapping[Purpose, int]]
 ) -> Iterator[_Series]:
-    for written, each in scope.items():
+    for each in scope:
         for purpose, count in pick(each.counters).items():
-            yield with_label(written, "purpose", purpose), count
+            yield with_label(each.labels, "purpose", purpose), count
 
 
 def _each_less_origin(scope: _Scope, delivered: Callable[[Sum], int]) -> Iterator[_Series]:
-    return (
-        (written, delivered(each) - each.counters.origin_bytes) for written, each in scope.items()
-    )
+    return ((each.labels, delivered(each) - each.counters.origin_bytes) for each in scope)
+
+
+def _each_money(scope: _Scope, prices: Prices, attribute: str) -> Iterator[_Series]:
+    for each in scope:
+        yield each.labels, getattr(savings(each.counters, size=None, prices=prices), attribute)

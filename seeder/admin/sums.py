@@ -8,6 +8,7 @@ from typing import TypeAlias
 import trio
 
 from seeder.admin.accounts import ROWS_AT_ONCE, Accounts
+from seeder.admin.exposition import Labels, labels
 from seeder.admin.stalls import STALLED, StalledObjects
 from seeder.ledger.counters import FORMER, Account, AccountKey, Counters
 from seeder.torrent.catalog import Publication
@@ -23,6 +24,8 @@ PrefixName: TypeAlias = tuple[str, str, str]
 class Sum:
     """The counts of some accounts, and how the objects stand that are published now."""
 
+    labels: Labels
+    """Of its series."""
     counters: Counters = field(default_factory=Counters)
     objects: int = 0
     size: int = 0
@@ -99,9 +102,8 @@ async def add_up(
                 each.peers += account.peers
                 each.seeds += account.seeds
                 each.add(account)
-    others = (each for each in accounts.ledger.accounts if each.key not in known)
-    for number, account in enumerate(others):
-        if account.state != FORMER or account.counters:
+    for number, account in enumerate(accounts.ledger.accounts):
+        if account.key not in known and (account.state != FORMER or account.counters):
             sums.states[account.state] += 1
             for each in _sums_of(account.key, belongs, by_prefix, objects, most):
                 each.add(account)
@@ -123,10 +125,20 @@ def _sums_of(
     objects: dict[ObjectName, Sum],
     most: int,
 ) -> Iterator[Sum]:
-    yield by_prefix.setdefault(belongs[name], Sum())
+    place = belongs[name]
+    found = by_prefix.get(place)
+    if found is None:
+        origin, bucket, prefix = place
+        written = labels(origin=origin, bucket=bucket, prefix=prefix)
+        found = by_prefix[place] = Sum(written)
+    yield found
     # One more than `most` is enough to know that there are too many.
     if len(objects) <= most:
-        yield objects.setdefault((name.bucket, name.key), Sum())
+        own = objects.get((name.bucket, name.key))
+        if own is None:
+            own = Sum(labels(bucket=name.bucket, key=name.key))
+            objects[name.bucket, name.key] = own
+        yield own
 
 
 def _note_build(sums: Sums, publication: Publication, now: float) -> None:
@@ -142,7 +154,7 @@ def by_origin(prefixes: Mapping[PrefixName, Sum]) -> dict[str, Sum]:
     """Return the sums over the prefixes of each origin."""
     origins: dict[str, Sum] = {}
     for (origin, _, _), each in prefixes.items():
-        total = origins.setdefault(origin, Sum())
+        total = origins.setdefault(origin, Sum(labels(origin=origin)))
         total.counters = total.counters.plus(each.counters)
         total.objects += each.objects
         total.size += each.size

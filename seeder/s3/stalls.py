@@ -24,7 +24,9 @@ class Stall:
     def __str__(self) -> str:
         since = rounded_time(self.seconds)
         if not self.tries:
-            return f"no connection to S3 free for {since}"
+            return (
+                f"no request to S3 sent for {since}: its connections or credentials are waited for"
+            )
         tries = "1 try" if self.tries == 1 else f"{self.tries} tries"
         if self.why is None:
             return f"S3 silent for {since}, {tries}"

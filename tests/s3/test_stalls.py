@@ -50,7 +50,8 @@ def test_a_request_that_goes_on_is_a_try_of_the_next_silence_too() -> None:
 def test_errors_alone_are_no_answer_and_a_wait_for_a_connection_is_no_silence() -> None:
     stalls = Stalls(15.0)
     waits = stalls.begin(ONE, 0.0, question=False)
-    assert stalled(stalls, 15.0) == {"one": "no connection to S3 free for 15 s"}
+    unsent = "no request to S3 sent for 15 s: its connections or credentials are waited for"
+    assert stalled(stalls, 15.0) == {"one": unsent}
     for wait in waits:
         wait.tried()
         wait.why = "it answers 503 SlowDown"
