@@ -124,6 +124,10 @@ class Keeper(Rounds):
         return str(self.wanted.ref)
 
     @property
+    def origin(self) -> str:
+        return self.wanted.ref.origin
+
+    @property
     def refresh(self) -> float:
         return self.wanted.settings.refresh
 

@@ -41,6 +41,10 @@ class Maker:
         self._cache = cache
         self._climbs = trio.CapacityLimiter(CLIMBS)
 
+    def is_cut_off(self) -> bool:
+        """Tell whether the origin's S3 is away."""
+        return not self._origin.statistics().reachable
+
     async def look(
         self, ref: ObjectRef, settings: ObjectSettings, listed: Listed | None
     ) -> PinnedObject:

@@ -137,6 +137,10 @@ class _Follower(Rounds):
         return str(self.prefix.ref)
 
     @property
+    def origin(self) -> str:
+        return self.prefix.ref.origin
+
+    @property
     def refresh(self) -> float:
         return self.prefix.settings.refresh
 

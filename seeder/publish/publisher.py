@@ -39,6 +39,8 @@ class Publisher:
     ) -> None:
         self._catalog = catalog
         self._timetable = Timetable(nursery, rng)
+        for name, maker in makers.items():
+            nursery.start_soon(self._timetable.watch, name, maker.is_cut_off)
         self._keepers = Keepers(
             catalog=catalog,
             store=store,

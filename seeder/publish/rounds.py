@@ -1,12 +1,13 @@
 """The rounds in which an object or a prefix is kept up to date, and what follows a failed one.
 
-A failed round is tried again, later each time; one that lacks budget, as soon as there is some. A
-fault of ours in one round affects no other object.
+A failed round is tried again, later each time; one that lacks budget, as soon as there is some, and
+one that met no S3, soon after that is back. A fault of ours in one round affects no other object.
 """
 
 import logging
 import random
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from math import inf
 
 import trio
@@ -22,20 +23,78 @@ REFUSED_RETRY = 60.0
 """Seconds after a 403 or 404: it takes a person to change that."""
 
 
+LOOK_FOR_S3 = 1.0
+"""Seconds between two looks whether S3 is back, while rounds wait for it."""
+ASK_FOR_S3 = 2.0
+"""Seconds after which one of those rounds asks S3 itself: maybe nobody else does."""
+STEP = 0.05
+"""Seconds between two of them that begin when S3 is back."""
+LATEST = 30.0
+"""Seconds within which all of them begin, however many they are."""
+
+
 class Timetable:
-    """What all rounds share: their nursery, randomness, and the set of those that lack budget."""
+    """What all rounds share: their nursery, randomness, and which of them wait for what."""
 
     def __init__(self, nursery: trio.Nursery, rng: random.Random) -> None:
         self.nursery = nursery
         self.rng = rng
         self.lacking_budget: set[Rounds] = set()
         """Those that are woken when there is budget again."""
+        self._cut_off: dict[str, dict[Rounds, None]] = {}
+        """Those that are woken when S3 is back, by origin."""
+        self._first = trio.Event()
+        """Set when there may be a first one."""
 
     def wake_waiting(self) -> None:
         """Wake those that wait for budget: there is some."""
         for rounds in self.lacking_budget:
             rounds.wake()
         self.lacking_budget.clear()
+
+    def cut_off(self, rounds: "Rounds") -> None:
+        """Have rounds woken when the S3 of their origin is back."""
+        self._cut_off.setdefault(rounds.origin, {})[rounds] = None
+        self._first.set()
+
+    def begin(self, rounds: "Rounds") -> None:
+        """Take note that a round begins: it needn't be woken."""
+        self._cut_off.get(rounds.origin, {}).pop(rounds, None)
+
+    def forget(self, rounds: "Rounds") -> None:
+        """Wake rounds no more."""
+        self.lacking_budget.discard(rounds)
+        self.begin(rounds)
+
+    async def watch(self, origin: str, is_away: Callable[[], bool]) -> None:
+        """Wake rounds soon after the S3 of an origin is back, until cancelled.
+
+        They begin a few at a time, for there may be thousands; and their own next times stand.
+        """
+        waiting = self._cut_off.setdefault(origin, {})
+        ask_at = 0.0
+        while True:
+            while not waiting:
+                self._first = first = trio.Event() if self._first.is_set() else self._first
+                await first.wait()
+            await trio.sleep(LOOK_FOR_S3)
+            if not is_away():
+                await self._wake_all(waiting, is_away)
+            elif waiting and trio.current_time() >= ask_at:
+                ask_at = trio.current_time() + ASK_FOR_S3
+                _wake_first(waiting)
+
+    async def _wake_all(self, waiting: dict["Rounds", None], is_away: Callable[[], bool]) -> None:
+        step = min(STEP, LATEST / max(1, len(waiting)))
+        while waiting and not is_away():
+            _wake_first(waiting)
+            await trio.sleep(step)
+
+
+def _wake_first(waiting: "dict[Rounds, None]") -> None:
+    rounds = next(iter(waiting))
+    del waiting[rounds]
+    rounds.wake()
 
 
 class Rounds(ABC):
@@ -60,6 +119,11 @@ class Rounds(ABC):
     @abstractmethod
     def name(self) -> str:
         """What the log calls it."""
+
+    @property
+    @abstractmethod
+    def origin(self) -> str:
+        """The name of the origin that it asks."""
 
     @property
     @abstractmethod
@@ -99,7 +163,7 @@ class Rounds(ABC):
     def end(self) -> None:
         """Look at it no more."""
         self._ended = True
-        self._timetable.lacking_budget.discard(self)
+        self._timetable.forget(self)
         if self._scope is not None:
             self._scope.cancel()
 
@@ -122,6 +186,7 @@ class Rounds(ABC):
                 with trio.move_on_after(delay):
                     await self._woken.wait()
                 self._woken = trio.Event()
+                self._timetable.begin(self)
                 try:
                     delay = await self.look()
                 except BudgetSpent as error:
@@ -129,6 +194,8 @@ class Rounds(ABC):
                     self.lack_budget(error)
                     delay = self.refresh
                 except SeederError as error:
+                    if isinstance(error, OriginUnreachable) and error.away:
+                        self._timetable.cut_off(self)
                     delay = min(self.fail(error, retry), self.refresh)
                     retry = min(retry * 2, LONGEST_RETRY)
                 except Exception as error:

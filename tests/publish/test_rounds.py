@@ -9,7 +9,15 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seeder.errors import BudgetSpent, OriginUnreachable
-from seeder.publish.rounds import LONGEST_RETRY, Rounds, Timetable
+from seeder.publish.rounds import (
+    ASK_FOR_S3,
+    LATEST,
+    LONGEST_RETRY,
+    LOOK_FOR_S3,
+    STEP,
+    Rounds,
+    Timetable,
+)
 
 REFRESH = 600.0
 
@@ -29,6 +37,10 @@ class Looker(Rounds):
     @property
     def name(self) -> str:
         return "it"
+
+    @property
+    def origin(self) -> str:
+        return "default"
 
     @property
     def refresh(self) -> float:
@@ -146,3 +158,84 @@ async def test_a_trouble_is_told_once(
     for text in ("one", "one", "it: two", "one"):
         it.tell(logging.WARNING, text)
     assert [record.getMessage() for record in caplog.records] == ["it: one", "it: two", "it: one"]
+
+
+class Outage:
+    """An S3 that is away until it isn't, and the rounds that meet it."""
+
+    def __init__(self, nursery: trio.Nursery, count: int) -> None:
+        self.away = True
+        self.asked: list[float] = []
+        """When a round began (trio's clock)."""
+        timetable = Timetable(nursery, random.Random(5))
+        nursery.start_soon(timetable.watch, "default", lambda: self.away)
+        self.all = [Meeting(nursery, self, timetable) for _ in range(count)]
+
+
+class Meeting(Looker):
+    def __init__(self, nursery: trio.Nursery, outage: Outage, timetable: Timetable) -> None:
+        super().__init__(nursery)
+        self._timetable = timetable
+        self.outage = outage
+
+    async def look(self) -> float:
+        self.outage.asked.append(trio.current_time())
+        if self.outage.away:
+            self.outcomes = [OriginUnreachable("away", away=True)]
+        return await super().look()
+
+
+async def test_rounds_that_met_no_s3_begin_again_soon_after_it_is_back(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    outage = Outage(nursery, 200)
+    for each in outage.all:
+        each.start()
+    await trio.sleep(3600)
+    before = len(outage.asked)
+    back = trio.current_time()
+    outage.away = False
+    await trio.sleep(LATEST)
+    asked = outage.asked[before:]
+    assert all(each.looks[-1] + each.begun >= back for each in outage.all)
+    assert len(asked) == len(outage.all), "each once"
+    # Not all of them at a time: those that came by themselves are among them.
+    assert asked[0] - back <= LOOK_FOR_S3 + STEP
+    busiest = max(sum(1 for at in asked if 0 <= at - begin < 1) for begin in asked)
+    assert busiest <= 1 / STEP + 3 * len(outage.all) / LONGEST_RETRY
+
+
+async def test_thousands_that_met_no_s3_all_begin_within_half_a_minute(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    outage = Outage(nursery, 3000)
+    for each in outage.all:
+        each.start()
+    await trio.sleep(5)
+    outage.away = False
+    await trio.sleep(LATEST + LOOK_FOR_S3 + 1)
+    assert all(not each.outcomes and len(each.looks) > 1 for each in outage.all)
+
+
+async def test_while_s3_is_away_one_of_the_rounds_asks_for_all_every_other_second(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    outage = Outage(nursery, 1)
+    [only] = outage.all
+    only.start()
+    await trio.sleep(600)
+    assert max(only.pauses()) <= ASK_FOR_S3 + 2 * LOOK_FOR_S3
+    assert len(only.looks) <= 3 + 600 / ASK_FOR_S3
+
+
+async def test_rounds_that_ended_are_not_woken_by_an_s3_that_is_back(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    outage = Outage(nursery, 1)
+    [only] = outage.all
+    only.start()
+    await trio.sleep(0.5)
+    only.end()
+    outage.away = False
+    await trio.sleep(100)
+    assert len(only.looks) == 1
