@@ -134,6 +134,7 @@ def check(path: Path, online: bool) -> None:
     for access_key_id in unseen:
         click.echo(f"gateway.keys: {access_key_id}: not checked: only the service reads its secret")
     if online:
+        log_to_stderr(logging.WARNING)
         _run(partial(check_online, config, click.echo))
 
 

@@ -2,7 +2,10 @@
 
 import random
 from collections.abc import Callable
+from contextlib import AsyncExitStack
+from functools import partial
 
+from seeder.commands.waiting import FOR_A_QUESTION, Patience
 from seeder.config.sections import Config, ObjectSettings
 from seeder.daemon.foundation import make_origins
 from seeder.daemon.tasks import running
@@ -19,16 +22,18 @@ async def check_online(config: Config, tell: Callable[[str], None]) -> None:
     """Ask S3 for every object and tell how it stands, a line each; OriginError if any failed."""
     failed = 0
     origins = make_origins(config, random.Random(), Ledger())
-    async with running(origins.run):
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(running(origins.run))
+        patience = {name: Patience(origin) for name, origin in origins.items()}
+        for each in patience.values():
+            await stack.enter_async_context(running(each.run))
         entries = Entries(config.objects)
         for settings in config.objects:
-            origin = origins[settings.origin]
+            check = partial(_check, origins[settings.origin], settings, entries)
             try:
-                if settings.key is None and not settings.bundle:
-                    found = await _check_prefix(origin, settings, entries)
-                else:
-                    pinned = await look(origin, settings.ref, settings, Tally())
-                    found = f"ok, {_contents(pinned)}, ETag {pinned.etag}"
+                found = await patience[settings.origin].wait(
+                    str(settings.ref), FOR_A_QUESTION, check
+                )
             except SeederError as error:
                 failed += 1
                 name, text = str(settings.ref), str(error)
@@ -37,6 +42,14 @@ async def check_online(config: Config, tell: Callable[[str], None]) -> None:
                 tell(f"{settings.ref}: {found}")
     if failed:
         raise OriginError(f"{failed} of {len(config.objects)} objects can't be published")
+
+
+async def _check(origin: S3Origin, settings: ObjectSettings, entries: Entries) -> str:
+    """Return how an entry stands; OriginError, TooManyObjects."""
+    if settings.key is None and not settings.bundle:
+        return await _check_prefix(origin, settings, entries)
+    pinned = await look(origin, settings.ref, settings, Tally())
+    return f"ok, {_contents(pinned)}, ETag {pinned.etag}"
 
 
 def _contents(pinned: PinnedObject) -> str:

@@ -4,12 +4,14 @@ import logging
 import random
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 
 import trio
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
+from seeder.commands.waiting import FOR_A_BUILD, FOR_A_QUESTION, Patience
 from seeder.config.sections import Config, ObjectSettings
 from seeder.config.texts import closest
 from seeder.daemon.foundation import METAINFO, make_origins, open_foundation
@@ -66,9 +68,11 @@ async def _look(
 ) -> PinnedObject:
     """Return how the object stands; if S3 is out of reach, how it stood when last seen."""
     origins = make_origins(config, random.Random(), Ledger())
-    async with running(origins.run):
+    origin, ref = origins[settings.origin], settings.ref
+    patience, ask = Patience(origin), partial(look, origin, ref, settings, tally)
+    async with running(origins.run), running(patience.run):
         try:
-            return await look(origins[settings.origin], settings.ref, settings, tally)
+            return await patience.wait(str(ref), FOR_A_QUESTION, ask)
         except OriginUnreachable as error:
             if known is None:
                 raise
@@ -93,8 +97,11 @@ async def _make(
         ledger.account_of(pinned).absorb(tally)
         maker = foundation.makers[settings.origin]
         record = await maker.begin(pinned, settings)
+        patience = Patience(foundation.origins[settings.origin])
+        await stack.enter_async_context(running(patience.run))
         with _progress_bar(str(settings.ref)) as progress:
-            torrent = await maker.make(record, settings, progress)
+            make = partial(maker.make, record, settings, progress)
+            torrent = await patience.wait(str(settings.ref), FOR_A_BUILD, make)
         enter_torrent(ledger, torrent)
         return torrent
     raise AssertionError("an exit stack that swallows errors")

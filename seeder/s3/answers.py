@@ -17,6 +17,7 @@ from seeder.errors import (
     OriginUnreachable,
     TorrentUnsupported,
 )
+from seeder.http.dates import parse_date
 from seeder.s3.pages import code_in, describe_page, is_page
 from seeder.s3.xml import read_xml
 from seeder.torrent.objects import ObjectRef
@@ -118,7 +119,7 @@ class Answer:
             host=printable(host) or None,
             delete_marker=headers.get("x-amz-delete-marker") == "true",
             page=printable(describe_page(status, headers, body)) if page and not code else "",
-            pause=_pause(headers.get("retry-after", "")),
+            pause=_pause(headers.get("retry-after", ""), headers.get("date", "")),
         )
 
     @property
@@ -280,9 +281,15 @@ def _elements(body: bytes) -> dict[str, str]:
     return found
 
 
-def _pause(told: str) -> float | None:
-    """Return the seconds of a Retry-After; None for a date, which no S3 sends, and for garbage."""
-    return float(told) if _DELAY.fullmatch(told.strip()) else None
+def _pause(told: str, date: str) -> float | None:
+    """Return the seconds of a Retry-After; None for garbage.
+
+    If it is a date, as proxies send, they count from the answer's own `date`: clocks differ.
+    """
+    if _DELAY.fullmatch(told.strip()):
+        return float(told)
+    until, now = parse_date(told), parse_date(date)
+    return None if until is None or now is None or until < now else float(until - now)
 
 
 def _host_of(location: str) -> str:

@@ -7,10 +7,10 @@ OriginErrors whose text is one line for the operator.
 import logging
 import random
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import trio
 from botocore.loaders import create_loader
@@ -33,7 +33,7 @@ from seeder.s3.calls import Allowance, Call
 from seeder.s3.credentials import CredentialStore, chain
 from seeder.s3.gate import Setback
 from seeder.s3.network import Resolver
-from seeder.s3.operations import Operations, OriginStatistics, Outcome, outcome_of
+from seeder.s3.operations import Operations, OriginStatistics, Outcome, Waiting, outcome_of
 from seeder.s3.pace import Progress
 from seeder.s3.presence import Presence
 from seeder.s3.retry import Move, Renew, RetryPolicy, Step, Tries, Wait
@@ -115,6 +115,8 @@ class Caller:
         self._presence = Presence(
             settings.name, policy, self._exchanges, wall_clock=wall_clock, roll=rng.random
         )
+        self._expected: dict[int, Call[Any]] = {}
+        """Calls whose answers are on their way, or should be, in the order in which they asked."""
         self._last_error: str | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -122,7 +124,7 @@ class Caller:
         Resolver.install()
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._presence.watch)
+                nursery.start_soon(self._presence.watch, self._probe)
                 await self._credentials.run(task_status=task_status)
         finally:
             with trio.CancelScope(shield=True):
@@ -134,12 +136,22 @@ class Caller:
         return self._exchanges.waiting > 0
 
     def hopes(self) -> bool:
-        """Tell whether S3 is away, and patient calls still wait for it."""
-        return self._presence.gate.hopes(trio.current_time())
+        """Tell whether S3 is away or strangely silent, and patient calls still wait for it."""
+        return self._presence.hopes(trio.current_time())
 
     def next_try_in(self) -> float:
         """Return the seconds until S3 may be asked again; 0 if it isn't away."""
         return self._presence.gate.next_in(trio.current_time())
+
+    def waits_for(self) -> Waiting | None:
+        """Return what calls wait for, if S3 has given no answer since they asked."""
+        now, presence = trio.current_time(), self._presence
+        trouble = presence.reach.trouble(now, presence.host)
+        if trouble is None:
+            return None
+        tries = trouble.failures + len(self._expected)
+        why = trouble.reason if trouble.failures else None
+        return Waiting(presence.host, now - trouble.since, tries, why)
 
     def stalls(self) -> Iterator[tuple[ObjectRef, bool, Stall]]:
         """Yield the objects and prefixes that are stalled, as `Stalls.stalls` does."""
@@ -291,8 +303,13 @@ class Caller:
         endpoint: Endpoint,
         credentials: Credentials | None,
         progress: Progress,
+        *,
+        probes: bool = False,
     ) -> _T | Answer:
-        """Return what `take` made of a success, or the error that S3 answered; Broken."""
+        """Return what `take` made of a success, or the error that S3 answered; Broken.
+
+        One that `probes` takes no other's turn.
+        """
         headers = dict(call.headers)
         if self._settings.request_payer:
             headers["x-amz-request-payer"] = "requester"
@@ -316,13 +333,14 @@ class Caller:
         presence = self._presence
         presence.host = endpoint.host
         outcome: Outcome = "cancelled"
+        expecting = nullcontext() if probes else self._expecting(call)
         try:
-            with self._admit(call) as meter, self._expecting(call):
+            with self._admit(call) as meter, expecting:
                 async with self._exchanges.exchange(
-                    request, meter, call.purpose, progress, seconds=seconds
+                    request, meter, call.purpose, progress, seconds=seconds, beside=probes
                 ) as exchange:
                     if exchange.status < 300:
-                        self._heard(progress)
+                        self._heard(progress, probed=probes)
                         got = await call.take(exchange)
                         outcome = "ok"
                         return got
@@ -338,14 +356,14 @@ class Caller:
         finally:
             self._operations.count(call.operation, outcome, progress)
         if answer.status < 500 and not answer.transient:
-            self._heard(progress)
+            self._heard(progress, probed=probes)
         if call.method == "HEAD" and answer.unexplained and not answer.moved_from(endpoint.region):
             return await self._explain(call, answer, endpoint, credentials)
         return answer
 
-    def _heard(self, progress: Progress) -> None:
+    def _heard(self, progress: Progress, *, probed: bool) -> None:
         """Take note that an attempt got an answer that says that S3 is there."""
-        self._presence.heard()
+        self._presence.heard(progress.began, probed=probed)
         for wait in progress.waits:
             wait.heard(trio.current_time())
 
@@ -357,10 +375,34 @@ class Caller:
             yield
             return
         reach.want(trio.current_time())
+        self._expected[id(call)] = call
         try:
             yield
         finally:
+            del self._expected[id(call)]
             reach.unwant()
+
+    async def _probe(self) -> None:
+        """Ask S3 in a small way for what is waited for, and tell `Presence` if it answers."""
+        call = next(reversed(self._expected.values()), None)
+        if call is None:
+            return
+
+        async def leave(_: Exchange) -> None:
+            """Read nothing."""
+
+        headers = dict(call.headers)
+        if call.method == "GET" and call.listing is None:
+            headers["Range"] = "bytes=0-0"
+        region = self._regions.get(call.ref.bucket, self._settings.region)
+        with suppress(Broken, BudgetSpent, OriginError):
+            await self._attempt(
+                replace(call, take=leave, headers=headers, size=1),
+                self._endpoint(call.ref.bucket, region),
+                await self._credentials.get(),
+                Progress(1),
+                probes=True,
+            )
 
     def _admit(self, call: Call[_T]) -> AbstractContextManager[Meter]:
         if self._allowance is None:

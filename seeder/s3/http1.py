@@ -219,8 +219,8 @@ class Link:
 class Pool:
     """Connections that are kept for further exchanges: at most `connections`, over all servers.
 
-    The caller begins no more exchanges than that at a time. The connection that has been idle for
-    longest makes room for one to another server.
+    The caller begins no more exchanges than that at a time, but for a few while S3 is silent. The
+    connection that has been idle for longest makes room for one to another server.
     """
 
     def __init__(self, connections: int, context: ssl.SSLContext) -> None:

@@ -52,6 +52,19 @@ class Operations:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """What calls wait for, of an S3 that gives no answer."""
+
+    host: str
+    seconds: float
+    """Since it was asked in vain for the first time."""
+    tries: int
+    """Attempts since then, also those whose answers may still come."""
+    why: str | None
+    """What the first of them met; None if none has ended."""
+
+
+@dataclass(frozen=True, slots=True)
 class OriginStatistics:
     """What one origin's calls came to since the start, and how they stand now."""
 

@@ -24,7 +24,7 @@ _FAST = 64 * 1024
 """Bytes/s that the others must bring at least: below that no connection is worth a request."""
 _RATED = 64 * 1024
 """Bytes from which on an exchange tells something of the origin's rate."""
-_TICKS_IN_DOUBT = 2
+_DOUBT = 1 / 2
 """Ticks in which an exchange from before a silence must bring something after it."""
 _SHARE = 1 / 20
 """How many reads may be let go for each that ends, beyond _SPARE of them at once."""
@@ -106,8 +106,9 @@ class Pace:
         self._ticks: deque[float] = deque(maxlen=_LONG_WINDOW + 1)
         self._flow: deque[tuple[int, float]] = deque(maxlen=_WINDOW)
         """Of each of the last ticks: the bytes that came, and the seconds of all reads in it."""
-        self._suspected = 0, 0.0
-        """The ticks until exchanges are let go that began before that and bring nothing."""
+        self._suspects: dict[Progress, int] = {}
+        """Exchanges that are let go unless they bring more than those bytes."""
+        self._suspected_at = 0.0
         self._ended_flow = (0, 0.0)
         """The same of the exchanges that have ended since the last tick."""
 
@@ -116,18 +117,14 @@ class Pace:
         """Seconds until the head of an answer comes, as usual of late."""
         return self._wait
 
-    def let_newest_go(self, now: float, seconds: float) -> bool:
-        """Let the exchange go that began last, if that is so many seconds ago, and none younger."""
-        last = next(reversed(self.active), None)
-        if last is None or last.fault is not None or now - last.began < seconds:
-            return False
-        last.fault = "has fallen silent"
-        last.let_go()
-        return True
+    def suspect(self, before: float, now: float) -> bool:
+        """Let go soon what began before that and brings nothing now, though S3 is heard again.
 
-    def suspect_older(self, now: float) -> None:
-        """Let go soon what began before now and brings nothing, though S3 is heard again."""
-        self._suspected = _TICKS_IN_DOUBT, now
+        Returns whether there is any.
+        """
+        self._suspects = {each: each.received for each in self.active if each.began < before}
+        self._suspected_at = now
+        return bool(self._suspects)
 
     def begin(self, progress: Progress, now: float, let_go: Callable[[], None]) -> None:
         """Take note of an exchange that has a connection, or opens one."""
@@ -142,6 +139,7 @@ class Pace:
         """Take note of its end, however it ended."""
         if self.active.pop(progress, self) is self:
             return
+        self._suspects.pop(progress, None)
         for wait in progress.waits:
             wait.ended()
         seconds = now - progress.began
@@ -176,26 +174,23 @@ class Pace:
         for progress in tuple(self.active):
             if progress.fault is None:
                 self._judge(progress, now)
-        self._judge_suspects()
+        if self._suspects and now - self._suspected_at >= _DOUBT * (now - last):
+            self._judge_suspects()
         return moved
 
     def _judge_suspects(self) -> None:
-        ticks, moment = self._suspected
-        if not ticks:
-            return
-        self._suspected = ticks - 1, moment
-        if ticks == 1:
-            for progress in tuple(self.active):
-                old = progress.began < moment and progress.fault is None
-                if old and not progress.gained(_TICKS_IN_DOUBT):
-                    progress.fault = "brings nothing since S3 was silent"
-                    progress.let_go()
+        for progress, received in self._suspects.items():
+            answered = (progress.answered_at or 0.0) >= self._suspected_at
+            if progress.fault is None and progress.received == received and not answered:
+                progress.fault = "brings nothing since S3 was silent"
+                progress.let_go()
+        self._suspects = {}
 
     def rest(self) -> None:
         """Forget the last ticks: nothing is under way, and no tick will come."""
         self._ticks.clear()
         self._flow.clear()
-        self._suspected = 0, 0.0
+        self._suspects = {}
 
     def _judge(self, progress: Progress, now: float) -> None:
         gained = progress.gained(_LONG_WINDOW)

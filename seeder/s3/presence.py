@@ -1,13 +1,15 @@
 """Whether an origin's S3 is there: what was heard of it, who may ask, and what the log says of it.
 
 Every call goes through the gate and tells here what its attempts met. While exchanges are under
-way they are looked at every second: those that don't come on are let go, and when nothing comes at
-all, one of them tries anew over another connection.
+way they are looked at every second: those that don't come on are let go. When nothing comes at all,
+a small question is asked beside them, again and again, each time over another connection: if one is
+answered, what hangs on is dead and is asked anew, and if none is, S3 may be slow, and they wait on.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from math import inf
 
 import trio
 
@@ -20,6 +22,9 @@ _LOG = logging.getLogger(__name__)
 
 _UNUSUAL = 4
 """How many times as long as usual S3 must be silent before that is strange."""
+MOST_PROBES = 8
+_PROBE_LASTS = 8.0
+"""Seconds that one waits for its answer."""
 
 
 class Presence:
@@ -45,44 +50,85 @@ class Presence:
         self._exchanges = exchanges
         self._wall_clock = wall_clock
         self._quiet = policy.quiet
-        """Seconds without a byte after which the newest exchange is made anew."""
+        """Seconds without a byte after which S3 is probed."""
+        self._probes = 0
+        """Those that wait for an answer."""
+        self._next_probe_at = -inf
 
     def moment(self, at: float | None) -> float | None:
         """Return a moment of trio's clock in Unix s."""
         return None if at is None else self._wall_clock() - (trio.current_time() - at)
 
-    async def watch(self) -> None:
-        """Look at the exchanges while there are some: which lag behind, does anything come?"""
-        pace = self._exchanges.pace
-        while True:
-            while pace.active:
-                await trio.sleep(self._policy.tick)
-                now = trio.current_time()
-                if pace.tick(now):
-                    self.heard()
-                else:
-                    self._note_silence(now)
-            pace.rest()
-            self._exchanges.started = trio.Event()
-            await self._exchanges.started.wait()
+    async def watch(self, probe: Callable[[], Awaitable[None]]) -> None:
+        """Look at the exchanges while there are some: which lag behind, does anything come?
 
-    def _note_silence(self, now: float) -> None:
-        if self.reach.silent(now, self.host):
-            self._say_away()
+        `probe` asks S3 in a small way, past the gate, and tells here if that is answered.
+        """
         pace = self._exchanges.pace
-        # Maybe only these connections are dead, or lead to a server that is: another one may live.
-        if self.reach.quiet_for(now) >= max(
-            self._quiet, _UNUSUAL * pace.usual_wait
-        ) and pace.let_newest_go(now, self._quiet):
-            self._quiet *= 2
+        async with trio.open_nursery() as nursery:
+            while True:
+                while pace.active:
+                    await trio.sleep(self._policy.tick)
+                    now = trio.current_time()
+                    if pace.tick(now):
+                        self.heard()
+                        continue
+                    if self.reach.silent(now, self.host):
+                        self._say_away()
+                    if self._is_probe_due(now):
+                        nursery.start_soon(self._probe, probe)
+                pace.rest()
+                self._exchanges.started = trio.Event()
+                await self._exchanges.started.wait()
 
-    def heard(self) -> None:
-        """Take note of an answer, or a part of one."""
+    def hopes(self, now: float) -> bool:
+        """Tell whether S3 is away or strangely silent, and patient calls still wait for it."""
+        return self.gate.hopes(now) or self._strange <= self.reach.quiet_for(now) <= (
+            self._policy.patience
+        )
+
+    @property
+    def _strange(self) -> float:
+        """Seconds of silence that are strange."""
+        return max(self._quiet, _UNUSUAL * self._exchanges.pace.usual_wait)
+
+    def _is_probe_due(self, now: float) -> bool:
+        quiet = self.reach.quiet_for(now)
+        if quiet < self._strange or self._probes >= MOST_PROBES or now < self._next_probe_at:
+            return False
+        if quiet > self._policy.patience:
+            self._next_probe_at = now + self._policy.hopeless_wait
+        return True
+
+    async def _probe(self, probe: Callable[[], Awaitable[None]]) -> None:
+        if not self._probes:
+            # They may be as dead as those that hang.
+            self._exchanges.drop_idle()
+        self._probes += 1
+        try:
+            with trio.move_on_after(_PROBE_LASTS):
+                await probe()
+        finally:
+            self._probes -= 1
+
+    def heard(self, began: float | None = None, *, probed: bool = False) -> None:
+        """Take note of an answer, or a part of one.
+
+        `began` is when that was asked for of which the head has come; `probed` tells whether it was
+        a probe.
+        """
         now = trio.current_time()
         self.gate.answered(now)
-        if self._quiet > self._policy.quiet:
-            self._quiet = self._policy.quiet
-            self._exchanges.pace.suspect_older(now)
+        strange = self._strange
+        if began is not None:
+            quick = now - began < strange
+            if quick and self.reach.quiet_for(now) >= strange:
+                # Where it was answered so soon, what has hung for long is dead, or has to take so
+                # long here: then it is given more time.
+                if self._exchanges.pace.suspect(now - strange, now):
+                    self._quiet *= 2
+            elif not probed:
+                self._quiet = self._policy.quiet
         cost = self.reach.heard(now)
         if cost is not None:
             _LOG.info("origin %s: S3 at %s is back %s", self._name, self.host, cost)

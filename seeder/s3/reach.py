@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 @dataclass(slots=True)
-class _Trouble:
+class Trouble:
     """What has happened since the last answer."""
 
     since: float
@@ -29,7 +29,7 @@ class Reach:
         self._silence = silence
         self._wanted = 0
         self._wanted_since = 0.0
-        self._trouble: _Trouble | None = None
+        self._trouble: Trouble | None = None
 
     @property
     def reason(self) -> str | None:
@@ -40,6 +40,13 @@ class Reach:
     def since(self) -> float | None:
         """Since when it has been away."""
         return self._trouble.since if self.away and self._trouble else None
+
+    def trouble(self, now: float, host: str) -> Trouble | None:
+        """Return what there is since the last answer: failures, or something that doesn't come."""
+        quiet = self.quiet_for(now)
+        if self._trouble is None and quiet:
+            return Trouble(now - quiet, f"nothing has come from {host} for {quiet:.0f} s")
+        return self._trouble
 
     def want(self, now: float) -> None:
         """Expect an answer from now on."""
@@ -66,7 +73,7 @@ class Reach:
     def failed(self, began: float, reason: str, received: int) -> None:
         """Take note of an attempt that brought no answer, or a 5xx, or not all of a body."""
         if self._trouble is None:
-            self._trouble = _Trouble(began, reason)
+            self._trouble = Trouble(began, reason)
         self._trouble.failures += 1
         self._trouble.received += received
 
@@ -94,7 +101,7 @@ class Reach:
     def _leave(self, since: float, reason: str) -> bool:
         self.away = True
         if self._trouble is None:
-            self._trouble = _Trouble(since, reason)
+            self._trouble = Trouble(since, reason)
         else:
             self._trouble.reason = reason
         return True

@@ -49,7 +49,7 @@ class Broken(Exception):
 class Transport(httpx.AsyncBaseTransport):
     """What httpx.AsyncClient sends requests by: our pool of connections.
 
-    It sends no bodies. The caller makes at most `connections` requests at a time.
+    It sends no bodies. At most `connections` of them are kept.
     """
 
     def __init__(self, connections: int, context: ssl.SSLContext) -> None:
@@ -306,19 +306,25 @@ class Exchanges:
         progress: Progress | None = None,
         *,
         seconds: float,
+        beside: bool = False,
     ) -> AsyncIterator[Exchange]:
         """Send a request and hand out its answer; Broken if that, or reading it, fails.
 
         `seconds` bounds the whole exchange, from the moment that it has a slot; `pace` may end it
-        earlier. Leaving a part of the body unread costs the connection, at once; what has come of
-        it is counted.
+        earlier. One `beside` the others needs no slot, and `pace` doesn't look at it.
+
+        Leaving a part of the body unread costs the connection, at once; what has come of it is
+        counted.
         """
         progress = progress or Progress(0)
-        async with self._slots:
+        async with contextlib.nullcontext() if beside else self._slots:
             try:
                 with trio.fail_after(seconds) as scope:
-                    self.pace.begin(progress, trio.current_time(), scope.cancel)
-                    self.started.set()
+                    if beside:
+                        progress.began = trio.current_time()
+                    else:
+                        self.pace.begin(progress, trio.current_time(), scope.cancel)
+                        self.started.set()
                     try:
                         response = await self._send(wanted, meter, purpose)
                         body: _AnswerBody = response.extensions["body"]

@@ -1,8 +1,9 @@
-"""What clients make of an S3 that is away for a while in mid-download: who ends, and how soon.
+"""What clients make of an S3 that is away for a while in mid-download: when they go on, and end.
 
 Each client has a daemon and an S3 of its own, and no other source: the daemon's peer listener, or
-its web seed. The S3 sends a quarter of the object, then it is away for some seconds: its port is
-closed, or it falls silent in mid-body and answers nobody, or it answers 503 SlowDown to everything.
+its web seed. The S3 sends a quarter of the object, then it is away for some seconds, in one of the
+ways that `tests.e2e.failing` has. From its return on it is measured how long it takes until it is
+asked, until the client is sent its next byte, and until the client has all.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from bencode2 import bdecode, bencode
 
-from tests.benchmarks.setup import show
+from tests.benchmarks.setup import machine, show
 from tests.e2e.clients import KINDS
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.failing import Failing, Outage
@@ -28,12 +29,16 @@ from tests.support.objects import KIB, MIB, content, digest, make_torrent
 from tests.support.processes import HarnessError, poll_until
 
 Way: TypeAlias = Literal["web-seed", "peer"]
-OUTAGES: Final = ("refused", "silent", "slow-down")
+Measure: TypeAlias = Literal["asked", "next byte", "end"]
+OUTAGES: Final = ("refused", "silent", "slow-down", "mute", "dropped", "unreachable")
 WAYS: Final = ("web-seed", "peer")
+MEASURES: Final[tuple[Measure, ...]] = ("asked", "next byte", "end")
 
 SIZE = 64 * MIB
 _LATEST = 150.0
 """Seconds after the outage until a client counts as one that never ends."""
+_LOOK = 0.1
+"""Seconds between two looks at what a client was sent."""
 
 
 class Run:
@@ -44,7 +49,7 @@ class Run:
         self.way = way
         self.outage = outage
         self.number = number
-        self.told = ""
+        self.told: dict[Measure, str] = {}
 
     def prepare(
         self,
@@ -86,18 +91,33 @@ class Run:
         with network.entered():
             self.told = self._wait(body)
 
-    def _wait(self, body: bytes) -> str:
+    def _wait(self, body: bytes) -> dict[Measure, str]:
+        poll_until(lambda: self.s3.ended_at is not None, timeout=240, what="outage")
+        ended_at = self.s3.ended_at
+        assert ended_at is not None
+        before = self._sent()
+        latest = ended_at + _LATEST
+        if before >= SIZE:
+            return dict.fromkeys(MEASURES, "before")
+        while self._sent() <= before and time.monotonic() < latest:
+            time.sleep(_LOOK)
+        byte, asked = time.monotonic(), self.s3.asked_at
+        told: dict[Measure, str] = {
+            "asked": "never" if asked is None else f"{asked - ended_at:.1f}",
+            "next byte": "never" if byte >= latest else f"{byte - ended_at:.1f}",
+        }
         try:
-            poll_until(lambda: self.s3.ended_at is not None, timeout=240, what="outage")
-            assert self.s3.ended_at is not None
-            left = self.s3.ended_at + _LATEST - time.monotonic()
-            file = self.client.wait(left)
+            file = self.client.wait(latest - time.monotonic())
         except HarnessError as failure:
             print(f"{self.kind.__name__} {self.way} {self.outage}: {str(failure)[:300]!r}")
-            return "never"
-        if digest(file) != digest(body):
-            return "wrong"
-        return f"{time.monotonic() - self.s3.ended_at:.1f}"
+            return told | {"end": "never"}
+        end = f"{time.monotonic() - ended_at:.1f}"
+        return told | {"end": end if digest(file) == digest(body) else "wrong"}
+
+    def _sent(self) -> int:
+        """Return the bytes that the client was sent so far."""
+        count: int = self.daemon.torrent_status("bucket", "object")["uploaded_bytes"]
+        return count
 
 
 def measure(
@@ -139,11 +159,14 @@ def main() -> None:
         some = [kind for kind in kinds if way == "peer" or kind.__name__ != "Rtorrent"]
         for outage in options.outages.split(","):
             found = {run.kind: run for run in measure(network, some, way, outage, options.seconds)}
-            told = [found[kind].told if kind in found else "" for kind in kinds]
-            rows.append((way, outage, *told, str(max(r.s3.requests for r in found.values()))))
-            print(*rows[-1], flush=True)
-    title = f"outages: S3 away for {options.seconds:g} s; seconds after that until the end"
-    show(title, ["", "", *(kind.__name__ for kind in kinds), "most requests meanwhile"], rows)
+            most = str(max(run.s3.requests for run in found.values()))
+            for name in MEASURES:
+                told = [found[kind].told[name] if kind in found else "" for kind in kinds]
+                rows.append((way, outage, name, *told, most))
+                print(*rows[-1], flush=True)
+    title = f"outages: S3 away for {options.seconds:g} s; seconds from its return on; {machine()}"
+    names = [kind.__name__ for kind in kinds]
+    show(title, ["", "", "", *names, "most requests meanwhile"], rows)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,7 @@ class FaultServer:
     default: Reply | None = None
     """Answers once the script has ended."""
     _script: deque[Reply] = field(default_factory=deque)
+    _listening: trio.CancelScope = field(default_factory=trio.CancelScope)
 
     @property
     def url(self) -> str:
@@ -68,6 +69,10 @@ class FaultServer:
     def script(self, *replies: Reply) -> None:
         """Answer the next requests so, in this order."""
         self._script.extend(replies)
+
+    def close_port(self) -> None:
+        """Take no further connections; those that are there go on. In the server's own task."""
+        self._listening.cancel()
 
     @property
     def finished(self) -> bool:
@@ -95,7 +100,14 @@ class FaultServer:
                 )
 
         async with trio.open_nursery() as nursery:
-            await nursery.start(trio.serve_listeners, serve, listeners)
+
+            async def listen(*, task_status: trio.TaskStatus[object]) -> None:
+                with self._listening:
+                    await trio.serve_listeners(
+                        serve, listeners, handler_nursery=nursery, task_status=task_status
+                    )
+
+            await nursery.start(listen)
             task_status.started()
 
     async def _serve(self, stream: trio.abc.Stream) -> None:

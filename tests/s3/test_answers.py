@@ -207,3 +207,31 @@ def test_names_in_errors_stay_on_their_line() -> None:
     ref = ObjectRef("default", "b", "a\nb\x1b[31m\u202e", "v\n1")
     assert label(ref) == "b/a\\nb\\x1b[31m\\u202e (version v\\n1)"
     assert printable("x" * 300) == "x" * 200 + "..."
+
+
+NOW = "Sun, 29 Nov 2026 07:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("told", "date", "pause"),
+    [
+        ("7", "", 7),
+        (" 0 ", "", 0),
+        ("Sun, 29 Nov 2026 07:00:12 GMT", NOW, 12),
+        ("Sunday, 29-Nov-26 07:00:12 GMT", NOW, 12),
+        # By which clock, and what of the past?
+        ("Sun, 29 Nov 2026 07:00:12 GMT", "", None),
+        ("Sun, 29 Nov 2026 07:00:12 GMT", "soon", None),
+        ("Sun, 29 Nov 2026 06:59:59 GMT", NOW, None),
+        ("soon", NOW, None),
+        ("-1", NOW, None),
+        ("1.5", NOW, None),
+        ("99999999999999999999", NOW, None),
+        ("٣", NOW, None),
+        ("", NOW, None),
+    ],
+)
+def test_when_s3_wants_to_be_asked_again_is_told_in_seconds_or_by_a_date(
+    told: str, date: str, pause: float | None
+) -> None:
+    assert Answer.read(503, {"retry-after": told, "date": date}).pause == pause
