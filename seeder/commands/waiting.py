@@ -10,7 +10,7 @@ import trio
 
 from seeder.errors import OriginUnreachable
 from seeder.s3.client import S3Origin
-from seeder.s3.operations import Waiting
+from seeder.s3.operations import Unanswered
 
 _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -31,7 +31,7 @@ class Patience:
         self._origin = origin
         self._longest = inf
         self._scope = trio.CancelScope()
-        self._late: Waiting | None = None
+        self._late: Unanswered | None = None
         """What was waited for when the last wait was ended."""
         self._gave_up = False
 
@@ -73,7 +73,7 @@ class Patience:
         )
 
 
-def _line(waits: Waiting, longest: float) -> str:
+def _line(waits: Unanswered, longest: float) -> str:
     until = datetime.now(UTC) + timedelta(seconds=longest - waits.seconds)
     tries = "1 try" if waits.tries == 1 else f"{waits.tries} tries"
     why = "" if waits.why is None else f": {waits.why}"

@@ -33,7 +33,7 @@ from seeder.s3.calls import Allowance, Call
 from seeder.s3.credentials import CredentialStore, chain
 from seeder.s3.gate import Setback
 from seeder.s3.network import Resolver
-from seeder.s3.operations import Operations, OriginStatistics, Outcome, Waiting, outcome_of
+from seeder.s3.operations import Operations, OriginStatistics, Outcome, Unanswered, outcome_of
 from seeder.s3.pace import Progress
 from seeder.s3.presence import Presence
 from seeder.s3.retry import Move, Renew, RetryPolicy, Step, Tries, Wait
@@ -143,7 +143,7 @@ class Caller:
         """Return the seconds until S3 may be asked again; 0 if it isn't away."""
         return self._presence.gate.next_in(trio.current_time())
 
-    def waits_for(self) -> Waiting | None:
+    def waits_for(self) -> Unanswered | None:
         """Return what calls wait for, if S3 has given no answer since they asked."""
         now, presence = trio.current_time(), self._presence
         trouble = presence.reach.trouble(now, presence.host)
@@ -151,7 +151,7 @@ class Caller:
             return None
         tries = trouble.failures + len(self._expected)
         why = trouble.reason if trouble.failures else None
-        return Waiting(presence.host, now - trouble.since, tries, why)
+        return Unanswered(presence.host, now - trouble.since, tries, why)
 
     def stalls(self) -> Iterator[tuple[ObjectRef, bool, Stall]]:
         """Yield the objects and prefixes that are stalled, as `Stalls.stalls` does."""

@@ -26,7 +26,7 @@ from seeder.s3.caller import Caller
 from seeder.s3.calls import Allowance, Call
 from seeder.s3.heads import check_range, content_length, whole_size
 from seeder.s3.listing import LARGEST_PAGE, Listed, Page, page_query, parse_page
-from seeder.s3.operations import OriginStatistics, Waiting
+from seeder.s3.operations import OriginStatistics, Unanswered
 from seeder.s3.pages import hint_of_page, is_page
 from seeder.s3.retry import RetryPolicy
 from seeder.s3.signing import Query
@@ -96,7 +96,7 @@ class S3Origin:
         """Return the seconds until S3 may be asked again; 0 if it isn't away."""
         return self._caller.next_try_in()
 
-    def waits_for(self) -> Waiting | None:
+    def waits_for(self) -> Unanswered | None:
         """Return what calls wait for, if S3 has given no answer since they asked."""
         return self._caller.waits_for()
 

@@ -52,7 +52,7 @@ class Operations:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class Unanswered:
     """What calls wait for, of an S3 that gives no answer."""
 
     host: str
