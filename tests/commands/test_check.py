@@ -8,7 +8,7 @@ async def test_check_online_asks_s3_for_every_object(site: Site) -> None:
     result = await seeder("check", "--online", "-c", site.path)
     assert (result.code, result.err) == (0, "")
     lines = result.out.decode().splitlines()
-    assert lines[2:] == [
+    assert lines[3:] == [
         f"quotes/Nelson: ok, {len(BODY)} bytes, ETag {ObjectsServer.etag(BODY)}",
         f"quotes/Hardy: ok, 7 bytes, ETag {ObjectsServer.etag(b'kiss me')}",
     ]
@@ -18,7 +18,7 @@ async def test_check_online_asks_s3_for_every_object(site: Site) -> None:
     result = await seeder("check", "--online", "-c", site.path)
     assert result.code == 1
     assert result.line == "2 of 2 objects can't be published"
-    refused, missing = result.out.decode().splitlines()[2:]
+    refused, missing = result.out.decode().splitlines()[3:]
     assert refused.startswith("quotes/Nelson: S3 answers 403 AccessDenied")
     assert missing.startswith("quotes/Hardy: S3 answers 404 NoSuchKey")
 
@@ -30,7 +30,7 @@ async def test_check_online_lists_a_prefix_and_reads_nothing_of_it(site: Site) -
     result = await seeder("check", "--online", "-c", site.path)
     lines = result.out.decode().splitlines()
     assert lines[0].endswith(": ok, 2 objects and 3 prefixes")
-    assert lines[4:] == [
+    assert lines[5:] == [
         # The two that have entries of their own, and those of a longer prefix, don't count.
         "quotes/: there is no object below it; check prefix and bucket",
         "quotes/empty/: there is no object below it; check prefix and bucket",
