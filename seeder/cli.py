@@ -25,7 +25,7 @@ from seeder.config.load import load
 from seeder.config.sections import Config
 from seeder.daemon import run as daemon
 from seeder.daemon.foundation import LEDGER
-from seeder.daemon.logs import log_to_stderr
+from seeder.daemon.logs import FORMS, Form, log_to_stderr
 from seeder.errors import ConfigError, SeederError, StorageError
 from seeder.gateway.keys import out_of_reach, read_keys
 from seeder.gateway.links import Links, announce_url
@@ -50,39 +50,43 @@ _config = click.option(
 _name = click.argument("name", metavar="BUCKET/KEY")
 
 
-def _fail(error: SeederError) -> NoReturn:
+def _complain(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _fail(error: SeederError, complain: Callable[[str], None] = _complain) -> NoReturn:
     if isinstance(error, ConfigError):
         for problem in error.problems:
-            click.echo(problem, err=True)
+            complain(problem)
         sys.exit(UNUSABLE)
-    click.echo(str(error), err=True)
+    complain(str(error))
     sys.exit(FAILED)
 
 
-def _load(path: Path) -> Config:
+def _load(path: Path, complain: Callable[[str], None] = _complain) -> Config:
     try:
         config = load(path)
         _links(config)
     except ConfigError as error:
-        _fail(error)
+        _fail(error, complain)
     return config
 
 
-def _run(main: Callable[[], Awaitable[None]]) -> None:
+def _run(main: Callable[[], Awaitable[None]], complain: Callable[[str], None] = _complain) -> None:
     """Run `main` on trio; an error becomes a line and an exit code."""
     try:
         trio.run(main)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except SeederError as error:
-        _fail(error)
+        _fail(error, complain)
     except BaseExceptionGroup as group:
         if group.subgroup(KeyboardInterrupt) is not None:
             sys.exit(INTERRUPTED)
         ours, others = group.split(SeederError)
         if others is not None or ours is None:
             raise
-        _fail(_first(ours))
+        _fail(_first(ours), complain)
 
 
 def _first(group: BaseExceptionGroup[SeederError]) -> SeederError:
@@ -102,11 +106,21 @@ def main() -> None:
 @main.command()
 @_config
 @click.option("-v", "--verbose", is_flag=True, help="Log debug lines too.")
-def run(path: Path, verbose: bool) -> None:
+@click.option(
+    "--log-format",
+    "form",
+    type=click.Choice(FORMS),
+    default="text",
+    show_default=True,
+    help="Lines for people, or a JSON object in each.",
+)
+def run(path: Path, verbose: bool, form: Form) -> None:
     """Run the daemon: tracker, seeder, status page."""
-    gate = log_to_stderr(logging.DEBUG if verbose else logging.INFO)
-    config = _load(path)
-    _run(partial(daemon.run, path, config, gate))
+    log = log_to_stderr(logging.DEBUG if verbose else logging.INFO, form=form)
+    complain = _complain if log.plain else log.complain
+    log.catch_crashes()
+    config = _load(path, complain)
+    _run(partial(daemon.run, path, config, log), complain)
 
 
 @main.command()

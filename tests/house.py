@@ -32,8 +32,6 @@ _UPPER = re.compile(r"[A-Z][A-Z0-9_]*")
 ALLOWED = (
     "BudgetSettings.*",  # read by `amounts`, all of them
     "CacheStatistics.*",  # read by the status page, all of them
-    "LineFormatter.default_msec_format",  # logging
-    "LineFormatter.default_time_format",  # logging
     "Settings.model_config",  # pydantic
     "_Few.collect",  # prometheus_client
     "_NoCookies.extract_cookies",  # http.cookiejar

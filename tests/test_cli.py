@@ -1,6 +1,7 @@
 """Every command as a shell sees it: what goes to stdout, what to stderr, and the exit code."""
 
 import json
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,14 @@ from seeder.cli import main
 from seeder.ledger.counters import AccountKey, Ledger
 from seeder.ledger.file import Entry, LedgerFile
 from tests.commands.support import (
+    PROGRAM,
     Result,
+    environment,
     seeder,
     with_budget,
     write_settings,
 )
+from tests.support.processes import Child
 
 DAY = 86400.0
 
@@ -236,3 +240,49 @@ def test_names_that_are_not_configured_are_wrong_usage(
         assert wrong.code == 2
         assert repr(name) in wrong.err.splitlines()[-1]
     assert [each.name for each in path.parent.iterdir()] == ["seeder.toml"]
+
+
+# -- the form of the log ---------------------------------------------------------------------------
+
+
+def _objects(text: str) -> list[dict[str, str]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_each_line_of_a_json_log_is_an_object_to_the_end(path: Path, tmp_path: Path) -> None:
+    env = environment()
+    with Child(
+        [*PROGRAM, "run", "--log-format", "json", "-c", path], log=tmp_path / "run.log", env=env
+    ) as daemon:
+        daemon.wait_until(lambda: '"ready: ' in daemon.output(), timeout=60, what="ready")
+        path.write_text(path.read_text() + "nonsense\n")
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_until(lambda: "not reloaded" in daemon.output(), timeout=60, what="reload")
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait(60) == 0
+        told = _objects(daemon.output())
+    assert [list(each) for each in told] == [["time", "level", "logger", "message"]] * len(told)
+    assert told[-1]["message"] == "stopped"
+
+
+async def test_what_ends_the_daemon_has_the_form_of_its_log(path: Path) -> None:
+    plain = await seeder("run", "-c", path.parent / "none.toml")
+    told = await seeder("run", "--log-format", "json", "-c", path.parent / "none.toml")
+    assert plain.code == told.code == 2
+    [only] = _objects(told.err)
+    assert (only["level"], only["message"]) == ("critical", plain.line)
+
+
+@pytest.fixture
+def taken(path: Path) -> Path:
+    """A configuration whose state directory can't be made."""
+    path.write_text(path.read_text().replace('"state"', '"/proc/nowhere"'))
+    return path
+
+
+async def test_what_can_t_be_used_is_told_in_the_form_of_the_log(taken: Path) -> None:
+    path = taken
+    plain = await seeder("run", "-c", path)
+    told = await seeder("run", "--log-format", "json", "-c", path)
+    assert plain.code == told.code != 0
+    assert _objects(told.err)[-1]["message"] == plain.err.splitlines()[-1]

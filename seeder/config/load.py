@@ -19,6 +19,7 @@ from seeder.config.sections import (
     CacheSettings,
     Config,
     GatewaySettings,
+    LogSettings,
     ObjectSettings,
     OriginSettings,
     PeerSettings,
@@ -40,6 +41,7 @@ _TABLES: Mapping[str, type[BaseModel]] = {
     "gateway": GatewaySettings,
     "savings": SavingsSettings,
     "budget": BudgetSettings,
+    "log": LogSettings,
 }
 _READ_KEYS = "gateway.keys"
 _TOP_KEYS = ("state_directory", "origins", *_TABLES)

@@ -5,7 +5,7 @@ Python code may build them by itself; `seeder.config.fields` says how it passes 
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo, field_validator
 
 from seeder.config.fields import (
     AnyPath,
@@ -62,6 +62,13 @@ SUPER_SEEDING: tuple[SuperSeeding, ...] = ("auto", "off")
 VERIFY: tuple[Verify, ...] = ("sample", "all")
 TorrentFormat: TypeAlias = Literal["v1", "hybrid"]
 TORRENT_FORMATS: tuple[TorrentFormat, ...] = ("v1", "hybrid")
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+LOG_LEVELS: tuple[LogLevel, ...] = ("debug", "info", "warning", "error")
+LOG_ROOMS = (
+    *("admin", "cache", "config", "daemon", "gateway", "http", "ledger", "metainfo"),
+    *("net", "peer", "publish", "s3", "torrent", "tracker", "upload"),
+)
+"""Parts of the program whose lines may have a level of their own."""
 _PieceLength = Annotated[
     int, size(least=SMALLEST_PIECE_LENGTH, most=LARGEST_PIECE_LENGTH, power_of_two=True)
 ]
@@ -324,6 +331,27 @@ class BudgetSettings(Settings):
         return {name: getattr(self, name) for name in type(self).model_fields}
 
 
+def _log_levels(value: object) -> object:
+    """Return a table of levels by room."""
+    if not isinstance(value, dict):
+        raise ValueError('want levels by room, such as { peer = "warning" }')
+    for room, level in value.items():
+        try:
+            one_of(str(room), LOG_ROOMS)
+            one_of(level if isinstance(level, str) else "", LOG_LEVELS)
+        except ValueError as error:
+            raise ValueError(f'{error}, and there is {room} = "{level}"'[:400]) from None
+    return value
+
+
+class LogSettings(Settings):
+    """[log]: from which level up lines are logged."""
+
+    level: Annotated[LogLevel, choice(LOG_LEVELS)] = "info"
+    levels: Annotated[dict[str, LogLevel], BeforeValidator(_log_levels)] = {}  # noqa: RUF012
+    """By room, where it isn't `level`."""
+
+
 class Config(Settings):
     """A whole configuration."""
 
@@ -338,3 +366,4 @@ class Config(Settings):
     admin: AdminSettings = AdminSettings()
     savings: SavingsSettings = SavingsSettings()
     budget: BudgetSettings = BudgetSettings()
+    log: LogSettings = LogSettings()

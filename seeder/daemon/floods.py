@@ -1,4 +1,4 @@
-"""Log lines that strangers cause: a few of each kind are written, the rest is counted."""
+"""Log lines that come in thousands: a few of each kind are written, the rest is counted."""
 
 import logging
 import time
@@ -9,12 +9,16 @@ MOST = 20
 """Lines of one kind in a window."""
 WINDOW = 10.0
 """Seconds that a window lasts."""
+MOST_COMPLAINTS = 100
+"""Warnings and errors of one kind about objects in a window: each names another object."""
 
 _ROOMS = tuple(
     f"seeder.{room}."
     for room in ("cache", "gateway", "http", "net", "peer", "s3", "tracker", "upload")
 )
 """What is logged there may follow from what a client does, as often as the client likes."""
+_OBJECT_ROOMS = ("seeder.metainfo.", "seeder.publish.")
+"""What is logged there is about an object, of which there may be ten thousand below a prefix."""
 
 
 @dataclass(slots=True)
@@ -23,6 +27,7 @@ class _Window:
 
     ends: float
     count: int = 0
+    held: int = 0
     last: logging.LogRecord | None = None
 
 
@@ -30,7 +35,7 @@ class FloodGate:
     """Lets through the first lines of each kind in a window; a summary tells of the others.
 
     Lines are of one kind if one logger writes them from one template. Debug lines, and what other
-    rooms log, always pass. `clock` is in seconds.
+    rooms log, always pass. Of warnings about objects more pass. `clock` is in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -39,7 +44,13 @@ class FloodGate:
 
     def lets_through(self, record: logging.LogRecord) -> bool:
         """Tell whether a line is written; called in whichever thread logs it."""
-        if record.levelno < logging.INFO or not record.name.startswith(_ROOMS):
+        if record.levelno < logging.INFO:
+            return True
+        most = MOST
+        if record.name.startswith(_OBJECT_ROOMS):
+            if record.levelno > logging.INFO:
+                most = MOST_COMPLAINTS
+        elif not record.name.startswith(_ROOMS):
             return True
         kind, now = (record.name, str(record.msg)), self._clock()
         window = self._windows.get(kind)
@@ -47,8 +58,9 @@ class FloodGate:
             self.summarise()
             window = self._windows[kind] = _Window(now + WINDOW)
         window.count += 1
-        if window.count <= MOST:
+        if window.count <= most:
             return True
+        window.held += 1
         window.last = record
         return False
 
@@ -63,7 +75,7 @@ class FloodGate:
                 logging.getLogger(__name__).log(
                     window.last.levelno,
                     "%d more lines like this one in %.0f s: %s: %s",
-                    window.count - MOST,
+                    window.held,
                     WINDOW,
                     window.last.name,
                     window.last.getMessage(),

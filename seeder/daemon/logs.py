@@ -1,45 +1,113 @@
-"""Logging to stderr: for the journal with its priorities, for people with time and level."""
+"""Logging to stderr: for people, for the journal with its priorities, or as JSON."""
 
+import json
 import logging
 import os
 import sys
+import threading
 from collections.abc import Mapping
-from typing import TextIO
+from datetime import datetime
+from types import TracebackType
+from typing import Literal, TextIO, TypeAlias, get_args
 
+from seeder.config.sections import LOG_ROOMS, LogSettings
 from seeder.daemon.floods import FloodGate
 
+Form: TypeAlias = Literal["text", "json"]
+FORMS: tuple[Form, ...] = get_args(Form)
 # sd-daemon(3): syslog's numbers.
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 _DEBUG_PRIORITY = 7
 # They are chatty below warnings, and botocore's debug lines hold signatures.
 _LIBRARIES = ("botocore", "httpx", "urllib3")
+_OWN = "seeder"
+_LOG = logging.getLogger(__name__)
 
 
-def log_to_stderr(level: int = logging.INFO, *, stream: TextIO | None = None) -> FloodGate:
+class Log:
+    """Where records go: a stream, in one form, from levels up that may change.
+
+    `plain` tells whether it is text for people, where complaints of the command line stand beside
+    records and need no form of their own.
+    """
+
+    def __init__(self, stream: TextIO, form: Form, *, verbose: bool = False) -> None:
+        self.gate = FloodGate()
+        journal = goes_to_journal(stream)
+        self.plain = form == "text" and not journal
+        self._verbose = verbose
+        lines = LineFormatter(journal=journal) if form == "text" else JsonFormatter(journal=journal)
+        self.handler = logging.StreamHandler(stream)
+        self.handler.setFormatter(lines)
+        self.handler.addFilter(self.gate.lets_through)
+
+    def apply(self, settings: LogSettings) -> None:
+        """Log from the levels of [log] up from now on; what was asked for verbosely stays so."""
+        level = logging.DEBUG if self._verbose else _number(settings.level)
+        _set_level(level)
+        for room in LOG_ROOMS:
+            own = settings.levels.get(room)
+            number = logging.NOTSET if own is None else _number(own)
+            logging.getLogger(f"{_OWN}.{room}").setLevel(number)
+
+    def complain(self, text: str) -> None:
+        """Log what ends the program."""
+        _LOG.critical("%s", text)
+
+    def catch_crashes(self) -> None:
+        """Let what nobody catches be a record too, where the records have a form."""
+        if not self.plain:
+            sys.excepthook = _crashed
+            sys.unraisablehook = _ignored
+            threading.excepthook = _thread_crashed
+
+
+def log_to_stderr(
+    level: int = logging.INFO, *, stream: TextIO | None = None, form: Form = "text"
+) -> Log:
     """Send every logger's records to stderr, in the journal's form when it ends there.
 
-    Ours from `level` up, those of libraries from warnings up; return what holds floods back.
+    Ours from `level` up, those of libraries from warnings up.
     """
-    stream = stream if stream is not None else sys.stderr
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(LineFormatter(journal=goes_to_journal(stream)))
-    gate = FloodGate()
-    handler.addFilter(gate.lets_through)
+    log = Log(stream if stream is not None else sys.stderr, form, verbose=level <= logging.DEBUG)
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
-    root.addHandler(handler)
-    root.setLevel(level)
-    for name in _LIBRARIES:
-        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    root.addHandler(log.handler)
+    _set_level(level)
     # We log a failed refresh in one line; botocore would add a traceback.
     logging.getLogger("botocore.credentials").setLevel(logging.ERROR)
     # A command says itself what S3 didn't give it; that S3 is away is for whoever runs the daemon.
     lasting = level <= logging.INFO
-    for name in ("calls", "presence"):
+    for name in ("caller", "presence"):
         level = logging.NOTSET if lasting else logging.ERROR
-        logging.getLogger(f"seeder.s3.{name}").setLevel(level)
-    return gate
+        logging.getLogger(f"{_OWN}.s3.{name}").setLevel(level)
+    return log
+
+
+def _set_level(level: int) -> None:
+    logging.getLogger().setLevel(level)
+    for name in _LIBRARIES:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+
+def _number(level: str) -> int:
+    return logging.getLevelNamesMapping()[level.upper()]
+
+
+def _crashed(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    _LOG.critical("the program failed", exc_info=(kind, error, traceback))
+
+
+def _thread_crashed(args: threading.ExceptHookArgs) -> None:
+    if args.exc_value is not None:
+        _LOG.error("a thread failed", exc_info=args.exc_value)
+
+
+def _ignored(args: "sys.UnraisableHookArgs") -> None:
+    _LOG.error("%s %r", args.err_msg or "ignored in", args.object, exc_info=args.exc_value)
 
 
 def goes_to_journal(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
@@ -55,11 +123,9 @@ class LineFormatter(logging.Formatter):
     """Formats a record so that no text in it, a peer's for instance, can pass for another record.
 
     Control characters are escaped; the lines of a traceback are indented and, in the journal,
-    each carries the record's priority.
+    each carries the record's priority. The journal has times of its own; for people it is the
+    local time and how far it is from UTC.
     """
-
-    default_time_format = "%Y-%m-%d %H:%M:%S"
-    default_msec_format = "%s.%03d"
 
     def __init__(self, *, journal: bool) -> None:
         super().__init__()
@@ -74,10 +140,42 @@ class LineFormatter(logging.Formatter):
         if self._journal:
             prefix = f"<{_priority(record.levelno)}>"
         else:
-            prefix = f"{self.formatTime(record)} {record.levelname:<8} "
+            prefix = f"{_time(record, ' ')} {record.levelname:<8} "
         indent = prefix if self._journal else ""
         head, *rest = lines
         return "\n".join([prefix + head, *(f"{indent}    {escape_controls(x)}" for x in rest)])
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a record as one line of JSON, in ASCII: an object whose members never change.
+
+    `time` (ISO 8601, local with its distance from UTC), `level` (debug to critical), `logger`,
+    `message`, and `traceback` if there is one. In the journal its priority stands before it.
+    """
+
+    def __init__(self, *, journal: bool) -> None:
+        super().__init__()
+        self._journal = journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        told = {
+            "time": _time(record, "T"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        trace = [self.formatException(record.exc_info)] if record.exc_info else []
+        if record.stack_info:
+            trace.append(record.stack_info)
+        if trace:
+            told["traceback"] = "\n".join(trace)
+        line = json.dumps(told)
+        return f"<{_priority(record.levelno)}>{line}" if self._journal else line
+
+
+def _time(record: logging.LogRecord, separator: str) -> str:
+    when = datetime.fromtimestamp(record.created).astimezone()
+    return when.isoformat(sep=separator, timespec="milliseconds")
 
 
 def escape_controls(text: str) -> str:

@@ -35,7 +35,7 @@ LIVE = (
 
 
 async def reload(node: Node, path: Path) -> None:
-    """Take over the file's objects, access keys, budget, prices and LIVE keys of [peer].
+    """Take over the file's objects, access keys, budget, prices, [log], and LIVE keys of [peer].
 
     A broken file changes nothing.
     """
@@ -84,6 +84,7 @@ async def reload(node: Node, path: Path) -> None:
             "gateway": gateway,
             "budget": config.budget,
             "savings": config.savings,
+            "log": config.log,
         }
     )
     node.overview.reloads.note(time.time(), outcome, reason)

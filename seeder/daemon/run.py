@@ -8,7 +8,7 @@ import gc
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from seeder.config.sections import Config
 from seeder.daemon.descriptors import raise_limit
 from seeder.daemon.floods import WINDOW, FloodGate
 from seeder.daemon.listeners import Listeners, address_of, open_listeners
+from seeder.daemon.logs import Log
 from seeder.daemon.node import Node, open_node
 from seeder.daemon.progress import tell_progress
 from seeder.daemon.reload import reload
@@ -139,11 +140,12 @@ async def _feed_watchdog(notifier: Notifier) -> None:
         await trio.sleep(interval)
 
 
-async def run(path: Path, config: Config, gate: FloodGate) -> None:
+async def run(path: Path, config: Config, log: Log) -> None:
     """Run the daemon until SIGTERM or SIGINT; SIGHUP reads `path` again.
 
-    What `gate` has held back of the log is summed up now and then.
+    What was held back of the log is summed up now and then.
     """
+    log.apply(config.log)
     raise_limit(config)
     notifier = Notifier.from_environment()
     activated = activated_sockets()
@@ -154,8 +156,10 @@ async def run(path: Path, config: Config, gate: FloodGate) -> None:
             # What is loaded now lives as long as the daemon. Collecting garbage in it would take as
             # long again as loading it, and later stop the loop each time: freeze() exempts it.
             gc.disable()
-            nursery.start_soon(_obey, received, nursery, notifier, path, started)
-            nursery.start_soon(_sum_up, gate)
+            nursery.start_soon(
+                _obey, received, nursery, notifier, partial(_reload, path, started, log, notifier)
+            )
+            nursery.start_soon(_sum_up, log.gate)
             try:
                 node = await nursery.start(
                     partial(serve, config, notifier=notifier, activated=activated)
@@ -181,8 +185,7 @@ async def _obey(
     received: AsyncIterator[int],
     nursery: trio.Nursery,
     notifier: Notifier,
-    path: Path,
-    started: Sequence[Node],
+    take_up: Callable[[], Awaitable[None]],
 ) -> None:
     async for number in received:
         if number != signal.SIGHUP:
@@ -190,10 +193,15 @@ async def _obey(
             notifier.stopping()
             nursery.cancel_scope.cancel()
             return
-        if not started:
-            _LOG.warning("not reloaded: still starting; send SIGHUP again when it is ready")
-            continue
-        notifier.reloading()
-        for node in started:
-            await reload(node, path)
-        notifier.ready()
+        await take_up()
+
+
+async def _reload(path: Path, started: Sequence[Node], log: Log, notifier: Notifier) -> None:
+    if not started:
+        _LOG.warning("not reloaded: still starting; send SIGHUP again when it is ready")
+        return
+    notifier.reloading()
+    for node in started:
+        await reload(node, path)
+        log.apply(node.config.log)
+    notifier.ready()

@@ -81,15 +81,19 @@ class Deadlines:
 class SessionLog:
     """One session's entries in `log`, and why it ends."""
 
-    __slots__ = ("_address", "_log", "is_news", "reason")
+    __slots__ = ("_address", "_log", "_ref", "reason")
 
     def __init__(self, log: logging.Logger, address: SocketAddress) -> None:
         self.reason: str | None = None
         """Why the session ends; the first one told counts."""
-        self.is_news = False
-        """Whether the session is logged at INFO; seeds aren't: they dial again when we hang up."""
+        self._ref: ObjectRef | None = None
         self._log = log
         self._address = address
+
+    @property
+    def is_news(self) -> bool:
+        """Whether the end of the session is logged at INFO."""
+        return self._ref is not None
 
     def note(self, reason: str, detail: str = "") -> None:
         """Note why the session ends, unless a reason is noted already."""
@@ -115,20 +119,24 @@ class SessionLog:
                 self._log.error("peer %s:%d: internal error", *self._address, exc_info=error)
 
     def opened(self, ref: ObjectRef) -> None:
-        """Log that the peer is here for an object, and its end at INFO, too."""
-        self.is_news = True
-        self._log.info("peer %s:%d opened: %s", *self._address, ref)
+        """Note that the peer is here for an object: its end is then logged at INFO.
+
+        Seeds are never noted: they dial again when we hang up.
+        """
+        self._ref = ref
+        self._log.debug("peer %s:%d opened: %s", *self._address, ref)
 
     def closed(self, client: str, uploaded: int, gained: int, lasted: float) -> None:
         """Log the end: bytes that we sent the peer, bytes that it gained, and seconds."""
         level = logging.INFO if self.is_news else logging.DEBUG
         self._log.log(
             level,
-            'peer %s:%d closed: %s, client "%s", uploaded %d bytes, it gained %d bytes in %.1f s',
+            'peer %s:%d closed: %s, client "%s", uploaded %d bytes, it gained %d bytes in %.1f s%s',
             *self._address,
             self.reason or "closed",
             client,
             uploaded,
             gained,
             lasted,
+            "" if self._ref is None else f" of {self._ref}",
         )

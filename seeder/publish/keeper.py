@@ -376,7 +376,7 @@ class Keeper(Rounds):
         def begin() -> None:
             publication.settle(State.BUILDING)
             publication.work = Work(trio.current_time())
-            _LOG.info("%s: getting the metainfo of %s", publication.ref, rounded_size(pinned.size))
+            _LOG.debug("%s: getting the metainfo of %s", publication.ref, rounded_size(pinned.size))
 
         def progress(done: int, size: int) -> None:
             publication.progress = done / size if size else 1.0

@@ -357,6 +357,24 @@ def test_a_bad_value_is_shown_with_its_place_and_what_is_wanted(
     assert wanted in problem
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('level = "warn"', 'log.level = "warn": want "debug" or "info" or "warning" or "error"'),
+        ('levels = "info"', 'log.levels = "info": want levels by room, such as { peer = "warning'),
+        ('levels = { peers = "info" }', "log.levels = {...}: want "),
+        ('levels = { peers = "info" }', 'did you mean "peer"?, and there is peers = "info"'),
+        (
+            "levels = { peer = 1 }",
+            'log.levels = {...}: want "debug" or "info" or "warning" or "err',
+        ),
+    ],
+)
+def test_a_level_that_there_is_not_is_named(read: Load, text: str, problem: str) -> None:
+    [line] = problems_of(read, f"{ONE_OBJECT}[log]\n{text}\n")
+    assert problem in line
+
+
 def test_a_list_of_sources_points_at_the_wrong_one(read: Load) -> None:
     text = ONE_OBJECT + 'metainfo = ["origin", "checksum", "bild"]\n'
     first, second = problems_of(read, text)

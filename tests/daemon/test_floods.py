@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from seeder.daemon.floods import MOST, WINDOW, FloodGate
+from seeder.daemon.floods import MOST, MOST_COMPLAINTS, WINDOW, FloodGate
 
 PEERS = "seeder.peer.session"
 
@@ -87,10 +87,23 @@ def test_one_kind_takes_nothing_from_another(gate: FloodGate, lines: io.StringIO
 
 
 def test_what_no_stranger_causes_is_written_whole(lines: io.StringIO) -> None:
-    opened(100, "seeder.publish.keeper")
     opened(100, "seeder.daemon.run", logging.ERROR)
     opened(100, PEERS, logging.DEBUG)
-    assert len(lines.getvalue().splitlines()) == 300
+    assert len(lines.getvalue().splitlines()) == 200
+
+
+@pytest.mark.parametrize("room", ["publish.serving", "publish.keeper", "metainfo.ladder"])
+@pytest.mark.parametrize("level", [logging.INFO, logging.WARNING, logging.ERROR])
+def test_ten_thousand_objects_are_a_few_lines(
+    gate: FloodGate, clock: Clock, lines: io.StringIO, room: str, level: int
+) -> None:
+    most = MOST if level == logging.INFO else MOST_COMPLAINTS
+    opened(10_000, f"seeder.{room}", level)
+    clock.now += WINDOW
+    gate.summarise()
+    *first, summary = lines.getvalue().splitlines()
+    assert len(first) == most
+    assert f": {10_000 - most} more lines like this one in 10 s: seeder.{room}: " in summary
 
 
 def test_the_stop_sums_up_what_is_left(gate: FloodGate, lines: io.StringIO) -> None:

@@ -1,16 +1,29 @@
 """One record is one line, whatever a peer put into it."""
 
 import io
+import json
 import logging
 import os
+import sys
+import threading
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seeder.daemon.logs import LineFormatter, escape_controls, goes_to_journal, log_to_stderr
+from seeder.config.sections import LOG_ROOMS, LogSettings
+from seeder.daemon.logs import (
+    JsonFormatter,
+    LineFormatter,
+    escape_controls,
+    goes_to_journal,
+    log_to_stderr,
+)
+from tests.house import seeder_sources
 
 
 def record(level: int, text: str, *, failed: bool = False) -> logging.LogRecord:
@@ -39,12 +52,54 @@ def test_the_journal_gets_syslogs_priorities(level: int, prefix: str) -> None:
     assert line == f"{prefix}seeder.peer: hello"
 
 
-def test_people_get_time_and_level() -> None:
-    line = LineFormatter(journal=False).format(record(logging.WARNING, "hello"))
-    assert line[23:] == " WARNING  seeder.peer: hello"
-    assert line[:23].translate(dict.fromkeys(map(ord, "0123456789"), "9")) == (
-        "9999-99-99 99:99:99.999"
-    )
+@pytest.fixture
+def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Whose TZ holds until the end of the test."""
+    yield monkeypatch
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "told"),
+    [
+        ("UTC", 1_790_000_000.25, "2026-09-21 14:13:20.250+00:00"),
+        ("Europe/Berlin", 1_790_000_000.25, "2026-09-21 16:13:20.250+02:00"),
+        ("America/St_Johns", 1_790_000_000.0, "2026-09-21 11:43:20.000-02:30"),
+        # The hour that comes twice when summer time ends.
+        ("Europe/Berlin", 1_792_888_200.0, "2026-10-25 02:30:00.000+02:00"),
+        ("Europe/Berlin", 1_792_891_800.0, "2026-10-25 02:30:00.000+01:00"),
+    ],
+)
+def test_people_get_time_zone_and_level(
+    zone: pytest.MonkeyPatch, name: str, at: float, told: str
+) -> None:
+    zone.setenv("TZ", name)
+    time.tzset()
+    told_by = record(logging.WARNING, "hello")
+    told_by.created = at
+    line = LineFormatter(journal=False).format(told_by)
+    assert line == f"{told} WARNING  seeder.peer: hello"
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(st.text(), st.booleans(), st.booleans())
+def test_json_is_one_object_a_line_with_the_same_members(
+    text: str, failed: bool, journal: bool
+) -> None:
+    told_by = record(logging.ERROR, text, failed=failed)
+    line = JsonFormatter(journal=journal).format(told_by)
+    assert line.isascii()
+    assert line.isprintable()
+    assert line.startswith("<3>{" if journal else "{")
+    told = json.loads(line.removeprefix("<3>"))
+    members = ["time", "level", "logger", "message", *(["traceback"] if failed else [])]
+    assert list(told) == members
+    assert (told["level"], told["logger"], told["message"]) == ("error", "seeder.peer", text)
+    assert datetime.fromisoformat(told["time"]).utcoffset() is not None
+    if failed:
+        assert told["traceback"].startswith("Traceback (most recent call last):\n")
+        assert "ValueError" in told["traceback"]
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])  # the first text draws read a big table
@@ -88,7 +143,8 @@ def root_logger() -> Iterator[logging.Logger]:
     """The root logger, put back as it was."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    libraries = {name: logging.getLogger(name).level for name in ("botocore", "httpx")}
+    names = ("botocore", "httpx", *(f"seeder.{room}" for room in LOG_ROOMS))
+    libraries = {name: logging.getLogger(name).level for name in names}
     yield root
     root.handlers[:] = handlers
     root.setLevel(level)
@@ -110,3 +166,79 @@ def test_libraries_are_heard_from_warnings_up(root_logger: logging.Logger) -> No
     log_to_stderr(stream=stream)
     logging.getLogger("seeder.s3").debug("asking again")
     assert "asking again" not in stream.getvalue()
+
+
+def test_levels_are_taken_up_by_room_and_let_go_of(root_logger: logging.Logger) -> None:
+    stream = io.StringIO()
+    log = log_to_stderr(stream=stream)
+    for settings_of, told in (
+        (LogSettings(), ["s3 warning", "peer info", "peer warning"]),
+        (LogSettings(levels={"peer": "warning"}), ["s3 warning", "peer warning"]),
+        (LogSettings(level="error"), []),
+        (LogSettings(level="error", levels={"peer": "info"}), ["peer info", "peer warning"]),
+        (
+            LogSettings(level="debug"),
+            ["s3 debug", "s3 warning", "peer info", "peer warning", "httpx warning"],
+        ),
+    ):
+        log.apply(settings_of)
+        stream.seek(0)
+        stream.truncate()
+        logging.getLogger("seeder.s3.client").debug("s3 debug")
+        logging.getLogger("seeder.s3.client").warning("s3 warning")
+        logging.getLogger("seeder.peer.session").info("peer info")
+        logging.getLogger("seeder.peer.session").warning("peer warning")
+        logging.getLogger("httpx").debug("httpx debug")
+        if "httpx warning" in told:
+            logging.getLogger("httpx").warning("httpx warning")
+        assert [line.split(": ", 1)[1] for line in stream.getvalue().splitlines()] == told
+
+
+def test_who_asks_for_all_lines_gets_them_whatever_the_file_says(
+    root_logger: logging.Logger,
+) -> None:
+    log = log_to_stderr(logging.DEBUG)
+    log.apply(LogSettings(level="error"))
+    assert root_logger.level == logging.DEBUG
+
+
+def test_every_part_of_the_program_has_a_level() -> None:
+    logging_rooms = {
+        name.split(".")[1]
+        for name, source in seeder_sources().items()
+        if "logging.getLogger(" in source and name.count(".") > 1
+    }
+    assert logging_rooms - {"commands"} <= set(LOG_ROOMS)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_nobody_catches_is_a_record_where_records_have_a_form(
+    root_logger: logging.Logger, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    for module, name in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
+        monkeypatch.setattr(module, name, getattr(module, name))
+    before = sys.excepthook
+    stream = io.StringIO()
+    log = log_to_stderr(stream=stream, form="json" if form == "json" else "text")
+    log.catch_crashes()
+    if form == "text":
+        assert log.plain
+        assert sys.excepthook is before
+        return
+    error = ValueError("lost")
+    sys.excepthook(ValueError, error, None)
+    [told] = map(json.loads, stream.getvalue().splitlines())
+    assert (told["level"], told["message"]) == ("critical", "the program failed")
+    assert told["traceback"].endswith("ValueError: lost")
+
+
+def test_what_ends_the_daemon_has_its_priority_in_the_journal(
+    root_logger: logging.Logger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "log").open("w+") as stream:
+        status = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+        log = log_to_stderr(stream=stream)
+        assert not log.plain
+        log.complain("no such file")
+        assert (tmp_path / "log").read_text() == "<2>seeder.daemon.logs: no such file\n"

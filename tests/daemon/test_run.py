@@ -1,5 +1,6 @@
 """The nursery tree in this process: when it says ready, what stops it, and what that leaves."""
 
+import io
 import json
 import logging
 import os
@@ -18,11 +19,12 @@ import trio
 from seeder.config.sections import (
     Config,
     GatewaySettings,
+    LogSettings,
     ReadKeySettings,
 )
 from seeder.daemon import run
-from seeder.daemon.floods import FloodGate
 from seeder.daemon.listeners import open_listeners
+from seeder.daemon.logs import Log
 from seeder.daemon.node import SWARMS, Node
 from seeder.daemon.reload import reload
 from seeder.daemon.run import serve
@@ -40,6 +42,11 @@ from tests.s3.objects_server import ObjectsServer
 from tests.tracker.announcing import packed
 
 FULL = "ledger.sqlite: its disk is full; make room"
+
+
+async def add_to(file: Path, text: str) -> None:
+    path = trio.Path(file)
+    await path.write_text(await path.read_text() + text)
 
 
 class Manager(Notifier):
@@ -320,19 +327,23 @@ async def test_sighup_before_it_is_ready_does_not_make_it_ready(
 
     monkeypatch.setattr(Publisher, "apply", held)
     monkeypatch.setattr(Notifier, "from_environment", lambda: manager)
+    applied: list[LogSettings] = []
+    monkeypatch.setattr(Log, "apply", lambda _, settings: applied.append(settings))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(run.run, file, config, FloodGate())
+        nursery.start_soon(run.run, file, config, Log(io.StringIO(), "text"))
         await until(lambda: connects(config.admin.listen[0]))
         os.kill(os.getpid(), signal.SIGHUP)
         await until(lambda: "still starting" in caplog.text)
         assert manager.told == []
         gate.set()
         await until(lambda: manager.ready_count == 1)
+        await add_to(file, '[log]\nlevels = { peer = "warning" }\n')
         os.kill(os.getpid(), signal.SIGHUP)
         await until(lambda: manager.ready_count == 2)
         os.kill(os.getpid(), signal.SIGTERM)
     told = [line for line in manager.told if not line.startswith("STATUS=")]
     assert told == ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"]
+    assert applied == [LogSettings(), LogSettings(levels={"peer": "warning"})]
 
 
 async def test_a_reload_with_a_new_origin_is_refused_whole(
