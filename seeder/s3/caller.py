@@ -203,6 +203,8 @@ class Caller:
         first = trio.current_time()
         troubled: float | None = None
         """Since when it has failed, or waited."""
+        failed_at: float | None = None
+        """When the last attempt failed of which it isn't clear whether S3 is away."""
         failure: OriginError | None = None
         resumes, lined_up = call.resumes, False
         while True:
@@ -226,11 +228,8 @@ class Caller:
                 resumes = False  # once is enough: maybe all of its connections are slow
                 continue
             failure = got.error
-            if got.setback.answered:
-                for wait in waits:
-                    wait.why = got.setback.why
-            if troubled is None:
-                troubled = trio.current_time()
+            _tell(waits, got.setback)
+            troubled = trio.current_time() if troubled is None else troubled
             if isinstance(failure, OriginUnreachable):
                 since = progress.began or began
                 presence.reach.failed(since, got.setback.why, progress.received)
@@ -241,12 +240,32 @@ class Caller:
                     tries.line_up()
                     _LOG.debug("%s; again when S3 is back", failure)
                     continue
-                if got.step is None and (got.hopeless or not call.optional):
-                    presence.gave_up(first, got.setback.why)
-                failure.away = presence.reach.away
+                if call.patient and presence.reach.is_quiet_since(failed_at):
+                    got = self._spared(got, tries)
+                failed_at = trio.current_time()
+                self._note_away(call, got, failure, first)
             if got.step is None:
                 raise got.final()
             await self._proceed(got, got.step, call)
+
+    def _spared(self, failed: _Failed, tries: Tries) -> _Failed:
+        """Return how a patient call goes on which hasn't failed alone.
+
+        For that, S3 must have answered somebody between two failures.
+        """
+        if failed.hopeless:
+            return failed
+        tries.line_up()
+        return replace(failed, step=failed.step or Wait(self._policy.first_wait))
+
+    def _note_away(
+        self, call: Call[_T], failed: _Failed, error: OriginUnreachable, first: float
+    ) -> None:
+        """Take note of a failed attempt of a call that was made `first`, and tell its error."""
+        presence = self._presence
+        if failed.step is None and (failed.hopeless or not call.optional):
+            presence.gave_up(first, failed.setback.why)
+        error.away = presence.reach.away
 
     def _given_up(self, call: Call[_T], failure: OriginError | None) -> OriginError:
         """Return the error of a call that waits no longer; `failure` is that of its last attempt.
@@ -451,6 +470,13 @@ class Caller:
             request_payer=self._settings.request_payer,
             bucket_owner=self._settings.expected_bucket_owner,
         )
+
+
+def _tell(waits: tuple[Outstanding, ...], setback: Setback) -> None:
+    """Tell those who wait what S3 answered."""
+    if setback.answered:
+        for wait in waits:
+            wait.why = setback.why
 
 
 def _unreachable(ref: ObjectRef, broken: Broken, endpoint: Endpoint, tries: Tries) -> str:

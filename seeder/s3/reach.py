@@ -83,6 +83,10 @@ class Reach:
             return False
         return self._leave(began, reason)
 
+    def is_quiet_since(self, then: float | None) -> bool:
+        """Tell whether no answer has come since then; False if `then` is None."""
+        return then is not None and (self.last_answer or 0.0) < then
+
     def quiet_for(self, now: float) -> float:
         """Return for how long nothing has come though something is wanted (s)."""
         return now - self._quiet_since if self._wanted else 0.0

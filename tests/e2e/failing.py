@@ -60,6 +60,10 @@ class Failing(Closing):
     def endpoint(self) -> str:
         return self._server.url
 
+    @property
+    def is_away(self) -> bool:
+        return self._away
+
     def close(self) -> None:
         if self._thread is not None:
             self._thread.join()

@@ -21,12 +21,16 @@ from tests.e2e.failing import Failing, Outage
 from tests.e2e.network import Network
 from tests.e2e.publishing import origin, served_torrent, wait_for_state
 from tests.e2e.s3 import Publisher
+from tests.s3.fault_server import FaultServer, in_thread
+from tests.s3.objects_server import ObjectsServer
 from tests.support.leecher import wait_for_all
 from tests.support.libtorrent_client import Libtorrent
 from tests.support.objects import KIB, MIB, content, digest, make_torrent
+from tests.support.ports import free_port
 from tests.support.processes import poll_until
 
 KEYS = tuple("abcdefgh")
+S3 = "127.0.0.1"
 
 
 @contextlib.contextmanager
@@ -70,7 +74,9 @@ def test_an_origin_that_falls_silent_is_said_once_and_shown_until_it_is_back(
         notifications = daemon.notifications
         assert notifications is not None
         poll_until(
-            lambda: any("; origin default is away: " in line for line in notifications.lines()),
+            lambda: any(
+                "; origin default is stalled: S3 silent" in line for line in notifications.lines()
+            ),
             timeout=20,
             what="word for systemctl status",
         )
@@ -136,3 +142,56 @@ def test_clients_that_have_no_other_source_wait_for_s3_and_end(
         assert s3.requests <= 60
         told = daemon.status()["origins"]["default"]
         assert told["reachable"]
+
+
+def settings_of(endpoint: str, **entry: object) -> dict[str, object]:
+    return {
+        "origin": {"endpoint": endpoint, "path_style": True, "anonymous": True},
+        "objects": [{"bucket": "bucket", "key": "object", **entry}],
+    }
+
+
+def test_a_daemon_that_starts_without_s3_is_ready_and_publishes_when_s3_comes(
+    network: Network, seeder: Callable[..., SeederDaemon], client: ClientFactory
+) -> None:
+    port = free_port(S3)
+    store = ObjectsServer(objects={"object": BODY[: 4 * MIB]})
+    daemon = seeder(settings_of(f"http://{S3}:{port}"))
+    daemon.start()
+    poll_until(lambda: " is away since " in daemon.log, timeout=60, what="word of the outage")
+    told = daemon.torrent_status("bucket", "object")
+    assert told["state"] == "waiting"
+    assert "Connection refused" in told["reason"]
+    with in_thread(FaultServer(default=store.serve), port=port, inside=network.entered):
+        wait_for_state(daemon, "bucket", "object", timeout=60)
+        # A line each for the outage and its end, and one for the object.
+        assert len([line for line in daemon.complaints() if "refused" in line]) <= 2
+        each = client(Libtorrent)
+        file = each.directory / "given.torrent"
+        file.write_bytes(served_torrent(daemon, "bucket", "object"))
+        assert digest(each.download(file, timeout=60)) == digest(BODY[: 4 * MIB])
+
+
+def test_a_build_goes_on_after_an_outage_where_it_was(
+    network: Network, seeder: Callable[..., SeederDaemon]
+) -> None:
+    with Failing(BODY, network, "refused", AWAY_FOR) as s3:
+        daemon = seeder(settings_of(s3.endpoint))
+        s3.arm(len(BODY) // 4)
+        daemon.start()
+        wait_for_state(daemon, "bucket", "object", timeout=100)
+        assert s3.ended_at is not None
+        read = daemon.torrent_status("bucket", "object")["origin_bytes"]
+        assert len(BODY) <= read <= 1.02 * len(BODY)
+
+
+def test_an_outage_does_not_hold_up_a_stop(
+    network: Network, seeder: Callable[..., SeederDaemon]
+) -> None:
+    with Failing(BODY, network, "mute", AWAY_FOR) as s3:
+        daemon = seeder(settings_of(s3.endpoint))
+        s3.arm(len(BODY) // 4)
+        daemon.start()
+        poll_until(lambda: s3.is_away, timeout=60, what="outage")
+        assert daemon.stop(timeout=30) == 0
+        assert s3.is_away, "it was waited for"

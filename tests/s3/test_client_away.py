@@ -1,7 +1,12 @@
 """One slow connection among fast ones, and an origin that is away: what is done and said."""
 
 import logging
+import socket
+import ssl
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -9,8 +14,8 @@ import trio
 from seeder.errors import OriginError, OriginUnreachable
 from seeder.s3.client import S3Origin
 from seeder.s3.retry import RetryPolicy
-from tests.s3.fault_server import FaultServer, Reply, Seen, answer, error, raw
-from tests.s3.samples import GOOD, PIECE, RANGE_HEAD, REF, read
+from tests.s3.fault_server import FaultServer, Reply, Seen, answer, error, head, raw
+from tests.s3.samples import BODY, GOOD, PIECE, RANGE_HEAD, REF, read
 from tests.s3.support import CountingMeter, MakeOrigin, until
 from tests.support.ports import free_port
 
@@ -263,6 +268,50 @@ async def test_a_final_answer_ends_a_read_at_once_however_long_s3_was_away(
     assert len(faults.seen) == 8
 
 
+async def test_a_read_is_not_given_up_in_the_first_second_of_an_outage(
+    make_origin: MakeOrigin, faults: FaultServer, meter: CountingMeter
+) -> None:
+    origin = await make_origin(policy=PATIENT)
+    faults.script(raw(RANGE_HEAD, PIECE[:20_000], close=True), *[raw(close=True)] * 15)
+    faults.default = GOOD
+    with trio.fail_after(20):
+        assert await read(origin, meter) == PIECE
+    assert meter.received == {"pieces": len(PIECE)}
+
+
+async def test_a_read_goes_on_where_it_was_however_often_s3_goes_and_comes(
+    make_origin: MakeOrigin, faults: FaultServer, meter: CountingMeter
+) -> None:
+    origin = await make_origin(policy=PATIENT)
+    spell = 0
+
+    async def flap(seen: Seen, stream: trio.abc.Stream) -> None:
+        nonlocal spell
+        spell += 1
+        if spell % 4:
+            await raw(close=True)(seen, stream)
+        else:
+            first, last = map(int, seen.headers["range"].removeprefix("bytes=").split("-"))
+            fields = {
+                "etag": '"tag"',
+                "content-range": f"bytes {first}-{last}/{len(BODY)}",
+                "content-length": str(last + 1 - first),
+            }
+            await raw(head(206, fields.items()), BODY[first:last][:5000], close=True)(seen, stream)
+
+    faults.default = flap
+    with trio.fail_after(40):
+        async with trio.open_nursery() as nursery:
+
+            async def end() -> None:
+                await until(lambda: meter.received["pieces"] > 40_000)
+                faults.default = GOOD
+
+            nursery.start_soon(end)
+            assert await read(origin, meter) == PIECE
+    assert meter.received == {"pieces": len(PIECE)}
+
+
 @pytest.mark.parametrize(
     "begun", [(RANGE_HEAD, PIECE[:20_000]), (RANGE_HEAD,), ()], ids=["body", "head", "nothing"]
 )
@@ -285,3 +334,60 @@ async def test_when_nothing_comes_over_any_connection_another_one_is_tried(
     assert got == [PIECE] * 4
     probes = sum(seen.headers["range"] == PROBED for seen in faults.seen)
     assert meter.received == {"pieces": 4 * len(PIECE) + probes}
+
+
+async def test_a_tls_handshake_that_hangs_is_made_anew(
+    make_origin: MakeOrigin,
+    nursery: trio.Nursery,
+    certificate: Path,
+    meter: CountingMeter,
+) -> None:
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listener.socket.getsockname()[1]
+    taken: list[trio.SocketStream] = []
+    async with listener:
+        origin = await make_origin(
+            endpoint=f"https://127.0.0.1:{port}", ca_file=certificate, policy=PATIENT
+        )
+        got: list[bytes] = []
+
+        async def ask() -> None:
+            got.append(bytes(await read(origin, meter)))
+
+        nursery.start_soon(ask)
+        with trio.fail_after(20):
+            while len(taken) < 2:  # the read's own, and a probe's
+                taken.append(await listener.accept())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    await nursery.start(partial(FaultServer(default=GOOD).run, context, port=port))
+    await until(lambda: got == [PIECE])
+    for stream in taken:
+        await trio.aclose_forcefully(stream)
+
+
+async def test_a_name_that_is_not_found_for_a_while_is_looked_up_again(
+    make_origin: MakeOrigin,
+    faults: FaultServer,
+    meter: CountingMeter,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    look_up, asked = socket.getaddrinfo, 0
+
+    def fail_at_first(host: Any, *rest: Any, **more: Any) -> Any:
+        nonlocal asked
+        if host not in ("s3.example.org", b"s3.example.org"):
+            return look_up(host, *rest, **more)
+        asked += 1
+        if asked <= 12:
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return look_up("127.0.0.1", *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail_at_first)
+    origin = await make_origin(
+        endpoint=f"http://s3.example.org:{faults.port}", path_style=True, policy=PATIENT
+    )
+    faults.default = GOOD
+    with trio.fail_after(20):
+        assert await read(origin, meter) == PIECE
+    assert meter.received == {"pieces": len(PIECE)}
