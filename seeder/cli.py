@@ -19,10 +19,12 @@ from rich.console import Console
 
 from seeder import __version__
 from seeder.commands.check import check_online
+from seeder.commands.machine import doubt_machine
 from seeder.commands.torrent import configured, find_torrent
 from seeder.config.advice import advise
 from seeder.config.load import load
 from seeder.config.sections import Config
+from seeder.config.unlikely import doubt
 from seeder.daemon import run as daemon
 from seeder.daemon.foundation import LEDGER
 from seeder.daemon.logs import FORMS, Form, log_to_stderr
@@ -127,7 +129,11 @@ def run(path: Path, verbose: bool, form: Form) -> None:
 @_config
 @click.option("--online", is_flag=True, help="Ask S3 for every object too.")
 def check(path: Path, online: bool) -> None:
-    """Check the configuration; every mistake is listed."""
+    """Check the configuration; every mistake is listed, and what is seldom meant.
+
+    Exit code 2 for a mistake, 1 if --online finds an object that can't be published, else 0, with
+    warnings too.
+    """
     config = _load(path)
     unseen = list(out_of_reach(config.gateway))
     try:
@@ -139,7 +145,9 @@ def check(path: Path, online: bool) -> None:
     kinds = [(count, "object", "objects"), (prefixes, "prefix", "prefixes")]
     found = [f"{number} {one if number == 1 else more}" for number, one, more in kinds if number]
     click.echo(f"{path}: ok, {' and '.join(found)}")
-    for line in chain(advise(config), explain_limits(config)):
+    for warning in chain(advise(config), doubt(config), doubt_machine(config)):
+        click.echo(f"warning: {warning}")
+    for line in explain_limits(config):
         click.echo(line)
     peer = config.peer
     listed = config.tracker.peers_per_address

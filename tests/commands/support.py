@@ -76,7 +76,7 @@ def write_settings(path: Path, endpoint: str, peer: str) -> Path:
         "objects": [{"bucket": "quotes", "key": key, **wish} for key, wish in wishes.items()],
         "tracker": {"listen": ["127.0.0.1:0"], "announce_url": "http://127.0.0.1:6969/announce"},
         "peer": {"listen": [peer], "public_address": peer, "super_seeding": "off"},
-        "cache": {"directory": "cache"},
+        "cache": {"directory": "cache", "disk": "1 GiB"},
         "admin": {"listen": []},
     }
     path.write_text(toml(settings))

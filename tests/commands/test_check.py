@@ -1,6 +1,13 @@
 """`seeder check --online`: what it asks S3 for, and what it says of each entry."""
 
-from tests.commands.support import BODY, Site, seeder, write_prefixes
+import resource
+from pathlib import Path
+
+import pytest
+
+from seeder.commands.machine import doubt_machine
+from seeder.config.load import load
+from tests.commands.support import BODY, Site, seeder, write_prefixes, write_settings
 from tests.s3.objects_server import ObjectsServer
 
 
@@ -38,3 +45,28 @@ async def test_check_online_lists_a_prefix_and_reads_nothing_of_it(site: Site) -
     ]
     assert (result.code, result.line) == (1, "2 of 5 objects can't be published")
     assert {name for name in site.store.requests if name.startswith("GET")} == set()
+
+
+def test_what_this_machine_has_no_room_for_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_settings(tmp_path / "seeder.toml", "http://127.0.0.1:1", "127.0.0.1:6881")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (65536, 65536))
+    assert list(doubt_machine(load(path))) == []
+    usual = path.read_text()
+    path.write_text(usual.replace('"1 GiB"', '"9000 TiB"'))
+    [line] = doubt_machine(load(path))
+    assert line.startswith("cache.disk: 8.79 PiB is more than ")
+    path.write_text(usual.replace("[peer]", "[peer]\nconnections = 1000000"))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
+    [line] = doubt_machine(load(path))
+    assert line.startswith("peer.connections: 1000000 don't fit the limit of 1024 open files")
+
+
+async def test_check_warns_and_succeeds(site: Site) -> None:
+    write_prefixes(site, "speeches/*", "/")
+    result = await seeder("check", "-c", site.path)
+    warnings = [line for line in result.out.decode().splitlines() if line.startswith("warning: ")]
+    assert (result.code, result.err, len(warnings)) == (0, "", 2)
+    assert warnings[0].startswith("warning: objects[2].prefix: quotes/speeches/*: there are no")

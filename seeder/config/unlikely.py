@@ -1,0 +1,197 @@
+"""What a configuration may say, and nobody means: `seeder check` warns of it.
+
+`advice.py` has what the daemon itself logs as well.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from ipaddress import ip_address, ip_network
+from urllib.parse import urlsplit
+
+from seeder.config.sections import Config, ObjectSettings, OriginSettings
+from seeder.net.addresses import PRIVATE_NETWORKS, HostPort, IPNetwork, ip_version
+from seeder.units import MIB, exact_size
+
+_EXAMPLES: tuple[IPNetwork, ...] = tuple(
+    map(ip_network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"))
+)
+"""RFC 5737 and RFC 3849."""
+_EXAMPLE_NAME = re.compile(r"(^|\.)(example|invalid|test)(\.(com|net|org))?\.?$", re.IGNORECASE)
+"""RFC 2606."""
+_LOCAL_NAME = re.compile(r"(^|\.)localhost\.?$|\.(local|localdomain|internal|lan)\.?$", re.I)
+_AWS_HOST = re.compile(r"(.+\.)?s3[.-](?:dualstack\.)?([a-z0-9-]+-\d)\.amazonaws\.com(?:\.cn)?$")
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+_LEAST_CACHE = 64 * MIB
+"""Eight reads of 8 MiB."""
+_PIECES_HELD = 4
+_SHORTEST_INTERVAL = 60.0
+_SHORTEST_REFRESH = 10.0
+_TEMPORARY = ("/tmp/", "/run/", "/dev/shm/")
+
+
+def doubt(config: Config) -> Iterator[str]:
+    """Yield a line for each value that is legal and seldom meant; it begins with its key."""
+    for number, settings in enumerate(config.objects):
+        name = "key" if settings.prefix is None else "prefix"
+        for why in _odd_name(settings):
+            yield f"objects[{number}].{name}: {settings.ref}: {why}"
+    for origin in config.origins.values():
+        yield from _odd_origin(origin)
+    yield from _odd_addresses(config)
+    yield from _odd_sizes(config)
+    yield from _odd_times(config)
+    yield from _odd_budgets(config)
+
+
+def _odd_name(settings: ObjectSettings) -> Iterator[str]:
+    name = settings.ref.key
+    is_key = settings.prefix is None
+    if not name:
+        return
+    if "*" in name or "?" in name:
+        kept = re.split(r"[*?]", name, maxsplit=1)[0]
+        yield f'there are no patterns, this is a name; for all below it: prefix = "{kept}"'
+    if name.startswith(("s3://", "http://", "https://", "arn:")):
+        yield "this is a URL; write what stands behind the bucket"
+    elif name.startswith("/"):
+        yield "keys seldom begin with a slash; leave it out"
+    elif name.startswith(f"{settings.bucket}/"):
+        yield "it begins with the name of its bucket; write what stands behind it"
+    if name != name.strip() or "\n" in name:
+        yield "it begins or ends with a blank"
+    if _ESCAPE.search(name):
+        yield "keys are written as they are, not percent-encoded"
+    if "\\" in name:
+        yield "keys have slashes, seldom backslashes"
+    if "//" in name.partition("://")[2] or ("//" in name and "://" not in name):
+        yield "it has two slashes in a row"
+    if is_key and name.endswith("/"):
+        yield f'it ends with a slash; for all below it: prefix = "{name}"'
+    if is_key and name.endswith(".torrent"):
+        yield "this is a torrent; publish the object beside it"
+
+
+def _odd_origin(origin: OriginSettings) -> Iterator[str]:
+    key = "origin" if origin.name == "default" else f"origins.{origin.name}"
+    if origin.endpoint is None:
+        return
+    host = urlsplit(origin.endpoint).hostname or ""
+    if not origin.path_style and (ip_version(host) or host == "localhost"):
+        yield (
+            f"{key}.path_style: {host} has no names below it such as BUCKET.{host};"
+            " set path_style = true"
+        )
+    if found := _AWS_HOST.match(host):
+        if found[2] != origin.region:
+            yield (
+                f'{key}.region: is "{origin.region}", and the endpoint is in {found[2]};'
+                " write one region in both, or leave the endpoint out"
+            )
+        if found[1]:
+            yield f"{key}.endpoint: names the bucket {found[1][:-1]}; leave that out"
+
+
+def _odd_addresses(config: Config) -> Iterator[str]:
+    tracker, peer = config.tracker, config.peer
+    local = _is_trial(config)
+    urls = [("tracker.announce_url", tracker.announce_url), ("gateway.url", config.gateway.url)]
+    for key, url in urls:
+        if url is not None and not local and (why := _elsewhere(urlsplit(url).hostname or "")):
+            yield f"{key}: {url}: {why}"
+    for address in peer.public_address:
+        if not local and (why := _elsewhere(address.host)):
+            yield f"peer.public_address: {address}: {why}"
+    if not local:
+        for key, listen in (("tracker.listen", tracker.listen), ("peer.listen", peer.listen)):
+            alone = all(_is_loopback(each.host) for each in listen)
+            if alone and not (key == "tracker.listen" and tracker.trusted_proxies):
+                yield f"{key}: this machine alone reaches {_join(listen)}; nobody else can connect"
+    if (tracker.announce_url or "").startswith("https:") and not tracker.trusted_proxies:
+        yield (
+            "tracker.trusted_proxies: is empty, and announce_url is https: a proxy answers that,"
+            " and every client seems to come from it; name its address"
+        )
+    open_to_all = [each for each in config.admin.listen if not _is_loopback(each.host)]
+    if open_to_all:
+        yield (
+            f"admin.listen: {_join(open_to_all)}: whoever reaches that sees the status page, which"
+            " has no password; listen on 127.0.0.1, or keep others out by a firewall"
+        )
+
+
+def _odd_sizes(config: Config) -> Iterator[str]:
+    cache = config.cache
+    total = cache.memory + cache.disk
+    pieces = [each.piece_length for each in config.objects if each.piece_length]
+    least = max([_LEAST_CACHE, *(_PIECES_HELD * each for each in pieces)])
+    if total < least:
+        yield (
+            f"cache: {exact_size(total)} of memory and disk together; what doesn't fit is read from"
+            f" S3 again and again: want {exact_size(least)} at least"
+        )
+    elif pieces and cache.memory < max(pieces):
+        yield (
+            f"cache.memory: a piece of {exact_size(max(pieces))} doesn't fit"
+            f" {exact_size(cache.memory)}; want {exact_size(_PIECES_HELD * max(pieces))}"
+        )
+    state = config.state_directory
+    for key, path in (("state_directory", state), ("cache.directory", cache.directory)):
+        if not _is_trial(config) and str(path).startswith(_TEMPORARY):
+            yield f"{key}: {path} is emptied at a restart of the machine; choose another"
+
+
+def _odd_times(config: Config) -> Iterator[str]:
+    interval = config.tracker.interval
+    if interval < _SHORTEST_INTERVAL:
+        yield (
+            f"tracker.interval: each client announces every {interval:.0f} s; the usual is half an"
+            " hour"
+        )
+    hasty = [each for each in config.objects if each.refresh < _SHORTEST_REFRESH]
+    if hasty:
+        yield (
+            f"objects.refresh: S3 is asked for {hasty[0].ref} every {hasty[0].refresh:.0f} s, and"
+            " bills each request"
+        )
+
+
+def _odd_budgets(config: Config) -> Iterator[str]:
+    for name, amount in config.budget.amounts().items():
+        if amount == 0:
+            what = "read from S3" if name.startswith("origin") else "sent to anybody"
+            yield f"budget.{name}: is 0, so nothing is ever {what}"
+
+
+def _elsewhere(host: str) -> str | None:
+    """Return why nobody outside reaches a host; None if they may."""
+    if ip_version(host) is None:
+        if _LOCAL_NAME.search(host):
+            return "means another machine, or none, to everybody else"
+        if _EXAMPLE_NAME.search(host):
+            return "is a name for examples; write your own"
+        if "." not in host:
+            return "is a name of your own network, which clients elsewhere can't look up"
+        return None
+    ip = ip_address(host)
+    if ip.is_loopback or ip.is_unspecified:
+        return "means another machine, or none, to everybody else"
+    if any(ip in network for network in _EXAMPLES if network.version == ip.version):
+        return "is an address for examples; write your own"
+    if any(ip in network for network in PRIVATE_NETWORKS if network.version == ip.version):
+        return "is private: clients outside your network can't reach it"
+    return None
+
+
+def _is_trial(config: Config) -> bool:
+    """Tell whether all is on this machine alone: who listens so tries it out, and means it."""
+    return all(_is_loopback(each.host) for each in (*config.tracker.listen, *config.peer.listen))
+
+
+def _is_loopback(host: str) -> bool:
+    if ip_version(host) is None:
+        return bool(_LOCAL_NAME.search(host))
+    return ip_address(host).is_loopback
+
+
+def _join(addresses: Sequence[HostPort]) -> str:
+    return ", ".join(map(str, addresses))

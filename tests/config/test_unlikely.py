@@ -1,0 +1,158 @@
+"""What may be written, and nobody means, is warned of; what is usual isn't."""
+
+from pathlib import Path
+
+import pytest
+
+from seeder.config.load import load
+from seeder.config.unlikely import doubt
+
+KEY = 'key = "Nelson"'
+ADDRESSES = (
+    '[tracker]\nannounce_url = "http://t.seeder.io:6969/announce"\n'
+    '[peer]\npublic_address = "198.41.0.4:6881"\n'
+)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("STATE", "CACHE"):
+        monkeypatch.setenv(f"{name}_DIRECTORY", f"/var/lib/{name.lower()}-of-nobody")
+    return tmp_path
+
+
+def doubts(home: Path, text: str = ADDRESSES, entry: str = KEY) -> list[str]:
+    path = home / "seeder.toml"
+    path.write_text(f'{text}\n[[objects]]\nbucket = "quotes"\n{entry}\n')
+    return list(doubt(load(path)))
+
+
+def test_nothing_is_said_of_what_is_usual(home: Path) -> None:
+    assert doubts(home) == []
+    for name in ("a b.iso", "2026/a?b".replace("?", "_"), "%.txt", "100%", "é/ü", ".hidden"):
+        assert doubts(home, entry=f"key = '{name}'") == [], name
+    for name in ("", "datasets/2026/", "a-"):
+        assert doubts(home, entry=f"prefix = '{name}'") == [], name
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ("key = '*.iso'", 'no patterns, this is a name; for all below it: prefix = ""'),
+        ("key = 'a/*'", 'prefix = "a/"'),
+        ("key = 'a?.iso'", 'prefix = "a"'),
+        ("prefix = 'a/*'", 'prefix = "a/"'),
+        ("key = '/Nelson'", "seldom begin with a slash"),
+        ("prefix = '/a/'", "seldom begin with a slash"),
+        ("key = 's3://quotes/Nelson'", "this is a URL"),
+        ("key = 'quotes/Nelson'", "begins with the name of its bucket"),
+        ("key = ' Nelson'", "begins or ends with a blank"),
+        ("key = 'a%20b'", "not percent-encoded"),
+        ("key = 'a\\b'", "seldom backslashes"),
+        ("prefix = 'a//'", "two slashes in a row"),
+        ("key = 'a/'", 'it ends with a slash; for all below it: prefix = "a/"'),
+        ("key = 'a.torrent'", "this is a torrent"),
+    ],
+)
+def test_names_that_are_no_keys(home: Path, entry: str, why: str) -> None:
+    [line] = doubts(home, entry=entry)
+    assert line.startswith(f"objects[0].{entry.partition(' ')[0]}: quotes/")
+    assert why in line
+
+
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [
+        ("localhost", "another machine"),
+        ("127.0.0.1", "another machine"),
+        ("[::1]", "another machine"),
+        ("0.0.0.0", "another machine"),
+        ("nas.local", "another machine"),
+        ("10.0.0.5", "is private"),
+        ("192.168.1.2", "is private"),
+        ("172.20.0.1", "is private"),
+        ("100.64.1.1", "is private"),
+        ("169.254.1.1", "is private"),
+        ("[fd00::1]", "is private"),
+        ("203.0.113.7", "for examples"),
+        ("[2001:db8::7]", "for examples"),
+        ("tracker.example.org", "for examples"),
+        ("tracker", "your own network"),
+    ],
+)
+def test_addresses_at_which_nobody_reaches_us(home: Path, host: str, why: str) -> None:
+    public = '[peer]\npublic_address = "198.41.0.4:6881"\n'
+    announce = f'[tracker]\nannounce_url = "http://{host}:6969/announce"\n'
+    [line] = doubts(home, announce + public)
+    assert line.startswith(f"tracker.announce_url: http://{host}:6969/announce: ")
+    assert why in line
+    [line] = doubts(home, f'{ADDRESSES}[gateway]\nurl = "http://{host}:6969"\n')
+    assert line.startswith("gateway.url: ")
+    assert why in line
+    if host != "0.0.0.0":  # a mistake
+        announce = '[tracker]\nannounce_url = "http://t.seeder.io:6969/announce"\n'
+        [line] = doubts(home, f'{announce}[peer]\npublic_address = "{host}:6881"\n')
+        assert line.startswith(f"peer.public_address: {host}:6881: ")
+        assert why in line
+
+
+def test_a_trial_on_this_machine_alone_is_meant(home: Path) -> None:
+    text = (
+        '[tracker]\nlisten = ["127.0.0.1:6969"]\nannounce_url = "http://localhost:6969/announce"\n'
+        '[peer]\nlisten = ["127.0.0.1:6881"]\npublic_address = "127.0.0.1:6881"\n'
+    )
+    assert doubts(home, text) == []
+
+
+SHARED = ADDRESSES.replace("http:", "https:")
+
+
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        (f'{ADDRESSES}listen = ["127.0.0.1:6881"]\n', "peer.listen: this machine alone"),
+        (
+            ADDRESSES.replace("[peer]", 'listen = ["127.0.0.1:6969"]\n[peer]'),
+            "tracker.listen: this machine alone",
+        ),
+        (SHARED, "tracker.trusted_proxies: is empty, and announce_url is https"),
+        (f'{ADDRESSES}[admin]\nlisten = ["0.0.0.0:9180"]\n', "admin.listen: 0.0.0.0:9180: whoever"),
+        (
+            f'{ADDRESSES}[cache]\nmemory = "1 MiB"\ndisk = "0 B"\n',
+            "cache: 1 MiB of memory and disk together",
+        ),
+        (f'{ADDRESSES}[cache]\ndirectory = "/tmp/pieces"\n', "cache.directory: /tmp/pieces is"),
+        (f'state_directory = "/run/s"\n{ADDRESSES}', "state_directory: /run/s is emptied"),
+        (
+            ADDRESSES.replace("[peer]", 'interval = "5s"\n[peer]'),
+            "tracker.interval: each client announces every 5 s",
+        ),
+        (f"{ADDRESSES}[budget]\norigin_requests_per_day = 0\n", "budget.origin_requests_per_day"),
+        (
+            f'{ADDRESSES}[origin]\nendpoint = "http://127.0.0.1:9000"\n',
+            "origin.path_style: 127.0.0.1 has no names below it",
+        ),
+        (
+            f'{ADDRESSES}[origin]\nendpoint = "https://s3.eu-west-1.amazonaws.com"\n',
+            'origin.region: is "us-east-1", and the endpoint is in eu-west-1',
+        ),
+        (
+            f'{ADDRESSES}[origins.b]\nendpoint = "https://quotes.s3.us-east-1.amazonaws.com"\n',
+            "origins.b.endpoint: names the bucket quotes",
+        ),
+    ],
+)
+def test_values_that_work_against_what_is_meant(home: Path, text: str, start: str) -> None:
+    [line] = doubts(home, text)
+    assert line.startswith(start)
+
+
+def test_pieces_that_the_cache_hardly_holds_and_hasty_questions(home: Path) -> None:
+    [line] = doubts(
+        home,
+        f'{ADDRESSES}[cache]\nmemory = "16 MiB"\ndisk = "1 GiB"\n',
+        f'{KEY}\npiece_length = "32 MiB"',
+    )
+    assert line.startswith("cache.memory: a piece of 32 MiB doesn't fit 16 MiB; want 128 MiB")
+    [line] = doubts(home, entry=f'{KEY}\nrefresh = "2s"')
+    assert line.startswith("objects.refresh: S3 is asked for quotes/Nelson every 2 s")
