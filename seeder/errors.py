@@ -7,6 +7,7 @@ SeederError                  whatever we raise on purpose; str() is one line for
 ├── OriginError              the origin's, or the way to it; the keeper of the object tries again
 │   ├── OriginUnreachable    no answer after every retry
 │   ├── AccessDenied         401 or 403: credentials, policy, requester pays, expected owner, SSE-C
+│   │   └── SignerRefused    whoever signs, whatever is asked for: unknown key, signature, clock
 │   ├── ObjectMissing        404: no such bucket, key or version
 │   ├── ObjectChanged        412: the object is no longer the one that the torrent describes
 │   ├── Unsupported          this S3 lacks an optional call; other sources of metainfo may work
@@ -19,6 +20,7 @@ SeederError                  whatever we raise on purpose; str() is one line for
 ├── BudgetSpent              the operator's wish: S3 isn't asked until there is budget again
 ├── AnnounceError            an announcing client's; the text goes to that client
 ├── DownloadRefused          ours or the origin's: a download over HTTP that can't begin or go on
+├── FetchFailed              a stranger's server, or the way to it, which a command asked over HTTP
 ├── WireError                a peer's: ends that peer's session, counted by `reason`
 └── StorageError             the local disk's: unwritable, full, unreadable
     ├── StateUnusable        the state directory: another seeder uses it, or the disk refuses it
@@ -66,6 +68,10 @@ class OriginUnreachable(OriginError):
 
 class AccessDenied(OriginError):
     """S3 refused (401, 403); trying again without a change is useless."""
+
+
+class SignerRefused(AccessDenied):
+    """S3 refuses the credentials or the clock, hence every request."""
 
 
 class ObjectMissing(OriginError):
@@ -147,6 +153,10 @@ class DownloadRefused(SeederError):
         """Seconds after which it is worth coming back, if that is known."""
         self.busy = busy
         """Whether we are at a limit of our own; False if the object can't be read."""
+
+
+class FetchFailed(SeederError):
+    """A server that a command asked over HTTP gave no answer that can be used."""
 
 
 class WireError(SeederError):

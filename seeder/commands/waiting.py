@@ -29,8 +29,8 @@ class Patience:
 
     def __init__(self, origin: S3Origin) -> None:
         self._origin = origin
-        self._longest = inf
-        self._scope = trio.CancelScope()
+        self._waits: dict[trio.CancelScope, float] = {}
+        """The seconds that each wait may last."""
         self._late: Unanswered | None = None
         """What was waited for when the last wait was ended."""
         self._gave_up = False
@@ -44,24 +44,28 @@ class Patience:
             waits = self._origin.waits_for()
             if waits is None:
                 said = False
-            elif waits.seconds >= self._longest:
-                self._late = waits
-                self._scope.cancel()
-            elif waits.seconds >= SAID_AFTER and not said:
+                continue
+            longest = max(self._waits.values(), default=inf)
+            for scope, seconds in self._waits.items():
+                if waits.seconds >= seconds:
+                    self._late = waits
+                    scope.cancel()
+            if SAID_AFTER <= waits.seconds < longest < inf and not said:
                 said = True
-                _LOG.warning("%s", _line(waits, self._longest))
+                _LOG.warning("%s", _line(waits, longest))
 
     async def wait(self, name: str, seconds: float, ask: Callable[[], Awaitable[_T]]) -> _T:
         """Return what `ask` does; OriginUnreachable if S3 is silent for so many `seconds`.
 
-        `name` is what is asked for. Where S3 was silent a moment ago, nobody waits for long.
+        `name` is what is asked for. Several may wait at a time. Where S3 was silent a moment ago,
+        nobody waits for long.
         """
-        self._longest = SAID_AFTER if self._gave_up else seconds
-        with trio.CancelScope() as self._scope:
+        with trio.CancelScope() as scope:
+            self._waits[scope] = SAID_AFTER if self._gave_up else seconds
             try:
                 got = await ask()
             finally:
-                self._longest = inf
+                del self._waits[scope]
             self._gave_up = False
             return got
         self._gave_up = True

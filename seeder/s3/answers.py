@@ -15,6 +15,7 @@ from seeder.errors import (
     OriginError,
     OriginFault,
     OriginUnreachable,
+    SignerRefused,
     TorrentUnsupported,
 )
 from seeder.http.dates import parse_date
@@ -41,19 +42,19 @@ _LONGEST_TEXT = 2000
 _LONGEST_MESSAGE = 200
 _BY_CODE: dict[str, tuple[type[OriginError], str]] = {
     "RequestTimeTooSkewed": (
-        AccessDenied,
+        SignerRefused,
         "this machine's clock is off by more than 15 minutes; set it (NTP)",
     ),
     "SignatureDoesNotMatch": (
-        AccessDenied,
+        SignerRefused,
         "check the secret key; if it is right, something on the way changes requests",
     ),
     "InvalidAccessKeyId": (
-        AccessDenied,
+        SignerRefused,
         "the access key is not known there; check the credentials and the endpoint",
     ),
     "ExpiredToken": (
-        AccessDenied,
+        SignerRefused,
         "the session token has expired and no newer one was found; renew the credentials",
     ),
     "InvalidObjectState": (AccessDenied, "the object is archived; restore it first"),

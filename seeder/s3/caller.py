@@ -26,6 +26,7 @@ from seeder.errors import (
     OriginError,
     OriginFault,
     OriginUnreachable,
+    SignerRefused,
     TorrentUnsupported,
 )
 from seeder.s3.answers import Answer, Asked, label, refusal
@@ -51,6 +52,7 @@ _LARGEST_ERROR = 16 * KIB
 _KINDS: dict[type[OriginError], str] = {
     OriginUnreachable: "unreachable",
     AccessDenied: "denied",
+    SignerRefused: "denied",
     ObjectMissing: "missing",
     ObjectChanged: "changed",
     OriginFault: "fault",

@@ -13,7 +13,7 @@ import trio
 from botocore.credentials import ReadOnlyCredentials
 from botocore.session import Session
 
-from seeder.errors import AccessDenied, OriginUnreachable
+from seeder.errors import OriginUnreachable, SignerRefused
 from seeder.s3.answers import printable
 from seeder.s3.signing import Credentials
 
@@ -74,7 +74,7 @@ class CredentialStore:
     async def get(self) -> Credentials | None:
         """Return the current credentials, None for anonymous; waits for the first load.
 
-        AccessDenied, with where to put credentials, when there are none. OriginUnreachable once
+        SignerRefused, with where to put credentials, when there are none. OriginUnreachable once
         run() has ended.
         """
         if not self._started:
@@ -85,7 +85,7 @@ class CredentialStore:
             return None
         await self._tried.wait()
         if self._current is None:
-            raise AccessDenied(self._problem)
+            raise SignerRefused(self._problem)
         return self._current
 
     async def renew(self, used: Credentials | None) -> None:

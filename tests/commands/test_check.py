@@ -4,28 +4,42 @@ import resource
 from pathlib import Path
 
 import pytest
+import trio
 
+from seeder.commands.check import WORKERS
 from seeder.commands.machine import doubt_machine
 from seeder.config.load import load
-from tests.commands.support import BODY, Site, seeder, write_prefixes, write_settings
+from tests.commands.support import (
+    BODY,
+    PROGRAM,
+    Site,
+    environment,
+    seeder,
+    write_prefixes,
+    write_settings,
+)
+from tests.s3.fault_server import Seen, error
 from tests.s3.objects_server import ObjectsServer
+from tests.support.ports import free_port
+from tests.support.processes import Child
 
 
 async def test_check_online_asks_s3_for_every_object(site: Site) -> None:
     result = await seeder("check", "--online", "-c", site.path)
     assert (result.code, result.err) == (0, "")
     lines = result.out.decode().splitlines()
-    assert lines[3:] == [
+    assert lines[3:5] == [
         f"quotes/Nelson: ok, {len(BODY)} bytes, ETag {ObjectsServer.etag(BODY)}",
         f"quotes/Hardy: ok, 7 bytes, ETag {ObjectsServer.etag(b'kiss me')}",
     ]
-    assert site.store.requests == {"HEAD Nelson": 1, "HEAD Hardy": 1}
+    # One of them is asked about once more, for what its bucket allows.
+    assert site.store.requests["HEAD Nelson"] + site.store.requests["HEAD Hardy"] == 3
     site.store.refuse.add("Nelson")
     del site.store.objects["Hardy"]
     result = await seeder("check", "--online", "-c", site.path)
     assert result.code == 1
     assert result.line == "2 of 2 objects can't be published"
-    refused, missing = result.out.decode().splitlines()[3:]
+    refused, missing, _ = result.out.decode().splitlines()[3:6]
     assert refused.startswith("quotes/Nelson: S3 answers 403 AccessDenied")
     assert missing.startswith("quotes/Hardy: S3 answers 404 NoSuchKey")
 
@@ -37,14 +51,14 @@ async def test_check_online_lists_a_prefix_and_reads_nothing_of_it(site: Site) -
     result = await seeder("check", "--online", "-c", site.path)
     lines = result.out.decode().splitlines()
     assert lines[0].endswith(": ok, 2 objects and 3 prefixes")
-    assert lines[5:] == [
+    assert lines[5:8] == [
         # The two that have entries of their own, and those of a longer prefix, don't count.
         "quotes/: there is no object below it; check prefix and bucket",
         "quotes/empty/: there is no object below it; check prefix and bucket",
         "quotes/speeches/: ok, 3 objects below it, 12 bytes",
     ]
     assert (result.code, result.line) == (1, "2 of 5 objects can't be published")
-    assert {name for name in site.store.requests if name.startswith("GET")} == set()
+    assert not [name for name in site.store.requests if name.startswith("GET speeches/")]
 
 
 def test_what_this_machine_has_no_room_for_is_named(
@@ -57,11 +71,11 @@ def test_what_this_machine_has_no_room_for_is_named(
     path.write_text(usual.replace('"1 GiB"', '"9000 TiB"'))
     [line] = doubt_machine(load(path))
     assert line.startswith("cache.disk: 8.79 PiB is more than ")
-    path.write_text(usual.replace("[peer]", "[peer]\nconnections = 1000000"))
+    path.write_text(usual)
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
     monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
     [line] = doubt_machine(load(path))
-    assert line.startswith("peer.connections: 1000000 don't fit the limit of 1024 open files")
+    assert line.startswith("peer.connections: 2000 don't fit the limit of 1024 open files")
 
 
 async def test_check_warns_and_succeeds(site: Site) -> None:
@@ -70,3 +84,111 @@ async def test_check_warns_and_succeeds(site: Site) -> None:
     warnings = [line for line in result.out.decode().splitlines() if line.startswith("warning: ")]
     assert (result.code, result.err, len(warnings)) == (0, "", 2)
     assert warnings[0].startswith("warning: objects[2].prefix: quotes/speeches/*: there are no")
+
+
+def many(site: Site, count: int) -> None:
+    """Publish objects besides the two, by entries of their own."""
+    site.store.objects |= {f"n{number}": b"hear" for number in range(count)}
+    entries = "".join(f'[[objects]]\nbucket = "quotes"\nkey = "n{n}"\n' for n in range(count))
+    site.path.write_text(site.path.read_text() + entries)
+
+
+async def test_entries_are_asked_about_side_by_side_and_told_in_their_order(site: Site) -> None:
+    many(site, 20)
+    serve, together = site.store.serve, trio.Event()
+    asked = 0
+
+    async def first_ones_wait(seen: Seen, stream: trio.abc.Stream) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == WORKERS:
+            together.set()
+        await together.wait()
+        await serve(seen, stream)
+
+    site.server.default = first_ones_wait
+    result = await seeder("check", "--online", "-c", site.path)
+    assert result.code == 0
+    lines = [line for line in result.out.decode().splitlines() if ": ok, " in line][1:]
+    names = [line.partition(":")[0] for line in lines]
+    assert names == ["quotes/Nelson", "quotes/Hardy", *(f"quotes/n{n}" for n in range(20))]
+
+
+@pytest.mark.parametrize("code", ["InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"])
+async def test_credentials_that_are_refused_are_said_once(site: Site, code: str) -> None:
+    many(site, 60)
+    asked = 0
+
+    async def refuse(seen: Seen, stream: trio.abc.Stream) -> None:
+        nonlocal asked
+        asked += 1
+        await error(403, code)(seen, stream)
+
+    site.server.default = refuse
+    result = await seeder("check", "--online", "-c", site.path)
+    assert (result.code, result.line) == (1, "62 of 62 objects can't be published")
+    told = [line for line in result.out.decode().splitlines() if code in line]
+    assert len(told) == 1
+    assert told[0].startswith("origin default: 62 entries can't be asked about: quotes/")
+    assert asked < 10 * WORKERS
+
+
+async def test_each_action_is_tried_apart(site: Site) -> None:
+    serve = site.store.serve
+
+    async def refuse_some(seen: Seen, stream: trio.abc.Stream) -> None:
+        refused = "attributes" in seen.query or "list-type" in seen.query or "prefix" in seen.query
+        await (error(403, "AccessDenied") if refused else serve)(seen, stream)
+
+    result = await seeder("check", "--online", "-c", site.path)
+    line = result.out.decode().splitlines()[5]
+    assert line.startswith("quotes: s3:GetObject allowed, s3:ListBucket allowed, s3:GetObjectTor")
+    assert "s3:GetObjectTorrent not known there" in line
+    site.server.default = refuse_some
+    result = await seeder("check", "--online", "-c", site.path)
+    assert result.code == 0
+    line = result.out.decode().splitlines()[5]
+    assert "s3:GetObject allowed" in line
+    assert "s3:ListBucket refused (without it no prefix" in line
+    assert "s3:GetObjectAttributes refused (" in line
+    assert sum(site.store.body_bytes.values()) <= 2
+
+
+@pytest.fixture
+def announce(site: Site) -> str:
+    """The announce URL, at a port of its own."""
+    port = free_port("127.0.0.1")
+    text = site.path.read_text().replace("127.0.0.1:6969", f"127.0.0.1:{port}")
+    site.path.write_text(text.replace("127.0.0.1:0", f"127.0.0.1:{port}"))
+    return f"http://127.0.0.1:{port}/announce"
+
+
+async def test_what_clients_are_told_is_dialled_from_here(site: Site, announce: str) -> None:
+    result = await seeder("check", "--online", "-c", site.path)
+    assert result.code == 0
+    tracker, peers = result.out.decode().splitlines()[-2:]
+    url = f"tracker.announce_url: {announce}"
+    assert tracker.startswith(f"warning: {url}: tried from here, Connection refused; the seeder")
+    assert peers.startswith(f"warning: peer.public_address: {site.peer}: tried from here, Connec")
+    command: list[str | Path] = [*PROGRAM, "run", "-c", site.path]
+    log = site.path.parent / "run.log"
+    with Child(command, log=log, env=environment()) as daemon:
+        daemon.wait_until(lambda: "ready: " in daemon.output(), timeout=60, what="ready")
+        result = await seeder("check", "--online", "-c", site.path)
+    tracker, peers = result.out.decode().splitlines()[-2:]
+    assert tracker == f"{url}: answers, tried from here; try it from outside, too"
+    assert peers.startswith(f"peer.public_address: {site.peer}: answers, tried from here")
+
+
+async def test_what_is_no_tracker_is_named(site: Site, announce: str) -> None:
+    path = trio.Path(site.path)
+    await path.write_text((await path.read_text()).replace(announce, f"{site.server.url}/announce"))
+
+    async def no_tracker(seen: Seen, stream: trio.abc.Stream) -> None:
+        serve = error(404, "NoSuchBucket") if seen.path == "/announce" else site.store.serve
+        await serve(seen, stream)
+
+    site.server.default = no_tracker
+    result = await seeder("check", "--online", "-c", site.path)
+    [line] = [each for each in result.out.decode().splitlines() if "announce_url" in each]
+    assert "what answers is no tracker (status 40" in line

@@ -446,7 +446,9 @@ def test_the_same_trouble_is_told_by_the_command_line(
     run = seeder_command("check", "--online", "-c", path, environment=CREDENTIALS)
     assert run.returncode == 1
     # What the configuration comes to stands before.
-    good, missing = run.stdout.splitlines()[-2:]
+    *_, good, missing, allowed, tracker = run.stdout.splitlines()
     assert good.startswith(f"{bucket}/good: ok, 4 bytes")
     assert missing.startswith(f"{bucket}/missing: S3 answers 404 NoSuchKey")
+    assert allowed.startswith(f"{bucket}: s3:GetObject allowed, s3:ListBucket allowed, s3:Get")
+    assert tracker.startswith("warning: tracker.announce_url: http://127.0.0.1:6969/announce: ")
     assert run.stderr == "1 of 2 objects can't be published\n"

@@ -12,6 +12,7 @@ from seeder.errors import (
     OriginError,
     OriginFault,
     OriginUnreachable,
+    SignerRefused,
     TorrentUnsupported,
 )
 from seeder.s3.answers import (
@@ -104,10 +105,10 @@ def test_the_region_of_a_bucket_is_found(
     [
         (Answer(403, "AccessDenied"), AccessDenied, "allow s3:GetObject on it"),
         (Answer(401), AccessDenied, "request_payer = true"),
-        (Answer(403, "RequestTimeTooSkewed"), AccessDenied, "clock"),
-        (Answer(403, "SignatureDoesNotMatch"), AccessDenied, "secret key"),
-        (Answer(403, "InvalidAccessKeyId"), AccessDenied, "not known there"),
-        (Answer(400, "ExpiredToken"), AccessDenied, "renew the credentials"),
+        (Answer(403, "RequestTimeTooSkewed"), SignerRefused, "clock"),
+        (Answer(403, "SignatureDoesNotMatch"), SignerRefused, "secret key"),
+        (Answer(403, "InvalidAccessKeyId"), SignerRefused, "not known there"),
+        (Answer(400, "ExpiredToken"), SignerRefused, "renew the credentials"),
         (Answer(403, "InvalidObjectState"), AccessDenied, "archived"),
         (Answer(400, "AuthorizationHeaderMalformed"), AccessDenied, "check region"),
         (
@@ -169,7 +170,7 @@ def test_a_torrent_from_a_busy_server_may_come_later() -> None:
 @pytest.mark.parametrize("code", ["ExpiredToken", "AuthorizationHeaderMalformed"])
 def test_a_bad_signature_says_nothing_about_torrents(code: str) -> None:
     failure = refusal(Answer(400, code), Asked("b/k", "h", torrent=True))
-    assert type(failure) is AccessDenied
+    assert isinstance(failure, AccessDenied)
 
 
 def test_a_torrent_that_is_denied_names_the_permission_of_its_own() -> None:

@@ -13,6 +13,7 @@ from seeder.errors import (
     OriginError,
     OriginFault,
     OriginUnreachable,
+    SignerRefused,
 )
 from seeder.s3.client import S3Origin
 from seeder.s3.network import Stream
@@ -415,7 +416,7 @@ async def test_a_trickle_does_not_hold_a_slot_for_ever(
         (error(403, "AccessDenied"), AccessDenied),
         (answer(401), AccessDenied),
         (error(400, "InvalidRequest", "Server Side Encryption with a key"), AccessDenied),
-        (error(403, "RequestTimeTooSkewed"), AccessDenied),
+        (error(403, "RequestTimeTooSkewed"), SignerRefused),
         (error(501, "NotImplemented"), OriginFault),
         (answer(200, BODY, etag='"tag"'), OriginFault),
         (answer(206, PIECE, etag='"tag"', content_range="bytes 0-49999/300000"), OriginFault),
