@@ -40,6 +40,11 @@ def whole_number(text: str | None) -> int | None:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 20 else None
 
 
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Return a number and what it counts, such as "1 object" and "2 objects"."""
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
 # -- sizes
 
 

@@ -29,7 +29,7 @@ from seeder.peer.hub import CONNECTION_STATES, Hub
 from seeder.publish.prefixes import Prefixes
 from seeder.s3.origins import Origins
 from seeder.torrent.catalog import Publication, State, Torrent
-from seeder.units import rounded_size, rounded_time
+from seeder.units import counted, rounded_size, rounded_time
 
 _Outer = TypeVar("_Outer", bound=str)
 _Inner = TypeVar("_Inner", bound=str)
@@ -139,8 +139,10 @@ class Overview:
         """Return the line for `systemctl status`."""
         catalog = self.accounts.catalog
         states = [publication.state for publication in catalog]
-        objects = f"object{'' if len(states) == 1 else 's'}"
-        parts = [f"{states.count(State.SERVING)} of {len(states)} {objects} served"]
+        objects = counted(len(states), "object")
+        parts = [f"{states.count(State.SERVING)} of {objects} served"]
+        if catalog.unlisted:
+            parts.append(f"{counted(len(catalog.unlisted), 'prefix', 'prefixes')} to be listed")
         for publication in catalog:
             if publication.progress is not None:
                 parts.append(f"hashing {publication.ref} {describe_work(publication)}")
@@ -162,7 +164,7 @@ class Overview:
         if trouble:
             parts.append(f"{trouble} in trouble")
         connected, totals = self.hub.statistics().connected, self.accounts.ledger.totals()
-        parts.append(f"{connected} peer{'' if connected == 1 else 's'}")
+        parts.append(counted(connected, "peer"))
         parts.append(f"{rounded_size(totals.origin_bytes)} from S3")
         parts.append(f"{rounded_size(totals.uploaded_bytes)} uploaded")
         return "; ".join(parts)

@@ -30,6 +30,7 @@ from seeder.cache.memory import Key, Piece
 from seeder.cache.writing import PieceWriter
 from seeder.errors import StorageError
 from seeder.files import DirectoryLock, lock_directory
+from seeder.units import counted
 
 TAKEN_AT_A_TIME = 1000
 """Files that enter the index before other tasks run: a directory may have a million."""
@@ -277,12 +278,12 @@ class DiskTier:
         found = files.scan(self._root)
         self.corrupt += found.bad
         if found.bad:
-            _log.warning("%s: %d files of a wrong size deleted", self._root, found.bad)
+            _log.warning("%s: %s of a wrong size deleted", self._root, counted(found.bad, "file"))
         if found.unread:
             _log.warning(
-                "%s: %d files or directories can't be read and are left alone, such as %s: %s",
+                "%s: %s left alone and can't be read, such as %s: %s",
                 self._root,
-                len(found.unread),
+                counted(len(found.unread), "file or directory is", "files or directories are"),
                 found.unread[0].filename,
                 found.unread[0].strerror,
             )

@@ -11,6 +11,7 @@ import trio
 from seeder.errors import OriginUnreachable
 from seeder.s3.client import S3Origin
 from seeder.s3.operations import Unanswered
+from seeder.units import counted
 
 _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -79,7 +80,7 @@ class Patience:
 
 def _line(waits: Unanswered, longest: float) -> str:
     until = datetime.now(UTC) + timedelta(seconds=longest - waits.seconds)
-    tries = "1 try" if waits.tries == 1 else f"{waits.tries} tries"
+    tries = counted(waits.tries, "try", "tries")
     why = "" if waits.why is None else f": {waits.why}"
     return (
         f"S3 at {waits.host} gives no answer{why} ({tries} so far);"

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from seeder.units import counted
+
 MOST = 20
 """Lines of one kind in a window."""
 WINDOW = 10.0
@@ -74,8 +76,8 @@ class FloodGate:
             if window.last is not None:
                 logging.getLogger(__name__).log(
                     window.last.levelno,
-                    "%d more lines like this one in %.0f s: %s: %s",
-                    window.held,
+                    "%s like this one in %.0f s: %s: %s",
+                    counted(window.held, "more line"),
                     WINDOW,
                     window.last.name,
                     window.last.getMessage(),

@@ -8,6 +8,7 @@ import trio
 from seeder.admin.overview import Overview, describe_work
 from seeder.torrent.catalog import Publication
 from seeder.torrent.objects import ObjectRef
+from seeder.units import counted
 
 _LOG = logging.getLogger(__name__)
 
@@ -58,7 +59,10 @@ class ProgressLog:
                 describe_work(publication) if stall is None else f"stalled: {stall}",
             )
         if len(due) > MOST_TOLD:
-            _LOG.info("%d more torrents are being made", len(due) - MOST_TOLD)
+            _LOG.info(
+                "%s being made",
+                counted(len(due) - MOST_TOLD, "more torrent is", "more torrents are"),
+            )
 
     def _tell_stalls(self, now: float) -> None:
         stalled = self._overview.stalled()
@@ -79,8 +83,7 @@ class ProgressLog:
 
 
 def _others(refs: Iterable[ObjectRef]) -> str:
-    count = len(list(refs))
-    return "1 other object" if count == 1 else f"{count} other objects"
+    return counted(len(list(refs)), "other object")
 
 
 async def tell_progress(overview: Overview) -> None:

@@ -79,6 +79,7 @@ class Links:
             url_list=self._web_seeds(torrent, public),
             piece_layers=torrent.hashes.piece_layers() if torrent.hashes is not None else None,
             similar=torrent.similar,
+            collections=_collections(torrent),
         )
 
     def magnet(self, torrent: Torrent, *, public: bool, name: str | None = None) -> str:
@@ -110,6 +111,12 @@ class Links:
             path = object_path(ref.bucket, files_key(ref.key).removesuffix("/"))
             return [f"{self.gateway}{path}/"]
         return [self.object_url(ref)]
+
+
+def _collections(torrent: Torrent) -> list[str]:
+    """Return the collections of a torrent (BEP 38): all states of a bundle make up one."""
+    pinned = torrent.pinned
+    return [str(pinned.ref)] if isinstance(pinned, PinnedBundle) else []
 
 
 def announce_url(config: Config, port: int) -> str:

@@ -32,7 +32,7 @@ from seeder.torrent.layout import (
     check_piece_count,
 )
 from seeder.torrent.objects import Meter, PinnedObject, opaque
-from seeder.units import MIB
+from seeder.units import MIB, counted
 
 PARTS_A_PAGE = 1_000
 """Parts that S3 tells in one answer, at most."""
@@ -115,7 +115,8 @@ class PartHashes:
         """
         if not self.complete:
             raise MetainfoError(
-                f"its {len(self._hashes)} parts have {self._covered} bytes, the object {self._size}"
+                f"its {counted(len(self._hashes), 'part has', 'parts have')} {self._covered} bytes,"
+                f" the object {self._size}"
             )
         length = self._length
         if len(self._hashes) == 1:

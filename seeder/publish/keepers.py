@@ -16,6 +16,7 @@ from seeder.publish.rounds import Timetable
 from seeder.publish.serving import WITHDRAWN, Serving
 from seeder.torrent.catalog import Catalog, Torrent
 from seeder.torrent.objects import ObjectRef
+from seeder.units import counted
 
 _LOG = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class Keepers:
             self._add(each, record, len(added))
         served = sum(self._keepers[each.ref].publication.torrent is not None for each in added)
         if len(added) > MOST_LOGGED:
-            _LOG.info("%d new objects, %d of them known and served", len(added), served)
+            _LOG.info("%s, known and served: %d", counted(len(added), "new object"), served)
 
     def _recall(self, refs: list[ObjectRef]) -> list[Record | StorageError | None]:
         found: list[Record | StorageError | None] = []

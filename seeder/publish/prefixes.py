@@ -34,6 +34,7 @@ from seeder.publish.serving import DELETED
 from seeder.s3.answers import printable
 from seeder.s3.listing import Listed
 from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.units import counted
 
 _LOG = logging.getLogger(__name__)
 
@@ -177,9 +178,9 @@ class _Follower(Rounds):
                 self._keepers.withdraw(prefix.below(key), DELETED)
             await self._keepers.publish(prefix.wanted(change.updated))
             _LOG.info(
-                "%s: %d objects below it, %d of them new or changed; %d have gone",
+                "%s: %s below it, new or changed: %d, gone: %d",
                 prefix.ref,
-                len(found),
+                counted(len(found), "object"),
                 len(change.updated),
                 len(change.gone),
             )
@@ -308,7 +309,7 @@ def _left_out(reasons: Mapping[str, str]) -> str:
     """Return the line about objects that are left out; it names the first ones."""
     named = [f"{printable(key)}: {reasons[key]}" for key in sorted(reasons)[:_MOST_NAMED]]
     more = len(reasons) - len(named)
-    count = "1 object is" if len(reasons) == 1 else f"{len(reasons)} objects are"
+    count = counted(len(reasons), "object is", "objects are")
     return f"{count} left out: {'; '.join(named)}{f'; and {more} more' if more else ''}"
 
 

@@ -16,6 +16,7 @@ from seeder.publish.rounds import Rounds
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.torrent.info import InfoHash
 from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject, may_be_equal
+from seeder.units import counted
 
 _LOG = logging.getLogger(__name__)
 
@@ -81,12 +82,12 @@ class Serving:
         account = enter_torrent(self._ledger, torrent)
         _LOG.log(
             logging.DEBUG if quiet else logging.INFO,
-            "%s: serving %s%s, %d bytes in %d pieces, metainfo from %s",
+            "%s: serving %s%s, %d bytes in %s, metainfo from %s",
             publication.ref,
             torrent.info_hash,
             f" (v2 {torrent.v2_hash.hex()})" if torrent.v2_hash else "",
             torrent.pinned.size,
-            torrent.layout.piece_count,
+            counted(torrent.layout.piece_count, "piece"),
             torrent.rung,
         )
         self._audience.torrent_live(torrent, account)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from seeder.torrent.objects import ObjectRef
-from seeder.units import rounded_time
+from seeder.units import counted, rounded_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Stall:
             return (
                 f"no request to S3 sent for {since}: its connections or credentials are waited for"
             )
-        tries = "1 try" if self.tries == 1 else f"{self.tries} tries"
+        tries = counted(self.tries, "try", "tries")
         if self.why is None:
             return f"S3 silent for {since}, {tries}"
         return f"S3 gives only errors for {since}, {tries}: {self.why}"

@@ -26,6 +26,7 @@ from seeder.torrent.layout import (
     default_piece_length,
 )
 from seeder.torrent.objects import PinnedBundle
+from seeder.units import counted
 
 LARGEST_INFO = 10_000_000
 """Bytes; libtorrent reads no larger torrent file."""
@@ -140,7 +141,7 @@ def build_bundle_info(
     raw = bencode.encode(info)
     if len(raw) > LARGEST_INFO:
         raise MetainfoError(
-            f"{bundle.ref}: the torrent of its {len(bundle.members)} objects would have"
+            f"{bundle.ref}: the torrent of its {counted(len(bundle.members), 'object')} would have"
             f" {len(raw)} bytes, clients take {LARGEST_INFO}; publish prefixes further down"
         )
     return raw

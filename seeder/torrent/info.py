@@ -224,11 +224,13 @@ def torrent_file(
     url_list: Sequence[str] = (),
     piece_layers: Mapping[bytes, bytes] | None = None,
     similar: Sequence[InfoHash] = (),
+    collections: Sequence[str] = (),
 ) -> bytes:
     """Return a torrent file around the info bytes as found; the same arguments give the same bytes.
 
-    `url_list` are its web seeds (BEP 19). `similar` are torrents that may have some of its files
-    (BEP 38 lets them stand outside info, where they don't change its hash). A hybrid has
+    `url_list` are its web seeds (BEP 19). `similar` are torrents that may have some of its files,
+    `collections` name what such torrents have in common (BEP 38 lets both stand outside info, where
+    they don't change its hash). A hybrid has
     `piece_layers`, even if they are empty (BEP 52). There is no creation date: with one, no two
     copies would be equal.
     """
@@ -240,6 +242,8 @@ def torrent_file(
         outside[b"url-list"] = [url.encode() for url in url_list]
     if similar:
         outside[b"similar"] = list(similar)
+    if collections:
+        outside[b"collections"] = [name.encode() for name in collections]
     if piece_layers is not None:
         outside[b"piece layers"] = piece_layers
     encoded = {key: bencode.encode(value) for key, value in outside.items()}

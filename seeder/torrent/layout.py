@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from seeder.errors import MetainfoError
-from seeder.units import KIB, MIB, ByteRange, exact_size, rounded_size
+from seeder.units import KIB, MIB, ByteRange, counted, exact_size, rounded_size
 
 SHA1_LENGTH = 20
 """Bytes of the hash of a piece, and of an info hash (BEP 3)."""
@@ -96,7 +96,7 @@ def check_piece_count(layout: Layout, *, hybrid: bool = False) -> None:
     elif hybrid and layout.size <= fitting * MOST_PIECES_AT_ALL:
         advice = 'leave out format = "hybrid"'
     raise MetainfoError(
-        f"its {rounded_size(layout.size)} are {layout.piece_count} pieces of"
+        f"its {rounded_size(layout.size)} are {counted(layout.piece_count, 'piece')} of"
         f" {exact_size(layout.piece_length)}, and clients take {most} at most; {advice}"
     )
 

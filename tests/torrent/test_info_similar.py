@@ -1,7 +1,7 @@
 """BEP 38 with a real client: what it takes of a bundle's next version when it has the last one."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,9 +39,15 @@ def info_of(files: dict[str, bytes]) -> bytes:
     return build_bundle_info(bundle, piece_length=PIECE, pieces=bytes(pieces))
 
 
-def file_of(info: bytes, similar: list[InfoHash]) -> bytes:
+def file_of(
+    info: bytes, similar: Sequence[InfoHash] = (), collections: Sequence[str] = ()
+) -> bytes:
     return torrent_file(
-        info, announce="http://127.0.0.1:1/announce", created_by="test", similar=similar
+        info,
+        announce="http://127.0.0.1:1/announce",
+        created_by="test",
+        similar=similar,
+        collections=collections,
     )
 
 
@@ -82,28 +88,34 @@ def test_the_hints_stand_outside_info_and_leave_its_hash_alone() -> None:
     assert isinstance(told, dict)
     assert told[b"similar"] == [first]
     assert lt.torrent_info(file_of(info, [first])).info_hash().to_bytes() == InfoHash.of(info)
-    assert b"similar" not in file_of(info, [])
+    named = bencode.decode(file_of(info, collections=["bucket/data/"]))
+    assert isinstance(named, dict)
+    assert named[b"collections"] == [b"bucket/data/"]
+    assert named[b"info"] == told[b"info"]
+    assert b"similar" not in file_of(info)
+    assert b"collections" not in file_of(info)
 
 
-@pytest.mark.parametrize("hinted", [True, False])
+@pytest.mark.parametrize("hint", ["similar", "collections", None])
 def test_a_client_with_the_last_version_takes_what_has_changed(
-    tmp_path: Path, *, hinted: bool
+    tmp_path: Path, hint: str | None
 ) -> None:
     first, second = info_of(FIRST), info_of(SECOND)
-    similar = [InfoHash.of(first)] if hinted else []
+    similar = [InfoHash.of(first)] if hint == "similar" else []
+    collections = ["bucket/data/"] if hint == "collections" else []
     for name, files in (("first", FIRST), ("second", SECOND)):
         (tmp_path / name / "data").mkdir(parents=True)
         for file, body in files.items():
             (tmp_path / name / "data" / file).write_bytes(body)
     with ExitStack() as stack:
         seed, client = stack.enter_context(session()), stack.enter_context(session())
-        add(seed, file_of(first, []), tmp_path / "first")
-        add(seed, file_of(second, similar), tmp_path / "second")
+        add(seed, file_of(first, [], collections), tmp_path / "first")
+        add(seed, file_of(second, similar, collections), tmp_path / "second")
         has = Path(stack.enter_context(TemporaryDirectory(dir=tmp_path)))
-        whole = taken(seed, client, file_of(first, []), has / "first")
+        whole = taken(seed, client, file_of(first, [], collections), has / "first")
         assert whole >= sum(map(len, FIRST.values()))
-        took = taken(seed, client, file_of(second, similar), has / "second")
+        took = taken(seed, client, file_of(second, similar, collections), has / "second")
         poll_until(lambda: holds(has / "second" / "data", SECOND), timeout=60, what="files on disk")
     # Whole pieces, and what came twice at the end.
     most_of_it = sum(map(len, SECOND.values())) // 2
-    assert (took <= len(CHANGED) + 4 * PIECE) if hinted else (took > most_of_it)
+    assert (took <= len(CHANGED) + 4 * PIECE) if hint else (took > most_of_it)
