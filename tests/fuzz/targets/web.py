@@ -101,22 +101,21 @@ def _take_heads(reader: RequestReader, found: list[object]) -> bool:
 
 def _heads_of_h11(stream: bytes) -> list[object]:
     """Return the requests that h11 finds by itself, up to the first that has a body or is wrong."""
-    parser = h11.Connection(h11.SERVER, len(stream) + 1)
-    parser.receive_data(stream)
     found: list[object] = []
     with suppress(h11.RemoteProtocolError):
-        while True:
+        # Empty lines before a request are passed over (RFC 9112, 2.2); h11 takes but some of them.
+        while stream := stream.lstrip(b"\r\n"):
+            parser = h11.Connection(h11.SERVER, len(stream) + 1)
+            parser.receive_data(stream)
             event = parser.next_event()
             if type(event) is not h11.Request:
                 break
             found.append((event.method, event.target, list(event.headers.raw_items())))
             if type(parser.next_event()) is not h11.EndOfMessage:
                 break
-            parser.send(h11.Response(status_code=200, headers=[("Content-Length", "0")]))
-            parser.send(h11.EndOfMessage())
-            if parser.our_state is not h11.DONE or parser.their_state is not h11.DONE:
+            if parser.their_state is not h11.DONE:
                 break
-            parser.start_next_cycle()
+            stream, _ = parser.trailing_data
     return found
 
 
