@@ -57,6 +57,9 @@ class MetainfoStore:
     def __init__(self, directory: Path, *, clock: Callable[[], float] = time.time) -> None:
         self._directory = directory
         self._clock = clock
+        self._told: set[Path] = set()
+        """Records whose damage was logged, and that weren't written since: they are looked for more
+        than once while they are made anew."""
 
     def _path(self, ref: ObjectRef) -> Path:
         return self._directory / f"{file_stem(ref)}.info"
@@ -94,7 +97,9 @@ class MetainfoStore:
             if not self._takes_another(path, error):
                 raise StorageError(f"{path}: can't be read: {error.strerror}") from error
             why = f"it can't be read: {error.strerror}"
-        _LOG.warning("%s: %s; the metainfo of %s is made anew", path, why, ref)
+        if path not in self._told:
+            self._told.add(path)
+            _LOG.warning("%s: %s; the metainfo of %s is made anew", path, why, ref)
         return None
 
     def _takes_another(self, path: Path, error: OSError) -> bool:
@@ -133,6 +138,7 @@ class MetainfoStore:
             record.tree.move(self._tree_path(ref))
         data = line + b"\n" + (record.info.raw if record.info else b"")
         path, tree_path = self._path(ref), self._tree_path(ref)
+        self._told.discard(path)
         with storage_errors(path, "written"):
             # Durable: without it the object has to be read from S3 once more.
             replace_file(path, data, durable=True)

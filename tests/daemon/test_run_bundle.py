@@ -10,6 +10,7 @@ from seeder.commands.torrent import find_torrent
 from seeder.config.sections import Config, ObjectSettings
 from seeder.daemon.node import Node
 from seeder.peer import messages
+from seeder.publish import departures
 from seeder.torrent.catalog import State, Torrent
 from seeder.units import KIB
 from tests.cache.fakes import pieces_on_disk
@@ -64,8 +65,9 @@ async def test_a_bundle_is_one_torrent_of_its_objects_bytes(bundled: Config) -> 
 
 
 async def test_objects_that_go_leave_the_cache_and_the_others_stay(
-    bundled: Config, store: ObjectsServer
+    bundled: Config, store: ObjectsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(departures, "GRACE", 0.1)
     async with serving(bundled) as node:
         first = await live(node)
         a, b = (section.cache_id for section in first.sections)
@@ -77,7 +79,8 @@ async def test_objects_that_go_leave_the_cache_and_the_others_stay(
         assert node.foundation.cache.held(second) == {0, 1}
         del store.objects["data/2026/b"]
         await until(lambda: node.catalog.by_hash(second.info_hash) is None)
-        assert pieces_on_disk(node.foundation.cache, b) == frozenset()
+        # As long as they may come back, what was the last of the bundle stays.
+        await until(lambda: not pieces_on_disk(node.foundation.cache, b))
 
 
 async def test_what_is_withdrawn_keeps_its_pieces(bundled: Config) -> None:
@@ -93,7 +96,7 @@ async def test_the_command_line_finds_checks_and_makes_the_torrent_of_a_bundle(
 ) -> None:
     told: list[str] = []
     await check_online(bundled, told.append)
-    [line] = told
+    [line] = [each for each in told if each.startswith(f"quotes/{PREFIX}: ")]
     assert line.startswith(f"quotes/{PREFIX}: ok, 2 files, 170000 bytes, ETag ")
     made = await find_torrent(bundled, "quotes", PREFIX)
     assert sum(store.body_bytes.values()) == 170_000
