@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
+MINUTE = 60
 HOUR = 3600
 DAY = 24 * HOUR
 

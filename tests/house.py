@@ -32,6 +32,7 @@ _UPPER = re.compile(r"[A-Z][A-Z0-9_]*")
 ALLOWED = (
     "BudgetSettings.*",  # read by `amounts`, all of them
     "CacheStatistics.*",  # read by the status page, all of them
+    "NodeFigures.*",  # read by `values`, all of them
     "Settings.model_config",  # pydantic
     "_Few.collect",  # prometheus_client
     "_NoCookies.extract_cookies",  # http.cookiejar

@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from seeder import __version__
 from seeder.cli import main
 from seeder.ledger.counters import AccountKey, Ledger
-from seeder.ledger.file import Entry, LedgerFile
+from seeder.ledger.file import LedgerFile
+from seeder.ledger.records import Entry
 from tests.commands.support import (
     PROGRAM,
     Result,

@@ -23,6 +23,7 @@ from seeder.cache.pieces import PieceCache
 from seeder.gateway.download import Downloads
 from seeder.ledger.budget import Budget, Level
 from seeder.ledger.database import LedgerDatabase, LedgerStatistics
+from seeder.ledger.history import History
 from seeder.ledger.report import Report
 from seeder.ledger.savings import Prices
 from seeder.peer.hub import CONNECTION_STATES, Hub
@@ -41,6 +42,7 @@ class Overview:
 
     accounts: Accounts
     database: LedgerDatabase
+    history: History
     budget: Budget
     origins: Origins
     cache: PieceCache[Torrent]

@@ -16,9 +16,11 @@ import trio
 from seeder.admin.accounts import ROWS_AT_ONCE
 from seeder.admin.cockpit import Cockpit
 from seeder.admin.exposition import CONTENT_TYPE as METRICS_TYPE
+from seeder.admin.history import history_body, parse_query
 from seeder.admin.hosts import is_answered
 from seeder.admin.stream import EventStream
 from seeder.admin.view import View
+from seeder.errors import StorageError
 from seeder.http.headers import accepted
 from seeder.http.messages import Request, Response
 
@@ -84,6 +86,8 @@ class AdminRoutes:
                 return self._status(_limit(request.query))
             case b"/events":
                 return self._events(request)
+            case b"/history.json":
+                return self._history(request)
             case b"/metrics":
                 return self._metrics()
             case b"/healthz":
@@ -113,11 +117,26 @@ class AdminRoutes:
         body = f"{head}{empty[:-1]}{', '.join(parts)}]{tail}".encode()
         return _response(200, body, content_type=b"application/json")
 
+    async def _history(self, request: Request) -> Response:
+        try:
+            span, scope = parse_query(request.query)
+        except ValueError as error:
+            return _response(400, f"{error}\n".encode())
+        overview, compressed = self._overview, _takes_gzip(request)
+        try:
+            body = await history_body(
+                overview.history, overview.prices, span, scope, compressed=compressed
+            )
+        except StorageError as error:
+            return _response(503, f"{error}\n".encode())
+        response = _response(200, body, content_type=b"application/json")
+        return _as_gzip(response) if compressed else response
+
     def _events(self, request: Request) -> Response:
         if len(self._streams) >= MOST_STREAMS:
             return _response(503, b"too many pages are open; close some\n")
         view, rates = View.of(request.query), self._cockpit.rates()
-        compressed = accepted(request.all_headers(b"accept-encoding")).get(b"gzip", 0) > 0
+        compressed = _takes_gzip(request)
         stream = EventStream(
             lambda: self._cockpit.document(view, rates),
             compressed=compressed,
@@ -125,12 +144,19 @@ class AdminRoutes:
         )
         self._streams.add(stream)
         response = _response(200, stream, content_type=b"text/event-stream")
-        encoding = ((b"Content-Encoding", b"gzip"),) if compressed else ()
-        return replace(response, headers=(*response.headers, *encoding))
+        return _as_gzip(response) if compressed else response
 
     async def _metrics(self) -> Response:
         body = await self._overview.metrics()
         return _response(200, body, content_type=METRICS_TYPE.encode())
+
+
+def _takes_gzip(request: Request) -> bool:
+    return accepted(request.all_headers(b"accept-encoding")).get(b"gzip", 0) > 0
+
+
+def _as_gzip(response: Response) -> Response:
+    return replace(response, headers=(*response.headers, (b"Content-Encoding", b"gzip")))
 
 
 def _limit(query: bytes) -> int | None:

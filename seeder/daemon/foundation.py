@@ -12,9 +12,10 @@ import trio
 from seeder.cache.pieces import PieceCache
 from seeder.config.sections import Config
 from seeder.daemon.tasks import locked_state, running
-from seeder.ledger.budget import Budget
-from seeder.ledger.counters import Account, Ledger
+from seeder.ledger.budget import Budget, Spent
+from seeder.ledger.counters import Account, Counters, Ledger
 from seeder.ledger.database import LedgerDatabase
+from seeder.ledger.history import History
 from seeder.ledger.spending import budget_of
 from seeder.metainfo.ladder import Ladder
 from seeder.metainfo.library import Library
@@ -37,6 +38,7 @@ class Foundation:
 
     ledger: Ledger
     database: LedgerDatabase
+    history: History
     budget: Budget
     origins: Origins
     cache: PieceCache[Torrent]
@@ -74,9 +76,14 @@ async def open_foundation(
             await database.load(ledger)
         spent = await database.spent()
         budget = budget_of(config, totals=ledger.totals(), spent=spent, now=time.time())
-        database.joined = lambda counted, spent: budget.join(
-            counted, spent, ledger.totals(), time.time()
-        )
+        history = History(state / LEDGER, ledger)
+        database.figures = history.latest
+
+        def join(counted: Counters, spent: Spent) -> None:
+            budget.join(counted, spent, ledger.totals(), time.time())
+            history.begin()
+
+        database.joined = join
         faults = Faults()
         origins = make_origins(config, rng, ledger, budget)
         cache: PieceCache[Torrent] = PieceCache(
@@ -96,12 +103,14 @@ async def open_foundation(
         }
         async with (
             running(partial(database.run, ledger, refresh=refresh)),
+            running(history.run),
             running(origins.run),
             running(cache.run),
         ):
             yield Foundation(
                 ledger=ledger,
                 database=database,
+                history=history,
                 budget=budget,
                 origins=origins,
                 cache=cache,

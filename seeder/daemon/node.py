@@ -5,6 +5,7 @@ import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
@@ -16,6 +17,7 @@ from seeder.admin.routes import AdminRoutes
 from seeder.config.sections import Config
 from seeder.daemon.audience import NodeAudience
 from seeder.daemon.descriptors import Descriptors
+from seeder.daemon.figures import node_figures
 from seeder.daemon.foundation import LISTINGS, Foundation, open_foundation
 from seeder.daemon.listeners import Listeners, address_of
 from seeder.daemon.public_address import PublicAddress
@@ -114,6 +116,9 @@ async def open_node(
             peer_id=peer_id,
             client=CLIENT,
         )
+        foundation.history.figures = partial(
+            node_figures, foundation.origins, foundation.cache, hub
+        )
         publisher = Publisher(
             nursery,
             catalog=catalog,
@@ -140,6 +145,7 @@ async def open_node(
         overview = Overview(
             accounts=accounts,
             database=foundation.database,
+            history=foundation.history,
             budget=foundation.budget,
             origins=foundation.origins,
             cache=foundation.cache,

@@ -17,8 +17,10 @@ import trio
 from seeder.errors import LedgerDamaged, LedgerRefused, StorageError
 from seeder.ledger.budget import Spent
 from seeder.ledger.counters import FORMER, Account, AccountKey, Counters, Ledger
-from seeder.ledger.file import BUSY_SECONDS, Entry, LedgerFile
+from seeder.ledger.file import BUSY_SECONDS, LedgerFile
+from seeder.ledger.node import NodeFigures
 from seeder.ledger.opening import Former, open_ledger, read_former, replace_ledger
+from seeder.ledger.records import Entry
 
 _LOG = logging.getLogger(__name__)
 
@@ -51,6 +53,8 @@ class LedgerDatabase:
 
     def __init__(self, path: Path, busy: float, clock: Callable[[], float]) -> None:
         self.joined: Callable[[Counters, Spent], object] = lambda counted, spent: None
+        self.figures: Callable[[], NodeFigures | None] = lambda: None
+        """Returns what the node has done since its start; None before it is known."""
         self._path = path
         self._busy = busy
         self._clock = clock
@@ -170,7 +174,7 @@ class LedgerDatabase:
             if file is None:
                 file = await self._open_late(ledger)
             accounts = (ledger.unattributed, *ledger.accounts)
-            await self._write(file, accounts, now)
+            await self._write(file, accounts, now, self.figures())
         except StorageError as error:
             self._failures += 1
             if self._fault is None:
@@ -186,13 +190,21 @@ class LedgerDatabase:
             _LOG.info("the ledger %s is written again", self._path)
         return True
 
-    async def _write(self, file: LedgerFile, accounts: Sequence[Account], now: float) -> None:
+    async def _write(
+        self,
+        file: LedgerFile,
+        accounts: Sequence[Account],
+        now: float,
+        node: NodeFigures | None,
+    ) -> None:
         try:
-            await self._in_thread(_write, file, accounts, now, abandon_on_cancel=True)
+            await self._in_thread(_write, file, accounts, now, node, abandon_on_cancel=True)
         except LedgerDamaged as error:
             await self._replace(file, error)
             if self._file is not None:
-                await self._in_thread(_write, self._file, accounts, now, abandon_on_cancel=True)
+                await self._in_thread(
+                    _write, self._file, accounts, now, node, abandon_on_cancel=True
+                )
 
     async def _open_late(self, ledger: Ledger) -> LedgerFile:
         """Open the file; where former counts were wanted, add those that the ledger hasn't got."""
@@ -246,10 +258,12 @@ class LedgerDatabase:
         return LedgerStatistics(self._flushes, self._failures, self._fault, self._flushed_at)
 
 
-def _write(file: LedgerFile, accounts: Sequence[Account], now: float) -> None:
+def _write(
+    file: LedgerFile, accounts: Sequence[Account], now: float, node: NodeFigures | None
+) -> None:
     # Read in this thread, since there may be thousands. One thread writes at a time, so what it
     # reads is never older than what was written before; an account is read in one step.
-    file.write([Entry.of(account) for account in accounts], now)
+    file.write([Entry.of(account) for account in accounts], now, node)
 
 
 def _join(ledger: Ledger, entries: Iterable[Entry], known: Mapping[AccountKey, Entry]) -> None:

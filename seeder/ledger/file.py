@@ -1,72 +1,58 @@
-"""The ledger's SQLite file: its schema, what is written to it and read from it. Blocks; no trio.
+"""The ledger's SQLite file: what is written to it, and how it is read back. Blocks; no trio.
 
 What has been written already is remembered beside the connection, and changes only after a COMMIT.
-So a write that fails loses nothing and repeats nothing: the next one adds the difference to what
-is really in the file.
+So a write that fails loses nothing and repeats nothing: what was counted waits under the minute in
+which it was, and the next one writes it.
 """
 
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from operator import sub
+from dataclasses import dataclass, field
+from operator import add, sub
 from pathlib import Path
-from typing import NamedTuple, TypeAlias, TypeGuard
 
-from seeder.errors import LedgerDamaged, LedgerRefused, StorageError
+from seeder.errors import LedgerDamaged, StorageError
 from seeder.ledger.budget import Spent, period_starts
-from seeder.ledger.counters import COUNTERS, Account, AccountKey, Counters, Ledger
-from seeder.ledger.faults import DAMAGED, NotOurs, code, explaining
-from seeder.units import DAY, HOUR
+from seeder.ledger.counters import COUNTERS, UNATTRIBUTED, AccountKey, Ledger
+from seeder.ledger.faults import DAMAGED, code, explaining
+from seeder.ledger.intervals import EVER
+from seeder.ledger.node import FIGURES, NodeFigures
+from seeder.ledger.records import Entry, Records
+from seeder.ledger.schema import (
+    LATEST,
+    LEVELS,
+    bring_up,
+    check,
+    connect,
+    look_for_tables,
+    view_as_present,
+)
+from seeder.units import DAY, HOUR, MINUTE
 
 BUSY_SECONDS = 5.0
 """How long a statement waits for another program's lock."""
 _LOCK_PAUSE = 0.01
-HOURLY_FOR = 31 * DAY
-"""Age in seconds at which the hours of a day are folded into one row, so that rows stay few."""
+KEPT_FOR = {MINUTE: 2 * DAY, HOUR: 90 * DAY}
+"""Age in seconds at which minutes and hours are dropped, so that rows stay few."""
+_DROPPED_EVERY = {MINUTE: HOUR, HOUR: DAY}
+_JUMP = DAY
+"""Seconds by which a clock that moved between two writes counts as set, not as having run."""
+_SETTLED_AFTER = HOUR
+"""Seconds for which a clock that was set must run before anything is dropped by it."""
+_PENDING_AT_MOST = 180
+"""Minutes that wait for a file that can't be written; more are added up."""
 
-OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
-APPLICATION_ID = 0x53334C47  # "S3LG", tells our file from another program's database
-
-# One tuple of statements a version. A new counter is a new version with ALTER TABLE ... ADD COLUMN.
-_MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (
-        """CREATE TABLE accounts (
-            id INTEGER PRIMARY KEY,
-            origin TEXT NOT NULL, bucket TEXT NOT NULL, key TEXT NOT NULL, version TEXT NOT NULL,
-            info_hash TEXT, size INTEGER, pieces INTEGER, state TEXT NOT NULL,
-            peers INTEGER NOT NULL, seeds INTEGER NOT NULL,
-            UNIQUE (origin, bucket, key, version)
-        ) STRICT""",
-        """CREATE TABLE hours (
-            account INTEGER NOT NULL REFERENCES accounts, hour INTEGER NOT NULL,
-            origin_bytes_metainfo INTEGER NOT NULL, origin_bytes_hashing INTEGER NOT NULL,
-            origin_bytes_pieces INTEGER NOT NULL, origin_requests_metainfo INTEGER NOT NULL,
-            origin_requests_hashing INTEGER NOT NULL, origin_requests_pieces INTEGER NOT NULL,
-            requester_charged INTEGER NOT NULL, uploaded_bytes INTEGER NOT NULL,
-            delivered_verified_bytes INTEGER NOT NULL, delivered_claimed_bytes INTEGER NOT NULL,
-            completed INTEGER NOT NULL, peers_seen INTEGER NOT NULL,
-            PRIMARY KEY (account, hour)
-        ) STRICT, WITHOUT ROWID""",
-        """CREATE TABLE flushes (
-            last INTEGER PRIMARY KEY CHECK (last = 1), at REAL NOT NULL
-        ) STRICT""",
-    ),
-    ("ALTER TABLE hours ADD COLUMN protocol_bytes INTEGER NOT NULL DEFAULT 0",),
-)
-SCHEMA = len(_MIGRATIONS)
-
-_MOST = 2**62
-"""More than is ever counted, and room in SQLite's 64 bits to go on from."""
-_EVER = -(2**63)
-"""The hour since which all hours count: one that no clock has told is counted, too."""
-_LATEST = 2**37
-"""The year 6325 (Unix s)."""
-_SUMS = ", ".join(f"sum({name})" for name in COUNTERS)
+_LOOK = COUNTERS.index("origin_requests_metainfo")
 _ADDED = ", ".join(f"{name} = {name} + excluded.{name}" for name in COUNTERS)
-_UNFOLDED = f"hour < ? AND hour % {DAY} <> 0"
+_NODE_ADDED = ", ".join(
+    f"{name} = max({name}, excluded.{name})"
+    if name == "peers"
+    else f"{name} = {name} + excluded.{name}"
+    for name in FIGURES
+)
 
 _WRITE_ACCOUNT = """
 INSERT INTO accounts (origin, bucket, key, version, info_hash, size, pieces, state, peers, seeds)
@@ -75,54 +61,25 @@ ON CONFLICT (origin, bucket, key, version) DO UPDATE SET
     info_hash = excluded.info_hash, size = excluded.size, pieces = excluded.pieces,
     state = excluded.state, peers = excluded.peers, seeds = excluded.seeds
 RETURNING id"""
-_ADD_COUNTS = f"""
-INSERT INTO hours (account, hour, {", ".join(COUNTERS)})
-VALUES (?, ?{", ?" * len(COUNTERS)}) ON CONFLICT (account, hour) DO UPDATE SET {_ADDED}"""
+_ADD_COUNTS = {
+    step: f"""
+INSERT INTO {table} (account, at, {", ".join(COUNTERS)})
+VALUES (?, ?{", ?" * len(COUNTERS)}) ON CONFLICT (account, at) DO UPDATE SET {_ADDED}"""
+    for step, table in LEVELS.items()
+}
+_ADD_NODE = {
+    step: f"""
+INSERT INTO node_{table} (at, {", ".join((*FIGURES, *COUNTERS))})
+VALUES (?{", ?" * len((*FIGURES, *COUNTERS))})
+ON CONFLICT (at) DO UPDATE SET {_NODE_ADDED}, {_ADDED}"""
+    for step, table in LEVELS.items()
+}
 _WRITE_FLUSH = """
 INSERT INTO flushes (last, at) VALUES (1, ?) ON CONFLICT (last) DO UPDATE SET at = excluded.at"""
-_FOLD = (
-    f"""INSERT INTO hours (account, hour, {", ".join(COUNTERS)})
-    SELECT account, hour - hour % {DAY}, {_SUMS} FROM hours WHERE {_UNFOLDED}
-    GROUP BY 1, 2 ON CONFLICT (account, hour) DO UPDATE SET {_ADDED}""",
-    f"DELETE FROM hours WHERE {_UNFOLDED}",
-)
-_READ = """
-SELECT origin, bucket, key, version, info_hash, size, pieces, state, peers, seeds, {sums}
-FROM accounts LEFT JOIN hours ON hours.account = accounts.id AND hours.hour >= ?
-GROUP BY accounts.id ORDER BY accounts.id"""
-
-# Hours in the future were written by a clock that went wrong, and would count for months.
-_READ_SUMS = "SELECT {sums} FROM hours WHERE hour BETWEEN ? AND ?"
-
-_Details: TypeAlias = tuple[str | None, int | None, int | None, str, int, int]
-
-
-class Entry(NamedTuple):
-    """An account as it is, or was, at one moment."""
-
-    key: AccountKey
-    details: _Details
-    """info hash, size, pieces, state, peers, seeds"""
-    counts: tuple[int, ...]
-
-    @classmethod
-    def of(cls, account: Account) -> "Entry":
-        details = (
-            account.info_hash,
-            account.size,
-            account.pieces,
-            account.state,
-            account.peers,
-            account.seeds,
-        )
-        return cls(account.key, details, account.counters.values())
-
-    def add_to(self, ledger: Ledger) -> None:
-        """Open the account in `ledger`, or add the counts to the one that is there."""
-        account = ledger.account(self.key)
-        account.counters = account.counters.plus(Counters(*self.counts))
-        account.info_hash, account.size, account.pieces = self.details[:3]
-        account.state, account.peers, account.seeds = self.details[3:]
+_WRITE_KEPT = """
+INSERT INTO kept (step, since) VALUES (?, ?)
+ON CONFLICT (step) DO UPDATE SET since = excluded.since"""
+_NONE = (0,) * len(COUNTERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +93,26 @@ class Recorded:
     """In the day and month in which it is read, whatever `since` says."""
 
 
+@dataclass(slots=True)
+class _Pending:
+    """What was counted in one minute and isn't in the file yet."""
+
+    counts: dict[AccountKey, tuple[int, ...]] = field(default_factory=dict)
+    node: NodeFigures | None = None
+
+    def add(self, key: AccountKey, counts: tuple[int, ...]) -> None:
+        self.counts[key] = tuple(map(add, self.counts.get(key, _NONE), counts))
+
+    def add_node(self, figures: NodeFigures) -> None:
+        self.node = figures if self.node is None else self.node.plus(figures)
+
+    def take_over(self, other: "_Pending") -> None:
+        for key, counts in other.counts.items():
+            self.add(key, counts)
+        if other.node is not None:
+            self.add_node(other.node)
+
+
 class LedgerFile:
     """The connection that writes, and what it knows to be in the file; one thread at a time."""
 
@@ -143,37 +120,41 @@ class LedgerFile:
         self.path = path
         self.written: dict[AccountKey, Entry] = {}
         """What is in the file, as far as it was loaded or written."""
-        self._folded_on = -1
+        self._pending: dict[int, _Pending] = {}
+        """By the minute (Unix s)."""
+        self._noted: dict[AccountKey, tuple[int, ...]] = {}
+        """What is in the file or pending, of the accounts that have something pending."""
+        self._node: NodeFigures | None = None
+        """At the last call; what came before the first one was counted for another file, if any."""
+        self._wrote_at: float | None = None
+        """When it was last written (Unix s); None: this connection hasn't."""
+        self._settles_at = 0.0
+        self._dropped: dict[int, int] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"{path.parent}: can't be made: {error.strerror}") from error
         with explaining(path, "written"):
-            self._connection = _connect(path, "mode=rwc", busy)
+            self._connection = connect(path, "mode=rwc", busy)
             try:
                 self._prepare(busy)
             except BaseException:
                 self._connection.close()
                 raise
+        self._records = Records(self._connection)
 
     def _prepare(self, busy: float) -> None:
         """Check the file, set it up, and bring its schema to the present."""
         # Nothing of another program's file may be changed, not even its journal mode.
         with self._transaction("DEFERRED"):
-            _check(self.path, self._connection)
+            check(self.path, self._connection)
         self._use_wal(busy)
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute(f"PRAGMA journal_size_limit = {4 * 1024 * 1024}")
         # Takes the write lock even if there is nothing to do: a file that can't be written fails
         # here.
         with self._transaction():
-            version = _check(self.path, self._connection)
-            for statements in _MIGRATIONS[version:]:
-                for statement in statements:
-                    self._connection.execute(statement)
-            if version < SCHEMA:
-                self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+            bring_up(self._connection, check(self.path, self._connection))
 
     def _use_wal(self, patience: float) -> None:
         """Switch to WAL, in which readers and the writer don't wait for each other."""
@@ -192,6 +173,8 @@ class LedgerFile:
     def check(self) -> None:
         """Look at every page of the file; LedgerDamaged, StorageError."""
         with explaining(self.path, "read"):
+            look_for_tables(self._connection)
+            self._records.kept()
             found = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise LedgerDamaged(f"{self.path}: {DAMAGED}")
@@ -204,42 +187,129 @@ class LedgerFile:
         if self.written:
             raise RuntimeError("the ledger is loaded once, before its first flush")
         with explaining(self.path, "read"):
-            entries = list(_select(self._connection, _EVER))
+            entries = list(self._records.entries())
         self.written = {entry.key: entry for entry in entries}
         return entries
 
-    def write(self, entries: Sequence[Entry], now: float) -> None:
-        """Bring the file up to `entries` in one transaction; StorageError leaves it as it was."""
+    def write(self, entries: Sequence[Entry], now: float, node: NodeFigures | None = None) -> None:
+        """Bring the file up to `entries` in one transaction; StorageError leaves it as it was.
+
+        `node` is what the node has done since its start; None if that isn't known.
+        """
         changed = [entry for entry in entries if self.written.get(entry.key) != entry]
-        if not changed:
+        minute = _floor(now, MINUTE)
+        if not changed and not self._pending and (node is None or self._has_minute(minute)):
             return
-        today = int(now) // DAY
+        self._note(changed, minute, node)
         with explaining(self.path, "written"), self._transaction():
-            for entry in changed:
-                self._write_entry(entry, _hour(now))
-            self._connection.execute(_WRITE_FLUSH, (now,))
-            if today != self._folded_on:
-                oldest = (int(now) - HOURLY_FOR) // DAY * DAY
-                for statement in _FOLD:
-                    self._connection.execute(statement, (oldest,))
+            numbers = {entry.key: self._write_account(entry) for entry in changed}
+            for at, pending in self._pending.items():
+                self._write_pending(at, pending, numbers)
+            if changed:
+                self._connection.execute(_WRITE_FLUSH, (now,))
+            dropped = self._drop_old(now)
         self.written.update((entry.key, entry) for entry in changed)
-        self._folded_on = today
+        self._pending.clear()
+        self._noted.clear()
+        self._dropped.update(dropped)
+        self._wrote_at = now
+
+    def _has_minute(self, minute: int) -> bool:
+        return self._wrote_at is not None and _floor(self._wrote_at, MINUTE) == minute
+
+    def _note(self, changed: Iterable[Entry], minute: int, node: NodeFigures | None) -> None:
+        """Keep what was counted since the last call under its minute."""
+        pending = self._pending.setdefault(minute, _Pending())
+        for entry in changed:
+            before = self.written.get(entry.key)
+            noted = self._noted.get(entry.key, before.counts if before else _NONE)
+            if entry.counts != noted:
+                pending.add(entry.key, tuple(map(sub, entry.counts, noted)))
+                self._noted[entry.key] = entry.counts
+        if node is not None:
+            pending.add_node(node.since(self._node or node))
+            self._node = node
+        if len(self._pending) > _PENDING_AT_MOST:
+            first, second, *_ = sorted(self._pending)
+            self._pending[second].take_over(self._pending.pop(first))
+
+    def _write_account(self, entry: Entry) -> int:
+        key = entry.key
+        names = (key.origin, key.bucket, key.key, key.version)
+        number: int = self._connection.execute(_WRITE_ACCOUNT, names + entry.details).fetchone()[0]
+        return number
+
+    def _write_pending(
+        self, minute: int, pending: _Pending, numbers: Mapping[AccountKey, int]
+    ) -> None:
+        """Add what was counted in a minute to it, to its hour and to its day."""
+        starts = {step: _floor(minute, step) for step in LEVELS}
+        looks = 0
+        for key, counts in pending.counts.items():
+            if key != UNATTRIBUTED and counts[_LOOK] == sum(counts):
+                # Thousands of objects are looked at now and then: a row each would be many.
+                looks += counts[_LOOK]
+                self._add(DAY, numbers[key], starts[DAY], counts)
+                continue
+            for step, start in starts.items():
+                self._add(step, numbers[key], start, counts)
+        if looks:
+            unattributed = self._number_of_unattributed()
+            counts = tuple(looks if place == _LOOK else 0 for place in range(len(COUNTERS)))
+            for step in (HOUR, MINUTE):
+                self._add(step, unattributed, starts[step], counts)
+        sums = tuple(map(sum, zip(_NONE, *pending.counts.values(), strict=True)))
+        figures = (pending.node or NodeFigures()).values()
+        if pending.node is not None or any(sums):
+            for step, start in starts.items():
+                self._connection.execute(_ADD_NODE[step], (start, *figures, *sums))
+
+    def _add(self, step: int, account: int, start: int, counts: tuple[int, ...]) -> None:
+        self._connection.execute(_ADD_COUNTS[step], (account, start, *counts))
+
+    def _number_of_unattributed(self) -> int:
+        entry = self.written.get(UNATTRIBUTED)
+        return self._write_account(
+            entry or Entry(UNATTRIBUTED, (None, None, None, "", 0, 0), _NONE)
+        )
+
+    def _drop_old(self, now: float) -> dict[int, int]:
+        """Drop the minutes and hours that are too old; return when each was looked at.
+
+        A clock that is wrong for a while drops nothing.
+        """
+        before = self._wrote_at
+        if before is None:
+            found = self._connection.execute("SELECT at FROM flushes").fetchone()
+            before = found[0] if found else now
+        if abs(now - before) > _JUMP:
+            self._settles_at = now + _SETTLED_AFTER
+        if now < self._settles_at:
+            return {}
+        dropped = {}
+        kept = self._records.kept()
+        for step, every in _DROPPED_EVERY.items():
+            looked = _floor(now, every)
+            if self._dropped.get(step) == looked:
+                continue
+            dropped[step] = looked
+            since = _floor(now - KEPT_FOR[step], every)
+            if kept[step] > now + every:
+                since = looked + every  # dropped by a clock that was wrong
+            elif kept[step] >= since:
+                continue
+            for table in (LEVELS[step], f"node_{LEVELS[step]}"):
+                self._connection.execute(f"DELETE FROM {table} WHERE at < ?", (since,))
+            self._connection.execute(_WRITE_KEPT, (step, since))
+        return dropped
 
     def write_former(self, entries: Mapping[AccountKey, Entry]) -> None:
         """Write accounts into a new file as counted long ago; StorageError."""
+        long_ago = _Pending({key: entry.counts for key, entry in entries.items()})
         with explaining(self.path, "written"), self._transaction():
-            for entry in entries.values():
-                self._write_entry(entry, 0)
+            numbers = {key: self._write_account(entry) for key, entry in entries.items()}
+            self._write_pending(0, long_ago, numbers)
         self.written = dict(entries)
-
-    def _write_entry(self, entry: Entry, hour: int) -> None:
-        key = entry.key
-        names = (key.origin, key.bucket, key.key, key.version)
-        account = self._connection.execute(_WRITE_ACCOUNT, names + entry.details).fetchone()[0]
-        before = self.written.get(key)
-        counts = tuple(map(sub, entry.counts, before.counts)) if before else entry.counts
-        if any(counts):
-            self._connection.execute(_ADD_COUNTS, (account, hour, *counts))
 
     def spent(self, now: float) -> Spent:
         """Return what the file has for the day and the month of `now`.
@@ -247,7 +317,7 @@ class LedgerFile:
         LedgerDamaged, StorageError.
         """
         with explaining(self.path, "read"):
-            return _spent(self._connection, now)
+            return _spent(self._records, now)
 
     def close(self) -> None:
         self._connection.close()
@@ -268,11 +338,21 @@ class LedgerFile:
 def read_ledger(path: Path, *, now: float, since: float | None = None) -> Recorded:
     """Read the ledger without writing, while the daemon runs or after it died; StorageError.
 
-    `since` (s) goes back to the start of its hour, or of its day where hours are folded.
+    `since` (s) goes back to the start of its minute, or of its hour or day where minutes or hours
+    aren't kept.
     """
-    start = None
-    if since is not None:
-        start = _hour(since) if since >= now - HOURLY_FOR else int(since) // DAY * DAY
+    with records_of(path) as records:
+        at = records.written_at()
+        start = None if since is None else records.moment(since)
+        ledger = Ledger()
+        for entry in records.entries(EVER if start is None else start):
+            entry.add_to(ledger)
+        return Recorded(ledger, at, start, _spent(records, now))
+
+
+@contextmanager
+def records_of(path: Path) -> Iterator[Records]:
+    """Let the block read the ledger as it is at one moment, without writing; StorageError."""
     try:
         path.stat()
         in_use = _has_content(f"{path}-wal")
@@ -282,13 +362,38 @@ def read_ledger(path: Path, *, now: float, since: float | None = None) -> Record
         raise StorageError(f"{path}: it can't be read: {error.strerror}") from error
     with explaining(path, "read"):
         try:
-            return _read(path, "mode=ro", start, now)
+            connection = _open_to_read(path, "mode=ro")
         except sqlite3.Error as error:
             # SQLite makes the index of a WAL even for readers, which fails if we can't write here.
             # Without a WAL no daemon has the file open, and it can be read as it is.
             if in_use or code(error) not in ("CANTOPEN", "FULL", "IOERR", "READONLY"):
                 raise
-        return _read(path, "mode=ro&immutable=1", start, now)
+            connection = _open_to_read(path, "mode=ro&immutable=1")
+        try:
+            yield Records(connection)
+        finally:
+            connection.close()
+
+
+def _open_to_read(path: Path, mode: str) -> sqlite3.Connection:
+    """Return a connection that looks at the file as it is now, and at any format as the present."""
+    connection = connect(path, mode, BUSY_SECONDS)
+    try:
+        connection.execute("BEGIN")
+        version = check(path, connection)
+        if not version:
+            raise StorageError(f"{path}: nothing is in it yet; `seeder run` writes it")
+        view_as_present(connection, version)
+        look_for_tables(connection)
+        Records(connection).kept()
+        # The first read, so that what fails by the mode fails here.
+        at = connection.execute("SELECT at FROM flushes").fetchone()
+        if at and not (isinstance(at[0], float) and 0 <= at[0] < LATEST):
+            raise LedgerDamaged(f"{path}: {DAMAGED}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _has_content(path: str) -> bool:
@@ -298,93 +403,18 @@ def _has_content(path: str) -> bool:
         return False
 
 
-def _read(path: Path, mode: str, start: int | None, now: float) -> Recorded:
-    connection = _connect(path, mode, BUSY_SECONDS)
-    try:
-        connection.execute("BEGIN")
-        if not _check(path, connection):
-            raise StorageError(f"{path}: nothing is in it yet; `seeder run` writes it")
-        at = connection.execute("SELECT at FROM flushes").fetchone()
-        if at and not (isinstance(at[0], float) and 0 <= at[0] < _LATEST):
-            raise LedgerDamaged(f"{path}: {DAMAGED}")
-        ledger = Ledger()
-        for entry in _select(connection, _EVER if start is None else start):
-            entry.add_to(ledger)
-        spent = _spent(connection, now)
-        return Recorded(ledger, at[0] if at else None, start, spent)
-    finally:
-        connection.close()
+def _spent(records: Records, now: float) -> Spent:
+    """Sum up the day and the month of `now`, each from its beginning.
+
+    What is in the future was written by a clock that went wrong, and would count for months.
+    """
+    day, month = period_starts(now)
+    # A clock that was set back looks at a day whose hours are gone.
+    hours_kept = day >= records.kept()[HOUR]
+    until = _floor(now, HOUR) + HOUR if hours_kept else day + DAY
+    today = records.total(day, until)
+    return Spent(today, records.total(month, day).plus(today))
 
 
-def _connect(path: Path, mode: str, busy: float) -> sqlite3.Connection:
-    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
-        raise StorageError(
-            f"{path}: the ledger needs SQLite 3.37, this Python has {sqlite3.sqlite_version}"
-        )
-    return sqlite3.connect(
-        f"{path.absolute().as_uri()}?{mode}",
-        uri=True,
-        timeout=busy,
-        isolation_level=None,
-        check_same_thread=False,  # the caller lets one thread at a time use it
-    )
-
-
-def _check(path: Path, connection: sqlite3.Connection) -> int:
-    """Return the schema version, 0 of an empty file; StorageError when the file is not ours."""
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
-    if application != APPLICATION_ID and not (empty and application == version == 0):
-        raise LedgerRefused(
-            f"{path}: this is another program's database; set another state_directory"
-        )
-    if version > SCHEMA:
-        raise LedgerRefused(
-            f"{path}: a newer seeder wrote it (format {version}, this one knows {SCHEMA});"
-            " run that one, or move the file away"
-        )
-    return version
-
-
-def _select(connection: sqlite3.Connection, start: int) -> Iterator[Entry]:
-    for row in connection.execute(_READ.format(sums=_sums(connection)), (start,)):
-        entry = Entry(AccountKey(*row[:4]), row[4:10], _counts(row[10:]))
-        info_hash, size, pieces, state, peers, seeds = entry.details
-        texts = (*row[:4], state, info_hash or "")
-        numbers = (size or 0, pieces or 0, peers, seeds)
-        if not (all(isinstance(text, str) for text in texts) and all(map(_is_count, numbers))):
-            raise NotOurs
-        yield entry
-
-
-def _spent(connection: sqlite3.Connection, now: float) -> Spent:
-    """Sum up the day and the month of `now`; each begins where an hour or a folded day does."""
-    read = _READ_SUMS.format(sums=_sums(connection))
-    sums = (connection.execute(read, (start, now)).fetchone() for start in period_starts(now))
-    return Spent(*(Counters(*_counts(row)) for row in sums))
-
-
-def _counts(sums: Sequence[object]) -> tuple[int, ...]:
-    """Return sums of counters, 0 where there was no row; NotOurs unless they could be counted."""
-    counts = []
-    for each in sums:
-        count = 0 if each is None else each
-        if not _is_count(count):
-            raise NotOurs
-        counts.append(count)
-    return tuple(counts)
-
-
-def _is_count(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and 0 <= value <= _MOST
-
-
-def _sums(connection: sqlite3.Connection) -> str:
-    """Return the sums of every counter; those that a file of an older format hasn't got are 0."""
-    present = {row[1] for row in connection.execute("PRAGMA table_info(hours)")}
-    return ", ".join(f"sum({name})" if name in present else "0" for name in COUNTERS)
-
-
-def _hour(at: float) -> int:
-    return int(at) // HOUR * HOUR
+def _floor(at: float, step: int) -> int:
+    return int(at) // step * step

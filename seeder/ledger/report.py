@@ -179,7 +179,7 @@ class Report:
             "torrents": [
                 row.document(self.prices) for row in (self.rows if rows is None else rows)
             ],
-            "unattributed": _counts(self.unattributed),
+            "unattributed": counts_document(self.unattributed),
             "prices": asdict(self.prices),
             "budget": [remaining.document() for remaining in self.budget],
         }
@@ -190,7 +190,8 @@ def _weight(row: TorrentRow) -> tuple[bool, int, int]:
     return not settled, row.peers, row.counters.uploaded_bytes
 
 
-def _counts(counters: Counters) -> Document:
+def counts_document(counters: Counters) -> Document:
+    """Return what was counted, in the form of /status.json."""
     return {
         "origin_bytes": counters.origin_bytes,
         "origin_bytes_by_purpose": counters.origin_bytes_by_purpose(),
@@ -211,7 +212,7 @@ def _figures(
 ) -> Document:
     saved = savings(counters, size=size, prices=prices)
     return {
-        **_counts(counters),
+        **counts_document(counters),
         # asdict would copy each value deeply, and there are many torrents.
         **{name: getattr(saved, name) for name in _SAVINGS},
         "peers": peers,

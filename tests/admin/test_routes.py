@@ -2,6 +2,7 @@ import json
 import re
 from collections.abc import Awaitable
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 import trio
@@ -17,6 +18,7 @@ from seeder.http.messages import Request, Response
 from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
 from seeder.ledger.counters import AccountKey, Counters, Ledger
 from seeder.ledger.database import LedgerStatistics
+from seeder.ledger.history import History
 from seeder.ledger.report import Document, Report
 from seeder.ledger.savings import Prices
 from seeder.publish.prefixes import Prefix
@@ -30,7 +32,15 @@ PAGES = [
     *(f"/{name}".encode() for name in sorted(STATIC) if name.endswith((".js", ".css"))),
     b"/icon.svg",
 ]
-ROUTES = [*PAGES, b"/status.json", b"/metrics", b"/events", b"/healthz", b"/readyz"]
+ROUTES = [
+    *PAGES,
+    b"/status.json",
+    b"/history.json",
+    b"/metrics",
+    b"/events",
+    b"/healthz",
+    b"/readyz",
+]
 
 
 class Daemon(Overview):
@@ -39,6 +49,8 @@ class Daemon(Overview):
     def __init__(self) -> None:
         self.unready = None
         self.ledger = Ledger()
+        self.prices = Prices(0.09, 0.0004)
+        self.history = History(Path("/nonexistent/ledger.sqlite"), self.ledger)
         self.ledger.account(AccountKey("default", "quotes", "Nelson", "v")).uploaded(5)
 
     def _report(self) -> Report:

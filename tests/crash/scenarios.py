@@ -16,8 +16,9 @@ import trio
 from seeder.cache import files
 from seeder.daemon.swarm_file import SwarmFile
 from seeder.ledger.counters import AccountKey, Ledger
-from seeder.ledger.file import Entry, LedgerFile
+from seeder.ledger.file import LedgerFile
 from seeder.ledger.opening import open_ledger
+from seeder.ledger.records import Entry
 from seeder.metainfo.journal import HashJournal
 from seeder.metainfo.records import Record
 from seeder.metainfo.store import MetainfoStore

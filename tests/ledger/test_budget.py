@@ -23,9 +23,10 @@ from seeder.ledger.budget import (
     period_starts,
 )
 from seeder.ledger.counters import COUNTERS, AccountKey, Counters, Ledger, Tally
-from seeder.ledger.file import HOURLY_FOR, Entry, LedgerFile, read_ledger
+from seeder.ledger.file import KEPT_FOR, LedgerFile, read_ledger
+from seeder.ledger.records import Entry
 from seeder.ledger.savings import BYTES_PER_GB, Prices
-from seeder.units import DAY
+from seeder.units import DAY, HOUR
 
 PRICES = Prices(price_per_gb=0.5, price_per_1000_requests=2.0)
 NOON = datetime(2026, 7, 20, 12, tzinfo=UTC).timestamp()
@@ -314,8 +315,8 @@ def test_hours_that_were_folded_into_days_still_make_a_whole_month(tmp_path: Pat
     begin = datetime(2026, 7, 1, tzinfo=UTC).timestamp()
     spent_by(file, [(begin - 1, 1), (begin + 1, 10), (begin + 5 * 3600, 100), (end, 1000)])
     assert file.spent(end) == Spent(today=read(1000), this_month=read(1110))
-    # The flush that folds them comes in the next month; a clock set back sees the folded rows.
-    spent_by(file, [(begin + HOURLY_FOR + 2 * DAY, 0)])
+    # The flush that drops the hours comes later; a clock set back sees the days.
+    spent_by(file, [(begin + KEPT_FOR[HOUR] + 2 * DAY, 0)])
     assert file.spent(end).this_month == read(1110)
     file.close()
 

@@ -18,9 +18,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from seeder.ledger.counters import PURPOSES, UNATTRIBUTED, AccountKey, Counters, Ledger
 from seeder.ledger.database import LedgerDatabase
-from seeder.ledger.file import HOURLY_FOR, read_ledger
+from seeder.ledger.file import KEPT_FOR, read_ledger
 from seeder.torrent.objects import Purpose
-from seeder.units import DAY, HOUR
+from seeder.units import DAY, HOUR, MINUTE
 from tests.ledger.support import NELSON, as_nobody
 
 ROOT = Path(__file__).parents[2]
@@ -101,9 +101,11 @@ class LedgerMachine(RuleBasedStateMachine):
         self.directory = Path(tempfile.mkdtemp())
         self.path = self.directory / "ledger.sqlite"
         self.lock: sqlite3.Connection | None = None
-        # The model: what memory holds, and what the file does, by account and hour.
+        # The model: what memory holds; what the file does, by account and minute, a flush each;
+        # and what waits for the file.
         self.counted: dict[AccountKey, Counters] = defaultdict(Counters)
-        self.flushed: dict[tuple[AccountKey, int], Counters] = defaultdict(Counters)
+        self.flushed: list[tuple[AccountKey, int, Counters]] = []
+        self.waiting: dict[tuple[AccountKey, int], Counters] = {}
         self.open()
 
     def teardown(self) -> None:
@@ -121,10 +123,16 @@ class LedgerMachine(RuleBasedStateMachine):
         self.counted = self.in_file(0)
 
     def in_file(self, start: float) -> dict[AccountKey, Counters]:
+        """Return what a report since `start` tells; a look stands by its account in whole days."""
         found: dict[AccountKey, Counters] = defaultdict(Counters)
-        for (key, hour), counters in self.flushed.items():
-            if hour >= start:
-                found[key] = found[key].plus(counters)
+        first_day = -(-start // DAY) * DAY
+        for key, minute, counters in self.flushed:
+            if minute >= start:
+                looked = counters == Counters(
+                    origin_requests_metainfo=counters.origin_requests_metainfo
+                )
+                whose = UNATTRIBUTED if looked and minute < first_day else key
+                found[whose] = found[whose].plus(counters)
         return found
 
     def unlock_if_locked(self) -> None:
@@ -164,24 +172,34 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule()
     def flush(self) -> None:
-        news = self.counted != self.in_file(0)
+        in_file = self.in_file(0)
+        news = any(in_file[key] != counters for key, counters in self.counted.items())
         written = trio.run(self.database.flush, self.ledger)
+        self.note()
         if self.lock is None:
             assert written
             self.flush_model()
         elif news:
             assert not written
 
-    def flush_model(self) -> None:
-        before = self.in_file(0)
+    def note(self) -> None:
+        known = self.in_file(0)
+        for (key, _), counters in self.waiting.items():
+            known[key] = known[key].plus(counters)
         for key, counters in self.counted.items():
-            place = (key, self.now // HOUR * HOUR)
-            self.flushed[place] = self.flushed[place].plus(counters.minus(before[key]))
+            place = (key, self.now // MINUTE * MINUTE)
+            if new := counters.minus(known[key]):
+                self.waiting[place] = self.waiting.get(place, Counters()).plus(new)
+
+    def flush_model(self) -> None:
+        self.flushed += [(*place, counters) for place, counters in self.waiting.items()]
+        self.waiting.clear()
 
     @precondition(lambda self: self.lock is None)
     @rule()
     def stop_and_start(self) -> None:
         trio.run(self.stop)
+        self.note()
         self.flush_model()
         self.open()
 
@@ -202,6 +220,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 shutil.copy(file, left)
         self.unlock_if_locked()
         trio.run(self.database.aclose)
+        self.waiting.clear()
         self.path = left / self.path.name
         self.open()
 
@@ -217,13 +236,15 @@ class LedgerMachine(RuleBasedStateMachine):
         for key in KEYS:
             assert recorded.account(key).counters == expected[key]
 
-    @rule(ago=st.integers(0, 5 * HOUR) | st.integers(0, 60 * DAY))
+    @rule(ago=st.integers(0, 5 * HOUR) | st.integers(0, 120 * DAY))
     def report_since(self, ago: int) -> None:
         since = self.now - ago
-        start = since // DAY * DAY if ago > HOURLY_FOR else since // HOUR * HOUR
         recorded = read_ledger(self.path, now=self.now, since=since)
+        start = recorded.since
+        assert start is not None
+        steps = [step for step, age in KEPT_FOR.items() if ago <= age]
+        assert since - start < min([*steps, DAY])
         expected = self.in_file(start)
-        assert recorded.since == start
         for key in KEYS:
             assert recorded.ledger.account(key).counters == expected[key]
 

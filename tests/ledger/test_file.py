@@ -1,3 +1,4 @@
+import contextlib
 import os
 import sqlite3
 import tempfile
@@ -8,7 +9,10 @@ import pytest
 
 from seeder.errors import StorageError
 from seeder.ledger.counters import COUNTERS, AccountKey, Counters, Ledger
-from seeder.ledger.file import SCHEMA, Entry, LedgerFile, read_ledger
+from seeder.ledger.file import LedgerFile, read_ledger
+from seeder.ledger.node import FIGURES
+from seeder.ledger.records import Entry
+from seeder.ledger.schema import APPLICATION_ID, MIGRATIONS, SCHEMA
 from seeder.units import DAY, HOUR
 from tests.ledger.support import NELSON, NOON, as_nobody, counted, write_lock
 
@@ -35,31 +39,75 @@ def make(path: Path, accounts: int = 0) -> Ledger:
 def test_every_counter_has_its_column(path: Path) -> None:
     make(path)
     connection = sqlite3.connect(path)
-    columns = [row[1] for row in connection.execute("PRAGMA table_info(hours)")]
+    columns = {
+        table: [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+        for table in ("minutes", "hours", "days", "node_minutes", "node_hours", "node_days")
+    }
     strict = dict(connection.execute("SELECT name, strict FROM pragma_table_list"))
     journal = connection.execute("PRAGMA journal_mode").fetchone()
     connection.close()
-    assert columns == ["account", "hour", *COUNTERS]
-    assert (strict["accounts"], strict["hours"], strict["flushes"]) == (1, 1, 1)
+    for table, found in columns.items():
+        begin = ["at", *FIGURES] if table.startswith("node_") else ["account", "at"]
+        assert found == [*begin, *COUNTERS]
+    assert all(strict[table] for table in (*columns, "accounts", "flushes", "kept"))
     assert journal == ("wal",)
 
 
-def test_an_older_format_is_read_as_it_is_and_brought_up_by_the_daemon(path: Path) -> None:
-    ledger = make(path, accounts=2)
-    connection = sqlite3.connect(path)
-    connection.execute("ALTER TABLE hours DROP COLUMN protocol_bytes")  # new in format 2
-    connection.execute("PRAGMA user_version = 1")
-    connection.close()
-    assert counted(path) == ledger.totals()
+@pytest.mark.parametrize("version", range(1, SCHEMA))
+def test_an_older_format_is_read_as_it_is_and_brought_up_by_the_daemon(
+    path: Path, version: int
+) -> None:
+    begin, hour = NOON - 40 * DAY, NOON - HOUR
+    make_older(path, version, {begin: 5, hour: 7, NOON: 11})
+    assert counted(path) == Counters(uploaded_bytes=23)
+    assert read_ledger(path, now=NOON, since=NOON).ledger.totals().uploaded_bytes == 11
+    assert read_ledger(path, now=NOON, since=begin).since == begin - begin % DAY
     file = LedgerFile(path)
     known = Ledger()
     for entry in file.load():
         entry.add_to(known)
-    assert known.totals() == ledger.totals()
+    assert known.totals() == Counters(uploaded_bytes=23)
+    assert file.spent(NOON).today.uploaded_bytes == 18
     known.account(NELSON).protocol(5)
-    write(file, known)
+    write(file, known, NOON + HOUR)
+    known.account(NELSON).protocol(6)
+    write(file, known, NOON + HOUR + 120)
     file.close()
-    assert counted(path) == ledger.totals().plus(Counters(protocol_bytes=5))
+    assert counted(path) == Counters(uploaded_bytes=23, protocol_bytes=11)
+
+    def since(at: float) -> tuple[Counters, float | None]:
+        recorded = read_ledger(path, now=NOON + 2 * HOUR, since=at)
+        return recorded.ledger.totals(), recorded.since
+
+    # Hours stay what they were; minutes begin with the first hour that is counted by them.
+    late = Counters(uploaded_bytes=11, protocol_bytes=11)
+    assert since(NOON + 60) == (late, NOON)
+    assert since(NOON + HOUR + 60) == (Counters(protocol_bytes=6), NOON + HOUR + 60)
+    folded = Counters(uploaded_bytes=23, protocol_bytes=11)
+    assert since(begin + HOUR) == (folded, begin - begin % DAY)
+
+
+def make_older(path: Path, version: int, uploaded: dict[int, int]) -> None:
+    """Write a file of an older format, last flushed at NOON: bytes uploaded by their hours."""
+    connection = sqlite3.connect(path)
+    for statements in MIGRATIONS[:version]:
+        for statement in statements:
+            connection.execute(statement)
+    columns = [row[1] for row in connection.execute("PRAGMA table_info(hours)")]
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {version}")
+    names = (NELSON.origin, NELSON.bucket, NELSON.key, NELSON.version)
+    connection.execute(
+        "INSERT INTO accounts (id, origin, bucket, key, version, state, peers, seeds)"
+        " VALUES (1, ?, ?, ?, ?, 'serving', 0, 0)",
+        names,
+    )
+    for hour, count in uploaded.items():
+        row = [1, hour, *(count if name == "uploaded_bytes" else 0 for name in columns[2:])]
+        connection.execute(f"INSERT INTO hours VALUES (?{', ?' * (len(row) - 1)})", row)
+    connection.execute("INSERT INTO flushes VALUES (1, ?)", (float(NOON),))
+    connection.commit()
+    connection.close()
 
 
 def test_every_field_of_an_account_comes_back(path: Path) -> None:
@@ -93,51 +141,135 @@ def test_nothing_is_written_when_nothing_changed(path: Path) -> None:
     file.close()
 
 
-def test_since_counts_from_the_start_of_its_hour(path: Path) -> None:
+def test_since_counts_from_the_start_of_its_minute(path: Path) -> None:
     ledger, file = Ledger(), LedgerFile(path)
-    for hour in range(4):
-        ledger.account(NELSON).uploaded(10**hour)
-        write(file, ledger, NOON + hour * HOUR + 1800)
+    for minute in range(4):
+        ledger.account(NELSON).uploaded(10**minute)
+        write(file, ledger, NOON + minute * 60 + 30)
     file.close()
 
     def since(at: float) -> int:
-        recorded = read_ledger(path, now=NOON + 4 * HOUR, since=at)
+        recorded = read_ledger(path, now=NOON + 240, since=at)
         return recorded.ledger.totals().uploaded_bytes
 
     assert since(0) == 1111
-    assert since(NOON + HOUR - 1) == 1111
-    assert since(NOON + HOUR) == 1110
-    assert since(NOON + 3.9 * HOUR) == 1000
-    assert since(NOON + 4 * HOUR) == 0
-    recorded = read_ledger(path, now=NOON + 4 * HOUR, since=NOON + 4.5 * HOUR)
+    assert since(NOON + 59) == 1111
+    assert since(NOON + 60) == 1110
+    assert since(NOON + 239) == 1000
+    assert since(NOON + 240) == 0
+    recorded = read_ledger(path, now=NOON + 240, since=NOON + 270)
     assert [account.key for account in recorded.ledger.accounts] == [NELSON]
-    assert recorded.since == NOON + 4 * HOUR
+    assert recorded.since == NOON + 240
 
 
-def test_hours_older_than_a_month_become_days_and_lose_nothing(path: Path) -> None:
+def test_minutes_and_hours_that_are_old_are_dropped_and_nothing_is_lost(path: Path) -> None:
     ledger, file = Ledger(), LedgerFile(path)
     now = NOON
-    for day in range(0, 40, 2):
+    for day in range(100):
         for hour in (0, 5, 11):
             now = NOON + day * DAY + hour * HOUR
             ledger.account(NELSON).uploaded(1)
             write(file, ledger, now)
     file.close()
     connection = sqlite3.connect(path)
-    hours = [hour for (hour,) in connection.execute("SELECT hour FROM hours ORDER BY hour")]
+    oldest = {
+        table: connection.execute(f"SELECT min(at), count(*) FROM {table}").fetchone()
+        for table in ("days", "hours", "minutes", "node_hours", "node_minutes")
+    }
     connection.close()
-    assert hours[:4] == [NOON + day * DAY - 12 * HOUR for day in (0, 2, 4, 6)]
-    assert len(hours[4:]) == 16 * 3
-    assert counted(path) == Counters(uploaded_bytes=60)
+    midnight = NOON + 99 * DAY - 12 * HOUR
+    assert oldest["days"] == (NOON - 12 * HOUR, 100)
+    # On the last day, at 12, hours of 90 days ago begin; at 23, minutes of two days ago do.
+    assert oldest["hours"] == oldest["node_hours"] == (midnight - 90 * DAY + 12 * HOUR, 273)
+    assert oldest["minutes"] == oldest["node_minutes"] == (now - 2 * DAY, 7)
+    assert counted(path) == Counters(uploaded_bytes=300)
 
     def since(at: float) -> tuple[int, float | None]:
         recorded = read_ledger(path, now=now, since=at)
         return recorded.ledger.totals().uploaded_bytes, recorded.since
 
-    # Day 4 is folded: whatever hour of it is asked for, the whole of it counts.
-    assert since(NOON + 4 * DAY + 4 * HOUR) == (54, NOON + 4 * DAY - 12 * HOUR)
-    assert since(NOON + 5 * DAY) == (51, NOON + 5 * DAY - 12 * HOUR)
-    assert since(NOON + 36 * DAY + 4 * HOUR) == (5, NOON + 36 * DAY + 4 * HOUR)
+    # Of day 4 no hours are left: whatever hour of it is asked for, the whole of it counts.
+    assert since(NOON + 4 * DAY + 4 * HOUR) == (288, NOON + 4 * DAY - 12 * HOUR)
+    # Of day 50 no minutes are left.
+    assert since(NOON + 50 * DAY + 5 * HOUR + 119) == (149, NOON + 50 * DAY + 5 * HOUR)
+
+
+def test_a_clock_that_is_wrong_for_a_while_drops_nothing(path: Path) -> None:
+    ledger, file = Ledger(), LedgerFile(path)
+    for now in (NOON, NOON + 1000 * DAY, NOON + 1000 * DAY + 1800, NOON + 60, NOON + 5 * HOUR):
+        ledger.account(NELSON).uploaded(1)
+        write(file, ledger, now)
+    file.close()
+    recorded = read_ledger(path, now=NOON + 5 * HOUR, since=NOON + 60)
+    assert (recorded.since, recorded.ledger.totals().uploaded_bytes) == (NOON + 60, 4)
+
+
+def test_minutes_begin_anew_after_a_clock_that_dropped_them(path: Path) -> None:
+    ledger, file = Ledger(), LedgerFile(path)
+    wrong = NOON + 1000 * DAY
+    clock = [NOON, wrong, wrong + 2 * HOUR, NOON + 60, NOON + 2 * HOUR, NOON + 4 * HOUR]
+    for now in clock:
+        ledger.account(NELSON).uploaded(1)
+        write(file, ledger, now)
+    file.close()
+    assert counted(path) == Counters(uploaded_bytes=len(clock))
+    recorded = read_ledger(path, now=NOON + 4 * HOUR, since=NOON + 4 * HOUR)
+    assert recorded.since == NOON + 4 * HOUR
+
+
+def test_what_waits_for_the_file_is_written_under_its_own_minutes(path: Path) -> None:
+    ledger, file = Ledger(), LedgerFile(path, busy=0)
+    write(file, ledger, NOON)
+    with write_lock(path):
+        for minute in range(1, 4):
+            ledger.account(NELSON).uploaded(10**minute)
+            with pytest.raises(StorageError, match="lock"):
+                write(file, ledger, NOON + minute * 60)
+    write(file, ledger, NOON + 600)
+    file.close()
+    for minute, count in ((1, 1110), (2, 1100), (3, 1000), (4, 0)):
+        recorded = read_ledger(path, now=NOON + 600, since=NOON + minute * 60)
+        assert recorded.ledger.totals().uploaded_bytes == count
+
+
+def test_what_waits_for_hours_keeps_its_sum_and_takes_bounded_room(path: Path) -> None:
+    ledger, file = Ledger(), LedgerFile(path, busy=0)
+    write(file, ledger, NOON)
+    with write_lock(path):
+        for minute in range(400):
+            ledger.account(NELSON).uploaded(1)
+            with pytest.raises(StorageError, match="lock"):
+                write(file, ledger, NOON + minute * 60)
+    write(file, ledger, NOON + 400 * 60)
+    file.close()
+    assert counted(path) == Counters(uploaded_bytes=400)
+    recorded = read_ledger(path, now=NOON + 400 * 60, since=NOON + 300 * 60)
+    assert recorded.ledger.totals().uploaded_bytes == 100
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT count(*) FROM minutes").fetchone()[0] < 200
+    connection.close()
+
+
+def test_looks_at_thousands_of_objects_take_a_row_a_day_each(path: Path) -> None:
+    ledger, file = Ledger(), LedgerFile(path)
+    now = NOON - 12 * HOUR
+    for _ in range(10):
+        for number in range(100):
+            ledger.account(AccountKey("default", "b", f"key-{number}", "v")).origin_request(
+                "metainfo"
+            )
+        write(file, ledger, now)
+        now += 600
+    file.close()
+    connection = sqlite3.connect(path)
+    rows = [
+        connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        for table in ("days", "hours", "minutes")
+    ]
+    connection.close()
+    assert rows == [100, 2, 10]
+    late = read_ledger(path, now=now, since=now - 700).ledger
+    assert late.unattributed.counters == late.totals() == Counters(origin_requests_metainfo=100)
 
 
 def test_a_write_that_fails_half_way_leaves_nothing_behind(path: Path) -> None:
@@ -203,8 +335,15 @@ def test_a_newer_format_is_refused(path: Path) -> None:
 
 def test_a_damaged_file_is_refused(path: Path) -> None:
     ledger = make(path, accounts=200)
-    whole = path.read_bytes()
-    path.write_bytes(whole[:4096] + bytes(len(whole) - 4096))
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        pages = [
+            root
+            for (root,) in connection.execute("SELECT rootpage FROM sqlite_schema WHERE rootpage")
+        ]
+    with path.open("r+b") as data:
+        for page in pages:
+            data.seek((page - 1) * 4096)
+            data.write(bytes(4096))
     file = LedgerFile(path)
     with pytest.raises(StorageError, match="the file is damaged"):
         file.load()

@@ -318,14 +318,18 @@ def execute(path: Path, *statements: str) -> None:
 
 
 NEVER_WRITTEN = {
-    "too many bytes": "UPDATE hours SET uploaded_bytes = 9223372036854775807",
-    "fewer than none": "UPDATE hours SET uploaded_bytes = -1",
+    "too many bytes": "UPDATE days SET uploaded_bytes = 9223372036854775807",
+    "fewer than none": "UPDATE days SET uploaded_bytes = -1",
     "fewer peers than none": "UPDATE accounts SET peers = -1",
     "another column": (
         "UPDATE sqlite_schema SET sql = replace(sql, 'info_hash', 'info_hasi')"
         " WHERE name = 'accounts'"
     ),
-    "no table": "DROP TABLE hours",
+    **{
+        f"no {table}": f"DROP TABLE {table}"
+        for table in ("days", "hours", "minutes", "node_days", "node_minutes", "kept")
+    },
+    "a moment for another step": "UPDATE kept SET step = 7 WHERE step = 60",
 }
 
 
@@ -367,7 +371,7 @@ async def test_counts_that_only_together_are_too_many_are_kept_and_the_budgets_b
     path: Path,
 ) -> None:
     await fill(path)
-    execute(path, "UPDATE hours SET peers_seen = 1 << 62")
+    execute(path, "UPDATE node_hours SET peers_seen = (1 << 62) + 1")
     ledger = Ledger()
     async with opened(path, ledger) as database:
         assert await database.spent() == Spent()
@@ -380,7 +384,7 @@ async def test_a_count_with_no_room_left_is_damage_when_it_is_added_to(path: Pat
     await fill(path)
     ledger = Ledger()
     async with opened(path, ledger) as database:
-        execute(path, "UPDATE hours SET uploaded_bytes = 9223372036854775807")
+        execute(path, "UPDATE days SET uploaded_bytes = 9223372036854775807")
         ledger.account(NELSON).uploaded(7)
         assert await database.flush(ledger)
         assert database.statistics().fault is None
@@ -397,12 +401,12 @@ async def test_a_flush_at_no_possible_time_is_damage_to_a_report(path: Path) -> 
 
 async def test_what_was_counted_at_no_possible_hour_is_counted_once(path: Path) -> None:
     await fill(path)
-    execute(path, "UPDATE hours SET hour = -193")
+    execute(path, *(f"UPDATE {table} SET at = -193" for table in ("minutes", "hours", "days")))
     for runs in (1, 2, 3):
         ledger = Ledger()
         async with opened(path, ledger, NOON + runs * DAY) as database:
             assert ledger.account(NELSON).counters.uploaded_bytes == 100 + 7 * (runs - 1)
             ledger.account(NELSON).uploaded(7)
-            # The first flush of a day folds what is old.
+            # The first flush of a day drops what is old.
             assert await database.flush(ledger)
         assert counted(path).uploaded_bytes == 100 + 7 * runs

@@ -12,8 +12,12 @@ from rich.console import Console
 from seeder.errors import LedgerRefused, StorageError
 from seeder.ledger.counters import COUNTERS, AccountKey, Counters, Ledger
 from seeder.ledger.database import LedgerDatabase
-from seeder.ledger.file import Entry, LedgerFile, Recorded, read_ledger
+from seeder.ledger.file import LedgerFile, Recorded, read_ledger, records_of
+from seeder.ledger.node import NodeFigures
+from seeder.ledger.recent import Recent
+from seeder.ledger.records import Entry
 from seeder.ledger.report import Report
+from seeder.ledger.series import Selection, Span, read_series, recent_series
 from seeder.ledger.table import render
 from seeder.units import DAY
 from tests.fuzz.inputs import Choices, damaged, scratch, target
@@ -21,6 +25,7 @@ from tests.ledger.support import AT, PRICES, a_swarm
 
 _DIRECTORY = scratch()
 _PATH = _DIRECTORY / "ledger.sqlite"
+_SCOPE = Selection("quotes", "", is_prefix=True)
 _OURS = AccountKey("default", "bucket", "fuzz", '"e"')
 
 
@@ -35,7 +40,8 @@ def _ledger() -> bytes:
     for at in (AT - 40 * DAY, AT - DAY, AT):
         for account in ledger.accounts:
             account.counters = account.counters.plus(Counters(uploaded_bytes=1000, completed=1))
-        file.write(_entries(ledger), at)
+        figures = NodeFigures(milliseconds=int(1000 * (at - AT + 50 * DAY)), peers=3)
+        file.write(_entries(ledger), at, figures)
     file.close()
     return _PATH.read_bytes()
 
@@ -70,6 +76,11 @@ def ledger_file(data: bytes) -> None:
     _PATH.write_bytes(_LEDGER if flags & _SQL else damaged(_LEDGER, told))
     if flags & _SQL:
         _put_values(Choices(told))
+    with contextlib.suppress(StorageError), records_of(_PATH) as records:
+        scope = _SCOPE if flags & _LATE else None
+        recent_series(records, Recent().snapshot(None), AT, scope)
+        for span in (Span.DAY, Span.MONTH, Span.ALL):
+            read_series(records, span, AT, scope)
     with contextlib.suppress(StorageError):
         _report(read_ledger(_PATH, now=AT, since=AT - DAY if flags & _LATE else None))
     with contextlib.suppress(LedgerRefused):
@@ -86,8 +97,20 @@ def _report(recorded: Recorded) -> None:
 _COLUMNS = [
     *(("accounts", name) for name in ("origin", "key", "info_hash", "size", "pieces", "state")),
     *(("accounts", name) for name in ("peers", "seeds")),
-    *(("hours", name) for name in ("account", "hour", *COUNTERS)),
+    *(("hours", name) for name in ("account", "at", *COUNTERS)),
     ("flushes", "at"),
+    *(
+        (table, name)
+        for table in ("days", "minutes")
+        for name in ("account", "at", "uploaded_bytes", "peers_seen")
+    ),
+    *(
+        (f"node_{table}", name)
+        for table in ("days", "hours", "minutes")
+        for name in ("at", "peers", "uploaded_bytes")
+    ),
+    ("kept", "step"),
+    ("kept", "since"),
 ]
 _TEXTS = frozenset({"origin", "key", "info_hash", "state"})
 
@@ -103,7 +126,7 @@ def _put_values(choices: Choices) -> None:
             value: object
             if column in _TEXTS:
                 value = choices.text()
-            elif column == "at":
+            elif (table, column) == ("flushes", "at"):
                 value = unpack(">d", choices.take(8).rjust(8, b"\0"))[0]
             else:
                 value = int.from_bytes(choices.take(8), "big", signed=True)
@@ -116,7 +139,11 @@ def _put_values(choices: Choices) -> None:
 
 _BEFORE = {
     "accounts": "other.id < one.id",
-    "hours": "(other.account, other.hour) < (one.account, one.hour)",
+    **dict.fromkeys(
+        ("days", "hours", "minutes"), "(other.account, other.at) < (one.account, one.at)"
+    ),
+    **{f"node_{table}": "other.at < one.at" for table in ("days", "hours", "minutes")},
+    "kept": "other.step < one.step",
     "flushes": "other.last < one.last",
 }
 """What tells that a row comes before another one."""

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import h11
 import trio
 
+from seeder.admin.history import parse_query
 from seeder.errors import StorageError
 from seeder.gateway.access import Keyring, ReadKey
 from seeder.http.connection import Connection, ServerLimits, Want
@@ -26,6 +27,8 @@ from seeder.http.messages import (
     encode_head,
     split_target,
 )
+from seeder.ledger.counters import AccountKey
+from seeder.ledger.series import Span
 from seeder.units import ByteRange
 from tests.fuzz.inputs import Choices, chunks, target
 from tests.gateway.signing import KEY_ID, NOW, SECRET
@@ -434,3 +437,19 @@ def preconditions(data: bytes) -> None:
     assert all(32 <= byte < 127 for byte in shown)
     decoded_query(data)
     split_target(data)
+
+
+@target(
+    b"span=day",
+    b"span=month&torrent=bucket/a+key%20of/it",
+    b"prefix=bucket/&origin=default&span=all",
+    b"torrent=%ff/%00&span=",
+)
+def history_query(data: bytes) -> None:
+    """A query of /history.json is a span and accounts, or a line that says what is wanted."""
+    with suppress(ValueError):
+        span, scope = parse_query(data)
+        assert span in Span
+        if scope is not None:
+            assert scope.bucket
+            scope.has(AccountKey("default", scope.bucket, scope.key, "v"))
