@@ -7,6 +7,6 @@ and rows of the ledger's SQLite file, which outlive the process.
 Door: `counters.Ledger` has the accounts. `delivery` tells what a peer gained, `spread` how much of
 that is believed; `savings` has the formulas, `budget` the limits of a day and a month, `spending`
 those of a configuration, `report` the figures, and `table` how a terminal shows them; `database`
-flushes the ledger to its `file`, whose tables `schema` has and `records` reads. `history` tells what
-was counted when: `recent` keeps the last hour, `series` makes arrays of it and of the file.
+flushes the ledger to its `file`, whose tables `schema` has and `records` reads. `history` tells
+what was counted when: `recent` keeps the last hour, `series` makes arrays of it and of the file.
 """
