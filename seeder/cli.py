@@ -19,6 +19,8 @@ from rich.console import Console
 
 from seeder import __version__
 from seeder.commands.check import check_online
+from seeder.commands.diagnose import diagnose as diagnose_torrent
+from seeder.commands.diagnose import render_diagnosis
 from seeder.commands.machine import doubt_machine
 from seeder.commands.torrent import configured, find_torrent
 from seeder.config.advice import advise
@@ -248,6 +250,28 @@ def magnet(path: Path, name: str) -> None:
         click.echo(links.magnet(found, public=configured(config, bucket, key).is_public))
 
     _run(write)
+
+
+@main.command()
+@click.argument("source", metavar="URL|MAGNET|FILE")
+@click.option("--json", "as_json", is_flag=True, help="Print all that was found as JSON.")
+@click.option("--private", is_flag=True, help="Ask private addresses too that it names.")
+def diagnose(source: str, as_json: bool, private: bool) -> None:
+    """Try a torrent as a downloader would: its trackers, peers and web seeds.
+
+    Exit code 0 if somebody gives a right piece and nobody a wrong one, else 1.
+    """
+
+    async def run() -> None:
+        found = await diagnose_torrent(source, private=private)
+        if as_json:
+            click.echo(json.dumps(found.document(), indent=2))
+        else:
+            render_diagnosis(found, click.echo)
+        if not found.works:
+            sys.exit(FAILED)
+
+    _run(run)
 
 
 @main.command()

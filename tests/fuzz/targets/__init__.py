@@ -3,6 +3,7 @@
 from tests.fuzz.targets import (
     builds,
     configuration,
+    diagnosing,
     encryption,
     ledger,
     origin,
@@ -17,6 +18,7 @@ from tests.fuzz.targets import (
 __all__ = [
     "builds",
     "configuration",
+    "diagnosing",
     "encryption",
     "ledger",
     "origin",

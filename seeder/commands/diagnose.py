@@ -1,0 +1,370 @@
+"""`seeder diagnose`: a torrent as a downloader meets it: trackers, peers, web seeds, a verdict.
+
+The torrent may be anybody's, and so may what it names: time and bytes are bounded, and private
+addresses are asked only if the user named them, for a torrent could otherwise send us to any server
+of the user's own network.
+"""
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import monotonic
+from urllib.parse import urlsplit
+
+import trio
+
+from seeder.commands.sought import (
+    LARGEST_TORRENT,
+    MOST_PEERS,
+    Described,
+    Sought,
+    Told,
+    announce_target,
+    is_public,
+    parse_sought_file,
+    parse_sought_link,
+    parse_told,
+    web_seed_url,
+)
+from seeder.commands.tasting import Taste, Taster
+from seeder.errors import FetchFailed, MetainfoError, StorageError
+from seeder.http.client import connect, fetch
+from seeder.metainfo.workers import do_all
+from seeder.net.addresses import HostPort, parse_ip
+from seeder.s3.answers import printable
+from seeder.torrent.layout import sha1
+from seeder.units import KIB, ByteRange
+
+TIME_LIMIT = 90.0
+"""Seconds for all of it."""
+TRACKER_SECONDS = 15.0
+PEER_SECONDS = 20.0
+WEB_SEED_SECONDS = 30.0
+PEERS_AT_ONCE = 8
+MOST_TASTED = 20
+"""Peers that are asked for a piece."""
+_LARGEST_REPLY = 256 * KIB
+_MOST_SPANS = 50
+_UNKNOWN = 1
+"""Bytes that are left, while the size isn't known: who has none left is no downloader (BEP 3)."""
+
+
+@dataclass(slots=True)
+class Source:
+    """What a tracker or a web seed did; `seconds` until it was through."""
+
+    url: str
+    seconds: float | None = None
+    problem: str = ""
+    told: Told | None = None
+    wrong: bool = False
+
+
+@dataclass(slots=True)
+class Diagnosis:
+    """All that was found. It works if somebody gave a right piece and nobody a wrong one."""
+
+    info_hash: str
+    trackers: list[Source] = field(default_factory=list)
+    peers: list[Taste] = field(default_factory=list)
+    web_seeds: list[Source] = field(default_factory=list)
+    verdict: str = ""
+    works: bool = False
+
+    def document(self) -> Mapping[str, object]:
+        """Return it as JSON can say it."""
+        return asdict(self)
+
+
+async def diagnose(source: str, *, private: bool = False) -> Diagnosis:
+    """Diagnose a URL, a magnet link or a file. FetchFailed, MetainfoError, StorageError.
+
+    `private` admits every address; else those of the URL's own host and public ones are asked.
+    """
+    named: set[str] = set()
+    sought = await _read(source, named)
+
+    def admit(host: str) -> bool:
+        return private or host in named or is_public(host)
+
+    doctor = _Doctor(sought, admit)
+    with trio.move_on_after(TIME_LIMIT):
+        await doctor.examine()
+    with trio.move_on_after(TRACKER_SECONDS, shield=True):
+        await doctor.leave()
+    return doctor.conclude()
+
+
+async def _read(source: str, named: set[str]) -> Sought:
+    if source.startswith("magnet:"):
+        return parse_sought_link(source)
+    if source.startswith(("http://", "https://")):
+        # Whoever writes a URL names its host, wherever that is.
+        named |= await _addresses(source)
+        answer = await _torrent(source, named)
+        if not answer.startswith(b"d"):
+            raise MetainfoError(f"{source}: this is no torrent")
+        return parse_sought_file(answer)
+    path = trio.Path(Path(source))
+    try:
+        async with await path.open("rb") as file:
+            data = await file.read(LARGEST_TORRENT + 1)
+    except OSError as error:
+        raise StorageError(f"{source}: can't be read: {error.strerror}") from error
+    if len(data) > LARGEST_TORRENT:
+        raise MetainfoError(f"{source}: this is longer than any torrent")
+    return parse_sought_file(data)
+
+
+async def _torrent(url: str, named: set[str]) -> bytes:
+    try:
+        answer = await fetch(
+            url,
+            most=LARGEST_TORRENT,
+            seconds=WEB_SEED_SECONDS,
+            admit=lambda host: host in named or is_public(host),
+        )
+    except FetchFailed as error:
+        raise FetchFailed(f"{url}: {error}") from error
+    if answer.status != 200 or not answer.whole:
+        text = printable(answer.body.decode(errors="replace"))
+        raise FetchFailed(f"{url}: no torrent comes (status {answer.status}): {text}")
+    return answer.body
+
+
+async def _addresses(url: str) -> set[str]:
+    try:
+        host = urlsplit(url).hostname or ""
+        found = await trio.socket.getaddrinfo(host, None, type=trio.socket.SOCK_STREAM)
+    except (OSError, ValueError) as error:
+        raise FetchFailed(f"{url}: its host can't be looked up") from error
+    return {str(parse_ip(str(address[0]))) for *_, address in found}
+
+
+class _Doctor:
+    """Asks trackers, then peers, then web seeds; several at a time of each."""
+
+    def __init__(self, sought: Sought, admit: Callable[[str], bool]) -> None:
+        self._admit = admit
+        self._peer_id = b"-SB0100-" + secrets.token_hex(6).encode()
+        self._taster = Taster(sought, self._peer_id, self._dial)
+        self._found = Diagnosis(sought.info_hash.hex())
+        self._found.trackers = [Source(url) for url in sought.trackers]
+
+    async def examine(self) -> None:
+        """Ask everybody; a cancel leaves what was found."""
+        found, sought = self._found, self._taster.sought
+        await do_all(iter(found.trackers), self._announce, workers=PEERS_AT_ONCE)
+        told = [peer for each in found.trackers if each.told for peer in each.told.peers]
+        addresses = list(dict.fromkeys([*sought.peers, *told]))[:MOST_PEERS]
+        found.peers = [Taste(each) for each in addresses[:MOST_TASTED]]
+        if sought.v2_only:
+            return
+        await do_all(iter(found.peers), self._taste, workers=PEERS_AT_ONCE)
+        if self._taster.sought.described is not None:
+            found.web_seeds = [Source(url) for url in sought.web_seeds]
+            await do_all(iter(found.web_seeds), self._ask_web_seed, workers=PEERS_AT_ONCE)
+
+    async def leave(self) -> None:
+        """Tell the trackers that we are gone, so that nobody hears of us."""
+        told = [each for each in self._found.trackers if each.told and not each.told.refusal]
+        await do_all(iter(told), self._say_goodbye, workers=PEERS_AT_ONCE)
+
+    def conclude(self) -> Diagnosis:
+        """Return what was found, with its verdict."""
+        self._found.verdict, self._found.works = judge(self._found, self._taster.sought)
+        return self._found
+
+    async def _dial(self, address: HostPort) -> trio.SocketStream:
+        return await connect(address.host, address.port, self._admit)
+
+    async def _taste(self, taste: Taste) -> None:
+        await self._taster.taste(taste, PEER_SECONDS)
+
+    async def _announce(self, asked: Source) -> None:
+        began = monotonic()
+        try:
+            asked.told = await self._tell(asked.url, "started")
+        except (FetchFailed, MetainfoError) as error:
+            asked.problem = str(error)
+        else:
+            asked.seconds = monotonic() - began
+            if asked.told.refusal:
+                asked.problem = f"refuses: {asked.told.refusal}"
+
+    async def _say_goodbye(self, asked: Source) -> None:
+        try:
+            await self._tell(asked.url, "stopped")
+        except (FetchFailed, MetainfoError):
+            return
+
+    async def _tell(self, url: str, event: str) -> Told:
+        if not url.startswith(("http://", "https://")):
+            raise FetchFailed("is asked by HTTP alone, and this is another protocol")
+        described = self._taster.sought.described
+        left = described.layout.size if described is not None else _UNKNOWN
+        info_hash = self._taster.sought.info_hash
+        target = announce_target(url, info_hash, self._peer_id, left=left, event=event)
+        answer = await fetch(
+            target, most=_LARGEST_REPLY, seconds=TRACKER_SECONDS, admit=self._admit
+        )
+        try:
+            return parse_told(answer.body)
+        except MetainfoError as error:
+            raise MetainfoError(f"{error} (status {answer.status})") from error
+
+    async def _ask_web_seed(self, asked: Source) -> None:
+        described = self._taster.sought.described
+        assert described is not None
+        if not described.layout.piece_count:
+            asked.problem = "isn't asked: the torrent is empty"
+            return
+        began = monotonic()
+        try:
+            piece = await self._read_piece(asked.url, described)
+        except FetchFailed as error:
+            asked.problem = str(error)
+            return
+        if sha1(piece) == described.hash_of(0):
+            asked.seconds = monotonic() - began
+        else:
+            asked.wrong, asked.problem = True, "gives wrong bytes for piece 0"
+
+    async def _read_piece(self, url: str, described: Described) -> bytes:
+        piece = bytearray()
+        spans = described.spans(0)
+        if len(spans) > _MOST_SPANS:
+            raise FetchFailed(f"isn't asked: its first piece lies in {len(spans)} files")
+        for span in spans:
+            if span.path is None:
+                piece += bytes(span.inside.length)
+            else:
+                piece += await self._read_range(
+                    web_seed_url(url, described, span.path), span.inside
+                )
+        return bytes(piece)
+
+    async def _read_range(self, url: str, wanted: ByteRange) -> bytes:
+        headers = {"Range": wanted.header}
+        answer = await fetch(
+            url,
+            most=wanted.length,
+            seconds=WEB_SEED_SECONDS,
+            headers=headers,
+            admit=self._admit,
+        )
+        whole_from_start = answer.status == 200 and wanted.start == 0
+        if answer.status != 206 and not whole_from_start:
+            raise FetchFailed(f"answers {answer.status} to a range")
+        if len(answer.body) != wanted.length:
+            raise FetchFailed(f"sends {len(answer.body)} of {wanted.length} bytes")
+        return answer.body
+
+
+def judge(found: Diagnosis, sought: Sought) -> tuple[str, bool]:
+    """Return one sentence about what was found, and whether a downloader gets the torrent."""
+    right = [each for each in found.peers if each.verified is not None]
+    seeds = [each for each in found.web_seeds if each.seconds is not None]
+    liars = [str(each.address) for each in found.peers if each.wrong]
+    liars += [each.url for each in found.web_seeds if each.wrong]
+    if liars:
+        rest = "; others give right ones" if right or seeds else ""
+        return f"Wrong bytes come from {', '.join(liars)}{rest}.", False
+    if right or seeds:
+        times = [each.verified for each in right if each.verified is not None]
+        times += [each.seconds for each in seeds if each.seconds is not None]
+        counts = [_share(len(right), len(found.peers), "peer")] if found.peers else []
+        counts += [_share(len(seeds), len(found.web_seeds), "web seed")] if found.web_seeds else []
+        problems = [each.problem for each in found.trackers if each.problem]
+        lacks = f", but a tracker doesn't work: {problems[0]}" if problems else ""
+        given = " and ".join(counts)
+        return (
+            f"It works: {given} gave a right piece, the first in {min(times):.1f} s{lacks}.",
+            True,
+        )
+    return _why_nothing_came(found, sought), False
+
+
+def _why_nothing_came(found: Diagnosis, sought: Sought) -> str:
+    answered = [each for each in found.trackers if each.told is not None]
+    refusals = [each.problem for each in answered if each.problem]
+    if not found.trackers and not found.peers and not sought.web_seeds:
+        return "Nothing names a tracker, a peer or a web seed, and DHT isn't tried."
+    if found.trackers and not answered and not found.peers:
+        first = found.trackers[0]
+        return f"No tracker answers: {first.url} {first.problem}."
+    if refusals and not found.peers:
+        return f"The tracker {refusals[0]}."
+    if sought.v2_only:
+        named = _count(len(found.peers), "peer")
+        return f"{named} named, but it is of BitTorrent v2 alone, whose pieces aren't tried."
+    if not found.peers and not found.trackers:
+        if sought.described is None:
+            return "It names web seeds alone, and nobody sends the torrent's metadata."
+        seed = found.web_seeds[0]
+        return f"It names web seeds alone, and none gives a piece: {seed.url} {seed.problem}."
+    if not found.peers:
+        seeds = "".join(f"; {each.url} {each.problem}" for each in found.web_seeds[:1])
+        return (
+            f"No tracker names a peer: nobody seeds it, or the seeder isn't told to anybody{seeds}."
+        )
+    if all(each.connected is None for each in found.peers):
+        return (
+            f"None of {_count(len(found.peers), 'peer')} can be connected to:"
+            f" {found.peers[0].address} {found.peers[0].problem}; check port and firewall."
+        )
+    if all(each.greeted is None for each in found.peers):
+        return f"No peer has this torrent: {_first_problem(found)}."
+    if sought.described is None:
+        return f"No peer sends the torrent's metadata: {_first_problem(found)}."
+    return f"No peer gives a piece: {_first_problem(found)}."
+
+
+def _first_problem(found: Diagnosis) -> str:
+    talked = max(
+        found.peers, key=lambda each: (each.greeted is not None, each.connected is not None)
+    )
+    return f"{talked.address} {talked.problem}"
+
+
+def _share(right: int, count: int, what: str) -> str:
+    return f"{right} of {_count(count, what)}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def render_diagnosis(found: Diagnosis, tell: Callable[[str], None]) -> None:
+    """Tell it for people: a line each, then the verdict. Strangers wrote parts of the lines."""
+    for line in _lines(found):
+        tell(printable(line, 2000))
+
+
+def _lines(found: Diagnosis) -> Iterator[str]:
+    yield f"info hash {found.info_hash}"
+    for asked in found.trackers:
+        told = asked.told
+        says = asked.problem
+        if told is not None and not says:
+            says = (
+                f"names {_count(len(told.peers), 'peer')} in {asked.seconds:.1f} s"
+                f" ({_known(told.seeds)} seeds, {_known(told.leechers)} downloaders)"
+            )
+        warning = f"; warns: {told.warning}" if told and told.warning else ""
+        yield f"tracker {asked.url} {says}{warning}"
+    for taste in found.peers:
+        kind = "seeder" if taste.ours else (taste.client or "unknown client")[:40]
+        says = taste.problem or "was not asked"
+        if taste.verified is not None:
+            says = f"gave a right piece in {taste.verified:.1f} s"
+        yield f"peer {taste.address} ({kind}) {says}"
+    for asked in found.web_seeds:
+        says = asked.problem or f"gave a right piece in {asked.seconds or 0:.1f} s"
+        yield f"web seed {asked.url} {says}"
+    yield (found.verdict)
+
+
+def _known(number: int | None) -> str:
+    return "?" if number is None else str(number)
