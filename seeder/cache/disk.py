@@ -281,9 +281,9 @@ class DiskTier:
             _log.warning("%s: %s of a wrong size deleted", self._root, counted(found.bad, "file"))
         if found.unread:
             _log.warning(
-                "%s: %s left alone and can't be read, such as %s: %s",
+                "%s: %s can't be read and left alone, such as %s: %s",
                 self._root,
-                counted(len(found.unread), "file or directory is", "files or directories are"),
+                counted(len(found.unread), "file or directory", "files or directories"),
                 found.unread[0].filename,
                 found.unread[0].strerror,
             )

@@ -199,7 +199,7 @@ def test_torrents_of_several_files_are_refused_where_one_object_is_meant() -> No
 
 def test_a_torrent_that_no_client_would_take_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundles, "LARGEST_INFO", 100)
-    with pytest.raises(MetainfoError, match="bucket/data/2026/: the torrent of its 1 objects"):
+    with pytest.raises(MetainfoError, match="bucket/data/2026/: the torrent of its 1 object would"):
         torrent_of({"a": b"abc"})
 
 
