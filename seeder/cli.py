@@ -21,23 +21,23 @@ from seeder import __version__
 from seeder.commands.check import check_online
 from seeder.commands.diagnose import diagnose as diagnose_torrent
 from seeder.commands.diagnose import render_diagnosis
+from seeder.commands.estimate import show_estimate
 from seeder.commands.machine import doubt_machine
+from seeder.commands.report import ReportWanted
+from seeder.commands.report import report as tell
 from seeder.commands.torrent import configured, find_torrent
 from seeder.config.advice import advise
 from seeder.config.load import load
 from seeder.config.sections import Config
 from seeder.config.unlikely import doubt
 from seeder.daemon import run as daemon
-from seeder.daemon.foundation import LEDGER
 from seeder.daemon.logs import FORMS, Form, log_to_stderr
 from seeder.errors import ConfigError, SeederError, StorageError
 from seeder.gateway.keys import out_of_reach, read_keys
 from seeder.gateway.links import Links, announce_url
-from seeder.ledger.file import read_ledger
-from seeder.ledger.report import Report
-from seeder.ledger.spending import budget_of, explain_limits, prices_of
-from seeder.ledger.table import render
-from seeder.units import parse_size, parse_time, rounded_size
+from seeder.ledger.spending import explain_limits
+from seeder.ledger.statement import WAYS, By
+from seeder.units import parse_moment, parse_size, rounded_size
 from seeder.upload.standing import explain_copies, explain_listed
 
 FAILED, UNUSABLE = 1, 2
@@ -164,33 +164,72 @@ def check(path: Path, online: bool) -> None:
 
 @main.command()
 @_config
-@click.option("--json", "as_json", is_flag=True, help="Print the form of /status.json.")
-@click.option("--since", metavar="TIME", help='Count only the last TIME, such as "7d".')
-def report(path: Path, as_json: bool, since: str | None) -> None:
-    """Print what was saved."""
+@click.option(
+    "--by", type=click.Choice(WAYS), default="torrent", show_default=True, help="A line for each."
+)
+@click.option(
+    "--since", metavar="TIME", help='From then on: "7d" ago, "2026-03", "2026-03-01 12:30".'
+)
+@click.option("--until", metavar="TIME", help="Up to then, said in the same way.")
+@click.option("--json", "as_json", is_flag=True, help="The form of /status.json, and the bill.")
+@click.option("--csv", "as_csv", is_flag=True, help="The bill for a spreadsheet.")
+@click.option(
+    "--html", "page", type=click.Path(path_type=Path), help="The bill as a page, to FILE."
+)
+def report(
+    *,
+    path: Path,
+    by: By,
+    since: str | None,
+    until: str | None,
+    as_json: bool,
+    as_csv: bool,
+    page: Path | None,
+) -> None:
+    """Print what S3 billed, what it would have billed without us, and what was saved."""
+    if sum((as_json, as_csv, page is not None)) > 1:
+        raise click.UsageError("--json, --csv and --html: choose one")
     config = _load(path)
     now = time.time()
+    begin, end = _moment(since, "--since", now), _moment(until, "--until", now)
+    if end is not None and begin is not None and end <= begin:
+        raise click.BadParameter(f"{until!r}: not after --since", param_hint="--until")
+    asked = ReportWanted(by, begin, end, as_json, as_csv, page)
     try:
-        begin = now - parse_time(since) if since else None
-    except ValueError as error:
-        raise click.BadParameter(f"{since!r}: {error}", param_hint="--since") from error
-    try:
-        recorded = read_ledger(config.state_directory / LEDGER, now=now, since=begin)
+        tell(config, asked, click.echo)
     except SeederError as error:
         _fail(error)
-    spent = recorded.spent
-    budget = budget_of(config, totals=spent.this_month, spent=spent, now=now)
-    found = Report.of(
-        recorded.ledger,
-        prices_of(config),
-        at=recorded.at or now,
-        since=recorded.since,
-        budget=budget.left(),
-    )
-    if as_json:
-        click.echo(json.dumps(found.document(), indent=2))
-    else:
-        render(found, Console())
+
+
+def _moment(text: str | None, option: str, now: float) -> float | None:
+    try:
+        return None if text is None else parse_moment(text, now)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}: {error}", param_hint=option) from error
+
+
+@main.command()
+@_config
+@click.option("--downloads", required=True, type=click.IntRange(1, 10**9), help="Of each object.")
+@click.option(
+    "--at-once",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 10**9),
+    help="How many of them go on at the same time.",
+)
+@click.option("--size", help="Of one object, instead of those that the ledger knows.")
+def estimate(path: Path, downloads: int, at_once: int, size: str | None) -> None:
+    """Say what downloads to come would cost with and without us."""
+    config = _load(path)
+    try:
+        count = None if size is None else max(1, parse_size(size))
+    except ValueError as error:
+        raise click.BadParameter(f"{size!r}: {error}", param_hint="--size") from error
+    try:
+        show_estimate(config, downloads, at_once, count, click.echo)
+    except SeederError as error:
+        _fail(error)
 
 
 def _split(name: str) -> tuple[str, str]:

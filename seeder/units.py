@@ -7,6 +7,7 @@ No I/O.
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -32,6 +33,7 @@ _SIZE_UNITS = {
 _SIZE = re.compile(r"\s*([0-9]{1,19}(?:\.[0-9]{1,9})?)\s*([A-Za-z]+)\s*", re.ASCII)
 _EXACT_UNITS = ((1024 * GIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"))
 _ROUNDED_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}", re.ASCII)
 _TIME_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _TIME_PART = re.compile(r"\s*([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*(ms|s|m|h|d|w)", re.ASCII)
 
@@ -142,6 +144,24 @@ def rounded_time(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def parse_moment(text: str, now: float) -> float:
+    """Return the moment (Unix s) of a text such as "7d" ago or "2026-03-01 12:30"; ValueError.
+
+    What names no zone is UTC, as are the days of budgets and of S3's bills.
+    """
+    with suppress(ValueError):
+        return now - parse_time(text)
+    month = _MONTH.fullmatch(text.strip())
+    try:
+        date = datetime.fromisoformat(f"{text.strip()}-01" if month else text.strip())
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        raise ValueError(
+            'want how long ago, such as "7d", or a date such as "2026-03", "2026-03-01" or'
+            ' "2026-03-01 12:30" (UTC)'
+        ) from None
+
+
 def show_moment(at: float) -> str:
     """Return a Unix time (s) as "2026-07-20 12:00 UTC"."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -150,7 +170,8 @@ def show_moment(at: float) -> str:
 # -- money
 
 
-def show_money(amount: float) -> str:
+def show_money(amount: float, currency: str = "") -> str:
     """Return an amount of money: with 2 decimals, or 4 below 1, so that small ones show."""
     shown = round(amount, 4) + 0.0  # never "-0.00"
-    return f"{shown:,.2f}" if abs(shown) >= 1 or shown == 0 else f"{shown:.4f}"
+    text = f"{shown:,.2f}" if abs(shown) >= 1 or shown == 0 else f"{shown:.4f}"
+    return f"{text} {currency}" if currency else text

@@ -1,15 +1,19 @@
 """Sizes, times, rates and money as people write and read them; ranges of bytes."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seeder.units import (
+    DAY,
     GIB,
     KIB,
     MIB,
     ByteRange,
     exact_size,
+    parse_moment,
     parse_rate,
     parse_size,
     parse_time,
@@ -17,6 +21,8 @@ from seeder.units import (
     show_moment,
     show_money,
 )
+
+NOON = 1_795_953_600.0  # 2026-11-29 12:00 UTC
 
 # -- sizes
 
@@ -130,3 +136,34 @@ def test_a_byte_range_that_cannot_be_is_refused(start: int, length: int) -> None
 def test_a_range_header_names_its_last_byte() -> None:
     assert ByteRange(0, 1).header == "bytes=0-0"
     assert ByteRange(500, 500).header == "bytes=500-999"
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("7d", NOON - 7 * DAY),
+        ("90m", NOON - 5400),
+        ("2026-03", 1_772_323_200),
+        ("2026-03-01", 1_772_323_200),
+        ("2026-03-01 12:30", 1_772_368_200),
+        ("2026-03-01T12:30:15Z", 1_772_368_215),
+        ("2026-03-01T12:30+01:00", 1_772_364_600),
+        # An hour that Europe's clocks have twice, or not at all, is one hour of UTC.
+        ("2026-10-25 02:30", 1_792_895_400),
+        ("2026-03-29 02:30", 1_774_751_400),
+    ],
+)
+def test_a_moment_is_a_time_ago_or_a_date_of_utc(text: str, moment: float) -> None:
+    assert parse_moment(text, NOON) == moment
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_moment_or_is_told_what_is_wanted(text: str) -> None:
+    with suppress(ValueError):
+        parse_moment(text, NOON)
+
+
+@pytest.mark.parametrize("text", ["", "7", "2026-13", "2026-02-30", "tomorrow", "2026-03-01T25:00"])
+def test_what_is_no_moment_is_told_what_is_wanted(text: str) -> None:
+    with pytest.raises(ValueError, match="want how long ago"):
+        parse_moment(text, NOON)

@@ -141,6 +141,23 @@ def _price(value: object) -> float:
     return float(number)
 
 
+def _prices(value: object) -> float | tuple[tuple[int, float], ...]:
+    """Return one price, or prices by the bytes of a month from which on they hold."""
+    if not isinstance(value, dict):
+        return _price(value)
+    try:
+        tiers = sorted((parse_size(text), _price(price)) for text, price in value.items())
+    except ValueError:
+        tiers = []
+    volumes = [volume for volume, _ in tiers]
+    if not tiers or volumes[0] or len(set(volumes)) < len(volumes):
+        raise ValueError(
+            "want a price, or prices by the volume of a month from which on they hold,"
+            ' such as { "0 B" = 0.09, "10 TiB" = 0.085 }'
+        )
+    return tuple(tiers)
+
+
 def _money(value: object) -> float:
     number = _number(value)
     if not 0 <= number <= LARGEST_SUM:
@@ -245,6 +262,8 @@ def array(example: str, *, least: int = 0) -> BeforeValidator:
 Rate = Annotated[float | None, written(_rate)]
 Time = Annotated[float, written(_time)]
 Price = Annotated[float, BeforeValidator(_price)]
+PriceByVolume = Annotated[float | tuple[tuple[int, float], ...], written(_prices)]
+Currency = Annotated[str, text(r"[^\W\d_]{1,8}|\S", 'a currency such as "USD" or "€"', 16)]
 ByteLimit = Annotated[int, size()] | None
 RequestLimit = Annotated[int, count(0, LARGEST_SUM)] | None
 MoneyLimit = Annotated[float, BeforeValidator(_money)] | None

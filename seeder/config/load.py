@@ -333,8 +333,10 @@ def _gateway_keys(config: Config) -> Iterator[str]:
 def _unpriced_budgets(config: Config) -> Iterator[str]:
     """Yield a line for each limit in money on what costs nothing at the given prices."""
     prices = config.savings
+    asked = prices.price_per_gb
+    costs = bool(asked) if isinstance(asked, float) else any(price for _, price in asked)
     for name, amount in config.budget.amounts().items():
-        if amount is None or "money" not in name or prices.price_per_gb:
+        if amount is None or "money" not in name or costs:
             continue
         if name.startswith("origin") and prices.price_per_1000_requests:
             continue

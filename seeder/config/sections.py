@@ -11,12 +11,14 @@ from seeder.config.fields import (
     AnyPath,
     ByteLimit,
     Copies,
+    Currency,
     Directory,
     ExistingFile,
     KeyPrefix,
     MoneyLimit,
     ObjectKey,
     Price,
+    PriceByVolume,
     Rate,
     RequestLimit,
     Settings,
@@ -305,8 +307,11 @@ class AdminSettings(Settings):
 class SavingsSettings(Settings):
     """[savings]: what the origin charges, in any currency; a GB is 2^30 bytes, as S3 bills it."""
 
-    price_per_gb: Price = 0.09
+    price_per_gb: PriceByVolume = 0.09
+    """One price, or each with the bytes of a calendar month (UTC) from which on it holds."""
     price_per_1000_requests: Price = 0.0004
+    currency: Currency = ""
+    """What amounts of money are shown with."""
 
 
 class BudgetSettings(Settings):

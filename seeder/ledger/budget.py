@@ -23,6 +23,9 @@ FEWER_SLOTS_AT, LAST_AT = 0.8, 0.9
 """Spent shares of a limit at which FEWER_SLOTS and LAST_IN_HANDOUT begin."""
 
 
+_NOTHING = Counters()
+
+
 class Level(IntEnum):
     """How the node holds back; each level includes those before it.
 
@@ -60,19 +63,21 @@ class Resource(Enum):
         uploaded = self in (Resource.UPLOADED_BYTES, Resource.UPLOADED_MONEY)
         return Level.TRACKER_ONLY if uploaded else Level.CACHE_ONLY
 
-    def of(self, counters: Counters, prices: Prices) -> float:
-        """Return how much of it `counters` say was used."""
+    def of(self, counters: Counters, prices: Prices, before: Counters = _NOTHING) -> float:
+        """Return how much of it `counters` say was used, `before` which the month had some."""
         match self:
             case Resource.ORIGIN_BYTES:
                 return counters.origin_bytes
             case Resource.ORIGIN_REQUESTS:
                 return counters.origin_requests
             case Resource.ORIGIN_MONEY:
-                return prices.money(counters.origin_bytes, counters.origin_requests)
+                return prices.money(
+                    counters.origin_bytes, counters.origin_requests, before=before.origin_bytes
+                )
             case Resource.UPLOADED_BYTES:
-                return counters.uploaded_bytes + counters.protocol_bytes
+                return _sent(counters)
             case Resource.UPLOADED_MONEY:
-                return prices.money(counters.uploaded_bytes + counters.protocol_bytes)
+                return prices.money(_sent(counters), before=_sent(before))
 
 
 class Period(Enum):
@@ -229,8 +234,9 @@ class _LimitState:
 
     def update(self, periods: _Periods, totals: Counters, prices: Prices) -> None:
         limit = self.limit
-        used = totals.minus(periods.start(limit.period))
-        self.spent = max(0, limit.resource.of(used, prices))
+        start = periods.start(limit.period)
+        used, before = totals.minus(start), start.minus(periods.month_start)
+        self.spent = max(0, limit.resource.of(used, prices, before))
         if self.period != periods.number(limit.period):
             self.period, self.level = periods.number(limit.period), Level.NORMAL
         self.level = max(self.level, limit.level(self.spent))
@@ -276,6 +282,7 @@ class Budget:
         counts for the day before.
         """
         self._periods = self._periods.moved_to(now, totals)
+        self._this_month = totals.minus(self._periods.month_start)
         self._read.counters = Counters()
         for state in self._states:
             state.update(self._periods, totals, self._prices)
@@ -341,11 +348,12 @@ class Budget:
         One that brings none, such as a HEAD, only has to fit the limits of requests.
         """
         pending = self._read.counters.plus(self._reserved)
+        this_month = self._this_month
         for state in self._states:
             limit = state.limit
             if not size and limit.resource is not Resource.ORIGIN_REQUESTS:
                 continue
-            spent = state.spent + limit.resource.of(pending, self._prices)
+            spent = state.spent + limit.resource.of(pending, self._prices, this_month)
             if state.level >= Level.CACHE_ONLY or spent >= limit.amount:
                 until = show_moment(self._periods.end(limit.period))
                 raise BudgetSpent(f"{limit} is spent: nothing is read from S3 until {until}")
@@ -411,3 +419,7 @@ def _day(now: float) -> int:
 def _month(now: float) -> int:
     date = datetime.fromtimestamp(now, UTC)
     return date.year * 12 + date.month - 1
+
+
+def _sent(counters: Counters) -> int:
+    return counters.uploaded_bytes + counters.protocol_bytes

@@ -18,7 +18,6 @@ from seeder.errors import LedgerDamaged, StorageError
 from seeder.ledger.budget import Spent, period_starts
 from seeder.ledger.counters import COUNTERS, UNATTRIBUTED, AccountKey, Ledger
 from seeder.ledger.faults import DAMAGED, code, explaining
-from seeder.ledger.intervals import EVER
 from seeder.ledger.node import FIGURES, NodeFigures
 from seeder.ledger.records import Entry, Records
 from seeder.ledger.schema import (
@@ -342,12 +341,19 @@ def read_ledger(path: Path, *, now: float, since: float | None = None) -> Record
     aren't kept.
     """
     with records_of(path) as records:
-        at = records.written_at()
-        start = None if since is None else records.moment(since)
-        ledger = Ledger()
-        for entry in records.entries(EVER if start is None else start):
-            entry.add_to(ledger)
-        return Recorded(ledger, at, start, _spent(records, now))
+        return read_recorded(records, now=now, since=since)
+
+
+def read_recorded(
+    records: Records, *, now: float, since: float | None = None, until: float | None = None
+) -> Recorded:
+    """Return what `read_ledger` does, of an open ledger; `until` (s) goes back as `since` does."""
+    begin, end = records.interval(since, until)
+    ledger = Ledger()
+    for entry in records.entries(begin, end):
+        entry.add_to(ledger)
+    at = records.written_at()
+    return Recorded(ledger, at, None if since is None else begin, _spent(records, now))
 
 
 @contextmanager

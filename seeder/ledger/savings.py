@@ -15,17 +15,56 @@ BYTES_PER_GB = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What the origin costs, in the operator's currency."""
+    """What the origin costs, in the operator's currency.
+
+    With tiers a GB costs less the more was read in a calendar month (UTC), as AWS bills it.
+    """
 
     price_per_gb: float
+    """The first price that isn't zero, where there are tiers."""
     price_per_1000_requests: float
+    currency: str = ""
+    tiers: tuple[tuple[int, float], ...] = ()
+    """Bytes of a month from which on a price holds, and the price; the first at 0. Empty: one price
+    for all."""
 
-    def money(self, count: int, requests: int = 0) -> float:
-        """Return the price of `count` bytes and of `requests` requests; negative for negatives."""
-        return (
-            count / BYTES_PER_GB * self.price_per_gb
-            + requests / 1000 * self.price_per_1000_requests
+    def money(self, count: int, requests: int = 0, *, before: int = 0) -> float:
+        """Return the price of `count` bytes and of `requests` requests; negative for negatives.
+
+        `before` is how many bytes came before them in the same month.
+        """
+        of_requests = requests / 1000 * self.price_per_1000_requests
+        if not self.tiers:
+            return count / BYTES_PER_GB * self.price_per_gb + of_requests
+        if count < 0:
+            return of_requests - self.money(-count, before=before)
+        return of_requests + sum(
+            part / BYTES_PER_GB * price for part, price in self.parts(count, before)
         )
+
+    def parts(self, count: int, before: int = 0) -> list[tuple[int, float]]:
+        """Return `count` bytes as parts of one price each, and their prices a GB."""
+        if not self.tiers:
+            return [(count, self.price_per_gb)]
+        ends = [*(begin for begin, _ in self.tiers[1:]), before + count]
+        found = []
+        for (begin, price), end in zip(self.tiers, ends, strict=True):
+            part = min(before + count, end) - max(before, begin)
+            if part > 0:
+                found.append((part, price))
+        return found or [(0, self.tiers[0][1])]
+
+    def buys(self, amount: float) -> int | None:
+        """Return how many bytes of a month an amount of money pays for; None: any number."""
+        count, left = 0, amount
+        tiers = self.tiers or ((0, self.price_per_gb),)
+        for place, (begin, price) in enumerate(tiers):
+            width = tiers[place + 1][0] - begin if place + 1 < len(tiers) else None
+            cost = None if width is None else width / BYTES_PER_GB * price
+            if cost is None or cost > left:
+                return count + int(left / price * BYTES_PER_GB) if price else None
+            count, left = count + (width or 0), left - cost
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,17 @@ from collections.abc import Iterator
 from seeder.config.sections import Config
 from seeder.ledger.budget import Budget, Level, Limit, Period, Remaining, Resource, Spent, limits_of
 from seeder.ledger.counters import Counters
-from seeder.ledger.savings import BYTES_PER_GB, Prices
+from seeder.ledger.savings import Prices
 from seeder.units import rounded_size, show_moment, show_money
 
 
 def prices_of(config: Config) -> Prices:
     """Return what the origin charges."""
-    return Prices(config.savings.price_per_gb, config.savings.price_per_1000_requests)
+    settings = config.savings
+    asked = settings.price_per_gb
+    tiers = () if isinstance(asked, float) else asked
+    first = asked if isinstance(asked, float) else next((price for _, price in asked if price), 0.0)
+    return Prices(first, settings.price_per_1000_requests, settings.currency, tiers)
 
 
 def budget_of(config: Config, *, totals: Counters, spent: Spent, now: float) -> Budget:
@@ -66,8 +70,8 @@ def _worth(limit: Limit, prices: Prices) -> str:
         case Resource.ORIGIN_REQUESTS:
             return f": costs {show_money(prices.money(0, int(limit.amount)))}"
         case Resource.ORIGIN_MONEY | Resource.UPLOADED_MONEY:
-            if not prices.price_per_gb:
+            count = prices.buys(limit.amount)
+            if count is None:
                 return ""
-            count = int(limit.amount / prices.price_per_gb * BYTES_PER_GB)
             requests = limit.resource is Resource.ORIGIN_MONEY and prices.price_per_1000_requests
             return f": buys {rounded_size(count)}{', less the requests' if requests else ''}"

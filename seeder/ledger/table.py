@@ -5,6 +5,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from seeder.ledger.bill_text import printable
 from seeder.ledger.budget import Level, Remaining
 from seeder.ledger.counters import PURPOSES
 from seeder.ledger.report import Report, TorrentRow
@@ -49,10 +50,10 @@ def _render_row(row: TorrentRow, prices: Prices, console: Console) -> None:
     standing = row.state if row.progress is None else f"{row.state} {row.progress:.0%}"
     if row.peers:
         standing += f", {_number(row.peers, 'peer')}, {_number(row.seeds, 'seed')}"
-    title = Text.assemble((_plain(str(row.key)), "bold"), f"  {_plain(standing)}")
+    title = Text.assemble((printable(str(row.key)), "bold"), f"  {printable(standing)}")
     console.print(title, overflow="fold")
     if row.reason:
-        console.print(Padding(Text(_plain(row.reason)), (0, 0, 0, 4)))
+        console.print(Padding(Text(printable(row.reason)), (0, 0, 0, 4)))
     measured = (
         rounded_size(row.size),
         rounded_size(counters.origin_bytes),
@@ -73,6 +74,7 @@ def _render_row(row: TorrentRow, prices: Prices, console: Console) -> None:
 
 def _totals(report: Report) -> Table:
     counters, saved = report.totals, report.savings
+    currency = report.prices.currency
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("All together")
     for name in ("Measured", "Verified", "Claimed"):
@@ -108,12 +110,12 @@ def _totals(report: Report) -> Table:
             _share(saved.total_saving_verified),
             _share(saved.total_saving_claimed),
         ),
-        ("Money to S3", show_money(saved.origin_money)),
+        ("Money to S3", show_money(saved.origin_money, currency)),
         (
             "Money saved",
             "",
-            show_money(saved.saved_verified_money),
-            show_money(saved.saved_claimed_money),
+            show_money(saved.saved_verified_money, currency),
+            show_money(saved.saved_claimed_money, currency),
         ),
     ]
     for name, *cells in rows:
@@ -150,8 +152,3 @@ def _copies(copies: float | None) -> str:
 
 def _number(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def _plain(text: str) -> str:
-    """Return `text` without what a terminal would obey: keys and reasons come from outside."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

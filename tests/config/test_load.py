@@ -331,6 +331,11 @@ def test_every_mistake_of_a_file_is_listed_at_once(read: Load) -> None:
         ("savings.price_per_gb", "-0.01", "want a price"),
         ("savings.price_per_gb", "nan", "want a price"),
         ("savings.price_per_gb", '"cheap"', "want a price"),
+        ("savings.price_per_gb", "{}", "want a price, or prices by the volume"),
+        ("savings.price_per_gb", "[0.1]", "want a price"),
+        ("savings.currency", '""', "want a currency"),
+        ("savings.currency", '"two words"', "want a currency"),
+        ("savings.currency", "1", "want a currency"),
         ("budget.origin_bytes_per_day", "500", "want a size such as"),
         ("budget.uploaded_bytes_per_month", '"-1 TiB"', "want a size such as"),
         ("budget.origin_requests_per_day", '"1000"', "want a whole number from 0 to"),
@@ -763,14 +768,45 @@ def test_a_tracker_behind_a_proxy_needs_to_know_where_peers_reach_us(read: Load)
 
 
 @pytest.mark.parametrize(
+    "prices",
+    [
+        '{ "1 TiB" = 0.1 }',
+        '{ "0 B" = 0.1, "0 GB" = 1 }',
+        '{ "0 B" = 0.1, "10" = 1 }',
+        '{ "0 B" = -0.1 }',
+    ],
+)
+def test_prices_by_a_volume_that_makes_no_sense_are_refused(read: Load, prices: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(f"{ONE_OBJECT}[savings]\nprice_per_gb = {prices}\n")
+    assert caught.value.problems == (
+        "savings.price_per_gb = {...}: want a price, or prices by the volume of a month from which"
+        ' on they hold, such as { "0 B" = 0.09, "10 TiB" = 0.085 }',
+    )
+
+
+def test_prices_by_volume_are_in_the_order_of_the_volume(read: Load) -> None:
+    config = read(
+        f'{ONE_OBJECT}[savings]\ncurrency = "€"\n'
+        '[savings.price_per_gb]\n"10 TiB" = 0.05\n"100 GB" = 0.09\n"0 B" = 0\n'
+    )
+    assert config.savings.currency == "€"
+    assert config.savings.price_per_gb == ((0, 0.0), (10**11, 0.09), (10 * 2**40, 0.05))
+
+
+@pytest.mark.parametrize(
     ("prices", "refused"),
     [
+        (('{ "0 B" = 0 }', 0), ["origin_money_per_day", "uploaded_money_per_month"]),
+        (('{ "0 B" = 0, "1 TiB" = 0.1 }', 0), []),
         ((0, 0), ["origin_money_per_day", "uploaded_money_per_month"]),
         ((0, 1), ["uploaded_money_per_month"]),
         ((0.1, 0), []),
     ],
 )
-def test_money_needs_a_price(read: Load, prices: tuple[float, float], refused: list[str]) -> None:
+def test_money_needs_a_price(
+    read: Load, prices: tuple[float | str, float], refused: list[str]
+) -> None:
     text = ONE_OBJECT + (
         f"[savings]\nprice_per_gb = {prices[0]}\nprice_per_1000_requests = {prices[1]}\n"
         "[budget]\norigin_money_per_day = 1\nuploaded_money_per_month = 2.5\n"

@@ -328,6 +328,38 @@ def test_hours_to_come_do_not_count_today(tmp_path: Path) -> None:
     file.close()
 
 
+def test_a_day_s_money_goes_by_what_the_month_had_before_it() -> None:
+    gb = BYTES_PER_GB
+    tiers = Prices(0.5, 0.0, "", ((0, 0.0), (10 * gb, 0.5), (20 * gb, 0.1)))
+    a_day = Limit(Resource.ORIGIN_MONEY, Period.DAY, 3.0)
+    a_month = Limit(Resource.ORIGIN_MONEY, Period.MONTH, 100.0)
+    before = read(15 * gb)
+    budget = Budget([a_day, a_month], tiers, totals=before, spent=Spent(read(0), before), now=NOON)
+    day, month = budget.left()
+    assert (day.spent, month.spent) == (0, 2.5)
+    budget.update(read(25 * gb), NOON + 1)
+    day, month = budget.left()
+    assert (day.spent, month.spent) == (5 * 0.5 + 5 * 0.1, 10 * 0.5 + 5 * 0.1)
+    assert day.level is Level.CACHE_ONLY
+
+
+def test_a_read_is_admitted_at_the_price_of_its_tier() -> None:
+    gb = BYTES_PER_GB
+    tiers = Prices(0.5, 0.0, "", ((0, 0.0), (10 * gb, 0.5)))
+    limit = Limit(Resource.ORIGIN_MONEY, Period.MONTH, 1.0)
+    free = Budget([limit], tiers, totals=read(0), spent=Spent(), now=NOON)
+    spent = read(11 * gb)
+    dear = Budget([limit], tiers, totals=spent, spent=Spent(spent, spent), now=NOON)
+    for budget, most in ((free, 11), (dear, 0)):
+        for _ in range(most):
+            budget.check(gb)
+            budget.admit(Tally(), gb).__enter__()
+        budget.check(gb)
+        budget.admit(Tally(), gb).__enter__()
+        with pytest.raises(BudgetSpent):
+            budget.check(gb)
+
+
 # -- reading from S3
 
 

@@ -59,7 +59,12 @@ def test_the_document_keeps_the_contract() -> None:
     assert debian["saved_verified_bytes"] == -280 * MIB
     assert debian["cache_saving"] is None
     assert (document["at"], document["since"]) == (AT, None)
-    assert document["prices"] == {"price_per_gb": 0.09, "price_per_1000_requests": 0.0004}
+    assert document["prices"] == {
+        "price_per_gb": 0.09,
+        "price_per_1000_requests": 0.0004,
+        "currency": "",
+        "tiers": [],
+    }
 
 
 def test_totals_are_the_torrents_and_what_belongs_to_none() -> None:

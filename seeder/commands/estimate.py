@@ -1,0 +1,66 @@
+"""`seeder estimate`: what downloads to come would cost, with and without us."""
+
+from collections.abc import Callable, Iterator
+
+from seeder.config.sections import Config, ObjectSettings
+from seeder.daemon.foundation import LEDGER
+from seeder.errors import SeederError, StorageError
+from seeder.ledger.counters import FORMER, AccountKey
+from seeder.ledger.estimate import Downloaded, estimate
+from seeder.ledger.file import records_of
+from seeder.ledger.spending import prices_of
+from seeder.torrent.layout import default_piece_length
+
+
+class NoSizes(SeederError):
+    """It isn't known how large the objects are."""
+
+
+def show_estimate(
+    config: Config, downloads: int, at_once: int, size: int | None, show: Callable[[str], None]
+) -> None:
+    """Print what so many downloads of each object would cost; `size` is of one object instead.
+
+    NoSizes, StorageError.
+    """
+    objects = [_download(config.objects[0], size)] if size is not None else list(_known(config))
+    if not objects:
+        raise NoSizes(
+            "no size of an object is known: let `seeder run` look at them once, or say --size"
+        )
+    found = estimate(
+        objects,
+        prices_of(config),
+        downloads=downloads,
+        at_once=min(at_once, downloads),
+        cache=config.cache.memory + config.cache.disk,
+    )
+    for line in found.lines():
+        show(line)
+
+
+def _known(config: Config) -> Iterator[Downloaded]:
+    """Yield the configured objects whose sizes the ledger knows."""
+    try:
+        with records_of(config.state_directory / LEDGER) as records:
+            accounts = [(key, details) for _, key, details in records.accounts()]
+    except StorageError as error:
+        raise NoSizes(f"{error}; or say --size") from error
+    for key, (_, size, _, state, _, _) in accounts:
+        entry = _entry(config, key)
+        if size and state != FORMER and entry is not None:
+            yield _download(entry, size)
+
+
+def _entry(config: Config, key: AccountKey) -> ObjectSettings | None:
+    for entry in config.objects:
+        if (entry.origin, entry.bucket) != (key.origin, key.bucket):
+            continue
+        if entry.key == key.key or (entry.prefix is not None and key.key.startswith(entry.prefix)):
+            return entry
+    return None
+
+
+def _download(entry: ObjectSettings, size: int) -> Downloaded:
+    hashed = entry.torrent_file is None and "build" in entry.metainfo
+    return Downloaded(size, entry.piece_length or default_piece_length(size), hashed)

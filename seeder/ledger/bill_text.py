@@ -1,0 +1,80 @@
+"""The report for finance as lines for a terminal, and as CSV. No I/O."""
+
+import csv
+import io
+from collections.abc import Iterator
+
+from seeder.ledger.bill import Line, Statement
+from seeder.units import UNKNOWN, rounded_size, show_moment, show_money
+
+_ROW = "{:>10}{:>11}{:>14}{:>12}{:>12}   {}"
+_FIGURES = (
+    "origin_bytes",
+    "origin_requests",
+    "uploaded_bytes",
+    "delivered_verified_bytes",
+    "delivered_claimed_bytes",
+    "without_verified_money",
+    "without_claimed_money",
+    "billed_money",
+    "saved_verified_money",
+    "saved_claimed_money",
+)
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the beginning of a formula; names come from outside."""
+
+
+def bill_lines(statement: Statement) -> Iterator[str]:
+    """Yield the report as lines of text: figures, then how they were reckoned."""
+    currency = f" ({statement.prices.currency})" if statement.prices.currency else ""
+    yield f"What S3 would have billed without us, and what it billed{currency}:"
+    yield _ROW.format("From S3", "Delivered", "Without us", "Billed", "Saved", "")
+    if statement.by != "torrent" or len(statement.lines) > 1:
+        for line in statement.lines:
+            yield _row(line)
+    yield _row(statement.total)
+    claimed = statement.total
+    if claimed.counted.delivered_claimed_bytes:
+        yield (
+            f"Claimed by peers, and no part of it: {show_money(claimed.money.without_claimed)}"
+            f" without us, {show_money(claimed.money.saved_claimed)} saved."
+        )
+    yield ""
+    yield "How it was reckoned (GB of 2^30 bytes; delivered as far as it is verified):"
+    yield from statement.arithmetic()
+    begin = "ever" if statement.begin is None else show_moment(statement.begin)
+    yield ""
+    yield f"From {begin} until {show_moment(statement.end)}."
+
+
+def _row(line: Line) -> str:
+    counted, money = line.counted, line.money
+    delivered = (rounded_size(counted.delivered_verified_bytes), show_money(money.without_verified))
+    saved = show_money(money.saved_verified)
+    if not line.delivers:
+        delivered, saved = (UNKNOWN, UNKNOWN), UNKNOWN
+    return _ROW.format(
+        rounded_size(counted.origin_bytes),
+        *delivered,
+        show_money(money.billed),
+        saved,
+        printable(line.name),
+    )
+
+
+def bill_csv(statement: Statement) -> str:
+    """Return the report as CSV (RFC 4180): a header, the lines, and `all` at the end."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow((statement.by, *_FIGURES, "currency"))
+    for line in (*statement.lines, statement.total):
+        document = line.document()
+        name = f"'{line.name}" if line.name.startswith(_FORMULA) else line.name
+        figures = ("" if document[each] is None else document[each] for each in _FIGURES)
+        writer.writerow((name, *figures, statement.prices.currency))
+    return text.getvalue()
+
+
+def printable(text: str) -> str:
+    """Return `text` without what a terminal would obey: keys and reasons come from outside."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
