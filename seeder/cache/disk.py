@@ -281,7 +281,7 @@ class DiskTier:
             _log.warning("%s: %s of a wrong size deleted", self._root, counted(found.bad, "file"))
         if found.unread:
             _log.warning(
-                "%s: %s can't be read and left alone, such as %s: %s",
+                "%s: %s can't be read, such as %s: %s; left alone",
                 self._root,
                 counted(len(found.unread), "file or directory", "files or directories"),
                 found.unread[0].filename,
