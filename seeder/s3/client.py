@@ -1,6 +1,6 @@
 """What is asked of S3: HEAD, pinned ranged GETs, listings, torrents, questions about parts.
 
-`seeder.s3.caller` makes the calls, and words their errors.
+`seeder.s3.caller` makes the calls; `seeder.s3.attempts` words their errors.
 """
 
 import random
