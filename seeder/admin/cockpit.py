@@ -4,6 +4,8 @@ import time
 from dataclasses import asdict, dataclass, field
 
 from seeder import __version__
+from seeder.admin.lately import Lately
+from seeder.admin.limits import limits
 from seeder.admin.notices import notices
 from seeder.admin.opened import Opened
 from seeder.admin.overview import Overview
@@ -11,6 +13,7 @@ from seeder.admin.peers import PeerRates, departure_rows
 from seeder.admin.table import Table
 from seeder.admin.view import View
 from seeder.gateway.links import Links
+from seeder.ledger.counters import Counters
 from seeder.ledger.report import Document
 from seeder.ledger.savings import savings
 
@@ -27,9 +30,12 @@ class Cockpit:
     started_at: float = field(default_factory=time.time)
     """Unix seconds."""
     table: Table = field(init=False)
+    lately: Lately = field(init=False)
 
     def __post_init__(self) -> None:
-        self.table = Table(self.overview.accounts, self.overview.stalled)
+        overview = self.overview
+        self.table = Table(overview.accounts, overview.stalled)
+        self.lately = Lately(overview.accounts.ledger, overview.history)
 
     def rates(self) -> PeerRates:
         """Return what one page needs to tell how fast the peers are."""
@@ -45,6 +51,7 @@ class Cockpit:
         if view.opened is not None:
             opened = await self._opened().document(view.opened, rates)
         totals = overview.accounts.ledger.totals()
+        lately = await self.lately.counted(view.span)
         hub = overview.hub.statistics()
         prefixes = list(overview.prefixes)
         return {
@@ -53,19 +60,15 @@ class Cockpit:
             "version": __version__,
             "announce": self.links.announce,
             "notices": list(notices(overview))[:SHOWN_NOTICES],
+            "currency": overview.prices.currency,
             "totals": {
-                "origin_bytes": totals.origin_bytes,
-                "origin_requests": totals.origin_requests,
-                "uploaded_bytes": totals.uploaded_bytes,
-                "protocol_bytes": totals.protocol_bytes,
-                "delivered_verified_bytes": totals.delivered_verified_bytes,
-                "delivered_claimed_bytes": totals.delivered_claimed_bytes,
-                "completed": totals.completed,
+                **self._figures(totals, snapshot.size),
                 "peers": snapshot.peers,
                 "seeds": snapshot.seeds,
                 "size": snapshot.size,
-                **asdict(savings(totals, size=snapshot.size, prices=overview.prices)),
             },
+            "span": view.span.value,
+            "lately": self._figures(lately, snapshot.size) if lately is not None else None,
             "states": dict(snapshot.states),
             "objects": objects,
             "opened": opened,
@@ -83,10 +86,32 @@ class Cockpit:
             "budget": [remaining.document() for remaining in overview.budget.left()],
             "prefixes": [prefix.document() for prefix in prefixes[:SHOWN_PREFIXES]],
             "prefixes_in_all": len(prefixes),
+            "limits": list(limits(overview.uploads, overview.origins)),
+            "listeners": {
+                name: list(map(str, addresses)) for name, addresses in overview.listeners.items()
+            },
+        }
+
+    def _figures(self, counted: Counters, size: int) -> Document:
+        """Return what was counted and saved, in the names of /status.json."""
+        return {
+            "origin_bytes": counted.origin_bytes,
+            "origin_requests": counted.origin_requests,
+            "uploaded_bytes": counted.uploaded_bytes,
+            "protocol_bytes": counted.protocol_bytes,
+            "delivered_verified_bytes": counted.delivered_verified_bytes,
+            "delivered_claimed_bytes": counted.delivered_claimed_bytes,
+            "completed": counted.completed,
+            **asdict(savings(counted, size=size, prices=self.overview.prices)),
         }
 
     def _opened(self) -> Opened:
         overview = self.overview
         return Opened(
-            overview.accounts, overview.hub, overview.cache, self.links, overview.stalled()
+            overview.accounts,
+            overview.hub,
+            overview.cache,
+            self.links,
+            overview.stalled(),
+            overview.rounds_of,
         )

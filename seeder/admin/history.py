@@ -11,7 +11,8 @@ from seeder.ledger.counters import Counters
 from seeder.ledger.history import History
 from seeder.ledger.report import counts_document
 from seeder.ledger.savings import Prices, savings
-from seeder.ledger.series import Selection, Series, Span
+from seeder.ledger.series import Selection, Series
+from seeder.ledger.spans import Span
 
 _LEVEL = 5
 """Of gzip: a fifth of the columns' text is left, in a few milliseconds."""

@@ -36,4 +36,8 @@ def notices(overview: Overview) -> Iterator[str]:
             yield f"{prefix.ref}: {prefix.reason}"
     most = overview.hub.places
     if overview.hub.statistics().connected >= most:
-        yield f"all {most} places for peers are taken: peer.connections gives more"
+        yield f"every place for peers is taken ({most}): peer.connections gives more"
+    connections = overview.uploads.connections
+    most = connections.limits.connections_per_torrent
+    if connections.most_of_torrent >= most:
+        yield f"every place of a torrent is taken ({most}): peer.connections_per_torrent gives more"

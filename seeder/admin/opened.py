@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from seeder.admin.accounts import Accounts
-from seeder.admin.peers import PeerRates
+from seeder.admin.peers import PeerRates, unix
 from seeder.admin.stalls import STALLED, StalledObjects, work_document
 from seeder.admin.view import name_of
 from seeder.cache.pieces import PieceCache
 from seeder.gateway.links import Links
 from seeder.ledger.report import Document
 from seeder.peer.hub import Hub
+from seeder.publish.rounds import Rounds
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import safe_name
 from seeder.torrent.objects import ObjectRef
@@ -30,6 +31,7 @@ class Opened:
     cache: PieceCache[Torrent]
     links: Links
     stalled: StalledObjects
+    rounds_of: Callable[[ObjectRef], Rounds | None]
 
     async def document(self, ref: ObjectRef, rates: PeerRates) -> Document | None:
         """Return all that there is of one object; None for one that isn't published."""
@@ -44,6 +46,7 @@ class Opened:
             "version": account.key.version,
             "state": publication.state if stall is None else STALLED,
             "reason": publication.reason if stall is None else str(stall),
+            **self._rounds(ref),
             "progress": publication.progress,
             **work_document(publication),
             "size": account.size,
@@ -58,6 +61,16 @@ class Opened:
         if torrent is not None:
             document["torrent"] = await self._torrent(ref, torrent, rates, publication.public)
         return document
+
+    def _rounds(self, ref: ObjectRef) -> Document:
+        """Return when it is looked at again, and what went wrong last (Unix s)."""
+        rounds = self.rounds_of(ref)
+        due, last = (None, None) if rounds is None else (rounds.due_at, rounds.last_error)
+        return {
+            "next_look": None if due is None else unix(due),
+            "last_error": None if last is None else last[1],
+            "last_error_at": None if last is None else unix(last[0]),
+        }
 
     async def _torrent(
         self, ref: ObjectRef, torrent: Torrent, rates: PeerRates, public: bool

@@ -4,7 +4,7 @@ What grows with the number of objects is made in slices, so that other tasks run
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -26,11 +26,15 @@ from seeder.ledger.database import LedgerDatabase, LedgerStatistics
 from seeder.ledger.history import History
 from seeder.ledger.report import Report
 from seeder.ledger.savings import Prices
+from seeder.net.addresses import HostPort
 from seeder.peer.hub import CONNECTION_STATES, Hub
 from seeder.publish.prefixes import Prefixes
+from seeder.publish.rounds import Rounds
 from seeder.s3.origins import Origins
 from seeder.torrent.catalog import Publication, State, Torrent
+from seeder.torrent.objects import ObjectRef
 from seeder.units import counted, rounded_size, rounded_time
+from seeder.upload.uploads import Uploads
 
 _Outer = TypeVar("_Outer", bound=str)
 _Inner = TypeVar("_Inner", bound=str)
@@ -47,8 +51,13 @@ class Overview:
     origins: Origins
     cache: PieceCache[Torrent]
     hub: Hub
+    uploads: Uploads
     downloads: Downloads
     prefixes: Prefixes
+    rounds_of: Callable[[ObjectRef], Rounds | None]
+    """Finds the rounds in which a published object is looked at."""
+    listeners: Mapping[str, Sequence[HostPort]]
+    """Where the tracker, the peers and these pages listen."""
     prices: Prices
     """What the origin charges; a reload may change it."""
     metrics_objects: int

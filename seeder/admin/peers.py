@@ -69,7 +69,7 @@ class PeerRates:
             "encrypted": standing.encrypted,
             "choked": standing.choked,
             "interested": standing.interested,
-            "since": _unix(standing.opened_at),
+            "since": unix(standing.opened_at),
         }
 
 
@@ -87,10 +87,10 @@ def _departure_row(departure: Departure) -> Document:
         "object": name_of(departure.ref),
         "reason": departure.reason,
         "uploaded_bytes": departure.uploaded,
-        "at": _unix(departure.closed_at),
+        "at": unix(departure.closed_at),
     }
 
 
-def _unix(moment: float) -> int:
+def unix(moment: float) -> int:
     """Return a moment of trio's clock in Unix seconds; whole, so that it stays the same."""
     return round(time.time() - (trio.current_time() - moment))

@@ -54,10 +54,13 @@ class StalledObjects:
 def work_document(publication: Publication | None) -> dict[str, object]:
     """Return how fast its making goes on (bytes/s), and the seconds left, as far as known."""
     work = None if publication is None else publication.work
-    now = 0.0 if work is None else trio.current_time()
+    if work is None:
+        return {"rate": None, "time_left": None}
+    now = trio.current_time()
+    rate, left = work.rate(now), work.left(now)
     return {
-        "rate": None if work is None else work.rate(now),
-        "time_left": None if work is None else work.left(now),
+        "rate": None if rate is None else round(rate),
+        "time_left": None if left is None else round(left),
     }
 
 

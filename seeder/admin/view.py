@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from seeder.http.messages import decoded_query
+from seeder.ledger.spans import Span
 from seeder.torrent.objects import ObjectRef
 
 MOST_ROWS = 100
@@ -41,6 +42,8 @@ class View:
     rows: int = 50
     opened: ObjectRef | None = None
     """The object that is shown whole."""
+    span: Span = Span.DAY
+    """What the sums are of."""
 
     @classmethod
     def of(cls, query: bytes) -> "View":
@@ -58,6 +61,7 @@ class View:
             first=_number(said, "first", none.first, most=10**9),
             rows=max(1, _number(said, "rows", none.rows, most=MOST_ROWS)),
             opened=_or_none(_ref, _text(said, "opened")),
+            span=_or_none(Span, _text(said, "span")) or none.span,
         )
 
 

@@ -18,6 +18,11 @@ class Listeners:
     peer: list[socket.socket]
     admin: list[socket.socket]
 
+    def addresses(self) -> dict[str, list[HostPort]]:
+        """Return where each of them listens."""
+        groups = {"tracker": self.tracker, "peer": self.peer, "admin": self.admin}
+        return {name: list(map(address_of, group)) for name, group in groups.items()}
+
     def close(self) -> None:
         for group in (self.tracker, self.peer, self.admin):
             close_all(group)

@@ -150,8 +150,11 @@ async def open_node(
             origins=foundation.origins,
             cache=foundation.cache,
             hub=hub,
+            uploads=uploads,
             downloads=downloads,
             prefixes=publisher.prefixes,
+            rounds_of=publisher.rounds_of,
+            listeners=listeners.addresses(),
             prices=prices_of(config),
             metrics_objects=config.admin.metrics_objects,
         )

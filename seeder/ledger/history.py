@@ -17,7 +17,8 @@ from seeder.ledger.counters import Account, Counters, Ledger
 from seeder.ledger.file import records_of
 from seeder.ledger.node import NodeFigures
 from seeder.ledger.recent import STEP, Recent, RecentSteps
-from seeder.ledger.series import Selection, Series, Span, read_series, recent_series
+from seeder.ledger.series import Selection, Series, read_series, recent_series
+from seeder.ledger.spans import Span
 
 _READERS = 2
 """Threads that read at a time: there is one connection for each."""

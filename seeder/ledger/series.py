@@ -6,43 +6,15 @@ file; the longer spans come from the file.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import TypeAlias
 
 from seeder.ledger.counters import AccountKey
 from seeder.ledger.recent import NODE_SHOWN, SHOWN, STEP, STEPS, RecentSteps, shown, spread
 from seeder.ledger.records import NodeStep, Records
-from seeder.units import DAY, HOUR, MINUTE
+from seeder.ledger.spans import Span
+from seeder.units import MINUTE
 
 Column: TypeAlias = list[int | None]
-
-
-class Span(Enum):
-    """How far back, and in which steps: two seconds, minutes, hours, days of UTC."""
-
-    HOUR = "hour"
-    DAY = "day"
-    MONTH = "month"
-    """30 days."""
-    ALL = "all"
-
-    @property
-    def step(self) -> int:
-        """Seconds of a step."""
-        return _STEPS[self][0]
-
-    @property
-    def seconds(self) -> int | None:
-        """How far back it goes; None: as far as anything was counted."""
-        return _STEPS[self][1]
-
-
-_STEPS: Mapping[Span, tuple[int, int | None]] = {
-    Span.HOUR: (STEP, STEP * STEPS),
-    Span.DAY: (MINUTE, DAY),
-    Span.MONTH: (HOUR, 30 * DAY),
-    Span.ALL: (DAY, None),
-}
 
 
 @dataclass(frozen=True, slots=True)

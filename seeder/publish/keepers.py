@@ -12,7 +12,7 @@ from seeder.metainfo.records import Record
 from seeder.metainfo.store import MetainfoStore
 from seeder.publish.keeper import MOST_LOGGED, Keeper, Wanted
 from seeder.publish.makers import Maker
-from seeder.publish.rounds import Timetable
+from seeder.publish.rounds import Rounds, Timetable
 from seeder.publish.serving import WITHDRAWN, Serving
 from seeder.torrent.catalog import Catalog, Torrent
 from seeder.torrent.objects import ObjectRef
@@ -98,6 +98,10 @@ class Keepers:
         """Withdraw every object but these."""
         for ref in [ref for ref in self._keepers if ref not in refs]:
             self.withdraw(ref, WITHDRAWN)
+
+    def rounds_of(self, ref: ObjectRef) -> Rounds | None:
+        """Return the rounds in which an object is looked at, if it is published."""
+        return self._keepers.get(ref)
 
     def handle_fault(self, torrent: Torrent, error: SeederError) -> None:
         """Have a torrent's keeper take note that it can't be served as it is."""

@@ -16,9 +16,10 @@ from seeder.publish.keepers import Keepers
 from seeder.publish.listings import ListingStore
 from seeder.publish.makers import Maker
 from seeder.publish.prefixes import Prefixes
-from seeder.publish.rounds import Timetable
+from seeder.publish.rounds import Rounds, Timetable
 from seeder.publish.serving import Audience, Serving
 from seeder.torrent.catalog import Catalog, State, Torrent
+from seeder.torrent.objects import ObjectRef
 
 
 class Publisher:
@@ -78,6 +79,10 @@ class Publisher:
             wanted += self.prefixes.wanted()
             self._keepers.withdraw_all_but({each.ref for each in wanted})
             await self._keepers.publish(wanted)
+
+    def rounds_of(self, ref: ObjectRef) -> Rounds | None:
+        """Return the rounds in which an object is looked at; None if it isn't published."""
+        return self._keepers.rounds_of(ref)
 
     def handle_fault(self, torrent: Torrent, error: SeederError) -> None:
         """Take note that S3 gave no piece of `torrent`, or that its metainfo can't be read."""

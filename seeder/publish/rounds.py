@@ -104,11 +104,15 @@ class Rounds(ABC):
     """
 
     # There may be ten thousand of them.
-    __slots__ = ("_ended", "_scope", "_timetable", "_woken", "told")
+    __slots__ = ("_ended", "_scope", "_timetable", "_woken", "due_at", "last_error", "told")
 
     def __init__(self, timetable: Timetable) -> None:
         self.told: str | None = None
         """The last problem logged: the same one isn't logged every minute."""
+        self.last_error: tuple[float, str] | None = None
+        """What went wrong last, and when (trio's clock)."""
+        self.due_at: float | None = None
+        """When the next round begins (trio's clock), unless it is woken; None if none is due."""
         self._timetable = timetable
         self._woken = trio.Event()
         self._scope: trio.CancelScope | None = None
@@ -173,6 +177,7 @@ class Rounds(ABC):
         Where all of the origin is away, its own line says so for all objects.
         """
         text = str(error)
+        self.last_error = trio.current_time(), text
         if isinstance(error, OriginUnreachable) and error.away:
             level = logging.DEBUG
         if text != self.told:
@@ -183,9 +188,11 @@ class Rounds(ABC):
         with scope:
             retry = FIRST_RETRY
             while delay < inf or self._woken.is_set():
+                self.due_at = trio.current_time() + delay if delay < inf else None
                 with trio.move_on_after(delay):
                     await self._woken.wait()
                 self._woken = trio.Event()
+                self.due_at = None
                 self._timetable.begin(self)
                 try:
                     delay = await self.look()

@@ -56,6 +56,11 @@ class _Places:
             self._of[info_hash] = _shares()
         self._of[info_hash].add(guest)
 
+    @property
+    def most_of_torrent(self) -> int:
+        """How many the torrent has that has most."""
+        return max(map(len, self._of.values()), default=0)
+
     def remove(self, guest: Guest) -> None:
         """Count a guest no more; no error if it isn't counted."""
         if guest not in self._torrents:
@@ -83,6 +88,16 @@ class Connections:
         self._downloads = _Places()
         self._crowded = Notices()
         self._full = Notices()
+
+    @property
+    def peers(self) -> int:
+        """How many peers have a place."""
+        return len(self._peers.all)
+
+    @property
+    def most_of_torrent(self) -> int:
+        """How many peers the torrent has that has most."""
+        return self._peers.most_of_torrent
 
     def admit_peer(self, networks: Networks) -> str | None:
         """Make sure of a place for one more peer's connection, or return why there is none."""

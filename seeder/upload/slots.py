@@ -122,6 +122,11 @@ class Slots:
             return places
         return self.most if places is None else min(places, self.most)
 
+    @property
+    def served(self) -> int:
+        """How many guests are."""
+        return self._served
+
     def may_fetch(self, guest: Guest, size: int, now: float) -> bool:
         """Tell whether `size` bytes may be read from S3 for this guest, and book them if so."""
         torrent = guest.torrent

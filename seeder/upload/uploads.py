@@ -122,6 +122,11 @@ class Uploads:
         """Whether anything has to wait for a rate."""
         return _rates(self.settings).any
 
+    @property
+    def is_short(self) -> bool:
+        """Whether the rate of all peers together is used up."""
+        return self.rates.is_short(trio.current_time())
+
     def join(self, guest: InLine) -> None:
         """Take in a guest whose torrent is known: it hears of other limits from now on."""
         self._guests.add(guest)
@@ -256,7 +261,7 @@ class Uploads:
             guest.resume()
 
     def _is_scarce(self) -> bool:
-        return self.rates.is_short(trio.current_time()) or self._origins.is_busy()
+        return self.is_short or self._origins.is_busy()
 
 
 def _rates(settings: PeerSettings) -> Rates:

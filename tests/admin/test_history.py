@@ -13,7 +13,8 @@ from seeder.ledger.history import History
 from seeder.ledger.node import NodeFigures
 from seeder.ledger.records import Entry
 from seeder.ledger.savings import Prices
-from seeder.ledger.series import Selection, Span
+from seeder.ledger.series import Selection
+from seeder.ledger.spans import Span
 
 PRICES = Prices(0.09, 0.0004)
 NELSON = AccountKey("default", "quotes", "Nelson", '"etag-1"')

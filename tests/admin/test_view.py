@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seeder.admin.view import LONGEST_SEARCH, MOST_ROWS, ORDERS, View, name_of
+from seeder.ledger.spans import Span
 from seeder.torrent.objects import ObjectRef
 
 REF = ObjectRef("default", "büro", 'a/"b" &c=1.iso', "v+1")
@@ -21,10 +22,11 @@ def test_a_view_is_what_the_query_says() -> None:
         "first": "100",
         "rows": "20",
         "opened": '["default", "büro", "a/\\"b\\" &c=1.iso", "v+1"]',
+        "span": "month",
     }
     view = View.of(urlencode(query, quote_via=quote).encode())
     assert view == View.of(urlencode(query).encode())
-    assert view == View("gib+ é", "failed", "size", True, 100, 20, REF)
+    assert view == View("gib+ é", "failed", "size", True, 100, 20, REF, Span.MONTH)
     assert name_of(REF) == ["default", "büro", 'a/"b" &c=1.iso', "v+1"]
 
 
@@ -41,6 +43,7 @@ def test_a_view_is_what_the_query_says() -> None:
         b"opened=null",
         b"first=" + b"9" * 5000,
         b"state=&search=",
+        b"span=week",
         b"%ff=%ff&&=",
     ],
 )

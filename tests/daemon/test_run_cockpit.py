@@ -13,6 +13,7 @@ import trio
 from seeder.admin.opened import PARTS
 from seeder.config.sections import Config
 from seeder.daemon.node import Node
+from seeder.publish.rounds import REFUSED_RETRY
 from tests.daemon.support import get, served, serving, until
 from tests.support.raw_peer import handshake, message
 
@@ -80,6 +81,14 @@ async def test_the_page_shows_what_the_status_says(config: Config) -> None:
         status = json.loads((await get(node.admin_address, "/status.json"))[1])
         totals = {name: status["totals"][name] for name in now["totals"]}
         assert now["totals"] == pytest.approx(totals)
+        # Everything was counted today.
+        lately = {name: status["totals"][name] for name in now["lately"]}
+        assert (now["span"], now["lately"]) == ("day", pytest.approx(lately))
+        assert now["listeners"] == {
+            "tracker": [str(node.config.tracker.listen[0])],
+            "peer": [str(node.config.peer.listen[0])],
+            "admin": [str(node.admin_address)],
+        }
         for document in (now, status):
             del document["origins"]["default"]["last_success"]
         for name in ("cache", "origins", "budget", "prefixes", "version"):
@@ -152,3 +161,40 @@ async def test_what_needs_a_person_is_said(config: Config) -> None:
         [failed] = [row for row in now["objects"]["rows"] if row["state"] == "failed"]
         assert failed["object"][2] == "missing"
         assert "404" in failed["reason"]
+    async with serving(config) as node, page(node, opened=json.dumps(failed["object"])) as shown:
+        while (now := await shown.next())["states"]["failed"] == 0:
+            pass
+        opened = now["opened"]
+        assert opened["last_error"] == opened["reason"]
+        assert abs(opened["last_error_at"] - now["at"]) < 30
+        assert 0 < opened["next_look"] - now["at"] <= 1.1 * REFUSED_RETRY + 1
+
+
+async def test_a_limit_that_is_reached_is_said_with_its_setting(config: Config) -> None:
+    peer = config.peer.model_copy(
+        update={"connections": 1, "connections_per_torrent": 1, "upload_rate": 1000.0}
+    )
+    savings = config.savings.model_copy(update={"currency": "EUR"})
+    config = config.model_copy(update={"peer": peer, "savings": savings})
+    async with serving(config) as node, page(node) as shown:
+        await until(lambda: served(node))
+        now = await shown.next()
+        assert now["currency"] == "EUR"
+        used = {limit["setting"]: limit for limit in now["limits"]}
+        assert used["peer.connections"]["used"] == used["peer.connections_per_torrent"]["used"] == 0
+        assert used["peer.upload_rate"]["limit"] == 1000
+        assert not any(limit["full"] for limit in now["limits"])
+        assert now["notices"] == []
+        [torrent] = [publication.torrent for publication in node.catalog]
+        assert torrent is not None
+        [listening] = config.peer.listen
+        async with await trio.open_tcp_stream(listening.host, listening.port) as stream:
+            await stream.send_all(handshake(torrent.info_hash) + message(2))
+            while len((now := await shown.next())["notices"]) < 2:
+                pass
+            reached = {limit["setting"] for limit in now["limits"] if limit["full"]}
+            assert reached >= {"peer.connections", "peer.connections_per_torrent"}
+            assert now["notices"] == [
+                "every place for peers is taken (1): peer.connections gives more",
+                "every place of a torrent is taken (1): peer.connections_per_torrent gives more",
+            ]

@@ -18,7 +18,8 @@ from seeder.ledger.history import History
 from seeder.ledger.node import NodeFigures
 from seeder.ledger.recent import STEPS
 from seeder.ledger.records import Entry
-from seeder.ledger.series import Selection, Series, Span
+from seeder.ledger.series import Selection, Series
+from seeder.ledger.spans import Span
 from seeder.units import DAY, MINUTE
 from tests.ledger.support import DEBIAN, NELSON, NOON
 

@@ -17,7 +17,8 @@ from seeder.ledger.node import NodeFigures
 from seeder.ledger.recent import Recent
 from seeder.ledger.records import Entry
 from seeder.ledger.report import Report
-from seeder.ledger.series import Selection, Span, read_series, recent_series
+from seeder.ledger.series import Selection, read_series, recent_series
+from seeder.ledger.spans import Span
 from seeder.ledger.table import render
 from seeder.units import DAY
 from tests.fuzz.inputs import Choices, damaged, scratch, target

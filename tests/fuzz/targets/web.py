@@ -28,7 +28,7 @@ from seeder.http.messages import (
     split_target,
 )
 from seeder.ledger.counters import AccountKey
-from seeder.ledger.series import Span
+from seeder.ledger.spans import Span
 from seeder.units import ByteRange
 from tests.fuzz.inputs import Choices, chunks, target
 from tests.gateway.signing import KEY_ID, NOW, SECRET
