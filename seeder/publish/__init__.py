@@ -6,6 +6,7 @@ come and go, told to an `Audience`.
 
 The door is `publisher.Publisher`. One entry's way: `entries` (which entry a key belongs to),
 `prefixes` (what is below a prefix), `keepers` (one `keeper.Keeper` per object), `makers` (what is
-asked of S3), `serving` (a torrent goes live and ends), `departures` (it may come back). `rounds`
-says when each is looked at again.
+asked of S3), `current` (the object's torrent, held while its next state is looked at), `serving` (a
+torrent goes live and ends), `departures` (it may come back). `rounds` says when each is looked at
+again.
 """

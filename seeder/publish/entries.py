@@ -1,9 +1,21 @@
 """Which entry of the configuration an object belongs to."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from seeder.config.sections import ObjectSettings
+from seeder.s3.listing import Listed
 from seeder.torrent.objects import ObjectRef
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An object that is to be published, with its own entry or the one of its prefix."""
+
+    settings: ObjectSettings
+    ref: ObjectRef
+    listed: Listed | None = None
+    """What the listing of its prefix says; None for an object that has an entry of its own."""
 
 
 class Entries:

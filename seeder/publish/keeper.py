@@ -2,18 +2,16 @@
 
 Each round asks S3 how the object stands (HEAD, or a listing for a bundle) and brings its torrent in
 line with that; the next one comes with the next refresh, or when a fault of a piece wakes it. An
-object below a prefix is looked at when its line in the listing has changed, and not before.
+object below a prefix is looked at when its line in the listing has changed, and not before. What
+becomes of the torrent that is served meanwhile is in `seeder.publish.current`.
 """
 
 import logging
 from collections.abc import Set
-from dataclasses import dataclass
-from functools import partial
 from math import inf
 
 import trio
 
-from seeder.config.sections import ObjectSettings
 from seeder.errors import (
     AccessDenied,
     BudgetSpent,
@@ -29,16 +27,14 @@ from seeder.errors import (
 from seeder.metainfo.ladder import describe_wanted
 from seeder.metainfo.library import Library
 from seeder.metainfo.records import Record
-from seeder.publish.doubts import Doubts
+from seeder.publish.current import CurrentTorrent
+from seeder.publish.entries import Wanted
 from seeder.publish.makers import Maker
-from seeder.publish.replacing import HeldTorrent, Replacing
 from seeder.publish.rounds import REFUSED_RETRY, Rounds, Timetable
 from seeder.publish.serving import DELETED, LOST, Serving, replaced
 from seeder.s3.listing import Listed, suspicion
 from seeder.torrent.catalog import Publication, State, Torrent
-from seeder.torrent.info import Outline
 from seeder.torrent.objects import (
-    ObjectRef,
     PinnedObject,
     described_by,
     may_be_equal,
@@ -62,27 +58,15 @@ neither logged nor looked into again."""
 LYING = "its metainfo was wrong; get its new torrent"
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """An object that is to be published, with its own entry or the one of its prefix."""
-
-    settings: ObjectSettings
-    ref: ObjectRef
-    listed: Listed | None = None
-    """What the listing of its prefix says; None for an object that has an entry of its own."""
-
-
 class Keeper(Rounds):
     """One object, its publication, and what is known of its metainfo."""
 
     __slots__ = (
-        "_doubts",
+        "_current",
         "_library",
         "_maker",
         "_read_failed_at",
         "_record",
-        "_replacing",
-        "_served",
         "_serving",
         "_unread",
         "_wrong",
@@ -106,11 +90,6 @@ class Keeper(Rounds):
         self._record = None if isinstance(record, StorageError) else record
         self._unread = record if isinstance(record, StorageError) else None
         """Why the record on disk couldn't be read: it may be there all the same."""
-        self._served = self._record
-        """The record of the torrent that is served; `_record` may be of the object's next state."""
-        self._replacing = Replacing()
-        self._doubts = Doubts()
-        """The object isn't what its own hashes say: no HEAD can clear that."""
         self._wrong = ""
         """What was said of the piece that came wrong last."""
         self._read_failed_at = -inf
@@ -118,6 +97,9 @@ class Keeper(Rounds):
         self._maker = maker
         self._library = library
         self._serving = serving
+        self._current = CurrentTorrent(
+            self.publication, self._record, self, maker=maker, library=library, serving=serving
+        )
 
     @property
     def name(self) -> str:
@@ -139,7 +121,7 @@ class Keeper(Rounds):
             self.tell(logging.ERROR, str(self._unread))
         if record is not None and record.outline is not None and self._fits(record):
             # Pinned by its ETag, it is safe to serve before S3 was asked: a 412 would tell.
-            self._serve(record, record.outline, quiet=crowd > MOST_LOGGED)
+            self._current.serve(record, record.outline, quiet=crowd > MOST_LOGGED)
             pinned = record.pinned
             known = self.wanted.listed == Listed(pinned.etag, pinned.size)
             # A listing doesn't tell what older records lack.
@@ -163,31 +145,31 @@ class Keeper(Rounds):
     def handle_fault(self, torrent: Torrent, error: SeederError) -> None:
         """Take note that S3 gave no piece of the torrent, or that its metainfo can't be read."""
         match error:
-            case ObjectChanged() if self._serving.is_live(self.publication):
-                if self._replacing.is_open:
+            case ObjectChanged() if self._current.is_live:
+                if self._current.replacing.is_open:
                     return  # it is looked at
-                self._replacing.hold(torrent, None)
+                self._current.replacing.hold(torrent, None)
             case ObjectChanged():
-                self._retire(replaced(torrent))
+                self._current.retire(replaced(torrent))
             case PieceMismatch(steady=True) if torrent.rung not in ("build", "torrent_file"):
                 assert self._record is not None
                 self._record.refused[torrent.rung] = str(error)
                 self._record.outline = None
-                self._retire(LYING)
+                self._current.retire(LYING)
             case MetainfoError():
-                for record in (self._record, self._served):
+                for record in (self._record, self._current.record):
                     if record is not None:
                         record.outline = None
-                self._retire(LOST)
-            case _ if self._replacing.is_open:
+                self._current.retire(LOST)
+            case _ if self._current.replacing.is_open:
                 return  # the next state of the object is looked at
             case _:
                 if isinstance(error, StorageError):
                     self._unread = error
                 known = False
                 if isinstance(error, PieceMismatch):
-                    known, self._wrong = bool(self._doubts), str(error)
-                    self._doubts.add(error.index, error.digest, trio.current_time())
+                    known, self._wrong = bool(self._current.doubts), str(error)
+                    self._current.doubts.add(error.index, error.digest, trio.current_time())
                 elif isinstance(error, OriginError):
                     known = self._reads_fail  # then it was said and looked into a moment ago
                     self._read_failed_at = trio.current_time()
@@ -199,8 +181,8 @@ class Keeper(Rounds):
 
     def handle_recovery(self, index: int) -> None:
         """Take note that a piece that came wrong has come right."""
-        self._doubts.dispel(index)
-        if not self._doubts:
+        self._current.doubts.dispel(index)
+        if not self._current.doubts:
             self.wake()
 
     # -- a round
@@ -217,8 +199,8 @@ class Keeper(Rounds):
         if self.publication.state is not State.FAULTY:
             self.told = None
         pause = inf if self.wanted.listed is not None else self.refresh
-        due = self._doubts.next_at
-        if self.publication.state is State.FAULTY and not self._doubts:
+        due = self._current.doubts.next_at
+        if self.publication.state is State.FAULTY and not self._current.doubts:
             due = self._read_failed_at + READS_FAIL_FOR
         # A little later than that: the pause between two rounds is varied by a tenth.
         return min(pause, max(0.0, 1.2 * (due - trio.current_time())))
@@ -230,16 +212,16 @@ class Keeper(Rounds):
         if self.publication.torrent is None:
             self._record = record
             if record is not None and record.outline is not None and self._fits(record):
-                self._serve(record, record.outline)
+                self._current.serve(record, record.outline)
         elif record is None and self._record is not None:
             self._record.outline = None
-            self._retire(LOST)
+            self._current.retire(LOST)
 
     async def _bring_up_to_date(self) -> None:
         publication = self.publication
         if self._unread is not None:
             await self._read_record()
-        await self._replacing.pause()
+        await self._current.replacing.pause()
         try:
             wanted = self.wanted
             pinned = await self._maker.look(publication.ref, wanted.settings, wanted.listed)
@@ -250,8 +232,8 @@ class Keeper(Rounds):
         self._serving.rule_out(publication, pinned)
         torrent = publication.torrent
         if torrent is not None and same_state(torrent.pinned, pinned):
-            self._record = self._served or self._record
-            self._release(torrent)
+            self._record = self._current.record or self._record
+            self._current.release(torrent)
             # What is told of the object may have changed; its bytes haven't.
             publication.pinned = described_by(torrent.pinned, pinned)
             record = self._record
@@ -259,7 +241,7 @@ class Keeper(Rounds):
                 await self._maker.describe(record, pinned)
                 if publication.torrent is not torrent:
                     return
-            if self._doubts:
+            if self._current.doubts:
                 await self._look_again(torrent, pinned)
             elif publication.state is State.FAULTY and not self._reads_fail:
                 publication.settle(State.SERVING)
@@ -267,10 +249,11 @@ class Keeper(Rounds):
             if publication.state is not State.DUPLICATE:
                 return
         elif torrent is not None and not still_there(torrent.pinned, pinned):
-            if self._serving.is_live(publication) and may_be_equal(torrent.pinned, pinned):
-                self._replacing.hold(torrent, pinned)
-                if self._replacing.knows(pinned):
-                    await self._return_to(torrent, pinned)
+            if self._current.is_live and may_be_equal(torrent.pinned, pinned):
+                self._current.replacing.hold(torrent, pinned)
+                if self._current.replacing.knows(pinned):
+                    if await self._current.return_to(torrent, pinned):
+                        self._record = self._current.record
                     return
                 _LOG.info(
                     "%s: it has another ETag; until its new hashes are known, its torrent is"
@@ -279,14 +262,14 @@ class Keeper(Rounds):
                 )
             else:
                 reason = replaced(torrent)
-                self._retire(reason)
+                self._current.retire(reason)
                 _LOG.info("%s: %s", publication.ref, reason)
         publication.pinned = pinned
         await self._acquire(pinned)
 
     async def _look_again(self, torrent: Torrent, pinned: PinnedObject) -> None:
         """Read a piece again that came wrong; see whether the object has other bytes by now."""
-        doubts, publication = self._doubts, self.publication
+        doubts, publication = self._current.doubts, self.publication
         index = doubts.first
         if index is not None and trio.current_time() >= doubts.next_at:
             info = await torrent.fetch_info()
@@ -321,44 +304,9 @@ class Keeper(Rounds):
         else:
             self._record.refused[torrent.rung] = _OTHER_BYTES
             self._record.outline = None
-        self._retire(replaced(torrent))
+        self._current.retire(replaced(torrent))
         await self._maker.strike(self._record)
         await self._acquire(pinned)
-
-    def _release(self, torrent: Torrent) -> None:
-        """Ask S3 again for what was held."""
-        torrent.held = None
-        if self._replacing.is_open:
-            self._replacing.settle()
-            self.publication.settle(State.SERVING)
-
-    async def _return_to(self, torrent: Torrent, pinned: PinnedObject) -> None:
-        """Go on with a state that had the torrent's bytes before."""
-        record = self._served
-        assert record is not None
-        assert record.outline is not None
-        record.pinned = pinned
-        await self._go_on(torrent, record, self._library.torrent(record, record.outline))
-
-    async def _go_on(self, torrent: Torrent, record: Record, new: Torrent) -> None:
-        """Have the torrent that is served go on as one of another state with the same bytes."""
-        self._replacing.hold(torrent, new.pinned)
-        await self._maker.adopt(torrent, new)
-        if self.publication.torrent is not torrent:
-            return  # it ended meanwhile
-        before = torrent.pinned
-        self._maker.move(torrent, new)
-        self._replacing.remember(before, new.pinned)
-        self._record = self._served = record
-        self._doubts.forget()
-        self._release(torrent)
-        self._serving.go_on(self.publication, before)
-
-    def _retire(self, reason: str) -> None:
-        """End the torrent; what was in doubt of it says nothing of the next one."""
-        self._replacing.forget()
-        self._doubts.forget()
-        self._serving.retire(self.publication, reason)
 
     async def _acquire(self, pinned: PinnedObject) -> None:
         """Serve the object as it is now, by the metainfo that is known of it or made now."""
@@ -369,9 +317,9 @@ class Keeper(Rounds):
             doubted = record.doubted if record is not None else frozenset[PinnedObject]()
             record = self._record = await self._maker.begin(pinned, settings, doubted=doubted)
         if record.outline is not None:
-            await self._serve_or_go_on(record, record.outline)
+            await self._current.serve_or_go_on(record, record.outline)
             return
-        former = self._former()
+        former = self._current.former()
 
         def begin() -> None:
             publication.settle(State.BUILDING)
@@ -393,50 +341,11 @@ class Keeper(Rounds):
         # Peers will ask for the info first: the library has it at hand, the record needn't.
         self._library.put(info)
         record.info, record.outline = None, info.outline
-        await self._serve_or_go_on(record, record.outline)
-
-    def _former(self) -> HeldTorrent | None:
-        """Return the torrent that may have the bytes of the object as it is now, if any."""
-        torrent = self.publication.torrent
-        if torrent is None:
-            torrent = self._serving.may_return(self.publication)
-            return None if torrent is None else HeldTorrent(torrent, lambda: None)
-        return HeldTorrent(torrent, partial(self._differ, torrent)) if torrent.held else None
-
-    def _differ(self, torrent: Torrent) -> None:
-        """End the torrent: the object has other bytes by now."""
-        if self.publication.torrent is torrent:
-            reason, pinned = replaced(torrent), self.publication.pinned
-            self._retire(reason)
-            self.publication.pinned = pinned
-            self.publication.settle(State.BUILDING)
-            _LOG.info("%s: %s", self.publication.ref, reason)
-
-    async def _serve_or_go_on(self, record: Record, outline: Outline) -> None:
-        """Serve a record, by the torrent that is served already if it has the same info hash."""
-        torrent, new = self.publication.torrent, self._library.torrent(record, outline)
-        if (
-            torrent is not None
-            and self._serving.is_live(self.publication)
-            and (torrent.info_hash, torrent.v2_hash) == (new.info_hash, new.v2_hash)
-        ):
-            await self._go_on(torrent, record, new)
-            if self.publication.torrent is torrent:
-                return
-        before = self._serving.departed(new)
-        if before is not None:
-            await self._maker.adopt(before, new)
-        self._serve(record, outline)
+        await self._current.serve_or_go_on(record, record.outline)
 
     def _fits(self, record: Record) -> bool:
         """Tell whether a record's metainfo is what the entry asks for."""
         return record.wanted == describe_wanted(self.wanted.settings)
-
-    def _serve(self, record: Record, outline: Outline, *, quiet: bool = False) -> None:
-        self._replacing.forget()
-        self._served = record
-        torrent = self._library.torrent(record, outline)
-        self._serving.serve(self.publication, torrent, self, quiet=quiet)
 
     # -- what a round ends in
 
@@ -445,7 +354,7 @@ class Keeper(Rounds):
         if self.publication.torrent is None:
             self.publication.settle(State.WAITING, str(error))
             self.tell(logging.WARNING, error)
-        elif self._replacing.is_open:
+        elif self._current.replacing.is_open:
             self.publication.settle(State.FAULTY, str(error))
             self.tell(logging.WARNING, error)
 
@@ -456,7 +365,7 @@ class Keeper(Rounds):
         match error:
             case ObjectMissing():
                 if publication.torrent is not None:
-                    self._retire(DELETED)
+                    self._current.retire(DELETED)
                 publication.pinned = None
                 state, delay = State.FAILED, REFUSED_RETRY
                 if self._serving.may_return(publication) is not None:
@@ -466,8 +375,8 @@ class Keeper(Rounds):
             case StorageError():
                 state = State.FAILED
             case MetainfoError() | TooManyObjects():
-                if self._replacing.is_open and publication.torrent is not None:
-                    self._retire(replaced(publication.torrent))
+                if self._current.replacing.is_open and publication.torrent is not None:
+                    self._current.retire(replaced(publication.torrent))
                 state, delay = State.FAILED, self.refresh
         if publication.torrent is not None:
             state = State.FAULTY

@@ -10,7 +10,8 @@ from seeder.metainfo.ladder import describe_wanted
 from seeder.metainfo.library import Library
 from seeder.metainfo.records import Record
 from seeder.metainfo.store import MetainfoStore
-from seeder.publish.keeper import MOST_LOGGED, Keeper, Wanted
+from seeder.publish.entries import Wanted
+from seeder.publish.keeper import MOST_LOGGED, Keeper
 from seeder.publish.makers import Maker
 from seeder.publish.rounds import Rounds, Timetable
 from seeder.publish.serving import WITHDRAWN, Serving

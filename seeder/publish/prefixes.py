@@ -24,8 +24,7 @@ from seeder.errors import (
     TooManyObjects,
 )
 from seeder.metainfo.bundles import Below
-from seeder.publish.entries import Entries
-from seeder.publish.keeper import Wanted
+from seeder.publish.entries import Entries, Wanted
 from seeder.publish.keepers import Keepers
 from seeder.publish.listings import ListingStore
 from seeder.publish.makers import Maker

@@ -10,8 +10,7 @@ from seeder.errors import SeederError
 from seeder.ledger.counters import Ledger
 from seeder.metainfo.library import Library
 from seeder.metainfo.store import MetainfoStore
-from seeder.publish.entries import Entries
-from seeder.publish.keeper import Wanted
+from seeder.publish.entries import Entries, Wanted
 from seeder.publish.keepers import Keepers
 from seeder.publish.listings import ListingStore
 from seeder.publish.makers import Maker
