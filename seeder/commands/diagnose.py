@@ -21,7 +21,6 @@ from seeder.commands.sought import (
     Sought,
     Told,
     announce_target,
-    is_public,
     parse_sought_file,
     parse_sought_link,
     parse_told,
@@ -31,8 +30,9 @@ from seeder.commands.tasting import Taste, Taster
 from seeder.errors import FetchFailed, MetainfoError, StorageError
 from seeder.http.client import connect, fetch
 from seeder.metainfo.workers import do_all
-from seeder.net.addresses import HostPort, parse_ip
-from seeder.s3.answers import printable
+from seeder.net.addresses import HostPort, is_public, parse_ip
+from seeder.s3.answers import Answer, printable
+from seeder.s3.pages import hint_of_page, is_page
 from seeder.torrent.layout import sha1
 from seeder.units import KIB, ByteRange
 
@@ -48,6 +48,12 @@ _LARGEST_REPLY = 256 * KIB
 _MOST_SPANS = 50
 _UNKNOWN = 1
 """Bytes that are left, while the size isn't known: who has none left is no downloader (BEP 3)."""
+
+_WHY_NO_TORRENT = {
+    "AccessDenied": "; if it isn't public, give the torrent file instead (seeder torrent)",
+    "NoSuchKey": "; is this object published there?",
+    "NoSuchBucket": "; is this object published there?",
+}
 
 
 @dataclass(slots=True)
@@ -102,10 +108,7 @@ async def _read(source: str, named: set[str]) -> Sought:
     if source.startswith(("http://", "https://")):
         # Whoever writes a URL names its host, wherever that is.
         named |= await _addresses(source)
-        answer = await _torrent(source, named)
-        if not answer.startswith(b"d"):
-            raise MetainfoError(f"{source}: this is no torrent")
-        return parse_sought_file(answer)
+        return parse_sought_file(await _torrent(source, named))
     path = trio.Path(Path(source))
     try:
         async with await path.open("rb") as file:
@@ -127,9 +130,18 @@ async def _torrent(url: str, named: set[str]) -> bytes:
         )
     except FetchFailed as error:
         raise FetchFailed(f"{url}: {error}") from error
-    if answer.status != 200 or not answer.whole:
-        text = printable(answer.body.decode(errors="replace"))
-        raise FetchFailed(f"{url}: no torrent comes (status {answer.status}): {text}")
+    parts = urlsplit(url)
+    forgot = not parts.query and not parts.path.endswith(".torrent")
+    hint = f"; did you mean {url}?torrent" if forgot else ""
+    if answer.status != 200:
+        told = Answer.read(answer.status, answer.headers, answer.body)
+        advice = _WHY_NO_TORRENT.get(told.code, "")
+        raise FetchFailed(f"{url}: no torrent comes, but {told}{hint or advice}")
+    if not answer.body.startswith(b"d"):
+        page = f"; {hint_of_page()}" if is_page(answer.headers, answer.body) else ""
+        raise MetainfoError(f"{url}: this is no torrent{hint or page}")
+    if not answer.whole:
+        raise FetchFailed(f"{url}: the torrent breaks off, or is longer than any{hint}")
     return answer.body
 
 
@@ -350,7 +362,7 @@ def _lines(found: Diagnosis) -> Iterator[str]:
         if told is not None and not says:
             says = (
                 f"names {_count(len(told.peers), 'peer')} in {asked.seconds:.1f} s"
-                f" ({_known(told.seeds)} seeds, {_known(told.leechers)} downloaders)"
+                f" (seeds: {_known(told.seeds)}, downloaders: {_known(told.leechers)})"
             )
         warning = f"; warns: {told.warning}" if told and told.warning else ""
         yield f"tracker {asked.url} {says}{warning}"

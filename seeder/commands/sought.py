@@ -10,7 +10,7 @@ import binascii
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import ip_address
 from itertools import islice
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -31,7 +31,6 @@ MOST_PEERS = 50
 _LONGEST_URL = 2000
 _LONGEST_TEXT = 300
 _MOST_FILES = 100_000
-_NAT64 = ip_network("64:ff9b::/96")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,21 +190,6 @@ def web_seed_url(url: str, described: Described, path: Sequence[str]) -> str:
         return url
     steps = (described.name, *path)
     return f"{url.rstrip('/')}/{'/'.join(quote(each, safe='') for each in steps)}"
-
-
-def is_public(host: str) -> bool:
-    """Tell whether a numeric address means one and the same host everywhere."""
-    try:
-        ip = parse_ip(host)
-    except ValueError:
-        return False
-    if isinstance(ip, IPv6Address):
-        inner = ip.sixtofour
-        if ip in _NAT64:
-            inner = ip_address(int(ip) & 0xFFFFFFFF)  # type: ignore[assignment]
-        if inner is not None and not inner.is_global:
-            return False
-    return ip.is_global and not ip.is_multicast
 
 
 def _describe(raw: bytes) -> Described:

@@ -5,11 +5,18 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from urllib.parse import urlsplit
 
 from seeder.config.sections import Config, ObjectSettings, OriginSettings
-from seeder.net.addresses import PRIVATE_NETWORKS, HostPort, IPNetwork, ip_version
+from seeder.net.addresses import (
+    PRIVATE_NETWORKS,
+    HostPort,
+    IPNetwork,
+    ip_version,
+    is_public,
+    parse_ip,
+)
 from seeder.units import MIB, exact_size
 
 _EXAMPLES: tuple[IPNetwork, ...] = tuple(
@@ -18,9 +25,21 @@ _EXAMPLES: tuple[IPNetwork, ...] = tuple(
 """RFC 5737 and RFC 3849."""
 _EXAMPLE_NAME = re.compile(r"(^|\.)(example|invalid|test)(\.(com|net|org))?\.?$", re.IGNORECASE)
 """RFC 2606."""
-_LOCAL_NAME = re.compile(r"(^|\.)localhost\.?$|\.(local|localdomain|internal|lan)\.?$", re.I)
+_LOCAL_NAME = re.compile(
+    r"(^|\.)localhost\.?$|\.(local|localdomain|internal|lan|home\.arpa)\.?$", re.IGNORECASE
+)
+"""RFC 6761, 6762 and 8375, and what networks call their own hosts."""
 _AWS_HOST = re.compile(r"(.+\.)?s3[.-](?:dualstack\.)?([a-z0-9-]+-\d)\.amazonaws\.com(?:\.cn)?$")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+_URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+_QUERY = re.compile(
+    r"\?(torrent|magnet|versionId|partNumber|uploadId|prefix|list-type|X-Amz-|AWSAccessKeyId"
+    r"|response-)",
+    re.IGNORECASE,
+)
+_PATTERN = re.compile(r"[*?]|\{[^{}]*,[^{}]*\}|\[[!^]?\w-\w[^\]]*\]")
+_BUCKETS_HOST = re.compile(r"\.s3[.-]|\.amazonaws\.com", re.IGNORECASE)
+_PORTS = {"http": 80, "https": 443}
 _LEAST_CACHE = 64 * MIB
 """Eight reads of 8 MiB."""
 _PIECES_HELD = 4
@@ -32,15 +51,26 @@ _TEMPORARY = ("/tmp/", "/run/", "/dev/shm/")
 def doubt(config: Config) -> Iterator[str]:
     """Yield a line for each value that is legal and seldom meant; it begins with its key."""
     for number, settings in enumerate(config.objects):
+        if why := _odd_bucket(settings.bucket):
+            yield f"objects[{number}].bucket: {settings.bucket}: {why}"
         name = "key" if settings.prefix is None else "prefix"
         for why in _odd_name(settings):
             yield f"objects[{number}].{name}: {settings.ref}: {why}"
     for origin in config.origins.values():
         yield from _odd_origin(origin)
     yield from _odd_addresses(config)
+    yield from _odd_ports(config)
     yield from _odd_sizes(config)
     yield from _odd_times(config)
     yield from _odd_budgets(config)
+
+
+def _odd_bucket(bucket: str) -> str | None:
+    if bucket.lower().startswith("arn:"):
+        return "this is an ARN; write the name behind its last colon"
+    if _BUCKETS_HOST.search(bucket):
+        return "this looks like a host; write the bucket's name alone"
+    return None
 
 
 def _odd_name(settings: ObjectSettings) -> Iterator[str]:
@@ -48,10 +78,17 @@ def _odd_name(settings: ObjectSettings) -> Iterator[str]:
     is_key = settings.prefix is None
     if not name:
         return
-    if "*" in name or "?" in name:
-        kept = re.split(r"[*?]", name, maxsplit=1)[0]
-        yield f'there are no patterns, this is a name; for all below it: prefix = "{kept}"'
-    if name.startswith(("s3://", "http://", "https://", "arn:")):
+    query = _QUERY.search(name)
+    if query:
+        version = "; a version is named by version_id" if query[1].lower() == "versionid" else ""
+        yield f"it ends with the query of a URL; leave it out from the ? on{version}"
+    elif pattern := _PATTERN.search(name):
+        kept = name[: pattern.start()]
+        whole = "" if kept else " (the whole bucket)"
+        yield f'there are no patterns, this is a name; for all below it: prefix = "{kept}"{whole}'
+    if name.lower().startswith("arn:"):
+        yield "this is an ARN; write what stands behind the bucket and its slash"
+    elif _URL.match(name):
         yield "this is a URL; write what stands behind the bucket"
     elif name.startswith("/"):
         yield "keys seldom begin with a slash; leave it out"
@@ -59,12 +96,16 @@ def _odd_name(settings: ObjectSettings) -> Iterator[str]:
         yield "it begins with the name of its bucket; write what stands behind it"
     if name != name.strip() or "\n" in name:
         yield "it begins or ends with a blank"
+    if len(name) > 1 and name[0] == name[-1] and name[0] in "\"'`":
+        yield "it stands in quotes twice; leave the inner ones out"
     if _ESCAPE.search(name):
         yield "keys are written as they are, not percent-encoded"
     if "\\" in name:
         yield "keys have slashes, seldom backslashes"
-    if "//" in name.partition("://")[2] or ("//" in name and "://" not in name):
+    if "//" in name and not _URL.match(name):
         yield "it has two slashes in a row"
+    if {".", ".."} & set(name.split("/")):
+        yield "S3 knows no . and .. between slashes; write the key as S3 lists it"
     if is_key and name.endswith("/"):
         yield f'it ends with a slash; for all below it: prefix = "{name}"'
     if is_key and name.endswith(".torrent"):
@@ -117,6 +158,32 @@ def _odd_addresses(config: Config) -> Iterator[str]:
             f"admin.listen: {_join(open_to_all)}: whoever reaches that sees the status page, which"
             " has no password; listen on 127.0.0.1, or keep others out by a firewall"
         )
+
+
+def _odd_ports(config: Config) -> Iterator[str]:
+    """Yield a line for each address that names a port at which another part of us listens."""
+    listen = {
+        "tracker": config.tracker.listen,
+        "peer": config.peer.listen,
+        "admin": config.admin.listen,
+    }
+    told = [
+        ("peer.public_address", str(each), "peer", each.port) for each in config.peer.public_address
+    ]
+    urls = [
+        ("tracker.announce_url", config.tracker.announce_url),
+        ("gateway.url", config.gateway.url),
+    ]
+    for key, url in urls:
+        if url is not None:
+            parts = urlsplit(url)
+            told.append((key, url, "tracker", parts.port or _PORTS[parts.scheme]))
+    for key, value, meant, port in told:
+        if any(each.port == port for each in listen[meant]):
+            continue
+        for part, addresses in listen.items():
+            if any(each.port == port for each in addresses):
+                yield f"{key}: {value}: {part}.listen has port {port}; want that of {meant}.listen"
 
 
 def _odd_sizes(config: Config) -> Iterator[str]:
@@ -172,13 +239,15 @@ def _elsewhere(host: str) -> str | None:
         if "." not in host:
             return "is a name of your own network, which clients elsewhere can't look up"
         return None
-    ip = ip_address(host)
+    ip = parse_ip(host)
     if ip.is_loopback or ip.is_unspecified:
         return "means another machine, or none, to everybody else"
     if any(ip in network for network in _EXAMPLES if network.version == ip.version):
         return "is an address for examples; write your own"
     if any(ip in network for network in PRIVATE_NETWORKS if network.version == ip.version):
         return "is private: clients outside your network can't reach it"
+    if not is_public(host):
+        return "is the address of no host that clients can reach"
     return None
 
 
@@ -190,7 +259,7 @@ def _is_trial(config: Config) -> bool:
 def _is_loopback(host: str) -> bool:
     if ip_version(host) is None:
         return bool(_LOCAL_NAME.search(host))
-    return ip_address(host).is_loopback
+    return parse_ip(host).is_loopback
 
 
 def _join(addresses: Sequence[HostPort]) -> str:

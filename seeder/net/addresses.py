@@ -44,6 +44,8 @@ PRIVATE_NETWORKS: tuple[IPNetwork, ...] = tuple(
 """Networks whose addresses mean something else elsewhere: RFC 1918, RFC 6598 (what providers put
 between themselves and their customers), RFC 3927, RFC 7335 (IPv4 over a
 provider's IPv6), RFC 2544 (benches, and VPN clients), RFC 4193, RFC 4291, RFC 8215."""
+_NAT64 = IPv6Network("64:ff9b::/96")
+"""RFC 6052."""
 V4_ENDPOINT = 6
 V6_ENDPOINT = 18
 _V4_LENGTH = 4
@@ -81,6 +83,21 @@ def ip_version(host: str) -> int | None:
         return ip_address(host).version
     except ValueError:
         return None
+
+
+def is_public(host: str) -> bool:
+    """Tell whether a numeric address means one and the same host everywhere."""
+    try:
+        ip = parse_ip(host)
+    except ValueError:
+        return False
+    if isinstance(ip, IPv6Address):
+        inner = ip.sixtofour
+        if ip in _NAT64:
+            inner = ip_address(int(ip) & 0xFFFFFFFF)  # type: ignore[assignment]
+        if inner is not None and not inner.is_global:
+            return False
+    return ip.is_global and not ip.is_multicast
 
 
 def network_of(address: bytes) -> bytes:

@@ -85,8 +85,9 @@ def explain_listed(listed: int, origin_copies: float | None) -> str:
     """Return what one address gets by `peers_per_address` and `origin_copies_per_address`."""
     read = "as often as it asks" if origin_copies is None else f"{origin_copies:g} times"
     return (
-        f"of one address, {listed} peers of an object are listed (tracker.peers_per_address), and"
-        f" S3 is read {read} for it (peer.origin_copies_per_address)"
+        f"the tracker names up to {listed} peers of an object at one address"
+        " (tracker.peers_per_address);"
+        f" S3 is read for one address {read} (peer.origin_copies_per_address)"
     )
 
 

@@ -14,7 +14,7 @@ from bencode2 import bencode
 
 from seeder.commands import diagnose as diagnosing
 from seeder.commands.diagnose import Diagnosis, diagnose
-from seeder.commands.sought import is_public, parse_sought_file, parse_sought_link
+from seeder.commands.sought import parse_sought_file, parse_sought_link
 from seeder.commands.tasting import Taste, Taster
 from seeder.errors import FetchFailed, MetainfoError, StorageError
 from seeder.net.addresses import HostPort, compact_endpoint
@@ -442,21 +442,53 @@ async def test_what_is_no_torrent_ends_with_a_line(
     ):
         with pytest.raises(kind):
             await diagnose(source)
-    faults.default = answer(404, b"<Error><Message>gone</Message></Error>")
-    with pytest.raises(FetchFailed, match="status 404"):
-        await diagnose(f"{faults.url}/x?torrent")
     told = await seeder("diagnose", tmp_path / "text")
     assert (told.code, told.out) == (1, b"")
     assert told.line.startswith("this is no torrent")
 
 
-PUBLIC = "8.8.8.8 1.1.1.1 2606:4700::1111 64:ff9b::808:808"
-PRIVATE = (
-    "127.0.0.1 10.0.0.1 192.168.1.1 172.16.0.1 169.254.169.254 100.64.0.1 0.0.0.0 224.0.0.1 ::1"
-    " fe80::1 fd00::1 ::ffff:10.0.0.1 64:ff9b::a00:1 2002:a00:1::1 ff02::1 :: 255.255.255.255 host"
+XML = "<?xml version='1.0'?>\n<Error><Code>{}</Code><Message>{}.</Message></Error>"
+PAGE = b"<!DOCTYPE html>\n<html><title>Log in</title></html>"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "name", "said"),
+    [
+        (
+            403,
+            XML.format("AccessDenied", "Access Denied").encode(),
+            "x?torrent",
+            "but 403 AccessDenied: Access Denied; if it isn't public, give the torrent file",
+        ),
+        (
+            404,
+            XML.format("NoSuchKey", "The specified key is not published here").encode(),
+            "x?torrent",
+            "but 404 NoSuchKey: The specified key is not published here; is this object published",
+        ),
+        (
+            503,
+            XML.format(
+                "ServiceUnavailable", "The torrent is being made; please try again"
+            ).encode(),
+            "x?torrent",
+            "but 503 ServiceUnavailable: The torrent is being made; please try again",
+        ),
+        (404, PAGE, "x?torrent", 'but 404 with a page of HTML ("Log in"): '),
+        (200, PAGE, "x?torrent", "this is no torrent; the answer is a page of HTML: "),
+        (200, b"an object", "x", "this is no torrent; did you mean URL?torrent"),
+        (405, XML.format("MethodNotAllowed", "No").encode(), "x", "; did you mean URL?torrent"),
+        (200, b"d8:announce", "x.torrent", "this is no torrent: "),
+    ],
 )
-
-
-def test_private_addresses_are_known_in_every_guise() -> None:
-    assert all(map(is_public, PUBLIC.split()))
-    assert not [each for each in PRIVATE.split() if is_public(each)]
+async def test_a_url_that_gives_no_torrent_says_why_in_a_line(
+    faults: FaultServer, status: int, body: bytes, name: str, said: str
+) -> None:
+    faults.default = answer(status, body)
+    url = f"{faults.url}/{name}"
+    with pytest.raises((FetchFailed, MetainfoError)) as caught:
+        await diagnose(url)
+    text = str(caught.value)
+    assert said.replace("URL", url) in text
+    assert "\n" not in text
+    assert "<" not in text

@@ -21,16 +21,21 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def doubts(home: Path, text: str = ADDRESSES, entry: str = KEY) -> list[str]:
+def doubts(
+    home: Path, text: str = ADDRESSES, entry: str = KEY, bucket: str = "quotes"
+) -> list[str]:
     path = home / "seeder.toml"
-    path.write_text(f'{text}\n[[objects]]\nbucket = "quotes"\n{entry}\n')
+    path.write_text(f'{text}\n[[objects]]\nbucket = "{bucket}"\n{entry}\n')
     return list(doubt(load(path)))
 
 
 def test_nothing_is_said_of_what_is_usual(home: Path) -> None:
     assert doubts(home) == []
-    for name in ("a b.iso", "2026/a?b".replace("?", "_"), "%.txt", "100%", "é/ü", ".hidden"):
-        assert doubts(home, entry=f"key = '{name}'") == [], name
+    usual = ("a b.iso", "2026/a_b", "%.txt", "100%", "é/ü", ".hidden", "a..b/c.", "it´s", "[1].iso")
+    for name in (*usual, "{x}", "a-[b]", "x:y", "C:a", "a=b&c", "arn", "'"):
+        assert doubts(home, entry=f'key = "{name}"') == [], name
+    for bucket in ("www.seeder.io", "s3-logs", "my.s3bucket", "Quotes", "tenant:quotes"):
+        assert doubts(home, entry=KEY, bucket=bucket) == [], bucket
     for name in ("", "datasets/2026/", "a-"):
         assert doubts(home, entry=f"prefix = '{name}'") == [], name
 
@@ -38,13 +43,28 @@ def test_nothing_is_said_of_what_is_usual(home: Path) -> None:
 @pytest.mark.parametrize(
     ("entry", "why"),
     [
-        ("key = '*.iso'", 'no patterns, this is a name; for all below it: prefix = ""'),
+        ("key = '*.iso'", 'no patterns, this is a name; for all below it: prefix = "" (the whole'),
         ("key = 'a/*'", 'prefix = "a/"'),
         ("key = 'a?.iso'", 'prefix = "a"'),
         ("prefix = 'a/*'", 'prefix = "a/"'),
+        ("key = 'a/{b,c}.iso'", 'prefix = "a/"'),
+        ("key = 'part[0-9].iso'", 'prefix = "part"'),
+        (
+            "key = 'Nelson?versionId=3HL4'",
+            "leave it out from the ? on; a version is named by version_id",
+        ),
+        ("key = 'Nelson?torrent'", "leave it out from the ? on"),
         ("key = '/Nelson'", "seldom begin with a slash"),
         ("prefix = '/a/'", "seldom begin with a slash"),
         ("key = 's3://quotes/Nelson'", "this is a URL"),
+        ("key = 'S3://quotes/Nelson'", "this is a URL"),
+        ("key = 'gs://quotes/Nelson'", "this is a URL"),
+        ("key = 'https:/Nelson'", "this is a URL"),
+        ("key = 'arn:aws:s3:::quotes/Nelson'", "this is an ARN"),
+        ("key = './Nelson'", "no . and .. between slashes"),
+        ("prefix = '../a/'", "no . and .. between slashes"),
+        ("key = 'a/./b/../c'", "no . and .. between slashes"),
+        ("key = '\"Nelson\"'", "in quotes twice"),
         ("key = 'quotes/Nelson'", "begins with the name of its bucket"),
         ("key = ' Nelson'", "begins or ends with a blank"),
         ("key = 'a%20b'", "not percent-encoded"),
@@ -57,6 +77,20 @@ def test_nothing_is_said_of_what_is_usual(home: Path) -> None:
 def test_names_that_are_no_keys(home: Path, entry: str, why: str) -> None:
     [line] = doubts(home, entry=entry)
     assert line.startswith(f"objects[0].{entry.partition(' ')[0]}: quotes/")
+    assert why in line
+
+
+@pytest.mark.parametrize(
+    ("bucket", "why"),
+    [
+        ("arn:aws:s3:::quotes", "this is an ARN"),
+        ("quotes.s3.amazonaws.com", "looks like a host"),
+        ("quotes.s3.eu-west-1.amazonaws.com", "looks like a host"),
+    ],
+)
+def test_names_that_are_no_buckets(home: Path, bucket: str, why: str) -> None:
+    [line] = doubts(home, bucket=bucket)
+    assert line.startswith(f"objects[0].bucket: {bucket}: ")
     assert why in line
 
 
@@ -78,6 +112,13 @@ def test_names_that_are_no_keys(home: Path, entry: str, why: str) -> None:
         ("[2001:db8::7]", "for examples"),
         ("tracker.example.org", "for examples"),
         ("tracker", "your own network"),
+        ("seeder.home.arpa", "another machine"),
+        ("255.255.255.255", "no host"),
+        ("240.0.0.1", "no host"),
+        ("[64:ff9b::a00:1]", "no host"),
+        ("[2002:a00:1::1]", "no host"),
+        ("[::ffff:10.0.0.1]", "is private"),
+        ("[::ffff:127.0.0.1]", "another machine"),
     ],
 )
 def test_addresses_at_which_nobody_reaches_us(home: Path, host: str, why: str) -> None:
@@ -94,6 +135,48 @@ def test_addresses_at_which_nobody_reaches_us(home: Path, host: str, why: str) -
         [line] = doubts(home, f'{announce}[peer]\npublic_address = "{host}:6881"\n')
         assert line.startswith(f"peer.public_address: {host}:6881: ")
         assert why in line
+
+
+@pytest.mark.parametrize(
+    ("url", "public", "line"),
+    [
+        (
+            "http://t.seeder.io:6881/announce",
+            "198.41.0.4:6881",
+            "peer.listen has port 6881; want that of tracker",
+        ),
+        (
+            "http://t.seeder.io:9180/announce",
+            "198.41.0.4:6881",
+            "admin.listen has port 9180; want that of tracker",
+        ),
+        (
+            "http://t.seeder.io:6969/announce",
+            "198.41.0.4:6969",
+            "tracker.listen has port 6969; want that of peer",
+        ),
+        (
+            "http://t.seeder.io:6969/announce",
+            "p.seeder.io:9180",
+            "admin.listen has port 9180; want that of peer",
+        ),
+    ],
+)
+def test_a_port_at_which_another_part_listens(home: Path, url: str, public: str, line: str) -> None:
+    text = f'[tracker]\nannounce_url = "{url}"\n[peer]\npublic_address = "{public}"\n'
+    [found] = doubts(home, text)
+    assert line in found
+    # Ports that a router or a proxy maps are its own affair.
+    for port in (80, 443, 51413):
+        assert (
+            doubts(
+                home,
+                text.replace(url, f"http://t.seeder.io:{port}/announce").replace(
+                    public, f"198.41.0.4:{port + 1}"
+                ),
+            )
+            == []
+        )
 
 
 def test_a_trial_on_this_machine_alone_is_meant(home: Path) -> None:

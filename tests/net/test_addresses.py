@@ -13,6 +13,7 @@ from seeder.net.addresses import (
     Scope,
     compact_endpoint,
     endpoint_address,
+    is_public,
     is_v6,
     network_of,
     networks_of,
@@ -119,3 +120,15 @@ def test_an_endpoint_s_address_is_what_it_was_made_of(
 ) -> None:
     endpoint = compact_endpoint(address.packed, port)
     assert endpoint_address(endpoint) == HostPort(str(address), port)
+
+
+PUBLIC = "8.8.8.8 1.1.1.1 2606:4700::1111 64:ff9b::808:808"
+PRIVATE = (
+    "127.0.0.1 10.0.0.1 192.168.1.1 172.16.0.1 169.254.169.254 100.64.0.1 0.0.0.0 224.0.0.1 ::1"
+    " fe80::1 fd00::1 ::ffff:10.0.0.1 64:ff9b::a00:1 2002:a00:1::1 ff02::1 :: 255.255.255.255 host"
+)
+
+
+def test_private_addresses_are_known_in_every_guise() -> None:
+    assert all(map(is_public, PUBLIC.split()))
+    assert not [each for each in PRIVATE.split() if is_public(each)]
