@@ -51,8 +51,8 @@ ONE_ADDRESS = (
     " a time (peer.connections_per_address)"
 )
 LISTED = (
-    "the tracker names up to 32 peers of an object at one address (tracker.peers_per_address); S3 is"
-    " read for one address 1.25 times (peer.origin_copies_per_address)"
+    "the tracker names up to 32 peers of an object at one address (tracker.peers_per_address); S3"
+    " is read for one address 1.25 times (peer.origin_copies_per_address)"
 )
 
 
