@@ -5,7 +5,8 @@ Listed is what is served and what the client may read, wherever the list of torr
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
+from functools import partial
 from typing import TypeAlias
 
 import trio
@@ -46,12 +47,26 @@ _LISTINGS = frozenset(
     b"continuation-token delimiter encoding-type fetch-owner list-type location marker max-keys"
     b" prefix start-after x-id".split()
 )
+_OF_ALL = frozenset(b"continuation-token prefix x-id".split())
+"""Of those, what a request for the list of buckets may name, too."""
 _SIGNS = (b"x-amz-", b"amz-sdk-")
 _PROGRAMS = re.compile(rb"aws-(sdk|cli)|botocore|hadoop|minio|rclone|s3cmd|s5cmd", re.IGNORECASE)
 """In User-Agent: some sign nothing and send none of Amazon's headers with an anonymous request."""
 _OWNER = "<Owner><ID>seeder</ID></Owner>"
 _CLOSED_FOR = 2.0
 """Seconds; to look at 100,000 objects takes a tenth of one."""
+
+
+_NO_BUCKET = (
+    "This is for one bucket, and the address names none. If the host does, that takes its domain in"
+    " domains of [gateway] here; or have the client name the bucket in the path (addressing_style ="
+    " path)."
+)
+
+
+def _is_for_one(names: Set[bytes]) -> bool:
+    """Tell whether a query with these names is for a bucket, not for the list of them."""
+    return bool(names & (_LISTINGS | _SUBRESOURCES) - _OF_ALL)
 
 
 def _is_from_s3_client(request: Request) -> bool:
@@ -106,6 +121,9 @@ class BucketRoutes:
             raise S3Error("AccessDenied", "What is published here is not listed.")
         readable = self._readable_by(request, reader)
         if bucket is None:
+            if request.method == b"HEAD" or _is_for_one(query_names(request.query)):
+                # Programs would take the list of buckets for an empty bucket.
+                raise S3Error("InvalidRequest", _NO_BUCKET)
             answer = await self._buckets(readable, reader)
         else:
             answer = await self._bucket(request, bucket, readable, reader)
@@ -163,7 +181,7 @@ class BucketRoutes:
             return ListedObject(pinned, found.published or 0 if modified is None else modified)
 
         # Objects of a bundle that comes meanwhile are on the next page or in the next listing.
-        page, keys = ListPage(), catalog.keys_of(bucket, query.prefix)
+        page = ListPage()
         while not page.whole:
             if page.looks:
                 await trio.lowlevel.checkpoint()
@@ -171,7 +189,7 @@ class BucketRoutes:
                 # Programs delete their copies of what a listing leaves out.
                 why = "What is published is being looked up; try again."
                 raise S3Error("ServiceUnavailable", why)
-            extend_page(page, query, keys, shown)
+            extend_page(page, query, partial(catalog.keys_of, bucket), shown)
         return page
 
     def _since(self, bucket: str) -> int:
@@ -184,16 +202,16 @@ class BucketRoutes:
         now = self._clock()
         if reader is None and now < self._closed_until.get(bucket, 0):
             return False
-        looks = 0
-        for keys in self._catalog.keys_of(bucket):
-            for number in range(len(keys)):
-                if number >= len(keys):
-                    break
-                if readable(find_object(self._catalog, bucket, keys[number])):
-                    return True
-                looks += 1
-                if looks % SLICE == 0:
-                    await trio.lowlevel.checkpoint()
+        looks, order = 0, self._catalog.keys_of(bucket)
+        while (key := order.key) is not None:
+            if readable(find_object(self._catalog, bucket, key)):
+                return True
+            looks += 1
+            if looks % SLICE:
+                order.step()
+            else:
+                await trio.lowlevel.checkpoint()
+                order = self._catalog.keys_of(bucket, key + "\0")
         if reader is None and looks >= SLICE:
             self._closed_until[bucket] = now + _CLOSED_FOR
         return False

@@ -1,6 +1,6 @@
 """What is published at BUCKET/KEY: an object of its own, or one of a bundle's. No I/O."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from seeder.torrent.catalog import Catalog, Publication
 from seeder.torrent.names import member_of
@@ -18,11 +18,14 @@ class Offered:
     path: str | None = None
     """Of a file of a bundle that is asked for at the address of a web seed: where it stands there
     in the torrent."""
+    key: str | None = None
+    """Of an object that may be in a bundle, which has no torrent yet."""
 
     @property
     def ref(self) -> ObjectRef:
         """What a key has to be allowed to read."""
-        return self.publication.ref if self.member is None else self.member.ref
+        ref = self.publication.ref if self.member is None else self.member.ref
+        return ref if self.key is None else replace(ref, key=self.key)
 
     @property
     def pinned(self) -> PinnedObject | None:

@@ -7,22 +7,25 @@ I/O.
 
 import re
 from base64 import b64decode, urlsafe_b64encode
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TypeVar
 from urllib.parse import quote
 
 from seeder.gateway.s3errors import S3Error, xml_text
 from seeder.http.messages import Parameters
-from seeder.torrent.names import KeyOrder, KeySequence, beyond
+from seeder.torrent.names import KeyOrder, beyond
 from seeder.torrent.objects import PinnedObject
+
+T = TypeVar("T")
 
 MOST_KEYS = 1000
 """Objects and common prefixes in a page: S3's own limit."""
 MOST_LOOKED_AT = 2000
 """Keys that a page looks at, so that it takes milliseconds even where few may be shown."""
-SLICE = 200
-"""Keys that are looked at in a go: about a millisecond."""
+SLICE = 100
+"""Keys that are looked at in a go: some milliseconds at most, also of a thousand bundles."""
 _DIGITS = 10
 _PLAIN = re.compile(r"[A-Za-z0-9/._~-]*")
 _OWNER = "<Owner><ID>seeder</ID></Owner>"
@@ -113,12 +116,13 @@ def read_query(parameters: Parameters) -> ListQuery:
 def extend_page(
     page: ListPage,
     query: ListQuery,
-    keys: Iterable[KeySequence],
+    keys_from: Callable[[str], KeyOrder[T]],
     shown: Callable[[str], ListedObject | None],
 ) -> None:
-    """Look at a slice of `keys`, in order, for the page that a query asks for; see `page.whole`.
+    """Look at a slice of the keys for the page that a query asks for; see `page.whole`.
 
-    Of them, those go on the page that are `shown`. They may be others in each slice.
+    `keys_from` gives those from a name on, in order; they may be others in each slice. Those go on
+    the page that are `shown`.
     """
     prefix, delimiter = query.prefix, query.delimiter
     after = query.after if page.last is None else page.last
@@ -126,7 +130,7 @@ def extend_page(
     if _is_common(query, after):
         first = beyond(after)
     last, stop = after, min(page.looks + SLICE, MOST_LOOKED_AT)
-    order = KeyOrder(keys if first is not None else (), first or "")
+    order = keys_from(first) if first is not None else KeyOrder[T](())
     while (key := order.key) is not None and key.startswith(prefix):
         if len(page) >= query.most or page.looks >= stop:
             page.last = last if query.most else None

@@ -1,10 +1,13 @@
 """Which object a request names: path style (/BUCKET/KEY) or virtual-host style. No I/O."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import quote, unquote_to_bytes
 
 from seeder.gateway.s3errors import S3Error
 from seeder.http.messages import Request
+
+_LONGEST_BUCKET = 255
+"""Characters; once there were buckets with so many in us-east-1."""
 
 
 class Naming:
@@ -19,16 +22,27 @@ class Naming:
         """Return the bucket that the Host header names; None where the path has to."""
         if not self._domains:
             return None
-        host = (request.header(b"host") or b"").strip().lower()
-        name, colon, port = host.rpartition(b":")
-        if colon and port.isdigit():
-            host = name
-        host = host.rstrip(b".")
+        host = _host_of(request)
         for domain in self._domains:
             if host == domain:
                 return None
             if host.endswith(b"." + domain):
                 return host.removesuffix(b"." + domain).decode("latin-1")
+        return None
+
+    def misplaced_bucket(self, request: Request, is_bucket: Callable[[str], bool]) -> str | None:
+        """Return what to tell a client that names a bucket by a host below none of `domains`.
+
+        `is_bucket` tells whether there is a bucket of a name. None where the host names none.
+        """
+        host = _host_of(request).decode("latin-1")
+        for at, letter in enumerate(host[:_LONGEST_BUCKET]):
+            if letter == "." and is_bucket(host[:at]) and self.bucket_of_host(request) is None:
+                return (
+                    f"The host names the bucket {host[:at]}, which takes {host[at + 1 :]} in"
+                    " domains of [gateway] here; or have the client name the bucket in the path"
+                    " (addressing_style = path)."
+                )
         return None
 
     def bucket_alone(self, request: Request) -> str | None:
@@ -52,6 +66,13 @@ class Naming:
         if not bucket or not key:
             raise S3Error("InvalidURI", "the address is /BUCKET/KEY?torrent")
         return bucket, key
+
+
+def _host_of(request: Request) -> bytes:
+    """Return the Host header without port, in lower case."""
+    host = (request.header(b"host") or b"").strip().lower()
+    name, colon, port = host.rpartition(b":")
+    return (name if colon and port.isdigit() else host).rstrip(b".")
 
 
 def _decoded(raw: bytes) -> str:

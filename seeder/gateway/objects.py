@@ -26,6 +26,7 @@ from seeder.gateway.finding import Offered, find_object
 from seeder.gateway.links import Links
 from seeder.gateway.naming import Naming
 from seeder.gateway.s3errors import S3Error, error_response
+from seeder.gateway.selecting import UNVERSIONED, version_asked
 from seeder.gateway.webseed import Content, answer_content
 from seeder.http.headers import content_disposition, tags_match
 from seeder.http.messages import Header, Request, Response, query_names
@@ -36,8 +37,7 @@ from seeder.torrent.objects import PinnedBundle, PinnedObject
 _LOG = logging.getLogger(__name__)
 
 _SUBRESOURCES = frozenset(
-    b"acl attributes cors legal-hold partNumber policy retention tagging uploadId uploads"
-    b" versionId versions".split()
+    b"acl attributes cors legal-hold policy retention tagging uploadId uploads versions".split()
 )
 """Of an object in S3; a request that names one must not get the object instead."""
 
@@ -90,7 +90,26 @@ class PublishedObjects:
                 torrent = bundle.torrent if bundle is not None else None
                 if bundle is not None and torrent is not None and torrent.padded:
                     return Offered(bundle, path=path)
+            coming = self._catalog.bundle_to_come(bucket, key)
+            if coming is not None:
+                return Offered(coming, key=key)
         return Offered(self.find(bucket, key)) if found is None else found
+
+    def has_bucket(self, bucket: str) -> bool:
+        """Tell whether anything of a bucket is published."""
+        return self._catalog.has_bucket(bucket)
+
+    def find_version(self, found: Offered, version: str) -> Offered:
+        """Return the version of an object; `null` is that of one without versions.
+
+        S3Error NoSuchVersion.
+        """
+        if _is_version(found, version):
+            return found
+        for publication in self._catalog.all_by_name(found.ref.bucket, found.ref.key):
+            if _is_version(Offered(publication), version):
+                return Offered(publication)
+        raise S3Error("NoSuchVersion", "The specified version is not published here.")
 
     def terms(self, publication: Publication) -> Terms:
         """Return the terms on which an object is given."""
@@ -249,8 +268,13 @@ class ObjectRoutes:
         try:
             bucket, key, reader = self._asked(request)
             found = self._objects.find_content(bucket, key)
-            publication = found.publication
             headers = self._allowed(request, found, reader)
+            public = found.publication.public
+            version = version_asked(request) if request.query else None
+            if version is not None:
+                found = self._objects.find_version(found, version)
+                headers = self._allowed(request, found, reader)
+            publication = found.publication
             public = publication.public
             if other := query_names(request.query) & _SUBRESOURCES:
                 what = ", ".join(sorted(name.decode() for name in other))
@@ -266,6 +290,9 @@ class ObjectRoutes:
 
     def refuse(self, request: Request, error: S3Error, *, public: bool = True) -> Response:
         """Answer with an error as S3 words it; if it isn't of a `public` object, for no page."""
+        if error.code == "NoSuchBucket":
+            hint = self._naming.misplaced_bucket(request, self._objects.has_bucket)
+            error = error if hint is None else S3Error(error.code, hint)
         answer = error_response(error, resource=request.path, request_id=self._request_id())
         return for_pages(answer) if public and not error.is_about_access else answer
 
@@ -295,6 +322,13 @@ class ObjectRoutes:
         # The address is stable, what it leads to is not: the object may be replaced.
         headers += ((b"Cache-Control", b"no-cache" if terms.public else b"private, no-cache"),)
         return headers
+
+
+def _is_version(found: Offered, version: str) -> bool:
+    """Tell whether what is served is of a version; whatever isn't served yet may be."""
+    pinned = found.pinned
+    served = pinned is not None or found.path is not None
+    return not served or version == ((pinned and pinned.version_id) or UNVERSIONED)
 
 
 def _for_all(publication: Publication, response: Response) -> Response:

@@ -1,7 +1,7 @@
 """The public listener's handler: its table of routes, and how its parts are put together."""
 
 import logging
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable
 from ipaddress import ip_address
 
 import trio
@@ -175,8 +175,14 @@ class PublicRoutes:
         wait = self._clients.wait_for_range(client)
         if wait is None:
             raise S3Error("SlowDown", _TOO_OFTEN, retry_in=RANGE_PATIENCE)
-        reply = self._objects.content(request, str(ip_address(client)))
-        return _after(wait, reply) if wait else reply
+        address = str(ip_address(client))
+        if wait:
+            return self._content_after(wait, request, address)
+        return self._objects.content(request, address)
+
+    async def _content_after(self, wait: float, request: Request, address: str) -> Response:
+        await trio.sleep(wait)
+        return await self._objects.content(request, address)
 
     def _admit(self, request: Request, requests: int = 1) -> bytes:
         """Count `requests` for the request's client, and return that client's packed address.
@@ -224,15 +230,6 @@ def public_routes(
         documents=documents,
         index=IndexRoutes(Index(catalog, links, clock)) if config.gateway.listing else None,
     )
-
-
-async def _after(seconds: float, reply: Coroutine[None, None, Response]) -> Response:
-    try:
-        await trio.sleep(seconds)
-    except BaseException:
-        reply.close()
-        raise
-    return await reply
 
 
 def _object_page(request: Request) -> bytes | None:

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from seeder.errors import DownloadRefused
 from seeder.gateway.download import Downloads
 from seeder.gateway.s3errors import ErrorCode, S3Error
+from seeder.gateway.selecting import applied, part_asked
 from seeder.http.dates import format_date
 from seeder.http.headers import content_disposition, evaluate
 from seeder.http.messages import Header, Request, Response
@@ -54,6 +55,8 @@ async def answer_content(
     size = content.size
     modified = (content.description or _UNTOLD).modified
     status, part = evaluate(request, content.etag.encode(), size, modified)
+    if request.query and status is not HTTPStatus.PRECONDITION_FAILED:
+        status, part = applied(status, part, part_asked(request, size))
     if status is HTTPStatus.PRECONDITION_FAILED:
         raise S3Error("PreconditionFailed", "The object is another one than you expect.")
     if status is HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:

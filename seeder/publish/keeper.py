@@ -86,7 +86,8 @@ class Keeper(Rounds):
     ) -> None:
         super().__init__(timetable)
         self.wanted = wanted
-        self.publication = Publication(wanted.ref, public=wanted.settings.is_public)
+        settings = wanted.settings
+        self.publication = Publication(wanted.ref, settings.is_public, bundle=settings.bundle)
         self._record = None if isinstance(record, StorageError) else record
         self._unread = record if isinstance(record, StorageError) else None
         """Why the record on disk couldn't be read: it may be there all the same."""

@@ -10,7 +10,7 @@ from seeder.errors import SeederError
 from seeder.torrent.info import Info, InfoHash, Outline
 from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import KeptHashes
-from seeder.torrent.names import ByPrefix, KeySequence, MemberKeys
+from seeder.torrent.names import ByPrefix, KeyOrder, KeySequence, MemberKeys
 from seeder.torrent.objects import (
     ObjectRef,
     PinnedBundle,
@@ -226,6 +226,8 @@ class Publication:
     ref: ObjectRef
     public: bool = True
     """Whether anybody may have the torrent; if not, only those who may read the object."""
+    bundle: bool = False
+    """Whether it is of all objects below a prefix, which is the key of `ref`."""
     state: State = State.WAITING
     reason: str | None = None
     progress: float | None = None
@@ -258,6 +260,8 @@ class Catalog:
     """The keys of buckets that were listed, kept in order: to sort thousands takes milliseconds."""
     _bundles: dict[str, ByPrefix["Publication"]] = field(default_factory=dict)
     """By bucket and prefix, those that have a torrent."""
+    _prefixes: dict[str, ByPrefix["Publication"]] = field(default_factory=dict)
+    """By bucket and prefix, the publications of bundles, whether they have a torrent or not."""
     _since: dict[str, int] = field(default_factory=dict)
     """By bucket, when the first of its torrents was published."""
     _live: dict[InfoHash, Torrent] = field(default_factory=dict)
@@ -277,6 +281,9 @@ class Catalog:
         if publication.ref.key not in keys and publication.ref.bucket in self._sorted:
             insort(self._sorted[publication.ref.bucket], publication.ref.key)
         keys.setdefault(publication.ref.key, []).append(publication)
+        if publication.bundle:
+            prefixes = self._prefixes.setdefault(publication.ref.bucket, ByPrefix())
+            prefixes.add(publication.ref.key, publication)
 
     def remove(self, ref: ObjectRef) -> Torrent | None:
         """Forget a publication; return its torrent if that was live."""
@@ -291,6 +298,8 @@ class Catalog:
             del self._buckets[ref.bucket]
             self._sorted.pop(ref.bucket, None)
             self._since.pop(ref.bucket, None)
+        if publication.bundle:
+            self._discard(self._prefixes, publication)
         self._unbundle(publication)
         torrent = publication.torrent
         if torrent is None or self._owner.get(torrent.info_hash) != ref:
@@ -329,12 +338,15 @@ class Catalog:
         return torrent
 
     def _unbundle(self, publication: Publication) -> None:
-        torrent, bucket = publication.torrent, publication.ref.bucket
+        torrent = publication.torrent
         if torrent is not None and isinstance(torrent.pinned, PinnedBundle):
-            bundles = self._bundles[bucket]
-            bundles.discard(publication.ref.key, publication)
-            if not bundles:
-                del self._bundles[bucket]
+            self._discard(self._bundles, publication)
+
+    def _discard(self, found: dict[str, ByPrefix["Publication"]], publication: Publication) -> None:
+        bucket = publication.ref.bucket
+        found[bucket].discard(publication.ref.key, publication)
+        if not found[bucket]:
+            del found[bucket]
 
     def _drop(self, torrent: Torrent) -> None:
         del self._owner[torrent.info_hash]
@@ -365,28 +377,29 @@ class Catalog:
         """Return when the first torrent of a bucket was published, in Unix seconds."""
         return self._since.get(bucket)
 
-    def keys_of(self, bucket: str, prefix: str = "") -> list[KeySequence]:
-        """Return sequences of keys of a bucket, in which are all keys that begin with a prefix.
+    def keys_of(self, bucket: str, first: str = "") -> KeyOrder[Publication]:
+        """Return the keys of a bucket in order, from `first` on; for one go.
 
-        The first has what is published, bundles by their prefixes too; each of the others the
-        objects of a bundle.
+        Those of what is published, bundles by their prefixes too, and of the objects of bundles.
         """
         if bucket not in self._buckets:
-            return []
+            return KeyOrder(())
         order = self._sorted.get(bucket)
         if order is None:
             order = self._sorted[bucket] = sorted(self._buckets[bucket])
         bundles = self._bundles.get(bucket)
-        if bundles is None:
-            return [order]
-        found = {id(each): each for each in (*bundles.covering(prefix), *bundles.below(prefix))}
-        pinned = (each.torrent.pinned for each in found.values() if each.torrent is not None)
-        return [order, *(MemberKeys(each) for each in pinned if isinstance(each, PinnedBundle))]
+        return KeyOrder((order,), first, (bundles, _members) if bundles is not None else None)
 
     def bundles_with(self, bucket: str, key: str) -> Iterator[Publication]:
         """Yield the bundles that have a torrent and may have an object, longest prefix first."""
         bundles = self._bundles.get(bucket)
         return iter(()) if bundles is None else bundles.covering(key)
+
+    def bundle_to_come(self, bucket: str, key: str) -> Publication | None:
+        """Return a bundle without a torrent that an object may be in, longest prefix first."""
+        prefixes = self._prefixes.get(bucket)
+        covering = prefixes.covering(key) if prefixes is not None else ()
+        return next((each for each in covering if each.torrent is None), None)
 
     def may_list(self, bucket: str, prefix: str) -> bool:
         """Tell whether all that may lie below BUCKET/PREFIX is known."""
@@ -403,6 +416,10 @@ class Catalog:
         unversioned = (each for each in found if each.ref.version_id is None)
         return next(unversioned, found[0] if found else None)
 
+    def all_by_name(self, bucket: str, key: str) -> Sequence[Publication]:
+        """Return the publications of BUCKET/KEY, whatever the origin and the version."""
+        return self._buckets.get(bucket, {}).get(key, ())
+
     def may_come(self, bucket: str, key: str) -> bool:
         """Tell whether it isn't known yet if BUCKET/KEY is to be published."""
         return self.loading or any(
@@ -412,3 +429,11 @@ class Catalog:
     def newest(self) -> Iterator[Publication]:
         """Yield the publications of the live torrents, the latest to go live first."""
         return (self.publications[self._owner[info_hash]] for info_hash in reversed(self._live))
+
+
+def _members(bundle: Publication) -> KeySequence:
+    """Return the keys of the objects of a bundle that has a torrent."""
+    assert bundle.torrent is not None
+    pinned = bundle.torrent.pinned
+    assert isinstance(pinned, PinnedBundle)
+    return MemberKeys(pinned)

@@ -41,9 +41,11 @@ class AwsCli:
         """Run `aws s3api WORDS --endpoint-url`, signed with `keys` or not at all."""
         return self._run("s3api", *words, keys=keys, environment=environment)
 
-    def s3(self, *words: str, keys: tuple[str, str] | None) -> Outcome:
+    def s3(
+        self, *words: str, keys: tuple[str, str] | None, environment: Mapping[str, str] = {}
+    ) -> Outcome:
         """Run `aws s3 WORDS` likewise."""
-        return self._run("s3", *words, keys=keys)
+        return self._run("s3", *words, keys=keys, environment=environment)
 
     def _run(
         self, *words: str, keys: tuple[str, str] | None, environment: Mapping[str, str] = {}

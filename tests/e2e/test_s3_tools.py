@@ -40,6 +40,8 @@ SECRET = "drafts/secret"
 READER = ("READER", "the-secret-of-the-reader-which-is-long")
 UNKNOWN = ("NOBODY", "a-secret-of-nobody-that-we-know-of")
 FORGED = (READER[0], "not-the-secret-of-the-reader-but-long")
+DOMAIN, OTHER_DOMAIN = "t.example.org", "u.example.org"
+"""The one that the gateway knows as its own, and another name for it."""
 TOLD = {"ContentType": "text/csv", "CacheControl": "max-age=60"}
 
 
@@ -66,7 +68,12 @@ def gateway(
         {
             "origin": origin(ceph),
             "objects": objects,
-            "gateway": {"web_seed": True, "listing": True, "keys": [read_key]},
+            "gateway": {
+                "web_seed": True,
+                "listing": True,
+                "keys": [read_key],
+                "domains": [DOMAIN],
+            },
             "peer": {"copies_per_address": "unlimited"},
         }
     )
@@ -205,6 +212,63 @@ def test_every_way_to_sign_reads_and_none_writes(gateway: SeederDaemon, bucket: 
         assert httpx.put(upload, content=b"x").status_code == 405
         form = client.generate_presigned_post(bucket, "k")
         assert httpx.post(form["url"], data=form["fields"]).status_code == 405
+
+
+def test_tools_may_name_the_bucket_by_the_host(
+    gateway: SeederDaemon, bucket: str, tmp_path: Path
+) -> None:
+    """The names are looked up nowhere: the gateway is the tools' proxy, too."""
+    if reason := why_no_aws_cli():
+        pytest.skip(reason)
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "config").write_text("[default]\ns3 =\n  addressing_style = virtual\n")
+    through = {"HTTP_PROXY": url_of(gateway), "http_proxy": url_of(gateway)}
+    aws = AwsCli(f"http://{DOMAIN}", tmp_path)
+    for keys in (None, READER):
+        listed = aws.s3("ls", f"s3://{bucket}/data/", keys=keys, environment=through)
+        assert "large.bin" in listed.output, listed.errors
+        source = f"s3://{bucket}/data"
+        copied = aws.s3("cp", source, "copy", "--recursive", keys=keys, environment=through)
+        assert copied.code == 0, copied.errors
+        assert digest(tmp_path / "copy" / "large.bin") == digest(KEYS["data/large.bin"])
+    assert bucket in aws.s3("ls", keys=None, environment=through).output
+    other = AwsCli(f"http://{OTHER_DOMAIN}", tmp_path)
+    for words in (
+        ("ls", f"s3://{bucket}"),
+        ("sync", "--delete", f"s3://{bucket}/data", "copy"),
+    ):
+        refusal = other.s3(*words, keys=None, environment=through)
+        assert refusal.code != 0
+        assert "domains of [gateway]" in refusal.errors
+    assert (tmp_path / "copy" / "large.bin").exists()
+    if missing := missing_programs("rclone"):
+        pytest.skip(f"{', '.join(missing)} not installed")
+    rclone = subprocess.run(
+        [
+            *("rclone", "--config", tmp_path / "none", "--s3-provider", "Other"),
+            *("--s3-endpoint", f"http://{DOMAIN}", "--s3-force-path-style=false"),
+            *("lsf", f":s3:{bucket}/data"),
+        ],
+        env=python_environment(HOME=str(tmp_path), **through),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "large.bin" in rclone.stdout, rclone.stderr
+
+
+def test_an_object_is_one_part_and_its_version_is_null(gateway: SeederDaemon, bucket: str) -> None:
+    there = {"Bucket": bucket, "Key": "data/large.bin"}
+    body = KEYS["data/large.bin"]
+    for keys in (None, READER):
+        client = client_of(gateway, keys)
+        part = client.get_object(**there, PartNumber=1, VersionId="null")
+        assert part["ContentRange"] == f"bytes 0-{len(body) - 1}/{len(body)}"
+        assert part["Body"].read() == body
+        assert client.head_object(**there, PartNumber=1)["ContentLength"] == len(body)
+        assert refused(client.get_object, **there, PartNumber=2) == "InvalidPartNumber"
+        assert refused(client.get_object, **there, VersionId="other") == "NoSuchVersion"
 
 
 def refused(call: Callable[..., object], **arguments: object) -> str:

@@ -86,6 +86,9 @@ class AnyObjects(PublishedObjects):
         hidden = key.startswith(("private", "secret"))
         return Publication(ObjectRef("default", bucket, key), public=not hidden)
 
+    def has_bucket(self, bucket: str) -> bool:
+        return False
+
     def terms(self, publication: Publication) -> Terms:
         paid = publication.ref.bucket == "paid"
         return Terms(publication.public, OWNER if paid else None, paid)

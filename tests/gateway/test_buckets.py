@@ -10,7 +10,7 @@ from trio.testing import MockClock
 from seeder.gateway.access import Keyring, ReadKey
 from seeder.gateway.listing import NAMESPACE, SLICE
 from seeder.gateway.routes import PublicRoutes
-from seeder.http.messages import Request, Response
+from seeder.http.messages import Request, Response, split_target
 from seeder.net.buckets import AddressLimiter
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.torrent.info import build_info, parse_info
@@ -33,6 +33,7 @@ from tests.gateway.support import (
 )
 
 ADDRESS = ("192.0.2.1", 1)
+ADDRESSES = (ADDRESS, ADDRESS)
 
 
 def routes_of(
@@ -61,7 +62,7 @@ def ask(
 
 def request_of(path: str, *, method: str = "GET", sign: bool = False, owner: str = "") -> Request:
     headers = {"x-amz-expected-bucket-owner": owner} if owner else {}
-    query = [("list-type", "2")]
+    query = [("list-type", "2")] if path else [("x-id", "ListBuckets")]
     arrived = signed(url_of(path, query), method=method, headers=headers)
     kept = [each for each in arrived.headers if sign or each[0] != b"authorization"]
     return Request(method.encode(), arrived.path, arrived.query, kept, ADDRESS, ADDRESS)
@@ -192,37 +193,37 @@ def test_a_bucket_has_the_date_of_its_first_torrent_and_objects_never_one_of_197
     assert texts(ask(routes_of(fresh), ""), "CreationDate") != ["1970-01-01T00:00:00.000Z"]
 
 
-async def test_a_page_is_made_in_slices(autojump_clock: MockClock) -> None:
+class StepsOf(trio.abc.Instrument):
+    """Counts how often one task was given a turn."""
+
+    def __init__(self, task: trio.lowlevel.Task) -> None:
+        self.task, self.count = task, 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += task is self.task
+
+
+async def test_a_page_is_made_in_slices() -> None:
     """Others get their turn in between, also where nothing may be shown of many objects."""
-    catalog = Catalog()
-    names = [f"{number:04}" for number in range(900)]
-    publish_bundle(catalog, "b/", *names)
-    for number in range(900):
+    catalog, many = Catalog(), 9 * SLICE
+    publish_bundle(catalog, "b/", *(f"{number:04}" for number in range(many)))
+    for number in range(many):
         publish(catalog, f"c/{number:04}", public=False, live=number == 0)
     routes = routes_of(catalog)
-    turns = 0
-
-    async def count_turns() -> None:
-        nonlocal turns
-        while True:
-            await trio.lowlevel.checkpoint()
-            turns += 1
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(count_turns)
-        listed = routes(request_of("bucket"))
-        assert not isinstance(listed, Response)
-        assert len(texts(await listed, "Key")) == 900
-        # The order of tasks in a round is random: one at either end may be missing.
-        assert turns >= 900 // SLICE - 2
-        catalog.remove(ObjectRef("default", "bucket", "b/"))
-        turns = 0
-        refused = routes(request_of("bucket"))
-        assert not isinstance(refused, Response)
-        assert error_code(await refused) == "AccessDenied"
-        # The order of tasks in a round is random: one at either end may be missing.
-        assert turns >= 900 // SLICE - 2
-        nursery.cancel_scope.cancel()
+    steps = StepsOf(trio.lowlevel.current_task())
+    trio.lowlevel.add_instrument(steps)
+    # Between two slices the task gives its turn away: there are as many turns as slices.
+    listed = routes(request_of("bucket"))
+    assert not isinstance(listed, Response)
+    assert len(texts(await listed, "Key")) == many
+    assert steps.count >= many // SLICE
+    catalog.remove(ObjectRef("default", "bucket", "b/"))
+    steps.count = 0
+    refused = routes(request_of("bucket"))
+    assert not isinstance(refused, Response)
+    assert error_code(await refused) == "AccessDenied"
+    assert steps.count >= many // SLICE
+    trio.lowlevel.remove_instrument(steps)
     # What was found out of a closed bucket holds for a moment.
     assert error_code(ask(routes, "bucket")) == "AccessDenied"
 
@@ -245,6 +246,36 @@ def test_a_tool_that_signs_nothing_gets_the_list_of_buckets_all_the_same(program
         request = Request(b"GET", b"/", b"", headers, ADDRESS, ADDRESS)
         answer = answer_at_once(routes_of(catalog), request)
         assert (b"ListAllMyBucketsResult" in answer.body) == is_tool  # type: ignore[operator]
+
+
+def test_who_names_the_bucket_by_a_host_that_is_no_domain_here_is_told_so(
+    catalog: Catalog,
+) -> None:
+    """A list of buckets would be an empty listing to it, and tools delete what isn't listed."""
+    routes = routes_of(catalog)
+
+    def answer(target: str, method: str = "GET") -> Response:
+        path, query = split_target(target.encode())
+        headers = [(b"host", b"bucket.t.example.org:6969"), (b"user-agent", b"aws-cli/2")]
+        return answer_at_once(routes, Request(method.encode(), path, query, headers, *ADDRESSES))
+
+    for query in ("list-type=2&prefix=a", "encoding-type=url", "location", "delimiter=/", "acl"):
+        refusal = answer(f"/?{query}")
+        assert error_code(refusal) == "InvalidRequest"
+        assert isinstance(refusal.body, bytes)
+        assert b"domains of [gateway]" in refusal.body
+    assert answer("/", "HEAD").status == 400
+    for target in ("/open?torrent", "/open/a?torrent", "/open?list-type=2"):
+        refusal = answer(target)
+        assert refusal.status in (400, 404)
+        assert isinstance(refusal.body, bytes)
+        # Without a key it could be a bucket in the path.
+        hint = b"The host names the bucket bucket, which takes t.example.org in domains"
+        assert hint in refusal.body or target == "/open?torrent"
+    # A host that begins as a bucket is called is as good as any other.
+    assert answer("/bucket/open?torrent").status == 200
+    assert texts(answer("/bucket?list-type=2"), "Key") == ["open"]
+    assert texts(answer("/?x-id=ListBuckets&prefix=b"), "Name") == ["bucket"]
 
 
 async def test_tools_that_ask_page_by_page_wait_and_are_not_refused(

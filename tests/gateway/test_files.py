@@ -1,6 +1,7 @@
 """The files of bundles by their addresses: which path is which bytes, and who may have them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from seeder.gateway.s3errors import S3Error
 from seeder.http.messages import Request
 from seeder.torrent import bencode
 from seeder.torrent.bundle import build_bundle_info, bundle_files, bundle_layout, parse_bundle_info
-from seeder.torrent.catalog import Catalog, Publication, Torrent
+from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
 from tests.gateway.support import ANNOUNCE, objects_of, publish
 
@@ -130,6 +131,33 @@ async def test_an_object_of_a_bundle_is_its_part_of_the_torrent_under_its_own_ke
     assert objects.find_content("bucket", secret.ref.key) == Offered(secret)
     catalog.retire(bundle, "replaced")
     assert objects.find_content("bucket", soon.ref.key) == Offered(soon)
+
+
+async def test_what_is_in_a_bundle_that_comes_is_not_missing_but_not_here_yet() -> None:
+    catalog = Catalog()
+    bundle = Publication(REF, bundle=True)
+    catalog.add(bundle)
+    objects = objects_of(catalog)
+    for key in (REF.key + "a", files_key(REF.key) + "2026/a"):
+        found = objects.find_content("bucket", key)
+        assert found == Offered(bundle, key=key)
+        assert found.ref == replace(REF, key=key)  # what its reader's key has to cover
+        with pytest.raises(S3Error, match="ServiceUnavailable"):
+            await objects.content(found)
+    with pytest.raises(S3Error, match="NoSuchKey"):
+        objects.find_content("bucket", "other")
+    catalog.serve(bundle, bundle_torrent())
+    assert objects.find_content("bucket", REF.key + "a").member is not None
+    with pytest.raises(S3Error, match="NoSuchKey"):
+        objects.find_content("bucket", REF.key + "b")
+    catalog.retire(bundle, "replaced")
+    assert objects.find_content("bucket", REF.key + "b") == Offered(bundle, key=REF.key + "b")
+    bundle.settle(State.FAILED, "none of the objects can be read")
+    with pytest.raises(S3Error, match="NoSuchKey"):
+        await objects.content(objects.find_content("bucket", REF.key + "b"))
+    catalog.remove(REF)
+    with pytest.raises(S3Error, match="NoSuchBucket"):
+        objects.find_content("bucket", REF.key + "b")
 
 
 @given(st.text(max_size=20), st.lists(st.sampled_from(["~files", "a", "", "é"]), max_size=6))

@@ -1,12 +1,14 @@
 """The web seed in this process: what it answers, what it counts, and whom it holds back."""
 
+import gc
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 from xml.etree import ElementTree
 
 import pytest
@@ -17,23 +19,29 @@ from hypothesis import strategies as st
 from seeder.errors import BudgetSpent, OriginUnreachable
 from seeder.gateway import download as download_module
 from seeder.gateway.access import ReadKey
+from seeder.gateway.download import Downloads
 from seeder.gateway.webseed import content_type
 from seeder.http.connection import ServerLimits
+from seeder.http.messages import Request
 from seeder.ledger.budget import Level
 from seeder.net.buckets import AddressLimiter
 from seeder.peer.messages import MessageId
-from seeder.torrent.catalog import Publication, Torrent
+from seeder.torrent.catalog import Catalog, Publication, Torrent
 from seeder.torrent.objects import Description, ObjectRef, PinnedObject
+from seeder.tracker.swarm import SwarmPolicy
+from seeder.tracker.swarms import OwnSeeder, Swarms
 from seeder.units import KIB, MIB
 from seeder.upload.feed import MOST_BYTES_OF_PEER
 from tests.gateway.seeding import PATH, Seed, seeding
 from tests.gateway.signing import KEY_ID, SECRET, signed
+from tests.gateway.support import make_routes, objects_of
 from tests.http.serving import PATIENCE, Client, Reply, connected, get
 from tests.peer.node import Limits, Steady, make_data, wait_until
 from tests.support.disks import rot
 
 PIECE = 64 * KIB
 DATA = make_data(10 * PIECE + 123)
+BEFORE = make_data(2 * PIECE, seed=3)
 LARGE = make_data(12 * MIB, seed=2)
 """More than all buffers between a server and a client that doesn't read."""
 
@@ -198,7 +206,13 @@ async def test_an_empty_object_is_an_empty_body(tmp_path: Path) -> None:
         ("/other/object-0", "GET", 404, "NoSuchBucket"),
         (PATH, "DELETE", 405, "MethodNotAllowed"),
         (f"{PATH}?acl", "GET", 400, "InvalidRequest"),
-        (f"{PATH}?versionId=3", "GET", 400, "InvalidRequest"),
+        (f"{PATH}?versionId=3", "GET", 404, "NoSuchVersion"),
+        (f"{PATH}?versionId=", "GET", 400, "InvalidArgument"),
+        (f"{PATH}?partNumber=2", "GET", 416, "InvalidPartNumber"),
+        (f"{PATH}?partNumber=0", "GET", 400, "InvalidArgument"),
+        (f"{PATH}?partNumber=10001", "GET", 400, "InvalidArgument"),
+        (f"{PATH}?partNumber=1x", "GET", 400, "InvalidArgument"),
+        (f"{PATH}?partNumber=", "GET", 400, "InvalidArgument"),
     ],
 )
 async def test_errors_are_those_of_s3(
@@ -207,6 +221,69 @@ async def test_errors_are_those_of_s3(
     async with seeding(tmp_path, (DATA, PIECE)) as seed:
         reply = await seed.ask(target, method=method)
         assert (reply.status, code(reply)) == (status, expected)
+
+
+async def test_an_object_is_its_first_part_and_one_without_versions_is_called_null(
+    tmp_path: Path,
+) -> None:
+    async with seeding(tmp_path, (DATA, PIECE), (b"", PIECE)) as seed:
+        part = await seed.ask(f"{PATH}?partNumber=1&versionId=null")
+        assert (part.status, part.body) == (206, DATA)
+        where = b"bytes 0-%d/%d" % (len(DATA) - 1, len(DATA))
+        assert part.headers[b"content-range"] == where
+        head = await seed.ask(f"{PATH}?partNumber=1", method="HEAD")
+        assert (head.status, head.headers[b"content-range"]) == (206, where)
+        assert head.headers[b"content-length"] == b"%d" % len(DATA)
+        assert (await seed.ask(f"{PATH}?versionId=null")).body == DATA
+        both = await seed.ask(f"{PATH}?partNumber=1", "Range: bytes=0-1")
+        assert (both.status, code(both)) == (400, "InvalidRequest")
+        same = await seed.ask(f"{PATH}?partNumber=1", 'If-None-Match: "e"')
+        assert same.status == 304
+        other = await seed.ask(f"{PATH}?partNumber=1", 'If-Match: "f"')
+        assert code(other) == "PreconditionFailed"
+        empty = await seed.ask("/b/object-1?partNumber=1")
+        assert (empty.status, empty.body) == (200, b"")
+
+
+async def test_a_version_is_had_by_its_id(tmp_path: Path) -> None:
+    async with seeding(tmp_path, (DATA, PIECE), (BEFORE, PIECE)) as seed:
+        now, before = seed.catalog.publications.values()
+        for publication, version in ((now, "v2"), (before, "v1")):
+            assert publication.torrent is not None
+            publication.torrent.pinned = replace(publication.torrent.pinned, version_id=version)
+            publication.pinned = publication.torrent.pinned
+        # The older one has an entry that names its version.
+        seed.catalog.remove(before.ref)
+        assert before.torrent is not None
+        old = Publication(replace(now.ref, version_id="v1"))
+        seed.catalog.add(old)
+        seed.catalog.serve(old, before.torrent)
+        for query, body in (("", DATA), ("?versionId=v2", DATA), ("?versionId=v1", BEFORE)):
+            assert (await seed.ask(PATH + query)).body == body
+        for version in ("null", "v3"):
+            missing = await seed.ask(f"{PATH}?versionId={version}")
+            assert (missing.status, code(missing)) == (404, "NoSuchVersion")
+        old.public = False
+        hidden = await seed.ask(f"{PATH}?versionId=v1")
+        assert (hidden.status, code(hidden)) == (403, "AccessDenied")
+
+
+def test_who_leaves_before_his_request_is_begun_leaves_nothing() -> None:
+    """A reply that was made and never begun would be a warning, which fails the test."""
+    routes = make_routes(
+        Swarms(SwarmPolicy(), OwnSeeder(6881), rng=random.Random(1)),
+        objects_of(Catalog()),
+        ranges=AddressLimiter(0.1, 1.0),
+        downloads=cast(Downloads, object()),
+        clock=float,
+    )
+    address = ("192.0.2.1", 1)
+    for _ in range(2):  # the second has to wait
+        reply = routes(Request(b"GET", b"/b/object-0", b"", [], address, address))
+        assert isinstance(reply, Coroutine)
+        reply.close()
+    del reply
+    gc.collect()
 
 
 async def test_other_queries_change_nothing(tmp_path: Path) -> None:

@@ -8,12 +8,27 @@ from seeder.torrent.names import ByPrefix, KeyOrder, beyond
 NAMES = st.text("ab/\ud7ff\ue000\U0010ffff", max_size=5)
 
 
-@given(st.lists(st.sets(NAMES), max_size=4), NAMES, st.lists(NAMES, max_size=4))
+@given(
+    st.lists(st.sets(NAMES), max_size=4),
+    st.lists(st.tuples(NAMES, st.sets(NAMES)), max_size=6),
+    NAMES,
+    st.lists(NAMES, max_size=4),
+)
 def test_the_order_is_that_of_all_keys_together(
-    sets: list[set[str]], first: str, targets: list[str]
+    sets: list[set[str]], below: list[tuple[str, set[str]]], first: str, targets: list[str]
 ) -> None:
-    every = sorted(set().union(*sets), key=str.encode)
-    order = KeyOrder([sorted(each) for each in sets], first)
+    bundles: ByPrefix[list[str]] = ByPrefix()
+    every = set().union(*sets)
+    for prefix, names in below:
+        bundles.add(prefix, sorted(prefix + name for name in names))
+        every.update(prefix + name for name in names)
+    order = KeyOrder([sorted(each) for each in sets], first, (bundles, list))
+    check_order(order, sorted(every, key=str.encode), first, targets)
+
+
+def check_order(
+    order: KeyOrder[list[str]], every: list[str], first: str, targets: list[str]
+) -> None:
     left = [key for key in every if key >= first]
     for target in [*targets, ""]:
         assert order.key == (left[0] if left else None)
@@ -42,7 +57,7 @@ def test_beyond_a_prefix_is_what_comes_after_all_that_begin_with_it(
 
 
 @given(st.lists(NAMES), st.lists(NAMES), NAMES)
-def test_prefixes_are_found_of_a_key_and_below_one(
+def test_prefixes_are_found_of_a_key_and_by_their_places(
     added: list[str], gone: list[str], key: str
 ) -> None:
     prefixes: ByPrefix[int] = ByPrefix()
@@ -58,5 +73,9 @@ def test_prefixes_are_found_of_a_key_and_below_one(
     covering = [each for each in values if key.startswith(each[1])]
     longest_first = sorted(covering, key=lambda each: -len(each[1]))
     assert list(prefixes.covering(key)) == [number for number, _ in longest_first]
-    below = sorted((each for each in values if each[1].startswith(key)), key=lambda each: each[1])
-    assert list(prefixes.below(key)) == [number for number, _ in below]
+    assert prefixes.place_after(key) == len({each for _, each in values if each <= key})
+    for place, prefix in enumerate(sorted({each for _, each in values})):
+        there = [number for number, each in values if each == prefix]
+        assert prefixes[place] == (prefix, there)
+        rest = [number for number, each in longest_first if each >= prefix]
+        assert list(prefixes.covering(key, place)) == rest
