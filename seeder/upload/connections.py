@@ -7,7 +7,6 @@ a newcomer needs places of several kinds, nobody is ended unless he gets them al
 
 import logging
 from collections.abc import Callable, Sequence
-from itertools import chain, islice
 from typing import NamedTuple, TypeAlias
 
 from seeder.config.sections import PeerSettings
@@ -78,12 +77,19 @@ class Connections:
 
     In all and by torrent, a peer finds none when peers alone have taken every place, a download
     already when peers and downloads together have. An address has one count of both. `clock` gives
-    seconds.
+    seconds; `held_back` tells whether a guest has waited for others at its address, at such a time.
     """
 
-    def __init__(self, limits: PeerSettings, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        limits: PeerSettings,
+        clock: Callable[[], float],
+        *,
+        held_back: Callable[[Guest, float], bool],
+    ) -> None:
         self.limits = limits
         self._clock = clock
+        self._held_back = held_back
         self._peers = _Places()
         self._downloads = _Places()
         self._crowded = Notices()
@@ -101,8 +107,7 @@ class Connections:
 
     def admit_peer(self, networks: Networks) -> str | None:
         """Make sure of a place for one more peer's connection, or return why there is none."""
-        scarce = _in_all(self.limits, [self._peers.all])
-        return self._refuse_address(networks) or self._make_room(networks, scarce)
+        return self._admit(networks, _in_all(self.limits, [self._peers.all]))
 
     def add_peer(self, peer: Guest) -> None:
         """Count a peer that was admitted."""
@@ -111,7 +116,7 @@ class Connections:
     def name_peer(self, peer: Guest, info_hash: bytes) -> str | None:
         """Count a peer for its torrent, or return why the torrent has no place for it."""
         scarce = _of_torrent(self.limits, [self._peers.of(info_hash)])
-        refused = self._make_room(peer.networks, scarce)
+        refused = self._make_room(peer.networks, [], scarce)
         if refused is None:
             self._peers.name(peer, info_hash)
         return refused
@@ -124,7 +129,7 @@ class Connections:
         """Make sure of a place for one more download, of `most`, or return why there is none."""
         peers, downloads, limits = self._peers, self._downloads, self.limits
         of_torrent = [downloads.of(info_hash), peers.of(info_hash)]
-        return self._refuse_address(networks) or self._make_room(
+        return self._admit(
             networks,
             _Scarce("too-many-connections", most, [downloads.all]),
             _of_torrent(limits, of_torrent),
@@ -141,11 +146,23 @@ class Connections:
         self._peers.remove(guest)
         self._downloads.remove(guest)
 
-    def _refuse_address(self, networks: Networks) -> str | None:
-        taken = len(self._peers.all.at(networks)) + len(self._downloads.all.at(networks))
-        if taken < self.limits.connections_per_address:
-            return None
-        if self._is_wanted_at(networks) and self._crowded.is_due(networks[0], self._clock()):
+    def _admit(self, networks: Networks, *scarce: _Scarce) -> str | None:
+        """Make sure of a place at an address and of others, or return why there is none."""
+        at_address = (*self._peers.all.at(networks), *self._downloads.all.at(networks))
+        if len(at_address) < self.limits.connections_per_address:
+            return self._make_room(networks, [], *scarce)
+        now = self._clock()
+        self._tell_crowded(networks, at_address, now)
+        held_back = next((guest for guest in at_address if self._held_back(guest, now)), None)
+        if held_back is None:
+            return "too-many-from-address"
+        return self._make_room(networks, [held_back], *scarce)
+
+    def _tell_crowded(self, networks: Networks, at_address: Sequence[Guest], now: float) -> None:
+        """Say now and then that an address has as many connections as it may."""
+        # Where nobody wants anything, more places would be of no use.
+        wanted = sum(guest.interested for guest in at_address[:MOST_LOOKED_AT]) > 1
+        if wanted and self._crowded.is_due(networks[0], now):
             _LOG.warning(
                 "more than peer.connections_per_address = %d connections come from %s, and the"
                 " others are refused; if many people share that address, set it to twice their"
@@ -153,16 +170,12 @@ class Connections:
                 self.limits.connections_per_address,
                 network_text(networks[0]),
             )
-        return "too-many-from-address"
 
-    def _is_wanted_at(self, networks: Networks) -> bool:
-        """Tell whether several who are connected from an address do want something."""
-        guests = chain(self._peers.all.at(networks), self._downloads.all.at(networks))
-        return sum(guest.interested for guest in islice(guests, MOST_LOOKED_AT)) > 1
+    def _make_room(self, newcomer: Networks, ended: list[Guest], *scarce: _Scarce) -> str | None:
+        """End guests where places are scarce; if not enough of them can be, return why.
 
-    def _make_room(self, newcomer: Networks, *scarce: _Scarce) -> str | None:
-        """End guests where places are scarce; if not enough of them can be, return why."""
-        ended: list[Guest] = []
+        Those are ended, too, that `ended` names.
+        """
         now = self._clock()
         for each in scarce:
             freed = sum(

@@ -16,9 +16,10 @@ G = TypeVar("G", bound=Hashable)
 MOST_CLIENTS = 4
 """Clients at one address that count: peer ids and ports cost nothing, so more would be believed."""
 AT_A_TIME = 4
-"""Guests at an address that are served at a time, where what is left can't be enough for all."""
+"""Guests at an address that begin at a time, where what is left can't be enough for all."""
 STALLED = 30.0
-"""Seconds after which one that takes nothing lets another have its turn."""
+"""Seconds after which one that takes nothing lets another have its turn, and one that takes
+something has it beside another: the slowest at an address mustn't keep the others waiting."""
 
 
 class Sharers(Generic[G]):
@@ -76,18 +77,24 @@ class Claim(NamedTuple, Generic[G]):
     passed: int
     """How often it has let others go first because it took nothing."""
     place: int
+    settled: bool = False
+    """Whether it has been served for `STALLED` seconds, and took something."""
 
 
 def choose(claims: list[Claim[G]], room: float) -> set[G]:
     """Return whom to serve where the `room` bytes that are left aren't enough for all.
 
-    It is a few that fit, one at least.
+    They are those that fit, one at least, and of those that aren't settled a few.
     """
     line = sorted(claims, key=lambda each: (each.passed, -each.sent, each.needs, each.place))
     chosen: set[G] = set()
-    for claim in line[:AT_A_TIME]:
+    beginners = 0
+    for claim in line:
+        if beginners == AT_A_TIME and not claim.settled:
+            continue
         room -= claim.needs
         if chosen and room < 0:
             break
         chosen.add(claim.guest)
+        beginners += not claim.settled
     return chosen

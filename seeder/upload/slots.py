@@ -163,6 +163,17 @@ class Slots:
             self._served -= not place.choked
             self._leave_sharers(guest, place.sharers)
 
+    def is_held_back(self, guest: Guest, now: float) -> bool:
+        """Tell whether a guest has only waited, and for a while, for others at its address."""
+        place = self._places.get(guest)
+        return (
+            place is not None
+            and place.choked
+            and not guest.uploaded
+            and place.sharers.spare < 0
+            and now - place.since > STALLED
+        )
+
     def review(self, now: float) -> None:
         """Decide anew; called about once a second."""
         before, self._reviewed_at = self._reviewed_at, now
@@ -317,7 +328,7 @@ class Slots:
             return set()
         room *= sharers.clients
         claims = [
-            Claim(guest, guest.needs, guest.uploaded, self._places[guest].passed, number)
+            self._claim(guest, number, now)
             for number, guest in enumerate(sharers.guests)
             if self._wants(guest)
         ]
@@ -332,6 +343,11 @@ class Slots:
             self._pass_over(chosen, now)
             self._tell_crowded(first, now)
         return waiting
+
+    def _claim(self, guest: Guest, number: int, now: float) -> Claim[Guest]:
+        place = self._places[guest]
+        settled = not (place.choked or place.passed) and now - place.since > STALLED
+        return Claim(guest, guest.needs, guest.uploaded, place.passed, number, settled)
 
     def _wants(self, guest: Guest) -> bool:
         place = self._places[guest]

@@ -99,7 +99,9 @@ class Uploads:
             is_scarce=self._is_scarce,
             chance=random.random,
         )
-        self.connections = Connections(settings, trio.current_time)
+        self.connections = Connections(
+            settings, trio.current_time, held_back=self.slots.is_held_back
+        )
         self.overlap = Overlap()
         """Keeps what both a peer and a download of one address were sent from counting twice."""
         self.spreads = Spreads()

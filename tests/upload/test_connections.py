@@ -27,6 +27,7 @@ class Guest:
     interested: bool = True
     needs: int = 0
     peer_id: bytes = b""
+    held_back: bool = False
 
     @property
     def networks(self) -> Networks:
@@ -51,7 +52,11 @@ def at(address: str) -> Networks:
 
 
 def make(**limits: int) -> Connections:
-    return Connections(PeerSettings(**limits), lambda: 5.0)  # type: ignore[arg-type]
+    return Connections(
+        PeerSettings(**limits),  # type: ignore[arg-type]
+        lambda: 5.0,
+        held_back=lambda guest, now: isinstance(guest, Guest) and guest.held_back,
+    )
 
 
 def peers(connections: Connections, *addresses: str, torrent: bytes | None = A) -> list[Guest]:
@@ -115,6 +120,32 @@ def test_an_address_has_one_count_of_both() -> None:
     assert connections.admit_peer(at("2001:db8:0:1::3")) is None
 
 
+def test_who_is_held_back_makes_room_for_others_of_its_address() -> None:
+    connections = make(connections_per_address=4)
+    first, *_ = peers(connections, *["192.0.2.1"] * 3)
+    [last] = downloads(connections, "192.0.2.1")
+    [other] = peers(connections, "192.0.2.2")
+    other.held_back = True
+    assert connections.admit_peer(at("192.0.2.1")) == "too-many-from-address"
+    first.held_back = last.held_back = True
+    for guest in (first, last):
+        # For each newcomer one, and the one that came first.
+        assert not guest.ended
+        assert connections.admit_peer(at("192.0.2.1")) is None
+        connections.add_peer(Guest("192.0.2.1"))
+        assert guest.ended == ["made-room"]
+    assert connections.admit_download(at("192.0.2.1"), A, MOST) == "too-many-from-address"
+    assert not other.ended
+
+
+def test_nobody_is_held_back_in_vain_for_one_who_is_refused_all_the_same() -> None:
+    connections = make(connections_per_address=2, connections_per_torrent=2)
+    guests = peers(connections, "192.0.2.1", "192.0.2.1")
+    guests[0].held_back = True
+    assert connections.admit_download(at("192.0.2.1"), A, 0) == "too-many-connections"
+    assert not any(guest.ended for guest in guests)
+
+
 def test_nothing_is_left_of_those_who_went() -> None:
     connections = make()
     guests = [
@@ -154,7 +185,11 @@ def test_the_log_says_once_an_hour_which_setting_gives_more_places(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     now = 5.0
-    connections = Connections(PeerSettings(connections=3, connections_per_torrent=2), lambda: now)
+    connections = Connections(
+        PeerSettings(connections=3, connections_per_torrent=2),
+        lambda: now,
+        held_back=lambda guest, now: False,
+    )
     peers(connections, "10.0.0.1", "10.0.1.1")
     assert not caplog.records
     assert connections.admit_peer(at("10.0.2.1")) is None

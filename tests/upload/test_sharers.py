@@ -4,13 +4,21 @@ from seeder.upload.sharers import AT_A_TIME, MOST_CLIENTS, Claim, Sharers, choos
 
 
 def claim(guest: str, needs: int = 10, *, sent: int = 0, passed: int = 0) -> Claim[str]:
-    return Claim(guest, needs, sent, passed, ord(guest))
+    return Claim(guest, needs, sent, passed, place=ord(guest))
 
 
 def test_a_few_are_served_however_many_would_fit() -> None:
     claims = [claim(guest) for guest in "abcdefgh"]
     assert choose(claims, 79) == set("abcd")
     assert len(choose(claims, 79)) == AT_A_TIME
+
+
+def test_who_is_served_for_long_keeps_nobody_waiting_beside_it() -> None:
+    slow = [claim(guest, sent=5)._replace(settled=True) for guest in "abcd"]
+    new = [claim(guest) for guest in "efghij"]
+    assert choose([*slow, *new], 99) == set("abcdefgh")
+    # But what is left has to be enough for each of them.
+    assert choose([*slow, *new], 65) == set("abcdef")
 
 
 def test_those_who_were_sent_most_come_to_their_end_first() -> None:

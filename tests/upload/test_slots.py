@@ -444,6 +444,35 @@ def test_who_takes_nothing_lets_the_next_of_its_crowd_go_first() -> None:
     assert sum(guest.served for guest in guests) == 4
 
 
+def test_slow_ones_keep_nobody_of_their_crowd_waiting_whom_their_copies_are_enough_for() -> None:
+    slots, _ = make()
+    slow = crowd(slots, 4)
+    assert serve(slots, slow, range(60), MIB // 2) == 0
+    fast = [Guest(torrent=WHOLE, needs=LEAST, peer_id=b"fast%016d" % n) for n in range(26)]
+    come(slots, *fast, now=60.0)
+    finished = 0
+    for second in range(60, 200):
+        finished += serve(slots, fast, range(second, second + 1), MIB)
+        serve(slots, slow, range(second, second + 1), 1)
+    assert finished == 8
+    assert all(guest.served for guest in slow)
+
+
+def test_who_waits_for_its_crowd_may_make_room_and_who_was_sent_anything_may_not() -> None:
+    slots, _ = make()
+    guests = crowd(slots, 60)
+    slots.review(11.0)
+    assert not any(slots.is_held_back(guest, 30.0) for guest in [*guests, Guest()])
+    guests[-1].uploaded = 1
+    # Twelve were served until there was a review, and wait since then, or are served.
+    expected = [False] * 12 + [True] * 47 + [False]
+    assert [slots.is_held_back(guest, 31.0) for guest in guests] == expected
+    # Where nobody waits for another at the address, the upload slots alone decide.
+    slots.change("auto", CopyLimits(None))
+    slots.review(33.0)
+    assert not any(slots.is_held_back(guest, 90.0) for guest in guests)
+
+
 def test_who_needs_nothing_waits_for_nobody_and_takes_no_turn() -> None:
     slots, _ = make()
     seeds = [Guest(torrent=WHOLE, interested=False) for _ in range(10)]
