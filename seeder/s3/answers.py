@@ -23,9 +23,24 @@ from seeder.s3.pages import code_in, describe_page, is_page
 from seeder.s3.xml import read_xml
 from seeder.torrent.objects import ObjectRef
 
-_TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
-_TRANSIENT_CODES = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"})
-_EXPIRED_CODES = frozenset({"ExpiredToken", "TokenRefreshRequired"})
+_TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504, 507, 509, *range(520, 531)})
+"""Those of RFC 9110, of proxies and hosts that limit, and of Cloudflare's before a server that is
+away (https://developers.cloudflare.com/support/troubleshooting/http-status-codes/)."""
+_THROTTLING_CODES = frozenset(
+    {
+        "BandwidthLimitExceeded",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequests",
+    }
+)
+"""Those of S3 and of others that speak its language, whatever the status."""
+_TRANSIENT_CODES = _THROTTLING_CODES | {"InternalError", "ServiceUnavailable", "RequestTimeout"}
+_EXPIRED_CODES = frozenset({"ExpiredToken", "TokenRefreshRequired", "InvalidToken"})
+_REPLACED_CODES = _EXPIRED_CODES | {"InvalidAccessKeyId", "SignatureDoesNotMatch"}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NOT_ABOUT_THE_CALL = _REDIRECTS | {401, 403, 412}
 _NO_SUCH_METHOD = frozenset({405, 501})
@@ -57,6 +72,10 @@ _BY_CODE: dict[str, tuple[type[OriginError], str]] = {
         SignerRefused,
         "the session token has expired and no newer one was found; renew the credentials",
     ),
+    "InvalidToken": (
+        SignerRefused,
+        "the session token is not taken there; renew the credentials",
+    ),
     "InvalidObjectState": (AccessDenied, "the object is archived; restore it first"),
     "NoSuchBucket": (
         ObjectMissing,
@@ -83,6 +102,8 @@ class Asked:
     anonymous: bool = False
     request_payer: bool = False
     bucket_owner: str | None = None
+    tls: bool = True
+    """Whether it was made over TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +117,8 @@ class Answer:
     """Where the bucket is, if the answer says so."""
     host: str | None = None
     """Where a redirect leads."""
+    to_tls: bool = False
+    """Whether that is an address of TLS."""
     delete_marker: bool = False
     gives: bool = False
     """Whether this was answered to a HEAD, and a GET of the same worked."""
@@ -110,7 +133,8 @@ class Answer:
         found = _elements(body)
         page = is_page(headers, body)
         code = found.get("Code", "") or (code_in(body) if page else "")
-        host = found.get("Endpoint") or _host_of(headers.get("location", ""))
+        location = headers.get("location", "")
+        host = found.get("Endpoint") or _host_of(location)
         region = headers.get("x-amz-bucket-region") or found.get("Region") or _region_of(host)
         return cls(
             status=status,
@@ -118,6 +142,7 @@ class Answer:
             message=found.get("Message", "").rstrip("."),
             region=region if _REGION.fullmatch(region) else None,
             host=printable(host) or None,
+            to_tls=location.lower().startswith("https://"),
             delete_marker=headers.get("x-amz-delete-marker") == "true",
             page=printable(describe_page(status, headers, body)) if page and not code else "",
             pause=_pause(headers.get("retry-after", ""), headers.get("date", "")),
@@ -131,17 +156,17 @@ class Answer:
     @property
     def throttled(self) -> bool:
         """Whether S3 says that it is asked too much."""
-        return self.status in (429, 503) or self.code == "SlowDown"
+        return self.status in (429, 503, 509) or self.code in _THROTTLING_CODES
 
     @property
-    def expired(self) -> bool:
-        """Whether fresh credentials would help."""
-        return self.code in _EXPIRED_CODES
+    def about_credentials(self) -> bool:
+        """Whether other credentials may help: these have expired, or were replaced."""
+        return self.code in _REPLACED_CODES
 
     @property
     def about_signing(self) -> bool:
         """Whether the signature was at fault, though the status says something else."""
-        return self.expired or self.code == "AuthorizationHeaderMalformed"
+        return self.code in _EXPIRED_CODES or self.code == "AuthorizationHeaderMalformed"
 
     @property
     def unexplained(self) -> bool:
@@ -189,6 +214,9 @@ def refusal(answer: Answer, asked: Asked, attempts: int = 1) -> OriginError:
             f"{said}; it is encrypted with a customer's key (SSE-C) and can't be published;"
             " copy it to an object under SSE-S3 or SSE-KMS"
         )
+    if answer.delete_marker and answer.status in (404, 405):
+        what = "this version is" if asked.version else "it was deleted: its newest version is"
+        return ObjectMissing(f"{said}; {what} a delete marker")
     if answer.code in _BY_CODE:
         error, advice = _BY_CODE[answer.code]
         return error(f"{said}; {advice}")
@@ -208,8 +236,6 @@ def _by_status(answer: Answer, asked: Asked, said: str) -> OriginError:
             return AccessDenied(f"{said}; {_permission(asked)}")
         case 404:
             return ObjectMissing(f"{said}; check bucket and key")
-        case 405 if answer.delete_marker:
-            return ObjectMissing(f"{said}; this version is a delete marker")
         case 412:
             return ObjectChanged(f"{asked.name}: the object was replaced ({answer})")
         case 416:
@@ -218,6 +244,11 @@ def _by_status(answer: Answer, asked: Asked, said: str) -> OriginError:
             )
         case 400 if not answer.code:
             return OriginFault(f"{said} and no reason; an object under SSE-C is answered so")
+        case status if status in _REDIRECTS and answer.to_tls and not asked.tls:
+            return OriginFault(
+                f"{asked.name}: S3 answers {status} and points to https://{answer.host};"
+                " begin endpoint with https://"
+            )
         case status if status in _REDIRECTS:
             where = answer.host or answer.region
             pointer = f"and points to {where}" if where else "and doesn't say where to"

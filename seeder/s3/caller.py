@@ -287,7 +287,8 @@ class Caller:
                 _LOG.info("bucket %s is in region %s: signing for that", bucket, region)
                 self._signer.move(bucket, region)
             case Renew():
-                await self._signer.credentials.renew(failed.credentials)
+                if not await self._signer.credentials.renew(failed.credentials):
+                    raise failed.final()
             case Wait(seconds=seconds):
                 self._retries += 1
                 _LOG.debug("%s; again in %.2f s", failed.error, seconds)

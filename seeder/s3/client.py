@@ -21,7 +21,7 @@ from seeder.errors import (
     OriginUnreachable,
     TorrentUnsupported,
 )
-from seeder.s3.answers import label
+from seeder.s3.answers import Answer, label
 from seeder.s3.caller import Caller
 from seeder.s3.calls import Allowance, Call
 from seeder.s3.heads import check_range, content_length, whole_size
@@ -247,7 +247,9 @@ class S3Origin:
         try:
             return await trio.to_thread.run_sync(parse_page, body)
         except OriginFault as error:
-            why = hint_of_page() if is_page({}, body) else error
+            answer = Answer.read(200, {}, body)
+            why = f"S3 answers {answer}, as if that were its listing" if answer.code else error
+            why = hint_of_page() if is_page({}, body) else why
             raise OriginFault(f"{label(prefix)}: {why}") from error
 
     async def _list(

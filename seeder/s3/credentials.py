@@ -3,10 +3,12 @@
 Every provider of the chain may block: the environment and files for a moment; IMDS, STS and
 credential_process for seconds. So a background task asks them once a minute, when botocore renews
 what expires within the next quarter of an hour, and requests take the credentials that are there.
+botocore reads a file once; we read it again each minute, for keys are changed there without a word.
 """
 
 import logging
 from collections.abc import Callable
+from math import inf
 from typing import Protocol
 
 import trio
@@ -20,6 +22,10 @@ from seeder.s3.signing import Credentials
 _LOG = logging.getLogger(__name__)
 
 REFRESH_INTERVAL = 60.0
+RENEWAL_PAUSE = 10.0
+"""Seconds in which the chain isn't asked again, however many requests are refused."""
+_FILES = frozenset({"shared-credentials-file", "config-file"})
+"""botocore's names of the sources that are files."""
 LOAD_TIMEOUT = 60.0
 """Seconds after which a provider that hangs counts as failed."""
 
@@ -52,6 +58,8 @@ class CredentialStore:
         self._problem = ""
         self._started = self._stopped = False
         self._tried = trio.Event()
+        self._renewed_at = -inf
+        """When S3 had refused the credentials and the chain was asked (trio's clock)."""
         self._lock = trio.Lock()
 
     @property
@@ -88,14 +96,20 @@ class CredentialStore:
             raise SignerRefused(self._problem)
         return self._current
 
-    async def renew(self, used: Credentials | None) -> None:
-        """Ask the whole chain again, because S3 calls the credentials `used` expired."""
+    async def renew(self, used: Credentials | None) -> bool:
+        """Ask the whole chain again, because S3 refuses the credentials `used`.
+
+        Returns whether there are others now.
+        """
         if self._find is None:
-            return
+            return False
         async with self._lock:
-            if self._current == used:
+            now = trio.current_time()
+            if self._current == used and now - self._renewed_at >= RENEWAL_PAUSE:
+                self._renewed_at = now
                 self._source = None
                 await self._load(self._find)
+            return self._current != used
 
     async def _load(self, find: FindCredentials) -> None:
         try:
@@ -117,7 +131,9 @@ class CredentialStore:
 
     def _ask(self, find: FindCredentials) -> Credentials | None:
         """Return the chain's credentials, refreshed if need be; runs in a thread."""
-        source = self._source or find()
+        source = self._source
+        if source is None or getattr(source, "method", None) in _FILES:
+            source = find()
         if source is None:
             return None
         frozen = source.get_frozen_credentials()

@@ -45,8 +45,15 @@ def check_range(
         )
     if status == 200 and etag is None and is_page(headers):
         raise OriginFault(f"{name}: asked for {wanted.header}, {hint_of_page()}")
+    length = content_length(headers)
+    if status == 200 and length not in (None, pinned.size):
+        raise OriginFault(
+            f"{name}: asked for {wanted.header}, S3 answers 200 with {length} bytes of"
+            f" {printable(headers.get('content-type', '')) or 'something'}, and the object has"
+            f" {pinned.size}{_packed(headers)}"
+        )
     if status == 200:
-        if wanted == ByteRange(0, pinned.size) and content_length(headers) == pinned.size:
+        if wanted == ByteRange(0, pinned.size) and length == pinned.size:
             return
         raise OriginFault(
             f"{name}: asked for {wanted.header}, S3 answers 200 with the whole object;"
@@ -66,9 +73,9 @@ def check_range(
         raise (
             OriginFault(f"{problem}, yet its ETag is the same") if etag else ObjectChanged(problem)
         )
-    length = content_length(headers)
-    if length is not None and length > wanted.length:
-        raise OriginFault(f"{name}: asked for {wanted.length} bytes, S3 announces {length}")
+    packed = _packed(headers)
+    if length is not None and (length > wanted.length or (length < wanted.length and packed)):
+        raise OriginFault(f"{name}: asked for {wanted.length} bytes, S3 announces {length}{packed}")
 
 
 def _packed(headers: Mapping[str, str]) -> str:

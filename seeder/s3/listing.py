@@ -111,7 +111,8 @@ def parse_page(body: bytes) -> Page:
         else:
             unclear.append((key, listed))
     token, by_marker = None, False
-    if told.get("IsTruncated", "").strip().lower() == "true":
+    truncated = told.get("IsTruncated", "").strip().lower()
+    if truncated == "true" or (not truncated and told.get("NextContinuationToken")):
         token = told.get("NextContinuationToken")
         if not token and not told.keys() & _ONLY_IN_V2:
             # V1 tells the next marker only where there is a delimiter; else it is the last key.

@@ -61,7 +61,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Renew:
-    """Refresh the credentials, then try again."""
+    """Look for other credentials, then try again if there are any."""
 
 
 Step: TypeAlias = Wait | Move | Renew | None
@@ -90,7 +90,7 @@ class Tries:
             self._moves += 1
             self.region = region
             return Move(region)
-        if answer.expired and not self._renewed:
+        if answer.about_credentials and not self._renewed:
             self._renewed = True
             return Renew()
         return self.broken(roll=roll, pause=answer.pause) if answer.transient else None

@@ -86,4 +86,5 @@ class Signer:
             anonymous=self.credentials.anonymous,
             request_payer=self._settings.request_payer,
             bucket_owner=self._settings.expected_bucket_owner,
+            tls=endpoint.url.startswith("https:"),
         )

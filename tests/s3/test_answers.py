@@ -109,6 +109,7 @@ def test_the_region_of_a_bucket_is_found(
         (Answer(403, "SignatureDoesNotMatch"), SignerRefused, "secret key"),
         (Answer(403, "InvalidAccessKeyId"), SignerRefused, "not known there"),
         (Answer(400, "ExpiredToken"), SignerRefused, "renew the credentials"),
+        (Answer(400, "InvalidToken"), SignerRefused, "not taken there; renew"),
         (Answer(403, "InvalidObjectState"), AccessDenied, "archived"),
         (Answer(400, "AuthorizationHeaderMalformed"), AccessDenied, "check region"),
         (
@@ -124,6 +125,8 @@ def test_the_region_of_a_bucket_is_found(
         (Answer(404, "NoSuchVersion"), ObjectMissing, "version_id"),
         (Answer(404), ObjectMissing, "check bucket and key"),
         (Answer(405, delete_marker=True), ObjectMissing, "delete marker"),
+        (Answer(404, "NoSuchKey", delete_marker=True), ObjectMissing, "newest version is a delete"),
+        (Answer(404, delete_marker=True), ObjectMissing, "it was deleted"),
         (Answer(405), OriginFault, "405"),
         (Answer(412, "PreconditionFailed"), ObjectChanged, "replaced"),
         (Answer(416), ObjectChanged, "shorter"),
@@ -131,6 +134,8 @@ def test_the_region_of_a_bucket_is_found(
         (Answer(301, host="evil.example"), OriginFault, "points to evil.example"),
         (Answer(307, region="eu-west-1"), OriginFault, "points to eu-west-1"),
         (Answer(501, "NotImplemented"), OriginFault, "501 NotImplemented"),
+        (Answer(521), OriginUnreachable, "521 at attempt 5"),
+        (Answer(403, "RequestLimitExceeded"), OriginUnreachable, "RequestLimitExceeded"),
     ],
 )
 def test_each_answer_has_its_error_and_advice(
@@ -208,6 +213,17 @@ def test_names_in_errors_stay_on_their_line() -> None:
     ref = ObjectRef("default", "b", "a\nb\x1b[31m\u202e", "v\n1")
     assert label(ref) == "b/a\\nb\\x1b[31m\\u202e (version v\\n1)"
     assert printable("x" * 300) == "x" * 200 + "..."
+
+
+@pytest.mark.parametrize("page", [b"", b"<html><title>301 Moved Permanently</title></html>"])
+def test_a_server_that_wants_tls_is_told_so(page: bytes) -> None:
+    headers = {"location": "https://s3.example:9000/b/k", "content-type": "text/html"}
+    answer = Answer.read(301, headers, page)
+    plain, safe = (str(refusal(answer, Asked("b/k", "h", tls=tls))) for tls in (False, True))
+    assert plain == (
+        "b/k: S3 answers 301 and points to https://s3.example; begin endpoint with https://"
+    )
+    assert safe.endswith("and points to s3.example; check endpoint and region")
 
 
 NOW = "Sun, 29 Nov 2026 07:00:00 GMT"

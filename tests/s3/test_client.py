@@ -2,6 +2,8 @@
 
 import socket
 
+from pathlib import Path
+
 import pytest
 import trio
 import trio.testing
@@ -591,10 +593,33 @@ async def test_an_expired_token_is_renewed_and_the_request_repeated(
 async def test_a_token_that_stays_expired_is_told(
     origin: S3Origin, faults: FaultServer, meter: CountingMeter
 ) -> None:
-    faults.script(error(400, "ExpiredToken"), error(400, "ExpiredToken"))
-    with pytest.raises(AccessDenied, match="renew the credentials"):
-        await read(origin, meter)
-    assert faults.finished
+    faults.default = error(400, "ExpiredToken")
+    for _ in range(3):
+        with pytest.raises(AccessDenied, match="renew the credentials"):
+            await read(origin, meter)
+    assert len(faults.seen) == 3, "one was tried again with the same token"
+
+
+@pytest.mark.parametrize("code", ["InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"])
+async def test_keys_that_were_replaced_in_their_file_are_read_when_s3_refuses_the_old_ones(
+    make_origin: MakeOrigin,
+    faults: FaultServer,
+    meter: CountingMeter,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    code: str,
+) -> None:
+    path = tmp_path / "credentials"
+    path.write_text("[default]\naws_access_key_id = AKIAOLD\naws_secret_access_key = s\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(path))
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    origin = await make_origin()
+    faults.script(GOOD, error(403, code), GOOD)
+    await read(origin, meter)
+    path.write_text("[default]\naws_access_key_id = AKIANEW\naws_secret_access_key = s\n")
+    assert await read(origin, meter) == PIECE
+    assert [seen.access_key for seen in faults.seen] == ["AKIAOLD", "AKIAOLD", "AKIANEW"]
 
 
 async def test_without_credentials_no_request_is_made(

@@ -17,7 +17,13 @@ from trio.testing import MockClock
 
 from seeder.errors import AccessDenied, OriginUnreachable
 from seeder.s3 import credentials
-from seeder.s3.credentials import REFRESH_INTERVAL, CredentialStore, FindCredentials, chain
+from seeder.s3.credentials import (
+    REFRESH_INTERVAL,
+    RENEWAL_PAUSE,
+    CredentialStore,
+    FindCredentials,
+    chain,
+)
 from seeder.s3.signing import Credentials
 from tests.s3.fault_server import FaultServer, answer
 
@@ -282,6 +288,39 @@ async def test_a_renewal_asks_the_whole_chain_once_for_all_who_noticed(
             everybody.start_soon(store.renew, used)
     assert await store.get() == NEW
     assert (provider.found, provider.asked) == (2, 2)
+
+
+async def test_the_chain_is_asked_once_in_a_while_however_often_s3_refuses_what_it_has(
+    nursery: trio.Nursery, mock_clock: MockClock
+) -> None:
+    provider = Provider(OLD)
+    store = await start(nursery, provider.find)
+    used = await store.get()
+    for _ in range(100):
+        assert not await store.renew(used)
+    assert provider.found == 2
+    mock_clock.jump(RENEWAL_PAUSE)
+    provider.results = [NEW]
+    assert await store.renew(used)
+    assert await store.get() == NEW
+
+
+async def test_keys_that_are_replaced_in_their_file_are_taken_within_a_minute(
+    nursery: trio.Nursery,
+    monkeypatch: pytest.MonkeyPatch,
+    mock_clock: MockClock,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "credentials"
+    path.write_text("[default]\naws_access_key_id = AKIAOLD\naws_secret_access_key = secret\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(path))
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    store = await start(nursery, partial(chain, None, "us-east-1"))
+    assert await store.get() == OLD
+    path.write_text("[default]\naws_access_key_id = AKIANEW\naws_secret_access_key = secret\n")
+    mock_clock.jump(REFRESH_INTERVAL)
+    assert await changed(store, OLD) == NEW
 
 
 async def test_a_renewal_that_fails_keeps_what_there_is(nursery: trio.Nursery) -> None:

@@ -73,6 +73,20 @@ def test_a_200_is_as_good_for_the_whole_object_only() -> None:
         check_range(200, {"content-length": "1000"}, PINNED, ByteRange(0, 999))
 
 
+@pytest.mark.parametrize("length", ["40", "60"])
+def test_a_body_that_is_packed_on_the_way_is_said_to_be(length: str) -> None:
+    with pytest.raises(OriginFault, match="maybe it packs or unpacks"):
+        check_range(
+            206, good_headers(content_length=length, content_encoding="gzip"), PINNED, WANTED
+        )
+
+
+def test_a_200_with_anything_else_is_not_taken_for_the_object() -> None:
+    headers = {"content-length": "266", "content-type": "application/xml"}
+    with pytest.raises(OriginFault, match="200 with 266 bytes of application/xml, and the object"):
+        check_range(200, headers, PINNED, WANTED)
+
+
 @pytest.mark.parametrize("text", ["", "-1", "1e3", "٣", "9" * 20, "1, 1"])
 def test_a_content_length_that_is_no_number_counts_as_missing(text: str) -> None:
     assert content_length({"content-length": text}) is None

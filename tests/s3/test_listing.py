@@ -187,6 +187,13 @@ def test_a_server_that_knows_only_v1_is_asked_on_by_markers(told: str, token: st
     assert (page.next_token, page.by_marker) == (token, True)
 
 
+def test_a_page_with_a_token_goes_on_where_it_does_not_say_whether_it_is_the_last() -> None:
+    told = "<NextContinuationToken>t</NextContinuationToken>"
+    assert parse_page(page_of(entry("a"), told=told)).next_token == "t"
+    told += "<IsTruncated>false</IsTruncated>"
+    assert parse_page(page_of(entry("a"), told=told)).next_token is None
+
+
 @pytest.mark.parametrize("only", ["KeyCount", "ContinuationToken", "StartAfter"])
 def test_v2_without_a_token_is_not_taken_for_v1(only: str) -> None:
     told = f"<IsTruncated>true</IsTruncated><{only}>2</{only}>"
@@ -360,6 +367,14 @@ async def test_what_comes_instead_of_a_listing_names_the_prefix(
 ) -> None:
     faults.default = answer(200, body)
     with pytest.raises(OriginFault, match=r"^bucket/d/: "):
+        await origin.list_page(prefix("d/"), None, meter)
+
+
+async def test_an_error_in_place_of_a_listing_is_told_with_its_code(
+    origin: S3Origin, faults: FaultServer, meter: CountingMeter
+) -> None:
+    faults.default = answer(200, b"<Error><Code>InternalError</Code><Message>no</Message></Error>")
+    with pytest.raises(OriginFault, match="S3 answers 200 InternalError: no, as if"):
         await origin.list_page(prefix("d/"), None, meter)
 
 

@@ -54,12 +54,14 @@ def test_a_call_ends_that_s3_asks_to_wait_for_longer_than_it_does() -> None:
     assert patient.refused(Answer(503, pause=121.0), roll=0.5) is None
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 507, 509, 520, 522, 524, 530])
 def test_statuses_that_pass_are_tried_again(status: int) -> None:
     assert refused(Answer(status)) == Wait(0.5)
 
 
-@pytest.mark.parametrize("code", ["SlowDown", "InternalError", "RequestTimeout"])
+@pytest.mark.parametrize(
+    "code", ["SlowDown", "InternalError", "RequestTimeout", "Throttling", "BandwidthLimitExceeded"]
+)
 def test_codes_that_pass_are_tried_again_whatever_the_status(code: str) -> None:
     assert refused(Answer(400, code)) == Wait(0.5)
 
@@ -69,9 +71,10 @@ def test_other_statuses_are_final(status: int) -> None:
     assert refused(Answer(status)) is None
 
 
-def test_an_expired_token_is_renewed_once() -> None:
+@pytest.mark.parametrize("code", ["ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch"])
+def test_credentials_that_s3_refuses_are_renewed_once(code: str) -> None:
     one = tries()
-    answer = Answer(400, "ExpiredToken")
+    answer = Answer(400, code)
     assert one.refused(answer, roll=1.0) == Renew()
     assert one.refused(answer, roll=1.0) is None
 
