@@ -1,7 +1,6 @@
 """What the client asks, and what it makes of right, passing and lasting faults."""
 
 import socket
-
 from pathlib import Path
 
 import pytest
@@ -602,6 +601,7 @@ async def test_a_token_that_stays_expired_is_told(
 
 @pytest.mark.parametrize("code", ["InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"])
 async def test_keys_that_were_replaced_in_their_file_are_read_when_s3_refuses_the_old_ones(
+    *,
     make_origin: MakeOrigin,
     faults: FaultServer,
     meter: CountingMeter,

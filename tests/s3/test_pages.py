@@ -60,7 +60,7 @@ CASES: dict[str, tuple[int, dict[str, str], bytes, type[OriginError], str]] = {
         *(403, {"cf-mitigated": "challenge"}, page(""), AccessDenied, "takes this machine for a"),
     ),
     "Cloudflare has no server": (
-        *(522, {"server": "cloudflare"}, page("522: Connection timed out"), OriginFault, "a proxy"),
+        *(522, {"server": "cloudflare"}, page("522: timed out"), OriginUnreachable, "a proxy"),
     ),
     "a network's login": (511, {}, PORTAL, OriginFault, "captive portal"),
     "a login page elsewhere": (
