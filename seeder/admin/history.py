@@ -45,8 +45,8 @@ async def history_body(
 ) -> bytes:
     """Return the answer as JSON, with gzip if it may be compressed; StorageError.
 
-    `columns` are as long as each other, a step each from `begin` on; null is a gap. `totals` are
-    what the span came to, in the names of /status.json.
+    `columns` are as long as each other, a step each from `begin` on; null is a gap, or before
+    `since`. `totals` are what the span came to, in the names of /status.json.
     """
     series = await history.series(span, scope)
     begin = None if span.seconds is None else series.begin
@@ -62,6 +62,7 @@ def _encode(
         "span": span.value,
         "begin": series.begin,
         "step": series.step,
+        "since": series.since,
         "columns": series.columns,
         "totals": counts_document(counted)
         | {name: getattr(saved, name) for name in saved.__dataclass_fields__},

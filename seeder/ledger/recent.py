@@ -86,6 +86,8 @@ class Recent:
     def __init__(self) -> None:
         self.since: int | None = None
         """The step (Unix s / STEP) from which on there is anything; None before the first look."""
+        self.has_all = False
+        """Whether nothing had been counted before the first look."""
         self._before: dict[AccountKey, tuple[int, ...]] = {}
         self._node = NodeFigures()
         self._steps: deque[_NodeStep] = deque(maxlen=STEPS)
@@ -96,6 +98,7 @@ class Recent:
         self._before = {account.key: account.counters.values() for account in accounts}
         if self.since is None:
             self.since = int(now) // STEP
+            self.has_all = not any(map(any, self._before.values()))
 
     def look(self, accounts: Sequence[Account], figures: NodeFigures, now: float) -> Iterator[None]:
         """Note what was counted since the last look; other tasks may run at each yield.
@@ -158,7 +161,7 @@ class Recent:
             for key, track in self._tracks.items()
             if wanted is not None and wanted(key)
         }
-        return RecentSteps(self.since, tuple(self._steps), tracks)
+        return RecentSteps(self.since, tuple(self._steps), tracks, self.has_all)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +171,8 @@ class RecentSteps:
     since: int | None
     _steps: Sequence[_NodeStep]
     _tracks: Mapping[AccountKey, tuple[int, "array[int]"]]
+    has_all: bool = False
+    """Whether nothing had been counted before `since`."""
 
     def node(self, first: int) -> Iterator[tuple[int, tuple[int, ...], tuple[int, ...]]]:
         """Yield the steps from `first` on: number, figures of NODE_SHOWN, sums of all accounts."""

@@ -162,6 +162,19 @@ class Records:
         row = self._connection.execute("SELECT min(at) FROM node_days WHERE at > 0").fetchone()
         return row[0] if isinstance(row[0], int) else None
 
+    def first_step(self) -> int | None:
+        """Return when the node ran first (Unix s), to the minute or hour if these are all kept."""
+        day = self.first_day()
+        if day is None:
+            return None
+        kept = self.kept()
+        for step in (MINUTE, HOUR):
+            query = f"SELECT min(at) FROM node_{LEVELS[step]} WHERE at >= ?"
+            [first] = self._connection.execute(query, (day,)).fetchone()
+            if kept[step] <= day and isinstance(first, int):
+                return first
+        return day
+
 
 def _counts(sums: Sequence[object] | Iterable[object]) -> tuple[int, ...]:
     """Return sums of counters, 0 where there was no row; NotOurs unless they could be counted."""

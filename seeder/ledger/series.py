@@ -46,6 +46,8 @@ class Series:
     columns: Mapping[str, Column]
     """By counter; for the whole node also its own figures, of which `peers` is the most at a time.
     The last step isn't over yet, but for steps of two seconds."""
+    since: int | None = None
+    """When the node ran first (Unix s), as far as known: what is missing before it is no gap."""
 
 
 class _Columns:
@@ -82,8 +84,8 @@ class _Columns:
                 if column[index] is None and ran:
                     column[index] = 0
 
-    def series(self, begin: int, step: int) -> Series:
-        return Series(begin, step, dict(zip(self.names, self.columns, strict=True)))
+    def series(self, begin: int, step: int, since: int | None) -> Series:
+        return Series(begin, step, dict(zip(self.names, self.columns, strict=True)), since)
 
 
 _NODE = (*SHOWN, *NODE_SHOWN)
@@ -97,7 +99,7 @@ def read_series(records: Records, span: Span, now: float, scope: Selection | Non
     """Return the steps of a span that the ledger's file has, of all accounts or of some."""
     step = span.step
     end = int(now) // step * step + step
-    first = end - (span.seconds or 0)
+    first, since = end - (span.seconds or 0), records.first_step()
     if span.seconds is None:
         first = min(records.first_day() or end - step, end - step) // step * step
     length = (end - first) // step
@@ -105,12 +107,12 @@ def read_series(records: Records, span: Span, now: float, scope: Selection | Non
     for each in records.node_steps(step, first, end):
         node.add((each.at - first) // step, _node_values(each))
     if scope is None:
-        return node.series(first, step)
+        return node.series(first, step, since)
     some = _Columns(SHOWN, length)
     for at, counts in records.steps(step, first, end, _numbers(records, scope.has).values()):
         some.add((at - first) // step, shown(counts))
     some.blank_like([value is not None for value in node.columns[0]])
-    return some.series(first, step)
+    return some.series(first, step, since)
 
 
 def recent_series(
@@ -124,10 +126,17 @@ def recent_series(
         node.add(number - first, (*counts, *figures))
     since = end if recent.since is None else recent.since
     if records is not None:
+        # A minute in the file may have what memory notes only with the next step.
+        known = since * STEP // MINUTE * MINUTE if recent.has_all else None
         for each in records.node_steps(MINUTE, first * STEP, end * STEP):
+            if each.at == known:
+                continue
             _fill_minute(node, each.at, _node_values(each), first, min(since, end))
+    began = None if records is None else records.first_step()
+    if began is None and recent.since is not None:
+        began = recent.since * STEP
     if scope is None:
-        return node.series(first * STEP, STEP)
+        return node.series(first * STEP, STEP, began)
     some = _Columns(SHOWN, STEPS)
     numbers = {} if records is None else _numbers(records, scope.has)
     for key in recent.tracked:
@@ -145,7 +154,7 @@ def recent_series(
         for at, sums in records.steps(MINUTE, first * STEP, end * STEP, numbers.values()):
             _fill_minute(some, at, shown(sums), first, end)
     some.blank_like([value is not None for value in node.columns[0]])
-    return some.series(first * STEP, STEP)
+    return some.series(first * STEP, STEP, began)
 
 
 def _fill_minute(

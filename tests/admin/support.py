@@ -90,7 +90,6 @@ async def parts_of(
         ready=True,
         sums=sums,
         prefixes=(),
-        stalled=stalled or StalledObjects(),
         hub=HubStatistics(0, 0, {}, {}, {}),
         connections=2000,
         downloads=0,

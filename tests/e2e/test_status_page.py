@@ -1,6 +1,9 @@
 """The status page in a real browser, with real clients behind its figures."""
 
+import re
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -80,6 +83,42 @@ def row(browser: Browser, key: str) -> dict[str, str]:
     return found
 
 
+PLOTS = ("traffic", "s3", "found")
+
+
+def words(browser: Browser, selector: str) -> str:
+    """Return what is said of a plot to those who don't see it."""
+    said = "const found = document.querySelector(arguments[0]); return found && found.ariaLabel"
+    return str(browser.run(said, f"{selector} .plot"))
+
+
+def drawn(browser: Browser, selector: str, color: str) -> bool:
+    """Tell whether a plot has a line or an area's edge in one of the page's colors."""
+    script = """
+        const canvas = document.querySelector(`${arguments[0]} canvas`);
+        if (!canvas) return false;
+        const style = getComputedStyle(document.documentElement).getPropertyValue(arguments[1]);
+        const [red, green, blue] = [1, 3, 5].map(at => parseInt(style.slice(at, at + 2), 16));
+        const {width, height} = canvas;
+        const copy = new OffscreenCanvas(width, height)
+          .getContext('2d', {willReadFrequently: true});
+        copy.drawImage(canvas, 0, 0);
+        const {data} = copy.getImageData(0, 0, width, height);
+        for (let at = 0; at < data.length; at += 4) {
+          if (data[at + 3] > 200 && Math.abs(data[at] - red) + Math.abs(data[at + 1] - green)
+              + Math.abs(data[at + 2] - blue) < 12) return true;
+        }
+        return false"""
+    return bool(browser.run(script, selector, color))
+
+
+def choose(browser: Browser, span: str) -> None:
+    """Look at another span of time, and wait until the page does."""
+    title = {"hour": "hour", "day": "day", "month": "30 days", "all": "all"}[span]
+    browser.click(f"#span input[value={span}] + span")
+    browser.wait_for(lambda: title in browser.text("#saved-title"), f"figures of {title}")
+
+
 def human(browser: Browser, count: int) -> str:
     """Return a size as the page writes it."""
     script = "return import('./format.js').then(format => format.human(arguments[0]))"
@@ -89,6 +128,16 @@ def human(browser: Browser, count: int) -> str:
 def test_its_figures_are_those_of_the_status_and_move_with_a_download(
     daemon: SeederDaemon, browser: Browser, bucket: str, client: ClientFactory, tmp_path: Path
 ) -> None:
+    browser.wait_for(lambda: drawn(browser, "#traffic", "--s3"), "plot of what S3 sent")
+    assert not drawn(browser, "#traffic", "--cache")
+    # Nothing has been delivered yet, and nobody is told of a loss.
+    assert browser.text("#saved-title") == "Earned back in the last day"
+    assert figures(browser)["saved"] == "0.0 of 1 copy"
+    assert browser.shifts() < 0.01
+    browser.run(
+        "location.hash = 'opened=' + encodeURIComponent(JSON.stringify(arguments[0]))",
+        ["default", bucket, KEY, None],
+    )
     torrent = tmp_path / "base.torrent"
     torrent.write_bytes(served_torrent(daemon, bucket, KEY))
     leecher = client(Libtorrent)
@@ -115,7 +164,22 @@ def test_its_figures_are_those_of_the_status_and_move_with_a_download(
 
     browser.wait_for(settled, "the figures of the status")
     totals = daemon.status()["totals"]
-    assert figures(browser)["copies"] == f"{totals['s3_copies']:.2f} times"
+    for span in ("month", "all", "hour", "day"):
+        choose(browser, span)
+        assert ("span=" in browser.run("return location.hash")) == (span != "day")
+        shown = figures(browser)
+        assert shown["copies"] == f"{totals['s3_copies']:.2f} times"
+        assert shown["saved"] == "1.0 of 1 copy"
+        ours = totals["delivered_verified_bytes"]
+        assert shown["part-s3"] == f"{human(browser, ours)} (100.0 %)"
+        for selector in ("#traffic", ".detail figure:has(.plot)"):
+            browser.wait_for(partial(drawn, browser, selector, "--cache"), "uploads in the plot")
+            assert "to peers at most 0 B/s" not in words(browser, selector)
+    assert "in memory at least" in words(browser, "#found")
+    assert "errors 0" in words(browser, "#s3")
+    browser.click("#traffic summary")
+    told = browser.texts("#traffic tbody tr")
+    assert any("MiB/s" in line for line in told)
 
 
 def test_objects_are_searched_filtered_paged_and_opened(
@@ -165,13 +229,23 @@ def test_objects_are_searched_filtered_paged_and_opened(
 def test_it_comes_back_after_a_restart_and_says_meanwhile_that_it_is_stale(
     daemon: SeederDaemon, browser: Browser
 ) -> None:
-    before = browser.run("return document.querySelector('#about').innerText")
     daemon.stop()
     browser.wait_for(lambda: "no answer" in browser.text("#link"), "word of the loss")
     assert browser.run("return document.querySelector('main').classList.contains('stale')")
+    # As if it had stopped two days ago.
+    ledger = daemon.directory / "state" / "ledger.sqlite"
+    with closing(sqlite3.connect(ledger, isolation_level=None)) as connection:
+        for table in ("minutes", "hours", "days"):
+            for name in (table, f"node_{table}"):
+                connection.execute(f"UPDATE {name} SET at = at - 2 * 86400")
     daemon.start()
     browser.wait_for(lambda: browser.text("#link") == "live", "live page")
-    assert browser.run("return document.querySelector('#about').innerText") != before or before
+    browser.wait_for(lambda: figures(browser)["copies"] == "0.00 times", "a day without reads")
+    choose(browser, "month")
+    assert browser.text("#saved-title") == "Earned back in the last 30 days"
+    assert figures(browser)["copies"] == "1.00 times"
+    browser.wait_for(lambda: drawn(browser, "#traffic", "--gap"), "gap in the plot")
+    assert re.search("not running 4[67] h", words(browser, "#traffic"))
     lost = [line for line in browser.complaints() if "ERR_" not in line]
     assert lost == []
 
@@ -183,6 +257,9 @@ def test_everybody_can_read_it_and_it_asks_nobody_else(
     browser.prefer(scheme)
     browser.click("#objects .name")
     browser.wait_for(lambda: browser.texts(".links li"), "open row")
+    for name in PLOTS:
+        browser.wait_for(partial(browser.all, f"#{name} canvas"), "plots")
+        browser.click(f"#{name} summary")
     for width in (1280, 390):
         browser.resize(width, 844)
         assert browser.violations() == []

@@ -20,7 +20,7 @@ from seeder.ledger.recent import STEPS
 from seeder.ledger.records import Entry
 from seeder.ledger.series import Selection, Series
 from seeder.ledger.spans import Span
-from seeder.units import DAY, MINUTE
+from seeder.units import DAY, HOUR, MINUTE
 from tests.ledger.support import DEBIAN, NELSON, NOON
 
 UPLOADED = "uploaded_bytes"
@@ -214,6 +214,53 @@ async def test_without_the_file_the_hour_is_told_and_the_rest_says_why(
         assert total(await site.series(Span.HOUR)) == 3
         with pytest.raises(StorageError, match="there is no ledger"):
             await site.series(Span.DAY)
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_is_written_within_a_step_is_not_shown_before_the_start(
+    path: Path, mock_clock: trio.testing.MockClock
+) -> None:
+    site = Site(path, mock_clock)
+    site.offset += 8
+    async with trio.open_nursery() as nursery:
+        await site.start(nursery)
+        await site.upload(5, 7)
+        site.ledger.account(NELSON).uploaded(300)
+        await site.flush()
+        assert told(await site.series(Span.HOUR)) == [(8, 5), (10, 7)]
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_was_before_the_first_start_is_told_from_a_gap(
+    path: Path, mock_clock: trio.testing.MockClock
+) -> None:
+    site = Site(path, mock_clock)
+    async with trio.open_nursery() as nursery:
+        await site.start(nursery)
+        # Nothing is written yet.
+        assert (await site.series(Span.HOUR)).since == NOON
+        await site.upload(5)
+        await site.stop()
+        site.clock.jump(7200)
+        await site.start(nursery)
+        for span in Span:
+            for scope in (None, Selection("quotes", "Nelson")):
+                assert (await site.series(span, scope)).since == NOON
+        await site.upload(3)
+        # Later on the minutes are dropped.
+        site.clock.jump(4 * DAY)
+        await site.upload(*[1] * 3)
+        await site.stop()
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            for table, step, since in (
+                ("node_minutes", MINUTE, NOON),
+                ("node_hours", HOUR, NOON // HOUR * HOUR),
+                ("node_days", DAY, NOON // DAY * DAY),
+            ):
+                assert (await site.series(Span.ALL)).since == since
+                kept = NOON // DAY * DAY + 2 * DAY
+                connection.execute(f"DELETE FROM {table} WHERE at < {kept}")
+                connection.execute("UPDATE kept SET since = ? WHERE step = ?", (kept, step))
         nursery.cancel_scope.cancel()
 
 

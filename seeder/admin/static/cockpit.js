@@ -1,15 +1,25 @@
 // The status page: a stream of events keeps the document, and everything shown is drawn from it.
 
-import { clock, duration, find, rate, share, write } from "./format.js";
-import { showFigures, showNotices } from "./figures.js";
+import { clock, duration, find, human, rate, share, write } from "./format.js";
+import { showFigures, showNotices, speed } from "./figures.js";
 import { listenToObjects, showObjects } from "./objects.js";
 import { showPeers } from "./peers.js";
 import { showNode } from "./node.js";
+import { Reader } from "./history.js";
+import { Plot, CACHE, S3, TRAFFIC } from "./plots.js";
 
+const SPANS = ["hour", "day", "month", "all"];
 const STALE = 10000;
 const AGAIN = 3000;
 
-const view = { search: "", state: "", order: "attention", reverse: "", first: "0", opened: "" };
+const USUAL = { span: "day", search: "", state: "", order: "attention", reverse: "", first: "0", opened: "" };
+const view = { ...USUAL };
+const plots = [
+  [find("#traffic"), TRAFFIC],
+  [find("#s3"), S3],
+  [find("#found"), CACHE],
+].map(([figure, kind]) => new Plot(figure, kind));
+const reader = new Reader(plots, find("#history"));
 let source = null;
 let now = null;
 let before = null;
@@ -18,16 +28,17 @@ let again = 0;
 
 // What is in the address after # outlives a reload, and can be sent to somebody.
 function readAddress() {
-  for (const [name, value] of new URLSearchParams(location.hash.slice(1))) {
-    if (name in view) view[name] = value;
-  }
+  const said = new URLSearchParams(location.hash.slice(1));
+  for (const [name, usual] of Object.entries(USUAL)) view[name] = said.get(name) ?? usual;
+  if (!SPANS.includes(view.span)) view.span = USUAL.span;
+  find(`#span input[value=${view.span}]`).checked = true;
   find("#search").value = view.search;
   find("#order").value = view.order;
 }
 
 function writeAddress() {
-  const said = Object.entries(view).filter(([, value]) => value && value !== "0");
-  history.replaceState(null, "", `#${new URLSearchParams(said)}`);
+  const said = Object.entries(view).filter(([name, value]) => value !== USUAL[name]);
+  history.replaceState(null, "", said.length ? `#${new URLSearchParams(said)}` : location.pathname);
 }
 
 function change(wanted) {
@@ -60,15 +71,15 @@ function take(event) {
 
 function show() {
   showNotices(now, change);
-  showFigures(now, before, "all");
+  showFigures(now, before);
   showObjects(now, before, view, change);
   showPeers(now);
-  showNode(now);
+  showNode(now, before);
+  reader.look(view.span, {}, now.at, now.started_at);
   write(find("#about"), `${now.version}, up ${duration(now.at - now.started_at)}`);
   find("main").hidden = false;
   showLink("live", "live");
-  const seconds = before ? now.at - before.at : 0;
-  const sent = seconds > 0 ? (now.totals.uploaded_bytes - before.totals.uploaded_bytes) / seconds : 0;
+  const sent = speed(now, before, "uploaded_bytes");
   const saving = now.totals.total_saving_verified;
   document.title = `${sent > 0 ? `↑ ${rate(sent)} · ` : ""}${saving > 0 ? `${share(saving)} saved · ` : ""}seeder`;
 }
@@ -110,6 +121,7 @@ addEventListener("hashchange", () => {
   readAddress();
   connect();
 });
+find("#span").addEventListener("change", (event) => change({ span: event.target.value }));
 readAddress();
 listenToObjects(view, change);
 connect();

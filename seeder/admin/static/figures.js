@@ -31,28 +31,36 @@ export function showNotices(now, change) {
   });
 }
 
-export function showFigures(now, before, span) {
-  const figures = now.totals;
-  showSaved(now, figures, span);
-  showNow(now, before);
-  showSources(figures);
+// Bytes a second between two documents; null while that isn't known.
+export function speed(now, before, name) {
+  const seconds = before ? now.at - before.at : 0;
+  if (seconds <= 0 || seconds > 60) return null;
+  return Math.max(0, now.totals[name] - before.totals[name]) / seconds;
 }
 
-function showSaved(now, figures, span) {
+export function showFigures(now, before) {
+  showSaved(now);
+  showNow(now, before);
+  // Of a ledger that can't be read only the sum of all is known.
+  showSources(now.lately || now.totals);
+}
+
+function showSaved(now) {
+  const figures = now.lately || now.totals;
+  const span = SPANS[now.lately ? now.span : "all"];
+  const { size } = now.totals;
   const { origin_bytes: read, delivered_verified_bytes: delivered } = figures;
   const saved = figures.saved_verified_bytes;
   const earning = saved < 0 && read > 0;
   const verified = figures.delivered_claimed_bytes > 0 ? " (verified)" : "";
-  write(find("#saved-title"), earning ? `Earned back ${SPANS[span]}` : `Saved ${SPANS[span]}${verified}`);
+  write(find("#saved-title"), earning ? `Earned back ${span}` : `Saved ${span}${verified}`);
   const bar = find("#earned");
   bar.hidden = !earning;
   if (earning) {
     // Until peers have had what S3 was read for, there is nothing saved and nothing lost.
-    const copies = figures.size ? read / figures.size : 1;
-    const back = figures.size ? delivered / figures.size : delivered / read;
-    put("saved", `${back.toFixed(1)} of ${copies.toFixed(1)} ${copies.toFixed(1) === "1.0" ? "copy" : "copies"}`);
+    put("saved", earned(read, delivered, size));
     bar.value = Math.min(1, delivered / read);
-    put("saved-more", `S3 sent ${human(read)} (${money(figures.origin_money, now.currency)}); what peers get from now on pays it back`);
+    put("saved-more", `S3 sent ${human(read)}, worth ${money(figures.origin_money, now.currency)}; what peers get from now on pays it back`);
   } else {
     const worth = figures.saved_verified_money;
     const part = figures.total_saving_verified;
@@ -65,16 +73,19 @@ function showSaved(now, figures, span) {
   put("saved-claimed", claimed ? `claimed by peers: ${human(figures.saved_claimed_bytes)}, ${money(figures.saved_claimed_money, now.currency)}` : "");
 }
 
+// In copies of all objects once S3 has sent one, else in bytes.
+function earned(read, delivered, size) {
+  const copies = size ? (read / size).toFixed(1) : "0.0";
+  if (copies < 1) return `${human(delivered)} of ${human(read)}`;
+  const back = (delivered / size).toFixed(1);
+  return `${back} of ${copies.replace(/\.0$/, "")} ${copies === "1.0" ? "copy" : "copies"}`;
+}
+
 function showNow(now, before) {
-  const seconds = before ? now.at - before.at : 0;
-  const speed = (name) => {
-    if (seconds <= 0 || seconds > 60) return null;
-    return Math.max(0, now.totals[name] - before.totals[name]) / seconds;
-  };
-  const sent = speed("uploaded_bytes");
-  const delivered = speed("delivered_verified_bytes");
+  const sent = speed(now, before, "uploaded_bytes");
+  const delivered = speed(now, before, "delivered_verified_bytes");
   put("rate-peers", rate(sent));
-  put("rate-s3", rate(speed("origin_bytes")));
+  put("rate-s3", rate(speed(now, before, "origin_bytes")));
   put("rate-between", rate(sent === null ? null : Math.max(0, delivered - sent)));
   const downloads = now.peers.downloads ? `, ${counted(now.peers.downloads, "download")} by HTTP` : "";
   put("connected", `${counted(now.peers.connected, "peer")}${downloads}`);

@@ -80,6 +80,7 @@ export function pairs(list, entries) {
       return pair;
     },
     (pair, [name, value]) => {
+      pair.className = value.length > 60 ? "long" : "";
       write(pair.firstElementChild, name);
       write(pair.lastElementChild, value);
     },

@@ -1,14 +1,30 @@
 // The node itself: cache, S3, budget, prefixes.
 
-import { clock, counted, element, fill, find, human, money, number, pairs, share, write } from "./format.js";
+import { clock, counted, element, fill, find, human, moment, money, number, pairs, rate, share, write } from "./format.js";
+import { speed } from "./figures.js";
 
-export function showNode(now) {
+export function showNode(now, before) {
+  showSelf(now);
   showCache(now.cache);
   showOrigins(now.origins);
   find("#budget").hidden = now.budget.length === 0;
-  fill(find("#limits"), now.budget, makeLimit, (item, limit) => fillLimit(item, limit, now.currency));
+  const sent = speed(now, before, "uploaded_bytes");
+  fill(find("#limits"), now.limits, makeLimit, (item, limit) => fillLimit(item, limit, sent));
+  fill(find("#left"), now.budget, makeLimit, (item, limit) => fillBudget(item, limit, now.currency));
   find("#prefixes").hidden = now.prefixes.length === 0;
   fill(find("#listed"), now.prefixes, makePrefix, fillPrefix);
+}
+
+function showSelf(now) {
+  const { tracker, peer, admin } = now.listeners;
+  pairs(find("#self"), [
+    ["version", now.version],
+    ["running since", moment(now.started_at)],
+    ["tracker and downloads at", tracker.join(", ")],
+    ["peers at", peer.join(", ")],
+    ["this page at", admin.join(", ")],
+    ["torrents name", now.announce],
+  ]);
 }
 
 function tier(used, budget) {
@@ -59,14 +75,33 @@ function makeLimit() {
   const item = element("li");
   const name = element("b", "", item);
   name.id = `limit-${Math.random().toString(36).slice(2)}`;
-  element("progress", "", item).setAttribute("aria-labelledby", name.id);
   element("span", "", item);
+  element("progress", "", item).setAttribute("aria-labelledby", name.id);
   element("span", "pill", item);
   return item;
 }
 
-function fillLimit(item, limit, currency) {
-  const [name, bar, left, pill] = item.children;
+const TAKEN = {
+  connections: (used, most) => `${counted(used, "peer")} of at most ${number(most)}`,
+  uploads: (used, most) => `${counted(used, "upload")} of ${number(most)} at a time`,
+  bytes_per_second: (used, most) => `${rate(used)} of ${rate(most)}`,
+  calls: (used) => `${counted(used, "call")} under way`,
+};
+
+function fillLimit(item, limit, sent) {
+  const [name, taken, bar, pill] = item.children;
+  const used = limit.unit === "bytes_per_second" ? sent : limit.used;
+  write(name, limit.setting);
+  bar.hidden = limit.limit === null;
+  bar.value = limit.limit ? Math.min(1, used / limit.limit) : 0;
+  write(taken, TAKEN[limit.unit](used, limit.limit));
+  pill.hidden = !limit.full;
+  pill.className = "pill waiting";
+  write(pill, "used up");
+}
+
+function fillBudget(item, limit, currency) {
+  const [name, left, bar, pill] = item.children;
   const until = new Date(limit.resets_at * 1000).toISOString().slice(0, 16).replace("T", " ");
   write(name, `${limit.resource.replaceAll("_", " ")} a ${limit.period}`);
   bar.value = limit.limit > 0 ? Math.min(1, limit.spent / limit.limit) : 1;

@@ -2,6 +2,8 @@
 
 import { clock, counted, duration, element, fill, find, human, moment, named, number, pairs, parts, rate, share, write } from "./format.js";
 import { fillPeer, peerRow, PEER_COLUMNS } from "./peers.js";
+import { Reader } from "./history.js";
+import { Plot, TRAFFIC } from "./plots.js";
 
 const COLUMNS = ["Object", "Size", "Saved", "From S3", "Uploaded", "Rate", "Peers"];
 const STATES = ["serving", "building", "waiting", "stalled", "faulty", "failed", "duplicate", "former"];
@@ -109,7 +111,7 @@ function fillRow(shown, object, past, seconds) {
   shown.progress.hidden = object.progress === null;
   shown.progress.value = object.progress === null ? 0 : object.progress;
   shown.progress.setAttribute("aria-label", "Progress");
-  write(shown.reason, progressOf(object, past, seconds));
+  write(shown.reason, progressOf(object));
   shown.standing.hidden = object.progress === null && !object.reason;
   write(size, human(object.size));
   write(saved, human(object.saved_verified_bytes));
@@ -121,14 +123,11 @@ function fillRow(shown, object, past, seconds) {
   write(peers, object.peers ? `${number(object.peers)} (${number(object.seeds)})` : "");
 }
 
-function progressOf(object, past, seconds) {
+function progressOf(object) {
   if (object.progress === null) return object.reason || "";
   const told = [share(object.progress)];
-  const speed = past && past.progress !== null && seconds > 0 ? (object.progress - past.progress) / seconds : 0;
-  if (speed > 0) {
-    if (object.size) told.push(rate(speed * object.size));
-    told.push(`${duration((1 - object.progress) / speed)} left`);
-  }
+  if (object.rate !== null) told.push(rate(object.rate));
+  if (object.time_left !== null) told.push(`${duration(object.time_left)} left`);
   if (object.reason) told.push(object.reason);
   return told.join(", ");
 }
@@ -157,11 +156,11 @@ function showRows(now, before, view, change) {
     if (open) {
       if (!shown.detail) shown.detail = makeDetail(idOf(name));
       shown.button.setAttribute("aria-controls", shown.detail.row.id);
-      fillDetail(shown.detail, now, name);
+      fillDetail(shown.detail, now, name, view.span);
       put(shown.detail.row);
     } else if (shown.detail) {
       if (place === shown.detail.row) place = place.nextElementSibling;
-      shown.detail.row.remove();
+      dropDetail(shown.detail);
       shown.detail = null;
       shown.button.removeAttribute("aria-controls");
     }
@@ -169,7 +168,7 @@ function showRows(now, before, view, change) {
   for (const [name, shown] of rows) {
     if (kept.has(name)) continue;
     shown.row.remove();
-    if (shown.detail) shown.detail.row.remove();
+    if (shown.detail) dropDetail(shown.detail);
     rows.delete(name);
   }
 }
@@ -185,6 +184,10 @@ function makeDetail(id) {
   detail.bars = element("div", "bars", cell);
   detail.cached = makeBar(detail.bars, "Pieces in the cache");
   detail.copies = makeBar(detail.bars, "Pieces at the peers that are connected");
+  const figure = element("figure", "", cell);
+  element("figcaption", "", figure, "Traffic of this object");
+  detail.plot = new Plot(figure, TRAFFIC);
+  detail.reader = new Reader([detail.plot], element("p", "reason", figure));
   detail.links = element("ul", "links", cell);
   detail.peers = element("table", "", cell);
   detail.peers.setAttribute("role", "table");
@@ -193,6 +196,11 @@ function makeDetail(id) {
   for (const name of PEER_COLUMNS) element("th", "", head, name).scope = "col";
   detail.body = element("tbody", "", detail.peers);
   return detail;
+}
+
+function dropDetail(detail) {
+  detail.plot.close();
+  detail.row.remove();
 }
 
 function makeBar(parent, title) {
@@ -209,7 +217,9 @@ function showBar(shown, values, text) {
   shown.bar.setAttribute("aria-label", `${shown.title}: ${text}`);
 }
 
-function fillDetail(detail, now, name) {
+function fillDetail(detail, now, name, span) {
+  const [origin, bucket, key] = JSON.parse(name);
+  detail.reader.look(span, { origin, torrent: `${bucket}/${key}` }, now.at, now.started_at);
   const opened = now.opened && JSON.stringify(now.opened.object) === name ? now.opened : null;
   if (!opened) {
     pairs(detail.facts, [["", "Nothing more is known: it is no longer published, or not yet."]]);
@@ -227,7 +237,12 @@ function fillDetail(detail, now, name) {
     ["open to", opened.public ? "anybody" : "those who may read the object in S3"],
   ];
   if (opened.reason) facts.unshift(["why", opened.reason]);
-  if (opened.next_try) facts.splice(1, 0, ["next try", clock(opened.next_try)]);
+  const trying = ["waiting", "failed", "faulty", "stalled"].includes(opened.state);
+  if (opened.next_look) facts.push([trying ? "next try" : "looked at again", moment(opened.next_look)]);
+  if (opened.last_error) {
+    const told = opened.last_error === opened.reason ? "" : `: ${opened.last_error}`;
+    facts.push(["last error", moment(opened.last_error_at) + told]);
+  }
   if (torrent) {
     facts.push(["metainfo from", torrent.metainfo]);
     facts.push(["pieces", `${number(torrent.pieces)} of ${human(torrent.piece_length)}`]);

@@ -117,6 +117,15 @@ class Browser(Closing):
             for each in found["violations"]
         ]
 
+    def shifts(self) -> float:
+        """Return by how much the page's layout has moved by itself (web.dev/cls); 0: not at all."""
+        script = (
+            "const done = arguments[0]; new PerformanceObserver((list) =>"
+            " done(list.getEntries().reduce((sum, entry) => sum + entry.value, 0)))"
+            ".observe({type: 'layout-shift', buffered: true}); setTimeout(() => done(0), 500)"
+        )
+        return float(self._driver.execute_async_script(script))
+
     def asked(self) -> list[str]:
         """Return the URLs that the page asked for since the last call."""
         messages = (entry["message"] for entry in self._driver.get_log("performance"))
