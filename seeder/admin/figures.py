@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from operator import attrgetter
 from typing import TypeAlias
 
-from seeder.admin.exposition import Family, Labels, with_label
+from seeder.admin.exposition import Family, Labels, labels, with_label
 from seeder.admin.sums import Sum, Sums, by_origin
 from seeder.ledger.counters import Counters
-from seeder.ledger.savings import Prices, savings
+from seeder.ledger.savings import BYTES_PER_GB, Prices, savings
 from seeder.torrent.objects import Purpose
 
 _Scope: TypeAlias = Collection[Sum]
@@ -70,6 +70,7 @@ _MONEY = {
 _STANDING = {
     "objects": ("objects", "Objects that are published now"),
     "size": ("objects_bytes", "Their bytes"),
+    "pieces": ("objects_pieces", "Their pieces"),
 }
 _SWARM = {
     "peers": ("swarm_peers", "Peers in the swarm, seeds included, as announced"),
@@ -82,7 +83,23 @@ def figures(sums: Sums, prices: Prices) -> Iterator[Family]:
     yield from _summed("seeder_node_", by_origin(sums.prefixes).values(), prices)
     yield from _summed("seeder_prefix_", sums.prefixes.values(), prices)
     if sums.objects is not None:
+        yield from _summed("seeder_", sums.objects.values(), prices)
         yield from _of_objects(sums.objects.values())
+    yield Family(
+        "seeder_price_per_byte",
+        "gauge",
+        "What a byte from S3 costs by [savings], from a volume of a month on",
+        [
+            (labels(from_bytes=str(begin)), price / BYTES_PER_GB)
+            for begin, price in prices.tiers or ((0, prices.price_per_gb),)
+        ],
+    )
+    yield Family(
+        "seeder_price_per_request",
+        "gauge",
+        "What a request to S3 costs by [savings]",
+        [("", prices.price_per_1000_requests / 1000)],
+    )
 
 
 def _summed(prefix: str, scope: _Scope, prices: Prices) -> Iterator[Family]:
@@ -93,8 +110,16 @@ def _summed(prefix: str, scope: _Scope, prices: Prices) -> Iterator[Family]:
 
 
 def _of_objects(scope: _Scope) -> Iterator[Family]:
-    yield from _counted("seeder_", scope)
-    yield from _taken("seeder_", scope, _SWARM)
+    yield Family(
+        "seeder_state",
+        "gauge",
+        "1 for the state that the object is in",
+        (
+            (with_label(each.labels, "state", state), 1)
+            for each in scope
+            for state in sorted(each.states)
+        ),
+    )
     yield Family(
         "seeder_build_progress_ratio",
         "gauge",

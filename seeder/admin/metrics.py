@@ -13,13 +13,14 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from seeder.admin.exposition import Family, Histogram, Labels, labels
 from seeder.admin.pulse import Pulse
 from seeder.admin.reloads import RELOAD_OUTCOMES, Reloads
-from seeder.admin.stalls import STALLED
+from seeder.admin.stalls import STALLED, StalledObjects
 from seeder.admin.sums import Sums
 from seeder.cache.pieces import CacheStatistics
 from seeder.ledger.budget import Remaining
 from seeder.ledger.counters import FORMER
 from seeder.ledger.database import LedgerStatistics
 from seeder.peer.hub import CONNECTION_STATES, HubStatistics
+from seeder.peer.reasons import CLOSES, REFUSALS
 from seeder.publish.prefixes import Prefix, PrefixState
 from seeder.s3.operations import OPERATIONS, OUTCOMES, OriginStatistics
 from seeder.torrent.catalog import State
@@ -36,6 +37,7 @@ class NodeState:
     ready: bool
     sums: Sums
     prefixes: Sequence[Prefix]
+    stalled: StalledObjects
     hub: HubStatistics
     connections: int
     """How many peers may be connected."""
@@ -64,7 +66,7 @@ class ProcessMetrics:
 def node_metrics(node: NodeState) -> Iterator[Family | Histogram]:
     """Yield every family of the node."""
     yield from _standing(node)
-    yield from _prefixes(node.prefixes)
+    yield from _prefixes(node.prefixes, node.stalled)
     yield from _peers(node)
     yield from _tracker(node.tracker)
     yield from _cache(node.cache)
@@ -98,7 +100,7 @@ def _standing(node: NodeState) -> Iterator[Family]:
         yield _gauge(name, text, [("", value)])
 
 
-def _prefixes(prefixes: Sequence[Prefix]) -> Iterator[Family]:
+def _prefixes(prefixes: Sequence[Prefix], stalled: StalledObjects) -> Iterator[Family]:
     states = [prefix.state for prefix in prefixes]
     yield _gauge(
         "seeder_prefixes",
@@ -118,6 +120,12 @@ def _prefixes(prefixes: Sequence[Prefix]) -> Iterator[Family]:
         "seeder_listed_timestamp_seconds",
         "When S3 gave that listing",
         [(written, each.listed_at) for written, each in named if each.listed_at is not None],
+    )
+    stalls = [(written, stalled.questions.get(each.ref)) for written, each in named]
+    yield _gauge(
+        "seeder_listing_stalled_seconds",
+        "For how long nothing has come of the prefix's listing though S3 is asked; 0 below 15 s",
+        [(written, 0 if stall is None else stall.seconds) for written, stall in stalls],
     )
 
 
@@ -148,17 +156,18 @@ def _peers(node: NodeState) -> Iterator[Family]:
     yield _counter(
         "seeder_peer_closes_total",
         "Connections of peers that have ended, refused ones included, by reason",
-        _by_reason(hub.closes),
+        _by_reason(CLOSES, hub.closes),
     )
     yield _counter(
         "seeder_peer_refusals_total",
         "Connections of peers that found no place, by reason",
-        _by_reason(hub.refusals),
+        _by_reason(REFUSALS, hub.refusals),
     )
 
 
-def _by_reason(counts: Mapping[str, int]) -> list[tuple[Labels, float]]:
-    return [(labels(reason=reason), count) for reason, count in counts.items()]
+def _by_reason(known: Sequence[str], counts: Mapping[str, int]) -> list[tuple[Labels, float]]:
+    every = {**dict.fromkeys(known, 0), **counts}
+    return [(labels(reason=reason), count) for reason, count in every.items()]
 
 
 def _tracker(tallies: TrackerTallies) -> Iterator[Family]:
@@ -361,6 +370,11 @@ def _reloads(reloads: Reloads) -> Iterator[Family]:
         "seeder_last_reload_successful",
         "0 if nothing of the last reload, or not all of it, is in force",
         [("", int(reloads.last == "ok"))],
+    )
+    yield _gauge(
+        "seeder_last_reload_timestamp_seconds",
+        "When the last reload was",
+        [] if reloads.last_at is None else [("", reloads.last_at)],
     )
     yield _gauge(
         "seeder_config_timestamp_seconds",

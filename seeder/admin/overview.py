@@ -199,12 +199,14 @@ class Overview:
         """Return the metrics in Prometheus' text format."""
         accounts, prefixes = self.accounts, list(self.prefixes)
         below = [prefix.ref for prefix in prefixes]
-        sums = await add_up(accounts, below, self.stalled(), self.metrics_objects)
+        stalled = self.stalled()
+        sums = await add_up(accounts, below, stalled, self.metrics_objects)
         node = NodeState(
             version=__version__,
             ready=self.unready is None,
             sums=sums,
             prefixes=prefixes,
+            stalled=stalled,
             hub=self.hub.statistics(),
             connections=self.hub.places,
             downloads=len(self.downloads),

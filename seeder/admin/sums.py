@@ -1,7 +1,7 @@
 """What was counted, added up by object and by prefix, in slices that hold up no other task."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -18,6 +18,8 @@ ObjectName: TypeAlias = tuple[str, str]
 """Bucket and key."""
 PrefixName: TypeAlias = tuple[str, str, str]
 """Origin, bucket and prefix; the prefix is "" for objects with an entry of their own."""
+_NONE = -1
+"""A limit of objects that no number keeps to."""
 
 
 @dataclass(slots=True)
@@ -29,6 +31,9 @@ class Sum:
     counters: Counters = field(default_factory=Counters)
     objects: int = 0
     size: int = 0
+    pieces: int = 0
+    states: set[str] = field(default_factory=set)
+    """That are shown of the objects that are published now."""
     peers: int = 0
     seeds: int = 0
     progress: float | None = None
@@ -77,25 +82,30 @@ class _Prefixes:
 
 
 async def add_up(
-    accounts: Accounts, prefixes: Iterable[ObjectRef], stalled: StalledObjects, most: int
+    accounts: Accounts, prefixes: Collection[ObjectRef], stalled: StalledObjects, most: int
 ) -> Sums:
     """Return the sums over all accounts; those by object only if there are at most `most`."""
     by_prefix: dict[PrefixName, Sum] = {}
     objects: dict[ObjectName, Sum] = {}
     sums = Sums(objects, by_prefix, Counter())
     belongs = _Prefixes(prefixes)
+    for ref in prefixes:
+        _prefix_sum(by_prefix, (ref.origin, ref.bucket, ref.key))
     known: set[AccountKey] = set()
     now = trio.current_time()
     async for publication in accounts.publications():
         account = accounts.account(publication)
         stall = stalled.find(publication)
-        sums.states[STALLED if stall is not None else publication.state] += 1
+        state = STALLED if stall is not None else publication.state
+        sums.states[state] += 1
         _note_build(sums, publication, now)
         repeated = account.key in known
         known.add(account.key)
         for each in _sums_of(account.key, belongs, by_prefix, objects, most):
             each.objects += 1
             each.size += account.size or 0
+            each.pieces += account.pieces or 0
+            each.states.add(state)
             each.progress = publication.progress
             each.stalled = max(each.stalled, stall.seconds if stall is not None else 0.0)
             if not repeated:
@@ -110,9 +120,10 @@ async def add_up(
         if number % ROWS_AT_ONCE == 0:
             await trio.lowlevel.checkpoint()
     unattributed = accounts.ledger.unattributed
-    if unattributed.counters:
-        for each in _sums_of(unattributed.key, belongs, by_prefix, objects, most):
-            each.add(unattributed)
+    # As 0 too, for a counter that begins above 0 hides its first increase.
+    limit = most if unattributed.counters else _NONE
+    for each in _sums_of(unattributed.key, belongs, by_prefix, objects, limit):
+        each.add(unattributed)
     if len(objects) > most:
         sums.objects = None
     return sums
@@ -125,13 +136,7 @@ def _sums_of(
     objects: dict[ObjectName, Sum],
     most: int,
 ) -> Iterator[Sum]:
-    place = belongs[name]
-    found = by_prefix.get(place)
-    if found is None:
-        origin, bucket, prefix = place
-        written = labels(origin=origin, bucket=bucket, prefix=prefix)
-        found = by_prefix[place] = Sum(written)
-    yield found
+    yield _prefix_sum(by_prefix, belongs[name])
     # One more than `most` is enough to know that there are too many.
     if len(objects) <= most:
         own = objects.get((name.bucket, name.key))
@@ -139,6 +144,15 @@ def _sums_of(
             own = Sum(labels(bucket=name.bucket, key=name.key))
             objects[name.bucket, name.key] = own
         yield own
+
+
+def _prefix_sum(by_prefix: dict[PrefixName, Sum], place: PrefixName) -> Sum:
+    found = by_prefix.get(place)
+    if found is None:
+        origin, bucket, prefix = place
+        written = labels(origin=origin, bucket=bucket, prefix=prefix)
+        found = by_prefix[place] = Sum(written)
+    return found
 
 
 def _note_build(sums: Sums, publication: Publication, now: float) -> None:
@@ -158,6 +172,7 @@ def by_origin(prefixes: Mapping[PrefixName, Sum]) -> dict[str, Sum]:
         total.counters = total.counters.plus(each.counters)
         total.objects += each.objects
         total.size += each.size
+        total.pieces += each.pieces
         total.peers += each.peers
         total.seeds += each.seeds
         total.stalled = max(total.stalled, each.stalled)

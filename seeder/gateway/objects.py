@@ -25,6 +25,7 @@ from seeder.gateway.files import BundleFiles, split_key
 from seeder.gateway.finding import Offered, find_object
 from seeder.gateway.links import Links
 from seeder.gateway.naming import Naming
+from seeder.gateway.overrides import overridden
 from seeder.gateway.s3errors import S3Error, error_response
 from seeder.gateway.selecting import UNVERSIONED, version_asked
 from seeder.gateway.webseed import Content, answer_content
@@ -279,8 +280,11 @@ class ObjectRoutes:
             if other := query_names(request.query) & _SUBRESOURCES:
                 what = ", ".join(sorted(name.decode() for name in other))
                 why = f"There is the object, ?torrent and ?magnet, but no {what}."
-                raise S3Error("InvalidRequest", why)
+                raise S3Error("NotImplemented", why)
             content = await self._objects.content(found)
+            if reader is not None:
+                told = overridden(request, content.description)
+                content = replace(content, description=told)
             answer = await answer_content(request, content, address, self._downloads)
         except S3Error as error:
             return self.refuse(request, error, public=public)

@@ -90,6 +90,7 @@ async def parts_of(
         ready=True,
         sums=sums,
         prefixes=(),
+        stalled=stalled or StalledObjects(),
         hub=HubStatistics(0, 0, {}, {}, {}),
         connections=2000,
         downloads=0,

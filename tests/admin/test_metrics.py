@@ -17,6 +17,7 @@ from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
 from seeder.ledger.counters import AccountKey, Counters, Ledger
 from seeder.net.timings import Timings
 from seeder.peer.hub import CONNECTION_STATES, HubStatistics
+from seeder.peer.reasons import CLOSES, REFUSALS
 from seeder.s3.operations import OPERATIONS, OUTCOMES
 from seeder.s3.stalls import Stall
 from seeder.torrent.catalog import Catalog, Publication, State
@@ -193,6 +194,34 @@ def test_connections_and_announces_are_told_by_state_reason_event_and_outcome() 
     assert sum(each for (sample, _), each in samples.items() if sample == name) == 5
     outcomes = {dict(labels)["outcome"] for sample, labels in samples if sample == name}
     assert outcomes == set(ANNOUNCE_OUTCOMES)
+
+
+def test_reasons_and_places_without_a_count_are_there_as_0() -> None:
+    hub = HubStatistics(1, 1, {"left": 2}, {"budget-spent": 1}, {})
+    prefixes = (ObjectRef("default", "quotes", "a/"), ObjectRef("other", "quotes", ""))
+    samples = samples_of(render(Ledger(), hub=hub, prefixes=prefixes))
+    for name, reasons, counted in (
+        ("seeder_peer_closes_total", CLOSES, {"left": 2}),
+        ("seeder_peer_refusals_total", REFUSALS, {"budget-spent": 1}),
+    ):
+        found = {reason: value(samples, name, reason=reason) for reason in reasons}
+        assert {reason: count for reason, count in found.items() if count} == counted
+        assert sum(sample[0] == name for sample in samples) == len(reasons)
+    about = {"bucket": "quotes", "origin": "other", "prefix": ""}
+    assert value(samples, "seeder_prefix_uploaded_bytes_total", **about) == 0
+    for origin in ("default", "other", ""):
+        assert value(samples, "seeder_node_uploaded_bytes_total", origin=origin) == 0
+
+
+def test_each_object_tells_its_state_and_prices_are_there() -> None:
+    catalog, ledger = Catalog(), Ledger()
+    catalog.add(Publication(ref=ObjectRef("default", "quotes", "Nelson"), state=State.FAILED))
+    samples = samples_of(render(ledger, catalog=catalog))
+    states = [sample for sample in samples if sample[0] == "seeder_state"]
+    labels = {"bucket": "quotes", "key": "Nelson", "state": "failed"}
+    assert states == [("seeder_state", frozenset(labels.items()))]
+    assert value(samples, "seeder_price_per_byte", from_bytes="0") * 2**30 == pytest.approx(0.09)
+    assert value(samples, "seeder_price_per_request") * 1000 == pytest.approx(0.0004)
 
 
 def test_s3_is_told_by_operation_and_outcome_with_a_histogram_of_its_answers() -> None:

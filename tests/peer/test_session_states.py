@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from seeder.peer.protocol import NEXT, Kind, Phase
+from seeder.peer.reasons import CLOSES, REFUSALS
 from tests.peer import states
 from tests.peer.node import blocks_of, make_data, serving
 from tests.peer.states import HOLDERS, broken_rules, changes, code_in, reasons, rows
@@ -47,6 +48,8 @@ def test_every_reason_to_close_is_listed() -> None:
     assert len(set(listed)) == len(listed)
     # The daemon gives it, when it lets a torrent go.
     assert set(listed) == reasons() | {"retired"}
+    assert list(CLOSES) == listed
+    assert set(REFUSALS) < set(listed)
 
 
 async def test_a_rule_that_is_broken_is_seen(tmp_path: Path) -> None:
