@@ -18,7 +18,7 @@ from seeder.net.addresses import Networks, networks_of
 from seeder.net.shares import Shares
 from seeder.torrent.catalog import Torrent
 from seeder.units import KIB, MIB
-from seeder.upload.rates import Chain
+from seeder.upload.allotment import Allotment
 from seeder.upload.uploads import Uploads
 
 MOST_DOCUMENTS = 250
@@ -57,11 +57,8 @@ class PacedBody:
         self._ended = self._closed = False
         self._changed = trio.Event()
         """Set when there may be something to send."""
-        self._chain = self._new_chain(trio.current_time())
-
-    def _new_chain(self, now: float) -> Chain | None:
-        info_hash = None if self.torrent is None else self.torrent.info_hash
-        return self._uploads.rates.chain(info_hash, now, sharing=self.networks[0])
+        self._allotment = Allotment(uploads, self, self.networks[0], shared=True)
+        self._allotment.begin(torrent.info_hash if torrent else None, trio.current_time())
 
     def end(self) -> None:
         """Cut it off, to make room for another."""
@@ -70,9 +67,7 @@ class PacedBody:
 
     def take_limits(self, now: float) -> None:
         """Keep to the present upload limits."""
-        if self._chain is not None:
-            self._uploads.rates.waiting.discard(self._chain)
-        self._chain = self._new_chain(now)
+        self._allotment.renew(now)
         self.resume()
 
     def resume(self) -> None:
@@ -98,19 +93,19 @@ class PacedBody:
             await changed.wait()
 
     def _grant(self) -> int:
-        most, chain = len(self.body) - self.sent, self._chain
+        most, chain = len(self.body) - self.sent, self._allotment.chain
         if chain is None:
             return most
         now = trio.current_time()
         self._granted = chain.grant(min(most, MIB), now)
         if not self._granted:
-            self._uploads.wait_in_line(self, chain, most, now)
+            self._allotment.wait_in_line(most, now)
         return self._granted
 
     def took(self, count: int) -> None:
         """Book the bytes of the last offer that the socket took."""
-        if self._chain is not None:
-            self._chain.give_back(self._granted - count)
+        if self._allotment.chain is not None:
+            self._allotment.chain.give_back(self._granted - count)
         self._granted = 0
         self.sent += count
         self._account.protocol(count)
@@ -120,9 +115,9 @@ class PacedBody:
         if self._closed:
             return
         self._closed = True
-        if self._chain is not None:
-            self._chain.give_back(self._granted)
-            self._uploads.rates.waiting.discard(self._chain)
+        if self._allotment.chain is not None:
+            self._allotment.chain.give_back(self._granted)
+        self._allotment.leave()
         self._left(self)
 
 

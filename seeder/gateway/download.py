@@ -18,6 +18,7 @@ from seeder.net.addresses import networks_of
 from seeder.net.sockets import packed_address
 from seeder.torrent.catalog import Torrent
 from seeder.units import KIB, MIB, ByteRange
+from seeder.upload.allotment import Allotment
 from seeder.upload.feed import MOST_BYTES_OF_PEER, MOST_PIECES_OF_PEER
 from seeder.upload.uploads import TICK, Uploads
 
@@ -83,7 +84,7 @@ class Download:
         self._failed: set[int] = set()
         self._changed = trio.Event()
         """Set when there may be something to send."""
-        self._served = self._slow = self._closed = False
+        self._served = self._closed = False
         self._held_at = self._opened_at = trio.current_time()
         self._reach = LEAST_REACH
         self._granted = self._offered = 0
@@ -98,9 +99,8 @@ class Download:
         self._feed = uploads.feed(
             self, torrent, self, tell=self._piece_came, taken=lambda: self.uploaded, stop=stop
         )
-        self._chain = uploads.rates.chain(
-            torrent.info_hash, self._opened_at, sharing=self.networks[0]
-        )
+        self._allotment = Allotment(uploads, self, self.networks[0], shared=True)
+        self._allotment.begin(torrent.info_hash, self._opened_at)
 
     def doubt(self) -> None:
         """Have the first pieces looked at again: the client's address had this range before.
@@ -146,8 +146,8 @@ class Download:
 
     def slow_down(self, *, slow: bool) -> None:
         """Change whether it shares a small rate with the others of its address."""
-        self._slow = slow
-        self.take_limits(trio.current_time())
+        self._allotment.slow_down(trio.current_time(), slow=slow)
+        self.resume()
 
     def rebook(self) -> None:
         """Book what is sent from now on where the torrent's traffic is booked now."""
@@ -167,11 +167,7 @@ class Download:
 
     def take_limits(self, now: float) -> None:
         """Keep to the present upload limits."""
-        rates = self._uploads.rates
-        if self._chain is not None:
-            rates.waiting.discard(self._chain)
-        slow = self.networks[0] if self._slow else None
-        self._chain = rates.chain(self.torrent.info_hash, now, slow=slow, sharing=self.networks[0])
+        self._allotment.renew(now)
         self.resume()
 
     def resume(self) -> None:
@@ -231,8 +227,9 @@ class Download:
 
     def took(self, count: int) -> None:
         """Book the bytes of the last offer that the socket took."""
-        if self._chain is not None:
-            self._chain.give_back(self._granted - count)
+        chain = self._allotment.chain
+        if chain is not None:
+            chain.give_back(self._granted - count)
         self._granted = 0
         # Next time, read about as much as the socket has shown that it takes.
         self._reach = min(SCRATCH, max(LEAST_REACH, count if count < self._offered else 2 * count))
@@ -251,9 +248,9 @@ class Download:
             return
         self._closed = True
         self._feed.close()
-        if self._chain is not None:
-            self._chain.give_back(self._granted)
-            self._uploads.rates.waiting.discard(self._chain)
+        if self._allotment.chain is not None:
+            self._allotment.chain.give_back(self._granted)
+        self._allotment.leave()
         self._left(self)
         _LOG.debug(
             "download of %s by %s: sent %d bytes in %.1f s, %d were left",
@@ -275,13 +272,13 @@ class Download:
 
     def _take_batch(self) -> list[memoryview]:
         """Return the next bytes at hand that the upload limits allow; if none, wait in line."""
-        most, chain = min(MOST_OFFERED, self._stop - self._at), self._chain
+        most, chain = min(MOST_OFFERED, self._stop - self._at), self._allotment.chain
         if chain is None:
             return self._views(most)
         now = trio.current_time()
         granted = chain.grant(most, now)
         if not granted:
-            self._uploads.wait_in_line(self, chain, most, now)
+            self._allotment.wait_in_line(most, now)
             return []
         views = self._views(granted)
         self._granted = self._offered

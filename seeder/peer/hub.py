@@ -176,7 +176,7 @@ class Hub:
             await session.run()
         except Exception:
             # A fault of ours in one session: the others must not pay for it.
-            _LOG.exception("peer %s:%d: internal error", *session.address)
+            _LOG.exception("peer %s:%d: internal error", *session.guest.address)
         finally:
             self._closes[session.reason or "closed"] += 1
             self._note_departure(session)
@@ -228,19 +228,19 @@ class Hub:
         if torrent.short_v2_hash is not None:
             self._skeys.discard(torrent.short_v2_hash)
         for session in tuple(self._registry.sessions):
-            if session.torrent is torrent:
+            if session.guest.torrent is torrent:
                 session.retire(reason)
 
     def rebook(self, torrent: Torrent) -> None:
         """Have what a torrent's peers get from now on booked where its traffic is booked now."""
         for session in self._registry.sessions:
-            if session.torrent is torrent:
-                session.rebook()
+            if session.guest.torrent is torrent:
+                session.guest.rebook()
 
     def regain(self) -> None:
         """Tell all peers that the pieces taken back from them can be had again."""
         for session in tuple(self._registry.sessions):
-            session.regain()
+            session.guest.refusals.regain()
 
     # -- how they stand
 
@@ -263,9 +263,9 @@ class Hub:
         for session in tuple(self._registry.of(torrent)):
             if asked == MOST_COUNTED:
                 break
-            if session.standing() is not None:
+            if session.guest.progress is not None:
                 asked += 1
-                sums = list(map(add, sums, session.counts(edges)))
+                sums = list(map(add, sums, session.guest.progress.counts(edges)))
                 await trio.lowlevel.checkpoint()
         widths = (stop - start for start, stop in pairwise(edges))
         return PieceCounts(

@@ -1,19 +1,10 @@
-"""The life of one session: how long it may last, and what the log tells of it.
+"""How long a session may last.
 
 No peer may stay silent for ever, take nothing for ever, or hold a place without using it.
 """
 
-import errno
-import logging
-
-import trio
-
-from seeder.errors import MetainfoError, StorageError, WireError
-from seeder.net.addresses import SocketAddress
-from seeder.peer.connection import PeerConnection
+from seeder.peer.guest import PeerGuest
 from seeder.peer.output import Output
-from seeder.peer.protocol import Phase
-from seeder.torrent.objects import ObjectRef
 
 HANDSHAKE_DEADLINE = 15.0
 """Seconds, like all constants below."""
@@ -27,45 +18,48 @@ are taken."""
 PIN_DEADLINE = 2.0
 """Once the socket has taken nothing for so long, the batch is queued again: it holds whole pieces
 in memory."""
-
-_GONE = {errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTUNREACH}
+LEAVE_DEADLINE = 10.0
+"""For a batch under way when the torrent goes."""
 
 
 class Deadlines:
-    """The deadlines of one connection, opened at `now`."""
+    """The deadlines of one peer's session, opened at `now`."""
 
-    __slots__ = ("_opened_at", "_output", "_wire", "received_at", "served_at")
+    __slots__ = ("_guest", "_leave_by", "_output", "farewell", "received_at")
 
-    def __init__(self, wire: PeerConnection, output: Output, now: float) -> None:
+    def __init__(self, guest: PeerGuest, output: Output, now: float) -> None:
         self.received_at = now
         """When anything came from the peer last."""
-        self.served_at = now
-        """When the socket took a block last."""
-        self._opened_at = now
-        self._wire = wire
-        self._output = output
+        self.farewell: str | None = None
+        """Why to close at the next tick: the peer needs nothing (BEP 21), or the torrent goes.
 
-    @property
-    def is_stranger(self) -> bool:
-        """Whether the peer's id has yet to come."""
-        return self._wire.phase in (Phase.HANDSHAKE, Phase.PEER_ID)
+        Not at once: what a peer announces in its last moments counts as delivered.
+        """
+        self._leave_by = 0.0
+        """Until when a batch under way may delay that (s)."""
+        self._guest = guest
+        self._output = output
 
     def outstays(self, now: float) -> float:
         """Return for how many seconds too long a peer has held a place without using it, or 0."""
-        wire = self._wire
-        if self.is_stranger:
-            return max(0.0, now - self._opened_at - STRANGER_PATIENCE)
+        guest, wire = self._guest, self._guest.wire
+        if guest.is_stranger:
+            return max(0.0, now - guest.opened_at - STRANGER_PATIENCE)
         if self._output.draining or wire.wanted_count or (wire.choking and wire.interested):
             return 0.0
-        return max(0.0, now - self.served_at - IDLE_PATIENCE)
+        return max(0.0, now - self._output.served_at - IDLE_PATIENCE)
 
-    def is_late(self, now: float) -> bool:
-        """Tell whether the handshake is overdue, if the peer is still a stranger."""
-        return now - self._opened_at > HANDSHAKE_DEADLINE
+    def retire(self, reason: str, now: float) -> None:
+        """Have the session end for `reason`, as soon as the batch under way is out."""
+        self.farewell, self._leave_by = reason, now + LEAVE_DEADLINE
 
     def keep(self, now: float) -> str | None:
         """Return why the session must end, if it must; else let go of pieces or keep it alive."""
-        output = self._output
+        guest, output = self._guest, self._output
+        if guest.is_stranger:
+            return "handshake-timeout" if now - guest.opened_at > HANDSHAKE_DEADLINE else None
+        if self.farewell is not None and not (output.draining and now < self._leave_by):
+            return self.farewell
         if output.draining:
             if now - output.sent_at > WRITE_DEADLINE:
                 return "write-timeout"
@@ -74,69 +68,5 @@ class Deadlines:
         elif now - self.received_at > IDLE_DEADLINE:
             return "idle"
         elif now - output.sent_at > KEEP_ALIVE_EVERY:
-            self._wire.keep_alive()
+            guest.wire.keep_alive()
         return None
-
-
-class SessionLog:
-    """One session's entries in `log`, and why it ends."""
-
-    __slots__ = ("_address", "_log", "_ref", "reason")
-
-    def __init__(self, log: logging.Logger, address: SocketAddress) -> None:
-        self.reason: str | None = None
-        """Why the session ends; the first one told counts."""
-        self._ref: ObjectRef | None = None
-        self._log = log
-        self._address = address
-
-    @property
-    def is_news(self) -> bool:
-        """Whether the end of the session is logged at INFO."""
-        return self._ref is not None
-
-    def note(self, reason: str, detail: str = "") -> None:
-        """Note why the session ends, unless a reason is noted already."""
-        if self.reason is None:
-            self.reason = reason
-            if detail:
-                self._log.debug("peer %s:%d: %s", *self._address, detail)
-
-    def fail(self, error: Exception) -> None:
-        """Note the error that ends the session."""
-        match error:
-            case WireError(reason=reason):
-                self.note(reason, str(error))
-            case MetainfoError() | StorageError():
-                self.note("metainfo-lost", str(error))
-            case trio.ClosedResourceError():
-                self.note("closed")
-            case OSError(errno=number):
-                self.note("connection-lost" if number in _GONE else "socket-error", str(error))
-            case _:
-                # A fault of ours in one session: the others must not pay for it.
-                self.note("internal-error")
-                self._log.error("peer %s:%d: internal error", *self._address, exc_info=error)
-
-    def opened(self, ref: ObjectRef) -> None:
-        """Note that the peer is here for an object: its end is then logged at INFO.
-
-        Seeds are never noted: they dial again when we hang up.
-        """
-        self._ref = ref
-        self._log.debug("peer %s:%d opened: %s", *self._address, ref)
-
-    def closed(self, client: str, uploaded: int, gained: int, lasted: float) -> None:
-        """Log the end: bytes that we sent the peer, bytes that it gained, and seconds."""
-        level = logging.INFO if self.is_news else logging.DEBUG
-        self._log.log(
-            level,
-            'peer %s:%d closed: %s, client "%s", uploaded %d bytes, it gained %d bytes in %.1f s%s',
-            *self._address,
-            self.reason or "closed",
-            client,
-            uploaded,
-            gained,
-            lasted,
-            "" if self._ref is None else f" of {self._ref}",
-        )

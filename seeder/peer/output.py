@@ -10,14 +10,13 @@ or what is more than a turn, waits in a drain task.
 
 import socket
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import trio
 
 from seeder.peer import messages
 from seeder.peer.batch import READ_BLOCKS, Batch, Scratch
-from seeder.peer.connection import PeerConnection
 from seeder.peer.encryption import EncryptionLayer
+from seeder.peer.guest import PeerGuest
 from seeder.peer.hashes import HashLookups
 from seeder.peer.protocol import Phase
 from seeder.upload.feed import Feed
@@ -33,64 +32,44 @@ BATCHES_A_TURN = 4
 """Batches that one peer is sent before the others get their turn."""
 
 
-class Sender(Protocol):
-    """The session whose output it is."""
-
-    def start_drain(self) -> None:
-        """Have `Output.drain` run in a task."""
-
-    def wait_in_line(self, chain: Chain, most: int, now: float) -> None:
-        """Call `Output.send` when the upload limits allow it again, for up to `most` bytes."""
-
-    def may_leave(self, size: int, now: float) -> bool:
-        """Tell whether `size` bytes of small messages needn't wait for the upload limits."""
-
-    def may_describe(self, size: int) -> bool:
-        """Tell whether the peer may have `size` bytes of metadata."""
-
-    def sent(self, index: int, payload: int) -> None:
-        """Take note of `payload` bytes of piece `index` that the socket took."""
-
-    def sent_besides(self, count: int) -> None:
-        """Take note of `count` bytes that the socket took and that were no payload."""
-
-
 class Output:
-    """One peer's way out; `send` and `drain` raise what the socket or the protocol raises."""
+    """One peer's way out; `send` and `drain` raise what the socket or the protocol raises.
+
+    `start_drain` has `drain` run in a task.
+    """
 
     __slots__ = (
         "_batch",
         "_encryption",
+        "_guest",
         "_prepaid",
         "_reach",
         "_scratch",
-        "_sender",
         "_sock",
+        "_start_drain",
         "_taken",
         "_wire",
-        "chain",
         "draining",
         "feed",
         "finishing",
         "lookups",
         "sent_at",
+        "served_at",
         "withholds",
     )
 
     def __init__(
         self,
         sock: socket.socket,
-        wire: PeerConnection,
+        guest: PeerGuest,
         encryption: EncryptionLayer,
-        sender: Sender,
+        start_drain: Callable[[], None],
         *,
         scratch: Scratch,
         now: float,
     ) -> None:
         self.feed: Feed | None = None
         """Where blocks come from, once the torrent is known."""
-        self.chain: Chain | None = None
-        """The upload limits; None for none."""
         self.withholds: Callable[[int, float], bool] | None = None
         """Tells whether the requests for a piece have to wait (its index, the time in s).
 
@@ -105,10 +84,13 @@ class Output:
         """Whether the batch under way is the last one."""
         self.sent_at = now
         """When the socket took something last."""
+        self.served_at = now
+        """When the socket took a block last."""
         self._sock = sock
-        self._wire = wire
+        self._guest = guest
+        self._wire = guest.wire
         self._encryption = encryption
-        self._sender = sender
+        self._start_drain = start_drain
         self._scratch = scratch
         self._batch = Batch()
         self._taken = 0
@@ -122,7 +104,7 @@ class Output:
         """Send as much as goes without waiting; leave the rest to a drain task."""
         if not self.draining and self._send_turn():
             self.draining = True
-            self._sender.start_drain()
+            self._start_drain()
 
     def look_ahead(self, indices: Sequence[int]) -> None:
         """Ask for those of the pieces that are cold, though none of them can be sent yet."""
@@ -144,21 +126,28 @@ class Output:
 
     def let_go(self) -> None:
         """Hold no pieces for the batch under way: what hasn't begun to go out is queued again."""
+        chain = self._guest.allotment.chain
         for index, blocks in self._batch.take_back():
             self._wire.give_back(index, blocks)
-            if self.chain is not None:
-                self.chain.give_back(sum(length for _, length in blocks))
+            if chain is not None:
+                chain.give_back(sum(length for _, length in blocks))
 
     def settle(self) -> None:
         """Book what of the batch has reached the socket, and give the rest up."""
         taken, self._taken = self._taken, 0
+        guest, progress, chain = self._guest, self._guest.progress, self._guest.allotment.chain
         for index, payload in self._batch.settle():
-            self._sender.sent(index, payload)
+            assert progress is not None
+            self.served_at = self.sent_at
+            shown = progress.sent(index, payload, self.sent_at)
+            if shown:
+                # Goes with the next batch: after each that went out, there is a look for one.
+                self._wire.show(shown)
             taken -= payload
         if taken:
-            self._sender.sent_besides(taken)
-        if self.chain is not None and taken != self._prepaid:
-            self.chain.give_back(self._prepaid - taken)
+            guest.sent_besides(taken)
+        if chain is not None and taken != self._prepaid:
+            chain.give_back(self._prepaid - taken)
         self._prepaid = 0
 
     def _send_turn(self) -> bool:
@@ -172,7 +161,7 @@ class Output:
 
     def _fill(self) -> bool:
         """Gather the next batch: what the protocol owes, then blocks of pieces at hand."""
-        wire, batch, feed, chain = self._wire, self._batch, self.feed, self.chain
+        wire, batch, feed, chain = self._wire, self._batch, self.feed, self._guest.allotment.chain
         self._scratch.clear()
         negotiation = self._encryption.data_to_send()
         if negotiation:
@@ -198,7 +187,7 @@ class Output:
         """Put what the protocol owes into the batch; with `answer`, metadata and hashes too."""
         wire, batch, lookups = self._wire, self._batch, self.lookups
         if answer and wire.owes_metadata:
-            wire.answer_metadata(self._sender.may_describe)
+            wire.answer_metadata(self._guest.may_describe)
         control = wire.data_to_send()
         if answer and lookups is not None:
             control += lookups.take()
@@ -217,14 +206,14 @@ class Output:
         if not (small or large):
             return True
         now = trio.current_time()
-        goes = not small or self._sender.may_leave(small, now)
+        goes = not small or self._guest.may_leave(small, now)
         granted = 0
         if large or not goes:
             most = large + (0 if goes else small)
             granted = chain.grant(most, now)
             self._prepaid += granted
             if not granted:
-                self._sender.wait_in_line(chain, most, now)
+                self._guest.allotment.wait_in_line(most, now)
         if granted or goes:
             self._add_messages(answer=bool(granted))
         return bool(granted) or goes
@@ -238,7 +227,7 @@ class Output:
             used = self._add_blocks(feed, max(1, granted // messages.BLOCK_SIZE))
             chain.give_back(granted - used)
         else:
-            self._sender.wait_in_line(chain, most, now)
+            self._guest.allotment.wait_in_line(most, now)
 
     def _add_blocks(self, feed: Feed, room: int) -> int:
         """Put blocks of pieces at hand into the batch, about `room` of them; ask for the others.

@@ -4,6 +4,8 @@ from collections.abc import Callable, Collection
 from typing import TypeAlias
 from weakref import WeakValueDictionary
 
+import trio
+
 from seeder.net.sockets import packed_address
 from seeder.peer.pex import Roster
 from seeder.peer.session import Session
@@ -36,15 +38,15 @@ class Registry:
     def add(self, session: Session) -> None:
         """Take in a session that has just begun: its peer's id has yet to come."""
         self.sessions.add(session)
-        self._uploads.connections.add_peer(session)
+        self._uploads.connections.add_peer(session.guest)
 
     def remove(self, session: Session) -> None:
         """Forget a session that has ended."""
         self.sessions.discard(session)
-        self._uploads.connections.remove(session)
-        if session.torrent is None:
+        self._uploads.connections.remove(session.guest)
+        if session.guest.torrent is None:
             return
-        info_hash = session.torrent.info_hash
+        info_hash = session.guest.torrent.info_hash
         peers = self._by_torrent.get(info_hash)
         identity = _identity_of(session)
         if peers is not None and peers.get(identity) is session:
@@ -60,17 +62,17 @@ class Registry:
         that comes from another address is another peer; a client that comes by IPv4 and by IPv6
         has two places.
         """
-        assert session.torrent is not None
-        info_hash, connections = session.torrent.info_hash, self._uploads.connections
+        assert session.guest.torrent is not None
+        info_hash, connections = session.guest.torrent.info_hash, self._uploads.connections
         peers = self._by_torrent.get(info_hash, {})
         older = peers.get(_identity_of(session))
         if older is not None:
             older.end("replaced")
-            connections.remove(older)
-        refused = connections.name_peer(session, info_hash)
+            connections.remove(older.guest)
+        refused = connections.name_peer(session.guest, info_hash)
         # A peer that finds no place has been here all the same.
-        at_once = max(1, connections.peers_at(session.networks, info_hash))
-        self._visited(info_hash, packed_address(session.address[0]), at_once)
+        at_once = max(1, connections.peers_at(session.guest.networks, info_hash))
+        self._visited(info_hash, packed_address(session.guest.address[0]), at_once)
         if refused is not None:
             return refused
         self._by_torrent.setdefault(info_hash, peers)[_identity_of(session)] = session
@@ -100,8 +102,9 @@ class Registry:
 
     def lose(self, torrent: Torrent, index: int) -> None:
         """Take a piece that can't be had for a while back from all peers of the torrent."""
+        now = trio.current_time()
         for session in tuple(self.of(torrent)):
-            session.lose(index)
+            session.guest.refusals.lose(index, now)
 
     def tick(self, now: float) -> None:
         """Have all deadlines kept, and make room; called about once a second."""
@@ -118,7 +121,7 @@ class Registry:
 
 
 def _identity_of(session: Session) -> _Identity:
-    return session.peer_id, session.address[0]
+    return session.guest.peer_id, session.guest.address[0]
 
 
 def _clear(sessions: Collection[Session], places: int, now: float) -> None:

@@ -6,36 +6,32 @@ tried at once where the requests were read; only a full socket or a cold piece n
 """
 
 import logging
-import random
 import socket
-from collections.abc import Sequence
 from functools import partial
 from typing import Protocol, assert_never
 
 import trio
 
 from seeder.errors import PieceMismatch, SeederError, WireError
-from seeder.net.addresses import Networks, SocketAddress, compact_endpoint
-from seeder.net.sockets import packed_address
+from seeder.net.addresses import Networks, SocketAddress
 from seeder.peer import protocol as events
 from seeder.peer.batch import Scratch
 from seeder.peer.connection import PeerConnection
 from seeder.peer.encryption import EncryptionLayer
 from seeder.peer.exchanges import KeyExchanges
 from seeder.peer.extensions import client_of
+from seeder.peer.guest import PeerGuest
 from seeder.peer.hashes import HashLookups
 from seeder.peer.input import Input
-from seeder.peer.lifetime import Deadlines, SessionLog
+from seeder.peer.lifetime import Deadlines
+from seeder.peer.log import SessionLog
 from seeder.peer.output import Output
-from seeder.peer.pex import Roster, RosterEntry
+from seeder.peer.pex import Roster
 from seeder.peer.progress import PeerProgress
 from seeder.peer.protocol import Phase
-from seeder.peer.refusals import Refusals
 from seeder.peer.standing import PeerStanding
 from seeder.torrent.catalog import Torrent
-from seeder.torrent.info import Info
 from seeder.upload.plans import Viewer
-from seeder.upload.rates import Chain
 from seeder.upload.thrift import Availability
 from seeder.upload.uploads import Uploads
 
@@ -44,8 +40,6 @@ _LOG = logging.getLogger(__name__)
 NEWS_AFTER = 1.0
 """Seconds after which a peer that wants nothing is logged at INFO all the same: by then a seed has
 said that it is one."""
-LEAVE_DEADLINE = 10.0
-"""Seconds that the batch under way has to get out when the torrent goes."""
 
 
 class Host(Protocol):
@@ -65,7 +59,7 @@ class Host(Protocol):
 
 
 class Session:
-    """A peer from accept to close; `run` is its life, in a task of `nursery`.
+    """A peer's connection from accept to close; `run` is its life, in a task of `nursery`.
 
     Its further tasks run there, too: one that sends while the socket is full, and one that looks up
     hashes. Its states, and what changes them, are in seeder/peer/STATES.md.
@@ -86,39 +80,22 @@ class Session:
         scratch: Scratch,
     ) -> None:
         now = trio.current_time()
-        self.address = address
-        self.networks = networks
-        self.peer_id = b""
-        self.client = ""
-        self.opened_at = now
-        self.torrent: Torrent | None = None
         self.wire = wire
-        self._packed_address = packed_address(address[0])
+        self._log = SessionLog(_LOG, address)
+        self.guest = PeerGuest(
+            address, networks, wire, uploads, self._log, end=self.end, resume=self.resume, now=now
+        )
         self._sock = sock
         self._encryption = encryption
         self._input = Input(sock, networks, encryption, exchanges, scratch.incoming)
+        self._output = Output(
+            sock, self.guest, encryption, self._start_drain, scratch=scratch, now=now
+        )
+        self._deadlines = Deadlines(self.guest, self._output, now)
         self._host = host
         self._uploads = uploads
         self._nursery = nursery
         self._scope = trio.CancelScope()
-        self._progress: PeerProgress | None = None
-        self._info: Info | None = None
-        """Held, so that it stays at hand."""
-        self._lookups: HashLookups | None = None
-        self._output = Output(sock, wire, encryption, self, scratch=scratch, now=now)
-        self._log = SessionLog(_LOG, address)
-        self._deadlines = Deadlines(wire, self._output, now)
-        self._refusals = Refusals(wire, self.resume)
-        self._slow = False
-        """Whether the peer shares the small rate that is left for its address."""
-        self._roster_entry: RosterEntry | None = None
-        self._farewell: str | None = None
-        """Why to close at the next tick: the peer needs nothing (BEP 21), or the torrent goes.
-
-        Not at once: what a peer announces in its last moments counts as delivered.
-        """
-        self._leave_by = 0.0
-        """Until when a batch under way may delay that (s)."""
 
     # -- life
 
@@ -146,57 +123,26 @@ class Session:
         """Return for how many seconds too long the peer has held a place without using it, or 0."""
         return 0.0 if self.reason is not None else self._deadlines.outstays(now)
 
-    def worth(self, now: float) -> tuple[int, float]:
-        """Return what the peer is worth: less if it didn't say who it is, or wants nothing.
-
-        Else it is worth the bytes a second that it has taken.
-        """
-        age = now - self.opened_at
-        if self._deadlines.is_stranger or self.reason is not None:
-            return 0, -age
-        if not self.interested:
-            return 1, -age
-        return 2, self.uploaded / (age + 1.0)
-
-    def take_limits(self, now: float) -> None:
-        """Keep to the present upload limits; a session that was in line is woken by the caller."""
-        if self.torrent is None:
-            return
-        rates, output = self._uploads.rates, self._output
-        if output.chain is not None:
-            rates.waiting.discard(output.chain)
-        group = self.networks[0] if self._slow else None
-        output.chain = rates.chain(self.torrent.info_hash, now, slow=group)
+    def standing(self) -> PeerStanding | None:
+        """Return how the peer stands; None until it has named a torrent."""
+        return self.guest.standing(encrypted=self._encryption.encrypt is not None)
 
     def retire(self, reason: str) -> None:
         """Take back what the peer believes we have (BEP 54), and close at the next tick."""
         if self._scope.cancel_called or self._output.finishing:
             return
-        if self.torrent is None or self.wire.phase is Phase.PEER_ID:
+        if self.guest.is_stranger:
             self.end(reason)
             return
         self.wire.retire(self._known_progress.lacking())
-        self._farewell, self._leave_by = reason, trio.current_time() + LEAVE_DEADLINE
+        self._deadlines.retire(reason, trio.current_time())
         self.resume()
-
-    def lose(self, index: int) -> None:
-        """Take back a piece that can't be had for a while (BEP 54)."""
-        self._refusals.lose(index, trio.current_time())
-
-    def rebook(self) -> None:
-        """Book what is sent from now on where the torrent's traffic is booked now."""
-        if self._progress is not None and self.torrent is not None:
-            self._progress.rebook(self._uploads.account(self.torrent))
-
-    def regain(self) -> None:
-        """Tell the peer that the pieces taken back from it can be had again."""
-        self._refusals.regain()
 
     def finish(self) -> None:
         """Send nothing after the batch under way; then hang up, and close when the peer does."""
         self._log.note("shutdown")
         self._output.finishing = True
-        if self._deadlines.is_stranger:
+        if self.guest.is_stranger:
             self._scope.cancel()
         elif not self._output.draining:
             self._hang_up()
@@ -221,22 +167,19 @@ class Session:
         output = self._output
         if output.feed is not None:
             output.feed.close()
-        if output.chain is not None:
-            self._uploads.rates.waiting.discard(output.chain)
-        if self._roster_entry is not None:
-            self._roster_entry.leave()
-        if self._lookups is not None:
-            self._lookups.close()
-        now = trio.current_time()
+        if output.lookups is not None:
+            output.lookups.close()
+        guest, now = self.guest, trio.current_time()
         try:
             output.settle()
-            if self._progress is not None:
-                self._progress.leave(now)
         except Exception as error:
             self._fail(error)
-        self._uploads.leave(self, now)
-        gained = 0 if self._progress is None else self._progress.delivered
-        self._log.closed(self.client, self.uploaded, gained, now - self.opened_at)
+        try:
+            guest.leave(now)
+        except Exception as error:
+            self._fail(error)
+        gained = 0 if guest.progress is None else guest.progress.delivered
+        self._log.closed(guest.client, guest.uploaded, gained, now - guest.opened_at)
 
     # -- input
 
@@ -265,7 +208,7 @@ class Session:
     async def _fetch_info(self, sought: events.Served) -> None:
         """Have the metainfo read from disk, then go on with the handshake that waits for it."""
         assert isinstance(sought, Torrent)
-        self._info = await sought.fetch_info()
+        self.guest.info = await sought.fetch_info()
         now = self._deadlines.received_at = trio.current_time()
         for event in self.wire.receive(b"", now):
             self._handle(event, now)
@@ -295,144 +238,68 @@ class Session:
             case events.Identified(peer_id):
                 self._identify(peer_id, now)
             case events.Introduced(client=client, listen_port=listen_port):
-                self.client = client or self.client
-                if listen_port is not None and self._roster_entry is not None:
-                    endpoint = compact_endpoint(self._packed_address, listen_port)
-                    self._roster_entry.takes_connections_at(endpoint)
+                self.guest.client = client or self.guest.client
+                if listen_port is not None:
+                    self.guest.takes_connections_at(listen_port)
             case events.WantsNothing():
-                self._farewell = "upload-only"
+                self._deadlines.farewell = "upload-only"
             case events.WantsHashes(request):
-                assert self._lookups is not None
-                self._lookups.ask(request)
+                assert self._output.lookups is not None
+                self._output.lookups.ask(request)
             case _:
                 assert_never(event)
-        if self._progress is not None and self._progress.complete:
-            self._farewell = "seed"
+        progress = self.guest.progress
+        if progress is not None and progress.complete:
+            self._deadlines.farewell = "seed"
 
     def _greet(self, torrent: Torrent, now: float) -> None:
         """Get ready to serve a torrent."""
-        uploads, output = self._uploads, self._output
-        if not uploads.overhead.may_greet(self._packed_address, self.wire.unsent, now):
+        uploads, host, guest, output = self._uploads, self._host, self.guest, self._output
+        if not uploads.overhead.may_greet(guest.packed_address, self.wire.unsent, now):
             raise WireError("greeting-flood")
-        self.torrent = torrent
-        self._info = torrent.info
-        self._roster_entry = RosterEntry(self._host.roster(torrent), self, self._packed_address)
-        progress = self._progress = PeerProgress(
-            torrent,
-            self,
-            account=uploads.account(torrent),
-            availability=self._host.availability(torrent),
-            super_seeds=uploads.super_seeds,
-            overlap=uploads.overlap,
-            spreads=uploads.spreads,
-            doubt=partial(uploads.doubt, torrent),
-            group=self.networks[0],
-            now=now,
-        )
+        progress = guest.arrive(torrent, host.roster(torrent), host.availability(torrent), now)
         if progress.thrift is not None and self.wire.shown is None:
             output.withholds = progress.thrift.withholds
-        uploads.join(self)
-        output.chain = uploads.rates.chain(torrent.info_hash, now)
         output.feed = uploads.feed(
-            self,
+            guest,
             torrent,
             self.wire.wanted,
             tell=self._piece_came,
             taken=lambda: progress.uploaded,
         )
         if torrent.hashes is not None:
-            self._lookups = HashLookups(
+            output.lookups = HashLookups(
                 torrent.hashes,
-                admit=self.may_describe,
+                admit=guest.may_describe,
                 start=partial(self._nursery.start_soon, self._look_up),
                 reject=self.wire.reject_hashes,
                 tell=self.resume,
                 lost=torrent.lose,
             )
-            output.lookups = self._lookups
 
     def _identify(self, peer_id: bytes, now: float) -> None:
-        self.peer_id = peer_id
+        guest = self.guest
+        guest.peer_id = peer_id
         refused = self._host.admit(self)
         if refused is not None:
             raise WireError(refused)
-        self.client = client_of(peer_id)
+        guest.client = client_of(peer_id)
         if self.wire.shown is not None:
             self._known_progress.view(now)
             self.wire.end_opening()
-        self._uploads.slots.come(self, now)
+        self._uploads.slots.come(guest, now)
 
     def _note_opened(self) -> None:
         """Log that the peer is here, and count it."""
-        assert self.torrent is not None
-        self._uploads.account(self.torrent).peer_seen()
-        self._log.opened(self.torrent.pinned.ref)
-
-    def show(self, indices: list[int]) -> None:
-        """Tell the peer of pieces that it may request from now on (super-seeding).
-
-        Called in the task of the session whose peer has just got a piece, or left, or by the tick.
-        """
-        self.wire.show(indices)
-        self.resume()
+        torrent = self.guest.torrent
+        assert torrent is not None
+        self._uploads.account(torrent).peer_seen()
+        self._log.opened(torrent.pinned.ref)
 
     @property
     def _known_progress(self) -> PeerProgress:
-        assert self._progress is not None
-        return self._progress
-
-    @property
-    def uploaded(self) -> int:
-        """Bytes of pieces that we sent it."""
-        return 0 if self._progress is None else self._progress.uploaded
-
-    def standing(self) -> PeerStanding | None:
-        """Return how the peer stands; None until it has named a torrent."""
-        progress, torrent = self._progress, self.torrent
-        if progress is None or torrent is None:
-            return None
-        return PeerStanding(
-            self.address,
-            self.client,
-            torrent,
-            progress.share,
-            progress.uploaded,
-            encrypted=self._encryption.encrypt is not None,
-            choked=self.wire.choking,
-            interested=self.interested,
-            opened_at=self.opened_at,
-            identity=id(self),
-        )
-
-    def counts(self, edges: Sequence[int]) -> list[int]:
-        """Return how many pieces the peer says that it has between one of `edges` and the next."""
-        return self._known_progress.counts(edges)
-
-    # -- choking
-
-    @property
-    def needs(self) -> int:
-        """Bytes that the peer lacks, at most."""
-        return 0 if self._progress is None else self._progress.needs
-
-    @property
-    def interested(self) -> bool:
-        """Whether the peer wants something from us."""
-        return self.wire.interested or bool(self.wire.wanted)
-
-    def serve(self) -> None:
-        """Let the peer request."""
-        self._refusals.serve(trio.current_time())
-
-    def hold(self) -> None:
-        """Let the peer request nothing until `serve`."""
-        self._refusals.hold()
-
-    def slow_down(self, *, slow: bool) -> None:
-        """Change whether the peer shares the small rate that is left for its address."""
-        self._slow = slow
-        self.take_limits(trio.current_time())
-        self.resume()
+        assert self.guest.progress is not None
+        return self.guest.progress
 
     # -- output
 
@@ -445,9 +312,9 @@ class Session:
             self._hang_up()
 
     async def _look_up(self) -> None:
-        assert self._lookups is not None
+        assert self._output.lookups is not None
         try:
-            await self._lookups.run()
+            await self._output.lookups.run()
         except Exception as error:
             self._fail(error)
 
@@ -462,37 +329,9 @@ class Session:
         except Exception as failure:
             self._fail(failure)
 
-    def start_drain(self) -> None:
+    def _start_drain(self) -> None:
         """Have the rest sent in a task, as the socket takes it."""
         self._nursery.start_soon(self._drain)
-
-    def wait_in_line(self, chain: Chain, most: int, now: float) -> None:
-        """Have `resume` called when the upload limits allow it again."""
-        self._uploads.wait_in_line(self, chain, most, now)
-
-    def may_leave(self, size: int, now: float) -> bool:
-        """Tell whether `size` bytes of small messages needn't wait for the upload limits."""
-        return self._uploads.overhead.may_leave(self._packed_address, size, now)
-
-    def may_describe(self, size: int) -> bool:
-        """Tell whether the peer may have `size` bytes of metadata or hashes, and count them."""
-        assert self.torrent is not None
-        return self._uploads.may_describe(self.torrent, self._packed_address, size)
-
-    def sent_besides(self, count: int) -> None:
-        """Book `count` bytes that the socket took and that were no payload."""
-        if self._progress is None:
-            self._uploads.overhead.protocol(count)
-        else:
-            self._progress.sent_besides(count)
-
-    def sent(self, index: int, payload: int) -> None:
-        """Book `payload` bytes of piece `index` that the socket took."""
-        self._deadlines.served_at = self._output.sent_at
-        shown = self._known_progress.sent(index, payload, self._output.sent_at)
-        if shown:
-            # Goes with the next batch: the output looks for one after each that went out.
-            self.wire.show(shown)
 
     # -- cold pieces
 
@@ -505,10 +344,10 @@ class Session:
         if self._scope.cancel_called:
             return
         try:
-            if isinstance(error, PieceMismatch) and self.torrent is not None:
-                self._host.lose(self.torrent, index)
+            if isinstance(error, PieceMismatch) and self.guest.torrent is not None:
+                self._host.lose(self.guest.torrent, index)
             if error is not None:
-                self._refusals.failed(index, error, trio.current_time())
+                self.guest.refusals.failed(index, error, trio.current_time())
             self._output.send()
         except Exception as failure:
             self._fail(failure)
@@ -525,21 +364,16 @@ class Session:
             self._fail(error)
 
     def _keep_deadlines(self, now: float) -> None:
-        if self._deadlines.is_stranger:
-            if self._deadlines.is_late(now):
-                self.end("handshake-timeout")
-            return
-        output = self._output
-        if self._farewell is not None and not (output.draining and now < self._leave_by):
-            self.end(self._farewell)
-            return
-        if not self._log.is_news and now - self.opened_at > NEWS_AFTER:
-            self._note_opened()
+        guest, output = self.guest, self._output
         reason = self._deadlines.keep(now)
         if reason is not None:
             self.end(reason)
-        if self._roster_entry is not None and self.peer_id:
-            self.wire.send_pex(partial(self._roster_entry.message, now, random.random))
+            return
+        if guest.is_stranger:
+            return
+        if not self._log.is_news and now - guest.opened_at > NEWS_AFTER:
+            self._note_opened()
+        guest.hear_of_others(now)
         self._known_progress.weigh(now)
-        self._refusals.review(output.feed, self._deadlines.received_at, now)
+        guest.refusals.review(output.feed, self._deadlines.received_at, now)
         output.send()

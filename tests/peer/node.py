@@ -169,7 +169,7 @@ class Node:
 
     def sessions(self) -> list[Session]:
         """Return the sessions, oldest first."""
-        return sorted(self.hub._registry.sessions, key=lambda session: session.opened_at)
+        return sorted(self.hub._registry.sessions, key=lambda session: session.guest.opened_at)
 
     def tick(self, seconds: float) -> None:
         """Let every session believe that it is `seconds` later."""

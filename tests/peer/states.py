@@ -20,6 +20,7 @@ PAGE = (ROOM / "STATES.md").read_text(encoding="utf-8")
 
 HOLDERS = {
     "Session": "session",
+    "PeerGuest": "guest",
     "PeerConnection": "connection",
     "EncryptionLayer": "encryption",
     "Output": "output",
@@ -27,7 +28,7 @@ HOLDERS = {
     "PeerProgress": "progress",
     "Refusals": "refusals",
     "Deadlines": "lifetime",
-    "SessionLog": "lifetime",
+    "SessionLog": "log",
 }
 """The classes that hold the state of a session, and their modules."""
 _NAMES = {
@@ -37,6 +38,8 @@ _NAMES = {
     "_output": "Output",
     "_deadlines": "Deadlines",
     "_log": "SessionLog",
+    "guest": "PeerGuest",
+    "_guest": "PeerGuest",
 }
 """What variables and attributes in the room hold one of them."""
 _APART = frozenset({"_requests", "_scratch"})
@@ -140,7 +143,7 @@ def _texts_of(value: ast.expr | None) -> list[str]:
 
 def _is_reason(target: ast.expr) -> bool:
     name = target.attr if isinstance(target, ast.Attribute) else getattr(target, "id", "")
-    return name in ("_farewell", "refused", "reason")
+    return name in ("farewell", "refused", "reason")
 
 
 # -- what holds, of live sessions
@@ -152,7 +155,7 @@ RULES: Mapping[str, CodeType] = {
     for rule in code_in(row[0])
 }
 _OF_SESSION = frozenset(
-    {"session", "output", "encryption", "progress", "lookups", "refusals", "log", "ended"}
+    {"session", "guest", "output", "encryption", "progress", "lookups", "refusals", "log", "ended"}
 )
 RULES_OF_WIRE = {rule: code for rule, code in RULES.items() if not _OF_SESSION & {*code.co_names}}
 """Those about nothing but the connection."""
@@ -179,9 +182,10 @@ def _known(session: Session) -> dict[str, Any]:
         "session": session,
         "output": session._output,
         "encryption": session._encryption,
-        "progress": session._progress,
-        "lookups": session._lookups,
-        "refusals": session._refusals,
+        "guest": session.guest,
+        "progress": session.guest.progress,
+        "lookups": session._output.lookups,
+        "refusals": session.guest.refusals,
         "log": session._log,
         "ended": session._scope.cancel_called,
     }

@@ -11,8 +11,8 @@ from seeder.ledger.budget import Level
 from seeder.peer import messages
 from seeder.peer.connection import MOST_TAKEN_BACK, PeerConnection
 from seeder.peer.extensions import LT_DONTHAVE
+from seeder.peer.lifetime import LEAVE_DEADLINE
 from seeder.peer.messages import Message, MessageId
-from seeder.peer.session import LEAVE_DEADLINE
 from seeder.torrent import bencode
 from seeder.torrent.layout import Layout
 from seeder.units import MIB

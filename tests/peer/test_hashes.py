@@ -122,7 +122,7 @@ async def test_hashes_come_with_their_proofs(tmp_path: Path) -> None:
 async def test_a_choked_peer_is_answered_too(tmp_path: Path) -> None:
     async with hybrid_peer(tmp_path) as (node, peer):
         [session] = node.sessions()
-        session.hold()
+        session.guest.hold()
         assert (await peer.read()).id == MessageId.CHOKE
         await ask(peer, PIECES)
         assert await is_answered(peer, PIECES)

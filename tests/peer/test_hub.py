@@ -396,7 +396,7 @@ async def test_a_stop_does_not_wait_for_peers_that_never_read(
         await node.warm()
         async with node.peer(receive_buffer=4096) as peer, Peer.connect(node.address):
             await peer.request(*blocks_of(node.torrent))
-            [session] = [each for each in node.sessions() if each.torrent]
+            [session] = [each for each in node.sessions() if each.guest.torrent]
             await wait_until(lambda: session._output.draining)
             assert await stop(node) < 2
             assert node.closes == {"shutdown": 2}

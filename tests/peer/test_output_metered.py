@@ -191,10 +191,10 @@ async def test_small_messages_overtake_the_line_and_are_paid_for(tmp_path: Path)
         await peer.request(*blocks_of(node.torrent))
         assert len((await peer.read_block())[1]) == PIECE
         [session] = node.sessions()
-        chain = session._output.chain
+        chain = session.guest.allotment.chain
         assert chain is not None
         await wait_until(lambda: chain.ticket > 0)
-        session.hold()
+        session.guest.hold()
         with trio.fail_after(0.5):
             assert (await peer.read()).id == MessageId.CHOKE
 
@@ -209,7 +209,7 @@ async def test_a_flood_of_rejects_waits_for_the_limit(
     count = 40_000
     async with serving(tmp_path, (SMALL, PIECE), limits=limits) as node, node.peer() as peer:
         [session] = node.sessions()
-        session.hold()
+        session.guest.hold()
         assert (await peer.read()).id == MessageId.CHOKE
         # All that has gathered leaves at once, and is paid for afterwards.
         with no_faster_than(RATE, 17 * count - MOST_UNSENT):

@@ -226,7 +226,7 @@ async def test_a_peer_that_wants_nothing_is_closed_at_the_next_tick(
     async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, node.peer() as peer:
         await peer.send(message)
         [session] = node.sessions()
-        await wait_until(lambda: session._farewell is not None)
+        await wait_until(lambda: session._deadlines.farewell is not None)
         node.tick(0)
         assert await peer.read_to_the_end() == b""
         await node.wait_closed(reason)
@@ -395,7 +395,7 @@ async def test_what_s3_did_not_send_does_not_count_for_the_peers_address(tmp_pat
         def fetched() -> set[int]:
             [session] = node.sessions()
             history, now = node.uploads.slots.history, trio.current_time()
-            had = history.had(node.torrent.info_hash, session.networks, now)
+            had = history.had(node.torrent.info_hash, session.guest.networks, now)
             return {round(each.fetched) for each in had}
 
         node.source.errors[2] = OriginUnreachable("no answer")
@@ -553,7 +553,7 @@ async def test_the_log_tells_of_peers_that_want_something_and_not_of_seeds(
     async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node:
         async with node.peer(peer_id=b"-WW0300-a-seed------") as seed:
             await seed.send(messages.message(MessageId.HAVE_ALL))
-            await wait_until(lambda: node.sessions()[0]._farewell is not None)
+            await wait_until(lambda: node.sessions()[0]._deadlines.farewell is not None)
             node.tick(0)
             await node.wait_closed("seed")
         assert not caplog.records

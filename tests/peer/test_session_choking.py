@@ -47,10 +47,10 @@ async def test_what_is_queued_when_a_turn_ends_is_rejected(tmp_path: Path) -> No
             await peer.request(*queued)
             await wait_until(lambda: node.source.reads[3] == 1)
             [session] = node.sessions()
-            session.hold()
+            session.guest.hold()
             assert await peer.read() == CHOKE
             assert [await peer.read() for _ in queued] == rejects(*queued)
-            session.serve()
+            session.guest.serve()
             assert await peer.read() == UNCHOKE
 
 
@@ -60,10 +60,10 @@ async def test_a_choke_for_the_sake_of_a_piece_does_not_end_another_one(tmp_path
         node.peer(fast=False) as peer,
     ):
         [session] = node.sessions()
-        session.hold()
+        session.guest.hold()
         assert await peer.read() == CHOKE
         node.tick(60)
-        session.serve()
+        session.guest.serve()
         assert await peer.read() == UNCHOKE
 
 
