@@ -1,18 +1,22 @@
 """Where our own seeder is, as clients are told: names are resolved again now and then."""
 
 import logging
+import re
 import socket
 from collections.abc import Sequence
+from ipaddress import ip_address
 
 import trio
 
 from seeder.gateway.links import Links
 from seeder.net.addresses import (
     HostPort,
+    Scope,
     compact_endpoint,
     endpoint_address,
     ip_version,
     is_v6,
+    scope_of,
 )
 from seeder.net.sockets import packed_address
 from seeder.tracker.swarms import OwnSeeder, Swarms
@@ -25,6 +29,8 @@ RETRY_AFTER = 30.0
 """Seconds until names are looked up again that couldn't be."""
 PATIENCE = 5.0
 """Seconds that a look-up may take."""
+_OWN_NAME = re.compile(r"(.*\.)?localhost\.?", re.IGNORECASE)
+"""Means this machine everywhere (RFC 6761, 6.3)."""
 
 
 class PublicAddress:
@@ -81,8 +87,12 @@ class PublicAddress:
             with trio.fail_after(PATIENCE):
                 infos = await trio.socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
             packed = {packed_address(str(info[4][0])) for info in infos}
-            # One of each family, and the same one as long as it is there.
-            of_family = {len(each): each for each in sorted(packed, reverse=True)}
+            told = {each for each in packed if not _means_us_alone(address.host, each)}
+            if packed and not told:
+                own = ", ".join(sorted(str(ip_address(each)) for each in packed))
+                reason = f"here it is {own}, which is another machine elsewhere; see /etc/hosts"
+            # One of each family, the same one as long as it is there, and a private one last.
+            of_family = {len(each): each for each in sorted(told, key=_worth)}
             found = tuple(compact_endpoint(each, address.port) for each in of_family.values())
         except (OSError, UnicodeError, trio.TooSlowError) as error:
             reason = str(error) or "no answer"
@@ -95,4 +105,34 @@ class PublicAddress:
         before = self._known.get(address)
         if before is not None and before != found:
             _LOG.info("peer.public_address: %s has another address now", address.host)
+        if before != found:
+            self._tell_private(address.host, found)
         self._known[address] = found
+
+    def _tell_private(self, host: str, found: Sequence[bytes]) -> None:
+        """Warn of a name that stands for a private address; a written one is told of before."""
+        if ip_version(host) is not None or _OWN_NAME.fullmatch(host):
+            return
+        for endpoint in found:
+            if scope_of(endpoint[:-2]) is not Scope.EVERYWHERE:
+                _LOG.warning(
+                    "peer.public_address: %s is %s here, a private address: clients outside your"
+                    " network can't reach it",
+                    host,
+                    endpoint_address(endpoint).host,
+                )
+
+
+def _means_us_alone(host: str, address: bytes) -> bool:
+    """Tell whether a name stands for an address that is another machine's, or nobody's, elsewhere.
+
+    Many systems have their own name in /etc/hosts, as 127.0.1.1.
+    """
+    if ip_version(host) is not None or _OWN_NAME.fullmatch(host):
+        return False
+    return scope_of(address) in (Scope.HOST, Scope.LINK)
+
+
+def _worth(address: bytes) -> tuple[bool, list[int]]:
+    """Return what packed addresses are ordered by, the one to tell of last."""
+    return scope_of(address) is Scope.EVERYWHERE, [255 - byte for byte in address]

@@ -27,6 +27,8 @@ class Resolver:
         self, host: str, port: int, *args: object, **more: object
     ) -> list[tuple[object, ...]]:
         await trio.lowlevel.checkpoint()
+        if host == "localhost":
+            host = "127.0.0.1"
         if host != NAME.host:
             return [(None, None, None, "", (host, port))]
         if not self.addresses:
@@ -84,6 +86,46 @@ async def test_a_name_is_followed_and_keeps_its_address_while_nobody_knows_it(
     await public.refresh()
     assert swarms.seeder.endpoints == at("2001:db8::1")
     assert caplog.text.count("has another address now") == 1
+
+
+async def test_the_name_of_this_machine_in_its_hosts_file_is_told_to_nobody(
+    resolver: Resolver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As Debian has it; clients are then told the address at which they reach us."""
+    swarms, public = keeper(NAME)
+    for addresses in (["127.0.1.1"], ["127.0.1.1", "::1"], ["fe80::1"]):
+        resolver.addresses = addresses
+        await public.refresh()
+        assert swarms.seeder.endpoints == ()
+    [line] = [record.getMessage() for record in caplog.records]
+    assert "here it is 127.0.1.1, which is another machine elsewhere; see /etc/hosts" in line
+    resolver.addresses = ["127.0.1.1", "198.51.100.1"]
+    await public.refresh()
+    assert swarms.seeder.endpoints == at("198.51.100.1")
+    resolver.addresses = ["127.0.1.1"]
+    await public.refresh()
+    assert swarms.seeder.endpoints == at("198.51.100.1")
+    # Whoever tries us out at home writes it, and means it.
+    for address in ("localhost", "127.0.0.1"):
+        public.change([HostPort(address, 6881)])
+        await public.refresh()
+        assert [end[:-2] for end in swarms.seeder.endpoints if len(end) == 6] == [b"\x7f\0\0\1"]
+
+
+async def test_of_a_name_that_has_both_the_public_address_is_told_and_of_a_private_one_the_log(
+    resolver: Resolver, caplog: pytest.LogCaptureFixture
+) -> None:
+    swarms, public = keeper(NAME)
+    resolver.addresses = ["10.0.0.5", "203.0.113.7", "192.168.1.2", "fd00::5", "2001:db8::7"]
+    await public.refresh()
+    assert swarms.seeder.endpoints == at("203.0.113.7", "2001:db8::7")
+    assert not caplog.records
+    for _ in range(2):
+        resolver.addresses = ["10.0.0.5"]
+        await public.refresh()
+        assert swarms.seeder.endpoints == at("10.0.0.5")
+    [line] = [record.getMessage() for record in caplog.records]
+    assert "seed.example.org is 10.0.0.5 here, a private address" in line
 
 
 async def test_magnets_name_what_a_name_stands_for(resolver: Resolver) -> None:
