@@ -49,6 +49,8 @@ SETTINGS: Settings = {
     ],
     "cache": {"disk": "1 GiB"},
     "budget": {"origin_bytes_per_day": "1 GiB"},
+    "peer": {"upload_rate": "8 MiB/s"},
+    "savings": {"currency": "USD"},
 }
 
 
@@ -112,6 +114,10 @@ def photograph(page: str, home: Path, output: Path) -> None:
     picture = home / "status.png"
     with Browser(home, page, width=WIDTH, height=HEIGHT) as browser:
         browser.wait_for(lambda: browser.text("#link") == "live", "page with its figures")
+        # The last uploads are over, and the plots have them.
+        browser.wait_for(lambda: browser.texts("dd[data-figure=rate-peers]") == ["0 B/s"], "rest")
+        settled = "return performance.now() > 9000 && document.querySelectorAll('canvas').length"
+        browser.wait_for(lambda: browser.run(settled), "plots")
         browser.photograph(picture)
     size = picture.stat().st_size
     if size > LARGEST:

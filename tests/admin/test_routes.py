@@ -1,6 +1,7 @@
 import json
 import re
 from collections.abc import Awaitable
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 
@@ -236,6 +237,22 @@ def test_the_page_names_only_files_that_are_served() -> None:
 def test_every_static_file_is_served_or_a_licence() -> None:
     served = {path.decode()[1:] for path in PAGES} | {"index.html"}
     assert STATIC.keys() - served == {"uplot-LICENSE"}
+
+
+def test_uplot_is_as_it_was_released() -> None:
+    found = {
+        name: sha256(STATIC[name].read_bytes()).hexdigest()[:16] for name in STATIC.keys() - OURS
+    }
+    assert (
+        STATIC["uplot.js"]
+        .read_text()
+        .startswith("/*! https://github.com/leeoniya/uPlot (v1.6.32) */")
+    )
+    assert found == {
+        "uplot.js": "19c8d4c6ad88929a",
+        "uplot.css": "df630c6a8d6f8eea",
+        "uplot-LICENSE": "8f989229699b4fe2",
+    }
 
 
 def test_the_scripts_find_only_what_the_page_has() -> None:
