@@ -16,9 +16,10 @@ from seeder.daemon import restraint, run
 from seeder.daemon.foundation import LEDGER
 from seeder.daemon.node import Node
 from seeder.daemon.reload import reload
+from seeder.errors import StorageError
 from seeder.ledger.budget import Budget, Level
 from seeder.ledger.database import LedgerDatabase
-from seeder.ledger.file import read_ledger
+from seeder.ledger.file import LedgerFile, read_ledger
 from seeder.torrent.catalog import State
 from seeder.tracker.handout import OwnPlace
 from seeder.units import DAY, MIB
@@ -167,6 +168,36 @@ async def test_a_clock_that_was_wrong_for_a_while_gives_nobody_the_day_again(
             await until(partial(has_reached, budget, at))
         spent = [limit.spent for limit in budget.left()]
     assert spent == [len(BODY)] * 2
+
+
+@pytest.mark.parametrize(("days", "counted"), [(1, 0), (40, 0), (-2, len(BODY))])
+async def test_a_day_that_begins_while_the_ledger_cannot_be_written_is_counted_once(
+    config: Config, store: ObjectsServer, monkeypatch: pytest.MonkeyPatch, days: int, counted: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise StorageError("the disk is full")
+
+    def spent() -> float:
+        return budget.left()[0].spent
+
+    async with serving(with_budget(config, origin_bytes_per_day=10 * len(BODY))) as node:
+        await until(partial(served, node))
+        database, ledger = node.foundation.database, node.foundation.ledger
+        assert await database.flush(ledger)
+        budget, then = node.foundation.budget, time.time() + days * DAY
+        with monkeypatch.context() as full:
+            full.setattr(LedgerFile, "write", refuse)
+            Clock(then).use(node, monkeypatch)
+            await until(partial(has_reached, budget, then))
+            # A clock that goes back gives nothing back.
+            assert spent() == counted
+            ledger.unattributed.origin_received("pieces", 7)
+            await until(lambda: spent() == counted + 7)
+        assert await database.flush(ledger)
+        assert (await database.spent()).today.origin_bytes_pieces == 7
+        node.restraint.update()
+        await node.restraint.recount()
+        assert spent() == counted + 7
 
 
 async def test_what_was_spent_is_spent_after_a_restart_too(

@@ -25,6 +25,7 @@ from seeder.gateway.webseed import content_type
 from seeder.http.connection import ServerLimits
 from seeder.http.messages import Request
 from seeder.ledger.budget import Level
+from seeder.ledger.counters import Tally
 from seeder.net.buckets import AddressLimiter
 from seeder.peer.messages import MessageId
 from seeder.torrent.catalog import Catalog, Publication, Torrent
@@ -487,6 +488,24 @@ async def test_a_client_that_leaves_is_counted_what_was_sent_it(tmp_path: Path) 
         uploaded, delivered = seed.counted
         assert 0 < uploaded == delivered < len(LARGE)
         assert seed.node.uploads.held.used == 0
+
+
+async def test_what_a_former_account_has_and_what_the_new_one_gets_add_up(tmp_path: Path) -> None:
+    """An object that changed its ETag alone has another account: its downloads go on."""
+    async with seeding(tmp_path, (LARGE, MIB)) as seed, connected(seed.port) as client:
+        await client.send(get(PATH, "Connection: close"))
+        await settle(seed)
+        former = seed.node.tally.counters
+        counted = former.copy()
+        new = seed.node.tallies[seed.torrent.info_hash] = Tally()
+        seed.downloads.rebook(seed.torrent)
+        assert (await client.rest()).endswith(b"\r\n\r\n" + LARGE)
+        await wait_until(lambda: len(seed.downloads) == 0)
+        assert former == counted
+        assert 0 < former.uploaded_bytes < len(LARGE)
+        assert former.uploaded_bytes + new.counters.uploaded_bytes == len(LARGE)
+        verified = former.delivered_verified_bytes + new.counters.delivered_verified_bytes
+        assert verified == len(LARGE)
 
 
 async def test_what_a_peer_announces_of_it_is_not_counted_again(tmp_path: Path) -> None:
