@@ -41,6 +41,14 @@ def served_torrent(daemon: SeederDaemon, bucket: str, key: str) -> bytes:
     return body
 
 
+def only(torrent: bytes, key: bytes) -> bytes:
+    """Return a torrent file that tells of its tracker or of its web seed alone."""
+    outside: Any = bdecode(torrent)
+    for other in {b"announce", b"announce-list", b"url-list"} - {key}:
+        outside.pop(other, None)
+    return bencode(outside)
+
+
 def served_magnet(daemon: SeederDaemon, bucket: str, key: str) -> str:
     """Return the magnet link at GET /BUCKET/KEY?magnet without our peer address.
 

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bencode2 import bdecode, bencode
 
 from tests.e2e.ceph import CephRGW
 from tests.e2e.clients import ClientFactory
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.failing import Failing, Outage
 from tests.e2e.network import Network
-from tests.e2e.publishing import origin, served_torrent, wait_for_state
+from tests.e2e.publishing import only, origin, served_torrent, wait_for_state
 from tests.e2e.s3 import Publisher
 from tests.s3.fault_server import FaultServer, in_thread
 from tests.s3.objects_server import ObjectsServer
@@ -98,14 +97,6 @@ def test_an_origin_that_falls_silent_is_said_once_and_shown_until_it_is_back(
 BODY = content(64 * MIB)
 AWAY_FOR = 6.0
 """Seconds: more than five attempts take."""
-
-
-def only(torrent: bytes, key: bytes) -> bytes:
-    """Return a torrent file that tells of its tracker or of its web seed alone."""
-    outside: Any = bdecode(torrent)
-    for other in {b"announce", b"url-list"} - {key}:
-        del outside[other]
-    return bencode(outside)
 
 
 @pytest.mark.parametrize("kind", ["refused", "silent", "slow-down"])

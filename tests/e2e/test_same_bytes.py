@@ -4,9 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.e2e.ceph import CephRGW
-from tests.e2e.clients import ClientFactory
+from tests.e2e.clients import ClientFactory, Rtorrent
 from tests.e2e.daemon import SeederDaemon
-from tests.e2e.publishing import announce, origin, served_torrent, wait_for_state
+from tests.e2e.network import Network
+from tests.e2e.publishing import announce, only, origin, served_torrent, wait_for_state
 from tests.e2e.s3 import Publisher
 from tests.support.leecher import Leecher, wait_for_all
 from tests.support.objects import KIB, MIB, content, digest, make_torrent
@@ -64,3 +65,58 @@ def test_the_same_bytes_uploaded_anew_disturb_no_download(
     assert "not registered" not in daemon.log
     most = max(read, len(BODY)) + SAMPLE
     assert ceph.body_bytes_sent(bucket, KEY) <= most + 16 * PIECE
+
+
+def test_an_object_that_is_copied_in_place_ends_no_download_from_its_web_seed(
+    *,
+    ceph: CephRGW,
+    publisher: Publisher,
+    bucket: str,
+    seeder: Callable[..., SeederDaemon],
+    client: ClientFactory,
+    kinds: list[type[Leecher]],
+    namespace: Network,
+    tmp_path: Path,
+) -> None:
+    body = BODY[: 20 * MIB]
+    publisher.put(bucket, KEY, body)
+    wish = {"bucket": bucket, "key": KEY, "metainfo": ["build"], "piece_length": f"{PIECE} B"}
+    settings: dict[str, object] = {
+        "origin": origin(ceph),
+        "objects": [{**wish, "refresh": "1s"}],
+        "gateway": {"web_seed": True},
+        # A fifth of it: most of what they ask meanwhile is not at hand.
+        "cache": {"memory": "4 MiB", "disk": "0 B"},
+    }
+    daemon = seeder({**settings, "peer": {"upload_rate_per_peer": "256 KiB/s"}})
+    daemon.start()
+    wait_for_state(daemon, bucket, KEY)
+    file = tmp_path / "object.torrent"
+    file.write_bytes(only(served_torrent(daemon, bucket, KEY), b"url-list"))
+    leechers = [client(kind) for kind in kinds if kind is not Rtorrent]
+    for leecher in leechers:
+        leecher.add(file)
+
+    def are_under_way() -> bool:
+        """Tell whether each of them has a download open, and something of it."""
+        here = f"{daemon.address}:{daemon.tracker_port}"
+        lines = namespace.run(["ss", "-Htn", "state", "established", "src", here]).splitlines()
+        there = {line.split()[3].rpartition(":")[0] for line in lines}
+        uploaded = daemon.torrent_status(bucket, KEY)["uploaded_bytes"]
+        return there >= {leecher.address for leecher in leechers} and uploaded >= 2 * MIB
+
+    poll_until(are_under_way, timeout=60, what="a download of each client")
+    version = daemon.torrent_status(bucket, KEY)["version"]
+    publisher.copy_in_place(bucket, KEY, size=len(body), part_size=5 * MIB)
+    poll_until(
+        lambda: daemon.torrent_status(bucket, KEY)["version"] != version,
+        timeout=30,
+        what="new version",
+    )
+    wait_for_state(daemon, bucket, KEY)
+    daemon.configure(settings)
+    daemon.reload()
+    for path in wait_for_all(leechers, timeout=90):
+        assert digest(path) == digest(body)
+    assert "the same bytes under another ETag" in daemon.log
+    assert "not registered" not in daemon.log
