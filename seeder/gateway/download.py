@@ -14,7 +14,8 @@ from collections.abc import Callable
 import trio
 
 from seeder.errors import DownloadRefused, SeederError
-from seeder.net.addresses import networks_of
+from seeder.gateway.lines import Lines
+from seeder.net.addresses import Networks, networks_of
 from seeder.net.sockets import packed_address
 from seeder.torrent.catalog import Torrent
 from seeder.units import KIB, MIB, ByteRange
@@ -335,6 +336,7 @@ class Downloads:
         self._uploads = uploads
         self._allowed = True
         self._all: set[Download] = set()
+        self._lines = Lines(uploads.connections.is_full_at)
         self._scratch = memoryview(bytearray(SCRATCH))
 
     def __len__(self) -> int:
@@ -349,11 +351,18 @@ class Downloads:
     def _tick(self, now: float) -> None:
         for download in self._all:
             download.tick(now)
+        self._lines.look_at_all()
 
-    def open(self, torrent: Torrent, address: str, wanted: ByteRange) -> Download:
-        """Begin a download for a client's IP address; DownloadRefused. It has to be closed."""
+    async def open(self, torrent: Torrent, address: str, wanted: ByteRange) -> Download:
+        """Begin a download for a client's IP address; DownloadRefused. It has to be closed.
+
+        If the address has as many as it may, it waits for a while until one of them ends.
+        """
         uploads = self._uploads
-        self._admit(torrent, address)
+        networks = networks_of(packed_address(address))
+        if not self._lines.has_place(networks) and not await self._lines.wait(torrent, networks):
+            raise DownloadRefused(_GONE, busy=False)
+        self._admit(torrent, networks)
         download = Download(
             torrent, address, wanted, uploads, scratch=self._scratch, left=self._leave
         )
@@ -365,10 +374,9 @@ class Downloads:
         uploads.slots.come(download, trio.current_time())
         return download
 
-    def _admit(self, torrent: Torrent, address: str) -> None:
+    def _admit(self, torrent: Torrent, networks: Networks) -> None:
         if not self._allowed:
             raise DownloadRefused(nothing_sent(self._uploads.spent))
-        networks = networks_of(packed_address(address))
         connections = self._uploads.connections
         refused = connections.admit_download(networks, torrent.info_hash, MOST_DOWNLOADS)
         if refused == "too-many-from-address":
@@ -380,9 +388,11 @@ class Downloads:
         self._all.discard(download)
         self._uploads.leave(download, trio.current_time())
         self._uploads.connections.remove(download)
+        self._lines.look(download.networks)
 
     def end(self, torrent: Torrent) -> None:
         """Cut off the downloads of a torrent that is gone: the next bytes are another object's."""
+        self._lines.end(torrent)
         for download in self._all:
             if download.torrent is torrent:
                 download.refuse(_GONE, busy=False)

@@ -76,7 +76,7 @@ async def answer_content(
     if part is None or request.method == b"HEAD":
         return Response(status, b"", headers, content_length=size)
     try:
-        download = downloads.open(
+        download = await downloads.open(
             content.torrent, address, ByteRange(content.start + part.start, part.length)
         )
         try:

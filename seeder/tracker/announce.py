@@ -27,6 +27,9 @@ LARGEST_COUNT = 2**64 - 1
 LONGEST_REASON = 500
 """Bytes of UTF-8."""
 
+LEAST_WAIT = 300
+"""Seconds that libtorrent waits after a refusal at least, whatever it is told."""
+
 _MOST_DIGITS = 20
 
 
@@ -227,8 +230,9 @@ def _entry(endpoint: bytes) -> bytes:
 def encode_failure(error: AnnounceError, *, later: int = 0) -> bytes:
     """Return a refusal (BEP 3, BEP 31).
 
-    If the error names minutes, `interval` says the same in seconds, since libtorrent heeds that key
-    in a refusal. `later` are seconds more, so that not all come again at once.
+    If the error names minutes, `interval` says seconds, since libtorrent heeds that key in a
+    refusal. `later` are seconds more, so that not all come again at once. As libtorrent takes less
+    than `LEAST_WAIT` for that, it is told no less: all of its torrents would be back together.
     """
     # Cut between characters, not within one.
     reason = error.reason.encode()[:LONGEST_REASON].decode(errors="ignore").encode()
@@ -236,8 +240,9 @@ def encode_failure(error: AnnounceError, *, later: int = 0) -> bytes:
     retry_in = error.retry_in
     if retry_in is not None:
         if retry_in.isdecimal():
-            seconds = 60 * int(retry_in) + later
-            retry_in = str(-(-seconds // 60))
+            asked = 60 * int(retry_in)
+            retry_in = str(-(-(asked + later) // 60))
+            seconds = max(asked, LEAST_WAIT) + later
             body += b"8:intervali%de12:min intervali%de" % (seconds, seconds)
         body += b"8:retry in%d:%b" % (len(retry_in), retry_in.encode())
     return body + b"e"

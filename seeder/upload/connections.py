@@ -146,17 +146,32 @@ class Connections:
         self._peers.remove(guest)
         self._downloads.remove(guest)
 
+    def is_full_at(self, networks: Networks) -> bool:
+        """Tell whether an address has as many peers and downloads as it may, and none to spare."""
+        at_address = self._at(networks)
+        return self._is_full(at_address) and self._spare(at_address, self._clock()) is None
+
+    def _at(self, networks: Networks) -> Sequence[Guest]:
+        return (*self._peers.all.at(networks), *self._downloads.all.at(networks))
+
+    def _is_full(self, at_address: Sequence[Guest]) -> bool:
+        return len(at_address) >= self.limits.connections_per_address
+
+    def _spare(self, at_address: Sequence[Guest], now: float) -> Guest | None:
+        """Return one who has only waited for others of its address."""
+        return next((guest for guest in at_address if self._held_back(guest, now)), None)
+
     def _admit(self, networks: Networks, *scarce: _Scarce) -> str | None:
         """Make sure of a place at an address and of others, or return why there is none."""
-        at_address = (*self._peers.all.at(networks), *self._downloads.all.at(networks))
-        if len(at_address) < self.limits.connections_per_address:
+        at_address = self._at(networks)
+        if not self._is_full(at_address):
             return self._make_room(networks, [], *scarce)
         now = self._clock()
         self._tell_crowded(networks, at_address, now)
-        held_back = next((guest for guest in at_address if self._held_back(guest, now)), None)
-        if held_back is None:
+        spare = self._spare(at_address, now)
+        if spare is None:
             return "too-many-from-address"
-        return self._make_room(networks, [held_back], *scarce)
+        return self._make_room(networks, [spare], *scarce)
 
     def _tell_crowded(self, networks: Networks, at_address: Sequence[Guest], now: float) -> None:
         """Say now and then that an address has as many connections as it may."""

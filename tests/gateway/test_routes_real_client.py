@@ -3,12 +3,14 @@
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import libtorrent as lt
 import pytest
 import trio
 
+from seeder.net.buckets import AddressLimiter
+from seeder.tracker.announce import LEAST_WAIT
 from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from tests.gateway.support import AnyObjects, make_routes
@@ -55,19 +57,21 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 class Tracker:
-    def __init__(self) -> None:
+    def __init__(self, limiter: AddressLimiter | None = None) -> None:
         self.swarms = Swarms(SwarmPolicy(), OwnSeeder(OWN_PORT), rng=random.Random(1))
-        self.routes = make_routes(self.swarms, AnyObjects())
+        self.routes = make_routes(self.swarms, AnyObjects(), limiter=limiter)
 
     def peers(self) -> int:
         return self.swarms.statistics(HASH).peers
 
 
-def magnet(port: int, directory: Path) -> lt.add_torrent_params:
+def magnet(port: int, directory: Path, info_hash: bytes = HASH) -> lt.add_torrent_params:
     params = lt.parse_magnet_uri(
-        f"magnet:?xt=urn:btih:{HASH.hex()}&tr=http://127.0.0.1:{port}/announce"
+        f"magnet:?xt=urn:btih:{info_hash.hex()}&tr=http://127.0.0.1:{port}/announce"
     )
     params.save_path = str(directory)
+    # It begins with a few at a time otherwise.
+    params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
     return params
 
 
@@ -96,3 +100,27 @@ async def test_libtorrent_is_told_why_a_torrent_is_gone(
         session.add_torrent(magnet(port, tmp_path))
         failure = await alert_of(session, lt.tracker_error_alert)
         assert failure.failure_reason() == reason
+
+
+async def test_libtorrent_spreads_the_torrents_that_we_refuse(
+    session: lt.session, tmp_path: Path
+) -> None:
+    """It makes a fixed time of everything below five minutes."""
+    tracker, count = Tracker(AddressLimiter(rate=1e-9, burst=1e-9)), 60
+    async with serving(tracker.routes) as port:
+        handles = [
+            session.add_torrent(magnet(port, tmp_path, b"%020d" % number))
+            for number in range(count)
+        ]
+
+        def waits() -> list[int]:
+            """Return the seconds from each refusal to the next try, behind the least."""
+            told: list[Any] = [handle.trackers()[0]["endpoints"] for handle in handles]
+            first = [each[0]["info_hashes"][0] for each in told if each]
+            refused = [each for each in first if each["fails"] == 1]
+            return [each["next_announce"] - each["min_announce"] - LEAST_WAIT for each in refused]
+
+        await until(lambda: len(waits()) == count)
+        spread = waits()
+    assert (min(spread) < 10, max(spread) > 100) == (True, True)
+    assert len(set(spread)) >= count - 5

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from seeder.errors import BudgetSpent, OriginUnreachable
 from seeder.gateway import download as download_module
+from seeder.gateway import lines
 from seeder.gateway.access import ReadKey
 from seeder.gateway.download import Downloads
 from seeder.gateway.webseed import content_type
@@ -697,7 +698,80 @@ async def test_s3_is_read_for_an_address_as_often_as_it_may_be(tmp_path: Path) -
         assert sum(seed.node.source.reads.values()) == 8 + 4
 
 
-async def test_connections_are_counted_together_with_those_of_peers(tmp_path: Path) -> None:
+async def ask_part(seed: Seed, *clients: Client) -> None:
+    """Ask for a range each, one after another, and wait until all of them wait for a place."""
+    waiting = seed.downloads._lines._lines
+    for number, client in enumerate(clients, 1):
+        await client.send(get(PATH, f"Range: bytes=0-{PIECE - 1}", "Connection: close"))
+        await wait_until(lambda number=number: sum(map(len, waiting.values())) == number)  # type: ignore[misc]
+
+
+async def part_came(client: Client) -> None:
+    assert (await client.rest()).endswith(b"\r\n\r\n" + LARGE[:PIECE])
+
+
+async def test_who_has_all_places_of_its_address_waits_for_one(tmp_path: Path) -> None:
+    """Three Transmissions behind one address ask for more ranges at a time than it may have."""
+    limits = Limits(connections_per_address=2)
+    async with (
+        seeding(tmp_path, (LARGE, MIB), limits=limits) as seed,
+        seed.node.peer(),
+        AsyncExitStack() as stack,
+    ):
+        client = await stack.enter_async_context(stalled(seed))
+        waiting = [await stack.enter_async_context(connected(seed.port)) for _ in range(5)]
+        await ask_part(seed, *waiting)
+        assert (len(seed.downloads), len(seed.node.sessions())) == (1, 1)
+        # Each gives it on to the next.
+        await client.close()
+        for other in waiting:
+            await part_came(other)
+
+
+async def test_the_place_of_a_peer_that_leaves_is_taken(tmp_path: Path) -> None:
+    limits = Limits(connections_per_address=1)
+    async with seeding(tmp_path, (LARGE, MIB), limits=limits) as seed, connected(seed.port) as one:
+        async with seed.node.peer():
+            await ask_part(seed, one)
+        await part_came(one)
+
+
+async def test_who_waits_for_a_place_hears_that_the_object_is_gone(tmp_path: Path) -> None:
+    limits = Limits(connections_per_address=1)
+    async with (
+        seeding(tmp_path, (LARGE, MIB), limits=limits) as seed,
+        stalled(seed) as first,
+        connected(seed.port) as waiting,
+    ):
+        await ask_part(seed, waiting)
+        seed.retire()
+        head, _, body = (await waiting.rest()).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503 ")
+        assert b"The object has changed" in body
+        await cut_off(first)
+
+
+async def test_no_more_than_some_wait_for_a_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "MOST_IN_LINE", 1)
+    limits = Limits(connections_per_address=1)
+    async with (
+        seeding(tmp_path, (LARGE, MIB), limits=limits) as seed,
+        stalled(seed) as first,
+        connected(seed.port) as waiting,
+    ):
+        await ask_part(seed, waiting)
+        refused = await seed.ask(PATH)
+        assert (refused.status, code(refused)) == (503, "SlowDown")
+        await first.close()
+        await part_came(waiting)
+
+
+async def test_connections_are_counted_together_with_those_of_peers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "PLACE_PATIENCE", 0.1)
     for limits, other in (
         (Limits(connections_per_address=2), "your address"),
         (Limits(connections_per_torrent=2), "too many downloads"),
@@ -784,4 +858,6 @@ async def test_far_too_many_ranges_are_refused_and_told_when_to_come(tmp_path: P
         refused = await seed.ask(PATH)
         assert (refused.status, code(refused)) == (503, "SlowDown")
         assert refused.headers[b"retry-after"] == b"20"
-        assert b"failure reason" in (await seed.ask("/announce")).body
+        # It is read: the tracker's bucket is another one.
+        assert b"info_hash" in (await seed.ask("/announce")).body
+        assert (await seed.ask(f"{PATH}?torrent")).status == 200

@@ -273,13 +273,19 @@ def test_a_failure_for_good_says_never() -> None:
     assert decoded == {b"failure reason": b"gone", b"retry in": b"never"}
 
 
-def test_a_failure_for_a_while_says_when_in_both_ways() -> None:
-    decoded = bencode2.bdecode(encode_failure(AnnounceError("later", retry_in="5")))
-    assert decoded == {
+@pytest.mark.parametrize(
+    ("minutes", "later", "seconds", "told"),
+    [(5, 0, 300, 5), (1, 0, 300, 1), (1, 7, 307, 2), (1, 120, 420, 3), (10, 5, 605, 11)],
+)
+def test_a_failure_for_a_while_says_when_in_both_ways(
+    minutes: int, later: int, seconds: int, told: int
+) -> None:
+    error = AnnounceError("later", retry_in=str(minutes))
+    assert bencode2.bdecode(encode_failure(error, later=later)) == {
         b"failure reason": b"later",
-        b"interval": 300,
-        b"min interval": 300,
-        b"retry in": b"5",
+        b"interval": seconds,
+        b"min interval": seconds,
+        b"retry in": b"%d" % told,
     }
 
 
