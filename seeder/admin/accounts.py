@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import trio
 
-from seeder.admin.stalls import STALLED, StalledObjects
+from seeder.admin.stalls import STALLED, StalledObjects, pace
 from seeder.ledger.counters import Account, AccountKey, Ledger
 from seeder.ledger.report import TorrentRow
 from seeder.torrent.catalog import Catalog, Publication, State
@@ -63,14 +63,15 @@ class Accounts:
 
     def row(self, publication: Publication, stalled: StalledObjects) -> TorrentRow:
         """Return the line of a report for one publication."""
-        account, torrent, work = self.account(publication), publication.torrent, publication.work
-        stall, now = stalled.find(publication), trio.current_time()
+        account, torrent = self.account(publication), publication.torrent
+        stall = stalled.find(publication)
+        rate, time_left = pace(publication, stall)
         row = TorrentRow.of(
             account,
             reason=publication.reason if stall is None else str(stall),
             progress=publication.progress,
             metainfo=None if torrent is None else torrent.rung,
-            rate=None if work is None else work.rate(now),
-            time_left=None if work is None else work.left(now),
+            rate=rate,
+            time_left=time_left,
         )
         return replace(row, state=publication.state if stall is None else STALLED)

@@ -48,7 +48,7 @@ class Opened:
             "reason": publication.reason if stall is None else str(stall),
             **self._rounds(ref),
             "progress": publication.progress,
-            **work_document(publication),
+            **work_document(publication, stall),
             "size": account.size,
             "public": publication.public,
             "torrent_url": f"{self.links.object_url(ref)}?torrent",

@@ -17,7 +17,7 @@ from seeder.admin.figures import figures
 from seeder.admin.metrics import NodeState, ProcessMetrics, node_metrics
 from seeder.admin.pulse import Pulse
 from seeder.admin.reloads import Reloads
-from seeder.admin.stalls import StalledObjects, stall_document
+from seeder.admin.stalls import StalledObjects, pace, stall_document
 from seeder.admin.sums import add_up
 from seeder.cache.pieces import PieceCache
 from seeder.gateway.download import Downloads
@@ -31,6 +31,7 @@ from seeder.peer.hub import CONNECTION_STATES, Hub
 from seeder.publish.prefixes import Prefixes
 from seeder.publish.rounds import Rounds
 from seeder.s3.origins import Origins
+from seeder.s3.stalls import Stall
 from seeder.torrent.catalog import Publication, State, Torrent
 from seeder.torrent.objects import ObjectRef
 from seeder.units import counted, rounded_size, rounded_time
@@ -156,7 +157,8 @@ class Overview:
             parts.append(f"{counted(len(catalog.unlisted), 'prefix', 'prefixes')} to be listed")
         for publication in catalog:
             if publication.progress is not None:
-                parts.append(f"hashing {publication.ref} {describe_work(publication)}")
+                stall = self.stalled().find(publication)
+                parts.append(f"hashing {publication.ref} {describe_work(publication, stall)}")
                 break
         for prefix in self.prefixes:
             if prefix.reason is not None:
@@ -169,8 +171,8 @@ class Overview:
                 parts.append(f"origin {name} is stalled: {told.stall}")
             elif not told.reachable:
                 parts.append(f"origin {name} is away: {told.reason}")
-        if stall := self._stalled_alone():
-            parts.append(stall)
+        if alone := self._stalled_alone():
+            parts.append(alone)
         trouble = sum(state in (State.FAILED, State.FAULTY) for state in states)
         if trouble:
             parts.append(f"{trouble} in trouble")
@@ -226,13 +228,11 @@ class Overview:
         return b"".join(parts)
 
 
-def describe_work(publication: Publication) -> str:
+def describe_work(publication: Publication, stall: Stall | None = None) -> str:
     """Return how far the making of a torrent is: share, rate and time left, as far as known."""
-    work, now = publication.work, trio.current_time()
     share = f"{publication.progress or 0.0:.0%}"
-    rate = None if work is None else work.rate(now)
-    left = None if work is None else work.left(now)
-    if rate is None:
+    rate, left = pace(publication, stall)
+    if rate is None or stall is not None:
         return share
     text = f"{share}, {rounded_size(round(rate))}/s"
     return text if left is None else f"{text}, {rounded_time(left)} left"

@@ -51,13 +51,23 @@ class StalledObjects:
         return found
 
 
-def work_document(publication: Publication | None) -> dict[str, object]:
-    """Return how fast its making goes on (bytes/s), and the seconds left, as far as known."""
+def pace(publication: Publication | None, stall: Stall | None) -> tuple[float | None, float | None]:
+    """Return how fast its making goes on (bytes/s), and the seconds left, as far as known.
+
+    What is stalled has no pace, though its last half minute still has a mean.
+    """
     work = None if publication is None else publication.work
     if work is None:
-        return {"rate": None, "time_left": None}
+        return None, None
+    if stall is not None:
+        return 0.0, None
     now = trio.current_time()
-    rate, left = work.rate(now), work.left(now)
+    return work.rate(now), work.left(now)
+
+
+def work_document(publication: Publication | None, stall: Stall | None) -> dict[str, object]:
+    """Return the pace of its making as the page has it."""
+    rate, left = pace(publication, stall)
     return {
         "rate": None if rate is None else round(rate),
         "time_left": None if left is None else round(left),

@@ -9,8 +9,9 @@ import trio
 
 from seeder.admin.accounts import ROWS_AT_ONCE, Accounts
 from seeder.admin.exposition import Labels, labels
-from seeder.admin.stalls import STALLED, StalledObjects
+from seeder.admin.stalls import STALLED, StalledObjects, pace
 from seeder.ledger.counters import FORMER, Account, AccountKey, Counters
+from seeder.s3.stalls import Stall
 from seeder.torrent.catalog import Publication
 from seeder.torrent.objects import ObjectRef
 
@@ -92,13 +93,12 @@ async def add_up(
     for ref in prefixes:
         _prefix_sum(by_prefix, (ref.origin, ref.bucket, ref.key))
     known: set[AccountKey] = set()
-    now = trio.current_time()
     async for publication in accounts.publications():
         account = accounts.account(publication)
         stall = stalled.find(publication)
         state = STALLED if stall is not None else publication.state
         sums.states[state] += 1
-        _note_build(sums, publication, now)
+        _note_build(sums, publication, stall)
         repeated = account.key in known
         known.add(account.key)
         for each in _sums_of(account.key, belongs, by_prefix, objects, most):
@@ -155,13 +155,13 @@ def _prefix_sum(by_prefix: dict[PrefixName, Sum], place: PrefixName) -> Sum:
     return found
 
 
-def _note_build(sums: Sums, publication: Publication, now: float) -> None:
+def _note_build(sums: Sums, publication: Publication, stall: Stall | None) -> None:
     work = publication.work
     if work is not None:
         sums.builds += 1
         sums.build_size += work.size
         sums.build_done += work.done
-        sums.build_rate += work.rate(now) or 0.0
+        sums.build_rate += pace(publication, stall)[0] or 0.0
 
 
 def by_origin(prefixes: Mapping[PrefixName, Sum]) -> dict[str, Sum]:

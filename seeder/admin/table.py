@@ -73,7 +73,7 @@ class ObjectEntry:
             "state": self.state,
             "reason": self.reason,
             "progress": publication.progress if publication is not None else None,
-            **work_document(publication),
+            **work_document(publication, self.stall),
             "size": account.size,
             "info_hash": account.info_hash,
             "origin_bytes": origin_bytes,

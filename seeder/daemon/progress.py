@@ -51,13 +51,9 @@ class ProgressLog:
         for publication in due[:MOST_TOLD]:
             work, stall = publication.work, stalled.find(publication)
             assert work is not None
-            _LOG.info(
-                "%s: %d of %d bytes hashed: %s",
-                publication.ref,
-                work.done,
-                work.size,
-                describe_work(publication) if stall is None else f"stalled: {stall}",
-            )
+            done = f"{work.done} of {work.size} bytes hashed" if work.size else "no byte hashed yet"
+            how = describe_work(publication) if stall is None else f"stalled: {stall}"
+            _LOG.info("%s: %s: %s", publication.ref, done, how)
         if len(due) > MOST_TOLD:
             _LOG.info(
                 "%s being made",

@@ -65,7 +65,11 @@ class Keepers:
             self._add(each, record, len(added))
         served = sum(self._keepers[each.ref].publication.torrent is not None for each in added)
         if len(added) > MOST_LOGGED:
-            _LOG.info("%s, known and served: %d", counted(len(added), "new object"), served)
+            _LOG.info(
+                "%s; %d of them known from an earlier run, and served at once",
+                counted(len(added), "new object"),
+                served,
+            )
 
     def _recall(self, refs: list[ObjectRef]) -> list[Record | StorageError | None]:
         found: list[Record | StorageError | None] = []

@@ -7,12 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trio
 from prometheus_client.parser import text_string_to_metric_families
+from trio.testing import MockClock
 
 from seeder.admin.exposition import CONTENT_TYPE, LINES_AT_ONCE
 from seeder.admin.metrics import ProcessMetrics
+from seeder.admin.overview import describe_work
 from seeder.admin.reloads import RELOAD_OUTCOMES, Reloads
-from seeder.admin.stalls import StalledObjects
+from seeder.admin.stalls import StalledObjects, work_document
 from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
 from seeder.ledger.counters import AccountKey, Counters, Ledger
 from seeder.net.timings import Timings
@@ -24,7 +27,15 @@ from seeder.torrent.catalog import Catalog, Publication, State
 from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.torrent.work import Work
 from seeder.tracker.tallies import ANNOUNCE_OUTCOMES, TrackerTallies
-from tests.admin.support import IDLE_ORIGIN, PRICES, Sample, parts_of, render, samples_of
+from tests.admin.support import (
+    IDLE_ORIGIN,
+    PRICES,
+    Sample,
+    accounts_of,
+    parts_of,
+    render,
+    samples_of,
+)
 
 AWKWARD = 'a "key"\\ with\nall of it'
 
@@ -175,6 +186,29 @@ def test_builds_are_told_with_their_progress() -> None:
     assert value(samples, "seeder_build_done_bytes") == 25
     name = "seeder_build_progress_ratio"
     assert value(samples, name, bucket="quotes", key="Nelson") == 0.25
+
+
+async def test_what_is_stalled_has_no_rate_and_no_time_left(autojump_clock: MockClock) -> None:
+    await trio.sleep(100)
+    now, work = trio.current_time(), Work(0.0)
+    work.advance(0, 100, now - 20)
+    work.advance(25, 100, now - 18)
+    catalog, ref = Catalog(), ObjectRef("default", "quotes", "Nelson")
+    publication = Publication(ref, state=State.BUILDING, progress=0.25, work=work)
+    catalog.add(publication)
+    accounts, stall = accounts_of(Ledger(), catalog), Stall(18.0, 8, None)
+    for stalled, rate in ((None, 25 / 20), (StalledObjects({ref: stall}, {}), 0)):
+        found = stalled or StalledObjects()
+        parts = await parts_of(Ledger(), catalog=catalog, stalled=stalled)
+        samples = samples_of(b"".join(parts).decode())
+        assert value(samples, "seeder_build_bytes_per_second") == rate
+        row = accounts.row(publication, found)
+        assert row.rate == rate
+        document = work_document(publication, found.find(publication))
+        assert document["rate"] == round(rate)
+        assert (row.time_left is None) == (document["time_left"] is None) == (rate == 0)
+        text = describe_work(publication, found.find(publication))
+        assert text == ("25%" if not rate else "25%, 1 B/s, 60 s left")
 
 
 def test_connections_and_announces_are_told_by_state_reason_event_and_outcome() -> None:
