@@ -47,8 +47,8 @@ class EventStream:
             await trio.sleep(self._pause)
             begin = trio.current_time()
             document = await self._make()
-            self._unsent = memoryview(self._encode(self._event(document)))
             self._pause = max(PERIOD, (trio.current_time() - begin) / MOST_OF_THE_TIME)
+            self._unsent = memoryview(self._encode(self._event(document)))
         return [self._unsent]
 
     def took(self, count: int) -> None:
@@ -60,8 +60,14 @@ class EventStream:
         self._closed(self)
 
     def _event(self, document: Document) -> Document:
+        """Return the event; it says when the next one is due if that is later than usual."""
         shown, self._shown = self._shown, document
-        return {"whole": document} if shown is None else {"delta": changes(shown, document)}
+        event: Document = {"whole": document}
+        if shown is not None:
+            event = {"delta": changes(shown, document)}
+        if self._pause > PERIOD:
+            event["pause"] = round(self._pause, 1)
+        return event
 
     def _encode(self, event: Document) -> bytes:
         data = b"data: %b\n\n" % json.dumps(event, allow_nan=False, separators=(",", ":")).encode()

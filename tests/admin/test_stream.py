@@ -63,7 +63,9 @@ async def test_an_event_comes_every_two_seconds_and_the_first_at_once(
 
 async def test_documents_that_take_long_are_made_more_seldom(autojump_clock: MockClock) -> None:
     documents = Documents(cost=1.0)
-    await events(opened(documents), 3)
+    told = await events(opened(documents), 3)
+    # The page knows by that how long to wait.
+    assert [event["pause"] for event in told] == pytest.approx([1 / MOST_OF_THE_TIME] * 3)
     first, second, third = documents.made_at
     assert second - first == pytest.approx(1 / MOST_OF_THE_TIME + 1)
     assert third - second == pytest.approx(1 / MOST_OF_THE_TIME + 1)

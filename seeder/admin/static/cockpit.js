@@ -9,7 +9,8 @@ import { Reader } from "./history.js";
 import { Plot, CACHE, S3, TRAFFIC } from "./plots.js";
 
 const SPANS = ["hour", "day", "month", "all"];
-const STALE = 10000;
+const STALE = 10; // seconds; later if the next event is due later
+const LATE = 8; // seconds that it may be late then
 const AGAIN = 3000;
 
 const USUAL = { span: "day", search: "", state: "", order: "attention", reverse: "", first: "0", opened: "" };
@@ -24,6 +25,7 @@ let source = null;
 let now = null;
 let before = null;
 let heardAt = 0;
+let due = 0;
 let again = 0;
 
 // What is in the address after # outlives a reload, and can be sent to somebody.
@@ -66,6 +68,7 @@ function take(event) {
     patch(now, said.delta);
   }
   heardAt = Date.now();
+  due = heardAt + 1000 * Math.max(STALE, (said.pause || 0) + LATE);
   show();
 }
 
@@ -113,7 +116,7 @@ function connect() {
 }
 
 setInterval(() => {
-  if (source && heardAt && Date.now() - heardAt > STALE) lost();
+  if (source && heardAt && Date.now() > due) lost();
 }, 1000);
 
 document.addEventListener("visibilitychange", connect);
