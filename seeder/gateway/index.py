@@ -1,16 +1,65 @@
-"""The index: the public torrents in order; making a page looks at that page's torrents only."""
+"""The index: the public torrents, searched and in order, a page at a time.
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+There may be ten thousand, so whatever looks at all of them lets other tasks run in between, and is
+used for a moment. Making a page looks at that page's torrents only.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from heapq import merge
+from itertools import islice
+from typing import Literal, NamedTuple, TypeAlias
+
+import trio
 
 from seeder.gateway.links import Links
-from seeder.torrent.catalog import Catalog, Publication
-from seeder.torrent.info import safe_name
-from seeder.torrent.objects import ObjectRef
+from seeder.torrent.catalog import Catalog, Publication, Torrent
+from seeder.torrent.info import InfoHash, safe_name
+from seeder.tracker.announce import ScrapeCounts
 
 FRESH = 1.0
-"""Seconds for which a sorted order is used: sorting 10,000 names takes some milliseconds."""
+"""Seconds for which a sorted order is used."""
+SLICE = 500
+"""Torrents that are looked at in a go: a millisecond or two."""
+LONGEST_SEARCH = 200
+"""Characters; what stands behind is ignored."""
+
+_FIRST = -(10**20)
+"""Less than the rank of any torrent."""
+
+Order: TypeAlias = Literal["name", "newest", "size"]
+
+
+class _Row(NamedTuple):
+    """A torrent's place in an order; rows are sorted as they are."""
+
+    rank: int
+    """What comes before the name: 0, or less the later it was published, or the larger it is."""
+    bucket: str
+    key: str
+    text: str
+    """What is searched: both in lower case."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexQuery:
+    """Which torrents are asked for."""
+
+    bucket: str | None = None
+    """None means all buckets."""
+    search: str = ""
+    """Words that the name of each has to contain, or an info hash."""
+    order: Order = "name"
+    after: str = ""
+    """What stands in `next` of the page before, or BUCKET/KEY where they go by name."""
+    count: int = 100
+    """Torrents on the page, at most."""
+
+    @property
+    def words(self) -> Sequence[str]:
+        """The words in lower case."""
+        return self.search[:LONGEST_SEARCH].lower().split()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +78,15 @@ class IndexEntry:
     """Where the object itself is to be had over HTTP; None where it isn't."""
     published: int | None = None
     """Unix seconds at which there was this torrent for the first time."""
+    seeds: int = 1
+    """Complete peers, us included."""
+    leechers: int = 0
+    info_hash_v2: str | None = None
+    """64 hexadecimal digits of a hybrid."""
+    sha256: str | None = None
+    """Of the whole object, 64 hexadecimal digits; None where neither of these two told it."""
+    sha256_from: Literal["s3", "publisher"] | None = None
+    """Who says so: S3, which checked it, or the publisher alone, as metadata."""
 
     @property
     def name(self) -> str:
@@ -37,30 +95,38 @@ class IndexEntry:
 
 @dataclass(frozen=True, slots=True)
 class IndexPage:
-    """Some of the public torrents, by name."""
+    """Some of the public torrents."""
 
     entries: Sequence[IndexEntry]
     first: int
     """The place of the first of them, from 1."""
     total: int
     previous: str | None
-    """The name after which the page before begins ("" for the first page); None without one."""
+    """What the page before begins after ("" for the first page); None without one."""
     next: str | None
-    """The name after which the next page begins; None without one."""
+    """What the next page begins after; None without one."""
 
 
 class Index:
-    """Pages of the public torrents; `clock` is in seconds."""
+    """Pages of the public torrents.
 
-    def __init__(self, catalog: Catalog, links: Links, clock: Callable[[], float]) -> None:
+    `counts` tells of a torrent's swarm, `clock` is in seconds.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        links: Links,
+        counts: Callable[[InfoHash], ScrapeCounts],
+        clock: Callable[[], float],
+    ) -> None:
         self._catalog = catalog
         self._links = links
+        self._counts = counts
         self._clock = clock
-        self._sorted_at: float | None = None
-        self._names: list[tuple[str, str]] = []
-        """Bucket and key of every public torrent, in order."""
-        self._newest: list[ObjectRef] = []
-        """The same torrents, the one that was published last first."""
+        self._orders: dict[Order, tuple[float, Sequence[_Row]]] = {}
+        """The public torrents in each order, and when they were sorted."""
+        self._sorting = trio.Lock()
 
     @property
     def url(self) -> str:
@@ -72,58 +138,68 @@ class Index:
         """Whether nothing is here yet because the start isn't over."""
         return self._catalog.loading and not self._catalog.publications
 
-    def page(self, bucket: str | None, after: str, count: int) -> IndexPage:
-        """Return up to `count` torrents by name, those after `after` (BUCKET/KEY, or "").
-
-        `bucket` None means all buckets.
-        """
-        self._sort()
-        first, last = self._range(bucket)
-        name, _, key = after.partition("/")
-        start = max(first, bisect_right(self._names, (name, key)))
-        names = self._names[start : min(start + count, last)]
-        end = start + len(names)
+    async def page(self, query: IndexQuery) -> IndexPage:
+        """Return a page."""
+        rows = await self._matching(query)
+        start = 0
+        if query.after:
+            start = bisect_right(rows, _place(query), key=lambda row: row[:3])
+        some = rows[start : start + query.count]
+        end = start + len(some)
         previous = None
-        if start > first:
-            before = start - count - 1
-            previous = "/".join(self._names[before]) if before >= first else ""
+        if start:
+            before = start - query.count - 1
+            previous = _name(query, rows[before]) if before >= 0 else ""
+        entries = [
+            entry
+            for row in some
+            if (entry := self._entry(self._catalog.by_name(row.bucket, row.key)))
+        ]
+        await trio.lowlevel.checkpoint()
         return IndexPage(
-            [entry for each in names if (entry := self._entry(self._catalog.by_name(*each)))],
-            first=start - first + 1,
-            total=last - first,
+            entries,
+            first=start + 1,
+            total=len(rows),
             previous=previous,
-            next="/".join(names[-1]) if names and end < last else None,
+            next=_name(query, some[-1]) if some and end < len(rows) else None,
         )
 
-    def newest(self, bucket: str | None, count: int) -> Sequence[IndexEntry]:
-        """Return up to `count` torrents, the one that was published last first."""
-        self._sort()
-        found: list[IndexEntry] = []
-        for ref in self._newest:
-            if len(found) == count:
-                break
-            if bucket is None or ref.bucket == bucket:
-                entry = self._entry(self._catalog.publications.get(ref))
-                if entry is not None:
-                    found.append(entry)
+    async def _matching(self, query: IndexQuery) -> Sequence[_Row]:
+        """Return the torrents that a query finds, in its order."""
+        rows, words, bucket = await self._in_order(query.order), query.words, query.bucket
+        if not words and bucket is None:
+            return rows
+        name = self._named_by_hash(words)
+        found: list[_Row] = []
+        for start in range(0, len(rows), SLICE):
+            found += [
+                row
+                for row in rows[start : start + SLICE]
+                if (bucket is None or row.bucket == bucket)
+                and (name == (row.bucket, row.key) or all(word in row.text for word in words))
+            ]
+            await trio.lowlevel.checkpoint()
         return found
 
-    def _sort(self) -> None:
-        now = self._clock()
-        if self._sorted_at is not None and now < self._sorted_at + FRESH:
-            return
-        self._sorted_at = now
-        shown = {(each.ref.bucket, each.ref.key) for each in self._catalog if _is_shown(each)}
-        self._names = sorted(shown)
-        # The order of a start is not that of publishing. Equal times leave the order as it is.
-        live = [each for each in self._catalog.newest() if _is_shown(each)]
-        self._newest = [each.ref for each in sorted(live, key=_published, reverse=True)]
+    def _named_by_hash(self, words: Sequence[str]) -> tuple[str, str] | None:
+        """Return bucket and key of the torrent whose info hash is searched, if it is one."""
+        if len(words) != 1 or len(words[0]) not in (40, 64):
+            return None
+        try:
+            # Of a v2 hash, the beginning.
+            torrent = self._catalog.by_hash(bytes.fromhex(words[0])[:20])
+        except ValueError:
+            return None
+        owner = self._catalog.owner(torrent) if torrent is not None else None
+        return (owner.ref.bucket, owner.ref.key) if owner is not None else None
 
-    def _range(self, bucket: str | None) -> tuple[int, int]:
-        """Return where the names of a bucket begin and end."""
-        if bucket is None:
-            return 0, len(self._names)
-        return bisect_left(self._names, (bucket,)), bisect_left(self._names, (bucket + "\0",))
+    async def _in_order(self, order: Order) -> Sequence[_Row]:
+        async with self._sorting:
+            now, (sorted_at, rows) = self._clock(), self._orders.get(order, (None, ()))
+            if sorted_at is None or now >= sorted_at + FRESH:
+                rows = await _sorted(self._catalog, order)
+                self._orders[order] = (now, rows)
+            return rows
 
     def _entry(self, publication: Publication | None) -> IndexEntry | None:
         """Return the entry of a publication; None when it is no longer to be shown."""
@@ -131,6 +207,9 @@ class Index:
             return None
         torrent, ref = publication.torrent, publication.ref
         assert torrent is not None
+        counts = self._counts(torrent.info_hash)
+        told = (publication.pinned or torrent.pinned).description
+        sha256, sha256_from = (None, None) if told is None else told.digest
         return IndexEntry(
             bucket=ref.bucket,
             key=ref.key,
@@ -141,13 +220,67 @@ class Index:
             magnet=self._links.magnet(torrent, public=True, name=safe_name(ref.key)),
             download_url=self._links.download_url(torrent),
             published=torrent.published,
+            seeds=counts.complete,
+            leechers=counts.incomplete,
+            info_hash_v2=torrent.v2_hash.hex() if torrent.v2_hash is not None else None,
+            sha256=sha256,
+            sha256_from=sha256_from,
         )
+
+
+async def _sorted(catalog: Catalog, order: Order) -> Sequence[_Row]:
+    """Return the public torrents of a catalog in an order, each name once."""
+    all_of_them = list(catalog.publications.values())
+    runs: list[Sequence[_Row]] = []
+    for start in range(0, len(all_of_them), SLICE):
+        rows = (_row(each, order) for each in all_of_them[start : start + SLICE])
+        runs.append(sorted(row for row in rows if row is not None))
+        await trio.lowlevel.checkpoint()
+    ordered: list[_Row] = []
+    merged = _each_once(merge(*runs))
+    while some := list(islice(merged, SLICE)):
+        ordered += some
+        await trio.lowlevel.checkpoint()
+    return ordered
+
+
+def _each_once(rows: Iterable[_Row]) -> Iterator[_Row]:
+    seen: set[tuple[str, str]] = set()
+    for row in rows:
+        name = row.bucket, row.key
+        if name not in seen:
+            seen.add(name)
+            yield row
+
+
+def _row(publication: Publication, order: Order) -> _Row | None:
+    torrent, ref = publication.torrent, publication.ref
+    if torrent is None or not publication.public:
+        return None
+    return _Row(_rank(torrent, order), ref.bucket, ref.key, f"{ref.bucket}/{ref.key}".lower())
+
+
+def _rank(torrent: Torrent, order: Order) -> int:
+    if order == "name":
+        return 0
+    return -((torrent.published or 0) if order == "newest" else torrent.pinned.size)
+
+
+def _name(query: IndexQuery, row: _Row) -> str:
+    """Return what a page that begins after a row is asked for with."""
+    name = f"{row.bucket}/{row.key}"
+    return name if query.order == "name" else f"{-row.rank}/{name}"
+
+
+def _place(query: IndexQuery) -> tuple[int, str, str]:
+    """Return where a page begins that is asked for: at the start where that can't be read."""
+    rank, after = 0, query.after
+    if query.order != "name":
+        digits, _, after = after.partition("/")
+        rank = -int(digits) if digits.isdecimal() and len(digits) < 20 else _FIRST
+    bucket, _, key = after.partition("/")
+    return rank, bucket, key
 
 
 def _is_shown(publication: Publication) -> bool:
     return publication.public and publication.torrent is not None
-
-
-def _published(publication: Publication) -> int:
-    torrent = publication.torrent
-    return (torrent.published if torrent is not None else None) or 0

@@ -1,20 +1,22 @@
 """The index at /: a page in HTML, JSON, and RSS, which clients' downloaders watch.
 
-The page and the JSON go by name and are paged. The feed has only the newest torrents: a program
-that watches it has seen the others.
+The page and the JSON are paged and go by name, or by date or size. The feed has only the newest
+torrents: a program that watches it has seen the others.
 """
 
+import gzip
 import hashlib
-from typing import Literal, TypeAlias
+from dataclasses import replace
+from typing import Literal, TypeAlias, get_args
 
-from seeder.gateway.index import Index
+from seeder.gateway.index import LONGEST_SEARCH, Index, IndexQuery, Order
 from seeder.gateway.index_pages import HtmlPages, json_page, rss_feed
 from seeder.gateway.s3errors import S3Error
 from seeder.http.headers import accepted, tags_match
 from seeder.http.messages import Header, Request, Response, decoded_query
 
-MOST_ENTRIES = 100
-"""Torrents on a page, or in the feed."""
+ROWS = 50
+"""Torrents on a page in HTML; in JSON and the feed there are more."""
 
 Format: TypeAlias = Literal["html", "json", "rss"]
 _TYPES: dict[Format, bytes] = {
@@ -40,38 +42,45 @@ class IndexRoutes:
         self._index = index
         self._pages = HtmlPages()
 
-    def answer(self, request: Request, bucket: str | None) -> Response:
+    async def answer(self, request: Request, bucket: str | None) -> Response:
         """Answer with the torrents of a bucket, or of all (None).
 
         S3Error ServiceUnavailable while they aren't known.
         """
-        query = {
-            name: value.decode("utf-8", "replace") for name, value in decoded_query(request.query)
-        }
-        form = _format(query.get(b"format"), request)
-        if form is None:
-            return Response(
-                400, b"the formats are html, json and rss\n", ((b"Content-Type", b"text/plain"),)
-            )
+        said = _said(request)
+        form = _format(said.get("format"), request)
+        order = _order(said.get("order", "name"))
+        if form is None or order is None:
+            why = b"the formats are html, json and rss; the orders name, newest and size\n"
+            return Response(400, why, ((b"Content-Type", b"text/plain"),))
         if self._index.loading:
             # A feed without entries would be believed.
             raise S3Error("ServiceUnavailable", "What is published is being looked up; try again.")
         title = "Torrents" if bucket is None else f"Torrents of {bucket}"
-        if form == "rss":
-            newest = self._index.newest(bucket, MOST_ENTRIES)
-            body = rss_feed(newest, title=title, url=self._index.url)
+        query = IndexQuery(bucket, said.get("q", "").strip(), order, said.get("after", ""))
+        if form == "html":
+            query = replace(query, count=ROWS)
+            body = self._pages.render(await self._index.page(query), query, title=title)
+        elif form == "json":
+            body = json_page(await self._index.page(query), query)
         else:
-            page = self._index.page(bucket, query.get(b"after", ""), MOST_ENTRIES)
-            body = json_page(page) if form == "json" else self._pages.render(page, title=title)
+            page = await self._index.page(replace(query, order="newest", after=""))
+            # One item for each info hash, which two objects of the same content may share.
+            entries = {entry.info_hash: entry for entry in reversed(page.entries)}
+            body = rss_feed([*entries.values()][::-1], title=title, url=self._index.url)
         return self._response(request, form, body)
 
     def _response(self, request: Request, form: Format, body: bytes) -> Response:
-        etag = b'"' + hashlib.sha256(body).hexdigest()[:32].encode() + b'"'
         headers: tuple[Header, ...] = (
-            (b"ETag", etag),
             (b"Cache-Control", b"no-cache"),
-            (b"Vary", b"Accept"),
+            (b"Vary", b"Accept, Accept-Encoding"),
         )
+        tag = hashlib.sha256(body).hexdigest()[:32].encode()
+        if accepted(request.all_headers(b"accept-encoding")).get(b"gzip", 0) > 0:
+            body, tag = gzip.compress(body, compresslevel=1, mtime=0), tag + b"-gzip"
+            headers += ((b"Content-Encoding", b"gzip"),)
+        etag = b'"' + tag + b'"'
+        headers += ((b"ETag", etag),)
         if tags_match(request.all_headers(b"if-none-match"), etag, weakly=True):
             return Response(304, b"", headers)
         headers += (
@@ -82,6 +91,22 @@ class IndexRoutes:
         if form == "html":
             headers += ((b"Content-Security-Policy", self._pages.policy),)
         return Response(200, body, headers)
+
+
+def _said(request: Request) -> dict[str, str]:
+    """Return what the query says; in what is searched, a plus is a space, as forms send it."""
+    said = {
+        name.decode("latin-1"): value.decode("utf-8", "replace")
+        for name, value in decoded_query(request.query)
+    }
+    if "q" in said:
+        plain = dict(decoded_query(request.query.replace(b"+", b" ")))
+        said["q"] = plain[b"q"].decode("utf-8", "replace")[:LONGEST_SEARCH]
+    return said
+
+
+def _order(wanted: str) -> Order | None:
+    return next((order for order in get_args(Order) if order == wanted), None)
 
 
 def _format(wanted: str | None, request: Request) -> Format | None:

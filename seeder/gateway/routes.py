@@ -135,12 +135,20 @@ class PublicRoutes:
         except S3Error as error:
             return self._objects.refuse(request, error)
 
-    def _root(self, request: Request, bucket: str | None) -> Response:
+    def _root(self, request: Request, bucket: str | None) -> Response | Awaitable[Response]:
         if self._index is None:
             return Response(200, b"A BitTorrent tracker for objects in S3.\n", (_TEXT,))
         try:
             client = self._admit(request, INDEX_REQUESTS)
-            page = self._index.answer(request, bucket)
+        except S3Error as error:
+            return for_pages(error_text(error))
+        return self._list_torrents(self._index, request, bucket, client)
+
+    async def _list_torrents(
+        self, index: IndexRoutes, request: Request, bucket: str | None, client: bytes
+    ) -> Response:
+        try:
+            page = await index.answer(request, bucket)
             return for_pages(self._paged(request, page, client))
         except S3Error as error:
             return for_pages(error_text(error))
@@ -220,6 +228,7 @@ def public_routes(
         clock,
     )
     naming = Naming(config.gateway.domains)
+    index = Index(catalog, links, swarms.counts, clock)
     objects, documents = PublishedObjects(catalog, links, config.origins), Documents(uploads)
     return PublicRoutes(
         clients,
@@ -228,7 +237,7 @@ def public_routes(
         ObjectRoutes(objects, naming, keyring, documents, downloads if links.web_seed else None),
         BucketRoutes(catalog, objects, keyring, listed=config.gateway.listing),
         documents=documents,
-        index=IndexRoutes(Index(catalog, links, clock)) if config.gateway.listing else None,
+        index=IndexRoutes(index) if config.gateway.listing else None,
     )
 
 

@@ -90,6 +90,7 @@ def _description(told: dict[str, Any]) -> Description | None:
     return Description(
         None if modified is None else min(_count(modified), _LATEST),
         tuple((_text(name), _line(value)) for name, value in headers.items()),
+        None if told.get("sha256") is None else _hash(told["sha256"]).hex(),
     )
 
 
@@ -284,7 +285,11 @@ def described(pinned: PinnedObject) -> dict[str, object]:
     description = pinned.description
     if description is None:
         return {}
-    return {"modified": description.modified, "headers": dict(description.headers)}
+    return {
+        "modified": description.modified,
+        "headers": dict(description.headers),
+        "sha256": description.sha256,
+    }
 
 
 def _told(info: Info, tree: TreeFile | None) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """What the head of an answer tells of an object: its state, its range, its description. No I/O."""
 
+import base64
 import re
 from collections.abc import Mapping
 
@@ -24,6 +25,7 @@ _KEPT = frozenset(
 """The headers that S3 keeps with an object as its publisher gave them."""
 _NO_CODING = frozenset({"", "aws-chunked", "identity"})
 _METADATA = "x-amz-meta-"
+_SHA256_LENGTH = 32
 _MOST_KEPT = 8192
 """Characters of all of them; S3 itself takes requests with so much."""
 _HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
@@ -155,4 +157,15 @@ def describe(headers: Mapping[str, str]) -> Description:
         plain = value.isascii() and value.isprintable() and _HEADER_NAME.fullmatch(name)
         if value and plain and room >= 0:
             kept.append((name, value))
-    return Description(parse_date(headers.get("last-modified", "")), tuple(kept))
+    modified = parse_date(headers.get("last-modified", ""))
+    return Description(modified, tuple(kept), _sha256(headers))
+
+
+def _sha256(headers: Mapping[str, str]) -> str | None:
+    """Return the SHA-256 that S3 keeps of a whole object; None of the hash of its parts' hashes."""
+    try:
+        digest = base64.b64decode(headers.get("x-amz-checksum-sha256", ""), validate=True)
+    except ValueError:  # such as "-3" at the end, after which so many parts were hashed
+        return None
+    whole = headers.get("x-amz-checksum-type", "FULL_OBJECT") == "FULL_OBJECT"
+    return digest.hex() if whole and len(digest) == _SHA256_LENGTH else None

@@ -89,7 +89,9 @@ class Witnesses:
                 raise HeadRefused(f"{label(ref)}: S3 answers {exchange.status} to a HEAD")
             return exchange.headers
 
-        call = Call("HEAD", ref, meter, "metainfo", take, normal=(HeadRefused,))
+        # S3 tells the SHA-256 that it keeps to those who ask for it.
+        asks = {"x-amz-checksum-mode": "ENABLED"}
+        call = Call("HEAD", ref, meter, "metainfo", take, asks, normal=(HeadRefused,))
         return await self._caller.result(call)
 
     async def _ask_by_range(

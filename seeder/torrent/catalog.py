@@ -426,10 +426,6 @@ class Catalog:
             bucket == prefix.bucket and key.startswith(prefix.key) for prefix in self.unlisted
         )
 
-    def newest(self) -> Iterator[Publication]:
-        """Yield the publications of the live torrents, the latest to go live first."""
-        return (self.publications[self._owner[info_hash]] for info_hash in reversed(self._live))
-
 
 def _members(bundle: Publication) -> KeySequence:
     """Return the keys of the objects of a bundle that has a torrent."""

@@ -7,11 +7,16 @@ No I/O.
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, Self, TypeAlias
 
 from seeder.torrent.layout import Layout
+
+_PUBLISHED_SHA256 = "x-amz-meta-sha256"
+"""Where publishers put it, since S3 keeps none of what is uploaded in parts."""
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 Purpose: TypeAlias = Literal["metainfo", "hashing", "pieces"]
 """What a request to S3 is for."""
@@ -48,6 +53,16 @@ class Description:
     """Last-Modified in Unix seconds; None where S3 doesn't tell."""
     headers: tuple[tuple[str, str], ...] = ()
     """The headers that its publisher gave it: names in lower case, values that fit in a line."""
+    sha256: str | None = None
+    """The SHA-256 of all its bytes that S3 checked and keeps, 64 hexadecimal digits; else None."""
+
+    @property
+    def digest(self) -> tuple[str, Literal["s3", "publisher"]] | tuple[None, None]:
+        """The SHA-256 of all its bytes, and who says so: S3, or else its publisher in metadata."""
+        if self.sha256 is not None:
+            return self.sha256, "s3"
+        told = dict(self.headers).get(_PUBLISHED_SHA256, "").lower()
+        return (told, "publisher") if _SHA256.fullmatch(told) else (None, None)
 
 
 @dataclass(frozen=True, slots=True)

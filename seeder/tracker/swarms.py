@@ -227,11 +227,12 @@ class Swarms:
 
     def scrape(self, info_hashes: Iterable[InfoHash]) -> dict[InfoHash, ScrapeCounts]:
         """Return the counts of each swarm; zeros for a torrent that we don't serve."""
-        counts = {}
-        for info_hash in info_hashes:
-            swarm = self._swarms.get(self._aliases.get(info_hash, info_hash))
-            counts[info_hash] = ScrapeCounts() if swarm is None else swarm.counts()
-        return counts
+        return {info_hash: self.counts(info_hash) for info_hash in info_hashes}
+
+    def counts(self, info_hash: InfoHash) -> ScrapeCounts:
+        """Return the counts of one swarm; zeros for a torrent that we don't serve."""
+        swarm = self._swarms.get(self._aliases.get(info_hash, info_hash))
+        return ScrapeCounts() if swarm is None else swarm.counts()
 
     def statistics(self, info_hash: InfoHash) -> SwarmStatistics:
         """Return what one swarm's peers have told; zeros for a torrent that we don't serve."""

@@ -18,6 +18,7 @@ from seeder.http.connection import ServerLimits
 from seeder.ledger.budget import Level
 from seeder.net.buckets import AddressLimiter
 from seeder.torrent.catalog import Catalog, Publication, Torrent
+from seeder.tracker.announce import ScrapeCounts
 from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from seeder.units import MIB
@@ -106,7 +107,7 @@ async def seeding(
             keyring=Keyring(keys),
             documents=documents,
             downloads=downloads,
-            index=Index(catalog, links, trio.current_time),
+            index=Index(catalog, links, lambda info_hash: ScrapeCounts(), trio.current_time),
             catalog=catalog,
         )
         async with serving(routes, server, meter=node.uploads.overhead) as port:

@@ -16,7 +16,7 @@ from seeder.gateway.buckets import BucketRoutes
 from seeder.gateway.clients import Clients, TrustedProxies
 from seeder.gateway.documents import Documents
 from seeder.gateway.download import Downloads
-from seeder.gateway.index import Index, IndexEntry, IndexPage
+from seeder.gateway.index import Index, IndexEntry, IndexPage, IndexQuery
 from seeder.gateway.index_routes import IndexRoutes
 from seeder.gateway.links import Links
 from seeder.gateway.naming import Naming
@@ -30,6 +30,7 @@ from seeder.torrent.catalog import Catalog, Publication, Torrent
 from seeder.torrent.info import build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.tracker.announce import ScrapeCounts
 from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from tests.tracker.announcing import HASH, OWN_PORT, SIZE, Ledger
@@ -124,17 +125,14 @@ class OnePage(Index):
     """Answers with one page, and notes what was asked."""
 
     def __init__(self, page: IndexPage) -> None:
-        super().__init__(Catalog(), Links(ANNOUNCE, "https://t.example.org"), float)
-        self.asked: list[tuple[object, ...]] = []
+        links = Links(ANNOUNCE, "https://t.example.org")
+        super().__init__(Catalog(), links, lambda info_hash: ScrapeCounts(), float)
+        self.asked: list[IndexQuery] = []
         self._page = page
 
-    def page(self, bucket: str | None, after: str, count: int) -> IndexPage:
-        self.asked.append((bucket, after, count))
+    async def page(self, query: IndexQuery) -> IndexPage:
+        self.asked.append(query)
         return self._page
-
-    def newest(self, bucket: str | None, count: int) -> Sequence[IndexEntry]:
-        self.asked.append((bucket, count))
-        return self._page.entries
 
 
 def page_of(

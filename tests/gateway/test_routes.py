@@ -550,11 +550,11 @@ def test_the_root_lists_torrents_where_that_is_wanted() -> None:
     public = Public(
         index=index,
         domains=["t.example.org"],
-        limiter=AddressLimiter(rate=1, burst=12),
+        limiter=AddressLimiter(rate=1, burst=14),
     )
     assert header(public.get("/"), b"Content-Type") == b"text/html; charset=utf-8"
     assert public.get("/?format=json", ("Host", "quotes.t.example.org")).status == 200
-    assert [asked[0] for asked in index.asked] == [None, "quotes"]
+    assert [asked.bucket for asked in index.asked] == [None, "quotes"]
     assert public.get("/", method="POST").status == 405
     # Two pages took most of what the address has; a torrent is still to be had.
     assert public.get("/").status == 503

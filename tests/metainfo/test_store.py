@@ -464,7 +464,9 @@ def test_what_is_no_directory_of_records_is_set_aside(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
-TOLD = Description(784111777, (("content-type", "text/csv"), ("x-amz-meta-by", "Nelson")))
+TOLD = Description(
+    784111777, (("content-type", "text/csv"), ("x-amz-meta-by", "Nelson")), sha256="0f" * 32
+)
 
 
 def test_what_s3_tells_of_an_object_is_kept_and_changes_alone(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The client against moto: an S3 server that somebody else wrote."""
 
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -129,3 +130,15 @@ async def test_a_listing_has_every_key_that_head_finds(
     for key, listed in found.items():
         pinned = await origin.head(ref(key), meter)
         assert (listed.etag, listed.size) == (pinned.etag, pinned.size)
+
+
+async def test_the_sha_256_that_s3_keeps_of_a_whole_object_is_told(
+    client: Any, origin: S3Origin, meter: CountingMeter
+) -> None:
+    client.put_object(Bucket="quotes", Key="kept", Body=BODY, ChecksumAlgorithm="SHA256")
+    client.put_object(Bucket="quotes", Key="other", Body=BODY, ChecksumAlgorithm="CRC32")
+    kept, other = [await origin.head(ref(key), meter) for key in ("kept", "other")]
+    assert kept.description is not None
+    assert kept.description.sha256 == sha256(BODY).hexdigest()
+    assert other.description is not None
+    assert other.description.sha256 is None

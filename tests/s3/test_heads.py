@@ -1,9 +1,11 @@
 """What the head of an answer tells of an object, and the check of a range's."""
 
+from base64 import b64encode
+
 import pytest
 
 from seeder.errors import ObjectChanged, OriginError, OriginFault
-from seeder.s3.heads import check_range, content_length
+from seeder.s3.heads import check_range, content_length, describe
 from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.units import ByteRange
 
@@ -110,3 +112,29 @@ def test_a_server_that_unpacks_objects_is_named_as_the_likely_cause(
     with pytest.raises(OriginFault) as plain:
         check_range(status, headers, pinned, ByteRange(0, 4))
     assert "unpacks" not in str(plain.value)
+
+
+WHOLE = b64encode(bytes(range(32))).decode()
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, None),
+        ({"x-amz-checksum-sha256": WHOLE}, bytes(range(32)).hex()),
+        (
+            {"x-amz-checksum-sha256": WHOLE, "x-amz-checksum-type": "FULL_OBJECT"},
+            bytes(range(32)).hex(),
+        ),
+        # The hash of the hashes of parts, as most servers write it and as some do.
+        ({"x-amz-checksum-sha256": f"{WHOLE}-3"}, None),
+        ({"x-amz-checksum-sha256": WHOLE, "x-amz-checksum-type": "COMPOSITE"}, None),
+        ({"x-amz-checksum-sha256": b64encode(bytes(20)).decode()}, None),
+        ({"x-amz-checksum-sha256": bytes(range(32)).hex()}, None),
+        ({"x-amz-checksum-sha256": "\xe9"}, None),
+    ],
+)
+def test_the_sha_256_is_that_of_a_whole_object_or_none(
+    headers: dict[str, str], expected: str | None
+) -> None:
+    assert describe(headers).sha256 == expected

@@ -60,6 +60,14 @@ class Browser(Closing):
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self._driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
 
+    def open(self, url: str) -> None:
+        """Go to another page."""
+        self._driver.get(url)
+
+    def allow_scripts(self, *, allowed: bool) -> None:
+        """Have pages run their scripts or not, from the next one on; `run` works all the same."""
+        self._driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not allowed})
+
     def run(self, script: str, *arguments: object) -> Any:
         """Run a script in the page and return what it returns."""
         return self._driver.execute_script(script, *arguments)
