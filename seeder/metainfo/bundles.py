@@ -18,7 +18,8 @@ from seeder.errors import (
 )
 from seeder.metainfo.hashing import journal_numbers, known_hashes
 from seeder.metainfo.records import Record
-from seeder.s3.answers import label
+from seeder.metainfo.workers import do_all
+from seeder.s3.answers import label, printable
 from seeder.s3.client import S3Origin
 from seeder.s3.listing import Listed, Page, Walk, publishable, suspicion
 from seeder.torrent.bundle import (
@@ -43,6 +44,8 @@ from seeder.units import LARGEST_SIZE
 _MOST_ASKED = 1000
 """HEADs that one listing may cost for entries that lack an ETag or a size."""
 _ASKED_AT_ONCE = 8
+_UNLISTED = "S3 doesn't list it any more, but HEAD has it; it stays published"
+_NOTHING: Mapping[str, Listed] = {}
 _MD5_OF_NOTHING = "d41d8cd98f00b204e9800998ecf8427e"
 _Choose: TypeAlias = Callable[[Page, Set[str]], Iterator[tuple[str, Listed]]]
 
@@ -54,9 +57,12 @@ class Below:
     objects: dict[str, Listed]
     """By key."""
     left_out: dict[str, str]
-    """Why an object isn't among them, by key: its entry lacks something, and HEAD didn't tell."""
+    """Why an object isn't among them, by key: its entry lacks something, and HEAD didn't tell; or
+    there is no entry, and HEAD has it."""
     gone: frozenset[str]
     """Those of them that aren't there at all: HEAD says so."""
+    unlisted: dict[str, Listed]
+    """By key, what was there before, has no entry, and is there all the same."""
 
 
 async def look(
@@ -65,22 +71,33 @@ async def look(
     settings: ObjectSettings,
     meter: Meter,
     listed: Listed | None = None,
+    *,
+    before: PinnedObject | None = None,
 ) -> PinnedObject:
     """Return the present state of a section's object (HeadObject), or of its bundle (listings).
 
-    `listed` is what the listing of its prefix says. OriginError, BudgetSpent; TooManyObjects.
+    `listed` is what the listing of its prefix says, `before` its last state. OriginError,
+    BudgetSpent; TooManyObjects.
     """
     if settings.bundle:
-        return await list_bundle(origin, settings, meter)
+        members = before.members if isinstance(before, PinnedBundle) else ()
+        known = {each.ref.key: _as_listed(each) for each in members}
+        return await list_bundle(origin, settings, meter, known)
     return await origin.head(ref, meter, listed)
 
 
 async def list_objects(
-    origin: S3Origin, settings: ObjectSettings, belongs: Callable[[str], bool], meter: Meter
+    origin: S3Origin,
+    settings: ObjectSettings,
+    belongs: Callable[[str], bool],
+    meter: Meter,
+    before: Mapping[str, Listed] = _NOTHING,
 ) -> Below:
     """Return the objects below a prefix that `belongs` accepts, from all its pages.
 
-    OriginError, BudgetSpent; TooManyObjects as soon as there are more than `max_objects`.
+    Keys of `before` that aren't listed any more are left out if HEAD has them, for listings may
+    lack something. OriginError, BudgetSpent; TooManyObjects as soon as there are more than
+    `max_objects`.
     """
 
     def choose(page: Page, seen: Set[str]) -> Iterator[tuple[str, Listed]]:
@@ -89,13 +106,22 @@ async def list_objects(
                 yield key, listed
 
     advice = ", and none of them is published anew; raise max_objects, or name longer prefixes"
-    return await _list(origin, settings, choose, advice, meter)
+    found = await _list(origin, settings, choose, advice, meter, before=before)
+    for key in found.unlisted:
+        found.left_out[key] = _UNLISTED
+    return found
 
 
-async def list_bundle(origin: S3Origin, settings: ObjectSettings, meter: Meter) -> PinnedBundle:
+async def list_bundle(
+    origin: S3Origin,
+    settings: ObjectSettings,
+    meter: Meter,
+    before: Mapping[str, Listed] = _NOTHING,
+) -> PinnedBundle:
     """Return the present state of the section's bundle; what only marks a directory isn't in it.
 
-    OriginError (ObjectMissing: there is nothing below the prefix), BudgetSpent; TooManyObjects.
+    Keys of `before` that aren't listed any more are in it as long as HEAD has them. OriginError
+    (ObjectMissing: there is nothing below the prefix), BudgetSpent; TooManyObjects.
     """
 
     def choose(page: Page, _: Set[str]) -> Iterator[tuple[str, Listed]]:
@@ -104,8 +130,8 @@ async def list_bundle(origin: S3Origin, settings: ObjectSettings, meter: Meter) 
                 yield key, listed
 
     advice = " below it; raise max_objects, or publish prefixes further down"
-    listing = await _list(origin, settings, choose, advice, meter, doubts_sizes=True)
-    ref, found = settings.ref, listing.objects
+    listing = await _list(origin, settings, choose, advice, meter, before=before, doubts_sizes=True)
+    ref, found = settings.ref, listing.objects | listing.unlisted
     for key, why in listing.left_out.items():
         # A torrent without one of its files would be another torrent.
         raise OriginFault(f"{label(ref)}: its torrent lacks {key}: {why}")
@@ -124,6 +150,7 @@ async def _list(
     advice: str,
     meter: Meter,
     *,
+    before: Mapping[str, Listed],
     doubts_sizes: bool = False,
 ) -> Below:
     """Return what `choose` takes of each page; `advice` ends the text of TooManyObjects.
@@ -131,7 +158,7 @@ async def _list(
     `choose` gets the keys of all pages so far as well. With `doubts_sizes`, HEAD is asked for sizes
     that nothing else would show to be wrong, or that were.
     """
-    found = Below({}, {}, frozenset())
+    found = Below({}, {}, frozenset(), {})
     unclear: dict[str, str] = {}
     walk = Walk(settings.ref.key, settings.max_objects)
     token: str | None = None
@@ -161,7 +188,42 @@ async def _list(
             )
         token, by_marker = page.next_token, page.by_marker
         if token is None:
+            missing = {key: each for key, each in before.items() if key not in walk.seen}
+            if missing:
+                await _keep_unlisted(origin, settings.ref, found, missing, meter)
             return await _ask(origin, settings.ref, found, unclear, meter) if unclear else found
+
+
+async def _keep_unlisted(
+    origin: S3Origin, prefix: ObjectRef, found: Below, missing: Mapping[str, Listed], meter: Meter
+) -> None:
+    """Keep those of the objects that a listing lacks of which HEAD doesn't say that they are gone.
+
+    Of very many, some are asked about. OriginFault if those aren't gone; OriginUnreachable where
+    all of S3 is away, BudgetSpent.
+    """
+    asked = list(missing)[:: -(-len(missing) // _MOST_ASKED)]
+
+    async def ask(key: str) -> None:
+        there: PinnedObject | Listed | None
+        try:
+            there = await origin.find_unlisted(replace(prefix, key=key), meter)
+        except OriginUnreachable as error:
+            if error.away:
+                raise
+            there = missing[key]
+        if isinstance(there, PinnedObject):
+            there = _as_listed(there)
+        if there is not None:
+            found.unlisted[key] = there
+
+    await do_all(iter(asked), ask, workers=_ASKED_AT_ONCE)
+    if found.unlisted and len(asked) < len(missing):
+        key = next(iter(found.unlisted))
+        raise OriginFault(
+            f"{label(prefix)}: its listing lacks {len(missing)} objects that were there before, and"
+            f" HEAD has {printable(key)}"
+        )
 
 
 async def _ask(
@@ -191,9 +253,7 @@ async def _ask(
                 found.objects.pop(key, None)
                 found.left_out[key] = f"in the listing, {unclear[key]}; {why}"
             else:
-                told = pinned.description
-                modified = told.modified if told is not None else None
-                found.objects[key] = Listed(pinned.etag, pinned.size, modified)
+                found.objects[key] = _as_listed(pinned)
         if failed:
             nursery.cancel_scope.cancel()
 
@@ -208,6 +268,12 @@ async def _ask(
     if failed:
         raise failed[0]
     return replace(found, gone=frozenset(gone))
+
+
+def _as_listed(pinned: PinnedObject) -> Listed:
+    """Return an object's state as a listing would have it."""
+    told = pinned.description
+    return Listed(pinned.etag, pinned.size, None if told is None else told.modified)
 
 
 def _doubt(origin: S3Origin, ref: ObjectRef, listed: Listed) -> str | None:

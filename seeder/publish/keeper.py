@@ -225,7 +225,9 @@ class Keeper(Rounds):
         await self._current.replacing.pause()
         try:
             wanted = self.wanted
-            pinned = await self._maker.look(publication.ref, wanted.settings, wanted.listed)
+            pinned = await self._maker.look(
+                publication.ref, wanted.settings, wanted.listed, publication.pinned
+            )
         except ObjectMissing as error:
             if self.wanted.listed is None:
                 raise

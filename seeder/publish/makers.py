@@ -1,6 +1,6 @@
 """What one origin is asked for its objects, and how their metainfo is made and saved."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import trio
@@ -46,21 +46,30 @@ class Maker:
         return not self._origin.statistics().reachable
 
     async def look(
-        self, ref: ObjectRef, settings: ObjectSettings, listed: Listed | None
+        self,
+        ref: ObjectRef,
+        settings: ObjectSettings,
+        listed: Listed | None,
+        before: PinnedObject | None,
     ) -> PinnedObject:
         """Return how an object stands, or what is in a bundle; as `metainfo.bundles.look`."""
         with self._ledger.tally() as tally:
-            pinned = await look(self._origin, ref, settings, tally, listed)
+            pinned = await look(self._origin, ref, settings, tally, listed, before=before)
             self._ledger.account_of(pinned).absorb(tally)
         return pinned
 
-    async def list_below(self, settings: ObjectSettings, belongs: Callable[[str], bool]) -> Below:
+    async def list_below(
+        self,
+        settings: ObjectSettings,
+        belongs: Callable[[str], bool],
+        before: Mapping[str, Listed],
+    ) -> Below:
         """Return what is below a prefix and `belongs` to it; as `metainfo.bundles.list_objects`.
 
         The requests are booked on no object.
         """
         with self._ledger.tally() as tally:
-            return await list_objects(self._origin, settings, belongs, tally)
+            return await list_objects(self._origin, settings, belongs, tally, before)
 
     async def begin(
         self,

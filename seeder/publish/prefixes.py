@@ -157,7 +157,8 @@ class _Follower(Rounds):
     async def look(self) -> float:
         """List the prefix and take the changes in."""
         settings, entries = self.prefix.settings, self._entries
-        found = await self._maker.list_below(settings, entries.belongs(settings.ref))
+        belongs = entries.belongs(settings.ref)
+        found = await self._maker.list_below(settings, belongs, self.prefix.objects)
         async with self._keepers.lock:
             if entries is self._entries:  # else it was woken to list again
                 await self._take_in(found)

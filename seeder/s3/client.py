@@ -115,6 +115,10 @@ class S3Origin:
         """Return the present state of an object, as `Witnesses.head`. OriginError."""
         return await self._witnesses.head(ref, meter, listed)
 
+    async def find_unlisted(self, ref: ObjectRef, meter: Meter) -> PinnedObject | None:
+        """Return the state of an object that a listing lacks, as `Witnesses.find_unlisted`."""
+        return await self._witnesses.find_unlisted(ref, meter)
+
     def doubts(self, ref: ObjectRef) -> bool:
         """Tell whether an object's size was another one when it was read than it should be."""
         return self._witnesses.doubts(ref)
@@ -155,8 +159,10 @@ class S3Origin:
         if wanted.stop > pinned.size:
             raise ValueError(f"{wanted.header} is not inside {pinned.size} bytes")
         filling = _Filling(wanted, part_length, take)
-        # A proxy may have weakened the ETag: a weak one never matches, the strong one may.
-        headers = {"Range": wanted.header, "If-Match": pinned.strong_etag}
+        headers = {"Range": wanted.header}
+        if self._witnesses.may_match(pinned):
+            # A proxy may have weakened the ETag: a weak one never matches, the strong one may.
+            headers["If-Match"] = pinned.strong_etag
 
         async def fill(exchange: Exchange) -> None:
             if "If-Match" not in headers and "etag" not in exchange.headers:
@@ -193,11 +199,12 @@ class S3Origin:
         try:
             await self._caller.result(call)
             return
-        except ObjectChanged:
-            if not pinned.etag.startswith("W/"):
+        except ObjectChanged as changed:
+            if changed.out_of_range or "If-Match" not in headers:
                 raise
-        # If-Match is compared strongly (RFC 9110, 13.1.1): where S3's own ETag is weak, nothing
-        # matches it. Then the ETag of the answer alone tells whose bytes they are.
+            if not await self._witnesses.is_as_it_was(pinned, meter):
+                raise
+        # The ETag of the answer alone tells whose bytes they are.
         del headers["If-Match"]
         await self._caller.result(call)
 

@@ -70,6 +70,8 @@ def check_range(
             f"{name}: asked for {wanted.header}, S3 answers with Content-Range"
             f" {printable(given) or 'missing'}"
         )
+    if match[3] != "*" and int(match[3]) <= int(match[2]):
+        raise OriginFault(f"{name}: S3 answers with Content-Range {given}, which can't be")
     if match[3] != "*" and int(match[3]) != pinned.size:
         problem = f"{name}: the object has {match[3]} bytes, it had {pinned.size}{_packed(headers)}"
         raise (
@@ -111,7 +113,15 @@ def whole_size(status: int, headers: Mapping[str, str]) -> int | None:
     if status == 200:
         return content_length(headers)
     match = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
-    return whole_number(match[3]) if status == 206 and match is not None else None
+    size = whole_number(match[3]) if status == 206 and match is not None else None
+    return None if match is None or size is None or size <= int(match[2]) else size
+
+
+def gives(status: int, headers: Mapping[str, str], wanted: ByteRange) -> bool:
+    """Tell whether the head of an answer to a ranged GET announces just these bytes."""
+    match = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
+    given = None if match is None else (int(match[1]), int(match[2]))
+    return status == 206 and given == (wanted.start, wanted.stop - 1)
 
 
 def pin(

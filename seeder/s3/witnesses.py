@@ -3,12 +3,19 @@
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 
-from seeder.errors import HeadRefused, ObjectChanged, OriginFault
+from seeder.errors import (
+    HeadRefused,
+    ObjectChanged,
+    OriginError,
+    OriginFault,
+    OriginUnreachable,
+)
 from seeder.s3.answers import label
 from seeder.s3.caller import Caller
 from seeder.s3.calls import Call
-from seeder.s3.heads import content_length, is_plain, pin, whole_size
+from seeder.s3.heads import content_length, gives, is_plain, pin, whole_size
 from seeder.s3.listing import Listed
 from seeder.s3.remarks import Remarks
 from seeder.s3.transport import Exchange
@@ -26,7 +33,9 @@ class Witnesses:
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
         self._doubted: OrderedDict[ObjectRef, None] = OrderedDict()
-        """Objects whose size was another one when they were read."""
+        """Objects whose size or ETag was another one when they were read."""
+        self._unmatched: OrderedDict[ObjectRef, str] = OrderedDict()
+        """By object, the ETag that S3 tells and doesn't match in If-Match."""
         self._remarks = Remarks(_LOG)
 
     async def head(
@@ -36,7 +45,8 @@ class Witnesses:
 
         HeadObject tells it. A ranged GET is asked too where that is refused, has no ETag or
         length, or a length that may be another one than the object's: that of a body that is coded,
-        or one that a read or what is `listed` contradicts. Then the GET is believed.
+        or one that a read or what is `listed` contradicts. Then the GET is believed, unless it
+        says less and S3 gives the last byte that the other one says.
         """
         try:
             told = await self._ask_by_head(ref, meter)
@@ -59,6 +69,12 @@ class Witnesses:
             found, size = told, 0
         except OriginFault as error:
             raise OriginFault(f"{label(ref)}: HEAD doesn't tell its state, and {error}") from error
+        claimed = content_length(told) or 0
+        if listed is not None and opaque(listed.etag) == opaque(told.get("etag", "")):
+            claimed = max(claimed, listed.size)
+        if size is not None and size < claimed and await self._has_byte(ref, claimed - 1, meter):
+            # Some servers and proxies tell the length of the range for that of the object.
+            size = claimed
         pinned = pin(ref, {**told, **found}, size, "a GET of its first byte")
         if listed is not None and _contradicts(listed, pinned):
             self._remarks.say(
@@ -70,12 +86,32 @@ class Witnesses:
             )
         return pinned
 
+    async def find_unlisted(self, ref: ObjectRef, meter: Meter) -> PinnedObject | None:
+        """Return the present state of an object that a listing lacks; None if it is gone.
+
+        OriginUnreachable, BudgetSpent.
+        """
+        try:
+            pinned = await self.head(ref, meter)
+        except OriginUnreachable:
+            raise
+        except OriginError:
+            return None  # S3 said twice that it isn't there for us
+        self._remarks.say(
+            logging.WARNING,
+            "unlisted",
+            ref,
+            f"{label(ref)}: S3 doesn't list it any more, but HEAD has it: its listings lack"
+            " something; it stays published",
+        )
+        return pinned
+
     def doubts(self, ref: ObjectRef) -> bool:
-        """Tell whether an object's size was another one when it was read than it should be."""
+        """Tell whether an object was another one when it was read than HEAD says."""
         return ref in self._doubted
 
     def doubt(self, ref: ObjectRef) -> None:
-        """Take note that an object's size was another one when it was read."""
+        """Take note that an object's size or ETag was another one when it was read."""
         self._doubted[ref] = None
         if len(self._doubted) > _MOST_DOUBTED:
             self._doubted.popitem(last=False)
@@ -108,6 +144,57 @@ class Witnesses:
 
         first = {"Range": ByteRange(0, 1).header}
         return await self._caller.result(Call("GET", ref, meter, "metainfo", take, first, size=1))
+
+    async def _has_byte(self, ref: ObjectRef, index: int, meter: Meter) -> bool:
+        """Tell whether S3 gives a byte of an object. OriginError."""
+        wanted = ByteRange(index, 1)
+
+        async def take(exchange: Exchange) -> bool:
+            return gives(exchange.status, exchange.headers, wanted)
+
+        call = Call("GET", ref, meter, "metainfo", take, {"Range": wanted.header}, size=1)
+        try:
+            return await self._caller.result(call)
+        except ObjectChanged:
+            return False
+
+    def may_match(self, pinned: PinnedObject) -> bool:
+        """Tell whether If-Match may match a state: not where it hasn't, though nothing changed."""
+        return self._unmatched.get(pinned.ref) != pinned.tag
+
+    async def is_as_it_was(self, pinned: PinnedObject, meter: Meter) -> bool:
+        """Tell whether an object that If-Match took for replaced has the ETag that it had.
+
+        Then it isn't asked for by If-Match again. Where HEAD alone tells that ETag, and a GET tells
+        another one, HEAD isn't believed alone any more.
+        """
+        # If-Match is compared strongly (RFC 9110, 13.1.1): where S3's own ETag is weak, nothing
+        # matches it; and some servers and proxies compare it with another one than they tell.
+        if not pinned.etag.startswith("W/"):
+            with suppress(OriginError):
+                return await self._tells_the_same(pinned, meter)
+            return False
+        self._note_unmatched(pinned)
+        return True
+
+    async def _tells_the_same(self, pinned: PinnedObject, meter: Meter) -> bool:
+        try:
+            told = await self._ask_by_head(pinned.ref, meter)
+        except HeadRefused:
+            told = {}
+        if "etag" in told and opaque(told["etag"]) != pinned.tag:
+            return False
+        found, _ = await self._ask_by_range(pinned.ref, meter)
+        if opaque(found.get("etag", "")) != pinned.tag:
+            self.doubt(pinned.ref)
+            return False
+        self._note_unmatched(pinned)
+        return True
+
+    def _note_unmatched(self, pinned: PinnedObject) -> None:
+        self._unmatched[pinned.ref] = pinned.tag
+        if len(self._unmatched) > _MOST_DOUBTED:
+            self._unmatched.popitem(last=False)
 
     async def is_md5(self, pinned: PinnedObject, meter: Meter) -> bool:
         """Tell whether S3 lets an ETag of 32 digits be the object's MD5. OriginError.

@@ -102,7 +102,7 @@ async def test_objects_come_change_and_go_and_the_rest_costs_nothing(world: Worl
     assert world.audience.gone == [(old["b"], REPLACED)]
     assert world.publication("d/a").torrent is old["a"]
     asked = {name for name in world.server.requests if name.startswith("HEAD")}
-    assert asked == {"HEAD d/b", "HEAD d/new"}
+    assert asked == {"HEAD d/b", "HEAD d/c", "HEAD d/new"}
     assert world.server.requests["HEAD d/new"] == 1
 
 

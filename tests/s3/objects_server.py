@@ -51,6 +51,8 @@ class ObjectsServer:
     """Sizes that HEADs alone tell."""
     part: int = 64 * KIB
     """Bytes of the parts that objects were uploaded in, and of the pieces of ?torrent."""
+    unlisted: set[str] = field(default_factory=set)
+    """Keys that listings lack though the objects are there."""
     down: Refusal | None = None
     """What everything about objects is answered with, if it is set."""
     entries: dict[str, str] = field(default_factory=dict)
@@ -153,7 +155,8 @@ class ObjectsServer:
         if dialect.refuses_v2 is not None and "list-type" in asked:
             await self._refuse(seen, stream, *dialect.refuses_v2)
             return
-        below = sorted((key for key in self.objects if key.startswith(prefix)), key=str.encode)
+        there = self.objects.keys() - self.unlisted
+        below = sorted((key for key in there if key.startswith(prefix)), key=str.encode)
         if dialect.v2:
             begin = int(asked.get("continuation-token", ["0"])[0])
         else:

@@ -128,6 +128,87 @@ async def test_a_size_that_a_read_contradicts_is_asked_of_a_get_the_next_time(
     assert (await origin.head(REF, meter)).size == 300
 
 
+@pytest.mark.parametrize(("last", "size"), [(206, 300), (416, 5), (200, 5)])
+async def test_a_get_that_tells_less_than_head_is_asked_for_the_last_byte(
+    *, faults: FaultServer, make_origin: MakeOrigin, meter: CountingMeter, last: int, size: int
+) -> None:
+    """Some servers tell the length of a range for that of the object."""
+    origin = await make_origin(path_style=True)
+    coded = _head(("etag", TAG), ("content-length", "300"), ("content-encoding", "gzip"))
+    first = answer(206, b"x", etag=TAG, content_range="bytes 0-0/5")
+    faults.script(coded, first, answer(last, b"x", content_range="bytes 299-299/300"))
+    assert (await origin.head(REF, meter)).size == size
+    asked = [seen.headers.get("range") for seen in faults.seen]
+    assert asked == [None, "bytes=0-0", "bytes=299-299"]
+
+
+@pytest.mark.parametrize("told", ["bytes 0-0/0", "bytes 5-6/6"])
+async def test_a_range_beyond_the_end_tells_no_size(
+    faults: FaultServer, make_origin: MakeOrigin, meter: CountingMeter, told: str
+) -> None:
+    origin = await make_origin(path_style=True)
+    faults.script(_head(("etag", TAG)), answer(206, b"x", etag=TAG, content_range=told))
+    with pytest.raises(OriginFault, match="size missing"):
+        await origin.head(REF, meter)
+    faults.script(answer(206, b"xy", etag=TAG, content_range="bytes 5-6/6"))
+    with pytest.raises(OriginFault, match="which can't be"):
+        await origin.read_range(PinnedObject(REF, TAG, 300), ByteRange(5, 2), meter, "pieces")
+
+
+PINNED = PinnedObject(REF, TAG, 300)
+GIVEN = answer(206, b"x" * 10, etag=TAG, content_range="bytes 0-9/300")
+OTHER = '"other"'
+
+
+async def test_an_etag_that_if_match_never_matches_is_compared_with_that_of_the_answer(
+    faults: FaultServer, make_origin: MakeOrigin, meter: CountingMeter
+) -> None:
+    origin = await make_origin(path_style=True)
+    told = _head(("etag", TAG), ("content-length", "300"))
+    faults.script(error(412, "PreconditionFailed"), told, FIRST, GIVEN, GIVEN)
+    for _ in range(2):
+        assert await origin.read_range(PINNED, ByteRange(0, 10), meter, "pieces") == b"x" * 10
+    assert faults.finished
+    assert ["if-match" in seen.headers for seen in faults.seen] == [True, *[False] * 4]
+    # Another state is another question.
+    faults.script(answer(206, b"x", etag=OTHER, content_range="bytes 0-0/300"))
+    await origin.read_range(PinnedObject(REF, OTHER, 300), ByteRange(0, 1), meter, "pieces")
+    assert faults.seen[-1].headers["if-match"] == OTHER
+
+
+@pytest.mark.parametrize(
+    "refused", [error(412, "PreconditionFailed"), answer(206, etag=OTHER)], ids=["412", "206"]
+)
+async def test_where_head_alone_tells_an_etag_that_of_a_get_is_believed(
+    faults: FaultServer, make_origin: MakeOrigin, meter: CountingMeter, refused: Reply
+) -> None:
+    origin = await make_origin(path_style=True)
+    told = _head(("etag", TAG), ("content-length", "300"))
+    first = answer(206, b"x", etag=OTHER, content_range="bytes 0-0/300")
+    faults.script(refused, told, first)
+    with pytest.raises(ObjectChanged):
+        await origin.read_range(PINNED, ByteRange(0, 10), meter, "pieces")
+    faults.script(told, first)
+    assert (await origin.head(REF, meter)).etag == OTHER
+    assert faults.finished
+
+
+async def test_an_object_that_was_replaced_costs_one_request_more(
+    faults: FaultServer, make_origin: MakeOrigin, meter: CountingMeter
+) -> None:
+    origin = await make_origin(path_style=True)
+    told = _head(("etag", OTHER), ("content-length", "300"))
+    faults.script(error(412, "PreconditionFailed"), told, told)
+    with pytest.raises(ObjectChanged, match="412"):
+        await origin.read_range(PINNED, ByteRange(0, 10), meter, "pieces")
+    assert (await origin.head(REF, meter)).etag == OTHER
+    assert faults.finished
+    # No more is known of an object that can't be asked about.
+    faults.script(error(412, "PreconditionFailed"), error(403, "AccessDenied"))
+    with pytest.raises(ObjectChanged, match="412"):
+        await origin.read_range(PINNED, ByteRange(0, 10), meter, "pieces")
+
+
 @pytest.mark.parametrize("status", [401, 403, 405, 501])
 async def test_a_head_that_is_refused_is_no_refusal_of_the_object(
     faults: FaultServer, make_origin: MakeOrigin, meter: CountingMeter, status: int
