@@ -435,12 +435,14 @@ async def test_a_lasting_fault_is_not_tried_again(
     kind: type[OriginError],
 ) -> None:
     faults.script(reply)
+    faults.default = stored(BODY, '"other"')  # what is asked after a change
     with pytest.raises(kind) as caught:
         await read(origin, meter)
     assert type(caught.value) is kind
     assert str(caught.value).startswith("quotes/Nelson: ")
     assert "\n" not in str(caught.value)
-    assert meter.requests == {"pieces": 1}
+    assert meter.requests["pieces"] == 1
+    assert meter.requests["metainfo"] <= (kind is ObjectChanged)
     assert origin.statistics().last_error == str(caught.value)
 
 
