@@ -89,23 +89,33 @@ async def diagnose(source: str, *, private: bool = False) -> Diagnosis:
     `private` admits every address; else those of the URL's own host and public ones are asked.
     """
     named: set[str] = set()
+    left_out: set[str] = set()
     sought = await _read(source, named)
 
     def admit(host: str) -> bool:
-        return private or host in named or is_public(host)
+        if private or host in named or is_public(host):
+            return True
+        left_out.add(host)
+        return False
 
     doctor = _Doctor(sought, admit)
     with trio.move_on_after(TIME_LIMIT):
         await doctor.examine()
     with trio.move_on_after(TRACKER_SECONDS, shield=True):
         await doctor.leave()
-    return doctor.conclude()
+    found = doctor.conclude()
+    if left_out and not found.works:
+        found.verdict += f" Left out as private: {', '.join(sorted(left_out)[:5])} (see --private)."
+    return found
 
 
 async def _read(source: str, named: set[str]) -> Sought:
-    if source.startswith("magnet:"):
+    scheme = source.partition(":")[0].lower()
+    if scheme == "magnet":
         return parse_sought_link(source)
-    if source.startswith(("http://", "https://")):
+    if "://" in source:
+        if scheme not in ("http", "https"):
+            raise FetchFailed(f"{source}: want http:// or https://, a magnet link, or a file")
         # Whoever writes a URL names its host, wherever that is.
         named |= await _addresses(source)
         return parse_sought_file(await _torrent(source, named))
@@ -131,7 +141,8 @@ async def _torrent(url: str, named: set[str]) -> bytes:
     except FetchFailed as error:
         raise FetchFailed(f"{url}: {error}") from error
     parts = urlsplit(url)
-    forgot = not parts.query and not parts.path.endswith(".torrent")
+    bucket, _, key = parts.path.strip("/").partition("/")
+    forgot = bool(bucket and key and not parts.query) and not key.endswith(".torrent")
     hint = f"; did you mean {url}?torrent" if forgot else ""
     if answer.status != 200:
         told = Answer.read(answer.status, answer.headers, answer.body)

@@ -106,7 +106,9 @@ async def test_our_own_daemon_works_by_url_by_file_and_by_magnet_link(
             assert document["peers"][0]["ours"]
             refused = await seeder("diagnose", source)
             assert refused.code == 1
-            assert "is a private address" in refused.out.decode().splitlines()[-1]
+            last = refused.out.decode().splitlines()[-1]
+            assert "is a private address" in last
+            assert last.endswith("Left out as private: 127.0.0.1 (see --private).")
 
 
 async def test_libtorrent_gives_a_piece_by_file_and_by_magnet_link(
@@ -439,6 +441,9 @@ async def test_what_is_no_torrent_ends_with_a_line(
         ("magnet:?dn=x", MetainfoError),
         ("magnet:?xt=urn:btih:zz", MetainfoError),
         ("http://127.0.0.1:1/x", FetchFailed),
+        ("ftp://127.0.0.1:1/x", FetchFailed),
+        ("HTTP://127.0.0.1:1/x", FetchFailed),
+        ("MAGNET:?dn=x", MetainfoError),
     ):
         with pytest.raises(kind):
             await diagnose(source)
@@ -476,8 +481,9 @@ PAGE = b"<!DOCTYPE html>\n<html><title>Log in</title></html>"
         ),
         (404, PAGE, "x?torrent", 'but 404 with a page of HTML ("Log in"): '),
         (200, PAGE, "x?torrent", "this is no torrent; the answer is a page of HTML: "),
-        (200, b"an object", "x", "this is no torrent; did you mean URL?torrent"),
-        (405, XML.format("MethodNotAllowed", "No").encode(), "x", "; did you mean URL?torrent"),
+        (200, b"an object", "b/x", "this is no torrent; did you mean URL?torrent"),
+        (405, XML.format("MethodNotAllowed", "No").encode(), "b/x", "; did you mean URL?torrent"),
+        (200, PAGE, "", "this is no torrent; the answer is a page of HTML: "),
         (200, b"d8:announce", "x.torrent", "this is no torrent: "),
     ],
 )
