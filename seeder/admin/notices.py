@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from seeder.admin.overview import Overview
-from seeder.ledger.budget import Level
+from seeder.ledger.limits import Level
 from seeder.ledger.spending import explain_level
 
 

@@ -21,9 +21,10 @@ from seeder.admin.stalls import StalledObjects, pace, stall_document
 from seeder.admin.sums import add_up
 from seeder.cache.pieces import PieceCache
 from seeder.gateway.download import Downloads
-from seeder.ledger.budget import Budget, Level
+from seeder.ledger.budget import Budget
 from seeder.ledger.database import LedgerDatabase, LedgerStatistics
 from seeder.ledger.history import History
+from seeder.ledger.limits import Level
 from seeder.ledger.report import Report
 from seeder.ledger.savings import Prices
 from seeder.net.addresses import HostPort

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from seeder.config.sections import Config
-from seeder.ledger.budget import Budget, Level, Limit, Period, Remaining, Resource, Spent, limits_of
+from seeder.ledger.budget import Budget, Remaining, Spent
 from seeder.ledger.counters import Counters
+from seeder.ledger.limits import Level, Limit, Period, Resource, limits_of
 from seeder.ledger.savings import Prices
 from seeder.units import rounded_size, show_moment, show_money
 

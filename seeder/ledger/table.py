@@ -6,8 +6,9 @@ from rich.table import Table
 from rich.text import Text
 
 from seeder.ledger.bill_text import printable
-from seeder.ledger.budget import Level, Remaining
+from seeder.ledger.budget import Remaining
 from seeder.ledger.counters import PURPOSES
+from seeder.ledger.limits import Level
 from seeder.ledger.report import Report, TorrentRow
 from seeder.ledger.savings import Prices, savings
 from seeder.units import UNKNOWN, rounded_size, show_moment, show_money

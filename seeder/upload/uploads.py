@@ -14,9 +14,9 @@ import trio
 from seeder.cache.pieces import PieceCache
 from seeder.config.sections import PeerSettings
 from seeder.errors import SeederError
-from seeder.ledger.budget import Level
 from seeder.ledger.counters import Counters
 from seeder.ledger.delivery import Overlap
+from seeder.ledger.limits import Level
 from seeder.ledger.spread import Spreads
 from seeder.torrent.catalog import Torrent
 from seeder.upload.connections import Connections

@@ -16,8 +16,9 @@ from seeder.admin.metrics import ProcessMetrics
 from seeder.admin.overview import describe_work
 from seeder.admin.reloads import RELOAD_OUTCOMES, Reloads
 from seeder.admin.stalls import StalledObjects, work_document
-from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
+from seeder.ledger.budget import Budget, Spent
 from seeder.ledger.counters import AccountKey, Counters, Ledger
+from seeder.ledger.limits import Limit, Period, Resource
 from seeder.net.timings import Timings
 from seeder.peer.hub import CONNECTION_STATES, HubStatistics
 from seeder.peer.reasons import CLOSES, REFUSALS

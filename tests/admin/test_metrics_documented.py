@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
+from seeder.ledger.budget import Budget, Spent
 from seeder.ledger.counters import AccountKey, Counters, Ledger
+from seeder.ledger.limits import Limit, Period, Resource
 from tests.admin.support import PRICES, render
 
 CONFIG = Path(__file__).parents[2] / "config"

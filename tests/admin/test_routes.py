@@ -16,10 +16,11 @@ from seeder.admin.stream import EventStream
 from seeder.admin.view import View
 from seeder.config.sections import ObjectSettings
 from seeder.http.messages import Request, Response
-from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
+from seeder.ledger.budget import Budget, Spent
 from seeder.ledger.counters import AccountKey, Counters, Ledger
 from seeder.ledger.database import LedgerStatistics
 from seeder.ledger.history import History
+from seeder.ledger.limits import Limit, Period, Resource
 from seeder.ledger.report import Document, Report
 from seeder.ledger.savings import Prices
 from seeder.publish.prefixes import Prefix

@@ -17,9 +17,10 @@ from seeder.daemon.foundation import LEDGER
 from seeder.daemon.node import Node
 from seeder.daemon.reload import reload
 from seeder.errors import StorageError
-from seeder.ledger.budget import Budget, Level
+from seeder.ledger.budget import Budget
 from seeder.ledger.database import LedgerDatabase
 from seeder.ledger.file import LedgerFile, read_ledger
+from seeder.ledger.limits import Level
 from seeder.torrent.catalog import State
 from seeder.tracker.handout import OwnPlace
 from seeder.units import DAY, MIB

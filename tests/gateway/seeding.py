@@ -15,7 +15,7 @@ from seeder.gateway.download import Downloads
 from seeder.gateway.index import Index
 from seeder.gateway.links import Links
 from seeder.http.connection import ServerLimits
-from seeder.ledger.budget import Level
+from seeder.ledger.limits import Level
 from seeder.net.buckets import AddressLimiter
 from seeder.torrent.catalog import Catalog, Publication, Torrent
 from seeder.tracker.announce import ScrapeCounts

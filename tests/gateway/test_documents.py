@@ -12,8 +12,8 @@ import trio
 
 from seeder.gateway import clients, documents
 from seeder.http.messages import Response
-from seeder.ledger.budget import Level
 from seeder.ledger.counters import Tally
+from seeder.ledger.limits import Level
 from seeder.net.buckets import AddressLimiter
 from seeder.units import KIB
 from seeder.upload import descriptions

@@ -25,8 +25,8 @@ from seeder.gateway.download import Downloads
 from seeder.gateway.webseed import content_type
 from seeder.http.connection import ServerLimits
 from seeder.http.messages import Request
-from seeder.ledger.budget import Level
 from seeder.ledger.counters import Tally
+from seeder.ledger.limits import Level
 from seeder.net.buckets import AddressLimiter
 from seeder.peer.messages import MessageId
 from seeder.torrent.catalog import Catalog, Publication, Torrent

@@ -7,8 +7,9 @@ import pytest
 import trio
 
 from seeder.errors import BudgetSpent, ObjectChanged
-from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
+from seeder.ledger.budget import Budget, Spent
 from seeder.ledger.counters import Counters
+from seeder.ledger.limits import Limit, Period, Resource
 from seeder.ledger.savings import Prices
 from seeder.metainfo.hashing import Hasher
 from seeder.metainfo.journal import HashJournal

@@ -15,8 +15,8 @@ import trio
 from seeder.cache.pieces import PieceCache
 from seeder.config.sections import PeerSettings
 from seeder.errors import SeederError
-from seeder.ledger.budget import Level
 from seeder.ledger.counters import Tally
+from seeder.ledger.limits import Level
 from seeder.metainfo.trees import TreeBuilder
 from seeder.net.sockets import listen
 from seeder.peer import messages

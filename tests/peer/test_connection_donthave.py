@@ -7,7 +7,7 @@ import trio
 
 from seeder.cache.reading import REFUSED_FOR
 from seeder.errors import BudgetSpent, PieceMismatch
-from seeder.ledger.budget import Level
+from seeder.ledger.limits import Level
 from seeder.peer import messages
 from seeder.peer.connection import MOST_TAKEN_BACK, PeerConnection
 from seeder.peer.extensions import LT_DONTHAVE

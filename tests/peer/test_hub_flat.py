@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from seeder.ledger.budget import Level
+from seeder.ledger.limits import Level
 from seeder.peer import messages
 from tests.peer.node import Limits, Node, Peer, make_data, serving
 from tests.peer.wire import greeting

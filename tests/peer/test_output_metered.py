@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from seeder.ledger.budget import Level
 from seeder.ledger.counters import Tally
+from seeder.ledger.limits import Level
 from seeder.peer import messages
 from seeder.peer.connection import MOST_UNSENT
 from seeder.peer.messages import MessageId

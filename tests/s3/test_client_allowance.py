@@ -6,8 +6,9 @@ import pytest
 import trio
 
 from seeder.errors import AccessDenied, BudgetSpent
-from seeder.ledger.budget import Budget, Limit, Period, Resource, Spent
+from seeder.ledger.budget import Budget, Spent
 from seeder.ledger.counters import Counters
+from seeder.ledger.limits import Limit, Period, Resource
 from seeder.ledger.savings import Prices
 from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.units import KIB, ByteRange
