@@ -7,7 +7,7 @@ Out: the bencoded reply, or an AnnounceError that becomes the client's refusal; 
 
 Door: `swarms.Swarms` has every swarm, and `announce` is the wire format on both sides of it. Below
 it `swarm` is one torrent's peers: `neighbours` has them by network, `handout` and `crowd` say who
-hears of whom, `visits` who came to our seeder, `claims` what is counted, `rooms` how many all
-swarms may list, `saved` the rows that survive a restart. All of it is sans-IO: the listener is in
-`seeder.gateway`.
+hears of whom, `visits` who came to our seeder, `claims` what is counted (and `belief` of whom),
+`rooms` how many all swarms may list, `saved` the rows that survive a restart. All of it is sans-IO:
+the listener is in `seeder.gateway`.
 """

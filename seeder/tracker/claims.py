@@ -1,10 +1,6 @@
-"""What the peers of one swarm claim to have received, each byte counted once, and no more of it
-than one network is believed in a day.
+"""What the peers of one swarm claim to have received, each byte counted once.
 
-Anybody can claim anything under any number of names. What an address claims is believed for as many
-downloads as peers came from it to our own seeder, up to `peers_per_address` a day, and for
-`BELIEVED` a day more. All addresses of a network together are believed for as many times that as
-`seeder.net.buckets.SHARES` says.
+No more of it is counted than `seeder.tracker.belief` admits.
 
 No I/O.
 """
@@ -16,20 +12,15 @@ from operator import sub
 from typing import Protocol
 
 from seeder.net.addresses import Networks, is_v6, network_of, networks_of
-from seeder.net.buckets import AddressLimiter
 from seeder.net.shares import Shares
-from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import (
     LARGEST_COUNT,
     PEER_ID_LENGTH,
     AnnounceEvent,
     AnnounceRequest,
 )
+from seeder.tracker.belief import Belief
 from seeder.tracker.saved import Counted, SavedSession
-from seeder.tracker.visits import DAY, Visits
-
-BELIEVED = 3
-"""Downloads of one torrent that an address may claim in a day without having been to our seeder."""
 
 _COMPLETIONS, _BYTES = range(2)
 _KEYED, _KEYLESS = b"k", b"@"
@@ -133,26 +124,6 @@ def _networks_of_past(past: "tuple[Claims, ClientSession]") -> Networks:
     return networks_of(address) if address else (b"", b"")
 
 
-class _Belief:
-    """How much of one kind of claim is believed of each network in a day."""
-
-    def __init__(self, visitors: int) -> None:
-        """`visitors`: of how many peers an address may have that came to our seeder."""
-        self._of_visitors = AddressLimiter(visitors / DAY, visitors)
-        self._of_others = AddressLimiter(BELIEVED / DAY, BELIEVED)
-
-    def admit(
-        self, address: bytes, amount: float, visitors: float, now: float
-    ) -> tuple[bool, bool]:
-        """Return whether an amount is believed, and whether that is for the sake of visitors.
-
-        `visitors` is how much of it those can answer for.
-        """
-        if amount <= visitors and self._of_visitors.admit(address, now, amount):
-            return True, True
-        return self._of_others.admit(address, now, amount), False
-
-
 class Claims:
     """The sessions of a swarm, by name.
 
@@ -164,27 +135,22 @@ class Claims:
 
     def __init__(
         self,
-        info_hash: InfoHash,
         size: int,
         account: ClaimCounter,
         *,
-        visits: Visits,
-        visitors: int,
+        belief: Belief,
         memory: float,
         room: PastRoom,
         counted: Counted,
     ) -> None:
-        """Begin without sessions; `visits` are of all torrents, `room` is all swarms'.
+        """Begin without sessions; `room` is all swarms'.
 
-        `counted` is what `account` was told in earlier runs.
-
-        For `visitors` see `_Belief`; `memory` is how many seconds a session is kept.
+        `counted` is what `account` was told in earlier runs; `memory` is how many seconds a session
+        is kept.
         """
         self.size = size
         self.account = account
-        self._info_hash = info_hash
-        self._visits = visits
-        self._visitors = visitors
+        self._belief = belief
         self._memory = memory
         self._room = room
         self._owed = [0, 0]
@@ -196,8 +162,6 @@ class Claims:
         """Those without a listed peer, in the order in which they lost the last."""
         self._lost_at = -inf
         """When a session was last seen that was forgotten for lack of room."""
-        self._completions: _Belief | None = None
-        self._copies: _Belief | None = None
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -239,7 +203,7 @@ class Claims:
             session.completed = True
             return session, False
         downloaded = request.left == 0 and (request.downloaded > 0 or not self.size)
-        if downloaded and self._is_completion_believed(endpoint[:-2], now):
+        if downloaded and self._belief.admit_completion(endpoint[:-2], now):
             session.completed = True
             self._told[_COMPLETIONS] += 1
             self.account.completed()
@@ -256,7 +220,8 @@ class Claims:
                 session.claimed += counted
                 if session.unsure:
                     counted -= self._take_owed(_BYTES, counted)
-                if counted and self._are_bytes_believed(endpoint[:-2], counted, now):
+                copies = counted / self.size
+                if counted and self._belief.admit_copies(endpoint[:-2], copies, now):
                     self._told[_BYTES] += counted
                     self.account.delivered_claimed(counted)
         elif growth < 0 and request.event is AnnounceEvent.STARTED:
@@ -268,29 +233,6 @@ class Claims:
         owed = min(amount, self._owed[kind])
         self._owed[kind] -= owed
         return owed
-
-    def _is_completion_believed(self, address: bytes, now: float) -> bool:
-        belief = self._completions
-        if belief is None:
-            belief = self._completions = _Belief(self._visitors)
-        visit = self._visits.of(self._info_hash, network_of(address), now)
-        visitors = 0 if visit is None else visit.peers - visit.completed
-        believed, by_visit = belief.admit(address, 1, visitors, now)
-        if by_visit and visit is not None:
-            visit.completed += 1
-        return believed
-
-    def _are_bytes_believed(self, address: bytes, count: int, now: float) -> bool:
-        belief = self._copies
-        if belief is None:
-            belief = self._copies = _Belief(self._visitors)
-        visit = self._visits.of(self._info_hash, network_of(address), now)
-        copies = count / self.size
-        visitors = 0.0 if visit is None else visit.peers - visit.copies
-        believed, by_visit = belief.admit(address, copies, visitors, now)
-        if by_visit and visit is not None:
-            visit.copies += copies
-        return believed
 
     def attach(self, session: ClientSession, endpoint: bytes) -> None:
         """Note that a peer of the session is listed."""

@@ -9,6 +9,7 @@ from seeder.errors import AnnounceError
 from seeder.net.addresses import V4_ENDPOINT, compact_endpoint, is_told_to
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest, ScrapeCounts
+from seeder.tracker.belief import Belief
 from seeder.tracker.claims import ClaimCounter, Claims, PastRoom
 from seeder.tracker.crowd import RandomFloats
 from seeder.tracker.handout import OwnPlace
@@ -127,11 +128,9 @@ class Swarms:
             return
         policy, visits = self.policy, self._visits
         account = Claims(
-            info_hash,
             size,
             claims,
-            visits=visits,
-            visitors=policy.peers_per_address,
+            belief=Belief(info_hash, visits, policy.peers_per_address),
             memory=policy.expiry,
             room=self._past,
             counted=counted,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from seeder.tracker.announce import AnnounceEvent
-from seeder.tracker.claims import BELIEVED
+from seeder.tracker.belief import BELIEVED
 from seeder.tracker.swarm import SwarmPolicy
 from tests.tracker.announcing import HASH, SIZE, Tracker, packed, peer_id
 

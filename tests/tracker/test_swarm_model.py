@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from seeder.net.addresses import Networks, compact_endpoint, is_v6, network_of, networks_of
 from seeder.net.buckets import AddressLimiter
 from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest, ScrapeCounts
-from seeder.tracker.claims import BELIEVED
+from seeder.tracker.belief import BELIEVED
 from seeder.tracker.handout import PEERS_FOR_ONE_OTHER, OwnPlace, Stand
 from seeder.tracker.neighbours import StrangerLimits
 from seeder.tracker.saved import Counted
