@@ -20,7 +20,7 @@ from seeder.admin.reloads import Reloads
 from seeder.admin.stalls import StalledObjects, pace, stall_document
 from seeder.admin.sums import add_up
 from seeder.cache.pieces import PieceCache
-from seeder.gateway.download import Downloads
+from seeder.gateway.downloads import Downloads
 from seeder.ledger.budget import Budget
 from seeder.ledger.database import LedgerDatabase, LedgerStatistics
 from seeder.ledger.history import History

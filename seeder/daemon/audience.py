@@ -5,7 +5,7 @@ from collections.abc import Set
 
 from seeder.config.sections import CacheSettings
 from seeder.daemon.foundation import Foundation
-from seeder.gateway.download import Downloads
+from seeder.gateway.downloads import Downloads
 from seeder.ledger.counters import FORMER, Account
 from seeder.peer.hub import Hub
 from seeder.publish.serving import DELETED, WITHDRAWN

@@ -24,7 +24,7 @@ from seeder.daemon.public_address import PublicAddress
 from seeder.daemon.restraint import Restraint
 from seeder.daemon.swarm_file import SwarmFile
 from seeder.gateway.access import Keyring, ReadKey
-from seeder.gateway.download import Downloads
+from seeder.gateway.downloads import Downloads
 from seeder.gateway.links import Links, announce_url
 from seeder.gateway.routes import PublicRoutes, public_routes
 from seeder.ledger.counters import Ledger

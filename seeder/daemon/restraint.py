@@ -7,7 +7,7 @@ from contextlib import suppress
 from seeder.config.sections import Config
 from seeder.daemon.foundation import Foundation
 from seeder.errors import StorageError
-from seeder.gateway.download import Downloads
+from seeder.gateway.downloads import Downloads
 from seeder.ledger.budget import Spent
 from seeder.ledger.limits import Level
 from seeder.ledger.spending import change_budget, explain_level, name_level

@@ -8,7 +8,7 @@ The door is `routes`: its table, and `public_routes`, which puts the parts toget
 which client asks and how often, `hidden` warns of addresses that stand for many; `announces`
 answers the tracker's pages. `objects` answers for objects: `naming` reads bucket and key, `access`
 (with `sigv4`, and the secrets from `keys`) decides who may have them, `links` makes torrent files
-and magnet links, `webseed` and `download` send the bytes, `s3errors` words refusals, `cors` says
-what pages of other sites may read. `buckets` answers for buckets, with pages from `listing`. The
-index is in `index`, `index_routes` and `index_pages`.
+and magnet links, `webseed` and `downloads` (each a `download`) send the bytes, `s3errors` words
+refusals, `cors` says what pages of other sites may read. `buckets` answers for buckets, with pages
+from `listing`. The index is in `index`, `index_routes` and `index_pages`.
 """

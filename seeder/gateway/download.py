@@ -14,19 +14,16 @@ from collections.abc import Callable
 import trio
 
 from seeder.errors import DownloadRefused, SeederError
-from seeder.gateway.lines import Lines
-from seeder.net.addresses import Networks, networks_of
+from seeder.net.addresses import networks_of
 from seeder.net.sockets import packed_address
 from seeder.torrent.catalog import Torrent
 from seeder.units import KIB, MIB, ByteRange
 from seeder.upload.allotment import Allotment
 from seeder.upload.feed import MOST_BYTES_OF_PEER, MOST_PIECES_OF_PEER
-from seeder.upload.uploads import TICK, Uploads
+from seeder.upload.uploads import Uploads
 
 _LOG = logging.getLogger(__name__)
 
-MOST_DOWNLOADS = 500
-"""Half of the HTTP server's connections, so that the tracker has the other half."""
 MOST_OFFERED = MIB
 """Bytes offered to a socket at a time; then other tasks get their turn."""
 SCRATCH = 512 * KIB
@@ -42,12 +39,10 @@ FIRST_PATIENCE = 45.0
 TURN_PATIENCE = 120.0
 """Seconds that a begun download waits for its next turn, where upload slots are limited."""
 
+NO_PLACE = "There are too many downloads; please try again later."
 _NO_TURN = "We are busy; please try again later."
 _HAD_ENOUGH = "Your address has had this object often enough for now."
 _NOT_CACHED = "This part isn't cached, and isn't read for you at present."
-_TOO_MANY_FROM_ADDRESS = "There are too many connections from your address."
-_NO_PLACE = "There are too many downloads; please try again later."
-_GONE = "The object has changed; please begin again."
 _UNREADABLE = "The object can't be read at present; please try again."
 _AWAY = "The object's storage doesn't answer at present; please try again."
 
@@ -156,7 +151,7 @@ class Download:
 
     def end(self, reason: str) -> None:
         """Cut it off: its address had enough, or it has to make room for another."""
-        self.refuse(_NO_PLACE if reason == "made-room" else _HAD_ENOUGH)
+        self.refuse(NO_PLACE if reason == "made-room" else _HAD_ENOUGH)
         _LOG.debug("download of %s by %s: %s", self.torrent.pinned.ref, self._address, reason)
 
     def refuse(self, text: str, *, busy: bool = True) -> None:
@@ -327,85 +322,3 @@ class Download:
         if error is not None:
             self._failed.add(index)
         self.resume()
-
-
-class Downloads:
-    """Every download of the node; while `run` runs, their deadlines are kept."""
-
-    def __init__(self, uploads: Uploads) -> None:
-        self._uploads = uploads
-        self._allowed = True
-        self._all: set[Download] = set()
-        self._lines = Lines(uploads.connections.is_full_at)
-        self._scratch = memoryview(bytearray(SCRATCH))
-
-    def __len__(self) -> int:
-        return len(self._all)
-
-    async def run(self) -> None:
-        """Keep the deadlines until cancelled."""
-        while True:
-            await trio.sleep(TICK)
-            self._tick(trio.current_time())
-
-    def _tick(self, now: float) -> None:
-        for download in self._all:
-            download.tick(now)
-        self._lines.look_at_all()
-
-    async def open(self, torrent: Torrent, address: str, wanted: ByteRange) -> Download:
-        """Begin a download for a client's IP address; DownloadRefused. It has to be closed.
-
-        If the address has as many as it may, it waits for a while until one of them ends.
-        """
-        uploads = self._uploads
-        networks = networks_of(packed_address(address))
-        if not self._lines.has_place(networks) and not await self._lines.wait(torrent, networks):
-            raise DownloadRefused(_GONE, busy=False)
-        self._admit(torrent, networks)
-        download = Download(
-            torrent, address, wanted, uploads, scratch=self._scratch, left=self._leave
-        )
-        if uploads.overlap.had(torrent.info_hash, download.networks[0], wanted):
-            download.doubt()
-        self._all.add(download)
-        uploads.connections.add_download(download, torrent.info_hash)
-        uploads.join(download)
-        uploads.slots.come(download, trio.current_time())
-        return download
-
-    def _admit(self, torrent: Torrent, networks: Networks) -> None:
-        if not self._allowed:
-            raise DownloadRefused(nothing_sent(self._uploads.spent))
-        connections = self._uploads.connections
-        refused = connections.admit_download(networks, torrent.info_hash, MOST_DOWNLOADS)
-        if refused == "too-many-from-address":
-            raise DownloadRefused(_TOO_MANY_FROM_ADDRESS)
-        if refused is not None:
-            raise DownloadRefused(_NO_PLACE)
-
-    def _leave(self, download: Download) -> None:
-        self._all.discard(download)
-        self._uploads.leave(download, trio.current_time())
-        self._uploads.connections.remove(download)
-        self._lines.look(download.networks)
-
-    def end(self, torrent: Torrent) -> None:
-        """Cut off the downloads of a torrent that is gone: the next bytes are another object's."""
-        self._lines.end(torrent)
-        for download in self._all:
-            if download.torrent is torrent:
-                download.refuse(_GONE, busy=False)
-
-    def rebook(self, torrent: Torrent) -> None:
-        """Have what a torrent's downloads get from now on booked where its traffic is now."""
-        for download in self._all:
-            if download.torrent is torrent:
-                download.rebook()
-
-    def allow(self, *, allowed: bool) -> None:
-        """Change whether anything may be sent; if not, the present downloads are cut off."""
-        self._allowed = allowed
-        if not allowed:
-            for download in self._all:
-                download.refuse(nothing_sent(self._uploads.spent))

@@ -20,7 +20,7 @@ from seeder.errors import MetainfoError, StorageError
 from seeder.gateway.access import Keyring, ReadKey, Terms, authorise, is_charged
 from seeder.gateway.cors import for_pages
 from seeder.gateway.documents import Documents
-from seeder.gateway.download import Downloads
+from seeder.gateway.downloads import Downloads
 from seeder.gateway.files import BundleFiles, split_key
 from seeder.gateway.finding import Offered, find_object
 from seeder.gateway.links import Links

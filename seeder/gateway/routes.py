@@ -13,7 +13,7 @@ from seeder.gateway.buckets import BucketRoutes
 from seeder.gateway.clients import LONG_REPLY, RANGE_PATIENCE, Clients, TrustedProxies
 from seeder.gateway.cors import answer_preflight, for_pages, is_preflight
 from seeder.gateway.documents import Documents
-from seeder.gateway.download import Downloads
+from seeder.gateway.downloads import Downloads
 from seeder.gateway.index import Index
 from seeder.gateway.index_routes import IndexRoutes
 from seeder.gateway.links import Links

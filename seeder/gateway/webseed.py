@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from seeder.errors import DownloadRefused
-from seeder.gateway.download import Downloads
+from seeder.gateway.downloads import Downloads
 from seeder.gateway.s3errors import ErrorCode, S3Error
 from seeder.gateway.selecting import applied, part_asked
 from seeder.http.dates import format_date

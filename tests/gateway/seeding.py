@@ -11,7 +11,7 @@ import trio
 
 from seeder.gateway.access import Keyring, ReadKey
 from seeder.gateway.documents import Documents
-from seeder.gateway.download import Downloads
+from seeder.gateway.downloads import Downloads
 from seeder.gateway.index import Index
 from seeder.gateway.links import Links
 from seeder.http.connection import ServerLimits

@@ -15,7 +15,7 @@ from seeder.gateway.announces import TrackerRoutes
 from seeder.gateway.buckets import BucketRoutes
 from seeder.gateway.clients import Clients, TrustedProxies
 from seeder.gateway.documents import Documents
-from seeder.gateway.download import Downloads
+from seeder.gateway.downloads import Downloads
 from seeder.gateway.index import Index, IndexEntry, IndexPage, IndexQuery
 from seeder.gateway.index_routes import IndexRoutes
 from seeder.gateway.links import Links

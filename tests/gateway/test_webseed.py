@@ -21,7 +21,7 @@ from seeder.errors import BudgetSpent, OriginUnreachable
 from seeder.gateway import download as download_module
 from seeder.gateway import lines
 from seeder.gateway.access import ReadKey
-from seeder.gateway.download import Downloads
+from seeder.gateway.downloads import Downloads
 from seeder.gateway.webseed import content_type
 from seeder.http.connection import ServerLimits
 from seeder.http.messages import Request
