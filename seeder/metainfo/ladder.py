@@ -2,16 +2,15 @@
 
 Rungs are tried in the configured order: `origin` asks S3 (GetObjectTorrent), `sidecar` reads
 KEY.torrent beside the object, `checksums` takes S3's SHA-1 of each part for that of a piece, and
-`build` hashes the object itself. What comes from outside is checked by `seeder.metainfo.verify`;
-where it fails, the next rung is tried, and the log says why. A rung that got no answer is left, and
-asked again while the object is read.
+`build` hashes the object (`seeder.metainfo.building`). What comes from outside is checked by
+`seeder.metainfo.verify`; where it fails, the next rung is tried, and the log says why. A rung that
+got no answer is left, and asked again while the object is read.
 """
 
 import logging
 import random
 import re
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import trio
@@ -30,12 +29,12 @@ from seeder.errors import (
     SeederError,
     StorageError,
 )
-from seeder.metainfo.bundles import BundlePlan
-from seeder.metainfo.hashing import Hasher, LastTorrent, OnProgress
+from seeder.metainfo.building import BuildRung
+from seeder.metainfo.hashing import LastTorrent, OnProgress
 from seeder.metainfo.journal import Builds
-from seeder.metainfo.questions import Questions, advice_on, make_info
+from seeder.metainfo.questions import Questions, advice_on
 from seeder.metainfo.records import Record
-from seeder.metainfo.trees import TreeBuilder, TreeFile
+from seeder.metainfo.trees import TreeFile
 from seeder.metainfo.verify import Verifier
 from seeder.metainfo.whole import EtagMeaning
 from seeder.s3.answers import label
@@ -43,15 +42,7 @@ from seeder.s3.client import S3Origin
 from seeder.s3.remarks import Remarks
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import Info, Metainfo, parse_torrent
-from seeder.torrent.layout import (
-    MOST_HYBRID_PIECES,
-    MOST_PIECES,
-    Layout,
-    check_piece_count,
-    default_piece_length,
-)
-from seeder.torrent.merkle import Shape
-from seeder.torrent.objects import Meter, PinnedBundle, PinnedObject, cache_id
+from seeder.torrent.objects import Meter, PinnedBundle, PinnedObject
 from seeder.units import MIB, rounded_size
 
 _LOG = logging.getLogger(__name__)
@@ -106,11 +97,10 @@ class Ladder:
     def __init__(
         self, origin: S3Origin, cache: PieceCache[Torrent], builds: Path, rng: random.Random
     ) -> None:
-        self._origin = origin
-        self._cache = cache
         self.builds = Builds(builds)
-        self._etags = EtagMeaning()
-        self._verifier = Verifier(origin, cache, self.builds, self._etags, rng)
+        etags = EtagMeaning()
+        self._verifier = Verifier(origin, cache, self.builds, etags, rng)
+        self._last = BuildRung(origin, cache, self.builds, etags)
         self._remarks = Remarks(_LOG)
         self._questions = Questions(origin, self._remarks)
 
@@ -130,9 +120,11 @@ class Ladder:
         """
         pinned = record.pinned
         if isinstance(pinned, PinnedBundle):
-            return await self._build_bundle(
+            torrent = await self._last.build_bundle(
                 record, pinned, settings, meter, progress, former=former
             )
+            record.info, record.rung = torrent.info, torrent.rung
+            return torrent
         if settings.torrent_file is not None:
             try:
                 metainfo = await self._from_file(settings.torrent_file)
@@ -295,7 +287,8 @@ class Ladder:
                         rung,
                         rounded_size(unread),
                     )
-                    return self._instead_of_build(climb, found)
+                    self._last.discard(climb.pinned, climb.settings, found, climb.former)
+                    return found
         return await self._build(climb)
 
     async def _ask_again(
@@ -316,93 +309,8 @@ class Ladder:
                     build.cancel()
                     return
 
-    def _instead_of_build(self, climb: _Climb, found: Torrent) -> Torrent:
-        """Return the torrent; what was read in pieces of another length is of no use to it."""
-        name = cache_id(climb.pinned, self._layout(climb).piece_length)
-        if name != found.cache_id and name not in _cache_ids(climb.former):
-            self._cache.discard(name)
-        return found
-
-    def _layout(self, climb: _Climb) -> Layout:
-        """Return how a build cuts the object: as its torrent is cut, if there is one."""
-        settings, former, size = climb.settings, climb.former, climb.pinned.size
-        if settings.piece_length is not None:
-            return Layout(size, settings.piece_length)
-        if former is not None and former.layout.size == size:
-            return former.layout
-        most = MOST_HYBRID_PIECES if _is_hybrid(climb) else MOST_PIECES
-        return Layout(size, default_piece_length(size, most))
-
     async def _build(self, climb: _Climb) -> Torrent:
-        pinned, layout, former = climb.pinned, self._layout(climb), climb.former
-        hybrid = _is_hybrid(climb)
-        try:
-            check_piece_count(layout, hybrid=hybrid)
-        except MetainfoError as error:
-            raise MetainfoError(f"{label(pinned.ref)}: {error}") from error
-        builder = TreeBuilder(self.builds.tree(pinned.ref), Shape(layout)) if hybrid else None
-        hasher = Hasher(
-            self._origin,
-            self._cache,
-            climb.meter,
-            pinned,
-            layout,
-            etags=self._etags,
-            tree=builder,
-            former=former,
+        info, tree = await self._last.build(
+            climb.pinned, climb.settings, climb.meter, climb.tell, climb.former
         )
-        pieces = await hasher.run(self.builds.journal(pinned.ref), climb.tell)
-        tree = await trio.to_thread.run_sync(builder.finish) if builder else None
-        info = None if former is None else await _info_of(former, layout, pieces, tree)
-        if info is None:
-            info = make_info(pinned, layout, pieces, climb.settings, tree)
         return self._found(climb.record, "build", info, tree)
-
-    async def _build_bundle(
-        self,
-        record: Record,
-        bundle: PinnedBundle,
-        settings: ObjectSettings,
-        meter: Meter,
-        progress: OnProgress,
-        *,
-        former: LastTorrent | None,
-    ) -> Torrent:
-        """Hash what an earlier state doesn't tell, and discard that state's useless pieces.
-
-        ObjectChanged if an object is no longer what the listing said. Work that goes through
-        thousands of objects runs in threads.
-        """
-        plan = await trio.to_thread.run_sync(BundlePlan.of, bundle, record, settings)
-        for name in plan.useless - (former.cache_ids if former is not None else frozenset()):
-            self._cache.discard(name)
-        make = partial(Hasher, self._origin, self._cache, meter, bundle, plan.layout)
-        hasher = await trio.to_thread.run_sync(partial(make, etags=self._etags, former=former))
-        try:
-            pieces = await hasher.run(self.builds.journal(bundle.ref), progress, plan.known)
-        except (ObjectChanged, ObjectMissing) as error:
-            raise ObjectChanged(f"{error}; {label(bundle.ref)} is listed again") from error
-        torrent = await trio.to_thread.run_sync(plan.torrent, pieces)
-        record.info, record.rung = torrent.info, torrent.rung
-        return torrent
-
-
-def _cache_ids(former: LastTorrent | None) -> frozenset[str]:
-    return frozenset() if former is None else former.cache_ids
-
-
-def _is_hybrid(climb: _Climb) -> bool:
-    former = climb.former
-    return climb.settings.format == "hybrid" or (former is not None and former.hybrid)
-
-
-async def _info_of(
-    former: LastTorrent, layout: Layout, pieces: bytes, tree: TreeFile | None
-) -> Info | None:
-    """Return the info of an object's last torrent, if that has these hashes as well."""
-    info = await former.fetch_info()
-    if info is None or info.layout != layout or info.pieces != pieces:
-        return None
-    if tree is not None and (info.v2 is None or info.v2.root != tree.root):
-        return None
-    return info
