@@ -7,7 +7,7 @@ of a connection, afterwards the connection's own.
 
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from inspect import iscoroutine
@@ -18,7 +18,6 @@ import trio
 from seeder.errors import SeederError
 from seeder.http.messages import (
     NOWHERE,
-    BodySource,
     Handler,
     Head,
     Hostless,
@@ -32,6 +31,7 @@ from seeder.http.messages import (
     encode_head,
     split_target,
 )
+from seeder.http.sourced import SourcedBody
 from seeder.net.addresses import Networks
 
 _LOG = logging.getLogger(__name__)
@@ -42,11 +42,6 @@ LINGER_BYTES = 256 * 1024
 """Bytes that a client may go on sending after it was refused, before we close on it."""
 LARGE_BODY = 64 * 1024
 """Bytes above which a body isn't appended to its head, which copies it, but sent after it."""
-UNSENT = 256 * 1024
-"""Bytes of a BodySource that the system holds before they go out (TCP_NOTSENT_LOWAT).
-
-More would make us learn later how fast a slow client reads, and be wasted on a client that leaves.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +80,6 @@ class Want(Enum):
     """The client to stop sending; closing before that would destroy our reply on its way."""
     NOTHING = auto()
     """It is over."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """A body that is sent without a copy."""
-
-    body: BodySource
-    length: int | None
-    """Bytes; None if it goes on until it offers nothing."""
 
 
 class Connection:
@@ -155,7 +141,7 @@ class Connection:
         self._unsent: bytes | memoryview = b""
         self._large_body = b""
         """What is to be sent after `_unsent`."""
-        self._source: _Source | None = None
+        self._source: SourcedBody | None = None
         self._last = False
         self._lingers = False
 
@@ -309,7 +295,7 @@ class Connection:
                 self._last = True
             # Set before the head is made: if that fails, the reply that says so lets go of the
             # source.
-            self._source = _Source(body, length)
+            self._source = SourcedBody(body, length)
         if self._stops_at != inf:
             self._last = True
         if response.close:
@@ -365,28 +351,10 @@ class Connection:
             self._pending = None
 
     async def _send_source(self) -> None:
-        """Send a body without a copy; ValueError if it isn't as long as it said."""
         source = self._source
         assert source is not None
-        left = inf if source.length is None else source.length
         try:
-            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
-            while left:
-                self._allow(None)
-                buffers = await source.body.offer()
-                size = sum(map(len, buffers))
-                if size == 0 and left == inf:
-                    break
-                if not 0 < size <= left:
-                    raise ValueError(f"a reply of {source.length} bytes had {size} for {left}")
-                sent = self._send_some(buffers)
-                source.body.took(sent)
-                left -= sent
-                if sent < size:
-                    # Let the views go: while we wait for the client we hold no pieces.
-                    del buffers
-                    self._allow_for(self._limits.send_timeout)
-                    await trio.lowlevel.wait_writable(self._sock)
+            await source.send(self._sock, self._allow, self._limits.send_timeout)
         except OSError:
             self._end()
         except SeederError as error:
@@ -396,16 +364,10 @@ class Connection:
         finally:
             self._drop_source()
 
-    def _send_some(self, buffers: Sequence[memoryview]) -> int:
-        try:
-            return self._sock.sendmsg(buffers)
-        except BlockingIOError:
-            return 0
-
     def _drop_source(self) -> None:
         source, self._source = self._source, None
         if source is not None:
-            source.body.close()
+            source.close()
 
     async def _linger(self) -> None:
         """Drop what still comes: closing before would destroy our reply (RFC 9112, 9.6)."""
