@@ -7,7 +7,7 @@ from seeder.daemon.foundation import LEDGER
 from seeder.errors import SeederError, StorageError
 from seeder.ledger.counters import FORMER, AccountKey
 from seeder.ledger.estimate import Downloaded, estimate
-from seeder.ledger.file import records_of
+from seeder.ledger.reading import records_of
 from seeder.ledger.spending import prices_of
 from seeder.torrent.layout import default_piece_length
 

@@ -14,7 +14,7 @@ from seeder.errors import StorageError
 from seeder.ledger.bill import Plot, Statement
 from seeder.ledger.bill_page import bill_page
 from seeder.ledger.bill_text import bill_csv, bill_lines
-from seeder.ledger.file import Recorded, read_recorded, records_of
+from seeder.ledger.reading import Recorded, read_recorded, records_of
 from seeder.ledger.report import Report
 from seeder.ledger.spending import budget_of, prices_of
 from seeder.ledger.statement import By, PrefixNames, read_plot, read_statement

@@ -17,10 +17,11 @@ import trio
 from seeder.errors import LedgerDamaged, LedgerRefused, StorageError
 from seeder.ledger.budget import Spent
 from seeder.ledger.counters import FORMER, Account, AccountKey, Counters, Ledger
-from seeder.ledger.file import BUSY_SECONDS, LedgerFile
+from seeder.ledger.file import LedgerFile
 from seeder.ledger.node import NodeFigures
 from seeder.ledger.opening import Former, open_ledger, read_former, replace_ledger
 from seeder.ledger.records import Entry
+from seeder.ledger.schema import BUSY_SECONDS
 
 _LOG = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ import trio
 
 from seeder.errors import StorageError
 from seeder.ledger.counters import Account, Counters, Ledger
-from seeder.ledger.file import records_of
 from seeder.ledger.node import NodeFigures
+from seeder.ledger.reading import records_of
 from seeder.ledger.recent import STEP, Recent, RecentSteps
 from seeder.ledger.series import Selection, Series, read_series, recent_series
 from seeder.ledger.spans import Span

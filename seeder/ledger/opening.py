@@ -17,7 +17,8 @@ from seeder.errors import LedgerDamaged, StorageError
 from seeder.files import set_aside, storage_errors
 from seeder.ledger.budget import Spent
 from seeder.ledger.counters import AccountKey
-from seeder.ledger.file import LedgerFile, read_ledger
+from seeder.ledger.file import LedgerFile
+from seeder.ledger.reading import read_ledger
 from seeder.ledger.records import Entry
 
 _LOG = logging.getLogger(__name__)

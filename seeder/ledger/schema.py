@@ -14,6 +14,8 @@ from seeder.ledger.counters import COUNTERS
 from seeder.ledger.node import FIGURES
 from seeder.units import DAY, HOUR, MINUTE
 
+BUSY_SECONDS = 5.0
+"""How long a statement waits for another program's lock."""
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 APPLICATION_ID = 0x53334C47  # "S3LG", tells our file from another program's database
 
@@ -119,7 +121,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 SCHEMA = len(MIGRATIONS)
 
 
-def connect(path: Path, mode: str, busy: float) -> sqlite3.Connection:
+def connect(path: Path, mode: str, busy: float = BUSY_SECONDS) -> sqlite3.Connection:
     """Open the file; StorageError if this Python's SQLite is too old, else sqlite3's errors."""
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise StorageError(

@@ -19,8 +19,9 @@ from seeder.daemon.reload import reload
 from seeder.errors import StorageError
 from seeder.ledger.budget import Budget
 from seeder.ledger.database import LedgerDatabase
-from seeder.ledger.file import LedgerFile, read_ledger
+from seeder.ledger.file import LedgerFile
 from seeder.ledger.limits import Level
+from seeder.ledger.reading import read_ledger
 from seeder.torrent.catalog import State
 from seeder.tracker.handout import OwnPlace
 from seeder.units import DAY, MIB

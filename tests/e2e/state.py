@@ -2,7 +2,7 @@
 
 import time
 
-from seeder.ledger.file import Recorded, read_ledger
+from seeder.ledger.reading import Recorded, read_ledger
 from seeder.metainfo.journal import HashJournal
 from tests.e2e.daemon import SeederDaemon
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from seeder.ledger.file import read_ledger
+from seeder.ledger.reading import read_ledger
 from tests.e2e.ceph import CephRGW
 from tests.e2e.clients import ClientFactory
 from tests.e2e.daemon import SeederDaemon

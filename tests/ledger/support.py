@@ -9,8 +9,8 @@ from pathlib import Path
 from seeder.ledger.budget import Budget, Spent
 from seeder.ledger.counters import AccountKey, Counters, Ledger
 from seeder.ledger.delivery import Delivery
-from seeder.ledger.file import read_ledger
 from seeder.ledger.limits import Limit, Period, Resource
+from seeder.ledger.reading import read_ledger
 from seeder.ledger.report import Report, TorrentRow
 from seeder.ledger.savings import Prices
 from seeder.units import DAY, HOUR, MIB

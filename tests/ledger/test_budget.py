@@ -13,8 +13,9 @@ from seeder.config.sections import BudgetSettings
 from seeder.errors import BudgetSpent
 from seeder.ledger.budget import Budget, Reading, Spent, period_starts
 from seeder.ledger.counters import COUNTERS, AccountKey, Counters, Ledger, Tally
-from seeder.ledger.file import KEPT_FOR, LedgerFile, read_ledger
+from seeder.ledger.file import KEPT_FOR, LedgerFile
 from seeder.ledger.limits import Level, Limit, Period, Resource, limits_of
+from seeder.ledger.reading import read_ledger
 from seeder.ledger.records import Entry
 from seeder.ledger.savings import BYTES_PER_GB, Prices
 from seeder.units import DAY, HOUR

@@ -12,7 +12,7 @@ import trio.testing
 from seeder.errors import LedgerRefused
 from seeder.ledger.counters import FORMER, AccountKey, Counters, Ledger
 from seeder.ledger.database import LedgerDatabase, LedgerStatistics
-from seeder.ledger.file import read_ledger
+from seeder.ledger.reading import read_ledger
 from seeder.units import KIB
 from tests.ledger.support import NELSON, NOON, counted, write_lock
 from tests.support.disks import small_file_system

@@ -9,8 +9,9 @@ import pytest
 
 from seeder.errors import StorageError
 from seeder.ledger.counters import COUNTERS, AccountKey, Counters, Ledger
-from seeder.ledger.file import LedgerFile, read_ledger
+from seeder.ledger.file import LedgerFile
 from seeder.ledger.node import FIGURES
+from seeder.ledger.reading import read_ledger
 from seeder.ledger.records import Entry
 from seeder.ledger.schema import APPLICATION_ID, MIGRATIONS, SCHEMA
 from seeder.units import DAY, HOUR

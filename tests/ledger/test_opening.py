@@ -17,8 +17,9 @@ from seeder.errors import LedgerDamaged
 from seeder.ledger.budget import Budget, Spent
 from seeder.ledger.counters import FORMER, Counters, Ledger
 from seeder.ledger.database import LedgerDatabase
-from seeder.ledger.file import LedgerFile, read_ledger
+from seeder.ledger.file import LedgerFile
 from seeder.ledger.limits import Limit, Period, Resource
+from seeder.ledger.reading import read_ledger
 from seeder.units import DAY, KIB
 from tests.ledger.support import DEBIAN, NELSON, NOON, PRICES, counted
 from tests.support.disks import DAMAGE, NOT_FILES, small_file_system

@@ -7,7 +7,8 @@ import pytest
 
 from seeder.ledger.bill import Statement
 from seeder.ledger.counters import AccountKey, Counters, Ledger
-from seeder.ledger.file import LedgerFile, records_of
+from seeder.ledger.file import LedgerFile
+from seeder.ledger.reading import records_of
 from seeder.ledger.records import Entry
 from seeder.ledger.savings import BYTES_PER_GB, Prices
 from seeder.ledger.statement import WAYS, By, PrefixNames, read_plot, read_statement

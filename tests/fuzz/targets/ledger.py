@@ -12,8 +12,9 @@ from rich.console import Console
 from seeder.errors import LedgerRefused, StorageError
 from seeder.ledger.counters import COUNTERS, AccountKey, Counters, Ledger
 from seeder.ledger.database import LedgerDatabase
-from seeder.ledger.file import LedgerFile, Recorded, read_ledger, records_of
+from seeder.ledger.file import LedgerFile
 from seeder.ledger.node import NodeFigures
+from seeder.ledger.reading import Recorded, read_ledger, records_of
 from seeder.ledger.recent import Recent
 from seeder.ledger.records import Entry
 from seeder.ledger.report import Report
