@@ -1,16 +1,17 @@
 """What is published: objects, the torrents made of them, and why some are not served. No I/O."""
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
 from seeder.errors import SeederError
+from seeder.torrent.buckets import Bucket
 from seeder.torrent.info import Info, InfoHash, Outline
 from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import KeptHashes
-from seeder.torrent.names import ByPrefix, KeyOrder, KeySequence, MemberKeys
+from seeder.torrent.names import KeyOrder, KeySequence, MemberKeys
 from seeder.torrent.objects import (
     ObjectRef,
     PinnedBundle,
@@ -254,16 +255,7 @@ class Catalog:
     """Whether configured objects are missing here that will come in a moment."""
     unlisted: set[ObjectRef] = field(default_factory=set)
     """The prefixes that S3 hasn't listed since the start: what is below them isn't all known."""
-    _buckets: dict[str, dict[str, list[Publication]]] = field(default_factory=dict)
-    """By bucket and key, whatever the origin and the version."""
-    _sorted: dict[str, list[str]] = field(default_factory=dict)
-    """The keys of buckets that were listed, kept in order: to sort thousands takes milliseconds."""
-    _bundles: dict[str, ByPrefix["Publication"]] = field(default_factory=dict)
-    """By bucket and prefix, those that have a torrent."""
-    _prefixes: dict[str, ByPrefix["Publication"]] = field(default_factory=dict)
-    """By bucket and prefix, the publications of bundles, whether they have a torrent or not."""
-    _since: dict[str, int] = field(default_factory=dict)
-    """By bucket, when the first of its torrents was published."""
+    _buckets: dict[str, Bucket[Publication]] = field(default_factory=dict)
     _live: dict[InfoHash, Torrent] = field(default_factory=dict)
     _hybrids: dict[bytes, Torrent] = field(default_factory=dict)
     """By their v2 hashes, cut to 20 bytes."""
@@ -277,30 +269,17 @@ class Catalog:
         if publication.ref in self.publications:
             raise ValueError(f"{publication.ref} is published already")
         self.publications[publication.ref] = publication
-        keys = self._buckets.setdefault(publication.ref.bucket, {})
-        if publication.ref.key not in keys and publication.ref.bucket in self._sorted:
-            insort(self._sorted[publication.ref.bucket], publication.ref.key)
-        keys.setdefault(publication.ref.key, []).append(publication)
-        if publication.bundle:
-            prefixes = self._prefixes.setdefault(publication.ref.bucket, ByPrefix())
-            prefixes.add(publication.ref.key, publication)
+        ref = publication.ref
+        bucket = self._buckets.setdefault(ref.bucket, Bucket())
+        bucket.add(ref.key, publication, bundle=publication.bundle)
 
     def remove(self, ref: ObjectRef) -> Torrent | None:
         """Forget a publication; return its torrent if that was live."""
         publication = self.publications.pop(ref)
-        keys = self._buckets[ref.bucket]
-        keys[ref.key].remove(publication)
-        if not keys[ref.key]:
-            del keys[ref.key]
-            if (order := self._sorted.get(ref.bucket)) is not None:
-                del order[bisect_left(order, ref.key)]
-        if not keys:
+        bucket = self._buckets[ref.bucket]
+        bucket.remove(ref.key, publication)
+        if not bucket:
             del self._buckets[ref.bucket]
-            self._sorted.pop(ref.bucket, None)
-            self._since.pop(ref.bucket, None)
-        if publication.bundle:
-            self._discard(self._prefixes, publication)
-        self._unbundle(publication)
         torrent = publication.torrent
         if torrent is None or self._owner.get(torrent.info_hash) != ref:
             return None
@@ -311,11 +290,11 @@ class Catalog:
         """Make `torrent` live; False when another object's torrent already has its info hash."""
         self._unbundle(publication)
         publication.torrent, publication.pinned = torrent, torrent.pinned
-        bucket, key = publication.ref.bucket, publication.ref.key
+        bucket = self._buckets[publication.ref.bucket]
         if isinstance(torrent.pinned, PinnedBundle):
-            self._bundles.setdefault(bucket, ByPrefix()).add(key, publication)
+            bucket.open_bundle(publication.ref.key, publication)
         if torrent.published is not None:
-            self._since[bucket] = min(torrent.published, self._since.get(bucket, torrent.published))
+            bucket.note_published(torrent.published)
         owner = self._owner.setdefault(torrent.info_hash, publication.ref)
         if owner != publication.ref:
             publication.settle(State.DUPLICATE, f"same content and name as {owner}")
@@ -338,15 +317,9 @@ class Catalog:
         return torrent
 
     def _unbundle(self, publication: Publication) -> None:
-        torrent = publication.torrent
+        torrent, ref = publication.torrent, publication.ref
         if torrent is not None and isinstance(torrent.pinned, PinnedBundle):
-            self._discard(self._bundles, publication)
-
-    def _discard(self, found: dict[str, ByPrefix["Publication"]], publication: Publication) -> None:
-        bucket = publication.ref.bucket
-        found[bucket].discard(publication.ref.key, publication)
-        if not found[bucket]:
-            del found[bucket]
+            self._buckets[ref.bucket].close_bundle(ref.key, publication)
 
     def _drop(self, torrent: Torrent) -> None:
         del self._owner[torrent.info_hash]
@@ -375,30 +348,26 @@ class Catalog:
 
     def since(self, bucket: str) -> int | None:
         """Return when the first torrent of a bucket was published, in Unix seconds."""
-        return self._since.get(bucket)
+        found = self._buckets.get(bucket)
+        return None if found is None else found.since
 
     def keys_of(self, bucket: str, first: str = "") -> KeyOrder[Publication]:
         """Return the keys of a bucket in order, from `first` on; for one go.
 
         Those of what is published, bundles by their prefixes too, and of the objects of bundles.
         """
-        if bucket not in self._buckets:
-            return KeyOrder(())
-        order = self._sorted.get(bucket)
-        if order is None:
-            order = self._sorted[bucket] = sorted(self._buckets[bucket])
-        bundles = self._bundles.get(bucket)
-        return KeyOrder((order,), first, (bundles, _members) if bundles is not None else None)
+        found = self._buckets.get(bucket)
+        return KeyOrder(()) if found is None else found.keys(first, _members)
 
     def bundles_with(self, bucket: str, key: str) -> Iterator[Publication]:
         """Yield the bundles that have a torrent and may have an object, longest prefix first."""
-        bundles = self._bundles.get(bucket)
-        return iter(()) if bundles is None else bundles.covering(key)
+        found = self._buckets.get(bucket)
+        return iter(()) if found is None else found.bundles_with(key)
 
     def bundle_to_come(self, bucket: str, key: str) -> Publication | None:
         """Return a bundle without a torrent that an object may be in, longest prefix first."""
-        prefixes = self._prefixes.get(bucket)
-        covering = prefixes.covering(key) if prefixes is not None else ()
+        found = self._buckets.get(bucket)
+        covering = () if found is None else found.prefixes_of(key)
         return next((each for each in covering if each.torrent is None), None)
 
     def may_list(self, bucket: str, prefix: str) -> bool:
@@ -410,7 +379,7 @@ class Catalog:
 
     def by_name(self, bucket: str, key: str) -> Publication | None:
         """Return the publication of BUCKET/KEY; the unversioned one where there are several."""
-        found = self._buckets.get(bucket, {}).get(key, ())
+        found = self.all_by_name(bucket, key)
         if len(found) == 1:
             return found[0]
         unversioned = (each for each in found if each.ref.version_id is None)
@@ -418,7 +387,8 @@ class Catalog:
 
     def all_by_name(self, bucket: str, key: str) -> Sequence[Publication]:
         """Return the publications of BUCKET/KEY, whatever the origin and the version."""
-        return self._buckets.get(bucket, {}).get(key, ())
+        found = self._buckets.get(bucket)
+        return () if found is None else found.of_key(key)
 
     def may_come(self, bucket: str, key: str) -> bool:
         """Tell whether it isn't known yet if BUCKET/KEY is to be published."""
