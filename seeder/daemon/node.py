@@ -81,7 +81,6 @@ async def open_node(
     StorageError. The block runs what serves (see `seeder.daemon.run`), which so stops first.
     """
     rng = random.Random()
-    peer_id = _PEER_ID_PREFIX + secrets.token_hex(6).encode()
     catalog, ledger = Catalog(loading=True), Ledger()
     swarms = _make_swarms(config, listeners, rng)
     accounts = Accounts(ledger, catalog, swarms)
@@ -90,32 +89,10 @@ async def open_node(
         SwarmFile(swarms, config.state_directory / SWARMS).remembered(),
         trio.open_nursery() as nursery,
     ):
-        super_seeds = SuperSeeds(
-            enabled=config.peer.super_seeding == "auto",
-            other_seeds=lambda info_hash: swarms.statistics(InfoHash(info_hash)).seeds,
-            cache_bytes=config.cache.memory + config.cache.disk,
-            held=foundation.cache.held,
-            rng=rng,
-        )
         descriptors = Descriptors.of(config)
-        uploads = Uploads(
-            descriptors.fit(config.peer),
-            cache=foundation.cache,
-            account=foundation.account,
-            unattributed=ledger.unattributed,
-            super_seeds=super_seeds,
-            origins=foundation.origins,
-        )
+        uploads = _make_uploads(config, foundation, swarms, descriptors, rng)
         downloads = Downloads(uploads)
-        hub = Hub(
-            uploads,
-            find=catalog.by_hash,
-            visited=lambda info_hash, address, at_once: swarms.visited(
-                InfoHash(info_hash), address, at_once, trio.current_time()
-            ),
-            peer_id=peer_id,
-            client=CLIENT,
-        )
+        hub = _make_hub(uploads, catalog, swarms)
         foundation.history.figures = partial(
             node_figures, foundation.origins, foundation.cache, hub
         )
@@ -198,3 +175,41 @@ def _make_swarms(config: Config, listeners: Listeners, rng: random.Random) -> Sw
     swarms = Swarms(policy, own, rng=rng)
     swarms.loading = True
     return swarms
+
+
+def _make_uploads(
+    config: Config,
+    foundation: Foundation,
+    swarms: Swarms,
+    descriptors: Descriptors,
+    rng: random.Random,
+) -> Uploads:
+    """Return the uploads; as many connections as there are `descriptors` for."""
+    super_seeds = SuperSeeds(
+        enabled=config.peer.super_seeding == "auto",
+        other_seeds=lambda info_hash: swarms.statistics(InfoHash(info_hash)).seeds,
+        cache_bytes=config.cache.memory + config.cache.disk,
+        held=foundation.cache.held,
+        rng=rng,
+    )
+    return Uploads(
+        descriptors.fit(config.peer),
+        cache=foundation.cache,
+        account=foundation.account,
+        unattributed=foundation.ledger.unattributed,
+        super_seeds=super_seeds,
+        origins=foundation.origins,
+    )
+
+
+def _make_hub(uploads: Uploads, catalog: Catalog, swarms: Swarms) -> Hub:
+    """Return the hub, whose visitors the swarms hear of; it has a new peer id."""
+    return Hub(
+        uploads,
+        find=catalog.by_hash,
+        visited=lambda info_hash, address, at_once: swarms.visited(
+            InfoHash(info_hash), address, at_once, trio.current_time()
+        ),
+        peer_id=_PEER_ID_PREFIX + secrets.token_hex(6).encode(),
+        client=CLIENT,
+    )
