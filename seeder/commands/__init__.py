@@ -4,5 +4,6 @@ In: a configuration, and names of objects. Out: lines for stdout, torrents, or t
 becomes the exit code. `seeder.cli` is the only caller; it reads the options.
 
 The doors are `check.check_online`, `torrent.find_torrent` and `demo.run`. The first two stand on
-the daemon's `foundation`, the last one runs the daemon itself.
+the daemon's `foundation`, the last one runs the daemon itself. What `report` tells is shown by
+`report_table`, and for finance by `bill_text` and `bill_page` (with `charts`).
 """

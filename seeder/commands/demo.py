@@ -28,6 +28,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from seeder.commands.report_table import render
 from seeder.config.sections import (
     AdminSettings,
     CacheSettings,
@@ -40,7 +41,6 @@ from seeder.config.sections import (
 from seeder.daemon import run as daemon
 from seeder.daemon.node import Node
 from seeder.errors import SeederError
-from seeder.ledger.table import render
 from seeder.net.addresses import HostPort
 from seeder.units import GIB, KIB, rounded_size
 

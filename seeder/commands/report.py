@@ -8,17 +8,17 @@ from pathlib import Path
 
 from rich.console import Console
 
+from seeder.commands.bill_page import bill_page
+from seeder.commands.bill_text import bill_csv, bill_lines
+from seeder.commands.report_table import render
 from seeder.config.sections import Config
 from seeder.daemon.foundation import LEDGER
 from seeder.errors import StorageError
 from seeder.ledger.bill import Plot, Statement
-from seeder.ledger.bill_page import bill_page
-from seeder.ledger.bill_text import bill_csv, bill_lines
 from seeder.ledger.reading import Recorded, read_recorded, records_of
 from seeder.ledger.report import Report
 from seeder.ledger.spending import budget_of, prices_of
 from seeder.ledger.statement import By, PrefixNames, read_plot, read_statement
-from seeder.ledger.table import render
 
 
 @dataclass(frozen=True, slots=True)

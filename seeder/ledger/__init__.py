@@ -5,8 +5,10 @@ status page, the metrics and `seeder report`; a `Budget` that says what may stil
 and rows of the ledger's SQLite file, which outlive the process.
 
 Door: `counters.Ledger` has the accounts. `delivery` tells what a peer gained, `spread` how much of
-that is believed; `savings` has the formulas, `budget` the limits of a day and a month, `spending`
-those of a configuration, `report` the figures, and `table` how a terminal shows them; `database`
-flushes the ledger to its `file`, whose tables `schema` has and `records` reads. `history` tells
-what was counted when: `recent` keeps the last hour, `series` makes arrays of it and of the file.
+that is believed; `savings` has the formulas, and `report` the figures. `limits` says what may be
+spent a day and a month, `budget` holds reads to it, `spending` tells how a configuration's stands.
+`database` flushes the ledger to its `file`; `reading` opens that for others, with the tables of
+`schema` as `records` reads them. `history` tells what was counted when: `recent` keeps the last
+hour, `series` makes arrays of it and of the file. For finance, `bill` has what months cost,
+`statement` reads them from the file, and `estimate` models those to come.
 """

@@ -9,6 +9,7 @@ from struct import unpack
 import trio
 from rich.console import Console
 
+from seeder.commands.report_table import render
 from seeder.errors import LedgerRefused, StorageError
 from seeder.ledger.counters import COUNTERS, AccountKey, Counters, Ledger
 from seeder.ledger.database import LedgerDatabase
@@ -20,7 +21,6 @@ from seeder.ledger.records import Entry
 from seeder.ledger.report import Report
 from seeder.ledger.series import Selection, read_series, recent_series
 from seeder.ledger.spans import Span
-from seeder.ledger.table import render
 from seeder.units import DAY
 from tests.fuzz.inputs import Choices, damaged, scratch, target
 from tests.ledger.support import AT, PRICES, a_swarm

@@ -5,7 +5,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from seeder.ledger.bill_text import printable
+from seeder.commands.bill_text import printable
 from seeder.ledger.budget import Remaining
 from seeder.ledger.counters import PURPOSES
 from seeder.ledger.limits import Level

@@ -4,10 +4,10 @@ import io
 
 from rich.console import Console
 
+from seeder.commands.report_table import render
 from seeder.ledger.counters import Account, AccountKey, Counters, Ledger
 from seeder.ledger.limits import Limit, Period, Resource
 from seeder.ledger.report import Report, TorrentRow
-from seeder.ledger.table import render
 from tests.ledger.support import (
     AT,
     NELSON,
