@@ -30,6 +30,7 @@ from seeder.metainfo.records import Record
 from seeder.publish.current import CurrentTorrent
 from seeder.publish.entries import Wanted
 from seeder.publish.makers import Maker
+from seeder.publish.restless import RESTLESS, Restless
 from seeder.publish.rounds import REFUSED_RETRY, Rounds, Timetable
 from seeder.publish.serving import DELETED, LOST, Serving, replaced
 from seeder.s3.listing import Listed, suspicion
@@ -67,6 +68,7 @@ class Keeper(Rounds):
         "_maker",
         "_read_failed_at",
         "_record",
+        "_restless",
         "_serving",
         "_unread",
         "_wrong",
@@ -95,6 +97,7 @@ class Keeper(Rounds):
         """What was said of the piece that came wrong last."""
         self._read_failed_at = -inf
         """When a piece couldn't be read though it should (trio's clock)."""
+        self._restless = Restless()
         self._maker = maker
         self._library = library
         self._serving = serving
@@ -136,6 +139,7 @@ class Keeper(Rounds):
         listed, self.wanted = self.wanted.listed, wanted
         self.publication.public = wanted.settings.is_public
         if listed != wanted.listed:
+            self._restless = Restless()
             self.wake()
 
     def withdraw(self, reason: str) -> None:
@@ -199,7 +203,7 @@ class Keeper(Rounds):
         await self._bring_up_to_date()
         if self.publication.state is not State.FAULTY:
             self.told = None
-        pause = inf if self.wanted.listed is not None else self.refresh
+        pause = self._restless.pause(self.wanted.listed, self.publication.pinned, self.refresh)
         due = self._current.doubts.next_at
         if self.publication.state is State.FAULTY and not self._current.doubts:
             due = self._read_failed_at + READS_FAIL_FOR
@@ -373,6 +377,9 @@ class Keeper(Rounds):
                 state, delay = State.FAILED, REFUSED_RETRY
                 if self._serving.may_return(publication) is not None:
                     delay = retry  # it may have been deleted to be uploaded anew
+            case ObjectChanged():
+                if self._restless.changes():
+                    error, delay = ObjectChanged(f"{self.name}: {RESTLESS}"), self.refresh
             case AccessDenied():
                 state, delay = State.FAILED, REFUSED_RETRY
             case StorageError():
