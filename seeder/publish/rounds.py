@@ -12,7 +12,7 @@ from math import inf
 
 import trio
 
-from seeder.errors import BudgetSpent, OriginUnreachable, SeederError
+from seeder.errors import BudgetSpent, OriginUnreachable, SeederError, SignerRefused
 
 _LOG = logging.getLogger(__name__)
 
@@ -41,6 +41,8 @@ class Timetable:
         self.rng = rng
         self.lacking_budget: set[Rounds] = set()
         """Those that are woken when there is budget again."""
+        self.refusals: dict[str, str] = {}
+        """What S3 says of whoever signs, hence of every object, by origin; as it was logged."""
         self._cut_off: dict[str, dict[Rounds, None]] = {}
         """Those that are woken when S3 is back, by origin."""
         self._first = trio.Event()
@@ -174,15 +176,26 @@ class Rounds(ABC):
     def tell(self, level: int, error: SeederError | str) -> None:
         """Log a problem under this name, unless it is the one that was logged last.
 
-        Where all of the origin is away, its own line says so for all objects.
+        Where all of the origin is away, its own line says so for all objects; where S3 refuses
+        whoever signs, that of the first object does.
         """
-        text = str(error)
+        text, name = str(error), self.name
         self.last_error = trio.current_time(), text
         if isinstance(error, OriginUnreachable) and error.away:
             level = logging.DEBUG
-        if text != self.told:
-            self.told, name = text, self.name
-            _LOG.log(level, "%s", text if name in text else f"{name}: {text}")
+        if text == self.told:
+            return
+        self.told = text
+        if isinstance(error, SignerRefused):
+            refusals, why = self._timetable.refusals, text.removeprefix(f"{name}: ")
+            if refusals.get(self.origin) == why:
+                level = logging.DEBUG
+            refusals[self.origin] = why
+        _LOG.log(level, "%s", text if name in text else f"{name}: {text}")
+
+    def _note_success(self) -> None:
+        if self._timetable.refusals.pop(self.origin, None) is not None:
+            _LOG.info("origin %s: S3 takes our requests again", self.origin)
 
     async def _run(self, scope: trio.CancelScope, delay: float) -> None:
         with scope:
@@ -212,5 +225,6 @@ class Rounds(ABC):
                     delay = self.refresh
                 else:
                     retry = FIRST_RETRY
+                    self._note_success()
                 delay *= self._timetable.rng.uniform(0.9, 1.1)
             self._scope = None
