@@ -240,7 +240,9 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _links(config: Config) -> Links:
-    return Links.of(config, announce_url(config, config.tracker.listen[0].port))
+    tracker = config.tracker
+    udp_port = tracker.udp_listen[0].port if tracker.udp_listen else 0
+    return Links.of(config, announce_url(config, tracker.listen[0].port), udp_port=udp_port)
 
 
 @main.command()

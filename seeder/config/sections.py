@@ -41,6 +41,8 @@ from seeder.config.texts import (
     check_endpoint,
     check_families,
     check_gateway_url,
+    check_tracker_url,
+    check_udp_announce_url,
     one_of,
     parse_host_port,
     parse_network,
@@ -205,6 +207,15 @@ class TrackerSettings(Settings):
     )
     announce_url: Annotated[str, checked(check_announce_url)] | None = None
     """What torrents name; None derives it from the addresses when a torrent is written."""
+    udp_listen: Annotated[tuple[_Address, ...], array('["0.0.0.0:6969"]')] = ()
+    """Where it is asked by UDP (BEP 15), too."""
+    udp_announce_url: Annotated[str, checked(check_udp_announce_url)] | None = None
+    """What torrents name for that; None is the host of announce_url and the port listened on."""
+    announce_list: Annotated[
+        tuple[Annotated[str, checked(check_tracker_url)], ...],
+        array('["udp://tracker.example.net:6969/announce"]'),
+    ] = ()
+    """Trackers of others, which torrents name behind ours (BEP 12)."""
     interval: Time = 1800.0
     peers_per_address: Annotated[int, count(1, 100_000)] = 32
     """In one swarm."""

@@ -100,6 +100,26 @@ def check_gateway_url(text: str) -> str:
 def check_announce_url(text: str) -> str:
     """Return the URL of an HTTP tracker, as it goes into torrents."""
     _check_url(text, "http://tracker.example.org:6969/announce")
+    return _check_announce(text)
+
+
+def check_udp_announce_url(text: str) -> str:
+    """Return the URL of a UDP tracker, as it goes into torrents."""
+    _check_url(text, "udp://tracker.example.org:6969/announce", ("udp",))
+    if urlsplit(text).port is None:
+        raise ValueError("want a URL with a port: UDP trackers have no usual one")
+    return text
+
+
+def check_tracker_url(text: str) -> str:
+    """Return the URL of any tracker, as it goes into torrents."""
+    if text.startswith("udp:"):
+        return check_udp_announce_url(text)
+    _check_url(text, "udp://tracker.example.net:6969/announce", ("http", "https", "udp"))
+    return _check_announce(text)
+
+
+def _check_announce(text: str) -> str:
     parts = urlsplit(text)
     wanted = []
     # BEP 48 finds the scrape URL by this word, and libtorrent refuses other paths on loopback.
@@ -120,7 +140,7 @@ def check_domain(text: str) -> str:
     return text.rstrip(".").lower()
 
 
-def _check_url(text: str, example: str) -> None:
+def _check_url(text: str, example: str, schemes: Sequence[str] = ("http", "https")) -> None:
     if not re.fullmatch(r"[!-~]+", text):
         raise ValueError(f'want a URL such as "{example}", its odd characters percent-encoded')
     try:
@@ -128,8 +148,9 @@ def _check_url(text: str, example: str) -> None:
         port, host = parts.port, parts.hostname
     except ValueError:  # its text may hold a part of a password
         raise ValueError(f'want a URL such as "{example}"') from None
-    if parts.scheme not in ("http", "https"):
-        raise ValueError(f'want a URL with http:// or https://, such as "{example}"')
+    if parts.scheme not in schemes:
+        wanted = " or ".join(f"{scheme}://" for scheme in schemes)
+        raise ValueError(f'want a URL with {wanted}, such as "{example}"')
     if not host or port == 0 or not (ip_version(host) == 6 if ":" in host else _is_host(host)):
         raise ValueError(f'want a URL with a host, such as "{example}"')
     if "@" in parts.netloc:

@@ -2,12 +2,12 @@
 
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from seeder.config.sections import Config
 from seeder.errors import ConfigError
 from seeder.net.addresses import HostPort
-from seeder.net.sockets import close_all, listen
+from seeder.net.sockets import bind_datagrams, close_all, listen
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,34 +15,44 @@ class Listeners:
     """The listening sockets by what they are for."""
 
     tracker: list[socket.socket]
+    tracker_udp: list[socket.socket]
     peer: list[socket.socket]
     admin: list[socket.socket]
 
     def addresses(self) -> dict[str, list[HostPort]]:
-        """Return where each of them listens."""
-        groups = {"tracker": self.tracker, "peer": self.peer, "admin": self.admin}
-        return {name: list(map(address_of, group)) for name, group in groups.items()}
+        """Return where they listen that do."""
+        groups = self._groups().items()
+        return {name: list(map(address_of, group)) for name, group in groups if group}
+
+    def _groups(self) -> dict[str, list[socket.socket]]:
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     def close(self) -> None:
-        for group in (self.tracker, self.peer, self.admin):
+        for group in self._groups().values():
             close_all(group)
 
 
 def open_listeners(config: Config, activated: Mapping[str, list[socket.socket]]) -> Listeners:
-    """Return the sockets that systemd passed, and open those that it didn't; ConfigError."""
+    """Return the sockets that systemd passed, and open those that it didn't; ConfigError.
+
+    A datagram socket with the tracker's name is for its UDP.
+    """
     groups: dict[str, list[socket.socket]] = {}
     problems: list[str] = []
-    for name, addresses in (
-        ("tracker", config.tracker.listen),
-        ("peer", config.peer.listen),
-        ("admin", config.admin.listen),
+    stream, datagrams = (listen, socket.SOCK_STREAM), (bind_datagrams, socket.SOCK_DGRAM)
+    for name, key, addresses, (open_one, kind) in (
+        ("tracker", "tracker.listen", config.tracker.listen, stream),
+        ("tracker_udp", "tracker.udp_listen", config.tracker.udp_listen, datagrams),
+        ("peer", "peer.listen", config.peer.listen, stream),
+        ("admin", "admin.listen", config.admin.listen, stream),
     ):
-        groups[name] = list(activated.get(name, ()))
+        passed = activated.get(name.partition("_")[0], ())
+        groups[name] = [each for each in passed if each.type is kind]
         if groups[name]:
             continue
         for address in addresses:
             try:
-                groups[name].append(listen(address.host, address.port, name))
+                groups[name].append(open_one(address.host, address.port, key))
             except ConfigError as error:
                 problems += error.problems
     listeners = Listeners(**groups)

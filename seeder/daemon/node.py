@@ -24,6 +24,8 @@ from seeder.daemon.public_address import PublicAddress
 from seeder.daemon.restraint import Restraint
 from seeder.daemon.swarm_file import SwarmFile
 from seeder.gateway.access import Keyring, ReadKey
+from seeder.gateway.clients import Clients
+from seeder.gateway.datagrams import TrackerDatagrams
 from seeder.gateway.downloads import Downloads
 from seeder.gateway.links import Links, announce_url
 from seeder.gateway.routes import PublicRoutes, public_routes
@@ -35,6 +37,7 @@ from seeder.publish.listings import ListingStore
 from seeder.publish.publisher import Publisher
 from seeder.torrent.catalog import Catalog
 from seeder.torrent.info import InfoHash
+from seeder.tracker.datagrams import ConnectionIds
 from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from seeder.upload.plans import SuperSeeds
@@ -62,6 +65,7 @@ class Node:
     publisher: Publisher
     keyring: Keyring
     public: PublicRoutes
+    datagrams: TrackerDatagrams
     admin: AdminRoutes
     restraint: Restraint
     overview: Overview
@@ -108,8 +112,10 @@ async def open_node(
             rng=rng,
         )
         keyring = Keyring(keys)
+        clients = Clients.behind(config.tracker.trusted_proxies, trio.current_time)
         tracker_port = address_of(listeners.tracker[0]).port
-        links = Links.of(config, announce_url(config, tracker_port))
+        udp_port = address_of(listeners.tracker_udp[0]).port if listeners.tracker_udp else 0
+        links = Links.of(config, announce_url(config, tracker_port), udp_port=udp_port)
         restraint = Restraint(
             foundation,
             swarms=swarms,
@@ -146,7 +152,21 @@ async def open_node(
             publisher=publisher,
             keyring=keyring,
             public=public_routes(
-                config, catalog, swarms, keyring, links=links, uploads=uploads, downloads=downloads
+                config,
+                catalog,
+                swarms,
+                keyring,
+                clients=clients,
+                links=links,
+                uploads=uploads,
+                downloads=downloads,
+            ),
+            datagrams=TrackerDatagrams(
+                swarms,
+                clients,
+                ConnectionIds(secrets.token_bytes(32)),
+                uploads.overhead,
+                trio.current_time,
             ),
             admin=AdminRoutes(Cockpit(overview, links), config.admin.hosts),
             restraint=restraint,

@@ -80,6 +80,8 @@ async def serve(
                         serve_web, group, handler, limits=limits, meter=meter, hostless=hostless
                     )
                 )
+            for each in listeners.tracker_udp:
+                serving.start_soon(node.datagrams.serve, each)
             await node.publisher.apply(config.objects)
             serving.start_soon(_expire, node)
             serving.start_soon(node.overview.pulse.run)
@@ -99,13 +101,14 @@ async def serve(
 
 
 def _tell_listeners(listeners: Listeners, announce_url: str) -> None:
-    tracker, peers, admin = (
+    tracker, udp, peers, admin = (
         ", ".join(str(address_of(each)) for each in group)
-        for group in (listeners.tracker, listeners.peer, listeners.admin)
+        for group in (listeners.tracker, listeners.tracker_udp, listeners.peer, listeners.admin)
     )
     _LOG.info(
-        "listening: tracker %s, peers %s, admin %s; torrents name %s",
+        "listening: tracker %s%s, peers %s, admin %s; torrents name %s",
         tracker,
+        f" and by UDP {udp}" if udp else "",
         peers,
         admin or "nowhere",
         announce_url,

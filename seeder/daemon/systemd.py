@@ -112,6 +112,8 @@ def _socket_problem(name: str, listener: socket.socket) -> str | None:
         return f'LISTEN_FDNAMES: "{name}" is unknown; set FileDescriptorName to one of {wanted}'
     if listener.family not in (socket.AF_INET, socket.AF_INET6):
         return f"{name}: systemd passed a socket that is not of IPv4 or IPv6; see its ListenStream"
+    if name == "tracker" and listener.type is socket.SOCK_DGRAM:
+        return None
     if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         return f"{name}: systemd passed a socket that doesn't listen; use ListenStream, Accept=no"
     return None

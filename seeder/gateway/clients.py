@@ -20,6 +20,10 @@ _LOG = logging.getLogger(__name__)
 LONG_REPLY = 4 * KIB
 """Bytes of a reply that count as a request more: some ask for kilobytes with one line."""
 
+REQUESTS_A_SECOND, REQUESTS_AT_ONCE = 50.0, 500.0
+"""Requests from one address (IPv6: one /64): room for a large NAT."""
+RANGES_A_SECOND, RANGES_AT_ONCE = 400.0, 4000.0
+"""Those for content, beside the others: 25 MiB/s in pieces of 64 KiB, which is a request each."""
 RANGE_PATIENCE = 20.0
 """Seconds that a request for content or for a page of a listing waits at most to be begun."""
 MOST_HOPS = 32
@@ -83,6 +87,16 @@ class Clients:
         self._clock = clock
         self._crowded = Notices()
         self.hidden = HiddenClients()
+
+    @classmethod
+    def behind(cls, proxies: Sequence[IPNetwork], clock: Callable[[], float]) -> "Clients":
+        """Return the clients of a node with these trusted proxies, under the limits of all."""
+        return cls(
+            TrustedProxies(proxies),
+            AddressLimiter(REQUESTS_A_SECOND, REQUESTS_AT_ONCE),
+            AddressLimiter(RANGES_A_SECOND, RANGES_AT_ONCE),
+            clock,
+        )
 
     def addresses(self, request: Request) -> tuple[bytes, bytes | None]:
         """Return the client's packed address, and ours that it reached.

@@ -32,16 +32,28 @@ class Links:
     """The URL before /BUCKET/KEY, without a trailing slash."""
     web_seed: bool = False
     """Whether public torrents name the gateway as their web seed (BEP 19)."""
+    udp_port: int = 0
+    """Where the tracker is asked by UDP on the same host; 0 is nowhere."""
+    udp_announce: str | None = None
+    """The URL for that, if it is another than these two make up."""
+    other_trackers: Sequence[str] = ()
+    """The announce URLs of others that torrents name, too."""
     peers: Sequence[HostPort] = ()
     """Our own addresses for peers, where they are known: libtorrent leaves names out."""
 
     @classmethod
-    def of(cls, config: Config, announce: str) -> "Links":
-        """Return the links of a configuration whose torrents name the announce URL `announce`."""
+    def of(cls, config: Config, announce: str, *, udp_port: int = 0) -> "Links":
+        """Return the links of a configuration whose torrents name the announce URL `announce`.
+
+        `udp_port` is where the tracker is asked by UDP, if anywhere.
+        """
         return cls(
             announce,
             gateway_url(config, announce),
             web_seed=config.gateway.web_seed,
+            udp_port=udp_port,
+            udp_announce=config.tracker.udp_announce_url,
+            other_trackers=config.tracker.announce_list,
             peers=config.peer.public_address,
         )
 
@@ -51,6 +63,16 @@ class Links:
         self.announce, self.gateway = announce, gateway_url(config, announce)
         self.peers = config.peer.public_address
         return before != (self.announce, self.gateway)
+
+    def trackers(self) -> list[list[str]]:
+        """Return the announce URLs that torrents name, in tiers (BEP 12); ours are the first."""
+        ours = [self.announce]
+        if self.udp_announce:
+            ours.append(self.udp_announce)
+        elif self.udp_port:
+            host = urlsplit(self.announce).hostname or ""
+            ours.append(f"udp://{HostPort(host, self.udp_port)}/announce")
+        return [ours, *([url] for url in self.other_trackers)]
 
     def object_url(self, ref: ObjectRef) -> str:
         """Return the URL of an object."""
@@ -74,7 +96,7 @@ class Links:
         """
         return torrent_file(
             torrent.raw_info,
-            announce=self.announce,
+            trackers=self.trackers(),
             created_by=CREATED_BY,
             url_list=self._web_seeds(torrent, public),
             piece_layers=torrent.hashes.piece_layers() if torrent.hashes is not None else None,
@@ -91,7 +113,7 @@ class Links:
         return magnet_link(
             torrent.info_hash,
             name=name or torrent.info.name,
-            tracker=self.announce,
+            trackers=[url for tier in self.trackers() for url in tier],
             peers=self.peers,
             web_seeds=self._web_seeds(torrent, public),
             v2_hash=torrent.v2_hash,
@@ -154,12 +176,12 @@ def magnet_link(
     info_hash: InfoHash,
     *,
     name: str,
-    tracker: str,
+    trackers: Sequence[str],
     peers: Sequence[HostPort],
     web_seeds: Sequence[str],
     v2_hash: bytes | None,
 ) -> str:
-    """Return the magnet link of a torrent (BEP 9); `tracker` and `web_seeds` are URLs.
+    """Return the magnet link of a torrent (BEP 9); `trackers` and `web_seeds` are URLs.
 
     `v2_hash` is the SHA-256 of a hybrid's info, 32 bytes.
     """
@@ -167,7 +189,7 @@ def magnet_link(
     if v2_hash is not None:
         fields.append(f"xt=urn:btmh:{_SHA256}{v2_hash.hex()}")
     fields.append(f"dn={quote(name, safe='')}")
-    fields.append(f"tr={quote(tracker, safe='')}")
+    fields += [f"tr={quote(url, safe='')}" for url in trackers]
     fields += [f"ws={quote(url, safe='')}" for url in web_seeds]
     # libtorrent reads x.pe without unescaping it: an escaped colon or bracket loses the peer.
     fields += [f"x.pe={quote(str(peer), safe=':[]')}" for peer in peers]

@@ -10,7 +10,7 @@ from seeder.config.sections import Config
 from seeder.gateway.access import Keyring
 from seeder.gateway.announces import TrackerRoutes
 from seeder.gateway.buckets import BucketRoutes
-from seeder.gateway.clients import LONG_REPLY, RANGE_PATIENCE, Clients, TrustedProxies
+from seeder.gateway.clients import LONG_REPLY, RANGE_PATIENCE, Clients
 from seeder.gateway.cors import answer_preflight, for_pages, is_preflight
 from seeder.gateway.documents import Documents
 from seeder.gateway.downloads import Downloads
@@ -21,17 +21,12 @@ from seeder.gateway.naming import Naming
 from seeder.gateway.objects import ObjectRoutes, PublishedObjects
 from seeder.gateway.s3errors import S3Error, error_text
 from seeder.http.messages import Request, Response, query_names
-from seeder.net.buckets import AddressLimiter
 from seeder.torrent.catalog import Catalog
 from seeder.tracker.swarms import Swarms
 from seeder.upload.uploads import Uploads
 
 _LOG = logging.getLogger(__name__)
 
-REQUESTS_A_SECOND, REQUESTS_AT_ONCE = 50.0, 500.0
-"""Requests to the public listener from one address (IPv6: one /64): room for a large NAT."""
-RANGES_A_SECOND, RANGES_AT_ONCE = 400.0, 4000.0
-"""Those for content, beside the others: 25 MiB/s in pieces of 64 KiB, which is a request each."""
 INDEX_REQUESTS = 5
 """A page of the index counts as so many requests of its client: it takes milliseconds."""
 _TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
@@ -209,24 +204,20 @@ def public_routes(
     swarms: Swarms,
     keyring: Keyring,
     *,
+    clients: Clients,
     links: Links,
     uploads: Uploads,
     downloads: Downloads,
 ) -> PublicRoutes:
     """Return the handler of a configuration; `links` are those that it gives.
 
+    `clients` are those of the tracker by whatever way they come.
     `uploads` have the limits of what is sent; `downloads` give what the web seed sends, where it is
     on.
     """
     clock = trio.current_time
     if links.web_seed:
         _LOG.info("web seed: torrents name %s/BUCKET/KEY", links.gateway)
-    clients = Clients(
-        TrustedProxies(config.tracker.trusted_proxies),
-        AddressLimiter(REQUESTS_A_SECOND, REQUESTS_AT_ONCE),
-        AddressLimiter(RANGES_A_SECOND, RANGES_AT_ONCE),
-        clock,
-    )
     naming = Naming(config.gateway.domains)
     index = Index(catalog, links, swarms.counts, clock)
     objects, documents = PublishedObjects(catalog, links, config.origins), Documents(uploads)

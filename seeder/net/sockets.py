@@ -3,7 +3,8 @@
 import errno
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from math import inf
 from socket import AF_INET, AF_INET6, inet_pton
 
@@ -24,38 +25,62 @@ STARVED_QUIET = 60.0
 """Seconds between two log lines about it."""
 
 _STARVED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_LISTENER_BROKEN = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK})
+BROKEN = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK})
+"""Errors of a socket itself; others are of what came over it."""
+"""Errors of the socket itself, where others are of what came over it."""
 _V4_MAPPED = bytes(10) + b"\xff\xff"
 """What stands before the IPv4 address in an IPv4-mapped one of 16 bytes (RFC 4291, 2.5.5.2)."""
 
 
-def listen(host: str, port: int, purpose: str) -> socket.socket:
+def listen(host: str, port: int, key: str) -> socket.socket:
     """Return a non-blocking listening TCP socket; port 0 lets the system choose.
 
-    ConfigError names the address, the purpose (for the operator) and the system's reason.
+    ConfigError names the address, the `key` that has it, and the system's reason.
     """
-    sock = None
+    with _told_as_config(HostPort(host, port), key):
+        sock = _bound(socket.SOCK_STREAM, host, port)
+        try:
+            sock.listen(BACKLOG)
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+
+def bind_datagrams(host: str, port: int, key: str) -> socket.socket:
+    """Return a non-blocking UDP socket, as `listen` does."""
+    with _told_as_config(HostPort(host, port), key):
+        return _bound(socket.SOCK_DGRAM, host, port)
+
+
+def _bound(kind: socket.SocketKind, host: str, port: int) -> socket.socket:
+    """Return a non-blocking socket that is bound to an address; OSError."""
+    found = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)
+    family, _, _, _, address = found[0]
+    sock = socket.socket(family, kind)
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, address = found[0]
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if kind is socket.SOCK_STREAM:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             # 0.0.0.0 and [::] are separate entries of `listen`, and both may be there.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(address)
-        sock.listen(BACKLOG)
         sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+@contextmanager
+def _told_as_config(address: HostPort, key: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        if sock is not None:
-            sock.close()
         why = f"{error.strerror}"
         if error.errno == errno.EADDRINUSE:
             why += "; another program (or another seeder) uses it"
-        raise ConfigError(
-            [f"{purpose}.listen: can't listen on {HostPort(host, port)}: {why}"]
-        ) from error
-    return sock
+        raise ConfigError([f"{key}: can't listen on {address}: {why}"]) from error
 
 
 async def accept(
@@ -79,7 +104,7 @@ async def accept(
             except BlockingIOError:
                 break
             except OSError as error:
-                if error.errno in _LISTENER_BROKEN:
+                if error.errno in BROKEN:
                     raise
                 if error.errno not in _STARVED:
                     # accept(2) reports an error of one queued connection; the next may be fine.

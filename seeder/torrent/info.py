@@ -219,7 +219,7 @@ def build_info(
 def torrent_file(
     raw_info: bytes,
     *,
-    announce: str,
+    trackers: Sequence[Sequence[str]],
     created_by: str,
     url_list: Sequence[str] = (),
     piece_layers: Mapping[bytes, bytes] | None = None,
@@ -228,16 +228,18 @@ def torrent_file(
 ) -> bytes:
     """Return a torrent file around the info bytes as found; the same arguments give the same bytes.
 
-    `url_list` are its web seeds (BEP 19). `similar` are torrents that may have some of its files,
-    `collections` name what such torrents have in common (BEP 38 lets both stand outside info, where
-    they don't change its hash). A hybrid has
-    `piece_layers`, even if they are empty (BEP 52). There is no creation date: with one, no two
-    copies would be equal.
+    `trackers` are announce URLs in tiers (BEP 12), the first of which is the one for clients that
+    know only one. `url_list` are its web seeds (BEP 19). `similar` are torrents that may have some
+    of its files, `collections` name what such torrents have in common (BEP 38 lets both stand
+    outside info, where they don't change its hash). A hybrid has `piece_layers`, even if they are
+    empty (BEP 52). There is no creation date: with one, no two copies would be equal.
     """
     outside: dict[bytes, bencode.Encodable] = {
-        b"announce": announce.encode(),
+        b"announce": trackers[0][0].encode(),
         b"created by": created_by.encode(),
     }
+    if sum(map(len, trackers)) > 1:
+        outside[b"announce-list"] = [[url.encode() for url in tier] for tier in trackers]
     if url_list:
         outside[b"url-list"] = [url.encode() for url in url_list]
     if similar:

@@ -8,13 +8,17 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 import seeder
+from seeder.config.sections import AdminSettings, CacheSettings, Config, PeerSettings
+from seeder.daemon.listeners import open_listeners
 from seeder.daemon.systemd import Notifier, activated_sockets, watchdog_interval
 from seeder.errors import ConfigError
+from seeder.net.addresses import HostPort
 
 UNITS = Path(__file__).parents[2] / "systemd"
 ROOT = Path(__file__).parents[2]
@@ -218,7 +222,7 @@ def test_what_cannot_be_used_is_named_and_closed(
             datagram.fileno(),
             local.fileno(),
             file.fileno(),
-            names="admin:http:tracker:peer:peer",
+            names="admin:http:admin:peer:peer",
         )
         with pytest.raises(ConfigError) as caught:
             activated_sockets(environ, first=FIRST)
@@ -226,12 +230,36 @@ def test_what_cannot_be_used_is_named_and_closed(
     assert unknown == (
         'LISTEN_FDNAMES: "http" is unknown; set FileDescriptorName to one of tracker, peer, admin'
     )
-    assert datagrams.startswith("tracker: systemd passed a socket that doesn't listen")
+    assert datagrams.startswith("admin: systemd passed a socket that doesn't listen")
     assert unix.startswith("peer: systemd passed a socket that is not of IPv4 or IPv6")
     assert no_socket.startswith(f"LISTEN_FDS: descriptor {FIRST + 4} is no socket")
     for position in range(4):
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(FIRST + position)
+
+
+async def test_the_tracker_takes_a_datagram_socket_for_its_udp(
+    listener: socket.socket, passed: Pass, tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram:
+        datagram.bind(("127.0.0.1", 0))
+        environ = passed(listener.fileno(), datagram.fileno(), names="tracker:tracker")
+        stream, udp = activated_sockets(environ, first=FIRST)["tracker"]
+        with stream, udp:
+            activated = {"tracker": [stream, udp]}
+            anywhere = (HostPort("127.0.0.1", 0),)
+            config = Config(
+                state_directory=tmp_path,
+                origins={},
+                objects=(),
+                cache=CacheSettings(directory=tmp_path),
+                peer=PeerSettings(listen=anywhere),
+                admin=AdminSettings(listen=anywhere),
+            )
+            listeners = open_listeners(config, activated)
+            with closing(listeners):
+                assert listeners.tracker == [stream]
+                assert listeners.tracker_udp == [udp]
 
 
 def test_missing_names_are_refused(listener: socket.socket, passed: Pass) -> None:

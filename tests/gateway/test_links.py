@@ -84,6 +84,43 @@ def test_links_follow_an_address_and_keep_what_is_written_out(tmp_path: object) 
 
 
 @pytest.mark.parametrize(
+    ("udp_port", "settings", "tiers"),
+    [
+        (0, {}, [[ANNOUNCE]]),
+        (7000, {}, [[ANNOUNCE, "udp://tracker.example.org:7000/announce"]]),
+        (
+            7000,
+            {"udp_announce_url": "udp://u.example.org:1/announce"},
+            [[ANNOUNCE, "udp://u.example.org:1/announce"]],
+        ),
+        (
+            0,
+            {"announce_list": ("udp://a.example.net:1/x", "https://b.example.net/announce")},
+            [[ANNOUNCE], ["udp://a.example.net:1/x"], ["https://b.example.net/announce"]],
+        ),
+    ],
+)
+def test_torrents_and_magnet_links_name_every_tracker_ours_first(
+    udp_port: int, settings: dict[str, object], tiers: list[list[str]], tmp_path: object
+) -> None:
+    tracker = TrackerSettings.model_validate({"announce_url": ANNOUNCE} | settings)
+    links = Links.of(config(tmp_path, tracker, PeerSettings()), ANNOUNCE, udp_port=udp_port)
+    raw = build_info(name="key", layout=Layout(5, 16384), pieces=b"h" * 20)
+    pinned = PinnedObject(ObjectRef("default", "b", "key"), '"e"', 5)
+    torrent = Torrent(parse_info(raw), pinned, "build")
+    read = lt.load_torrent_buffer(links.torrent_file(torrent, public=True))
+    numbered = [(url, tier) for tier, urls in enumerate(tiers) for url in urls]
+    assert sorted(zip(read.trackers, read.tracker_tiers, strict=True)) == sorted(numbered)
+    magnet = lt.parse_magnet_uri(links.magnet(torrent, public=True))
+    assert magnet.trackers == [url for urls in tiers for url in urls]
+
+
+def test_the_url_for_udp_names_an_ipv6_host_as_urls_do() -> None:
+    links = Links("http://[2001:db8::1]/announce", GATEWAY, udp_port=6969)
+    assert links.trackers()[0][1] == "udp://[2001:db8::1]:6969/announce"
+
+
+@pytest.mark.parametrize(
     ("announce", "configured", "url"),
     [
         (ANNOUNCE, None, "http://tracker.example.org:6969"),

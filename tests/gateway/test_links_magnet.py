@@ -26,7 +26,7 @@ def link_of(
     v2_hash: bytes | None = None,
 ) -> str:
     return magnet_link(
-        info_hash, name=name, tracker=tracker, peers=peers, web_seeds=web_seeds, v2_hash=v2_hash
+        info_hash, name=name, trackers=[tracker], peers=peers, web_seeds=web_seeds, v2_hash=v2_hash
     )
 
 

@@ -68,7 +68,7 @@ def make_torrent(
         pieces[spoil * 20] ^= 1
     layout = Layout(len(body), piece_length)
     info = build_info(name=name, layout=layout, pieces=bytes(pieces), private=private)
-    return torrent_file(info, announce="http://t/a", created_by="S3")
+    return torrent_file(info, trackers=[["http://t/a"]], created_by="S3")
 
 
 def make_hybrid(
@@ -89,7 +89,7 @@ def make_hybrid(
     )
     if layers is None:
         layers = whole.piece_layers()
-    return torrent_file(info, announce="http://t/a", created_by="S3", piece_layers=layers)
+    return torrent_file(info, trackers=[["http://t/a"]], created_by="S3", piece_layers=layers)
 
 
 @dataclass

@@ -651,7 +651,7 @@ async def start(
     nursery.start_soon(partial(trio.serve_listeners, seeder.serve, listeners))
     source = directory / "content.torrent"
     source.write_bytes(
-        torrent_file(RAW_INFO, announce="http://127.0.0.1:1/announce", created_by="tests")
+        torrent_file(RAW_INFO, trackers=[["http://127.0.0.1:1/announce"]], created_by="tests")
     )
     leecher.add(source)
     leecher.connect((SEEDER_ADDRESS, listeners[0].socket.getsockname()[1]))

@@ -66,7 +66,7 @@ def torrent_of(bodies: Bodies, length: int = LENGTH) -> Torrent:
 
 def read_by_libtorrent(raw_info: bytes) -> tuple[InfoHash, list[File]]:
     """Return the hash and the files, without the torrent's name, as libtorrent sees them."""
-    data = torrent_file(raw_info, announce="http://t/a", created_by="test")
+    data = torrent_file(raw_info, trackers=[["http://t/a"]], created_by="test")
     read = lt.load_torrent_buffer(data)
     assert read.ti is not None
     seen = read.ti.layout()
@@ -192,7 +192,7 @@ def test_what_is_no_bundle_is_refused(spoil: object) -> None:
 
 def test_torrents_of_several_files_are_refused_where_one_object_is_meant() -> None:
     raw = torrent_of({"a": b"abc"}).raw_info
-    data = torrent_file(raw, announce="http://t/a", created_by="test")
+    data = torrent_file(raw, trackers=[["http://t/a"]], created_by="test")
     with pytest.raises(MetainfoError, match="several files"):
         parse_torrent(data)
 

@@ -297,7 +297,7 @@ def test_whatever_is_built_parses_back(
 def test_a_torrent_file_parses_back_with_the_info_as_found() -> None:
     data = torrent_file(
         RAW,
-        announce="http://one.example/announce",
+        trackers=[["http://one.example/announce"]],
         created_by="seeder",
         url_list=["https://s3.example/quotes/Nelson"],
     )
@@ -309,7 +309,7 @@ def test_a_torrent_file_parses_back_with_the_info_as_found() -> None:
 def test_libtorrent_reads_the_same_torrent() -> None:
     data = torrent_file(
         RAW,
-        announce="http://one.example/announce",
+        trackers=[["http://one.example/announce"]],
         created_by="seeder",
         url_list=["https://s3.example/quotes/Nelson"],
     )
@@ -329,14 +329,14 @@ def test_libtorrent_reads_the_same_torrent() -> None:
 
 
 def test_the_shortest_torrent_file_has_a_tracker_a_creator_and_info() -> None:
-    data = torrent_file(RAW, announce="http://t/a", created_by="seeder")
+    data = torrent_file(RAW, trackers=[["http://t/a"]], created_by="seeder")
     assert data == b"d8:announce10:http://t/a10:created by6:seeder4:info" + RAW + b"e"
     assert lt.load_torrent_buffer(data).info_hashes.v1.to_bytes() == InfoHash.of(RAW)
 
 
 def test_libtorrent_finds_a_private_torrent_private() -> None:
     raw = build_info(name="Nelson", layout=LAYOUT, pieces=PIECES, private=True)
-    data = torrent_file(raw, announce="http://t/a", created_by="seeder")
+    data = torrent_file(raw, trackers=[["http://t/a"]], created_by="seeder")
     read = lt.load_torrent_buffer(data)
     assert read.ti is not None
     assert read.ti.priv()
@@ -345,7 +345,7 @@ def test_libtorrent_finds_a_private_torrent_private() -> None:
 
 def test_an_odd_info_is_carried_as_found() -> None:
     raw = info_with(source=b"\xff\x00odd", name=b"../../etc/passwd")
-    data = torrent_file(raw, announce="http://t/a", created_by="seeder")
+    data = torrent_file(raw, trackers=[["http://t/a"]], created_by="seeder")
     assert raw in data
     assert parse_torrent(data).info.raw == raw
     assert lt.load_torrent_buffer(data).info_hashes.v1.to_bytes() == InfoHash.of(raw)
@@ -363,7 +363,7 @@ def test_what_libtorrent_makes_is_read_hybrids_too(tmp_path: Path, flags: int) -
     assert metainfo.info.pieces == PIECES
     expected = lt.load_torrent_buffer(data).info_hashes.v1.to_bytes()
     assert metainfo.info.info_hash == expected
-    again = torrent_file(metainfo.info.raw, announce="http://t/a", created_by="seeder")
+    again = torrent_file(metainfo.info.raw, trackers=[["http://t/a"]], created_by="seeder")
     assert lt.load_torrent_buffer(again).info_hashes.v1.to_bytes() == expected
 
 

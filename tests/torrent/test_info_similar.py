@@ -44,7 +44,7 @@ def file_of(
 ) -> bytes:
     return torrent_file(
         info,
-        announce="http://127.0.0.1:1/announce",
+        trackers=[["http://127.0.0.1:1/announce"]],
         created_by="test",
         similar=similar,
         collections=collections,

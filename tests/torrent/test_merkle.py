@@ -61,7 +61,7 @@ def test_a_hybrid_is_what_libtorrent_makes_of_the_same_file(
     assert info == lt.bencode(theirs[b"info"])
     layers = {root: layer} if layout.piece_count > 1 else {}
     assert layers == theirs[b"piece layers"]
-    file = torrent_file(info, announce="http://t/a", created_by="us", piece_layers=layers)
+    file = torrent_file(info, trackers=[["http://t/a"]], created_by="us", piece_layers=layers)
     loaded, read = lt.load_torrent_buffer(file).info_hashes, parse_torrent(file)
     assert read.info.v2 is not None
     assert loaded.v1.to_bytes() == read.info.info_hash

@@ -28,7 +28,11 @@ class Aria2(Leecher):
             "dir": self.downloads,
             "interface": self.address,
             "listen-port": self.port,
-            "enable-dht": "false",
+            # aria2 asks UDP trackers over the socket of its DHT; without a node to enter by, that
+            # does nothing else.
+            "enable-dht": "true",
+            "dht-file-path": self.directory / "dht.dat",
+            "dht-listen-port": self.port,
             "bt-enable-lpd": "false",
             "enable-peer-exchange": "false",
             "seed-time": 0,

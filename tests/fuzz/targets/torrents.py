@@ -44,7 +44,7 @@ BUNDLE = bencode.encode(
 def _torrent(info: bytes, **more: bytes) -> bytes:
     return torrent_file(
         info,
-        announce="http://t.example.org/announce",
+        trackers=[["http://t.example.org/announce"]],
         created_by="fuzz",
         url_list=["http://t.example.org/a"],
         piece_layers={ROOT: bytes(128)},

@@ -5,6 +5,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from seeder.errors import AnnounceError
 from seeder.http.messages import Request, Response
+from seeder.net.datagrams import Datagram
 from seeder.torrent import bencode
 from seeder.tracker.announce import (
     LARGEST_COUNT,
@@ -14,6 +15,7 @@ from seeder.tracker.announce import (
     parse_scrape,
 )
 from tests.fuzz.inputs import target
+from tests.gateway.asking import Server
 from tests.gateway.support import Public
 from tests.tracker.announcing import HASH
 
@@ -88,6 +90,31 @@ def tracker(data: bytes) -> None:
     statistics = public.swarms.statistics(HASH)
     assert 0 <= statistics.seeds <= statistics.peers <= 5 * public.swarms.policy.peers_per_address
     assert public.ledger.completions >= 0
+
+
+_CONNECT = bytes.fromhex("00000417271019800000000012345678")
+_DATAGRAM = bytes.fromhex("000000010000abcd") + bytes(HASH) + b"-TT0001-abcdefghijkl" + bytes(16)
+
+
+@target(
+    _CONNECT,
+    b"\0" * 8 + _DATAGRAM + bytes(26),
+    b"\0" * 8 + _DATAGRAM + b"\0" * 7 + b"\2" + bytes(8) + b"\xff" * 4 + b"\x1a\xe1\2\x09/announce",
+    bytes(8) + bytes.fromhex("000000020000abcd") + bytes(HASH) * 75,
+)
+def datagram(data: bytes) -> None:
+    """A datagram for the tracker: nothing longer than itself before its address is proven."""
+    server = Server()
+    for client, local in ((b"\xcb\0\x71\x09", b"\xcb\0\x71\x07"), (b"\x20" * 16, b"\x21" * 16)):
+        connection = server.connect(client)
+        for sent, proven in ((data, False), (connection.to_bytes(8, "big") + data[8:], True)):
+            answer = server.datagrams.answer(Datagram(sent, client, local, ("", 4711)))
+            if answer is None:
+                continue
+            assert len(answer) >= 8
+            assert proven or len(answer) <= len(sent)
+            if answer[:4] == b"\0\0\0\1":
+                assert (len(answer) - 20) % (len(client) + 2) == 0
 
 
 def _read_reply(response: Response) -> None:

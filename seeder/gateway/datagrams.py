@@ -1,0 +1,117 @@
+"""The tracker over UDP (BEP 15): the same swarms, limits and tallies as /announce and /scrape have.
+
+What comes here may have a forged address. Until it names a connection id, it gets 16 bytes for 16,
+and nothing of it is kept but in a limit of its own.
+"""
+
+import socket
+from collections.abc import Callable
+
+import trio
+
+from seeder.errors import AnnounceError
+from seeder.gateway.announces import HASHES_A_REQUEST
+from seeder.gateway.clients import Clients
+from seeder.http.messages import SentMeter
+from seeder.net.buckets import AddressLimiter
+from seeder.net.datagrams import Datagram, receive, reply, tell_destinations
+from seeder.tracker.announce import AnnounceEvent
+from seeder.tracker.datagrams import (
+    LARGEST_REQUEST,
+    ConnectionIds,
+    ConnectRequest,
+    DatagramAnnounce,
+    DatagramScrape,
+    encode_announced,
+    encode_connected,
+    encode_refused,
+    encode_scraped,
+    parse_datagram,
+)
+from seeder.tracker.swarms import Swarms
+from seeder.tracker.tallies import AnnounceOutcome
+
+CONNECTS_PER_SECOND, CONNECTS_AT_ONCE = 50.0, 1000.0
+"""Of one address. A client asks once a minute, and many may be behind one."""
+_STALE = "connection id expired, connect again"
+_TOO_OFTEN = "too many requests from your address"
+_NO_PORT = "port must be a number from 1 to 65535"
+_ENDINGS = (AnnounceEvent.STOPPED, AnnounceEvent.COMPLETED)
+
+
+class TrackerDatagrams:
+    """Answers the tracker's datagrams; `clock` is in seconds."""
+
+    def __init__(
+        self,
+        swarms: Swarms,
+        clients: Clients,
+        ids: ConnectionIds,
+        meter: SentMeter,
+        clock: Callable[[], float],
+    ) -> None:
+        self._swarms = swarms
+        self._clients = clients
+        self._ids = ids
+        self._meter = meter
+        self._clock = clock
+        self._tallies = swarms.tallies
+        self._connects = AddressLimiter(CONNECTS_PER_SECOND, CONNECTS_AT_ONCE)
+
+    async def serve(self, sock: socket.socket) -> None:
+        """Answer what comes to a bound socket until cancelled; OSError when it is broken."""
+        tell_destinations(sock)
+        while True:
+            await trio.lowlevel.wait_readable(sock)
+            for datagram in receive(sock, LARGEST_REQUEST):
+                answer = self.answer(datagram)
+                if answer is not None and reply(sock, datagram, answer):
+                    self._meter.protocol(len(answer))
+
+    def answer(self, datagram: Datagram) -> bytes | None:
+        """Return the reply to a datagram; None where it gets none."""
+        request = parse_datagram(datagram.data)
+        if request is None:
+            return None
+        client, now = datagram.source, self._clock()
+        if isinstance(request, ConnectRequest):
+            if not self._connects.admit(client, now):
+                return None
+            return encode_connected(request.transaction, self._ids.issue(client, now))
+        if not self._ids.is_good(request.connection, client, now):
+            return encode_refused(request.transaction, _STALE, most=len(datagram.data))
+        if isinstance(request, DatagramScrape):
+            answer, outcome = self._scrape(request, client)
+            self._tallies.scrapes[outcome] += 1
+        else:
+            answer, outcome = self._announce(request, datagram, now)
+            event = request.announce.event.value or "none"
+            self._tallies.announces[event, outcome] += 1
+        return answer
+
+    def _announce(
+        self, request: DatagramAnnounce, datagram: Datagram, now: float
+    ) -> tuple[bytes, AnnounceOutcome]:
+        """Answer an announce; the end of a download is taken even from who asks too often."""
+        announce, client = request.announce, datagram.source
+        if not self._clients.admit(client):
+            if announce.event not in _ENDINGS:
+                return encode_refused(request.transaction, _TOO_OFTEN), "too-often"
+            announce = announce._replace(numwant=0)
+        if not announce.port and announce.event is not AnnounceEvent.STOPPED:
+            return encode_refused(request.transaction, _NO_PORT), "malformed"
+        self._clients.hidden.announced(client, announce)
+        try:
+            found = self._swarms.announce(announce, client, datagram.local, now)
+        except AnnounceError as refusal:
+            return encode_refused(request.transaction, refusal.reason), "unknown-torrent"
+        return encode_announced(request.transaction, found), "answered"
+
+    def _scrape(self, request: DatagramScrape, client: bytes) -> tuple[bytes, AnnounceOutcome]:
+        """Answer a scrape; it counts as more requests the more hashes it has."""
+        if not self._clients.admit(client, 1 + len(request.info_hashes) // HASHES_A_REQUEST):
+            return encode_refused(request.transaction, _TOO_OFTEN), "too-often"
+        counts = self._swarms.scrape(request.info_hashes)
+        # One swarm may be asked for twice, and the reply has no hashes to tell which is which.
+        found = [counts[info_hash] for info_hash in request.info_hashes]
+        return encode_scraped(request.transaction, found), "answered"

@@ -1,0 +1,84 @@
+"""Datagrams of a UDP socket, taken in batches and answered from the address that was asked.
+
+A machine with several addresses would else answer from one that the client doesn't know.
+"""
+
+import socket
+from collections.abc import Iterator
+from struct import Struct
+from typing import NamedTuple
+
+from seeder.net.sockets import BROKEN, packed_address
+
+BATCH = 64
+"""Datagrams taken by one wake-up; other tasks then get their turn."""
+WAITING = 4 << 20
+"""Bytes that may wait in the system, as far as it allows (net.core.rmem_max)."""
+
+# ip(7), ipv6(7). Python 3.11 doesn't know the first, which is the same on every Linux.
+_IP_PKTINFO = 8
+_V4_INFO = Struct("@I4s4s")
+_V6_INFO = Struct("@16sI")
+_ANY_INTERFACE = 0
+
+
+class Datagram(NamedTuple):
+    """What came in one datagram."""
+
+    data: bytes
+    source: bytes
+    """The packed address that it says it came from, 4 or 16 bytes."""
+    local: bytes
+    """The packed address of ours that it came to."""
+    sender: tuple[str | int, ...]
+    """Where it came from, as the system wants it."""
+
+
+def tell_destinations(sock: socket.socket) -> None:
+    """Have a UDP socket tell to which of our addresses datagrams came."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WAITING)
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+
+
+def receive(sock: socket.socket, largest: int) -> Iterator[Datagram]:
+    """Yield what waits at a socket, `BATCH` datagrams at most, each cut to `largest` bytes.
+
+    What can't be answered is left out: from port 0, or to no address of ours alone (multicast).
+    OSError when the socket is broken.
+    """
+    is_v6 = sock.family == socket.AF_INET6
+    info, room = (_V6_INFO, 20) if is_v6 else (_V4_INFO, 12)
+    space = socket.CMSG_SPACE(room)
+    for _ in range(BATCH):
+        try:
+            data, ancillary, _, sender = sock.recvmsg(largest, space)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno in BROKEN:
+                raise
+            # ICMP told of a reply that came to nothing.
+            continue
+        if not ancillary or not sender[1]:
+            continue
+        fields = info.unpack(ancillary[0][2][: info.size])
+        local = fields[0] if is_v6 else fields[1]
+        yield Datagram(data, packed_address(sender[0]), local, sender)
+
+
+def reply(sock: socket.socket, datagram: Datagram, data: bytes) -> bool:
+    """Send the reply to a datagram; False if the system doesn't take it, which nobody minds."""
+    if sock.family == socket.AF_INET6:
+        source = socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _V6_INFO.pack(datagram.local, 0)
+    else:
+        fields = _ANY_INTERFACE, datagram.local, bytes(4)
+        source = socket.IPPROTO_IP, _IP_PKTINFO, _V4_INFO.pack(*fields)
+    try:
+        sock.sendmsg((data,), (source,), 0, datagram.sender)
+    except OSError:
+        # No buffer, no route, an unreachable port told of an earlier one: the client asks again.
+        return False
+    return True

@@ -1,0 +1,168 @@
+"""The UDP tracker protocol (BEP 15): requests out of datagrams, replies into them.
+
+A client first asks for a connection id, which it then names in each request. That proves that its
+address isn't forged, so nothing longer than a request is sent to who hasn't one.
+
+Options behind an announce (BEP 41) are left unread: they repeat the path of the announce URL.
+
+No I/O.
+"""
+
+from collections.abc import Iterable
+from hashlib import blake2b
+from struct import Struct
+from typing import NamedTuple, TypeAlias
+
+from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT
+from seeder.torrent.info import InfoHash
+from seeder.torrent.layout import SHA1_LENGTH
+from seeder.tracker.announce import (
+    LONGEST_REASON,
+    AnnounceEvent,
+    AnnounceReply,
+    AnnounceRequest,
+    ScrapeCounts,
+)
+
+MOST_SCRAPED = 74
+"""Hashes in a scrape: BEP 15 has so many fit a datagram."""
+LARGEST_REQUEST = 16 + MOST_SCRAPED * SHA1_LENGTH
+"""Bytes; of a longer datagram the rest is of no use."""
+MOST_ENDPOINTS = {V4_ENDPOINT: 200, V6_ENDPOINT: 66}
+"""In a reply, by an endpoint's bytes: the smallest MTU that is met (IPv6's of 1280 bytes, and
+tunnels' of some 1400 for IPv4) takes it in one piece."""
+EPOCH = 60.0
+"""Seconds for which connection ids are made with one number."""
+EPOCHS = 4
+"""Numbers that there are at a time: an id is good for two to three minutes (BEP 15: two)."""
+
+_MAGIC = 0x41727101980
+_CONNECT, _ANNOUNCE, _SCRAPE, _ERROR = range(4)
+_HEAD = Struct(">QII")
+_REQUEST = Struct(">8x4xI20s20sQQ8xI4s4siH")
+_CONNECTED = Struct(">IIQ")
+_REPLY = Struct(">IIIII")
+_COUNTS = Struct(">III")
+_REFUSAL = Struct(">II")
+_EVENTS = (
+    AnnounceEvent.NONE,
+    AnnounceEvent.COMPLETED,
+    AnnounceEvent.STARTED,
+    AnnounceEvent.STOPPED,
+    AnnounceEvent.PAUSED,
+)
+_LARGEST = 2**32 - 1
+
+
+class ConnectRequest(NamedTuple):
+    """A client asks for a connection id."""
+
+    transaction: int
+
+
+class DatagramAnnounce(NamedTuple):
+    """An announce, not yet proven to come from its address."""
+
+    connection: int
+    transaction: int
+    announce: AnnounceRequest
+
+
+class DatagramScrape(NamedTuple):
+    """A scrape, not yet proven to come from its address."""
+
+    connection: int
+    transaction: int
+    info_hashes: list[InfoHash]
+
+
+DatagramRequest: TypeAlias = ConnectRequest | DatagramAnnounce | DatagramScrape
+
+
+class ConnectionIds:
+    """Connection ids that nobody keeps: each is a code (MAC) over the address and a number.
+
+    The number goes up each minute, and its last two bits are the id's, so that one code is made to
+    check one. `secret` is 16 to 64 random bytes.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def issue(self, address: bytes, now: float) -> int:
+        """Return the id of a packed address at the time `now` (s)."""
+        return self._made(address, int(now / EPOCH))
+
+    def is_good(self, connection: int, address: bytes, now: float) -> bool:
+        """Tell whether an id was issued to a packed address in the last two minutes or so."""
+        epoch = int(now / EPOCH)
+        age = (epoch - connection) % EPOCHS
+        return age < EPOCHS - 1 and connection == self._made(address, epoch - age)
+
+    def _made(self, address: bytes, epoch: int) -> int:
+        what = epoch.to_bytes(8, "big", signed=True) + address
+        code = blake2b(what, digest_size=8, key=self._secret).digest()
+        return int.from_bytes(code, "big") & -EPOCHS | epoch % EPOCHS
+
+
+def parse_datagram(data: bytes) -> DatagramRequest | None:
+    """Return what a datagram asks for; None if it is no request, and gets no reply."""
+    if len(data) < _HEAD.size:
+        return None
+    connection, action, transaction = _HEAD.unpack_from(data)
+    if action == _CONNECT:
+        return ConnectRequest(transaction) if connection == _MAGIC else None
+    if action == _ANNOUNCE:
+        return _parse_announce(connection, data)
+    if action == _SCRAPE:
+        whole = (len(data) - _HEAD.size) // SHA1_LENGTH
+        starts = range(_HEAD.size, _HEAD.size + SHA1_LENGTH * min(whole, MOST_SCRAPED), SHA1_LENGTH)
+        hashes = [InfoHash(data[start : start + SHA1_LENGTH]) for start in starts]
+        return DatagramScrape(connection, transaction, hashes) if hashes else None
+    return None
+
+
+def _parse_announce(connection: int, data: bytes) -> DatagramAnnounce | None:
+    if len(data) < _REQUEST.size:
+        return None
+    (transaction, info_hash, peer_id, downloaded, left, event, _, key, numwant, port) = (
+        _REQUEST.unpack_from(data)
+    )
+    announce = AnnounceRequest(
+        InfoHash(info_hash),
+        peer_id,
+        port,
+        downloaded,
+        left,
+        _EVENTS[event] if event < len(_EVENTS) else AnnounceEvent.NONE,
+        numwant if numwant >= 0 else None,
+        key=key,
+    )
+    return DatagramAnnounce(connection, transaction, announce)
+
+
+def encode_connected(transaction: int, connection: int) -> bytes:
+    """Return the reply to who asked for a connection id: as long as the request, 16 bytes."""
+    return _CONNECTED.pack(_CONNECT, transaction, connection)
+
+
+def encode_announced(transaction: int, reply: AnnounceReply) -> bytes:
+    """Return the reply to an announce, with the endpoints of the asker's address family."""
+    length = V4_ENDPOINT if len(reply.source) + 2 == V4_ENDPOINT else V6_ENDPOINT
+    peers = reply.peers if length == V4_ENDPOINT else reply.peers6
+    head = _REPLY.pack(_ANNOUNCE, transaction, reply.interval, reply.incomplete, reply.complete)
+    return head + peers[: length * MOST_ENDPOINTS[length]]
+
+
+def encode_scraped(transaction: int, counts: Iterable[ScrapeCounts]) -> bytes:
+    """Return the reply to a scrape; `counts` in the order of its hashes."""
+    swarms = b"".join(
+        _COUNTS.pack(each.complete, min(each.downloaded, _LARGEST), each.incomplete)
+        for each in counts
+    )
+    return _REFUSAL.pack(_SCRAPE, transaction) + swarms
+
+
+def encode_refused(transaction: int, reason: str, *, most: int = LONGEST_REASON) -> bytes:
+    """Return a refusal, cut to `most` bytes."""
+    return (_REFUSAL.pack(_ERROR, transaction) + reason.encode())[:most]

@@ -1,0 +1,134 @@
+"""The tracker over UDP: what each datagram is answered, at which length, and what is counted."""
+
+import struct
+from collections.abc import Callable
+
+import pytest
+
+from seeder.gateway.datagrams import CONNECTS_AT_ONCE
+from seeder.net.addresses import compact_endpoint
+from seeder.torrent.info import InfoHash
+from tests.gateway.asking import (
+    ANNOUNCE,
+    CLIENT,
+    COMPLETED,
+    CONNECT,
+    ERROR,
+    MAGIC,
+    NONE,
+    SCRAPE,
+    STOPPED,
+    TRANSACTION,
+    V6_CLIENT,
+    V6_LOCAL,
+    Server,
+)
+from tests.tracker.announcing import HASH, OWN, packed
+
+
+def refusal(answer: bytes) -> str:
+    assert struct.unpack(">II", answer[:8]) == (ERROR, TRANSACTION)
+    return answer[8:].decode()
+
+
+def test_who_announces_hears_of_our_seeder_and_of_who_came_before() -> None:
+    server = Server()
+    head = struct.pack(">II", ANNOUNCE, TRANSACTION)
+    first = server.announce()
+    assert first[:8] == head
+    assert first[20:] == OWN
+    other = server.announce(packed("198.51.100.2"), port=7000)
+    assert first[20:] in (other[20:26], other[26:32])
+    assert compact_endpoint(CLIENT, 6881) in (other[20:26], other[26:32])
+    assert struct.unpack(">II", other[12:20]) == (2, 1)  # leechers; our seeder
+    assert server.tracker.swarms.tallies.announces["started", "answered"] == 2
+
+
+def test_over_ipv6_endpoints_have_18_bytes() -> None:
+    answer = Server().announce(V6_CLIENT)
+    assert answer[20:] == compact_endpoint(V6_LOCAL, 6881)
+
+
+def test_the_same_swarm_is_met_over_http_and_udp() -> None:
+    server = Server()
+    server.announce()
+    assert compact_endpoint(CLIENT, 6881) in server.tracker.announce("http", "198.51.100.2").peers
+
+
+def test_a_scrape_tells_a_swarms_counts_in_order() -> None:
+    server = Server()
+    server.announce(left=0)
+    unknown = InfoHash(b"x" * 20)
+    expected = struct.pack(">IIIIIIII", SCRAPE, TRANSACTION, 0, 0, 0, 2, 0, 0)
+    assert server.scrape(unknown, HASH) == expected
+    assert server.tracker.swarms.tallies.scrapes["answered"] == 1
+
+
+@pytest.mark.parametrize("connection", [0, MAGIC, 2**64 - 1])
+def test_who_has_no_connection_id_is_told_in_fewer_bytes_than_it_sent(connection: int) -> None:
+    server = Server()
+    assert refusal(server.announce(connection=connection)).startswith("connection id expired")
+    short = struct.pack(">QII", connection, SCRAPE, TRANSACTION) + HASH
+    answer = server.send(short)
+    assert answer is not None
+    assert len(answer) <= len(short)
+    assert not server.tracker.swarms.statistics(HASH).peers
+
+
+def test_another_address_has_no_use_for_a_connection_id() -> None:
+    server = Server()
+    connection = server.connect()
+    refusal(server.announce(packed("203.0.113.10"), connection=connection))
+
+
+def test_a_connection_id_goes_on_for_two_minutes_and_then_ends() -> None:
+    server = Server()
+    connection = server.connect()
+    server.tracker.now += 120
+    assert server.announce(connection=connection)[:4] == struct.pack(">I", ANNOUNCE)
+    server.tracker.now += 120
+    refusal(server.announce(connection=connection))
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 15, b"GET /announce HTTP/1.1\r\n\r\n", b"\xff" * 98])
+def test_what_is_no_request_gets_no_answer(data: bytes) -> None:
+    assert Server().send(data) is None
+
+
+def test_a_flood_of_connects_from_one_address_is_answered_up_to_a_bound() -> None:
+    server = Server()
+    data = struct.pack(">QII", MAGIC, CONNECT, TRANSACTION)
+    answers = [server.send(data) for _ in range(int(CONNECTS_AT_ONCE) + 50)]
+    assert answers.count(None) == 50
+    # It took nothing from the announces of that address, and others are served.
+    assert server.connect(packed("198.51.100.1"))
+    assert server.clients.admit(CLIENT)
+
+
+def test_who_asks_too_often_is_told_so_but_may_stop_and_complete() -> None:
+    server = Server(burst=1)
+    connection = server.connect()
+    server.announce(connection=connection)
+    too_often: Callable[[int], bytes] = lambda event: server.announce(  # noqa: E731
+        connection=connection, event=event, left=0
+    )
+    assert "too many requests" in refusal(too_often(NONE))
+    assert too_often(COMPLETED)[:4] == struct.pack(">I", ANNOUNCE)
+    assert too_often(COMPLETED)[20:] == b""
+    assert server.tracker.swarms.statistics(HASH).seeds == 1
+    assert too_often(STOPPED)[:4] == struct.pack(">I", ANNOUNCE)
+    assert server.tracker.swarms.statistics(HASH).peers == 0
+    assert server.tracker.swarms.tallies.announces["none", "too-often"] == 1
+
+
+def test_a_torrent_that_is_not_ours_is_refused_in_the_trackers_words() -> None:
+    server = Server()
+    answer = server.announce(info_hash=InfoHash(b"x" * 20))
+    assert refusal(answer) == "torrent not registered with this tracker"
+    assert server.tracker.swarms.tallies.announces["started", "unknown-torrent"] == 1
+
+
+def test_port_0_is_refused_but_to_stop() -> None:
+    server = Server()
+    assert "port" in refusal(server.announce(port=0))
+    assert server.announce(port=0, event=STOPPED)[:4] == struct.pack(">I", ANNOUNCE)

@@ -1,0 +1,92 @@
+"""Datagrams of real sockets: who asked, at which address, and from where the reply leaves."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from seeder.errors import ConfigError
+from seeder.net.addresses import HostPort
+from seeder.net.datagrams import BATCH, receive, reply, tell_destinations
+from seeder.net.sockets import bind_datagrams, packed_address
+
+Asker = tuple[socket.socket, tuple[str, int]]
+DEADLINE = 10.0
+
+
+@pytest.fixture(params=["0.0.0.0", "::"])
+def bound(request: pytest.FixtureRequest) -> Iterator[socket.socket]:
+    with bind_datagrams(request.param, 0, "tracker.udp_listen") as sock:
+        tell_destinations(sock)
+        yield sock
+
+
+def asker_of(sock: socket.socket) -> socket.socket:
+    """Return a client's socket of the same family."""
+    client = socket.socket(sock.family, socket.SOCK_DGRAM)
+    client.settimeout(DEADLINE)
+    return client
+
+
+def ours_of(sock: socket.socket) -> list[str]:
+    return ["127.0.0.1", "127.0.0.2"] if sock.family == socket.AF_INET else ["::1"]
+
+
+def test_a_reply_leaves_from_the_address_that_was_asked(bound: socket.socket) -> None:
+    port = bound.getsockname()[1]
+    for ours in ours_of(bound):
+        with asker_of(bound) as client:
+            # A connected socket takes nothing from another address.
+            client.connect((ours, port))
+            client.send(b"question")
+            [datagram] = receive(bound, 100)
+            assert datagram.data == b"question"
+            assert datagram.local == packed_address(ours)
+            assert datagram.source == packed_address(client.getsockname()[0])
+            assert reply(bound, datagram, b"answer")
+            assert client.recv(100) == b"answer"
+
+
+def test_datagrams_are_taken_in_batches_and_cut(bound: socket.socket) -> None:
+    with asker_of(bound) as client:
+        client.connect((ours_of(bound)[0], bound.getsockname()[1]))
+        for _ in range(BATCH + 3):
+            client.send(b"0123456789")
+        first = list(receive(bound, 4))
+        assert [each.data for each in first] == [b"0123"] * BATCH
+        assert len(list(receive(bound, 4))) == 3
+        assert list(receive(bound, 4)) == []
+
+
+def test_a_client_that_is_gone_stops_nothing(bound: socket.socket) -> None:
+    port = bound.getsockname()[1]
+    for _ in range(3):
+        with asker_of(bound) as client:
+            client.connect((ours_of(bound)[0], port))
+            client.send(b"question")
+            [datagram] = receive(bound, 100)
+        # Nobody listens any more: the system is told so by ICMP.
+        reply(bound, datagram, b"answer")
+    with asker_of(bound) as client:
+        client.connect((ours_of(bound)[0], port))
+        client.send(b"question")
+        [datagram] = receive(bound, 100)
+        assert reply(bound, datagram, b"answer")
+        assert client.recv(100) == b"answer"
+
+
+def test_a_reply_that_the_system_does_not_take_is_let_go(bound: socket.socket) -> None:
+    with asker_of(bound) as client:
+        client.connect((ours_of(bound)[0], bound.getsockname()[1]))
+        client.send(b"question")
+        [datagram] = receive(bound, 100)
+        assert not reply(bound, datagram, bytes(70_000))
+
+
+def test_a_port_that_is_taken_is_said_with_its_key(bound: socket.socket) -> None:
+    host, port = bound.getsockname()[:2]
+    with pytest.raises(ConfigError) as caught:
+        bind_datagrams(host, port, "tracker.udp_listen")
+    [line] = caught.value.problems
+    assert line.startswith(f"tracker.udp_listen: can't listen on {HostPort(host, port)}: ")
+    assert "another program (or another seeder) uses it" in line
