@@ -4,7 +4,8 @@ In a browser WebTorrent can't dial peers, so all that it gets is from the web se
 """
 
 import json
-from collections.abc import Callable, Iterator
+from base64 import b64decode
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -69,16 +70,107 @@ torrent.on("done", async () => {
 """
 
 
-class Site:
-    """Another site on this machine, with one page that tells what it found."""
+FILMS = """
+// Some frames of a canvas make a video.
+const canvas = document.createElement("canvas")
+canvas.width = 64
+canvas.height = 48
+const pen = canvas.getContext("2d")
+let frames = 0
+const drawing = setInterval(() => { pen.fillRect(frames++ % 64, 0, 4, 48) }, 20)
+const recorder = new MediaRecorder(canvas.captureStream(25), {mimeType: "video/webm"})
+recorder.ondataavailable = async ({data}) => {
+  clearInterval(drawing)
+  const picture = await new Promise(found => canvas.toBlob(found, "image/png"))
+  const texts = [data, picture].map(async each =>
+    btoa(String.fromCharCode(...new Uint8Array(await each.arrayBuffer()))))
+  await fetch("/result", {method: "POST", body: JSON.stringify(await Promise.all(texts))})
+}
+recorder.start()
+setTimeout(() => recorder.stop(), 500)
+"""
+ISOLATED = """
+function shown(element, event, url) {
+  return new Promise(done => {
+    element.addEventListener(event, () => done(element.videoWidth || element.naturalWidth))
+    element.addEventListener("error", () => done("refused"))
+    element.src = url
+  })
+}
+function film(url) {
+  const video = document.createElement("video")
+  video.muted = true
+  video.preload = "auto"
+  return shown(video, "loadeddata", url)
+}
+const found = {isolated: crossOriginIsolated}
+found.image = await shown(new Image(), "load", IMAGE_URL)
+found.video = await film(VIDEO_URL)
+found.fonts = []
+for (const url of FONT_URL ? [FONT_URL] : [])
+  found.fonts.push((await new FontFace("ours", `url(${url})`).load()).status)
+found.secret = await shown(new Image(), "load", SECRET_URL)
+found.admin = await shown(new Image(), "load", ADMIN_ICON)
 
-    def __init__(self, script: str, names: dict[str, str]) -> None:
+await navigator.serviceWorker.register("/worker.js")
+await navigator.serviceWorker.ready
+if (!navigator.serviceWorker.controller)
+  await new Promise(done => navigator.serviceWorker.addEventListener("controllerchange", done))
+const part = await fetch("/through-the-worker?bytes=5-9")
+found.worker_range = [part.status, part.headers.get("Content-Range"),
+  [...new Uint8Array(await part.arrayBuffer())]]
+found.worker_image = await shown(new Image(), "load", IMAGE_URL + "?again")
+found.worker_video = await film(VIDEO_URL + "?again")
+const whole = await (await fetch(VIDEO_URL, {cache: "no-store"})).arrayBuffer()
+found.worker_whole = whole.byteLength
+const seen = await (await fetch("/seen-by-the-worker")).json()
+found.seen = seen.filter(url => url.endsWith("?again")).length >= 2
+await fetch("/result", {method: "POST", body: JSON.stringify(found)})
+"""
+WORKER = """
+const seen = []
+addEventListener("install", () => skipWaiting())
+addEventListener("activate", event => event.waitUntil(clients.claim()))
+addEventListener("fetch", event => {
+  const url = new URL(event.request.url)
+  seen.push(event.request.url)
+  if (url.pathname === "/through-the-worker") {
+    const headers = {Range: `bytes=${url.searchParams.get("bytes")}`}
+    event.respondWith(fetch(URL_OF, {headers}))
+  } else if (url.pathname === "/seen-by-the-worker") {
+    event.respondWith(new Response(JSON.stringify(seen)))
+  } else {
+    event.respondWith(fetch(event.request))
+  }
+})
+"""
+ISOLATION = {
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+class Site:
+    """Another site on this machine, with one page that tells what it found.
+
+    All that it sends has `headers`; `worker` is the script of its service worker.
+    """
+
+    def __init__(
+        self,
+        script: str,
+        names: dict[str, str],
+        *,
+        headers: Mapping[str, str] = {},
+        worker: str = "",
+    ) -> None:
         constants = "".join(f"const {name} = {json.dumps(text)}\n" for name, text in names.items())
         page = f"<!doctype html><script type=module>\n{script}\n</script>"
         page = page.replace(
             "<script type=module>", f"<script>{constants}</script>" + ("<script type=module>")
         )
         files = {"/": ("text/html", page.encode())}
+        files["/worker.js"] = ("text/javascript", f"{constants}{worker}".encode())
         if BROWSER_MODULE.exists():
             files["/webtorrent.js"] = ("text/javascript", BROWSER_MODULE.read_bytes())
         self.found: list[Any] = []
@@ -88,7 +180,8 @@ class Site:
             def do_GET(self) -> None:
                 kind, body = files.get(self.path, ("text/plain", b""))
                 self.send_response(200 if body else 404)
-                self.send_header("Content-Type", kind)
+                for name, value in {**headers, "Content-Type": kind}.items():
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -177,4 +270,66 @@ def test_pages_of_another_site_read_what_is_public_and_webtorrent_downloads(
     assert result_of(DOWNLOADS, "downloads") == {"hex": sha256(BODY).hexdigest()}
     assert daemon.status()["peers"]["accepted"] == 0
     assert ceph.body_bytes_sent(bucket, KEY) == len(BODY)
+    assert "Traceback" not in daemon.log
+
+
+FONTS = Path("/usr/share/fonts")
+
+
+def test_isolated_pages_show_images_videos_and_fonts_and_service_workers_fetch_ranges(
+    ceph: CephRGW, publisher: Publisher, bucket: str, seeder: MakeDaemon, tmp_path: Path
+) -> None:
+    if reason := why_no_chromium():
+        pytest.skip(reason)
+    with serving(Site(FILMS, {})) as site, Chromium(tmp_path / "films", site.url) as browser:
+        browser.wait_until(lambda: bool(site.found), timeout=60, what="a video")
+    video, image = map(b64decode, site.found[0])
+    publisher.put(bucket, KEY, BODY)
+    publisher.put(bucket, SECRET, image, ContentType="image/png")
+    publisher.put(bucket, "image.png", image, ContentType="image/png")
+    publisher.put(bucket, "video.webm", video, ContentType="video/webm")
+    keys = [KEY, "image.png", "video.webm"]
+    fonts = sorted(FONTS.rglob("*.ttf"), key=lambda file: file.stat().st_size)[:1]
+    if fonts:
+        publisher.put(bucket, "font.ttf", fonts[0])
+        keys.append("font.ttf")
+    daemon = seeder(
+        {
+            "origin": origin(ceph),
+            "objects": [
+                *({"bucket": bucket, "key": key} for key in keys),
+                {"bucket": bucket, "key": SECRET, "public": False},
+            ],
+            "gateway": {"web_seed": True},
+            "peer": {"copies_per_address": "unlimited"},
+        }
+    )
+    daemon.start()
+    for key in (*keys, SECRET):
+        wait_for_state(daemon, bucket, key)
+    base = f"http://{daemon.address}:{daemon.tracker_port}/{bucket}"
+    names = {
+        "URL_OF": f"{base}/data/a%20b.bin",
+        "IMAGE_URL": f"{base}/image.png",
+        "VIDEO_URL": f"{base}/video.webm",
+        "FONT_URL": f"{base}/font.ttf" if fonts else "",
+        "SECRET_URL": f"{base}/{SECRET}",
+        "ADMIN_ICON": f"http://{daemon.address}:{daemon.admin_port}/icon.svg",
+    }
+    site = Site(ISOLATED, names, headers=ISOLATION, worker=WORKER)
+    with serving(site), Chromium(tmp_path / "isolated", site.url) as browser:
+        browser.wait_until(lambda: bool(site.found), timeout=60, what="the page's result")
+    assert site.found[0] == {
+        "isolated": True,
+        "image": 64,
+        "video": 64,
+        "fonts": ["loaded"] * len(fonts),
+        "secret": "refused",
+        "admin": "refused",
+        "worker_range": [206, f"bytes 5-9/{len(BODY)}", list(BODY[5:10])],
+        "worker_image": 64,
+        "worker_video": 64,
+        "worker_whole": len(video),
+        "seen": True,
+    }
     assert "Traceback" not in daemon.log
