@@ -64,6 +64,9 @@ DEBIAN_PACKAGES = {
     "chromium": "tests with Chromium",
     "chromium-driver": "tests of the status page",
     "rclone": "tests with rclone",
+    "nginx": "tests behind nginx",
+    "caddy": "tests behind Caddy",
+    "openssl": "tests behind nginx",
     "systemd": "checks of the systemd units",
     "prometheus": "checks of metrics, rules and dashboard",
 }
