@@ -78,6 +78,11 @@ class Counters:
     def copy(self) -> "Counters":
         return Counters(*self.values())
 
+    def add(self, other: "Counters") -> None:
+        """Add what another one has to this one."""
+        for name, value in zip(COUNTERS, other.values(), strict=True):
+            setattr(self, name, getattr(self, name) + value)
+
     def __bool__(self) -> bool:
         return any(self.values())
 
@@ -95,60 +100,80 @@ class Tally:
     """
 
     counters: Counters = field(default_factory=Counters)
+    total: Counters = field(default_factory=Counters)
+    """What all tallies of a ledger count together, so that nobody has to add up thousands."""
+
+    def add(self, counted: Counters) -> None:
+        """Count what was counted elsewhere."""
+        self.counters = self.counters.plus(counted)
+        self.total.add(counted)
 
     def origin_request(self, purpose: Purpose) -> None:
         """Count a request sent to S3; a retry is another one."""
-        counters = self.counters
+        counters, total = self.counters, self.total
         match purpose:
             case "metainfo":
                 counters.origin_requests_metainfo += 1
+                total.origin_requests_metainfo += 1
             case "hashing":
                 counters.origin_requests_hashing += 1
+                total.origin_requests_hashing += 1
             case "pieces":
                 counters.origin_requests_pieces += 1
+                total.origin_requests_pieces += 1
             case _:
                 assert_never(purpose)
 
     def origin_received(self, purpose: Purpose, count: int) -> None:
         """Count `count` body bytes received from S3, wasted ones included."""
-        counters = self.counters
+        counters, total = self.counters, self.total
         match purpose:
             case "metainfo":
                 counters.origin_bytes_metainfo += count
+                total.origin_bytes_metainfo += count
             case "hashing":
                 counters.origin_bytes_hashing += count
+                total.origin_bytes_hashing += count
             case "pieces":
                 counters.origin_bytes_pieces += count
+                total.origin_bytes_pieces += count
             case _:
                 assert_never(purpose)
 
     def requester_charged(self) -> None:
         """Count an answer with `x-amz-request-charged: requester`."""
         self.counters.requester_charged += 1
+        self.total.requester_charged += 1
 
     def uploaded(self, count: int) -> None:
         """Count `count` bytes of piece payload that we sent to a peer."""
         self.counters.uploaded_bytes += count
+        self.total.uploaded_bytes += count
 
     def protocol(self, count: int) -> None:
         """Count `count` bytes that we sent and that were no piece payload."""
         self.counters.protocol_bytes += count
+        self.total.protocol_bytes += count
 
     def delivered_verified(self, count: int) -> None:
         """Count `count` bytes that we saw a peer gain (`Delivery` says how many)."""
         self.counters.delivered_verified_bytes += count
+        self.total.delivered_verified_bytes += count
 
     def delivered_claimed(self, count: int) -> None:
         """Count `count` bytes that a peer announced as downloaded."""
         self.counters.delivered_claimed_bytes += count
+        self.total.delivered_claimed_bytes += count
 
     def completed(self) -> None:
         """Count a download that a peer announced as completed."""
         self.counters.completed += 1
+        self.total.completed += 1
 
     def peer_seen(self) -> None:
         """Count a peer session."""
         self.counters.peers_seen += 1
+        self.total.peers_seen += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +211,8 @@ class Account(Tally):
     def absorb(self, tally: Tally) -> None:
         """Take over what was counted on `tally`, which starts again at zero."""
         self.counters = self.counters.plus(tally.counters)
+        if tally.total is not self.total:
+            self.total.add(tally.counters)
         tally.counters = Counters()
 
 
@@ -193,20 +220,18 @@ class Ledger:
     """Every account of this node, of this run and of former ones."""
 
     def __init__(self) -> None:
-        self.unattributed = Account(key=UNATTRIBUTED, state="")
+        self._total = Counters()
+        self.unattributed = Account(key=UNATTRIBUTED, state="", total=self._total)
         """What no object version can be charged with: a HEAD that failed, the tracker's replies."""
         self._accounts: dict[AccountKey, Account] = {}
-        self._tallies: set[Tally] = set()
 
     @contextmanager
     def tally(self) -> Iterator[Tally]:
         """Yield a tally that counts in the totals; what no account absorbs becomes unattributed."""
-        tally = Tally()
-        self._tallies.add(tally)
+        tally = Tally(total=self._total)
         try:
             yield tally
         finally:
-            self._tallies.discard(tally)
             self.unattributed.absorb(tally)
 
     def account(self, key: AccountKey) -> Account:
@@ -215,7 +240,7 @@ class Ledger:
             return self.unattributed
         account = self._accounts.get(key)
         if account is None:
-            account = self._accounts[key] = Account(key=key)
+            account = self._accounts[key] = Account(key=key, total=self._total)
         return account
 
     def account_of(self, pinned: PinnedObject) -> Account:
@@ -230,10 +255,4 @@ class Ledger:
 
     def totals(self) -> Counters:
         """Return the sums over all accounts, the unattributed one and open tallies included."""
-        columns = zip(
-            self.unattributed.counters.values(),
-            *(account.counters.values() for account in self._accounts.values()),
-            *(tally.counters.values() for tally in self._tallies),
-            strict=True,
-        )
-        return Counters(*map(sum, columns))
+        return self._total.copy()

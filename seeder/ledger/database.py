@@ -275,7 +275,7 @@ def _join(ledger: Ledger, entries: Iterable[Entry], known: Mapping[AccountKey, E
         if entry.key in known:
             counted = counted.minus(Counters(*known[entry.key].counts))
         account = ledger.account(entry.key)
-        account.counters = account.counters.plus(counted)
+        account.add(counted)
         if entry.key not in present:
             account.info_hash, account.size, account.pieces = entry.details[:3]
             account.state = FORMER

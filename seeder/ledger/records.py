@@ -50,7 +50,7 @@ class Entry(NamedTuple):
     def add_to(self, ledger: Ledger) -> None:
         """Open the account in `ledger`, or add the counts to the one that is there."""
         account = ledger.account(self.key)
-        account.counters = account.counters.plus(Counters(*self.counts))
+        account.add(Counters(*self.counts))
         account.info_hash, account.size, account.pieces = self.details[:3]
         account.state, account.peers, account.seeds = self.details[3:]
 

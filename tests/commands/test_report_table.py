@@ -94,8 +94,9 @@ def test_the_largest_figures_fit_too() -> None:
     key = AccountKey("default", "datasets", "2026/" + "very-long-name-" * 20 + ".tar", "v")
     account = ledger.account(key)
     account.size, account.peers, account.seeds = 5 * 2**40, 10**6, 10**5
-    account.counters = Counters(*[2**62] * 12)
-    account.counters.delivered_verified_bytes = 0
+    counted = Counters(*[2**62] * 12)
+    counted.delivered_verified_bytes = 0
+    account.add(counted)
     lines = rendered(Report.of(ledger, PRICES, at=AT, since=0)).splitlines()
     assert max(map(len, lines)) <= 80
     # The key is there whole, over as many lines as it needs.

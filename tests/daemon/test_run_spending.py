@@ -251,9 +251,10 @@ async def test_what_is_uploaded_makes_the_node_hold_back_in_order(
         (1000, 1000, Level.TRACKER_ONLY, OwnPlace.ALONE),
     )
     async with serving(limited) as node:
-        counters = node.foundation.ledger.unattributed.counters
+        account = node.foundation.ledger.unattributed
         for origin, uploaded, level, place in expected:
-            counters.origin_bytes_pieces, counters.uploaded_bytes = origin, uploaded
+            account.origin_received("pieces", origin - account.counters.origin_bytes)
+            account.uploaded(uploaded - account.counters.uploaded_bytes)
             await until(lambda level=level: level_of(node) is level)  # type: ignore[misc]
             held_back = 0 if level is Level.TRACKER_ONLY else SLOTS_HELD_BACK
             assert node.uploads.slots.places == (held_back if level > Level.NORMAL else None)
@@ -279,6 +280,6 @@ async def test_every_percent_of_a_limit_that_is_spent_is_in_the_ledger_at_once(
         node.foundation.ledger.unattributed.uploaded(9)
         await until(lambda: node.foundation.budget.left()[0].spent == 9)
         assert flushed() == 0
-        for spent in (10, 990, 1000):
-            node.foundation.ledger.unattributed.counters.uploaded_bytes = spent
+        for more, spent in ((1, 10), (980, 990), (10, 1000)):
+            node.foundation.ledger.unattributed.uploaded(more)
             await until(lambda spent=spent: flushed() == spent)  # type: ignore[misc]

@@ -31,17 +31,19 @@ def a_swarm() -> tuple[Ledger, list[TorrentRow]]:
     nelson = ledger.account(NELSON)
     nelson.info_hash, nelson.size, nelson.pieces = "ab" * 20, 64 * MIB, 64
     nelson.state, nelson.peers, nelson.seeds = "serving", 5, 1
-    nelson.counters = Counters(
-        origin_bytes_metainfo=4000,
-        origin_bytes_pieces=64 * MIB,
-        origin_requests_metainfo=2,
-        origin_requests_pieces=1064,
-        uploaded_bytes=160 * MIB,
-        delivered_verified_bytes=640 * MIB,
-        delivered_claimed_bytes=650 * MIB,
-        completed=9,
-        peers_seen=12,
-        protocol_bytes=3 * MIB,
+    nelson.add(
+        Counters(
+            origin_bytes_metainfo=4000,
+            origin_bytes_pieces=64 * MIB,
+            origin_requests_metainfo=2,
+            origin_requests_pieces=1064,
+            uploaded_bytes=160 * MIB,
+            delivered_verified_bytes=640 * MIB,
+            delivered_claimed_bytes=650 * MIB,
+            completed=9,
+            peers_seen=12,
+            protocol_bytes=3 * MIB,
+        )
     )
     debian = ledger.account(DEBIAN)
     debian.size, debian.state = 700 * MIB, "building"

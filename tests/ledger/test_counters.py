@@ -115,6 +115,47 @@ def test_totals_hold_every_account_and_the_unattributed_requests() -> None:
     assert ledger.totals() == Counters(uploaded_bytes=11, origin_requests_metainfo=1)
 
 
+EVENTS = st.one_of(
+    st.tuples(st.sampled_from(["uploaded", "protocol", "delivered_verified"]), st.integers(0, 99)),
+    st.tuples(st.sampled_from(["delivered_claimed"]), st.integers(0, 99)),
+    st.tuples(st.sampled_from(["completed", "peer_seen", "requester_charged"])),
+    st.tuples(st.just("origin_request"), st.sampled_from(PURPOSES)),
+    st.tuples(st.just("origin_received"), st.sampled_from(PURPOSES), st.integers(0, 99)),
+    st.tuples(st.just("add"), counters),
+)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), EVENTS)), st.sampled_from(["absorbed", "left"]))
+def test_totals_are_the_sum_of_all_accounts_whatever_was_counted_on_which(
+    events: list[tuple[int, tuple[object, ...]]], tally_is: str
+) -> None:
+    ledger = Ledger()
+    one, other = ledger.account(NELSON), ledger.account(AccountKey("other", "b", "k", "v"))
+    stranger = Tally()
+    with ledger.tally() as tally:
+        tallies = (one, other, ledger.unattributed, tally, stranger)
+        for place, (name, *arguments) in events:
+            getattr(tallies[place], str(name))(*arguments)
+        counted = [each.counters for each in tallies[:4]]
+        assert ledger.totals() == Counters(
+            *map(sum, zip(*(c.values() for c in counted), strict=True))
+        )
+        if tally_is == "absorbed":
+            one.absorb(tally)
+            other.absorb(stranger)
+    assert not tally.counters
+    accounts = (ledger.unattributed, *ledger.accounts)
+    sums = zip(*(account.counters.values() for account in accounts), strict=True)
+    assert ledger.totals() == Counters(*map(sum, sums))
+
+
+def test_totals_are_of_the_moment_in_which_they_were_asked_for() -> None:
+    ledger = Ledger()
+    before = ledger.totals()
+    ledger.account(NELSON).uploaded(5)
+    assert (before.uploaded_bytes, ledger.totals().uploaded_bytes) == (0, 5)
+
+
 def test_the_unattributed_account_is_found_by_its_key_and_not_listed() -> None:
     ledger = Ledger()
     assert ledger.account(UNATTRIBUTED) is ledger.unattributed

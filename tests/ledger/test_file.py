@@ -114,7 +114,7 @@ def make_older(path: Path, version: int, uploaded: dict[int, int]) -> None:
 def test_every_field_of_an_account_comes_back(path: Path) -> None:
     ledger = Ledger()
     account = ledger.account(NELSON)
-    account.counters = Counters(*range(1, len(COUNTERS) + 1))
+    account.add(Counters(*range(1, len(COUNTERS) + 1)))
     account.info_hash, account.size, account.pieces = "ab" * 20, 1000, 10
     account.state, account.peers, account.seeds = "serving", 5, 2
     ledger.account(AccountKey("other", "quotes", "Shäkespeare\n🖋", "version-1"))

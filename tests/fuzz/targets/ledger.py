@@ -41,7 +41,7 @@ def _ledger() -> bytes:
     ledger, _ = a_swarm()
     for at in (AT - 40 * DAY, AT - DAY, AT):
         for account in ledger.accounts:
-            account.counters = account.counters.plus(Counters(uploaded_bytes=1000, completed=1))
+            account.add(Counters(uploaded_bytes=1000, completed=1))
         figures = NodeFigures(milliseconds=int(1000 * (at - AT + 50 * DAY)), peers=3)
         file.write(_entries(ledger), at, figures)
     file.close()
@@ -158,7 +158,7 @@ async def _go_on() -> None:
     await database.load(ledger)
     await database.spent()
     before = ledger.totals()
-    ledger.account(_OURS).counters.uploaded_bytes += 5
+    ledger.account(_OURS).uploaded(5)
     written = await database.flush(ledger)
     await database.aclose()
     if not written:
