@@ -8,11 +8,9 @@ import trio
 from seeder.admin.stalls import STALLED, StalledObjects, pace
 from seeder.ledger.counters import Account, AccountKey, Ledger
 from seeder.ledger.report import TorrentRow
+from seeder.net.slices import Slices
 from seeder.torrent.catalog import Catalog, Publication, State
 from seeder.tracker.swarms import Swarms
-
-ROWS_AT_ONCE = 250
-"""Rows of a report made between two checkpoints."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,13 +31,13 @@ class Accounts:
 
         Publications that are withdrawn meanwhile are left out.
         """
-        published = self.catalog.publications
-        for number, publication in enumerate(tuple(self.catalog)):
+        published, slices = self.catalog.publications, Slices()
+        for publication in tuple(self.catalog):
             if published.get(publication.ref) is publication:
                 self._refresh(publication)
                 yield publication
-            if number % ROWS_AT_ONCE == 0:
-                await trio.lowlevel.checkpoint()
+            if slices.is_over:
+                await slices.turn()
 
     def _refresh(self, publication: Publication) -> None:
         if publication.pinned is None or publication.state is State.DUPLICATE:

@@ -3,20 +3,23 @@
 What grows with the number of objects is made in slices, so that other tasks run in between.
 """
 
+import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import trio
 
 from seeder import __version__
-from seeder.admin.accounts import ROWS_AT_ONCE, Accounts
+from seeder.admin.accounts import Accounts
 from seeder.admin.exposition import slices
 from seeder.admin.figures import figures
 from seeder.admin.metrics import NodeState, ProcessMetrics, node_metrics
 from seeder.admin.pulse import Pulse
 from seeder.admin.reloads import Reloads
+from seeder.admin.slices import Foremost, batched
 from seeder.admin.stalls import StalledObjects, pace, stall_document
 from seeder.admin.sums import add_up
 from seeder.cache.pieces import PieceCache
@@ -25,9 +28,10 @@ from seeder.ledger.budget import Budget
 from seeder.ledger.database import LedgerDatabase, LedgerStatistics
 from seeder.ledger.history import History
 from seeder.ledger.limits import Level
-from seeder.ledger.report import Report
+from seeder.ledger.report import Report, ReportRows, TorrentRow
 from seeder.ledger.savings import Prices
 from seeder.net.addresses import HostPort
+from seeder.net.slices import Slices
 from seeder.peer.hub import CONNECTION_STATES, Hub
 from seeder.publish.prefixes import Prefixes
 from seeder.publish.rounds import Rounds
@@ -38,8 +42,48 @@ from seeder.torrent.objects import ObjectRef
 from seeder.units import counted, rounded_size, rounded_time
 from seeder.upload.uploads import Uploads
 
+ENCODED_AT_ONCE = 20
+"""Torrents of /status.json."""
 _Outer = TypeVar("_Outer", bound=str)
 _Inner = TypeVar("_Inner", bound=str)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The document of /status.json: all but its torrents, and these as JSON already.
+
+    They aren't kept as rows: thousands of objects that live for a moment cost a look at all objects
+    of the process, by the collector of garbage.
+    """
+
+    document: Mapping[str, object]
+    torrents: Sequence[bytes]
+    """Parts of the list's text."""
+
+
+class _EncodedRows:
+    """Rows written as JSON, a slice at a time."""
+
+    def __init__(self, prices: Prices) -> None:
+        self._prices = prices
+        self._some: list[dict[str, object]] = []
+        self._parts: list[bytes] = []
+
+    def add(self, row: TorrentRow) -> None:
+        self._some.append(row.document(self._prices))
+        if len(self._some) == ENCODED_AT_ONCE:
+            self._encode()
+
+    def encoded(self) -> Sequence[bytes]:
+        """Return all of them, parted by commas."""
+        self._encode()
+        return self._parts
+
+    def _encode(self) -> None:
+        if self._some:
+            comma = b", " if self._parts else b""
+            self._parts.append(comma + json.dumps(self._some, allow_nan=False)[1:-1].encode())
+            self._some.clear()
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -72,34 +116,62 @@ class Overview:
 
     async def report(self) -> Report:
         """Return the ledger and the publications as they are now."""
-        accounts = self.accounts
-        stalled = self.stalled()
-        rows = [accounts.row(each, stalled) async for each in accounts.publications()]
+        gathered = ReportRows()
+        rows = [row async for row in self._rows(gathered)]
+        return self._report(gathered, rows)
+
+    async def _rows(self, gathered: ReportRows) -> AsyncIterator[TorrentRow]:
+        """Yield every row of a report, and let other tasks run now and then."""
+        accounts, stalled = self.accounts, self.stalled()
+        async for publication in accounts.publications():
+            yield gathered.place(accounts.row(publication, stalled))
+        slices = Slices()
+        for account in accounts.ledger.accounts:
+            if (row := gathered.unpublished(account)) is not None:
+                yield row
+            if slices.is_over:
+                await slices.turn()
+
+    def _report(self, gathered: ReportRows, rows: Sequence[TorrentRow]) -> Report:
         # So that the budget that is left fits the totals beside it.
-        self.budget.update(accounts.ledger.totals(), time.time())
-        return Report.of(
-            accounts.ledger, self.prices, at=time.time(), rows=rows, budget=self.budget.left()
+        totals = self.accounts.ledger.totals()
+        self.budget.update(totals, time.time())
+        return Report.gathered(
+            self.accounts.ledger,
+            gathered,
+            rows,
+            self.prices,
+            at=time.time(),
+            budget=self.budget.left(),
         )
 
     def stalled(self) -> StalledObjects:
         """Return what S3 gives nothing of, though it is asked."""
         return StalledObjects.of(self.origins.stalls())
 
-    async def status(self, limit: int | None) -> dict[str, object]:
-        """Return the document of /status.json, with at most `limit` torrents."""
-        report = await self.report()
-        shown = report.rows if limit is None else report.foremost(limit)
-        documents: list[dict[str, object]] = []
-        for row in shown:
-            documents.append(row.document(report.prices))
-            if len(documents) % ROWS_AT_ONCE == 0:
-                await trio.lowlevel.checkpoint()
+    async def status(self, limit: int | None) -> "Status":
+        """Return /status.json, with at most `limit` torrents: those that matter most."""
+        gathered, torrents = ReportRows(), _EncodedRows(self.prices)
+        most = Foremost(limit, TorrentRow.weight)
+        async for row in self._rows(gathered):
+            if limit is None:
+                torrents.add(row)
+            else:
+                await most.add(row)
+        slices = Slices()
+        for row in await most.rows():
+            torrents.add(row)
+            if slices.is_over:
+                await slices.turn()
+        report = self._report(gathered, ())
+        return Status(self._document(report, gathered.count), torrents.encoded())
+
+    def _document(self, report: Report, torrents: int) -> dict[str, object]:
         hub, cache, stalled = self.hub.statistics(), self.cache.statistics(), self.stalled()
         tallies = self.accounts.swarms.tallies
         return {
-            **report.document(rows=()),
-            "torrents": documents,
-            "torrents_in_all": len(report.rows),
+            **report.document(),
+            "torrents_in_all": torrents,
             "prefixes": [
                 {
                     **prefix.document(),
@@ -148,19 +220,23 @@ class Overview:
             for name, told in self.origins.statistics().items()
         }
 
-    def summary(self) -> str:
+    async def summary(self) -> str:
         """Return the line for `systemctl status`."""
         catalog = self.accounts.catalog
-        states = [publication.state for publication in catalog]
-        objects = counted(len(states), "object")
-        parts = [f"{states.count(State.SERVING)} of {objects} served"]
+        states: Counter[State] = Counter()
+        hashed = None
+        for some in batched(tuple(catalog)):
+            states.update(publication.state for publication in some)
+            if hashed is None:
+                hashed = next((each for each in some if each.progress is not None), None)
+            await trio.lowlevel.checkpoint()
+        objects = counted(states.total(), "object")
+        parts = [f"{states[State.SERVING]} of {objects} served"]
         if catalog.unlisted:
             parts.append(f"{counted(len(catalog.unlisted), 'prefix', 'prefixes')} to be listed")
-        for publication in catalog:
-            if publication.progress is not None:
-                stall = self.stalled().find(publication)
-                parts.append(f"hashing {publication.ref} {describe_work(publication, stall)}")
-                break
+        if hashed is not None:
+            stall = self.stalled().find(hashed)
+            parts.append(f"hashing {hashed.ref} {describe_work(hashed, stall)}")
         for prefix in self.prefixes:
             if prefix.reason is not None:
                 parts.append(f"{prefix.ref}: {prefix.reason}")
@@ -174,7 +250,7 @@ class Overview:
                 parts.append(f"origin {name} is away: {told.reason}")
         if alone := self._stalled_alone():
             parts.append(alone)
-        trouble = sum(state in (State.FAILED, State.FAULTY) for state in states)
+        trouble = states[State.FAILED] + states[State.FAULTY]
         if trouble:
             parts.append(f"{trouble} in trouble")
         connected, totals = self.hub.statistics().connected, self.accounts.ledger.totals()

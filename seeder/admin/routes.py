@@ -11,9 +11,6 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import PurePath
 
-import trio
-
-from seeder.admin.accounts import ROWS_AT_ONCE
 from seeder.admin.cockpit import Cockpit
 from seeder.admin.exposition import CONTENT_TYPE as METRICS_TYPE
 from seeder.admin.history import history_body, parse_query
@@ -22,7 +19,8 @@ from seeder.admin.stream import EventStream
 from seeder.admin.view import View
 from seeder.errors import StorageError
 from seeder.http.headers import accepted
-from seeder.http.messages import Request, Response
+from seeder.http.messages import BodySource, Request, Response
+from seeder.http.parts import BodyParts
 
 MOST_STREAMS = 32
 """Status pages that are kept up to date at a time."""
@@ -103,19 +101,12 @@ class AdminRoutes:
         return _response(404, b"no such page; the status page is at /\n")
 
     async def _status(self, limit: int | None) -> Response:
-        document = await self._overview.status(limit)
-        # Thousands of torrents take a while to encode: other tasks run between the parts.
-        torrents = document["torrents"]
-        assert isinstance(torrents, list)
-        parts: list[str] = []
-        for begin in range(0, len(torrents), ROWS_AT_ONCE):
-            some = torrents[begin : begin + ROWS_AT_ONCE]
-            parts.append(json.dumps(some, allow_nan=False)[1:-1])
-            await trio.lowlevel.checkpoint()
-        rest = json.dumps({**document, "torrents": []}, allow_nan=False)
-        head, empty, tail = rest.partition('"torrents": []')
-        body = f"{head}{empty[:-1]}{', '.join(parts)}]{tail}".encode()
-        return _response(200, body, content_type=b"application/json")
+        status = await self._overview.status(limit)
+        document = json.dumps(status.document, allow_nan=False).encode()
+        head, empty, tail = document.partition(b'"torrents": [')
+        body = BodyParts((head, empty, *status.torrents, tail))
+        response = _response(200, body, content_type=b"application/json")
+        return replace(response, content_length=body.length)
 
     async def _history(self, request: Request) -> Response:
         try:
@@ -170,7 +161,7 @@ def _limit(query: bytes) -> int | None:
 
 def _response(
     status: int,
-    body: bytes | EventStream,
+    body: bytes | BodySource,
     *,
     content_type: bytes = _TEXT,
     allow: bytes | None = None,

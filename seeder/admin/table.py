@@ -6,12 +6,11 @@ There may be ten thousand, so whatever looks at all of them lets other tasks run
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from heapq import merge
-from operator import itemgetter
 
 import trio
 
-from seeder.admin.accounts import ROWS_AT_ONCE, Accounts
+from seeder.admin.accounts import Accounts
+from seeder.admin.slices import AT_ONCE, batched, first_of
 from seeder.admin.stalls import STALLED, StalledObjects, work_document
 from seeder.admin.view import View, name_of
 from seeder.ledger.counters import FORMER, Account, AccountKey, Counters
@@ -50,6 +49,25 @@ class ObjectEntry:
     @property
     def counters(self) -> Counters:
         return self.account.counters if self.counts else Counters()
+
+    def is_of(
+        self,
+        account: Account,
+        publication: Publication | None,
+        counts: bool,
+        stall: Stall | None,
+    ) -> bool:
+        """Tell whether it says the same: then it need not be made anew.
+
+        Thousands of new ones, every second, would have the collector of garbage look at all
+        objects of the process again and again.
+        """
+        return (
+            self.account is account
+            and self.publication is publication
+            and self.counts == counts
+            and self.stall == stall
+        )
 
     def matches(self, view: View) -> bool:
         """Tell whether a view shows it."""
@@ -124,54 +142,50 @@ class Table:
         """Return the rows that a view shows, and how many there would be in all."""
         entries = (await self.snapshot()).entries
         rank, descending = _ranks(view)
-        runs: list[list[tuple[object, int]]] = []
-        for begin in range(0, len(entries), ROWS_AT_ONCE):
-            places = range(begin, min(begin + ROWS_AT_ONCE, len(entries)))
-            run = [
-                (rank(entries[place]), place) for place in places if entries[place].matches(view)
-            ]
-            run.sort(key=itemgetter(0), reverse=descending)
-            runs.append(run)
+        found: list[ObjectEntry] = []
+        for some in batched(entries):
+            found += [entry for entry in some if entry.matches(view)]
             await trio.lowlevel.checkpoint()
-        total = sum(map(len, runs))
+        total = len(found)
         # Who looks at a page that has gone meanwhile is shown the last one.
         first = min(view.first, max(0, total - 1) // view.rows * view.rows)
-        shown: list[ObjectEntry] = []
-        for number, (_, place) in enumerate(merge(*runs, key=itemgetter(0), reverse=descending)):
-            if number >= first:
-                shown.append(entries[place])
-            if len(shown) == view.rows:
-                break
-            if number % ROWS_AT_ONCE == 0:
-                await trio.lowlevel.checkpoint()
-        return {"total": total, "first": first, "rows": [entry.row() for entry in shown]}
+        shown = await first_of(found, first + view.rows, rank, descending=descending)
+        rows = [entry.row() for entry in shown[first:]]
+        return {"total": total, "first": first, "rows": rows}
 
     async def _look(self) -> Snapshot:
         accounts, entries = self.accounts, list[ObjectEntry]()
         states: Counter[str] = Counter()
         known: set[AccountKey] = set()
         stalled = self.stalled()
+        before = iter(self._snapshot.entries if self._snapshot is not None else ())
         async for publication in accounts.publications():
             account = accounts.account(publication)
             counts, stall = account.key not in known, stalled.find(publication)
-            entry = ObjectEntry(account, publication, counts, stall)
+            entry = next(before, None)
+            if entry is None or not entry.is_of(account, publication, counts, stall):
+                entry = ObjectEntry(account, publication, counts, stall)
             entries.append(entry)
             known.add(account.key)
             states[entry.state] += 1
         for number, account in enumerate(accounts.ledger.accounts):
             if account.key not in known and account.counters:
-                entries.append(ObjectEntry(account, None, True))
+                entry = next(before, None)
+                if entry is None or not entry.is_of(account, None, True, None):
+                    entry = ObjectEntry(account, None, True)
+                entries.append(entry)
                 states[FORMER] += 1
-            if number % ROWS_AT_ONCE == 0:
+            if number % AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
-        counted = [entry.account for entry in entries if entry.counts]
-        return Snapshot(
-            entries,
-            {state: states[state] for state in (*State, STALLED, FORMER)},
-            sum(account.size or 0 for account in counted),
-            sum(account.peers for account in counted),
-            sum(account.seeds for account in counted),
-        )
+        size = peers = seeds = 0
+        for some in batched(entries):
+            counted = [entry.account for entry in some if entry.counts]
+            size += sum(account.size or 0 for account in counted)
+            peers += sum(account.peers for account in counted)
+            seeds += sum(account.seeds for account in counted)
+            await trio.lowlevel.checkpoint()
+        named = {state: states[state] for state in (*State, STALLED, FORMER)}
+        return Snapshot(entries, named, size, peers, seeds)
 
 
 def _ranks(view: View) -> tuple[Callable[[ObjectEntry], object], bool]:

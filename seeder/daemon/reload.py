@@ -88,7 +88,7 @@ async def reload(node: Node, path: Path) -> None:
         }
     )
     node.overview.reloads.note(time.time(), outcome, reason)
-    _LOG.info("reloaded: %s", node.overview.summary())
+    _LOG.info("reloaded: %s", await node.overview.summary())
 
 
 def _announce_url(node: Node, wanted: Config, served: Config) -> str:

@@ -15,6 +15,7 @@ import trio
 from seeder.daemon.tasks import running
 from seeder.errors import StorageError
 from seeder.files import dump_json, parse_json, read_file, replace_file, storage_errors
+from seeder.net.slices import Slices
 from seeder.tracker.swarms import Swarms
 from seeder.units import KIB, MIB
 
@@ -24,8 +25,6 @@ SAVE_EVERY = 60.0
 """Seconds between two saves, if anything has changed."""
 STOP_SECONDS = 5.0
 """How long the last save may take."""
-_SLICE = 0.001
-"""Seconds of the loop's time after which other tasks have their turn."""
 _PART = 256 * KIB
 """Bytes written at a time: joining more would hold the loop."""
 _LARGEST = 256 * MIB
@@ -88,16 +87,15 @@ class SwarmFile:
     async def _parts(self) -> list[bytes]:
         """Return the lines, joined to parts that a thread writes."""
         lines = [dump_json({"swarms": _FORMAT, "at": self._clock()})]
-        parts, size, begun = [], 0, time.perf_counter()
+        parts, size, slices = [], 0, Slices()
         for row in self._swarms.export(trio.current_time()):
             lines.append(dump_json(row))
             size += len(lines[-1])
             if size > _PART:
                 parts.append(_joined(lines))
                 size = 0
-            if time.perf_counter() - begun > _SLICE:
-                await trio.lowlevel.checkpoint()
-                begun = time.perf_counter()
+            if slices.is_over:
+                await slices.turn()
         parts.append(_joined(lines))
         return parts
 

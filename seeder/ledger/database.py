@@ -264,7 +264,7 @@ def _write(
 ) -> None:
     # Read in this thread, since there may be thousands. One thread writes at a time, so what it
     # reads is never older than what was written before; an account is read in one step.
-    file.write([Entry.of(account) for account in accounts], now, node)
+    file.write(map(Entry.of, accounts), now, node)
 
 
 def _join(ledger: Ledger, entries: Iterable[Entry], known: Mapping[AccountKey, Entry]) -> None:

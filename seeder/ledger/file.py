@@ -7,7 +7,7 @@ which it was, and the next one writes it.
 
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import add, sub
@@ -176,7 +176,7 @@ class LedgerFile:
         self.written = {entry.key: entry for entry in entries}
         return entries
 
-    def write(self, entries: Sequence[Entry], now: float, node: NodeFigures | None = None) -> None:
+    def write(self, entries: Iterable[Entry], now: float, node: NodeFigures | None = None) -> None:
         """Bring the file up to `entries` in one transaction; StorageError leaves it as it was.
 
         `node` is what the node has done since its start; None if that isn't known.

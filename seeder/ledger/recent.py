@@ -22,7 +22,7 @@ TRACKS = 128
 """Accounts that have steps of their own: with 80 bytes for each of an hour's, 18 MiB at most."""
 _IDLE_FOR = MINUTE // STEP
 """Steps without anything after which an account makes room for another one."""
-SLICE = 250
+SLICE = 100
 """Accounts looked at between two chances for other tasks to run."""
 SHOWN = (
     "origin_bytes_metainfo",

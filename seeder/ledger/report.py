@@ -7,8 +7,7 @@ No I/O.
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
-from heapq import nlargest
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TypeAlias
 
 from seeder.ledger.budget import Remaining
@@ -71,6 +70,11 @@ class TorrentRow:
             time_left=time_left,
         )
 
+    def weight(self) -> tuple[bool, int, int]:
+        """Return how much it matters: in trouble or at work most, then by peers and bytes."""
+        settled = self.state in ("serving", FORMER)
+        return not settled, self.peers, self.counters.uploaded_bytes
+
     def document(self, prices: Prices) -> Document:
         """Return the row in the form of /status.json."""
         return {
@@ -91,6 +95,40 @@ class TorrentRow:
         }
 
 
+@dataclass(slots=True)
+class ReportRows:
+    """What the rows of a report come to while they are gathered, whether or not they are kept.
+
+    The figures of an account stand with the first row of it.
+    """
+
+    count: int = 0
+    size: int = 0
+    """The bytes of all objects whose size is known."""
+    peers: int = 0
+    seeds: int = 0
+    _known: set[AccountKey] = field(default_factory=set)
+
+    def place(self, row: TorrentRow) -> TorrentRow:
+        """Count a row, and return it as it stands in the report."""
+        if row.key in self._known:
+            row = replace(row, counters=Counters(), peers=0, seeds=0)
+        else:
+            self._known.add(row.key)
+            self.size += row.size or 0
+        self.count += 1
+        self.peers += row.peers
+        self.seeds += row.seeds
+        return row
+
+    def unpublished(self, account: Account) -> TorrentRow | None:
+        """Return the row of an account that none is about yet; none of a former one that counted
+        nothing."""
+        if account.key in self._known or (account.state == FORMER and not account.counters):
+            return None
+        return self.place(TorrentRow.of(account))
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """The state of the ledger at one moment, or what was counted since another."""
@@ -106,6 +144,10 @@ class Report:
     """Unix time that the counts begin at (s); None: everything ever counted."""
     budget: tuple[Remaining, ...] = ()
     """What is left of each limit, whatever `since` says."""
+    size: int = 0
+    """The bytes of all objects whose size is known."""
+    peers: int = 0
+    seeds: int = 0
 
     @classmethod
     def of(
@@ -123,71 +165,54 @@ class Report:
         Former versions of objects are left out when nothing was counted for them. If two rows have
         the same account, only the first has its figures.
         """
-        served: list[TorrentRow] = []
-        known: set[AccountKey] = set()
-        for row in rows:
-            repeated = row.key in known
-            served.append(replace(row, counters=Counters(), peers=0, seeds=0) if repeated else row)
-            known.add(row.key)
-        further = (
-            TorrentRow.of(account)
-            for account in ledger.accounts
-            if account.key not in known and (account.state != FORMER or account.counters)
-        )
+        gathered = ReportRows()
+        placed = [gathered.place(row) for row in rows]
+        placed += filter(None, map(gathered.unpublished, ledger.accounts))
+        return cls.gathered(ledger, gathered, placed, prices, at=at, since=since, budget=budget)
+
+    @classmethod
+    def gathered(
+        cls,
+        ledger: Ledger,
+        gathered: ReportRows,
+        rows: Iterable[TorrentRow],
+        prices: Prices,
+        *,
+        at: float,
+        since: float | None = None,
+        budget: tuple[Remaining, ...] = (),
+    ) -> "Report":
+        """Return the report of `ledger` whose rows have been gathered, with those to be kept."""
         return cls(
-            rows=(*served, *further),
+            rows=tuple(rows),
             unattributed=ledger.unattributed.counters.copy(),
             totals=ledger.totals(),
             prices=prices,
             at=at,
             since=since,
             budget=budget,
+            size=gathered.size,
+            peers=gathered.peers,
+            seeds=gathered.seeds,
         )
-
-    @property
-    def size(self) -> int:
-        """The bytes of all objects whose size is known."""
-        return sum({row.key: row.size or 0 for row in self.rows}.values())
-
-    @property
-    def peers(self) -> int:
-        return sum(row.peers for row in self.rows)
-
-    @property
-    def seeds(self) -> int:
-        return sum(row.seeds for row in self.rows)
 
     @property
     def savings(self) -> Savings:
         """What all accounts saved together."""
         return savings(self.totals, size=self.size, prices=self.prices)
 
-    def foremost(self, limit: int) -> list[TorrentRow]:
-        """Return the rows that matter most: in trouble or at work first, then by peers, bytes."""
-        return nlargest(limit, self.rows, key=_weight)
-
-    def document(self, rows: Iterable[TorrentRow] | None = None) -> Document:
-        """Return the form of /status.json and `seeder report --json`; bytes, shares, Unix times.
-
-        `rows` are the torrents shown, by default all.
-        """
+    def document(self) -> Document:
+        """Return the form of /status.json and `seeder report --json`; bytes, shares, Unix times."""
         totals = _figures(self.totals, self.size, self.peers, self.seeds, self.prices)
         return {
             "at": self.at,
             "since": self.since,
             "totals": {"size": self.size, **totals},
-            "torrents": [
-                row.document(self.prices) for row in (self.rows if rows is None else rows)
-            ],
+            "torrents": [row.document(self.prices) for row in self.rows],
             "unattributed": counts_document(self.unattributed),
             "prices": asdict(self.prices),
             "budget": [remaining.document() for remaining in self.budget],
         }
-
-
-def _weight(row: TorrentRow) -> tuple[bool, int, int]:
-    settled = row.state in ("serving", FORMER)
-    return not settled, row.peers, row.counters.uploaded_bytes
 
 
 def counts_document(counters: Counters) -> Document:

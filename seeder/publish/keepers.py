@@ -10,6 +10,7 @@ from seeder.metainfo.ladder import describe_wanted
 from seeder.metainfo.library import Library
 from seeder.metainfo.records import Record
 from seeder.metainfo.store import MetainfoStore
+from seeder.net.slices import Slices
 from seeder.publish.entries import Wanted
 from seeder.publish.keeper import MOST_LOGGED, Keeper
 from seeder.publish.makers import Maker
@@ -51,17 +52,22 @@ class Keepers:
         Objects whose metainfo is on disk are served when this returns. The caller holds the lock.
         """
         added: list[Wanted] = []
+        slices = Slices()
         for each in wanted:
+            if slices.is_over:
+                await slices.turn()
             keeper = self._keepers.get(each.ref)
             if keeper is None:
                 added.append(each)
             elif describe_wanted(each.settings) != describe_wanted(keeper.wanted.settings):
-                self.withdraw(each.ref, WITHDRAWN)
+                self._withdraw(each.ref, WITHDRAWN)
                 added.append(each)
             else:
                 keeper.change(each)
         records = await trio.to_thread.run_sync(self._recall, [each.ref for each in added])
         for each, record in zip(added, records, strict=True):
+            if slices.is_over:
+                await slices.turn()
             self._add(each, record, len(added))
         served = sum(self._keepers[each.ref].publication.torrent is not None for each in added)
         if len(added) > MOST_LOGGED:
@@ -93,16 +99,22 @@ class Keepers:
         self._catalog.add(keeper.publication)
         keeper.begin(crowd)
 
-    def withdraw(self, ref: ObjectRef, reason: str) -> None:
-        """End the torrent of an object for good, if it has a keeper."""
+    async def withdraw(self, refs: Iterable[ObjectRef], reason: str) -> None:
+        """End the torrents of the objects that have a keeper; the caller holds the lock."""
+        slices = Slices()
+        for ref in refs:
+            if slices.is_over:
+                await slices.turn()
+            self._withdraw(ref, reason)
+
+    def _withdraw(self, ref: ObjectRef, reason: str) -> None:
         keeper = self._keepers.pop(ref, None)
         if keeper is not None:
             keeper.withdraw(reason)
 
-    def withdraw_all_but(self, refs: set[ObjectRef]) -> None:
-        """Withdraw every object but these."""
-        for ref in [ref for ref in self._keepers if ref not in refs]:
-            self.withdraw(ref, WITHDRAWN)
+    async def withdraw_all_but(self, refs: set[ObjectRef]) -> None:
+        """Withdraw every object but these; the caller holds the lock."""
+        await self.withdraw([ref for ref in self._keepers if ref not in refs], WITHDRAWN)
 
     def rounds_of(self, ref: ObjectRef) -> Rounds | None:
         """Return the rounds in which an object is looked at, if it is published."""

@@ -174,8 +174,7 @@ class _Follower(Rounds):
         if change.updated or change.gone or self._unsaved:
             await self._save(found)
         if change.updated or change.gone:
-            for key in change.gone:
-                self._keepers.withdraw(prefix.below(key), DELETED)
+            await self._keepers.withdraw(map(prefix.below, change.gone), DELETED)
             await self._keepers.publish(prefix.wanted(change.updated))
             _LOG.info(
                 "%s: %s below it, new or changed: %d, gone: %d",

@@ -10,6 +10,7 @@ from seeder.errors import SeederError
 from seeder.ledger.counters import Ledger
 from seeder.metainfo.library import Library
 from seeder.metainfo.store import MetainfoStore
+from seeder.net.slices import Slices
 from seeder.publish.entries import Entries, Wanted
 from seeder.publish.keepers import Keepers
 from seeder.publish.listings import ListingStore
@@ -71,12 +72,15 @@ class Publisher:
     async def _apply(self, entries: Entries) -> None:
         async with self._keepers.lock:
             await self.prefixes.apply(entries)
-            for publication in self._catalog:
+            slices = Slices()
+            for publication in tuple(self._catalog):
                 if publication.pinned is not None:
                     self.prefixes.adopt(publication.pinned)
+                if slices.is_over:
+                    await slices.turn()
             wanted = [Wanted(settings, ref) for ref, settings in entries.objects.items()]
             wanted += self.prefixes.wanted()
-            self._keepers.withdraw_all_but({each.ref for each in wanted})
+            await self._keepers.withdraw_all_but({each.ref for each in wanted})
             await self._keepers.publish(wanted)
 
     def rounds_of(self, ref: ObjectRef) -> Rounds | None:

@@ -27,6 +27,8 @@ MINUTES_LOADING = "1"
 """When to ask again for a torrent that may come, or come back (BEP 31)."""
 
 
+_AT_ONCE = 500
+"""Swarms looked at between two chances for other tasks to run."""
 NOTHING = Counted()
 
 
@@ -240,20 +242,35 @@ class Swarms:
             return SwarmStatistics(0, 0, 0)
         return SwarmStatistics(len(swarm), swarm.seeds, swarm.completed)
 
-    def expire(self, now: float) -> int:
-        """Drop the peers that haven't announced for too long; return how many."""
+    def expire(self, now: float) -> Iterator[int]:
+        """Drop the peers that haven't announced for too long.
+
+        Yield how many, some swarms at a time: other tasks may run in between.
+        """
         oldest = now - self.policy.expiry
-        for info_hash, saved in list(self._saved.items()):
-            if saved.is_gone(oldest):
+        for number, (info_hash, saved) in enumerate(list(self._saved.items()), 1):
+            if self._saved.get(info_hash) is saved and saved.is_gone(oldest):
                 del self._saved[info_hash]
-        gone = sum(swarm.expire(oldest) for _, swarm in self._kept())
-        self.changes += gone
-        return gone
+            if number % _AT_ONCE == 0:
+                yield 0
+        kept = self._kept()
+        for begin in range(0, len(kept), _AT_ONCE):
+            gone = sum(
+                swarm.expire(oldest)
+                for info_hash, swarm in kept[begin : begin + _AT_ONCE]
+                if self._is_kept(info_hash, swarm)
+            )
+            self.changes += gone
+            yield gone
 
     def _kept(self) -> list[tuple[InfoHash, Swarm]]:
         """Return all swarms that have peers to remember, open or not."""
         resting = ((info_hash, swarm) for info_hash, (swarm, _) in self._resting.items())
         return [*self._swarms.items(), *resting]
+
+    def _is_kept(self, info_hash: InfoHash, swarm: Swarm) -> bool:
+        resting, _ = self._resting.get(info_hash, (None, ""))
+        return swarm in (self._swarms.get(info_hash), resting)
 
     def export(self, now: float) -> Iterator[SwarmRow]:
         """Yield rows of all swarms, opened or not; `restore` takes them back in a later run.

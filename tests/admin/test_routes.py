@@ -9,13 +9,14 @@ import pytest
 import trio
 
 from seeder.admin.cockpit import Cockpit
-from seeder.admin.overview import Overview, ledger_document
+from seeder.admin.overview import Overview, Status, ledger_document
 from seeder.admin.peers import PeerRates
 from seeder.admin.routes import MOST_STREAMS, AdminRoutes
 from seeder.admin.stream import EventStream
 from seeder.admin.view import View
 from seeder.config.sections import ObjectSettings
 from seeder.http.messages import Request, Response
+from seeder.http.parts import BodyParts
 from seeder.ledger.budget import Budget, Spent
 from seeder.ledger.counters import AccountKey, Counters, Ledger
 from seeder.ledger.database import LedgerStatistics
@@ -55,19 +56,22 @@ class Daemon(Overview):
         self.history = History(Path("/nonexistent/ledger.sqlite"), self.ledger)
         self.ledger.account(AccountKey("default", "quotes", "Nelson", "v")).uploaded(5)
 
-    def _report(self) -> Report:
+    def _reported(self) -> Report:
         prices, limit = Prices(0.09, 0.0004), Limit(Resource.ORIGIN_BYTES, Period.DAY, 5)
         budget = Budget([limit], prices, totals=Counters(), spent=Spent(), now=0)
         return Report.of(self.ledger, prices, at=0, budget=budget.left())
 
-    async def status(self, limit: int | None) -> dict[str, object]:
+    async def status(self, limit: int | None) -> Status:
         prefix = Prefix(ObjectSettings(bucket="quotes", prefix="a/"))
-        document = self._report().document()
+        document = self._reported().document()
         torrents = document["torrents"]
         assert isinstance(torrents, list)
-        shown = {"torrents": torrents[:limit], "torrents_in_all": len(torrents)}
+        shown = {"torrents": [], "torrents_in_all": len(torrents)}
         ledger = ledger_document(LedgerStatistics(1, 0, None, flushed_at=1.7e9))
-        return {**document, **shown, "prefixes": [prefix.document()], "ledger": ledger}
+        return Status(
+            {**document, **shown, "prefixes": [prefix.document()], "ledger": ledger},
+            [json.dumps(torrents[:limit])[1:-1].encode()],
+        )
 
     async def metrics(self) -> bytes:
         return b"".join(await parts_of(self.ledger))
@@ -121,6 +125,13 @@ def header(response: Response, name: bytes) -> bytes | None:
 
 
 def text(response: Response) -> str:
+    if isinstance(response.body, BodyParts):
+        taken = b""
+        while parts := trio.run(response.body.offer):
+            taken += b"".join(parts)
+            response.body.took(sum(map(len, parts)))
+        assert response.content_length == len(taken)
+        return taken.decode()
     assert isinstance(response.body, bytes)
     return response.body.decode()
 

@@ -94,7 +94,7 @@ async def test_hashing_stops_when_the_budget_is_spent_and_a_reload_lets_it_go_on
         metrics = (await get(config.admin.listen[0], "/metrics"))[1]
         assert 'seeder_budget_left{budget="origin_bytes_per_day"} 0.0' in metrics
         assert (await get(config.tracker.listen[0], "/quotes/Nelson?torrent"))[0] == 503
-        assert "budget: cache only" in node.overview.summary()
+        assert "budget: cache only" in await node.overview.summary()
 
         await path.write_text(f'{text}[budget]\norigin_bytes_per_day = "{RUN + 1} B"\n')
         await reload(node, file)

@@ -52,7 +52,7 @@ async def test_a_build_of_which_nothing_comes_is_stalled_until_it_goes_on(
         assert torrent["progress"] == 0
         assert origin["stalled"]["reason"].startswith("S3 silent for ")
         assert origin["stalled"]["tries"] >= 1
-        assert "origin default is stalled: S3 silent for " in node.overview.summary()
+        assert "origin default is stalled: S3 silent for " in await node.overview.summary()
         metrics = (await get(config.admin.listen[0], "/metrics"))[1]
         assert 'seeder_torrents{state="stalled"} 1\n' in metrics
         assert 'seeder_s3_stalled_seconds{origin="default"} 0\n' not in metrics
@@ -63,7 +63,7 @@ async def test_a_build_of_which_nothing_comes_is_stalled_until_it_goes_on(
         document = await status_of(config)
         assert document["torrents"][0]["state"] == "serving"
         assert document["origins"]["default"]["stalled"] is None
-        assert "stalled" not in node.overview.summary()
+        assert "stalled" not in await node.overview.summary()
 
 
 async def test_a_prefix_that_s3_doesnt_list_is_stalled(
@@ -97,7 +97,7 @@ async def test_what_comes_too_slowly_for_a_line_every_half_minute_is_told_with_i
         [torrent] = (await status_of(config))["torrents"]
         assert 0 < torrent["rate"] <= MIB
         assert torrent["time_left"] > 0
-        assert " left" in node.overview.summary()
+        assert " left" in await node.overview.summary()
 
 
 async def test_the_last_reload_is_told_with_its_outcome(config: Config, file: Path) -> None:

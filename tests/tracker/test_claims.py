@@ -110,7 +110,7 @@ def test_a_session_is_forgotten_in_time_and_then_begins_anew() -> None:
     tracker.announce("a")
     tracker.announce("a", downloaded=100, left=0, event=COMPLETED)
     tracker.now += 10**6
-    tracker.swarms.expire(tracker.now)
+    sum(tracker.swarms.expire(tracker.now))
     tracker.announce("a", downloaded=500, left=0, event=COMPLETED)
     assert (tracker.ledger.delivered, tracker.ledger.completions) == (100, 2)
 
@@ -122,7 +122,7 @@ def test_a_session_that_was_seen_again_does_not_hide_one_that_was_not() -> None:
     tracker.now += 400
     tracker.announce("a", downloaded=0)
     tracker.now += 400
-    tracker.swarms.expire(tracker.now)
+    sum(tracker.swarms.expire(tracker.now))
     tracker.announce("b", "192.0.2.2", downloaded=500)
     assert tracker.ledger.delivered == 0
     tracker.announce("a", downloaded=500)

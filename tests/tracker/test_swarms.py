@@ -97,7 +97,7 @@ def test_a_resting_swarm_is_saved_expires_and_is_closed_like_any_other() -> None
     tracker.swarms.rest(HASH, "it was deleted")
     assert [row["info_hash"] for row in tracker.swarms.export(tracker.now)] == [HASH.hex()]
     tracker.now += tracker.swarms.policy.expiry + 1
-    assert tracker.swarms.expire(tracker.now) == 1
+    assert sum(tracker.swarms.expire(tracker.now)) == 1
     tracker.swarms.close(HASH, "not registered")
     assert refused(tracker) == ("not registered", "never")
     tracker.open()
@@ -231,8 +231,8 @@ def test_a_restart_goes_on_with_the_age_of_a_peer() -> None:
     tracker.now += 1000
     fresh = restarted(tracker)
     expiry = fresh.swarms.policy.expiry
-    assert fresh.swarms.expire(50.0 + expiry - 1001) == 0
-    assert fresh.swarms.expire(50.0 + expiry - 999) == 1
+    assert sum(fresh.swarms.expire(50.0 + expiry - 1001)) == 0
+    assert sum(fresh.swarms.expire(50.0 + expiry - 999)) == 1
 
 
 def test_a_restarted_peer_can_be_stopped() -> None:
@@ -254,9 +254,9 @@ def test_what_never_opens_again_is_forgotten_in_time() -> None:
     tracker = Tracker()
     tracker.announce("a")
     fresh = restarted(tracker, open_again=False)
-    fresh.swarms.expire(fresh.now)
+    sum(fresh.swarms.expire(fresh.now))
     assert len(list(fresh.swarms.export(fresh.now))) == 1
-    fresh.swarms.expire(fresh.now + 10**6)
+    sum(fresh.swarms.expire(fresh.now + 10**6))
     assert not list(fresh.swarms.export(fresh.now))
 
 
@@ -321,7 +321,25 @@ def test_doubled_rows_do_no_harm() -> None:
     request = AnnounceRequest(HASH, peer_id("x"), 1, left=1)
     reply = swarms.announce(request, packed("192.0.2.9"), LOCAL, 0.0)
     assert reply.peers == OWN + compact_endpoint(packed("192.0.2.1"), 1)
-    assert swarms.expire(10**6) == 2
+    assert sum(swarms.expire(10**6)) == 2
+    assert (swarms._room.used, len(swarms._past)) == (0, 0)
+
+
+def test_a_swarm_that_ends_while_old_peers_are_looked_for_gives_its_room_back_once() -> None:
+    swarms = Swarms(SwarmPolicy(), OwnSeeder(OWN_PORT), rng=random.Random(1))
+    hashes = [InfoHash(number.to_bytes(20)) for number in range(1, 2001)]
+    for info_hash in hashes:
+        swarms.open(info_hash, size=SIZE, claims=Ledger())
+        request = AnnounceRequest(info_hash, peer_id("x"), 1, left=1)
+        swarms.announce(request, packed("192.0.2.9"), LOCAL, 0.0)
+    looks = swarms.expire(10**6)
+    gone = next(looks)
+    assert 0 < gone < 1000
+    for info_hash in hashes[-1000:-500]:
+        swarms.close(info_hash, "gone")
+    for info_hash in hashes[-500:]:
+        swarms.rest(info_hash, "it may come back")
+    assert gone + sum(looks) == 1500
     assert (swarms._room.used, len(swarms._past)) == (0, 0)
 
 

@@ -222,7 +222,7 @@ def _go_on(tracker: Tracker) -> None:
     json.dumps(_rows(tracker), allow_nan=False)
     assert tracker.swarms.statistics(HASH).peers >= 1
     tracker.now += 1000 * _HOUR
-    tracker.swarms.expire(tracker.now)
+    sum(tracker.swarms.expire(tracker.now))
     assert tracker.swarms.statistics(HASH).peers == 0
 
 

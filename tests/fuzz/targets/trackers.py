@@ -86,7 +86,7 @@ def tracker(data: bytes) -> None:
         )
         _read_reply(response)
         if number % 11 == 10:
-            public.swarms.expire(public.now)
+            sum(public.swarms.expire(public.now))
     statistics = public.swarms.statistics(HASH)
     assert 0 <= statistics.seeds <= statistics.peers <= 5 * public.swarms.policy.peers_per_address
     assert public.ledger.completions >= 0
