@@ -192,6 +192,8 @@ def report(
     config = _load(path)
     now = time.time()
     begin, end = _moment(since, "--since", now), _moment(until, "--until", now)
+    if begin is not None and begin > now:
+        raise click.BadParameter(f"{since!r}: that is to come", param_hint="--since")
     if end is not None and begin is not None and end <= begin:
         raise click.BadParameter(f"{until!r}: not after --since", param_hint="--until")
     asked = ReportWanted(by, begin, end, as_json, as_csv, page)

@@ -34,6 +34,8 @@ _SIZE = re.compile(r"\s*([0-9]{1,19}(?:\.[0-9]{1,9})?)\s*([A-Za-z]+)\s*", re.ASC
 _EXACT_UNITS = ((1024 * GIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"))
 _ROUNDED_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}", re.ASCII)
+_LAST_MOMENT = 253_402_300_800
+"""The year 10000 (Unix s)."""
 _TIME_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _TIME_PART = re.compile(r"\s*([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*(ms|s|m|h|d|w)", re.ASCII)
 
@@ -149,17 +151,25 @@ def parse_moment(text: str, now: float) -> float:
 
     What names no zone is UTC, as are the days of budgets and of S3's bills.
     """
-    with suppress(ValueError):
-        return now - parse_time(text)
-    month = _MONTH.fullmatch(text.strip())
-    try:
-        date = datetime.fromisoformat(f"{text.strip()}-01" if month else text.strip())
-        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
+    moment = _moment(text.strip(), now)
+    if moment is None:
         raise ValueError(
             'want how long ago, such as "7d", or a date such as "2026-03", "2026-03-01" or'
             ' "2026-03-01 12:30" (UTC)'
-        ) from None
+        )
+    if not 0 <= moment < _LAST_MOMENT:
+        raise ValueError("want a moment between the years 1970 and 9999")
+    return moment
+
+
+def _moment(text: str, now: float) -> float | None:
+    with suppress(ValueError):
+        return now - parse_time(text)
+    try:
+        date = datetime.fromisoformat(f"{text}-01" if _MONTH.fullmatch(text) else text)
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def show_moment(at: float) -> str:

@@ -3,8 +3,6 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
-import trio
-
 from seeder.admin.stalls import STALLED, StalledObjects, pace
 from seeder.ledger.counters import Account, AccountKey, Ledger
 from seeder.ledger.report import TorrentRow

@@ -49,10 +49,13 @@ i.c1 { background: var(--c1); } i.c2 { background: var(--c2); } i.c3 { backgroun
   font-variant-numeric: tabular-nums; }
 th, td { padding: .4rem .6rem; text-align: right; border-bottom: 1px solid var(--line);
   white-space: nowrap; } th:first-child, td:first-child { text-align: left; white-space: normal;
-  overflow-wrap: anywhere; } tfoot td { font-weight: 600; }
+  overflow-wrap: anywhere; } tbody th { color: inherit;
+  font-weight: inherit; } tfoot td, tfoot th { font-weight: 600; color: inherit; }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: 1rem;
   overflow-x: auto; font-size: .82rem; }
-@media print { body { max-width: none; padding: 0; } }
+@media print { body { max-width: none; padding: 0; } .wide, pre { overflow: visible; }
+  pre { white-space: pre-wrap; overflow-wrap: anywhere; } figure, tr { break-inside: avoid; }
+  h2 { break-after: avoid; } }
 """
 
 
@@ -95,7 +98,8 @@ def _parts(statement: Statement, plot: Plot) -> Iterator[str]:
         " is verified; how many requests that would have taken isn't known, and none are"
         " counted.</p>"
     )
-    yield f"<pre>{escape(chr(10).join(statement.arithmetic()))}</pre></main></body></html>"
+    arithmetic = escape("\n".join(statement.arithmetic()))
+    yield f'<pre tabindex="0">{arithmetic}</pre></main></body></html>'
 
 
 def _sum(name: str, amount: str) -> str:
@@ -150,7 +154,10 @@ def _money_steps(statement: Statement, plot: Plot) -> Iterator[float]:
 
 
 def _table(statement: Statement) -> Iterator[str]:
-    yield '<div class="wide"><table><thead><tr>'
+    yield (
+        f'<div class="wide" tabindex="0" role="region" aria-label="By {statement.by}">'
+        "<table><thead><tr>"
+    )
     for name in (
         statement.by.capitalize(),
         "From S3",
@@ -183,7 +190,7 @@ def _row(line: Line) -> str:
     )
     loss = ' class="loss"' if line.delivers and money.saved_verified < 0 else ""
     return (
-        f"<tr><td>{escape(printable(line.name))}</td>"
+        f'<tr><th scope="row">{escape(printable(line.name))}</th>'
         + "".join(f"<td>{cell}</td>" for cell in cells)
         + f"<td{loss}>{saved if line.delivers else UNKNOWN}</td></tr>"
     )

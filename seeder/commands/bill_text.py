@@ -20,7 +20,7 @@ _FIGURES = (
     "saved_verified_money",
     "saved_claimed_money",
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """What a spreadsheet takes for the beginning of a formula; names come from outside."""
 
 
@@ -70,9 +70,18 @@ def bill_csv(statement: Statement) -> str:
     for line in (*statement.lines, statement.total):
         document = line.document()
         name = f"'{line.name}" if line.name.startswith(_FORMULA) else line.name
-        figures = ("" if document[each] is None else document[each] for each in _FIGURES)
+        figures = (_figure(document[each]) for each in _FIGURES)
         writer.writerow((name, *figures, statement.prices.currency))
     return text.getvalue()
+
+
+def _figure(value: object) -> object:
+    """Return a cell: nothing where there is no figure, and no more decimals than mean something."""
+    if value is None:
+        return ""
+    if not isinstance(value, float):
+        return value
+    return f"{round(value, 10) + 0.0:.10f}".rstrip("0").rstrip(".")
 
 
 def printable(text: str) -> str:

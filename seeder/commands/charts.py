@@ -1,6 +1,6 @@
 """Charts as inline SVG, without a script: lines over time, with gaps where nothing ran. No I/O."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
@@ -66,12 +66,11 @@ def chart(
             f'<text x="{_LEFT - 6}" y="{y(value) + 4:.1f}" text-anchor="end">'
             f"{escape(show(value))}</text>"
         )
-    if count:
-        for index, anchor in ((0, "start"), (count // 2, "middle"), (count - 1, "end")):
-            parts.append(
-                f'<text x="{x(index):.1f}" y="{HEIGHT - 6}" text-anchor="{anchor}">'
-                f"{axis.label(index)}</text>"
-            )
+    for index, anchor in _labelled(count):
+        parts.append(
+            f'<text x="{x(index):.1f}" y="{HEIGHT - 6}" text-anchor="{anchor}">'
+            f"{axis.label(index)}</text>"
+        )
     for curve in curves:
         for run in _runs(curve.values):
             points = [f"{x(index):.1f},{y(value):.1f}" for index, value in run]
@@ -105,6 +104,15 @@ def chart(
     )
 
 
+def _labelled(count: int) -> Iterator[tuple[int, str]]:
+    """Yield the steps that the axis names, and where each stands at its name."""
+    if count > 1:
+        yield 0, "start"
+        yield count - 1, "end"
+    if count == 1 or count > 2:
+        yield count // 2, "middle"
+
+
 def _thinned(axis: Axis, curves: Sequence[Curve]) -> tuple[Axis, Sequence[Curve]]:
     """Add up neighbouring steps until there are few enough to be told apart."""
     count = max((len(curve.values) for curve in curves), default=0)
@@ -125,7 +133,8 @@ def _bounds(least: float, most: float, scale: int) -> tuple[float, float, float]
     """Return round ends for an axis, and the distance of its lines."""
     span = most - least or 1.0
     power = float(scale) ** floor(log10(span / _LINES) / log10(scale))
-    steps = [power * factor for factor in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)]
+    # Up to more than 1024, which is as much as there may be between two powers.
+    steps = [power * factor for factor in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)]
     tick = next(step for step in steps if span / step <= _LINES)
     low = floor(least / tick) * tick
     high = max(-floor(-most / tick) * tick, low + tick)

@@ -74,7 +74,7 @@ def read_statement(
     return Statement(
         by=by,
         begin=None if begin is None else float(first),
-        end=now if end is None else float(last),
+        end=now if end is None else min(now, float(last)),
         lines=tuple(lines),
         months=tuple(bills.values()),
         prices=prices,
@@ -104,10 +104,12 @@ def _lines(
     records: Records, bills: Mapping[int, Bill], name: Callable[[AccountKey], str]
 ) -> list[Line]:
     """Return a line for each name that has counted something, those that saved most first."""
-    names = {
-        number: _OF_NONE if key == UNATTRIBUTED else name(key)
-        for number, key, _ in records.accounts()
-    }
+    names = _told_apart(
+        {
+            number: ("", _OF_NONE) if key == UNATTRIBUTED else (key.origin, name(key))
+            for number, key, _ in records.accounts()
+        }
+    )
     parts: dict[str, dict[int, Counters]] = defaultdict(dict)
     for stretch in _stretches(bills):
         begin = stretch[0].begin
@@ -120,6 +122,17 @@ def _lines(
     whole = {stretch[0].begin: _joined(stretch) for stretch in _stretches(bills)}
     lines = [line_of(each, by_month, whole) for each, by_month in parts.items()]
     return sorted(lines, key=lambda line: (-line.money.saved_verified, line.name))
+
+
+def _told_apart(names: Mapping[int, tuple[str, str]]) -> dict[int, str]:
+    """Return names without the origin that each has in front, but where two origins have it."""
+    origins: dict[str, set[str]] = defaultdict(set)
+    for origin, name in names.values():
+        origins[name].add(origin)
+    return {
+        number: name if len(origins[name]) == 1 else f"{name} ({origin})"
+        for number, (origin, name) in names.items()
+    }
 
 
 def _stretches(bills: Mapping[int, Bill]) -> list[list[Bill]]:
@@ -183,5 +196,10 @@ def read_plot(records: Records, statement: Statement) -> Plot:
     first = begin // step * step
     found: list[Counters | None] = [None] * max(1, -(-(end - first) // step))
     for each in records.node_steps(step, first, end):
-        found[(each.at - first) // step] = Counters(*each.counts)
+        if each.at < begin or each.at + step > known[-1].end:
+            # The interval may begin and end within a step.
+            counted = records.total(max(begin, each.at), min(known[-1].end, each.at + step))
+        else:
+            counted = Counters(*each.counts)
+        found[(each.at - first) // step] = counted
     return Plot(first, step, found)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,6 +93,30 @@ def test_the_page_needs_nothing_else_and_obeys_no_name() -> None:
     assert "1,699.84 USD" in page.text
     for svg in re.findall(r"<svg.*?</svg>", found, re.DOTALL):
         ElementTree.fromstring(svg)
+
+
+@pytest.mark.parametrize("unit", [1, 1024, 1024**2, 1024**3, 1024**4])
+@pytest.mark.parametrize(
+    "count", [3, 4 * 999, 4 * 1000, 4 * 1001, 4 * 1023, 4 * 1024, 4 * 1024 + 4]
+)
+def test_an_axis_is_found_for_every_amount(unit: int, count: int) -> None:
+    bill = march(uploaded_bytes=unit * count)
+    assert "<svg" in bill_page(statement(bill), plot_of(0, unit * count))
+
+
+@pytest.mark.parametrize("steps", range(1, 6))
+def test_no_step_is_named_twice_on_an_axis(steps: int) -> None:
+    page = bill_page(statement(march(uploaded_bytes=1)), plot_of(*range(steps)))
+    figure = page.partition("<figure>")[2].partition("</figure>")[0]
+    named = re.findall(r'x="([\d.]+)" y="[\d.]+" text-anchor="(?:start|middle|end)">\d{4}-', figure)
+    assert len(named) == len(set(named)) == min(3, steps)
+
+
+def test_csv_shows_no_more_decimals_than_mean_something() -> None:
+    bill = march(delivered_verified_bytes=3 * GB // 10, origin_requests_pieces=7)
+    rows = list(csv.reader(io.StringIO(bill_csv(statement(bill)))))
+    for cell in rows[-1][6:-1]:
+        assert re.fullmatch(r"-?\d+(\.\d{1,10})?", cell)
 
 
 def test_a_gap_is_no_line_in_the_plot() -> None:

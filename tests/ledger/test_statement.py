@@ -1,9 +1,12 @@
 """The report for finance, read from a ledger's file."""
 
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from seeder.ledger.bill import Statement
 from seeder.ledger.counters import AccountKey, Counters, Ledger
@@ -202,6 +205,58 @@ def test_an_empty_ledger_has_a_report(path: Path) -> None:
         assert statement.total.counted == Counters()
         with records_of(path) as records:
             assert not read_plot(records, statement).counted
+
+
+@pytest.mark.parametrize("by", WAYS)
+@pytest.mark.parametrize("prices", [TIERS, FLAT])
+@given(st.lists(st.integers(0, 90 * 24), min_size=1, max_size=4), st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)
+def test_a_span_that_is_split_adds_up_to_the_whole(
+    filled: Path, by: By, prices: Prices, hours: list[int], data: st.DataObject
+) -> None:
+    moments = [at(4, 1) + hour * HOUR for hour in sorted(set(hours))]
+    ends = [None, *moments, None]
+    parts = [read(filled, by, prices, *span) for span in pairwise(ends)]
+    whole = read(filled, by, prices)
+    for name in ("without_verified", "without_claimed", "billed", "saved_verified"):
+        found = [getattr(each.total.money, name) for each in parts]
+        assert sum(found) == pytest.approx(getattr(whole.total.money, name))
+    for part in (*parts, whole):
+        billed = [line.money.billed for line in part.lines]
+        assert sum(billed) == pytest.approx(part.total.money.billed)
+        if by != "purpose":
+            delivered = [line.counted.delivered_verified_bytes for line in part.lines]
+            assert sum(delivered) == part.total.counted.delivered_verified_bytes
+
+
+@pytest.mark.parametrize("begin", [None, at(4, 25, 11), at(5, 3, 18), at(6, 14, 12)])
+@pytest.mark.parametrize("end", [None, at(5, 3, 18), at(6, 14, 13), at(6, 15, 11) + 3 * MINUTE])
+def test_a_plot_shows_what_its_report_is_about(
+    filled: Path, begin: float | None, end: float | None
+) -> None:
+    statement = read(filled, begin=begin, end=end)
+    with records_of(filled) as records:
+        steps = [each for each in read_plot(records, statement).counted if each is not None]
+    delivered = sum(each.delivered_verified_bytes for each in steps)
+    assert delivered == statement.total.counted.delivered_verified_bytes
+
+
+def test_objects_of_two_origins_with_one_name_are_told_apart(path: Path) -> None:
+    file, ledger = LedgerFile(path), Ledger()
+    for origin, version, count in (("one", "v1", 1), ("one", "v2", 2), ("two", "v1", 4)):
+        ledger.account(AccountKey(origin, "data", "a/file", version)).uploaded(count)
+    ledger.account(AccountKey("two", "data", "b/file", "v")).uploaded(8)
+    file.write([Entry.of(each) for each in ledger.accounts], NOW)
+    file.close()
+    found = {line.name: line.counted.uploaded_bytes for line in read(path).lines}
+    assert found == {"data/a/file (one)": 3, "data/a/file (two)": 4, "data/b/file": 8}
+    found = {line.name: line.counted.uploaded_bytes for line in read(path, "prefix").lines}
+    assert found == {"data/a/ (one)": 3, "data/a/ (two)": 4, "data/b/": 8}
+
+
+def test_a_report_ends_now_at_the_latest(filled: Path) -> None:
+    assert read(filled, end=NOW + 365 * DAY).end == NOW
+    assert read(filled, end=at(5, 1)).end == at(5, 1, 0) + 12 * HOUR
 
 
 def test_plots_have_hours_for_days_and_days_for_longer(filled: Path) -> None:
