@@ -233,8 +233,17 @@ def _unreachable(ref: ObjectRef, broken: Broken, endpoint: Endpoint, tries: Trie
 def _advice(ref: ObjectRef, broken: Broken, endpoint: Endpoint) -> str:
     """Return what to do about a call that got no answer."""
     if broken.hopeless:
-        return "if that certificate is right, name its CA in ca_file"
+        return _advice_on_certificate(str(broken))
     # The usual reason: HOST exists, but BUCKET.HOST does not.
     if endpoint.virtual_host and endpoint.host.startswith(f"{ref.bucket}."):
         return "if this server has no virtual hosts, set path_style = true"
     return "check endpoint and the network"
+
+
+def _advice_on_certificate(why: str) -> str:
+    """Return what to do about a certificate, by OpenSSL's words for what is wrong with it."""
+    if "expired" in why or "not yet valid" in why:
+        return "have it renewed; if it is in date, set this machine's clock (NTP)"
+    if "mismatch" in why:
+        return "name a host in endpoint that it is made out to, or set path_style = true"
+    return "if that certificate is right, name its CA in ca_file"

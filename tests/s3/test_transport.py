@@ -436,6 +436,21 @@ async def test_an_untrusted_certificate_is_not_tried_again(
     assert meter.requests == {}
 
 
+async def test_what_is_wrong_with_a_certificate_is_told_with_what_to_do(
+    make_origin: MakeOrigin,
+    unfit: FaultServer,
+    unfit_certificate: tuple[str, Path],
+    meter: CountingMeter,
+) -> None:
+    wrong, path = unfit_certificate
+    origin = await make_origin(endpoint=unfit.url, ca_file=path)
+    advice = (
+        "a host in endpoint" if wrong == "mismatch" else "have it renewed; if it is in date, set"
+    )
+    with pytest.raises(OriginUnreachable, match=f"not trusted.*{wrong}.*{advice}"):
+        await read(origin, meter)
+
+
 async def test_a_cancelled_handshake_costs_no_slot(
     make_origin: MakeOrigin, faults: FaultServer, meter: CountingMeter
 ) -> None:
