@@ -16,8 +16,9 @@ from seeder.torrent.catalog import Torrent
 
 PLACE_PATIENCE = 20.0
 """Seconds that a download waits at most for a place at its address."""
-MOST_IN_LINE = 100
-"""Downloads of an address that wait at a time: each holds an HTTP connection."""
+MOST_IN_LINE = 300
+"""Downloads of an address that wait at a time: each holds an HTTP connection. s5cmd asks for 256
+objects at a time, and pauses for up to a minute where it is refused."""
 
 
 @dataclass(slots=True, eq=False)

@@ -180,8 +180,8 @@ class Connections:
         if wanted and self._crowded.is_due(networks[0], now):
             _LOG.warning(
                 "more than peer.connections_per_address = %d connections come from %s, and the"
-                " others are refused; if many people share that address, set it to twice their"
-                ' number: see "Many people behind one address" in the documentation',
+                " others wait or are refused; if many people share that address, set it to twice"
+                ' their number: see "Many people behind one address" in the documentation',
                 self.limits.connections_per_address,
                 network_text(networks[0]),
             )

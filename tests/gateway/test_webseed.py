@@ -751,6 +751,26 @@ async def test_who_waits_for_a_place_hears_that_the_object_is_gone(tmp_path: Pat
         await cut_off(first)
 
 
+async def test_a_tool_may_ask_for_256_objects_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As s5cmd does where nobody tells it otherwise."""
+    monkeypatch.setattr(lines, "PLACE_PATIENCE", 100.0)
+    limits = Limits(connections_per_address=1)
+    statuses = []
+
+    async def ask(seed: Seed) -> None:
+        statuses.append((await seed.ask(PATH)).status)
+
+    async with (
+        seeding(tmp_path, (DATA, PIECE), limits=limits) as seed,
+        trio.open_nursery() as nursery,
+    ):
+        for _ in range(256):
+            nursery.start_soon(ask, seed)
+    assert statuses == [200] * 256
+
+
 async def test_no_more_than_some_wait_for_a_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
