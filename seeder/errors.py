@@ -78,6 +78,10 @@ class ObjectMissing(OriginError):
     """The bucket, the key or the version is not there (404)."""
 
 
+class BucketMissing(ObjectMissing):
+    """There is no such bucket, so none of its objects either."""
+
+
 class ObjectChanged(OriginError):
     """The pinned object was replaced (412, or another ETag), or is shorter than it was (416)."""
 

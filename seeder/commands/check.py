@@ -7,12 +7,20 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from seeder.commands.dialling import dial
-from seeder.commands.permissions import tell_permissions
+from seeder.commands.permissions import place_text, tell_permissions
 from seeder.commands.waiting import FOR_A_QUESTION, Patience
 from seeder.config.sections import Config, ObjectSettings
 from seeder.daemon.foundation import make_origins
 from seeder.daemon.tasks import running
-from seeder.errors import OriginError, OriginUnreachable, SeederError, SignerRefused
+from seeder.errors import (
+    AccessDenied,
+    BucketMissing,
+    OriginError,
+    OriginFault,
+    OriginUnreachable,
+    SeederError,
+    SignerRefused,
+)
 from seeder.ledger.counters import Ledger, Tally
 from seeder.metainfo.bundles import list_objects, look
 from seeder.metainfo.workers import do_all
@@ -21,18 +29,22 @@ from seeder.s3.answers import printable
 from seeder.s3.client import S3Origin
 from seeder.s3.origins import Origins
 from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
+from seeder.units import counted
 
 WORKERS = 8
 """Entries that are asked about at a time."""
 _GLOBAL = (SignerRefused, OriginUnreachable)
 """What is wrong with all of an origin, not with one object."""
+_COMMON = (AccessDenied, OriginFault, OriginUnreachable)
+"""What is likely wrong with several objects for one reason."""
 
 
 async def check_online(config: Config, tell: Callable[[str], None]) -> None:
     """Ask S3 for every object and tell how it stands; OriginError if any can't be published.
 
     A line an entry, in the file's order; one for all of an origin that refuses whoever signs, or
-    gives no answer. Then a line for each bucket: which actions are allowed there. Then what answers
+    gives no answer, and of a bucket that isn't there. What is wrong with several entries is told of
+    the first one. Then a line for each bucket: which actions are allowed there. Then what answers
     at the addresses that clients are told.
     """
     origins = make_origins(config, random.Random(), Ledger())
@@ -44,7 +56,8 @@ async def check_online(config: Config, tell: Callable[[str], None]) -> None:
         online = _Online(config, origins, patience, tell)
         await do_all(iter(range(len(config.objects))), online.look, workers=WORKERS)
         failed = online.summarise()
-        await tell_permissions(config, origins, online.known, online.down, tell)
+        unasked: set[str | tuple[str, str]] = {*online.down, *online.missing}
+        await tell_permissions(config, origins, online.known, unasked, tell)
         await dial(config, tell)
     if failed:
         raise OriginError(f"{failed} of {len(config.objects)} objects can't be published")
@@ -62,6 +75,8 @@ class _Online:
     ) -> None:
         self.down: dict[str, SeederError] = {}
         """Why an origin isn't asked any more, by its name."""
+        self.missing: dict[tuple[str, str], str] = {}
+        """Why a bucket isn't asked about any more, by its origin and name."""
         self.known: dict[tuple[str, str], ObjectRef] = {}
         """An object that is there, of each origin and bucket."""
         self._objects = config.objects
@@ -72,30 +87,47 @@ class _Online:
         self._lines: dict[int, str] = {}
         self._next = 0
         self._failed = 0
-        self._unasked: Counter[str] = Counter()
+        self._unasked: Counter[str | tuple[str, str]] = Counter()
+        self._faults: dict[int, str] = {}
+        """What is wrong with an entry, without its name, until it is told."""
+        self._said: dict[str, str] = {}
+        """The entry of which it was told first, by what is wrong."""
 
     async def look(self, number: int) -> None:
         """Ask how an entry stands."""
         settings = self._objects[number]
-        line = await self._line(settings)
-        self._lines[number] = line
+        self._lines[number] = await self._line(settings, number)
         while self._next in self._lines:
             if line := self._lines.pop(self._next):
-                self._tell(line)
+                self._tell(self._once(line, self._next))
             self._next += 1
+
+    def _once(self, line: str, number: int) -> str:
+        """Return a line, or which entry has had the same fault."""
+        fault = self._faults.pop(number, None)
+        if fault is None:
+            return line
+        name = str(self._objects[number].ref)
+        first = self._said.setdefault(fault, name)
+        return line if first == name else f"{name}: the same as {first}"
 
     def summarise(self) -> int:
         """Tell what is wrong with all of an origin; return how many entries failed."""
         for name, error in self.down.items():
-            count = self._unasked[name]
-            what = "1 entry" if count == 1 else f"{count} entries"
-            self._tell(f"origin {name}: {what} can't be asked about: {error}")
+            what = counted(self._unasked[name], "entry", "entries")
+            why = str(error).removeprefix(f"origin {name}: ")
+            self._tell(f"origin {name}: {what} can't be asked about: {why}")
+        for place, fault in self.missing.items():
+            what = counted(self._unasked[place], "entry", "entries")
+            self._tell(f"{place_text(place)}: {what} can't be published: {fault}")
         return self._failed + self._unasked.total()
 
-    async def _line(self, settings: ObjectSettings) -> str:
+    async def _line(self, settings: ObjectSettings, number: int) -> str:
+        """Return what is told of an entry; "" if that is told of all of its origin or bucket."""
         origin, name = settings.origin, str(settings.ref)
-        if origin in self.down:
-            self._unasked[origin] += 1
+        place = origin, settings.bucket
+        if origin in self.down or place in self.missing:
+            self._unasked[origin if origin in self.down else place] += 1
             return ""
         check = partial(self._check, self._origins[origin], settings)
         try:
@@ -106,10 +138,16 @@ class _Online:
                 self._unasked[origin] += 1
                 return ""
             found: SeederError = error
+        except BucketMissing as error:
+            self.missing.setdefault(place, str(error).removeprefix(f"{name}: "))
+            self._unasked[place] += 1
+            return ""
         except SeederError as error:
             found = error
         self._failed += 1
         text = str(found)
+        if isinstance(found, _COMMON):
+            self._faults[number] = text.replace(name, "")
         return text if name in text else f"{name}: {text}"
 
     def _answers(self, origin: str) -> bool:

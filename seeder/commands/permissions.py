@@ -1,6 +1,6 @@
 """What an origin's credentials are allowed, asked action by action in each bucket."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
 from functools import partial
 
 from seeder.config.sections import Config
@@ -8,7 +8,6 @@ from seeder.errors import (
     AccessDenied,
     AttributesUnsupported,
     OriginError,
-    SeederError,
     Unsupported,
 )
 from seeder.ledger.counters import Tally
@@ -34,15 +33,18 @@ async def tell_permissions(
     config: Config,
     origins: Origins,
     known: Mapping[tuple[str, str], ObjectRef],
-    down: Mapping[str, SeederError],
+    unasked: Set[str | tuple[str, str]],
     tell: Callable[[str], None],
 ) -> None:
-    """Tell a line for each bucket of an origin that isn't `down`: each action, and if it works.
+    """Tell a line for each bucket: each action, and if it works there.
 
+    Origins, and buckets by origin and name, that are `unasked` are left alone.
     They are tried on an object of those `known` to be there: without one, listing alone is.
     """
     buckets = dict.fromkeys(
-        (each.origin, each.bucket) for each in config.objects if each.origin not in down
+        place
+        for each in config.objects
+        if each.origin not in unasked and (place := (each.origin, each.bucket)) not in unasked
     )
     lines: dict[tuple[str, str], str] = {}
 
@@ -68,12 +70,17 @@ async def tell_permissions(
                 ("s3:GetObjectAttributes", partial(_attributes, origin, pinned)),
             ):
                 found[action] = await _outcome(action, asked)
-        name = place[1] if place[0] == "default" else f"{place[0]}:{place[1]}"
-        lines[place] = f"{name}: {', '.join(map(' '.join, found.items()))}"
+        lines[place] = f"{place_text(place)}: {', '.join(map(' '.join, found.items()))}"
 
     await do_all(iter(buckets), ask, workers=WORKERS)
     for place in buckets:
         tell(lines[place])
+
+
+def place_text(place: tuple[str, str]) -> str:
+    """Return a bucket, with its origin unless that is the default one."""
+    origin, bucket = place
+    return bucket if origin == "default" else f"{origin}:{bucket}"
 
 
 async def _outcome(action: str, ask: Callable[[], Awaitable[object]]) -> str:
@@ -81,8 +88,8 @@ async def _outcome(action: str, ask: Callable[[], Awaitable[object]]) -> str:
         await ask()
     except AccessDenied:
         return f"refused ({_WITHOUT[action]})"
-    except Unsupported:
-        return "not known there"
+    except Unsupported as error:
+        return "not known there" if error.for_every_key else "gives nothing of the object tried"
     except OriginError:
         # An answer that is wrong is one all the same: what was asked for isn't forbidden.
         return "answered, but wrongly"
@@ -98,7 +105,7 @@ async def _attributes(origin: S3Origin, pinned: PinnedObject) -> None:
     async def take(exchange: Exchange) -> None:
         body = await exchange.read(_LARGEST_ANSWER, first=b"<")
         if not body.startswith(b"<"):  # such a server answers with the object
-            raise AttributesUnsupported("GetObjectAttributes is not known there")
+            raise AttributesUnsupported("GetObjectAttributes is not known", for_every_key=True)
 
     headers = {"x-amz-object-attributes": "ObjectSize"}
     about = (("attributes", None),)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from seeder.errors import (
     AccessDenied,
     AttributesUnsupported,
+    BucketMissing,
     HeadRefused,
     ObjectChanged,
     ObjectMissing,
@@ -78,7 +79,7 @@ _BY_CODE: dict[str, tuple[type[OriginError], str]] = {
     ),
     "InvalidObjectState": (AccessDenied, "the object is archived; restore it first"),
     "NoSuchBucket": (
-        ObjectMissing,
+        BucketMissing,
         "there is no such bucket; check bucket, endpoint and path_style",
     ),
     "NoSuchKey": (ObjectMissing, "there is no such key in the bucket"),

@@ -133,6 +133,47 @@ async def test_credentials_that_are_refused_are_said_once(site: Site, code: str)
     assert asked < 10 * WORKERS
 
 
+@pytest.mark.parametrize("count", [1, 60])
+async def test_a_bucket_that_isnt_there_is_said_once(site: Site, count: int) -> None:
+    site.path.write_text(
+        site.path.read_text()
+        + "".join(
+            f'\n[[objects]]\nbucket = "nowhere"\nkey = "n{number}"\n' for number in range(count)
+        )
+    )
+    serve = site.store.serve
+    asked = 0
+
+    async def lack(seen: Seen, stream: trio.abc.Stream) -> None:
+        nonlocal asked
+        lacks = seen.path.startswith("/nowhere")
+        asked += lacks
+        await (error(404, "NoSuchBucket") if lacks else serve)(seen, stream)
+
+    site.server.default = lack
+    result = await seeder("check", "--online", "-c", site.path)
+    assert (result.code, result.line) == (1, f"{count} of {2 + count} objects can't be published")
+    [line] = [line for line in result.out.decode().splitlines() if "nowhere" in line]
+    entries = "1 entry" if count == 1 else f"{count} entries"
+    assert line.startswith(f"nowhere: {entries} can't be published: S3 answers 404 NoSuchBucket")
+    assert asked < 3 * WORKERS
+
+
+async def test_what_is_wrong_with_several_entries_is_told_of_the_first(site: Site) -> None:
+    many(site, 5)
+
+    async def refuse(seen: Seen, stream: trio.abc.Stream) -> None:
+        await error(403, "AccessDenied")(seen, stream)
+
+    site.server.default = refuse
+    result = await seeder("check", "--online", "-c", site.path)
+    assert result.code == 1
+    lines = [line for line in result.out.decode().splitlines() if line.startswith("quotes/")]
+    assert lines[0].startswith("quotes/Nelson: S3 answers 403 AccessDenied; check that the key")
+    names = ["quotes/Hardy", *(f"quotes/n{n}" for n in range(5))]
+    assert lines[1:] == [f"{name}: the same as quotes/Nelson" for name in names]
+
+
 async def test_each_action_is_tried_apart(site: Site) -> None:
     serve = site.store.serve
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from seeder.errors import (
     AccessDenied,
     AttributesUnsupported,
+    BucketMissing,
     ObjectChanged,
     ObjectMissing,
     OriginError,
@@ -120,7 +121,7 @@ def test_the_region_of_a_bucket_is_found(
         (Answer(400), OriginFault, "SSE-C"),
         (Answer(403, "AccessDenied", "not authorized to perform: KMS"), AccessDenied, "kms:Dec"),
         (Answer(400, "KMS.DisabledException"), AccessDenied, "kms:Decrypt"),
-        (Answer(404, "NoSuchBucket"), ObjectMissing, "no such bucket"),
+        (Answer(404, "NoSuchBucket"), BucketMissing, "no such bucket"),
         (Answer(404, "NoSuchKey"), ObjectMissing, "no such key"),
         (Answer(404, "NoSuchVersion"), ObjectMissing, "version_id"),
         (Answer(404), ObjectMissing, "check bucket and key"),
