@@ -756,7 +756,7 @@ async def test_a_tool_may_ask_for_256_objects_at_a_time(
 ) -> None:
     """As s5cmd does where nobody tells it otherwise."""
     monkeypatch.setattr(lines, "PLACE_PATIENCE", 100.0)
-    limits = Limits(connections_per_address=1)
+    limits = Limits(connections_per_address=20)
     statuses = []
 
     async def ask(seed: Seed) -> None:
