@@ -147,6 +147,12 @@ def _odd_addresses(config: Config) -> Iterator[str]:
             alone = all(_is_loopback(each.host) for each in listen)
             if alone and not (key == "tracker.listen" and tracker.trusted_proxies):
                 yield f"{key}: this machine alone reaches {_join(listen)}; nobody else can connect"
+            everywhere = [each for each in listen if each.host == "::"]
+            if everywhere and all(ip_version(each.host) == 6 for each in listen):
+                yield (
+                    f"{key}: {everywhere[0]} is IPv6 alone, and clients without it can't connect;"
+                    f' add "0.0.0.0:{everywhere[0].port}"'
+                )
     if (tracker.announce_url or "").startswith("https:") and not tracker.trusted_proxies:
         yield (
             "tracker.trusted_proxies: is empty, and announce_url is https: a proxy answers that,"

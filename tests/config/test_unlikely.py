@@ -198,6 +198,10 @@ SHARED = ADDRESSES.replace("http:", "https:")
             ADDRESSES.replace("[peer]", 'listen = ["127.0.0.1:6969"]\n[peer]'),
             "tracker.listen: this machine alone",
         ),
+        (
+            f'{ADDRESSES}listen = ["[::]:6882"]\n',
+            "peer.listen: [::]:6882 is IPv6 alone, and clients without it can't connect; add \"0.",
+        ),
         (SHARED, "tracker.trusted_proxies: is empty, and announce_url is https"),
         (f'{ADDRESSES}[admin]\nlisten = ["0.0.0.0:9180"]\n', "admin.listen: 0.0.0.0:9180: whoever"),
         (
