@@ -42,7 +42,7 @@ def bill_lines(statement: Statement) -> Iterator[str]:
     yield ""
     yield "How it was reckoned (GB of 2^30 bytes; delivered as far as it is verified):"
     yield from statement.arithmetic()
-    begin = "ever" if statement.begin is None else show_moment(statement.begin)
+    begin = "the beginning" if statement.begin is None else show_moment(statement.begin)
     yield ""
     yield f"From {begin} until {show_moment(statement.end)}."
 

@@ -1,5 +1,7 @@
 """The report as a table for a terminal."""
 
+from heapq import nlargest
+
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -11,10 +13,12 @@ from seeder.ledger.counters import PURPOSES
 from seeder.ledger.limits import Level
 from seeder.ledger.report import Report, TorrentRow
 from seeder.ledger.savings import Prices, savings
-from seeder.units import UNKNOWN, rounded_size, show_moment, show_money
+from seeder.units import UNKNOWN, counted, rounded_size, show_moment, show_money
 
 _LINE = "{:>12}{:>10}{:>9}{:>10}  {:<9}{:>10}{:>11}"
 _GAINS = ("Delivered", "Saved")
+MOST_ROWS = 50
+"""Of more objects, those are shown of which most bytes came and went."""
 
 
 def render(report: Report, console: Console) -> None:
@@ -23,8 +27,14 @@ def render(report: Report, console: Console) -> None:
         console.print(
             Text(_LINE.format("Size", "From S3", "copies", "Uploaded", "", *_GAINS), "bold")
         )
-        for row in report.rows:
+        shown = nlargest(MOST_ROWS, report.rows, key=_bytes_of)
+        for row in shown if len(report.rows) > MOST_ROWS else report.rows:
             _render_row(row, report.prices, console)
+        if more := len(report.rows) - len(shown):
+            console.print(
+                f"{counted(more, 'more object')} of which fewer bytes came or went:"
+                " --json and --csv have them all, --by prefix adds them up"
+            )
         console.print()
     if not report.totals:
         when = f" since {show_moment(report.since)}" if report.since is not None else " yet"
@@ -43,6 +53,11 @@ def render(report: Report, console: Console) -> None:
         "what peers can have had of each other: with k addresses, k x uploaded at most.",
         style="dim",
     )
+
+
+def _bytes_of(row: TorrentRow) -> int:
+    counters = row.counters
+    return counters.origin_bytes + counters.uploaded_bytes + counters.delivered_claimed_bytes
 
 
 def _render_row(row: TorrentRow, prices: Prices, console: Console) -> None:

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from seeder.commands.report_table import render
+from seeder.commands.report_table import MOST_ROWS, render
 from seeder.ledger.counters import Account, AccountKey, Counters, Ledger
 from seeder.ledger.limits import Limit, Period, Resource
 from seeder.ledger.report import Report, TorrentRow
@@ -109,6 +109,17 @@ def test_an_object_that_was_never_reached_has_a_line() -> None:
     row = TorrentRow.of(account, reason="quotes/lost: no such key (404)")
     report = Report.of(Ledger(), PRICES, at=AT, rows=[row])
     assert "quotes/lost  failed" in rendered(report)
+
+
+def test_of_many_objects_those_that_matter_are_shown_and_the_others_counted() -> None:
+    ledger = Ledger()
+    for number in range(MOST_ROWS + 2):
+        ledger.account(AccountKey("default", "quotes", f"n{number}", "v")).uploaded(number + 1)
+    lines = rendered(Report.of(ledger, PRICES, at=AT)).splitlines()
+    names = [line.split()[0] for line in lines if line.startswith("quotes/n")]
+    assert names == [f"quotes/n{number}" for number in range(MOST_ROWS + 1, 1, -1)]
+    [told] = [line for line in lines if line.startswith("2 more objects of which fewer bytes")]
+    assert "--json" in told
 
 
 def test_a_table_without_counts_says_so() -> None:
