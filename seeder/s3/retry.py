@@ -27,7 +27,7 @@ class RetryPolicy:
     """The same for a question whose answer we can do without."""
     patience: float = 120.0
     """For so long those calls go on that have patience while S3 is away."""
-    hopeless_wait: float = 10.0
+    hopeless_wait: float = 3.0
     """Between two attempts when it is away for longer than that."""
     connect_timeout: float = 5.0
     read_timeout: float = 30.0

@@ -19,7 +19,8 @@ from typing import Any, Final, Literal, TypeAlias
 from bencode2 import bdecode, bencode
 
 from tests.benchmarks.setup import machine, show
-from tests.e2e.clients import KINDS
+from tests.e2e.aws_cli import AwsCopy
+from tests.e2e.clients import KINDS, Rtorrent
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.failing import Failing, Outage
 from tests.e2e.network import DAEMON_ADDRESS, FIRST_CLIENT_ADDRESS, Namespace
@@ -33,6 +34,8 @@ Measure: TypeAlias = Literal["asked", "next byte", "end"]
 OUTAGES: Final = ("refused", "silent", "slow-down", "mute", "dropped", "unreachable")
 WAYS: Final = ("web-seed", "peer")
 MEASURES: Final[tuple[Measure, ...]] = ("asked", "next byte", "end")
+ALL: Final[Sequence[type[Leecher]]] = (*KINDS, AwsCopy)
+"""The clients, and `aws s3 cp` through our gateway."""
 
 SIZE = 64 * MIB
 _LATEST = 150.0
@@ -148,15 +151,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--outages", default=",".join(OUTAGES))
     parser.add_argument("--ways", default=",".join(WAYS))
-    parser.add_argument("--clients", default=",".join(kind.__name__ for kind in KINDS))
+    parser.add_argument("--clients", default=",".join(kind.__name__ for kind in ALL))
     options = parser.parse_args()
     wanted = options.clients.split(",")
-    kinds = [kind for kind in KINDS if kind.__name__ in wanted and kind.why_missing() is None]
+    kinds = [kind for kind in ALL if kind.__name__ in wanted and kind.why_missing() is None]
     network = Namespace()
     rows: list[tuple[str, ...]] = []
     for way in options.ways.split(","):
-        # rtorrent 0.9.8 has no web seeds.
-        some = [kind for kind in kinds if way == "peer" or kind.__name__ != "Rtorrent"]
+        # rtorrent 0.9.8 has no web seeds, and the AWS CLI has nothing else.
+        other = Rtorrent if way == "web-seed" else AwsCopy
+        some = [kind for kind in kinds if kind is not other]
         for outage in options.outages.split(","):
             found = {run.kind: run for run in measure(network, some, way, outage, options.seconds)}
             most = str(max(run.s3.requests for run in found.values()))

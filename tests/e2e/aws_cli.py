@@ -8,8 +8,13 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
-from tests.support.processes import python_environment
+from bencode2 import bdecode
+
+from tests.support.leecher import Leecher
+from tests.support.processes import Child, python_environment
 
 PROGRAM = Path(__file__).resolve().parents[2] / ".venv-aws" / "bin" / "aws"
 
@@ -58,14 +63,9 @@ class AwsCli:
         unsigned = [] if keys is not None else ["--no-sign-request"]
         done = subprocess.run(
             [PROGRAM, *words, "--endpoint-url", self._endpoint, *unsigned],
-            env=python_environment(
-                HOME=str(self._directory),
-                AWS_DEFAULT_REGION="us-east-1",
-                AWS_MAX_ATTEMPTS="1",
-                **credentials,
-                **environment,
-            )
-            | {"PYTHONPATH": ""},
+            env=_environment(
+                self._directory, AWS_MAX_ATTEMPTS="1", **credentials, **environment
+            ),
             cwd=self._directory,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -74,3 +74,39 @@ class AwsCli:
             check=False,
         )
         return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+class AwsCopy(Leecher):
+    """`aws s3 cp` of the object at a torrent's web seed, with as many tries as it makes by itself.
+
+    It is no BitTorrent client: for what is measured of downloads over HTTP beside them.
+    """
+
+    @classmethod
+    def why_missing(cls) -> str | None:
+        return why_no_aws_cli()
+
+    def add(self, source: Path | str) -> None:
+        assert isinstance(source, Path)
+        outside: Any = bdecode(source.read_bytes())
+        url = urlsplit(outside[b"url-list"][0].decode())
+        words = ["s3", "cp", "--only-show-errors", "--no-sign-request"]
+        words += ["--endpoint-url", f"{url.scheme}://{url.netloc}"]
+        words += [f"s3:/{url.path}", str(self.downloads)]
+        self._child = Child(
+            [PROGRAM, *words], log=self.directory / "aws.log", env=_environment(self.directory)
+        )
+
+    def wait(self, timeout: float) -> Path:
+        code = self._child.wait(timeout)
+        if code:
+            raise self._child.failure(f"ended with {code}")
+        return self.downloaded_file()
+
+    def close(self) -> None:
+        self._child.kill()
+
+
+def _environment(home: Path, **more: str) -> dict[str, str]:
+    own = {"HOME": str(home), "AWS_DEFAULT_REGION": "us-east-1", "PYTHONPATH": ""}
+    return python_environment(**more) | own

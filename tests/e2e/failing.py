@@ -26,6 +26,8 @@ if it is unreachable, and what was under way goes on when TCP finds that out.
 RATE = 8 * MIB
 """Bytes a second that it sends until it goes away, on each connection."""
 _CHUNK = 64 * KIB
+_TOLD = {"etag": '"tag"', "last-modified": "Sun, 29 Nov 2026 10:00:00 GMT"}
+"""The AWS CLI copies nothing without a date."""
 
 
 class Failing(Closing):
@@ -132,10 +134,10 @@ class Failing(Closing):
                 return
         await self._wait()
         if "range" not in seen.headers:
-            await answer(200, self._body, etag='"tag"')(seen, stream)
+            await answer(200, self._body, **_TOLD)(seen, stream)
             return
         first, last = map(int, seen.headers["range"].removeprefix("bytes=").split("-"))
-        fields = {"etag": '"tag"', "content-range": f"bytes {first}-{last}/{size}"}
+        fields = {**_TOLD, "content-range": f"bytes {first}-{last}/{size}"}
         fields["content-length"] = str(last + 1 - first)
         await stream.send_all(head(206, fields.items()))
         for start in range(first, last + 1, _CHUNK):
