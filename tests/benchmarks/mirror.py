@@ -33,7 +33,7 @@ LATEST = 2700.0
 QUIET = 5.0
 """Seconds without an announce after which the mirror has said all."""
 ADMITTED = 50
-"""Requests a second of one address (`REQUESTS_A_SECOND` in seeder.gateway.routes)."""
+"""Requests a second of one address (`REQUESTS_A_SECOND` in seeder.gateway.clients)."""
 
 
 def announces(daemon: SeederDaemon) -> Mapping[str, Mapping[str, int]]:

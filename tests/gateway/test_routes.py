@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seeder.gateway.announces import TRACKER_PAGES
-from seeder.gateway.routes import REQUESTS_A_SECOND, REQUESTS_AT_ONCE
+from seeder.gateway.clients import REQUESTS_A_SECOND, REQUESTS_AT_ONCE
 from seeder.http.headers import content_disposition
 from seeder.http.messages import Request, Response
 from seeder.net.addresses import compact_endpoint
