@@ -65,6 +65,21 @@ class Session:
     hashes. Its states, and what changes them, are in seeder/peer/STATES.md.
     """
 
+    __slots__ = (
+        "_deadlines",
+        "_encryption",
+        "_host",
+        "_input",
+        "_log",
+        "_nursery",
+        "_output",
+        "_scope",
+        "_sock",
+        "_uploads",
+        "guest",
+        "wire",
+    )
+
     def __init__(
         self,
         sock: socket.socket,
