@@ -157,7 +157,7 @@ export class Plot {
     return {
       width,
       height: this.kind.height,
-      padding: [8, bars ? 0 : 24, 0, 0],
+      padding: [8, bars ? 0 : 32, 0, 0],
       legend: { show: false },
       cursor: { drag: { x: false, y: false }, y: false, points: { size: 6 }, sync: { key: "span" } },
       scales: {
