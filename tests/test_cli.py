@@ -1,9 +1,12 @@
 """Every command as a shell sees it: what goes to stdout, what to stderr, and the exit code."""
 
 import json
+import re
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -255,8 +258,75 @@ def test_a_report_up_to_a_moment_has_what_came_before_it(
     assert document["bill"]["until"] == pytest.approx(time.time() - DAY, abs=70)
 
 
+def test_all_money_of_a_report_is_that_of_its_months(
+    here: Callable[..., Result], path: Path
+) -> None:
+    state = path.parent / "state"
+    state.mkdir()
+    file, account = (
+        LedgerFile(state / "ledger.sqlite"),
+        Ledger().account(AccountKey("default", "b", "k", "v")),
+    )
+    # Two months: each has the first GB at the first price.
+    for days in (45, 0):
+        account.origin_received("pieces", 2 * 2**30)
+        account.delivered_verified(5 * 2**30)
+        file.write([Entry.of(account)], time.time() - days * DAY)
+    file.close()
+    prices = '[savings]\nprice_per_1000_requests = 0\nprice_per_gb = { "0 B" = 1, "1 GiB" = 0.5 }\n'
+    path.write_text(path.read_text() + prices)
+    document = json.loads(here("report", "-c", path, "--json").out)
+    assert document["bill"]["total"]["billed_money"] == document["totals"]["origin_money"] == 3
+    assert document["totals"]["saved_verified_money"] == 3
+    text = here("report", "-c", path).out.decode()
+    assert re.search(r"^Money to S3 +3\.00", text, re.M)
+    assert re.search(r"^Money saved +3\.00", text, re.M)
+
+
 @pytest.mark.parametrize(
-    "words", [("--json", "--csv"), ("--since", "1d", "--until", "2d"), ("--by", "moon")]
+    "kind", ["truncated", "zeros", "no database", "newer", "directory", "history"]
+)
+def test_a_report_on_what_is_no_sound_ledger_is_one_line(
+    here: Callable[..., Result], path: Path, kind: str
+) -> None:
+    state = path.parent / "state"
+    fill_ledger(state)
+    ledger = state / "ledger.sqlite"
+    data = bytearray(ledger.read_bytes())
+    if kind == "truncated":
+        ledger.write_bytes(data[: len(data) // 2])
+    elif kind == "zeros":
+        data[4096 : len(data) - 4096] = bytes(len(data) - 8192)
+        ledger.write_bytes(data)
+    elif kind == "no database":
+        ledger.write_bytes(b"what is this " * 1000)
+    elif kind == "directory":
+        ledger.unlink()
+        ledger.mkdir()
+    else:
+        statement = {
+            "newer": "PRAGMA user_version = 99",
+            "history": "DROP TABLE node_days",
+        }[kind]
+        with closing(sqlite3.connect(ledger, isolation_level=None)) as connection:
+            connection.execute(statement)
+    for words in ((), ("--json",), ("--csv", "--by", "day"), ("--html", "page.html")):
+        found = here("report", "-c", path, *words)
+        assert found.code == 1
+        assert found.line.startswith(f"{ledger}: ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--json", "--csv"),
+        ("--since", "1d", "--until", "2d"),
+        ("--by", "moon"),
+        ("--since", "2999-01-01"),
+        ("--since", "9999999d"),
+        ("--until", "0001-01-01"),
+        ("--until", "9999-12-31T23:59-14:00"),
+    ],
 )
 def test_a_report_that_makes_no_sense_is_wrong_usage(
     here: Callable[..., Result], path: Path, words: tuple[str, ...]

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from seeder.commands.bill_text import printable
+from seeder.ledger.bill import Money
 from seeder.ledger.budget import Remaining
 from seeder.ledger.counters import PURPOSES
 from seeder.ledger.limits import Level
@@ -21,8 +22,11 @@ MOST_ROWS = 50
 """Of more objects, those are shown of which most bytes came and went."""
 
 
-def render(report: Report, console: Console) -> None:
-    """Print the report in 80 columns, except for what doesn't fit."""
+def render(report: Report, console: Console, money: Money | None = None) -> None:
+    """Print the report in 80 columns, except for what doesn't fit.
+
+    `money` is what its months came to, which counts where prices go by volume.
+    """
     if report.rows:
         console.print(
             Text(_LINE.format("Size", "From S3", "copies", "Uploaded", "", *_GAINS), "bold")
@@ -43,7 +47,7 @@ def render(report: Report, console: Console) -> None:
         )
         _render_budget(report.budget, console)
         return
-    console.print(_totals(report))
+    console.print(_totals(report, money))
     _render_budget(report.budget, console)
     span = f"from {show_moment(report.since)} " if report.since is not None else ""
     console.print()
@@ -88,7 +92,7 @@ def _render_row(row: TorrentRow, prices: Prices, console: Console) -> None:
     console.print(Text(_LINE.format("", "", "", "", "claimed", *claimed)))
 
 
-def _totals(report: Report) -> Table:
+def _totals(report: Report, money: Money | None) -> Table:
     counters, saved = report.totals, report.savings
     currency = report.prices.currency
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
@@ -126,12 +130,12 @@ def _totals(report: Report) -> Table:
             _share(saved.total_saving_verified),
             _share(saved.total_saving_claimed),
         ),
-        ("Money to S3", show_money(saved.origin_money, currency)),
+        ("Money to S3", show_money(money.billed if money else saved.origin_money, currency)),
         (
             "Money saved",
             "",
-            show_money(saved.saved_verified_money, currency),
-            show_money(saved.saved_claimed_money, currency),
+            show_money(money.saved_verified if money else saved.saved_verified_money, currency),
+            show_money(money.saved_claimed if money else saved.saved_claimed_money, currency),
         ),
     ]
     for name, *cells in rows:
