@@ -43,6 +43,7 @@ from seeder.config.texts import (
     check_gateway_url,
     check_tracker_url,
     check_udp_announce_url,
+    check_web_seed,
     one_of,
     parse_host_port,
     parse_network,
@@ -290,6 +291,11 @@ class GatewaySettings(Settings):
     listing: bool = False
     web_seed: bool = False
     """Whether GET /BUCKET/KEY gives the object, and torrents name that URL (BEP 19)."""
+    web_seeds: Annotated[
+        tuple[Annotated[str, checked(check_web_seed)], ...],
+        array('["https://mirror.example.net/{bucket}/{key}"]'),
+    ] = ()
+    """Other places that have the same objects; torrents of public ones name them, too."""
     keys: Annotated[tuple[ReadKeySettings, ...], array("[[gateway.keys]]")] = ()
 
 

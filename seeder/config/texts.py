@@ -97,6 +97,20 @@ def check_gateway_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def check_web_seed(text: str) -> str:
+    """Return the template of a web seed's URL: {bucket} and {key} stand for an object's."""
+    example = "https://mirror.example.net/{bucket}/{key}"
+    before = text.removesuffix("{key}")
+    filled = before.replace("{bucket}", "b")
+    _check_url(f"{filled}k", example)
+    if before == text or "{" in filled or "}" in filled:
+        raise ValueError(
+            "want a URL that ends with {key} and has no other braces but {bucket}, such as"
+            f' "{example}"'
+        )
+    return text
+
+
 def check_announce_url(text: str) -> str:
     """Return the URL of an HTTP tracker, as it goes into torrents."""
     _check_url(text, "http://tracker.example.org:6969/announce")

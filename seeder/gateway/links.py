@@ -8,7 +8,7 @@ from seeder import __version__
 from seeder.config.sections import Config
 from seeder.errors import ConfigError
 from seeder.gateway.files import files_key
-from seeder.gateway.naming import object_path
+from seeder.gateway.naming import object_path, quoted_key
 from seeder.net.addresses import HostPort
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import InfoHash, torrent_file
@@ -32,6 +32,8 @@ class Links:
     """The URL before /BUCKET/KEY, without a trailing slash."""
     web_seed: bool = False
     """Whether public torrents name the gateway as their web seed (BEP 19)."""
+    mirrors: Sequence[str] = ()
+    """Templates of the URLs of other web seeds."""
     udp_port: int = 0
     """Where the tracker is asked by UDP on the same host; 0 is nowhere."""
     udp_announce: str | None = None
@@ -51,6 +53,7 @@ class Links:
             announce,
             gateway_url(config, announce),
             web_seed=config.gateway.web_seed,
+            mirrors=config.gateway.web_seeds,
             udp_port=udp_port,
             udp_announce=config.tracker.udp_announce_url,
             other_trackers=config.tracker.announce_list,
@@ -120,19 +123,26 @@ class Links:
         )
 
     def _web_seeds(self, torrent: Torrent, public: bool) -> list[str]:
-        """Return the web seeds that a torrent names: the URL of its object or files, or nothing.
+        """Return the web seeds that a torrent names: ours, of its object or files, and mirrors.
 
         Nothing unless the object is public: BitTorrent clients don't sign. Nothing if the torrent
         is private (BEP 27): clients may use no other source. To a bundle's URL, which ends with a
         slash, they append the torrent's name and a file's path.
         """
-        if not self.web_seed or not public or torrent.private:
+        if not public or torrent.private:
             return []
         ref = torrent.pinned.ref
         if isinstance(torrent.pinned, PinnedBundle):
+            # Mirrors have no pads, which some clients ask for, and name files by their keys.
             path = object_path(ref.bucket, files_key(ref.key).removesuffix("/"))
-            return [f"{self.gateway}{path}/"]
-        return [self.object_url(ref)]
+            return [f"{self.gateway}{path}/"] if self.web_seed else []
+        ours = [self.object_url(ref)] if self.web_seed else []
+        return ours + [_filled(template, ref) for template in self.mirrors]
+
+
+def _filled(template: str, ref: ObjectRef) -> str:
+    bucket, key = quote(ref.bucket, safe="~"), quoted_key(ref.key)
+    return template.replace("{bucket}", bucket).removesuffix("{key}") + key
 
 
 def _collections(torrent: Torrent) -> list[str]:

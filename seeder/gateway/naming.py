@@ -89,5 +89,10 @@ def object_path(bucket: str, key: str) -> str:
     clean such segments away, and BitTorrent clients append the torrent's name to a web seed that
     ends with a slash (BEP 19).
     """
+    return f"/{quote(bucket, safe='~')}/{quoted_key(key)}"
+
+
+def quoted_key(key: str) -> str:
+    """Return the part of an object's path that is its key."""
     fragile = any(segment in ("", ".", "..") for segment in key.split("/"))
-    return f"/{quote(bucket, safe='~')}/{quote(key, safe='~' if fragile else '/~')}"
+    return quote(key, safe="~" if fragile else "/~")

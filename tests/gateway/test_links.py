@@ -145,10 +145,10 @@ def object_named(path: str) -> tuple[str, str]:
     return Naming().object_of(Request(b"GET", raw, b"", [], ("", 0), ("", 0)))
 
 
-def web_seeds(links: Links, *, private: bool = False) -> list[str]:
-    """Return what file and magnet link of b/key alike name as web seeds."""
+def web_seeds(links: Links, *, key: str = "key", private: bool = False) -> list[str]:
+    """Return what file and magnet link of an object in bucket b alike name as web seeds."""
     raw = build_info(name="key", layout=Layout(5, 16384), pieces=b"h" * 20, private=private)
-    pinned = PinnedObject(ObjectRef("default", "b", "key"), '"e"', 5)
+    pinned = PinnedObject(ObjectRef("default", "b", key), '"e"', 5)
     torrent = Torrent(parse_info(raw), pinned, "build")
     named = lt.load_torrent_buffer(links.torrent_file(torrent, public=True)).url_seeds
     assert lt.parse_magnet_uri(links.magnet(torrent, public=True)).url_seeds == named
@@ -159,6 +159,22 @@ def test_a_private_torrent_names_no_web_seed() -> None:
     links = Links(ANNOUNCE, GATEWAY, web_seed=True)
     assert web_seeds(links) == [f"{GATEWAY}/b/key"]
     assert web_seeds(links, private=True) == []
+
+
+def test_public_torrents_name_mirrors_behind_ours() -> None:
+    mirrors = ["https://{bucket}.s3.example.net/{key}", "http://cdn.example.net/{key}"]
+    named = ["https://b.s3.example.net/key", "http://cdn.example.net/key"]
+    assert web_seeds(Links(ANNOUNCE, GATEWAY, mirrors=mirrors)) == named
+    links = Links(ANNOUNCE, GATEWAY, mirrors=mirrors, web_seed=True)
+    assert web_seeds(links) == [f"{GATEWAY}/b/key", *named]
+    assert web_seeds(links, private=True) == []
+
+
+def test_a_mirrors_url_has_the_key_as_our_own_has() -> None:
+    links = Links(ANNOUNCE, GATEWAY, mirrors=["http://m/x?k={bucket}{key}"], web_seed=True)
+    for key in ("ünï + 100%?#&", "a/{bucket}/{key}", "a//b"):
+        ours, mirror = web_seeds(links, key=key)
+        assert mirror == ours.replace(f"{GATEWAY}/b/", "http://m/x?k=b")
 
 
 @pytest.mark.parametrize(
