@@ -200,6 +200,12 @@ class S3Origin:
             await self._caller.result(call)
             return
         except ObjectChanged as changed:
+            if changed.out_of_range and await self._witnesses.tells_the_same(pinned, meter):
+                rest, size = filling.rest.header, pinned.size
+                raise OriginFault(
+                    f"{label(pinned.ref)}: asked for {rest}, S3 answers 416, as if it hadn't"
+                    f" {size} bytes, which it has"
+                ) from changed
             if changed.out_of_range or "If-Match" not in headers:
                 raise
             if not await self._witnesses.is_as_it_was(pinned, meter):

@@ -3,7 +3,6 @@
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping
-from contextlib import suppress
 
 from seeder.errors import (
     HeadRefused,
@@ -165,36 +164,38 @@ class Witnesses:
     async def is_as_it_was(self, pinned: PinnedObject, meter: Meter) -> bool:
         """Tell whether an object that If-Match took for replaced has the ETag that it had.
 
-        Then it isn't asked for by If-Match again. Where HEAD alone tells that ETag, and a GET tells
-        another one, HEAD isn't believed alone any more.
+        Then it isn't asked for by If-Match again.
         """
         # If-Match is compared strongly (RFC 9110, 13.1.1): where S3's own ETag is weak, nothing
         # matches it; and some servers and proxies compare it with another one than they tell.
-        if not pinned.etag.startswith("W/"):
-            with suppress(OriginError):
-                return await self._tells_the_same(pinned, meter)
+        if not pinned.etag.startswith("W/") and not await self.tells_the_same(pinned, meter):
             return False
-        self._note_unmatched(pinned)
+        self._unmatched[pinned.ref] = pinned.tag
+        if len(self._unmatched) > _MOST_DOUBTED:
+            self._unmatched.popitem(last=False)
         return True
 
-    async def _tells_the_same(self, pinned: PinnedObject, meter: Meter) -> bool:
+    async def tells_the_same(self, pinned: PinnedObject, meter: Meter) -> bool:
+        """Tell whether HEAD and a GET say that an object is as it was; False if they say nothing.
+
+        Where HEAD alone does, it isn't believed alone any more.
+        """
         try:
             told = await self._ask_by_head(pinned.ref, meter)
         except HeadRefused:
             told = {}
+        except OriginError:
+            return False
         if "etag" in told and opaque(told["etag"]) != pinned.tag:
             return False
-        found, _ = await self._ask_by_range(pinned.ref, meter)
-        if opaque(found.get("etag", "")) != pinned.tag:
-            self.doubt(pinned.ref)
+        try:
+            found, size = await self._ask_by_range(pinned.ref, meter)
+        except OriginError:
             return False
-        self._note_unmatched(pinned)
-        return True
-
-    def _note_unmatched(self, pinned: PinnedObject) -> None:
-        self._unmatched[pinned.ref] = pinned.tag
-        if len(self._unmatched) > _MOST_DOUBTED:
-            self._unmatched.popitem(last=False)
+        if opaque(found.get("etag", "")) == pinned.tag and size in (None, pinned.size):
+            return True
+        self.doubt(pinned.ref)
+        return False
 
     async def is_md5(self, pinned: PinnedObject, meter: Meter) -> bool:
         """Tell whether S3 lets an ETag of 32 digits be the object's MD5. OriginError.

@@ -63,9 +63,7 @@ class AwsCli:
         unsigned = [] if keys is not None else ["--no-sign-request"]
         done = subprocess.run(
             [PROGRAM, *words, "--endpoint-url", self._endpoint, *unsigned],
-            env=_environment(
-                self._directory, AWS_MAX_ATTEMPTS="1", **credentials, **environment
-            ),
+            env=_environment(self._directory, AWS_MAX_ATTEMPTS="1", **credentials, **environment),
             cwd=self._directory,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -193,6 +193,21 @@ async def test_where_head_alone_tells_an_etag_that_of_a_get_is_believed(
     assert faults.finished
 
 
+@pytest.mark.parametrize("size", [300, 5])
+async def test_a_range_that_is_refused_is_a_fault_where_the_object_is_as_it_was(
+    faults: FaultServer, make_origin: MakeOrigin, meter: CountingMeter, size: int
+) -> None:
+    origin = await make_origin(path_style=True)
+    told = _head(("etag", TAG), ("content-length", str(size)))
+    first = answer(206, b"x", etag=TAG, content_range=f"bytes 0-0/{size}")
+    faults.script(error(416, "InvalidRange"), told, first)
+    kind = OriginFault if size == 300 else ObjectChanged
+    with pytest.raises(kind) as caught:
+        await origin.read_range(PINNED, ByteRange(10, 10), meter, "pieces")
+    assert ("bytes=10-19, S3 answers 416" in str(caught.value)) is (size == 300)
+    assert faults.finished
+
+
 async def test_an_object_that_was_replaced_costs_one_request_more(
     faults: FaultServer, make_origin: MakeOrigin, meter: CountingMeter
 ) -> None:
