@@ -9,6 +9,7 @@ import trio.testing
 
 from seeder.errors import (
     AccessDenied,
+    BucketMissing,
     ObjectChanged,
     ObjectMissing,
     OriginError,
@@ -413,7 +414,7 @@ async def test_a_trickle_does_not_hold_a_slot_for_ever(
         (stored(BODY, '"other"'), ObjectChanged),
         (stored(BODY + b"x", '"other"'), ObjectChanged),
         (error(404, "NoSuchKey"), ObjectMissing),
-        (error(404, "NoSuchBucket"), ObjectMissing),
+        (error(404, "NoSuchBucket"), BucketMissing),
         (error(403, "AccessDenied"), AccessDenied),
         (answer(401), AccessDenied),
         (error(400, "InvalidRequest", "Server Side Encryption with a key"), AccessDenied),
