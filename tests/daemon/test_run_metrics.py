@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
+import trio
 
 from seeder.config.sections import BudgetSettings, Config, ObjectSettings
 from tests.admin.support import Sample, samples_of
@@ -140,10 +141,11 @@ async def test_every_number_of_the_status_is_a_series_of_the_same_value(
         await until(lambda: node.hub.statistics().connected == 0)
         before: dict[str, float] = {"": 0.0}
         found: dict[str, float] = {}
-        while before != found:  # a flush or a HEAD may come in between
-            before = await told(config)
-            samples = samples_of((await get(config.admin.listen[0], "/metrics"))[1])
-            found = await told(config)
+        with trio.fail_after(120):
+            while before != found:  # a flush or a HEAD may come in between
+                before = await told(config)
+                samples = samples_of((await get(config.admin.listen[0], "/metrics"))[1])
+                found = await told(config)
     assert found["totals.size"] == len(BODY)
     assert len(found) > 100
     differ = {}
