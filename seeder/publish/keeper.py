@@ -271,7 +271,7 @@ class Keeper(Rounds):
                 reason = replaced(torrent)
                 self._current.retire(reason)
                 _LOG.info("%s: %s", publication.ref, reason)
-        publication.pinned = pinned
+        self._serving.look_at(publication, pinned)
         await self._acquire(pinned)
 
     async def _look_again(self, torrent: Torrent, pinned: PinnedObject) -> None:
@@ -373,7 +373,7 @@ class Keeper(Rounds):
             case ObjectMissing():
                 if publication.torrent is not None:
                     self._current.retire(DELETED)
-                publication.pinned = None
+                self._serving.look_at(publication, None)
                 state, delay = State.FAILED, REFUSED_RETRY
                 if self._serving.may_return(publication) is not None:
                     delay = retry  # it may have been deleted to be uploaded anew

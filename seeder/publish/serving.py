@@ -15,7 +15,13 @@ from seeder.publish.departures import Departures
 from seeder.publish.rounds import Rounds
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.torrent.info import InfoHash
-from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject, may_be_equal
+from seeder.torrent.objects import (
+    ObjectRef,
+    PinnedBundle,
+    PinnedObject,
+    may_be_equal,
+    same_state,
+)
 from seeder.units import counted
 
 _LOG = logging.getLogger(__name__)
@@ -102,6 +108,15 @@ class Serving:
             self._departures.forget(last)
             keep = {section.cache_id for section in torrent.sections}
             self._audience.torrent_gone(last, replaced(last), keep)
+
+    def look_at(self, publication: Publication, pinned: PinnedObject | None) -> None:
+        """Take note of an object's state, None if it is gone; the last one is over, if unserved."""
+        before, torrent = publication.pinned, publication.torrent
+        publication.pinned = pinned
+        if before is None or (pinned is not None and same_state(before, pinned)):
+            return
+        if torrent is None or not same_state(before, torrent.pinned):
+            self._ledger.account_of(before).state = FORMER
 
     def departed(self, torrent: Torrent) -> Torrent | None:
         """Return the torrent with the info hash of this one that ended of late, if any."""

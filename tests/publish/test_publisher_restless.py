@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from seeder.config.sections import ObjectSettings
+from seeder.ledger.counters import FORMER
 from seeder.publish import rounds
 from seeder.publish.restless import MANY_CHANGES
 from seeder.torrent.catalog import State
@@ -46,6 +47,12 @@ async def test_an_object_that_changes_whenever_it_is_read_is_left_alone_for_a_wh
     assert publication.state is State.WAITING
     assert sum("it has another ETag each time" in text for text in caplog.messages) == 1
     assert sum(seen.method == "HEAD" for seen in faults.seen) <= 2 * MANY_CHANGES
+    # None of the states that are over is shown as if it were to come.
+    version = publication.pinned.version if publication.pinned is not None else ""
+    states = {each.key.version: each.state for each in world.ledger.accounts}
+    assert states.pop(version) != FORMER
+    assert len(states) >= MANY_CHANGES - 1
+    assert set(states.values()) == {FORMER}
     # As soon as it stays as it is, it is published.
     faults.default = world.server.serve
     await world.publisher.apply([])
