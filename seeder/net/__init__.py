@@ -6,5 +6,5 @@ whether its address has asked too often, has most of something scarce, or is nex
 
 Door: `sockets.listen` and `sockets.accept`. `addresses` says what counts as one address, and
 `buckets` how often it may ask, `shares` who makes room for whom, `turns` whose turn it is,
-`notices` of whom the log tells.
+`notices` of whom the log tells. `slices` has long work make way for both.
 """

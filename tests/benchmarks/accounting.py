@@ -4,7 +4,9 @@
 
 Both serve one object from memory and take turns within every round. In the one without, each count
 and each credit of what a peer gained is an empty call, and nothing looks at the counters or writes
-them: no history, no flush. There is no setting for that, so this module starts it:
+them: no history, no flush. (Which pieces a peer has been sent is known all the same: thrift and
+super-seeding go by that, and looks for wrong pieces.) There is no setting for it, so this module
+starts it:
 
     python -m tests.benchmarks.accounting --uncounted run -c FILE
 """
@@ -22,8 +24,8 @@ import trio
 from seeder.cli import main as command_line
 from seeder.ledger.counters import Tally
 from seeder.ledger.database import LedgerDatabase
-from seeder.ledger.delivery import Delivery
 from seeder.ledger.history import History
+from seeder.ledger.spread import Household
 from seeder.units import parse_size
 from tests.benchmarks.load import Target
 from tests.benchmarks.seeders import Running
@@ -53,7 +55,7 @@ def count_nothing() -> None:
 
     for name in _COUNTS:
         setattr(Tally, name, lambda *_: None)
-    Delivery.sent = lambda *_: 0  # type: ignore[method-assign]
+    Household.sent = lambda *_: None  # type: ignore[method-assign]
     History.run = rest  # type: ignore[method-assign, assignment]
     LedgerDatabase.run = rest  # type: ignore[method-assign, assignment]
 

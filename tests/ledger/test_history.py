@@ -15,7 +15,9 @@ from seeder.ledger.counters import Account, AccountKey, Ledger
 from seeder.ledger.database import LedgerDatabase
 from seeder.ledger.file import LedgerFile
 from seeder.ledger.history import History
+from seeder.ledger.intervals import EVER, NEVER
 from seeder.ledger.node import NodeFigures
+from seeder.ledger.reading import records_of
 from seeder.ledger.recent import STEPS
 from seeder.ledger.records import Entry
 from seeder.ledger.series import Selection, Series
@@ -166,6 +168,30 @@ async def test_longer_spans_come_from_the_file_and_tell_gaps_from_zero(
         assert [value for _, value in told(own)] == [0, 8]
         assert own.columns.keys() < series.columns.keys()
         await site.stop()
+
+
+@pytest.mark.parametrize("days", [7, -7])
+async def test_a_machine_that_slept_for_a_week_or_was_set_back_by_one_loses_nothing(
+    path: Path, mock_clock: trio.testing.MockClock, days: int
+) -> None:
+    site = Site(path, mock_clock)
+    async with trio.open_nursery() as nursery:
+        await site.start(nursery)
+        await site.upload(*[10] * 10)
+        site.offset += days * DAY
+        await site.upload(*[1] * 40)
+        everything, _ = await site.history.totals(None)
+        assert everything.uploaded_bytes == 140
+        for span in Span:
+            series = await site.series(span)
+            for column in series.columns.values():
+                assert all(value is None or value >= 0 for value in column)
+        if days > 0:
+            columns = (await site.series(Span.MONTH)).columns[UPLOADED]
+            assert columns.count(None) > 6 * 24
+        await site.stop()
+    with records_of(path) as records:
+        assert records.total(EVER, NEVER).uploaded_bytes == 140
 
 
 async def test_the_node_s_figures_have_a_history_too(

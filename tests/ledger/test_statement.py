@@ -1,5 +1,6 @@
 """The report for finance, read from a ledger's file."""
 
+import time
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -196,6 +197,20 @@ def test_a_clock_that_was_wrong_makes_no_months_of_its_own(path: Path) -> None:
     statement = read(path)
     assert [month.name for month in statement.months] == ["1970-01", "2026-06"]
     assert len(read(path, "day").lines) == 2
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Pacific/Apia", "America/Los_Angeles"])
+def test_no_zone_of_the_machine_moves_a_day_or_a_month(
+    filled: Path, zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = [read(filled, by).document() for by in WAYS]
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert [read(filled, by).document() for by in WAYS] == expected
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_an_empty_ledger_has_a_report(path: Path) -> None:
