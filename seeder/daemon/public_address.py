@@ -76,6 +76,9 @@ class PublicAddress:
             for endpoint in self._known[address]:
                 families.setdefault(is_v6(endpoint), endpoint)
         endpoints = tuple(families[family] for family in sorted(families))
+        if not endpoints and self._failing:
+            # What was told before a reload is better than nothing.
+            endpoints = self._swarms.seeder.endpoints
         if endpoints != self._swarms.seeder.endpoints:
             self._swarms.seeder = self._ports._replace(endpoints=endpoints)
         self._links.peers = tuple(map(endpoint_address, endpoints)) or addresses

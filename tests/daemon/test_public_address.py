@@ -88,6 +88,24 @@ async def test_a_name_is_followed_and_keeps_its_address_while_nobody_knows_it(
     assert caplog.text.count("has another address now") == 1
 
 
+async def test_what_was_told_before_a_reload_is_told_until_the_new_name_is_known(
+    resolver: Resolver,
+) -> None:
+    links = Links("http://t.example.org/announce", "http://t.example.org")
+    swarms, public = keeper(HostPort("203.0.113.7", 1), links=links)
+    await public.refresh()
+    public.change([NAME])
+    await public.refresh()
+    assert swarms.seeder.endpoints == at("203.0.113.7", port=1)
+    assert [str(peer) for peer in links.peers] == ["203.0.113.7:1"]
+    resolver.addresses = ["2001:db8::1"]
+    await public.refresh()
+    assert swarms.seeder.endpoints == at("2001:db8::1")
+    public.change([])
+    await public.refresh()
+    assert swarms.seeder.endpoints == ()
+
+
 async def test_the_name_of_this_machine_in_its_hosts_file_is_told_to_nobody(
     resolver: Resolver, caplog: pytest.LogCaptureFixture
 ) -> None:
