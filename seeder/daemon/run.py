@@ -42,7 +42,7 @@ BUDGET_EVERY = 1.0
 """Seconds between two checks of what was uploaded; reads from S3 are checked one by one."""
 
 
-COLLECT_AT = (2000, 3, 10)
+COLLECT_AT = (2000, 3, 30)
 """By how many objects more are made than let go until garbage is looked for among the new ones, and
 how often before the ones that survived are looked at, too (gc.set_threshold). With Python's 700,
 what a status page of thousands of objects is made of was still there, counted as long-lived, and
