@@ -13,7 +13,7 @@ from math import inf
 
 import trio
 
-from seeder.s3.retry import LONGEST_PAUSE, RetryPolicy
+from seeder.s3.retry import LONGEST_PAUSE, RetryPolicy, longest_pause
 
 _FRESH = 1.0
 """Seconds after an answer in which a failure says nothing of the whole origin."""
@@ -170,8 +170,7 @@ class Gate:
             self.failures += 1
             self.why = setback.why
             self._width = 1.0
-            # No server says how long we stay away: it may be a proxy's, and wrong.
-            pause = min(setback.pause or 0.0, max(self._policy.patience, LONGEST_PAUSE))
+            pause = min(setback.pause or 0.0, longest_pause(self._policy.patience))
             self._next_at = max(self._next_at, began + self._pause(now), now + pause)
             if pause or self.failures == self._policy.attempts:
                 self._call_all()  # some give up

@@ -11,6 +11,8 @@ from seeder.s3.answers import Answer
 
 LONGEST_PAUSE = 10.0
 """Seconds that S3 may ask a call to wait which has no patience."""
+LONGEST_AWAY = 120.0
+"""The same of one that has: it may be a proxy that says so, and is wrong."""
 # Two moves find a bucket's region even if the first answer names a wrong one; more is a loop.
 _MOST_MOVES = 2
 
@@ -25,7 +27,7 @@ class RetryPolicy:
     longest_wait: float = 1.0
     optional_attempts: int = 3
     """The same for a question whose answer we can do without."""
-    patience: float = 120.0
+    patience: float = 600.0
     """For so long those calls go on that have patience while S3 is away."""
     hopeless_wait: float = 3.0
     """Between two attempts when it is away for longer than that."""
@@ -43,6 +45,11 @@ class RetryPolicy:
     def attempt_timeout(self, size: int) -> float:
         """Return the seconds that one attempt at `size` bytes may take."""
         return self.connect_timeout + 2 * self.read_timeout + size / self.slowest
+
+
+def longest_pause(patience: float) -> float:
+    """Return for how long (s) S3 may ask a call of such patience to stay away."""
+    return max(min(patience, LONGEST_AWAY), LONGEST_PAUSE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +83,7 @@ class Tries:
     ) -> None:
         self._policy = policy
         self._most = policy.optional_attempts if optional else policy.attempts
-        self._longest_pause = max(patience, LONGEST_PAUSE)
+        self._longest_pause = longest_pause(patience)
         self._alone = 0
         """Failures in a row that concern this call only."""
         self._moves = 0

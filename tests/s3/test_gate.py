@@ -166,7 +166,7 @@ async def test_a_failure_beside_answers_closes_nothing(autojump_clock: MockClock
     assert not gate.is_open
 
 
-async def test_the_patient_wait_two_minutes_and_the_others_five_attempts(
+async def test_the_patient_wait_ten_minutes_and_the_others_five_attempts(
     autojump_clock: MockClock,
 ) -> None:
     start = trio.current_time()

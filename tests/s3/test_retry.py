@@ -111,3 +111,10 @@ def test_a_redirect_to_the_region_that_was_asked_is_final() -> None:
 
 def test_an_attempt_may_take_longer_the_more_it_reads() -> None:
     assert POLICY.attempt_timeout(64 * 1024 * 100) == POLICY.attempt_timeout(0) + 100
+
+
+@pytest.mark.parametrize(("patience", "longest"), [(0.0, 10.0), (600.0, 120.0)])
+def test_nobody_stays_away_for_ever_because_it_is_told_to(patience: float, longest: float) -> None:
+    told = Tries(RetryPolicy(), "", patience).broken(roll=0.0, pause=longest)
+    assert told == Wait(longest)
+    assert Tries(RetryPolicy(), "", patience).broken(roll=0.0, pause=longest + 1) is None
