@@ -15,6 +15,7 @@ import trio
 
 from seeder.daemon import swarm_file
 from seeder.daemon.swarm_file import SAVE_EVERY, SwarmFile
+from seeder.net import slices
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceRequest
 from seeder.tracker.swarm import SwarmPolicy
@@ -231,7 +232,7 @@ async def test_a_disk_that_takes_nothing_is_one_warning_and_leaves_the_last_save
 async def test_a_save_lets_others_run_and_takes_in_no_half_of_a_swarm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(swarm_file, "_SLICE", 0.0)
+    monkeypatch.setattr(slices, "_SLICE", 0.0)
     path, swarms = tmp_path / "swarms.json", open_all(make_swarms())
     turns = 0
 

@@ -407,7 +407,8 @@ async def test_the_body_of_a_refused_answer_is_counted(
     with pytest.raises(wrong.kind):
         await read(origin, meter)
     assert wrong.sent <= meter.received["pieces"] <= wrong.sent * 1.02 + 100
-    assert meter.requests == {"pieces": 1}
+    # Where the ETag is another one, it is asked how the object is now, too.
+    assert meter.requests["pieces"] == 1
 
 
 async def test_what_had_come_of_a_cancelled_read_is_counted(
