@@ -190,8 +190,11 @@ class Household:
 
     def sent(self, index: int, size: int) -> None:
         """Take in that we have sent a peer all of a piece of `size` bytes."""
-        self._spread.is_out(index, size)
-        self.gained(index, 0, size)
+        # Of most pieces that go out, both is known already.
+        if not _bit(self._spread.out, index):
+            self._spread.is_out(index, size)
+        if self._missing and not _bit(self._seen, index):
+            self.gained(index, 0, size)
 
     def gained(self, index: int, claim: int, size: int) -> int:
         """Take in that a peer got a piece of `size` bytes; return what is credited of its claim.
