@@ -19,7 +19,7 @@ from seeder.admin.figures import figures
 from seeder.admin.metrics import NodeState, ProcessMetrics, node_metrics
 from seeder.admin.pulse import Pulse
 from seeder.admin.reloads import Reloads
-from seeder.admin.slices import Foremost, batched
+from seeder.admin.rows import Foremost, batched
 from seeder.admin.stalls import StalledObjects, pace, stall_document
 from seeder.admin.sums import add_up
 from seeder.cache.pieces import PieceCache

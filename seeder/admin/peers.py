@@ -7,7 +7,7 @@ from heapq import nlargest
 
 import trio
 
-from seeder.admin.slices import AT_ONCE
+from seeder.admin.rows import AT_ONCE
 from seeder.admin.view import name_of
 from seeder.ledger.report import Document
 from seeder.peer.hub import Hub

@@ -9,7 +9,7 @@ import trio
 
 from seeder.admin.accounts import Accounts
 from seeder.admin.exposition import Labels, labels
-from seeder.admin.slices import AT_ONCE
+from seeder.admin.rows import AT_ONCE
 from seeder.admin.stalls import STALLED, StalledObjects, pace
 from seeder.ledger.counters import FORMER, Account, AccountKey, Counters
 from seeder.s3.stalls import Stall

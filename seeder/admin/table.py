@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import trio
 
 from seeder.admin.accounts import Accounts
-from seeder.admin.slices import AT_ONCE, batched, first_of
+from seeder.admin.rows import AT_ONCE, batched, first_of
 from seeder.admin.stalls import STALLED, StalledObjects, work_document
 from seeder.admin.view import View, name_of
 from seeder.ledger.counters import FORMER, Account, AccountKey, Counters

@@ -7,7 +7,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seeder.admin.slices import AT_ONCE, Foremost, first_of
+from seeder.admin.rows import AT_ONCE, Foremost, first_of
 
 ranks = st.lists(st.integers(0, 9), max_size=3 * AT_ONCE)
 

@@ -1,4 +1,4 @@
-"""Loops over thousands of objects in slices, so that other tasks run in between."""
+"""Rows by the thousand: looked at in slices, so that other tasks run in between, and ranked."""
 
 from collections.abc import Callable, Iterator, Sequence
 from heapq import merge
