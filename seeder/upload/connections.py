@@ -6,7 +6,8 @@ a newcomer needs places of several kinds, nobody is ended unless he gets them al
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, islice
 from typing import NamedTuple, TypeAlias
 
 from seeder.config.sections import PeerSettings
@@ -148,35 +149,36 @@ class Connections:
 
     def is_full_at(self, networks: Networks) -> bool:
         """Tell whether an address has as many peers and downloads as it may, and none to spare."""
-        at_address = self._at(networks)
-        return self._is_full(at_address) and self._spare(at_address, self._clock()) is None
+        return self._has_all(networks) and self._spare(networks, self._clock()) is None
 
-    def _at(self, networks: Networks) -> Sequence[Guest]:
-        return (*self._peers.all.at(networks), *self._downloads.all.at(networks))
+    def _has_all(self, networks: Networks) -> bool:
+        """Tell whether an address has as many peers and downloads as it may."""
+        taken = len(self._peers.all.at(networks)) + len(self._downloads.all.at(networks))
+        return taken >= self.limits.connections_per_address
 
-    def _is_full(self, at_address: Sequence[Guest]) -> bool:
-        return len(at_address) >= self.limits.connections_per_address
+    def _at(self, networks: Networks) -> Iterator[Guest]:
+        return chain(self._peers.all.at(networks), self._downloads.all.at(networks))
 
-    def _spare(self, at_address: Sequence[Guest], now: float) -> Guest | None:
+    def _spare(self, networks: Networks, now: float) -> Guest | None:
         """Return one who has only waited for others of its address."""
-        return next((guest for guest in at_address if self._held_back(guest, now)), None)
+        return next((guest for guest in self._at(networks) if self._held_back(guest, now)), None)
 
     def _admit(self, networks: Networks, *scarce: _Scarce) -> str | None:
         """Make sure of a place at an address and of others, or return why there is none."""
-        at_address = self._at(networks)
-        if not self._is_full(at_address):
+        if not self._has_all(networks):
             return self._make_room(networks, [], *scarce)
         now = self._clock()
-        self._tell_crowded(networks, at_address, now)
-        spare = self._spare(at_address, now)
+        self._tell_crowded(networks, now)
+        spare = self._spare(networks, now)
         if spare is None:
             return "too-many-from-address"
         return self._make_room(networks, [spare], *scarce)
 
-    def _tell_crowded(self, networks: Networks, at_address: Sequence[Guest], now: float) -> None:
+    def _tell_crowded(self, networks: Networks, now: float) -> None:
         """Say now and then that an address has as many connections as it may."""
         # Where nobody wants anything, more places would be of no use.
-        wanted = sum(guest.interested for guest in at_address[:MOST_LOOKED_AT]) > 1
+        looked_at = islice(self._at(networks), MOST_LOOKED_AT)
+        wanted = sum(guest.interested for guest in looked_at) > 1
         if wanted and self._crowded.is_due(networks[0], now):
             _LOG.warning(
                 "more than peer.connections_per_address = %d connections come from %s, and the"
