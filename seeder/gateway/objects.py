@@ -275,14 +275,13 @@ class ObjectRoutes:
             if version is not None:
                 found = self._objects.find_version(found, version)
                 headers = self._allowed(request, found, reader)
-            publication = found.publication
-            public = publication.public
+                public = found.publication.public
             if other := query_names(request.query) & _SUBRESOURCES:
                 what = ", ".join(sorted(name.decode() for name in other))
                 why = f"There is the object, ?torrent and ?magnet, but no {what}."
                 raise S3Error("NotImplemented", why)
             content = await self._objects.content(found)
-            if reader is not None:
+            if reader is not None and request.query:
                 told = overridden(request, content.description)
                 content = replace(content, description=told)
             answer = await answer_content(request, content, address, self._downloads)
@@ -290,7 +289,7 @@ class ObjectRoutes:
             return self.refuse(request, error, public=public)
         meter = self._documents.meter(content.torrent)
         answer = replace(answer, headers=headers + answer.headers, meter=meter)
-        return _for_all(publication, answer)
+        return _for_all(found.publication, answer)
 
     def refuse(self, request: Request, error: S3Error, *, public: bool = True) -> Response:
         """Answer with an error as S3 words it; if it isn't of a `public` object, for no page."""
