@@ -18,7 +18,7 @@ from seeder.admin.hosts import is_answered
 from seeder.admin.stream import EventStream
 from seeder.admin.view import View
 from seeder.errors import StorageError
-from seeder.http.headers import accepted
+from seeder.http.headers import takes_gzip
 from seeder.http.messages import BodySource, Request, Response
 from seeder.http.parts import BodyParts
 
@@ -113,7 +113,7 @@ class AdminRoutes:
             span, scope = parse_query(request.query)
         except ValueError as error:
             return _response(400, f"{error}\n".encode())
-        overview, compressed = self._overview, _takes_gzip(request)
+        overview, compressed = self._overview, takes_gzip(request)
         try:
             body = await history_body(
                 overview.history, overview.prices, span, scope, compressed=compressed
@@ -127,7 +127,7 @@ class AdminRoutes:
         if len(self._streams) >= MOST_STREAMS:
             return _response(503, b"too many pages are open; close some\n")
         view, rates = View.of(request.query), self._cockpit.rates()
-        compressed = _takes_gzip(request)
+        compressed = takes_gzip(request)
         stream = EventStream(
             lambda: self._cockpit.document(view, rates),
             compressed=compressed,
@@ -140,10 +140,6 @@ class AdminRoutes:
     async def _metrics(self) -> Response:
         body = await self._overview.metrics()
         return _response(200, body, content_type=METRICS_TYPE.encode())
-
-
-def _takes_gzip(request: Request) -> bool:
-    return accepted(request.all_headers(b"accept-encoding")).get(b"gzip", 0) > 0
 
 
 def _as_gzip(response: Response) -> Response:

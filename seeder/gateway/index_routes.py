@@ -9,10 +9,10 @@ import hashlib
 from dataclasses import replace
 from typing import Literal, TypeAlias, get_args
 
-from seeder.gateway.index import LONGEST_SEARCH, Index, IndexQuery, Order
+from seeder.gateway.index import LONGEST_SEARCH, Index, IndexEntry, IndexQuery, Order
 from seeder.gateway.index_pages import HtmlPages, json_page, rss_feed
 from seeder.gateway.s3errors import S3Error
-from seeder.http.headers import accepted, tags_match
+from seeder.http.headers import accepted, tags_match, takes_gzip
 from seeder.http.messages import Header, Request, Response, decoded_query
 
 ROWS = 50
@@ -66,23 +66,26 @@ class IndexRoutes:
         else:
             page = await self._index.page(replace(query, order="newest", after=""))
             # One item for each info hash, which two objects of the same content may share.
-            entries = {entry.info_hash: entry for entry in reversed(page.entries)}
-            body = rss_feed([*entries.values()][::-1], title=title, url=self._index.url)
+            entries: dict[str, IndexEntry] = {}
+            for entry in page.entries:
+                entries.setdefault(entry.info_hash, entry)
+            body = rss_feed([*entries.values()], title=title, url=self._index.url)
         return self._response(request, form, body)
 
     def _response(self, request: Request, form: Format, body: bytes) -> Response:
+        packed = takes_gzip(request)
+        tag = hashlib.sha256(body).hexdigest()[:32].encode()
+        etag = b'"%s%s"' % (tag, b"-gzip" if packed else b"")
         headers: tuple[Header, ...] = (
             (b"Cache-Control", b"no-cache"),
             (b"Vary", b"Accept, Accept-Encoding"),
+            (b"ETag", etag),
         )
-        tag = hashlib.sha256(body).hexdigest()[:32].encode()
-        if accepted(request.all_headers(b"accept-encoding")).get(b"gzip", 0) > 0:
-            body, tag = gzip.compress(body, compresslevel=1, mtime=0), tag + b"-gzip"
-            headers += ((b"Content-Encoding", b"gzip"),)
-        etag = b'"' + tag + b'"'
-        headers += ((b"ETag", etag),)
         if tags_match(request.all_headers(b"if-none-match"), etag, weakly=True):
             return Response(304, b"", headers)
+        if packed:
+            body = gzip.compress(body, compresslevel=1, mtime=0)
+            headers += ((b"Content-Encoding", b"gzip"),)
         headers += (
             (b"Content-Type", _TYPES[form]),
             (b"X-Content-Type-Options", b"nosniff"),

@@ -130,6 +130,11 @@ def content_disposition(filename: str) -> bytes:
     return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{spelt}".encode()
 
 
+def takes_gzip(request: Request) -> bool:
+    """Tell whether a client unpacks a reply in gzip."""
+    return accepted(request.all_headers(b"accept-encoding")).get(b"gzip", 0) > 0
+
+
 def accepted(accept: Sequence[bytes]) -> dict[bytes, float]:
     """Return the media types of Accept headers with their qualities (RFC 9110, 12.5.1)."""
     found = {}

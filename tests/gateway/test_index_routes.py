@@ -259,9 +259,12 @@ def test_where_the_object_is_to_be_had_each_form_links_to_it() -> None:
 
 
 def test_a_feed_has_an_info_hash_once() -> None:
-    same = replace(ENTRY, key="Grace")
-    feed = ElementTree.fromstring(body_of(ask(OnePage(page_of(ENTRY, same)), "/?format=rss")))
-    assert [item.findtext("title") for item in feed.iter("item")] == ["quotes/Nelson"]
+    other, same = replace(ENTRY, key="Ada", info_hash="69" * 20), replace(ENTRY, key="Grace")
+    page = page_of(ENTRY, other, same)
+    feed = ElementTree.fromstring(body_of(ask(OnePage(page), "/?format=rss")))
+    # Where the newer of the two stands.
+    titles = [item.findtext("title") for item in feed.iter("item")]
+    assert titles == ["quotes/Nelson", "quotes/Ada"]
 
 
 def test_json_and_feed_say_when_a_torrent_was_published() -> None:
