@@ -2,10 +2,12 @@
 
 import socket
 import threading
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Literal, TypeAlias
 
-from tests.support.closing import Closing
+from tests.e2e.wire import Wire, shut
 
 Side: TypeAlias = Literal["seeder", "peer"]
 _HANDSHAKE = 68
@@ -42,60 +44,27 @@ class Conversation:
         self._held[side] = held
 
 
-class PeerWire(Closing):
-    """Passes connections of `address` on to `target`."""
+class PeerWire(Wire):
+    """Passes connections of peers on to the seeder."""
 
     def __init__(self, address: str, target: tuple[str, int]) -> None:
         self.conversations: list[Conversation] = []
-        self._target = target
-        self._listener = socket.create_server((address, 0))
-        self._threads = [threading.Thread(target=self._accept)]
-        self._sockets: list[socket.socket] = []
-        self._threads[0].start()
+        super().__init__(address, target)
 
-    @property
-    def port(self) -> int:
-        return int(self._listener.getsockname()[1])
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                peer, _ = self._listener.accept()
-                seeder = socket.create_connection(self._target)
-                self._sockets += [peer, seeder]
-                conversation = Conversation()
-                self.conversations.append(conversation)
-                ends: tuple[tuple[Side, socket.socket, socket.socket], ...] = (
-                    ("peer", peer, seeder),
-                    ("seeder", seeder, peer),
-                )
-                for side, source, sink in ends:
-                    thread = threading.Thread(
-                        target=self._pass, args=(conversation, side, source, sink)
-                    )
-                    self._threads.append(thread)
-                    thread.start()
-
-    def _pass(
-        self, conversation: Conversation, side: Side, source: socket.socket, sink: socket.socket
-    ) -> None:
-        with suppress(OSError):
-            while data := source.recv(256 * 1024):
-                conversation.take(side, data)
-                sink.sendall(data)
-        _shut(sink)
-
-    def close(self) -> None:
-        _shut(self._listener)
-        self._threads[0].join()
-        for each in self._sockets:
-            _shut(each)
-        for thread in self._threads:
-            thread.join()
-        for each in (self._listener, *self._sockets):
-            each.close()
+    def _ways(self, client: socket.socket, server: socket.socket) -> Sequence[Callable[[], None]]:
+        conversation = Conversation()
+        self.conversations.append(conversation)
+        return (
+            partial(_pass, conversation, "peer", client, server),
+            partial(_pass, conversation, "seeder", server, client),
+        )
 
 
-def _shut(sock: socket.socket) -> None:
+def _pass(
+    conversation: Conversation, side: Side, source: socket.socket, sink: socket.socket
+) -> None:
     with suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
+        while data := source.recv(256 * 1024):
+            conversation.take(side, data)
+            sink.sendall(data)
+    shut(sink)

@@ -19,6 +19,7 @@ from seeder.torrent.objects import Description, ObjectRef, PinnedBundle, PinnedO
 from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from tests.gateway.signing import KEY_ID, NOW, SECRET, signed, url_of
+from tests.gateway.steps import StepsOf
 from tests.gateway.support import (
     OWNER,
     REQUEST_ID,
@@ -191,16 +192,6 @@ def test_a_bucket_has_the_date_of_its_first_torrent_and_objects_never_one_of_197
     fresh = Catalog()
     publish(fresh, "soon", live=False)
     assert texts(ask(routes_of(fresh), ""), "CreationDate") != ["1970-01-01T00:00:00.000Z"]
-
-
-class StepsOf(trio.abc.Instrument):
-    """Counts how often one task was given a turn."""
-
-    def __init__(self, task: trio.lowlevel.Task) -> None:
-        self.task, self.count = task, 0
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.count += task is self.task
 
 
 async def test_a_page_is_made_in_slices() -> None:

@@ -14,6 +14,7 @@ from seeder.torrent.info import InfoHash, build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.objects import Description, ObjectRef, PinnedBundle, PinnedObject
 from seeder.tracker.announce import ScrapeCounts
+from tests.gateway.steps import StepsOf
 from tests.gateway.support import ANNOUNCE, objects_of
 
 _LINKS = Links(ANNOUNCE, "https://t.example.org")
@@ -244,16 +245,6 @@ async def test_an_object_is_to_be_had_where_there_is_a_web_seed_and_a_bundle_is_
     assert (await published.entry()).download_url == "https://t.example.org/a/key"
 
 
-class LooksOf(trio.abc.Instrument):
-    """Counts how often one task was given a turn."""
-
-    def __init__(self, task: trio.lowlevel.Task) -> None:
-        self.task, self.count = task, 0
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.count += task is self.task
-
-
 async def test_ten_thousand_are_looked_at_in_slices_and_once_for_a_moment(
     published: Published,
 ) -> None:
@@ -265,20 +256,20 @@ async def test_ten_thousand_are_looked_at_in_slices_and_once_for_a_moment(
         publication = Publication(ref)
         published.catalog.add(publication)
         publication.torrent = Torrent(info, PinnedObject(ref, '"e"', 5), "build")
-    looks = LooksOf(trio.lowlevel.current_task())
-    trio.lowlevel.add_instrument(looks)
+    steps = StepsOf(trio.lowlevel.current_task())
+    trio.lowlevel.add_instrument(steps)
     page = await published.index.page(IndexQuery())
     assert (len(page.entries), page.total) == (100, many)
-    assert looks.count >= 2 * many // SLICE  # to sort each slice, and to merge them
-    looks.count = 0
+    assert steps.count >= 2 * many // SLICE  # to sort each slice, and to merge them
+    steps.count = 0
     page = await published.index.page(IndexQuery(after=page.next or ""))
     assert page.first == 101
-    assert looks.count < 5
-    looks.count = 0
+    assert steps.count < 5
+    steps.count = 0
     page = await published.index.page(IndexQuery("b1", search="9"))
     assert page.total
-    assert looks.count >= many // SLICE
-    trio.lowlevel.remove_instrument(looks)
+    assert steps.count >= many // SLICE
+    trio.lowlevel.remove_instrument(steps)
     assert objects_of(published.catalog).find("b0", "00007").public
     assert not published.catalog.has_bucket("b7")
     assert published.catalog.by_name("b0", "00008") is None
