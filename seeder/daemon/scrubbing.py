@@ -1,11 +1,13 @@
 """Reading the cache's files again in idle time: a bit that flipped is noticed at last."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import trio
 
 from seeder.cache.pieces import PieceCache
 from seeder.errors import SeederError
+from seeder.net.slices import Slices
 from seeder.torrent.catalog import Catalog, Torrent
 from seeder.units import MIB
 
@@ -26,15 +28,23 @@ async def scrub(catalog: Catalog, cache: PieceCache[Torrent]) -> None:
     calm = _Calm(cache)
     while True:
         began = trio.current_time()
-        seen: set[str] = set()
-        for publication in list(catalog):
-            torrent = publication.torrent
-            if torrent is None:
-                continue
-            try:
-                # Held, so that each hash is at hand.
-                info = await torrent.fetch_info()
+        await _look_at_all(catalog, cache, calm)
+        await trio.sleep_until(began + EVERY)
+
+
+async def _look_at_all(catalog: Catalog, cache: PieceCache[Torrent], calm: "_Calm") -> None:
+    seen, slices = set[str](), Slices()
+    for publication in tuple(catalog):
+        if slices.is_over:
+            await slices.turn()
+        torrent = publication.torrent
+        if torrent is not None:
+            # If its metainfo can't be read, whoever keeps it has heard of that.
+            with suppress(SeederError):
                 for index in _files(torrent, cache, seen):
+                    # Held, so that each hash is at hand. Of an object without files it isn't
+                    # read: thousands of infos would fill the memory for those in use.
+                    _info = await torrent.fetch_info()
                     await calm.wait()
                     now = catalog.publications.get(publication.ref)
                     if now is None or now.torrent is not torrent:
@@ -42,11 +52,6 @@ async def scrub(catalog: Catalog, cache: PieceCache[Torrent]) -> None:
                         break
                     await cache.look_again(torrent, index)
                     await trio.sleep(torrent.layout.piece_size(index) / RATE)
-                del info
-            except SeederError:
-                # Its metainfo can't be read, and whoever keeps it has heard of that.
-                continue
-        await trio.sleep_until(began + EVERY)
 
 
 def _files(torrent: Torrent, cache: PieceCache[Torrent], seen: set[str]) -> Iterator[int]:

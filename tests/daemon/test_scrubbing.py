@@ -12,7 +12,7 @@ from seeder.cache.pieces import PieceCache
 from seeder.config.sections import Config
 from seeder.daemon import scrubbing
 from seeder.torrent.catalog import Catalog, Publication, Torrent
-from seeder.torrent.info import build_info, parse_info
+from seeder.torrent.info import Info, build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.units import MIB
@@ -44,14 +44,15 @@ async def test_a_bit_that_flips_in_the_cache_is_found_without_anybody_asking(
 
 
 class _Cache:
-    """Has sixteen pieces of every name, and notes when one is looked at."""
+    """Has sixteen pieces of every name, or none, and notes when one is looked at."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: int = 16) -> None:
         self.asked = 0
         self.looks: list[float] = []
+        self.count = count
 
     def on_disk(self, _: str) -> frozenset[int]:
-        return frozenset(range(16))
+        return frozenset(range(self.count))
 
     async def look_again(self, _: Torrent, __: int) -> None:
         self.looks.append(trio.current_time())
@@ -72,6 +73,27 @@ def publish_pieces(catalog: Catalog) -> None:
     catalog.add(publication)
     info = parse_info(build_info(name="key", layout=Layout(16 * MIB, MIB), pieces=bytes(320)))
     catalog.serve(publication, Torrent(info, PinnedObject(ref, '"e"', 16 * MIB), "build"))
+
+
+@pytest.mark.parametrize(("files", "reads"), [(0, False), (16, True)])
+async def test_the_hashes_of_an_object_without_files_are_not_read(
+    catalog: Catalog,
+    autojump_clock: trio.testing.MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    files: int,
+    reads: bool,
+) -> None:
+    read: list[Torrent] = []
+    fetch_info = Torrent.fetch_info
+
+    async def fetch_and_note(torrent: Torrent) -> Info:
+        read.append(torrent)
+        return await fetch_info(torrent)
+
+    monkeypatch.setattr(Torrent, "fetch_info", fetch_and_note)
+    with trio.move_on_after(3600):
+        await scrubbing.scrub(catalog, cast("PieceCache[Torrent]", _Cache(files)))
+    assert bool(read) is reads
 
 
 async def test_small_pieces_go_as_fast_as_large_ones(
