@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import NamedTuple
 
-from seeder.net.sockets import BROKEN, packed_address
+from seeder.net.sockets import BROKEN, V4_MAPPED, packed_address, unmapped
 
 BATCH = 64
 """Datagrams taken by one wake-up; other tasks then get their turn."""
@@ -29,7 +29,7 @@ class Datagram(NamedTuple):
     source: bytes
     """The packed address that it says it came from, 4 or 16 bytes."""
     local: bytes
-    """The packed address of ours that it came to."""
+    """The packed address of ours that it came to, 4 or 16 bytes."""
     sender: tuple[str | int, ...]
     """Where it came from, as the system wants it."""
 
@@ -65,14 +65,16 @@ def receive(sock: socket.socket, largest: int) -> Iterator[Datagram]:
         if not ancillary or not sender[1]:
             continue
         fields = info.unpack(ancillary[0][2][: info.size])
-        local = fields[0] if is_v6 else fields[1]
+        # A socket that systemd opened may take IPv4 as IPv4-mapped (BindIPv6Only=).
+        local = unmapped(fields[0]) if is_v6 else fields[1]
         yield Datagram(data, packed_address(sender[0]), local, sender)
 
 
 def reply(sock: socket.socket, datagram: Datagram, data: bytes) -> bool:
     """Send the reply to a datagram; False if the system doesn't take it, which nobody minds."""
     if sock.family == socket.AF_INET6:
-        source = socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _V6_INFO.pack(datagram.local, 0)
+        local = datagram.local if len(datagram.local) == 16 else V4_MAPPED + datagram.local
+        source = socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _V6_INFO.pack(local, _ANY_INTERFACE)
     else:
         fields = _ANY_INTERFACE, datagram.local, bytes(4)
         source = socket.IPPROTO_IP, _IP_PKTINFO, _V4_INFO.pack(*fields)

@@ -27,8 +27,7 @@ STARVED_QUIET = 60.0
 _STARVED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 BROKEN = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK})
 """Errors of a socket itself; others are of what came over it."""
-"""Errors of the socket itself, where others are of what came over it."""
-_V4_MAPPED = bytes(10) + b"\xff\xff"
+V4_MAPPED = bytes(10) + b"\xff\xff"
 """What stands before the IPv4 address in an IPv4-mapped one of 16 bytes (RFC 4291, 2.5.5.2)."""
 
 
@@ -133,5 +132,9 @@ def packed_address(host: str) -> bytes:
     """
     if ":" not in host:
         return inet_pton(AF_INET, host)
-    packed = inet_pton(AF_INET6, host.partition("%")[0])
-    return packed[12:] if packed.startswith(_V4_MAPPED) else packed
+    return unmapped(inet_pton(AF_INET6, host.partition("%")[0]))
+
+
+def unmapped(packed: bytes) -> bytes:
+    """Return a packed address, IPv4-mapped as IPv4."""
+    return packed[len(V4_MAPPED) :] if packed.startswith(V4_MAPPED) else packed

@@ -47,6 +47,25 @@ def test_a_reply_leaves_from_the_address_that_was_asked(bound: socket.socket) ->
             assert client.recv(100) == b"answer"
 
 
+def test_ipv4_over_a_socket_of_both_families_is_ipv4() -> None:
+    """As systemd opens it for [::] without BindIPv6Only=ipv6-only."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as both:
+        both.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        both.bind(("::", 0))
+        both.setblocking(False)
+        tell_destinations(both)
+        for family, ours in ((socket.AF_INET, "127.0.0.2"), (socket.AF_INET6, "::1")):
+            with socket.socket(family, socket.SOCK_DGRAM) as client:
+                client.settimeout(DEADLINE)
+                client.connect((ours, both.getsockname()[1]))
+                client.send(b"question")
+                [datagram] = receive(both, 100)
+                assert datagram.local == packed_address(ours)
+                assert len(datagram.source) == len(datagram.local)
+                assert reply(both, datagram, b"answer")
+                assert client.recv(100) == b"answer"
+
+
 def test_datagrams_are_taken_in_batches_and_cut(bound: socket.socket) -> None:
     with asker_of(bound) as client:
         client.connect((ours_of(bound)[0], bound.getsockname()[1]))
