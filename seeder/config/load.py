@@ -302,19 +302,26 @@ def _repeated_objects(objects: object) -> Iterator[str]:
 
 def _repeated_addresses(raw: Mapping[str, object]) -> Iterator[str]:
     """Yield a line for each listening address that an earlier entry has taken."""
-    first: dict[HostPort, str] = {}
-    for section in ("tracker", "peer", "admin"):
+    first: dict[tuple[bool, HostPort], str] = {}
+    for section, key in (
+        ("tracker", "listen"),
+        ("tracker", "udp_listen"),
+        ("peer", "listen"),
+        ("admin", "listen"),
+    ):
         table = raw.get(section, {})
-        default = [str(address) for address in _TABLES[section].model_fields["listen"].default]
-        listen = table.get("listen", default) if isinstance(table, dict) else default
+        default = [str(address) for address in _TABLES[section].model_fields[key].default]
+        listen = table.get(key, default) if isinstance(table, dict) else default
         for index, text in enumerate(listen if isinstance(listen, list) else ()):
             try:
                 address = parse_host_port(text if isinstance(text, str) else "")
             except ValueError:
                 continue  # reported already
-            place: Place = (section, "listen", index)
-            if address.port and first.setdefault(address, _key(place)) != _key(place):
-                yield _line(place, text, f"taken by {first[address]}; write another port")
+            place: Place = (section, key, index)
+            # UDP has ports of its own.
+            taken = first.setdefault((key == "udp_listen", address), _key(place))
+            if address.port and taken != _key(place):
+                yield _line(place, text, f"taken by {taken}; write another port")
 
 
 def _gateway_keys(config: Config) -> Iterator[str]:

@@ -127,7 +127,7 @@ def check_udp_announce_url(text: str) -> str:
 
 def check_tracker_url(text: str) -> str:
     """Return the URL of any tracker, as it goes into torrents."""
-    if text.startswith("udp:"):
+    if text.lower().startswith("udp:"):
         return check_udp_announce_url(text)
     _check_url(text, "udp://tracker.example.net:6969/announce", ("http", "https", "udp"))
     return _check_announce(text)

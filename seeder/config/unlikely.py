@@ -60,6 +60,7 @@ def doubt(config: Config) -> Iterator[str]:
         yield from _odd_origin(origin)
     yield from _odd_addresses(config)
     yield from _odd_ports(config)
+    yield from _odd_trackers(config)
     yield from _odd_sizes(config)
     yield from _odd_times(config)
     yield from _odd_budgets(config)
@@ -135,16 +136,15 @@ def _odd_origin(origin: OriginSettings) -> Iterator[str]:
 def _odd_addresses(config: Config) -> Iterator[str]:
     tracker, peer = config.tracker, config.peer
     local = _is_trial(config)
-    urls = [("tracker.announce_url", tracker.announce_url), ("gateway.url", config.gateway.url)]
-    for key, url in urls:
-        if url is not None and not local and (why := _elsewhere(urlsplit(url).hostname or "")):
+    for key, url in (*_own_urls(config), *_urls_of_others(config)):
+        if not local and (why := _elsewhere(urlsplit(url).hostname or "")):
             yield f"{key}: {url}: {why}"
     for address in peer.public_address:
         if not local and (why := _elsewhere(address.host)):
             yield f"peer.public_address: {address}: {why}"
     if not local:
-        for key, listen in (("tracker.listen", tracker.listen), ("peer.listen", peer.listen)):
-            alone = all(_is_loopback(each.host) for each in listen)
+        for key, listen in _public_listeners(config).items():
+            alone = bool(listen) and all(_is_loopback(each.host) for each in listen)
             if alone and not (key == "tracker.listen" and tracker.trusted_proxies):
                 yield f"{key}: this machine alone reaches {_join(listen)}; nobody else can connect"
             everywhere = [each for each in listen if each.host == "::"]
@@ -168,28 +168,66 @@ def _odd_addresses(config: Config) -> Iterator[str]:
 
 def _odd_ports(config: Config) -> Iterator[str]:
     """Yield a line for each address that names a port at which another part of us listens."""
-    listen = {
-        "tracker": config.tracker.listen,
-        "peer": config.peer.listen,
-        "admin": config.admin.listen,
-    }
+    listen = _public_listeners(config) | {"admin.listen": config.admin.listen}
     told = [
-        ("peer.public_address", str(each), "peer", each.port) for each in config.peer.public_address
+        ("peer.public_address", str(each), "peer.listen", each.port)
+        for each in config.peer.public_address
     ]
-    urls = [
-        ("tracker.announce_url", config.tracker.announce_url),
-        ("gateway.url", config.gateway.url),
-    ]
-    for key, url in urls:
-        if url is not None:
-            parts = urlsplit(url)
-            told.append((key, url, "tracker", parts.port or _PORTS[parts.scheme]))
+    for key, url in _own_urls(config):
+        parts = urlsplit(url)
+        meant = "tracker.udp_listen" if parts.scheme == "udp" else "tracker.listen"
+        told.append((key, url, meant, parts.port or _PORTS[parts.scheme]))
     for key, value, meant, port in told:
-        if any(each.port == port for each in listen[meant]):
+        if not listen[meant] or any(each.port == port for each in listen[meant]):
             continue
         for part, addresses in listen.items():
             if any(each.port == port for each in addresses):
-                yield f"{key}: {value}: {part}.listen has port {port}; want that of {meant}.listen"
+                yield f"{key}: {value}: {part} has port {port}; want that of {meant}"
+
+
+def _odd_trackers(config: Config) -> Iterator[str]:
+    """Yield a line for each URL that torrents name twice, and for one that nobody answers."""
+    named = {url for _, url in _own_urls(config)}
+    for key, url in _urls_of_others(config):
+        if url in named:
+            yield f"{key}: {url}: torrents name it already; leave it out"
+        named.add(url)
+    if config.tracker.udp_announce_url is not None and not config.tracker.udp_listen:
+        yield (
+            f"tracker.udp_announce_url: {config.tracker.udp_announce_url}: tracker.udp_listen is"
+            " empty, and so nothing answers there, unless systemd passes a socket for it"
+            " (ListenDatagram)"
+        )
+
+
+def _own_urls(config: Config) -> list[tuple[str, str]]:
+    """Return the URLs at which we are said to be, each behind its key."""
+    urls = (
+        ("tracker.announce_url", config.tracker.announce_url),
+        ("tracker.udp_announce_url", config.tracker.udp_announce_url),
+        ("gateway.url", config.gateway.url),
+    )
+    return [(key, url) for key, url in urls if url is not None]
+
+
+def _urls_of_others(config: Config) -> Iterator[tuple[str, str]]:
+    """Yield the URLs of others that torrents name, each behind its key."""
+    for key, urls in (
+        ("tracker.announce_list", config.tracker.announce_list),
+        ("gateway.web_seeds", config.gateway.web_seeds),
+    ):
+        for index, url in enumerate(urls):
+            yield f"{key}[{index}]", url
+
+
+def _public_listeners(config: Config) -> dict[str, Sequence[HostPort]]:
+    """Return where clients reach us, by key."""
+    tracker, peer = config.tracker, config.peer
+    return {
+        "tracker.listen": tracker.listen,
+        "tracker.udp_listen": tracker.udp_listen,
+        "peer.listen": peer.listen,
+    }
 
 
 def _odd_sizes(config: Config) -> Iterator[str]:

@@ -302,6 +302,7 @@ def test_every_mistake_of_a_file_is_listed_at_once(read: Load) -> None:
         ("tracker.udp_announce_url", '"http://t.example.org/announce"', "with udp://"),
         ("tracker.udp_announce_url", '"udp://t.example.org/announce"', "want a URL with a port"),
         ("tracker.announce_list[0]", '["udp://t.example.org"]', "want a URL with a port"),
+        ("tracker.announce_list[0]", '["UDP://t.example.org/announce"]', "want a URL with a port"),
         ("tracker.announce_list[0]", '["wss://t.example.org"]', "https:// or udp://"),
         ("tracker.announce_list[0]", '["http://t.example.org/"]', 'begins with "announce"'),
         ("tracker.announce_url", '"http://t.example.org/"', 'last part begins with "announce"'),
@@ -597,6 +598,10 @@ def test_two_listeners_do_not_share_an_address(read: Load) -> None:
     text = f'{ONE_OBJECT}[peer]\nlisten = ["0.0.0.0:6882", "0.0.0.0:6969", "[::]:0", "[::]:0"]\n'
     assert only_problem(read, text) == (
         'peer.listen[1] = "0.0.0.0:6969": taken by tracker.listen[0]; write another port'
+    )
+    text = f'{ONE_OBJECT}[tracker]\nudp_listen = ["0.0.0.0:6969", "[::]:6969", "0.0.0.0:6969"]\n'
+    assert only_problem(read, text) == (
+        'tracker.udp_listen[2] = "0.0.0.0:6969": taken by tracker.udp_listen[0]; write another port'
     )
 
 

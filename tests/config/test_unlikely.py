@@ -179,6 +179,73 @@ def test_a_port_at_which_another_part_listens(home: Path, url: str, public: str,
         )
 
 
+BEFORE = "http://t.seeder.io:6969/announce"
+UDP = ADDRESSES.replace("[peer]", 'udp_listen = ["0.0.0.0:6969"]\n[peer]')
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "start"),
+    [
+        ("tracker.udp_listen", '["127.0.0.1:6969"]', ": this machine alone reaches 127.0.0.1:6969"),
+        ("tracker.udp_listen", '["[::]:6969"]', ": [::]:6969 is IPv6 alone"),
+        ("tracker.udp_announce_url", '"udp://localhost:6969"', ": udp://localhost:6969: means"),
+        ("tracker.udp_announce_url", '"udp://10.0.0.1:6969"', ": udp://10.0.0.1:6969: is private"),
+        (
+            "tracker.udp_announce_url",
+            '"udp://u.seeder.io:6881"',
+            ": udp://u.seeder.io:6881: peer.listen has port 6881; want that of tracker.udp_listen",
+        ),
+        ("tracker.announce_list", '["udp://a.seeder.io:1", "http://localhost/announce"]', "[1]: h"),
+        ("tracker.announce_list", '["udp://a.seeder.io:1", "udp://tracker:1"]', "[1]: udp://track"),
+        ("tracker.announce_list", f'["{BEFORE}"]', f"[0]: {BEFORE}: torrents name it already"),
+        (
+            "tracker.announce_list",
+            '["udp://a.io:1", "udp://a.io:1"]',
+            "[1]: udp://a.io:1: torrents",
+        ),
+        (
+            "gateway.web_seeds",
+            '["https://m.seeder.io/{key}", "http://10.0.0.1/{key}"]',
+            "[1]: http",
+        ),
+        (
+            "gateway.web_seeds",
+            '["https://{bucket}.lan/{key}"]',
+            "[0]: https://{bucket}.lan/{key}: m",
+        ),
+        ("gateway.web_seeds", '["https://m.io/{key}", "https://m.io/{key}"]', "[1]: https://m.io/"),
+    ],
+)
+def test_what_is_odd_of_a_url_or_a_listener_is_odd_of_each(
+    home: Path, key: str, value: str, start: str
+) -> None:
+    section, _, name = key.partition(".")
+    text = ADDRESSES if key == "tracker.udp_listen" else UDP
+    setting = f"{name} = {value}\n"
+    if section == "tracker":
+        text = text.replace("[peer]", f"{setting}[peer]")
+    else:
+        text += f"[{section}]\n{setting}"
+    [line] = doubts(home, text)
+    assert line.startswith(key + start)
+
+
+def test_a_url_for_udp_that_nothing_listens_for(home: Path) -> None:
+    url = "udp://u.seeder.io:6969/announce"
+    for text, expected in (
+        (UDP, []),
+        (ADDRESSES, [f"tracker.udp_announce_url: {url}: tracker.udp"]),
+    ):
+        found = doubts(home, text.replace("[peer]", f'udp_announce_url = "{url}"\n[peer]'))
+        assert [line[:70] for line in found] == [line[:70] for line in expected]
+
+
+def test_mirrors_and_other_trackers_are_usual(home: Path) -> None:
+    text = UDP.replace("[peer]", 'announce_list = ["udp://t.example.io:6969/announce"]\n[peer]')
+    mirrors = '[gateway]\nweb_seeds = ["https://{bucket}.mirror.io/{key}"]\n'
+    assert doubts(home, text + mirrors) == []
+
+
 def test_a_trial_on_this_machine_alone_is_meant(home: Path) -> None:
     text = (
         '[tracker]\nlisten = ["127.0.0.1:6969"]\nannounce_url = "http://localhost:6969/announce"\n'
