@@ -39,7 +39,7 @@ class Links:
     udp_announce: str | None = None
     """The URL for that, if it is another than these two make up."""
     other_trackers: Sequence[str] = ()
-    """The announce URLs of others that torrents name, too."""
+    """The announce URLs of others that torrents name, too, unless they are private."""
     peers: Sequence[HostPort] = ()
     """Our own addresses for peers, where they are known: libtorrent leaves names out."""
 
@@ -67,15 +67,18 @@ class Links:
         self.peers = config.peer.public_address
         return before != (self.announce, self.gateway)
 
-    def trackers(self) -> list[list[str]]:
-        """Return the announce URLs that torrents name, in tiers (BEP 12); ours are the first."""
+    def trackers(self, torrent: Torrent) -> list[list[str]]:
+        """Return the announce URLs that a torrent names, in tiers (BEP 12); ours are the first.
+
+        A private torrent's peers are found at our tracker alone (BEP 27).
+        """
         ours = [self.announce]
         if self.udp_announce:
             ours.append(self.udp_announce)
         elif self.udp_port:
             host = urlsplit(self.announce).hostname or ""
             ours.append(f"udp://{HostPort(host, self.udp_port)}/announce")
-        return [ours, *([url] for url in self.other_trackers)]
+        return [ours] if torrent.private else [ours, *([url] for url in self.other_trackers)]
 
     def object_url(self, ref: ObjectRef) -> str:
         """Return the URL of an object."""
@@ -99,7 +102,7 @@ class Links:
         """
         return torrent_file(
             torrent.raw_info,
-            trackers=self.trackers(),
+            trackers=self.trackers(torrent),
             created_by=CREATED_BY,
             url_list=self._web_seeds(torrent, public),
             piece_layers=torrent.hashes.piece_layers() if torrent.hashes is not None else None,
@@ -116,7 +119,7 @@ class Links:
         return magnet_link(
             torrent.info_hash,
             name=name or torrent.info.name,
-            trackers=[url for tier in self.trackers() for url in tier],
+            trackers=[url for tier in self.trackers(torrent) for url in tier],
             peers=self.peers,
             web_seeds=self._web_seeds(torrent, public),
             v2_hash=torrent.v2_hash,

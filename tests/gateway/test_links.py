@@ -83,6 +83,11 @@ def test_links_follow_an_address_and_keep_what_is_written_out(tmp_path: object) 
         assert links.peers == after.public_address
 
 
+def torrent_of(*, private: bool, key: str = "key") -> Torrent:
+    raw = build_info(name="key", layout=Layout(5, 16384), pieces=b"h" * 20, private=private)
+    return Torrent(parse_info(raw), PinnedObject(ObjectRef("default", "b", key), '"e"', 5), "build")
+
+
 @pytest.mark.parametrize(
     ("udp_port", "settings", "tiers"),
     [
@@ -105,9 +110,7 @@ def test_torrents_and_magnet_links_name_every_tracker_ours_first(
 ) -> None:
     tracker = TrackerSettings.model_validate({"announce_url": ANNOUNCE} | settings)
     links = Links.of(config(tmp_path, tracker, PeerSettings()), ANNOUNCE, udp_port=udp_port)
-    raw = build_info(name="key", layout=Layout(5, 16384), pieces=b"h" * 20)
-    pinned = PinnedObject(ObjectRef("default", "b", "key"), '"e"', 5)
-    torrent = Torrent(parse_info(raw), pinned, "build")
+    torrent = torrent_of(private=False)
     read = lt.load_torrent_buffer(links.torrent_file(torrent, public=True))
     numbered = [(url, tier) for tier, urls in enumerate(tiers) for url in urls]
     assert sorted(zip(read.trackers, read.tracker_tiers, strict=True)) == sorted(numbered)
@@ -115,9 +118,18 @@ def test_torrents_and_magnet_links_name_every_tracker_ours_first(
     assert magnet.trackers == [url for urls in tiers for url in urls]
 
 
+def test_a_private_torrent_names_our_tracker_alone() -> None:
+    links = Links(ANNOUNCE, GATEWAY, udp_port=6969, other_trackers=("udp://a.example.net:1",))
+    ours = [ANNOUNCE, "udp://tracker.example.org:6969/announce"]
+    torrent = torrent_of(private=True)
+    read = lt.load_torrent_buffer(links.torrent_file(torrent, public=True))
+    assert read.trackers == ours
+    assert lt.parse_magnet_uri(links.magnet(torrent, public=True)).trackers == ours
+
+
 def test_the_url_for_udp_names_an_ipv6_host_as_urls_do() -> None:
     links = Links("http://[2001:db8::1]/announce", GATEWAY, udp_port=6969)
-    assert links.trackers()[0][1] == "udp://[2001:db8::1]:6969/announce"
+    assert links.trackers(torrent_of(private=False))[0][1] == "udp://[2001:db8::1]:6969/announce"
 
 
 @pytest.mark.parametrize(
@@ -147,9 +159,7 @@ def object_named(path: str) -> tuple[str, str]:
 
 def web_seeds(links: Links, *, key: str = "key", private: bool = False) -> list[str]:
     """Return what file and magnet link of an object in bucket b alike name as web seeds."""
-    raw = build_info(name="key", layout=Layout(5, 16384), pieces=b"h" * 20, private=private)
-    pinned = PinnedObject(ObjectRef("default", "b", key), '"e"', 5)
-    torrent = Torrent(parse_info(raw), pinned, "build")
+    torrent = torrent_of(private=private, key=key)
     named = lt.load_torrent_buffer(links.torrent_file(torrent, public=True)).url_seeds
     assert lt.parse_magnet_uri(links.magnet(torrent, public=True)).url_seeds == named
     return list(named)
