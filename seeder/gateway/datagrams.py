@@ -4,8 +4,10 @@ What comes here may have a forged address. Until it names a connection id, it ge
 and nothing of it is kept but in a limit of its own.
 """
 
+import logging
 import socket
 from collections.abc import Callable
+from ipaddress import ip_address
 
 import trio
 
@@ -30,6 +32,8 @@ from seeder.tracker.datagrams import (
 )
 from seeder.tracker.swarms import Swarms
 from seeder.tracker.tallies import AnnounceOutcome
+
+_LOG = logging.getLogger(__name__)
 
 CONNECTS_PER_SECOND, CONNECTS_AT_ONCE = 50.0, 1000.0
 """Of one address. A client asks once a minute, and many may be behind one."""
@@ -64,7 +68,12 @@ class TrackerDatagrams:
         while True:
             await trio.lowlevel.wait_readable(sock)
             for datagram in receive(sock, LARGEST_REQUEST):
-                answer = self.answer(datagram)
+                try:
+                    answer = self.answer(datagram)
+                except Exception:
+                    # A fault of ours in one answer: the others must not pay for it.
+                    _LOG.exception("a datagram of %s: internal error", ip_address(datagram.source))
+                    continue
                 if answer is not None and reply(sock, datagram, answer):
                     self._meter.protocol(len(answer))
 

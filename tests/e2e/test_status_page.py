@@ -45,6 +45,7 @@ def daemon(
             ],
             "peer": {"upload_rate": "4 MiB/s"},
             "savings": {"price_per_gb": 90, "currency": "EUR"},
+            "tracker": {"udp_listen": ["127.0.0.1:0"]},
         }
     )
     with made:
@@ -134,6 +135,7 @@ def test_its_figures_are_those_of_the_status_and_move_with_a_download(
     assert browser.text("#saved-title") == "Earned back in the last day"
     assert figures(browser)["saved"] == "0.0 of 1 copy"
     assert "24.0 MiB, worth 2.11 EUR" in figures(browser)["saved-more"]
+    assert "tracker by UDP at\n127.0.0.1:" in browser.text("#self")
     assert browser.shifts() < 0.01
     browser.run(
         "location.hash = 'opened=' + encodeURIComponent(JSON.stringify(arguments[0]))",

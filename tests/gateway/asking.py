@@ -66,8 +66,11 @@ class Server:
         assert answer is not None
         return answer
 
+    def scrape_request(self, *hashes: InfoHash, client: bytes = CLIENT) -> bytes:
+        head = struct.pack(">QII", self.connect(client), SCRAPE, TRANSACTION)
+        return head + b"".join(hashes)
+
     def scrape(self, *hashes: InfoHash) -> bytes:
-        head = struct.pack(">QII", self.connect(), SCRAPE, TRANSACTION)
-        answer = self.send(head + b"".join(hashes))
+        answer = self.send(self.scrape_request(*hashes))
         assert answer is not None
         return answer

@@ -4,9 +4,11 @@ import struct
 from collections.abc import Callable
 
 import pytest
+import trio
 
 from seeder.gateway.datagrams import CONNECTS_AT_ONCE
 from seeder.net.addresses import compact_endpoint
+from seeder.net.sockets import bind_datagrams
 from seeder.torrent.info import InfoHash
 from tests.gateway.asking import (
     ANNOUNCE,
@@ -24,6 +26,8 @@ from tests.gateway.asking import (
     Server,
 )
 from tests.tracker.announcing import HASH, OWN, packed
+
+DEADLINE = 10.0
 
 
 def refusal(answer: bytes) -> str:
@@ -132,3 +136,28 @@ def test_port_0_is_refused_but_to_stop() -> None:
     server = Server()
     assert "port" in refusal(server.announce(port=0))
     assert server.announce(port=0, event=STOPPED)[:4] == struct.pack(">I", ANNOUNCE)
+
+
+async def test_what_is_sent_is_booked_and_a_fault_costs_one_answer_alone(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server()
+    with bind_datagrams("127.0.0.1", 0, "tracker.udp_listen") as bound:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.datagrams.serve, bound)
+            with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as client:
+                await client.connect(bound.getsockname())
+                ours = client.getsockname()[0]
+                with monkeypatch.context() as broken, trio.fail_after(DEADLINE):
+                    broken.setattr(server.tracker.swarms, "scrape", lambda _: {}[HASH])
+                    await client.send(server.scrape_request(HASH, client=packed(ours)))
+                    while not caplog.records:
+                        await trio.sleep(0.01)
+                assert caplog.records[0].getMessage() == f"a datagram of {ours}: internal error"
+                assert server.booked == 0
+                with trio.fail_after(DEADLINE):
+                    await client.send(server.scrape_request(HASH, client=packed(ours)))
+                    answer = await client.recv(100)
+                assert answer[:4] == struct.pack(">I", SCRAPE)
+                assert server.booked == len(answer)
+            nursery.cancel_scope.cancel()

@@ -16,11 +16,12 @@ export function showNode(now, before) {
 }
 
 function showSelf(now) {
-  const { tracker, peer, admin } = now.listeners;
+  const { tracker, tracker_udp: udp, peer, admin } = now.listeners;
   pairs(find("#self"), [
     ["version", now.version],
     ["running since", moment(now.started_at)],
     ["tracker and downloads at", tracker.join(", ")],
+    ...(udp ? [["tracker by UDP at", udp.join(", ")]] : []),
     ["peers at", peer.join(", ")],
     ["this page at", admin.join(", ")],
     ["torrents name", now.announce],
