@@ -79,6 +79,12 @@ class _Course(Generic[_T]):
     entered: int = 0
     """What the gate gave it for that."""
 
+    def comes_on(self, progress: Progress, now: float) -> bool:
+        """Tell whether the attempt that failed has brought a part, and there is patience left."""
+        brought = progress.received > 0 and progress.answered_at is not None
+        since = now if self.troubled is None else self.troubled
+        return self.call.resumes and brought and now < since + self.patience
+
 
 class Caller:
     """Makes the calls to one origin. They may run side by side; each may be cancelled at any time.
@@ -96,6 +102,7 @@ class Caller:
         allowance: Allowance | None,
     ) -> None:
         self._policy = policy
+        self._roll = rng.random
         self._signer = Signer(settings, wall_clock)
         self._exchanges = Exchanges(
             settings.connections,
@@ -273,6 +280,9 @@ class Caller:
         if quiet and not failed.hopeless:
             course.tries.line_up()
             failed = replace(failed, step=failed.step or Wait(self._policy.first_wait))
+        elif course.comes_on(progress, trio.current_time()):
+            step = course.tries.come_on(failed.step, roll=self._roll())
+            failed = replace(failed, step=step)
         course.failed_at = trio.current_time()
         if failed.step is None and (failed.hopeless or not call.optional):
             presence.gave_up(course.made, setback.why)

@@ -30,7 +30,8 @@ class RetryPolicy:
     patience: float = 600.0
     """For so long those calls go on that have patience while S3 is away."""
     hopeless_wait: float = 3.0
-    """Between two attempts when it is away for longer than that."""
+    """Between two attempts when it is away for longer than that; and the longest wait of a read
+    that comes on by so little at a time that it needs more than so many `attempts`."""
     connect_timeout: float = 5.0
     read_timeout: float = 30.0
     slowest: float = 64 * 1024
@@ -86,6 +87,8 @@ class Tries:
         self._longest_pause = longest_pause(patience)
         self._alone = 0
         """Failures in a row that concern this call only."""
+        self._vain = 0
+        """Those of them since which it hasn't come on."""
         self._moves = 0
         self._renewed = False
         self.region = region
@@ -109,14 +112,25 @@ class Tries:
         longer than the call waits.
         """
         self._alone += 1
-        if self._alone >= self._most or (pause or 0) > self._longest_pause:
+        self._vain += 1
+        if self._vain >= self._most or (pause or 0) > self._longest_pause:
             return None
+        return self._wait(roll, pause)
+
+    def come_on(self, step: Step, *, roll: float) -> Step:
+        """Take note that the last failure, for which there is a step, came after a part of what is
+        wanted: it isn't one of those that end the call. Return the next step."""
+        self._vain = 0
+        return step or self._wait(roll, None)
+
+    def _wait(self, roll: float, pause: float | None) -> Wait:
         self.attempt += 1
+        policy, is_usual = self._policy, self._alone < self._most
+        longest = policy.longest_wait if is_usual else policy.hopeless_wait
         # Full jitter: calls that failed together must not come back together.
-        ceiling = self._policy.first_wait * 2 ** (self._alone - 1)
-        wait = roll * min(self._policy.longest_wait, ceiling)
+        wait = roll * min(longest, policy.first_wait * 2.0 ** min(self._alone - 1, 30))
         return Wait(wait if pause is None else pause + wait)
 
     def line_up(self) -> None:
         """Take note that the last failure was none of this call's own: S3 is away."""
-        self._alone = 0
+        self._alone = self._vain = 0

@@ -118,3 +118,19 @@ def test_nobody_stays_away_for_ever_because_it_is_told_to(patience: float, longe
     told = Tries(RetryPolicy(), "", patience).broken(roll=0.0, pause=longest)
     assert told == Wait(longest)
     assert Tries(RetryPolicy(), "", patience).broken(roll=0.0, pause=longest + 1) is None
+
+
+def test_a_read_that_comes_on_does_not_end_and_asks_ever_more_seldom() -> None:
+    policy = RetryPolicy()
+    one = Tries(policy, "", policy.patience)
+    waits = []
+    for _ in range(60):
+        step = one.come_on(one.broken(roll=0.5), roll=0.5)
+        assert isinstance(step, Wait)
+        waits.append(step.seconds)
+    assert waits == sorted(waits)
+    assert sum(waits) > 60  # so there are no sixty of its requests in a minute
+    # Five failures after which it hasn't come on end it, as always.
+    steps = [one.broken(roll=0.5) for _ in range(policy.attempts)]
+    assert [step is None for step in steps] == [False] * 4 + [True]
+    assert isinstance(one.come_on(steps[-1], roll=0.5), Wait)
