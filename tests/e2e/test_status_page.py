@@ -184,8 +184,8 @@ def test_its_figures_are_those_of_the_status_and_move_with_a_download(
     assert "in memory at least" in words(browser, "#found")
     assert "first byte at most" in words(browser, "#s3")
     browser.click("#traffic summary")
-    told = browser.texts("#traffic tbody tr")
-    assert any("MiB/s" in line for line in told)
+    to_peers = "#traffic td[data-name='to peers']"
+    browser.wait_for(lambda: {*browser.texts(to_peers)} - {"0 B/s", "–"}, "uploads in the table")
 
 
 def test_objects_are_searched_filtered_paged_and_opened(
