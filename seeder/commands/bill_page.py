@@ -139,7 +139,7 @@ def _charts(statement: Statement, plot: Plot) -> Iterator[str]:
     yield chart(
         f"Saved (verified), added up by {each}{in_currency}",
         axis,
-        [Curve("saved", 3, list(accumulate(spent)))],
+        [Curve("saved", 3, list(accumulate(spent)), level=True)],
         show_money,
     )
 

@@ -1,7 +1,7 @@
 """Charts as inline SVG, without a script: lines over time, with gaps where nothing ran. No I/O."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from html import escape
 from math import floor, log10
@@ -9,7 +9,7 @@ from math import floor, log10
 WIDTH, HEIGHT = 760, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 86, 12, 12, 26
 _MOST_POINTS = 370
-"""Steps of a chart; more are added up."""
+"""Steps of a chart; of more, several are one."""
 _LINES = 4
 
 
@@ -20,6 +20,8 @@ class Curve:
     name: str
     colour: int
     values: Sequence[float | None]
+    level: bool = False
+    """Of several steps the last value stands for all of them, for values aren't to be added up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,18 +116,18 @@ def _labelled(count: int) -> Iterator[tuple[int, str]]:
 
 
 def _thinned(axis: Axis, curves: Sequence[Curve]) -> tuple[Axis, Sequence[Curve]]:
-    """Add up neighbouring steps until there are few enough to be told apart."""
+    """Make neighbouring steps one until there are few enough to be told apart."""
     count = max((len(curve.values) for curve in curves), default=0)
     width = -(-count // _MOST_POINTS)
     if width <= 1:
         return axis, curves
     joined = []
     for curve in curves:
-        sums: list[float | None] = []
+        values: list[float | None] = []
         for begin in range(0, count, width):
             some = [value for value in curve.values[begin : begin + width] if value is not None]
-            sums.append(sum(some) if some else None)
-        joined.append(Curve(curve.name, curve.colour, sums))
+            values.append((some[-1] if curve.level else sum(some)) if some else None)
+        joined.append(replace(curve, values=values))
     return Axis(axis.begin, axis.step * width), joined
 
 

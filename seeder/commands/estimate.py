@@ -1,6 +1,7 @@
 """`seeder estimate`: what downloads to come would cost, with and without us."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from seeder.config.sections import Config, ObjectSettings
 from seeder.daemon.foundation import LEDGER
@@ -9,7 +10,9 @@ from seeder.ledger.counters import FORMER, AccountKey
 from seeder.ledger.estimate import Downloaded, estimate
 from seeder.ledger.reading import records_of
 from seeder.ledger.spending import prices_of
+from seeder.publish.entries import Entries
 from seeder.torrent.layout import default_piece_length
+from seeder.torrent.objects import ObjectRef
 
 
 class NoSizes(SeederError):
@@ -46,19 +49,20 @@ def _known(config: Config) -> Iterator[Downloaded]:
             accounts = [(key, details) for _, key, details in records.accounts()]
     except StorageError as error:
         raise NoSizes(f"{error}; or say --size") from error
+    entries = Entries(config.objects)
     for key, (_, size, _, state, _, _) in accounts:
-        entry = _entry(config, key)
-        if size and state != FORMER and entry is not None:
+        entry = _entry(entries, key) if size and state != FORMER else None
+        if entry is not None:
             yield _download(entry, size)
 
 
-def _entry(config: Config, key: AccountKey) -> ObjectSettings | None:
-    for entry in config.objects:
-        if (entry.origin, entry.bucket) != (key.origin, key.bucket):
-            continue
-        if entry.key == key.key or (entry.prefix is not None and key.key.startswith(entry.prefix)):
-            return entry
-    return None
+def _entry(entries: Entries, key: AccountKey) -> ObjectSettings | None:
+    named = ObjectRef(key.origin, key.bucket, key.key)
+    for ref in (named, replace(named, version_id=key.version)):
+        if ref in entries.objects:
+            return entries.objects[ref]
+    prefix = entries.prefix_of(named)
+    return None if prefix is None else entries.prefixes[prefix]
 
 
 def _download(entry: ObjectSettings, size: int) -> Downloaded:

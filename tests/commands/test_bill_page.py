@@ -23,10 +23,11 @@ TB = 1024 * GB
 AWS = Prices(0.09, 0.0004, "USD", ((0, 0.09), (10 * TB, 0.085), (50 * TB, 0.07), (150 * TB, 0.05)))
 MARCH = int(datetime(2026, 3, 1, tzinfo=UTC).timestamp())
 APRIL = int(datetime(2026, 4, 1, tzinfo=UTC).timestamp())
+NONE = Counters()
 
 
 def march(**counts: int) -> Bill:
-    return Bill(MARCH, APRIL, Counters(**counts), Counters(), AWS)
+    return Bill(MARCH, APRIL, Counters(**counts), NONE, AWS)
 
 
 def statement(*months: Bill, by: str = "torrent", lines: tuple[Line, ...] = ()) -> Statement:
@@ -134,6 +135,14 @@ def test_many_steps_are_added_up() -> None:
     points = re.findall(r'<polyline class="c2" points="([^"]*)"', page)
     assert len(points[0].split()) <= 370
     assert len(page) < 200_000
+
+
+def test_what_is_added_up_over_many_days_ends_at_the_sum() -> None:
+    days = 1000
+    bill = Bill(MARCH, MARCH + days * DAY, Counters(delivered_verified_bytes=days * GB), NONE, AWS)
+    plot = Plot(MARCH, DAY, [Counters(delivered_verified_bytes=GB)] * days)
+    titles = re.findall("<title>(.*?)</title>", bill_page(statement(bill), plot))
+    assert titles[-1].endswith(": saved 90.00")
 
 
 @given(

@@ -1,6 +1,6 @@
 // The status page: a stream of events keeps the document, and everything shown is drawn from it.
 
-import { clock, duration, find, human, rate, share, write } from "./format.js";
+import { clock, duration, find, rate, share, write } from "./format.js";
 import { showFigures, showNotices, speed } from "./figures.js";
 import { listenToObjects, showObjects } from "./objects.js";
 import { showPeers } from "./peers.js";

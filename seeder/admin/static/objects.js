@@ -1,6 +1,6 @@
 // The objects: a page of compact rows, one of which may be open.
 
-import { clock, counted, duration, element, fill, find, human, moment, named, number, pairs, parts, rate, share, write } from "./format.js";
+import { counted, duration, element, fill, find, human, moment, named, number, pairs, parts, rate, share, write } from "./format.js";
 import { fillPeer, peerRow, PEER_COLUMNS } from "./peers.js";
 import { Reader } from "./history.js";
 import { Plot, TRAFFIC } from "./plots.js";
