@@ -1,10 +1,11 @@
 """A mirror of thousands of torrents behind one address: what becomes of its announces, and ghosts.
 
-    python -m tests.benchmarks.mirror [--torrents 5000] [--size 32KiB] [--connections 20]
+    python -m tests.benchmarks.mirror [--torrents 5000] [--size 32KiB] [--connections 20] [--udp]
 
 One libtorrent session with its own limits has all torrents of a prefix. It begins with nothing and
 downloads them from the daemon's peer listener, pauses (which says `stopped` for each), goes on as a
-seed, and ends. The daemon runs as it comes, but for `--connections` (peer.connections_per_address).
+seed, and ends. The daemon runs as it comes, but for `--connections` (peer.connections_per_address). With `--udp` the
+torrents name the tracker's UDP alone.
 What the tracker took is its own count; ghosts are peers that it lists when the mirror has gone.
 """
 
@@ -17,6 +18,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from seeder.net.addresses import HostPort
 from seeder.units import parse_size
 from tests.benchmarks.setup import machine, show
 from tests.e2e.daemon import SeederDaemon
@@ -28,6 +30,7 @@ from tests.support.objects import KIB, Torrent, content, make_torrent
 
 BUCKET, PREFIX = "archive", "sets/"
 PIECE = 16 * KIB
+UDP_PORT = 6969
 LATEST = 2700.0
 """Seconds until a phase counts as one that never ends."""
 QUIET = 5.0
@@ -138,6 +141,7 @@ def main() -> None:
     parser.add_argument("--torrents", type=int, default=5000)
     parser.add_argument("--size", type=parse_size, default=32 * KIB)
     parser.add_argument("--connections", type=int, default=20)
+    parser.add_argument("--udp", action="store_true")
     options = parser.parse_args()
     bodies = {
         f"{PREFIX}part-{number:05}.tar": content(options.size, seed=number)
@@ -157,6 +161,9 @@ def main() -> None:
             "objects": [entry | {"piece_length": f"{PIECE} B"}],
             "peer": {"connections_per_address": options.connections},
         }
+        udp = HostPort(network.address(DAEMON_ADDRESS), UDP_PORT)
+        if options.udp:
+            settings["tracker"] = {"udp_listen": [str(udp)]}
         daemon = SeederDaemon(
             settings, directory=directory / "seeder", address=network.address(DAEMON_ADDRESS)
         )
@@ -171,7 +178,7 @@ def main() -> None:
                 body,
                 name=key.removeprefix(PREFIX),
                 piece_length=PIECE,
-                trackers=[daemon.announce_url],
+                trackers=[f"udp://{udp}/announce" if options.udp else daemon.announce_url],
             )
             for key, body in bodies.items()
         ]
