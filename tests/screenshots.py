@@ -1,4 +1,4 @@
-"""Takes the pictures of the status page and of the public list that README.md shows.
+"""Takes the pictures of the status page and of the public list that the documents show.
 
     python -m tests.screenshots [-o config]
 
