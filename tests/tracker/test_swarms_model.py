@@ -134,20 +134,51 @@ class TrackerMachine(RuleBasedStateMachine):
         which=st.integers(0, 99),
         fields=FIELDS,
         later=LATER,
-        port=st.sampled_from([None, None, 0, 5]),
+        moves=st.sampled_from(
+            [{}, {}, {}, {"port": 0}, {"port": 5}, {"key": b"k"}, {"peer_id": b"E" * 20}]
+        ),
+        address=st.sampled_from([None, None, *ADDRESSES]),
+        by_alias=st.booleans(),
     )
     def somebody_known(
-        self, *, which: int, fields: dict[str, Any], later: float, port: int | None
+        self,
+        *,
+        which: int,
+        fields: dict[str, Any],
+        later: float,
+        moves: dict[str, Any],
+        address: str | None,
+        by_alias: bool,
     ) -> None:
-        """Announce again, perhaps with another port, or without one to stop."""
+        """Announce again, perhaps from elsewhere, with another port, or in the name of another."""
         known = self._known()
         info_hash, endpoint, (peer_id, key) = known[which % len(known)]
-        port = int.from_bytes(endpoint[-2:], "big") if port is None else port
-        key = b"" if key.startswith(b"@") else key
-        if not port:
-            fields = {**fields, "event": AnnounceEvent.STOPPED}
-        request = AnnounceRequest(info_hash, peer_id, port, key=key, **fields)
-        self._announce(request, endpoint[:-2], later)
+        if info_hash == HYBRID and by_alias:
+            info_hash = ALIAS
+        request = AnnounceRequest(
+            info_hash,
+            peer_id,
+            int.from_bytes(endpoint[-2:], "big"),
+            key=b"" if key.startswith(b"@") else key,
+            **fields,
+        )._replace(**moves)
+        if not request.port:
+            request = request._replace(event=AnnounceEvent.STOPPED)
+        source = endpoint[:-2] if address is None else packed(address)
+        self._announce(request, source, later)
+
+    @precondition(lambda self: self._known())
+    @rule(which=st.integers(0, 99), client=st.sampled_from(CLIENTS), fields=FIELDS)
+    def somebody_else(
+        self, *, which: int, client: tuple[bytes, bytes], fields: dict[str, Any]
+    ) -> None:
+        """Another client comes to a known endpoint, to stop it or to take it over."""
+        known = self._known()
+        info_hash, endpoint, _ = known[which % len(known)]
+        port = int.from_bytes(endpoint[-2:], "big")
+        for event in (AnnounceEvent.STOPPED, AnnounceEvent.NONE):
+            request = AnnounceRequest(info_hash, client[0], port, key=client[1], **fields)
+            self._announce(request._replace(event=event), endpoint[:-2], 0.0)
 
     def _known(self) -> list[tuple[InfoHash, bytes, ClientName]]:
         return [
