@@ -22,6 +22,7 @@ SeederError                  whatever we raise on purpose; str() is one line for
 ├── DownloadRefused          ours or the origin's: a download over HTTP that can't begin or go on
 ├── FetchFailed              a stranger's server, or the way to it, which a command asked over HTTP
 ├── WireError                a peer's: ends that peer's session, counted by `reason`
+├── StoreAway                the cluster's store, or the way to it: a node goes on by itself
 └── StorageError             the local disk's: unwritable, full, unreadable
     ├── StateUnusable        the state directory: another seeder uses it, or the disk refuses it
     ├── LedgerDamaged        the ledger's file: what it holds is not what was written
@@ -168,6 +169,14 @@ class WireError(SeederError):
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+
+
+class StoreAway(SeederError):
+    """The Redis that a cluster shares gave no answer, or refused; `reason` is half a line."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the store of the cluster {reason}")
         self.reason = reason
 
 

@@ -68,6 +68,7 @@ DEBIAN_PACKAGES = {
     "caddy": "tests behind Caddy",
     "openssl": "tests behind nginx",
     "systemd": "checks of the systemd units",
+    "redis-server": "tests of several nodes",
     "prometheus": "checks of metrics, rules and dashboard",
 }
 

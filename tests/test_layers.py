@@ -50,6 +50,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("torrent", "net", "files"),
     ("config", "cache", "tracker", "http"),
     ("ledger", "s3"),
+    ("cluster",),
     ("metainfo", "upload"),
     ("peer", "publish", "gateway"),
     ("admin",),

@@ -10,12 +10,14 @@ from operator import attrgetter
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
+from seeder.admin.cluster import cluster_metrics
 from seeder.admin.exposition import Family, Histogram, Labels, labels
 from seeder.admin.pulse import Pulse
 from seeder.admin.reloads import RELOAD_OUTCOMES, Reloads
 from seeder.admin.stalls import STALLED, StalledObjects
 from seeder.admin.sums import Sums
 from seeder.cache.pieces import CacheStatistics
+from seeder.cluster.cluster import Cluster
 from seeder.ledger.budget import Remaining
 from seeder.ledger.counters import FORMER
 from seeder.ledger.database import LedgerStatistics
@@ -49,6 +51,8 @@ class NodeState:
     ledger: LedgerStatistics
     reloads: Reloads
     pulse: Pulse
+    cluster: Cluster | None = None
+    """None for a node by itself."""
 
 
 class ProcessMetrics:
@@ -74,6 +78,7 @@ def node_metrics(node: NodeState) -> Iterator[Family | Histogram]:
     yield from _budget(node.budget)
     yield from _ledger(node.ledger)
     yield from _reloads(node.reloads)
+    yield from cluster_metrics(node.cluster)
     yield Histogram(
         "seeder_loop_lag_seconds",
         "How late the event loop wakes a task; two measurements a second",

@@ -14,6 +14,7 @@ import trio
 
 from seeder import __version__
 from seeder.admin.accounts import Accounts
+from seeder.admin.cluster import cluster_document
 from seeder.admin.exposition import slices
 from seeder.admin.figures import figures
 from seeder.admin.metrics import NodeState, ProcessMetrics, node_metrics
@@ -23,6 +24,7 @@ from seeder.admin.rows import Foremost, batched
 from seeder.admin.stalls import StalledObjects, pace, stall_document
 from seeder.admin.sums import add_up
 from seeder.cache.pieces import PieceCache
+from seeder.cluster.cluster import Cluster
 from seeder.gateway.downloads import Downloads
 from seeder.ledger.budget import Budget
 from seeder.ledger.database import LedgerDatabase, LedgerStatistics
@@ -108,6 +110,8 @@ class Overview:
     """What the origin charges; a reload may change it."""
     metrics_objects: int
     """The most objects that have series of their own in /metrics."""
+    cluster: Cluster | None = None
+    """This node's part in it; None for a node by itself."""
     unready: str | None = "starting"
     """Why the node isn't ready; None once everything is open and loaded."""
     reloads: Reloads = field(default_factory=lambda: Reloads(time.time()))
@@ -198,6 +202,7 @@ class Overview:
             "cache": {name: getattr(cache, name) for name in cache.__dataclass_fields__},
             "origins": self.origins_document(),
             "ledger": ledger_document(self.database.statistics()),
+            "cluster": cluster_document(self.cluster),
         }
 
     def origins_document(self) -> dict[str, object]:
@@ -248,6 +253,8 @@ class Overview:
                 parts.append(f"origin {name} is stalled: {told.stall}")
             elif not told.reachable:
                 parts.append(f"origin {name} is away: {told.reason}")
+        if self.cluster is not None and (fault := self.cluster.fault):
+            parts.append(fault)
         if alone := self._stalled_alone():
             parts.append(alone)
         trouble = states[State.FAILED] + states[State.FAULTY]
@@ -296,6 +303,7 @@ class Overview:
             ledger=self.database.statistics(),
             reloads=self.reloads,
             pulse=self.pulse,
+            cluster=self.cluster,
         )
         parts: list[bytes] = []
         for part in slices((*node_metrics(node), *figures(sums, self.prices))):

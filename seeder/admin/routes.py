@@ -94,7 +94,12 @@ class AdminRoutes:
                 reason = self._overview.unready
                 if reason is not None:
                     return _response(503, f"not ready: {reason}\n".encode())
-                return _response(200, b"ready\n")
+                cluster = self._overview.cluster
+                fault = None if cluster is None else cluster.fault
+                # It serves all the same: taken out of service it would be of no use at all.
+                return _response(
+                    200, f"ready, degraded: {fault}\n".encode() if fault else b"ready\n"
+                )
         file = self._files.get(request.path)
         if file is not None:
             return _response(200, file.body, content_type=file.content_type)

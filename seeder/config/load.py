@@ -17,6 +17,7 @@ from seeder.config.sections import (
     AdminSettings,
     BudgetSettings,
     CacheSettings,
+    ClusterSettings,
     Config,
     GatewaySettings,
     LogSettings,
@@ -39,6 +40,7 @@ _TABLES: Mapping[str, type[BaseModel]] = {
     "cache": CacheSettings,
     "admin": AdminSettings,
     "gateway": GatewaySettings,
+    "cluster": ClusterSettings,
     "savings": SavingsSettings,
     "budget": BudgetSettings,
     "log": LogSettings,
@@ -97,6 +99,7 @@ def _between_values(config: Config) -> Iterator[str]:
             "peer.public_address: is needed with tracker.trusted_proxies, since behind a proxy"
             " nothing else says where peers reach this seeder"
         )
+    yield from _lone_cluster(config)
     yield from _unpriced_budgets(config)
 
 
@@ -200,6 +203,8 @@ def _unknown(place: Place) -> str:
     key = str(place[-1])
     if _CREDENTIAL.search(key) and _section(place) == _READ_KEYS:
         return "unknown key; secrets never stand here: use secret_file or secret_credential"
+    if _CREDENTIAL.search(key) and _section(place) == "cluster":
+        return "unknown key; secrets never stand here: use password_file or password_credential"
     if _CREDENTIAL.search(key):
         return "unknown key; credentials never stand here: use the AWS chain (environment, profile)"
     section = _section(place)
@@ -217,7 +222,9 @@ def _unknown(place: Place) -> str:
 def _keys(section: str) -> tuple[str, ...]:
     if section == _READ_KEYS:
         return tuple(ReadKeySettings.model_fields)
-    return tuple(key for key in _TABLES[section].model_fields if key != "name")
+    fields = _TABLES[section].model_fields
+    # An origin's name is in its heading.
+    return tuple(key for key in fields if (section, key) != ("origin", "name"))
 
 
 def _section(place: Place) -> str | None:
@@ -269,6 +276,16 @@ def _shown(value: object) -> str:
     else:
         text = "{...}" if value else "{}"  # a table, which may hold a misplaced secret
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 4]}... "
+
+
+def _lone_cluster(config: Config) -> Iterator[str]:
+    """Yield a line for each key of [cluster] that does nothing as it stands."""
+    cluster = config.cluster
+    if cluster.store is None:
+        for key in sorted(cluster.model_fields_set - {"store", "replicas", "prefix"}):
+            yield f"cluster.{key}: does nothing without cluster.store, the Redis that nodes share"
+    elif cluster.ca_file is not None and not cluster.store.startswith("rediss:"):
+        yield 'cluster.ca_file: goes with a store at "rediss://...", which is Redis over TLS'
 
 
 def _nameless_objects(objects: object) -> Iterator[str]:

@@ -41,6 +41,7 @@ from seeder.config.texts import (
     check_endpoint,
     check_families,
     check_gateway_url,
+    check_store,
     check_tracker_url,
     check_udp_announce_url,
     check_web_seed,
@@ -70,7 +71,7 @@ TORRENT_FORMATS: tuple[TorrentFormat, ...] = ("v1", "hybrid")
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 LOG_LEVELS: tuple[LogLevel, ...] = ("debug", "info", "warning", "error")
 LOG_ROOMS = (
-    *("admin", "cache", "config", "daemon", "gateway", "http", "ledger", "metainfo"),
+    *("admin", "cache", "cluster", "config", "daemon", "gateway", "http", "ledger", "metainfo"),
     *("net", "peer", "publish", "s3", "torrent", "tracker", "upload"),
 )
 """Parts of the program whose lines may have a level of their own."""
@@ -321,6 +322,38 @@ class AdminSettings(Settings):
     """The most objects that have metrics of their own; of more, only sums are told."""
 
 
+class ClusterSettings(Settings):
+    """[cluster]: the nodes that share their swarms and limits through one Redis.
+
+    Its password is in a file or a systemd credential, which `seeder.cluster.password` reads.
+    """
+
+    store: Annotated[str, checked(check_store)] | None = None
+    """The Redis; None is a node by itself."""
+    name: (
+        Annotated[str, text("[A-Za-z0-9._:@-]+", "a name of letters, digits, . _ : @ -", 100)]
+        | None
+    ) = None
+    """This node's, unlike any other's; None is the host's name and the port of [peer]."""
+    replicas: Annotated[int, count(1, 100)] = 2
+    """Nodes that read and seed each object."""
+    prefix: Annotated[str, text("[A-Za-z0-9._:-]+", "letters, digits, . _ : -", 100)] = "seeder"
+    """What our keys in Redis begin with: clusters that share one have a prefix each."""
+    password_file: AnyPath | None = None
+    password_credential: (
+        Annotated[str, text("[A-Za-z0-9._-]+", "the name of a systemd credential", 255)] | None
+    ) = None
+    ca_file: ExistingFile | None = None
+    """Whose certificates are trusted at a rediss:// URL; None is the system's."""
+
+    @field_validator("password_credential")
+    @classmethod
+    def _one_password(cls, credential: str | None, info: ValidationInfo) -> str | None:
+        if credential is not None and info.data.get("password_file") is not None:
+            raise ValueError("want either a password_file or a password_credential, not both")
+        return credential
+
+
 class SavingsSettings(Settings):
     """[savings]: what the origin charges, in any currency; a GB is 2^30 bytes, as S3 bills it."""
 
@@ -386,6 +419,7 @@ class Config(Settings):
     gateway: GatewaySettings = GatewaySettings()
     cache: CacheSettings
     admin: AdminSettings = AdminSettings()
+    cluster: ClusterSettings = ClusterSettings()
     savings: SavingsSettings = SavingsSettings()
     budget: BudgetSettings = BudgetSettings()
     log: LogSettings = LogSettings()

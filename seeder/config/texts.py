@@ -147,6 +147,42 @@ def _check_announce(text: str) -> str:
     return text
 
 
+def check_store(text: str) -> str:
+    """Return the URL of a Redis server: redis://HOST:PORT, rediss:// for TLS, or unix://PATH.
+
+    It may name a user and the number of a database, but no password.
+    """
+    example = '"redis://10.0.0.5:6379", "rediss://..." for TLS or "unix:///run/redis/redis.sock"'
+    if not text.isascii() or not text.isprintable() or " " in text or "#" in text:
+        raise ValueError(f"want a URL such as {example}")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:  # its text may hold a part of a password
+        raise ValueError(f"want a URL such as {example}") from None
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise ValueError(f"want a URL such as {example}")
+    if parts.password is not None:
+        raise ValueError("want no password: it goes into password_file or password_credential")
+    local = parts.scheme == "unix"
+    if local:
+        named = not parts.hostname and parts.path.strip("/") != ""
+        database = re.fullmatch("(db=([0-9]{1,5}))?", parts.query)
+    else:
+        named = parts.hostname is not None and _is_host_or_ipv6(parts.hostname) and not parts.query
+        database = re.fullmatch("/?([0-9]{1,5})?", parts.path)
+    if not named or port == 0:
+        raise ValueError(f"want a URL such as {example}")
+    if database is None:
+        where = "?db=NUMBER" if local else "/NUMBER"
+        raise ValueError(f"want nothing behind it, or a database as {where}")
+    return text
+
+
+def _is_host_or_ipv6(host: str) -> bool:
+    return ip_version(host) == 6 or _is_host(host)
+
+
 def check_domain(text: str) -> str:
     """Return a domain name in lower case."""
     if not _HOST_NAME.fullmatch(text) or not _is_host(text) or ip_version(text) == 4:

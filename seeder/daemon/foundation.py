@@ -3,13 +3,14 @@
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
 import trio
 
 from seeder.cache.pieces import PieceCache
+from seeder.cluster.cluster import Cluster, make_cluster
 from seeder.config.sections import Config
 from seeder.daemon.tasks import locked_state, running
 from seeder.ledger.budget import Budget, Spent
@@ -48,6 +49,8 @@ class Foundation:
     library: Library
     makers: Mapping[str, Maker]
     """By the names of their origins."""
+    cluster: Cluster | None
+    """This node's part in it; None for a node by itself."""
 
     def account(self, torrent: Torrent) -> Account:
         """Return what the traffic of a torrent is booked on."""
@@ -61,6 +64,7 @@ async def open_foundation(
     rng: random.Random,
     *,
     resume: bool = False,
+    name: str | None = None,
     refresh: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
 ) -> AsyncIterator[Foundation]:
     """Run a foundation for the length of the block; StorageError if others use its directories.
@@ -68,9 +72,13 @@ async def open_foundation(
     What the block does is counted in `ledger`, an empty one, and written to disk; `refresh` is
     called before each write. With `resume` the ledger goes on from what former runs counted; their
     accounts begin as FORMER. The ledger stops last, with a last write.
+
+    With a `name` the node takes part in the configured cluster, by this name if none is configured;
+    ConfigError where that can't be.
     """
     state = config.state_directory
     with locked_state(state):
+        cluster = None if name is None else make_cluster(config.cluster, name, state)
         database = await LedgerDatabase.open(state / LEDGER)
         if resume:
             await database.load(ledger)
@@ -101,12 +109,16 @@ async def open_foundation(
             name: Maker(origin, Ladder(origin, cache, state / BUILDS, rng), store, ledger, cache)
             for name, origin in origins.items()
         }
-        async with (
-            running(partial(database.run, ledger, refresh=refresh)),
-            running(history.run),
-            running(origins.run),
-            running(cache.run),
-        ):
+        async with AsyncExitStack() as stack:
+            if cluster is not None:
+                await stack.enter_async_context(running(cluster.run))
+            for task in (
+                partial(database.run, ledger, refresh=refresh),
+                history.run,
+                origins.run,
+                cache.run,
+            ):
+                await stack.enter_async_context(running(task))
             yield Foundation(
                 ledger=ledger,
                 database=database,
@@ -118,6 +130,7 @@ async def open_foundation(
                 store=store,
                 library=library,
                 makers=makers,
+                cluster=cluster,
             )
 
 

@@ -2,6 +2,7 @@
 
 import random
 import secrets
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -86,10 +87,13 @@ async def open_node(
     """
     rng = random.Random()
     catalog, ledger = Catalog(loading=True), Ledger()
+    name = f"{socket.gethostname()}:{address_of(listeners.peer[0]).port}"
     swarms = _make_swarms(config, listeners, rng)
     accounts = Accounts(ledger, catalog, swarms)
     async with (
-        open_foundation(config, ledger, rng, resume=True, refresh=accounts.refresh) as foundation,
+        open_foundation(
+            config, ledger, rng, resume=True, name=name, refresh=accounts.refresh
+        ) as foundation,
         SwarmFile(swarms, config.state_directory / SWARMS).remembered(),
         trio.open_nursery() as nursery,
     ):
@@ -140,6 +144,7 @@ async def open_node(
             listeners=listeners.addresses(),
             prices=prices_of(config),
             metrics_objects=config.admin.metrics_objects,
+            cluster=foundation.cluster,
         )
         node = Node(
             config=config,

@@ -106,7 +106,7 @@ def _fixed(running: Config, wanted: Config) -> Iterator[str]:
     for name in ("state_directory", "origins"):
         if getattr(wanted, name) != getattr(running, name):
             yield name
-    for section in ("tracker", "peer", "gateway", "cache", "admin"):
+    for section in ("tracker", "peer", "gateway", "cache", "admin", "cluster"):
         before, after = getattr(running, section), getattr(wanted, section)
         for name in type(before).model_fields:
             live = (section == "peer" and name in LIVE) or (section, name) == ("gateway", "keys")

@@ -51,6 +51,7 @@ class Daemon(Overview):
 
     def __init__(self) -> None:
         self.unready = None
+        self.cluster = None
         self.ledger = Ledger()
         self.prices = Prices(0.09, 0.0004)
         self.history = History(Path("/nonexistent/ledger.sqlite"), self.ledger)

@@ -854,7 +854,8 @@ def test_the_example_explains_every_key(read: Load, tmp_path: Path) -> None:
     }
     assert written.keys() == (Config.model_fields.keys() - {"origins"}) | {"origin"}
     for name, table in _TABLES.items():
-        assert written[name].keys() == table.model_fields.keys() - {"name"}, name
+        in_heading = {"name"} if name == "origin" else set()
+        assert written[name].keys() == table.model_fields.keys() - in_heading, name
     keys = written["gateway"]["keys"]
     assert set().union(*keys) == ReadKeySettings.model_fields.keys()
 
@@ -863,8 +864,68 @@ def test_the_examples_behind_a_hash_are_right_as_well(read: Load, tmp_path: Path
     example = EXAMPLE.read_text(encoding="utf-8")
     (tmp_path / "nelson.torrent").write_bytes(b"de")
     (tmp_path / "ca.pem").write_bytes(b"")
+    # A password comes from a file or a credential.
+    example = re.sub("^# password_credential .*", "", example, flags=re.MULTILINE)
+    example = example.replace('"redis://10', '"rediss://10')
     uncommented = re.sub(COMMENTED, "", example, flags=re.MULTILINE)
-    config = read(uncommented.replace("/etc/seeder/ca.pem", "ca.pem"))
+    config = read(re.sub(r"/etc/seeder/(redis-)?ca\.pem", "ca.pem", uncommented))
     assert config.objects[0].piece_length == MIB
     assert [key.access_key_id for key in config.gateway.keys] == ["READER", "OTHER"]
     assert config.peer.public_address == (HostPort("203.0.113.7", 6881),)
+
+
+# -- [cluster]
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        "redis://10.0.0.5",
+        "redis://10.0.0.5:6379/3",
+        "redis://seeder@redis.example.org:6380",
+        "rediss://[2001:db8::1]:6379/0",
+        "unix:///run/redis/redis.sock",
+        "unix://seeder@/run/redis.sock?db=2",
+    ],
+)
+def test_a_store_is_a_redis_by_tcp_tls_or_a_socket(read: Load, store: str) -> None:
+    assert read(f'{ONE_OBJECT}[cluster]\nstore = "{store}"\n').cluster.store == store
+
+
+@pytest.mark.parametrize(
+    ("lines", "start"),
+    [
+        ('store = "http://10.0.0.5"', 'cluster.store = "http://10.0.0.5": want a URL such as'),
+        ('store = "10.0.0.5:6379"', "cluster.store"),
+        ('store = "redis://"', 'cluster.store = "redis://": want a URL such as'),
+        ('store = "redis://h:99999"', "cluster.store"),
+        ('store = "redis://h:0"', "cluster.store"),
+        ('store = "redis://h/a"', "cluster.store"),
+        ('store = "redis://h?db=1"', "cluster.store"),
+        ('store = "redis://h/0#x"', "cluster.store"),
+        ('store = "redis://[::1"', "cluster.store"),
+        ('store = "unix://run/redis.sock"', "cluster.store"),
+        ('store = "unix:///run/redis.sock/?db=x"', "cluster.store"),
+        ('store = "redis://u:hunter2@h"', 'cluster.store = "redis://***@h": want no password'),
+        ('store = "redis://h"\nname = "a b"', "cluster.name"),
+        ('store = "redis://h"\nname = ""', "cluster.name"),
+        ('store = "redis://h"\nreplicas = 0', "cluster.replicas"),
+        ('store = "redis://h"\nprefix = "{a}"', "cluster.prefix"),
+        ('store = "redis://h"\npassword = "x"', "cluster.password: unknown key; secrets never"),
+        ('store = "redis://h"\nnodes = 2', "cluster.nodes: unknown key; there are store, name"),
+        (
+            'store = "redis://h"\npassword_file = "x"\npassword_credential = "y"',
+            'cluster.password_credential = "y": want either',
+        ),
+        ('name = "a"', "cluster.name: does nothing without cluster.store"),
+        ('password_file = "p"', "cluster.password_file: does nothing without cluster.store"),
+        ('store = "redis://h"\nca_file = "my.pem"', "cluster.ca_file: goes with a store at"),
+    ],
+)
+def test_a_cluster_that_cant_be_is_told_in_a_line(
+    read: Load, tmp_path: Path, lines: str, start: str
+) -> None:
+    (tmp_path / "my.pem").write_bytes(b"")
+    problem = only_problem(read, f"{ONE_OBJECT}[cluster]\n{lines}\n")
+    assert problem.startswith(start)
+    assert "hunter2" not in problem

@@ -1,0 +1,38 @@
+"""How a node stands to its cluster, for /status.json, /readyz and the metrics."""
+
+from collections.abc import Iterator
+
+from seeder.admin.exposition import Family
+from seeder.cluster.cluster import Cluster
+
+
+def cluster_document(cluster: Cluster | None) -> dict[str, object] | None:
+    """Return it in the form of /status.json; None for a node by itself."""
+    if cluster is None:
+        return None
+    health, membership = cluster.health, cluster.membership
+    return {
+        "name": membership.name,
+        "up": cluster.fault is None,
+        "reason": cluster.fault,
+        "since": health.since,
+        "outages": health.outages,
+        "replicas": cluster.settings.replicas,
+        "members": [{"name": each.name, **each.document()} for each in membership.members],
+    }
+
+
+def cluster_metrics(cluster: Cluster | None) -> Iterator[Family]:
+    """Yield its families; a node by itself has no series of the first two."""
+    alone = cluster is None
+    up, members, outages = 0, 0, 0
+    if cluster is not None:
+        up = int(cluster.health.up and cluster.fault is None)
+        members, outages = len(cluster.membership.members), cluster.health.outages
+    for name, text, value in (
+        ("seeder_cluster_up", "1 while the store of the cluster can be used", up),
+        ("seeder_cluster_members", "Nodes of the cluster, this one included", members),
+    ):
+        yield Family(name, "gauge", text, [] if alone else [("", value)])
+    text = "How often the store of the cluster went away"
+    yield Family("seeder_cluster_outages_total", "counter", text, [("", outages)])

@@ -1,0 +1,115 @@
+"""A node's part in its cluster, built of the settings: the store, the members, how they stand."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+from urllib.parse import urlsplit
+
+import trio
+
+from seeder.cluster.clock import SharedClock
+from seeder.cluster.health import Health
+from seeder.cluster.keys import Keys
+from seeder.cluster.members import Membership
+from seeder.cluster.password import read_password
+from seeder.cluster.store import Store
+from seeder.config.sections import ClusterSettings
+from seeder.errors import ConfigError
+from seeder.files import read_file, replace_file, storage_errors
+
+TOKEN = "node"
+"""Below the state directory: what tells this node from another one of the same name."""
+_TOKEN_LENGTH = 32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cluster:
+    """What the parts of a node have of the cluster; `run` has to run for it."""
+
+    settings: ClusterSettings
+    keys: Keys
+    store: Store
+    health: Health
+    membership: Membership
+
+    @property
+    def fault(self) -> str | None:
+        """Why the node is on its own, in a line; None while it isn't."""
+        if self.membership.refused:
+            return self.membership.refused
+        fault = self.health.fault
+        return None if fault is None else f"the store of the cluster {fault}"
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Take part in the cluster until cancelled.
+
+        It has started once the store has answered for the first time, or failed to.
+        """
+        connected = trio.CancelScope(shield=True)  # for the farewell
+
+        async def connect() -> None:
+            with connected:
+                await self.store.run_links()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connect)
+            try:
+                await self.membership.run(task_status=task_status)
+            finally:
+                connected.cancel()
+
+
+def make_cluster(settings: ClusterSettings, name: str, state: Path) -> Cluster | None:
+    """Return the node's part in the cluster; None where the settings name no store.
+
+    `name` is this node's where the settings have none, `state` its state directory, which is
+    locked. ConfigError, StorageError. A store that is away is no error.
+    """
+    if settings.store is None:
+        return None
+    try:
+        # An extra, which takes half a second to import.
+        from seeder.cluster.redis import RedisStore, address_of  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigError(
+            [f'cluster.store: takes the extra "redis": pip install "seeder[redis]" ({error})']
+        ) from error
+    address = address_of(settings, read_password(settings))
+    return cluster_over(RedisStore(address, settings.name or name), settings, name, state)
+
+
+def cluster_over(store: Store, settings: ClusterSettings, name: str, state: Path) -> Cluster:
+    """Return the node's part in a cluster over this store; StorageError."""
+    keys = Keys(settings.prefix)
+    clock = SharedClock(trio.current_time, time.time())
+    health = Health(shown(str(settings.store)), time.time)
+    membership = Membership(
+        settings.name or name,
+        read_token(state),
+        store=store,
+        keys=keys,
+        clock=clock,
+        health=health,
+    )
+    return Cluster(settings, keys, store, health, membership)
+
+
+def read_token(state: Path) -> str:
+    """Return the token of a state directory, made at the first time; StorageError."""
+    path = state / TOKEN
+    with storage_errors(path, "read"):
+        data = read_file(path, _TOKEN_LENGTH + 1)
+    text = b"" if data is None else data.strip()
+    if len(text) == _TOKEN_LENGTH and text.isalnum():
+        return text.decode()
+    token = token_hex(_TOKEN_LENGTH // 2)
+    with storage_errors(path, "written"):
+        replace_file(path, [token.encode() + b"\n"], durable=True)
+    return token
+
+
+def shown(store: str) -> str:
+    """Return a store's URL without its user."""
+    parts = urlsplit(store)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

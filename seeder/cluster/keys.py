@@ -1,0 +1,29 @@
+"""The names of a cluster's keys in Redis; seeder/README.md says what each holds.
+
+All begin with the cluster's prefix, so that several clusters share a Redis, and an ACL can hold the
+user to them: ~PREFIX:*. Each expires by itself when nobody writes it any more.
+
+No I/O.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of the cluster with this prefix."""
+
+    prefix: str
+
+    def _key(self, *names: str) -> bytes:
+        return ":".join((self.prefix, *names)).encode()
+
+    @property
+    def nodes(self) -> bytes:
+        """A hash: each member by its name, as `members` writes it."""
+        return self._key("nodes")
+
+    @property
+    def era(self) -> bytes:
+        """A text that is made anew when the store has lost what it held."""
+        return self._key("era")

@@ -1,0 +1,54 @@
+"""The store as it is: one Redis (or Valkey), by a connection that is kept up."""
+
+import ssl
+from collections.abc import Sequence
+from urllib.parse import unquote, urlsplit
+
+from seeder.cluster.link import Address, RedisLink
+from seeder.cluster.store import Argument, Reply, Script
+from seeder.config.sections import ClusterSettings
+from seeder.errors import ConfigError
+
+USUAL_PORT = 6379
+
+
+class RedisStore:
+    """Scripts of a Redis; `run_links` keeps its connection up."""
+
+    def __init__(self, address: Address, name: str) -> None:
+        """`name` is this node's."""
+        self._asked = RedisLink(address, f"seeder:{name}")
+
+    async def run_links(self) -> None:
+        """Keep the connections up."""
+        await self._asked.run()
+
+    async def run(
+        self, script: Script, keys: Sequence[bytes], arguments: Sequence[Argument] = ()
+    ) -> Reply:
+        """Run a script and return what it returns; StoreAway."""
+        return await self._asked.run_script(script, keys, arguments)
+
+
+def address_of(settings: ClusterSettings, password: str | None) -> Address:
+    """Return the address that the settings' URL names; ConfigError for a bad `ca_file`."""
+    url = str(settings.store)
+    parts = urlsplit(url)
+    tls = None
+    if parts.scheme == "rediss":
+        try:
+            tls = ssl.create_default_context(cafile=settings.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            problem = f"cluster.ca_file: {settings.ca_file} holds no certificate that can be read"
+            raise ConfigError([problem]) from error
+    local = parts.scheme == "unix"
+    number = parts.query.removeprefix("db=") if local else parts.path.strip("/")
+    return Address(
+        host="" if local else str(parts.hostname),
+        port=parts.port or USUAL_PORT,
+        path=unquote(parts.path) if local else "",
+        database=int(number or 0),
+        username=unquote(parts.username) if parts.username else None,
+        password=password,
+        tls=tls,
+    )

@@ -1,0 +1,50 @@
+"""Secrets, which never stand in the TOML: read from files or systemd credentials."""
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
+"""The variable with the directory in which systemd puts what LoadCredential= names."""
+_LONGEST = 1024
+"""Bytes of a file that are read; a longer one holds no secret."""
+
+
+def secret_path(file: Path | None, credential: str | None, environment: Mapping[str, str]) -> Path:
+    """Return where a secret is, in a file or a credential, of which one is named; ValueError."""
+    if file is not None:
+        return file
+    assert credential is not None
+    directory = environment.get(CREDENTIALS)
+    if not directory:
+        raise ValueError(
+            f'the credential "{credential}" is not there: it takes a service of systemd with'
+            f" LoadCredential={credential}:PATH"
+        )
+    return Path(directory) / credential
+
+
+def read_secret(path: Path, pattern: re.Pattern[bytes], wanted: str) -> str:
+    """Return the one line of a file; ValueError says what is wrong, without showing the line.
+
+    Others must be able neither to read the file nor to write it.
+    """
+    try:
+        # Without O_NONBLOCK we'd wait for the writer of a pipe.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as f:
+            status = os.fstat(f.fileno())
+            data = f.read(_LONGEST) if stat.S_ISREG(status.st_mode) else b""
+    except OSError as error:
+        raise ValueError(f"{path} can't be read: {error.strerror}") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"{path} is no file")
+    if status.st_mode & 0o027:
+        raise ValueError(f"others can read or change {path}; chmod 600 {path}")
+    try:
+        if pattern.fullmatch(data):
+            return data.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        pass
+    raise ValueError(f"{path}: want {wanted}")

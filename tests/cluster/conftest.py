@@ -1,0 +1,33 @@
+"""A real Redis for each test that wants one, and nodes that share it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from seeder.cluster import members
+from tests.cluster.support import MakeNode, make_node
+from tests.support.redis import RedisServer, why_no_redis
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have nodes say more often that they are there."""
+    monkeypatch.setattr(members, "BEAT", 0.05)
+    monkeypatch.setattr(members, "SILENCE", 3.0)
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    """Run a Redis; skip where there is none."""
+    if reason := why_no_redis():
+        pytest.skip(reason)
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def node(redis: RedisServer, nursery: trio.Nursery, tmp_path: Path) -> MakeNode:
+    """Return a maker of nodes that take part in a cluster over that Redis."""
+    return make_node(redis.url, nursery, tmp_path)
