@@ -255,7 +255,7 @@ class Connection:
         try:
             answer = self._handler(self._request(head))
             if isinstance(answer, Response):
-                self._reply(answer, head.request.method)
+                self._reply(answer, head.method)
             else:
                 self._pending = answer
         except Exception:
@@ -264,13 +264,17 @@ class Connection:
     def _request(self, head: Head) -> Request:
         if self._local is None:
             self._local = self._sock.getsockname()[:2]
-        request = head.request
-        path, query = split_target(request.target)
+        target, headers = head.target, head.headers
+        if target.startswith(b"/"):
+            path, _, query = target.partition(b"?")
+        else:
+            path, query = split_target(target)
+            headers = effective_headers(target, headers)
         return Request(
-            request.method,
+            head.method,
             path,
             query,
-            effective_headers(request.target, request.headers),
+            headers,
             self._peer,
             self._local,
             head.has_body,
@@ -278,9 +282,9 @@ class Connection:
 
     def _fail(self, head: Head) -> None:
         """Reply with 500 for a handler that raised; to be called while its exception is handled."""
-        _LOG.exception("the handler of %r failed", head.request.target)
+        _LOG.exception("the handler of %r failed", head.target)
         response = Response(500, b"internal error\n", ((b"Content-Type", b"text/plain"),))
-        self._reply(response, head.request.method)
+        self._reply(response, head.method)
 
     def _reply(self, response: Response, method: bytes) -> None:
         """Make a response the next thing to be sent."""
@@ -344,7 +348,7 @@ class Connection:
         try:
             with trio.fail_after(self._limits.handler_timeout):
                 response = await pending
-            self._reply(response, head.request.method)
+            self._reply(response, head.method)
         except Exception:
             self._fail(head)
         finally:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 from typing import NamedTuple, Protocol, TypeAlias
 from urllib.parse import unquote_to_bytes
@@ -23,7 +24,13 @@ _STATUS_LINES = {
 }
 _REFUSALS = {431: "the head is too long", 501: "no such transfer coding here"}
 """What we say where h11 refuses, by the status that it proposes; its own words show Python's."""
+LONGEST_KNOWN = 1024
+"""Bytes of headers that are remembered at most, of 512 kinds."""
+_PLAIN_GET = re.compile(rb"GET ([!-~]+) HTTP/1\.1\r\n")
+_ANY_GET = b"GET / HTTP/1.1\r\n"
 _BARE = re.compile(rb"[\x7f-\xff]")
+FEW = 2
+"""Headers of a reply up to which it is kept how they are written."""
 _BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 
 
@@ -57,9 +64,11 @@ class SentMeter(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """The head of a request; `path` and `query` are raw, as they stand in the target."""
+class Request(NamedTuple):
+    """The head of a request; `path` and `query` are raw, as they stand in the target.
+
+    A named tuple, since thousands are made a second.
+    """
 
     method: bytes
     path: bytes
@@ -126,7 +135,10 @@ class RequestRefused(Exception):
 class Head(NamedTuple):
     """What h11 made of one request."""
 
-    request: h11.Request
+    method: bytes
+    target: bytes
+    headers: Sequence[Header]
+    """Names in lower case."""
     has_body: bool
     keep_alive: bool
 
@@ -137,6 +149,9 @@ class RequestReader:
     Bare bytes above 0x7e in a target are taken as if they were percent-encoded, since some clients
     encode no more than they must. A request without Host, which HTTP/1.1 needs, is read as one of
     HTTP/1.0 for the paths `hostless`. Empty lines before a request are passed over (RFC 9112, 2.2).
+
+    Reading with h11 costs as much as answering. So a GET that came whole and by itself is read
+    by its first line, and what h11 made of the same headers before is taken for the rest.
     """
 
     __slots__ = ("_hostless", "_limit", "_parser", "_raw")
@@ -144,7 +159,8 @@ class RequestReader:
     def __init__(self, limit: int, hostless: Collection[bytes] = ()) -> None:
         self._limit = limit
         self._hostless = hostless
-        self._parser = h11.Connection(h11.SERVER, limit)
+        self._parser: h11.Connection | None = None
+        """Has been fed `_raw`; None until it is needed."""
         self._raw = b""
         """What was fed since the last head."""
 
@@ -164,7 +180,8 @@ class RequestReader:
             data = data.lstrip(b"\r\n")
             if not data:
                 return
-        self._parser.receive_data(data)
+        if self._parser is not None:
+            self._parser.receive_data(data)
         self._raw += data
 
     def next_head(self) -> Head | None:
@@ -173,6 +190,14 @@ class RequestReader:
         After a request that has a body or doesn't keep the connection, or that was refused, no
         other follows.
         """
+        if self._parser is None:
+            head = _plain_head(self._raw)
+            if head is not None:
+                self._raw = b""
+                return head
+            if not self._raw:
+                return None
+            self._feed_anew(self._raw)
         try:
             found = self._read()
         except h11.RemoteProtocolError as error:
@@ -184,18 +209,24 @@ class RequestReader:
                 raise RequestRefused(status, "the head is too long", self._page())
             return None
         event, has_body = found
-        keep_alive = self._parser.their_state is h11.DONE and not has_body
-        self._raw = b""
+        parser = self._parser
+        assert parser is not None
+        keep_alive = parser.their_state is h11.DONE and not has_body
+        self._raw, self._parser = b"", None
         if keep_alive:
-            rest, _ = self._parser.trailing_data
-            self._parser = h11.Connection(h11.SERVER, self._limit)
+            rest, _ = parser.trailing_data
             if rest:
                 self.feed(rest)
-        return Head(event, has_body, keep_alive)
+        return Head(event.method, event.target, list(event.headers), has_body, keep_alive)
+
+    def _feed_anew(self, raw: bytes) -> None:
+        self._parser = h11.Connection(h11.SERVER, self._limit)
+        self._parser.receive_data(raw)
 
     def _read(self) -> tuple[h11.Request, bool] | None:
         """Return the next request and whether it has a body; h11.RemoteProtocolError."""
         parser = self._parser
+        assert parser is not None
         event = parser.next_event()
         if type(event) is not h11.Request:
             return None
@@ -233,11 +264,39 @@ class RequestReader:
 
     def _read_anew(self, raw: bytes) -> tuple[h11.Request, bool] | None:
         """Return the request that other bytes make with a new parser, if they make one."""
-        self._parser = h11.Connection(h11.SERVER, self._limit)
-        self._parser.receive_data(raw)
+        self._feed_anew(raw)
         with suppress(h11.RemoteProtocolError):
             return self._read()
         return None
+
+
+def _plain_head(raw: bytes) -> Head | None:
+    """Return the request that is all of `raw`, if it is a GET that needs no more thought."""
+    line = _PLAIN_GET.match(raw)
+    if line is None or not raw.endswith(b"\r\n\r\n") or len(raw) - line.end() > LONGEST_KNOWN:
+        return None
+    found = _plain_headers(raw[line.end() :])
+    return None if found is None else Head(b"GET", line[1], found[0], False, found[1])
+
+
+@lru_cache(maxsize=512)
+def _plain_headers(raw: bytes) -> tuple[tuple[Header, ...], bool] | None:
+    """Return what h11 makes of the headers of a GET without a body, and of nothing behind them.
+
+    That is the headers and whether the connection is kept; None where there is anything to say.
+    All requests of a client have the same, and mostly those of all clients of one kind.
+    """
+    parser = h11.Connection(h11.SERVER, LONGEST_KNOWN + len(_ANY_GET))
+    parser.receive_data(_ANY_GET + raw)
+    with suppress(h11.RemoteProtocolError):
+        event = parser.next_event()
+        if type(event) is not h11.Request or type(parser.next_event()) is not h11.EndOfMessage:
+            return None
+        headers = tuple(event.headers)
+        bodiless = all(name not in (b"transfer-encoding", b"content-length") for name, _ in headers)
+        if bodiless and not parser.trailing_data[0]:
+            return headers, parser.their_state is h11.DONE
+    return None
 
 
 def split_target(target: bytes) -> tuple[bytes, bytes]:
@@ -282,15 +341,25 @@ def encode_head(response: Response, *, date: bytes, close: bool, length: int | N
 
     Without a `length` the body ends with the connection.
     """
-    lines = [_STATUS_LINES[response.status], b"Date: ", date, b"\r\n"]
-    for name, value in response.headers:
+    status, headers = response.status, response.headers
+    begin = _head_begin(status, headers) if len(headers) <= FEW else _joined(status, headers)
+    end = b"Connection: close\r\n\r\n" if close else b"\r\n"
+    if length is None or status in _BODILESS:
+        return b"%bDate: %b\r\n%b" % (begin, date, end)
+    return b"%bDate: %b\r\nContent-Length: %d\r\n%b" % (begin, date, length, end)
+
+
+def _joined(status: int, headers: Sequence[Header]) -> bytes:
+    lines = [_STATUS_LINES[status]]
+    for name, value in headers:
         if b"\r" in value or b"\n" in value:
             raise ValueError(f"a line break in the reply's {name.decode()}: {value!r}")
         lines += (name, b": ", value, b"\r\n")
-    if length is not None and response.status not in _BODILESS:
-        lines.append(b"Content-Length: %d\r\n" % length)
-    lines.append(b"Connection: close\r\n\r\n" if close else b"\r\n")
     return b"".join(lines)
+
+
+_head_begin = lru_cache(maxsize=128)(_joined)
+"""Replies of few headers have the same again and again."""
 
 
 def decoded_query(query: bytes) -> Parameters:

@@ -26,7 +26,16 @@ from seeder.units import parse_size
 from tests.benchmarks.load import Target, run_load
 from tests.benchmarks.seeding import depth_for
 from tests.benchmarks.setup import machine, numbers, show
-from tests.benchmarks.trackers import OTHERS, CLIENTS, Answers, Asker, Running, fetch_opentracker, ours, why_not
+from tests.benchmarks.trackers import (
+    CLIENTS,
+    OTHERS,
+    Answers,
+    Asker,
+    Running,
+    fetch_opentracker,
+    ours,
+    why_not,
+)
 from tests.e2e.network import Namespace
 from tests.support.objects import MIB
 

@@ -9,7 +9,6 @@ import contextlib
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -250,9 +249,7 @@ def _listens(tracker: Running) -> bool:
     return False
 
 
-Start = Callable[
-    [Namespace, Path, Sequence[str]], contextlib.AbstractContextManager[Running]
-]
+Start = Callable[[Namespace, Path, Sequence[str]], contextlib.AbstractContextManager[Running]]
 OTHERS: dict[str, Start] = {"opentracker": opentracker, "npm": npm}
 
 

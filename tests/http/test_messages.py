@@ -29,10 +29,53 @@ def test_requests_are_the_same_however_their_bytes_are_cut(raw: bytes, cuts: lis
     for start, stop in pairwise(edges):
         reader.feed(raw[start:stop])
         while (head := reader.next_head()) is not None:
-            heads.append(head.request.target)
+            heads.append(head.target)
     lines = [line.split(b" ")[1] for line in raw.split(b"\n") if b" HTTP/" in line]
     assert heads == [line.replace(b"\x7f\x80\xff", b"%7F%80%FF") for line in lines]
     assert not reader.started
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Host: a\r\n\r\n",
+        b"hOsT:a\r\nX-Y:  z \t\r\nConnection: Close\r\n\r\n",
+        b"Host: a\r\nConnection: keep-alive\r\nAccept-Encoding: gzip\r\n\r\n",
+        b"Host: a\r\nX: a\r\n b\r\n\r\n",
+        b"Host: a\nX: b\r\n\r\n",
+        b"Host: a\r\nX: " + b"b" * 1100 + b"\r\n\r\n",
+        b"Host: a\r\nContent-Length: 0\r\n\r\n",
+        b"Host: a\r\nContent-Length: 9\r\n\r\n",
+        b"Host: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"Host: a\n\nGET /other HTTP/1.1\r\nHost: b\r\n\r\n",
+        b"Host: a\r\n\r\nGET /other HTTP/1.1\r\nHost: b\r\n\r\n",
+        b"Host: a\r\nHost: b\r\n\r\n",
+        b"Host: a\r\nX Y: b\r\n\r\n",
+        b"Host: a\r\nX: \0\r\n\r\n",
+        b"X: a\r\n\r\n",
+        b"\r\n",
+    ],
+)
+def test_a_get_that_comes_at_once_is_read_as_in_two_parts(rest: bytes) -> None:
+    raw = b"GET /announce?info_hash=%00&x HTTP/1.1\r\n" + rest
+
+    def read(*parts: bytes) -> list[object]:
+        reader, found = RequestReader(2 * LIMIT), list[object]()
+        try:
+            for part in parts:
+                reader.feed(part)
+                while (head := reader.next_head()) is not None:
+                    found.append((*head[:2], list(head.headers), *head[3:]))
+                    if not head.keep_alive:
+                        return found
+        except RequestRefused as refusal:
+            found.append((refusal.status, str(refusal)))
+        return found
+
+    parted = read(raw[:9], raw[9:])
+    assert parted
+    # The second time, what was made of the headers is known.
+    assert read(raw) == read(raw) == parted
 
 
 @given(st.one_of(st.binary(max_size=LIMIT), st.text(max_size=200).map(str.encode)))

@@ -95,8 +95,7 @@ def _take_heads(reader: RequestReader, found: list[object]) -> bool:
             return True
         if head is None:
             return False
-        request = head.request
-        found.append((request.method, request.target, list(request.headers.raw_items())))
+        found.append((head.method, head.target, list(head.headers)))
         if not head.keep_alive:
             return True
     return False
@@ -113,7 +112,7 @@ def _heads_of_h11(stream: bytes) -> list[object]:
             event = parser.next_event()
             if type(event) is not h11.Request:
                 break
-            found.append((event.method, event.target, list(event.headers.raw_items())))
+            found.append((event.method, event.target, list(event.headers)))
             if type(parser.next_event()) is not h11.EndOfMessage:
                 break
             if parser.their_state is not h11.DONE:
@@ -336,15 +335,14 @@ def _ask(head: Head) -> None:
         index=OnePage(page_of(ENTRY, previous="a", after="b")),
         now=NOW,
     )
-    request = head.request
-    path, query = split_target(request.target)
+    path, query = split_target(head.target)
     for peer in ("192.0.2.1", "198.51.100.1"):
         response = public.ask(
             Request(
-                request.method,
+                head.method,
                 path,
                 query,
-                request.headers,
+                head.headers,
                 (peer, 4711),
                 ("203.0.113.7", 6969),
                 head.has_body,
@@ -355,10 +353,10 @@ def _ask(head: Head) -> None:
         length = len(response.body) if length is None else length
         sent = encode_head(response, date=b"now", close=False, length=length)
         parser = h11.Connection(h11.CLIENT)
-        method = "HEAD" if request.method == b"HEAD" else "GET"
+        method = "HEAD" if head.method == b"HEAD" else "GET"
         parser.send(h11.Request(method=method, target="/", headers=[("Host", "t")]))
         parser.send(h11.EndOfMessage())
-        body = response.body if carries_body(request.method, response.status) else b""
+        body = response.body if carries_body(head.method, response.status) else b""
         parser.receive_data(sent + body)
         told = parser.next_event()
         assert isinstance(told, h11.Response)
