@@ -7,7 +7,8 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -33,10 +34,18 @@ from seeder.config.unlikely import doubt
 from seeder.daemon import run as daemon
 from seeder.daemon.logs import FORMS, Form, log_to_stderr
 from seeder.errors import ConfigError, SeederError, StorageError
+from seeder.gateway.certificates import (
+    certificate_names,
+    doubts,
+    is_due,
+    is_out_of_reach,
+    read_tls,
+)
 from seeder.gateway.keys import out_of_reach, read_keys
 from seeder.gateway.links import Links, announce_url
 from seeder.ledger.spending import explain_limits
 from seeder.ledger.statement import WAYS, By
+from seeder.net.certificates import Certificate
 from seeder.units import parse_moment, parse_size, rounded_size
 from seeder.upload.standing import explain_copies, explain_listed
 
@@ -140,6 +149,7 @@ def check(path: Path, online: bool) -> None:
     unseen = list(out_of_reach(config.gateway))
     try:
         read_keys(config.gateway, without=unseen)
+        certificate = _certificate(config)
     except ConfigError as error:
         _fail(error)
     prefixes = sum(entry.prefix is not None for entry in config.objects)
@@ -147,7 +157,8 @@ def check(path: Path, online: bool) -> None:
     kinds = [(count, "object", "objects"), (prefixes, "prefix", "prefixes")]
     found = [f"{number} {one if number == 1 else more}" for number, one, more in kinds if number]
     click.echo(f"{path}: ok, {' and '.join(found)}")
-    for warning in chain(advise(config), doubt(config), doubt_machine(config)):
+    about_tls = () if certificate is None else _doubts(config, certificate)
+    for warning in chain(advise(config), doubt(config), doubt_machine(config), about_tls):
         click.echo(f"warning: {warning}")
     for line in explain_limits(config):
         click.echo(line)
@@ -157,9 +168,25 @@ def check(path: Path, online: bool) -> None:
     click.echo(explain_copies(peer.copies_per_address, peer.connections_per_address))
     for access_key_id in unseen:
         click.echo(f"gateway.keys: {access_key_id}: not checked: only the service reads its secret")
+    if config.tracker.tls and certificate is None:
+        click.echo("tracker.tls_certificate: not checked: only the service reads its credentials")
     if online:
         log_to_stderr(logging.WARNING)
         _run(partial(check_online, config, click.echo))
+
+
+def _certificate(config: Config) -> Certificate | None:
+    """Return the certificate, None if there is none or only the service has it; ConfigError."""
+    tracker = config.tracker
+    return read_tls(tracker) if tracker.tls and not is_out_of_reach(tracker) else None
+
+
+def _doubts(config: Config, certificate: Certificate) -> Iterator[str]:
+    with suppress(ConfigError):
+        port = config.tracker.main_listen[0].port
+        announce = announce_url(config, port, certificate.names)
+        yield from doubts(config, certificate, announce)
+    yield from is_due(certificate, time.time())
 
 
 @main.command()
@@ -244,7 +271,8 @@ def _split(name: str) -> tuple[str, str]:
 def _links(config: Config) -> Links:
     tracker = config.tracker
     udp_port = tracker.udp_listen[0].port if tracker.udp_listen else 0
-    return Links.of(config, announce_url(config, tracker.listen[0].port), udp_port=udp_port)
+    announce = announce_url(config, tracker.main_listen[0].port, certificate_names(tracker))
+    return Links.of(config, announce, udp_port=udp_port)
 
 
 @main.command()

@@ -8,7 +8,7 @@ from seeder.admin.lately import Lately
 from seeder.admin.limits import limits
 from seeder.admin.notices import notices
 from seeder.admin.opened import Opened
-from seeder.admin.overview import Overview
+from seeder.admin.overview import Overview, certificate_document
 from seeder.admin.peers import PeerRates, departure_rows
 from seeder.admin.table import Table
 from seeder.admin.view import View
@@ -87,6 +87,7 @@ class Cockpit:
             "prefixes": [prefix.document() for prefix in prefixes[:SHOWN_PREFIXES]],
             "prefixes_in_all": len(prefixes),
             "limits": list(limits(overview.uploads, overview.origins)),
+            "certificate": certificate_document(overview.certificate),
             "listeners": {
                 name: list(map(str, addresses)) for name, addresses in overview.listeners.items()
             },

@@ -4,6 +4,7 @@ A family's labels take few values, whatever strangers and S3 do: names of the co
 words that this code knows.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -18,6 +19,8 @@ from seeder.admin.stalls import STALLED, StalledObjects
 from seeder.admin.sums import Sums
 from seeder.cache.pieces import CacheStatistics
 from seeder.cluster.cluster import Cluster
+from seeder.gateway.certificates import LiveCertificate
+from seeder.http.tls import HandshakeResult
 from seeder.ledger.budget import Remaining
 from seeder.ledger.counters import FORMER
 from seeder.ledger.database import LedgerStatistics
@@ -50,6 +53,7 @@ class NodeState:
     budget: Sequence[Remaining]
     ledger: LedgerStatistics
     reloads: Reloads
+    certificate: LiveCertificate | None = None
     pulse: Pulse
     cluster: Cluster | None = None
     """None for a node by itself."""
@@ -79,10 +83,32 @@ def node_metrics(node: NodeState) -> Iterator[Family | Histogram]:
     yield from _ledger(node.ledger)
     yield from _reloads(node.reloads)
     yield from cluster_metrics(node.cluster)
+    yield from _certificate(node.certificate)
     yield Histogram(
         "seeder_loop_lag_seconds",
         "How late the event loop wakes a task; two measurements a second",
         [("", node.pulse.lags)],
+    )
+
+
+def _certificate(certificate: LiveCertificate | None) -> Iterator[Family]:
+    ends = [] if certificate is None else [("", certificate.current.ends)]
+    yield _gauge(
+        "seeder_tls_certificate_expiry_timestamp_seconds",
+        "When the certificate of the public listeners expires; nothing without TLS",
+        ends,
+    )
+    fault = certificate is not None and certificate.fault is not None
+    yield _gauge(
+        "seeder_tls_certificate_refused",
+        "1 while the files of certificate and key can't be used and former ones are in force",
+        [("", int(fault))],
+    )
+    counts = Counter[HandshakeResult]() if certificate is None else certificate.handshakes
+    yield _counter(
+        "seeder_tls_handshakes_total",
+        "Connections to the public listeners with TLS by how they began",
+        [(labels(result=how), counts[how]) for how in HandshakeResult],
     )
 
 

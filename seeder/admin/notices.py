@@ -1,5 +1,6 @@
 """What needs a person, a line each, for the strip at the top of the status page."""
 
+import time
 from collections.abc import Iterator
 
 from seeder.admin.overview import Overview
@@ -23,6 +24,10 @@ def notices(overview: Overview) -> Iterator[str]:
         yield "the disk cache can't be written: pieces are kept in memory only (see the log)"
     if overview.budget.level is not Level.NORMAL:
         yield f"budget: {explain_level(overview.budget)}"
+    if overview.certificate is not None:
+        concern = overview.certificate.concern(time.time())
+        if concern is not None:
+            yield concern
     reloads = overview.reloads
     if reloads.last != "ok":
         extent = "" if reloads.last == "refused" else " wholly"

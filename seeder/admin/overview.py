@@ -25,7 +25,9 @@ from seeder.admin.stalls import StalledObjects, pace, stall_document
 from seeder.admin.sums import add_up
 from seeder.cache.pieces import PieceCache
 from seeder.cluster.cluster import Cluster
+from seeder.gateway.certificates import LiveCertificate
 from seeder.gateway.downloads import Downloads
+from seeder.http.tls import HandshakeResult
 from seeder.ledger.budget import Budget
 from seeder.ledger.database import LedgerDatabase, LedgerStatistics
 from seeder.ledger.history import History
@@ -114,6 +116,8 @@ class Overview:
     """This node's part in it; None for a node by itself."""
     unready: str | None = "starting"
     """Why the node isn't ready; None once everything is open and loaded."""
+    certificate: LiveCertificate | None = None
+    """Of the listeners with TLS, if there are any."""
     reloads: Reloads = field(default_factory=lambda: Reloads(time.time()))
     pulse: Pulse = field(default_factory=Pulse)
     _process: ProcessMetrics = field(default_factory=ProcessMetrics)
@@ -199,6 +203,7 @@ class Overview:
             },
             "loop": {"lag": self.pulse.worst},
             "reload": self.reloads.document(),
+            "certificate": certificate_document(self.certificate),
             "cache": {name: getattr(cache, name) for name in cache.__dataclass_fields__},
             "origins": self.origins_document(),
             "ledger": ledger_document(self.database.statistics()),
@@ -302,6 +307,7 @@ class Overview:
             budget=self.budget.left(),
             ledger=self.database.statistics(),
             reloads=self.reloads,
+            certificate=self.certificate,
             pulse=self.pulse,
             cluster=self.cluster,
         )
@@ -329,6 +335,18 @@ def _nested(counts: Mapping[tuple[_Outer, _Inner], int]) -> dict[_Outer, dict[_I
     for (outer, inner), count in counts.items():
         nested.setdefault(outer, {})[inner] = count
     return nested
+
+
+def certificate_document(certificate: LiveCertificate | None) -> dict[str, object] | None:
+    """Return the certificate in force and how handshakes ended, in the form of /status.json."""
+    if certificate is None:
+        return None
+    return {
+        "names": certificate.current.names,
+        "ends": certificate.current.ends,
+        "fault": certificate.fault,
+        "handshakes": {how: certificate.handshakes[how] for how in HandshakeResult},
+    }
 
 
 def ledger_document(statistics: LedgerStatistics) -> dict[str, object]:

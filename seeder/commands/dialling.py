@@ -9,6 +9,7 @@ import trio
 
 from seeder.config.sections import Config
 from seeder.errors import BencodeError, FetchFailed
+from seeder.gateway.certificates import certificate_names
 from seeder.gateway.links import announce_url
 from seeder.http.client import connect, fetch
 from seeder.net.addresses import HostPort
@@ -20,7 +21,8 @@ _LARGEST_REPLY = 64 * 1024
 
 async def dial(config: Config, tell: Callable[[str], None]) -> None:
     """Tell a line for the announce URL and for each public address: what answers from here."""
-    announce = announce_url(config, config.tracker.listen[0].port)
+    tracker = config.tracker
+    announce = announce_url(config, tracker.main_listen[0].port, certificate_names(tracker))
     dialled: dict[str, Callable[[], Awaitable[None]]] = {
         f"tracker.announce_url: {announce}": partial(_announce, announce)
     }

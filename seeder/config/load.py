@@ -94,6 +94,7 @@ def _between_sections(raw: Mapping[str, object]) -> Iterator[str]:
 def _between_values(config: Config) -> Iterator[str]:
     """Yield a line for each mistake that the values show together."""
     yield from _gateway_keys(config)
+    yield from _half_tls(config)
     if config.tracker.trusted_proxies and not config.peer.public_address:
         yield (
             "peer.public_address: is needed with tracker.trusted_proxies, since behind a proxy"
@@ -322,6 +323,7 @@ def _repeated_addresses(raw: Mapping[str, object]) -> Iterator[str]:
     first: dict[tuple[bool, HostPort], str] = {}
     for section, key in (
         ("tracker", "listen"),
+        ("tracker", "tls_listen"),
         ("tracker", "udp_listen"),
         ("peer", "listen"),
         ("admin", "listen"),
@@ -339,6 +341,18 @@ def _repeated_addresses(raw: Mapping[str, object]) -> Iterator[str]:
             taken = first.setdefault((key == "udp_listen", address), _key(place))
             if address.port and taken != _key(place):
                 yield _line(place, text, f"taken by {taken}; write another port")
+
+
+def _half_tls(config: Config) -> Iterator[str]:
+    """Yield a line for each setting of TLS without which another one is of no use."""
+    tracker = config.tracker
+    given = tracker.tls_key is not None or tracker.tls_key_credential is not None
+    if tracker.tls and not given:
+        yield "tracker.tls_key: is missing; it names the file with the certificate's private key"
+    if given and not tracker.tls:
+        yield "tracker.tls_certificate: is missing, and a key alone is of no use"
+    if tracker.tls_listen and not tracker.tls and not given:
+        yield "tracker.tls_certificate: is missing, without which tls_listen can't speak TLS"
 
 
 def _gateway_keys(config: Config) -> Iterator[str]:

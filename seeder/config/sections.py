@@ -86,6 +86,7 @@ _PublicAddresses = Annotated[
     AfterValidator(check_families),
 ]
 _Network = Annotated[IPNetwork, parsed(parse_network, IPNetwork)]
+_Credential = Annotated[str, text("[A-Za-z0-9._-]+", "the name of a systemd credential", 255)]
 
 
 class OriginSettings(Settings):
@@ -207,6 +208,14 @@ class TrackerSettings(Settings):
     listen: Annotated[tuple[_Address, ...], array('["0.0.0.0:6969"]', least=1)] = (
         HostPort("0.0.0.0", 6969),
     )
+    tls_certificate: AnyPath | None = None
+    """The certificate and those that lead to a root, with which `listen` (or `tls_listen`) speaks
+    TLS."""
+    tls_key: AnyPath | None = None
+    tls_certificate_credential: _Credential | None = None
+    tls_key_credential: _Credential | None = None
+    tls_listen: Annotated[tuple[_Address, ...], array('["0.0.0.0:443"]')] = ()
+    """Where it is asked by TLS, so that `listen` stays without."""
     announce_url: Annotated[str, checked(check_announce_url)] | None = None
     """What torrents name; None derives it from the addresses when a torrent is written."""
     udp_listen: Annotated[tuple[_Address, ...], array('["0.0.0.0:6969"]')] = ()
@@ -223,6 +232,24 @@ class TrackerSettings(Settings):
     """In one swarm."""
     trusted_proxies: Annotated[tuple[_Network, ...], array('["10.0.0.5"]')] = ()
     """Networks of reverse proxies whose X-Forwarded-For is believed."""
+
+    @property
+    def tls(self) -> bool:
+        """Whether it is asked by TLS."""
+        return self.tls_certificate is not None or self.tls_certificate_credential is not None
+
+    @property
+    def main_listen(self) -> tuple[HostPort, ...]:
+        """The addresses that torrents name one of: those with TLS, if there are any."""
+        return self.tls_listen or self.listen
+
+    @field_validator("tls_certificate_credential", "tls_key_credential")
+    @classmethod
+    def _one_place(cls, credential: str | None, info: ValidationInfo) -> str | None:
+        name = str(info.field_name).removesuffix("_credential")
+        if credential is not None and info.data.get(name) is not None:
+            raise ValueError(f"want either {name} or {name}_credential, not both")
+        return credential
 
 
 class PeerSettings(Settings):
@@ -263,9 +290,7 @@ class ReadKeySettings(Settings):
         str, text("[A-Za-z0-9._-]{3,128}", "an access key id of 3 to 128 letters, digits, . _ -")
     ]
     secret_file: AnyPath | None = None
-    secret_credential: (
-        Annotated[str, text("[A-Za-z0-9._-]+", "the name of a systemd credential", 255)] | None
-    ) = None
+    secret_credential: _Credential | None = None
     objects: Annotated[
         tuple[Annotated[str, text("[^/]+/.+", 'objects such as "quotes/*"', 2048)], ...],
         array('["quotes/*"]', least=1),

@@ -153,10 +153,13 @@ def _odd_addresses(config: Config) -> Iterator[str]:
                     f"{key}: {everywhere[0]} is IPv6 alone, and clients without it can't connect;"
                     f' add "0.0.0.0:{everywhere[0].port}"'
                 )
-    if (tracker.announce_url or "").startswith("https:") and not tracker.trusted_proxies:
+    yield from _plain_urls(config)
+    is_https = (tracker.announce_url or "").startswith("https:")
+    if is_https and not tracker.tls and not tracker.trusted_proxies:
         yield (
             "tracker.trusted_proxies: is empty, and announce_url is https: a proxy answers that,"
             " and every client seems to come from it; name its address"
+            " (or tls_certificate, if no proxy does)"
         )
     open_to_all = [each for each in config.admin.listen if not _is_loopback(each.host)]
     if open_to_all:
@@ -164,6 +167,19 @@ def _odd_addresses(config: Config) -> Iterator[str]:
             f"admin.listen: {_join(open_to_all)}: whoever reaches that sees the status page, which"
             " has no password; listen on 127.0.0.1, or keep others out by a firewall"
         )
+
+
+def _plain_urls(config: Config) -> Iterator[str]:
+    """Yield a line for each URL of ours without TLS where there is nothing but TLS."""
+    tracker = config.tracker
+    if not tracker.tls or tracker.tls_listen or tracker.trusted_proxies:
+        return
+    for key, url in _own_urls(config):
+        if url.startswith("http:"):
+            yield (
+                f"{key}: {url}: tracker.listen speaks TLS alone, since there is a tls_certificate;"
+                " write https://, or list the addresses for TLS in tls_listen"
+            )
 
 
 def _odd_ports(config: Config) -> Iterator[str]:
@@ -176,6 +192,8 @@ def _odd_ports(config: Config) -> Iterator[str]:
     for key, url in _own_urls(config):
         parts = urlsplit(url)
         meant = "tracker.udp_listen" if parts.scheme == "udp" else "tracker.listen"
+        if parts.scheme == "https" and config.tracker.tls_listen:
+            meant = "tracker.tls_listen"
         told.append((key, url, meant, parts.port or _PORTS[parts.scheme]))
     for key, value, meant, port in told:
         if not listen[meant] or any(each.port == port for each in listen[meant]):
@@ -225,6 +243,7 @@ def _public_listeners(config: Config) -> dict[str, Sequence[HostPort]]:
     tracker, peer = config.tracker, config.peer
     return {
         "tracker.listen": tracker.listen,
+        "tracker.tls_listen": tracker.tls_listen,
         "tracker.udp_listen": tracker.udp_listen,
         "peer.listen": peer.listen,
     }

@@ -1,7 +1,7 @@
 """The listening sockets of a node: passed by systemd, or opened here."""
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from seeder.config.sections import Config
@@ -15,6 +15,7 @@ class Listeners:
     """The listening sockets by what they are for."""
 
     tracker: list[socket.socket]
+    tracker_tls: list[socket.socket]
     tracker_udp: list[socket.socket]
     peer: list[socket.socket]
     admin: list[socket.socket]
@@ -27,6 +28,11 @@ class Listeners:
     def _groups(self) -> dict[str, list[socket.socket]]:
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
+    @property
+    def main(self) -> Sequence[socket.socket]:
+        """The tracker's by HTTP that torrents name one of: those with TLS, if there are any."""
+        return self.tracker_tls or self.tracker
+
     def close(self) -> None:
         for group in self._groups().values():
             close_all(group)
@@ -35,18 +41,20 @@ class Listeners:
 def open_listeners(config: Config, activated: Mapping[str, list[socket.socket]]) -> Listeners:
     """Return the sockets that systemd passed, and open those that it didn't; ConfigError.
 
-    A datagram socket with the tracker's name is for its UDP.
+    A datagram socket with the tracker's name is for its UDP. Where there is a certificate and no
+    socket of its own for TLS, the tracker's all speak it.
     """
     groups: dict[str, list[socket.socket]] = {}
     problems: list[str] = []
     stream, datagrams = (listen, socket.SOCK_STREAM), (bind_datagrams, socket.SOCK_DGRAM)
-    for name, key, addresses, (open_one, kind) in (
-        ("tracker", "tracker.listen", config.tracker.listen, stream),
-        ("tracker_udp", "tracker.udp_listen", config.tracker.udp_listen, datagrams),
-        ("peer", "peer.listen", config.peer.listen, stream),
-        ("admin", "admin.listen", config.admin.listen, stream),
+    for name, passed_as, key, addresses, (open_one, kind) in (
+        ("tracker", "tracker", "tracker.listen", config.tracker.listen, stream),
+        ("tracker_tls", "tracker-tls", "tracker.tls_listen", config.tracker.tls_listen, stream),
+        ("tracker_udp", "tracker", "tracker.udp_listen", config.tracker.udp_listen, datagrams),
+        ("peer", "peer", "peer.listen", config.peer.listen, stream),
+        ("admin", "admin", "admin.listen", config.admin.listen, stream),
     ):
-        passed = activated.get(name.partition("_")[0], ())
+        passed = activated.get(passed_as, ())
         groups[name] = [each for each in passed if each.type is kind]
         if groups[name]:
             continue
@@ -55,6 +63,13 @@ def open_listeners(config: Config, activated: Mapping[str, list[socket.socket]])
                 groups[name].append(open_one(address.host, address.port, key))
             except ConfigError as error:
                 problems += error.problems
+    if groups["tracker_tls"] and not config.tracker.tls:
+        problems.append(
+            "tracker.tls_certificate: is missing, without which the socket tracker-tls that systemd"
+            " passed can't speak TLS"
+        )
+    if config.tracker.tls and not groups["tracker_tls"]:
+        groups["tracker"], groups["tracker_tls"] = [], groups["tracker"]
     listeners = Listeners(**groups)
     if problems:
         listeners.close()

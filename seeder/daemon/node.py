@@ -1,10 +1,11 @@
 """The parts of one running node, each built from those before it."""
 
+import logging
 import random
 import secrets
 import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,12 +25,15 @@ from seeder.daemon.listeners import Listeners, address_of
 from seeder.daemon.public_address import PublicAddress
 from seeder.daemon.restraint import Restraint
 from seeder.daemon.swarm_file import SwarmFile
+from seeder.errors import ConfigError
 from seeder.gateway.access import Keyring, ReadKey
+from seeder.gateway.certificates import LiveCertificate
 from seeder.gateway.clients import Clients
 from seeder.gateway.datagrams import TrackerDatagrams
 from seeder.gateway.downloads import Downloads
 from seeder.gateway.links import Links, announce_url
 from seeder.gateway.routes import PublicRoutes, public_routes
+from seeder.http.tls import Security
 from seeder.ledger.counters import Ledger
 from seeder.ledger.spending import prices_of
 from seeder.net.addresses import HostPort
@@ -43,6 +47,8 @@ from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from seeder.upload.plans import SuperSeeds
 from seeder.upload.uploads import Uploads
+
+_LOG = logging.getLogger(__name__)
 
 CLIENT = f"seeder/{__version__}"
 # Azureus style (BEP 20); no other client is SB.
@@ -75,11 +81,39 @@ class Node:
     links: Links
     public_address: PublicAddress
     admin_address: HostPort | None
+    clients: Clients
+    certificate: LiveCertificate | None
+
+    def security(self, listeners: Sequence[socket.socket]) -> Security | None:
+        """Return what speaking TLS on these listeners takes; None if there is no certificate."""
+        certificate = self.certificate
+        if certificate is None:
+            return None
+        return Security(
+            listeners,
+            lambda: certificate.current.context,
+            self.clients.admit_handshake,
+            certificate.handshakes,
+        )
+
+    def announce_url(self, config: Config) -> str:
+        """Return the URL that torrents name by a configuration; ConfigError."""
+        names = () if self.certificate is None else self.certificate.current.names
+        return announce_url(config, self.tracker_port, names)
+
+    def follow_certificate(self) -> None:
+        """Have torrents name the host that the certificate is for, if nothing else says which."""
+        with suppress(ConfigError):
+            if self.links.follow(self.config, self.announce_url(self.config)):
+                _LOG.info("torrents name %s from now on", self.links.announce)
 
 
 @asynccontextmanager
 async def open_node(
-    config: Config, listeners: Listeners, keys: Sequence[ReadKey]
+    config: Config,
+    listeners: Listeners,
+    keys: Sequence[ReadKey],
+    certificate: LiveCertificate | None = None,
 ) -> AsyncIterator[Node]:
     """Build a node, and run its foundation and its publisher for the length of the block.
 
@@ -117,9 +151,10 @@ async def open_node(
         )
         keyring = Keyring(keys)
         clients = Clients.behind(config.tracker.trusted_proxies, trio.current_time)
-        tracker_port = address_of(listeners.tracker[0]).port
+        tracker_port = address_of(listeners.main[0]).port
+        names = () if certificate is None else certificate.current.names
         udp_port = address_of(listeners.tracker_udp[0]).port if listeners.tracker_udp else 0
-        links = Links.of(config, announce_url(config, tracker_port), udp_port=udp_port)
+        links = Links.of(config, announce_url(config, tracker_port, names), udp_port=udp_port)
         restraint = Restraint(
             foundation,
             swarms=swarms,
@@ -145,6 +180,7 @@ async def open_node(
             prices=prices_of(config),
             metrics_objects=config.admin.metrics_objects,
             cluster=foundation.cluster,
+            certificate=certificate,
         )
         node = Node(
             config=config,
@@ -181,7 +217,11 @@ async def open_node(
             links=links,
             public_address=PublicAddress(swarms, swarms.seeder, config.peer.public_address, links),
             admin_address=address_of(listeners.admin[0]) if listeners.admin else None,
+            clients=clients,
+            certificate=certificate,
         )
+        if certificate is not None:
+            certificate.changed = node.follow_certificate
         with foundation.faults.handled_by(publisher.handle_fault, publisher.handle_recovery):
             yield node
 

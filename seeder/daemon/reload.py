@@ -3,17 +3,17 @@
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import trio
 
 from seeder.admin.reloads import ReloadOutcome
 from seeder.config.load import load
-from seeder.config.sections import Config
+from seeder.config.sections import Config, TrackerSettings
 from seeder.daemon.node import Node
 from seeder.errors import ConfigError, SeederError
 from seeder.gateway.keys import read_keys
-from seeder.gateway.links import announce_url
 from seeder.ledger.spending import prices_of
 
 _LOG = logging.getLogger(__name__)
@@ -32,19 +32,28 @@ LIVE = (
     "public_address",
 )
 """The keys of [peer] that a reload changes."""
+LIVE_TRACKER = (
+    "tls_certificate",
+    "tls_key",
+    "tls_certificate_credential",
+    "tls_key_credential",
+)
+"""Those of [tracker], if there is a certificate before and after."""
 
 
 async def reload(node: Node, path: Path) -> None:
     """Take over the file's objects, access keys, budget, prices, [log], and LIVE keys of [peer].
 
-    A broken file changes nothing.
+    A broken file changes nothing. The certificate is read again; if that can't be used, all else
+    goes on.
     """
     try:
         config = await trio.to_thread.run_sync(load, path)
         keys = await trio.to_thread.run_sync(read_keys, config.gateway)
         live = {name: getattr(config.peer, name) for name in LIVE}
         peer = node.config.peer.model_copy(update=live)
-        served = node.config.model_copy(update={"peer": peer})
+        tracker = _tracker(node.config.tracker, config.tracker)
+        served = node.config.model_copy(update={"peer": peer, "tracker": tracker})
         announce = _announce_url(node, config, served)
     except ConfigError as error:
         _LOG.error("not reloaded, the old configuration stays in force:")
@@ -64,10 +73,16 @@ async def reload(node: Node, path: Path) -> None:
         _LOG.error("not reloaded: %s", why)
         node.overview.reloads.note(time.time(), "refused", why)
         return
+    if node.certificate is not None and tracker.tls:
+        fault = await node.certificate.take_up(tracker)
+        if fault is not None:
+            outcome, reason = "partial", fault
     node.restraint.change(config)
     node.overview.prices = prices_of(config)
     node.uploads.change(node.descriptors.fit(peer))
     node.public_address.change(peer.public_address)
+    with suppress(ConfigError):
+        announce = node.announce_url(served)  # the certificate may have another name now
     if node.links.follow(served, announce):
         _LOG.info("torrents name %s from now on", announce)
     node.keyring.replace(keys)
@@ -81,6 +96,7 @@ async def reload(node: Node, path: Path) -> None:
         update={
             "objects": config.objects,
             "peer": peer,
+            "tracker": tracker,
             "gateway": gateway,
             "budget": config.budget,
             "savings": config.savings,
@@ -93,12 +109,19 @@ async def reload(node: Node, path: Path) -> None:
 
 def _announce_url(node: Node, wanted: Config, served: Config) -> str:
     """Return the URL that torrents name from now on; ConfigError where the file tells none."""
-    announce_url(wanted, node.tracker_port)
+    node.announce_url(wanted)
     try:
-        return announce_url(served, node.tracker_port)
+        return node.announce_url(served)
     except ConfigError:
         # The file sets a key of [tracker] in its stead, and that takes a restart.
         return node.links.announce
+
+
+def _tracker(running: TrackerSettings, wanted: TrackerSettings) -> TrackerSettings:
+    """Return the settings of the tracker after the reload."""
+    if not (running.tls and wanted.tls):
+        return running
+    return running.model_copy(update={name: getattr(wanted, name) for name in LIVE_TRACKER})
 
 
 def _fixed(running: Config, wanted: Config) -> Iterator[str]:
@@ -108,6 +131,8 @@ def _fixed(running: Config, wanted: Config) -> Iterator[str]:
             yield name
     for section in ("tracker", "peer", "gateway", "cache", "admin", "cluster"):
         before, after = getattr(running, section), getattr(wanted, section)
+        if section == "tracker":
+            before = _tracker(before, after)
         for name in type(before).model_fields:
             live = (section == "peer" and name in LIVE) or (section, name) == ("gateway", "keys")
             if not live and getattr(before, name) != getattr(after, name):

@@ -27,9 +27,9 @@ from seeder.daemon.reload import reload
 from seeder.daemon.scrubbing import scrub
 from seeder.daemon.systemd import Notifier, activated_sockets, watchdog_interval
 from seeder.gateway.announces import TRACKER_PAGES
+from seeder.gateway.certificates import LiveCertificate, doubts
 from seeder.gateway.keys import read_keys
 from seeder.http.connection import ServerLimits
-from seeder.http.messages import NOWHERE
 from seeder.http.server import serve as serve_web
 
 _LOG = logging.getLogger(__name__)
@@ -63,34 +63,39 @@ async def serve(
     for line in advise(config):
         _LOG.warning("%s", line)
     keys = read_keys(config.gateway)
+    certificate = LiveCertificate(config.tracker) if config.tracker.tls else None
     listeners = open_listeners(config, activated or {})
     try:
-        async with open_node(config, listeners, keys) as node, trio.open_nursery() as serving:
+        async with (
+            open_node(config, listeners, keys, certificate) as node,
+            trio.open_nursery() as serving,
+        ):
             serving.start_soon(node.uploads.run)
             serving.start_soon(node.downloads.run)
             await node.public_address.refresh()
             serving.start_soon(node.public_address.run)
             await serving.start(node.hub.serve, listeners.peer)
             # What the admin listener sends stays in the house, and isn't counted.
-            for group, handler, most, meter, hostless in (
-                (
+            await serving.start(
+                partial(
+                    serve_web,
                     listeners.tracker,
                     node.public,
-                    node.descriptors.public,
-                    node.uploads.overhead,
-                    TRACKER_PAGES,
-                ),
-                (listeners.admin, node.admin, node.descriptors.admin, None, NOWHERE),
-            ):
-                limits = ServerLimits(connections=most)
-                await serving.start(
-                    partial(
-                        serve_web, group, handler, limits=limits, meter=meter, hostless=hostless
-                    )
+                    limits=ServerLimits(connections=node.descriptors.public),
+                    meter=node.uploads.overhead,
+                    hostless=TRACKER_PAGES,
+                    security=node.security(listeners.tracker_tls),
                 )
+            )
+            limits = ServerLimits(connections=node.descriptors.admin)
+            await serving.start(partial(serve_web, listeners.admin, node.admin, limits=limits))
             for each in listeners.tracker_udp:
                 serving.start_soon(node.datagrams.serve, each)
             await node.publisher.apply(config.objects)
+            if certificate is not None:
+                for line in doubts(config, certificate.current, node.links.announce):
+                    _LOG.warning("%s", line)
+                serving.start_soon(certificate.run)
             serving.start_soon(_expire, node)
             serving.start_soon(node.overview.pulse.run)
             serving.start_soon(tell_progress, node.overview)
@@ -109,14 +114,22 @@ async def serve(
 
 
 def _tell_listeners(listeners: Listeners, announce_url: str) -> None:
-    tracker, udp, peers, admin = (
+    tracker, tls, udp, peers, admin = (
         ", ".join(str(address_of(each)) for each in group)
-        for group in (listeners.tracker, listeners.tracker_udp, listeners.peer, listeners.admin)
+        for group in (
+            listeners.tracker,
+            listeners.tracker_tls,
+            listeners.tracker_udp,
+            listeners.peer,
+            listeners.admin,
+        )
     )
+    ways = [tracker] if tracker else []
+    ways += [f"by TLS {tls}"] if tls else []
+    ways += [f"by UDP {udp}"] if udp else []
     _LOG.info(
-        "listening: tracker %s%s, peers %s, admin %s; torrents name %s",
-        tracker,
-        f" and by UDP {udp}" if udp else "",
+        "listening: tracker %s, peers %s, admin %s; torrents name %s",
+        " and ".join(ways),
         peers,
         admin or "nowhere",
         announce_url,

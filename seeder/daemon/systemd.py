@@ -12,7 +12,7 @@ from seeder.errors import ConfigError
 from seeder.units import whole_number
 
 FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START
-SOCKET_NAMES = ("tracker", "peer", "admin")
+SOCKET_NAMES = ("tracker", "tracker-tls", "peer", "admin")
 _LONGEST_STATUS = 1000
 """Characters."""
 

@@ -20,6 +20,8 @@ _LOG = logging.getLogger(__name__)
 LONG_REPLY = 4 * KIB
 """Bytes of a reply that count as a request more: some ask for kilobytes with one line."""
 
+HANDSHAKES_A_SECOND, HANDSHAKES_AT_ONCE = 50.0, 500.0
+"""Connections with TLS from one address: a signature each, whether a request follows or not."""
 REQUESTS_A_SECOND, REQUESTS_AT_ONCE = 50.0, 500.0
 """Requests from one address (IPv6: one /64): room for a large NAT."""
 RANGES_A_SECOND, RANGES_AT_ONCE = 400.0, 4000.0
@@ -85,6 +87,7 @@ class Clients:
         self._limiter = limiter
         self._ranges = ranges
         self._clock = clock
+        self._handshakes = AddressLimiter(HANDSHAKES_A_SECOND, HANDSHAKES_AT_ONCE)
         self._crowded = Notices()
         self.hidden = HiddenClients()
 
@@ -116,6 +119,19 @@ class Clients:
         """Count a client (packed address) as many requests; False when the client has to wait."""
         now = self._clock()
         admitted = self._limiter.admit(client, now, requests)
+        if not admitted:
+            self._tell_crowded(client, now)
+        return admitted
+
+    def admit_handshake(self, host: str) -> bool:
+        """Count a connection with TLS from an address; False when there are too many.
+
+        Those of a trusted proxy are of many clients.
+        """
+        if self._proxies and self._proxies.trusts(parse_ip(host)):
+            return True
+        client, now = packed_address(host), self._clock()
+        admitted = self._handshakes.admit(client, now)
         if not admitted:
             self._tell_crowded(client, now)
         return admitted

@@ -10,6 +10,7 @@ from seeder.errors import ConfigError
 from seeder.gateway.files import files_key
 from seeder.gateway.naming import object_path, quoted_key
 from seeder.net.addresses import HostPort
+from seeder.net.certificates import covers
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import InfoHash, torrent_file
 from seeder.torrent.objects import ObjectRef, PinnedBundle
@@ -154,18 +155,25 @@ def _collections(torrent: Torrent) -> list[str]:
     return [str(pinned.ref)] if isinstance(pinned, PinnedBundle) else []
 
 
-def announce_url(config: Config, port: int) -> str:
+def announce_url(config: Config, port: int, names: Sequence[str] = ()) -> str:
     """Return the URL that torrents name; ConfigError when nothing tells where clients reach us.
 
-    `port` is the tracker listener's.
+    `port` is the tracker listener's, the one with TLS if there is one; `names` are those of the
+    certificate: clients believe it for no other host.
     """
-    if config.tracker.announce_url is not None:
-        return config.tracker.announce_url
-    hosts = [address.host for address in config.tracker.listen]
-    hosts += [address.host for address in config.peer.public_address]
+    tracker = config.tracker
+    if tracker.announce_url is not None:
+        return tracker.announce_url
+    addresses = (*tracker.main_listen, *config.peer.public_address)
+    hosts = [each.host for each in addresses if each.host not in ("0.0.0.0", "::")]
+    if tracker.tls:
+        certified = [host for host in hosts if covers(names, host)]
+        certified += [name for name in names if not name.startswith("*.")]
+        for host in certified or hosts:
+            place = str(HostPort(host, port)).removesuffix(":443")
+            return f"https://{place}/announce"
     for host in hosts:
-        if host not in ("0.0.0.0", "::"):
-            return f"http://{HostPort(host, port)}/announce"
+        return f"http://{HostPort(host, port)}/announce"
     raise ConfigError(
         [
             "tracker.announce_url: is missing, and no other address says where clients reach the"

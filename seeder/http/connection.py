@@ -32,6 +32,7 @@ from seeder.http.messages import (
     split_target,
 )
 from seeder.http.sourced import SourcedBody
+from seeder.http.wire import Wire
 from seeder.net.addresses import Networks
 
 _LOG = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ class Connection:
 
     def __init__(
         self,
-        sock: socket.socket,
+        sock: Wire,
         peer: tuple[str, int],
         handler: Handler,
         limits: ServerLimits,

@@ -21,6 +21,7 @@ import trio
 from seeder.http.connection import Connection, ServerLimits, Want
 from seeder.http.dates import format_date
 from seeder.http.messages import NOWHERE, Handler, Hostless, SentMeter
+from seeder.http.tls import HandshakeResult, Queue, SecureConnection, Security
 from seeder.net.addresses import Networks, SocketAddress, networks_of
 from seeder.net.shares import Shares
 from seeder.net.sockets import accept, packed_address
@@ -40,25 +41,34 @@ async def serve(
     limits: ServerLimits = ServerLimits(),  # noqa: B008  (frozen)
     meter: SentMeter | None = None,
     hostless: Hostless = NOWHERE,
+    security: Security | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer requests on listening sockets until cancelled; the sockets stay the caller's.
 
     A cancelled server accepts no more, closes idle connections, and gives requests that it has
     begun to answer `limits.grace` seconds. `meter` counts what is sent of replies that have no
-    meter of their own. The pages `hostless` are answered without a Host header, too.
+    meter of their own. The pages `hostless` are answered without a Host header, too. On the
+    listeners of `security` clients speak TLS; both kinds share the limits.
     """
-    server = _Server(handler, limits, meter, hostless)
-    for listener in listeners:
+    server = _Server(handler, limits, meter, hostless, security)
+    secure = () if security is None else security.listeners
+    for listener in (*listeners, *secure):
         listener.setblocking(False)
         # Accepted sockets inherit it; a pipelined reply must not wait for the ACK of the last.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     async with trio.open_nursery() as connections:
         try:
             async with trio.open_nursery() as acceptors:
-                for listener in listeners:
-                    welcome = partial(server.welcome, connections)
-                    acceptors.start_soon(partial(accept, listener, welcome, starved=server.evict))
+                for group, welcome in (
+                    (listeners, server.welcome),
+                    (secure, server.welcome_secure),
+                ):
+                    for listener in group:
+                        take = partial(welcome, connections)
+                        acceptors.start_soon(partial(accept, listener, take, starved=server.evict))
+                if secure:
+                    acceptors.start_soon(server.handshakes.run)
                 task_status.started()
         finally:
             # The tasks in the outer nursery are shielded; their own deadlines end them.
@@ -99,8 +109,11 @@ class _Server:
         limits: ServerLimits,
         meter: SentMeter | None,
         hostless: Hostless,
+        security: Security | None,
     ) -> None:
         self._handler = handler
+        self._security = security
+        self.handshakes = Queue()
         self._hostless = hostless
         self._meter = meter
         self._limits = limits
@@ -132,6 +145,35 @@ class _Server:
         if want is Want.NOTHING:
             connection.close()
             return
+        self._keep(nursery, connection, address, want)
+
+    def welcome_secure(
+        self, nursery: trio.Nursery, sock: socket.socket, address: SocketAddress
+    ) -> None:
+        """Give a new connection a task, in which it begins with TLS; called as `welcome` is."""
+        security = self._security
+        assert security is not None
+        if not security.admit(address[0]):
+            security.handshakes[HandshakeResult.REFUSED] += 1
+            sock.close()
+            return
+        connection = SecureConnection(
+            sock,
+            address,
+            self._handler,
+            self._limits,
+            self._date,
+            meter=self._meter,
+            hostless=self._hostless,
+            security=security,
+            queue=self.handshakes,
+        )
+        self._keep(nursery, connection, address, Want.READABLE)
+
+    def _keep(
+        self, nursery: trio.Nursery, connection: Connection, address: SocketAddress, want: Want
+    ) -> None:
+        """Give a connection that has to wait a task, or close it where there is no room."""
         connection.networks = networks_of(packed_address(address[0]))
         if len(self._waiting) < self._limits.connections or self._make_room(connection.networks):
             connection.scope = trio.CancelScope(shield=True)

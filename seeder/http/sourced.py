@@ -7,6 +7,7 @@ from math import inf
 import trio
 
 from seeder.http.messages import BodySource
+from seeder.http.wire import Wire
 
 UNSENT = 256 * 1024
 """Bytes of a BodySource that the system holds before they go out (TCP_NOTSENT_LOWAT).
@@ -25,7 +26,7 @@ class SourcedBody:
         self.length = length
 
     async def send(
-        self, sock: socket.socket, allow: Callable[[float | None], None], patience: float
+        self, sock: Wire, allow: Callable[[float | None], None], patience: float
     ) -> None:
         """Send all of it; ValueError if it isn't as long as it said, OSError, SeederError.
 
@@ -57,7 +58,7 @@ class SourcedBody:
         self._source.close()
 
 
-def _send_some(sock: socket.socket, buffers: Sequence[memoryview]) -> int:
+def _send_some(sock: Wire, buffers: Sequence[memoryview]) -> int:
     try:
         return sock.sendmsg(buffers)
     except BlockingIOError:

@@ -1,5 +1,6 @@
 """`seeder check --online`: what it asks S3 for, and what it says of each entry."""
 
+import re
 import resource
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tests.commands.support import (
 )
 from tests.s3.fault_server import Seen, error
 from tests.s3.objects_server import ObjectsServer
+from tests.support.certificates import Authority
 from tests.support.ports import free_port
 from tests.support.processes import Child
 
@@ -233,3 +235,27 @@ async def test_what_is_no_tracker_is_named(site: Site, announce: str) -> None:
     result = await seeder("check", "--online", "-c", site.path)
     [line] = [each for each in result.out.decode().splitlines() if "announce_url" in each]
     assert "what answers is no tracker (status 40" in line
+
+
+async def test_check_reads_the_certificate_as_the_service_would(site: Site, tmp_path: Path) -> None:
+    authority = Authority()
+    certificate, key = authority.write_pair(tmp_path, ["t.example.org"])
+    text = site.path.read_text()
+    files = f'tls_certificate = "{certificate}"\ntls_key = "{key}"'
+    site.path.write_text(re.sub(r'(\["?tracker"?\]\n)', rf"\g<1>{files}\n", text))
+    result = await seeder("check", "-c", site.path)
+    assert result.code == 0
+    assert b"warning: tracker.tls_certificate: holds one certificate alone" in result.out
+    authority.write_pair(tmp_path, ["t.example.org"], days=(-80, 5))
+    result = await seeder("check", "-c", site.path)
+    assert b"warning: tracker.tls_certificate: ends on " in result.out
+    authority.write_pair(tmp_path, ["t.example.org"], days=(-80, -5))
+    for command in ("check", "run"):
+        result = await seeder(command, "-c", site.path)
+        assert result.code == 2
+        assert result.line.startswith(f"tracker.tls_certificate: {certificate} expired on ")
+    named = 'tls_certificate_credential = "c"\ntls_key_credential = "k"'
+    site.path.write_text(re.sub(r'(\["?tracker"?\]\n)', rf"\g<1>{named}\n", text))
+    result = await seeder("check", "-c", site.path)
+    assert result.code == 0
+    assert b"tracker.tls_certificate: not checked: only the service reads" in result.out

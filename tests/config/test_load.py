@@ -868,7 +868,12 @@ def test_the_examples_behind_a_hash_are_right_as_well(read: Load, tmp_path: Path
     example = re.sub("^# password_credential .*", "", example, flags=re.MULTILINE)
     example = example.replace('"redis://10', '"rediss://10')
     uncommented = re.sub(COMMENTED, "", example, flags=re.MULTILINE)
-    config = read(re.sub(r"/etc/seeder/(redis-)?ca\.pem", "ca.pem", uncommented))
+    uncommented = re.sub(r"/etc/seeder/(redis-)?ca\.pem", "ca.pem", uncommented)
+    # The certificate comes from files or from systemd.
+    from_systemd = re.sub(r"^(tls_certificate|tls_key) = .*\n", "", uncommented, flags=re.MULTILINE)
+    assert read(from_systemd).tracker.tls_key_credential == "tls-key"
+    config = read(re.sub(r"^tls_\w+_credential = .*\n", "", uncommented, flags=re.MULTILINE))
+    assert config.tracker.tls_key == Path("/etc/seeder/privkey.pem")
     assert config.objects[0].piece_length == MIB
     assert [key.access_key_id for key in config.gateway.keys] == ["READER", "OTHER"]
     assert config.peer.public_address == (HostPort("203.0.113.7", 6881),)
@@ -929,3 +934,37 @@ def test_a_cluster_that_cant_be_is_told_in_a_line(
     problem = only_problem(read, f"{ONE_OBJECT}[cluster]\n{lines}\n")
     assert problem.startswith(start)
     assert "hunter2" not in problem
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ('tls_certificate = "a"', "tracker.tls_key: is missing; it names the file with"),
+        ('tls_certificate_credential = "a"', "tracker.tls_key: is missing; it names the file with"),
+        ('tls_key = "a"', "tracker.tls_certificate: is missing, and a key alone is of no use"),
+        ('tls_listen = ["[::]:443"]', "tracker.tls_certificate: is missing, without which"),
+        ('tls_certificate = ""', 'tracker.tls_certificate = "": want a path'),
+        ("tls_listen = 443", 'tracker.tls_listen = 443: want a list such as ["0.0.0.0:443"]'),
+        (
+            'tls_certificate = "a"\ntls_key = "b"\ntls_key_credential = "c"',
+            'tracker.tls_key_credential = "c": want either tls_key or tls_key_credential, not both',
+        ),
+        (
+            'tls_certificate = "a"\ntls_key = "b"\ntls_listen = ["0.0.0.0:6969"]',
+            'tracker.tls_listen[0] = "0.0.0.0:6969": taken by tracker.listen[0]; write another',
+        ),
+    ],
+)
+def test_half_of_what_tls_takes_is_one_line(read: Load, written: str, said: str) -> None:
+    [problem] = problems_of(read, f"{ONE_OBJECT}[tracker]\n{written}\n")
+    assert problem.startswith(said)
+
+
+def test_the_certificate_is_named_by_path_or_credential(read: Load, tmp_path: Path) -> None:
+    tracker = read(
+        f'{ONE_OBJECT}[tracker]\ntls_certificate = "chain.pem"\ntls_key_credential = "key"\n'
+    ).tracker
+    assert tracker.tls
+    assert tracker.tls_certificate == tmp_path / "chain.pem"
+    assert tracker.main_listen == tracker.listen == (HostPort("0.0.0.0", 6969),)
+    assert not read(ONE_OBJECT).tracker.tls

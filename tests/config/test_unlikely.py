@@ -310,3 +310,26 @@ def test_pieces_that_the_cache_hardly_holds_and_hasty_questions(home: Path) -> N
     assert line.startswith("cache.memory: a piece of 32 MiB doesn't fit 16 MiB; want 128 MiB")
     [line] = doubts(home, entry=f'{KEY}\nrefresh = "2s"')
     assert line.startswith("objects.refresh: S3 is asked for quotes/Nelson every 2 s")
+
+
+def test_a_node_with_a_certificate_is_not_taken_for_one_behind_a_proxy(home: Path) -> None:
+    files = 'tls_certificate = "c"\ntls_key = "k"\n'
+    text = SHARED.replace("[tracker]\n", f"[tracker]\n{files}")
+    assert doubts(home, text) == []
+    both = text.replace(files, f'{files}tls_listen = ["0.0.0.0:443"]\n')
+    assert doubts(home, both.replace(":6969", "")) == []
+    # The port of the URL is that of the plain listener.
+    [line] = doubts(home, both)
+    assert line.startswith(
+        "tracker.announce_url: https://t.seeder.io:6969/announce: tracker.listen"
+    )
+    assert line.endswith("want that of tracker.tls_listen")
+
+
+def test_a_url_without_tls_where_there_is_nothing_but_tls_is_warned_of(home: Path) -> None:
+    files = 'tls_certificate = "c"\ntls_key = "k"\n'
+    text = ADDRESSES.replace("[tracker]\n", f"[tracker]\n{files}")
+    [line] = doubts(home, text)
+    assert line.startswith("tracker.announce_url: http://t.seeder.io:6969/announce: tracker.listen")
+    assert "write https://" in line
+    assert doubts(home, text.replace(files, f'{files}tls_listen = ["0.0.0.0:443"]\n')) == []

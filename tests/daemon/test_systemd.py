@@ -14,7 +14,13 @@ from pathlib import Path
 import pytest
 
 import seeder
-from seeder.config.sections import AdminSettings, CacheSettings, Config, PeerSettings
+from seeder.config.sections import (
+    AdminSettings,
+    CacheSettings,
+    Config,
+    PeerSettings,
+    TrackerSettings,
+)
 from seeder.daemon.listeners import open_listeners
 from seeder.daemon.systemd import Notifier, activated_sockets, watchdog_interval
 from seeder.errors import ConfigError
@@ -228,7 +234,8 @@ def test_what_cannot_be_used_is_named_and_closed(
             activated_sockets(environ, first=FIRST)
     unknown, datagrams, unix, no_socket = caught.value.problems
     assert unknown == (
-        'LISTEN_FDNAMES: "http" is unknown; set FileDescriptorName to one of tracker, peer, admin'
+        'LISTEN_FDNAMES: "http" is unknown; set FileDescriptorName to one of tracker, tracker-tls,'
+        " peer, admin"
     )
     assert datagrams.startswith("admin: systemd passed a socket that doesn't listen")
     assert unix.startswith("peer: systemd passed a socket that is not of IPv4 or IPv6")
@@ -260,6 +267,61 @@ async def test_the_tracker_takes_a_datagram_socket_for_its_udp(
             with closing(listeners):
                 assert listeners.tracker == [stream]
                 assert listeners.tracker_udp == [udp]
+
+
+@pytest.mark.parametrize(
+    ("names", "certified", "plain", "secure"),
+    [
+        ("tracker:tracker-tls", True, 1, 1),
+        ("tracker:tracker", True, 0, 2),
+        ("tracker:tracker", False, 2, 0),
+    ],
+)
+async def test_the_trackers_sockets_speak_tls_unless_it_has_some_of_its_own(
+    listener: socket.socket,
+    passed: Pass,
+    tmp_path: Path,
+    names: str,
+    *,
+    certified: bool,
+    plain: int,
+    secure: int,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        environ = passed(listener.fileno(), other.fileno(), names=names)
+        activated = activated_sockets(environ, first=FIRST)
+        anywhere = (HostPort("127.0.0.1", 0),)
+        files = {"tls_certificate": tmp_path, "tls_key": tmp_path} if certified else {}
+        config = Config(
+            state_directory=tmp_path,
+            origins={},
+            objects=(),
+            tracker=TrackerSettings.model_validate(files),
+            cache=CacheSettings(directory=tmp_path),
+            peer=PeerSettings(listen=anywhere),
+            admin=AdminSettings(listen=anywhere),
+        )
+        with closing(open_listeners(config, activated)) as listeners:
+            assert (len(listeners.tracker), len(listeners.tracker_tls)) == (plain, secure)
+            assert listeners.main == (listeners.tracker_tls if secure else listeners.tracker)
+
+
+async def test_a_socket_for_tls_without_a_certificate_is_refused(
+    listener: socket.socket, passed: Pass, tmp_path: Path
+) -> None:
+    activated = activated_sockets(passed(listener.fileno(), names="tracker-tls"), first=FIRST)
+    anywhere = (HostPort("127.0.0.1", 0),)
+    config = Config(
+        state_directory=tmp_path,
+        origins={},
+        objects=(),
+        tracker=TrackerSettings(listen=anywhere),
+        cache=CacheSettings(directory=tmp_path),
+        peer=PeerSettings(listen=anywhere),
+        admin=AdminSettings(listen=anywhere),
+    )
+    with pytest.raises(ConfigError, match="tls_certificate: is missing, without which the socket"):
+        open_listeners(config, activated)
 
 
 def test_missing_names_are_refused(listener: socket.socket, passed: Pass) -> None:
@@ -317,7 +379,7 @@ def test_the_units_are_flawless() -> None:
         if line and "Command /opt/seeder/.venv/bin/seeder is not executable" not in line
     ]
     assert complaints == []
-    assert len(units) == 4
+    assert len(units) == 5
 
 
 @ANALYZE

@@ -1,5 +1,6 @@
 """Where clients reach us: the URLs, and the torrent files and magnet links with them."""
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -54,6 +55,32 @@ def test_the_announce_url_is_made_from_an_address_that_clients_can_reach(tmp_pat
         assert announce_url(config(tmp_path, tracker, peer), 7000) == url
     with pytest.raises(ConfigError, match=r"tracker\.announce_url"):
         announce_url(config(tmp_path, TrackerSettings(), PeerSettings()), 7000)
+
+
+def test_with_a_certificate_the_announce_url_has_a_host_that_it_is_for(tmp_path: object) -> None:
+    files = {"tls_certificate": Path("c"), "tls_key": Path("k")}
+    tracker = TrackerSettings.model_validate(files)
+    peer = PeerSettings(public_address=(HostPort("192.0.2.7", 6881), HostPort("p.example.org", 1)))
+    for port, names, url in (
+        (443, ("192.0.2.7", "t.example.org"), "https://192.0.2.7/announce"),
+        (6969, ("t.example.org", "192.0.2.8"), "https://t.example.org:6969/announce"),
+        (443, ("*.example.org",), "https://p.example.org/announce"),
+        (443, ("*.example.net", "t.example.net"), "https://t.example.net/announce"),
+        (443, ("*.example.net",), "https://192.0.2.7/announce"),
+        (443, ("2001:db8::1",), "https://[2001:db8::1]/announce"),
+        (443, (), "https://192.0.2.7/announce"),
+    ):
+        made = config(tmp_path, tracker, peer)
+        assert announce_url(made, port, names) == url
+        assert gateway_url(made, url) == url.removesuffix("/announce")
+    alone = config(tmp_path, tracker, PeerSettings())
+    assert announce_url(alone, 443, ("t.example.org",)) == "https://t.example.org/announce"
+    with pytest.raises(ConfigError, match=r"tracker\.announce_url"):
+        announce_url(alone, 443, ("*.example.org",))
+    said = config(
+        tmp_path, TrackerSettings.model_validate({**files, "announce_url": ANNOUNCE}), peer
+    )
+    assert announce_url(said, 443, ("t.example.org",)) == ANNOUNCE
 
 
 def test_links_follow_an_address_and_keep_what_is_written_out(tmp_path: object) -> None:

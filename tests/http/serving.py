@@ -12,6 +12,7 @@ from seeder.errors import SeederError
 from seeder.http.connection import ServerLimits
 from seeder.http.messages import NOWHERE, Handler, Hostless, Request, Response, SentMeter
 from seeder.http.server import serve
+from seeder.http.tls import Security
 
 PATIENCE = 10.0
 """Seconds after which a test gives up; none comes near it."""
@@ -24,12 +25,25 @@ async def serving(
     *,
     meter: SentMeter | None = None,
     hostless: Hostless = NOWHERE,
+    security: Security | None = None,
 ) -> AsyncIterator[int]:
-    """Serve on a free port of loopback, which is yielded; the server is cancelled at the end."""
+    """Serve on a free port of loopback, which is yielded; the server is cancelled at the end.
+
+    With `security` that port speaks TLS.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         async with trio.open_nursery() as nursery:
+            plain = [listener]
+            if security is not None:
+                plain, security.listeners = [], [listener]
             server = partial(
-                serve, [listener], handler, limits=limits, meter=meter, hostless=hostless
+                serve,
+                plain,
+                handler,
+                limits=limits,
+                meter=meter,
+                hostless=hostless,
+                security=security,
             )
             await nursery.start(server)
             yield listener.getsockname()[1]
@@ -49,7 +63,7 @@ class Reply:
 class Client:
     """One connection to a server."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
         self._stream = stream
         self._buffer = b""
         self.was_reset = False
@@ -62,6 +76,7 @@ class Client:
         await self._stream.aclose()
 
     async def finish_sending(self) -> None:
+        assert isinstance(self._stream, trio.SocketStream)
         await self._stream.send_eof()
 
     async def rest(self) -> bytes:

@@ -16,11 +16,13 @@ export function showNode(now, before) {
 }
 
 function showSelf(now) {
-  const { tracker, tracker_udp: udp, peer, admin } = now.listeners;
+  const { tracker, tracker_tls: tls, tracker_udp: udp, peer, admin } = now.listeners;
   pairs(find("#self"), [
     ["version", now.version],
     ["running since", moment(now.started_at)],
-    ["tracker and downloads at", tracker.join(", ")],
+    ...(tracker ? [["tracker and downloads at", tracker.join(", ")]] : []),
+    ...(tls ? [["tracker and downloads by TLS at", tls.join(", ")]] : []),
+    ...(now.certificate ? [["certificate ends", moment(now.certificate.ends)]] : []),
     ...(udp ? [["tracker by UDP at", udp.join(", ")]] : []),
     ["peers at", peer.join(", ")],
     ["this page at", admin.join(", ")],
