@@ -119,7 +119,7 @@ class TrackerRoutes:
         if not admitted and not any(ending in query for ending in _ENDINGS):
             return None
         announce = parse_announce(query)
-        self._event = announce.event.value or "none"
+        self._event = announce.event.word
         self._clients.hidden.announced(client, announce)
         if not admitted:
             announce = announce._replace(numwant=0)

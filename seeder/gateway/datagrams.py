@@ -64,10 +64,10 @@ class TrackerDatagrams:
 
     async def serve(self, sock: socket.socket) -> None:
         """Answer what comes to a bound socket until cancelled; OSError when it is broken."""
-        tell_destinations(sock)
+        local = tell_destinations(sock)
         while True:
             await trio.lowlevel.wait_readable(sock)
-            for datagram in receive(sock, LARGEST_REQUEST):
+            for datagram in receive(sock, LARGEST_REQUEST, local):
                 try:
                     answer = self.answer(datagram)
                 except Exception:
@@ -94,8 +94,7 @@ class TrackerDatagrams:
             self._tallies.scrapes[outcome] += 1
         else:
             answer, outcome = self._announce(request, datagram, now)
-            event = request.announce.event.value or "none"
-            self._tallies.announces[event, outcome] += 1
+            self._tallies.announces[request.announce.event.word, outcome] += 1
         return answer
 
     def _announce(

@@ -51,6 +51,8 @@ V6_ENDPOINT = 18
 _V4_LENGTH = 4
 _V6_LOOPBACK = bytes(15) + b"\1"
 _V4_SITE = 3
+_V4_ELSEWHERE = frozenset((10, 100, 127, 169, 172, 192, 198))
+"""First bytes of addresses that may mean something else elsewhere."""
 _LOCAL_NAT64 = bytes.fromhex("0064ff9b0001")
 _NETWORK_LENGTH = 8
 """An IPv6 /64 counts as one address: a host takes any address of its subnet (RFC 4291, 2.5.1)."""
@@ -142,6 +144,8 @@ def scope_of(address: bytes) -> Scope:
     """Return where a packed address (IPv4 unmapped) means one host."""
     first, second = address[0], address[1]
     if len(address) == _V4_LENGTH:
+        if first not in _V4_ELSEWHERE:
+            return Scope.EVERYWHERE
         if first == 10 or (first == 192 and second == 168) or (first == 172 and second >> 4 == 1):
             return Scope.SITE
         if first == 127:

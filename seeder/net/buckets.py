@@ -50,10 +50,25 @@ class AddressLimiter:
             )
             for length in (4, 16)
         )
-        self._levels = {4: v4, 16: v6}
+        self._v4, self._levels = v4, {4: v4, 16: v6}
 
     def admit(self, address: bytes, now: float, tokens: float = 1) -> bool:
         """Take tokens of a packed address; where too few are left, take none and return False."""
+        if len(address) == 4:
+            # The loop below for IPv4, written out: it is asked for each announce.
+            (_, cost, depth, hosts), (width, cost_around, depth_around, sites) = self._v4
+            site = address[:width]
+            full_at, full_around = hosts.get(address, now), sites.get(site, now)
+            full_at = (full_at if full_at > now else now) + tokens * cost
+            full_around = (full_around if full_around > now else now) + tokens * cost_around
+            if full_at - now <= depth and full_around - now <= depth_around:
+                hosts[address] = full_at
+                hosts.move_to_end(address)
+                sites[site] = full_around
+                sites.move_to_end(site)
+                if len(hosts) > self._most or len(sites) > self._most:
+                    self._drop_oldest()
+                return True
         taken = []
         for length, cost, depth, buckets in self._levels[len(address)]:
             network = address[:length]
@@ -83,6 +98,11 @@ class AddressLimiter:
             return None
         self._book(taken)
         return wait
+
+    def _drop_oldest(self) -> None:
+        for buckets in self._full_at:
+            if len(buckets) > self._most:
+                buckets.popitem(last=False)
 
     def _book(self, taken: Iterable[tuple[OrderedDict[bytes, float], bytes, float]]) -> None:
         for buckets, network, full_at in taken:

@@ -5,6 +5,7 @@ A machine with several addresses would else answer from one that the client does
 
 import socket
 from collections.abc import Iterator
+from ipaddress import ip_address
 from struct import Struct
 from typing import NamedTuple
 
@@ -32,23 +33,37 @@ class Datagram(NamedTuple):
     """The packed address of ours that it came to, 4 or 16 bytes."""
     sender: tuple[str | int, ...]
     """Where it came from, as the system wants it."""
+    direct: bool = False
+    """Whether the socket has no other address that a reply could leave from."""
 
 
-def tell_destinations(sock: socket.socket) -> None:
-    """Have a UDP socket tell to which of our addresses datagrams came."""
+def tell_destinations(sock: socket.socket) -> bytes | None:
+    """Have a UDP socket tell to which of our addresses datagrams came.
+
+    If that can only be one, return it: asking the system for each costs a quarter of an announce.
+    """
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WAITING)
+    local = packed_address(sock.getsockname()[0])
+    if any(local) and not ip_address(local).is_multicast:
+        return local
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
     else:
         sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+    return None
 
 
-def receive(sock: socket.socket, largest: int) -> Iterator[Datagram]:
+def receive(sock: socket.socket, largest: int, local: bytes | None = None) -> Iterator[Datagram]:
     """Yield what waits at a socket, `BATCH` datagrams at most, each cut to `largest` bytes.
+
+    `local` is what `tell_destinations` returned.
 
     What can't be answered is left out: from port 0, or to no address of ours alone (multicast).
     OSError when the socket is broken.
     """
+    if local is not None:
+        yield from _receive_at(sock, largest, local)
+        return
     is_v6 = sock.family == socket.AF_INET6
     info, room = (_V6_INFO, 20) if is_v6 else (_V4_INFO, 12)
     space = socket.CMSG_SPACE(room)
@@ -70,8 +85,28 @@ def receive(sock: socket.socket, largest: int) -> Iterator[Datagram]:
         yield Datagram(data, packed_address(sender[0]), local, sender)
 
 
+def _receive_at(sock: socket.socket, largest: int, local: bytes) -> Iterator[Datagram]:
+    for _ in range(BATCH):
+        try:
+            data, sender = sock.recvfrom(largest)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno in BROKEN:
+                raise
+            continue
+        if sender[1]:
+            yield Datagram(data, packed_address(sender[0]), local, sender, True)
+
+
 def reply(sock: socket.socket, datagram: Datagram, data: bytes) -> bool:
     """Send the reply to a datagram; False if the system doesn't take it, which nobody minds."""
+    if datagram.direct:
+        try:
+            sock.sendto(data, datagram.sender)
+        except OSError:
+            return False
+        return True
     if sock.family == socket.AF_INET6:
         local = datagram.local if len(datagram.local) == 16 else V4_MAPPED + datagram.local
         source = socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _V6_INFO.pack(local, _ANY_INTERFACE)

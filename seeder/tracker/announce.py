@@ -7,9 +7,11 @@ order; a general encoder costs more than the rest of an announce.
 No I/O.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from functools import lru_cache
+from operator import methodcaller
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -31,6 +33,7 @@ LEAST_WAIT = 300
 """Seconds that libtorrent waits after a refusal at least, whatever it is told."""
 
 _MOST_DIGITS = 20
+_parted = methodcaller("partition", b"=")
 
 
 class AnnounceEvent(Enum):
@@ -42,6 +45,10 @@ class AnnounceEvent(Enum):
     STOPPED = "stopped"
     PAUSED = "paused"
     """BEP 21: has all that it wants, though not all there is."""
+
+    def __init__(self, value: str) -> None:
+        self.word = value or "none"
+        """What it is counted under."""
 
 
 _EVENTS = {event.value.encode(): event for event in AnnounceEvent}
@@ -136,12 +143,12 @@ def _fields(query: bytes) -> dict[bytes, bytes]:
     parts = query.split(b"&", MOST_PARAMETERS)
     if len(parts) > MOST_PARAMETERS:
         raise AnnounceError(f"more than {MOST_PARAMETERS} parameters")
-    fields: dict[bytes, bytes] = {}
-    for part in parts:
-        name, _, value = part.partition(b"=")
-        if name in fields and name in (b"info_hash", b"peer_id", b"port"):
-            raise AnnounceError(f"{name.decode()} is given twice")
-        fields[name] = value
+    fields = {name: value for name, _, value in map(_parted, parts)}
+    if len(fields) < len(parts):
+        times = Counter(name for name, _, _ in map(_parted, parts))
+        for name in (b"info_hash", b"peer_id", b"port"):
+            if times[name] > 1:
+                raise AnnounceError(f"{name.decode()} is given twice")
     return fields
 
 

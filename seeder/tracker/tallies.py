@@ -7,7 +7,7 @@ from seeder.tracker.announce import AnnounceEvent
 
 AnnounceOutcome: TypeAlias = Literal["answered", "unknown-torrent", "malformed", "too-often"]
 ANNOUNCE_OUTCOMES: tuple[AnnounceOutcome, ...] = get_args(AnnounceOutcome)
-EVENTS = tuple(event.value or "none" for event in AnnounceEvent)
+EVENTS = tuple(event.word for event in AnnounceEvent)
 UNREAD = "unread"
 """The event of an announce that wasn't read: it was malformed, or there were too many."""
 

@@ -47,6 +47,24 @@ def test_a_reply_leaves_from_the_address_that_was_asked(bound: socket.socket) ->
             assert client.recv(100) == b"answer"
 
 
+@pytest.mark.parametrize("host", ["127.0.0.2", "::1"])
+def test_a_socket_with_one_address_answers_from_it_without_being_told(host: str) -> None:
+    with bind_datagrams(host, 0, "tracker.udp_listen") as sock:
+        local = tell_destinations(sock)
+        assert local == packed_address(host)
+        for _ in range(2):
+            with asker_of(sock) as client:
+                client.connect(sock.getsockname()[:2])
+                client.send(b"question")
+                [datagram] = receive(sock, 100, local)
+                assert datagram[:3] == (b"question", packed_address(client.getsockname()[0]), local)
+                assert not reply(sock, datagram, bytes(70_000))
+                assert reply(sock, datagram, b"answer")
+                assert client.recv(100) == b"answer"
+            # Nobody listens any more: the system is told so by ICMP, which harms nobody else.
+            reply(sock, datagram, b"answer")
+
+
 def test_ipv4_over_a_socket_of_both_families_is_ipv4() -> None:
     """As systemd opens it for [::] without BindIPv6Only=ipv6-only."""
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as both:

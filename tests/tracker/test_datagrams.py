@@ -22,6 +22,7 @@ from seeder.tracker.datagrams import (
     encode_scraped,
     parse_datagram,
 )
+from tests.support.memory import leaves_memory_flat
 from tests.tracker.announcing import HASH, packed, peer_id
 
 MAGIC = 0x41727101980
@@ -188,6 +189,36 @@ def test_a_connection_id_is_good_for_no_more_than_three(now: float, later: float
     ids = ConnectionIds(SECRET)
     assert not ids.is_good(ids.issue(V4, now), V4, now + later)
     assert not ids.is_good(ids.issue(V4, now + later), V4, now)
+
+
+def test_an_id_that_has_proven_an_address_is_good_no_longer_than_another() -> None:
+    # So many clients that all of them are forgotten meanwhile, some, or none.
+    for others in (0, 5, 9, 50):
+        ids = ConnectionIds(SECRET, most=10)
+        given_out = ids.issue(V4, 1000.0)
+        for _ in range(2):
+            assert ids.is_good(given_out, V4, 1000.0)
+        for number in range(others):
+            address = bytes((198, 51, 100, number))
+            assert ids.is_good(ids.issue(address, 1000.0), address, 1000.0)
+        assert ids.is_good(given_out, V4, 1000.0 + 2 * EPOCH)
+        assert not ids.is_good(given_out, packed("203.0.113.8"), 1000.0)
+        assert not ids.is_good(given_out ^ 1 << 40, V4, 1000.0)
+        for later in (3, 4, 5, 8):
+            assert not ids.is_good(given_out, V4, 1000.0 + later * EPOCH)
+        newer = ids.issue(V4, 1000.0 + 4 * EPOCH)
+        assert ids.is_good(newer, V4, 1000.0 + 4 * EPOCH)
+        assert not ids.is_good(newer, V4, 1000.0)
+
+
+def test_addresses_that_are_proven_take_no_more_memory_than_there_is_for_them() -> None:
+    ids = ConnectionIds(SECRET, most=1000)
+
+    def prove(number: int) -> None:
+        address = number.to_bytes(4, "big")
+        assert ids.is_good(ids.issue(address, 1000.0), address, 1000.0)
+
+    leaves_memory_flat(prove, 20_000)
 
 
 def test_a_connection_id_is_good_from_its_address_and_by_its_secret_alone() -> None:
