@@ -21,6 +21,8 @@ _IP_PKTINFO = 8
 _V4_INFO = Struct("@I4s4s")
 _V6_INFO = Struct("@16sI")
 _ANY_INTERFACE = 0
+_UNKNOWN = bytes(4)
+_V6_MULTICAST = 0xFF
 
 
 class Datagram(NamedTuple):
@@ -58,7 +60,8 @@ def receive(sock: socket.socket, largest: int, local: bytes | None = None) -> It
 
     `local` is what `tell_destinations` returned.
 
-    What can't be answered is left out: from port 0, or to no address of ours alone (multicast).
+    What can't be answered is left out, that is what comes from port 0, and what was sent to many
+    hosts at once (broadcast, multicast): one forged datagram would have all of them answer.
     OSError when the socket is broken.
     """
     if local is not None:
@@ -80,8 +83,17 @@ def receive(sock: socket.socket, largest: int, local: bytes | None = None) -> It
         if not ancillary or not sender[1]:
             continue
         fields = info.unpack(ancillary[0][2][: info.size])
-        # A socket that systemd opened may take IPv4 as IPv4-mapped (BindIPv6Only=).
-        local = unmapped(fields[0]) if is_v6 else fields[1]
+        if is_v6:
+            # A socket that systemd opened may take IPv4 as IPv4-mapped (BindIPv6Only=).
+            local = unmapped(fields[0])
+            if fields[0][0] == _V6_MULTICAST:
+                continue
+        else:
+            # The address to answer from and the one that was named: the first isn't known of what
+            # came before `tell_destinations`. (From a broadcast address the system sends nothing.)
+            answering, local = fields[1:]
+            if answering not in (local, _UNKNOWN):
+                continue
         yield Datagram(data, packed_address(sender[0]), local, sender)
 
 

@@ -21,9 +21,9 @@ def bound(request: pytest.FixtureRequest) -> Iterator[socket.socket]:
         yield sock
 
 
-def asker_of(sock: socket.socket) -> socket.socket:
-    """Return a client's socket of the same family."""
-    client = socket.socket(sock.family, socket.SOCK_DGRAM)
+def asker_of(sock: socket.socket, family: int | None = None) -> socket.socket:
+    """Return a client's socket, of the same family unless told otherwise."""
+    client = socket.socket(family or sock.family, socket.SOCK_DGRAM)
     client.settimeout(DEADLINE)
     return client
 
@@ -82,6 +82,62 @@ def test_ipv4_over_a_socket_of_both_families_is_ipv4() -> None:
                 assert len(datagram.source) == len(datagram.local)
                 assert reply(both, datagram, b"answer")
                 assert client.recv(100) == b"answer"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_what_is_sent_to_many_hosts_at_once_is_answered_by_none(host: str) -> None:
+    """Or one forged datagram would have all hosts of a network answer its victim."""
+    family = socket.AF_INET6 if host == "::" else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock, asker_of(sock, socket.AF_INET) as client:
+        if host == "::":
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind((host, 0))
+        sock.setblocking(False)
+        tell_destinations(sock)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        client.bind(("127.0.0.1", 0))
+        for address in ("127.255.255.255", "127.0.0.1"):
+            client.sendto(address.encode(), (address, sock.getsockname()[1]))
+        came = list(receive(sock, 100))
+        # Where IPv4 comes over a socket of IPv6, it is the system that sends no reply.
+        assert len(came) == (1 if host == "0.0.0.0" else 2)
+        assert [each.data for each in came if reply(sock, each, each.data)] == [b"127.0.0.1"]
+        assert client.recvfrom(100) == (b"127.0.0.1", ("127.0.0.1", sock.getsockname()[1]))
+
+
+def test_what_came_before_the_daemon_had_started_is_answered() -> None:
+    """systemd's socket takes datagrams while the daemon restarts."""
+    for host, ours in (("0.0.0.0", "127.0.0.2"), ("::", "::1")):
+        with bind_datagrams(host, 0, "tracker.udp_listen") as sock, asker_of(sock) as client:
+            client.connect((ours, sock.getsockname()[1]))
+            client.send(b"question")
+            tell_destinations(sock)
+            [datagram] = receive(sock, 100)
+            assert datagram.local == packed_address(ours)
+            assert reply(sock, datagram, b"answer")
+            assert client.recv(100) == b"answer"
+
+
+class Scripted:
+    """A socket of IPv6 to which datagrams came that can't be sent over the loopback here."""
+
+    family = socket.AF_INET6
+
+    def __init__(self, *came: tuple[str, int]) -> None:
+        self.came = list(came)
+
+    def recvmsg(self, size: int, space: int) -> tuple[bytes, list[object], int, tuple[object, ...]]:
+        if not self.came:
+            raise BlockingIOError
+        address, port = self.came.pop(0)
+        told = socket.inet_pton(socket.AF_INET6, address) + bytes(4)
+        ancillary = (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, told)
+        return address.encode(), [ancillary], 0, ("2001:db8::1", port, 0, 0)
+
+
+def test_multicast_and_a_source_without_a_port_are_left_out() -> None:
+    sock = Scripted(("ff02::1", 5000), ("::1", 0), ("::1", 5000), ("ff12::77", 5000))
+    assert [each.data for each in receive(sock, 100)] == [b"::1"]  # type: ignore[arg-type]
 
 
 def test_datagrams_are_taken_in_batches_and_cut(bound: socket.socket) -> None:
