@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from seeder.config.fields import SourceFile
+from seeder.config.groups import mistakes_in
 from seeder.config.sections import (
     DEFAULT_ORIGIN,
     AdminSettings,
@@ -89,6 +90,7 @@ def _between_sections(raw: Mapping[str, object]) -> Iterator[str]:
     yield from _nameless_objects(raw["objects"])
     yield from _repeated_objects(raw["objects"])
     yield from _repeated_addresses(raw)
+    yield from _wrong_groups(raw)
 
 
 def _between_values(config: Config) -> Iterator[str]:
@@ -353,6 +355,14 @@ def _half_tls(config: Config) -> Iterator[str]:
         yield "tracker.tls_certificate: is missing, and a key alone is of no use"
     if tracker.tls_listen and not tracker.tls and not given:
         yield "tracker.tls_certificate: is missing, without which tls_listen can't speak TLS"
+
+
+def _wrong_groups(raw: Mapping[str, object]) -> Iterator[str]:
+    """Yield a line for each mistake in [tracker.groups]."""
+    tracker = raw.get("tracker")
+    if isinstance(tracker, dict):
+        for mistake in mistakes_in(tracker.get("groups"), _keys("tracker")):
+            yield _line(("tracker", "groups", *mistake.place), mistake.value, mistake.wanted)
 
 
 def _gateway_keys(config: Config) -> Iterator[str]:

@@ -3,6 +3,7 @@
 Python code may build them by itself; `seeder.config.fields` says how it passes each value.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo, field_validator
@@ -34,7 +35,9 @@ from seeder.config.fields import (
     size,
     source_of,
     text,
+    written,
 )
+from seeder.config.groups import parse_groups
 from seeder.config.texts import (
     check_announce_url,
     check_domain,
@@ -232,6 +235,8 @@ class TrackerSettings(Settings):
     """In one swarm."""
     trusted_proxies: Annotated[tuple[_Network, ...], array('["10.0.0.5"]')] = ()
     """Networks of reverse proxies whose X-Forwarded-For is believed."""
+    groups: Annotated[Mapping[str, tuple[IPNetwork, ...]], written(parse_groups)] = {}
+    """Networks by the names of groups: peers hear of those of their own first."""
 
     @property
     def tls(self) -> bool:

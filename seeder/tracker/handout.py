@@ -60,10 +60,16 @@ class Trust(Enum):
     """Each row fills what those before it leave."""
 
 
+TRUSTED = {Trust.FRONT_ONLY: 1, Trust.MIDDLE_MIXED: 1, Trust.MIDDLE_LAST: 2, Trust.ALL: 3}
+"""How many rows are trusted; with MIDDLE_MIXED the first two are one."""
+
+
 class Stands:
     """The peers of a swarm as they are handed out."""
 
     __slots__ = ("_private", "_rng", "_rows", "are_deep")
+    left_out = 0
+    """Peers that had no place in the last answer though it isn't full: here there are none."""
 
     def __init__(self, rng: RandomFloats) -> None:
         self.are_deep = False
@@ -156,7 +162,7 @@ def _steps(
     if trust is Trust.MIDDLE_MIXED:
         front, middle, *rest = rows
         rows = [front + middle, *rest]
-    trusted = {Trust.FRONT_ONLY: 1, Trust.MIDDLE_MIXED: 1, Trust.MIDDLE_LAST: 2}.get(trust, 3)
+    trusted = TRUSTED[trust]
     steps, given = [], 0
     for number, group in enumerate(rows):
         missing = count - given

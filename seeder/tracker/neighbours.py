@@ -20,6 +20,7 @@ from seeder.net.shares import Shares
 from seeder.tracker.claims import ClientSession
 from seeder.tracker.crowd import Crowd
 from seeder.tracker.handout import Stand, Stands, Trust
+from seeder.tracker.locality import GroupedCrowd, GroupedStands
 
 MOST_OF_SWARM = 0.1
 """Share of a swarm that one network may have before the middle stops being as good as the front."""
@@ -48,7 +49,7 @@ class ListedPeer:
     complete: bool
     wants_nothing: bool
     """Whether it is a seed, or a partial seed (BEP 21)."""
-    crowd: Crowd
+    crowd: Crowd | GroupedCrowd
     """Where it stands."""
     known: bool = False
     """Whether it, or another peer of its address in its place, came to our seeder."""
@@ -72,7 +73,7 @@ class Neighbours:
 
     __slots__ = ("_known", "_large", "_limits", "_shares", "_stands")
 
-    def __init__(self, stands: Stands, limits: StrangerLimits) -> None:
+    def __init__(self, stands: Stands | GroupedStands, limits: StrangerLimits) -> None:
         self._stands = stands
         self._limits = limits
         self._shares: Shares[ListedPeer] = Shares(_networks)
@@ -122,6 +123,13 @@ class Neighbours:
         network = self._large.get(networks[-1])
         alone = network is not None and network.strangers == self._shares.share(networks)
         return self._shares.holders(networks[-1]) if alone else ()
+
+    def move_to(self, stands: Stands | GroupedStands, peers: Iterable[ListedPeer]) -> None:
+        """Hand all peers out from other, empty stands from now on."""
+        self._stands = stands
+        for peer in peers:
+            peer.crowd = stands.crowd(peer.endpoint, peer.wants_nothing, self.stand_of(peer))
+            peer.crowd.add(peer.endpoint)
 
     def add(self, peer: ListedPeer, networks: Networks) -> None:
         """Take in a newcomer, a stranger; its crowd is the one in front, `networks` its address's.

@@ -12,6 +12,7 @@ from itertools import islice
 from math import inf
 
 from seeder.net.addresses import Networks, compact_endpoint, is_told_to, networks_of
+from seeder.net.groups import Groups
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceRequest, ScrapeCounts
 from seeder.tracker.claims import Claims
@@ -28,6 +29,7 @@ from seeder.tracker.handout import (
     endpoints_of,
     size_of,
 )
+from seeder.tracker.locality import GroupedStands
 from seeder.tracker.neighbours import ListedPeer, Neighbours, StrangerLimits
 from seeder.tracker.rooms import Room
 from seeder.tracker.saved import SavedPeer
@@ -67,7 +69,7 @@ class SwarmPolicy:
 class Swarm:
     """The peers of one torrent, in the order in which they were last seen.
 
-    `room` and `visits` are those of all swarms.
+    `room` and `visits` are those of all swarms; None for `groups` is no groups.
     """
 
     __slots__ = (
@@ -75,6 +77,7 @@ class Swarm:
         "_neighbours",
         "_peers",
         "_policy",
+        "_rng",
         "_room",
         "_stands",
         "_visits",
@@ -92,6 +95,7 @@ class Swarm:
         room: Room,
         visits: Visits,
         claims: Claims,
+        groups: Groups | None = None,
     ) -> None:
         self.completed = 0
         self.claims = claims
@@ -99,14 +103,23 @@ class Swarm:
         """Peers with left=0, ours not counted."""
         self._info_hash = info_hash
         self._policy = policy
+        self._rng = rng
         self._room = room
         self._visits = visits
         self._peers: dict[bytes, ListedPeer] = {}
-        self._stands = Stands(rng)
+        self._stands = self._new_stands(groups)
         self._neighbours = Neighbours(self._stands, policy.strangers)
 
     def __len__(self) -> int:
         return len(self._peers)
+
+    def _new_stands(self, groups: Groups | None) -> Stands | GroupedStands:
+        return Stands(self._rng) if groups is None else GroupedStands(self._rng, groups)
+
+    def regroup(self, groups: Groups | None) -> None:
+        """Hand the peers out by other groups from now on, or by none."""
+        self._stands = self._new_stands(groups)
+        self._neighbours.move_to(self._stands, self._peers.values())
 
     def announce(
         self,
@@ -310,7 +323,8 @@ class Swarm:
         if place is not OwnPlace.ALWAYS:
             alone = not any(map(any, chosen))
             if place is OwnPlace.SPARE or alone:
-                add(chosen, own[: count - size_of(chosen)])
+                places = count - size_of(chosen) - self._stands.left_out
+                add(chosen, own[: max(0, places)])
         return b"".join(chosen[False]), b"".join(chosen[True])
 
     def _add_strangers(self, chosen: Choice, asker: bytes, wants_nothing: bool, count: int) -> None:

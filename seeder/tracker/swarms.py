@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from seeder.errors import AnnounceError
 from seeder.net.addresses import V4_ENDPOINT, compact_endpoint, is_told_to
+from seeder.net.groups import Groups
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest, ScrapeCounts
 from seeder.tracker.belief import Belief
@@ -76,7 +77,15 @@ class Swarms:
     it is refused for good, in the words that make clients drop the tracker.
     """
 
-    def __init__(self, policy: SwarmPolicy, seeder: OwnSeeder, *, rng: RandomFloats) -> None:
+    def __init__(
+        self,
+        policy: SwarmPolicy,
+        seeder: OwnSeeder,
+        *,
+        rng: RandomFloats,
+        groups: Groups | None = None,
+    ) -> None:
+        """Begin without swarms; peers hear of those of their own of the `groups` first."""
         self.policy = policy
         self.loading = False
         self.changes = 0
@@ -86,6 +95,7 @@ class Swarms:
         self.seeder = seeder
         """May be replaced."""
         self._rng = rng
+        self._groups = groups
         self._swarms: dict[InfoHash, Swarm] = {}
         self._closed: dict[InfoHash, str] = {}
         """Of torrents that had a swarm: the reason that their clients are told."""
@@ -137,7 +147,15 @@ class Swarms:
             room=self._past,
             counted=counted,
         )
-        swarm = Swarm(info_hash, policy, self._rng, room=self._room, visits=visits, claims=account)
+        swarm = Swarm(
+            info_hash,
+            policy,
+            self._rng,
+            room=self._room,
+            visits=visits,
+            claims=account,
+            groups=self._groups,
+        )
         self._swarms[info_hash] = swarm
         swarm.completed = counted.completed
         saved = self._saved.pop(info_hash, None)
@@ -152,6 +170,17 @@ class Swarms:
         swarm = self._swarms.get(info_hash)
         if swarm is not None:
             swarm.claims.rebook(claims, counted)
+
+    def regroup(self, groups: Groups | None) -> Iterator[None]:
+        """Hand all peers out by other groups from now on, or by none.
+
+        Other tasks may run between two swarms.
+        """
+        self._groups = groups
+        for info_hash, swarm in self._kept():
+            if self._is_kept(info_hash, swarm):
+                swarm.regroup(groups)
+            yield
 
     def rest(self, info_hash: InfoHash, reason: str) -> None:
         """Keep a torrent's peers, and refuse it for a minute at a time, until it is opened again.

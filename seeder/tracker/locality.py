@@ -1,0 +1,334 @@
+"""Whom an asker hears of where addresses are in groups: its own group first, then the near ones.
+
+A few peers of the others come with every answer, so that what is in one group gets into all of
+them; and where a group is small, so many more that nobody knows too few. Otherwise the rows and the
+kinds of `seeder.tracker.handout` hold: first comes who is trusted, then who is near.
+
+No I/O.
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import NamedTuple, TypeAlias
+
+from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT, Scope, scope_of
+from seeder.net.groups import Groups
+from seeder.tracker.crowd import Crowd, RandomFloats
+from seeder.tracker.handout import (
+    PEERS_FOR_ONE_OTHER,
+    TRUSTED,
+    Choice,
+    OwnPlace,
+    Stand,
+    Trust,
+    add,
+)
+
+NEAR_FOR_ONE_FAR = 9
+"""One peer that is far away is added to so many near ones."""
+ENOUGH = 10
+"""Peers that an asker hears of, though most of them be far away, where fewer are near."""
+
+
+class _Part(NamedTuple):
+    """Peers of one kind in groups that are equally far from an asker, and next to each other."""
+
+    size: int
+    first: int
+    """Where the first of the groups stands among those that have peers."""
+    after: int
+    """Where the one behind the last of them stands."""
+
+
+class _Ring(NamedTuple):
+    """The same on both sides of the asker's group."""
+
+    size: int
+    parts: tuple[_Part, ...]
+
+
+class GroupedCrowd:
+    """Peers of one kind, as a crowd for each group, of which those in some groups can be had."""
+
+    __slots__ = ("_crowds", "_groups", "_order", "_rings", "_rng", "_sums", "is_empty", "stride")
+
+    def __init__(self, stride: int, rng: RandomFloats, groups: Groups) -> None:
+        """Make a crowd of endpoints of `stride` bytes each."""
+        self.is_empty = True
+        self.stride = stride
+        self._rng = rng
+        self._groups = groups
+        self._crowds: dict[int, Crowd] = {}
+        """Those that aren't empty, by the number of the group."""
+        self._order: list[int] = []
+        """Their numbers."""
+        self._sums: list[int] = [0]
+        """How many are in the groups before each in `_order`, and in all; see `_count`."""
+        self._rings: dict[int, tuple[_Ring, ...]] = {}
+        """What `around` has found since anybody came or went."""
+
+    def __len__(self) -> int:
+        return sum(map(len, self._crowds.values()))
+
+    def __contains__(self, endpoint: bytes) -> bool:
+        crowd = self._crowds.get(self._groups.of(endpoint[:-2]))
+        return crowd is not None and endpoint in crowd
+
+    def add(self, endpoint: bytes) -> None:
+        """Take in an endpoint that isn't there."""
+        number = self._groups.of(endpoint[:-2])
+        crowd = self._crowds.get(number)
+        if crowd is None:
+            crowd = self._crowds[number] = Crowd(self.stride, self._rng)
+            insort(self._order, number)
+            self.is_empty = False
+        crowd.add(endpoint)
+        self._rings.clear()
+
+    def stir(self, endpoint: bytes) -> None:
+        """Let an endpoint change places with a random one of its group."""
+        self._crowds[self._groups.of(endpoint[:-2])].stir(endpoint)
+
+    def remove(self, endpoint: bytes) -> None:
+        """Let go of an endpoint that is there; KeyError otherwise."""
+        number = self._groups.of(endpoint[:-2])
+        crowd = self._crowds[number]
+        crowd.remove(endpoint)
+        if not len(crowd):
+            del self._crowds[number]
+            self._order.remove(number)
+            self.is_empty = not self._order
+        self._rings.clear()
+
+    def discard(self, endpoint: bytes) -> None:
+        """Let go of an endpoint if it is there."""
+        if endpoint in self:
+            self.remove(endpoint)
+
+    def around(self, home: int) -> tuple[_Ring, ...]:
+        """Return those in a group, then those ever farther from it, as `Groups.rings` has them."""
+        found = self._rings.get(home)
+        if found is None:
+            found = self._rings[home] = self._count(home)
+        return found
+
+    def _count(self, home: int) -> tuple[_Ring, ...]:
+        if len(self._rings) <= 1:
+            sizes = (len(self._crowds[number]) for number in self._order)
+            self._sums = list(accumulate(sizes, initial=0))
+        order, sums = self._order, self._sums
+        rings = []
+        for ring in self._groups.rings[home]:
+            spans = ((bisect_left(order, begin), bisect_left(order, end)) for begin, end in ring)
+            parts = tuple(
+                _Part(sums[after] - sums[first], first, after)
+                for first, after in spans
+                if first < after
+            )
+            rings.append(_Ring(sum(part.size for part in parts), parts))
+        return tuple(rings)
+
+    def sample(self, part: _Part, count: int, *, without: bytes) -> bytes:
+        """Return up to `count` random endpoints of a part, end to end, none twice.
+
+        Each has the same chance. `without` isn't among them where the part is its own group.
+        """
+        order, crowds, sums = self._order, self._crowds, self._sums
+        total, first, after = part
+        if count <= 0:
+            return b""
+        if after - first == 1:
+            return crowds[order[first]].sample(count, without=without)
+        if count >= total:
+            parts = order[first:after]
+            return b"".join(crowds[number].sample(total, without=b"") for number in parts)
+        # At equal distances all along the groups, from a random place on.
+        begin = sums[first]
+        step = total / count
+        offset = self._rng.random() * step
+        runs, taken = [], 0
+        while taken < count:
+            place = min(bisect_right(sums, begin + offset + taken * step) - 1, after - 1)
+            room = (sums[place + 1] - begin - offset) / step
+            upto = count if place == after - 1 else min(count, max(taken + 1, -int(-room // 1)))
+            runs.append(crowds[order[place]].sample(upto - taken, without=b""))
+            taken = upto
+        return b"".join(runs)
+
+
+_Row: TypeAlias = tuple[tuple[GroupedCrowd, GroupedCrowd], tuple[GroupedCrowd, GroupedCrowd]]
+"""[IPv6][wants nothing], as in `seeder.tracker.handout`."""
+_Step: TypeAlias = tuple[Sequence[_Row], int, int, int]
+"""Some rows, the number of a ring around the asker, and how many seeds and leechers of these."""
+
+
+class GroupedStands:
+    """The peers of a swarm as they are handed out, where addresses are in groups."""
+
+    __slots__ = ("_groups", "_rng", "_rows", "are_deep", "left_out")
+
+    def __init__(self, rng: RandomFloats, groups: Groups) -> None:
+        self.are_deep = False
+        """Whether anybody stood elsewhere than in front, ever."""
+        self.left_out = 0
+        """Peers that would have had a place in the last answer if they weren't far away."""
+        self._rng = rng
+        self._groups = groups
+        self._rows: dict[tuple[Stand, Scope], _Row] = {}
+
+    def crowd(self, endpoint: bytes, wants_nothing: bool, stand: Stand) -> GroupedCrowd:
+        """Return where a peer stands."""
+        self.are_deep = self.are_deep or bool(stand)
+        place = stand, scope_of(endpoint[:-2])
+        row = self._rows.get(place)
+        if row is None:
+            row = self._rows[place] = self._new_row()
+        return row[len(endpoint) == V6_ENDPOINT][wants_nothing]
+
+    def _new_row(self) -> _Row:
+        rng, groups = self._rng, self._groups
+        v4 = GroupedCrowd(V4_ENDPOINT, rng, groups), GroupedCrowd(V4_ENDPOINT, rng, groups)
+        return v4, (GroupedCrowd(V6_ENDPOINT, rng, groups), GroupedCrowd(V6_ENDPOINT, rng, groups))
+
+    def are_crowded(self) -> bool:
+        """Tell whether more stand in the middle than in front."""
+        sizes = dict.fromkeys(Stand, 0)
+        for (stand, _), row in self._rows.items():
+            sizes[stand] += sum(len(crowd) for family in row for crowd in family)
+        return sizes[Stand.MIDDLE] > sizes[Stand.FRONT]
+
+    def choose(
+        self,
+        asker: bytes,
+        count: int,
+        own: Sequence[bytes],
+        place: OwnPlace,
+        *,
+        wants_nothing: bool,
+        trust: Trust,
+    ) -> Choice:
+        """Choose up to `count` peers that the asker hears of, as `Stands.choose` does.
+
+        Of each kind and family those of its own group come first, then those around it.
+        """
+        chosen: Choice = ([], [])
+        ours = own[:count] if place is OwnPlace.ALWAYS else ()
+        home = self._groups.of(asker[:-2])
+        steps = self._plan(asker, home, count, len(ours), wants_nothing=wants_nothing, trust=trust)
+        for rows, ring, seeds, _ in steps:
+            if seeds:
+                self._take(chosen, rows, ring, seeds, home, asker=asker, wants_nothing=True)
+        add(chosen, ours)
+        for rows, ring, _, leechers in steps:
+            if leechers:
+                self._take(chosen, rows, ring, leechers, home, asker=asker, wants_nothing=False)
+        return chosen
+
+    def _plan(
+        self, asker: bytes, home: int, count: int, ours: int, *, wants_nothing: bool, trust: Trust
+    ) -> list[_Step]:
+        """Return how many are chosen from where, with us as many as `count` at most."""
+        count -= ours
+        trusted = TRUSTED[trust]
+        last = len(self._groups.rings[home]) - 1
+        found: list[tuple[list[_Row], list[int], list[int]]] = []
+        near = far = 0
+        for number, rows in enumerate(self._rows_for(asker, trust)):
+            leechers = _sizes(rows, False, home, last)
+            for row in rows:
+                leechers[0] -= asker in row[len(asker) == V6_ENDPOINT][False]
+            seeds = [0] * (last + 1) if wants_nothing else _sizes(rows, True, home, last)
+            found.append((rows, seeds, leechers))
+            if number < trusted:
+                far += seeds[last] + leechers[last]
+                near += sum(seeds[:last]) + sum(leechers[:last])
+        most_near = count - min(far, self._part(count, NEAR_FOR_ONE_FAR + 1))
+        near = min(near, most_near)
+        most_far = max(ENOUGH - near, self._part(near, NEAR_FOR_ONE_FAR)) if near else count
+        steps: list[_Step] = []
+        given_near = given_far = 0
+        for number, (rows, seeds, leechers) in enumerate(found):
+            for ring in range(last + 1):
+                given = given_near + given_far
+                room = most_far - given_far if ring == last else most_near - given_near
+                missing = min(count - given, room)
+                if number >= trusted:
+                    missing = min(missing, (given + ours) // PEERS_FOR_ONE_OTHER)
+                if missing <= 0:
+                    continue
+                some = min(seeds[ring], max(missing // 2, missing - leechers[ring]))
+                others = min(leechers[ring], missing - some)
+                if some or others:
+                    steps.append((rows, ring, some, others))
+                if ring == last:
+                    given_far += some + others
+                else:
+                    given_near += some + others
+        self.left_out = max(0, far - given_far)
+        return steps
+
+    def _part(self, count: int, parts: int) -> int:
+        """Return one of so many equal parts; what isn't whole is a matter of chance."""
+        return int(count / parts + self._rng.random())
+
+    def _rows_for(self, asker: bytes, trust: Trust) -> list[list[_Row]]:
+        """Return who may be chosen, the most trusted first."""
+        rows = self._rows
+        if len(rows) == 1:
+            [((_, scope), row)] = rows.items()
+            return [[row]] if not scope or scope is scope_of(asker[:-2]) else [[]]
+        scopes = {Scope.EVERYWHERE, scope_of(asker[:-2])}
+        stands = [
+            [rows[stand, scope] for scope in scopes if (stand, scope) in rows]
+            for stand in (Stand if self.are_deep else (Stand.FRONT,))
+        ]
+        if trust is Trust.MIDDLE_MIXED:
+            front, middle, *rest = stands
+            stands = [front + middle, *rest]
+        return stands
+
+    def _take(
+        self,
+        chosen: Choice,
+        rows: Sequence[_Row],
+        ring: int,
+        missing: int,
+        home: int,
+        *,
+        asker: bytes,
+        wants_nothing: bool,
+    ) -> None:
+        """Add `missing` random peers of one kind and ring, each with the same chance."""
+        is_v6 = len(asker) == V6_ENDPOINT
+        for family in (is_v6, not is_v6):
+            crowds = [crowd for row in rows if not (crowd := row[family][wants_nothing]).is_empty]
+            if not crowds:
+                continue
+            parts = [(crowd, part) for crowd in crowds for part in crowd.around(home)[ring].parts]
+            total = sum([part.size for _, part in parts])
+            wanted = min(missing, total)
+            for crowd, part in parts:
+                # The last one makes up for rounding.
+                size = part.size
+                some = wanted if size == total else self._part(wanted * size, total)
+                total -= size
+                run = crowd.sample(part, some, without=asker)
+                chosen[family].append(run)
+                got = len(run) // crowd.stride
+                wanted -= min(wanted, got)
+                missing -= got
+            if missing <= 0:
+                return
+
+
+def _sizes(rows: Sequence[_Row], wants_nothing: bool, home: int, last: int) -> list[int]:
+    """Return how many peers of a kind there are by ring."""
+    sizes = [0] * (last + 1)
+    for row in rows:
+        for family in row:
+            crowd = family[wants_nothing]
+            if not crowd.is_empty:
+                for number, ring in enumerate(crowd.around(home)):
+                    sizes[number] += ring.size
+    return sizes
