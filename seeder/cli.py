@@ -28,6 +28,7 @@ from seeder.commands.report import ReportWanted
 from seeder.commands.report import report as tell
 from seeder.commands.torrent import configured, find_torrent
 from seeder.config.advice import advise
+from seeder.config.groups import explain_groups
 from seeder.config.load import load
 from seeder.config.sections import Config
 from seeder.config.unlikely import doubt
@@ -161,6 +162,8 @@ def check(path: Path, online: bool) -> None:
     for warning in chain(advise(config), doubt(config), doubt_machine(config), about_tls):
         click.echo(f"warning: {warning}")
     for line in explain_limits(config):
+        click.echo(line)
+    for line in explain_groups(config.tracker.groups, config.peer.public_address):
         click.echo(line)
     peer = config.peer
     listed = config.tracker.peers_per_address

@@ -132,6 +132,19 @@ def test_check_says_what_the_limits_come_to(here: Callable[..., Result], path: P
     ]
 
 
+def test_check_says_who_is_near_whom(here: Callable[..., Result], path: Path) -> None:
+    groups = '\n[tracker.groups]\n"eu/a" = ["10.1.0.0/16"]\n"eu/b" = ["10.2.0.0/16"]\n'
+    path.write_text(path.read_text() + groups)
+    result = here("check", "-c", path)
+    assert (result.code, result.err) == (0, "")
+    lines = result.out.decode().splitlines()
+    assert "tracker.groups: eu/a: 10.1.0.0/16; near: eu/b" in lines
+    path.write_text(path.read_text() + 'us = ["10.1.0.0/16"]\n')
+    refused = here("check", "-c", path)
+    assert refused.code == 2
+    assert 'tracker.groups.us[0] = "10.1.0.0/16": is in group "eu/a" already' in refused.err
+
+
 def test_check_says_how_many_whole_downloads_an_address_gets(
     here: Callable[..., Result], path: Path
 ) -> None:

@@ -1,18 +1,20 @@
 """The table [tracker.groups]: names of groups, each with its networks. No I/O."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from seeder.config.texts import parse_network
-from seeder.net.addresses import IPNetwork
-from seeder.net.groups import OTHERS, unmapped
+from seeder.net.addresses import HostPort, IPNetwork, ip_version, parse_ip
+from seeder.net.groups import OTHERS, Groups, unmapped
 
 MOST_GROUPS = 1000
 MOST_NETWORKS = 10_000
 """Of all groups together."""
 LONGEST_NAME = 100
 """Bytes of UTF-8."""
+MOST_SHOWN = 20
+"""Of more groups or networks, how many are explained."""
 _NAME = re.compile(r"[\w.-]+(/[\w.-]+)*")
 
 
@@ -102,3 +104,31 @@ def _has_network(networks: object) -> bool:
                 continue
         return True
     return False
+
+
+def explain_groups(
+    networks: Mapping[str, tuple[IPNetwork, ...]], own: Sequence[HostPort]
+) -> Iterator[str]:
+    """Yield a line for each group: who is in it and who is near; and where our seeder is."""
+    groups = Groups.named(networks)
+    if groups is None:
+        return
+    for name in groups.names[:-1][:MOST_SHOWN]:
+        near = groups.near(name)
+        yield (
+            f"tracker.groups: {name}: {_some(map(str, groups.networks[name]))};"
+            f" near: {_some(near) if near else 'none'}"
+        )
+    more = len(groups.names) - 1 - MOST_SHOWN
+    if more > 0:
+        yield f"tracker.groups: and {more} more"
+    for address in own:
+        if ip_version(address.host) is not None:
+            name = groups.names[groups.of(parse_ip(address.host).packed)]
+            yield f"tracker.groups: our own seeder at {address.host}: {name}"
+
+
+def _some(texts: Iterable[str]) -> str:
+    every = list(texts)
+    more = len(every) - MOST_SHOWN
+    return ", ".join(every[:MOST_SHOWN]) + (f" and {more} more" if more > 0 else "")

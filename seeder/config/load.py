@@ -51,6 +51,7 @@ _TOP_KEYS = ("state_directory", "origins", *_TABLES)
 _LONGEST_SHOWN = 80
 _CREDENTIAL = re.compile(r"secret|access_?key|password|passwd|token|credential", re.IGNORECASE)
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_SLASHED_KEY = re.compile(r"\s*[\w.-]+(/[\w.-]+)+\s*=")
 _SYNTAX_PLACE = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 Place = tuple[int | str, ...]
@@ -137,7 +138,10 @@ def _syntax_problem(path: Path, text: str, message: str) -> str:
     else:
         lines = text.rstrip("\n").split("\n")
         place = f"line {len(lines)}, column {len(lines[-1]) + 1} (the end)"
-    return f"{path}, {place}: not TOML: {message[:1].lower()}{message[1:]}"
+    problem = f"{path}, {place}: not TOML: {message[:1].lower()}{message[1:]}"
+    if found and found[1] and _SLASHED_KEY.match(text.splitlines()[int(found[1]) - 1]):
+        problem += "; a name with a slash stands in quotes"
+    return problem
 
 
 def _with_defaults(written: Mapping[str, object]) -> dict[str, object]:

@@ -37,6 +37,7 @@ from seeder.http.tls import Security
 from seeder.ledger.counters import Ledger
 from seeder.ledger.spending import prices_of
 from seeder.net.addresses import HostPort
+from seeder.net.groups import Groups
 from seeder.peer.hub import Hub
 from seeder.publish.listings import ListingStore
 from seeder.publish.publisher import Publisher
@@ -237,7 +238,7 @@ def _make_swarms(config: Config, listeners: Listeners, rng: random.Random) -> Sw
         else:
             v4 = v4 or address.port
     own = OwnSeeder(v4, port_v6=v6)
-    swarms = Swarms(policy, own, rng=rng)
+    swarms = Swarms(policy, own, rng=rng, groups=Groups.named(tracker.groups))
     swarms.loading = True
     return swarms
 

@@ -15,6 +15,7 @@ from seeder.daemon.node import Node
 from seeder.errors import ConfigError, SeederError
 from seeder.gateway.keys import read_keys
 from seeder.ledger.spending import prices_of
+from seeder.net.groups import Groups
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,11 +39,12 @@ LIVE_TRACKER = (
     "tls_certificate_credential",
     "tls_key_credential",
 )
-"""Those of [tracker], if there is a certificate before and after."""
+"""Those of [tracker], if there is a certificate before and after; its groups in any case."""
 
 
 async def reload(node: Node, path: Path) -> None:
-    """Take over the file's objects, access keys, budget, prices, [log], and LIVE keys of [peer].
+    """Take over the file's objects, access keys, budget, prices, [log], and the live keys of
+    [peer] and [tracker].
 
     A broken file changes nothing. The certificate is read again; if that can't be used, all else
     goes on.
@@ -86,6 +88,7 @@ async def reload(node: Node, path: Path) -> None:
     if node.links.follow(served, announce):
         _LOG.info("torrents name %s from now on", announce)
     node.keyring.replace(keys)
+    await _regroup(node, config)
     try:
         await node.publisher.apply(config.objects)
     except SeederError as error:
@@ -107,6 +110,14 @@ async def reload(node: Node, path: Path) -> None:
     _LOG.info("reloaded: %s", await node.overview.summary())
 
 
+async def _regroup(node: Node, wanted: Config) -> None:
+    """Hand peers out by the file's groups; every swarm keeps its peers."""
+    if wanted.tracker.groups == node.config.tracker.groups:
+        return
+    for _ in node.swarms.regroup(Groups.named(wanted.tracker.groups)):
+        await trio.lowlevel.checkpoint()
+
+
 def _announce_url(node: Node, wanted: Config, served: Config) -> str:
     """Return the URL that torrents name from now on; ConfigError where the file tells none."""
     node.announce_url(wanted)
@@ -119,9 +130,8 @@ def _announce_url(node: Node, wanted: Config, served: Config) -> str:
 
 def _tracker(running: TrackerSettings, wanted: TrackerSettings) -> TrackerSettings:
     """Return the settings of the tracker after the reload."""
-    if not (running.tls and wanted.tls):
-        return running
-    return running.model_copy(update={name: getattr(wanted, name) for name in LIVE_TRACKER})
+    live = ("groups", *LIVE_TRACKER) if running.tls and wanted.tls else ("groups",)
+    return running.model_copy(update={name: getattr(wanted, name) for name in live})
 
 
 def _fixed(running: Config, wanted: Config) -> Iterator[str]:

@@ -16,9 +16,9 @@ from seeder.net.addresses import IPNetwork
 OTHERS = "others"
 """The group of all addresses that are in no network of a group."""
 
-Span: TypeAlias = tuple[int, int]
+Numbers: TypeAlias = tuple[int, int]
 """Groups by number, from one up to, not including, another."""
-Ring: TypeAlias = tuple[Span, ...]
+Ring: TypeAlias = tuple[Numbers, ...]
 """Groups that are equally far away."""
 
 _V4_LENGTH = 4
@@ -53,6 +53,11 @@ class Groups:
         self._address = b""
         self._number = len(names)
 
+    @classmethod
+    def named(cls, networks: Mapping[str, Iterable[IPNetwork]]) -> "Groups | None":
+        """Return the groups; None if there are none."""
+        return cls(networks) if networks else None
+
     def of(self, address: bytes) -> int:
         """Return the number of the group of a packed address (IPv4 unmapped)."""
         # An announce asks several times for one address.
@@ -80,8 +85,8 @@ def _parts(name: str) -> tuple[str, ...]:
 
 
 def _rings(names: Sequence[str], number: int) -> Iterable[Ring]:
-    every: Span = (0, len(names) + 1)
-    span: Span = (number, number + 1)
+    every: Numbers = (0, len(names) + 1)
+    span: Numbers = (number, number + 1)
     yield (span,)
     parts = _parts(names[number]) if number < len(names) else ()
     for length in range(len(parts), 0, -1):
@@ -93,7 +98,7 @@ def _rings(names: Sequence[str], number: int) -> Iterable[Ring]:
     yield _around(span, every)
 
 
-def _around(inner: Span, outer: Span) -> Ring:
+def _around(inner: Numbers, outer: Numbers) -> Ring:
     """Return what of one span lies on both sides of another."""
     sides = ((outer[0], inner[0]), (inner[1], outer[1]))
     return tuple((begin, end) for begin, end in sides if begin < end)

@@ -7,7 +7,8 @@ bytes and completions that peers claim.
 
 Door: `swarms.Swarms` has every swarm, and `announce` is the wire format on both sides of it, as
 `datagrams` is for UDP. Below it `swarm` is one torrent's peers: `neighbours` has them by network,
-`handout` and `crowd` say who hears of whom, `visits` who came to our seeder, `claims` what is
-counted (and `belief` of whom), `rooms` how many all swarms may list, `saved` the rows that survive
-a restart. All of it is sans-IO: the listener is in `seeder.gateway`.
+`handout` and `crowd` say who hears of whom (`locality` where addresses are in groups), `visits` who
+came to our seeder, `claims` what is counted (and `belief` of whom), `rooms` how many all swarms may
+list, `saved` the rows that survive a restart. All of it is sans-IO: the listener is in
+`seeder.gateway`.
 """

@@ -159,8 +159,23 @@ class GroupedCrowd:
 
 _Row: TypeAlias = tuple[tuple[GroupedCrowd, GroupedCrowd], tuple[GroupedCrowd, GroupedCrowd]]
 """[IPv6][wants nothing], as in `seeder.tracker.handout`."""
-_Step: TypeAlias = tuple[Sequence[_Row], int, int, int]
-"""Some rows, the number of a ring around the asker, and how many seeds and leechers of these."""
+_Step: TypeAlias = tuple[list[bytes], Sequence[GroupedCrowd], int, int]
+"""Where runs of peers go, the crowds that they come from, the ring of these, and how many."""
+
+
+class _Found(NamedTuple):
+    """Peers of one address family that are equally trusted."""
+
+    family: bool
+    """Whether it is IPv6."""
+    is_own: bool
+    """Whether it is the asker's."""
+    is_trusted: bool
+    leechers: Sequence[GroupedCrowd]
+    leeching: Sequence[int]
+    """How many leechers there are in each ring around the asker, but itself."""
+    seeds: Sequence[GroupedCrowd]
+    seeding: Sequence[int]
 
 
 class GroupedStands:
@@ -210,63 +225,84 @@ class GroupedStands:
     ) -> Choice:
         """Choose up to `count` peers that the asker hears of, as `Stands.choose` does.
 
-        Of each kind and family those of its own group come first, then those around it.
+        Those of its own address family come first, and of these its own group, then those around
+        it: an asker may have no use for neighbours of the other family.
         """
         chosen: Choice = ([], [])
         ours = own[:count] if place is OwnPlace.ALWAYS else ()
         home = self._groups.of(asker[:-2])
-        steps = self._plan(asker, home, count, len(ours), wants_nothing=wants_nothing, trust=trust)
-        for rows, ring, seeds, _ in steps:
-            if seeds:
-                self._take(chosen, rows, ring, seeds, home, asker=asker, wants_nothing=True)
+        found = self._look(asker, home, wants_nothing=wants_nothing, trust=trust)
+        seeds, leechers = self._plan(chosen, found, count, len(ours))
+        for runs, crowds, ring, wanted in seeds:
+            runs.extend(self._take(crowds, ring, wanted, home, asker))
         add(chosen, ours)
-        for rows, ring, _, leechers in steps:
-            if leechers:
-                self._take(chosen, rows, ring, leechers, home, asker=asker, wants_nothing=False)
+        for runs, crowds, ring, wanted in leechers:
+            runs.extend(self._take(crowds, ring, wanted, home, asker))
         return chosen
 
-    def _plan(
-        self, asker: bytes, home: int, count: int, ours: int, *, wants_nothing: bool, trust: Trust
-    ) -> list[_Step]:
-        """Return how many are chosen from where, with us as many as `count` at most."""
-        count -= ours
-        trusted = TRUSTED[trust]
+    def _look(self, asker: bytes, home: int, *, wants_nothing: bool, trust: Trust) -> list[_Found]:
+        """Return who may be chosen: the most trusted first, then its own address family."""
+        trusted, is_v6 = TRUSTED[trust], len(asker) == V6_ENDPOINT
         last = len(self._groups.rings[home]) - 1
-        found: list[tuple[list[_Row], list[int], list[int]]] = []
-        near = far = 0
+        found = []
         for number, rows in enumerate(self._rows_for(asker, trust)):
-            leechers = _sizes(rows, False, home, last)
-            for row in rows:
-                leechers[0] -= asker in row[len(asker) == V6_ENDPOINT][False]
-            seeds = [0] * (last + 1) if wants_nothing else _sizes(rows, True, home, last)
-            found.append((rows, seeds, leechers))
-            if number < trusted:
-                far += seeds[last] + leechers[last]
-                near += sum(seeds[:last]) + sum(leechers[:last])
+            for family in (is_v6, not is_v6):
+                leechers, seeds = [], []
+                for row in rows:
+                    one, other = row[family]
+                    if not one.is_empty:
+                        leechers.append(one)
+                    if not (wants_nothing or other.is_empty):
+                        seeds.append(other)
+                if not (leechers or seeds):
+                    continue
+                leeching, seeding = _sizes(leechers, home, last), _sizes(seeds, home, last)
+                if family is is_v6:
+                    for crowd in leechers:
+                        leeching[0] -= asker in crowd
+                is_own, is_trusted = family is is_v6, number < trusted
+                found.append(_Found(family, is_own, is_trusted, leechers, leeching, seeds, seeding))
+        return found
+
+    def _plan(
+        self, chosen: Choice, found: Sequence[_Found], count: int, ours: int
+    ) -> tuple[list[_Step], list[_Step]]:
+        """Return which seeds and which leechers to choose, `count` at most, with us."""
+        count -= ours
+        near = far = 0
+        for each in found:
+            if each.is_trusted:
+                far += each.seeding[-1] + each.leeching[-1]
+                if each.is_own:
+                    near += sum(each.seeding[:-1]) + sum(each.leeching[:-1])
         most_near = count - min(far, self._part(count, NEAR_FOR_ONE_FAR + 1))
         near = min(near, most_near)
         most_far = max(ENOUGH - near, self._part(near, NEAR_FOR_ONE_FAR)) if near else count
-        steps: list[_Step] = []
+        of_seeds: list[_Step] = []
+        of_leechers: list[_Step] = []
         given_near = given_far = 0
-        for number, (rows, seeds, leechers) in enumerate(found):
+        for family, _, is_trusted, leechers, leeching, seeds, seeding in found:
+            last = len(leeching) - 1
             for ring in range(last + 1):
                 given = given_near + given_far
                 room = most_far - given_far if ring == last else most_near - given_near
                 missing = min(count - given, room)
-                if number >= trusted:
+                if not is_trusted:
                     missing = min(missing, (given + ours) // PEERS_FOR_ONE_OTHER)
                 if missing <= 0:
                     continue
-                some = min(seeds[ring], max(missing // 2, missing - leechers[ring]))
-                others = min(leechers[ring], missing - some)
-                if some or others:
-                    steps.append((rows, ring, some, others))
+                some = min(seeding[ring], max(missing // 2, missing - leeching[ring]))
+                rest = min(leeching[ring], missing - some)
+                if some:
+                    of_seeds.append((chosen[family], seeds, ring, some))
+                if rest:
+                    of_leechers.append((chosen[family], leechers, ring, rest))
                 if ring == last:
-                    given_far += some + others
+                    given_far += some + rest
                 else:
-                    given_near += some + others
+                    given_near += some + rest
         self.left_out = max(0, far - given_far)
-        return steps
+        return of_seeds, of_leechers
 
     def _part(self, count: int, parts: int) -> int:
         """Return one of so many equal parts; what isn't whole is a matter of chance."""
@@ -289,46 +325,27 @@ class GroupedStands:
         return stands
 
     def _take(
-        self,
-        chosen: Choice,
-        rows: Sequence[_Row],
-        ring: int,
-        missing: int,
-        home: int,
-        *,
-        asker: bytes,
-        wants_nothing: bool,
-    ) -> None:
-        """Add `missing` random peers of one kind and ring, each with the same chance."""
-        is_v6 = len(asker) == V6_ENDPOINT
-        for family in (is_v6, not is_v6):
-            crowds = [crowd for row in rows if not (crowd := row[family][wants_nothing]).is_empty]
-            if not crowds:
-                continue
-            parts = [(crowd, part) for crowd in crowds for part in crowd.around(home)[ring].parts]
-            total = sum([part.size for _, part in parts])
-            wanted = min(missing, total)
-            for crowd, part in parts:
-                # The last one makes up for rounding.
-                size = part.size
-                some = wanted if size == total else self._part(wanted * size, total)
-                total -= size
-                run = crowd.sample(part, some, without=asker)
-                chosen[family].append(run)
-                got = len(run) // crowd.stride
-                wanted -= min(wanted, got)
-                missing -= got
-            if missing <= 0:
-                return
+        self, crowds: Sequence[GroupedCrowd], ring: int, wanted: int, home: int, asker: bytes
+    ) -> list[bytes]:
+        """Return `wanted` random peers of one ring, each with the same chance, as runs of them."""
+        parts = [(crowd, part) for crowd in crowds for part in crowd.around(home)[ring].parts]
+        total = sum([part.size for _, part in parts])
+        runs = []
+        for crowd, part in parts:
+            # The last one makes up for rounding.
+            size = part.size
+            some = wanted if size == total else self._part(wanted * size, total)
+            total -= size
+            run = crowd.sample(part, some, without=asker)
+            runs.append(run)
+            wanted -= min(wanted, len(run) // crowd.stride)
+        return runs
 
 
-def _sizes(rows: Sequence[_Row], wants_nothing: bool, home: int, last: int) -> list[int]:
-    """Return how many peers of a kind there are by ring."""
+def _sizes(crowds: Sequence[GroupedCrowd], home: int, last: int) -> list[int]:
+    """Return how many peers there are by ring."""
     sizes = [0] * (last + 1)
-    for row in rows:
-        for family in row:
-            crowd = family[wants_nothing]
-            if not crowd.is_empty:
-                for number, ring in enumerate(crowd.around(home)):
-                    sizes[number] += ring.size
+    for crowd in crowds:
+        for number, ring in enumerate(crowd.around(home)):
+            sizes[number] += ring.size
     return sizes

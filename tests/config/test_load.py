@@ -18,7 +18,7 @@ from seeder.net.addresses import HostPort
 from seeder.units import GIB, KIB, MIB
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "seeder.toml"
-COMMENTED = r"^# (?=\w+ = |\[\[)"
+COMMENTED = r"^# (?=[\w\"/]+ = |\[)"
 """In front of the lines of the example that show a key, or an entry of a list."""
 ONE_OBJECT = '[[objects]]\nbucket = "quotes"\nkey = "Nelson"\n'
 
@@ -877,6 +877,7 @@ def test_the_examples_behind_a_hash_are_right_as_well(read: Load, tmp_path: Path
     assert config.objects[0].piece_length == MIB
     assert [key.access_key_id for key in config.gateway.keys] == ["READER", "OTHER"]
     assert config.peer.public_address == (HostPort("203.0.113.7", 6881),)
+    assert config.tracker.groups.keys() == {"eu/a", "eu/b", "office"}
 
 
 # -- [cluster]

@@ -34,6 +34,7 @@ from seeder.ledger.database import LedgerDatabase
 from seeder.ledger.file import LedgerFile
 from seeder.net.addresses import HostPort, compact_endpoint
 from seeder.publish.publisher import Publisher
+from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest
 from seeder.units import MIB
 from tests.daemon.support import BODY, LOOPBACK, connects, get, served, serving, until
 from tests.gateway.signing import signed as signed_by
@@ -402,6 +403,48 @@ async def test_a_reload_takes_up_rates_and_connections_and_names_the_rest(
         await reload(node, file)
         assert node.config == config
         assert node.uploads.settings == config.peer
+
+
+async def test_a_reload_takes_up_groups_and_loses_no_swarm(
+    config: Config, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = trio.Path(file)
+    text = await path.read_text()
+    async with serving(config) as node:
+        await until(partial(served, node))
+        found = node.catalog.by_name("quotes", "Nelson")
+        assert found is not None
+        assert found.torrent is not None
+        info_hash = found.torrent.info_hash
+
+        def far_away() -> int:
+            """Return how many peers of 21.0.0.0/8 somebody in 20.0.0.0/8 hears of."""
+            for number in range(60):
+                announce(number, 20 if number < 20 else 21)
+            return sum(each[0] == 21 for each in announce(99, 20).endpoints())
+
+        def announce(number: int, network: int) -> AnnounceReply:
+            request = AnnounceRequest(
+                info_hash, b"%020d" % number, 2000, event=AnnounceEvent.STARTED, numwant=20
+            )
+            source = bytes([network, number, 1, 1])
+            return node.swarms.announce(request, source, None, trio.current_time())
+
+        assert far_away() > 3
+        grouped = text + '\n[tracker.groups]\na = ["20.0.0.0/8"]\nb = ["21.0.0.0/8"]\n'
+        await path.write_text(grouped)
+        await reload(node, file)
+        assert node.swarms.statistics(info_hash).peers == 61
+        assert far_away() <= 3
+        assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
+        await path.write_text(grouped.replace("20.0.0.0/8", "20.0.0.1/8"))
+        await reload(node, file)
+        assert far_away() <= 3
+        await path.write_text(text)
+        await reload(node, file)
+        assert node.config == config
+        assert node.swarms.statistics(info_hash).peers == 61
+        assert far_away() > 3
 
 
 READ_KEY = """

@@ -4,6 +4,7 @@ import ipaddress
 import random
 
 from seeder.net.addresses import compact_endpoint
+from seeder.net.groups import Groups
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest
 from seeder.tracker.swarm import SwarmPolicy
@@ -55,10 +56,11 @@ class Tracker:
         seed: int = 1,
         *,
         opened: bool = True,
+        groups: Groups | None = None,
     ) -> None:
         self.ledger = Ledger()
         self.now = 1000.0
-        self.swarms = Swarms(policy, OwnSeeder(OWN_PORT), rng=random.Random(seed))
+        self.swarms = Swarms(policy, OwnSeeder(OWN_PORT), rng=random.Random(seed), groups=groups)
         if opened:
             self.open()
 
