@@ -48,6 +48,8 @@ TABLES_CHECK = "import s3fs, pandas, pyarrow.fs"
 # beside their package.json pins all that they need.
 WEBTORRENT = ROOT / ".webtorrent"
 WEBTORRENT_PINNED = ROOT / "tests" / "e2e" / "clients" / "npm"
+NPM_TRACKER = ROOT / ".npm-tracker"
+NPM_TRACKER_PINNED = ROOT / "tests" / "e2e" / "npm_tracker"
 WEBTORRENT_NODE = 20  # the oldest version that it runs on
 DEBIAN_PACKAGES = {
     "radosgw": "tests against Ceph",
@@ -60,6 +62,7 @@ DEBIAN_PACKAGES = {
     "rtorrent": "tests with rTorrent",
     "qbittorrent-nox": "tests with qBittorrent",
     "iproute2": "tests in a network of their own",
+    "opentracker": "tests beside opentracker",
     "curl": "tests with curl",
     "chromium": "tests with Chromium",
     "chromium-driver": "tests of the status page",
@@ -226,23 +229,31 @@ def install_program(
 
 
 def install_npm_packages(steps: Steps) -> None:
-    """Make .webtorrent by npm, or say that the tests with its packages will be skipped."""
-    if reason := why_no_npm():
-        print(f"tests with WebTorrent and axe will be skipped: {reason}")
+    """Make .webtorrent and .npm-tracker by npm, or say what will be skipped."""
+    for directory, pinned, name in (
+        (WEBTORRENT, WEBTORRENT_PINNED, "WebTorrent and axe"),
+        (NPM_TRACKER, NPM_TRACKER_PINNED, "the tests of npm's bittorrent-tracker"),
+    ):
+        if reason := why_no_npm():
+            print(f"tests with {name} will be skipped: {reason}")
+        else:
+            install_pinned(steps, directory, pinned, name)
+
+
+def install_pinned(steps: Steps, directory: Path, pinned: Path, name: str) -> None:
+    """Make a directory with the npm packages that `pinned` names."""
+    files = sorted(path for path in pinned.rglob("*.js*") if path.is_file())
+    wanted = stamp("".join(path.read_text(encoding="utf-8") for path in files))
+    if marker_says(directory, wanted):
         return
-    pinned = sorted(path for path in WEBTORRENT_PINNED.rglob("*.js*") if path.is_file())
-    wanted = stamp("".join(path.read_text(encoding="utf-8") for path in pinned))
-    if marker_says(WEBTORRENT, wanted):
-        return
-    shutil.rmtree(WEBTORRENT, ignore_errors=True)
-    shutil.copytree(WEBTORRENT_PINNED, WEBTORRENT, ignore=shutil.ignore_patterns("*.mjs"))
-    # Its scripts and optional packages compile native modules, which it works without.
+    shutil.rmtree(directory, ignore_errors=True)
+    shutil.copytree(pinned, directory, ignore=shutil.ignore_patterns("*.mjs", "*.cjs"))
+    # Their scripts and optional packages compile native modules, which they work without.
     quiet = ("--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund")
-    name = "npm ci of WebTorrent and axe"
-    if steps.run(name, "npm", "ci", "--prefix", WEBTORRENT, *quiet):
-        mark_made(WEBTORRENT, wanted)
+    if steps.run(f"npm ci of {name}", "npm", "ci", "--prefix", directory, *quiet):
+        mark_made(directory, wanted)
     else:
-        print("tests with WebTorrent and axe will be skipped")
+        print(f"tests with {name} will be skipped")
 
 
 def why_no_npm() -> str | None:
