@@ -11,7 +11,8 @@
    With RATE 0, WINDOW announces are on their way at any time; else RATE a second begin, and the
    time of each runs from when it was due. SECONDS 0 means: each client once.
 
-   One thread. Prints one line of JSON. Linux. */
+   One thread. Prints "ready" when connection ids are there that udp-kept reuses, and at the end one
+   line of JSON. Linux. */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -48,7 +49,8 @@ static struct sockaddr_in server;
 static char host_header[64];
 static uint64_t *ids; /* of UDP clients */
 static float *samples;
-static long done, full, refused, broken, lost, count_samples;
+static int ids_only = 1; /* until the announces begin */
+static long known, done, full, refused, broken, lost, count_samples;
 static int epoll, udp;
 
 static double now(void) {
@@ -302,9 +304,11 @@ static void take_datagram(const char *data, int length) {
         return;
     uint32_t action = (uint32_t)get(data, 4);
     if (action == 0 && length >= 16) {
+        if (!ids[s->peer]) known++;
         s->connection = ids[s->peer] = get(data + 8, 8);
         s->waits_for_id = 0;
-        queue(s);
+        if (ids_only) s->used = 0;
+        else queue(s);
         return;
     }
     if (action == 3) refused++;
@@ -393,6 +397,24 @@ int main(int argc, char **argv) {
         slots[i].transaction = (uint32_t)i;
         slots[i].peer = keeps ? choose() : 0;
     }
+
+    if (is_udp && !renews && seconds > 0) {
+        renews = 1;
+        while (known < (long)peers) {
+            for (int i = 0; i < window; i++)
+                if (!slots[i].used) begin(slots + i, now());
+            flush();
+            struct epoll_event event;
+            epoll_wait(epoll, &event, 1, 100);
+            take_udp();
+            resend_lost(now());
+        }
+        for (int i = 0; i < window; i++) slots[i].used = 0;
+        renews = lost = 0;
+    }
+    ids_only = 0;
+    printf("ready\n");
+    fflush(stdout);
 
     int most = keeps ? window / 8 : window; /* of kept connections one in eight is busy */
     if (rate > 0 || most < 1) most = window;

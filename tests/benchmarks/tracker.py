@@ -109,10 +109,7 @@ def beside_seeding(
                 )
                 loads.append(load.rate)
                 if process is not None:
-                    said, _ = process.communicate(timeout=60)
-                    import json
-
-                    answers = Answers(**json.loads(said), server_cpu=0)
+                    answers = asker.finish(process)
                     p99s.append(answers.p99)
                     worst.append(answers.worst)
             alone.append(loads[0])

@@ -10,7 +10,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.benchmarks.setup import http_origin
@@ -104,11 +104,14 @@ class Asker:
         window: int = 64,
         rate: int = 0,
     ) -> "subprocess.Popen[bytes]":
-        """Start asking in the network that this thread is in."""
+        """Start asking in the network that this thread is in; return when it begins."""
         words = (way, tracker.host, tracker.ports[way.startswith("udp")], "".join(tracker.hashes))
         numbers = (clients, seconds, window, rate)
         argv = ["taskset", "-c", CLIENT_CORE, self._program, *words, *numbers]
-        return subprocess.Popen(list(map(str, argv)), stdout=subprocess.PIPE)
+        process = subprocess.Popen(list(map(str, argv)), stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        return process
 
     def ask(
         self,
@@ -121,14 +124,19 @@ class Asker:
         rate: int = 0,
     ) -> Answers:
         """Ask for some seconds, or with each client once; SystemExit if it can't."""
-        before = tracker.cpu()
         process = self.start(
             tracker, way, clients=clients, seconds=seconds, window=window, rate=rate
         )
+        before = tracker.cpu()
+        answers = self.finish(process)
+        return replace(answers, server_cpu=tracker.cpu() - before)
+
+    def finish(self, process: "subprocess.Popen[bytes]") -> Answers:
+        """Wait until it has asked, and return what it got; SystemExit if it can't."""
         said, _ = process.communicate(timeout=900)
         if process.returncode:
-            raise SystemExit(f"the asker of {tracker.name} ended with {process.returncode}")
-        return Answers(**json.loads(said), server_cpu=tracker.cpu() - before)
+            raise SystemExit(f"the asker ended with {process.returncode}")
+        return Answers(**json.loads(said), server_cpu=0.0)
 
 
 @contextlib.contextmanager
