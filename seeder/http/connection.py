@@ -109,6 +109,8 @@ class Connection:
         "networks",
         "scope",
     )
+    is_watched = True
+    """Whether all that there is to read comes by the socket, which may be watched for it."""
 
     def __init__(
         self,
@@ -145,6 +147,14 @@ class Connection:
         self._source: SourcedBody | None = None
         self._last = False
         self._lingers = False
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    @property
+    def due(self) -> float:
+        """Until when the client is waited for, after a `step` that wanted READABLE."""
+        return inf if self._deadline is None else self._deadline
 
     @property
     def between_requests(self) -> bool:

@@ -3,7 +3,8 @@
 Each connection is a state machine that does all that it can do without waiting (`step`) and then
 says what it waits for. The acceptor takes the first step itself: a client whose request is there
 already is accepted, answered and closed in one go, without a task and without a place among the
-connections. A connection that has to wait gets a task, and a deadline for each phase.
+connections. Those that wait for a request are watched together (`seeder.http.watch`); one that
+waits for anything else, or over TLS, gets a task, and a deadline for each phase.
 
 Bodies of requests are never read: a request that has one is answered and its connection closed.
 """
@@ -22,6 +23,7 @@ from seeder.http.connection import Connection, ServerLimits, Want
 from seeder.http.dates import format_date
 from seeder.http.messages import NOWHERE, Handler, Hostless, SentMeter
 from seeder.http.tls import HandshakeResult, Queue, SecureConnection, Security
+from seeder.http.watch import Watch
 from seeder.net.addresses import Networks, SocketAddress, networks_of
 from seeder.net.shares import Shares
 from seeder.net.sockets import accept, packed_address
@@ -51,22 +53,19 @@ async def serve(
     meter of their own. The pages `hostless` are answered without a Host header, too. On the
     listeners of `security` clients speak TLS; both kinds share the limits.
     """
-    server = _Server(handler, limits, meter, hostless, security)
     secure = () if security is None else security.listeners
     for listener in (*listeners, *secure):
         listener.setblocking(False)
         # Accepted sockets inherit it; a pipelined reply must not wait for the ACK of the last.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     async with trio.open_nursery() as connections:
+        server = _Server(handler, limits, meter, hostless, security, nursery=connections)
         try:
             async with trio.open_nursery() as acceptors:
-                for group, welcome in (
-                    (listeners, server.welcome),
-                    (secure, server.welcome_secure),
-                ):
+                for group, take in ((listeners, server.welcome), (secure, server.welcome_secure)):
                     for listener in group:
-                        take = partial(welcome, connections)
                         acceptors.start_soon(partial(accept, listener, take, starved=server.evict))
+                acceptors.start_soon(server.watch.run)
                 if secure:
                     acceptors.start_soon(server.handshakes.run)
                 task_status.started()
@@ -110,7 +109,10 @@ class _Server:
         meter: SentMeter | None,
         hostless: Hostless,
         security: Security | None,
+        *,
+        nursery: trio.Nursery,
     ) -> None:
+        self._nursery = nursery
         self._handler = handler
         self._security = security
         self.handshakes = Queue()
@@ -126,9 +128,10 @@ class _Server:
         self._arriving = _Parked()
         self._sending = _Parked()
         self._stopping = False
+        self.watch: Watch[Connection] = Watch(self._resume, self._end)
 
-    def welcome(self, nursery: trio.Nursery, sock: socket.socket, address: SocketAddress) -> None:
-        """Answer a new connection, or give it a task if that means waiting.
+    def welcome(self, sock: socket.socket, address: SocketAddress) -> None:
+        """Answer a new connection, or keep it if that means waiting.
 
         The acceptor calls this, in its own task.
         """
@@ -145,11 +148,9 @@ class _Server:
         if want is Want.NOTHING:
             connection.close()
             return
-        self._keep(nursery, connection, address, want)
+        self._keep(connection, address, want)
 
-    def welcome_secure(
-        self, nursery: trio.Nursery, sock: socket.socket, address: SocketAddress
-    ) -> None:
+    def welcome_secure(self, sock: socket.socket, address: SocketAddress) -> None:
         """Give a new connection a task, in which it begins with TLS; called as `welcome` is."""
         security = self._security
         assert security is not None
@@ -168,20 +169,50 @@ class _Server:
             security=security,
             queue=self.handshakes,
         )
-        self._keep(nursery, connection, address, Want.READABLE)
+        self._keep(connection, address, Want.READABLE)
 
-    def _keep(
-        self, nursery: trio.Nursery, connection: Connection, address: SocketAddress, want: Want
-    ) -> None:
-        """Give a connection that has to wait a task, or close it where there is no room."""
+    def _keep(self, connection: Connection, address: SocketAddress, want: Want) -> None:
+        """Let a connection wait, or close it where there is no room."""
         connection.networks = networks_of(packed_address(address[0]))
         if len(self._waiting) < self._limits.connections or self._make_room(connection.networks):
-            connection.scope = trio.CancelScope(shield=True)
             self._waiting.add(connection)
             self._shares.add(connection)
-            nursery.start_soon(self._attend, connection, want)
+            self._go_on(connection, want)
         else:
             connection.close()
+
+    def _go_on(self, connection: Connection, want: Want) -> None:
+        """Have a connection without a task wait for what it wants."""
+        if self._may_watch(connection, want):
+            parked = self._parked(connection, want)
+            assert parked is not None
+            parked[connection] = None
+            self.watch.add(connection)
+        elif want is Want.NOTHING:
+            self._end(connection)
+        else:
+            self.watch.remove(connection)
+            connection.scope = trio.CancelScope(shield=True)
+            self._nursery.start_soon(self._attend, connection, want)
+
+    def _may_watch(self, connection: Connection, want: Want) -> bool:
+        return want is Want.READABLE and connection.is_watched and not self._stopping
+
+    def _resume(self, connection: Connection) -> None:
+        """Go on with a connection that is watched and has something to read, or has ended."""
+        self._unpark(connection)
+        self._go_on(connection, self._step(connection))
+
+    def _end(self, connection: Connection) -> None:
+        """Close a connection that has no task."""
+        self._unpark(connection)
+        self._forget(connection)
+        self.watch.remove(connection)
+        connection.close()
+
+    def _unpark(self, connection: Connection) -> None:
+        for parked in (self._idle, self._arriving, self._sending):
+            parked.pop(connection, None)
 
     def _step(self, connection: Connection) -> Want:
         """Let a connection do what it can; whatever goes wrong ends only that connection."""
@@ -192,18 +223,26 @@ class _Server:
             return Want.NOTHING
 
     async def _attend(self, connection: Connection, want: Want) -> None:
-        """Keep a connection going until it is over."""
+        """Keep a connection going until it is over, or may be watched."""
         assert connection.scope is not None
+        watched = False
         try:
             with connection.scope:
                 while want is not Want.NOTHING and not (self._stopping and want is Want.READABLE):
                     await self._wait(connection, want)
                     want = self._step(connection)
+                    if self._may_watch(connection, want):
+                        watched = True
+                        break
         except Exception:
             _LOG.exception("a connection failed")
         finally:
-            self._forget(connection)
-            connection.close()
+            connection.scope = None
+            if watched and connection in self._waiting:
+                self._go_on(connection, want)
+            else:
+                self._forget(connection)
+                connection.close()
 
     def _forget(self, connection: Connection) -> None:
         """Count a connection no more; no error if it was closed to make room."""
@@ -260,8 +299,10 @@ class _Server:
     def _evict(self, connection: Connection | None) -> bool:
         if connection is None:
             return False
-        for parked in (self._idle, self._arriving, self._sending):
-            parked.pop(connection, None)
+        if connection.scope is None:
+            self._end(connection)
+            return True
+        self._unpark(connection)
         self._forget(connection)
         connection.end()
         return True
@@ -270,7 +311,11 @@ class _Server:
         """Close the idle connections, and give the others `limits.grace` seconds."""
         self._stopping = True
         for connection in (*self._idle, *self._arriving):
-            connection.end()
+            if connection.scope is None:
+                self._end(connection)
+            else:
+                connection.end()
         deadline = trio.current_time() + self._limits.grace
         for connection in self._waiting:
             connection.stop(deadline)
+        self.watch.close()

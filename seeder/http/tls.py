@@ -262,6 +262,7 @@ class SecureConnection(Connection):
     """An HTTP connection over TLS; who speaks without TLS is told where to go."""
 
     __slots__ = ("_counts", "_noted", "_queue", "_raw", "_tls")
+    is_watched = False
 
     def __init__(
         self, raw: socket.socket, *arguments: Any, security: Security, queue: Queue, **options: Any
