@@ -122,14 +122,16 @@ class Connection:
         *,
         meter: SentMeter | None = None,
         hostless: Hostless = NOWHERE,
+        local: tuple[str, int] | None = None,
     ) -> None:
+        """`local` is our end, if that is known already."""
         self.scope: trio.CancelScope | None = None
         """Around the task that waits for this connection; None while there is no such task."""
         self.networks: Networks = ()
         """The client's; set when there is such a task."""
         self._sock = sock
         self._peer = peer
-        self._local: tuple[str, int] | None = None
+        self._local = local
         self._handler = handler
         self._limits = limits
         self._date = date

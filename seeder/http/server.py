@@ -26,7 +26,7 @@ from seeder.http.tls import HandshakeResult, Queue, SecureConnection, Security
 from seeder.http.watch import Watch
 from seeder.net.addresses import Networks, SocketAddress, networks_of
 from seeder.net.shares import Shares
-from seeder.net.sockets import accept, packed_address
+from seeder.net.sockets import accept, only_address, packed_address
 
 _LOG = logging.getLogger(__name__)
 
@@ -62,9 +62,12 @@ async def serve(
         server = _Server(handler, limits, meter, hostless, security, nursery=connections)
         try:
             async with trio.open_nursery() as acceptors:
-                for group, take in ((listeners, server.welcome), (secure, server.welcome_secure)):
-                    for listener in group:
-                        acceptors.start_soon(partial(accept, listener, take, starved=server.evict))
+                for listener in listeners:
+                    take = partial(server.welcome, only_address(listener))
+                    acceptors.start_soon(partial(accept, listener, take, starved=server.evict))
+                for listener in secure:
+                    accept_secure = partial(accept, listener, server.welcome_secure)
+                    acceptors.start_soon(partial(accept_secure, starved=server.evict))
                 acceptors.start_soon(server.watch.run)
                 if secure:
                     acceptors.start_soon(server.handshakes.run)
@@ -130,8 +133,12 @@ class _Server:
         self._stopping = False
         self.watch: Watch[Connection] = Watch(self._resume, self._end)
 
-    def welcome(self, sock: socket.socket, address: SocketAddress) -> None:
+    def welcome(
+        self, local: SocketAddress | None, sock: socket.socket, address: SocketAddress
+    ) -> None:
         """Answer a new connection, or keep it if that means waiting.
+
+        `local` is the address that it came to, if the listener has no other.
 
         The acceptor calls this, in its own task.
         """
@@ -143,6 +150,7 @@ class _Server:
             self._date,
             meter=self._meter,
             hostless=self._hostless,
+            local=local,
         )
         want = self._step(connection)
         if want is Want.NOTHING:

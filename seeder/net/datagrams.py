@@ -5,11 +5,10 @@ A machine with several addresses would else answer from one that the client does
 
 import socket
 from collections.abc import Iterator
-from ipaddress import ip_address
 from struct import Struct
 from typing import NamedTuple
 
-from seeder.net.sockets import BROKEN, V4_MAPPED, packed_address, unmapped
+from seeder.net.sockets import BROKEN, V4_MAPPED, only_address, packed_address, unmapped
 
 BATCH = 64
 """Datagrams taken by one wake-up; other tasks then get their turn."""
@@ -45,9 +44,9 @@ def tell_destinations(sock: socket.socket) -> bytes | None:
     If that can only be one, return it: asking the system for each costs a quarter of an announce.
     """
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WAITING)
-    local = packed_address(sock.getsockname()[0])
-    if any(local) and not ip_address(local).is_multicast:
-        return local
+    local = only_address(sock)
+    if local is not None:
+        return packed_address(local[0])
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
     else:

@@ -5,6 +5,7 @@ import logging
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from ipaddress import ip_address
 from math import inf
 from socket import AF_INET, AF_INET6, inet_pton
 
@@ -123,6 +124,13 @@ def close_all(listeners: Sequence[socket.socket]) -> None:
     for listener in listeners:
         trio.lowlevel.notify_closing(listener)
         listener.close()
+
+
+def only_address(sock: socket.socket) -> SocketAddress | None:
+    """Return the address of a bound socket; None if it takes what comes to several."""
+    host, port = sock.getsockname()[:2]
+    ip = ip_address(host.partition("%")[0])
+    return None if ip.is_unspecified or ip.is_multicast else (host, port)
 
 
 def packed_address(host: str) -> bytes:

@@ -186,7 +186,12 @@ class Claims:
         self, request: AnnounceRequest, endpoint: bytes, now: float
     ) -> tuple[ClientSession, bool]:
         """Count what is new in an announce; return its session and whether it just completed."""
-        name = session_name(request.peer_id, request.key, endpoint)
+        key = request.key
+        if key:
+            # As `session_name` has it; a call is dear here.
+            name = request.peer_id + _KEYED + key
+        else:
+            name = session_name(request.peer_id, key, endpoint)
         session = self._sessions.get(name)
         if session is None:
             session = ClientSession(name, request.downloaded, now, unsure=True)

@@ -116,12 +116,13 @@ class Stands:
         """
         near = len(asker) == V6_ENDPOINT
         chosen: Choice = ([], [])
-        ours = own[:count] if place is OwnPlace.ALWAYS else ()
+        ours = own[:count] if own and place is OwnPlace.ALWAYS else ()
         count -= len(ours)
         rows = self._rows_for(asker) if self._private else [[row] for row in self._rows]
         if len(rows) == len(rows[0]) == 1:
             [[row]] = rows
-            others = len(row[0][0]) + len(row[1][0]) - (asker in row[near][0])
+            others = len(row[0][0].places) + len(row[1][0].places)
+            others -= asker in row[near][0].places
             if not wants_nothing:
                 wanted = max(count // 2, count - others)
                 count -= _choose_of_row(chosen, row, near, True, wanted, asker=asker)
@@ -204,7 +205,7 @@ def _choose_of_row(
     missing = count
     for family in (near, not near):
         crowd = row[family][wants_nothing]
-        if missing > 0 and len(crowd):
+        if missing > 0 and crowd.places:
             some = crowd.sample(missing, without=asker)
             chosen[family].append(some)
             missing -= len(some) // _LENGTHS[family]

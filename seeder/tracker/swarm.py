@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from math import inf
 
-from seeder.net.addresses import Networks, compact_endpoint, is_told_to, networks_of
+from seeder.net.addresses import V4_ENDPOINT, Networks, compact_endpoint, is_told_to, networks_of
 from seeder.net.groups import Groups
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceRequest, ScrapeCounts
@@ -192,8 +192,10 @@ class Swarm:
                 self.claims.attach(session, endpoint)
                 peer.session = session
                 peer.answered = peer.answered_by_alias = -inf
+            elif len(endpoint) == V4_ENDPOINT:
+                session.endpoint = endpoint
             else:
-                session.note_endpoint(endpoint)
+                session.endpoint6 = endpoint
             self._refresh(peer, request, now)
         return peer
 
@@ -203,10 +205,11 @@ class Swarm:
             # The client has learned what it lacks: by the metadata (aria2 with a magnet link), or
             # by a check.
             peer.answered = peer.answered_by_alias = -inf
-        self.seeds += complete - peer.complete
-        peer.complete = complete
+        if complete is not peer.complete:
+            self.seeds += complete - peer.complete
+            peer.complete = complete
         peer.seen = now
-        wants_nothing = _wants_nothing(request)
+        wants_nothing = complete or request.event is AnnounceEvent.PAUSED
         if wants_nothing is peer.wants_nothing and not self._stands.are_deep:
             peer.crowd.stir(peer.endpoint)
         else:
@@ -325,7 +328,8 @@ class Swarm:
             if place is OwnPlace.SPARE or alone:
                 places = count - size_of(chosen) - self._stands.left_out
                 add(chosen, own[: max(0, places)])
-        return b"".join(chosen[False]), b"".join(chosen[True])
+        v4, v6 = chosen
+        return b"".join(v4), b"".join(v6) if v6 else b""
 
     def _add_strangers(self, chosen: Choice, asker: bytes, wants_nothing: bool, count: int) -> None:
         """Add strangers to an answer that isn't full if the asker is one of them."""

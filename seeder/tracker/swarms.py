@@ -221,16 +221,16 @@ class Swarms:
         own = self.seeder.reached_at(local, source)
         by_alias = info_hash != request.info_hash
         peers, peers6 = swarm.announce(request, source, own, now, self.own_place, by_alias=by_alias)
-        counts = swarm.counts()
+        complete, downloaded, incomplete = swarm.counts()
         spread = 1 + INTERVAL_SPREAD * (2 * self._rng.random() - 1)
         interval, min_interval = self.policy.interval, self.policy.min_interval
         if not peers and not peers6 and _waits_for_peers(request):
             interval, min_interval = min(interval, SOON), min(min_interval, int(SOON / 2))
         return AnnounceReply(
             source,
-            counts.complete,
-            counts.incomplete,
-            counts.downloaded,
+            complete,
+            incomplete,
+            downloaded,
             int(interval * spread),
             min_interval,
             peers,
