@@ -7,6 +7,7 @@ of a proxy is a test of the document.
 import os
 import re
 import socket
+import ssl
 from abc import abstractmethod
 from pathlib import Path
 
@@ -48,12 +49,16 @@ class Proxy(Closing):
     def _start(self, seeder: str) -> Child: ...
 
     def _answers(self) -> bool:
-        for port in (80, 443):
-            try:
-                socket.create_connection((self.address, port), timeout=5).close()
-            except OSError:
-                return False
-        return self.authority.exists()
+        """Tell whether it listens, and has certificates: Caddy makes them when it listens."""
+        try:
+            socket.create_connection((self.address, 80), timeout=5).close()
+            context = ssl.create_default_context(cafile=self.authority)
+            for name in (DOMAIN, f"bucket.{DOMAIN}"):
+                with socket.create_connection((self.address, 443), timeout=5) as sock:
+                    context.wrap_socket(sock, server_hostname=name).close()
+        except OSError:
+            return False
+        return True
 
     @property
     def log(self) -> str:

@@ -23,6 +23,8 @@ MakeDaemon = Callable[..., SeederDaemon]
 KEY, ODD, SECRET = "images/base.qcow2", "a//b +%2F&c", "drafts/secret"
 QUOTED = "a%2F%2Fb%20%2B%252F%26c"
 BODY = content(3 * MIB + 5)
+PAGE = b"<!doctype html><p>" + b"odd " * 1000
+"""What Debian's nginx packs by itself."""
 READER = ("READER", "the-secret-of-the-reader-which-is-long")
 PROXY = "10.9.0.1"
 """The namespace's first address: who dials from none in particular dials from this one."""
@@ -75,8 +77,9 @@ def daemon(
     seeder: MakeDaemon,
     tmp_path: Path,
 ) -> SeederDaemon:
-    for key, body in ((KEY, BODY), (ODD, b"odd"), (SECRET, b"secret")):
+    for key, body in ((KEY, BODY), (SECRET, b"secret")):
         publisher.put(bucket, key, body)
+    publisher.put(bucket, ODD, PAGE, ContentType="text/html")
     secret = tmp_path / "reader.secret"
     secret.write_text(READER[1])
     secret.chmod(0o600)
@@ -177,7 +180,10 @@ def check_objects(gateway: Gateway) -> None:
     status, _, _ = one.get(url, "-H", f"If-None-Match: {headers['etag']}")
     assert status == 304
     odd = f"{gateway.base}/{gateway.bucket}/{QUOTED}"
-    assert one.get(odd)[2] == b"odd"
+    status, headers, body = one.get(odd, "--compressed")
+    assert (status, body) == (200, PAGE)
+    assert "content-encoding" not in headers
+    assert headers["accept-ranges"] == "bytes"
     assert one.get(f"{odd}?magnet")[2].startswith(b"magnet:?xt=urn:btih:")
 
 

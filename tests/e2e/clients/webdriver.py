@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 from tests.e2e.clients.chromium import OPTIONS, PROGRAM
@@ -90,6 +91,14 @@ class Browser(Closing):
 
     def click(self, selector: str) -> None:
         self.all(selector)[0].click()
+
+    def pasted(self) -> str:
+        """Return what one who pastes gets."""
+        self.run("document.body.append(document.createElement('textarea'))")
+        [field] = self.all("body > textarea")
+        field.send_keys(Keys.CONTROL, "v")
+        text = self.run("arguments[0].remove(); return arguments[0].value", field)
+        return str(text)
 
     def wait_for(self, look: Callable[[], T], what: str) -> T:
         """Return what `look` returns once that is true; HarnessError when it takes too long."""
