@@ -4,9 +4,9 @@
 
 One libtorrent session with its own limits has all torrents of a prefix. It begins with nothing and
 downloads them from the daemon's peer listener, pauses (which says `stopped` for each), goes on as a
-seed, and ends. The daemon runs as it comes, but for `--connections` (peer.connections_per_address). With `--udp` the
-torrents name the tracker's UDP alone.
-What the tracker took is its own count; ghosts are peers that it lists when the mirror has gone.
+seed, and ends. The daemon runs as it comes, but for `--connections` (peer.connections_per_address).
+With `--udp` the torrents name the tracker's UDP alone. What the tracker took is its own count;
+ghosts are peers that it lists when the mirror has gone.
 """
 
 import argparse

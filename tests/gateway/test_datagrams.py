@@ -141,7 +141,12 @@ def test_port_0_is_refused_but_to_stop() -> None:
 async def test_what_is_sent_is_booked_and_a_fault_costs_one_answer_alone(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = Server()
+    server, asked = Server(), trio.Event()
+
+    def fail(_: object) -> None:
+        asked.set()
+        raise KeyError(HASH)
+
     with bind_datagrams("127.0.0.1", 0, "tracker.udp_listen") as bound:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(server.datagrams.serve, bound)
@@ -149,10 +154,9 @@ async def test_what_is_sent_is_booked_and_a_fault_costs_one_answer_alone(
                 await client.connect(bound.getsockname())
                 ours = client.getsockname()[0]
                 with monkeypatch.context() as broken, trio.fail_after(DEADLINE):
-                    broken.setattr(server.tracker.swarms, "scrape", lambda _: {}[HASH])
+                    broken.setattr(server.tracker.swarms, "scrape", fail)
                     await client.send(server.scrape_request(HASH, client=packed(ours)))
-                    while not caplog.records:
-                        await trio.sleep(0.01)
+                    await asked.wait()
                 assert caplog.records[0].getMessage() == f"a datagram of {ours}: internal error"
                 assert server.booked == 0
                 with trio.fail_after(DEADLINE):
