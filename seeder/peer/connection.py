@@ -77,6 +77,39 @@ class PeerConnection:
     method may raise WireError, whose `reason` ends the session.
     """
 
+    __slots__ = (
+        "_asked",
+        "_cancels",
+        "_extensions",
+        "_find",
+        "_haves",
+        "_hides",
+        "_identity",
+        "_limit",
+        "_noise",
+        "_nudged_at",
+        "_openers",
+        "_opening",
+        "_out",
+        "_piece_count",
+        "_requests",
+        "_rest",
+        "_unchoke_waits",
+        "choking",
+        "fast",
+        "interested",
+        "lost",
+        "newly_wanted",
+        "phase",
+        "reject_piece",
+        "retired",
+        "shown",
+        "sought",
+        "take",
+        "torrent",
+        "wanted",
+    )
+
     def __init__(
         self,
         identity: Identity,

@@ -56,7 +56,9 @@ class EncryptionLayer:
             if self._policy == "require":
                 raise WireError("plaintext-refused")
             self.settled = True
-            return self._first
+            # It may be 64 KiB, which nobody needs once more.
+            first, self._first = self._first, b""
+            return first
         if plain is None:
             return b""
         if self._policy is None:

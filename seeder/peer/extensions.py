@@ -4,7 +4,6 @@ No I/O.
 """
 
 import re
-from collections import deque
 from collections.abc import Callable
 
 from seeder.errors import BencodeError, WireError
@@ -38,8 +37,21 @@ _AZUREUS_STYLE = re.compile(rb"-([0-9A-Za-z]{6})-")
 class Extensions:
     """The extensions that one peer and we speak; what has to be sent is appended to `out`."""
 
+    __slots__ = (
+        "_introductions",
+        "_metadata_id",
+        "_metadata_left",
+        "_out",
+        "_parts",
+        "_private",
+        "_raw_info",
+        "donthave_id",
+        "metadata_wanted",
+        "pex_id",
+    )
+
     def __init__(self, raw_info: bytes, *, private: bool, out: bytearray) -> None:
-        self.metadata_wanted: deque[int] = deque()
+        self.metadata_wanted: list[int] = []
         """Parts of the info dictionary that the peer waits for."""
         self._raw_info = raw_info
         self._private = private
@@ -145,7 +157,7 @@ class Extensions:
 
         It is a reject unless `admit` lets the peer have so many bytes.
         """
-        index = self.metadata_wanted.popleft()
+        index = self.metadata_wanted.pop(0)
         part = self._raw_info[index * BLOCK_SIZE : (index + 1) * BLOCK_SIZE]
         if not admit(len(part)):
             self._answer({b"msg_type": _REJECT, b"piece": index})

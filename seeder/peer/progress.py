@@ -1,6 +1,5 @@
 """What one peer has and gets: booked as delivered, and told to thrift and to super-seeding."""
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import filterfalse
 from typing import Protocol
@@ -82,7 +81,7 @@ class PeerProgress:
         """Hears of pieces that the peer takes for wrong, as it seems: in the task that sends."""
         self._doubted: set[int] = set()
         """Pieces that it asked for again of late."""
-        self._last_sent: deque[int] = deque(maxlen=MOST_DOUBTED)
+        self._last_sent: list[int] = []
         """Pieces that the peer was sent whole."""
         self._spreads = spreads
         self._household = spreads.join(
@@ -166,6 +165,7 @@ class PeerProgress:
         if count and delivery.is_paid(index):
             self._household.sent(index, delivery.size(index))
             self._last_sent.append(index)
+            del self._last_sent[:-MOST_DOUBTED]
             if self._viewing:
                 return self._super_seeds.sent(self._torrent, self._viewer, index, now)
         return ()

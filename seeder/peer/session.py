@@ -211,8 +211,9 @@ class Session:
                     break
                 clear, now = behind, trio.current_time()
                 self._deadlines.received_at = now
-            for event in wire.receive(clear, now):
-                self._handle(event, now)
+            self._hear(clear, now)
+            # An idle peer's frame would hold what it said last, such as its bitfield.
+            del clear
             if wire.sought is not None:
                 await self._fetch_info(wire.sought)
             if wire.interested and not self._log.is_news:
@@ -225,7 +226,10 @@ class Session:
         assert isinstance(sought, Torrent)
         self.guest.info = await sought.fetch_info()
         now = self._deadlines.received_at = trio.current_time()
-        for event in self.wire.receive(b"", now):
+        self._hear(b"", now)
+
+    def _hear(self, data: bytes | bytearray | memoryview, now: float) -> None:
+        for event in self.wire.receive(data, now):
             self._handle(event, now)
 
     def _answer(self) -> None:

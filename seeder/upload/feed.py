@@ -6,7 +6,7 @@ memory, whatever it asks for, and whatever the cache evicts meanwhile. The cache
 the peer will probably ask for next, as far as that takes no other's room.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Sequence
 
 from seeder.cache.files import Read
@@ -166,6 +166,31 @@ class Feed:
     piece each.
     """
 
+    __slots__ = (
+        "_all_held",
+        "_cache",
+        "_clock",
+        "_failed",
+        "_fetching",
+        "_given",
+        "_guessed",
+        "_held",
+        "_hopeless",
+        "_line",
+        "_may_read",
+        "_most",
+        "_network",
+        "_read_ahead",
+        "_taken",
+        "_tell",
+        "_torrent",
+        "_unread",
+        "_unread_ahead",
+        "_waits",
+        "_wanted",
+        "waiting",
+    )
+
     def __init__(
         self,
         cache: PieceCache[Torrent],
@@ -198,7 +223,7 @@ class Feed:
         self._most = max(
             1, min(MOST_PIECES_OF_PEER, MOST_BYTES_OF_PEER // torrent.layout.piece_length)
         )
-        self._line: deque[int] = deque()
+        self._line: list[int] = []
         self._fetching: set[int] = set()
         self._held: dict[int, bytes | bytearray] = {}
         self._failed: dict[int, float] = {}
@@ -270,7 +295,7 @@ class Feed:
                     self._ask(index)
                 else:
                     break
-            line.popleft()
+            line.pop(0)
         # In the same turn, so that they share a GET with what was asked for.
         while self._guessed:
             guessed = self._guessed.pop()
@@ -341,7 +366,7 @@ class Feed:
             elif too_long or not wanted or self.is_at_hand(index):
                 # Turned down, cancelled, or brought here for another peer.
                 del self.waiting[index]
-        self._line = deque(index for index in self._line if index in self.waiting)
+        self._line = [index for index in self._line if index in self.waiting]
         if self._line:
             # Other feeds may have made room, and nothing tells of that.
             self.fetch()

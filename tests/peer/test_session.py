@@ -15,7 +15,7 @@ from seeder.errors import BudgetSpent, MetainfoError, OriginUnreachable, SeederE
 from seeder.ledger.counters import Tally
 from seeder.peer import messages
 from seeder.peer import output as output_module
-from seeder.peer.connection import NUDGE_AFTER
+from seeder.peer.connection import NUDGE_AFTER, PeerConnection
 from seeder.peer.extensions import UT_METADATA
 from seeder.peer.lifetime import (
     HANDSHAKE_DEADLINE,
@@ -640,8 +640,7 @@ async def test_a_fault_while_keeping_the_deadlines_ends_one_session(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving(tmp_path, (DATA, PIECE_LENGTH)) as node, node.peer() as peer:
-        [session] = node.sessions()
-        monkeypatch.setattr(session.wire, "keep_alive", lambda: 1 // 0)
+        monkeypatch.setattr(PeerConnection, "keep_alive", lambda _: 1 // 0)
         node.tick(KEEP_ALIVE_EVERY + 1)
         node.tick(KEEP_ALIVE_EVERY + 1)
         await node.wait_closed("internal-error")
