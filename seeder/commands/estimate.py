@@ -51,7 +51,9 @@ def _known(config: Config) -> Iterator[Downloaded]:
         raise NoSizes(f"{error}; or say --size") from error
     entries = Entries(config.objects)
     for key, (_, size, _, state, _, _) in accounts:
-        entry = _entry(entries, key) if size and state != FORMER else None
+        if not size or state == FORMER:
+            continue
+        entry = _entry(entries, key)
         if entry is not None:
             yield _download(entry, size)
 

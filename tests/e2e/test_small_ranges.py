@@ -84,4 +84,4 @@ def test_transmission_gets_small_pieces_from_a_web_seed_and_is_refused_none(
         assert set(tap.statuses) == {206}
         assert len(tap.asked_at) >= len(leechers) * len(BODY) // PIECE
     assert "peer.connections_per_address" not in daemon.log
-    assert "trusted_proxies" not in daemon.log  # it would warn of a proxy that it doesn't believe
+    assert "X-Forwarded-For" not in daemon.log  # it would warn of a proxy that it doesn't believe
