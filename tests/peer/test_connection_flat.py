@@ -1,5 +1,6 @@
 """Whatever a stranger is refused on the wire, 200,000 times, leaves nothing behind."""
 
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +14,7 @@ from seeder.peer.mse import Responder
 from seeder.peer.protocol import WantsHashes
 from seeder.torrent import bencode
 from seeder.torrent.merkle import HashRequest
+from seeder.units import KIB
 from tests.peer.wire import (
     OUR_ID,
     FakeTorrent,
@@ -150,6 +152,18 @@ def test_connections_that_are_not_to_be_encrypted(policy: str | None) -> None:
             layer.receive(opening)
 
     leaves_memory_flat(once, TIMES // 10)
+
+
+def test_what_a_connection_begins_with_is_not_kept_for_its_life() -> None:
+    """It may be as much as one read brings."""
+    layer = EncryptionLayer("allow", _no_room)
+    opening = memoryview(messages.PROTOCOL + bytes(64 * KIB))
+    tracemalloc.start()
+    try:
+        assert len(layer.receive(opening)) == len(opening)
+        assert tracemalloc.get_traced_memory()[0] < KIB
+    finally:
+        tracemalloc.stop()
 
 
 def test_one_exception_that_is_raised_again_and_again_is_seen() -> None:
