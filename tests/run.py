@@ -7,6 +7,7 @@ end-to-end tests too. Then runs ruff, mypy and pytest. What is there already is 
 from __future__ import annotations  # so that an older Python gets as far as its error message
 
 import argparse
+import contextlib
 import hashlib
 import os
 import platform
@@ -14,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 WORKERS = 3
@@ -51,6 +52,7 @@ WEBTORRENT_PINNED = ROOT / "tests" / "e2e" / "clients" / "npm"
 NPM_TRACKER = ROOT / ".npm-tracker"
 NPM_TRACKER_PINNED = ROOT / "tests" / "e2e" / "npm_tracker"
 WEBTORRENT_NODE = 20  # the oldest version that it runs on
+SERVICE_POLICY = Path("/usr/sbin/policy-rc.d")
 DEBIAN_PACKAGES = {
     "radosgw": "tests against Ceph",
     "ceph-mon": "tests against Ceph",
@@ -93,8 +95,7 @@ class Steps:
         result = subprocess.run(
             command,
             cwd=ROOT,
-            # RUNLEVEL keeps Debian's packages from starting their services.
-            env={**os.environ, "RUNLEVEL": "1", "DEBIAN_FRONTEND": "noninteractive"},
+            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -178,7 +179,7 @@ def install_servers_and_clients(steps: Steps) -> None:
     missing = [name for name in DEBIAN_PACKAGES if not is_installed(name)]
     if not missing:
         return
-    reason = why_no_apt()
+    reason = why_not_ours_to_install()
     if reason is None:
         apt_install(steps, missing)
         return
@@ -222,7 +223,7 @@ def install_program(
     except Failed:
         print(f"tests with {name} will be skipped")
         # Elsewhere its C libraries may not be had; where we install them, it has to work.
-        if why_no_apt() is not None:
+        if why_not_ours_to_install() is not None:
             steps.failed.pop()
         return
     mark_made(venv, wanted)
@@ -328,6 +329,19 @@ def why_no_apt() -> str | None:
     return None
 
 
+def why_not_ours_to_install() -> str | None:
+    """Return why the servers and clients can't be installed here; None where they can.
+
+    Relatives of Debian lack some of them, or call them otherwise, and one that is unknown would
+    keep all the others from being installed.
+    """
+    try:
+        is_debian = platform.freedesktop_os_release()["ID"] == "debian"
+    except OSError:
+        is_debian = False
+    return why_no_apt() if is_debian else "this is no Debian"
+
+
 def is_installed(package: str) -> bool:
     if shutil.which("dpkg-query") is None:
         return False
@@ -344,11 +358,29 @@ def apt_install(steps: Steps, packages: Sequence[str]) -> None:
     if trial.returncode:
         steps.run("apt-get update", *apt, "update")
     name = f"apt-get install {' '.join(packages)}"
-    if not steps.run(name, *install) and not trial.returncode:
-        # Lists that are old name versions that the archive has dropped since.
-        steps.failed.remove(name)
-        steps.run("apt-get update", *apt, "update")
-        steps.run(name, *install)
+    with no_service_started():
+        if not steps.run(name, *install) and not trial.returncode:
+            # Lists that are old name versions that the archive has dropped since.
+            steps.failed.remove(name)
+            steps.run("apt-get update", *apt, "update")
+            steps.run(name, *install)
+
+
+@contextlib.contextmanager
+def no_service_started(policy: Path = SERVICE_POLICY) -> Iterator[None]:
+    """Keep Debian's packages from starting their services meanwhile, unless there is a policy.
+
+    Both invoke-rc.d and deb-systemd-invoke ask such a program, and 101 forbids it.
+    """
+    if policy.exists():
+        yield
+        return
+    policy.write_text("#!/bin/sh\nexit 101\n", encoding="utf-8")
+    policy.chmod(0o755)
+    try:
+        yield
+    finally:
+        policy.unlink()
 
 
 if __name__ == "__main__":
