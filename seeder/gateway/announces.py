@@ -56,6 +56,8 @@ class TrackerRoutes:
         self._tallies = swarms.tallies
         self._event = UNREAD
         """Of the announce that is answered, once it is read."""
+        self._now = 0.0
+        """When the request that is answered came."""
         self._later = 0
         """Of the next refusal, in seconds."""
 
@@ -99,7 +101,8 @@ class TrackerRoutes:
         requests: int,
     ) -> tuple[bytes, AnnounceOutcome]:
         client, local = self._clients.addresses(request)
-        admitted = self._clients.admit(client, requests)
+        self._now = now = self._clock()
+        admitted = self._clients.admit(client, requests, now)
         try:
             body = page(request.query, client, local, admitted)
         except AnnounceError as refusal:
@@ -123,7 +126,7 @@ class TrackerRoutes:
         self._clients.hidden.announced(client, announce)
         if not admitted:
             announce = announce._replace(numwant=0)
-        reply = self._swarms.announce(announce, client, local, self._clock())
+        reply = self._swarms.announce(announce, client, local, self._now)
         return encode_reply(reply) if announce.compact else encode_reply_listed(reply)
 
     def _scrape(

@@ -115,9 +115,13 @@ class Clients:
             self.hidden.came_from(asker, request)
         return asker, packed_address(request.local[0])
 
-    def admit(self, client: bytes, requests: int = 1) -> bool:
-        """Count a client (packed address) as many requests; False when the client has to wait."""
-        now = self._clock()
+    def admit(self, client: bytes, requests: int = 1, now: float | None = None) -> bool:
+        """Count a client (packed address) as many requests; False when the client has to wait.
+
+        `now` is the clock's time, if the caller has looked already.
+        """
+        if now is None:
+            now = self._clock()
         admitted = self._limiter.admit(client, now, requests)
         if not admitted:
             self._tell_crowded(client, now)

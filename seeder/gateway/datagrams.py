@@ -67,15 +67,22 @@ class TrackerDatagrams:
         local = tell_destinations(sock)
         while True:
             await trio.lowlevel.wait_readable(sock)
-            for datagram in receive(sock, LARGEST_REQUEST, local):
-                try:
-                    answer = self.answer(datagram)
-                except Exception:
-                    # A fault of ours in one answer: the others must not pay for it.
-                    _LOG.exception("a datagram of %s: internal error", ip_address(datagram.source))
-                    continue
-                if answer is not None and reply(sock, datagram, answer):
-                    self._meter.protocol(len(answer))
+            sent = 0
+            try:
+                for datagram in receive(sock, LARGEST_REQUEST, local):
+                    answer = self._answer_of(datagram)
+                    if answer is not None and reply(sock, datagram, answer):
+                        sent += len(answer)
+            finally:
+                self._meter.protocol(sent)
+
+    def _answer_of(self, datagram: Datagram) -> bytes | None:
+        try:
+            return self.answer(datagram)
+        except Exception:
+            # A fault of ours in one answer: the others must not pay for it.
+            _LOG.exception("a datagram of %s: internal error", ip_address(datagram.source))
+            return None
 
     def answer(self, datagram: Datagram) -> bytes | None:
         """Return the reply to a datagram; None where it gets none."""
@@ -89,12 +96,12 @@ class TrackerDatagrams:
             return encode_connected(request.transaction, self._ids.issue(client, now))
         if not self._ids.is_good(request.connection, client, now):
             return encode_refused(request.transaction, _STALE, most=len(datagram.data))
-        if isinstance(request, DatagramScrape):
-            answer, outcome = self._scrape(request, client)
-            self._tallies.scrapes[outcome] += 1
-        else:
+        if isinstance(request, DatagramAnnounce):
             answer, outcome = self._announce(request, datagram, now)
             self._tallies.announces[request.announce.event.word, outcome] += 1
+        else:
+            answer, outcome = self._scrape(request, client)
+            self._tallies.scrapes[outcome] += 1
         return answer
 
     def _announce(
@@ -102,7 +109,7 @@ class TrackerDatagrams:
     ) -> tuple[bytes, AnnounceOutcome]:
         """Answer an announce; the end of a download is taken even from who asks too often."""
         announce, client = request.announce, datagram.source
-        if not self._clients.admit(client):
+        if not self._clients.admit(client, 1, now):
             if announce.event not in _ENDINGS:
                 return encode_refused(request.transaction, _TOO_OFTEN), "too-often"
             announce = announce._replace(numwant=0)

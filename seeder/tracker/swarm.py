@@ -185,6 +185,8 @@ class Swarm:
             if len(self._visits):
                 self._recognise(networks, now)
         else:
+            # All that name the endpoint share one object.
+            endpoint = peer.endpoint
             self._peers[endpoint] = peer
             if peer.session is not session:
                 # Another client, or the same one started again.

@@ -50,12 +50,14 @@ class OwnSeeder(NamedTuple):
         A private address of ours (behind NAT, in a container) is told only to clients that have
         such an address, too.
         """
-        if local is None or not is_told_to(client, local):
+        if local is None:
             return self.endpoints
         length = len(local) + 2
         for endpoint in self.endpoints:
             if len(endpoint) == length:
                 return self.endpoints
+        if not is_told_to(client, local):
+            return self.endpoints
         port = self.port if length == V4_ENDPOINT or self.port_v6 is None else self.port_v6
         return (*self.endpoints, compact_endpoint(local, port)) if port else self.endpoints
 
