@@ -6,7 +6,7 @@ words that this code knows.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -31,6 +31,8 @@ from seeder.s3.operations import OPERATIONS, OUTCOMES, OriginStatistics
 from seeder.torrent.catalog import State
 from seeder.tracker.tallies import ANNOUNCE_OUTCOMES, EVENTS, UNREAD, TrackerTallies
 
+DOORS = ("tracker", "peer", "gateway")
+"""The sections with lists of networks."""
 _UNITS = ("bytes", "requests", "money")
 
 
@@ -54,6 +56,7 @@ class NodeState:
     ledger: LedgerStatistics
     reloads: Reloads
     certificate: LiveCertificate | None = None
+    turned_away: Mapping[str, int] = field(default_factory=dict)
     pulse: Pulse
     cluster: Cluster | None = None
     """None for a node by itself."""
@@ -84,6 +87,11 @@ def node_metrics(node: NodeState) -> Iterator[Family | Histogram]:
     yield from _reloads(node.reloads)
     yield from cluster_metrics(node.cluster)
     yield from _certificate(node.certificate)
+    yield _counter(
+        "seeder_turned_away_total",
+        "Connections and requests that allow and deny of a section didn't let in",
+        [(labels(section=name), node.turned_away.get(name, 0)) for name in DOORS],
+    )
     yield Histogram(
         "seeder_loop_lag_seconds",
         "How late the event loop wakes a task; two measurements a second",

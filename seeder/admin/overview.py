@@ -17,7 +17,7 @@ from seeder.admin.accounts import Accounts
 from seeder.admin.cluster import cluster_document
 from seeder.admin.exposition import slices
 from seeder.admin.figures import figures
-from seeder.admin.metrics import NodeState, ProcessMetrics, node_metrics
+from seeder.admin.metrics import DOORS, NodeState, ProcessMetrics, node_metrics
 from seeder.admin.pulse import Pulse
 from seeder.admin.reloads import Reloads
 from seeder.admin.rows import Foremost, batched
@@ -35,6 +35,7 @@ from seeder.ledger.limits import Level
 from seeder.ledger.report import Report, ReportRows, TorrentRow
 from seeder.ledger.savings import Prices
 from seeder.net.addresses import HostPort
+from seeder.net.doors import Door, Doors
 from seeder.net.slices import Slices
 from seeder.peer.hub import CONNECTION_STATES, Hub
 from seeder.publish.prefixes import Prefixes
@@ -116,11 +117,18 @@ class Overview:
     """This node's part in it; None for a node by itself."""
     unready: str | None = "starting"
     """Why the node isn't ready; None once everything is open and loaded."""
+    doors: Doors = field(default_factory=lambda: Doors(Door(), Door(), Door()))
+    """What lets clients in by their networks."""
     certificate: LiveCertificate | None = None
     """Of the listeners with TLS, if there are any."""
     reloads: Reloads = field(default_factory=lambda: Reloads(time.time()))
     pulse: Pulse = field(default_factory=Pulse)
     _process: ProcessMetrics = field(default_factory=ProcessMetrics)
+
+    @property
+    def turned_away(self) -> dict[str, int]:
+        """How often somebody wasn't let in, by the section of the lists."""
+        return {name: getattr(self.doors, name).turned_away for name in DOORS}
 
     async def report(self) -> Report:
         """Return the ledger and the publications as they are now."""
@@ -204,6 +212,7 @@ class Overview:
             "loop": {"lag": self.pulse.worst},
             "reload": self.reloads.document(),
             "certificate": certificate_document(self.certificate),
+            "turned_away": self.turned_away,
             "cache": {name: getattr(cache, name) for name in cache.__dataclass_fields__},
             "origins": self.origins_document(),
             "ledger": ledger_document(self.database.statistics()),
@@ -308,6 +317,7 @@ class Overview:
             ledger=self.database.statistics(),
             reloads=self.reloads,
             certificate=self.certificate,
+            turned_away=self.turned_away,
             pulse=self.pulse,
             cluster=self.cluster,
         )

@@ -14,6 +14,13 @@ def advise(config: Config) -> Iterator[str]:
                 f"tracker.trusted_proxies: {network} is a whole private network: whoever is in it"
                 " can put any address into the swarms; list the proxies themselves"
             )
+    for section in ("tracker", "peer", "gateway"):
+        rules = getattr(config, section).rules
+        for place, network in rules.hidden():
+            yield (
+                f"{section}.allow[{place}]: {network} lies in {section}.deny, which goes first:"
+                " nobody of it is let in"
+            )
     yield from _missing_families(config)
 
 

@@ -31,7 +31,8 @@ from seeder.config.sections import (
 )
 from seeder.config.texts import closest, parse_host_port
 from seeder.errors import ConfigError
-from seeder.net.addresses import HostPort
+from seeder.net.addresses import HostPort, IPNetwork
+from seeder.net.doors import NetworkRules
 
 _TABLES: Mapping[str, type[BaseModel]] = {
     "origin": OriginSettings,
@@ -98,6 +99,8 @@ def _between_values(config: Config) -> Iterator[str]:
     """Yield a line for each mistake that the values show together."""
     yield from _gateway_keys(config)
     yield from _half_tls(config)
+    for section in ("tracker", "peer", "gateway"):
+        yield from _repeated_networks(section, getattr(config, section).rules)
     if config.tracker.trusted_proxies and not config.peer.public_address:
         yield (
             "peer.public_address: is needed with tracker.trusted_proxies, since behind a proxy"
@@ -347,6 +350,18 @@ def _repeated_addresses(raw: Mapping[str, object]) -> Iterator[str]:
             taken = first.setdefault((key == "udp_listen", address), _key(place))
             if address.port and taken != _key(place):
                 yield _line(place, text, f"taken by {taken}; write another port")
+
+
+def _repeated_networks(section: str, rules: NetworkRules) -> Iterator[str]:
+    """Yield a line for each network that stands twice in the lists of a section."""
+    first: dict[IPNetwork, Place] = {}
+    for key, networks in (("allow", rules.allow), ("deny", rules.deny)):
+        for index, network in enumerate(networks):
+            place: Place = (section, key, index)
+            earlier = first.setdefault(network, place)
+            if earlier is not place:
+                wanted = f"stands in {_key(earlier)} too; leave one out"
+                yield _line(place, str(network), wanted)
 
 
 def _half_tls(config: Config) -> Iterator[str]:

@@ -54,6 +54,7 @@ from seeder.config.texts import (
     parse_public_address,
 )
 from seeder.net.addresses import HostPort, IPNetwork
+from seeder.net.doors import NetworkRules
 from seeder.torrent.layout import LARGEST_PIECE_LENGTH, SMALLEST_PIECE_LENGTH
 from seeder.torrent.objects import ObjectRef
 from seeder.units import GIB, MIB
@@ -89,6 +90,7 @@ _PublicAddresses = Annotated[
     AfterValidator(check_families),
 ]
 _Network = Annotated[IPNetwork, parsed(parse_network, IPNetwork)]
+_Networks = Annotated[tuple[_Network, ...], array('["192.0.2.0/24", "2001:db8::/32"]')]
 _Credential = Annotated[str, text("[A-Za-z0-9._-]+", "the name of a systemd credential", 255)]
 
 
@@ -205,7 +207,21 @@ class ObjectSettings(Settings):
         return rungs
 
 
-class TrackerSettings(Settings):
+class _Doored(Settings):
+    """What the sections have in common whose clients may be let in by network."""
+
+    allow: _Networks = ()
+    """Nobody else is let in; if it is empty, everybody is."""
+    deny: _Networks = ()
+    """Who isn't let in, though `allow` has them."""
+
+    @property
+    def rules(self) -> NetworkRules:
+        """Both lists together."""
+        return NetworkRules(self.allow, self.deny)
+
+
+class TrackerSettings(_Doored):
     """[tracker]: where clients announce, and what they are told."""
 
     listen: Annotated[tuple[_Address, ...], array('["0.0.0.0:6969"]', least=1)] = (
@@ -257,7 +273,7 @@ class TrackerSettings(Settings):
         return credential
 
 
-class PeerSettings(Settings):
+class PeerSettings(_Doored):
     """[peer]: where leechers connect."""
 
     listen: Annotated[tuple[_Address, ...], array('["0.0.0.0:6881"]', least=1)] = (
@@ -310,7 +326,7 @@ class ReadKeySettings(Settings):
         return credential
 
 
-class GatewaySettings(Settings):
+class GatewaySettings(_Doored):
     """[gateway]: what the public listener serves as S3 would, and to whom."""
 
     url: Annotated[str, checked(check_gateway_url)] | None = None

@@ -25,6 +25,7 @@ _ANNOUNCE_ARGUMENT = re.compile(
 )
 
 
+_V4_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 MOST_PUBLIC = 4
 """Entries of `public_address`."""
 
@@ -70,15 +71,23 @@ def check_families(addresses: tuple[HostPort, ...]) -> tuple[HostPort, ...]:
 
 
 def parse_network(text: str) -> IPNetwork:
-    """Return the network of a CIDR such as "10.0.0.0/8"; an address alone is a network of one."""
+    """Return the network of a CIDR such as "10.0.0.0/8"; an address alone is a network of one.
+
+    One of IPv4-mapped addresses ("::ffff:10.0.0.0/104") is an IPv4 network.
+    """
     try:
-        wider = ipaddress.ip_network(text, strict=False)
+        network = ipaddress.ip_network(text)
     except ValueError:
-        raise ValueError('want a network such as "10.0.0.0/8" or one address') from None
-    try:
-        return ipaddress.ip_network(text)
-    except ValueError:
-        raise ValueError(f'has address bits behind the prefix; did you mean "{wider}"?') from None
+        try:
+            wider = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError('want a network such as "10.0.0.0/8" or one address') from None
+        wanted = f'has address bits behind the prefix; did you mean "{wider}"?'
+        raise ValueError(wanted) from None
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_V4_MAPPED):
+        inner = int(network.network_address) & 0xFFFFFFFF
+        return ipaddress.IPv4Network((inner, network.prefixlen - _V4_MAPPED.prefixlen))
+    return network
 
 
 def check_endpoint(text: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from operator import eq
 
 import trio
 
@@ -37,6 +38,7 @@ from seeder.http.tls import Security
 from seeder.ledger.counters import Ledger
 from seeder.ledger.spending import prices_of
 from seeder.net.addresses import HostPort
+from seeder.net.doors import Door, Doors, NetworkRules
 from seeder.net.groups import Groups
 from seeder.peer.hub import Hub
 from seeder.publish.listings import ListingStore
@@ -97,6 +99,27 @@ class Node:
             certificate.handshakes,
         )
 
+    async def change_doors(self, config: Config) -> None:
+        """Let in by the lists of a configuration, and let those go that aren't any more."""
+        doors = self.clients.doors
+        before, after = rules_of(self.config), rules_of(config)
+        if await trio.to_thread.run_sync(eq, before, after):
+            return
+        # Long lists take a second.
+        made = await trio.to_thread.run_sync(lambda: [Door(rules) for rules in after])
+        for door, other in zip((doors.tracker, doors.peer, doors.gateway), made, strict=True):
+            door.follow(other)
+        self.hub.end_denied()
+        self.downloads.end_denied()
+        await self.expel()
+
+    async def expel(self) -> None:
+        """Take the peers from the swarms that may not announce (any more)."""
+        door = self.clients.doors.tracker
+        if not door.is_open:
+            for _ in self.swarms.expel(door.admits):
+                await trio.lowlevel.checkpoint()
+
     def announce_url(self, config: Config) -> str:
         """Return the URL that torrents name by a configuration; ConfigError."""
         names = () if self.certificate is None else self.certificate.current.names
@@ -134,8 +157,9 @@ async def open_node(
     ):
         descriptors = Descriptors.of(config)
         uploads = _make_uploads(config, foundation, swarms, descriptors, rng)
-        downloads = Downloads(uploads)
-        hub = _make_hub(uploads, catalog, swarms)
+        doors = Doors(*map(Door, rules_of(config)))
+        downloads = Downloads(uploads, doors.gateway)
+        hub = _make_hub(uploads, catalog, swarms, doors.peer)
         foundation.history.figures = partial(
             node_figures, foundation.origins, foundation.cache, hub
         )
@@ -151,7 +175,7 @@ async def open_node(
             rng=rng,
         )
         keyring = Keyring(keys)
-        clients = Clients.behind(config.tracker.trusted_proxies, trio.current_time)
+        clients = Clients.behind(config.tracker.trusted_proxies, trio.current_time, doors)
         tracker_port = address_of(listeners.main[0]).port
         names = () if certificate is None else certificate.current.names
         udp_port = address_of(listeners.tracker_udp[0]).port if listeners.tracker_udp else 0
@@ -180,6 +204,7 @@ async def open_node(
             listeners=listeners.addresses(),
             prices=prices_of(config),
             metrics_objects=config.admin.metrics_objects,
+            doors=doors,
             cluster=foundation.cluster,
             certificate=certificate,
         )
@@ -268,7 +293,12 @@ def _make_uploads(
     )
 
 
-def _make_hub(uploads: Uploads, catalog: Catalog, swarms: Swarms) -> Hub:
+def rules_of(config: Config) -> tuple[NetworkRules, NetworkRules, NetworkRules]:
+    """Return who may come to the tracker, as a peer, and to the gateway."""
+    return config.tracker.rules, config.peer.rules, config.gateway.rules
+
+
+def _make_hub(uploads: Uploads, catalog: Catalog, swarms: Swarms, door: Door) -> Hub:
     """Return the hub, whose visitors the swarms hear of; it has a new peer id."""
     return Hub(
         uploads,
@@ -278,4 +308,5 @@ def _make_hub(uploads: Uploads, catalog: Catalog, swarms: Swarms) -> Hub:
         ),
         peer_id=_PEER_ID_PREFIX + secrets.token_hex(6).encode(),
         client=CLIENT,
+        door=door,
     )

@@ -10,7 +10,7 @@ import trio
 
 from seeder.admin.reloads import ReloadOutcome
 from seeder.config.load import load
-from seeder.config.sections import Config, TrackerSettings
+from seeder.config.sections import Config, GatewaySettings, TrackerSettings
 from seeder.daemon.node import Node
 from seeder.errors import ConfigError, SeederError
 from seeder.gateway.keys import read_keys
@@ -31,15 +31,19 @@ LIVE = (
     "copies_per_address",
     "origin_copies_per_address",
     "public_address",
+    "allow",
+    "deny",
 )
 """The keys of [peer] that a reload changes."""
-LIVE_TRACKER = (
+LIVE_LISTS = ("allow", "deny")
+"""Those of [tracker] and [gateway]."""
+LIVE_TLS = (
     "tls_certificate",
     "tls_key",
     "tls_certificate_credential",
     "tls_key_credential",
 )
-"""Those of [tracker], if there is a certificate before and after; its groups in any case."""
+"""Those of [tracker] alone, if there is a certificate before and after."""
 
 
 async def reload(node: Node, path: Path) -> None:
@@ -79,6 +83,8 @@ async def reload(node: Node, path: Path) -> None:
         fault = await node.certificate.take_up(tracker)
         if fault is not None:
             outcome, reason = "partial", fault
+    gateway = _gateway(node.config.gateway, config.gateway)
+    await node.change_doors(config)
     node.restraint.change(config)
     node.overview.prices = prices_of(config)
     node.uploads.change(node.descriptors.fit(peer))
@@ -94,7 +100,6 @@ async def reload(node: Node, path: Path) -> None:
     except SeederError as error:
         _LOG.error("not all objects of %s are taken up: %s", path, error)
         outcome, reason = "partial", f"not all objects are taken up: {error}"
-    gateway = node.config.gateway.model_copy(update={"keys": config.gateway.keys})
     node.config = node.config.model_copy(
         update={
             "objects": config.objects,
@@ -130,8 +135,15 @@ def _announce_url(node: Node, wanted: Config, served: Config) -> str:
 
 def _tracker(running: TrackerSettings, wanted: TrackerSettings) -> TrackerSettings:
     """Return the settings of the tracker after the reload."""
-    live = ("groups", *LIVE_TRACKER) if running.tls and wanted.tls else ("groups",)
+    tls = LIVE_TLS if running.tls and wanted.tls else ()
+    live = ("groups", *LIVE_LISTS, *tls)
     return running.model_copy(update={name: getattr(wanted, name) for name in live})
+
+
+def _gateway(running: GatewaySettings, wanted: GatewaySettings) -> GatewaySettings:
+    """Return the settings of the gateway after the reload."""
+    names = (*LIVE_LISTS, "keys")
+    return running.model_copy(update={name: getattr(wanted, name) for name in names})
 
 
 def _fixed(running: Config, wanted: Config) -> Iterator[str]:
@@ -143,7 +155,9 @@ def _fixed(running: Config, wanted: Config) -> Iterator[str]:
         before, after = getattr(running, section), getattr(wanted, section)
         if section == "tracker":
             before = _tracker(before, after)
+        elif section == "gateway":
+            before = _gateway(before, after)
         for name in type(before).model_fields:
-            live = (section == "peer" and name in LIVE) or (section, name) == ("gateway", "keys")
+            live = section == "peer" and name in LIVE
             if not live and getattr(before, name) != getattr(after, name):
                 yield f"{section}.{name}"

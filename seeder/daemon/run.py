@@ -91,6 +91,7 @@ async def serve(
             await serving.start(partial(serve_web, listeners.admin, node.admin, limits=limits))
             for each in listeners.tracker_udp:
                 serving.start_soon(node.datagrams.serve, each)
+            await node.expel()
             await node.publisher.apply(config.objects)
             if certificate is not None:
                 for line in doubts(config, certificate.current, node.links.announce):

@@ -10,6 +10,7 @@ from seeder.errors import AnnounceError
 from seeder.gateway.clients import Clients
 from seeder.http.messages import Request, Response
 from seeder.tracker.announce import (
+    DENIED,
     MOST_SCRAPED,
     encode_failure,
     encode_reply,
@@ -33,6 +34,7 @@ _STEP = 23
 _HEADERS = ((b"Content-Type", b"text/plain"), (b"Cache-Control", b"no-store"))
 _TOO_OFTEN = AnnounceError("too many requests from your address", retry_in="1")
 _TOO_MANY = tuple(encode_failure(_TOO_OFTEN, later=TIMES * later) for later in range(SPREAD))
+_DENIED = encode_failure(AnnounceError(DENIED, retry_in="never"))
 _ENDINGS = (b"event=stopped", b"event=completed")
 _ONLY_READ = AnnounceError("announce and scrape with GET, without a body")
 _NOT_READ = Response(405, encode_failure(_ONLY_READ), (*_HEADERS, (b"Allow", b"GET, HEAD")))
@@ -53,6 +55,7 @@ class TrackerRoutes:
         self._swarms = swarms
         self._clients = clients
         self._clock = clock
+        self._door = clients.doors.tracker
         self._tallies = swarms.tallies
         self._event = UNREAD
         """Of the announce that is answered, once it is read."""
@@ -101,6 +104,8 @@ class TrackerRoutes:
         requests: int,
     ) -> tuple[bytes, AnnounceOutcome]:
         client, local = self._clients.addresses(request)
+        if not self._door.is_open and self._door.turns_away(client):
+            return _DENIED, "denied"
         self._now = now = self._clock()
         admitted = self._clients.admit(client, requests, now)
         try:

@@ -11,6 +11,7 @@ from seeder.gateway.hidden import HiddenClients
 from seeder.http.messages import Request
 from seeder.net.addresses import IPAddress, IPNetwork, network_of, network_text, parse_ip
 from seeder.net.buckets import AddressLimiter
+from seeder.net.doors import Door, Doors
 from seeder.net.notices import Notices
 from seeder.net.sockets import packed_address
 from seeder.units import KIB
@@ -82,6 +83,7 @@ class Clients:
         limiter: AddressLimiter,
         ranges: AddressLimiter,
         clock: Callable[[], float],
+        doors: Doors | None = None,
     ) -> None:
         self._proxies = proxies
         self._limiter = limiter
@@ -90,15 +92,19 @@ class Clients:
         self._handshakes = AddressLimiter(HANDSHAKES_A_SECOND, HANDSHAKES_AT_ONCE)
         self._crowded = Notices()
         self.hidden = HiddenClients()
+        self.doors = doors or Doors(Door(), Door(), Door())
 
     @classmethod
-    def behind(cls, proxies: Sequence[IPNetwork], clock: Callable[[], float]) -> "Clients":
+    def behind(
+        cls, proxies: Sequence[IPNetwork], clock: Callable[[], float], doors: Doors
+    ) -> "Clients":
         """Return the clients of a node with these trusted proxies, under the limits of all."""
         return cls(
             TrustedProxies(proxies),
             AddressLimiter(REQUESTS_A_SECOND, REQUESTS_AT_ONCE),
             AddressLimiter(RANGES_A_SECOND, RANGES_AT_ONCE),
             clock,
+            doors,
         )
 
     def addresses(self, request: Request) -> tuple[bytes, bytes | None]:

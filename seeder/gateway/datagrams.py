@@ -17,7 +17,7 @@ from seeder.gateway.clients import Clients
 from seeder.http.messages import SentMeter
 from seeder.net.buckets import AddressLimiter
 from seeder.net.datagrams import Datagram, receive, reply, tell_destinations
-from seeder.tracker.announce import AnnounceEvent
+from seeder.tracker.announce import DENIED, AnnounceEvent
 from seeder.tracker.datagrams import (
     LARGEST_REQUEST,
     ConnectionIds,
@@ -59,6 +59,7 @@ class TrackerDatagrams:
         self._ids = ids
         self._meter = meter
         self._clock = clock
+        self._door = clients.doors.tracker
         self._tallies = swarms.tallies
         self._connects = AddressLimiter(CONNECTS_PER_SECOND, CONNECTS_AT_ONCE)
 
@@ -109,6 +110,8 @@ class TrackerDatagrams:
     ) -> tuple[bytes, AnnounceOutcome]:
         """Answer an announce; the end of a download is taken even from who asks too often."""
         announce, client = request.announce, datagram.source
+        if not self._door.is_open and self._door.turns_away(client):
+            return encode_refused(request.transaction, DENIED), "denied"
         if not self._clients.admit(client, 1, now):
             if announce.event not in _ENDINGS:
                 return encode_refused(request.transaction, _TOO_OFTEN), "too-often"
@@ -124,6 +127,8 @@ class TrackerDatagrams:
 
     def _scrape(self, request: DatagramScrape, client: bytes) -> tuple[bytes, AnnounceOutcome]:
         """Answer a scrape; it counts as more requests the more hashes it has."""
+        if not self._door.is_open and self._door.turns_away(client):
+            return encode_refused(request.transaction, DENIED), "denied"
         if not self._clients.admit(client, 1 + len(request.info_hashes) // HASHES_A_REQUEST):
             return encode_refused(request.transaction, _TOO_OFTEN), "too-often"
         counts = self._swarms.scrape(request.info_hashes)

@@ -69,7 +69,7 @@ class Download:
         self.networks = networks_of(packed_address(address))
         self.uploaded = 0
         """Bytes that the socket took."""
-        self._address = address
+        self.address = address
         self._uploads = uploads
         self._account = uploads.account(torrent)
         self._scratch = scratch
@@ -152,7 +152,7 @@ class Download:
     def end(self, reason: str) -> None:
         """Cut it off: its address had enough, or it has to make room for another."""
         self.refuse(NO_PLACE if reason == "made-room" else _HAD_ENOUGH)
-        _LOG.debug("download of %s by %s: %s", self.torrent.pinned.ref, self._address, reason)
+        _LOG.debug("download of %s by %s: %s", self.torrent.pinned.ref, self.address, reason)
 
     def refuse(self, text: str, *, busy: bool = True) -> None:
         """Cut it off; the client gets the text if its reply hasn't begun."""
@@ -251,7 +251,7 @@ class Download:
         _LOG.debug(
             "download of %s by %s: sent %d bytes in %.1f s, %d were left",
             self.torrent.pinned.ref,
-            self._address,
+            self.address,
             self.uploaded,
             trio.current_time() - self._opened_at,
             self._stop - self._at,

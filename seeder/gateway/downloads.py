@@ -6,6 +6,7 @@ from seeder.errors import DownloadRefused
 from seeder.gateway.download import NO_PLACE, SCRATCH, Download, nothing_sent
 from seeder.gateway.lines import Lines
 from seeder.net.addresses import Networks, networks_of
+from seeder.net.doors import Door
 from seeder.net.sockets import packed_address
 from seeder.torrent.catalog import Torrent
 from seeder.units import ByteRange
@@ -15,14 +16,16 @@ MOST_DOWNLOADS = 500
 """Half of the HTTP server's connections, so that the tracker has the other half."""
 
 _TOO_MANY_FROM_ADDRESS = "There are too many connections from your address."
+DENIED = "Your address is not allowed here."
 _GONE = "The object has changed; please begin again."
 
 
 class Downloads:
     """Every download of the node; while `run` runs, their deadlines are kept."""
 
-    def __init__(self, uploads: Uploads) -> None:
+    def __init__(self, uploads: Uploads, door: Door | None = None) -> None:
         self._uploads = uploads
+        self._door = door or Door()
         self._allowed = True
         self._all: set[Download] = set()
         self._lines = Lines(uploads.connections.is_full_at)
@@ -51,6 +54,9 @@ class Downloads:
         networks = networks_of(packed_address(address))
         if not self._lines.has_place(networks) and not await self._lines.wait(torrent, networks):
             raise DownloadRefused(_GONE, busy=False)
+        if not self._door.admits(packed_address(address)):
+            # Since it began to wait.
+            raise DownloadRefused(DENIED, busy=False)
         self._admit(torrent, networks)
         download = Download(
             torrent, address, wanted, uploads, scratch=self._scratch, left=self._leave
@@ -85,6 +91,12 @@ class Downloads:
         for download in self._all:
             if download.torrent is torrent:
                 download.refuse(_GONE, busy=False)
+
+    def end_denied(self) -> None:
+        """Cut off the downloads of clients that aren't let in any more."""
+        for download in self._all:
+            if not self._door.admits(packed_address(download.address)):
+                download.refuse(DENIED, busy=False)
 
     def rebook(self, torrent: Torrent) -> None:
         """Have what a torrent's downloads get from now on booked where its traffic is now."""

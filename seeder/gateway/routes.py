@@ -13,7 +13,7 @@ from seeder.gateway.buckets import BucketRoutes
 from seeder.gateway.clients import LONG_REPLY, RANGE_PATIENCE, Clients
 from seeder.gateway.cors import answer_preflight, for_pages, is_preflight
 from seeder.gateway.documents import Documents
-from seeder.gateway.downloads import Downloads
+from seeder.gateway.downloads import DENIED, Downloads
 from seeder.gateway.index import Index
 from seeder.gateway.index_routes import IndexRoutes
 from seeder.gateway.links import Links
@@ -110,7 +110,7 @@ class PublicRoutes:
     def _listing(self, request: Request) -> Awaitable[Response]:
         """Return the reply to come; S3Error where the client asks far too often."""
         bucket = self._naming.bucket_alone(request)
-        client, _ = self._clients.addresses(request)
+        client = self._client(request)
         wait = self._clients.wait_for_page(client, INDEX_REQUESTS)
         if wait is None:
             raise S3Error("SlowDown", _TOO_OFTEN, retry_in=RANGE_PATIENCE)
@@ -132,6 +132,10 @@ class PublicRoutes:
 
     def _root(self, request: Request, bucket: str | None) -> Response | Awaitable[Response]:
         if self._index is None:
+            try:
+                self._client(request)
+            except S3Error as error:
+                return error_text(error)
             return Response(200, b"A BitTorrent tracker for objects in S3.\n", (_TEXT,))
         try:
             client = self._admit(request, INDEX_REQUESTS)
@@ -174,7 +178,7 @@ class PublicRoutes:
 
     def _content(self, request: Request) -> Awaitable[Response]:
         """Return the reply to come; S3Error where the client asks far too often."""
-        client, _ = self._clients.addresses(request)
+        client = self._client(request)
         wait = self._clients.wait_for_range(client)
         if wait is None:
             raise S3Error("SlowDown", _TOO_OFTEN, retry_in=RANGE_PATIENCE)
@@ -190,11 +194,18 @@ class PublicRoutes:
     def _admit(self, request: Request, requests: int = 1) -> bytes:
         """Count `requests` for the request's client, and return that client's packed address.
 
-        S3Error when the client has to wait.
+        S3Error when the client has to wait, or isn't let in.
         """
-        client, _ = self._clients.addresses(request)
+        client = self._client(request)
         if not self._clients.admit(client, requests):
             raise S3Error("SlowDown", _TOO_OFTEN, retry_in=_SOON)
+        return client
+
+    def _client(self, request: Request) -> bytes:
+        """Return the packed address of a request's client; S3Error if it isn't let in."""
+        client, _ = self._clients.addresses(request)
+        if self._clients.doors.gateway.turns_away(client):
+            raise S3Error("AccessDenied", DENIED)
         return client
 
 

@@ -15,6 +15,7 @@ import trio
 from seeder.config.sections import Encryption
 from seeder.errors import ConfigError
 from seeder.net.addresses import SocketAddress, networks_of
+from seeder.net.doors import Door
 from seeder.net.sockets import accept, close_all, packed_address
 from seeder.peer.batch import Scratch
 from seeder.peer.connection import Identity, PeerConnection
@@ -70,6 +71,7 @@ class Hub:
     `find` gives the live torrent of an info hash. `visited` is told of each peer that shook hands,
     in its session's task: the torrent's info hash, the peer's packed address, and how many peers of
     that address are here for the torrent. `peer_id` and `client` are how we introduce ourselves.
+    `door` lets connections in.
     """
 
     def __init__(
@@ -80,8 +82,10 @@ class Hub:
         visited: Callable[[bytes, bytes, int], None],
         peer_id: bytes,
         client: str,
+        door: Door | None = None,
     ) -> None:
         self._uploads = uploads
+        self._door = door or Door()
         self._find = find
         self._peer_id = peer_id
         self._client = client
@@ -147,8 +151,11 @@ class Hub:
 
     def _take(self, sock: socket.socket, address: SocketAddress) -> None:
         self._accepted += 1
-        networks = networks_of(packed_address(address[0]))
-        refused = "budget-spent" if self._uploads.spent is not None else None
+        packed = packed_address(address[0])
+        networks = networks_of(packed)
+        refused = "address-denied" if self._door.turns_away(packed) else None
+        if refused is None and self._uploads.spent is not None:
+            refused = "budget-spent"
         refused = refused or self._uploads.connections.admit_peer(networks)
         if refused is not None:
             self._closes[refused] += 1
@@ -230,6 +237,12 @@ class Hub:
         for session in tuple(self._registry.sessions):
             if session.guest.torrent is torrent:
                 session.retire(reason)
+
+    def end_denied(self) -> None:
+        """Let the peers go whose addresses aren't let in any more."""
+        for session in tuple(self._registry.sessions):
+            if not self._door.admits(packed_address(session.guest.address[0])):
+                session.end("address-denied")
 
     def rebook(self, torrent: Torrent) -> None:
         """Have what a torrent's peers get from now on booked where its traffic is booked now."""

@@ -17,6 +17,7 @@ CLOSES: tuple[str, ...] = (
     "closed",
     "metainfo-lost",
     "internal-error",
+    "address-denied",
     "budget-spent",
     "too-many-connections",
     "too-many-from-address",
@@ -52,5 +53,5 @@ CLOSES: tuple[str, ...] = (
     "answers-unread",
 )
 """In the order of STATES.md."""
-REFUSALS = ("budget-spent", "too-many-connections", "too-many-from-address")
+REFUSALS = ("address-denied", "budget-spent", "too-many-connections", "too-many-from-address")
 """Those that come before a session has begun."""

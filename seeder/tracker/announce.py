@@ -234,6 +234,9 @@ def _entry(endpoint: bytes) -> bytes:
     return b"d2:ip%d:%b4:porti%dee" % (len(address), address, port)
 
 
+DENIED = "your address is not allowed at this tracker"
+
+
 def encode_failure(error: AnnounceError, *, later: int = 0) -> bytes:
     """Return a refusal (BEP 3, BEP 31).
 

@@ -6,7 +6,7 @@ writes about itself puts an endpoint into a handout.
 No I/O.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import inf
@@ -365,6 +365,14 @@ class Swarm:
             self._drop(peer)
             self.claims.drop(peer.session)
         self.claims.expire(oldest)
+        return len(gone)
+
+    def expel(self, admits: Callable[[bytes], bool]) -> int:
+        """Drop the peers whose addresses (packed) aren't let in any more; return how many."""
+        gone = [peer for peer in self._peers.values() if not admits(peer.endpoint[:-2])]
+        for peer in gone:
+            self._drop(peer)
+            self.claims.drop(peer.session)
         return len(gone)
 
     def clear(self) -> None:

@@ -1,6 +1,6 @@
 """The tracker's swarms, only of torrents that we serve. No I/O."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple
@@ -291,6 +291,17 @@ class Swarms:
                 for info_hash, swarm in kept[begin : begin + _AT_ONCE]
                 if self._is_kept(info_hash, swarm)
             )
+            self.changes += gone
+            yield gone
+
+    def expel(self, admits: Callable[[bytes], bool]) -> Iterator[int]:
+        """Drop the peers whose addresses (packed) aren't let in any more, as `expire` does."""
+        for number, saved in enumerate(list(self._saved.values()), 1):
+            saved.peers[:] = [peer for peer in saved.peers if admits(peer.endpoint[:-2])]
+            if number % _AT_ONCE == 0:
+                yield 0
+        for info_hash, swarm in self._kept():
+            gone = swarm.expel(admits) if self._is_kept(info_hash, swarm) else 0
             self.changes += gone
             yield gone
 

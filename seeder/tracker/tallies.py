@@ -5,7 +5,9 @@ from typing import Literal, TypeAlias, get_args
 
 from seeder.tracker.announce import AnnounceEvent
 
-AnnounceOutcome: TypeAlias = Literal["answered", "unknown-torrent", "malformed", "too-often"]
+AnnounceOutcome: TypeAlias = Literal[
+    "answered", "unknown-torrent", "malformed", "too-often", "denied"
+]
 ANNOUNCE_OUTCOMES: tuple[AnnounceOutcome, ...] = get_args(AnnounceOutcome)
 EVENTS = tuple(event.word for event in AnnounceEvent)
 UNREAD = "unread"

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from seeder.config.advice import advise
 from seeder.config.load import _TABLES, load
 from seeder.config.sections import CacheSettings, Config, ObjectSettings, ReadKeySettings
 from seeder.errors import ConfigError
@@ -969,3 +970,56 @@ def test_the_certificate_is_named_by_path_or_credential(read: Load, tmp_path: Pa
     assert tracker.tls_certificate == tmp_path / "chain.pem"
     assert tracker.main_listen == tracker.listen == (HostPort("0.0.0.0", 6969),)
     assert not read(ONE_OBJECT).tracker.tls
+
+
+@pytest.mark.parametrize("section", ["tracker", "peer", "gateway"])
+@pytest.mark.parametrize(
+    ("lists", "said"),
+    [
+        ('deny = ["10.0.0.1/8"]', '.deny[0] = "10.0.0.1/8": has address bits behind the prefix; '),
+        ('allow = ["2001:db8::1/32"]', '.allow[0] = "2001:db8::1/32": has address bits behind'),
+        ('deny = ["::ffff:10.0.0.1/104"]', ".deny[0] = "),
+        ('deny = ["10.0.0.0/33"]', '.deny[0] = "10.0.0.0/33": want a network such as'),
+        ('deny = ["example.org"]', '.deny[0] = "example.org": want a network such as'),
+        ("deny = [10]", ".deny[0] = 10: want"),
+        ('deny = "10.0.0.0/8"', '.deny = "10.0.0.0/8": want a list such as ["192.0.2.0/24"'),
+        (
+            'deny = ["10.0.0.0/8", "192.0.2.1", "10.0.0.0/8"]',
+            '.deny[2] = "10.0.0.0/8": stands in {section}.deny[0] too; leave one out',
+        ),
+        (
+            'allow = ["192.0.2.1/32"]\ndeny = ["192.0.2.1"]',
+            '.deny[0] = "192.0.2.1/32": stands in {section}.allow[0] too; leave one out',
+        ),
+        (
+            'deny = ["10.0.0.0/8", "::ffff:10.0.0.0/104"]',
+            '.deny[1] = "10.0.0.0/8": stands in {section}.deny[0] too; leave one out',
+        ),
+    ],
+)
+def test_each_mistake_in_a_list_of_networks_is_one_line(
+    read: Load, section: str, lists: str, said: str
+) -> None:
+    [problem] = problems_of(read, f"{ONE_OBJECT}[{section}]\n{lists}\n")
+    assert problem.startswith(section + said.format(section=section))
+
+
+def test_an_address_is_a_network_of_one_and_a_mapped_one_is_ipv4(read: Load) -> None:
+    written = '["192.0.2.1", "2001:db8::1", "::ffff:10.0.0.0/104", "::ffff:192.0.2.7", "::/0"]'
+    rules = read(f"{ONE_OBJECT}[peer]\ndeny = {written}\n").peer.rules
+    assert list(map(str, rules.deny)) == [
+        "192.0.2.1/32",
+        "2001:db8::1/128",
+        "10.0.0.0/8",
+        "192.0.2.7/32",
+        "::/0",
+    ]
+
+
+def test_a_network_let_in_by_one_list_and_kept_out_by_the_other_is_warned_of(read: Load) -> None:
+    lists = 'allow = ["10.1.0.0/16", "192.0.2.0/24"]\ndeny = ["10.0.0.0/8", "192.0.2.0/25"]\n'
+    found = [line for line in advise(read(f"{ONE_OBJECT}[tracker]\n{lists}")) if "allow" in line]
+    assert found == [
+        "tracker.allow[0]: 10.1.0.0/16 lies in tracker.deny, which goes first: nobody of it is"
+        " let in"
+    ]

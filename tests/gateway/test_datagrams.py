@@ -2,12 +2,14 @@
 
 import struct
 from collections.abc import Callable
+from ipaddress import ip_network
 
 import pytest
 import trio
 
 from seeder.gateway.datagrams import CONNECTS_AT_ONCE
 from seeder.net.addresses import compact_endpoint
+from seeder.net.doors import Door, NetworkRules
 from seeder.net.sockets import bind_datagrams
 from seeder.torrent.info import InfoHash
 from tests.gateway.asking import (
@@ -165,3 +167,21 @@ async def test_what_is_sent_is_booked_and_a_fault_costs_one_answer_alone(
                 assert answer[:4] == struct.pack(">I", SCRAPE)
                 assert server.booked == len(answer)
             nursery.cancel_scope.cancel()
+
+
+def test_who_is_not_let_in_is_told_so_once_the_address_is_proven() -> None:
+    server = Server()
+    door = server.clients.doors.tracker
+    door.follow(Door(NetworkRules(deny=(ip_network("203.0.113.0/24"),))))
+    stranger = packed("203.0.113.9")
+    # Any address may connect: that is 16 bytes for 16.
+    refused = refusal(server.announce(stranger))
+    assert refused == "your address is not allowed at this tracker"
+    scraped = server.send(server.scrape_request(HASH, client=stranger), stranger)
+    assert scraped is not None
+    assert refusal(scraped) == refused
+    assert server.tracker.swarms.statistics(HASH).peers == 0
+    assert server.tracker.swarms.tallies.announces["started", "denied"] == 1
+    assert server.tracker.swarms.tallies.scrapes["denied"] == 1
+    assert door.turned_away == 2
+    assert server.announce(packed("203.0.114.9"))[:4] == struct.pack(">I", ANNOUNCE)

@@ -1,5 +1,6 @@
 """aria2 as a client."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -40,6 +41,8 @@ class Aria2(Leecher):
             "summary-interval": 0,
             "enable-color": "false",
         }
+        if trusted := os.environ.get("SSL_CERT_FILE"):
+            options["ca-certificate"] = trusted
         words = [self.program, "--no-conf", *self._ENCRYPTION[self.encryption]]
         words += [f"--{name}={value}" for name, value in options.items()]
         self._child = Child([*words, source], log=self.directory / "aria2.log")

@@ -1,5 +1,6 @@
 """rTorrent as a client, and the commands that make it run without a terminal."""
 
+import os
 from pathlib import Path
 from typing import ClassVar
 
@@ -74,4 +75,6 @@ def rtorrent_commands(
         "directory.default.set": str(downloads),
         "pieces.hash.on_completion.set": "no",
     }
+    if trusted := os.environ.get("SSL_CERT_FILE"):
+        commands["network.http.cacert.set"] = trusted
     return "".join(f"{name} = {value}\n" for name, value in commands.items())
