@@ -26,6 +26,7 @@ from seeder.gateway.s3errors import S3Error
 from seeder.http.messages import Request, Response, split_target
 from seeder.net.addresses import HostPort
 from seeder.net.buckets import AddressLimiter
+from seeder.net.doors import Door, Doors
 from seeder.torrent.catalog import Catalog, Publication, Torrent
 from seeder.torrent.info import build_info, parse_info
 from seeder.torrent.layout import Layout
@@ -155,6 +156,7 @@ def make_routes(
     downloads: Downloads | None = None,
     index: Index | None = None,
     catalog: Catalog | None = None,
+    doors: Doors | None = None,
     clock: Callable[[], float] = trio.current_time,
     unix_clock: Callable[[], float] = time.time,
     request_id: Callable[[], str] = make_request_id,
@@ -163,7 +165,7 @@ def make_routes(
     trusted = TrustedProxies([ip_network(network) for network in proxies])
     if limiter is None:
         limiter = AddressLimiter(rate=1e9, burst=1e9)
-    clients = Clients(trusted, limiter, ranges or AddressLimiter(rate=1e9, burst=1e9), clock)
+    clients = Clients(trusted, limiter, ranges or AddressLimiter(rate=1e9, burst=1e9), clock, doors)
     naming = Naming(domains)
     if documents is None:
         documents = Unlimited()
@@ -221,6 +223,7 @@ class Public:
         self.ledger, self.objects, self.now = Ledger(), AnyObjects(), now
         self.swarms = Swarms(SwarmPolicy(), OwnSeeder(OWN_PORT), rng=random.Random(1))
         self.swarms.open(HASH, size=SIZE, claims=self.ledger)
+        self.doors = Doors(Door(), Door(), Door())
         self.routes = make_routes(
             self.swarms,
             self.objects,
@@ -229,6 +232,7 @@ class Public:
             domains=domains,
             keyring=keyring,
             index=index,
+            doors=self.doors,
             clock=lambda: self.now,
             unix_clock=lambda: self.now,
             request_id=lambda: REQUEST_ID,

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from heapq import heapify, heappop, heappush
+from ipaddress import ip_network
 from urllib.parse import quote_from_bytes
 from xml.etree import ElementTree
 
@@ -19,6 +20,7 @@ from seeder.http.headers import content_disposition
 from seeder.http.messages import Request, Response
 from seeder.net.addresses import compact_endpoint
 from seeder.net.buckets import AddressLimiter
+from seeder.net.doors import Door, NetworkRules
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import LEAST_WAIT
 from seeder.tracker.swarm import SwarmPolicy
@@ -193,8 +195,12 @@ def test_announces_are_counted_by_event_and_outcome_and_scrapes_by_outcome() -> 
         pass
     for target in (announce("event=started"), announce("event=stopped"), "/scrape"):
         decoded(public.get(target))
+    public.doors.tracker.follow(Door(NetworkRules(deny=(ip_network("192.0.2.0/24"),))))
+    for target in (announce("event=started"), "/scrape"):
+        decoded(public.get(target))
     tallies = public.swarms.tallies
     assert tallies.announces == {
+        ("unread", "denied"): 1,
         ("started", "answered"): 1,
         ("none", "answered"): 1,
         ("unread", "malformed"): 2,
@@ -202,7 +208,7 @@ def test_announces_are_counted_by_event_and_outcome_and_scrapes_by_outcome() -> 
         ("unread", "too-often"): 1,
         ("stopped", "answered"): 1,
     }
-    assert tallies.scrapes == {"answered": 1, "malformed": 1, "too-often": 1}
+    assert tallies.scrapes == {"answered": 1, "malformed": 1, "too-often": 1, "denied": 1}
     assert {event for event, _ in tallies.announces} <= {*EVENTS, UNREAD}
     outcomes = {outcome for _, outcome in tallies.announces} | set(tallies.scrapes)
     assert outcomes == set(ANNOUNCE_OUTCOMES)
