@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 
 import trio
 
-MOST_AT_ONCE = 64
+MOST_AT_ONCE = 128
 """Clients that are answered before other tasks get their turn."""
 LEAST_PAUSE = 0.05
 """Seconds between two looks at which deadlines are over."""

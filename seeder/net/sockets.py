@@ -17,7 +17,7 @@ from seeder.net.addresses import HostPort, SocketAddress
 _LOG = logging.getLogger(__name__)
 
 BACKLOG = 1024
-BATCH = 64
+BATCH = 128
 """Connections taken by one wake-up: a flash crowd costs fewer trips through the loop, and other
 tasks still get their turn."""
 STARVED_PAUSE = 0.1

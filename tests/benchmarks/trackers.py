@@ -24,6 +24,7 @@ CLIENTS = "16.0.0.0/4"
 SERVER_CORE, CLIENT_CORE = "0", "1"
 TCP_PORT, UDP_PORT = 6969, 6970
 NPM = Path(__file__).parents[2] / ".webtorrent" / "node_modules" / "bittorrent-tracker"
+_BUILT = {"metainfo": ["build"], "piece_length": "1 MiB"}
 _SOURCE = Path(__file__).with_name("asker.c")
 _NODE = """
 import { Server } from %s
@@ -153,7 +154,7 @@ def ours(
         settings = {
             "origin": {"endpoint": endpoint, "path_style": True, "anonymous": True},
             "objects": [
-                {"bucket": "b", "key": f"{number}.bin", "metainfo": ["build"]}
+                {"bucket": "b", "key": f"{number}.bin"} | _BUILT
                 for number in range(swarms)
             ],
             "tracker": {
