@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.ceph import CephRGW
 from tests.e2e.clients import ClientFactory, Rtorrent
 from tests.e2e.daemon import SeederDaemon
@@ -11,13 +13,15 @@ from tests.e2e.publishing import announce, only, origin, served_torrent, wait_fo
 from tests.e2e.s3 import Publisher
 from tests.support.leecher import Leecher, wait_for_all
 from tests.support.objects import KIB, MIB, content, digest, make_torrent
-from tests.support.processes import poll_until
+from tests.support.processes import Child, missing_programs, poll_until
 
 KEY = "object"
 BODY = content(48 * MIB)
 PIECE = 256 * KIB
 SAMPLE = 10 * PIECE
 """What metainfo from outside is checked by."""
+CURL = 16
+"""The number of curl's address."""
 
 
 def test_the_same_bytes_uploaded_anew_disturb_no_download(
@@ -78,6 +82,8 @@ def test_an_object_that_is_copied_in_place_ends_no_download_from_its_web_seed(
     namespace: Network,
     tmp_path: Path,
 ) -> None:
+    if missing := missing_programs("curl"):
+        pytest.skip(f"{', '.join(missing)} not installed")
     body = BODY[: 20 * MIB]
     publisher.put(bucket, KEY, body)
     wish = {"bucket": bucket, "key": KEY, "metainfo": ["build"], "piece_length": f"{PIECE} B"}
@@ -96,6 +102,8 @@ def test_an_object_that_is_copied_in_place_ends_no_download_from_its_web_seed(
     leechers = [client(kind) for kind in kinds if kind is not Rtorrent]
     for leecher in leechers:
         leecher.add(file)
+    # Those ask again where they are cut off; this one doesn't.
+    address, url = namespace.address(CURL), f"http://{daemon.address}:{daemon.tracker_port}"
 
     def are_under_way() -> bool:
         """Tell whether each of them has a download open, and something of it."""
@@ -103,20 +111,28 @@ def test_an_object_that_is_copied_in_place_ends_no_download_from_its_web_seed(
         lines = namespace.run(["ss", "-Htn", "state", "established", "src", here]).splitlines()
         there = {line.split()[3].rpartition(":")[0] for line in lines}
         uploaded = daemon.torrent_status(bucket, KEY)["uploaded_bytes"]
-        return there >= {leecher.address for leecher in leechers} and uploaded >= 2 * MIB
+        wanted = {address, *(leecher.address for leecher in leechers)}
+        return there >= wanted and uploaded >= 2 * MIB
 
-    poll_until(are_under_way, timeout=60, what="a download of each client")
-    version = daemon.torrent_status(bucket, KEY)["version"]
-    publisher.copy_in_place(bucket, KEY, size=len(body), part_size=5 * MIB)
-    poll_until(
-        lambda: daemon.torrent_status(bucket, KEY)["version"] != version,
-        timeout=30,
-        what="new version",
-    )
-    wait_for_state(daemon, bucket, KEY)
-    daemon.configure(settings)
-    daemon.reload()
-    for path in wait_for_all(leechers, timeout=90):
-        assert digest(path) == digest(body)
+    with Child(
+        ["curl", "-sSf", "--interface", address, "-o", tmp_path / "got", f"{url}/{bucket}/{KEY}"],
+        log=tmp_path / "curl.log",
+        prefix=namespace.prefix,
+    ) as curl:
+        poll_until(are_under_way, timeout=60, what="a download of each client")
+        version = daemon.torrent_status(bucket, KEY)["version"]
+        publisher.copy_in_place(bucket, KEY, size=len(body), part_size=5 * MIB)
+        poll_until(
+            lambda: daemon.torrent_status(bucket, KEY)["version"] != version,
+            timeout=30,
+            what="new version",
+        )
+        wait_for_state(daemon, bucket, KEY)
+        daemon.configure(settings)
+        daemon.reload()
+        for path in wait_for_all(leechers, timeout=90):
+            assert digest(path) == digest(body)
+        assert curl.wait(60) == 0, curl.output()
+    assert digest(tmp_path / "got") == digest(body)
     assert "the same bytes under another ETag" in daemon.log
     assert "not registered" not in daemon.log
