@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.e2e.ceph import CephRGW
-from tests.e2e.clients.webdriver import Browser, why_no_webdriver
+from tests.e2e.clients.webdriver import Browser, why_no_axe, why_no_webdriver
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.publishing import origin, wait_for_state
 from tests.e2e.s3 import Publisher
@@ -154,6 +154,7 @@ def test_without_scripts_it_is_searched_sorted_and_paged(browser: Browser, page:
     browser.allow_scripts(allowed=True)
 
 
+@pytest.mark.skipif(why_no_axe() is not None, reason=str(why_no_axe()))
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everybody_can_read_it(browser: Browser, page: str, scheme: str) -> None:
     browser.prefer(scheme)

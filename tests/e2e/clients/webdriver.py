@@ -27,8 +27,11 @@ T = TypeVar("T")
 def why_no_webdriver() -> str | None:
     """Return why Chromium can't be driven here; None where it can."""
     missing = missing_programs(PROGRAM, DRIVER)
-    if missing:
-        return f"{' and '.join(missing)} not installed"
+    return f"{' and '.join(missing)} not installed" if missing else None
+
+
+def why_no_axe() -> str | None:
+    """Return why it can't be said here what is wrong with a page; None where it can."""
     return None if AXE.is_file() else "axe is not installed: tests/run.py does it where npm is"
 
 
@@ -122,7 +125,7 @@ class Browser(Closing):
         return [message for message in said if not message.startswith("chrome:")]
 
     def violations(self) -> list[str]:
-        """Return what axe finds wrong with the page."""
+        """Return what axe finds wrong with the page, unless `why_no_axe`."""
         self._driver.execute_cdp_cmd("Runtime.evaluate", {"expression": AXE.read_text()})
         script = (
             "const done = arguments[0]; axe.run(document).then(done, e => done({error: `${e}`}))"
