@@ -21,6 +21,8 @@ from seeder.torrent.info import InfoHash
 from seeder.torrent.layout import SHA1_LENGTH
 
 PEER_ID_LENGTH = 20
+KEY_LENGTH = 4
+"""Bytes of a client's `key` by UDP (BEP 15)."""
 MOST_KEY_BYTES = 64
 """Of a client's `key`; the rest is cut off."""
 MOST_PARAMETERS = 64
@@ -33,6 +35,8 @@ LEAST_WAIT = 300
 """Seconds that libtorrent waits after a refusal at least, whatever it is told."""
 
 _MOST_DIGITS = 20
+_NO_KEY = bytes(KEY_LENGTH)
+"""What who has no key sends by UDP."""
 _parted = methodcaller("partition", b"=")
 
 
@@ -69,6 +73,7 @@ class AnnounceRequest(NamedTuple):
     """None: as many as the tracker likes."""
     compact: bool = True
     key: bytes = b""
+    """As `client_key` returns it."""
 
 
 class AnnounceReply(NamedTuple):
@@ -119,7 +124,7 @@ def parse_announce(query: bytes) -> AnnounceRequest:
         event,
         _count(numwant) if numwant.isdigit() else None,
         fields.get(b"compact") != b"0",
-        (unquote_to_bytes(key) if b"%" in key else key)[:MOST_KEY_BYTES],
+        client_key(unquote_to_bytes(key) if b"%" in key else key),
     )
 
 
@@ -175,6 +180,19 @@ def _decoded(name: bytes, value: bytes, length: int) -> bytes:
     if len(decoded) != length:
         raise AnnounceError(f"{name.decode()} must be {length} bytes, not {len(decoded)}")
     return decoded
+
+
+def client_key(written: bytes) -> bytes:
+    """Return a client's `key` as one value, whether it came by HTTP or by UDP; b"" is none.
+
+    BEP 15 has 32 bits of it. By HTTP clients write the same number in hexadecimal.
+    """
+    if len(written) <= 2 * KEY_LENGTH and written.isalnum():
+        try:
+            written = int(written, 16).to_bytes(KEY_LENGTH, "big")
+        except ValueError:
+            return written
+    return written[:MOST_KEY_BYTES] if written != _NO_KEY else b""
 
 
 def _count(value: bytes) -> int:

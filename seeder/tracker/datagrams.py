@@ -159,7 +159,7 @@ def _parse_announce(connection: int, data: bytes) -> DatagramAnnounce | None:
         left,
         _EVENTS[event] if event < len(_EVENTS) else AnnounceEvent.NONE,
         numwant if numwant >= 0 else None,
-        key=key,
+        key=key if any(key) else b"",
     )
     return DatagramAnnounce(connection, transaction, announce)
 

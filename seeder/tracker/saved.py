@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias, TypedDict
 
 from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT
 from seeder.torrent.info import InfoHash
-from seeder.tracker.announce import PEER_ID_LENGTH
+from seeder.tracker.announce import KEY_LENGTH, PEER_ID_LENGTH, client_key
 
 Cell: TypeAlias = str | int | float
 
@@ -141,7 +141,7 @@ def _peer(cells: Iterable[Cell], now: float) -> SavedPeer:
     return SavedPeer(
         _bytes(endpoint, V4_ENDPOINT, V6_ENDPOINT),
         _bytes(peer_id, PEER_ID_LENGTH),
-        _bytes(key),
+        _key(key),
         bool(complete),
         bool(wants_nothing),
         now - _age(age),
@@ -153,7 +153,7 @@ def _session(cells: Iterable[Cell], now: float) -> SavedSession:
     [where] = endpoint or [""]
     return SavedSession(
         _bytes(peer_id, PEER_ID_LENGTH),
-        _bytes(key),
+        _key(key),
         _count(downloaded),
         _count(claimed),
         bool(completed),
@@ -169,6 +169,12 @@ def _bytes(cell: Cell, *lengths: int) -> bytes:
     if lengths and len(value) not in lengths:
         raise ValueError(f"{cell!r} has a wrong length")
     return value
+
+
+def _key(cell: Cell) -> bytes:
+    key = _bytes(cell)
+    # Earlier versions saved it as clients write it, which is nearly always in eight digits.
+    return client_key(key) if len(key) == 2 * KEY_LENGTH else key
 
 
 def _count(cell: Cell) -> int:

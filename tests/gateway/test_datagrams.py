@@ -12,6 +12,7 @@ from seeder.net.addresses import compact_endpoint
 from seeder.net.doors import Door, NetworkRules
 from seeder.net.sockets import bind_datagrams
 from seeder.torrent.info import InfoHash
+from seeder.tracker.announce import parse_announce
 from tests.gateway.asking import (
     ANNOUNCE,
     CLIENT,
@@ -27,7 +28,7 @@ from tests.gateway.asking import (
     V6_LOCAL,
     Server,
 )
-from tests.tracker.announcing import HASH, OWN, packed
+from tests.tracker.announcing import HASH, LOCAL, OWN, packed, peer_id
 
 DEADLINE = 10.0
 
@@ -59,6 +60,27 @@ def test_the_same_swarm_is_met_over_http_and_udp() -> None:
     server = Server()
     server.announce()
     assert compact_endpoint(CLIENT, 6881) in server.tracker.announce("http", "198.51.100.2").peers
+
+
+def test_a_client_that_asks_by_http_and_by_udp_is_one_client() -> None:
+    """libtorrent and Transmission write one key in both, as a number and in hexadecimal."""
+    server = Server()
+    connection, swarms = server.connect(), server.tracker.swarms
+    text = "info_hash=hhhhhhhhhhhhhhhhhhhh&port=6881&left=0&event=completed&downloaded=1000"
+    by_http = parse_announce(f"{text}&key=1a2B3c4D&peer_id={peer_id('a').decode()}".encode())
+    by_udp = struct.pack(">QII", connection, ANNOUNCE, TRANSACTION) + HASH + by_http.peer_id
+    by_udp += struct.pack(">QQQIIIiH", 1000, 0, 0, COMPLETED, 0, 0x1A2B3C4D, -1, 6881)
+    server.send(by_udp)
+    swarms.announce(by_http, CLIENT, LOCAL, server.tracker.now)
+    server.send(by_udp)
+    assert swarms.statistics(HASH).completed == 1
+
+
+def test_who_has_no_key_is_stopped_by_nobody_from_elsewhere() -> None:
+    server = Server()
+    server.announce(packed("198.51.100.2"))
+    server.announce(event=STOPPED)
+    assert server.tracker.swarms.statistics(HASH).peers == 1
 
 
 def test_a_scrape_tells_a_swarms_counts_in_order() -> None:

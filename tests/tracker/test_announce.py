@@ -56,7 +56,7 @@ def test_an_announce_of_libtorrent_is_read() -> None:
     assert (announce.event, announce.numwant, announce.key) == (
         AnnounceEvent.STARTED,
         200,
-        b"1A2B3C4D",
+        bytes.fromhex("1A2B3C4D"),
     )
     assert announce.compact
 
@@ -183,6 +183,27 @@ def test_only_an_explicit_0_asks_for_the_long_form() -> None:
 def test_a_key_is_bytes_and_bounded() -> None:
     assert parse_announce(query("key=%00%ff%41")).key == b"\x00\xffA"
     assert len(parse_announce(query("key=" + "a" * 1000)).key) <= 64
+
+
+@pytest.mark.parametrize(
+    ("written", "key"),
+    [
+        ("1A2b3C4d", "1a2b3c4d"),
+        ("c4d", "00000c4d"),
+        ("0", ""),
+        ("00000000", ""),
+        ("", ""),
+        ("-1", "2d31"),
+        ("+1", "2b31"),
+        ("1_0", "315f30"),
+        ("xyz", "78797a"),
+        ("123456789", "313233343536373839"),
+    ],
+)
+def test_a_key_in_hexadecimal_is_the_number_that_a_client_sends_by_udp(
+    written: str, key: str
+) -> None:
+    assert parse_announce(query(f"key={written}")).key.hex() == key
 
 
 @given(st.binary(max_size=300))

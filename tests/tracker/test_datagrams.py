@@ -85,6 +85,13 @@ def test_each_field_of_an_announce_is_at_its_place() -> None:
     )
 
 
+def test_a_key_of_zeros_is_none() -> None:
+    """What clients send that have none: it must not make them one client, to be stopped by all."""
+    data = bytearray(announce_of())
+    data[88:92] = bytes(4)
+    assert read_announce(bytes(data)).key == b""
+
+
 @pytest.mark.parametrize(
     ("number", "event"),
     [

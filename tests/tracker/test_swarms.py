@@ -225,6 +225,17 @@ def test_a_restart_counts_nothing_twice_and_loses_no_growth() -> None:
     assert fresh.swarms.statistics(HASH).completed == 1
 
 
+def test_a_key_that_an_earlier_version_saved_as_it_was_written_is_the_clients_own() -> None:
+    tracker, fresh = Tracker(), Tracker(opened=False)
+    key = bytes.fromhex("1a2b3c4d")
+    tracker.announce("a", left=0, downloaded=SIZE, event=COMPLETED, key=key)
+    rows = json.dumps(list(tracker.swarms.export(tracker.now)))
+    fresh.swarms.restore(json.loads(rows.replace(key.hex(), b"1A2B3C4D".hex())), fresh.now)
+    fresh.open()
+    fresh.announce("a", left=0, downloaded=SIZE, event=COMPLETED, key=key)
+    assert fresh.swarms.statistics(HASH).completed == 1
+
+
 def test_a_restart_goes_on_with_the_age_of_a_peer() -> None:
     tracker = Tracker()
     tracker.announce("a")
