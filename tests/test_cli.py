@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from seeder import __version__
 from seeder.cli import main
-from seeder.ledger.counters import AccountKey, Ledger
+from seeder.ledger.counters import FORMER, AccountKey, Ledger
 from seeder.ledger.file import LedgerFile
 from seeder.ledger.records import Entry
 from tests.commands.support import (
@@ -358,6 +358,10 @@ def test_an_estimate_takes_the_sizes_that_the_ledger_knows(
     assert (unknown.code, unknown.out) == (1, b"")
     assert "there is no ledger yet; `seeder run` writes it; or say --size" in unknown.line
     fill_ledger(path.parent / "state")
+    before = Ledger().account(AccountKey("default", "quotes", "Nelson", '"of another state"'))
+    before.size, before.state = 1_000_000, FORMER
+    with closing(LedgerFile(path.parent / "state" / "ledger.sqlite")) as file:
+        file.write([Entry.of(before)], time.time())
     told = here("estimate", "-c", path, "--downloads", "10", "--at-once", "4")
     assert (told.code, told.err) == (0, "")
     lines = told.out.decode().splitlines()

@@ -63,6 +63,13 @@ async def test_many_pages_read_the_file_once(
     assert reads == 2
 
 
+async def test_what_a_damaged_ledger_has_lost_makes_nothing_negative(lately: Lately) -> None:
+    lost = Lately(Ledger(), lately.history)
+    counted = await lost.counted(Span.DAY)
+    assert counted is not None
+    assert counted.uploaded_bytes == 0
+
+
 async def test_without_the_file_only_all_is_known(lately: Lately, tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite").write_bytes(b"no database" * 100)
     assert await lately.counted(Span.DAY) is None

@@ -468,7 +468,7 @@ def test_who_waits_for_its_crowd_may_make_room_and_who_was_sent_anything_may_not
     expected = [False] * 12 + [True] * 47 + [False]
     assert [slots.is_held_back(guest, 31.0) for guest in guests] == expected
     # Where nobody waits for another at the address, the upload slots alone decide.
-    slots.change("auto", CopyLimits(None))
+    slots.change(6, CopyLimits(None))
     slots.review(33.0)
     assert not any(slots.is_held_back(guest, 90.0) for guest in guests)
 
