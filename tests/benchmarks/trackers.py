@@ -154,8 +154,7 @@ def ours(
         settings = {
             "origin": {"endpoint": endpoint, "path_style": True, "anonymous": True},
             "objects": [
-                {"bucket": "b", "key": f"{number}.bin"} | _BUILT
-                for number in range(swarms)
+                {"bucket": "b", "key": f"{number}.bin"} | _BUILT for number in range(swarms)
             ],
             "tracker": {
                 "listen": [f"{host}:{TCP_PORT}"],
