@@ -31,6 +31,7 @@ from seeder.http.server import serve
 from seeder.net.addresses import endpoint_address
 from seeder.net.buckets import AddressLimiter
 from seeder.net.datagrams import Datagram
+from seeder.net.doors import Door, Doors
 from seeder.net.sockets import bind_datagrams, listen
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceReply, AnnounceRequest
@@ -107,7 +108,7 @@ class _Tracker:
             self.swarms.open(info_hash, size=_SIZE, claims=Ledger())
             if reason is not None:
                 self.swarms.close(info_hash, reason)
-        clients = Clients.behind((), trio.current_time)
+        clients = Clients.behind((), trio.current_time, Doors(Door(), Door(), Door()))
         if not order.get("limited"):
             endless = AddressLimiter(rate=1e9, burst=1e9)
             clients = Clients(TrustedProxies(()), endless, endless, trio.current_time)
