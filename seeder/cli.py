@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import click
 import trio
@@ -195,7 +195,11 @@ def _doubts(config: Config, certificate: Certificate) -> Iterator[str]:
 @main.command()
 @_config
 @click.option(
-    "--by", type=click.Choice(WAYS), default="torrent", show_default=True, help="A line for each."
+    "--by",
+    type=click.Choice((*WAYS, "group")),
+    default="torrent",
+    show_default=True,
+    help="A line for each.",
 )
 @click.option(
     "--since", metavar="TIME", help='From then on: "7d" ago, "2026-03", "2026-03-01 12:30".'
@@ -209,7 +213,7 @@ def _doubts(config: Config, certificate: Certificate) -> Iterator[str]:
 def report(
     *,
     path: Path,
-    by: By,
+    by: By | Literal["group"],
     since: str | None,
     until: str | None,
     as_json: bool,
@@ -219,6 +223,8 @@ def report(
     """Print what S3 billed, what it would have billed without us, and what was saved."""
     if sum((as_json, as_csv, page is not None)) > 1:
         raise click.UsageError("--json, --csv and --html: choose one")
+    if by == "group" and page is not None:
+        raise click.UsageError("--by group has no page; choose --json or --csv")
     config = _load(path)
     now = time.time()
     begin, end = _moment(since, "--since", now), _moment(until, "--until", now)

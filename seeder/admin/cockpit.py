@@ -14,11 +14,13 @@ from seeder.admin.table import Table
 from seeder.admin.view import View
 from seeder.gateway.links import Links
 from seeder.ledger.counters import Counters
+from seeder.ledger.groups import flows
 from seeder.ledger.report import Document
 from seeder.ledger.savings import savings
 
 SHOWN_PREFIXES = 50
 SHOWN_NOTICES = 20
+SHOWN_GROUPS = 50
 
 
 @dataclass(slots=True, eq=False)
@@ -84,6 +86,9 @@ class Cockpit:
             "cache": asdict(overview.cache.statistics()),
             "origins": overview.origins_document(),
             "budget": [remaining.document() for remaining in overview.budget.left()],
+            "groups": [flow.document() for flow in flows(overview.accounts.ledger.groups.counts)][
+                :SHOWN_GROUPS
+            ],
             "prefixes": [prefix.document() for prefix in prefixes[:SHOWN_PREFIXES]],
             "prefixes_in_all": len(prefixes),
             "limits": list(limits(overview.uploads, overview.origins)),

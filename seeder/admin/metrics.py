@@ -24,6 +24,7 @@ from seeder.http.tls import HandshakeResult
 from seeder.ledger.budget import Remaining
 from seeder.ledger.counters import FORMER
 from seeder.ledger.database import LedgerStatistics
+from seeder.ledger.groups import GroupCounts
 from seeder.peer.hub import CONNECTION_STATES, HubStatistics
 from seeder.peer.reasons import CLOSES, REFUSALS
 from seeder.publish.prefixes import Prefix, PrefixState
@@ -58,6 +59,8 @@ class NodeState:
     certificate: LiveCertificate | None = None
     turned_away: Mapping[str, int] = field(default_factory=dict)
     pulse: Pulse
+    groups: Mapping[str, GroupCounts]
+    """What was counted by groups of addresses, those of the configuration."""
     cluster: Cluster | None = None
     """None for a node by itself."""
 
@@ -82,6 +85,7 @@ def node_metrics(node: NodeState) -> Iterator[Family | Histogram]:
     yield from _tracker(node.tracker)
     yield from _cache(node.cache)
     yield from _origins(node.origins)
+    yield from _groups(node.groups)
     yield from _budget(node.budget)
     yield from _ledger(node.ledger)
     yield from _reloads(node.reloads)
@@ -232,6 +236,31 @@ def _tracker(tallies: TrackerTallies) -> Iterator[Family]:
         "Scrapes by what became of them",
         [(labels(outcome=outcome), tallies.scrapes[outcome]) for outcome in outcomes],
     )
+
+
+def _groups(groups: Mapping[str, GroupCounts]) -> Iterator[Family]:
+    for name, text, figure in (
+        ("uploaded_bytes", "Piece payload that we sent to its addresses", "sent_bytes"),
+        (
+            "delivered_verified_bytes",
+            "Bytes that we saw its peers gain, from us and from others",
+            "delivered_verified_bytes",
+        ),
+        (
+            "downloaded_claimed_bytes",
+            "Bytes that its peers announced as downloaded",
+            "downloaded_claimed_bytes",
+        ),
+        (
+            "uploaded_claimed_bytes",
+            "Bytes that its peers announced as uploaded",
+            "uploaded_claimed_bytes",
+        ),
+    ):
+        series = [
+            (labels(group=group), getattr(counts, figure)) for group, counts in groups.items()
+        ]
+        yield _counter(f"seeder_group_{name}_total", f"{text}, by group", series)
 
 
 def _cache(told: CacheStatistics) -> Iterator[Family]:

@@ -319,6 +319,7 @@ class Overview:
             certificate=self.certificate,
             turned_away=self.turned_away,
             pulse=self.pulse,
+            groups=accounts.ledger.groups.present(),
             cluster=self.cluster,
         )
         parts: list[bytes] = []

@@ -5,11 +5,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 
 from seeder.commands.bill_page import bill_page
 from seeder.commands.bill_text import bill_csv, bill_lines
+from seeder.commands.report_groups import tell_groups
 from seeder.commands.report_table import render
 from seeder.config.sections import Config
 from seeder.daemon.foundation import LEDGER
@@ -25,7 +27,7 @@ from seeder.ledger.statement import By, PrefixNames, read_plot, read_statement
 class ReportWanted:
     """What the report is about, and in which form it is wanted."""
 
-    by: By = "torrent"
+    by: By | Literal["group"] = "torrent"
     since: float | None = None
     until: float | None = None
     """Unix seconds; None: ever, and now."""
@@ -47,6 +49,10 @@ def report(config: Config, asked: ReportWanted, show: Callable[[str], None]) -> 
         ]
     )
     with records_of(config.state_directory / LEDGER) as records:
+        if asked.by == "group":
+            form = "json" if asked.as_json else "csv" if asked.as_csv else "text"
+            tell_groups(records, asked.since, asked.until, form=form, show=show)
+            return
         statement = read_statement(
             records,
             prices,

@@ -146,7 +146,8 @@ async def open_node(
     rng = random.Random()
     catalog, ledger = Catalog(loading=True), Ledger()
     name = f"{socket.gethostname()}:{address_of(listeners.peer[0]).port}"
-    swarms = _make_swarms(config, listeners, rng)
+    ledger.groups.groups = Groups.named(config.tracker.groups)
+    swarms = _make_swarms(config, listeners, rng, ledger)
     accounts = Accounts(ledger, catalog, swarms)
     async with (
         open_foundation(
@@ -252,7 +253,9 @@ async def open_node(
             yield node
 
 
-def _make_swarms(config: Config, listeners: Listeners, rng: random.Random) -> Swarms:
+def _make_swarms(
+    config: Config, listeners: Listeners, rng: random.Random, ledger: Ledger
+) -> Swarms:
     """Return the tracker's swarms; each hands out the address of our own peer listener."""
     tracker = config.tracker
     policy = SwarmPolicy(interval=tracker.interval, peers_per_address=tracker.peers_per_address)
@@ -263,7 +266,8 @@ def _make_swarms(config: Config, listeners: Listeners, rng: random.Random) -> Sw
         else:
             v4 = v4 or address.port
     own = OwnSeeder(v4, port_v6=v6)
-    swarms = Swarms(policy, own, rng=rng, groups=Groups.named(tracker.groups))
+    by_group = ledger.groups
+    swarms = Swarms(policy, own, rng=rng, groups=by_group.groups, by_group=by_group)
     swarms.loading = True
     return swarms
 
@@ -290,6 +294,7 @@ def _make_uploads(
         unattributed=foundation.ledger.unattributed,
         super_seeds=super_seeds,
         origins=foundation.origins,
+        group_at=foundation.ledger.groups.at,
     )
 
 

@@ -119,7 +119,8 @@ async def _regroup(node: Node, wanted: Config) -> None:
     """Hand peers out by the file's groups; every swarm keeps its peers."""
     if wanted.tracker.groups == node.config.tracker.groups:
         return
-    for _ in node.swarms.regroup(Groups.named(wanted.tracker.groups)):
+    groups = node.foundation.ledger.groups.groups = Groups.named(wanted.tracker.groups)
+    for _ in node.swarms.regroup(groups):
         await trio.lowlevel.checkpoint()
 
 

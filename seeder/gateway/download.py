@@ -72,6 +72,7 @@ class Download:
         self.address = address
         self._uploads = uploads
         self._account = uploads.account(torrent)
+        self._counts = uploads.group_at(packed_address(address))
         self._scratch = scratch
         self._left = left
         self._at, self._stop = wanted.start, wanted.stop
@@ -232,9 +233,13 @@ class Download:
         if count:
             torrent, overlap = self.torrent, self._uploads.overlap
             self._account.uploaded(count)
-            self._account.delivered_verified(
-                overlap.sent(torrent.info_hash, self.networks[0], torrent.layout, self._at, count)
+            gained = overlap.sent(
+                torrent.info_hash, self.networks[0], torrent.layout, self._at, count
             )
+            self._account.delivered_verified(gained)
+            if self._counts is not None:
+                self._counts.sent(count)
+                self._counts.delivered(gained)
             self.uploaded += count
             self._at += count
 

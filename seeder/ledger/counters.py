@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from operator import add, attrgetter, sub
 from typing import assert_never
 
+from seeder.ledger.groups import GroupLedger
 from seeder.torrent.objects import PinnedObject, Purpose
 
 PURPOSES: tuple[Purpose, ...] = ("metainfo", "hashing", "pieces")
@@ -224,6 +225,8 @@ class Ledger:
         self.unattributed = Account(key=UNATTRIBUTED, state="", total=self._total)
         """What no object version can be charged with: a HEAD that failed, the tracker's replies."""
         self._accounts: dict[AccountKey, Account] = {}
+        self.groups = GroupLedger()
+        """What is counted by groups of addresses."""
 
     @contextmanager
     def tally(self) -> Iterator[Tally]:

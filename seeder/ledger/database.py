@@ -18,6 +18,7 @@ from seeder.errors import LedgerDamaged, LedgerRefused, StorageError
 from seeder.ledger.budget import Spent
 from seeder.ledger.counters import FORMER, Account, AccountKey, Counters, Ledger
 from seeder.ledger.file import LedgerFile
+from seeder.ledger.groups import GroupCounts
 from seeder.ledger.node import NodeFigures
 from seeder.ledger.opening import Former, open_ledger, read_former, replace_ledger
 from seeder.ledger.records import Entry
@@ -99,16 +100,18 @@ class LedgerDatabase:
             entries = list(self._former.entries.values())
         else:
             self._former = Former()
-            entries = await self._load_file(self._file)
+            entries = await self._load_file(self._file, ledger)
         for entry in entries:
             entry.add_to(ledger)
         # This run doesn't know yet which of them it serves again, and to whom.
         for account in ledger.accounts:
             account.state, account.peers, account.seeds = FORMER, 0, 0
 
-    async def _load_file(self, file: LedgerFile) -> list[Entry]:
+    async def _load_file(self, file: LedgerFile, ledger: Ledger) -> list[Entry]:
         try:
-            return await self._in_thread(file.load)
+            entries = await self._in_thread(file.load)
+            ledger.groups.counts = await self._in_thread(file.load_groups)
+            return entries
         except LedgerDamaged as error:
             await self._replace(file, error)
             return []
@@ -175,7 +178,7 @@ class LedgerDatabase:
             if file is None:
                 file = await self._open_late(ledger)
             accounts = (ledger.unattributed, *ledger.accounts)
-            await self._write(file, accounts, now, self.figures())
+            await self._write(file, accounts, now, self.figures(), ledger.groups.counts)
         except StorageError as error:
             self._failures += 1
             if self._fault is None:
@@ -197,14 +200,15 @@ class LedgerDatabase:
         accounts: Sequence[Account],
         now: float,
         node: NodeFigures | None,
+        groups: Mapping[str, GroupCounts],
     ) -> None:
         try:
-            await self._in_thread(_write, file, accounts, now, node, abandon_on_cancel=True)
+            await self._in_thread(_write, file, accounts, now, node, groups, abandon_on_cancel=True)
         except LedgerDamaged as error:
             await self._replace(file, error)
             if self._file is not None:
                 await self._in_thread(
-                    _write, self._file, accounts, now, node, abandon_on_cancel=True
+                    _write, self._file, accounts, now, node, groups, abandon_on_cancel=True
                 )
 
     async def _open_late(self, ledger: Ledger) -> LedgerFile:
@@ -260,11 +264,15 @@ class LedgerDatabase:
 
 
 def _write(
-    file: LedgerFile, accounts: Sequence[Account], now: float, node: NodeFigures | None
+    file: LedgerFile,
+    accounts: Sequence[Account],
+    now: float,
+    node: NodeFigures | None,
+    groups: Mapping[str, GroupCounts],
 ) -> None:
     # Read in this thread, since there may be thousands. One thread writes at a time, so what it
     # reads is never older than what was written before; an account is read in one step.
-    file.write(map(Entry.of, accounts), now, node)
+    file.write(map(Entry.of, accounts), now, node, groups)
 
 
 def _join(ledger: Ledger, entries: Iterable[Entry], known: Mapping[AccountKey, Entry]) -> None:

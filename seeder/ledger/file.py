@@ -12,11 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import add, sub
 from pathlib import Path
+from types import MappingProxyType
 
 from seeder.errors import LedgerDamaged, StorageError
 from seeder.ledger.budget import Spent
 from seeder.ledger.counters import COUNTERS, UNATTRIBUTED, AccountKey
 from seeder.ledger.faults import DAMAGED, code, explaining
+from seeder.ledger.groups import GROUP_COUNTS, GroupCounts
 from seeder.ledger.node import FIGURES, NodeFigures
 from seeder.ledger.reading import spent_in
 from seeder.ledger.records import Entry, Records
@@ -70,6 +72,13 @@ VALUES (?{", ?" * len((*FIGURES, *COUNTERS))})
 ON CONFLICT (at) DO UPDATE SET {_NODE_ADDED}, {_ADDED}"""
     for step, table in LEVELS.items()
 }
+_GROUP_ADDED = ", ".join(f"{name} = {name} + excluded.{name}" for name in GROUP_COUNTS)
+_ADD_GROUP = {
+    step: f"""
+INSERT INTO group_{table} (name, at, {", ".join(GROUP_COUNTS)})
+VALUES (?, ?{", ?" * len(GROUP_COUNTS)}) ON CONFLICT (name, at) DO UPDATE SET {_GROUP_ADDED}"""
+    for step, table in LEVELS.items()
+}
 _WRITE_FLUSH = """
 INSERT INTO flushes (last, at) VALUES (1, ?) ON CONFLICT (last) DO UPDATE SET at = excluded.at"""
 _WRITE_KEPT = """
@@ -84,6 +93,7 @@ class _Pending:
 
     counts: dict[AccountKey, tuple[int, ...]] = field(default_factory=dict)
     node: NodeFigures | None = None
+    groups: dict[str, GroupCounts] = field(default_factory=dict)
 
     def add(self, key: AccountKey, counts: tuple[int, ...]) -> None:
         self.counts[key] = tuple(map(add, self.counts.get(key, _NONE), counts))
@@ -91,11 +101,16 @@ class _Pending:
     def add_node(self, figures: NodeFigures) -> None:
         self.node = figures if self.node is None else self.node.plus(figures)
 
+    def add_groups(self, groups: Mapping[str, GroupCounts]) -> None:
+        for name, counts in groups.items():
+            self.groups[name] = self.groups.get(name, GroupCounts()).plus(counts)
+
     def take_over(self, other: "_Pending") -> None:
         for key, counts in other.counts.items():
             self.add(key, counts)
         if other.node is not None:
             self.add_node(other.node)
+        self.add_groups(other.groups)
 
 
 class LedgerFile:
@@ -109,6 +124,8 @@ class LedgerFile:
         """By the minute (Unix s)."""
         self._noted: dict[AccountKey, tuple[int, ...]] = {}
         """What is in the file or pending, of the accounts that have something pending."""
+        self.groups: dict[str, GroupCounts] = {}
+        """What is in the file or pending by group, as far as it was loaded or written."""
         self._node: NodeFigures | None = None
         """At the last call; what came before the first one was counted for another file, if any."""
         self._wrote_at: float | None = None
@@ -176,21 +193,41 @@ class LedgerFile:
         self.written = {entry.key: entry for entry in entries}
         return entries
 
-    def write(self, entries: Iterable[Entry], now: float, node: NodeFigures | None = None) -> None:
+    def load_groups(self) -> dict[str, GroupCounts]:
+        """Return what was counted by group, for a ledger to go on from.
+
+        LedgerDamaged, StorageError.
+        """
+        with explaining(self.path, "read"):
+            found = self._records.groups()
+        self.groups = found
+        return {name: GroupCounts(*counts.values()) for name, counts in found.items()}
+
+    def write(
+        self,
+        entries: Iterable[Entry],
+        now: float,
+        node: NodeFigures | None = None,
+        groups: Mapping[str, GroupCounts] = MappingProxyType({}),
+    ) -> None:
         """Bring the file up to `entries` in one transaction; StorageError leaves it as it was.
 
-        `node` is what the node has done since its start; None if that isn't known.
+        `node` is what the node has done since its start, None if that isn't known; `groups` is what
+        was counted by group.
         """
         changed = [entry for entry in entries if self.written.get(entry.key) != entry]
         minute = _floor(now, MINUTE)
-        if not changed and not self._pending and (node is None or self._has_minute(minute)):
+        news = self._news(groups)
+        idle = not (changed or news or self._pending)
+        if idle and (node is None or self._has_minute(minute)):
             return
         self._note(changed, minute, node)
+        self._pending[minute].add_groups(news)
         with explaining(self.path, "written"), self._transaction():
             numbers = {entry.key: self._write_account(entry) for entry in changed}
             for at, pending in self._pending.items():
                 self._write_pending(at, pending, numbers)
-            if changed:
+            if changed or news:
                 self._connection.execute(_WRITE_FLUSH, (now,))
             dropped = self._drop_old(now)
         self.written.update((entry.key, entry) for entry in changed)
@@ -198,6 +235,18 @@ class LedgerFile:
         self._noted.clear()
         self._dropped.update(dropped)
         self._wrote_at = now
+
+    def _news(self, groups: Mapping[str, GroupCounts]) -> dict[str, GroupCounts]:
+        """Return what was counted by group since the last call."""
+        news = {}
+        # In the thread that writes, while others count: what is missed now comes next time.
+        for name, counts in tuple(groups.items()):
+            present = GroupCounts(*counts.values())
+            new = present.minus(self.groups.get(name, GroupCounts()))
+            if new:
+                news[name] = new
+                self.groups[name] = present
+        return news
 
     def _has_minute(self, minute: int) -> bool:
         return self._wrote_at is not None and _floor(self._wrote_at, MINUTE) == minute
@@ -244,6 +293,9 @@ class LedgerFile:
             for step in (HOUR, MINUTE):
                 self._add(step, unattributed, starts[step], counts)
         sums = tuple(map(sum, zip(_NONE, *pending.counts.values(), strict=True)))
+        for name, counted in pending.groups.items():
+            for step, start in starts.items():
+                self._connection.execute(_ADD_GROUP[step], (name, start, *counted.values()))
         figures = (pending.node or NodeFigures()).values()
         if pending.node is not None or any(sums):
             for step, start in starts.items():
@@ -283,18 +335,24 @@ class LedgerFile:
                 since = looked + every  # dropped by a clock that was wrong
             elif kept[step] >= since:
                 continue
-            for table in (LEVELS[step], f"node_{LEVELS[step]}"):
+            for table in (LEVELS[step], f"node_{LEVELS[step]}", f"group_{LEVELS[step]}"):
                 self._connection.execute(f"DELETE FROM {table} WHERE at < ?", (since,))
             self._connection.execute(_WRITE_KEPT, (step, since))
         return dropped
 
-    def write_former(self, entries: Mapping[AccountKey, Entry]) -> None:
-        """Write accounts into a new file as counted long ago; StorageError."""
+    def write_former(
+        self,
+        entries: Mapping[AccountKey, Entry],
+        groups: Mapping[str, GroupCounts] = MappingProxyType({}),
+    ) -> None:
+        """Write accounts and groups into a new file as counted long ago; StorageError."""
         long_ago = _Pending({key: entry.counts for key, entry in entries.items()})
+        long_ago.add_groups(groups)
         with explaining(self.path, "written"), self._transaction():
             numbers = {key: self._write_account(entry) for key, entry in entries.items()}
             self._write_pending(0, long_ago, numbers)
         self.written = dict(entries)
+        self.groups = dict(groups)
 
     def spent(self, now: float) -> Spent:
         """Return what the file has for the day and the month of `now`.

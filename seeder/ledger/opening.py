@@ -63,7 +63,7 @@ def replace_ledger(file: LedgerFile, error: LedgerDamaged, busy: float) -> Ledge
     kept = "a new one has its counts from memory, but not when they were counted"
     _set_aside(file.path, str(error), kept if known else _BEGUN_ANEW)
     made = LedgerFile(file.path, busy)
-    made.write_former(known)
+    made.write_former(known, file.groups)
     return made
 
 

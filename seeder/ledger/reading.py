@@ -49,6 +49,7 @@ def read_recorded(
     ledger = Ledger()
     for entry in records.entries(begin, end):
         entry.add_to(ledger)
+    ledger.groups.counts = records.groups(begin, end)
     at = records.written_at()
     return Recorded(ledger, at, None if since is None else begin, spent_in(records, now))
 

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias, TypeGuard
 
 from seeder.ledger.counters import COUNTERS, Account, AccountKey, Counters, Ledger
 from seeder.ledger.faults import NotOurs
+from seeder.ledger.groups import GROUP_COUNTS, GroupCounts
 from seeder.ledger.intervals import EVER, NEVER, cover, known_moment
 from seeder.ledger.node import FIGURES
 from seeder.ledger.schema import LEVELS
@@ -19,6 +20,7 @@ from seeder.units import HOUR, MINUTE
 _MOST = 2**62
 """More than is ever counted, and room in SQLite's 64 bits to go on from."""
 _SUMS = ", ".join(f"sum({name})" for name in COUNTERS)
+_GROUP_SUMS = ", ".join(f"sum({name})" for name in GROUP_COUNTS)
 _ACCOUNTS = """
 SELECT id, origin, bucket, key, version, info_hash, size, pieces, state, peers, seeds
 FROM accounts ORDER BY id"""
@@ -156,6 +158,20 @@ class Records:
             (begin, end, json.dumps(sorted(accounts))),
         ):
             yield at, _counts(row)
+
+    def groups(self, begin: int = EVER, end: int = NEVER) -> dict[str, GroupCounts]:
+        """Return what was counted by group from one moment to another."""
+        found: dict[str, GroupCounts] = {}
+        for step, first, last in cover(begin, end):
+            for name, *row in self._connection.execute(
+                f"SELECT name, {_GROUP_SUMS} FROM group_{LEVELS[step]}"
+                " WHERE at >= ? AND at < ? GROUP BY name",
+                (first, last),
+            ):
+                if not isinstance(name, str):
+                    raise NotOurs
+                found[name] = found.get(name, GroupCounts()).plus(GroupCounts(*_counts(row)))
+        return found
 
     def first_day(self) -> int | None:
         """Return the first day (Unix s) of which it is known when something was counted."""

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from seeder.ledger.budget import Remaining
 from seeder.ledger.counters import FORMER, Account, AccountKey, Counters, Ledger
+from seeder.ledger.groups import GroupFlow, flows
 from seeder.ledger.savings import Prices, Savings, savings
 
 Document: TypeAlias = dict[str, object]
@@ -148,6 +149,8 @@ class Report:
     """The bytes of all objects whose size is known."""
     peers: int = 0
     seeds: int = 0
+    groups: tuple[GroupFlow, ...] = ()
+    """What was counted by groups of addresses."""
 
     @classmethod
     def of(
@@ -194,6 +197,7 @@ class Report:
             size=gathered.size,
             peers=gathered.peers,
             seeds=gathered.seeds,
+            groups=tuple(flows(ledger.groups.counts)),
         )
 
     @property
@@ -212,6 +216,7 @@ class Report:
             "unattributed": counts_document(self.unattributed),
             "prices": asdict(self.prices),
             "budget": [remaining.document() for remaining in self.budget],
+            "groups": [flow.document() for flow in self.groups],
         }
 
 

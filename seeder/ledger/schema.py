@@ -11,6 +11,7 @@ from pathlib import Path
 
 from seeder.errors import LedgerRefused, StorageError
 from seeder.ledger.counters import COUNTERS
+from seeder.ledger.groups import GROUP_COUNTS
 from seeder.ledger.node import FIGURES
 from seeder.units import DAY, HOUR, MINUTE
 
@@ -117,6 +118,19 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             for table in ("hours", "days")
         ),
     ),
+    (
+        *(
+            f"""CREATE TABLE group_{table} (
+                name TEXT NOT NULL, at INTEGER NOT NULL,
+                sent_bytes INTEGER NOT NULL, delivered_verified_bytes INTEGER NOT NULL,
+                downloaded_claimed_bytes INTEGER NOT NULL, uploaded_claimed_bytes INTEGER NOT NULL,
+                PRIMARY KEY (name, at)
+            ) STRICT, WITHOUT ROWID"""
+            for table in ("minutes", "hours", "days")
+        ),
+        "CREATE INDEX group_minutes_at ON group_minutes (at)",
+        "CREATE INDEX group_hours_at ON group_hours (at)",
+    ),
 )
 SCHEMA = len(MIGRATIONS)
 
@@ -160,6 +174,7 @@ def look_for_tables(connection: sqlite3.Connection) -> None:
     for table in LEVELS.values():
         connection.execute(f"SELECT account, at, {counters} FROM {table} LIMIT 0")
         connection.execute(f"SELECT at, {figures}, {counters} FROM node_{table} LIMIT 0")
+        connection.execute(f"SELECT name, at, {', '.join(GROUP_COUNTS)} FROM group_{table} LIMIT 0")
     connection.execute("SELECT step, since FROM kept LIMIT 0")
 
 
@@ -175,8 +190,21 @@ def bring_up(connection: sqlite3.Connection, version: int) -> None:
 
 def view_as_present(connection: sqlite3.Connection, version: int) -> None:
     """Have a file of an older format look like the present one to this connection alone."""
-    if version >= 3:
-        return
+    if version < 4:
+        _view_without_groups(connection)
+    if version < 3:
+        _view_without_days(connection)
+
+
+def _view_without_groups(connection: sqlite3.Connection) -> None:
+    none = ", ".join(f"0 AS {name}" for name in GROUP_COUNTS)
+    for table in LEVELS.values():
+        connection.execute(
+            f"CREATE TEMP VIEW group_{table} AS SELECT '' AS name, 0 AS at, {none} WHERE 0"
+        )
+
+
+def _view_without_days(connection: sqlite3.Connection) -> None:
     present = {row[1] for row in connection.execute("PRAGMA main.table_info(hours)")}
     names = ", ".join(name if name in present else f"0 AS {name}" for name in COUNTERS)
     sums = ", ".join(f"sum({name}) AS {name}" for name in COUNTERS)

@@ -117,6 +117,7 @@ class PeerGuest:
             spreads=uploads.spreads,
             doubt=partial(uploads.doubt, torrent),
             group=self.networks[0],
+            counts=uploads.group_at(self.packed_address),
             now=now,
         )
         uploads.join(self)

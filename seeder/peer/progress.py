@@ -5,6 +5,7 @@ from itertools import filterfalse
 from typing import Protocol
 
 from seeder.ledger.delivery import Delivery, Overlap
+from seeder.ledger.groups import GroupCounts
 from seeder.ledger.spread import Spreads
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import bitfield_indices
@@ -28,6 +29,7 @@ class PeerProgress:
 
     __slots__ = (
         "_account",
+        "_counts",
         "_delivery",
         "_doubt",
         "_doubted",
@@ -59,7 +61,9 @@ class PeerProgress:
         doubt: Doubt,
         group: bytes,
         now: float,
+        counts: GroupCounts | None = None,
     ) -> None:
+        """`counts` is where what it gets is counted by its group of addresses."""
         self.uploaded = 0
         """Bytes of pieces that we sent it."""
         self.delivered = 0
@@ -69,6 +73,7 @@ class PeerProgress:
         self._torrent = torrent
         self._viewer = viewer
         self._account = account
+        self._counts = counts
         self._super_seeds = super_seeds
         self._viewing = False
         self._gained = 0
@@ -158,6 +163,8 @@ class PeerProgress:
         """Book `payload` bytes of piece `index` that the socket took; return what to show next."""
         self.uploaded += payload
         self._account.uploaded(payload)
+        if self._counts is not None:
+            self._counts.sent(payload)
         delivery = self._delivery
         count = delivery.sent(index, payload)
         self._gained += count
@@ -216,6 +223,8 @@ class PeerProgress:
         if count:
             self.delivered += count
             self._account.delivered_verified(count)
+            if self._counts is not None:
+                self._counts.delivered(count)
 
     def _grow(self, pieces: Iterable[int]) -> None:
         """Tell thrift which of these pieces are new; call this before the delivery knows them."""

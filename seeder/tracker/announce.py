@@ -74,6 +74,7 @@ class AnnounceRequest(NamedTuple):
     compact: bool = True
     key: bytes = b""
     """As `client_key` returns it."""
+    uploaded: int = 0
 
 
 class AnnounceReply(NamedTuple):
@@ -125,6 +126,7 @@ def parse_announce(query: bytes) -> AnnounceRequest:
         _count(numwant) if numwant.isdigit() else None,
         fields.get(b"compact") != b"0",
         client_key(unquote_to_bytes(key) if b"%" in key else key),
+        _count(fields.get(b"uploaded", b"")),
     )
 
 

@@ -36,6 +36,20 @@ class ClaimCounter(Protocol):
         """Add one peer that says it has everything."""
 
 
+class ClaimsOfGroup(Protocol):
+    """Counts what the peers of a group of addresses claim; the ledger does."""
+
+    def claimed(self, *, downloaded: int = 0, uploaded: int = 0) -> None:
+        """Add bytes that a peer says it has received, and sent."""
+
+
+class GroupCounter(Protocol):
+    """Gives where claims are counted by group."""
+
+    def at(self, address: bytes) -> ClaimsOfGroup | None:
+        """Return where those of a packed address are; None: nowhere."""
+
+
 @dataclass(slots=True, eq=False)
 class ClientSession:
     """One run of one client, whatever addresses it announces from.
@@ -59,6 +73,8 @@ class ClientSession:
     """Where it last announced from by IPv4, as a compact endpoint; empty if it didn't."""
     endpoint6: bytes = b""
     """The same by IPv6."""
+    uploaded: int = -1
+    """The last `uploaded` seen, in bytes; -1 before there is one, or if nobody asks for it."""
 
     @property
     def peer_id(self) -> bytes:
@@ -150,6 +166,10 @@ class Claims:
         """
         self.size = size
         self.account = account
+        self.by_group: GroupCounter | None = None
+        """Counts by group; None where there are no groups. May be replaced."""
+        self._uploads_left = 0
+        """How much more was counted by group as downloaded than as uploaded."""
         self._belief = belief
         self._memory = memory
         self._room = room
@@ -201,6 +221,8 @@ class Claims:
         session.seen = now
         if request.downloaded != session.downloaded:
             self._count(session, request, endpoint, now)
+        if self.by_group is not None and request.uploaded != session.uploaded:
+            self._count_upload(session, request, self.by_group.at(endpoint[:-2]))
         unsure, session.unsure = session.unsure, False
         if request.event is not AnnounceEvent.COMPLETED or session.completed:
             return session, False
@@ -229,9 +251,34 @@ class Claims:
                 if counted and self._belief.admit_copies(endpoint[:-2], copies, now):
                     self._told[_BYTES] += counted
                     self.account.delivered_claimed(counted)
+                    self._count_by_group(endpoint[:-2], counted)
         elif growth < 0 and request.event is AnnounceEvent.STARTED:
             session.downloaded = request.downloaded
             session.claimed = 0
+
+    def _count_by_group(self, address: bytes, downloaded: int) -> None:
+        counts = None if self.by_group is None else self.by_group.at(address)
+        if counts is not None:
+            counts.claimed(downloaded=downloaded)
+            self._uploads_left += downloaded
+
+    def _count_upload(
+        self, session: ClientSession, request: AnnounceRequest, counts: ClaimsOfGroup | None
+    ) -> None:
+        """Count by group what a client says that it sent since its last announce.
+
+        Whatever was sent was received, too: all together can have sent no more than what they say
+        that they received, and what each may have received since it announced.
+        """
+        before, session.uploaded = session.uploaded, request.uploaded
+        growth = request.uploaded - before
+        if before < 0 or growth <= 0 or counts is None:
+            return
+        most = self._uploads_left + self.size * len(self._sessions)
+        counted = min(growth, most)
+        if counted > 0:
+            self._uploads_left -= counted
+            counts.claimed(uploaded=counted)
 
     def _take_owed(self, kind: int, amount: int) -> int:
         """Return how much of an amount an earlier run may have counted; that is owed no longer."""

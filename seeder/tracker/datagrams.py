@@ -40,7 +40,7 @@ EPOCHS = 4
 _MAGIC = 0x41727101980
 _CONNECT, _ANNOUNCE, _SCRAPE, _ERROR = range(4)
 _HEAD = Struct(">QII")
-_REQUEST = Struct(">8x4xI20s20sQQ8xI4s4siH")
+_REQUEST = Struct(">8x4xI20s20sQQQI4s4siH")
 _CONNECTED = Struct(">IIQ")
 _REPLY = Struct(">IIIII")
 _COUNTS = Struct(">III")
@@ -148,7 +148,7 @@ def parse_datagram(data: bytes) -> DatagramRequest | None:
 def _parse_announce(connection: int, data: bytes) -> DatagramAnnounce | None:
     if len(data) < _REQUEST.size:
         return None
-    (transaction, info_hash, peer_id, downloaded, left, event, _, key, numwant, port) = (
+    (transaction, info_hash, peer_id, downloaded, left, uploaded, event, _, key, numwant, port) = (
         _REQUEST.unpack_from(data)
     )
     announce = AnnounceRequest(
@@ -160,6 +160,7 @@ def _parse_announce(connection: int, data: bytes) -> DatagramAnnounce | None:
         _EVENTS[event] if event < len(_EVENTS) else AnnounceEvent.NONE,
         numwant if numwant >= 0 else None,
         key=key if any(key) else b"",
+        uploaded=uploaded,
     )
     return DatagramAnnounce(connection, transaction, announce)
 

@@ -11,7 +11,7 @@ from seeder.net.groups import Groups
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest, ScrapeCounts
 from seeder.tracker.belief import Belief
-from seeder.tracker.claims import ClaimCounter, Claims, PastRoom
+from seeder.tracker.claims import ClaimCounter, Claims, GroupCounter, PastRoom
 from seeder.tracker.crowd import RandomFloats
 from seeder.tracker.handout import OwnPlace
 from seeder.tracker.rooms import Room
@@ -86,8 +86,12 @@ class Swarms:
         *,
         rng: RandomFloats,
         groups: Groups | None = None,
+        by_group: GroupCounter | None = None,
     ) -> None:
-        """Begin without swarms; peers hear of those of their own of the `groups` first."""
+        """Begin without swarms; peers hear of those of their own of the `groups` first.
+
+        What they claim is counted `by_group`, too, where there are groups.
+        """
         self.policy = policy
         self.loading = False
         self.changes = 0
@@ -98,6 +102,7 @@ class Swarms:
         """May be replaced."""
         self._rng = rng
         self._groups = groups
+        self._by_group = by_group
         self._swarms: dict[InfoHash, Swarm] = {}
         self._closed: dict[InfoHash, str] = {}
         """Of torrents that had a swarm: the reason that their clients are told."""
@@ -159,6 +164,7 @@ class Swarms:
             groups=self._groups,
         )
         self._swarms[info_hash] = swarm
+        account.by_group = None if self._groups is None else self._by_group
         swarm.completed = counted.completed
         saved = self._saved.pop(info_hash, None)
         if saved is not None:
@@ -182,6 +188,7 @@ class Swarms:
         for info_hash, swarm in self._kept():
             if self._is_kept(info_hash, swarm):
                 swarm.regroup(groups)
+                swarm.claims.by_group = None if groups is None else self._by_group
             yield
 
     def rest(self, info_hash: InfoHash, reason: str) -> None:

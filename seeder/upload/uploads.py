@@ -16,6 +16,7 @@ from seeder.config.sections import PeerSettings
 from seeder.errors import SeederError
 from seeder.ledger.counters import Counters
 from seeder.ledger.delivery import Overlap
+from seeder.ledger.groups import GroupCounts
 from seeder.ledger.limits import Level
 from seeder.ledger.spread import Spreads
 from seeder.torrent.catalog import Torrent
@@ -70,7 +71,8 @@ class Uploads:
     """What all guests share.
 
     `account` gives where a torrent's traffic is booked, `unattributed` is where all other is;
-    `origins` tells how reads from S3 stand. `run` has to run for guests to be served by turns.
+    `origins` tells how reads from S3 stand, `group_at` where what goes to a packed address is
+    counted by group, if anywhere. `run` has to run for guests to be served by turns.
     """
 
     def __init__(
@@ -82,8 +84,10 @@ class Uploads:
         unattributed: ProtocolAccount,
         super_seeds: SuperSeeds,
         origins: Sources,
+        group_at: Callable[[bytes], GroupCounts | None] = lambda address: None,
     ) -> None:
         self.settings = settings
+        self.group_at = group_at
         self.account = account
         self.super_seeds = super_seeds
         self.rates: RateLimits[InLine] = RateLimits(_rates(settings))

@@ -19,6 +19,7 @@ from seeder.admin.sums import add_up
 from seeder.cache.pieces import CacheStatistics
 from seeder.ledger.counters import Ledger
 from seeder.ledger.database import LedgerStatistics
+from seeder.ledger.groups import GroupCounts
 from seeder.ledger.savings import Prices
 from seeder.net.timings import Timings
 from seeder.peer.hub import HubStatistics
@@ -95,6 +96,7 @@ async def parts_of(
         connections=2000,
         downloads=0,
         tracker=TrackerTallies(),
+        groups={"a": GroupCounts()},
         cache=IDLE_CACHE,
         origins={"default": IDLE_ORIGIN},
         budget=(),

@@ -3,6 +3,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -89,11 +90,13 @@ def test_an_older_format_is_read_as_it_is_and_brought_up_by_the_daemon(
 
 
 def make_older(path: Path, version: int, uploaded: dict[int, int]) -> None:
-    """Write a file of an older format, last flushed at NOON: bytes uploaded by their hours."""
+    """Write a file of an older format, last flushed at NOON: bytes uploaded by their hours.
+
+    From format 3 on, it was written in format 2 and brought up.
+    """
     connection = sqlite3.connect(path)
-    for statements in MIGRATIONS[:version]:
-        for statement in statements:
-            connection.execute(statement)
+    for statement in chain(*MIGRATIONS[: min(version, 2)]):
+        connection.execute(statement)
     columns = [row[1] for row in connection.execute("PRAGMA table_info(hours)")]
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {version}")
@@ -107,6 +110,8 @@ def make_older(path: Path, version: int, uploaded: dict[int, int]) -> None:
         row = [1, hour, *(count if name == "uploaded_bytes" else 0 for name in columns[2:])]
         connection.execute(f"INSERT INTO hours VALUES (?{', ?' * (len(row) - 1)})", row)
     connection.execute("INSERT INTO flushes VALUES (1, ?)", (float(NOON),))
+    for statement in chain(*MIGRATIONS[2:version]):
+        connection.execute(statement)
     connection.commit()
     connection.close()
 

@@ -7,6 +7,7 @@ from seeder.net.addresses import compact_endpoint
 from seeder.net.groups import Groups
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest
+from seeder.tracker.claims import GroupCounter
 from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 
@@ -57,10 +58,13 @@ class Tracker:
         *,
         opened: bool = True,
         groups: Groups | None = None,
+        by_group: GroupCounter | None = None,
     ) -> None:
         self.ledger = Ledger()
         self.now = 1000.0
-        self.swarms = Swarms(policy, OwnSeeder(OWN_PORT), rng=random.Random(seed), groups=groups)
+        self.swarms = Swarms(
+            policy, OwnSeeder(OWN_PORT), rng=random.Random(seed), groups=groups, by_group=by_group
+        )
         if opened:
             self.open()
 

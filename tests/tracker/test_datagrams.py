@@ -82,6 +82,7 @@ def test_each_field_of_an_announce_is_at_its_place() -> None:
         event=AnnounceEvent.STARTED,
         numwant=30,
         key=bytes.fromhex("11223344"),
+        uploaded=9,
     )
 
 

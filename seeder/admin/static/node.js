@@ -11,6 +11,8 @@ export function showNode(now, before) {
   const sent = speed(now, before, "uploaded_bytes");
   fill(find("#limits"), now.limits, makeLimit, (item, limit) => fillLimit(item, limit, sent));
   fill(find("#left"), now.budget, makeLimit, (item, limit) => fillBudget(item, limit, now.currency));
+  find("#groups").hidden = now.groups.length === 0;
+  fill(find("#flows"), now.groups, makeGroup, fillGroup);
   find("#prefixes").hidden = now.prefixes.length === 0;
   fill(find("#listed"), now.prefixes, makePrefix, fillPrefix);
 }
@@ -112,6 +114,23 @@ function fillBudget(item, limit, currency) {
   pill.hidden = limit.level === "normal";
   pill.className = limit.left <= 0 ? "pill failed" : "pill";
   write(pill, limit.level);
+}
+
+function makeGroup() {
+  const item = element("li");
+  element("b", "", item);
+  element("span", "", item);
+  element("div", "reason", item);
+  return item;
+}
+
+function fillGroup(item, group) {
+  const [name, measured, claimed] = item.children;
+  write(name, group.name);
+  write(measured, `${human(group.sent_bytes)} from us (measured)`);
+  const [least, most] = [group.from_other_groups_claimed_least_bytes, group.from_other_groups_claimed_most_bytes];
+  const crossed = least === most ? human(most) : `${human(least)} to ${human(most)}`;
+  write(claimed, `claimed: ${human(group.from_peers_claimed_bytes)} from peers, ${crossed} of that of other groups; ${human(group.uploaded_claimed_bytes)} uploaded`);
 }
 
 function makePrefix() {
