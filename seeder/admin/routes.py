@@ -7,7 +7,7 @@ Host that could be another site's is refused (`seeder.admin.hosts`).
 
 import json
 from collections.abc import Awaitable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import PurePath
 
@@ -111,7 +111,7 @@ class AdminRoutes:
         head, empty, tail = document.partition(b'"torrents": [')
         body = BodyParts((head, empty, *status.torrents, tail))
         response = _response(200, body, content_type=b"application/json")
-        return replace(response, content_length=body.length)
+        return response._replace(content_length=body.length)
 
     async def _history(self, request: Request) -> Response:
         try:
@@ -148,7 +148,7 @@ class AdminRoutes:
 
 
 def _as_gzip(response: Response) -> Response:
-    return replace(response, headers=(*response.headers, (b"Content-Encoding", b"gzip")))
+    return response._replace(headers=(*response.headers, (b"Content-Encoding", b"gzip")))
 
 
 def _limit(query: bytes) -> int | None:

@@ -6,7 +6,6 @@ I/O.
 """
 
 import re
-from dataclasses import replace
 
 from seeder.http.messages import Header, Request, Response
 
@@ -33,7 +32,7 @@ _AGE = b"7200"
 
 def for_pages(response: Response) -> Response:
     """Return a response that pages of other sites may read and embed."""
-    return replace(response, headers=(*response.headers, _ANYBODY, _EXPOSED, *_EMBEDDED))
+    return response._replace(headers=(*response.headers, _ANYBODY, _EXPOSED, *_EMBEDDED))
 
 
 def is_preflight(request: Request) -> bool:

@@ -6,7 +6,7 @@ is held once, however many clients it goes to.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import trio
 
@@ -152,17 +152,17 @@ class Documents:
         uploads, body = self._uploads, response.body
         assert isinstance(body, bytes)
         if torrent is not None:
-            response = replace(response, meter=self.meter(torrent))
+            response = response._replace(meter=self.meter(torrent))
         if not body:
             return response
         if uploads.spent is not None:
             raise S3Error("SlowDown", nothing_sent(uploads.spent))
         if request.method == b"HEAD":
-            return replace(response, body=b"", content_length=len(body))
+            return response._replace(body=b"", content_length=len(body))
         if len(body) <= SMALL and not uploads.is_limited:
             self._describe(torrent, client, body)
             return response
-        return replace(response, body=self._open(body, client, torrent), content_length=len(body))
+        return response._replace(body=self._open(body, client, torrent), content_length=len(body))
 
     def meter(self, torrent: Torrent) -> SentMeter:
         """Return what counts the heads of replies about a torrent."""

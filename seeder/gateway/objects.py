@@ -288,7 +288,7 @@ class ObjectRoutes:
         except S3Error as error:
             return self.refuse(request, error, public=public)
         meter = self._documents.meter(content.torrent)
-        answer = replace(answer, headers=headers + answer.headers, meter=meter)
+        answer = answer._replace(headers=headers + answer.headers, meter=meter)
         return _for_all(found.publication, answer)
 
     def refuse(self, request: Request, error: S3Error, *, public: bool = True) -> Response:

@@ -7,7 +7,6 @@ would cost as much again as reading, for replies whose framing is simple. No I/O
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
 from typing import NamedTuple, Protocol, TypeAlias
@@ -92,8 +91,7 @@ class Request(NamedTuple):
         return [value for candidate, value in self.headers if candidate == name]
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """What a handler answers; the server adds Date, Connection and Content-Length."""
 
     status: int

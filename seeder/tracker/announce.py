@@ -175,7 +175,7 @@ def _info_hash(value: bytes) -> InfoHash:
 
 def _decoded(name: bytes, value: bytes, length: int) -> bytes:
     """Return the bytes that a value spells; bytes that need no percent escape may go without."""
-    decoded = unquote_to_bytes(value)
+    decoded = unquote_to_bytes(value) if b"%" in value else value
     # Each escape that was understood made the value two bytes shorter.
     if len(decoded) + 2 * value.count(b"%") != len(value):
         raise AnnounceError(f"{name.decode()} has a broken percent escape")
