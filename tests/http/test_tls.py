@@ -14,7 +14,7 @@ import trio.testing
 from seeder.http.connection import LARGE_BODY, MOST_IN_A_ROW, ServerLimits
 from seeder.http.messages import Request, Response
 from seeder.http.server import serve
-from seeder.http.tls import HandshakeResult, Queue, Security
+from seeder.http.tls import HandshakeResult, Queue, Security, TLSSocket
 from seeder.net.addresses import networks_of
 from seeder.net.certificates import PemFile, read_certificate
 from tests.http.serving import PATIENCE, Client, Shelf, connected, exchange, get, serving, target_of
@@ -135,6 +135,61 @@ async def test_a_sourced_body_arrives_whole_through_a_slow_reader(lab: Lab) -> N
         await trio.sleep(0.2)  # until every buffer on the way is full
         assert shelf.at < len(shelf.data)
         assert (await client.reply()).body == shelf.data
+
+
+@pytest.mark.parametrize("sourced", [False, True])
+async def test_a_reply_is_sent_to_its_end_before_the_connection_is_closed(
+    lab: Lab, *, sourced: bool
+) -> None:
+    """The last records wait for a client that reads slowly, when all of the body is encrypted."""
+    data = os.urandom(3_000_000)
+    handler = Shelf(data) if sourced else lambda _: Response(200, data)
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    async with serving(handler, security=lab.security) as port:
+        sock.connect((HOST, port))
+        stream = trio.SSLStream(
+            trio.SocketStream(trio.socket.from_stdlib_socket(sock)),
+            lab.trust,
+            server_hostname=HOST,
+        )
+        async with stream:
+            client = Client(stream)
+            await client.send(get("/", "Connection: close"))
+            await trio.sleep(0.1)
+            reply = b""
+            with trio.fail_after(PATIENCE):
+                while len(reply) < len(data) and (some := await stream.receive_some(9000)):
+                    reply += some
+                    if len(reply) > len(data) - 100_000:
+                        await trio.sleep(0.001)
+                while some := await stream.receive_some(9000):
+                    reply += some
+    assert reply.endswith(data[-100_000:])
+    assert reply.partition(b"\r\n\r\n")[2] == data
+
+
+async def test_what_comes_after_the_end_was_told_is_not_decrypted(lab: Lab) -> None:
+    """It is dropped, and half a record of it is no reason to close on our reply."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        ours.setblocking(False)
+        tls = TLSSocket(ours, lab.context)
+        client, incoming, outgoing = say_hello(lab)
+        for _ in range(3):
+            theirs.sendall(outgoing.read())
+            with suppress(BlockingIOError):
+                tls.shake_hands()
+            incoming.write(theirs.recv(65536))
+            with suppress(ssl.SSLWantReadError):
+                client.do_handshake()
+                break
+        theirs.sendall(outgoing.read())
+        tls.shake_hands()
+        tls.shutdown(socket.SHUT_WR)
+        theirs.sendall(b"\x17\x03\x03")
+        assert tls.recv(100) == b"\x17\x03\x03"
+        tls.close()
 
 
 async def test_a_body_without_a_length_ends_with_the_connection(lab: Lab) -> None:
@@ -286,16 +341,15 @@ async def test_what_is_no_handshake_after_all_ends_the_connection(lab: Lab, garb
         await until(lambda: lab.counts == {HandshakeResult.FAILED: 1})
 
 
-async def test_messages_of_tls_without_end_end_the_connection(lab: Lab) -> None:
-    """OpenSSL passes over this one as often as it comes during a handshake (RFC 8446, D.4)."""
-    change_cipher_spec = b"\x14\x03\x03\x00\x01\x01"
-    _, _, outgoing = say_hello(lab)
+async def test_a_hello_that_never_ends_ends_the_connection(lab: Lab) -> None:
+    """OpenSSL would take 128 KiB of it."""
+    begin = b"\x16\x03\x01\x40\x00\x01\x01\xf0\x00\x03\x03" + bytes(0x4000 - 6)
     limits = ServerLimits(head_timeout=600)
     async with serving(echo, limits, security=lab.security) as port, connected(port) as client:
         with suppress(trio.BrokenResourceError):
-            await client.send(outgoing.read())
-            for _ in range(200):
-                await client.send(change_cipher_spec * 1000)
+            await client.send(begin)
+            for _ in range(4):
+                await client.send(b"\x16\x03\x01\x40\x00" + bytes(0x4000))
         await client.rest()
         await until(lambda: lab.counts == {HandshakeResult.FAILED: 1})
 
