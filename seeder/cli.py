@@ -7,7 +7,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import chain
@@ -29,10 +29,12 @@ from seeder.commands.report import report as tell
 from seeder.commands.torrent import configured, find_torrent
 from seeder.config.advice import advise
 from seeder.config.groups import explain_groups
-from seeder.config.load import load
+from seeder.config.instances import is_instance
+from seeder.config.load import find_instances, load
 from seeder.config.sections import Config
 from seeder.config.unlikely import doubt
 from seeder.daemon import run as daemon
+from seeder.daemon.foundation import LEDGER
 from seeder.daemon.logs import FORMS, Form, log_to_stderr
 from seeder.errors import ConfigError, SeederError, StorageError
 from seeder.gateway.certificates import (
@@ -64,6 +66,23 @@ _config = click.option(
 _name = click.argument("name", metavar="BUCKET/KEY")
 
 
+def _checked_instance(
+    _context: click.Context, _option: click.Parameter, name: str | None
+) -> str | None:
+    if name is None or is_instance(name):
+        return name
+    raise click.BadParameter(f"{name!r}: want up to 64 letters, digits, - _ and dots, such as 1")
+
+
+_instance = click.option(
+    "--instance",
+    metavar="NAME",
+    envvar="SEEDER_INSTANCE",
+    callback=_checked_instance,
+    help="What %i stands for in the file, where several nodes run by it.",
+)
+
+
 def _complain(text: str) -> None:
     click.echo(text, err=True)
 
@@ -77,9 +96,9 @@ def _fail(error: SeederError, complain: Callable[[str], None] = _complain) -> No
     sys.exit(FAILED)
 
 
-def _load(path: Path, complain: Callable[[str], None] = _complain) -> Config:
+def _load(path: Path, instance: str | None, complain: Callable[[str], None] = _complain) -> Config:
     try:
-        config = load(path)
+        config = load(path, instance)
         _links(config)
     except ConfigError as error:
         _fail(error, complain)
@@ -119,6 +138,7 @@ def main() -> None:
 
 @main.command()
 @_config
+@_instance
 @click.option("-v", "--verbose", is_flag=True, help="Log debug lines too.")
 @click.option(
     "--log-format",
@@ -128,25 +148,26 @@ def main() -> None:
     show_default=True,
     help="Lines for people, or a JSON object in each.",
 )
-def run(path: Path, verbose: bool, form: Form) -> None:
+def run(path: Path, instance: str | None, verbose: bool, form: Form) -> None:
     """Run the daemon: tracker, seeder, status page."""
     log = log_to_stderr(logging.DEBUG if verbose else logging.INFO, form=form)
     complain = _complain if log.plain else log.complain
     log.catch_crashes()
-    config = _load(path, complain)
-    _run(partial(daemon.run, path, config, log), complain)
+    config = _load(path, instance, complain)
+    _run(partial(daemon.run, path, config, log, instance), complain)
 
 
 @main.command()
 @_config
+@_instance
 @click.option("--online", is_flag=True, help="Ask S3 for every object too.")
-def check(path: Path, online: bool) -> None:
+def check(path: Path, instance: str | None, online: bool) -> None:
     """Check the configuration; every mistake is listed, and what is seldom meant.
 
     Exit code 2 for a mistake, 1 if --online finds an object that can't be published, else 0, with
     warnings too.
     """
-    config = _load(path)
+    config = _load(path, instance)
     unseen = list(out_of_reach(config.gateway))
     try:
         read_keys(config.gateway, without=unseen)
@@ -194,6 +215,14 @@ def _doubts(config: Config, certificate: Certificate) -> Iterator[str]:
 
 @main.command()
 @_config
+@_instance
+@click.option(
+    "--ledger",
+    "ledgers",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A node's ledger, or its state directory, to be read instead; several are added up.",
+)
 @click.option(
     "--by",
     type=click.Choice((*WAYS, "group")),
@@ -213,6 +242,8 @@ def _doubts(config: Config, certificate: Certificate) -> Iterator[str]:
 def report(
     *,
     path: Path,
+    instance: str | None,
+    ledgers: Sequence[Path],
     by: By | Literal["group"],
     since: str | None,
     until: str | None,
@@ -220,12 +251,20 @@ def report(
     as_csv: bool,
     page: Path | None,
 ) -> None:
-    """Print what S3 billed, what it would have billed without us, and what was saved."""
+    """Print what S3 billed, what it would have billed without us, and what was saved.
+
+    Where several nodes run by the file and none is named, it is the sum of all on this machine.
+    """
     if sum((as_json, as_csv, page is not None)) > 1:
         raise click.UsageError("--json, --csv and --html: choose one")
     if by == "group" and page is not None:
         raise click.UsageError("--by group has no page; choose --json or --csv")
-    config = _load(path)
+    instances = [instance] if instance is not None else _instances(path)
+    configs = [_load(path, each) for each in instances]
+    config = configs[0]
+    read = [each / LEDGER if each.is_dir() else each for each in ledgers] or [
+        each.state_directory / LEDGER for each in configs
+    ]
     now = time.time()
     begin, end = _moment(since, "--since", now), _moment(until, "--until", now)
     if begin is not None and begin > now:
@@ -234,9 +273,19 @@ def report(
         raise click.BadParameter(f"{until!r}: not after --since", param_hint="--until")
     asked = ReportWanted(by, begin, end, as_json, as_csv, page)
     try:
-        tell(config, asked, click.echo)
+        tell(config, read, asked, click.echo)
     except SeederError as error:
         _fail(error)
+
+
+def _instances(path: Path) -> list[str | None]:
+    """Return the instances that have run on this machine by a file; None is a node by itself."""
+    try:
+        found = find_instances(path)
+    except ConfigError as error:
+        _fail(error)
+    # Where none has run yet, the message about a missing ledger names the first one's.
+    return [None] if found is None else [*found] or ["1"]
 
 
 def _moment(text: str | None, option: str, now: float) -> float | None:
@@ -248,6 +297,7 @@ def _moment(text: str | None, option: str, now: float) -> float | None:
 
 @main.command()
 @_config
+@_instance
 @click.option("--downloads", required=True, type=click.IntRange(1, 10**9), help="Of each object.")
 @click.option(
     "--at-once",
@@ -257,9 +307,11 @@ def _moment(text: str | None, option: str, now: float) -> float | None:
     help="How many of them go on at the same time.",
 )
 @click.option("--size", help="Of one object, instead of those that the ledger knows.")
-def estimate(path: Path, downloads: int, at_once: int, size: str | None) -> None:
+def estimate(
+    path: Path, instance: str | None, downloads: int, at_once: int, size: str | None
+) -> None:
     """Say what downloads to come would cost with and without us."""
-    config = _load(path)
+    config = _load(path, instance)
     try:
         count = None if size is None else max(1, parse_size(size))
     except ValueError as error:
@@ -286,14 +338,15 @@ def _links(config: Config) -> Links:
 
 @main.command()
 @_config
+@_instance
 @_name
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write it.")
-def torrent(path: Path, name: str, output: Path | None) -> None:
+def torrent(path: Path, instance: str | None, name: str, output: Path | None) -> None:
     """Write the torrent file of a configured object."""
     if output is None and sys.stdout.isatty():
         raise click.UsageError("a torrent is no text for a terminal: name a file with -o")
     log_to_stderr(logging.WARNING)
-    config = _load(path)
+    config = _load(path, instance)
     links = _links(config)
     bucket, key = _split(name)
 
@@ -317,11 +370,12 @@ def torrent(path: Path, name: str, output: Path | None) -> None:
 
 @main.command()
 @_config
+@_instance
 @_name
-def magnet(path: Path, name: str) -> None:
+def magnet(path: Path, instance: str | None, name: str) -> None:
     """Print the magnet link of a configured object."""
     log_to_stderr(logging.WARNING)
-    config = _load(path)
+    config = _load(path, instance)
     links = _links(config)
     bucket, key = _split(name)
 

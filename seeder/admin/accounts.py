@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 from seeder.admin.stalls import STALLED, StalledObjects, pace
+from seeder.cluster.split import Split
 from seeder.ledger.counters import Account, AccountKey, Ledger
 from seeder.ledger.report import TorrentRow
 from seeder.net.slices import Slices
@@ -11,13 +12,15 @@ from seeder.torrent.catalog import Catalog, Publication, State
 from seeder.tracker.swarms import Swarms
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Accounts:
     """The accounts of what is published, with states and swarm sizes as they are now."""
 
     ledger: Ledger
     catalog: Catalog
     swarms: Swarms
+    split: Split | None = None
+    """Which nodes have which object; None for a node by itself."""
 
     async def refresh(self) -> None:
         """Bring the accounts of all publications up to date."""
@@ -69,5 +72,13 @@ class Accounts:
             metainfo=None if torrent is None else torrent.rung,
             rate=rate,
             time_left=time_left,
+            seeded_by=self._seeded_by(publication),
         )
         return replace(row, state=publication.state if stall is None else STALLED)
+
+    def _seeded_by(self, publication: Publication) -> tuple[str, ...] | None:
+        if self.split is None:
+            return None
+        torrent = publication.torrent
+        ref = publication.ref if torrent is None else self.catalog.first_ref(torrent)
+        return self.split.owners_of(ref)

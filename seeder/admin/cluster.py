@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 from seeder.admin.exposition import Family
+from seeder.admin.nodes import NodeSummary, nodes_document
 from seeder.cluster.cluster import Cluster
 
 
-def cluster_document(cluster: Cluster | None) -> dict[str, object] | None:
-    """Return it in the form of /status.json; None for a node by itself."""
+def cluster_document(cluster: Cluster | None, summary: NodeSummary) -> dict[str, object] | None:
+    """Return it in the form of /status.json; None for a node by itself, which does as told."""
     if cluster is None:
         return None
     health, membership = cluster.health, cluster.membership
@@ -18,7 +19,7 @@ def cluster_document(cluster: Cluster | None) -> dict[str, object] | None:
         "since": health.since,
         "outages": health.outages,
         "replicas": cluster.settings.replicas,
-        "members": [{"name": each.name, **each.document()} for each in membership.members],
+        **nodes_document(membership.members, membership.name, summary),
     }
 
 

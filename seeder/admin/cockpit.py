@@ -93,6 +93,7 @@ class Cockpit:
             "prefixes_in_all": len(prefixes),
             "limits": list(limits(overview.uploads, overview.origins)),
             "certificate": certificate_document(overview.certificate),
+            "cluster": overview.cluster_document(),
             "listeners": {
                 name: list(map(str, addresses)) for name, addresses in overview.listeners.items()
             },

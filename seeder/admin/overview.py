@@ -18,6 +18,7 @@ from seeder.admin.cluster import cluster_document
 from seeder.admin.exposition import slices
 from seeder.admin.figures import figures
 from seeder.admin.metrics import DOORS, NodeState, ProcessMetrics, node_metrics
+from seeder.admin.nodes import NodeSummary
 from seeder.admin.pulse import Pulse
 from seeder.admin.reloads import Reloads
 from seeder.admin.rows import Foremost, batched
@@ -115,6 +116,10 @@ class Overview:
     """The most objects that have series of their own in /metrics."""
     cluster: Cluster | None = None
     """This node's part in it; None for a node by itself."""
+    seeded: Callable[[], int] = int
+    """Returns how many torrents this node seeds."""
+    started_at: float = field(default_factory=time.time)
+    """Unix seconds."""
     unready: str | None = "starting"
     """Why the node isn't ready; None once everything is open and loaded."""
     doors: Doors = field(default_factory=lambda: Doors(Door(), Door(), Door()))
@@ -216,8 +221,23 @@ class Overview:
             "cache": {name: getattr(cache, name) for name in cache.__dataclass_fields__},
             "origins": self.origins_document(),
             "ledger": ledger_document(self.database.statistics()),
-            "cluster": cluster_document(self.cluster),
+            "cluster": self.cluster_document(),
         }
+
+    def cluster_document(self) -> dict[str, object] | None:
+        """Return how the node and the others stand, in the form of /status.json."""
+        return cluster_document(self.cluster, self.node_summary())
+
+    def node_summary(self) -> NodeSummary:
+        """Return how this node does, for the others of its cluster."""
+        return NodeSummary.of(
+            self.accounts.ledger.totals(),
+            peers=self.hub.statistics().connected,
+            seeded=self.seeded(),
+            announces=self.accounts.swarms.tallies.announces.total(),
+            started_at=self.started_at,
+            trouble=self.unready,
+        )
 
     def origins_document(self) -> dict[str, object]:
         """Return how each origin stands, in the form of /status.json."""

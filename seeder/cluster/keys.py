@@ -27,3 +27,21 @@ class Keys:
     def era(self) -> bytes:
         """A text that is made anew when the store has lost what it held."""
         return self._key("era")
+
+    def made(self, name: str) -> bytes:
+        """Metainfo that one node made, as `workshop` has it."""
+        return self._key("made", name)
+
+    def lease(self, name: str) -> bytes:
+        """The token of the node that makes it."""
+        return self._key("lease", name)
+
+    @property
+    def wants(self) -> bytes:
+        """A sorted set: what nodes lack of that, by the time at which they said so."""
+        return self._key("wants")
+
+    @property
+    def udp_secret(self) -> bytes:
+        """By which connection ids of the UDP tracker are made."""
+        return self._key("udp-secret")

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,10 +14,10 @@ from seeder.commands.bill_text import bill_csv, bill_lines
 from seeder.commands.report_groups import tell_groups
 from seeder.commands.report_table import render
 from seeder.config.sections import Config
-from seeder.daemon.foundation import LEDGER
 from seeder.errors import StorageError
 from seeder.ledger.bill import Plot, Statement
-from seeder.ledger.reading import Recorded, read_recorded, records_of
+from seeder.ledger.merging import merged_records
+from seeder.ledger.reading import Recorded, read_recorded
 from seeder.ledger.report import Report
 from seeder.ledger.spending import budget_of, prices_of
 from seeder.ledger.statement import By, PrefixNames, read_plot, read_statement
@@ -37,8 +37,10 @@ class ReportWanted:
     """The HTML file to be written."""
 
 
-def report(config: Config, asked: ReportWanted, show: Callable[[str], None]) -> None:
-    """Print the report, or write it to a file; StorageError."""
+def report(
+    config: Config, ledgers: Sequence[Path], asked: ReportWanted, show: Callable[[str], None]
+) -> None:
+    """Print the report of ledgers as if they were one, or write it to a file; StorageError."""
     now = time.time()
     prices = prices_of(config)
     prefixes = PrefixNames(
@@ -48,7 +50,7 @@ def report(config: Config, asked: ReportWanted, show: Callable[[str], None]) -> 
             if entry.prefix is not None
         ]
     )
-    with records_of(config.state_directory / LEDGER) as records:
+    with merged_records(ledgers) as records:
         if asked.by == "group":
             form = "json" if asked.as_json else "csv" if asked.as_csv else "text"
             tell_groups(records, asked.since, asked.until, form=form, show=show)

@@ -1,5 +1,6 @@
 """Reading a configuration file: every mistake at once, each with its place in the file."""
 
+import glob
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from seeder.config.fields import SourceFile
 from seeder.config.groups import mistakes_in
+from seeder.config.instances import PLACEHOLDER, has_place, is_instance, of_instance
 from seeder.config.sections import (
     DEFAULT_ORIGIN,
     AdminSettings,
@@ -59,12 +61,18 @@ Place = tuple[int | str, ...]
 """Where a value stands, as in pydantic's `loc`: ("objects", 2, "key")."""
 
 
-def load(path: Path) -> Config:
-    """Read and check a configuration file; ConfigError lists every mistake, one line each."""
+def load(path: Path, instance: str | None = None) -> Config:
+    """Read and check a configuration file; ConfigError lists every mistake, one line each.
+
+    `instance` is what %i stands for in it, where several nodes run by one file.
+    """
     path = Path(path)
-    written = _read(path)
+    try:
+        written = of_instance(_read(path), instance)
+    except ValueError as error:
+        raise ConfigError([str(error)]) from error
     origins, problems = _origins(written)
-    raw = _with_defaults(written) | {"origins": origins}
+    raw = _with_defaults(written, instance) | {"origins": origins}
     source = SourceFile(path.absolute().parent, frozenset(origins))
     config = None
     try:
@@ -77,6 +85,32 @@ def load(path: Path) -> Config:
     if problems or config is None:
         raise ConfigError(problems)
     return config
+
+
+def find_instances(path: Path) -> list[str] | None:
+    """Return the instances of a file that have run on this machine: their state directories exist.
+
+    None where nothing in the file stands for an instance. ConfigError if it can't be read.
+    """
+    written = _read(Path(path))
+    if not has_place(written):
+        return None
+    directory = written.get("state_directory")
+    if not isinstance(directory, str) or PLACEHOLDER not in directory:
+        home = directory if isinstance(directory, str) else None
+        home = home or _home_directory("STATE_DIRECTORY", ".local/state/seeder")
+        directory = f"{home}/{PLACEHOLDER}"
+    before, _, after = str(Path(path).absolute().parent / Path(directory).expanduser()).partition(
+        PLACEHOLDER
+    )
+    # What stands for it once more stands for the same.
+    others = glob.escape(after).replace(PLACEHOLDER, "*")
+    names = []
+    for found in glob.iglob(f"{glob.escape(before)}*{others}"):
+        name = found[len(before) :].partition("/")[0].removesuffix(after.partition("/")[0])
+        if is_instance(name) and found == before + name + after.replace(PLACEHOLDER, name):
+            names.append(name)
+    return sorted(names, key=lambda name: (len(name), name))
 
 
 # Mistakes between values. While any single value is wrong there is no Config (pydantic skips the
@@ -147,16 +181,18 @@ def _syntax_problem(path: Path, text: str, message: str) -> str:
     return problem
 
 
-def _with_defaults(written: Mapping[str, object]) -> dict[str, object]:
+def _with_defaults(written: Mapping[str, object], instance: str | None) -> dict[str, object]:
     """Return the tables except the origins, with default directories where none is written."""
+    own = f"/{instance}" if instance else ""
     raw = {key: value for key, value in written.items() if key != "origin"}
     objects = raw.get("objects", [])
     raw["objects"] = tuple(objects) if isinstance(objects, list) else objects
     if "state_directory" not in raw:
-        raw["state_directory"] = _home_directory("STATE_DIRECTORY", ".local/state/seeder")
+        raw["state_directory"] = _home_directory("STATE_DIRECTORY", f".local/state/seeder{own}")
     cache = raw.setdefault("cache", {})
     if isinstance(cache, dict) and "directory" not in cache:
-        raw["cache"] = {"directory": _home_directory("CACHE_DIRECTORY", ".cache/seeder")} | cache
+        home = _home_directory("CACHE_DIRECTORY", f".cache/seeder{own}")
+        raw["cache"] = {"directory": home} | cache
     return raw
 
 

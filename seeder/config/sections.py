@@ -383,6 +383,9 @@ class ClusterSettings(Settings):
     """This node's, unlike any other's; None is the host's name and the port of [peer]."""
     replicas: Annotated[int, count(1, 100)] = 2
     """Nodes that read and seed each object."""
+    url: Annotated[str, checked(check_gateway_url)] | None = None
+    """Where clients reach this node and no other, before /BUCKET/KEY; they are sent there by nodes
+    that don't have the object. None: those read it from S3 themselves."""
     prefix: Annotated[str, text("[A-Za-z0-9._:-]+", "letters, digits, . _ : -", 100)] = "seeder"
     """What our keys in Redis begin with: clusters that share one have a prefix each."""
     password_file: AnyPath | None = None

@@ -5,6 +5,7 @@ from collections.abc import Set
 
 from seeder.config.sections import CacheSettings
 from seeder.daemon.foundation import Foundation
+from seeder.daemon.placement import Placement
 from seeder.gateway.downloads import Downloads
 from seeder.ledger.counters import FORMER, Account
 from seeder.peer.hub import Hub
@@ -32,17 +33,20 @@ class NodeAudience:
         swarms: Swarms,
         hub: Hub,
         downloads: Downloads,
+        *,
         settings: CacheSettings,
+        placement: Placement,
     ) -> None:
         self._foundation = foundation
         self._swarms = swarms
         self._hub = hub
         self._downloads = downloads
         self._settings = settings
+        self._placement = placement
 
     def torrent_live(self, torrent: Torrent, account: Account) -> None:
-        """Open the torrent's swarm and let peers in."""
-        self._hub.add_torrent(torrent)
+        """Open the torrent's swarm, and let peers in if we seed it."""
+        self._placement.enter(torrent)
         self._swarms.open(
             torrent.info_hash,
             size=torrent.pinned.size,
@@ -96,7 +100,7 @@ class NodeAudience:
                 self._foundation.cache.discard(name)
 
     def _end(self, torrent: Torrent) -> None:
-        self._hub.remove_torrent(torrent, "retired")
+        self._placement.leave(torrent, "retired")
         self._downloads.end(torrent)
         account = self._foundation.account(torrent)
         account.state, account.peers, account.seeds = FORMER, 0, 0

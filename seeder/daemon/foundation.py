@@ -11,6 +11,8 @@ import trio
 
 from seeder.cache.pieces import PieceCache
 from seeder.cluster.cluster import Cluster, make_cluster
+from seeder.cluster.split import NodeCard, Split
+from seeder.cluster.workshop import Workshop
 from seeder.config.sections import Config
 from seeder.daemon.tasks import locked_state, running
 from seeder.ledger.budget import Budget, Spent
@@ -23,6 +25,7 @@ from seeder.metainfo.library import Library
 from seeder.metainfo.store import MetainfoStore
 from seeder.publish.faults import Faults
 from seeder.publish.makers import Maker
+from seeder.publish.once import MadeOnce
 from seeder.s3.calls import Allowance
 from seeder.s3.client import S3Origin
 from seeder.s3.origins import Origins
@@ -51,6 +54,8 @@ class Foundation:
     """By the names of their origins."""
     cluster: Cluster | None
     """This node's part in it; None for a node by itself."""
+    split: Split | None
+    """Which objects it has there; None for a node by itself."""
 
     def account(self, torrent: Torrent) -> Account:
         """Return what the traffic of a torrent is booked on."""
@@ -105,13 +110,22 @@ async def open_foundation(
         )
         store = MetainfoStore(state / METAINFO)
         library = Library(store, lost=faults.report)
+        split = workshop = once = None
+        if cluster is not None:
+            split = Split(cluster.membership.name, cluster.settings.replicas, NodeCard())
+            workshop = Workshop(cluster.store, cluster.keys)
+            once = MadeOnce(workshop, store, split.may_make)
         makers = {
-            name: Maker(origin, Ladder(origin, cache, state / BUILDS, rng), store, ledger, cache)
+            name: Maker(
+                origin, Ladder(origin, cache, state / BUILDS, rng), store, ledger, cache, once=once
+            )
             for name, origin in origins.items()
         }
         async with AsyncExitStack() as stack:
             if cluster is not None:
                 await stack.enter_async_context(running(cluster.run))
+            if workshop is not None:
+                await stack.enter_async_context(running(workshop.run))
             for task in (
                 partial(database.run, ledger, refresh=refresh),
                 history.run,
@@ -131,6 +145,7 @@ async def open_foundation(
                 library=library,
                 makers=makers,
                 cluster=cluster,
+                split=split,
             )
 
 

@@ -42,7 +42,8 @@ def open_listeners(config: Config, activated: Mapping[str, list[socket.socket]])
     """Return the sockets that systemd passed, and open those that it didn't; ConfigError.
 
     A datagram socket with the tracker's name is for its UDP. Where there is a certificate and no
-    socket of its own for TLS, the tracker's all speak it.
+    socket of its own for TLS, the tracker's all speak it. The tracker's are shared by the nodes of
+    a cluster that run on one machine.
     """
     groups: dict[str, list[socket.socket]] = {}
     problems: list[str] = []
@@ -60,7 +61,8 @@ def open_listeners(config: Config, activated: Mapping[str, list[socket.socket]])
             continue
         for address in addresses:
             try:
-                groups[name].append(open_one(address.host, address.port, key))
+                shared = config.cluster.store is not None and name.startswith("tracker")
+                groups[name].append(open_one(address.host, address.port, key, shared=shared))
             except ConfigError as error:
                 problems += error.problems
     if groups["tracker_tls"] and not config.tracker.tls:

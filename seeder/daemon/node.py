@@ -4,7 +4,8 @@ import logging
 import random
 import secrets
 import socket
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Container, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -20,9 +21,11 @@ from seeder.admin.routes import AdminRoutes
 from seeder.config.sections import Config
 from seeder.daemon.audience import NodeAudience
 from seeder.daemon.descriptors import Descriptors
+from seeder.daemon.fellows import Fellows
 from seeder.daemon.figures import node_figures
 from seeder.daemon.foundation import LISTINGS, Foundation, open_foundation
 from seeder.daemon.listeners import Listeners, address_of
+from seeder.daemon.placement import Placement
 from seeder.daemon.public_address import PublicAddress
 from seeder.daemon.restraint import Restraint
 from seeder.daemon.swarm_file import SwarmFile
@@ -43,7 +46,7 @@ from seeder.net.groups import Groups
 from seeder.peer.hub import Hub
 from seeder.publish.listings import ListingStore
 from seeder.publish.publisher import Publisher
-from seeder.torrent.catalog import Catalog
+from seeder.torrent.catalog import Catalog, Torrent
 from seeder.torrent.info import InfoHash
 from seeder.tracker.datagrams import ConnectionIds
 from seeder.tracker.swarm import SwarmPolicy
@@ -76,6 +79,8 @@ class Node:
     keyring: Keyring
     public: PublicRoutes
     datagrams: TrackerDatagrams
+    fellows: Fellows | None
+    """None for a node by itself."""
     admin: AdminRoutes
     restraint: Restraint
     overview: Overview
@@ -156,11 +161,14 @@ async def open_node(
         SwarmFile(swarms, config.state_directory / SWARMS).remembered(),
         trio.open_nursery() as nursery,
     ):
+        accounts.split = foundation.split
         descriptors = Descriptors.of(config)
         uploads = _make_uploads(config, foundation, swarms, descriptors, rng)
         doors = Doors(*map(Door, rules_of(config)))
         downloads = Downloads(uploads, doors.gateway)
-        hub = _make_hub(uploads, catalog, swarms, doors.peer)
+        elsewhere: set[InfoHash] = set()
+        hub = _make_hub(uploads, catalog, swarms, doors.peer, elsewhere)
+        placement = Placement(foundation.split, catalog, swarms, hub, elsewhere)
         foundation.history.figures = partial(
             node_figures, foundation.origins, foundation.cache, hub
         )
@@ -172,7 +180,14 @@ async def open_node(
             listings=ListingStore(config.state_directory / LISTINGS),
             library=foundation.library,
             makers=foundation.makers,
-            audience=NodeAudience(foundation, swarms, hub, downloads, config.cache),
+            audience=NodeAudience(
+                foundation,
+                swarms,
+                hub,
+                downloads,
+                settings=config.cache,
+                placement=placement,
+            ),
             rng=rng,
         )
         keyring = Keyring(keys)
@@ -181,6 +196,10 @@ async def open_node(
         names = () if certificate is None else certificate.current.names
         udp_port = address_of(listeners.tracker_udp[0]).port if listeners.tracker_udp else 0
         links = Links.of(config, announce_url(config, tracker_port, names), udp_port=udp_port)
+        ids = ConnectionIds(secrets.token_bytes(32))
+        fellows = None
+        if foundation.cluster is not None and foundation.split is not None:
+            fellows = Fellows(foundation.cluster, foundation.split, placement, swarms, ids)
         restraint = Restraint(
             foundation,
             swarms=swarms,
@@ -208,7 +227,10 @@ async def open_node(
             doors=doors,
             cluster=foundation.cluster,
             certificate=certificate,
+            seeded=lambda: placement.seeded,
         )
+        if fellows is not None:
+            fellows.summary = lambda: overview.node_summary().document()
         node = Node(
             config=config,
             foundation=foundation,
@@ -228,14 +250,17 @@ async def open_node(
                 links=links,
                 uploads=uploads,
                 downloads=downloads,
+                url_of=placement.url_of,
             ),
             datagrams=TrackerDatagrams(
                 swarms,
                 clients,
-                ConnectionIds(secrets.token_bytes(32)),
+                ids,
                 uploads.overhead,
                 trio.current_time,
+                ids_clock=trio.current_time if fellows is None else time.time,
             ),
+            fellows=fellows,
             admin=AdminRoutes(Cockpit(overview, links), config.admin.hosts),
             restraint=restraint,
             overview=overview,
@@ -303,11 +328,21 @@ def rules_of(config: Config) -> tuple[NetworkRules, NetworkRules, NetworkRules]:
     return config.tracker.rules, config.peer.rules, config.gateway.rules
 
 
-def _make_hub(uploads: Uploads, catalog: Catalog, swarms: Swarms, door: Door) -> Hub:
-    """Return the hub, whose visitors the swarms hear of; it has a new peer id."""
+def _make_hub(
+    uploads: Uploads, catalog: Catalog, swarms: Swarms, door: Door, elsewhere: Container[InfoHash]
+) -> Hub:
+    """Return the hub, whose visitors the swarms hear of; it has a new peer id.
+
+    It knows nothing of the torrents that are `elsewhere`.
+    """
+
+    def find(info_hash: bytes) -> Torrent | None:
+        torrent = catalog.by_hash(info_hash)
+        return None if torrent is None or torrent.info_hash in elsewhere else torrent
+
     return Hub(
         uploads,
-        find=catalog.by_hash,
+        find=find,
         visited=lambda info_hash, address, at_once: swarms.visited(
             InfoHash(info_hash), address, at_once, trio.current_time()
         ),

@@ -46,15 +46,15 @@ LIVE_TLS = (
 """Those of [tracker] alone, if there is a certificate before and after."""
 
 
-async def reload(node: Node, path: Path) -> None:
+async def reload(node: Node, path: Path, instance: str | None = None) -> None:
     """Take over the file's objects, access keys, budget, prices, [log], and the live keys of
     [peer] and [tracker].
 
     A broken file changes nothing. The certificate is read again; if that can't be used, all else
-    goes on.
+    goes on. `instance` is what %i stands for in the file.
     """
     try:
-        config = await trio.to_thread.run_sync(load, path)
+        config = await trio.to_thread.run_sync(load, path, instance)
         keys = await trio.to_thread.run_sync(read_keys, config.gateway)
         live = {name: getattr(config.peer, name) for name in LIVE}
         peer = node.config.peer.model_copy(update=live)

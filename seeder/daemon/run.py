@@ -92,6 +92,8 @@ async def serve(
             for each in listeners.tracker_udp:
                 serving.start_soon(node.datagrams.serve, each)
             await node.expel()
+            if node.fellows is not None:
+                serving.start_soon(node.fellows.run)
             await node.publisher.apply(config.objects)
             if certificate is not None:
                 for line in doubts(config, certificate.current, node.links.announce):
@@ -182,8 +184,8 @@ def garbage_is_rare() -> Iterator[None]:
         gc.enable()
 
 
-async def run(path: Path, config: Config, log: Log) -> None:
-    """Run the daemon until SIGTERM or SIGINT; SIGHUP reads `path` again.
+async def run(path: Path, config: Config, log: Log, instance: str | None = None) -> None:
+    """Run the daemon until SIGTERM or SIGINT; SIGHUP reads `path` again, for its `instance`.
 
     What was held back of the log is summed up now and then.
     """
@@ -196,7 +198,11 @@ async def run(path: Path, config: Config, log: Log) -> None:
         async with trio.open_nursery() as nursery:
             started: list[Node] = []
             nursery.start_soon(
-                _obey, received, nursery, notifier, partial(_reload, path, started, log, notifier)
+                _obey,
+                received,
+                nursery,
+                notifier,
+                partial(_reload, path, instance, started, log, notifier),
             )
             nursery.start_soon(_sum_up, log.gate)
             with garbage_is_rare():
@@ -232,12 +238,14 @@ async def _obey(
         await take_up()
 
 
-async def _reload(path: Path, started: Sequence[Node], log: Log, notifier: Notifier) -> None:
+async def _reload(
+    path: Path, instance: str | None, started: Sequence[Node], log: Log, notifier: Notifier
+) -> None:
     if not started:
         _LOG.warning("not reloaded: still starting; send SIGHUP again when it is ready")
         return
     notifier.reloading()
     for node in started:
-        await reload(node, path)
+        await reload(node, path, instance)
         log.apply(node.config.log)
     notifier.ready()

@@ -44,7 +44,10 @@ _ENDINGS = (AnnounceEvent.STOPPED, AnnounceEvent.COMPLETED)
 
 
 class TrackerDatagrams:
-    """Answers the tracker's datagrams; `clock` is in seconds."""
+    """Answers the tracker's datagrams; `clock` is in seconds, and so is `ids_clock`.
+
+    The latter is that of all nodes that take each other's ids; None is `clock`.
+    """
 
     def __init__(
         self,
@@ -53,10 +56,13 @@ class TrackerDatagrams:
         ids: ConnectionIds,
         meter: SentMeter,
         clock: Callable[[], float],
+        *,
+        ids_clock: Callable[[], float] | None = None,
     ) -> None:
         self._swarms = swarms
         self._clients = clients
-        self._ids = ids
+        self.ids = ids
+        self._ids_clock = ids_clock or clock
         self._meter = meter
         self._clock = clock
         self._door = clients.doors.tracker
@@ -94,8 +100,8 @@ class TrackerDatagrams:
         if isinstance(request, ConnectRequest):
             if not self._connects.admit(client, now):
                 return None
-            return encode_connected(request.transaction, self._ids.issue(client, now))
-        if not self._ids.is_good(request.connection, client, now):
+            return encode_connected(request.transaction, self.ids.issue(client, self._ids_clock()))
+        if not self.ids.is_good(request.connection, client, self._ids_clock()):
             return encode_refused(request.transaction, _STALE, most=len(datagram.data))
         if isinstance(request, DatagramAnnounce):
             answer, outcome = self._announce(request, datagram, now)

@@ -67,6 +67,12 @@ class Naming:
             raise S3Error("InvalidURI", "the address is /BUCKET/KEY?torrent")
         return bucket, key
 
+    def target_of(self, request: Request) -> bytes:
+        """Return path and query of a request as another host takes it, which names no bucket."""
+        bucket = self.bucket_of_host(request)
+        path = request.path if bucket is None else f"/{quote(bucket)}".encode() + request.path
+        return path + b"?" + request.query if request.query else path
+
 
 def _host_of(request: Request) -> bytes:
     """Return the Host header without port, in lower case."""

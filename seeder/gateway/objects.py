@@ -194,7 +194,8 @@ def make_request_id() -> str:
 class ObjectRoutes:
     """Answers requests for objects; `downloads` is None where there is no web seed.
 
-    `clock` is Unix time in seconds.
+    `url_of` is where another node of the cluster has a torrent that this one hasn't, before
+    /BUCKET/KEY. `clock` is Unix time in seconds.
     """
 
     def __init__(
@@ -205,9 +206,11 @@ class ObjectRoutes:
         documents: Documents,
         downloads: Downloads | None,
         *,
+        url_of: Callable[[Torrent], str | None] = lambda _: None,
         clock: Callable[[], float] = time.time,
         request_id: Callable[[], str] = make_request_id,
     ) -> None:
+        self._url_of = url_of
         self._objects = objects
         self._naming = naming
         self._keyring = keyring
@@ -284,7 +287,12 @@ class ObjectRoutes:
             if reader is not None and request.query:
                 told = overridden(request, content.description)
                 content = replace(content, description=told)
-            answer = await answer_content(request, content, address, self._downloads)
+            # A signature is for this host alone.
+            url = self._url_of(content.torrent) if reader is None else None
+            elsewhere = None if url is None else url.encode() + self._naming.target_of(request)
+            answer = await answer_content(
+                request, content, address, self._downloads, elsewhere=elsewhere
+            )
         except S3Error as error:
             return self.refuse(request, error, public=public)
         meter = self._documents.meter(content.torrent)

@@ -1,7 +1,7 @@
 """The public listener's handler: its table of routes, and how its parts are put together."""
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 
 import trio
@@ -21,7 +21,7 @@ from seeder.gateway.naming import Naming
 from seeder.gateway.objects import ObjectRoutes, PublishedObjects
 from seeder.gateway.s3errors import S3Error, error_text
 from seeder.http.messages import Request, Response, query_names
-from seeder.torrent.catalog import Catalog
+from seeder.torrent.catalog import Catalog, Torrent
 from seeder.tracker.swarms import Swarms
 from seeder.upload.uploads import Uploads
 
@@ -219,12 +219,13 @@ def public_routes(
     links: Links,
     uploads: Uploads,
     downloads: Downloads,
+    url_of: Callable[[Torrent], str | None] = lambda _: None,
 ) -> PublicRoutes:
     """Return the handler of a configuration; `links` are those that it gives.
 
     `clients` are those of the tracker by whatever way they come.
     `uploads` have the limits of what is sent; `downloads` give what the web seed sends, where it is
-    on.
+    on. `url_of` is where another node has a torrent that this one hasn't.
     """
     clock = trio.current_time
     if links.web_seed:
@@ -236,7 +237,14 @@ def public_routes(
         clients,
         TrackerRoutes(swarms, clients, clock),
         naming,
-        ObjectRoutes(objects, naming, keyring, documents, downloads if links.web_seed else None),
+        ObjectRoutes(
+            objects,
+            naming,
+            keyring,
+            documents,
+            downloads if links.web_seed else None,
+            url_of=url_of,
+        ),
         BucketRoutes(catalog, objects, keyring, listed=config.gateway.listing),
         documents=documents,
         index=IndexRoutes(index) if config.gateway.listing else None,

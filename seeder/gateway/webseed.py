@@ -49,9 +49,17 @@ class Content:
 
 
 async def answer_content(
-    request: Request, content: Content, address: str, downloads: Downloads
+    request: Request,
+    content: Content,
+    address: str,
+    downloads: Downloads,
+    *,
+    elsewhere: bytes | None = None,
 ) -> Response:
-    """Answer a GET or HEAD of an object for the client at an IP address; S3Error."""
+    """Answer a GET or HEAD of an object for the client at an IP address; S3Error.
+
+    Who asks for bytes is sent `elsewhere`, a URL, if one is given.
+    """
     size = content.size
     modified = (content.description or _UNTOLD).modified
     status, part = evaluate(request, content.etag.encode(), size, modified)
@@ -75,6 +83,8 @@ async def answer_content(
         part = ByteRange(0, size)
     if part is None or request.method == b"HEAD":
         return Response(status, b"", headers, content_length=size)
+    if elsewhere is not None:
+        return Response(307, b"", ((b"Location", elsewhere),))
     try:
         download = await downloads.open(
             content.torrent, address, ByteRange(content.start + part.start, part.length)

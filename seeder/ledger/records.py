@@ -128,6 +128,14 @@ class Records:
                 found[number] = tuple(map(add, before, counts)) if before else counts
         return found
 
+    def rows(self, step: int) -> Iterator[tuple[int, ...]]:
+        """Yield every row of a table: the number of its account, its time, and its counts."""
+        names = ", ".join(COUNTERS)
+        for number, at, *row in self._connection.execute(
+            f"SELECT account, at, {names} FROM {LEVELS[step]}"
+        ):
+            yield number, at, *_counts(row)
+
     def total(self, begin: int, end: int) -> Counters:
         """Return what all accounts counted from one moment to another."""
         total = Counters()
@@ -172,6 +180,16 @@ class Records:
                     raise NotOurs
                 found[name] = found.get(name, GroupCounts()).plus(GroupCounts(*_counts(row)))
         return found
+
+    def group_rows(self, step: int) -> Iterator[tuple[str | int, ...]]:
+        """Yield every row of a table of groups: the group's name, its time, and its counts."""
+        names = ", ".join(GROUP_COUNTS)
+        for name, at, *row in self._connection.execute(
+            f"SELECT name, at, {names} FROM group_{LEVELS[step]}"
+        ):
+            if not isinstance(name, str):
+                raise NotOurs
+            yield name, at, *_counts(row)
 
     def first_day(self) -> int | None:
         """Return the first day (Unix s) of which it is known when something was counted."""

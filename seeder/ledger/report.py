@@ -42,6 +42,8 @@ class TorrentRow:
     """Bytes/s of that work of late."""
     time_left: float | None = None
     """Seconds that the rest of it takes at that rate."""
+    seeded_by: tuple[str, ...] | None = None
+    """The nodes of the cluster that read and seed it; None for a node by itself."""
 
     @classmethod
     def of(
@@ -53,6 +55,7 @@ class TorrentRow:
         metainfo: str | None = None,
         rate: float | None = None,
         time_left: float | None = None,
+        seeded_by: tuple[str, ...] | None = None,
     ) -> "TorrentRow":
         """Return the row of an account as it is now."""
         return cls(
@@ -69,6 +72,7 @@ class TorrentRow:
             metainfo=metainfo,
             rate=rate,
             time_left=time_left,
+            seeded_by=seeded_by,
         )
 
     def weight(self) -> tuple[bool, int, int]:
@@ -92,6 +96,7 @@ class TorrentRow:
             "rate": self.rate,
             "time_left": self.time_left,
             "metainfo": self.metainfo,
+            "seeded_by": self.seeded_by,
             **_figures(self.counters, self.size, self.peers, self.seeds, prices),
         }
 

@@ -25,7 +25,7 @@ from seeder.torrent.objects import (
 )
 from seeder.units import MIB
 
-_LARGEST = 64 * MIB
+LARGEST = 64 * MIB
 """Bytes of a record: no torrent that we make or take is that large."""
 _LATEST = 253402300799
 """Unix seconds at the end of the year 9999; headers can't name a later date."""
@@ -178,7 +178,7 @@ def read_parts(path: Path, *, whole: bool) -> Parts | None:
     try:
         status = os.fstat(descriptor)
         size = status.st_size
-        if size > _LARGEST:
+        if size > LARGEST:
             raise ValueError(f"it has {size} bytes")
         head = os.read(descriptor, size if whole else _LINE)
         if b"\n" not in head:
@@ -196,6 +196,24 @@ def read_parts(path: Path, *, whole: bool) -> Parts | None:
         return Parts(told, outline, raw + os.read(descriptor, size), left)
     finally:
         os.close(descriptor)
+
+
+def parse_parts(data: bytes) -> Parts:
+    """Return the parts of a record that is at hand as a whole; raise one of DAMAGE if none."""
+    line, _, raw = data.partition(b"\n")
+    told = parse_json(line)
+    if not isinstance(told, dict):
+        raise TypeError("its line is no object")
+    told.setdefault("published", 0)
+    return Parts(told, _outline(told), raw, len(raw))
+
+
+def ref_of(parts: Parts) -> ObjectRef:
+    """Return the object that the parts of a record say they are of; raise one of DAMAGE."""
+    origin, bucket, key, version = parts.told["object"]
+    return ObjectRef(
+        _text(origin), _text(bucket), _text(key), None if version is None else _text(version)
+    )
 
 
 def parse_record(ref: ObjectRef, parts: Parts, *, whole: bool) -> Record:

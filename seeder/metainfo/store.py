@@ -17,7 +17,9 @@ from seeder.files import (
     PARTIAL_SUFFIX,
     NotAFile,
     dump_json,
+    make_directory,
     make_way,
+    read_file,
     remove_file,
     replace_file,
     storage_errors,
@@ -25,18 +27,25 @@ from seeder.files import (
 )
 from seeder.metainfo.records import (
     DAMAGE,
+    LARGEST,
     Record,
     described,
     history_of,
     line_of,
+    parse_parts,
     parse_record,
     read_parts,
+    ref_of,
 )
 from seeder.metainfo.trees import TreeFile
 from seeder.torrent.merkle import Shape
 from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.units import MIB
 
 _LOG = logging.getLogger(__name__)
+
+LARGEST_TREE = 512 * MIB
+"""Bytes of a tree that is handed to other nodes."""
 
 
 def file_stem(ref: ObjectRef) -> str:
@@ -145,6 +154,51 @@ class MetainfoStore:
         if record.tree is None:
             with storage_errors(tree_path, "removed"):
                 remove_file(tree_path)
+
+    def export(self, stem: str) -> tuple[Record, bytes] | None:
+        """Return a record by its `file_stem`, and all of it for `take` of another node's store.
+
+        None if it is missing, damaged or without an info. StorageError.
+        """
+        path = self._directory / f"{stem}.info"
+        with storage_errors(path, "read"):
+            data = read_file(path, LARGEST)
+        try:
+            parts = None if data is None else parse_parts(data)
+            if data is None or parts is None or not parts.raw:
+                return None
+            record = parse_record(ref_of(parts), parts, whole=True)
+        except DAMAGE:
+            return None  # it is said, and mended, by who wants the metainfo of it
+        if not self._finds_tree(record):
+            return None
+        tree = b""
+        if record.tree is not None:
+            with storage_errors(record.tree.path, "read"):
+                tree = read_file(record.tree.path, LARGEST_TREE) or b""
+        return record, len(data).to_bytes(8, "big") + data + tree
+
+    def take(self, ref: ObjectRef, exported: bytes) -> Record | None:
+        """Keep what another node's store exported as an object's record, and return it.
+
+        None if it isn't one. StorageError.
+        """
+        length = int.from_bytes(exported[:8], "big")
+        data, tree = exported[8 : 8 + length], exported[8 + length :]
+        try:
+            parts = parse_parts(data)
+            parse_record(ref, parts, whole=True)
+        except DAMAGE:
+            return None
+        path, tree_path = self._path(ref), self._tree_path(ref)
+        with storage_errors(path, "written"):
+            make_way(self._directory)
+            make_directory(self._directory)
+            if tree:
+                replace_file(tree_path, tree, durable=True)
+            replace_file(path, data, durable=True)
+            self._told.discard(path)
+        return self.load(ref)
 
     def describe(self, pinned: PinnedObject) -> None:
         """Have an object's record tell what S3 tells of it now beside its bytes.

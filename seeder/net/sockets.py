@@ -32,13 +32,14 @@ V4_MAPPED = bytes(10) + b"\xff\xff"
 """What stands before the IPv4 address in an IPv4-mapped one of 16 bytes (RFC 4291, 2.5.5.2)."""
 
 
-def listen(host: str, port: int, key: str) -> socket.socket:
+def listen(host: str, port: int, key: str, *, shared: bool = False) -> socket.socket:
     """Return a non-blocking listening TCP socket; port 0 lets the system choose.
 
-    ConfigError names the address, the `key` that has it, and the system's reason.
+    ConfigError names the address, the `key` that has it, and the system's reason. Processes of one
+    user that all open it `shared` take its connections in turns.
     """
     with _told_as_config(HostPort(host, port), key):
-        sock = _bound(socket.SOCK_STREAM, host, port)
+        sock = _bound(socket.SOCK_STREAM, host, port, shared)
         try:
             sock.listen(BACKLOG)
         except OSError:
@@ -47,13 +48,13 @@ def listen(host: str, port: int, key: str) -> socket.socket:
         return sock
 
 
-def bind_datagrams(host: str, port: int, key: str) -> socket.socket:
+def bind_datagrams(host: str, port: int, key: str, *, shared: bool = False) -> socket.socket:
     """Return a non-blocking UDP socket, as `listen` does."""
     with _told_as_config(HostPort(host, port), key):
-        return _bound(socket.SOCK_DGRAM, host, port)
+        return _bound(socket.SOCK_DGRAM, host, port, shared)
 
 
-def _bound(kind: socket.SocketKind, host: str, port: int) -> socket.socket:
+def _bound(kind: socket.SocketKind, host: str, port: int, shared: bool) -> socket.socket:
     """Return a non-blocking socket that is bound to an address; OSError."""
     found = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)
     family, _, _, _, address = found[0]
@@ -61,6 +62,9 @@ def _bound(kind: socket.SocketKind, host: str, port: int) -> socket.socket:
     try:
         if kind is socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            # The system sends what comes from one address and port to the same process (socket(7)).
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             # 0.0.0.0 and [::] are separate entries of `listen`, and both may be there.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

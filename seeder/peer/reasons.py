@@ -5,6 +5,7 @@ CLOSES: tuple[str, ...] = (
     "seed",
     "upload-only",
     "retired",
+    "moved",
     "shutdown",
     "replaced",
     "made-room",

@@ -56,6 +56,7 @@ _OTHER_BYTES = "S3 gives other bytes than its torrent describes, under the same 
 READS_FAIL_FOR = 60.0
 """Seconds for which an object stays faulty after a piece couldn't be read; a fault within them is
 neither logged nor looked into again."""
+MADE_ELSEWHERE = "another node of the cluster makes its metainfo"
 LYING = "its metainfo was wrong; get its new torrent"
 
 
@@ -333,13 +334,18 @@ class Keeper(Rounds):
             publication.work = Work(trio.current_time())
             _LOG.debug("%s: getting the metainfo of %s", publication.ref, rounded_size(pinned.size))
 
+        def wait() -> None:
+            publication.settle(State.WAITING, MADE_ELSEWHERE)
+
         def progress(done: int, size: int) -> None:
             publication.progress = done / size if size else 1.0
             if publication.work is not None:
                 publication.work.advance(done, size, trio.current_time())
 
         if record.info is None:
-            await self._maker.make(record, settings, progress, begin=begin, former=former)
+            await self._maker.obtain(
+                record, settings, progress, begin=begin, wait=wait, former=former
+            )
         else:
             # It was made in an earlier round, and couldn't be saved.
             await self._maker.save(record)

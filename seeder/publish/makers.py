@@ -14,6 +14,7 @@ from seeder.metainfo.hashing import LastTorrent, OnProgress
 from seeder.metainfo.ladder import Ladder, describe_wanted
 from seeder.metainfo.records import Record
 from seeder.metainfo.store import MetainfoStore
+from seeder.publish.once import MadeOnce
 from seeder.s3.client import S3Origin
 from seeder.s3.listing import Listed
 from seeder.torrent.catalog import Torrent
@@ -33,12 +34,16 @@ class Maker:
         store: MetainfoStore,
         ledger: Ledger,
         cache: PieceCache[Torrent],
+        *,
+        once: MadeOnce | None = None,
     ) -> None:
+        """`once` has other nodes make metainfo, too, where there are some."""
         self._origin = origin
         self._ladder = ladder
         self._store = store
         self._ledger = ledger
         self._cache = cache
+        self._once = once
         self._climbs = trio.CapacityLimiter(CLIMBS)
 
     def is_cut_off(self) -> bool:
@@ -114,6 +119,29 @@ class Maker:
         record.earlier, record.doubted = None, frozenset()
         await self.save(record)
         return torrent
+
+    async def obtain(
+        self,
+        record: Record,
+        settings: ObjectSettings,
+        progress: OnProgress,
+        *,
+        begin: Callable[[], None],
+        wait: Callable[[], None],
+        former: LastTorrent | None,
+    ) -> None:
+        """Have the record's metainfo made here, as `make` does, or by another node.
+
+        `wait` is called when it is another one that makes it.
+        """
+
+        async def make() -> None:
+            await self.make(record, settings, progress, begin=begin, former=former)
+
+        if self._once is None:
+            await make()
+        else:
+            await self._once.obtain(record, make, wait)
 
     async def adopt(self, torrent: Torrent, new: Torrent) -> None:
         """Have the pieces of a torrent kept as those of another with the same info hash."""

@@ -260,6 +260,10 @@ class Catalog:
     _hybrids: dict[bytes, Torrent] = field(default_factory=dict)
     """By their v2 hashes, cut to 20 bytes."""
     _owner: dict[InfoHash, ObjectRef] = field(default_factory=dict)
+    _alike: dict[InfoHash, set[ObjectRef]] = field(default_factory=dict)
+    """The objects whose torrents have one info hash, where there are several."""
+    alike_changes: int = 0
+    """Grows when `first_ref` may return another object."""
 
     def __iter__(self) -> Iterator[Publication]:
         return iter(self.publications.values())
@@ -276,6 +280,7 @@ class Catalog:
     def remove(self, ref: ObjectRef) -> Torrent | None:
         """Forget a publication; return its torrent if that was live."""
         publication = self.publications.pop(ref)
+        self._differ(publication)
         bucket = self._buckets[ref.bucket]
         bucket.remove(ref.key, publication)
         if not bucket:
@@ -297,6 +302,8 @@ class Catalog:
             bucket.note_published(torrent.published)
         owner = self._owner.setdefault(torrent.info_hash, publication.ref)
         if owner != publication.ref:
+            self._alike.setdefault(torrent.info_hash, {owner}).add(publication.ref)
+            self.alike_changes += 1
             publication.settle(State.DUPLICATE, f"same content and name as {owner}")
             return False
         self._live[torrent.info_hash] = torrent
@@ -308,6 +315,7 @@ class Catalog:
     def retire(self, publication: Publication, reason: str) -> Torrent | None:
         """End a publication's torrent for `reason`; return it if it was live."""
         self._unbundle(publication)
+        self._differ(publication)
         torrent, publication.torrent = publication.torrent, None
         publication.pinned = None
         publication.settle(State.WAITING, reason)
@@ -321,6 +329,24 @@ class Catalog:
         if torrent is not None and isinstance(torrent.pinned, PinnedBundle):
             self._buckets[ref.bucket].close_bundle(ref.key, publication)
 
+    def _differ(self, publication: Publication) -> None:
+        """Count a publication no longer among those of its info hash."""
+        torrent = publication.torrent
+        alike = self._alike.get(torrent.info_hash) if torrent is not None else None
+        if torrent is not None and alike is not None:
+            alike.discard(publication.ref)
+            self.alike_changes += 1
+            if not alike:
+                del self._alike[torrent.info_hash]
+
+    def first_ref(self, torrent: Torrent) -> ObjectRef:
+        """Return the object of a torrent: of several with its info hash, the first by name.
+
+        It is the same for all nodes, whichever of the objects a node serves it for.
+        """
+        alike = self._alike.get(torrent.info_hash)
+        return min(alike, key=_by_name) if alike else torrent.pinned.ref
+
     def _drop(self, torrent: Torrent) -> None:
         del self._owner[torrent.info_hash]
         live = self._live.pop(torrent.info_hash)
@@ -331,6 +357,11 @@ class Catalog:
         """Return the live torrent of a v1 info hash, or of a v2 one cut to 20 bytes."""
         live = self._live.get(info_hash)  # type: ignore[call-overload]
         return live or self._hybrids.get(info_hash)
+
+    @property
+    def live_count(self) -> int:
+        """How many torrents are live."""
+        return len(self._live)
 
     def owner(self, torrent: Torrent) -> Publication | None:
         """Return the publication that keeps a live torrent."""
@@ -395,6 +426,10 @@ class Catalog:
         return self.loading or any(
             bucket == prefix.bucket and key.startswith(prefix.key) for prefix in self.unlisted
         )
+
+
+def _by_name(ref: ObjectRef) -> tuple[str, ...]:
+    return ref.origin, ref.bucket, ref.key, ref.version_id or ""
 
 
 def _members(bundle: Publication) -> KeySequence:

@@ -86,7 +86,7 @@ class ConnectionIds:
     """Connection ids that nobody keeps: each is a code (MAC) over the address and a number.
 
     The number goes up each minute, and its last two bits are the id's, so that one code is made to
-    check one. `secret` is 16 to 64 random bytes.
+    check one. Nodes with one secret take each other's ids, as far as their clocks agree.
 
     To make a code takes as long as a quarter of the rest of an announce, so those that have proven
     an address of late are remembered, in two halves: what is in neither was proven too long ago.
@@ -94,7 +94,11 @@ class ConnectionIds:
 
     def __init__(self, secret: bytes, *, most: int = 20_000) -> None:
         """Remember up to `most` that have proven an address."""
-        self._secret = secret
+        self.secret = secret
+        """16 to 64 random bytes. May be replaced; ids of earlier ones are stale then, but for those
+        that have proven their address."""
+        self.shared = False
+        """Whether other nodes have the secret, too: their clocks may be a minute ahead."""
         self._most = most // 2
         self._proven: dict[bytes, int] = {}
         """The last one of an address."""
@@ -108,8 +112,10 @@ class ConnectionIds:
         """Tell whether an id was issued to a packed address in the last two minutes or so."""
         epoch = int(now / EPOCH)
         age = (epoch - connection) % EPOCHS
-        if age >= EPOCHS - 1:
-            return False
+        if age == EPOCHS - 1:
+            if not self.shared:
+                return False
+            age = -1  # of a node whose clock is ahead; or it is stale, and isn't the next one's
         issued = epoch - age
         # The same id may be another one four minutes later.
         proof = connection + (issued << 64)
@@ -124,7 +130,7 @@ class ConnectionIds:
 
     def _made(self, address: bytes, epoch: int) -> int:
         what = epoch.to_bytes(8, "big", signed=True) + address
-        code = blake2b(what, digest_size=8, key=self._secret).digest()
+        code = blake2b(what, digest_size=8, key=self.secret).digest()
         return int.from_bytes(code, "big") & -EPOCHS | epoch % EPOCHS
 
 

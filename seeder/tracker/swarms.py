@@ -1,9 +1,9 @@
 """The tracker's swarms, only of torrents that we serve. No I/O."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from seeder.errors import AnnounceError
 from seeder.net.addresses import V4_ENDPOINT, compact_endpoint, is_told_to
@@ -62,6 +62,12 @@ class OwnSeeder(NamedTuple):
         return (*self.endpoints, compact_endpoint(local, port)) if port else self.endpoints
 
 
+class NamedSeeder(Protocol):
+    """A seeder that handouts name: our own, or another node's."""
+
+    def reached_at(self, local: bytes | None, client: bytes) -> tuple[bytes, ...]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class SwarmStatistics:
     """One swarm as its announces tell; our own seeder is not in it."""
@@ -100,6 +106,9 @@ class Swarms:
         """When handouts name our own seeder."""
         self.seeder = seeder
         """May be replaced."""
+        self.placed: dict[InfoHash, Sequence[NamedSeeder | None]] = {}
+        """Where there are several nodes: the seeders of each torrent, None for our own. Of a
+        torrent that isn't here, our own one is the only one."""
         self._rng = rng
         self._groups = groups
         self._by_group = by_group
@@ -228,6 +237,12 @@ class Swarms:
                 raise AnnounceError(reason, retry_in=MINUTES_LOADING)
         self.changes += 1
         own = self.seeder.reached_at(local, source)
+        if self.placed and (seeders := self.placed.get(info_hash)) is not None:
+            own = tuple(
+                endpoint
+                for each in seeders
+                for endpoint in (own if each is None else each.reached_at(local, source))
+            )
         by_alias = info_hash != request.info_hash
         peers, peers6 = swarm.announce(request, source, own, now, self.own_place, by_alias=by_alias)
         complete, downloaded, incomplete = swarm.counts()

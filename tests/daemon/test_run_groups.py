@@ -79,15 +79,17 @@ async def test_what_goes_to_a_group_is_counted_by_kind(config: Config) -> None:
         ReportWanted(as_json=True),
     ):
         told: list[str] = []
-        report(given, wanted, told.append)
+        report(given, [given.state_directory / LEDGER], wanted, told.append)
         [group] = json.loads("\n".join(told))["groups"]
         group.pop("delivered_verified_bytes")
         assert group == expected
     lines: list[str] = []
-    report(given, ReportWanted(by="group"), lines.append)
+    report(given, [given.state_directory / LEDGER], ReportWanted(by="group"), lines.append)
     assert lines[0].split()[:3] == ["group", "from", "us"]
     assert lines[1].split() == ["measured", "verified", *["claimed"] * 4]
     assert lines[2].split()[:3] == ["here", "20.0", "MiB"]
     lines.clear()
-    report(given, ReportWanted(by="group", as_csv=True), lines.append)
+    report(
+        given, [given.state_directory / LEDGER], ReportWanted(by="group", as_csv=True), lines.append
+    )
     assert lines[0].split("\r\n")[1].startswith(f"here,{sent},")

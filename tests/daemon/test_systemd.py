@@ -1,6 +1,7 @@
 """What systemd is told, what it passes in, and the units that are shipped."""
 
 import ctypes
+import difflib
 import os
 import pkgutil
 import shutil
@@ -379,18 +380,41 @@ def test_the_units_are_flawless() -> None:
         if line and "Command /opt/seeder/.venv/bin/seeder is not executable" not in line
     ]
     assert complaints == []
-    assert len(units) == 5
+    assert len(units) == 6
+
+
+def test_the_unit_of_several_nodes_is_that_of_one_but_for_what_is_theirs() -> None:
+    one, several = (
+        [line for line in (UNITS / name).read_text().splitlines() if not line.startswith("#")]
+        for name in ("seeder.service", "seeder@.service")
+    )
+    differences = [line for line in difflib.ndiff(one, several) if line[0] in "-+"]
+    assert [line[2:] for line in differences if line[0] == "-"] == [
+        "Description=BitTorrent seeder and tracker for S3 objects",
+        "ExecStart=/opt/seeder/.venv/bin/seeder run -c /etc/seeder/seeder.toml",
+        "StateDirectory=seeder",
+        "CacheDirectory=seeder",
+    ]
+    assert [line[2:] for line in differences if line[0] == "+"] == [
+        "Description=BitTorrent seeder and tracker for S3 objects, node %i of this machine",
+        "ExecStart=/opt/seeder/.venv/bin/seeder run -c /etc/seeder/seeder.toml --instance %i",
+        # Processes of several users can't share a port.
+        "User=seeder",
+        "StateDirectory=seeder/%i",
+        "CacheDirectory=seeder/%i",
+    ]
 
 
 @ANALYZE
-def test_the_service_is_exposed_as_little_as_it_can_be() -> None:
+@pytest.mark.parametrize("unit", ["seeder.service", "seeder@.service"])
+def test_the_service_is_exposed_as_little_as_it_can_be(unit: str) -> None:
     result = subprocess.run(
         [
             "systemd-analyze",
             "security",
             "--offline=true",
             "--threshold=11",
-            UNITS / "seeder.service",
+            UNITS / unit,
         ],
         capture_output=True,
         text=True,

@@ -38,6 +38,7 @@ class SeederDaemon(Closing):
         address: str = "127.0.0.1",
         environment: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
+        arguments: Sequence[str] = (),
         program: Sequence[str | Path] = (sys.executable, "-m", "seeder.cli"),
     ) -> None:
         self.address = address
@@ -48,9 +49,11 @@ class SeederDaemon(Closing):
         self.notifications: Notifications | None = None
         self._environment = dict(environment or {})
         self._prefix = tuple(prefix)
+        self._arguments = tuple(arguments)
         self._program = tuple(program)
         self._child: Child | None = None
         directory.mkdir(parents=True, exist_ok=True)
+        self._settings = settings
         self.configure(settings)
 
     def configure(self, settings: Settings) -> None:
@@ -66,6 +69,10 @@ class SeederDaemon(Closing):
             "admin": {"listen": [f"{self.address}:{self.admin_port}"]},
         }
         self.path.write_text(toml(_merged(defaults, settings)))
+
+    def add(self, **sections: Settings) -> None:
+        """Write further sections, of what isn't known before the daemon's ports are."""
+        self.configure({**self._settings, **sections})
 
     @property
     def path(self) -> Path:
@@ -115,7 +122,7 @@ class SeederDaemon(Closing):
             **self._environment,
         )
         self._child = Child(
-            [*self._program, "run", "-c", self.path],
+            [*self._program, "run", "-c", self.path, *self._arguments],
             log=self.directory / "seeder.log",
             env=environment,
             cwd=self.directory,

@@ -47,7 +47,7 @@ def test_every_reason_to_close_is_listed() -> None:
     listed = [reason for row in rows("How it ends") for reason in code_in(row[0])]
     assert len(set(listed)) == len(listed)
     # The daemon gives it, when it lets a torrent go.
-    assert set(listed) == reasons() | {"retired"}
+    assert set(listed) == reasons() | {"retired", "moved"}
     assert list(CLOSES) == listed
     assert set(REFUSALS) < set(listed)
 

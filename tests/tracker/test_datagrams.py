@@ -229,6 +229,17 @@ def test_addresses_that_are_proven_take_no_more_memory_than_there_is_for_them() 
     leaves_memory_flat(prove, 20_000)
 
 
+@given(st.floats(1000, 1e9), st.floats(-EPOCH, 2 * EPOCH))
+def test_a_connection_id_of_a_node_whose_clock_is_a_minute_ahead_is_good(
+    now: float, later: float
+) -> None:
+    ours, theirs = ConnectionIds(SECRET), ConnectionIds(SECRET)
+    ours.shared = True
+    assert ours.is_good(theirs.issue(V4, now), V4, now + later)
+    assert not ours.is_good(theirs.issue(V4, now), V4, now - 2 * EPOCH)
+    assert not ours.is_good(theirs.issue(V4, now), V4, now + 3 * EPOCH)
+
+
 def test_a_connection_id_is_good_from_its_address_and_by_its_secret_alone() -> None:
     ids = ConnectionIds(SECRET)
     given_out = ids.issue(V4, 1000.0)

@@ -462,3 +462,19 @@ def test_once_an_hour_the_log_tells_of_an_address_with_more_peers_than_are_liste
     for port in range(2000, 2010):
         tracker.announce(f"{port}", port=port)
     assert len(caplog.records) == 2
+
+
+def test_the_seeders_of_other_nodes_are_handed_out_in_the_place_of_ours() -> None:
+    tracker = Tracker()
+    near, far = OwnSeeder(7000), OwnSeeder(0, (compact_endpoint(packed("192.0.2.7"), 1),))
+    tracker.swarms.placed[HASH] = (near, None, far)
+    assert cut(tracker.announce("a").peers)[:3] == [
+        compact_endpoint(LOCAL, 7000),
+        OWN,
+        compact_endpoint(packed("192.0.2.7"), 1),
+    ]
+    tracker.swarms.placed[HASH] = ()
+    assert OWN not in cut(tracker.announce("b", "192.0.2.9").peers)
+    # Of a torrent that isn't placed, we are the only seeder.
+    tracker.swarms.placed = {OTHER: ()}
+    assert OWN in cut(tracker.announce("c", "192.0.2.10").peers)

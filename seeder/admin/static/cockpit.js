@@ -5,6 +5,7 @@ import { showFigures, showNotices, speed } from "./figures.js";
 import { listenToObjects, showObjects } from "./objects.js";
 import { showPeers } from "./peers.js";
 import { showNode } from "./node.js";
+import { showNodes } from "./nodes.js";
 import { Reader } from "./history.js";
 import { Plot, CACHE, S3, TRAFFIC } from "./plots.js";
 
@@ -76,6 +77,7 @@ function show() {
   showNotices(now, change);
   showFigures(now, before);
   showObjects(now, before, view, change);
+  showNodes(now.cluster);
   showPeers(now);
   showNode(now, before);
   reader.look(view.span, {}, now.at, now.started_at);
