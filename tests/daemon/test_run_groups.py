@@ -10,6 +10,7 @@ import trio
 
 from seeder.commands.report import ReportWanted, report
 from seeder.config.sections import Config, GatewaySettings
+from seeder.daemon.foundation import LEDGER
 from tests.admin.support import samples_of
 from tests.daemon.support import BODY, get, served, serving, until
 from tests.support.raw_peer import BLOCK, INTERESTED, UNCHOKE, handshake, message, request
