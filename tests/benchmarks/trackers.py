@@ -8,6 +8,7 @@ npm's bittorrent-tracker is the one in .webtorrent.
 import contextlib
 import json
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from tests.benchmarks.setup import http_origin
 from tests.e2e.daemon import SeederDaemon
 from tests.e2e.network import DAEMON_ADDRESS, FIRST_CLIENT_ADDRESS, Namespace
 from tests.support.objects import MIB, write_content
-from tests.support.processes import Child, HarnessError, python_environment
+from tests.support.processes import Child, HarnessError, poll_until, python_environment
 
 CLIENTS = "16.0.0.0/4"
 """Where the clients of `asker.c` are."""
@@ -186,8 +187,6 @@ def ours(
 
 
 def _serving(daemon: SeederDaemon, count: int) -> list[dict[str, str]]:
-    from tests.support.processes import poll_until
-
     found: list[dict[str, str]] = []
 
     def ready() -> bool:
@@ -249,8 +248,6 @@ def npm(network: Namespace, directory: Path, hashes: Sequence[str]) -> Iterator[
 
 
 def _listens(tracker: Running) -> bool:
-    import socket
-
     with contextlib.suppress(OSError):
         socket.create_connection((tracker.host, tracker.ports[0]), timeout=1).close()
         return True
