@@ -10,5 +10,6 @@ answers the tracker's pages, `datagrams` its UDP. `objects` answers for objects:
 bucket and key, `access` (with `sigv4`, and the secrets from `keys`) decides who may have them,
 `links` makes torrent files and magnet links, `webseed` and `downloads` (each a `download`) send the
 bytes, `s3errors` words refusals, `cors` says what pages of other sites may read. `buckets` answers
-for buckets, with pages from `listing`. The index is in `index`, `index_routes` and `index_pages`.
+for buckets, with pages from `listing`. `certificates` has what TLS on the listeners takes. The
+index is in `index`, `index_routes` and `index_pages`.
 """

@@ -5,7 +5,8 @@ Out: the reply, sent; its body is bytes, or a `BodySource` whose bytes are sent 
 
 Door: `server.serve`. `connection.Connection` is one client's socket as a state machine, `messages`
 has requests and replies as values, `sourced` sends a body from its source, `parts` is one of many
-parts, and `headers` reads and writes the headers that several handlers need: preconditions and
-ranges, Accept, Content-Disposition. Commands ask others' servers by `client.fetch`, within bounds
-of time, bytes and addresses.
+parts, `tls` puts TLS between a connection and its socket (a `wire` is either), and `headers` reads
+and writes the headers that several handlers need: preconditions and ranges, Accept,
+Content-Disposition. Commands ask others' servers by `client.fetch`, within bounds of time, bytes
+and addresses.
 """
