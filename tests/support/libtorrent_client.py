@@ -146,7 +146,7 @@ def local_settings(address: str, port: int) -> "lt.settings_pack":
     """Return the settings of a session that finds peers by the tracker and `connect` alone."""
     categories = lt.alert.category_t
     return {
-        "listen_interfaces": f"{address}:{port}",
+        "listen_interfaces": f"[{address}]:{port}" if ":" in address else f"{address}:{port}",
         "outgoing_interfaces": address,
         "allow_multiple_connections_per_ip": True,
         "enable_dht": False,

@@ -27,7 +27,6 @@ class Aria2(Leecher):
     def add(self, source: Path | str) -> None:
         options = {
             "dir": self.downloads,
-            "interface": self.address,
             "listen-port": self.port,
             # aria2 asks UDP trackers over the socket of its DHT; without a node to enter by, that
             # does nothing else.
@@ -41,6 +40,9 @@ class Aria2(Leecher):
             "summary-interval": 0,
             "enable-color": "false",
         }
+        if ":" not in self.address:
+            # It takes no address of IPv6 there.
+            options["interface"] = self.address
         if trusted := os.environ.get("SSL_CERT_FILE"):
             options["ca-certificate"] = trusted
         words = [self.program, "--no-conf", *self._ENCRYPTION[self.encryption]]

@@ -119,7 +119,7 @@ class QBittorrent(Leecher):
                 "WebUI\\HostHeaderValidation": "false",
                 "WebUI\\CSRFProtection": "false",
                 "WebUI\\AuthSubnetWhitelistEnabled": "true",
-                "WebUI\\AuthSubnetWhitelist": "0.0.0.0/0",
+                "WebUI\\AuthSubnetWhitelist": "0.0.0.0/0, ::/0",
             },
         }
 

@@ -65,7 +65,6 @@ def rtorrent_commands(
     """Return the commands with which rtorrent listens on one port and nothing else."""
     commands = {
         "system.daemon.set": "true",
-        "network.bind_address.set": address,
         "network.port_range.set": f"{port}-{port}",
         "network.port_random.set": "no",
         "dht.mode.set": "disable",
@@ -75,6 +74,9 @@ def rtorrent_commands(
         "directory.default.set": str(downloads),
         "pieces.hash.on_completion.set": "no",
     }
+    if ":" not in address:
+        # It takes no address of IPv6 there.
+        commands["network.bind_address.set"] = address
     if trusted := os.environ.get("SSL_CERT_FILE"):
         commands["network.http.cacert.set"] = trusted
     return "".join(f"{name} = {value}\n" for name, value in commands.items())

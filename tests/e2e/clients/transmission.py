@@ -23,7 +23,9 @@ class Transmission(Leecher):
         if encryption not in self._ENCRYPTION:
             raise ValueError("Transmission can't be told to refuse encryption")
         super().__init__(address, directory, encryption=encryption)
-        self._rpc_port = free_port(address)
+        # Its RPC is IPv4's.
+        self._rpc_address = "127.0.0.1" if ":" in address else address
+        self._rpc_port = free_port(self._rpc_address)
         self._session = ""
         (directory / "settings.json").write_text(json.dumps(self._settings()))
         self._child = Child(
@@ -57,7 +59,7 @@ class Transmission(Leecher):
         """Call Transmission's RPC and return the answer's arguments."""
         body = json.dumps({"method": method, "arguments": arguments})
         for _ in range(2):
-            connection = http.client.HTTPConnection(self.address, self._rpc_port, timeout=10)
+            connection = http.client.HTTPConnection(self._rpc_address, self._rpc_port, timeout=10)
             with contextlib.closing(connection):
                 headers = {"X-Transmission-Session-Id": self._session}
                 connection.request("POST", "/transmission/rpc", body, headers)
@@ -86,9 +88,9 @@ class Transmission(Leecher):
 
     def _settings(self) -> dict[str, object]:
         return {
-            "bind-address-ipv4": self.address,
+            f"bind-address-ipv{6 if ':' in self.address else 4}": self.address,
             "peer-port": self.port,
-            "rpc-bind-address": self.address,
+            "rpc-bind-address": self._rpc_address,
             "rpc-port": self._rpc_port,
             "rpc-whitelist-enabled": False,
             "rpc-host-whitelist-enabled": False,
