@@ -27,7 +27,7 @@ from seeder.tracker.handout import (
 
 NEAR_FOR_ONE_FAR = 9
 """One peer that is far away is added to so many near ones."""
-ENOUGH = 10
+ENOUGH = 5
 """Peers that an asker hears of, though most of them be far away, where fewer are near."""
 
 
