@@ -1,13 +1,17 @@
 """How a node stands to its cluster, for /status.json, /readyz and the metrics."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 
 from seeder.admin.exposition import Family
 from seeder.admin.nodes import NodeSummary, nodes_document
 from seeder.cluster.cluster import Cluster
+from seeder.cluster.exchange import ExchangeStatistics, SwarmExchange
 
 
-def cluster_document(cluster: Cluster | None, summary: NodeSummary) -> dict[str, object] | None:
+def cluster_document(
+    cluster: Cluster | None, exchange: SwarmExchange | None, summary: NodeSummary
+) -> dict[str, object] | None:
     """Return it in the form of /status.json; None for a node by itself, which does as told."""
     if cluster is None:
         return None
@@ -18,12 +22,17 @@ def cluster_document(cluster: Cluster | None, summary: NodeSummary) -> dict[str,
         "reason": cluster.fault,
         "since": health.since,
         "outages": health.outages,
+        "swarms": None if exchange is None else _exchange_document(exchange),
         "replicas": cluster.settings.replicas,
         **nodes_document(membership.members, membership.name, summary),
     }
 
 
-def cluster_metrics(cluster: Cluster | None) -> Iterator[Family]:
+def _exchange_document(exchange: SwarmExchange) -> dict[str, object]:
+    return {"untold": exchange.untold, **asdict(exchange.statistics)}
+
+
+def cluster_metrics(cluster: Cluster | None, exchange: SwarmExchange | None) -> Iterator[Family]:
     """Yield its families; a node by itself has no series of the first two."""
     alone = cluster is None
     up, members, outages = 0, 0, 0
@@ -37,3 +46,13 @@ def cluster_metrics(cluster: Cluster | None) -> Iterator[Family]:
         yield Family(name, "gauge", text, [] if alone else [("", value)])
     text = "How often the store of the cluster went away"
     yield Family("seeder_cluster_outages_total", "counter", text, [("", outages)])
+    told = ExchangeStatistics() if exchange is None else exchange.statistics
+    untold = [] if exchange is None else [("", float(exchange.untold))]
+    text = "Peers and visits heard here that the other nodes don't know yet"
+    yield Family("seeder_cluster_untold", "gauge", text, untold)
+    for name, text, value in (
+        ("seeder_cluster_told_total", "Peers that the other nodes were told of", told.told),
+        ("seeder_cluster_heard_total", "Peers that other nodes have told of", told.heard),
+        ("seeder_cluster_reloads_total", "How often all peers were read", told.reloads),
+    ):
+        yield Family(name, "counter", text, [("", value)])

@@ -19,6 +19,7 @@ from seeder.admin.stalls import STALLED, StalledObjects
 from seeder.admin.sums import Sums
 from seeder.cache.pieces import CacheStatistics
 from seeder.cluster.cluster import Cluster
+from seeder.cluster.exchange import SwarmExchange
 from seeder.gateway.certificates import LiveCertificate
 from seeder.http.tls import HandshakeResult
 from seeder.ledger.budget import Remaining
@@ -63,6 +64,7 @@ class NodeState:
     """What was counted by groups of addresses, those of the configuration."""
     cluster: Cluster | None = None
     """None for a node by itself."""
+    exchange: SwarmExchange | None = None
 
 
 class ProcessMetrics:
@@ -89,13 +91,13 @@ def node_metrics(node: NodeState) -> Iterator[Family | Histogram]:
     yield from _budget(node.budget)
     yield from _ledger(node.ledger)
     yield from _reloads(node.reloads)
-    yield from cluster_metrics(node.cluster)
     yield from _certificate(node.certificate)
     yield _counter(
         "seeder_turned_away_total",
         "Connections and requests that allow and deny of a section didn't let in",
         [(labels(section=name), node.turned_away.get(name, 0)) for name in DOORS],
     )
+    yield from cluster_metrics(node.cluster, node.exchange)
     yield Histogram(
         "seeder_loop_lag_seconds",
         "How late the event loop wakes a task; two measurements a second",

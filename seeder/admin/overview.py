@@ -26,6 +26,7 @@ from seeder.admin.stalls import StalledObjects, pace, stall_document
 from seeder.admin.sums import add_up
 from seeder.cache.pieces import PieceCache
 from seeder.cluster.cluster import Cluster
+from seeder.cluster.exchange import SwarmExchange
 from seeder.gateway.certificates import LiveCertificate
 from seeder.gateway.downloads import Downloads
 from seeder.http.tls import HandshakeResult
@@ -120,6 +121,8 @@ class Overview:
     """Returns how many torrents this node seeds."""
     started_at: float = field(default_factory=time.time)
     """Unix seconds."""
+    exchange: SwarmExchange | None = None
+    """What shares the swarms with its other nodes."""
     unready: str | None = "starting"
     """Why the node isn't ready; None once everything is open and loaded."""
     doors: Doors = field(default_factory=lambda: Doors(Door(), Door(), Door()))
@@ -226,7 +229,7 @@ class Overview:
 
     def cluster_document(self) -> dict[str, object] | None:
         """Return how the node and the others stand, in the form of /status.json."""
-        return cluster_document(self.cluster, self.node_summary())
+        return cluster_document(self.cluster, self.exchange, self.node_summary())
 
     def node_summary(self) -> NodeSummary:
         """Return how this node does, for the others of its cluster."""
@@ -341,6 +344,7 @@ class Overview:
             pulse=self.pulse,
             groups=accounts.ledger.groups.present(),
             cluster=self.cluster,
+            exchange=self.exchange,
         )
         parts: list[bytes] = []
         for part in slices((*node_metrics(node), *figures(sums, self.prices))):

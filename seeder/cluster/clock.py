@@ -20,15 +20,15 @@ class SharedClock:
     def __init__(self, local: Callable[[], float], wall: float) -> None:
         """`wall` is the time (Unix s) to go by until the store has told its own."""
         self._local = local
-        self._offset = wall - local()
-        self._samples: deque[tuple[float, float]] = deque(maxlen=SAMPLES)
-        """By how long each answer took: what is to be added to our clock (s)."""
+        self._offset = round((wall - local()) * _MICRO)
+        self._samples: deque[tuple[float, int]] = deque(maxlen=SAMPLES)
+        """By how long each answer took (s): what is to be added to our clock (us)."""
 
     def note(self, asked: float, answered: float, told: int) -> None:
         """Take in that the store said `told` (us) between two moments of our clock."""
         taken = answered - asked
-        offset = told / _MICRO - (asked + answered) / 2
-        if self._samples and abs(offset - self._offset) > JUMP + taken:
+        offset = told - round((asked + answered) / 2 * _MICRO)
+        if self._samples and abs(offset - self._offset) > (JUMP + taken) * _MICRO:
             self._samples.clear()
         self._samples.append((taken, offset))
         self._offset = min(self._samples)[1]
@@ -39,8 +39,8 @@ class SharedClock:
 
     def at(self, moment: float) -> int:
         """Return the time (us) of a moment of our clock (s)."""
-        return int((moment + self._offset) * _MICRO)
+        return round(moment * _MICRO) + self._offset
 
     def moment(self, time: int) -> float:
         """Return the moment of our clock (s) at a time (us)."""
-        return time / _MICRO - self._offset
+        return (time - self._offset) / _MICRO

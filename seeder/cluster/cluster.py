@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import trio
 
 from seeder.cluster.clock import SharedClock
+from seeder.cluster.exchange import SwarmExchange
 from seeder.cluster.health import Health
 from seeder.cluster.keys import Keys
 from seeder.cluster.members import Membership
@@ -17,6 +18,7 @@ from seeder.cluster.store import Store
 from seeder.config.sections import ClusterSettings
 from seeder.errors import ConfigError
 from seeder.files import read_file, replace_file, storage_errors
+from seeder.tracker.swarms import Swarms
 
 TOKEN = "node"
 """Below the state directory: what tells this node from another one of the same name."""
@@ -30,6 +32,7 @@ class Cluster:
     settings: ClusterSettings
     keys: Keys
     store: Store
+    clock: SharedClock
     health: Health
     membership: Membership
 
@@ -40,6 +43,20 @@ class Cluster:
             return self.membership.refused
         fault = self.health.fault
         return None if fault is None else f"the store of the cluster {fault}"
+
+    def share(self, swarms: Swarms) -> SwarmExchange:
+        """Return what makes these swarms one with those of the other nodes, while it runs.
+
+        None of them is open yet.
+        """
+        return SwarmExchange(
+            swarms,
+            store=self.store,
+            keys=self.keys,
+            clock=self.clock,
+            health=self.health,
+            membership=self.membership,
+        )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take part in the cluster until cancelled.
@@ -92,7 +109,7 @@ def cluster_over(store: Store, settings: ClusterSettings, name: str, state: Path
         clock=clock,
         health=health,
     )
-    return Cluster(settings, keys, store, health, membership)
+    return Cluster(settings, keys, store, clock, health, membership)
 
 
 def read_token(state: Path) -> str:

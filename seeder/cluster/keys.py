@@ -24,6 +24,24 @@ class Keys:
         return self._key("nodes")
 
     @property
+    def news(self) -> bytes:
+        """A stream: what nodes hear of peers, a batch an entry."""
+        return self._key("news")
+
+    def peers(self, bucket: int, shard: int) -> bytes:
+        """A hash: peers that were last seen in one span of time, by torrent and endpoint."""
+        return self._key("peers", str(bucket), str(shard))
+
+    @property
+    def counters(self) -> bytes:
+        """A sorted set: the nodes that have counted completions, by when they last did."""
+        return self._key("counters")
+
+    def completed(self, name: str) -> bytes:
+        """A hash: the completions that one node has counted, by torrent."""
+        return self._key("completed", name)
+
+    @property
     def era(self) -> bytes:
         """A text that is made anew when the store has lost what it held."""
         return self._key("era")

@@ -158,6 +158,17 @@ class RedisLink:
             # Once in the life of that Redis, or after SCRIPT FLUSH.
             return await self._call(b"EVAL", script.text, len(keys), *keys, *arguments)
 
+    async def read(
+        self, stream: bytes, after: bytes, *, most: int, wait: float
+    ) -> list[tuple[bytes, list[bytes]]]:
+        """Return up to `most` entries of a stream behind an id: ids and fields; StoreAway."""
+        block = max(1, int(1000 * wait))
+        words = (b"COUNT", most, b"BLOCK", block, b"STREAMS", stream, after)
+        reply: object = await self._call(b"XREAD", *words, wait=wait)
+        if reply is None:
+            return []
+        return cast("dict[bytes, list[tuple[bytes, list[bytes]]]]", reply)[stream]
+
     async def _call(self, command: bytes, *arguments: Argument, wait: float = 0.0) -> Reply:
         if not self._opened.is_set():
             with trio.move_on_after(PATIENCE + 1.0):

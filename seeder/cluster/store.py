@@ -1,4 +1,4 @@
-"""What is asked of the store: a script, which Redis runs as one.
+"""What is asked of the store: a script, which Redis runs as one, or what is new in a stream.
 
 Each is one round trip. A test that loses, doubles or delays what is asked wraps a `Store`.
 
@@ -8,7 +8,7 @@ No I/O.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 Reply: TypeAlias = "int | bytes | list[Reply] | None"
 """What a script returns: whole numbers, texts, nothing, and lists of these."""
@@ -28,6 +28,14 @@ class Script:
         object.__setattr__(self, "sha", digest.encode())
 
 
+class StreamEntry(NamedTuple):
+    """One entry of a stream."""
+
+    id: bytes
+    fields: Sequence[bytes]
+    """Names and values by turns."""
+
+
 class Store(Protocol):
     """The cluster's shared store; StoreAway from each method when it can't be asked, or refuses.
 
@@ -41,6 +49,14 @@ class Store(Protocol):
         self, script: Script, keys: Sequence[bytes], arguments: Sequence[Argument] = ()
     ) -> Reply:
         """Run a script and return what it returns."""
+
+    async def read(
+        self, stream: bytes, after: bytes, *, most: int, wait: float
+    ) -> list[StreamEntry]:
+        """Return up to `most` entries of a stream behind the id `after`.
+
+        If there is none, wait up to `wait` seconds for the first.
+        """
 
 
 def listed(reply: Reply) -> list[Reply]:

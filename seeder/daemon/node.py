@@ -18,6 +18,7 @@ from seeder.admin.accounts import Accounts
 from seeder.admin.cockpit import Cockpit
 from seeder.admin.overview import Overview
 from seeder.admin.routes import AdminRoutes
+from seeder.cluster.exchange import SwarmExchange
 from seeder.config.sections import Config
 from seeder.daemon.audience import NodeAudience
 from seeder.daemon.descriptors import Descriptors
@@ -29,6 +30,7 @@ from seeder.daemon.placement import Placement
 from seeder.daemon.public_address import PublicAddress
 from seeder.daemon.restraint import Restraint
 from seeder.daemon.swarm_file import SwarmFile
+from seeder.daemon.tasks import running
 from seeder.errors import ConfigError
 from seeder.gateway.access import Keyring, ReadKey
 from seeder.gateway.certificates import LiveCertificate
@@ -158,6 +160,7 @@ async def open_node(
         open_foundation(
             config, ledger, rng, resume=True, name=name, refresh=accounts.refresh
         ) as foundation,
+        _shared(swarms, foundation) as exchange,
         SwarmFile(swarms, config.state_directory / SWARMS).remembered(),
         trio.open_nursery() as nursery,
     ):
@@ -228,6 +231,7 @@ async def open_node(
             cluster=foundation.cluster,
             certificate=certificate,
             seeded=lambda: placement.seeded,
+            exchange=exchange,
         )
         if fellows is not None:
             fellows.summary = lambda: overview.node_summary().document()
@@ -295,6 +299,17 @@ def _make_swarms(
     swarms = Swarms(policy, own, rng=rng, groups=by_group.groups, by_group=by_group)
     swarms.loading = True
     return swarms
+
+
+@asynccontextmanager
+async def _shared(swarms: Swarms, foundation: Foundation) -> AsyncIterator[SwarmExchange | None]:
+    """Make the swarms one with those of the cluster's other nodes; None without a cluster."""
+    if foundation.cluster is None:
+        yield None
+        return
+    exchange = foundation.cluster.share(swarms)
+    async with running(exchange.run):
+        yield exchange
 
 
 def _make_uploads(

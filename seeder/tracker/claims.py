@@ -5,7 +5,7 @@ No more of it is counted than `seeder.tracker.belief` admits.
 No I/O.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
 from operator import sub
@@ -20,6 +20,7 @@ from seeder.tracker.announce import (
     AnnounceRequest,
 )
 from seeder.tracker.belief import Belief
+from seeder.tracker.journal import SharedPeer
 from seeder.tracker.saved import Counted, SavedSession
 
 _COMPLETIONS, _BYTES = range(2)
@@ -158,8 +159,11 @@ class Claims:
         memory: float,
         room: PastRoom,
         counted: Counted,
+        counts: Callable[[bytes], bool] | None = None,
     ) -> None:
         """Begin without sessions; `room` is all swarms'.
+
+        In a cluster `counts` says whether this node counts what a session claims, by its name.
 
         `counted` is what `account` was told in earlier runs; `memory` is how many seconds a session
         is kept.
@@ -173,6 +177,7 @@ class Claims:
         self._belief = belief
         self._memory = memory
         self._room = room
+        self._counts = counts
         self._owed = [0, 0]
         """Completions and bytes that the account has beyond what the adopted sessions know of."""
         self._told = [counted.completed, counted.claimed or 0]
@@ -226,15 +231,47 @@ class Claims:
         unsure, session.unsure = session.unsure, False
         if request.event is not AnnounceEvent.COMPLETED or session.completed:
             return session, False
+        return session, self._complete(session, request, endpoint, now, unsure)
+
+    def _complete(
+        self,
+        session: ClientSession,
+        request: AnnounceRequest,
+        endpoint: bytes,
+        now: float,
+        unsure: bool,
+    ) -> bool:
+        """Count that a session says it has completed; return whether that is counted now."""
+        if self._counts is not None and not self._counts(session.name):
+            return False
         if unsure and self._take_owed(_COMPLETIONS, 1):
             session.completed = True
-            return session, False
+            return False
         downloaded = request.left == 0 and (request.downloaded > 0 or not self.size)
         if downloaded and self._belief.admit_completion(endpoint[:-2], now):
             session.completed = True
             self._told[_COMPLETIONS] += 1
             self.account.completed()
-        return session, session.completed
+        return session.completed
+
+    def hear(self, session: ClientSession, told: SharedPeer, now: float, *, fresh: bool) -> bool:
+        """Take in what another node was told of a session; return whether it completed just now.
+
+        Of what isn't `fresh`, nothing is counted.
+        """
+        request, newer = told.request(), told.seen >= session.seen
+        if newer:
+            session.seen = told.seen
+        session.completed |= told.counted
+        if not fresh:
+            session.downloaded = max(session.downloaded, told.downloaded)
+            return False
+        if told.downloaded > session.downloaded or (newer and told.downloaded < session.downloaded):
+            self._count(session, request, told.endpoint, now)
+        if request.event is not AnnounceEvent.COMPLETED or session.completed:
+            return False
+        unsure, session.unsure = session.unsure, False
+        return self._complete(session, request, told.endpoint, now, unsure)
 
     def _count(
         self, session: ClientSession, request: AnnounceRequest, endpoint: bytes, now: float
@@ -247,6 +284,8 @@ class Claims:
                 session.claimed += counted
                 if session.unsure:
                     counted -= self._take_owed(_BYTES, counted)
+                if self._counts is not None and not self._counts(session.name):
+                    return
                 copies = counted / self.size
                 if counted and self._belief.admit_copies(endpoint[:-2], copies, now):
                     self._told[_BYTES] += counted

@@ -29,6 +29,7 @@ from seeder.tracker.handout import (
     endpoints_of,
     size_of,
 )
+from seeder.tracker.journal import SharedPeer, SwarmNews
 from seeder.tracker.locality import GroupedStands
 from seeder.tracker.neighbours import ListedPeer, Neighbours, StrangerLimits
 from seeder.tracker.rooms import Room
@@ -75,6 +76,7 @@ class Swarm:
     __slots__ = (
         "_info_hash",
         "_neighbours",
+        "_news",
         "_peers",
         "_policy",
         "_rng",
@@ -83,6 +85,7 @@ class Swarm:
         "_visits",
         "claims",
         "completed",
+        "completed_elsewhere",
         "seeds",
     )
 
@@ -96,8 +99,12 @@ class Swarm:
         visits: Visits,
         claims: Claims,
         groups: Groups | None = None,
+        news: SwarmNews | None = None,
     ) -> None:
+        """With `news` the other nodes of a cluster are told."""
         self.completed = 0
+        self.completed_elsewhere = 0
+        """What the other nodes have counted."""
         self.claims = claims
         self.seeds = 0
         """Peers with left=0, ours not counted."""
@@ -106,6 +113,7 @@ class Swarm:
         self._rng = rng
         self._room = room
         self._visits = visits
+        self._news = news
         self._peers: dict[bytes, ListedPeer] = {}
         self._stands = self._new_stands(groups)
         self._neighbours = Neighbours(self._stands, policy.strangers)
@@ -141,7 +149,7 @@ class Swarm:
         if request.event is AnnounceEvent.STOPPED:
             self._stop(request, endpoint, now)
             return NOBODY
-        peer = self._enter(request, endpoint, now)
+        peer = self._enter(request, endpoint, now, self._news)
         count = request.numwant
         if count is None:
             count = self._policy.default_numwant
@@ -164,10 +172,14 @@ class Swarm:
             own = ()
         return self._handout(endpoint, wants_nothing, count, own, place)
 
-    def _enter(self, request: AnnounceRequest, endpoint: bytes, now: float) -> ListedPeer | None:
+    def _enter(
+        self, request: AnnounceRequest, endpoint: bytes, now: float, news: SwarmNews | None
+    ) -> ListedPeer | None:
         """Add or refresh the peer that announces; None when it may not be listed."""
         # Popped and put back, so that the peers stay in the order of `seen`.
         peer = self._peers.pop(endpoint, None)
+        if news is not None:
+            news.heard(request, endpoint, peer, now)
         networks: Networks = ()
         if peer is None:
             networks = networks_of(endpoint[:-2])
@@ -175,6 +187,8 @@ class Swarm:
                 return None
         session, completed = self.claims.note(request, endpoint, now)
         self.completed += completed
+        if completed and news is not None:
+            news.counted(endpoint)
         if peer is None:
             wants_nothing = _wants_nothing(request)
             crowd = self._stands.crowd(endpoint, wants_nothing, Stand.FRONT)
@@ -247,6 +261,8 @@ class Swarm:
             if former is None or former not in at_address:
                 self._room.tell_crowded(networks, policy.peers_per_address, now)
                 return False
+            if self._news is not None:
+                self._news.left(self._told(former, AnnounceEvent.STOPPED, now))
             self._lose(former, now)
             # It may have been one of too many, after a restart with a lower cap.
             if len(neighbours.at(networks)) >= policy.peers_per_address:
@@ -307,7 +323,64 @@ class Swarm:
             return
         if session is not None:
             self.claims.note(request, endpoint, now)
+        if self._news is not None:
+            self._news.left(self._told(peer, AnnounceEvent.STOPPED, now))
         self._lose(peer, now)
+
+    # -- what the nodes of a cluster tell each other
+
+    def _told(self, peer: ListedPeer, event: AnnounceEvent, seen: float) -> SharedPeer:
+        session = peer.session
+        return SharedPeer(
+            self._info_hash,
+            peer.endpoint,
+            session.peer_id,
+            session.key,
+            seen,
+            session.downloaded,
+            event,
+            peer.complete,
+            peer.wants_nothing,
+            session.completed,
+        )
+
+    def tell(self, endpoint: bytes, event: AnnounceEvent) -> SharedPeer | None:
+        """Return what others are told of a peer that announced an event; None if it has gone."""
+        peer = self._peers.get(endpoint)
+        return None if peer is None else self._told(peer, event, peer.seen)
+
+    def endpoints(self) -> tuple[bytes, ...]:
+        """Return the endpoints of all listed peers."""
+        return tuple(self._peers)
+
+    def hear(self, told: SharedPeer, now: float, *, fresh: bool) -> None:
+        """Take in what another node has heard of a peer; the newest word counts.
+
+        Peers pass the same limits as if they had announced here. What they claim is counted if the
+        word is `fresh`, and the count is up to this node.
+        """
+        news = self._news
+        if news is None or news.is_old(told):
+            return
+        endpoint, seen, request = told.endpoint, told.seen, told.request()
+        if told.gone:
+            news.remember_gone(told)
+        peer, known = self._peers.get(endpoint), self.claims.find(request, endpoint)
+        if not told.gone and (peer is None or peer.seen < seen):
+            unsure = known is None or known.unsure
+            downloaded = told.downloaded if known is None else known.downloaded
+            paused = told.wants_nothing and not told.complete
+            event = AnnounceEvent.PAUSED if paused else AnnounceEvent.NONE
+            as_seen = request._replace(event=event, downloaded=downloaded)
+            listed = self._enter(as_seen, endpoint, seen, None)
+            if listed is not None:
+                known = listed.session
+                known.unsure = unsure
+        if known is not None and self.claims.hear(known, told, now, fresh=fresh):
+            self.completed += 1
+            news.counted(endpoint)
+        if told.gone and peer is not None and peer.seen < seen:
+            self._lose(peer, seen)
 
     def _handout(
         self,
@@ -352,7 +425,8 @@ class Swarm:
 
     def counts(self) -> ScrapeCounts:
         """Return what a scrape shows; our own seeder is one of the complete peers."""
-        return ScrapeCounts(self.seeds + 1, self.completed, len(self._peers) - self.seeds)
+        completed = self.completed + self.completed_elsewhere
+        return ScrapeCounts(self.seeds + 1, completed, len(self._peers) - self.seeds)
 
     def expire(self, oldest: float) -> int:
         """Drop the peers and sessions last seen before `oldest`; return how many peers."""
@@ -365,6 +439,8 @@ class Swarm:
             self._drop(peer)
             self.claims.drop(peer.session)
         self.claims.expire(oldest)
+        if self._news is not None:
+            self._news.expire(oldest)
         return len(gone)
 
     def expel(self, admits: Callable[[bytes], bool]) -> int:

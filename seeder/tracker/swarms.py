@@ -1,6 +1,6 @@
 """The tracker's swarms, only of torrents that we serve. No I/O."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple, Protocol
@@ -14,6 +14,7 @@ from seeder.tracker.belief import Belief
 from seeder.tracker.claims import ClaimCounter, Claims, GroupCounter, PastRoom
 from seeder.tracker.crowd import RandomFloats
 from seeder.tracker.handout import OwnPlace
+from seeder.tracker.journal import Journal, SharedPeer, SharedVisit, SwarmNews
 from seeder.tracker.rooms import Room
 from seeder.tracker.saved import Counted, SavedSwarm, SwarmRow, from_row, to_rows
 from seeder.tracker.swarm import Swarm, SwarmPolicy
@@ -124,6 +125,8 @@ class Swarms:
         # Sessions outlive their peers, so that a client that stops and starts counts nothing anew.
         self._past = PastRoom(policy.peers)
         self._visits = Visits()
+        self.journal: Journal | None = None
+        """What other nodes are told; set before any torrent is opened where there is a cluster."""
         self.tallies = TrackerTallies()
         """What was asked, counted where it is answered."""
 
@@ -154,7 +157,7 @@ class Swarms:
             if swarm.claims.account is not claims:
                 swarm.claims.rebook(claims, counted)
             return
-        policy, visits = self.policy, self._visits
+        policy, visits, journal = self.policy, self._visits, self.journal
         account = Claims(
             size,
             claims,
@@ -162,6 +165,7 @@ class Swarms:
             memory=policy.expiry,
             room=self._past,
             counted=counted,
+            counts=None if journal is None else journal.counts,
         )
         swarm = Swarm(
             info_hash,
@@ -171,7 +175,10 @@ class Swarms:
             visits=visits,
             claims=account,
             groups=self._groups,
+            news=None if journal is None else SwarmNews(journal, info_hash),
         )
+        if journal is not None:
+            journal.open(info_hash)
         self._swarms[info_hash] = swarm
         account.by_group = None if self._groups is None else self._by_group
         swarm.completed = counted.completed
@@ -278,6 +285,59 @@ class Swarms:
         swarm = self._swarms.get(info_hash)
         if swarm is not None:
             swarm.visited(address, at_once, now)
+            if self.journal is not None:
+                self.journal.visited(info_hash, address, at_once)
+
+    # -- what the nodes of a cluster tell each other
+
+    def tell(self, info_hash: InfoHash, endpoint: bytes, event: AnnounceEvent) -> SharedPeer | None:
+        """Return what others are told of a peer that announced an event; None if it has gone."""
+        swarm = self._kept_swarm(info_hash)
+        return None if swarm is None else swarm.tell(endpoint, event)
+
+    def tell_all(self) -> Iterator[SharedPeer]:
+        """Yield what others are told of every peer; other tasks may run in between."""
+        for info_hash, swarm in self._kept():
+            for endpoint in swarm.endpoints():
+                told = swarm.tell(endpoint, AnnounceEvent.NONE)
+                if told is not None and self._is_kept(info_hash, swarm):
+                    yield told
+
+    def hear(self, told: SharedPeer, now: float, *, fresh: bool) -> None:
+        """Take in what another node has heard of a peer: see `Swarm.hear`."""
+        swarm = self._kept_swarm(told.info_hash)
+        if swarm is not None and told.seen >= now - self.policy.expiry:
+            swarm.hear(told, now, fresh=fresh)
+            self.changes += 1
+
+    def hear_visit(self, visit: SharedVisit, now: float) -> None:
+        """Take in that a peer came to the seeder of another node."""
+        swarm = self._swarms.get(visit.info_hash)
+        if swarm is not None:
+            swarm.visited(visit.address, visit.at_once, now)
+
+    def completed_here(self, info_hash: InfoHash) -> int:
+        """Return how many completions this node has counted."""
+        swarm = self._kept_swarm(info_hash)
+        return 0 if swarm is None else swarm.completed
+
+    def open_torrents(self) -> Set[InfoHash]:
+        """Return the torrents that are open."""
+        return self._swarms.keys()
+
+    def is_kept(self, info_hash: InfoHash) -> bool:
+        """Tell whether a torrent is open, or rests."""
+        return self._kept_swarm(info_hash) is not None
+
+    def hear_completed(self, info_hash: InfoHash, count: int) -> None:
+        """Take in how many completions the other nodes have counted."""
+        swarm = self._kept_swarm(info_hash)
+        if swarm is not None:
+            swarm.completed_elsewhere = count
+
+    def _kept_swarm(self, info_hash: InfoHash) -> Swarm | None:
+        swarm = self._swarms.get(info_hash)
+        return self._resting.get(info_hash, (None, ""))[0] if swarm is None else swarm
 
     def scrape(self, info_hashes: Iterable[InfoHash]) -> dict[InfoHash, ScrapeCounts]:
         """Return the counts of each swarm; zeros for a torrent that we don't serve."""

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from seeder.cluster import members
-from tests.cluster.support import MakeNode, make_node
+from seeder.cluster import exchange, members
+from tests.cluster.support import MakeNode, MakeTracker, make_node, make_tracker
 from tests.support.redis import RedisServer, why_no_redis
 
 
@@ -16,6 +16,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have nodes say more often that they are there."""
     monkeypatch.setattr(members, "BEAT", 0.05)
     monkeypatch.setattr(members, "SILENCE", 3.0)
+    monkeypatch.setattr(exchange, "TELL_EVERY", 0.02)
+    monkeypatch.setattr(exchange, "RETRY", 0.05)
+    monkeypatch.setattr(exchange, "WAIT", 0.2)
 
 
 @pytest.fixture
@@ -31,3 +34,9 @@ def redis() -> Iterator[RedisServer]:
 def node(redis: RedisServer, nursery: trio.Nursery, tmp_path: Path) -> MakeNode:
     """Return a maker of nodes that take part in a cluster over that Redis."""
     return make_node(redis.url, nursery, tmp_path)
+
+
+@pytest.fixture
+def tracker(node: MakeNode, nursery: trio.Nursery) -> MakeTracker:
+    """Return a maker of nodes with swarms."""
+    return make_tracker(node, nursery)

@@ -1,14 +1,22 @@
 """Nodes of a cluster, as far as this room goes."""
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import trio
+import trio.testing
 
 from seeder.cluster.cluster import Cluster, make_cluster
 from seeder.config.sections import ClusterSettings
+from seeder.torrent.info import InfoHash
+from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest
+from seeder.tracker.swarm import SwarmPolicy
+from seeder.tracker.swarms import OwnSeeder, Swarms
+
+POLICY = SwarmPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +26,8 @@ class RunningNode:
     cluster: Cluster
     scope: trio.CancelScope
     ended: trio.Event
+    also: trio.CancelScope
+    """Of what runs on it, and ends before it."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -25,8 +35,68 @@ class RunningNode:
 
     async def stop(self) -> None:
         """End it in good order."""
+        self.also.cancel()
+        await trio.testing.wait_all_tasks_blocked(0.01)
         self.scope.cancel()
         await self.ended.wait()
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a node has counted for a torrent: its account in the ledger."""
+
+    claimed: int = 0
+    completions: int = 0
+
+    def delivered_claimed(self, count: int) -> None:
+        self.claimed += count
+
+    def completed(self) -> None:
+        self.completions += 1
+
+
+class Tracker:
+    """A node's swarms, shared with the others' while the node runs."""
+
+    def __init__(self, node: RunningNode, policy: SwarmPolicy) -> None:
+        self.node = node
+        self.swarms = Swarms(policy, OwnSeeder(6881), rng=random.Random(1))
+        self.exchange = node.cluster.share(self.swarms)
+        self.counts: dict[InfoHash, Counts] = {}
+
+    def open(self, info_hash: InfoHash, size: int = 1000) -> Counts:
+        """Open a torrent's swarm, as one that is served."""
+        counts = self.counts.setdefault(info_hash, Counts())
+        self.swarms.open(info_hash, size=size, claims=counts)
+        return counts
+
+    def announce(
+        self,
+        info_hash: InfoHash,
+        client: int,
+        event: AnnounceEvent = AnnounceEvent.NONE,
+        *,
+        port: int = 7000,
+        **request: Any,
+    ) -> AnnounceReply:
+        """Announce for the client of this number: it has an address and a peer id of its own."""
+        source = bytes((10, *client.to_bytes(3, "big")))
+        peer_id = b"-TT0000-%012d" % client
+        request = {"left": 1000, "key": b"secret", **request}
+        asked = AnnounceRequest(info_hash, peer_id, port, event=event, **request)
+        return self.swarms.announce(asked, source, None, trio.current_time())
+
+    def clients(self, info_hash: InfoHash) -> set[int]:
+        """Return the numbers of the clients that are listed."""
+        swarm = self.swarms._kept_swarm(info_hash)
+        assert swarm is not None
+        return {int.from_bytes(endpoint[1:4], "big") for endpoint in swarm.endpoints()}
+
+
+class MakeTracker(Protocol):
+    """Starts a node by this name, with swarms."""
+
+    async def __call__(self, name: str, policy: SwarmPolicy = ..., **settings: Any) -> Tracker: ...
 
 
 class MakeNode(Protocol):
@@ -52,7 +122,27 @@ def make_node(url: str, nursery: trio.Nursery, directory: Path) -> MakeNode:
                 ended.set()
 
         await nursery.start(run)
-        return RunningNode(cluster, scope, ended)
+        return RunningNode(cluster, scope, ended, trio.CancelScope())
+
+    return make
+
+
+def make_tracker(node: MakeNode, nursery: trio.Nursery) -> MakeTracker:
+    """Return a maker of nodes with swarms that run in the nursery."""
+
+    async def make(name: str, policy: SwarmPolicy = POLICY, **settings: Any) -> Tracker:
+        tracker = Tracker(await node(name, **settings), policy)
+        scope, ended = tracker.node.also, trio.Event()
+
+        async def run() -> None:
+            try:
+                with scope:
+                    await tracker.exchange.run()
+            finally:
+                ended.set()
+
+        nursery.start_soon(run)
+        return tracker
 
     return make
 

@@ -1,0 +1,396 @@
+"""The swarms of all nodes as one: each tells what it hears, and hears what the others tell.
+
+An announce is answered from this node's memory and waits for nothing. What is new of it stands in
+the journal; a few times a second a batch of that goes to the store, which keeps it for nodes that
+come later and passes it on in a stream. A node that starts, that was away for too long or finds
+the store emptied reads all anew, and tells all that it knows.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+from zlib import crc32
+
+import trio
+
+from seeder.cluster import records
+from seeder.cluster.clock import SharedClock
+from seeder.cluster.health import Health
+from seeder.cluster.keys import Keys
+from seeder.cluster.members import Membership
+from seeder.cluster.scripts import BOUNDS, NAMES, SCAN, SIZES, TELL
+from seeder.cluster.store import Argument, Reply, Store, StreamEntry, listed, numbered, texted
+from seeder.errors import StoreAway
+from seeder.net.slices import Slices
+from seeder.torrent.info import InfoHash
+from seeder.tracker.journal import Journal, SharedPeer
+from seeder.tracker.swarms import Swarms
+
+TELL_EVERY = 0.25
+"""Seconds between two batches."""
+BATCH = 300
+"""Peers of one batch: some milliseconds of Redis' time."""
+STREAM = 5_000
+"""Batches that the stream keeps about: who was away for longer reads all anew."""
+STREAM_KEPT = 3_600
+"""Seconds after which a stream is forgotten that nobody writes."""
+SPAN = 900
+"""Seconds of peers that share a key, with which they expire."""
+SHARDS = 16
+"""Keys among which the peers of one span are spread, so that none is too large to be dropped."""
+MOST_STORED = 4_000_000 // SHARDS
+"""Peers under one key: about 600 MB for a span are the end of what the store is given."""
+COUNTS_KEPT = 90 * 86_400
+"""Seconds after which the completions are forgotten that a node counted which is gone for good."""
+READS = 100
+"""Entries of the stream that are read at a time."""
+WAIT = 2.0
+"""Seconds that a read waits for the first."""
+SCANNED = 500
+"""Peers that are read at a time where all are read."""
+AT_ONCE = 8
+"""Reads under way then."""
+RETRY = 1.0
+"""Seconds before the store is asked again that was away."""
+RECENT = 10.0
+"""Seconds of the stream that a node reads which starts."""
+FUTURE = 60.0
+"""Seconds by which the time of a peer may be ahead; beyond that it is wrong."""
+_BEGIN = b"0-0"
+_MICRO = 1_000_000
+
+
+@dataclass(slots=True)
+class ExchangeStatistics:
+    """What was told and heard since the start, in peers."""
+
+    told: int = 0
+    heard: int = 0
+    reloads: int = 0
+    """How often all was read."""
+    damaged: int = 0
+    """What was no peer, or of another format."""
+
+
+class SwarmExchange:
+    """Tells the store what the swarms' journal has, and the swarms what the store has."""
+
+    def __init__(
+        self,
+        swarms: Swarms,
+        *,
+        store: Store,
+        keys: Keys,
+        clock: SharedClock,
+        health: Health,
+        membership: Membership,
+    ) -> None:
+        """Give the swarms a journal; none of them is open yet."""
+        self._swarms = swarms
+        self._store = store
+        self._keys = keys
+        self._clock = clock
+        self._health = health
+        self._membership = membership
+        grid = min(SPAN, swarms.policy.interval / 2)
+        self._journal = swarms.journal = Journal(grid, self.counts)
+        self._place: bytes | None = None
+        """The id of the entry that was read last; None before it is known where to begin."""
+        self._unsure = False
+        """Whether entries may be lost between that one and the next."""
+        self._wants_all = True
+        self._completed: dict[InfoHash, dict[bytes, int]] = {}
+        self.statistics = ExchangeStatistics()
+        membership.era_listeners.append(self._begin_anew)
+
+    @property
+    def untold(self) -> int:
+        """How much was heard here that the others don't know yet."""
+        return len(self._journal)
+
+    def counts(self, session: bytes) -> bool:
+        """Tell whether this node counts what a session claims: one of the members does."""
+        names = self._membership.names
+        if len(names) < 2:
+            return True
+        return max(names, key=partial(_weight, session)) == self._membership.name
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Tell and hear until cancelled; then tell what is left."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keep_telling)
+                nursery.start_soon(self._keep_hearing)
+                nursery.start_soon(self._keep_reading)
+                task_status.started()
+        finally:
+            with trio.move_on_after(RETRY, shield=True):
+                await self._tell_rest()
+
+    def _begin_anew(self) -> None:
+        """The store has lost what it held."""
+        self._place = _BEGIN
+        self._wants_all = True
+        self._journal.everything = True
+        self._journal.counted |= self._swarms.open_torrents()
+
+    # -- telling
+
+    async def _keep_telling(self) -> None:
+        while True:
+            await trio.sleep(TELL_EVERY)
+            try:
+                if self._journal.everything:
+                    await self._tell_everything()
+                await self._tell_rest()
+            except StoreAway as error:
+                self._health.failed("swarms", error.reason)
+                await trio.sleep(RETRY)
+
+    async def _tell_rest(self) -> None:
+        """Tell what is new, in batches; StoreAway."""
+        journal = self._journal
+        while len(journal) or journal.counted:
+            taken = journal.take(BATCH)
+            counted = {journal.counted.pop() for _ in range(min(BATCH, len(journal.counted)))}
+            peers = [
+                what
+                if isinstance(what, SharedPeer)
+                else self._swarms.tell(info_hash, endpoint, what)
+                for (info_hash, endpoint), what in taken.items()
+            ]
+            try:
+                await self._tell([peer for peer in peers if peer is not None], counted)
+            except BaseException:
+                journal.give_back(taken)
+                journal.counted |= counted
+                raise
+
+    async def _tell_everything(self) -> None:
+        """Tell every peer that is known; StoreAway."""
+        batch: list[SharedPeer] = []
+        slices = Slices()
+        for peer in self._swarms.tell_all():
+            batch.append(peer)
+            if len(batch) == BATCH:
+                await self._tell(batch, ())
+                batch.clear()
+            elif slices.is_over:
+                await slices.turn()
+        await self._tell(batch, ())
+        self._journal.everything = False
+
+    async def _tell(self, peers: Sequence[SharedPeer], counted: Iterable[InfoHash]) -> None:
+        """Tell of some peers, of torrents' completions and of all visits; StoreAway."""
+        swarms, keys, clock = self._swarms, self._keys, self._clock
+        counts = [records.pack_count(each, swarms.completed_here(each)) for each in counted]
+        pairs = [(records.name_of(peer), records.pack(peer, clock.at)) for peer in peers]
+        visits = [records.pack_visit(visit) for visit in self._journal.take_visits()]
+        numbers: dict[bytes, int] = {}
+        written: list[Argument] = []
+        for name, value in pairs:
+            key = keys.peers(records.time_of(value) // (SPAN * _MICRO), crc32(name) % SHARDS)
+            written += (numbers.setdefault(key, len(numbers) + 4), name, value)
+        mine = self._membership.name
+        await self._store.run(
+            TELL,
+            [keys.news, keys.counters, keys.completed(mine), *numbers],
+            (
+                mine,
+                STREAM,
+                STREAM_KEPT,
+                int(swarms.policy.expiry) + SPAN,
+                MOST_STORED,
+                COUNTS_KEPT,
+                records.join(pairs),
+                records.join(visits),
+                records.join(counts),
+                len(counts),
+                *(part for pair in counts for part in pair),
+                *written,
+            ),
+        )
+        self.statistics.told += len(pairs)
+        self._health.works("swarms")
+
+    # -- hearing
+
+    async def _keep_hearing(self) -> None:
+        while True:
+            try:
+                await self._hear_some()
+                self._health.works("news")
+            except StoreAway as error:
+                self._health.failed("news", error.reason)
+                self._unsure = True
+                await trio.sleep(RETRY)
+
+    async def _hear_some(self) -> None:
+        """Read what is new in the stream; StoreAway."""
+        if self._place is None or self._unsure:
+            await self._find_place()
+        place = self._place
+        assert place is not None
+        entries = await self._store.read(self._keys.news, place, most=READS, wait=WAIT)
+        if self._place != place:
+            return  # the store was emptied meanwhile
+        for entry in entries:
+            await self._hear(entry)
+            self._place = entry.id
+        # Who is behind may be overtaken by what the stream drops.
+        self._unsure = len(entries) == READS
+
+    async def _find_place(self) -> None:
+        """See where the stream begins and ends; if entries were missed, all is to be read."""
+        first, last = map(texted, listed(await self._store.run(BOUNDS, [self._keys.news])))
+        if self._place is None:
+            # The others may have left it to this node to count what came since its first beat.
+            self._place = b"%d-0" % max(0, _number(last)[0] - int(1000 * RECENT))
+        elif _number(self._place) < _number(first):
+            self._place = _BEGIN
+            self._wants_all = True
+        self._unsure = False
+
+    async def _hear(self, entry: StreamEntry) -> None:
+        fields = dict(zip(entry.fields[::2], entry.fields[1::2], strict=False))
+        node = fields.get(b"n", b"")
+        if node == self._membership.name.encode():
+            return
+        await self._apply(records.split(fields.get(b"p", b"")), None, fresh=True)
+        now = trio.current_time()
+        try:
+            for name, value in records.split(fields.get(b"v", b"")):
+                self._swarms.hear_visit(records.unpack_visit(name, value), now)
+            for name, value in records.split(fields.get(b"c", b"")):
+                self._note_completed(node, *records.unpack_count(name, value))
+        except ValueError:
+            self.statistics.damaged += 1
+
+    async def _apply(
+        self,
+        pairs: Iterable[tuple[bytes, bytes]],
+        wanted: frozenset[InfoHash] | None,
+        *,
+        fresh: bool,
+    ) -> None:
+        """Tell the swarms of peers, those of `wanted` torrents if not None."""
+        swarms, moment, statistics, slices = (
+            self._swarms,
+            self._clock.moment,
+            self.statistics,
+            Slices(),
+        )
+        try:
+            for name, value in pairs:
+                if wanted is None or name[:20] in wanted:
+                    try:
+                        peer = records.unpack(name, value, moment)
+                    except ValueError:
+                        statistics.damaged += 1
+                        continue
+                    now = trio.current_time()
+                    if peer.seen > now:
+                        if peer.seen > now + FUTURE:
+                            statistics.damaged += 1
+                            continue
+                        peer = peer._replace(seen=now)
+                    swarms.hear(peer, now, fresh=fresh)
+                    statistics.heard += 1
+                if slices.is_over:
+                    await slices.turn()
+        except ValueError:
+            statistics.damaged += 1
+
+    def _note_completed(self, node: bytes, info_hash: InfoHash, count: int) -> None:
+        if not self._swarms.is_kept(info_hash):
+            return
+        counts = self._completed.setdefault(info_hash, {})
+        counts[node] = count
+        self._swarms.hear_completed(info_hash, sum(counts.values()))
+
+    # -- reading all
+
+    async def _keep_reading(self) -> None:
+        while True:
+            await trio.sleep(2 * TELL_EVERY)
+            opened = frozenset(self._journal.opened)
+            if self._place is None or not (self._wants_all or opened):
+                continue
+            everything, self._wants_all = self._wants_all, False
+            self._journal.opened -= opened
+            try:
+                await self._read_all(None if everything else opened)
+            except StoreAway as error:
+                self._health.failed("swarms", error.reason)
+                self._wants_all |= everything
+                self._journal.opened |= opened
+                await trio.sleep(RETRY)
+
+    async def _read_all(self, wanted: frozenset[InfoHash] | None) -> None:
+        """Read the peers of all torrents, or of `wanted` ones, and what was counted; StoreAway."""
+        now = self._clock.now() // _MICRO
+        oldest = now - int(self._swarms.policy.expiry)
+        for span in range(oldest // SPAN, now // SPAN + 1):
+            keys = [self._keys.peers(span, shard) for shard in range(SHARDS)]
+            sizes = map(numbered, listed(await self._store.run(SIZES, keys)))
+            await self._scan([key for key, size in zip(keys, sizes, strict=True) if size], wanted)
+        mine = self._membership.name.encode()
+        for node in map(texted, listed(await self._store.run(NAMES, [self._keys.counters]))):
+            if node != mine:
+                await self._scan_counts(node)
+        self.statistics.reloads += 1
+
+    async def _scan(self, keys: Sequence[bytes], wanted: frozenset[InfoHash] | None) -> None:
+        room = trio.CapacityLimiter(AT_ONCE)
+        failures: list[StoreAway] = []
+
+        async def scan(key: bytes) -> None:
+            cursor = b"0"
+            async with room:
+                while not failures:
+                    try:
+                        cursor, pairs = await self._scan_some(key, cursor)
+                    except StoreAway as error:
+                        failures.append(error)
+                        return
+                    await self._apply(pairs, wanted, fresh=False)
+                    if cursor == b"0":
+                        return
+
+        async with trio.open_nursery() as nursery:
+            for key in keys:
+                nursery.start_soon(scan, key)
+        if failures:
+            raise StoreAway(failures[0].reason)
+
+    async def _scan_counts(self, node: bytes) -> None:
+        key, cursor = self._keys.completed(node.decode()), b"0"
+        while True:
+            cursor, pairs = await self._scan_some(key, cursor)
+            for name, value in pairs:
+                try:
+                    self._note_completed(node, *records.unpack_count(name, value))
+                except ValueError:
+                    self.statistics.damaged += 1
+            if cursor == b"0":
+                return
+
+    async def _scan_some(
+        self, key: bytes, cursor: bytes
+    ) -> tuple[bytes, Sequence[tuple[bytes, bytes]]]:
+        after, found = listed(await self._store.run(SCAN, [key], (cursor, SCANNED)))
+        parts: Sequence[Reply] = listed(found)
+        pairs = zip(map(texted, parts[::2]), map(texted, parts[1::2]), strict=True)
+        return texted(after), list(pairs)
+
+
+def _weight(session: bytes, name: str) -> bytes:
+    """Return what says which member counts a session (rendezvous hashing)."""
+    return blake2b(session + name.encode(), digest_size=8).digest()
+
+
+def _number(entry: bytes) -> tuple[int, int]:
+    """Return an id as what it is ordered by."""
+    milliseconds, _, number = entry.partition(b"-")
+    return int(milliseconds or 0), int(number or 0)

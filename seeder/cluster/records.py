@@ -1,0 +1,122 @@
+"""Peers as the store has them: a name of 26 or 38 bytes, a value of 37 and the client's key.
+
+The name is the info hash and the compact endpoint, the value when the peer was heard of (us, 8
+bytes), what of it (a byte of flags), `downloaded` (8), the peer id (20) and the key. Of two values
+for one name the later one counts, and of two of the same time the greater one: so it doesn't matter
+what is lost, doubled or late on the way. That a completion was counted outlasts a later value of
+the same client.
+
+No I/O.
+"""
+
+import struct
+from collections.abc import Callable, Iterable, Iterator
+
+from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT
+from seeder.torrent.info import InfoHash
+from seeder.torrent.layout import SHA1_LENGTH
+from seeder.tracker.announce import MOST_KEY_BYTES, AnnounceEvent
+from seeder.tracker.journal import SharedPeer, SharedVisit
+
+_HEAD = struct.Struct(">QBQ20s")
+_SIZES = struct.Struct(">BB")
+_COMPLETE, _WANTS_NOTHING, _COUNTED = 1, 2, 128
+_EVENTS = (
+    AnnounceEvent.NONE,
+    AnnounceEvent.STARTED,
+    AnnounceEvent.COMPLETED,
+    AnnounceEvent.STOPPED,
+)
+_EVENT_SHIFT = 4
+_LARGEST = 2**64 - 1
+
+
+def name_of(peer: SharedPeer) -> bytes:
+    """Return the name of a peer."""
+    return peer.info_hash + peer.endpoint
+
+
+def pack(peer: SharedPeer, at: Callable[[float], int]) -> bytes:
+    """Return the value of a peer; `at` makes the time that all share (us) of ours (s)."""
+    event = _EVENTS.index(peer.event) if peer.event in _EVENTS else 0
+    flags = (
+        peer.complete * _COMPLETE
+        + peer.wants_nothing * _WANTS_NOTHING
+        + peer.counted * _COUNTED
+        + (event << _EVENT_SHIFT)
+    )
+    downloaded = min(peer.downloaded, _LARGEST)
+    return _HEAD.pack(max(0, at(peer.seen)), flags, downloaded, peer.peer_id) + peer.key
+
+
+def time_of(value: bytes) -> int:
+    """Return when a packed peer was heard of (us)."""
+    return int.from_bytes(value[:8], "big")
+
+
+def unpack(name: bytes, value: bytes, moment: Callable[[int], float]) -> SharedPeer:
+    """Return the peer of a name and a value; ValueError. `moment` is the inverse of `at`."""
+    endpoint = name[SHA1_LENGTH:]
+    key = value[_HEAD.size :]
+    if len(endpoint) not in (V4_ENDPOINT, V6_ENDPOINT) or endpoint[-2:] == b"\0\0":
+        raise ValueError("not the name of a peer")
+    if len(value) < _HEAD.size or len(key) > MOST_KEY_BYTES:
+        raise ValueError("not a peer's value")
+    seen, flags, downloaded, peer_id = _HEAD.unpack_from(value)
+    event = (flags & ~_COUNTED) >> _EVENT_SHIFT
+    if event >= len(_EVENTS):
+        raise ValueError("not a peer's flags")
+    return SharedPeer(
+        InfoHash(name[:SHA1_LENGTH]),
+        endpoint,
+        peer_id,
+        key,
+        moment(seen),
+        downloaded,
+        _EVENTS[event],
+        bool(flags & _COMPLETE),
+        bool(flags & _WANTS_NOTHING),
+        bool(flags & _COUNTED),
+    )
+
+
+def join(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return names and values in one piece."""
+    return b"".join(_SIZES.pack(len(name), len(value)) + name + value for name, value in pairs)
+
+
+def split(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the names and values of what `join` made; ValueError at anything else."""
+    at, end = 0, len(data)
+    while at < end:
+        if at + _SIZES.size > end:
+            raise ValueError("torn")
+        name, value = _SIZES.unpack_from(data, at)
+        at += _SIZES.size
+        if at + name + value > end:
+            raise ValueError("torn")
+        yield data[at : at + name], data[at + name : at + name + value]
+        at += name + value
+
+
+def pack_visit(visit: SharedVisit) -> tuple[bytes, bytes]:
+    """Return a visit as a name and a value."""
+    return visit.info_hash + visit.address, min(visit.at_once, 0xFFFF).to_bytes(2, "big")
+
+
+def unpack_visit(name: bytes, value: bytes) -> SharedVisit:
+    """Return the visit of a name and a value; ValueError."""
+    address = name[SHA1_LENGTH:]
+    if len(address) not in (V4_ENDPOINT - 2, V6_ENDPOINT - 2) or len(value) != 2:
+        raise ValueError("not a visit")
+    return SharedVisit(InfoHash(name[:SHA1_LENGTH]), address, int.from_bytes(value, "big"))
+
+
+def pack_count(info_hash: bytes, count: int) -> tuple[bytes, bytes]:
+    """Return a number of completions as a name and a value."""
+    return info_hash, b"%d" % count
+
+
+def unpack_count(name: bytes, value: bytes) -> tuple[InfoHash, int]:
+    """Return what a name and a value say of completions; ValueError."""
+    return InfoHash(name), max(0, int(value))
