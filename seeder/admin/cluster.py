@@ -54,5 +54,6 @@ def cluster_metrics(cluster: Cluster | None, exchange: SwarmExchange | None) -> 
         ("seeder_cluster_told_total", "Peers that the other nodes were told of", told.told),
         ("seeder_cluster_heard_total", "Peers that other nodes have told of", told.heard),
         ("seeder_cluster_reloads_total", "How often all peers were read", told.reloads),
+        ("seeder_cluster_damaged_total", "What was told and is no peer", told.damaged),
     ):
         yield Family(name, "counter", text, [("", value)])

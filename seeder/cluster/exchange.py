@@ -6,6 +6,7 @@ come later and passes it on in a stream. A node that starts, that was away for t
 the store emptied reads all anew, and tells all that it knows.
 """
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,7 @@ from seeder.cluster.store import Argument, Reply, Store, StreamEntry, listed, nu
 from seeder.errors import StoreAway
 from seeder.net.slices import Slices
 from seeder.torrent.info import InfoHash
+from seeder.torrent.layout import SHA1_LENGTH
 from seeder.tracker.journal import Journal, SharedPeer
 from seeder.tracker.swarms import Swarms
 
@@ -47,6 +49,8 @@ READS = 100
 """Entries of the stream that are read at a time."""
 WAIT = 2.0
 """Seconds that a read waits for the first."""
+MOST_LATE = 20_000
+"""Peers that are kept until what is known of their torrents was read."""
 SCANNED = 500
 """Peers that are read at a time where all are read."""
 AT_ONCE = 8
@@ -70,7 +74,7 @@ class ExchangeStatistics:
     reloads: int = 0
     """How often all was read."""
     damaged: int = 0
-    """What was no peer, or of another format."""
+    """What was told and is no peer."""
 
 
 class SwarmExchange:
@@ -100,6 +104,11 @@ class SwarmExchange:
         self._unsure = False
         """Whether entries may be lost between that one and the next."""
         self._wants_all = True
+        self._reading: frozenset[InfoHash] | None = frozenset()
+        """Torrents whose peers are being read now; None is all."""
+        self._late: deque[tuple[bytes, bytes]] = deque(maxlen=MOST_LATE)
+        """Peers that were heard of before it was read what is known of their torrents: by that it
+        is seen what was counted already."""
         self._completed: dict[InfoHash, dict[bytes, int]] = {}
         self.statistics = ExchangeStatistics()
         membership.era_listeners.append(self._begin_anew)
@@ -257,7 +266,7 @@ class SwarmExchange:
         node = fields.get(b"n", b"")
         if node == self._membership.name.encode():
             return
-        await self._apply(records.split(fields.get(b"p", b"")), None, fresh=True)
+        await self._hear_peers(records.split(fields.get(b"p", b"")))
         now = trio.current_time()
         try:
             for name, value in records.split(fields.get(b"v", b"")):
@@ -266,6 +275,27 @@ class SwarmExchange:
                 self._note_completed(node, *records.unpack_count(name, value))
         except ValueError:
             self.statistics.damaged += 1
+
+    async def _hear_peers(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take in what was heard just now, as far as it is known what was before."""
+        ready = []
+        try:
+            for pair in pairs:
+                if self._is_ready(pair[0][:SHA1_LENGTH]):
+                    ready.append(pair)
+                else:
+                    self._late.append(pair)
+        except ValueError:
+            self.statistics.damaged += 1
+        await self._apply(ready, None, fresh=True)
+
+    def _is_ready(self, info_hash: bytes) -> bool:
+        """Tell whether it was read what the others know of a torrent's peers."""
+        if self._wants_all or self._reading is None or len(info_hash) != SHA1_LENGTH:
+            return False
+        known = InfoHash(info_hash)
+        waits = known in self._journal.opened or known in self._reading
+        return not waits and self._swarms.is_kept(known)
 
     async def _apply(
         self,
@@ -281,26 +311,21 @@ class SwarmExchange:
             self.statistics,
             Slices(),
         )
-        try:
-            for name, value in pairs:
-                if wanted is None or name[:20] in wanted:
-                    try:
-                        peer = records.unpack(name, value, moment)
-                    except ValueError:
-                        statistics.damaged += 1
-                        continue
-                    now = trio.current_time()
-                    if peer.seen > now:
-                        if peer.seen > now + FUTURE:
-                            statistics.damaged += 1
-                            continue
-                        peer = peer._replace(seen=now)
-                    swarms.hear(peer, now, fresh=fresh)
-                    statistics.heard += 1
-                if slices.is_over:
-                    await slices.turn()
-        except ValueError:
-            statistics.damaged += 1
+        for name, value in pairs:
+            if slices.is_over:
+                await slices.turn()
+            if wanted is not None and name[:SHA1_LENGTH] not in wanted:
+                continue
+            now = trio.current_time()
+            try:
+                peer = records.unpack(name, value, moment)
+                if peer.seen > now + FUTURE:
+                    raise ValueError("not of our time")
+            except ValueError:
+                statistics.damaged += 1
+                continue
+            swarms.hear(peer._replace(seen=min(peer.seen, now)), now, fresh=fresh)
+            statistics.heard += 1
 
     def _note_completed(self, node: bytes, info_hash: InfoHash, count: int) -> None:
         if not self._swarms.is_kept(info_hash):
@@ -319,13 +344,18 @@ class SwarmExchange:
                 continue
             everything, self._wants_all = self._wants_all, False
             self._journal.opened -= opened
+            self._reading = None if everything else opened
             try:
-                await self._read_all(None if everything else opened)
+                await self._read_all(self._reading)
             except StoreAway as error:
                 self._health.failed("swarms", error.reason)
                 self._wants_all |= everything
                 self._journal.opened |= opened
                 await trio.sleep(RETRY)
+            finally:
+                self._reading = frozenset()
+            late, self._late = self._late, deque(maxlen=MOST_LATE)
+            await self._hear_peers(late)
 
     async def _read_all(self, wanted: frozenset[InfoHash] | None) -> None:
         """Read the peers of all torrents, or of `wanted` ones, and what was counted; StoreAway."""

@@ -23,7 +23,7 @@ MOST_VISITS = 10_000
 """Visits that are kept; others are not told of more."""
 
 
-class Former(Protocol):
+class Remembered(Protocol):
     """A listed peer."""
 
     @property
@@ -159,7 +159,7 @@ class SwarmNews:
         self._gone: dict[bytes, float] = {}
 
     def heard(
-        self, request: AnnounceRequest, endpoint: bytes, former: Former | None, now: float
+        self, request: AnnounceRequest, endpoint: bytes, former: Remembered | None, now: float
     ) -> None:
         """Note an announce if it says anything new; `former` is the peer as it was before."""
         event = request.event
