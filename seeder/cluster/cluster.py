@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import trio
 
+from seeder.cluster.budgets import BudgetLease
 from seeder.cluster.clock import SharedClock
 from seeder.cluster.exchange import SwarmExchange
 from seeder.cluster.health import Health
@@ -18,6 +19,7 @@ from seeder.cluster.store import Store
 from seeder.config.sections import ClusterSettings
 from seeder.errors import ConfigError
 from seeder.files import read_file, replace_file, storage_errors
+from seeder.ledger.budget import Budget
 from seeder.tracker.swarms import Swarms
 
 TOKEN = "node"
@@ -56,6 +58,17 @@ class Cluster:
             clock=self.clock,
             health=self.health,
             membership=self.membership,
+        )
+
+    def spend(self, budget: Budget) -> BudgetLease:
+        """Return what has the nodes spend a budget together, while it runs."""
+        return BudgetLease(
+            budget,
+            store=self.store,
+            keys=self.keys,
+            health=self.health,
+            membership=self.membership,
+            nodes=self.settings.replicas,
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

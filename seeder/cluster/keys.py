@@ -41,6 +41,10 @@ class Keys:
         """A hash: the completions that one node has counted, by torrent."""
         return self._key("completed", name)
 
+    def budget(self, limit: str, period: int) -> bytes:
+        """A hash: what each node has spent of one limit in one period, and may spend."""
+        return self._key("budget", limit, str(period))
+
     @property
     def era(self) -> bytes:
         """A text that is made anew when the store has lost what it held."""

@@ -143,6 +143,11 @@ class Membership:
         """The members' names, sorted."""
         return tuple(member.name for member in self.members)
 
+    @property
+    def is_patient(self) -> bool:
+        """Whether others may be there of which a store that was away doesn't know yet."""
+        return trio.current_time() < self._patient_until
+
     def reached_at(
         self, *, peer: Sequence[str], http: Sequence[str], admin: Sequence[str] = ()
     ) -> None:
@@ -250,7 +255,7 @@ class Membership:
             member = _member(texted(called).decode(errors="replace"), texted(text))
             if self.refused or member.name != self.name:
                 others[member.name] = member
-        if trio.current_time() < self._patient_until:
+        if self.is_patient:
             others = self._others | others
         before, self._others = self._others, others
         if before == others:

@@ -81,3 +81,39 @@ return sizes
 SCAN = Script("return redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])")
 
 NAMES = Script("return redis.call('ZRANGE', KEYS[1], 0, 999)")
+
+LEASE = Script("""
+-- ARGV: node, seconds that a lease holds, then for each of KEYS the amount, what this node has
+-- spent, the least slice, the seconds that the key is kept, and what it knows that others spent.
+-- A node's entry is "TIME SPENT UPTO".
+local now = tonumber(redis.call('TIME')[1])
+local result = {}
+for i, key in ipairs(KEYS) do
+  local at = 5 * i - 2
+  local amount, spent, least = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+  local others, promised, nodes = 0, 0, 1
+  local all = redis.call('HGETALL', key)
+  for j = 1, #all, 2 do
+    local time, theirs, upto = string.match(all[j + 1], '^(%S+) (%S+) (%S+)$')
+    time, theirs, upto = tonumber(time), tonumber(theirs), tonumber(upto)
+    if all[j] == ARGV[1] then
+      spent = math.max(spent, theirs or 0)
+    elseif theirs then
+      others = others + theirs
+      if now - time < tonumber(ARGV[2]) then
+        nodes = nodes + 1
+        promised = promised + math.max(0, upto - theirs)
+      end
+    end
+  end
+  others = math.max(others, tonumber(ARGV[at + 4]))
+  local free = math.max(0, amount - others - promised - spent)
+  local upto = spent + math.min(free, math.max(free / 2, least))
+  redis.call('HSET', key, ARGV[1], string.format('%.0f %.17g %.17g', now, spent, upto))
+  redis.call('EXPIRE', key, ARGV[at + 3])
+  table.insert(result, string.format('%.17g', others))
+  table.insert(result, string.format('%.17g', upto))
+  table.insert(result, nodes)
+end
+return result
+""")

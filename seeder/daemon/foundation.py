@@ -124,6 +124,8 @@ async def open_foundation(
         async with AsyncExitStack() as stack:
             if cluster is not None:
                 await stack.enter_async_context(running(cluster.run))
+                # Limits may come with a reload.
+                await stack.enter_async_context(running(cluster.spend(budget).run))
             if workshop is not None:
                 await stack.enter_async_context(running(workshop.run))
             for task in (

@@ -5,12 +5,16 @@ began. Between two updates the budget itself counts what is read from S3, and se
 reads under way will bring: a read begins only if what is left allows it. A level that was reached
 stays until the period is over or the budget is changed, so that nothing flaps.
 
+The nodes of a cluster spend a budget together (`share`): the levels go by what all have spent, and
+a read by what this node was granted of the rest, which it knows before it reads.
+
 No I/O.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from math import inf
 
 from seeder.errors import BudgetSpent
 from seeder.ledger.counters import Counters, Tally
@@ -104,23 +108,68 @@ class Remaining:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Stake:
+    """What a node has spent of a limit, for the others of its cluster."""
+
+    limit: Limit
+    period: int
+    """Days since 1970-01-01, or months since the year 0."""
+    ends: float
+    """When that is over (Unix s)."""
+    spent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a node may spend of a limit; of the same resource and period as its stake."""
+
+    stake: Stake
+    others: float
+    """What the other nodes have spent."""
+    upto: float
+    """What this node may have spent in the end."""
+
+
 @dataclass(slots=True)
 class _LimitState:
     """A limit, what was spent of it at the last update, and its highest level in its period."""
 
     limit: Limit
+    nodes: int = 1
+    """Nodes that spend it together, as far as is known."""
     period: int = -1
-    spent: float = 0.0
+    own: float = 0.0
+    others: float = 0.0
+    """What the cluster's other nodes have spent."""
+    upto: float = inf
+    """What this node may have spent in the end, whatever is left of the limit."""
     level: Level = Level.NORMAL
+
+    @property
+    def spent(self) -> float:
+        """What all nodes have spent."""
+        return self.own + self.others
+
+    @property
+    def room(self) -> float:
+        """What this node may still spend."""
+        return min(self.limit.amount - self.others, self.upto) - self.own
 
     def update(self, periods: _Periods, totals: Counters, prices: Prices) -> None:
         limit = self.limit
         start = periods.start(limit.period)
         used, before = totals.minus(start), start.minus(periods.month_start)
-        self.spent = max(0, limit.resource.of(used, prices, before))
+        self.own = max(0, limit.resource.of(used, prices, before))
         if self.period != periods.number(limit.period):
             self.period, self.level = periods.number(limit.period), Level.NORMAL
+            self.others, self.upto = 0.0, self._fair
         self.level = max(self.level, limit.level(self.spent))
+
+    @property
+    def _fair(self) -> float:
+        """The part of this node while nobody knows what the others spend."""
+        return inf if self.nodes == 1 else self.limit.amount / self.nodes
 
 
 class Budget:
@@ -137,6 +186,7 @@ class Budget:
     ) -> None:
         """`totals` are the ledger's; `spent` is their part in the periods of `now` (Unix s)."""
         self.level = Level.NORMAL
+        self._nodes = 1
         self._periods = _Periods(
             _day(now), _month(now), totals.minus(spent.today), totals.minus(spent.this_month)
         )
@@ -153,7 +203,7 @@ class Budget:
     ) -> Level:
         """Set other limits; what was spent still counts, the levels begin anew."""
         self._prices = prices
-        self._states = [_LimitState(limit) for limit in limits]
+        self._states = [_LimitState(limit, self._nodes) for limit in limits]
         return self.update(totals, now)
 
     def update(self, totals: Counters, now: float) -> Level:
@@ -221,6 +271,39 @@ class Budget:
         resets_at = self._periods.end(limit.period)
         return Remaining(limit, state.spent, state.level, resets_at)
 
+    # -- the nodes of a cluster
+
+    def begin_sharing(self, nodes: int) -> None:
+        """Spend no more than a fair part until it is known what the others spend."""
+        self._nodes = nodes
+        for state in self._states:
+            state.nodes = nodes
+            state.upto = state.own + max(0.0, state.limit.amount - state.own) / nodes
+
+    def stakes(self) -> tuple[Stake, ...]:
+        """Return what this node has spent of each limit, all that was read included."""
+        read, periods = self._read.counters, self._periods
+        return tuple(
+            Stake(
+                state.limit,
+                state.period,
+                periods.end(state.limit.period),
+                state.own + state.limit.resource.of(read, self._prices, self._this_month),
+            )
+            for state in self._states
+        )
+
+    def share(self, grants: Sequence[Grant], nodes: int) -> None:
+        """Take in what was granted for these stakes; so many `nodes` spend together."""
+        self._nodes = nodes
+        for state in self._states:
+            for grant in grants:
+                if (grant.stake.limit, grant.stake.period) == (state.limit, state.period):
+                    state.others, state.upto = grant.others, grant.upto
+            state.nodes = nodes
+            state.level = max(state.level, state.limit.level(state.spent))
+        self.level = max((each.level for each in self._states), default=Level.NORMAL)
+
     # -- reading from S3
 
     def check(self, size: int) -> None:
@@ -234,10 +317,12 @@ class Budget:
             limit = state.limit
             if not size and limit.resource is not Resource.ORIGIN_REQUESTS:
                 continue
-            spent = state.spent + limit.resource.of(pending, self._prices, this_month)
-            if state.level >= Level.CACHE_ONLY or spent >= limit.amount:
+            more = limit.resource.of(pending, self._prices, this_month)
+            if state.level >= Level.CACHE_ONLY or state.spent + more >= limit.amount:
                 until = show_moment(self._periods.end(limit.period))
                 raise BudgetSpent(f"{limit} is spent: nothing is read from S3 until {until}")
+            if more >= state.room:
+                raise BudgetSpent(f"{limit}: this node's part is spent until it gets another one")
 
     def admit(self, meter: Meter, size: int) -> "Reading":
         """Let a request begin that brings up to `size` bytes; BudgetSpent.

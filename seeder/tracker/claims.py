@@ -23,6 +23,9 @@ from seeder.tracker.belief import Belief
 from seeder.tracker.journal import SharedPeer
 from seeder.tracker.saved import Counted, SavedSession
 
+CLOCKS_DIFFER = 1.0
+"""Seconds by which what another node heard must be later to be the beginning of another download:
+the clocks of two nodes don't agree to the millisecond."""
 _COMPLETIONS, _BYTES = range(2)
 _KEYED, _KEYLESS = b"k", b"@"
 
@@ -259,14 +262,13 @@ class Claims:
 
         Of what isn't `fresh`, nothing is counted.
         """
-        request, newer = told.request(), told.seen >= session.seen
-        if newer:
-            session.seen = told.seen
+        request, later = told.request(), told.seen > session.seen + CLOCKS_DIFFER
+        session.seen = max(session.seen, told.seen)
         session.completed |= told.counted
         if not fresh:
             session.downloaded = max(session.downloaded, told.downloaded)
             return False
-        if told.downloaded > session.downloaded or (newer and told.downloaded < session.downloaded):
+        if told.downloaded > session.downloaded or (later and told.downloaded < session.downloaded):
             self._count(session, request, told.endpoint, now)
         if request.event is not AnnounceEvent.COMPLETED or session.completed:
             return False
