@@ -4,6 +4,7 @@ right again."""
 import logging
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,13 @@ import pytest
 import trio
 
 from seeder.cluster import link
-from tests.cluster.support import MakeNode, make_node, until
+from seeder.ledger.budget import Budget, Spent
+from seeder.ledger.counters import Counters
+from seeder.ledger.limits import Limit, Period, Resource
+from seeder.ledger.savings import Prices
+from seeder.torrent.info import InfoHash
+from seeder.tracker.announce import AnnounceEvent
+from tests.cluster.support import MakeNode, MakeTracker, make_node, until
 from tests.support.ports import free_port
 from tests.support.redis import RedisServer, why_no_redis
 
@@ -151,7 +158,7 @@ async def test_a_password_that_is_wrong_or_missing_is_told(
 
 
 async def test_a_user_of_its_own_has_all_that_the_documentation_gives_it(
-    node: MakeNode, redis: RedisServer, tmp_path: Path
+    tracker: MakeTracker, redis: RedisServer, tmp_path: Path
 ) -> None:
     documentation = (Path(__file__).parents[2] / "config" / "README.md").read_text()
     line = next(x for x in documentation.splitlines() if x.startswith("ACL SETUSER seeder "))
@@ -161,10 +168,18 @@ async def test_a_user_of_its_own_has_all_that_the_documentation_gives_it(
     password.touch(mode=0o600)
     password.write_text("secret")
     url = redis.url.replace("unix://", "unix://seeder@")
-    one = await node("one", store=url, password_file=password)
-    two = await node("two", store=url, password_file=password)
-    await until(lambda: one.names == two.names == ("one", "two"))
-    assert one.cluster.health.up
+    one, two = [await tracker(name, store=url, password_file=password) for name in ("one", "two")]
+    await until(lambda: one.node.names == two.node.names == ("one", "two"))
+    torrent = InfoHash(b"1" * 20)
+    for each in (one, two):
+        each.open(torrent)
+    one.announce(torrent, 1, AnnounceEvent.COMPLETED, left=0, downloaded=1000)
+    await until(lambda: two.swarms.counts(torrent).downloaded == 1)
+    await until(lambda: two.exchange.statistics.reloads > 0)
+    limit = Limit(Resource.ORIGIN_BYTES, Period.DAY, 10**9)
+    budget = Budget([limit], Prices(0.0, 0.0), totals=Counters(), spent=Spent(), now=time.time())
+    await one.node.cluster.spend(budget)._try_lease()
+    assert one.node.cluster.health.up
 
 
 @pytest.fixture
