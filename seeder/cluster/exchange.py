@@ -7,16 +7,18 @@ the store emptied reads all anew, and tells all that it knows.
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
+from secrets import token_hex
 from zlib import crc32
 
 import trio
 
 from seeder.cluster import records
 from seeder.cluster.clock import SharedClock
+from seeder.cluster.copies import SharedCopies
 from seeder.cluster.health import Health
 from seeder.cluster.keys import Keys
 from seeder.cluster.members import Membership
@@ -110,6 +112,11 @@ class SwarmExchange:
         """Peers that were heard of before it was read what is known of their torrents: by that it
         is seen what was counted already."""
         self._completed: dict[InfoHash, dict[bytes, int]] = {}
+        self.admits: Callable[[bytes], bool] = bool
+        """Whether this node's tracker lets an address (packed) in; all are, unless told otherwise.
+        """
+        self.copies = SharedCopies(token_hex(8))
+        """What addresses had of torrents, by whichever node."""
         self.statistics = ExchangeStatistics()
         membership.era_listeners.append(self._begin_anew)
 
@@ -160,7 +167,7 @@ class SwarmExchange:
     async def _tell_rest(self) -> None:
         """Tell what is new, in batches; StoreAway."""
         journal = self._journal
-        while len(journal) or journal.counted:
+        while len(journal) or journal.counted or self.copies.has_news:
             taken = journal.take(BATCH)
             counted = {journal.counted.pop() for _ in range(min(BATCH, len(journal.counted)))}
             peers = [
@@ -215,11 +222,13 @@ class SwarmExchange:
                 records.join(pairs),
                 records.join(visits),
                 records.join(counts),
+                *self.copies.to_tell(),
                 len(counts),
                 *(part for pair in counts for part in pair),
                 *written,
             ),
         )
+        self.copies.told()
         self.statistics.told += len(pairs)
         self._health.works("swarms")
 
@@ -269,6 +278,7 @@ class SwarmExchange:
         await self._hear_peers(records.split(fields.get(b"p", b"")))
         now = trio.current_time()
         try:
+            self.copies.hear(node, fields.get(b"b", b""), fields.get(b"k", b""), now)
             for name, value in records.split(fields.get(b"v", b"")):
                 self._swarms.hear_visit(records.unpack_visit(name, value), now)
             for name, value in records.split(fields.get(b"c", b"")):
@@ -323,6 +333,8 @@ class SwarmExchange:
                     raise ValueError("not of our time")
             except ValueError:
                 statistics.damaged += 1
+                continue
+            if not self.admits(peer.endpoint[:-2]):
                 continue
             swarms.hear(peer._replace(seen=min(peer.seen, now)), now, fresh=fresh)
             statistics.heard += 1

@@ -172,6 +172,9 @@ async def open_node(
         elsewhere: set[InfoHash] = set()
         hub = _make_hub(uploads, catalog, swarms, doors.peer, elsewhere)
         placement = Placement(foundation.split, catalog, swarms, hub, elsewhere)
+        if exchange is not None:
+            exchange.copies.share(uploads.slots.history)
+            exchange.admits = doors.tracker.admits
         foundation.history.figures = partial(
             node_figures, foundation.origins, foundation.cache, hub
         )

@@ -9,10 +9,12 @@ end; what is sent to them hasn't, since a /24 may be a cluster of 250 honest mac
 had much, they come last, and get what nobody else wants. No I/O.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
+from seeder.cluster.copies import CopiesNews
 from seeder.net.addresses import Networks
 from seeder.net.shares import Shares
 from seeder.units import MIB
@@ -122,6 +124,8 @@ class AddressHistory:
 
     def __init__(self, *, half_life: float = 86400.0, most: int = 20_000) -> None:
         self._memories = tuple(_Memory(half_life, most) for _ in range(3))
+        self.news: Callable[[CopiesNews], None] | None = None
+        """Is told what is counted here, where other nodes of a cluster count it as well."""
 
     def add(
         self,
@@ -141,11 +145,21 @@ class AddressHistory:
         for level in range(len(networks)):
             counted = sent if level else sent / clients
             self._memories[level].add(torrent, networks[level:], now, counted, fetched)
+        if self.news is not None:
+            self.news(CopiesNews(torrent, networks[0], sent, sent / clients, fetched))
+
+    def hear(self, news: CopiesNews, networks: Networks, now: float) -> None:
+        """Count what an address of these networks had from another node of the cluster."""
+        for level, memory in enumerate(self._memories[: len(networks)]):
+            sent = news.sent if level else news.shared
+            memory.add(news.torrent, networks[level:], now, sent, news.fetched)
 
     def take_back(self, torrent: bytes, networks: Networks, now: float, *, fetched: int) -> None:
         """Count bytes no more that were to be read from S3 a moment ago, and weren't."""
         for memory, network in zip(self._memories, networks, strict=False):
             memory.take_back(torrent, network, now, fetched)
+        if self.news is not None:
+            self.news(CopiesNews(torrent, networks[0], 0, 0.0, -fetched))
 
     def had(self, torrent: bytes, networks: Networks, now: float) -> list[Had]:
         """Return what an address and the networks around it had of a torrent, narrowest first."""
@@ -192,7 +206,8 @@ class _Memory:
             self._shares.add(entry)
         left = self._left(entry, now)
         entry.sent = entry.sent * left + sent
-        entry.fetched = entry.fetched * left + fetched
+        # What another node takes back may be more than what is left of it.
+        entry.fetched = max(0.0, entry.fetched * left + fetched)
         entry.at = now
 
     def take_back(self, torrent: bytes, network: bytes, now: float, fetched: int) -> None:

@@ -200,6 +200,15 @@ async def test_caps_hold_for_what_other_nodes_tell(tracker: MakeTracker) -> None
     assert a.swarms.statistics(OTHER).peers == 59
 
 
+async def test_who_isnt_let_in_here_isnt_listed_here(tracker: MakeTracker) -> None:
+    a, b = await pair(tracker)
+    b.exchange.admits = lambda address: address != bytes((10, 0, 0, 1))
+    for client in (1, 2):
+        a.announce(ONE, client, STARTED)
+    await until(lambda: 2 in b.clients(ONE))
+    assert b.clients(ONE) == {2}
+
+
 async def test_visits_at_one_seeder_are_known_at_all_trackers(tracker: MakeTracker) -> None:
     a, b = await pair(tracker)
     for client in range(1, 30):
