@@ -19,6 +19,7 @@ import trio
 from rich.console import Console
 
 from seeder import __version__
+from seeder.cluster.cluster import explain_cluster
 from seeder.commands.check import check_online
 from seeder.commands.diagnose import diagnose as diagnose_torrent
 from seeder.commands.diagnose import render_diagnosis
@@ -172,6 +173,7 @@ def check(path: Path, instance: str | None, online: bool) -> None:
     try:
         read_keys(config.gateway, without=unseen)
         certificate = _certificate(config)
+        about_cluster = tuple(explain_cluster(config.cluster))
     except ConfigError as error:
         _fail(error)
     prefixes = sum(entry.prefix is not None for entry in config.objects)
@@ -182,7 +184,7 @@ def check(path: Path, instance: str | None, online: bool) -> None:
     about_tls = () if certificate is None else _doubts(config, certificate)
     for warning in chain(advise(config), doubt(config), doubt_machine(config), about_tls):
         click.echo(f"warning: {warning}")
-    for line in explain_limits(config):
+    for line in (*about_cluster, *explain_limits(config)):
         click.echo(line)
     for line in explain_groups(config.tracker.groups, config.peer.public_address):
         click.echo(line)

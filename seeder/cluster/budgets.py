@@ -17,7 +17,7 @@ from seeder.cluster.health import Health
 from seeder.cluster.keys import Keys
 from seeder.cluster.members import Membership
 from seeder.cluster.scripts import LEASE
-from seeder.cluster.store import Argument, Reply, Store, listed, numbered, texted
+from seeder.cluster.store import Argument, Reply, Store, listed, numbered, reason_of, texted
 from seeder.errors import StoreAway
 from seeder.ledger.budget import Budget, Grant, Stake
 from seeder.ledger.limits import Resource
@@ -72,8 +72,8 @@ class BudgetLease:
             return
         try:
             await self._lease(stakes)
-        except StoreAway as error:
-            self._health.failed("budget", error.reason)
+        except (StoreAway, ValueError) as error:
+            self._health.failed("budget", reason_of(error))
             self._budget.share(self._fair_parts(), self._nodes)
         else:
             self._health.works("budget")

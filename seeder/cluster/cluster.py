@@ -1,10 +1,13 @@
 """A node's part in its cluster, built of the settings: the store, the members, how they stand."""
 
+import os
+import re
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from secrets import token_hex
-from urllib.parse import urlsplit
 
 import trio
 
@@ -16,6 +19,7 @@ from seeder.cluster.keys import Keys
 from seeder.cluster.members import Membership
 from seeder.cluster.password import read_password
 from seeder.cluster.store import Store
+from seeder.config.secrets import CREDENTIALS
 from seeder.config.sections import ClusterSettings
 from seeder.errors import ConfigError
 from seeder.files import read_file, replace_file, storage_errors
@@ -109,6 +113,26 @@ def make_cluster(settings: ClusterSettings, name: str, state: Path) -> Cluster |
     return cluster_over(RedisStore(address, settings.name or name), settings, name, state)
 
 
+def explain_cluster(
+    settings: ClusterSettings, environment: Mapping[str, str] = os.environ
+) -> Iterator[str]:
+    """Yield a line that says which cluster a node is of, if any; ConfigError.
+
+    A password that only a systemd service can read isn't looked at, unless we are one.
+    """
+    if settings.store is None:
+        return
+    if find_spec("coredis") is None:
+        raise ConfigError(['cluster.store: takes the extra "redis": pip install "seeder[redis]"'])
+    if settings.password_credential is None or environment.get(CREDENTIALS):
+        read_password(settings, environment)
+    count = settings.replicas
+    yield (
+        f"cluster: the nodes that share {shown(settings.store)} (prefix {settings.prefix}); each"
+        f" object is seeded by {count} of them (cluster.replicas)"
+    )
+
+
 def cluster_over(store: Store, settings: ClusterSettings, name: str, state: Path) -> Cluster:
     """Return the node's part in a cluster over this store; StorageError."""
     keys = Keys(settings.prefix)
@@ -128,9 +152,10 @@ def cluster_over(store: Store, settings: ClusterSettings, name: str, state: Path
 def read_token(state: Path) -> str:
     """Return the token of a state directory, made at the first time; StorageError."""
     path = state / TOKEN
-    with storage_errors(path, "read"):
-        data = read_file(path, _TOKEN_LENGTH + 1)
-    text = b"" if data is None else data.strip()
+    try:
+        text = (read_file(path, _TOKEN_LENGTH + 1) or b"").strip()
+    except OSError:  # whatever lies there is replaced, or can't be
+        text = b""
     if len(text) == _TOKEN_LENGTH and text.isalnum():
         return text.decode()
     token = token_hex(_TOKEN_LENGTH // 2)
@@ -141,5 +166,4 @@ def read_token(state: Path) -> str:
 
 def shown(store: str) -> str:
     """Return a store's URL without its user."""
-    parts = urlsplit(store)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return re.sub("//[^/]*@", "//", store)

@@ -23,7 +23,16 @@ from seeder.cluster.health import Health
 from seeder.cluster.keys import Keys
 from seeder.cluster.members import Membership
 from seeder.cluster.scripts import BOUNDS, NAMES, SCAN, SIZES, TELL
-from seeder.cluster.store import Argument, Reply, Store, StreamEntry, listed, numbered, texted
+from seeder.cluster.store import (
+    Argument,
+    Reply,
+    Store,
+    StreamEntry,
+    listed,
+    numbered,
+    reason_of,
+    texted,
+)
 from seeder.errors import StoreAway
 from seeder.net.slices import Slices
 from seeder.torrent.info import InfoHash
@@ -160,8 +169,8 @@ class SwarmExchange:
                 if self._journal.everything:
                     await self._tell_everything()
                 await self._tell_rest()
-            except StoreAway as error:
-                self._health.failed("swarms", error.reason)
+            except (StoreAway, ValueError) as error:
+                self._health.failed("swarms", reason_of(error))
                 await trio.sleep(RETRY)
 
     async def _tell_rest(self) -> None:
@@ -239,8 +248,8 @@ class SwarmExchange:
             try:
                 await self._hear_some()
                 self._health.works("news")
-            except StoreAway as error:
-                self._health.failed("news", error.reason)
+            except (StoreAway, ValueError) as error:
+                self._health.failed("news", reason_of(error))
                 self._unsure = True
                 await trio.sleep(RETRY)
 
@@ -359,8 +368,8 @@ class SwarmExchange:
             self._reading = None if everything else opened
             try:
                 await self._read_all(self._reading)
-            except StoreAway as error:
-                self._health.failed("swarms", error.reason)
+            except (StoreAway, ValueError) as error:
+                self._health.failed("swarms", reason_of(error))
                 self._wants_all |= everything
                 self._journal.opened |= opened
                 await trio.sleep(RETRY)

@@ -18,7 +18,7 @@ import trio
 from seeder.cluster.clock import SharedClock
 from seeder.cluster.health import Health
 from seeder.cluster.keys import Keys
-from seeder.cluster.store import Reply, Script, Store, listed, numbered, texted
+from seeder.cluster.store import Reply, Script, Store, listed, numbered, reason_of, texted
 from seeder.errors import StoreAway
 
 _LOG = logging.getLogger(__name__)
@@ -196,10 +196,8 @@ class Membership:
     async def _try_beat(self, *, leave: bool = False) -> None:
         try:
             await self._beat(leave)
-        except StoreAway as error:
-            self._health.failed("members", error.reason)
-        except ValueError as error:
-            self._health.failed("members", f"has something else under a key of ours: {error}")
+        except (StoreAway, ValueError) as error:
+            self._health.failed("members", reason_of(error))
         else:
             self._health.works("members")
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeAlias
 
+from seeder.errors import StoreAway
+
 Reply: TypeAlias = "int | bytes | list[Reply] | None"
 """What a script returns: whole numbers, texts, nothing, and lists of these."""
 Argument: TypeAlias = bytes | str | int
@@ -57,6 +59,13 @@ class Store(Protocol):
 
         If there is none, wait up to `wait` seconds for the first.
         """
+
+
+def reason_of(error: StoreAway | ValueError) -> str:
+    """Return what is wrong, to be said behind "the store of the cluster"."""
+    if isinstance(error, StoreAway):
+        return error.reason
+    return f"has under a key of ours what no node has written: {error}"
 
 
 def listed(reply: Reply) -> list[Reply]:
