@@ -65,13 +65,14 @@ def per_day(amount: int) -> list[Limit]:
 
 
 async def spend_all(spenders: list[Spender], seconds: float) -> None:
-    """Have all read as fast as they may, until none may for a while."""
-    quiet, rng = trio.current_time(), random.Random(1)
-    while trio.current_time() - quiet < seconds:
+    """Have all read as fast as they may, until none may for a while and many attempts."""
+    quiet, idle, rng = trio.current_time(), 0, random.Random(1)
+    while trio.current_time() - quiet < seconds or idle < 50:
+        idle += 1
         for each in spenders:
             for _ in range(rng.randrange(20)):
                 if each.try_read():
-                    quiet = trio.current_time()
+                    quiet, idle = trio.current_time(), 0
             each.update()
         await trio.sleep(0.001)
 
