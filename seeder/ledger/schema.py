@@ -1,7 +1,8 @@
 """The tables of the ledger's SQLite file, in every format that it has had. Blocks; no trio.
 
-What was counted stands three times, by minute, by hour and by day, of each account and of the
-whole node; a row is written where something was counted, and for the node also where it only ran.
+What was counted stands three times, by minute, by hour and by day, of each account, of each group
+of addresses and of the whole node; a row is written where something was counted, and for the node
+also where it only ran.
 Minutes and hours are dropped when they get old, `kept` says since when there are any; days stay for
 ever, so their sum is all that was ever counted.
 """
