@@ -142,7 +142,13 @@ class Journal:
 
     def give_back(self, taken: "dict[tuple[InfoHash, bytes], AnnounceEvent | SharedPeer]") -> None:
         """Take back what the others couldn't be told; what was heard since is newer."""
-        self._heard = taken | self._heard
+        newer = {
+            name: what
+            for name, what in self._heard.items()
+            # That a peer is still there doesn't undo that it completed.
+            if what is not AnnounceEvent.NONE or isinstance(taken.get(name), SharedPeer | None)
+        }
+        self._heard = taken | newer
         if len(self._heard) > MOST_HEARD:
             self._heard.clear()
             self.everything = True
