@@ -56,10 +56,20 @@ class Cluster:
     """So many nodes over a Redis of their own, each with the objects `0.bin` and so on."""
 
     def __init__(
-        self, host: str, directory: Path, endpoint: str, count: int, *, swarms: int, replicas: int
+        self,
+        host: str,
+        directory: Path,
+        endpoint: str,
+        count: int,
+        *,
+        swarms: int,
+        replicas: int,
+        freely: bool,
     ) -> None:
         self.redis = RedisServer()
         self.swarms = swarms
+        # The load generator asks for what it likes, as from any seed.
+        peer = {"super_seeding": "off", "thrifty": False} if freely else {}
         self.nodes = [
             SeederDaemon(
                 {
@@ -79,6 +89,7 @@ class Cluster:
                         "connections_per_address": 1000,
                         "copies_per_address": "unlimited",
                         "origin_copies_per_address": "unlimited",
+                        **peer,
                     },
                     "cluster": {
                         "store": self.redis.url,
@@ -151,11 +162,21 @@ class Bench:
     size: int
 
     @contextlib.contextmanager
-    def cluster(self, count: int, *, swarms: int = SWARMS, replicas: int = 2) -> Iterator[Cluster]:
+    def cluster(
+        self, count: int, *, swarms: int = SWARMS, replicas: int = 2, freely: bool = False
+    ) -> Iterator[Cluster]:
         """Run a cluster of so many nodes."""
         host = self.network.address(DAEMON_ADDRESS)
         with tempfile.TemporaryDirectory(dir=self.directory) as room:
-            made = Cluster(host, Path(room), self.endpoint, count, swarms=swarms, replicas=replicas)
+            made = Cluster(
+                host,
+                Path(room),
+                self.endpoint,
+                count,
+                swarms=swarms,
+                replicas=replicas,
+                freely=freely,
+            )
             with contextlib.closing(made):
                 made.start()
                 yield made
@@ -202,7 +223,7 @@ def seeding(bench: Bench) -> None:
     """Print how fast one and two nodes seed one object to `PEERS` connections a node."""
     rows = []
     for count in (1, 2):
-        with bench.cluster(count, swarms=1) as cluster:
+        with bench.cluster(count, swarms=1, freely=True) as cluster:
             file = bench.directory / "0.torrent"
             file.write_bytes(served_torrent(cluster.nodes[0], "b", "0.bin"))
             # The cache holds it by then.
