@@ -274,7 +274,7 @@ class SwarmExchange:
         if self._place is None:
             # The others may have left it to this node to count what came since its first beat.
             self._place = b"%d-0" % max(0, _number(last)[0] - int(1000 * RECENT))
-        elif _number(self._place) < _number(first):
+        elif self._place != _BEGIN and (not first or _number(self._place) < _number(first)):
             self._place = _BEGIN
             self._wants_all = True
         self._unsure = False

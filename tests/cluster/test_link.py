@@ -239,7 +239,8 @@ async def test_a_redis_cluster_is_told_to_be_no_store(
     if reason := why_no_redis():
         pytest.skip(reason)
     port = str(free_port("127.0.0.1"))
-    with RedisServer("--cluster-enabled", "yes", "--port", port) as server:
+    bus = str(free_port("127.0.0.1"))
+    with RedisServer("--cluster-enabled", "yes", "--port", port, "--cluster-port", bus) as server:
         node = make_node(server.url, nursery, tmp_path)
         one = await node("one")
         assert str(one.cluster.health.fault).startswith("is a Redis Cluster")
