@@ -203,6 +203,7 @@ class TrackerMachine(RuleBasedStateMachine):
             self._announce(request, packed(network.format(number)), 0.0)
 
     def _announce(self, request: AnnounceRequest, source: bytes, later: float) -> None:
+        self._note_past()
         self.now += later
         endpoint = compact_endpoint(source, request.port)
         info_hash = HYBRID if request.info_hash == ALIAS else request.info_hash
@@ -231,6 +232,11 @@ class TrackerMachine(RuleBasedStateMachine):
                 count = 0
         self._check_handout(swarm, request, endpoint, handed, count)
         self._check_reply(reply, info_hash)
+
+    def _note_past(self) -> None:
+        # Within an announce there may be one more, whose place the announcer takes.
+        past = sum(swarm.past for swarm in self.plain.values())
+        self.forgetful = self.forgetful or past >= self.policy.peers
 
     def _refusal(self, info_hash: InfoHash, stops: bool) -> str | None:
         if info_hash not in SIZES:
@@ -445,8 +451,7 @@ class TrackerMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_counted_twice(self) -> None:
-        past = sum(swarm.past for swarm in self.plain.values())
-        self.forgetful = self.forgetful or past > self.policy.peers
+        self._note_past()
         if self.forgetful:
             return
         for info_hash, swarm in self.plain.items():
