@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ from seeder.commands.check import check_online
 from seeder.commands.diagnose import diagnose as diagnose_torrent
 from seeder.commands.diagnose import render_diagnosis
 from seeder.commands.estimate import show_estimate
+from seeder.commands.keys import list_keys, make_key, moment_text, revoke_keys
 from seeder.commands.machine import doubt_machine
 from seeder.commands.report import ReportWanted
 from seeder.commands.report import report as tell
@@ -50,7 +52,8 @@ from seeder.gateway.links import Links, announce_url
 from seeder.ledger.spending import explain_limits
 from seeder.ledger.statement import WAYS, By
 from seeder.net.certificates import Certificate
-from seeder.units import parse_moment, parse_size, rounded_size
+from seeder.tracker.passkeys import check_holder
+from seeder.units import MINUTE, parse_moment, parse_size, parse_time, rounded_size
 from seeder.upload.standing import explain_copies, explain_listed
 
 FAILED, UNUSABLE = 1, 2
@@ -227,7 +230,7 @@ def _doubts(config: Config, certificate: Certificate) -> Iterator[str]:
 )
 @click.option(
     "--by",
-    type=click.Choice((*WAYS, "group")),
+    type=click.Choice((*WAYS, "group", "name")),
     default="torrent",
     show_default=True,
     help="A line for each.",
@@ -246,7 +249,7 @@ def report(
     path: Path,
     instance: str | None,
     ledgers: Sequence[Path],
-    by: By | Literal["group"],
+    by: By | Literal["group", "name"],
     since: str | None,
     until: str | None,
     as_json: bool,
@@ -259,8 +262,8 @@ def report(
     """
     if sum((as_json, as_csv, page is not None)) > 1:
         raise click.UsageError("--json, --csv and --html: choose one")
-    if by == "group" and page is not None:
-        raise click.UsageError("--by group has no page; choose --json or --csv")
+    if by in ("group", "name") and page is not None:
+        raise click.UsageError(f"--by {by} has no page; choose --json or --csv")
     instances = [instance] if instance is not None else _instances(path)
     configs = [_load(path, each) for each in instances]
     config = configs[0]
@@ -343,31 +346,129 @@ def _links(config: Config) -> Links:
 @_instance
 @_name
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write it.")
-def torrent(path: Path, instance: str | None, name: str, output: Path | None) -> None:
-    """Write the torrent file of a configured object."""
+@click.option(
+    "--for", "holder", metavar="NAME", help="Whose passkey is in it, if the object is private."
+)
+@click.option("--valid", metavar="TIME", help='How long that is good, such as "30d".')
+def torrent(
+    *,
+    path: Path,
+    instance: str | None,
+    name: str,
+    output: Path | None,
+    holder: str | None,
+    valid: str | None,
+) -> None:
+    """Write the torrent file of a configured object.
+
+    That of a private object is made for somebody by name, and can be revoked: see `seeder keys`.
+    """
     if output is None and sys.stdout.isatty():
         raise click.UsageError("a torrent is no text for a terminal: name a file with -o")
     log_to_stderr(logging.WARNING)
     config = _load(path, instance)
     links = _links(config)
     bucket, key = _split(name)
+    seconds = _validity(valid, config)
+    if holder is not None:
+        try:
+            check_holder(holder)
+        except ValueError as error:
+            raise click.BadParameter(f"{holder!r}: {error}", param_hint="--for") from error
 
     async def write() -> None:
         found = await find_torrent(config, bucket, key)
-        data = links.torrent_file(found, public=configured(config, bucket, key).is_public)
+        public = configured(config, bucket, key).is_public
+        passkey, whose = None, ""
+        if found.private and not public:
+            if holder is None:
+                raise ConfigError(
+                    [f"{name}: is private: say whom its torrent is for, with --for NAME"]
+                )
+            passkey, made = await trio.to_thread.run_sync(make_key, config, found, holder, seconds)
+            whose = f", for {holder} until {moment_text(made.expires)} (UTC)"
+        elif holder is not None:
+            raise ConfigError([f"{name}: needs no passkey: anybody may have it; leave out --for"])
+        data = links.torrent_file(found, public=public, passkey=passkey)
         if output is None:
             sys.stdout.buffer.write(data)
         else:
             try:
-                await trio.Path(output).write_bytes(data)
+                await trio.to_thread.run_sync(
+                    _write_file, output, data, 0o666 if passkey is None else 0o600
+                )
             except OSError as error:
                 raise StorageError(f"{output}: can't be written: {error.strerror}") from error
             told = (
                 f"{found.info_hash}, {rounded_size(found.pinned.size)}, metainfo from {found.rung}"
             )
-            click.echo(f"{output}: {told}", err=True)
+            click.echo(f"{output}: {told}{whose}", err=True)
 
     _run(write)
+
+
+def _validity(text: str | None, config: Config) -> float:
+    if text is None:
+        return config.tracker.passkey_valid
+    try:
+        seconds = parse_time(text)
+        if seconds < MINUTE:
+            raise ValueError("want a minute at least")
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}: {error}", param_hint="--valid") from error
+    return seconds
+
+
+def _write_file(path: Path, data: bytes, mode: int) -> None:
+    """Write a file; a new one gets `mode`, less the umask."""
+    with open(path, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+        file.write(data)
+
+
+@main.group()
+def keys() -> None:
+    """List and revoke passkeys, beside a running daemon or without one."""
+
+
+@keys.command("list")
+@_config
+@_instance
+@click.option("--json", "as_json", is_flag=True, help="For programs; times are Unix seconds.")
+def list_passkeys(path: Path, instance: str | None, as_json: bool) -> None:
+    """Print for whom passkeys were made, until when, and which are revoked.
+
+    Where several nodes run by the file and none is named, those of all on this machine.
+    """
+    try:
+        list_keys(_configs(path, instance), as_json=as_json, show=click.echo)
+    except SeederError as error:
+        _fail(error)
+
+
+@keys.command()
+@_config
+@_instance
+@click.argument("name")
+@click.option("--unknown", is_flag=True, help="Also if no passkey was made for it here.")
+def revoke(path: Path, instance: str | None, name: str, unknown: bool) -> None:
+    """Revoke every passkey that was made for NAME until now.
+
+    Tracker, seeder and web seed heed it within seconds. One that is made later is good. Where
+    several nodes run by the file and none is named, it is for all on this machine.
+    """
+    try:
+        check_holder(name)
+    except ValueError as error:
+        raise click.BadParameter(f"{name!r}: {error}", param_hint="NAME") from error
+    try:
+        revoke_keys(_configs(path, instance), name, unknown=unknown, show=click.echo)
+    except SeederError as error:
+        _fail(error)
+
+
+def _configs(path: Path, instance: str | None) -> list[Config]:
+    instances = [instance] if instance is not None else _instances(path)
+    return [_load(path, each) for each in instances]
 
 
 @main.command()
@@ -383,7 +484,12 @@ def magnet(path: Path, instance: str | None, name: str) -> None:
 
     async def write() -> None:
         found = await find_torrent(config, bucket, key)
-        click.echo(links.magnet(found, public=configured(config, bucket, key).is_public))
+        public = configured(config, bucket, key).is_public
+        if found.private and not public:
+            raise ConfigError(
+                [f"{name}: is private, and has no magnet link: make a torrent with --for NAME"]
+            )
+        click.echo(links.magnet(found, public=public))
 
     _run(write)
 

@@ -193,6 +193,16 @@ def remove_file(path: str | Path) -> None:
         os.unlink(path)
 
 
+def give_to_owner(path: str | Path, directory: str | Path) -> None:
+    """Have a file that root made belong to whom the directory belongs to; OSError.
+
+    Else the service, which runs as somebody else, couldn't read what was made for it by hand.
+    """
+    if os.geteuid() == 0:
+        found = os.stat(directory)
+        os.chown(path, found.st_uid, found.st_gid, follow_symlinks=False)
+
+
 def try_writing(path: str | Path, mode: int = 0o666) -> None:
     """Create an empty file and unlink it; OSError if its directory takes no file."""
     os.close(_create(os.fspath(path), mode))

@@ -31,6 +31,7 @@ from seeder.peer.reasons import CLOSES, REFUSALS
 from seeder.publish.prefixes import Prefix, PrefixState
 from seeder.s3.operations import OPERATIONS, OUTCOMES, OriginStatistics
 from seeder.torrent.catalog import State
+from seeder.tracker.holders import Refused
 from seeder.tracker.tallies import ANNOUNCE_OUTCOMES, EVENTS, UNREAD, TrackerTallies
 
 DOORS = ("tracker", "peer", "gateway")
@@ -237,6 +238,11 @@ def _tracker(tallies: TrackerTallies) -> Iterator[Family]:
         "seeder_scrapes_total",
         "Scrapes by what became of them",
         [(labels(outcome=outcome), tallies.scrapes[outcome]) for outcome in outcomes],
+    )
+    yield _counter(
+        "seeder_private_refusals_total",
+        "Announces and requests without a good passkey for a private torrent, by what it lacked",
+        [(labels(reason=reason.value), tallies.kept_out[reason]) for reason in Refused],
     )
 
 

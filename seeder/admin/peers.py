@@ -62,6 +62,7 @@ class PeerRates:
             "address": f"{standing.address[0]}",
             "port": standing.address[1],
             "client": standing.client,
+            "name": standing.holder,
             "object": name_of(standing.torrent.pinned.ref),
             "share": round(standing.share, 4),
             "uploaded_bytes": standing.uploaded,

@@ -17,10 +17,14 @@ from seeder.torrent.info import InfoHash
 from seeder.torrent.layout import SHA1_LENGTH
 from seeder.tracker.announce import MOST_KEY_BYTES, AnnounceEvent
 from seeder.tracker.journal import SharedPeer, SharedVisit
+from seeder.tracker.passkeys import Passkey, check_holder
 
 _HEAD = struct.Struct(">QBQ20s")
 _SIZES = struct.Struct(">BB")
-_COMPLETE, _WANTS_NOTHING, _COUNTED = 1, 2, 128
+_PASSKEY = struct.Struct(">BII")
+_COMPLETE, _WANTS_NOTHING, _KEYED, _COUNTED = 1, 2, 4, 128
+"""_KEYED: behind the head stand the length of the client's key, when its passkey was issued and
+ends, the key, and whose the passkey is."""
 _EVENTS = (
     AnnounceEvent.NONE,
     AnnounceEvent.STARTED,
@@ -42,11 +46,16 @@ def pack(peer: SharedPeer, at: Callable[[float], int]) -> bytes:
     flags = (
         peer.complete * _COMPLETE
         + peer.wants_nothing * _WANTS_NOTHING
+        + (peer.passkey is not None) * _KEYED
         + peer.counted * _COUNTED
         + (event << _EVENT_SHIFT)
     )
     downloaded = min(peer.downloaded, _LARGEST)
-    return _HEAD.pack(max(0, at(peer.seen)), flags, downloaded, peer.peer_id) + peer.key
+    head = _HEAD.pack(max(0, at(peer.seen)), flags, downloaded, peer.peer_id)
+    if peer.passkey is None:
+        return head + peer.key
+    holder, issued, expires = peer.passkey
+    return head + _PASSKEY.pack(len(peer.key), issued, expires) + peer.key + holder.encode()
 
 
 def time_of(value: bytes) -> int:
@@ -57,7 +66,9 @@ def time_of(value: bytes) -> int:
 def unpack(name: bytes, value: bytes, moment: Callable[[int], float]) -> SharedPeer:
     """Return the peer of a name and a value; ValueError. `moment` is the inverse of `at`."""
     endpoint = name[SHA1_LENGTH:]
-    key = value[_HEAD.size :]
+    key, passkey = value[_HEAD.size :], None
+    if len(value) > _HEAD.size and value[8] & _KEYED:
+        key, passkey = _unpack_passkey(key)
     if len(endpoint) not in (V4_ENDPOINT, V6_ENDPOINT) or endpoint[-2:] == b"\0\0":
         raise ValueError("not the name of a peer")
     if len(value) < _HEAD.size or len(key) > MOST_KEY_BYTES:
@@ -77,7 +88,17 @@ def unpack(name: bytes, value: bytes, moment: Callable[[int], float]) -> SharedP
         bool(flags & _COMPLETE),
         bool(flags & _WANTS_NOTHING),
         bool(flags & _COUNTED),
+        passkey,
     )
+
+
+def _unpack_passkey(data: bytes) -> tuple[bytes, Passkey]:
+    """Return the client's key and the passkey that stand behind a head; ValueError."""
+    if len(data) < _PASSKEY.size:
+        raise ValueError("not a passkey")
+    length, issued, expires = _PASSKEY.unpack_from(data)
+    stop = _PASSKEY.size + length
+    return data[_PASSKEY.size : stop], Passkey(check_holder(data[stop:].decode()), issued, expires)
 
 
 def join(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:

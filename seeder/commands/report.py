@@ -12,6 +12,7 @@ from rich.console import Console
 from seeder.commands.bill_page import bill_page
 from seeder.commands.bill_text import bill_csv, bill_lines
 from seeder.commands.report_groups import tell_groups
+from seeder.commands.report_names import tell_names
 from seeder.commands.report_table import render
 from seeder.config.sections import Config
 from seeder.errors import StorageError
@@ -27,7 +28,7 @@ from seeder.ledger.statement import By, PrefixNames, read_plot, read_statement
 class ReportWanted:
     """What the report is about, and in which form it is wanted."""
 
-    by: By | Literal["group"] = "torrent"
+    by: By | Literal["group", "name"] = "torrent"
     since: float | None = None
     until: float | None = None
     """Unix seconds; None: ever, and now."""
@@ -51,9 +52,10 @@ def report(
         ]
     )
     with merged_records(ledgers) as records:
-        if asked.by == "group":
+        if asked.by == "group" or asked.by == "name":  # noqa: PLR1714  (mypy understands this)
             form = "json" if asked.as_json else "csv" if asked.as_csv else "text"
-            tell_groups(records, asked.since, asked.until, form=form, show=show)
+            tell = tell_groups if asked.by == "group" else tell_names
+            tell(records, asked.since, asked.until, form=form, show=show)
             return
         statement = read_statement(
             records,

@@ -253,6 +253,10 @@ class TrackerSettings(_Doored):
     """Networks of reverse proxies whose X-Forwarded-For is believed."""
     groups: Annotated[Mapping[str, tuple[IPNetwork, ...]], written(parse_groups)] = {}
     """Networks by the names of groups: peers hear of those of their own first."""
+    passkey_valid: Time = 30 * 86_400.0
+    """How long passkeys are good that are made without another word about it."""
+    passkey_secret_file: AnyPath | None = None
+    """What passkeys are signed with; None is a secret that is made in the state directory."""
 
     @property
     def tls(self) -> bool:

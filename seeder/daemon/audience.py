@@ -1,7 +1,7 @@
 """What a node does when a torrent comes or goes: to its swarm, peers, cache and account."""
 
 import logging
-from collections.abc import Set
+from collections.abc import Callable, Set
 
 from seeder.config.sections import CacheSettings
 from seeder.daemon.foundation import Foundation
@@ -36,7 +36,10 @@ class NodeAudience:
         *,
         settings: CacheSettings,
         placement: Placement,
+        for_members: Callable[[Torrent], bool],
     ) -> None:
+        """`for_members` tells whether only holders of passkeys may have a live torrent."""
+        self._for_members = for_members
         self._foundation = foundation
         self._swarms = swarms
         self._hub = hub
@@ -53,8 +56,13 @@ class NodeAudience:
             claims=account,
             counted=_counted(account),
             alias=torrent.short_v2_hash,
+            private=self._for_members(torrent),
         )
         self._weigh_cache(torrent)
+
+    def publicity_changed(self, torrent: Torrent) -> None:
+        """Have a live torrent's swarm let in whom it is for now."""
+        self._swarms.guard(torrent.info_hash, private=self._for_members(torrent))
 
     def torrent_moved(self, torrent: Torrent, account: Account) -> None:
         """Book on another account from now on, and offer again what was taken back from peers."""

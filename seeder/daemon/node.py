@@ -26,6 +26,7 @@ from seeder.daemon.fellows import Fellows
 from seeder.daemon.figures import node_figures
 from seeder.daemon.foundation import LISTINGS, Foundation, open_foundation
 from seeder.daemon.listeners import Listeners, address_of
+from seeder.daemon.passkeys import PasskeyWatch
 from seeder.daemon.placement import Placement
 from seeder.daemon.public_address import PublicAddress
 from seeder.daemon.restraint import Restraint
@@ -37,7 +38,10 @@ from seeder.gateway.certificates import LiveCertificate
 from seeder.gateway.clients import Clients
 from seeder.gateway.datagrams import TrackerDatagrams
 from seeder.gateway.downloads import Downloads
+from seeder.gateway.issuing import Issuer
+from seeder.gateway.keys import read_or_make_signer, read_signer
 from seeder.gateway.links import Links, announce_url
+from seeder.gateway.register_file import RegisterFile
 from seeder.gateway.routes import PublicRoutes, public_routes
 from seeder.http.tls import Security
 from seeder.ledger.counters import Ledger
@@ -45,12 +49,14 @@ from seeder.ledger.spending import prices_of
 from seeder.net.addresses import HostPort
 from seeder.net.doors import Door, Doors, NetworkRules
 from seeder.net.groups import Groups
+from seeder.peer.doorkeeper import Doorkeeper
 from seeder.peer.hub import Hub
 from seeder.publish.listings import ListingStore
 from seeder.publish.publisher import Publisher
 from seeder.torrent.catalog import Catalog, Torrent
 from seeder.torrent.info import InfoHash
 from seeder.tracker.datagrams import ConnectionIds
+from seeder.tracker.holders import Holders
 from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from seeder.upload.plans import SuperSeeds
@@ -90,6 +96,7 @@ class Node:
     tracker_port: int
     links: Links
     public_address: PublicAddress
+    passkeys: PasskeyWatch
     admin_address: HostPort | None
     clients: Clients
     certificate: LiveCertificate | None
@@ -155,6 +162,15 @@ async def open_node(
     name = f"{socket.gethostname()}:{address_of(listeners.peer[0]).port}"
     ledger.groups.groups = Groups.named(config.tracker.groups)
     swarms = _make_swarms(config, listeners, rng, ledger)
+    issuer = Issuer(
+        swarms.holders,
+        partial(read_or_make_signer, config),
+        config.tracker.passkey_valid,
+        time.time,
+    )
+    passkeys = PasskeyWatch(
+        RegisterFile(config.state_directory), issuer, swarms, partial(read_signer, config)
+    )
     accounts = Accounts(ledger, catalog, swarms)
     async with (
         open_foundation(
@@ -193,6 +209,7 @@ async def open_node(
                 downloads,
                 settings=config.cache,
                 placement=placement,
+                for_members=catalog.for_members,
             ),
             rng=rng,
         )
@@ -258,6 +275,7 @@ async def open_node(
                 uploads=uploads,
                 downloads=downloads,
                 url_of=placement.url_of,
+                issuer=issuer,
             ),
             datagrams=TrackerDatagrams(
                 swarms,
@@ -275,6 +293,7 @@ async def open_node(
             tracker_port=tracker_port,
             links=links,
             public_address=PublicAddress(swarms, swarms.seeder, config.peer.public_address, links),
+            passkeys=passkeys,
             admin_address=address_of(listeners.admin[0]) if listeners.admin else None,
             clients=clients,
             certificate=certificate,
@@ -299,7 +318,14 @@ def _make_swarms(
             v4 = v4 or address.port
     own = OwnSeeder(v4, port_v6=v6)
     by_group = ledger.groups
-    swarms = Swarms(policy, own, rng=rng, groups=by_group.groups, by_group=by_group)
+    swarms = Swarms(
+        policy,
+        own,
+        rng=rng,
+        groups=by_group.groups,
+        by_group=by_group,
+        holders=Holders(time.time, ledger.holders),
+    )
     swarms.loading = True
     return swarms
 
@@ -338,6 +364,7 @@ def _make_uploads(
         super_seeds=super_seeds,
         origins=foundation.origins,
         group_at=foundation.ledger.groups.at,
+        sent_to=foundation.ledger.holders.sent,
     )
 
 
@@ -364,6 +391,7 @@ def _make_hub(
         visited=lambda info_hash, address, at_once: swarms.visited(
             InfoHash(info_hash), address, at_once, trio.current_time()
         ),
+        membership=Doorkeeper(swarms.members, swarms.holders),
         peer_id=_PEER_ID_PREFIX + secrets.token_hex(6).encode(),
         client=CLIENT,
         door=door,

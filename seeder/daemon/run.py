@@ -72,6 +72,8 @@ async def serve(
         ):
             serving.start_soon(node.uploads.run)
             serving.start_soon(node.downloads.run)
+            await node.passkeys.look()
+            serving.start_soon(node.passkeys.run)
             await node.public_address.refresh()
             serving.start_soon(node.public_address.run)
             await serving.start(node.hub.serve, listeners.peer)

@@ -5,6 +5,7 @@ and with it the reason.
 """
 
 from collections.abc import Callable
+from urllib.parse import unquote_to_bytes
 
 from seeder.errors import AnnounceError
 from seeder.gateway.clients import Clients
@@ -61,6 +62,8 @@ class TrackerRoutes:
         """Of the announce that is answered, once it is read."""
         self._now = 0.0
         """When the request that is answered came."""
+        self._passkey = b""
+        """In the path of the request that is answered."""
         self._later = 0
         """Of the next refusal, in seconds."""
 
@@ -87,15 +90,19 @@ class TrackerRoutes:
     def answer(self, request: Request, *, may_read: bool) -> Response | None:
         """Answer on whichever of the two pages a request means; None if it means neither.
 
-        What follows a page's name is taken for a passkey. An announce URL often has a slash too
-        many before it.
+        What follows a page's name is taken for a passkey, which only private swarms look at. An
+        announce URL often has a slash too many before it.
         """
-        page = request.path.lstrip(b"/").partition(b"/")[0]
+        page, _, key = request.path.lstrip(b"/").partition(b"/")
         if page not in (b"announce", b"scrape") or not request.path.startswith(b"/"):
             return None
         if not may_read:
             return _NOT_READ
-        return self.announce(request) if page == b"announce" else self.scrape(request)
+        self._passkey = unquote_to_bytes(key.strip(b"/"))
+        try:
+            return self.announce(request) if page == b"announce" else self.scrape(request)
+        finally:
+            self._passkey = b""
 
     def _answer(
         self,
@@ -124,9 +131,10 @@ class TrackerRoutes:
     def _announce(
         self, query: bytes, client: bytes, local: bytes | None, admitted: bool
     ) -> bytes | None:
-        if not admitted and not any(ending in query for ending in _ENDINGS):
+        if not admitted and (self._passkey or not any(ending in query for ending in _ENDINGS)):
+            # Whether a passkey is good isn't looked at for those who ask too often.
             return None
-        announce = parse_announce(query)
+        announce = parse_announce(query, self._passkey)
         self._event = announce.event.word
         self._clients.hidden.announced(client, announce)
         if not admitted:
@@ -139,5 +147,5 @@ class TrackerRoutes:
     ) -> bytes | None:
         if not admitted:
             return None
-        counts = self._swarms.scrape(parse_scrape(query))
+        counts = self._swarms.scrape(parse_scrape(query), self._passkey)
         return encode_scrape(counts, self._swarms.policy.min_interval)

@@ -119,7 +119,8 @@ class TrackerDatagrams:
         if not self._door.is_open and self._door.turns_away(client):
             return encode_refused(request.transaction, DENIED), "denied"
         if not self._clients.admit(client, 1, now):
-            if announce.event not in _ENDINGS:
+            # Whether a passkey is good isn't looked at for them.
+            if announce.event not in _ENDINGS or announce.passkey:
                 return encode_refused(request.transaction, _TOO_OFTEN), "too-often"
             announce = announce._replace(numwant=0)
         if not announce.port and announce.event is not AnnounceEvent.STOPPED:

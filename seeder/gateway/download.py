@@ -14,6 +14,7 @@ from collections.abc import Callable
 import trio
 
 from seeder.errors import DownloadRefused, SeederError
+from seeder.gateway.keyed import Visitor
 from seeder.net.addresses import networks_of
 from seeder.net.sockets import packed_address
 from seeder.torrent.catalog import Torrent
@@ -44,6 +45,7 @@ _NO_TURN = "We are busy; please try again later."
 _HAD_ENOUGH = "Your address has had this object often enough for now."
 _NOT_CACHED = "This part isn't cached, and isn't read for you at present."
 _UNREADABLE = "The object can't be read at present; please try again."
+_UNWELCOME = "Your passkey is good no more."
 _AWAY = "The object's storage doesn't answer at present; please try again."
 
 
@@ -64,8 +66,10 @@ class Download:
         *,
         scratch: memoryview,
         left: Callable[["Download"], None],
+        visitor: Visitor | None,
     ) -> None:
         self.torrent = torrent
+        self._visitor = visitor
         self.networks = networks_of(packed_address(address))
         self.uploaded = 0
         """Bytes that the socket took."""
@@ -242,6 +246,8 @@ class Download:
                 self._counts.delivered(gained)
             self.uploaded += count
             self._at += count
+            if self._visitor is not None:
+                self._uploads.sent_to(self._visitor.name, count)
 
     def close(self) -> None:
         """Let go of everything."""
@@ -264,6 +270,8 @@ class Download:
 
     def tick(self, now: float) -> None:
         """Keep the deadlines; called about once a second."""
+        if self._visitor is not None and not self._visitor.is_welcome():
+            self.refuse(_UNWELCOME, busy=False)
         self._feed.overdue(now)
         if not self._served and now - self._held_at > TURN_PATIENCE:
             self.refuse(_NO_TURN)

@@ -4,6 +4,7 @@ import trio
 
 from seeder.errors import DownloadRefused
 from seeder.gateway.download import NO_PLACE, SCRATCH, Download, nothing_sent
+from seeder.gateway.keyed import Visitor
 from seeder.gateway.lines import Lines
 from seeder.net.addresses import Networks, networks_of
 from seeder.net.doors import Door
@@ -45,7 +46,9 @@ class Downloads:
             download.tick(now)
         self._lines.look_at_all()
 
-    async def open(self, torrent: Torrent, address: str, wanted: ByteRange) -> Download:
+    async def open(
+        self, torrent: Torrent, address: str, wanted: ByteRange, visitor: Visitor | None = None
+    ) -> Download:
         """Begin a download for a client's IP address; DownloadRefused. It has to be closed.
 
         If the address has as many as it may, it waits for a while until one of them ends.
@@ -59,7 +62,13 @@ class Downloads:
             raise DownloadRefused(DENIED, busy=False)
         self._admit(torrent, networks)
         download = Download(
-            torrent, address, wanted, uploads, scratch=self._scratch, left=self._leave
+            torrent,
+            address,
+            wanted,
+            uploads,
+            scratch=self._scratch,
+            left=self._leave,
+            visitor=visitor,
         )
         if uploads.overlap.had(torrent.info_hash, download.networks[0], wanted):
             download.doubt()

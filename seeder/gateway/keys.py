@@ -1,14 +1,23 @@
-"""The secrets of [[gateway.keys]]: read from files or systemd credentials, never from the TOML."""
+"""Secrets, read from files or systemd credentials, never from the TOML: those of [[gateway.keys]],
+and the one that passkeys are signed with, which is made where none is named.
+"""
 
 import os
 import re
+import secrets
 from collections.abc import Container, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 
 from seeder.config.secrets import CREDENTIALS, read_secret, secret_path
-from seeder.config.sections import GatewaySettings
-from seeder.errors import ConfigError
+from seeder.config.sections import Config, GatewaySettings
+from seeder.errors import ConfigError, StorageError
+from seeder.files import give_to_owner, storage_errors
 from seeder.gateway.access import ReadKey
+from seeder.tracker.passkeys import PasskeySigner
 
+PASSKEY_SECRET = "passkey.secret"
+"""Below the state directory: what passkeys are signed with, if the configuration names nothing."""
 _SECRET = re.compile(rb"[!-~]{16,128}\r?\n?")
 _WANTED = "one line of 16 to 128 characters without blanks"
 
@@ -45,3 +54,47 @@ def out_of_reach(
     """Yield the ids of keys whose secrets only a systemd service can read, unless we are one."""
     if not environment.get(CREDENTIALS):
         yield from (key.access_key_id for key in settings.keys if key.secret_credential)
+
+
+def read_signer(config: Config) -> PasskeySigner | None:
+    """Return what signs passkeys; None if there is no secret yet.
+
+    ConfigError if the configuration names one that can't be had; StorageError.
+    """
+    named = config.tracker.passkey_secret_file
+    path = config.state_directory / PASSKEY_SECRET if named is None else named
+    if named is None and not os.path.lexists(path):
+        return None
+    try:
+        return PasskeySigner(read_secret(path, _SECRET, _WANTED).encode())
+    except ValueError as error:
+        if named is not None:
+            raise ConfigError([f"tracker.passkey_secret_file: {error}"]) from error
+        raise StorageError(f"the secret of passkeys: {error}") from error
+
+
+def read_or_make_signer(config: Config) -> PasskeySigner:
+    """Return what signs passkeys; its secret is made if there is none. As for `read_signer`."""
+    signer = read_signer(config)
+    while signer is None:
+        _make_secret(config.state_directory / PASSKEY_SECRET)
+        signer = read_signer(config)
+    return signer
+
+
+def _make_secret(path: Path) -> None:
+    """Make a secret, whole from the first moment on; nothing if another process was faster."""
+    with storage_errors(path, "written"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        made = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+        descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with open(descriptor, "w", encoding="ascii") as file:
+                file.write(f"{secrets.token_hex(32)}\n")
+                file.flush()
+                os.fsync(file.fileno())
+            give_to_owner(made, path.parent)
+            with suppress(FileExistsError):
+                os.link(made, path)
+        finally:
+            os.unlink(made)

@@ -8,6 +8,7 @@ from seeder import __version__
 from seeder.config.sections import Config
 from seeder.errors import ConfigError
 from seeder.gateway.files import files_key
+from seeder.gateway.keyed import keyed_path
 from seeder.gateway.naming import object_path, quoted_key
 from seeder.net.addresses import HostPort
 from seeder.net.certificates import covers
@@ -68,11 +69,15 @@ class Links:
         self.peers = config.peer.public_address
         return before != (self.announce, self.gateway)
 
-    def trackers(self, torrent: Torrent) -> list[list[str]]:
+    def trackers(self, torrent: Torrent, passkey: str | None = None) -> list[list[str]]:
         """Return the announce URLs that a torrent names, in tiers (BEP 12); ours are the first.
 
-        A private torrent's peers are found at our tracker alone (BEP 27).
+        A private torrent's peers are found at our tracker alone (BEP 27). One that is made for the
+        holder of a passkey names HTTP only: most clients don't tell UDP trackers the path (BEP 41).
         """
+        if passkey is not None:
+            parts = urlsplit(self.announce)
+            return [[urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{passkey}"))]]
         ours = [self.announce]
         if self.udp_announce:
             ours.append(self.udp_announce)
@@ -95,17 +100,18 @@ class Links:
             return None
         return self.object_url(pinned.ref)
 
-    def torrent_file(self, torrent: Torrent, *, public: bool) -> bytes:
+    def torrent_file(self, torrent: Torrent, *, public: bool, passkey: str | None = None) -> bytes:
         """Return the torrent file; the same torrent gives the same bytes every time.
 
+        `passkey` is the key of whom it is made for, if its swarm takes one.
         StorageError or MetainfoError where what is on disk can't be read: the info, or a hybrid's
         piece layer.
         """
         return torrent_file(
             torrent.raw_info,
-            trackers=self.trackers(torrent),
+            trackers=self.trackers(torrent, passkey),
             created_by=CREATED_BY,
-            url_list=self._web_seeds(torrent, public),
+            url_list=self._web_seeds(torrent, public, passkey),
             piece_layers=torrent.hashes.piece_layers() if torrent.hashes is not None else None,
             similar=torrent.similar,
             collections=_collections(torrent),
@@ -126,22 +132,31 @@ class Links:
             v2_hash=torrent.v2_hash,
         )
 
-    def _web_seeds(self, torrent: Torrent, public: bool) -> list[str]:
+    def _web_seeds(self, torrent: Torrent, public: bool, passkey: str | None = None) -> list[str]:
         """Return the web seeds that a torrent names: ours, of its object or files, and mirrors.
 
         Nothing unless the object is public: BitTorrent clients don't sign. Nothing if the torrent
-        is private (BEP 27): clients may use no other source. To a bundle's URL, which ends with a
+        is private (BEP 27): clients may use no other source. But one that is made for the holder of
+        a passkey names a path of ours that the key opens. To a bundle's URL, which ends with a
         slash, they append the torrent's name and a file's path.
         """
+        if passkey is not None:
+            return [f"{self.gateway}{keyed_path(passkey)}{_path(torrent)}"] * self.web_seed
         if not public or torrent.private:
             return []
-        ref = torrent.pinned.ref
+        ours = [f"{self.gateway}{_path(torrent)}"] * self.web_seed
         if isinstance(torrent.pinned, PinnedBundle):
             # Mirrors have no pads, which some clients ask for, and name files by their keys.
-            path = object_path(ref.bucket, files_key(ref.key).removesuffix("/"))
-            return [f"{self.gateway}{path}/"] if self.web_seed else []
-        ours = [self.object_url(ref)] if self.web_seed else []
-        return ours + [_filled(template, ref) for template in self.mirrors]
+            return ours
+        return ours + [_filled(template, torrent.pinned.ref) for template in self.mirrors]
+
+
+def _path(torrent: Torrent) -> str:
+    """Return the path of a torrent's object, or what stands before those of a bundle's files."""
+    ref = torrent.pinned.ref
+    if not isinstance(torrent.pinned, PinnedBundle):
+        return object_path(ref.bucket, ref.key)
+    return f"{object_path(ref.bucket, files_key(ref.key).removesuffix('/'))}/"
 
 
 def _filled(template: str, ref: ObjectRef) -> str:

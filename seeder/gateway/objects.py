@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from ipaddress import ip_address
 from secrets import token_hex
 
 import trio
@@ -23,6 +24,8 @@ from seeder.gateway.documents import Documents
 from seeder.gateway.downloads import Downloads
 from seeder.gateway.files import BundleFiles, split_key
 from seeder.gateway.finding import Offered, find_object
+from seeder.gateway.issuing import Issuer
+from seeder.gateway.keyed import UNSEEN, Visitor, keyed_path, refuse_keyed, split_keyed
 from seeder.gateway.links import Links
 from seeder.gateway.naming import Naming
 from seeder.gateway.overrides import overridden
@@ -32,11 +35,14 @@ from seeder.gateway.webseed import Content, answer_content
 from seeder.http.headers import content_disposition, tags_match
 from seeder.http.messages import Header, Request, Response, query_names
 from seeder.torrent.catalog import Catalog, Publication, State, Torrent
-from seeder.torrent.info import Info, safe_name
+from seeder.torrent.info import Info, InfoHash, safe_name
 from seeder.torrent.objects import PinnedBundle, PinnedObject
+from seeder.tracker.holders import Refused
 
 _LOG = logging.getLogger(__name__)
 
+_NO_TORRENT = InfoHash(bytes(20))
+"""What a key is read for where there is none: that takes as long, and fails."""
 _SUBRESOURCES = frozenset(
     b"acl attributes cors legal-hold policy retention tagging uploadId uploads versions".split()
 )
@@ -58,10 +64,15 @@ class PublishedObjects:
     """The objects of the catalog, and what is served of each; it doesn't ask who may have it."""
 
     def __init__(
-        self, catalog: Catalog, links: Links, origins: Mapping[str, OriginSettings]
+        self,
+        catalog: Catalog,
+        links: Links,
+        origins: Mapping[str, OriginSettings],
+        issuer: Issuer,
     ) -> None:
         self._catalog = catalog
         self._links = links
+        self.issuer = issuer
         self._origins = origins
         self._files = BundleFiles()
 
@@ -117,11 +128,22 @@ class PublishedObjects:
         origin = self._origins[publication.ref.origin]
         return Terms(publication.public, origin.expected_bucket_owner, origin.request_payer)
 
-    async def torrent_file(self, publication: Publication) -> TorrentFile:
-        """Return the torrent file of an object as it is now; S3Error while there is none."""
+    async def torrent_file(
+        self, publication: Publication, holder: str | None = None
+    ) -> TorrentFile:
+        """Return the torrent file of an object as it is now; S3Error while there is none.
+
+        If its swarm is for members alone, it is made for `holder`.
+        """
         torrent = _served(publication)
+        passkey = None
+        if publication.for_members:
+            assert holder is not None  # it isn't public, so somebody has signed
+            passkey = await self.issuer.key(holder, str(publication.ref), torrent.info_hash)
         async with _at_hand(torrent) as info:
-            make = partial(self._links.torrent_file, torrent, public=publication.public)
+            make = partial(
+                self._links.torrent_file, torrent, public=publication.public, passkey=passkey
+            )
             if torrent.hashes is None:
                 body = make()
             else:
@@ -140,6 +162,9 @@ class PublishedObjects:
     async def magnet_link(self, publication: Publication) -> str:
         """Return the magnet link of an object as it is now; S3Error while there is none."""
         torrent = _served(publication)
+        if publication.for_members:
+            why = "There are no magnet links to private torrents; get ?torrent."
+            raise S3Error("InvalidRequest", why)
         async with _at_hand(torrent):
             return self._links.magnet(torrent, public=publication.public)
 
@@ -225,8 +250,9 @@ class ObjectRoutes:
         `client` is the client's packed address.
         """
         try:
-            publication, headers = self._authorised(request)
-            found = await self._objects.torrent_file(publication)
+            publication, headers, reader = self._authorised(request)
+            holder = None if reader is None else reader.access_key_id
+            found = await self._objects.torrent_file(publication, holder)
         except S3Error as error:
             return self.refuse(request, error)
         headers += ((b"ETag", found.etag.encode()),)
@@ -246,12 +272,16 @@ class ObjectRoutes:
     async def magnet(self, request: Request) -> Response:
         """Answer `?magnet` with the link as a line of text."""
         try:
-            publication, headers = self._authorised(request)
+            publication, headers, _ = self._authorised(request)
             link = await self._objects.magnet_link(publication)
         except S3Error as error:
             return self.refuse(request, error)
         headers += ((b"Content-Type", b"text/plain; charset=utf-8"),)
         return _for_all(publication, Response(200, f"{link}\n".encode(), headers))
+
+    def split_keyed(self, request: Request) -> tuple[bytes, Request] | None:
+        """Return the passkey in a request's path, and the request without it; None without one."""
+        return split_keyed(request) if self._downloads is not None else None
 
     def means_content(self, request: Request) -> bool:
         """Tell whether a request without ?torrent or ?magnet is for an object, not the tracker."""
@@ -291,13 +321,74 @@ class ObjectRoutes:
             url = self._url_of(content.torrent) if reader is None else None
             elsewhere = None if url is None else url.encode() + self._naming.target_of(request)
             answer = await answer_content(
-                request, content, address, self._downloads, elsewhere=elsewhere
+                request,
+                content,
+                address,
+                self._downloads,
+                elsewhere=elsewhere,
+                visitor=self._visitor(found, reader),
             )
         except S3Error as error:
             return self.refuse(request, error, public=public)
         meter = self._documents.meter(content.torrent)
         answer = answer._replace(headers=headers + answer.headers, meter=meter)
         return _for_all(found.publication, answer)
+
+    def _visitor(self, found: Offered, reader: ReadKey | None) -> Visitor | None:
+        """Return who downloads by a name of his own: whoever signs for a private object; S3Error.
+
+        Revoked with his passkeys, he gets no private object in another way either.
+        """
+        if reader is None or not found.publication.for_members:
+            return None
+        visitor = Visitor(
+            reader.access_key_id, partial(self._objects.issuer.is_welcome, reader.access_key_id)
+        )
+        if not visitor.is_welcome():
+            raise S3Error("AccessDenied", "Access Denied")
+        return visitor
+
+    async def keyed_content(self, request: Request, key: bytes, client: bytes) -> Response:
+        """Answer with the object at the path of the holder of a passkey.
+
+        `request` is without the key, `client` the client's packed address.
+        """
+        assert self._downloads is not None
+        found, torrent = self._for_members(request)
+        holders = self._objects.issuer.holders
+        passkey = holders.judge(key, _NO_TORRENT if torrent is None else torrent.info_hash)
+        if found is None or isinstance(passkey, Refused):
+            why = passkey if isinstance(passkey, Refused) else Refused.WRONG
+            holders.note(why, client, trio.current_time())
+            return refuse_keyed(why)
+        visitor = Visitor(passkey.holder, partial(holders.is_good, passkey))
+        try:
+            content = await self._objects.content(found)
+            address = str(ip_address(client))
+            url = self._url_of(content.torrent)
+            before = None if url is None else (url + keyed_path(key.decode())).encode()
+            answer = await answer_content(
+                request,
+                content,
+                address,
+                self._downloads,
+                elsewhere=None if before is None else before + self._naming.target_of(request),
+                visitor=visitor,
+            )
+        except S3Error as error:
+            return self.refuse(request, error, public=False)
+        meter = self._documents.meter(content.torrent)
+        headers = (*answer.headers, *UNSEEN, (b"Cache-Control", b"private, no-cache"))
+        return answer._replace(headers=headers, meter=meter)
+
+    def _for_members(self, request: Request) -> tuple[Offered | None, Torrent | None]:
+        """Return the object that a request names, and its torrent, if that is for members."""
+        try:
+            found = self._objects.find_content(*self._naming.object_of(request))
+        except S3Error:
+            return None, None
+        publication = found.publication
+        return (found, publication.torrent) if publication.for_members else (None, None)
 
     def refuse(self, request: Request, error: S3Error, *, public: bool = True) -> Response:
         """Answer with an error as S3 words it; if it isn't of a `public` object, for no page."""
@@ -307,11 +398,14 @@ class ObjectRoutes:
         answer = error_response(error, resource=request.path, request_id=self._request_id())
         return for_pages(answer) if public and not error.is_about_access else answer
 
-    def _authorised(self, request: Request) -> tuple[Publication, tuple[Header, ...]]:
-        """Return the publication that a request names and may have, and the headers about that."""
+    def _authorised(
+        self, request: Request
+    ) -> tuple[Publication, tuple[Header, ...], ReadKey | None]:
+        """Return the publication that a request names and may have, the headers about that, and
+        who signed it."""
         bucket, key, reader = self._asked(request)
         publication = self._objects.find(bucket, key)
-        return publication, self._allowed(request, Offered(publication), reader)
+        return publication, self._allowed(request, Offered(publication), reader), reader
 
     def _asked(self, request: Request) -> tuple[str, str, ReadKey | None]:
         """Return bucket, key and signer of a request; S3Error.

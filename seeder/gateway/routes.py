@@ -16,6 +16,7 @@ from seeder.gateway.documents import Documents
 from seeder.gateway.downloads import DENIED, Downloads
 from seeder.gateway.index import Index
 from seeder.gateway.index_routes import IndexRoutes
+from seeder.gateway.issuing import Issuer
 from seeder.gateway.links import Links
 from seeder.gateway.naming import Naming
 from seeder.gateway.objects import ObjectRoutes, PublishedObjects
@@ -47,11 +48,12 @@ class PublicRoutes:
     | /BUCKET/KEY?torrent, ?magnet        | the object's torrent file, magnet link   |
     | /BUCKET/KEY                         | the object, where there is a web seed    |
     | /BUCKET/PREFIX/~files/NAME/PATH     | a file of a bundle, likewise             |
+    | /-/PASSKEY/BUCKET/KEY               | the same for the holder of a passkey     |
     | /BUCKET                             | what of it is served, as S3 lists it     |
     | /                                   | the index, or a line of text             |
 
     Where a path can name an object, the query decides first, so that a bucket may be called
-    `announce`. What follows /announce/ is taken for a passkey: none are configured, so any will do.
+    `announce`. What follows /announce/ is taken for a passkey, which only private torrents need.
     Where the host names the bucket, the path is / and the key. Clients of S3 get a listing at /.
     """
 
@@ -84,6 +86,10 @@ class PublicRoutes:
                 return self._tracker.announce(request)
             if path == b"/scrape":
                 return self._tracker.scrape(request)
+        if bucket is None and may_read:
+            keyed = self._objects.split_keyed(request)
+            if keyed is not None:
+                return self._keyed(*keyed)
         page = _object_page(request)
         if page is not None or self._objects.means_content(request):
             return self._object(request, page, may_read)
@@ -176,6 +182,23 @@ class PublicRoutes:
             return self._objects.torrent(request, client)
         return self._objects.magnet(request)
 
+    def _keyed(self, key: bytes, request: Request) -> Response | Awaitable[Response]:
+        try:
+            client = self._client(request)
+        except S3Error as error:
+            return error_text(error)
+        wait = self._clients.wait_for_range(client)
+        if wait is None:
+            return error_text(S3Error("SlowDown", _TOO_OFTEN, retry_in=RANGE_PATIENCE))
+        return self._keyed_after(wait, key, request, client)
+
+    async def _keyed_after(
+        self, wait: float, key: bytes, request: Request, client: bytes
+    ) -> Response:
+        if wait:
+            await trio.sleep(wait)
+        return await self._objects.keyed_content(request, key, client)
+
     def _content(self, request: Request) -> Awaitable[Response]:
         """Return the reply to come; S3Error where the client asks far too often."""
         client = self._client(request)
@@ -219,6 +242,7 @@ def public_routes(
     links: Links,
     uploads: Uploads,
     downloads: Downloads,
+    issuer: Issuer,
     url_of: Callable[[Torrent], str | None] = lambda _: None,
 ) -> PublicRoutes:
     """Return the handler of a configuration; `links` are those that it gives.
@@ -232,7 +256,8 @@ def public_routes(
         _LOG.info("web seed: torrents name %s/BUCKET/KEY", links.gateway)
     naming = Naming(config.gateway.domains)
     index = Index(catalog, links, swarms.counts, clock)
-    objects, documents = PublishedObjects(catalog, links, config.origins), Documents(uploads)
+    objects = PublishedObjects(catalog, links, config.origins, issuer)
+    documents = Documents(uploads)
     return PublicRoutes(
         clients,
         TrackerRoutes(swarms, clients, clock),

@@ -11,6 +11,7 @@ from http import HTTPStatus
 
 from seeder.errors import DownloadRefused
 from seeder.gateway.downloads import Downloads
+from seeder.gateway.keyed import Visitor
 from seeder.gateway.s3errors import ErrorCode, S3Error
 from seeder.gateway.selecting import applied, part_asked
 from seeder.http.dates import format_date
@@ -55,6 +56,7 @@ async def answer_content(
     downloads: Downloads,
     *,
     elsewhere: bytes | None = None,
+    visitor: Visitor | None = None,
 ) -> Response:
     """Answer a GET or HEAD of an object for the client at an IP address; S3Error.
 
@@ -87,7 +89,10 @@ async def answer_content(
         return Response(307, b"", ((b"Location", elsewhere),))
     try:
         download = await downloads.open(
-            content.torrent, address, ByteRange(content.start + part.start, part.length)
+            content.torrent,
+            address,
+            ByteRange(content.start + part.start, part.length),
+            visitor,
         )
         try:
             await download.wait_begin()

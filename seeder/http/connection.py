@@ -29,6 +29,7 @@ from seeder.http.messages import (
     carries_body,
     effective_headers,
     encode_head,
+    shown_target,
     split_target,
 )
 from seeder.http.sourced import SourcedBody
@@ -295,7 +296,7 @@ class Connection:
 
     def _fail(self, head: Head) -> None:
         """Reply with 500 for a handler that raised; to be called while its exception is handled."""
-        _LOG.exception("the handler of %r failed", head.target)
+        _LOG.exception("the handler of %r failed", shown_target(head.target))
         response = Response(500, b"internal error\n", ((b"Content-Type", b"text/plain"),))
         self._reply(response, head.method)
 

@@ -7,6 +7,7 @@ from operator import add, attrgetter, sub
 from typing import assert_never
 
 from seeder.ledger.groups import GroupLedger
+from seeder.ledger.holders import HolderLedger
 from seeder.torrent.objects import PinnedObject, Purpose
 
 PURPOSES: tuple[Purpose, ...] = ("metainfo", "hashing", "pieces")
@@ -227,6 +228,8 @@ class Ledger:
         self._accounts: dict[AccountKey, Account] = {}
         self.groups = GroupLedger()
         """What is counted by groups of addresses."""
+        self.holders = HolderLedger()
+        """What is counted by the names of passkeys, of this run."""
 
     @contextmanager
     def tally(self) -> Iterator[Tally]:

@@ -19,6 +19,7 @@ from seeder.ledger.budget import Spent
 from seeder.ledger.counters import FORMER, Account, AccountKey, Counters, Ledger
 from seeder.ledger.file import LedgerFile
 from seeder.ledger.groups import GroupCounts
+from seeder.ledger.holders import HolderLedger
 from seeder.ledger.node import NodeFigures
 from seeder.ledger.opening import Former, open_ledger, read_former, replace_ledger
 from seeder.ledger.records import Entry
@@ -178,7 +179,9 @@ class LedgerDatabase:
             if file is None:
                 file = await self._open_late(ledger)
             accounts = (ledger.unattributed, *ledger.accounts)
-            await self._write(file, accounts, now, self.figures(), ledger.groups.counts)
+            await self._write(
+                file, accounts, now, self.figures(), (ledger.groups.counts, ledger.holders)
+            )
         except StorageError as error:
             self._failures += 1
             if self._fault is None:
@@ -200,16 +203,15 @@ class LedgerDatabase:
         accounts: Sequence[Account],
         now: float,
         node: NodeFigures | None,
-        groups: Mapping[str, GroupCounts],
+        others: tuple[Mapping[str, GroupCounts], HolderLedger],
     ) -> None:
+        counted = (accounts, now, node, others)
         try:
-            await self._in_thread(_write, file, accounts, now, node, groups, abandon_on_cancel=True)
+            await self._in_thread(_write, file, *counted, abandon_on_cancel=True)
         except LedgerDamaged as error:
             await self._replace(file, error)
             if self._file is not None:
-                await self._in_thread(
-                    _write, self._file, accounts, now, node, groups, abandon_on_cancel=True
-                )
+                await self._in_thread(_write, self._file, *counted, abandon_on_cancel=True)
 
     async def _open_late(self, ledger: Ledger) -> LedgerFile:
         """Open the file; where former counts were wanted, add those that the ledger hasn't got."""
@@ -268,11 +270,11 @@ def _write(
     accounts: Sequence[Account],
     now: float,
     node: NodeFigures | None,
-    groups: Mapping[str, GroupCounts],
+    others: tuple[Mapping[str, GroupCounts], HolderLedger],
 ) -> None:
     # Read in this thread, since there may be thousands. One thread writes at a time, so what it
     # reads is never older than what was written before; an account is read in one step.
-    file.write(map(Entry.of, accounts), now, node, groups)
+    file.write(map(Entry.of, accounts), now, node, *others)
 
 
 def _join(ledger: Ledger, entries: Iterable[Entry], known: Mapping[AccountKey, Entry]) -> None:

@@ -19,6 +19,7 @@ from seeder.ledger.budget import Spent
 from seeder.ledger.counters import COUNTERS, UNATTRIBUTED, AccountKey
 from seeder.ledger.faults import DAMAGED, code, explaining
 from seeder.ledger.groups import GROUP_COUNTS, GroupCounts
+from seeder.ledger.holders import HOLDER_COUNTS, HolderCounts, HolderLedger, HolderNews
 from seeder.ledger.node import FIGURES, NodeFigures
 from seeder.ledger.reading import spent_in
 from seeder.ledger.records import Entry, Records
@@ -79,6 +80,17 @@ INSERT INTO group_{table} (name, at, {", ".join(GROUP_COUNTS)})
 VALUES (?, ?{", ?" * len(GROUP_COUNTS)}) ON CONFLICT (name, at) DO UPDATE SET {_GROUP_ADDED}"""
     for step, table in LEVELS.items()
 }
+_WRITE_HOLDER = """
+INSERT INTO holders (name, seen) VALUES (?, ?)
+ON CONFLICT (name) DO UPDATE SET seen = max(seen, excluded.seen)
+RETURNING id"""
+_HOLDER_ADDED = ", ".join(f"{name} = {name} + excluded.{name}" for name in HOLDER_COUNTS)
+_ADD_HOLDER = {
+    step: f"""
+INSERT INTO holder_{table} (holder, at, {", ".join(HOLDER_COUNTS)})
+VALUES (?, ?{", ?" * len(HOLDER_COUNTS)}) ON CONFLICT (holder, at) DO UPDATE SET {_HOLDER_ADDED}"""
+    for step, table in LEVELS.items()
+}
 _WRITE_FLUSH = """
 INSERT INTO flushes (last, at) VALUES (1, ?) ON CONFLICT (last) DO UPDATE SET at = excluded.at"""
 _WRITE_KEPT = """
@@ -94,6 +106,8 @@ class _Pending:
     counts: dict[AccountKey, tuple[int, ...]] = field(default_factory=dict)
     node: NodeFigures | None = None
     groups: dict[str, GroupCounts] = field(default_factory=dict)
+    holders: dict[str, HolderCounts] = field(default_factory=dict)
+    """Of those that were seen."""
 
     def add(self, key: AccountKey, counts: tuple[int, ...]) -> None:
         self.counts[key] = tuple(map(add, self.counts.get(key, _NONE), counts))
@@ -111,6 +125,11 @@ class _Pending:
         if other.node is not None:
             self.add_node(other.node)
         self.add_groups(other.groups)
+        for holder, holder_counts in other.holders.items():
+            self.add_holder(holder, holder_counts)
+
+    def add_holder(self, holder: str, counts: HolderCounts) -> None:
+        self.holders[holder] = self.holders.get(holder, HolderCounts()).plus(counts)
 
 
 class LedgerFile:
@@ -126,6 +145,7 @@ class LedgerFile:
         """What is in the file or pending, of the accounts that have something pending."""
         self.groups: dict[str, GroupCounts] = {}
         """What is in the file or pending by group, as far as it was loaded or written."""
+        self._holders = HolderNews()
         self._node: NodeFigures | None = None
         """At the last call; what came before the first one was counted for another file, if any."""
         self._wrote_at: float | None = None
@@ -209,20 +229,23 @@ class LedgerFile:
         now: float,
         node: NodeFigures | None = None,
         groups: Mapping[str, GroupCounts] = MappingProxyType({}),
+        holders: HolderLedger | None = None,
     ) -> None:
         """Bring the file up to `entries` in one transaction; StorageError leaves it as it was.
 
         `node` is what the node has done since its start, None if that isn't known; `groups` is what
-        was counted by group.
+        was counted by group, `holders` by the names of passkeys since the start.
         """
         changed = [entry for entry in entries if self.written.get(entry.key) != entry]
         minute = _floor(now, MINUTE)
-        news = self._news(groups)
+        by_group = self._news(groups)
+        by_name = {} if holders is None else self._holders.take(holders)
+        news = bool(by_group or by_name)
         idle = not (changed or news or self._pending)
         if idle and (node is None or self._has_minute(minute)):
             return
-        self._note(changed, minute, node)
-        self._pending[minute].add_groups(news)
+        self._note(changed, minute, node, by_name)
+        self._pending[minute].add_groups(by_group)
         with explaining(self.path, "written"), self._transaction():
             numbers = {entry.key: self._write_account(entry) for entry in changed}
             for at, pending in self._pending.items():
@@ -251,9 +274,17 @@ class LedgerFile:
     def _has_minute(self, minute: int) -> bool:
         return self._wrote_at is not None and _floor(self._wrote_at, MINUTE) == minute
 
-    def _note(self, changed: Iterable[Entry], minute: int, node: NodeFigures | None) -> None:
+    def _note(
+        self,
+        changed: Iterable[Entry],
+        minute: int,
+        node: NodeFigures | None,
+        holders: Mapping[str, HolderCounts],
+    ) -> None:
         """Keep what was counted since the last call under its minute."""
         pending = self._pending.setdefault(minute, _Pending())
+        for holder, holder_counts in holders.items():
+            pending.add_holder(holder, holder_counts)
         for entry in changed:
             before = self.written.get(entry.key)
             noted = self._noted.get(entry.key, before.counts if before else _NONE)
@@ -296,6 +327,8 @@ class LedgerFile:
         for name, counted in pending.groups.items():
             for step, start in starts.items():
                 self._connection.execute(_ADD_GROUP[step], (name, start, *counted.values()))
+        for holder, holder_counts in pending.holders.items():
+            self._add_holder(holder, minute, holder_counts.values())
         figures = (pending.node or NodeFigures()).values()
         if pending.node is not None or any(sums):
             for step, start in starts.items():
@@ -303,6 +336,13 @@ class LedgerFile:
 
     def _add(self, step: int, account: int, start: int, counts: tuple[int, ...]) -> None:
         self._connection.execute(_ADD_COUNTS[step], (account, start, *counts))
+
+    def _add_holder(self, holder: str, minute: int, counts: tuple[int, ...]) -> None:
+        seen = max(0, minute)
+        [number] = self._connection.execute(_WRITE_HOLDER, (holder, seen)).fetchone()
+        if any(counts):
+            for step in LEVELS:
+                self._connection.execute(_ADD_HOLDER[step], (number, _floor(minute, step), *counts))
 
     def _number_of_unattributed(self) -> int:
         entry = self.written.get(UNATTRIBUTED)
@@ -335,7 +375,8 @@ class LedgerFile:
                 since = looked + every  # dropped by a clock that was wrong
             elif kept[step] >= since:
                 continue
-            for table in (LEVELS[step], f"node_{LEVELS[step]}", f"group_{LEVELS[step]}"):
+            kinds = ("", "node_", "group_", "holder_")
+            for table in (f"{kind}{LEVELS[step]}" for kind in kinds):
                 self._connection.execute(f"DELETE FROM {table} WHERE at < ?", (since,))
             self._connection.execute(_WRITE_KEPT, (step, since))
         return dropped

@@ -12,6 +12,7 @@ from pathlib import Path
 from seeder.ledger.counters import COUNTERS, FORMER, AccountKey
 from seeder.ledger.faults import explaining
 from seeder.ledger.groups import GROUP_COUNTS
+from seeder.ledger.holders import HOLDER_COUNTS
 from seeder.ledger.intervals import EVER, NEVER
 from seeder.ledger.node import FIGURES
 from seeder.ledger.reading import records_of
@@ -44,6 +45,8 @@ class _Merger:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._holders: dict[str, int] = {}
+        self._seen: dict[str, int] = {}
         self._numbers: dict[AccountKey, int] = {}
         self._told: dict[AccountKey, tuple[bool, float, Details]] = {}
         """What describes each account: whether it lives, and when that was written."""
@@ -77,6 +80,18 @@ class _Merger:
                 ),
             )
             self._insert(f"group_{table}", ("name", "at", *GROUP_COUNTS), records.group_rows(step))
+            self._insert(
+                f"holder_{table}",
+                ("holder", "at", *HOLDER_COUNTS),
+                ((self._holder(str(name)), *row) for name, *row in records.holder_rows(step)),
+            )
+        for each in records.holders(0, 0):
+            self._holder(each.name)
+            self._seen[each.name] = max(each.seen, self._seen.get(each.name, 0))
+
+    def _holder(self, name: str) -> int:
+        """Return the number of a holder of passkeys."""
+        return self._holders.setdefault(name, len(self._holders) + 1)
 
     def _number(self, key: AccountKey, details: Details, at: float) -> int:
         """Return the number of an account, taking note of what describes it."""
@@ -111,6 +126,10 @@ class _Merger:
                 (number, key.origin, key.bucket, key.key, key.version, *self._told[key][2])
                 for key, number in self._numbers.items()
             ),
+        )
+        self._connection.executemany(
+            "INSERT INTO holders VALUES (?, ?, ?)",
+            ((number, name, self._seen[name]) for name, number in self._holders.items()),
         )
         self._connection.executemany(
             "INSERT OR REPLACE INTO kept VALUES (?, ?)", self._kept.items()

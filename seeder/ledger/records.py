@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias, TypeGuard
 from seeder.ledger.counters import COUNTERS, Account, AccountKey, Counters, Ledger
 from seeder.ledger.faults import NotOurs
 from seeder.ledger.groups import GROUP_COUNTS, GroupCounts
+from seeder.ledger.holders import HOLDER_COUNTS, HolderCounts, HolderSum
 from seeder.ledger.intervals import EVER, NEVER, cover, known_moment
 from seeder.ledger.node import FIGURES
 from seeder.ledger.schema import LEVELS
@@ -21,6 +22,7 @@ _MOST = 2**62
 """More than is ever counted, and room in SQLite's 64 bits to go on from."""
 _SUMS = ", ".join(f"sum({name})" for name in COUNTERS)
 _GROUP_SUMS = ", ".join(f"sum({name})" for name in GROUP_COUNTS)
+_HOLDER_SUMS = ", ".join(f"sum({name})" for name in HOLDER_COUNTS)
 _ACCOUNTS = """
 SELECT id, origin, bucket, key, version, info_hash, size, pieces, state, peers, seeds
 FROM accounts ORDER BY id"""
@@ -186,6 +188,35 @@ class Records:
         names = ", ".join(GROUP_COUNTS)
         for name, at, *row in self._connection.execute(
             f"SELECT name, at, {names} FROM group_{LEVELS[step]}"
+        ):
+            if not isinstance(name, str):
+                raise NotOurs
+            yield name, at, *_counts(row)
+
+    def holders(self, begin: int = EVER, end: int = NEVER) -> Iterator[HolderSum]:
+        """Yield every holder of passkeys, with what was counted from one moment to another."""
+        found: dict[int, HolderCounts] = {}
+        for step, first, last in cover(begin, end):
+            for number, *row in self._connection.execute(
+                f"SELECT holder, {_HOLDER_SUMS} FROM holder_{LEVELS[step]}"
+                " WHERE at >= ? AND at < ? GROUP BY holder",
+                (first, last),
+            ):
+                counts = HolderCounts(*_counts(row))
+                found[number] = found.get(number, HolderCounts()).plus(counts)
+        for number, name, seen in self._connection.execute(
+            "SELECT id, name, seen FROM holders ORDER BY id"
+        ):
+            if not (isinstance(name, str) and _is_count(seen)):
+                raise NotOurs
+            yield HolderSum(name, seen, found.get(number, HolderCounts()))
+
+    def holder_rows(self, step: int) -> Iterator[tuple[str | int, ...]]:
+        """Yield every row of a table of holders: the holder's name, its time, and its counts."""
+        names = ", ".join(HOLDER_COUNTS)
+        for name, at, *row in self._connection.execute(
+            f"SELECT holders.name, at, {names} FROM holder_{LEVELS[step]}"
+            " JOIN holders ON holders.id = holder"
         ):
             if not isinstance(name, str):
                 raise NotOurs

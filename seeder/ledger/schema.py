@@ -1,8 +1,8 @@
 """The tables of the ledger's SQLite file, in every format that it has had. Blocks; no trio.
 
 What was counted stands three times, by minute, by hour and by day, of each account, of each group
-of addresses and of the whole node; a row is written where something was counted, and for the node
-also where it only ran.
+of addresses, of each holder of passkeys and of the whole node; a row is written where something was
+counted, and for the node also where it only ran.
 Minutes and hours are dropped when they get old, `kept` says since when there are any; days stay for
 ever, so their sum is all that was ever counted.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from seeder.errors import LedgerRefused, StorageError
 from seeder.ledger.counters import COUNTERS
 from seeder.ledger.groups import GROUP_COUNTS
+from seeder.ledger.holders import HOLDER_COUNTS
 from seeder.ledger.node import FIGURES
 from seeder.units import DAY, HOUR, MINUTE
 
@@ -132,6 +133,22 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX group_minutes_at ON group_minutes (at)",
         "CREATE INDEX group_hours_at ON group_hours (at)",
     ),
+    (
+        """CREATE TABLE holders (
+            id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, seen INTEGER NOT NULL
+        ) STRICT""",
+        *(
+            f"""CREATE TABLE holder_{table} (
+                holder INTEGER NOT NULL REFERENCES holders, at INTEGER NOT NULL,
+                sent_bytes INTEGER NOT NULL, uploaded_claimed_bytes INTEGER NOT NULL,
+                downloaded_claimed_bytes INTEGER NOT NULL, completed INTEGER NOT NULL,
+                PRIMARY KEY (holder, at)
+            ) STRICT, WITHOUT ROWID"""
+            for table in ("minutes", "hours", "days")
+        ),
+        "CREATE INDEX holder_minutes_at ON holder_minutes (at)",
+        "CREATE INDEX holder_hours_at ON holder_hours (at)",
+    ),
 )
 SCHEMA = len(MIGRATIONS)
 
@@ -176,6 +193,10 @@ def look_for_tables(connection: sqlite3.Connection) -> None:
         connection.execute(f"SELECT account, at, {counters} FROM {table} LIMIT 0")
         connection.execute(f"SELECT at, {figures}, {counters} FROM node_{table} LIMIT 0")
         connection.execute(f"SELECT name, at, {', '.join(GROUP_COUNTS)} FROM group_{table} LIMIT 0")
+        connection.execute(
+            f"SELECT holder, at, {', '.join(HOLDER_COUNTS)} FROM holder_{table} LIMIT 0"
+        )
+    connection.execute("SELECT id, name, seen FROM holders LIMIT 0")
     connection.execute("SELECT step, since FROM kept LIMIT 0")
 
 
@@ -193,6 +214,8 @@ def view_as_present(connection: sqlite3.Connection, version: int) -> None:
     """Have a file of an older format look like the present one to this connection alone."""
     if version < 4:
         _view_without_groups(connection)
+    if version < 5:
+        _view_without_holders(connection)
     if version < 3:
         _view_without_days(connection)
 
@@ -202,6 +225,15 @@ def _view_without_groups(connection: sqlite3.Connection) -> None:
     for table in LEVELS.values():
         connection.execute(
             f"CREATE TEMP VIEW group_{table} AS SELECT '' AS name, 0 AS at, {none} WHERE 0"
+        )
+
+
+def _view_without_holders(connection: sqlite3.Connection) -> None:
+    connection.execute("CREATE TEMP VIEW holders AS SELECT 0 AS id, '' AS name, 0 AS seen WHERE 0")
+    none = ", ".join(f"0 AS {name}" for name in HOLDER_COUNTS)
+    for table in LEVELS.values():
+        connection.execute(
+            f"CREATE TEMP VIEW holder_{table} AS SELECT 0 AS holder, 0 AS at, {none} WHERE 0"
         )
 
 

@@ -20,6 +20,7 @@ from seeder.peer.refusals import Refusals
 from seeder.peer.standing import PeerStanding
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import Info
+from seeder.tracker.members import SwarmMember
 from seeder.upload.allotment import Allotment
 from seeder.upload.plans import Viewer
 from seeder.upload.thrift import Availability
@@ -38,6 +39,7 @@ class PeerGuest:
         "end",
         "info",
         "log",
+        "member",
         "networks",
         "opened_at",
         "packed_address",
@@ -71,6 +73,8 @@ class PeerGuest:
         self.torrent: Torrent | None = None
         self.info: Info | None = None
         """The torrent's, held so that it stays at hand."""
+        self.member: SwarmMember | None = None
+        """Of a private swarm: which one it is."""
         self.progress: PeerProgress | None = None
         """What it has and gets of the torrent."""
         self.allotment = Allotment(uploads, self, networks[0])
@@ -119,10 +123,19 @@ class PeerGuest:
             group=self.networks[0],
             counts=uploads.group_at(self.packed_address),
             now=now,
+            sent=self._count_for_holder if torrent.private else None,
         )
         uploads.join(self)
         self.allotment.begin(torrent.info_hash, now)
         return self.progress
+
+    def belong_to(self, member: SwarmMember | None) -> None:
+        """Take note of whose connection it is, of those who are in its private swarm."""
+        self.member = member
+
+    def _count_for_holder(self, payload: int) -> None:
+        if self.member is not None:
+            self._uploads.sent_to(self.member.passkey.holder, payload)
 
     def takes_connections_at(self, port: int) -> None:
         """Let others hear of it: it says that it listens on a port."""
@@ -167,6 +180,7 @@ class PeerGuest:
             interested=self.interested,
             opened_at=self.opened_at,
             identity=id(self),
+            holder=None if self.member is None else self.member.passkey.holder,
         )
 
     # -- what the uploads know of it

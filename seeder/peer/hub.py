@@ -6,6 +6,7 @@ import socket
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from operator import add
 from typing import Literal, TypeAlias, get_args
@@ -13,12 +14,13 @@ from typing import Literal, TypeAlias, get_args
 import trio
 
 from seeder.config.sections import Encryption
-from seeder.errors import ConfigError
-from seeder.net.addresses import SocketAddress, networks_of
+from seeder.errors import ConfigError, WireError
+from seeder.net.addresses import Networks, SocketAddress, networks_of
 from seeder.net.doors import Door
 from seeder.net.sockets import accept, close_all, packed_address
 from seeder.peer.batch import Scratch
 from seeder.peer.connection import Identity, PeerConnection
+from seeder.peer.doorkeeper import Doorkeeper
 from seeder.peer.encryption import EncryptionLayer
 from seeder.peer.exchanges import KeyExchanges
 from seeder.peer.mse import (
@@ -70,8 +72,8 @@ class Hub:
 
     `find` gives the live torrent of an info hash. `visited` is told of each peer that shook hands,
     in its session's task: the torrent's info hash, the peer's packed address, and how many peers of
-    that address are here for the torrent. `peer_id` and `client` are how we introduce ourselves.
-    `door` lets connections in.
+    that address are here for the torrent. `membership` says who may have private torrents; None is
+    everybody. `peer_id` and `client` are how we introduce ourselves. `door` lets connections in.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Hub:
         *,
         find: Callable[[bytes], Torrent | None],
         visited: Callable[[bytes, bytes, int], None],
+        membership: Doorkeeper | None = None,
         peer_id: bytes,
         client: str,
         door: Door | None = None,
@@ -89,7 +92,8 @@ class Hub:
         self._find = find
         self._peer_id = peer_id
         self._client = client
-        self._registry = Registry(uploads, visited)
+        self._membership = membership
+        self._registry = Registry(uploads, visited, membership)
         self._scratch = Scratch()
         self._mse_policy = _policy_of(uploads.settings.encryption)
         """How MSE answers a peer that speaks it; None refuses it."""
@@ -167,8 +171,8 @@ class Hub:
             sock,
             address,
             networks,
-            wire=self._new_wire(sock, address),
-            encryption=EncryptionLayer(self._mse_policy, self._respond),
+            wire=self._new_wire(sock, address, networks),
+            encryption=EncryptionLayer(self._mse_policy, partial(self._respond, networks)),
             exchanges=self._exchanges,
             host=self._registry,
             uploads=self._uploads,
@@ -203,19 +207,37 @@ class Hub:
                 )
             )
 
-    def _new_wire(self, sock: socket.socket, address: SocketAddress) -> PeerConnection:
+    def _new_wire(
+        self, sock: socket.socket, address: SocketAddress, networks: Networks
+    ) -> PeerConnection:
         ip = socket.inet_pton(sock.family, address[0].partition("%")[0])
         return PeerConnection(
             Identity(self._peer_id, self._client, ip),
-            self._find,
+            partial(self._find_for, networks),
             trio.current_time(),
             hides=self._uploads.super_seeds.hides,
         )
 
-    def _respond(self) -> Responder:
+    def _find_for(self, networks: Networks, info_hash: bytes) -> Torrent | None:
+        """Return the torrent that a peer from an address names, if it may know of it."""
+        torrent, membership = self._find(info_hash), self._membership
+        if torrent is None or not torrent.private or membership is None:
+            return torrent
+        if not membership.may_come(torrent.info_hash, networks):
+            raise WireError("not-a-member")
+        return torrent
+
+    def _find_skey(self, networks: Networks, hashed: bytes) -> bytes | None:
+        """Return the info hash that an encrypted peer names, if it may know of the torrent."""
+        found = self._skeys.find(hashed)
+        if found is not None and self._find_for(networks, found) is None:
+            return None
+        return found
+
+    def _respond(self, networks: Networks) -> Responder:
         assert self._mse_policy is not None
         return Responder(
-            self._skeys.find,
+            partial(self._find_skey, networks),
             self._mse_policy,
             private_key=secrets.token_bytes(PRIVATE_KEY_LENGTH),
             pad_b=secrets.token_bytes(secrets.randbelow(LONGEST_PAD + 1)),

@@ -1,6 +1,6 @@
 """What one peer has and gets: booked as delivered, and told to thrift and to super-seeding."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import filterfalse
 from typing import Protocol
 
@@ -38,6 +38,7 @@ class PeerProgress:
         "_household",
         "_last_sent",
         "_overlap",
+        "_sent",
         "_spreads",
         "_super_seeds",
         "_torrent",
@@ -62,8 +63,13 @@ class PeerProgress:
         group: bytes,
         now: float,
         counts: GroupCounts | None = None,
+        sent: Callable[[int], None] | None = None,
     ) -> None:
-        """`counts` is where what it gets is counted by its group of addresses."""
+        """`counts` is where what it gets is counted by its group of addresses.
+
+        `sent` hears how many bytes a peer of a private torrent was sent.
+        """
+        self._sent = sent
         self.uploaded = 0
         """Bytes of pieces that we sent it."""
         self.delivered = 0
@@ -165,6 +171,8 @@ class PeerProgress:
         self._account.uploaded(payload)
         if self._counts is not None:
             self._counts.sent(payload)
+        if self._sent is not None:
+            self._sent(payload)
         delivery = self._delivery
         count = delivery.sent(index, payload)
         self._gained += count

@@ -25,6 +25,7 @@ CLOSES: tuple[str, ...] = (
     "too-many-for-torrent",
     "self-connection",
     "unknown-torrent",
+    "not-a-member",
     "not-bittorrent",
     "plaintext-refused",
     "mse-flood",

@@ -7,6 +7,7 @@ from weakref import WeakValueDictionary
 import trio
 
 from seeder.net.sockets import packed_address
+from seeder.peer.doorkeeper import Doorkeeper
 from seeder.peer.pex import Roster
 from seeder.peer.session import Session
 from seeder.torrent.catalog import Torrent
@@ -23,9 +24,15 @@ _Identity: TypeAlias = tuple[bytes, str]
 class Registry:
     """The `Host` of the sessions; a roster or availability lives as long as a session holds it."""
 
-    def __init__(self, uploads: Uploads, visited: Callable[[bytes, bytes, int], None]) -> None:
-        """For `visited` see `Hub`."""
+    def __init__(
+        self,
+        uploads: Uploads,
+        visited: Callable[[bytes, bytes, int], None],
+        membership: Doorkeeper | None,
+    ) -> None:
+        """For `visited` and `membership` see `Hub`."""
         self.sessions: set[Session] = set()
+        self._membership = membership
         self._uploads = uploads
         self._visited = visited
         self._by_torrent: dict[bytes, dict[_Identity, Session]] = {}
@@ -66,6 +73,8 @@ class Registry:
         info_hash, connections = session.guest.torrent.info_hash, self._uploads.connections
         peers = self._by_torrent.get(info_hash, {})
         older = peers.get(_identity_of(session))
+        if session.guest.torrent.private and not self._is_member(session, older):
+            return "not-a-member"
         if older is not None:
             older.end("replaced")
             connections.remove(older.guest)
@@ -77,6 +86,36 @@ class Registry:
             return refused
         self._by_torrent.setdefault(info_hash, peers)[_identity_of(session)] = session
         return None
+
+    def _is_member(self, session: Session, older: Session | None) -> bool:
+        """Find the member that a peer of a private torrent is; tell whether it may stay."""
+        guest, membership = session.guest, self._membership
+        assert guest.torrent is not None
+        info_hash = guest.torrent.info_hash
+        if membership is None or not membership.is_private(info_hash):
+            return True
+        others = self._by_torrent.get(info_hash, {}).values()
+        taken = {
+            each.guest.member
+            for each in others
+            if each is not older and each.guest.member is not None and each.reason is None
+        }
+        guest.belong_to(membership.find(info_hash, guest.networks, guest.peer_id, taken))
+        return guest.member is not None
+
+    def knows_port(self, session: Session, port: int) -> None:
+        """Take note of where a peer says that it listens: that tells members apart."""
+        guest, membership = session.guest, self._membership
+        if guest.member is None or guest.torrent is None or membership is None:
+            return
+        info_hash = guest.torrent.info_hash
+        found = membership.at_port(info_hash, guest.networks, port)
+        if found is None or found is guest.member or guest.member.peer_id == guest.peer_id:
+            return
+        for each in self._by_torrent.get(info_hash, {}).values():
+            if each.guest.member is found:
+                each.guest.belong_to(guest.member)
+        guest.belong_to(found)
 
     def roster(self, torrent: Torrent) -> Roster:
         """Return the torrent's peers that others may hear of."""
@@ -109,8 +148,23 @@ class Registry:
     def tick(self, now: float) -> None:
         """Have all deadlines kept, and make room; called about once a second."""
         for session in tuple(self.sessions):
+            if session.guest.torrent is not None and session.guest.torrent.private:
+                self._keep_to_members(session)
             session.tick(now)
         self.make_room(now)
+
+    def _keep_to_members(self, session: Session) -> None:
+        """Let a peer of a private torrent go once its passkey is good no more."""
+        guest, membership = session.guest, self._membership
+        assert guest.torrent is not None
+        if membership is None or guest.is_stranger or session.reason is not None:
+            return
+        if guest.member is not None:
+            if not membership.is_good(guest.member):
+                session.end("not-a-member")
+        elif not self._is_member(session, session):
+            # Its torrent has become one for members alone.
+            session.end("not-a-member")
 
     def make_room(self, now: float) -> None:
         """Where all places are taken, end a few useless sessions to let others in."""

@@ -54,6 +54,9 @@ class Host(Protocol):
     def availability(self, torrent: Torrent) -> Availability[Viewer] | None:
         """Return which of its pieces the torrent's peers have; None unless we are thrifty."""
 
+    def knows_port(self, session: "Session", port: int) -> None:
+        """Take note of the port that a session's peer says it listens on."""
+
     def lose(self, torrent: Torrent, index: int) -> None:
         """Take a piece that can't be had for a while back from all peers of the torrent."""
 
@@ -260,6 +263,7 @@ class Session:
                 self.guest.client = client or self.guest.client
                 if listen_port is not None:
                     self.guest.takes_connections_at(listen_port)
+                    self._host.knows_port(self, listen_port)
             case events.WantsNothing():
                 self._deadlines.farewell = "upload-only"
             case events.WantsHashes(request):

@@ -28,6 +28,8 @@ class PeerStanding:
     """When it connected, on trio's clock (s)."""
     identity: int
     """Equal for no two peers that are connected at one time."""
+    holder: str | None = None
+    """Of a private swarm: whose passkey it has."""
 
 
 @dataclass(frozen=True, slots=True)

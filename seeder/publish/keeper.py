@@ -138,7 +138,7 @@ class Keeper(Rounds):
     def change(self, wanted: Wanted) -> None:
         """Go on under another entry that asks for the same metainfo."""
         listed, self.wanted = self.wanted.listed, wanted
-        self.publication.public = wanted.settings.is_public
+        self._serving.change_publicity(self.publication, public=wanted.settings.is_public)
         if listed != wanted.listed:
             self._restless = Restless()
             self.wake()

@@ -43,6 +43,7 @@ class Audience(Protocol):
 
     def torrent_live(self, torrent: Torrent, account: Account) -> None: ...
     def torrent_moved(self, torrent: Torrent, account: Account) -> None: ...
+    def publicity_changed(self, torrent: Torrent) -> None: ...
     def torrent_away(self, torrent: Torrent, reason: str) -> None: ...
     def torrent_gone(self, torrent: Torrent, reason: str, keep: Set[str] = frozenset()) -> None: ...
 
@@ -125,6 +126,13 @@ class Serving:
     def may_return(self, publication: Publication) -> Torrent | None:
         """Return the publication's torrent that ended of late and may come back, if any."""
         return self._departures.of(publication.ref)
+
+    def change_publicity(self, publication: Publication, *, public: bool) -> None:
+        """Take note that a publication is public now, or that it isn't."""
+        if publication.public is not public:
+            publication.public = public
+            if publication.torrent is not None and self.is_live(publication):
+                self._audience.publicity_changed(publication.torrent)
 
     def rule_out(self, publication: Publication, pinned: PinnedObject) -> None:
         """End for good what can't come back: its object is another one now."""

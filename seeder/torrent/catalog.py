@@ -239,6 +239,11 @@ class Publication:
     pinned: PinnedObject | None = None
     """The object as S3 described it last; None while that isn't known."""
 
+    @property
+    def for_members(self) -> bool:
+        """Whether only holders of passkeys may have its torrent: it is private and not public."""
+        return self.torrent is not None and self.torrent.private and not self.public
+
     def settle(self, state: State, reason: str | None = None) -> None:
         """Move to `state`; progress is over."""
         self.state = state
@@ -367,6 +372,11 @@ class Catalog:
         """Return the publication that keeps a live torrent."""
         ref = self._owner.get(torrent.info_hash)
         return self.publications.get(ref) if ref is not None else None
+
+    def for_members(self, torrent: Torrent) -> bool:
+        """Tell whether only holders of passkeys may have a live torrent."""
+        owner = self.owner(torrent)
+        return owner is not None and owner.for_members
 
     def has_bucket(self, bucket: str) -> bool:
         """Tell whether anything of a bucket is published."""

@@ -75,6 +75,8 @@ class AnnounceRequest(NamedTuple):
     key: bytes = b""
     """As `client_key` returns it."""
     uploaded: int = 0
+    passkey: bytes = b""
+    """What follows /announce/ in the URL; only private swarms look at it."""
 
 
 class AnnounceReply(NamedTuple):
@@ -107,8 +109,11 @@ class ScrapeCounts(NamedTuple):
     incomplete: int = 0
 
 
-def parse_announce(query: bytes) -> AnnounceRequest:
-    """Return what a raw query announces; AnnounceError with a text for the client otherwise."""
+def parse_announce(query: bytes, passkey: bytes = b"") -> AnnounceRequest:
+    """Return what a raw query announces; AnnounceError with a text for the client otherwise.
+
+    `passkey` is what stood in the path.
+    """
     fields = _fields(query)
     info_hash = _info_hash(_required(fields, b"info_hash"))
     peer_id = _decoded(b"peer_id", _required(fields, b"peer_id"), PEER_ID_LENGTH)
@@ -127,6 +132,7 @@ def parse_announce(query: bytes) -> AnnounceRequest:
         fields.get(b"compact") != b"0",
         client_key(unquote_to_bytes(key) if b"%" in key else key),
         _count(fields.get(b"uploaded", b"")),
+        passkey,
     )
 
 

@@ -3,7 +3,7 @@
 A client first asks for a connection id, which it then names in each request. That proves that its
 address isn't forged, so nothing longer than a request is sent to who hasn't one.
 
-Options behind an announce (BEP 41) are left unread: they repeat the path of the announce URL.
+Options behind an announce (BEP 41) repeat the path of the announce URL, and a passkey in it.
 
 No I/O.
 """
@@ -55,6 +55,8 @@ _EVENTS = (
 _LARGEST = 2**32 - 1
 # To make one takes a hundred times as long as to find it.
 _info_hash = lru_cache(maxsize=1024)(InfoHash)
+_END, _NOTHING, _URL_DATA = range(3)
+_KEYED_PATH = b"/announce/"
 
 
 class ConnectRequest(NamedTuple):
@@ -166,9 +168,30 @@ def _parse_announce(connection: int, data: bytes) -> DatagramAnnounce | None:
         _EVENTS[event] if event < len(_EVENTS) else AnnounceEvent.NONE,
         numwant if numwant >= 0 else None,
         key=key if any(key) else b"",
+        passkey=_passkey(data) if len(data) > _REQUEST.size else b"",
         uploaded=uploaded,
     )
     return DatagramAnnounce(connection, transaction, announce)
+
+
+def _passkey(data: bytes) -> bytes:
+    """Return the passkey in the path that the options of an announce spell (BEP 41), if any.
+
+    The path may come in several pieces, and ends at its query.
+    """
+    at, path = _REQUEST.size, b""
+    while at < len(data) and (kind := data[at]) != _END:
+        at += 1
+        if kind == _NOTHING:
+            continue
+        stop = at + 1 + (data[at] if at < len(data) else 0)
+        if stop > len(data):
+            break
+        if kind == _URL_DATA:
+            path += data[at + 1 : stop]
+        at = stop
+    path = b"/" + path.partition(b"?")[0].lstrip(b"/")
+    return path.removeprefix(_KEYED_PATH).strip(b"/") if path.startswith(_KEYED_PATH) else b""
 
 
 def encode_connected(transaction: int, connection: int) -> bytes:

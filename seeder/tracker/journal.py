@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceRequest
+from seeder.tracker.passkeys import Passkey
 
 MOST_HEARD = 200_000
 """Entries that are kept while the others can't be told; beyond that they are told everything."""
@@ -47,6 +48,8 @@ class SharedPeer(NamedTuple):
     wants_nothing: bool
     counted: bool
     """Whether its completion was counted, somewhere."""
+    passkey: Passkey | None = None
+    """What let it into a private swarm."""
 
     @property
     def gone(self) -> bool:

@@ -7,14 +7,16 @@ No I/O.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from math import isfinite
-from typing import NamedTuple, TypeAlias, TypedDict
+from typing import NamedTuple, NotRequired, TypeAlias, TypedDict
 
 from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import KEY_LENGTH, PEER_ID_LENGTH, client_key
+from seeder.tracker.members import SavedMember
+from seeder.tracker.passkeys import LATEST, Passkey, check_holder
 
 Cell: TypeAlias = str | int | float
 
@@ -63,18 +65,22 @@ class SavedSwarm:
     counted: Counted
     peers: list[SavedPeer]
     sessions: list[SavedSession]
+    members: list[SavedMember] = field(default_factory=list)
+    """Of a private swarm."""
 
     def seen_since(self, oldest: float) -> "SavedSwarm":
         """Return what of it was seen at or after `oldest`."""
         peers = [peer for peer in self.peers if peer.seen >= oldest]
         sessions = [session for session in self.sessions if session.seen >= oldest]
-        return replace(self, peers=peers, sessions=sessions)
+        members = [member for member in self.members if member.seen >= oldest]
+        return replace(self, peers=peers, sessions=sessions, members=members)
 
     def is_gone(self, oldest: float) -> bool:
         """Tell whether nothing in it was seen at or after `oldest`."""
         return not (
             any(peer.seen >= oldest for peer in reversed(self.peers))
             or any(session.seen >= oldest for session in reversed(self.sessions))
+            or any(member.seen >= oldest for member in self.members)
         )
 
 
@@ -86,6 +92,7 @@ class SwarmRow(TypedDict):
     claimed: int | None
     peers: list[list[Cell]]
     sessions: list[list[Cell]]
+    members: NotRequired[list[list[Cell]]]
 
 
 def to_rows(
@@ -94,8 +101,20 @@ def to_rows(
     peers: Iterable[SavedPeer],
     sessions: Iterable[SavedSession],
     now: float,
+    *,
+    members: Iterable[SavedMember] = (),
 ) -> Iterator[SwarmRow]:
-    """Yield a swarm as its rows, at least one; the peers come before the sessions."""
+    """Yield a swarm as its rows, at least one; members, peers and sessions in this order."""
+    known = iter(members)
+    while some := [_member_cells(member, now) for member in islice(known, ROW_ENTRIES)]:
+        yield SwarmRow(
+            info_hash=info_hash.hex(),
+            completed=counted.completed,
+            claimed=counted.claimed,
+            peers=[],
+            sessions=[],
+            members=some,
+        )
     peers, sessions = iter(peers), iter(sessions)
     first = True
     while True:
@@ -119,6 +138,21 @@ def _cells(entry: SavedPeer | SavedSession, now: float) -> list[Cell]:
     return [*values, now - entry.seen]
 
 
+def _member_cells(member: SavedMember, now: float) -> list[Cell]:
+    """Return a member as cells; its key can't be made of them."""
+    holder, issued, expires = member.passkey
+    return [
+        member.endpoint.hex(),
+        member.peer_id.hex(),
+        holder,
+        issued,
+        expires,
+        member.uploaded,
+        member.downloaded,
+        now - member.seen,
+    ]
+
+
 def from_row(row: SwarmRow, now: float) -> SavedSwarm:
     """Return what `to_rows` made a row of; ValueError for anything else."""
     try:
@@ -131,6 +165,7 @@ def from_row(row: SwarmRow, now: float) -> SavedSwarm:
             ),
             [_peer(cells, now) for cells in row["peers"]],
             [_session(cells, now) for cells in row["sessions"]],
+            [_member(cells, now) for cells in row.get("members", [])],
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a saved swarm: {error!r}") from error
@@ -160,6 +195,26 @@ def _session(cells: Iterable[Cell], now: float) -> SavedSession:
         _bytes(where, 0, V4_ENDPOINT, V6_ENDPOINT),
         now - _age(age),
     )
+
+
+def _member(cells: Iterable[Cell], now: float) -> SavedMember:
+    endpoint, peer_id, holder, issued, expires, uploaded, downloaded, age = cells
+    if not isinstance(holder, str):
+        raise ValueError(f"{holder!r} is no holder")
+    return SavedMember(
+        _bytes(endpoint, V4_ENDPOINT, V6_ENDPOINT),
+        _bytes(peer_id, PEER_ID_LENGTH),
+        Passkey(check_holder(holder), _moment(issued), _moment(expires)),
+        _count(uploaded),
+        _count(downloaded),
+        now - _age(age),
+    )
+
+
+def _moment(cell: Cell) -> int:
+    if _count(cell) > LATEST:
+        raise ValueError(f"{cell!r} is no time")
+    return _count(cell)
 
 
 def _bytes(cell: Cell, *lengths: int) -> bytes:

@@ -31,6 +31,7 @@ from seeder.tracker.handout import (
 )
 from seeder.tracker.journal import SharedPeer, SwarmNews
 from seeder.tracker.locality import GroupedStands
+from seeder.tracker.members import Members
 from seeder.tracker.neighbours import ListedPeer, Neighbours, StrangerLimits
 from seeder.tracker.rooms import Room
 from seeder.tracker.saved import SavedPeer
@@ -86,6 +87,7 @@ class Swarm:
         "claims",
         "completed",
         "completed_elsewhere",
+        "members",
         "seeds",
     )
 
@@ -106,6 +108,8 @@ class Swarm:
         self.completed_elsewhere = 0
         """What the other nodes have counted."""
         self.claims = claims
+        self.members: Members | None = None
+        """Who may be in a private swarm; None lets everybody in."""
         self.seeds = 0
         """Peers with left=0, ours not counted."""
         self._info_hash = info_hash
@@ -279,6 +283,12 @@ class Swarm:
         self._lose(rival, now)
         return True
 
+    def dismiss(self, endpoint: bytes, now: float) -> None:
+        """Drop the peer at a compact endpoint, if it is listed: others hear of it no more."""
+        peer = self._peers.get(endpoint)
+        if peer is not None:
+            self._lose(peer, now)
+
     def make_room(self, now: float) -> None:
         """Drop a peer of the largest network for one in another swarm; there is one at least."""
         self._lose(self._neighbours.of_most(), now)
@@ -331,6 +341,7 @@ class Swarm:
 
     def _told(self, peer: ListedPeer, event: AnnounceEvent, seen: float) -> SharedPeer:
         session = peer.session
+        member = None if self.members is None else self.members.get(peer.endpoint)
         return SharedPeer(
             self._info_hash,
             peer.endpoint,
@@ -342,6 +353,7 @@ class Swarm:
             peer.complete,
             peer.wants_nothing,
             session.completed,
+            None if member is None else member.passkey,
         )
 
     def tell(self, endpoint: bytes, event: AnnounceEvent) -> SharedPeer | None:
@@ -363,6 +375,8 @@ class Swarm:
         if news is None or news.is_old(told):
             return
         endpoint, seen, request = told.endpoint, told.seen, told.request()
+        if self.members is not None and not self.members.hear(told):
+            return
         if told.gone:
             news.remember_gone(told)
         peer, known = self._peers.get(endpoint), self.claims.find(request, endpoint)
@@ -441,6 +455,8 @@ class Swarm:
         self.claims.expire(oldest)
         if self._news is not None:
             self._news.expire(oldest)
+        if self.members is not None:
+            self.members.expire(oldest)
         return len(gone)
 
     def expel(self, admits: Callable[[bytes], bool]) -> int:

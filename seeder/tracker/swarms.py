@@ -14,7 +14,10 @@ from seeder.tracker.belief import Belief
 from seeder.tracker.claims import ClaimCounter, Claims, GroupCounter, PastRoom
 from seeder.tracker.crowd import RandomFloats
 from seeder.tracker.handout import OwnPlace
+from seeder.tracker.holders import Holders, Refused
 from seeder.tracker.journal import Journal, SharedPeer, SharedVisit, SwarmNews
+from seeder.tracker.members import Members
+from seeder.tracker.passkeys import Passkey
 from seeder.tracker.rooms import Room
 from seeder.tracker.saved import Counted, SavedSwarm, SwarmRow, from_row, to_rows
 from seeder.tracker.swarm import Swarm, SwarmPolicy
@@ -29,6 +32,9 @@ MINUTES_LOADING = "1"
 """When to ask again for a torrent that may come, or come back (BEP 31)."""
 
 
+_UNKNOWN = "torrent not registered with this tracker"
+_UNKNOWN_OR_WRONG = f"{_UNKNOWN}, or your passkey is wrong"
+"""For who names a passkey: of a private torrent with a wrong one, and of an unknown torrent."""
 _AT_ONCE = 500
 """Swarms looked at between two chances for other tasks to run."""
 NOTHING = Counted()
@@ -94,12 +100,17 @@ class Swarms:
         rng: RandomFloats,
         groups: Groups | None = None,
         by_group: GroupCounter | None = None,
+        holders: Holders | None = None,
     ) -> None:
         """Begin without swarms; peers hear of those of their own of the `groups` first.
 
-        What they claim is counted `by_group`, too, where there are groups.
+        What they claim is counted `by_group`, too, where there are groups. `holders` says whose
+        passkeys are good; None lets nobody into private swarms.
         """
         self.policy = policy
+        self.holders = holders or Holders(float)
+        self.sweep_due = False
+        """Whether peers may be listed that aren't members of their private swarms."""
         self.loading = False
         self.changes = 0
         """Grows whenever there is something new to export."""
@@ -118,6 +129,8 @@ class Swarms:
         """Of torrents that had a swarm: the reason that their clients are told."""
         self._resting: dict[InfoHash, tuple[Swarm, str]] = {}
         """The swarms of torrents that may come back, and what their clients are told."""
+        self._private: set[InfoHash] = set()
+        """Of torrents that had a private swarm: why it is closed is for its members alone."""
         self._aliases: dict[InfoHash, InfoHash] = {}
         """Of hybrids: the v1 hash that the swarm is kept under, by the v2 hash cut to 20 bytes."""
         self._saved: dict[InfoHash, SavedSwarm] = {}
@@ -127,7 +140,7 @@ class Swarms:
         self._visits = Visits()
         self.journal: Journal | None = None
         """What other nodes are told; set before any torrent is opened where there is a cluster."""
-        self.tallies = TrackerTallies()
+        self.tallies = TrackerTallies(self.holders.refusals)
         """What was asked, counted where it is answered."""
 
     def open(
@@ -138,24 +151,27 @@ class Swarms:
         claims: ClaimCounter,
         counted: Counted = NOTHING,
         alias: InfoHash | None = None,
+        private: bool = False,
     ) -> None:
         """Serve a torrent of `size` bytes; what its peers claim goes to `claims`.
 
         `counted` is what `claims` was told in earlier runs, `alias` the other hash that its peers
-        may name it by (BEP 52). A swarm that is open already, or rests, keeps its peers and its
-        counts. What was counted after its peers were saved, in a run that died, isn't counted
-        again.
+        may name it by (BEP 52). Only a passkey lets into a `private` swarm. A swarm that is open
+        already, or rests, keeps its peers and its counts. What was counted after its peers were
+        saved, in a run that died, isn't counted again.
         """
         self._closed.pop(info_hash, None)
         if alias is not None:
             self._aliases[alias] = info_hash
         if info_hash in self._swarms:
+            self.guard(info_hash, private=private)
             return
         if info_hash in self._resting:
             swarm, _ = self._resting.pop(info_hash)
             self._swarms[info_hash] = swarm
             if swarm.claims.account is not claims:
                 swarm.claims.rebook(claims, counted)
+            self.guard(info_hash, private=private)
             return
         policy, visits, journal = self.policy, self._visits, self.journal
         account = Claims(
@@ -187,7 +203,14 @@ class Swarms:
             swarm.completed = max(counted.completed, saved.counted.completed)
             account.adopt(saved.sessions, saved.counted)
             # Peers may have announced while they were being saved.
-            swarm.adopt(sorted(saved.peers, key=lambda peer: peer.seen))
+            peers = saved.peers
+            if private:
+                members = {member.endpoint for member in saved.members}
+                peers = [peer for peer in peers if peer.endpoint in members]
+            swarm.adopt(sorted(peers, key=lambda peer: peer.seen))
+        self.guard(info_hash, private=private)
+        if swarm.members is not None and saved is not None:
+            swarm.members.adopt(saved.members)
 
     def rebook(self, info_hash: InfoHash, claims: ClaimCounter, counted: Counted) -> None:
         """Have what a swarm's peers claim from now on go to other `claims`."""
@@ -205,6 +228,47 @@ class Swarms:
             if self._is_kept(info_hash, swarm):
                 swarm.regroup(groups)
                 swarm.claims.by_group = None if groups is None else self._by_group
+            yield
+
+    def guard(self, info_hash: InfoHash, *, private: bool) -> None:
+        """Let only members into an open swarm from now on, or everybody."""
+        swarm = self._swarms[info_hash]
+        if not private:
+            swarm.members = None
+            self._private.discard(info_hash)
+        elif swarm.members is None:
+            policy = self.policy
+            swarm.members = Members(
+                swarm.claims.size,
+                self.holders.counter,
+                at_address=policy.peers_per_address,
+                most=policy.peers_per_swarm,
+            )
+            self._private.add(info_hash)
+            self.sweep_due = True
+
+    def members(self, info_hash: bytes) -> Members | None:
+        """Return the members of an open private swarm; None of any other torrent."""
+        # Whatever a stranger names, by either hash of a hybrid.
+        known = self._aliases.get(info_hash, info_hash)  # type: ignore[call-overload]
+        swarm = self._swarms.get(known)
+        return None if swarm is None else swarm.members
+
+    def sweep(self, now: float) -> Iterator[None]:
+        """Drop the peers of private swarms that aren't members, or whose keys are good no more.
+
+        Other tasks may run between two swarms.
+        """
+        self.sweep_due = False
+        for info_hash, swarm in self._kept():
+            members = swarm.members
+            if members is None or not self._is_kept(info_hash, swarm):
+                continue
+            for endpoint in swarm.endpoints():
+                member = members.get(endpoint)
+                if member is None or not self.holders.is_good(member.passkey):
+                    swarm.dismiss(endpoint, now)
+                    self.changes += 1
             yield
 
     def rest(self, info_hash: InfoHash, reason: str) -> None:
@@ -237,11 +301,17 @@ class Swarms:
         info_hash = self._aliases.get(request.info_hash, request.info_hash)
         swarm = self._swarms.get(info_hash)
         if swarm is None:
+            if info_hash in self._private:
+                self._admit(request, info_hash, source, now)
             swarm, reason = self._resting.get(info_hash, (None, ""))
             if swarm is None:
-                raise self._refusal(info_hash)
+                raise self._refusal(info_hash, request.passkey)
             if request.event is not AnnounceEvent.STOPPED:
                 raise AnnounceError(reason, retry_in=MINUTES_LOADING)
+        elif swarm.members is not None:
+            passkey = self._admit(request, info_hash, source, now)
+            endpoint = compact_endpoint(source, request.port)
+            swarm.members.note(request, passkey, endpoint, now)
         self.changes += 1
         own = self.seeder.reached_at(local, source)
         if self.placed and (seeders := self.placed.get(info_hash)) is not None:
@@ -268,14 +338,28 @@ class Swarms:
             peers6,
         )
 
-    def _refusal(self, info_hash: InfoHash) -> AnnounceError:
+    def _admit(
+        self, request: AnnounceRequest, info_hash: InfoHash, source: bytes, now: float
+    ) -> Passkey:
+        """Return the passkey that opens a private swarm to who announces; AnnounceError."""
+        found = self.holders.judge(request.passkey, info_hash)
+        if isinstance(found, Refused):
+            unknown = self._unknown(request.passkey)
+            raise self.holders.refuse(found, unknown, source, now)
+        return found
+
+    def _refusal(self, info_hash: InfoHash, passkey: bytes) -> AnnounceError:
         reason = self._closed.get(info_hash)
         if reason is not None:
             return AnnounceError(reason, retry_in="never")
+        return self._unknown(passkey)
+
+    def _unknown(self, passkey: bytes) -> AnnounceError:
+        """Return what who names an unknown torrent is told, and a stranger of a private one."""
         if self.loading:
             text = "the tracker is still loading its torrents, try again in a minute"
             return AnnounceError(text, retry_in=MINUTES_LOADING)
-        return AnnounceError("torrent not registered with this tracker", retry_in="never")
+        return AnnounceError(_UNKNOWN_OR_WRONG if passkey else _UNKNOWN, retry_in="never")
 
     def visited(self, info_hash: InfoHash, address: bytes, at_once: int, now: float) -> None:
         """Note that a peer from an address (packed) shook hands with our own seeder.
@@ -339,9 +423,23 @@ class Swarms:
         swarm = self._swarms.get(info_hash)
         return self._resting.get(info_hash, (None, ""))[0] if swarm is None else swarm
 
-    def scrape(self, info_hashes: Iterable[InfoHash]) -> dict[InfoHash, ScrapeCounts]:
-        """Return the counts of each swarm; zeros for a torrent that we don't serve."""
-        return {info_hash: self.counts(info_hash) for info_hash in info_hashes}
+    def scrape(
+        self, info_hashes: Iterable[InfoHash], passkey: bytes = b""
+    ) -> dict[InfoHash, ScrapeCounts]:
+        """Return the counts of each swarm; zeros for a torrent that we don't serve.
+
+        A private one that the passkey isn't for is as good as unknown.
+        """
+        return {
+            info_hash: self.counts(info_hash)
+            if self.members(info_hash) is None or self._opens(passkey, info_hash)
+            else ScrapeCounts()
+            for info_hash in info_hashes
+        }
+
+    def _opens(self, passkey: bytes, info_hash: InfoHash) -> bool:
+        known = self._aliases.get(info_hash, info_hash)
+        return isinstance(self.holders.judge(passkey, known), Passkey)
 
     def counts(self, info_hash: InfoHash) -> ScrapeCounts:
         """Return the counts of one swarm; zeros for a torrent that we don't serve."""
@@ -404,9 +502,14 @@ class Swarms:
         """
         for info_hash, swarm in self._kept():
             claims = swarm.claims
-            yield from to_rows(info_hash, claims.counted, swarm.export(), claims.export(), now)
+            members = () if swarm.members is None else swarm.members.export()
+            yield from to_rows(
+                info_hash, claims.counted, swarm.export(), claims.export(), now, members=members
+            )
         for info_hash, saved in list(self._saved.items()):
-            yield from to_rows(info_hash, saved.counted, saved.peers, saved.sessions, now)
+            yield from to_rows(
+                info_hash, saved.counted, saved.peers, saved.sessions, now, members=saved.members
+            )
 
     def restore(self, rows: Iterable[SwarmRow], now: float, *, elapsed: float = 0.0) -> None:
         """Take back what `export` wrote, before its torrents are opened; nothing is counted.
@@ -420,6 +523,7 @@ class Swarms:
             if known is not saved:
                 known.peers.extend(saved.peers)
                 known.sessions.extend(saved.sessions)
+                known.members.extend(saved.members)
 
 
 def _waits_for_peers(request: AnnounceRequest) -> bool:

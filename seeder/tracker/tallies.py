@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Literal, TypeAlias, get_args
 
 from seeder.tracker.announce import AnnounceEvent
+from seeder.tracker.holders import Refused
 
 AnnounceOutcome: TypeAlias = Literal[
     "answered", "unknown-torrent", "malformed", "too-often", "denied"
@@ -15,8 +16,10 @@ UNREAD = "unread"
 
 
 class TrackerTallies:
-    """Announces by event and outcome, scrapes by outcome."""
+    """Announces by event and outcome, scrapes by outcome; who was kept out of private swarms."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept_out: Counter[Refused] | None = None) -> None:
+        self.kept_out: Counter[Refused] = Counter() if kept_out is None else kept_out
+        """By why; also of requests for a signed path."""
         self.announces: Counter[tuple[str, AnnounceOutcome]] = Counter()
         self.scrapes: Counter[AnnounceOutcome] = Counter()

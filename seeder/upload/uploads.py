@@ -72,7 +72,8 @@ class Uploads:
 
     `account` gives where a torrent's traffic is booked, `unattributed` is where all other is;
     `origins` tells how reads from S3 stand, `group_at` where what goes to a packed address is
-    counted by group, if anywhere. `run` has to run for guests to be served by turns.
+    counted by group, if anywhere; `sent_to` hears how many bytes the holder of a passkey was sent.
+    `run` has to run for guests to be served by turns.
     """
 
     def __init__(
@@ -85,9 +86,11 @@ class Uploads:
         super_seeds: SuperSeeds,
         origins: Sources,
         group_at: Callable[[bytes], GroupCounts | None] = lambda address: None,
+        sent_to: Callable[[str, int], None] = lambda holder, count: None,
     ) -> None:
         self.settings = settings
         self.group_at = group_at
+        self.sent_to = sent_to
         self.account = account
         self.super_seeds = super_seeds
         self.rates: RateLimits[InLine] = RateLimits(_rates(settings))

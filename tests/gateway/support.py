@@ -18,6 +18,7 @@ from seeder.gateway.documents import Documents
 from seeder.gateway.downloads import Downloads
 from seeder.gateway.index import Index, IndexEntry, IndexPage, IndexQuery
 from seeder.gateway.index_routes import IndexRoutes
+from seeder.gateway.issuing import Issuer
 from seeder.gateway.links import Links
 from seeder.gateway.naming import Naming
 from seeder.gateway.objects import ObjectRoutes, PublishedObjects, TorrentFile, make_request_id
@@ -34,6 +35,7 @@ from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.tracker.announce import ScrapeCounts
 from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
+from tests.support.passkeys import Keys
 from tests.tracker.announcing import HASH, OWN_PORT, SIZE, Ledger
 
 ANNOUNCE = "http://tracker.example.org:6969/announce"
@@ -64,14 +66,16 @@ def publish(
     return publication
 
 
-def objects_of(catalog: Catalog, links: Links | None = None) -> PublishedObjects:
+def objects_of(
+    catalog: Catalog, links: Links | None = None, issuer: Issuer | None = None
+) -> PublishedObjects:
     """Return the objects of a catalog with two origins."""
     origins = {
         "default": OriginSettings(),
         "payer": OriginSettings(request_payer=True, expected_bucket_owner=OWNER),
     }
     links = links or Links(ANNOUNCE, GATEWAY, peers=[HostPort("203.0.113.7", 6881)])
-    return PublishedObjects(catalog, links, origins)
+    return PublishedObjects(catalog, links, origins, issuer or Keys().issuer())
 
 
 class AnyObjects(PublishedObjects):
@@ -79,6 +83,7 @@ class AnyObjects(PublishedObjects):
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
+        self.issuer = Keys().issuer()
 
     def find(self, bucket: str, key: str) -> Publication:
         if bucket == "missing":
@@ -101,7 +106,9 @@ class AnyObjects(PublishedObjects):
         if ref.key == "soon":
             raise S3Error("ServiceUnavailable", "being made")
 
-    async def torrent_file(self, publication: Publication) -> TorrentFile:
+    async def torrent_file(
+        self, publication: Publication, holder: str | None = None
+    ) -> TorrentFile:
         self._give(publication)
         return TORRENT
 

@@ -4,6 +4,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 from seeder.ledger.budget import Budget, Spent
@@ -13,6 +14,7 @@ from seeder.ledger.limits import Limit, Period, Resource
 from seeder.ledger.reading import read_ledger
 from seeder.ledger.report import Report, TorrentRow
 from seeder.ledger.savings import Prices
+from seeder.ledger.schema import APPLICATION_ID, MIGRATIONS
 from seeder.units import DAY, HOUR, MIB
 
 PRICES = Prices(price_per_gb=0.09, price_per_1000_requests=0.0004)
@@ -107,3 +109,30 @@ def claims(delivery: Delivery, pieces: bytes | bool) -> int:
     """Have a peer say that it has more pieces; return the bytes that it claims by that."""
     whole, others = delivery.grown_to(pieces)
     return delivery.total(whole) + sum(others.values())
+
+
+def make_older(path: Path, version: int, uploaded: dict[int, int]) -> None:
+    """Write a file of an older format, last flushed at NOON: bytes uploaded by their hours.
+
+    From format 3 on, it was written in format 2 and brought up.
+    """
+    connection = sqlite3.connect(path)
+    for statement in chain(*MIGRATIONS[: min(version, 2)]):
+        connection.execute(statement)
+    columns = [row[1] for row in connection.execute("PRAGMA table_info(hours)")]
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {version}")
+    names = (NELSON.origin, NELSON.bucket, NELSON.key, NELSON.version)
+    connection.execute(
+        "INSERT INTO accounts (id, origin, bucket, key, version, state, peers, seeds)"
+        " VALUES (1, ?, ?, ?, ?, 'serving', 0, 0)",
+        names,
+    )
+    for hour, count in uploaded.items():
+        row = [1, hour, *(count if name == "uploaded_bytes" else 0 for name in columns[2:])]
+        connection.execute(f"INSERT INTO hours VALUES (?{', ?' * (len(row) - 1)})", row)
+    connection.execute("INSERT INTO flushes VALUES (1, ?)", (float(NOON),))
+    for statement in chain(*MIGRATIONS[2:version]):
+        connection.execute(statement)
+    connection.commit()
+    connection.close()

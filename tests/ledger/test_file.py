@@ -3,7 +3,6 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,9 @@ from seeder.ledger.file import LedgerFile
 from seeder.ledger.node import FIGURES
 from seeder.ledger.reading import read_ledger
 from seeder.ledger.records import Entry
-from seeder.ledger.schema import APPLICATION_ID, MIGRATIONS, SCHEMA
+from seeder.ledger.schema import SCHEMA
 from seeder.units import DAY, HOUR
-from tests.ledger.support import NELSON, NOON, as_nobody, counted, write_lock
+from tests.ledger.support import NELSON, NOON, as_nobody, counted, make_older, write_lock
 
 
 def write(file: LedgerFile, ledger: Ledger, now: float = NOON) -> None:
@@ -87,33 +86,6 @@ def test_an_older_format_is_read_as_it_is_and_brought_up_by_the_daemon(
     assert since(NOON + HOUR + 60) == (Counters(protocol_bytes=6), NOON + HOUR + 60)
     folded = Counters(uploaded_bytes=23, protocol_bytes=11)
     assert since(begin + HOUR) == (folded, begin - begin % DAY)
-
-
-def make_older(path: Path, version: int, uploaded: dict[int, int]) -> None:
-    """Write a file of an older format, last flushed at NOON: bytes uploaded by their hours.
-
-    From format 3 on, it was written in format 2 and brought up.
-    """
-    connection = sqlite3.connect(path)
-    for statement in chain(*MIGRATIONS[: min(version, 2)]):
-        connection.execute(statement)
-    columns = [row[1] for row in connection.execute("PRAGMA table_info(hours)")]
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {version}")
-    names = (NELSON.origin, NELSON.bucket, NELSON.key, NELSON.version)
-    connection.execute(
-        "INSERT INTO accounts (id, origin, bucket, key, version, state, peers, seeds)"
-        " VALUES (1, ?, ?, ?, ?, 'serving', 0, 0)",
-        names,
-    )
-    for hour, count in uploaded.items():
-        row = [1, hour, *(count if name == "uploaded_bytes" else 0 for name in columns[2:])]
-        connection.execute(f"INSERT INTO hours VALUES (?{', ?' * (len(row) - 1)})", row)
-    connection.execute("INSERT INTO flushes VALUES (1, ?)", (float(NOON),))
-    for statement in chain(*MIGRATIONS[2:version]):
-        connection.execute(statement)
-    connection.commit()
-    connection.close()
 
 
 def test_every_field_of_an_account_comes_back(path: Path) -> None:

@@ -97,7 +97,7 @@ async def test_encrypted_connections_may_name_either_hash(tmp_path: Path) -> Non
         names = (node.torrent.info_hash, node.torrent.short_v2_hash)
         keys = {index._found[key] for key in index._found}
         assert keys == set(names)
-        assert isinstance(node.hub._respond(), Responder)
+        assert isinstance(node.hub._respond((b"", b"")), Responder)
         node.hub.remove_torrent(node.torrent, "retired")
         assert not index._found
 

@@ -38,12 +38,16 @@ SPENT = "budget.origin_bytes_per_day is spent"
 class Audience:
     live: list[Torrent] = field(default_factory=list)
     moved: list[Torrent] = field(default_factory=list)
+    publicity: list[Torrent] = field(default_factory=list)
     away: list[tuple[Torrent, str]] = field(default_factory=list)
     gone: list[tuple[Torrent, str]] = field(default_factory=list)
 
     def torrent_live(self, torrent: Torrent, account: Account) -> None:
         assert account.info_hash == torrent.info_hash.hex()
         self.live.append(torrent)
+
+    def publicity_changed(self, torrent: Torrent) -> None:
+        self.publicity.append(torrent)
 
     def torrent_moved(self, torrent: Torrent, account: Account) -> None:
         assert account.info_hash == torrent.info_hash.hex()

@@ -30,6 +30,7 @@ from tests.peer.wire import OUR_ID, greeting, hash_request_message
 from tests.publish.support import World, make_world, settings
 from tests.s3.objects_server import ObjectsServer
 from tests.s3.support import MakeOrigin
+from tests.support.passkeys import Keys
 from tests.torrent.trees import WholeTree, proves
 
 WANTED = settings("key", format="hybrid", piece_length=PIECE)
@@ -241,7 +242,9 @@ async def test_nor_does_it_reach_a_torrent_file(world: World, tmp_path: Path) ->
     data = bytearray(tree.read_bytes())
     data[PIECE_LAYER + 5] ^= 1
     tree.write_bytes(data)
-    objects = PublishedObjects(world.catalog, Links("http://t/announce", "http://t"), {})
+    objects = PublishedObjects(
+        world.catalog, Links("http://t/announce", "http://t"), {}, Keys().issuer()
+    )
     with pytest.raises(S3Error, match="can't be read"):
         await objects.torrent_file(world.publication("key"))
     assert world.audience.away == [(before, LOST)]

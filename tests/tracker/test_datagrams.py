@@ -125,6 +125,36 @@ def test_options_behind_an_announce_change_nothing(behind: bytes) -> None:
     assert read_announce(announce_of(behind=behind)) == read_announce(announce_of())
 
 
+@pytest.mark.parametrize(
+    "behind",
+    [
+        b"\2\x0d/announce/KEY",
+        b"\2\x0d/announce/KEY\0junk",
+        b"\1\2\x05/anno\1\1\2\x08unce/KEY\1",
+        b"\x63\x02ab\2\x0d/announce/KEY",
+        b"\2\x12/announce/KEY?a=/b",
+        b"\2\x0f//announce/KEY/",
+        b"\2\x0d/announce/KEY\2\xffshort",
+    ],
+)
+def test_the_path_of_an_announce_may_have_a_passkey(behind: bytes) -> None:
+    """BEP 41, in one piece or several, among other options."""
+    assert read_announce(announce_of(behind=behind)).passkey == b"KEY"
+
+
+@pytest.mark.parametrize(
+    "behind", [b"\2\x09/announce", b"\2\x0a/announce/", b"\2\x04/KEY", b"\2\x0c/scrape/KEY0"]
+)
+def test_another_path_has_no_passkey(behind: bytes) -> None:
+    assert read_announce(announce_of(behind=behind)).passkey == b""
+
+
+@given(st.binary(max_size=400))
+def test_any_options_are_read_to_an_end(behind: bytes) -> None:
+    found = read_announce(announce_of(behind=behind))
+    assert found._replace(passkey=b"") == read_announce(announce_of())
+
+
 def test_the_address_that_an_announce_names_is_not_read() -> None:
     assert read_announce(announce_of(address=b"\1\2\3\4")) == read_announce(announce_of())
 

@@ -23,7 +23,7 @@ export function fillPeer(row, peer, at) {
   const [address, client, object, has, uploaded, speed, state, time] = row.children;
   const host = peer.address.includes(":") ? `[${peer.address}]` : peer.address;
   write(address, `${host}:${peer.port}`);
-  write(client, peer.client || "unnamed");
+  write(client, (peer.client || "unnamed") + (peer.name ? ` of ${peer.name}` : ""));
   write(object, named(peer.object));
   has.firstElementChild.value = peer.share;
   write(has.lastElementChild, share(peer.share));

@@ -1,0 +1,90 @@
+"""Passkeys: what a torrent that is made for somebody has in its announce URL, and nobody else can
+make.
+
+A key names its holder and when it was made and ends, in the clear. It is signed together with the
+info hash, so that it opens this torrent and no other. Nobody has to keep it.
+
+No I/O.
+"""
+
+import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as NotBase64
+from hashlib import sha256
+from struct import Struct
+from typing import NamedTuple
+
+from seeder.torrent.info import InfoHash
+
+LONGEST_HOLDER = 64
+"""Bytes of a holder's name in UTF-8: the key has a third more, and URLs have to stay short."""
+LEAST_SECRET = 16
+"""Bytes of the secret that keys are signed with."""
+LATEST = 2**32 - 1
+"""The last second (Unix) that a key can name, in 2106."""
+
+_VERSION = 1
+_HEAD = Struct(">BII")
+_CODE_LENGTH = 16
+_DOMAIN = b"seeder passkey\0"
+"""Signed with every key, so that the secret's codes are good for nothing else."""
+_LONGEST = -(-4 * (_HEAD.size + LONGEST_HOLDER + _CODE_LENGTH) // 3)
+
+
+class Passkey(NamedTuple):
+    """What a key says; times in Unix seconds."""
+
+    holder: str
+    issued: int
+    expires: int
+    """The first second in which it is good no more."""
+
+
+class PasskeySigner:
+    """Makes and reads keys; whoever has the same secret reads the same keys."""
+
+    def __init__(self, secret: bytes) -> None:
+        if len(secret) < LEAST_SECRET:
+            raise ValueError(f"a secret has {LEAST_SECRET} bytes at least, not {len(secret)}")
+        self._secret = secret
+
+    def sign(self, passkey: Passkey, info_hash: InfoHash) -> str:
+        """Return a key as text for URLs, of letters, digits, - and _."""
+        body = _HEAD.pack(_VERSION, passkey.issued, passkey.expires) + passkey.holder.encode()
+        return urlsafe_b64encode(body + self._code(body, info_hash)).rstrip(b"=").decode()
+
+    def read(self, key: bytes, info_hash: InfoHash) -> Passkey | None:
+        """Return what a key for a torrent says; None if it wasn't signed for that torrent."""
+        if len(key) > _LONGEST:
+            return None
+        try:
+            data = urlsafe_b64decode(key + b"=" * (-len(key) % 4))
+        except NotBase64:
+            return None
+        body, code = data[:-_CODE_LENGTH], data[-_CODE_LENGTH:]
+        if not hmac.compare_digest(code, self._code(body, info_hash)):
+            return None
+        # One key has one spelling, though base64 has several.
+        if urlsafe_b64encode(data).rstrip(b"=") != key:
+            return None
+        version, issued, expires = _HEAD.unpack_from(body)
+        if version != _VERSION:
+            return None
+        return Passkey(body[_HEAD.size :].decode(), issued, expires)
+
+    def _code(self, body: bytes, info_hash: InfoHash) -> bytes:
+        return hmac.digest(self._secret, _DOMAIN + info_hash + body, sha256)[:_CODE_LENGTH]
+
+
+def check_holder(name: str) -> str:
+    """Return a holder's name; ValueError says what is wrong with it.
+
+    Spaces, capitals and letters of every script are welcome; what can't be seen isn't.
+    """
+    if not name or name != name.strip():
+        raise ValueError("want a name without blanks around it")
+    if not name.isprintable():
+        raise ValueError("want a name of letters, digits and signs that can be seen")
+    if len(name.encode()) > LONGEST_HOLDER:
+        raise ValueError(f"want at most {LONGEST_HOLDER} bytes, as UTF-8 has them")
+    return name
