@@ -70,7 +70,8 @@ class ClientSession:
     """Bytes of this download that were looked at, whether they were believed or not."""
     completed: bool = False
     unsure: bool = False
-    """Whether an earlier run may have counted more of it: it hasn't announced in this one."""
+    """Whether an earlier run may have counted more of it: in this one it hasn't announced, or only
+    as a seed."""
     listed: int = 0
     """Its peers that are listed."""
     endpoint: bytes = b""
@@ -231,7 +232,10 @@ class Claims:
             self._count(session, request, endpoint, now)
         if self.by_group is not None and request.uploaded != session.uploaded:
             self._count_upload(session, request, self.by_group.at(endpoint[:-2]))
-        unsure, session.unsure = session.unsure, False
+        unsure = session.unsure
+        if request.left or request.event is AnnounceEvent.COMPLETED:
+            # Who lacks something hasn't completed before; a seed may have, in an earlier run.
+            session.unsure = False
         if request.event is not AnnounceEvent.COMPLETED or session.completed:
             return session, False
         return session, self._complete(session, request, endpoint, now, unsure)

@@ -135,6 +135,17 @@ def test_what_the_ledger_has_beyond_the_swarms_is_not_counted_again() -> None:
         assert (again.ledger.delivered, again.ledger.completions) == (SIZE, 1)
 
 
+def test_a_seed_that_announces_before_it_says_again_that_it_has_completed_counts_once() -> None:
+    tracker = Tracker()
+    rows = saved(tracker)
+    tracker.announce("a", key=b"k", downloaded=0)
+    tracker.announce("a", key=b"k", downloaded=SIZE, left=0, event=AnnounceEvent.COMPLETED)
+    again = Restarted(rows, tracker.ledger)
+    for event in (AnnounceEvent.NONE, AnnounceEvent.COMPLETED):
+        again.announce("a", key=b"k", downloaded=SIZE, left=0, event=event)
+    assert again.ledger.completions == 1
+
+
 def test_a_downtime_counts_as_silence() -> None:
     policy = SwarmPolicy()
     tracker = Tracker()
