@@ -104,7 +104,7 @@ def test_more_objects_than_that_are_told_by_origin_and_prefix_only(most: int) ->
     uploaded = {
         (name, *(dict(labels).get(each, "-") for each in ("origin", "bucket", "prefix"))): figure
         for (name, labels), figure in samples.items()
-        if name.endswith("_uploaded_bytes_total") and name != "seeder_uploaded_bytes_total"
+        if name in ("seeder_node_uploaded_bytes_total", "seeder_prefix_uploaded_bytes_total")
     }
     assert uploaded == {
         ("seeder_node_uploaded_bytes_total", "default", "-", "-"): 2001,

@@ -77,6 +77,7 @@ TOLD: dict[str, tuple[str, dict[str, str]]] = {
     r"ledger\.writable": ("seeder_ledger_writable", {}),
     r"ledger\.(flushes|failures)": (r"seeder_ledger_\1_total", {}),
     r"ledger\.flushed_at": ("seeder_ledger_flushed_timestamp_seconds", {}),
+    r"turned_away\.(.+)": ("seeder_turned_away_total", {"section": r"\1"}),
     r"ready": ("seeder_ready", {}),
     r"torrents_in_all": ("seeder_node_objects", {}),
 }
