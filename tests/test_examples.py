@@ -53,7 +53,7 @@ def test_every_example_of_the_configuration_is_taken(text: str, tmp_path: Path) 
         if not re.search(rf"^\[+{section}\]+$", text, re.MULTILINE):
             text += more
     path.write_text(text)
-    load(path)
+    load(path, "1" if "%i" in text else None)
 
 
 @pytest.mark.parametrize("line", [*commands()])

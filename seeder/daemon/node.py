@@ -168,9 +168,10 @@ async def open_node(
         config.tracker.passkey_valid,
         time.time,
     )
-    passkeys = PasskeyWatch(
-        RegisterFile(config.state_directory), issuer, swarms, partial(read_signer, config)
-    )
+    # Made at the start where there is use for it: a torrent that a command makes is good at once.
+    private = any(entry.private and not entry.is_public for entry in config.objects)
+    signer = partial(read_or_make_signer if private else read_signer, config)
+    passkeys = PasskeyWatch(RegisterFile(config.state_directory), issuer, swarms, signer)
     accounts = Accounts(ledger, catalog, swarms)
     async with (
         open_foundation(

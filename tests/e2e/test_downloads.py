@@ -200,7 +200,7 @@ def test_a_private_torrent_is_for_those_who_are_given_it(
     file = tmp_path / "secret.torrent"
     name = f"{store.bucket}/secret"
     argv: list[str | Path] = [sys.executable, "-m", "seeder.cli", "torrent"]
-    argv += ["-c", daemon.path, name, "-o", file]
+    argv += ["-c", daemon.path, name, "--for", "somebody", "-o", file]
     environment = python_environment(**store.environment)
     with Child(argv, log=tmp_path / "torrent.log", env=environment, cwd=tmp_path) as command:
         assert command.wait(30) == 0, command.output()
