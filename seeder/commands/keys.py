@@ -12,11 +12,11 @@ from seeder.config.texts import closest
 from seeder.daemon.foundation import LEDGER
 from seeder.errors import ConfigError, StorageError
 from seeder.gateway.keys import read_or_make_signer
-from seeder.gateway.register import Register, Revocation
 from seeder.gateway.register_file import RegisterFile
 from seeder.ledger.reading import records_of
 from seeder.torrent.catalog import Torrent
 from seeder.tracker.passkeys import Passkey
+from seeder.tracker.register import Register, Revocation
 from seeder.units import counted
 
 

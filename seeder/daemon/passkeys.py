@@ -9,9 +9,9 @@ import trio
 
 from seeder.errors import SeederError
 from seeder.gateway.issuing import Issuer
-from seeder.gateway.register import Made, Register
 from seeder.gateway.register_file import RegisterStore, Stamp
 from seeder.tracker.passkeys import PasskeySigner
+from seeder.tracker.register import Made, Register
 from seeder.tracker.swarms import Swarms
 
 _LOG = logging.getLogger(__name__)

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import trio
 
 from seeder.errors import SeederError
-from seeder.gateway.register import Made, Register
 from seeder.gateway.s3errors import S3Error
 from seeder.torrent.info import InfoHash
 from seeder.tracker.holders import Holders
 from seeder.tracker.passkeys import PasskeySigner
+from seeder.tracker.register import Made, Register
 from seeder.units import HOUR
 
 

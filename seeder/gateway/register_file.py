@@ -20,7 +20,7 @@ from seeder.files import (
     replace_file,
     storage_errors,
 )
-from seeder.gateway.register import Register, read_register
+from seeder.tracker.register import Register, read_register
 from seeder.units import MIB
 
 REGISTER = "passkeys.json"

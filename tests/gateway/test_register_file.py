@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from seeder.errors import StorageError
-from seeder.gateway.register import Register
 from seeder.gateway.register_file import REGISTER, RegisterFile
+from seeder.tracker.register import Register
 
 NOW = 1_800_000_000.0
 DAY = 86_400.0

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seeder.gateway.register import (
+from seeder.tracker.passkeys import LATEST, Passkey
+from seeder.tracker.register import (
     KEPT_FOR,
     Made,
     Register,
     Revocation,
     read_register,
 )
-from seeder.tracker.passkeys import LATEST, Passkey
 
 NOW = 1_800_000_000
 DAY = 86_400
@@ -124,8 +124,8 @@ def test_what_has_been_over_for_long_is_not_listed_and_a_revocation_is_kept() ->
 
 
 def test_the_bounds_keep_what_matters_longest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seeder.gateway.register.MOST_MADE", 2)
-    monkeypatch.setattr("seeder.gateway.register.MOST_REVOKED", 2)
+    monkeypatch.setattr("seeder.tracker.register.MOST_MADE", 2)
+    monkeypatch.setattr("seeder.tracker.register.MOST_REVOKED", 2)
     register = Register()
     for number in range(4):
         register.note(Made("alice", f"b/{number}", NOW, NOW + number))
