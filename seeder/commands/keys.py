@@ -43,7 +43,7 @@ def make_key(config: Config, torrent: Torrent, holder: str, valid: float) -> tup
     name = str(torrent.pinned.ref)
 
     def issue(register: Register) -> Passkey:
-        return register.issue(holder, name, now, valid)
+        return register.issue(holder, name, now, valid, by_operator=True)
 
     passkey = RegisterFile(config.state_directory).change(issue, now)
     return signer.sign(passkey, torrent.info_hash), passkey
@@ -59,15 +59,16 @@ def revoke_keys(
     now, known = time.time(), _joined(configs)
     names = {*known.made, *(key.access_key_id for each in configs for key in each.gateway.keys)}
     if known.knows(holder) or holder in names or unknown:
-        last = known.revoke(holder, now)
+        known.revoke(holder, now)
+        last = known.revoked[holder]
 
         def revoke(register: Register) -> None:
-            register.join(Register(revoked={holder: last}))
+            register.note_revoked(holder, last)
             register.revoke(holder, now)
 
         for config in configs:
             RegisterFile(config.state_directory).change(revoke, now)
-        show(f"{holder}: all passkeys made until {moment_text(last.until)} are revoked")
+        show(f"{holder}: all passkeys made until {moment_text(last.at)} are revoked")
         return
     guess = closest(holder, sorted(names))
     raise ConfigError(
@@ -117,6 +118,7 @@ def list_keys(configs: Sequence[Config], *, as_json: bool, show: Callable[[str],
 
 
 def _keys(register: Register, seen: Mapping[str, int], now: float) -> Iterator[ListedKey]:
+    until = register.until()
     for holder in sorted({*register.made, *register.revoked}):
         revoked = register.revoked.get(holder)
         made = sorted(register.of(holder), key=lambda each: each.name)
@@ -124,7 +126,7 @@ def _keys(register: Register, seen: Mapping[str, int], now: float) -> Iterator[L
             yield ListedKey(holder, "", None, None, seen.get(holder), _revoked(revoked))
         for each in made:
             state = "good" if each.expires > now else "expired"
-            if revoked is not None and each.issued <= revoked.until:
+            if revoked is not None and each.issued <= until[holder]:
                 state = _revoked(revoked)
             yield ListedKey(holder, each.name, each.issued, each.expires, seen.get(holder), state)
 

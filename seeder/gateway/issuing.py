@@ -53,6 +53,6 @@ class Issuer:
                 why = "No passkey can be made at present; please try again."
                 raise S3Error("ServiceUnavailable", why) from error
         begin = self._clock() // HOUR * HOUR
-        passkey = self.register.issue(holder, name, begin, self._valid)
+        passkey = self.register.issue(holder, name, begin, self._valid, by_operator=False)
         self.news.append(Made(holder, name, passkey.issued, passkey.expires))
         return self.holders.signer.sign(passkey, info_hash)

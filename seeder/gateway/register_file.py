@@ -80,13 +80,14 @@ class RegisterFile:
         with self._locked():
             register = self.load()
             result = change(register)
-            with storage_errors(self._path, "written"):
-                replace_file(
-                    self._path,
-                    dump_json(register.trimmed(now).document()),
-                    durable=True,
-                    mode=0o600,
+            data = dump_json(register.trimmed(now).document())
+            if len(data) > _LARGEST:
+                raise StorageError(
+                    f"{self._path}: there is no room for another revocation: let passkeys be signed"
+                    " with another secret, which ends all of them, and move the file away"
                 )
+            with storage_errors(self._path, "written"):
+                replace_file(self._path, data, durable=True, mode=0o600)
                 give_to_owner(self._path, self._path.parent)
         return result
 

@@ -1,29 +1,44 @@
-"""For whom passkeys were made, and which were revoked. No I/O."""
+"""For whom passkeys were made, and which were revoked.
 
+A register grows only: each entry is a pair of numbers, and of two that differ the greater numbers
+count. So registers of several nodes can be joined in any order, as often as one likes, and what one
+node decides holds at all.
+
+No I/O.
+"""
+
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from seeder.tracker.passkeys import LATEST, Passkey, check_holder
+from seeder.units import MIB
 
 MOST_MADE = 100_000
 """Holders' keys that are listed; of more, those that end first are left out."""
-MOST_REVOKED = 100_000
+MOST_MADE_BYTES = 24 * MIB
+"""The same, in bytes of JSON."""
 KEPT_FOR = 30 * 86_400
 """Seconds for which a key is listed that has expired."""
+CLOCKS_DIFFER = 60
+"""Seconds by which the clock of another node may be ahead: what it has made by now is revoked, too.
+"""
 _FORMAT = 1
 _LONGEST_NAME = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The last key that was made for a holder and an object; times in Unix seconds."""
+    """What keys were made for a holder and an object; times in Unix seconds."""
 
     holder: str
     name: str
     """Of the object: BUCKET/KEY."""
     issued: int
+    """When the last one was made."""
     expires: int
+    """When the last of them ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,40 +58,58 @@ class Register:
     made: dict[str, dict[str, Made]] = field(default_factory=dict)
     """By holder and object."""
     revoked: dict[str, Revocation] = field(default_factory=dict)
+    welcomed: dict[str, int] = field(default_factory=dict)
+    """When a key was issued that the operator made for a holder, the last one (Unix s): after a
+    revocation that lets the holder in again, and nothing that it asked for by itself does."""
 
-    def issue(self, holder: str, name: str, now: float, valid: float) -> Passkey:
+    def issue(
+        self, holder: str, name: str, now: float, valid: float, *, by_operator: bool
+    ) -> Passkey:
         """Return a new key for a holder and an object, good for `valid` seconds from `now` on.
 
         Where the clock was set back, it is issued just after the last revocation.
         """
         issued = int(now)
         if holder in self.revoked:
-            issued = max(issued, self.revoked[holder].until + 1)
+            issued = max(issued, self._until(holder) + 1)
         passkey = Passkey(holder, min(issued, LATEST), min(int(now + valid), LATEST))
         self.note(Made(holder, name, passkey.issued, passkey.expires))
+        if by_operator:
+            self.welcome(holder, passkey.issued)
         return passkey
 
-    def note(self, made: Made) -> bool:
-        """Take in that a key was made; tell whether that is news."""
+    def note(self, made: Made) -> None:
+        """Take in that a key was made."""
         of_holder = self.made.setdefault(made.holder, {})
-        known = of_holder.get(made.name)
-        if known is not None and (known.issued, known.expires) >= (made.issued, made.expires):
-            return False
-        of_holder[made.name] = made
-        return True
+        known = of_holder.get(made.name, made)
+        of_holder[made.name] = Made(
+            made.holder,
+            made.name,
+            max(known.issued, made.issued),
+            max(known.expires, made.expires),
+        )
 
-    def revoke(self, holder: str, now: float) -> Revocation:
+    def welcome(self, holder: str, issued: int) -> None:
+        """Take in that the operator made a key for a holder, issued then (Unix s)."""
+        self.welcomed[holder] = max(issued, self.welcomed.get(holder, issued))
+
+    def revoke(self, holder: str, now: float) -> None:
         """Revoke all keys that a holder has by now, also those that a clock ahead of ours made."""
         issued = [made.issued for made in self.of(holder)]
-        known = self.revoked.get(holder)
-        until = max([int(now), *issued, 0 if known is None else known.until])
-        self.revoked[holder] = Revocation(until, int(now))
-        return self.revoked[holder]
+        until = max(int(now) + CLOCKS_DIFFER, self.welcomed.get(holder, 0), *issued, 0)
+        self.note_revoked(holder, Revocation(min(until, LATEST), int(now)))
+
+    def note_revoked(self, holder: str, revocation: Revocation) -> None:
+        """Take in that a holder was revoked."""
+        known = self.revoked.get(holder, revocation)
+        self.revoked[holder] = Revocation(
+            max(known.until, revocation.until), max(known.at, revocation.at)
+        )
 
     def is_shut_out(self, holder: str) -> bool:
-        """Tell whether a holder was revoked, and nobody has made it another key since."""
+        """Tell whether a holder was revoked, and the operator has made it no other key since."""
         known = self.revoked.get(holder)
-        return known is not None and not any(made.issued > known.until for made in self.of(holder))
+        return known is not None and self.welcomed.get(holder, -1) <= known.until
 
     def of(self, holder: str) -> Iterable[Made]:
         """Return the keys of a holder."""
@@ -92,57 +125,87 @@ class Register:
 
     def until(self) -> Mapping[str, int]:
         """Return the last second (Unix) in which the revoked keys of each holder were issued."""
-        return {holder: each.until for holder, each in self.revoked.items()}
+        return {holder: self._until(holder) for holder in self.revoked}
+
+    def _until(self, holder: str) -> int:
+        until = self.revoked[holder].until
+        if self.is_shut_out(holder):
+            # A node that didn't know of it yet may have given the holder what it asked for.
+            until = max([until, *(made.issued for made in self.of(holder))])
+        return until
 
     def join(self, other: "Register") -> None:
         """Take in what another register has; in what order they are joined makes no difference."""
         for made in other.all_made():
             self.note(made)
         for holder, each in other.revoked.items():
-            known = self.revoked.get(holder, each)
-            self.revoked[holder] = max(known, each, key=lambda every: (every.until, every.at))
+            self.note_revoked(holder, each)
+        for holder, issued in other.welcomed.items():
+            self.welcome(holder, issued)
 
     def trimmed(self, now: float) -> "Register":
-        """Return it without what nobody needs any more, and within its bounds."""
+        """Return it without what nobody needs any more, and within its bounds.
+
+        Every revocation stays: nobody knows for how long a key is good that isn't listed any more.
+        """
         listed = [made for made in self.all_made() if made.expires > now - KEPT_FOR]
-        listed.sort(key=lambda made: made.expires)
-        # A key lasts a year at most, but a revocation costs little, and losing one too much.
-        revoked = sorted(self.revoked.items(), key=lambda pair: pair[1].until)
-        kept = Register(revoked=dict(revoked[-MOST_REVOKED:]))
-        for made in listed[-MOST_MADE:]:
+        # What was issued in what we take for the future is needed to revoke it.
+        listed.sort(key=lambda made: (made.issued > now, made.expires), reverse=True)
+        kept = Register(revoked=dict(self.revoked))
+        size = 0
+        for made in listed[:MOST_MADE]:
+            size += len(json.dumps(_row(made)))
+            if size > MOST_MADE_BYTES:
+                break
             kept.note(made)
+        kept.welcomed = {
+            holder: issued for holder, issued in self.welcomed.items() if kept.knows(holder)
+        }
         return kept
 
     def document(self) -> Mapping[str, object]:
         """Return it as JSON has it."""
         return {
             "passkeys": _FORMAT,
-            "made": [
-                [made.holder, made.name, made.issued, made.expires] for made in self.all_made()
-            ],
+            "made": [_row(made) for made in self.all_made()],
             "revoked": {holder: [each.until, each.at] for holder, each in self.revoked.items()},
+            "welcomed": self.welcomed,
         }
+
+
+def _row(made: Made) -> list[object]:
+    return [made.holder, made.name, made.issued, made.expires]
 
 
 def read_register(document: Any) -> Register:
     """Return what `Register.document` made; ValueError for anything else."""
+    register = Register()
     try:
         if document["passkeys"] != _FORMAT:
             raise ValueError("another version wrote it")
-        made = [
-            Made(_holder(holder), _text(name), _moment(issued), _moment(expires))
-            for holder, name, issued, expires in document["made"]
-        ]
-        revoked = {
-            _holder(holder): Revocation(_moment(until), _moment(at))
-            for holder, (until, at) in document["revoked"].items()
-        }
+        for holder, name, issued, expires in document["made"]:
+            register.note(checked_made(holder, name, issued, expires))
+        for holder, (until, at) in document["revoked"].items():
+            register.note_revoked(_holder(holder), checked_revocation(until, at))
+        # An earlier version let a revoked holder in again by any key that was made later.
+        welcomed = document.get(
+            "welcomed", {made.holder: made.issued for made in register.all_made()}
+        )
+        for holder, issued in welcomed.items():
+            register.welcome(_holder(holder), checked_moment(issued))
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"it is no register of passkeys: {error!r}") from error
-    register = Register(revoked=revoked)
-    for each in made:
-        register.note(each)
     return register
+
+
+def checked_made(holder: object, name: object, issued: object, expires: object) -> Made:
+    """Return an entry of somebody else's; ValueError if it is none."""
+    return Made(_holder(holder), _text(name), checked_moment(issued), checked_moment(expires))
+
+
+def checked_revocation(until: object, at: object) -> Revocation:
+    """Return an entry of somebody else's; ValueError if it is none."""
+    return Revocation(checked_moment(until), checked_moment(at))
 
 
 def _holder(value: object) -> str:
@@ -155,7 +218,8 @@ def _text(value: object) -> str:
     return value
 
 
-def _moment(value: object) -> int:
-    if not isinstance(value, int) or not 0 <= value <= LATEST:
+def checked_moment(value: object) -> int:
+    """Return a time (Unix s) of somebody else's; ValueError if a key can't name it."""
+    if type(value) is not int or not 0 <= value <= LATEST:
         raise ValueError("a time in it is none")
     return value

@@ -21,7 +21,7 @@ def store(tmp_path: Path) -> RegisterFile:
 
 
 def issue(store: RegisterFile, name: str) -> None:
-    store.change(lambda register: register.issue(name, "b/k", NOW, DAY), NOW)
+    store.change(lambda register: register.issue(name, "b/k", NOW, DAY, by_operator=True), NOW)
 
 
 def test_before_the_first_key_there_is_an_empty_one(store: RegisterFile) -> None:
@@ -84,6 +84,16 @@ def test_a_change_that_fails_changes_nothing(store: RegisterFile) -> None:
         store.change(fail, NOW)
     assert not store.load().revoked
     issue(store, "bob")
+
+
+def test_what_could_not_be_read_again_is_not_written(
+    store: RegisterFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issue(store, "alice")
+    monkeypatch.setattr("seeder.gateway.register_file._LARGEST", 200)
+    with pytest.raises(StorageError, match="no room for another revocation"):
+        store.change(lambda register: register.revoke("b" * 64, NOW), NOW)
+    assert set(store.load().made) == {"alice"}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for others")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from seeder.tracker.passkeys import LATEST, Passkey
 from seeder.tracker.register import (
+    CLOCKS_DIFFER,
     KEPT_FOR,
     Made,
     Register,
@@ -26,9 +27,21 @@ def is_revoked(register: Register, passkey: Passkey) -> bool:
     return until is not None and passkey.issued <= until
 
 
+def issue(
+    register: Register,
+    holder: str,
+    name: str = "b/k",
+    *,
+    now: int = NOW,
+    valid: int = DAY,
+    by_operator: bool = True,
+) -> Passkey:
+    return register.issue(holder, name, now, valid, by_operator=by_operator)
+
+
 def test_a_key_that_is_made_after_a_revocation_is_good() -> None:
     register = Register()
-    old = register.issue("alice", "b/k", NOW, DAY)
+    old = issue(register, "alice")
     assert not is_revoked(register, old)
     register.revoke("alice", NOW)
     assert is_revoked(register, old)
@@ -36,7 +49,7 @@ def test_a_key_that_is_made_after_a_revocation_is_good() -> None:
     # In the same second, and with a clock that was set back.
     for now in (NOW, NOW - 5 * DAY):
         again = copy.deepcopy(register)
-        new = again.issue("alice", "b/k", now, DAY)
+        new = issue(again, "alice", now=now)
         assert not is_revoked(again, new)
         assert is_revoked(again, old)
         assert not again.is_shut_out("alice")
@@ -44,7 +57,7 @@ def test_a_key_that_is_made_after_a_revocation_is_good() -> None:
 
 def test_a_revocation_takes_what_a_clock_ahead_has_made() -> None:
     register = Register()
-    key = register.issue("alice", "b/k", NOW + 3 * DAY, DAY)
+    key = issue(register, "alice", now=NOW + 3 * DAY)
     register.revoke("alice", NOW)
     assert is_revoked(register, key)
     # And one with a clock set back takes nothing back.
@@ -54,7 +67,7 @@ def test_a_revocation_takes_what_a_clock_ahead_has_made() -> None:
 
 def test_names_are_apart() -> None:
     register = Register()
-    bob = register.issue("bob", "b/k", NOW, DAY)
+    bob = issue(register, "bob")
     register.revoke("alice", NOW)
     assert not is_revoked(register, bob)
     assert register.knows("alice")
@@ -64,27 +77,22 @@ def test_names_are_apart() -> None:
 
 
 def test_the_end_of_time_is_the_latest_that_a_key_can_name() -> None:
-    key = Register().issue("alice", "b/k", LATEST - 5, 10 * DAY)
+    key = issue(Register(), "alice", now=LATEST - 5, valid=10 * DAY)
     assert key == Passkey("alice", LATEST - 5, LATEST)
 
 
 names = st.sampled_from(["alice", "bob", "c d"])
 moments = st.integers(0, 50)
-steps = st.lists(
-    st.one_of(
-        st.tuples(st.just("make"), names, moments), st.tuples(st.just("revoke"), names, moments)
-    ),
-    max_size=8,
-)
+steps = st.lists(st.tuples(st.sampled_from(["make", "ask", "revoke"]), names, moments), max_size=8)
 
 
 def register_of(done: list[tuple[str, str, int]]) -> Register:
     register = Register()
     for what, name, moment in done:
-        if what == "make":
-            register.issue(name, "b/k", moment, DAY)
-        else:
+        if what == "revoke":
             register.revoke(name, moment)
+        else:
+            issue(register, name, now=moment, by_operator=what == "make")
     return register
 
 
@@ -101,9 +109,10 @@ def test_registers_agree_in_whatever_order_they_are_joined(
     for part in reversed([*parts, *parts]):
         back.join(part)
     assert sorted(ahead.all_made(), key=str) == sorted(back.all_made(), key=str)
-    assert ahead.revoked == back.revoked
+    assert (ahead.revoked, ahead.welcomed) == (back.revoked, back.welcomed)
+    assert ahead.until() == back.until()
     for part in parts:
-        assert all(ahead.until()[name] >= until for name, until in part.until().items())
+        assert all(ahead.until()[name] >= each.until for name, each in part.revoked.items())
 
 
 @given(steps)
@@ -114,25 +123,90 @@ def test_what_is_written_is_read_again(done: list[tuple[str, str, int]]) -> None
 
 def test_what_has_been_over_for_long_is_not_listed_and_a_revocation_is_kept() -> None:
     register = Register()
-    register.issue("alice", "b/old", NOW, DAY)
-    register.issue("bob", "b/new", NOW + DAY, DAY)
+    issue(register, "alice", "b/old")
+    issue(register, "bob", "b/new", now=NOW + DAY)
     register.revoke("alice", NOW)
     later = register.trimmed(NOW + DAY + KEPT_FOR)
     assert [made.name for made in later.all_made()] == ["b/new"]
-    assert later.revoked == {"alice": Revocation(NOW, NOW)}
+    assert later.revoked == {"alice": Revocation(NOW + CLOCKS_DIFFER, NOW)}
     assert register.trimmed(NOW + DAY + KEPT_FOR - 1) == register
 
 
-def test_the_bounds_keep_what_matters_longest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seeder.tracker.register.MOST_MADE", 2)
-    monkeypatch.setattr("seeder.tracker.register.MOST_REVOKED", 2)
+@pytest.mark.parametrize("bound", ["MOST_MADE", "MOST_MADE_BYTES"])
+def test_the_bounds_keep_what_ends_last_and_every_revocation(
+    monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    row = len(json.dumps(["alice", "b/0", NOW, NOW]))
+    monkeypatch.setattr(f"seeder.tracker.register.{bound}", 2 if bound == "MOST_MADE" else 2 * row)
     register = Register()
     for number in range(4):
         register.note(Made("alice", f"b/{number}", NOW, NOW + number))
         register.revoke(f"n{number}", NOW + number)
     kept = register.trimmed(NOW)
-    assert [made.name for made in kept.all_made()] == ["b/2", "b/3"]
-    assert list(kept.revoked) == ["n2", "n3"]
+    assert {made.name for made in kept.all_made()} == {"b/2", "b/3"}
+    assert kept.revoked == register.revoked
+
+
+@given(steps, st.integers(0, 3 * DAY + KEPT_FOR), st.integers(0, 3))
+def test_trimming_lets_nobody_in_again_and_shuts_nobody_out(
+    done: list[tuple[str, str, int]], now: int, most: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seeder.tracker.register.MOST_MADE", most)
+        register = register_of(done)
+        kept = register.trimmed(now)
+    assert kept.revoked == register.revoked
+    for name in register.revoked:
+        assert kept.is_shut_out(name) is register.is_shut_out(name)
+
+
+def test_what_a_revoked_one_asked_for_at_a_node_that_didnt_know_is_revoked_too() -> None:
+    here, there = Register(), Register()
+    issue(here, "reader", by_operator=False)
+    there.join(here)
+    here.revoke("reader", NOW)
+    later = issue(there, "reader", now=NOW + DAY // 2, by_operator=False)
+    for register in (here, there):
+        register.join(there)
+        register.join(here)
+        assert register.is_shut_out("reader")
+        assert is_revoked(register, later)
+    # Until the operator makes it a key: then what it asks for is good, and the others stay void.
+    made = issue(here, "reader", now=NOW + DAY)
+    there.join(here)
+    asked = issue(there, "reader", now=NOW + DAY, by_operator=False)
+    for key in (made, asked):
+        assert not is_revoked(there, key)
+
+
+def test_a_key_of_a_clock_that_is_ahead_is_revoked_at_a_node_that_didnt_know_of_it() -> None:
+    here, there = Register(), Register()
+    key = issue(there, "alice", now=NOW + CLOCKS_DIFFER)
+    here.revoke("alice", NOW)
+    here.join(there)
+    assert is_revoked(here, key)
+    assert here.is_shut_out("alice")
+
+
+def test_a_key_that_is_followed_by_one_that_ends_sooner_can_still_be_revoked() -> None:
+    register = Register()
+    long = issue(register, "alice", valid=300 * DAY)
+    issue(register, "alice", now=NOW + 1, valid=DAY)
+    later = register.trimmed(NOW + 100 * DAY)
+    assert later.knows("alice")
+    later.revoke("alice", NOW + 100 * DAY)
+    assert is_revoked(later, long)
+
+
+def test_a_register_of_an_earlier_version_lets_in_whom_it_let_in() -> None:
+    old = {
+        "passkeys": 1,
+        "made": [["a", "b/k", 20, 90], ["b", "b/k", 5, 90]],
+        "revoked": {"a": [10, 10], "b": [10, 10]},
+    }
+    register = read_register(old)
+    assert not register.is_shut_out("a")
+    assert register.is_shut_out("b")
 
 
 @pytest.mark.parametrize(
@@ -150,6 +224,8 @@ def test_the_bounds_keep_what_matters_longest(monkeypatch: pytest.MonkeyPatch) -
         {"passkeys": 1, "made": [["a", "b/k", 1.5, 2]], "revoked": {}},
         {"passkeys": 1, "made": [], "revoked": {"a": [1]}},
         {"passkeys": 1, "made": [], "revoked": {"a": 1}},
+        {"passkeys": 1, "made": [], "revoked": {}, "welcomed": []},
+        {"passkeys": 1, "made": [], "revoked": {}, "welcomed": {"a": True}},
     ],
 )
 def test_anything_else_is_no_register(document: Any) -> None:
