@@ -49,6 +49,8 @@ DISCARDED = 1024
 """RC4's first bytes, which leak its key and are never used."""
 
 _SHA1_LENGTH = 20
+_NO_LEADING_ZERO = 1 << 8 * (KEY_LENGTH - 1)
+"""A key or secret from here on needs all its bytes."""
 _KEY_AND_PAD = KEY_LENGTH + LONGEST_PAD
 _VC = bytes(8)
 _HEADER = Struct(">8sIH")  # VC, crypto_provide or crypto_select, length of the pad behind it
@@ -116,8 +118,9 @@ class SkeyIndex:
 class Responder:
     """One incoming handshake; `receive` raises WireError when it fails.
 
-    `private_key` is 20 random bytes, `pad_b` random bytes of a random length, 512 at most;
-    ValueError otherwise. Pad D, which is allowed, stays empty. The caller keeps the deadline.
+    `private_key` is 20 random bytes, and one of the next numbers is taken where our public key or
+    the shared secret would start with a zero. `pad_b` is random bytes of a random length, 512 at
+    most; ValueError otherwise. Pad D, which is allowed, stays empty. The caller keeps the deadline.
     """
 
     def __init__(
@@ -179,7 +182,13 @@ class Responder:
         if peer_key is None:
             return False
         public_key = pow(GENERATOR, self._private_key, PRIME)
-        self._secret = pow(peer_key, self._private_key, PRIME).to_bytes(KEY_LENGTH, "big")
+        secret = pow(peer_key, self._private_key, PRIME)
+        while min(public_key, secret) < _NO_LEADING_ZERO:
+            # rTorrent hashes the secret without its leading zeros. One exchange in 128 would fail,
+            # and rTorrent doesn't dial again: the next private key is as good as this one.
+            public_key = public_key * GENERATOR % PRIME
+            secret = secret * peer_key % PRIME
+        self._secret = secret.to_bytes(KEY_LENGTH, "big")
         self._out += public_key.to_bytes(KEY_LENGTH, "big") + self._pad_b
         self._phase = _Phase.SYNC
         return True

@@ -57,6 +57,8 @@ class Dialler:
     private_key: int = 0x5EED_0000_1111_2222_3333_4444_5555_6666_7777_8888
     public_key: int | None = None
     """Sent instead of the one that belongs to `private_key`."""
+    strips_zeros: bool = False
+    """Hash the shared secret without its leading zeros, as rTorrent does."""
     sync: bytes = b"req1"
     vc: bytes = bytes(8)
     pad_c_length: int | None = None
@@ -104,7 +106,8 @@ class Dialler:
         return self._ours.update(payload) if self.selected == RC4 else payload
 
     def _request(self, their_key: int) -> bytes:
-        self.secret = secret = pow(their_key, self.private_key, PRIME).to_bytes(96, "big")
+        secret = pow(their_key, self.private_key, PRIME).to_bytes(96, "big")
+        self.secret = secret = secret.lstrip(b"\0") if self.strips_zeros else secret
         self._ours = keystream(b"keyA", secret, self.info_hash)
         self._theirs = keystream(b"keyB", secret, self.info_hash)
         # Pad B has no length: the answer starts where eight encrypted zeros are.

@@ -22,6 +22,7 @@ from seeder.errors import WireError
 from seeder.peer import messages
 from seeder.peer.messages import MessageId, Requests
 from seeder.peer.mse import (
+    GENERATOR,
     LONGEST_INITIAL,
     LONGEST_PAD,
     PRIME,
@@ -215,6 +216,40 @@ def test_initial_payload_may_be_empty_or_long(provide: int, length: int) -> None
     outcome = shake(theirs, responder(), Pieces([1500]))
     assert outcome.payload == initial
     assert_they_talk(theirs, outcome)
+
+
+@pytest.mark.parametrize("strips_zeros", [False, True])
+def test_no_handshake_fails_on_a_number_that_starts_with_a_zero(strips_zeros: bool) -> None:
+    first = int.from_bytes(PRIVATE_KEY, "big")
+    our_key = pow(GENERATOR, first, PRIME)
+    of_zeros = [
+        theirs for theirs in range(2, 3000) if pow(our_key, theirs, PRIME).bit_length() <= 8 * 95
+    ]
+    assert len(of_zeros) > 5
+    for private_key in of_zeros:
+        theirs = Dialler(INFO_HASH, RC4, HELLO, private_key=private_key, strips_zeros=strips_zeros)
+        outcome = shake(theirs, responder())
+        assert outcome.payload == HELLO
+        assert len(theirs.secret) == 96
+        assert theirs.secret[0]
+        assert_they_talk(theirs, outcome)
+
+
+def test_our_public_key_never_starts_with_a_zero() -> None:
+    short = [key for key in range(1, 3000) if pow(GENERATOR, key, PRIME).bit_length() <= 8 * 95]
+    # 2**1 to 2**759 are short by themselves; the others come by chance.
+    assert len(short) > 765
+    for key in short[::50] + short[-5:]:
+        ours = Responder(
+            index(INFO_HASH).find, "allow", private_key=key.to_bytes(20, "big"), pad_b=b""
+        )
+        theirs = Dialler(INFO_HASH, RC4, HELLO)
+        assert feed(ours, theirs.hello()) is None
+        answer = ours.data_to_send()
+        assert answer[0]
+        outcome = feed(ours, theirs.receive(answer))
+        assert outcome is not None
+        assert outcome.payload == HELLO
 
 
 @pytest.mark.parametrize(
