@@ -26,7 +26,7 @@ from seeder.gateway.listing import (
     time_text,
 )
 from seeder.gateway.naming import Naming
-from seeder.gateway.objects import PublishedObjects
+from seeder.gateway.published import PublishedObjects
 from seeder.gateway.s3errors import S3Error, xml_text
 from seeder.http.messages import Header, Request, Response, decoded_query, query_names
 from seeder.torrent.catalog import Catalog

@@ -19,7 +19,8 @@ from seeder.gateway.index_routes import IndexRoutes
 from seeder.gateway.issuing import Issuer
 from seeder.gateway.links import Links
 from seeder.gateway.naming import Naming
-from seeder.gateway.objects import ObjectRoutes, PublishedObjects
+from seeder.gateway.objects import ObjectRoutes
+from seeder.gateway.published import PublishedObjects
 from seeder.gateway.s3errors import S3Error, error_text
 from seeder.http.messages import Request, Response, query_names
 from seeder.torrent.catalog import Catalog, Torrent

@@ -21,7 +21,8 @@ from seeder.gateway.index_routes import IndexRoutes
 from seeder.gateway.issuing import Issuer
 from seeder.gateway.links import Links
 from seeder.gateway.naming import Naming
-from seeder.gateway.objects import ObjectRoutes, PublishedObjects, TorrentFile, make_request_id
+from seeder.gateway.objects import ObjectRoutes, make_request_id
+from seeder.gateway.published import PublishedObjects, TorrentFile
 from seeder.gateway.routes import PublicRoutes
 from seeder.gateway.s3errors import S3Error
 from seeder.http.messages import Request, Response, split_target

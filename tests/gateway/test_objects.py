@@ -7,7 +7,7 @@ import pytest
 
 from seeder.gateway.access import Terms
 from seeder.gateway.links import Links
-from seeder.gateway.objects import PublishedObjects, TorrentFile
+from seeder.gateway.published import PublishedObjects, TorrentFile
 from seeder.gateway.s3errors import S3Error
 from seeder.gateway.webseed import Content
 from seeder.torrent.bundle import build_bundle_info, parse_bundle_info

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from seeder.gateway.links import Links
-from seeder.gateway.objects import PublishedObjects
+from seeder.gateway.published import PublishedObjects
 from seeder.gateway.s3errors import S3Error
 from seeder.ledger.counters import Tally
 from seeder.metainfo.journal import Builds
