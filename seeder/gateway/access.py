@@ -64,6 +64,11 @@ class Keyring:
         signer = verify(signed, self._secret_of, now=now)
         return self._keys[signer] if signer is not None else None
 
+    def renewed(self, reader: ReadKey) -> ReadKey | None:
+        """Return a key that was good as it is now; None if it is gone, or has another secret."""
+        found = self._keys.get(reader.access_key_id)
+        return found if found is not None and found.secret == reader.secret else None
+
     def _secret_of(self, access_key_id: str) -> str | None:
         found = self._keys.get(access_key_id)
         return found.secret if found else None

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 import trio
 
 from seeder.errors import DownloadRefused
-from seeder.gateway.download import nothing_sent
+from seeder.gateway.download import UNWELCOME, nothing_sent
+from seeder.gateway.keyed import Visitor
 from seeder.gateway.s3errors import S3Error
 from seeder.http.messages import Request, Response, SentMeter
 from seeder.net.addresses import Networks, networks_of
+from seeder.net.doors import Door
 from seeder.net.shares import Shares
 from seeder.torrent.catalog import Torrent
 from seeder.units import KIB, MIB
@@ -42,6 +44,7 @@ class PacedBody:
         torrent: Torrent | None,
         uploads: Uploads,
         *,
+        may_have: Callable[[], bool],
         left: Callable[["PacedBody"], None],
     ) -> None:
         self.body = body
@@ -51,6 +54,7 @@ class PacedBody:
         self.sent = 0
         """Bytes that the socket took."""
         self._uploads = uploads
+        self._may_have = may_have
         self._left = left
         self._account = uploads.account_of(torrent)
         self._granted = 0
@@ -84,6 +88,8 @@ class PacedBody:
         while True:
             if self._ended:
                 raise DownloadRefused(_BUSY)
+            if not self._may_have():
+                raise DownloadRefused(UNWELCOME, busy=False)
             if self._uploads.spent is not None:
                 raise DownloadRefused(nothing_sent(self._uploads.spent))
             self._changed = changed = trio.Event()
@@ -132,8 +138,9 @@ class _Body:
 class Documents:
     """Every document that is on its way."""
 
-    def __init__(self, uploads: Uploads) -> None:
+    def __init__(self, uploads: Uploads, door: Door | None = None) -> None:
         self._uploads = uploads
+        self._door = door or Door()
         self._all: Shares[PacedBody] = Shares(lambda document: document.networks)
         self._counted: set[PacedBody] = set()
         self._bodies: dict[bytes, _Body] = {}
@@ -143,11 +150,18 @@ class Documents:
         return len(self._all)
 
     def limited(
-        self, request: Request, response: Response, client: bytes, torrent: Torrent | None = None
+        self,
+        request: Request,
+        response: Response,
+        client: bytes,
+        torrent: Torrent | None = None,
+        *,
+        visitor: Visitor | None = None,
     ) -> Response:
         """Return a response whose body goes to a client (packed address) as the limits allow.
 
-        `torrent` is what the body describes. S3Error SlowDown where the body can't be had now.
+        `torrent` is what the body describes, `visitor` who may have it, if not everybody may for
+        as long as it takes. S3Error SlowDown where the body can't be had now.
         """
         uploads, body = self._uploads, response.body
         assert isinstance(body, bytes)
@@ -162,7 +176,8 @@ class Documents:
         if len(body) <= SMALL and not uploads.is_limited:
             self._describe(torrent, client, body)
             return response
-        return response._replace(body=self._open(body, client, torrent), content_length=len(body))
+        document = self._open(body, client, torrent, visitor)
+        return response._replace(body=document, content_length=len(body))
 
     def meter(self, torrent: Torrent) -> SentMeter:
         """Return what counts the heads of replies about a torrent."""
@@ -173,7 +188,9 @@ class Documents:
         if torrent is not None and not self._uploads.may_describe(torrent, client, size, size):
             raise S3Error("SlowDown", _HAD_ENOUGH)
 
-    def _open(self, body: bytes, client: bytes, torrent: Torrent | None) -> PacedBody:
+    def _open(
+        self, body: bytes, client: bytes, torrent: Torrent | None, visitor: Visitor | None
+    ) -> PacedBody:
         if body not in self._bodies and self._held + len(body) > max(MOST_HELD, len(body)):
             raise S3Error("SlowDown", _BUSY)
         self._make_room(networks_of(client))
@@ -182,7 +199,16 @@ class Documents:
         if not held.documents:
             self._held += len(body)
         held.documents += 1
-        document = PacedBody(held.body, client, torrent, self._uploads, left=self._leave)
+        document = PacedBody(
+            held.body,
+            client,
+            torrent,
+            self._uploads,
+            may_have=lambda: (
+                self._door.admits(client) and (visitor is None or visitor.is_welcome())
+            ),
+            left=self._leave,
+        )
         self._counted.add(document)
         self._all.add(document)
         self._uploads.join(document)

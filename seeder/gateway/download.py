@@ -45,7 +45,7 @@ _NO_TURN = "We are busy; please try again later."
 _HAD_ENOUGH = "Your address has had this object often enough for now."
 _NOT_CACHED = "This part isn't cached, and isn't read for you at present."
 _UNREADABLE = "The object can't be read at present; please try again."
-_UNWELCOME = "Your passkey is good no more."
+UNWELCOME = "The object is not to be had by you any more."
 _AWAY = "The object's storage doesn't answer at present; please try again."
 
 
@@ -66,7 +66,7 @@ class Download:
         *,
         scratch: memoryview,
         left: Callable[["Download"], None],
-        visitor: Visitor | None,
+        visitor: Visitor,
     ) -> None:
         self.torrent = torrent
         self._visitor = visitor
@@ -246,7 +246,7 @@ class Download:
                 self._counts.delivered(gained)
             self.uploaded += count
             self._at += count
-            if self._visitor is not None:
+            if self._visitor.name is not None:
                 self._uploads.sent_to(self._visitor.name, count)
 
     def close(self) -> None:
@@ -270,8 +270,8 @@ class Download:
 
     def tick(self, now: float) -> None:
         """Keep the deadlines; called about once a second."""
-        if self._visitor is not None and not self._visitor.is_welcome():
-            self.refuse(_UNWELCOME, busy=False)
+        if not self._visitor.is_welcome():
+            self.refuse(UNWELCOME, busy=False)
         self._feed.overdue(now)
         if not self._served and now - self._held_at > TURN_PATIENCE:
             self.refuse(_NO_TURN)

@@ -3,7 +3,7 @@
 import trio
 
 from seeder.errors import DownloadRefused
-from seeder.gateway.download import NO_PLACE, SCRATCH, Download, nothing_sent
+from seeder.gateway.download import NO_PLACE, SCRATCH, UNWELCOME, Download, nothing_sent
 from seeder.gateway.keyed import Visitor
 from seeder.gateway.lines import Lines
 from seeder.net.addresses import Networks, networks_of
@@ -47,7 +47,7 @@ class Downloads:
         self._lines.look_at_all()
 
     async def open(
-        self, torrent: Torrent, address: str, wanted: ByteRange, visitor: Visitor | None = None
+        self, torrent: Torrent, address: str, wanted: ByteRange, visitor: Visitor
     ) -> Download:
         """Begin a download for a client's IP address; DownloadRefused. It has to be closed.
 
@@ -60,6 +60,8 @@ class Downloads:
         if not self._door.admits(packed_address(address)):
             # Since it began to wait.
             raise DownloadRefused(DENIED, busy=False)
+        if not visitor.is_welcome():
+            raise DownloadRefused(UNWELCOME, busy=False)
         self._admit(torrent, networks)
         download = Download(
             torrent,

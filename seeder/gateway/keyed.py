@@ -26,11 +26,12 @@ _TEXTS = {
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who downloads by a name of his own."""
+    """Who asked for an object, and got it."""
 
-    name: str
+    name: str | None
+    """By which it is counted what a member of a private swarm gets; others have none."""
     is_welcome: Callable[[], bool]
-    """Tells whether he still may."""
+    """Tells whether he still may have it: a reload may take it, or his key, away meanwhile."""
 
 
 def keyed_path(passkey: str) -> str:

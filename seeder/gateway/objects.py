@@ -7,13 +7,12 @@ decides who may have them.
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from ipaddress import ip_address
 from secrets import token_hex
 
 import trio
 
-from seeder.gateway.access import Keyring, ReadKey, authorise, is_charged
+from seeder.gateway.access import Keyring, ReadKey, authorise, is_charged, may_read
 from seeder.gateway.cors import for_pages
 from seeder.gateway.documents import Documents
 from seeder.gateway.downloads import Downloads
@@ -30,6 +29,7 @@ from seeder.http.messages import Header, Request, Response, query_names
 from seeder.torrent.catalog import Publication, Torrent
 from seeder.torrent.info import InfoHash
 from seeder.tracker.holders import Refused
+from seeder.tracker.passkeys import Passkey
 
 _NO_TORRENT = InfoHash(bytes(20))
 """What a key is read for where there is none: that takes as long, and fails."""
@@ -80,7 +80,9 @@ class ObjectRoutes:
         try:
             publication, headers, reader = self._authorised(request)
             holder = None if reader is None else reader.access_key_id
+            served = publication.torrent
             found = await self._objects.torrent_file(publication, holder)
+            visitor = self._visitor(Offered(publication), served, reader)
         except S3Error as error:
             return self.refuse(request, error)
         headers += ((b"ETag", found.etag.encode()),)
@@ -92,7 +94,9 @@ class ObjectRoutes:
         )
         try:
             whole = Response(200, found.body, headers)
-            answer = self._documents.limited(request, whole, client, publication.torrent)
+            answer = self._documents.limited(
+                request, whole, client, publication.torrent, visitor=visitor
+            )
         except S3Error as error:
             return self.refuse(request, error)
         return _for_all(publication, answer)
@@ -153,8 +157,8 @@ class ObjectRoutes:
                 content,
                 address,
                 self._downloads,
+                self._visitor(found, content.torrent, reader),
                 elsewhere=elsewhere,
-                visitor=self._visitor(found, reader),
             )
         except S3Error as error:
             return self.refuse(request, error, public=public)
@@ -162,19 +166,28 @@ class ObjectRoutes:
         answer = answer._replace(headers=headers + answer.headers, meter=meter)
         return _for_all(found.publication, answer)
 
-    def _visitor(self, found: Offered, reader: ReadKey | None) -> Visitor | None:
-        """Return who downloads by a name of his own: whoever signs for a private object; S3Error.
+    def _visitor(self, found: Offered, torrent: Torrent | None, reader: ReadKey | None) -> Visitor:
+        """Return who has an object, as `torrent` serves it, by the key that he signed with.
 
-        Revoked with his passkeys, he gets no private object in another way either.
+        Who signs for a private object has a name. Revoked with his passkeys, he gets no private
+        object in another way either: S3Error.
         """
-        if reader is None or not found.publication.for_members:
-            return None
-        visitor = Visitor(
-            reader.access_key_id, partial(self._objects.issuer.is_welcome, reader.access_key_id)
-        )
-        if not visitor.is_welcome():
+        named = reader is not None and found.publication.for_members
+        name = reader.access_key_id if reader is not None and named else None
+        if name is not None and not self._objects.issuer.is_welcome(name):
             raise S3Error("AccessDenied", "Access Denied")
-        return visitor
+
+        def is_welcome() -> bool:
+            if torrent is None or not self._objects.is_offered(found, torrent):
+                return False
+            if found.publication.public:
+                return True
+            if name is not None and not self._objects.issuer.is_welcome(name):
+                return False
+            now = None if reader is None else self._keyring.renewed(reader)
+            return may_read(now, found.ref, public=False)
+
+        return Visitor(name, is_welcome)
 
     async def keyed_content(self, request: Request, key: bytes, client: bytes) -> Response:
         """Answer with the object at the path of the holder of a passkey.
@@ -189,7 +202,7 @@ class ObjectRoutes:
             why = passkey if isinstance(passkey, Refused) else Refused.WRONG
             holders.note(why, client, trio.current_time())
             return refuse_keyed(why)
-        visitor = Visitor(passkey.holder, partial(holders.is_good, passkey))
+        visitor = self._holder(found, torrent, passkey)
         try:
             content = await self._objects.content(found)
             address = str(ip_address(client))
@@ -200,14 +213,24 @@ class ObjectRoutes:
                 content,
                 address,
                 self._downloads,
+                visitor,
                 elsewhere=None if before is None else before + self._naming.target_of(request),
-                visitor=visitor,
             )
         except S3Error as error:
             return self.refuse(request, error, public=False)
         meter = self._documents.meter(content.torrent)
         headers = (*answer.headers, *UNSEEN, (b"Cache-Control", b"private, no-cache"))
         return answer._replace(headers=headers, meter=meter)
+
+    def _holder(self, found: Offered, torrent: Torrent | None, passkey: Passkey) -> Visitor:
+        """Return who has an object, as `torrent` serves it, by his passkey."""
+
+        def is_welcome() -> bool:
+            if torrent is None or not self._objects.is_offered(found, torrent):
+                return False
+            return found.publication.public or self._objects.issuer.holders.is_good(passkey)
+
+        return Visitor(passkey.holder, is_welcome)
 
     def _for_members(self, request: Request) -> tuple[Offered | None, Torrent | None]:
         """Return the object that a request names, and its torrent, if that is for members."""

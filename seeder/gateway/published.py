@@ -182,6 +182,14 @@ class PublishedObjects:
         start = 0 if section is None else section.first * torrent.layout.piece_length
         return _content_of(self._kept(torrent), member, start)
 
+    def is_offered(self, found: Offered, torrent: Torrent) -> bool:
+        """Tell whether an object is still published, and the same torrent serves it."""
+        publication = found.publication
+        if self._catalog.publications.get(publication.ref) is not publication:
+            return False
+        served = publication.torrent
+        return served is not None and served.info_hash == torrent.info_hash
+
     def has_content(self, bucket: str, key: str) -> bool:
         """Tell whether there may be an object, or a file of a bundle, at BUCKET/KEY."""
         try:

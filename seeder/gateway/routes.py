@@ -258,7 +258,7 @@ def public_routes(
     naming = Naming(config.gateway.domains)
     index = Index(catalog, links, swarms.counts, clock)
     objects = PublishedObjects(catalog, links, config.origins, issuer)
-    documents = Documents(uploads)
+    documents = Documents(uploads, clients.doors.gateway)
     return PublicRoutes(
         clients,
         TrackerRoutes(swarms, clients, clock),

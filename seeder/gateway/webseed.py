@@ -54,9 +54,9 @@ async def answer_content(
     content: Content,
     address: str,
     downloads: Downloads,
+    visitor: Visitor,
     *,
     elsewhere: bytes | None = None,
-    visitor: Visitor | None = None,
 ) -> Response:
     """Answer a GET or HEAD of an object for the client at an IP address; S3Error.
 

@@ -17,8 +17,10 @@ from seeder.gateway.links import Links
 from seeder.http.connection import ServerLimits
 from seeder.ledger.limits import Level
 from seeder.net.buckets import AddressLimiter
+from seeder.net.doors import Door, Doors
 from seeder.torrent.catalog import Catalog, Publication, Torrent
 from seeder.tracker.announce import ScrapeCounts
+from seeder.tracker.register import Register
 from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from seeder.units import MIB
@@ -26,6 +28,7 @@ from tests.gateway.support import make_routes, objects_of
 from tests.http.serving import Reply, ask, get, serving
 from tests.peer.node import Limits, Node
 from tests.peer.node import serving as serving_peers
+from tests.support.passkeys import Keys
 from tests.tracker.announcing import OWN_PORT
 
 ANNOUNCE = "http://127.0.0.1:6969/announce"
@@ -41,6 +44,12 @@ class Seed:
     downloads: Downloads
     documents: Documents
     catalog: Catalog
+    keyring: Keyring
+    passkeys: Keys
+    register: Register
+    """Of the passkeys that were made and revoked."""
+    door: Door
+    """Of the gateway; `follow` changes it."""
     port: int
 
     @property
@@ -91,7 +100,9 @@ async def seeding(
         ) as node,
         trio.open_nursery() as nursery,
     ):
-        documents, downloads = Documents(node.uploads), Downloads(node.uploads)
+        keyring, passkeys, door = Keyring(keys), Keys(), Door()
+        issuer = passkeys.issuer()
+        documents, downloads = Documents(node.uploads, door), Downloads(node.uploads, door)
         links = Links(ANNOUNCE, GATEWAY, web_seed=True)
         nursery.start_soon(downloads.run)
         for torrent in node.torrents.values():
@@ -100,17 +111,20 @@ async def seeding(
             catalog.serve(publication, torrent)
         routes = make_routes(
             Swarms(SwarmPolicy(), OwnSeeder(OWN_PORT), rng=random.Random(1)),
-            objects_of(catalog, links),
+            objects_of(catalog, links, issuer),
             proxies=proxies,
             limiter=limiter,
             ranges=ranges,
-            keyring=Keyring(keys),
+            keyring=keyring,
             documents=documents,
             downloads=downloads,
             index=Index(catalog, links, lambda info_hash: ScrapeCounts(), trio.current_time),
             catalog=catalog,
+            doors=Doors(Door(), Door(), door),
         )
         async with serving(routes, server, meter=node.uploads.overhead) as port:
-            yield Seed(node, downloads, documents, catalog, port)
+            yield Seed(
+                node, downloads, documents, catalog, keyring, passkeys, issuer.register, door, port
+            )
         assert len(downloads) == len(documents) == 0
         nursery.cancel_scope.cancel()

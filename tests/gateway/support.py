@@ -19,6 +19,7 @@ from seeder.gateway.downloads import Downloads
 from seeder.gateway.index import Index, IndexEntry, IndexPage, IndexQuery
 from seeder.gateway.index_routes import IndexRoutes
 from seeder.gateway.issuing import Issuer
+from seeder.gateway.keyed import Visitor
 from seeder.gateway.links import Links
 from seeder.gateway.naming import Naming
 from seeder.gateway.objects import ObjectRoutes, make_request_id
@@ -125,7 +126,13 @@ class Unlimited(Documents):
         pass
 
     def limited(
-        self, request: Request, response: Response, client: bytes, torrent: Torrent | None = None
+        self,
+        request: Request,
+        response: Response,
+        client: bytes,
+        torrent: Torrent | None = None,
+        *,
+        visitor: Visitor | None = None,
     ) -> Response:
         return response
 
