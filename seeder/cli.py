@@ -31,14 +31,16 @@ from seeder.commands.report import ReportWanted
 from seeder.commands.report import report as tell
 from seeder.commands.torrent import configured, find_torrent
 from seeder.config.advice import advise
+from seeder.config.environment import names_keys
 from seeder.config.groups import explain_groups
 from seeder.config.instances import is_instance
-from seeder.config.load import find_instances, load
+from seeder.config.load import find_instances, load, source_name
 from seeder.config.sections import Config
 from seeder.config.unlikely import doubt
 from seeder.daemon import run as daemon
 from seeder.daemon.foundation import LEDGER
 from seeder.daemon.logs import FORMS, Form, log_to_stderr
+from seeder.daemon.watching import FileWatch
 from seeder.errors import ConfigError, SeederError, StorageError
 from seeder.gateway.certificates import (
     certificate_names,
@@ -59,13 +61,25 @@ from seeder.upload.standing import explain_copies, explain_listed
 FAILED, UNUSABLE = 1, 2
 INTERRUPTED = 128 + 2  # as a shell has it for SIGINT
 
+
+def _file_or_variables(
+    context: click.Context, option: click.Parameter, path: Path | None
+) -> Path | None:
+    if path is None and not context.resilient_parsing and not names_keys(os.environ):
+        hint = "Without a file, its keys are set in the environment, as SEEDER_SECTION__KEY."
+        raise click.MissingParameter(hint, context, option)
+    return path
+
+
 _config = click.option(
     "-c",
     "--config",
     "path",
-    required=True,
+    envvar="SEEDER_CONFIG",
     type=click.Path(path_type=Path),
-    help="The TOML file that says what to publish.",
+    callback=_file_or_variables,
+    help="The TOML file that says what to publish; SEEDER_SECTION__KEY in the environment is one of"
+    " its keys.",
 )
 _name = click.argument("name", metavar="BUCKET/KEY")
 
@@ -100,7 +114,9 @@ def _fail(error: SeederError, complain: Callable[[str], None] = _complain) -> No
     sys.exit(FAILED)
 
 
-def _load(path: Path, instance: str | None, complain: Callable[[str], None] = _complain) -> Config:
+def _load(
+    path: Path | None, instance: str | None, complain: Callable[[str], None] = _complain
+) -> Config:
     try:
         config = load(path, instance)
         _links(config)
@@ -152,20 +168,21 @@ def main() -> None:
     show_default=True,
     help="Lines for people, or a JSON object in each.",
 )
-def run(path: Path, instance: str | None, verbose: bool, form: Form) -> None:
+def run(path: Path | None, instance: str | None, verbose: bool, form: Form) -> None:
     """Run the daemon: tracker, seeder, status page."""
     log = log_to_stderr(logging.DEBUG if verbose else logging.INFO, form=form)
     complain = _complain if log.plain else log.complain
     log.catch_crashes()
+    watch = FileWatch(path)  # as it is before it is read
     config = _load(path, instance, complain)
-    _run(partial(daemon.run, path, config, log, instance), complain)
+    _run(partial(daemon.run, watch, config, log, instance), complain)
 
 
 @main.command()
 @_config
 @_instance
 @click.option("--online", is_flag=True, help="Ask S3 for every object too.")
-def check(path: Path, instance: str | None, online: bool) -> None:
+def check(path: Path | None, instance: str | None, online: bool) -> None:
     """Check the configuration; every mistake is listed, and what is seldom meant.
 
     Exit code 2 for a mistake, 1 if --online finds an object that can't be published, else 0, with
@@ -183,7 +200,7 @@ def check(path: Path, instance: str | None, online: bool) -> None:
     count = len(config.objects) - prefixes
     kinds = [(count, "object", "objects"), (prefixes, "prefix", "prefixes")]
     found = [f"{number} {one if number == 1 else more}" for number, one, more in kinds if number]
-    click.echo(f"{path}: ok, {' and '.join(found)}")
+    click.echo(f"{source_name(path)}: ok, {' and '.join(found)}")
     about_tls = () if certificate is None else _doubts(config, certificate)
     for warning in chain(advise(config), doubt(config), doubt_machine(config), about_tls):
         click.echo(f"warning: {warning}")
@@ -246,7 +263,7 @@ def _doubts(config: Config, certificate: Certificate) -> Iterator[str]:
 )
 def report(
     *,
-    path: Path,
+    path: Path | None,
     instance: str | None,
     ledgers: Sequence[Path],
     by: By | Literal["group", "name"],
@@ -283,7 +300,7 @@ def report(
         _fail(error)
 
 
-def _instances(path: Path) -> list[str | None]:
+def _instances(path: Path | None) -> list[str | None]:
     """Return the instances that have run on this machine by a file; None is a node by itself."""
     try:
         found = find_instances(path)
@@ -313,7 +330,7 @@ def _moment(text: str | None, option: str, now: float) -> float | None:
 )
 @click.option("--size", help="Of one object, instead of those that the ledger knows.")
 def estimate(
-    path: Path, instance: str | None, downloads: int, at_once: int, size: str | None
+    path: Path | None, instance: str | None, downloads: int, at_once: int, size: str | None
 ) -> None:
     """Say what downloads to come would cost with and without us."""
     config = _load(path, instance)
@@ -352,7 +369,7 @@ def _links(config: Config) -> Links:
 @click.option("--valid", metavar="TIME", help='How long that is good, such as "30d".')
 def torrent(
     *,
-    path: Path,
+    path: Path | None,
     instance: str | None,
     name: str,
     output: Path | None,
@@ -434,7 +451,7 @@ def keys() -> None:
 @_config
 @_instance
 @click.option("--json", "as_json", is_flag=True, help="For programs; times are Unix seconds.")
-def list_passkeys(path: Path, instance: str | None, as_json: bool) -> None:
+def list_passkeys(path: Path | None, instance: str | None, as_json: bool) -> None:
     """Print for whom passkeys were made, until when, and which are revoked.
 
     Where several nodes run by the file and none is named, those of all on this machine.
@@ -450,7 +467,7 @@ def list_passkeys(path: Path, instance: str | None, as_json: bool) -> None:
 @_instance
 @click.argument("name")
 @click.option("--unknown", is_flag=True, help="Also if no passkey was made for it here.")
-def revoke(path: Path, instance: str | None, name: str, unknown: bool) -> None:
+def revoke(path: Path | None, instance: str | None, name: str, unknown: bool) -> None:
     """Revoke every passkey that was made for NAME until now.
 
     Tracker, seeder and web seed heed it within seconds. One that is made later is good. Where
@@ -466,7 +483,7 @@ def revoke(path: Path, instance: str | None, name: str, unknown: bool) -> None:
         _fail(error)
 
 
-def _configs(path: Path, instance: str | None) -> list[Config]:
+def _configs(path: Path | None, instance: str | None) -> list[Config]:
     instances = [instance] if instance is not None else _instances(path)
     return [_load(path, each) for each in instances]
 
@@ -475,7 +492,7 @@ def _configs(path: Path, instance: str | None) -> list[Config]:
 @_config
 @_instance
 @_name
-def magnet(path: Path, instance: str | None, name: str) -> None:
+def magnet(path: Path | None, instance: str | None, name: str) -> None:
     """Print the magnet link of a configured object."""
     log_to_stderr(logging.WARNING)
     config = _load(path, instance)

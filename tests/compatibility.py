@@ -19,7 +19,7 @@ from tests.s3.dialects import DIALECTS
 
 _ROOT = Path(__file__).parent.parent
 _DOCUMENT = _ROOT / "config" / "README.md"
-_FOUND = "SEEDER_COMPATIBILITY"
+_FOUND = "TESTS_COMPATIBILITY"
 """The variable that names the file which takes what is found."""
 _TESTS = ("tests/publish/test_publisher_dialects.py", "tests/e2e/test_compatibility.py")
 _BEGIN, _END = "<!-- tests/compatibility.py writes this -->\n", "<!-- to here -->\n"

@@ -1,17 +1,18 @@
-"""Reading a configuration file: every mistake at once, each with its place in the file."""
+"""Reading the configuration, in a file or the environment: all mistakes at once, with places."""
 
 import glob
 import json
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, time
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from seeder.config.environment import Overlaid, Place, overlay
 from seeder.config.fields import SourceFile
 from seeder.config.groups import mistakes_in
 from seeder.config.instances import PLACEHOLDER, has_place, is_instance, of_instance
@@ -50,30 +51,34 @@ _TABLES: Mapping[str, type[BaseModel]] = {
     "log": LogSettings,
 }
 _READ_KEYS = "gateway.keys"
-_TOP_KEYS = ("state_directory", "origins", *_TABLES)
+_TOP_KEYS = ("state_directory", "watch", "origins", *_TABLES)
 _LONGEST_SHOWN = 80
 _CREDENTIAL = re.compile(r"secret|access_?key|password|passwd|token|credential", re.IGNORECASE)
+_KEY_ENDS = re.compile(r"[.\[]|: | = ")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _SLASHED_KEY = re.compile(r"\s*[\w.-]+(/[\w.-]+)+\s*=")
 _SYNTAX_PLACE = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 
-Place = tuple[int | str, ...]
-"""Where a value stands, as in pydantic's `loc`: ("objects", 2, "key")."""
 
+def load(
+    path: Path | None,
+    instance: str | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Config:
+    """Read and check the configuration; ConfigError lists every mistake, one line each.
 
-def load(path: Path, instance: str | None = None) -> Config:
-    """Read and check a configuration file; ConfigError lists every mistake, one line each.
-
-    `instance` is what %i stands for in it, where several nodes run by one file.
+    `path` is that of the file, None for one of the environment's keys alone. `instance` is what %i
+    stands for, where several nodes run by one file.
     """
-    path = Path(path)
+    given = _given(path, environment)
     try:
-        written = of_instance(_read(path), instance)
+        written = of_instance(given.values, instance)
     except ValueError as error:
-        raise ConfigError([str(error)]) from error
-    origins, problems = _origins(written)
+        raise ConfigError(_by_variable([*given.problems, str(error)], given)) from error
+    origins, wrong = _origins(written)
+    problems = [*given.problems, *wrong]
     raw = _with_defaults(written, instance) | {"origins": origins}
-    source = SourceFile(path.absolute().parent, frozenset(origins))
+    source = SourceFile(_home(path), frozenset(origins))
     config = None
     try:
         config = Config.model_validate(raw, context=source)
@@ -83,16 +88,55 @@ def load(path: Path, instance: str | None = None) -> Config:
     if config is not None:
         problems += _between_values(config)
     if problems or config is None:
-        raise ConfigError(problems)
+        raise ConfigError(_by_variable(problems, given))
     return config
 
 
-def find_instances(path: Path) -> list[str] | None:
+def _given(path: Path | None, environment: Mapping[str, str]) -> Overlaid:
+    """Return what file and environment say; ConfigError if the file can't be read."""
+    written = {} if path is None else _read(Path(path))
+    origins = written.get("origins")
+    known = {DEFAULT_ORIGIN, *(origins if isinstance(origins, dict) else ())}
+    return overlay(written, environment, SourceFile(_home(path), frozenset(known)))
+
+
+def _home(path: Path | None) -> Path:
+    """Return the directory where relative paths start."""
+    return Path.cwd() if path is None else Path(path).absolute().parent
+
+
+def _by_variable(problems: Iterable[str], given: Overlaid) -> list[str]:
+    """Return the problems; one of a value from the environment begins with its variable."""
+    variables = {_key(place): name for place, name in given.variables.items()}
+    return ["".join((*_variables_of(each, variables), each)) for each in problems]
+
+
+def _variables_of(problem: str, variables: Mapping[str, str]) -> Iterator[str]:
+    """Yield "VARIABLE: " for those of the value that a problem is about: it, or what it is in."""
+    key = ""
+    for end in _KEY_ENDS.finditer(problem):
+        key = problem[: end.start()]
+        if key in variables:
+            yield f"{variables[key]}: "
+            return
+        if end[0] not in (".", "["):
+            break
+    yield from (f"{name}: " for each, name in variables.items() if each.startswith(f"{key}."))
+
+
+def source_name(path: Path | None) -> str:
+    """Return what a configuration is called in a line for people."""
+    return "the environment" if path is None else str(path)
+
+
+def find_instances(
+    path: Path | None, environment: Mapping[str, str] = os.environ
+) -> list[str] | None:
     """Return the instances of a file that have run on this machine: their state directories exist.
 
     None where nothing in the file stands for an instance. ConfigError if it can't be read.
     """
-    written = _read(Path(path))
+    written = _given(path, environment).values
     if not has_place(written):
         return None
     directory = written.get("state_directory")
@@ -100,9 +144,7 @@ def find_instances(path: Path) -> list[str] | None:
         home = directory if isinstance(directory, str) else None
         home = home or _home_directory("STATE_DIRECTORY", ".local/state/seeder")
         directory = f"{home}/{PLACEHOLDER}"
-    before, _, after = str(Path(path).absolute().parent / Path(directory).expanduser()).partition(
-        PLACEHOLDER
-    )
+    before, _, after = str(_home(path) / Path(directory).expanduser()).partition(PLACEHOLDER)
     # What stands for it once more stands for the same.
     others = glob.escape(after).replace(PLACEHOLDER, "*")
     names = []

@@ -464,6 +464,8 @@ class Config(Settings):
     """A whole configuration."""
 
     state_directory: Directory
+    watch: bool = False
+    """Whether the file is taken up by itself when it changes."""
     origins: dict[str, OriginSettings]
     """By name; [origin] is "default"."""
     objects: tuple[ObjectSettings, ...]

@@ -9,7 +9,7 @@ from pathlib import Path
 import trio
 
 from seeder.admin.reloads import ReloadOutcome
-from seeder.config.load import load
+from seeder.config.load import load, source_name
 from seeder.config.sections import Config, GatewaySettings, TrackerSettings
 from seeder.daemon.node import Node
 from seeder.errors import ConfigError, SeederError
@@ -46,9 +46,9 @@ LIVE_TLS = (
 """Those of [tracker] alone, if there is a certificate before and after."""
 
 
-async def reload(node: Node, path: Path, instance: str | None = None) -> None:
-    """Take over the file's objects, access keys, budget, prices, [log], and the live keys of
-    [peer] and [tracker].
+async def reload(node: Node, path: Path | None, instance: str | None = None) -> None:
+    """Take over the file's objects, access keys, budget, prices, [log], `watch`, and the live keys
+    of [peer] and [tracker].
 
     A broken file changes nothing. The certificate is read again; if that can't be used, all else
     goes on. `instance` is what %i stands for in the file.
@@ -67,11 +67,12 @@ async def reload(node: Node, path: Path, instance: str | None = None) -> None:
             _LOG.error("  %s", problem)
         node.overview.reloads.note(time.time(), "refused", "; ".join(error.problems))
         return
+    name = source_name(path)
     outcome: ReloadOutcome = "ok"
     reason = None
     changed = ", ".join(_fixed(node.config, config))
     if changed:
-        _LOG.warning("%s changed in %s: that takes effect at the next start", changed, path)
+        _LOG.warning("%s changed in %s: that takes effect at the next start", changed, name)
         outcome, reason = "partial", f"{changed}: takes effect at the next start"
     missing = {settings.origin for settings in config.objects} - node.foundation.origins.keys()
     if missing:
@@ -98,10 +99,11 @@ async def reload(node: Node, path: Path, instance: str | None = None) -> None:
     try:
         await node.publisher.apply(config.objects)
     except SeederError as error:
-        _LOG.error("not all objects of %s are taken up: %s", path, error)
+        _LOG.error("not all objects of %s are taken up: %s", name, error)
         outcome, reason = "partial", f"not all objects are taken up: {error}"
     node.config = node.config.model_copy(
         update={
+            "watch": config.watch,
             "objects": config.objects,
             "peer": peer,
             "tracker": tracker,

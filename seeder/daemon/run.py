@@ -11,11 +11,11 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
 import trio
 
 from seeder.config.advice import advise
+from seeder.config.load import source_name
 from seeder.config.sections import Config
 from seeder.daemon.descriptors import raise_limit
 from seeder.daemon.floods import WINDOW, FloodGate
@@ -26,6 +26,7 @@ from seeder.daemon.progress import tell_progress
 from seeder.daemon.reload import reload
 from seeder.daemon.scrubbing import scrub
 from seeder.daemon.systemd import Notifier, activated_sockets, watchdog_interval
+from seeder.daemon.watching import EVERY, FileWatch
 from seeder.gateway.announces import TRACKER_PAGES
 from seeder.gateway.certificates import LiveCertificate, doubts
 from seeder.gateway.keys import read_keys
@@ -186,10 +187,11 @@ def garbage_is_rare() -> Iterator[None]:
         gc.enable()
 
 
-async def run(path: Path, config: Config, log: Log, instance: str | None = None) -> None:
-    """Run the daemon until SIGTERM or SIGINT; SIGHUP reads `path` again, for its `instance`.
+async def run(watch: FileWatch, config: Config, log: Log, instance: str | None = None) -> None:
+    """Run the daemon until SIGTERM or SIGINT; SIGHUP reads the file again, for its `instance`.
 
-    What was held back of the log is summed up now and then.
+    So does a change of the file, if it is to be watched. What was held back of the log is summed up
+    now and then.
     """
     log.apply(config.log)
     raise_limit(config)
@@ -199,19 +201,17 @@ async def run(path: Path, config: Config, log: Log, instance: str | None = None)
     with trio.open_signal_receiver(*signals) as received:
         async with trio.open_nursery() as nursery:
             started: list[Node] = []
-            nursery.start_soon(
-                _obey,
-                received,
-                nursery,
-                notifier,
-                partial(_reload, path, instance, started, log, notifier),
+            take_up = partial(
+                _reload, watch, instance, started, log, notifier=notifier, lock=trio.Lock()
             )
+            nursery.start_soon(_obey, received, nursery, notifier, take_up)
             nursery.start_soon(_sum_up, log.gate)
             with garbage_is_rare():
                 node = await nursery.start(
                     partial(serve, config, notifier=notifier, activated=activated)
                 )
             started.append(node)
+            nursery.start_soon(_follow, watch, node, take_up)
             _LOG.info("ready: %s", await node.overview.summary())
     _LOG.info("stopped")
 
@@ -240,14 +240,34 @@ async def _obey(
         await take_up()
 
 
+async def _follow(watch: FileWatch, node: Node, take_up: Callable[[], Awaitable[None]]) -> None:
+    """Take up the file whenever it has changed, as long as it says that it is to be watched."""
+    while True:
+        await trio.sleep(EVERY)
+        # Its file system may hang.
+        if node.config.watch and await trio.to_thread.run_sync(
+            watch.has_changed, abandon_on_cancel=True
+        ):
+            _LOG.info("%s has changed", source_name(watch.path))
+            await take_up()
+
+
 async def _reload(
-    path: Path, instance: str | None, started: Sequence[Node], log: Log, notifier: Notifier
+    watch: FileWatch,
+    instance: str | None,
+    started: Sequence[Node],
+    log: Log,
+    *,
+    notifier: Notifier,
+    lock: trio.Lock,
 ) -> None:
     if not started:
         _LOG.warning("not reloaded: still starting; send SIGHUP again when it is ready")
         return
-    notifier.reloading()
-    for node in started:
-        await reload(node, path, instance)
-        log.apply(node.config.log)
-    notifier.ready()
+    async with lock:
+        notifier.reloading()
+        await trio.to_thread.run_sync(watch.reading)
+        for node in started:
+            await reload(node, watch.path, instance)
+            log.apply(node.config.log)
+        notifier.ready()

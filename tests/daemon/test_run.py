@@ -29,6 +29,7 @@ from seeder.daemon.node import SWARMS, Node
 from seeder.daemon.reload import reload
 from seeder.daemon.run import serve
 from seeder.daemon.systemd import Notifier
+from seeder.daemon.watching import FileWatch
 from seeder.errors import ConfigError, StorageError
 from seeder.ledger.database import LedgerDatabase
 from seeder.ledger.file import LedgerFile
@@ -331,7 +332,7 @@ async def test_sighup_before_it_is_ready_does_not_make_it_ready(
     applied: list[LogSettings] = []
     monkeypatch.setattr(Log, "apply", lambda _, settings: applied.append(settings))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(run.run, file, config, Log(io.StringIO(), "text"))
+        nursery.start_soon(run.run, FileWatch(file), config, Log(io.StringIO(), "text"))
         await until(lambda: connects(config.admin.listen[0]))
         os.kill(os.getpid(), signal.SIGHUP)
         await until(lambda: "still starting" in caplog.text)
