@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import trio
 
+from seeder.commands.masking import mask_of
 from seeder.commands.sought import (
     LARGEST_TORRENT,
     MOST_PEERS,
@@ -79,8 +80,13 @@ class Diagnosis:
     works: bool = False
 
     def document(self) -> Mapping[str, object]:
-        """Return it as JSON can say it."""
-        return asdict(self)
+        """Return it as JSON can say it, without what opens a torrent of somebody's own."""
+        mask = self.mask()
+        return {name: _masked(value, mask) for name, value in asdict(self).items()}
+
+    def mask(self) -> Callable[[str], str]:
+        """Return what hides in a text what the URLs have that opens a torrent."""
+        return mask_of(each.url for each in (*self.trackers, *self.web_seeds))
 
 
 async def diagnose(source: str, *, private: bool = False) -> Diagnosis:
@@ -114,8 +120,9 @@ async def _read(source: str, named: set[str]) -> Sought:
     if scheme == "magnet":
         return parse_sought_link(source)
     if "://" in source:
+        mask = mask_of([source])
         if scheme not in ("http", "https"):
-            raise FetchFailed(f"{source}: want http:// or https://, a magnet link, or a file")
+            raise FetchFailed(f"{mask(source)}: want http:// or https://, a magnet link, or a file")
         # Whoever writes a URL names its host, wherever that is.
         named |= await _addresses(source)
         return parse_sought_file(await _torrent(source, named))
@@ -131,6 +138,7 @@ async def _read(source: str, named: set[str]) -> Sought:
 
 
 async def _torrent(url: str, named: set[str]) -> bytes:
+    shown = mask_of([url])(url)
     try:
         answer = await fetch(
             url,
@@ -139,20 +147,20 @@ async def _torrent(url: str, named: set[str]) -> bytes:
             admit=lambda host: host in named or is_public(host),
         )
     except FetchFailed as error:
-        raise FetchFailed(f"{url}: {error}") from error
+        raise FetchFailed(f"{shown}: {error}") from error
     parts = urlsplit(url)
     bucket, _, key = parts.path.strip("/").partition("/")
     forgot = bool(bucket and key and not parts.query) and not key.endswith(".torrent")
-    hint = f"; did you mean {url}?torrent" if forgot else ""
+    hint = f"; did you mean {shown}?torrent" if forgot else ""
     if answer.status != 200:
         told = Answer.read(answer.status, answer.headers, answer.body)
         advice = _WHY_NO_TORRENT.get(told.code, "")
-        raise FetchFailed(f"{url}: no torrent comes, but {told}{hint or advice}")
+        raise FetchFailed(f"{shown}: no torrent comes, but {told}{hint or advice}")
     if not answer.body.startswith(b"d"):
         page = f"; {hint_of_page()}" if is_page(answer.headers, answer.body) else ""
-        raise MetainfoError(f"{url}: this is no torrent{hint or page}")
+        raise MetainfoError(f"{shown}: this is no torrent{hint or page}")
     if not answer.whole:
-        raise FetchFailed(f"{url}: the torrent breaks off, or is longer than any{hint}")
+        raise FetchFailed(f"{shown}: the torrent breaks off, or is longer than any{hint}")
     return answer.body
 
 
@@ -161,7 +169,7 @@ async def _addresses(url: str) -> set[str]:
         host = urlsplit(url).hostname or ""
         found = await trio.socket.getaddrinfo(host, None, type=trio.socket.SOCK_STREAM)
     except (OSError, ValueError) as error:
-        raise FetchFailed(f"{url}: its host can't be looked up") from error
+        raise FetchFailed(f"{mask_of([url])(url)}: its host can't be looked up") from error
     return {str(parse_ip(str(address[0]))) for *_, address in found}
 
 
@@ -285,6 +293,17 @@ class _Doctor:
         return answer.body
 
 
+def _masked(value: object, mask: Callable[[str], str]) -> object:
+    """Return what JSON can say with each text masked."""
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, Mapping):
+        return {name: _masked(each, mask) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_masked(each, mask) for each in value]
+    return value
+
+
 def judge(found: Diagnosis, sought: Sought) -> tuple[str, bool]:
     """Return one sentence about what was found, and whether a downloader gets the torrent."""
     right = [each for each in found.peers if each.verified is not None]
@@ -361,8 +380,9 @@ def _count(number: int, what: str) -> str:
 
 def render_diagnosis(found: Diagnosis, tell: Callable[[str], None]) -> None:
     """Tell it for people: a line each, then the verdict. Strangers wrote parts of the lines."""
+    mask = found.mask()
     for line in _lines(found):
-        tell(printable(line, 2000))
+        tell(printable(mask(line), 2000))
 
 
 def _lines(found: Diagnosis) -> Iterator[str]:

@@ -12,6 +12,7 @@ from typing import Literal, TextIO, TypeAlias, get_args
 
 from seeder.config.sections import LOG_ROOMS, LogSettings
 from seeder.daemon.floods import FloodGate
+from seeder.tracker.passkeys import hide_passkeys
 
 Form: TypeAlias = Literal["text", "json"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -120,7 +121,8 @@ def goes_to_journal(stream: TextIO, environ: Mapping[str, str] = os.environ) -> 
 
 
 class LineFormatter(logging.Formatter):
-    """Formats a record so that no text in it, a peer's for instance, can pass for another record.
+    """Formats a record so that no text in it, a peer's for instance, can pass for another record,
+    and no passkey is told.
 
     Control characters are escaped; the lines of a traceback are indented and, in the journal,
     each carries the record's priority. The journal has times of its own; for people it is the
@@ -132,9 +134,9 @@ class LineFormatter(logging.Formatter):
         self._journal = journal
 
     def format(self, record: logging.LogRecord) -> str:
-        lines = [escape_controls(f"{record.name}: {record.getMessage()}")]
+        lines = [escape_controls(f"{record.name}: {hide_passkeys(record.getMessage())}")]
         if record.exc_info:
-            lines += self.formatException(record.exc_info).split("\n")
+            lines += hide_passkeys(self.formatException(record.exc_info)).split("\n")
         if record.stack_info:
             lines += record.stack_info.split("\n")
         if self._journal:
@@ -150,7 +152,8 @@ class JsonFormatter(logging.Formatter):
     """Formats a record as one line of JSON, in ASCII: an object whose members never change.
 
     `time` (ISO 8601, local with its distance from UTC), `level` (debug to critical), `logger`,
-    `message`, and `traceback` if there is one. In the journal its priority stands before it.
+    `message`, and `traceback` if there is one; no passkey is told. In the journal its
+    priority stands before it.
     """
 
     def __init__(self, *, journal: bool) -> None:
@@ -162,13 +165,13 @@ class JsonFormatter(logging.Formatter):
             "time": _time(record, "T"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": hide_passkeys(record.getMessage()),
         }
         trace = [self.formatException(record.exc_info)] if record.exc_info else []
         if record.stack_info:
             trace.append(record.stack_info)
         if trace:
-            told["traceback"] = "\n".join(trace)
+            told["traceback"] = hide_passkeys("\n".join(trace))
         line = json.dumps(told)
         return f"<{_priority(record.levelno)}>{line}" if self._journal else line
 

@@ -27,8 +27,8 @@ LONGEST_KNOWN = 1024
 """Bytes of headers that are remembered at most, of 512 kinds."""
 _PLAIN_GET = re.compile(rb"GET ([!-~]+) HTTP/1\.1\r\n")
 _ANY_GET = b"GET / HTTP/1.1\r\n"
-_KEYED = re.compile(rb"^(/+(?:announce|scrape|-)/+)[^/]+")
-"""Paths whose next part may be a passkey."""
+_KEYED = re.compile(rb"(?is)^(/*(?:announce|scrape|-)(?:/|%(?:25)*2f)+).+")
+"""Paths in which a passkey may follow."""
 _BARE = re.compile(rb"[\x7f-\xff]")
 FEW = 2
 """Headers of a reply up to which it is kept how they are written."""
@@ -271,8 +271,9 @@ class RequestReader:
 
 
 def shown_target(target: bytes) -> bytes:
-    """Return a target for the log, without its query and without what may be a passkey in it."""
-    return _KEYED.sub(rb"\1...", target.partition(b"?")[0])
+    """Return a target for the log: its path, without what may be a passkey in it."""
+    path, _ = split_target(target)
+    return _KEYED.sub(rb"\1...", path.partition(b"#")[0])
 
 
 def _plain_head(raw: bytes) -> Head | None:

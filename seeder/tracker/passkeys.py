@@ -8,11 +8,13 @@ No I/O.
 """
 
 import hmac
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
 from hashlib import sha256
 from struct import Struct
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from seeder.torrent.info import InfoHash
 
@@ -28,6 +30,14 @@ _HEAD = Struct(">BII")
 _CODE_LENGTH = 16
 _DOMAIN = b"seeder passkey\0"
 """Signed with every key, so that the secret's codes are good for nothing else."""
+_FIRST = 1_500_000_000
+"""Unix seconds before which no key was made."""
+_RUN = re.compile(r"[\w%-]{35,}", re.ASCII)
+"""What is as long as a key, encoded or not; the shortest, of a name of one byte, has 35 characters."""
+_MOST_ENCODED = 4
+"""How often a key may have been percent-encoded: by a client, a proxy, and those that log."""
+_BEGIN = re.compile(r"(?=(A[Q-Za-f][\w-]{10})[\w-]{20,})", re.ASCII)
+"""What begins as a key: the version, then the times."""
 _LONGEST = -(-4 * (_HEAD.size + LONGEST_HOLDER + _CODE_LENGTH) // 3)
 
 
@@ -74,6 +84,29 @@ class PasskeySigner:
 
     def _code(self, body: bytes, info_hash: InfoHash) -> bytes:
         return hmac.digest(self._secret, _DOMAIN + info_hash + body, sha256)[:_CODE_LENGTH]
+
+
+def hide_passkeys(text: str) -> str:
+    """Return a text for people with "..." in place of all that reads as a key, good or not.
+
+    Whoever sees a log or a report could use one. It may be percent-encoded, more than once.
+    """
+    return _RUN.sub(_hidden, text)
+
+
+def _hidden(run: re.Match[str]) -> str:
+    plain = run[0]
+    for _ in range(_MOST_ENCODED):
+        plain = unquote(plain, "latin-1")
+    found = next((match.start() for match in _BEGIN.finditer(plain) if _begins_key(match[1])), None)
+    # Of what is encoded, it isn't worth knowing where the key begins.
+    shown = plain[:found] if plain == run[0] else ""
+    return run[0] if found is None else f"{shown}..."
+
+
+def _begins_key(text: str) -> bool:
+    version, issued, expires = _HEAD.unpack(urlsafe_b64decode(text))
+    return bool(version == _VERSION and _FIRST <= issued < expires)
 
 
 def check_holder(name: str) -> str:

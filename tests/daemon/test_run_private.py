@@ -1,11 +1,11 @@
 """A node with a private object: what a passkey opens, and what a stranger sees of it."""
 
 import json
-import logging
 import re
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -21,9 +21,12 @@ from seeder.config.sections import (
     ReadKeySettings,
 )
 from seeder.daemon.foundation import LEDGER
+from seeder.daemon.logs import JsonFormatter, LineFormatter
 from seeder.daemon.node import Node
 from seeder.gateway.keys import PASSKEY_SECRET
 from seeder.gateway.register_file import REGISTER
+from seeder.gateway.routes import PublicRoutes
+from seeder.http.messages import Request, Response
 from seeder.ledger.reading import records_of
 from seeder.torrent.catalog import State
 from tests.daemon.support import BODY, serving, until
@@ -40,9 +43,11 @@ from tests.support.raw_peer import (
 )
 
 DAY = 86_400.0
+FORMS: tuple[type[LineFormatter | JsonFormatter], ...] = (LineFormatter, JsonFormatter)
 ALICE, BOB, STRANGER = "127.0.3.1", "127.0.4.1", "127.0.5.1"
 NEXT_DOOR = "127.0.3.9"
 KEY_ID, SECRET = "READER", "secret-of-the-reader"
+FORMATTERS = [form(journal=each) for form in FORMS for each in (False, True)]
 WRONG = b"this link is not valid: get the torrent anew\n"
 
 
@@ -458,10 +463,60 @@ async def test_a_passkey_is_nowhere_but_in_its_torrent(
         assert any("the handler of" in record.getMessage() for record in caplog.records)
     ours = [record for record in caplog.records if record.name.startswith("seeder")]
     assert len(ours) > 5
-    formatter = logging.Formatter()
-    assert not any(key in formatter.format(record) for record in ours)
+    for formatter in FORMATTERS:
+        assert not any(key in formatter.format(record) for record in ours)
     for path in private.state_directory.rglob("*"):
         assert not path.is_file() or key.encode() not in path.read_bytes()
+
+
+def spellings(key: str) -> list[str]:
+    """Return requests with a key, in all the ways that a client may write them."""
+    coded = "".join(f"%{ord(each):02x}" for each in key)
+    half = key[:9] + coded[27:]
+    keys = (key, coded, half, coded.replace("%", "%25"))
+    pages = ("announce", "scrape", "-", "Announce", "%2D", "%61nnounce", "announce/more")
+    before = ("/", "//", "http://t.test/", "HTTP://t.test:80//", "http://KEY@t.test/", "")
+    behind = ("", "/quotes/Nelson", "?info_hash=KEY", "#KEY", "?torrent")
+    return [
+        f"{start}{page}/{spelled}{end}".replace("KEY", spelled)
+        for spelled in keys
+        for page in pages
+        for start in before
+        for end in behind
+    ]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_no_spelling_of_a_passkey_gets_into_the_log(
+    private: Config,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    fails: bool,
+) -> None:
+    def fail(_: object, request: Request) -> Response:
+        raise ValueError(f"{request.path!r} {request.query!r} {request.headers!r}")
+
+    caplog.set_level("DEBUG")
+    async with serving(private) as node:
+        site = await wait_served(node)
+        key = await site.make("alice")
+        if fails:
+            monkeypatch.setattr(PublicRoutes, "__call__", fail)
+        host, port = private.tracker.listen[0]
+        for target in spellings(key):
+            lines = [f"GET {target} HTTP/1.1", "Host: t.test", f"Referer: {target}", "", ""]
+            async with await trio.open_tcp_stream(host, port) as stream:
+                await stream.send_all("\r\n".join(lines).encode())
+                await stream.receive_some(1)
+    ours = [record for record in caplog.records if record.name.startswith("seeder")]
+    assert any("the handler of" in record.getMessage() for record in ours) == fails
+    for record in ours:
+        for formatter in FORMATTERS:
+            line = formatter.format(record)
+            for _ in range(3):
+                assert key[-16:] not in line
+                line = unquote(line)
 
 
 async def test_the_secret_is_made_once_and_for_us_alone(private: Config) -> None:

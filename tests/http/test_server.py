@@ -350,6 +350,36 @@ async def test_a_handler_may_take_its_time() -> None:
     assert sorted(asked[:2]) == [b"/1", b"/3"]
 
 
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        ("/announce/KEY?info_hash=KEY", "/announce/..."),
+        ("http://t.test/announce/KEY", "/announce/..."),
+        ("http://KEY@t.test/scrape/KEY", "/scrape/..."),
+        ("http://t.test//-/KEY/quotes/KEY", "//-/..."),
+        ("//announce//KEY", "//announce//..."),
+        ("/announce/more/KEY", "/announce/..."),
+        ("/announce%2FKEY", "/announce%2F..."),
+        ("/Announce/KEY#KEY", "/Announce/..."),
+        ("/-/KEY", "/-/..."),
+        ("/quotes/Nelson?X-Amz-Signature=KEY", "/quotes/Nelson"),
+        ("/quotes/Nelson#KEY", "/quotes/Nelson"),
+        ("/quotes/-/Nelson", "/quotes/-/Nelson"),
+    ],
+)
+async def test_what_may_open_something_is_not_logged(
+    target: str, shown: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def handler(request: Request) -> Response:
+        raise KeyError
+
+    caplog.set_level(logging.DEBUG)
+    async with serving(handler) as port:
+        assert (await ask(port, get(target, "Authorization: KEY"))).status == 500
+    assert f"the handler of {shown.encode()!r} failed" in caplog.text
+    assert "KEY" not in caplog.text
+
+
 async def test_a_handler_that_raises_costs_one_500(caplog: pytest.LogCaptureFixture) -> None:
     def handler(request: Request) -> Response:
         if request.path == b"/broken":

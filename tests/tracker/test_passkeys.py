@@ -1,5 +1,7 @@
 """Passkeys: what one says comes back, of its own torrent and its own secret alone."""
 
+from urllib.parse import unquote
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from seeder.tracker.passkeys import (
     Passkey,
     PasskeySigner,
     check_holder,
+    hide_passkeys,
 )
 
 HASH, OTHER = InfoHash(b"h" * 20), InfoHash(b"o" * 20)
@@ -93,3 +96,49 @@ def test_a_name_may_be_what_people_write(name: str) -> None:
 def test_a_name_that_cannot_be_seen_or_is_too_long_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="want "):
         check_holder(name)
+
+
+@st.composite
+def spellings(draw: st.DrawFn) -> tuple[str, str]:
+    """Return a key that may be in use, and one of its spellings in a URL."""
+    issued = draw(st.integers(1_600_000_000, LATEST - 1))
+    name = draw(st.text(min_size=1).filter(_is_name))
+    key = SIGNER.sign(Passkey(name, issued, draw(st.integers(issued + 1, LATEST))), HASH)
+    spelled = key
+    for _ in range(draw(st.integers(0, 3))):
+        chosen = draw(st.sets(st.sampled_from(sorted(set(spelled)))))
+        digits = draw(st.sampled_from(["%%%02X", "%%%02x"]))
+        spelled = "".join(digits % ord(each) if each in chosen else each for each in spelled)
+    return key, spelled
+
+
+@given(
+    spellings(),
+    st.sampled_from(["", "GET http://t.example.org/announce/", "KeyError: '/-/", "key=", "x", "A"]),
+    st.sampled_from(["", "/quotes/Nelson", "?info_hash=x", "'", " HTTP/1.1", "\n  File"]),
+)
+def test_no_key_is_shown_however_it_is_spelled(
+    made: tuple[str, str], before: str, behind: str
+) -> None:
+    key, spelled = made
+    shown = hide_passkeys(before + spelled + behind)
+    assert "..." in shown
+    assert shown.endswith(behind)
+    for _ in range(4):
+        assert key[-16:] not in shown
+        shown = unquote(shown)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "quotes/Nelson: serving 0123456789abcdef0123456789abcdef01234567, 5 bytes in 1 piece",
+        "sha256 " + "aA0_-" * 30,
+        "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "http://t.example.org/" + "%41" * 60,
+        "GET /announce?info_hash=" + "%" * 80 + "&peer_id=" + "%zz" * 40,
+        "",
+    ],
+)
+def test_what_is_no_key_is_shown_as_it_is(text: str) -> None:
+    assert hide_passkeys(text) == text
