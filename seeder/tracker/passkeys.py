@@ -33,10 +33,10 @@ _DOMAIN = b"seeder passkey\0"
 _FIRST = 1_500_000_000
 """Unix seconds before which no key was made."""
 _RUN = re.compile(r"[\w%-]{35,}", re.ASCII)
-"""What is as long as a key, encoded or not; the shortest, of a name of one byte, has 35 characters."""
+"""What is as long as a key, encoded or not; the shortest has 35 characters."""
 _MOST_ENCODED = 4
 """How often a key may have been percent-encoded: by a client, a proxy, and those that log."""
-_BEGIN = re.compile(r"(?=(A[Q-Za-f][\w-]{10})[\w-]{20,})", re.ASCII)
+_BEGIN = re.compile(r"(?=(A[Q-Za-f][\w-]{10})[\w-]{20})", re.ASCII)
 """What begins as a key: the version, then the times."""
 _LONGEST = -(-4 * (_HEAD.size + LONGEST_HOLDER + _CODE_LENGTH) // 3)
 

@@ -136,6 +136,8 @@ def test_no_key_is_shown_however_it_is_spelled(
         "sha256 " + "aA0_-" * 30,
         "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
         "http://t.example.org/" + "%41" * 60,
+        "AQ" * 100_000,
+        "%25" * 50_000,
         "GET /announce?info_hash=" + "%" * 80 + "&peer_id=" + "%zz" * 40,
         "",
     ],
