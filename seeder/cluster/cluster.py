@@ -18,6 +18,7 @@ from seeder.cluster.health import Health
 from seeder.cluster.keys import Keys
 from seeder.cluster.members import Membership
 from seeder.cluster.password import read_password
+from seeder.cluster.register import SharedRegister
 from seeder.cluster.store import Store
 from seeder.config.secrets import CREDENTIALS
 from seeder.config.sections import ClusterSettings
@@ -62,6 +63,12 @@ class Cluster:
             clock=self.clock,
             health=self.health,
             membership=self.membership,
+        )
+
+    def share_register(self) -> SharedRegister:
+        """Return what makes the register of passkeys one with the others', while it runs."""
+        return SharedRegister(
+            store=self.store, keys=self.keys, health=self.health, membership=self.membership
         )
 
     def spend(self, budget: Budget) -> BudgetLease:

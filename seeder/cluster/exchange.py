@@ -8,6 +8,7 @@ the store emptied reads all anew, and tells all that it knows.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -150,7 +151,8 @@ class SwarmExchange:
                 nursery.start_soon(self._keep_reading)
                 task_status.started()
         finally:
-            with trio.move_on_after(RETRY, shield=True):
+            # What can't be told now is in the state directory.
+            with trio.move_on_after(RETRY, shield=True), suppress(StoreAway, ValueError):
                 await self._tell_rest()
 
     def _begin_anew(self) -> None:

@@ -64,6 +64,26 @@ class Keys:
         return self._key("wants")
 
     @property
+    def passkeys(self) -> bytes:
+        """A hash: for whom passkeys were made, and whose are revoked, as `register` writes it."""
+        return self._key("passkeys")
+
+    @property
+    def passkey_changes(self) -> bytes:
+        """A sorted set: the names of those entries, by the number of their last change."""
+        return self._key("passkeys", "changes")
+
+    @property
+    def passkey_ends(self) -> bytes:
+        """A sorted set: the names of those that end, by when (Unix s)."""
+        return self._key("passkeys", "ends")
+
+    @property
+    def passkey_secrets(self) -> bytes:
+        """A sorted set: what nodes sign passkeys with, by when it was first told (Unix us)."""
+        return self._key("passkeys", "secrets")
+
+    @property
     def udp_secret(self) -> bytes:
         """By which connection ids of the UDP tracker are made."""
         return self._key("udp-secret")

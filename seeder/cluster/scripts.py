@@ -1,4 +1,4 @@
-"""The scripts that Redis runs for the shared swarms: see seeder/README.md for the keys.
+"""The scripts that Redis runs for what nodes share: see seeder/README.md for the keys.
 
 No I/O.
 """
@@ -82,6 +82,60 @@ return sizes
 SCAN = Script("return redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])")
 
 NAMES = Script("return redis.call('ZRANGE', KEYS[1], 0, 999)")
+
+REGISTER = Script("""
+-- KEYS: the entries of the register of passkeys, their changes, their ends, secrets. ARGV: number
+-- of the last change that the node has read, most to return, most keys made that there may be,
+-- seconds kept, seconds for which a key is listed that has ended, number of secrets, these, then
+-- names and values of entries. A value is two numbers, and of each the greatest counts. Changes are
+-- numbered by microseconds (Unix), so that what is told after a loss has greater numbers than
+-- before.
+local function pair(value)
+  local one, other = string.match(value, '^(%d+) (%d+)$')
+  if one and #one <= 10 and #other <= 10 then return tonumber(one), tonumber(other) end
+end
+local time = redis.call('TIME')
+local function top()
+  return tonumber(redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')[2] or 0)
+end
+local number = math.max(top(), time[1] * 1000000 + time[2])
+local over = redis.call('ZRANGE', KEYS[3], '-inf', time[1] - ARGV[5], 'BYSCORE', 'LIMIT', 0, 100)
+for _, name in ipairs(over) do
+  for i = 1, 3 do redis.call(i == 1 and 'HDEL' or 'ZREM', KEYS[i], name) end
+end
+local secrets = redis.call('ZRANGE', KEYS[4], 0, -1)
+for i = 7, 6 + ARGV[6] do
+  if #secrets < 16 then redis.call('ZADD', KEYS[4], 'NX', number, ARGV[i]) end
+  secrets = redis.call('ZRANGE', KEYS[4], 0, -1)
+end
+local size = redis.call('HLEN', KEYS[1])
+for i = 7 + ARGV[6], #ARGV, 2 do
+  local name, one, other = ARGV[i], pair(ARGV[i + 1])
+  local old = redis.call('HGET', KEYS[1], name)
+  local former, latter
+  if old then former, latter = pair(old) end
+  one, other = math.max(one, former or 0), math.max(other, latter or 0)
+  local is_made = string.sub(name, 1, 1) == 'm'
+  local room = tonumber(ARGV[3]) * (is_made and 1 or 10)
+  if (one ~= former or other ~= latter) and (old or size < room) then
+    redis.call('HSET', KEYS[1], name, string.format('%.0f %.0f', one, other))
+    number = number + 1
+    redis.call('ZADD', KEYS[2], string.format('%.0f', number), name)
+    if is_made then redis.call('ZADD', KEYS[3], other, name) end
+    if not old then size = size + 1 end
+  end
+end
+for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[4]) end
+local found = redis.call('ZRANGE', KEYS[2], '(' .. ARGV[1], '+inf', 'BYSCORE',
+  'LIMIT', 0, ARGV[2], 'WITHSCORES')
+local entries, last = {}, ARGV[1]
+for i = 1, #found, 2 do
+  table.insert(entries, found[i])
+  table.insert(entries, redis.call('HGET', KEYS[1], found[i]) or '')
+  last = found[i + 1]
+end
+return {string.format('%.0f', top()), last, secrets, entries}
+""")
 
 LEASE = Script("""
 -- ARGV: node, seconds that a lease holds, then for each of KEYS the amount, what this node has

@@ -9,6 +9,7 @@ What is made is some bytes with a name to the store; `seeder.publish.makers` kno
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from secrets import token_hex
 
 import trio
@@ -155,11 +156,16 @@ class Workshop:
         task_status.started()
         while True:
             await trio.sleep(POLL)
-            with suppress(StoreAway):
+            try:
                 names = list(self._waiters)
                 for begin in range(0, len(names), _MOST_AT_ONCE):
                     await self._look(names[begin : begin + _MOST_AT_ONCE])
                 await self._meet_wants()
+            except StoreAway:
+                # Nobody can be waited for; `claim` then says that it is ours.
+                for waiter in chain.from_iterable(self._waiters.values()):
+                    if waiter.may_make():
+                        waiter.woken.set()
 
     async def _look(self, names: list[str]) -> None:
         keys = [key for name in names for key in self._of(name)[:2]]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
 """The variable with the directory in which systemd puts what LoadCredential= names."""
-_LONGEST = 1024
+_LONGEST = 4096
 """Bytes of a file that are read; a longer one holds no secret."""
 
 

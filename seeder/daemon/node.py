@@ -39,7 +39,7 @@ from seeder.gateway.clients import Clients
 from seeder.gateway.datagrams import TrackerDatagrams
 from seeder.gateway.downloads import Downloads
 from seeder.gateway.issuing import Issuer
-from seeder.gateway.keys import read_or_make_signer, read_signer
+from seeder.gateway.keys import read_or_make_signer
 from seeder.gateway.links import Links, announce_url
 from seeder.gateway.register_file import RegisterFile
 from seeder.gateway.routes import PublicRoutes, public_routes
@@ -168,16 +168,14 @@ async def open_node(
         config.tracker.passkey_valid,
         time.time,
     )
-    # Made at the start where there is use for it: a torrent that a command makes is good at once.
-    private = any(entry.private and not entry.is_public for entry in config.objects)
-    signer = partial(read_or_make_signer if private else read_signer, config)
-    passkeys = PasskeyWatch(RegisterFile(config.state_directory), issuer, swarms, signer)
+    passkeys = PasskeyWatch(RegisterFile(config.state_directory), issuer, swarms, config)
     accounts = Accounts(ledger, catalog, swarms)
     async with (
         open_foundation(
             config, ledger, rng, resume=True, name=name, refresh=accounts.refresh
         ) as foundation,
         _shared(swarms, foundation) as exchange,
+        _shared_passkeys(passkeys, foundation),
         SwarmFile(swarms, config.state_directory / SWARMS).remembered(),
         trio.open_nursery() as nursery,
     ):
@@ -340,6 +338,18 @@ async def _shared(swarms: Swarms, foundation: Foundation) -> AsyncIterator[Swarm
     exchange = foundation.cluster.share(swarms)
     async with running(exchange.run):
         yield exchange
+
+
+@asynccontextmanager
+async def _shared_passkeys(passkeys: PasskeyWatch, foundation: Foundation) -> AsyncIterator[None]:
+    """Make what is known of passkeys one with what the cluster's other nodes know, if any."""
+    if foundation.cluster is None:
+        yield
+        return
+    register = foundation.cluster.share_register()
+    passkeys.share(register)
+    async with running(register.run):
+        yield
 
 
 def _make_uploads(

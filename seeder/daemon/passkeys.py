@@ -1,16 +1,26 @@
-"""Keeps what the tracker knows of passkeys at what the register on disk says, within seconds."""
+"""Keeps what the tracker knows of passkeys at what the register on disk says, within seconds.
+
+In a cluster the register on disk is that of all nodes, and so is what passkeys are signed with.
+"""
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import trio
 
+from seeder.cluster.register import SharedRegister
+from seeder.config.sections import Config, ObjectSettings
 from seeder.errors import SeederError
 from seeder.gateway.issuing import Issuer
+from seeder.gateway.keys import (
+    keep_shared_secrets,
+    own_secrets,
+    read_or_make_signer,
+    read_signer,
+)
 from seeder.gateway.register_file import RegisterStore, Stamp
-from seeder.tracker.passkeys import PasskeySigner
 from seeder.tracker.register import Made, Register
 from seeder.tracker.swarms import Swarms
 
@@ -23,10 +33,10 @@ SWEEP_EVERY = 60.0
 
 
 class PasskeyWatch:
-    """Follows the register in `store`, and writes there what `issuer` made.
+    """Follows the register in `store`, and writes there what `issuer` made, and what other nodes
+    have `shared`.
 
-    `signer` returns what signs passkeys, if there is a secret by now (SeederError). As long as a
-    register can't be read for the first time, private swarms are closed to everybody.
+    As long as a register can't be read for the first time, private swarms are closed to everybody.
     """
 
     def __init__(
@@ -34,7 +44,7 @@ class PasskeyWatch:
         store: RegisterStore,
         issuer: Issuer,
         swarms: Swarms,
-        signer: Callable[[], PasskeySigner | None],
+        config: Config,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -42,16 +52,39 @@ class PasskeyWatch:
         self._issuer = issuer
         self._swarms = swarms
         self._holders = swarms.holders
-        self._signer = signer
+        self._config = config
         self._clock = clock
+        self._shared: SharedRegister | None = None
+        self._secrets: tuple[str, ...] = ()
+        """Those of all nodes, as they were written last."""
+        self._heard: Register | None = None
+        """What other nodes have told and isn't in the store yet."""
+        self._makes = False
+        """Whether a secret is made if there is none."""
+        self._hurried = trio.Event()
         self._seen: Stamp = None
         self._knows = False
         """Whether the register was ever read."""
         self._fault: str | None = None
         self._swept_at = 0.0
 
-    async def look(self) -> None:
-        """Take up what has changed; a fault is a line in the log, once."""
+    def share(self, shared: SharedRegister) -> None:
+        """Share what is known of passkeys with the other nodes of a cluster from now on."""
+        self._shared = shared
+        shared.listeners.append(self._hurry)
+
+    def _hurry(self) -> None:
+        self._hurried.set()
+
+    async def look(self, objects: Sequence[ObjectSettings] | None = None) -> None:
+        """Take up what has changed; a fault is a line in the log, once.
+
+        A secret is made, if there is none, where `objects` need one, which are then all that are
+        published: so a torrent that a command makes is good at once.
+        """
+        if objects is not None:
+            self._makes = any(entry.private and not entry.is_public for entry in objects)
+        self._hear()
         try:
             await trio.to_thread.run_sync(self._follow)
         except SeederError as error:
@@ -67,6 +100,8 @@ class PasskeyWatch:
             if self._fault is not None:
                 _LOG.info("passkeys: the register can be used again")
             self._fault, self._holders.closed = None, False
+        if self._shared is not None:
+            self._shared.hurry()
         now = trio.current_time()
         if self._swarms.sweep_due or now - self._swept_at >= SWEEP_EVERY:
             self._swept_at = now
@@ -76,32 +111,63 @@ class PasskeyWatch:
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:
-            await trio.sleep(LOOK_EVERY)
+            with trio.move_on_after(LOOK_EVERY):
+                await self._hurried.wait()
+            self._hurried = trio.Event()
             await self.look()
 
+    def _hear(self) -> None:
+        """Heed at once what other nodes have told, whether it can be written or not."""
+        news = None if self._shared is None else self._shared.take_news()
+        if news is not None:
+            self._issuer.register.join(news)
+            self._heed(self._issuer.register)
+            if self._heard is not None:
+                news.join(self._heard)
+            self._heard = news
+
     def _follow(self) -> None:
-        if self._holders.signer is None:
-            self._holders.signer = self._signer()
+        self._follow_secrets()
         stamp = self._store.stamp()
         if stamp != self._seen or not self._knows:
             self._take(self._store.load())
             self._seen, self._knows = stamp, True
-        if self._issuer.news:
+        if self._issuer.news or self._heard is not None:
             self._write()
 
+    def _follow_secrets(self) -> None:
+        shared = self._shared
+        if shared is not None and shared.secrets != self._secrets:
+            secrets = shared.secrets
+            keep_shared_secrets(self._config, secrets)
+            self._secrets, self._holders.signer = secrets, read_signer(self._config)
+        if self._holders.signer is None:
+            read = read_or_make_signer if self._makes else read_signer
+            self._holders.signer = read(self._config)
+        if shared is not None:
+            shared.offer_secrets(own_secrets(self._config))
+
     def _write(self) -> None:
-        """Write the keys that were made here; what can't be written now comes later."""
-        news = tuple(self._issuer.news)
-        register = self._store.change(partial(_with, news), self._clock())
+        """Write the keys that were made here, and what others told; or later, if that fails."""
+        news, heard = tuple(self._issuer.news), self._heard
+        register = self._store.change(partial(_with, news, heard), self._clock())
         del self._issuer.news[: len(news)]
+        self._heard = None
         self._seen = self._store.stamp()
         self._take(register)
 
     def _take(self, register: Register) -> None:
         for made in tuple(self._issuer.news):
             register.note(made)
-        before = self._holders.revoked
+        if self._heard is not None:
+            register.join(self._heard)
+        if self._shared is not None:
+            self._shared.offer(register)
         self._issuer.register = register
+        self._heed(register)
+
+    def _heed(self, register: Register) -> None:
+        before = self._holders.revoked
         self._holders.revoke(register.until())
         if self._holders.revoked != before:
             self._swarms.sweep_due = True
@@ -112,7 +178,9 @@ class PasskeyWatch:
                 )
 
 
-def _with(news: tuple[Made, ...], register: Register) -> Register:
+def _with(news: tuple[Made, ...], heard: Register | None, register: Register) -> Register:
     for made in news:
         register.note(made)
+    if heard is not None:
+        register.join(heard)
     return register

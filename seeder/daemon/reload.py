@@ -96,6 +96,7 @@ async def reload(node: Node, path: Path | None, instance: str | None = None) -> 
         _LOG.info("torrents name %s from now on", announce)
     node.keyring.replace(keys)
     await _regroup(node, config)
+    await node.passkeys.look(config.objects)
     try:
         await node.publisher.apply(config.objects)
     except SeederError as error:

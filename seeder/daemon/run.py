@@ -73,7 +73,7 @@ async def serve(
         ):
             serving.start_soon(node.uploads.run)
             serving.start_soon(node.downloads.run)
-            await node.passkeys.look()
+            await node.passkeys.look(config.objects)
             serving.start_soon(node.passkeys.run)
             await node.public_address.refresh()
             serving.start_soon(node.public_address.run)

@@ -5,20 +5,23 @@ and the one that passkeys are signed with, which is made where none is named.
 import os
 import re
 import secrets
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from seeder.config.secrets import CREDENTIALS, read_secret, secret_path
 from seeder.config.sections import Config, GatewaySettings
 from seeder.errors import ConfigError, StorageError
-from seeder.files import give_to_owner, storage_errors
+from seeder.files import give_to_owner, replace_file, storage_errors
 from seeder.gateway.access import ReadKey
 from seeder.tracker.passkeys import PasskeySigner
 
 PASSKEY_SECRET = "passkey.secret"
 """Below the state directory: what passkeys are signed with, if the configuration names nothing."""
+SHARED_SECRETS = "passkey.shared"
+"""Beside it: the secrets of all nodes of a cluster, a line each; the first one signs."""
 _SECRET = re.compile(rb"[!-~]{16,128}\r?\n?")
+_SECRETS = re.compile(rb"[!-~]{16,128}(\n[!-~]{16,128})*\n?")
 _WANTED = "one line of 16 to 128 characters without blanks"
 
 
@@ -62,15 +65,48 @@ def read_signer(config: Config) -> PasskeySigner | None:
     ConfigError if the configuration names one that can't be had; StorageError.
     """
     named = config.tracker.passkey_secret_file
-    path = config.state_directory / PASSKEY_SECRET if named is None else named
-    if named is None and not os.path.lexists(path):
-        return None
-    try:
-        return PasskeySigner(read_secret(path, _SECRET, _WANTED).encode())
-    except ValueError as error:
-        if named is not None:
+    if named is not None:
+        try:
+            return PasskeySigner(read_secret(named, _SECRET, _WANTED).encode())
+        except ValueError as error:
             raise ConfigError([f"tracker.passkey_secret_file: {error}"]) from error
+    found = dict.fromkeys((*_shared_secrets(config), *own_secrets(config)))
+    return PasskeySigner(*(each.encode() for each in found)) if found else None
+
+
+def own_secrets(config: Config) -> tuple[str, ...]:
+    """Return what this node signs passkeys with, for the others of its cluster; StorageError.
+
+    Nothing if it has made no secret, or the configuration names one: then it does so at each node.
+    """
+    path = config.state_directory / PASSKEY_SECRET
+    if config.tracker.passkey_secret_file is not None:
+        return ()
+    return tuple(_lines_of(path, _SECRET, _WANTED))
+
+
+def _shared_secrets(config: Config) -> list[str]:
+    path = config.state_directory / SHARED_SECRETS
+    return _lines_of(path, _SECRETS, "lines of 16 to 128 characters without blanks")
+
+
+def _lines_of(path: Path, pattern: re.Pattern[bytes], wanted: str) -> list[str]:
+    """Return the lines of a file with secrets, none if there is no file; StorageError."""
+    if not os.path.lexists(path):
+        return []
+    try:
+        return read_secret(path, pattern, wanted).split("\n")
+    except ValueError as error:
         raise StorageError(f"the secret of passkeys: {error}") from error
+
+
+def keep_shared_secrets(config: Config, secrets: Sequence[str]) -> None:
+    """Keep the secrets of all nodes for the next start; StorageError."""
+    path = config.state_directory / SHARED_SECRETS
+    with storage_errors(path, "written"):
+        data = "".join(f"{each}\n" for each in secrets).encode()
+        replace_file(path, data, durable=True, mode=0o600)
+        give_to_owner(path, path.parent)
 
 
 def read_or_make_signer(config: Config) -> PasskeySigner:

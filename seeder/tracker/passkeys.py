@@ -22,6 +22,7 @@ LONGEST_HOLDER = 64
 """Bytes of a holder's name in UTF-8: the key has a third more, and URLs have to stay short."""
 LEAST_SECRET = 16
 """Bytes of the secret that keys are signed with."""
+MOST_SECRET = 128
 LATEST = 2**32 - 1
 """The last second (Unix) that a key can name, in 2106."""
 
@@ -51,17 +52,21 @@ class Passkey(NamedTuple):
 
 
 class PasskeySigner:
-    """Makes and reads keys; whoever has the same secret reads the same keys."""
+    """Makes and reads keys; whoever has the same secret reads the same keys.
 
-    def __init__(self, secret: bytes) -> None:
-        if len(secret) < LEAST_SECRET:
-            raise ValueError(f"a secret has {LEAST_SECRET} bytes at least, not {len(secret)}")
-        self._secret = secret
+    Keys that were signed with one of the `others` are read, too.
+    """
+
+    def __init__(self, secret: bytes, *others: bytes) -> None:
+        if min(map(len, (secret, *others))) < LEAST_SECRET:
+            raise ValueError(f"a secret has {LEAST_SECRET} bytes at least")
+        self._secrets = (secret, *others)
 
     def sign(self, passkey: Passkey, info_hash: InfoHash) -> str:
         """Return a key as text for URLs, of letters, digits, - and _."""
         body = _HEAD.pack(_VERSION, passkey.issued, passkey.expires) + passkey.holder.encode()
-        return urlsafe_b64encode(body + self._code(body, info_hash)).rstrip(b"=").decode()
+        code = _code(self._secrets[0], body, info_hash)
+        return urlsafe_b64encode(body + code).rstrip(b"=").decode()
 
     def read(self, key: bytes, info_hash: InfoHash) -> Passkey | None:
         """Return what a key for a torrent says; None if it wasn't signed for that torrent."""
@@ -72,7 +77,10 @@ class PasskeySigner:
         except NotBase64:
             return None
         body, code = data[:-_CODE_LENGTH], data[-_CODE_LENGTH:]
-        if not hmac.compare_digest(code, self._code(body, info_hash)):
+        for secret in self._secrets:
+            if hmac.compare_digest(code, _code(secret, body, info_hash)):
+                break
+        else:
             return None
         # One key has one spelling, though base64 has several.
         if urlsafe_b64encode(data).rstrip(b"=") != key:
@@ -82,8 +90,14 @@ class PasskeySigner:
             return None
         return Passkey(body[_HEAD.size :].decode(), issued, expires)
 
-    def _code(self, body: bytes, info_hash: InfoHash) -> bytes:
-        return hmac.digest(self._secret, _DOMAIN + info_hash + body, sha256)[:_CODE_LENGTH]
+
+def _code(secret: bytes, body: bytes, info_hash: InfoHash) -> bytes:
+    return hmac.digest(secret, _DOMAIN + info_hash + body, sha256)[:_CODE_LENGTH]
+
+
+def is_secret(text: str) -> bool:
+    """Tell whether a text can be a secret: characters of ASCII, without blanks."""
+    return LEAST_SECRET <= len(text) <= MOST_SECRET and all("!" <= each <= "~" for each in text)
 
 
 def hide_passkeys(text: str) -> str:

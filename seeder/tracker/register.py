@@ -72,7 +72,8 @@ class Register:
         issued = int(now)
         if holder in self.revoked:
             issued = max(issued, self._until(holder) + 1)
-        passkey = Passkey(holder, min(issued, LATEST), min(int(now + valid), LATEST))
+        expires = max(int(now), issued) + int(valid)
+        passkey = Passkey(holder, min(issued, LATEST), min(expires, LATEST))
         self.note(Made(holder, name, passkey.issued, passkey.expires))
         if by_operator:
             self.welcome(holder, passkey.issued)

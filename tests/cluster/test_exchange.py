@@ -1,11 +1,14 @@
 """The swarms of all nodes are one: whoever announces anywhere is known everywhere, once."""
 
+import signal
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import trio
 
+from seeder.cluster.exchange import RETRY
+from seeder.cluster.members import FAREWELL
 from seeder.cluster.store import StreamEntry
 from seeder.errors import StoreAway
 from seeder.torrent.info import InfoHash
@@ -129,6 +132,23 @@ async def test_redis_away_costs_nothing_and_all_is_told_afterwards(
     redis.start()
     await until(lambda: a.clients(ONE) == b.clients(ONE) == {2, 3})
     await until(lambda: a.swarms.counts(ONE).downloaded == b.swarms.counts(ONE).downloaded == 1)
+
+
+@pytest.mark.parametrize("how", ["gone", "silent"])
+async def test_a_stop_while_redis_is_away_ends_soon_and_in_good_order(
+    tracker: MakeTracker, redis: RedisServer, how: str
+) -> None:
+    a, _ = await pair(tracker)
+    if how == "gone":
+        redis.stop()
+    else:
+        redis.child.signal(signal.SIGSTOP)
+    a.announce(ONE, 1, STARTED)
+    began = trio.current_time()
+    await a.node.stop()
+    assert trio.current_time() - began < 2 * RETRY + FAREWELL
+    assert a.clients(ONE) == {1}
+    redis.child.signal(signal.SIGCONT)
 
 
 @pytest.mark.parametrize("how", ["flushed", "restarted"])

@@ -8,16 +8,21 @@ from urllib.parse import quote_from_bytes
 import pytest
 import trio
 
+from seeder.cluster.cluster import Cluster
+from seeder.commands.keys import list_keys
 from seeder.config.sections import (
     AdminSettings,
     CacheSettings,
     ClusterSettings,
     Config,
-    PeerSettings,
     TrackerSettings,
 )
+from seeder.daemon import fellows
 from seeder.daemon.node import Node
+from seeder.daemon.reload import reload
+from seeder.gateway.keys import PASSKEY_SECRET
 from seeder.net.addresses import HostPort
+from tests.daemon.private_site import ALICE, BOB, Site, private_config, wait_served
 from tests.daemon.support import LOOPBACK, get, served, serving, until
 from tests.support.ports import free_port
 from tests.support.redis import RedisServer, why_no_redis
@@ -39,7 +44,7 @@ def on(config: Config, redis: RedisServer, directory: Path) -> Config:
             "state_directory": directory / "state",
             "cache": CacheSettings(directory=directory / "cache"),
             "tracker": TrackerSettings(listen=(tracker,)),
-            "peer": PeerSettings(listen=(peer,)),
+            "peer": config.peer.model_copy(update={"listen": (peer,)}),
             "admin": AdminSettings(listen=(admin,)),
             "cluster": ClusterSettings(store=redis.url),
         }
@@ -105,3 +110,120 @@ async def test_two_daemons_share_swarms_and_go_on_without_redis(
         assert publication.torrent is not None
         info_hash = publication.torrent.info_hash
         await until(lambda: one.swarms.statistics(info_hash).peers == 6)
+
+
+# -- private torrents
+
+
+def cluster_of(node: Node) -> Cluster:
+    cluster = node.foundation.cluster
+    assert cluster is not None
+    return cluster
+
+
+def holders(config: Config) -> set[str]:
+    """Return for whom `seeder keys list` lists passkeys at a node."""
+    lines: list[str] = []
+    list_keys([config], as_json=True, show=lines.append)
+    return {each["name"] for each in json.loads("".join(lines))["keys"]}
+
+
+async def whether(site: Site, key: str, address: str) -> str:
+    """Return what becomes of an announce: "good", or why not."""
+    reply = await site.announce(key, address)
+    return bytes(reply.get(b"failure reason", b"good")).decode()
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a node make metainfo at once, though others may be starting, too."""
+    monkeypatch.setattr(fellows, "STARTING", 0.0)
+
+
+async def until_refused(sites: tuple[Site, ...], key: str, address: str) -> None:
+    """Wait until a key is refused everywhere as revoked, ten seconds at most."""
+    with trio.fail_after(10):
+        for site in sites:
+            while await whether(site, key, address) != "your passkey was revoked":  # noqa: ASYNC110
+                await trio.sleep(0.1)
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_passkey_is_good_at_all_nodes_until_one_revokes_it(
+    config: Config, redis: RedisServer, tmp_path: Path
+) -> None:
+    private = private_config(config, tmp_path)
+    first, second = (on(private, redis, tmp_path / name) for name in ("one", "two"))
+    async with serving(first) as one, serving(second) as two:
+        a, b = await wait_served(one), await wait_served(two)
+        await until(lambda: len(a.node.passkeys._secrets) == len(b.node.passkeys._secrets) > 0)
+        alice, bob = await a.make("alice"), await b.make("bob")
+        for site in (a, b):
+            for key, address in ((alice, ALICE), (bob, BOB)):
+                assert await whether(site, key, address) == "good"
+                assert await site.is_served(address)
+        await until(lambda: holders(first) == holders(second) == {"alice", "bob"})
+        await a.revoke("alice")
+        await until_refused((a, b), alice, ALICE)
+        for site in (a, b):
+            assert not await site.is_served(ALICE)
+            assert await site.is_served(BOB)
+        # While Redis is away, it is refused where it is revoked, and by all when Redis is back.
+        redis.stop()
+        await until(lambda: not (cluster_of(one).health.up or cluster_of(two).health.up))
+        await b.revoke("bob")
+        await until_refused((b,), bob, BOB)
+        assert await whether(a, bob, BOB) == "good"
+        redis.start()
+        await until_refused((a, b), bob, BOB)
+        assert not await a.is_served(BOB)
+    # A node that comes back alone hasn't forgotten what it heard.
+    redis.stop()
+    async with serving(first) as one:
+        a = await wait_served(one)
+        for key, address in ((alice, ALICE), (bob, BOB)):
+            assert await whether(a, key, address) == "your passkey was revoked"
+        carol = await a.make("carol")
+        assert await whether(a, carol, ALICE) == "good"
+
+
+@pytest.mark.usefixtures("soon")
+async def test_nodes_that_made_secrets_apart_take_each_others_passkeys(
+    config: Config, redis: RedisServer, tmp_path: Path
+) -> None:
+    private = private_config(config, tmp_path)
+    first, second = (on(private, redis, tmp_path / name) for name in ("one", "two"))
+    redis.stop()
+    async with serving(first) as one, serving(second) as two:
+        a, b = await wait_served(one), await wait_served(two)
+        alice, bob = await a.make("alice"), await b.make("bob")
+        assert await whether(b, alice, ALICE) != "good"
+        redis.start()
+        await until(lambda: len(a.node.passkeys._secrets) == len(b.node.passkeys._secrets) == 2)
+        for site in (a, b):
+            await site.node.passkeys.look()
+            for key, address in ((alice, ALICE), (bob, BOB)):
+                assert await whether(site, key, address) == "good"
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_secret_that_is_first_needed_at_a_reload_is_that_of_all_nodes(
+    config: Config, redis: RedisServer, tmp_path: Path, file: Path
+) -> None:
+    first, second = on(config, redis, tmp_path / "one"), on(config, redis, tmp_path)
+    async with serving(first) as one, serving(second) as two:
+        await until(lambda: served(one) and served(two))
+        assert one.swarms.holders.signer is two.swarms.holders.signer is None
+        path = trio.Path(file)
+        text = await path.read_text()
+        await path.write_text(text.replace('"Nelson"', '"Nelson"\nprivate = true'))
+        await reload(two, file)
+        assert two.swarms.holders.signer is not None
+        await until(lambda: one.swarms.holders.signer is not None)
+        b = await wait_served(two)
+        alice = await b.make("alice")
+        assert await whether(b, alice, ALICE) == "good"
+        signer = one.swarms.holders.signer
+        assert signer is not None
+        assert signer.read(alice.encode(), b.info_hash) is not None
+        assert not (first.state_directory / PASSKEY_SECRET).exists()

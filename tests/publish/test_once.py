@@ -269,3 +269,17 @@ async def test_the_tree_of_a_hybrid_comes_along(nodes: Callable[[str], Node]) ->
     assert found.tree is not None
     assert found.tree.piece_layers() == layers
     assert found.tree.read(0, 0, 4) == tree.read(0, 0, 4)
+
+
+async def test_who_waits_for_others_makes_it_when_the_store_goes_away(
+    nodes: Callable[[str], Node], redis: RedisServer
+) -> None:
+    b = nodes("b")
+    b.ours = False
+    b.finish.set()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(b.obtain, a_record())
+        await until(lambda: b.waits == 1)
+        redis.stop()
+        b.ours = True
+        await until(lambda: b.makes == 1)
