@@ -230,10 +230,16 @@ class RequestReader:
         event = parser.next_event()
         if type(event) is not h11.Request:
             return None
-        has_body = type(parser.next_event()) is not h11.EndOfMessage
-        # An empty body in chunks counts as one: beside a Content-Length it may hide a second
-        # request, so we take no other from this connection (RFC 9112, 6.1).
-        return event, has_body or any(name == b"transfer-encoding" for name, _ in event.headers)
+        # By the head alone, so that it doesn't matter what of a body came along, and whether that
+        # is right. An empty body in chunks counts as one: beside a Content-Length it may hide a
+        # second request, so we take no other from this connection (RFC 9112, 6.1).
+        if any(
+            name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0"))
+            for name, value in event.headers
+        ):
+            return event, True
+        parser.next_event()  # the end of the message
+        return event, False
 
     def _read_again(self, status: int) -> tuple[h11.Request, bool] | None:
         """Read what was refused with a status once more, as clients meant it; RequestRefused."""
