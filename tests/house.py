@@ -39,6 +39,8 @@ ALLOWED = (
     "Resolver.getnameinfo",  # trio
     "Transport.handle_async_request",  # httpx
     "_Client.cookies",  # httpx
+    "Passes.after_io_wait",  # trio
+    "Passes.before_io_wait",  # trio
     "_NoCookies.extract_cookies",  # httpx
 )
 """Definitions of seeder/ that are used otherwise than by their names."""

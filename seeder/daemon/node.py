@@ -49,6 +49,7 @@ from seeder.ledger.spending import prices_of
 from seeder.net.addresses import HostPort
 from seeder.net.doors import Door, Doors, NetworkRules
 from seeder.net.groups import Groups
+from seeder.net.passes import Passes
 from seeder.peer.doorkeeper import Doorkeeper
 from seeder.peer.hub import Hub
 from seeder.publish.listings import ListingStore
@@ -185,7 +186,9 @@ async def open_node(
         doors = Doors(*map(Door, rules_of(config)))
         downloads = Downloads(uploads, doors.gateway)
         elsewhere: set[InfoHash] = set()
-        hub = _make_hub(uploads, catalog, swarms, doors.peer, elsewhere)
+        clients = Clients.behind(config.tracker.trusted_proxies, trio.current_time, doors)
+        passes = Passes(lambda: clients.asked_at)
+        hub = _make_hub(uploads, catalog, swarms, elsewhere, door=doors.peer, passes=passes)
         placement = Placement(foundation.split, catalog, swarms, hub, elsewhere)
         if exchange is not None:
             exchange.copies.share(uploads.slots.history)
@@ -213,7 +216,6 @@ async def open_node(
             rng=rng,
         )
         keyring = Keyring(keys)
-        clients = Clients.behind(config.tracker.trusted_proxies, trio.current_time, doors)
         tracker_port = address_of(listeners.main[0]).port
         names = () if certificate is None else certificate.current.names
         udp_port = address_of(listeners.tracker_udp[0]).port if listeners.tracker_udp else 0
@@ -385,7 +387,13 @@ def rules_of(config: Config) -> tuple[NetworkRules, NetworkRules, NetworkRules]:
 
 
 def _make_hub(
-    uploads: Uploads, catalog: Catalog, swarms: Swarms, door: Door, elsewhere: Container[InfoHash]
+    uploads: Uploads,
+    catalog: Catalog,
+    swarms: Swarms,
+    elsewhere: Container[InfoHash],
+    *,
+    door: Door,
+    passes: Passes,
 ) -> Hub:
     """Return the hub, whose visitors the swarms hear of; it has a new peer id.
 
@@ -406,4 +414,5 @@ def _make_hub(
         peer_id=_PEER_ID_PREFIX + secrets.token_hex(6).encode(),
         client=CLIENT,
         door=door,
+        passes=passes,
     )

@@ -6,6 +6,7 @@ The client is at the address of the socket, or where a trusted reverse proxy say
 import logging
 import re
 from collections.abc import Callable, Sequence
+from math import inf
 
 from seeder.gateway.hidden import HiddenClients
 from seeder.http.messages import Request
@@ -93,6 +94,8 @@ class Clients:
         self._crowded = Notices()
         self.hidden = HiddenClients()
         self.doors = doors or Doors(Door(), Door(), Door())
+        self.asked_at = -inf
+        """When one was last told something by the tracker, or a page (the clock's time, s)."""
 
     @classmethod
     def behind(
@@ -129,6 +132,7 @@ class Clients:
         if now is None:
             now = self._clock()
         admitted = self._limiter.admit(client, now, requests)
+        self.asked_at = now
         if not admitted:
             self._tell_crowded(client, now)
         return admitted

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from math import inf
 from operator import add
 from typing import Literal, TypeAlias, get_args
 
@@ -17,6 +18,7 @@ from seeder.config.sections import Encryption
 from seeder.errors import ConfigError, WireError
 from seeder.net.addresses import Networks, SocketAddress, networks_of
 from seeder.net.doors import Door
+from seeder.net.passes import Passes
 from seeder.net.sockets import accept, close_all, packed_address
 from seeder.peer.batch import Scratch
 from seeder.peer.connection import Identity, PeerConnection
@@ -74,6 +76,7 @@ class Hub:
     in its session's task: the torrent's info hash, the peer's packed address, and how many peers of
     that address are here for the torrent. `membership` says who may have private torrents; None is
     everybody. `peer_id` and `client` are how we introduce ourselves. `door` lets connections in.
+    `passes` leave room for others; by default nobody is in haste.
     """
 
     def __init__(
@@ -86,9 +89,11 @@ class Hub:
         peer_id: bytes,
         client: str,
         door: Door | None = None,
+        passes: Passes | None = None,
     ) -> None:
         self._uploads = uploads
         self._door = door or Door()
+        self._passes = passes or Passes(lambda: -inf)
         self._find = find
         self._peer_id = peer_id
         self._client = client
@@ -138,13 +143,16 @@ class Hub:
         self, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None]
     ) -> None:
         with scope:
-            async with trio.open_nursery() as sessions:
-                self._nursery = sessions
-                task_status.started()
-                await self._stopping.wait()
-                sessions.cancel_scope.deadline = trio.current_time() + GOODBYE
-                for session in tuple(self._registry.sessions):
-                    session.finish()
+            async with trio.open_nursery() as around:
+                around.start_soon(self._passes.run)
+                async with trio.open_nursery() as sessions:
+                    self._nursery = sessions
+                    task_status.started()
+                    await self._stopping.wait()
+                    sessions.cancel_scope.deadline = trio.current_time() + GOODBYE
+                    for session in tuple(self._registry.sessions):
+                        session.finish()
+                around.cancel_scope.cancel()
 
     async def _tick(self) -> None:
         while True:
@@ -177,6 +185,7 @@ class Hub:
             host=self._registry,
             uploads=self._uploads,
             nursery=self._nursery,
+            passes=self._passes,
             scratch=self._scratch,
         )
         self._registry.add(session)

@@ -6,6 +6,7 @@ import trio
 
 from seeder.errors import WireError
 from seeder.net.addresses import Networks
+from seeder.net.passes import Passes
 from seeder.peer.encryption import EncryptionLayer
 from seeder.peer.exchanges import KeyExchanges
 
@@ -13,7 +14,7 @@ from seeder.peer.exchanges import KeyExchanges
 class Input:
     """Reads one peer's socket into `buffer`, which other sessions use as well."""
 
-    __slots__ = ("_buffer", "_encryption", "_exchanges", "_networks", "_sock")
+    __slots__ = ("_buffer", "_encryption", "_exchanges", "_networks", "_passes", "_sock")
 
     def __init__(
         self,
@@ -21,12 +22,15 @@ class Input:
         networks: Networks,
         encryption: EncryptionLayer,
         exchanges: KeyExchanges,
+        *,
+        passes: Passes,
         buffer: memoryview,
     ) -> None:
         self._sock = sock
         self._networks = networks
         self._encryption = encryption
         self._exchanges = exchanges
+        self._passes = passes
         self._buffer = buffer
 
     async def read(self) -> memoryview | None:
@@ -36,6 +40,8 @@ class Input:
         """
         while True:
             await trio.lowlevel.wait_readable(self._sock)
+            if self._passes.in_haste:
+                await self._passes.turn()
             try:
                 count = self._sock.recv_into(self._buffer)
             except (BlockingIOError, InterruptedError):

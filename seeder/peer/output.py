@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 import trio
 
+from seeder.net.passes import Passes
 from seeder.peer import messages
 from seeder.peer.batch import READ_BLOCKS, Batch, Scratch
 from seeder.peer.encryption import EncryptionLayer
@@ -42,6 +43,7 @@ class Output:
         "_batch",
         "_encryption",
         "_guest",
+        "_passes",
         "_prepaid",
         "_reach",
         "_scratch",
@@ -65,6 +67,7 @@ class Output:
         encryption: EncryptionLayer,
         start_drain: Callable[[], None],
         *,
+        passes: Passes,
         scratch: Scratch,
         now: float,
     ) -> None:
@@ -91,6 +94,7 @@ class Output:
         self._wire = guest.wire
         self._encryption = encryption
         self._start_drain = start_drain
+        self._passes = passes
         self._scratch = scratch
         self._batch = Batch()
         self._taken = 0
@@ -118,11 +122,17 @@ class Output:
         """Send until nothing sendable is left, waiting for the socket."""
         try:
             while self._wire.phase is not Phase.CLOSED:
-                await trio.lowlevel.wait_writable(self._sock)
-                if not self._send_turn():
+                if not (await self._comes_to_send() and self._send_turn()):
                     break
         finally:
             self.draining = False
+
+    async def _comes_to_send(self) -> bool:
+        """Wait for the socket and for a turn; False if the connection has been closed meanwhile."""
+        await trio.lowlevel.wait_writable(self._sock)
+        if self._passes.in_haste:
+            await self._passes.turn()
+        return self._wire.phase is not Phase.CLOSED
 
     def let_go(self) -> None:
         """Hold no pieces for the batch under way: what hasn't begun to go out is queued again."""

@@ -14,6 +14,7 @@ import trio
 
 from seeder.errors import PieceMismatch, SeederError, WireError
 from seeder.net.addresses import Networks, SocketAddress
+from seeder.net.passes import Passes
 from seeder.peer import protocol as events
 from seeder.peer.batch import Scratch
 from seeder.peer.connection import PeerConnection
@@ -95,6 +96,7 @@ class Session:
         host: Host,
         uploads: Uploads,
         nursery: trio.Nursery,
+        passes: Passes,
         scratch: Scratch,
     ) -> None:
         now = trio.current_time()
@@ -105,9 +107,17 @@ class Session:
         )
         self._sock = sock
         self._encryption = encryption
-        self._input = Input(sock, networks, encryption, exchanges, scratch.incoming)
+        self._input = Input(
+            sock, networks, encryption, exchanges, passes=passes, buffer=scratch.incoming
+        )
         self._output = Output(
-            sock, self.guest, encryption, self._start_drain, scratch=scratch, now=now
+            sock,
+            self.guest,
+            encryption,
+            self._start_drain,
+            passes=passes,
+            scratch=scratch,
+            now=now,
         )
         self._deadlines = Deadlines(self.guest, self._output, now)
         self._host = host

@@ -18,6 +18,7 @@ from seeder.errors import SeederError
 from seeder.ledger.counters import Tally
 from seeder.ledger.limits import Level
 from seeder.metainfo.trees import TreeBuilder
+from seeder.net.passes import Passes
 from seeder.net.sockets import listen
 from seeder.peer import messages
 from seeder.peer.hub import Hub
@@ -243,6 +244,7 @@ async def serving(
     host: str = "127.0.0.1",
     super_seeding: bool = False,
     hybrid: bool = False,
+    passes: Passes | None = None,
 ) -> AsyncIterator[Node]:
     """Run a hub for objects, each (bytes, piece length), and stop it behind the block."""
     before = trio.lowlevel.current_statistics().tasks_living
@@ -297,6 +299,7 @@ async def serving(
         visited=lambda *visit: visits.append(visit),
         peer_id=OUR_ID,
         client="seeder/0",
+        passes=passes,
     )
     for torrent in torrents:
         hub.add_torrent(torrent)

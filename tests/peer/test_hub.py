@@ -1,11 +1,13 @@
 import os
 import socket
 from contextlib import AsyncExitStack
+from math import inf
 from pathlib import Path
 
 import pytest
 import trio
 
+from seeder.net.passes import Passes
 from seeder.peer import hub as hub_module
 from seeder.peer import messages
 from seeder.peer.hub import CONNECTION_STATES
@@ -466,6 +468,43 @@ async def test_many_peers_come_and_go(tmp_path: Path) -> None:
                 nursery.start_soon(visit, number)
         await node.wait_closed("left", 40)
         assert node.hub.statistics().accepted == 40
+
+
+def waiting_for_turns() -> Passes:
+    """Return passes in which nobody has a turn as soon as it comes."""
+    return Passes(lambda: inf, longest=0.0)
+
+
+async def test_all_is_served_while_somebody_asks_the_tracker(tmp_path: Path) -> None:
+    passes = waiting_for_turns()
+    async with serving(tmp_path, (DATA, MIB), send_buffer=4096, passes=passes) as node:
+        await node.warm()
+
+        async def load(number: int) -> None:
+            async with node.peer(peer_id=b"-XX0001-%012d" % number) as peer:
+                blocks = blocks_of(node.torrent)
+                assert await peer.download(node.torrent, blocks, ahead=16) == DATA
+
+        async with trio.open_nursery() as nursery:
+            for number in range(8):
+                nursery.start_soon(load, number)
+        assert passes.in_haste
+        await node.wait_closed("left", 8)
+
+
+async def test_who_leaves_or_is_let_go_waits_for_no_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "GOODBYE", 0.1)
+    passes = waiting_for_turns()
+    async with serving(tmp_path, (DATA, MIB), send_buffer=4096, passes=passes) as node:
+        await node.warm()
+        async with node.peer(receive_buffer=4096) as staying:
+            async with node.peer(peer_id=THIRD_ID, receive_buffer=4096) as peer:
+                await peer.request(*blocks_of(node.torrent))
+                await staying.request(*blocks_of(node.torrent))
+            await wait_until(lambda: len(node.sessions()) == 1)
+            assert await stop(node) < 2
 
 
 def hello(port: int | None) -> bytes:
