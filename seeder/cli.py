@@ -25,8 +25,10 @@ from seeder.commands.check import check_online
 from seeder.commands.diagnose import diagnose as diagnose_torrent
 from seeder.commands.diagnose import render_diagnosis
 from seeder.commands.estimate import show_estimate
+from seeder.commands.examples import write_examples
 from seeder.commands.keys import list_keys, make_key, moment_text, revoke_keys
 from seeder.commands.machine import doubt_machine
+from seeder.commands.manual import SHELLS, Shell, completion, manual
 from seeder.commands.report import ReportWanted
 from seeder.commands.report import report as tell
 from seeder.commands.torrent import configured, find_torrent
@@ -549,6 +551,38 @@ def demo(size: str, fast: bool, keep: bool) -> None:
         raise click.BadParameter(f"{size!r}: {error}", param_hint="--size") from error
     asked = show.Show(size=count, console=Console(), fast=fast, keep=keep)
     _run(partial(show.run, asked))
+
+
+@main.command()
+@click.argument("directory", default=".", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--systemd", is_flag=True, help="Units, too, which run this very installation.")
+@click.option("--force", is_flag=True, help="Write files anew that are there and differ.")
+def init(directory: Path, systemd: bool, force: bool) -> None:
+    """Write an example configuration, a dashboard and alerts to DIRECTORY.
+
+    What is there stays as it is. What to do next is printed.
+    """
+    try:
+        write_examples(directory, systemd=systemd, force=force, show=click.echo)
+    except SeederError as error:
+        _fail(error)
+
+
+@main.command("completion")
+@click.argument("shell", type=click.Choice(SHELLS))
+def print_completion(shell: Shell) -> None:
+    """Print a script by which a shell completes commands, options and files.
+
+    For bash, ~/.local/share/bash-completion/completions/seeder is its place; or run
+    eval "$(seeder completion bash)".
+    """
+    click.echo(completion(main, shell), nl=False)
+
+
+@main.command()
+def man() -> None:
+    """Print the manual page: seeder man | man -l -"""
+    click.echo(manual(main), nl=False)
 
 
 if __name__ == "__main__":

@@ -73,6 +73,9 @@ DEBIAN_PACKAGES = {
     "caddy": "tests behind Caddy",
     "openssl": "tests behind nginx",
     "systemd": "checks of the systemd units",
+    "fish": "tests of completions",
+    "zsh": "tests of completions",
+    "mandoc": "checks of the manual page",
     "redis-server": "tests of several nodes",
     "prometheus": "checks of metrics, rules and dashboard",
 }

@@ -19,7 +19,7 @@ POLL_SECONDS = 0.01
 # Settings of S3 clients and of service managers, proxies, what colours or wraps output, and what
 # makes another Python of Python.
 _FOREIGN = re.compile(
-    r"(AWS|BOTO|NOTIFY|WATCHDOG|LISTEN|STATE|CACHE|CREDENTIALS|JOURNAL|INVOCATION)_\w*"
+    r"(AWS|BOTO|SEEDER|NOTIFY|WATCHDOG|LISTEN|STATE|CACHE|CREDENTIALS|JOURNAL|INVOCATION)_\w*"
     r"|PYTHON(?!PATH)\w*|\w*_PROXY|(NO|FORCE)_COLOR|CLICOLOR\w*|COLUMNS|LINES",
     re.IGNORECASE,
 )

@@ -1,0 +1,135 @@
+"""What `seeder init` writes: an example configuration, dashboard, alerts and units of systemd.
+
+They come from config/ and systemd/ of the repository, which the wheel carries below examples/.
+"""
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import seeder
+from seeder.files import replace_file, storage_errors
+
+CONFIGURATION = "seeder.toml"
+FILES = (CONFIGURATION, "grafana-dashboard.json", "prometheus-rules.yaml")
+_UNITS = "systemd"
+_PROGRAM, _HOME = "/opt/seeder/.venv/bin/seeder", "/etc/seeder"
+"""What the units name in the repository."""
+_HIDDEN = {"/home": "ProtectHome", "/root": "ProtectHome", "/run/user": "ProtectHome"} | {
+    "/tmp": "PrivateTmp",
+    "/var/tmp": "PrivateTmp",
+}
+"""Directories that our units don't let the service see, and by which setting."""
+
+
+def write_examples(
+    directory: Path, *, systemd: bool, force: bool, show: Callable[[str], None]
+) -> None:
+    """Write the files, and say what to do next; StorageError.
+
+    One that is there stays as it is, unless it is to be written anew by `force`.
+    """
+    home = directory.absolute()
+    for path, data in _files(home, systemd=systemd):
+        show(f"{path}: {_write(path, data, force=force)}")
+    for line in _next(home, systemd=systemd):
+        show(line)
+
+
+def _files(home: Path, *, systemd: bool) -> Iterator[tuple[Path, bytes]]:
+    source = _source()
+    for name in FILES:
+        yield home / name, (source / "config" / name).read_bytes()
+    if not systemd:
+        return
+    for unit in sorted((source / _UNITS).iterdir()):
+        text = unit.read_text(encoding="utf-8")
+        yield home / _UNITS / unit.name, _fitted(text, home).encode()
+
+
+def _source() -> Path:
+    """Return where the files come from: the installed package, or the repository."""
+    package = Path(seeder.__file__).parent
+    carried = package / "examples"
+    return carried if carried.is_dir() else package.parent
+
+
+def _write(path: Path, data: bytes, *, force: bool) -> str:
+    """Write a file, unless there is one; return what was done."""
+    with storage_errors(path, "written"):
+        there = os.path.lexists(path)
+        if there and path.is_file() and path.read_bytes() == data:
+            return "is there already"
+        if there and not force:
+            return "is there and differs: left as it is (--force writes it anew)"
+        replace_file(path, data, durable=False)
+    return "written anew" if there else "written"
+
+
+def program() -> list[str]:
+    """Return the command that runs this installation."""
+    script = Path(sys.executable).with_name("seeder")
+    return [str(script)] if script.is_file() else [sys.executable, "-m", "seeder"]
+
+
+def _fitted(unit: str, home: Path) -> str:
+    """Return a unit that runs this installation by the configuration in `home`."""
+    lines = []
+    for line in unit.splitlines(keepends=True):
+        if line.startswith("Exec"):
+            command = " ".join(_quoted(word) for word in program())
+            line = line.replace(_PROGRAM, command).replace(  # noqa: PLW2901
+                f"{_HOME}/{CONFIGURATION}", _quoted(str(home / CONFIGURATION))
+            )
+        elif line.startswith("#"):
+            line = line.replace(_HOME, str(home))  # noqa: PLW2901
+        lines.append(line)
+    return "".join(lines)
+
+
+def _quoted(word: str) -> str:
+    """Return a word as systemd reads it back (systemd.service(5), COMMAND LINES)."""
+    escaped = word.replace("\\", r"\\").replace('"', r"\"").replace("%", "%%").replace("$", "$$")
+    return f'"{escaped}"' if any(c in word for c in " \t\"'\\;") else escaped
+
+
+def _next(home: Path, *, systemd: bool) -> Iterator[str]:
+    """Yield what to do next, a line each."""
+    path = home / CONFIGURATION
+    ours = program()
+    if shutil.which("seeder") == ours[0]:
+        ours = ["seeder"]
+    yield f"Next: name your objects and the announce_url in {path}, then"
+    yield f"  {shlex.join([*ours, 'check', '-c', str(path)])}"
+    if not systemd:
+        yield f"  {shlex.join([*ours, 'run', '-c', str(path)])}"
+        return
+    yield f"  cp {shlex.quote(str(home / _UNITS))}/seeder* /etc/systemd/system/"
+    yield "  systemctl daemon-reload"
+    yield "  systemctl enable --now seeder    # systemctl status seeder tells how it does"
+    yield from _unseen(home)
+
+
+def _unseen(home: Path) -> Iterator[str]:
+    """Yield a warning for each place that the units hide from the service."""
+    for what, place in (
+        ("the configuration", home),
+        ("this installation", Path(program()[0])),
+        ("its Python", Path(os.path.realpath(sys.executable))),
+    ):
+        for hidden, setting in _HIDDEN.items():
+            if place.is_relative_to(hidden):
+                yield (
+                    f"warning: {what} is below {hidden}, which the units hide from the service"
+                    f" ({setting}=): {_REMEDY[what]}"
+                )
+
+
+_REMEDY = {
+    "the configuration": f"seeder init {_HOME} --systemd",
+    "this installation": "install into /opt/seeder/.venv, and run its seeder init",
+    "its Python": "make the environment with the system's python3",
+}
