@@ -26,6 +26,7 @@ SWIFT_VENV = ROOT / ".venv-swift"
 AWS_VENV = ROOT / ".venv-aws"
 LOCALSTACK_VENV = ROOT / ".venv-localstack"
 TABLES_VENV = ROOT / ".venv-tables"
+AUDIT_VENV = ROOT / ".venv-audit"
 
 PACKAGES = ("-e", ".[test]")
 # The fuzzer has wheels for Linux on x86_64; elsewhere it would have to be compiled by clang.
@@ -45,6 +46,9 @@ LOCALSTACK_CHECK = "import localstack.runtime.main, localstack.services.s3.provi
 # What people read tables in S3 with; they want other versions of botocore than the AWS CLI does.
 TABLES_PACKAGES = ("--no-compile", "s3fs==2026.9.0", "pandas==3.1.1", "pyarrow==26.0.1")
 TABLES_CHECK = "import s3fs, pandas, pyarrow.fs"
+# What says which packages an installation is made of, and what is known of these.
+AUDIT_PACKAGES = ("cyclonedx-bom[validation]==7.5.0", "pip-audit==2.10.1")
+AUDIT_CHECK = "import cyclonedx_py, pip_audit"
 # WebTorrent and axe, which judges pages by how accessible they are, are npm packages; the lock file
 # beside their package.json pins all that they need.
 WEBTORRENT = ROOT / ".webtorrent"
@@ -137,6 +141,7 @@ def main() -> int:
         install_aws_cli(steps)
         install_localstack(steps)
         install_tables(steps)
+        install_audit(steps)
         install_npm_packages(steps)
     python = VENV / "bin" / "python"
     steps.run("ruff check", python, "-m", "ruff", "check")
@@ -209,6 +214,11 @@ def install_localstack(steps: Steps) -> None:
 def install_tables(steps: Steps) -> None:
     """Make .venv-tables, or say that the tests with pandas and pyarrow will be skipped."""
     install_program(steps, "pandas and pyarrow", TABLES_VENV, TABLES_PACKAGES, TABLES_CHECK)
+
+
+def install_audit(steps: Steps) -> None:
+    """Make .venv-audit, or say that nothing will be said of the packages that we depend on."""
+    install_program(steps, "CycloneDX and pip-audit", AUDIT_VENV, AUDIT_PACKAGES, AUDIT_CHECK)
 
 
 def install_program(

@@ -3,26 +3,21 @@
 import os
 import pty
 import re
-import shutil
 import signal
 import stat
 import subprocess
-import sys
 import sysconfig
 import tarfile
 import zipfile
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from seeder import __version__
-from tests.support.processes import Child, missing_programs, python_environment, run
+from tests.support.processes import Child, missing_programs, run
+from tests.support.wheel import ROOT, Installed, build, copy_sources, make_environment
 
-ROOT = Path(__file__).parent.parent
-SOURCES = ("pyproject.toml", "README.md", ".gitignore", "seeder", "config", "systemd")
-EPOCH = 1_700_000_000  # 2023-11-14 22:13:20 UTC
 CARRIED = sorted(
     [
         *ROOT.glob("systemd/*"),
@@ -32,34 +27,6 @@ CARRIED = sorted(
         ),
     ]
 )
-
-
-def copy_sources(directory: Path) -> Path:
-    """Copy what is built from, and return the copy."""
-    directory.mkdir(parents=True)
-    for name in SOURCES:
-        source = ROOT / name
-        if source.is_dir():
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(source, directory / name, ignore=ignored)
-        else:
-            shutil.copy(source, directory)
-    return directory
-
-
-def build(sources: Path, target: str, *, umask: int = 0o022) -> Path:
-    """Build a wheel or an sdist by the project's own backend."""
-    out = sources.parent / f"{sources.name}-{target}"
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", out],
-        cwd=sources,
-        env=python_environment(SOURCE_DATE_EPOCH=str(EPOCH)),
-        umask=umask,
-        capture_output=True,
-        check=True,
-    )
-    [made] = out.iterdir()
-    return made
 
 
 @pytest.fixture(scope="module")
@@ -125,60 +92,13 @@ def test_what_the_wheel_says_of_itself_is_so(wheel: Path) -> None:
 # -- in an environment of its own -----------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Installed:
-    """A fresh environment with the wheel in it, and the libraries of this one."""
-
-    directory: Path
-
-    @property
-    def program(self) -> Path:
-        return self.directory / "bin" / "seeder"
-
-    def environment(self) -> dict[str, str]:
-        """Return an environment in which only that one is used."""
-        env = python_environment(AWS_ACCESS_KEY_ID="A", AWS_SECRET_ACCESS_KEY="B")
-        del env["PYTHONPATH"]
-        path = f"{self.program.parent}{os.pathsep}{os.environ['PATH']}"
-        return env | {"PATH": path, "HOME": str(self.directory)}
-
-    def run(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run a command that works."""
-        return subprocess.run(
-            words,
-            env=self.environment(),
-            cwd=self.directory,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        )
-
-
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    directory = tmp_path_factory.mktemp("fresh") / "venv"
-    run([sys.executable, "-m", "venv", "--without-pip", directory])
-    python = directory / "bin" / "python"
-    run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "--python",
-            python,
-            "install",
-            "--no-deps",
-            "--no-index",
-            wheel,
-        ]
-    )
-    libraries = Path(
-        run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]).strip()
-    )
+    made = make_environment(tmp_path_factory.mktemp("fresh") / "venv")
+    made.pip_install("--no-deps", "--no-index", wheel)
     # Not the .pth files there, one of which leads to the repository.
-    (libraries / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return Installed(directory)
+    (made.libraries / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return made
 
 
 def test_it_runs_by_its_name_and_as_a_module(installed: Installed) -> None:
