@@ -138,7 +138,8 @@ class TLSSocket:
                 else:
                     break
         except ssl.SSLError:
-            self._push()  # the alert that says why
+            with suppress(OSError):  # who has gone is told nothing
+                self._push()  # the alert that says why
             raise
         self._push()
         self._fruitless = 0
@@ -294,15 +295,20 @@ class SecureConnection(Connection):
                     self._speak_plainly()
                     return None
                 self._queue = None
-            tls.shake_hands()
-        except BlockingIOError:
-            return Want.READABLE if tls.flush() else Want.WRITABLE
+            return self._go_on(tls)
         except OSError as error:
             reason = getattr(error, "reason", None) or ""
             self._note(
                 HandshakeResult.DISTRUSTED if _DISTRUST.search(reason) else HandshakeResult.FAILED
             )
             return Want.NOTHING
+
+    def _go_on(self, tls: TLSSocket) -> Want | None:
+        """Do what can be done of the handshake, as `_shake_hands`; OSError."""
+        try:
+            tls.shake_hands()
+        except BlockingIOError:
+            return Want.READABLE if tls.flush() else Want.WRITABLE
         self._note(HandshakeResult.DONE)
         self._deadline = trio.current_time() + self._limits.head_timeout
         return None
