@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
@@ -22,11 +23,14 @@ _LOG = logging.getLogger(__name__)
 
 LOOK_EVERY = 2.0
 """Seconds between two looks at the files; a change is taken up once two looks saw the same."""
+AGAIN_AFTER = 60.0
+"""Seconds after which a pair that couldn't be used is read again though nothing about its files has
+changed: it may begin to be valid only now, or there was no descriptor left for reading it."""
 REMIND_EVERY = 86400.0
 """Seconds between two log lines about a certificate that ends soon."""
 _CERTIFICATE, _KEY = "tracker.tls_certificate", "tracker.tls_key"
 
-_Stamp: TypeAlias = tuple[int, int, int, int] | None
+_Stamp: TypeAlias = tuple[int, ...] | None
 
 
 def certificate_files(
@@ -106,6 +110,7 @@ class LiveCertificate:
         """Why the files as they are now aren't in force; None if they are."""
         self.handshakes: Counter[HandshakeResult] = Counter()
         self._remind_at = 0.0
+        self._again_at = inf
 
     async def take_up(self, settings: TrackerSettings) -> str | None:
         """Read the files that the settings name; return why they can't be used, None if they can.
@@ -115,6 +120,7 @@ class LiveCertificate:
         try:
             files = certificate_files(settings, self._environment)
         except ConfigError as error:
+            self._again_at = inf  # the files of before aren't those that are wanted
             return self._refuse(error)
         return await self._read(files)
 
@@ -126,8 +132,9 @@ class LiveCertificate:
                 read_certificate, *files, time.time(), abandon_on_cancel=True
             )
         except ConfigError as error:
+            self._again_at = trio.current_time() + AGAIN_AFTER
             return self._refuse(error)
-        self.fault = None
+        self.fault, self._again_at = None, inf
         before, self.current = self.current, found
         if (before.ends, before.names) != (found.ends, found.names):
             _LOG.info("%s: another one is in force, until %s", _CERTIFICATE, _day(found.ends))
@@ -136,8 +143,9 @@ class LiveCertificate:
         return None
 
     def _refuse(self, error: ConfigError) -> str:
-        self.fault = "; ".join(error.problems)
-        _LOG.error("the certificate stays as it is, until %s: %s", self.ends, self.fault)
+        before, self.fault = self.fault, "; ".join(error.problems)
+        if self.fault != before:
+            _LOG.error("the certificate stays as it is, until %s: %s", self.ends, self.fault)
         return self.fault
 
     @property
@@ -159,7 +167,8 @@ class LiveCertificate:
             await trio.sleep(LOOK_EVERY)
             now = await trio.to_thread.run_sync(self._stamps, abandon_on_cancel=True)
             # Two files don't change at a time: what is halfway would be told of as a mistake.
-            if now == before and now != self._seen:
+            changed = now == before and now != self._seen
+            if changed or trio.current_time() >= self._again_at:
                 await self._read(self._files)
             before = now
 
@@ -190,7 +199,8 @@ def _stamp(path: Path) -> _Stamp:
         found = os.stat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+    # A change of the mode alone counts, too: a key that others may read is refused.
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
 
 
 def _day(moment: float) -> str:

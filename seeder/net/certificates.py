@@ -74,6 +74,19 @@ def read_certificate(certificate: PemFile, key: PemFile, now: float) -> Certific
     `now` is in Unix seconds. The certificate's file has the server's own one first, then those
     that lead to a root; both may be in one file.
     """
+    try:
+        return _checked(certificate, key, now)
+    except ConfigError:
+        raise
+    except Exception as error:
+        # `cryptography` reads names, dates and the public key only when they are asked for, and
+        # what it raises then is of many kinds; OpenSSL reads from a descriptor, which may lack.
+        reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+        why = f"{certificate.path} can't be used: {reason}"
+        raise ConfigError([f"{certificate.setting}: {why}"]) from error
+
+
+def _checked(certificate: PemFile, key: PemFile, now: float) -> Certificate:
     problems: list[str] = []
     chain: Sequence[x509.Certificate] = ()
     private: PrivateKeyTypes | None = None
