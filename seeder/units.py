@@ -45,6 +45,12 @@ def whole_number(text: str | None) -> int | None:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 20 else None
 
 
+def port_number(text: str | None) -> int | None:
+    """Return the number of a port, 1 to 65535; None for everything else."""
+    number = whole_number(text)
+    return number if number is not None and 0 < number < 65536 else None
+
+
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """Return a number and what it counts, such as "1 object" and "2 objects"."""
     return f"{count} {noun if count == 1 else plural or noun + 's'}"

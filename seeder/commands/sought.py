@@ -19,7 +19,7 @@ from seeder.net.addresses import HostPort, parse_ip
 from seeder.torrent import bencode
 from seeder.torrent.info import META_VERSION, InfoHash, decode_info
 from seeder.torrent.layout import SHA1_LENGTH, Layout
-from seeder.units import MIB, ByteRange, rounded_size
+from seeder.units import MIB, ByteRange, port_number, rounded_size
 
 LARGEST_TORRENT = 10 * MIB
 """Bytes of a torrent file, and of the info that a peer sends."""
@@ -144,10 +144,10 @@ def parse_sought_link(text: str) -> Sought:
         raise MetainfoError("this magnet link names no info hash (xt=urn:btih:...)")
     peers = []
     for each in given.get("x.pe", ())[:MOST_PEERS]:
-        host, colon, port = each.rpartition(":")
-        host = host.removeprefix("[").removesuffix("]")
-        if colon and port.isascii() and port.isdigit() and host and 0 < int(port[:6]) < 65536:
-            peers.append(HostPort(host, int(port)))
+        host, _, digits = each.rpartition(":")
+        host, port = host.removeprefix("[").removesuffix("]"), port_number(digits)
+        if host and port is not None:
+            peers.append(HostPort(host, port))
     return Sought(
         info_hash,
         trackers=_urls(given.get("tr", ()), MOST_TRACKERS),

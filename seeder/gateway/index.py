@@ -17,6 +17,7 @@ from seeder.gateway.links import Links
 from seeder.torrent.catalog import Catalog, Publication, Torrent
 from seeder.torrent.info import InfoHash, safe_name
 from seeder.tracker.announce import ScrapeCounts
+from seeder.units import whole_number
 
 FRESH = 1.0
 """Seconds for which a sorted order is used."""
@@ -277,7 +278,8 @@ def _place(query: IndexQuery) -> tuple[int, str, str]:
     rank, after = 0, query.after
     if query.order != "name":
         digits, _, after = after.partition("/")
-        rank = -int(digits) if digits.isdecimal() and len(digits) < 20 else _FIRST
+        number = whole_number(digits)
+        rank = _FIRST if number is None else -number
     bucket, _, key = after.partition("/")
     return rank, bucket, key
 
