@@ -36,7 +36,7 @@ from seeder.config.advice import advise
 from seeder.config.environment import names_keys
 from seeder.config.groups import explain_groups
 from seeder.config.instances import is_instance
-from seeder.config.load import find_instances, load, source_name
+from seeder.config.load import doubt_instances, find_instances, load, source_name
 from seeder.config.sections import Config
 from seeder.config.unlikely import doubt
 from seeder.daemon import run as daemon
@@ -204,7 +204,8 @@ def check(path: Path | None, instance: str | None, online: bool) -> None:
     found = [f"{number} {one if number == 1 else more}" for number, one, more in kinds if number]
     click.echo(f"{source_name(path)}: ok, {' and '.join(found)}")
     about_tls = () if certificate is None else _doubts(config, certificate)
-    for warning in chain(advise(config), doubt(config), doubt_machine(config), about_tls):
+    alike = doubt_instances(path, instance)
+    for warning in chain(advise(config), doubt(config), alike, doubt_machine(config), about_tls):
         click.echo(f"warning: {warning}")
     for line in (*about_cluster, *explain_limits(config)):
         click.echo(line)

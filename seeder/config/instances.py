@@ -7,7 +7,7 @@ No I/O.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 PLACEHOLDER = "%i"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
@@ -21,6 +21,34 @@ INSTANCED: Mapping[str, tuple[str, ...]] = {
     "cluster": ("name", "url"),
 }
 """The keys in which %i is replaced, by section, beside `state_directory`."""
+
+
+_ALONE: Mapping[str, str] = {
+    "peer.listen": "only one of them can open it",
+    "admin.listen": "only one of them can open it",
+    "peer.public_address": "clients are told of one of them alone",
+    "cluster.name": "each is to have its own",
+    "cluster.url": "downloads are sent to any of them, wherever the object is",
+}
+"""What is wrong if two nodes have the same of these."""
+
+
+def in_common_beside(written: Mapping[str, object], own: Collection[str]) -> Iterator[str]:
+    """Yield a line for each value that all instances have in common beside their directories.
+
+    `written` has the defaults of addresses, too. `own` are the keys that something else than the
+    file says, to one node alone.
+    """
+    for key, why in _ALONE.items():
+        section, _, name = key.partition(".")
+        table = written.get(section)
+        value = table.get(name) if isinstance(table, dict) else None
+        values = _list(value) or [value]
+        if value in (None, []) or key in own or _has(value):
+            continue
+        if all(isinstance(each, str) and each.endswith(":0") for each in values):
+            continue  # the system chooses a free port
+        yield f"{key}: is the same for every instance, and {why}; write {PLACEHOLDER} into it"
 
 
 def is_instance(name: str) -> bool:

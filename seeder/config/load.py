@@ -12,10 +12,17 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from seeder.config.directories import CACHE, STATE, default_directory, in_common
 from seeder.config.environment import Overlaid, Place, overlay
 from seeder.config.fields import SourceFile
 from seeder.config.groups import mistakes_in
-from seeder.config.instances import PLACEHOLDER, has_place, is_instance, of_instance
+from seeder.config.instances import (
+    PLACEHOLDER,
+    has_place,
+    in_common_beside,
+    is_instance,
+    of_instance,
+)
 from seeder.config.sections import (
     DEFAULT_ORIGIN,
     AdminSettings,
@@ -76,7 +83,7 @@ def load(
     except ValueError as error:
         raise ConfigError(_by_variable([*given.problems, str(error)], given)) from error
     origins, wrong = _origins(written)
-    problems = [*given.problems, *wrong]
+    problems = [*given.problems, *wrong, *in_common(given, instance)]
     raw = _with_defaults(written, instance) | {"origins": origins}
     source = SourceFile(_home(path), frozenset(origins))
     config = None
@@ -129,6 +136,24 @@ def source_name(path: Path | None) -> str:
     return "the environment" if path is None else str(path)
 
 
+def doubt_instances(
+    path: Path | None, instance: str | None, environment: Mapping[str, str] = os.environ
+) -> Iterator[str]:
+    """Yield a line for each value that is the same for all instances, and hardly can be.
+
+    ConfigError if the file can't be read.
+    """
+    if instance is not None:
+        given = _given(path, environment)
+        values = dict(given.values)
+        for section in ("peer", "admin"):
+            table = values.get(section, {})
+            if isinstance(table, dict):
+                addresses = _TABLES[section].model_fields["listen"].default
+                values[section] = {"listen": list(map(str, addresses))} | table
+        yield from in_common_beside(values, {_key(place[:2]) for place in given.variables})
+
+
 def find_instances(
     path: Path | None, environment: Mapping[str, str] = os.environ
 ) -> list[str] | None:
@@ -142,7 +167,7 @@ def find_instances(
     directory = written.get("state_directory")
     if not isinstance(directory, str) or PLACEHOLDER not in directory:
         home = directory if isinstance(directory, str) else None
-        home = home or _home_directory("STATE_DIRECTORY", ".local/state/seeder")
+        home = home or default_directory(STATE, None)
         directory = f"{home}/{PLACEHOLDER}"
     before, _, after = str(_home(path) / Path(directory).expanduser()).partition(PLACEHOLDER)
     # What stands for it once more stands for the same.
@@ -225,22 +250,15 @@ def _syntax_problem(path: Path, text: str, message: str) -> str:
 
 def _with_defaults(written: Mapping[str, object], instance: str | None) -> dict[str, object]:
     """Return the tables except the origins, with default directories where none is written."""
-    own = f"/{instance}" if instance else ""
     raw = {key: value for key, value in written.items() if key != "origin"}
     objects = raw.get("objects", [])
     raw["objects"] = tuple(objects) if isinstance(objects, list) else objects
     if "state_directory" not in raw:
-        raw["state_directory"] = _home_directory("STATE_DIRECTORY", f".local/state/seeder{own}")
+        raw["state_directory"] = default_directory(STATE, instance)
     cache = raw.setdefault("cache", {})
     if isinstance(cache, dict) and "directory" not in cache:
-        home = _home_directory("CACHE_DIRECTORY", f".cache/seeder{own}")
-        raw["cache"] = {"directory": home} | cache
+        raw["cache"] = {"directory": default_directory(CACHE, instance)} | cache
     return raw
-
-
-def _home_directory(variable: str, below_home: str) -> str:
-    """Return systemd's directory (the first of its list), else one below the home directory."""
-    return os.environ.get(variable, "").partition(":")[0] or f"~/{below_home}"
 
 
 def _origins(written: Mapping[str, object]) -> tuple[dict[str, object], list[str]]:

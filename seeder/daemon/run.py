@@ -15,7 +15,7 @@ from functools import partial
 import trio
 
 from seeder.config.advice import advise
-from seeder.config.load import source_name
+from seeder.config.load import doubt_instances, source_name
 from seeder.config.sections import Config
 from seeder.daemon.descriptors import raise_limit
 from seeder.daemon.floods import WINDOW, FloodGate
@@ -194,6 +194,8 @@ async def run(watch: FileWatch, config: Config, log: Log, instance: str | None =
     now and then.
     """
     log.apply(config.log)
+    for line in doubt_instances(watch.path, instance):
+        _LOG.warning("%s", line)
     raise_limit(config)
     notifier = Notifier.from_environment()
     activated = activated_sockets()

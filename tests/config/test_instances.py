@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from seeder.cli import main
 from seeder.config.instances import INSTANCED, of_instance
-from seeder.config.load import find_instances, load
+from seeder.config.load import doubt_instances, find_instances, load
 from seeder.config.sections import CacheSettings, Config
 from seeder.errors import ConfigError
 from seeder.net.addresses import HostPort
@@ -132,3 +132,97 @@ def test_a_file_for_one_node_has_no_instances(tmp_path: Path) -> None:
     path = tmp_path / "seeder.toml"
     path.write_text('[[objects]]\nbucket = "quotes"\nkey = "%i"\n')
     assert find_instances(path) is None
+
+
+# -- what two instances must not have in common
+
+
+def without(text: str) -> str:
+    """Return the file without a place in a line that holds a text."""
+    lines = [
+        line.replace("%i", "1") if line.startswith(text) else line for line in FILE.split("\n")
+    ]
+    assert lines != FILE.split("\n")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("line", "key"), [("state_directory", "state_directory"), ("directory", "cache.directory")]
+)
+def test_a_directory_of_all_instances_is_refused(tmp_path: Path, line: str, key: str) -> None:
+    path = tmp_path / "seeder.toml"
+    path.write_text(without(line))
+    for name in ("1", "2"):
+        with pytest.raises(ConfigError) as caught:
+            load(path, name)
+        [problem] = caught.value.problems
+        assert problem.startswith(f"{key} = ")
+        assert "/1/%i" in problem
+
+
+def test_a_directory_that_is_said_to_one_node_alone_is_its_own(file: Path) -> None:
+    for name, ok in (("2", True), ("3", False)):
+        said = {"SEEDER_STATE_DIRECTORY": "/srv/node-2"}
+        if ok:
+            assert load(file, name, said).state_directory == Path("/srv/node-2")
+        else:
+            with pytest.raises(ConfigError):
+                load(file, name, said)
+
+
+@pytest.mark.parametrize("variable", ["STATE_DIRECTORY", "CACHE_DIRECTORY"])
+def test_a_unit_that_gives_all_instances_one_directory_is_refused(
+    tmp_path: Path, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / "seeder.toml"
+    path.write_text('[[objects]]\nbucket = "quotes"\nkey = "Nelson"\n')
+    monkeypatch.setenv(variable, f"{tmp_path}/seeder/2")
+    found = load(path, "2")
+    assert f"{tmp_path}/seeder/2" in map(str, (found.state_directory, found.cache.directory))
+    monkeypatch.setenv(variable, "/var/lib/seeder")
+    with pytest.raises(ConfigError) as caught:
+        load(path, "2")
+    [problem] = caught.value.problems
+    assert "Directory=seeder/%i into the unit" in problem
+    load(path)  # one node by itself
+
+
+@pytest.mark.parametrize("name", ["1", "3"])
+def test_no_two_instances_of_a_file_that_is_taken_share_a_directory(file: Path, name: str) -> None:
+    first, second = load(file, name), load(file, "2")
+    theirs = {second.state_directory, second.cache.directory}
+    assert not {first.state_directory, first.cache.directory} & theirs
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        (FILE, []),
+        (without("public_address"), ["peer.public_address"]),
+        (FILE.replace('"127.0.0.1:918%i"', '"127.0.0.1:9180"'), ["admin.listen"]),
+        (FILE.replace('"0.0.0.0:688%i"', '"0.0.0.0:0"'), []),
+        (FILE + '[cluster]\nname = "node"\nurl = "http://a"\n', ["cluster.name", "cluster.url"]),
+        (FILE + '[cluster]\nname = "node-%i"\n', []),
+        ("", ["peer.listen", "admin.listen"]),
+    ],
+)
+def test_what_all_instances_have_in_common_is_warned_of(
+    tmp_path: Path, text: str, keys: list[str]
+) -> None:
+    path = tmp_path / "seeder.toml"
+    path.write_text(text)
+    lines = list(doubt_instances(path, "2"))
+    assert [line.partition(":")[0] for line in lines] == keys
+    assert list(doubt_instances(path, None)) == []
+    said = {"SEEDER_ADMIN__LISTEN": '["127.0.0.1:9181"]', "SEEDER_PEER__LISTEN": '["0.0.0.0:1"]'}
+    mine = [line.partition(":")[0] for line in doubt_instances(path, "2", said)]
+    assert mine == [key for key in keys if not key.endswith(".listen")]
+
+
+def test_check_warns_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "seeder.toml"
+    path.write_text(without('listen = ["127'))
+    found = CliRunner().invoke(main, ["check", "-c", str(path), "--instance", "2"])
+    assert found.exit_code == 0, found.output
+    assert "warning: admin.listen: is the same for every instance" in found.output

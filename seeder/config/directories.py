@@ -1,0 +1,68 @@
+"""Where a node keeps its state and its cache: as written, as systemd says, or below the home
+directory. Several nodes of one file never have one in common."""
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from seeder.config.environment import Overlaid, Place
+from seeder.config.instances import PLACEHOLDER
+
+
+class _Directory(NamedTuple):
+    """A directory that each node has for itself."""
+
+    place: Place
+    variable: str
+    """What systemd tells it by (systemd.exec(5)), if the unit names one."""
+    unit_key: str
+    """What names it in the unit."""
+    below_home: str
+
+
+STATE = _Directory(("state_directory",), "STATE_DIRECTORY", "StateDirectory", ".local/state/seeder")
+CACHE = _Directory(("cache", "directory"), "CACHE_DIRECTORY", "CacheDirectory", ".cache/seeder")
+
+
+def default_directory(which: _Directory, instance: str | None) -> str:
+    """Return systemd's directory (the first of its list), else one below the home directory."""
+    own = f"/{instance}" if instance else ""
+    return _of_systemd(which) or f"~/{which.below_home}{own}"
+
+
+def in_common(given: Overlaid, instance: str | None) -> Iterator[str]:
+    """Yield a line for each directory that another instance of the same file would have, too.
+
+    In a file %i has to make the difference. Whatever else says it says so to this node alone, and
+    the instance's name has to be in it. `given` has the places for the instance unfilled.
+    """
+    if instance is None:
+        return
+    for which in (STATE, CACHE):
+        key = ".".join(map(str, which.place))
+        value = _written(given.values, which.place)
+        if value is None:
+            path = _of_systemd(which)
+            if path and instance not in path:
+                yield (
+                    f"{key}: systemd's {which.unit_key} is {path} for every instance; write"
+                    f" {which.unit_key}=seeder/{PLACEHOLDER} into the unit"
+                )
+        elif isinstance(value, str) and PLACEHOLDER not in value:
+            from_file = which.place not in given.variables
+            if from_file or instance not in value:
+                yield (
+                    f'{key} = "{value}": is the same for every instance, and they would take each'
+                    f' other\'s; write {PLACEHOLDER}, such as "{value.rstrip("/")}/{PLACEHOLDER}"'
+                )
+
+
+def _of_systemd(which: _Directory) -> str:
+    return os.environ.get(which.variable, "").partition(":")[0]
+
+
+def _written(values: Mapping[str, object], place: Place) -> object:
+    found: object = values
+    for step in place:
+        found = found.get(str(step)) if isinstance(found, Mapping) else None
+    return found
