@@ -11,8 +11,7 @@ from rich.console import Console
 
 from seeder.commands.bill_page import bill_page
 from seeder.commands.bill_text import bill_csv, bill_lines
-from seeder.commands.report_groups import tell_groups
-from seeder.commands.report_names import tell_names
+from seeder.commands.report_sums import tell_groups, tell_names
 from seeder.commands.report_table import render
 from seeder.config.sections import Config
 from seeder.errors import StorageError

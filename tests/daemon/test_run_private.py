@@ -13,7 +13,7 @@ import trio
 from bencode2 import bdecode
 
 from seeder.commands.keys import list_keys, revoke_keys
-from seeder.commands.report_names import tell_names
+from seeder.commands.report_sums import tell_names
 from seeder.config.sections import (
     Config,
 )
