@@ -5,6 +5,7 @@ becomes the exit code. `seeder.cli` is the only caller; it reads the options.
 
 The doors are `check.check_online`, `torrent.find_torrent` and `demo.run`. The first two stand on
 the daemon's `foundation`, the last one runs the daemon itself. What `report` tells is shown by
-`report_table`, and for finance by `bill_text` and `bill_page` (with `charts`). `examples` writes
-what an installation brings; `manual` makes manual page and completions of the command line itself.
+`report_table`, by group and by name by `report_sums`, and for finance by `bill_text` and
+`bill_page` (with `charts`). `examples` writes what an installation brings; `manual` makes manual
+page and completions of the command line itself.
 """

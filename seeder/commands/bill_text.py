@@ -69,10 +69,14 @@ def bill_csv(statement: Statement) -> str:
     writer.writerow((statement.by, *_FIGURES, "currency"))
     for line in (*statement.lines, statement.total):
         document = line.document()
-        name = f"'{line.name}" if line.name.startswith(_FORMULA) else line.name
         figures = (_figure(document[each]) for each in _FIGURES)
-        writer.writerow((name, *figures, statement.prices.currency))
+        writer.writerow((text_cell(line.name), *figures, statement.prices.currency))
     return text.getvalue()
+
+
+def text_cell(text: str) -> str:
+    """Return a text as a cell that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _figure(value: object) -> object:

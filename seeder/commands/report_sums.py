@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from seeder.commands.bill_text import text_cell
 from seeder.commands.keys import moment_text
 from seeder.ledger.groups import GroupCounts, GroupFlow, flows
 from seeder.ledger.holders import HolderCounts, HolderSum
@@ -118,7 +119,10 @@ def _csv(sums: _Sums) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(sums.members)
-    writer.writerows(each.values() for each in sums.documents)
+    for each in sums.documents:
+        writer.writerow(
+            text_cell(value) if isinstance(value, str) else value for value in each.values()
+        )
     return text.getvalue()
 
 
