@@ -17,20 +17,13 @@ from typing import Literal, NoReturn
 
 import click
 import trio
-from rich.console import Console
 
 from seeder import __version__
 from seeder.cluster.cluster import explain_cluster
 from seeder.commands.check import check_online
-from seeder.commands.diagnose import diagnose as diagnose_torrent
-from seeder.commands.diagnose import render_diagnosis
-from seeder.commands.estimate import show_estimate
-from seeder.commands.examples import write_examples
 from seeder.commands.keys import list_keys, make_key, moment_text, revoke_keys
 from seeder.commands.machine import doubt_machine
 from seeder.commands.manual import SHELLS, Shell, completion, manual
-from seeder.commands.report import ReportWanted
-from seeder.commands.report import report as tell
 from seeder.commands.torrent import configured, find_torrent
 from seeder.config.advice import advise
 from seeder.config.environment import names_keys
@@ -280,6 +273,9 @@ def report(
 
     Where several nodes run by the file and none is named, it is the sum of all on this machine.
     """
+    from seeder.commands.report import ReportWanted  # noqa: PLC0415  (needless for others, which start sooner)
+    from seeder.commands.report import report as tell  # noqa: PLC0415  (needless for others, which start sooner)
+
     if sum((as_json, as_csv, page is not None)) > 1:
         raise click.UsageError("--json, --csv and --html: choose one")
     if by in ("group", "name") and page is not None:
@@ -336,6 +332,8 @@ def estimate(
     path: Path | None, instance: str | None, downloads: int, at_once: int, size: str | None
 ) -> None:
     """Say what downloads to come would cost with and without us."""
+    from seeder.commands.estimate import show_estimate  # noqa: PLC0415  (needless for others, which start sooner)
+
     config = _load(path, instance)
     try:
         count = None if size is None else max(1, parse_size(size))
@@ -524,6 +522,9 @@ def diagnose(source: str, as_json: bool, private: bool) -> None:
     Exit code 0 if somebody gives a right piece and nobody a wrong one, else 1.
     """
 
+    from seeder.commands.diagnose import diagnose as diagnose_torrent  # noqa: PLC0415  (needless for others, which start sooner)
+    from seeder.commands.diagnose import render_diagnosis  # noqa: PLC0415  (needless for others, which start sooner)
+
     async def run() -> None:
         found = await diagnose_torrent(source, private=private)
         if as_json:
@@ -542,6 +543,8 @@ def diagnose(source: str, as_json: bool, private: bool) -> None:
 @click.option("--keep", is_flag=True, help="Leave it running until Ctrl-C, with its status page.")
 def demo(size: str, fast: bool, keep: bool) -> None:
     """Publish a made object from an S3 server on this machine to four real clients."""
+    from rich.console import Console  # noqa: PLC0415  (needless for others, which start sooner)
+
     from seeder.commands import demo as show  # noqa: PLC0415  (needs the extra `demo`)
 
     try:
@@ -563,6 +566,8 @@ def init(directory: Path, systemd: bool, force: bool) -> None:
 
     What is there stays as it is. What to do next is printed.
     """
+    from seeder.commands.examples import write_examples  # noqa: PLC0415  (needless for others, which start sooner)
+
     try:
         write_examples(directory, systemd=systemd, force=force, show=click.echo)
     except SeederError as error:
