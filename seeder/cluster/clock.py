@@ -33,6 +33,11 @@ class SharedClock:
         self._samples.append((taken, offset))
         self._offset = min(self._samples)[1]
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the store has told its time: until then ours is a guess."""
+        return bool(self._samples)
+
     def now(self) -> int:
         """Return the time (us)."""
         return self.at(self._local())

@@ -23,14 +23,13 @@ from seeder.cluster.copies import SharedCopies
 from seeder.cluster.health import Health
 from seeder.cluster.keys import Keys
 from seeder.cluster.members import Membership
-from seeder.cluster.scripts import BOUNDS, NAMES, SCAN, SIZES, TELL
+from seeder.cluster.scanning import SHARDS, SPAN, Pairs, Scan
+from seeder.cluster.scripts import BOUNDS, TELL
 from seeder.cluster.store import (
     Argument,
-    Reply,
     Store,
     StreamEntry,
     listed,
-    numbered,
     reason_of,
     texted,
 )
@@ -49,10 +48,6 @@ STREAM = 5_000
 """Batches that the stream keeps about: who was away for longer reads all anew."""
 STREAM_KEPT = 3_600
 """Seconds after which a stream is forgotten that nobody writes."""
-SPAN = 900
-"""Seconds of peers that share a key, with which they expire."""
-SHARDS = 16
-"""Keys among which the peers of one span are spread, so that none is too large to be dropped."""
 MOST_STORED = 4_000_000 // SHARDS
 """Peers under one key: about 600 MB for a span are the end of what the store is given."""
 COUNTS_KEPT = 90 * 86_400
@@ -63,10 +58,6 @@ WAIT = 2.0
 """Seconds that a read waits for the first."""
 MOST_LATE = 20_000
 """Peers that are kept until what is known of their torrents was read."""
-SCANNED = 500
-"""Peers that are read at a time where all are read."""
-AT_ONCE = 8
-"""Reads under way then."""
 RETRY = 1.0
 """Seconds before the store is asked again that was away."""
 RECENT = 10.0
@@ -111,6 +102,7 @@ class SwarmExchange:
         self._membership = membership
         grid = min(SPAN, swarms.policy.interval / 2)
         self._journal = swarms.journal = Journal(grid, self.counts)
+        self._scan = Scan(store, keys)
         self._place: bytes | None = None
         """The id of the entry that was read last; None before it is known where to begin."""
         self._unsure = False
@@ -168,17 +160,21 @@ class SwarmExchange:
         while True:
             await trio.sleep(TELL_EVERY)
             try:
-                if self._journal.everything:
-                    await self._tell_everything()
-                await self._tell_rest()
+                await self._tell_news()
             except (StoreAway, ValueError) as error:
                 self._health.failed("swarms", reason_of(error))
                 await trio.sleep(RETRY)
 
+    async def _tell_news(self) -> None:
+        """Tell what is to be told; StoreAway."""
+        if self._clock.is_known and self._journal.everything:
+            await self._tell_everything()
+        await self._tell_rest()
+
     async def _tell_rest(self) -> None:
         """Tell what is new, in batches; StoreAway."""
         journal = self._journal
-        while len(journal) or journal.counted or self.copies.has_news:
+        while self._clock.is_known and (len(journal) or journal.counted or self.copies.has_news):
             taken = journal.take(BATCH)
             counted = {journal.counted.pop() for _ in range(min(BATCH, len(journal.counted)))}
             peers = [
@@ -222,7 +218,7 @@ class SwarmExchange:
         mine = self._membership.name
         await self._store.run(
             TELL,
-            [keys.news, keys.counters, keys.completed(mine), *numbers],
+            [keys.news, keys.counters, keys.completed(mine.encode()), *numbers],
             (
                 mine,
                 STREAM,
@@ -246,6 +242,8 @@ class SwarmExchange:
     # -- hearing
 
     async def _keep_hearing(self) -> None:
+        while not self._clock.is_known:  # noqa: ASYNC110  (the clock has no events)
+            await trio.sleep(TELL_EVERY)
         while True:
             try:
                 await self._hear_some()
@@ -362,80 +360,47 @@ class SwarmExchange:
     async def _keep_reading(self) -> None:
         while True:
             await trio.sleep(2 * TELL_EVERY)
-            opened = frozenset(self._journal.opened)
-            if self._place is None or not (self._wants_all or opened):
-                continue
-            everything, self._wants_all = self._wants_all, False
-            self._journal.opened -= opened
-            self._reading = None if everything else opened
             try:
-                await self._read_all(self._reading)
+                await self._read_wanted()
             except (StoreAway, ValueError) as error:
                 self._health.failed("swarms", reason_of(error))
-                self._wants_all |= everything
-                self._journal.opened |= opened
                 await trio.sleep(RETRY)
-            finally:
-                self._reading = frozenset()
+
+    async def _read_wanted(self) -> None:
+        """Read what was told of torrents that were opened, or of all; StoreAway, ValueError."""
+        opened = frozenset(self._journal.opened)
+        if self._place is None or not (self._wants_all or opened):
+            return
+        everything, self._wants_all = self._wants_all, False
+        self._journal.opened -= opened
+        self._reading = None if everything else opened
+        try:
+            await self._read_all(self._reading)
+        except BaseException:
+            self._wants_all |= everything
+            self._journal.opened |= opened
+            raise
+        finally:
+            self._reading = frozenset()
             late, self._late = self._late, deque(maxlen=MOST_LATE)
-            await self._hear_peers(late)
+            with trio.CancelScope(shield=True):
+                await self._hear_peers(late)
 
     async def _read_all(self, wanted: frozenset[InfoHash] | None) -> None:
-        """Read the peers of all torrents, or of `wanted` ones, and what was counted; StoreAway."""
+        """Read the peers of all torrents, or of `wanted` ones, and what was counted.
+
+        StoreAway, ValueError.
+        """
+
+        async def take(pairs: Pairs) -> None:
+            await self._apply(pairs, wanted, fresh=False)
+
         now = self._clock.now() // _MICRO
-        oldest = now - int(self._swarms.policy.expiry)
-        for span in range(oldest // SPAN, now // SPAN + 1):
-            keys = [self._keys.peers(span, shard) for shard in range(SHARDS)]
-            sizes = map(numbered, listed(await self._store.run(SIZES, keys)))
-            await self._scan([key for key, size in zip(keys, sizes, strict=True) if size], wanted)
-        mine = self._membership.name.encode()
-        for node in map(texted, listed(await self._store.run(NAMES, [self._keys.counters]))):
-            if node != mine:
-                await self._scan_counts(node)
+        oldest, newest = now - int(self._swarms.policy.expiry), now + int(FUTURE)
+        await self._scan.peers(oldest, newest, take)
+        async for node, info_hash, count in self._scan.counts(self._membership.name):
+            self._note_completed(node, info_hash, count)
         self.statistics.reloads += 1
-
-    async def _scan(self, keys: Sequence[bytes], wanted: frozenset[InfoHash] | None) -> None:
-        room = trio.CapacityLimiter(AT_ONCE)
-        failures: list[StoreAway] = []
-
-        async def scan(key: bytes) -> None:
-            cursor = b"0"
-            async with room:
-                while not failures:
-                    try:
-                        cursor, pairs = await self._scan_some(key, cursor)
-                    except StoreAway as error:
-                        failures.append(error)
-                        return
-                    await self._apply(pairs, wanted, fresh=False)
-                    if cursor == b"0":
-                        return
-
-        async with trio.open_nursery() as nursery:
-            for key in keys:
-                nursery.start_soon(scan, key)
-        if failures:
-            raise StoreAway(failures[0].reason)
-
-    async def _scan_counts(self, node: bytes) -> None:
-        key, cursor = self._keys.completed(node.decode()), b"0"
-        while True:
-            cursor, pairs = await self._scan_some(key, cursor)
-            for name, value in pairs:
-                try:
-                    self._note_completed(node, *records.unpack_count(name, value))
-                except ValueError:
-                    self.statistics.damaged += 1
-            if cursor == b"0":
-                return
-
-    async def _scan_some(
-        self, key: bytes, cursor: bytes
-    ) -> tuple[bytes, Sequence[tuple[bytes, bytes]]]:
-        after, found = listed(await self._store.run(SCAN, [key], (cursor, SCANNED)))
-        parts: Sequence[Reply] = listed(found)
-        pairs = zip(map(texted, parts[::2]), map(texted, parts[1::2]), strict=True)
-        return texted(after), list(pairs)
 
 
 def _weight(session: bytes, name: str) -> bytes:

@@ -37,9 +37,9 @@ class Keys:
         """A sorted set: the nodes that have counted completions, by when they last did."""
         return self._key("counters")
 
-    def completed(self, name: str) -> bytes:
+    def completed(self, name: bytes) -> bytes:
         """A hash: the completions that one node has counted, by torrent."""
-        return self._key("completed", name)
+        return self._key("completed") + b":" + name
 
     def budget(self, limit: str, period: int) -> bytes:
         """A hash: what each node has spent of one limit in one period, and may spend."""

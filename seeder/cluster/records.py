@@ -1,10 +1,12 @@
 """Peers as the store has them: a name of 26 or 38 bytes, a value of 37 and the client's key.
 
-The name is the info hash and the compact endpoint, the value when the peer was heard of (us, 8
-bytes), what of it (a byte of flags), `downloaded` (8), the peer id (20) and the key. Of two values
-for one name the later one counts, and of two of the same time the greater one: so it doesn't matter
-what is lost, doubled or late on the way. That a completion was counted outlasts a later value of
-the same client.
+The name is the info hash and the compact endpoint; and the peer id of one that went and was unknown
+where it said so, which says nothing of another client there. The value is when the peer was heard
+of (us, 8 bytes), what of it (a byte of flags), `downloaded` (8), the peer id (20) and the key.
+
+Of two values for one name the later one counts, and of two of the same time the greater one: so it
+doesn't matter what is lost, doubled or late on the way. That a completion was counted outlasts a
+later value of the same client.
 
 No I/O.
 """
@@ -15,29 +17,31 @@ from collections.abc import Callable, Iterable, Iterator
 from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT
 from seeder.torrent.info import InfoHash
 from seeder.torrent.layout import SHA1_LENGTH
-from seeder.tracker.announce import MOST_KEY_BYTES, AnnounceEvent
+from seeder.tracker.announce import MOST_KEY_BYTES, PEER_ID_LENGTH, AnnounceEvent
 from seeder.tracker.journal import SharedPeer, SharedVisit
 from seeder.tracker.passkeys import Passkey, check_holder
 
 _HEAD = struct.Struct(">QBQ20s")
 _SIZES = struct.Struct(">BB")
-_PASSKEY = struct.Struct(">BII")
-_COMPLETE, _WANTS_NOTHING, _KEYED, _COUNTED = 1, 2, 4, 128
+_PASSKEY = struct.Struct(">BIIQ")
+_COMPLETE, _WANTS_NOTHING, _STRAY, _KEYED, _COMPLETED, _COUNTED = 1, 2, 4, 8, 64, 128
 """_KEYED: behind the head stand the length of the client's key, when its passkey was issued and
-ends, the key, and whose the passkey is."""
+ends, `uploaded`, the key, and whose the passkey is. _STRAY, _COMPLETED: of a peer that went."""
 _EVENTS = (
     AnnounceEvent.NONE,
     AnnounceEvent.STARTED,
     AnnounceEvent.COMPLETED,
     AnnounceEvent.STOPPED,
 )
-_EVENT_SHIFT = 4
+_EVENT_SHIFT, _EVENT_MASK = 4, 3
 _LARGEST = 2**64 - 1
+_MOST_COMPLETED = 2**31 - 1
+"""What a scrape by UDP has room for."""
 
 
 def name_of(peer: SharedPeer) -> bytes:
     """Return the name of a peer."""
-    return peer.info_hash + peer.endpoint
+    return peer.info_hash + peer.whose
 
 
 def pack(peer: SharedPeer, at: Callable[[float], int]) -> bytes:
@@ -46,7 +50,9 @@ def pack(peer: SharedPeer, at: Callable[[float], int]) -> bytes:
     flags = (
         peer.complete * _COMPLETE
         + peer.wants_nothing * _WANTS_NOTHING
+        + peer.is_stray * _STRAY
         + (peer.passkey is not None) * _KEYED
+        + peer.has_completed * _COMPLETED
         + peer.counted * _COUNTED
         + (event << _EVENT_SHIFT)
     )
@@ -55,7 +61,9 @@ def pack(peer: SharedPeer, at: Callable[[float], int]) -> bytes:
     if peer.passkey is None:
         return head + peer.key
     holder, issued, expires = peer.passkey
-    return head + _PASSKEY.pack(len(peer.key), issued, expires) + peer.key + holder.encode()
+    uploaded = min(peer.uploaded, _LARGEST)
+    more = _PASSKEY.pack(len(peer.key), issued, expires, uploaded)
+    return head + more + peer.key + holder.encode()
 
 
 def time_of(value: bytes) -> int:
@@ -65,17 +73,18 @@ def time_of(value: bytes) -> int:
 
 def unpack(name: bytes, value: bytes, moment: Callable[[int], float]) -> SharedPeer:
     """Return the peer of a name and a value; ValueError. `moment` is the inverse of `at`."""
-    endpoint = name[SHA1_LENGTH:]
-    key, passkey = value[_HEAD.size :], None
+    is_stray = len(value) > 8 and bool(value[8] & _STRAY)
+    endpoint = name[SHA1_LENGTH : -PEER_ID_LENGTH if is_stray else None]
+    key, passkey, uploaded = value[_HEAD.size :], None, 0
     if len(value) > _HEAD.size and value[8] & _KEYED:
-        key, passkey = _unpack_passkey(key)
+        key, passkey, uploaded = _unpack_passkey(key)
     if len(endpoint) not in (V4_ENDPOINT, V6_ENDPOINT) or endpoint[-2:] == b"\0\0":
         raise ValueError("not the name of a peer")
     if len(value) < _HEAD.size or len(key) > MOST_KEY_BYTES:
         raise ValueError("not a peer's value")
     seen, flags, downloaded, peer_id = _HEAD.unpack_from(value)
-    event = (flags & ~_COUNTED) >> _EVENT_SHIFT
-    if event >= len(_EVENTS):
+    event = _EVENTS[flags >> _EVENT_SHIFT & _EVENT_MASK]
+    if flags & (_STRAY | _COMPLETED) and event is not AnnounceEvent.STOPPED:
         raise ValueError("not a peer's flags")
     return SharedPeer(
         InfoHash(name[:SHA1_LENGTH]),
@@ -84,21 +93,25 @@ def unpack(name: bytes, value: bytes, moment: Callable[[int], float]) -> SharedP
         key,
         moment(seen),
         downloaded,
-        _EVENTS[event],
+        event,
         bool(flags & _COMPLETE),
         bool(flags & _WANTS_NOTHING),
         bool(flags & _COUNTED),
         passkey,
+        uploaded,
+        bool(flags & _COMPLETED),
+        is_stray,
     )
 
 
-def _unpack_passkey(data: bytes) -> tuple[bytes, Passkey]:
-    """Return the client's key and the passkey that stand behind a head; ValueError."""
+def _unpack_passkey(data: bytes) -> tuple[bytes, Passkey, int]:
+    """Return a client's key, its passkey and `uploaded`, which stand behind a head; ValueError."""
     if len(data) < _PASSKEY.size:
         raise ValueError("not a passkey")
-    length, issued, expires = _PASSKEY.unpack_from(data)
+    length, issued, expires, uploaded = _PASSKEY.unpack_from(data)
     stop = _PASSKEY.size + length
-    return data[_PASSKEY.size : stop], Passkey(check_holder(data[stop:].decode()), issued, expires)
+    passkey = Passkey(check_holder(data[stop:].decode()), issued, expires)
+    return data[_PASSKEY.size : stop], passkey, uploaded
 
 
 def join(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -140,4 +153,7 @@ def pack_count(info_hash: bytes, count: int) -> tuple[bytes, bytes]:
 
 def unpack_count(name: bytes, value: bytes) -> tuple[InfoHash, int]:
     """Return what a name and a value say of completions; ValueError."""
-    return InfoHash(name), max(0, int(value))
+    count = int(value)
+    if not 0 <= count <= _MOST_COMPLETED:
+        raise ValueError("not a number of completions")
+    return InfoHash(name), count

@@ -274,7 +274,7 @@ class Claims:
             return False
         if told.downloaded > session.downloaded or (later and told.downloaded < session.downloaded):
             self._count(session, request, told.endpoint, now)
-        if request.event is not AnnounceEvent.COMPLETED or session.completed:
+        if not told.completes or session.completed:
             return False
         unsure, session.unsure = session.unsure, False
         return self._complete(session, request, told.endpoint, now, unsure)

@@ -12,14 +12,18 @@ from itertools import islice
 from math import inf
 from typing import NamedTuple, Protocol
 
+from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT
 from seeder.torrent.info import InfoHash
-from seeder.tracker.announce import AnnounceEvent, AnnounceRequest
+from seeder.tracker.announce import PEER_ID_LENGTH, AnnounceEvent, AnnounceRequest
 from seeder.tracker.passkeys import Passkey
 
 MOST_HEARD = 200_000
 """Entries that are kept while the others can't be told; beyond that they are told everything."""
 MOST_GONE = 20_000
 """Peers of one swarm of which it is remembered that they went."""
+MOST_STRAYS = 1_000
+"""Those among them that are kept until they are told, of which it isn't known that they were there.
+"""
 MOST_VISITS = 10_000
 """Visits that are kept; others are not told of more."""
 
@@ -50,10 +54,25 @@ class SharedPeer(NamedTuple):
     """Whether its completion was counted, somewhere."""
     passkey: Passkey | None = None
     """What let it into a private swarm."""
+    uploaded: int = 0
+    """Of a member of one, the highest that it announced, in bytes."""
+    has_completed: bool = False
+    """Of a peer that went: whether it had said that it completed, and the others didn't know."""
+    is_stray: bool = False
+    """Of a peer that went: whether it was unknown where it said so."""
 
     @property
     def gone(self) -> bool:
         return self.event is AnnounceEvent.STOPPED
+
+    @property
+    def whose(self) -> bytes:
+        """Of whom it tells: whoever is at the endpoint, but a stray by its peer id alone."""
+        return self.endpoint + self.peer_id if self.is_stray else self.endpoint
+
+    @property
+    def completes(self) -> bool:
+        return self.event is AnnounceEvent.COMPLETED or self.has_completed
 
     def request(self) -> AnnounceRequest:
         """Return it as the announce that it comes from."""
@@ -64,7 +83,7 @@ class SharedPeer(NamedTuple):
             self.downloaded,
             0 if self.complete else None,
             self.event,
-            0,
+            self.uploaded,
             key=self.key,
         )
 
@@ -89,6 +108,7 @@ class Journal:
         self._grid = grid
         self._heard: dict[tuple[InfoHash, bytes], AnnounceEvent | SharedPeer] = {}
         self._visits: dict[tuple[InfoHash, bytes], int] = {}
+        self._strays = 0
         self.opened: set[InfoHash] = set()
         """Torrents that were opened, whose peers are to be asked for."""
         self.counted: set[InfoHash] = set()
@@ -111,18 +131,36 @@ class Journal:
     def heard(self, info_hash: InfoHash, endpoint: bytes, event: AnnounceEvent) -> None:
         """Note that there is something new of a peer that is listed."""
         name = info_hash, endpoint
-        if event is AnnounceEvent.NONE:
-            former = self._heard.get(name)
-            if isinstance(former, AnnounceEvent):
-                return
+        former = self._heard.get(name)
+        # What still is to be said is that it completed, or that it began.
+        if former is AnnounceEvent.COMPLETED or (
+            event is AnnounceEvent.NONE and isinstance(former, AnnounceEvent)
+        ):
+            return
+        if isinstance(former, SharedPeer) and former.has_completed:
+            event = AnnounceEvent.COMPLETED
         self._heard[name] = event
-        if len(self._heard) > MOST_HEARD:
-            self._heard.clear()
-            self.everything = True
+        self._mind_room()
 
     def left(self, peer: SharedPeer) -> None:
         """Note that a peer has gone."""
-        self._heard[peer.info_hash, peer.endpoint] = peer
+        name = peer.info_hash, peer.whose
+        former = self._heard.get(name)
+        if peer.is_stray and former is None:
+            if self._strays >= MOST_STRAYS:
+                return
+            self._strays += 1
+        if former is AnnounceEvent.COMPLETED or (
+            isinstance(former, SharedPeer) and former.has_completed
+        ):
+            peer = peer._replace(has_completed=True)
+        self._heard[name] = peer
+        self._mind_room()
+
+    def _mind_room(self) -> None:
+        if len(self._heard) > MOST_HEARD:
+            self._heard.clear()
+            self.everything = True
 
     def visited(self, info_hash: InfoHash, address: bytes, at_once: int) -> None:
         """Note that a peer from an address came to our own seeder."""
@@ -135,6 +173,7 @@ class Journal:
         taken = {name: self._heard[name] for name in islice(self._heard, most)}
         for name in taken:
             del self._heard[name]
+        self._strays = 0
         return taken
 
     def take_visits(self) -> Iterator[SharedVisit]:
@@ -145,16 +184,12 @@ class Journal:
 
     def give_back(self, taken: "dict[tuple[InfoHash, bytes], AnnounceEvent | SharedPeer]") -> None:
         """Take back what the others couldn't be told; what was heard since is newer."""
-        newer = {
-            name: what
-            for name, what in self._heard.items()
-            # That a peer is still there doesn't undo that it completed.
-            if what is not AnnounceEvent.NONE or isinstance(taken.get(name), SharedPeer | None)
-        }
-        self._heard = taken | newer
-        if len(self._heard) > MOST_HEARD:
-            self._heard.clear()
-            self.everything = True
+        newer, self._heard = self._heard, taken
+        for (info_hash, endpoint), what in newer.items():
+            if isinstance(what, SharedPeer):
+                self.left(what)
+            else:
+                self.heard(info_hash, endpoint, what)
 
 
 class SwarmNews:
@@ -193,16 +228,38 @@ class SwarmNews:
     def remember_gone(self, peer: SharedPeer) -> None:
         """Remember when a peer went, so that what is told late doesn't bring it back."""
         gone = self._gone
-        gone[peer.endpoint] = max(peer.seen, gone.pop(peer.endpoint, -inf))
+        gone[peer.whose] = max(peer.seen, gone.pop(peer.whose, -inf))
         if len(gone) > MOST_GONE:
             del gone[next(iter(gone))]
 
+    def departures(self) -> Iterator[SharedPeer]:
+        """Yield who went, as others are told, but for strays; who that was isn't known any more."""
+        for name, seen in tuple(self._gone.items()):
+            if len(name) in (V4_ENDPOINT, V6_ENDPOINT):
+                yield departed(self._info_hash, name, seen)
+
     def is_old(self, told: SharedPeer) -> bool:
         """Tell whether a peer went after it was heard of so."""
-        return self._gone.get(told.endpoint, -inf) >= told.seen
+        gone, endpoint = self._gone, told.endpoint
+        return max(gone.get(endpoint, -inf), gone.get(endpoint + told.peer_id, -inf)) >= told.seen
 
     def expire(self, oldest: float) -> None:
         """Forget the peers that went before `oldest`."""
-        gone = self._gone
-        while gone and gone[first := next(iter(gone))] < oldest:
-            del gone[first]
+        self._gone = {endpoint: seen for endpoint, seen in self._gone.items() if seen >= oldest}
+
+
+def departed(info_hash: InfoHash, endpoint: bytes, seen: float) -> SharedPeer:
+    """Return what others are told of somebody at an endpoint that went then (s)."""
+    nobody = bytes(PEER_ID_LENGTH)
+    return SharedPeer(
+        info_hash,
+        endpoint,
+        nobody,
+        b"",
+        seen,
+        0,
+        AnnounceEvent.STOPPED,
+        complete=False,
+        wants_nothing=False,
+        counted=False,
+    )

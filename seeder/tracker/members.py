@@ -5,7 +5,7 @@ asks here whether a connection is a member's.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 from seeder.net.addresses import Networks, networks_of
@@ -47,7 +47,6 @@ class SwarmMember:
         "peer_id",
         "seen",
         "uploaded",
-        "was_heard_of",
     )
 
     def __init__(self, endpoint: bytes, peer_id: bytes, passkey: Passkey, seen: float) -> None:
@@ -56,10 +55,8 @@ class SwarmMember:
         self.passkey = passkey
         self.seen = seen
         self.uploaded = self.downloaded = 0
-        """The highest that it announced, in bytes."""
+        """The highest that it announced, at whichever node, in bytes."""
         self.completed = False
-        self.was_heard_of = False
-        """Whether another node has told of it since it last announced here."""
         self.has_left = False
         """Whether its client said that it stops; it may come back before it announces that."""
 
@@ -69,15 +66,31 @@ class SwarmMember:
         return int.from_bytes(self.endpoint[-2:])
 
 
+def everything_counts(_peer_id: bytes, _key: bytes, _endpoint: bytes) -> bool:
+    """Count what every client claims: there is no other node."""
+    return True
+
+
 class Members:
     """The members of one swarm; `size` is its torrent's, in bytes."""
 
     def __init__(
-        self, size: int, counter: HolderCounter | None, *, at_address: int, most: int
+        self,
+        size: int,
+        counter: HolderCounter | None,
+        *,
+        at_address: int,
+        most: int,
+        counts: Callable[[bytes, bytes, bytes], bool] = everything_counts,
     ) -> None:
-        """Begin without members; beyond `at_address` and `most`, the oldest one is forgotten."""
+        """Begin without members; beyond `at_address` and `most`, the oldest one is forgotten.
+
+        In a cluster `counts` says whether this node counts what a client claims, by its peer id,
+        its key and its endpoint.
+        """
         self._size = size
         self._counter = counter
+        self._counts = counts
         self._at_address = at_address
         self._most = most
         self._members: dict[bytes, SwarmMember] = {}
@@ -123,31 +136,36 @@ class Members:
                 member.uploaded, member.downloaded = request.uploaded, request.downloaded
             self._enter(member)
         member.has_left = request.event is AnnounceEvent.STOPPED
-        self._count(member, request)
+        self._count(member, request, completes=request.event is AnnounceEvent.COMPLETED)
 
-    def hear(self, told: SharedPeer) -> bool:
-        """Take in a member that another node has let in; False if that says nobody's passkey.
+    def hear(self, told: SharedPeer, *, fresh: bool) -> None:
+        """Take in what another node has heard of a member; who went needs no passkey.
 
-        What it claimed there was counted there.
+        Of what isn't `fresh`, nothing is counted.
         """
-        if told.passkey is None:
-            return False
         member = self._members.get(told.endpoint)
         if member is not None and member.seen >= told.seen:
-            return True
+            return
         if member is None or member.peer_id != told.peer_id:
+            if member is not None and told.gone:
+                member.has_left = True
+            if told.passkey is None:
+                return
             member = SwarmMember(told.endpoint, told.peer_id, told.passkey, told.seen)
             self._enter(member)
-        member.passkey, member.seen = told.passkey, told.seen
-        member.was_heard_of, member.has_left = True, told.gone
-        return True
+            if told.event is not AnnounceEvent.STARTED:
+                member.uploaded, member.downloaded = told.uploaded, told.downloaded
+        member.passkey, member.seen = told.passkey or member.passkey, told.seen
+        member.has_left = told.gone
+        member.completed |= told.counted
+        if fresh:
+            self._count(member, told.request(), completes=told.completes)
+        else:
+            member.uploaded = max(member.uploaded, told.uploaded)
+            member.downloaded = max(member.downloaded, told.downloaded)
 
-    def _count(self, member: SwarmMember, request: AnnounceRequest) -> None:
-        if member.was_heard_of:
-            # Another node has counted what came before.
-            member.uploaded, member.downloaded = request.uploaded, request.downloaded
-            member.completed |= request.event is AnnounceEvent.COMPLETED
-            member.was_heard_of = False
+    def _count(self, member: SwarmMember, request: AnnounceRequest, *, completes: bool) -> None:
+        """Count what is new in an announce, or in what was told of one, if it is up to us."""
         if request.event is AnnounceEvent.STARTED:
             # Its sums begin again.
             member.uploaded = min(member.uploaded, request.uploaded)
@@ -158,7 +176,9 @@ class Members:
         downloaded = min(max(0, request.downloaded - member.downloaded), self._size)
         member.uploaded = max(member.uploaded, request.uploaded)
         member.downloaded = max(member.downloaded, request.downloaded)
-        completed = request.event is AnnounceEvent.COMPLETED and not member.completed
+        if not self._counts(request.peer_id, request.key, member.endpoint):
+            return
+        completed = completes and not member.completed
         member.completed |= completed
         if self._counter is not None:
             self._counter.announced(
@@ -202,9 +222,9 @@ class Members:
     def expire(self, oldest: float) -> None:
         """Forget who was last seen before `oldest`."""
         for member in self:
-            if member.seen >= oldest:
-                break
-            self.forget(member)
+            # Those that other nodes told of are anywhere among them.
+            if member.seen < oldest:
+                self.forget(member)
 
     def export(self) -> Iterator[SavedMember]:
         """Yield every member that there is at the first one."""

@@ -67,13 +67,16 @@ class SavedSwarm:
     sessions: list[SavedSession]
     members: list[SavedMember] = field(default_factory=list)
     """Of a private swarm."""
+    gone: list[tuple[bytes, float]] = field(default_factory=list)
+    """In a cluster: the endpoints of peers that went, and when."""
 
     def seen_since(self, oldest: float) -> "SavedSwarm":
         """Return what of it was seen at or after `oldest`."""
         peers = [peer for peer in self.peers if peer.seen >= oldest]
         sessions = [session for session in self.sessions if session.seen >= oldest]
         members = [member for member in self.members if member.seen >= oldest]
-        return replace(self, peers=peers, sessions=sessions, members=members)
+        gone = [each for each in self.gone if each[1] >= oldest]
+        return replace(self, peers=peers, sessions=sessions, members=members, gone=gone)
 
     def is_gone(self, oldest: float) -> bool:
         """Tell whether nothing in it was seen at or after `oldest`."""
@@ -81,6 +84,7 @@ class SavedSwarm:
             any(peer.seen >= oldest for peer in reversed(self.peers))
             or any(session.seen >= oldest for session in reversed(self.sessions))
             or any(member.seen >= oldest for member in self.members)
+            or any(seen >= oldest for _, seen in self.gone)
         )
 
 
@@ -93,6 +97,7 @@ class SwarmRow(TypedDict):
     peers: list[list[Cell]]
     sessions: list[list[Cell]]
     members: NotRequired[list[list[Cell]]]
+    gone: NotRequired[list[list[Cell]]]
 
 
 def to_rows(
@@ -103,8 +108,19 @@ def to_rows(
     now: float,
     *,
     members: Iterable[SavedMember] = (),
+    gone: Iterable[tuple[bytes, float]] = (),
 ) -> Iterator[SwarmRow]:
-    """Yield a swarm as its rows, at least one; members, peers and sessions in this order."""
+    """Yield a swarm as its rows, at least one: who went, members, peers and sessions."""
+    left = iter(gone)
+    while ages := [_gone_cells(each, now) for each in islice(left, ROW_ENTRIES)]:
+        yield SwarmRow(
+            info_hash=info_hash.hex(),
+            completed=counted.completed,
+            claimed=counted.claimed,
+            peers=[],
+            sessions=[],
+            gone=ages,
+        )
     known = iter(members)
     while some := [_member_cells(member, now) for member in islice(known, ROW_ENTRIES)]:
         yield SwarmRow(
@@ -138,6 +154,11 @@ def _cells(entry: SavedPeer | SavedSession, now: float) -> list[Cell]:
     return [*values, now - entry.seen]
 
 
+def _gone_cells(gone: tuple[bytes, float], now: float) -> list[Cell]:
+    endpoint, seen = gone
+    return [endpoint.hex(), now - seen]
+
+
 def _member_cells(member: SavedMember, now: float) -> list[Cell]:
     """Return a member as cells; its key can't be made of them."""
     holder, issued, expires = member.passkey
@@ -166,6 +187,10 @@ def from_row(row: SwarmRow, now: float) -> SavedSwarm:
             [_peer(cells, now) for cells in row["peers"]],
             [_session(cells, now) for cells in row["sessions"]],
             [_member(cells, now) for cells in row.get("members", [])],
+            [
+                (_bytes(endpoint, V4_ENDPOINT, V6_ENDPOINT), now - _age(age))
+                for endpoint, age in row.get("gone", [])
+            ],
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a saved swarm: {error!r}") from error

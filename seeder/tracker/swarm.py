@@ -29,7 +29,7 @@ from seeder.tracker.handout import (
     endpoints_of,
     size_of,
 )
-from seeder.tracker.journal import SharedPeer, SwarmNews
+from seeder.tracker.journal import SharedPeer, SwarmNews, departed
 from seeder.tracker.locality import GroupedStands
 from seeder.tracker.members import Members
 from seeder.tracker.neighbours import ListedPeer, Neighbours, StrangerLimits
@@ -330,6 +330,9 @@ class Swarm:
             if request.key or former[:-2] == endpoint[:-2]:
                 peer = self._peers.get(former)
         if peer is None or not _is_same_client(peer, request):
+            if self._news is not None and request.port:
+                # Another node may know it; what that has told isn't here yet.
+                self._news.left(self._stray(request, endpoint, now))
             return
         if session is not None:
             self.claims.note(request, endpoint, now)
@@ -354,12 +357,46 @@ class Swarm:
             peer.wants_nothing,
             session.completed,
             None if member is None else member.passkey,
+            0 if member is None else member.uploaded,
+        )
+
+    def _stray(self, request: AnnounceRequest, endpoint: bytes, now: float) -> SharedPeer:
+        """Return what others are told of somebody who went and wasn't known here."""
+        member = None if self.members is None else self.members.get(endpoint)
+        return SharedPeer(
+            self._info_hash,
+            endpoint,
+            request.peer_id,
+            request.key,
+            now,
+            request.downloaded,
+            AnnounceEvent.STOPPED,
+            complete=request.left == 0,
+            wants_nothing=True,
+            counted=False,
+            passkey=None if member is None else member.passkey,
+            uploaded=0 if member is None else member.uploaded,
+            is_stray=True,
         )
 
     def tell(self, endpoint: bytes, event: AnnounceEvent) -> SharedPeer | None:
         """Return what others are told of a peer that announced an event; None if it has gone."""
         peer = self._peers.get(endpoint)
         return None if peer is None else self._told(peer, event, peer.seen)
+
+    def tell_again(self, gone: Iterable[tuple[bytes, float]]) -> None:
+        """Tell others of all peers, and of those that went: an earlier run may not have."""
+        news = self._news
+        if news is None:
+            return
+        for endpoint in self._peers:
+            news.journal.heard(self._info_hash, endpoint, AnnounceEvent.NONE)
+        for endpoint, seen in gone:
+            news.left(departed(self._info_hash, endpoint, seen))
+
+    def departures(self) -> Iterator[SharedPeer]:
+        """Yield what others are told of peers that went."""
+        return iter(()) if self._news is None else self._news.departures()
 
     def endpoints(self) -> tuple[bytes, ...]:
         """Return the endpoints of all listed peers."""
@@ -372,14 +409,24 @@ class Swarm:
         word is `fresh`, and the count is up to this node.
         """
         news = self._news
-        if news is None or news.is_old(told):
+        if news is None:
             return
         endpoint, seen, request = told.endpoint, told.seen, told.request()
-        if self.members is not None and not self.members.hear(told):
+        peer, known = self._peers.get(endpoint), self.claims.find(request, endpoint)
+        is_other = peer is not None and not _is_same_client(peer, request)
+        if news.is_old(told):
+            if peer is not None and peer.seen < seen and is_other:
+                self._lose(peer, seen)  # whoever was there since has gone, too
+            if known is not None and self.claims.hear(known, told, now, fresh=fresh):
+                self.completed += 1
+                news.counted(endpoint)
             return
+        if self.members is not None and not told.gone and told.passkey is None:
+            return
+        if self.members is not None:
+            self.members.hear(told, fresh=fresh)
         if told.gone:
             news.remember_gone(told)
-        peer, known = self._peers.get(endpoint), self.claims.find(request, endpoint)
         if not told.gone and (peer is None or peer.seen < seen):
             unsure = known is None or known.unsure
             downloaded = told.downloaded if known is None else known.downloaded
@@ -393,7 +440,7 @@ class Swarm:
         if known is not None and self.claims.hear(known, told, now, fresh=fresh):
             self.completed += 1
             news.counted(endpoint)
-        if told.gone and peer is not None and peer.seen < seen:
+        if told.gone and peer is not None and peer.seen < seen and not (told.is_stray and is_other):
             self._lose(peer, seen)
 
     def _handout(
@@ -446,9 +493,10 @@ class Swarm:
         """Drop the peers and sessions last seen before `oldest`; return how many peers."""
         gone = []
         for peer in self._peers.values():
-            if peer.seen >= oldest:
-                break
-            gone.append(peer)
+            if peer.seen < oldest:
+                gone.append(peer)
+            elif self._news is None:
+                break  # else those that other nodes told of are anywhere among them
         for peer in gone:
             self._drop(peer)
             self.claims.drop(peer.session)

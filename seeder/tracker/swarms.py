@@ -11,12 +11,18 @@ from seeder.net.groups import Groups
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest, ScrapeCounts
 from seeder.tracker.belief import Belief
-from seeder.tracker.claims import ClaimCounter, Claims, GroupCounter, PastRoom
+from seeder.tracker.claims import (
+    ClaimCounter,
+    Claims,
+    GroupCounter,
+    PastRoom,
+    session_name,
+)
 from seeder.tracker.crowd import RandomFloats
 from seeder.tracker.handout import OwnPlace
 from seeder.tracker.holders import Holders, Refused
 from seeder.tracker.journal import Journal, SharedPeer, SharedVisit, SwarmNews
-from seeder.tracker.members import Members
+from seeder.tracker.members import Members, everything_counts
 from seeder.tracker.passkeys import Passkey
 from seeder.tracker.rooms import Room
 from seeder.tracker.saved import Counted, SavedSwarm, SwarmRow, from_row, to_rows
@@ -208,6 +214,7 @@ class Swarms:
                 members = {member.endpoint for member in saved.members}
                 peers = [peer for peer in peers if peer.endpoint in members]
             swarm.adopt(sorted(peers, key=lambda peer: peer.seen))
+            swarm.tell_again(saved.gone)
         self.guard(info_hash, private=private)
         if swarm.members is not None and saved is not None:
             swarm.members.adopt(saved.members)
@@ -243,9 +250,14 @@ class Swarms:
                 self.holders.counter,
                 at_address=policy.peers_per_address,
                 most=policy.peers_per_swarm,
+                counts=everything_counts if self.journal is None else self._counts,
             )
             self._private.add(info_hash)
             self.sweep_due = True
+
+    def _counts(self, peer_id: bytes, key: bytes, endpoint: bytes) -> bool:
+        """Tell whether this node of a cluster counts what a client claims."""
+        return self.journal is None or self.journal.counts(session_name(peer_id, key, endpoint))
 
     def members(self, info_hash: bytes) -> Members | None:
         """Return the members of an open private swarm; None of any other torrent."""
@@ -386,10 +398,13 @@ class Swarms:
                 told = swarm.tell(endpoint, AnnounceEvent.NONE)
                 if told is not None and self._is_kept(info_hash, swarm):
                     yield told
+            yield from swarm.departures()
 
     def hear(self, told: SharedPeer, now: float, *, fresh: bool) -> None:
         """Take in what another node has heard of a peer: see `Swarm.hear`."""
         swarm = self._kept_swarm(told.info_hash)
+        if told.passkey is not None and not (told.gone or self.holders.is_good(told.passkey)):
+            return  # the other node didn't know yet
         if swarm is not None and told.seen >= now - self.policy.expiry:
             swarm.hear(told, now, fresh=fresh)
             self.changes += 1
@@ -503,12 +518,25 @@ class Swarms:
         for info_hash, swarm in self._kept():
             claims = swarm.claims
             members = () if swarm.members is None else swarm.members.export()
+            gone = ((each.endpoint, each.seen) for each in swarm.departures())
             yield from to_rows(
-                info_hash, claims.counted, swarm.export(), claims.export(), now, members=members
+                info_hash,
+                claims.counted,
+                swarm.export(),
+                claims.export(),
+                now,
+                members=members,
+                gone=gone,
             )
         for info_hash, saved in list(self._saved.items()):
             yield from to_rows(
-                info_hash, saved.counted, saved.peers, saved.sessions, now, members=saved.members
+                info_hash,
+                saved.counted,
+                saved.peers,
+                saved.sessions,
+                now,
+                members=saved.members,
+                gone=saved.gone,
             )
 
     def restore(self, rows: Iterable[SwarmRow], now: float, *, elapsed: float = 0.0) -> None:
@@ -524,6 +552,7 @@ class Swarms:
                 known.peers.extend(saved.peers)
                 known.sessions.extend(saved.sessions)
                 known.members.extend(saved.members)
+                known.gone.extend(saved.gone)
 
 
 def _waits_for_peers(request: AnnounceRequest) -> bool:

@@ -3,7 +3,7 @@
 from seeder.torrent.info import InfoHash
 from seeder.tracker import journal
 from seeder.tracker.announce import AnnounceEvent
-from seeder.tracker.journal import Journal
+from seeder.tracker.journal import Journal, departed
 
 ONE = InfoHash(b"1" * 20)
 NONE, COMPLETED, STARTED = AnnounceEvent.NONE, AnnounceEvent.COMPLETED, AnnounceEvent.STARTED
@@ -20,7 +20,31 @@ def test_what_couldnt_be_told_is_told_later_and_what_came_since_counts() -> None
     written.heard(ONE, b"d", NONE)
     written.give_back(taken)
     told = {endpoint: event for (_, endpoint), event in written.take(9).items()}
-    assert told == {b"a": COMPLETED, b"b": STARTED, b"c": COMPLETED, b"d": NONE}
+    assert told == {b"a": COMPLETED, b"b": COMPLETED, b"c": COMPLETED, b"d": NONE}
+
+
+def test_that_somebody_completed_is_told_though_it_went_or_came_back_since() -> None:
+    written = Journal(900, lambda _: True)
+    gone = departed(ONE, b"a", 1.0)
+    for _ in range(2):
+        written.heard(ONE, b"a", COMPLETED)
+        written.left(gone)
+        taken = written.take(9)
+        assert taken == {(ONE, b"a"): gone._replace(has_completed=True)}
+        written.heard(ONE, b"a", STARTED)
+        written.give_back(taken)
+        assert written.take(9) == {(ONE, b"a"): COMPLETED}
+
+
+def test_strays_push_nothing_out() -> None:
+    written = Journal(900, lambda _: True)
+    written.heard(ONE, b"a", STARTED)
+    for number in range(2 * journal.MOST_STRAYS):
+        stray = departed(ONE, number.to_bytes(6, "big"), 1.0)._replace(is_stray=True)
+        written.left(stray)
+    taken = written.take(journal.MOST_HEARD)
+    assert taken[ONE, b"a"] is STARTED
+    assert len(taken) == 1 + journal.MOST_STRAYS
 
 
 def test_more_than_is_kept_means_that_everything_is_told() -> None:
