@@ -37,6 +37,8 @@ from seeder.daemon.foundation import LEDGER
 from seeder.daemon.logs import FORMS, Form, log_to_stderr
 from seeder.daemon.watching import FileWatch
 from seeder.errors import ConfigError, SeederError, StorageError
+from seeder.events.tokens import out_of_reach as hidden_tokens
+from seeder.events.tokens import read_tokens
 from seeder.gateway.certificates import (
     certificate_names,
     doubts,
@@ -185,8 +187,10 @@ def check(path: Path | None, instance: str | None, online: bool) -> None:
     """
     config = _load(path, instance)
     unseen = list(out_of_reach(config.gateway))
+    unseen_tokens = list(hidden_tokens(config.events))
     try:
         read_keys(config.gateway, without=unseen)
+        read_tokens(config.events, without=unseen_tokens)
         certificate = _certificate(config)
         about_cluster = tuple(explain_cluster(config.cluster))
     except ConfigError as error:
@@ -210,6 +214,8 @@ def check(path: Path | None, instance: str | None, online: bool) -> None:
     click.echo(explain_copies(peer.copies_per_address, peer.connections_per_address))
     for access_key_id in unseen:
         click.echo(f"gateway.keys: {access_key_id}: not checked: only the service reads its secret")
+    for name in unseen_tokens:
+        click.echo(f"events: {name}: not checked: only the service reads its token")
     if config.tracker.tls and certificate is None:
         click.echo("tracker.tls_certificate: not checked: only the service reads its credentials")
     if online:

@@ -41,8 +41,12 @@ AWS_CHECK = "import awscli.clidriver"
 LOCALSTACK_PACKAGES = (
     "localstack-core[base-runtime]==4.7.*",
     *("cbor2<5.8", "pyopenssl<25", "cryptography<45", "service_identity<25"),
+    "moto-ext==5.1.9.post1",  # its SQS stands on that
 )
-LOCALSTACK_CHECK = "import localstack.runtime.main, localstack.services.s3.provider"
+LOCALSTACK_CHECK = (
+    "import localstack.runtime.main, localstack.services.s3.provider,"
+    " localstack.services.sqs.provider"
+)
 # What people read tables in S3 with; they want other versions of botocore than the AWS CLI does.
 TABLES_PACKAGES = ("--no-compile", "s3fs==2026.9.0", "pandas==3.1.1", "pyarrow==26.0.1")
 TABLES_CHECK = "import s3fs, pandas, pyarrow.fs"

@@ -12,6 +12,7 @@ from operator import attrgetter
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
 from seeder.admin.cluster import cluster_metrics
+from seeder.admin.events import events_metrics
 from seeder.admin.exposition import Family, Histogram, Labels, labels
 from seeder.admin.pulse import Pulse
 from seeder.admin.reloads import RELOAD_OUTCOMES, Reloads
@@ -20,6 +21,7 @@ from seeder.admin.sums import Sums
 from seeder.cache.pieces import CacheStatistics
 from seeder.cluster.cluster import Cluster
 from seeder.cluster.exchange import SwarmExchange
+from seeder.events.feed import EventFeed
 from seeder.gateway.certificates import LiveCertificate
 from seeder.http.tls import HandshakeResult
 from seeder.ledger.budget import Remaining
@@ -66,6 +68,7 @@ class NodeState:
     cluster: Cluster | None = None
     """None for a node by itself."""
     exchange: SwarmExchange | None = None
+    feeds: Sequence[EventFeed] = ()
 
 
 class ProcessMetrics:
@@ -99,6 +102,7 @@ def node_metrics(node: NodeState) -> Iterator[Family | Histogram]:
         [(labels(section=name), node.turned_away.get(name, 0)) for name in DOORS],
     )
     yield from cluster_metrics(node.cluster, node.exchange)
+    yield from events_metrics(node.feeds)
     yield Histogram(
         "seeder_loop_lag_seconds",
         "How late the event loop wakes a task; two measurements a second",

@@ -28,6 +28,9 @@ def notices(overview: Overview) -> Iterator[str]:
         concern = overview.certificate.concern(time.time())
         if concern is not None:
             yield concern
+    for feed in overview.feeds:
+        if feed.fault is not None:
+            yield f"events {feed.name}: {feed.fault}; objects are found by listing all the same"
     reloads = overview.reloads
     if reloads.last != "ok":
         extent = "" if reloads.last == "refused" else " wholly"

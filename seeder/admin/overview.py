@@ -15,6 +15,7 @@ import trio
 from seeder import __version__
 from seeder.admin.accounts import Accounts
 from seeder.admin.cluster import cluster_document
+from seeder.admin.events import events_document
 from seeder.admin.exposition import slices
 from seeder.admin.figures import figures
 from seeder.admin.metrics import DOORS, NodeState, ProcessMetrics, node_metrics
@@ -27,6 +28,7 @@ from seeder.admin.sums import add_up
 from seeder.cache.pieces import PieceCache
 from seeder.cluster.cluster import Cluster
 from seeder.cluster.exchange import SwarmExchange
+from seeder.events.feed import EventFeed
 from seeder.gateway.certificates import LiveCertificate
 from seeder.gateway.downloads import Downloads
 from seeder.http.tls import HandshakeResult
@@ -129,6 +131,8 @@ class Overview:
     """What lets clients in by their networks."""
     certificate: LiveCertificate | None = None
     """Of the listeners with TLS, if there are any."""
+    feeds: Sequence[EventFeed] = ()
+    """What tells of objects before they are listed."""
     reloads: Reloads = field(default_factory=lambda: Reloads(time.time()))
     pulse: Pulse = field(default_factory=Pulse)
     _process: ProcessMetrics = field(default_factory=ProcessMetrics)
@@ -224,6 +228,7 @@ class Overview:
             "cache": {name: getattr(cache, name) for name in cache.__dataclass_fields__},
             "origins": self.origins_document(),
             "ledger": ledger_document(self.database.statistics()),
+            "events": events_document(self.feeds),
             "cluster": self.cluster_document(),
         }
 
@@ -290,6 +295,7 @@ class Overview:
                 parts.append(f"origin {name} is stalled: {told.stall}")
             elif not told.reachable:
                 parts.append(f"origin {name} is away: {told.reason}")
+        parts += [f"events {feed.name}: {feed.fault}" for feed in self.feeds if feed.fault]
         if self.cluster is not None and (fault := self.cluster.fault):
             parts.append(fault)
         if alone := self._stalled_alone():
@@ -345,6 +351,7 @@ class Overview:
             groups=accounts.ledger.groups.present(),
             cluster=self.cluster,
             exchange=self.exchange,
+            feeds=self.feeds,
         )
         parts: list[bytes] = []
         for part in slices((*node_metrics(node), *figures(sums, self.prices))):

@@ -1,7 +1,8 @@
 """The admin listener's pages: the status page, /status.json, /metrics, /healthz and /readyz.
 
-Anybody who can reach the listener may read them, so they change nothing. Scripts of other sites may
-not: there is no CORS header, nothing to embed, the page's policy allows only its own files, and a
+Anybody who can reach the listener may read them, so they change nothing. S3 servers that have a
+token tell of their objects here, too (`seeder.events.webhooks`). Scripts of other sites may not
+read: there is no CORS header, nothing to embed, the page's policy allows only its own files, and a
 Host that could be another site's is refused (`seeder.admin.hosts`).
 """
 
@@ -18,6 +19,8 @@ from seeder.admin.hosts import is_answered
 from seeder.admin.stream import EventStream
 from seeder.admin.view import View
 from seeder.errors import StorageError
+from seeder.events.webhooks import PATH as WEBHOOKS
+from seeder.events.webhooks import Webhooks
 from seeder.http.headers import takes_gzip
 from seeder.http.messages import BodySource, Request, Response
 from seeder.http.parts import BodyParts
@@ -59,11 +62,12 @@ class _File:
 class AdminRoutes:
     """The handler of the admin listener; it answers to the host names in `hosts`, too."""
 
-    def __init__(self, cockpit: Cockpit, hosts: Collection[str] = ()) -> None:
+    def __init__(self, cockpit: Cockpit, webhooks: Webhooks, hosts: Collection[str] = ()) -> None:
         self._overview = cockpit.overview
         self._cockpit = cockpit
         self._streams: set[EventStream] = set()
         self._hosts = frozenset(hosts)
+        self._webhooks = webhooks
         self._files = {
             f"/{file.name}".encode(): _File(file.read_bytes(), content_type)
             for file in (files("seeder.admin") / "static").iterdir()
@@ -74,9 +78,12 @@ class AdminRoutes:
         self._files[b"/icon.svg"] = _File(icon, b"image/svg+xml")
 
     def __call__(self, request: Request) -> Response | Awaitable[Response]:
-        """Answer GET and HEAD; 404 for other paths, 405 for other methods, 421 for other hosts."""
+        """Answer GET and HEAD, and POST to a webhook; 404 for other paths, 405 for other methods,
+        421 for other hosts."""
         if not is_answered(request.header(b"host"), self._hosts):
             return _response(421, _OTHER_HOST)
+        if request.method == b"POST" and request.path.startswith(WEBHOOKS):
+            return self._webhooks(request)
         if request.method not in (b"GET", b"HEAD"):
             return _response(405, b"only GET and HEAD are answered here\n", allow=b"GET, HEAD")
         match request.path:

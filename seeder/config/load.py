@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from seeder.config.directories import CACHE, STATE, default_directory, in_common
 from seeder.config.environment import Overlaid, Place, overlay
+from seeder.config.events import EventSettings
 from seeder.config.fields import SourceFile
 from seeder.config.groups import mistakes_in
 from seeder.config.instances import (
@@ -47,6 +48,7 @@ from seeder.net.doors import NetworkRules
 _TABLES: Mapping[str, type[BaseModel]] = {
     "origin": OriginSettings,
     "objects": ObjectSettings,
+    "events": EventSettings,
     "tracker": TrackerSettings,
     "peer": PeerSettings,
     "cache": CacheSettings,
@@ -57,6 +59,8 @@ _TABLES: Mapping[str, type[BaseModel]] = {
     "budget": BudgetSettings,
     "log": LogSettings,
 }
+_ARRAYS = ("objects", "events")
+"""Tables of which there may be several."""
 _READ_KEYS = "gateway.keys"
 _TOP_KEYS = ("state_directory", "watch", "origins", *_TABLES)
 _LONGEST_SHOWN = 80
@@ -199,6 +203,7 @@ def _between_sections(raw: Mapping[str, object]) -> Iterator[str]:
 def _between_values(config: Config) -> Iterator[str]:
     """Yield a line for each mistake that the values show together."""
     yield from _gateway_keys(config)
+    yield from _event_sources(config)
     yield from _half_tls(config)
     for section in ("tracker", "peer", "gateway"):
         yield from _repeated_networks(section, getattr(config, section).rules)
@@ -251,8 +256,9 @@ def _syntax_problem(path: Path, text: str, message: str) -> str:
 def _with_defaults(written: Mapping[str, object], instance: str | None) -> dict[str, object]:
     """Return the tables except the origins, with default directories where none is written."""
     raw = {key: value for key, value in written.items() if key != "origin"}
-    objects = raw.get("objects", [])
-    raw["objects"] = tuple(objects) if isinstance(objects, list) else objects
+    for name in _ARRAYS:
+        tables = raw.get(name, [])
+        raw[name] = tuple(tables) if isinstance(tables, list) else tables
     if "state_directory" not in raw:
         raw["state_directory"] = default_directory(STATE, instance)
     cache = raw.setdefault("cache", {})
@@ -298,7 +304,7 @@ def _problem(error: ErrorDetails) -> str:
     elif kind in ("model_type", "dict_type"):
         wanted = f"want a table headed {_heading(place)}"
     elif kind == "tuple_type":
-        wanted = "want tables, each headed [[objects]]"
+        wanted = f"want tables, each headed {_heading(place)}"
     else:
         wanted = error["msg"]
     return _line(place, value, wanted)
@@ -311,6 +317,8 @@ def _unknown(place: Place) -> str:
         return "unknown key; secrets never stand here: use secret_file or secret_credential"
     if _CREDENTIAL.search(key) and _section(place) == "cluster":
         return "unknown key; secrets never stand here: use password_file or password_credential"
+    if _CREDENTIAL.search(key) and _section(place) == "events":
+        return "unknown key; secrets never stand here: use token_file or token_credential"
     if _CREDENTIAL.search(key):
         return "unknown key; credentials never stand here: use the AWS chain (environment, profile)"
     section = _section(place)
@@ -345,7 +353,7 @@ def _section(place: Place) -> str | None:
 def _heading(place: Place) -> str:
     if place[:2] == ("gateway", "keys"):
         return "[[gateway.keys]]"
-    return f"[[{place[0]}]]" if place[0] == "objects" else f"[{_key(place)}]"
+    return f"[[{place[0]}]]" if place[0] in _ARRAYS else f"[{_key(place)}]"
 
 
 def _line(place: Place, value: object, wanted: str) -> str:
@@ -491,6 +499,23 @@ def _gateway_keys(config: Config) -> Iterator[str]:
         if earlier != index:
             wanted = f"the id of {_key(('gateway', 'keys', earlier))} too; each key has its own"
             yield _line((*place, "access_key_id"), key.access_key_id, wanted)
+
+
+def _event_sources(config: Config) -> Iterator[str]:
+    """Yield a line for each source of events that is no source, or has the name of another."""
+    first: dict[str, int] = {}
+    for index, each in enumerate(config.events):
+        place: Place = ("events", index)
+        if (each.sqs is not None) == each.has_token:
+            yield f"{_key(place)}: want either sqs, a queue's URL, or a webhook's token_file"
+        if each.region is not None and each.sqs is None:
+            yield f"{_key((*place, 'region'))}: goes with sqs, and this is a webhook"
+        if each.has_token and not config.admin.listen:
+            yield f"{_key(place)}: a webhook needs admin.listen, where it is called"
+        earlier = first.setdefault(each.name, index)
+        if earlier != index:
+            wanted = f"the name of {_key(('events', earlier))} too; each has its own"
+            yield _line((*place, "name"), each.name, wanted)
 
 
 def _unpriced_budgets(config: Config) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo, field_validator
 
+from seeder.config.events import EventSettings
 from seeder.config.fields import (
     AnyPath,
     ByteLimit,
@@ -75,8 +76,8 @@ TORRENT_FORMATS: tuple[TorrentFormat, ...] = ("v1", "hybrid")
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 LOG_LEVELS: tuple[LogLevel, ...] = ("debug", "info", "warning", "error")
 LOG_ROOMS = (
-    *("admin", "cache", "cluster", "config", "daemon", "gateway", "http", "ledger", "metainfo"),
-    *("net", "peer", "publish", "s3", "torrent", "tracker", "upload"),
+    *("admin", "cache", "cluster", "config", "daemon", "events", "gateway", "http", "ledger"),
+    *("metainfo", "net", "peer", "publish", "s3", "torrent", "tracker", "upload"),
 )
 """Parts of the program whose lines may have a level of their own."""
 _PieceLength = Annotated[
@@ -469,6 +470,7 @@ class Config(Settings):
     origins: dict[str, OriginSettings]
     """By name; [origin] is "default"."""
     objects: tuple[ObjectSettings, ...]
+    events: tuple[EventSettings, ...] = ()
     tracker: TrackerSettings = TrackerSettings()
     peer: PeerSettings = PeerSettings()
     gateway: GatewaySettings = GatewaySettings()

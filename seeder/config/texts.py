@@ -156,6 +156,15 @@ def _check_announce(text: str) -> str:
     return text
 
 
+def check_queue(text: str) -> str:
+    """Return the URL of a queue of SQS."""
+    _check_url(text, "https://sqs.eu-central-1.amazonaws.com/111122223333/uploads")
+    parts = urlsplit(text)
+    if "?" in text or len([each for each in parts.path.split("/") if each]) < 1:
+        raise ValueError("want the queue's URL, which ends with its name")
+    return text
+
+
 def check_store(text: str) -> str:
     """Return the URL of a Redis server: redis://HOST:PORT, rediss:// for TLS, or unix://PATH.
 

@@ -5,7 +5,7 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Container, Sequence
+from collections.abc import AsyncIterator, Container, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,7 @@ from seeder.cluster.exchange import SwarmExchange
 from seeder.config.sections import Config
 from seeder.daemon.audience import NodeAudience
 from seeder.daemon.descriptors import Descriptors
+from seeder.daemon.events import EventSources
 from seeder.daemon.fellows import Fellows
 from seeder.daemon.figures import node_figures
 from seeder.daemon.foundation import LISTINGS, Foundation, open_foundation
@@ -68,6 +69,7 @@ _LOG = logging.getLogger(__name__)
 CLIENT = f"seeder/{__version__}"
 # Azureus style (BEP 20); no other client is SB.
 _PEER_ID_PREFIX = b"-SB0100-"
+NO_TOKENS: Mapping[str, str] = {}
 SWARMS = "swarms.json"
 """Below the state directory: the swarms as they were at most a minute ago, for the next run."""
 
@@ -91,6 +93,7 @@ class Node:
     fellows: Fellows | None
     """None for a node by itself."""
     admin: AdminRoutes
+    events: EventSources
     restraint: Restraint
     overview: Overview
     descriptors: Descriptors
@@ -153,10 +156,12 @@ async def open_node(
     listeners: Listeners,
     keys: Sequence[ReadKey],
     certificate: LiveCertificate | None = None,
+    tokens: Mapping[str, str] = NO_TOKENS,
 ) -> AsyncIterator[Node]:
     """Build a node, and run its foundation and its publisher for the length of the block.
 
-    StorageError. The block runs what serves (see `seeder.daemon.run`), which so stops first.
+    `tokens` are those of the webhooks, by name. StorageError. The block runs what serves (see
+    `seeder.daemon.run`), which so stops first.
     """
     rng = random.Random()
     catalog, ledger = Catalog(loading=True), Ledger()
@@ -215,6 +220,7 @@ async def open_node(
             ),
             rng=rng,
         )
+        events = EventSources(config, tokens, publisher.news)
         keyring = Keyring(keys)
         tracker_port = address_of(listeners.main[0]).port
         names = () if certificate is None else certificate.current.names
@@ -253,6 +259,7 @@ async def open_node(
             certificate=certificate,
             seeded=lambda: placement.seeded,
             exchange=exchange,
+            feeds=tuple(events.feeds.values()),
         )
         if fellows is not None:
             fellows.summary = lambda: overview.node_summary().document()
@@ -287,7 +294,8 @@ async def open_node(
                 ids_clock=trio.current_time if fellows is None else time.time,
             ),
             fellows=fellows,
-            admin=AdminRoutes(Cockpit(overview, links), config.admin.hosts),
+            admin=AdminRoutes(Cockpit(overview, links), events.webhooks, config.admin.hosts),
+            events=events,
             restraint=restraint,
             overview=overview,
             descriptors=descriptors,

@@ -152,7 +152,7 @@ def _gateway(running: GatewaySettings, wanted: GatewaySettings) -> GatewaySettin
 
 def _fixed(running: Config, wanted: Config) -> Iterator[str]:
     """Yield the names of the changed settings that only a start takes up."""
-    for name in ("state_directory", "origins"):
+    for name in ("state_directory", "origins", "events"):
         if getattr(wanted, name) != getattr(running, name):
             yield name
     for section in ("tracker", "peer", "gateway", "cache", "admin", "cluster"):

@@ -27,6 +27,7 @@ from seeder.daemon.reload import reload
 from seeder.daemon.scrubbing import scrub
 from seeder.daemon.systemd import Notifier, activated_sockets, watchdog_interval
 from seeder.daemon.watching import EVERY, FileWatch
+from seeder.events.tokens import read_tokens
 from seeder.gateway.announces import TRACKER_PAGES
 from seeder.gateway.certificates import LiveCertificate, doubts
 from seeder.gateway.keys import read_keys
@@ -63,12 +64,12 @@ async def serve(
     notifier = notifier or Notifier(None)
     for line in advise(config):
         _LOG.warning("%s", line)
-    keys = read_keys(config.gateway)
+    keys, tokens = read_keys(config.gateway), read_tokens(config.events)
     certificate = LiveCertificate(config.tracker) if config.tracker.tls else None
     listeners = open_listeners(config, activated or {})
     try:
         async with (
-            open_node(config, listeners, keys, certificate) as node,
+            open_node(config, listeners, keys, certificate, tokens) as node,
             trio.open_nursery() as serving,
         ):
             serving.start_soon(node.uploads.run)
@@ -91,13 +92,22 @@ async def serve(
                 )
             )
             limits = ServerLimits(connections=node.descriptors.admin)
-            await serving.start(partial(serve_web, listeners.admin, node.admin, limits=limits))
+            await serving.start(
+                partial(
+                    serve_web,
+                    listeners.admin,
+                    node.admin,
+                    limits=limits,
+                    bodies=node.events.webhooks.wanted,
+                )
+            )
             for each in listeners.tracker_udp:
                 serving.start_soon(node.datagrams.serve, each)
             await node.expel()
             if node.fellows is not None:
                 serving.start_soon(node.fellows.run)
             await node.publisher.apply(config.objects)
+            serving.start_soon(node.events.run)
             if certificate is not None:
                 for line in doubts(config, certificate.current, node.links.announce):
                     _LOG.warning("%s", line)

@@ -16,6 +16,7 @@ from math import inf
 import trio
 
 from seeder.errors import SeederError
+from seeder.http.bodies import CONTINUE, Bodies, RequestBody, waits_for_word
 from seeder.http.messages import (
     NOWHERE,
     Handler,
@@ -42,6 +43,8 @@ MOST_IN_A_ROW = 16
 """Requests of one connection that are answered before other connections get their turn."""
 LINGER_BYTES = 256 * 1024
 """Bytes that a client may go on sending after it was refused, before we close on it."""
+READ_AT_ONCE = 64 * 1024
+"""Bytes of a request's body that are read at a time."""
 LARGE_BODY = 64 * 1024
 """Bytes above which a body isn't appended to its head, which copies it, but sent after it."""
 
@@ -88,6 +91,8 @@ class Connection:
     """A client's socket: call `step` until it wants NOTHING, `wait` in between, then `close`."""
 
     __slots__ = (
+        "_arriving",
+        "_bodies",
         "_date",
         "_deadline",
         "_handler",
@@ -124,8 +129,9 @@ class Connection:
         meter: SentMeter | None = None,
         hostless: Hostless = NOWHERE,
         local: tuple[str, int] | None = None,
+        bodies: Bodies | None = None,
     ) -> None:
-        """`local` is our end, if that is known already."""
+        """`local` is our end, if that is known already; `bodies` tells what is read of them."""
         self.scope: trio.CancelScope | None = None
         """Around the task that waits for this connection; None while there is no such task."""
         self.networks: Networks = ()
@@ -134,6 +140,9 @@ class Connection:
         self._peer = peer
         self._local = local
         self._handler = handler
+        self._bodies = bodies
+        self._arriving: RequestBody | None = None
+        """The body that is being read."""
         self._limits = limits
         self._date = date
         self._meter = self._server_meter = meter
@@ -162,7 +171,7 @@ class Connection:
     @property
     def between_requests(self) -> bool:
         """Whether nothing of another request has come yet."""
-        return not self._reader.started
+        return not self._reader.started and self._arriving is None
 
     def stop(self, deadline: float) -> None:
         """Answer no further request, and end by `deadline` at the latest; now, if it has no end."""
@@ -194,10 +203,12 @@ class Connection:
                     return Want.SOURCE
                 if self._last:
                     return Want.LINGER if self._lingers else Want.NOTHING
-                found = self._receive()
+                found = self._receive() if self._arriving is None else self._receive_body()
                 if isinstance(found, Want):
                     return found
-                if found is not None:
+                if isinstance(found, Head):
+                    self._take(found)
+                elif found is not None:
                     self._answer(found)
                 if self._pending is not None:
                     return Want.ANSWER
@@ -250,6 +261,25 @@ class Connection:
                 self._deadline = trio.current_time() + self._limits.head_timeout
             reader.feed(data)
 
+    def _receive_body(self) -> Request | Want | None:
+        """Return the request whose body is there, or what we have to wait for; None if refused."""
+        arriving = self._arriving
+        assert arriving is not None
+        try:
+            while (body := arriving.read()) is None:
+                data = self._sock.recv(READ_AT_ONCE)
+                if not data:
+                    return Want.NOTHING
+                arriving.feed(data)
+        except BlockingIOError:
+            return Want.READABLE
+        except RequestRefused as refusal:
+            self._arriving = None
+            self._refuse(refusal)
+            return None
+        self._arriving = None
+        return arriving.request._replace(body=body)
+
     def _refuse(self, refusal: RequestRefused) -> None:
         self._last = self._lingers = True
         if refusal.page is None:
@@ -259,15 +289,28 @@ class Connection:
             response = self._hostless[refusal.page](str(refusal))
         self._reply(response, b"GET")
 
-    def _answer(self, head: Head) -> None:
+    def _take(self, head: Head) -> None:
+        """Have a request answered, once its body has come if that is wanted."""
+        request, begun = self._request(head), self._reader.begun
+        limit = self._bodies(request) if head.has_body and self._bodies is not None else 0
+        self._head = head
+        if limit and begun is not None:
+            self._arriving = RequestBody(request, begun, limit)
+            self._deadline = trio.current_time() + self._limits.head_timeout
+            self._unsent = CONTINUE if waits_for_word(request) else b""
+            return
+        self._answer(request)
+
+    def _answer(self, request: Request) -> None:
         """Let the handler answer a request, at once or later."""
+        head = self._head
+        assert head is not None
         if not head.keep_alive:
             self._last = True
             self._lingers = head.has_body
         self._deadline = None
-        self._head = head
         try:
-            answer = self._handler(self._request(head))
+            answer = self._handler(request)
             if isinstance(answer, Response):
                 self._reply(answer, head.method)
             else:

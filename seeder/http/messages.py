@@ -79,7 +79,9 @@ class Request(NamedTuple):
     peer: tuple[str, int]
     local: tuple[str, int]
     has_body: bool = False
-    """A body follows the head; the server doesn't read it."""
+    """A body follows the head; the server reads it only where it is told to."""
+    body: bytes = b""
+    """What it read of it."""
 
     def header(self, name: bytes) -> bytes | None:
         """Return the first value of a header, named in lower case."""
@@ -154,7 +156,7 @@ class RequestReader:
     by its first line, and what h11 made of the same headers before is taken for the rest.
     """
 
-    __slots__ = ("_hostless", "_limit", "_parser", "_raw")
+    __slots__ = ("_hostless", "_limit", "_parser", "_raw", "begun")
 
     def __init__(self, limit: int, hostless: Collection[bytes] = ()) -> None:
         self._limit = limit
@@ -163,6 +165,8 @@ class RequestReader:
         """Has been fed `_raw`; None until it is needed."""
         self._raw = b""
         """What was fed since the last head."""
+        self.begun: h11.Connection | None = None
+        """What goes on reading behind the last head, if it has a body."""
 
     @property
     def started(self) -> bool:
@@ -211,6 +215,7 @@ class RequestReader:
         event, has_body = found
         parser = self._parser
         assert parser is not None
+        self.begun = parser if has_body else None
         keep_alive = parser.their_state is h11.DONE and not has_body
         self._raw, self._parser = b"", None
         if keep_alive:

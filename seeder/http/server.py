@@ -6,7 +6,8 @@ already is accepted, answered and closed in one go, without a task and without a
 connections. Those that wait for a request are watched together (`seeder.http.watch`); one that
 waits for anything else, or over TLS, gets a task, and a deadline for each phase.
 
-Bodies of requests are never read: a request that has one is answered and its connection closed.
+Bodies of requests are read where the handler wants them (`Bodies`), and nowhere else: a request
+that has one is answered, and its connection closed.
 """
 
 import logging
@@ -19,6 +20,7 @@ from typing import TypeAlias
 
 import trio
 
+from seeder.http.bodies import Bodies
 from seeder.http.connection import Connection, ServerLimits, Want
 from seeder.http.dates import format_date
 from seeder.http.messages import NOWHERE, Handler, Hostless, SentMeter
@@ -44,6 +46,7 @@ async def serve(
     meter: SentMeter | None = None,
     hostless: Hostless = NOWHERE,
     security: Security | None = None,
+    bodies: Bodies | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer requests on listening sockets until cancelled; the sockets stay the caller's.
@@ -51,7 +54,8 @@ async def serve(
     A cancelled server accepts no more, closes idle connections, and gives requests that it has
     begun to answer `limits.grace` seconds. `meter` counts what is sent of replies that have no
     meter of their own. The pages `hostless` are answered without a Host header, too. On the
-    listeners of `security` clients speak TLS; both kinds share the limits.
+    listeners of `security` clients speak TLS; both kinds share the limits. `bodies` tells how much
+    is read of a request's body before the handler gets it.
     """
     secure = () if security is None else security.listeners
     for listener in (*listeners, *secure):
@@ -59,7 +63,9 @@ async def serve(
         # Accepted sockets inherit it; a pipelined reply must not wait for the ACK of the last.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     async with trio.open_nursery() as connections:
-        server = _Server(handler, limits, meter, hostless, security, nursery=connections)
+        server = _Server(
+            handler, limits, meter, hostless, security, bodies=bodies, nursery=connections
+        )
         try:
             async with trio.open_nursery() as acceptors:
                 for listener in listeners:
@@ -113,6 +119,7 @@ class _Server:
         hostless: Hostless,
         security: Security | None,
         *,
+        bodies: Bodies | None,
         nursery: trio.Nursery,
     ) -> None:
         self._nursery = nursery
@@ -120,6 +127,7 @@ class _Server:
         self._security = security
         self.handshakes = Queue()
         self._hostless = hostless
+        self._bodies = bodies
         self._meter = meter
         self._limits = limits
         self._few = max(1.0, FEW * limits.connections)
@@ -151,6 +159,7 @@ class _Server:
             meter=self._meter,
             hostless=self._hostless,
             local=local,
+            bodies=self._bodies,
         )
         want = self._step(connection)
         if want is Want.NOTHING:
@@ -174,6 +183,7 @@ class _Server:
             self._date,
             meter=self._meter,
             hostless=self._hostless,
+            bodies=self._bodies,
             security=security,
             queue=self.handshakes,
         )

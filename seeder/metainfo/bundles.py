@@ -81,7 +81,7 @@ async def look(
     """
     if settings.bundle:
         members = before.members if isinstance(before, PinnedBundle) else ()
-        known = {each.ref.key: _as_listed(each) for each in members}
+        known = {each.ref.key: as_listed(each) for each in members}
         return await list_bundle(origin, settings, meter, known)
     return await origin.head(ref, meter, listed)
 
@@ -213,7 +213,7 @@ async def _keep_unlisted(
                 raise
             there = missing[key]
         if isinstance(there, PinnedObject):
-            there = _as_listed(there)
+            there = as_listed(there)
         if there is not None:
             found.unlisted[key] = there
 
@@ -253,7 +253,7 @@ async def _ask(
                 found.objects.pop(key, None)
                 found.left_out[key] = f"in the listing, {unclear[key]}; {why}"
             else:
-                found.objects[key] = _as_listed(pinned)
+                found.objects[key] = as_listed(pinned)
         if failed:
             nursery.cancel_scope.cancel()
 
@@ -270,7 +270,7 @@ async def _ask(
     return replace(found, gone=frozenset(gone))
 
 
-def _as_listed(pinned: PinnedObject) -> Listed:
+def as_listed(pinned: PinnedObject) -> Listed:
     """Return an object's state as a listing would have it."""
     told = pinned.description
     return Listed(pinned.etag, pinned.size, None if told is None else told.modified)

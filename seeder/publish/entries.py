@@ -1,6 +1,6 @@
 """Which entry of the configuration an object belongs to."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from seeder.config.sections import ObjectSettings
@@ -28,6 +28,7 @@ class Entries:
             alone = settings.key is not None or settings.bundle
             kind = self.objects if alone else self.prefixes
             kind[settings.ref] = settings
+        self._bundles = [ref for ref, settings in self.objects.items() if settings.bundle]
 
     def belongs(self, prefix: ObjectRef) -> Callable[[str], bool]:
         """Return a function that tells whether a key below `prefix` belongs to it and no other."""
@@ -47,6 +48,12 @@ class Entries:
                 return settings
         covering = _longest(ref for ref in self.prefixes if _covers(ref, bucket, key))
         return None if covering is None else self.prefixes[covering].of(key)
+
+    def bundles_of(self, ref: ObjectRef) -> Iterator[ObjectRef]:
+        """Yield the bundles that have an object in them."""
+        for each in self._bundles:
+            if each.origin == ref.origin and _covers(each, ref.bucket, ref.key):
+                yield each
 
     def prefix_of(self, ref: ObjectRef) -> ObjectRef | None:
         """Return the prefix that an object without an entry of its own belongs to."""

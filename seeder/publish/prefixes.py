@@ -23,7 +23,7 @@ from seeder.errors import (
     StorageError,
     TooManyObjects,
 )
-from seeder.metainfo.bundles import Below
+from seeder.metainfo.bundles import Below, as_listed
 from seeder.publish.entries import Entries, Wanted
 from seeder.publish.keepers import Keepers
 from seeder.publish.listings import ListingStore
@@ -31,7 +31,7 @@ from seeder.publish.makers import Maker
 from seeder.publish.rounds import REFUSED_RETRY, Rounds, Timetable
 from seeder.publish.serving import DELETED
 from seeder.s3.answers import printable
-from seeder.s3.listing import Listed
+from seeder.s3.listing import Listed, publishable
 from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.units import counted
 
@@ -128,7 +128,9 @@ class _Follower(Rounds):
         self._maker = maker
         self._listings = listings
         self._unsaved = False
-        """Whether the last listing isn't on disk."""
+        """Whether the last listing isn't on disk, with what was found since."""
+        self._found: dict[str, Listed | None] = {}
+        """What was asked about by itself since the present listing began; None is gone."""
         self._keepers = keepers
         self._unlisted = unlisted
 
@@ -158,6 +160,7 @@ class _Follower(Rounds):
         """List the prefix and take the changes in."""
         settings, entries = self.prefix.settings, self._entries
         belongs = entries.belongs(settings.ref)
+        self._found = {}
         found = await self._maker.list_below(settings, belongs, self.prefix.objects)
         async with self._keepers.lock:
             if entries is self._entries:  # else it was woken to list again
@@ -166,6 +169,13 @@ class _Follower(Rounds):
 
     async def _take_in(self, listing: Below) -> None:
         prefix, found = self.prefix, listing.objects
+        for key, listed in self._found.items():
+            # It was looked at after the listing had begun: that is newer.
+            listing.left_out.pop(key, None)
+            if listed is None:
+                found.pop(key, None)
+            else:
+                found[key] = listed
         for key in listing.left_out.keys() - listing.gone:
             # What was known of it is as good as it was: reads are pinned to its ETag.
             if key in prefix.objects:
@@ -193,6 +203,38 @@ class _Follower(Rounds):
             prefix.state, prefix.reason, self.told = PrefixState.FOLLOWED, None, None
         else:
             self._settle(PrefixState.EMPTY, EMPTY)
+
+    async def ask(self, key: str) -> None:
+        """Ask S3 about one key, and have what it is published, or withdrawn; SeederError."""
+        settings, entries, ref = self.prefix.settings, self._entries, self.prefix.below(key)
+        try:
+            pinned = await self._maker.look(ref, settings, None, None)
+            found = as_listed(pinned)
+        except ObjectMissing:
+            found = None
+        async with self._keepers.lock:
+            if entries is self._entries:  # else it may belong to another entry
+                await self._take_in_one(key, found)
+
+    async def _take_in_one(self, key: str, found: Listed | None) -> None:
+        prefix, objects = self.prefix, self.prefix.objects
+        if found is not None and not publishable([(key, found)], objects.keys()):
+            return
+        if found is not None and key not in objects and len(objects) >= prefix.settings.max_objects:
+            self.wake()  # the listing says that there are too many
+            return
+        self._found[key] = found
+        if objects.get(key) == found:
+            return
+        self._unsaved = True
+        if found is None:
+            del objects[key]
+            await self._keepers.withdraw([prefix.below(key)], DELETED)
+        else:
+            objects[key] = found
+            if prefix.state is PrefixState.EMPTY:
+                prefix.state, prefix.reason = PrefixState.FOLLOWED, None
+            await self._keepers.publish(prefix.wanted({key: found}))
 
     async def _save(self, found: Mapping[str, Listed]) -> None:
         """Save a listing; without it a start waits for S3, but nothing else is amiss."""
@@ -292,6 +334,20 @@ class Prefixes:
             follower.start()
         for follower in self._followers.values():
             follower.sort_out()
+
+    def objects_below(self, prefix: ObjectRef) -> Mapping[str, Listed]:
+        """Return the objects below a prefix that is followed, by key."""
+        return self._followers[prefix].prefix.objects
+
+    def rounds_of(self, prefix: ObjectRef) -> Rounds | None:
+        """Return the rounds in which a prefix is listed, if it is followed."""
+        return self._followers.get(prefix)
+
+    async def ask(self, prefix: ObjectRef, key: str) -> None:
+        """Bring one key below a prefix up to date, if that is followed still; SeederError."""
+        follower = self._followers.get(prefix)
+        if follower is not None:
+            await follower.ask(key)
 
     def _load(self, prefixes: list[tuple[ObjectRef, int]]) -> list[dict[str, Listed] | None]:
         return [self._listings.load(ref, most) for ref, most in prefixes]

@@ -15,6 +15,7 @@ from seeder.publish.entries import Entries, Wanted
 from seeder.publish.keepers import Keepers
 from seeder.publish.listings import ListingStore
 from seeder.publish.makers import Maker
+from seeder.publish.news import NewsDesk
 from seeder.publish.prefixes import Prefixes
 from seeder.publish.rounds import Rounds, Timetable
 from seeder.publish.serving import Audience, Serving
@@ -57,6 +58,9 @@ class Publisher:
             timetable=self._timetable,
             unlisted=catalog.unlisted,
         )
+        self.news = NewsDesk(catalog, self._keepers, self.prefixes)
+        """Hears what S3 tells of its own accord."""
+        nursery.start_soon(self.news.run)
 
     async def apply(self, objects: Iterable[ObjectSettings]) -> None:
         """Publish exactly these objects; those that ask for the same metainfo as before go on.
@@ -72,6 +76,7 @@ class Publisher:
     async def _apply(self, entries: Entries) -> None:
         async with self._keepers.lock:
             await self.prefixes.apply(entries)
+            self.news.entries = entries
             slices = Slices()
             for publication in tuple(self._catalog):
                 if publication.pinned is not None:

@@ -155,13 +155,18 @@ class Link:
         """Whether nothing of an answer was read in this exchange."""
         return not self.parsed
 
-    async def send(self, request: h11.Request, seconds: float | None) -> h11.Connection:
-        """Send a request without a body within `seconds`; return the parser for its answer."""
+    async def send(
+        self, request: h11.Request, seconds: float | None, body: bytes = b""
+    ) -> h11.Connection:
+        """Send a request within `seconds`; return the parser for its answer."""
         parser = h11.Connection(h11.CLIENT, _LONGEST_HEAD)
         self.parsed = 0
         self._asked = request if request.method == b"HEAD" else None
         self._came.clear()
-        data = (parser.send(request) or b"") + (parser.send(h11.EndOfMessage()) or b"")
+        data = parser.send(request) or b""
+        if body:
+            data += parser.send(h11.Data(body)) or b""
+        data += parser.send(h11.EndOfMessage()) or b""
         await self.stream.write(data, seconds)
         return parser
 

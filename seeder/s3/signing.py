@@ -3,6 +3,7 @@
 Endpoints come from botocore's rules, signatures (Version 4) from its signer. No I/O.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -105,13 +106,14 @@ class EndpointRules:
 
 @dataclass(frozen=True, slots=True)
 class WireRequest:
-    """A request without a body, exactly as it is sent; what is signed is `target` and `headers`."""
+    """A request exactly as it is sent; what is signed is `target`, `headers` and `body`."""
 
     method: str
     url: str
     """Scheme, host and port; `target` has the path, so that no client library normalises it."""
     target: str
     headers: tuple[tuple[str, str], ...]
+    body: bytes = b""
 
 
 def request_target(endpoint: Endpoint, key: str, query: Query = ()) -> str:
@@ -142,22 +144,28 @@ def wire_request(
     unsigned: Mapping[str, str],
     credentials: Credentials | None,
     now: float,
+    body: bytes | None = None,
 ) -> WireRequest:
     """Return the request for a key, signed at `now` (Unix seconds) unless `credentials` is None.
 
-    `unsigned` are headers that a proxy may change on the way.
+    `unsigned` are headers that a proxy may change on the way. A `body` of no bytes is one, too.
     """
     target = request_target(endpoint, key, query)
     fields = {"Host": endpoint.host, **headers}
+    digest = EMPTY_SHA256_HASH
+    if body is not None:
+        fields["Content-Length"] = str(len(body))
+        digest = hashlib.sha256(body).hexdigest()
     if credentials is not None:
         fields |= {
-            "X-Amz-Content-SHA256": EMPTY_SHA256_HASH,
+            "X-Amz-Content-SHA256": digest,
             "X-Amz-Date": datetime.fromtimestamp(now, UTC).strftime(SIGV4_TIMESTAMP),
         }
         if credentials.token:
             fields["X-Amz-Security-Token"] = credentials.token
         fields["Authorization"] = _authorization(method, endpoint, target, fields, credentials)
-    return WireRequest(method, endpoint.url, target, (*fields.items(), *unsigned.items()))
+    written = (*fields.items(), *unsigned.items())
+    return WireRequest(method, endpoint.url, target, written, body or b"")
 
 
 def _authorization(

@@ -49,7 +49,7 @@ class Broken(Exception):
 class Transport(httpx.AsyncBaseTransport):
     """What httpx.AsyncClient sends requests by: our pool of connections.
 
-    It sends no bodies. At most `connections` of them are kept.
+    At most `connections` are kept. A body is an extension, since httpx would frame it anew.
     """
 
     def __init__(self, connections: int, context: ssl.SSLContext) -> None:
@@ -66,7 +66,8 @@ class Transport(httpx.AsyncBaseTransport):
             link = await self._link(request.url, timeouts.get("connect"))
             try:
                 try:
-                    parser = await link.send(sent, timeouts.get("write"))
+                    body = request.extensions.get("content", b"")
+                    parser = await link.send(sent, timeouts.get("write"), body)
                 except _FAILURES as error:
                     raise _as_httpx(error, httpx.WriteTimeout, httpx.WriteError) from error
                 try:
@@ -85,13 +86,13 @@ class Transport(httpx.AsyncBaseTransport):
                 # of the request, and the other idle ones may be as dead.
                 self.drop_idle()
                 request.extensions.get("repeated", _ignore)()
-        body = _AnswerBody(self._pool.body_of(link, parser, sent, head))
+        answer = _AnswerBody(self._pool.body_of(link, parser, sent, head))
         return httpx.Response(
             head.status_code,
             headers=_readable(request.url, head),
-            stream=body,
+            stream=answer,
             extensions={
-                "body": body,
+                "body": answer,
                 "http_version": b"HTTP/" + head.http_version,
                 "reason_phrase": head.reason,
             },
@@ -351,6 +352,7 @@ class Exchanges:
             stream=_NO_BODY,
             extensions={
                 "target": wanted.target.encode("ascii"),
+                "content": wanted.body,
                 "unread": partial(_count, meter, purpose),
                 "repeated": partial(self._count_request, meter, purpose),
             },

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import trio
@@ -29,6 +30,7 @@ from seeder.torrent.objects import ObjectRef
 from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from seeder.tracker.tallies import TrackerTallies
+from tests.events.support import Ears, feed_of
 
 PRICES = Prices(0.09, 0.0004)
 Sample: TypeAlias = tuple[str, frozenset[tuple[str, str]]]
@@ -103,6 +105,7 @@ async def parts_of(
         ledger=LedgerStatistics(0, 0, None, flushed_at=None),
         reloads=Reloads(1.7e9),
         pulse=Pulse(),
+        feeds=(feed_of(Ears(), Path("/nonexistent")),),
     )
     node = replace(idle, **told)
     return list(slices((*node_metrics(node), *figures(sums, PRICES))))

@@ -15,6 +15,7 @@ from seeder.admin.routes import MOST_STREAMS, AdminRoutes
 from seeder.admin.stream import EventStream
 from seeder.admin.view import View
 from seeder.config.sections import ObjectSettings
+from seeder.events.webhooks import Webhooks
 from seeder.http.messages import Request, Response
 from seeder.http.parts import BodyParts
 from seeder.ledger.budget import Budget, Spent
@@ -112,7 +113,7 @@ def ask(
 
 
 def routes_of(daemon: Daemon) -> AdminRoutes:
-    return AdminRoutes(Page(daemon), ["status.example.org"])
+    return AdminRoutes(Page(daemon), Webhooks({}, {}), ["status.example.org"])
 
 
 async def wait_for(answer: Awaitable[Response]) -> Response:

@@ -850,9 +850,10 @@ def test_the_example_is_taken_and_holds_every_default(
 def test_the_example_explains_every_key(read: Load, tmp_path: Path) -> None:
     example = EXAMPLE.read_text(encoding="utf-8")
     written = tomllib.loads(re.sub(COMMENTED, "", example, flags=re.MULTILINE))
-    written["objects"] = {
-        key: value for entry in written["objects"] for key, value in entry.items()
-    }
+    for several in ("objects", "events"):
+        written[several] = {
+            key: value for entry in written[several] for key, value in entry.items()
+        }
     assert written.keys() == (Config.model_fields.keys() - {"origins"}) | {"origin"}
     for name, table in _TABLES.items():
         in_heading = {"name"} if name == "origin" else set()
@@ -879,6 +880,7 @@ def test_the_examples_behind_a_hash_are_right_as_well(read: Load, tmp_path: Path
     assert [key.access_key_id for key in config.gateway.keys] == ["READER", "OTHER"]
     assert config.peer.public_address == (HostPort("203.0.113.7", 6881),)
     assert config.tracker.groups.keys() == {"eu/a", "eu/b", "office"}
+    assert [each.name for each in config.events] == ["uploads", "minio", "ceph"]
 
 
 # -- [cluster]
@@ -1022,4 +1024,88 @@ def test_a_network_let_in_by_one_list_and_kept_out_by_the_other_is_warned_of(rea
     assert found == [
         "tracker.allow[0]: 10.1.0.0/16 lies in tracker.deny, which goes first: nobody of it is"
         " let in"
+    ]
+
+
+# -- [[events]]
+
+QUEUE = "https://sqs.eu-west-1.amazonaws.com/111122223333/uploads"
+
+
+@pytest.mark.parametrize(
+    ("url", "region"),
+    [
+        (QUEUE, "eu-west-1"),
+        ("https://eu-west-1.queue.amazonaws.com/111122223333/uploads", "eu-west-1"),
+        ("https://sqs-fips.us-east-1.amazonaws.com/1/q", "us-east-1"),
+        ("https://vpce-1-2.sqs.us-east-1.vpce.amazonaws.com/1/q", "us-east-1"),
+        ("https://sqs.cn-north-1.amazonaws.com.cn/1/q", "cn-north-1"),
+        ("http://sqs.eu-west-1.localhost.localstack.cloud:4566/1/q", "eu-west-1"),
+        ("http://10.0.0.5:9324/queue/uploads", None),
+    ],
+)
+def test_a_queue_is_asked_in_the_region_of_its_url(
+    read: Load, url: str, region: str | None
+) -> None:
+    text = ONE_OBJECT + f'[[events]]\nname = "q"\nsqs = "{url}"\n'
+    [source] = read(text).events
+    assert source.queue_region == region
+    [source] = read(f'{text}region = "elsewhere"\n').events
+    assert source.queue_region == "elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ("", "events[0].name: missing, and it has no default"),
+        ('name = "a/b"', 'events[0].name = "a/b": want a name of letters, digits, . _ -'),
+        ('name = "a"', "events[0]: want either sqs, a queue's URL, or a webhook's token_file"),
+        (
+            f'name = "a"\nsqs = "{QUEUE}"\ntoken_file = "t"',
+            "events[0]: want either sqs, a queue's URL, or a webhook's token_file",
+        ),
+        (
+            'name = "a"\ntoken_file = "t"\nregion = "eu-west-1"',
+            "events[0].region: goes with sqs, and this is a webhook",
+        ),
+        (
+            'name = "a"\ntoken_file = "t"\ntoken_credential = "t"',
+            'events[0].token_credential = "t": want either a token_file or a token_credential,'
+            " not both",
+        ),
+        (
+            'name = "a"\ntoken = "secret"',
+            "events[0].token: unknown key; secrets never stand here: use token_file or"
+            " token_credential",
+        ),
+        (
+            'name = "a"\nsqs = "uploads"',
+            'events[0].sqs = "uploads": want a URL with http:// or https://, such as'
+            ' "https://sqs.eu-central-1.amazonaws.com/111122223333/uploads"',
+        ),
+        (
+            'name = "a"\nsqs = "https://sqs.eu-west-1.amazonaws.com/"',
+            'events[0].sqs = "https://sqs.eu-west-1.amazonaws.com/": want the queue\'s URL, which'
+            " ends with its name",
+        ),
+        (
+            f'name = "a"\nsqs = "{QUEUE}"\norigin = "other"',
+            'events[0].origin = "other": want "default"',
+        ),
+    ],
+)
+def test_a_mistake_in_a_source_of_events_is_told(read: Load, entry: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(ONE_OBJECT + f"[[events]]\n{entry}\n")
+    assert problem in caught.value.problems
+
+
+def test_sources_of_events_have_names_of_their_own_and_a_listener(read: Load) -> None:
+    entry = '[[events]]\nname = "a"\ntoken_file = "t"\n'
+    with pytest.raises(ConfigError) as caught:
+        read(f"{ONE_OBJECT}[admin]\nlisten = []\n{entry}{entry}")
+    assert list(caught.value.problems) == [
+        "events[0]: a webhook needs admin.listen, where it is called",
+        "events[1]: a webhook needs admin.listen, where it is called",
+        'events[1].name = "a": the name of events[0] too; each has its own',
     ]

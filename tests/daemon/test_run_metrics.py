@@ -78,6 +78,15 @@ TOLD: dict[str, tuple[str, dict[str, str]]] = {
     r"ledger\.(flushes|failures)": (r"seeder_ledger_\1_total", {}),
     r"ledger\.flushed_at": ("seeder_ledger_flushed_timestamp_seconds", {}),
     r"turned_away\.(.+)": ("seeder_turned_away_total", {"section": r"\1"}),
+    r"events\.(.+)\.messages\.(.+)": (
+        "seeder_event_messages_total",
+        {"source": r"\1", "outcome": r"\2"},
+    ),
+    r"events\.(.+)\.news\.(.+)": ("seeder_events_total", {"source": r"\1", "outcome": r"\2"}),
+    r"events\.(.+)\.up": ("seeder_events_up", {"source": r"\1"}),
+    r"events\.(.+)\.held": ("seeder_events_held_messages", {"source": r"\1"}),
+    r"events\.(.+)\.heard_at": ("seeder_events_heard_timestamp_seconds", {"source": r"\1"}),
+    r"events\.(.+)\.delay": ("seeder_events_delay_seconds", {"source": r"\1"}),
     r"ready": ("seeder_ready", {}),
     r"torrents_in_all": ("seeder_node_objects", {}),
 }

@@ -84,6 +84,11 @@ class SeederDaemon(Closing):
         return f"http://{self.address}:{self.tracker_port}/announce"
 
     @property
+    def admin_url(self) -> str:
+        """Where the status page is, without a slash at the end."""
+        return f"http://{self.address}:{self.admin_port}"
+
+    @property
     def peer_address(self) -> tuple[str, int]:
         """Where peers connect."""
         return self.address, self.peer_port

@@ -13,7 +13,7 @@ ENVIRONMENT = Path(__file__).resolve().parents[2] / ".venv-localstack"
 
 
 class LocalStack(Server):
-    """A running LocalStack with S3 alone, at `endpoint`; it takes any credentials."""
+    """A running LocalStack with S3 and SQS, at `endpoint`; it takes any credentials."""
 
     access_key, secret_key = "test", "test"
 
@@ -26,7 +26,7 @@ class LocalStack(Server):
     def _start_programs(self) -> None:
         environment = python_environment(
             GATEWAY_LISTEN=f"{self.address}:{self.port}",
-            SERVICES="s3",
+            SERVICES="s3,sqs",
             STRICT_SERVICE_LOADING="1",
             # Nothing is to be told to or fetched from the internet.
             DISABLE_EVENTS="1",

@@ -9,6 +9,7 @@ from functools import partial
 import trio
 
 from seeder.errors import SeederError
+from seeder.http.bodies import Bodies
 from seeder.http.connection import ServerLimits
 from seeder.http.messages import NOWHERE, Handler, Hostless, Request, Response, SentMeter
 from seeder.http.server import serve
@@ -26,6 +27,7 @@ async def serving(
     meter: SentMeter | None = None,
     hostless: Hostless = NOWHERE,
     security: Security | None = None,
+    bodies: Bodies | None = None,
 ) -> AsyncIterator[int]:
     """Serve on a free port of loopback, which is yielded; the server is cancelled at the end.
 
@@ -44,6 +46,7 @@ async def serving(
                 meter=meter,
                 hostless=hostless,
                 security=security,
+                bodies=bodies,
             )
             await nursery.start(server)
             yield listener.getsockname()[1]

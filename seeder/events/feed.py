@@ -1,0 +1,92 @@
+"""What all sources of events have in common: who hears of the news, and what is counted of them."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeAlias, get_args
+
+from seeder.events.aside import Aside
+from seeder.s3.notifications import News, parse_notification
+
+_LOG = logging.getLogger(__name__)
+
+Heard: TypeAlias = Literal["asked", "known", "ignored", "crowded"]
+HEARD: tuple[Heard, ...] = get_args(Heard)
+"""What becomes of news: S3 is asked about the object; it is known to be as they say; it isn't
+configured; there are so many that the listing is waited for, or asked for, instead."""
+Taken: TypeAlias = Literal["taken", "unreadable", "refused"]
+TAKEN: tuple[Taken, ...] = get_args(Taken)
+"""What becomes of a message: the last is one without the right token."""
+
+
+class Hearer(Protocol):
+    """Whoever keeps the objects of an origin published."""
+
+    def hear(self, origin: str, news: News) -> Heard:
+        """Take note of news, and return what becomes of them."""
+        ...
+
+    def is_busy_with(self, origin: str, news: News) -> bool:
+        """Tell whether the object that they are of isn't settled yet."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class EventFeed:
+    """One source: its news are told to `hearer`, what can't be read is put into `aside`."""
+
+    name: str
+    origin: str
+    kind: Literal["sqs", "webhook"]
+    hearer: Hearer
+    aside: Aside
+    messages: Counter[Taken] = field(default_factory=Counter)
+    news: Counter[Heard] = field(default_factory=Counter)
+    held: int = 0
+    """Messages that are kept in the queue until what they tell is taken up."""
+    heard_at: float | None = None
+    """When the last message came (Unix s)."""
+    delay: float | None = None
+    """Seconds from what the last one tells of until it came, by S3's clock and ours."""
+    fault: str | None = None
+    """Why nothing can come; None while it can."""
+    since: float | None = None
+    """Since when (Unix s)."""
+
+    async def take(self, body: bytes | str) -> Sequence[News]:
+        """Take a message in, and return its news; none of one that can't be read."""
+        self.heard_at = time.time()
+        try:
+            found = parse_notification(body)
+        except ValueError as error:
+            self.messages["unreadable"] += 1
+            where = await self.aside.put(body)
+            _LOG.warning("events %s: a message can't be read: %s; %s", self.name, error, where)
+            return ()
+        self.messages["taken"] += 1
+        for each in found:
+            if each.at is not None:
+                self.delay = max(0.0, self.heard_at - each.at)
+            try:
+                self.news[self.hearer.hear(self.origin, each)] += 1
+            except Exception:
+                # A fault of ours with one of them: the listing finds the object all the same.
+                _LOG.exception("events %s: internal error", self.name)
+        return found
+
+    def fail(self, reason: str) -> None:
+        """Take note that nothing can come; it is logged once."""
+        if self.fault is None:
+            self.since = time.time()
+            _LOG.warning(
+                "events %s: %s; objects are found by listing all the same", self.name, reason
+            )
+        self.fault = reason
+
+    def recover(self) -> None:
+        """Take note that something can come again."""
+        if self.fault is not None:
+            _LOG.info("events %s: there again", self.name)
+        self.fault = self.since = None

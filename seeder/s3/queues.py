@@ -1,0 +1,201 @@
+"""A queue of SQS: received from, deleted from, and what is received kept from others for a while.
+
+By AWS's JSON protocol (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/),
+with the same signatures and over the same transport as S3.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import trio
+
+from seeder import __version__
+from seeder.errors import AccessDenied, OriginError, OriginFault, OriginUnreachable
+from seeder.s3.answers import printable
+from seeder.s3.credentials import CredentialStore, chain
+from seeder.s3.signing import Endpoint, wire_request
+from seeder.s3.transport import Broken, Exchange, Exchanges
+from seeder.torrent.objects import Meter
+from seeder.units import MIB
+
+WAIT = 20
+"""Seconds for which an empty queue lets us wait: SQS's longest."""
+MOST_AT_ONCE = 10
+"""Messages of one request: SQS's own limit."""
+_CONNECT, _READ = 5.0, 30.0
+_LARGEST_ANSWER = 24 * MIB
+"""Bytes: so many messages of a MiB, each byte of which JSON may write as two."""
+_CONNECTIONS = 4
+_ADVICE = {
+    "AccessDeniedException": "allow sqs:ReceiveMessage, sqs:DeleteMessage and"
+    " sqs:ChangeMessageVisibility on the queue",
+    "QueueDoesNotExist": "check the URL and the region",
+    "NonExistentQueue": "check the URL and the region",
+}
+_RENEWABLE = frozenset(
+    {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueMessage:
+    """A message that was received: others don't get it for a while."""
+
+    receipt: str
+    """What it is deleted by."""
+    body: str
+
+
+class EventQueue:
+    """One queue, by its URL, asked in one region with the credentials of a profile.
+
+    `name` stands in texts. Any of its calls raises OriginError. They may run side by side.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        *,
+        region: str,
+        profile: str | None,
+        ca_file: Path | None,
+        meter: Meter,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        parts = urlsplit(url)
+        host = parts.netloc.removesuffix(":443" if parts.scheme == "https" else ":80")
+        self._url = url
+        self._endpoint = Endpoint(f"{parts.scheme}://{host}", host, "", region, "sqs")
+        self._credentials = CredentialStore(name, lambda: chain(profile, region))
+        self._exchanges = Exchanges(_CONNECTIONS, connect=_CONNECT, read=_READ, ca_file=ca_file)
+        self._meter = meter
+        self._wall_clock = wall_clock
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the credentials fresh until cancelled; then close the connections."""
+        try:
+            await self._credentials.run(task_status=task_status)
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._exchanges.aclose()
+
+    async def receive(self, hidden: int) -> list[QueueMessage]:
+        """Wait for messages, WAIT seconds at most; others don't get them for `hidden` seconds."""
+        answer = await self._call(
+            "ReceiveMessage",
+            {
+                "MaxNumberOfMessages": MOST_AT_ONCE,
+                "WaitTimeSeconds": WAIT,
+                "VisibilityTimeout": hidden,
+            },
+        )
+        told = answer.get("Messages")
+        return list(_messages(told)) if isinstance(told, list) else []
+
+    async def delete(self, receipts: Sequence[str]) -> None:
+        """Delete messages; one that is gone already is no error."""
+        for some in _batches(receipts):
+            entries = [
+                {"Id": str(number), "ReceiptHandle": each} for number, each in enumerate(some)
+            ]
+            await self._call("DeleteMessageBatch", {"Entries": entries})
+
+    async def hide(self, receipts: Sequence[str], seconds: int) -> None:
+        """Keep messages from others for so many seconds more."""
+        for some in _batches(receipts):
+            entries = [
+                {"Id": str(number), "ReceiptHandle": each, "VisibilityTimeout": seconds}
+                for number, each in enumerate(some)
+            ]
+            await self._call("ChangeMessageVisibilityBatch", {"Entries": entries})
+
+    async def _call(self, action: str, asked: dict[str, Any]) -> dict[str, Any]:
+        body = json.dumps({"QueueUrl": self._url, **asked}).encode()
+        for is_last in (False, True):
+            credentials = await self._credentials.get()
+            request = wire_request(
+                "POST",
+                self._endpoint,
+                "",
+                headers={
+                    "Content-Type": "application/x-amz-json-1.0",
+                    "X-Amz-Target": f"AmazonSQS.{action}",
+                },
+                unsigned={"User-Agent": f"seeder/{__version__}", "Accept-Encoding": "identity"},
+                credentials=credentials,
+                now=self._wall_clock(),
+                body=body,
+            )
+            try:
+                async with self._exchanges.exchange(
+                    request, self._meter, "metainfo", seconds=WAIT + _READ, beside=True
+                ) as exchange:
+                    status, text = exchange.status, await _text_of(exchange)
+            except Broken as broken:
+                raise OriginUnreachable(
+                    f"{broken}; check the queue's URL and the network"
+                ) from None
+            found = _document(text)
+            if status == 200:
+                if found is None:
+                    raise OriginFault(f"{self._endpoint.host} answers 200 and no JSON: is it SQS?")
+                return found
+            code = _code(found)
+            renewable = code in _RENEWABLE and not is_last
+            if not (renewable and await self._credentials.renew(credentials)):
+                break
+        raise _refusal(self._endpoint.host, action, status, code, found)
+
+
+def _batches(receipts: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(receipts), MOST_AT_ONCE):
+        yield receipts[start : start + MOST_AT_ONCE]
+
+
+async def _text_of(exchange: Exchange) -> bytes:
+    if exchange.status == 200:
+        return await exchange.read(_LARGEST_ANSWER)
+    return await exchange.read_error(MIB)
+
+
+def _document(text: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text) if text.strip() else {}
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _code(found: dict[str, Any] | None) -> str:
+    """Return the error's name without the namespace: com.amazonaws.sqs#QueueDoesNotExist."""
+    code = (found or {}).get("__type", "")
+    return printable(code.rpartition("#")[2].rpartition(".")[2]) if isinstance(code, str) else ""
+
+
+def _refusal(
+    host: str, action: str, status: int, code: str, found: dict[str, Any] | None
+) -> OriginError:
+    told = (found or {}).get("message", (found or {}).get("Message", ""))
+    said = " ".join(each for each in (str(status), code) if each)
+    if isinstance(told, str) and told:
+        said += f": {printable(told).rstrip('.')}"
+    advice = _ADVICE.get(code, "")
+    if status == 403 and not advice:
+        advice = _ADVICE["AccessDeniedException"]
+    text = f"{host} answers {said} to {action}{f'; {advice}' if advice else ''}"
+    if status == 403 or code == "AccessDeniedException":
+        return AccessDenied(text)
+    return OriginUnreachable(text) if status >= 500 or status == 429 else OriginFault(text)
+
+
+def _messages(told: list[Any]) -> Iterator[QueueMessage]:
+    for each in told[:MOST_AT_ONCE]:
+        if isinstance(each, dict):
+            receipt, body = each.get("ReceiptHandle"), each.get("Body")
+            if isinstance(receipt, str) and receipt and isinstance(body, str):
+                yield QueueMessage(receipt, body)

@@ -1,0 +1,48 @@
+"""What is told of objects, by whoever knows a token or writes to a queue."""
+
+import json
+
+from seeder.s3.notifications import MOST_RECORDS, parse_notification
+from tests.fuzz.inputs import target
+from tests.s3.event_samples import (
+    CEPH_EVENT,
+    EVENT_BRIDGE,
+    MINIO_EVENT,
+    S3_EVENT,
+    SEAWEED_EVENT,
+    sns,
+)
+
+
+@target(
+    *(
+        json.dumps(each).encode()
+        for each in (
+            S3_EVENT,
+            CEPH_EVENT,
+            MINIO_EVENT,
+            SEAWEED_EVENT,
+            EVENT_BRIDGE,
+            sns(S3_EVENT),
+            sns(EVENT_BRIDGE),
+            {"Service": "Amazon S3", "Event": "s3:TestEvent"},
+        )
+    ),
+    b"[" * 1000,
+    b'{"Records": [{"s3": {"bucket": {"name": "\\ud800"}, "object": {"key": "%ff"}}}]}',
+)
+def notification(data: bytes) -> None:
+    """A message is news of objects that have names, or nothing but a ValueError without them."""
+    try:
+        found = parse_notification(data)
+    except ValueError as error:
+        assert len(str(error)) < 100
+        assert str(error).isprintable()
+        return
+    assert len(found) <= MOST_RECORDS + 1
+    for news in found:
+        assert 0 < len(news.bucket) <= 255
+        assert 0 < len(news.key.encode()) <= 1024
+        for text in (news.bucket, news.version_id, news.etag):
+            assert text is None or text.encode()
+        assert news.size is None or news.size >= 0

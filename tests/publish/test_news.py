@@ -1,0 +1,235 @@
+"""News of objects hurry what would be found anyway, and cost little."""
+
+import pytest
+import trio
+
+from seeder.config.sections import ObjectSettings
+from seeder.publish import news as news_module
+from seeder.publish.news import BURST, CROWD
+from seeder.publish.prefixes import Prefix
+from seeder.publish.serving import DELETED
+from seeder.s3.notifications import News
+from seeder.torrent.catalog import State
+from tests.publish.support import World, settings
+from tests.s3.fault_server import FaultServer
+from tests.s3.objects_server import ObjectsServer
+
+KEYS = [f"d/{number}" for number in range(3)]
+HOUR = 3600.0
+
+
+@pytest.fixture
+def server(faults: FaultServer) -> ObjectsServer:
+    server = ObjectsServer({key: key.encode() * 20_000 for key in KEYS})
+    faults.default = server.serve
+    return server
+
+
+def below(**more: object) -> ObjectSettings:
+    return ObjectSettings.model_validate(
+        {"bucket": "bucket", "prefix": "d/", "refresh": HOUR, **more}
+    )
+
+
+def created(key: str, body: bytes | None = None) -> News:
+    etag = None if body is None else ObjectsServer.etag(body).strip('"')
+    return News("bucket", key, etag=etag, size=None if body is None else len(body))
+
+
+def serving(world: World) -> list[str]:
+    return sorted(each.ref.key for each in world.catalog if each.state is State.SERVING)
+
+
+async def followed(world: World, **more: object) -> Prefix:
+    await world.publisher.apply([below(**more)])
+    [prefix] = world.publisher.prefixes
+    await world.until_all(lambda: prefix.listed_at is not None and serving(world) == KEYS)
+    world.server.requests.clear()
+    return prefix
+
+
+async def quiet(world: World) -> None:
+    """Wait until all that was heard is settled."""
+    desk = world.publisher.news
+    await world.until_all(lambda: not desk._waiting and not desk._asked)
+
+
+async def test_a_new_object_is_served_at_once_though_the_listing_is_far(world: World) -> None:
+    await followed(world)
+    world.server.objects["d/new"] = b"new" * 10_000
+    heard = world.publisher.news.hear("default", created("d/new"))
+    assert heard == "asked"
+    assert world.publisher.news.is_busy_with("default", created("d/new"))
+    await world.until_all(lambda: serving(world) == [*KEYS, "d/new"])
+    assert not world.publisher.news.is_busy_with("default", created("d/new"))
+    assert world.server.requests["LIST"] == 0
+    [prefix] = world.publisher.prefixes
+    assert "d/new" in prefix.objects
+
+
+async def test_a_changed_object_is_replaced_and_a_removed_one_goes(world: World) -> None:
+    await followed(world)
+    world.server.objects["d/0"] = b"another" * 10_000
+    del world.server.objects["d/1"]
+    assert world.publisher.news.hear("default", created("d/0")) == "asked"
+    assert world.publisher.news.hear("default", News("bucket", "d/1", removed=True)) == "asked"
+    await world.until_all(lambda: serving(world) == ["d/0", "d/2"])
+    await world.until_all(lambda: world.publication("d/0").pinned is not None)
+    reasons = [reason for _, reason in world.audience.away]
+    assert reasons == [DELETED]
+    assert world.server.requests["LIST"] == 0
+
+
+async def test_a_removal_that_is_not_true_costs_one_head_and_changes_nothing(world: World) -> None:
+    await followed(world)
+    for _ in range(2):
+        world.publisher.news.hear("default", News("bucket", "d/1", removed=True))
+    await quiet(world)
+    assert world.server.requests == {"HEAD d/1": 1}
+    assert serving(world) == KEYS
+    assert world.audience.away == world.audience.gone == []
+
+
+async def test_what_is_forged_costs_one_head(world: World) -> None:
+    await followed(world)
+    assert world.publisher.news.hear("default", created("d/none")) == "asked"
+    await quiet(world)
+    assert world.server.requests.total() <= 2  # a HEAD, and the GET that explains its 404
+    assert world.server.requests["LIST"] == 0
+    assert serving(world) == KEYS
+
+
+@pytest.mark.parametrize(
+    ("news", "heard"),
+    [
+        (created(KEYS[0], KEYS[0].encode() * 20_000), "known"),
+        (News("bucket", "d/none", removed=True), "known"),
+        (created("elsewhere/key"), "ignored"),
+        (News("other", KEYS[0]), "ignored"),
+        (created(f"{KEYS[0]}.torrent"), "ignored"),
+    ],
+)
+async def test_what_is_known_or_not_ours_costs_nothing(
+    world: World, news: News, heard: str
+) -> None:
+    await followed(world)
+    assert world.publisher.news.hear("default", news) == heard
+    assert world.publisher.news.hear("another", news) == "ignored"
+    await quiet(world)
+    assert world.server.requests.total() == 0
+
+
+async def test_an_object_with_an_entry_of_its_own_is_looked_at(world: World) -> None:
+    await world.publisher.apply([settings(KEYS[0], refresh=HOUR)])
+    await world.until(KEYS[0], State.SERVING)
+    world.server.objects[KEYS[0]] = b"another" * 10_000
+    before = world.publication(KEYS[0]).pinned
+    assert world.publisher.news.hear("default", created(KEYS[0])) == "asked"
+    await world.until_all(
+        lambda: (
+            world.publication(KEYS[0]).state is State.SERVING
+            and world.publication(KEYS[0]).pinned != before
+        )
+    )
+
+
+async def test_a_bundle_is_listed_once_for_many_news(world: World) -> None:
+    await world.publisher.apply([below(bundle=True)])
+    [bundle] = world.catalog
+    await world.until_all(lambda: bundle.state is State.SERVING)
+    first = bundle.torrent
+    world.server.requests.clear()
+    for number in range(50):
+        world.server.objects[f"d/new{number}"] = b"new" * 1000
+        assert world.publisher.news.hear("default", created(f"d/new{number}")) == "crowded"
+    await world.until_all(lambda: bundle.state is State.SERVING and bundle.torrent is not first)
+    assert world.server.requests["LIST"] == 1
+
+
+async def test_a_crowd_costs_one_listing(world: World) -> None:
+    await followed(world)
+    for number in range(5 * CROWD):
+        world.server.objects[f"d/new{number:04}"] = b"%d" % number * 1000
+    heard = {
+        world.publisher.news.hear("default", created(f"d/new{number:04}"))
+        for number in range(5 * CROWD)
+    }
+    assert heard == {"asked", "crowded"}
+    [prefix] = world.publisher.prefixes
+    await world.until_all(lambda: len(prefix.objects) == 3 + 5 * CROWD)
+    assert world.server.requests["LIST"] == 1
+
+
+async def test_news_of_one_key_again_and_again_are_limited(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(news_module, "RATE", 0.001)
+    await followed(world)
+    desk = world.publisher.news
+    for _ in range(int(BURST)):
+        desk.hear("default", News("bucket", "d/1", removed=True))
+        await quiet(world)
+    before = world.server.requests.total()
+    assert before == BURST
+    desk.hear("default", News("bucket", "d/1", removed=True))
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    assert world.server.requests.total() == before
+
+
+async def test_what_was_heard_during_a_listing_is_newer_than_that(world: World) -> None:
+    prefix = await followed(world)
+    lock = world.publisher._keepers.lock
+    async with lock:  # the listing has come, and waits to be taken in
+        follower = world.publisher.prefixes.rounds_of(prefix.ref)
+        assert follower is not None
+        follower.wake()
+        await world.until_all(lambda: lock.statistics().tasks_waiting == 1)
+        world.server.objects["d/new"] = b"new" * 10_000
+        del world.server.objects["d/1"]
+        world.publisher.news.hear("default", created("d/new"))
+        world.publisher.news.hear("default", News("bucket", "d/1", removed=True))
+        await world.until_all(lambda: lock.statistics().tasks_waiting == 3)
+    await world.until_all(lambda: serving(world) == ["d/0", "d/2", "d/new"])
+    assert [each for each, _ in world.audience.gone] == []
+    assert prefix.reason is None
+
+
+async def test_news_that_come_first_are_not_lost_to_a_listing_that_is_older(
+    world: World, server: ObjectsServer
+) -> None:
+    prefix = await followed(world)
+    server.unlisted.add("d/new")  # the page was made before it was there
+    server.objects["d/new"] = b"new" * 10_000
+    server.gate = None
+    follower = world.publisher.prefixes.rounds_of(prefix.ref)
+    assert follower is not None
+    lock = world.publisher._keepers.lock
+    await lock.acquire()
+    try:
+        world.publisher.news.hear("default", created("d/new"))
+        await world.until_all(lambda: lock.statistics().tasks_waiting == 1)
+        follower.wake()
+        await world.until_all(lambda: lock.statistics().tasks_waiting == 2)
+    finally:
+        lock.release()
+    await world.until_all(lambda: "d/new" in serving(world))
+    await world.until_all(lambda: server.requests["LIST"] == 1)
+    await quiet(world)
+    assert world.audience.gone == world.audience.away == []
+
+
+async def test_more_objects_than_are_allowed_are_left_to_the_listing(world: World) -> None:
+    prefix = await followed(world, max_objects=3)
+    world.server.objects["d/new"] = b"new" * 10_000
+    world.publisher.news.hear("default", created("d/new"))
+    await world.until_all(lambda: "more than 3 objects" in str(prefix.reason))
+    assert serving(world) == KEYS
+
+
+async def test_an_s3_that_says_no_is_left_to_the_listing(world: World) -> None:
+    prefix = await followed(world)
+    world.server.objects["d/new"] = b"new" * 10_000
+    world.server.refuse.add("d/new")
+    world.publisher.news.hear("default", created("d/new"))
+    await world.until_all(lambda: "d/new" in prefix.objects)
+    assert world.server.requests["LIST"] == 1

@@ -1,0 +1,107 @@
+"""What S3 servers tell of their own accord, in all their forms."""
+
+import json
+
+import pytest
+
+from seeder.s3.notifications import LARGEST_MESSAGE, MOST_RECORDS, News, parse_notification
+from tests.s3.event_samples import (
+    CEPH_EVENT,
+    EVENT_BRIDGE,
+    MINIO_EVENT,
+    S3_EVENT,
+    SEAWEED_EVENT,
+    sns,
+)
+
+AT = 1796148000.0
+"""2026-12-01T18:00:00Z."""
+
+
+def test_s3s_own_form_is_read_with_its_encoded_key() -> None:
+    assert parse_notification(json.dumps(S3_EVENT)) == (
+        News("quotes", "a b+c/ü.bin", False, "v1", "d41d8", 1024, AT),
+    )
+
+
+def test_the_same_is_read_in_envelopes() -> None:
+    expected = parse_notification(json.dumps(S3_EVENT))
+    assert parse_notification(json.dumps(sns(S3_EVENT))) == expected
+    bridge = parse_notification(json.dumps(EVENT_BRIDGE))
+    assert parse_notification(json.dumps(sns(EVENT_BRIDGE))) == bridge
+    assert bridge == (News("quotes", "a b+c", False, "v1", "d41d8", 1024, AT),)
+
+
+def test_minio_ceph_and_seaweedfs_are_read() -> None:
+    assert parse_notification(json.dumps(MINIO_EVENT)) == (
+        News("quotes", "a b+c", False, None, "d41d8", 1024, AT),
+    )
+    # Ceph writes keys as they are.
+    assert parse_notification(json.dumps(CEPH_EVENT)) == (
+        News("quotes", "a b+c%20", False, None, "d41d8", 1024, AT),
+    )
+    assert parse_notification(json.dumps(SEAWEED_EVENT)) == (News("quotes", "dir/a b+c"),)
+
+
+def test_a_file_that_was_moved_in_seaweedfs_is_gone_there_and_new_here() -> None:
+    moved = SEAWEED_EVENT | {
+        "event_type": "rename",
+        "message": {"new_parent_path": "/buckets/quotes/new", "new_entry": {"name": "d"}},
+    }
+    assert parse_notification(json.dumps(moved)) == (
+        News("quotes", "dir/a b+c", True),
+        News("quotes", "new/d"),
+    )
+
+
+def test_directories_and_other_files_of_seaweedfs_are_no_news() -> None:
+    directory = SEAWEED_EVENT | {"message": {"new_entry": {"name": "d", "is_directory": True}}}
+    assert parse_notification(json.dumps(directory)) == ()
+    assert parse_notification(json.dumps(SEAWEED_EVENT | {"key": "/etc/iam.json"})) == ()
+
+
+@pytest.mark.parametrize("name", ["ObjectRemoved:Delete", "s3:ObjectRemoved:DeleteMarkerCreated"])
+def test_what_was_removed_is_told_so(name: str) -> None:
+    [record] = S3_EVENT["Records"]
+    [news] = parse_notification(json.dumps({"Records": [record | {"eventName": name}]}))
+    assert news.removed
+    [news] = parse_notification(json.dumps(EVENT_BRIDGE | {"detail-type": "Object Deleted"}))
+    assert news.removed
+
+
+def test_messages_that_tell_nothing_are_no_mistake() -> None:
+    test_event = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "quotes"}
+    for quiet in (json.dumps(test_event), "{}", "", '{"Records": []}'):
+        assert parse_notification(quiet) == ()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[]",
+        "nonsense",
+        b"\xff",
+        "[" * 100_000,
+        '{"a": ' + "1" * 5000 + "}",
+        '{"what": "is this"}',
+        '{"Records": [1]}',
+        '{"Records": [{"s3": {"bucket": {"name": "b"}, "object": {}}}]}',
+        '{"Records": [{"s3": {"bucket": {"name": ""}, "object": {"key": "k"}}}]}',
+        '{"Records": [{"s3": {"bucket": {"name": "b"}, "object": {"key": "%FF"}}}]}',
+        '{"Records": [{"s3": {"bucket": {"name": "\\ud800"}, "object": {"key": "k"}}}]}',
+        '{"Records": [{"s3": {"bucket": {"name": "b"}, "object": {"key": "' + "k" * 1025 + '"}}}]}',
+        json.dumps({"Records": S3_EVENT["Records"] * (MOST_RECORDS + 1)}),
+        json.dumps(EVENT_BRIDGE | {"source": "aws.ec2"}),
+        json.dumps(sns(sns(sns(sns(S3_EVENT))))),
+        " " * (LARGEST_MESSAGE + 1),
+    ],
+)
+def test_anything_else_is_a_value_error_in_a_few_words(body: str | bytes) -> None:
+    with pytest.raises(ValueError, match=r"^[^{}\[\]]{5,80}$"):
+        parse_notification(body)
+
+
+def test_what_is_odd_beside_the_name_is_left_out() -> None:
+    odd = {"key": "k", "size": -1, "eTag": ["x"], "versionId": 7}
+    record = {"eventTime": "yesterday", "s3": {"bucket": {"name": "b"}, "object": odd}}
+    assert parse_notification(json.dumps({"Records": [record]})) == (News("b", "k"),)
