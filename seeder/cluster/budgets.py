@@ -10,6 +10,7 @@ of what was left: all of them together still keep to the limit.
 
 import time
 from dataclasses import replace
+from math import inf
 
 import trio
 
@@ -133,4 +134,7 @@ def _least(stake: Stake) -> float:
 
 
 def _amount(reply: Reply) -> float:
-    return float(texted(reply))
+    amount = float(texted(reply))
+    if not 0.0 <= amount < inf:
+        raise ValueError(f"an amount was expected of the store, not {amount}")
+    return amount

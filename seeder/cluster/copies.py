@@ -20,6 +20,8 @@ MOST_TOLD = 20_000
 BATCH = 500
 """Addresses of one batch."""
 MOST_NODES = 1000
+LARGEST = 2**50
+"""Bytes of one batch, beyond which it can't be true."""
 _VALUE = struct.Struct(">qdq")
 
 
@@ -119,7 +121,7 @@ def _unpack(name: bytes, value: bytes) -> CopiesNews:
     if len(network) not in (4, 8) or len(value) != _VALUE.size:
         raise ValueError("not what an address had")
     sent, shared, fetched = _VALUE.unpack(value)
-    if sent < 0 or not 0 <= shared <= sent:
+    if not (0 <= shared <= sent <= LARGEST and abs(fetched) <= LARGEST):
         raise ValueError("not what an address had")
     return CopiesNews(torrent, network, sent, shared, fetched)
 

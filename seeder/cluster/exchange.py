@@ -22,7 +22,7 @@ from seeder.cluster.clock import SharedClock
 from seeder.cluster.copies import SharedCopies
 from seeder.cluster.health import Health
 from seeder.cluster.keys import Keys
-from seeder.cluster.members import Membership
+from seeder.cluster.members import MOST_MEMBERS, Membership
 from seeder.cluster.scanning import SHARDS, SPAN, Pairs, Scan
 from seeder.cluster.scripts import BOUNDS, TELL
 from seeder.cluster.store import (
@@ -352,6 +352,8 @@ class SwarmExchange:
         if not self._swarms.is_kept(info_hash):
             return
         counts = self._completed.setdefault(info_hash, {})
+        if len(counts) >= MOST_MEMBERS and node not in counts:
+            return
         counts[node] = count
         self._swarms.hear_completed(info_hash, sum(counts.values()))
 

@@ -20,6 +20,7 @@ from seeder.cluster.health import Health
 from seeder.cluster.keys import Keys
 from seeder.cluster.store import Reply, Script, Store, listed, numbered, reason_of, texted
 from seeder.errors import StoreAway
+from seeder.files import parse_json
 
 _LOG = logging.getLogger(__name__)
 
@@ -284,7 +285,7 @@ class Membership:
 def _member(name: str, text: bytes) -> Member:
     """Return what a node says of itself; of what isn't right, nothing."""
     try:
-        document = json.loads(text)
+        document = parse_json(text)
         if not isinstance(document, dict):
             return Member(name)
         told = document.get("told")

@@ -143,6 +143,10 @@ LEASE = Script("""
 -- A node's entry is "TIME SPENT UPTO".
 local now = tonumber(redis.call('TIME')[1])
 local result = {}
+local function amount_of(text)
+  local amount = tonumber(text or '')
+  if amount and amount >= 0 and amount < 1e18 then return amount end
+end
 for i, key in ipairs(KEYS) do
   local at = 5 * i - 2
   local amount, spent, least = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
@@ -150,10 +154,12 @@ for i, key in ipairs(KEYS) do
   local all = redis.call('HGETALL', key)
   for j = 1, #all, 2 do
     local time, theirs, upto = string.match(all[j + 1], '^(%S+) (%S+) (%S+)$')
-    time, theirs, upto = tonumber(time), tonumber(theirs), tonumber(upto)
-    if all[j] == ARGV[1] then
-      spent = math.max(spent, theirs or 0)
-    elseif theirs then
+    time, theirs, upto = amount_of(time), amount_of(theirs), amount_of(upto)
+    if not (time and theirs and upto) then
+      redis.call('HDEL', key, all[j]) -- no node has written that
+    elseif all[j] == ARGV[1] then
+      spent = math.max(spent, theirs)
+    else
       others = others + theirs
       if now - time < tonumber(ARGV[2]) then
         nodes = nodes + 1

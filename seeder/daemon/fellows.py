@@ -119,7 +119,7 @@ class Fellows:
             try:
                 cluster = self._cluster
                 self._ids.secret = await share_secret(cluster.store, cluster.keys, self._ids.secret)
-            except StoreAway:
+            except (StoreAway, ValueError):
                 pause = TELL_EVERY
             await trio.sleep(pause)
 

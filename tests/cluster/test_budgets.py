@@ -166,3 +166,21 @@ async def test_money_and_requests_are_leased_too(node: MakeNode, nursery: trio.N
         await nursery.start(each.lease.run)
     await spend_all(spenders, 0.7)
     assert 295 <= sum(each.tally.counters.origin_requests for each in spenders) <= 302
+
+
+async def test_nonsense_under_a_budget_changes_nothing(
+    node: MakeNode, nursery: trio.Nursery, redis: RedisServer
+) -> None:
+    one = Spender(await node("a"), per_day(100))
+    await nursery.start(one.lease.run)
+    assert one.try_read()
+    (key,) = [name for name in redis.ask("KEYS", "*").split() if ":budget:" in name]
+    for number, said in enumerate(
+        ("nan nan nan", "1 nan 5", "1 inf 5", "1 -1e18 5", "x 5 5", "1 1e999 1", "", "1 2")
+    ):
+        redis.ask("HSET", key, f"bad{number}", said)
+    await until(lambda: redis.ask("HLEN", key) == "1")
+    assert one.lease._health.up
+    await spend_all([one], 0.5)
+    (left,) = one.budget.left()
+    assert 90 * MIB <= left.spent == one.read <= 100 * MIB + SIZE

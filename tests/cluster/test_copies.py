@@ -1,8 +1,12 @@
 """What an address had of a torrent counts at every node, once."""
 
+import struct
+from math import inf, nan
+
 import pytest
 import trio
 
+from seeder.cluster import records
 from seeder.cluster.copies import MOST_TOLD, SharedCopies
 from seeder.net.addresses import networks_of
 from seeder.upload.standing import AddressHistory
@@ -85,7 +89,23 @@ def test_what_cant_be_told_stays_bounded() -> None:
 
 def test_what_is_no_batch_is_refused() -> None:
     [(_, hearing)] = histories(1)
-    for number, batch in ((b"x:1", b"\x04\x02abcdef"), (b"x:z", b"a"), (b"", b"a")):
+    values = [
+        struct.pack(">qdq", *numbers)
+        for numbers in (
+            (1, nan, 0),
+            (1, inf, 0),
+            (-1, -2.0, 0),
+            (2**62, 1.0, 0),
+            (1, 1.0, 2**62),
+            (1, 1.0, -(2**62)),
+        )
+    ]
+    absurd = [
+        (b"x:%d" % number, records.join([(b"t" * 20 + b"addr", value)]))
+        for number, value in enumerate(values, 2)
+    ]
+    torn = ((b"x:1", b"\x04\x02abcdef"), (b"x:z", b"a"), (b"", b"a"))
+    for number, batch in (*torn, *absurd):
         with pytest.raises(ValueError, match=r".*"):
             hearing.hear(b"one", number, batch, 0.0)
 

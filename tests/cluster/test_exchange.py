@@ -253,6 +253,26 @@ async def test_what_isnt_a_peer_is_left_out(tracker: MakeTracker, redis: RedisSe
     await until(lambda: a.node.cluster.health.up)
 
 
+async def test_no_bad_record_keeps_the_rest_from_being_read(
+    tracker: MakeTracker, redis: RedisServer
+) -> None:
+    a, _ = await pair(tracker)
+    a.announce(ONE, 1, COMPLETED, left=0, downloaded=1000)
+    await until(lambda: a.exchange.untold == 0)
+    redis.ask("ZADD", "seeder:counters", "1", "\udcff", "1", "nobody")
+    counted = {"x": "9" * 5000, "y": "-1", "z": "nan", "u": str(2**40)}
+    for number, (node, count) in enumerate(counted.items()):
+        name = chr(ord("A") + number) * 20
+        redis.ask("ZADD", "seeder:counters", "1", node)
+        redis.ask("HSET", f"seeder:completed:{node}", "1" * 20, count, name, count)
+    redis.ask("XADD", "seeder:news", "*", "n", "u", "c", "\x14\x0d" + "1" * 20 + str(2**40))
+    c = await tracker("c")
+    c.open(ONE)
+    await until(lambda: c.clients(ONE) == {1})
+    await until(lambda: c.swarms.counts(ONE).downloaded == 1)
+    assert c.node.cluster.health.up
+
+
 async def test_every_key_of_the_swarms_expires(tracker: MakeTracker, redis: RedisServer) -> None:
     a, b = await pair(tracker)
     a.announce(ONE, 1, STARTED)

@@ -378,15 +378,18 @@ def test_a_stop_that_redis_lost_before_all_heard_it_holds(wires: list[Wire]) -> 
 def test_a_word_that_comes_late_undoes_nothing_in_redis(wires: list[Wire]) -> None:
     one, other = lab(wires, (-300.0, 300.0))
     announce(one, 1001.0, AnnounceEvent.STARTED)
+    one.tell()
+    hear(other)
+    announce(one, 1008.0, AnnounceEvent.COMPLETED)
     one.store.fate[:] = ["late"]
     one.tell()
-    announce(other, 1002.0, AnnounceEvent.STOPPED)
+    announce(other, 1009.0, AnnounceEvent.STOPPED)
     other.tell()
     one.store.deliver()
     hear(one)
     assert not any(one.listed().values())
     third = LabNode("c", ("a", "b", "c"), ROOMY, wires[2], SIZES, 0.0)
-    third.at(1003.0)
+    third.at(1020.0)
     third.open()
     third.hear_time()
     wires[0].ask("XTRIM", "seeder:news", "MAXLEN", 0)
@@ -409,6 +412,17 @@ def test_who_stopped_while_redis_was_away_is_gone_after_a_start(wires: list[Wire
     hear(other)
     for node in (one, other):
         assert not any(node.listed().values())
+
+
+def test_no_announce_asks_redis(wires: list[Wire]) -> None:
+    """However slow it is, an announce can't wait for what it doesn't ask."""
+    one, _ = lab(wires, (0.0, 0.0))
+    before = one.store.asked
+    for number, event in enumerate(AnnounceEvent):
+        announce(one, 1001.0 + number, event)
+    assert one.store.asked == before
+    one.tell()
+    assert one.store.asked == before + 1
 
 
 def test_nothing_is_told_before_the_store_has_told_its_time(wires: list[Wire]) -> None:

@@ -121,10 +121,14 @@ async def test_what_others_say_of_themselves_is_taken_as_far_as_it_is_right(
         ("torn", '{"peer": ["10.'),
         ("types", json.dumps({"peer": "x", "http": [1, "h:1"], "told": 3})),
         ("deep", "[" * 100_000),
+        ("nan", '{"http": ["h:1"], "told": {"summary": {"peers": NaN}}}'),
+        ("inf", '{"http": ["h:1"], "told": {"summary": {"peers": 1e999}}}'),
     ):
         redis.ask("HSET", "seeder:nodes", name, f"{int(seconds) * 1000} token run {text}")
-    await until(lambda: len(one.names) == 5)
+    await until(lambda: len(one.names) == 7)
     found = {each.name: each for each in one.cluster.membership.members}
     assert found["types"].http == ("h:1",)
     assert found["types"].peer == ()
     assert found["types"].told == {}
+    for name in ("nan", "inf"):
+        assert (found[name].http, found[name].told) == ((), {})
