@@ -4,12 +4,14 @@ import json
 import re
 import signal
 import sqlite3
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import trio
 from click.testing import CliRunner
 
 from seeder import __version__
@@ -68,10 +70,22 @@ async def test_the_version_is_the_package_s() -> None:
     assert result.out.decode().split()[-1] == __version__
 
 
+async def test_the_daemon_loads_nothing_that_only_another_command_needs() -> None:
+    others = [f"seeder.commands.{name}" for name in ("demo", "diagnose", "estimate", "report")]
+    program = f"import sys, seeder.cli; print([each for each in {others} if each in sys.modules])"
+    done = await trio.run_process(
+        [sys.executable, "-c", program], capture_stdout=True, env=environment()
+    )
+    assert done.stdout.decode().strip() == "[]"
+
+
 def test_help_names_every_command_and_wrong_usage_is_2(here: Callable[..., Result]) -> None:
     result = here("--help")
     assert result.code == 0
-    for command in ("run", "check", "report", "estimate", "torrent", "magnet", "demo"):
+    for command in (
+        *("run", "check", "report", "estimate", "torrent", "magnet", "demo"),
+        *("init", "completion", "man"),
+    ):
         assert f"\n  {command} " in result.out.decode()
     for words in ((), ("sail",), ("check",), ("check", "-c"), ("demo", "--size", "0 B")):
         wrong = here(*words)
