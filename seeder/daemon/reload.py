@@ -62,10 +62,9 @@ async def reload(node: Node, path: Path | None, instance: str | None = None) -> 
         served = node.config.model_copy(update={"peer": peer, "tracker": tracker})
         announce = _announce_url(node, config, served)
     except ConfigError as error:
-        _LOG.error("not reloaded, the old configuration stays in force:")
-        for problem in error.problems:
-            _LOG.error("  %s", problem)
-        node.overview.reloads.note(time.time(), "refused", "; ".join(error.problems))
+        why = "; ".join(error.problems)
+        _LOG.error("not reloaded, the old configuration stays in force: %s", why)
+        node.overview.reloads.note(time.time(), "refused", why)
         return
     name = source_name(path)
     outcome: ReloadOutcome = "ok"

@@ -101,6 +101,8 @@ def test_a_running_daemon_takes_up_what_changes_and_keeps_to_the_old_one_if_that
         assert "0 of 3 objects" in daemon.output().splitlines()[-1]
         replace(path, right + "[peer\n")
         daemon.wait_until(lambda: lines("not reloaded, ") == 1, timeout=60, what="a refusal")
+        assert "stays in force: " in daemon.output().splitlines()[-1]
+        assert "not TOML" in daemon.output().splitlines()[-1]
         replace(path, right.replace("watch = true", "watch = false"))
         daemon.wait_until(lambda: lines("reloaded: ") == 2, timeout=60, what="another reload")
         assert (lines("has changed"), lines("not reloaded, ")) == (3, 1)
