@@ -1,11 +1,12 @@
 """What the command line does beside running the daemon: one module per command.
 
 In: a configuration, and names of objects. Out: lines for stdout, torrents, or the error that
-becomes the exit code. `seeder.cli` is the only caller; it reads the options.
+becomes the exit code. `seeder.cli` is the only caller; it declares commands and options.
 
-The doors are `check.check_online`, `torrent.find_torrent` and `demo.run`. The first two stand on
-the daemon's `foundation`, the last one runs the daemon itself. What `report` tells is shown by
-`report_table`, by group and by name by `report_sums`, and for finance by `bill_text` and
+The doors are `check.check_online` (`check_config` asks nobody), `torrent.find_torrent` and
+`demo.run`. `options` has the options that several commands share, `ending` how they end. The first
+two stand on the daemon's `foundation`, the last one runs the daemon itself. What `report` tells is
+shown by `report_table`, by group and by name by `report_sums`, and for finance by `bill_text` and
 `bill_page` (with `charts`). `examples` writes what an installation brings; `manual` makes manual
 page and completions of the command line itself.
 """

@@ -1,16 +1,21 @@
 """`seeder torrent` and `seeder magnet`: the torrent of one object, made here if need be."""
 
 import logging
+import os
 import random
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
+from pathlib import Path
 
 import trio
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
+from seeder.commands.keys import make_key, moment_text
+from seeder.commands.links import links_of
 from seeder.commands.waiting import FOR_A_BUILD, FOR_A_QUESTION, Patience
 from seeder.config.sections import Config, ObjectSettings
 from seeder.config.texts import closest
@@ -27,8 +32,67 @@ from seeder.publish.entries import Entries
 from seeder.publish.serving import enter_torrent
 from seeder.torrent.catalog import Torrent
 from seeder.torrent.objects import PinnedObject, same_state
+from seeder.units import rounded_size
 
 _LOG = logging.getLogger(__name__)
+
+
+async def write_torrent(
+    config: Config,
+    bucket: str,
+    key: str,
+    *,
+    output: Path | None,
+    holder: str | None,
+    valid: float,
+    complain: Callable[[str], None],
+) -> None:
+    """Write the torrent file of an object to `output`, None is stdout; SeederError.
+
+    That of a private object is for `holder`, for `valid` seconds.
+    """
+    links, name = links_of(config), f"{bucket}/{key}"
+    found = await find_torrent(config, bucket, key)
+    public = configured(config, bucket, key).is_public
+    passkey, whose = None, ""
+    if found.private and not public:
+        if holder is None:
+            raise ConfigError([f"{name}: is private: say whom its torrent is for, with --for NAME"])
+        passkey, made = await trio.to_thread.run_sync(make_key, config, found, holder, valid)
+        whose = f", for {holder} until {moment_text(made.expires)} (UTC)"
+    elif holder is not None:
+        raise ConfigError([f"{name}: needs no passkey: anybody may have it; leave out --for"])
+    data = links.torrent_file(found, public=public, passkey=passkey)
+    if output is None:
+        sys.stdout.buffer.write(data)
+        return
+    try:
+        mode = 0o666 if passkey is None else 0o600
+        await trio.to_thread.run_sync(_write_file, output, data, mode)
+    except OSError as error:
+        raise StorageError(f"{output}: can't be written: {error.strerror}") from error
+    complain(f"{output}: {_told(found)}{whose}")
+
+
+async def magnet_link(config: Config, bucket: str, key: str) -> str:
+    """Return the magnet link of an object; ConfigError where it is private, SeederError."""
+    links = links_of(config)
+    found = await find_torrent(config, bucket, key)
+    public = configured(config, bucket, key).is_public
+    if found.private and not public:
+        why = "is private, and has no magnet link: make a torrent with --for NAME"
+        raise ConfigError([f"{bucket}/{key}: {why}"])
+    return links.magnet(found, public=public)
+
+
+def _told(found: Torrent) -> str:
+    return f"{found.info_hash}, {rounded_size(found.pinned.size)}, metainfo from {found.rung}"
+
+
+def _write_file(path: Path, data: bytes, mode: int) -> None:
+    """Write a file; a new one gets `mode`, less the umask."""
+    with open(path, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+        file.write(data)
 
 
 async def find_torrent(config: Config, bucket: str, key: str) -> Torrent:

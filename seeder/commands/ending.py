@@ -1,0 +1,71 @@
+"""How a command ends: errors become lines on stderr, and an exit code."""
+
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import NoReturn
+
+import click
+import trio
+
+from seeder.commands.links import links_of
+from seeder.config.load import load
+from seeder.config.sections import Config
+from seeder.errors import ConfigError, SeederError
+
+FAILED, UNUSABLE = 1, 2
+INTERRUPTED = 128 + 2  # as a shell has it for SIGINT
+
+
+def complain_plainly(text: str) -> None:
+    """Print a line to stderr."""
+    click.echo(text, err=True)
+
+
+def fail(error: SeederError, complain: Callable[[str], None] = complain_plainly) -> NoReturn:
+    """Tell an error, each mistake of a configuration in a line, and end with its exit code."""
+    if isinstance(error, ConfigError):
+        for problem in error.problems:
+            complain(problem)
+        sys.exit(UNUSABLE)
+    complain(str(error))
+    sys.exit(FAILED)
+
+
+def load_or_fail(
+    path: Path | None, instance: str | None, complain: Callable[[str], None] = complain_plainly
+) -> Config:
+    """Return a configuration by which a node could run; else the command ends."""
+    try:
+        config = load(path, instance)
+        links_of(config)
+    except ConfigError as error:
+        fail(error, complain)
+    return config
+
+
+def run_or_fail(
+    main: Callable[[], Awaitable[None]], complain: Callable[[str], None] = complain_plainly
+) -> None:
+    """Run `main` on trio; an error becomes a line and an exit code."""
+    try:
+        trio.run(main)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except SeederError as error:
+        fail(error, complain)
+    except BaseExceptionGroup as group:
+        if group.subgroup(KeyboardInterrupt) is not None:
+            sys.exit(INTERRUPTED)
+        ours, others = group.split(SeederError)
+        if others is not None or ours is None:
+            raise
+        fail(_first(ours), complain)
+
+
+def _first(group: BaseExceptionGroup[SeederError]) -> SeederError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, SeederError)
+    return error

@@ -1,0 +1,88 @@
+"""Options that several commands have, and what is read from options; click.BadParameter."""
+
+import os
+from pathlib import Path
+
+import click
+
+from seeder.config.environment import names_keys
+from seeder.config.instances import is_instance
+from seeder.config.sections import Config
+from seeder.tracker.passkeys import check_holder
+from seeder.units import MINUTE, parse_moment, parse_time
+
+
+def _file_or_variables(
+    context: click.Context, option: click.Parameter, path: Path | None
+) -> Path | None:
+    if path is None and not context.resilient_parsing and not names_keys(os.environ):
+        hint = "Without a file, its keys are set in the environment, as SEEDER_SECTION__KEY."
+        raise click.MissingParameter(hint, context, option)
+    return path
+
+
+config_option = click.option(
+    "-c",
+    "--config",
+    "path",
+    envvar="SEEDER_CONFIG",
+    type=click.Path(path_type=Path),
+    callback=_file_or_variables,
+    help="The TOML file that says what to publish; SEEDER_SECTION__KEY in the environment is one of"
+    " its keys.",
+)
+name_argument = click.argument("name", metavar="BUCKET/KEY")
+
+
+def _checked_instance(
+    _context: click.Context, _option: click.Parameter, name: str | None
+) -> str | None:
+    if name is None or is_instance(name):
+        return name
+    raise click.BadParameter(f"{name!r}: want up to 64 letters, digits, - _ and dots, such as 1")
+
+
+instance_option = click.option(
+    "--instance",
+    metavar="NAME",
+    envvar="SEEDER_INSTANCE",
+    callback=_checked_instance,
+    help="What %i stands for in the file, where several nodes run by it.",
+)
+
+
+def parsed_moment(text: str | None, option: str, now: float) -> float | None:
+    """Return the moment (Unix s) that an option names, None without one."""
+    try:
+        return None if text is None else parse_moment(text, now)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}: {error}", param_hint=option) from error
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return bucket and key."""
+    bucket, slash, key = name.partition("/")
+    if not bucket or not slash:  # the bundle of a whole bucket has no key
+        raise click.BadParameter(f"{name!r}: want BUCKET/KEY", param_hint="BUCKET/KEY")
+    return bucket, key
+
+
+def parsed_validity(text: str | None, config: Config) -> float:
+    """Return for how many seconds a passkey is good: --valid, or as the configuration says."""
+    if text is None:
+        return config.tracker.passkey_valid
+    try:
+        seconds = parse_time(text)
+        if seconds < MINUTE:
+            raise ValueError("want a minute at least")
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}: {error}", param_hint="--valid") from error
+    return seconds
+
+
+def checked_holder(name: str, hint: str) -> None:
+    """Check the name of a holder of passkeys that an option or argument (`hint`) has."""
+    try:
+        check_holder(name)
+    except ValueError as error:
+        raise click.BadParameter(f"{name!r}: {error}", param_hint=hint) from error
