@@ -2,6 +2,7 @@
 
 import io
 import logging
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -31,16 +32,21 @@ def gate(clock: Clock) -> FloodGate:
 @pytest.fixture
 def lines(gate: FloodGate) -> Iterator[io.StringIO]:
     stream = io.StringIO()
+    mine = threading.get_ident()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    # What threads of earlier tests still log, and libraries, is no line of this one.
+    handler.addFilter(lambda record: record.thread == mine)
     handler.addFilter(gate.lets_through)
-    root = logging.getLogger()
-    before = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
+    ours = logging.getLogger("seeder")
+    before = ours.level, ours.propagate
+    ours.addHandler(handler)
+    ours.setLevel(logging.DEBUG)
+    ours.propagate = False
     yield stream
-    root.removeHandler(handler)
-    root.setLevel(before)
+    ours.removeHandler(handler)
+    ours.setLevel(before[0])
+    ours.propagate = before[1]
 
 
 def opened(count: int, name: str = PEERS, level: int = logging.INFO) -> None:
