@@ -114,7 +114,9 @@ def list_keys(configs: Sequence[Config], *, as_json: bool, show: Callable[[str],
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         show("  ".join(cells).rstrip())
-    show(f"{counted(len(keys), 'passkey')}; what was sent by name: seeder report --by name")
+    # A name that was revoked without a passkey has a row, too.
+    made = sum(key.made is not None for key in keys)
+    show(f"{counted(made, 'passkey')}; what was sent by name: seeder report --by name")
 
 
 def _keys(register: Register, seen: Mapping[str, int], now: float) -> Iterator[ListedKey]:

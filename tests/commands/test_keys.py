@@ -139,6 +139,8 @@ async def test_a_name_that_is_not_known_is_asked_about(private: Site) -> None:
         ("alice", "good"),
         ("zebedee", "revoked"),
     ]
+    listed = await run("keys", "list", "-c", private.path)
+    assert listed.stdout.splitlines()[-1].startswith("1 passkey; ")
     assert (await run("keys", "revoke", "-c", private.path, "a\n")).exit_code == 2
 
 
