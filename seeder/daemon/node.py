@@ -5,7 +5,7 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Container, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -182,7 +182,7 @@ async def open_node(
         ) as foundation,
         _shared(swarms, foundation) as exchange,
         _shared_passkeys(passkeys, foundation),
-        SwarmFile(swarms, config.state_directory / SWARMS).remembered(),
+        SwarmFile(swarms, config.state_directory / SWARMS, clock=_time_of(foundation)).remembered(),
         trio.open_nursery() as nursery,
     ):
         accounts.split = foundation.split
@@ -348,6 +348,14 @@ async def _shared(swarms: Swarms, foundation: Foundation) -> AsyncIterator[Swarm
     exchange = foundation.cluster.share(swarms)
     async with running(exchange.run):
         yield exchange
+
+
+def _time_of(foundation: Foundation) -> Callable[[], float]:
+    """Return what tells how long we were down (Unix s): ours may be set meanwhile."""
+    if foundation.cluster is None:
+        return time.time
+    clock = foundation.cluster.clock
+    return lambda: clock.now() / 1e6
 
 
 @asynccontextmanager

@@ -37,7 +37,8 @@ _FORMAT = 2
 class SwarmFile:
     """Restores the swarms of the last run from `path`, and saves those of this one there.
 
-    `clock` is the wall clock (Unix s): how long we were down counts as silence of the peers.
+    `clock` is the wall clock (Unix s), or that of all nodes: how long we were down counts as
+    silence of the peers.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class SwarmFile:
 
         What can't be read or written is a line in the log.
         """
-        await trio.to_thread.run_sync(self._restore, trio.current_time())
+        await trio.to_thread.run_sync(self._restore, trio.current_time(), self._clock())
         async with running(self._run):
             yield
 
@@ -103,7 +104,7 @@ class SwarmFile:
         with storage_errors(self._path, "written"):
             replace_file(self._path, parts, durable=True)
 
-    def _restore(self, now: float) -> None:
+    def _restore(self, now: float, wall: float) -> None:
         try:
             data = read_file(self._path, _LARGEST)
             if data is None:
@@ -115,12 +116,12 @@ class SwarmFile:
                 raise ValueError("its first line has no end")
             header = parse_json(first)
             if isinstance(header, list):
-                elapsed = self._clock() - self._path.stat().st_mtime
+                elapsed = wall - self._path.stat().st_mtime
                 self._swarms.restore(header, now, elapsed=max(0.0, elapsed))
                 return
             if header["swarms"] != _FORMAT:
                 raise ValueError("another version wrote it")
-            elapsed = max(0.0, self._clock() - header["at"])
+            elapsed = max(0.0, wall - header["at"])
         except OSError as error:
             self._lose(f"it can't be read: {error.strerror}")
         except (ValueError, KeyError, TypeError) as error:

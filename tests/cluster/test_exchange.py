@@ -1,6 +1,8 @@
 """The swarms of all nodes are one: whoever announces anywhere is known everywhere, once."""
 
 import signal
+import time
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +15,8 @@ from seeder.cluster.store import StreamEntry
 from seeder.errors import StoreAway
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent
-from tests.cluster.support import POLICY, MakeTracker, Tracker, until
+from tests.cluster.support import POLICY, Counts, MakeTracker, Tracker, until
+from tests.support.passkeys import Keys
 from tests.support.redis import RedisServer
 
 ONE, OTHER = InfoHash(b"1" * 20), InfoHash(b"2" * 20)
@@ -82,6 +85,55 @@ async def test_a_client_that_goes_from_node_to_node_claims_each_byte_once(
         node.announce(ONE, 1, event, left=1000 - 100 * step, downloaded=100 * step)
     await until(lambda: b.counts[ONE].completions + a.counts[ONE].completions == 1)
     assert a.counts[ONE].claimed + b.counts[ONE].claimed == 1000
+
+
+async def test_what_holders_claim_at_several_nodes_counts_once_by_name(
+    tracker: MakeTracker,
+) -> None:
+    a, b = await pair(tracker)
+    sums: Counter[str] = Counter()
+
+    class Names:
+        def announced(
+            self, holder: str, *, uploaded: int, downloaded: int, completed: bool
+        ) -> None:
+            sums.update({f"{holder} up": uploaded, f"{holder} down": downloaded, holder: completed})
+
+    keys = Keys(Names(), now=time.time())
+    for each in (a, b):
+        each.swarms.holders = keys.holders
+        each.swarms.open(OTHER, size=1000, claims=Counts(), private=True)
+    await until(lambda: not (a.exchange._journal.opened or b.exchange._journal.opened))
+    passkeys = [keys.make(f"n{client}", OTHER, issued=int(keys.now)) for client in range(8)]
+
+    def claim(client: int, node: Tracker, event: AnnounceEvent, done: int) -> None:
+        node.announce(
+            OTHER,
+            client,
+            event,
+            left=1000 - done,
+            downloaded=done,
+            uploaded=3 * done,
+            passkey=passkeys[client],
+        )
+
+    for client in range(8):
+        claim(client, (a, b)[client % 2], STARTED, 0)
+    await until(lambda: len(a.clients(OTHER)) == len(b.clients(OTHER)) == 8)
+    for client in range(8):
+        # The second one may hear of the first one's words before, after, or in between.
+        for step, done in enumerate((100, 300, 600)):
+            claim(client, (a, b)[(client + step) % 2], AnnounceEvent.NONE, done)
+        await trio.sleep(0.01 * (client % 3))
+        claim(client, b, COMPLETED, 1000)
+        claim(client, a, COMPLETED, 1000)
+        claim(client, b, STOPPED, 1000)
+    await until(lambda: sum(sums[f"n{client}"] for client in range(8)) == 8)
+    await until(lambda: a.exchange.untold == b.exchange.untold == 0)
+    await trio.sleep(0.3)
+    for client in range(8):
+        name = f"n{client}"
+        assert (sums[name], sums[f"{name} down"], sums[f"{name} up"]) == (1, 1000, 3000)
 
 
 async def test_a_node_that_starts_finds_all_and_counts_nothing_again(

@@ -204,7 +204,7 @@ async def test_a_flipped_bit_never_makes_another_peer(tmp_path: Path) -> None:
         flipped[at] ^= 1 << at % 8
         path.write_bytes(flipped)
         swarms = make_swarms()
-        SwarmFile(swarms, path, clock=lambda: 1e9)._restore(0.0)
+        SwarmFile(swarms, path)._restore(0.0, 1e9)
         listed = {
             bytes.fromhex(str(peer[0]))[:4] for row in swarms.export(0.0) for peer in row["peers"]
         }
