@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT
 from seeder.torrent.info import InfoHash
 from seeder.torrent.layout import SHA1_LENGTH
-from seeder.tracker.announce import MOST_KEY_BYTES, PEER_ID_LENGTH, AnnounceEvent
+from seeder.tracker.announce import LARGEST_COUNT, MOST_KEY_BYTES, PEER_ID_LENGTH, AnnounceEvent
 from seeder.tracker.journal import SharedPeer, SharedVisit
 from seeder.tracker.passkeys import Passkey, check_holder
 
@@ -34,7 +34,6 @@ _EVENTS = (
     AnnounceEvent.STOPPED,
 )
 _EVENT_SHIFT, _EVENT_MASK = 4, 3
-_LARGEST = 2**64 - 1
 _MOST_COMPLETED = 2**31 - 1
 """What a scrape by UDP has room for."""
 
@@ -56,12 +55,12 @@ def pack(peer: SharedPeer, at: Callable[[float], int]) -> bytes:
         + peer.counted * _COUNTED
         + (event << _EVENT_SHIFT)
     )
-    downloaded = min(peer.downloaded, _LARGEST)
+    downloaded = min(peer.downloaded, LARGEST_COUNT)
     head = _HEAD.pack(max(0, at(peer.seen)), flags, downloaded, peer.peer_id)
     if peer.passkey is None:
         return head + peer.key
     holder, issued, expires = peer.passkey
-    uploaded = min(peer.uploaded, _LARGEST)
+    uploaded = min(peer.uploaded, LARGEST_COUNT)
     more = _PASSKEY.pack(len(peer.key), issued, expires, uploaded)
     return head + more + peer.key + holder.encode()
 
@@ -92,7 +91,8 @@ def unpack(name: bytes, value: bytes, moment: Callable[[int], float]) -> SharedP
         peer_id,
         key,
         moment(seen),
-        downloaded,
+        # Earlier versions wrote larger ones.
+        min(downloaded, LARGEST_COUNT),
         event,
         bool(flags & _COMPLETE),
         bool(flags & _WANTS_NOTHING),
@@ -111,7 +111,7 @@ def _unpack_passkey(data: bytes) -> tuple[bytes, Passkey, int]:
     length, issued, expires, uploaded = _PASSKEY.unpack_from(data)
     stop = _PASSKEY.size + length
     passkey = Passkey(check_holder(data[stop:].decode()), issued, expires)
-    return data[_PASSKEY.size : stop], passkey, uploaded
+    return data[_PASSKEY.size : stop], passkey, min(uploaded, LARGEST_COUNT)
 
 
 def join(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -59,7 +59,7 @@ from seeder.torrent.catalog import Catalog, Torrent
 from seeder.torrent.info import InfoHash
 from seeder.tracker.datagrams import ConnectionIds
 from seeder.tracker.holders import Holders
-from seeder.tracker.swarm import SwarmPolicy
+from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from seeder.upload.plans import SuperSeeds
 from seeder.upload.uploads import Uploads

@@ -27,7 +27,8 @@ MOST_KEY_BYTES = 64
 """Of a client's `key`; the rest is cut off."""
 MOST_PARAMETERS = 64
 MOST_SCRAPED = 64
-LARGEST_COUNT = 2**64 - 1
+LARGEST_COUNT = 2**63 - 1
+"""Bytes: what counters, databases and other programs that read our JSON can have in 64 bits."""
 LONGEST_REASON = 500
 """Bytes of UTF-8."""
 
@@ -77,6 +78,24 @@ class AnnounceRequest(NamedTuple):
     uploaded: int = 0
     passkey: bytes = b""
     """What follows /announce/ in the URL; only private swarms look at it."""
+
+
+def wants_nothing(request: AnnounceRequest) -> bool:
+    """Tell whether a client is a seed, or a partial seed (BEP 21)."""
+    return request.left == 0 or request.event is AnnounceEvent.PAUSED
+
+
+def may_lack_metadata(request: AnnounceRequest) -> bool:
+    """Tell whether a client may have only a magnet link: aria2 then says that it lacks 0 bytes.
+
+    It says so in each announce until it has the metadata. A seed that had all before it started
+    says the same; hearing of a peer in vain costs it little.
+    """
+    return (
+        request.left == request.downloaded == 0
+        and request.event is not AnnounceEvent.COMPLETED
+        and request.event is not AnnounceEvent.PAUSED
+    )
 
 
 class AnnounceReply(NamedTuple):
@@ -204,7 +223,7 @@ def client_key(written: bytes) -> bytes:
 
 
 def _count(value: bytes) -> int:
-    """Return a byte count, saturating at 64 bits; 0 if it is absent, negative or not a number."""
+    """Return a byte count, at most LARGEST_COUNT; 0 if it is absent, negative or not a number."""
     if not value.isdigit():
         return 0
     if len(value) > _MOST_DIGITS:

@@ -6,13 +6,9 @@ No I/O.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from math import inf
 from operator import sub
-from typing import Protocol
 
-from seeder.net.addresses import Networks, is_v6, network_of, networks_of
-from seeder.net.shares import Shares
 from seeder.tracker.announce import (
     LARGEST_COUNT,
     PEER_ID_LENGTH,
@@ -20,133 +16,27 @@ from seeder.tracker.announce import (
     AnnounceRequest,
 )
 from seeder.tracker.belief import Belief
+from seeder.tracker.counters import ClaimCounter, ClaimsOfGroup, GroupCounter
 from seeder.tracker.journal import SharedPeer
+from seeder.tracker.past import PastRoom
 from seeder.tracker.saved import Counted, SavedSession
+from seeder.tracker.sessions import (
+    COMPLETED,
+    UNKNOWN,
+    UNSURE,
+    Sessions,
+    key_of,
+    session_name,
+)
 
 CLOCKS_DIFFER = 1.0
 """Seconds by which what another node heard must be later to be the beginning of another download:
 the clocks of two nodes don't agree to the millisecond."""
 _COMPLETIONS, _BYTES = range(2)
-_KEYED, _KEYLESS = b"k", b"@"
-
-
-class ClaimCounter(Protocol):
-    """Counts what peers claim; the ledger's account of an object does."""
-
-    def delivered_claimed(self, count: int) -> None:
-        """Add `count` bytes that a peer says it received."""
-
-    def completed(self) -> None:
-        """Add one peer that says it has everything."""
-
-
-class ClaimsOfGroup(Protocol):
-    """Counts what the peers of a group of addresses claim; the ledger does."""
-
-    def claimed(self, *, downloaded: int = 0, uploaded: int = 0) -> None:
-        """Add bytes that a peer says it has received, and sent."""
-
-
-class GroupCounter(Protocol):
-    """Gives where claims are counted by group."""
-
-    def at(self, address: bytes) -> ClaimsOfGroup | None:
-        """Return where those of a packed address are; None: nowhere."""
-
-
-@dataclass(slots=True, eq=False)
-class ClientSession:
-    """One run of one client, whatever addresses it announces from.
-
-    Its name is its peer id and its key. A client without a key is known by its peer id at its
-    address alone: peer ids are no secret.
-    """
-
-    name: bytes
-    downloaded: int
-    """The highest `downloaded` seen in this download, in bytes."""
-    seen: float
-    claimed: int = 0
-    """Bytes of this download that were looked at, whether they were believed or not."""
-    completed: bool = False
-    unsure: bool = False
-    """Whether an earlier run may have counted more of it: in this one it hasn't announced, or only
-    as a seed."""
-    listed: int = 0
-    """Its peers that are listed."""
-    endpoint: bytes = b""
-    """Where it last announced from by IPv4, as a compact endpoint; empty if it didn't."""
-    endpoint6: bytes = b""
-    """The same by IPv6."""
-    uploaded: int = -1
-    """The last `uploaded` seen, in bytes; -1 before there is one, or if nobody asks for it."""
-
-    @property
-    def peer_id(self) -> bytes:
-        return self.name[:PEER_ID_LENGTH]
-
-    @property
-    def key(self) -> bytes:
-        """The client's secret, empty if it has none."""
-        name = self.name
-        return name[PEER_ID_LENGTH + 1 :] if name[PEER_ID_LENGTH:].startswith(_KEYED) else b""
-
-    def note_endpoint(self, endpoint: bytes) -> None:
-        """Remember where the client announced from, by address family."""
-        if is_v6(endpoint):
-            self.endpoint6 = endpoint
-        else:
-            self.endpoint = endpoint
-
-    def former_endpoint(self, endpoint: bytes) -> bytes:
-        """Return where the client last announced from by the family of `endpoint`, or b""."""
-        return self.endpoint6 if is_v6(endpoint) else self.endpoint
-
-
-def session_name(peer_id: bytes, key: bytes, endpoint: bytes) -> bytes:
-    """Return the name of the session of a client that announces from a compact endpoint."""
-    if key:
-        return peer_id + _KEYED + key
-    return peer_id + _KEYLESS + network_of(endpoint[:-2])
-
-
-class PastRoom:
-    """Room for the sessions of all swarms whose peers aren't listed any more, by network."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._shares: Shares[tuple[Claims, ClientSession]] = Shares(_networks_of_past)
-
-    def __len__(self) -> int:
-        return len(self._shares)
-
-    def take(self, claims: "Claims", session: ClientSession) -> bool:
-        """Take a place, that of another in the largest network if need be; False if none is to be
-        had."""
-        newcomer = (claims, session)
-        if len(self._shares) >= self._limit:
-            rivals = self._shares.rivals(_networks_of_past(newcomer))
-            if not rivals:
-                return False
-            other, oldest = next(iter(rivals))
-            other.forget(oldest)
-        self._shares.add(newcomer)
-        return True
-
-    def give_back(self, claims: "Claims", session: ClientSession) -> None:
-        """Free a place that was taken."""
-        self._shares.remove((claims, session))
-
-
-def _networks_of_past(past: "tuple[Claims, ClientSession]") -> Networks:
-    session = past[1]
-    address = (session.endpoint or session.endpoint6)[:-2]
-    # What an earlier run didn't tell the address of is one network.
-    return networks_of(address) if address else (b"", b"")
 
 
 class Claims:
-    """The sessions of a swarm, by name.
+    """The sessions of a swarm; see `seeder.tracker.sessions` for their numbers.
 
     `downloaded` is the client's own running total. Only its growth is counted, not what it was at
     first sight, and in one download no more than the object's size. A client that announces by
@@ -186,14 +76,22 @@ class Claims:
         """Completions and bytes that the account has beyond what the adopted sessions know of."""
         self._told = [counted.completed, counted.claimed or 0]
         """What the account has been told in all."""
-        self._sessions: dict[bytes, ClientSession] = {}
-        self._past: dict[bytes, ClientSession] = {}
-        """Those without a listed peer, in the order in which they lost the last."""
+        self._sessions: Sessions | None = None
+        """None if there are none: most torrents have no client at a time."""
+        self._past: dict[bytes, None] = {}
+        """The names of those without a listed peer, in the order in which they lost the last."""
         self._lost_at = -inf
         """When a session was last seen that was forgotten for lack of room."""
 
     def __len__(self) -> int:
-        return len(self._sessions)
+        return 0 if self._sessions is None else len(self._sessions)
+
+    @property
+    def sessions(self) -> Sessions:
+        """The sessions; made if there are none yet."""
+        if self._sessions is None:
+            self._sessions = Sessions()
+        return self._sessions
 
     @property
     def counted(self) -> Counted:
@@ -207,90 +105,108 @@ class Claims:
         self._owed = [0, 0]
         self._told = [counted.completed, counted.claimed or 0]
 
-    def find(self, request: AnnounceRequest, endpoint: bytes) -> ClientSession | None:
-        """Return the session that an announce from `endpoint` belongs to."""
-        return self._sessions.get(session_name(request.peer_id, request.key, endpoint))
+    def find(self, request: AnnounceRequest, endpoint: bytes) -> int:
+        """Return the session that an announce from `endpoint` belongs to; -1 if it is unknown."""
+        if self._sessions is None:
+            return -1
+        return self._sessions.find(session_name(request.peer_id, request.key, endpoint))
+
+    def last_endpoint(self, name: bytes) -> bytes:
+        """Return where the session of a name was listed last; b"" if that is unknown."""
+        return self.sessions.last_endpoint(self.sessions.find(name))
 
     def note(
-        self, request: AnnounceRequest, endpoint: bytes, now: float
-    ) -> tuple[ClientSession, bool]:
-        """Count what is new in an announce; return its session and whether it just completed."""
-        key = request.key
-        if key:
-            # As `session_name` has it; a call is dear here.
-            name = request.peer_id + _KEYED + key
-        else:
-            name = session_name(request.peer_id, key, endpoint)
-        session = self._sessions.get(name)
-        if session is None:
-            session = ClientSession(name, request.downloaded, now, unsure=True)
+        self, request: AnnounceRequest, endpoint: bytes, now: float, peer: int = -1
+    ) -> tuple[int, bool]:
+        """Count what is new in an announce; return its session and whether it just completed.
+
+        `peer` is who is listed at the endpoint, if anybody is.
+        """
+        sessions = self._sessions
+        if sessions is None:
+            sessions = self.sessions
+        name = session_name(request.peer_id, request.key, endpoint)
+        number = sessions.of_peer[peer] if peer >= 0 else -1
+        downloaded = request.downloaded
+        if number < 0 or not sessions.is_named(number, name):
+            number = sessions.find_or_add(name, min(downloaded, LARGEST_COUNT), now)
+        if number < 0:
+            number = len(sessions.flags) - 1
             # If one was lost that could be known still, this may be that one.
-            session.completed = request.downloaded > 0 and now - self._lost_at < self._memory
-            self._sessions[name] = session
-        session.seen = now
-        if request.downloaded != session.downloaded:
-            self._count(session, request, endpoint, now)
-        if self.by_group is not None and request.uploaded != session.uploaded:
-            self._count_upload(session, request, self.by_group.at(endpoint[:-2]))
-        unsure = session.unsure
-        if request.left or request.event is AnnounceEvent.COMPLETED:
+            if downloaded > 0 and now - self._lost_at < self._memory:
+                sessions.flags[number] |= COMPLETED
+        else:
+            sessions.seen[number] = now
+            if downloaded != sessions.downloaded[number]:
+                self._count(number, request, endpoint, now)
+        if self.by_group is not None and request.uploaded != sessions.uploaded[number]:
+            self._count_upload(number, request, self.by_group.at(endpoint[:-2]))
+        flags, event = sessions.flags[number], request.event
+        unsure = flags & UNSURE > 0
+        if unsure and (request.left or event is AnnounceEvent.COMPLETED):
             # Who lacks something hasn't completed before; a seed may have, in an earlier run.
-            session.unsure = False
-        if request.event is not AnnounceEvent.COMPLETED or session.completed:
-            return session, False
-        return session, self._complete(session, request, endpoint, now, unsure)
+            sessions.flags[number] = flags & ~UNSURE
+        if event is not AnnounceEvent.COMPLETED or flags & COMPLETED:
+            return number, False
+        return number, self._complete(number, request, endpoint, now, unsure)
 
     def _complete(
-        self,
-        session: ClientSession,
-        request: AnnounceRequest,
-        endpoint: bytes,
-        now: float,
-        unsure: bool,
+        self, number: int, request: AnnounceRequest, endpoint: bytes, now: float, unsure: bool
     ) -> bool:
         """Count that a session says it has completed; return whether that is counted now."""
-        if self._counts is not None and not self._counts(session.name):
+        sessions = self.sessions
+        if self._counts is not None and not self._counts(sessions.name(number)):
             return False
         if unsure and self._take_owed(_COMPLETIONS, 1):
-            session.completed = True
+            sessions.flags[number] |= COMPLETED
             return False
         downloaded = request.left == 0 and (request.downloaded > 0 or not self.size)
         if downloaded and self._belief.admit_completion(endpoint[:-2], now):
-            session.completed = True
+            sessions.flags[number] |= COMPLETED
             self._told[_COMPLETIONS] += 1
             self.account.completed()
-        return session.completed
+            return True
+        return False
 
-    def hear(self, session: ClientSession, told: SharedPeer, now: float, *, fresh: bool) -> bool:
+    def hear(self, number: int, told: SharedPeer, now: float, *, fresh: bool) -> bool:
         """Take in what another node was told of a session; return whether it completed just now.
 
         Of what isn't `fresh`, nothing is counted.
         """
-        request, later = told.request(), told.seen > session.seen + CLOCKS_DIFFER
-        session.seen = max(session.seen, told.seen)
-        session.completed |= told.counted
+        sessions, request = self.sessions, told.request()
+        later = told.seen > sessions.seen[number] + CLOCKS_DIFFER
+        sessions.seen[number] = max(sessions.seen[number], told.seen)
+        if told.counted:
+            sessions.flags[number] |= COMPLETED
+        before = sessions.downloaded[number]
         if not fresh:
-            session.downloaded = max(session.downloaded, told.downloaded)
+            sessions.downloaded[number] = max(before, min(told.downloaded, LARGEST_COUNT))
             return False
-        if told.downloaded > session.downloaded or (later and told.downloaded < session.downloaded):
-            self._count(session, request, told.endpoint, now)
-        if not told.completes or session.completed:
+        if told.downloaded > before or (later and told.downloaded < before):
+            self._count(number, request, told.endpoint, now)
+        flags = sessions.flags[number]
+        if not told.completes or flags & COMPLETED:
             return False
-        unsure, session.unsure = session.unsure, False
-        return self._complete(session, request, told.endpoint, now, unsure)
+        sessions.flags[number] = flags & ~UNSURE
+        return self._complete(number, request, told.endpoint, now, flags & UNSURE > 0)
 
-    def _count(
-        self, session: ClientSession, request: AnnounceRequest, endpoint: bytes, now: float
-    ) -> None:
-        growth = request.downloaded - session.downloaded
+    def set_unsure(self, number: int, unsure: bool) -> None:
+        """Set whether an earlier run may have counted more of a session."""
+        flags = self.sessions.flags
+        flags[number] = (flags[number] & ~UNSURE) + UNSURE * unsure
+
+    def _count(self, number: int, request: AnnounceRequest, endpoint: bytes, now: float) -> None:
+        sessions, downloaded = self.sessions, min(request.downloaded, LARGEST_COUNT)
+        growth = downloaded - sessions.downloaded[number]
         if growth > 0:
-            session.downloaded = request.downloaded
-            counted = min(growth, self.size - session.claimed)
+            sessions.downloaded[number] = downloaded
+            before = sessions.claimed[number]
+            counted = min(growth, self.size - before)
             if counted > 0:
-                session.claimed += counted
-                if session.unsure:
+                sessions.claimed[number] = before + counted
+                if sessions.flags[number] & UNSURE:
                     counted -= self._take_owed(_BYTES, counted)
-                if self._counts is not None and not self._counts(session.name):
+                if self._counts is not None and not self._counts(sessions.name(number)):
                     return
                 copies = counted / self.size
                 if counted and self._belief.admit_copies(endpoint[:-2], copies, now):
@@ -298,8 +214,8 @@ class Claims:
                     self.account.delivered_claimed(counted)
                     self._count_by_group(endpoint[:-2], counted)
         elif growth < 0 and request.event is AnnounceEvent.STARTED:
-            session.downloaded = request.downloaded
-            session.claimed = 0
+            sessions.downloaded[number] = downloaded
+            sessions.claimed[number] = 0
 
     def _count_by_group(self, address: bytes, downloaded: int) -> None:
         counts = None if self.by_group is None else self.by_group.at(address)
@@ -308,18 +224,20 @@ class Claims:
             self._uploads_left += downloaded
 
     def _count_upload(
-        self, session: ClientSession, request: AnnounceRequest, counts: ClaimsOfGroup | None
+        self, number: int, request: AnnounceRequest, counts: ClaimsOfGroup | None
     ) -> None:
         """Count by group what a client says that it sent since its last announce.
 
         Whatever was sent was received, too: all together can have sent no more than what they say
         that they received, and what each may have received since it announced.
         """
-        before, session.uploaded = session.uploaded, request.uploaded
-        growth = request.uploaded - before
-        if before < 0 or growth <= 0 or counts is None:
+        sessions, uploaded = self.sessions, min(request.uploaded, LARGEST_COUNT)
+        before = sessions.uploaded[number]
+        sessions.uploaded[number] = uploaded
+        growth = uploaded - before
+        if before == UNKNOWN or growth <= 0 or counts is None:
             return
-        most = self._uploads_left + self.size * len(self._sessions)
+        most = self._uploads_left + self.size * len(sessions)
         counted = min(growth, most)
         if counted > 0:
             self._uploads_left -= counted
@@ -331,70 +249,102 @@ class Claims:
         self._owed[kind] -= owed
         return owed
 
-    def attach(self, session: ClientSession, endpoint: bytes) -> None:
-        """Note that a peer of the session is listed."""
-        if not session.listed and self._past.pop(session.name, None) is not None:
-            self._room.give_back(self, session)
-        session.listed += 1
-        session.note_endpoint(endpoint)
+    # -- whose peers are listed
 
-    def detach(self, session: ClientSession, now: float) -> None:
-        """Note that a peer of the session isn't listed any more; with the last it is past."""
-        session.listed -= 1
-        if session.listed:
-            return
-        session.seen = now
-        if self._room.take(self, session):
-            self._past[session.name] = session
-        else:
-            self._lose(session)
+    def attach(self, number: int, peer: int, endpoint: bytes) -> None:
+        """Note that a peer of a session is listed, by its number."""
+        sessions = self._sessions
+        assert sessions is not None
+        if self._past and not sessions.is_listed(number):
+            name = sessions.name(number)
+            if name in self._past:
+                del self._past[name]
+                self._room.give_back(self, name)
+        sessions.attach(number, peer, endpoint)
 
-    def drop(self, session: ClientSession) -> None:
+    def move(self, peer: int, number: int, endpoint: bytes, now: float) -> None:
+        """Note that a listed peer is another session's from now on.
+
+        The former one is past if that was its last; numbers of sessions may be others then.
+        """
+        sessions = self.sessions
+        former = sessions.detach(peer)
+        self.attach(number, peer, endpoint)
+        if not sessions.is_listed(former):
+            sessions.seen[former] = now
+            self._retire(sessions.name(former))
+
+    def detach(self, peer: int, now: float) -> None:
+        """Note that a peer is taken off the list; with the last one its session is past."""
+        sessions = self.sessions
+        number = sessions.detach(peer)
+        sessions.renumber_last_peer(peer)
+        if not sessions.is_listed(number):
+            sessions.seen[number] = now
+            self._retire(sessions.name(number))
+
+    def drop(self, peer: int) -> None:
         """Note that a peer has been silent for too long; with the last the session is, too."""
-        session.listed -= 1
-        if not session.listed:
-            del self._sessions[session.name]
+        sessions = self.sessions
+        number = sessions.detach(peer)
+        sessions.renumber_last_peer(peer)
+        if not sessions.is_listed(number):
+            sessions.remove(number)
 
-    def forget(self, session: ClientSession) -> None:
+    def _retire(self, name: bytes) -> None:
+        """Keep a session without listed peers if there is room."""
+        if self._room.take(self, name):
+            self._past[name] = None
+        else:
+            self._lose(name)
+
+    def forget(self, name: bytes) -> None:
         """Give up the place of a past session to another one."""
-        del self._past[session.name]
-        self._room.give_back(self, session)
-        self._lose(session)
+        del self._past[name]
+        self._room.give_back(self, name)
+        self._lose(name)
 
-    def _lose(self, session: ClientSession) -> None:
-        del self._sessions[session.name]
-        self._lost_at = max(self._lost_at, session.seen)
+    def _lose(self, name: bytes) -> None:
+        sessions = self.sessions
+        number = sessions.find(name)
+        self._lost_at = max(self._lost_at, sessions.seen[number])
+        sessions.remove(number)
 
-    def expire(self, oldest: float) -> None:
-        """Forget the past sessions last seen before `oldest`."""
-        gone = []
-        for session in self._past.values():
-            if session.seen >= oldest:
+    def expire(self, oldest: float, most: int) -> int:
+        """Forget the past sessions last seen before `oldest`, `most` of them; return how many."""
+        if self._sessions is None:
+            return 0
+        sessions = self._sessions
+        gone: list[bytes] = []
+        for name in self._past:
+            if len(gone) >= most or sessions.seen[sessions.find(name)] >= oldest:
                 break
-            gone.append(session)
-        for session in gone:
-            del self._past[session.name]
-            del self._sessions[session.name]
-            self._room.give_back(self, session)
+            gone.append(name)
+        for name in gone:
+            del self._past[name]
+            self._room.give_back(self, name)
+            sessions.remove(sessions.find(name))
+        if not len(sessions):
+            self._sessions = None
+        return len(gone)
 
-    def clear(self) -> None:
-        """Forget every session."""
-        for session in self._past.values():
-            self._room.give_back(self, session)
-        self._past.clear()
-        self._sessions.clear()
+    # -- what survives a restart
 
     def export(self) -> Iterator[SavedSession]:
-        """Yield every session that there is at the first one."""
-        for session in tuple(self._sessions.values()):
+        """Yield every session that there is at the first one, as it is then."""
+        if self._sessions is None:
+            return
+        sessions = self._sessions.copy()
+        for number in range(len(sessions)):
+            name = sessions.name(number)
             yield SavedSession(
-                session.peer_id,
-                session.key,
-                session.downloaded,
-                session.claimed,
-                session.completed,
-                session.endpoint or session.endpoint6,
-                session.seen,
+                name[:PEER_ID_LENGTH],
+                key_of(name),
+                sessions.downloaded[number],
+                sessions.claimed[number],
+                sessions.flags[number] & COMPLETED > 0,
+                sessions.last_endpoint(number),
+                sessions.seen[number],
             )
 
     def adopt(self, saved: Iterable[SavedSession], counted: Counted) -> None:
@@ -410,35 +360,35 @@ class Claims:
         self._owed = [max(0, now - told) for now, told in zip(self._told, then, strict=True)]
         # A ledger may have lost what was counted last.
         self._told = list(map(max, self._told, then))
+        sessions = self.sessions
         for entry in saved:
             name = session_name(entry.peer_id, entry.key, entry.endpoint)
-            if name in self._sessions or not (entry.key or entry.endpoint):
+            if not (entry.key or entry.endpoint):
                 continue
-            session = ClientSession(
-                name, entry.downloaded, entry.seen, entry.claimed, entry.completed, unsure=True
-            )
+            if sessions.find_or_add(name, entry.downloaded, entry.seen) >= 0:
+                continue
+            number = len(sessions) - 1
+            sessions.claimed[number] = entry.claimed
+            if entry.completed:
+                sessions.flags[number] |= COMPLETED
             if entry.endpoint:
-                session.note_endpoint(entry.endpoint)
-            self._sessions[name] = session
+                sessions.note_endpoint(number, entry.endpoint)
 
-    def adopt_peer(self, peer_id: bytes, key: bytes, endpoint: bytes, seen: float) -> ClientSession:
+    def adopt_peer(self, peer_id: bytes, key: bytes, endpoint: bytes, seen: float) -> int:
         """Return the session of a peer of an earlier run; nothing it claimed then counts now."""
-        name = session_name(peer_id, key, endpoint)
-        session = self._sessions.get(name)
-        if session is None:
-            session = ClientSession(name, LARGEST_COUNT, seen, completed=True)
-            self._sessions[name] = session
-        return session
+        sessions, name = self.sessions, session_name(peer_id, key, endpoint)
+        number = sessions.find_or_add(name, LARGEST_COUNT, seen)
+        if number < 0:
+            number = len(sessions) - 1
+            sessions.flags[number] = COMPLETED
+        return number
 
     def settle(self) -> None:
         """Make the adopted sessions past that have no peer, longest unseen first."""
-        alone = [session for session in self._sessions.values() if not session.listed]
-        for session in sorted(alone, key=_seen):
-            if self._room.take(self, session):
-                self._past[session.name] = session
-            else:
-                self._lose(session)
-
-
-def _seen(session: ClientSession) -> float:
-    return session.seen
+        sessions = self.sessions
+        numbers = (number for number in range(len(sessions)) if not sessions.is_listed(number))
+        alone = sorted((sessions.seen[number], sessions.name(number)) for number in numbers)
+        for _, name in alone:
+            self._retire(name)
+        if not len(sessions):
+            self._sessions = None

@@ -1,6 +1,9 @@
 """Peers kept so that a random sample costs no more in a large swarm than in a small one. No I/O."""
 
+from array import array
 from typing import Protocol
+
+from seeder.tracker.columns import trim
 
 
 class RandomFloats(Protocol):
@@ -11,63 +14,92 @@ class RandomFloats(Protocol):
 
 
 class Crowd:
-    """Endpoints of one length in random order, so that any run of them is a random sample.
+    """Peers with endpoints of one length in random order, so that any run is a random sample.
 
-    A newcomer changes places with a random endpoint (the inside-out shuffle of Fisher and Yates), a
-    leaver's place goes to the last endpoint, and an endpoint that announces again is put elsewhere.
-    All lie in one piece of memory, so that a sample is a slice of it, in the form of the reply.
+    A newcomer changes places with a random peer (the inside-out shuffle of Fisher and Yates), a
+    leaver's place goes to the last one, and a peer that announces again is put elsewhere. All
+    endpoints lie in one piece of memory, so that a sample is a slice of it, in the form of the
+    reply.
+
+    Peers are known by their numbers, of which each is in one crowd at most.
     """
 
-    __slots__ = ("_endpoints", "_rng", "_stride", "places")
+    __slots__ = ("_endpoints", "_places", "_rng", "_stride", "numbers")
 
-    def __init__(self, stride: int, rng: RandomFloats) -> None:
-        """Make a crowd of endpoints of `stride` bytes each."""
+    def __init__(self, stride: int, rng: RandomFloats, places: "array[int]") -> None:
+        """Make a crowd of endpoints of `stride` bytes each.
+
+        `places` has an entry for each number of a peer: its place in the crowd that it is in.
+        """
         self._stride = stride
         self._rng = rng
         self._endpoints = bytearray()
-        self.places: dict[bytes, int] = {}
-        """Where each is; to be looked at only, and faster than by asking."""
+        self._places = places
+        self.numbers = array("i")
+        """Who is at each place; to be looked at only, and faster than by asking."""
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.numbers)
 
-    def __contains__(self, endpoint: bytes) -> bool:
-        return endpoint in self.places
+    def __contains__(self, number: int) -> bool:
+        # What stands in `places` may be the place in another crowd, or in none.
+        numbers, place = self.numbers, self._places[number]
+        return place < len(numbers) and numbers[place] == number
 
-    def add(self, endpoint: bytes) -> None:
-        """Take in an endpoint that isn't there."""
-        self.places[endpoint] = len(self._endpoints)
+    def add(self, number: int, endpoint: bytes) -> None:
+        """Take in a peer that isn't there."""
+        self._places[number] = len(self.numbers)
+        self.numbers.append(number)
         self._endpoints += endpoint
-        self.stir(endpoint)
+        self.stir(number, endpoint)
 
-    def stir(self, endpoint: bytes) -> None:
-        """Let an endpoint change places with a random one."""
-        endpoints, places, stride = self._endpoints, self.places, self._stride
-        here, there = places[endpoint], int(self._rng.random() * len(places)) * stride
-        other = bytes(endpoints[there : there + stride])
-        endpoints[here : here + stride] = other
+    def stir(self, number: int, endpoint: bytes) -> None:
+        """Let a peer change places with a random one."""
+        numbers, places, stride = self.numbers, self._places, self._stride
+        here, there = places[number], int(self._rng.random() * len(numbers))
+        if here == there:
+            return
+        other = numbers[there]
+        numbers[here], numbers[there] = other, number
+        places[other], places[number] = here, there
+        endpoints = self._endpoints
+        here, there = here * stride, there * stride
+        endpoints[here : here + stride] = endpoints[there : there + stride]
         endpoints[there : there + stride] = endpoint
-        places[other], places[endpoint] = here, there
 
-    def remove(self, endpoint: bytes) -> None:
-        """Let go of an endpoint that is there; KeyError otherwise."""
-        place, stride = self.places.pop(endpoint), self._stride
-        last = bytes(self._endpoints[-stride:])
-        del self._endpoints[-stride:]
-        if last != endpoint:
-            self._endpoints[place : place + stride] = last
-            self.places[last] = place
+    def remove(self, number: int, endpoint: bytes) -> None:
+        """Let go of a peer that is there; KeyError otherwise."""
+        if number not in self:
+            raise KeyError(endpoint)
+        numbers, endpoints, stride = self.numbers, self._endpoints, self._stride
+        place, last = self._places[number], numbers.pop()
+        if last != number:
+            numbers[place] = last
+            self._places[last] = place
+            endpoints[place * stride : (place + 1) * stride] = endpoints[-stride:]
+        del endpoints[-stride:]
+        trim((numbers,), len(numbers))
 
-    def discard(self, endpoint: bytes) -> None:
-        """Let go of an endpoint if it is there."""
-        if endpoint in self.places:
-            self.remove(endpoint)
+    def has(self, number: int, _endpoint: bytes) -> bool:
+        """Tell whether a peer is there."""
+        return number in self
 
-    def sample(self, count: int, *, without: bytes) -> bytes:
-        """Return up to `count` random endpoints end to end, none twice and never `without`."""
-        endpoints, stride = self._endpoints, self._stride
-        place = self.places.get(without)
-        present, total = place is not None, len(self.places)
+    def renumber(self, number: int, other: int, _endpoint: bytes) -> None:
+        """Let a peer that is there have another number, which nobody has."""
+        place = self._places[other] = self._places[number]
+        self.numbers[place] = other
+
+    def sample(self, count: int, *, without: int) -> bytes:
+        """Return up to `count` random endpoints end to end, none twice.
+
+        That of the peer `without` is never among them; -1 is nobody.
+        """
+        endpoints, stride, numbers = self._endpoints, self._stride, self.numbers
+        total, place, present = len(numbers), 0, False
+        if without >= 0:
+            # As `in` has it; a call is dear here.
+            place = self._places[without]
+            present = place < total and numbers[place] == without
         count = min(count, total - present)
         if count <= 0:
             return b""
@@ -76,9 +108,9 @@ class Crowd:
         run = endpoints[start : start + length]
         if len(run) < length:
             run += endpoints[: length - len(run)]
-        if place is None:
+        if not present:
             return bytes(run)
-        cut = (place - start) % len(endpoints)
+        cut = (place * stride - start) % len(endpoints)
         if cut + stride >= length:
             return bytes(run[: length - stride])
         del run[cut : cut + stride]

@@ -40,7 +40,7 @@ EPOCHS = 4
 _MAGIC = 0x41727101980
 _CONNECT, _ANNOUNCE, _SCRAPE, _ERROR = range(4)
 _HEAD = Struct(">QII")
-_REQUEST = Struct(">8x4xI20s20sQQQI4s4siH")
+_REQUEST = Struct(">8x4xI20s20sqqqI4s4siH")
 _CONNECTED = Struct(">IIQ")
 _REPLY = Struct(">IIIII")
 _COUNTS = Struct(">III")
@@ -159,17 +159,18 @@ def _parse_announce(connection: int, data: bytes) -> DatagramAnnounce | None:
     (transaction, info_hash, peer_id, downloaded, left, uploaded, event, _, key, numwant, port) = (
         _REQUEST.unpack_from(data)
     )
+    # As by HTTP, a negative amount says nothing.
     announce = AnnounceRequest(
         _info_hash(info_hash),
         peer_id,
         port,
-        downloaded,
-        left,
+        downloaded if downloaded > 0 else 0,
+        left if left >= 0 else None,
         _EVENTS[event] if event < len(_EVENTS) else AnnounceEvent.NONE,
         numwant if numwant >= 0 else None,
         key=key if any(key) else b"",
         passkey=_passkey(data) if len(data) > _REQUEST.size else b"",
-        uploaded=uploaded,
+        uploaded=uploaded if uploaded > 0 else 0,
     )
     return DatagramAnnounce(connection, transaction, announce)
 

@@ -8,6 +8,7 @@ of their kind hears of them.
 No I/O.
 """
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum, IntEnum
 from typing import TypeAlias
@@ -67,15 +68,17 @@ TRUSTED = {Trust.FRONT_ONLY: 1, Trust.MIDDLE_MIXED: 1, Trust.MIDDLE_LAST: 2, Tru
 class Stands:
     """The peers of a swarm as they are handed out."""
 
-    __slots__ = ("_private", "_rng", "_rows", "are_deep")
+    __slots__ = ("_places", "_private", "_rng", "_rows", "are_deep")
     left_out = 0
     """Peers that had no place in the last answer though it isn't full: here there are none."""
 
-    def __init__(self, rng: RandomFloats) -> None:
+    def __init__(self, rng: RandomFloats, places: "array[int]") -> None:
+        """Begin without peers; `places` is as `Crowd` has it."""
         self.are_deep = False
         """Whether anybody stood elsewhere than in front, ever: in most swarms nobody does."""
         self._rng = rng
-        self._rows: list[_Row] = [_row(rng)]
+        self._places = places
+        self._rows: list[_Row] = [self._new_row()]
         self._private: dict[tuple[Stand, Scope], _Row] = {}
         """What stands beside the rows."""
 
@@ -83,12 +86,19 @@ class Stands:
         """Return where a peer stands."""
         if stand and not self.are_deep:
             self.are_deep = True
-            self._rows += [_row(self._rng), _row(self._rng)]
+            self._rows += [self._new_row(), self._new_row()]
         row, scope = self._rows[stand], scope_of(endpoint[:-2])
         if scope:
             beside = self._private.get((stand, scope))
-            row = beside or self._private.setdefault((stand, scope), _row(self._rng))
+            row = beside or self._private.setdefault((stand, scope), self._new_row())
         return row[len(endpoint) == V6_ENDPOINT][wants_nothing]
+
+    def _new_row(self) -> _Row:
+        v4, v6 = (
+            (Crowd(length, self._rng, self._places), Crowd(length, self._rng, self._places))
+            for length in _LENGTHS
+        )
+        return v4, v6
 
     def are_crowded(self) -> bool:
         """Tell whether more stand in the middle than in front."""
@@ -107,8 +117,11 @@ class Stands:
         *,
         wants_nothing: bool,
         trust: Trust,
+        number: int,
     ) -> Choice:
         """Choose up to `count` peers that the asker hears of: its own address family first.
+
+        `asker` is its compact endpoint, and `number` who is listed there; -1 is nobody.
 
         A leecher gets complete peers for half of the answer, for more if there are too few
         leechers; then our seeder; then leechers. A seed gets leechers, and our seeder if `own` is
@@ -121,22 +134,27 @@ class Stands:
         rows = self._rows_for(asker) if self._private else [[row] for row in self._rows]
         if len(rows) == len(rows[0]) == 1:
             [[row]] = rows
-            others = len(row[0][0].places) + len(row[1][0].places)
-            others -= asker in row[near][0].places
+            others = len(row[0][0].numbers) + len(row[1][0].numbers)
+            if number >= 0:
+                # As `in` has it; a call is dear here.
+                numbers, at = row[near][0].numbers, self._places[number]
+                others -= at < len(numbers) and numbers[at] == number
             if not wants_nothing:
                 wanted = max(count // 2, count - others)
-                count -= _choose_of_row(chosen, row, near, True, wanted, asker=asker)
+                count -= _choose_of_row(chosen, row, near, True, wanted, asker=number)
             for endpoint in ours:
                 chosen[len(endpoint) == V6_ENDPOINT].append(endpoint)
             if others:
-                _choose_of_row(chosen, row, near, False, count, asker=asker)
+                _choose_of_row(chosen, row, near, False, count, asker=number)
             return chosen
-        steps = _steps(rows, asker, count, ours=len(ours), wants_nothing=wants_nothing, trust=trust)
+        steps = _steps(
+            rows, number, count, ours=len(ours), wants_nothing=wants_nothing, trust=trust
+        )
         for group, seeds, _ in steps:
-            _choose(chosen, group, near, True, seeds, asker=asker)
+            _choose(chosen, group, near, True, seeds, asker=number)
         add(chosen, ours)
         for group, _, leechers in steps:
-            _choose(chosen, group, near, False, leechers, asker=asker)
+            _choose(chosen, group, near, False, leechers, asker=number)
         return chosen
 
     def _rows_for(self, asker: bytes) -> list[list[_Row]]:
@@ -152,7 +170,7 @@ class Stands:
 
 def _steps(
     rows: list[list[_Row]],
-    asker: bytes,
+    asker: int,
     count: int,
     *,
     ours: int,
@@ -180,32 +198,28 @@ def _steps(
     return steps
 
 
-def _row(rng: RandomFloats) -> _Row:
-    v4, v6 = ((Crowd(length, rng), Crowd(length, rng)) for length in _LENGTHS)
-    return v4, v6
-
-
 def _size(row: _Row) -> int:
     return sum(len(crowd) for family in row for crowd in family)
 
 
-def _others(rows: Iterable[_Row], wants_nothing: bool, asker: bytes) -> int:
+def _others(rows: Iterable[_Row], wants_nothing: bool, asker: int) -> int:
     """Return how many there are but the asker."""
     count = 0
     for v4, v6 in rows:
         one, other = v4[wants_nothing], v6[wants_nothing]
-        count += len(one) + len(other) - (asker in one or asker in other)
+        count += len(one) + len(other)
+        count -= asker >= 0 and (asker in one or asker in other)
     return count
 
 
 def _choose_of_row(
-    chosen: Choice, row: _Row, near: bool, wants_nothing: bool, count: int, *, asker: bytes
+    chosen: Choice, row: _Row, near: bool, wants_nothing: bool, count: int, *, asker: int
 ) -> int:
     """Add up to `count` random peers of one kind to `chosen`; return how many they were."""
     missing = count
     for family in (near, not near):
         crowd = row[family][wants_nothing]
-        if missing > 0 and crowd.places:
+        if missing > 0 and crowd.numbers:
             some = crowd.sample(missing, without=asker)
             chosen[family].append(some)
             missing -= len(some) // _LENGTHS[family]
@@ -219,7 +233,7 @@ def _choose(
     wants_nothing: bool,
     missing: int,
     *,
-    asker: bytes,
+    asker: int,
 ) -> None:
     """Add up to `missing` random peers of one kind, of each row as its share of all is."""
     for family in (near, not near):

@@ -10,7 +10,7 @@ No I/O.
 from collections.abc import Callable, Iterator
 from itertools import islice
 from math import inf
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT
 from seeder.torrent.info import InfoHash
@@ -28,13 +28,11 @@ MOST_VISITS = 10_000
 """Visits that are kept; others are not told of more."""
 
 
-class Remembered(Protocol):
-    """A listed peer."""
+class Remembered(NamedTuple):
+    """A listed peer as it was before it announced."""
 
-    @property
-    def seen(self) -> float: ...
-    @property
-    def complete(self) -> bool: ...
+    seen: float
+    complete: bool
 
 
 class SharedPeer(NamedTuple):

@@ -7,6 +7,7 @@ kinds of `seeder.tracker.handout` hold: first comes who is trusted, then who is 
 No I/O.
 """
 
+from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 from itertools import accumulate
@@ -51,14 +52,27 @@ class _Ring(NamedTuple):
 class GroupedCrowd:
     """Peers of one kind, as a crowd for each group, of which those in some groups can be had."""
 
-    __slots__ = ("_crowds", "_groups", "_order", "_rings", "_rng", "_sums", "is_empty", "stride")
+    __slots__ = (
+        "_crowds",
+        "_groups",
+        "_order",
+        "_places",
+        "_rings",
+        "_rng",
+        "_sums",
+        "is_empty",
+        "stride",
+    )
 
-    def __init__(self, stride: int, rng: RandomFloats, groups: Groups) -> None:
-        """Make a crowd of endpoints of `stride` bytes each."""
+    def __init__(
+        self, stride: int, rng: RandomFloats, groups: Groups, places: "array[int]"
+    ) -> None:
+        """Make a crowd of endpoints of `stride` bytes each; `places` is as `Crowd` has it."""
         self.is_empty = True
         self.stride = stride
         self._rng = rng
         self._groups = groups
+        self._places = places
         self._crowds: dict[int, Crowd] = {}
         """Those that aren't empty, by the number of the group."""
         self._order: list[int] = []
@@ -71,40 +85,40 @@ class GroupedCrowd:
     def __len__(self) -> int:
         return sum(map(len, self._crowds.values()))
 
-    def __contains__(self, endpoint: bytes) -> bool:
+    def has(self, number: int, endpoint: bytes) -> bool:
+        """Tell whether a peer is there."""
         crowd = self._crowds.get(self._groups.of(endpoint[:-2]))
-        return crowd is not None and endpoint in crowd
+        return crowd is not None and number in crowd
 
-    def add(self, endpoint: bytes) -> None:
-        """Take in an endpoint that isn't there."""
-        number = self._groups.of(endpoint[:-2])
-        crowd = self._crowds.get(number)
+    def add(self, number: int, endpoint: bytes) -> None:
+        """Take in a peer that isn't there."""
+        group = self._groups.of(endpoint[:-2])
+        crowd = self._crowds.get(group)
         if crowd is None:
-            crowd = self._crowds[number] = Crowd(self.stride, self._rng)
-            insort(self._order, number)
+            crowd = self._crowds[group] = Crowd(self.stride, self._rng, self._places)
+            insort(self._order, group)
             self.is_empty = False
-        crowd.add(endpoint)
+        crowd.add(number, endpoint)
         self._rings.clear()
 
-    def stir(self, endpoint: bytes) -> None:
-        """Let an endpoint change places with a random one of its group."""
-        self._crowds[self._groups.of(endpoint[:-2])].stir(endpoint)
+    def stir(self, number: int, endpoint: bytes) -> None:
+        """Let a peer change places with a random one of its group."""
+        self._crowds[self._groups.of(endpoint[:-2])].stir(number, endpoint)
 
-    def remove(self, endpoint: bytes) -> None:
-        """Let go of an endpoint that is there; KeyError otherwise."""
-        number = self._groups.of(endpoint[:-2])
-        crowd = self._crowds[number]
-        crowd.remove(endpoint)
+    def remove(self, number: int, endpoint: bytes) -> None:
+        """Let go of a peer that is there; KeyError otherwise."""
+        group = self._groups.of(endpoint[:-2])
+        crowd = self._crowds[group]
+        crowd.remove(number, endpoint)
         if not len(crowd):
-            del self._crowds[number]
-            self._order.remove(number)
+            del self._crowds[group]
+            self._order.remove(group)
             self.is_empty = not self._order
         self._rings.clear()
 
-    def discard(self, endpoint: bytes) -> None:
-        """Let go of an endpoint if it is there."""
-        if endpoint in self:
-            self.remove(endpoint)
+    def renumber(self, number: int, other: int, endpoint: bytes) -> None:
+        """Let a peer that is there have another number, which nobody has."""
+        self._crowds[self._groups.of(endpoint[:-2])].renumber(number, other, endpoint)
 
     def around(self, home: int) -> tuple[_Ring, ...]:
         """Return those in a group, then those ever farther from it, as `Groups.rings` has them."""
@@ -129,7 +143,7 @@ class GroupedCrowd:
             rings.append(_Ring(sum(part.size for part in parts), parts))
         return tuple(rings)
 
-    def sample(self, part: _Part, count: int, *, without: bytes) -> bytes:
+    def sample(self, part: _Part, count: int, *, without: int) -> bytes:
         """Return up to `count` random endpoints of a part, end to end, none twice.
 
         Each has the same chance. `without` isn't among them where the part is its own group.
@@ -142,7 +156,7 @@ class GroupedCrowd:
             return crowds[order[first]].sample(count, without=without)
         if count >= total:
             parts = order[first:after]
-            return b"".join(crowds[number].sample(total, without=b"") for number in parts)
+            return b"".join(crowds[number].sample(total, without=-1) for number in parts)
         # At equal distances all along the groups, from a random place on.
         begin = sums[first]
         step = total / count
@@ -152,7 +166,7 @@ class GroupedCrowd:
             place = min(bisect_right(sums, begin + offset + taken * step) - 1, after - 1)
             room = (sums[place + 1] - begin - offset) / step
             upto = count if place == after - 1 else min(count, max(taken + 1, -int(-room // 1)))
-            runs.append(crowds[order[place]].sample(upto - taken, without=b""))
+            runs.append(crowds[order[place]].sample(upto - taken, without=-1))
             taken = upto
         return b"".join(runs)
 
@@ -181,15 +195,17 @@ class _Found(NamedTuple):
 class GroupedStands:
     """The peers of a swarm as they are handed out, where addresses are in groups."""
 
-    __slots__ = ("_groups", "_rng", "_rows", "are_deep", "left_out")
+    __slots__ = ("_groups", "_places", "_rng", "_rows", "are_deep", "left_out")
 
-    def __init__(self, rng: RandomFloats, groups: Groups) -> None:
+    def __init__(self, rng: RandomFloats, groups: Groups, places: "array[int]") -> None:
+        """Begin without peers; `places` is as `Crowd` has it."""
         self.are_deep = False
         """Whether anybody stood elsewhere than in front, ever."""
         self.left_out = 0
         """Peers that would have had a place in the last answer if they weren't far away."""
         self._rng = rng
         self._groups = groups
+        self._places = places
         self._rows: dict[tuple[Stand, Scope], _Row] = {}
 
     def crowd(self, endpoint: bytes, wants_nothing: bool, stand: Stand) -> GroupedCrowd:
@@ -202,9 +218,14 @@ class GroupedStands:
         return row[len(endpoint) == V6_ENDPOINT][wants_nothing]
 
     def _new_row(self) -> _Row:
-        rng, groups = self._rng, self._groups
-        v4 = GroupedCrowd(V4_ENDPOINT, rng, groups), GroupedCrowd(V4_ENDPOINT, rng, groups)
-        return v4, (GroupedCrowd(V6_ENDPOINT, rng, groups), GroupedCrowd(V6_ENDPOINT, rng, groups))
+        return self._new_pair(V4_ENDPOINT), self._new_pair(V6_ENDPOINT)
+
+    def _new_pair(self, stride: int) -> tuple[GroupedCrowd, GroupedCrowd]:
+        rng, groups, places = self._rng, self._groups, self._places
+        return (
+            GroupedCrowd(stride, rng, groups, places),
+            GroupedCrowd(stride, rng, groups, places),
+        )
 
     def are_crowded(self) -> bool:
         """Tell whether more stand in the middle than in front."""
@@ -222,6 +243,7 @@ class GroupedStands:
         *,
         wants_nothing: bool,
         trust: Trust,
+        number: int,
     ) -> Choice:
         """Choose up to `count` peers that the asker hears of, as `Stands.choose` does.
 
@@ -231,21 +253,25 @@ class GroupedStands:
         chosen: Choice = ([], [])
         ours = own[:count] if place is OwnPlace.ALWAYS else ()
         home = self._groups.of(asker[:-2])
-        found = self._look(asker, home, wants_nothing=wants_nothing, trust=trust)
+        found = self._look(asker, number, home, wants_nothing=wants_nothing, trust=trust)
         seeds, leechers = self._plan(chosen, found, count, len(ours))
         for runs, crowds, ring, wanted in seeds:
-            runs.extend(self._take(crowds, ring, wanted, home, asker))
+            some = self._take(crowds, ring, wanted, home=home, asker=asker, number=number)
+            runs.extend(some)
         add(chosen, ours)
         for runs, crowds, ring, wanted in leechers:
-            runs.extend(self._take(crowds, ring, wanted, home, asker))
+            some = self._take(crowds, ring, wanted, home=home, asker=asker, number=number)
+            runs.extend(some)
         return chosen
 
-    def _look(self, asker: bytes, home: int, *, wants_nothing: bool, trust: Trust) -> list[_Found]:
+    def _look(
+        self, asker: bytes, number: int, home: int, *, wants_nothing: bool, trust: Trust
+    ) -> list[_Found]:
         """Return who may be chosen: the most trusted first, then its own address family."""
         trusted, is_v6 = TRUSTED[trust], len(asker) == V6_ENDPOINT
         last = len(self._groups.rings[home]) - 1
         found = []
-        for number, rows in enumerate(self._rows_for(asker, trust)):
+        for place, rows in enumerate(self._rows_for(asker, trust)):
             for family in (is_v6, not is_v6):
                 leechers, seeds = [], []
                 for row in rows:
@@ -257,10 +283,10 @@ class GroupedStands:
                 if not (leechers or seeds):
                     continue
                 leeching, seeding = _sizes(leechers, home, last), _sizes(seeds, home, last)
-                if family is is_v6:
+                if family is is_v6 and number >= 0:
                     for crowd in leechers:
-                        leeching[0] -= asker in crowd
-                is_own, is_trusted = family is is_v6, number < trusted
+                        leeching[0] -= crowd.has(number, asker)
+                is_own, is_trusted = family is is_v6, place < trusted
                 found.append(_Found(family, is_own, is_trusted, leechers, leeching, seeds, seeding))
         return found
 
@@ -275,9 +301,16 @@ class GroupedStands:
                 far += each.seeding[-1] + each.leeching[-1]
                 if each.is_own:
                     near += sum(each.seeding[:-1]) + sum(each.leeching[:-1])
-        most_near = count - min(far, self._part(count, NEAR_FOR_ONE_FAR + 1))
-        near = min(near, most_near)
-        most_far = max(ENOUGH - near, self._part(near, NEAR_FOR_ONE_FAR)) if near else count
+        kept = min(far, self._part(count, NEAR_FOR_ONE_FAR + 1))
+        if not near:
+            most_far = count
+        elif near >= count - kept:
+            # No other number than is kept for them, or a place would be nobody's.
+            most_far = max(kept, ENOUGH - (count - kept))
+        else:
+            most_far = max(ENOUGH - near, self._part(near, NEAR_FOR_ONE_FAR))
+        # Neighbours of the other family may take what is kept, but for these.
+        most_near = count - min(kept, most_far)
         of_seeds: list[_Step] = []
         of_leechers: list[_Step] = []
         given_near = given_far = 0
@@ -325,18 +358,29 @@ class GroupedStands:
         return stands
 
     def _take(
-        self, crowds: Sequence[GroupedCrowd], ring: int, wanted: int, home: int, asker: bytes
+        self,
+        crowds: Sequence[GroupedCrowd],
+        ring: int,
+        wanted: int,
+        *,
+        home: int,
+        asker: bytes,
+        number: int,
     ) -> list[bytes]:
         """Return `wanted` random peers of one ring, each with the same chance, as runs of them."""
-        parts = [(crowd, part) for crowd in crowds for part in crowd.around(home)[ring].parts]
-        total = sum([part.size for _, part in parts])
+        parts = [
+            # The asker is in one of those next to it, and isn't to be had.
+            (crowd, part, part.size - (not ring and number >= 0 and crowd.has(number, asker)))
+            for crowd in crowds
+            for part in crowd.around(home)[ring].parts
+        ]
+        total = sum([size for _, _, size in parts])
         runs = []
-        for crowd, part in parts:
+        for crowd, part, size in parts:
             # The last one makes up for rounding.
-            size = part.size
-            some = wanted if size == total else self._part(wanted * size, total)
+            some = wanted if size == total else min(size, self._part(wanted * size, total))
             total -= size
-            run = crowd.sample(part, some, without=asker)
+            run = crowd.sample(part, some, without=number)
             runs.append(run)
             wanted -= min(wanted, len(run) // crowd.stride)
         return runs

@@ -14,7 +14,7 @@ from typing import NamedTuple, NotRequired, TypeAlias, TypedDict
 
 from seeder.net.addresses import V4_ENDPOINT, V6_ENDPOINT
 from seeder.torrent.info import InfoHash
-from seeder.tracker.announce import KEY_LENGTH, PEER_ID_LENGTH, client_key
+from seeder.tracker.announce import KEY_LENGTH, LARGEST_COUNT, PEER_ID_LENGTH, client_key
 from seeder.tracker.members import SavedMember
 from seeder.tracker.passkeys import LATEST, Passkey, check_holder
 
@@ -260,7 +260,8 @@ def _key(cell: Cell) -> bytes:
 def _count(cell: Cell) -> int:
     if not isinstance(cell, int) or cell < 0:
         raise ValueError(f"{cell!r} is not a count")
-    return cell
+    # Earlier versions saved larger ones.
+    return min(cell, LARGEST_COUNT)
 
 
 def _age(cell: Cell) -> float:

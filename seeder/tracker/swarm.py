@@ -1,4 +1,4 @@
-"""One swarm: which peers are listed, which of them hear of whom, which are dropped.
+"""One swarm: what an announce changes, and what it is answered.
 
 A peer is the address that its announce came from and the port that it named; nothing else that it
 writes about itself puts an endpoint into a handout.
@@ -7,88 +7,55 @@ No I/O.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
 from math import inf
 
-from seeder.net.addresses import V4_ENDPOINT, Networks, compact_endpoint, is_told_to, networks_of
+from seeder.net.addresses import Networks, compact_endpoint, networks_of
 from seeder.net.groups import Groups
 from seeder.torrent.info import InfoHash
-from seeder.tracker.announce import AnnounceEvent, AnnounceRequest, ScrapeCounts
+from seeder.tracker.announce import (
+    AnnounceEvent,
+    AnnounceRequest,
+    ScrapeCounts,
+    may_lack_metadata,
+    wants_nothing,
+)
 from seeder.tracker.claims import Claims
 from seeder.tracker.crowd import RandomFloats
-from seeder.tracker.handout import (
-    NOBODY,
-    Choice,
-    Handout,
-    OwnPlace,
-    Stand,
-    Stands,
-    Trust,
-    add,
-    endpoints_of,
-    size_of,
-)
-from seeder.tracker.journal import SharedPeer, SwarmNews, departed
-from seeder.tracker.locality import GroupedStands
+from seeder.tracker.handout import NOBODY, Handout, OwnPlace, Stand
+from seeder.tracker.journal import Remembered, SharedPeer, SwarmNews, departed
+from seeder.tracker.listed import COMPLETE, WANTS_NOTHING
 from seeder.tracker.members import Members
-from seeder.tracker.neighbours import ListedPeer, Neighbours, StrangerLimits
+from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.rooms import Room
+from seeder.tracker.roster import SwarmRoster
 from seeder.tracker.saved import SavedPeer
+from seeder.tracker.sessions import COMPLETED, UNSURE, session_name
 from seeder.tracker.visits import Visits
 
 HANDOUT_GAP = 5.0
 """Seconds after a handout in which that peer gets no other: some announce every second. A client
 that says it has started knows nobody, whatever was told before to who was there."""
-MOST_LOOKED_AT = 400
-"""Strangers of its own network that are looked at for one asker."""
-
-
-@dataclass(frozen=True, slots=True)
-class SwarmPolicy:
-    """How a tracker treats its swarms; times in seconds."""
-
-    interval: float = 1800.0
-    default_numwant: int = 50
-    most_numwant: int = 200
-    peers_per_address: int = 32
-    """In one swarm; IPv6 addresses count by their /64."""
-    peers_per_swarm: int = 50_000
-    peers: int = 200_000
-    """In all swarms."""
-    strangers: StrangerLimits = StrangerLimits()  # noqa: RUF009  (frozen)
-
-    @property
-    def min_interval(self) -> int:
-        return int(self.interval / 2)
-
-    @property
-    def expiry(self) -> float:
-        """How long after its last announce a peer is kept."""
-        return 2 * self.interval + 300
 
 
 class Swarm:
-    """The peers of one torrent, in the order in which they were last seen.
+    """The peers of one torrent.
 
     `room` and `visits` are those of all swarms; None for `groups` is no groups.
     """
 
     __slots__ = (
+        "_groups",
         "_info_hash",
-        "_neighbours",
         "_news",
-        "_peers",
         "_policy",
         "_rng",
         "_room",
-        "_stands",
+        "_roster",
         "_visits",
         "claims",
         "completed",
         "completed_elsewhere",
         "members",
-        "seeds",
     )
 
     def __init__(
@@ -110,28 +77,42 @@ class Swarm:
         self.claims = claims
         self.members: Members | None = None
         """Who may be in a private swarm; None lets everybody in."""
-        self.seeds = 0
-        """Peers with left=0, ours not counted."""
         self._info_hash = info_hash
         self._policy = policy
         self._rng = rng
         self._room = room
         self._visits = visits
+        self._groups = groups
         self._news = news
-        self._peers: dict[bytes, ListedPeer] = {}
-        self._stands = self._new_stands(groups)
-        self._neighbours = Neighbours(self._stands, policy.strangers)
+        self._roster: SwarmRoster | None = None
+        """None while nobody is listed: most torrents have no peer at a time."""
 
     def __len__(self) -> int:
-        return len(self._peers)
+        return 0 if self._roster is None else len(self._roster)
 
-    def _new_stands(self, groups: Groups | None) -> Stands | GroupedStands:
-        return Stands(self._rng) if groups is None else GroupedStands(self._rng, groups)
+    @property
+    def seeds(self) -> int:
+        """Peers with left=0, ours not counted."""
+        return 0 if self._roster is None else self._roster.seeds
+
+    def _list(self) -> SwarmRoster:
+        """Return the roster; made if there is none yet."""
+        roster = self._roster
+        if roster is None:
+            roster = self._roster = SwarmRoster(
+                self._policy, self._rng, room=self._room, claims=self.claims, groups=self._groups
+            )
+        return roster
+
+    def _find(self, endpoint: bytes) -> int:
+        """Return the number of the peer at a compact endpoint; -1 if it isn't listed."""
+        return -1 if self._roster is None else self._roster.peers.find(endpoint)
 
     def regroup(self, groups: Groups | None) -> None:
         """Hand the peers out by other groups from now on, or by none."""
-        self._stands = self._new_stands(groups)
-        self._neighbours.move_to(self._stands, self._peers.values())
+        self._groups = groups
+        if self._roster is not None:
+            self._roster.regroup(groups)
 
     def announce(
         self,
@@ -153,169 +134,118 @@ class Swarm:
         if request.event is AnnounceEvent.STOPPED:
             self._stop(request, endpoint, now)
             return NOBODY
-        peer = self._enter(request, endpoint, now, self._news)
+        number = self._enter(request, endpoint, now, self._news)
         count = request.numwant
         if count is None:
             count = self._policy.default_numwant
         count = min(count, self._policy.most_numwant)
-        if peer is not None and count:
-            answered = peer.answered_by_alias if by_alias else peer.answered
-            if now - answered < HANDOUT_GAP and request.event is not AnnounceEvent.STARTED:
+        roster = self._list()
+        if number >= 0 and count:
+            peers = roster.peers
+            answered = peers.answered_by_alias if by_alias else peers.answered
+            if now - answered[number] < HANDOUT_GAP and request.event is not AnnounceEvent.STARTED:
                 return NOBODY
-            if by_alias:
-                peer.answered_by_alias = now
-            else:
-                peer.answered = now
-        wants_nothing = _wants_nothing(request)
+            answered[number] = now
+        satisfied = wants_nothing(request)
         # Our seeder is of no use to a seed. But a stranger among many may show that it is there.
         if (
-            wants_nothing
-            and not _may_lack_metadata(request)
-            and (peer is None or self._neighbours.stand_of(peer) is Stand.FRONT)
+            satisfied
+            and not may_lack_metadata(request)
+            and (number < 0 or roster.neighbours.stand_of(number, endpoint) is Stand.FRONT)
         ):
             own = ()
-        return self._handout(endpoint, wants_nothing, count, own, place)
+        return roster.handout(endpoint, number, count, own, place, wants_nothing=satisfied)
 
     def _enter(
         self, request: AnnounceRequest, endpoint: bytes, now: float, news: SwarmNews | None
-    ) -> ListedPeer | None:
-        """Add or refresh the peer that announces; None when it may not be listed."""
-        # Popped and put back, so that the peers stay in the order of `seen`.
-        peer = self._peers.pop(endpoint, None)
+    ) -> int:
+        """Add or refresh the peer that announces; return its number, -1 where it isn't listed."""
+        roster = self._roster
+        if roster is None:
+            roster = self._list()
+        number = roster.peers.find(endpoint)
         if news is not None:
-            news.heard(request, endpoint, peer, now)
+            news.heard(request, endpoint, self._as_remembered(number), now)
         networks: Networks = ()
-        if peer is None:
+        if number < 0:
             networks = networks_of(endpoint[:-2])
-            if not self._take_place(request, endpoint, networks, now):
-                return None
-        session, completed = self.claims.note(request, endpoint, now)
-        self.completed += completed
-        if completed and news is not None:
-            news.counted(endpoint)
-        if peer is None:
-            wants_nothing = _wants_nothing(request)
-            crowd = self._stands.crowd(endpoint, wants_nothing, Stand.FRONT)
-            complete = request.left == 0
-            peer = ListedPeer(endpoint, session, now, complete, wants_nothing, crowd)
-            self.claims.attach(session, endpoint)
-            self._list(peer, networks)
+            if not self._take_place(roster, request, endpoint, networks, now):
+                return -1
+        claims = self.claims
+        session, completed = claims.note(request, endpoint, now, number)
+        if completed:
+            self.completed += 1
+            if news is not None:
+                news.counted(endpoint)
+        complete, satisfied = request.left == 0, wants_nothing(request)
+        if number < 0:
+            number = roster.enter(
+                endpoint, networks, session, now, complete=complete, wants_nothing=satisfied
+            )
             if len(self._visits):
-                self._recognise(networks, now)
+                self._recognise(roster, networks, now)
+            return number
+        if claims.sessions.of_peer[number] != session:
+            # Another client, or the same one started again.
+            claims.move(number, session, endpoint, now)
+            roster.peers.answered[number] = roster.peers.answered_by_alias[number] = -inf
         else:
-            # All that name the endpoint share one object.
-            endpoint = peer.endpoint
-            self._peers[endpoint] = peer
-            if peer.session is not session:
-                # Another client, or the same one started again.
-                self.claims.detach(peer.session, now)
-                self.claims.attach(session, endpoint)
-                peer.session = session
-                peer.answered = peer.answered_by_alias = -inf
-            elif len(endpoint) == V4_ENDPOINT:
-                session.endpoint = endpoint
-            else:
-                session.endpoint6 = endpoint
-            self._refresh(peer, request, now)
-        return peer
+            claims.sessions.note_endpoint(session, endpoint)
+        roster.refresh(number, endpoint, now, complete=complete, wants_nothing=satisfied)
+        return number
 
-    def _refresh(self, peer: ListedPeer, request: AnnounceRequest, now: float) -> None:
-        complete = request.left == 0
-        if peer.complete and not complete:
-            # The client has learned what it lacks: by the metadata (aria2 with a magnet link), or
-            # by a check.
-            peer.answered = peer.answered_by_alias = -inf
-        if complete is not peer.complete:
-            self.seeds += complete - peer.complete
-            peer.complete = complete
-        peer.seen = now
-        wants_nothing = complete or request.event is AnnounceEvent.PAUSED
-        if wants_nothing is peer.wants_nothing and not self._stands.are_deep:
-            peer.crowd.stir(peer.endpoint)
-        else:
-            peer.wants_nothing = wants_nothing
-            self._neighbours.stand(peer)
+    def _as_remembered(self, number: int) -> Remembered | None:
+        if self._roster is None or number < 0:
+            return None
+        peers = self._roster.peers
+        return Remembered(peers.seen[number], peers.flags[number] & COMPLETE > 0)
 
-    def _recognise(self, networks: Networks, now: float) -> None:
+    def _recognise(self, roster: SwarmRoster, networks: Networks, now: float) -> None:
         """Have a newcomer known if its address has come to our seeder already."""
         visit = self._visits.of(self._info_hash, networks[0], now)
         if visit is not None:
-            self._neighbours.recognise(networks, visit.at_once)
+            roster.neighbours.recognise(networks, visit.at_once)
 
     def visited(self, address: bytes, at_once: int, now: float) -> None:
         """Note that a peer from an address (packed) came to our seeder, which has now `at_once`."""
         networks = networks_of(address)
         self._visits.note(self._info_hash, networks[0], at_once, now)
-        self._neighbours.recognise(networks, at_once)
+        if self._roster is not None:
+            self._roster.neighbours.recognise(networks, at_once)
 
     def _take_place(
-        self, request: AnnounceRequest, endpoint: bytes, networks: Networks, now: float
+        self,
+        roster: SwarmRoster,
+        request: AnnounceRequest,
+        endpoint: bytes,
+        networks: Networks,
+        now: float,
     ) -> bool:
         """Make sure that there is room for a newcomer; False when it isn't to be had.
 
         If its address is at the cap, a client that only changed its port takes its own former
-        place. Where there is no room, the largest network makes some: in this swarm if that is
-        full, else in whichever swarm one network has most.
+        place.
         """
-        policy, neighbours = self._policy, self._neighbours
-        at_address = neighbours.at(networks)
-        if len(at_address) >= policy.peers_per_address:
+        if roster.is_crowded(networks):
             session = self.claims.find(request, endpoint)
-            former = self._peers.get(session.former_endpoint(endpoint)) if session else None
-            if former is None or former not in at_address:
-                self._room.tell_crowded(networks, policy.peers_per_address, now)
+            place = self.claims.sessions.former_endpoint(session, endpoint) if session >= 0 else b""
+            former = roster.peers.find(place)
+            if former < 0 or place not in roster.neighbours.at(networks):
+                self._room.tell_crowded(networks, self._policy.peers_per_address, now)
                 return False
             if self._news is not None:
                 self._news.left(self._told(former, AnnounceEvent.STOPPED, now))
-            self._lose(former, now)
+            roster.lose(former, now)
             # It may have been one of too many, after a restart with a lower cap.
-            if len(neighbours.at(networks)) >= policy.peers_per_address:
+            if roster.is_crowded(networks):
                 return False
-        full = len(self._peers) >= policy.peers_per_swarm
-        if not full and not self._room.is_full:
-            return True
-        if not full and neighbours.share(networks) + 1 < self._room.largest:
-            self._room.make_room(now)
-            return True
-        rival = neighbours.rival(networks)
-        if rival is None:
-            return False
-        self._lose(rival, now)
-        return True
+        return roster.take_place(networks, now)
 
     def dismiss(self, endpoint: bytes, now: float) -> None:
         """Drop the peer at a compact endpoint, if it is listed: others hear of it no more."""
-        peer = self._peers.get(endpoint)
-        if peer is not None:
-            self._lose(peer, now)
-
-    def make_room(self, now: float) -> None:
-        """Drop a peer of the largest network for one in another swarm; there is one at least."""
-        self._lose(self._neighbours.of_most(), now)
-
-    def _list(self, peer: ListedPeer, networks: Networks) -> None:
-        self._peers[peer.endpoint] = peer
-        self.seeds += peer.complete
-        neighbours = self._neighbours
-        before = neighbours.largest
-        neighbours.add(peer, networks)
-        after = neighbours.largest
-        if before == after:
-            self._room.used += 1
-        else:
-            self._room.change(self, 1, before, after)
-
-    def _lose(self, peer: ListedPeer, now: float) -> None:
-        """Drop a peer whose client may come back."""
-        self._drop(peer)
-        self.claims.detach(peer.session, now)
-
-    def _drop(self, peer: ListedPeer) -> None:
-        del self._peers[peer.endpoint]
-        self.seeds -= peer.complete
-        before = self._neighbours.largest
-        self._neighbours.remove(peer)
-        self._room.change(self, -1, before, self._neighbours.largest)
+        number = self._find(endpoint)
+        if self._roster is not None and number >= 0:
+            self._roster.lose(number, now)
 
     def _stop(self, request: AnnounceRequest, endpoint: bytes, now: float) -> None:
         """Remove the peer that stops, and no other.
@@ -323,39 +253,49 @@ class Swarm:
         It is found at the address that the announce came from; if the announce names no port, by
         its peer id at that address; if the peer has moved since, by its peer id and secret key.
         """
-        peer = self._peers.get(endpoint)
-        session = self.claims.find(request, endpoint)
-        if peer is None and session is not None:
-            former = session.former_endpoint(endpoint)
+        number, session = self._find(endpoint), self.claims.find(request, endpoint)
+        if number < 0 and session >= 0:
+            former = self.claims.sessions.former_endpoint(session, endpoint)
             if request.key or former[:-2] == endpoint[:-2]:
-                peer = self._peers.get(former)
-        if peer is None or not _is_same_client(peer, request):
+                number = self._find(former)
+        if number < 0 or not self._is_same_client(number, request, endpoint):
             if self._news is not None and request.port:
                 # Another node may know it; what that has told isn't here yet.
                 self._news.left(self._stray(request, endpoint, now))
             return
-        if session is not None:
+        if session >= 0:
             self.claims.note(request, endpoint, now)
         if self._news is not None:
-            self._news.left(self._told(peer, AnnounceEvent.STOPPED, now))
-        self._lose(peer, now)
+            self._news.left(self._told(number, AnnounceEvent.STOPPED, now))
+        self._list().lose(number, now)
+
+    def _is_same_client(self, number: int, request: AnnounceRequest, endpoint: bytes) -> bool:
+        sessions = self.claims.sessions
+        found = sessions.name(sessions.of_peer[number])
+        length = len(request.peer_id)
+        if found[:length] == request.peer_id:
+            return True
+        name = session_name(request.peer_id, request.key, endpoint)
+        return bool(request.key) and found[length:] == name[length:]
 
     # -- what the nodes of a cluster tell each other
 
-    def _told(self, peer: ListedPeer, event: AnnounceEvent, seen: float) -> SharedPeer:
-        session = peer.session
-        member = None if self.members is None else self.members.get(peer.endpoint)
+    def _told(self, number: int, event: AnnounceEvent, seen: float) -> SharedPeer:
+        peers, sessions = self._list().peers, self.claims.sessions
+        session, flags = sessions.of_peer[number], peers.flags[number]
+        endpoint = peers.endpoint(number)
+        member = None if self.members is None else self.members.get(endpoint)
         return SharedPeer(
             self._info_hash,
-            peer.endpoint,
-            session.peer_id,
-            session.key,
+            endpoint,
+            sessions.peer_id(session),
+            sessions.key(session),
             seen,
-            session.downloaded,
+            sessions.downloaded[session],
             event,
-            peer.complete,
-            peer.wants_nothing,
-            session.completed,
+            flags & COMPLETE > 0,
+            flags & WANTS_NOTHING > 0,
+            sessions.flags[session] & COMPLETED > 0,
             None if member is None else member.passkey,
             0 if member is None else member.uploaded,
         )
@@ -381,15 +321,17 @@ class Swarm:
 
     def tell(self, endpoint: bytes, event: AnnounceEvent) -> SharedPeer | None:
         """Return what others are told of a peer that announced an event; None if it has gone."""
-        peer = self._peers.get(endpoint)
-        return None if peer is None else self._told(peer, event, peer.seen)
+        number = self._find(endpoint)
+        if self._roster is None or number < 0:
+            return None
+        return self._told(number, event, self._roster.peers.seen[number])
 
     def tell_again(self, gone: Iterable[tuple[bytes, float]]) -> None:
         """Tell others of all peers, and of those that went: an earlier run may not have."""
         news = self._news
         if news is None:
             return
-        for endpoint in self._peers:
+        for endpoint in self.endpoints():
             news.journal.heard(self._info_hash, endpoint, AnnounceEvent.NONE)
         for endpoint, seen in gone:
             news.left(departed(self._info_hash, endpoint, seen))
@@ -398,9 +340,10 @@ class Swarm:
         """Yield what others are told of peers that went."""
         return iter(()) if self._news is None else self._news.departures()
 
-    def endpoints(self) -> tuple[bytes, ...]:
-        """Return the endpoints of all listed peers."""
-        return tuple(self._peers)
+    def endpoints(self) -> Iterator[bytes]:
+        """Yield the endpoints of all peers that are listed at the first one."""
+        if self._roster is not None:
+            yield from self._roster.peers.endpoints()
 
     def hear(self, told: SharedPeer, now: float, *, fresh: bool) -> None:
         """Take in what another node has heard of a peer; the newest word counts.
@@ -411,15 +354,17 @@ class Swarm:
         news = self._news
         if news is None:
             return
-        endpoint, seen, request = told.endpoint, told.seen, told.request()
-        peer, known = self._peers.get(endpoint), self.claims.find(request, endpoint)
-        is_other = peer is not None and not _is_same_client(peer, request)
+        endpoint, seen, request, claims = told.endpoint, told.seen, told.request(), self.claims
+        number, known = self._find(endpoint), claims.find(request, endpoint)
+        before = self._as_remembered(number)
+        newer = before is None or before.seen < seen
+        is_other = number >= 0 and not self._is_same_client(number, request, endpoint)
         if news.is_old(told):
-            if peer is not None and peer.seen < seen and is_other:
-                self._lose(peer, seen)  # whoever was there since has gone, too
-            if known is not None and self.claims.hear(known, told, now, fresh=fresh):
+            if known >= 0 and claims.hear(known, told, now, fresh=fresh):
                 self.completed += 1
                 news.counted(endpoint)
+            if is_other and newer:
+                self._list().lose(number, seen)  # whoever was there since has gone, too
             return
         if self.members is not None and not told.gone and told.passkey is None:
             return
@@ -427,155 +372,66 @@ class Swarm:
             self.members.hear(told, fresh=fresh)
         if told.gone:
             news.remember_gone(told)
-        if not told.gone and (peer is None or peer.seen < seen):
-            unsure = known is None or known.unsure
-            downloaded = told.downloaded if known is None else known.downloaded
+        if newer and not told.gone:
+            unsure, downloaded = True, told.downloaded
+            if known >= 0:
+                unsure = claims.sessions.flags[known] & UNSURE > 0
+                downloaded = claims.sessions.downloaded[known]
             paused = told.wants_nothing and not told.complete
             event = AnnounceEvent.PAUSED if paused else AnnounceEvent.NONE
             as_seen = request._replace(event=event, downloaded=downloaded)
             listed = self._enter(as_seen, endpoint, seen, None)
-            if listed is not None:
-                known = listed.session
-                known.unsure = unsure
-        if known is not None and self.claims.hear(known, told, now, fresh=fresh):
+            # It may have another number since, or be new.
+            known = claims.find(request, endpoint)
+            if listed >= 0:
+                claims.set_unsure(known, unsure)
+        if known >= 0 and claims.hear(known, told, now, fresh=fresh):
             self.completed += 1
             news.counted(endpoint)
-        if told.gone and peer is not None and peer.seen < seen and not (told.is_stray and is_other):
-            self._lose(peer, seen)
-
-    def _handout(
-        self,
-        asker: bytes,
-        wants_nothing: bool,
-        count: int,
-        own: Sequence[bytes],
-        place: OwnPlace,
-    ) -> Handout:
-        """Return the peers that the asker hears of; with SPARE or ALONE, our seeder comes last."""
-        deep = self._stands.are_deep
-        trust = self._neighbours.trust(asker) if deep else Trust.ALL
-        chosen = self._stands.choose(
-            asker, count, own, place, wants_nothing=wants_nothing, trust=trust
-        )
-        if deep and trust is not Trust.ALL:
-            self._add_strangers(chosen, asker, wants_nothing, count)
-        if place is not OwnPlace.ALWAYS:
-            alone = not any(map(any, chosen))
-            if place is OwnPlace.SPARE or alone:
-                places = count - size_of(chosen) - self._stands.left_out
-                add(chosen, own[: max(0, places)])
-        v4, v6 = chosen
-        return b"".join(v4), b"".join(v6) if v6 else b""
-
-    def _add_strangers(self, chosen: Choice, asker: bytes, wants_nothing: bool, count: int) -> None:
-        """Add strangers to an answer that isn't full if the asker is one of them."""
-        strangers = self._neighbours.strangers_alone(asker)
-        missing = count - size_of(chosen)
-        if missing <= 0:
-            return
-        known = set(endpoints_of(chosen))
-        known.add(asker)
-        some = (
-            peer.endpoint
-            for peer in islice(strangers, MOST_LOOKED_AT)
-            if not (wants_nothing and peer.wants_nothing)
-            and peer.endpoint not in known
-            and is_told_to(asker[:-2], peer.endpoint[:-2])
-        )
-        add(chosen, islice(some, missing))
+        if told.gone and before is not None and newer and not (told.is_stray and is_other):
+            self._list().lose(number, seen)
 
     def counts(self) -> ScrapeCounts:
         """Return what a scrape shows; our own seeder is one of the complete peers."""
         completed = self.completed + self.completed_elsewhere
-        return ScrapeCounts(self.seeds + 1, completed, len(self._peers) - self.seeds)
+        roster = self._roster
+        if roster is None:
+            return ScrapeCounts(1, completed, 0)
+        return ScrapeCounts(roster.seeds + 1, completed, len(roster.peers.flags) - roster.seeds)
 
-    def expire(self, oldest: float) -> int:
-        """Drop the peers and sessions last seen before `oldest`; return how many peers."""
-        gone = []
-        for peer in self._peers.values():
-            if peer.seen < oldest:
-                gone.append(peer)
-            elif self._news is None:
-                break  # else those that other nodes told of are anywhere among them
-        for peer in gone:
-            self._drop(peer)
-            self.claims.drop(peer.session)
-        self.claims.expire(oldest)
+    def expire(self, oldest: float, most: int) -> tuple[int, int]:
+        """Drop peers and sessions last seen before `oldest`, up to `most` of each.
+
+        Return how many they were.
+        """
+        gone = 0
+        if self._roster is not None:
+            gone = self._roster.expire(oldest, most)
+            if not len(self._roster):
+                self._roster = None
+        past = self.claims.expire(oldest, most)
         if self._news is not None:
             self._news.expire(oldest)
         if self.members is not None:
             self.members.expire(oldest)
-        return len(gone)
+        return gone, past
+
+    def leave(self) -> None:
+        """Note that the torrent is closed; its peers are let go by `expire`."""
+        self.members = None
+        self._news = None
 
     def expel(self, admits: Callable[[bytes], bool]) -> int:
         """Drop the peers whose addresses (packed) aren't let in any more; return how many."""
-        gone = [peer for peer in self._peers.values() if not admits(peer.endpoint[:-2])]
-        for peer in gone:
-            self._drop(peer)
-            self.claims.drop(peer.session)
-        return len(gone)
+        return 0 if self._roster is None else self._roster.expel(admits)
 
-    def clear(self) -> None:
-        """Give back all room, before the swarm is let go."""
-        self._room.change(self, -len(self._peers), self._neighbours.largest, 0)
-        self.claims.clear()
+    # -- what survives a restart
 
     def export(self) -> Iterator[SavedPeer]:
-        """Yield every peer that there is at the first one, longest unseen first."""
-        for peer in tuple(self._peers.values()):
-            session = peer.session
-            yield SavedPeer(
-                peer.endpoint,
-                session.peer_id,
-                session.key,
-                peer.complete,
-                peer.wants_nothing,
-                peer.seen,
-            )
+        """Yield every peer that there is at the first one, as it is then."""
+        return iter(()) if self._roster is None else self._roster.export()
 
     def adopt(self, saved: Iterable[SavedPeer]) -> None:
         """List the peers of an earlier run in an empty swarm, as far as the caps allow."""
-        policy, neighbours = self._policy, self._neighbours
-        for entry in saved:
-            endpoint = entry.endpoint
-            networks = networks_of(endpoint[:-2])
-            at_address = neighbours.at(networks)
-            if (
-                endpoint in self._peers
-                or len(at_address) >= policy.peers_per_address
-                or len(self._peers) >= policy.peers_per_swarm
-                or self._room.is_full
-            ):
-                continue
-            session = self.claims.adopt_peer(entry.peer_id, entry.key, endpoint, entry.seen)
-            crowd = self._stands.crowd(endpoint, entry.wants_nothing, Stand.FRONT)
-            peer = ListedPeer(
-                endpoint, session, entry.seen, entry.complete, entry.wants_nothing, crowd
-            )
-            self.claims.attach(session, endpoint)
-            self._list(peer, networks)
+        self._list().adopt(saved)
         self.claims.settle()
-
-
-def _is_same_client(peer: ListedPeer, request: AnnounceRequest) -> bool:
-    session = peer.session
-    if session.peer_id == request.peer_id:
-        return True
-    return bool(request.key) and session.key == request.key
-
-
-def _wants_nothing(request: AnnounceRequest) -> bool:
-    return request.left == 0 or request.event is AnnounceEvent.PAUSED
-
-
-def _may_lack_metadata(request: AnnounceRequest) -> bool:
-    """Tell whether a client may have only a magnet link: aria2 then says that it lacks 0 bytes.
-
-    It says so in each announce until it has the metadata. A seed that had all before it started
-    says the same; hearing of a peer in vain costs it little.
-    """
-    return (
-        request.left == request.downloaded == 0
-        and request.event is not AnnounceEvent.COMPLETED
-        and request.event is not AnnounceEvent.PAUSED
-    )

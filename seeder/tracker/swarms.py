@@ -1,8 +1,7 @@
 """The tracker's swarms, only of torrents that we serve. No I/O."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import inf
 from typing import NamedTuple, Protocol
 
 from seeder.errors import AnnounceError
@@ -11,22 +10,21 @@ from seeder.net.groups import Groups
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest, ScrapeCounts
 from seeder.tracker.belief import Belief
-from seeder.tracker.claims import (
-    ClaimCounter,
-    Claims,
-    GroupCounter,
-    PastRoom,
-    session_name,
-)
+from seeder.tracker.claims import Claims
+from seeder.tracker.counters import ClaimCounter, GroupCounter
 from seeder.tracker.crowd import RandomFloats
 from seeder.tracker.handout import OwnPlace
 from seeder.tracker.holders import Holders, Refused
-from seeder.tracker.journal import Journal, SharedPeer, SharedVisit, SwarmNews
+from seeder.tracker.journal import Journal, SharedVisit, SwarmNews
+from seeder.tracker.kept import KeptSwarms
 from seeder.tracker.members import Members, everything_counts
 from seeder.tracker.passkeys import Passkey
+from seeder.tracker.past import PastRoom
+from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.rooms import Room
-from seeder.tracker.saved import Counted, SavedSwarm, SwarmRow, from_row, to_rows
-from seeder.tracker.swarm import Swarm, SwarmPolicy
+from seeder.tracker.saved import Counted
+from seeder.tracker.sessions import session_name
+from seeder.tracker.swarm import Swarm
 from seeder.tracker.tallies import TrackerTallies
 from seeder.tracker.visits import Visits
 
@@ -41,8 +39,8 @@ MINUTES_LOADING = "1"
 _UNKNOWN = "torrent not registered with this tracker"
 _UNKNOWN_OR_WRONG = f"{_UNKNOWN}, or your passkey is wrong"
 """For who names a passkey: of a private torrent with a wrong one, and of an unknown torrent."""
-_AT_ONCE = 500
-"""Swarms looked at between two chances for other tasks to run."""
+_AT_AN_ANNOUNCE = 10
+"""Peers of closed swarms let go at one announce."""
 NOTHING = Counted()
 
 
@@ -91,7 +89,7 @@ class SwarmStatistics:
     completed: int
 
 
-class Swarms:
+class Swarms(KeptSwarms):
     """Every swarm by info hash, and why the closed ones are closed.
 
     While `loading` is set, an announce for an unknown torrent is refused for a minute; afterwards
@@ -113,13 +111,8 @@ class Swarms:
         What they claim is counted `by_group`, too, where there are groups. `holders` says whose
         passkeys are good; None lets nobody into private swarms.
         """
-        self.policy = policy
-        self.holders = holders or Holders(float)
-        self.sweep_due = False
-        """Whether peers may be listed that aren't members of their private swarms."""
+        super().__init__(policy, holders or Holders(float), groups=groups, by_group=by_group)
         self.loading = False
-        self.changes = 0
-        """Grows whenever there is something new to export."""
         self.own_place = OwnPlace.ALWAYS
         """When handouts name our own seeder."""
         self.seeder = seeder
@@ -128,18 +121,12 @@ class Swarms:
         """Where there are several nodes: the seeders of each torrent, None for our own. Of a
         torrent that isn't here, our own one is the only one."""
         self._rng = rng
-        self._groups = groups
-        self._by_group = by_group
-        self._swarms: dict[InfoHash, Swarm] = {}
         self._closed: dict[InfoHash, str] = {}
         """Of torrents that had a swarm: the reason that their clients are told."""
-        self._resting: dict[InfoHash, tuple[Swarm, str]] = {}
-        """The swarms of torrents that may come back, and what their clients are told."""
         self._private: set[InfoHash] = set()
         """Of torrents that had a private swarm: why it is closed is for its members alone."""
         self._aliases: dict[InfoHash, InfoHash] = {}
         """Of hybrids: the v1 hash that the swarm is kept under, by the v2 hash cut to 20 bytes."""
-        self._saved: dict[InfoHash, SavedSwarm] = {}
         self._room = Room(policy.peers)
         # Sessions outlive their peers, so that a client that stops and starts counts nothing anew.
         self._past = PastRoom(policy.peers)
@@ -225,18 +212,6 @@ class Swarms:
         if swarm is not None:
             swarm.claims.rebook(claims, counted)
 
-    def regroup(self, groups: Groups | None) -> Iterator[None]:
-        """Hand all peers out by other groups from now on, or by none.
-
-        Other tasks may run between two swarms.
-        """
-        self._groups = groups
-        for info_hash, swarm in self._kept():
-            if self._is_kept(info_hash, swarm):
-                swarm.regroup(groups)
-                swarm.claims.by_group = None if groups is None else self._by_group
-            yield
-
     def guard(self, info_hash: InfoHash, *, private: bool) -> None:
         """Let only members into an open swarm from now on, or everybody."""
         swarm = self._swarms[info_hash]
@@ -266,23 +241,6 @@ class Swarms:
         swarm = self._swarms.get(known)
         return None if swarm is None else swarm.members
 
-    def sweep(self, now: float) -> Iterator[None]:
-        """Drop the peers of private swarms that aren't members, or whose keys are good no more.
-
-        Other tasks may run between two swarms.
-        """
-        self.sweep_due = False
-        for info_hash, swarm in self._kept():
-            members = swarm.members
-            if members is None or not self._is_kept(info_hash, swarm):
-                continue
-            for endpoint in swarm.endpoints():
-                member = members.get(endpoint)
-                if member is None or not self.holders.is_good(member.passkey):
-                    swarm.dismiss(endpoint, now)
-                    self.changes += 1
-            yield
-
     def rest(self, info_hash: InfoHash, reason: str) -> None:
         """Keep a torrent's peers, and refuse it for a minute at a time, until it is opened again.
 
@@ -299,7 +257,7 @@ class Swarms:
         resting, _ = self._resting.pop(info_hash, (None, ""))
         swarm = self._swarms.pop(info_hash, resting)
         if swarm is not None:
-            swarm.clear()
+            self._dismiss(swarm)
         self._closed[info_hash] = reason
 
     def announce(
@@ -325,6 +283,9 @@ class Swarms:
             endpoint = compact_endpoint(source, request.port)
             swarm.members.note(request, passkey, endpoint, now)
         self.changes += 1
+        if self._leaving:
+            # Who comes may need the room.
+            self._let_go(_AT_AN_ANNOUNCE)
         own = self.seeder.reached_at(local, source)
         if self.placed and (seeders := self.placed.get(info_hash)) is not None:
             own = tuple(
@@ -384,59 +345,11 @@ class Swarms:
             if self.journal is not None:
                 self.journal.visited(info_hash, address, at_once)
 
-    # -- what the nodes of a cluster tell each other
-
-    def tell(self, info_hash: InfoHash, endpoint: bytes, event: AnnounceEvent) -> SharedPeer | None:
-        """Return what others are told of a peer that announced an event; None if it has gone."""
-        swarm = self._kept_swarm(info_hash)
-        return None if swarm is None else swarm.tell(endpoint, event)
-
-    def tell_all(self) -> Iterator[SharedPeer]:
-        """Yield what others are told of every peer; other tasks may run in between."""
-        for info_hash, swarm in self._kept():
-            for endpoint in swarm.endpoints():
-                told = swarm.tell(endpoint, AnnounceEvent.NONE)
-                if told is not None and self._is_kept(info_hash, swarm):
-                    yield told
-            yield from swarm.departures()
-
-    def hear(self, told: SharedPeer, now: float, *, fresh: bool) -> None:
-        """Take in what another node has heard of a peer: see `Swarm.hear`."""
-        swarm = self._kept_swarm(told.info_hash)
-        if told.passkey is not None and not (told.gone or self.holders.is_good(told.passkey)):
-            return  # the other node didn't know yet
-        if swarm is not None and told.seen >= now - self.policy.expiry:
-            swarm.hear(told, now, fresh=fresh)
-            self.changes += 1
-
     def hear_visit(self, visit: SharedVisit, now: float) -> None:
         """Take in that a peer came to the seeder of another node."""
         swarm = self._swarms.get(visit.info_hash)
         if swarm is not None:
             swarm.visited(visit.address, visit.at_once, now)
-
-    def completed_here(self, info_hash: InfoHash) -> int:
-        """Return how many completions this node has counted."""
-        swarm = self._kept_swarm(info_hash)
-        return 0 if swarm is None else swarm.completed
-
-    def open_torrents(self) -> Set[InfoHash]:
-        """Return the torrents that are open."""
-        return self._swarms.keys()
-
-    def is_kept(self, info_hash: InfoHash) -> bool:
-        """Tell whether a torrent is open, or rests."""
-        return self._kept_swarm(info_hash) is not None
-
-    def hear_completed(self, info_hash: InfoHash, count: int) -> None:
-        """Take in how many completions the other nodes have counted."""
-        swarm = self._kept_swarm(info_hash)
-        if swarm is not None:
-            swarm.completed_elsewhere = count
-
-    def _kept_swarm(self, info_hash: InfoHash) -> Swarm | None:
-        swarm = self._swarms.get(info_hash)
-        return self._resting.get(info_hash, (None, ""))[0] if swarm is None else swarm
 
     def scrape(
         self, info_hashes: Iterable[InfoHash], passkey: bytes = b""
@@ -467,92 +380,6 @@ class Swarms:
         if swarm is None:
             return SwarmStatistics(0, 0, 0)
         return SwarmStatistics(len(swarm), swarm.seeds, swarm.completed)
-
-    def expire(self, now: float) -> Iterator[int]:
-        """Drop the peers that haven't announced for too long.
-
-        Yield how many, some swarms at a time: other tasks may run in between.
-        """
-        oldest = now - self.policy.expiry
-        for number, (info_hash, saved) in enumerate(list(self._saved.items()), 1):
-            if self._saved.get(info_hash) is saved and saved.is_gone(oldest):
-                del self._saved[info_hash]
-            if number % _AT_ONCE == 0:
-                yield 0
-        kept = self._kept()
-        for begin in range(0, len(kept), _AT_ONCE):
-            gone = sum(
-                swarm.expire(oldest)
-                for info_hash, swarm in kept[begin : begin + _AT_ONCE]
-                if self._is_kept(info_hash, swarm)
-            )
-            self.changes += gone
-            yield gone
-
-    def expel(self, admits: Callable[[bytes], bool]) -> Iterator[int]:
-        """Drop the peers whose addresses (packed) aren't let in any more, as `expire` does."""
-        for number, saved in enumerate(list(self._saved.values()), 1):
-            saved.peers[:] = [peer for peer in saved.peers if admits(peer.endpoint[:-2])]
-            if number % _AT_ONCE == 0:
-                yield 0
-        for info_hash, swarm in self._kept():
-            gone = swarm.expel(admits) if self._is_kept(info_hash, swarm) else 0
-            self.changes += gone
-            yield gone
-
-    def _kept(self) -> list[tuple[InfoHash, Swarm]]:
-        """Return all swarms that have peers to remember, open or not."""
-        resting = ((info_hash, swarm) for info_hash, (swarm, _) in self._resting.items())
-        return [*self._swarms.items(), *resting]
-
-    def _is_kept(self, info_hash: InfoHash, swarm: Swarm) -> bool:
-        resting, _ = self._resting.get(info_hash, (None, ""))
-        return swarm in (self._swarms.get(info_hash), resting)
-
-    def export(self, now: float) -> Iterator[SwarmRow]:
-        """Yield rows of all swarms, opened or not; `restore` takes them back in a later run.
-
-        Other tasks may run between two rows. Each peer and each session is saved as it was at one
-        moment, and what was counted for a swarm as it was before the first of them.
-        """
-        for info_hash, swarm in self._kept():
-            claims = swarm.claims
-            members = () if swarm.members is None else swarm.members.export()
-            gone = ((each.endpoint, each.seen) for each in swarm.departures())
-            yield from to_rows(
-                info_hash,
-                claims.counted,
-                swarm.export(),
-                claims.export(),
-                now,
-                members=members,
-                gone=gone,
-            )
-        for info_hash, saved in list(self._saved.items()):
-            yield from to_rows(
-                info_hash,
-                saved.counted,
-                saved.peers,
-                saved.sessions,
-                now,
-                members=saved.members,
-                gone=saved.gone,
-            )
-
-    def restore(self, rows: Iterable[SwarmRow], now: float, *, elapsed: float = 0.0) -> None:
-        """Take back what `export` wrote, before its torrents are opened; nothing is counted.
-
-        `elapsed` is how long ago that was (s); who has been silent for too long is left out.
-        ValueError if any row is not one of `export`; then nothing is taken back.
-        """
-        oldest = now - self.policy.expiry if elapsed else -inf
-        for saved in [from_row(row, now - elapsed).seen_since(oldest) for row in rows]:
-            known = self._saved.setdefault(saved.info_hash, saved)
-            if known is not saved:
-                known.peers.extend(saved.peers)
-                known.sessions.extend(saved.sessions)
-                known.members.extend(saved.members)
-                known.gone.extend(saved.gone)
 
 
 def _waits_for_peers(request: AnnounceRequest) -> bool:

@@ -27,7 +27,7 @@ from seeder.peer.hub import HubStatistics
 from seeder.s3.operations import OPERATIONS, OriginStatistics
 from seeder.torrent.catalog import Catalog
 from seeder.torrent.objects import ObjectRef
-from seeder.tracker.swarm import SwarmPolicy
+from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from seeder.tracker.tallies import TrackerTallies
 from tests.events.support import Ears, feed_of

@@ -12,7 +12,7 @@ from seeder.admin.view import View, name_of
 from seeder.ledger.counters import FORMER, AccountKey, Ledger
 from seeder.torrent.catalog import Catalog, Publication, State
 from seeder.torrent.objects import ObjectRef, PinnedObject
-from seeder.tracker.swarm import SwarmPolicy
+from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 
 MANY = 10_000

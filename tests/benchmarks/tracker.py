@@ -10,18 +10,20 @@ process, with the tracker's swarms in it, by the number of peers.
 
 import argparse
 import contextlib
+import ctypes
 import gc
+import itertools
 import os
 import random
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceRequest
-from seeder.tracker.swarm import SwarmPolicy
+from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from seeder.units import parse_size
 from tests.benchmarks.load import Target, run_load
@@ -148,9 +150,14 @@ class _Nothing:
 
 
 def memory(counts: Sequence[int]) -> None:
-    """Print what a listed peer costs, each in a /24 of its own, announcing as libtorrent does."""
+    """Print what a listed peer costs that announces as libtorrent does, by where the others are."""
     rows = []
-    for count in counts:
+    places: tuple[tuple[str, Callable[[int], bytes]], ...] = (
+        ("IPv4, a /24 each", lambda number: (0x10000007 + 257 * number).to_bytes(4)),
+        ("IPv6, a /48 each", lambda number: (0x2001 << 112 | number << 80 | 7).to_bytes(16)),
+        ("IPv4, five in a /24", lambda number: _near(number // SWARMS)),
+    )
+    for count, (where, address_of) in itertools.product(counts, places):
         gc.collect()
         policy = SwarmPolicy(peers=2 * count, peers_per_swarm=2 * count)
         swarms = Swarms(policy, OwnSeeder(6881), rng=random.Random(1))
@@ -159,7 +166,7 @@ def memory(counts: Sequence[int]) -> None:
             swarms.open(info_hash, size=1 << 30, claims=_Nothing())
         before = resident()
         for number in range(count):
-            address = (0x10000007 + 257 * number).to_bytes(4, "big")
+            address = address_of(number)
             request = AnnounceRequest(
                 hashes[number % SWARMS],
                 b"-LT20B0-" + random.randbytes(12),
@@ -172,14 +179,20 @@ def memory(counts: Sequence[int]) -> None:
                 random.randbytes(4).hex().encode(),
             )
             swarms.announce(request, address, bytes((198, 51, 100, 7)), number / 1000)
-        rows.append((f"{count:,}", f"{(resident() - before) / count:.0f}"))
+        rows.append((f"{count:,}", where, f"{(resident() - before) / count:.0f}"))
         del swarms
-    show(f"memory of the swarms; {machine()}", ("peers", "bytes a peer"), rows)
+    show(f"memory of the swarms; {machine()}", ("peers", "where", "bytes a peer"), rows)
+
+
+def _near(number: int) -> bytes:
+    return (0x10000001 + 256 * (number // 5) + number % 5).to_bytes(4)
 
 
 def resident() -> int:
     """Return how much memory this process has, in bytes."""
     gc.collect()
+    # What was freed before must not be used again unseen.
+    ctypes.CDLL(None).malloc_trim(0)
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 

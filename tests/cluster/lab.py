@@ -21,8 +21,8 @@ from seeder.cluster.store import Argument, Reply, Script, StreamEntry, listed, t
 from seeder.errors import StoreAway
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceReply, AnnounceRequest
+from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.saved import Counted
-from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from tests.cluster.support import Counts
 

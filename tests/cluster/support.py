@@ -13,7 +13,7 @@ from seeder.cluster.cluster import Cluster, make_cluster
 from seeder.config.sections import ClusterSettings
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest
-from seeder.tracker.swarm import SwarmPolicy
+from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 
 POLICY = SwarmPolicy()

@@ -288,7 +288,7 @@ async def test_visits_at_one_seeder_are_known_at_all_trackers(tracker: MakeTrack
     swarm = b.swarms._kept_swarm(ONE)
     assert swarm is not None
     a.swarms.visited(ONE, bytes((10, 0, 0, 7)), 1, trio.current_time())
-    await until(lambda: swarm._neighbours._known == 1)
+    await until(lambda: swarm._list().neighbours._known == 1)
 
 
 async def test_what_isnt_a_peer_is_left_out(tracker: MakeTracker, redis: RedisServer) -> None:

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 from seeder.net.addresses import compact_endpoint
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceRequest
-from seeder.tracker.swarm import SwarmPolicy
+from seeder.tracker.policy import SwarmPolicy
 from tests.cluster.lab import LabNode, Wire
 from tests.support.redis import RedisServer, why_no_redis
 from tests.tracker.plain import PlainSwarm

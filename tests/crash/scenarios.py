@@ -30,7 +30,7 @@ from seeder.torrent.layout import Layout, sha1
 from seeder.torrent.merkle import Shape
 from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.tracker.announce import AnnounceRequest
-from seeder.tracker.swarm import SwarmPolicy
+from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from seeder.units import KIB
 from tests.crash.recording import MARKS

@@ -10,7 +10,7 @@ import trio
 from seeder.daemon.public_address import PublicAddress
 from seeder.gateway.links import Links
 from seeder.net.addresses import HostPort, compact_endpoint
-from seeder.tracker.swarm import SwarmPolicy
+from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from tests.tracker.announcing import packed
 

@@ -18,7 +18,7 @@ from seeder.daemon.swarm_file import SAVE_EVERY, SwarmFile
 from seeder.net import slices
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceRequest
-from seeder.tracker.swarm import SwarmPolicy
+from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from seeder.units import MIB
 from tests.support.disks import DAMAGE, NOT_FILES, failing_disk

@@ -20,8 +20,8 @@ from seeder.net.buckets import AddressLimiter
 from seeder.net.doors import Door, Doors
 from seeder.torrent.catalog import Catalog, Publication, Torrent
 from seeder.tracker.announce import ScrapeCounts
+from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.register import Register
-from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from seeder.units import MIB
 from tests.gateway.support import make_routes, objects_of

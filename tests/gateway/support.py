@@ -35,7 +35,7 @@ from seeder.torrent.info import build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.tracker.announce import ScrapeCounts
-from seeder.tracker.swarm import SwarmPolicy
+from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from tests.support.passkeys import Keys
 from tests.tracker.announcing import HASH, OWN_PORT, SIZE, Ledger

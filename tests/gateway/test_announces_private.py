@@ -8,7 +8,7 @@ import pytest
 from seeder.net.buckets import AddressLimiter
 from seeder.tracker.holders import Holders
 from seeder.tracker.passkeys import PasskeySigner
-from seeder.tracker.swarm import SwarmPolicy
+from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from tests.gateway.asking import ANNOUNCE, TRANSACTION, Server
 from tests.gateway.support import AnyObjects, Public, make_routes

@@ -16,7 +16,7 @@ from seeder.torrent.catalog import Catalog, Publication, State, Torrent
 from seeder.torrent.info import build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.objects import Description, ObjectRef, PinnedBundle, PinnedObject
-from seeder.tracker.swarm import SwarmPolicy
+from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from tests.gateway.signing import KEY_ID, NOW, SECRET, signed, url_of
 from tests.gateway.steps import StepsOf

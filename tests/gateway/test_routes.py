@@ -22,7 +22,7 @@ from seeder.net.buckets import AddressLimiter
 from seeder.net.doors import Door, NetworkRules
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import LEAST_WAIT
-from seeder.tracker.swarm import SwarmPolicy
+from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from seeder.tracker.tallies import ANNOUNCE_OUTCOMES, EVENTS, UNREAD
 from tests.gateway.support import (

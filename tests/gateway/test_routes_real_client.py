@@ -11,7 +11,7 @@ import trio
 
 from seeder.net.buckets import AddressLimiter
 from seeder.tracker.announce import LEAST_WAIT
-from seeder.tracker.swarm import SwarmPolicy
+from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from tests.gateway.support import AnyObjects, make_routes
 from tests.http.serving import PATIENCE, serving

@@ -31,7 +31,7 @@ from seeder.net.buckets import AddressLimiter
 from seeder.peer.messages import MessageId
 from seeder.torrent.catalog import Catalog, Publication, Torrent
 from seeder.torrent.objects import Description, ObjectRef, PinnedObject
-from seeder.tracker.swarm import SwarmPolicy
+from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from seeder.units import KIB, MIB
 from seeder.upload.feed import MOST_BYTES_OF_PEER

@@ -36,7 +36,7 @@ from seeder.net.sockets import bind_datagrams, listen
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceReply, AnnounceRequest
 from seeder.tracker.datagrams import ConnectionIds
-from seeder.tracker.swarm import SwarmPolicy
+from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from tests.gateway.support import AnyObjects, make_routes
 from tests.tracker.announcing import Ledger

@@ -7,8 +7,8 @@ from seeder.net.addresses import compact_endpoint
 from seeder.net.groups import Groups
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest
-from seeder.tracker.claims import GroupCounter
-from seeder.tracker.swarm import SwarmPolicy
+from seeder.tracker.counters import GroupCounter
+from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 
 HASH = InfoHash(b"h" * 20)

@@ -10,7 +10,8 @@ from typing import TypeAlias
 from seeder.net.addresses import is_told_to, is_v6, network_of, networks_of
 from seeder.tracker.announce import AnnounceEvent, AnnounceRequest
 from seeder.tracker.belief import BELIEVED
-from seeder.tracker.swarm import HANDOUT_GAP, SwarmPolicy
+from seeder.tracker.policy import SwarmPolicy
+from seeder.tracker.swarm import HANDOUT_GAP
 
 ClientName: TypeAlias = tuple[bytes, bytes]
 """A peer id, and a key or, without one, the address (IPv6: /64)."""

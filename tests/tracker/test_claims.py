@@ -7,7 +7,7 @@ import pytest
 
 from seeder.tracker.announce import AnnounceEvent
 from seeder.tracker.belief import BELIEVED
-from seeder.tracker.swarm import SwarmPolicy
+from seeder.tracker.policy import SwarmPolicy
 from tests.tracker.announcing import HASH, SIZE, Tracker, packed, peer_id
 
 STARTED, COMPLETED, STOPPED = AnnounceEvent.STARTED, AnnounceEvent.COMPLETED, AnnounceEvent.STOPPED

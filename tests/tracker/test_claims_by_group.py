@@ -127,13 +127,20 @@ def test_a_restart_counts_nothing_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "count"), [("17", 17), ("", 0), ("-1", 0), ("x", 0), ("9" * 30, 2**64 - 1)]
+    ("text", "count", "by_udp"),
+    [
+        ("17", 17, 17),
+        ("", 0, 0),
+        ("-1", 0, 2**64 - 1),
+        ("x", 0, 0),
+        ("9" * 30, 2**63 - 1, 2**63 - 1),
+    ],
 )
-def test_uploaded_is_read_by_http_and_by_udp(text: str, count: int) -> None:
+def test_uploaded_is_read_by_http_and_by_udp(text: str, count: int, by_udp: int) -> None:
     query = {"info_hash": HASH, "peer_id": peer_id("a"), "port": 1, "uploaded": text}
     assert parse_announce(urlencode(query).encode()).uploaded == count
     head = (5).to_bytes(8) + (1).to_bytes(4) + (9).to_bytes(4) + HASH + peer_id("a")
-    numbers = [each.to_bytes(8) for each in (3, 4, count)]
+    numbers = [each.to_bytes(8) for each in (3, 4, by_udp)]
     tail = bytes(12) + (2**32 - 1).to_bytes(4) + (1).to_bytes(2)
     found = parse_datagram(head + b"".join(numbers) + tail)
     assert isinstance(found, DatagramAnnounce)

@@ -1,8 +1,10 @@
 """Random samples of peers, at a cost that does not grow with the swarm."""
 
 import random
+from array import array
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,10 +13,10 @@ from tests.tracker.announcing import cut
 
 
 def crowd_of(count: int, rng: random.Random) -> tuple[Crowd, list[bytes]]:
-    crowd = Crowd(6, rng)
+    crowd = Crowd(6, rng, array("i", bytes(4 * count + 400)))
     endpoints = [number.to_bytes(6, "big") for number in range(count)]
-    for endpoint in endpoints:
-        crowd.add(endpoint)
+    for number, endpoint in enumerate(endpoints):
+        crowd.add(number, endpoint)
     return crowd, endpoints
 
 
@@ -25,20 +27,38 @@ def crowd_of(count: int, rng: random.Random) -> tuple[Crowd, list[bytes]]:
 def test_a_crowd_holds_what_was_added_and_not_removed(
     actions: list[tuple[str, int]], rng: random.Random
 ) -> None:
-    crowd, present = Crowd(6, rng), set[bytes]()
+    crowd, present = Crowd(6, rng, array("i", range(20))), set[bytes]()
+    # Another one has the same places for others.
+    other = Crowd(6, rng, crowd._places)
+    for number in range(10, 15):
+        other.add(number, bytes([number]) * 6)
     for action, number in actions:
         endpoint = bytes([number]) * 6
         if action == "add" and endpoint not in present:
-            crowd.add(endpoint)
+            crowd.add(number, endpoint)
             present.add(endpoint)
         elif action == "remove" and endpoint in present:
-            crowd.remove(endpoint)
+            crowd.remove(number, endpoint)
             present.remove(endpoint)
         elif action == "stir" and endpoint in present:
-            crowd.stir(endpoint)
+            crowd.stir(number, endpoint)
         assert len(crowd) == len(present)
-        assert set(cut(crowd.sample(100, without=b""))) == present
-        assert (endpoint in crowd) == (endpoint in present)
+        assert set(cut(crowd.sample(100, without=-1))) == present
+        assert (number in crowd) == (endpoint in present)
+        assert not any(each in crowd for each in range(10, 15))
+    for number in range(10):
+        endpoint = bytes([number]) * 6
+        if endpoint in present:
+            crowd.renumber(number, number + 15 if number < 5 else number, endpoint)
+    assert set(cut(crowd.sample(100, without=-1))) == present
+
+
+def test_who_is_not_there_cannot_be_let_go() -> None:
+    crowd, endpoints = crowd_of(3, random.Random(1))
+    crowd.remove(1, endpoints[1])
+    with pytest.raises(KeyError):
+        crowd.remove(1, endpoints[1])
+    assert set(cut(crowd.sample(9, without=-1))) == {endpoints[0], endpoints[2]}
 
 
 @given(st.integers(0, 30), st.integers(-1, 40), st.integers(0, 40), st.randoms())
@@ -46,9 +66,8 @@ def test_a_sample_has_no_doubles_and_not_the_asker(
     size: int, count: int, asker: int, rng: random.Random
 ) -> None:
     crowd, endpoints = crowd_of(size, rng)
-    without = asker.to_bytes(6, "big")
-    sample = cut(crowd.sample(count, without=without))
-    others = set(endpoints) - {without}
+    sample = cut(crowd.sample(count, without=asker))
+    others = set(endpoints) - {asker.to_bytes(6, "big")}
     assert len(sample) == max(0, min(count, len(others)))
     assert len(set(sample)) == len(sample)
     assert set(sample) <= others
@@ -60,8 +79,9 @@ def test_everybody_is_as_likely_as_everybody_else() -> None:
     seen: Counter[bytes] = Counter()
     rounds = 6000
     for _ in range(rounds):
-        crowd.stir(rng.choice(endpoints[1:]))
-        seen.update(cut(crowd.sample(5, without=endpoints[0])))
+        number = rng.randrange(1, 20)
+        crowd.stir(number, endpoints[number])
+        seen.update(cut(crowd.sample(5, without=0)))
     assert endpoints[0] not in seen
     expected = rounds * 5 / 19
     assert all(abs(seen[endpoint] - expected) < 0.15 * expected for endpoint in endpoints[1:])
@@ -69,7 +89,7 @@ def test_everybody_is_as_likely_as_everybody_else() -> None:
 
 def test_newcomers_do_not_stand_in_the_order_in_which_they_came() -> None:
     crowd, _ = crowd_of(1000, random.Random(7))
-    numbers = [int.from_bytes(endpoint, "big") for endpoint in cut(crowd.sample(200, without=b""))]
+    numbers = [int.from_bytes(endpoint, "big") for endpoint in cut(crowd.sample(200, without=-1))]
     assert max(numbers) - min(numbers) > 900
 
 
@@ -78,8 +98,9 @@ def test_who_is_handed_out_together_changes() -> None:
     crowd, endpoints = crowd_of(50, rng)
     companions: set[bytes] = set()
     for _ in range(1000):
-        crowd.stir(rng.choice(endpoints))
-        sample = cut(crowd.sample(5, without=b""))
+        number = rng.randrange(50)
+        crowd.stir(number, endpoints[number])
+        sample = cut(crowd.sample(5, without=-1))
         if endpoints[0] in sample:
             companions.update(sample)
     assert companions == set(endpoints)
@@ -96,5 +117,5 @@ def test_a_sample_of_a_large_crowd_touches_only_its_own_size() -> None:
 
     crowd, _ = crowd_of(10_000, random.Random(1))
     crowd._endpoints = CountingBytes(crowd._endpoints)
-    crowd.sample(50, without=bytes(6))
+    crowd.sample(50, without=0)
     assert 50 * 6 <= CountingBytes.touched <= 110 * 6

@@ -2,6 +2,7 @@
 
 import ipaddress
 import random
+from array import array
 from collections import Counter
 from collections.abc import Iterable
 
@@ -15,7 +16,7 @@ from seeder.tracker.announce import AnnounceEvent
 from seeder.tracker.handout import OwnPlace
 from seeder.tracker.locality import ENOUGH, NEAR_FOR_ONE_FAR, GroupedCrowd
 from seeder.tracker.neighbours import StrangerLimits
-from seeder.tracker.swarm import SwarmPolicy
+from seeder.tracker.policy import SwarmPolicy
 from tests.tracker.announcing import HASH, OWN, SIZE, Tracker, cut, packed
 
 
@@ -297,6 +298,45 @@ def test_whoever_announces_hears_of_listed_peers_once_and_not_of_itself(
             assert event is AnnounceEvent.STOPPED or any(reply.endpoints())
 
 
+@pytest.mark.parametrize("numwant", [6, 10, 23, 45, 50])
+def test_no_place_of_an_answer_is_nobodys_while_there_are_enough(numwant: int) -> None:
+    tracker = grouped()
+    for group in ("eu/a", "eu/b", "us"):
+        fill(tracker, group, 100)
+    far = 0
+    for _ in range(200):
+        found = asked(tracker, "eu/a", numwant)
+        assert sum(found.values()) == numwant
+        assert found["us"] <= max(-(-numwant // (NEAR_FOR_ONE_FAR + 1)), ENOUGH)
+        far += found["us"]
+    # We are one of them.
+    assert far >= 0.9 * 200 * (numwant - 1) / (NEAR_FOR_ONE_FAR + 1)
+
+
+@pytest.mark.parametrize("family", ["50.1.9.1", "2001:db8:a:9::1"])
+@pytest.mark.parametrize("seeds", [0, 3])
+def test_the_asker_is_not_counted_among_those_that_it_can_hear_of(family: str, seeds: int) -> None:
+    """Where its own is one of several crowds of its group, by kinds of addresses."""
+    tracker = grouped(SwarmPolicy(strangers=StrangerLimits(20, 20, 20)))
+    tracker.swarms.own_place = OwnPlace.ALONE
+    private = [f"10.1.{number}.1" for number in range(4)]
+    public = [f"50.1.{number}.1" for number in range(4)]
+    for number, address in enumerate(private + public):
+        tracker.announce(f"{number}", address)
+    for number in range(seeds):
+        tracker.announce(f"s{number}", f"50.1.{100 + number}.1", left=0)
+    # Those of its kind are one crowd, public ones the other; it hears of all but itself.
+    for asker, others in (("10.1.0.1", 7), ("10.1.3.1", 7), ("50.1.0.1", 3), (family, 4)):
+        for count in range(1, others + seeds + 1):
+            for _ in range(20):
+                reply = tracker.announce("asker", asker, 2000, numwant=count)
+                found = list(reply.endpoints())
+                assert compact_endpoint(packed(asker), 2000) not in found
+                assert len(set(found)) == len(found) == count
+            tracker.announce("asker", asker, 2000, event=AnnounceEvent.STOPPED)
+            tracker.announce("asker", asker, 2000)
+
+
 @settings(deadline=None, max_examples=30)
 @given(
     sizes=st.lists(st.integers(0, 9), min_size=2, max_size=12),
@@ -309,25 +349,25 @@ def test_of_several_groups_each_peer_has_the_same_chance(
     groups = Groups(
         {f"g/{at:02}": [ipaddress.ip_network(f"20.{at}.0.0/16")] for at in range(len(sizes))}
     )
-    crowd = GroupedCrowd(6, random.Random(seed), groups)
+    crowd = GroupedCrowd(6, random.Random(seed), groups, array("i", bytes(4 * sum(sizes))))
     everybody = [
         compact_endpoint(bytes([20, at, 0, peer]), 1)
         for at, size in enumerate(sizes)
         for peer in range(size)
     ]
-    for endpoint in everybody:
-        crowd.add(endpoint)
+    for number, endpoint in enumerate(everybody):
+        crowd.add(number, endpoint)
     ring = crowd.around(len(sizes))[-1]
     assert ring.size == len(everybody) == len(crowd)
     found = Counter[bytes]()
     rounds = 300
     for _ in range(rounds):
         for part in ring.parts:
-            sample = cut(crowd.sample(part, count, without=b""))
+            sample = cut(crowd.sample(part, count, without=-1))
             assert len(set(sample)) == len(sample) == min(count, len(everybody))
             found.update(sample)
-        for endpoint in everybody:
-            crowd.stir(endpoint)
+        for number, endpoint in enumerate(everybody):
+            crowd.stir(number, endpoint)
     share = min(1, count / len(everybody)) if everybody else 0
     for endpoint in everybody:
         spread = (rounds * share * (1 - share)) ** 0.5

@@ -5,7 +5,8 @@ import pytest
 from seeder.net.addresses import compact_endpoint
 from seeder.tracker.announce import AnnounceEvent
 from seeder.tracker.handout import OwnPlace
-from seeder.tracker.swarm import HANDOUT_GAP, SwarmPolicy
+from seeder.tracker.policy import SwarmPolicy
+from seeder.tracker.swarm import HANDOUT_GAP
 from tests.tracker.announcing import HASH, OWN, SIZE, Tracker, cut, packed
 
 STOPPED, COMPLETED, STARTED, PAUSED = (

@@ -16,8 +16,9 @@ from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceReques
 from seeder.tracker.belief import BELIEVED
 from seeder.tracker.handout import PEERS_FOR_ONE_OTHER, OwnPlace, Stand
 from seeder.tracker.neighbours import StrangerLimits
+from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.saved import Counted
-from seeder.tracker.swarm import HANDOUT_GAP, SwarmPolicy
+from seeder.tracker.swarm import HANDOUT_GAP
 from seeder.tracker.swarms import OwnSeeder, Swarms, SwarmStatistics
 from seeder.tracker.visits import DAY
 from tests.tracker.announcing import HASH, LOCAL, OWN, OWN_PORT, SIZE, Ledger, cut, packed
@@ -328,11 +329,11 @@ class SwarmMachine(RuleBasedStateMachine):
     @property
     def _by_age(self) -> list[bytes]:
         """Return the peers in the order in which they were listed."""
-        swarm = self.swarms._swarms[HASH]
+        roster = self.swarms._swarms[HASH]._list()
         order = [
-            peer.endpoint
+            endpoint
             for network in {networks_of(e[:-2]) for e in self.peers}
-            for peer in swarm._neighbours.at(network)
+            for endpoint in roster.neighbours.at(network)
         ]
         assert set(order) == set(self.peers)
         return order
@@ -514,13 +515,16 @@ class SwarmMachine(RuleBasedStateMachine):
 
     @invariant()
     def everybody_stands_where_he_belongs(self) -> None:
-        swarm = self.swarms._swarms[HASH]
-        assert set(swarm._peers) == set(self.peers)
+        roster = self.swarms._swarms[HASH]._list()
+        assert set(roster.peers.endpoints()) == set(self.peers)
         for endpoint, peer in self.peers.items():
             stand = self._stand(endpoint)
-            crowd = swarm._stands.crowd(endpoint, peer.satisfied, stand)
-            assert endpoint in crowd
-            assert swarm._peers[endpoint].crowd is crowd
+            crowd, number = (
+                roster.stands.crowd(endpoint, peer.satisfied, stand),
+                roster.peers.find(endpoint),
+            )
+            assert crowd.has(number, endpoint)
+            assert roster.peers.crowds[number] is crowd
 
 
 TestSwarm = SwarmMachine.TestCase

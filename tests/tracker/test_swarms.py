@@ -10,8 +10,8 @@ from seeder.errors import AnnounceError
 from seeder.net.addresses import compact_endpoint
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceRequest, ScrapeCounts
+from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.saved import Cell, Counted, SwarmRow
-from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms, SwarmStatistics
 from tests.tracker.announcing import (
     HASH,

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from seeder.tracker.announce import AnnounceEvent
+from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.saved import ROW_ENTRIES, Counted, SwarmRow
-from seeder.tracker.swarm import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from tests.tracker.announcing import HASH, OWN_PORT, SIZE, Ledger, Tracker
 
@@ -186,7 +186,7 @@ def test_a_large_swarm_is_several_rows_and_others_may_change_it_between_two() ->
     again.open()
     assert again.swarms.statistics(HASH).peers == count
     # The one that was seen last goes last.
-    ages = [peer.seen for peer in again.swarms._swarms[HASH]._peers.values()]
+    ages = list(again.swarms._swarms[HASH]._list().peers.seen)
     assert ages == sorted(ages)
     assert sum(again.swarms.expire(10**9)) == count
 

@@ -10,7 +10,7 @@ from seeder.net.addresses import compact_endpoint
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest
 from seeder.tracker.handout import OwnPlace
-from seeder.tracker.swarm import SwarmPolicy
+from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from tests.tracker.announcing import LOCAL, OWN, OWN_PORT, SIZE, Ledger, packed
 

@@ -16,8 +16,9 @@ from seeder.net.addresses import compact_endpoint, network_of
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest, ScrapeCounts
 from seeder.tracker.handout import OwnPlace
+from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.saved import Counted
-from seeder.tracker.swarm import HANDOUT_GAP, SwarmPolicy
+from seeder.tracker.swarm import HANDOUT_GAP
 from seeder.tracker.swarms import OwnSeeder, Swarms, SwarmStatistics
 from tests.tracker.announcing import LOCAL, OWN, OWN_PORT, Ledger, packed
 from tests.tracker.plain import ClientName, PlainSwarm, widest

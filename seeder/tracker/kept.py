@@ -1,0 +1,231 @@
+"""The swarms that have peers to remember, open or not, and what is done to all of them.
+
+What takes long comes in slices: other tasks may run in between.
+
+No I/O.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Set
+from math import inf
+
+from seeder.net.groups import Groups
+from seeder.torrent.info import InfoHash
+from seeder.tracker.announce import AnnounceEvent
+from seeder.tracker.counters import GroupCounter
+from seeder.tracker.holders import Holders
+from seeder.tracker.journal import SharedPeer
+from seeder.tracker.policy import SwarmPolicy
+from seeder.tracker.saved import SavedSwarm, SwarmRow, from_row, to_rows
+from seeder.tracker.swarm import Swarm
+
+_AT_ONCE = 500
+"""Swarms looked at, or peers let go, between two chances for other tasks to run."""
+
+
+class KeptSwarms:
+    """Every swarm by info hash: open, resting, saved by an earlier run, or closed but not empty."""
+
+    def __init__(
+        self,
+        policy: SwarmPolicy,
+        holders: Holders,
+        *,
+        groups: Groups | None,
+        by_group: GroupCounter | None,
+    ) -> None:
+        self.policy = policy
+        self.holders = holders
+        self.sweep_due = False
+        """Whether peers may be listed that aren't members of their private swarms."""
+        self.changes = 0
+        """Grows whenever there is something new to export."""
+        self._groups = groups
+        self._by_group = by_group
+        self._swarms: dict[InfoHash, Swarm] = {}
+        self._resting: dict[InfoHash, tuple[Swarm, str]] = {}
+        """The swarms of torrents that may come back, and what their clients are told."""
+        self._saved: dict[InfoHash, SavedSwarm] = {}
+        self._leaving: list[Swarm] = []
+        """Closed ones whose peers are let go some at a time."""
+
+    def regroup(self, groups: Groups | None) -> Iterator[None]:
+        """Hand all peers out by other groups from now on, or by none.
+
+        Other tasks may run between two swarms.
+        """
+        self._groups = groups
+        for info_hash, swarm in self._kept():
+            if self._is_kept(info_hash, swarm):
+                swarm.regroup(groups)
+                swarm.claims.by_group = None if groups is None else self._by_group
+            yield
+
+    def sweep(self, now: float) -> Iterator[None]:
+        """Drop the peers of private swarms that aren't members, or whose keys are good no more.
+
+        Other tasks may run between two swarms.
+        """
+        self.sweep_due = False
+        for info_hash, swarm in self._kept():
+            members = swarm.members
+            if members is None or not self._is_kept(info_hash, swarm):
+                continue
+            for endpoint in swarm.endpoints():
+                member = members.get(endpoint)
+                if member is None or not self.holders.is_good(member.passkey):
+                    swarm.dismiss(endpoint, now)
+                    self.changes += 1
+            yield
+
+    def expire(self, now: float) -> Iterator[int]:
+        """Drop the peers that haven't announced for too long.
+
+        Yield how many, some swarms at a time: other tasks may run in between.
+        """
+        oldest = now - self.policy.expiry
+        for number, (info_hash, saved) in enumerate(list(self._saved.items()), 1):
+            if self._saved.get(info_hash) is saved and saved.is_gone(oldest):
+                del self._saved[info_hash]
+            if number % _AT_ONCE == 0:
+                yield 0
+        while self._leaving:
+            yield self._let_go(_AT_ONCE)
+        looked = gone = 0
+        for info_hash, swarm in self._kept():
+            more = True
+            while more and self._is_kept(info_hash, swarm):
+                peers, past = swarm.expire(oldest, _AT_ONCE)
+                self.changes += peers
+                gone += peers
+                more = _AT_ONCE in (peers, past)
+                looked += 1 + peers + past
+                if looked >= _AT_ONCE:
+                    yield gone
+                    looked = gone = 0
+        yield gone
+
+    def _dismiss(self, swarm: Swarm) -> None:
+        """Let go of the peers of a swarm that is closed: those of a large one some at a time."""
+        swarm.leave()
+        self._leaving.append(swarm)
+        self._let_go(_AT_ONCE)
+
+    def _let_go(self, most: int) -> int:
+        """Let go of up to `most` peers, and as many sessions, of a closed swarm."""
+        peers, past = self._leaving[-1].expire(inf, most)
+        if peers < most and past < most:
+            self._leaving.pop()
+        return peers
+
+    def expel(self, admits: Callable[[bytes], bool]) -> Iterator[int]:
+        """Drop the peers whose addresses (packed) aren't let in any more, as `expire` does."""
+        for number, saved in enumerate(list(self._saved.values()), 1):
+            saved.peers[:] = [peer for peer in saved.peers if admits(peer.endpoint[:-2])]
+            if number % _AT_ONCE == 0:
+                yield 0
+        for info_hash, swarm in self._kept():
+            gone = swarm.expel(admits) if self._is_kept(info_hash, swarm) else 0
+            self.changes += gone
+            yield gone
+
+    def _kept(self) -> list[tuple[InfoHash, Swarm]]:
+        """Return all swarms that have peers to remember, open or not."""
+        resting = ((info_hash, swarm) for info_hash, (swarm, _) in self._resting.items())
+        return [*self._swarms.items(), *resting]
+
+    def _is_kept(self, info_hash: InfoHash, swarm: Swarm) -> bool:
+        resting, _ = self._resting.get(info_hash, (None, ""))
+        return swarm in (self._swarms.get(info_hash), resting)
+
+    def export(self, now: float) -> Iterator[SwarmRow]:
+        """Yield rows of all swarms, opened or not; `restore` takes them back in a later run.
+
+        Other tasks may run between two rows. Each peer and each session is saved as it was at one
+        moment, and what was counted for a swarm as it was before the first of them.
+        """
+        for info_hash, swarm in self._kept():
+            claims = swarm.claims
+            members = () if swarm.members is None else swarm.members.export()
+            gone = ((each.endpoint, each.seen) for each in swarm.departures())
+            yield from to_rows(
+                info_hash,
+                claims.counted,
+                swarm.export(),
+                claims.export(),
+                now,
+                members=members,
+                gone=gone,
+            )
+        for info_hash, saved in list(self._saved.items()):
+            yield from to_rows(
+                info_hash,
+                saved.counted,
+                saved.peers,
+                saved.sessions,
+                now,
+                members=saved.members,
+                gone=saved.gone,
+            )
+
+    def restore(self, rows: Iterable[SwarmRow], now: float, *, elapsed: float = 0.0) -> None:
+        """Take back what `export` wrote, before its torrents are opened; nothing is counted.
+
+        `elapsed` is how long ago that was (s); who has been silent for too long is left out.
+        ValueError if any row is not one of `export`; then nothing is taken back.
+        """
+        oldest = now - self.policy.expiry if elapsed else -inf
+        for saved in [from_row(row, now - elapsed).seen_since(oldest) for row in rows]:
+            known = self._saved.setdefault(saved.info_hash, saved)
+            if known is not saved:
+                known.peers.extend(saved.peers)
+                known.sessions.extend(saved.sessions)
+                known.members.extend(saved.members)
+                known.gone.extend(saved.gone)
+
+    # -- what the nodes of a cluster tell each other
+
+    def tell(self, info_hash: InfoHash, endpoint: bytes, event: AnnounceEvent) -> SharedPeer | None:
+        """Return what others are told of a peer that announced an event; None if it has gone."""
+        swarm = self._kept_swarm(info_hash)
+        return None if swarm is None else swarm.tell(endpoint, event)
+
+    def tell_all(self) -> Iterator[SharedPeer]:
+        """Yield what others are told of every peer; other tasks may run in between."""
+        for info_hash, swarm in self._kept():
+            for endpoint in swarm.endpoints():
+                told = swarm.tell(endpoint, AnnounceEvent.NONE)
+                if told is not None and self._is_kept(info_hash, swarm):
+                    yield told
+            yield from swarm.departures()
+
+    def hear(self, told: SharedPeer, now: float, *, fresh: bool) -> None:
+        """Take in what another node has heard of a peer: see `Swarm.hear`."""
+        swarm = self._kept_swarm(told.info_hash)
+        if told.passkey is not None and not (told.gone or self.holders.is_good(told.passkey)):
+            return  # the other node didn't know yet
+        if swarm is not None and told.seen >= now - self.policy.expiry:
+            swarm.hear(told, now, fresh=fresh)
+            self.changes += 1
+
+    def completed_here(self, info_hash: InfoHash) -> int:
+        """Return how many completions this node has counted."""
+        swarm = self._kept_swarm(info_hash)
+        return 0 if swarm is None else swarm.completed
+
+    def open_torrents(self) -> Set[InfoHash]:
+        """Return the torrents that are open."""
+        return self._swarms.keys()
+
+    def is_kept(self, info_hash: InfoHash) -> bool:
+        """Tell whether a torrent is open, or rests."""
+        return self._kept_swarm(info_hash) is not None
+
+    def hear_completed(self, info_hash: InfoHash, count: int) -> None:
+        """Take in how many completions the other nodes have counted."""
+        swarm = self._kept_swarm(info_hash)
+        if swarm is not None:
+            swarm.completed_elsewhere = count
+
+    def _kept_swarm(self, info_hash: InfoHash) -> Swarm | None:
+        swarm = self._swarms.get(info_hash)
+        return self._resting.get(info_hash, (None, ""))[0] if swarm is None else swarm
