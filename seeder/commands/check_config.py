@@ -21,6 +21,7 @@ from seeder.gateway.keys import out_of_reach, read_keys
 from seeder.gateway.links import announce_url
 from seeder.ledger.spending import explain_limits
 from seeder.net.certificates import Certificate
+from seeder.publish.embargo import explain_embargoes
 from seeder.upload.standing import explain_copies, explain_listed
 
 
@@ -48,6 +49,8 @@ def check_offline(
     for warning in chain(advise(config), doubt(config), alike, doubt_machine(config), about_tls):
         tell(f"warning: {warning}")
     for line in (*about_cluster, *explain_limits(config)):
+        tell(line)
+    for line in explain_embargoes(config.objects, time.time()):
         tell(line)
     for line in explain_groups(config.tracker.groups, config.peer.public_address):
         tell(line)

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -99,6 +100,17 @@ def _time(value: object) -> float:
     if seconds < 1:
         raise ValueError('want a time of at least "1s"')
     return seconds
+
+
+def _moment(value: object) -> float:
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise ValueError(
+            "want a date and a time with its offset, without quotes: 2027-01-15T18:00:00Z"
+        )
+    try:
+        return value.timestamp()
+    except (OverflowError, ValueError):
+        raise ValueError("want a date between the years 1 and 9999") from None
 
 
 def _rate(value: object) -> float | None:
@@ -261,6 +273,8 @@ def array(example: str, *, least: int = 0) -> BeforeValidator:
 
 Rate = Annotated[float | None, written(_rate)]
 Time = Annotated[float, written(_time)]
+Moment = Annotated[float, written(_moment)]
+"""Unix seconds."""
 Price = Annotated[float, BeforeValidator(_price)]
 PriceByVolume = Annotated[float | tuple[tuple[int, float], ...], written(_prices)]
 Currency = Annotated[str, text(r"[^\W\d_]{1,8}|\S", 'a currency such as "USD" or "€"', 16)]

@@ -17,6 +17,7 @@ from seeder.config.fields import (
     Directory,
     ExistingFile,
     KeyPrefix,
+    Moment,
     MoneyLimit,
     ObjectKey,
     Price,
@@ -148,6 +149,8 @@ class ObjectSettings(Settings):
     format: Annotated[TorrentFormat, choice(TORRENT_FORMATS)] = "v1"
     verify: Annotated[Verify, choice(VERIFY)] = "sample"
     refresh: Time = 600.0
+    publish_at: Moment | None = None
+    """Until then nobody hears of it (Unix s); None publishes it at once."""
     bundle: bool = False
     """Whether there is one torrent of all objects below the prefix, not one for each."""
 

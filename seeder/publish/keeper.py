@@ -28,6 +28,7 @@ from seeder.metainfo.ladder import describe_wanted
 from seeder.metainfo.library import Library
 from seeder.metainfo.records import Record
 from seeder.publish.current import CurrentTorrent
+from seeder.publish.embargo import told
 from seeder.publish.entries import Wanted
 from seeder.publish.makers import Maker
 from seeder.publish.restless import RESTLESS, Restless
@@ -35,6 +36,7 @@ from seeder.publish.rounds import REFUSED_RETRY, Rounds, Timetable
 from seeder.publish.serving import DELETED, LOST, Serving, replaced
 from seeder.s3.listing import Listed, suspicion
 from seeder.torrent.catalog import Publication, State, Torrent
+from seeder.torrent.info import Outline
 from seeder.torrent.objects import (
     PinnedObject,
     described_by,
@@ -57,6 +59,7 @@ READS_FAIL_FOR = 60.0
 """Seconds for which an object stays faulty after a piece couldn't be read; a fault within them is
 neither logged nor looked into again."""
 MADE_ELSEWHERE = "another node of the cluster makes its metainfo"
+PUBLISHED_AT = "it is published at "
 LYING = "its metainfo was wrong; get its new torrent"
 
 
@@ -90,7 +93,12 @@ class Keeper(Rounds):
         super().__init__(timetable)
         self.wanted = wanted
         settings = wanted.settings
-        self.publication = Publication(wanted.ref, settings.is_public, bundle=settings.bundle)
+        self.publication = Publication(
+            wanted.ref,
+            settings.is_public,
+            bundle=settings.bundle,
+            hidden=timetable.embargoes.holds(settings.publish_at),
+        )
         self._record = None if isinstance(record, StorageError) else record
         self._unread = record if isinstance(record, StorageError) else None
         """Why the record on disk couldn't be read: it may be there all the same."""
@@ -121,12 +129,15 @@ class Keeper(Rounds):
     def begin(self, crowd: int) -> None:
         """Serve what is known of the object, and have S3 asked; `crowd` objects begin together."""
         delay, record = 0.0, self._record
+        if self.publication.hidden:
+            self._hold()
         if self._unread is not None:
             self.publication.settle(State.WAITING, str(self._unread))
             self.tell(logging.ERROR, str(self._unread))
         if record is not None and record.outline is not None and self._fits(record):
             # Pinned by its ETag, it is safe to serve before S3 was asked: a 412 would tell.
-            self._current.serve(record, record.outline, quiet=crowd > MOST_LOGGED)
+            if not self.publication.hidden:
+                self._current.serve(record, record.outline, quiet=crowd > MOST_LOGGED)
             pinned = record.pinned
             known = self.wanted.listed == Listed(pinned.etag, pinned.size)
             # A listing doesn't tell what older records lack.
@@ -139,13 +150,58 @@ class Keeper(Rounds):
         """Go on under another entry that asks for the same metainfo."""
         listed, self.wanted = self.wanted.listed, wanted
         self._serving.change_publicity(self.publication, public=wanted.settings.is_public)
+        if self.publication.hidden:
+            if self._timetable.embargoes.holds(wanted.settings.publish_at):
+                self._hold()
+            else:
+                self.release()
         if listed != wanted.listed:
             self._restless = Restless()
             self.wake()
 
+    # -- before its time
+
+    def may_go_on(self, wanted: Wanted) -> bool:
+        """Tell whether it may go on under another entry: that asks for the same metainfo, and has
+        it published if it is."""
+        before, after = self.wanted.settings, wanted.settings
+        if describe_wanted(after) != describe_wanted(before):
+            return False
+        is_new = after.publish_at != before.publish_at and not self.publication.hidden
+        return not (is_new and self._timetable.embargoes.holds(after.publish_at))
+
+    def _hold(self) -> None:
+        """Wait for its time."""
+        until = self.wanted.settings.publish_at
+        assert until is not None
+        self._timetable.embargoes.add(self, until)
+        if self.publication.state is not State.BUILDING:
+            self.publication.settle(State.EMBARGOED, f"{PUBLISHED_AT}{told(until)}")
+
+    def release(self) -> None:
+        """Publish it: its time has come. What is known of it is served at once."""
+        self._timetable.embargoes.forget(self)
+        publication, record = self.publication, self._record
+        self._serving.reveal(publication)
+        if record is not None and record.outline is not None and self._fits(record):
+            self._current.serve(record, record.outline)
+            return
+        if publication.state is State.EMBARGOED:
+            publication.settle(State.WAITING)
+        self.wake()
+
+    async def _publish(self, record: Record, outline: Outline) -> None:
+        """Serve the object as it is now, unless its time has not come."""
+        if self.publication.hidden:
+            self.publication.settle(State.WAITING)
+            self._hold()
+        else:
+            await self._current.serve_or_go_on(record, outline)
+
     def withdraw(self, reason: str) -> None:
         """End the torrent and the rounds."""
         self.end()
+        self._timetable.embargoes.forget(self)
         self._serving.withdraw(self.publication, reason)
 
     def handle_fault(self, torrent: Torrent, error: SeederError) -> None:
@@ -218,7 +274,7 @@ class Keeper(Rounds):
         if self.publication.torrent is None:
             self._record = record
             if record is not None and record.outline is not None and self._fits(record):
-                self._current.serve(record, record.outline)
+                await self._publish(record, record.outline)
         elif record is None and self._record is not None:
             self._record.outline = None
             self._current.retire(LOST)
@@ -325,7 +381,7 @@ class Keeper(Rounds):
             doubted = record.doubted if record is not None else frozenset[PinnedObject]()
             record = self._record = await self._maker.begin(pinned, settings, doubted=doubted)
         if record.outline is not None:
-            await self._current.serve_or_go_on(record, record.outline)
+            await self._publish(record, record.outline)
             return
         former = self._current.former()
 
@@ -354,7 +410,7 @@ class Keeper(Rounds):
         # Peers will ask for the info first: the library has it at hand, the record needn't.
         self._library.put(info)
         record.info, record.outline = None, info.outline
-        await self._current.serve_or_go_on(record, record.outline)
+        await self._publish(record, record.outline)
 
     def _fits(self, record: Record) -> bool:
         """Tell whether a record's metainfo is what the entry asks for."""

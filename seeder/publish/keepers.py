@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 import trio
 
 from seeder.errors import SeederError, StorageError
-from seeder.metainfo.ladder import describe_wanted
 from seeder.metainfo.library import Library
 from seeder.metainfo.records import Record
 from seeder.metainfo.store import MetainfoStore
@@ -59,7 +58,7 @@ class Keepers:
             keeper = self._keepers.get(each.ref)
             if keeper is None:
                 added.append(each)
-            elif describe_wanted(each.settings) != describe_wanted(keeper.wanted.settings):
+            elif not keeper.may_go_on(each):
                 self._withdraw(each.ref, WITHDRAWN)
                 added.append(each)
             else:

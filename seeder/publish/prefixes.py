@@ -330,7 +330,8 @@ class Prefixes:
                 timetable=self._timetable,
                 unlisted=self._unlisted,
             )
-            self._unlisted.add(ref)
+            if not self._timetable.embargoes.holds(entries.prefixes[ref].publish_at):
+                self._unlisted.add(ref)
             follower.start()
         for follower in self._followers.values():
             follower.sort_out()

@@ -1,7 +1,8 @@
 """Publishes what the configuration names: entries of objects and bundles, and of prefixes."""
 
 import random
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 
 import trio
 
@@ -11,6 +12,7 @@ from seeder.ledger.counters import Ledger
 from seeder.metainfo.library import Library
 from seeder.metainfo.store import MetainfoStore
 from seeder.net.slices import Slices
+from seeder.publish.embargo import Embargoes
 from seeder.publish.entries import Entries, Wanted
 from seeder.publish.keepers import Keepers
 from seeder.publish.listings import ListingStore
@@ -38,9 +40,12 @@ class Publisher:
         makers: Mapping[str, Maker],
         audience: Audience,
         rng: random.Random,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._catalog = catalog
-        self._timetable = Timetable(nursery, rng)
+        embargoes = Embargoes(wall_clock)
+        nursery.start_soon(embargoes.run)
+        self._timetable = Timetable(nursery, rng, embargoes)
         for name, maker in makers.items():
             nursery.start_soon(self._timetable.watch, name, maker.is_cut_off)
         self._keepers = Keepers(
@@ -108,6 +113,11 @@ class Publisher:
     def loading(self) -> bool:
         """Whether torrents may come: some objects or prefixes haven't been looked at yet."""
         return any(
-            publication.torrent is None and publication.state in (State.WAITING, State.BUILDING)
+            publication.torrent is None
+            and not publication.hidden
+            and publication.state in (State.WAITING, State.BUILDING)
             for publication in self._catalog
-        ) or any(prefix.listed_at is None for prefix in self.prefixes)
+        ) or any(
+            prefix.listed_at is None and prefix.ref in self._catalog.unlisted
+            for prefix in self.prefixes
+        )

@@ -13,6 +13,7 @@ from math import inf
 import trio
 
 from seeder.errors import BudgetSpent, OriginUnreachable, SeederError, SignerRefused
+from seeder.publish.embargo import Embargoes
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,8 +37,9 @@ LATEST = 30.0
 class Timetable:
     """What all rounds share: their nursery, randomness, and which of them wait for what."""
 
-    def __init__(self, nursery: trio.Nursery, rng: random.Random) -> None:
+    def __init__(self, nursery: trio.Nursery, rng: random.Random, embargoes: Embargoes) -> None:
         self.nursery = nursery
+        self.embargoes = embargoes
         self.rng = rng
         self.lacking_budget: set[Rounds] = set()
         """Those that are woken when there is budget again."""

@@ -134,6 +134,10 @@ class Serving:
             if publication.torrent is not None and self.is_live(publication):
                 self._audience.publicity_changed(publication.torrent)
 
+    def reveal(self, publication: Publication) -> None:
+        """Have a publication found by its name from now on: its time has come."""
+        self._catalog.reveal(publication)
+
     def rule_out(self, publication: Publication, pinned: PinnedObject) -> None:
         """End for good what can't come back: its object is another one now."""
         last = self._departures.of(publication.ref)

@@ -216,6 +216,8 @@ class State(StrEnum):
     """Served from the cache only: the origin gives wrong bytes, or none."""
     DUPLICATE = "duplicate"
     """Has the content and the name of another publication, whose torrent serves both."""
+    EMBARGOED = "embargoed"
+    """Its metainfo is there, and its time has not come; `reason` says when that is."""
     FAILED = "failed"
     """Not tried again before the object or the configuration changes."""
 
@@ -238,6 +240,8 @@ class Publication:
     torrent: Torrent | None = None
     pinned: PinnedObject | None = None
     """The object as S3 described it last; None while that isn't known."""
+    hidden: bool = False
+    """Whether nobody may know of it yet: it is found by no name, and has no torrent."""
 
     @property
     def for_members(self) -> bool:
@@ -278,6 +282,12 @@ class Catalog:
         if publication.ref in self.publications:
             raise ValueError(f"{publication.ref} is published already")
         self.publications[publication.ref] = publication
+        if not publication.hidden:
+            self.reveal(publication)
+
+    def reveal(self, publication: Publication) -> None:
+        """Have a publication found by its name from now on."""
+        publication.hidden = False
         ref = publication.ref
         bucket = self._buckets.setdefault(ref.bucket, Bucket())
         bucket.add(ref.key, publication, bundle=publication.bundle)
@@ -285,6 +295,8 @@ class Catalog:
     def remove(self, ref: ObjectRef) -> Torrent | None:
         """Forget a publication; return its torrent if that was live."""
         publication = self.publications.pop(ref)
+        if publication.hidden:
+            return None
         self._differ(publication)
         bucket = self._buckets[ref.bucket]
         bucket.remove(ref.key, publication)

@@ -1109,3 +1109,28 @@ def test_sources_of_events_have_names_of_their_own_and_a_listener(read: Load) ->
         "events[1]: a webhook needs admin.listen, where it is called",
         'events[1].name = "a": the name of events[0] too; each has its own',
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2027-01-15T18:00:00Z", 1_800_036_000.0),
+        ("2027-01-15T19:00:00+01:00", 1_800_036_000.0),
+        ("2027-01-15 18:00:00.5Z", 1_800_036_000.5),
+    ],
+)
+def test_a_time_is_one_with_its_offset(read: Load, text: str, moment: float) -> None:
+    assert read(f"{ONE_OBJECT}publish_at = {text}\n").objects[0].publish_at == moment
+
+
+@pytest.mark.parametrize(
+    "text", ["2027-01-15T18:00:00", "2027-01-15", "18:00:00", '"2027-01-15T18:00:00Z"', "1", "true"]
+)
+def test_a_time_without_an_offset_is_refused(read: Load, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(f"{ONE_OBJECT}publish_at = {text}\n")
+    [problem] = caught.value.problems
+    assert problem.startswith("objects[0].publish_at = ")
+    assert problem.endswith(
+        "want a date and a time with its offset, without quotes: 2027-01-15T18:00:00Z"
+    )

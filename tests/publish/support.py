@@ -1,6 +1,7 @@
 """A publisher with all that it stands on, and an S3 server below it."""
 
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Set
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -119,7 +120,10 @@ def settings(key: str, **more: object) -> ObjectSettings:
 
 @asynccontextmanager
 async def make_world(
-    server: ObjectsServer, make_origin: MakeOrigin, path: Path
+    server: ObjectsServer,
+    make_origin: MakeOrigin,
+    path: Path,
+    wall_clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[World]:
     rng = random.Random(3)
     purse = Purse()
@@ -149,6 +153,7 @@ async def make_world(
             makers={"default": maker},
             audience=audience,
             rng=rng,
+            wall_clock=wall_clock,
         )
         await nursery.start(cache.run)
         with faults.handled_by(publisher.handle_fault, publisher.handle_recovery):

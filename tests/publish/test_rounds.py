@@ -2,6 +2,7 @@
 
 import logging
 import random
+import time
 from math import inf
 
 import pytest
@@ -9,6 +10,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seeder.errors import BudgetSpent, OriginUnreachable
+from seeder.publish.embargo import Embargoes
 from seeder.publish.rounds import (
     ASK_FOR_S3,
     LATEST,
@@ -26,7 +28,7 @@ class Looker(Rounds):
     """Notes when it looks (s since its start), and comes to what it is told to."""
 
     def __init__(self, nursery: trio.Nursery, *outcomes: Exception | float) -> None:
-        timetable = Timetable(nursery, random.Random(5))
+        timetable = Timetable(nursery, random.Random(5), Embargoes(time.time))
         super().__init__(timetable)
         self.timetable = timetable
         self.outcomes = list(outcomes)
@@ -167,7 +169,7 @@ class Outage:
         self.away = True
         self.asked: list[float] = []
         """When a round began (trio's clock)."""
-        timetable = Timetable(nursery, random.Random(5))
+        timetable = Timetable(nursery, random.Random(5), Embargoes(time.time))
         nursery.start_soon(timetable.watch, "default", lambda: self.away)
         self.all = [Meeting(nursery, self, timetable) for _ in range(count)]
 

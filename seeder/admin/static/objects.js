@@ -6,7 +6,7 @@ import { Reader } from "./history.js";
 import { Plot, TRAFFIC } from "./plots.js";
 
 const COLUMNS = ["Object", "Size", "Saved", "From S3", "Uploaded", "Rate", "Peers"];
-const STATES = ["serving", "building", "waiting", "stalled", "faulty", "failed", "duplicate", "former"];
+const STATES = ["serving", "building", "waiting", "embargoed", "stalled", "faulty", "failed", "duplicate", "former"];
 const DEBOUNCE = 250;
 
 const rows = new Map();
