@@ -257,3 +257,35 @@ async def test_a_redis_that_hangs_is_given_up(
     redis.child.signal(signal.SIGCONT)
     await until(lambda: one.cluster.health.up)
     assert one.names == ("one",)
+
+
+@pytest.mark.parametrize(
+    ("reply", "start"),
+    [
+        ("LOADING Redis is loading the dataset in memory", "is loading its data"),
+        ("MOVED 3999 127.0.0.1:6381", "is a Redis Cluster"),
+        ("READONLY You can't write against a read only replica.", "is a replica"),
+        ("OOM command not allowed when used memory > 'maxmemory'.", "is full"),
+        ("BUSY Redis is busy running a script.", "is held up"),
+        ("WHATEVER is new", "refuses: "),
+    ],
+)
+async def test_every_error_of_redis_counts_as_away(
+    redis: RedisServer, nursery: trio.Nursery, tmp_path: Path, reply: str, start: str
+) -> None:
+    async def serve(client: trio.SocketStream) -> None:
+        """Pass on what isn't a script, to a real Redis."""
+        async with await trio.open_unix_socket(redis.socket) as real:
+            async for data in client:
+                if b"EVAL" in data:
+                    await client.send_all(f"-{reply}\r\n".encode())
+                else:
+                    await real.send_all(data)
+                    await client.send_all(await real.receive_some())
+
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    nursery.start_soon(trio.serve_listeners, serve, [listener])
+    port = listener.socket.getsockname()[1]
+    one = await make_node(f"redis://127.0.0.1:{port}", nursery, tmp_path)("one")
+    assert str(one.cluster.health.fault).startswith(start)
+    assert one.names == ("one",)
