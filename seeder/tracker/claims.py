@@ -6,6 +6,7 @@ No I/O.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from math import inf
 from operator import sub
 
@@ -325,6 +326,19 @@ class Claims:
             self._room.give_back(self, name)
             sessions.remove(sessions.find(name))
         if not len(sessions):
+            self._sessions = None
+        return len(gone)
+
+    def let_go(self, most: int) -> int:
+        """Give back the room of up to `most` past sessions of a closed swarm; return how many.
+
+        When there are no more, the others are forgotten, too.
+        """
+        gone = tuple(islice(self._past, most))
+        for name in gone:
+            del self._past[name]
+            self._room.give_back(self, name)
+        if not self._past:
             self._sessions = None
         return len(gone)
 

@@ -48,10 +48,22 @@ class Crowd:
 
     def add(self, number: int, endpoint: bytes) -> None:
         """Take in a peer that isn't there."""
-        self._places[number] = len(self.numbers)
-        self.numbers.append(number)
-        self._endpoints += endpoint
-        self.stir(number, endpoint)
+        numbers, places, endpoints = self.numbers, self._places, self._endpoints
+        here = len(numbers)
+        there = int(self._rng.random() * (here + 1))
+        places[number] = there
+        if there == here:
+            numbers.append(number)
+            endpoints += endpoint
+            return
+        # Who stood there goes to the end.
+        other = numbers[there]
+        numbers.append(other)
+        numbers[there] = number
+        places[other] = here
+        start = there * self._stride
+        endpoints += endpoints[start : start + self._stride]
+        endpoints[start : start + self._stride] = endpoint
 
     def stir(self, number: int, endpoint: bytes) -> None:
         """Let a peer change places with a random one."""

@@ -7,7 +7,7 @@ seconds that it is still there.
 No I/O.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from math import inf
 from typing import NamedTuple
@@ -222,6 +222,41 @@ class SwarmNews:
         """Note that a peer has gone."""
         self.remember_gone(peer)
         self.journal.left(peer)
+
+    def strayed(
+        self,
+        request: AnnounceRequest,
+        endpoint: bytes,
+        now: float,
+        *,
+        passkey: Passkey | None,
+        uploaded: int,
+    ) -> None:
+        """Note that somebody has gone who wasn't known here; the others may know who that is."""
+        self.left(
+            SharedPeer(
+                self._info_hash,
+                endpoint,
+                request.peer_id,
+                request.key,
+                now,
+                request.downloaded,
+                AnnounceEvent.STOPPED,
+                complete=request.left == 0,
+                wants_nothing=True,
+                counted=False,
+                passkey=passkey,
+                uploaded=uploaded,
+                is_stray=True,
+            )
+        )
+
+    def tell_again(self, listed: Iterable[bytes], gone: Iterable[tuple[bytes, float]]) -> None:
+        """Note who is listed, and who went and when, as if that were new."""
+        for endpoint in listed:
+            self.journal.heard(self._info_hash, endpoint, AnnounceEvent.NONE)
+        for endpoint, seen in gone:
+            self.left(departed(self._info_hash, endpoint, seen))
 
     def remember_gone(self, peer: SharedPeer) -> None:
         """Remember when a peer went, so that what is told late doesn't bring it back."""

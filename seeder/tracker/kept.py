@@ -11,6 +11,7 @@ from math import inf
 from seeder.net.groups import Groups
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent
+from seeder.tracker.claims import Claims
 from seeder.tracker.counters import GroupCounter
 from seeder.tracker.holders import Holders
 from seeder.tracker.journal import SharedPeer
@@ -19,7 +20,9 @@ from seeder.tracker.saved import SavedSwarm, SwarmRow, from_row, to_rows
 from seeder.tracker.swarm import Swarm
 
 _AT_ONCE = 500
-"""Swarms looked at, or peers let go, between two chances for other tasks to run."""
+"""Swarms looked at between two chances for other tasks to run."""
+_PEERS_AT_ONCE = 200
+"""Peers, or past sessions, let go likewise."""
 
 
 class KeptSwarms:
@@ -45,8 +48,8 @@ class KeptSwarms:
         self._resting: dict[InfoHash, tuple[Swarm, str]] = {}
         """The swarms of torrents that may come back, and what their clients are told."""
         self._saved: dict[InfoHash, SavedSwarm] = {}
-        self._leaving: list[Swarm] = []
-        """Closed ones whose peers are let go some at a time."""
+        self._leaving: list[Claims] = []
+        """Those of closed swarms; the past sessions among them still have room."""
 
     def regroup(self, groups: Groups | None) -> Iterator[None]:
         """Hand all peers out by other groups from now on, or by none.
@@ -89,33 +92,31 @@ class KeptSwarms:
             if number % _AT_ONCE == 0:
                 yield 0
         while self._leaving:
-            yield self._let_go(_AT_ONCE)
+            self._let_go(_PEERS_AT_ONCE)
+            yield 0
         looked = gone = 0
         for info_hash, swarm in self._kept():
             more = True
             while more and self._is_kept(info_hash, swarm):
-                peers, past = swarm.expire(oldest, _AT_ONCE)
+                peers, past = swarm.expire(oldest, _PEERS_AT_ONCE)
                 self.changes += peers
                 gone += peers
-                more = _AT_ONCE in (peers, past)
-                looked += 1 + peers + past
+                more = _PEERS_AT_ONCE in (peers, past)
+                looked += 1 + 2 * (peers + past)
                 if looked >= _AT_ONCE:
                     yield gone
                     looked = gone = 0
         yield gone
 
     def _dismiss(self, swarm: Swarm) -> None:
-        """Let go of the peers of a swarm that is closed: those of a large one some at a time."""
+        """Let go of a swarm that is closed; of many past sessions some at a time."""
         swarm.leave()
-        self._leaving.append(swarm)
-        self._let_go(_AT_ONCE)
+        self._leaving.append(swarm.claims)
+        self._let_go(_PEERS_AT_ONCE)
 
-    def _let_go(self, most: int) -> int:
-        """Let go of up to `most` peers, and as many sessions, of a closed swarm."""
-        peers, past = self._leaving[-1].expire(inf, most)
-        if peers < most and past < most:
+    def _let_go(self, most: int) -> None:
+        if self._leaving[-1].let_go(most) < most:
             self._leaving.pop()
-        return peers
 
     def expel(self, admits: Callable[[bytes], bool]) -> Iterator[int]:
         """Drop the peers whose addresses (packed) aren't let in any more, as `expire` does."""

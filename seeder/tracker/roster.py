@@ -23,6 +23,7 @@ from seeder.tracker.handout import (
     endpoints_of,
     size_of,
 )
+from seeder.tracker.journal import Remembered
 from seeder.tracker.listed import COMPLETE, WANTS_NOTHING, ListedPeers
 from seeder.tracker.locality import GroupedStands
 from seeder.tracker.neighbours import Neighbours
@@ -88,6 +89,12 @@ class SwarmRoster:
         """Hand the peers out by other groups from now on, or by none."""
         self.stands = self._new_stands(groups)
         self.neighbours.move_to(self.stands)
+
+    def remembered(self, number: int) -> Remembered | None:
+        """Return when a peer announced last, and as what; None of nobody (-1)."""
+        if number < 0:
+            return None
+        return Remembered(self.peers.seen[number], self.peers.flags[number] & COMPLETE > 0)
 
     def is_crowded(self, networks: Networks) -> bool:
         """Tell whether as many are listed at an address as may be."""
@@ -196,6 +203,10 @@ class SwarmRoster:
                 gone += 1
         self._oldest = min(seen, default=inf)
         return gone
+
+    def leave(self) -> None:
+        """Give back the room of all peers, before they are let go at once."""
+        self._room.change(self, -len(self.peers), self.neighbours.largest, 0)
 
     def expel(self, admits: Callable[[bytes], bool]) -> int:
         """Drop the peers whose addresses (packed) aren't let in any more; return how many."""

@@ -125,6 +125,14 @@ class Sessions:
         start = number * NAME_LENGTH
         return self._names[start : start + NAME_LENGTH] == name
 
+    def is_of(self, number: int, peer_id: bytes, key: bytes) -> bool:
+        """Tell whether a session is of a client with a peer id, or else with a secret key."""
+        name = self.name(number)
+        if name.startswith(peer_id):
+            return True
+        # Where there is a key, the endpoint says nothing.
+        return bool(key) and name[PEER_ID_LENGTH:] == session_name(b"", key, b"")
+
     def name(self, number: int) -> bytes:
         """Return a session's name."""
         start = number * NAME_LENGTH

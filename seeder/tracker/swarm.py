@@ -22,14 +22,14 @@ from seeder.tracker.announce import (
 from seeder.tracker.claims import Claims
 from seeder.tracker.crowd import RandomFloats
 from seeder.tracker.handout import NOBODY, Handout, OwnPlace, Stand
-from seeder.tracker.journal import Remembered, SharedPeer, SwarmNews, departed
+from seeder.tracker.journal import SharedPeer, SwarmNews
 from seeder.tracker.listed import COMPLETE, WANTS_NOTHING
 from seeder.tracker.members import Members
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.rooms import Room
 from seeder.tracker.roster import SwarmRoster
 from seeder.tracker.saved import SavedPeer
-from seeder.tracker.sessions import COMPLETED, UNSURE, session_name
+from seeder.tracker.sessions import COMPLETED, UNSURE
 from seeder.tracker.visits import Visits
 
 HANDOUT_GAP = 5.0
@@ -165,7 +165,7 @@ class Swarm:
             roster = self._list()
         number = roster.peers.find(endpoint)
         if news is not None:
-            news.heard(request, endpoint, self._as_remembered(number), now)
+            news.heard(request, endpoint, roster.remembered(number), now)
         networks: Networks = ()
         if number < 0:
             networks = networks_of(endpoint[:-2])
@@ -182,8 +182,10 @@ class Swarm:
             number = roster.enter(
                 endpoint, networks, session, now, complete=complete, wants_nothing=satisfied
             )
-            if len(self._visits):
-                self._recognise(roster, networks, now)
+            visit = self._visits.of(self._info_hash, networks[0], now) if self._visits else None
+            if visit is not None:
+                # Its address has come to our seeder already.
+                roster.neighbours.recognise(networks, visit.at_once)
             return number
         if claims.sessions.of_peer[number] != session:
             # Another client, or the same one started again.
@@ -193,18 +195,6 @@ class Swarm:
             claims.sessions.note_endpoint(session, endpoint)
         roster.refresh(number, endpoint, now, complete=complete, wants_nothing=satisfied)
         return number
-
-    def _as_remembered(self, number: int) -> Remembered | None:
-        if self._roster is None or number < 0:
-            return None
-        peers = self._roster.peers
-        return Remembered(peers.seen[number], peers.flags[number] & COMPLETE > 0)
-
-    def _recognise(self, roster: SwarmRoster, networks: Networks, now: float) -> None:
-        """Have a newcomer known if its address has come to our seeder already."""
-        visit = self._visits.of(self._info_hash, networks[0], now)
-        if visit is not None:
-            roster.neighbours.recognise(networks, visit.at_once)
 
     def visited(self, address: bytes, at_once: int, now: float) -> None:
         """Note that a peer from an address (packed) came to our seeder, which has now `at_once`."""
@@ -258,10 +248,14 @@ class Swarm:
             former = self.claims.sessions.former_endpoint(session, endpoint)
             if request.key or former[:-2] == endpoint[:-2]:
                 number = self._find(former)
-        if number < 0 or not self._is_same_client(number, request, endpoint):
+        if number < 0 or not self._is_client_at(number, request):
             if self._news is not None and request.port:
                 # Another node may know it; what that has told isn't here yet.
-                self._news.left(self._stray(request, endpoint, now))
+                member = None if self.members is None else self.members.get(endpoint)
+                passkey, uploaded = (
+                    (None, 0) if member is None else (member.passkey, member.uploaded)
+                )
+                self._news.strayed(request, endpoint, now, passkey=passkey, uploaded=uploaded)
             return
         if session >= 0:
             self.claims.note(request, endpoint, now)
@@ -269,14 +263,9 @@ class Swarm:
             self._news.left(self._told(number, AnnounceEvent.STOPPED, now))
         self._list().lose(number, now)
 
-    def _is_same_client(self, number: int, request: AnnounceRequest, endpoint: bytes) -> bool:
+    def _is_client_at(self, number: int, request: AnnounceRequest) -> bool:
         sessions = self.claims.sessions
-        found = sessions.name(sessions.of_peer[number])
-        length = len(request.peer_id)
-        if found[:length] == request.peer_id:
-            return True
-        name = session_name(request.peer_id, request.key, endpoint)
-        return bool(request.key) and found[length:] == name[length:]
+        return sessions.is_of(sessions.of_peer[number], request.peer_id, request.key)
 
     # -- what the nodes of a cluster tell each other
 
@@ -300,25 +289,6 @@ class Swarm:
             0 if member is None else member.uploaded,
         )
 
-    def _stray(self, request: AnnounceRequest, endpoint: bytes, now: float) -> SharedPeer:
-        """Return what others are told of somebody who went and wasn't known here."""
-        member = None if self.members is None else self.members.get(endpoint)
-        return SharedPeer(
-            self._info_hash,
-            endpoint,
-            request.peer_id,
-            request.key,
-            now,
-            request.downloaded,
-            AnnounceEvent.STOPPED,
-            complete=request.left == 0,
-            wants_nothing=True,
-            counted=False,
-            passkey=None if member is None else member.passkey,
-            uploaded=0 if member is None else member.uploaded,
-            is_stray=True,
-        )
-
     def tell(self, endpoint: bytes, event: AnnounceEvent) -> SharedPeer | None:
         """Return what others are told of a peer that announced an event; None if it has gone."""
         number = self._find(endpoint)
@@ -328,13 +298,8 @@ class Swarm:
 
     def tell_again(self, gone: Iterable[tuple[bytes, float]]) -> None:
         """Tell others of all peers, and of those that went: an earlier run may not have."""
-        news = self._news
-        if news is None:
-            return
-        for endpoint in self.endpoints():
-            news.journal.heard(self._info_hash, endpoint, AnnounceEvent.NONE)
-        for endpoint, seen in gone:
-            news.left(departed(self._info_hash, endpoint, seen))
+        if self._news is not None:
+            self._news.tell_again(self.endpoints(), gone)
 
     def departures(self) -> Iterator[SharedPeer]:
         """Yield what others are told of peers that went."""
@@ -356,9 +321,9 @@ class Swarm:
             return
         endpoint, seen, request, claims = told.endpoint, told.seen, told.request(), self.claims
         number, known = self._find(endpoint), claims.find(request, endpoint)
-        before = self._as_remembered(number)
+        before = None if self._roster is None else self._roster.remembered(number)
         newer = before is None or before.seen < seen
-        is_other = number >= 0 and not self._is_same_client(number, request, endpoint)
+        is_other = number >= 0 and not self._is_client_at(number, request)
         if news.is_old(told):
             if known >= 0 and claims.hear(known, told, now, fresh=fresh):
                 self.completed += 1
@@ -366,9 +331,9 @@ class Swarm:
             if is_other and newer:
                 self._list().lose(number, seen)  # whoever was there since has gone, too
             return
-        if self.members is not None and not told.gone and told.passkey is None:
-            return
         if self.members is not None:
+            if not told.gone and told.passkey is None:
+                return
             self.members.hear(told, fresh=fresh)
         if told.gone:
             news.remember_gone(told)
@@ -417,9 +382,11 @@ class Swarm:
         return gone, past
 
     def leave(self) -> None:
-        """Note that the torrent is closed; its peers are let go by `expire`."""
-        self.members = None
-        self._news = None
+        """Let all peers go, as the torrent is closed; `Claims.let_go` follows."""
+        self.members = self._news = None
+        if self._roster is not None:
+            self._roster.leave()
+            self._roster = None
 
     def expel(self, admits: Callable[[bytes], bool]) -> int:
         """Drop the peers whose addresses (packed) aren't let in any more; return how many."""

@@ -40,7 +40,7 @@ _UNKNOWN = "torrent not registered with this tracker"
 _UNKNOWN_OR_WRONG = f"{_UNKNOWN}, or your passkey is wrong"
 """For who names a passkey: of a private torrent with a wrong one, and of an unknown torrent."""
 _AT_AN_ANNOUNCE = 10
-"""Peers of closed swarms let go at one announce."""
+"""Past sessions of closed swarms let go at one announce."""
 NOTHING = Counted()
 
 
