@@ -6,7 +6,7 @@ from pathlib import Path
 import libtorrent as lt
 
 from tests.support.leecher import Encryption, Leecher
-from tests.support.processes import HarnessError
+from tests.support.processes import HarnessError, poll_until
 
 # libtorrent declares settings_pack for type checkers only, hence the quotes.
 _ENCRYPTION: "dict[Encryption, lt.settings_pack]" = {
@@ -59,11 +59,16 @@ class Libtorrent(Leecher):
         self._add(source, self.downloads, lt.torrent_flags.default_flags)
 
     def seed(self, torrent_file: Path, content: Path, *, super_seeding: bool = False) -> None:
-        """Seed the file `content`, which has the torrent's name, without checking it first."""
+        """Seed the file `content`, which has the torrent's name, without checking it first.
+
+        When this returns, peers are taken: before, they are hung up on.
+        """
         flags = lt.torrent_flags.seed_mode
         if super_seeding:
             flags |= lt.torrent_flags.super_seeding
         self._add(torrent_file, content.parent, flags)
+        seeding = lt.torrent_status.states.seeding
+        poll_until(lambda: self.status().state == seeding, timeout=30, what="begin of seeding")
 
     def connect(self, peer: tuple[str, int]) -> None:
         """Dial a peer that no tracker has told of."""
