@@ -82,9 +82,11 @@ async def open_foundation(
     ConfigError where that can't be.
     """
     state = config.state_directory
-    with locked_state(state):
+    async with AsyncExitStack() as stack:
+        stack.enter_context(locked_state(state))
         cluster = None if name is None else make_cluster(config.cluster, name, state)
         database = await LedgerDatabase.open(state / LEDGER)
+        stack.push_async_callback(database.aclose)  # where it isn't run, whose end closes it
         if resume:
             await database.load(ledger)
         spent = await database.spent()
@@ -121,34 +123,33 @@ async def open_foundation(
             )
             for name, origin in origins.items()
         }
-        async with AsyncExitStack() as stack:
-            if cluster is not None:
-                await stack.enter_async_context(running(cluster.run))
-                # Limits may come with a reload.
-                await stack.enter_async_context(running(cluster.spend(budget).run))
-            if workshop is not None:
-                await stack.enter_async_context(running(workshop.run))
-            for task in (
-                partial(database.run, ledger, refresh=refresh),
-                history.run,
-                origins.run,
-                cache.run,
-            ):
-                await stack.enter_async_context(running(task))
-            yield Foundation(
-                ledger=ledger,
-                database=database,
-                history=history,
-                budget=budget,
-                origins=origins,
-                cache=cache,
-                faults=faults,
-                store=store,
-                library=library,
-                makers=makers,
-                cluster=cluster,
-                split=split,
-            )
+        if cluster is not None:
+            await stack.enter_async_context(running(cluster.run))
+            # Limits may come with a reload.
+            await stack.enter_async_context(running(cluster.spend(budget).run))
+        if workshop is not None:
+            await stack.enter_async_context(running(workshop.run))
+        for task in (
+            partial(database.run, ledger, refresh=refresh),
+            history.run,
+            origins.run,
+            cache.run,
+        ):
+            await stack.enter_async_context(running(task))
+        yield Foundation(
+            ledger=ledger,
+            database=database,
+            history=history,
+            budget=budget,
+            origins=origins,
+            cache=cache,
+            faults=faults,
+            store=store,
+            library=library,
+            makers=makers,
+            cluster=cluster,
+            split=split,
+        )
 
 
 def make_origins(

@@ -62,6 +62,7 @@ class LedgerDatabase:
         self._busy = busy
         self._clock = clock
         self._file: LedgerFile | None = None
+        self._closed = False
         self._former: Former | None = None
         """Of the counts that were loaded, those that a file opened later has as well; None until
         they are loaded."""
@@ -245,9 +246,11 @@ class LedgerDatabase:
             return file
 
     async def aclose(self) -> None:
-        """Close the file, without a flush."""
-        if self._file is not None:
-            await self._in_thread(self._file.close, abandon_on_cancel=True)
+        """Close the file, without a flush, also when cancelled; a second time does nothing."""
+        if self._file is not None and not self._closed:
+            self._closed = True
+            with trio.move_on_after(STOP_SECONDS, shield=True):
+                await self._in_thread(self._file.close, abandon_on_cancel=True)
 
     async def _in_thread(
         self,
