@@ -69,6 +69,7 @@ class NodeState:
     """None for a node by itself."""
     exchange: SwarmExchange | None = None
     feeds: Sequence[EventFeed] = ()
+    sidecars: Mapping[str, int] = field(default_factory=dict)
 
 
 class ProcessMetrics:
@@ -103,6 +104,9 @@ def node_metrics(node: NodeState) -> Iterator[Family | Histogram]:
     )
     yield from cluster_metrics(node.cluster, node.exchange)
     yield from events_metrics(node.feeds)
+    text = "Torrents written beside their objects, by what became of that"
+    counts = [(labels(outcome=each), float(count)) for each, count in node.sidecars.items()]
+    yield Family("seeder_sidecars_total", "counter", text, counts)
     yield Histogram(
         "seeder_loop_lag_seconds",
         "How late the event loop wakes a task; two measurements a second",

@@ -31,6 +31,8 @@ def notices(overview: Overview) -> Iterator[str]:
     for feed in overview.feeds:
         if feed.fault is not None:
             yield f"events {feed.name}: {feed.fault}; objects are found by listing all the same"
+    if (fault := overview.sidecar_fault()) is not None:
+        yield fault
     reloads = overview.reloads
     if reloads.last != "ok":
         extent = "" if reloads.last == "refused" else " wholly"

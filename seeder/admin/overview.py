@@ -133,6 +133,10 @@ class Overview:
     """Of the listeners with TLS, if there are any."""
     feeds: Sequence[EventFeed] = ()
     """What tells of objects before they are listed."""
+    sidecar_counts: Mapping[str, int] = field(default_factory=Counter)
+    """Torrents written beside their objects, by what became of that."""
+    sidecar_fault: Callable[[], str | None] = lambda: None
+    """Returns why some aren't written, if that is so."""
     reloads: Reloads = field(default_factory=lambda: Reloads(time.time()))
     pulse: Pulse = field(default_factory=Pulse)
     _process: ProcessMetrics = field(default_factory=ProcessMetrics)
@@ -229,6 +233,7 @@ class Overview:
             "origins": self.origins_document(),
             "ledger": ledger_document(self.database.statistics()),
             "events": events_document(self.feeds),
+            "sidecars": dict(self.sidecar_counts),
             "cluster": self.cluster_document(),
         }
 
@@ -352,6 +357,7 @@ class Overview:
             cluster=self.cluster,
             exchange=self.exchange,
             feeds=self.feeds,
+            sidecars=self.sidecar_counts,
         )
         parts: list[bytes] = []
         for part in slices((*node_metrics(node), *figures(sums, self.prices))):

@@ -100,6 +100,10 @@ class Split:
         self.cards: Mapping[str, NodeCard] = {}
         """Those of the other members."""
 
+    def is_first(self, ref: ObjectRef) -> bool:
+        """Tell whether this node is the first owner of an object: it does what one alone does."""
+        return self.owners_of(ref)[:1] == (self.own,)
+
     def owners_of(self, ref: ObjectRef) -> tuple[str, ...]:
         """Return the names of the nodes that read and seed an object."""
         return owners(_name_of(ref), self.owners, self.replicas)

@@ -153,6 +153,8 @@ class ObjectSettings(Settings):
     """Until then nobody hears of it (Unix s); None publishes it at once."""
     bundle: bool = False
     """Whether there is one torrent of all objects below the prefix, not one for each."""
+    write_sidecar: bool = False
+    """Whether the torrent is put beside the object, as KEY.torrent."""
 
     @property
     def ref(self) -> ObjectRef:
@@ -202,6 +204,19 @@ class ObjectSettings(Settings):
         if bundle and info.data.get("format") == "hybrid":
             raise ValueError('goes with format = "v1" only: bundles can\'t be hybrids')
         return bundle
+
+    @field_validator("write_sidecar")
+    @classmethod
+    def _sidecars_are_for_all(cls, write: bool, info: ValidationInfo) -> bool:
+        told = info.data
+        if write and (told.get("bundle") or told.get("version_id") is not None):
+            raise ValueError("goes with objects in their newest version, and not with a bundle")
+        public = told.get("public")
+        if write and not (not told.get("private") if public is None else public):
+            raise ValueError(
+                "want public = true, too: who may read the object in S3 can read the torrent there"
+            )
+        return write
 
     @field_validator("metainfo")
     @classmethod

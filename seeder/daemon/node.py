@@ -31,6 +31,7 @@ from seeder.daemon.passkeys import PasskeyWatch
 from seeder.daemon.placement import Placement
 from seeder.daemon.public_address import PublicAddress
 from seeder.daemon.restraint import Restraint
+from seeder.daemon.sidecars import Sidecars
 from seeder.daemon.swarm_file import SwarmFile
 from seeder.daemon.tasks import running
 from seeder.errors import ConfigError
@@ -42,6 +43,7 @@ from seeder.gateway.downloads import Downloads
 from seeder.gateway.issuing import Issuer
 from seeder.gateway.keys import read_or_make_signer
 from seeder.gateway.links import Links, announce_url
+from seeder.gateway.published import PublishedObjects
 from seeder.gateway.register_file import RegisterFile
 from seeder.gateway.routes import PublicRoutes, public_routes
 from seeder.http.tls import Security
@@ -94,6 +96,7 @@ class Node:
     """None for a node by itself."""
     admin: AdminRoutes
     events: EventSources
+    sidecars: Sidecars
     restraint: Restraint
     overview: Overview
     descriptors: Descriptors
@@ -230,6 +233,15 @@ async def open_node(
         fellows = None
         if foundation.cluster is not None and foundation.split is not None:
             fellows = Fellows(foundation.cluster, foundation.split, placement, swarms, ids)
+        sidecars = Sidecars(
+            origins=foundation.origins,
+            catalog=catalog,
+            ledger=ledger,
+            settings_of=publisher.settings_of,
+            published=PublishedObjects(catalog, links, config.origins, issuer),
+            announce=lambda: links.announce,
+            is_ours=foundation.split.is_first if foundation.split is not None else lambda _: True,
+        )
         restraint = Restraint(
             foundation,
             swarms=swarms,
@@ -260,6 +272,8 @@ async def open_node(
             seeded=lambda: placement.seeded,
             exchange=exchange,
             feeds=tuple(events.feeds.values()),
+            sidecar_counts=sidecars.counts,
+            sidecar_fault=lambda: sidecars.fault,
         )
         if fellows is not None:
             fellows.summary = lambda: overview.node_summary().document()
@@ -296,6 +310,7 @@ async def open_node(
             fellows=fellows,
             admin=AdminRoutes(Cockpit(overview, links), events.webhooks, config.admin.hosts),
             events=events,
+            sidecars=sidecars,
             restraint=restraint,
             overview=overview,
             descriptors=descriptors,

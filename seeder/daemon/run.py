@@ -108,6 +108,7 @@ async def serve(
                 serving.start_soon(node.fellows.run)
             await node.publisher.apply(config.objects)
             serving.start_soon(node.events.run)
+            serving.start_soon(node.sidecars.run)
             if certificate is not None:
                 for line in doubts(config, certificate.current, node.links.announce):
                     _LOG.warning("%s", line)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 
 import trio
 
+from seeder.config.sections import ObjectSettings
 from seeder.errors import SeederError, StorageError
 from seeder.metainfo.library import Library
 from seeder.metainfo.records import Record
@@ -114,6 +115,11 @@ class Keepers:
     async def withdraw_all_but(self, refs: set[ObjectRef]) -> None:
         """Withdraw every object but these; the caller holds the lock."""
         await self.withdraw([ref for ref in self._keepers if ref not in refs], WITHDRAWN)
+
+    def settings_of(self, ref: ObjectRef) -> ObjectSettings | None:
+        """Return the entry by which an object is published, if it is."""
+        keeper = self._keepers.get(ref)
+        return None if keeper is None else keeper.wanted.settings
 
     def rounds_of(self, ref: ObjectRef) -> Rounds | None:
         """Return the rounds in which an object is looked at, if it is published."""

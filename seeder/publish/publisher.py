@@ -93,6 +93,10 @@ class Publisher:
             await self._keepers.withdraw_all_but({each.ref for each in wanted})
             await self._keepers.publish(wanted)
 
+    def settings_of(self, ref: ObjectRef) -> ObjectSettings | None:
+        """Return the entry by which an object is published, if it is."""
+        return self._keepers.settings_of(ref)
+
     def rounds_of(self, ref: ObjectRef) -> Rounds | None:
         """Return the rounds in which an object is looked at; None if it isn't published."""
         return self._keepers.rounds_of(ref)

@@ -99,6 +99,7 @@ class Asked:
     sidecar: bool = False
     """Whether it was about a file that needn't be there."""
     listing: bool = False
+    writing: bool = False
     version: bool = False
     anonymous: bool = False
     request_payer: bool = False
@@ -273,6 +274,8 @@ def _permission(asked: Asked) -> str:
         )
     elif asked.listing:
         advice = "allow s3:ListBucket on the bucket"
+    elif asked.writing:
+        advice = "allow s3:PutObject on it, or leave write_sidecar out"
     else:
         action = "s3:GetObjectVersion" if asked.version else "s3:GetObject"
         advice = f"check that the key exists and allow {action} on it"

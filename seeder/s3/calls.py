@@ -51,6 +51,8 @@ class Call(Generic[_T]):
     """The query that asks for the object's attributes or for one of its parts."""
     listing: Query | None = None
     """The query that lists the bucket; then `ref` is only there for texts and booking."""
+    body: bytes | None = None
+    """What is put in the object's place."""
     normal: tuple[type[OriginError], ...] = ()
     """Errors that aren't shown as the origin's last one."""
 
@@ -66,6 +68,8 @@ class Call(Generic[_T]):
             return "ListObjects"
         if self.torrent:
             return "GetObjectTorrent"
+        if self.body is not None:
+            return "PutObject"
         if self.method == "HEAD":
             return "HeadObject"
         return "GetObjectAttributes" if self.about else "GetObject"

@@ -6,6 +6,7 @@
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 import trio
@@ -39,6 +40,8 @@ from seeder.units import MIB, ByteRange
 _T = TypeVar("_T")
 
 LARGEST_TORRENT = 10 * MIB
+_LARGEST_RECEIPT = 64 * 1024
+"""Bytes of the answer to a PUT."""
 
 
 class S3Origin:
@@ -216,14 +219,21 @@ class S3Origin:
 
     async def read_small(self, ref: ObjectRef, limit: int, meter: Meter) -> bytes:
         """Return a whole object of at most `limit` bytes. OriginError; we can do without it."""
+        body, _ = await self.read_tagged(ref, limit, meter)
+        return body
 
-        async def take(exchange: Exchange) -> bytes:
+    async def read_tagged(
+        self, ref: ObjectRef, limit: int, meter: Meter
+    ) -> tuple[bytes, str | None]:
+        """Return a whole object, as `read_small`, and its ETag; None where S3 doesn't tell."""
+
+        async def take(exchange: Exchange) -> tuple[bytes, str | None]:
             if exchange.status != 200:
                 raise OriginFault(f"{label(ref)}: S3 answers {exchange.status} to a GET")
             if (content_length(exchange.headers) or 0) <= limit:
                 body = await exchange.read(limit)
                 if len(body) <= limit:
-                    return body
+                    return body, exchange.headers.get("etag")
             raise OriginFault(f"{label(ref)}: has more than {limit} bytes")
 
         # Without s3:ListBucket, S3 denies access to a key that isn't there.
@@ -232,6 +242,38 @@ class S3Origin:
             "GET", ref, meter, "metainfo", take, size=limit, dispensable=True, normal=normal
         )
         return await self._caller.result(call)
+
+    async def write_small(
+        self, ref: ObjectRef, body: bytes, meter: Meter, *, instead_of: str | None
+    ) -> None:
+        """Put a torrent file in the place of what has an ETag, or of nothing (PutObject).
+
+        ObjectChanged when there is something else by now. Where the server knows no conditions,
+        it is asked without them. OriginError; we can do without it.
+        """
+
+        async def take(exchange: Exchange) -> None:
+            await exchange.read(_LARGEST_RECEIPT)
+
+        condition = {"If-None-Match": "*"} if instead_of is None else {"If-Match": instead_of}
+        headers = {"Content-Type": "application/x-bittorrent"}
+        call = Call(
+            "PUT",
+            ref,
+            meter,
+            "metainfo",
+            take,
+            headers={**headers, **condition},
+            dispensable=True,
+            body=body,
+            normal=(ObjectChanged, AccessDenied),
+        )
+        try:
+            await self._caller.result(call)
+        except OriginFault as error:
+            if not _knows_no_conditions(str(error)):
+                raise
+            await self._caller.result(replace(call, headers=headers))
 
     async def list_page(
         self, prefix: ObjectRef, token: str | None, meter: Meter, *, by_marker: bool = False
@@ -357,6 +399,11 @@ class S3Origin:
             normal=(AttributesUnsupported, AccessDenied),
         )
         return await self._caller.result(call)
+
+
+def _knows_no_conditions(text: str) -> bool:
+    """Tell whether S3 refuses a request because of its If-Match or If-None-Match."""
+    return "NotImplemented" in text or "answers 501" in text
 
 
 class _Filling:

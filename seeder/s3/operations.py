@@ -14,7 +14,12 @@ from seeder.s3.pace import Progress
 from seeder.s3.stalls import Stall
 
 Operation: TypeAlias = Literal[
-    "HeadObject", "GetObject", "ListObjects", "GetObjectTorrent", "GetObjectAttributes"
+    "HeadObject",
+    "GetObject",
+    "ListObjects",
+    "GetObjectTorrent",
+    "GetObjectAttributes",
+    "PutObject",
 ]
 Outcome: TypeAlias = Literal[
     "ok", "refused", "throttled", "failed", "unfit", "unreachable", "switched", "cancelled"

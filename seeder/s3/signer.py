@@ -71,6 +71,7 @@ class Signer:
             unsigned=unsigned,
             credentials=credentials,
             now=self._wall_clock(),
+            body=call.body,
         )
 
     def asked(self, call: Call[Any], endpoint: Endpoint) -> Asked:
@@ -81,6 +82,7 @@ class Signer:
             torrent=call.torrent,
             attributes=bool(call.about),
             sidecar=call.dispensable and call.listing is None,
+            writing=call.body is not None,
             listing=call.listing is not None,
             version=call.ref.version_id is not None,
             anonymous=self.credentials.anonymous,

@@ -105,6 +105,7 @@ async def parts_of(
         ledger=LedgerStatistics(0, 0, None, flushed_at=None),
         reloads=Reloads(1.7e9),
         pulse=Pulse(),
+        sidecars={"written": 0},
         feeds=(feed_of(Ears(), Path("/nonexistent")),),
     )
     node = replace(idle, **told)

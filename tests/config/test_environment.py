@@ -3,7 +3,8 @@
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from datetime import Mapping, datetime
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,9 @@ def variables_of(value: object, name: str) -> Iterator[tuple[str, str]]:
         for index, each in enumerate(value):
             yield from variables_of(each, f"{name}__{index}")
     else:
-        yield name, value if isinstance(value, str) else json.dumps(value)
+        # A date is written as a text is: without quotes.
+        plain = isinstance(value, str | datetime)
+        yield name, str(value) if plain else json.dumps(value)
 
 
 def whole_example(home: Path) -> str:

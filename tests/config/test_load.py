@@ -1134,3 +1134,21 @@ def test_a_time_without_an_offset_is_refused(read: Load, text: str) -> None:
     assert problem.endswith(
         "want a date and a time with its offset, without quotes: 2027-01-15T18:00:00Z"
     )
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ("private = true", "want public = true, too"),
+        ("public = false", "want public = true, too"),
+        ('version_id = "v"', "goes with objects in their newest version"),
+    ],
+)
+def test_a_torrent_that_is_not_for_all_is_not_written_beside_its_object(
+    read: Load, more: str, problem: str
+) -> None:
+    assert read(f"{ONE_OBJECT}write_sidecar = true\n").objects[0].write_sidecar
+    both = "private = true\npublic = true\nwrite_sidecar = true\n"
+    assert read(ONE_OBJECT + both).objects[0].write_sidecar
+    with pytest.raises(ConfigError, match=problem):
+        read(f"{ONE_OBJECT}write_sidecar = true\n{more}\n")

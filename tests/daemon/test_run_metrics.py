@@ -83,6 +83,7 @@ TOLD: dict[str, tuple[str, dict[str, str]]] = {
         {"source": r"\1", "outcome": r"\2"},
     ),
     r"events\.(.+)\.news\.(.+)": ("seeder_events_total", {"source": r"\1", "outcome": r"\2"}),
+    r"sidecars\.(.+)": ("seeder_sidecars_total", {"outcome": r"\1"}),
     r"events\.(.+)\.up": ("seeder_events_up", {"source": r"\1"}),
     r"events\.(.+)\.held": ("seeder_events_held_messages", {"source": r"\1"}),
     r"events\.(.+)\.heard_at": ("seeder_events_heard_timestamp_seconds", {"source": r"\1"}),

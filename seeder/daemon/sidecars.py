@@ -1,0 +1,160 @@
+"""Torrents written back to S3, as KEY.torrent beside the object, for whoever comes next.
+
+Whoever looks there has the torrent for a GET: the next node, other programs, a CDN. It is a favour:
+whatever goes wrong with it touches no object.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias, get_args
+
+import trio
+
+from seeder.config.sections import ObjectSettings
+from seeder.errors import AccessDenied, ObjectChanged, ObjectMissing, SeederError
+from seeder.gateway.published import PublishedObjects
+from seeder.gateway.s3errors import S3Error
+from seeder.ledger.counters import Ledger
+from seeder.metainfo.questions import LARGEST_TORRENT_FILE
+from seeder.net.slices import Slices
+from seeder.s3.listing import SIDECAR
+from seeder.s3.origins import Origins
+from seeder.torrent.catalog import Catalog, Publication, State
+from seeder.torrent.objects import ObjectRef
+
+_LOG = logging.getLogger(__name__)
+
+LOOK_EVERY = 2.0
+"""Seconds between two looks for torrents that aren't written yet."""
+FIRST_RETRY, LONGEST_RETRY = 60.0, 3600.0
+"""Seconds until one is tried again that S3 didn't take, doubled each time."""
+
+Written: TypeAlias = Literal["written", "kept", "failed"]
+WRITTEN: tuple[Written, ...] = get_args(Written)
+"""What became of sidecars: the second was right as it was."""
+
+
+@dataclass(slots=True)
+class _Failed:
+    error: str
+    retry: float
+    due_at: float
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Sidecars:
+    """Writes those of the objects whose entries say so, one after the other."""
+
+    origins: Origins
+    catalog: Catalog
+    ledger: Ledger
+    settings_of: Callable[[ObjectRef], ObjectSettings | None]
+    """Returns the entry of what is published."""
+    published: PublishedObjects
+    """Makes the files."""
+    announce: Callable[[], str]
+    """Returns the URL that it names."""
+    is_ours: Callable[[ObjectRef], bool] = lambda _: True
+    """Tells whether it is this node of the cluster that writes an object's."""
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(WRITTEN, 0))
+    _done: dict[ObjectRef, tuple[bytes, str]] = field(default_factory=dict)
+    """The info hash and the tracker of what S3 has, as far as we know."""
+    _failed: dict[ObjectRef, _Failed] = field(default_factory=dict)
+    _said: set[str] = field(default_factory=set)
+
+    @property
+    def fault(self) -> str | None:
+        """Why some aren't written; None if nothing is amiss."""
+        for ref, failed in self._failed.items():
+            more = f" (and {len(self._failed) - 1} more)" if len(self._failed) > 1 else ""
+            return f"{ref}{SIDECAR} is not written{more}: {failed.error}"
+        return None
+
+    async def run(self) -> None:
+        """Write what is to be written, until cancelled."""
+        while True:
+            await self._look()
+            await trio.sleep(LOOK_EVERY)
+
+    async def _look(self) -> None:
+        slices = Slices()
+        for publication in tuple(self.catalog):
+            if slices.is_over:
+                await slices.turn()
+            if self._is_due(publication):
+                await self._write(publication)
+        for ref in (self._done.keys() | self._failed.keys()) - self.catalog.publications.keys():
+            self._done.pop(ref, None)
+            self._failed.pop(ref, None)
+
+    def _is_due(self, publication: Publication) -> bool:
+        ref, torrent = publication.ref, publication.torrent
+        if publication.state is not State.SERVING or torrent is None or not publication.public:
+            return False
+        settings = self.settings_of(ref)
+        if settings is None or not settings.write_sidecar or not self.is_ours(ref):
+            self._failed.pop(ref, None)
+            return False
+        if self._done.get(ref) == (torrent.info_hash, self.announce()):
+            return False
+        failed = self._failed.get(ref)
+        return failed is None or trio.current_time() >= failed.due_at
+
+    async def _write(self, publication: Publication) -> None:
+        ref, torrent = publication.ref, publication.torrent
+        assert torrent is not None
+        state = torrent.info_hash, self.announce()
+        try:
+            outcome = await self._bring_up_to_date(publication)
+        except SeederError as error:
+            self._fail(ref, error)
+        except Exception as error:
+            _LOG.exception("%s%s: internal error", ref, SIDECAR)
+            self._fail(ref, SeederError(f"internal error: {error!r}"))
+        else:
+            self._done[ref] = state
+            self._failed.pop(ref, None)
+            self.counts[outcome] += 1
+            if outcome == "written":
+                _LOG.info("%s%s: written", ref, SIDECAR)
+
+    async def _bring_up_to_date(self, publication: Publication) -> Written:
+        torrent = publication.torrent
+        assert torrent is not None
+        origin = self.origins[publication.ref.origin]
+        ref = replace(publication.ref, key=publication.ref.key + SIDECAR)
+        try:
+            wanted = (await self.published.torrent_file(publication)).body
+        except S3Error as error:
+            raise SeederError(str(error)) from error
+        info = await torrent.fetch_info()
+        account = self.ledger.account_of(torrent.pinned)
+        before: bytes | None
+        try:
+            before, etag = await origin.read_tagged(ref, LARGEST_TORRENT_FILE, account)
+        except (ObjectMissing, AccessDenied):
+            # Without s3:ListBucket, S3 denies access to a key that isn't there.
+            before, etag = None, None
+        # A publisher's own names other trackers, and is where ours comes from.
+        may_stay = torrent.rung == "sidecar" or self.announce().encode() in (before or b"")
+        if before is not None and info.raw in before and may_stay:
+            return "kept"
+        if before is not None and etag is None:
+            etag = "*"
+        if publication.torrent is not torrent:
+            raise ObjectChanged(f"{publication.ref}: it has another torrent by now")
+        await origin.write_small(ref, wanted, account, instead_of=etag)
+        return "written"
+
+    def _fail(self, ref: ObjectRef, error: SeederError) -> None:
+        self.counts["failed"] += 1
+        text, before = str(error), self._failed.get(ref)
+        retry = FIRST_RETRY if before is None else min(2 * before.retry, LONGEST_RETRY)
+        self._failed[ref] = _Failed(text, retry, trio.current_time() + retry)
+        # What is wrong with many is said of the first.
+        reason = text.replace(str(ref), "")
+        level = logging.DEBUG if reason in self._said else logging.WARNING
+        if len(self._said) < 100:
+            self._said.add(reason)
+        _LOG.log(level, "%s%s is not written: %s", ref, SIDECAR, text)

@@ -1,0 +1,150 @@
+"""Torrents are written beside their objects, once, and again where they have changed."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+from bencode2 import bdecode
+from botocore.session import Session
+from moto.server import ThreadedMotoServer
+
+from seeder.admin.notices import notices
+from seeder.config.sections import Config, ObjectSettings, OriginSettings
+from seeder.daemon import sidecars as module
+from seeder.daemon.node import Node
+from seeder.torrent.catalog import State
+from tests.daemon.support import get, serving, until
+from tests.s3.objects_server import ObjectsServer
+
+BODY = b"I see no ships. " * 20_000
+
+
+@pytest.fixture
+def s3() -> Iterator[Any]:
+    """botocore's client of moto, with an object below d/."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    made: Any = Session().create_client(
+        "s3", region_name="us-east-1", endpoint_url=f"http://{host}:{port}"
+    )
+    made.create_bucket(Bucket="quotes")
+    made.delete_object(Bucket="quotes", Key="d/Nelson.torrent")  # all servers share what they have
+    made.put_object(Bucket="quotes", Key="d/Nelson", Body=BODY)
+    yield made
+    made.close()
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_EVERY", 0.05)
+
+
+def writing(config: Config, s3: Any, **more: object) -> Config:
+    origin = OriginSettings(endpoint=s3.meta.endpoint_url, path_style=True)
+    entry = {"bucket": "quotes", "prefix": "d/", "metainfo": ["sidecar", "build"]}
+    below = ObjectSettings.model_validate(entry | {"write_sidecar": True} | more)
+    return config.model_copy(update={"origins": {"default": origin}, "objects": (below,)})
+
+
+def written(node: Node) -> dict[str, int]:
+    return node.sidecars.counts
+
+
+def read(s3: Any, key: str = "d/Nelson.torrent") -> bytes:
+    body: bytes = s3.get_object(Bucket="quotes", Key=key)["Body"].read()
+    return body
+
+
+def info_hash_of(node: Node) -> str | None:
+    found = node.catalog.by_name("quotes", "d/Nelson")
+    assert found is not None
+    return None if found.torrent is None else found.torrent.info_hash.hex()
+
+
+async def listed_again(node: Node) -> None:
+    [prefix] = node.publisher.prefixes
+    before, follower = prefix.listed_at, node.publisher.prefixes.rounds_of(prefix.ref)
+    assert follower is not None
+    follower.wake()
+    await until(lambda: prefix.listed_at != before)
+
+
+async def called(function: Callable[..., Any], **arguments: Any) -> Any:
+    return await trio.to_thread.run_sync(partial(function, **arguments))
+
+
+async def test_a_torrent_is_written_once_and_again_when_it_has_changed(
+    config: Config, s3: Any
+) -> None:
+    given = writing(config, s3)
+    async with serving(given) as node:
+        await until(lambda: written(node)["written"] == 1)
+        first = await trio.to_thread.run_sync(read, s3)
+        code, served = await get(given.tracker.listen[0], "/quotes/d/Nelson?magnet")
+        assert code == 200
+        assert f"urn:btih:{info_hash_of(node)}" in served
+        outside: Any = bdecode(first)
+        assert outside[b"announce"].decode() == node.links.announce
+        # It isn't an object of the prefix, however often that is listed.
+        await listed_again(node)
+        assert [each.ref.key for each in node.catalog] == ["d/Nelson"]
+        await called(s3.put_object, Bucket="quotes", Key="d/Nelson", Body=BODY[1:])
+        before = info_hash_of(node)
+        await listed_again(node)
+        await until(lambda: written(node)["written"] == 2)
+        assert info_hash_of(node) not in (None, before)
+        assert await trio.to_thread.run_sync(read, s3) != first
+    async with serving(given) as node:  # a node that starts anew
+        await until(lambda: written(node)["kept"] == 1)
+        assert written(node) == {"written": 0, "kept": 1, "failed": 0}
+
+
+async def test_a_publishers_own_torrent_stays(config: Config, s3: Any) -> None:
+    given = writing(config, s3)
+    async with serving(given) as node:
+        await until(lambda: written(node)["written"] == 1)
+    ours = await trio.to_thread.run_sync(read, s3)
+    theirs = ours.replace(node.links.announce.encode(), b"x" * len(node.links.announce))
+    await called(s3.put_object, Bucket="quotes", Key="d/Nelson.torrent", Body=theirs)
+    fresh = given.model_copy(update={"state_directory": given.state_directory / "fresh"})
+    async with serving(fresh) as node:
+        await until(lambda: written(node)["kept"] == 1)
+    assert await trio.to_thread.run_sync(read, s3) == theirs
+
+
+@pytest.mark.parametrize("more", [{}, {"publish_at": 4e9}], ids=["not asked for", "embargoed"])
+async def test_nothing_is_written_unasked_or_before_its_time(
+    config: Config, s3: Any, more: dict[str, object]
+) -> None:
+    given = writing(config, s3, **(more or {"write_sidecar": False}))
+    wanted = State.EMBARGOED if more else State.SERVING
+    async with serving(given) as node:
+        await until(lambda: [each.state for each in node.catalog] == [wanted])
+        await node.sidecars._look()
+        assert not any(written(node).values())
+    listed = await called(s3.list_objects_v2, Bucket="quotes")
+    assert [each["Key"] for each in listed["Contents"]] == ["d/Nelson"]
+
+
+async def test_what_s3_refuses_is_said_once_and_touches_no_object(
+    config: Config, store: ObjectsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    # This server knows no PUT but answers as to a GET: it has no such key.
+    store.objects |= {"more": BODY, "most": BODY[1:]}
+    store.refuse |= {f"{key}.torrent" for key in store.objects}
+    objects = tuple(
+        ObjectSettings(bucket="quotes", key=key, metainfo=("build",), write_sidecar=True)
+        for key in store.objects
+    )
+    async with serving(config.model_copy(update={"objects": objects})) as node:
+        await until(lambda: written(node)["failed"] == 3)
+        assert all(each.state is State.SERVING for each in node.catalog)
+        [fault] = [each for each in notices(node.overview) if "is not written" in each]
+        assert "(and 2 more)" in fault
+        assert "allow s3:PutObject" in fault
+    lines = [each for each in caplog.records if "is not written" in each.getMessage()]
+    assert [each.levelname for each in lines].count("WARNING") == 1
