@@ -3,8 +3,8 @@
 import json
 import re
 import tomllib
-from collections.abc import Iterator
-from datetime import Mapping, datetime
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 
 import pytest
