@@ -153,6 +153,8 @@ class ObjectSettings(Settings):
     """Until then nobody hears of it (Unix s); None publishes it at once."""
     bundle: bool = False
     """Whether there is one torrent of all objects below the prefix, not one for each."""
+    warm: bool = False
+    """Whether all of its pieces are read into the cache ahead."""
     write_sidecar: bool = False
     """Whether the torrent is put beside the object, as KEY.torrent."""
 

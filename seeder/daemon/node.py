@@ -34,6 +34,7 @@ from seeder.daemon.restraint import Restraint
 from seeder.daemon.sidecars import Sidecars
 from seeder.daemon.swarm_file import SwarmFile
 from seeder.daemon.tasks import running
+from seeder.daemon.warming import Warmer
 from seeder.errors import ConfigError
 from seeder.gateway.access import Keyring, ReadKey
 from seeder.gateway.certificates import LiveCertificate
@@ -97,6 +98,7 @@ class Node:
     admin: AdminRoutes
     events: EventSources
     sidecars: Sidecars
+    warmer: Warmer
     restraint: Restraint
     overview: Overview
     descriptors: Descriptors
@@ -242,6 +244,14 @@ async def open_node(
             announce=lambda: links.announce,
             is_ours=foundation.split.is_first if foundation.split is not None else lambda _: True,
         )
+        warmer = Warmer(
+            catalog=catalog,
+            cache=foundation.cache,
+            capacity=config.cache.disk or config.cache.memory,
+            settings_of=publisher.settings_of,
+            torrent_of=publisher.torrent_of,
+            is_ours=foundation.split.is_ours if foundation.split is not None else lambda _: True,
+        )
         restraint = Restraint(
             foundation,
             swarms=swarms,
@@ -311,6 +321,7 @@ async def open_node(
             admin=AdminRoutes(Cockpit(overview, links), events.webhooks, config.admin.hosts),
             events=events,
             sidecars=sidecars,
+            warmer=warmer,
             restraint=restraint,
             overview=overview,
             descriptors=descriptors,

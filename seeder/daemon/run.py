@@ -109,6 +109,7 @@ async def serve(
             await node.publisher.apply(config.objects)
             serving.start_soon(node.events.run)
             serving.start_soon(node.sidecars.run)
+            serving.start_soon(node.warmer.run)
             if certificate is not None:
                 for line in doubts(config, certificate.current, node.links.announce):
                     _LOG.warning("%s", line)

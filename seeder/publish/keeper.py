@@ -190,6 +190,15 @@ class Keeper(Rounds):
             publication.settle(State.WAITING)
         self.wake()
 
+    def torrent(self) -> Torrent | None:
+        """Return its torrent, also before its time; None while there is none."""
+        publication, record = self.publication, self._record
+        if not publication.hidden:
+            return publication.torrent
+        if record is None or record.outline is None or not self._fits(record):
+            return None
+        return self._library.torrent(record, record.outline)
+
     async def _publish(self, record: Record, outline: Outline) -> None:
         """Serve the object as it is now, unless its time has not come."""
         if self.publication.hidden:

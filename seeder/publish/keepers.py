@@ -121,6 +121,11 @@ class Keepers:
         keeper = self._keepers.get(ref)
         return None if keeper is None else keeper.wanted.settings
 
+    def torrent_of(self, ref: ObjectRef) -> Torrent | None:
+        """Return an object's torrent, also before its time; None while there is none."""
+        keeper = self._keepers.get(ref)
+        return None if keeper is None else keeper.torrent()
+
     def rounds_of(self, ref: ObjectRef) -> Rounds | None:
         """Return the rounds in which an object is looked at, if it is published."""
         return self._keepers.get(ref)

@@ -97,6 +97,10 @@ class Publisher:
         """Return the entry by which an object is published, if it is."""
         return self._keepers.settings_of(ref)
 
+    def torrent_of(self, ref: ObjectRef) -> Torrent | None:
+        """Return an object's torrent, also before its time; None while there is none."""
+        return self._keepers.torrent_of(ref)
+
     def rounds_of(self, ref: ObjectRef) -> Rounds | None:
         """Return the rounds in which an object is looked at; None if it isn't published."""
         return self._keepers.rounds_of(ref)

@@ -1,0 +1,144 @@
+"""Objects whose entries say `warm = true`: all of their pieces are read into the cache ahead.
+
+Those whose time has not come are read as well. It is one object at a time, within the budgets and
+as far as the cache reaches; what fails is tried again later.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import trio
+
+from seeder.cache.memory import Piece
+from seeder.cache.pieces import PieceCache
+from seeder.config.sections import ObjectSettings
+from seeder.errors import SeederError
+from seeder.net.slices import Slices
+from seeder.torrent.catalog import Catalog, Torrent
+from seeder.torrent.objects import ObjectRef
+from seeder.units import MIB, rounded_size
+
+_LOG = logging.getLogger(__name__)
+
+LOOK_EVERY = 2.0
+"""Seconds between two looks for objects that aren't warm."""
+RETRY = 60.0
+"""Seconds until one is tried again that couldn't be read."""
+AT_ONCE = 8 * MIB
+"""Bytes that are read at a time, but one piece at least."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Warmer:
+    """Reads ahead what entries want in the cache, of `capacity` bytes."""
+
+    catalog: Catalog
+    cache: PieceCache[Torrent]
+    capacity: int
+    settings_of: Callable[[ObjectRef], ObjectSettings | None]
+    """Returns the entry of what is published."""
+    torrent_of: Callable[[ObjectRef], Torrent | None]
+    """Returns its torrent, also before its time; None while there is none."""
+    is_ours: Callable[[ObjectRef], bool] = lambda _: True
+    """Tells whether this node of the cluster seeds an object."""
+    _done: dict[ObjectRef, tuple[bytes, int]] = field(default_factory=dict)
+    """The info hash of what was read, or doesn't fit, and the bytes of it that are kept."""
+    _due_at: dict[ObjectRef, float] = field(default_factory=dict)
+    """When what failed is tried again."""
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        while True:
+            await self._look()
+            await trio.sleep(LOOK_EVERY)
+
+    async def _look(self) -> None:
+        slices = Slices()
+        for ref in tuple(self.catalog.publications):
+            if slices.is_over:
+                await slices.turn()
+            torrent = self._wanted(ref)
+            if torrent is not None:
+                await self._warm(ref, torrent)
+        for ref in (self._done.keys() | self._due_at.keys()) - self.catalog.publications.keys():
+            self._done.pop(ref, None)
+            self._due_at.pop(ref, None)
+
+    def _wanted(self, ref: ObjectRef) -> Torrent | None:
+        """Return an object's torrent if its pieces are to be read."""
+        settings = self.settings_of(ref)
+        if settings is None or not settings.warm or not self.is_ours(ref):
+            self._done.pop(ref, None)
+            return None
+        if trio.current_time() < self._due_at.get(ref, 0.0):
+            return None
+        torrent = self.torrent_of(ref)
+        done = self._done.get(ref)
+        is_done = torrent is not None and done is not None and done[0] == torrent.info_hash
+        return None if is_done else torrent
+
+    async def _warm(self, ref: ObjectRef, torrent: Torrent) -> None:
+        self._done.pop(ref, None)
+        size, kept = torrent.pinned.size, sum(size for _, size in self._done.values())
+        if kept + size > self.capacity:
+            self._done[ref] = torrent.info_hash, 0
+            _LOG.warning(
+                "%s: the cache has no room to keep it warm: it has %s, of which %s are warm; set"
+                " cache.disk higher",
+                ref,
+                rounded_size(self.capacity),
+                rounded_size(kept),
+            )
+            return
+        try:
+            await self._read(ref, torrent)
+        except SeederError as error:
+            self._due_at[ref] = trio.current_time() + RETRY
+            _LOG.debug("%s: not warm yet: %s", ref, error)
+        else:
+            self._due_at.pop(ref, None)
+            self._done[ref] = torrent.info_hash, size
+            _LOG.info("%s: all of it is in the cache", ref)
+
+    async def _read(self, ref: ObjectRef, torrent: Torrent) -> None:
+        """Read what isn't in the cache; SeederError. It ends early if the torrent does."""
+        step = max(1, AT_ONCE // max(1, torrent.layout.piece_length))
+        count = torrent.layout.piece_count
+        for first in range(0, count, step):
+            current = self.torrent_of(ref)
+            if current is None or current.info_hash != torrent.info_hash:
+                raise SeederError("it has another torrent by now")
+            cold = [
+                index
+                for index in range(first, min(first + step, count))
+                if not self.cache.is_on_disk(torrent, index)
+                and not self.cache.is_cached(torrent, index)
+            ]
+            await _read_all(self.cache, torrent, cold)
+            await trio.lowlevel.checkpoint()
+
+
+async def _read_all(cache: PieceCache[Torrent], torrent: Torrent, indices: list[int]) -> None:
+    """Have pieces in the cache; adjacent ones are read by one request. SeederError."""
+    left, settled = set(indices), trio.Event()
+    errors: list[str] = []
+
+    def take(index: int, _: Piece | None, error: SeederError | None) -> None:
+        left.discard(index)
+        if error is not None:
+            errors.append(str(error))
+        if not left:
+            settled.set()
+
+    if not left:
+        return
+    for index in indices:
+        cache.request(torrent, index, take)
+    try:
+        await settled.wait()
+    finally:
+        for index in tuple(left):
+            cache.forget(torrent, index, take)
+    if errors:
+        raise SeederError(errors[0])
