@@ -8,7 +8,7 @@ prefix cost a listing instead.
 import logging
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal
 
@@ -85,8 +85,10 @@ class NewsDesk:
         self, prefix: ObjectRef, ref: ObjectRef, news: News
     ) -> Iterator[Literal["asked", "known", "crowded"]]:
         objects = self._prefixes.objects_below(prefix)
-        if ref.key.endswith(SIDECAR) and ref.key.removesuffix(SIDECAR) in objects:
-            return
+        if ref.key.endswith(SIDECAR):
+            of = ref.key.removesuffix(SIDECAR)
+            if of in objects or replace(ref, key=of) in self.entries.objects:
+                return
         listed = objects.get(ref.key)
         state = None if listed is None else PinnedObject(ref, listed.etag, listed.size)
         is_known = _tells(news, state) or (news.removed and listed is None)

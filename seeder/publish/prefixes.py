@@ -29,9 +29,9 @@ from seeder.publish.keepers import Keepers
 from seeder.publish.listings import ListingStore
 from seeder.publish.makers import Maker
 from seeder.publish.rounds import REFUSED_RETRY, Rounds, Timetable
-from seeder.publish.serving import DELETED
+from seeder.publish.serving import DELETED, WITHDRAWN
 from seeder.s3.answers import printable
-from seeder.s3.listing import Listed, publishable
+from seeder.s3.listing import SIDECAR, Listed, publishable
 from seeder.torrent.objects import ObjectRef, PinnedObject
 from seeder.units import counted
 
@@ -176,6 +176,9 @@ class _Follower(Rounds):
                 found.pop(key, None)
             else:
                 found[key] = listed
+        for key in [key for key in self._found if key.endswith(SIDECAR)]:
+            if key.removesuffix(SIDECAR) in found:
+                found.pop(key, None)  # it was asked about before its object was known
         for key in listing.left_out.keys() - listing.gone:
             # What was known of it is as good as it was: reads are pinned to its ETag.
             if key in prefix.objects:
@@ -232,6 +235,10 @@ class _Follower(Rounds):
             await self._keepers.withdraw([prefix.below(key)], DELETED)
         else:
             objects[key] = found
+            # Its torrent may have been heard of first, and was an object by itself until now.
+            if objects.pop(key + SIDECAR, None) is not None:
+                await self._keepers.withdraw([prefix.below(key + SIDECAR)], WITHDRAWN)
+                self._found.pop(key + SIDECAR, None)
             if prefix.state is PrefixState.EMPTY:
                 prefix.state, prefix.reason = PrefixState.FOLLOWED, None
             await self._keepers.publish(prefix.wanted({key: found}))

@@ -233,3 +233,47 @@ async def test_an_s3_that_says_no_is_left_to_the_listing(world: World) -> None:
     world.publisher.news.hear("default", created("d/new"))
     await world.until_all(lambda: "d/new" in prefix.objects)
     assert world.server.requests["LIST"] == 1
+
+
+async def test_a_torrent_that_is_heard_of_before_its_object_is_one_all_the_same(
+    world: World,
+) -> None:
+    prefix = await followed(world)
+    desk = world.publisher.news
+    world.server.objects["d/new.torrent"] = b"a torrent" * 1000
+    assert desk.hear("default", created("d/new.torrent")) == "asked"
+    await world.until_all(lambda: serving(world) == [*KEYS, "d/new.torrent"])
+    world.server.objects["d/new"] = b"new" * 10_000
+    assert desk.hear("default", created("d/new")) == "asked"
+    await world.until_all(lambda: serving(world) == [*KEYS, "d/new"])
+    assert sorted(prefix.objects) == [*KEYS, "d/new"]
+    assert world.server.requests["LIST"] == 0
+
+
+async def test_a_torrent_that_is_heard_of_during_the_listing_of_its_object_is_no_object(
+    world: World,
+) -> None:
+    prefix = await followed(world)
+    lock, desk = world.publisher._keepers.lock, world.publisher.news
+    world.server.objects["d/new.torrent"] = b"a torrent" * 1000
+    follower = world.publisher.prefixes.rounds_of(prefix.ref)
+    assert follower is not None
+    async with lock:  # the listing has come, with the object, and waits behind the news
+        desk.hear("default", created("d/new.torrent"))
+        await world.until_all(lambda: lock.statistics().tasks_waiting == 1)
+        world.server.objects["d/new"] = b"new" * 10_000
+        follower.wake()
+        await world.until_all(lambda: lock.statistics().tasks_waiting == 2)
+    await world.until_all(lambda: serving(world) == [*KEYS, "d/new"])
+    assert sorted(prefix.objects) == [*KEYS, "d/new"]
+
+
+async def test_the_torrent_of_an_object_with_an_entry_of_its_own_is_no_object_of_the_prefix(
+    world: World,
+) -> None:
+    await world.publisher.apply([below(), settings("d/0", refresh=HOUR)])
+    await world.until_all(lambda: serving(world) == KEYS)
+    world.server.objects["d/0.torrent"] = b"a torrent" * 1000
+    assert world.publisher.news.hear("default", created("d/0.torrent")) == "ignored"
+    await quiet(world)
+    assert serving(world) == KEYS
