@@ -183,7 +183,9 @@ class Keeper(Rounds):
         self._timetable.embargoes.forget(self)
         publication, record = self.publication, self._record
         self._serving.reveal(publication)
-        if record is not None and record.outline is not None and self._fits(record):
+        # What S3 said is gone, or refused, is asked about first.
+        failed = publication.state is State.FAILED
+        if not failed and record is not None and record.outline is not None and self._fits(record):
             self._current.serve(record, record.outline)
             return
         if publication.state is State.EMBARGOED:

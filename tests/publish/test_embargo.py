@@ -140,6 +140,23 @@ async def test_what_is_still_made_at_its_time_is_found_and_then_served(
     await until_served(world)
 
 
+async def test_what_was_deleted_before_its_time_is_not_served_at_it(
+    world: World, clock: Clock
+) -> None:
+    await world.publisher.apply([settings("key", publish_at=THEN)])
+    await world.until_all(lambda: ready(world))
+    body = world.server.objects.pop("key")
+    world.publisher.news.hear("default", News("bucket", "key", removed=True))
+    await world.until_all(lambda: state(world) is State.FAILED)
+    world.server.requests.clear()
+    clock.now = THEN
+    await world.until_all(lambda: world.server.requests.total() > 0)
+    assert world.audience.live == []
+    world.server.objects["key"] = body
+    world.publisher.news.hear("default", News("bucket", "key"))
+    await until_served(world)
+
+
 async def test_a_prefix_and_a_bundle_come_at_their_time(world: World, clock: Clock) -> None:
     def below(prefix: str, **more: object) -> ObjectSettings:
         return ObjectSettings.model_validate(
