@@ -102,12 +102,13 @@ class QueueReader:
             await trio.sleep(pause)
 
     async def _sort_out(self) -> None:
-        now, held = trio.current_time(), self._held
-        spare = len(held) - MOST_HELD
-        done = [
-            each
-            for number, each in enumerate(held)
-            if number < spare or now - each.since > LONGEST_HELD or not self._is_busy(each)
+        now, spare = trio.current_time(), max(0, len(self._held) - MOST_HELD)
+        done, held = self._held[:spare], self._held[spare:]
+        # Forgotten whether they can be deleted or not: while they can't, all come again and again.
+        self._held = held
+        self._feed.held = len(held)
+        done += [
+            each for each in held if now - each.since > LONGEST_HELD or not self._is_busy(each)
         ]
         if done:
             gone = set(map(id, done))

@@ -56,7 +56,7 @@ class Letters:
         if self.locked is not None:
             raise type(self.locked)(*self.locked.args)
         for each in receipts:
-            del self.bodies[each]
+            self.bodies.pop(each, None)  # one that is gone already is no error
 
     async def hide(self, receipts: list[str], seconds: int) -> None:
         await trio.lowlevel.checkpoint()
@@ -182,6 +182,20 @@ async def test_messages_that_may_not_be_deleted_are_said_once(
         await trio.sleep(1200)
         assert reading.feed.fault == "allow sqs:DeleteMessage"
     assert caplog.text.count("allow sqs:DeleteMessage") == 1
+
+
+async def test_messages_that_may_not_be_deleted_are_not_held_without_bound(
+    autojump_clock: MockClock, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queues, "MOST_HELD", 20)
+    reading.letters.locked = AccessDenied("allow sqs:DeleteMessage")
+    reading.letters.bodies = {str(number): message("key") for number in range(50)}
+    async with reading.running():
+        await trio.sleep(20 * HIDDEN)  # they come again and again
+        assert len(reading.letters.received) > 500
+        assert reading.feed.held <= 20 + 50
+        reading.letters.locked = None
+        await reading.until(lambda: not reading.letters.bodies, 10 * HIDDEN)
 
 
 async def test_an_empty_queue_that_lets_nobody_wait_is_asked_once_a_second(
