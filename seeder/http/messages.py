@@ -27,8 +27,10 @@ LONGEST_KNOWN = 1024
 """Bytes of headers that are remembered at most, of 512 kinds."""
 _PLAIN_GET = re.compile(rb"GET ([!-~]+) HTTP/1\.1\r\n")
 _ANY_GET = b"GET / HTTP/1.1\r\n"
-_KEYED = re.compile(rb"(?is)^(/*(?:announce|scrape|-)(?:/|%(?:25)*2f)+).+")
-"""Paths in which a passkey may follow."""
+_KEYED = re.compile(
+    rb"(?is)^(/*(?:announce|scrape|-|events(?:/|%(?:25)*2f)+[^/%]+)(?:/|%(?:25)*2f)+).+"
+)
+"""Paths in which a passkey may follow, or the token of a webhook."""
 _BARE = re.compile(rb"[\x7f-\xff]")
 FEW = 2
 """Headers of a reply up to which it is kept how they are written."""
@@ -282,7 +284,7 @@ class RequestReader:
 
 
 def shown_target(target: bytes) -> bytes:
-    """Return a target for the log: its path, without what may be a passkey in it."""
+    """Return a target for the log: its path, without what may be a passkey or a token in it."""
     path, _ = split_target(target)
     return _KEYED.sub(rb"\1...", path.partition(b"#")[0])
 
