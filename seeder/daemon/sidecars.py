@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias, get_args
 import trio
 
 from seeder.config.sections import ObjectSettings
-from seeder.errors import AccessDenied, ObjectChanged, ObjectMissing, SeederError
+from seeder.errors import AccessDenied, BencodeError, ObjectChanged, ObjectMissing, SeederError
 from seeder.gateway.published import PublishedObjects
 from seeder.gateway.s3errors import S3Error
 from seeder.ledger.counters import Ledger
@@ -20,6 +20,7 @@ from seeder.metainfo.questions import LARGEST_TORRENT_FILE
 from seeder.net.slices import Slices
 from seeder.s3.listing import SIDECAR
 from seeder.s3.origins import Origins
+from seeder.torrent import bencode
 from seeder.torrent.catalog import Catalog, Publication, State
 from seeder.torrent.objects import ObjectRef
 
@@ -92,6 +93,8 @@ class Sidecars:
         ref, torrent = publication.ref, publication.torrent
         if publication.state is not State.SERVING or torrent is None or not publication.public:
             return False
+        if ref.key.endswith(SIDECAR) or _beside(ref) in self.catalog.publications:
+            return False  # it would be one of a sidecar, or in the place of what is published
         settings = self.settings_of(ref)
         if settings is None or not settings.write_sidecar or not self.is_ours(ref):
             self._failed.pop(ref, None)
@@ -123,7 +126,7 @@ class Sidecars:
         torrent = publication.torrent
         assert torrent is not None
         origin = self.origins[publication.ref.origin]
-        ref = replace(publication.ref, key=publication.ref.key + SIDECAR)
+        ref = _beside(publication.ref)
         try:
             wanted = (await self.published.torrent_file(publication)).body
         except S3Error as error:
@@ -140,10 +143,14 @@ class Sidecars:
         may_stay = torrent.rung == "sidecar" or self.announce().encode() in (before or b"")
         if before is not None and info.raw in before and may_stay:
             return "kept"
+        if before is not None and not _is_torrent(before):
+            raise SeederError("there is something else of that name, which is no torrent")
         if before is not None and etag is None:
             etag = "*"
-        if publication.torrent is not torrent:
-            raise ObjectChanged(f"{publication.ref}: it has another torrent by now")
+        is_there = self.catalog.publications.get(publication.ref) is publication
+        if not is_there or publication.torrent is not torrent or not self._is_due(publication):
+            # It may be private by now, or its time may be yet to come.
+            raise ObjectChanged(f"{publication.ref}: it is published in another way by now")
         await origin.write_small(ref, wanted, account, instead_of=etag)
         return "written"
 
@@ -158,3 +165,17 @@ class Sidecars:
         if len(self._said) < 100:
             self._said.add(reason)
         _LOG.log(level, "%s%s is not written: %s", ref, SIDECAR, text)
+
+
+def _beside(ref: ObjectRef) -> ObjectRef:
+    """Return where an object's torrent is written."""
+    return replace(ref, key=ref.key + SIDECAR)
+
+
+def _is_torrent(data: bytes) -> bool:
+    """Tell whether a file is a torrent, of whatever kind and however made."""
+    try:
+        found = bencode.decode(data, canonical=False)
+    except BencodeError:
+        return False
+    return isinstance(found, dict) and isinstance(found.get(b"info"), dict)

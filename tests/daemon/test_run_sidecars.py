@@ -116,6 +116,54 @@ async def test_a_publishers_own_torrent_stays(config: Config, s3: Any) -> None:
     assert await trio.to_thread.run_sync(read, s3) == theirs
 
 
+async def test_nothing_but_a_torrent_is_overwritten(config: Config, s3: Any) -> None:
+    theirs = b"d4:infoi1ee, or so it begins"
+    await called(s3.put_object, Bucket="quotes", Key="d/Nelson.torrent", Body=theirs)
+    async with serving(writing(config, s3, metainfo=["build"])) as node:
+        await until(lambda: written(node)["failed"] == 1)
+        [fault] = [each for each in notices(node.overview) if "is not written" in each]
+        assert "no torrent" in fault
+        assert "d/Nelson.torrent is not written" in fault
+    assert await trio.to_thread.run_sync(read, s3) == theirs
+
+
+async def test_there_is_no_sidecar_of_a_sidecar_nor_in_the_place_of_an_object(
+    config: Config, s3: Any
+) -> None:
+    await called(s3.put_object, Bucket="quotes", Key="d/Nelson.torrent", Body=BODY[2:])
+    given = writing(config, s3, metainfo=["build"])
+    [below] = given.objects
+    alone = below.model_copy(update={"prefix": None, "key": "d/Nelson.torrent"})
+    async with serving(given.model_copy(update={"objects": (below, alone)})) as node:
+        await until(lambda: [each.state for each in node.catalog] == [State.SERVING] * 2)
+        await node.sidecars._look()
+        assert not any(written(node).values())
+    listed = await called(s3.list_objects_v2, Bucket="quotes")
+    assert [each["Key"] for each in listed["Contents"]] == ["d/Nelson", "d/Nelson.torrent"]
+
+
+async def test_what_has_become_private_meanwhile_is_not_written(
+    config: Config, s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(writing(config, s3, write_sidecar=False)) as node:
+        await until(lambda: [each.state for each in node.catalog] == [State.SERVING])
+        [publication] = node.catalog
+        origin = node.foundation.origins["default"]
+        read_tagged, [entry] = origin.read_tagged, node.config.objects
+
+        async def reloaded(*given: Any) -> tuple[bytes, str | None]:
+            hidden = {"publish_at": 4e9, "write_sidecar": True}
+            await node.publisher.apply([entry.model_copy(update=hidden)])
+            return await read_tagged(*given)
+
+        monkeypatch.setattr(origin, "read_tagged", reloaded)
+        await node.publisher.apply([entry.model_copy(update={"write_sidecar": True})])
+        await until(lambda: written(node)["failed"] == 1)
+        assert publication.torrent is not None
+    listed = await called(s3.list_objects_v2, Bucket="quotes")
+    assert [each["Key"] for each in listed["Contents"]] == ["d/Nelson"]
+
+
 @pytest.mark.parametrize("more", [{}, {"publish_at": 4e9}], ids=["not asked for", "embargoed"])
 async def test_nothing_is_written_unasked_or_before_its_time(
     config: Config, s3: Any, more: dict[str, object]
