@@ -119,7 +119,10 @@ class NewsDesk:
 
     def _list_soon(self, ref: ObjectRef) -> None:
         """Have a prefix or a bundle listed, and nothing below it asked about."""
-        self._listings.setdefault(ref, _Listing()).due = True
+        listing = self._listings.setdefault(ref, _Listing())
+        if listing.due:
+            return  # nothing has lined up since
+        listing.due = True
         for each in [each for each, prefix in self._waiting.items() if prefix == ref]:
             del self._waiting[each]
         self._crowds.pop(ref, None)

@@ -111,26 +111,19 @@ def to_rows(
     gone: Iterable[tuple[bytes, float]] = (),
 ) -> Iterator[SwarmRow]:
     """Yield a swarm as its rows, at least one: who went, members, peers and sessions."""
+    bare = SwarmRow(
+        info_hash=info_hash.hex(),
+        completed=counted.completed,
+        claimed=counted.claimed,
+        peers=[],
+        sessions=[],
+    )
     left = iter(gone)
     while ages := [_gone_cells(each, now) for each in islice(left, ROW_ENTRIES)]:
-        yield SwarmRow(
-            info_hash=info_hash.hex(),
-            completed=counted.completed,
-            claimed=counted.claimed,
-            peers=[],
-            sessions=[],
-            gone=ages,
-        )
+        yield {**bare, "gone": ages}
     known = iter(members)
     while some := [_member_cells(member, now) for member in islice(known, ROW_ENTRIES)]:
-        yield SwarmRow(
-            info_hash=info_hash.hex(),
-            completed=counted.completed,
-            claimed=counted.claimed,
-            peers=[],
-            sessions=[],
-            members=some,
-        )
+        yield {**bare, "members": some}
     peers, sessions = iter(peers), iter(sessions)
     first = True
     while True:
@@ -140,13 +133,7 @@ def to_rows(
         if not (first or peer_cells or session_cells):
             return
         first = False
-        yield SwarmRow(
-            info_hash=info_hash.hex(),
-            completed=counted.completed,
-            claimed=counted.claimed,
-            peers=peer_cells,
-            sessions=session_cells,
-        )
+        yield {**bare, "peers": peer_cells, "sessions": session_cells}
 
 
 def _cells(entry: SavedPeer | SavedSession, now: float) -> list[Cell]:
