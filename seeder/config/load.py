@@ -1,20 +1,16 @@
 """Reading the configuration, in a file or the environment: all mistakes at once, with places."""
 
 import glob
-import json
 import os
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import date, time
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from seeder.config.directories import CACHE, STATE, default_directory, in_common
 from seeder.config.environment import Overlaid, Place, overlay
-from seeder.config.events import EventSettings
 from seeder.config.fields import SourceFile
 from seeder.config.groups import mistakes_in
 from seeder.config.instances import (
@@ -24,49 +20,26 @@ from seeder.config.instances import (
     is_instance,
     of_instance,
 )
+from seeder.config.mistakes import (
+    ARRAYS,
+    BARE_KEY,
+    TABLES,
+    key_text,
+    keys_of,
+    nameless_entry,
+    problem_line,
+    problem_of,
+)
 from seeder.config.sections import (
     DEFAULT_ORIGIN,
-    AdminSettings,
-    BudgetSettings,
-    CacheSettings,
-    ClusterSettings,
     Config,
-    GatewaySettings,
-    LogSettings,
-    ObjectSettings,
-    OriginSettings,
-    PeerSettings,
-    ReadKeySettings,
-    SavingsSettings,
-    TrackerSettings,
 )
-from seeder.config.texts import closest, parse_host_port
+from seeder.config.texts import parse_host_port
 from seeder.errors import ConfigError
 from seeder.net.addresses import HostPort, IPNetwork
 from seeder.net.doors import NetworkRules
 
-_TABLES: Mapping[str, type[BaseModel]] = {
-    "origin": OriginSettings,
-    "objects": ObjectSettings,
-    "events": EventSettings,
-    "tracker": TrackerSettings,
-    "peer": PeerSettings,
-    "cache": CacheSettings,
-    "admin": AdminSettings,
-    "gateway": GatewaySettings,
-    "cluster": ClusterSettings,
-    "savings": SavingsSettings,
-    "budget": BudgetSettings,
-    "log": LogSettings,
-}
-_ARRAYS = ("objects", "events")
-"""Tables of which there may be several."""
-_READ_KEYS = "gateway.keys"
-_TOP_KEYS = ("state_directory", "watch", "origins", *_TABLES)
-_LONGEST_SHOWN = 80
-_CREDENTIAL = re.compile(r"secret|access_?key|password|passwd|token|credential", re.IGNORECASE)
 _KEY_ENDS = re.compile(r"[.\[]|: | = ")
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _SLASHED_KEY = re.compile(r"\s*[\w.-]+(/[\w.-]+)+\s*=")
 _SYNTAX_PLACE = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 
@@ -94,7 +67,7 @@ def load(
     try:
         config = Config.model_validate(raw, context=source)
     except ValidationError as error:
-        problems += [_problem(each) for each in error.errors(include_url=False)]
+        problems += [problem_of(each) for each in error.errors(include_url=False)]
     problems += _between_sections(raw)
     if config is not None:
         problems += _between_values(config)
@@ -118,7 +91,7 @@ def _home(path: Path | None) -> Path:
 
 def _by_variable(problems: Iterable[str], given: Overlaid) -> list[str]:
     """Return the problems; one of a value from the environment begins with its variable."""
-    variables = {_key(place): name for place, name in given.variables.items()}
+    variables = {key_text(place): name for place, name in given.variables.items()}
     return ["".join((*_variables_of(each, variables), each)) for each in problems]
 
 
@@ -153,9 +126,9 @@ def doubt_instances(
         for section in ("peer", "admin"):
             table = values.get(section, {})
             if isinstance(table, dict):
-                addresses = _TABLES[section].model_fields["listen"].default
+                addresses = TABLES[section].model_fields["listen"].default
                 values[section] = {"listen": list(map(str, addresses))} | table
-        yield from in_common_beside(values, {_key(place[:2]) for place in given.variables})
+        yield from in_common_beside(values, {key_text(place[:2]) for place in given.variables})
 
 
 def find_instances(
@@ -194,7 +167,8 @@ def _between_sections(raw: Mapping[str, object]) -> Iterator[str]:
     """Yield a line for each mistake that the raw tables show."""
     if raw["objects"] == ():
         yield "objects: there are none; add an [[objects]] with a bucket and a key"
-    yield from _nameless_objects(raw["objects"])
+    for index, entry in enumerate(raw["objects"] if isinstance(raw["objects"], tuple) else ()):
+        yield from nameless_entry(entry, index)
     yield from _repeated_objects(raw["objects"])
     yield from _repeated_addresses(raw)
     yield from _wrong_groups(raw)
@@ -256,7 +230,7 @@ def _syntax_problem(path: Path, text: str, message: str) -> str:
 def _with_defaults(written: Mapping[str, object], instance: str | None) -> dict[str, object]:
     """Return the tables except the origins, with default directories where none is written."""
     raw = {key: value for key, value in written.items() if key != "origin"}
-    for name in _ARRAYS:
+    for name in ARRAYS:
         tables = raw.get(name, [])
         raw[name] = tuple(tables) if isinstance(tables, list) else tables
     if "state_directory" not in raw:
@@ -272,124 +246,26 @@ def _origins(written: Mapping[str, object]) -> tuple[dict[str, object], list[str
     problems: list[str] = []
     default, further = written.get("origin", {}), written.get("origins", {})
     if not isinstance(further, dict):
-        problems.append(_line(("origins",), further, "want tables headed [origins.NAME]"))
+        problems.append(problem_line(("origins",), further, "want tables headed [origins.NAME]"))
         further = {}
     origins: dict[str, object] = {DEFAULT_ORIGIN: default}
     for name, section in further.items():
         if name == DEFAULT_ORIGIN:
             problems.append(f'origins.{name}: the origin named "{name}" is headed [origin]')
-        elif not _BARE_KEY.fullmatch(name):
-            problems.append(_key(("origins", name)) + ": want a name of letters, digits, - and _")
+        elif not BARE_KEY.fullmatch(name):
+            problems.append(
+                key_text(("origins", name)) + ": want a name of letters, digits, - and _"
+            )
         origins.setdefault(name, section)
     for name, section in origins.items():
         if isinstance(section, dict):
             if "name" in section:
                 place: Place = ("origins", name, "name")
-                problems.append(f"{_key(place)}: unknown key; an origin's name is in its heading")
+                problems.append(
+                    f"{key_text(place)}: unknown key; an origin's name is in its heading"
+                )
             origins[name] = section | {"name": name}
     return origins, problems
-
-
-def _problem(error: ErrorDetails) -> str:
-    """Return one of pydantic's errors in our words."""
-    place, value, kind = error["loc"], error["input"], error["type"]
-    if kind == "extra_forbidden":
-        return f"{_key(place)}: {_unknown(place)}"
-    if kind == "missing":
-        return f"{_key(place)}: missing, and it has no default"
-    if kind == "value_error":
-        wanted = str(error["ctx"]["error"])
-    elif kind == "bool_type":
-        wanted = "want true or false, without quotes"
-    elif kind in ("model_type", "dict_type"):
-        wanted = f"want a table headed {_heading(place)}"
-    elif kind == "tuple_type":
-        wanted = f"want tables, each headed {_heading(place)}"
-    else:
-        wanted = error["msg"]
-    return _line(place, value, wanted)
-
-
-def _unknown(place: Place) -> str:
-    """Return what an unknown key may have meant, without its value, which may be a secret."""
-    key = str(place[-1])
-    if _CREDENTIAL.search(key) and _section(place) == _READ_KEYS:
-        return "unknown key; secrets never stand here: use secret_file or secret_credential"
-    if _CREDENTIAL.search(key) and _section(place) == "cluster":
-        return "unknown key; secrets never stand here: use password_file or password_credential"
-    if _CREDENTIAL.search(key) and _section(place) == "events":
-        return "unknown key; secrets never stand here: use token_file or token_credential"
-    if _CREDENTIAL.search(key):
-        return "unknown key; credentials never stand here: use the AWS chain (environment, profile)"
-    section = _section(place)
-    known = _keys(section) if section else _TOP_KEYS
-    if guess := closest(key, known):
-        return f'unknown key; did you mean "{guess}"?'
-    if section and key in _TOP_KEYS and key not in _TABLES:
-        return "unknown key here; it goes to the top of the file, above every [heading]"
-    homes = [_heading((name,)) for name in _TABLES if key in _keys(name)]
-    if homes:
-        return f"unknown key here; it belongs to {' or '.join(homes)}"
-    return f"unknown key; there are {', '.join(known)}"
-
-
-def _keys(section: str) -> tuple[str, ...]:
-    if section == _READ_KEYS:
-        return tuple(ReadKeySettings.model_fields)
-    fields = _TABLES[section].model_fields
-    # An origin's name is in its heading.
-    return tuple(key for key in fields if (section, key) != ("origin", "name"))
-
-
-def _section(place: Place) -> str | None:
-    """Return the name of the table that the last step of `place` stands in; None at the top."""
-    if len(place) < 2:
-        return None
-    if place[:2] == ("gateway", "keys") and len(place) > 3:
-        return _READ_KEYS
-    return "origin" if place[0] == "origins" else str(place[0])
-
-
-def _heading(place: Place) -> str:
-    if place[:2] == ("gateway", "keys"):
-        return "[[gateway.keys]]"
-    return f"[[{place[0]}]]" if place[0] in _ARRAYS else f"[{_key(place)}]"
-
-
-def _line(place: Place, value: object, wanted: str) -> str:
-    return f"{_key(place)} = {_shown(value)}: {wanted}"
-
-
-def _key(place: Place) -> str:
-    """Return a place as it is written in TOML, such as objects[2].key."""
-    if place[:2] == ("origins", DEFAULT_ORIGIN):
-        place = ("origin", *place[2:])
-    text = ""
-    for step in place:
-        if isinstance(step, int):
-            text += f"[{step}]"
-        else:
-            bare = len(step) <= _LONGEST_SHOWN and _BARE_KEY.fullmatch(step)
-            text += ("." if text else "") + (step if bare else _shown(step))
-    return text
-
-
-def _shown(value: object) -> str:
-    """Return a value on one short line, nearly as TOML writes it, without passwords in URLs."""
-    if isinstance(value, str):
-        text = json.dumps(re.sub(r"//\S*@", "//***@", value), ensure_ascii=False)
-        text = "".join(c if c.isprintable() else f"\\u{ord(c):04X}" for c in text)
-    elif isinstance(value, bool):
-        text = str(value).lower()
-    elif isinstance(value, int):
-        text = str(value) if value.bit_length() < 256 else "(a huge number)"
-    elif isinstance(value, float | date | time):
-        text = str(value)
-    elif isinstance(value, list | tuple):
-        text = f"[{', '.join(_shown(each) for each in value[:3])}{', ...' * (len(value) > 3)}]"
-    else:
-        text = "{...}" if value else "{}"  # a table, which may hold a misplaced secret
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 4]}... "
 
 
 def _lone_cluster(config: Config) -> Iterator[str]:
@@ -400,14 +276,6 @@ def _lone_cluster(config: Config) -> Iterator[str]:
             yield f"cluster.{key}: does nothing without cluster.store, the Redis that nodes share"
     elif cluster.ca_file is not None and not cluster.store.startswith("rediss:"):
         yield 'cluster.ca_file: goes with a store at "rediss://...", which is Redis over TLS'
-
-
-def _nameless_objects(objects: object) -> Iterator[str]:
-    """Yield a line for each entry that has neither a key nor a prefix."""
-    for index, entry in enumerate(objects if isinstance(objects, tuple) else ()):
-        if isinstance(entry, dict) and not {"key", "prefix"} & entry.keys():
-            place = _key(("objects", index, "key"))
-            yield f"{place}: missing; name an object's key, or a prefix for all below it"
 
 
 def _repeated_objects(objects: object) -> Iterator[str]:
@@ -428,7 +296,7 @@ def _repeated_objects(objects: object) -> Iterator[str]:
         if earlier != index:
             same = "object" if kind == "key" else "prefix"
             wanted = f"the same {same} as objects[{earlier}]; leave one out"
-            yield _line(("objects", index, kind), name, wanted)
+            yield problem_line(("objects", index, kind), name, wanted)
 
 
 def _repeated_addresses(raw: Mapping[str, object]) -> Iterator[str]:
@@ -442,7 +310,7 @@ def _repeated_addresses(raw: Mapping[str, object]) -> Iterator[str]:
         ("admin", "listen"),
     ):
         table = raw.get(section, {})
-        default = [str(address) for address in _TABLES[section].model_fields[key].default]
+        default = [str(address) for address in TABLES[section].model_fields[key].default]
         listen = table.get(key, default) if isinstance(table, dict) else default
         for index, text in enumerate(listen if isinstance(listen, list) else ()):
             try:
@@ -451,9 +319,9 @@ def _repeated_addresses(raw: Mapping[str, object]) -> Iterator[str]:
                 continue  # reported already
             place: Place = (section, key, index)
             # UDP has ports of its own.
-            taken = first.setdefault((key == "udp_listen", address), _key(place))
-            if address.port and taken != _key(place):
-                yield _line(place, text, f"taken by {taken}; write another port")
+            taken = first.setdefault((key == "udp_listen", address), key_text(place))
+            if address.port and taken != key_text(place):
+                yield problem_line(place, text, f"taken by {taken}; write another port")
 
 
 def _repeated_networks(section: str, rules: NetworkRules) -> Iterator[str]:
@@ -464,8 +332,8 @@ def _repeated_networks(section: str, rules: NetworkRules) -> Iterator[str]:
             place: Place = (section, key, index)
             earlier = first.setdefault(network, place)
             if earlier is not place:
-                wanted = f"stands in {_key(earlier)} too; leave one out"
-                yield _line(place, str(network), wanted)
+                wanted = f"stands in {key_text(earlier)} too; leave one out"
+                yield problem_line(place, str(network), wanted)
 
 
 def _half_tls(config: Config) -> Iterator[str]:
@@ -484,8 +352,8 @@ def _wrong_groups(raw: Mapping[str, object]) -> Iterator[str]:
     """Yield a line for each mistake in [tracker.groups]."""
     tracker = raw.get("tracker")
     if isinstance(tracker, dict):
-        for mistake in mistakes_in(tracker.get("groups"), _keys("tracker")):
-            yield _line(("tracker", "groups", *mistake.place), mistake.value, mistake.wanted)
+        for mistake in mistakes_in(tracker.get("groups"), keys_of("tracker")):
+            yield problem_line(("tracker", "groups", *mistake.place), mistake.value, mistake.wanted)
 
 
 def _gateway_keys(config: Config) -> Iterator[str]:
@@ -494,11 +362,11 @@ def _gateway_keys(config: Config) -> Iterator[str]:
     for index, key in enumerate(config.gateway.keys):
         place: Place = ("gateway", "keys", index)
         if key.secret_file is None and key.secret_credential is None:
-            yield f"{_key(place)}: has no secret; name its secret_file or its secret_credential"
+            yield f"{key_text(place)}: has no secret; name its secret_file or its secret_credential"
         earlier = first.setdefault(key.access_key_id, index)
         if earlier != index:
-            wanted = f"the id of {_key(('gateway', 'keys', earlier))} too; each key has its own"
-            yield _line((*place, "access_key_id"), key.access_key_id, wanted)
+            wanted = f"the id of {key_text(('gateway', 'keys', earlier))} too; each key has its own"
+            yield problem_line((*place, "access_key_id"), key.access_key_id, wanted)
 
 
 def _event_sources(config: Config) -> Iterator[str]:
@@ -507,15 +375,15 @@ def _event_sources(config: Config) -> Iterator[str]:
     for index, each in enumerate(config.events):
         place: Place = ("events", index)
         if (each.sqs is not None) == each.has_token:
-            yield f"{_key(place)}: want either sqs, a queue's URL, or a webhook's token_file"
+            yield f"{key_text(place)}: want either sqs, a queue's URL, or a webhook's token_file"
         if each.region is not None and each.sqs is None:
-            yield f"{_key((*place, 'region'))}: goes with sqs, and this is a webhook"
+            yield f"{key_text((*place, 'region'))}: goes with sqs, and this is a webhook"
         if each.has_token and not config.admin.listen:
-            yield f"{_key(place)}: a webhook needs admin.listen, where it is called"
+            yield f"{key_text(place)}: a webhook needs admin.listen, where it is called"
         earlier = first.setdefault(each.name, index)
         if earlier != index:
-            wanted = f"the name of {_key(('events', earlier))} too; each has its own"
-            yield _line((*place, "name"), each.name, wanted)
+            wanted = f"the name of {key_text(('events', earlier))} too; each has its own"
+            yield problem_line((*place, "name"), each.name, wanted)
 
 
 def _unpriced_budgets(config: Config) -> Iterator[str]:
@@ -529,4 +397,4 @@ def _unpriced_budgets(config: Config) -> Iterator[str]:
         if name.startswith("origin") and prices.price_per_1000_requests:
             continue
         wanted = "nothing costs anything: want savings.price_per_gb above zero, or a limit in bytes"
-        yield _line(("budget", name), amount, wanted)
+        yield problem_line(("budget", name), amount, wanted)

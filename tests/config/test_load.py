@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seeder.config.advice import advise
-from seeder.config.load import _TABLES, load
+from seeder.config.load import load
+from seeder.config.mistakes import TABLES
 from seeder.config.sections import CacheSettings, Config, ObjectSettings, ReadKeySettings
 from seeder.errors import ConfigError
 from seeder.net.addresses import HostPort
@@ -731,7 +732,7 @@ def test_absurd_files_get_a_short_answer(read: Load, text: str) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.dictionaries(
-        st.sampled_from(["state_directory", "origin", "origins", "objects", *_TABLES]),
+        st.sampled_from(["state_directory", "origin", "origins", "objects", *TABLES]),
         st.recursive(
             st.one_of(st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
             lambda inner: st.one_of(
@@ -855,7 +856,7 @@ def test_the_example_explains_every_key(read: Load, tmp_path: Path) -> None:
             key: value for entry in written[several] for key, value in entry.items()
         }
     assert written.keys() == (Config.model_fields.keys() - {"origins"}) | {"origin"}
-    for name, table in _TABLES.items():
+    for name, table in TABLES.items():
         in_heading = {"name"} if name == "origin" else set()
         assert written[name].keys() == table.model_fields.keys() - in_heading, name
     keys = written["gateway"]["keys"]
