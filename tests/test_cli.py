@@ -41,7 +41,8 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Runs a command in this process, which is quicker."""
-    monkeypatch.setattr("seeder.cli.log_to_stderr", lambda *_: None)
+    for module in ("node", "torrents"):
+        monkeypatch.setattr(f"seeder.commands.declared.{module}.log_to_stderr", lambda *_: None)
 
     def run(*words: str | Path) -> Result:
         done = CliRunner().invoke(main, [str(word) for word in words])
@@ -70,9 +71,17 @@ async def test_the_version_is_the_package_s() -> None:
     assert result.out.decode().split()[-1] == __version__
 
 
+async def test_the_version_needs_nothing_of_the_commands() -> None:
+    program = "import sys, seeder.cli; print([each for each in sys.modules if each.startswith('seeder.')])"
+    done = await trio.run_process(
+        [sys.executable, "-c", program], capture_stdout=True, env=environment()
+    )
+    assert done.stdout.decode().strip() == "['seeder.cli']"
+
+
 async def test_the_daemon_loads_nothing_that_only_another_command_needs() -> None:
     others = [f"seeder.commands.{name}" for name in ("demo", "diagnose", "estimate", "report")]
-    program = f"import sys, seeder.cli; print([each for each in {others} if each in sys.modules])"
+    program = f"import sys, seeder.commands.declared.node; print([each for each in {others} if each in sys.modules])"
     done = await trio.run_process(
         [sys.executable, "-c", program], capture_stdout=True, env=environment()
     )

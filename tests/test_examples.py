@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from seeder.cli import main
@@ -60,11 +61,13 @@ def test_every_example_of_the_configuration_is_taken(text: str, tmp_path: Path) 
 def test_every_command_has_the_options_that_are_named(line: str) -> None:
     _, name, *arguments = shlex.split(re.sub(r" > \S+$", "", line), comments=True)
     given = [{"N": "5", "M": "2", "FORMAT": "json"}.get(each, each) for each in arguments]
-    required = {"-c": "FILE"} if any(o.name == "path" for o in main.commands[name].params) else {}
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    required = {"-c": "FILE"} if any(o.name == "path" for o in command.params) else {}
     for option, value in required.items():
         if option not in given:
             given += [option, value]
-    main.commands[name].make_context(name, given)
+    command.make_context(name, given)
 
 
 @pytest.mark.parametrize("text", [*examples("json")])

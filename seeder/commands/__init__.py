@@ -1,7 +1,8 @@
 """What the command line does beside running the daemon: one module per command.
 
 In: a configuration, and names of objects. Out: lines for stdout, torrents, or the error that
-becomes the exit code. `seeder.cli` is the only caller; it declares commands and options.
+becomes the exit code. `declared` has the commands with their options, and calls all else;
+`seeder.cli` imports it by parts.
 
 The doors are `check.check_online` (`check_config` asks nobody), `torrent.find_torrent` and
 `demo.run`. `options` has the options that several commands share, `ending` how they end. The first

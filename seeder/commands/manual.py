@@ -72,7 +72,8 @@ def _page(main: click.Group) -> Iterator[str]:
 def _commands(group: click.Group, context: click.Context) -> Iterator[str]:
     """Yield the commands of a group, and those of groups in it."""
     for name in group.list_commands(context):
-        command = group.commands[name]
+        command = group.get_command(context, name)
+        assert command is not None
         inner = click.Context(command, info_name=name, parent=context)
         if isinstance(command, click.Group):
             yield from _commands(command, inner)

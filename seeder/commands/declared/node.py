@@ -1,0 +1,58 @@
+"""`seeder run` and `seeder check`."""
+
+import logging
+from functools import partial
+from pathlib import Path
+
+import click
+
+from seeder.commands.check import check_online
+from seeder.commands.check_config import check_offline
+from seeder.commands.ending import complain_plainly, fail, load_or_fail, run_or_fail
+from seeder.commands.options import config_option, instance_option
+from seeder.daemon import run as daemon
+from seeder.daemon.logs import FORMS, Form, log_to_stderr
+from seeder.daemon.watching import FileWatch
+from seeder.errors import ConfigError
+
+
+@click.command()
+@config_option
+@instance_option
+@click.option("-v", "--verbose", is_flag=True, help="Log debug lines too.")
+@click.option(
+    "--log-format",
+    "form",
+    type=click.Choice(FORMS),
+    default="text",
+    show_default=True,
+    help="Lines for people, or a JSON object in each.",
+)
+def run(path: Path | None, instance: str | None, verbose: bool, form: Form) -> None:
+    """Run the daemon: tracker, seeder, status page."""
+    log = log_to_stderr(logging.DEBUG if verbose else logging.INFO, form=form)
+    complain = complain_plainly if log.plain else log.complain
+    log.catch_crashes()
+    watch = FileWatch(path)  # as it is before it is read
+    config = load_or_fail(path, instance, complain)
+    run_or_fail(partial(daemon.run, watch, config, log, instance), complain)
+
+
+@click.command()
+@config_option
+@instance_option
+@click.option("--online", is_flag=True, help="Ask S3 for every object too.")
+def check(path: Path | None, instance: str | None, online: bool) -> None:
+    """Check the configuration; every mistake is listed, and what is seldom meant.
+
+    Exit code 2 for a mistake, 1 if --online finds an object that can't be published, else 0, with
+    warnings too.
+    """
+    config = load_or_fail(path, instance)
+    try:
+        check_offline(config, path, instance, click.echo)
+    except ConfigError as error:
+        fail(error)
+    if online:
+        log_to_stderr(logging.WARNING)
+        run_or_fail(partial(check_online, config, click.echo))
