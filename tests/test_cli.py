@@ -72,7 +72,8 @@ async def test_the_version_is_the_package_s() -> None:
 
 
 async def test_the_version_needs_nothing_of_the_commands() -> None:
-    program = "import sys, seeder.cli; print([each for each in sys.modules if each.startswith('seeder.')])"
+    ours = "[each for each in sys.modules if each.startswith('seeder.')]"
+    program = f"import sys, seeder.cli; print({ours})"
     done = await trio.run_process(
         [sys.executable, "-c", program], capture_stdout=True, env=environment()
     )
@@ -81,7 +82,8 @@ async def test_the_version_needs_nothing_of_the_commands() -> None:
 
 async def test_the_daemon_loads_nothing_that_only_another_command_needs() -> None:
     others = [f"seeder.commands.{name}" for name in ("demo", "diagnose", "estimate", "report")]
-    program = f"import sys, seeder.commands.declared.node; print([each for each in {others} if each in sys.modules])"
+    loaded = f"[each for each in {others} if each in sys.modules]"
+    program = f"import sys, seeder.commands.declared.node; print({loaded})"
     done = await trio.run_process(
         [sys.executable, "-c", program], capture_stdout=True, env=environment()
     )
