@@ -12,6 +12,7 @@ from seeder import __version__
 
 _COMMANDS: Mapping[str, str] = {
     "run": "node",
+    "health": "health",
     "check": "node",
     "report": "figures",
     "estimate": "figures",

@@ -95,7 +95,7 @@ def test_help_names_every_command_and_wrong_usage_is_2(here: Callable[..., Resul
     assert result.code == 0
     for command in (
         *("run", "check", "report", "estimate", "torrent", "magnet", "demo"),
-        *("init", "completion", "man"),
+        *("init", "completion", "man", "health"),
     ):
         assert f"\n  {command} " in result.out.decode()
     for words in ((), ("sail",), ("check",), ("check", "-c"), ("demo", "--size", "0 B")):

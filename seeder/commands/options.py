@@ -1,57 +1,17 @@
 """Options that several commands have, and what is read from options; click.BadParameter."""
 
-import os
 from pathlib import Path
 
 import click
 
 from seeder.commands.ending import fail, load_or_fail
-from seeder.config.environment import names_keys
-from seeder.config.instances import is_instance
 from seeder.config.load import find_instances
 from seeder.config.sections import Config
 from seeder.errors import ConfigError
 from seeder.tracker.passkeys import check_holder
 from seeder.units import MINUTE, parse_moment, parse_time
 
-
-def _file_or_variables(
-    context: click.Context, option: click.Parameter, path: Path | None
-) -> Path | None:
-    if path is None and not context.resilient_parsing and not names_keys(os.environ):
-        hint = "Without a file, its keys are set in the environment, as SEEDER_SECTION__KEY."
-        raise click.MissingParameter(hint, context, option)
-    return path
-
-
-config_option = click.option(
-    "-c",
-    "--config",
-    "path",
-    envvar="SEEDER_CONFIG",
-    type=click.Path(path_type=Path),
-    callback=_file_or_variables,
-    help="The TOML file that says what to publish; SEEDER_SECTION__KEY in the environment is one of"
-    " its keys.",
-)
 name_argument = click.argument("name", metavar="BUCKET/KEY")
-
-
-def _checked_instance(
-    _context: click.Context, _option: click.Parameter, name: str | None
-) -> str | None:
-    if name is None or is_instance(name):
-        return name
-    raise click.BadParameter(f"{name!r}: want up to 64 letters, digits, - _ and dots, such as 1")
-
-
-instance_option = click.option(
-    "--instance",
-    metavar="NAME",
-    envvar="SEEDER_INSTANCE",
-    callback=_checked_instance,
-    help="What %i stands for in the file, where several nodes run by it.",
-)
 
 
 def parsed_moment(text: str | None, option: str, now: float) -> float | None:

@@ -9,9 +9,10 @@ import click
 
 from seeder.commands.ending import fail, load_or_fail
 from seeder.commands.estimate import show_estimate
-from seeder.commands.options import config_option, instance_option, instances_of, parsed_moment
+from seeder.commands.options import instances_of, parsed_moment
 from seeder.commands.report import ReportWanted
 from seeder.commands.report import report as tell
+from seeder.commands.which import config_option, instance_option
 from seeder.daemon.foundation import LEDGER
 from seeder.errors import SeederError
 from seeder.ledger.statement import WAYS, By

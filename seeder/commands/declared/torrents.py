@@ -8,15 +8,9 @@ from pathlib import Path
 import click
 
 from seeder.commands.ending import complain_plainly, load_or_fail, run_or_fail
-from seeder.commands.options import (
-    checked_holder,
-    config_option,
-    instance_option,
-    name_argument,
-    parsed_validity,
-    split_name,
-)
+from seeder.commands.options import checked_holder, name_argument, parsed_validity, split_name
 from seeder.commands.torrent import magnet_link, write_torrent
+from seeder.commands.which import config_option, instance_option
 from seeder.daemon.logs import log_to_stderr
 
 
