@@ -44,7 +44,7 @@ def ask_health(path: Path | None, instance: str | None, *, alive_is_enough: bool
         except ConfigError:
             admin = AdminSettings()
     if not admin.listen:
-        return Condition(False, "admin.listen is empty, so nobody can ask the daemon; name an address")
+        return Condition(False, "admin.listen: is empty, so nobody can ask the daemon; name one")
     page = "/healthz" if alive_is_enough else "/readyz"
     for address in admin.listen:
         try:

@@ -66,7 +66,7 @@ async def test_who_does_not_answer_is_named_with_the_setting(file: Path, config:
         " does the daemon run?",
     )
     code, line = await health(SEEDER_ADMIN__LISTEN="[]")
-    assert (code, line.partition(" is ")[0]) == (1, "admin.listen")
+    assert (code, line.partition(" is ")[0]) == (1, "admin.listen:")
 
 
 async def test_who_only_takes_the_connection_is_not_waited_for(nursery: trio.Nursery) -> None:
