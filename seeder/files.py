@@ -128,8 +128,16 @@ def parse_json(data: bytes) -> Any:
     document, sealed, seal = data.rpartition(_SEAL)
     if sealed and seal.rstrip() != b"%d}" % crc32(document + b"}"):
         raise ValueError("its checksum is wrong")
+    return read_json(data)
+
+
+def read_json(data: bytes, *, unique: bool = False) -> Any:
+    """Return plain values as `parse_json` does, of a document without a seal; ValueError.
+
+    An object that has a member twice is refused if they are to be `unique`.
+    """
     try:
-        value = _PLAIN.decode(data.decode())
+        value = (_UNIQUE if unique else _PLAIN).decode(data.decode())
         if b"\\ud" in data or b"\\uD" in data:
             # Half of a surrogate pair: Python reads it, and fails where the text is written.
             json.dumps(value, ensure_ascii=False).encode()
@@ -155,7 +163,20 @@ def _refuse_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not a number")
 
 
+def _each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("an object in it has a member twice")
+    return made
+
+
 _PLAIN = json.JSONDecoder(parse_int=_integer, parse_float=_number, parse_constant=_refuse_constant)
+_UNIQUE = json.JSONDecoder(
+    parse_int=_integer,
+    parse_float=_number,
+    parse_constant=_refuse_constant,
+    object_pairs_hook=_each_once,
+)
 
 
 def set_aside(path: str | Path, why: str, *, level: int = logging.WARNING) -> str:

@@ -24,7 +24,7 @@ _DEFINITIONS = (*_FUNCTIONS, ast.ClassDef)
 # A decorator that hands the function to whoever calls it by other means than its name.
 _REGISTERING = re.compile(r"\.(command|group|callback)\(|^(field|model)_(validator|serializer)\(")
 _BY_TEXT = frozenset({"getattr", "attrgetter", "methodcaller"})
-_REFLECTED = frozenset({"Enum", "IntEnum"})
+_REFLECTED = frozenset({"Enum", "IntEnum", "JsonObject", "OpenObject", "QueryObject"})
 """Bases of classes whose members are found by iteration or by their text, not by their names."""
 _UPPER = re.compile(r"[A-Z][A-Z0-9_]*")
 
@@ -33,6 +33,7 @@ ALLOWED = (
     "BudgetSettings.*",  # read by `amounts`, all of them
     "CacheStatistics.*",  # read by the status page, all of them
     "NodeFigures.*",  # read by `values`, all of them
+    "JsonObject.model_config",  # pydantic
     "Settings.model_config",  # pydantic
     "_Few.collect",  # prometheus_client
     "_NoCookies.extract_cookies",  # http.cookiejar

@@ -55,6 +55,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("metainfo", "upload"),
     ("peer", "publish", "events", "gateway"),
     ("admin",),
+    ("control",),
     ("daemon",),
     ("commands",),
     ("cli",),

@@ -1,12 +1,30 @@
 """What became of the reloads of the configuration since the start. No I/O."""
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 ReloadOutcome: TypeAlias = Literal["ok", "partial", "refused"]
 RELOAD_OUTCOMES: tuple[ReloadOutcome, ...] = get_args(ReloadOutcome)
 """In this order: all of it is in force; some of it needs a restart, or couldn't be taken up;
 nothing of it is in force."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadReport:
+    """What became of one reload."""
+
+    at: float
+    """When it was over (Unix s)."""
+    outcome: ReloadOutcome
+    reason: str | None = None
+    """Why it wasn't ok."""
+    changed: tuple[str, ...] = ()
+    """The keys that have another value in force than before."""
+    restart: tuple[str, ...] = ()
+    """The keys that only a restart takes up."""
+    errors: tuple[str, ...] = ()
+    """Every mistake of what was refused."""
 
 
 class Reloads:
@@ -16,18 +34,30 @@ class Reloads:
         self.counts: Counter[ReloadOutcome] = Counter()
         self.taken_up_at = at
         """When the configuration that is in force was read."""
-        self.last_at: float | None = None
-        """When the last reload was; None before the first."""
-        self.last: ReloadOutcome = "ok"
-        self.reason: str | None = None
-        """Why the last one wasn't ok."""
+        self.report: ReloadReport | None = None
+        """The last one; None before the first."""
 
-    def note(self, at: float, outcome: ReloadOutcome, reason: str | None = None) -> None:
+    @property
+    def last_at(self) -> float | None:
+        """When the last reload was; None before the first."""
+        return None if self.report is None else self.report.at
+
+    @property
+    def last(self) -> ReloadOutcome:
+        """What became of the last one; "ok" before the first."""
+        return "ok" if self.report is None else self.report.outcome
+
+    @property
+    def reason(self) -> str | None:
+        """Why the last one wasn't ok."""
+        return None if self.report is None else self.report.reason
+
+    def note(self, report: ReloadReport) -> None:
         """Take note of a reload."""
-        self.counts[outcome] += 1
-        self.last, self.last_at, self.reason = outcome, at, reason
-        if outcome != "refused":
-            self.taken_up_at = at
+        self.counts[report.outcome] += 1
+        self.report = report
+        if report.outcome != "refused":
+            self.taken_up_at = report.at
 
     def document(self) -> dict[str, object]:
         """Return them in the form of /status.json."""

@@ -230,6 +230,10 @@ def _path(value: object, info: ValidationInfo) -> Path:
     return source.directory / path if source else path
 
 
+def _path_or_off(value: object, info: ValidationInfo) -> object:
+    return value if value in ("off", None) else _path(value, info)
+
+
 def _directory(value: object, info: ValidationInfo) -> Path:
     path = _path(value, info)
     # A link that leads nowhere may lead to a disk that isn't mounted yet.
@@ -288,5 +292,6 @@ KeyPrefix = Annotated[str, BeforeValidator(_prefix)]
 # A token goes into a header or a query; AWS's version ids hold slashes.
 Token = Annotated[str, text("[!-~]+", "visible ASCII characters")]
 AnyPath = Annotated[Path, BeforeValidator(_path)]
+PathOrOff = Annotated[Path | Literal["off"] | None, BeforeValidator(_path_or_off)]
 Directory = Annotated[Path, BeforeValidator(_directory)]
 ExistingFile = Annotated[Path, BeforeValidator(_file)]

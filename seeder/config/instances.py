@@ -17,7 +17,7 @@ INSTANCED: Mapping[str, tuple[str, ...]] = {
     "peer": ("listen", "public_address"),
     "gateway": ("url",),
     "cache": ("directory",),
-    "admin": ("listen",),
+    "admin": ("listen", "socket"),
     "cluster": ("name", "url"),
 }
 """The keys in which %i is replaced, by section, beside `state_directory`."""
@@ -26,6 +26,7 @@ INSTANCED: Mapping[str, tuple[str, ...]] = {
 _ALONE: Mapping[str, str] = {
     "peer.listen": "only one of them can open it",
     "admin.listen": "only one of them can open it",
+    "admin.socket": "only one of them can open it",
     "peer.public_address": "clients are told of one of them alone",
     "cluster.name": "each is to have its own",
     "cluster.url": "downloads are sent to any of them, wherever the object is",
@@ -44,7 +45,7 @@ def in_common_beside(written: Mapping[str, object], own: Collection[str]) -> Ite
         table = written.get(section)
         value = table.get(name) if isinstance(table, dict) else None
         values = _list(value) or [value]
-        if value in (None, []) or key in own or _has(value):
+        if value in (None, [], "off") or key in own or _has(value):
             continue
         if all(isinstance(each, str) and each.endswith(":0") for each in values):
             continue  # the system chooses a free port

@@ -201,6 +201,7 @@ def _between_values(config: Config) -> Iterator[str]:
     yield from _gateway_keys(config)
     yield from _event_sources(config)
     yield from _half_tls(config)
+    yield from _lone_token(config)
     for section in ("tracker", "peer", "gateway"):
         yield from _repeated_networks(section, getattr(config, section).rules)
     if config.tracker.trusted_proxies and not config.peer.public_address:
@@ -368,6 +369,14 @@ def _half_tls(config: Config) -> Iterator[str]:
         yield "tracker.tls_certificate: is missing, and a key alone is of no use"
     if tracker.tls_listen and not tracker.tls and not given:
         yield "tracker.tls_certificate: is missing, without which tls_listen can't speak TLS"
+
+
+def _lone_token(config: Config) -> Iterator[str]:
+    """Yield a line where there is a token, and no listener that asks for it."""
+    admin = config.admin
+    key = "token_file" if admin.token_file is not None else "token_credential"
+    if getattr(admin, key) is not None and not admin.listen:
+        yield f"admin.{key}: does nothing without admin.listen, where it is asked for"
 
 
 def _wrong_groups(raw: Mapping[str, object]) -> Iterator[str]:

@@ -4,9 +4,15 @@ Python code may build them by itself; `seeder.config.fields` says how it passes 
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ValidationInfo,
+    field_validator,
+)
 
 from seeder.config.events import EventSettings
 from seeder.config.fields import (
@@ -20,6 +26,7 @@ from seeder.config.fields import (
     Moment,
     MoneyLimit,
     ObjectKey,
+    PathOrOff,
     Price,
     PriceByVolume,
     Rate,
@@ -62,6 +69,8 @@ from seeder.torrent.objects import ObjectRef
 from seeder.units import GIB, MIB
 
 DEFAULT_ORIGIN = "default"
+CONTROL_SOCKET = "control.sock"
+"""Below the state directory, unless [admin] says where else."""
 MOST_OBJECTS = 1_000_000
 
 Rung: TypeAlias = Literal["origin", "sidecar", "checksums", "build"]
@@ -380,7 +389,11 @@ class CacheSettings(Settings):
 
 
 class AdminSettings(Settings):
-    """[admin]: the status page, metrics and health; an empty list turns them off."""
+    """[admin]: the status page, metrics and health, where an empty list turns them off; and the
+    control API, by a UNIX socket and, with a token, on the same addresses.
+
+    The token is in a file or a systemd credential, which `seeder.control.tokens` reads.
+    """
 
     listen: Annotated[tuple[_Address, ...], array('["127.0.0.1:9180"]')] = (
         HostPort("127.0.0.1", 9180),
@@ -391,6 +404,17 @@ class AdminSettings(Settings):
     """Names by which browsers and monitoring reach it; IP addresses and localhost need none."""
     metrics_objects: Annotated[int, count(0, 100_000)] = 200
     """The most objects that have metrics of their own; of more, only sums are told."""
+    socket: PathOrOff = None
+    """Where the node is told what to do; None is a socket in the state directory."""
+    token_file: AnyPath | None = None
+    token_credential: _Credential | None = None
+
+    @field_validator("token_credential")
+    @classmethod
+    def _one_token(cls, credential: str | None, info: ValidationInfo) -> str | None:
+        if credential is not None and info.data.get("token_file") is not None:
+            raise ValueError("want either a token_file or a token_credential, not both")
+        return credential
 
 
 class ClusterSettings(Settings):
@@ -500,3 +524,11 @@ class Config(Settings):
     savings: SavingsSettings = SavingsSettings()
     budget: BudgetSettings = BudgetSettings()
     log: LogSettings = LogSettings()
+
+    @property
+    def control_socket(self) -> Path | None:
+        """Where the node is told what to do; None if it is to have no socket for that."""
+        socket = self.admin.socket
+        if socket is None:
+            return self.state_directory / CONTROL_SOCKET
+        return None if socket == "off" else socket

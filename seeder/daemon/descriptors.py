@@ -13,9 +13,11 @@ from seeder.config.sections import Config, PeerSettings
 
 _LOG = logging.getLogger(__name__)
 
-OWN = 100
+CONTROL = 20
+"""HTTP connections that the UNIX socket of the control API holds."""
+OWN = 100 + CONTROL
 """Descriptors for files of cache, ledger and metainfo that are open at a time, for listening
-sockets, the log, and the sources of credentials."""
+sockets, the log, the sources of credentials, and the control API."""
 PUBLIC = 1000
 """HTTP connections that the public listener holds where there are enough descriptors."""
 ADMIN = 100

@@ -20,6 +20,7 @@ from seeder.admin.overview import Overview
 from seeder.admin.routes import AdminRoutes
 from seeder.cluster.exchange import SwarmExchange
 from seeder.config.sections import Config
+from seeder.control.access import TokenDoor
 from seeder.daemon.audience import NodeAudience
 from seeder.daemon.descriptors import Descriptors
 from seeder.daemon.events import EventSources
@@ -96,6 +97,8 @@ class Node:
     fellows: Fellows | None
     """None for a node by itself."""
     admin: AdminRoutes
+    token_door: TokenDoor
+    """Who may use the control API on the admin listener."""
     events: EventSources
     sidecars: Sidecars
     warmer: Warmer
@@ -161,12 +164,14 @@ async def open_node(
     listeners: Listeners,
     keys: Sequence[ReadKey],
     certificate: LiveCertificate | None = None,
+    *,
     tokens: Mapping[str, str] = NO_TOKENS,
+    token: str | None = None,
 ) -> AsyncIterator[Node]:
     """Build a node, and run its foundation and its publisher for the length of the block.
 
-    `tokens` are those of the webhooks, by name. StorageError. The block runs what serves (see
-    `seeder.daemon.run`), which so stops first.
+    `tokens` are those of the webhooks, by name, `token` that of the control API. StorageError. The
+    block runs what serves (see `seeder.daemon.run`), which so stops first.
     """
     rng = random.Random()
     catalog, ledger = Catalog(loading=True), Ledger()
@@ -319,6 +324,7 @@ async def open_node(
             ),
             fellows=fellows,
             admin=AdminRoutes(Cockpit(overview, links), events.webhooks, config.admin.hosts),
+            token_door=TokenDoor(token, config.admin.hosts, trio.current_time),
             events=events,
             sidecars=sidecars,
             warmer=warmer,

@@ -2,17 +2,21 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import trio
 
-from seeder.admin.reloads import ReloadOutcome
+from seeder.admin.reloads import ReloadOutcome, ReloadReport
+from seeder.config.fields import Settings
 from seeder.config.load import load, source_name
-from seeder.config.sections import Config, GatewaySettings, TrackerSettings
+from seeder.config.sections import AdminSettings, Config, GatewaySettings, TrackerSettings
+from seeder.control.tokens import read_token
 from seeder.daemon.node import Node
 from seeder.errors import ConfigError, SeederError
+from seeder.gateway.access import ReadKey
 from seeder.gateway.keys import read_keys
 from seeder.ledger.spending import prices_of
 from seeder.net.groups import Groups
@@ -44,46 +48,79 @@ LIVE_TLS = (
     "tls_key_credential",
 )
 """Those of [tracker] alone, if there is a certificate before and after."""
+LIVE_TOKEN = ("token_file", "token_credential")
+"""Those of [admin]."""
+RESTARTED = (
+    *("state_directory", "origins", "events"),
+    *("tracker", "peer", "gateway", "cache", "admin", "cluster"),
+)
+"""What a reload doesn't change, but for those keys."""
 
 
-async def reload(node: Node, path: Path | None, instance: str | None = None) -> None:
-    """Take over the file's objects, access keys, budget, prices, [log], `watch`, and the live keys
-    of [peer] and [tracker].
+async def reload(node: Node, path: Path | None, instance: str | None = None) -> ReloadReport:
+    """Take over the file's objects, access keys, budget, prices, [log], `watch`, the live keys of
+    [peer] and [tracker], and the token of [admin]; return what became of it.
 
     A broken file changes nothing. The certificate is read again; if that can't be used, all else
     goes on. `instance` is what %i stands for in the file.
     """
+    report = await _reload(node, path, instance)
+    node.overview.reloads.note(report)
+    return report
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What a reload has read."""
+
+    config: Config
+    keys: Sequence[ReadKey]
+    token: str | None
+    served: Config
+    """The running configuration with the live keys of [peer] and [tracker]."""
+    announce: str
+
+
+async def _read(node: Node, path: Path | None, instance: str | None) -> _Read:
+    """Read the configuration and its secrets; ConfigError."""
+    config = await trio.to_thread.run_sync(load, path, instance)
+    keys = await trio.to_thread.run_sync(read_keys, config.gateway)
+    token = await trio.to_thread.run_sync(read_token, config.admin)
+    missing = {settings.origin for settings in config.objects} - node.foundation.origins.keys()
+    if missing:
+        why = f"origin {', '.join(sorted(missing))} is new, which needs a restart"
+        raise ConfigError([why])
+    live = {name: getattr(config.peer, name) for name in LIVE}
+    peer = node.config.peer.model_copy(update=live)
+    tracker = _tracker(node.config.tracker, config.tracker)
+    served = node.config.model_copy(update={"peer": peer, "tracker": tracker})
+    return _Read(config, keys, token, served, _announce_url(node, config, served))
+
+
+async def _reload(node: Node, path: Path | None, instance: str | None) -> ReloadReport:
     try:
-        config = await trio.to_thread.run_sync(load, path, instance)
-        keys = await trio.to_thread.run_sync(read_keys, config.gateway)
-        live = {name: getattr(config.peer, name) for name in LIVE}
-        peer = node.config.peer.model_copy(update=live)
-        tracker = _tracker(node.config.tracker, config.tracker)
-        served = node.config.model_copy(update={"peer": peer, "tracker": tracker})
-        announce = _announce_url(node, config, served)
+        read = await _read(node, path, instance)
     except ConfigError as error:
         why = "; ".join(error.problems)
         _LOG.error("not reloaded, the old configuration stays in force: %s", why)
-        node.overview.reloads.note(time.time(), "refused", why)
-        return
+        return ReloadReport(time.time(), "refused", why, errors=error.problems)
+    config, served, announce = read.config, read.served, read.announce
+    peer, tracker = served.peer, served.tracker
     name = source_name(path)
     outcome: ReloadOutcome = "ok"
     reason = None
-    changed = ", ".join(_fixed(node.config, config))
-    if changed:
+    fixed = tuple(_fixed(node.config, config))
+    if fixed:
+        changed = ", ".join(fixed)
         _LOG.warning("%s changed in %s: that takes effect at the next start", changed, name)
         outcome, reason = "partial", f"{changed}: takes effect at the next start"
-    missing = {settings.origin for settings in config.objects} - node.foundation.origins.keys()
-    if missing:
-        why = f"origin {', '.join(missing)} is new, which needs a restart"
-        _LOG.error("not reloaded: %s", why)
-        node.overview.reloads.note(time.time(), "refused", why)
-        return
     if node.certificate is not None and tracker.tls:
         fault = await node.certificate.take_up(tracker)
         if fault is not None:
             outcome, reason = "partial", fault
     gateway = _gateway(node.config.gateway, config.gateway)
+    admin = _admin(node.config.admin, config.admin)
+    node.token_door.replace(read.token)
     await node.change_doors(config)
     node.restraint.change(config)
     node.overview.prices = prices_of(config)
@@ -93,7 +130,7 @@ async def reload(node: Node, path: Path | None, instance: str | None = None) -> 
         announce = node.announce_url(served)  # the certificate may have another name now
     if node.links.follow(served, announce):
         _LOG.info("torrents name %s from now on", announce)
-    node.keyring.replace(keys)
+    node.keyring.replace(read.keys)
     await _regroup(node, config)
     await node.passkeys.look(config.objects)
     try:
@@ -101,20 +138,23 @@ async def reload(node: Node, path: Path | None, instance: str | None = None) -> 
     except SeederError as error:
         _LOG.error("not all objects of %s are taken up: %s", name, error)
         outcome, reason = "partial", f"not all objects are taken up: {error}"
-    node.config = node.config.model_copy(
+    before = node.config
+    node.config = before.model_copy(
         update={
             "watch": config.watch,
             "objects": config.objects,
             "peer": peer,
             "tracker": tracker,
             "gateway": gateway,
+            "admin": admin,
             "budget": config.budget,
             "savings": config.savings,
             "log": config.log,
         }
     )
-    node.overview.reloads.note(time.time(), outcome, reason)
     _LOG.info("reloaded: %s", await node.overview.summary())
+    changed_keys = tuple(_differing(before, node.config))
+    return ReloadReport(time.time(), outcome, reason, changed=changed_keys, restart=fixed)
 
 
 async def _regroup(node: Node, wanted: Config) -> None:
@@ -149,18 +189,33 @@ def _gateway(running: GatewaySettings, wanted: GatewaySettings) -> GatewaySettin
     return running.model_copy(update={name: getattr(wanted, name) for name in names})
 
 
+def _admin(running: AdminSettings, wanted: AdminSettings) -> AdminSettings:
+    """Return the settings of the admin listener after the reload."""
+    return running.model_copy(update={name: getattr(wanted, name) for name in LIVE_TOKEN})
+
+
 def _fixed(running: Config, wanted: Config) -> Iterator[str]:
     """Yield the names of the changed settings that only a start takes up."""
-    for name in ("state_directory", "origins", "events"):
-        if getattr(wanted, name) != getattr(running, name):
+    live = {name: getattr(wanted.peer, name) for name in LIVE}
+    taken_up = {
+        "tracker": _tracker(running.tracker, wanted.tracker),
+        "gateway": _gateway(running.gateway, wanted.gateway),
+        "admin": _admin(running.admin, wanted.admin),
+        "peer": running.peer.model_copy(update=live),
+    }
+    of_restart = {name: getattr(wanted, name) for name in RESTARTED}
+    yield from _differing(
+        running.model_copy(update=taken_up), running.model_copy(update=of_restart)
+    )
+
+
+def _differing(one: Config, other: Config) -> Iterator[str]:
+    """Yield the keys that differ; a key of a section has its name before it."""
+    for name in Config.model_fields:
+        before, after = getattr(one, name), getattr(other, name)
+        if isinstance(before, Settings):
+            for key in type(before).model_fields:
+                if getattr(before, key) != getattr(after, key):
+                    yield f"{name}.{key}"
+        elif before != after:
             yield name
-    for section in ("tracker", "peer", "gateway", "cache", "admin", "cluster"):
-        before, after = getattr(running, section), getattr(wanted, section)
-        if section == "tracker":
-            before = _tracker(before, after)
-        elif section == "gateway":
-            before = _gateway(before, after)
-        for name in type(before).model_fields:
-            live = section == "peer" and name in LIVE
-            if not live and getattr(before, name) != getattr(after, name):
-                yield f"{section}.{name}"

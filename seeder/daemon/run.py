@@ -9,21 +9,24 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
+from pathlib import Path
 
 import trio
 
 from seeder.config.advice import advise
 from seeder.config.load import doubt_instances, source_name
 from seeder.config.sections import Config
+from seeder.control.tokens import read_token
+from seeder.daemon.control import NodeControl
 from seeder.daemon.descriptors import raise_limit
 from seeder.daemon.floods import WINDOW, FloodGate
 from seeder.daemon.listeners import Listeners, address_of, open_listeners
 from seeder.daemon.logs import Log
 from seeder.daemon.node import Node, open_node
 from seeder.daemon.progress import tell_progress
-from seeder.daemon.reload import reload
+from seeder.daemon.reloading import Reloader
 from seeder.daemon.scrubbing import scrub
 from seeder.daemon.systemd import Notifier, activated_sockets, watchdog_interval
 from seeder.daemon.watching import EVERY, FileWatch
@@ -33,6 +36,7 @@ from seeder.gateway.certificates import LiveCertificate, doubts
 from seeder.gateway.keys import read_keys
 from seeder.http.connection import ServerLimits
 from seeder.http.server import serve as serve_web
+from seeder.net.local import listening_at
 
 _LOG = logging.getLogger(__name__)
 
@@ -56,20 +60,26 @@ async def serve(
     *,
     notifier: Notifier | None = None,
     activated: Mapping[str, list[socket.socket]] | None = None,
+    reloader: Reloader | None = None,
     task_status: trio.TaskStatus[Node] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a node until cancelled; it has started once every listener is open and what is known
     is served. ConfigError, StorageError.
+
+    `reloader` knows where the configuration is; by default that is in the environment.
     """
     notifier = notifier or Notifier(None)
+    reloader = reloader or Reloader(FileWatch(None), None, notifier, lambda _: None)
     for line in advise(config):
         _LOG.warning("%s", line)
     keys, tokens = read_keys(config.gateway), read_tokens(config.events)
+    token = read_token(config.admin)
     certificate = LiveCertificate(config.tracker) if config.tracker.tls else None
     listeners = open_listeners(config, activated or {})
     try:
         async with (
-            open_node(config, listeners, keys, certificate, tokens) as node,
+            open_node(config, listeners, keys, certificate, tokens=tokens, token=token) as node,
+            AsyncExitStack() as local,
             trio.open_nursery() as serving,
         ):
             serving.start_soon(node.uploads.run)
@@ -91,16 +101,11 @@ async def serve(
                     security=node.security(listeners.tracker_tls),
                 )
             )
-            limits = ServerLimits(connections=node.descriptors.admin)
-            await serving.start(
-                partial(
-                    serve_web,
-                    listeners.admin,
-                    node.admin,
-                    limits=limits,
-                    bodies=node.events.webhooks.wanted,
-                )
-            )
+            control = NodeControl(node, reloader)
+            await serving.start(control.serve_admin, listeners.admin)
+            if (path := config.control_socket) is not None:
+                socket_there = local.enter_context(listening_at(path, "admin.socket"))
+                await serving.start(control.serve, socket_there)
             for each in listeners.tracker_udp:
                 serving.start_soon(node.datagrams.serve, each)
             await node.expel()
@@ -124,14 +129,15 @@ async def serve(
             # If we were cancelled meanwhile, the listeners are closed already.
             await trio.lowlevel.checkpoint_if_cancelled()
             node.overview.unready = None
-            _tell_listeners(listeners, node.links.announce)
+            serving.start_soon(reloader.run, node)
+            _tell_listeners(listeners, path, node.links.announce)
             notifier.ready()
             task_status.started(node)
     finally:
         listeners.close()
 
 
-def _tell_listeners(listeners: Listeners, announce_url: str) -> None:
+def _tell_listeners(listeners: Listeners, path: Path | None, announce_url: str) -> None:
     tracker, tls, udp, peers, admin = (
         ", ".join(str(address_of(each)) for each in group)
         for group in (
@@ -146,10 +152,11 @@ def _tell_listeners(listeners: Listeners, announce_url: str) -> None:
     ways += [f"by TLS {tls}"] if tls else []
     ways += [f"by UDP {udp}"] if udp else []
     _LOG.info(
-        "listening: tracker %s, peers %s, admin %s; torrents name %s",
+        "listening: tracker %s, peers %s, admin %s, control %s; torrents name %s",
         " and ".join(ways),
         peers,
         admin or "nowhere",
+        path or "nowhere",
         announce_url,
     )
 
@@ -215,14 +222,15 @@ async def run(watch: FileWatch, config: Config, log: Log, instance: str | None =
     with trio.open_signal_receiver(*signals) as received:
         async with trio.open_nursery() as nursery:
             started: list[Node] = []
-            take_up = partial(
-                _reload, watch, instance, started, log, notifier=notifier, lock=trio.Lock()
-            )
+            reloader = Reloader(watch, instance, notifier, log.apply)
+            take_up = partial(_take_up, reloader, started)
             nursery.start_soon(_obey, received, nursery, notifier, take_up)
             nursery.start_soon(_sum_up, log.gate)
             with garbage_is_rare():
                 node = await nursery.start(
-                    partial(serve, config, notifier=notifier, activated=activated)
+                    partial(
+                        serve, config, notifier=notifier, activated=activated, reloader=reloader
+                    )
                 )
             started.append(node)
             nursery.start_soon(_follow, watch, node, take_up)
@@ -266,22 +274,8 @@ async def _follow(watch: FileWatch, node: Node, take_up: Callable[[], Awaitable[
             await take_up()
 
 
-async def _reload(
-    watch: FileWatch,
-    instance: str | None,
-    started: Sequence[Node],
-    log: Log,
-    *,
-    notifier: Notifier,
-    lock: trio.Lock,
-) -> None:
+async def _take_up(reloader: Reloader, started: Sequence[Node]) -> None:
     if not started:
         _LOG.warning("not reloaded: still starting; send SIGHUP again when it is ready")
         return
-    async with lock:
-        notifier.reloading()
-        await trio.to_thread.run_sync(watch.reading)
-        for node in started:
-            await reload(node, watch.path, instance)
-            log.apply(node.config.log)
-        notifier.ready()
+    await reloader.ask()

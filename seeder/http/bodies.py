@@ -5,10 +5,12 @@ from typing import TypeAlias
 
 import h11
 
-from seeder.http.messages import Request, RequestRefused
+from seeder.http.messages import Request, RequestRefused, Response
 
 Bodies: TypeAlias = Callable[[Request], int]
 """Returns how many bytes of a request's body its handler takes at most; 0 leaves it unread."""
+Worded: TypeAlias = Callable[[Request, RequestRefused], Response | None]
+"""Returns the answer to a request whose body isn't taken; None leaves it to the server."""
 
 FEW_CHUNKS, SMALL_CHUNK = 64, 64
 """A body may have so many chunks, and one more for each SMALL_CHUNK bytes that it may have."""

@@ -16,7 +16,7 @@ from math import inf
 import trio
 
 from seeder.errors import SeederError
-from seeder.http.bodies import CONTINUE, Bodies, RequestBody, waits_for_word
+from seeder.http.bodies import CONTINUE, Bodies, RequestBody, Worded, waits_for_word
 from seeder.http.messages import (
     NOWHERE,
     Handler,
@@ -112,6 +112,7 @@ class Connection:
         "_source",
         "_stops_at",
         "_unsent",
+        "_worded",
         "networks",
         "scope",
     )
@@ -130,8 +131,10 @@ class Connection:
         hostless: Hostless = NOWHERE,
         local: tuple[str, int] | None = None,
         bodies: Bodies | None = None,
+        worded: Worded | None = None,
     ) -> None:
-        """`local` is our end, if that is known already; `bodies` tells what is read of them."""
+        """`local` is our end, if that is known already; `bodies` tells what is read of them, and
+        `worded` how one is refused."""
         self.scope: trio.CancelScope | None = None
         """Around the task that waits for this connection; None while there is no such task."""
         self.networks: Networks = ()
@@ -141,6 +144,7 @@ class Connection:
         self._local = local
         self._handler = handler
         self._bodies = bodies
+        self._worded = worded
         self._arriving: RequestBody | None = None
         """The body that is being read."""
         self._limits = limits
@@ -275,14 +279,19 @@ class Connection:
             return Want.READABLE
         except RequestRefused as refusal:
             self._arriving = None
-            self._refuse(refusal)
+            self._refuse(refusal, arriving.request)
             return None
         self._arriving = None
         return arriving.request._replace(body=body)
 
-    def _refuse(self, refusal: RequestRefused) -> None:
+    def _refuse(self, refusal: RequestRefused, request: Request | None = None) -> None:
         self._last = self._lingers = True
-        if refusal.page is None:
+        worded = None
+        if request is not None and self._worded is not None:
+            worded = self._worded(request, refusal)
+        if worded is not None:
+            response = worded
+        elif refusal.page is None:
             body = f"{refusal}\n".encode()
             response = Response(refusal.status, body, ((b"Content-Type", b"text/plain"),))
         else:

@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 import trio
 
-from seeder.http.bodies import Bodies
+from seeder.http.bodies import Bodies, Worded
 from seeder.http.connection import Connection, ServerLimits, Want
 from seeder.http.dates import format_date
 from seeder.http.messages import NOWHERE, Handler, Hostless, SentMeter
@@ -47,6 +47,7 @@ async def serve(
     hostless: Hostless = NOWHERE,
     security: Security | None = None,
     bodies: Bodies | None = None,
+    worded: Worded | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer requests on listening sockets until cancelled; the sockets stay the caller's.
@@ -55,16 +56,25 @@ async def serve(
     begun to answer `limits.grace` seconds. `meter` counts what is sent of replies that have no
     meter of their own. The pages `hostless` are answered without a Host header, too. On the
     listeners of `security` clients speak TLS; both kinds share the limits. `bodies` tells how much
-    is read of a request's body before the handler gets it.
+    is read of a request's body before the handler gets it, and what isn't taken is refused in the
+    words of `worded`.
     """
     secure = () if security is None else security.listeners
     for listener in (*listeners, *secure):
         listener.setblocking(False)
         # Accepted sockets inherit it; a pipelined reply must not wait for the ACK of the last.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if listener.family != socket.AF_UNIX:
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     async with trio.open_nursery() as connections:
         server = _Server(
-            handler, limits, meter, hostless, security, bodies=bodies, nursery=connections
+            handler,
+            limits,
+            meter,
+            hostless,
+            security,
+            bodies=bodies,
+            worded=worded,
+            nursery=connections,
         )
         try:
             async with trio.open_nursery() as acceptors:
@@ -120,6 +130,7 @@ class _Server:
         security: Security | None,
         *,
         bodies: Bodies | None,
+        worded: Worded | None,
         nursery: trio.Nursery,
     ) -> None:
         self._nursery = nursery
@@ -128,6 +139,7 @@ class _Server:
         self.handshakes = Queue()
         self._hostless = hostless
         self._bodies = bodies
+        self._worded = worded
         self._meter = meter
         self._limits = limits
         self._few = max(1.0, FEW * limits.connections)
@@ -160,6 +172,7 @@ class _Server:
             hostless=self._hostless,
             local=local,
             bodies=self._bodies,
+            worded=self._worded,
         )
         want = self._step(connection)
         if want is Want.NOTHING:
@@ -184,6 +197,7 @@ class _Server:
             meter=self._meter,
             hostless=self._hostless,
             bodies=self._bodies,
+            worded=self._worded,
             security=security,
             queue=self.handshakes,
         )

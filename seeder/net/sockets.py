@@ -28,6 +28,8 @@ STARVED_QUIET = 60.0
 _STARVED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 BROKEN = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK})
 """Errors of a socket itself; others are of what came over it."""
+HERE: SocketAddress = ("127.0.0.1", 0)
+"""The address of whoever comes by a UNIX socket, where it takes one."""
 V4_MAPPED = bytes(10) + b"\xff\xff"
 """What stands before the IPv4 address in an IPv4-mapped one of 16 bytes (RFC 4291, 2.5.5.2)."""
 
@@ -120,7 +122,7 @@ async def accept(
                 await trio.sleep(STARVED_PAUSE)
                 break
             sock.setblocking(False)
-            take(sock, (str(address[0]), int(address[1])))
+            take(sock, (str(address[0]), int(address[1])) if address else HERE)
 
 
 def close_all(listeners: Sequence[socket.socket]) -> None:
@@ -132,6 +134,8 @@ def close_all(listeners: Sequence[socket.socket]) -> None:
 
 def only_address(sock: socket.socket) -> SocketAddress | None:
     """Return the address of a bound socket; None if it takes what comes to several."""
+    if sock.family == socket.AF_UNIX:
+        return HERE
     host, port = sock.getsockname()[:2]
     ip = ip_address(host.partition("%")[0])
     return None if ip.is_unspecified or ip.is_multicast else (host, port)

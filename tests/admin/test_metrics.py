@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from seeder.admin.exposition import CONTENT_TYPE, LINES_AT_ONCE
 from seeder.admin.metrics import ProcessMetrics
 from seeder.admin.overview import describe_work
-from seeder.admin.reloads import RELOAD_OUTCOMES, Reloads
+from seeder.admin.reloads import RELOAD_OUTCOMES, ReloadReport, Reloads
 from seeder.admin.stalls import StalledObjects, work_document
 from seeder.ledger.budget import Budget, Spent
 from seeder.ledger.counters import AccountKey, Counters, Ledger
@@ -319,8 +319,8 @@ def test_the_last_reload_is_told_with_its_outcome() -> None:
         0,
         0,
     ]
-    reloads.note(2000.0, "ok")
-    reloads.note(3000.0, "refused", "objects[0].key: missing")
+    reloads.note(ReloadReport(2000.0, "ok"))
+    reloads.note(ReloadReport(3000.0, "refused", "objects[0].key: missing"))
     after = samples_of(render(Ledger(), reloads=reloads))
     assert value(after, "seeder_last_reload_successful") == 0
     assert value(after, "seeder_config_timestamp_seconds") == 2000

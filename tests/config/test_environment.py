@@ -59,7 +59,10 @@ def whole_example(home: Path) -> str:
     (home / "nelson.torrent").write_bytes(b"de")
     (home / "ca.pem").write_bytes(b"")
     text = re.sub(
-        "^# (password|tls_certificate|tls_key)_credential .*", "", EXAMPLE.read_text(), flags=re.M
+        '^# ((password|tls_certificate|tls_key)_credential|token_credential = "api-token") .*',
+        "",
+        EXAMPLE.read_text(),
+        flags=re.M,
     )
     text = re.sub(COMMENTED, "", text.replace('"redis://10', '"rediss://10'), flags=re.M)
     return re.sub(r"/etc/seeder/(redis-)?ca\.pem", "ca.pem", text)

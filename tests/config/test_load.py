@@ -416,7 +416,11 @@ def test_a_list_of_sources_points_at_the_wrong_one(read: Load) -> None:
             "admin.state_directory: unknown key here; "
             "it goes to the top of the file, above every [heading]",
         ),
-        ("[admin]\nzzz = 1", "admin.zzz: unknown key; there are listen, hosts, metrics_objects"),
+        (
+            "[admin]\nzzz = 1",
+            "admin.zzz: unknown key; there are listen, hosts, metrics_objects, socket, token_file,"
+            " token_credential",
+        ),
         ("[origin]\nname = 1", "origin.name: unknown key; an origin's name is in its heading"),
         ('[cache]\n"a b" = 1', 'cache."a b": unknown key; there are directory, memory, disk'),
         ("[origins.default]", 'origins.default: the origin named "default" is headed [origin]'),
@@ -867,8 +871,13 @@ def test_the_examples_behind_a_hash_are_right_as_well(read: Load, tmp_path: Path
     example = EXAMPLE.read_text(encoding="utf-8")
     (tmp_path / "nelson.torrent").write_bytes(b"de")
     (tmp_path / "ca.pem").write_bytes(b"")
-    # A password comes from a file or a credential.
-    example = re.sub("^# password_credential .*", "", example, flags=re.MULTILINE)
+    # A password comes from a file or a credential, and so does a token.
+    example = re.sub(
+        r'^# (password_credential|token_credential = "api-token").*',
+        "",
+        example,
+        flags=re.MULTILINE,
+    )
     example = example.replace('"redis://10', '"rediss://10')
     uncommented = re.sub(COMMENTED, "", example, flags=re.MULTILINE)
     uncommented = re.sub(r"/etc/seeder/(redis-)?ca\.pem", "ca.pem", uncommented)

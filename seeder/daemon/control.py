@@ -1,0 +1,83 @@
+"""The control API of a running node, at both of its doors: the UNIX socket, and the admin listener
+for who has the token.
+"""
+
+import socket
+from collections.abc import Awaitable, Sequence
+
+import trio
+
+from seeder.control.node import NodeResource
+from seeder.control.operations import AnyOperation
+from seeder.control.reloads import ReloadResource
+from seeder.control.routes import ControlRoutes, TokenRoutes, is_control, wanted, worded
+from seeder.daemon.descriptors import CONTROL
+from seeder.daemon.node import Node
+from seeder.daemon.reloading import Reloader
+from seeder.http.connection import ServerLimits
+from seeder.http.messages import Request, RequestRefused, Response
+from seeder.http.server import serve as serve_web
+
+_LIMITS = ServerLimits(connections=CONTROL, handler_timeout=600.0)
+"""A reload of many objects takes its time, and so does making a torrent anew."""
+
+
+class NodeControl:
+    """Answers on both; on the admin listener, all that isn't for it goes to the pages there."""
+
+    def __init__(self, node: Node, reloader: Reloader) -> None:
+        self._node = node
+        self._routes = ControlRoutes(_operations(node, reloader), lambda: node.overview.unready)
+        self._by_token = TokenRoutes(node.token_door, self._routes)
+
+    async def serve(
+        self,
+        listener: socket.socket,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Answer at the UNIX socket until cancelled; who may connect there needs no token."""
+        await serve_web(
+            [listener],
+            self._routes.answer,
+            limits=_LIMITS,
+            bodies=wanted,
+            worded=worded,
+            task_status=task_status,
+        )
+
+    async def serve_admin(
+        self,
+        listeners: Sequence[socket.socket],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Answer at the admin listener until cancelled."""
+        await serve_web(
+            listeners,
+            self._answer,
+            limits=ServerLimits(connections=self._node.descriptors.admin),
+            bodies=self._wanted,
+            worded=_worded,
+            task_status=task_status,
+        )
+
+    def _answer(self, request: Request) -> Response | Awaitable[Response]:
+        return self._by_token(request) if is_control(request) else self._node.admin(request)
+
+    def _wanted(self, request: Request) -> int:
+        takes = self._by_token if is_control(request) else self._node.events.webhooks
+        return takes.wanted(request)
+
+
+def _worded(request: Request, refusal: RequestRefused) -> Response | None:
+    return worded(request, refusal) if is_control(request) else None
+
+
+def _operations(node: Node, reloader: Reloader) -> list[AnyOperation]:
+    """Return all that can be asked of a node: a resource is named here, and nowhere else."""
+    path = node.config.control_socket
+    return [
+        *NodeResource(node.overview, None if path is None else str(path)).operations(),
+        *ReloadResource(node.overview.reloads, reloader.ask).operations(),
+    ]
