@@ -2,6 +2,7 @@
 
 SeederError                  whatever we raise on purpose; str() is one line for the operator
 ├── ConfigError              the operator's: every mistake of a file, exit code 2
+│   └── Unavailable          the machine's: what the file names can't be had now, exit code 1
 ├── BencodeError             the sender's: bytes that are not the bencode that BEP 3 describes
 ├── MetainfoError            the publisher's: a torrent that is malformed or doesn't fit the object
 ├── OriginError              the origin's, or the way to it; the keeper of the object tries again
@@ -44,6 +45,13 @@ class ConfigError(SeederError):
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(self.problems))
+
+
+class Unavailable(ConfigError):
+    """What a configuration names can't be had: a port, an address, the file of a secret.
+
+    The configuration may be right, and the next start find all of it.
+    """
 
 
 class BencodeError(SeederError):

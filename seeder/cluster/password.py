@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from seeder.config.secrets import read_secret, secret_path
 from seeder.config.sections import ClusterSettings
-from seeder.errors import ConfigError
+from seeder.errors import Unavailable
 
 _PASSWORD = re.compile(rb"[^\r\n]{1,512}\r?\n?")
 
@@ -14,7 +14,7 @@ _PASSWORD = re.compile(rb"[^\r\n]{1,512}\r?\n?")
 def read_password(
     settings: ClusterSettings, environment: Mapping[str, str] = os.environ
 ) -> str | None:
-    """Return the password that the settings name, None if they name none; ConfigError."""
+    """Return the password that the settings name, None if they name none; Unavailable."""
     file, credential = settings.password_file, settings.password_credential
     if file is None and credential is None:
         return None
@@ -22,4 +22,4 @@ def read_password(
         path = secret_path(file, credential, environment)
         return read_secret(path, _PASSWORD, "one line of at most 512 characters")
     except ValueError as error:
-        raise ConfigError([f"cluster: the store's password: {error}"]) from error
+        raise Unavailable([f"cluster: the store's password: {error}"]) from error

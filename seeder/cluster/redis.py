@@ -12,7 +12,7 @@ import trio
 from seeder.cluster.link import Address, RedisLink
 from seeder.cluster.store import Argument, Reply, Script, StreamEntry
 from seeder.config.sections import ClusterSettings
-from seeder.errors import ConfigError
+from seeder.errors import Unavailable
 
 USUAL_PORT = 6379
 
@@ -46,7 +46,7 @@ class RedisStore:
 
 
 def address_of(settings: ClusterSettings, password: str | None) -> Address:
-    """Return the address that the settings' URL names; ConfigError for a bad `ca_file`."""
+    """Return the address that the settings' URL names; Unavailable for a bad `ca_file`."""
     url = str(settings.store)
     parts = urlsplit(url)
     tls = None
@@ -55,7 +55,7 @@ def address_of(settings: ClusterSettings, password: str | None) -> Address:
             tls = ssl.create_default_context(cafile=settings.ca_file)
         except (OSError, ssl.SSLError) as error:
             problem = f"cluster.ca_file: {settings.ca_file} holds no certificate that can be read"
-            raise ConfigError([problem]) from error
+            raise Unavailable([problem]) from error
     local = parts.scheme == "unix"
     number = parts.query.removeprefix("db=") if local else parts.path.strip("/")
     return Address(

@@ -11,7 +11,7 @@ import trio
 from seeder.commands.links import links_of
 from seeder.config.load import load
 from seeder.config.sections import Config
-from seeder.errors import ConfigError, SeederError
+from seeder.errors import ConfigError, SeederError, Unavailable
 
 FAILED, UNUSABLE = 1, 2
 INTERRUPTED = 128 + 2  # as a shell has it for SIGINT
@@ -23,11 +23,14 @@ def complain_plainly(text: str) -> None:
 
 
 def fail(error: SeederError, complain: Callable[[str], None] = complain_plainly) -> NoReturn:
-    """Tell an error, each mistake of a configuration in a line, and end with its exit code."""
+    """Tell an error, each mistake of a configuration in a line, and end with its exit code.
+
+    The service manager starts again what failed, and leaves alone what is UNUSABLE.
+    """
     if isinstance(error, ConfigError):
         for problem in error.problems:
             complain(problem)
-        sys.exit(UNUSABLE)
+        sys.exit(FAILED if isinstance(error, Unavailable) else UNUSABLE)
     complain(str(error))
     sys.exit(FAILED)
 

@@ -242,14 +242,18 @@ def _directory(value: object, info: ValidationInfo) -> Path:
     return path
 
 
+class Absent(ValueError):
+    """A value names a file that can't be had; the value may be right."""
+
+
 def _file(value: object, info: ValidationInfo) -> Path:
     path = _path(value, info)
     if not os.path.exists(path):
-        raise ValueError(f"want a file, and there is none at {path}")
+        raise Absent(f"want a file, and there is none at {path}")
     if not path.is_file():
         raise ValueError(f"want a file, and {path} is something else")
     if not os.access(path, os.R_OK):
-        raise ValueError(f"want a file that can be read: {path} refuses, see its permissions")
+        raise Absent(f"want a file that can be read: {path} refuses, see its permissions")
     return path
 
 

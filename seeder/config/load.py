@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from seeder.config.directories import CACHE, STATE, default_directory, in_common
 from seeder.config.environment import Overlaid, Place, overlay
-from seeder.config.fields import SourceFile
+from seeder.config.fields import Absent, SourceFile
 from seeder.config.groups import mistakes_in
 from seeder.config.instances import (
     PLACEHOLDER,
@@ -36,7 +36,7 @@ from seeder.config.sections import (
     Config,
 )
 from seeder.config.texts import parse_host_port
-from seeder.errors import ConfigError
+from seeder.errors import ConfigError, Unavailable
 from seeder.net.addresses import HostPort, IPNetwork
 from seeder.net.doors import NetworkRules
 
@@ -52,6 +52,7 @@ def load(
 ) -> Config:
     """Read and check the configuration; ConfigError lists every mistake, one line each.
 
+    It is Unavailable where nothing is wrong but that files aren't there which it names.
     `path` is that of the file, None for one of the environment's keys alone. `instance` is what %i
     stands for, where several nodes run by one file.
     """
@@ -64,16 +65,19 @@ def load(
     problems = [*given.problems, *wrong, *in_common(given, instance)]
     raw = _with_defaults(written, instance) | {"origins": origins}
     source = SourceFile(_home(path), frozenset(origins))
-    config = None
+    config, absent = None, 0
     try:
         config = Config.model_validate(raw, context=source)
     except ValidationError as error:
-        problems += [problem_of(each) for each in error.errors(include_url=False)]
+        wrong_values = error.errors(include_url=False)
+        problems += map(problem_of, wrong_values)
+        absent = sum(isinstance(each.get("ctx", {}).get("error"), Absent) for each in wrong_values)
     problems += _between_sections(raw)
     if config is not None:
         problems += _between_values(config)
     if problems or config is None:
-        raise ConfigError(_by_variable(problems, given))
+        kind = Unavailable if len(problems) == absent else ConfigError
+        raise kind(_by_variable(problems, given))
     return config
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from seeder.config.sections import Config
-from seeder.errors import ConfigError
+from seeder.errors import ConfigError, Unavailable
 from seeder.net.addresses import HostPort
 from seeder.net.sockets import bind_datagrams, close_all, listen
 
@@ -39,7 +39,8 @@ class Listeners:
 
 
 def open_listeners(config: Config, activated: Mapping[str, list[socket.socket]]) -> Listeners:
-    """Return the sockets that systemd passed, and open those that it didn't; ConfigError.
+    """Return the sockets that systemd passed, and open those that it didn't; ConfigError, which is
+    Unavailable where nothing else is wrong than that an address can't be had now.
 
     A datagram socket with the tracker's name is for its UDP. Where there is a certificate and no
     socket of its own for TLS, the tracker's all speak it. The tracker's are shared by the nodes of
@@ -47,6 +48,7 @@ def open_listeners(config: Config, activated: Mapping[str, list[socket.socket]])
     """
     groups: dict[str, list[socket.socket]] = {}
     problems: list[str] = []
+    busy: list[str] = []
     stream, datagrams = (listen, socket.SOCK_STREAM), (bind_datagrams, socket.SOCK_DGRAM)
     for name, passed_as, key, addresses, (open_one, kind) in (
         ("tracker", "tracker", "tracker.listen", config.tracker.listen, stream),
@@ -63,6 +65,11 @@ def open_listeners(config: Config, activated: Mapping[str, list[socket.socket]])
             try:
                 shared = config.cluster.store is not None and name.startswith("tracker")
                 groups[name].append(open_one(address.host, address.port, key, shared=shared))
+            except Unavailable as error:
+                ours = any(
+                    _is_on(address, kind, each) for group in groups.values() for each in group
+                )
+                (problems if ours else busy).extend(error.problems)
             except ConfigError as error:
                 problems += error.problems
     if groups["tracker_tls"] and not config.tracker.tls:
@@ -73,10 +80,17 @@ def open_listeners(config: Config, activated: Mapping[str, list[socket.socket]])
     if config.tracker.tls and not groups["tracker_tls"]:
         groups["tracker"], groups["tracker_tls"] = [], groups["tracker"]
     listeners = Listeners(**groups)
-    if problems:
+    if problems or busy:
         listeners.close()
-        raise ConfigError(problems)
+        raise ConfigError([*problems, *busy]) if problems else Unavailable(busy)
     return listeners
+
+
+def _is_on(address: HostPort, kind: socket.SocketKind, listener: socket.socket) -> bool:
+    """Tell whether a listener of our own may keep us from an address: then the file is wrong."""
+    return (
+        listener.type is kind and bool(address.port) and address_of(listener).port == address.port
+    )
 
 
 def address_of(listener: socket.socket) -> HostPort:

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 
 from seeder.config.events import EventSettings
 from seeder.config.secrets import CREDENTIALS, read_secret, secret_path
-from seeder.errors import ConfigError
+from seeder.errors import Unavailable
 
 _TOKEN = re.compile(rb"[A-Za-z0-9._~-]{16,128}\r?\n?")
 _WANTED = "one line of 16 to 128 letters, digits, . _ ~ -"
@@ -21,7 +21,7 @@ def read_tokens(
 ) -> dict[str, str]:
     """Return the tokens by the names of the webhooks, but of those in `without`.
 
-    ConfigError lists each that can't be had.
+    Unavailable lists each that can't be had.
     """
     tokens, problems = {}, []
     for index, each in enumerate(sources):
@@ -32,7 +32,7 @@ def read_tokens(
             except ValueError as error:
                 problems.append(f"events[{index}]: the token of {each.name}: {error}")
     if problems:
-        raise ConfigError(problems)
+        raise Unavailable(problems)
     return tokens
 
 

@@ -15,7 +15,7 @@ import trio
 
 from seeder.config.secrets import CREDENTIALS, secret_path
 from seeder.config.sections import Config, TrackerSettings
-from seeder.errors import ConfigError
+from seeder.errors import Unavailable
 from seeder.http.tls import HandshakeResult
 from seeder.net.certificates import Certificate, PemFile, covers, read_certificate, read_names
 
@@ -36,7 +36,7 @@ _Stamp: TypeAlias = tuple[int, ...] | None
 def certificate_files(
     settings: TrackerSettings, environment: Mapping[str, str] = os.environ
 ) -> tuple[PemFile, PemFile]:
-    """Return the files of the certificate and of its key; ConfigError for credentials."""
+    """Return the files of the certificate and of its key; Unavailable for credentials."""
     problems: list[str] = []
     files: list[PemFile] = []
     for setting, path, name in (
@@ -48,12 +48,12 @@ def certificate_files(
         except ValueError as error:
             problems.append(f"{setting}_credential: {error}")
     if problems:
-        raise ConfigError(problems)
+        raise Unavailable(problems)
     return files[0], files[1]
 
 
 def read_tls(settings: TrackerSettings, environment: Mapping[str, str] = os.environ) -> Certificate:
-    """Return the certificate that the settings name; ConfigError."""
+    """Return the certificate that the settings name; Unavailable."""
     return read_certificate(*certificate_files(settings, environment), time.time())
 
 
@@ -100,7 +100,7 @@ class LiveCertificate:
     """
 
     def __init__(self, settings: TrackerSettings, environment: Mapping[str, str] = os.environ):
-        """Read it; ConfigError."""
+        """Read it; Unavailable."""
         self._environment = environment
         self._files = certificate_files(settings, environment)
         self._seen = self._stamps()
@@ -119,7 +119,7 @@ class LiveCertificate:
         """
         try:
             files = certificate_files(settings, self._environment)
-        except ConfigError as error:
+        except Unavailable as error:
             self._again_at = inf  # the files of before aren't those that are wanted
             return self._refuse(error)
         return await self._read(files)
@@ -131,7 +131,7 @@ class LiveCertificate:
             found = await trio.to_thread.run_sync(
                 read_certificate, *files, time.time(), abandon_on_cancel=True
             )
-        except ConfigError as error:
+        except Unavailable as error:
             self._again_at = trio.current_time() + AGAIN_AFTER
             return self._refuse(error)
         self.fault, self._again_at = None, inf
@@ -142,7 +142,7 @@ class LiveCertificate:
         self.changed()
         return None
 
-    def _refuse(self, error: ConfigError) -> str:
+    def _refuse(self, error: Unavailable) -> str:
         before, self.fault = self.fault, "; ".join(error.problems)
         if self.fault != before:
             _LOG.error("the certificate stays as it is, until %s: %s", self.ends, self.fault)

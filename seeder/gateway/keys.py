@@ -11,7 +11,7 @@ from pathlib import Path
 
 from seeder.config.secrets import CREDENTIALS, read_secret, secret_path
 from seeder.config.sections import Config, GatewaySettings
-from seeder.errors import ConfigError, StorageError
+from seeder.errors import StorageError, Unavailable
 from seeder.files import give_to_owner, replace_file, storage_errors
 from seeder.gateway.access import ReadKey
 from seeder.tracker.passkeys import PasskeySigner
@@ -33,7 +33,7 @@ def read_keys(
 ) -> tuple[ReadKey, ...]:
     """Return the access keys with their secrets, except those with an id in `without`.
 
-    ConfigError lists every secret that can't be had.
+    Unavailable lists every secret that can't be had.
     """
     keys, problems = [], []
     for index, key in enumerate(settings.keys):
@@ -47,7 +47,7 @@ def read_keys(
         else:
             keys.append(ReadKey(key.access_key_id, secret, key.objects))
     if problems:
-        raise ConfigError(problems)
+        raise Unavailable(problems)
     return tuple(keys)
 
 
@@ -62,14 +62,14 @@ def out_of_reach(
 def read_signer(config: Config) -> PasskeySigner | None:
     """Return what signs passkeys; None if there is no secret yet.
 
-    ConfigError if the configuration names one that can't be had; StorageError.
+    Unavailable if the configuration names one that can't be had; StorageError.
     """
     named = config.tracker.passkey_secret_file
     if named is not None:
         try:
             return PasskeySigner(read_secret(named, _SECRET, _WANTED).encode())
         except ValueError as error:
-            raise ConfigError([f"tracker.passkey_secret_file: {error}"]) from error
+            raise Unavailable([f"tracker.passkey_secret_file: {error}"]) from error
     found = dict.fromkeys((*_shared_secrets(config), *own_secrets(config)))
     return PasskeySigner(*(each.encode() for each in found)) if found else None
 

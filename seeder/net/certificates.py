@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
-from seeder.errors import ConfigError
+from seeder.errors import Unavailable
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
@@ -69,21 +69,21 @@ class Certificate:
 
 
 def read_certificate(certificate: PemFile, key: PemFile, now: float) -> Certificate:
-    """Return a certificate chain, its own key first checked against it; ConfigError.
+    """Return a certificate chain, its own key first checked against it; Unavailable.
 
     `now` is in Unix seconds. The certificate's file has the server's own one first, then those
     that lead to a root; both may be in one file.
     """
     try:
         return _checked(certificate, key, now)
-    except ConfigError:
+    except Unavailable:
         raise
     except Exception as error:
         # `cryptography` reads names, dates and the public key only when they are asked for, and
         # what it raises then is of many kinds; OpenSSL reads from a descriptor, which may lack.
         reason = error.strerror if isinstance(error, OSError) else type(error).__name__
         why = f"{certificate.path} can't be used: {reason}"
-        raise ConfigError([f"{certificate.setting}: {why}"]) from error
+        raise Unavailable([f"{certificate.setting}: {why}"]) from error
 
 
 def _checked(certificate: PemFile, key: PemFile, now: float) -> Certificate:
@@ -103,12 +103,12 @@ def _checked(certificate: PemFile, key: PemFile, now: float) -> Certificate:
     if chain and private is not None:
         problems += (f"{key.setting}: {why}" for why in _unfit(chain, private, certificate, key))
     if problems or private is None:
-        raise ConfigError(problems)
+        raise Unavailable(problems)
     try:
         context = _context(chain, private)
     except ssl.SSLError as error:
         reason = (error.reason or str(error)).lower().replace("_", " ")
-        raise ConfigError(
+        raise Unavailable(
             [f"{certificate.setting}: {certificate.path}: OpenSSL refuses it: {reason}"]
         ) from error
     own = chain[0]

@@ -11,7 +11,7 @@ from socket import AF_INET, AF_INET6, inet_pton
 
 import trio
 
-from seeder.errors import ConfigError
+from seeder.errors import ConfigError, Unavailable
 from seeder.net.addresses import HostPort, SocketAddress
 
 _LOG = logging.getLogger(__name__)
@@ -30,6 +30,12 @@ BROKEN = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK})
 """Errors of a socket itself; others are of what came over it."""
 HERE: SocketAddress = ("127.0.0.1", 0)
 """The address of whoever comes by a UNIX socket, where it takes one."""
+_PASSING = {
+    errno.EADDRINUSE: "; another program (or another seeder) uses it",
+    errno.EADDRNOTAVAIL: "; this machine doesn't have that address, or not yet",
+    **dict.fromkeys(_STARVED, "; the system lacks what it takes for now"),
+}
+"""Why an address can't be had though the configuration may be right: what to add to the reason."""
 V4_MAPPED = bytes(10) + b"\xff\xff"
 """What stands before the IPv4 address in an IPv4-mapped one of 16 bytes (RFC 4291, 2.5.5.2)."""
 
@@ -37,8 +43,9 @@ V4_MAPPED = bytes(10) + b"\xff\xff"
 def listen(host: str, port: int, key: str, *, shared: bool = False) -> socket.socket:
     """Return a non-blocking listening TCP socket; port 0 lets the system choose.
 
-    ConfigError names the address, the `key` that has it, and the system's reason. Processes of one
-    user that all open it `shared` take its connections in turns.
+    ConfigError names the address, the `key` that has it, and the system's reason; it is Unavailable
+    where that may pass. Processes of one user that all open it `shared` take its connections in
+    turns.
     """
     with _told_as_config(HostPort(host, port), key):
         sock = _bound(socket.SOCK_STREAM, host, port, shared)
@@ -83,10 +90,12 @@ def _told_as_config(address: HostPort, key: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = f"{error.strerror}"
-        if error.errno == errno.EADDRINUSE:
-            why += "; another program (or another seeder) uses it"
-        raise ConfigError([f"{key}: can't listen on {address}: {why}"]) from error
+        line = f"{key}: can't listen on {address}: {error.strerror}"
+        if isinstance(error, socket.gaierror):
+            raise Unavailable([line]) from error  # a name, while nobody can be asked for it
+        if error.errno in _PASSING:
+            raise Unavailable([line + _PASSING[error.errno]]) from error
+        raise ConfigError([line]) from error
 
 
 async def accept(

@@ -252,7 +252,7 @@ async def test_check_reads_the_certificate_as_the_service_would(site: Site, tmp_
     authority.write_pair(tmp_path, ["t.example.org"], days=(-80, -5))
     for command in ("check", "run"):
         result = await seeder(command, "-c", site.path)
-        assert result.code == 2
+        assert result.code == 1
         assert result.line.startswith(f"tracker.tls_certificate: {certificate} expired on ")
     named = 'tls_certificate_credential = "c"\ntls_key_credential = "k"'
     site.path.write_text(re.sub(r'(\["?tracker"?\]\n)', rf"\g<1>{named}\n", text))

@@ -45,8 +45,8 @@ def run(path: Path | None, instance: str | None, verbose: bool, form: Form) -> N
 def check(path: Path | None, instance: str | None, online: bool) -> None:
     """Check the configuration; every mistake is listed, and what is seldom meant.
 
-    Exit code 2 for a mistake, 1 if --online finds an object that can't be published, else 0, with
-    warnings too.
+    Exit code 2 for a mistake, 1 if a file that it names can't be used or --online finds an object
+    that can't be published, else 0, with warnings too.
     """
     config = load_or_fail(path, instance)
     try:
