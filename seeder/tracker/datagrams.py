@@ -32,6 +32,8 @@ LARGEST_REQUEST = 16 + MOST_SCRAPED * SHA1_LENGTH
 MOST_ENDPOINTS = {V4_ENDPOINT: 200, V6_ENDPOINT: 66}
 """In a reply, by an endpoint's bytes: the smallest MTU that is met (IPv6's of 1280 bytes, and
 tunnels' of some 1400 for IPv4) takes it in one piece."""
+LONGEST_REPLY = 20 + max(length * most for length, most in MOST_ENDPOINTS.items())
+"""Bytes; scrapes have shorter ones."""
 EPOCH = 60.0
 """Seconds for which connection ids are made with one number."""
 EPOCHS = 4

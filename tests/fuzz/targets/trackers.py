@@ -108,7 +108,7 @@ def datagram(data: bytes) -> None:
     for client, local in ((b"\xcb\0\x71\x09", b"\xcb\0\x71\x07"), (b"\x20" * 16, b"\x21" * 16)):
         connection = server.connect(client)
         for sent, proven in ((data, False), (connection.to_bytes(8, "big") + data[8:], True)):
-            answer = server.datagrams.answer(Datagram(sent, client, local, ("", 4711)))
+            answer = server.datagrams.answer(Datagram(sent, client, local))
             if answer is None:
                 continue
             assert len(answer) >= 8
