@@ -27,6 +27,8 @@ AWS_VENV = ROOT / ".venv-aws"
 LOCALSTACK_VENV = ROOT / ".venv-localstack"
 TABLES_VENV = ROOT / ".venv-tables"
 AUDIT_VENV = ROOT / ".venv-audit"
+MANIFESTS_VENV = ROOT / ".venv-manifests"
+IMAGE_WHEELS = ROOT / ".image-wheels"
 
 PACKAGES = ("-e", ".[test]")
 # The fuzzer has wheels for Linux on x86_64; elsewhere it would have to be compiled by clang.
@@ -53,6 +55,9 @@ TABLES_CHECK = "import s3fs, pandas, pyarrow.fs"
 # What says which packages an installation is made of, and what is known of these.
 AUDIT_PACKAGES = ("cyclonedx-bom[validation]==7.5.0", "pip-audit==2.10.1")
 AUDIT_CHECK = "import cyclonedx_py, pip_audit"
+# The schemas of Kubernetes and of compose files, offline.
+MANIFESTS_PACKAGES = ("--no-compile", "kubernetes-validate==1.37.0", "check-jsonschema==0.39.0")
+MANIFESTS_CHECK = "import kubernetes_validate, check_jsonschema"
 # WebTorrent and axe, which judges pages by how accessible they are, are npm packages; the lock file
 # beside their package.json pins all that they need.
 WEBTORRENT = ROOT / ".webtorrent"
@@ -85,6 +90,9 @@ DEBIAN_PACKAGES = {
     "zsh": "tests of completions",
     "mandoc": "checks of the manual page",
     "redis-server": "tests of several nodes",
+    "podman": "tests of the container",
+    "runc": "tests of the container",
+    "python3-venv": "tests of the container",
     "prometheus": "checks of metrics, rules and dashboard",
 }
 
@@ -146,6 +154,8 @@ def main() -> int:
         install_localstack(steps)
         install_tables(steps)
         install_audit(steps)
+        install_manifests(steps)
+        fetch_image_wheels(steps)
         install_npm_packages(steps)
     python = VENV / "bin" / "python"
     steps.run("ruff check", python, "-m", "ruff", "check")
@@ -223,6 +233,33 @@ def install_tables(steps: Steps) -> None:
 def install_audit(steps: Steps) -> None:
     """Make .venv-audit, or say that nothing will be said of the packages that we depend on."""
     install_program(steps, "CycloneDX and pip-audit", AUDIT_VENV, AUDIT_PACKAGES, AUDIT_CHECK)
+
+
+def install_manifests(steps: Steps) -> None:
+    """Make .venv-manifests, or say that compose and Kubernetes files won't be held to a schema."""
+    install_program(
+        steps, "the schemas of Kubernetes", MANIFESTS_VENV, MANIFESTS_PACKAGES, MANIFESTS_CHECK
+    )
+
+
+def fetch_image_wheels(steps: Steps) -> None:
+    """Fetch what the image is built of, for Debian's Python, or say that it won't be built."""
+    if reason := why_not_ours_to_install():
+        print(f"tests of the container will be skipped: {reason}")
+        return
+    version = "import sys; print('%d.%d' % sys.version_info[:2])"
+    python = subprocess.run(
+        ["/usr/bin/python3", "-c", version], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    wanted = stamp((ROOT / "pyproject.toml").read_text(encoding="utf-8") + python)
+    if marker_says(IMAGE_WHEELS, wanted):
+        return
+    shutil.rmtree(IMAGE_WHEELS, ignore_errors=True)
+    pip = (VENV / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check")
+    for_debian = ("--only-binary", ":all:", "--python-version", python, "--dest", IMAGE_WHEELS)
+    words = ("download", "--no-input", *for_debian, ".[redis]", "hatchling>=1.27")
+    if steps.run(f"pip download .[redis] for Python {python}", *pip, *words):
+        mark_made(IMAGE_WHEELS, wanted)
 
 
 def install_program(

@@ -1,0 +1,198 @@
+"""The image, built by config/Containerfile, as config/README.md has it run: ready, asked, reloaded,
+stopped."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seeder import __version__
+from tests.container.podman import BASE, Podman, handbook_command, why_no_image
+from tests.e2e.ceph import CephRGW
+from tests.e2e.clients import ClientFactory
+from tests.e2e.daemon import SeederDaemon
+from tests.e2e.publishing import served_torrent, wait_for_state
+from tests.e2e.s3 import Publisher
+from tests.support.libtorrent_client import Libtorrent
+from tests.support.objects import MIB, content, digest
+from tests.support.processes import poll_until
+
+MakeDaemon = Callable[..., SeederDaemon]
+ACCOUNT = 10001
+LARGEST = 116_000_000
+"""Bytes that the image adds to its base."""
+INSIDE = {
+    "state_directory": "/var/lib/seeder",
+    "cache": {"directory": "/var/cache/seeder"},
+}
+"""Where the image has its volumes."""
+
+
+@pytest.fixture(scope="module")
+def podman() -> Iterator[Podman]:
+    """podman with the image in its store."""
+    if reason := why_no_image():
+        pytest.skip(reason)
+    with Podman() as made:
+        made.build()
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def cleared(podman: Podman) -> Iterator[None]:
+    """Remove each test's containers, and show what they logged."""
+    yield
+    for name in podman("ps", "--all", "--format", "{{.Names}}").split():
+        print(podman.attempt("logs", name).stderr)
+        podman("rm", "--force", "--time", "0", "--volumes", name)
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Objects of one bucket in Ceph, and a configuration that publishes some of them."""
+
+    site: SeederDaemon
+    """Never started: it has the configuration, the ports, and the ways to ask."""
+    endpoint: str
+    bucket: str
+    put: Callable[[str, bytes], None]
+
+    def publish(self, *keys: str) -> None:
+        """Write a configuration for the container."""
+        objects = [{"bucket": self.bucket, "key": key, "metainfo": ["build"]} for key in keys]
+        where = {"endpoint": self.endpoint, "path_style": True}
+        self.site.configure({**INSIDE, "origin": where, "objects": objects})
+
+    def credentials(self, directory: Path) -> Path:
+        """Write the file with the keys of the bucket's user, for the image's account alone."""
+        path = directory / "aws-credentials"
+        lines = [f"{name.lower()} = {value}" for name, value in CephRGW.environment().items()]
+        path.write_text("\n".join(["[default]", *lines, ""]))
+        path.chmod(0o400)
+        os.chown(path, ACCOUNT, ACCOUNT)
+        return path
+
+
+@pytest.fixture
+def shelf(ceph: CephRGW, publisher: Publisher, bucket: str, seeder: MakeDaemon) -> Shelf:
+    def put(key: str, body: bytes) -> None:
+        publisher.put(bucket, key, body)
+
+    return Shelf(seeder({**INSIDE}), ceph.endpoint, bucket, put)
+
+
+def wait_until_healthy(podman: Podman, name: str) -> None:
+    """Wait until the image's own health check succeeds."""
+    poll_until(
+        lambda: podman.attempt("healthcheck", "run", name).returncode == 0,
+        timeout=60,
+        what=f"healthy container: {podman.attempt('logs', name).stderr}",
+    )
+
+
+def test_it_runs_as_documented_and_writes_nothing_but_its_volumes(
+    podman: Podman, shelf: Shelf, client: ClientFactory, tmp_path: Path
+) -> None:
+    bodies = {key: content(4 * MIB, seed=len(key)) for key in ("first", "second")}
+    for key, body in bodies.items():
+        shelf.put(key, body)
+    shelf.publish("first")
+    _, _, *words = handbook_command("podman run -d ")
+    keys = shelf.credentials(tmp_path)
+    podman.run(words, container=shelf.site.directory, aws_credentials=keys)
+    wait_until_healthy(podman, "seeder")
+    wait_for_state(shelf.site, shelf.bucket, "first")
+
+    _, _, *words = handbook_command("podman kill ")
+    shelf.publish("first", "second")
+    podman("kill", *words)
+    wait_for_state(shelf.site, shelf.bucket, "second")
+    torrent = tmp_path / "second.torrent"
+    torrent.write_bytes(served_torrent(shelf.site, shelf.bucket, "second"))
+    leecher = client(Libtorrent)
+    assert digest(leecher.download(torrent, timeout=60)) == digest(bodies["second"])
+
+    assert podman("exec", "seeder", "seeder", "health").strip() == "ready"
+    assert podman("exec", "seeder", "id", "-u").strip() == str(ACCOUNT)
+    assert podman.attempt("exec", "seeder", "touch", "/opt/seeder/x").returncode != 0
+    _, _, *words = handbook_command("podman stop ")
+    podman("stop", *words)
+    assert podman("inspect", "--format", "{{.State.ExitCode}}", "seeder").strip() == "0"
+    assert podman.attempt("logs", "seeder").stderr.splitlines()[-1].endswith(" stopped")
+    assert changed(podman, "seeder") == []
+    for volume in ("seeder-state", "seeder-cache"):
+        place = Path(podman("volume", "inspect", "--format", "{{.Mountpoint}}", volume).strip())
+        assert any(place.iterdir())
+        assert {each.stat().st_uid for each in (place, *place.rglob("*"))} == {ACCOUNT}
+        assert place.stat().st_mode & 0o777 == 0o700
+
+
+def changed(podman: Podman, name: str) -> list[str]:
+    """Return what a container has written into the image's file system."""
+    lines = podman("container", "diff", name).splitlines()
+    mounts = ("/etc", "/run", "/var", "/dev", "/proc", "/sys")
+    return [line for line in lines if not line.startswith(tuple(f"C {each}" for each in mounts))]
+
+
+def test_it_runs_by_the_environment_alone_on_volumes_as_kubernetes_gives_them(
+    podman: Podman, shelf: Shelf, tmp_path: Path
+) -> None:
+    shelf.put("only", content(MIB))
+    site = shelf.site
+    says = {
+        "ORIGIN__ENDPOINT": shelf.endpoint,
+        "ORIGIN__PATH_STYLE": "true",
+        "OBJECTS__0__BUCKET": shelf.bucket,
+        "OBJECTS__0__KEY": "only",
+        "TRACKER__LISTEN": f'["{site.address}:{site.tracker_port}"]',
+        "PEER__LISTEN": f'["{site.address}:{site.peer_port}"]',
+        "ADMIN__LISTEN": f'["{site.address}:{site.admin_port}"]',
+    }
+    words: list[str | Path] = ["-d", "--name", "plain", "--network", "host", "--read-only"]
+    words += ["--read-only-tmpfs=false", "--cap-drop", "all"]
+    for name, value in says.items():
+        words += ["--env", f"SEEDER_{name}={value}"]
+    for name, value in CephRGW.environment().items():
+        words += ["--env", f"{name}={value}"]
+    for name in ("lib", "cache"):  # fsGroup: of root and the pod's group, which may write
+        volume = tmp_path / name
+        volume.mkdir()
+        os.chown(volume, 0, ACCOUNT)
+        volume.chmod(0o2775)
+        words += ["--volume", f"{volume}:/var/{name}/seeder"]
+    podman.run([*words, "seeder"])
+    wait_until_healthy(podman, "plain")
+    wait_for_state(site, shelf.bucket, "only")
+    podman("stop", "plain")
+    assert podman("inspect", "--format", "{{.State.ExitCode}}", "plain").strip() == "0"
+    assert changed(podman, "plain") == []
+    assert (tmp_path / "lib" / "ledger.sqlite").is_file()
+
+
+def test_where_nothing_is_said_it_says_what_it_lacks(podman: Podman) -> None:
+    ended = podman.attempt("run", "--network", "none", "--name", "mute", "seeder")
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1].startswith("objects: there are none; ")
+
+
+def test_the_image_says_what_it_is(podman: Podman) -> None:
+    [image] = json.loads(podman("image", "inspect", "seeder"))
+    config: dict[str, Any] = image["Config"]
+    assert config["User"] == f"{ACCOUNT}:{ACCOUNT}"
+    assert config["StopSignal"] == "SIGTERM"
+    assert set(config["Volumes"]) == {"/var/lib/seeder", "/var/cache/seeder"}
+    assert set(config["ExposedPorts"]) == {"6969/tcp", "6969/udp", "6881/tcp", "9180/tcp"}
+    assert config["Labels"]["org.opencontainers.image.version"] == __version__
+    assert image["Healthcheck"]["Test"] == ["CMD", "seeder", "health"]
+    [base] = json.loads(podman("image", "inspect", BASE))
+    assert image["Size"] - base["Size"] < LARGEST
+
+
+def test_its_modules_are_compiled_since_nobody_may_write_there_later(podman: Podman) -> None:
+    program = "import os, seeder.cli as module; print(os.path.exists(module.__cached__))"
+    words = ["--rm", "--network", "none", "--entrypoint", "python", "seeder", "-c", program]
+    assert podman("run", *words).strip() == "True"
