@@ -18,6 +18,7 @@ SeederError                  whatever we raise on purpose; str() is one line for
 │       ├── HeadRefused      HEAD alone is answered so: a GET may tell what it doesn't
 │       └── PieceMismatch    a piece that was read twice, and failed its hash both times
 ├── TooManyObjects           the operator's limit: a prefix has more objects than `max_objects`
+├── EntryConflict            who adds or changes an entry: another one, or the file's, is in the way
 ├── BudgetSpent              the operator's wish: S3 isn't asked until there is budget again
 ├── AnnounceError            an announcing client's; the text goes to that client
 ├── DownloadRefused          ours or the origin's: a download over HTTP that can't begin or go on
@@ -52,6 +53,10 @@ class Unavailable(ConfigError):
 
     The configuration may be right, and the next start find all of it.
     """
+
+
+class EntryConflict(SeederError):
+    """An entry can't be added or changed at run time as it stands: another one is in the way."""
 
 
 class BencodeError(SeederError):

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from seeder.cluster.cluster import explain_cluster
 from seeder.commands.machine import doubt_machine
+from seeder.config.added import explain_added
 from seeder.config.advice import advise
 from seeder.config.groups import explain_groups
 from seeder.config.load import doubt_instances, source_name
 from seeder.config.sections import Config
 from seeder.config.unlikely import doubt
-from seeder.errors import ConfigError
+from seeder.errors import ConfigError, StorageError
 from seeder.events.tokens import out_of_reach as hidden_tokens
 from seeder.events.tokens import read_tokens
 from seeder.gateway.certificates import doubts, is_due, is_out_of_reach, read_tls
@@ -52,6 +53,11 @@ def check_offline(
         tell(line)
     for line in explain_embargoes(config.objects, time.time()):
         tell(line)
+    try:
+        for line in explain_added(config):
+            tell(line)
+    except StorageError as error:
+        tell(f"added at run time: not known here: {error}")
     for line in explain_groups(config.tracker.groups, config.peer.public_address):
         tell(line)
     peer = config.peer

@@ -9,9 +9,10 @@ import click
 import trio
 
 from seeder.commands.links import links_of
+from seeder.config.added import with_added
 from seeder.config.load import load
 from seeder.config.sections import Config
-from seeder.errors import ConfigError, SeederError, Unavailable
+from seeder.errors import ConfigError, SeederError, StorageError, Unavailable
 
 FAILED, UNUSABLE = 1, 2
 INTERRUPTED = 128 + 2  # as a shell has it for SIGINT
@@ -45,6 +46,15 @@ def load_or_fail(
     except ConfigError as error:
         fail(error, complain)
     return config
+
+
+def all_published(config: Config) -> Config:
+    """Return a configuration with what was added at run time, as far as that can be read."""
+    try:
+        return with_added(config)
+    except StorageError as error:
+        complain_plainly(f"warning: {error}; what was added at run time is left out")
+        return config
 
 
 def run_or_fail(

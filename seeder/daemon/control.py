@@ -7,8 +7,11 @@ from collections.abc import Awaitable, Sequence
 
 import trio
 
+from seeder.control.describing import Describer
 from seeder.control.node import NodeResource
+from seeder.control.objects import ObjectsResource
 from seeder.control.operations import AnyOperation
+from seeder.control.prefixes import PrefixesResource
 from seeder.control.reloads import ReloadResource
 from seeder.control.routes import ControlRoutes, TokenRoutes, is_control, wanted, worded
 from seeder.daemon.descriptors import CONTROL
@@ -77,7 +80,21 @@ def _worded(request: Request, refusal: RequestRefused) -> Response | None:
 def _operations(node: Node, reloader: Reloader) -> list[AnyOperation]:
     """Return all that can be asked of a node: a resource is named here, and nowhere else."""
     path = node.config.control_socket
+    catalog, publisher, additions = node.catalog, node.publisher, node.additions
+    describer = Describer(
+        accounts=node.overview.accounts,
+        publisher=publisher,
+        additions=additions,
+        cache=node.foundation.cache,
+        links=node.links,
+        prices=lambda: node.overview.prices,
+        stalled=node.overview.stalled,
+        warming_of=node.warmer.progress_of,
+    )
+    warm = node.warmer.ask
     return [
         *NodeResource(node.overview, None if path is None else str(path)).operations(),
+        *ObjectsResource(catalog, publisher, additions, describer, warm).operations(),
+        *PrefixesResource(catalog, publisher, additions, warm).operations(),
         *ReloadResource(node.overview.reloads, reloader.ask).operations(),
     ]

@@ -19,6 +19,7 @@ from seeder.admin.cockpit import Cockpit
 from seeder.admin.overview import Overview
 from seeder.admin.routes import AdminRoutes
 from seeder.cluster.exchange import SwarmExchange
+from seeder.config.added import ADDED, AddedFile, source_of_added
 from seeder.config.sections import Config
 from seeder.control.access import TokenDoor
 from seeder.daemon.audience import NodeAudience
@@ -57,6 +58,7 @@ from seeder.net.groups import Groups
 from seeder.net.passes import Passes
 from seeder.peer.doorkeeper import Doorkeeper
 from seeder.peer.hub import Hub
+from seeder.publish.additions import Additions
 from seeder.publish.listings import ListingStore
 from seeder.publish.publisher import Publisher
 from seeder.torrent.catalog import Catalog, Torrent
@@ -91,6 +93,8 @@ class Node:
     downloads: Downloads
     hub: Hub
     publisher: Publisher
+    additions: Additions
+    """What is published: by the file, and by what was added at run time."""
     keyring: Keyring
     public: PublicRoutes
     datagrams: TrackerDatagrams
@@ -301,6 +305,12 @@ async def open_node(
             downloads=downloads,
             hub=hub,
             publisher=publisher,
+            additions=Additions(
+                AddedFile(config.state_directory / ADDED),
+                source_of_added(config),
+                publisher,
+                prepare=passkeys.look,
+            ),
             keyring=keyring,
             public=public_routes(
                 config,

@@ -132,9 +132,8 @@ async def _reload(node: Node, path: Path | None, instance: str | None) -> Reload
         _LOG.info("torrents name %s from now on", announce)
     node.keyring.replace(read.keys)
     await _regroup(node, config)
-    await node.passkeys.look(config.objects)
     try:
-        await node.publisher.apply(config.objects)
+        await node.additions.apply(config.objects)
     except SeederError as error:
         _LOG.error("not all objects of %s are taken up: %s", name, error)
         outcome, reason = "partial", f"not all objects are taken up: {error}"

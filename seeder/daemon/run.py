@@ -111,7 +111,7 @@ async def serve(
             await node.expel()
             if node.fellows is not None:
                 serving.start_soon(node.fellows.run)
-            await node.publisher.apply(config.objects)
+            await node.additions.begin(config.objects)
             serving.start_soon(node.events.run)
             serving.start_soon(node.sidecars.run)
             serving.start_soon(node.warmer.run)

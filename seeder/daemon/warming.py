@@ -1,11 +1,12 @@
-"""Objects whose entries say `warm = true`: all of their pieces are read into the cache ahead.
+"""Objects all of whose pieces are read into the cache ahead.
 
+Those whose entries say `warm = true` are kept so; others are read once when somebody asks for it.
 Those whose time has not come are read as well. It is one object at a time, within the budgets and
 as far as the cache reaches; what fails is tried again later.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import trio
@@ -25,8 +26,19 @@ LOOK_EVERY = 2.0
 """Seconds between two looks for objects that aren't warm."""
 RETRY = 60.0
 """Seconds until one is tried again that couldn't be read."""
+NO_ROOM = "the cache has no room for it beside what is kept warm: set cache.disk higher"
 AT_ONCE = 8 * MIB
 """Bytes that are read at a time, but one piece at least."""
+
+
+@dataclass(slots=True)
+class Warming:
+    """How far the pieces of an object are read ahead, because somebody asked for it."""
+
+    done: int = 0
+    """Bytes that were looked at, and are in the cache."""
+    fault: str | None = None
+    """Why they aren't read, or not yet."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -42,48 +54,84 @@ class Warmer:
     """Returns its torrent, also before its time; None while there is none."""
     is_ours: Callable[[ObjectRef], bool] = lambda _: True
     """Tells whether this node of the cluster seeds an object."""
+    asked: dict[ObjectRef, Warming] = field(default_factory=dict)
+    """What is read once, or couldn't be; who is read goes from here."""
+    _once: int = 0
+    """Bytes that were read once since there was last nothing to be read."""
+    _hurried: trio.Event = field(default_factory=trio.Event)
     _done: dict[ObjectRef, tuple[bytes, int]] = field(default_factory=dict)
     """The info hash of what was read, or doesn't fit, and the bytes of it that are kept."""
     _due_at: dict[ObjectRef, float] = field(default_factory=dict)
     """When what failed is tried again."""
 
+    def ask(self, refs: Iterable[ObjectRef]) -> None:
+        """Read objects once, as soon as each has a torrent; those of other nodes are left."""
+        if all(each.fault is not None for each in self.asked.values()):
+            self._once = 0
+        for ref in refs:
+            if self.is_ours(ref):
+                self.asked[ref] = Warming()
+                self._due_at.pop(ref, None)
+        self._hurried.set()
+
+    def progress_of(self, ref: ObjectRef) -> tuple[int, str | None] | None:
+        """Return how many bytes of what was asked for are read, and why no more, if so."""
+        found = self.asked.get(ref)
+        return None if found is None else (found.done, found.fault)
+
     async def run(self) -> None:
         """Read until cancelled."""
         while True:
             await self._look()
-            await trio.sleep(LOOK_EVERY)
+            with trio.move_on_after(LOOK_EVERY):
+                await self._hurried.wait()
+            self._hurried = trio.Event()
 
     async def _look(self) -> None:
         slices = Slices()
-        for ref in tuple(self.catalog.publications):
+        for ref in (*self.asked, *self.catalog.publications):
             if slices.is_over:
                 await slices.turn()
             torrent = self._wanted(ref)
             if torrent is not None:
                 await self._warm(ref, torrent)
-        for ref in (self._done.keys() | self._due_at.keys()) - self.catalog.publications.keys():
+        known = self._done.keys() | self._due_at.keys() | self.asked.keys()
+        for ref in known - self.catalog.publications.keys():
             self._done.pop(ref, None)
             self._due_at.pop(ref, None)
+            self.asked.pop(ref, None)
 
     def _wanted(self, ref: ObjectRef) -> Torrent | None:
         """Return an object's torrent if its pieces are to be read."""
         settings = self.settings_of(ref)
-        if settings is None or not settings.warm or not self.is_ours(ref):
+        is_kept = settings is not None and settings.warm and self.is_ours(ref)
+        if not is_kept:
             self._done.pop(ref, None)
+        asked = self.asked.get(ref)
+        is_asked = asked is not None and asked.fault != NO_ROOM
+        if settings is None or not (is_kept or is_asked):
             return None
         if trio.current_time() < self._due_at.get(ref, 0.0):
             return None
         torrent = self.torrent_of(ref)
         done = self._done.get(ref)
         is_done = torrent is not None and done is not None and done[0] == torrent.info_hash
-        return None if is_done else torrent
+        return None if is_done and not is_asked else torrent
 
     async def _warm(self, ref: ObjectRef, torrent: Torrent) -> None:
         self._done.pop(ref, None)
-        size, kept = torrent.pinned.size, sum(size for _, size in self._done.values())
+        settings, asked = self.settings_of(ref), self.asked.get(ref)
+        is_kept = settings is not None and settings.warm
+        size = torrent.pinned.size
+        kept = sum(size for _, size in self._done.values()) + self._once
         if kept + size > self.capacity:
-            self._done[ref] = torrent.info_hash, 0
-            _LOG.warning(
+            if is_kept:
+                self._done[ref] = torrent.info_hash, 0
+            told = asked is not None and asked.fault is not None
+            if asked is not None:
+                asked.fault = NO_ROOM
+            _LOG.log(
+                logging.DEBUG if told else logging.WARNING,
                 "%s: the cache has no room to keep it warm: it has %s, of which %s are warm; set"
                 " cache.disk higher",
                 ref,
@@ -95,10 +143,17 @@ class Warmer:
             await self._read(ref, torrent)
         except SeederError as error:
             self._due_at[ref] = trio.current_time() + RETRY
+            if asked is not None:
+                asked.fault = str(error)
             _LOG.debug("%s: not warm yet: %s", ref, error)
         else:
             self._due_at.pop(ref, None)
-            self._done[ref] = torrent.info_hash, size
+            if is_kept:
+                self._done[ref] = torrent.info_hash, size
+            else:
+                self._once += size
+            if self.asked.get(ref) is asked:
+                self.asked.pop(ref, None)
             _LOG.info("%s: all of it is in the cache", ref)
 
     async def _read(self, ref: ObjectRef, torrent: Torrent) -> None:
@@ -116,6 +171,9 @@ class Warmer:
                 and not self.cache.is_cached(torrent, index)
             ]
             await _read_all(self.cache, torrent, cold)
+            if ref in self.asked:
+                read = min(first + step, count) * torrent.layout.piece_length
+                self.asked[ref].done = min(read, torrent.pinned.size)
             await trio.lowlevel.checkpoint()
 
 

@@ -116,6 +116,21 @@ class CurrentTorrent:
             self.replacing.settle()
             self._publication.settle(State.SERVING)
 
+    def confirm(self, torrent: Torrent, record: Record) -> None:
+        """Go on with a torrent whose metainfo was made anew, and is the same."""
+        assert record.outline is not None
+        self._maker.move(torrent, self._library.torrent(record, record.outline))
+        self.record = record
+        self.doubts.forget()
+        self.release(torrent)
+
+    def end_if_served(self, torrent: Torrent, reason: str) -> None:
+        """End a torrent, unless that has happened."""
+        if self._publication.torrent is torrent:
+            pinned = self._publication.pinned
+            self.retire(reason)
+            self._publication.pinned = pinned
+
     def retire(self, reason: str) -> None:
         """End the torrent; what was in doubt of it says nothing of the next one."""
         self.replacing.forget()

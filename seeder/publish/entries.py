@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from seeder.config.added import EntryName, name_of
 from seeder.config.sections import ObjectSettings
 from seeder.s3.listing import Listed
 from seeder.torrent.objects import ObjectRef
@@ -24,11 +25,28 @@ class Entries:
     def __init__(self, entries: Iterable[ObjectSettings]) -> None:
         self.objects: dict[ObjectRef, ObjectSettings] = {}
         self.prefixes: dict[ObjectRef, ObjectSettings] = {}
+        self._bundles: dict[ObjectRef, None] = {}
         for settings in entries:
-            alone = settings.key is not None or settings.bundle
-            kind = self.objects if alone else self.prefixes
-            kind[settings.ref] = settings
-        self._bundles = [ref for ref, settings in self.objects.items() if settings.bundle]
+            self.put(settings)
+
+    def put(self, settings: ObjectSettings) -> None:
+        """Take an entry in, in place of another one of the same object or prefix."""
+        ref, is_followed = name_of(settings)
+        if is_followed:
+            self.prefixes[ref] = settings
+            return
+        self.objects[ref] = settings
+        if settings.bundle:
+            self._bundles[ref] = None
+        else:
+            self._bundles.pop(ref, None)
+
+    def drop(self, name: EntryName) -> None:
+        """Forget an entry, if there is one of that name."""
+        kind = self.prefixes if name.is_followed else self.objects
+        kind.pop(name.ref, None)
+        if not name.is_followed:
+            self._bundles.pop(name.ref, None)
 
     def belongs(self, prefix: ObjectRef) -> Callable[[str], bool]:
         """Return a function that tells whether a key below `prefix` belongs to it and no other."""
@@ -49,11 +67,26 @@ class Entries:
         covering = _longest(ref for ref in self.prefixes if _covers(ref, bucket, key))
         return None if covering is None else self.prefixes[covering].of(key)
 
+    @property
+    def bundles(self) -> Iterable[ObjectRef]:
+        """The prefixes of all bundles."""
+        return self._bundles
+
     def bundles_of(self, ref: ObjectRef) -> Iterator[ObjectRef]:
         """Yield the bundles that have an object in them."""
         for each in self._bundles:
             if each.origin == ref.origin and _covers(each, ref.bucket, ref.key):
                 yield each
+
+    def prefix_around(self, prefix: ObjectRef) -> ObjectRef | None:
+        """Return the prefix that would have the objects below another one."""
+        return _longest(
+            each
+            for each in self.prefixes
+            if each.origin == prefix.origin
+            and each != prefix
+            and _covers(each, prefix.bucket, prefix.key)
+        )
 
     def prefix_of(self, ref: ObjectRef) -> ObjectRef | None:
         """Return the prefix that an object without an entry of its own belongs to."""

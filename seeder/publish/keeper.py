@@ -8,10 +8,12 @@ becomes of the torrent that is served meanwhile is in `seeder.publish.current`.
 
 import logging
 from collections.abc import Set
+from functools import partial
 from math import inf
 
 import trio
 
+from seeder.config.sections import ObjectSettings
 from seeder.errors import (
     AccessDenied,
     BudgetSpent,
@@ -31,6 +33,7 @@ from seeder.publish.current import CurrentTorrent
 from seeder.publish.embargo import told
 from seeder.publish.entries import Wanted
 from seeder.publish.makers import Maker
+from seeder.publish.replacing import HeldTorrent
 from seeder.publish.restless import RESTLESS, Restless
 from seeder.publish.rounds import REFUSED_RETRY, Rounds, Timetable
 from seeder.publish.serving import DELETED, LOST, Serving, replaced
@@ -38,6 +41,7 @@ from seeder.s3.listing import Listed, suspicion
 from seeder.torrent.catalog import Publication, State, Torrent
 from seeder.torrent.info import Outline
 from seeder.torrent.objects import (
+    PinnedBundle,
     PinnedObject,
     described_by,
     may_be_equal,
@@ -67,6 +71,7 @@ class Keeper(Rounds):
     """One object, its publication, and what is known of its metainfo."""
 
     __slots__ = (
+        "_anew",
         "_current",
         "_library",
         "_maker",
@@ -107,6 +112,8 @@ class Keeper(Rounds):
         self._read_failed_at = -inf
         """When a piece couldn't be read though it should (trio's clock)."""
         self._restless = Restless()
+        self._anew = False
+        """Whether somebody wants its metainfo to be made anew, of the object's bytes."""
         self._maker = maker
         self._library = library
         self._serving = serving
@@ -252,6 +259,11 @@ class Keeper(Rounds):
         self.tell(logging.WARNING, error)
         self.wake()
 
+    def rehash(self) -> None:
+        """Make the metainfo anew of the object's bytes; it is served on if they are the same."""
+        self._anew = True
+        self.wake()
+
     def handle_recovery(self, index: int) -> None:
         """Take note that a piece that came wrong has come right."""
         self._current.doubts.dispel(index)
@@ -316,6 +328,9 @@ class Keeper(Rounds):
                 await self._maker.describe(record, pinned)
                 if publication.torrent is not torrent:
                     return
+            if self._anew:
+                await self._rehash(torrent, pinned)
+                return
             if self._current.doubts:
                 await self._look_again(torrent, pinned)
             elif publication.state is State.FAULTY and not self._reads_fail:
@@ -383,11 +398,62 @@ class Keeper(Rounds):
         await self._maker.strike(self._record)
         await self._acquire(pinned)
 
+    async def _rehash(self, torrent: Torrent, pinned: PinnedObject) -> None:
+        """Hash the object of a torrent again, which is served meanwhile; if it turns out to have
+        other bytes, that ends at once."""
+        publication, state, reason = (
+            self.publication,
+            self.publication.state,
+            self.publication.reason,
+        )
+        differ = partial(self._current.end_if_served, torrent, LYING)
+        settings = self._of_bytes()
+        record = await self._begin_anew(pinned)
+        publication.work = Work(trio.current_time())
+        _LOG.info("%s: its metainfo is made anew, as was asked", publication.ref)
+        try:
+            await self._maker.make(
+                record, settings, self._note_progress, former=HeldTorrent(torrent, differ)
+            )
+        finally:
+            publication.progress = publication.work = None
+        self._anew, self._record = False, record
+        info = record.info
+        assert info is not None
+        self._library.put(info)
+        record.info, record.outline = None, info.outline
+        if publication.torrent is torrent and info.info_hash == torrent.info_hash:
+            self._current.confirm(torrent, record)
+            publication.settle(State.SERVING if self._current.is_live else state, reason)
+            _LOG.info("%s: its metainfo is as it was", publication.ref)
+        else:
+            await self._publish(record, record.outline)
+
+    def _of_bytes(self) -> ObjectSettings:
+        """Return the entry, but as one that wants its metainfo made of the object's bytes alone."""
+        update = {"metainfo": ("build",), "torrent_file": None}
+        return (
+            self.wanted.settings.model_copy(update=update) if self._anew else self.wanted.settings
+        )
+
+    async def _begin_anew(self, pinned: PinnedObject) -> Record:
+        """Return a new record of the object, for which nothing is taken from an earlier one."""
+        every = pinned.members if isinstance(pinned, PinnedBundle) else ()
+        return await self._maker.begin(pinned, self.wanted.settings, doubted=frozenset(every))
+
+    def _note_progress(self, done: int, size: int) -> None:
+        publication = self.publication
+        publication.progress = done / size if size else 1.0
+        if publication.work is not None:
+            publication.work.advance(done, size, trio.current_time())
+
     async def _acquire(self, pinned: PinnedObject) -> None:
         """Serve the object as it is now, by the metainfo that is known of it or made now."""
-        settings, publication = self.wanted.settings, self.publication
+        settings, publication = self._of_bytes(), self.publication
         record = self._record
-        if record is None or not same_state(record.pinned, pinned) or not self._fits(record):
+        if self._anew:
+            record = self._record = await self._begin_anew(pinned)
+        elif record is None or not same_state(record.pinned, pinned) or not self._fits(record):
             # What another listing finds of a bundle is in doubt all the same.
             doubted = record.doubted if record is not None else frozenset[PinnedObject]()
             record = self._record = await self._maker.begin(pinned, settings, doubted=doubted)
@@ -404,18 +470,17 @@ class Keeper(Rounds):
         def wait() -> None:
             publication.settle(State.WAITING, MADE_ELSEWHERE)
 
-        def progress(done: int, size: int) -> None:
-            publication.progress = done / size if size else 1.0
-            if publication.work is not None:
-                publication.work.advance(done, size, trio.current_time())
-
-        if record.info is None:
+        progress = self._note_progress
+        if record.info is None and self._anew:
+            await self._maker.make(record, settings, progress, begin=begin, former=former)
+        elif record.info is None:
             await self._maker.obtain(
                 record, settings, progress, begin=begin, wait=wait, former=former
             )
         else:
             # It was made in an earlier round, and couldn't be saved.
             await self._maker.save(record)
+        self._anew = False
         info = record.info
         assert info is not None
         # Peers will ask for the info first: the library has it at hand, the record needn't.

@@ -130,6 +130,13 @@ class Keepers:
         """Return the rounds in which an object is looked at, if it is published."""
         return self._keepers.get(ref)
 
+    def rehash(self, ref: ObjectRef) -> bool:
+        """Have an object's metainfo made anew; False if it isn't published."""
+        keeper = self._keepers.get(ref)
+        if keeper is not None:
+            keeper.rehash()
+        return keeper is not None
+
     def handle_fault(self, torrent: Torrent, error: SeederError) -> None:
         """Have a torrent's keeper take note that it can't be served as it is."""
         keeper = self._keeper_of(torrent)

@@ -15,7 +15,6 @@ from typing import Literal
 import trio
 
 from seeder.errors import SeederError
-from seeder.publish.entries import Entries
 from seeder.publish.keepers import Keepers
 from seeder.publish.prefixes import Prefixes
 from seeder.s3.listing import SIDECAR
@@ -47,8 +46,6 @@ class NewsDesk:
     """Hears the news of all origins, in a task of its own."""
 
     def __init__(self, catalog: Catalog, keepers: Keepers, prefixes: Prefixes) -> None:
-        self.entries = Entries(())
-        """Those that are in force."""
         self._catalog = catalog
         self._keepers = keepers
         self._prefixes = prefixes
@@ -67,15 +64,15 @@ class NewsDesk:
         heard: list[Literal["asked", "known", "crowded"]] = []
         ref = ObjectRef(origin, news.bucket, news.key)
         for each in {ref, ObjectRef(origin, news.bucket, news.key, news.version_id)}:
-            settings = self.entries.objects.get(each)
+            settings = self._prefixes.entries.objects.get(each)
             if settings is not None and not settings.bundle:
                 publication = self._catalog.publications.get(each)
                 known = None if publication is None else publication.pinned
                 heard.append("known" if _tells(news, known) else self._line_up(each, None))
-        prefix = self.entries.prefix_of(ref)
+        prefix = self._prefixes.entries.prefix_of(ref)
         if prefix is not None:
             heard += self._hear_below(prefix, ref, news)
-        for bundle in self.entries.bundles_of(ref):
+        for bundle in self._prefixes.entries.bundles_of(ref):
             self._list_soon(bundle)
             heard.append("crowded")
         # What costs most says what became of them.
@@ -87,7 +84,7 @@ class NewsDesk:
         objects = self._prefixes.objects_below(prefix)
         if ref.key.endswith(SIDECAR):
             of = ref.key.removesuffix(SIDECAR)
-            if of in objects or replace(ref, key=of) in self.entries.objects:
+            if of in objects or replace(ref, key=of) in self._prefixes.entries.objects:
                 return
         listed = objects.get(ref.key)
         state = None if listed is None else PinnedObject(ref, listed.etag, listed.size)
@@ -101,6 +98,10 @@ class NewsDesk:
             return True
         publication = self._catalog.publications.get(ref)
         return publication is not None and publication.state in _UNSETTLED
+
+    def ask(self, ref: ObjectRef, prefix: ObjectRef) -> None:
+        """Have S3 asked about an object below a prefix, as after news of it."""
+        self._line_up(ref, prefix)
 
     def _line_up(self, ref: ObjectRef, prefix: ObjectRef | None) -> Literal["asked", "crowded"]:
         if ref in self._waiting:

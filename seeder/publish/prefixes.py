@@ -8,7 +8,7 @@ disk, so that a start knows the objects before S3 has answered.
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from math import inf
 
@@ -24,6 +24,7 @@ from seeder.errors import (
     TooManyObjects,
 )
 from seeder.metainfo.bundles import Below, as_listed
+from seeder.net.slices import Slices
 from seeder.publish.entries import Entries, Wanted
 from seeder.publish.keepers import Keepers
 from seeder.publish.listings import ListingStore
@@ -127,6 +128,8 @@ class _Follower(Rounds):
         self._entries = entries
         self._maker = maker
         self._listings = listings
+        self._changes = 0
+        """Grows when other objects may belong to it: a listing under way counts no more."""
         self._unsaved = False
         """Whether the last listing isn't on disk, with what was found since."""
         self._found: dict[str, Listed | None] = {}
@@ -149,21 +152,42 @@ class _Follower(Rounds):
     def change(self, settings: ObjectSettings, entries: Entries) -> None:
         """Go on under another configuration, which may leave the prefix more objects, or fewer."""
         self.prefix.settings, self._entries = settings, entries
+        self._changes += 1
         self.wake()
 
-    def sort_out(self) -> None:
-        """Forget the objects that belong to another entry."""
-        prefix, belongs = self.prefix, self._entries.belongs(self.prefix.ref)
-        prefix.objects = {key: each for key, each in prefix.objects.items() if belongs(key)}
+    async def sort_out(self) -> dict[str, Listed]:
+        """Forget the objects that belong to another entry, and return them.
+
+        The caller holds the keepers' lock.
+        """
+        belongs, slices = self._entries.belongs(self.prefix.ref), Slices()
+        kept: dict[str, Listed] = {}
+        left: dict[str, Listed] = {}
+        for key, listed in self.prefix.objects.items():
+            (kept if belongs(key) else left)[key] = listed
+            if slices.is_over:
+                await slices.turn()
+        self.prefix.objects = kept
+        return left
+
+    def give_up(self, key: str) -> None:
+        """Take note that an object has an entry of its own from now on."""
+        self._unsaved |= self.prefix.objects.pop(key, None) is not None
+        self._found[key] = None
+
+    def take_over(self, key: str, listed: Listed) -> None:
+        """Take note that an object has no entry of its own any more."""
+        self._unsaved = True
+        self.prefix.objects[key] = self._found[key] = listed
 
     async def look(self) -> float:
         """List the prefix and take the changes in."""
-        settings, entries = self.prefix.settings, self._entries
-        belongs = entries.belongs(settings.ref)
+        settings, changes = self.prefix.settings, self._changes
+        belongs = self._entries.belongs(settings.ref)
         self._found = {}
         found = await self._maker.list_below(settings, belongs, self.prefix.objects)
         async with self._keepers.lock:
-            if entries is self._entries:  # else it was woken to list again
+            if changes == self._changes:  # else it was woken to list again
                 await self._take_in(found)
         return settings.refresh
 
@@ -209,14 +233,15 @@ class _Follower(Rounds):
 
     async def ask(self, key: str) -> None:
         """Ask S3 about one key, and have what it is published, or withdrawn; SeederError."""
-        settings, entries, ref = self.prefix.settings, self._entries, self.prefix.below(key)
+        settings, changes, ref = self.prefix.settings, self._changes, self.prefix.below(key)
         try:
             pinned = await self._maker.look(ref, settings, None, None)
             found = as_listed(pinned)
         except ObjectMissing:
             found = None
         async with self._keepers.lock:
-            if entries is self._entries:  # else it may belong to another entry
+            is_ours = changes == self._changes and ref not in self._entries.objects
+            if is_ours:  # else it may belong to another entry
                 await self._take_in_one(key, found)
 
     async def _take_in_one(self, key: str, found: Listed | None) -> None:
@@ -299,7 +324,8 @@ class Prefixes:
         self._listings = listings
         self._timetable = timetable
         self._unlisted = unlisted
-        self._entries = Entries(())
+        self.entries = Entries(())
+        """All that are in force, those of objects too; who changes them holds the keepers' lock."""
         self._followers: dict[ObjectRef, _Follower] = {}
 
     def __iter__(self) -> Iterator[Prefix]:
@@ -315,7 +341,7 @@ class Prefixes:
 
         The caller holds the keepers' lock.
         """
-        self._entries = entries
+        self.entries = entries
         for ref, follower in tuple(self._followers.items()):
             settings = entries.prefixes.get(ref)
             if settings is None:
@@ -324,7 +350,13 @@ class Prefixes:
                 self._unlisted.discard(ref)
             else:
                 follower.change(settings, entries)
-        added = [ref for ref in entries.prefixes if ref not in self._followers]
+        await self._follow([ref for ref in entries.prefixes if ref not in self._followers])
+        for follower in self._followers.values():
+            await follower.sort_out()
+
+    async def _follow(self, added: list[ObjectRef]) -> None:
+        """Follow further prefixes of the entries; they have the objects last listed."""
+        entries = self.entries
         wanted = [(ref, entries.prefixes[ref].max_objects) for ref in added]
         remembered = await trio.to_thread.run_sync(self._load, wanted)
         for ref, objects in zip(added, remembered, strict=True):
@@ -340,8 +372,58 @@ class Prefixes:
             if not self._timetable.embargoes.holds(entries.prefixes[ref].publish_at):
                 self._unlisted.add(ref)
             follower.start()
-        for follower in self._followers.values():
-            follower.sort_out()
+
+    async def put(self, settings: ObjectSettings) -> list[Wanted]:
+        """Follow one prefix more, or one by other settings; return how its objects are wanted.
+
+        Its entry is among the entries already. The caller holds the keepers' lock.
+        """
+        ref, follower = settings.ref, self._followers.get(settings.ref)
+        if follower is not None:
+            follower.change(settings, self.entries)
+            return follower.prefix.wanted(follower.prefix.objects)
+        await self._follow([ref])
+        follower = self._followers[ref]
+        await follower.sort_out()
+        around = self._followers.get(self.entries.prefix_around(ref) or ref, follower)
+        if around is not follower:
+            follower.prefix.objects |= await around.sort_out()
+            around.change(around.prefix.settings, self.entries)
+        return follower.prefix.wanted(follower.prefix.objects)
+
+    async def drop(self, ref: ObjectRef) -> tuple[list[ObjectRef], list[Wanted]]:
+        """Follow one prefix no more; return its objects: whose end it is, and who are wanted still.
+
+        Its entry is not among the entries any more. The caller holds the keepers' lock.
+        """
+        follower = self._followers.pop(ref)
+        follower.end()
+        self._unlisted.discard(ref)
+        prefix, owner = follower.prefix, self.entries.prefix_around(ref)
+        if owner is None:
+            return [prefix.below(key) for key in prefix.objects], []
+        around = self._followers[owner]
+        around.prefix.objects |= prefix.objects
+        around.change(around.prefix.settings, self.entries)
+        return [], around.prefix.wanted(prefix.objects)
+
+    def give_up(self, ref: ObjectRef) -> None:
+        """Take note that an object has an entry of its own, which is among the entries already."""
+        for prefix, follower in self._followers.items():
+            place = replace(ref, key=prefix.key)  # no prefix has a version
+            if place == prefix and ref.key.startswith(prefix.key):
+                follower.give_up(ref.key)
+
+    def take_over(self, pinned: PinnedObject, prefix: ObjectRef) -> Wanted:
+        """Return how an object is wanted that has no entry of its own any more."""
+        follower, listed = self._followers[prefix], as_listed(pinned)
+        follower.take_over(pinned.ref.key, listed)
+        return Wanted(follower.prefix.settings, pinned.ref, listed)
+
+    def find(self, ref: ObjectRef) -> Prefix | None:
+        """Return a prefix that is followed."""
+        follower = self._followers.get(ref)
+        return None if follower is None else follower.prefix
 
     def objects_below(self, prefix: ObjectRef) -> Mapping[str, Listed]:
         """Return the objects below a prefix that is followed, by key."""
@@ -362,7 +444,7 @@ class Prefixes:
 
     def adopt(self, pinned: PinnedObject) -> None:
         """Count an object that had an entry of its own as listed, if a prefix has it by now."""
-        owner = self._entries.prefix_of(pinned.ref)
+        owner = self.entries.prefix_of(pinned.ref)
         if owner is not None:
             listed = Listed(pinned.etag, pinned.size)
             self._followers[owner].prefix.objects.setdefault(pinned.ref.key, listed)

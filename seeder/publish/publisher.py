@@ -2,10 +2,11 @@
 
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import trio
 
+from seeder.config.added import EntryName, name_of
 from seeder.config.sections import ObjectSettings
 from seeder.errors import SeederError
 from seeder.ledger.counters import Ledger
@@ -20,7 +21,7 @@ from seeder.publish.makers import Maker
 from seeder.publish.news import NewsDesk
 from seeder.publish.prefixes import Prefixes
 from seeder.publish.rounds import Rounds, Timetable
-from seeder.publish.serving import Audience, Serving
+from seeder.publish.serving import WITHDRAWN, Audience, Serving
 from seeder.torrent.catalog import Catalog, State, Torrent
 from seeder.torrent.objects import ObjectRef
 
@@ -46,6 +47,8 @@ class Publisher:
         embargoes = Embargoes(wall_clock)
         nursery.start_soon(embargoes.run)
         self._timetable = Timetable(nursery, rng, embargoes)
+        self.origins: Collection[str] = makers.keys()
+        """The names of those that are asked."""
         for name, maker in makers.items():
             nursery.start_soon(self._timetable.watch, name, maker.is_cut_off)
         self._keepers = Keepers(
@@ -81,7 +84,6 @@ class Publisher:
     async def _apply(self, entries: Entries) -> None:
         async with self._keepers.lock:
             await self.prefixes.apply(entries)
-            self.news.entries = entries
             slices = Slices()
             for publication in tuple(self._catalog):
                 if publication.pinned is not None:
@@ -92,6 +94,63 @@ class Publisher:
             wanted += self.prefixes.wanted()
             await self._keepers.withdraw_all_but({each.ref for each in wanted})
             await self._keepers.publish(wanted)
+
+    async def put(self, settings: ObjectSettings) -> None:
+        """Publish by one entry more, or by another one of the same name; the others go on."""
+        async with self._keepers.lock:
+            self.prefixes.entries.put(settings)
+            ref, is_followed = name_of(settings)
+            if is_followed:
+                wanted = await self.prefixes.put(settings)
+            else:
+                self.prefixes.give_up(ref)
+                wanted = [Wanted(settings, ref)]
+            await self._keepers.publish(wanted)
+
+    async def drop(self, name: EntryName) -> None:
+        """Publish no more by one entry; what is below another prefix goes on by that."""
+        async with self._keepers.lock:
+            before = self.prefixes.entries.objects.get(name.ref)
+            self.prefixes.entries.drop(name)
+            if name.is_followed:
+                gone, wanted = await self.prefixes.drop(name.ref)
+                await self._keepers.withdraw(gone, WITHDRAWN)
+                await self._keepers.publish(wanted)
+                return
+            owner = self.prefixes.entries.prefix_of(name.ref)
+            publication = self._catalog.publications.get(name.ref)
+            pinned = None if publication is None else publication.pinned
+            is_bundle = before is None or before.bundle
+            if owner is not None and pinned is not None and not is_bundle:
+                await self._keepers.publish([self.prefixes.take_over(pinned, owner)])
+                return
+            await self._keepers.withdraw([name.ref], WITHDRAWN)
+            if owner is not None:
+                self.news.ask(name.ref, owner)
+
+    def refresh(self, name: EntryName) -> bool:
+        """Have S3 asked soon how an object stands, or what is below a prefix; False for others."""
+        ref = name.ref
+        prefix = None if name.is_followed else self.prefixes.entries.prefix_of(ref)
+        if prefix is not None and self._keepers.rounds_of(ref) is not None:
+            self.news.ask(ref, prefix)
+            return True
+        rounds = self.prefixes if name.is_followed else self._keepers
+        found = rounds.rounds_of(ref)
+        if found is not None:
+            found.wake()
+        return found is not None
+
+    def prefix_of(self, ref: ObjectRef) -> ObjectRef | None:
+        """Return the prefix by which an object is published, if it has no entry of its own."""
+        settings = self._keepers.settings_of(ref)
+        if settings is None or not name_of(settings).is_followed:
+            return None
+        return settings.ref
+
+    def rehash(self, ref: ObjectRef) -> bool:
+        """Have an object's metainfo made anew of its bytes; False if it isn't published."""
+        return self._keepers.rehash(ref)
 
     def settings_of(self, ref: ObjectRef) -> ObjectSettings | None:
         """Return the entry by which an object is published, if it is."""

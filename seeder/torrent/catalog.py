@@ -20,6 +20,7 @@ from seeder.torrent.objects import (
     cache_id,
     sections_of,
 )
+from seeder.torrent.order import NameOrder
 from seeder.torrent.work import Work
 from seeder.units import ByteRange
 
@@ -264,6 +265,8 @@ class Catalog:
     """Whether configured objects are missing here that will come in a moment."""
     unlisted: set[ObjectRef] = field(default_factory=set)
     """The prefixes that S3 hasn't listed since the start: what is below them isn't all known."""
+    order: NameOrder | None = None
+    """What has all of them in order, once somebody has made it; it is kept so."""
     _buckets: dict[str, Bucket[Publication]] = field(default_factory=dict)
     _live: dict[InfoHash, Torrent] = field(default_factory=dict)
     _hybrids: dict[bytes, Torrent] = field(default_factory=dict)
@@ -282,6 +285,8 @@ class Catalog:
         if publication.ref in self.publications:
             raise ValueError(f"{publication.ref} is published already")
         self.publications[publication.ref] = publication
+        if self.order is not None:
+            self.order.add(publication.ref)
         if not publication.hidden:
             self.reveal(publication)
 
@@ -295,6 +300,8 @@ class Catalog:
     def remove(self, ref: ObjectRef) -> Torrent | None:
         """Forget a publication; return its torrent if that was live."""
         publication = self.publications.pop(ref)
+        if self.order is not None:
+            self.order.discard(ref)
         if publication.hidden:
             return None
         self._differ(publication)

@@ -80,3 +80,36 @@ async def test_what_the_cache_has_no_room_for_is_left_and_said_once(
         await node.warmer._look()
     assert caplog.text.count("the cache has no room to keep it warm") == 1
     assert store.body_bytes["Nelson"] < len(BODY)
+
+
+async def test_an_object_is_read_once_when_somebody_asks(
+    config: Config, store: ObjectsServer
+) -> None:
+    async with serving(warm(config, store, warm=False)) as node:
+        await until(lambda: [each.state for each in node.catalog] == [State.SERVING])
+        [ref] = node.catalog.publications
+        node.warmer.ask([ref])
+        assert node.warmer.asked[ref].fault is None
+        await until(lambda: node.warmer.asked == {})
+        await until_warm(node)
+        torrent = node.publisher.torrent_of(ref)
+        assert torrent is not None
+        node.foundation.cache.discard(torrent.cache_id)
+        await node.warmer._look()
+        assert held(node) == 0  # it isn't kept so
+    assert store.body_bytes["Nelson"] == len(BODY)
+
+
+async def test_what_is_asked_for_and_does_not_fit_is_said(
+    config: Config, store: ObjectsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = config.cache.model_copy(update={"disk": 10 * MIB})
+    given = warm(config, store, warm=False).model_copy(update={"cache": cache})
+    async with serving(given) as node:
+        await until(lambda: [each.state for each in node.catalog] == [State.SERVING])
+        [ref] = node.catalog.publications
+        node.warmer.ask([ref])
+        await until(lambda: node.warmer.asked[ref].fault == warming.NO_ROOM)
+        await node.warmer._look()
+    assert caplog.text.count("the cache has no room to keep it warm") == 1
+    assert store.body_bytes["Nelson"] < len(BODY)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from seeder.commands.ending import fail, load_or_fail
+from seeder.commands.ending import all_published, fail, load_or_fail
 from seeder.commands.estimate import show_estimate
 from seeder.commands.options import instances_of, parsed_moment
 from seeder.commands.report import ReportWanted
@@ -67,7 +67,7 @@ def report(
         raise click.UsageError(f"--by {by} has no page; choose --json or --csv")
     instances = [instance] if instance is not None else instances_of(path)
     configs = [load_or_fail(path, each) for each in instances]
-    config = configs[0]
+    config = all_published(configs[0])
     read = [each / LEDGER if each.is_dir() else each for each in ledgers] or [
         each.state_directory / LEDGER for each in configs
     ]
@@ -100,7 +100,7 @@ def estimate(
     path: Path | None, instance: str | None, downloads: int, at_once: int, size: str | None
 ) -> None:
     """Say what downloads to come would cost with and without us."""
-    config = load_or_fail(path, instance)
+    config = all_published(load_or_fail(path, instance))
     try:
         count = None if size is None else max(1, parse_size(size))
     except ValueError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from seeder.commands.ending import complain_plainly, load_or_fail, run_or_fail
+from seeder.commands.ending import all_published, complain_plainly, load_or_fail, run_or_fail
 from seeder.commands.options import checked_holder, name_argument, parsed_validity, split_name
 from seeder.commands.torrent import magnet_link, write_torrent
 from seeder.commands.which import config_option, instance_option
@@ -39,7 +39,7 @@ def torrent(
     if output is None and sys.stdout.isatty():
         raise click.UsageError("a torrent is no text for a terminal: name a file with -o")
     log_to_stderr(logging.WARNING)
-    config = load_or_fail(path, instance)
+    config = all_published(load_or_fail(path, instance))
     bucket, key = split_name(name)
     seconds = parsed_validity(valid, config)
     if holder is not None:
@@ -65,7 +65,7 @@ def torrent(
 def magnet(path: Path | None, instance: str | None, name: str) -> None:
     """Print the magnet link of a configured object."""
     log_to_stderr(logging.WARNING)
-    config = load_or_fail(path, instance)
+    config = all_published(load_or_fail(path, instance))
     bucket, key = split_name(name)
 
     async def show() -> None:

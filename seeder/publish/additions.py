@@ -1,0 +1,216 @@
+"""What is published beside the configuration: entries that were added at run time.
+
+The file's entries and the added ones are published together; where both name the same object or
+prefix, the file's counts, and the other one comes back when that goes.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Literal, TypeAlias
+
+import trio
+
+from seeder.config.added import (
+    MOST_ADDED,
+    AddedFile,
+    Addition,
+    EntryName,
+    WrittenEntry,
+    check_entry,
+    in_force,
+    name_of,
+)
+from seeder.config.fields import SourceFile
+from seeder.config.sections import ObjectSettings
+from seeder.errors import ConfigError, EntryConflict, StorageError
+from seeder.publish.publisher import Publisher
+from seeder.units import counted
+
+_LOG = logging.getLogger(__name__)
+
+EntrySource: TypeAlias = Literal["file", "added", "prefix"]
+_FIXED = ("origin", "bucket", "key", "prefix", "version_id")
+"""The keys of an entry that no change may name."""
+_MOST_SAID = 20
+
+
+class Additions:
+    """The added entries of a node: kept in `file`, and published with those of the configuration.
+
+    What is checked is checked against `source`. `prepare` is awaited with entries before they are
+    published, `clock` returns Unix microseconds, the cluster's if there is one.
+    """
+
+    def __init__(
+        self,
+        file: AddedFile,
+        source: SourceFile,
+        publisher: Publisher,
+        *,
+        prepare: Callable[[Sequence[ObjectSettings]], Awaitable[None]],
+        clock: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
+        self._file = file
+        self._source = source
+        self._publisher = publisher
+        self._prepare = prepare
+        self._clock = clock
+        self._found: dict[EntryName, Addition] = {}
+        self._living = 0
+        self._unfit: dict[EntryName, Addition] = {}
+        self._configured: Mapping[EntryName, ObjectSettings] = {}
+        self._lock = trio.Lock()
+
+    async def apply(self, objects: Iterable[ObjectSettings]) -> None:
+        """Publish exactly these entries of the configuration, and what was added."""
+        async with self._lock:
+            self._configured = {name_of(each): each for each in objects}
+            wanted = [*in_force(self._configured.values(), self._found)]
+            await self._prepare(wanted)
+            await self._publisher.apply(wanted)
+
+    async def begin(self, objects: Iterable[ObjectSettings]) -> None:
+        """Publish these entries of the configuration, and what was added in earlier runs."""
+        await self._load()
+        await self.apply(objects)
+
+    async def _load(self) -> None:
+        """Read what was added in earlier runs; what can't be read is said, and left as it is."""
+        try:
+            self._found = await trio.to_thread.run_sync(self._file.load, self._source)
+        except StorageError as error:
+            _LOG.error("%s; what was added is not published", error)
+        self._unfit = {name: each for name, each in self._found.items() if each.fault is not None}
+        bad = [*self._unfit.values()]
+        for each in bad[:_MOST_SAID]:
+            _LOG.error("%s, which was added, is not published: %s", each.name.ref, each.fault)
+        if len(bad) > _MOST_SAID:
+            more = counted(len(bad) - _MOST_SAID, "added entry is", "added entries are")
+            _LOG.error("%s not published either; `seeder check` says why", more)
+        self._living = sum(each.entry is not None for each in self._found.values())
+
+    # -- what there is
+
+    def source_of(self, name: EntryName) -> EntrySource:
+        """Return where the entry by which something is published comes from."""
+        if name in self._configured:
+            return "file"
+        return "added" if self.find(name) is not None else "prefix"
+
+    def find(self, name: EntryName) -> Addition | None:
+        """Return what was added by a name, if it wasn't removed since; it may have a fault."""
+        found = self._found.get(name)
+        return None if found is None or found.entry is None else found
+
+    def is_shadowed(self, name: EntryName) -> bool:
+        """Tell whether there is an added entry, and one of the configuration in its place."""
+        return name in self._configured and self.find(name) is not None
+
+    def settings_of(self, name: EntryName) -> ObjectSettings | None:
+        """Return the section by which something is published, if it has one of its own."""
+        configured, found = self._configured.get(name), self.find(name)
+        return configured or (None if found is None else found.settings)
+
+    def unfit(self) -> Iterator[Addition]:
+        """Yield what was added and is not published, since it is wrong by now."""
+        yield from self._unfit.values()
+
+    # -- changes
+
+    async def add(self, entry: WrittenEntry) -> tuple[EntryName, bool]:
+        """Add an entry and publish by it; return its name, and False if it was there already.
+
+        ConfigError, EntryConflict, StorageError.
+        """
+        settings = check_entry(entry, self._source)
+        name = name_of(settings)
+        async with self._lock:
+            before = self.find(name)
+            if name in self._configured:
+                raise EntryConflict(f"{name.ref}: is in the configuration; change it there")
+            if before is not None and before.settings == settings:
+                return name, False
+            if before is not None:
+                raise EntryConflict(f"{name.ref}: was added already, with other settings")
+            if self._living >= MOST_ADDED:
+                raise EntryConflict(f"there are {MOST_ADDED} added entries already: remove some")
+            await self._put([self._said(name, entry, settings)])
+        return name, True
+
+    async def change(self, name: EntryName, patch: WrittenEntry) -> EntryName:
+        """Change the keys that `patch` has, None for the default; return the entry's name then.
+
+        ConfigError, EntryConflict, StorageError.
+        """
+        problems = [f"{key}: can't be changed; add another entry" for key in _FIXED if key in patch]
+        if problems:
+            raise ConfigError(problems)
+        async with self._lock:
+            before = self.find(name)
+            if before is None or before.entry is None or name in self._configured:
+                raise EntryConflict(f"{name.ref}: is no added entry; change it where it is written")
+            values = {**before.entry, **patch}
+            entry = {key: value for key, value in values.items() if value is not None}
+            settings = check_entry(entry, self._source)
+            after = name_of(settings)
+            if after != name and (after in self._configured or self.find(after) is not None):
+                raise EntryConflict(f"{after.ref}: there is an entry for that already")
+            if settings == before.settings:
+                return name
+            said = [self._said(after, entry, settings)]
+            if after != name:
+                said.insert(0, self._said(name, None, None))
+            await self._put(said)
+        return after
+
+    async def remove(self, name: EntryName) -> bool:
+        """Remove an added entry, and end what is published by it; False if there is none.
+
+        StorageError.
+        """
+        async with self._lock:
+            if self.find(name) is None:
+                return False
+            await self._put([self._said(name, None, None)])
+        return True
+
+    def _said(
+        self, name: EntryName, entry: WrittenEntry | None, settings: ObjectSettings | None
+    ) -> Addition:
+        before = self._found.get(name)
+        at = self._clock() if before is None else max(self._clock(), before.at + 1)
+        return Addition(name, at, entry, settings)
+
+    async def _put(self, said: Sequence[Addition]) -> None:
+        """Keep what is new, then publish by it; StorageError, and nothing has changed."""
+        # What is on disk is published, whoever asked and went.
+        with trio.CancelScope(shield=True):
+            before = {each.name: self._found.get(each.name) for each in said}
+            self._found.update((each.name, each) for each in said)
+            try:
+                await trio.to_thread.run_sync(self._file.append, said, self._found)
+            except StorageError:
+                for name, each in before.items():
+                    if each is None:
+                        del self._found[name]
+                    else:
+                        self._found[name] = each
+                raise
+            for each in said:
+                was = before[each.name]
+                was_there = was is not None and was.entry is not None
+                self._living += (each.entry is not None) - was_there
+                self._unfit.pop(each.name, None)
+                await self._publish(each, before[each.name])
+
+    async def _publish(self, addition: Addition, before: Addition | None) -> None:
+        name, settings = addition.name, addition.settings
+        if name in self._configured:
+            return
+        if settings is not None:
+            if settings.private and not settings.is_public:
+                await self._prepare([settings])
+            await self._publisher.put(settings)
+        elif before is not None and before.settings is not None:
+            await self._publisher.drop(name)

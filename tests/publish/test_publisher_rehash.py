@@ -1,0 +1,75 @@
+"""Metainfo that is made anew because somebody asks for it."""
+
+import logging
+
+import pytest
+
+from seeder.config.sections import ObjectSettings
+from seeder.publish.keeper import LYING
+from seeder.torrent.catalog import State
+from seeder.torrent.objects import ObjectRef
+from seeder.units import MIB
+from tests.metainfo.support import BODY
+from tests.publish.support import World, served
+from tests.support.objects import content, make_torrent
+
+REF = ObjectRef("default", "bucket", "key")
+
+
+@pytest.mark.parametrize("metainfo", [("build",), ("origin", "build")])
+async def test_the_swarm_stays_if_the_bytes_are_the_same(
+    world: World, metainfo: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    world.server.torrents["key"] = make_torrent(BODY, name="key", piece_length=64 * 1024).file()
+    torrent = await served(world, metainfo=metainfo)
+    assert world.publisher.rehash(REF)
+    await world.until_true(lambda: "its metainfo is as it was" in caplog.text, "key")
+    assert world.server.body_bytes["key"] == len(BODY)
+    publication = world.publication("key")
+    assert publication.torrent is torrent
+    assert (publication.state, publication.progress) == (State.SERVING, None)
+    assert (torrent.rung, world.audience.gone) == ("build", [])
+    assert world.catalog.by_hash(torrent.info_hash) is torrent
+
+
+async def test_wrong_metainfo_ends_and_the_right_one_is_served(world: World) -> None:
+    right = world.server.objects["key"] = content(4 * MIB)
+    wrong = right[: 2 * MIB] + b"wrong" + right[2 * MIB + 5 :]
+    made = make_torrent(wrong, name="key", piece_length=16 * 1024)
+    world.server.torrents["key"] = made.file()
+    torrent = await served(world, metainfo=("origin", "build"))
+    assert torrent.rung == "origin"
+    assert world.publisher.rehash(REF)
+    await world.until_all(lambda: world.publication("key").torrent not in (torrent, None))
+    assert world.audience.gone == [(torrent, LYING)]
+    now = world.publication("key").torrent
+    assert now is not None
+    assert (now.rung, now.layout.piece_length) == ("build", torrent.layout.piece_length)
+
+
+async def test_one_that_fails_is_tried_again_and_touches_nothing(world: World) -> None:
+    torrent = await served(world)
+    world.purse.spent = True
+    assert world.publisher.rehash(REF)
+    await world.until_true(lambda: world.purse.refusals > 0, "key")
+    assert world.publication("key").torrent is torrent
+    world.purse.spent = False
+    world.publisher.wake_waiting()
+    await world.until_true(lambda: world.server.body_bytes["key"] == len(BODY), "key")
+    await world.until("key", State.SERVING)
+    assert world.audience.gone == []
+
+
+async def test_a_bundle_is_read_whole(world: World) -> None:
+    entry = {"bucket": "bucket", "prefix": "k", "bundle": True, "refresh": 600.0}
+    below = ObjectSettings.model_validate(entry)
+    await world.publisher.apply([below])
+    torrent = (await world.until("k", State.SERVING)).torrent
+    world.server.body_bytes.clear()
+    assert world.publisher.rehash(ObjectRef("default", "bucket", "k"))
+    await world.until_true(lambda: world.server.body_bytes["key"] == len(BODY), "k")
+    await world.until("k", State.SERVING)
+    assert world.publication("k").torrent is torrent
+    assert world.audience.gone == []
+    assert not world.publisher.rehash(ObjectRef("default", "bucket", "other"))
