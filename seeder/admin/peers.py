@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import nlargest
+from math import inf
 
 import trio
 
@@ -51,8 +52,19 @@ class PeerRates:
 
     def rows(self, shown: Callable[[PeerStanding], bool], count: int = SHOWN) -> list[Document]:
         """Return the rows of up to `count` peers that are to be `shown`, as of the last look."""
+        return [self._row(standing) for standing, _ in self.fastest(shown, count)]
+
+    def fastest(
+        self, shown: Callable[[PeerStanding], bool], count: int
+    ) -> list[tuple[PeerStanding, float]]:
+        """Return up to `count` peers, each with its rate (bytes a second), as of the last look."""
         chosen = nlargest(count, filter(shown, self._standings), key=self._rank)
-        return [self._row(standing) for standing in chosen]
+        return [(standing, self._rates[standing.identity]) for standing in chosen]
+
+    @property
+    def age(self) -> float:
+        """How long ago the last look was (s)."""
+        return inf if self._looked_at is None else trio.current_time() - self._looked_at
 
     def _rank(self, standing: PeerStanding) -> tuple[float, int]:
         return self._rates[standing.identity], standing.uploaded

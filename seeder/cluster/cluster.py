@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +11,7 @@ from secrets import token_hex
 
 import trio
 
+from seeder.cluster.bans import SharedBans
 from seeder.cluster.budgets import BudgetLease
 from seeder.cluster.clock import SharedClock
 from seeder.cluster.exchange import SwarmExchange
@@ -25,6 +26,7 @@ from seeder.config.sections import ClusterSettings
 from seeder.errors import ConfigError
 from seeder.files import read_file, replace_file, storage_errors
 from seeder.ledger.budget import Budget
+from seeder.net.bans import Ban
 from seeder.tracker.swarms import Swarms
 
 TOKEN = "node"
@@ -69,6 +71,16 @@ class Cluster:
         """Return what makes the register of passkeys one with the others', while it runs."""
         return SharedRegister(
             store=self.store, keys=self.keys, health=self.health, membership=self.membership
+        )
+
+    def share_bans(self, heard: Callable[[Iterable[Ban]], None]) -> SharedBans:
+        """Return what makes the bans one with the others', while it runs; `heard` is told."""
+        return SharedBans(
+            store=self.store,
+            keys=self.keys,
+            health=self.health,
+            membership=self.membership,
+            heard=heard,
         )
 
     def spend(self, budget: Budget) -> BudgetLease:

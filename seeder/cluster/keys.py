@@ -84,6 +84,16 @@ class Keys:
         return self._key("passkeys", "secrets")
 
     @property
+    def bans(self) -> bytes:
+        """A hash: what was last said of each network that is kept out, or was."""
+        return self._key("bans")
+
+    @property
+    def ban_changes(self) -> bytes:
+        """The number of the last change of that."""
+        return self._key("bans", "changes")
+
+    @property
     def udp_secret(self) -> bytes:
         """By which connection ids of the UDP tracker are made."""
         return self._key("udp-secret")

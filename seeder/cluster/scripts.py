@@ -137,6 +137,41 @@ end
 return {string.format('%.0f', top()), last, secrets, entries}
 """)
 
+BANS = Script("""
+-- KEYS: what was last said of each network, the number of the last change. ARGV: the number of the
+-- last change that the node has read, most networks that there may be, seconds kept, then networks
+-- and what is said of them, as "AT END JSON". The later one counts; from END on, unless that is 0,
+-- nobody has to know of it. Changes are numbered by microseconds (Unix), so that what is told after
+-- a loss has greater numbers than before.
+local time = redis.call('TIME')
+local number = tonumber(redis.call('GET', KEYS[2]) or 0)
+local changed = false
+local function parts(value)
+  local at, last = string.match(value, '^(%S+) (%S+) ')
+  return tonumber(at or '') or 0, tonumber(last or '') or 0
+end
+for i = 4, #ARGV, 2 do
+  local old = redis.call('HGET', KEYS[1], ARGV[i])
+  local newer = not old and redis.call('HLEN', KEYS[1]) < 2 * tonumber(ARGV[2])
+  if newer or (old and parts(ARGV[i + 1]) > parts(old)) then
+    redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+    changed = true
+  end
+end
+if changed then
+  local all = redis.call('HGETALL', KEYS[1])
+  for i = 1, #all, 2 do
+    local _, last = parts(all[i + 1])
+    if last > 0 and last < tonumber(time[1]) then redis.call('HDEL', KEYS[1], all[i]) end
+  end
+  number = math.max(number + 1, time[1] * 1000000 + time[2])
+  redis.call('SET', KEYS[2], string.format('%.0f', number))
+end
+for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[3]) end
+if number == tonumber(ARGV[1]) then return {string.format('%.0f', number), {}} end
+return {string.format('%.0f', number), redis.call('HGETALL', KEYS[1])}
+""")
+
 LEASE = Script("""
 -- ARGV: node, seconds that a lease holds, then for each of KEYS the amount, what this node has
 -- spent, the least slice, the seconds that the key is kept, and what it knows that others spent.

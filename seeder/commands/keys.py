@@ -2,51 +2,17 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from seeder.config.sections import Config
 from seeder.config.texts import closest
 from seeder.daemon.foundation import LEDGER
-from seeder.errors import ConfigError, StorageError
-from seeder.gateway.keys import read_or_make_signer
+from seeder.errors import ConfigError
+from seeder.gateway.passkeys import key_document, last_seen, listed_keys, revoke_at
 from seeder.gateway.register_file import RegisterFile
-from seeder.ledger.reading import records_of
-from seeder.torrent.catalog import Torrent
-from seeder.tracker.passkeys import Passkey
-from seeder.tracker.register import Register, Revocation
+from seeder.tracker.register import Register
 from seeder.units import counted
-
-
-@dataclass(frozen=True, slots=True)
-class ListedKey:
-    """A passkey in the list; times in Unix seconds."""
-
-    name: str
-    object: str
-    """BUCKET/KEY; empty of a holder that was revoked, and whose keys have been over for long."""
-    made: int | None
-    until: int | None
-    last_seen: int | None
-    """When the holder was last seen, with any of its keys."""
-    state: str
-
-
-def make_key(config: Config, torrent: Torrent, holder: str, valid: float) -> tuple[str, Passkey]:
-    """Make a passkey for a torrent; return it as text for URLs, and what it says.
-
-    ConfigError, StorageError.
-    """
-    signer, now = read_or_make_signer(config), time.time()
-    name = str(torrent.pinned.ref)
-
-    def issue(register: Register) -> Passkey:
-        return register.issue(holder, name, now, valid, by_operator=True)
-
-    passkey = RegisterFile(config.state_directory).change(issue, now)
-    return signer.sign(passkey, torrent.info_hash), passkey
 
 
 def revoke_keys(
@@ -61,13 +27,8 @@ def revoke_keys(
     if known.knows(holder) or holder in names or unknown:
         known.revoke(holder, now)
         last = known.revoked[holder]
-
-        def revoke(register: Register) -> None:
-            register.note_revoked(holder, last)
-            register.revoke(holder, now)
-
         for config in configs:
-            RegisterFile(config.state_directory).change(revoke, now)
+            revoke_at(RegisterFile(config.state_directory), holder, now, last)
         show(f"{holder}: all passkeys made until {moment_text(last.at)} are revoked")
         return
     guess = closest(holder, sorted(names))
@@ -90,9 +51,10 @@ def _joined(configs: Sequence[Config]) -> Register:
 def list_keys(configs: Sequence[Config], *, as_json: bool, show: Callable[[str], None]) -> None:
     """Print every passkey that is known, with what became of it; StorageError."""
     register, now = _joined(configs), time.time()
-    keys = list(_keys(register, _last_seen(configs), now))
+    ledgers = [config.state_directory / LEDGER for config in configs]
+    keys = list(listed_keys(register, last_seen(ledgers), now))
     if as_json:
-        show(json.dumps({"keys": [_document(key) for key in keys]}, indent=2))
+        show(json.dumps({"keys": list(map(key_document, keys))}, indent=2))
         return
     if not keys:
         show("no passkeys; `seeder torrent --for NAME BUCKET/KEY` makes one")
@@ -106,7 +68,7 @@ def list_keys(configs: Sequence[Config], *, as_json: bool, show: Callable[[str],
                 "-" if at is None else moment_text(at)
                 for at in (key.made, key.until, key.last_seen)
             ),
-            key.state,
+            key.state if key.revoked_at is None else f"revoked {moment_text(key.revoked_at)}",
         )
         for key in keys
     ]
@@ -117,45 +79,6 @@ def list_keys(configs: Sequence[Config], *, as_json: bool, show: Callable[[str],
     # A name that was revoked without a passkey has a row, too.
     made = sum(key.made is not None for key in keys)
     show(f"{counted(made, 'passkey')}; what was sent by name: seeder report --by name")
-
-
-def _keys(register: Register, seen: Mapping[str, int], now: float) -> Iterator[ListedKey]:
-    until = register.until()
-    for holder in sorted({*register.made, *register.revoked}):
-        revoked = register.revoked.get(holder)
-        made = sorted(register.of(holder), key=lambda each: each.name)
-        if revoked is not None and not made:
-            yield ListedKey(holder, "", None, None, seen.get(holder), _revoked(revoked))
-        for each in made:
-            state = "good" if each.expires > now else "expired"
-            if revoked is not None and each.issued <= until[holder]:
-                state = _revoked(revoked)
-            yield ListedKey(holder, each.name, each.issued, each.expires, seen.get(holder), state)
-
-
-def _revoked(revocation: Revocation) -> str:
-    return f"revoked {moment_text(revocation.at)}"
-
-
-def _document(key: ListedKey) -> dict[str, object]:
-    return {
-        "name": key.name,
-        "object": key.object or None,
-        "made": key.made,
-        "until": key.until,
-        "last_seen": key.last_seen,
-        "state": key.state.partition(" ")[0],
-    }
-
-
-def _last_seen(configs: Sequence[Config]) -> Mapping[str, int]:
-    """Return when each holder was last seen (Unix s), as far as the ledgers can be read."""
-    seen: dict[str, int] = {}
-    for config in configs:
-        with suppress(StorageError), records_of(config.state_directory / LEDGER) as records:
-            for each in records.holders(0, 0):
-                seen[each.name] = max(each.seen, seen.get(each.name, 0))
-    return seen
 
 
 def moment_text(at: float) -> str:

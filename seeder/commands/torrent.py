@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
-from seeder.commands.keys import make_key, moment_text
+from seeder.commands.keys import moment_text
 from seeder.commands.links import links_of
 from seeder.commands.waiting import FOR_A_BUILD, FOR_A_QUESTION, Patience
 from seeder.config.sections import Config, ObjectSettings
@@ -22,6 +22,7 @@ from seeder.config.texts import closest
 from seeder.daemon.foundation import METAINFO, make_origins, open_foundation
 from seeder.daemon.tasks import running
 from seeder.errors import ConfigError, MetainfoError, OriginUnreachable, StateUnusable, StorageError
+from seeder.gateway.passkeys import make_key
 from seeder.ledger.counters import Ledger, Tally
 from seeder.metainfo.bundles import look
 from seeder.metainfo.hashing import OnProgress

@@ -7,14 +7,19 @@ from collections.abc import Awaitable, Sequence
 
 import trio
 
+from seeder.admin.peers import PeerRates
+from seeder.control.bans import BanResource
 from seeder.control.describing import Describer
+from seeder.control.keys import KeyResource
 from seeder.control.node import NodeResource
 from seeder.control.objects import ObjectsResource
 from seeder.control.operations import AnyOperation
+from seeder.control.peers import PeerResource
 from seeder.control.prefixes import PrefixesResource
 from seeder.control.reloads import ReloadResource
 from seeder.control.routes import ControlRoutes, TokenRoutes, is_control, wanted, worded
 from seeder.daemon.descriptors import CONTROL
+from seeder.daemon.foundation import LEDGER
 from seeder.daemon.node import Node
 from seeder.daemon.reloading import Reloader
 from seeder.http.connection import ServerLimits
@@ -92,9 +97,18 @@ def _operations(node: Node, reloader: Reloader) -> list[AnyOperation]:
         warming_of=node.warmer.progress_of,
     )
     warm = node.warmer.ask
+    keys = KeyResource(
+        config=lambda: node.config,
+        catalog=node.catalog,
+        ledger=node.config.state_directory / LEDGER,
+        look=node.passkeys.look,
+    )
     return [
         *NodeResource(node.overview, None if path is None else str(path)).operations(),
         *ObjectsResource(catalog, publisher, additions, describer, warm).operations(),
         *PrefixesResource(catalog, publisher, additions, warm).operations(),
         *ReloadResource(node.overview.reloads, reloader.ask).operations(),
+        *keys.operations(),
+        *PeerResource(PeerRates(node.hub)).operations(),
+        *BanResource(node.bans).operations(),
     ]

@@ -6,10 +6,9 @@ import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from operator import eq
 
 import trio
 
@@ -23,7 +22,9 @@ from seeder.config.added import ADDED, AddedFile, source_of_added
 from seeder.config.sections import Config
 from seeder.control.access import TokenDoor
 from seeder.daemon.audience import NodeAudience
+from seeder.daemon.bans import BanKeeper
 from seeder.daemon.descriptors import Descriptors
+from seeder.daemon.doors import Doorway
 from seeder.daemon.events import EventSources
 from seeder.daemon.fellows import Fellows
 from seeder.daemon.figures import node_figures
@@ -53,7 +54,7 @@ from seeder.http.tls import Security
 from seeder.ledger.counters import Ledger
 from seeder.ledger.spending import prices_of
 from seeder.net.addresses import HostPort
-from seeder.net.doors import Door, Doors, NetworkRules
+from seeder.net.doors import Door
 from seeder.net.groups import Groups
 from seeder.net.passes import Passes
 from seeder.peer.doorkeeper import Doorkeeper
@@ -101,6 +102,8 @@ class Node:
     fellows: Fellows | None
     """None for a node by itself."""
     admin: AdminRoutes
+    doorway: Doorway
+    bans: BanKeeper
     token_door: TokenDoor
     """Who may use the control API on the admin listener."""
     events: EventSources
@@ -128,27 +131,6 @@ class Node:
             self.clients.admit_handshake,
             certificate.handshakes,
         )
-
-    async def change_doors(self, config: Config) -> None:
-        """Let in by the lists of a configuration, and let those go that aren't any more."""
-        doors = self.clients.doors
-        before, after = rules_of(self.config), rules_of(config)
-        if await trio.to_thread.run_sync(eq, before, after):
-            return
-        # Long lists take a second.
-        made = await trio.to_thread.run_sync(lambda: [Door(rules) for rules in after])
-        for door, other in zip((doors.tracker, doors.peer, doors.gateway), made, strict=True):
-            door.follow(other)
-        self.hub.end_denied()
-        self.downloads.end_denied()
-        await self.expel()
-
-    async def expel(self) -> None:
-        """Take the peers from the swarms that may not announce (any more)."""
-        door = self.clients.doors.tracker
-        if not door.is_open:
-            for _ in self.swarms.expel(door.admits):
-                await trio.lowlevel.checkpoint()
 
     def announce_url(self, config: Config) -> str:
         """Return the URL that torrents name by a configuration; ConfigError."""
@@ -196,18 +178,21 @@ async def open_node(
         ) as foundation,
         _shared(swarms, foundation) as exchange,
         _shared_passkeys(passkeys, foundation),
+        _kept_bans(config, foundation) as bans,
         SwarmFile(swarms, config.state_directory / SWARMS, clock=_time_of(foundation)).remembered(),
         trio.open_nursery() as nursery,
     ):
         accounts.split = foundation.split
         descriptors = Descriptors.of(config)
         uploads = _make_uploads(config, foundation, swarms, descriptors, rng)
-        doors = Doors(*map(Door, rules_of(config)))
+        doorway = Doorway(config, bans)
+        doors = doorway.doors
         downloads = Downloads(uploads, doors.gateway)
         elsewhere: set[InfoHash] = set()
         clients = Clients.behind(config.tracker.trusted_proxies, trio.current_time, doors)
         passes = Passes(lambda: clients.asked_at)
         hub = _make_hub(uploads, catalog, swarms, elsewhere, door=doors.peer, passes=passes)
+        doorway.guard(swarms, hub, downloads)
         placement = Placement(foundation.split, catalog, swarms, hub, elsewhere)
         if exchange is not None:
             exchange.copies.share(uploads.slots.history)
@@ -334,6 +319,8 @@ async def open_node(
             ),
             fellows=fellows,
             admin=AdminRoutes(Cockpit(overview, links), events.webhooks, config.admin.hosts),
+            doorway=doorway,
+            bans=bans,
             token_door=TokenDoor(token, config.admin.hosts, trio.current_time),
             events=events,
             sidecars=sidecars,
@@ -412,6 +399,19 @@ async def _shared_passkeys(passkeys: PasskeyWatch, foundation: Foundation) -> As
         yield
 
 
+@asynccontextmanager
+async def _kept_bans(config: Config, foundation: Foundation) -> AsyncIterator[BanKeeper]:
+    """Keep the bans, and make them one with those of the cluster's other nodes, if any."""
+    bans = BanKeeper(config.state_directory)
+    async with AsyncExitStack() as stack:
+        if foundation.cluster is not None:
+            bans.shared = foundation.cluster.share_bans(bans.hear)
+            bans.shared.offer(bans.bans)
+            await stack.enter_async_context(running(bans.shared.run))
+        await stack.enter_async_context(running(bans.run))
+        yield bans
+
+
 def _make_uploads(
     config: Config,
     foundation: Foundation,
@@ -437,11 +437,6 @@ def _make_uploads(
         group_at=foundation.ledger.groups.at,
         sent_to=foundation.ledger.holders.sent,
     )
-
-
-def rules_of(config: Config) -> tuple[NetworkRules, NetworkRules, NetworkRules]:
-    """Return who may come to the tracker, as a peer, and to the gateway."""
-    return config.tracker.rules, config.peer.rules, config.gateway.rules
 
 
 def _make_hub(

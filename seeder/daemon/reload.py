@@ -121,7 +121,7 @@ async def _reload(node: Node, path: Path | None, instance: str | None) -> Reload
     gateway = _gateway(node.config.gateway, config.gateway)
     admin = _admin(node.config.admin, config.admin)
     node.token_door.replace(read.token)
-    await node.change_doors(config)
+    await node.doorway.follow(config)
     node.restraint.change(config)
     node.overview.prices = prices_of(config)
     node.uploads.change(node.descriptors.fit(peer))

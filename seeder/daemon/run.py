@@ -108,7 +108,7 @@ async def serve(
                 await serving.start(control.serve, socket_there)
             for each in listeners.tracker_udp:
                 serving.start_soon(node.datagrams.serve, each)
-            await node.expel()
+            await node.doorway.expel()
             if node.fellows is not None:
                 serving.start_soon(node.fellows.run)
             await node.additions.begin(config.objects)

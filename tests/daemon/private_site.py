@@ -8,9 +8,10 @@ import httpx
 import trio
 from bencode2 import bdecode
 
-from seeder.commands.keys import make_key, revoke_keys
+from seeder.commands.keys import revoke_keys
 from seeder.config.sections import Config, GatewaySettings, ObjectSettings, ReadKeySettings
 from seeder.daemon.node import Node
+from seeder.gateway.passkeys import make_key
 from seeder.torrent.catalog import State
 from tests.daemon.support import BODY, until
 from tests.support.raw_peer import (

@@ -1,0 +1,117 @@
+"""The bans of a node: kept in the state directory, in force at its doors, and shared with the other
+nodes of its cluster.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+
+import trio
+
+from seeder.cluster.bans import SharedBans
+from seeder.errors import StorageError
+from seeder.files import dump_json, parse_json, read_file, replace_file, set_aside, storage_errors
+from seeder.net.addresses import IPNetwork
+from seeder.net.bans import Ban, Bans, read_bans
+from seeder.units import MIB, rounded_time
+
+_LOG = logging.getLogger(__name__)
+
+BANS = "bans.json"
+"""Below the state directory."""
+_LARGEST = 16 * MIB
+LOOK_EVERY = 1.0
+"""Seconds between two looks for bans that are over, and for what other nodes have said."""
+
+
+class BanKeeper:
+    """Keeps what was said of networks; `applied` has the doors go by it."""
+
+    def __init__(self, directory: Path) -> None:
+        """StorageError if the file can't be read; one that is damaged is set aside."""
+        self._path = directory / BANS
+        self.bans = self._read()
+        self.shared: SharedBans | None = None
+        self._turn = trio.Lock()
+        self._unwritten = False
+        self._held = self._networks()
+        self.applied: Callable[[], Awaitable[None]] | None = None
+
+    async def ban(self, network: IPNetwork, until: float | None, note: str) -> Ban:
+        """Keep a network out until a moment (Unix s; None: until it is lifted); StorageError.
+
+        What was said of it before counts no more.
+        """
+        ban = Ban(network, time.time(), until, note)
+        return await self._say(ban)
+
+    async def lift(self, network: IPNetwork) -> None:
+        """Let a network in again, as far as the lists do; StorageError."""
+        await self._say(Ban(network, time.time(), lifted=True))
+
+    async def _say(self, ban: Ban) -> Ban:
+        async with self._turn:
+            ban = self.bans.after(ban)
+            said = Bans((*self.bans, ban))
+            await self._write(said)
+            self.bans.hear(ban)
+        if self.shared is not None:
+            self.shared.offer([ban])
+        _LOG.info("%s is %s", ban.network, "let in again" if ban.lifted else _told(ban))
+        await self._apply()
+        return ban
+
+    def hear(self, bans: Iterable[Ban]) -> None:
+        """Take in what other nodes have said."""
+        for ban in bans:
+            if self.bans.hear(ban):
+                self._unwritten = True
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Take up what others say, and let in whose bans are over, until cancelled."""
+        task_status.started()
+        while True:
+            await trio.sleep(LOOK_EVERY)
+            if self._unwritten:
+                self._unwritten = False
+                try:
+                    async with self._turn:
+                        await self._write(self.bans)
+                except StorageError as error:
+                    _LOG.error("what other nodes say of networks isn't kept: %s", error)
+            if self._networks() != self._held:
+                await self._apply()
+
+    async def _apply(self) -> None:
+        held = self._networks()
+        if self.applied is not None:
+            await self.applied()
+        # Not before: whoever asked may have given up, and it is to be tried again.
+        self._held = held
+
+    def _networks(self) -> frozenset[IPNetwork]:
+        return frozenset(each.network for each in self.bans.in_force(time.time()))
+
+    async def _write(self, bans: Bans) -> None:
+        bans.trim(time.time())
+        data = dump_json(bans.document())
+        await trio.to_thread.run_sync(self._replace, data)
+
+    def _replace(self, data: bytes) -> None:
+        with storage_errors(self._path, "written"):
+            replace_file(self._path, data, durable=True, mode=0o600)
+
+    def _read(self) -> Bans:
+        with storage_errors(self._path, "read"):
+            try:
+                data = read_file(self._path, _LARGEST)
+                return Bans() if data is None else read_bans(parse_json(data))
+            except ValueError as error:
+                set_aside(self._path, f"it is damaged ({error}), so nobody is banned any more")
+                return Bans()
+
+
+def _told(ban: Ban) -> str:
+    until = "until it is lifted" if ban.until is None else f"for {rounded_time(ban.until - ban.at)}"
+    return f"banned {until}{f': {ban.note}' if ban.note else ''}"
