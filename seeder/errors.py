@@ -23,6 +23,9 @@ SeederError                  whatever we raise on purpose; str() is one line for
 ├── AnnounceError            an announcing client's; the text goes to that client
 ├── DownloadRefused          ours or the origin's: a download over HTTP that can't begin or go on
 ├── FetchFailed              a stranger's server, or the way to it, which a command asked over HTTP
+├── ControlFailed            the running daemon's, or the way to it: it didn't do what it was told
+│   ├── ControlRefused       it answered that it doesn't: as HTTP's status says
+│   └── ControlSilent        it took the request, and gave no answer in time
 ├── WireError                a peer's: ends that peer's session, counted by `reason`
 ├── StoreAway                the cluster's store, or the way to it: a node goes on by itself
 └── StorageError             the local disk's: unwritable, full, unreadable
@@ -175,6 +178,25 @@ class DownloadRefused(SeederError):
 
 class FetchFailed(SeederError):
     """A server that a command asked over HTTP gave no answer that can be used."""
+
+
+class ControlFailed(SeederError):
+    """A command got no answer of a running daemon, or none that its API gives."""
+
+
+class ControlSilent(ControlFailed):
+    """A running daemon gave no answer in time; it may do what was asked for all the same."""
+
+
+class ControlRefused(ControlFailed):
+    """A running daemon answered that it doesn't do what a command asked for."""
+
+    def __init__(self, text: str, status: int, problems: Sequence[str] = ()) -> None:
+        super().__init__(text)
+        self.status = status
+        """HTTP's."""
+        self.problems = tuple(problems)
+        """Every mistake, where there are several; else none."""
 
 
 class WireError(SeederError):

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from itertools import accumulate
 
-from seeder.commands.bill_text import printable
 from seeder.commands.charts import Axis, Curve, chart
+from seeder.commands.texts import printable
 from seeder.ledger.bill import Bill, Line, Plot, Statement
 from seeder.ledger.counters import Counters
 from seeder.units import DAY, UNKNOWN, rounded_size, show_moment, show_money

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator
 
+from seeder.commands.texts import printable
 from seeder.ledger.bill import Line, Statement
 from seeder.units import UNKNOWN, rounded_size, show_moment, show_money
 
@@ -86,8 +87,3 @@ def _figure(value: object) -> object:
     if not isinstance(value, float):
         return value
     return f"{round(value, 10) + 0.0:.10f}".rstrip("0").rstrip(".")
-
-
-def printable(text: str) -> str:
-    """Return `text` without what a terminal would obey: keys and reasons come from outside."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

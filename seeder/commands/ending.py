@@ -1,18 +1,13 @@
 """How a command ends: errors become lines on stderr, and an exit code."""
 
 import sys
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NoReturn
 
 import click
 import trio
 
-from seeder.commands.links import links_of
-from seeder.config.added import with_added
-from seeder.config.load import load
-from seeder.config.sections import Config
-from seeder.errors import ConfigError, SeederError, StorageError, Unavailable
+from seeder.errors import ConfigError, ControlRefused, SeederError, Unavailable
 
 FAILED, UNUSABLE = 1, 2
 INTERRUPTED = 128 + 2  # as a shell has it for SIGINT
@@ -32,29 +27,18 @@ def fail(error: SeederError, complain: Callable[[str], None] = complain_plainly)
         for problem in error.problems:
             complain(problem)
         sys.exit(FAILED if isinstance(error, Unavailable) else UNUSABLE)
-    complain(str(error))
+    problems = error.problems if isinstance(error, ControlRefused) else ()
+    for line in problems or (str(error),):
+        complain(line)
     sys.exit(FAILED)
 
 
-def load_or_fail(
-    path: Path | None, instance: str | None, complain: Callable[[str], None] = complain_plainly
-) -> Config:
-    """Return a configuration by which a node could run; else the command ends."""
-    try:
-        config = load(path, instance)
-        links_of(config)
-    except ConfigError as error:
-        fail(error, complain)
-    return config
-
-
-def all_published(config: Config) -> Config:
-    """Return a configuration with what was added at run time, as far as that can be read."""
-    try:
-        return with_added(config)
-    except StorageError as error:
-        complain_plainly(f"warning: {error}; what was added at run time is left out")
-        return config
+def fail_if_any(errors: Sequence[SeederError]) -> None:
+    """Tell what went wrong with each of several, and end with 1; go on if nothing did."""
+    for error in errors[:-1]:
+        complain_plainly(str(error))
+    if errors:
+        fail(errors[-1])
 
 
 def run_or_fail(

@@ -1,13 +1,8 @@
 """Options that several commands have, and what is read from options; click.BadParameter."""
 
-from pathlib import Path
-
 import click
 
-from seeder.commands.ending import fail, load_or_fail
-from seeder.config.load import find_instances
 from seeder.config.sections import Config
-from seeder.errors import ConfigError
 from seeder.tracker.passkeys import check_holder
 from seeder.units import MINUTE, parse_moment, parse_time
 
@@ -49,19 +44,3 @@ def checked_holder(name: str, hint: str) -> None:
         check_holder(name)
     except ValueError as error:
         raise click.BadParameter(f"{name!r}: {error}", param_hint=hint) from error
-
-
-def instances_of(path: Path | None) -> list[str | None]:
-    """Return the instances that have run on this machine by a file; None is a node by itself."""
-    try:
-        found = find_instances(path)
-    except ConfigError as error:
-        fail(error)
-    # Where none has run yet, the message about a missing ledger names the first one's.
-    return [None] if found is None else [*found] or ["1"]
-
-
-def configs_of(path: Path | None, instance: str | None) -> list[Config]:
-    """Return the configurations of all nodes that run by a file, or of the one that is named."""
-    instances = [instance] if instance is not None else instances_of(path)
-    return [load_or_fail(path, each) for each in instances]

@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from seeder.commands.bill_text import printable
+from seeder.commands.texts import printable
 from seeder.ledger.bill import Money
 from seeder.ledger.budget import Remaining
 from seeder.ledger.counters import PURPOSES

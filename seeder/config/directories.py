@@ -1,12 +1,13 @@
 """Where a node keeps its state and its cache: as written, as systemd says, or below the home
 directory. Several nodes of one file never have one in common."""
 
+import glob
 import os
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from seeder.config.environment import Overlaid, Place
-from seeder.config.instances import PLACEHOLDER
+from seeder.config.instances import PLACEHOLDER, is_instance
 
 
 class _Directory(NamedTuple):
@@ -55,6 +56,19 @@ def in_common(given: Overlaid, instance: str | None) -> Iterator[str]:
                     f'{key} = "{value}": is the same for every instance, and they would take each'
                     f' other\'s; write {PLACEHOLDER}, such as "{value.rstrip("/")}/{PLACEHOLDER}"'
                 )
+
+
+def instances_at(pattern: str) -> list[str]:
+    """Return the instances for which something is at a path, in which %i stands for them."""
+    before, _, after = pattern.partition(PLACEHOLDER)
+    # What stands for it once more stands for the same.
+    others = glob.escape(after).replace(PLACEHOLDER, "*")
+    names = []
+    for found in glob.iglob(f"{glob.escape(before)}*{others}"):
+        name = found[len(before) :].partition("/")[0].removesuffix(after.partition("/")[0])
+        if is_instance(name) and found == before + name + after.replace(PLACEHOLDER, name):
+            names.append(name)
+    return sorted(names, key=lambda name: (len(name), name))
 
 
 def _of_systemd(which: _Directory) -> str:

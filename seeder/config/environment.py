@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from seeder.config.fields import SourceFile
-from seeder.config.sections import Config, OriginSettings
+from seeder.config.sections import Config, ObjectSettings, OriginSettings
 from seeder.config.texts import closest
 
 PREFIX = "SEEDER_"
@@ -44,6 +44,15 @@ class Overlaid:
     variables: dict[Place, str] = field(default_factory=dict)
     """The variable that a value comes from."""
     problems: list[str] = field(default_factory=list)
+
+
+def entry_value(key: str, text: str, source: SourceFile) -> object:
+    """Return what a text stands for as a value of [[objects]], as a variable's does; ValueError.
+
+    What can't be, the check of the whole entry tells.
+    """
+    kind = (_keys(ObjectSettings) or {}).get(key, Any)
+    return _value(kind, text, source)
 
 
 def names_keys(environment: Mapping[str, str]) -> bool:

@@ -1,6 +1,5 @@
 """Reading the configuration, in a file or the environment: all mistakes at once, with places."""
 
-import glob
 import os
 import re
 import tomllib
@@ -9,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from seeder.config.directories import CACHE, STATE, default_directory, in_common
+from seeder.config.directories import CACHE, STATE, default_directory, in_common, instances_at
 from seeder.config.environment import Overlaid, Place, overlay
 from seeder.config.fields import Absent, SourceFile
 from seeder.config.groups import mistakes_in
@@ -17,7 +16,6 @@ from seeder.config.instances import (
     PLACEHOLDER,
     has_place,
     in_common_beside,
-    is_instance,
     of_instance,
 )
 from seeder.config.mistakes import (
@@ -30,6 +28,7 @@ from seeder.config.mistakes import (
     problem_line,
     problem_of,
 )
+from seeder.config.salvage import salvaged
 from seeder.config.sections import (
     DEFAULT_ORIGIN,
     AdminSettings,
@@ -139,6 +138,21 @@ def source_name(path: Path | None) -> str:
     return "the environment" if path is None else str(path)
 
 
+def read_values(
+    path: Path | None, environment: Mapping[str, str]
+) -> tuple[Mapping[str, object], Path]:
+    """Return what file and environment say, unchecked, and the directory where paths start.
+
+    Of a file that is no TOML it is what stands above the mistake.
+    """
+    home = _home(path)
+    try:
+        return _given(path, environment).values, home
+    except ConfigError:
+        written = {} if path is None else salvaged(path)
+        return overlay(written, environment, SourceFile(home, frozenset())).values, home
+
+
 def doubt_instances(
     path: Path | None, instance: str | None, environment: Mapping[str, str] = os.environ
 ) -> Iterator[str]:
@@ -172,15 +186,7 @@ def find_instances(
         home = directory if isinstance(directory, str) else None
         home = home or default_directory(STATE, None)
         directory = f"{home}/{PLACEHOLDER}"
-    before, _, after = str(_home(path) / Path(directory).expanduser()).partition(PLACEHOLDER)
-    # What stands for it once more stands for the same.
-    others = glob.escape(after).replace(PLACEHOLDER, "*")
-    names = []
-    for found in glob.iglob(f"{glob.escape(before)}*{others}"):
-        name = found[len(before) :].partition("/")[0].removesuffix(after.partition("/")[0])
-        if is_instance(name) and found == before + name + after.replace(PLACEHOLDER, name):
-            names.append(name)
-    return sorted(names, key=lambda name: (len(name), name))
+    return instances_at(str(_home(path) / Path(directory).expanduser()))
 
 
 # Mistakes between values. While any single value is wrong there is no Config (pydantic skips the

@@ -14,12 +14,9 @@ from seeder.gateway.links import Links
 from seeder.ledger.savings import Prices
 from seeder.publish.additions import Additions, EntrySource
 from seeder.publish.publisher import Publisher
-from seeder.torrent.catalog import Publication, Torrent
+from seeder.torrent.catalog import UNFIT, Publication, Torrent
 from seeder.torrent.info import safe_name
 from seeder.torrent.objects import ObjectRef
-
-UNFIT = "unfit"
-"""The state of an added entry that is wrong by now."""
 
 
 class WarmingState(JsonObject):

@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 from http import HTTPStatus
+from itertools import islice
 
 from seeder import __version__
+from seeder.admin.cockpit import SHOWN_NOTICES
+from seeder.admin.notices import notices
 from seeder.admin.overview import Overview
+from seeder.control.lately import NodeRates, counted_today, rates_of, states_of
 from seeder.control.operations import (
     ROOT,
     AnyOperation,
@@ -41,6 +45,18 @@ class NodeStatus(JsonObject):
     """One line, as `systemctl status` shows it."""
     totals: OpenObject
     """The totals of /status.json."""
+    today: OpenObject | None
+    """What was counted since midnight (UTC), in the names of the totals; null while the ledger
+    can't be read."""
+    rates: NodeRates
+    objects: dict[str, int]
+    """How many there are, by state."""
+    connected: int
+    """Peers connected."""
+    budget: list[OpenObject]
+    """The limits as they stand, as in /status.json."""
+    notices: list[str]
+    """What needs a person, as on the status page."""
     listeners: dict[str, list[str]]
     """Where it listens, by what for."""
     last_reload: LastReload | None
@@ -101,6 +117,12 @@ class NodeResource:
             unready=overview.unready,
             summary=await overview.summary(),
             totals=OpenObject.model_validate(document["totals"]),
+            today=await counted_today(overview),
+            rates=await rates_of(overview.history),
+            objects=await states_of(overview),
+            connected=overview.hub.statistics().connected,
+            budget=[OpenObject.model_validate(each.document()) for each in overview.budget.left()],
+            notices=[*islice(notices(overview), SHOWN_NOTICES)],
             listeners=listeners,
             last_reload=last_reload(overview.reloads),
             degraded=None if overview.cluster is None else overview.cluster.fault,

@@ -7,7 +7,6 @@ from typing import Any
 from seeder.config.added import EntryName
 from seeder.config.sections import DEFAULT_ORIGIN
 from seeder.config.spelling import spelled
-from seeder.control.describing import UNFIT
 from seeder.control.entries import (
     IN_THE_WAY,
     NOT_HERE,
@@ -34,7 +33,7 @@ from seeder.control.operations import (
 from seeder.net.slices import Slices
 from seeder.publish.additions import Additions, EntrySource
 from seeder.publish.publisher import Publisher
-from seeder.torrent.catalog import Catalog
+from seeder.torrent.catalog import UNFIT, Catalog
 from seeder.torrent.objects import ObjectRef, PinnedBundle
 from seeder.torrent.order import name_key
 

@@ -38,7 +38,7 @@ from seeder.publish.restless import RESTLESS, Restless
 from seeder.publish.rounds import REFUSED_RETRY, Rounds, Timetable
 from seeder.publish.serving import DELETED, LOST, Serving, replaced
 from seeder.s3.listing import Listed, suspicion
-from seeder.torrent.catalog import Publication, State, Torrent
+from seeder.torrent.catalog import MADE_ELSEWHERE, Publication, State, Torrent
 from seeder.torrent.info import Outline
 from seeder.torrent.objects import (
     PinnedBundle,
@@ -62,7 +62,6 @@ _OTHER_BYTES = "S3 gives other bytes than its torrent describes, under the same 
 READS_FAIL_FOR = 60.0
 """Seconds for which an object stays faulty after a piece couldn't be read; a fault within them is
 neither logged nor looked into again."""
-MADE_ELSEWHERE = "another node of the cluster makes its metainfo"
 PUBLISHED_AT = "it is published at "
 LYING = "its metainfo was wrong; get its new torrent"
 

@@ -223,6 +223,12 @@ class State(StrEnum):
     """Not tried again before the object or the configuration changes."""
 
 
+UNFIT = "unfit"
+"""The state of an added entry that is wrong by now, and so has no publication."""
+MADE_ELSEWHERE = "another node of the cluster makes its metainfo"
+"""The reason of one that waits for that."""
+
+
 @dataclass(slots=True)
 class Publication:
     """One configured object and what has become of it."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from seeder.commands.ending import all_published
+from seeder.commands.loading import all_published
 from seeder.commands.torrent import configured
 from seeder.config.added import ADDED, EntryName, WrittenEntry, explain_added
 from seeder.config.load import load

@@ -7,9 +7,10 @@ from typing import Literal
 
 import click
 
-from seeder.commands.ending import all_published, fail, load_or_fail
+from seeder.commands.ending import fail
 from seeder.commands.estimate import show_estimate
-from seeder.commands.options import instances_of, parsed_moment
+from seeder.commands.loading import all_published, instances_of, load_or_fail
+from seeder.commands.options import parsed_moment
 from seeder.commands.report import ReportWanted
 from seeder.commands.report import report as tell
 from seeder.commands.which import config_option, instance_option

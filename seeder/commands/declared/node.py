@@ -8,7 +8,8 @@ import click
 
 from seeder.commands.check import check_online
 from seeder.commands.check_config import check_offline
-from seeder.commands.ending import all_published, complain_plainly, fail, load_or_fail, run_or_fail
+from seeder.commands.ending import complain_plainly, fail, run_or_fail
+from seeder.commands.loading import all_published, load_or_fail
 from seeder.commands.which import config_option, instance_option
 from seeder.daemon import run as daemon
 from seeder.daemon.logs import FORMS, Form, log_to_stderr

@@ -6,7 +6,8 @@ import click
 
 from seeder.commands.ending import fail
 from seeder.commands.keys import list_keys, revoke_keys
-from seeder.commands.options import checked_holder, configs_of
+from seeder.commands.loading import configs_of
+from seeder.commands.options import checked_holder
 from seeder.commands.which import config_option, instance_option
 from seeder.errors import SeederError
 

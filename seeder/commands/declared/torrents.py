@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from seeder.commands.ending import all_published, complain_plainly, load_or_fail, run_or_fail
+from seeder.commands.ending import complain_plainly, run_or_fail
+from seeder.commands.loading import all_published, load_or_fail
 from seeder.commands.options import checked_holder, name_argument, parsed_validity, split_name
 from seeder.commands.torrent import magnet_link, write_torrent
 from seeder.commands.which import config_option, instance_option

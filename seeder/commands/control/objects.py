@@ -1,0 +1,122 @@
+"""What `seeder add`, `rm`, `show`, `refresh` and `warm` do."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from seeder.commands.control.client import ControlClient, Json
+from seeder.commands.control.details import object_lines, prefix_lines
+from seeder.commands.control.following import Goal, follow
+from seeder.commands.control.names import Target
+from seeder.commands.control.nodes import NodesWanted
+from seeder.commands.control.output import show_json
+from seeder.commands.ending import fail_if_any
+from seeder.commands.texts import printable
+from seeder.errors import ControlRefused
+
+Action: TypeAlias = Literal["refresh", "rehash", "warm"]
+_NOT_FOUND = 404
+_PLACE = "objects[0]."
+_WAITED: Mapping[Goal, str] = {
+    "torrent": "S3 has answered, and its torrent is there",
+    "cache": "in the cache",
+    "listing": "listed",
+}
+_DONE: Mapping[Action, str] = {
+    "refresh": "S3 is being asked",
+    "rehash": "its metainfo is being made anew",
+    "warm": "the cache is being filled",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """Which nodes a verb is for, and how it tells what came of it."""
+
+    nodes: NodesWanted
+    show: Callable[[str], None]
+    as_json: bool = False
+
+
+def add(verb: Verb, target: Target, settings: Mapping[str, object], *, wait: bool) -> None:
+    """Publish an object or prefix from now on; ControlFailed."""
+    asked_at = time.time()
+    path = "/prefixes" if target.is_prefix else "/objects"
+    with verb.nodes.one() as client:
+        try:
+            found = client.ask(path, method="POST", body={**target.entry(), **settings})
+        except ControlRefused as error:
+            # There is one entry, and it stands in no file.
+            problems = [each.removeprefix(_PLACE) for each in error.problems or (str(error),)]
+            raise ControlRefused(problems[0], error.status, problems) from error
+        if wait:
+            goal: Goal = "listing" if target.is_prefix else "torrent"
+            found = follow(client, target, goal, asked_at)
+    if verb.as_json:
+        show_json(found, verb.show)
+        return
+    told = found.get("state", "added")
+    verb.show(printable(f"{target}: {'added' if told != 'serving' else 'serving'}"))
+    for name in ("torrent_url", "magnet"):
+        if found.get(name):
+            verb.show(printable(found[name]))
+
+
+def remove(verb: Verb, target: Target) -> None:
+    """Take out what was added; ControlFailed."""
+    with verb.nodes.one() as client:
+        _ask(client, target, target.path(), method="DELETE")
+    if not verb.as_json:
+        verb.show(printable(f"{target}: removed"))
+
+
+def show(verb: Verb, target: Target) -> None:
+    """Print all that is known of an object or prefix; ControlFailed."""
+    with verb.nodes.one() as client:
+        found = _ask(client, target, target.path())
+    if verb.as_json:
+        show_json(found, verb.show)
+        return
+    for line in prefix_lines(found) if target.is_prefix else object_lines(found):
+        verb.show(line)
+
+
+def act(verb: Verb, target: Target, action: Action, *, wait: bool) -> None:
+    """Have every node do something with an object or what is below a prefix; ControlFailed."""
+
+    def ask(client: ControlClient) -> Json:
+        asked_at = time.time()
+        found = _ask(client, target, target.path(action), method="POST")
+        if wait:
+            found = follow(client, target, _goal(target, action), asked_at)
+        return found
+
+    told, faults = verb.nodes.each(ask)
+    for instance, found in told:
+        if verb.as_json:
+            show_json(found, verb.show)
+        else:
+            node = "" if instance is None else f"{instance}: "
+            done = _WAITED[_goal(target, action)] if wait else _DONE[action]
+            verb.show(printable(f"{node}{target}: {done}"))
+    fail_if_any(faults)
+
+
+def _goal(target: Target, action: Action) -> Goal:
+    if action == "warm":
+        return "cache"
+    return "listing" if target.is_prefix else "torrent"
+
+
+def _ask(client: ControlClient, target: Target, path: str, *, method: str = "GET") -> Json:
+    """Ask for something of an object or prefix; what isn't there may have another name."""
+    try:
+        return client.ask(path, method=method)
+    except ControlRefused as error:
+        if error.status != _NOT_FOUND:
+            raise
+        hint = "seeder ls shows the objects, seeder ls --prefixes the prefixes"
+        if not target.is_prefix:
+            hint += "; a prefix takes --prefix"
+        raise ControlRefused(f"{error}; {hint}", error.status) from error

@@ -1,0 +1,211 @@
+"""The verbs for objects and prefixes: what they ask for, and what they tell."""
+
+import json
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from seeder.commands.control import following
+from tests.commands.control.support import (
+    ScriptedNode,
+    an_object,
+    answer,
+    problem,
+)
+from tests.commands.support import Result
+
+Ask = Callable[..., Awaitable[Result]]
+GIB = 1024**3
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "_LOOK", 0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("quotes/Nelson", "/objects/quotes/Nelson"),
+        ("s3://quotes/a/b c.iso", "/objects/quotes/a/b%20c.iso"),
+        ("quotes/at 12:30?#%41", "/objects/quotes/at%2012%3A30%3F%23%2541"),
+        ("quotes//a/../b/.", "/objects/quotes//a/%2E%2E/b/%2E"),
+        ("quotes/größe", "/objects/quotes/gr%C3%B6%C3%9Fe"),
+    ],
+)
+async def test_a_name_becomes_the_path_that_means_it(
+    ask: Ask, node: ScriptedNode, name: str, target: str
+) -> None:
+    await ask("show", name)
+    assert node.targets == [f"GET {target}"]
+
+
+async def test_origin_and_version_tell_names_apart(ask: Ask, node: ScriptedNode) -> None:
+    await ask("rm", "quotes/x", "--origin", "minio", "--version-id", "v/1")
+    assert node.targets == ["DELETE /objects/quotes/x?origin=minio&version_id=v%2F1"]
+
+
+async def test_add_sends_an_entry_in_the_file_s_spelling(ask: Ask, node: ScriptedNode) -> None:
+    node.on("POST /objects", answer(an_object("x", state="waiting"), 201))
+    settings = ("refresh=1h", "metainfo=['build']", "public=false", "version_id=17")
+    words = [word for each in settings for word in ("--set", each)]
+    moment = ("--publish-at", "2027-01-15T18:00:00Z")
+    result = await ask("add", "quotes/x", *words, "--private", "--warm", *moment)
+    assert (result.code, result.err) == (0, "")
+    assert node.body() == {
+        "bucket": "quotes",
+        "key": "x",
+        "refresh": "1h",
+        "metainfo": ["build"],
+        "public": False,
+        "version_id": "17",
+        "publish_at": "2027-01-15T18:00:00Z",
+        "private": True,
+        "warm": True,
+    }
+    assert node.seen[-1].header(b"content-type") == b"application/json"
+    assert result.out.decode().splitlines() == [
+        "quotes/x: added",
+        "http://127.0.0.1:6969/quotes/x?torrent",
+        "magnet:?xt=urn:btih:" + "ab" * 20,
+    ]
+
+
+async def test_a_prefix_may_be_a_whole_bucket_and_a_bundle_is_one(
+    ask: Ask, node: ScriptedNode
+) -> None:
+    await ask("add", "quotes", "--prefix", "--set", "max_objects=5")
+    assert (node.targets[-1], node.body()) == (
+        "POST /prefixes",
+        {"bucket": "quotes", "prefix": "", "max_objects": 5},
+    )
+    await ask("add", "quotes/isos/", "--bundle")
+    assert node.body() == {"bucket": "quotes", "prefix": "isos/", "bundle": True}
+    await ask("warm", "quotes", "--prefix")
+    assert node.targets[-1] == "POST /prefixes/quotes/:warm"
+
+
+async def test_every_mistake_of_an_entry_is_a_line(ask: Ask, node: ScriptedNode) -> None:
+    mistakes = ("objects[0].refresh: want a time", "objects[0].colour: unknown key")
+    node.on("POST /objects", problem(422, mistakes[0], *mistakes))
+    result = await ask("add", "quotes/x")
+    assert (result.code, result.err.splitlines()) == (
+        1,
+        ["refresh: want a time", "colour: unknown key"],
+    )
+
+
+async def test_a_name_that_is_not_there_says_where_to_look(ask: Ask, node: ScriptedNode) -> None:
+    node.on("DELETE /objects/quotes/isos/", problem(404, "quotes/isos/: no such object"))
+    result = await ask("rm", "quotes/isos/")
+    assert (result.code, result.line) == (
+        1,
+        "quotes/isos/: no such object; seeder ls shows the objects, seeder ls --prefixes the"
+        " prefixes; a prefix takes --prefix",
+    )
+
+
+@pytest.mark.parametrize("name", ["quotes", "quotes/", "/x", "", "s3://", "s3://quotes"])
+async def test_what_names_no_object_is_wrong_usage(ask: Ask, node: ScriptedNode, name: str) -> None:
+    result = await ask("show", name)
+    assert (result.code, result.out, node.seen) == (2, b"", [])
+
+
+async def test_json_is_what_the_api_gave(ask: Ask, node: ScriptedNode) -> None:
+    found = an_object("x", settings={"refresh": "1h"}, key="evil\x1b\u202e")
+    node.on("GET /objects/quotes/x", answer(found))
+    result = await ask("show", "quotes/x", "--json")
+    assert json.loads(result.out) == found
+    assert result.out.isascii()
+
+
+async def test_show_tells_all_that_is_known(ask: Ask, node: ScriptedNode) -> None:
+    found = an_object(
+        "evil\x1b[31m",
+        state="faulty",
+        reason="S3 gives other bytes",
+        source="added",
+        added_at=1_795_992_160.0,
+        size=3 * GIB,
+        cached_bytes=GIB,
+        warming={"done_bytes": GIB, "total_bytes": 3 * GIB},
+        settings={"refresh": "1h", "metainfo": ["build"]},
+    )
+    node.on("GET /objects/quotes/x", answer(found))
+    lines = (await ask("show", "quotes/x")).out.decode().splitlines()
+    assert lines[:5] == [
+        "object     quotes/evil\\x1b[31m  (added)",
+        "state      faulty: S3 gives other bytes",
+        "from       added at run time",
+        "added      2026-11-29 22:42 UTC",
+        "size       3.00 GiB (3,221,225,472 bytes, 1 piece)",
+    ]
+    assert "warming    1.00 GiB of 3.00 GiB, 33%" in lines
+    assert lines[-2:] == ['settings   metainfo = ["build"]', '           refresh = "1h"']
+
+
+# -- --wait
+
+
+async def test_add_waits_until_the_torrent_is_there(ask: Ask, node: ScriptedNode) -> None:
+    node.on("POST /objects", answer(an_object("x", state="waiting"), 201))
+    node.on(
+        "GET /objects/quotes/x",
+        answer(an_object("x", state="waiting")),
+        answer(an_object("x", state="building", progress=0.25, rate=2048.0, time_left=30)),
+        answer(an_object("x", state="building", progress=0.5)),
+        answer(an_object("x")),
+    )
+    result = await ask("add", "quotes/x", "--wait")
+    assert result.code == 0
+    assert result.out.decode().splitlines()[0] == "quotes/x: serving"
+    # A line for each kind of thing: no terminal is there.
+    assert result.err.splitlines() == [
+        "quotes/x: waiting",
+        "quotes/x: building 25%, 2.00 KiB/s, 30 s left",
+        "quotes/x: serving",
+    ]
+
+
+async def test_an_object_that_fails_ends_the_wait_with_its_reason(
+    ask: Ask, node: ScriptedNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "_UNTIL_ASKED", 0.0)
+    reason = "quotes/x: there is no such object (404)"
+    node.on("POST /objects", answer(an_object("x", state="waiting"), 201))
+    node.on("GET /objects/quotes/x", answer(an_object("x", state="failed", reason=reason)))
+    result = await ask("add", "quotes/x", "--wait")
+    assert (result.code, result.out) == (1, b"")
+    assert result.err.splitlines()[-1] == reason
+
+
+async def test_warm_waits_until_all_of_it_is_cached(ask: Ask, node: ScriptedNode) -> None:
+    warming = {"done_bytes": 1024, "total_bytes": 4096}
+    node.on("POST /objects/quotes/x:warm", answer(an_object("x", cached_bytes=0), 202))
+    node.on(
+        "GET /objects/quotes/x",
+        answer(an_object("x", cached_bytes=1024, warming=warming)),
+        answer(an_object("x")),
+    )
+    result = await ask("warm", "quotes/x", "--wait")
+    assert (result.code, result.out) == (0, b"quotes/x: in the cache\n")
+
+
+async def test_a_cache_that_is_too_small_ends_the_wait(
+    ask: Ask, node: ScriptedNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "_UNTIL_ASKED", 0.0)
+    node.on("POST /objects/quotes/x:warm", answer(an_object("x"), 202))
+    node.on("GET /objects/quotes/x", answer(an_object("x", cached_bytes=1024)))
+    result = await ask("warm", "quotes/x", "--wait")
+    assert result.code == 1
+    assert "1.00 KiB of 4.00 KiB in the cache, 25%, and no more comes" in result.err
+
+
+async def test_what_happens_without_waiting_is_said(ask: Ask, node: ScriptedNode) -> None:
+    node.on("POST /objects/quotes/x:rehash", answer(an_object("x"), 202))
+    node.on("POST /prefixes/quotes/isos/:refresh", answer({"bucket": "quotes"}, 202))
+    result = await ask("refresh", "quotes/x", "--rehash")
+    assert result.out == b"quotes/x: its metainfo is being made anew\n"
+    result = await ask("refresh", "quotes/isos/", "--prefix")
+    assert result.out == b"quotes/isos/: S3 is being asked\n"
