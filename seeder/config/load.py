@@ -31,7 +31,6 @@ from seeder.config.mistakes import (
 from seeder.config.salvage import salvaged
 from seeder.config.sections import (
     DEFAULT_ORIGIN,
-    AdminSettings,
     Config,
 )
 from seeder.config.texts import parse_host_port
@@ -78,27 +77,6 @@ def load(
         kind = Unavailable if len(problems) == absent else ConfigError
         raise kind(_by_variable(problems, given))
     return config
-
-
-def load_admin(
-    path: Path | None,
-    instance: str | None = None,
-    environment: Mapping[str, str] = os.environ,
-) -> AdminSettings:
-    """Read [admin] alone, as `load` does, whatever is wrong elsewhere; ConfigError.
-
-    A daemon that runs goes on by what it read once, while its file is being edited.
-    """
-    given = _given(path, environment)
-    try:
-        written = of_instance({"admin": given.values.get("admin", {})}, instance)
-        source = SourceFile(_home(path), frozenset())
-        return AdminSettings.model_validate(written["admin"], context=source)
-    except ValidationError as error:
-        problems = [problem_of(each) for each in error.errors(include_url=False)]
-        raise ConfigError(_by_variable([f"admin.{each}" for each in problems], given)) from error
-    except ValueError as error:
-        raise ConfigError(_by_variable([str(error)], given)) from error
 
 
 def _given(path: Path | None, environment: Mapping[str, str]) -> Overlaid:

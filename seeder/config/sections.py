@@ -409,6 +409,12 @@ class AdminSettings(Settings):
     token_file: AnyPath | None = None
     token_credential: _Credential | None = None
 
+    def control_socket(self, state_directory: Path) -> Path | None:
+        """Return the path of the socket, by where the node's state is; None if it has none."""
+        if self.socket is None:
+            return state_directory / CONTROL_SOCKET
+        return None if self.socket == "off" else self.socket
+
     @field_validator("token_credential")
     @classmethod
     def _one_token(cls, credential: str | None, info: ValidationInfo) -> str | None:
@@ -528,7 +534,4 @@ class Config(Settings):
     @property
     def control_socket(self) -> Path | None:
         """Where the node is told what to do; None if it is to have no socket for that."""
-        socket = self.admin.socket
-        if socket is None:
-            return self.state_directory / CONTROL_SOCKET
-        return None if socket == "off" else socket
+        return self.admin.control_socket(self.state_directory)

@@ -1,0 +1,48 @@
+"""Where a node is asked how it is, as a configuration has it, whatever else is wrong there.
+
+A daemon goes on by what it read once, while its file is being edited.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from seeder.config.directories import STATE, default_directory
+from seeder.config.fields import Directory, Settings, SourceFile
+from seeder.config.instances import of_instance
+from seeder.config.load import read_values
+from seeder.config.sections import AdminSettings
+
+_ADMIN = ("listen", "socket")
+
+
+class AskedAt(Settings):
+    """What of a configuration says where its node is asked; of [admin] no more than that."""
+
+    state_directory: Directory
+    admin: AdminSettings = AdminSettings()
+
+    @property
+    def control_socket(self) -> Path | None:
+        """The socket that is for the daemon's own account; None if there is none."""
+        return self.admin.control_socket(self.state_directory)
+
+
+def asked_at(
+    path: Path | None,
+    instance: str | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> AskedAt:
+    """Return where the node of a file and the environment is asked; by default, where these say
+    nothing that can be used."""
+    values, home = read_values(path, environment)
+    admin = values.get("admin")
+    known = {key: admin[key] for key in _ADMIN if key in admin} if isinstance(admin, dict) else {}
+    state: dict[str, object] = {"state_directory": default_directory(STATE, instance)}
+    source = SourceFile(home, frozenset())
+    try:
+        raw = of_instance({**state, **values, "admin": known}, instance)
+        said = {key: raw[key] for key in AskedAt.model_fields}
+        return AskedAt.model_validate(said, context=source)
+    except ValueError:  # pydantic's errors, too
+        return AskedAt.model_validate(state, context=source)
