@@ -1,26 +1,77 @@
-"""A running node and clients of its control API."""
+"""A running node and clients of its control API, which hold every answer to its schema."""
 
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import jsonschema_rs
 
 from seeder.config.sections import Config
 from seeder.daemon.node import Node
 
 TOKEN = "a-token-of-24-characters"
+ROOT = "/api/v1"
 
 
-def at_socket(config: Config) -> httpx.AsyncClient:
-    """Return a client of the node's UNIX socket."""
+@asynccontextmanager
+async def at_socket(config: Config) -> AsyncIterator[httpx.AsyncClient]:
+    """Yield a client of the node's UNIX socket."""
     transport = httpx.AsyncHTTPTransport(uds=str(config.control_socket))
-    return httpx.AsyncClient(transport=transport, base_url="http://localhost/api/v1", timeout=20)
+    base = f"http://localhost{ROOT}"
+    async with httpx.AsyncClient(transport=transport, base_url=base, timeout=20) as client:
+        await hold(client)
+        yield client
 
 
-def at_listener(node: Node, token: str | None = None) -> httpx.AsyncClient:
-    """Return a client of the admin listener."""
-    headers = {} if token is None else bearer(token)
-    base = f"http://{node.admin_address}/api/v1"
-    return httpx.AsyncClient(base_url=base, headers=headers, trust_env=False)
+@asynccontextmanager
+async def at_listener(node: Node, token: str) -> AsyncIterator[httpx.AsyncClient]:
+    """Yield a client of the admin listener with this token."""
+    base, headers = f"http://{node.admin_address}{ROOT}", bearer(token)
+    async with httpx.AsyncClient(base_url=base, headers=headers, trust_env=False) as client:
+        await hold(client)
+        yield client
+
+
+async def hold(client: httpx.AsyncClient) -> None:
+    """Have a client hold each answer to the document from now on."""
+    held = Contract((await client.get("/openapi.json")).json())
+
+    async def check(answer: httpx.Response) -> None:
+        await answer.aread()
+        held.check(answer)
+
+    client.event_hooks = {"response": [check]}
+
+
+class Contract:
+    """The OpenAPI document, as far as it says what an answer has."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._document = document
+        self._paths = {
+            re.compile(re.sub(r"\\\{\w+\\\}", "[^:]+", re.escape(path))): methods
+            for path, methods in document["paths"].items()
+        }
+
+    def check(self, answer: httpx.Response) -> None:
+        """Fail unless the document has an answer of that status, kind and content."""
+        request = answer.request
+        path = request.url.raw_path.decode().partition("?")[0]
+        path = ROOT if path == f"{ROOT}/" else path
+        methods = next((each for known, each in self._paths.items() if known.fullmatch(path)), None)
+        if methods is None or request.method.lower() not in methods:
+            assert answer.status_code in (401, 403, 404, 405, 421), answer
+            return
+        told = methods[request.method.lower()]["responses"][str(answer.status_code)]
+        if "content" not in told:
+            assert answer.content == b""
+            return
+        schema = told["content"][answer.headers["content-type"]]["schema"]
+        whole = {**schema, "components": self._document["components"]}
+        jsonschema_rs.validate(whole, json.loads(answer.content))
 
 
 def bearer(token: str) -> dict[str, str]:
