@@ -62,11 +62,12 @@ class Contract:
         path = request.url.raw_path.decode().partition("?")[0]
         path = ROOT if path == f"{ROOT}/" else path
         methods = next((each for known, each in self._paths.items() if known.fullmatch(path)), None)
-        if methods is None or request.method.lower() not in methods:
+        method = "get" if request.method == "HEAD" else request.method.lower()
+        if methods is None or method not in methods:
             assert answer.status_code in (401, 403, 404, 405, 421), answer
             return
-        told = methods[request.method.lower()]["responses"][str(answer.status_code)]
-        if "content" not in told:
+        told = methods[method]["responses"][str(answer.status_code)]
+        if "content" not in told or request.method == "HEAD":
             assert answer.content == b""
             return
         schema = told["content"][answer.headers["content-type"]]["schema"]
