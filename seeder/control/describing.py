@@ -1,8 +1,11 @@
 """How a published object stands, as the control API tells it."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import trio
 
 from seeder.admin.accounts import Accounts
 from seeder.admin.stalls import StalledObjects
@@ -61,6 +64,8 @@ class ObjectState(OpenObject):
     """When its entry was added (Unix s)."""
     publish_at: float | None
     """Until when nobody hears of it (Unix s)."""
+    looked_at: float | None
+    """When S3 had been asked about it last, whatever came of that (Unix s); null before."""
     private: bool
     cached_bytes: int
     """Of its pieces in the cache; the last one counts as a whole one."""
@@ -113,6 +118,7 @@ class Describer:
             shadowed=self.additions.is_shadowed(name),
             added_at=None if added is None else added.at / 1e6,
             publish_at=None if settings is None else settings.publish_at,
+            looked_at=self._looked_at(ref),
             private=settings is not None and settings.private,
             warming=self._warming(publication),
             settings=spelled(settings) if whole and settings is not None else None,
@@ -148,6 +154,12 @@ class Describer:
             "cached_bytes": min(held, torrent.pinned.size),
         }
 
+    def _looked_at(self, ref: ObjectRef) -> float | None:
+        rounds = self.publisher.rounds_of(ref)
+        if rounds is None or rounds.looked_at is None:
+            return None
+        return time.time() - (trio.current_time() - rounds.looked_at)
+
     def _warming(self, publication: Publication) -> WarmingState | None:
         found = self.warming_of(publication.ref)
         if found is None:
@@ -182,6 +194,7 @@ class Describer:
             shadowed=False,
             added_at=added.at / 1e6,
             publish_at=None,
+            looked_at=None,
             private=False,
             cached_bytes=0,
             warming=None,

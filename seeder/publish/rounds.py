@@ -108,7 +108,10 @@ class Rounds(ABC):
     """
 
     # There may be ten thousand of them.
-    __slots__ = ("_ended", "_scope", "_timetable", "_woken", "due_at", "last_error", "told")
+    __slots__ = (
+        *("_ended", "_scope", "_timetable", "_woken"),
+        *("due_at", "last_error", "looked_at", "told"),
+    )
 
     def __init__(self, timetable: Timetable) -> None:
         self.told: str | None = None
@@ -117,6 +120,8 @@ class Rounds(ABC):
         """What went wrong last, and when (trio's clock)."""
         self.due_at: float | None = None
         """When the next round begins (trio's clock), unless it is woken; None if none is due."""
+        self.looked_at: float | None = None
+        """When the last round was over, however it ended (trio's clock); None before that."""
         self._timetable = timetable
         self._woken = trio.Event()
         self._scope: trio.CancelScope | None = None
@@ -228,5 +233,6 @@ class Rounds(ABC):
                 else:
                     retry = FIRST_RETRY
                     self._note_success()
+                self.looked_at = trio.current_time()
                 delay *= self._timetable.rng.uniform(0.9, 1.1)
             self._scope = None

@@ -5,7 +5,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+import trio
+from click.testing import CliRunner
 
+from seeder.cli import main
 from seeder.config.sections import Config
 from seeder.daemon.node import Node
 from seeder.daemon.reloading import Reloader
@@ -15,6 +18,7 @@ from seeder.units import rounded_size
 from tests.commands.control.support import seeder
 from tests.commands.support import Result
 from tests.daemon.support import BODY, served, serving, until
+from tests.s3.objects_server import ObjectsServer
 
 SIZE = rounded_size(len(BODY))
 Ask = Callable[..., Awaitable[Result]]
@@ -98,3 +102,94 @@ async def test_the_verbs_of_a_stopped_node_are_one_line(config: Config, file: Pa
         result = await seeder(verb, "-c", file)
         assert (result.code, result.out) == (1, b"")
         assert result.line.startswith("no seeder runs here: there is no ")
+
+
+async def test_an_object_comes_is_followed_and_goes(
+    ask: Ask, store: ObjectsServer, node: Node
+) -> None:
+    store.objects["Hardy \x1b[31m: kiss me?"] = b"x" * 3000
+    name = "quotes/Hardy \x1b[31m: kiss me?"
+    shown = "quotes/Hardy \\x1b[31m: kiss me?"
+    result = await ask("add", name, "--set", "refresh=1h", "--wait")
+    assert result.code == 0, result.err
+    lines = result.out.decode().splitlines()
+    assert lines[0] == f"{shown}: serving"
+    assert lines[2].startswith("magnet:?xt=urn:btih:")
+    assert (await ask("ls", "quotes/H")).out.decode().splitlines()[1:] == [
+        f"serving     2.93 KiB    100%      0      0        0 B  {shown}  (added)"
+    ]
+    lines = (await ask("show", name)).out.decode().splitlines()
+    assert lines[0].split(maxsplit=1) == ["object", f"{shown}  (added)"]
+    assert lines[-1].split(maxsplit=1) == ["settings", 'refresh = "3600s"']
+    for words in (("refresh", name), ("refresh", "--rehash", name), ("warm", name)):
+        result = await ask(*words, "--wait")
+        assert result.code == 0, result.err
+    assert (await ask("rm", name)).out.decode() == f"{shown}: removed\n"
+    assert (await ask("show", name)).code == 1
+    assert len(node.catalog.publications) == 1
+
+
+async def test_what_can_not_be_published_ends_the_wait_at_once(ask: Ask) -> None:
+    result = await ask("add", "quotes/missing", "--wait")
+    assert (result.code, result.out) == (1, b"")
+    assert result.err.splitlines()[-1].startswith("quotes/missing: S3 answers 404")
+    assert "failed" in (await ask("ls", "--state", "failed")).out.decode()
+
+
+async def test_what_stands_in_the_file_is_changed_there(ask: Ask) -> None:
+    for words in (("add", "quotes/Nelson"), ("rm", "quotes/Nelson")):
+        result = await ask(*words)
+        assert (result.code, result.out) == (1, b"")
+        assert result.line.startswith("quotes/Nelson: is in the configuration; change it there")
+
+
+async def test_a_prefix_comes_is_listed_and_goes(ask: Ask, store: ObjectsServer) -> None:
+    store.objects |= {f"isos/{name}": b"x" * 3000 for name in "ab"}
+    result = await ask("add", "quotes/isos/", "--prefix", "--wait")
+    assert (result.code, result.err.splitlines()[-1]) == (0, "quotes/isos/: listed, 2 objects")
+    assert (await ask("ls", "--prefixes")).out.decode().splitlines() == [
+        "  OBJECTS  PREFIX",
+        "        2  quotes/isos/  (added)",
+    ]
+    result = await ask("warm", "quotes/isos/", "--prefix", "--wait")
+    assert (result.code, result.out) == (0, b"quotes/isos/: in the cache\n")
+    result = await ask("refresh", "quotes/isos/a", "--wait")
+    assert result.code == 0, result.err
+    assert "below isos/" in (await ask("show", "quotes/isos/a")).out.decode()
+    assert (await ask("rm", "quotes/isos/", "--prefix")).code == 0
+    assert "isos" not in (await ask("ls")).out.decode()
+
+
+async def test_who_is_banned_is_listed_until_the_ban_ends(ask: Ask) -> None:
+    assert (await ask("bans")).out == b"nobody is banned\n"
+    result = await ask("ban", "203.0.113.0/24", "--for", "1h", "--note", "too\x1b many")
+    assert result.out.startswith(b"203.0.113.0/24: banned until ")
+    await ask("ban", "2001:db8::/48")
+    lines = (await ask("bans")).out.decode().splitlines()
+    assert lines[0].startswith("2001:db8::/48   since ") or lines[0].startswith("203.0.113.0/24")
+    assert any(line.endswith("  too\\x1b many") for line in lines)
+    assert lines[-1] == "2 bans"
+    assert (await ask("unban", "203.0.113.0/24")).code == 0
+    result = await ask("unban", "203.0.113.0/24")
+    assert (result.code, result.line) == (
+        1,
+        "203.0.113.0/24: isn't banned; seeder bans lists who is",
+    )
+    assert (await ask("ban", "nonsense")).line.startswith("network: want a network")
+    assert (await ask("ban", "203.0.113.0/24", "--for", "soon")).code == 2
+
+
+async def test_names_are_completed_of_what_the_node_has(ask: Ask, file: Path) -> None:
+    def complete(words: str, number: int) -> list[str]:
+        variables = {"_SEEDER_COMPLETE": "bash_complete", "COMP_WORDS": words}
+        variables["COMP_CWORD"] = str(number)
+        done = CliRunner().invoke(main, [], prog_name="seeder", env=variables)
+        return [*filter(None, done.stdout.splitlines())]
+
+    async def completed(words: str) -> list[str]:
+        return await trio.to_thread.run_sync(complete, words, len(words.split()) - 1)
+
+    assert await completed(f"seeder show -c {file} quo") == ["plain,quotes/Nelson"]
+    assert await completed(f"seeder rm -c {file} quotes/N") == ["plain,quotes/Nelson"]
+    assert await completed(f"seeder rm -c {file} quotes/X") == []
+    assert await completed("seeder rm --socket /nonexistent quo") == []

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from heapq import merge
 from itertools import groupby
-from urllib.parse import urlencode
 
 from seeder.commands.control.client import ControlClient
 from seeder.commands.control.nodes import NodesWanted
 from seeder.commands.control.object_table import ObjectTable, Row, name_of
 from seeder.commands.control.objects import Verb
 from seeder.commands.control.output import show_answers
+from seeder.commands.control.pages import LARGEST_PAGE, page_path, pages_from
 from seeder.commands.ending import fail_if_any
 from seeder.commands.terminal import terminal_width
 from seeder.commands.texts import folded, printable
@@ -20,7 +20,6 @@ from seeder.units import UNKNOWN
 
 SHOWN = 100
 """Objects of the table, unless all are wanted."""
-_A_PAGE = 1000
 _LEADING = ("serving", "duplicate")
 """States that say less of an object than another node's."""
 
@@ -29,12 +28,13 @@ def list_objects(verb: Verb, prefix: str, state: str | None, *, everything: bool
     """Print the objects below BUCKET/PREFIX that have a state; ControlFailed."""
     query = {name: value for name, value in (("prefix", prefix), ("state", state)) if value}
     if verb.as_json and not everything:
-        told, faults = verb.nodes.each(lambda client: client.ask(_path(query, SHOWN)))
+        told, faults = verb.nodes.each(lambda client: client.ask(page_path(query, SHOWN)))
         show_answers(told, verb.show)
         fail_if_any(faults)
         return
     with ExitStack() as stack:
-        rows, faults = _rows(verb.nodes, query, SHOWN + 1 if not everything else _A_PAGE, stack)
+        limit = LARGEST_PAGE if everything else SHOWN + 1
+        rows, faults = _rows(verb.nodes, query, limit, stack)
         if rows is None:
             fail_if_any(faults)
             return
@@ -107,27 +107,15 @@ def _rows(
     for node in nodes.nodes():
         client = stack.enter_context(ControlClient(node))
         try:
-            page = client.ask(_path(query, limit))
+            page = client.ask(page_path(query, limit))
         except ControlFailed as error:
             faults.append(error)
             continue
-        streams.append(_pages(client, query, limit, page))
+        streams.append(pages_from(client, query, limit, page))
     if len(streams) < 2:
         return next(iter(streams), None), faults
     same = groupby(merge(*streams, key=_identity), key=_identity)
     return (_joined([*rows]) for _, rows in same), faults
-
-
-def _pages(client: ControlClient, query: dict[str, str], limit: int, page: Row) -> Iterator[Row]:
-    while True:
-        yield from page["objects"]
-        if page["next"] is None:
-            return
-        page = client.ask(_path(query | {"after": page["next"]}, limit))
-
-
-def _path(query: dict[str, str], limit: int) -> str:
-    return f"/objects?{urlencode(query | {'limit': str(limit)})}"
 
 
 def _identity(row: Row) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """What `seeder add`, `rm`, `show`, `refresh` and `warm` do."""
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -19,7 +18,8 @@ Action: TypeAlias = Literal["refresh", "rehash", "warm"]
 _NOT_FOUND = 404
 _PLACE = "objects[0]."
 _WAITED: Mapping[Goal, str] = {
-    "torrent": "S3 has answered, and its torrent is there",
+    "torrent": "its torrent is there",
+    "answer": "S3 has answered, and its torrent is there",
     "cache": "in the cache",
     "listing": "listed",
 }
@@ -41,7 +41,6 @@ class Verb:
 
 def add(verb: Verb, target: Target, settings: Mapping[str, object], *, wait: bool) -> None:
     """Publish an object or prefix from now on; ControlFailed."""
-    asked_at = time.time()
     path = "/prefixes" if target.is_prefix else "/objects"
     with verb.nodes.one() as client:
         try:
@@ -52,7 +51,7 @@ def add(verb: Verb, target: Target, settings: Mapping[str, object], *, wait: boo
             raise ControlRefused(problems[0], error.status, problems) from error
         if wait:
             goal: Goal = "listing" if target.is_prefix else "torrent"
-            found = follow(client, target, goal, asked_at)
+            found = follow(client, target, goal, found)
     if verb.as_json:
         show_json(found, verb.show)
         return
@@ -86,10 +85,9 @@ def act(verb: Verb, target: Target, action: Action, *, wait: bool) -> None:
     """Have every node do something with an object or what is below a prefix; ControlFailed."""
 
     def ask(client: ControlClient) -> Json:
-        asked_at = time.time()
         found = _ask(client, target, target.path(action), method="POST")
         if wait:
-            found = follow(client, target, _goal(target, action), asked_at)
+            found = follow(client, target, _goal(target, action), found)
         return found
 
     told, faults = verb.nodes.each(ask)
@@ -106,7 +104,7 @@ def act(verb: Verb, target: Target, action: Action, *, wait: bool) -> None:
 def _goal(target: Target, action: Action) -> Goal:
     if action == "warm":
         return "cache"
-    return "listing" if target.is_prefix else "torrent"
+    return "listing" if target.is_prefix else "answer"
 
 
 def _ask(client: ControlClient, target: Target, path: str, *, method: str = "GET") -> Json:

@@ -10,9 +10,10 @@ from seeder.commands.control.output import show_answers
 from seeder.commands.control.status_text import status_lines
 from seeder.commands.ending import fail_if_any
 from seeder.commands.texts import printable
-from seeder.errors import ControlSilent
+from seeder.errors import ControlRefused, ControlSilent
 from seeder.units import counted, show_moment
 
+_NOT_FOUND = 404
 _AWHILE = 2.0
 """Seconds that a reload may take without --wait."""
 
@@ -76,7 +77,17 @@ def ban(verb: Verb, network: str, seconds: str | None, note: str | None) -> None
 def unban(verb: Verb, network: str) -> None:
     """End a ban; ControlFailed."""
     path = f"/bans/{quote(network, safe='')}"
-    told, faults = verb.nodes.each(lambda client: client.ask(path, method="DELETE"))
+
+    def end(client: ControlClient) -> None:
+        try:
+            client.ask(path, method="DELETE")
+        except ControlRefused as error:
+            if error.status != _NOT_FOUND:
+                raise
+            text = f"{printable(network)}: isn't banned; seeder bans lists who is"
+            raise ControlRefused(text, error.status) from error
+
+    told, faults = verb.nodes.each(end)
     if told and not verb.as_json:
         verb.show(printable(f"{network}: no longer banned"))
     fail_if_any(faults)

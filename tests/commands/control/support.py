@@ -1,6 +1,10 @@
 """A node whose answers the test writes, at a UNIX socket, and the verbs that ask it."""
 
+import fcntl
 import json
+import os
+import struct
+import termios
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,7 +20,8 @@ from seeder.cli import main
 from seeder.http.messages import Request, Response
 from seeder.http.server import serve
 from seeder.net.local import listening_at
-from tests.commands.support import Result
+from tests.commands.support import PROGRAM, Result
+from tests.support.processes import python_environment
 
 JSON = (b"Content-Type", b"application/json")
 PROBLEM = (b"Content-Type", b"application/problem+json")
@@ -54,6 +59,7 @@ def an_object(name: str, **more: Any) -> dict[str, Any]:
         "prefix": None,
         "added_at": None,
         "publish_at": None,
+        "looked_at": 1_795_992_160.0,
         "private": False,
         "cached_bytes": 4096,
         "warming": None,
@@ -130,6 +136,63 @@ async def seeder(*words: str | Path) -> Result:
     """Run a command in this process."""
     run: Callable[[], Result] = partial(_run, [str(each) for each in words])
     return await trio.to_thread.run_sync(run)
+
+
+@dataclass
+class OnTerminal:
+    """A command on a terminal of its own, and all that it wrote there."""
+
+    process: trio.Process
+    terminal: int
+    text: str = ""
+
+    async def until(self, wanted: str) -> None:
+        """Read until a text has come."""
+        while wanted not in self.text and await self._read():
+            pass
+
+    async def end(self) -> int:
+        """Read until it ends; return its exit code."""
+        while await self._read():
+            pass
+        return await self.process.wait()
+
+    async def _read(self) -> bool:
+        await trio.lowlevel.wait_readable(self.terminal)
+        try:
+            data = os.read(self.terminal, 65536)
+        except OSError:  # EIO: nobody has it open any more
+            return False
+        self.text += data.decode()
+        return True
+
+
+@asynccontextmanager
+async def on_terminal(*words: str | Path, columns: int = 80) -> AsyncIterator[OnTerminal]:
+    """Run a command on a terminal that is so wide; it is killed at the end of the block."""
+    master, slave = os.openpty()
+    try:
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        async with trio.open_nursery() as nursery:
+            run = partial(
+                trio.run_process,
+                [*PROGRAM, *words],
+                stdin=slave,
+                stdout=slave,
+                stderr=slave,
+                check=False,
+                env=python_environment(HOME="/nonexistent"),
+            )
+            process = await nursery.start(run)
+            os.close(slave)
+            slave = -1
+            with trio.fail_after(60):
+                yield OnTerminal(process, master)
+            nursery.cancel_scope.cancel()
+    finally:
+        os.close(master)
+        if slave >= 0:
+            os.close(slave)
 
 
 def _run(words: Sequence[str]) -> Result:

@@ -1,6 +1,8 @@
 """The verbs for objects and prefixes: what they ask for, and what they tell."""
 
 import json
+import re
+import signal
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -10,6 +12,7 @@ from tests.commands.control.support import (
     ScriptedNode,
     an_object,
     answer,
+    on_terminal,
     problem,
 )
 from tests.commands.support import Result
@@ -200,6 +203,89 @@ async def test_a_cache_that_is_too_small_ends_the_wait(
     result = await ask("warm", "quotes/x", "--wait")
     assert result.code == 1
     assert "1.00 KiB of 4.00 KiB in the cache, 25%, and no more comes" in result.err
+
+
+async def test_a_cache_that_waits_for_something_says_for_what(ask: Ask, node: ScriptedNode) -> None:
+    warming = {"done_bytes": 0, "total_bytes": 4096, "reason": "the budget is spent"}
+    node.on("POST /objects/quotes/x:warm", answer(an_object("x"), 202))
+    node.on(
+        "GET /objects/quotes/x",
+        answer(an_object("x", cached_bytes=0, warming=warming)),
+        answer(an_object("x")),
+    )
+    result = await ask("warm", "quotes/x", "--wait")
+    assert result.code == 0
+    assert "in the cache, 0%: the budget is spent; the node tries again" in result.err
+
+
+async def test_warm_waits_for_all_below_a_prefix(ask: Ask, node: ScriptedNode) -> None:
+    isos = {"bucket": "quotes", "prefix": "isos/", "reason": None}
+    node.on("POST /prefixes/quotes/isos/:warm", answer(isos, 202))
+    node.on("GET /prefixes/quotes/isos/", answer(isos))
+    warming = {"done_bytes": 0, "total_bytes": 4096, "reason": None}
+    half = [an_object("isos/a"), an_object("isos/b", cached_bytes=0, warming=warming)]
+    whole = [an_object("isos/a"), an_object("isos/b")]
+    pages = [answer({"objects": each, "next": None}) for each in (half, whole)]
+    node.on("GET /objects", *pages)
+    result = await ask("warm", "quotes/isos/", "--prefix", "--wait")
+    assert (result.code, result.out) == (0, b"quotes/isos/: in the cache\n")
+    assert result.err.splitlines() == [
+        "quotes/isos/: 4.00 KiB of 8.00 KiB in the cache, 50%",
+        "quotes/isos/: 8.00 KiB of 8.00 KiB in the cache, 100%",
+    ]
+
+
+async def test_refresh_waits_until_s3_was_asked_once_more(ask: Ask, node: ScriptedNode) -> None:
+    node.on("POST /objects/quotes/x:refresh", answer(an_object("x", looked_at=1.0), 202))
+    node.on(
+        "GET /objects/quotes/x",
+        answer(an_object("x", looked_at=1.0)),
+        answer(an_object("x", looked_at=2.0)),
+    )
+    result = await ask("refresh", "quotes/x", "--wait")
+    assert result.out == b"quotes/x: S3 has answered, and its torrent is there\n"
+    assert result.err.splitlines() == ["quotes/x: S3 is being asked", "quotes/x: serving"]
+
+
+async def test_a_prefix_is_waited_for_until_it_is_listed_once_more(
+    ask: Ask, node: ScriptedNode
+) -> None:
+    isos = {"bucket": "quotes", "prefix": "isos/", "objects": 1, "reason": None, "listed_at": 1.0}
+    node.on("POST /prefixes/quotes/isos/:refresh", answer(isos, 202))
+    node.on("GET /prefixes/quotes/isos/", answer(isos), answer(isos | {"listed_at": 2.0}))
+    result = await ask("refresh", "quotes/isos/", "--prefix", "--wait")
+    assert (result.code, result.out) == (0, b"quotes/isos/: listed\n")
+    assert result.err.splitlines()[-1] == "quotes/isos/: listed, 1 object"
+
+
+async def test_after_an_interrupt_the_work_goes_on_and_the_terminal_is_in_order(
+    node: ScriptedNode,
+) -> None:
+    node.on("POST /objects", answer(an_object("x", state="waiting"), 201))
+    node.on("GET /objects/quotes/x", answer(an_object("x", state="building", progress=0.5)))
+    words = ("add", "quotes/x", "--wait", "--socket", node.socket)
+    async with on_terminal(*words) as command:
+        await command.until("building 50%")
+        command.process.send_signal(signal.SIGINT)
+        assert await command.end() == 130
+    # One line, written over again and again, and what is said at the end.
+    assert command.text.count("\n") == 2
+    last = command.text.splitlines()[-1]
+    assert last == "it goes on at the node: seeder show quotes/x tells how far"
+    assert [each for each in node.targets if not each.startswith("GET")] == ["POST /objects"]
+
+
+async def test_a_line_of_progress_fits_a_narrow_terminal(node: ScriptedNode) -> None:
+    key = "x" * 100
+    node.on("POST /objects", answer(an_object(key, state="waiting"), 201))
+    waiting = answer(an_object(key, state="waiting"))
+    node.on(f"GET /objects/quotes/{key}", waiting, answer(an_object(key)))
+    words = ("add", f"quotes/{key}", "--wait", "--socket", node.socket)
+    async with on_terminal(*words, columns=40) as command:
+        assert await command.end() == 0
+    shown = re.findall(r"\r([^\r\n\x1b]+)\x1b\[K", command.text)
+    assert shown
+    assert max(map(len, shown)) < 40
 
 
 async def test_what_happens_without_waiting_is_said(ask: Ask, node: ScriptedNode) -> None:
