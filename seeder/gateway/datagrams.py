@@ -83,39 +83,40 @@ class TrackerDatagrams:
                 while taken < AT_ONCE and (batch := datagrams.receive()) is not None:
                     # A batch that has only what gets no answer counts, too.
                     taken += max(len(batch), 1)
+                    now, ids_now = self._clock(), self._ids_clock()
                     for datagram in batch:
-                        answer = self._answer_of(datagram)
+                        answer = self._answer_of(datagram, now, ids_now)
                         if answer is not None:
                             datagrams.reply(datagram.place, answer)
                     sent += datagrams.send()
             finally:
                 self._meter.protocol(sent)
 
-    def _answer_of(self, datagram: Datagram) -> bytes | None:
+    def _answer_of(self, datagram: Datagram, now: float, ids_now: float) -> bytes | None:
         try:
-            return self.answer(datagram)
+            return self.answer(datagram, now, ids_now)
         except Exception:
             # A fault of ours in one answer: the others must not pay for it.
             _LOG.exception("a datagram of %s: internal error", ip_address(datagram.source))
             return None
 
-    def answer(self, datagram: Datagram) -> bytes | None:
-        """Return the reply to a datagram; None where it gets none."""
+    def answer(self, datagram: Datagram, now: float, ids_now: float) -> bytes | None:
+        """Return the reply to a datagram that came at a time of both clocks; None: it gets none."""
         request = parse_datagram(datagram.data)
         if request is None:
             return None
-        client, now = datagram.source, self._clock()
+        client = datagram.source
         if isinstance(request, ConnectRequest):
             if not self._connects.admit(client, now):
                 return None
-            return encode_connected(request.transaction, self.ids.issue(client, self._ids_clock()))
-        if not self.ids.is_good(request.connection, client, self._ids_clock()):
+            return encode_connected(request.transaction, self.ids.issue(client, ids_now))
+        if not self.ids.is_good(request.connection, client, ids_now):
             return encode_refused(request.transaction, _STALE, most=len(datagram.data))
         if isinstance(request, DatagramAnnounce):
             answer, outcome = self._announce(request, datagram, now)
             self._tallies.announces[request.announce.event.word, outcome] += 1
         else:
-            answer, outcome = self._scrape(request, client)
+            answer, outcome = self._scrape(request, client, now)
             self._tallies.scrapes[outcome] += 1
         return answer
 
@@ -140,11 +141,13 @@ class TrackerDatagrams:
             return encode_refused(request.transaction, refusal.reason), "unknown-torrent"
         return encode_announced(request.transaction, found), "answered"
 
-    def _scrape(self, request: DatagramScrape, client: bytes) -> tuple[bytes, AnnounceOutcome]:
+    def _scrape(
+        self, request: DatagramScrape, client: bytes, now: float
+    ) -> tuple[bytes, AnnounceOutcome]:
         """Answer a scrape; it counts as more requests the more hashes it has."""
         if not self._door.is_open and self._door.turns_away(client):
             return encode_refused(request.transaction, DENIED), "denied"
-        if not self._clients.admit(client, 1 + len(request.info_hashes) // HASHES_A_REQUEST):
+        if not self._clients.admit(client, 1 + len(request.info_hashes) // HASHES_A_REQUEST, now):
             return encode_refused(request.transaction, _TOO_OFTEN), "too-often"
         counts = self._swarms.scrape(request.info_hashes)
         # One swarm may be asked for twice, and the reply has no hashes to tell which is which.

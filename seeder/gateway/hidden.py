@@ -45,8 +45,10 @@ class HiddenClients:
         if not self._looks_for_crowd:
             return
         if client != self._address:
-            self._seen.clear()
-            self._address = client if scope_of(client) else b""
+            address = client if scope_of(client) else b""
+            if address != self._address:
+                self._seen.clear()
+                self._address = address
         if self._address:
             self._seen.add((announce.port, announce.peer_id[:_PROGRAM]))
             if len(self._seen) >= MANY:

@@ -30,6 +30,7 @@ from seeder.http.messages import (
     carries_body,
     effective_headers,
     encode_head,
+    plain_head,
     shown_target,
     split_target,
 )
@@ -192,10 +193,39 @@ class Connection:
 
     def close(self) -> None:
         """Let go of the socket."""
-        if iscoroutine(self._pending):
+        if self._pending is not None and iscoroutine(self._pending):
             self._pending.close()
         self._drop_source()
         self._sock.close()
+
+    def begin(self) -> Want:
+        """Take the first step; return what there is to wait for then.
+
+        It does what `step` does, in short where a client wants one reply and no more, and its
+        request is there: most announces are such.
+        """
+        try:
+            data = self._sock.recv(self._limits.head)
+        except BlockingIOError:
+            return Want.READABLE
+        except OSError:
+            return Want.NOTHING
+        if not data:
+            return Want.NOTHING
+        head = plain_head(data)
+        if head is None or head.keep_alive:
+            self._reader.feed(data)
+            return self.step()
+        self._head = head
+        self._answer(self._request(head))
+        if self._pending is not None:
+            return Want.ANSWER
+        try:
+            if self._source is None and not self._lingers and self._send():
+                return Want.NOTHING
+        except OSError:
+            return Want.NOTHING
+        return self.step()
 
     def step(self) -> Want:
         """Receive, answer and send until there is something to wait for; return what that is."""

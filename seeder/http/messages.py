@@ -197,7 +197,7 @@ class RequestReader:
         other follows.
         """
         if self._parser is None:
-            head = _plain_head(self._raw)
+            head = plain_head(self._raw)
             if head is not None:
                 self._raw = b""
                 return head
@@ -289,7 +289,7 @@ def shown_target(target: bytes) -> bytes:
     return _KEYED.sub(rb"\1...", path.partition(b"#")[0])
 
 
-def _plain_head(raw: bytes) -> Head | None:
+def plain_head(raw: bytes) -> Head | None:
     """Return the request that is all of `raw`, if it is a GET that needs no more thought."""
     line = _PLAIN_GET.match(raw)
     if line is None or not raw.endswith(b"\r\n\r\n") or len(raw) - line.end() > LONGEST_KNOWN:

@@ -174,7 +174,11 @@ class _Server:
             bodies=self._bodies,
             worded=self._worded,
         )
-        want = self._step(connection)
+        try:
+            want = connection.begin()
+        except Exception:
+            _LOG.exception("a connection failed")
+            want = Want.NOTHING
         if want is Want.NOTHING:
             connection.close()
             return

@@ -101,7 +101,7 @@ class Crowd:
         place = self._places[other] = self._places[number]
         self.numbers[place] = other
 
-    def sample(self, count: int, *, without: int) -> bytes:
+    def sample(self, count: int, *, without: int) -> bytearray:
         """Return up to `count` random endpoints end to end, none twice.
 
         That of the peer `without` is never among them; -1 is nobody.
@@ -114,16 +114,15 @@ class Crowd:
             present = place < total and numbers[place] == without
         count = min(count, total - present)
         if count <= 0:
-            return b""
+            return bytearray()
         start = int(self._rng.random() * total) * stride
         length = (count + present) * stride
         run = endpoints[start : start + length]
         if len(run) < length:
             run += endpoints[: length - len(run)]
-        if not present:
-            return bytes(run)
-        cut = (place * stride - start) % len(endpoints)
-        if cut + stride >= length:
-            return bytes(run[: length - stride])
-        del run[cut : cut + stride]
-        return bytes(run)
+        if present:
+            cut = (place * stride - start) % len(endpoints)
+            # If it isn't in the run, the last one is one too many.
+            cut = min(cut, length - stride)
+            del run[cut : cut + stride]
+        return run

@@ -42,7 +42,8 @@ EPOCHS = 4
 _MAGIC = 0x41727101980
 _CONNECT, _ANNOUNCE, _SCRAPE, _ERROR = range(4)
 _HEAD = Struct(">QII")
-_REQUEST = Struct(">8x4xI20s20sqqqI4s4siH")
+_REQUEST = Struct(">16x20s20sqqqI4x4siH")
+_NO_KEY = bytes(4)
 _CONNECTED = Struct(">IIQ")
 _REPLY = Struct(">IIIII")
 _COUNTS = Struct(">III")
@@ -143,10 +144,10 @@ def parse_datagram(data: bytes) -> DatagramRequest | None:
     if len(data) < _HEAD.size:
         return None
     connection, action, transaction = _HEAD.unpack_from(data)
+    if action == _ANNOUNCE:
+        return _parse_announce(connection, transaction, data)
     if action == _CONNECT:
         return ConnectRequest(transaction) if connection == _MAGIC else None
-    if action == _ANNOUNCE:
-        return _parse_announce(connection, data)
     if action == _SCRAPE:
         whole = (len(data) - _HEAD.size) // SHA1_LENGTH
         starts = range(_HEAD.size, _HEAD.size + SHA1_LENGTH * min(whole, MOST_SCRAPED), SHA1_LENGTH)
@@ -155,10 +156,10 @@ def parse_datagram(data: bytes) -> DatagramRequest | None:
     return None
 
 
-def _parse_announce(connection: int, data: bytes) -> DatagramAnnounce | None:
+def _parse_announce(connection: int, transaction: int, data: bytes) -> DatagramAnnounce | None:
     if len(data) < _REQUEST.size:
         return None
-    (transaction, info_hash, peer_id, downloaded, left, uploaded, event, _, key, numwant, port) = (
+    info_hash, peer_id, downloaded, left, uploaded, event, key, numwant, port = (
         _REQUEST.unpack_from(data)
     )
     # As by HTTP, a negative amount says nothing.
@@ -170,9 +171,10 @@ def _parse_announce(connection: int, data: bytes) -> DatagramAnnounce | None:
         left if left >= 0 else None,
         _EVENTS[event] if event < len(_EVENTS) else AnnounceEvent.NONE,
         numwant if numwant >= 0 else None,
-        key=key if any(key) else b"",
-        passkey=_passkey(data) if len(data) > _REQUEST.size else b"",
-        uploaded=uploaded if uploaded > 0 else 0,
+        True,
+        key if key != _NO_KEY else b"",
+        uploaded if uploaded > 0 else 0,
+        _passkey(data) if len(data) > _REQUEST.size else b"",
     )
     return DatagramAnnounce(connection, transaction, announce)
 

@@ -21,7 +21,7 @@ PEERS_FOR_ONE_OTHER = 9
 
 Handout: TypeAlias = tuple[bytes, bytes]
 """IPv4 endpoints and IPv6 endpoints, each end to end."""
-Choice: TypeAlias = tuple[list[bytes], list[bytes]]
+Choice: TypeAlias = tuple[list[bytes | bytearray], list[bytes | bytearray]]
 """The same in pieces: runs of endpoints."""
 
 _Row: TypeAlias = tuple[tuple[Crowd, Crowd], tuple[Crowd, Crowd]]
@@ -131,21 +131,16 @@ class Stands:
         chosen: Choice = ([], [])
         ours = own[:count] if own and place is OwnPlace.ALWAYS else ()
         count -= len(ours)
+        if not self._private and not self.are_deep:
+            self._choose_of_row(
+                chosen, self._rows[0], near, count, ours, wants_nothing=wants_nothing, asker=number
+            )
+            return chosen
         rows = self._rows_for(asker) if self._private else [[row] for row in self._rows]
         if len(rows) == len(rows[0]) == 1:
-            [[row]] = rows
-            others = len(row[0][0].numbers) + len(row[1][0].numbers)
-            if number >= 0:
-                # As `in` has it; a call is dear here.
-                numbers, at = row[near][0].numbers, self._places[number]
-                others -= at < len(numbers) and numbers[at] == number
-            if not wants_nothing:
-                wanted = max(count // 2, count - others)
-                count -= _choose_of_row(chosen, row, near, True, wanted, asker=number)
-            for endpoint in ours:
-                chosen[len(endpoint) == V6_ENDPOINT].append(endpoint)
-            if others:
-                _choose_of_row(chosen, row, near, False, count, asker=number)
+            self._choose_of_row(
+                chosen, rows[0][0], near, count, ours, wants_nothing=wants_nothing, asker=number
+            )
             return chosen
         steps = _steps(
             rows, number, count, ours=len(ours), wants_nothing=wants_nothing, trust=trust
@@ -156,6 +151,50 @@ class Stands:
         for group, _, leechers in steps:
             _choose(chosen, group, near, False, leechers, asker=number)
         return chosen
+
+    def _choose_of_row(
+        self,
+        chosen: Choice,
+        row: _Row,
+        near: bool,
+        count: int,
+        ours: Sequence[bytes],
+        *,
+        wants_nothing: bool,
+        asker: int,
+    ) -> None:
+        """Choose up to `count` peers, and ours, where there is but one row: nearly always.
+
+        It does what the steps below would, with fewer calls, which are dear here.
+        """
+        (leechers, seeds), (far_leechers, far_seeds) = row[near], row[not near]
+        numbers = leechers.numbers
+        others = len(numbers) + len(far_leechers.numbers)
+        if asker >= 0 and others:
+            # As `in` has it.
+            at = self._places[asker]
+            others -= at < len(numbers) and numbers[at] == asker
+        if not wants_nothing:
+            wanted = max(count // 2, count - others)
+            if wanted > 0 and seeds.numbers:
+                run = seeds.sample(wanted, without=asker)
+                chosen[near].append(run)
+                some = len(run) // _LENGTHS[near]
+                wanted -= some
+                count -= some
+            if wanted > 0 and far_seeds.numbers:
+                run = far_seeds.sample(wanted, without=-1)
+                chosen[not near].append(run)
+                count -= len(run) // _LENGTHS[not near]
+        for endpoint in ours:
+            chosen[len(endpoint) == V6_ENDPOINT].append(endpoint)
+        if count > 0 and others:
+            if numbers:
+                run = leechers.sample(count, without=asker)
+                chosen[near].append(run)
+                count -= len(run) // _LENGTHS[near]
+            if count > 0 and far_leechers.numbers:
+                chosen[not near].append(far_leechers.sample(count, without=-1))
 
     def _rows_for(self, asker: bytes) -> list[list[_Row]]:
         """Return each row, with what stands beside it for one like the asker."""
@@ -212,20 +251,6 @@ def _others(rows: Iterable[_Row], wants_nothing: bool, asker: int) -> int:
     return count
 
 
-def _choose_of_row(
-    chosen: Choice, row: _Row, near: bool, wants_nothing: bool, count: int, *, asker: int
-) -> int:
-    """Add up to `count` random peers of one kind to `chosen`; return how many they were."""
-    missing = count
-    for family in (near, not near):
-        crowd = row[family][wants_nothing]
-        if missing > 0 and crowd.numbers:
-            some = crowd.sample(missing, without=asker)
-            chosen[family].append(some)
-            missing -= len(some) // _LENGTHS[family]
-    return count - missing
-
-
 def _choose(
     chosen: Choice,
     rows: Sequence[_Row],
@@ -267,4 +292,4 @@ def endpoints_of(choice: Choice) -> Iterator[bytes]:
     for runs, length in zip(choice, _LENGTHS, strict=True):
         for run in runs:
             for start in range(0, len(run), length):
-                yield run[start : start + length]
+                yield bytes(run[start : start + length])

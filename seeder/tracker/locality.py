@@ -143,7 +143,7 @@ class GroupedCrowd:
             rings.append(_Ring(sum(part.size for part in parts), parts))
         return tuple(rings)
 
-    def sample(self, part: _Part, count: int, *, without: int) -> bytes:
+    def sample(self, part: _Part, count: int, *, without: int) -> bytes | bytearray:
         """Return up to `count` random endpoints of a part, end to end, none twice.
 
         Each has the same chance. `without` isn't among them where the part is its own group.
@@ -173,7 +173,7 @@ class GroupedCrowd:
 
 _Row: TypeAlias = tuple[tuple[GroupedCrowd, GroupedCrowd], tuple[GroupedCrowd, GroupedCrowd]]
 """[IPv6][wants nothing], as in `seeder.tracker.handout`."""
-_Step: TypeAlias = tuple[list[bytes], Sequence[GroupedCrowd], int, int]
+_Step: TypeAlias = tuple[list[bytes | bytearray], Sequence[GroupedCrowd], int, int]
 """Where runs of peers go, the crowds that they come from, the ring of these, and how many."""
 
 
@@ -366,7 +366,7 @@ class GroupedStands:
         home: int,
         asker: bytes,
         number: int,
-    ) -> list[bytes]:
+    ) -> list[bytes | bytearray]:
         """Return `wanted` random peers of one ring, each with the same chance, as runs of them."""
         parts = [
             # The asker is in one of those next to it, and isn't to be had.

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from seeder.errors import AnnounceError
-from seeder.net.addresses import V4_ENDPOINT, compact_endpoint, is_told_to
+from seeder.net.addresses import V4_ENDPOINT, Scope, compact_endpoint, scope_of
 from seeder.net.groups import Groups
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest, ScrapeCounts
@@ -63,14 +64,19 @@ class OwnSeeder(NamedTuple):
         """
         if local is None:
             return self.endpoints
-        length = len(local) + 2
-        for endpoint in self.endpoints:
-            if len(endpoint) == length:
-                return self.endpoints
-        if not is_told_to(client, local):
-            return self.endpoints
-        port = self.port if length == V4_ENDPOINT or self.port_v6 is None else self.port_v6
-        return (*self.endpoints, compact_endpoint(local, port)) if port else self.endpoints
+        return _reached_at(self, local, int(scope_of(client)))
+
+
+@lru_cache(maxsize=64)
+def _reached_at(seeder: OwnSeeder, local: bytes, scope: int) -> tuple[bytes, ...]:
+    length = len(local) + 2
+    for endpoint in seeder.endpoints:
+        if len(endpoint) == length:
+            return seeder.endpoints
+    if scope_of(local) not in (Scope.EVERYWHERE, scope):
+        return seeder.endpoints
+    port = seeder.port if length == V4_ENDPOINT or seeder.port_v6 is None else seeder.port_v6
+    return (*seeder.endpoints, compact_endpoint(local, port)) if port else seeder.endpoints
 
 
 class NamedSeeder(Protocol):
@@ -286,7 +292,7 @@ class Swarms(KeptSwarms):
         if self._leaving:
             # Who comes may need the room.
             self._let_go(_AT_AN_ANNOUNCE)
-        own = self.seeder.reached_at(local, source)
+        own: Sequence[bytes] = self.seeder.reached_at(local, source)
         if self.placed and (seeders := self.placed.get(info_hash)) is not None:
             own = tuple(
                 endpoint

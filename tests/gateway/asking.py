@@ -38,7 +38,7 @@ class Server:
 
     def send(self, data: bytes, client: bytes = CLIENT) -> bytes | None:
         local = LOCAL if len(client) == 4 else V6_LOCAL
-        return self.datagrams.answer(Datagram(data, client, local))
+        return self.datagrams.answer(Datagram(data, client, local), self._now(), self._now())
 
     def connect(self, client: bytes = CLIENT) -> int:
         """Return a connection id."""

@@ -89,10 +89,10 @@ class _ToldDatagrams(TrackerDatagrams):
         super().__init__(swarms, clients, ids, _Unmetered(), trio.current_time)
         self._told = swarms if isinstance(swarms, _Told) else None
 
-    def answer(self, datagram: Datagram) -> bytes | None:
+    def answer(self, datagram: Datagram, now: float, ids_now: float) -> bytes | None:
         if self._told is not None:
             self._told.asked = {"type": "udp"}
-        return super().answer(datagram)
+        return super().answer(datagram, now, ids_now)
 
 
 class _Tracker:

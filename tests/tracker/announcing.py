@@ -33,10 +33,10 @@ class Ledger:
         self.completions += 1
 
 
-def cut(endpoints: bytes, length: int = 6) -> list[bytes]:
+def cut(endpoints: bytes | bytearray, length: int = 6) -> list[bytes]:
     """Return endpoints one by one that lie end to end, those of IPv4 unless told otherwise."""
     assert len(endpoints) % length == 0
-    return [endpoints[start : start + length] for start in range(0, len(endpoints), length)]
+    return [bytes(endpoints[start : start + length]) for start in range(0, len(endpoints), length)]
 
 
 def packed(address: str) -> bytes:

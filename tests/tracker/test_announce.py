@@ -61,6 +61,34 @@ def test_an_announce_of_libtorrent_is_read() -> None:
     assert announce.compact
 
 
+def parsed(raw: bytes) -> object:
+    """Return what a query is parsed to, or why it is refused."""
+    try:
+        return parse_announce(raw)
+    except AnnounceError as refusal:
+        return refusal.reason
+
+
+GOOD_PARTS = (b"info_hash=" + b"h" * 20, b"peer_id=" + b"p" * 20, b"port=1", b"left=7", b"key=a")
+ODD_PARTS = (
+    b"",
+    b"=",
+    b"left",
+    b"=left",
+    b"left=",
+    b"left=1=2",
+    b"left==",
+    b"numwant=5",
+    b"port=2",
+)
+
+
+@given(st.lists(st.sampled_from((*GOOD_PARTS, *ODD_PARTS)), max_size=12).map(b"&".join))
+def test_a_query_is_read_the_same_whether_or_not_it_can_be_cut_at_once(raw: bytes) -> None:
+    """A parameter without a value has it read one parameter after the other."""
+    assert parsed(raw) == parsed(raw + b"&nothing")
+
+
 @given(st.binary(min_size=20, max_size=20), st.binary(min_size=20, max_size=20), st.data())
 def test_binary_fields_survive_every_way_to_escape_them(
     info_hash: bytes, peer_id: bytes, data: st.DataObject
