@@ -7,6 +7,7 @@ twice or late changes anything.
 
 import json
 import logging
+import time
 from collections.abc import Callable, Iterable
 
 import trio
@@ -18,7 +19,7 @@ from seeder.cluster.scripts import BANS
 from seeder.cluster.store import Reply, Store, listed, numbered, reason_of, texted
 from seeder.errors import StoreAway
 from seeder.net.addresses import IPNetwork
-from seeder.net.bans import MOST_BANS, Ban, read_ban
+from seeder.net.bans import MOST_BANS, Ban, Bans, read_ban
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,14 +41,14 @@ class SharedBans:
         keys: Keys,
         health: Health,
         membership: Membership,
-        heard: Callable[[Iterable[Ban]], None],
+        heard: Callable[[Iterable[Ban]], object],
     ) -> None:
         self._store = store
         self._keys = [keys.bans, keys.ban_changes]
         self._health = health
         self._heard = heard
-        self._known: dict[IPNetwork, Ban] = {}
-        """What this node knows."""
+        self._known = Bans()
+        """What this node knows, and what it heard."""
         self._untold: dict[IPNetwork, Ban] = {}
         self._after = 0
         """The number of the last change that was read."""
@@ -58,8 +59,8 @@ class SharedBans:
     def offer(self, bans: Iterable[Ban]) -> None:
         """Have the others know what this node knows."""
         for each in bans:
-            if self._known.get(each.network) != each:
-                self._known[each.network] = self._untold[each.network] = each
+            if self._known.hear(each):
+                self._untold[each.network] = each
         if self._untold:
             self._hurried.set()
 
@@ -76,7 +77,7 @@ class SharedBans:
     def _begin_anew(self) -> None:
         """Take it that the store knows nothing, and that we know nothing of it."""
         self._after = 0
-        self._untold = dict(self._known)
+        self._untold = {each.network: each for each in self._known}
 
     async def _try_exchange(self) -> None:
         try:
@@ -119,7 +120,9 @@ class SharedBans:
                 self._doubted = True
                 continue
             heard.append(ban)
+            self._known.hear(ban)
         if heard:
+            self._known.trim(time.time())
             self._heard(heard)
 
 

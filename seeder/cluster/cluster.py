@@ -73,7 +73,7 @@ class Cluster:
             store=self.store, keys=self.keys, health=self.health, membership=self.membership
         )
 
-    def share_bans(self, heard: Callable[[Iterable[Ban]], None]) -> SharedBans:
+    def share_bans(self, heard: Callable[[Iterable[Ban]], object]) -> SharedBans:
         """Return what makes the bans one with the others', while it runs; `heard` is told."""
         return SharedBans(
             store=self.store,

@@ -14,6 +14,7 @@ from seeder.config.groups import explain_groups
 from seeder.config.load import doubt_instances, source_name
 from seeder.config.sections import Config
 from seeder.config.unlikely import doubt
+from seeder.control.tokens import read_token, token_is_out_of_reach
 from seeder.errors import ConfigError, StorageError
 from seeder.events.tokens import out_of_reach as hidden_tokens
 from seeder.events.tokens import read_tokens
@@ -38,6 +39,9 @@ def check_offline(
     unseen_tokens = list(hidden_tokens(config.events))
     read_keys(config.gateway, without=unseen)
     read_tokens(config.events, without=unseen_tokens)
+    token_unseen = token_is_out_of_reach(config.admin)
+    if not token_unseen:
+        read_token(config.admin)
     certificate = _certificate(config)
     about_cluster = tuple(explain_cluster(config.cluster))
     prefixes = sum(entry.prefix is not None for entry in config.objects)
@@ -68,6 +72,8 @@ def check_offline(
         tell(f"gateway.keys: {access_key_id}: not checked: only the service reads its secret")
     for name in unseen_tokens:
         tell(f"events: {name}: not checked: only the service reads its token")
+    if token_unseen:
+        tell("admin.token_credential: not checked: only the service reads its token")
     if config.tracker.tls and certificate is None:
         tell("tracker.tls_certificate: not checked: only the service reads its credentials")
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from seeder.config.sections import Config
-from seeder.net.addresses import PRIVATE_NETWORKS, HostPort, IPNetwork, ip_version
+from seeder.net.addresses import PRIVATE_NETWORKS, HostPort, IPNetwork, ip_version, parse_ip
 
 
 def advise(config: Config) -> Iterator[str]:
@@ -22,6 +22,28 @@ def advise(config: Config) -> Iterator[str]:
                 " nobody of it is let in"
             )
     yield from _missing_families(config)
+    yield from _bare_token(config)
+
+
+def _bare_token(config: Config) -> Iterator[str]:
+    """Yield a line where the token of the control API crosses a network that may be listened on."""
+    admin = config.admin
+    key = "token_file" if admin.token_file is not None else "token_credential"
+    if getattr(admin, key) is None:
+        return
+    for address in admin.listen:
+        if not _is_loopback(address.host):
+            yield (
+                f"admin.{key}: at {address} the token crosses the network without TLS; let"
+                " admin.listen be on 127.0.0.1, behind a proxy that speaks TLS"
+            )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return parse_ip(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _missing_families(config: Config) -> Iterator[str]:

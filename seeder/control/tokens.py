@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 
-from seeder.config.secrets import read_secret, secret_path
+from seeder.config.secrets import CREDENTIALS, read_secret, secret_path
 from seeder.config.sections import AdminSettings
 from seeder.errors import ConfigError
 
@@ -23,3 +23,10 @@ def read_token(admin: AdminSettings, environment: Mapping[str, str] = os.environ
         return read_secret(path, _TOKEN, _WANTED)
     except ValueError as error:
         raise ConfigError([f"admin.{key}: {error}"]) from None
+
+
+def token_is_out_of_reach(
+    admin: AdminSettings, environment: Mapping[str, str] = os.environ
+) -> bool:
+    """Tell whether only a systemd service can read the token, and we are none."""
+    return admin.token_credential is not None and not environment.get(CREDENTIALS)

@@ -72,3 +72,22 @@ def test_only_families_that_we_listen_on_are_missed(tmp_path: Path) -> None:
     assert _families(tmp_path, [V4, V6], [V4, V6], "") == []
     [line] = _families(tmp_path, [V4, V6], [V4], "")
     assert line.startswith("peer.listen: has no IPv6 address though tracker.listen has")
+
+
+@pytest.mark.parametrize(
+    ("listen", "advised"),
+    [
+        ('["127.0.0.1:9180", "[::1]:9180"]', []),
+        ('["127.0.0.1:9180", "0.0.0.0:9181"]', ["0.0.0.0:9181"]),
+        ('["[::]:9180"]', ["[::]:9180"]),
+    ],
+)
+def test_a_token_that_crosses_a_network_in_the_clear_is_named(
+    tmp_path: Path, listen: str, advised: list[str]
+) -> None:
+    for key in ("token_file", "token_credential"):
+        lines = _advice(tmp_path, peer=f'[admin]\nlisten = {listen}\n{key} = "x"')
+        assert [line.partition(" the token")[0] for line in lines] == [
+            f"admin.{key}: at {address}" for address in advised
+        ]
+    assert _advice(tmp_path, peer=f"[admin]\nlisten = {listen}") == []
