@@ -42,7 +42,8 @@ def find_nodes(
 
     ConfigError if the file says that there is no socket.
     """
-    if path is None and not names_keys(environment) and system_file.is_file():
+    is_system = path is None and not names_keys(environment) and system_file.is_file()
+    if is_system:
         path = system_file
     values, home = read_values(path, environment)
     admin = values.get("admin")
@@ -59,8 +60,10 @@ def find_nodes(
     for pattern in patterns:
         if found := [*_found(pattern, instance, several=has_place(values) or named is None)]:
             return found
-    first = patterns[0].replace(PLACEHOLDER, instance or "1")
-    return [Whereabouts(instance, Path(first))]
+    # Where it would be, were it there.
+    alone = [each for each in patterns if instance or PLACEHOLDER not in each] or patterns
+    likeliest = alone[-1 if is_system else 0].replace(PLACEHOLDER, instance or "1")
+    return [Whereabouts(instance, Path(likeliest))]
 
 
 def _patterns(

@@ -102,6 +102,11 @@ def test_the_units_file_is_meant_where_none_is_named(home: Path) -> None:
     path = home / "etc.toml"
     path.write_text('state_directory = "/srv/seeder"\n')
     nothing: Mapping[str, str] = {}
+    path.write_text("")
+    assert find_nodes(None, None, nothing, path) == [
+        Whereabouts(None, home / "system" / "control.sock")
+    ]
+    path.write_text('state_directory = "/srv/seeder"\n')
     assert find_nodes(None, None, nothing, path) == [
         Whereabouts(None, Path("/srv/seeder/control.sock"))
     ]

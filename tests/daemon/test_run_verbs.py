@@ -146,13 +146,16 @@ async def test_what_stands_in_the_file_is_changed_there(ask: Ask) -> None:
 async def test_a_prefix_comes_is_listed_and_goes(ask: Ask, store: ObjectsServer) -> None:
     store.objects |= {f"isos/{name}": b"x" * 3000 for name in "ab"}
     result = await ask("add", "quotes/isos/", "--prefix", "--wait")
-    assert (result.code, result.err.splitlines()[-1]) == (0, "quotes/isos/: listed, 2 objects")
+    assert (result.code, result.out) == (0, b"quotes/isos/: listed, 2 objects\n")
     assert (await ask("ls", "--prefixes")).out.decode().splitlines() == [
         "  OBJECTS  PREFIX",
         "        2  quotes/isos/  (added)",
     ]
     result = await ask("warm", "quotes/isos/", "--prefix", "--wait")
-    assert (result.code, result.out) == (0, b"quotes/isos/: in the cache\n")
+    assert (result.code, result.out) == (
+        0,
+        b"quotes/isos/: 5.86 KiB of 5.86 KiB in the cache, 100%\n",
+    )
     result = await ask("refresh", "quotes/isos/a", "--wait")
     assert result.code == 0, result.err
     assert "below isos/" in (await ask("show", "quotes/isos/a")).out.decode()

@@ -80,6 +80,12 @@ class ProgressLine:
             self._last = kind
             click.echo(line, err=True)
 
+    def clear(self) -> None:
+        """Take the line away: something else says how it ended."""
+        if self._is_open:
+            click.echo("\r\x1b[K", nl=False, err=True)
+            self._is_open = False
+
     def close(self) -> None:
         """End the line."""
         if self._is_open:
@@ -87,8 +93,9 @@ class ProgressLine:
             self._is_open = False
 
 
-def follow(client: ControlClient, target: Target, goal: Goal, before: Row) -> Row:
-    """Return the object or prefix once the goal is reached; ControlFailed if it can't be.
+def follow(client: ControlClient, target: Target, goal: Goal, before: Row) -> tuple[Row, str]:
+    """Return the object or prefix once the goal is reached, and how it stands then; ControlFailed
+    if it can't be reached.
 
     `before` is what the node answered when it was asked. After ^C it is said that the work goes on.
     """
@@ -101,8 +108,8 @@ def follow(client: ControlClient, target: Target, goal: Goal, before: Row) -> Ro
             now = time.monotonic()
             standing = look(found, AnswerBefore(before, now - began))
             if standing.is_done:
-                progress.show(standing.text, standing.text)
-                return found
+                progress.clear()
+                return found, standing.text
             if standing.fault is None:
                 wrong_since = None
                 progress.show(standing.text, standing.kind)

@@ -60,6 +60,20 @@ class ObjectTable:
         return "".join(f"{text}  " for text in texts)
 
 
+def prefix_header() -> str:
+    """Return the line above all prefixes."""
+    return "  OBJECTS  PREFIX"
+
+
+def prefix_row(found: Row, width: int | None) -> Iterator[str]:
+    """Yield the lines of a prefix: its row, and what is wrong with it."""
+    objects = found.get("objects")
+    count = UNKNOWN if objects is None else f"{objects:,}"
+    yield from folded(f"{count.rjust(9)}  ", name_of(found), width)
+    if found.get("reason"):
+        yield from folded(" " * 4, printable(str(found["reason"])), width)
+
+
 def name_of(found: Row) -> str:
     """Return what an object or prefix is called, and what sets it apart from others like it."""
     key = found.get("key", found.get("prefix", ""))

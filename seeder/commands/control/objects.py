@@ -9,21 +9,16 @@ from seeder.commands.control.details import object_lines, prefix_lines
 from seeder.commands.control.following import Goal, follow
 from seeder.commands.control.names import Target
 from seeder.commands.control.nodes import NodesWanted
-from seeder.commands.control.output import show_json
+from seeder.commands.control.output import show_answers, show_json
 from seeder.commands.ending import fail_if_any
 from seeder.commands.texts import printable
 from seeder.errors import ControlRefused
+from seeder.torrent.catalog import State
 
 Action: TypeAlias = Literal["refresh", "rehash", "warm"]
 _NOT_FOUND = 404
 _PLACE = "objects[0]."
-_WAITED: Mapping[Goal, str] = {
-    "torrent": "its torrent is there",
-    "answer": "S3 has answered, and its torrent is there",
-    "cache": "in the cache",
-    "listing": "listed",
-}
-_DONE: Mapping[Action, str] = {
+_BEGUN: Mapping[Action, str] = {
     "refresh": "S3 is being asked",
     "rehash": "its metainfo is being made anew",
     "warm": "the cache is being filled",
@@ -49,14 +44,14 @@ def add(verb: Verb, target: Target, settings: Mapping[str, object], *, wait: boo
             # There is one entry, and it stands in no file.
             problems = [each.removeprefix(_PLACE) for each in error.problems or (str(error),)]
             raise ControlRefused(problems[0], error.status, problems) from error
+        how = "serving" if found.get("state") == State.SERVING else "added"
         if wait:
             goal: Goal = "listing" if target.is_prefix else "torrent"
-            found = follow(client, target, goal, found)
+            found, how = follow(client, target, goal, found)
     if verb.as_json:
         show_json(found, verb.show)
         return
-    told = found.get("state", "added")
-    verb.show(printable(f"{target}: {'added' if told != 'serving' else 'serving'}"))
+    verb.show(printable(f"{target}: {how}"))
     for name in ("torrent_url", "magnet"):
         if found.get(name):
             verb.show(printable(found[name]))
@@ -84,20 +79,19 @@ def show(verb: Verb, target: Target) -> None:
 def act(verb: Verb, target: Target, action: Action, *, wait: bool) -> None:
     """Have every node do something with an object or what is below a prefix; ControlFailed."""
 
-    def ask(client: ControlClient) -> Json:
+    def ask(client: ControlClient) -> tuple[Json, str]:
         found = _ask(client, target, target.path(action), method="POST")
         if wait:
-            found = follow(client, target, _goal(target, action), found)
-        return found
+            return follow(client, target, _goal(target, action), found)
+        return found, _BEGUN[action]
 
     told, faults = verb.nodes.each(ask)
-    for instance, found in told:
-        if verb.as_json:
-            show_json(found, verb.show)
-        else:
+    if verb.as_json:
+        show_answers([(instance, found) for instance, (found, _) in told], verb.show)
+    else:
+        for instance, (_, how) in told:
             node = "" if instance is None else f"{instance}: "
-            done = _WAITED[_goal(target, action)] if wait else _DONE[action]
-            verb.show(printable(f"{node}{target}: {done}"))
+            verb.show(printable(f"{node}{target}: {how}"))
     fail_if_any(faults)
 
 

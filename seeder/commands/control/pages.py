@@ -1,6 +1,7 @@
 """Lists of the API, page after page."""
 
 from collections.abc import Iterator, Mapping
+from typing import Literal, TypeAlias
 from urllib.parse import urlencode
 
 from seeder.commands.control.client import ControlClient
@@ -8,29 +9,37 @@ from seeder.commands.control.names import Target
 from seeder.commands.control.object_table import Row
 from seeder.config.sections import DEFAULT_ORIGIN
 
+Kind: TypeAlias = Literal["objects", "prefixes"]
 LARGEST_PAGE = 1000
 
 
-def page_path(query: Mapping[str, str], limit: int) -> str:
-    """Return what asks for so many objects."""
-    return f"/objects?{urlencode({**query, 'limit': str(limit)})}"
+def page_path(kind: Kind, query: Mapping[str, str], limit: int) -> str:
+    """Return what asks for so many of a kind."""
+    return f"/{kind}?{urlencode({**query, 'limit': str(limit)})}"
 
 
 def pages_from(
-    client: ControlClient, query: Mapping[str, str], limit: int, page: Row
+    client: ControlClient, kind: Kind, query: Mapping[str, str], limit: int
 ) -> Iterator[Row]:
-    """Yield the objects of a page, and of those that follow; ControlFailed."""
+    """Yield all of a kind, from now on: the first page is asked for before anything is yielded.
+
+    ControlFailed, then or later.
+    """
+    return _pages(client, kind, query, limit, client.ask(page_path(kind, query, limit)))
+
+
+def _pages(
+    client: ControlClient, kind: Kind, query: Mapping[str, str], limit: int, page: Row
+) -> Iterator[Row]:
     while True:
-        yield from page["objects"]
+        yield from page[kind]
         if page["next"] is None:
             return
-        page = client.ask(page_path({**query, "after": page["next"]}, limit))
+        page = client.ask(page_path(kind, {**query, "after": page["next"]}, limit))
 
 
 def objects_below(client: ControlClient, target: Target) -> Iterator[Row]:
     """Yield the objects of a prefix, or the one that its bundle is; ControlFailed."""
-    query = {"prefix": str(target)}
-    page: Row = client.ask(page_path(query, LARGEST_PAGE))
-    for row in pages_from(client, query, LARGEST_PAGE, page):
+    for row in pages_from(client, "objects", {"prefix": str(target)}, LARGEST_PAGE):
         if row["origin"] == (target.origin or DEFAULT_ORIGIN):
             yield row

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 import click
 
 from seeder.commands.control import objects
-from seeder.commands.control.listing import list_objects, list_prefixes
+from seeder.commands.control.listing import list_kind
 from seeder.commands.control.names import Target, parse_target
+from seeder.commands.control.pages import Kind
 from seeder.commands.declared.nodes import complete_name, do, verb_of, verb_options
 from seeder.config.environment import entry_value
 from seeder.config.fields import SourceFile
@@ -110,12 +111,11 @@ def ls(**given: Any) -> None:
     Where several nodes run here and none is named, each object once.
     """
     verb, name = verb_of(given), given["name"].removeprefix("s3://")
-    if given["prefixes"]:
-        if name or given["state"] or given["everything"]:
-            raise click.UsageError("--prefixes: goes alone")
-        do(list_prefixes, verb)
-        return
-    do(list_objects, verb, name, given["state"], everything=given["everything"])
+    if given["prefixes"] and given["state"]:
+        raise click.UsageError("--state: is of objects, and --prefixes lists none")
+    query = {key: text for key, text in (("prefix", name), ("state", given["state"])) if text}
+    kind: Kind = "prefixes" if given["prefixes"] else "objects"
+    do(list_kind, verb, kind, query, everything=given["everything"])
 
 
 @click.command()

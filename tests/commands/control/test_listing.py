@@ -90,15 +90,19 @@ async def test_json_is_a_page_or_all_of_them(ask: Ask, node: ScriptedNode) -> No
 async def test_prefixes_are_listed_by_themselves(ask: Ask, node: ScriptedNode) -> None:
     isos = {"bucket": "quotes", "prefix": "isos/", "objects": 12, "source": "added"}
     bad = {"bucket": "b", "prefix": "", "objects": None, "reason": "AccessDenied", "bundle": True}
-    node.on("GET /prefixes", answer({"prefixes": [isos, bad]}))
+    pages = [{"prefixes": [isos], "next": "x"}, {"prefixes": [bad], "next": None}]
+    node.on("GET /prefixes", *map(answer, pages))
     result = await ask("ls", "--prefixes")
     assert result.out.decode().splitlines() == [
         "  OBJECTS  PREFIX",
         "       12  quotes/isos/  (added)",
         "        –  b/  (bundle)",
-        "           AccessDenied",
+        "    AccessDenied",
     ]
-    assert (await ask("ls", "quotes/", "--prefixes")).code == 2
+    node.on("GET /prefixes", *map(answer, pages))
+    whole = json.loads((await ask("ls", "--prefixes", "--all", "--json")).out)
+    assert whole == {"prefixes": [isos, bad], "next": None}
+    assert (await ask("ls", "--state", "failed", "--prefixes")).code == 2
 
 
 @pytest.fixture
