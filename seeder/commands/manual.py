@@ -17,6 +17,7 @@ _ENVIRONMENT = (
     ("SEEDER_SECTION__KEY", "A key of the configuration, over the file's; a text stands as it is,"
      " all else as in the file. SEEDER_OBJECTS__0__KEY is the key of the first object."),
     ("SEEDER_CONFIG, SEEDER_INSTANCE", "What -c and --instance say otherwise."),
+    ("COLUMNS", "How wide tables are on a terminal."),
     ("STATE_DIRECTORY, CACHE_DIRECTORY", "Where state and cache are kept if the configuration"
      " doesn't say; systemd sets them."),
     ("AWS_PROFILE, AWS_SHARED_CREDENTIALS_FILE and so on", "Credentials come from the AWS chain."),
@@ -25,11 +26,18 @@ _EXIT = (
     ("0", "Done."),
     ("1", "Failed."),
     ("2", "Wrong usage, or a mistake in the configuration."),
+    ("130", "Interrupted; what a running node was asked for goes on."),
 )
 _SIGNALS = (
     ("SIGHUP", "Reads the configuration again; one with mistakes changes nothing."),
     ("SIGTERM, SIGINT", "Ends the daemon in order."),
 )
+_FILES = (
+    ("/etc/seeder/seeder.toml", "What the units run by; verbs for a running node look there for its"
+     " socket where no file is named."),
+    ("control.sock", "In the state directory (/var/lib/seeder, ~/.local/state/seeder): where verbs"
+     " and the API meet the running node, unless admin.socket says where else."),
+)  # fmt: skip
 
 
 def completion(main: click.Group, shell: Shell) -> str:
@@ -61,6 +69,7 @@ def _page(main: click.Group) -> Iterator[str]:
     yield from _commands(main, context)
     for heading, entries in (
         ("ENVIRONMENT", _ENVIRONMENT),
+        ("FILES", _FILES),
         ("EXIT STATUS", _EXIT),
         ("SIGNALS", _SIGNALS),
     ):
