@@ -11,7 +11,7 @@ from seeder.commands.control.nodes import NodesWanted
 from seeder.commands.control.object_table import ObjectTable, Row, prefix_header, prefix_row
 from seeder.commands.control.objects import Verb
 from seeder.commands.control.output import show_answers
-from seeder.commands.control.pages import LARGEST_PAGE, Kind, page_path, pages_from
+from seeder.commands.control.pages import LARGEST_PAGE, ListName, page_path, pages_from
 from seeder.commands.ending import fail_if_any
 from seeder.commands.terminal import terminal_width
 from seeder.errors import ControlFailed
@@ -22,7 +22,7 @@ _LEADING = ("serving", "duplicate")
 """States that say less of an object than another node's."""
 
 
-def list_kind(verb: Verb, kind: Kind, query: Mapping[str, str], *, everything: bool) -> None:
+def list_kind(verb: Verb, kind: ListName, query: Mapping[str, str], *, everything: bool) -> None:
     """Print the objects or prefixes that a query leaves; ControlFailed."""
     if verb.as_json and not everything:
         told, faults = verb.nodes.each(lambda node: node.ask(page_path(kind, query, SHOWN)))
@@ -81,7 +81,7 @@ def _show_prefixes(
         verb.show(f"{those}; seeder add --prefix BUCKET/PREFIX adds one")
 
 
-def _show_all_as_json(rows: Iterator[Row], kind: Kind, verb: Verb) -> None:
+def _show_all_as_json(rows: Iterator[Row], kind: ListName, verb: Verb) -> None:
     """Print one document with all, as they come."""
     verb.show(f'{{"{kind}": [')
     before = None
@@ -95,7 +95,7 @@ def _show_all_as_json(rows: Iterator[Row], kind: Kind, verb: Verb) -> None:
 
 
 def _rows(
-    nodes: NodesWanted, kind: Kind, query: Mapping[str, str], limit: int, stack: ExitStack
+    nodes: NodesWanted, kind: ListName, query: Mapping[str, str], limit: int, stack: ExitStack
 ) -> tuple[Iterator[Row] | None, list[ControlFailed]]:
     """Return those of all nodes that answer, each once; and why others don't."""
     streams: list[Iterator[Row]] = []

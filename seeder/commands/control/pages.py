@@ -9,17 +9,17 @@ from seeder.commands.control.names import Target
 from seeder.commands.control.object_table import Row
 from seeder.config.sections import DEFAULT_ORIGIN
 
-Kind: TypeAlias = Literal["objects", "prefixes"]
+ListName: TypeAlias = Literal["objects", "prefixes"]
 LARGEST_PAGE = 1000
 
 
-def page_path(kind: Kind, query: Mapping[str, str], limit: int) -> str:
+def page_path(kind: ListName, query: Mapping[str, str], limit: int) -> str:
     """Return what asks for so many of a kind."""
     return f"/{kind}?{urlencode({**query, 'limit': str(limit)})}"
 
 
 def pages_from(
-    client: ControlClient, kind: Kind, query: Mapping[str, str], limit: int
+    client: ControlClient, kind: ListName, query: Mapping[str, str], limit: int
 ) -> Iterator[Row]:
     """Yield all of a kind, from now on: the first page is asked for before anything is yielded.
 
@@ -29,7 +29,7 @@ def pages_from(
 
 
 def _pages(
-    client: ControlClient, kind: Kind, query: Mapping[str, str], limit: int, page: Row
+    client: ControlClient, kind: ListName, query: Mapping[str, str], limit: int, page: Row
 ) -> Iterator[Row]:
     while True:
         yield from page[kind]

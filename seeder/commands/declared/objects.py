@@ -10,7 +10,7 @@ import click
 from seeder.commands.control import objects
 from seeder.commands.control.listing import list_kind
 from seeder.commands.control.names import Target, parse_target
-from seeder.commands.control.pages import Kind
+from seeder.commands.control.pages import ListName
 from seeder.commands.declared.nodes import complete_name, do, verb_of, verb_options
 from seeder.config.environment import entry_value
 from seeder.config.fields import SourceFile
@@ -114,7 +114,7 @@ def ls(**given: Any) -> None:
     if given["prefixes"] and given["state"]:
         raise click.UsageError("--state: is of objects, and --prefixes lists none")
     query = {key: text for key, text in (("prefix", name), ("state", given["state"])) if text}
-    kind: Kind = "prefixes" if given["prefixes"] else "objects"
+    kind: ListName = "prefixes" if given["prefixes"] else "objects"
     do(list_kind, verb, kind, query, everything=given["everything"])
 
 
