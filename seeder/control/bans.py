@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Annotated, Protocol
 from urllib.parse import quote
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from seeder.config.texts import parse_network
 from seeder.control.operations import (
@@ -44,6 +44,12 @@ def _network_text(value: object) -> str:
     return str(parse_network(value))
 
 
+def _in_one_line(note: str) -> str:
+    if not note.isprintable():
+        raise ValueError("want one line of characters that can be seen")
+    return note
+
+
 class BanRequest(JsonObject):
     """A network that is to be kept out."""
 
@@ -51,7 +57,9 @@ class BanRequest(JsonObject):
     """Such as "203.0.113.0/24", or one address."""
     for_: Duration | None = Field(default=None, alias="for")
     """How long, such as "1h"; null: until it is lifted."""
-    note: Annotated[str, StringConstraints(max_length=LONGEST_NOTE)] = ""
+    note: Annotated[
+        str, StringConstraints(max_length=LONGEST_NOTE), AfterValidator(_in_one_line)
+    ] = ""
     """Why, for people."""
 
 

@@ -17,6 +17,7 @@ _COMMON: Mapping[int, str] = {
     HTTPStatus.FORBIDDEN: "By TCP: no token is configured, or the page of another site asks.",
     HTTPStatus.MISDIRECTED_REQUEST: "By TCP: the host is none of ours.",
     HTTPStatus.TOO_MANY_REQUESTS: "By TCP: too many wrong tokens came from this network.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "A fault of the seeder's own; its log says more.",
     HTTPStatus.SERVICE_UNAVAILABLE: "The node is starting or stopping.",
 }
 _OF_BODY: Mapping[int, str] = {

@@ -1,5 +1,6 @@
 """Answers requests below /api: finds their operation, lets it act, and words what went wrong."""
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from http import HTTPStatus
@@ -20,7 +21,9 @@ from seeder.control.operations import (
 from seeder.control.reading import LARGEST_BODY, is_too_long, read_body, read_query
 from seeder.control.router import Router
 from seeder.errors import SeederError
-from seeder.http.messages import Request, RequestRefused, Response
+from seeder.http.messages import Request, RequestRefused, Response, shown_target
+
+_LOG = logging.getLogger(__name__)
 
 _BELOW = b"/api/"
 
@@ -56,6 +59,10 @@ class ControlRoutes:
             return await self._act(request)
         except Problem as problem:
             return refused(problem)
+        except Exception:
+            _LOG.exception("the handler of %r failed", shown_target(request.path))
+            why = "a fault of the seeder's own; its log says more"
+            return refused(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, why))
 
     async def _act(self, request: Request) -> Response:
         check_origin(request)

@@ -26,8 +26,8 @@ from seeder.http.connection import ServerLimits
 from seeder.http.messages import Request, RequestRefused, Response
 from seeder.http.server import serve as serve_web
 
-_LIMITS = ServerLimits(connections=CONTROL, handler_timeout=600.0)
-"""A reload of many objects takes its time, and so does making a torrent anew."""
+_PATIENCE = 600.0
+"""Seconds for an answer: a reload of many objects takes its time."""
 
 
 class NodeControl:
@@ -48,7 +48,7 @@ class NodeControl:
         await serve_web(
             [listener],
             self._routes.answer,
-            limits=_LIMITS,
+            limits=ServerLimits(connections=CONTROL, handler_timeout=_PATIENCE),
             bodies=wanted,
             worded=worded,
             task_status=task_status,
@@ -64,7 +64,9 @@ class NodeControl:
         await serve_web(
             listeners,
             self._answer,
-            limits=ServerLimits(connections=self._node.descriptors.admin),
+            limits=ServerLimits(
+                connections=self._node.descriptors.admin, handler_timeout=_PATIENCE
+            ),
             bodies=self._wanted,
             worded=_worded,
             task_status=task_status,

@@ -2,8 +2,10 @@
 
 import re
 import stat
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import quote
 
@@ -11,6 +13,7 @@ import httpx
 import pytest
 import trio
 import trio.lowlevel
+import trio.testing
 from bencode2 import bdecode
 
 from seeder.config.load import load
@@ -20,6 +23,7 @@ from seeder.daemon.reloading import Reloader
 from seeder.daemon.systemd import Notifier
 from seeder.daemon.watching import FileWatch
 from seeder.errors import StorageError
+from seeder.units import MIB
 from tests.daemon.control_site import at_socket, problem_of
 from tests.daemon.private_site import ALICE, BOB, Site, private_config
 from tests.daemon.support import BODY, LOOPBACK, served, serving, until
@@ -149,6 +153,45 @@ async def test_who_asks_for_a_reload_gets_one_that_began_afterwards(
             problem_of(await client.post("/reload"), 422)
         assert len(outcomes) == 5
         assert node.overview.reloads.counts.total() <= 6
+
+
+async def test_who_gives_up_waiting_cuts_no_reload_short(
+    file: Path, text: str, reloader: Reloader
+) -> None:
+    async with serving(load(file), reloader=reloader) as node:
+        write(file, text, 'peer\nupload_rate = "5 MiB/s"')
+        with trio.CancelScope() as impatient:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(reloader.ask)
+                await trio.testing.wait_all_tasks_blocked()
+                impatient.cancel()
+        await until(lambda: node.overview.reloads.report is not None)
+        assert node.config.peer.upload_rate == 5 * MIB
+
+
+async def test_a_ban_whose_asker_gives_up_holds_all_the_same(node: Node) -> None:
+    network = ip_network("203.0.113.0/24")
+    with trio.CancelScope() as impatient:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(node.bans.ban, network, None, "")
+            # It is being written, in a thread, which isn't waited for any more.
+            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint()
+            impatient.cancel()
+    assert node.bans.bans.find(network, time.time())
+    await until(lambda: not node.clients.doors.peer.admits(bytes([203, 0, 113, 7])))
+
+
+async def test_what_fails_is_a_problem_and_ends_no_other(
+    node: Node, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError("secret of the code")
+
+    monkeypatch.setattr(node.bans, "ban", fail)
+    refused = await client.post("/bans", json={"network": "203.0.113.0/24"})
+    assert "secret" not in str(problem_of(refused, 500))
+    assert (await client.get("/status")).status_code == 200
 
 
 async def test_a_ban_holds_at_once_at_every_door_and_over_a_restart(config: Config) -> None:

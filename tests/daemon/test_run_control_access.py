@@ -184,6 +184,8 @@ async def test_bodies_are_read_as_json_says_or_not_at_all(
         assert await post(b"[]", 422)
         assert await post(b'{"network": "203.0.113.7/24"}', 422)
         assert await post(b'{"network": "203.0.113.0/24", "For": "1h"}', 422) == "For: unknown"
+        for note in ("a\nERROR forged", "\x1b[31m", "x" * 201):
+            await post(json.dumps(BAN | {"note": note}).encode(), 422)
         for text in (b"true", b"5", b'"-1h"', b'"1"', b'"9999d"'):
             await post(b'{"network": "203.0.113.0/24", "for": %b}' % text, 422)
         for framing, body in (
@@ -249,6 +251,24 @@ async def test_no_second_request_hides_in_a_body_that_is_not_read(node: Node) ->
                 while data := await stream.receive_some():
                     received += data
         assert received.count(b"HTTP/1.1 ") == 1, received
+
+
+@pytest.mark.parametrize(
+    ("token", "first"), [(TOKEN, b"HTTP/1.1 100 Continue"), (OTHER, b"HTTP/1.1 401 Unauthorized")]
+)
+async def test_nothing_is_read_of_what_a_stranger_sends(
+    node: Node, token: str, first: bytes
+) -> None:
+    assert node.admin_address is not None
+    stream = await trio.open_tcp_stream(*node.admin_address)
+    async with stream:
+        await stream.send_all(
+            b"POST /api/v1/bans HTTP/1.1\r\nHost: 127.0.0.1\r\nExpect: 100-continue\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 500000\r\n"
+            b"Authorization: Bearer %b\r\n\r\n" % token.encode()
+        )
+        with trio.fail_after(10):
+            assert (await stream.receive_some()).startswith(first)
 
 
 async def test_slow_connections_at_the_socket_keep_nobody_out(node: Node) -> None:
