@@ -14,6 +14,7 @@ import trio
 from seeder.cluster.bans import SharedBans
 from seeder.cluster.budgets import BudgetLease
 from seeder.cluster.clock import SharedClock
+from seeder.cluster.entries import SharedEntries
 from seeder.cluster.exchange import SwarmExchange
 from seeder.cluster.health import Health
 from seeder.cluster.keys import Keys
@@ -21,6 +22,7 @@ from seeder.cluster.members import Membership
 from seeder.cluster.password import read_password
 from seeder.cluster.register import SharedRegister
 from seeder.cluster.store import Store
+from seeder.config.fields import SourceFile
 from seeder.config.secrets import CREDENTIALS
 from seeder.config.sections import ClusterSettings
 from seeder.errors import ConfigError
@@ -81,6 +83,19 @@ class Cluster:
             health=self.health,
             membership=self.membership,
             heard=heard,
+        )
+
+    def share_entries(self, source: SourceFile) -> SharedEntries:
+        """Return what makes the entries that were added known to all nodes, while it runs.
+
+        `source` is what the others' are checked against.
+        """
+        return SharedEntries(
+            source,
+            store=self.store,
+            keys=self.keys,
+            health=self.health,
+            membership=self.membership,
         )
 
     def spend(self, budget: Budget) -> BudgetLease:

@@ -94,6 +94,21 @@ class Keys:
         return self._key("bans", "changes")
 
     @property
+    def entries(self) -> bytes:
+        """A hash: what was said last of each entry that was added, as `entries` writes it."""
+        return self._key("entries")
+
+    @property
+    def entry_changes(self) -> bytes:
+        """A sorted set: the names of those, by the number of their last change."""
+        return self._key("entries", "changes")
+
+    @property
+    def entry_ends(self) -> bytes:
+        """A sorted set: the names of those that were removed, by when (Unix us)."""
+        return self._key("entries", "ends")
+
+    @property
     def udp_secret(self) -> bytes:
         """By which connection ids of the UDP tracker are made."""
         return self._key("udp-secret")

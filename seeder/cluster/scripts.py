@@ -172,6 +172,60 @@ if number == tonumber(ARGV[1]) then return {string.format('%.0f', number), {}} e
 return {string.format('%.0f', number), redis.call('HGETALL', KEYS[1])}
 """)
 
+ENTRIES = Script("""
+-- KEYS: what was said last of each entry, changes, ends. ARGV: number of the last change that the
+-- node has read, most to return, most entries that there may be, seconds kept, microseconds for
+-- which a removal is kept, then for each entry its name, its time, whether it is removed, and the
+-- line that says so. A value is "TIME REMOVED LINE"; of two the later counts, of the same time a
+-- removal, and then the greater line. Changes are numbered as those of the register.
+local function parts(value)
+  local at, gone, line = string.match(value, '^(%d+) ([01]) (.*)$')
+  if at and #at <= 16 then return tonumber(at), gone, line end
+end
+local function is_newer(at, gone, line, old)
+  local before, was_gone, other = parts(old)
+  if not before or at ~= before then return not before or at > before end
+  if gone ~= was_gone then return gone > was_gone end
+  return line > other
+end
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local function top()
+  return tonumber(redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')[2] or 0)
+end
+local number = math.max(top(), now)
+local over = redis.call('ZRANGE', KEYS[3], '-inf', string.format('%.0f', now - ARGV[5]), 'BYSCORE',
+  'LIMIT', 0, 100)
+for _, name in ipairs(over) do
+  for i = 1, 3 do redis.call(i == 1 and 'HDEL' or 'ZREM', KEYS[i], name) end
+end
+local size = redis.call('HLEN', KEYS[1])
+for i = 6, #ARGV, 4 do
+  local name, at, gone, line = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2], ARGV[i + 3]
+  local old = redis.call('HGET', KEYS[1], name)
+  local is_news = not old and size < tonumber(ARGV[3])
+  if old then is_news = is_newer(at, gone, line, old) end
+  if is_news then
+    redis.call('HSET', KEYS[1], name, string.format('%.0f', at) .. ' ' .. gone .. ' ' .. line)
+    number = number + 1
+    redis.call('ZADD', KEYS[2], string.format('%.0f', number), name)
+    if gone == '1' then redis.call('ZADD', KEYS[3], string.format('%.0f', at), name)
+    else redis.call('ZREM', KEYS[3], name) end
+    if not old then size = size + 1 end
+  end
+end
+for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[4]) end
+local found = redis.call('ZRANGE', KEYS[2], '(' .. ARGV[1], '+inf', 'BYSCORE',
+  'LIMIT', 0, ARGV[2], 'WITHSCORES')
+local lines, last = {}, ARGV[1]
+for i = 1, #found, 2 do
+  local _, _, line = parts(redis.call('HGET', KEYS[1], found[i]) or '')
+  table.insert(lines, line or '')
+  last = found[i + 1]
+end
+return {string.format('%.0f', top()), last, lines}
+""")
+
 LEASE = Script("""
 -- ARGV: node, seconds that a lease holds, then for each of KEYS the amount, what this node has
 -- spent, the least slice, the seconds that the key is kept, and what it knows that others spent.

@@ -43,7 +43,7 @@ ADDED = "added.jsonl"
 MOST_ADDED = 1_000_000
 _LARGEST = 1024 * MIB
 _MOST_SAID = 20
-_REMOVALS_KEPT = 90 * 86_400 * 1_000_000
+REMOVALS_KEPT = 90 * 86_400 * 1_000_000
 """Microseconds."""
 _SPARE_LINES = 1000
 """Lines that may be out of date before the file is written anew; or as many as there are others."""
@@ -267,7 +267,7 @@ class AddedFile:
         kept = [
             each.line() + b"\n"
             for each in found.values()
-            if each.entry is not None or latest - each.at < _REMOVALS_KEPT
+            if each.entry is not None or latest - each.at < REMOVALS_KEPT
         ]
         with storage_errors(self.path, "written"):
             replace_file(self.path, kept, durable=True, mode=0o600)

@@ -17,6 +17,7 @@ from seeder.admin.accounts import Accounts
 from seeder.admin.cockpit import Cockpit
 from seeder.admin.overview import Overview
 from seeder.admin.routes import AdminRoutes
+from seeder.cluster.entries import SharedEntries
 from seeder.cluster.exchange import SwarmExchange
 from seeder.config.added import ADDED, AddedFile, source_of_added
 from seeder.config.sections import Config
@@ -179,6 +180,7 @@ async def open_node(
         _shared(swarms, foundation) as exchange,
         _shared_passkeys(passkeys, foundation),
         _kept_bans(config, foundation) as bans,
+        _shared_entries(config, foundation) as shared_entries,
         SwarmFile(swarms, config.state_directory / SWARMS, clock=_time_of(foundation)).remembered(),
         trio.open_nursery() as nursery,
     ):
@@ -295,6 +297,8 @@ async def open_node(
                 source_of_added(config),
                 publisher,
                 prepare=passkeys.look,
+                clock=_clock_of(foundation),
+                shared=shared_entries,
             ),
             keyring=keyring,
             public=public_routes(
@@ -410,6 +414,26 @@ async def _kept_bans(config: Config, foundation: Foundation) -> AsyncIterator[Ba
             await stack.enter_async_context(running(bans.shared.run))
         await stack.enter_async_context(running(bans.run))
         yield bans
+
+
+@asynccontextmanager
+async def _shared_entries(
+    config: Config, foundation: Foundation
+) -> AsyncIterator[SharedEntries | None]:
+    """Make what is added at one node known to all of the cluster; None without a cluster."""
+    if foundation.cluster is None:
+        yield None
+        return
+    entries = foundation.cluster.share_entries(source_of_added(config))
+    async with running(entries.run):
+        yield entries
+
+
+def _clock_of(foundation: Foundation) -> Callable[[], int]:
+    """Return what tells the time that all nodes share (Unix us)."""
+    if foundation.cluster is None:
+        return lambda: time.time_ns() // 1000
+    return foundation.cluster.clock.now
 
 
 def _make_uploads(

@@ -111,7 +111,7 @@ async def serve(
             await node.doorway.expel()
             if node.fellows is not None:
                 serving.start_soon(node.fellows.run)
-            await node.additions.begin(config.objects)
+            await serving.start(node.additions.run, config.objects)
             serving.start_soon(node.events.run)
             serving.start_soon(node.sidecars.run)
             serving.start_soon(node.warmer.run)

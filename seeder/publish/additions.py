@@ -5,12 +5,12 @@ prefix, the file's counts, and the other one comes back when that goes.
 """
 
 import logging
-import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import trio
 
+from seeder.cluster.entries import SharedEntries
 from seeder.config.added import (
     MOST_ADDED,
     AddedFile,
@@ -33,13 +33,16 @@ EntrySource: TypeAlias = Literal["file", "added", "prefix"]
 _FIXED = ("origin", "bucket", "key", "prefix", "version_id")
 """The keys of an entry that no change may name."""
 _MOST_SAID = 20
+_RETRY = 10.0
+"""Seconds until what others told is kept, if the disk doesn't take it."""
 
 
 class Additions:
     """The added entries of a node: kept in `file`, and published with those of the configuration.
 
     What is checked is checked against `source`. `prepare` is awaited with entries before they are
-    published, `clock` returns Unix microseconds, the cluster's if there is one.
+    published, `clock` returns Unix microseconds. In a cluster that is its own, and what is added at
+    one node is `shared` with all.
     """
 
     def __init__(
@@ -49,13 +52,15 @@ class Additions:
         publisher: Publisher,
         *,
         prepare: Callable[[Sequence[ObjectSettings]], Awaitable[None]],
-        clock: Callable[[], int] = lambda: time.time_ns() // 1000,
+        clock: Callable[[], int],
+        shared: SharedEntries | None = None,
     ) -> None:
         self._file = file
         self._source = source
         self._publisher = publisher
         self._prepare = prepare
         self._clock = clock
+        self._shared = shared
         self._found: dict[EntryName, Addition] = {}
         self._living = 0
         self._unfit: dict[EntryName, Addition] = {}
@@ -70,10 +75,45 @@ class Additions:
             await self._prepare(wanted)
             await self._publisher.apply(wanted)
 
-    async def begin(self, objects: Iterable[ObjectSettings]) -> None:
-        """Publish these entries of the configuration, and what was added in earlier runs."""
+    async def run(
+        self,
+        objects: Iterable[ObjectSettings],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Publish these entries of the configuration, and what was added in earlier runs; then
+        follow what is added at other nodes of the cluster, until cancelled.
+
+        It has started when what is known is served.
+        """
         await self._load()
         await self.apply(objects)
+        task_status.started()
+        if self._shared is not None:
+            self._shared.share(self._found)
+            await self._follow(self._shared)
+
+    async def _follow(self, shared: SharedEntries) -> None:
+        while True:
+            told = await shared.wait_news()
+            async with self._lock:
+                news = [each for each in told if each.is_newer(self._found.get(each.name))]
+                if not news:
+                    continue
+                try:
+                    await self._put(news)
+                except StorageError as error:
+                    _LOG.error("%s; what another node added is not published here yet", error)
+                    shared.share(self._found)  # it is heard of again
+                    await trio.sleep(_RETRY)
+                    continue
+            for each in news:
+                if each.fault is not None:
+                    _LOG.error(
+                        "%s, which another node added, is not published here: %s",
+                        each.name.ref,
+                        each.fault,
+                    )
 
     async def _load(self) -> None:
         """Read what was added in earlier runs; what can't be read is said, and left as it is."""
@@ -135,7 +175,7 @@ class Additions:
                 raise EntryConflict(f"{name.ref}: was added already, with other settings")
             if self._living >= MOST_ADDED:
                 raise EntryConflict(f"there are {MOST_ADDED} added entries already: remove some")
-            await self._put([self._said(name, entry, settings)])
+            await self._say([self._said(name, entry, settings)])
         return name, True
 
     async def change(self, name: EntryName, patch: WrittenEntry) -> EntryName:
@@ -161,7 +201,7 @@ class Additions:
             said = [self._said(after, entry, settings)]
             if after != name:
                 said.insert(0, self._said(name, None, None))
-            await self._put(said)
+            await self._say(said)
         return after
 
     async def remove(self, name: EntryName) -> bool:
@@ -172,7 +212,7 @@ class Additions:
         async with self._lock:
             if self.find(name) is None:
                 return False
-            await self._put([self._said(name, None, None)])
+            await self._say([self._said(name, None, None)])
         return True
 
     def _said(
@@ -181,6 +221,12 @@ class Additions:
         before = self._found.get(name)
         at = self._clock() if before is None else max(self._clock(), before.at + 1)
         return Addition(name, at, entry, settings)
+
+    async def _say(self, said: Sequence[Addition]) -> None:
+        """Keep what is new, publish by it, and tell the cluster; StorageError."""
+        await self._put(said)
+        if self._shared is not None:
+            self._shared.tell(said)
 
     async def _put(self, said: Sequence[Addition]) -> None:
         """Keep what is new, then publish by it; StorageError, and nothing has changed."""
@@ -202,6 +248,8 @@ class Additions:
                 was_there = was is not None and was.entry is not None
                 self._living += (each.entry is not None) - was_there
                 self._unfit.pop(each.name, None)
+                if each.fault is not None:
+                    self._unfit[each.name] = each
                 await self._publish(each, before[each.name])
 
     async def _publish(self, addition: Addition, before: Addition | None) -> None:

@@ -24,6 +24,7 @@ from seeder.gateway.keys import PASSKEY_SECRET
 from seeder.net.addresses import HostPort
 from tests.daemon.private_site import ALICE, BOB, Site, private_config, wait_served
 from tests.daemon.support import LOOPBACK, get, served, serving, until
+from tests.s3.objects_server import ObjectsServer
 from tests.support.ports import free_port
 from tests.support.redis import RedisServer, why_no_redis
 
@@ -227,3 +228,31 @@ async def test_a_secret_that_is_first_needed_at_a_reload_is_that_of_all_nodes(
         assert signer is not None
         assert signer.read(alice.encode(), b.info_hash) is not None
         assert not (first.state_directory / PASSKEY_SECRET).exists()
+
+
+@pytest.mark.usefixtures("soon")
+async def test_what_is_added_at_one_node_is_published_by_all_and_kept_by_each(
+    config: Config, redis: RedisServer, store: ObjectsServer, tmp_path: Path
+) -> None:
+    store.objects["Hardy"] = b"Kiss me" * 10_000
+    entry = {"bucket": "quotes", "key": "Hardy", "metainfo": ["build"]}
+    first, second = (on(config, redis, tmp_path / name) for name in ("one", "two"))
+
+    def states(node: Node) -> set[tuple[str, str]]:
+        return {(each.ref.key, str(each.state)) for each in node.catalog}
+
+    both = {("Nelson", "serving"), ("Hardy", "serving")}
+    async with serving(first) as one, serving(second) as two:
+        name, _ = await one.additions.add(entry)
+        await until(lambda: states(one) == states(two) == both)
+        redis.stop()
+        await two.additions.remove(name)
+        await until(lambda: states(two) == {("Nelson", "serving")})
+        assert states(one) == both
+        redis.start()
+        await until(lambda: states(one) == {("Nelson", "serving")})
+        await one.additions.add(entry)
+        await until(lambda: states(two) == both)
+    redis.stop()
+    async with serving(second) as two:
+        await until(lambda: ("Hardy", "serving") in states(two))
