@@ -27,8 +27,7 @@ def fail(error: SeederError, complain: Callable[[str], None] = complain_plainly)
         for problem in error.problems:
             complain(problem)
         sys.exit(FAILED if isinstance(error, Unavailable) else UNUSABLE)
-    problems = error.problems if isinstance(error, ControlRefused) else ()
-    for line in problems or (str(error),):
+    for line in _lines(error):
         complain(line)
     sys.exit(FAILED)
 
@@ -36,9 +35,15 @@ def fail(error: SeederError, complain: Callable[[str], None] = complain_plainly)
 def fail_if_any(errors: Sequence[SeederError]) -> None:
     """Tell what went wrong with each of several, and end with 1; go on if nothing did."""
     for error in errors[:-1]:
-        complain_plainly(str(error))
+        for line in _lines(error):
+            complain_plainly(line)
     if errors:
         fail(errors[-1])
+
+
+def _lines(error: SeederError) -> Sequence[str]:
+    problems = error.problems if isinstance(error, ControlRefused) else ()
+    return problems or (str(error),)
 
 
 def run_or_fail(

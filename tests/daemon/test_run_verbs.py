@@ -165,12 +165,12 @@ async def test_a_prefix_comes_is_listed_and_goes(ask: Ask, store: ObjectsServer)
 
 async def test_who_is_banned_is_listed_until_the_ban_ends(ask: Ask) -> None:
     assert (await ask("bans")).out == b"nobody is banned\n"
-    result = await ask("ban", "203.0.113.0/24", "--for", "1h", "--note", "too\x1b many")
+    result = await ask("ban", "203.0.113.0/24", "--for", "1h", "--note", "too many")
     assert result.out.startswith(b"203.0.113.0/24: banned until ")
     await ask("ban", "2001:db8::/48")
     lines = (await ask("bans")).out.decode().splitlines()
     assert lines[0].startswith("2001:db8::/48   since ") or lines[0].startswith("203.0.113.0/24")
-    assert any(line.endswith("  too\\x1b many") for line in lines)
+    assert any(line.endswith("  too many") for line in lines)
     assert lines[-1] == "2 bans"
     assert (await ask("unban", "203.0.113.0/24")).code == 0
     result = await ask("unban", "203.0.113.0/24")

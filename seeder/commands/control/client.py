@@ -154,7 +154,7 @@ class ControlClient:
 
     def _away(self, error: OSError) -> ControlFailed:
         """Return why nobody can be asked at the socket, and what to do."""
-        who = "no seeder runs here" if self.instance is None else f"{self.instance} doesn't run"
+        who = "no seeder runs here"
         start = "start it: systemctl start seeder, or seeder run -c FILE"
         if self.instance is not None:
             start = f"start it: systemctl start seeder@{self.instance}"

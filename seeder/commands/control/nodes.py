@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from seeder.commands.control.client import ControlClient, RemoteNode
 from seeder.config.whereabouts import Whereabouts, find_nodes
-from seeder.errors import ConfigError, ControlFailed
+from seeder.errors import ConfigError, ControlFailed, ControlRefused
 
 _T = TypeVar("_T")
 
@@ -51,16 +51,29 @@ class NodesWanted:
     def each(
         self, ask: Callable[[ControlClient], _T]
     ) -> tuple[list[tuple[str | None, _T]], list[ControlFailed]]:
-        """Ask every node; return what came of it by the nodes' instances, and what went wrong."""
+        """Ask every node; return what came of it by the nodes' instances, and what went wrong.
+
+        Of several, what goes wrong begins with the node's name.
+        """
         told: list[tuple[str | None, _T]] = []
         faults: list[ControlFailed] = []
-        for node in self.nodes():
+        nodes = self.nodes()
+        for node in nodes:
             with ControlClient(node) as client:
                 try:
                     told.append((client.instance, ask(client)))
                 except ControlFailed as error:
-                    faults.append(error)
+                    faults.append(error if len(nodes) == 1 else _of(client.instance, error))
         return told, faults
+
+
+def _of(instance: str | None, error: ControlFailed) -> ControlFailed:
+    """Return an error that names the node."""
+    name = f"{instance or 'the node'}: "
+    if isinstance(error, ControlRefused):
+        problems = [f"{name}{each}" for each in error.problems]
+        return ControlRefused(f"{name}{error}", error.status, problems)
+    return ControlFailed(f"{name}{error}")
 
 
 def _answers(client: ControlClient) -> bool:

@@ -12,7 +12,7 @@ from seeder.commands.control.nodes import NodesWanted
 from seeder.commands.control.output import show_answers, show_json
 from seeder.commands.ending import fail_if_any
 from seeder.commands.texts import printable
-from seeder.errors import ControlRefused
+from seeder.errors import ControlFailed, ControlRefused
 from seeder.torrent.catalog import State
 
 Action: TypeAlias = Literal["refresh", "rehash", "warm"]
@@ -86,6 +86,9 @@ def act(verb: Verb, target: Target, action: Action, *, wait: bool) -> None:
         return found, _BEGUN[action]
 
     told, faults = verb.nodes.each(ask)
+    if told:
+        # Each node has what it was told to publish, and its own file.
+        faults = [each for each in faults if not _is_absence(each)]
     if verb.as_json:
         show_answers([(instance, found) for instance, (found, _) in told], verb.show)
     else:
@@ -99,6 +102,10 @@ def _goal(target: Target, action: Action) -> Goal:
     if action == "warm":
         return "cache"
     return "listing" if target.is_prefix else "answer"
+
+
+def _is_absence(error: ControlFailed) -> bool:
+    return isinstance(error, ControlRefused) and error.status == _NOT_FOUND
 
 
 def _ask(client: ControlClient, target: Target, path: str, *, method: str = "GET") -> Json:

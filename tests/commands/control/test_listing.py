@@ -9,7 +9,14 @@ from rich.cells import cell_len
 
 from seeder.commands.control import listing
 from seeder.commands.control.object_table import ObjectTable
-from tests.commands.control.support import ScriptedNode, an_object, answer, scripted, seeder
+from tests.commands.control.support import (
+    ScriptedNode,
+    an_object,
+    answer,
+    problem,
+    scripted,
+    seeder,
+)
 from tests.commands.support import Result
 
 Ask = Callable[..., Awaitable[Result]]
@@ -150,8 +157,33 @@ async def test_one_of_several_nodes_that_is_away_is_said_and_hides_nothing(two: 
         assert result.code == 1
         assert result.out.decode().splitlines()[-1].endswith("quotes/a")
         assert str(state / "1" / "control.sock") in result.line
+        result = await seeder("status", "-c", two)
+        assert [line[:3] for line in result.err.splitlines()] == ["1: ", "2: "]
         # What is shared is asked of whoever answers.
         second.on("GET ", answer({"name": "seeder"}))
         second.on("GET /objects/quotes/a", answer(an_object("a")))
         result = await seeder("show", "-c", two, "quotes/a")
         assert (result.code, result.err) == (0, "")
+
+
+async def test_what_one_of_several_nodes_has_is_enough(two: Path) -> None:
+    state = two.parent / "state"
+    async with (
+        scripted(state / "1" / "control.sock") as first,
+        scripted(state / "2" / "control.sock") as second,
+    ):
+        first.on("POST /objects/quotes/a:refresh", problem(404, "quotes/a: nothing"))
+        second.on("POST /objects/quotes/a:refresh", answer(an_object("a"), 202))
+        result = await seeder("refresh", "quotes/a", "-c", two)
+        assert (result.code, result.out, result.err) == (
+            0,
+            b"2: quotes/a: S3 is being asked\n",
+            "",
+        )
+        second.on("POST /objects/quotes/a:refresh", problem(404, "quotes/a: nothing"))
+        result = await seeder("refresh", "quotes/a", "-c", two)
+        assert result.code == 1
+        assert [line.partition(";")[0] for line in result.err.splitlines()] == [
+            "1: quotes/a: nothing",
+            "2: quotes/a: nothing",
+        ]
