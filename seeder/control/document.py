@@ -1,4 +1,4 @@
-"""The OpenAPI document, made of the operations themselves (OpenAPI 3.1). No I/O."""
+"""The OpenAPI document, made of the operations themselves (OpenAPI 3.1)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from seeder.control.descriptions import describe, describe_fields
 from seeder.control.operations import ROOT, AnyOperation, JsonObject, Nothing
 
 JsonDocument: TypeAlias = dict[str, Any]
@@ -43,6 +44,8 @@ def openapi(operations: Sequence[AnyOperation], version: str) -> JsonDocument:
     """Return the document of the operations; `version` is the seeder's."""
     models = [*_models(operations), (ProblemObject, "serialization")]
     references, definitions = models_json_schema(models, ref_template=_REFERENCE)
+    schemas = definitions.get("$defs", {})
+    describe(schemas)
     paths: JsonDocument = {}
     for each in operations:
         path = paths.setdefault(ROOT + each.template.replace("{+", "{"), {})
@@ -59,7 +62,7 @@ def openapi(operations: Sequence[AnyOperation], version: str) -> JsonDocument:
         "security": [{}, {"token": []}],
         "paths": paths,
         "components": {
-            "schemas": definitions.get("$defs", {}),
+            "schemas": schemas,
             "securitySchemes": {
                 "token": {
                     "type": "http",
@@ -108,6 +111,7 @@ def _query_parameters(operation: AnyOperation) -> Iterator[JsonDocument]:
     if operation.query is Nothing:
         return
     whole = operation.query.model_json_schema(ref_template=_REFERENCE)
+    describe_fields(operation.query, whole)
     for name, schema in whole["properties"].items():
         parameter = {"name": name, "in": "query", "required": name in whole.get("required", ())}
         text = schema.pop("description", None)

@@ -22,7 +22,7 @@ class JsonObject(BaseModel):
         frozen=True,
         extra="forbid",
         strict=True,
-        use_attribute_docstrings=True,
+        defer_build=True,  # they are needed when somebody asks, not at the start
         validate_by_name=True,
         validate_by_alias=True,
         serialize_by_alias=True,

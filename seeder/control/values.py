@@ -26,7 +26,7 @@ def _seconds(value: object) -> object:
     return seconds
 
 
-ListLimit = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=1000)]
+ListLimit = Annotated[int, Field(ge=1, le=1000), BeforeValidator(_whole)]
 """How many of a list a query asks for."""
 Duration = Annotated[
     float,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import quote_from_bytes
 
@@ -111,6 +112,25 @@ async def test_two_daemons_share_swarms_and_go_on_without_redis(
         assert publication.torrent is not None
         info_hash = publication.torrent.info_hash
         await until(lambda: one.swarms.statistics(info_hash).peers == 6)
+
+
+async def test_a_ban_at_one_node_holds_at_the_other(
+    config: Config, redis: RedisServer, tmp_path: Path
+) -> None:
+    first, second = (on(config, redis, tmp_path / name) for name in ("one", "two"))
+    stranger = bytes([203, 0, 113, 7])
+    async with serving(first) as one, serving(second) as two:
+        await one.bans.ban(ip_network("203.0.113.0/24"), None, "")
+        doors = two.clients.doors
+        await until(lambda: not doors.peer.admits(stranger))
+        assert not doors.tracker.admits(stranger)
+        assert not doors.gateway.admits(stranger)
+    # It has kept that itself.
+    async with serving(second.model_copy(update={"cluster": ClusterSettings()})) as two:
+        assert not two.clients.doors.peer.admits(stranger)
+    async with serving(first) as one, serving(second) as two:
+        await two.bans.lift(ip_network("203.0.113.0/24"))
+        await until(lambda: one.clients.doors.peer.admits(stranger))
 
 
 # -- private torrents
