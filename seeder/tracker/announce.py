@@ -138,23 +138,25 @@ def parse_announce(query: bytes, passkey: bytes = b"") -> AnnounceRequest:
     `passkey` is what stood in the path.
     """
     fields = _fields(query)
+    field = fields.get
     info_hash = _info_hash(_required(fields, b"info_hash"))
-    peer_id = _decoded(b"peer_id", _required(fields, b"peer_id"), PEER_ID_LENGTH)
-    event = _EVENTS.get(fields.get(b"event", b""), AnnounceEvent.NONE)
-    left = fields.get(b"left", b"")
-    numwant = fields.get(b"numwant", b"")
-    key = fields.get(b"key", b"")
+    peer_id = _required(fields, b"peer_id")
+    if len(peer_id) != PEER_ID_LENGTH or b"%" in peer_id:
+        peer_id = _decoded(b"peer_id", peer_id, PEER_ID_LENGTH)
+    event = _EVENTS.get(field(b"event", b""), AnnounceEvent.NONE)
+    left, numwant, key = field(b"left", b""), field(b"numwant", b""), field(b"key", b"")
+    downloaded, uploaded = field(b"downloaded", b"0"), field(b"uploaded", b"0")
     return AnnounceRequest(
         info_hash,
         peer_id,
-        _port(fields.get(b"port", b""), event),
-        _count(fields.get(b"downloaded", b"")),
+        _port(field(b"port", b""), event),
+        _count(downloaded) if downloaded != b"0" else 0,
         _count(left) if left.isdigit() else None,
         event,
         _count(numwant) if numwant.isdigit() else None,
-        fields.get(b"compact") != b"0",
+        field(b"compact") != b"0",
         client_key(unquote_to_bytes(key) if b"%" in key else key),
-        _count(fields.get(b"uploaded", b"")),
+        _count(uploaded) if uploaded != b"0" else 0,
         passkey,
     )
 

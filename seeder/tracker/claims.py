@@ -116,6 +116,25 @@ class Claims:
         """Return where the session of a name was listed last; b"" if that is unknown."""
         return self.sessions.last_endpoint(self.sessions.find(name))
 
+    def renew(self, request: AnnounceRequest, endpoint: bytes, now: float, peer: int) -> bool:
+        """Do all that `note` does for a client that goes on as the `peer` that is listed there.
+
+        False, and nothing is done, where its announce may have anything to count: most of a swarm's
+        announces have nothing, and this costs them half as much.
+        """
+        sessions = self._sessions
+        if sessions is None or self.by_group is not None:
+            return False
+        number = sessions.of_peer[peer]
+        if (
+            request.downloaded != sessions.downloaded[number]
+            or request.event is AnnounceEvent.COMPLETED
+            or (sessions.flags[number] & UNSURE and request.left)
+        ):
+            return False
+        name = session_name(request.peer_id, request.key, endpoint)
+        return sessions.renew(number, name, endpoint, now)
+
     def note(
         self, request: AnnounceRequest, endpoint: bytes, now: float, peer: int = -1
     ) -> tuple[int, bool]:

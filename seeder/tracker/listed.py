@@ -70,17 +70,15 @@ class ListedPeers:
 
     def find(self, endpoint: bytes) -> int:
         """Return the number of the peer at a compact endpoint; -1 if it isn't listed."""
-        length = len(endpoint)
-        if length == V4_ENDPOINT:
-            number = self._v4.find(endpoint[:_V4_WIDEST])
+        if len(endpoint) == V4_ENDPOINT:
+            number = self._v4.find(endpoint[:_V4_WIDEST], endpoint)
         elif self._v6 is None:
             number = -1
         else:
-            number = self._v6.find(endpoint[:_V6_WIDEST])
-        if number < 0:
-            return self.company.get(endpoint, -1) if self.company else -1
-        start = number * V6_ENDPOINT
-        return number if self._endpoints[start : start + length] == endpoint else -1
+            number = self._v6.find(endpoint[:_V6_WIDEST], endpoint)
+        if number < 0 and self.company:
+            return self.company.get(endpoint, -1)
+        return number
 
     def endpoint(self, number: int) -> bytes:
         """Return the compact endpoint of a peer."""

@@ -41,20 +41,24 @@ class Lookup:
     def __len__(self) -> int:
         return self._count
 
-    def find(self, key: bytes) -> int:
-        """Return the number of a key, -1 if there is none."""
+    def find(self, key: bytes, row: bytes = b"") -> int:
+        """Return the number of a key, -1 if there is none, or its row doesn't begin with `row`."""
         tag = hash(key) & _MASK
         page = tag & self._wide
         if page >= len(self._tags):
             page &= self._wide >> 1
         tags, packed = self._tags[page], _pack(tag)
         at = tags.find(packed)
+        if at < 0:
+            return -1
+        row = row or key
+        length = len(row)
         while at >= 0:
             # It may have been found in the end of one tag and the beginning of the next.
             if not at & 3:
                 number = self._numbers[page][at >> 2]
                 start = number * self._stride
-                if self._rows[start : start + self._length] == key:
+                if self._rows[start : start + length] == row:
                     return number
             at = tags.find(packed, at + 1)
         return -1

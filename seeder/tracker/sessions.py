@@ -120,6 +120,20 @@ class Sessions:
             self._first.append(-1)
         return number
 
+    def renew(self, number: int, name: bytes, endpoint: bytes, now: float) -> bool:
+        """Note that the client of a listed session is there still; False if it has another name."""
+        start = number * NAME_LENGTH
+        if self._names[start : start + NAME_LENGTH] != name:
+            return False
+        self.seen[number] = now
+        start = number * _BOTH
+        # As `note_endpoint` has it.
+        if len(endpoint) == V4_ENDPOINT:
+            self._where[start : start + V4_ENDPOINT] = endpoint
+        else:
+            self._where[start + V4_ENDPOINT : start + _BOTH] = endpoint
+        return True
+
     def is_named(self, number: int, name: bytes) -> bool:
         """Tell whether a session has a name; cheaper than to find it."""
         start = number * NAME_LENGTH

@@ -139,7 +139,9 @@ class Swarm:
         if count is None:
             count = self._policy.default_numwant
         count = min(count, self._policy.most_numwant)
-        roster = self._list()
+        roster = self._roster
+        if roster is None:
+            roster = self._list()
         if number >= 0 and count:
             peers = roster.peers
             answered = peers.answered_by_alias if by_alias else peers.answered
@@ -166,6 +168,10 @@ class Swarm:
         number = roster.peers.find(endpoint)
         if news is not None:
             news.heard(request, endpoint, roster.remembered(number), now)
+        complete, satisfied = request.left == 0, wants_nothing(request)
+        if number >= 0 and self.claims.renew(request, endpoint, now, number):
+            roster.refresh(number, endpoint, now, complete=complete, wants_nothing=satisfied)
+            return number
         networks: Networks = ()
         if number < 0:
             networks = networks_of(endpoint[:-2])
@@ -177,7 +183,6 @@ class Swarm:
             self.completed += 1
             if news is not None:
                 news.counted(endpoint)
-        complete, satisfied = request.left == 0, wants_nothing(request)
         if number < 0:
             number = roster.enter(
                 endpoint, networks, session, now, complete=complete, wants_nothing=satisfied
