@@ -89,6 +89,7 @@ def test_what_compose_mounts_is_there_and_the_daemon_s_root_stays_as_it_is(
             assert config["source"] in services["configs"]
     seeder = services["services"]["seeder"]
     assert seeder["read_only"] is True
+    assert set(seeder["secrets"]) == set(services["secrets"])
     places = [mount.split(":")[1] for mount in seeder["volumes"]]
     assert places == ["/etc/seeder", "/var/lib/seeder", "/var/cache/seeder"]
 
@@ -116,6 +117,8 @@ def test_prometheus_takes_what_compose_says(services: dict[str, Any], tmp_path: 
     path = tmp_path / "prometheus.yml"
     path.write_text(services["configs"]["prometheus"]["content"])
     shutil.copy(RULES, tmp_path / "rules.yaml")
+    [mount] = [each for each in services["services"]["prometheus"]["volumes"] if RULES.name in each]
+    assert mount.split(":")[1] == "/etc/prometheus/rules.yaml"
     said = check("promtool", "check", "config", path)
     assert "1 rule files found" in said
 

@@ -90,7 +90,7 @@ def wait_until_healthy(podman: Podman, name: str) -> None:
     poll_until(
         lambda: podman.attempt("healthcheck", "run", name).returncode == 0,
         timeout=60,
-        what=f"healthy container: {podman.attempt('logs', name).stderr}",
+        what="healthy container",
     )
 
 
