@@ -7,10 +7,12 @@ whatever goes wrong with it touches no object.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Literal, TypeAlias, get_args
 
 import trio
 
+from seeder.config.fields import LONGEST_OBJECT_KEY
 from seeder.config.sections import ObjectSettings
 from seeder.errors import AccessDenied, BencodeError, ObjectChanged, ObjectMissing, SeederError
 from seeder.gateway.published import PublishedObjects
@@ -91,7 +93,8 @@ class Sidecars:
 
     def _is_due(self, publication: Publication) -> bool:
         ref, torrent = publication.ref, publication.torrent
-        if publication.state is not State.SERVING or torrent is None or not publication.public:
+        has_one = publication.state in (State.SERVING, State.DUPLICATE)
+        if not has_one or torrent is None or not publication.public:
             return False
         if ref.key.endswith(SIDECAR) or _beside(ref) in self.catalog.publications:
             return False  # it would be one of a sidecar, or in the place of what is published
@@ -102,6 +105,10 @@ class Sidecars:
         if self._done.get(ref) == (torrent.info_hash, self.announce()):
             return False
         failed = self._failed.get(ref)
+        if failed is None and len(_beside(ref).key.encode()) > LONGEST_OBJECT_KEY:
+            self._fail(ref, SeederError(f"its key would have more than {LONGEST_OBJECT_KEY} bytes"))
+            self._failed[ref].due_at = inf
+            return False
         return failed is None or trio.current_time() >= failed.due_at
 
     async def _write(self, publication: Publication) -> None:

@@ -101,7 +101,8 @@ async def list_objects(
     """
 
     def choose(page: Page, seen: Set[str]) -> Iterator[tuple[str, Listed]]:
-        for key, listed in publishable(page.objects, seen).items():
+        writes = settings.write_sidecar
+        for key, listed in publishable(page.objects, seen, writes_sidecars=writes).items():
             if belongs(key):
                 yield key, listed
 

@@ -4,6 +4,7 @@ The time is that of the machine's clock. That may be set while we wait, forth or
 looked at again and again. What was published stays so, whatever the clock says afterwards.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Protocol
@@ -14,6 +15,10 @@ from seeder.config.sections import ObjectSettings
 from seeder.net.slices import Slices
 from seeder.units import rounded_time
 
+_LOG = logging.getLogger(__name__)
+
+MOST_LOGGED = 100
+"""Up to so many objects that come together are logged one by one."""
 LOOK_EVERY = 1.0
 """Seconds after which a clock that was set is noticed at the latest."""
 
@@ -21,8 +26,8 @@ LOOK_EVERY = 1.0
 class Embargoed(Protocol):
     """Something that waits for its time."""
 
-    def release(self) -> None:
-        """Publish it."""
+    def release(self, crowd: int = 1) -> None:
+        """Publish it; `crowd` are released together."""
         ...
 
 
@@ -54,9 +59,12 @@ class Embargoes:
                 await self._something.wait()
                 self._something = trio.Event()
             now, slices = self._wall_clock(), Slices()
-            for who in [who for who, until in self._waiting.items() if until <= now]:
+            due = [who for who, until in self._waiting.items() if until <= now]
+            if len(due) > MOST_LOGGED:
+                _LOG.info("%d objects are published now: their time has come", len(due))
+            for who in due:
                 if self._waiting.pop(who, None) is not None:
-                    who.release()
+                    who.release(len(due))
                 if slices.is_over:
                     await slices.turn()
             until = min(self._waiting.values(), default=now)

@@ -30,7 +30,7 @@ from seeder.metainfo.ladder import describe_wanted
 from seeder.metainfo.library import Library
 from seeder.metainfo.records import Record
 from seeder.publish.current import CurrentTorrent
-from seeder.publish.embargo import told
+from seeder.publish.embargo import MOST_LOGGED, told
 from seeder.publish.entries import Wanted
 from seeder.publish.makers import Maker
 from seeder.publish.replacing import HeldTorrent
@@ -56,8 +56,6 @@ _LOG = logging.getLogger(__name__)
 
 SPREAD = 0.05
 """After a start, the first HEADs are spread over this many seconds for each known object."""
-MOST_LOGGED = 100
-"""Up to so many known objects that come together are logged one by one."""
 _OTHER_BYTES = "S3 gives other bytes than its torrent describes, under the same ETag"
 READS_FAIL_FOR = 60.0
 """Seconds for which an object stays faulty after a piece couldn't be read; a fault within them is
@@ -143,6 +141,7 @@ class Keeper(Rounds):
         if record is not None and record.outline is not None and self._fits(record):
             # Pinned by its ETag, it is safe to serve before S3 was asked: a 412 would tell.
             if not self.publication.hidden:
+                self._date(record)
                 self._current.serve(record, record.outline, quiet=crowd > MOST_LOGGED)
             pinned = record.pinned
             known = self.wanted.listed == Listed(pinned.etag, pinned.size)
@@ -184,15 +183,19 @@ class Keeper(Rounds):
         if self.publication.state is not State.BUILDING:
             self.publication.settle(State.EMBARGOED, f"{PUBLISHED_AT}{told(until)}")
 
-    def release(self) -> None:
-        """Publish it: its time has come. What is known of it is served at once."""
+    def release(self, crowd: int = 1) -> None:
+        """Publish it: its time has come. What is known of it is served at once.
+
+        `crowd` objects are released together.
+        """
         self._timetable.embargoes.forget(self)
         publication, record = self.publication, self._record
         self._serving.reveal(publication)
         # What S3 said is gone, or refused, is asked about first.
         failed = publication.state is State.FAILED
         if not failed and record is not None and record.outline is not None and self._fits(record):
-            self._current.serve(record, record.outline)
+            self._date(record)
+            self._current.serve(record, record.outline, quiet=crowd > MOST_LOGGED)
             return
         if publication.state is State.EMBARGOED:
             publication.settle(State.WAITING)
@@ -213,7 +216,14 @@ class Keeper(Rounds):
             self.publication.settle(State.WAITING)
             self._hold()
         else:
+            self._date(record)
             await self._current.serve_or_go_on(record, outline)
+
+    def _date(self, record: Record) -> None:
+        """Have a torrent that was made before its time be as old as that, and no older."""
+        at = self.wanted.settings.publish_at
+        if at is not None and record.published is not None:
+            record.published = max(record.published, int(at))
 
     def withdraw(self, reason: str) -> None:
         """End the torrent and the rounds."""

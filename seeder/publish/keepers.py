@@ -11,8 +11,9 @@ from seeder.metainfo.library import Library
 from seeder.metainfo.records import Record
 from seeder.metainfo.store import MetainfoStore
 from seeder.net.slices import Slices
+from seeder.publish.embargo import MOST_LOGGED
 from seeder.publish.entries import Wanted
-from seeder.publish.keeper import MOST_LOGGED, Keeper
+from seeder.publish.keeper import Keeper
 from seeder.publish.makers import Maker
 from seeder.publish.rounds import Rounds, Timetable
 from seeder.publish.serving import WITHDRAWN, Serving

@@ -246,7 +246,9 @@ class _Follower(Rounds):
 
     async def _take_in_one(self, key: str, found: Listed | None) -> None:
         prefix, objects = self.prefix, self.prefix.objects
-        if found is not None and not publishable([(key, found)], objects.keys()):
+        writes = prefix.settings.write_sidecar
+        seen = objects.keys()
+        if found is not None and not publishable([(key, found)], seen, writes_sidecars=writes):
             return
         if found is not None and key not in objects and len(objects) >= prefix.settings.max_objects:
             self.wake()  # the listing says that there are too many

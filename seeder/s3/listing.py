@@ -216,16 +216,19 @@ class Walk:
         self._tokens.add(page.next_token)
 
 
-def publishable(objects: Iterable[tuple[str, Listed]], seen: Set[str]) -> dict[str, Listed]:
+def publishable(
+    objects: Iterable[tuple[str, Listed]], seen: Set[str], *, writes_sidecars: bool = False
+) -> dict[str, Listed]:
     """Return the objects of a page that get a torrent; `seen` has the keys of all pages so far.
 
     It leaves out empty objects that mark a directory, and each KEY.torrent whose KEY exists: KEY
-    comes first in S3's order.
+    comes first in S3's order. Where we write them, one without a KEY is what we left of one that
+    was deleted.
     """
     found: dict[str, Listed] = {}
     for key, listed in objects:
         marker = key.endswith("/") and listed.size == 0
-        sidecar = key.endswith(SIDECAR) and key.removesuffix(SIDECAR) in seen
+        sidecar = key.endswith(SIDECAR) and (writes_sidecars or key.removesuffix(SIDECAR) in seen)
         if not marker and not sidecar:
             found[key] = listed
     return found

@@ -196,3 +196,43 @@ async def test_what_s3_refuses_is_said_once_and_touches_no_object(
         assert "allow s3:PutObject" in fault
     lines = [each for each in caplog.records if "is not written" in each.getMessage()]
     assert [each.levelname for each in lines].count("WARNING") == 1
+
+
+async def test_what_we_left_of_a_deleted_object_is_not_published(config: Config, s3: Any) -> None:
+    async with serving(writing(config, s3)) as node:
+        await until(lambda: written(node)["written"] == 1)
+        await called(s3.delete_object, Bucket="quotes", Key="d/Nelson")
+        await listed_again(node)
+        await until(lambda: not tuple(node.catalog))
+        await listed_again(node)
+        assert not tuple(node.catalog)
+
+
+async def test_each_of_two_equal_objects_has_one(config: Config, s3: Any) -> None:
+    for key in ("d/x/Nelson", "d/y/Nelson"):
+        await called(s3.put_object, Bucket="quotes", Key=key, Body=BODY)
+    try:
+        async with serving(writing(config, s3)) as node:
+            await until(lambda: written(node)["written"] == 3)
+            states = sorted(each.state for each in node.catalog)
+            assert states == [State.DUPLICATE, State.DUPLICATE, State.SERVING]
+    finally:
+        for key in ("d/x/Nelson", "d/y/Nelson"):
+            for name in (key, f"{key}.torrent"):
+                await called(s3.delete_object, Bucket="quotes", Key=name)
+
+
+async def test_a_name_that_is_too_long_for_one_is_said_once(
+    config: Config, s3: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = "d/" + "x" * 1018
+    await called(s3.put_object, Bucket="quotes", Key=key, Body=BODY)
+    try:
+        async with serving(writing(config, s3)) as node:
+            await until(lambda: written(node)["failed"] == 1)
+            await node.sidecars._look()
+            assert "would have more than 1024 bytes" in str(node.sidecars.fault)
+            assert written(node)["failed"] == 1
+        assert caplog.text.count("would have more than 1024 bytes") == 1
+    finally:
+        await called(s3.delete_object, Bucket="quotes", Key=key)

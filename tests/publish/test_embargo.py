@@ -1,11 +1,13 @@
 """Objects whose time has not come: all is ready, nobody hears of them, and then they are there."""
 
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from seeder.config.sections import ObjectSettings
+from seeder.publish import embargo, keeper
 from seeder.publish.embargo import explain_embargoes, told
 from seeder.publish.serving import WITHDRAWN
 from seeder.s3.notifications import News
@@ -223,6 +225,27 @@ async def test_an_object_that_changes_before_its_time_comes_as_it_is_then(
     publication = world.publication("key")
     assert publication.torrent is not None
     assert publication.torrent.pinned.size == 210_000
+
+
+async def test_a_crowd_is_told_in_one_line_and_dated_by_its_time(
+    world: World,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    for module in (embargo, keeper):
+        monkeypatch.setattr(module, "MOST_LOGGED", 2)
+    keys = [f"k{number}" for number in range(3)]
+    world.server.objects |= {key: key.encode() * 30_000 for key in keys}
+    entries = [settings(key, publish_at=THEN, metainfo=["build"]) for key in keys]
+    await world.publisher.apply(entries)
+    await world.until_all(lambda: all(ready(world, key) for key in keys))
+    clock.now = THEN
+    await world.until_all(lambda: all(state(world, key) is State.SERVING for key in keys))
+    assert "3 objects are published now" in caplog.text
+    assert ": serving " not in caplog.text
+    assert {each.published for each in world.audience.live} == {int(THEN)}
 
 
 def test_check_says_what_is_to_come() -> None:
