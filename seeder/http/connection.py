@@ -153,7 +153,7 @@ class Connection:
         self._meter = self._server_meter = meter
         self._reader = RequestReader(limits.head, hostless)
         self._hostless = hostless
-        self._deadline: float | None = trio.current_time() + limits.head_timeout
+        self._deadline: float | None = inf
         """When the next head must be there; None until we wait for it."""
         self._stops_at = inf
         self._head: Head | None = None
@@ -207,6 +207,7 @@ class Connection:
         try:
             data = self._sock.recv(self._limits.head)
         except BlockingIOError:
+            self.expect_head()
             return Want.READABLE
         except OSError:
             return Want.NOTHING
@@ -214,6 +215,7 @@ class Connection:
             return Want.NOTHING
         head = plain_head(data)
         if head is None or head.keep_alive:
+            self.expect_head()
             self._reader.feed(data)
             return self.step()
         self._head = head
@@ -226,6 +228,10 @@ class Connection:
         except OSError:
             return Want.NOTHING
         return self.step()
+
+    def expect_head(self) -> None:
+        """Give the client the time that it has for the head of its first request."""
+        self._deadline = trio.current_time() + self._limits.head_timeout
 
     def step(self) -> Want:
         """Receive, answer and send until there is something to wait for; return what that is."""

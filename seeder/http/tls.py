@@ -271,6 +271,7 @@ class SecureConnection(Connection):
         self._raw = raw
         self._tls: TLSSocket | None = TLSSocket(raw, security.context())
         super().__init__(self._tls, *arguments, **options)
+        self.expect_head()
         self._counts = security.handshakes
         self._noted = False
         self._queue: Queue | None = queue
@@ -310,7 +311,7 @@ class SecureConnection(Connection):
         except BlockingIOError:
             return Want.READABLE if tls.flush() else Want.WRITABLE
         self._note(HandshakeResult.DONE)
-        self._deadline = trio.current_time() + self._limits.head_timeout
+        self.expect_head()
         return None
 
     def _note(self, how: HandshakeResult) -> None:
