@@ -5,22 +5,22 @@ pydantic would read the source of every model at the start; this does when the d
 
 import ast
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from textwrap import dedent
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
 from seeder.control.operations import JsonObject
 
 
-def describe(schemas: dict[str, Any]) -> None:
-    """Add what is said of the fields to the schemas of models, which are given by their names."""
-    models = {each.__name__: each for each in _below(JsonObject)}
+def describe(schemas: dict[str, Any], models: Iterable[type[BaseModel]]) -> None:
+    """Add what is said of the fields to the schemas, by the names of the models and of those that
+    they are made of.
+    """
+    named = {each.__name__: each for each in _reached(models)}
     for name, schema in schemas.items():
-        model = models.get(name.partition("-")[0])
-        if model is not None:
-            describe_fields(model, schema)
+        describe_fields(named[name.partition("-")[0]], schema)
 
 
 def describe_fields(model: type[BaseModel], schema: dict[str, Any]) -> None:
@@ -42,7 +42,16 @@ def _docstrings(model: type[BaseModel]) -> Iterator[tuple[str, str]]:
                 yield name, inspect.cleandoc(str(said))
 
 
-def _below(model: type[JsonObject]) -> Iterator[type[JsonObject]]:
-    for each in model.__subclasses__():
-        yield each
-        yield from _below(each)
+def _reached(models: Iterable[type[BaseModel]]) -> set[type[BaseModel]]:
+    """Return the models, and those of their fields."""
+    found: set[type[BaseModel]] = set()
+    left: list[object] = list(models)
+    while left:
+        each = left.pop()
+        if isinstance(each, type) and issubclass(each, BaseModel):
+            if each not in found:
+                found.add(each)
+                left += [field.annotation for field in each.model_fields.values()]
+        else:
+            left += get_args(each)
+    return found

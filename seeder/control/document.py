@@ -45,7 +45,7 @@ def openapi(operations: Sequence[AnyOperation], version: str) -> JsonDocument:
     models = [*_models(operations), (ProblemObject, "serialization")]
     references, definitions = models_json_schema(models, ref_template=_REFERENCE)
     schemas = definitions.get("$defs", {})
-    describe(schemas)
+    describe(schemas, (model for model, _ in models))
     paths: JsonDocument = {}
     for each in operations:
         path = paths.setdefault(ROOT + each.template.replace("{+", "{"), {})

@@ -6,21 +6,21 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Annotated
 from urllib.parse import quote, urlencode
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 from pydantic.config import JsonDict
 
 from seeder.config.added import EntryName
 from seeder.config.sections import DEFAULT_ORIGIN
 from seeder.control.operations import ROOT, OpenObject, Problem, QueryObject
+from seeder.control.values import ListLimit
 from seeder.errors import ConfigError, EntryConflict
 from seeder.publish.additions import Additions
 from seeder.torrent.objects import ObjectRef
 from seeder.torrent.order import NameKey
 
-DEFAULT_LIMIT, MOST_AT_ONCE = 100, 1000
+DEFAULT_LIMIT = 100
 """Rows of a page."""
 NOT_HERE: Mapping[int, str] = {HTTPStatus.NOT_FOUND: "Nothing of that name is published."}
 IN_THE_WAY: Mapping[int, str] = {
@@ -92,7 +92,7 @@ class PageQuery(QueryObject):
 
     prefix: str = ""
     """BUCKET/PREFIX: those below it alone."""
-    limit: Annotated[int, Field(ge=1, le=MOST_AT_ONCE)] = DEFAULT_LIMIT
+    limit: ListLimit = DEFAULT_LIMIT
     """The most that come at once."""
     after: str | None = None
     """`next` of the page before."""

@@ -16,8 +16,6 @@ def _whole(value: object) -> object:
 
 
 def _seconds(value: object) -> object:
-    if isinstance(value, float):
-        return value  # a default
     if not isinstance(value, str):
         raise ValueError('want a time such as "30m" or "7d"')
     seconds = parse_time(value)
