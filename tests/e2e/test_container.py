@@ -22,6 +22,7 @@ from tests.support.objects import MIB, content, digest
 from tests.support.processes import poll_until
 
 MakeDaemon = Callable[..., SeederDaemon]
+pytestmark = pytest.mark.timeout(400)  # the first of them builds the image
 ACCOUNT = 10001
 LARGEST = 116_000_000
 """Bytes that the image adds to its base."""
