@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from seeder.config.secrets import CREDENTIALS, read_secret, secret_path
 from seeder.config.sections import AdminSettings
-from seeder.errors import ConfigError
+from seeder.errors import Unavailable
 
 _TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]{16,256}=*\r?\n?")
 """RFC 6750, 2.1."""
@@ -14,7 +14,7 @@ _WANTED = "one line of 16 to 256 letters, digits, . _ ~ + / -, such as of `opens
 
 
 def read_token(admin: AdminSettings, environment: Mapping[str, str] = os.environ) -> str | None:
-    """Return the token; None if none is configured. ConfigError, which doesn't show it."""
+    """Return the token; None if none is configured. Unavailable, which doesn't show it."""
     if admin.token_file is None and admin.token_credential is None:
         return None
     key = "token_file" if admin.token_file is not None else "token_credential"
@@ -22,7 +22,7 @@ def read_token(admin: AdminSettings, environment: Mapping[str, str] = os.environ
         path = secret_path(admin.token_file, admin.token_credential, environment)
         return read_secret(path, _TOKEN, _WANTED)
     except ValueError as error:
-        raise ConfigError([f"admin.{key}: {error}"]) from None
+        raise Unavailable([f"admin.{key}: {error}"]) from None
 
 
 def token_is_out_of_reach(

@@ -88,7 +88,6 @@ async def serve(
             serving.start_soon(node.passkeys.run)
             await node.public_address.refresh()
             serving.start_soon(node.public_address.run)
-            await serving.start(node.hub.serve, listeners.peer)
             # What the admin listener sends stays in the house, and isn't counted.
             await serving.start(
                 partial(
@@ -112,6 +111,9 @@ async def serve(
             if node.fellows is not None:
                 serving.start_soon(node.fellows.run)
             await serving.start(node.additions.run, config.objects)
+            # Not sooner: a peer that has waited at its socket for the restart to be over would be
+            # turned away with a torrent that is known a moment later.
+            await serving.start(node.hub.serve, listeners.peer)
             serving.start_soon(node.events.run)
             serving.start_soon(node.sidecars.run)
             serving.start_soon(node.warmer.run)
