@@ -86,6 +86,8 @@ DEBIAN_PACKAGES = {
     "caddy": "tests behind Caddy",
     "openssl": "tests behind nginx",
     "systemd": "checks of the systemd units",
+    "systemd-container": "tests under a systemd that boots",
+    "dbus": "tests under a systemd that boots",
     "fish": "tests of completions",
     "zsh": "tests of completions",
     "mandoc": "checks of the manual page",

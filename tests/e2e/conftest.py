@@ -5,6 +5,7 @@ Addresses: 1 is the S3 servers', 2 the daemon's, 3 to 16 are handed out to clien
 """
 
 import itertools
+import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests.e2e.booted import Booted, why_no_boot
 from tests.e2e.ceph import CephRGW
 from tests.e2e.clients import KINDS, Client, ClientFactory
 from tests.e2e.daemon import SeederDaemon
@@ -28,6 +30,8 @@ from tests.e2e.network import (
 from tests.e2e.s3 import Publisher
 from tests.e2e.server import Server
 from tests.e2e.swift import Swift
+from tests.e2e.unit import Unit, install
+from tests.support.debian import build_package, why_no_package
 from tests.support.leecher import Leecher
 from tests.support.toml import Settings
 
@@ -169,3 +173,42 @@ def client(network: Network, tmp_path: Path) -> Iterator[ClientFactory]:
             return made
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Debian package of this tree, built once for all processes that share the tests."""
+    if reason := why_no_package():
+        pytest.skip(reason)
+    directory = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        directory = directory.parent  # of this run, and of all its processes
+    return build_package(directory / "package")
+
+
+@pytest.fixture
+def blank_machine(namespace: Network) -> Iterator[Booted]:
+    """A machine with a real systemd, and nothing of the seeder, for one test."""
+    if reason := why_no_boot():
+        pytest.skip(reason)
+    with Booted() as machine:
+        yield machine
+
+
+@pytest.fixture(scope="session")
+def machine(network: Network, package: Path) -> Iterator[Booted]:
+    """A machine with a real systemd, with the seeder in /opt/seeder/.venv and its units."""
+    if reason := why_no_namespace() or why_no_boot():
+        pytest.skip(reason)
+    with network.entered(), Booted() as machine:
+        install(machine, package)
+        yield machine
+
+
+@pytest.fixture
+def unit(machine: Booted, network: Network, ceph: CephRGW, bucket: str) -> Iterator[Unit]:
+    """seeder.service, not yet started, with one object of 8 MiB, "stays", to publish."""
+    made = Unit(machine, ceph, bucket, network.address(DAEMON_ADDRESS))
+    yield made
+    print(made.log)
+    made.close()

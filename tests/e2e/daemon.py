@@ -58,19 +58,25 @@ class SeederDaemon(Closing):
 
     def configure(self, settings: Settings) -> None:
         """Write another configuration; the daemon sees it at its next start or reload."""
-        defaults: dict[str, object] = {
+        self.path.write_text(toml(_merged({**self._places(), **self._addresses()}, settings)))
+
+    def _places(self) -> dict[str, object]:
+        return {
             "state_directory": str(self.directory / "state"),
+            "cache": {"directory": str(self.directory / "cache")},
+        }
+
+    def _addresses(self) -> dict[str, object]:
+        return {
             "tracker": {"listen": [f"{self.address}:{self.tracker_port}"]},
             "peer": {
                 "listen": [f"{self.address}:{self.peer_port}"],
                 "public_address": f"{self.address}:{self.peer_port}",
             },
-            "cache": {"directory": str(self.directory / "cache")},
             "admin": {"listen": [f"{self.address}:{self.admin_port}"]},
         }
-        self.path.write_text(toml(_merged(defaults, settings)))
 
-    def add(self, **sections: Settings) -> None:
+    def add(self, **sections: object) -> None:
         """Write further sections, of what isn't known before the daemon's ports are."""
         self.configure({**self._settings, **sections})
 
