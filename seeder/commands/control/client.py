@@ -93,6 +93,8 @@ class ControlClient:
         `path` is below /api/v1, encoded, with its query. An answer may take `patience` seconds;
         None: for ever.
         """
+        if self._socket is None and self._client is None:
+            self._check_who_answers()
         answer = self._exchange(method, path, body, patience)
         kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
         try:
@@ -109,6 +111,16 @@ class ControlClient:
                 " mind the proxy before it"
             )
         raise ControlFailed(f"{self.place}{ROOT}: no control API ({answer.status_code}): {_OLDER}")
+
+    def _check_who_answers(self) -> None:
+        """ControlFailed unless it is a node that a URL leads to; nothing has been asked of it."""
+        try:
+            self._client = self._stack.enter_context(self._open())
+            root = self.ask("")
+        except ControlSilent as error:
+            raise ControlFailed(str(error)) from error
+        if not isinstance(root, dict) or root.get("name") != "seeder":
+            raise ControlFailed(f"{self._url}{ROOT}: no control API: {_OLDER}")
 
     def _exchange(
         self, method: str, path: str, body: Mapping[str, object] | None, patience: float | None

@@ -31,7 +31,9 @@ def status_lines(status: Figures, instance: str | None, now: float) -> Iterator[
 
 
 def _faults(status: Figures) -> Iterator[tuple[str, str]]:
-    faults = [*status["notices"], *filter(None, [status["degraded"]])]
+    # Whether it is ready stands above.
+    notices = [each for each in status["notices"] if not each.startswith("not ready:")]
+    faults = [*notices, *filter(None, [status["degraded"]])]
     for place, fault in enumerate(faults):
         yield ("" if place else "trouble"), str(fault)
 

@@ -87,6 +87,36 @@ async def test_what_answers_without_the_api_is_older_or_a_stranger(token: Path) 
     )
 
 
+async def test_a_stranger_is_asked_for_nothing(token: Path) -> None:
+    seen: list[Request] = []
+
+    def greet(request: Request) -> Response:
+        seen.append(request)
+        return Response(200, b'{"hello": "world"}', (JSON,))
+
+    async with serving(greet) as port:
+        url = f"http://127.0.0.1:{port}"
+        result = await seeder("rm", "quotes/x", "--url", url, "--token-file", token)
+    assert result.code == 1
+    assert result.line.startswith(f"{url}/api/v1: no control API: the daemon is older")
+    assert [each.method for each in seen] == [b"GET"]
+
+
+async def test_a_node_by_its_url_is_told_what_to_do(token: Path) -> None:
+    seen: list[Request] = []
+
+    def node(request: Request) -> Response:
+        seen.append(request)
+        return Response(200, b'{"name": "seeder", "bans": []}', (JSON,))
+
+    async with serving(node) as port:
+        url = f"http://127.0.0.1:{port}"
+        result = await seeder("bans", "--url", f"{url}/", "--token-file", token)
+    assert (result.code, result.out) == (0, b"nobody is banned\n")
+    assert [each.path for each in seen] == [b"/api/v1", b"/api/v1/bans"]
+    assert {each.header(b"authorization") for each in seen} == {b"Bearer a-token-of-24-characters"}
+
+
 async def test_the_token_goes_along_and_a_wrong_one_is_one_line(token: Path) -> None:
     seen: list[Request] = []
 
@@ -99,7 +129,7 @@ async def test_the_token_goes_along_and_a_wrong_one_is_one_line(token: Path) -> 
         result = await seeder("status", "--url", f"{url}/api/v1/", "--token-file", token)
     assert (result.code, result.line) == (1, f"{url}: the token is wrong")
     [request] = seen
-    assert request.path == b"/api/v1/status"
+    assert request.path == b"/api/v1"
     assert request.header(b"authorization") == b"Bearer a-token-of-24-characters"
 
 
