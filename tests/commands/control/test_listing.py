@@ -187,3 +187,13 @@ async def test_what_one_of_several_nodes_has_is_enough(two: Path) -> None:
             "1: quotes/a: nothing",
             "2: quotes/a: nothing",
         ]
+
+
+@pytest.mark.parametrize(
+    ("cached", "shown"), [(0, "0%"), (2048, "50%"), (4095, "99%"), (4096, "100%")]
+)
+async def test_only_all_of_it_is_100_percent(
+    ask: Ask, node: ScriptedNode, cached: int, shown: str
+) -> None:
+    node.objects = [an_object("a", cached_bytes=cached)]
+    assert (await ask("ls")).out.decode().splitlines()[1].split()[3] == shown
