@@ -41,6 +41,8 @@ _LOG = logging.getLogger(__name__)
 ADDED = "added.jsonl"
 """Below the state directory."""
 MOST_ADDED = 1_000_000
+MOST_REMOVALS = 100_000
+"""That are remembered; nearly twice as many until they are looked through."""
 _LARGEST = 1024 * MIB
 _MOST_SAID = 20
 REMOVALS_KEPT = 90 * 86_400 * 1_000_000
@@ -227,6 +229,8 @@ class AddedFile:
                 continue
             if addition.is_newer(found.get(addition.name)):
                 found[addition.name] = addition
+        for name in outdated(found):
+            del found[name]
         return found
 
     def append(self, added: Iterable[Addition], found: Mapping[EntryName, Addition]) -> None:
@@ -263,15 +267,23 @@ class AddedFile:
         return self._lines > 2 * len(found) + _SPARE_LINES
 
     def _rewrite(self, found: Mapping[EntryName, Addition]) -> None:
-        latest = max((each.at for each in found.values()), default=0)
-        kept = [
-            each.line() + b"\n"
-            for each in found.values()
-            if each.entry is not None or latest - each.at < REMOVALS_KEPT
-        ]
+        kept = [each.line() + b"\n" for each in found.values()]
         with storage_errors(self.path, "written"):
             replace_file(self.path, kept, durable=True, mode=0o600)
         self._length, self._lines = sum(map(len, kept)), len(kept)
+
+
+def outdated(found: Mapping[EntryName, Addition]) -> list[EntryName]:
+    """Return the names of removals that nobody has to know of any more: the old ones, and the
+    oldest where there are very many."""
+    latest = max((each.at for each in found.values()), default=0)
+    gone = [each for each in found.values() if each.entry is None]
+    gone.sort(key=lambda each: each.at, reverse=True)
+    return [
+        each.name
+        for number, each in enumerate(gone)
+        if number >= MOST_REMOVALS or latest - each.at >= REMOVALS_KEPT
+    ]
 
 
 def in_force(

@@ -14,6 +14,7 @@ from seeder.config.added import (
     check_entry,
     in_force,
     name_of,
+    outdated,
     read_addition,
 )
 from seeder.config.fields import SourceFile
@@ -136,10 +137,19 @@ def test_a_file_of_old_news_is_written_anew(tmp_path: Path) -> None:
     size = (tmp_path / ADDED).stat().st_size
     for at in range(1100):
         said = addition("a", 100 * 86_400 * 10**6 + at)
-        file.append([said], {said.name: said, removal("old", 2).name: removal("old", 2)})
+        file.append([said], {said.name: said})
     assert (tmp_path / ADDED).stat().st_size < 200 * size
     assert keys(tmp_path) == ["a"]
     assert b"old" not in (tmp_path / ADDED).read_bytes()
+
+
+def test_removals_are_remembered_so_long_and_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    day = 86_400 * 10**6
+    said = [removal("old", 1), removal("a", 100 * day), removal("b", 101 * day), addition("c", 2)]
+    found = {each.name: each for each in said}
+    assert [each.ref.key for each in outdated(found)] == ["old"]
+    monkeypatch.setattr("seeder.config.added.MOST_REMOVALS", 1)
+    assert {each.ref.key for each in outdated(found)} == {"old", "a"}
 
 
 def test_an_entry_that_is_wrong_by_now_is_kept() -> None:

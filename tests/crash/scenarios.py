@@ -14,6 +14,8 @@ from pathlib import Path
 import trio
 
 from seeder.cache import files
+from seeder.config.added import AddedFile, Addition, EntryName, read_addition
+from seeder.config.fields import SourceFile
 from seeder.daemon.swarm_file import SwarmFile
 from seeder.ledger.counters import AccountKey, Ledger
 from seeder.ledger.file import LedgerFile
@@ -165,6 +167,38 @@ def _check_listings(root: Path, promised: int) -> None:
     assert store.load(PREFIX, 100) == LISTINGS[0]
 
 
+# -- what is added at run time
+
+ADDED_KEYS = "abcd"
+SOURCE = SourceFile(Path("/"), frozenset({"default"}))
+
+
+def _added(root: Path) -> tuple[AddedFile, dict[EntryName, Addition]]:
+    file = AddedFile(root / "added.jsonl")
+    return file, file.load(SOURCE)
+
+
+def _say(root: Path, key: str) -> None:
+    file, found = _added(root)
+    said = read_addition({"at": 1, "entry": {"bucket": "b", "key": key}}, SOURCE)
+    file.append([said], found | {said.name: said})
+
+
+def _run_added(root: Path) -> None:
+    for key in ADDED_KEYS:
+        _say(root, key)
+        mark(root)
+
+
+def _check_added(root: Path, promised: int) -> None:
+    _, found = _added(root)
+    keys = "".join(name.ref.key for name in found)
+    assert ADDED_KEYS.startswith(keys)
+    assert len(keys) >= promised
+    _say(root, "more")
+    assert len(_added(root)[1]) == len(keys) + 1
+
+
 # -- the ledger
 
 NELSON = AccountKey("default", "quotes", "Nelson", "etag")
@@ -280,6 +314,7 @@ SCENARIOS = {
     "store": Scenario(_run_store, _check_store),
     "journal": Scenario(_run_journal, _check_journal),
     "listings": Scenario(_run_listings, _check_listings),
+    "added": Scenario(_run_added, _check_added),
     "ledger": Scenario(_run_ledger, _check_ledger),
     "swarms": Scenario(_run_swarms, _check_swarms),
     "cache": Scenario(_run_cache, _check_cache),
