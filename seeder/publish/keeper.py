@@ -410,11 +410,7 @@ class Keeper(Rounds):
     async def _rehash(self, torrent: Torrent, pinned: PinnedObject) -> None:
         """Hash the object of a torrent again, which is served meanwhile; if it turns out to have
         other bytes, that ends at once."""
-        publication, state, reason = (
-            self.publication,
-            self.publication.state,
-            self.publication.reason,
-        )
+        publication = self.publication
         differ = partial(self._current.end_if_served, torrent, LYING)
         settings = self._of_bytes()
         record = await self._begin_anew(pinned)
@@ -433,7 +429,8 @@ class Keeper(Rounds):
         record.info, record.outline = None, info.outline
         if publication.torrent is torrent and info.info_hash == torrent.info_hash:
             self._current.confirm(torrent, record)
-            publication.settle(State.SERVING if self._current.is_live else state, reason)
+            if self._current.is_live:
+                publication.settle(State.SERVING)
             _LOG.info("%s: its metainfo is as it was", publication.ref)
         else:
             await self._publish(record, record.outline)
