@@ -60,6 +60,10 @@ def find_nodes(
     for pattern in patterns:
         if found := [*_found(pattern, instance, several=has_place(values) or named is None)]:
             return found
+    for pattern in reversed(patterns):
+        place = pattern.replace(PLACEHOLDER, instance or "")
+        if not _may_look(place):  # the service's; whoever asks there hears of it
+            return [Whereabouts(instance, Path(place))]
     # Where it would be, were it there.
     alone = [each for each in patterns if instance or PLACEHOLDER not in each] or patterns
     likeliest = alone[-1 if is_system else 0].replace(PLACEHOLDER, instance or "1")
@@ -93,18 +97,18 @@ def _patterns(
 def _found(pattern: str, instance: str | None, *, several: bool) -> Iterator[Whereabouts]:
     """Yield the nodes whose socket is where a pattern says."""
     if PLACEHOLDER not in pattern:
-        if os.path.lexists(pattern) or not _may_look(pattern):
+        if os.path.lexists(pattern):
             yield Whereabouts(instance, Path(pattern))
         return
     names = [instance] if instance is not None else instances_at(pattern) if several else []
     for name in names:
         filled = pattern.replace(PLACEHOLDER, name)
-        if os.path.lexists(filled) or not _may_look(filled):
+        if os.path.lexists(filled):
             yield Whereabouts(name, Path(filled))
 
 
 def _may_look(path: str) -> bool:
-    """Tell whether we would see a socket there; root's and the service's we may not."""
+    """Tell whether we would see a socket there."""
     try:
         os.lstat(path)
     except PermissionError:

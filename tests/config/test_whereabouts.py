@@ -1,5 +1,6 @@
 """Commands find the sockets of the nodes that run here, whatever is wrong with the file."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -110,3 +111,19 @@ def test_the_units_file_is_meant_where_none_is_named(home: Path) -> None:
     assert find_nodes(None, None, nothing, path) == [
         Whereabouts(None, Path("/srv/seeder/control.sock"))
     ]
+
+
+def test_a_service_whose_directory_is_closed_to_us_is_found_all_the_same(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = str(home)
+    looked = os.lstat
+
+    def refuse(path: str) -> os.stat_result:
+        if str(path).startswith(closed):
+            raise PermissionError(13, "Permission denied")
+        return looked(path)
+
+    monkeypatch.setattr(os, "lstat", refuse)
+    assert find(None) == [(None, home / "system" / "control.sock")]
+    assert find(None, "2") == [("2", home / "system" / "2" / "control.sock")]

@@ -77,6 +77,13 @@ def test_a_good_file_is_taken_up_by_systemctl_reload_and_a_wrong_one_changes_not
     unit.add(objects=objects)
     unit.systemctl("reload", SERVICE)
     wait_for_state(unit, unit.bucket, "comes")
+    # Root finds it without options; nobody else gets in.
+    status = "/opt/seeder/.venv/bin/seeder status"
+    lines = unit.machine.run(status).stdout.splitlines()
+    assert any(re.fullmatch("reload   ok .*", line) for line in lines)
+    barred = unit.machine.run(f"setpriv --reuid 65534 --clear-groups {status}", check=False)
+    assert barred.returncode == 1
+    assert "/var/lib/seeder/control.sock: no permission: ask as root" in barred.stderr
     unit.path.write_text(unit.path.read_text() + "[surprise]\n")
     refused = unit.systemctl("reload", SERVICE, check=False)
     assert refused.returncode == 1
