@@ -86,8 +86,8 @@ TORRENT_FORMATS: tuple[TorrentFormat, ...] = ("v1", "hybrid")
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 LOG_LEVELS: tuple[LogLevel, ...] = ("debug", "info", "warning", "error")
 LOG_ROOMS = (
-    *("admin", "cache", "cluster", "config", "daemon", "events", "gateway", "http", "ledger"),
-    *("metainfo", "net", "peer", "publish", "s3", "torrent", "tracker", "upload"),
+    *("admin", "cache", "cluster", "config", "control", "daemon", "events", "gateway", "http"),
+    *("ledger", "metainfo", "net", "peer", "publish", "s3", "torrent", "tracker", "upload"),
 )
 """Parts of the program whose lines may have a level of their own."""
 _PieceLength = Annotated[

@@ -5,6 +5,7 @@ nodes of its cluster.
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -29,7 +30,7 @@ class BanKeeper:
     """Keeps what was said of networks; `applied` has the doors go by it."""
 
     def __init__(self, directory: Path) -> None:
-        """StorageError if the file can't be read; one that is damaged is set aside."""
+        """A file that can't be read is a line in the log, and one that is damaged set aside."""
         self._path = directory / BANS
         self.bans = self._read()
         self.shared: SharedBans | None = None
@@ -103,13 +104,17 @@ class BanKeeper:
             replace_file(self._path, data, durable=True, mode=0o600)
 
     def _read(self) -> Bans:
-        with storage_errors(self._path, "read"):
-            try:
-                data = read_file(self._path, _LARGEST)
-                return Bans() if data is None else read_bans(parse_json(data))
-            except ValueError as error:
-                set_aside(self._path, f"it is damaged ({error}), so nobody is banned any more")
-                return Bans()
+        try:
+            data = read_file(self._path, _LARGEST)
+            return Bans() if data is None else read_bans(parse_json(data))
+        except ValueError as error:
+            fault = f"it is damaged ({error})"
+        except OSError as error:
+            _LOG.error("%s: can't be read: %s; nobody is banned any more", self._path, error)
+            return Bans()
+        with suppress(OSError):
+            set_aside(self._path, f"{fault}, so nobody is banned any more")
+        return Bans()
 
 
 def _told(ban: Ban) -> str:

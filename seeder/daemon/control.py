@@ -2,8 +2,11 @@
 for who has the token.
 """
 
+import logging
 import socket
 from collections.abc import Awaitable, Sequence
+from functools import partial
+from pathlib import Path
 
 import trio
 
@@ -22,12 +25,20 @@ from seeder.daemon.descriptors import CONTROL
 from seeder.daemon.foundation import LEDGER
 from seeder.daemon.node import Node
 from seeder.daemon.reloading import Reloader
+from seeder.errors import StateUnusable, StorageError
 from seeder.http.connection import ServerLimits
 from seeder.http.messages import Request, RequestRefused, Response
 from seeder.http.server import serve as serve_web
+from seeder.net.local import listening_at
+
+_LOG = logging.getLogger(__name__)
 
 _PATIENCE = 600.0
 """Seconds for an answer: a reload of many objects takes its time."""
+
+
+TRY_EVERY = 10.0
+"""Seconds between two tries to make the socket."""
 
 
 class NodeControl:
@@ -39,20 +50,45 @@ class NodeControl:
         self._by_token = TokenRoutes(node.token_door, self._routes)
 
     async def serve(
-        self,
-        listener: socket.socket,
-        *,
-        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+        self, path: Path, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Answer at the UNIX socket until cancelled; who may connect there needs no token."""
-        await serve_web(
-            [listener],
-            self._routes.answer,
-            limits=ServerLimits(connections=CONTROL, handler_timeout=_PATIENCE),
-            bodies=wanted,
-            worded=worded,
-            task_status=task_status,
-        )
+        """Answer at the UNIX socket until cancelled; who may connect there needs no token.
+
+        StateUnusable if somebody listens there. Where there can't be a socket, the node goes on
+        without (a disk may be full), and it is tried again.
+        """
+        told = False
+        while True:
+            try:
+                with listening_at(path, "admin.socket") as listener:
+                    await self._answer_at(listener, None if told else task_status)
+            except StorageError as error:
+                if isinstance(error, StateUnusable) and not told:
+                    raise
+                if not told:
+                    _LOG.error("%s; the control API isn't there, and is tried again", error)
+                    task_status.started()
+                told = True
+            await trio.sleep(TRY_EVERY)
+
+    async def _answer_at(
+        self, listener: socket.socket, status: trio.TaskStatus[None] | None
+    ) -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(
+                partial(
+                    serve_web,
+                    [listener],
+                    self._routes.answer,
+                    limits=ServerLimits(connections=CONTROL, handler_timeout=_PATIENCE),
+                    bodies=wanted,
+                    worded=worded,
+                )
+            )
+            if status is None:
+                _LOG.info("admin.socket: listening at %s", self._node.config.control_socket)
+            else:
+                status.started()
 
     async def serve_admin(
         self,

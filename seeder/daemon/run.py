@@ -9,7 +9,7 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -36,7 +36,6 @@ from seeder.gateway.certificates import LiveCertificate, doubts
 from seeder.gateway.keys import read_keys
 from seeder.http.connection import ServerLimits
 from seeder.http.server import serve as serve_web
-from seeder.net.local import listening_at
 
 _LOG = logging.getLogger(__name__)
 
@@ -79,7 +78,6 @@ async def serve(
     try:
         async with (
             open_node(config, listeners, keys, certificate, tokens=tokens, token=token) as node,
-            AsyncExitStack() as local,
             trio.open_nursery() as serving,
         ):
             serving.start_soon(node.uploads.run)
@@ -103,8 +101,7 @@ async def serve(
             control = NodeControl(node, reloader)
             await serving.start(control.serve_admin, listeners.admin)
             if (path := config.control_socket) is not None:
-                socket_there = local.enter_context(listening_at(path, "admin.socket"))
-                await serving.start(control.serve, socket_there)
+                await serving.start(control.serve, path)
             for each in listeners.tracker_udp:
                 serving.start_soon(node.datagrams.serve, each)
             await node.doorway.expel()

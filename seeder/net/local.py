@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from seeder.errors import StorageError
+from seeder.errors import StateUnusable, StorageError
 from seeder.net.sockets import BACKLOG
 
 LONGEST = 107
@@ -32,12 +32,15 @@ def local_address(path: Path) -> Iterator[str]:
 def listening_at(path: Path, key: str) -> Iterator[socket.socket]:
     """Listen at a path for the length of the block; nobody but our user can connect.
 
-    What a process left there that ended is replaced. StorageError names the path and its `key`.
+    What a process left there that ended is replaced. StateUnusable if somebody listens there,
+    StorageError; both name the path and its `key`.
     """
     try:
         with local_address(path) as address:
             listener = _bound(address)
     except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise StateUnusable(f"{key}: another process listens at {path}") from error
         why = error.strerror or str(error)
         raise StorageError(f"{key}: can't listen at {path}: {why}") from error
     ours = _identity(path)
@@ -85,7 +88,7 @@ def _clear(address: str) -> None:
             return
         except BlockingIOError:
             pass  # its queue is full: somebody listens
-    raise OSError(errno.EADDRINUSE, "another process listens there")
+    raise OSError(errno.EADDRINUSE, "it is in use")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

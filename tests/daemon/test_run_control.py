@@ -1,7 +1,9 @@
 """The control API of a running node, asked at its UNIX socket."""
 
+import logging
 import re
 import stat
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -18,15 +20,17 @@ from bencode2 import bdecode
 
 from seeder.config.load import load
 from seeder.config.sections import Config
+from seeder.daemon import control
 from seeder.daemon.node import Node
 from seeder.daemon.reloading import Reloader
 from seeder.daemon.systemd import Notifier
 from seeder.daemon.watching import FileWatch
-from seeder.errors import StorageError
+from seeder.errors import StateUnusable
+from seeder.net.local import listening_at
 from seeder.units import MIB
 from tests.daemon.control_site import at_socket, problem_of
 from tests.daemon.private_site import ALICE, BOB, Site, private_config
-from tests.daemon.support import BODY, LOOPBACK, served, serving, until
+from tests.daemon.support import BODY, LOOPBACK, get, served, serving, until
 from tests.support.raw_peer import handshake
 
 STRANGER = "127.0.0.9"
@@ -61,18 +65,40 @@ async def test_there_may_be_no_socket(config: Config) -> None:
         assert not [each for each in config.state_directory.iterdir() if each.is_socket()]
 
 
-async def test_what_else_has_the_socket_s_name_stays_and_is_said(config: Config) -> None:
+async def test_what_else_has_the_socket_s_name_stays_and_goes_before_it(
+    config: Config, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "TRY_EVERY", 0.05)
+    caplog.set_level(logging.INFO)
     path = config.control_socket
     assert path is not None
+    leave_a_letter(path)
+    async with serving(config) as node:
+        assert (await get(node.config.admin.listen[0], "/healthz"))[0] == 200
+        assert path.read_text() == "a letter"
+        assert caplog.text.count(f"admin.socket: can't listen at {path}: something else") == 1
+        path.unlink()
+        await until(path.is_socket)
+        async with at_socket(config) as client:
+            assert (await client.get("/status")).status_code == 200
+    assert f"admin.socket: listening at {path}" in caplog.text
+
+
+def leave_a_letter(path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.write_text("a letter")
-    with pytest.RaisesGroup(
-        pytest.RaisesExc(StorageError, match="admin.socket: can't listen at .*something else"),
-        flatten_subgroups=True,
-    ):
-        async with serving(config):
-            pass
-    assert path.read_text() == "a letter"
+
+
+async def test_a_socket_of_another_process_ends_the_start(config: Config, tmp_path: Path) -> None:
+    admin = config.admin.model_copy(update={"socket": tmp_path / "s"})
+    with listening_at(tmp_path / "s", "key"):
+        with pytest.RaisesGroup(
+            pytest.RaisesExc(StateUnusable, match="admin.socket: another process listens at"),
+            flatten_subgroups=True,
+        ):
+            async with serving(config.model_copy(update={"admin": admin})):
+                pass
+        assert (tmp_path / "s").is_socket()
 
 
 async def test_the_socket_tells_how_the_node_stands(node: Node, client: httpx.AsyncClient) -> None:
@@ -169,15 +195,24 @@ async def test_who_gives_up_waiting_cuts_no_reload_short(
         assert node.config.peer.upload_rate == 5 * MIB
 
 
-async def test_a_ban_whose_asker_gives_up_holds_all_the_same(node: Node) -> None:
-    network = ip_network("203.0.113.0/24")
+async def test_a_ban_whose_asker_gives_up_holds_all_the_same(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, replace = ip_network("203.0.113.0/24"), node.bans._replace
+    writing, may_end = threading.Event(), threading.Event()
+
+    def write_slowly(data: bytes) -> None:
+        writing.set()
+        assert may_end.wait(20)
+        replace(data)
+
+    monkeypatch.setattr(node.bans, "_replace", write_slowly)
     with trio.CancelScope() as impatient:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(node.bans.ban, network, None, "")
-            # It is being written, in a thread, which isn't waited for any more.
-            await trio.lowlevel.checkpoint()
-            await trio.lowlevel.checkpoint()
+            await until(writing.is_set)
             impatient.cancel()
+            may_end.set()
     assert node.bans.bans.find(network, time.time())
     await until(lambda: not node.clients.doors.peer.admits(bytes([203, 0, 113, 7])))
 

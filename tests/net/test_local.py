@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from seeder.errors import StorageError
+from seeder.errors import StateUnusable, StorageError
 from seeder.net.local import LONGEST, listening_at, local_address
 
 
@@ -44,7 +44,7 @@ def test_one_that_somebody_listens_at_stays_theirs(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with listening_at(path, "admin.socket"):
         with (
-            pytest.raises(StorageError, match=f"admin.socket: can't listen at {path}: another"),
+            pytest.raises(StateUnusable, match=f"admin.socket: another process listens at {path}"),
             listening_at(path, "admin.socket"),
         ):
             pass
@@ -58,7 +58,7 @@ def test_one_whose_queue_is_full_is_in_use_too(tmp_path: Path) -> None:
         busy.listen(0)
         waiting.connect(str(path))
         with (
-            pytest.raises(StorageError, match="another process listens"),
+            pytest.raises(StateUnusable, match="another process listens"),
             listening_at(path, "key"),
         ):
             pass
