@@ -63,10 +63,10 @@ def why_no_boot() -> str | None:
             " && mount -t overlay overlay -o lowerdir=/,upperdir=u,workdir=w r && test -d r/etc"
         )
         done = subprocess.run(
-            ["unshare", "--mount", "sh", "-c", trial], capture_output=True, text=True, check=False
+            [*_APART, "sh", "-c", trial], capture_output=True, text=True, check=False
         )
     if done.returncode:
-        return f"no overlay can be mounted here: {done.stderr.strip()}"
+        return f"no overlay can be mounted in a namespace here: {done.stderr.strip()}"
     with suppress(OSError):
         _Cgroup(_PREFIX + "trial").close()
         return None
