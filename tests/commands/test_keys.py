@@ -167,7 +167,7 @@ async def test_a_named_secret_signs_and_a_bad_one_is_said_to_be_bad(private: Sit
         re.sub(r'("?tracker"?\]\n)', rf'\1passkey_secret_file = "{secret}"\n', text)
     )
     done, _ = await make(private, "alice")
-    assert done.exit_code == 2
+    assert done.exit_code == 1  # it may be there at the next start
     assert "tracker.passkey_secret_file: " in done.stderr
     assert "can't be read" in done.stderr
     secret.write_text("0123456789abcdef\n")
