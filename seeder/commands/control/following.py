@@ -185,6 +185,12 @@ def _cache(found: Row, asked: AnswerBefore) -> Progressed:
     text = _cached(cached, size)
     if cached >= size:
         return Progressed(text, is_done=True)
+    others = found.get("seeded_by")
+    if warming is None and others is not None and asked.before.get("warming") is None:
+        # In a cluster nobody but who seeds it reads it; who does has begun at once.
+        if "warming" in asked.before or asked.seconds >= _UNTIL_ASKED:
+            return Progressed(f"left to the nodes that seed it: {', '.join(others)}", is_done=True)
+        return Progressed(text, kind="asked")
     if warming is not None and warming.get("reason") is None:
         return Progressed(text, kind="warming")
     if warming is not None:

@@ -220,6 +220,19 @@ async def test_a_cache_that_waits_for_something_says_for_what(ask: Ask, node: Sc
     assert "in the cache, 0%: the budget is spent; the node tries again" in result.err
 
 
+async def test_a_node_that_does_not_seed_an_object_leaves_it_to_those_that_do(
+    ask: Ask, node: ScriptedNode
+) -> None:
+    found = an_object("x", cached_bytes=0, seeded_by=["b", "c"])
+    node.on("POST /objects/quotes/x:warm", answer(found, 202))
+    node.on("GET /objects/quotes/x", answer(found))
+    result = await ask("warm", "quotes/x", "--wait")
+    assert (result.code, result.out) == (
+        0,
+        b"quotes/x: left to the nodes that seed it: b, c\n",
+    )
+
+
 async def test_warm_waits_for_all_below_a_prefix(ask: Ask, node: ScriptedNode) -> None:
     isos = {"bucket": "quotes", "prefix": "isos/", "reason": None}
     node.on("POST /prefixes/quotes/isos/:warm", answer(isos, 202))
