@@ -110,7 +110,9 @@ class BanKeeper:
         except ValueError as error:
             fault = f"it is damaged ({error})"
         except OSError as error:
-            _LOG.error("%s: can't be read: %s; nobody is banned any more", self._path, error)
+            _LOG.error(
+                "%s: can't be read: %s; nobody is banned any more", self._path, error.strerror
+            )
             return Bans()
         with suppress(OSError):
             set_aside(self._path, f"{fault}, so nobody is banned any more")

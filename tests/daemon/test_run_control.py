@@ -308,6 +308,18 @@ async def test_damaged_bans_are_set_aside(config: Config, caplog: pytest.LogCapt
     assert "nobody is banned any more; set aside as" in caplog.text
 
 
+async def test_what_is_no_file_stops_no_start_and_goes_aside_with_the_next_ban(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = config.state_directory / "bans.json"
+    path.mkdir(parents=True)
+    async with serving(config) as node, at_socket(config) as client:
+        assert f"{path}: can't be read: it is a directory" in caplog.text
+        assert (await client.post("/bans", json={"network": "203.0.113.0/24"})).status_code == 201
+        assert not node.clients.doors.peer.is_open
+    assert path.is_file()
+
+
 async def test_a_key_is_made_listed_and_revoked(config: Config, tmp_path: Path) -> None:
     config = private_config(config, tmp_path)
     async with serving(config) as node, at_socket(config) as client:
