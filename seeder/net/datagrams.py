@@ -3,8 +3,9 @@
 A machine with several addresses would else answer from one that the client doesn't know.
 
 A batch is one call of the system to receive (recvmmsg(2)) and one to send (sendmmsg(2)). Python has
-neither, so the C library's are called. That spares more than the calls: who works out the answers
-finds the processor's caches as he left them.
+neither, so the C library's are called, by ctypes; as nothing calls back, no memory has to be both
+writable and executable (systemd/seeder.service). Batches spare more than the calls: who works out
+the answers finds the processor's caches as he left them.
 """
 
 import ctypes
@@ -80,7 +81,8 @@ class Datagram(NamedTuple):
 class _Batch:
     """Room for a batch of datagrams, in the form that the calls of the system want.
 
-    `names` are the senders', of `BATCH` datagrams; the memory is where it is until this goes.
+    `names` are the senders' addresses. The system is told where all of it lies, which is the same
+    place for as long as this is there.
     """
 
     def __init__(self, size: int, names: "ctypes.Array[c_char]", name: int, control: int) -> None:
@@ -141,7 +143,7 @@ class Datagrams:
             level, kind = socket.IPPROTO_IPV6, socket.IPV6_PKTINFO
         control = 0
         if local is None:
-            # To be told costs a tenth of an announce.
+            # Only where it has to be: to be told takes time for each datagram.
             sock.setsockopt(level, socket.IPV6_RECVPKTINFO if is_v6 else kind, 1)
             control = socket.CMSG_SPACE(self._info.size)
         self._name = _V6_NAME if is_v6 else _V4_NAME
