@@ -157,6 +157,7 @@ def _add_control(tree: Path, wheel: Path, python: str, maintainer: str) -> str:
     version = re.sub(r"(?<=\d)(?=(a|b|rc|\.dev)\d)", "~", metadata["Version"])
     architecture = _output("dpkg", "--print-architecture")
     minor = int(_output(python, "-c", "import sys; print(sys.version_info.minor)"))
+    summary = metadata["Summary"].removeprefix("An ")  # Debian wants no article
     sums, size = [], 0
     for path in _files(tree):
         size += path.stat().st_size
@@ -173,10 +174,10 @@ def _add_control(tree: Path, wheel: Path, python: str, maintainer: str) -> str:
         "Architecture": architecture,
         "Maintainer": maintainer,
         "Installed-Size": str(size // 1024),
-        "Depends": f"python3 (>= 3.{minor}), python3 (<< 3.{minor + 1}), init-system-helpers",
+        "Depends": f"python3 (>= 3.{minor}), python3 (<< 3.{minor + 1}), libc6",
         "Section": "net",
         "Priority": "optional",
-        "Description": f"{metadata['Summary']}\n{DESCRIPTION.rstrip()}",
+        "Description": f"{summary}\n{DESCRIPTION.rstrip()}",
     }
     control = "".join(f"{key}: {value}\n" for key, value in fields.items())
     _write(tree / "DEBIAN/control", control.encode())

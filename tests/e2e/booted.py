@@ -26,8 +26,7 @@ _LOOK_EVERY = 0.1
 """Seconds: each look starts several programs."""
 _ROOM = "2G"
 """Of memory, at most, that its files take."""
-# In namespaces of its own. Of what this machine enables the system starts nothing; root's
-# files are hidden, as are the tests' own, which may be many.
+# In namespaces of its own. Services and timers that this machine's packages enable don't start.
 _BOOT = r"""
 set -e
 echo 0 >"$CGROUP/cgroup.procs"
