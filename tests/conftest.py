@@ -10,7 +10,7 @@ import trio
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from seeder.config.sections import OriginSettings
+from seeder.config.origins import OriginSettings
 from seeder.s3.calls import Allowance
 from seeder.s3.client import S3Origin
 from seeder.s3.retry import RetryPolicy

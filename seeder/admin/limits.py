@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from seeder.config.sections import DEFAULT_ORIGIN
+from seeder.config.origins import DEFAULT_ORIGIN
 from seeder.ledger.report import Document
 from seeder.s3.origins import Origins
 from seeder.upload.uploads import Uploads

@@ -23,8 +23,8 @@ from seeder.cluster.password import read_password
 from seeder.cluster.register import SharedRegister
 from seeder.cluster.store import Store
 from seeder.config.fields import SourceFile
+from seeder.config.node import ClusterSettings
 from seeder.config.secrets import CREDENTIALS
-from seeder.config.sections import ClusterSettings
 from seeder.errors import ConfigError
 from seeder.files import read_file, replace_file, storage_errors
 from seeder.ledger.budget import Budget

@@ -4,8 +4,8 @@ import os
 import re
 from collections.abc import Mapping
 
+from seeder.config.node import ClusterSettings
 from seeder.config.secrets import read_secret, secret_path
-from seeder.config.sections import ClusterSettings
 from seeder.errors import Unavailable
 
 _PASSWORD = re.compile(rb"[^\r\n]{1,512}\r?\n?")

@@ -11,7 +11,7 @@ import trio
 
 from seeder.cluster.link import Address, RedisLink
 from seeder.cluster.store import Argument, Reply, Script, StreamEntry
-from seeder.config.sections import ClusterSettings
+from seeder.config.node import ClusterSettings
 from seeder.errors import Unavailable
 
 USUAL_PORT = 6379

@@ -9,7 +9,8 @@ from functools import partial
 from seeder.commands.dialling import dial
 from seeder.commands.permissions import place_text, tell_permissions
 from seeder.commands.waiting import FOR_A_QUESTION, Patience
-from seeder.config.sections import Config, ObjectSettings
+from seeder.config.objects import ObjectSettings
+from seeder.config.sections import Config
 from seeder.daemon.foundation import make_origins
 from seeder.daemon.tasks import running
 from seeder.errors import (

@@ -29,15 +29,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from seeder.commands.report_table import render
-from seeder.config.sections import (
-    AdminSettings,
-    CacheSettings,
-    Config,
-    ObjectSettings,
-    OriginSettings,
-    PeerSettings,
-    TrackerSettings,
-)
+from seeder.config.node import AdminSettings, CacheSettings
+from seeder.config.objects import ObjectSettings
+from seeder.config.origins import OriginSettings
+from seeder.config.public import PeerSettings, TrackerSettings
+from seeder.config.sections import Config
 from seeder.daemon import run as daemon
 from seeder.daemon.node import Node
 from seeder.errors import SeederError

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from seeder.config.sections import Config, ObjectSettings
+from seeder.config.objects import ObjectSettings
+from seeder.config.sections import Config
 from seeder.daemon.foundation import LEDGER
 from seeder.errors import SeederError, StorageError
 from seeder.ledger.counters import FORMER, AccountKey

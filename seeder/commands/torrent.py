@@ -17,7 +17,8 @@ from rich.progress import Progress as ProgressBar
 from seeder.commands.keys import moment_text
 from seeder.commands.links import links_of
 from seeder.commands.waiting import FOR_A_BUILD, FOR_A_QUESTION, Patience
-from seeder.config.sections import Config, ObjectSettings
+from seeder.config.objects import ObjectSettings
+from seeder.config.sections import Config
 from seeder.config.texts import closest
 from seeder.daemon.foundation import METAINFO, make_origins, open_foundation
 from seeder.daemon.tasks import running

@@ -21,7 +21,9 @@ from pydantic import ValidationError
 
 from seeder.config.fields import SourceFile
 from seeder.config.mistakes import nameless_entry, problem_line, problem_of
-from seeder.config.sections import DEFAULT_ORIGIN, Config, ObjectSettings
+from seeder.config.objects import ObjectSettings
+from seeder.config.origins import DEFAULT_ORIGIN
+from seeder.config.sections import Config
 from seeder.errors import ConfigError, StorageError
 from seeder.files import (
     NotAFile,

@@ -11,7 +11,7 @@ from seeder.config.directories import STATE, default_directory
 from seeder.config.fields import Directory, Settings, SourceFile
 from seeder.config.instances import of_instance
 from seeder.config.load import read_values
-from seeder.config.sections import AdminSettings
+from seeder.config.node import AdminSettings
 
 _ADMIN = ("listen", "socket")
 

@@ -15,7 +15,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from seeder.config.fields import SourceFile
-from seeder.config.sections import Config, ObjectSettings, OriginSettings
+from seeder.config.objects import ObjectSettings
+from seeder.config.origins import OriginSettings
+from seeder.config.sections import Config
 from seeder.config.texts import closest
 
 PREFIX = "SEEDER_"

@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationInfo, field_validator
 
-from seeder.config.fields import AnyPath, Settings, checked, source_of, text
+from seeder.config.fields import AnyPath, Credential, Settings, checked, source_of, text
+from seeder.config.origins import DEFAULT_ORIGIN
 from seeder.config.texts import check_queue, one_of
 
 _AWS_QUEUE = re.compile(
@@ -24,16 +25,14 @@ class EventSettings(Settings):
 
     name: Annotated[str, text("[A-Za-z0-9._-]+", "a name of letters, digits, . _ -", 100)]
     """What the log calls it; a webhook is called at /events/NAME."""
-    origin: str = "default"
+    origin: str = DEFAULT_ORIGIN
     """Whose buckets it tells of."""
     sqs: Annotated[str, checked(check_queue)] | None = None
     """The URL of the queue; it is asked with the origin's credentials."""
     region: Annotated[str, text("[A-Za-z0-9._-]+", "a region's name")] | None = None
     """Of the queue; None is the one in its URL, or else the origin's."""
     token_file: AnyPath | None = None
-    token_credential: (
-        Annotated[str, text("[A-Za-z0-9._-]+", "the name of a systemd credential", 255)] | None
-    ) = None
+    token_credential: Credential | None = None
 
     @property
     def queue_region(self) -> str | None:

@@ -17,7 +17,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, ValidationInfo
 
-from seeder.config.texts import one_of
+from seeder.config.texts import one_of, parse_host_port
+from seeder.net.addresses import HostPort
 from seeder.units import LARGEST_SIZE, exact_size, parse_rate, parse_size, parse_time
 
 LARGEST_SUM = 10**15
@@ -299,3 +300,5 @@ AnyPath = Annotated[Path, BeforeValidator(_path)]
 PathOrOff = Annotated[Path | Literal["off"] | None, BeforeValidator(_path_or_off)]
 Directory = Annotated[Path, BeforeValidator(_directory)]
 ExistingFile = Annotated[Path, BeforeValidator(_file)]
+ListenAddress = Annotated[HostPort, parsed(parse_host_port, HostPort)]
+Credential = Annotated[str, text("[A-Za-z0-9._-]+", "the name of a systemd credential", 255)]

@@ -28,11 +28,9 @@ from seeder.config.mistakes import (
     problem_line,
     problem_of,
 )
+from seeder.config.origins import DEFAULT_ORIGIN
 from seeder.config.salvage import salvaged
-from seeder.config.sections import (
-    DEFAULT_ORIGIN,
-    Config,
-)
+from seeder.config.sections import Config
 from seeder.config.texts import parse_host_port
 from seeder.errors import ConfigError, Unavailable
 from seeder.net.addresses import HostPort, IPNetwork

@@ -10,21 +10,11 @@ from pydantic_core import ErrorDetails
 
 from seeder.config.environment import Place
 from seeder.config.events import EventSettings
-from seeder.config.sections import (
-    DEFAULT_ORIGIN,
-    AdminSettings,
-    BudgetSettings,
-    CacheSettings,
-    ClusterSettings,
-    GatewaySettings,
-    LogSettings,
-    ObjectSettings,
-    OriginSettings,
-    PeerSettings,
-    ReadKeySettings,
-    SavingsSettings,
-    TrackerSettings,
-)
+from seeder.config.money import BudgetSettings, SavingsSettings
+from seeder.config.node import AdminSettings, CacheSettings, ClusterSettings, LogSettings
+from seeder.config.objects import ObjectSettings
+from seeder.config.origins import DEFAULT_ORIGIN, OriginSettings
+from seeder.config.public import GatewaySettings, PeerSettings, ReadKeySettings, TrackerSettings
 from seeder.config.texts import closest
 
 TABLES: Mapping[str, type[BaseModel]] = {

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.units import exact_size
 
 _NAMES = frozenset({"origin", "bucket", "key", "prefix", "version_id"})

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from ipaddress import ip_network
 from urllib.parse import urlsplit
 
-from seeder.config.sections import Config, ObjectSettings, OriginSettings
+from seeder.config.objects import ObjectSettings
+from seeder.config.origins import OriginSettings
+from seeder.config.sections import Config
 from seeder.net.addresses import (
     PRIVATE_NETWORKS,
     HostPort,

@@ -13,7 +13,7 @@ from seeder.config.directories import STATE, instances_at
 from seeder.config.environment import names_keys
 from seeder.config.instances import PLACEHOLDER, has_place
 from seeder.config.load import read_values
-from seeder.config.sections import CONTROL_SOCKET
+from seeder.config.node import CONTROL_SOCKET
 from seeder.errors import ConfigError
 
 SYSTEM_FILE = Path("/etc/seeder/seeder.toml")

@@ -12,7 +12,7 @@ from pydantic import ConfigDict
 from pydantic.config import JsonDict
 
 from seeder.config.added import EntryName
-from seeder.config.sections import DEFAULT_ORIGIN
+from seeder.config.origins import DEFAULT_ORIGIN
 from seeder.control.operations import ROOT, OpenObject, Problem, QueryObject
 from seeder.control.values import ListLimit
 from seeder.errors import ConfigError, EntryConflict

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from seeder.config.added import EntryName
-from seeder.config.sections import DEFAULT_ORIGIN
+from seeder.config.origins import DEFAULT_ORIGIN
 from seeder.config.spelling import spelled
 from seeder.control.entries import (
     IN_THE_WAY,

@@ -4,8 +4,8 @@ import os
 import re
 from collections.abc import Mapping
 
+from seeder.config.node import AdminSettings
 from seeder.config.secrets import CREDENTIALS, read_secret, secret_path
-from seeder.config.sections import AdminSettings
 from seeder.errors import Unavailable
 
 _TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]{16,256}=*\r?\n?")

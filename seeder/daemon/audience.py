@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Set
 
-from seeder.config.sections import CacheSettings
+from seeder.config.node import CacheSettings
 from seeder.daemon.foundation import Foundation
 from seeder.daemon.placement import Placement
 from seeder.gateway.downloads import Downloads

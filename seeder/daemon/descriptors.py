@@ -9,7 +9,8 @@ import resource
 import sys
 from dataclasses import dataclass
 
-from seeder.config.sections import Config, PeerSettings
+from seeder.config.public import PeerSettings
+from seeder.config.sections import Config
 
 _LOG = logging.getLogger(__name__)
 

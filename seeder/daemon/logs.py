@@ -10,7 +10,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Literal, TextIO, TypeAlias, get_args
 
-from seeder.config.sections import LOG_ROOMS, LogSettings
+from seeder.config.node import LOG_ROOMS, LogSettings
 from seeder.daemon.floods import FloodGate
 from seeder.tracker.passkeys import hide_passkeys
 

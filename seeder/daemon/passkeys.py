@@ -11,7 +11,8 @@ from functools import partial
 import trio
 
 from seeder.cluster.register import SharedRegister
-from seeder.config.sections import Config, ObjectSettings
+from seeder.config.objects import ObjectSettings
+from seeder.config.sections import Config
 from seeder.errors import SeederError
 from seeder.gateway.issuing import Issuer
 from seeder.gateway.keys import (

@@ -12,7 +12,9 @@ import trio
 from seeder.admin.reloads import ReloadOutcome, ReloadReport
 from seeder.config.fields import Settings
 from seeder.config.load import load, source_name
-from seeder.config.sections import AdminSettings, Config, GatewaySettings, TrackerSettings
+from seeder.config.node import AdminSettings
+from seeder.config.public import GatewaySettings, TrackerSettings
+from seeder.config.sections import Config
 from seeder.control.tokens import read_token
 from seeder.daemon.node import Node
 from seeder.errors import ConfigError, SeederError

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import trio
 
 from seeder.admin.reloads import ReloadReport
-from seeder.config.sections import LogSettings
+from seeder.config.node import LogSettings
 from seeder.daemon.node import Node
 from seeder.daemon.reload import reload
 from seeder.daemon.systemd import Notifier

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, get_args
 import trio
 
 from seeder.config.fields import LONGEST_OBJECT_KEY
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.errors import AccessDenied, BencodeError, ObjectChanged, ObjectMissing, SeederError
 from seeder.gateway.published import PublishedObjects
 from seeder.gateway.s3errors import S3Error

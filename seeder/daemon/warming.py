@@ -13,7 +13,7 @@ import trio
 
 from seeder.cache.memory import Piece
 from seeder.cache.pieces import PieceCache
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.errors import SeederError
 from seeder.net.slices import Slices
 from seeder.torrent.catalog import Catalog, Torrent

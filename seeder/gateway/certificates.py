@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 import trio
 
+from seeder.config.public import TrackerSettings
 from seeder.config.secrets import CREDENTIALS, secret_path
-from seeder.config.sections import Config, TrackerSettings
+from seeder.config.sections import Config
 from seeder.errors import Unavailable
 from seeder.http.tls import HandshakeResult
 from seeder.net.certificates import Certificate, PemFile, covers, read_certificate, read_names

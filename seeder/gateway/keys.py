@@ -9,8 +9,9 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from seeder.config.public import GatewaySettings
 from seeder.config.secrets import CREDENTIALS, read_secret, secret_path
-from seeder.config.sections import Config, GatewaySettings
+from seeder.config.sections import Config
 from seeder.errors import StorageError, Unavailable
 from seeder.files import give_to_owner, replace_file, storage_errors
 from seeder.gateway.access import ReadKey

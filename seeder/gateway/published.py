@@ -12,7 +12,7 @@ from functools import partial
 
 import trio
 
-from seeder.config.sections import OriginSettings
+from seeder.config.origins import OriginSettings
 from seeder.errors import MetainfoError, StorageError
 from seeder.gateway.access import Terms
 from seeder.gateway.files import BundleFiles, split_key

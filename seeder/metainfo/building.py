@@ -9,7 +9,7 @@ from functools import partial
 import trio
 
 from seeder.cache.pieces import PieceCache
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.errors import MetainfoError, ObjectChanged, ObjectMissing
 from seeder.metainfo.bundles import BundlePlan
 from seeder.metainfo.hashing import Hasher, LastTorrent, OnProgress

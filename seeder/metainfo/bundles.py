@@ -6,7 +6,7 @@ from typing import Self, TypeAlias
 
 import trio
 
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.errors import (
     BudgetSpent,
     MetainfoError,

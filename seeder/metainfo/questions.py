@@ -9,7 +9,7 @@ import logging
 
 import trio
 
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.errors import (
     AccessDenied,
     ObjectMissing,

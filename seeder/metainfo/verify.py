@@ -12,7 +12,7 @@ import random
 import trio
 
 from seeder.cache.pieces import PieceCache
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.errors import MetainfoError
 from seeder.metainfo.hashing import Hasher, OnProgress
 from seeder.metainfo.journal import Builds

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias, get_args
 
 import trio
 
-from seeder.config.sections import Encryption
+from seeder.config.public import Encryption
 from seeder.errors import ConfigError, WireError
 from seeder.net.addresses import Networks, SocketAddress, networks_of
 from seeder.net.doors import Door

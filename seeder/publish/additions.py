@@ -22,7 +22,7 @@ from seeder.config.added import (
     name_of,
 )
 from seeder.config.fields import SourceFile
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.errors import ConfigError, EntryConflict, StorageError
 from seeder.publish.publisher import Publisher
 from seeder.units import counted

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import trio
 
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.net.slices import Slices
 from seeder.units import rounded_time
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from seeder.config.added import EntryName, name_of
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.s3.listing import Listed
 from seeder.torrent.objects import ObjectRef
 

@@ -13,7 +13,7 @@ from math import inf
 
 import trio
 
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.errors import (
     AccessDenied,
     BudgetSpent,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 import trio
 
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.errors import SeederError, StorageError
 from seeder.metainfo.library import Library
 from seeder.metainfo.records import Record

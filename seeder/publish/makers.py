@@ -6,7 +6,7 @@ from contextlib import suppress
 import trio
 
 from seeder.cache.pieces import PieceCache
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.errors import StorageError
 from seeder.ledger.counters import Ledger
 from seeder.metainfo.bundles import Below, list_objects, look

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 import trio
 
 from seeder.config.added import EntryName, name_of
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.errors import SeederError
 from seeder.ledger.counters import Ledger
 from seeder.metainfo.library import Library

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 import trio
 
-from seeder.config.sections import OriginSettings
+from seeder.config.origins import OriginSettings
 from seeder.errors import (
     AccessDenied,
     AttributesUnsupported,

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import trio
 
-from seeder.config.sections import OriginSettings
+from seeder.config.origins import OriginSettings
 from seeder.errors import (
     AccessDenied,
     AttributesUnsupported,

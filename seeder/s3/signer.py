@@ -10,7 +10,7 @@ from typing import Any
 from botocore.loaders import create_loader
 
 from seeder import __version__
-from seeder.config.sections import OriginSettings
+from seeder.config.origins import OriginSettings
 from seeder.s3.answers import Asked, label
 from seeder.s3.calls import Call
 from seeder.s3.credentials import CredentialStore, chain

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from typing import NamedTuple, TypeAlias
 
-from seeder.config.sections import PeerSettings
+from seeder.config.public import PeerSettings
 from seeder.net.addresses import Networks, network_text
 from seeder.net.notices import Notices
 from seeder.net.shares import Shares

@@ -12,7 +12,7 @@ from typing import Protocol
 import trio
 
 from seeder.cache.pieces import PieceCache
-from seeder.config.sections import PeerSettings
+from seeder.config.public import PeerSettings
 from seeder.errors import SeederError
 from seeder.ledger.counters import Counters
 from seeder.ledger.delivery import Overlap

@@ -14,7 +14,7 @@ from seeder.admin.peers import PeerRates
 from seeder.admin.routes import MOST_STREAMS, AdminRoutes
 from seeder.admin.stream import EventStream
 from seeder.admin.view import View
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.events.webhooks import Webhooks
 from seeder.http.messages import Request, Response
 from seeder.http.parts import BodyParts

@@ -20,7 +20,7 @@ from statistics import median
 import httpx
 import trio
 
-from seeder.config.sections import OriginSettings
+from seeder.config.origins import OriginSettings
 from seeder.s3.client import S3Origin
 from seeder.torrent.objects import ObjectRef
 from seeder.units import KIB, MIB, ByteRange

@@ -25,7 +25,7 @@ from pathlib import Path
 import trio
 
 from seeder.config.load import load
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.daemon.node import Node
 from seeder.daemon.run import garbage_is_rare, serve
 from seeder.daemon.swarm_file import SwarmFile

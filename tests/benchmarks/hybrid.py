@@ -21,7 +21,7 @@ from statistics import median
 
 import trio
 
-from seeder.config.sections import OriginSettings
+from seeder.config.origins import OriginSettings
 from seeder.metainfo.hashing import Hasher, digest_pieces
 from seeder.metainfo.trees import TreeBuilder
 from seeder.metainfo.whole import EtagMeaning

@@ -26,7 +26,7 @@ import httpx
 import trio
 
 from seeder.cache.reading import OriginReader
-from seeder.config.sections import OriginSettings
+from seeder.config.origins import OriginSettings
 from seeder.errors import SeederError
 from seeder.s3.client import S3Origin
 from seeder.torrent.layout import Layout

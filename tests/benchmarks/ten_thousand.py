@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.daemon.foundation import LISTINGS, METAINFO
 from seeder.metainfo.ladder import describe_wanted
 from seeder.metainfo.records import Record

@@ -12,7 +12,7 @@ import trio
 from seeder.cache import disk, files
 from seeder.cache.health import RETRY_AFTER
 from seeder.cache.memory import Key, Piece
-from seeder.config.sections import CacheSettings
+from seeder.config.node import CacheSettings
 from seeder.errors import StorageError
 from seeder.files import lock_directory
 from tests.cache.fakes import (

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from seeder.cluster.cluster import Cluster, make_cluster
-from seeder.config.sections import ClusterSettings
+from seeder.config.node import ClusterSettings
 from seeder.torrent.info import InfoHash
 from seeder.tracker.announce import AnnounceEvent, AnnounceReply, AnnounceRequest
 from seeder.tracker.policy import SwarmPolicy

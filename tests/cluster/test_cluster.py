@@ -6,7 +6,7 @@ import pytest
 
 from seeder.cluster import cluster
 from seeder.cluster.cluster import explain_cluster, make_cluster, read_token, shown
-from seeder.config.sections import ClusterSettings
+from seeder.config.node import ClusterSettings
 from seeder.errors import ConfigError
 
 URL = "redis://10.0.0.5:6379"

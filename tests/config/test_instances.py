@@ -8,7 +8,8 @@ from click.testing import CliRunner
 from seeder.cli import main
 from seeder.config.instances import INSTANCED, of_instance
 from seeder.config.load import doubt_instances, find_instances, load
-from seeder.config.sections import CacheSettings, Config
+from seeder.config.node import CacheSettings
+from seeder.config.sections import Config
 from seeder.errors import ConfigError
 from seeder.net.addresses import HostPort
 

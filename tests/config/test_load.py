@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from seeder.config.advice import advise
 from seeder.config.load import load
 from seeder.config.mistakes import TABLES
-from seeder.config.sections import CacheSettings, Config, ObjectSettings, ReadKeySettings
+from seeder.config.node import CacheSettings
+from seeder.config.objects import ObjectSettings
+from seeder.config.public import ReadKeySettings
+from seeder.config.sections import Config
 from seeder.errors import ConfigError
 from seeder.net.addresses import HostPort
 from seeder.units import GIB, KIB, MIB

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from seeder.config.sections import AdminSettings
+from seeder.config.node import AdminSettings
 from seeder.control.tokens import read_token, token_is_out_of_reach
 from seeder.errors import ConfigError
 

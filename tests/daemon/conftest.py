@@ -5,15 +5,11 @@ from pathlib import Path
 import pytest
 
 from seeder.config.load import load
-from seeder.config.sections import (
-    AdminSettings,
-    CacheSettings,
-    Config,
-    ObjectSettings,
-    OriginSettings,
-    PeerSettings,
-    TrackerSettings,
-)
+from seeder.config.node import AdminSettings, CacheSettings
+from seeder.config.objects import ObjectSettings
+from seeder.config.origins import OriginSettings
+from seeder.config.public import PeerSettings, TrackerSettings
+from seeder.config.sections import Config
 from seeder.net.addresses import HostPort
 from tests.daemon.support import BODY, LOOPBACK
 from tests.s3.fault_server import FaultServer

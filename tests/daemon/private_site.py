@@ -9,7 +9,9 @@ import trio
 from bencode2 import bdecode
 
 from seeder.commands.keys import revoke_keys
-from seeder.config.sections import Config, GatewaySettings, ObjectSettings, ReadKeySettings
+from seeder.config.objects import ObjectSettings
+from seeder.config.public import GatewaySettings, ReadKeySettings
+from seeder.config.sections import Config
 from seeder.daemon.node import Node
 from seeder.gateway.passkeys import make_key
 from seeder.torrent.catalog import State

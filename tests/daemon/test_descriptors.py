@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from seeder.config.sections import Config, OriginSettings
+from seeder.config.origins import OriginSettings
+from seeder.config.sections import Config
 from seeder.daemon.descriptors import ADMIN, OWN, PUBLIC, Descriptors, raise_limit
 
 FILES = resource.RLIMIT_NOFILE

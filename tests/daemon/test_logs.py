@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seeder.config.sections import LOG_ROOMS, LogSettings
+from seeder.config.node import LOG_ROOMS, LogSettings
 from seeder.daemon.logs import (
     JsonFormatter,
     LineFormatter,

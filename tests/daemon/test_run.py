@@ -16,12 +16,9 @@ import httpx
 import pytest
 import trio
 
-from seeder.config.sections import (
-    Config,
-    GatewaySettings,
-    LogSettings,
-    ReadKeySettings,
-)
+from seeder.config.node import LogSettings
+from seeder.config.public import GatewaySettings, ReadKeySettings
+from seeder.config.sections import Config
 from seeder.daemon import run
 from seeder.daemon.listeners import open_listeners
 from seeder.daemon.logs import Log

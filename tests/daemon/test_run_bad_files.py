@@ -15,7 +15,8 @@ import trio
 
 from seeder.cache import disk
 from seeder.config.load import load
-from seeder.config.sections import Config, ObjectSettings
+from seeder.config.objects import ObjectSettings
+from seeder.config.sections import Config
 from seeder.daemon import swarm_file
 from seeder.daemon.node import Node
 from seeder.daemon.reload import reload

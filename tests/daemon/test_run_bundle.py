@@ -7,7 +7,8 @@ import pytest
 
 from seeder.commands.check import check_online
 from seeder.commands.torrent import find_torrent
-from seeder.config.sections import Config, ObjectSettings
+from seeder.config.objects import ObjectSettings
+from seeder.config.sections import Config
 from seeder.daemon.node import Node
 from seeder.peer import messages
 from seeder.publish import departures

@@ -11,13 +11,9 @@ import trio
 
 from seeder.cluster.cluster import Cluster
 from seeder.commands.keys import list_keys
-from seeder.config.sections import (
-    AdminSettings,
-    CacheSettings,
-    ClusterSettings,
-    Config,
-    TrackerSettings,
-)
+from seeder.config.node import AdminSettings, CacheSettings, ClusterSettings
+from seeder.config.public import TrackerSettings
+from seeder.config.sections import Config
 from seeder.daemon import fellows
 from seeder.daemon.node import Node
 from seeder.daemon.reload import reload

@@ -15,7 +15,8 @@ import pytest
 import trio
 import yaml
 
-from seeder.config.sections import BudgetSettings, Config
+from seeder.config.money import BudgetSettings
+from seeder.config.sections import Config
 from tests.daemon.support import BODY, LOOPBACK, get, served, serving, until
 from tests.s3.objects_server import ObjectsServer
 from tests.support.ports import free_port

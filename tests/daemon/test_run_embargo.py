@@ -7,7 +7,9 @@ import httpx
 import pytest
 import trio
 
-from seeder.config.sections import Config, GatewaySettings, ObjectSettings
+from seeder.config.objects import ObjectSettings
+from seeder.config.public import GatewaySettings
+from seeder.config.sections import Config
 from seeder.daemon.node import Node
 from seeder.torrent.catalog import State
 from tests.daemon.support import get, serving, until

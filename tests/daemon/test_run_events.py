@@ -13,7 +13,8 @@ from moto.server import ThreadedMotoServer
 from seeder.admin.notices import notices
 from seeder.config.events import EventSettings
 from seeder.config.load import load
-from seeder.config.sections import Config, ObjectSettings
+from seeder.config.objects import ObjectSettings
+from seeder.config.sections import Config
 from seeder.daemon.node import Node
 from seeder.daemon.reload import reload
 from seeder.errors import ConfigError

@@ -9,7 +9,8 @@ import httpx
 import trio
 
 from seeder.commands.report import ReportWanted, report
-from seeder.config.sections import Config, GatewaySettings
+from seeder.config.public import GatewaySettings
+from seeder.config.sections import Config
 from seeder.daemon.foundation import LEDGER
 from tests.admin.support import samples_of
 from tests.daemon.support import BODY, get, served, serving, until

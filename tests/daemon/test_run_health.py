@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from seeder.config.sections import AdminSettings, Config
+from seeder.config.node import AdminSettings
+from seeder.config.sections import Config
 from tests.commands.support import environment
 from tests.daemon.support import LOOPBACK, serving
 from tests.support.ports import free_port

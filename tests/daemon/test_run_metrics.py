@@ -8,7 +8,9 @@ from functools import partial
 import pytest
 import trio
 
-from seeder.config.sections import BudgetSettings, Config, ObjectSettings
+from seeder.config.money import BudgetSettings
+from seeder.config.objects import ObjectSettings
+from seeder.config.sections import Config
 from tests.admin.support import Sample, samples_of
 from tests.daemon.support import BODY, get, served, serving, until
 from tests.s3.objects_server import ObjectsServer

@@ -14,9 +14,7 @@ from bencode2 import bdecode
 
 from seeder.commands.keys import list_keys, revoke_keys
 from seeder.commands.report_sums import tell_names
-from seeder.config.sections import (
-    Config,
-)
+from seeder.config.sections import Config
 from seeder.daemon.foundation import LEDGER
 from seeder.daemon.logs import JsonFormatter, LineFormatter
 from seeder.gateway.keys import PASSKEY_SECRET

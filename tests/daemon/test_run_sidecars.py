@@ -11,7 +11,9 @@ from botocore.session import Session
 from moto.server import ThreadedMotoServer
 
 from seeder.admin.notices import notices
-from seeder.config.sections import Config, ObjectSettings, OriginSettings
+from seeder.config.objects import ObjectSettings
+from seeder.config.origins import OriginSettings
+from seeder.config.sections import Config
 from seeder.daemon import sidecars as module
 from seeder.daemon.node import Node
 from seeder.torrent.catalog import State

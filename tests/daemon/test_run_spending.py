@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import trio
 
-from seeder.config.sections import BudgetSettings, Config, ObjectSettings
+from seeder.config.money import BudgetSettings
+from seeder.config.objects import ObjectSettings
+from seeder.config.sections import Config
 from seeder.daemon import restraint, run
 from seeder.daemon.foundation import LEDGER
 from seeder.daemon.node import Node

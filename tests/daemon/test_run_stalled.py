@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import trio
 
-from seeder.config.sections import Config, ObjectSettings
+from seeder.config.objects import ObjectSettings
+from seeder.config.sections import Config
 from seeder.daemon import progress
 from seeder.daemon.reload import reload
 from seeder.s3 import client

@@ -12,7 +12,8 @@ import pytest
 import trio
 
 from seeder.config.load import load
-from seeder.config.sections import Config, TrackerSettings
+from seeder.config.public import TrackerSettings
+from seeder.config.sections import Config
 from seeder.daemon.reload import reload
 from seeder.errors import ConfigError
 from seeder.gateway import certificates

@@ -2,7 +2,9 @@
 
 import pytest
 
-from seeder.config.sections import BudgetSettings, Config, ObjectSettings
+from seeder.config.money import BudgetSettings
+from seeder.config.objects import ObjectSettings
+from seeder.config.sections import Config
 from seeder.daemon import warming
 from seeder.daemon.node import Node
 from seeder.torrent.catalog import State

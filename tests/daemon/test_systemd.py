@@ -15,13 +15,9 @@ from pathlib import Path
 import pytest
 
 import seeder
-from seeder.config.sections import (
-    AdminSettings,
-    CacheSettings,
-    Config,
-    PeerSettings,
-    TrackerSettings,
-)
+from seeder.config.node import AdminSettings, CacheSettings
+from seeder.config.public import PeerSettings, TrackerSettings
+from seeder.config.sections import Config
 from seeder.daemon.listeners import open_listeners
 from seeder.daemon.systemd import Notifier, activated_sockets, watchdog_interval
 from seeder.errors import ConfigError
@@ -424,7 +420,8 @@ def test_the_service_is_exposed_as_little_as_it_can_be(unit: str) -> None:
 
 
 def test_the_socket_units_open_what_the_defaults_open() -> None:
-    from seeder.config.sections import AdminSettings, PeerSettings, TrackerSettings
+    from seeder.config.node import AdminSettings
+    from seeder.config.public import PeerSettings, TrackerSettings
 
     for name, section in (
         ("tracker", TrackerSettings()),

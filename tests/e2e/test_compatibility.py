@@ -16,7 +16,7 @@ import trio
 from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 
-from seeder.config.sections import OriginSettings
+from seeder.config.origins import OriginSettings
 from seeder.s3.client import S3Origin
 from tests.compatibility import CLIENTS, note, real_row
 from tests.e2e.ceph import CephRGW

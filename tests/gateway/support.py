@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 import trio
 
-from seeder.config.sections import OriginSettings
+from seeder.config.origins import OriginSettings
 from seeder.gateway.access import Keyring, Terms
 from seeder.gateway.announces import TrackerRoutes
 from seeder.gateway.buckets import BucketRoutes

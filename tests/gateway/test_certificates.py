@@ -13,7 +13,7 @@ import trio
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificate
 
-from seeder.config.sections import TrackerSettings
+from seeder.config.public import TrackerSettings
 from seeder.gateway import certificates
 from seeder.gateway.certificates import LiveCertificate
 from tests.support.certificates import Authority, new_key, write_key

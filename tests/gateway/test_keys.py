@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from seeder.config.sections import GatewaySettings, ReadKeySettings
+from seeder.config.public import GatewaySettings, ReadKeySettings
 from seeder.errors import ConfigError
 from seeder.gateway.keys import out_of_reach, read_keys
 

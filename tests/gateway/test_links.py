@@ -9,14 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seeder.config.sections import (
-    CacheSettings,
-    Config,
-    GatewaySettings,
-    ObjectSettings,
-    PeerSettings,
-    TrackerSettings,
-)
+from seeder.config.node import CacheSettings
+from seeder.config.objects import ObjectSettings
+from seeder.config.public import GatewaySettings, PeerSettings, TrackerSettings
+from seeder.config.sections import Config
 from seeder.errors import ConfigError
 from seeder.gateway.links import Links, announce_url, gateway_url
 from seeder.gateway.naming import Naming

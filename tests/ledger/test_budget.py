@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from seeder.config.sections import BudgetSettings
+from seeder.config.money import BudgetSettings
 from seeder.errors import BudgetSpent
 from seeder.ledger.budget import Budget, Reading, Spent, period_starts
 from seeder.ledger.counters import COUNTERS, AccountKey, Counters, Ledger, Tally

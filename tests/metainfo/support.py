@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 
 from seeder.cache.pieces import PieceCache
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.metainfo.ladder import Ladder
 from seeder.metainfo.records import Record
 from seeder.torrent.catalog import Torrent

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.errors import MetainfoError, ObjectChanged
 from seeder.metainfo import checksums as parts
 from seeder.metainfo.ladder import Ladder

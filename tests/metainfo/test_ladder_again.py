@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.metainfo import ladder, questions
 from seeder.metainfo.ladder import Ladder
 from seeder.metainfo.records import Record

@@ -6,7 +6,7 @@ from pathlib import Path
 import libtorrent as lt
 import pytest
 
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.errors import MetainfoError
 from seeder.gateway.links import Links
 from seeder.metainfo.ladder import describe_wanted

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.errors import OriginUnreachable
 from seeder.metainfo import questions as rungs
 from seeder.metainfo.ladder import Ladder

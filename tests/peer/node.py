@@ -13,7 +13,7 @@ from typing import Literal, Self
 import trio
 
 from seeder.cache.pieces import PieceCache
-from seeder.config.sections import PeerSettings
+from seeder.config.public import PeerSettings
 from seeder.errors import SeederError
 from seeder.ledger.counters import Tally
 from seeder.ledger.limits import Level

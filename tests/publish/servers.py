@@ -7,7 +7,7 @@ from typing import Protocol
 
 import trio
 
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.errors import OriginFault
 from seeder.publish.prefixes import PrefixState
 from seeder.s3.client import S3Origin

@@ -10,7 +10,7 @@ from pathlib import Path
 import trio
 
 from seeder.cache.pieces import PieceCache
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.errors import (
     BudgetSpent,
 )

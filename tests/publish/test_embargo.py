@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.publish import embargo, keeper
 from seeder.publish.embargo import explain_embargoes, told
 from seeder.publish.serving import WITHDRAWN

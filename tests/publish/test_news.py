@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.publish import news as news_module
 from seeder.publish.news import BURST, CROWD
 from seeder.publish.prefixes import Prefix

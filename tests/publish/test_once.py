@@ -11,7 +11,7 @@ import trio
 from seeder.cluster import workshop as workshops
 from seeder.cluster.cluster import make_cluster
 from seeder.cluster.workshop import Workshop
-from seeder.config.sections import ClusterSettings
+from seeder.config.node import ClusterSettings
 from seeder.metainfo.records import Record
 from seeder.metainfo.store import MetainfoStore
 from seeder.metainfo.trees import TreeBuilder

@@ -8,7 +8,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.publish.entries import Entries
 from seeder.publish.prefixes import EMPTY, Prefix, PrefixState, compare
 from seeder.publish.serving import DELETED, REPLACED, WITHDRAWN

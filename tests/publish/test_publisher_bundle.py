@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from seeder.cache.memory import Piece
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.errors import BudgetSpent, ObjectChanged, ObjectMissing
 from seeder.metainfo.journal import HashJournal
 from seeder.publish.serving import DELETED, REGROUPED, WITHDRAWN

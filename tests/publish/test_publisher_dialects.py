@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.publish.prefixes import Prefix, PrefixState
 from seeder.s3.client import S3Origin
 from seeder.torrent.catalog import State

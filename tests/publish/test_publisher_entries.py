@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from seeder.config.added import name_of
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.publish.entries import Entries
 from seeder.publish.serving import WITHDRAWN
 from seeder.torrent.catalog import State

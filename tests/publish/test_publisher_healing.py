@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.errors import ObjectChanged, PieceMismatch
 from seeder.publish import doubts
 from seeder.publish.makers import Maker

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.publish import rounds
 from seeder.torrent.catalog import State
 from tests.publish.support import World

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.publish.keeper import LYING
 from seeder.torrent.catalog import State
 from seeder.torrent.objects import ObjectRef

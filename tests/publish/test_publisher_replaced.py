@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from seeder.cache.memory import Piece
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.publish.serving import DELETED, REGROUPED, REPLACED
 from seeder.torrent.catalog import State
 from tests.cache.fakes import drop_pieces, get_piece, pieces_on_disk

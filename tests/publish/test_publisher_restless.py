@@ -5,7 +5,7 @@ from itertools import count
 import pytest
 import trio
 
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.ledger.counters import FORMER
 from seeder.publish import rounds
 from seeder.publish.restless import MANY_CHANGES

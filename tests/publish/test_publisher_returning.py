@@ -2,7 +2,7 @@
 
 import pytest
 
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.publish import departures
 from seeder.publish.serving import DELETED, REPLACED, WITHDRAWN
 from seeder.torrent.catalog import State, Torrent

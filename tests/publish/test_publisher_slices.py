@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 import trio
 
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.net import slices
 from seeder.torrent.catalog import State
 from tests.publish.support import World, settings

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from seeder.config.sections import ObjectSettings
+from seeder.config.objects import ObjectSettings
 from seeder.metainfo import bundles
 from seeder.publish.prefixes import Prefix, PrefixState
 from seeder.publish.serving import DELETED, REGROUPED

@@ -5,7 +5,7 @@ import random
 import pytest
 import trio
 
-from seeder.config.sections import OriginSettings
+from seeder.config.origins import OriginSettings
 from seeder.errors import OriginUnreachable
 from seeder.s3.client import S3Origin
 from seeder.s3.origins import Origins

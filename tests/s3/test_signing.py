@@ -16,7 +16,7 @@ from botocore.session import Session
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from seeder.config.sections import OriginSettings
+from seeder.config.origins import OriginSettings
 from seeder.s3.client import S3Origin
 from seeder.s3.signing import Credentials, Endpoint, request_target, wire_request
 from seeder.torrent.objects import ObjectRef, PinnedObject

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from seeder.config.sections import PeerSettings
+from seeder.config.public import PeerSettings
 from seeder.net.addresses import Networks, networks_of
 from seeder.net.notices import QUIET
 from seeder.torrent.catalog import Torrent

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 from seeder.commands.texts import folded, printable
-from seeder.config.sections import DEFAULT_ORIGIN
+from seeder.config.origins import DEFAULT_ORIGIN
 from seeder.units import UNKNOWN, rounded_size
 
 Row: TypeAlias = Mapping[str, Any]

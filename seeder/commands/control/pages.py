@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from seeder.commands.control.client import ControlClient
 from seeder.commands.control.names import Target
 from seeder.commands.control.object_table import Row
-from seeder.config.sections import DEFAULT_ORIGIN
+from seeder.config.origins import DEFAULT_ORIGIN
 
 ListName: TypeAlias = Literal["objects", "prefixes"]
 LARGEST_PAGE = 1000

@@ -14,7 +14,7 @@ from seeder.commands.control.pages import ListName
 from seeder.commands.declared.nodes import complete_name, do, verb_of, verb_options
 from seeder.config.environment import entry_value
 from seeder.config.fields import SourceFile
-from seeder.config.sections import DEFAULT_ORIGIN
+from seeder.config.origins import DEFAULT_ORIGIN
 from seeder.torrent.catalog import UNFIT, State
 
 _F = TypeVar("_F", bound=Callable[..., object])
