@@ -14,7 +14,7 @@ _COMMANDS: Mapping[str, str] = {
     "run": "node",
     "health": "health",
     "check": "node",
-    **dict.fromkeys(("add", "rm", "ls", "show", "refresh", "warm"), "objects"),
+    **dict.fromkeys(("add", "set", "rm", "ls", "show", "refresh", "warm"), "objects"),
     **dict.fromkeys(("status", "reload", "ban", "unban", "bans"), "operating"),
     "report": "figures",
     "estimate": "figures",

@@ -61,7 +61,7 @@ async def check_online(config: Config, tell: Callable[[str], None]) -> None:
         await tell_permissions(config, origins, online.known, unasked, tell)
         await dial(config, tell)
     if failed:
-        raise OriginError(f"{failed} of {len(config.objects)} objects can't be published")
+        raise OriginError(f"{failed} of {len(config.objects)} entries can't be published")
 
 
 class _Online:

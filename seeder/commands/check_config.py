@@ -48,7 +48,7 @@ def check_offline(
     count = len(config.objects) - prefixes
     kinds = [(count, "object", "objects"), (prefixes, "prefix", "prefixes")]
     found = [f"{number} {one if number == 1 else more}" for number, one, more in kinds if number]
-    tell(f"{source_name(path)}: ok, {' and '.join(found)}")
+    tell(f"{source_name(path)}: ok, {' and '.join(found) or 'no objects: seeder add adds them'}")
     about_tls = () if certificate is None else _doubts(config, certificate)
     alike = doubt_instances(path, instance)
     for warning in chain(advise(config), doubt(config), alike, doubt_machine(config), about_tls):

@@ -27,7 +27,7 @@ def show_estimate(
 
     NoSizes, StorageError.
     """
-    objects = [_download(config.objects[0], size)] if size is not None else list(_known(config))
+    objects = list(_known(config)) if size is None else [_one(config, size)]
     if not objects:
         raise NoSizes(
             "no size of an object is known: let `seeder run` look at them once, or say --size"
@@ -41,6 +41,13 @@ def show_estimate(
     )
     for line in found.lines():
         show(line)
+
+
+def _one(config: Config, size: int) -> Downloaded:
+    """Return an object of `size` bytes, published as the first entry says; NoSizes."""
+    if not config.objects:
+        raise NoSizes("there is no [[objects]] entry yet, which says how one is published")
+    return _download(config.objects[0], size)
 
 
 def _known(config: Config) -> Iterator[Downloaded]:

@@ -68,6 +68,12 @@ def load(
         wrong_values = error.errors(include_url=False)
         problems += map(problem_of, wrong_values)
         absent = sum(isinstance(each.get("ctx", {}).get("error"), Absent) for each in wrong_values)
+    if "objects" not in written:
+        # Empty is what a file is, too, that is being written again: it would end every torrent.
+        problems.append(
+            "objects: there are none; add an [[objects]] with a bucket and a key, or write"
+            " objects = [] above all sections and add them by seeder add"
+        )
     problems += _between_sections(raw)
     if config is not None:
         problems += _between_values(config)
@@ -173,8 +179,6 @@ def find_instances(
 
 def _between_sections(raw: Mapping[str, object]) -> Iterator[str]:
     """Yield a line for each mistake that the raw tables show."""
-    if raw["objects"] == ():
-        yield "objects: there are none; add an [[objects]] with a bucket and a key"
     for index, entry in enumerate(raw["objects"] if isinstance(raw["objects"], tuple) else ()):
         yield from nameless_entry(entry, index)
     yield from _repeated_objects(raw["objects"])
@@ -188,6 +192,7 @@ def _between_values(config: Config) -> Iterator[str]:
     yield from _event_sources(config)
     yield from _half_tls(config)
     yield from _lone_token(config)
+    yield from _nothing_to_publish(config)
     for section in ("tracker", "peer", "gateway"):
         yield from _repeated_networks(section, getattr(config, section).rules)
     if config.tracker.trusted_proxies and not config.peer.public_address:
@@ -363,6 +368,17 @@ def _lone_token(config: Config) -> Iterator[str]:
     key = "token_file" if admin.token_file is not None else "token_credential"
     if getattr(admin, key) is not None and not admin.listen:
         yield f"admin.{key}: does nothing without admin.listen, where it is asked for"
+
+
+def _nothing_to_publish(config: Config) -> Iterator[str]:
+    """Yield a line where there is no object, and no way to add one at run time."""
+    admin = config.admin
+    by_token = admin.token_file is not None or admin.token_credential is not None
+    if not config.objects and admin.socket == "off" and not by_token:
+        yield (
+            'objects: there are none, and nobody can add any with admin.socket = "off" and no'
+            " token; add an [[objects]] with a bucket and a key"
+        )
 
 
 def _wrong_groups(raw: Mapping[str, object]) -> Iterator[str]:

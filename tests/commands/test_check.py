@@ -40,7 +40,7 @@ async def test_check_online_asks_s3_for_every_object(site: Site) -> None:
     del site.store.objects["Hardy"]
     result = await seeder("check", "--online", "-c", site.path)
     assert result.code == 1
-    assert result.line == "2 of 2 objects can't be published"
+    assert result.line == "2 of 2 entries can't be published"
     refused, missing, _ = result.out.decode().splitlines()[3:6]
     assert refused.startswith("quotes/Nelson: S3 answers 403 AccessDenied")
     assert missing.startswith("quotes/Hardy: S3 answers 404 NoSuchKey")
@@ -59,7 +59,7 @@ async def test_check_online_lists_a_prefix_and_reads_nothing_of_it(site: Site) -
         "quotes/empty/: there is no object below it; check prefix and bucket",
         "quotes/speeches/: ok, 3 objects below it, 12 bytes",
     ]
-    assert (result.code, result.line) == (1, "2 of 5 objects can't be published")
+    assert (result.code, result.line) == (1, "2 of 5 entries can't be published")
     assert not [name for name in site.store.requests if name.startswith("GET speeches/")]
 
 
@@ -128,7 +128,7 @@ async def test_credentials_that_are_refused_are_said_once(site: Site, code: str)
 
     site.server.default = refuse
     result = await seeder("check", "--online", "-c", site.path)
-    assert (result.code, result.line) == (1, "62 of 62 objects can't be published")
+    assert (result.code, result.line) == (1, "62 of 62 entries can't be published")
     told = [line for line in result.out.decode().splitlines() if code in line]
     assert len(told) == 1
     assert told[0].startswith("origin default: 62 entries can't be asked about: quotes/")
@@ -154,7 +154,7 @@ async def test_a_bucket_that_isnt_there_is_said_once(site: Site, count: int) -> 
 
     site.server.default = lack
     result = await seeder("check", "--online", "-c", site.path)
-    assert (result.code, result.line) == (1, f"{count} of {2 + count} objects can't be published")
+    assert (result.code, result.line) == (1, f"{count} of {2 + count} entries can't be published")
     [line] = [line for line in result.out.decode().splitlines() if "nowhere" in line]
     entries = "1 entry" if count == 1 else f"{count} entries"
     assert line.startswith(f"nowhere: {entries} can't be published: S3 answers 404 NoSuchBucket")

@@ -531,9 +531,17 @@ def test_anonymous_and_a_profile_exclude_each_other(read: Load) -> None:
     assert read(text.replace("true", "false")).origins["default"].profile == "x"
 
 
-@pytest.mark.parametrize("text", ["", "objects = []", "[tracker]", "[origin]\nregion = 'x'"])
+@pytest.mark.parametrize("text", ["", "[tracker]", "[origin]\nregion = 'x'"])
 def test_a_file_without_objects_is_refused(read: Load, text: str) -> None:
     assert only_problem(read, text).startswith("objects: there are none; add an [[objects]]")
+
+
+def test_a_file_may_say_that_objects_are_added_at_run_time(read: Load, tmp_path: Path) -> None:
+    assert read("objects = []").objects == ()
+    without = 'objects = []\n[admin]\nsocket = "off"\n'
+    assert only_problem(read, without).startswith("objects: there are none, and nobody can add any")
+    (tmp_path / "token").write_text("x" * 32)
+    assert read(f'{without}token_file = "{tmp_path}/token"').objects == ()
 
 
 def test_an_object_is_published_once(read: Load) -> None:

@@ -124,6 +124,14 @@ async def test_an_object_comes_is_followed_and_goes(
     for words in (("refresh", name), ("refresh", "--rehash", name), ("warm", name)):
         result = await ask(*words, "--wait")
         assert result.code == 0, result.err
+    result = await ask("set", name, "warm=true", "--unset", "refresh")
+    assert (result.code, result.out.decode()) == (0, f"{shown}: changed\n")
+    assert (await ask("show", name)).out.decode().splitlines()[-1].split(maxsplit=1) == [
+        "settings",
+        "warm = true",
+    ]
+    result = await ask("set", name, "refresh=soon", "colour=red")
+    assert (result.code, len(result.err.splitlines())) == (1, 2), result.err
     assert (await ask("rm", name)).out.decode() == f"{shown}: removed\n"
     assert (await ask("show", name)).code == 1
     assert len(node.catalog.publications) == 1
@@ -137,7 +145,11 @@ async def test_what_can_not_be_published_ends_the_wait_at_once(ask: Ask) -> None
 
 
 async def test_what_stands_in_the_file_is_changed_there(ask: Ask) -> None:
-    for words in (("add", "quotes/Nelson"), ("rm", "quotes/Nelson")):
+    for words in (
+        ("add", "quotes/Nelson"),
+        ("rm", "quotes/Nelson"),
+        ("set", "quotes/Nelson", "warm=1"),
+    ):
         result = await ask(*words)
         assert (result.code, result.out) == (1, b"")
         assert result.line.startswith("quotes/Nelson: is in the configuration; change it there")

@@ -447,4 +447,4 @@ def test_the_same_trouble_is_told_by_the_command_line(
     assert missing.startswith(f"{bucket}/missing: S3 answers 404 NoSuchKey")
     assert allowed.startswith(f"{bucket}: s3:GetObject allowed, s3:ListBucket allowed, s3:Get")
     assert tracker.startswith("warning: tracker.announce_url: http://127.0.0.1:6969/announce: ")
-    assert run.stderr == "1 of 2 objects can't be published\n"
+    assert run.stderr == "1 of 2 entries can't be published\n"

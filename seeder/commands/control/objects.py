@@ -1,4 +1,4 @@
-"""What `seeder add`, `rm`, `show`, `refresh` and `warm` do."""
+"""What `seeder add`, `set`, `rm`, `show`, `refresh` and `warm` do."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -38,12 +38,7 @@ def add(verb: Verb, target: Target, settings: Mapping[str, object], *, wait: boo
     """Publish an object or prefix from now on; ControlFailed."""
     path = "/prefixes" if target.is_prefix else "/objects"
     with verb.nodes.one() as client:
-        try:
-            found = client.ask(path, method="POST", body={**target.entry(), **settings})
-        except ControlRefused as error:
-            # There is one entry, and it stands in no file.
-            problems = [each.removeprefix(_PLACE) for each in error.problems or (str(error),)]
-            raise ControlRefused(problems[0], error.status, problems) from error
+        found = _tell(client, path, "POST", {**target.entry(), **settings})
         how = "serving" if found.get("state") == State.SERVING else "added"
         if wait:
             goal: Goal = "listing" if target.is_prefix else "torrent"
@@ -55,6 +50,16 @@ def add(verb: Verb, target: Target, settings: Mapping[str, object], *, wait: boo
     for name in ("torrent_url", "magnet"):
         if found.get(name):
             verb.show(printable(found[name]))
+
+
+def change(verb: Verb, target: Target, settings: Mapping[str, object]) -> None:
+    """Change keys of an entry that was added, None to the default; ControlFailed."""
+    with verb.nodes.one() as client:
+        found = _tell(client, target.path(), "PATCH", settings)
+    if verb.as_json:
+        show_json(found, verb.show)
+        return
+    verb.show(printable(f"{target}: changed"))
 
 
 def remove(verb: Verb, target: Target) -> None:
@@ -106,6 +111,16 @@ def _goal(target: Target, action: Action) -> Goal:
 
 def _is_absence(error: ControlFailed) -> bool:
     return isinstance(error, ControlRefused) and error.status == _NOT_FOUND
+
+
+def _tell(client: ControlClient, path: str, method: str, settings: Mapping[str, object]) -> Json:
+    """Send keys of an entry; every mistake in them is a problem of its own."""
+    try:
+        return client.ask(path, method=method, body=settings)
+    except ControlRefused as error:
+        # There is one entry, and it stands in no file.
+        problems = [each.removeprefix(_PLACE) for each in error.problems or (str(error),)]
+        raise ControlRefused(problems[0], error.status, problems) from error
 
 
 def _ask(client: ControlClient, target: Target, path: str, *, method: str = "GET") -> Json:

@@ -1,4 +1,4 @@
-"""`seeder add`, `rm`, `ls`, `show`, `refresh` and `warm`: what a running node publishes."""
+"""`seeder add`, `set`, `rm`, `ls`, `show`, `refresh` and `warm`: what a running node publishes."""
 
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, time
@@ -61,7 +61,7 @@ def add(**given: Any) -> None:
     verb, wait = verb_of(given), given.pop("wait")
     given["is_prefix"] |= given["bundle"]
     target = _target(given)
-    settings = _settings(given.pop("pairs"))
+    settings = _settings(given.pop("pairs"), "--set")
     moment = given.pop("publish_at")
     if moment is not None:
         settings["publish_at"] = moment
@@ -69,7 +69,24 @@ def add(**given: Any) -> None:
     do(objects.add, verb, target, settings, wait=wait)
 
 
-def _settings(pairs: Sequence[str]) -> dict[str, object]:
+@click.command("set")
+@_named
+@click.argument("pairs", metavar="KEY=VALUE...", nargs=-1)
+@click.option("--unset", metavar="KEY", multiple=True, help="Back to the default.")
+@verb_options
+def change(**given: Any) -> None:
+    """Change keys of an entry that was added; the others stay.
+
+    What stands in the file is changed there.
+    """
+    verb = verb_of(given)
+    settings = _settings(given.pop("pairs"), "KEY=VALUE") | dict.fromkeys(given.pop("unset"))
+    if not settings:
+        raise click.UsageError("want KEY=VALUE, or --unset KEY")
+    do(objects.change, verb, _target(given), settings)
+
+
+def _settings(pairs: Sequence[str], place: str) -> dict[str, object]:
     """Return keys of [[objects]] with the values that texts stand for, as in the environment."""
     found: dict[str, object] = {}
     source = SourceFile(Path.cwd(), frozenset({DEFAULT_ORIGIN}))
@@ -77,11 +94,11 @@ def _settings(pairs: Sequence[str]) -> dict[str, object]:
         key, equals, text = pair.partition("=")
         key = key.strip()
         if not key or not equals:
-            raise click.BadParameter(f"{pair!r}: want KEY=VALUE", param_hint="--set")
+            raise click.BadParameter(f"{pair!r}: want KEY=VALUE", param_hint=place)
         try:
             value = entry_value(key, text.strip(), source)
         except ValueError as error:
-            raise click.BadParameter(f"{pair!r}: {error}", param_hint="--set") from error
+            raise click.BadParameter(f"{pair!r}: {error}", param_hint=place) from error
         # JSON has no dates; the API takes them as texts.
         found[key] = value.isoformat() if isinstance(value, datetime | date | time) else value
     return found

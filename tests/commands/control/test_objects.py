@@ -74,6 +74,20 @@ async def test_add_sends_an_entry_in_the_file_s_spelling(ask: Ask, node: Scripte
     ]
 
 
+async def test_set_changes_keys_and_says_nothing_of_the_others(
+    ask: Ask, node: ScriptedNode
+) -> None:
+    node.on("PATCH /objects/quotes/x", answer(an_object("x")))
+    result = await ask("set", "quotes/x", "refresh=1h", "--unset", "warm")
+    assert (result.code, result.out) == (0, b"quotes/x: changed\n")
+    assert (node.targets, node.body()) == (
+        ["PATCH /objects/quotes/x"],
+        {"refresh": "1h", "warm": None},
+    )
+    assert (await ask("set", "quotes/x")).code == 2
+    assert (await ask("set", "quotes/x", "refresh")).code == 2
+
+
 async def test_a_prefix_may_be_a_whole_bucket_and_a_bundle_is_one(
     ask: Ask, node: ScriptedNode
 ) -> None:
