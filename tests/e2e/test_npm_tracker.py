@@ -18,7 +18,8 @@ import pytest
 from tests.support.processes import clean_environment
 
 ROOT = Path(__file__).parents[2]
-INSTALLED = ROOT / ".npm-tracker" / "node_modules"
+# Node goes by real paths, also where this is a link.
+INSTALLED = (ROOT / ".npm-tracker").resolve() / "node_modules"
 SHIM = Path(__file__).parent / "npm_tracker" / "shim.cjs"
 FILES = [
     "client.js",
