@@ -24,7 +24,8 @@ from seeder.daemon.descriptors import raise_limit
 from seeder.daemon.floods import WINDOW, FloodGate
 from seeder.daemon.listeners import Listeners, address_of, open_listeners
 from seeder.daemon.logs import Log
-from seeder.daemon.node import Node, open_node
+from seeder.daemon.node import Node
+from seeder.daemon.opening import open_node
 from seeder.daemon.progress import tell_progress
 from seeder.daemon.reloading import Reloader
 from seeder.daemon.scrubbing import scrub
