@@ -24,6 +24,8 @@ SANS_IO = {
     "torrent.layout",
     "torrent.merkle",
     "torrent.info",
+    "torrent.torrent",
+    "torrent.publications",
     "torrent.catalog",
     "torrent.objects",
     "s3.signing",

@@ -8,7 +8,8 @@ from seeder.cluster.split import Split
 from seeder.ledger.counters import Account, AccountKey, Ledger
 from seeder.ledger.report import TorrentRow
 from seeder.net.slices import Slices
-from seeder.torrent.catalog import Catalog, Publication, State
+from seeder.torrent.catalog import Catalog
+from seeder.torrent.publications import Publication, State
 from seeder.tracker.swarms import Swarms
 
 

@@ -32,7 +32,7 @@ from seeder.peer.hub import CONNECTION_STATES, HubStatistics
 from seeder.peer.reasons import CLOSES, REFUSALS
 from seeder.publish.prefixes import Prefix, PrefixState
 from seeder.s3.operations import OPERATIONS, OUTCOMES, OriginStatistics
-from seeder.torrent.catalog import State
+from seeder.torrent.publications import State
 from seeder.tracker.holders import Refused
 from seeder.tracker.tallies import ANNOUNCE_OUTCOMES, EVENTS, UNREAD, TrackerTallies
 

@@ -13,9 +13,9 @@ from seeder.gateway.links import Links
 from seeder.ledger.report import Document
 from seeder.peer.hub import Hub
 from seeder.publish.rounds import Rounds
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import safe_name
 from seeder.torrent.objects import ObjectRef
+from seeder.torrent.torrent import Torrent
 
 PARTS = 100
 """Into how many parts a bar of pieces is divided, at most."""

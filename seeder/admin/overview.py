@@ -46,8 +46,9 @@ from seeder.publish.prefixes import Prefixes
 from seeder.publish.rounds import Rounds
 from seeder.s3.origins import Origins
 from seeder.s3.stalls import Stall
-from seeder.torrent.catalog import Publication, State, Torrent
 from seeder.torrent.objects import ObjectRef
+from seeder.torrent.publications import Publication, State
+from seeder.torrent.torrent import Torrent
 from seeder.units import counted, rounded_size, rounded_time
 from seeder.upload.uploads import Uploads
 

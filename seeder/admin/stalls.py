@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import trio
 
 from seeder.s3.stalls import Stall
-from seeder.torrent.catalog import Publication, State
 from seeder.torrent.objects import ObjectRef, PinnedBundle
+from seeder.torrent.publications import Publication, State
 
 STALLED = "stalled"
 """The state that is shown of such an object, whatever it is otherwise."""

@@ -13,8 +13,8 @@ from seeder.admin.rows import AT_ONCE
 from seeder.admin.stalls import STALLED, StalledObjects, pace
 from seeder.ledger.counters import FORMER, Account, AccountKey, Counters
 from seeder.s3.stalls import Stall
-from seeder.torrent.catalog import Publication
 from seeder.torrent.objects import ObjectRef
+from seeder.torrent.publications import Publication
 
 ObjectName: TypeAlias = tuple[str, str]
 """Bucket and key."""

@@ -16,7 +16,7 @@ from seeder.admin.view import View, name_of
 from seeder.ledger.counters import FORMER, Account, AccountKey, Counters
 from seeder.ledger.report import Document
 from seeder.s3.stalls import Stall
-from seeder.torrent.catalog import Publication, State
+from seeder.torrent.publications import Publication, State
 
 FRESH = 1.0
 """Seconds for which all pages share one look at all objects."""

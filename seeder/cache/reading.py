@@ -13,8 +13,8 @@ import trio
 
 from seeder.cache.memory import Key, Piece
 from seeder.errors import PieceMismatch, SeederError
-from seeder.torrent.catalog import Question
 from seeder.torrent.layout import Layout, sha1
+from seeder.torrent.torrent import Question
 from seeder.units import KIB, MIB
 
 _LOG = logging.getLogger(__name__)

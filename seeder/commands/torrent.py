@@ -32,8 +32,8 @@ from seeder.metainfo.records import Record
 from seeder.metainfo.store import MetainfoStore
 from seeder.publish.entries import Entries
 from seeder.publish.serving import enter_torrent
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.objects import PinnedObject, same_state
+from seeder.torrent.torrent import Torrent
 from seeder.units import rounded_size
 
 _LOG = logging.getLogger(__name__)

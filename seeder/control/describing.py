@@ -17,9 +17,10 @@ from seeder.gateway.links import Links
 from seeder.ledger.savings import Prices
 from seeder.publish.additions import Additions, EntrySource
 from seeder.publish.publisher import Publisher
-from seeder.torrent.catalog import UNFIT, Publication, Torrent
 from seeder.torrent.info import safe_name
 from seeder.torrent.objects import ObjectRef
+from seeder.torrent.publications import UNFIT, Publication
+from seeder.torrent.torrent import Torrent
 
 
 class WarmingState(JsonObject):

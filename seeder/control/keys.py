@@ -34,7 +34,8 @@ from seeder.gateway.passkeys import (
     revoke_at,
 )
 from seeder.gateway.register_file import RegisterFile, RegisterStore
-from seeder.torrent.catalog import Catalog, Publication
+from seeder.torrent.catalog import Catalog
+from seeder.torrent.publications import Publication
 from seeder.tracker.passkeys import check_holder
 from seeder.units import MINUTE
 

@@ -15,7 +15,7 @@ from seeder.ledger.history import History
 from seeder.ledger.report import counts_document
 from seeder.ledger.savings import savings
 from seeder.ledger.spans import Span
-from seeder.torrent.catalog import State
+from seeder.torrent.publications import State
 from seeder.units import DAY
 
 _RATE_OF = 10

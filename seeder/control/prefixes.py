@@ -33,9 +33,10 @@ from seeder.control.operations import (
 from seeder.net.slices import Slices
 from seeder.publish.additions import Additions, EntrySource
 from seeder.publish.publisher import Publisher
-from seeder.torrent.catalog import UNFIT, Catalog
+from seeder.torrent.catalog import Catalog
 from seeder.torrent.objects import ObjectRef, PinnedBundle
 from seeder.torrent.order import name_key
+from seeder.torrent.publications import UNFIT
 
 
 class PrefixQuery(QueryObject):

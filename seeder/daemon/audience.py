@@ -10,8 +10,8 @@ from seeder.gateway.downloads import Downloads
 from seeder.ledger.counters import FORMER, Account
 from seeder.peer.hub import Hub
 from seeder.publish.serving import DELETED, WITHDRAWN
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.objects import PinnedBundle
+from seeder.torrent.torrent import Torrent
 from seeder.tracker.saved import Counted
 from seeder.tracker.swarms import Swarms
 from seeder.units import rounded_size

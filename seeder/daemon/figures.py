@@ -5,7 +5,7 @@ from seeder.ledger.node import NodeFigures
 from seeder.peer.hub import Hub
 from seeder.s3.operations import Outcome
 from seeder.s3.origins import Origins
-from seeder.torrent.catalog import Torrent
+from seeder.torrent.torrent import Torrent
 
 FAILURES: frozenset[Outcome] = frozenset({"throttled", "failed", "unfit", "unreachable"})
 """Outcomes of an attempt that are S3's fault, or the network's."""

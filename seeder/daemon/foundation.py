@@ -29,7 +29,7 @@ from seeder.publish.once import MadeOnce
 from seeder.s3.calls import Allowance
 from seeder.s3.client import S3Origin
 from seeder.s3.origins import Origins
-from seeder.torrent.catalog import Torrent
+from seeder.torrent.torrent import Torrent
 
 LEDGER, METAINFO, LISTINGS, BUILDS = "ledger.sqlite", "metainfo", "listings", "builds"
 """Below the state directory: what was counted, what is known of each object and of each prefix,

@@ -25,8 +25,9 @@ from seeder.peer.doorkeeper import Doorkeeper
 from seeder.peer.hub import Hub
 from seeder.publish.listings import ListingStore
 from seeder.publish.publisher import Publisher
-from seeder.torrent.catalog import Catalog, Torrent
+from seeder.torrent.catalog import Catalog
 from seeder.torrent.info import InfoHash
+from seeder.torrent.torrent import Torrent
 from seeder.tracker.holders import Holders
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms

@@ -9,8 +9,9 @@ import logging
 from seeder.cluster.split import Split
 from seeder.net.slices import Slices
 from seeder.peer.hub import Hub
-from seeder.torrent.catalog import Catalog, Torrent
+from seeder.torrent.catalog import Catalog
 from seeder.torrent.info import InfoHash
+from seeder.torrent.torrent import Torrent
 from seeder.tracker.swarms import Swarms
 from seeder.units import counted
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 import trio
 
 from seeder.admin.overview import Overview, describe_work
-from seeder.torrent.catalog import Publication
 from seeder.torrent.objects import ObjectRef
+from seeder.torrent.publications import Publication
 from seeder.units import counted
 
 _LOG = logging.getLogger(__name__)

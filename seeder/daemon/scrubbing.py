@@ -8,7 +8,8 @@ import trio
 from seeder.cache.pieces import PieceCache
 from seeder.errors import SeederError
 from seeder.net.slices import Slices
-from seeder.torrent.catalog import Catalog, Torrent
+from seeder.torrent.catalog import Catalog
+from seeder.torrent.torrent import Torrent
 from seeder.units import MIB
 
 RATE = 8 * MIB

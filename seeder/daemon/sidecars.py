@@ -23,8 +23,9 @@ from seeder.net.slices import Slices
 from seeder.s3.listing import SIDECAR
 from seeder.s3.origins import Origins
 from seeder.torrent import bencode
-from seeder.torrent.catalog import Catalog, Publication, State
+from seeder.torrent.catalog import Catalog
 from seeder.torrent.objects import ObjectRef
+from seeder.torrent.publications import Publication, State
 
 _LOG = logging.getLogger(__name__)
 

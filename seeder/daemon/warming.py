@@ -16,8 +16,9 @@ from seeder.cache.pieces import PieceCache
 from seeder.config.objects import ObjectSettings
 from seeder.errors import SeederError
 from seeder.net.slices import Slices
-from seeder.torrent.catalog import Catalog, Torrent
+from seeder.torrent.catalog import Catalog
 from seeder.torrent.objects import ObjectRef
+from seeder.torrent.torrent import Torrent
 from seeder.units import MIB, rounded_size
 
 _LOG = logging.getLogger(__name__)

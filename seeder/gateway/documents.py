@@ -18,7 +18,7 @@ from seeder.http.messages import Request, Response, SentMeter
 from seeder.net.addresses import Networks, networks_of
 from seeder.net.doors import Door
 from seeder.net.shares import Shares
-from seeder.torrent.catalog import Torrent
+from seeder.torrent.torrent import Torrent
 from seeder.units import KIB, MIB
 from seeder.upload.allotment import Allotment
 from seeder.upload.uploads import Uploads

@@ -17,7 +17,7 @@ from seeder.errors import DownloadRefused, SeederError
 from seeder.gateway.keyed import Visitor
 from seeder.net.addresses import networks_of
 from seeder.net.sockets import packed_address
-from seeder.torrent.catalog import Torrent
+from seeder.torrent.torrent import Torrent
 from seeder.units import KIB, MIB, ByteRange
 from seeder.upload.allotment import Allotment
 from seeder.upload.feed import MOST_BYTES_OF_PEER, MOST_PIECES_OF_PEER

@@ -9,7 +9,7 @@ from seeder.gateway.lines import Lines
 from seeder.net.addresses import Networks, networks_of
 from seeder.net.doors import Door
 from seeder.net.sockets import packed_address
-from seeder.torrent.catalog import Torrent
+from seeder.torrent.torrent import Torrent
 from seeder.units import ByteRange
 from seeder.upload.uploads import TICK, Uploads
 

@@ -13,9 +13,9 @@ from itertools import islice
 import trio
 
 from seeder.torrent.bundle import parse_bundle_info
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import InfoHash
 from seeder.torrent.objects import PinnedBundle, PinnedObject
+from seeder.torrent.torrent import Torrent
 
 _MARK = "~files/"
 """Below a prefix, what a web seed's addresses begin with: no client has to encode it."""

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, replace
 
-from seeder.torrent.catalog import Catalog, Publication
+from seeder.torrent.catalog import Catalog
 from seeder.torrent.names import member_of
 from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
+from seeder.torrent.publications import Publication
 
 
 @dataclass(frozen=True, slots=True)

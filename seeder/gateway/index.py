@@ -14,8 +14,10 @@ from typing import Literal, NamedTuple, TypeAlias
 import trio
 
 from seeder.gateway.links import Links
-from seeder.torrent.catalog import Catalog, Publication, Torrent
+from seeder.torrent.catalog import Catalog
 from seeder.torrent.info import InfoHash, safe_name
+from seeder.torrent.publications import Publication
+from seeder.torrent.torrent import Torrent
 from seeder.tracker.announce import ScrapeCounts
 from seeder.units import whole_number
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import trio
 
 from seeder.net.addresses import Networks
-from seeder.torrent.catalog import Torrent
+from seeder.torrent.torrent import Torrent
 
 PLACE_PATIENCE = 20.0
 """Seconds that a download waits at most for a place at its address."""

@@ -12,9 +12,9 @@ from seeder.gateway.keyed import keyed_path
 from seeder.gateway.naming import object_path, quoted_key
 from seeder.net.addresses import HostPort
 from seeder.net.certificates import covers
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import InfoHash, torrent_file
 from seeder.torrent.objects import ObjectRef, PinnedBundle
+from seeder.torrent.torrent import Torrent
 
 CREATED_BY = f"seeder {__version__}"
 _SHA256 = "1220"

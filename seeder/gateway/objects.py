@@ -26,8 +26,9 @@ from seeder.gateway.selecting import version_asked
 from seeder.gateway.webseed import answer_content
 from seeder.http.headers import content_disposition, tags_match
 from seeder.http.messages import Header, Request, Response, query_names
-from seeder.torrent.catalog import Publication, Torrent
 from seeder.torrent.info import InfoHash
+from seeder.torrent.publications import Publication
+from seeder.torrent.torrent import Torrent
 from seeder.tracker.holders import Refused
 from seeder.tracker.passkeys import Passkey
 

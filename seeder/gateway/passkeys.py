@@ -11,7 +11,7 @@ from seeder.errors import StorageError
 from seeder.gateway.keys import read_or_make_signer
 from seeder.gateway.register_file import RegisterFile, RegisterStore
 from seeder.ledger.reading import records_of
-from seeder.torrent.catalog import Torrent
+from seeder.torrent.torrent import Torrent
 from seeder.tracker.passkeys import Passkey
 from seeder.tracker.register import Register, Revocation
 

@@ -22,9 +22,11 @@ from seeder.gateway.links import Links
 from seeder.gateway.s3errors import S3Error
 from seeder.gateway.selecting import UNVERSIONED
 from seeder.gateway.webseed import Content
-from seeder.torrent.catalog import Catalog, Publication, State, Torrent
+from seeder.torrent.catalog import Catalog
 from seeder.torrent.info import Info, safe_name
 from seeder.torrent.objects import PinnedBundle, PinnedObject
+from seeder.torrent.publications import Publication, State
+from seeder.torrent.torrent import Torrent
 
 _LOG = logging.getLogger(__name__)
 

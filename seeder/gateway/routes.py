@@ -23,7 +23,8 @@ from seeder.gateway.objects import ObjectRoutes
 from seeder.gateway.published import PublishedObjects
 from seeder.gateway.s3errors import S3Error, error_text
 from seeder.http.messages import Request, Response, query_names
-from seeder.torrent.catalog import Catalog, Torrent
+from seeder.torrent.catalog import Catalog
+from seeder.torrent.torrent import Torrent
 from seeder.tracker.swarms import Swarms
 from seeder.upload.uploads import Uploads
 

@@ -17,8 +17,8 @@ from seeder.gateway.selecting import applied, part_asked
 from seeder.http.dates import format_date
 from seeder.http.headers import content_disposition, evaluate
 from seeder.http.messages import Header, Request, Response
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.objects import Description
+from seeder.torrent.torrent import Torrent
 from seeder.units import ByteRange
 
 _TYPES = mimetypes.MimeTypes()

@@ -20,7 +20,6 @@ from seeder.metainfo.trees import TreeBuilder, TreeFile
 from seeder.metainfo.whole import EtagMeaning
 from seeder.s3.answers import label
 from seeder.s3.client import S3Origin
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import Info
 from seeder.torrent.layout import (
     MOST_HYBRID_PIECES,
@@ -31,6 +30,7 @@ from seeder.torrent.layout import (
 )
 from seeder.torrent.merkle import Shape
 from seeder.torrent.objects import Meter, PinnedBundle, PinnedObject, cache_id
+from seeder.torrent.torrent import Torrent
 
 
 class BuildRung:

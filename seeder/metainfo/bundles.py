@@ -28,7 +28,6 @@ from seeder.torrent.bundle import (
     bundle_piece_length,
     parse_bundle_info,
 )
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import SHA1_LENGTH, Layout, check_piece_count
 from seeder.torrent.objects import (
     Description,
@@ -39,6 +38,7 @@ from seeder.torrent.objects import (
     opaque,
     sections_of,
 )
+from seeder.torrent.torrent import Torrent
 from seeder.units import LARGEST_SIZE
 
 _MOST_ASKED = 1000

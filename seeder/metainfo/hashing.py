@@ -26,7 +26,6 @@ from seeder.metainfo.workers import do_all
 from seeder.s3.answers import label
 from seeder.s3.client import S3Origin
 from seeder.torrent.bundle import padded
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import Info
 from seeder.torrent.layout import SHA1_LENGTH, Layout, sha1
 from seeder.torrent.merkle import NODE_LENGTH
@@ -38,6 +37,7 @@ from seeder.torrent.objects import (
     cache_id,
     sections_of,
 )
+from seeder.torrent.torrent import Torrent
 from seeder.units import MIB, ByteRange
 
 _LOG = logging.getLogger(__name__)

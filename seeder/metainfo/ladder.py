@@ -40,9 +40,9 @@ from seeder.metainfo.whole import EtagMeaning
 from seeder.s3.answers import label
 from seeder.s3.client import S3Origin
 from seeder.s3.remarks import Remarks
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import Info, Metainfo, parse_torrent
 from seeder.torrent.objects import Meter, PinnedBundle, PinnedObject
+from seeder.torrent.torrent import Torrent
 from seeder.units import MIB, rounded_size
 
 _LOG = logging.getLogger(__name__)

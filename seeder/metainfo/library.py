@@ -13,8 +13,8 @@ from seeder.cache.lru import ByteLru
 from seeder.errors import MetainfoError, SeederError
 from seeder.metainfo.records import Record
 from seeder.metainfo.store import MetainfoStore
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import Info, InfoHash, Outline
+from seeder.torrent.torrent import Torrent
 from seeder.units import MIB
 
 BUDGET = 64 * MIB

@@ -19,11 +19,11 @@ from seeder.metainfo.journal import Builds
 from seeder.metainfo.trees import TreeBuilder, TreeFile
 from seeder.metainfo.whole import EtagMeaning
 from seeder.s3.client import S3Origin
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import Info, Metainfo
 from seeder.torrent.layout import SHA1_LENGTH, Layout, sha1
 from seeder.torrent.merkle import NODE_LENGTH, Shape, leaf_hashes
 from seeder.torrent.objects import Meter, PinnedObject, cache_id
+from seeder.torrent.torrent import Torrent
 
 _LOG = logging.getLogger(__name__)
 

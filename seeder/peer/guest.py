@@ -18,8 +18,8 @@ from seeder.peer.progress import PeerProgress
 from seeder.peer.protocol import Phase
 from seeder.peer.refusals import Refusals
 from seeder.peer.standing import PeerStanding
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import Info
+from seeder.torrent.torrent import Torrent
 from seeder.tracker.members import SwarmMember
 from seeder.upload.allotment import Allotment
 from seeder.upload.plans import Viewer

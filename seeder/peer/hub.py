@@ -37,7 +37,7 @@ from seeder.peer.protocol import Phase
 from seeder.peer.registry import Registry
 from seeder.peer.session import Session
 from seeder.peer.standing import Departure, PeerStanding, PieceCounts
-from seeder.torrent.catalog import Torrent
+from seeder.torrent.torrent import Torrent
 from seeder.upload.uploads import TICK, Uploads
 
 _LOG = logging.getLogger(__name__)

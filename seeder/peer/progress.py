@@ -7,8 +7,8 @@ from typing import Protocol
 from seeder.ledger.delivery import Delivery, Overlap
 from seeder.ledger.groups import GroupCounts
 from seeder.ledger.spread import Spreads
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import bitfield_indices
+from seeder.torrent.torrent import Torrent
 from seeder.upload.plans import SuperSeeds, Viewer
 from seeder.upload.thrift import Availability, Thrift
 from seeder.upload.uploads import UploadAccount

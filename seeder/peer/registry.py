@@ -10,7 +10,7 @@ from seeder.net.sockets import packed_address
 from seeder.peer.doorkeeper import Doorkeeper
 from seeder.peer.pex import Roster
 from seeder.peer.session import Session
-from seeder.torrent.catalog import Torrent
+from seeder.torrent.torrent import Torrent
 from seeder.upload.plans import Viewer
 from seeder.upload.thrift import Availability
 from seeder.upload.uploads import Uploads

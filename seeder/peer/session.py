@@ -31,7 +31,7 @@ from seeder.peer.pex import Roster
 from seeder.peer.progress import PeerProgress
 from seeder.peer.protocol import Phase
 from seeder.peer.standing import PeerStanding
-from seeder.torrent.catalog import Torrent
+from seeder.torrent.torrent import Torrent
 from seeder.upload.plans import Viewer
 from seeder.upload.thrift import Availability
 from seeder.upload.uploads import Uploads

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from seeder.net.addresses import SocketAddress
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.objects import ObjectRef
+from seeder.torrent.torrent import Torrent
 
 
 @dataclass(frozen=True, slots=True)

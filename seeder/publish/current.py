@@ -14,9 +14,10 @@ from seeder.publish.makers import Maker
 from seeder.publish.replacing import HeldTorrent, Replacing
 from seeder.publish.rounds import Rounds
 from seeder.publish.serving import Serving, replaced
-from seeder.torrent.catalog import Publication, State, Torrent
 from seeder.torrent.info import Outline
 from seeder.torrent.objects import PinnedObject
+from seeder.torrent.publications import Publication, State
+from seeder.torrent.torrent import Torrent
 
 _LOG = logging.getLogger(__name__)
 

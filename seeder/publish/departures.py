@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import trio
 
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import InfoHash
 from seeder.torrent.objects import ObjectRef
+from seeder.torrent.torrent import Torrent
 
 GRACE = 600.0
 """Seconds: a tool that replaces an object by deleting it first needs less, and who takes an object

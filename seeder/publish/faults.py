@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 from seeder.errors import SeederError
-from seeder.torrent.catalog import Torrent
+from seeder.torrent.torrent import Torrent
 
 _LOG = logging.getLogger(__name__)
 

@@ -38,7 +38,6 @@ from seeder.publish.restless import RESTLESS, Restless
 from seeder.publish.rounds import REFUSED_RETRY, Rounds, Timetable
 from seeder.publish.serving import DELETED, LOST, Serving, replaced
 from seeder.s3.listing import Listed, suspicion
-from seeder.torrent.catalog import MADE_ELSEWHERE, Publication, State, Torrent
 from seeder.torrent.info import Outline
 from seeder.torrent.objects import (
     PinnedBundle,
@@ -49,6 +48,8 @@ from seeder.torrent.objects import (
     still_there,
     told_alike,
 )
+from seeder.torrent.publications import MADE_ELSEWHERE, Publication, State
+from seeder.torrent.torrent import Torrent
 from seeder.torrent.work import Work
 from seeder.units import rounded_size
 

@@ -17,8 +17,9 @@ from seeder.publish.keeper import Keeper
 from seeder.publish.makers import Maker
 from seeder.publish.rounds import Rounds, Timetable
 from seeder.publish.serving import WITHDRAWN, Serving
-from seeder.torrent.catalog import Catalog, Torrent
+from seeder.torrent.catalog import Catalog
 from seeder.torrent.objects import ObjectRef
+from seeder.torrent.torrent import Torrent
 from seeder.units import counted
 
 _LOG = logging.getLogger(__name__)

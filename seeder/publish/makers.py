@@ -17,8 +17,8 @@ from seeder.metainfo.store import MetainfoStore
 from seeder.publish.once import MadeOnce
 from seeder.s3.client import S3Origin
 from seeder.s3.listing import Listed
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject, described_by
+from seeder.torrent.torrent import Torrent
 
 CLIMBS = 4
 """Objects of one origin whose metainfo is made at a time; each is read in parallel by itself."""

@@ -19,8 +19,9 @@ from seeder.publish.keepers import Keepers
 from seeder.publish.prefixes import Prefixes
 from seeder.s3.listing import SIDECAR
 from seeder.s3.notifications import News
-from seeder.torrent.catalog import Catalog, State
+from seeder.torrent.catalog import Catalog
 from seeder.torrent.objects import ObjectRef, PinnedObject, opaque
+from seeder.torrent.publications import State
 
 _LOG = logging.getLogger(__name__)
 

@@ -22,8 +22,10 @@ from seeder.publish.news import NewsDesk
 from seeder.publish.prefixes import Prefixes
 from seeder.publish.rounds import Rounds, Timetable
 from seeder.publish.serving import WITHDRAWN, Audience, Serving
-from seeder.torrent.catalog import Catalog, State, Torrent
+from seeder.torrent.catalog import Catalog
 from seeder.torrent.objects import ObjectRef
+from seeder.torrent.publications import State
+from seeder.torrent.torrent import Torrent
 
 
 class Publisher:

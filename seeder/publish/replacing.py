@@ -11,9 +11,9 @@ from math import inf
 import trio
 
 from seeder.errors import SeederError
-from seeder.torrent.catalog import Held, Torrent
 from seeder.torrent.info import Info
 from seeder.torrent.objects import PinnedObject, Section, changed_sections, same_state
+from seeder.torrent.torrent import Held, Torrent
 
 PAUSE = 1.0
 """Seconds between two looks at an object that S3 gives another ETag of each time."""

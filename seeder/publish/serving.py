@@ -13,7 +13,7 @@ from seeder.ledger.counters import FORMER, Account, Ledger
 from seeder.metainfo.library import Library
 from seeder.publish.departures import Departures
 from seeder.publish.rounds import Rounds
-from seeder.torrent.catalog import Catalog, Publication, State, Torrent
+from seeder.torrent.catalog import Catalog
 from seeder.torrent.info import InfoHash
 from seeder.torrent.objects import (
     ObjectRef,
@@ -22,6 +22,8 @@ from seeder.torrent.objects import (
     may_be_equal,
     same_state,
 )
+from seeder.torrent.publications import Publication, State
+from seeder.torrent.torrent import Torrent
 from seeder.units import counted
 
 _LOG = logging.getLogger(__name__)

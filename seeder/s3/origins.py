@@ -8,8 +8,8 @@ from seeder.s3.client import S3Origin
 from seeder.s3.operations import OriginStatistics
 from seeder.s3.stalls import Stall
 from seeder.torrent.bundle import padded
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.objects import Meter, ObjectRef
+from seeder.torrent.torrent import Torrent
 from seeder.units import ByteRange
 
 

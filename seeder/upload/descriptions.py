@@ -11,8 +11,8 @@ from collections import OrderedDict
 
 from seeder.net.addresses import networks_of
 from seeder.net.buckets import SHARES
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.merkle import NODE_LENGTH
+from seeder.torrent.torrent import Torrent
 from seeder.units import MIB
 
 DESCRIPTIONS = 16

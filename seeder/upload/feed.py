@@ -12,8 +12,8 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from seeder.cache.files import Read
 from seeder.cache.pieces import PieceCache
 from seeder.errors import BudgetSpent, SeederError
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import Layout
+from seeder.torrent.torrent import Torrent
 from seeder.units import MIB
 
 EXTENT = 8 * MIB

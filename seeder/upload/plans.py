@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import Protocol
 
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import Layout, bitfield_indices
+from seeder.torrent.torrent import Torrent
 from seeder.units import MIB
 from seeder.upload.superseed import RandomOrder, Shown, SuperSeed
 

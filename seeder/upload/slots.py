@@ -14,7 +14,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from seeder.net.addresses import Networks, network_text
 from seeder.net.notices import Notices
-from seeder.torrent.catalog import Torrent
+from seeder.torrent.torrent import Torrent
 from seeder.upload.choker import ChokePolicy, PeerView, decide
 from seeder.upload.sharers import STALLED, Claim, Sharers, choose
 from seeder.upload.standing import ORIGIN_SHARES, AddressHistory, CopyLimits, Standing

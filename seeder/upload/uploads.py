@@ -19,7 +19,7 @@ from seeder.ledger.delivery import Overlap
 from seeder.ledger.groups import GroupCounts
 from seeder.ledger.limits import Level
 from seeder.ledger.spread import Spreads
-from seeder.torrent.catalog import Torrent
+from seeder.torrent.torrent import Torrent
 from seeder.upload.connections import Connections
 from seeder.upload.descriptions import Descriptions, allowance, description_size
 from seeder.upload.feed import Feed, HeldPieces

@@ -24,8 +24,9 @@ from seeder.peer.hub import CONNECTION_STATES, HubStatistics
 from seeder.peer.reasons import CLOSES, REFUSALS
 from seeder.s3.operations import OPERATIONS, OUTCOMES
 from seeder.s3.stalls import Stall
-from seeder.torrent.catalog import Catalog, Publication, State
+from seeder.torrent.catalog import Catalog
 from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.torrent.publications import Publication, State
 from seeder.torrent.work import Work
 from seeder.tracker.tallies import ANNOUNCE_OUTCOMES, TrackerTallies
 from tests.admin.support import (

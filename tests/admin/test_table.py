@@ -10,8 +10,9 @@ from seeder.admin.accounts import Accounts
 from seeder.admin.table import Table
 from seeder.admin.view import View, name_of
 from seeder.ledger.counters import FORMER, AccountKey, Ledger
-from seeder.torrent.catalog import Catalog, Publication, State
+from seeder.torrent.catalog import Catalog
 from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.torrent.publications import Publication, State
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 

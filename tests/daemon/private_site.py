@@ -14,7 +14,7 @@ from seeder.config.public import GatewaySettings, ReadKeySettings
 from seeder.config.sections import Config
 from seeder.daemon.node import Node
 from seeder.gateway.passkeys import make_key
-from seeder.torrent.catalog import State
+from seeder.torrent.publications import State
 from tests.daemon.support import BODY, until
 from tests.support.raw_peer import (
     BLOCK,

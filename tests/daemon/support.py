@@ -13,7 +13,7 @@ from seeder.config.sections import Config
 from seeder.daemon.node import Node
 from seeder.daemon.run import serve
 from seeder.net.addresses import HostPort
-from seeder.torrent.catalog import State
+from seeder.torrent.publications import State
 from seeder.units import MIB
 from tests.support.objects import content
 

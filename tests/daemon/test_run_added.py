@@ -13,8 +13,8 @@ from seeder.config.sections import Config
 from seeder.daemon.node import Node
 from seeder.daemon.reload import reload
 from seeder.errors import ConfigError, EntryConflict, StorageError
-from seeder.torrent.catalog import State
 from seeder.torrent.objects import ObjectRef
+from seeder.torrent.publications import State
 from tests.daemon.support import BODY, serving, until
 from tests.s3.fault_server import FaultServer
 from tests.s3.objects_server import ObjectsServer

@@ -22,7 +22,7 @@ from seeder.daemon.node import Node
 from seeder.daemon.reload import reload
 from seeder.errors import StorageError
 from seeder.publish import rounds
-from seeder.torrent.catalog import State
+from seeder.torrent.publications import State
 from seeder.units import MIB
 from tests.daemon.support import BODY, get, serving, until
 from tests.s3.objects_server import ObjectsServer

@@ -12,7 +12,8 @@ from seeder.config.sections import Config
 from seeder.daemon.node import Node
 from seeder.peer import messages
 from seeder.publish import departures
-from seeder.torrent.catalog import State, Torrent
+from seeder.torrent.publications import State
+from seeder.torrent.torrent import Torrent
 from seeder.units import KIB
 from tests.cache.fakes import pieces_on_disk
 from tests.daemon.support import get, serving, until

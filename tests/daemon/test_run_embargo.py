@@ -11,7 +11,7 @@ from seeder.config.objects import ObjectSettings
 from seeder.config.public import GatewaySettings
 from seeder.config.sections import Config
 from seeder.daemon.node import Node
-from seeder.torrent.catalog import State
+from seeder.torrent.publications import State
 from tests.daemon.support import get, serving, until
 from tests.s3.objects_server import ObjectsServer
 

@@ -18,7 +18,7 @@ from seeder.config.sections import Config
 from seeder.daemon.node import Node
 from seeder.daemon.reload import reload
 from seeder.errors import ConfigError
-from seeder.torrent.catalog import State
+from seeder.torrent.publications import State
 from tests.admin.support import samples_of
 from tests.daemon.support import get, serving, until
 from tests.s3.event_samples import S3_EVENT

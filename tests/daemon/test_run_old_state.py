@@ -16,7 +16,7 @@ from bencode2 import bdecode, bencode
 from seeder.commands.torrent import find_torrent
 from seeder.config.load import load
 from seeder.daemon.node import Node
-from seeder.torrent.catalog import State
+from seeder.torrent.publications import State
 from tests.daemon import old_state
 from tests.daemon.support import serving, until
 from tests.s3.fault_server import FaultServer

@@ -24,7 +24,7 @@ from seeder.ledger.database import LedgerDatabase
 from seeder.ledger.file import LedgerFile
 from seeder.ledger.limits import Level
 from seeder.ledger.reading import read_ledger
-from seeder.torrent.catalog import State
+from seeder.torrent.publications import State
 from seeder.tracker.handout import OwnPlace
 from seeder.units import DAY, MIB
 from seeder.upload.uploads import SLOTS_HELD_BACK

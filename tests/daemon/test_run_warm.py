@@ -7,7 +7,7 @@ from seeder.config.objects import ObjectSettings
 from seeder.config.sections import Config
 from seeder.daemon import warming
 from seeder.daemon.node import Node
-from seeder.torrent.catalog import State
+from seeder.torrent.publications import State
 from seeder.units import MIB
 from tests.daemon.support import BODY, serving, until
 from tests.s3.objects_server import ObjectsServer

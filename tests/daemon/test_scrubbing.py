@@ -11,10 +11,12 @@ import trio.testing
 from seeder.cache.pieces import PieceCache
 from seeder.config.sections import Config
 from seeder.daemon import scrubbing
-from seeder.torrent.catalog import Catalog, Publication, Torrent
+from seeder.torrent.catalog import Catalog
 from seeder.torrent.info import Info, build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.torrent.publications import Publication
+from seeder.torrent.torrent import Torrent
 from seeder.units import MIB
 from tests.daemon.support import BODY, served, serving, until
 

@@ -18,7 +18,9 @@ from seeder.http.connection import ServerLimits
 from seeder.ledger.limits import Level
 from seeder.net.buckets import AddressLimiter
 from seeder.net.doors import Door, Doors
-from seeder.torrent.catalog import Catalog, Publication, Torrent
+from seeder.torrent.catalog import Catalog
+from seeder.torrent.publications import Publication
+from seeder.torrent.torrent import Torrent
 from seeder.tracker.announce import ScrapeCounts
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.register import Register

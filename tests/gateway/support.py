@@ -30,10 +30,12 @@ from seeder.http.messages import Request, Response, split_target
 from seeder.net.addresses import HostPort
 from seeder.net.buckets import AddressLimiter
 from seeder.net.doors import Door, Doors
-from seeder.torrent.catalog import Catalog, Publication, Torrent
+from seeder.torrent.catalog import Catalog
 from seeder.torrent.info import build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.torrent.publications import Publication
+from seeder.torrent.torrent import Torrent
 from seeder.tracker.announce import ScrapeCounts
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms

@@ -12,10 +12,12 @@ from seeder.gateway.listing import NAMESPACE, SLICE
 from seeder.gateway.routes import PublicRoutes
 from seeder.http.messages import Request, Response, split_target
 from seeder.net.buckets import AddressLimiter
-from seeder.torrent.catalog import Catalog, Publication, State, Torrent
+from seeder.torrent.catalog import Catalog
 from seeder.torrent.info import build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.objects import Description, ObjectRef, PinnedBundle, PinnedObject
+from seeder.torrent.publications import Publication, State
+from seeder.torrent.torrent import Torrent
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from tests.gateway.signing import KEY_ID, NOW, SECRET, signed, url_of

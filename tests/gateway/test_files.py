@@ -15,8 +15,10 @@ from seeder.gateway.s3errors import S3Error
 from seeder.http.messages import Request
 from seeder.torrent import bencode
 from seeder.torrent.bundle import build_bundle_info, bundle_files, bundle_layout, parse_bundle_info
-from seeder.torrent.catalog import Catalog, Publication, State, Torrent
+from seeder.torrent.catalog import Catalog
 from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
+from seeder.torrent.publications import Publication, State
+from seeder.torrent.torrent import Torrent
 from tests.gateway.support import ANNOUNCE, objects_of, publish
 
 PIECE = 16384

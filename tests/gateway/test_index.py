@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from seeder.gateway.index import FRESH, SLICE, Index, IndexEntry, IndexPage, IndexQuery, Order
 from seeder.gateway.links import Links
-from seeder.torrent.catalog import Catalog, Publication, Torrent
+from seeder.torrent.catalog import Catalog
 from seeder.torrent.info import InfoHash, build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.objects import Description, ObjectRef, PinnedBundle, PinnedObject
+from seeder.torrent.publications import Publication
+from seeder.torrent.torrent import Torrent
 from seeder.tracker.announce import ScrapeCounts
 from tests.gateway.steps import StepsOf
 from tests.gateway.support import ANNOUNCE, objects_of

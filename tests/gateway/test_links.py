@@ -18,10 +18,10 @@ from seeder.gateway.links import Links, announce_url, gateway_url
 from seeder.gateway.naming import Naming
 from seeder.http.messages import Request
 from seeder.net.addresses import HostPort
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.torrent.torrent import Torrent
 from tests.gateway.support import ANNOUNCE
 
 

@@ -11,10 +11,12 @@ from seeder.gateway.published import PublishedObjects, TorrentFile
 from seeder.gateway.s3errors import S3Error
 from seeder.gateway.webseed import Content
 from seeder.torrent.bundle import build_bundle_info, parse_bundle_info
-from seeder.torrent.catalog import Catalog, Publication, State, Torrent
+from seeder.torrent.catalog import Catalog
 from seeder.torrent.info import build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject
+from seeder.torrent.publications import Publication, State
+from seeder.torrent.torrent import Torrent
 from tests.gateway.support import ANNOUNCE, OWNER, objects_of, publish
 from tests.peer.node import make_data, make_torrent
 

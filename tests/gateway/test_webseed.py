@@ -29,8 +29,10 @@ from seeder.ledger.counters import Tally
 from seeder.ledger.limits import Level
 from seeder.net.buckets import AddressLimiter
 from seeder.peer.messages import MessageId
-from seeder.torrent.catalog import Catalog, Publication, Torrent
+from seeder.torrent.catalog import Catalog
 from seeder.torrent.objects import Description, ObjectRef, PinnedObject
+from seeder.torrent.publications import Publication
+from seeder.torrent.torrent import Torrent
 from seeder.tracker.policy import SwarmPolicy
 from seeder.tracker.swarms import OwnSeeder, Swarms
 from seeder.units import KIB, MIB

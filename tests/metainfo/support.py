@@ -7,10 +7,10 @@ from seeder.cache.pieces import PieceCache
 from seeder.config.objects import ObjectSettings
 from seeder.metainfo.ladder import Ladder
 from seeder.metainfo.records import Record
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import build_info, torrent_file
 from seeder.torrent.layout import Layout, sha1
 from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.torrent.torrent import Torrent
 from seeder.units import KIB
 from tests.s3.objects_server import ObjectsServer
 from tests.s3.support import CountingMeter

@@ -13,9 +13,9 @@ from seeder.metainfo import checksums as parts
 from seeder.metainfo.ladder import Ladder
 from seeder.metainfo.records import Record
 from seeder.s3.network import Stream
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.layout import Layout
 from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.torrent.torrent import Torrent
 from seeder.units import KIB, MIB
 from tests.metainfo.support import Nowhere
 from tests.s3.fault_server import (

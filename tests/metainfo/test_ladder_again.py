@@ -11,8 +11,8 @@ from seeder.config.objects import ObjectSettings
 from seeder.metainfo import ladder, questions
 from seeder.metainfo.ladder import Ladder
 from seeder.metainfo.records import Record
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.torrent.torrent import Torrent
 from seeder.units import KIB
 from tests.metainfo.support import Nowhere, make_torrent
 from tests.s3.fault_server import FaultServer, Reply, Seen, answer, error, raw, silent

@@ -12,8 +12,8 @@ from seeder.gateway.links import Links
 from seeder.metainfo.ladder import describe_wanted
 from seeder.metainfo.store import MetainfoStore
 from seeder.torrent import bencode
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import parse_torrent
+from seeder.torrent.torrent import Torrent
 from seeder.units import KIB
 from tests.metainfo.support import BODY, PIECE, Climber, make_hybrid, make_torrent
 from tests.torrent.trees import WholeTree, sha1s

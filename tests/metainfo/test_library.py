@@ -10,10 +10,10 @@ from seeder.errors import MetainfoError, SeederError, StorageError
 from seeder.metainfo.library import Library
 from seeder.metainfo.records import Record
 from seeder.metainfo.store import MetainfoStore, file_stem
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import Info, InfoHash, Outline, build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.torrent.torrent import Torrent
 from tests.support.disks import failing_disk
 
 PIECES = 500

@@ -16,7 +16,6 @@ from seeder.metainfo.records import Record
 from seeder.metainfo.store import MetainfoStore, file_stem
 from seeder.metainfo.trees import TreeFile
 from seeder.torrent.bundle import build_bundle_info, parse_bundle_info
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import InfoHash, build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import Shape
@@ -27,6 +26,7 @@ from seeder.torrent.objects import (
     PinnedObject,
     member_dates,
 )
+from seeder.torrent.torrent import Torrent
 from tests.support.disks import DAMAGE, NOT_FILES, failing_disk
 
 REF = ObjectRef("default", "bucket", "a key/with ünïcode")

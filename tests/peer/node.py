@@ -24,11 +24,11 @@ from seeder.peer import messages
 from seeder.peer.hub import Hub
 from seeder.peer.messages import BLOCK_SIZE, Block, Message, MessageId, Requests
 from seeder.peer.session import Session
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import Shape
 from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.torrent.torrent import Torrent
 from seeder.units import MIB
 from seeder.upload.plans import SuperSeeds
 from seeder.upload.uploads import Uploads

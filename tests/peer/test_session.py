@@ -27,8 +27,8 @@ from seeder.peer.lifetime import (
 from seeder.peer.messages import BLOCK_SIZE, Block, Message, MessageId
 from seeder.peer.session import NEWS_AFTER
 from seeder.torrent import bencode
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import Info, parse_info
+from seeder.torrent.torrent import Torrent
 from seeder.units import KIB, MIB
 from seeder.upload.feed import PATIENCE
 from tests.cache.fakes import get_piece

@@ -11,8 +11,8 @@ from seeder.config.objects import ObjectSettings
 from seeder.errors import OriginFault
 from seeder.publish.prefixes import PrefixState
 from seeder.s3.client import S3Origin
-from seeder.torrent.catalog import State
 from seeder.torrent.objects import ObjectRef
+from seeder.torrent.publications import State
 from tests.cache.fakes import drop_pieces, get_piece
 from tests.publish.support import World
 from tests.s3.support import CountingMeter

@@ -23,8 +23,10 @@ from seeder.publish.listings import ListingStore
 from seeder.publish.makers import Maker
 from seeder.publish.publisher import Publisher
 from seeder.s3.origins import Origins
-from seeder.torrent.catalog import Catalog, Publication, State, Torrent
+from seeder.torrent.catalog import Catalog
 from seeder.torrent.objects import Meter
+from seeder.torrent.publications import Publication, State
+from seeder.torrent.torrent import Torrent
 from seeder.units import GIB, MIB
 from tests.cache.fakes import get_piece
 from tests.s3.objects_server import ObjectsServer

@@ -7,9 +7,9 @@ import trio
 from trio.testing import MockClock
 
 from seeder.publish.departures import GRACE, Departures
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import InfoHash
 from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.torrent.torrent import Torrent
 
 REF = ObjectRef("default", "bucket", "key")
 

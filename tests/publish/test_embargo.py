@@ -11,7 +11,7 @@ from seeder.publish import embargo, keeper
 from seeder.publish.embargo import explain_embargoes, told
 from seeder.publish.serving import WITHDRAWN
 from seeder.s3.notifications import News
-from seeder.torrent.catalog import State
+from seeder.torrent.publications import State
 from tests.publish.support import World, make_world, settings
 from tests.s3.objects_server import ObjectsServer
 from tests.s3.support import MakeOrigin

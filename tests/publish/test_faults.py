@@ -6,7 +6,7 @@ import pytest
 
 from seeder.errors import ObjectChanged, SeederError
 from seeder.publish.faults import Faults
-from seeder.torrent.catalog import Torrent
+from seeder.torrent.torrent import Torrent
 
 TORRENT = cast(Torrent, object())
 

@@ -9,7 +9,7 @@ from seeder.publish.news import BURST, CROWD
 from seeder.publish.prefixes import Prefix
 from seeder.publish.serving import DELETED
 from seeder.s3.notifications import News
-from seeder.torrent.catalog import State
+from seeder.torrent.publications import State
 from tests.publish.support import World, settings
 from tests.s3.fault_server import FaultServer
 from tests.s3.objects_server import ObjectsServer

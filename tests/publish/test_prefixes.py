@@ -13,8 +13,8 @@ from seeder.publish.entries import Entries
 from seeder.publish.prefixes import EMPTY, Prefix, PrefixState, compare
 from seeder.publish.serving import DELETED, REPLACED, WITHDRAWN
 from seeder.s3.listing import Listed
-from seeder.torrent.catalog import State
 from seeder.torrent.objects import ObjectRef
+from seeder.torrent.publications import State
 from tests.cache.fakes import drop_pieces, get_piece
 from tests.publish.support import SPENT, World, make_world, settings
 from tests.s3.fault_server import FaultServer

@@ -20,7 +20,7 @@ from seeder.errors import (
 from seeder.metainfo.store import MetainfoStore
 from seeder.publish import keeper
 from seeder.publish.serving import DELETED, LOST, REPLACED, WITHDRAWN
-from seeder.torrent.catalog import State
+from seeder.torrent.publications import State
 from tests.cache.fakes import drop_pieces, get_piece
 from tests.metainfo.support import BODY, PIECE, make_torrent
 from tests.publish.support import SPENT, World, make_world, settings

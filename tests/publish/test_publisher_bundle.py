@@ -17,7 +17,8 @@ from seeder.publish.serving import DELETED, REGROUPED, WITHDRAWN
 from seeder.s3.listing import MOST_EMPTY_PAGES
 from seeder.torrent import bundle as bundles
 from seeder.torrent.bundle import padded, parse_bundle_info
-from seeder.torrent.catalog import State, Torrent
+from seeder.torrent.publications import State
+from seeder.torrent.torrent import Torrent
 from seeder.units import KIB, MIB
 from tests.cache.fakes import drop_pieces, get_piece, pieces_on_disk
 from tests.publish.support import World, make_world

@@ -9,7 +9,7 @@ import pytest
 from seeder.config.objects import ObjectSettings
 from seeder.publish.prefixes import Prefix, PrefixState
 from seeder.s3.client import S3Origin
-from seeder.torrent.catalog import State
+from seeder.torrent.publications import State
 from tests.compatibility import REAL_SERVERS, documented, note, real_row
 from tests.publish.servers import NAMES, Trial
 from tests.publish.support import World, make_world

@@ -10,8 +10,8 @@ import pytest
 from seeder.errors import MetainfoError
 from seeder.metainfo.store import file_stem
 from seeder.publish import rounds
-from seeder.torrent.catalog import State
 from seeder.torrent.objects import ObjectRef
+from seeder.torrent.publications import State
 from tests.metainfo.support import BODY
 from tests.publish.support import World, make_world, settings
 from tests.s3.objects_server import ObjectsServer

@@ -10,8 +10,8 @@ from seeder.config.added import name_of
 from seeder.config.objects import ObjectSettings
 from seeder.publish.entries import Entries
 from seeder.publish.serving import WITHDRAWN
-from seeder.torrent.catalog import State
 from seeder.torrent.objects import ObjectRef
+from seeder.torrent.publications import State
 from tests.publish.support import World
 from tests.s3.fault_server import FaultServer
 from tests.s3.objects_server import ObjectsServer

@@ -8,7 +8,8 @@ import pytest
 
 from seeder.metainfo import questions
 from seeder.publish.serving import REPLACED, WITHDRAWN
-from seeder.torrent.catalog import State, Torrent
+from seeder.torrent.publications import State
+from seeder.torrent.torrent import Torrent
 from seeder.units import KIB
 from tests.metainfo.support import BODY, PIECE, make_hybrid, make_torrent
 from tests.publish.support import SOON, World, moved, read_all, served, settings

@@ -13,8 +13,9 @@ from seeder.errors import ObjectChanged, PieceMismatch
 from seeder.publish import doubts
 from seeder.publish.makers import Maker
 from seeder.publish.serving import REGROUPED, REPLACED
-from seeder.torrent.catalog import State, Torrent
 from seeder.torrent.layout import sha1
+from seeder.torrent.publications import State
+from seeder.torrent.torrent import Torrent
 from seeder.units import KIB
 from tests.cache.fakes import drop_pieces, get_piece
 from tests.metainfo.support import BODY, PIECE

@@ -19,9 +19,10 @@ from seeder.peer import messages
 from seeder.peer.hub import Hub
 from seeder.peer.messages import MessageId
 from seeder.publish.serving import LOST
-from seeder.torrent.catalog import State, Torrent
 from seeder.torrent.info import parse_torrent
 from seeder.torrent.merkle import HashRequest
+from seeder.torrent.publications import State
+from seeder.torrent.torrent import Torrent
 from seeder.upload.plans import SuperSeeds
 from seeder.upload.uploads import Uploads
 from tests.metainfo.support import BODY, PIECE

@@ -6,7 +6,7 @@ import pytest
 
 from seeder.config.objects import ObjectSettings
 from seeder.publish import rounds
-from seeder.torrent.catalog import State
+from seeder.torrent.publications import State
 from tests.publish.support import World
 from tests.s3.fault_server import FaultServer
 from tests.s3.objects_server import ObjectsServer

@@ -6,8 +6,8 @@ import pytest
 
 from seeder.config.objects import ObjectSettings
 from seeder.publish.keeper import LYING
-from seeder.torrent.catalog import State
 from seeder.torrent.objects import ObjectRef
+from seeder.torrent.publications import State
 from seeder.units import MIB
 from tests.metainfo.support import BODY
 from tests.publish.support import World, served

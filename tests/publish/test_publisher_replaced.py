@@ -8,7 +8,7 @@ import trio
 from seeder.cache.memory import Piece
 from seeder.config.objects import ObjectSettings
 from seeder.publish.serving import DELETED, REGROUPED, REPLACED
-from seeder.torrent.catalog import State
+from seeder.torrent.publications import State
 from tests.cache.fakes import drop_pieces, get_piece, pieces_on_disk
 from tests.metainfo.support import BODY, PIECE, make_torrent
 from tests.publish.support import SOON, World, make_world, moved, read_all, served, settings

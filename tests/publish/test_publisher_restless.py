@@ -9,7 +9,7 @@ from seeder.config.objects import ObjectSettings
 from seeder.ledger.counters import FORMER
 from seeder.publish import rounds
 from seeder.publish.restless import MANY_CHANGES
-from seeder.torrent.catalog import State
+from seeder.torrent.publications import State
 from tests.publish.support import World
 from tests.s3.fault_server import FaultServer, Seen, stored
 from tests.s3.objects_server import ObjectsServer

@@ -5,7 +5,8 @@ import pytest
 from seeder.config.objects import ObjectSettings
 from seeder.publish import departures
 from seeder.publish.serving import DELETED, REPLACED, WITHDRAWN
-from seeder.torrent.catalog import State, Torrent
+from seeder.torrent.publications import State
+from seeder.torrent.torrent import Torrent
 from tests.metainfo.support import BODY, PIECE, make_torrent
 from tests.publish.support import SOON, World, read_all, served, settings
 

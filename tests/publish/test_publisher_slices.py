@@ -7,7 +7,7 @@ import trio
 
 from seeder.config.objects import ObjectSettings
 from seeder.net import slices
-from seeder.torrent.catalog import State
+from seeder.torrent.publications import State
 from tests.publish.support import World, settings
 from tests.s3.fault_server import FaultServer
 from tests.s3.objects_server import ObjectsServer

@@ -8,7 +8,7 @@ from seeder.config.objects import ObjectSettings
 from seeder.metainfo import bundles
 from seeder.publish.prefixes import Prefix, PrefixState
 from seeder.publish.serving import DELETED, REGROUPED
-from seeder.torrent.catalog import State
+from seeder.torrent.publications import State
 from tests.publish.support import World
 from tests.s3.fault_server import FaultServer
 from tests.s3.objects_server import ObjectsServer

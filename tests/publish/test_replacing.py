@@ -6,10 +6,10 @@ import trio
 from trio.testing import MockClock
 
 from seeder.publish.replacing import MOST_STATES, PAUSE, HeldTorrent, Replacing
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import parse_torrent
 from seeder.torrent.layout import Layout, sha1
 from seeder.torrent.objects import ObjectRef, PinnedObject, sections_of
+from seeder.torrent.torrent import Torrent
 from seeder.units import KIB
 from tests.metainfo.support import make_torrent
 

@@ -9,10 +9,10 @@ from seeder.config.origins import OriginSettings
 from seeder.errors import OriginUnreachable
 from seeder.s3.client import S3Origin
 from seeder.s3.origins import Origins
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.torrent.torrent import Torrent
 from tests.s3.fault_server import FaultServer
 from tests.s3.objects_server import ObjectsServer
 from tests.s3.samples import BODY

@@ -22,10 +22,10 @@ from seeder.torrent.bundle import (
     parse_bundle_info,
     safe_paths,
 )
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import InfoHash, parse_torrent, torrent_file
 from seeder.torrent.layout import MOST_PIECES
 from seeder.torrent.objects import ObjectRef, PinnedBundle, PinnedObject, cache_id
+from seeder.torrent.torrent import Torrent
 from seeder.units import KIB, MIB
 
 PREFIX = ObjectRef("default", "bucket", "data/2026/")

@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from seeder.torrent.catalog import Catalog, Publication, State, Torrent
+from seeder.torrent.catalog import Catalog
 from seeder.torrent.info import build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.merkle import Shape
 from seeder.torrent.objects import ObjectRef, PinnedObject, cache_id
+from seeder.torrent.publications import Publication, State
+from seeder.torrent.torrent import Torrent
 
 
 def make_torrent(ref: ObjectRef, etag: str = '"one"', name: str = "same") -> Torrent:

@@ -7,7 +7,7 @@ import pytest
 from seeder.config.public import PeerSettings
 from seeder.net.addresses import Networks, networks_of
 from seeder.net.notices import QUIET
-from seeder.torrent.catalog import Torrent
+from seeder.torrent.torrent import Torrent
 from seeder.upload.connections import Connections
 from tests.tracker.announcing import packed
 

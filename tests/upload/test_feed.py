@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from seeder.cache.fetches import Unread, Waiter
 from seeder.cache.pieces import PieceCache
 from seeder.errors import OriginUnreachable, SeederError
-from seeder.torrent.catalog import Torrent
 from seeder.torrent.info import build_info, parse_info
 from seeder.torrent.layout import Layout
 from seeder.torrent.objects import ObjectRef, PinnedObject
+from seeder.torrent.torrent import Torrent
 from seeder.units import MIB
 from seeder.upload.feed import (
     FAILURE_PAUSE,

@@ -6,7 +6,7 @@ from math import log
 import pytest
 
 from seeder.net.addresses import Networks, networks_of
-from seeder.torrent.catalog import Torrent
+from seeder.torrent.torrent import Torrent
 from seeder.units import MIB
 from seeder.upload.slots import REVIEWS_TO_SWITCH, Slots, UploadSlots
 from seeder.upload.standing import CopyLimits

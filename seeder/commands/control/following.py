@@ -15,7 +15,7 @@ from seeder.commands.control.pages import objects_below
 from seeder.commands.terminal import cut
 from seeder.commands.texts import printable
 from seeder.errors import ControlFailed
-from seeder.torrent.catalog import MADE_ELSEWHERE, UNFIT, State
+from seeder.torrent.publications import MADE_ELSEWHERE, UNFIT, State
 from seeder.units import counted, rounded_size, rounded_time
 
 _LOOK = 0.5

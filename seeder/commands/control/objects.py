@@ -13,7 +13,7 @@ from seeder.commands.control.output import show_answers, show_json
 from seeder.commands.ending import fail_if_any
 from seeder.commands.texts import printable
 from seeder.errors import ControlFailed, ControlRefused
-from seeder.torrent.catalog import State
+from seeder.torrent.publications import State
 
 Action: TypeAlias = Literal["refresh", "rehash", "warm"]
 _NOT_FOUND = 404

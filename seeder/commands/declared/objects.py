@@ -15,7 +15,7 @@ from seeder.commands.declared.nodes import complete_name, do, verb_of, verb_opti
 from seeder.config.environment import entry_value
 from seeder.config.fields import SourceFile
 from seeder.config.origins import DEFAULT_ORIGIN
-from seeder.torrent.catalog import UNFIT, State
+from seeder.torrent.publications import UNFIT, State
 
 _F = TypeVar("_F", bound=Callable[..., object])
 _name = click.argument("name", metavar="BUCKET/KEY", shell_complete=complete_name)
