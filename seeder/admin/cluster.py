@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from seeder.admin.exposition import Family
+from seeder.admin.exposition import Family, counter, gauge
 from seeder.admin.nodes import NodeSummary, nodes_document
 from seeder.cluster.cluster import Cluster
 from seeder.cluster.exchange import ExchangeStatistics, SwarmExchange
@@ -43,17 +43,17 @@ def cluster_metrics(cluster: Cluster | None, exchange: SwarmExchange | None) -> 
         ("seeder_cluster_up", "1 while the store of the cluster can be used", up),
         ("seeder_cluster_members", "Nodes of the cluster, this one included", members),
     ):
-        yield Family(name, "gauge", text, [] if alone else [("", value)])
+        yield gauge(name, text, [] if alone else [("", value)])
     text = "How often the store of the cluster went away"
-    yield Family("seeder_cluster_outages_total", "counter", text, [("", outages)])
+    yield counter("seeder_cluster_outages_total", text, [("", outages)])
     told = ExchangeStatistics() if exchange is None else exchange.statistics
     untold = [] if exchange is None else [("", float(exchange.untold))]
     text = "Peers and visits heard here that the other nodes don't know yet"
-    yield Family("seeder_cluster_untold", "gauge", text, untold)
+    yield gauge("seeder_cluster_untold", text, untold)
     for name, text, value in (
         ("seeder_cluster_told_total", "Peers that the other nodes were told of", told.told),
         ("seeder_cluster_heard_total", "Peers that other nodes have told of", told.heard),
         ("seeder_cluster_reloads_total", "How often all peers were read", told.reloads),
         ("seeder_cluster_damaged_total", "What was told and is no peer", told.damaged),
     ):
-        yield Family(name, "counter", text, [("", value)])
+        yield counter(name, text, [("", value)])

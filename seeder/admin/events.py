@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-from seeder.admin.exposition import Family, labels
+from seeder.admin.exposition import Family, counter, gauge, labels
 from seeder.events.feed import HEARD, TAKEN, EventFeed
 
 
@@ -33,25 +33,25 @@ def events_metrics(feeds: Iterable[EventFeed]) -> Iterator[Family]:
         return [(written, float(value)) for written, value in found if value is not None]
 
     text = "1 while events can come from a source"
-    yield Family("seeder_events_up", "gauge", text, told(lambda feed: feed.fault is None))
+    yield gauge("seeder_events_up", text, told(lambda feed: feed.fault is None))
     text = "Messages of a source by what became of them"
     series = [
         (labels(source=feed.name, outcome=each), float(feed.messages[each]))
         for feed in feeds
         for each in TAKEN
     ]
-    yield Family("seeder_event_messages_total", "counter", text, series)
+    yield counter("seeder_event_messages_total", text, series)
     text = "News of objects by what became of them"
     series = [
         (labels(source=feed.name, outcome=each), float(feed.news[each]))
         for feed in feeds
         for each in HEARD
     ]
-    yield Family("seeder_events_total", "counter", text, series)
+    yield counter("seeder_events_total", text, series)
     text = "Messages kept in the queue until what they tell of is taken up"
-    yield Family("seeder_events_held_messages", "gauge", text, told(lambda feed: feed.held))
+    yield gauge("seeder_events_held_messages", text, told(lambda feed: feed.held))
     text = "When a source was heard of last"
     name = "seeder_events_heard_timestamp_seconds"
-    yield Family(name, "gauge", text, told(lambda feed: feed.heard_at))
+    yield gauge(name, text, told(lambda feed: feed.heard_at))
     text = "Seconds from what the last message of a source tells of until it came"
-    yield Family("seeder_events_delay_seconds", "gauge", text, told(lambda feed: feed.delay))
+    yield gauge("seeder_events_delay_seconds", text, told(lambda feed: feed.delay))

@@ -55,6 +55,16 @@ class Histogram:
             yield f"{self.name}_count{written} {count}\n"
 
 
+def gauge(name: str, text: str, series: Iterable[tuple[Labels, float]]) -> Family:
+    """Return a family of gauges."""
+    return Family(name, "gauge", text, series)
+
+
+def counter(name: str, text: str, series: Iterable[tuple[Labels, float]]) -> Family:
+    """Return a family of counters, whose name ends with `_total`."""
+    return Family(name, "counter", text, series)
+
+
 def labels(**values: str) -> Labels:
     """Return labels as they are written, each value escaped."""
     return "{" + ",".join(f'{name}="{_escaped(values[name])}"' for name in values) + "}"

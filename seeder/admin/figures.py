@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from operator import attrgetter
 from typing import TypeAlias
 
-from seeder.admin.exposition import Family, Labels, labels, with_label
+from seeder.admin.exposition import Family, Labels, counter, gauge, labels, with_label
 from seeder.admin.sums import Sum, Sums, by_origin
 from seeder.ledger.counters import Counters
 from seeder.ledger.savings import BYTES_PER_GB, Prices, savings
@@ -85,18 +85,16 @@ def figures(sums: Sums, prices: Prices) -> Iterator[Family]:
     if sums.objects is not None:
         yield from _summed("seeder_", sums.objects.values(), prices)
         yield from _of_objects(sums.objects.values())
-    yield Family(
+    yield gauge(
         "seeder_price_per_byte",
-        "gauge",
         "What a byte from S3 costs by [savings], from a volume of a month on",
         [
             (labels(from_bytes=str(begin)), price / BYTES_PER_GB)
             for begin, price in prices.tiers or ((0, prices.price_per_gb),)
         ],
     )
-    yield Family(
+    yield gauge(
         "seeder_price_per_request",
-        "gauge",
         "What a request to S3 costs by [savings]",
         [("", prices.price_per_1000_requests / 1000)],
     )
@@ -106,13 +104,12 @@ def _summed(prefix: str, scope: _Scope, prices: Prices) -> Iterator[Family]:
     yield from _counted(prefix, scope)
     yield from _taken(prefix, scope, {**_STANDING, **_SWARM})
     for attribute, (name, text) in _MONEY.items():
-        yield Family(prefix + name, "gauge", text, _each_money(scope, prices, attribute))
+        yield gauge(prefix + name, text, _each_money(scope, prices, attribute))
 
 
 def _of_objects(scope: _Scope) -> Iterator[Family]:
-    yield Family(
+    yield gauge(
         "seeder_state",
-        "gauge",
         "1 for the state that the object is in",
         (
             (with_label(each.labels, "state", state), 1)
@@ -120,15 +117,13 @@ def _of_objects(scope: _Scope) -> Iterator[Family]:
             for state in sorted(each.states)
         ),
     )
-    yield Family(
+    yield gauge(
         "seeder_build_progress_ratio",
-        "gauge",
         "Share of the object that is hashed, while its torrent is made",
         ((each.labels, each.progress) for each in scope if each.progress is not None),
     )
-    yield Family(
+    yield gauge(
         "seeder_stalled_seconds",
-        "gauge",
         "Since when S3 gives nothing of the object, though it is asked",
         ((each.labels, each.stalled) for each in scope if each.stalled),
     )
@@ -136,18 +131,18 @@ def _of_objects(scope: _Scope) -> Iterator[Family]:
 
 def _counted(prefix: str, scope: _Scope) -> Iterator[Family]:
     for name, text, pick in _BY_PURPOSE:
-        yield Family(prefix + name, "counter", text, _each_purpose(scope, pick))
+        yield counter(prefix + name, text, _each_purpose(scope, pick))
     for attribute, (name, text) in _COUNTED.items():
         figure = attrgetter(f"counters.{attribute}")
-        yield Family(prefix + name, "counter", text, _each(scope, figure))
+        yield counter(prefix + name, text, _each(scope, figure))
     for attribute, (name, text) in _SAVED.items():
         delivered = attrgetter(f"counters.{attribute}")
-        yield Family(prefix + name, "gauge", text, _each_less_origin(scope, delivered))
+        yield gauge(prefix + name, text, _each_less_origin(scope, delivered))
 
 
 def _taken(prefix: str, scope: _Scope, names: Mapping[str, tuple[str, str]]) -> Iterator[Family]:
     for attribute, (name, text) in names.items():
-        yield Family(prefix + name, "gauge", text, _each(scope, attrgetter(attribute)))
+        yield gauge(prefix + name, text, _each(scope, attrgetter(attribute)))
 
 
 # The series are written later, when a loop that made them has gone on.
