@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -109,9 +109,10 @@ def _moment(value: object) -> float:
             "want a date and a time with its offset, without quotes: 2027-01-15T18:00:00Z"
         )
     try:
-        return value.timestamp()
+        # It is told in UTC, where the year may be another one.
+        return value.astimezone(UTC).timestamp()
     except (OverflowError, ValueError):
-        raise ValueError("want a date between the years 1 and 9999") from None
+        raise ValueError("want a date between the years 1 and 9999, in UTC too") from None
 
 
 def _rate(value: object) -> float | None:

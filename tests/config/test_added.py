@@ -174,6 +174,10 @@ def test_an_entry_that_is_wrong_by_now_is_kept() -> None:
             {"bucket": "b", "key": "k", "publish_at": "2027"},
             "want a date and a time with its offset",
         ),
+        (
+            {"bucket": "b", "key": "k", "publish_at": "9999-12-31T23:59:59-23:59"},
+            "want a date between the years 1 and 9999",
+        ),
         ({"bucket": "b", "key": "k", "publish_at": 7}, "objects[0].publish_at = 7: want a date"),
         ({"bucket": "b", "key": "k", "torrent_file": "x"}, "want an absolute path"),
         ({"bucket": "b", "prefix": "k", "bundle": True, "format": "hybrid"}, 'format = "v1" only'),

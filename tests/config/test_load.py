@@ -1173,3 +1173,9 @@ def test_a_torrent_that_is_not_for_all_is_not_written_beside_its_object(
     assert read(ONE_OBJECT + both).objects[0].write_sidecar
     with pytest.raises(ConfigError, match=problem):
         read(f"{ONE_OBJECT}write_sidecar = true\n{more}\n")
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"])
+def test_a_time_of_a_year_that_utc_does_not_have_is_refused(read: Load, text: str) -> None:
+    with pytest.raises(ConfigError, match="want a date between the years 1 and 9999"):
+        read(f"{ONE_OBJECT}publish_at = {text}\n")
