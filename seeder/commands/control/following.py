@@ -220,9 +220,20 @@ def _cached(cached: int, size: int) -> str:
 
 
 def _listing(found: Row, asked: AnswerBefore) -> Progressed:
+    if found.get("bundle"):
+        return _bundle(found, asked)
     reason = found.get("reason")
     if reason:
         return Progressed("", fault=str(reason), patience=_UNTIL_ASKED)
     if asked.is_new(found, "listed_at"):
         return Progressed(f"listed, {counted(found['objects'] or 0, 'object')}", is_done=True)
     return Progressed("being listed", kind="listing")
+
+
+def _bundle(found: Row, asked: AnswerBefore) -> Progressed:
+    """Tell how far a bundle is: one object, of which the node doesn't note when it was listed."""
+    made = _torrent(found, asked)
+    was_ready = asked.before.get("state") in _READY
+    if made.is_done and was_ready and asked.seconds < _UNTIL_ASKED:
+        return Progressed("being listed", kind="listing")
+    return made

@@ -195,6 +195,44 @@ async def test_an_object_that_fails_ends_the_wait_with_its_reason(
     assert result.err.splitlines()[-1] == reason
 
 
+async def test_a_bundle_is_waited_for_as_an_object(ask: Ask, node: ScriptedNode) -> None:
+    bundle = {
+        "bucket": "quotes",
+        "prefix": "isos/",
+        "reason": None,
+        "bundle": True,
+        "listed_at": None,
+        "objects": 0,
+    }
+    node.on("POST /prefixes", answer({**bundle, "state": "waiting"}, 201))
+    node.on(
+        "GET /prefixes/quotes/isos/",
+        answer({**bundle, "state": "waiting"}),
+        answer({**bundle, "state": "serving", "objects": 2}),
+    )
+    result = await ask("add", "quotes/isos/", "--bundle", "--wait")
+    assert result.out == b"quotes/isos/: serving\n"
+
+
+async def test_a_bundle_that_was_served_before_is_given_time_to_be_listed(
+    ask: Ask, node: ScriptedNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "_UNTIL_ASKED", 0.05)
+    bundle = {
+        "bucket": "quotes",
+        "prefix": "isos/",
+        "reason": None,
+        "bundle": True,
+        "listed_at": None,
+        "state": "serving",
+    }
+    node.on("POST /prefixes/quotes/isos/:refresh", answer(bundle, 202))
+    node.on("GET /prefixes/quotes/isos/", answer(bundle))
+    result = await ask("refresh", "quotes/isos/", "--prefix", "--wait")
+    assert result.err == "quotes/isos/: being listed\n"
+    assert result.out == b"quotes/isos/: serving\n"
+
+
 async def test_warm_waits_until_all_of_it_is_cached(ask: Ask, node: ScriptedNode) -> None:
     warming = {"done_bytes": 1024, "total_bytes": 4096}
     node.on("POST /objects/quotes/x:warm", answer(an_object("x", cached_bytes=0), 202))
