@@ -122,13 +122,22 @@ def written(body: OpenObject, wanted: str, other: str) -> dict[str, object]:
     return entry
 
 
-def location(kind: str, ref: ObjectRef) -> str:
+def location(kind: str, ref: ObjectRef, *, bundle: bool = False) -> str:
     """Return the path of what was made; `kind` is "objects" or "prefixes"."""
     query = {} if ref.origin == DEFAULT_ORIGIN else {"origin": ref.origin}
     if ref.version_id is not None:
         query["version_id"] = ref.version_id
-    path = f"{ROOT}/{kind}/{quote(ref.bucket, safe='')}/{quote(ref.key)}"
+    if bundle:
+        query["bundle"] = "true"
+    path = f"{ROOT}/{kind}/{quote(ref.bucket, safe='')}/{_encoded(ref.key)}"
     return f"{path}?{urlencode(query)}" if query else path
+
+
+def _encoded(key: str) -> str:
+    """Return a key as the end of a path, of which no client takes steps away (RFC 3986, 5.2.4)."""
+    if not {".", ".."}.intersection(key.split("/")):
+        return quote(key)
+    return quote(key, safe="").replace(".", "%2E")
 
 
 def check_own(additions: Additions, name: EntryName, owner: ObjectRef | None) -> None:

@@ -265,7 +265,9 @@ class PrefixesResource:
         told = self._describe(name)
         if told is None:
             raise missing(name.ref)
-        where = location("prefixes", name.ref) if status == HTTPStatus.CREATED else None
+        if status != HTTPStatus.CREATED:
+            return ApiAnswer(told, status)
+        where = location("prefixes", name.ref, bundle=not name.is_followed)
         return ApiAnswer(told, status, where)
 
     async def _get(self, call: ApiCall[PrefixQuery, Nothing]) -> ApiAnswer:

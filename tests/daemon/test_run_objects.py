@@ -131,12 +131,23 @@ async def test_a_prefix_is_added_shown_and_removed(api: httpx.AsyncClient, node:
     assert (await api.get("/objects/quotes/sea/a%3Ab")).json()["key"] == "sea/a:b"
     assert (await api.get("/prefixes")).json()["prefixes"] == [one]
     bundle = {**SEA, "bundle": True}
-    assert (await api.post("/prefixes", json=bundle)).status_code == 201
+    made = await api.post("/prefixes", json=bundle)
+    where = made.headers["location"].removeprefix("/api/v1")
+    assert (await api.get(where)).json()["bundle"] is True
     both = (await api.get("/prefixes")).json()["prefixes"]
     assert [each["bundle"] for each in both] == [False, True]
     assert (await api.delete("/prefixes/quotes/sea/?bundle=true")).status_code == 204
     assert (await api.delete("/prefixes/quotes/sea/")).status_code == 204
     await until_states(api, {"Nelson": "serving"})
+
+
+@pytest.mark.parametrize("key", ["..", "sea/../Hardy", "./x:refresh"])
+async def test_what_was_made_is_where_its_location_says(api: httpx.AsyncClient, key: str) -> None:
+    made = await api.post("/objects", json={**ADDED, "key": key})
+    where = made.headers["location"]
+    # Nothing is left of it that a client takes away as a step.
+    assert not {".", ".."}.intersection(where.split("/"))
+    assert (await api.get(where.removeprefix("/api/v1"))).json()["key"] == key
 
 
 async def test_the_whole_bucket_is_a_prefix(api: httpx.AsyncClient) -> None:
