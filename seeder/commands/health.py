@@ -37,15 +37,17 @@ def ask_health(path: Path | None, instance: str | None, *, alive_is_enough: bool
     """
     places = asked_at(path, instance)
     page = "/healthz" if alive_is_enough else "/readyz"
-    line = "admin.listen is empty and admin.socket off, so nobody can ask the daemon; set one"
-    for address in places.admin.listen:
+    # Port 0 is one that the system chooses: nobody else knows it.
+    listening = [each for each in places.admin.listen if each.port]
+    line = "admin.listen names no port and admin.socket is off: nobody can ask the daemon; set one"
+    for address in listening:
         try:
             return _read_page(*_get(_Tcp(address), page))
         except OSError as error:
             line = f"no answer at {address} ([admin] listen): {_reason(error)}{_HINT}"
         except ValueError:
             return Condition(False, f"{address}: {_STRANGER}")
-    if places.admin.listen or places.control_socket is None:
+    if listening or places.control_socket is None:
         return Condition(False, line)
     try:
         return _read_status(*_get(_Unix(places.control_socket), "/api/v1/status"), alive_is_enough)

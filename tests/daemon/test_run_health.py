@@ -69,10 +69,13 @@ async def test_who_does_not_answer_is_named_with_the_setting(file: Path, config:
     )
 
 
-async def test_who_listens_at_no_address_is_asked_at_the_socket(config: Config, file: Path) -> None:
+@pytest.mark.parametrize("listen", ["[]", f'["{LOOPBACK}:0"]'])
+async def test_who_listens_at_no_address_that_is_known_is_asked_at_the_socket(
+    config: Config, file: Path, listen: str
+) -> None:
     silent = config.model_copy(update={"admin": AdminSettings(listen=())})
     path = config.state_directory / "control.sock"
-    nowhere = {"SEEDER_ADMIN__LISTEN": "[]"}
+    nowhere = {"SEEDER_ADMIN__LISTEN": listen}
     async with serving(silent) as node:
         assert await health("-c", file, **nowhere) == (0, "ready")
         node.overview.unready = "starting"
@@ -81,7 +84,10 @@ async def test_who_listens_at_no_address_is_asked_at_the_socket(config: Config, 
     code, line = await health("-c", file, **nowhere)
     assert (code, line.partition(":")[0]) == (1, f"no answer at {path} ([admin] socket)")
     code, line = await health("-c", file, SEEDER_ADMIN__SOCKET="off", **nowhere)
-    assert (code, line.partition(",")[0]) == (1, "admin.listen is empty and admin.socket off")
+    assert (code, line.partition(":")[0]) == (
+        1,
+        "admin.listen names no port and admin.socket is off",
+    )
 
 
 async def test_who_only_takes_the_connection_is_not_waited_for(nursery: trio.Nursery) -> None:
