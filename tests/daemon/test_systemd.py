@@ -388,12 +388,15 @@ def test_the_unit_of_several_nodes_is_that_of_one_but_for_what_is_theirs() -> No
     assert [line[2:] for line in differences if line[0] == "-"] == [
         "Description=BitTorrent seeder and tracker for S3 objects",
         "ExecStart=/opt/seeder/.venv/bin/seeder run -c /etc/seeder/seeder.toml",
+        "ExecReload=/opt/seeder/.venv/bin/seeder reload --wait -c /etc/seeder/seeder.toml",
         "StateDirectory=seeder",
         "CacheDirectory=seeder",
     ]
     assert [line[2:] for line in differences if line[0] == "+"] == [
         "Description=BitTorrent seeder and tracker for S3 objects, node %i of this machine",
         "ExecStart=/opt/seeder/.venv/bin/seeder run -c /etc/seeder/seeder.toml --instance %i",
+        "ExecReload="
+        "/opt/seeder/.venv/bin/seeder reload --wait -c /etc/seeder/seeder.toml --instance %i",
         # Processes of several users can't share a port.
         "User=seeder",
         "StateDirectory=seeder/%i",
