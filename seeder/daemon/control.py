@@ -29,7 +29,7 @@ from seeder.errors import StateUnusable, StorageError
 from seeder.http.connection import ServerLimits
 from seeder.http.messages import Request, RequestRefused, Response
 from seeder.http.server import serve as serve_web
-from seeder.net.local import listening_at
+from seeder.net.local import LocalListener, listening_at
 
 _LOG = logging.getLogger(__name__)
 
@@ -57,28 +57,31 @@ class NodeControl:
         StateUnusable if somebody listens there. Where there can't be a socket, the node goes on
         without (a disk may be full), and it is tried again.
         """
-        told = False
+        is_new, told = True, False
         while True:
             try:
-                with listening_at(path, "admin.socket") as listener:
-                    await self._answer_at(listener, None if told else task_status)
+                with listening_at(path, "admin.socket") as local:
+                    await self._answer_at(local, task_status if is_new else None)
+                    _LOG.warning("admin.socket: somebody removed %s; it is made again", path)
+                    is_new = told = False
+                    continue
             except StorageError as error:
-                if isinstance(error, StateUnusable) and not told:
+                if is_new and isinstance(error, StateUnusable):
                     raise
                 if not told:
                     _LOG.error("%s; the control API isn't there, and is tried again", error)
+                if is_new:
                     task_status.started()
-                told = True
+                is_new, told = False, True
             await trio.sleep(TRY_EVERY)
 
-    async def _answer_at(
-        self, listener: socket.socket, status: trio.TaskStatus[None] | None
-    ) -> None:
+    async def _answer_at(self, local: LocalListener, status: trio.TaskStatus[None] | None) -> None:
+        """Answer there until it is gone."""
         async with trio.open_nursery() as nursery:
             await nursery.start(
                 partial(
                     serve_web,
-                    [listener],
+                    [local.socket],
                     self._routes.answer,
                     limits=ServerLimits(connections=CONTROL, handler_timeout=_PATIENCE),
                     bodies=wanted,
@@ -89,6 +92,10 @@ class NodeControl:
                 _LOG.info("admin.socket: listening at %s", self._node.config.control_socket)
             else:
                 status.started()
+            while True:
+                await trio.sleep(TRY_EVERY)
+                if not local.is_there:
+                    nursery.cancel_scope.cancel()
 
     async def serve_admin(
         self,

@@ -28,8 +28,22 @@ def local_address(path: Path) -> Iterator[str]:
         os.close(directory)
 
 
+class LocalListener:
+    """A socket that listens at a path."""
+
+    def __init__(self, listener: socket.socket, path: Path) -> None:
+        self.socket = listener
+        self._path = path
+        self._identity = _identity(path)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it is found at its path; somebody may have removed it, or put another there."""
+        return self._identity is not None and _identity(self._path) == self._identity
+
+
 @contextmanager
-def listening_at(path: Path, key: str) -> Iterator[socket.socket]:
+def listening_at(path: Path, key: str) -> Iterator[LocalListener]:
     """Listen at a path for the length of the block; nobody but our user can connect.
 
     What a process left there that ended is replaced. StateUnusable if somebody listens there,
@@ -43,12 +57,12 @@ def listening_at(path: Path, key: str) -> Iterator[socket.socket]:
             raise StateUnusable(f"{key}: another process listens at {path}") from error
         why = error.strerror or str(error)
         raise StorageError(f"{key}: can't listen at {path}: {why}") from error
-    ours = _identity(path)
+    local = LocalListener(listener, path)
     try:
-        yield listener
+        yield local
     finally:
         # Another seeder may have taken the path meanwhile, if somebody removed ours.
-        if _identity(path) == ours:
+        if local.is_there:
             with suppress(OSError):
                 os.unlink(path)
         listener.close()

@@ -190,6 +190,9 @@ class Keeper(Rounds):
         `crowd` objects are released together.
         """
         self._timetable.embargoes.forget(self)
+        self.attempt(partial(self._release, crowd))
+
+    def _release(self, crowd: int) -> None:
         publication, record = self.publication, self._record
         self._serving.reveal(publication)
         # What S3 said is gone, or refused, is asked about first.

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 import trio
 
@@ -99,7 +100,7 @@ class Keepers:
         )
         self._keepers[wanted.ref] = keeper
         self._catalog.add(keeper.publication)
-        keeper.begin(crowd)
+        keeper.attempt(partial(keeper.begin, crowd))
 
     async def withdraw(self, refs: Iterable[ObjectRef], reason: str) -> None:
         """End the torrents of the objects that have a keeper; the caller holds the lock."""

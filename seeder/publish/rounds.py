@@ -200,6 +200,18 @@ class Rounds(ABC):
             refusals[self.origin] = why
         _LOG.log(level, "%s", text if name in text else f"{name}: {text}")
 
+    def attempt(self, action: Callable[[], None]) -> None:
+        """Do something of this one; if that fails by a fault of ours, it is noted here alone."""
+        try:
+            action()
+        except Exception as error:
+            self._blame_ourselves(error)
+
+    def _blame_ourselves(self, error: Exception) -> None:
+        """Take note of a fault of ours with one of them: the others must not pay for it."""
+        _LOG.exception("%s: internal error", self.name)
+        self.break_down(f"internal error: {error!r}")
+
     def _note_success(self) -> None:
         if self._timetable.refusals.pop(self.origin, None) is not None:
             _LOG.info("origin %s: S3 takes our requests again", self.origin)
@@ -226,9 +238,7 @@ class Rounds(ABC):
                     delay = min(self.fail(error, retry), self.refresh)
                     retry = min(retry * 2, LONGEST_RETRY)
                 except Exception as error:
-                    # A fault of ours with one of them: the others must not pay for it.
-                    _LOG.exception("%s: internal error", self.name)
-                    self.break_down(f"internal error: {error!r}")
+                    self._blame_ourselves(error)
                     delay = self.refresh
                 else:
                     retry = FIRST_RETRY

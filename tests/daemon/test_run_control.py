@@ -84,6 +84,25 @@ async def test_what_else_has_the_socket_s_name_stays_and_goes_before_it(
     assert f"admin.socket: listening at {path}" in caplog.text
 
 
+async def test_a_socket_that_somebody_removed_is_made_again(
+    config: Config, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "TRY_EVERY", 0.05)
+    path = config.control_socket
+    assert path is not None
+    async with serving(config):
+        path.unlink()
+        await until(path.is_socket)
+        async with at_socket(config) as client:
+            assert (await client.get("/status")).status_code == 200
+        path.unlink()
+        path.write_text("a letter")
+        await until(lambda: "can't listen" in caplog.text)
+        path.unlink()
+        await until(path.is_socket)
+    assert not path.exists()
+
+
 def leave_a_letter(path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.write_text("a letter")

@@ -1,6 +1,7 @@
 """Entries that come, change and go one by one: as if all had been applied anew."""
 
 import random
+import time
 from collections.abc import Iterable
 
 import pytest
@@ -9,6 +10,7 @@ import trio
 from seeder.config.added import name_of
 from seeder.config.objects import ObjectSettings
 from seeder.publish.entries import Entries
+from seeder.publish.keeper import Keeper
 from seeder.publish.serving import WITHDRAWN
 from seeder.torrent.objects import ObjectRef
 from seeder.torrent.publications import State
@@ -172,3 +174,33 @@ async def test_an_object_is_looked_at_when_asked_for(world: World) -> None:
         lambda: not {world.publication(key).torrent for key in ("a", "d/a")} & {None, *before}
     )
     assert not world.publisher.refresh(name_of(entry(key="nobody")))
+
+
+async def test_a_fault_of_ours_with_one_entry_keeps_no_other_from_being_published(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    begin, release = Keeper.begin, Keeper._release
+
+    def refuse(keeper: Keeper) -> None:
+        if keeper.wanted.ref.key == "d/a":
+            raise OverflowError("ours")
+
+    def begin_or_fail(keeper: Keeper, crowd: int) -> None:
+        refuse(keeper)
+        begin(keeper, crowd)
+
+    def release_or_fail(keeper: Keeper, crowd: int) -> None:
+        refuse(keeper)
+        release(keeper, crowd)
+
+    monkeypatch.setattr(Keeper, "begin", begin_or_fail)
+    await world.publisher.apply([entry(key="d/a"), entry(key="d/b")])
+    await world.publisher.put(entry(key="d/y"))
+    monkeypatch.setattr(Keeper, "begin", begin)
+    monkeypatch.setattr(Keeper, "_release", release_or_fail)
+    soon = time.time() + 1
+    for key in ("d/a", "a"):
+        await world.publisher.put(entry(key=key, publish_at=soon, refresh=500.0))
+    states = {"d/a": State.FAILED, "a": State.SERVING, "d/b": State.SERVING, "d/y": State.SERVING}
+    await world.until_all(lambda: {each.ref.key: each.state for each in world.catalog} == states)
+    assert caplog.text.count("bucket/d/a: internal error") == 2

@@ -16,6 +16,8 @@ class Target:
     is_prefix: bool = False
     origin: str | None = None
     version_id: str | None = None
+    is_bundle: bool = False
+    """Whether the bundle is meant, where the objects below the prefix are published as well."""
 
     def __str__(self) -> str:
         return f"{self.bucket}/{self.key}"
@@ -25,7 +27,8 @@ class Target:
         kind = "prefixes" if self.is_prefix else "objects"
         verb = f":{action}" if action else ""
         given = {"origin": self.origin, "version_id": self.version_id}
-        query = urlencode({name: value for name, value in given.items() if value is not None})
+        wanted = {name: value for name, value in given.items() if value is not None}
+        query = urlencode(wanted | ({"bundle": "true"} if self.is_bundle else {}))
         name = f"{quote(self.bucket, safe='')}/{_quoted(self.key)}"
         return f"/{kind}/{name}{verb}{'?' if query else ''}{query}"
 
@@ -37,6 +40,8 @@ class Target:
             found["origin"] = self.origin
         if self.version_id is not None:
             found["version_id"] = self.version_id
+        if self.is_bundle:
+            found["bundle"] = True
         return found
 
 
@@ -46,11 +51,13 @@ def parse_target(
     is_prefix: bool = False,
     origin: str | None = None,
     version_id: str | None = None,
+    is_bundle: bool = False,
 ) -> Target:
     """Return what BUCKET/KEY or s3://BUCKET/KEY names; ValueError says what is wanted.
 
     Of a prefix the bucket alone is enough.
     """
+    is_prefix |= is_bundle
     name = text.removeprefix(_SCHEME)
     bucket, _, key = name.partition("/")
     try:
@@ -59,7 +66,7 @@ def parse_target(
         raise ValueError("want UTF-8, as S3 does") from None
     if not bucket or (not key and not is_prefix):
         raise ValueError("want BUCKET/KEY" if not is_prefix else "want BUCKET/PREFIX")
-    return Target(bucket, key, is_prefix, origin, version_id)
+    return Target(bucket, key, is_prefix, origin, version_id, is_bundle)
 
 
 def _quoted(key: str) -> str:

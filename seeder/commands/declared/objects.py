@@ -21,6 +21,7 @@ _F = TypeVar("_F", bound=Callable[..., object])
 _name = click.argument("name", metavar="BUCKET/KEY", shell_complete=complete_name)
 _STATES = [*(each.value for each in State), UNFIT]
 _prefix = click.option("--prefix", "is_prefix", is_flag=True, help="All below BUCKET/PREFIX.")
+_bundle = click.option("--bundle", is_flag=True, help="The one torrent of all below BUCKET/PREFIX.")
 _more = (
     click.option("--origin", metavar="NAME", help="The origin, if it isn't [origin] itself."),
     click.option("--version-id", metavar="ID", help="The version, if the entry names one."),
@@ -29,7 +30,7 @@ _more = (
 
 def _named(command: _F) -> _F:
     """Give a command the argument and options that name an object or prefix."""
-    for option in (*reversed(_more), _prefix, _name):
+    for option in (*reversed(_more), _bundle, _prefix, _name):
         command = option(command)
     return command
 
@@ -39,7 +40,13 @@ def _target(given: dict[str, Any]) -> Target:
     name, is_prefix = given.pop("name"), given.pop("is_prefix")
     origin, version = given.pop("origin"), given.pop("version_id")
     try:
-        return parse_target(name, is_prefix=is_prefix, origin=origin, version_id=version)
+        return parse_target(
+            name,
+            is_prefix=is_prefix,
+            origin=origin,
+            version_id=version,
+            is_bundle=given.pop("bundle"),
+        )
     except ValueError as error:
         raise click.BadParameter(f"{name!r}: {error}", param_hint="BUCKET/KEY") from error
 
@@ -49,7 +56,6 @@ def _target(given: dict[str, Any]) -> Target:
 @click.option("--set", "pairs", metavar="KEY=VALUE", multiple=True, help="A key of [[objects]].")
 @click.option("--private", is_flag=True, help="Make its torrent private.")
 @click.option("--warm", is_flag=True, help="Read it into the cache ahead.")
-@click.option("--bundle", is_flag=True, help="One torrent of all below BUCKET/PREFIX.")
 @click.option("--publish-at", metavar="TIME", help="Not before, such as 2027-01-15T18:00:00Z.")
 @click.option("--wait", is_flag=True, help="Until its torrent is there, or the prefix listed.")
 @verb_options
@@ -59,7 +65,6 @@ def add(**given: Any) -> None:
     The node keeps it beside the file's entries, over restarts too. In a cluster all nodes do.
     """
     verb, wait = verb_of(given), given.pop("wait")
-    given["is_prefix"] |= given["bundle"]
     target = _target(given)
     settings = _settings(given.pop("pairs"), "--set")
     moment = given.pop("publish_at")

@@ -124,9 +124,9 @@ class ScriptedNode:
 async def scripted(socket: Path) -> AsyncIterator[ScriptedNode]:
     """Run a node at a socket."""
     node = ScriptedNode(socket)
-    with listening_at(socket, "admin.socket") as listener:
+    with listening_at(socket, "admin.socket") as local:
         async with trio.open_nursery() as nursery:
-            run = partial(serve, [listener], node.handle, bodies=lambda _: 1 << 20)
+            run = partial(serve, [local.socket], node.handle, bodies=lambda _: 1 << 20)
             await nursery.start(run)
             yield node
             nursery.cancel_scope.cancel()

@@ -98,6 +98,8 @@ async def test_a_prefix_may_be_a_whole_bucket_and_a_bundle_is_one(
     )
     await ask("add", "quotes/isos/", "--bundle")
     assert node.body() == {"bucket": "quotes", "prefix": "isos/", "bundle": True}
+    await ask("show", "quotes/isos/", "--bundle")
+    assert node.targets[-1] == "GET /prefixes/quotes/isos/?bundle=true"
     await ask("warm", "quotes", "--prefix")
     assert node.targets[-1] == "POST /prefixes/quotes/:warm"
 
