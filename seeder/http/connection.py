@@ -69,6 +69,8 @@ class ServerLimits:
     """For dropping what a client goes on sending after it was refused."""
     grace: float = 5.0
     """For requests that are being answered when the server stops."""
+    arrival: float = 1.0
+    """For the first request of a connection that was accepted before the server stops."""
 
 
 class Want(Enum):
@@ -178,8 +180,21 @@ class Connection:
         """Whether nothing of another request has come yet."""
         return not self._reader.started and self._arriving is None
 
+    @property
+    def is_new(self) -> bool:
+        """Whether its client was answered nothing yet, and so counts on an answer."""
+        return self._head is None and not self._last
+
     def stop(self, deadline: float) -> None:
-        """Answer no further request, and end by `deadline` at the latest; now, if it has no end."""
+        """Answer no further request, and end by `deadline` at the latest; now, if it has no end.
+
+        A first request is waited for, `limits.arrival` seconds.
+        """
+        if self.is_new:
+            arrival = trio.current_time() + self._limits.arrival
+            self._deadline = arrival if self._deadline is None else min(self._deadline, arrival)
+            if self.scope is not None:
+                self.scope.deadline = min(self.scope.deadline, arrival)
         if self._source is not None and self._source.length is None:
             deadline = trio.current_time()
         self._stops_at = deadline

@@ -52,8 +52,9 @@ async def serve(
 ) -> None:
     """Answer requests on listening sockets until cancelled; the sockets stay the caller's.
 
-    A cancelled server accepts no more, closes idle connections, and gives requests that it has
-    begun to answer `limits.grace` seconds. `meter` counts what is sent of replies that have no
+    A cancelled server accepts no more, closes idle connections, waits `limits.arrival` seconds for
+    the first request of those that it has accepted, and gives requests that it has begun to answer
+    `limits.grace` seconds. `meter` counts what is sent of replies that have no
     meter of their own. The pages `hostless` are answered without a Host header, too. On the
     listeners of `security` clients speak TLS; both kinds share the limits. `bodies` tells how much
     is read of a request's body before the handler gets it, and what isn't taken is refused in the
@@ -264,7 +265,7 @@ class _Server:
         watched = False
         try:
             with connection.scope:
-                while want is not Want.NOTHING and not (self._stopping and want is Want.READABLE):
+                while want is not Want.NOTHING and not self._is_over(connection, want):
                     await self._wait(connection, want)
                     want = self._step(connection)
                     if self._may_watch(connection, want):
@@ -344,14 +345,25 @@ class _Server:
         return True
 
     def stop(self) -> None:
-        """Close the idle connections, and give the others `limits.grace` seconds."""
+        """Answer what is there, close the idle connections, and give the others time to end.
+
+        That is `limits.grace` seconds. A connection that was just accepted has `limits.arrival` for
+        its request: the client took it for a promise, and may not ask again.
+        """
         self._stopping = True
-        for connection in (*self._idle, *self._arriving):
-            if connection.scope is None:
-                self._end(connection)
-            else:
-                connection.end()
         deadline = trio.current_time() + self._limits.grace
         for connection in self._waiting:
             connection.stop(deadline)
+        for connection in (*self._idle, *self._arriving):
+            if connection.scope is None:
+                self._unpark(connection)
+                self.watch.remove(connection)
+                want = self._step(connection)
+                self._go_on(connection, Want.NOTHING if self._is_over(connection, want) else want)
+            elif not connection.is_new:
+                connection.end()
         self.watch.close()
+
+    def _is_over(self, connection: Connection, want: Want) -> bool:
+        """Tell whether nothing more is waited for: we stop, and no answer is owed."""
+        return self._stopping and want is Want.READABLE and not connection.is_new

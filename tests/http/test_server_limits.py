@@ -5,7 +5,8 @@ import os
 import resource
 import socket
 from collections.abc import Awaitable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -268,7 +269,9 @@ async def test_running_out_of_files_closes_an_idle_connection_for_the_next(
 async def test_stopping_finishes_what_is_in_flight_and_closes_the_rest() -> None:
     entered, release = trio.Event(), trio.Event()
 
-    async def handler(_: Request) -> Response:
+    async def handler(request: Request) -> Response:
+        if request.path == b"/idle":
+            return Response(200)
         entered.set()
         await release.wait()
         return Response(200, b"done")
@@ -277,6 +280,8 @@ async def test_stopping_finishes_what_is_in_flight_and_closes_the_rest() -> None
         port = listener.getsockname()[1]
         async with connected(port) as idle, connected(port) as busy, trio.open_nursery() as nursery:
             await nursery.start(serve, [listener], handler)
+            await idle.send(get("/idle"))
+            await idle.reply()
             await busy.send(get("/"))
             await entered.wait()
             nursery.cancel_scope.cancel()
@@ -285,6 +290,40 @@ async def test_stopping_finishes_what_is_in_flight_and_closes_the_rest() -> None
                 release.set()
                 raw = await busy.rest()
     assert raw.endswith(b"Connection: close\r\n\r\ndone")
+
+
+@pytest.mark.parametrize("asks", ["before", "after"])
+@pytest.mark.parametrize("has_asked", [False, True])
+async def test_stopping_answers_who_asked_and_whoever_was_accepted_for_it(
+    asks: str, has_asked: bool
+) -> None:
+    limits = ServerLimits(arrival=PATIENCE, grace=PATIENCE)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(partial(serve, [listener], echo, limits=limits))
+            client = socket.create_connection(listener.getsockname())
+            with trio.CancelScope(shield=True), trio.socket.from_stdlib_socket(client) as waiting:
+                if has_asked:
+                    client.sendall(get("/first"))
+                    assert (await waiting.recv(1000)).endswith(b"GET /first")
+                await wait_all_tasks_blocked()
+                # Nobody else has a turn between these.
+                if asks == "before":
+                    client.send(get("/"))
+                nursery.cancel_scope.cancel()
+                if asks == "after":
+                    await wait_all_tasks_blocked()
+                    client.send(get("/"))
+                raw = b""
+                with trio.fail_after(PATIENCE), suppress(ConnectionError):
+                    while data := await waiting.recv(1000):
+                        raw += data
+    if has_asked and asks == "after":
+        # It may be closed at any time, and asks again.
+        assert raw == b""
+    else:
+        assert raw.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert raw.endswith(b"Connection: close\r\n\r\nGET /")
 
 
 async def test_stopping_does_not_wait_for_a_body_without_end() -> None:
