@@ -212,12 +212,19 @@ class SeederDaemon(Closing):
         return answer
 
     def torrent_status(self, bucket: str, key: str) -> dict[str, Any]:
-        """Return the entry of one object in /status.json."""
+        """Return the entry of one object in /status.json; HarnessError if it has none."""
+        found = self.find_torrent(bucket, key)
+        if found is None:
+            raise HarnessError(f"/status.json has no {bucket}/{key}")
+        return found
+
+    def find_torrent(self, bucket: str, key: str) -> dict[str, Any] | None:
+        """Return the entry of one object in /status.json; None if it has none."""
         for torrent in self.status()["torrents"]:
             if torrent["bucket"] == bucket and torrent["key"] == key:
                 answer: dict[str, Any] = torrent
                 return answer
-        raise HarnessError(f"/status.json has no {bucket}/{key}")
+        return None
 
 
 class Notifications:

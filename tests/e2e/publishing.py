@@ -19,11 +19,16 @@ def origin(server: Server, **further: object) -> dict[str, object]:
 def wait_for_state(
     daemon: SeederDaemon, bucket: str, key: str, state: str = "serving", *, timeout: float = 30
 ) -> dict[str, Any]:
-    """Wait until an object is in `state` and return its entry of /status.json."""
+    """Wait until an object is in `state` and return its entry of /status.json.
+
+    It may have no entry yet: a reload takes its time.
+    """
     found: dict[str, Any] = {}
 
     def reached() -> bool:
-        found.update(daemon.torrent_status(bucket, key))
+        entry = daemon.find_torrent(bucket, key)
+        found.clear()
+        found.update(entry or {"state": "unknown", "reason": "/status.json has no such object"})
         return bool(found["state"] == state)
 
     try:
