@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from seeder.commands.dialling import dial
+from seeder.commands.event_sources import tell_queues
 from seeder.commands.permissions import place_text, tell_permissions
 from seeder.commands.waiting import FOR_A_QUESTION, Patience
 from seeder.config.objects import ObjectSettings
@@ -41,12 +42,13 @@ _COMMON = (AccessDenied, OriginFault, OriginUnreachable)
 
 
 async def check_online(config: Config, tell: Callable[[str], None]) -> None:
-    """Ask S3 for every object and tell how it stands; OriginError if any can't be published.
+    """Ask S3 for every object and tell how it stands; OriginError if any can't be published
+    or no events can come.
 
     A line an entry, in the file's order; one for all of an origin that refuses whoever signs, or
     gives no answer, and of a bucket that isn't there. What is wrong with several entries is told of
-    the first one. Then a line for each bucket: which actions are allowed there. Then what answers
-    at the addresses that clients are told.
+    the first one. Then a line for each bucket: which actions are allowed there. Then whether each
+    queue of events can be read, and what answers at the addresses that clients are told.
     """
     origins = make_origins(config, random.Random(), Ledger())
     async with AsyncExitStack() as stack:
@@ -59,9 +61,15 @@ async def check_online(config: Config, tell: Callable[[str], None]) -> None:
         failed = online.summarise()
         unasked: set[str | tuple[str, str]] = {*online.down, *online.missing}
         await tell_permissions(config, origins, online.known, unasked, tell)
+        unread = await tell_queues(config, tell)
         await dial(config, tell)
+    problems = []
     if failed:
-        raise OriginError(f"{failed} of {len(config.objects)} entries can't be published")
+        problems.append(f"{failed} of {len(config.objects)} entries can't be published")
+    if unread:
+        problems.append(f"{counted(unread, 'queue', 'queues')} of events can't be read")
+    if problems:
+        raise OriginError(", ".join(problems))
 
 
 class _Online:

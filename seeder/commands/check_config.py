@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 from seeder.cluster.cluster import explain_cluster
+from seeder.commands.event_sources import explain_webhooks
 from seeder.commands.machine import doubt_machine
 from seeder.config.added import explain_added
 from seeder.config.advice import advise
@@ -70,6 +71,8 @@ def check_offline(
     tell(explain_copies(peer.copies_per_address, peer.connections_per_address))
     for access_key_id in unseen:
         tell(f"gateway.keys: {access_key_id}: not checked: only the service reads its secret")
+    for line in explain_webhooks(config):
+        tell(line)
     for name in unseen_tokens:
         tell(f"events: {name}: not checked: only the service reads its token")
     if token_unseen:

@@ -7,6 +7,7 @@ from functools import partial
 import trio
 
 from seeder.config.events import EventSettings
+from seeder.config.origins import OriginSettings
 from seeder.config.sections import Config
 from seeder.daemon.tasks import running
 from seeder.events.aside import Aside
@@ -45,15 +46,19 @@ class EventSources:
                     nursery.start_soon(partial(self._read, each, each.sqs))
 
     async def _read(self, settings: EventSettings, url: str) -> None:
-        origin = self._config.origins[settings.origin]
-        queue = EventQueue(
-            origin.name,
-            url,
-            region=settings.queue_region or origin.region,
-            profile=origin.profile,
-            ca_file=origin.ca_file,
-            meter=Tally(),
-            wall_clock=time.time,
-        )
+        queue = make_queue(self._config.origins[settings.origin], settings, url)
         async with running(queue.run):
             await QueueReader(queue, self.feeds[settings.name]).run()
+
+
+def make_queue(origin: OriginSettings, settings: EventSettings, url: str) -> EventQueue:
+    """Return the queue of an entry, asked with the credentials of its origin."""
+    return EventQueue(
+        origin.name,
+        url,
+        region=settings.queue_region or origin.region,
+        profile=origin.profile,
+        ca_file=origin.ca_file,
+        meter=Tally(),
+        wall_clock=time.time,
+    )

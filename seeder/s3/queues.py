@@ -6,6 +6,7 @@ with the same signatures and over the same transport as S3.
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from urllib.parse import urlsplit
 import trio
 
 from seeder import __version__
-from seeder.errors import AccessDenied, OriginError, OriginFault, OriginUnreachable
-from seeder.s3.answers import printable
+from seeder.errors import AccessDenied, OriginError, OriginFault, OriginUnreachable, SignerRefused
+from seeder.s3.answers import Answer, printable
 from seeder.s3.credentials import CredentialStore, chain
 from seeder.s3.signing import Endpoint, wire_request
 from seeder.s3.transport import Broken, Exchange, Exchanges
@@ -30,12 +31,28 @@ _CONNECT, _READ = 5.0, 30.0
 _LARGEST_ANSWER = 24 * MIB
 """Bytes: so many messages of a MiB, each byte of which JSON may write as two."""
 _CONNECTIONS = 4
+_NO_RECEIPT = "none"
+"""No message is received under it."""
 _ADVICE = {
-    "AccessDeniedException": "allow sqs:ReceiveMessage, sqs:DeleteMessage and"
-    " sqs:ChangeMessageVisibility on the queue",
     "QueueDoesNotExist": "check the URL and the region",
     "NonExistentQueue": "check the URL and the region",
+    "InvalidAddress": "check the URL",
+    "KmsAccessDenied": "allow kms:Decrypt on the queue's key",
 }
+_OF_THE_SIGNER = {
+    "InvalidClientTokenId": "check the access key: it is not known there",
+    "UnrecognizedClientException": "check the access key: it is not known there",
+    "InvalidAccessKeyId": "check the access key: it is not known there",
+    "ExpiredToken": "renew the credentials: they have expired",
+    "ExpiredTokenException": "renew the credentials: they have expired",
+    "SignatureDoesNotMatch": "check the secret key and the region",
+    "InvalidSignatureException": "check the secret key and the region",
+    "IncompleteSignature": "check the secret key and the region",
+    "RequestExpired": "set this machine's clock (NTP)",
+    "RequestTimeTooSkewed": "set this machine's clock (NTP)",
+}
+"""What is wrong whatever is asked for."""
+_DENIED = frozenset({"AccessDenied", "AccessDeniedException"})
 _RENEWABLE = frozenset(
     {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"}
 )
@@ -114,6 +131,20 @@ class EventQueue:
             ]
             await self._call("ChangeMessageVisibilityBatch", {"Entries": entries})
 
+    async def try_actions(self) -> None:
+        """Try everything that reading takes, and leave all messages as they are; OriginError.
+
+        One message may be received, and isn't kept from others; deleting and hiding are tried on
+        none.
+        """
+        asked = {"MaxNumberOfMessages": 1, "WaitTimeSeconds": 0, "VisibilityTimeout": 0}
+        await self._call("ReceiveMessage", asked)
+        for action in ("DeleteMessage", "ChangeMessageVisibility"):
+            seconds = {} if action == "DeleteMessage" else {"VisibilityTimeout": 0}
+            # A fault is that there is no such message: whoever hears so is allowed to ask.
+            with suppress(OriginFault):
+                await self._call(action, {"ReceiptHandle": _NO_RECEIPT, **seconds})
+
     async def _call(self, action: str, asked: dict[str, Any]) -> dict[str, Any]:
         body = json.dumps({"QueueUrl": self._url, **asked}).encode()
         for is_last in (False, True):
@@ -145,11 +176,13 @@ class EventQueue:
                 if found is None:
                     raise OriginFault(f"{self._endpoint.host} answers 200 and no JSON: is it SQS?")
                 return found
-            code = _code(found)
+            code, said = _fault(status, found, text)
             renewable = code in _RENEWABLE and not is_last
             if not (renewable and await self._credentials.renew(credentials)):
                 break
-        raise _refusal(self._endpoint.host, action, status, code, found)
+        kind, advice = _meaning(action, status, code, is_json=found is not None)
+        advice = f"; {advice}" if advice else ""
+        raise kind(f"{self._endpoint.host} answers {said} to {action}{advice}")
 
 
 def _batches(receipts: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -171,26 +204,34 @@ def _document(text: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _code(found: dict[str, Any] | None) -> str:
-    """Return the error's name without the namespace: com.amazonaws.sqs#QueueDoesNotExist."""
-    code = (found or {}).get("__type", "")
-    return printable(code.rpartition("#")[2].rpartition(".")[2]) if isinstance(code, str) else ""
-
-
-def _refusal(
-    host: str, action: str, status: int, code: str, found: dict[str, Any] | None
-) -> OriginError:
-    told = (found or {}).get("message", (found or {}).get("Message", ""))
-    said = " ".join(each for each in (str(status), code) if each)
+def _fault(status: int, found: dict[str, Any] | None, text: bytes) -> tuple[str, str]:
+    """Return the code of an error, and all that it says in half a line."""
+    if found is None:
+        # Servers before the queue speak XML, if anything that is known here.
+        answer = Answer.read(status, {}, text)
+        return answer.code, str(answer)
+    code, told = found.get("__type", ""), found.get("message", found.get("Message", ""))
+    # com.amazonaws.sqs#QueueDoesNotExist
+    code = printable(code.rpartition("#")[2].rpartition(".")[2]) if isinstance(code, str) else ""
+    said = f"{status} {code}" if code else str(status)
     if isinstance(told, str) and told:
         said += f": {printable(told).rstrip('.')}"
-    advice = _ADVICE.get(code, "")
-    if status == 403 and not advice:
-        advice = _ADVICE["AccessDeniedException"]
-    text = f"{host} answers {said} to {action}{f'; {advice}' if advice else ''}"
-    if status == 403 or code == "AccessDeniedException":
-        return AccessDenied(text)
-    return OriginUnreachable(text) if status >= 500 or status == 429 else OriginFault(text)
+    return code, said
+
+
+def _meaning(
+    action: str, status: int, code: str, *, is_json: bool
+) -> tuple[type[OriginError], str]:
+    """Return whose fault an answer is, and what to do about it, if that is known."""
+    if code in _OF_THE_SIGNER:
+        return SignerRefused, _OF_THE_SIGNER[code]
+    if code in _ADVICE:
+        return OriginFault, _ADVICE[code]
+    if code in _DENIED or status == 403:
+        return AccessDenied, f"allow sqs:{action.removesuffix('Batch')} on the queue"
+    if status >= 500 or status == 429:
+        return OriginUnreachable, ""
+    return OriginFault, "" if is_json else "is it SQS? check the URL"
 
 
 def _messages(told: list[Any]) -> Iterator[QueueMessage]:
