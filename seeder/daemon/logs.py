@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from datetime import datetime
+from traceback import TracebackException
 from types import TracebackType
 from typing import Literal, TextIO, TypeAlias, get_args
 
@@ -22,6 +23,9 @@ _DEBUG_PRIORITY = 7
 # They are chatty below warnings, and botocore's debug lines hold signatures.
 _LIBRARIES = ("botocore", "httpx", "urllib3")
 _OWN = "seeder"
+_Raised: TypeAlias = (
+    tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+)
 _LOG = logging.getLogger(__name__)
 
 
@@ -56,11 +60,10 @@ class Log:
         _LOG.critical("%s", text)
 
     def catch_crashes(self) -> None:
-        """Let what nobody catches be a record too, where the records have a form."""
-        if not self.plain:
-            sys.excepthook = _crashed
-            sys.unraisablehook = _ignored
-            threading.excepthook = _thread_crashed
+        """Let what nobody catches be a record too."""
+        sys.excepthook = _crashed
+        sys.unraisablehook = _ignored
+        threading.excepthook = _thread_crashed
 
 
 def log_to_stderr(
@@ -120,6 +123,20 @@ def goes_to_journal(stream: TextIO, environ: Mapping[str, str] = os.environ) -> 
     return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
+def _trace(raised: _Raised) -> str:
+    """Return the traceback of what was raised.
+
+    Each nursery around a fault makes a group of it, and Python shows no more than ten within each
+    other: a group of one is shown as that one, and others to their end.
+    """
+    error = raised[1]
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        [error] = error.exceptions
+    if error is None:
+        return ""
+    return "".join(TracebackException.from_exception(error, max_group_depth=100).format()).rstrip()
+
+
 class LineFormatter(logging.Formatter):
     """Formats a record so that no text in it, a peer's for instance, can pass for another record,
     and no passkey is told.
@@ -136,7 +153,7 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         lines = [escape_controls(f"{record.name}: {hide_passkeys(record.getMessage())}")]
         if record.exc_info:
-            lines += hide_passkeys(self.formatException(record.exc_info)).split("\n")
+            lines += hide_passkeys(_trace(record.exc_info)).split("\n")
         if record.stack_info:
             lines += record.stack_info.split("\n")
         if self._journal:
@@ -167,7 +184,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": hide_passkeys(record.getMessage()),
         }
-        trace = [self.formatException(record.exc_info)] if record.exc_info else []
+        trace = [_trace(record.exc_info)] if record.exc_info else []
         if record.stack_info:
             trace.append(record.stack_info)
         if trace:

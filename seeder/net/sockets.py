@@ -108,7 +108,8 @@ async def accept(
 
     When the process has no file descriptor left, it calls `starved`, which may free one, and waits
     a little before the next accept. Both functions run in the task of this call, and must not
-    block. OSError when the listener itself is broken.
+    block; an exception of `take` ends that connection alone. OSError when the listener itself is
+    broken.
     """
     quiet_until = -inf
     while True:
@@ -130,8 +131,13 @@ async def accept(
                 starved()
                 await trio.sleep(STARVED_PAUSE)
                 break
-            sock.setblocking(False)
-            take(sock, (str(address[0]), int(address[1])) if address else HERE)
+            try:
+                sock.setblocking(False)
+                take(sock, (str(address[0]), int(address[1])) if address else HERE)
+            except Exception:
+                # A fault of ours with one connection: the others must not pay for it.
+                _LOG.exception("a connection of %s: internal error", address)
+                sock.close()
 
 
 def close_all(listeners: Sequence[socket.socket]) -> None:

@@ -157,7 +157,11 @@ class Hub:
     async def _tick(self) -> None:
         while True:
             await trio.sleep(TICK)
-            self._registry.tick(trio.current_time())
+            try:
+                self._registry.tick(trio.current_time())
+            except Exception:
+                # Of ours, about one peer: those who are served go on, and so does the clock.
+                _LOG.exception("the peers' deadlines: internal error")
 
     # -- connections
 
@@ -193,14 +197,15 @@ class Hub:
 
     async def _run(self, session: Session) -> None:
         try:
-            await session.run()
+            try:
+                await session.run()
+            finally:
+                self._closes[session.reason or "closed"] += 1
+                self._registry.remove(session)
+                self._note_departure(session)
         except Exception:
             # A fault of ours in one session: the others must not pay for it.
             _LOG.exception("peer %s:%d: internal error", *session.guest.address)
-        finally:
-            self._closes[session.reason or "closed"] += 1
-            self._note_departure(session)
-            self._registry.remove(session)
 
     def _note_departure(self, session: Session) -> None:
         standing = session.standing()

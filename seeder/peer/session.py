@@ -242,6 +242,10 @@ class Session:
         self._hear(b"", now)
 
     def _hear(self, data: bytes | bytearray | memoryview, now: float) -> None:
+        if self._scope.cancel_called:
+            # It was ended in the pass of the loop that woke its task: its place is another's now,
+            # and what it says mustn't take it again.
+            return
         for event in self.wire.receive(data, now):
             self._handle(event, now)
 

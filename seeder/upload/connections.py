@@ -41,6 +41,9 @@ class _Places:
         self._of: dict[bytes, Shares[Guest]] = {}
         self._torrents: dict[Guest, bytes | None] = {}
 
+    def __contains__(self, guest: Guest) -> bool:
+        return guest in self._torrents
+
     def of(self, info_hash: bytes) -> Shares[Guest]:
         """Return the guests that are counted for a torrent."""
         return self._of.get(info_hash) or _shares()
@@ -63,7 +66,7 @@ class _Places:
 
     def remove(self, guest: Guest) -> None:
         """Count a guest no more; no error if it isn't counted."""
-        if guest not in self._torrents:
+        if guest not in self:
             return
         self.all.remove(guest)
         info_hash = self._torrents.pop(guest)
@@ -115,7 +118,12 @@ class Connections:
         self._peers.add(peer)
 
     def name_peer(self, peer: Guest, info_hash: bytes) -> str | None:
-        """Count a peer for its torrent, or return why the torrent has no place for it."""
+        """Count a peer for its torrent, or return why the torrent has no place for it.
+
+        A peer that was ended to make room has no place any more.
+        """
+        if peer not in self._peers:
+            return "made-room"
         scarce = _of_torrent(self.limits, [self._peers.of(info_hash)])
         refused = self._make_room(peer.networks, [], scarce)
         if refused is None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from seeder.config.node import LOG_ROOMS, LogSettings
 from seeder.daemon.logs import (
+    Form,
     JsonFormatter,
     LineFormatter,
     escape_controls,
@@ -212,24 +213,36 @@ def test_every_part_of_the_program_has_a_level() -> None:
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_what_nobody_catches_is_a_record_where_records_have_a_form(
-    root_logger: logging.Logger, monkeypatch: pytest.MonkeyPatch, form: str
+def test_what_nobody_catches_is_a_record(
+    root_logger: logging.Logger, monkeypatch: pytest.MonkeyPatch, form: Form
 ) -> None:
     for module, name in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
         monkeypatch.setattr(module, name, getattr(module, name))
-    before = sys.excepthook
     stream = io.StringIO()
-    log = log_to_stderr(stream=stream, form="json" if form == "json" else "text")
+    log = log_to_stderr(stream=stream, form=form)
     log.catch_crashes()
-    if form == "text":
-        assert log.plain
-        assert sys.excepthook is before
-        return
-    error = ValueError("lost")
-    sys.excepthook(ValueError, error, None)
-    [told] = map(json.loads, stream.getvalue().splitlines())
-    assert (told["level"], told["message"]) == ("critical", "the program failed")
-    assert told["traceback"].endswith("ValueError: lost")
+    sys.excepthook(ValueError, ValueError("lost"), None)
+    if form == "json":
+        [told] = map(json.loads, stream.getvalue().splitlines())
+        assert (told["level"], told["message"]) == ("critical", "the program failed")
+        assert told["traceback"].endswith("ValueError: lost")
+    else:
+        first, *_, last = stream.getvalue().splitlines()
+        assert first.endswith("CRITICAL seeder.daemon.logs: the program failed")
+        assert last == "    ValueError: lost"
+
+
+@pytest.mark.parametrize("siblings", [0, 1])
+def test_a_fault_is_shown_however_many_nurseries_are_around_it(siblings: int) -> None:
+    error: Exception = ValueError("the cause")
+    for _ in range(30):
+        others = [OSError("another") for _ in range(siblings)]
+        error = ExceptionGroup("of a nursery", [error, *others])
+    told = logging.LogRecord(
+        "seeder.peer", logging.ERROR, __file__, 1, "hello", (), (type(error), error, None)
+    )
+    for formatter in (LineFormatter(journal=False), JsonFormatter(journal=False)):
+        assert "ValueError: the cause" in formatter.format(told)
 
 
 def test_what_ends_the_daemon_has_its_priority_in_the_journal(

@@ -1,13 +1,17 @@
 import os
 import socket
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from math import inf
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
+from seeder.net.addresses import networks_of
 from seeder.net.passes import Passes
+from seeder.net.sockets import packed_address
 from seeder.peer import hub as hub_module
 from seeder.peer import messages
 from seeder.peer.hub import CONNECTION_STATES
@@ -170,6 +174,72 @@ async def test_strangers_make_room_first(tmp_path: Path) -> None:
         assert node.closes == {"made-room": 1}
         assert await is_served(peer)
         assert await is_served(newcomer)
+
+
+class JustBefore(trio.abc.Instrument):
+    """Does something right before a session's task goes on, once."""
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        self._action = action
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        if task.name.endswith("Hub._run"):
+            trio.lowlevel.remove_instrument(self)
+            self._action()
+
+
+async def test_who_makes_room_while_its_handshake_waits_to_be_read_takes_no_place(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    limits = Limits(connections=2)
+    async with (
+        serving(tmp_path, (DATA, MIB), limits=limits) as node,
+        node.peer(peer_id=THIRD_ID, host="127.0.1.1") as other,
+        Peer.connect(node.address, "127.0.1.1") as stranger,
+    ):
+        await node.wait_connected(2)
+        await trio.testing.wait_all_tasks_blocked()
+        visits = len(node.visits)
+        elsewhere = networks_of(packed_address("127.0.2.1"))
+        trio.lowlevel.add_instrument(
+            JustBefore(lambda: node.uploads.connections.admit_peer(elsewhere))
+        )
+        await stranger.send(greeting(info_hash=node.torrent.info_hash, peer=another(1)))
+        assert await stranger.read_to_the_end() == b""
+        await node.wait_closed("made-room")
+        assert len(node.visits) == visits
+        assert node.connected(node.torrent.info_hash) == 1
+        assert await is_served(other)
+        assert "error" not in caplog.text
+
+
+@pytest.mark.parametrize("where", ["leaving", "accepting", "ticking"])
+async def test_a_fault_of_ours_outside_of_a_session_ends_no_other(
+    tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(hub_module, "TICK", 0.01)
+    async with (
+        serving(tmp_path, (DATA, MIB)) as node,
+        node.peer(host="127.0.1.1") as other,
+        AsyncExitStack() as stack,
+    ):
+        await stack.enter_async_context(node.peer(peer_id=THIRD_ID, host="127.0.1.2"))
+        places = node.uploads.connections
+        broken = {
+            "leaving": (places, "remove"),
+            "accepting": (places, "admit_peer"),
+            "ticking": (node.hub._registry, "make_room"),
+        }
+        with monkeypatch.context() as patch:
+            patch.setattr(*broken[where], lambda _: 1 // 0)
+            await stack.aclose()
+            async with Peer.connect(node.address) as third:
+                await wait_until(lambda: "internal error" in caplog.text)
+                if where == "accepting":
+                    assert await third.read_to_the_end() == b""
+        assert await is_served(other)
+        async with node.peer(peer_id=another(4), host="127.0.1.4") as newcomer:
+            assert await is_served(newcomer)
 
 
 async def test_who_is_of_no_use_makes_room_when_all_places_are_taken(tmp_path: Path) -> None:

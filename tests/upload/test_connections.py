@@ -88,6 +88,17 @@ def test_the_least_useful_of_the_largest_share_is_ended() -> None:
     assert connections.admit_peer(at("10.0.3.1")) is None
 
 
+def test_who_was_ended_to_make_room_gets_no_place_of_a_torrent_in_its_last_moments() -> None:
+    connections = make(connections=2)
+    first, second = peers(connections, "10.0.0.1", "10.0.0.2", torrent=None)
+    assert connections.admit_peer(at("10.0.1.1")) is None
+    [ended] = [guest for guest in (first, second) if guest.ended]
+    assert connections.name_peer(ended, A) == "made-room"
+    assert not connections.most_of_torrent
+    connections.remove(ended)
+    assert connections.peers == 1
+
+
 def test_a_download_is_ended_for_a_download_and_a_peer_where_peers_have_more() -> None:
     connections = make(connections=6)
     of_peers = peers(connections, "10.0.0.1", "10.0.0.2", "10.0.0.3")
@@ -193,7 +204,10 @@ def test_the_log_says_once_an_hour_which_setting_gives_more_places(
     peers(connections, "10.0.0.1", "10.0.1.1")
     assert not caplog.records
     assert connections.admit_peer(at("10.0.2.1")) is None
-    assert connections.name_peer(Guest("10.0.2.1"), A) == "too-many-for-torrent"
+    third = Guest("10.0.2.1")
+    connections.add_peer(third)
+    assert connections.name_peer(third, A) == "too-many-for-torrent"
+    connections.remove(third)
     peers(connections, "10.0.3.1", torrent=B)
     for _ in range(3):
         assert connections.admit_peer(at("10.0.4.1")) == "too-many-connections"
